@@ -1,0 +1,471 @@
+//! The border: what a plugin and the server agree on, byte for byte. No logic lives here.
+//!
+//! Words: a *plugin* is a library file, a *handler* is its code, a *session* is one open
+//! WebSocket, a *generation* is one loaded version of a plugin.
+//!
+//! # Rules
+//!
+//! 1. The server looks for one symbol, the static [`WSH_HANDLER`](SYMBOL). The head of that
+//!    [`Descriptor`], up to `init`, holds no pointer, so the server reads it from the file and runs
+//!    nothing of a plugin that it is going to refuse.
+//! 2. Tables start with their `size`. Who reads a table reads `min(size, mine)` bytes of it; what
+//!    is absent is NULL and means the default. Who is given a table to fill writes nothing past
+//!    the `size` found in it. Fields are appended, never moved, never reused.
+//! 3. `abi_major` must match; `min_host_minor` must not be above the server's minor.
+//! 4. Memory passed in lives until the call returns. The exceptions: [`Host`], its `ctx` and
+//!    `log_level` live as long as the process, and a [`Request`] stays where it is from the first
+//!    `handshake` call until `open` or `abandon` returned. Nobody frees what they did not allocate.
+//! 5. Callbacks of one session never overlap and keep their order, but may run on different
+//!    threads. `handshake`, `open`, `restore` and different sessions run concurrently; `init`,
+//!    `self_test`, `serving` and `shutdown` of one generation follow one another.
+//! 6. A `*mut Conn` means something only inside the callback it was given to, on the thread of
+//!    that callback; elsewhere the functions that take it answer [`MISUSE`].
+//! 7. No host function enters the plugin before it returns. `send`, `ping`, `close` take effect in
+//!    call order; `send_to`, `close_to` and `publish` are messages, applied between callbacks.
+//! 8. Nothing unwinds across.
+//!
+//! # Log of the ABI
+//!
+//! - 1.0, 2026-11-23: the first.
+
+use std::ffi::c_void;
+
+/// The name of the one symbol that a plugin exports, a static [`Descriptor`].
+pub const SYMBOL: &str = "WSH_HANDLER";
+/// The first bytes of every [`Descriptor`], shaped like PNG's: a transfer in text mode breaks them.
+pub const MAGIC: [u8; 8] = *b"\x89WSH\r\n\x1a\n";
+/// The border described by this file.
+pub const ABI_MAJOR: u32 = 1;
+/// How many times [`ABI_MAJOR`] was appended to.
+pub const ABI_MINOR: u32 = 0;
+
+/// What a call answers: 0 and above is an outcome, below 0 a failure.
+pub type Status = i32;
+/// Done as asked.
+pub const OK: Status = 0;
+/// Not now; asked again later.
+pub const AGAIN: Status = 1;
+/// `handshake`: refuse with the status of the response, else 403.
+pub const REJECT: Status = 2;
+/// The handler is done with the session: close 1000.
+pub const DONE: Status = 3;
+/// The answer comes later, after a `wake`.
+pub const PENDING: Status = 4;
+/// `handshake`: close the connection without sending a byte.
+pub const ABORT: Status = 5;
+/// Failed.
+pub const ERROR: Status = -1;
+/// The handler panicked; the panic was caught on the plugin's side.
+pub const PANIC: Status = -2;
+/// The session, or its generation, is over.
+pub const GONE: Status = -3;
+/// Past a limit; nothing was done.
+pub const TOO_BIG: Status = -4;
+/// Not known to the one who was asked.
+pub const UNSUPPORTED: Status = -5;
+/// An argument breaks its rule; nothing was done.
+pub const INVALID: Status = -6;
+/// Called at the wrong time or on the wrong thread; nothing was done.
+pub const MISUSE: Status = -7;
+
+/// Message kind: text. The low byte of a kind is the opcode of RFC 6455 §5.2.
+pub const TEXT: u32 = 1;
+/// Message kind: binary.
+pub const BINARY: u32 = 2;
+/// Kind bit: another part of this message follows; every part repeats the opcode.
+pub const MORE: u32 = 1 << 8;
+/// Kind bit: do not compress this message.
+pub const NO_COMPRESS: u32 = 1 << 9;
+/// Kind bit: the sender vouches for UTF-8. A hint, never a reason for unchecked code in the host.
+pub const TRUSTED_UTF8: u32 = 1 << 10;
+
+/// [`Descriptor::flags`]: compiled with `panic = "abort"`; such a plugin is refused.
+pub const PANIC_ABORT: u32 = 1;
+/// [`Descriptor::flags`]: sessions can move to a newer generation.
+pub const MIGRATES: u32 = 2;
+/// [`Descriptor::flags`]: every session runs on a thread of its own.
+pub const BLOCKING: u32 = 4;
+/// [`Descriptor::flags`]: sessions are futures.
+pub const ASYNC: u32 = 8;
+/// [`Vtable::flags`]: `message` takes parts of messages.
+pub const STREAM: u32 = 1;
+/// [`Init::flags`]: loaded to be checked; no traffic will follow.
+pub const CHECK: u32 = 1;
+/// [`Request::flags`]: the request came over TLS.
+pub const TLS: u32 = 1;
+/// [`Request::flags`]: the request came over HTTP/2.
+pub const HTTP2: u32 = 2;
+/// [`Conn::flags`]: a Close frame was sent or received.
+pub const CLOSING: u32 = 1;
+/// [`Conn::flags`]: the session was restored from an older generation.
+pub const RESTORED: u32 = 2;
+/// [`Conn::flags`]: permessage-deflate was negotiated.
+pub const DEFLATE: u32 = 4;
+
+/// Log level: nothing at all.
+pub const LOG_OFF: u32 = 0;
+/// Log level: someone must act.
+pub const LOG_ERROR: u32 = 1;
+/// Log level: refused, or went on without.
+pub const LOG_WARN: u32 = 2;
+/// Log level: what an operator wants to know.
+pub const LOG_INFO: u32 = 3;
+/// Log level: the steps of one session.
+pub const LOG_DEBUG: u32 = 4;
+/// Log level: the steps of one message.
+pub const LOG_TRACE: u32 = 5;
+
+/// Text: UTF-8 without NUL. With `len` 0, `ptr` may be NULL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Str {
+    /// The first byte.
+    pub ptr: *const u8,
+    /// Length in bytes.
+    pub len: usize,
+}
+
+/// Any bytes, in the layout of [`Str`].
+pub type Bytes = Str;
+
+/// A name and what it stands for: a header line, a cookie, a route's parameter, a log field.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// The name.
+    pub name: Str,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// What a plugin says of itself. Everything before `init` is read from the file, without running it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Descriptor {
+    /// [`MAGIC`].
+    pub magic: [u8; 8],
+    /// The major of the ABI it was built with.
+    pub abi_major: u32,
+    /// The minor of the ABI it was built with.
+    pub abi_minor: u32,
+    /// The oldest host minor that the plugin can live with.
+    pub min_host_minor: u32,
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// [`PANIC_ABORT`], [`MIGRATES`], [`BLOCKING`], [`ASYNC`].
+    pub flags: u32,
+    /// The schema of the state that `snapshot` writes; 0 = none.
+    pub state_schema: u32,
+    /// The oldest schema that `restore` reads; 0 = none.
+    pub state_schema_min: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The handler's own name, UTF-8, NUL-padded; for people only.
+    pub name: [u8; 64],
+    /// The handler's own version, UTF-8, NUL-padded; for people only.
+    pub version: [u8; 32],
+    /// What it was compiled with, UTF-8, NUL-padded; for people only.
+    pub toolchain: [u8; 64],
+    /// Builds the handler, and acts on nothing outside before `serving`. Called once per loaded image.
+    pub init: Option<unsafe extern "C" fn(*const Host, *const Init, *mut Instance) -> Status>,
+}
+
+// SAFETY: the only pointer is to a function, which any thread may call.
+#[allow(unsafe_code)] // a static must be `Sync`, and its last field is a pointer
+unsafe impl Sync for Descriptor {}
+
+/// What `init` is told.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Init {
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// [`CHECK`].
+    pub flags: u32,
+    /// The number of the generation, from 1.
+    pub generation: u64,
+    /// The handler's table of the configuration as a JSON object.
+    pub config_json: Str,
+    /// The handler's name, `chat`; its topics belong to it.
+    pub name: Str,
+}
+
+/// What `init` fills in; `size` is set by the server.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Instance {
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// 0.
+    pub flags: u32,
+    /// The handler: the first argument of the vtable's handler functions.
+    pub handler: *mut c_void,
+    /// The handler's functions; lives as long as the image is mapped.
+    pub vtable: *const Vtable,
+}
+
+/// One session as its callback sees it. Owned by the host, read in place, never past `size`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Conn {
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// [`CLOSING`], [`RESTORED`], [`DEFLATE`].
+    pub flags: u32,
+    /// The session's number: never 0, never reused.
+    pub id: u64,
+    /// Bytes accepted for sending and not yet handed to the kernel.
+    pub buffered: u64,
+    /// The chosen subprotocol, or empty.
+    pub protocol: Str,
+}
+
+/// The opening handshake's request (RFC 6455 §4.1), with what the server made of it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Request {
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// [`TLS`], [`HTTP2`].
+    pub flags: u32,
+    /// The id that the session will have.
+    pub id: u64,
+    /// The request target, verbatim.
+    pub target: Bytes,
+    /// The path, percent-decoded once.
+    pub path: Str,
+    /// What follows the first `?`, raw.
+    pub query: Bytes,
+    /// The `Host` header.
+    pub host: Str,
+    /// The `Origin` header, or empty.
+    pub origin: Str,
+    /// The peer as `address:port`.
+    pub remote_addr: Str,
+    /// Who the server says it is, or empty.
+    pub user: Str,
+    /// The header lines in order, repeated ones repeated.
+    pub headers: *const Pair,
+    /// How many header lines.
+    pub n_headers: usize,
+    /// The cookies of every `Cookie` line.
+    pub cookies: *const Pair,
+    /// How many cookies.
+    pub n_cookies: usize,
+    /// The subprotocols that the client offers, in its order.
+    pub protocols: *const Str,
+    /// How many subprotocols.
+    pub n_protocols: usize,
+    /// The parameters of a route such as `/rooms/{room}`.
+    pub params: *const Pair,
+    /// How many parameters.
+    pub n_params: usize,
+    /// `TLSv1.3`, or empty.
+    pub tls_version: Str,
+    /// The server name that the client asked for, or empty.
+    pub tls_sni: Str,
+    /// The client's certificate in DER, or empty.
+    pub tls_client_cert: Bytes,
+}
+
+/// The answer to the opening handshake, for the host's eyes; valid inside a `handshake` call only.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Response {
+    _opaque: [u8; 0],
+}
+
+/// Where `snapshot` writes the state.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Sink {
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The first argument of `write`.
+    pub ctx: *mut c_void,
+    /// Appends bytes; [`TOO_BIG`] past the limit.
+    pub write: Option<unsafe extern "C" fn(*mut c_void, *const u8, usize) -> Status>,
+}
+
+/// What the server offers a plugin. `ctx` is this handler in this generation.
+///
+/// `[callback]` functions are for the Conn of the running callback, on its thread; `[any thread]`
+/// functions may be called at any time from anywhere; `[handshake]` inside `handshake` only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// The server's ABI minor.
+    pub abi_minor: u32,
+    /// This handler in this generation; the first argument of the functions that take `ctx`.
+    pub ctx: *mut c_void,
+    /// The level that is logged now; atomic, relaxed.
+    pub log_level: *const u32,
+    /// `[callback]` Queues a message, or a part of one with [`MORE`]. Answers the bytes buffered
+    /// after it; [`GONE`] when closing; [`INVALID`] for text that is not UTF-8; [`TOO_BIG`] past
+    /// the outbound limit: nothing was queued and the limit's policy applies.
+    pub send: Option<unsafe extern "C" fn(*mut Conn, kind: u32, *const u8, usize) -> i64>,
+    /// `[callback]` Room for `max` bytes, uninitialised; NULL if not to be had. It lives until the
+    /// next call with this Conn or the end of the callback.
+    pub reserve: Option<unsafe extern "C" fn(*mut Conn, max: usize) -> *mut u8>,
+    /// `[callback]` Queues the first `len` bytes of what was reserved; as `send` otherwise.
+    pub commit: Option<unsafe extern "C" fn(*mut Conn, kind: u32, len: usize) -> i64>,
+    /// `[callback]` Queues a Ping. Over 125 bytes: [`TOO_BIG`].
+    pub ping: Option<unsafe extern "C" fn(*mut Conn, *const u8, usize) -> Status>,
+    /// `[callback]` Starts the closing handshake. Code 0 is an empty body; codes that may not be
+    /// sent and reasons over 123 bytes are [`INVALID`].
+    pub close: Option<unsafe extern "C" fn(*mut Conn, code: u16, Str) -> Status>,
+    /// `[callback]` Drops the connection without a Close frame.
+    pub abort: Option<unsafe extern "C" fn(*mut Conn) -> Status>,
+    /// `[callback]` One shot; the same token replaces; `u64::MAX` cancels.
+    pub timer: Option<unsafe extern "C" fn(*mut Conn, token: u64, after_ms: u64) -> Status>,
+    /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in.
+    pub reads: Option<unsafe extern "C" fn(*mut Conn, on: u32) -> Status>,
+    /// `[callback]` `drain` fires once when `buffered`, having been above `high`, is at most `low`.
+    pub watermark: Option<unsafe extern "C" fn(*mut Conn, low: u64, high: u64) -> Status>,
+    /// `[callback]` Joins or leaves a topic of the handler; one that begins with `/` is the server's.
+    pub subscribe: Option<unsafe extern "C" fn(*mut Conn, topic: Str, on: u32) -> Status>,
+    /// `[any thread]` Sends a whole message to a session of this handler. Answers the bytes
+    /// buffered as last known; [`AGAIN`] when the session's inbox is full; [`GONE`] for a dead id.
+    pub send_to:
+        Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, kind: u32, *const u8, usize) -> i64>,
+    /// `[any thread]` Closes a session of this handler.
+    pub close_to: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, code: u16, Str) -> Status>,
+    /// `[any thread]` Sends to the subscribers of a topic, but not to `except` (0 = none). Answers
+    /// an estimate of how many there are.
+    pub publish: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            topic: Str,
+            kind: u32,
+            *const u8,
+            usize,
+            except: u64,
+        ) -> i64,
+    >,
+    /// `[any thread]` Calls the session's `wake`, or its `handshake` again.
+    pub wake: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64) -> Status>,
+    /// `[any thread]` A host thread, counted. Unless [`OK`], `arg` is still the caller's.
+    pub spawn: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            run: Option<unsafe extern "C" fn(*mut c_void)>,
+            arg: *mut c_void,
+        ) -> Status,
+    >,
+    /// `[any thread]` Says why the callback running on this thread is about to fail. Answers [`ERROR`].
+    pub fail: Option<unsafe extern "C" fn(ctx: *mut c_void, why: Str) -> Status>,
+    /// `[any thread]` One line of log; `id` is the session it is about, or 0.
+    pub log: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            id: u64,
+            level: u32,
+            target: Str,
+            message: Str,
+            fields: *const Pair,
+            n_fields: usize,
+        ),
+    >,
+    /// `[handshake]` Appends a header line. CR, LF, CTL and the handshake's own names: [`INVALID`].
+    pub response_header: Option<unsafe extern "C" fn(*mut Response, Str, Bytes) -> Status>,
+    /// `[handshake]` Chooses the subprotocol; one that the client did not offer is [`INVALID`].
+    pub response_protocol: Option<unsafe extern "C" fn(*mut Response, Str) -> Status>,
+    /// `[handshake]` The status, 300 to 599, and body of a refusal; then answer [`REJECT`].
+    pub response_reject:
+        Option<unsafe extern "C" fn(*mut Response, status: u16, body: Bytes) -> Status>,
+    /// `[handshake]` Extensions that may be negotiated: bit 0 permessage-deflate.
+    pub response_extensions: Option<unsafe extern "C" fn(*mut Response, allow: u32) -> Status>,
+    /// `[any thread]` An optional table by its id, `wsh.NAME/REV`, or NULL.
+    pub extension: Option<unsafe extern "C" fn(ctx: *mut c_void, id: Str) -> *const c_void>,
+}
+
+/// What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there; any other
+/// that is NULL has its default behaviour.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Vtable {
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// [`STREAM`].
+    pub flags: u32,
+    /// Accepts or refuses: [`OK`], [`REJECT`], [`PENDING`], [`ABORT`]; below 0 is a 500. What it
+    /// leaves in `attempt` is taken by `open` or freed by `abandon`.
+    pub handshake: Option<
+        unsafe extern "C" fn(
+            handler: *mut c_void,
+            *const Request,
+            *mut Response,
+            attempt: *mut *mut c_void,
+        ) -> Status,
+    >,
+    /// Frees an attempt that no `open` will take.
+    pub abandon: Option<unsafe extern "C" fn(handler: *mut c_void, attempt: *mut c_void)>,
+    /// Makes the session, after the 101 was written; takes `attempt`, also when it fails.
+    pub open: Option<
+        unsafe extern "C" fn(
+            handler: *mut c_void,
+            *mut Conn,
+            *const Request,
+            attempt: *mut c_void,
+            session: *mut *mut c_void,
+        ) -> Status,
+    >,
+    /// One message, or with [`STREAM`] one part.
+    pub message: Option<
+        unsafe extern "C" fn(
+            session: *mut c_void,
+            *mut Conn,
+            kind: u32,
+            *const u8,
+            usize,
+        ) -> Status,
+    >,
+    /// To look on: the host has answered the Ping.
+    pub ping:
+        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, *const u8, usize) -> Status>,
+    /// A Pong came.
+    pub pong:
+        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, *const u8, usize) -> Status>,
+    /// There is room again, see [`Host::watermark`].
+    pub drain: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn) -> Status>,
+    /// A timer ran out.
+    pub timer: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, token: u64) -> Status>,
+    /// Someone called [`Host::wake`]; may come without cause.
+    pub wake: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn) -> Status>,
+    /// The peer closes first. Code 1005: none came. [`OK`] echoes the code unless `close` or
+    /// `abort` was called; [`PENDING`]: answered later.
+    pub closing:
+        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u16, Str) -> Status>,
+    /// The session is over; comes exactly once. Code 1006: no Close was received. [`PENDING`]:
+    /// `wake` goes on until [`DONE`].
+    pub closed:
+        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u16, Str) -> Status>,
+    /// Frees the session: exactly once for each that exists.
+    pub destroy: Option<unsafe extern "C" fn(session: *mut c_void)>,
+    /// Writes the session's state; it can go on afterwards.
+    pub snapshot:
+        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, *const Sink) -> Status>,
+    /// Makes a session from the state that an older generation wrote.
+    pub restore: Option<
+        unsafe extern "C" fn(
+            handler: *mut c_void,
+            *mut Conn,
+            schema: u32,
+            *const u8,
+            usize,
+            session: *mut *mut c_void,
+        ) -> Status,
+    >,
+    /// Whether the handler is fit to serve.
+    pub self_test: Option<unsafe extern "C" fn(handler: *mut c_void) -> Status>,
+    /// 1: connections come now. 0: superseded or removed; sessions may remain, background work stops.
+    pub serving: Option<unsafe extern "C" fn(handler: *mut c_void, on: u32)>,
+    /// The last session is gone; frees the handler.
+    pub shutdown: Option<unsafe extern "C" fn(handler: *mut c_void)>,
+    /// What the server asks of the plugin by id, `wsh.NAME/REV`, or NULL.
+    pub extension: Option<unsafe extern "C" fn(handler: *mut c_void, id: Str) -> *const c_void>,
+}

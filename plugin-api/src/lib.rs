@@ -1,0 +1,3 @@
+//! Write WebSocket handlers for wshd.
+
+pub mod abi;

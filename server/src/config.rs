@@ -1,0 +1,237 @@
+//! What the operator decided, after it was read, checked wholly and made absolute; it never changes.
+//!
+//! A `Config` exists only if it is right. A change of the file makes a new one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+/// Everything that was decided, from flags, environment, file and defaults, in this precedence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    /// Where to listen. Port 0 is one free port for all addresses.
+    pub listen: Vec<SocketAddr>,
+    /// The directory of compiled handlers, watched; absolute.
+    pub handlers_dir: PathBuf,
+    /// Only files below it are looked for, while names stay relative to `handlers_dir`; absolute.
+    pub scan_dir: PathBuf,
+    /// Whether a symlink may lead to a library outside `handlers_dir`.
+    pub allow_handlers_outside_root_dir: bool,
+    /// What is not a handler is a file below it; absolute.
+    pub document_root: Option<PathBuf>,
+    /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
+    pub stage_dir: Option<PathBuf>,
+    /// What is logged.
+    pub log_level: LogLevel,
+    /// Limits of the server as a whole.
+    pub limits: Limits,
+    /// What holds for a handler without a table of its own.
+    pub defaults: HandlerConfig,
+    /// Each handler's table, by the name of its route without the leading slash.
+    pub handlers: BTreeMap<String, HandlerConfig>,
+    /// Aliases and patterns, in the order written.
+    pub routes: Vec<Route>,
+}
+
+impl Config {
+    /// What holds for the handler `name`.
+    pub fn handler(&self, name: &str) -> &HandlerConfig {
+        self.handlers.get(name).unwrap_or(&self.defaults)
+    }
+}
+
+/// An alias or a pattern: `"/rooms/{room}" = "/chat"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The path or the pattern, in `matchit`'s syntax.
+    pub pattern: String,
+    /// The route of the handler that answers there, with its leading slash.
+    pub target: String,
+    /// Where it is written, `config.toml:14:1`, for messages.
+    pub place: String,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// Someone must act.
+    Error,
+    /// Refused, or went on without.
+    Warn,
+    /// Listening, loaded, refused, one line a session.
+    Info,
+    /// One connection's steps.
+    Debug,
+    /// One message's steps.
+    Trace,
+}
+
+/// Limits of the server as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; one more is answered 503.
+    pub connections_max: usize,
+    /// Connections that have not finished their opening handshake.
+    pub pending_handshakes_max: usize,
+    /// From accept to the whole request head.
+    pub handshake_timeout_ms: u64,
+    /// The request head, in bytes.
+    pub header_bytes_max: usize,
+    /// The request head, in lines.
+    pub header_lines_max: usize,
+    /// From the signal to the end of the process.
+    pub stop_timeout_ms: u64,
+    /// Sessions that are told to close every two seconds while stopping.
+    pub stop_batch_sessions: usize,
+}
+
+/// What holds for one handler.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandlerConfig {
+    /// What a new generation does with the sessions of the old one.
+    pub reload: ReloadPolicy,
+    /// How long a superseded generation may keep its sessions; `None` is as long as they last.
+    pub drain_timeout_s: Option<u64>,
+    /// Generations with sessions, the serving one included.
+    pub generations_max: usize,
+    /// Which pages may connect.
+    pub origins: Origins,
+    /// Panics in `panics_window_ms` that quarantine the handler.
+    pub panics_max: u32,
+    /// See `panics_max`.
+    pub panics_window_ms: u64,
+    /// Open sessions of a blocking handler; one more is answered 503.
+    pub blocking_sessions_max: usize,
+    /// Host threads that run for the handler.
+    pub threads_max: usize,
+    /// `init`, `self_test` and `shutdown`, each.
+    pub init_timeout_ms: u64,
+    /// One session's state.
+    pub snapshot_bytes_max: usize,
+    /// Limits of each of its sessions.
+    pub session: SessionLimits,
+    /// Reaches the handler: `[handler.NAME] config = {…}`, an object.
+    pub config: Value,
+}
+
+/// Limits of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// One message after inflation.
+    pub message_bytes_max: usize,
+    /// Frames of one message.
+    pub fragments_max: usize,
+    /// Bytes accepted for sending and not yet taken by the kernel.
+    pub outbound_bytes_max: usize,
+    /// How long a queue may make no progress.
+    pub outbound_timeout_ms: u64,
+    /// Silence after which a Ping is sent, jittered; 0 is never.
+    pub ping_interval_ms: u64,
+    /// From the Ping to anything at all from the peer.
+    pub pong_timeout_ms: u64,
+    /// From our Close frame to the peer's.
+    pub close_timeout_ms: u64,
+    /// Timers at a time.
+    pub timers_max: usize,
+    /// Topics at a time.
+    pub topics_max: usize,
+}
+
+/// What a new generation does with the sessions of the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadPolicy {
+    /// They move to the new code with their state; what cannot, drains.
+    Migrate,
+    /// They finish on the old code.
+    Drain,
+    /// They are closed with 1012.
+    Close,
+}
+
+/// Which pages may connect (RFC 6455 §10.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Those of the request's own `Host`; between loopback names any port.
+    SameHost,
+    /// All.
+    Any,
+    /// These, as browsers write them: `https://example.com`, `null`.
+    Listed(Vec<String>),
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            file: None,
+            listen: vec![
+                SocketAddr::from(([127, 0, 0, 1], 9998)),
+                SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 9998)),
+            ],
+            handlers_dir: PathBuf::from("handlers"),
+            scan_dir: PathBuf::from("handlers"),
+            allow_handlers_outside_root_dir: false,
+            document_root: None,
+            stage_dir: None,
+            log_level: LogLevel::Info,
+            limits: Limits::default(),
+            defaults: HandlerConfig::default(),
+            handlers: BTreeMap::new(),
+            routes: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: 65_536,
+            pending_handshakes_max: 1_024,
+            handshake_timeout_ms: 10_000,
+            header_bytes_max: 16 * 1024,
+            header_lines_max: 100,
+            stop_timeout_ms: 30_000,
+            stop_batch_sessions: 10_000,
+        }
+    }
+}
+
+impl Default for HandlerConfig {
+    fn default() -> HandlerConfig {
+        HandlerConfig {
+            reload: ReloadPolicy::Migrate,
+            drain_timeout_s: None,
+            generations_max: 8,
+            origins: Origins::SameHost,
+            panics_max: 5,
+            panics_window_ms: 10_000,
+            blocking_sessions_max: 256,
+            threads_max: 1_024,
+            init_timeout_ms: 10_000,
+            snapshot_bytes_max: 1024 * 1024,
+            session: SessionLimits::default(),
+            config: Value::Object(serde_json::Map::new()),
+        }
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> SessionLimits {
+        SessionLimits {
+            message_bytes_max: 64 * 1024,
+            fragments_max: 4_096,
+            outbound_bytes_max: 1024 * 1024,
+            outbound_timeout_ms: 30_000,
+            ping_interval_ms: 25_000,
+            pong_timeout_ms: 10_000,
+            close_timeout_ms: 5_000,
+            timers_max: 64,
+            topics_max: 256,
+        }
+    }
+}
