@@ -170,8 +170,8 @@ pub struct Descriptor {
     pub init: Option<unsafe extern "C" fn(*const Host, *const Init, *mut Instance) -> Status>,
 }
 
-// SAFETY: the only pointer is to a function, which any thread may call.
 #[allow(unsafe_code)] // a static must be `Sync`, and its last field is a pointer
+// SAFETY: the only pointer is to a function, which any thread may call.
 unsafe impl Sync for Descriptor {}
 
 /// What `init` is told.
@@ -329,7 +329,8 @@ pub struct Host {
     /// `[callback]` Joins or leaves a topic of the handler; one that begins with `/` is the server's.
     pub subscribe: Option<unsafe extern "C" fn(*mut Conn, topic: Str, on: u32) -> Status>,
     /// `[any thread]` Sends a whole message to a session of this handler. Answers the bytes
-    /// buffered as last known; [`AGAIN`] when the session's inbox is full; [`GONE`] for a dead id.
+    /// buffered as last known; [`AGAIN`] when the session's inbox is full, so a count of 1 is said
+    /// as 2; [`GONE`] for a dead id.
     pub send_to:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, kind: u32, *const u8, usize) -> i64>,
     /// `[any thread]` Closes a session of this handler.

@@ -1,3 +1,72 @@
 //! Write WebSocket handlers for wshd.
 
 pub mod abi;
+mod border;
+mod close;
+mod config;
+mod conn;
+mod error;
+mod events;
+#[doc(hidden)]
+pub mod log;
+mod message;
+mod request;
+mod response;
+mod sent;
+mod session;
+mod state;
+mod style;
+
+use std::fmt::Display;
+
+pub use crate::{
+    border::link::Writer,
+    close::Close,
+    config::Config,
+    conn::{Conn, Peer},
+    error::{Refused, Result},
+    message::{Kind, Message, MessageBuf, Payload},
+    request::Request,
+    response::{Handshake, Response},
+    sent::Sent,
+    session::{Handler, Session},
+    state::State,
+};
+
+use crate::border::{guard, runtime};
+
+/// What nearly every handler needs: `use wsh::prelude::*;`
+pub mod prelude {
+    pub use crate::{
+        Close, Config, Conn, Handler, Handshake, Kind, Message, MessageBuf, Peer, Request,
+        Response, Result, Session,
+    };
+}
+
+/// Sends a message to every subscriber of a topic of this handler, from any thread. Answers about
+/// how many there are.
+pub fn publish<P: Payload>(topic: &str, message: P) -> u64 {
+    runtime::current().map_or(0, |runtime| conn::publish(runtime, topic, &message, 0))
+}
+
+/// Runs `job` on a thread of the server's, which counts it and knows its handler.
+///
+/// # Errors
+/// [`Refused::TooBig`]: the handler has as many threads as it may. [`Refused::Gone`]: it was shut
+/// down.
+pub fn spawn(job: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+    let runtime = runtime::current().ok_or(Refused::Misuse)?;
+    Refused::check(runtime.spawn(Box::new(job)))
+}
+
+/// Lets the callback that is running on this thread fail, and says why: a session ends with 1011, a
+/// handler is not loaded. What the callback returns no longer counts.
+pub fn fail(why: impl Display) {
+    guard::fail(&why.to_string());
+}
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::border::export::{Crate, events};
+    pub use crate::log;
+}

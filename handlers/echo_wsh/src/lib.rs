@@ -1,2 +1,18 @@
 #![forbid(unsafe_code)]
-//! Sends every message back.
+//! Sends every message back. On exactly `Goodbye` it closes after that, as pywebsocket's echo does.
+
+use wsh::prelude::*;
+
+#[derive(Default)]
+struct Echo;
+
+impl Session for Echo {
+    fn on_message(&mut self, conn: &mut Conn, message: Message) {
+        conn.send(message);
+        if message == "Goodbye" {
+            conn.close(1000, "");
+        }
+    }
+}
+
+wsh::handler!(Echo);

@@ -1,0 +1,96 @@
+//! Nothing unwinds across the border: every callback runs in here.
+//!
+//! Each plugin carries a standard library of its own, and a panic that escapes into another one
+//! aborts the process. The hook keeps backtraces off: the first one that a plugin takes reads the
+//! symbols of every mapped library and keeps them, tens of megabytes a generation.
+
+use std::{
+    any::Any,
+    cell::Cell,
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{
+    abi::{self, Status},
+    border::runtime,
+};
+
+/// Runs a callback and turns a panic into [`abi::PANIC`], and a [`fail`] into [`abi::ERROR`].
+#[inline]
+pub(crate) fn guard(callback: impl FnOnce() -> Status) -> Status {
+    match panic::catch_unwind(AssertUnwindSafe(callback)) {
+        // The load is what a callback that did not fail pays.
+        Ok(status) if FAILED.load(Ordering::Relaxed) == 0 => status,
+        Ok(status) => take_failure().unwrap_or(status),
+        Err(payload) => {
+            bury(payload);
+            take_failure();
+            abi::PANIC
+        }
+    }
+}
+
+/// As [`guard`], for callbacks that answer nothing.
+pub(crate) fn guard_void(callback: impl FnOnce()) {
+    guard(|| {
+        callback();
+        abi::OK
+    });
+}
+
+/// Lets the callback that runs on this thread fail, whatever it returns.
+pub(crate) fn fail(why: &str) {
+    if let Some(runtime) = runtime::current() {
+        runtime.host.fail(why);
+    }
+    if !HAS_FAILED.replace(true) {
+        FAILED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether [`fail`] was called on this thread since the last call; forgets it.
+pub(crate) fn take_failure() -> Option<Status> {
+    HAS_FAILED.replace(false).then(|| {
+        FAILED.fetch_sub(1, Ordering::Relaxed);
+        abi::ERROR
+    })
+}
+
+/// From now on a panic is one line in the server's log: message and place, no backtrace.
+pub(crate) fn set_panic_hook() {
+    panic::set_hook(Box::new(|info| {
+        if let Some(runtime) = runtime::current() {
+            let place = info.location().map(ToString::to_string).unwrap_or_default();
+            let fields = [("place", &place as &dyn std::fmt::Display)];
+            runtime.host.log(
+                abi::LOG_ERROR,
+                "panic",
+                format_args!("{}", text(info)),
+                &fields,
+            );
+        }
+    }));
+}
+
+fn text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("panic with a payload that is no text")
+}
+
+/// Drops what a panic carried. Its `Drop` may panic too; what that carries is leaked, or this
+/// could go on for ever.
+fn bury(payload: Box<dyn Any + Send>) {
+    if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again);
+    }
+}
+
+/// How many threads have a failure that nobody took yet; 0 means that no thread need look.
+static FAILED: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    static HAS_FAILED: Cell<bool> = const { Cell::new(false) };
+}

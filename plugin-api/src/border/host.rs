@@ -1,0 +1,247 @@
+//! The host's table, copied once, as functions that are safe to call.
+//!
+//! A function that the host does not have answers [`UNSUPPORTED`](abi::UNSUPPORTED).
+
+use std::{
+    ffi::c_void,
+    fmt::{self, Display},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{
+    abi::{self, Status},
+    border::{guard::guard_void, read},
+};
+
+/// A copy of [`abi::Host`], NULL where the host is older than this library.
+#[derive(Debug)]
+pub(crate) struct Host(abi::Host);
+
+// SAFETY: `ctx` and `log_level` live as long as the process, and the host takes calls from any
+// thread; the functions for one session compare the thread and answer MISUSE.
+unsafe impl Send for Host {}
+// SAFETY: as above.
+unsafe impl Sync for Host {}
+
+/// The session of the running callback, as long as that callback runs.
+#[derive(Clone, Copy)]
+pub(crate) struct ConnPtr(*mut abi::Conn);
+
+impl ConnPtr {
+    /// # Safety
+    /// The callback that `conn` was given to has not returned while this value is in use.
+    pub(crate) unsafe fn new(conn: *mut abi::Conn) -> Self {
+        ConnPtr(conn)
+    }
+
+    /// What the host says of the session now.
+    pub(crate) fn read(self) -> abi::Conn {
+        // SAFETY: the callback runs, so the table is there.
+        unsafe { read::copy(self.0) }
+    }
+
+    /// Bytes accepted and not yet handed to the kernel.
+    pub(crate) fn buffered(self) -> u64 {
+        const END: usize = std::mem::offset_of!(abi::Conn, buffered) + size_of::<u64>();
+        // SAFETY: the callback runs, so the table is there; it begins with its size.
+        let size = unsafe { (&raw const (*self.0).size).read() };
+        if (size as usize) < END {
+            return 0;
+        }
+        // SAFETY: the size covers the field.
+        unsafe { (&raw const (*self.0).buffered).read() }
+    }
+}
+
+/// The answer to a handshake, as long as that callback runs.
+#[derive(Clone, Copy)]
+pub(crate) struct ResponsePtr(*mut abi::Response);
+
+impl ResponsePtr {
+    /// # Safety
+    /// The `handshake` that `response` was given to has not returned while this value is in use.
+    pub(crate) unsafe fn new(response: *mut abi::Response) -> Self {
+        ResponsePtr(response)
+    }
+}
+
+/// Calls a function of the table, or answers that it is not there.
+macro_rules! call {
+    ($host:ident . $function:ident ( $($argument:expr),* )) => {
+        match $host.0.$function {
+            // SAFETY: the function comes from the host's table, `ConnPtr` and `ResponsePtr` vouch
+            // for themselves, and every pointer to bytes comes from a slice that outlives the call.
+            Some(function) => unsafe { function($($argument),*) },
+            None => abi::UNSUPPORTED.into(),
+        }
+    };
+}
+
+impl Host {
+    /// # Safety
+    /// `from` is the host table given to `init`.
+    pub(crate) unsafe fn new(from: *const abi::Host) -> Self {
+        // SAFETY: the caller's promise.
+        Host(unsafe { read::copy(from) })
+    }
+
+    #[inline]
+    pub(crate) fn send(&self, conn: ConnPtr, kind: u32, bytes: &[u8]) -> i64 {
+        call!(self.send(conn.0, kind, bytes.as_ptr(), bytes.len()))
+    }
+
+    /// Room for `max` bytes, uninitialised; dangling as soon as anything else is called with `conn`.
+    pub(crate) fn reserve(&self, conn: ConnPtr, max: usize) -> *mut u8 {
+        match self.0.reserve {
+            // SAFETY: the function comes from the host's table and `conn` vouches for itself.
+            Some(reserve) => unsafe { reserve(conn.0, max) },
+            None => std::ptr::null_mut(),
+        }
+    }
+
+    pub(crate) fn commit(&self, conn: ConnPtr, kind: u32, len: usize) -> i64 {
+        call!(self.commit(conn.0, kind, len))
+    }
+
+    pub(crate) fn ping(&self, conn: ConnPtr, bytes: &[u8]) -> Status {
+        call!(self.ping(conn.0, bytes.as_ptr(), bytes.len()))
+    }
+
+    pub(crate) fn close(&self, conn: ConnPtr, code: u16, reason: &str) -> Status {
+        call!(self.close(conn.0, code, read::lend(reason.as_bytes())))
+    }
+
+    pub(crate) fn abort(&self, conn: ConnPtr) -> Status {
+        call!(self.abort(conn.0))
+    }
+
+    pub(crate) fn timer(&self, conn: ConnPtr, token: u64, after_ms: u64) -> Status {
+        call!(self.timer(conn.0, token, after_ms))
+    }
+
+    pub(crate) fn reads(&self, conn: ConnPtr, on: bool) -> Status {
+        call!(self.reads(conn.0, on.into()))
+    }
+
+    pub(crate) fn watermark(&self, conn: ConnPtr, low: u64, high: u64) -> Status {
+        call!(self.watermark(conn.0, low, high))
+    }
+
+    pub(crate) fn subscribe(&self, conn: ConnPtr, topic: &str, on: bool) -> Status {
+        call!(self.subscribe(conn.0, read::lend(topic.as_bytes()), on.into()))
+    }
+
+    pub(crate) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> i64 {
+        call!(self.send_to(self.0.ctx, id, kind, bytes.as_ptr(), bytes.len()))
+    }
+
+    pub(crate) fn close_to(&self, id: u64, code: u16, reason: &str) -> Status {
+        call!(self.close_to(self.0.ctx, id, code, read::lend(reason.as_bytes())))
+    }
+
+    pub(crate) fn publish(&self, topic: &str, kind: u32, bytes: &[u8], except: u64) -> i64 {
+        let topic = read::lend(topic.as_bytes());
+        call!(self.publish(self.0.ctx, topic, kind, bytes.as_ptr(), bytes.len(), except))
+    }
+
+    pub(crate) fn wake(&self, id: u64) -> Status {
+        call!(self.wake(self.0.ctx, id))
+    }
+
+    /// A thread of the host's; what `job` panics with stays on it.
+    pub(crate) fn spawn(&self, job: Box<dyn FnOnce() + Send>) -> Status {
+        unsafe extern "C" fn run(arg: *mut c_void) {
+            guard_void(|| {
+                // SAFETY: `arg` is the box below, and the host calls this once.
+                let job = unsafe { Box::from_raw(arg.cast::<Box<dyn FnOnce() + Send>>()) };
+                job();
+            });
+        }
+        let arg = Box::into_raw(Box::new(job)).cast::<c_void>();
+        let status = call!(self.spawn(self.0.ctx, Some(run), arg));
+        if status != abi::OK {
+            // SAFETY: unless OK, `arg` is still ours, and it is the box above.
+            drop(unsafe { Box::from_raw(arg.cast::<Box<dyn FnOnce() + Send>>()) });
+        }
+        status
+    }
+
+    pub(crate) fn fail(&self, why: &str) {
+        let _: Status = call!(self.fail(self.0.ctx, read::lend(why.as_bytes())));
+    }
+
+    /// Whether a line of this level would be kept: one load, besides the branch.
+    #[inline]
+    pub(crate) fn logs(&self, level: u32) -> bool {
+        if self.0.log_level.is_null() {
+            return level <= abi::LOG_INFO;
+        }
+        // SAFETY: the host's promise: it lives as long as the process and is an atomic.
+        let enabled = unsafe { AtomicU32::from_ptr(self.0.log_level.cast_mut()) };
+        level <= enabled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn log(
+        &self,
+        level: u32,
+        target: &str,
+        message: fmt::Arguments<'_>,
+        fields: &[(&str, &dyn Display)],
+    ) {
+        let Some(log) = self.0.log else { return };
+        let message = without_nul(message.to_string());
+        let values: Vec<String> = fields
+            .iter()
+            .map(|(_, value)| without_nul(value.to_string()))
+            .collect();
+        let pairs: Vec<abi::Pair> = fields
+            .iter()
+            .zip(&values)
+            .map(|((name, _), value)| abi::Pair {
+                name: read::lend(name.as_bytes()),
+                value: read::lend(value.as_bytes()),
+            })
+            .collect();
+        let (target, message) = (
+            read::lend(target.as_bytes()),
+            read::lend(message.as_bytes()),
+        );
+        // SAFETY: the function comes from the host's table; every string outlives the call.
+        unsafe {
+            log(
+                self.0.ctx,
+                0,
+                level,
+                target,
+                message,
+                pairs.as_ptr(),
+                pairs.len(),
+            )
+        };
+    }
+
+    pub(crate) fn response_header(&self, to: ResponsePtr, name: &str, value: &[u8]) -> Status {
+        call!(self.response_header(to.0, read::lend(name.as_bytes()), read::lend(value)))
+    }
+
+    pub(crate) fn response_protocol(&self, to: ResponsePtr, name: &str) -> Status {
+        call!(self.response_protocol(to.0, read::lend(name.as_bytes())))
+    }
+
+    pub(crate) fn response_reject(&self, to: ResponsePtr, status: u16, body: &[u8]) -> Status {
+        call!(self.response_reject(to.0, status, read::lend(body)))
+    }
+
+    pub(crate) fn response_extensions(&self, to: ResponsePtr, allow: u32) -> Status {
+        call!(self.response_extensions(to.0, allow))
+    }
+}
+
+/// A `Str` holds no NUL.
+fn without_nul(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}

@@ -1,0 +1,76 @@
+//! What a loaded plugin knows of its host: the table, its own name, its generation.
+//!
+//! A plugin is initialised once per image, so this is a static. Under [`test`](crate::test) one
+//! image holds many handlers and many tests: there it belongs to the thread.
+
+use std::{cell::Cell, sync::OnceLock};
+
+use crate::{
+    abi::{self, Status},
+    border::{guard, host::Host},
+    error::Refused,
+};
+
+/// Set at `init`, never changed.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) host: Host,
+    pub(crate) generation: u64,
+    /// The handler's name, as the server's configuration has it.
+    pub(crate) name: String,
+}
+
+impl Runtime {
+    /// Sends to a session by its id.
+    pub(crate) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
+        match self.host.send_to(id, kind, bytes) {
+            // A status that is not below 0: the inbox is full.
+            answer if answer == i64::from(abi::AGAIN) => Err(Refused::Full),
+            answer => Refused::check_count(answer),
+        }
+    }
+
+    /// Runs a job on a thread of the host's.
+    pub(crate) fn spawn(&'static self, job: Box<dyn FnOnce() + Send>) -> Status {
+        if !IS_TEST.get() {
+            return self.host.spawn(job);
+        }
+        self.host.spawn(Box::new(move || {
+            enter_test(Some(self));
+            job();
+        }))
+    }
+}
+
+/// Keeps a runtime for as long as the image is mapped.
+pub(crate) fn install(runtime: Runtime) -> &'static Runtime {
+    if IS_TEST.get() {
+        let runtime = Box::leak(Box::new(runtime));
+        CURRENT.set(Some(runtime));
+        return runtime;
+    }
+    let runtime = IMAGE.get_or_init(|| runtime);
+    guard::set_panic_hook();
+    #[cfg(feature = "tracing")]
+    crate::trace::install();
+    runtime
+}
+
+/// The runtime of this image, if `init` was called.
+#[inline]
+pub(crate) fn current() -> Option<&'static Runtime> {
+    IMAGE.get().or_else(|| CURRENT.get())
+}
+
+/// From now on `install` and `current` on this thread mean `runtime`.
+pub(crate) fn enter_test(runtime: Option<&'static Runtime>) {
+    IS_TEST.set(true);
+    CURRENT.set(runtime);
+}
+
+static IMAGE: OnceLock<Runtime> = OnceLock::new();
+
+thread_local! {
+    static IS_TEST: Cell<bool> = const { Cell::new(false) };
+    static CURRENT: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
+}

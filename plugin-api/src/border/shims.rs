@@ -1,0 +1,424 @@
+//! The vtable: one `extern "C"` function a callback, generic over the style it serves.
+//!
+//! A shim turns pointers into references, puts the running callback's Conn into the session's
+//! [`Link`], and guards against unwinding. What the callback means is safe code, in the styles.
+
+use std::{ffi::c_void, marker::PhantomData, mem::offset_of, ptr, sync::Arc};
+
+use crate::{
+    abi::{self, Status},
+    border::{
+        guard::{fail, guard, guard_void, take_failure},
+        host::{Host, ResponsePtr},
+        link::Link,
+        read::{self, Field, Text},
+        runtime::{self, Runtime},
+    },
+    close::Close,
+    config::Config,
+    message::Message,
+    request::Request,
+    response::{Attempt, Response},
+    style::{Event, Slot, Style},
+};
+
+/// What the host's handler pointer points to.
+struct Root<E> {
+    style: E,
+    runtime: &'static Runtime,
+}
+
+/// The functions of one style.
+pub(crate) struct Shims<E>(PhantomData<E>);
+
+impl<E: Style> Shims<E> {
+    const VTABLE: &'static abi::Vtable = &abi::Vtable {
+        size: size_of::<abi::Vtable>() as u32,
+        flags: 0,
+        handshake: Some(handshake::<E>),
+        abandon: Some(abandon),
+        open: Some(open::<E>),
+        message: Some(message::<E::Slot>),
+        ping: Some(ping::<E::Slot>),
+        pong: Some(pong::<E::Slot>),
+        drain: Some(drain::<E::Slot>),
+        timer: Some(timer::<E::Slot>),
+        wake: Some(wake::<E::Slot>),
+        closing: Some(closing::<E::Slot>),
+        closed: Some(closed::<E::Slot>),
+        destroy: Some(destroy::<E::Slot>),
+        snapshot: Some(snapshot::<E::Slot>),
+        restore: Some(restore::<E>),
+        self_test: Some(self_test::<E>),
+        serving: Some(serving::<E>),
+        shutdown: Some(shutdown::<E>),
+        extension: None,
+    };
+}
+
+/// `init` of the descriptor.
+///
+/// # Safety
+/// As the ABI says of [`abi::Descriptor::init`].
+pub(crate) unsafe extern "C" fn init<E: Style>(
+    host: *const abi::Host,
+    init: *const abi::Init,
+    instance: *mut abi::Instance,
+) -> Status {
+    guard(|| {
+        // SAFETY: the host set the size of the table it wants filled.
+        let room = unsafe { (&raw const (*instance).size).read() } as usize;
+        if room < offset_of!(abi::Instance, vtable) + size_of::<*const abi::Vtable>() {
+            return abi::INVALID;
+        }
+        // SAFETY: the table given to `init`, which lives as long as the call.
+        let init = unsafe { read::copy(init) };
+        let runtime = runtime::install(Runtime {
+            // SAFETY: the table given to `init`.
+            host: unsafe { Host::new(host) },
+            generation: init.generation,
+            // SAFETY: UTF-8 that lives as long as the call.
+            name: unsafe { read::text(init.name) }.into(),
+        });
+        let config = Config {
+            name: &runtime.name,
+            // SAFETY: UTF-8 that lives as long as the call.
+            json: unsafe { read::text(init.config_json) },
+            generation: init.generation,
+            is_check: init.flags & abi::CHECK != 0,
+        };
+        let style = match E::new(config) {
+            Ok(style) => style,
+            Err(error) => return failed(&*error),
+        };
+        if let Some(status) = take_failure() {
+            drop(style);
+            return status;
+        }
+        let root = Box::into_raw(Box::new(Root { style, runtime }));
+        // SAFETY: the size covers both fields, and the host waits for them.
+        unsafe {
+            (&raw mut (*instance).handler).write(root.cast());
+            (&raw mut (*instance).vtable).write(Shims::<E>::VTABLE);
+        }
+        abi::OK
+    })
+}
+
+/// # Safety
+/// `handler` came from [`init`] of the same style and `shutdown` was not called.
+unsafe fn root<'a, E>(handler: *mut c_void) -> &'a Root<E> {
+    // SAFETY: the caller's promise; handlers are only ever shared.
+    unsafe { &*handler.cast::<Root<E>>() }
+}
+
+/// Says why the running callback is about to fail.
+fn failed(why: &dyn std::error::Error) -> Status {
+    fail(&why.to_string());
+    take_failure().unwrap_or(abi::ERROR)
+}
+
+/// # Safety
+/// `request` stays where it is with all it points to for `'a`.
+unsafe fn request<'a>(request: *const abi::Request) -> Request<'a> {
+    // SAFETY: the host's promise for the callback's arguments.
+    let table = unsafe { read::copy(request) };
+    // SAFETY: as above; what the ABI calls `Str` is UTF-8, pairs have UTF-8 names, and `Field` and
+    // `Text` have the layout of `Pair` and `Str`.
+    unsafe {
+        Request {
+            flags: table.flags,
+            id: table.id,
+            target: read::bytes(table.target.ptr, table.target.len),
+            path: read::text(table.path),
+            query: read::bytes(table.query.ptr, table.query.len),
+            host: read::text(table.host),
+            origin: read::text(table.origin),
+            remote_addr: read::text(table.remote_addr),
+            user: read::text(table.user),
+            headers: read::list(table.headers.cast::<Field<'a>>(), table.n_headers),
+            cookies: read::list(table.cookies.cast::<Field<'a>>(), table.n_cookies),
+            protocols: read::list(table.protocols.cast::<Text<'a>>(), table.n_protocols),
+            params: read::list(table.params.cast::<Field<'a>>(), table.n_params),
+            tls_version: read::text(table.tls_version),
+            tls_sni: read::text(table.tls_sni),
+            tls_client_cert: read::bytes(table.tls_client_cert.ptr, table.tls_client_cert.len),
+            attached: Default::default(),
+            decoded: Default::default(),
+        }
+    }
+}
+
+unsafe extern "C" fn handshake<E: Style>(
+    handler: *mut c_void,
+    asked: *const abi::Request,
+    response: *mut abi::Response,
+    attempt: *mut *mut c_void,
+) -> Status {
+    guard(|| {
+        // SAFETY: the host passes what `init` gave it.
+        let root = unsafe { root::<E>(handler) };
+        // SAFETY: the callback's own argument, valid as long as it runs.
+        let response = unsafe { ResponsePtr::new(response) };
+        let mut response = Response::new(&root.runtime.host, response);
+        // SAFETY: the host's cell for what we leave in it, NULL at the first call.
+        let left = unsafe { attempt.read() };
+        let mut own = if left.is_null() {
+            // SAFETY: the callback's own argument.
+            let request = unsafe { request(asked) };
+            let answer = root.style.handshake(&request, &mut response);
+            Attempt::new(root.runtime, request.id, request.attached, answer)
+        } else {
+            // SAFETY: the host gives back what an earlier call left, and asks once at a time.
+            unsafe { Box::from_raw(left.cast::<Attempt>()) }
+        };
+        // While the answer is worked out, nobody else may find it: a panic drops it.
+        // SAFETY: the host's cell.
+        unsafe { attempt.write(ptr::null_mut()) };
+        let status = own.answer(&mut response);
+        if own.is_worth_keeping(status) {
+            // SAFETY: the host's cell.
+            unsafe { attempt.write(Box::into_raw(own).cast()) };
+        }
+        status
+    })
+}
+
+unsafe extern "C" fn abandon(_handler: *mut c_void, attempt: *mut c_void) {
+    guard_void(|| {
+        if !attempt.is_null() {
+            // SAFETY: `handshake` left it, and the host passes it on once.
+            drop(unsafe { Box::from_raw(attempt.cast::<Attempt>()) });
+        }
+    });
+}
+
+unsafe extern "C" fn open<E: Style>(
+    handler: *mut c_void,
+    conn: *mut abi::Conn,
+    asked: *const abi::Request,
+    attempt: *mut c_void,
+    session: *mut *mut c_void,
+) -> Status {
+    let mut made = None;
+    let status = guard(|| {
+        // SAFETY: `handshake` left it, and the host passes it on once.
+        let attempt =
+            (!attempt.is_null()).then(|| unsafe { Box::from_raw(attempt.cast::<Attempt>()) });
+        // SAFETY: the host passes what `init` gave it.
+        let root = unsafe { root::<E>(handler) };
+        // SAFETY: the callback's own argument.
+        let mut request = unsafe { request(asked) };
+        request.attached = attempt.map(|attempt| attempt.attached).unwrap_or_default();
+        // SAFETY: the callback's own argument.
+        let link = Arc::new(unsafe { Link::new(root.runtime, conn, false) });
+        // SAFETY: the callback's own argument; dropped at the end of this closure.
+        let _inside = unsafe { link.enter(conn) };
+        match root.style.open(Arc::clone(&link), request) {
+            Ok((slot, status)) => {
+                made = Some(Box::new(slot));
+                status
+            }
+            Err(error) => failed(&*error),
+        }
+    });
+    if status < 0 {
+        // A failed `open` leaves no session.
+        guard_void(|| drop(made));
+        return status;
+    }
+    let made = made.map_or(ptr::null_mut(), Box::into_raw);
+    // SAFETY: the host's cell for the session.
+    unsafe { session.write(made.cast()) };
+    status
+}
+
+unsafe extern "C" fn restore<E: Style>(
+    handler: *mut c_void,
+    conn: *mut abi::Conn,
+    schema: u32,
+    state: *const u8,
+    len: usize,
+    session: *mut *mut c_void,
+) -> Status {
+    let mut made = None;
+    let status = guard(|| {
+        // SAFETY: the host passes what `init` gave it.
+        let root = unsafe { root::<E>(handler) };
+        // SAFETY: the callback's own argument. It is not entered: nothing may be called with it.
+        let link = Arc::new(unsafe { Link::new(root.runtime, conn, true) });
+        // SAFETY: the callback's own argument.
+        let state = unsafe { read::bytes(state, len) };
+        match root.style.restore(link, schema, state) {
+            Ok(slot) => {
+                made = Some(Box::new(slot));
+                abi::OK
+            }
+            Err(error) => failed(&*error),
+        }
+    });
+    if status < 0 {
+        guard_void(|| drop(made));
+        return status;
+    }
+    let made = made.map_or(ptr::null_mut(), Box::into_raw);
+    // SAFETY: the host's cell for the session.
+    unsafe { session.write(made.cast()) };
+    status
+}
+
+/// Hands one event to a session.
+///
+/// # Safety
+/// `session` came from `open` or `restore` of a style with this slot, `destroy` was not called, no
+/// other callback of it runs, and `conn` is its Conn.
+#[inline]
+unsafe fn dispatch<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    event: Event<'_>,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise: the slot is ours alone while the callback runs.
+        let slot = unsafe { &mut *session.cast::<S>() };
+        let link = Arc::as_ptr(slot.link());
+        // SAFETY: the slot keeps its link until `destroy`; the guard is dropped at the end of this
+        // closure, before the callback returns.
+        let _inside = unsafe { (*link).enter(conn) };
+        slot.on(event)
+    })
+}
+
+unsafe extern "C" fn message<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    let message = match kind & 0xff {
+        // SAFETY: the host's promise: text is UTF-8, readable until the callback returns.
+        abi::TEXT => Message::Text(unsafe { read::text(abi::Str { ptr, len }) }),
+        // SAFETY: as above.
+        abi::BINARY => Message::Binary(unsafe { read::bytes(ptr, len) }),
+        _ => return abi::UNSUPPORTED,
+    };
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch::<S>(session, conn, Event::Message(message)) }
+}
+
+unsafe extern "C" fn ping<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch::<S>(session, conn, Event::Ping(read::bytes(ptr, len))) }
+}
+
+unsafe extern "C" fn pong<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch::<S>(session, conn, Event::Pong(read::bytes(ptr, len))) }
+}
+
+unsafe extern "C" fn drain<S: Slot>(session: *mut c_void, conn: *mut abi::Conn) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch::<S>(session, conn, Event::Drain) }
+}
+
+unsafe extern "C" fn timer<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    token: u64,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch::<S>(session, conn, Event::Timer(token)) }
+}
+
+unsafe extern "C" fn wake<S: Slot>(session: *mut c_void, conn: *mut abi::Conn) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch::<S>(session, conn, Event::Wake) }
+}
+
+unsafe extern "C" fn closing<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    code: u16,
+    reason: abi::Str,
+) -> Status {
+    // SAFETY: the host's promise: UTF-8, readable until the callback returns.
+    let close = Close::new(code, unsafe { read::text(reason) });
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch::<S>(session, conn, Event::Closing(close)) }
+}
+
+unsafe extern "C" fn closed<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    code: u16,
+    reason: abi::Str,
+) -> Status {
+    // SAFETY: the host's promise: UTF-8, readable until the callback returns.
+    let close = Close::new(code, unsafe { read::text(reason) });
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch::<S>(session, conn, Event::Closed(close)) }
+}
+
+unsafe extern "C" fn destroy<S: Slot>(session: *mut c_void) {
+    guard_void(|| {
+        // SAFETY: `open` or `restore` boxed it, and the host passes it here once.
+        drop(unsafe { Box::from_raw(session.cast::<S>()) });
+    });
+}
+
+unsafe extern "C" fn snapshot<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    sink: *const abi::Sink,
+) -> Status {
+    guard(|| {
+        // SAFETY: the host's promise for a session's callbacks: nobody else has it now.
+        let slot = unsafe { &mut *session.cast::<S>() };
+        let link = Arc::as_ptr(slot.link());
+        // SAFETY: the slot keeps its link until `destroy`; dropped at the end of this closure.
+        let _inside = unsafe { (*link).enter(conn) };
+        let Some(state) = slot.snapshot() else {
+            return abi::AGAIN;
+        };
+        // SAFETY: the callback's own argument.
+        let sink = unsafe { read::copy(sink) };
+        let Some(write) = sink.write else {
+            return abi::UNSUPPORTED;
+        };
+        // SAFETY: the host's function with the context beside it, and bytes of ours.
+        unsafe { write(sink.ctx, state.as_ptr(), state.len()) }
+    })
+}
+
+unsafe extern "C" fn self_test<E: Style>(handler: *mut c_void) -> Status {
+    guard(|| {
+        // SAFETY: the host passes what `init` gave it.
+        match unsafe { root::<E>(handler) }.style.self_test() {
+            Ok(()) => abi::OK,
+            Err(error) => failed(&*error),
+        }
+    })
+}
+
+unsafe extern "C" fn serving<E: Style>(handler: *mut c_void, on: u32) {
+    // SAFETY: the host passes what `init` gave it.
+    guard_void(|| unsafe { root::<E>(handler) }.style.serving(on != 0));
+}
+
+unsafe extern "C" fn shutdown<E: Style>(handler: *mut c_void) {
+    guard_void(|| {
+        // SAFETY: `init` boxed it, and the host calls this once, last.
+        drop(unsafe { Box::from_raw(handler.cast::<Root<E>>()) });
+    });
+}

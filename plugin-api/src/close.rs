@@ -1,0 +1,38 @@
+//! How a session ended.
+
+use std::fmt;
+
+/// A close code and its reason (RFC 6455 §7.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// 1005: the peer's Close frame had none. 1006: no Close frame was received.
+    pub code: u16,
+    /// At most 123 bytes, often empty.
+    pub reason: String,
+}
+
+impl Close {
+    pub(crate) fn new(code: u16, reason: &str) -> Self {
+        Close {
+            code,
+            reason: reason.into(),
+        }
+    }
+
+    /// Whether the closing handshake was made: any code but 1006.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.code != 1006
+    }
+}
+
+/// `1000`, or `1001 going away`.
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if self.reason.is_empty() {
+            return Ok(());
+        }
+        write!(f, " {}", self.reason)
+    }
+}

@@ -1,0 +1,75 @@
+//! What the server's configuration says to a handler.
+
+#[cfg(feature = "serde")]
+use serde::de::DeserializeOwned;
+
+/// The handler's own table of the configuration, `[handler.chat.config]`, and what it is loaded as.
+#[derive(Clone, Copy, Debug)]
+pub struct Config<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) json: &'a str,
+    pub(crate) generation: u64,
+    pub(crate) is_check: bool,
+}
+
+impl<'a> Config<'a> {
+    /// The handler's name, by which its route and its table are found: `chat`.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The table as a JSON object.
+    #[must_use]
+    pub fn json(&self) -> &'a str {
+        if self.json.is_empty() {
+            "{}"
+        } else {
+            self.json
+        }
+    }
+
+    /// The number of this generation of the handler, from 1.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether the handler is loaded to be checked: no traffic will follow.
+    #[must_use]
+    pub fn is_check(&self) -> bool {
+        self.is_check
+    }
+
+    /// One key of the table. For one that may be missing ask for an `Option`.
+    ///
+    /// ```
+    /// # fn new(config: wsh::Config) -> wsh::Result {
+    /// let history: Option<usize> = config.get("history")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The key is missing or is something else; the sentence names key and table.
+    #[cfg(feature = "serde")]
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> crate::Result<T> {
+        let table: serde_json::Map<String, serde_json::Value> = self.parse()?;
+        let name = self.name;
+        match table.get(key) {
+            Some(value) => T::deserialize(value)
+                .map_err(|error| format!("`{key}` in [handler.{name}.config]: {error}").into()),
+            None => T::deserialize(serde_json::Value::Null)
+                .map_err(|_| format!("`{key}` is missing in [handler.{name}.config]").into()),
+        }
+    }
+
+    /// The whole table.
+    ///
+    /// # Errors
+    /// It is something else; the sentence names the table.
+    #[cfg(feature = "serde")]
+    pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
+        serde_json::from_str(self.json())
+            .map_err(|error| format!("[handler.{}.config]: {error}", self.name).into())
+    }
+}

@@ -1,0 +1,280 @@
+//! A session's side of its connection.
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use crate::{
+    abi::{self, Status},
+    border::{
+        link::{Link, Writer},
+        runtime::Runtime,
+    },
+    error::Refused,
+    message::{Kind, Payload},
+    sent::Sent,
+};
+
+/// The connection of one session. What it does takes effect in the order of the calls.
+///
+/// Calls that say `true` or [`Sent`] may be used as statements: a connection that is over swallows
+/// them, and what breaks a rule is logged.
+pub struct Conn<S = ()> {
+    /// What of an async session moves on to the next generation of the handler.
+    pub state: S,
+    link: Arc<Link>,
+    attached: Vec<Box<dyn Any + Send>>,
+}
+
+impl<S> Conn<S> {
+    pub(crate) fn new(link: Arc<Link>, attached: Vec<Box<dyn Any + Send>>, state: S) -> Self {
+        Conn {
+            state,
+            link,
+            attached,
+        }
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The session's number: never 0, never used again.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.link.id
+    }
+
+    /// The subprotocol that the handshake chose, or `""`.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        &self.link.protocol
+    }
+
+    /// Whether the session was begun by an older generation of the handler.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.link.is_restored
+    }
+
+    /// Bytes accepted for sending and not yet handed to the kernel; HTML5 calls it `bufferedAmount`.
+    #[must_use]
+    pub fn buffered(&self) -> u64 {
+        self.link.buffered()
+    }
+
+    /// Sends a message, at once. In async code the answer may be awaited, which waits until the
+    /// peer has taken enough of what was sent.
+    #[inline]
+    pub fn send<P: Payload>(&mut self, message: P) -> Sent<'_> {
+        let answer = self.link.send(message.kind(), message.bytes());
+        Sent::new(&self.link, answer)
+    }
+
+    /// Sends a message of at most `max` bytes that is written straight into the server's buffer.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn tell(conn: &mut Conn, x: f64, y: f64) {
+    /// use std::fmt::Write;
+    ///
+    /// conn.send_with(Kind::Text, 64, |out| write!(out, "{x},{y}"));
+    /// # }
+    /// ```
+    ///
+    /// If `write` fails, as it does past `max`, nothing is sent and the answer is
+    /// [`Refused::TooBig`].
+    pub fn send_with(
+        &mut self,
+        kind: Kind,
+        max: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
+    ) -> Sent<'_> {
+        let kind = match kind {
+            Kind::Text => abi::TEXT,
+            Kind::Binary => abi::BINARY,
+        };
+        let answer = self.link.send_with(kind, max, write);
+        Sent::new(&self.link, answer)
+    }
+
+    /// Sends a Ping of at most 125 bytes. The server sends its own besides, to find dead peers.
+    pub fn ping(&mut self, data: &[u8]) -> bool {
+        let status = self.link.inside(|host, conn| host.ping(conn, data));
+        self.took("ping", status)
+    }
+
+    /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
+    /// most 123 bytes. Code 0 sends a Close frame without a body.
+    pub fn close(&mut self, code: u16, reason: &str) -> bool {
+        let status = self.link.close(code, reason);
+        self.took("close", status)
+    }
+
+    /// Drops the connection without a Close frame.
+    pub fn abort(&mut self) -> bool {
+        let status = self.link.inside(|host, conn| host.abort(conn));
+        self.took("abort", status)
+    }
+
+    /// Lets the session hear what is published to a topic of this handler, or with a leading `/`
+    /// to one of the server's. In UTF-8, not empty.
+    pub fn subscribe(&mut self, topic: &str) -> bool {
+        let status = self
+            .link
+            .inside(|host, conn| host.subscribe(conn, topic, true));
+        self.took("subscribe", status)
+    }
+
+    /// Ends what [`subscribe`](Self::subscribe) began.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        let status = self
+            .link
+            .inside(|host, conn| host.subscribe(conn, topic, false));
+        self.took("unsubscribe", status)
+    }
+
+    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers about
+    /// how many there are.
+    pub fn publish<P: Payload>(&mut self, topic: &str, message: P) -> u64 {
+        publish(self.link.runtime, topic, &message, 0)
+    }
+
+    /// As [`publish`](Self::publish), but not to this session.
+    pub fn publish_to_others<P: Payload>(&mut self, topic: &str, message: P) -> u64 {
+        publish(self.link.runtime, topic, &message, self.link.id)
+    }
+
+    /// Calls [`on_timer`](crate::Session::on_timer) once, after a while. A second timer with the
+    /// same token replaces the first.
+    pub fn timer(&mut self, token: u64, after: Duration) -> bool {
+        // Rounded up: a timer never runs out too early. The largest number means cancel.
+        let after_ms = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        let after_ms = after_ms.min(u64::MAX - 1);
+        let status = self
+            .link
+            .inside(|host, conn| host.timer(conn, token, after_ms));
+        self.took("timer", status)
+    }
+
+    /// Forgets the timer with this token.
+    pub fn cancel_timer(&mut self, token: u64) -> bool {
+        let status = self
+            .link
+            .inside(|host, conn| host.timer(conn, token, u64::MAX));
+        self.took("cancel_timer", status)
+    }
+
+    /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
+    /// TCP window fills, and it has to wait.
+    pub fn pause(&mut self) -> bool {
+        let status = self.link.inside(|host, conn| host.reads(conn, false));
+        self.took("pause", status)
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&mut self) -> bool {
+        let status = self.link.inside(|host, conn| host.reads(conn, true));
+        self.took("resume", status)
+    }
+
+    /// Calls [`on_drain`](crate::Session::on_drain) when [`buffered`](Self::buffered), having been
+    /// above `high`, is at most `low`.
+    pub fn watermark(&mut self, low: u64, high: u64) -> bool {
+        let status = self
+            .link
+            .inside(|host, conn| host.watermark(conn, low, high));
+        self.took("watermark", status)
+    }
+
+    /// What the handshake [attached](crate::Request::attach). It does not move to a newer
+    /// generation: what must belongs in the state.
+    #[must_use]
+    pub fn attached<T: 'static>(&self) -> Option<&T> {
+        self.attached.iter().find_map(|value| value.downcast_ref())
+    }
+
+    /// The other end, for other threads and other sessions.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        Peer {
+            runtime: self.link.runtime,
+            id: self.link.id,
+        }
+    }
+
+    /// Whether a call was taken. What broke a rule is a mistake in the handler, and is logged.
+    fn took(&self, call: &str, status: Status) -> bool {
+        match Refused::check(status) {
+            Ok(()) => return true,
+            Err(Refused::Gone) => {}
+            Err(refused) => {
+                crate::warn!(
+                    session = self.link.id,
+                    call,
+                    error = refused,
+                    "call refused"
+                );
+            }
+        }
+        false
+    }
+}
+
+impl<S> fmt::Debug for Conn<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("id", &self.link.id)
+            .field("protocol", &self.link.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The far end of a session, from any thread and for any time: what is sent to a session that is
+/// over is answered with [`Refused::Gone`].
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub(crate) runtime: &'static Runtime,
+    pub(crate) id: u64,
+}
+
+impl Peer {
+    /// The session's number.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Sends a message; it leaves between two callbacks of the session. Answers the bytes that are
+    /// on their way, as last known.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is over. [`Refused::Full`]: it takes too long to take what it
+    /// was sent.
+    pub fn send<P: Payload>(&self, message: P) -> Result<u64, Refused> {
+        self.runtime
+            .send_to(self.id, message.kind(), message.bytes())
+    }
+
+    /// Closes the session, as [`Conn::close`] does.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`]: such a code may not be sent.
+    pub fn close(&self, code: u16, reason: &str) -> Result<(), Refused> {
+        Refused::check(self.runtime.host.close_to(self.id, code, reason))
+    }
+}
+
+/// Publishes and counts; a topic that nobody may use is logged.
+pub(crate) fn publish<P: Payload>(runtime: &Runtime, topic: &str, message: &P, except: u64) -> u64 {
+    let answer = runtime
+        .host
+        .publish(topic, message.kind(), message.bytes(), except);
+    match Refused::check_count(answer) {
+        Ok(subscribers) => subscribers,
+        Err(refused) => {
+            if refused != Refused::Gone {
+                crate::warn!(topic, error = refused, "publish refused");
+            }
+            0
+        }
+    }
+}

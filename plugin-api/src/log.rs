@@ -1,0 +1,95 @@
+//! Lines in the server's log.
+
+use std::fmt::{self, Display};
+
+use crate::border::runtime;
+
+/// Whether a line of this level is kept now.
+#[doc(hidden)]
+#[inline]
+#[must_use]
+pub fn enabled(level: u32) -> bool {
+    runtime::current().is_some_and(|runtime| runtime.host.logs(level))
+}
+
+#[doc(hidden)]
+pub fn write(
+    level: u32,
+    target: &str,
+    message: fmt::Arguments<'_>,
+    fields: &[(&str, &dyn Display)],
+) {
+    if let Some(runtime) = runtime::current() {
+        runtime.host.log(level, target, message, fields);
+    }
+}
+
+/// Collects fields until the message comes: `name = value`, `name = ?value` for what is `Debug`
+/// only, `name` for a variable of that name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log {
+    ($level:expr, [$($fields:tt)*] $message:literal $($arguments:tt)*) => {
+        if $crate::__private::log::enabled($level) {
+            $crate::__private::log::write(
+                $level,
+                ::core::module_path!(),
+                ::core::format_args!($message $($arguments)*),
+                &[$($fields)*],
+            );
+        }
+    };
+    ($level:expr, [$($fields:tt)*] $name:ident = ?$value:expr, $($rest:tt)+) => {
+        $crate::__log!(
+            $level,
+            [$($fields)* (::core::stringify!($name), &::core::format_args!("{:?}", $value)),]
+            $($rest)+
+        )
+    };
+    ($level:expr, [$($fields:tt)*] $name:ident = $value:expr, $($rest:tt)+) => {
+        $crate::__log!($level, [$($fields)* (::core::stringify!($name), &$value),] $($rest)+)
+    };
+    ($level:expr, [$($fields:tt)*] $name:ident, $($rest:tt)+) => {
+        $crate::__log!($level, [$($fields)* (::core::stringify!($name), &$name),] $($rest)+)
+    };
+}
+
+/// Logs at level error: someone must act. Written as [`info!`](crate::info).
+#[macro_export]
+macro_rules! error {
+    ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_ERROR, [] $($line)+) };
+}
+
+/// Logs at level warn: something was refused, or goes on without. Written as
+/// [`info!`](crate::info).
+#[macro_export]
+macro_rules! warn {
+    ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_WARN, [] $($line)+) };
+}
+
+/// Logs at level info: what an operator wants to know. Fields first, then a format string.
+///
+/// A line whose level is not kept costs one load and evaluates nothing.
+///
+/// ```
+/// # let (code, name) = (1000, "ann");
+/// wsh::info!("{name} left");
+/// wsh::info!(code = 1000 + 1, name = ?name, "left");
+/// wsh::info!(code, "{} left", name);
+/// ```
+#[macro_export]
+macro_rules! info {
+    ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_INFO, [] $($line)+) };
+}
+
+/// Logs at level debug: the steps of one session. Written as [`info!`](crate::info).
+#[macro_export]
+macro_rules! debug {
+    ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_DEBUG, [] $($line)+) };
+}
+
+/// Logs at level trace: the steps of one message. Written as [`info!`](crate::info).
+#[macro_export]
+macro_rules! trace {
+    ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_TRACE, [] $($line)+) };
+}

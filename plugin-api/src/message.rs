@@ -1,0 +1,291 @@
+//! Messages (RFC 6455 §5.6): whole, and either text or binary.
+
+use std::fmt;
+
+use crate::abi;
+
+/// A message of the peer, borrowed for as long as the callback runs.
+///
+/// ```
+/// use wsh::Message;
+///
+/// let message = Message::Text("Goodbye");
+/// assert!(message == "Goodbye");
+/// assert_eq!(format!("you said {message}"), "you said Goodbye");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message<'a> {
+    /// Valid UTF-8.
+    Text(&'a str),
+    /// Any bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// The text, if it is a text message.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&'a str> {
+        match *self {
+            Message::Text(text) => Some(text),
+            Message::Binary(_) => None,
+        }
+    }
+
+    /// The bytes of either kind.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match *self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+
+    /// A copy that may be kept.
+    #[must_use]
+    pub fn to_buf(&self) -> MessageBuf {
+        match *self {
+            Message::Text(text) => MessageBuf::Text(text.into()),
+            Message::Binary(bytes) => MessageBuf::Binary(bytes.into()),
+        }
+    }
+}
+
+/// Text as it is; of binary what is UTF-8, and U+FFFD for the rest.
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Message::Text(text) => f.pad(text),
+            Message::Binary(bytes) => f.pad(&String::from_utf8_lossy(bytes)),
+        }
+    }
+}
+
+/// A text message equals its text.
+impl PartialEq<str> for Message<'_> {
+    fn eq(&self, text: &str) -> bool {
+        self.as_text() == Some(text)
+    }
+}
+
+/// A text message equals its text.
+impl PartialEq<&str> for Message<'_> {
+    fn eq(&self, text: &&str) -> bool {
+        self.as_text() == Some(text)
+    }
+}
+
+/// A message that may be kept: what [`recv`](crate::Conn::recv) gives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MessageBuf {
+    /// Valid UTF-8.
+    Text(String),
+    /// Any bytes.
+    Binary(Vec<u8>),
+}
+
+impl MessageBuf {
+    /// The same message, borrowed.
+    #[must_use]
+    pub fn as_message(&self) -> Message<'_> {
+        match self {
+            MessageBuf::Text(text) => Message::Text(text),
+            MessageBuf::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+
+    /// The text, if it is a text message.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        self.as_message().as_text()
+    }
+
+    /// The bytes of either kind.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            MessageBuf::Text(text) => text.as_bytes(),
+            MessageBuf::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The bytes of either kind, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            MessageBuf::Text(text) => text.into_bytes(),
+            MessageBuf::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// As [`Message`].
+impl fmt::Display for MessageBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_message().fmt(f)
+    }
+}
+
+/// A text message equals its text.
+impl PartialEq<str> for MessageBuf {
+    fn eq(&self, text: &str) -> bool {
+        self.as_text() == Some(text)
+    }
+}
+
+/// A text message equals its text.
+impl PartialEq<&str> for MessageBuf {
+    fn eq(&self, text: &&str) -> bool {
+        self.as_text() == Some(text)
+    }
+}
+
+impl From<Message<'_>> for MessageBuf {
+    fn from(message: Message<'_>) -> Self {
+        message.to_buf()
+    }
+}
+
+/// What can be sent: text as `&str` or `String`, binary as `&[u8]`, `&[u8; N]` or `Vec<u8>`, and
+/// either as a [`Message`] or a [`MessageBuf`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as a message",
+    label = "not a message",
+    note = "text is sent as `&str` or `String`, binary as `&[u8]` or `Vec<u8>`"
+)]
+pub trait Payload: sealed::Sealed {}
+
+impl<T: sealed::Sealed> Payload for T {}
+
+/// Which of the two a message is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Valid UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+pub(crate) mod sealed {
+    use super::{Message, MessageBuf, TEXT};
+    use crate::abi::BINARY;
+
+    pub trait Sealed: Sized {
+        fn kind(&self) -> u32;
+        fn bytes(&self) -> &[u8];
+        /// The memory, for the next message to come.
+        fn recycle(self) -> Option<Vec<u8>> {
+            None
+        }
+    }
+
+    macro_rules! sealed {
+        ($type:ty, $self:ident, $kind:expr, $bytes:expr $(, $recycled:expr)?) => {
+            impl Sealed for $type {
+                #[inline]
+                fn kind(&self) -> u32 {
+                    let $self = self;
+                    $kind
+                }
+                #[inline]
+                fn bytes(&self) -> &[u8] {
+                    let $self = self;
+                    $bytes
+                }
+                $(fn recycle(self) -> Option<Vec<u8>> {
+                    let $self = self;
+                    Some($recycled)
+                })?
+            }
+        };
+    }
+
+    sealed!(
+        &str,
+        it,
+        {
+            let _ = it;
+            TEXT
+        },
+        it.as_bytes()
+    );
+    sealed!(
+        &String,
+        it,
+        {
+            let _ = it;
+            TEXT
+        },
+        it.as_bytes()
+    );
+    sealed!(
+        String,
+        it,
+        {
+            let _ = it;
+            TEXT
+        },
+        it.as_bytes(),
+        it.into_bytes()
+    );
+    sealed!(
+        &[u8],
+        it,
+        {
+            let _ = it;
+            BINARY
+        },
+        it
+    );
+    sealed!(
+        &Vec<u8>,
+        it,
+        {
+            let _ = it;
+            BINARY
+        },
+        it
+    );
+    sealed!(
+        Vec<u8>,
+        it,
+        {
+            let _ = it;
+            BINARY
+        },
+        it,
+        it
+    );
+    sealed!(
+        Message<'_>,
+        it,
+        if it.as_text().is_some() { TEXT } else { BINARY },
+        it.as_bytes()
+    );
+    sealed!(
+        MessageBuf,
+        it,
+        if it.as_text().is_some() { TEXT } else { BINARY },
+        it.as_bytes(),
+        it.into_bytes()
+    );
+    sealed!(
+        &MessageBuf,
+        it,
+        if it.as_text().is_some() { TEXT } else { BINARY },
+        it.as_bytes()
+    );
+
+    impl<const N: usize> Sealed for &[u8; N] {
+        #[inline]
+        fn kind(&self) -> u32 {
+            BINARY
+        }
+        #[inline]
+        fn bytes(&self) -> &[u8] {
+            *self
+        }
+    }
+}
+
+/// Text out of a Rust string: the host need not look at it again.
+const TEXT: u32 = abi::TEXT | abi::TRUSTED_UTF8;

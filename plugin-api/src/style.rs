@@ -1,0 +1,52 @@
+//! What the three ways to write a handler have in common, as the export shims see it.
+
+use std::sync::Arc;
+
+use crate::{
+    abi::Status,
+    border::link::Link,
+    close::Close,
+    config::Config,
+    message::Message,
+    request::Request,
+    response::{Handshake, Response},
+};
+
+/// One way to write a handler; `Self` is the handler itself.
+pub(crate) trait Style: Send + Sync + Sized + 'static {
+    /// A session.
+    type Slot: Slot;
+    /// The schema that `snapshot` writes and the oldest that `restore` reads; 0 = none.
+    const SCHEMA: (u32, u32);
+    /// The flags of the descriptor.
+    const FLAGS: u32;
+
+    fn new(config: Config<'_>) -> crate::Result<Self>;
+    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake;
+    /// Makes the session; the second is what the callback answers.
+    fn open(&self, link: Arc<Link>, request: Request<'_>) -> crate::Result<(Self::Slot, Status)>;
+    fn restore(&self, link: Arc<Link>, schema: u32, state: &[u8]) -> crate::Result<Self::Slot>;
+    fn self_test(&self) -> crate::Result;
+    fn serving(&self, on: bool);
+}
+
+/// A session of one style.
+pub(crate) trait Slot: Send + 'static {
+    fn link(&self) -> &Arc<Link>;
+    fn on(&mut self, event: Event<'_>) -> Status;
+    /// The state, or none for now.
+    fn snapshot(&mut self) -> Option<Vec<u8>>;
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    Message(Message<'a>),
+    Ping(&'a [u8]),
+    Pong(&'a [u8]),
+    Drain,
+    Timer(u64),
+    Wake,
+    Closing(Close),
+    Closed(Close),
+}
