@@ -25,6 +25,8 @@ pub struct Config {
     pub document_root: Option<PathBuf>,
     /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
     pub stage_dir: Option<PathBuf>,
+    /// Whether staged copies stay until the end, for debuggers.
+    pub keeps_staged_copies: bool,
     /// What is logged.
     pub log_level: LogLevel,
     /// Limits of the server as a whole.
@@ -38,6 +40,19 @@ pub struct Config {
 }
 
 impl Config {
+    /// What differs in `new` and applies only after a restart, by its key.
+    pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        let mut compare = |is_same: bool, key| {
+            if !is_same {
+                keys.push(key);
+            }
+        };
+        compare(self.listen == new.listen, "listen");
+        compare(self.stage_dir == new.stage_dir, "stage_dir");
+        keys
+    }
+
     /// What holds for the handler `name`.
     pub fn handler(&self, name: &str) -> &HandlerConfig {
         self.handlers.get(name).unwrap_or(&self.defaults)
@@ -178,6 +193,7 @@ impl Default for Config {
             allow_handlers_outside_root_dir: false,
             document_root: None,
             stage_dir: None,
+            keeps_staged_copies: false,
             log_level: LogLevel::Info,
             limits: Limits::default(),
             defaults: HandlerConfig::default(),

@@ -2,3 +2,27 @@
 //! answering at a path of its own name.
 
 pub mod config;
+mod connection;
+mod controls;
+mod files;
+mod generation;
+mod handshake;
+mod head;
+mod listener;
+pub mod logging;
+mod mailbox;
+mod origin;
+mod plugin;
+pub mod reload;
+mod reply;
+mod router;
+mod scan;
+mod scratch;
+pub mod serve;
+mod session;
+mod shared;
+mod target;
+mod topics;
+mod watcher;
+mod wire;
+mod ws;

@@ -1,0 +1,339 @@
+//! What a handler can do to its session from inside a callback: send, close, timers, topics.
+//!
+//! Everything acts on the session's own state, at once and in call order; nothing here enters the
+//! plugin. The server's own frames (Pong, Close) go the same way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tungstenite::protocol::frame::coding::OpCode;
+use wsh::abi;
+
+use crate::config::SessionLimits;
+use crate::mailbox::Mailbox;
+use crate::topics::{Topic, Topics};
+use crate::wire::Wire;
+use crate::ws::{close, frame};
+
+/// One session's state as far as its handler can change it.
+#[derive(Debug)]
+pub(crate) struct Controls {
+    pub(crate) wire: Wire,
+    pub(crate) limits: Arc<SessionLimits>,
+    pub(crate) ending: Ending,
+    /// Whether the peer's messages are let in.
+    pub(crate) reads: bool,
+    watermark: Watermark,
+    timers: Vec<Timer>,
+    /// The kind of the message that is being sent in parts.
+    open_message: Option<u32>,
+    reserved: Vec<u8>,
+    owner: Arc<str>,
+    mailbox: Arc<Mailbox>,
+    topics: Arc<Topics>,
+    subscriptions: Vec<Topic>,
+}
+
+/// How far the end of the session has come, on our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Nobody here has asked for it.
+    No,
+    /// Our Close frame is queued; nothing follows it.
+    Closed { code: u16 },
+    /// The connection is dropped without a Close frame.
+    Aborted,
+}
+
+#[derive(Debug, Default)]
+struct Watermark {
+    low: u64,
+    high: u64,
+    is_set: bool,
+    /// Whether `buffered` has been above `high` since `drain` last ran.
+    is_armed: bool,
+}
+
+#[derive(Debug)]
+struct Timer {
+    token: u64,
+    at: Instant,
+}
+
+impl Controls {
+    pub(crate) fn new(
+        wire: Wire,
+        limits: Arc<SessionLimits>,
+        owner: Arc<str>,
+        mailbox: Arc<Mailbox>,
+        topics: Arc<Topics>,
+    ) -> Controls {
+        Controls {
+            wire,
+            limits,
+            ending: Ending::No,
+            reads: true,
+            watermark: Watermark::default(),
+            timers: Vec::new(),
+            open_message: None,
+            reserved: Vec::new(),
+            owner,
+            mailbox,
+            topics,
+            subscriptions: Vec::new(),
+        }
+    }
+
+    /// Queues a message or a part of one; answers the bytes buffered after it.
+    pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
+        if self.ending != Ending::No {
+            return Err(abi::GONE);
+        }
+        let (opcode, fin) = self.opcode_of(kind, payload)?;
+        self.make_room(payload.len())?;
+        self.wire.put(fin, opcode, payload);
+        self.open_message = (!fin).then_some(kind & OPCODE);
+        Ok(self.note_buffered())
+    }
+
+    /// Room for `max` bytes of a message that [`Controls::send_reserved`] sends.
+    pub(crate) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
+        if self.ending != Ending::No || max > RESERVE_BYTES_MAX {
+            return None;
+        }
+        self.reserved.clear();
+        self.reserved.try_reserve_exact(max).ok()?;
+        Some(&mut self.reserved)
+    }
+
+    /// Takes the reserved room; it was nothing unless it comes back to [`Controls::send_reserved`].
+    pub(crate) fn take_reserved(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.reserved)
+    }
+
+    /// Sends what was written into the reserved room.
+    pub(crate) fn send_reserved(
+        &mut self,
+        kind: u32,
+        mut written: Vec<u8>,
+    ) -> Result<u64, abi::Status> {
+        let sent = self.send(kind, &written);
+        if written.capacity() <= RESERVE_BYTES_KEPT {
+            written.clear();
+            self.reserved = written;
+        }
+        sent
+    }
+
+    /// Queues one frame that was encoded elsewhere, a whole message. False: it has to wait until
+    /// the message that is being sent in parts is complete.
+    pub(crate) fn send_encoded(&mut self, encoded: &[u8]) -> bool {
+        if self.open_message.is_some() {
+            return false;
+        }
+        if self.ending == Ending::No && self.make_room(encoded.len()).is_ok() {
+            self.wire.put_raw(encoded);
+            self.note_buffered();
+        }
+        true
+    }
+
+    /// Queues a Ping.
+    pub(crate) fn ping(&mut self, payload: &[u8]) -> Result<(), abi::Status> {
+        if payload.len() > 125 {
+            return Err(abi::TOO_BIG);
+        }
+        self.control(frame::PING, payload)
+    }
+
+    /// Queues a Pong.
+    pub(crate) fn pong(&mut self, payload: &[u8]) -> Result<(), abi::Status> {
+        self.control(frame::PONG, payload)
+    }
+
+    /// Queues a Close; nothing follows it. Code 0 is an empty body.
+    pub(crate) fn close(&mut self, code: u16, reason: &str) -> Result<(), abi::Status> {
+        let sendable = code == 0 && reason.is_empty() || close::may_be_sent(code);
+        if !sendable || reason.len() > close::REASON_BYTES_MAX {
+            return Err(abi::INVALID);
+        }
+        self.control(frame::CLOSE, &close::body(code, reason))?;
+        self.ending = Ending::Closed { code };
+        self.timers = Vec::new();
+        Ok(())
+    }
+
+    /// Drops the connection without a Close frame.
+    pub(crate) fn abort(&mut self) -> Result<(), abi::Status> {
+        if self.ending == Ending::Aborted {
+            return Err(abi::GONE);
+        }
+        self.ending = Ending::Aborted;
+        Ok(())
+    }
+
+    /// Sets, replaces or with `u64::MAX` cancels the timer `token`.
+    pub(crate) fn timer(&mut self, token: u64, after_ms: u64) -> Result<(), abi::Status> {
+        if self.ending != Ending::No {
+            return Err(abi::GONE);
+        }
+        self.timers.retain(|timer| timer.token != token);
+        if after_ms == u64::MAX {
+            return Ok(());
+        }
+        if self.timers.len() == self.limits.timers_max {
+            return Err(abi::TOO_BIG);
+        }
+        let at = Instant::now() + Duration::from_millis(after_ms.min(FOR_EVER_MS));
+        self.timers.push(Timer { token, at });
+        Ok(())
+    }
+
+    /// When the next timer runs out.
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.timers.iter().map(|timer| timer.at).min()
+    }
+
+    /// Takes the earliest timer that has run out.
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<u64> {
+        let expired = self
+            .timers
+            .iter()
+            .enumerate()
+            .filter(|(_, timer)| timer.at <= now);
+        let (index, _) = expired.min_by_key(|(_, timer)| timer.at)?;
+        Some(self.timers.swap_remove(index).token)
+    }
+
+    /// `drain` fires once when `buffered`, having been above `high`, is at most `low`.
+    pub(crate) fn set_watermark(&mut self, low: u64, high: u64) -> Result<(), abi::Status> {
+        if low > high {
+            return Err(abi::INVALID);
+        }
+        let is_armed = self.wire.buffered() as u64 > high;
+        self.watermark = Watermark {
+            low,
+            high,
+            is_set: true,
+            is_armed,
+        };
+        Ok(())
+    }
+
+    /// Whether `drain` is due; it is then taken as run.
+    pub(crate) fn take_drain(&mut self) -> bool {
+        let buffered = self.wire.buffered() as u64;
+        let due = self.watermark.is_armed && buffered <= self.watermark.low;
+        self.watermark.is_armed &= !due;
+        due
+    }
+
+    /// Joins a topic.
+    pub(crate) fn subscribe(&mut self, name: &str) -> Result<(), abi::Status> {
+        let topic = Topic::new(&self.owner, name);
+        if self.subscriptions.contains(&topic) {
+            return Ok(());
+        }
+        if name.is_empty() || self.subscriptions.len() == self.limits.topics_max {
+            return Err(if name.is_empty() {
+                abi::INVALID
+            } else {
+                abi::TOO_BIG
+            });
+        }
+        self.topics.subscribe(&topic, &self.mailbox);
+        self.subscriptions.push(topic);
+        Ok(())
+    }
+
+    /// Leaves a topic.
+    pub(crate) fn unsubscribe(&mut self, name: &str) -> Result<(), abi::Status> {
+        let topic = Topic::new(&self.owner, name);
+        if let Some(index) = self.subscriptions.iter().position(|t| *t == topic) {
+            self.topics.unsubscribe(&topic, self.mailbox.id);
+            self.subscriptions.swap_remove(index);
+        }
+        Ok(())
+    }
+
+    /// Leaves every topic.
+    pub(crate) fn unsubscribe_all(&mut self) {
+        for topic in self.subscriptions.drain(..) {
+            self.topics.unsubscribe(&topic, self.mailbox.id);
+        }
+    }
+
+    /// Bytes buffered now, made known to those who send by id.
+    pub(crate) fn note_buffered(&mut self) -> u64 {
+        let buffered = self.wire.buffered() as u64;
+        if self.watermark.is_set && buffered > self.watermark.high {
+            self.watermark.is_armed = true;
+        }
+        self.mailbox.set_buffered(buffered);
+        buffered
+    }
+
+    /// Whether the queue is so long that this peer is not read (DESIGN: over half).
+    pub(crate) fn is_congested(&self) -> bool {
+        self.wire.buffered() > self.limits.outbound_bytes_max / 2
+    }
+
+    fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), abi::Status> {
+        if self.ending != Ending::No {
+            return Err(abi::GONE);
+        }
+        self.wire.put(true, opcode, payload);
+        self.note_buffered();
+        Ok(())
+    }
+
+    /// The frame that a message of `kind` is next sent as.
+    fn opcode_of(&self, kind: u32, payload: &[u8]) -> Result<(OpCode, bool), abi::Status> {
+        let first = match kind & OPCODE {
+            abi::TEXT => frame::TEXT,
+            abi::BINARY => frame::BINARY,
+            _ => return Err(abi::INVALID),
+        };
+        if kind & !(OPCODE | abi::MORE | abi::NO_COMPRESS | abi::TRUSTED_UTF8) != 0 {
+            return Err(abi::UNSUPPORTED);
+        }
+        let is_unproven_text = kind & (OPCODE | abi::TRUSTED_UTF8) == abi::TEXT;
+        if is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
+            return Err(abi::INVALID);
+        }
+        let opcode = match self.open_message {
+            None => first,
+            Some(open) if open == kind & OPCODE => frame::CONTINUE,
+            Some(_) => return Err(abi::INVALID),
+        };
+        Ok((opcode, kind & abi::MORE == 0))
+    }
+
+    /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
+    fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
+        let needed = payload_len + frame::HEADER_BYTES_MAX;
+        let fits = |wire: &Wire| {
+            wire.buffered() == 0 || wire.buffered() + needed <= self.limits.outbound_bytes_max
+        };
+        if fits(&self.wire) {
+            return Ok(());
+        }
+        // The kernel may have room although this event has not sent yet.
+        self.wire.flush();
+        if fits(&self.wire) {
+            return Ok(());
+        }
+        // The limit's policy: a peer that takes too little is let go.
+        let _ = self.close(1008, "");
+        Err(abi::TOO_BIG)
+    }
+}
+
+/// The part of a message kind that is its opcode.
+const OPCODE: u32 = 0xff;
+/// The largest message that a handler can write in place.
+const RESERVE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Reserved room that is kept for the next message.
+const RESERVE_BYTES_KEPT: usize = 1024;
+/// A century: what a timer further away than that amounts to.
+const FOR_EVER_MS: u64 = 100 * 365 * 24 * 3600 * 1000;

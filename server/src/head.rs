@@ -1,0 +1,158 @@
+//! The head of one HTTP request, as it came: request line and header lines (RFC 9112).
+
+use std::ops::Range;
+
+/// A parsed request head. It keeps the peer's bytes and remembers where things lie in them.
+#[derive(Debug)]
+pub(crate) struct Head {
+    bytes: Box<[u8]>,
+    method: Range<usize>,
+    target: Range<usize>,
+    is_http_1_1: bool,
+    lines: Vec<(Range<usize>, Range<usize>)>,
+}
+
+/// Why bytes are no request head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HeadFault {
+    /// 400.
+    #[error("the request is malformed")]
+    Malformed,
+    /// 431.
+    #[error("the request has too many header lines")]
+    TooManyLines,
+}
+
+impl Head {
+    /// Where the head at the start of `bytes` ends, if it does; `from` was searched before.
+    pub(crate) fn end(bytes: &[u8], from: usize) -> Option<usize> {
+        // The blank line may straddle what came before.
+        let start = from.saturating_sub(3);
+        let found = bytes[start..]
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")?;
+        Some(start + found + 4)
+    }
+
+    /// Parses a whole head, its blank line included.
+    pub(crate) fn parse(bytes: Box<[u8]>, lines_max: usize) -> Result<Head, HeadFault> {
+        let mut headers = vec![httparse::EMPTY_HEADER; lines_max];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&bytes) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) => return Err(HeadFault::Malformed),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::TooManyLines),
+            Err(_) => return Err(HeadFault::Malformed),
+        }
+        let (Some(method), Some(target), Some(version)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(HeadFault::Malformed);
+        };
+        let place = |part: &[u8]| {
+            let start = part.as_ptr().addr() - bytes.as_ptr().addr();
+            start..start + part.len()
+        };
+        let lines = request.headers.iter();
+        let lines = lines
+            .map(|line| (place(line.name.as_bytes()), place(line.value)))
+            .collect();
+        let (method, target) = (place(method.as_bytes()), place(target.as_bytes()));
+        Ok(Head {
+            method,
+            target,
+            is_http_1_1: version == 1,
+            lines,
+            bytes,
+        })
+    }
+
+    /// The peer's bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn method(&self) -> &[u8] {
+        &self.bytes[self.method.clone()]
+    }
+
+    /// The request target, verbatim.
+    pub(crate) fn target(&self) -> &[u8] {
+        &self.bytes[self.target.clone()]
+    }
+
+    pub(crate) fn is_http_1_1(&self) -> bool {
+        self.is_http_1_1
+    }
+
+    /// The header lines in order: name and value.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let line = |(name, value): &(Range<usize>, Range<usize>)| {
+            (&self.bytes[name.clone()], &self.bytes[value.clone()])
+        };
+        self.lines.iter().map(line)
+    }
+
+    /// The values of every line with this name, in order.
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let lines = self.lines();
+        lines
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, v)| v)
+    }
+
+    /// The value of the one line with this name; `Err` if there are several.
+    pub(crate) fn value<'a>(&'a self, name: &'a str) -> Result<Option<&'a [u8]>, HeadFault> {
+        let mut values = self.values(name);
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(HeadFault::Malformed);
+        }
+        Ok(first)
+    }
+
+    /// The comma-separated elements of every line with this name, trimmed, empty ones left out
+    /// (RFC 9110 §5.6.1).
+    pub(crate) fn elements<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let elements = self
+            .values(name)
+            .flat_map(|value| value.split(|byte| *byte == b','));
+        elements
+            .map(<[u8]>::trim_ascii)
+            .filter(|element| !element.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Head, HeadFault> {
+        Head::parse(text.as_bytes().into(), 4)
+    }
+
+    #[test]
+    fn repeated_lines_and_lists_read_as_one_list() {
+        let head = parse("GET /a HTTP/1.1\r\nX: a, b\r\nY: 1\r\nx:,c ,\r\n\r\n").unwrap();
+        let elements: Vec<&[u8]> = head.elements("x").collect();
+        assert_eq!(elements, [b"a", b"b", b"c"]);
+        assert_eq!(head.value("x"), Err(HeadFault::Malformed));
+        assert_eq!(head.value("y"), Ok(Some(&b"1"[..])));
+    }
+
+    #[test]
+    fn one_line_too_many_is_told_apart_from_a_malformed_head() {
+        let many = "GET / HTTP/1.1\r\nA: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nE: 1\r\n\r\n";
+        assert_eq!(parse(many).unwrap_err(), HeadFault::TooManyLines);
+        assert_eq!(parse("GET /\r\n\r\n").unwrap_err(), HeadFault::Malformed);
+    }
+
+    #[test]
+    fn the_end_is_found_wherever_the_bytes_were_split() {
+        let bytes = b"GET / HTTP/1.1\r\n\r\nrest";
+        for from in 0..18 {
+            assert_eq!(Head::end(bytes, from), Some(18));
+        }
+        assert_eq!(Head::end(b"GET / HTTP/1.1\r\n\r", 0), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! The addresses that are listened on: bound all or not at all, accepted from until the stop.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::connection::{self, Server};
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", explain(source))]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Binds every address. Port 0 becomes one free port for all of them.
+pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match bind_once(addresses) {
+            // The free port of one address may be taken on another: try again with a new one.
+            Err(error)
+                if error.source.kind() == io::ErrorKind::AddrInUse
+                    && tries < PORT_TRIES
+                    && addresses.iter().all(|address| address.port() == 0) => {}
+            bound => return bound,
+        }
+    }
+}
+
+fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut free_port = None;
+    for &wanted in addresses {
+        let mut address = wanted;
+        if let (0, Some(port)) = (address.port(), free_port) {
+            address.set_port(port);
+        }
+        match listen(address, addresses) {
+            Ok(listener) => {
+                if wanted.port() == 0 {
+                    free_port = listener.local_addr().ok().map(|local| local.port());
+                }
+                listeners.push(listener);
+            }
+            // A machine without IPv6 still has the other loopback address.
+            Err(error) if is_missing_loopback(&error, address.ip()) && addresses.len() > 1 => {
+                warn!(%address, %error, "address not available, going on without it");
+            }
+            Err(source) => return Err(ListenError { address, source }),
+        }
+    }
+    match (listeners.is_empty(), addresses.first()) {
+        (true, Some(&address)) => Err(ListenError {
+            address,
+            source: io::ErrorKind::AddrNotAvailable.into(),
+        }),
+        _ => Ok(listeners),
+    }
+}
+
+fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` alone takes both families; beside an IPv4 address it leaves that one alone.
+        socket.set_only_v6(all.iter().any(SocketAddr::is_ipv4))?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until the server stops. Every connection holds a clone of `alive` while it lasts.
+pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, alive: mpsc::Sender<()>) {
+    let mut stopping = server.stopping.clone();
+    let mut pause = PAUSE_MIN;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.changed() => return,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                pause = PAUSE_MIN;
+                // Replies leave at once: one send a readiness event is all the batching there is.
+                let _ = SockRef::from(&socket).set_tcp_nodelay(true);
+                let (server, alive) = (server.clone(), alive.clone());
+                tokio::spawn(async move {
+                    connection::serve(socket, peer, server).await;
+                    drop(alive);
+                });
+            }
+            Err(error) if is_out_of_resources(&error) => {
+                warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            // The one connection that was to be accepted is gone; the next one is not.
+            Err(_) => {}
+        }
+    }
+}
+
+fn is_out_of_resources(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM]
+        .iter()
+        .any(|c| code == Some(*c))
+}
+
+fn is_missing_loopback(error: &io::Error, address: IpAddr) -> bool {
+    let code = error.raw_os_error();
+    address.is_loopback()
+        && address.is_ipv6()
+        && (code == Some(libc::EADDRNOTAVAIL) || code == Some(libc::EAFNOSUPPORT))
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there already".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            format!("{error}; ports below 1024 need a privilege")
+        }
+        _ => error.to_string(),
+    }
+}
+
+const BACKLOG: i32 = 1024;
+const PORT_TRIES: u32 = 20;
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);

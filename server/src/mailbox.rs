@@ -1,0 +1,302 @@
+//! What others have for a session: messages sent by its id, publications, orders to close, wakes.
+//!
+//! Any thread may post; the session takes everything between two callbacks, in the order posted.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+
+/// The inbox of one session, or of a handshake that will be one.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    /// The session's id: never 0, never reused.
+    pub(crate) id: u64,
+    /// The name of the handler that the session belongs to.
+    owner: Arc<str>,
+    /// The number of the generation that the session runs on.
+    generation: AtomicU64,
+    /// Bytes that may wait in it; the session's outbound limit.
+    bytes_max: usize,
+    /// Whether there is something to take: one load on the message path instead of the lock.
+    rung: AtomicBool,
+    /// What the session had buffered when it last looked.
+    buffered: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    letters: VecDeque<Letter>,
+    bytes: usize,
+    woken: bool,
+    overflowed: bool,
+    is_closed: bool,
+    waker: Option<Waker>,
+}
+
+/// One thing for a session to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Letter {
+    /// Send this frame, a whole message.
+    Send(Bytes),
+    /// Start the closing handshake, as the handler says.
+    Close { code: u16, reason: String },
+    /// Start the closing handshake, as the server says.
+    Evict { code: u16 },
+}
+
+/// Everything that was in a mailbox.
+#[derive(Debug, Default)]
+pub(crate) struct Post {
+    /// In the order posted.
+    pub(crate) letters: VecDeque<Letter>,
+    /// Somebody called `wake`.
+    pub(crate) woken: bool,
+    /// A publication found the mailbox full: the peer is too slow for what it subscribed to.
+    pub(crate) overflowed: bool,
+}
+
+/// Why a letter was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undelivered {
+    /// The session is over.
+    Gone,
+    /// Too many bytes wait already.
+    Full,
+}
+
+impl Mailbox {
+    /// Posts a letter; answers the bytes buffered for the peer, as last known.
+    pub(crate) fn post(&self, letter: Letter) -> Result<u64, Undelivered> {
+        let mut inner = self.lock();
+        if inner.is_closed {
+            return Err(Undelivered::Gone);
+        }
+        let length = letter.len();
+        // One message larger than the limit must be able to pass.
+        if inner.bytes > 0 && inner.bytes + length > self.bytes_max {
+            return Err(Undelivered::Full);
+        }
+        inner.bytes += length;
+        let buffered = self.buffered.load(Ordering::Relaxed) + inner.bytes as u64;
+        inner.letters.push_back(letter);
+        self.ring(inner);
+        Ok(buffered)
+    }
+
+    /// Posts a publication; a mailbox that is full ends its session.
+    pub(crate) fn publish(&self, frame: &Bytes) {
+        if self.post(Letter::Send(frame.clone())) == Err(Undelivered::Full) {
+            let mut inner = self.lock();
+            inner.overflowed = true;
+            self.ring(inner);
+        }
+    }
+
+    /// Makes the session's `wake` run.
+    pub(crate) fn wake(&self) -> Result<(), Undelivered> {
+        let mut inner = self.lock();
+        if inner.is_closed {
+            return Err(Undelivered::Gone);
+        }
+        inner.woken = true;
+        self.ring(inner);
+        Ok(())
+    }
+
+    /// Takes everything, if there is something.
+    pub(crate) fn take(&self) -> Option<Post> {
+        if !self.rung.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut inner = self.lock();
+        self.rung.store(false, Ordering::Relaxed);
+        inner.bytes = 0;
+        Some(Post {
+            letters: std::mem::take(&mut inner.letters),
+            woken: std::mem::take(&mut inner.woken),
+            overflowed: std::mem::take(&mut inner.overflowed),
+        })
+    }
+
+    /// Remembers whom to wake when something is posted; answers whether something is there already.
+    pub(crate) fn listen(&self, waker: &Waker) -> bool {
+        let mut inner = self.lock();
+        if !inner.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            inner.waker = Some(waker.clone());
+        }
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// Notes what the session has buffered.
+    pub(crate) fn set_buffered(&self, bytes: u64) {
+        self.buffered.store(bytes, Ordering::Relaxed);
+    }
+
+    fn ring(&self, inner: MutexGuard<'_, Inner>) {
+        self.rung.store(true, Ordering::Release);
+        let waker = inner.waker.clone();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn close(&self) {
+        let mut inner = self.lock();
+        *inner = Inner {
+            is_closed: true,
+            ..Inner::default()
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Letter {
+    fn len(&self) -> usize {
+        match self {
+            Letter::Send(frame) => frame.len(),
+            Letter::Close { .. } | Letter::Evict { .. } => 0,
+        }
+    }
+}
+
+/// Every session of this server, by id.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    next_id: AtomicU64,
+    shards: [Mutex<HashMap<u64, Arc<Mailbox>>>; SHARDS],
+}
+
+/// A place in the registry; dropping it ends the mailbox, and the id answers "gone" for ever.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    mailbox: Arc<Mailbox>,
+    registry: Arc<Registry>,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Arc<Registry> {
+        Arc::new(Registry {
+            next_id: AtomicU64::new(1),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        })
+    }
+
+    /// A new mailbox with a new id, for a session of the handler `owner`.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        owner: &Arc<str>,
+        generation: u64,
+        bytes_max: usize,
+    ) -> Registration {
+        let mailbox = Arc::new(Mailbox {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            owner: owner.clone(),
+            generation: AtomicU64::new(generation),
+            bytes_max,
+            rung: AtomicBool::new(false),
+            buffered: AtomicU64::new(0),
+            inner: Mutex::default(),
+        });
+        self.shard(mailbox.id).insert(mailbox.id, mailbox.clone());
+        Registration {
+            mailbox,
+            registry: self.clone(),
+        }
+    }
+
+    /// The mailbox of a living session of the handler `owner`.
+    pub(crate) fn find(&self, owner: &str, id: u64) -> Option<Arc<Mailbox>> {
+        let mailbox = self.shard(id).get(&id)?.clone();
+        (*mailbox.owner == *owner).then_some(mailbox)
+    }
+
+    /// Every living session's mailbox, or those of one generation of one handler.
+    pub(crate) fn list(&self, of: Option<(&str, u64)>) -> Vec<Arc<Mailbox>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            found.extend(shard.values().filter(|m| m.is_of(of)).cloned());
+        }
+        found
+    }
+
+    fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, Arc<Mailbox>>> {
+        let shard = &self.shards[(id % SHARDS as u64) as usize];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mailbox {
+    fn is_of(&self, of: Option<(&str, u64)>) -> bool {
+        of.is_none_or(|(owner, generation)| {
+            *self.owner == *owner && self.generation.load(Ordering::Relaxed) == generation
+        })
+    }
+}
+
+impl Registration {
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry
+            .shard(self.mailbox.id)
+            .remove(&self.mailbox.id);
+        self.mailbox.close();
+    }
+}
+
+/// Ids are handed out one after another, so they spread evenly.
+const SHARDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry_with_one(bytes_max: usize) -> (Arc<Registry>, Registration) {
+        let registry = Registry::new();
+        let registration = registry.register(&Arc::from("chat"), 1, bytes_max);
+        (registry, registration)
+    }
+
+    #[test]
+    fn an_id_is_gone_once_its_session_is_over_and_for_other_handlers_always() {
+        let (registry, registration) = registry_with_one(10);
+        let id = registration.mailbox().id;
+        let mailbox = registry.find("chat", id).unwrap();
+
+        assert!(registry.find("echo", id).is_none());
+        drop(registration);
+
+        assert!(registry.find("chat", id).is_none());
+        assert_eq!(mailbox.wake(), Err(Undelivered::Gone));
+    }
+
+    #[test]
+    fn a_full_mailbox_takes_no_more_but_an_empty_one_takes_any_one_message() {
+        let (_registry, registration) = registry_with_one(10);
+        let mailbox = registration.mailbox();
+
+        assert!(
+            mailbox
+                .post(Letter::Send(Bytes::from_static(&[0; 20])))
+                .is_ok()
+        );
+        let second = mailbox.post(Letter::Send(Bytes::from_static(&[0; 1])));
+
+        assert_eq!(second, Err(Undelivered::Full));
+        assert_eq!(mailbox.take().unwrap().letters.len(), 1);
+        assert!(mailbox.take().is_none());
+    }
+}

@@ -1,0 +1,323 @@
+//! The calls into a plugin on the road of a connection. Every one of them is in this file.
+
+use std::ffi::c_void;
+
+use wsh::abi::{self, Status, Vtable};
+
+use super::conn::Conn;
+use super::context::Context;
+use super::library::Plugin;
+use super::request::Request;
+use super::response::Draft;
+use super::text;
+use super::watchdog::{Callback, watch};
+
+/// What a handler's callback came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Go on.
+    Continue,
+    /// The handler is done with the session.
+    Done,
+    /// The answer comes later, after a wake.
+    Pending,
+    /// It failed.
+    Failed,
+    /// It panicked, on its own side of the border.
+    Panicked,
+}
+
+/// What a handler says to an opening handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Accept,
+    Reject,
+    Pending,
+    Abort,
+    Failed,
+    Panicked,
+}
+
+/// What `handshake` left for `open`. Unless `open` takes it, it is abandoned when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pointer: *mut c_void,
+    handler: *mut c_void,
+    vtable: &'static Vtable,
+}
+
+// SAFETY: by the ABI a plugin's callbacks may run on different threads (rule 5 of abi.rs), and the
+// pointers are only ever given back to it.
+unsafe impl Send for Attempt {}
+
+/// A handler's session: made by `open`, freed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    session: *mut c_void,
+    vtable: &'static Vtable,
+    context: &'static Context,
+}
+
+// SAFETY: as for `Attempt`; calls of one session do not overlap because they take `&mut self`.
+unsafe impl Send for Instance {}
+
+impl Plugin {
+    /// No attempt yet.
+    pub(crate) fn attempt(&self) -> Attempt {
+        Attempt {
+            pointer: std::ptr::null_mut(),
+            handler: self.handler,
+            vtable: self.vtable,
+        }
+    }
+
+    /// Asks the handler whether to accept; `None` in the vtable accepts everybody.
+    pub(crate) fn handshake(
+        &self,
+        context: &'static Context,
+        request: &Request,
+        draft: &mut Draft,
+        attempt: &mut Attempt,
+    ) -> Answer {
+        let Some(handshake) = self.vtable.handshake else {
+            return Answer::Accept;
+        };
+        let _watched = watch(context, Callback::Handshake);
+        // SAFETY: `handler` is what `init` gave and `shutdown` has not run (a generation outlives
+        // its handshakes); the request and the draft outlive the call, and the attempt is this
+        // handshake's own.
+        let status = unsafe {
+            handshake(
+                self.handler,
+                request.table(),
+                (&raw mut *draft).cast(),
+                &raw mut attempt.pointer,
+            )
+        };
+        match status {
+            abi::OK => Answer::Accept,
+            abi::REJECT => Answer::Reject,
+            abi::PENDING => Answer::Pending,
+            abi::ABORT => Answer::Abort,
+            abi::PANIC => Answer::Panicked,
+            _ => Answer::Failed,
+        }
+    }
+
+    /// Makes the session; a failure leaves none, and the attempt is taken either way.
+    pub(crate) fn open(
+        &self,
+        conn: &mut Conn,
+        request: &Request,
+        mut attempt: Attempt,
+    ) -> (Option<Instance>, Outcome) {
+        let taken = std::mem::replace(&mut attempt.pointer, std::ptr::null_mut());
+        let Some(open) = self.vtable.open else {
+            return (None, Outcome::Failed);
+        };
+        let mut session = std::ptr::null_mut();
+        let context = conn.context;
+        let watched = watch(context, Callback::Open);
+        let lent = conn.begin(None);
+        // SAFETY: as in `handshake`; `lent` is this session's cell for the length of the call.
+        let status = unsafe { open(self.handler, lent, request.table(), taken, &raw mut session) };
+        conn.end();
+        drop(watched);
+        let outcome = outcome(status);
+        let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
+        let instance = exists.then_some(Instance {
+            session,
+            vtable: self.vtable,
+            context,
+        });
+        (instance, outcome)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let (false, Some(abandon)) = (self.pointer.is_null(), self.vtable.abandon) {
+            // SAFETY: `handshake` left this pointer and no `open` took it; nobody uses it again.
+            unsafe { abandon(self.handler, self.pointer) }
+        }
+    }
+}
+
+impl Instance {
+    /// One message, or one part of it with `abi::MORE`.
+    pub(crate) fn message(&mut self, conn: &mut Conn, kind: u32, payload: &[u8]) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Message,
+            None,
+            self.vtable.message,
+            |message, conn| {
+                // SAFETY: `session` came from `open` of this vtable and lives until `destroy`, which
+                // is our `Drop`; `&mut self` keeps calls from overlapping; the payload outlives the call.
+                unsafe { message(session, conn, kind, payload.as_ptr(), payload.len()) }
+            },
+        )
+    }
+
+    /// A Ping came; it is answered already.
+    pub(crate) fn ping(&mut self, conn: &mut Conn, payload: &[u8]) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Ping,
+            None,
+            self.vtable.ping,
+            |ping, conn| {
+                // SAFETY: as in `message`.
+                unsafe { ping(session, conn, payload.as_ptr(), payload.len()) }
+            },
+        )
+    }
+
+    /// A Pong came.
+    pub(crate) fn pong(&mut self, conn: &mut Conn, payload: &[u8]) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Pong,
+            None,
+            self.vtable.pong,
+            |pong, conn| {
+                // SAFETY: as in `message`.
+                unsafe { pong(session, conn, payload.as_ptr(), payload.len()) }
+            },
+        )
+    }
+
+    /// There is room to send again.
+    pub(crate) fn drain(&mut self, conn: &mut Conn) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Drain,
+            None,
+            self.vtable.drain,
+            |drain, conn| {
+                // SAFETY: as in `message`.
+                unsafe { drain(session, conn) }
+            },
+        )
+    }
+
+    /// A timer ran out.
+    pub(crate) fn timer(&mut self, conn: &mut Conn, token: u64) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Timer,
+            None,
+            self.vtable.timer,
+            |timer, conn| {
+                // SAFETY: as in `message`.
+                unsafe { timer(session, conn, token) }
+            },
+        )
+    }
+
+    /// Somebody called the host's `wake`.
+    pub(crate) fn wake(&mut self, conn: &mut Conn) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Wake,
+            None,
+            self.vtable.wake,
+            |wake, conn| {
+                // SAFETY: as in `message`.
+                unsafe { wake(session, conn) }
+            },
+        )
+    }
+
+    /// As `wake`, after `closed` said PENDING: there is no connection any more.
+    pub(crate) fn wake_after_end(&mut self, conn: &mut Conn) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Wake,
+            Some(abi::GONE),
+            self.vtable.wake,
+            |wake, conn| {
+                // SAFETY: as in `message`.
+                unsafe { wake(session, conn) }
+            },
+        )
+    }
+
+    /// The peer closes first.
+    pub(crate) fn closing(&mut self, conn: &mut Conn, code: u16, reason: &str) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Closing,
+            None,
+            self.vtable.closing,
+            |closing, conn| {
+                // SAFETY: as in `message`.
+                unsafe { closing(session, conn, code, text::lend(reason)) }
+            },
+        )
+    }
+
+    /// The session is over; to be called once.
+    pub(crate) fn closed(&mut self, conn: &mut Conn, code: u16, reason: &str) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Closed,
+            Some(abi::GONE),
+            self.vtable.closed,
+            |closed, conn| {
+                // SAFETY: as in `message`.
+                unsafe { closed(session, conn, code, text::lend(reason)) }
+            },
+        )
+    }
+
+    /// Lends the Conn to one callback; a callback that is not there has nothing to say.
+    fn call<F>(
+        &self,
+        conn: &mut Conn,
+        name: Callback,
+        verdict: Option<Status>,
+        callback: Option<F>,
+        run: impl FnOnce(F, *mut abi::Conn) -> Status,
+    ) -> Outcome {
+        let Some(callback) = callback else {
+            return Outcome::Continue;
+        };
+        let _watched = watch(self.context, name);
+        let lent = conn.begin(verdict);
+        let status = run(callback, lent);
+        conn.end();
+        outcome(status)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.vtable.destroy {
+            let _watched = watch(self.context, Callback::Destroy);
+            // SAFETY: the session came from `open` and this is the only `destroy`; `&mut self`
+            // says that no other call is running.
+            unsafe { destroy(self.session) }
+        }
+    }
+}
+
+/// An unknown status counts as a failure (abi.rs, rule 2).
+fn outcome(status: Status) -> Outcome {
+    match status {
+        abi::OK => Outcome::Continue,
+        abi::DONE => Outcome::Done,
+        abi::PENDING => Outcome::Pending,
+        abi::PANIC => Outcome::Panicked,
+        _ => Outcome::Failed,
+    }
+}

@@ -1,0 +1,120 @@
+//! A session as its plugin holds it during a callback: the table it may read, and behind it what
+//! the host functions act on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wsh::abi;
+
+use super::context::Context;
+use super::text;
+use crate::controls::{Controls, Ending};
+
+/// What a `*mut abi::Conn` points to: the ABI's table first, the host's own part behind it.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Conn {
+    table: abi::Conn,
+    /// The thread whose callback is running, as [`thread_token`] names it; 0 is none.
+    thread: AtomicUsize,
+    /// What functions that need a running session answer in this callback.
+    verdict: Option<abi::Status>,
+    pub(crate) controls: Controls,
+    pub(super) context: &'static Context,
+    /// What `table.protocol` points to.
+    protocol: Box<str>,
+}
+
+// SAFETY: `table.protocol` points into `protocol`, which moves with it and never changes; nothing
+// else in the table is a pointer.
+unsafe impl Send for Conn {}
+
+impl Conn {
+    /// A session's cell: boxed, because plugins know it by its address.
+    pub(crate) fn new(
+        id: u64,
+        protocol: Box<str>,
+        context: &'static Context,
+        controls: Controls,
+    ) -> Box<Conn> {
+        Box::new(Conn {
+            table: abi::Conn {
+                size: size_of::<abi::Conn>() as u32,
+                flags: 0,
+                id,
+                buffered: 0,
+                protocol: text::lend(&protocol),
+            },
+            thread: AtomicUsize::new(0),
+            verdict: None,
+            controls,
+            context,
+            protocol,
+        })
+    }
+
+    /// The session's id.
+    pub(crate) fn id(&self) -> u64 {
+        self.table.id
+    }
+
+    /// Notes that the peer's Close came.
+    pub(crate) fn set_closing(&mut self) {
+        self.table.flags |= abi::CLOSING;
+    }
+
+    /// Lends the cell to a callback on this thread. `verdict` is what functions answer that need a
+    /// running session: `None` while there is one.
+    pub(super) fn begin(&mut self, verdict: Option<abi::Status>) -> *mut abi::Conn {
+        self.refresh();
+        self.verdict = verdict;
+        self.thread.store(thread_token(), Ordering::Relaxed);
+        (&raw mut *self).cast()
+    }
+
+    /// Ends the loan: from now on the pointer means nothing.
+    pub(super) fn end(&mut self) {
+        self.thread.store(0, Ordering::Relaxed);
+    }
+
+    /// Brings the table up to date after a call changed something.
+    pub(super) fn refresh(&mut self) {
+        self.table.buffered = self.controls.wire.buffered() as u64;
+        if self.controls.ending != Ending::No {
+            self.table.flags |= abi::CLOSING;
+        }
+    }
+
+    /// The cell behind the pointer that a plugin gave.
+    ///
+    /// # Safety
+    ///
+    /// `conn` came from [`Conn::begin`] of a cell that still exists (`abi.rs`, rule 6), and the
+    /// caller lets go of the answer before it returns into the plugin.
+    pub(super) unsafe fn of<'a>(conn: *mut abi::Conn) -> Result<&'a mut Conn, abi::Status> {
+        let cell: *mut Conn = conn.cast();
+        if cell.is_null() {
+            return Err(abi::MISUSE);
+        }
+        // SAFETY: the cell exists (the caller's promise); only its atomic is touched, which any
+        // thread may read.
+        let thread = unsafe { &(*cell).thread };
+        if thread.load(Ordering::Relaxed) != thread_token() {
+            return Err(abi::MISUSE);
+        }
+        // SAFETY: a callback with this cell runs on this very thread, inside `begin` and `end`, so
+        // the host's own `&mut` is dormant up the stack and no other thread gets past the check.
+        let cell = unsafe { &mut *cell };
+        match cell.verdict {
+            None => Ok(cell),
+            Some(status) => Err(status),
+        }
+    }
+}
+
+/// A number that no other living thread has, for the price of one instruction.
+fn thread_token() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}

@@ -1,0 +1,186 @@
+//! One handler in one generation, as its plugin knows it: the `ctx` of the host table.
+//!
+//! It lives as long as the process, because a thread of a retired plugin may still call with it.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use wsh::abi;
+
+use crate::mailbox::{Letter, Mailbox, Undelivered};
+use crate::shared::Shared;
+use crate::topics::Topic;
+use crate::ws::{close, frame};
+
+/// What the functions of the host table need that are called with `ctx`.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) handler: Arc<str>,
+    pub(crate) generation: u64,
+    pub(crate) shared: Arc<Shared>,
+    threads: AtomicUsize,
+    threads_max: usize,
+    has_ended: AtomicBool,
+    is_quarantined: AtomicBool,
+}
+
+impl Context {
+    /// A context for the process's life.
+    pub(crate) fn leak(
+        handler: &str,
+        generation: u64,
+        shared: &Arc<Shared>,
+        threads_max: usize,
+    ) -> &'static Context {
+        Box::leak(Box::new(Context {
+            handler: handler.into(),
+            generation,
+            shared: shared.clone(),
+            threads: AtomicUsize::new(0),
+            threads_max,
+            has_ended: AtomicBool::new(false),
+            is_quarantined: AtomicBool::new(false),
+        }))
+    }
+
+    /// From now on every function but `log` answers GONE.
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Takes the handler out of service; answers whether it was in service until now.
+    pub(crate) fn quarantine(&self) -> bool {
+        !self.is_quarantined.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether new connections are answered 503.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.is_quarantined.load(Ordering::Relaxed)
+    }
+
+    /// Host threads that run for this handler now.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn send_to(&self, id: u64, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
+        let mailbox = self.find(id)?;
+        let encoded = encode(kind, payload)?;
+        mailbox.post(Letter::Send(encoded)).map_err(status_of)
+    }
+
+    pub(super) fn close_to(&self, id: u64, code: u16, reason: &str) -> Result<(), abi::Status> {
+        let sendable = code == 0 && reason.is_empty() || close::may_be_sent(code);
+        if !sendable || reason.len() > close::REASON_BYTES_MAX {
+            return Err(abi::INVALID);
+        }
+        let letter = Letter::Close {
+            code,
+            reason: reason.to_owned(),
+        };
+        self.find(id)?.post(letter).map_err(status_of)?;
+        Ok(())
+    }
+
+    pub(super) fn wake(&self, id: u64) -> Result<(), abi::Status> {
+        self.find(id)?.wake().map_err(status_of)
+    }
+
+    pub(super) fn publish(
+        &self,
+        topic: &str,
+        kind: u32,
+        payload: &[u8],
+        except: u64,
+    ) -> Result<usize, abi::Status> {
+        self.still_going()?;
+        // Encoded once, before the lock, for all who get it.
+        let encoded = encode(kind, payload)?;
+        let topic = Topic::new(&self.handler, topic);
+        Ok(self.shared.topics.publish(&topic, &encoded, except))
+    }
+
+    /// Runs `run(argument)` on a thread of its own, counted.
+    pub(super) fn spawn(
+        &'static self,
+        run: unsafe extern "C" fn(*mut c_void),
+        argument: *mut c_void,
+    ) -> Result<(), abi::Status> {
+        self.still_going()?;
+        if self.threads.fetch_add(1, Ordering::Relaxed) >= self.threads_max {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            return Err(abi::TOO_BIG);
+        }
+        let errand = Errand { run, argument };
+        let name = format!("{}-{}", self.handler, self.generation);
+        let spawned = std::thread::Builder::new().name(name).spawn(move || {
+            errand.run();
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+        });
+        spawned.map(drop).map_err(|_| {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            abi::ERROR
+        })
+    }
+
+    fn find(&self, id: u64) -> Result<Arc<Mailbox>, abi::Status> {
+        self.still_going()?;
+        let found = self.shared.sessions.find(&self.handler, id);
+        found.ok_or(abi::GONE)
+    }
+
+    fn still_going(&self) -> Result<(), abi::Status> {
+        if self.has_ended.load(Ordering::Acquire) {
+            return Err(abi::GONE);
+        }
+        Ok(())
+    }
+}
+
+/// What a plugin wants run on a thread.
+struct Errand {
+    run: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+}
+
+// SAFETY: by the ABI (`Host::spawn`) the plugin gives `argument` away to the thread that runs it.
+unsafe impl Send for Errand {}
+
+impl Errand {
+    fn run(self) {
+        // SAFETY: `run` is code of an image that is never unmapped, and by the ABI `argument` is
+        // its own; it is called once, here.
+        unsafe { (self.run)(self.argument) }
+    }
+}
+
+/// A whole message as one frame.
+fn encode(kind: u32, payload: &[u8]) -> Result<Bytes, abi::Status> {
+    let opcode = match kind & 0xff {
+        abi::TEXT => frame::TEXT,
+        abi::BINARY => frame::BINARY,
+        _ => return Err(abi::INVALID),
+    };
+    if kind & abi::MORE != 0 {
+        return Err(abi::INVALID);
+    }
+    if kind & !(0xff | abi::NO_COMPRESS | abi::TRUSTED_UTF8) != 0 {
+        return Err(abi::UNSUPPORTED);
+    }
+    let is_unproven_text = opcode == frame::TEXT && kind & abi::TRUSTED_UTF8 == 0;
+    if is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
+        return Err(abi::INVALID);
+    }
+    let mut output = Vec::with_capacity(payload.len() + frame::HEADER_BYTES_MAX);
+    frame::put(&mut output, true, opcode, payload);
+    Ok(output.into())
+}
+
+fn status_of(undelivered: Undelivered) -> abi::Status {
+    match undelivered {
+        Undelivered::Gone => abi::GONE,
+        Undelivered::Full => abi::AGAIN,
+    }
+}

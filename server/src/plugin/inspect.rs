@@ -1,0 +1,245 @@
+//! Reads a plugin's file without running any of it.
+//!
+//! Everything that a descriptor says before its first pointer is taken from the file's bytes, so
+//! the initialisers of a plugin that is going to be refused never run.
+
+use object::elf::STB_GNU_UNIQUE;
+use object::read::elf::{FileHeader, SectionHeader as _};
+use object::{
+    Architecture, Endianness, File, FileKind, Object, ObjectKind, ObjectSegment, ObjectSymbol,
+    SymbolFlags,
+};
+use wsh::abi::{self, Descriptor};
+
+use super::refusal::Refusal;
+
+/// What a plugin's file says of the plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct About {
+    /// The ABI that it was built with.
+    pub(crate) abi_minor: u32,
+    /// `PANIC_ABORT`, `MIGRATES`, `BLOCKING`, `ASYNC`.
+    pub(crate) flags: u32,
+    /// Its own version, for people.
+    pub(crate) version: String,
+    /// What it was compiled with, for people.
+    pub(crate) toolchain: String,
+    /// Libraries that it needs, by name.
+    pub(crate) needed: Vec<String>,
+}
+
+/// Reads a plugin's file, whole.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<About, Refusal> {
+    check_format(bytes)?;
+    let file = File::parse(bytes).map_err(malformed)?;
+    if file.architecture() != MACHINE {
+        let found = format!("{:?}", file.architecture()).to_lowercase();
+        let wanted = std::env::consts::ARCH;
+        return Err(Refusal::ForeignMachine { found, wanted });
+    }
+    if file.kind() != ObjectKind::Dynamic {
+        let found = match file.kind() {
+            ObjectKind::Relocatable => "an object file",
+            ObjectKind::Executable => "a program",
+            _ => "no library",
+        };
+        let wanted = "shared libraries";
+        return Err(Refusal::ForeignFormat { found, wanted });
+    }
+    let descriptor = find_descriptor(&file)?;
+    let about = read_descriptor(descriptor, &file)?;
+    check_unique_symbols(&file)?;
+    Ok(about)
+}
+
+/// Whether the bytes begin as a library of this system does, and all of it is there.
+fn check_format(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    let wanted = "64-bit ELF libraries";
+    if bytes.len() < ELF_MAGIC.len() && ELF_MAGIC.starts_with(bytes) {
+        return Err(cut_off(bytes, ELF_HEADER_BYTES));
+    }
+    if !bytes.starts_with(ELF_MAGIC) {
+        let found = match FileKind::parse(bytes) {
+            Ok(FileKind::MachO32 | FileKind::MachO64) => "a Mach-O file",
+            Ok(FileKind::Pe32 | FileKind::Pe64) => "a PE file",
+            _ => {
+                let beginning = bytes[..bytes.len().min(16)].escape_ascii().to_string();
+                return Err(Refusal::NotALibrary { beginning });
+            }
+        };
+        return Err(Refusal::ForeignFormat { found, wanted });
+    }
+    match bytes.get(ELF_CLASS) {
+        None => return Err(cut_off(bytes, ELF_HEADER_BYTES)),
+        Some(1) => {
+            let found = "a 32-bit ELF file";
+            return Err(Refusal::ForeignFormat { found, wanted });
+        }
+        Some(_) => {}
+    }
+    if (bytes.len() as u64) < ELF_HEADER_BYTES {
+        return Err(cut_off(bytes, ELF_HEADER_BYTES));
+    }
+    let wanted = elf_length(bytes)?;
+    if (bytes.len() as u64) < wanted {
+        return Err(cut_off(bytes, wanted));
+    }
+    Ok(())
+}
+
+/// How long the file is at least, by its own headers.
+fn elf_length(bytes: &[u8]) -> Result<u64, Refusal> {
+    let header = object::elf::FileHeader64::<Endianness>::parse(bytes).map_err(malformed)?;
+    let endian = header.endian().map_err(malformed)?;
+    let table = |offset: u64, entries: u16, entry_bytes: u16| {
+        offset.saturating_add(u64::from(entries) * u64::from(entry_bytes))
+    };
+    let sections = table(
+        header.e_shoff(endian),
+        header.e_shnum(endian),
+        header.e_shentsize(endian),
+    );
+    let segments = table(
+        header.e_phoff(endian),
+        header.e_phnum(endian),
+        header.e_phentsize(endian),
+    );
+    let tables = sections.max(segments);
+    if (bytes.len() as u64) < tables {
+        return Ok(tables);
+    }
+    // Both tables are there; what they point to may not be.
+    let mut end = tables;
+    use object::read::elf::ProgramHeader as _;
+    for segment in header.program_headers(endian, bytes).map_err(malformed)? {
+        let (offset, length) = (segment.p_offset(endian), segment.p_filesz(endian));
+        end = end.max(offset.saturating_add(length));
+    }
+    for section in header.section_headers(endian, bytes).map_err(malformed)? {
+        if section.sh_type(endian) != object::elf::SHT_NOBITS {
+            let (offset, length) = (section.sh_offset(endian), section.sh_size(endian));
+            end = end.max(offset.saturating_add(length));
+        }
+    }
+    Ok(end)
+}
+
+/// The head of the descriptor, as it lies in the file.
+fn find_descriptor<'data>(file: &File<'data>) -> Result<&'data [u8], Refusal> {
+    let symbol = file
+        .dynamic_symbols()
+        .find(|symbol| symbol.is_definition() && symbol.name_bytes() == Ok(abi::SYMBOL.as_bytes()));
+    let address = symbol.ok_or(Refusal::NoSymbol)?.address();
+    let found = file.segments().find_map(|segment| {
+        let range = segment.data_range(address, HEAD_BYTES as u64);
+        range.ok().flatten()
+    });
+    found.ok_or_else(|| Refusal::NoDescriptor {
+        found: String::new(),
+    })
+}
+
+fn read_descriptor(head: &[u8], file: &File<'_>) -> Result<About, Refusal> {
+    let number = |at: usize| -> u32 {
+        let bytes = head[at..]
+            .first_chunk()
+            .copied()
+            .expect("the head is longer");
+        u32::from_ne_bytes(bytes)
+    };
+    macro_rules! at {
+        ($field:ident) => {
+            std::mem::offset_of!(Descriptor, $field)
+        };
+    }
+    if !head.starts_with(&abi::MAGIC) {
+        let found = head[..abi::MAGIC.len()].escape_ascii().to_string();
+        return Err(Refusal::NoDescriptor { found });
+    }
+    // The major decides what the rest means, so nothing else is read before it.
+    let (major, minor) = (number(at!(abi_major)), number(at!(abi_minor)));
+    if major != abi::ABI_MAJOR {
+        return Err(Refusal::OtherMajor { major, minor });
+    }
+    let needs = number(at!(min_host_minor));
+    if needs > abi::ABI_MINOR {
+        return Err(Refusal::NeedsNewer { major, needs });
+    }
+    let size = number(at!(size));
+    if (size as usize) < DESCRIPTOR_BYTES_1_0 {
+        return Err(Refusal::ShortTable {
+            table: "descriptor",
+            found: size,
+            wanted: DESCRIPTOR_BYTES_1_0,
+        });
+    }
+    let flags = number(at!(flags));
+    if flags & abi::PANIC_ABORT != 0 {
+        return Err(Refusal::PanicAbort);
+    }
+    let libraries = file.import_libraries().map_err(malformed)?;
+    let needed = libraries
+        .flatten()
+        .map(|library| String::from_utf8_lossy(library.name()).into_owned());
+    Ok(About {
+        abi_minor: minor,
+        flags,
+        version: text(&head[at!(version)..at!(toolchain)]),
+        toolchain: text(&head[at!(toolchain)..HEAD_BYTES]),
+        needed: needed.collect(),
+    })
+}
+
+/// C++ marks the statics of inline functions and templates as unique in the process: the dynamic
+/// linker then gives a new generation the statics of the old one.
+fn check_unique_symbols(file: &File<'_>) -> Result<(), Refusal> {
+    let unique = file.dynamic_symbols().find(|symbol| match symbol.flags() {
+        SymbolFlags::Elf { st_info, .. } => {
+            st_info.st_bind() == STB_GNU_UNIQUE && symbol.is_definition()
+        }
+        _ => false,
+    });
+    match unique {
+        Some(symbol) => {
+            let symbol = symbol.name_bytes().unwrap_or_default();
+            let symbol = String::from_utf8_lossy(symbol).into_owned();
+            Err(Refusal::UniqueSymbol { symbol })
+        }
+        None => Ok(()),
+    }
+}
+
+/// NUL-padded text for people, made safe for a log line.
+fn text(field: &[u8]) -> String {
+    let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn cut_off(bytes: &[u8], wanted: u64) -> Refusal {
+    let found = bytes.len() as u64;
+    Refusal::CutOff { found, wanted }
+}
+
+fn malformed(error: object::read::Error) -> Refusal {
+    Refusal::Malformed(error.to_string())
+}
+
+/// The descriptor up to its first pointer.
+const HEAD_BYTES: usize = std::mem::offset_of!(Descriptor, init);
+/// What a descriptor had in ABI 1.0; it can only grow.
+const DESCRIPTOR_BYTES_1_0: usize = 208;
+const ELF_MAGIC: &[u8] = b"\x7fELF";
+/// Where an ELF file says whether it is of 32 or 64 bits.
+const ELF_CLASS: usize = 4;
+const ELF_HEADER_BYTES: u64 = 64;
+const MACHINE: Architecture = if cfg!(target_arch = "x86_64") {
+    Architecture::X86_64
+} else if cfg!(target_arch = "aarch64") {
+    Architecture::Aarch64
+} else {
+    Architecture::Unknown
+};

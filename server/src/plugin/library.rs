@@ -1,0 +1,291 @@
+//! Loads a plugin: opens its copy, and calls what a generation calls once in its life.
+
+use std::collections::HashSet;
+use std::ffi::c_void;
+use std::mem::{MaybeUninit, offset_of};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use wsh::abi::{self, Descriptor, Status, Vtable};
+
+use super::context::Context;
+use super::host;
+use super::inspect::About;
+use super::keys;
+use super::refusal::Refusal;
+use super::stage::Stage;
+use super::text;
+
+/// A loaded plugin, initialised and tested. Its image is never unmapped: threads, thread-locals and
+/// `'static` data of a Rust library would be left pointing into nothing.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(super) handler: *mut c_void,
+    /// A copy, NULL where the plugin is older than this server.
+    pub(crate) vtable: &'static Vtable,
+}
+
+// SAFETY: by the ABI the handler is shared (rule 5 of abi.rs): its functions may be called from
+// any thread, and those that follow one another are called by `Generation` only.
+unsafe impl Send for Plugin {}
+// SAFETY: as above.
+unsafe impl Sync for Plugin {}
+
+/// What is loaded, and for whom.
+pub(crate) struct Source<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) path: &'a Path,
+    pub(crate) about: &'a About,
+    /// The handler's table of the configuration as JSON.
+    pub(crate) config_json: &'a str,
+    /// Whether it is loaded to be checked only.
+    pub(crate) is_check: bool,
+}
+
+/// How far a load has come; who waits for it holds it against a deadline.
+#[derive(Debug)]
+pub(crate) struct Progress(Mutex<(Step, Instant)>);
+
+/// What a load is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing of the plugin runs yet.
+    Staging,
+    /// Its initialisers run.
+    Opening,
+    Init,
+    SelfTest,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Progress {
+        Progress(Mutex::new((Step::Staging, Instant::now())))
+    }
+
+    /// What is done now, and since when.
+    pub(crate) fn now(&self) -> (Step, Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self, step: Step) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (step, Instant::now());
+    }
+}
+
+impl Step {
+    /// What a message calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Step::Staging => "copy",
+            Step::Opening => "constructors",
+            Step::Init => "init",
+            Step::SelfTest => "self_test",
+        }
+    }
+}
+
+impl Plugin {
+    /// Stages, opens, initialises and tests a plugin. Takes as long as the plugin does.
+    pub(crate) fn load(
+        source: &Source<'_>,
+        context: &'static Context,
+        stage: &Stage,
+        progress: &Progress,
+    ) -> Result<Plugin, Refusal> {
+        keys::check_left()?;
+        let copy = stage.copy(
+            &context.handler,
+            source.bytes,
+            source.path,
+            &source.about.needed,
+        );
+        let copy = copy.map_err(|error| Refusal::Unstaged(error.to_string()))?;
+        progress.reach(Step::Opening);
+        let descriptor = open(&copy.path)?;
+        drop(copy);
+        progress.reach(Step::Init);
+        let plugin = Plugin::init(descriptor, source, context)?;
+        progress.reach(Step::SelfTest);
+        if let Err(refusal) = plugin.self_test() {
+            plugin.shutdown();
+            return Err(refusal);
+        }
+        Ok(plugin)
+    }
+
+    fn init(
+        descriptor: &'static Descriptor,
+        source: &Source<'_>,
+        context: &'static Context,
+    ) -> Result<Plugin, Refusal> {
+        let init = descriptor.init.ok_or(Refusal::NoFunction("init"))?;
+        let arguments = abi::Init {
+            size: size_of::<abi::Init>() as u32,
+            flags: if source.is_check { abi::CHECK } else { 0 },
+            generation: context.generation,
+            config_json: text::lend(source.config_json),
+            name: text::lend(&context.handler),
+        };
+        let mut instance = abi::Instance {
+            size: size_of::<abi::Instance>() as u32,
+            flags: 0,
+            handler: std::ptr::null_mut(),
+            vtable: std::ptr::null(),
+        };
+        host::take_failure();
+        // SAFETY: the descriptor's file was inspected, its image stays mapped, the host table lives
+        // as long as the process, and the arguments live until the call returns. Once an image.
+        let status = unsafe {
+            init(
+                host::table(context),
+                &raw const arguments,
+                &raw mut instance,
+            )
+        };
+        settled("init", status)?;
+        if instance.vtable.is_null() {
+            let why = "it left no vtable".to_owned();
+            return Err(Refusal::Failed {
+                callback: "init",
+                why,
+            });
+        }
+        // SAFETY: by the ABI the vtable lives as long as the image, which is never unmapped.
+        let vtable = unsafe { copy_vtable(instance.vtable) }?;
+        Ok(Plugin {
+            handler: instance.handler,
+            vtable: Box::leak(Box::new(vtable)),
+        })
+    }
+
+    /// Whether the handler says that it is fit to serve.
+    fn self_test(&self) -> Result<(), Refusal> {
+        let Some(self_test) = self.vtable.self_test else {
+            return Ok(());
+        };
+        host::take_failure();
+        // SAFETY: `handler` is what `init` gave, and `shutdown` has not run.
+        settled("self_test", unsafe { self_test(self.handler) })
+    }
+
+    /// Tells the handler that connections come now, or come no more.
+    pub(crate) fn serving(&self, on: bool) {
+        if let Some(serving) = self.vtable.serving {
+            // SAFETY: `handler` is what `init` gave, and `shutdown` has not run: a generation's
+            // lifecycle calls follow one another and `shutdown` is the last.
+            unsafe { serving(self.handler, u32::from(on)) }
+        }
+    }
+
+    /// Frees the handler. To be called once, when it has no session and no attempt any more.
+    pub(crate) fn shutdown(&self) {
+        if let Some(shutdown) = self.vtable.shutdown {
+            // SAFETY: as in `serving`; the caller's promise that this is the last call.
+            unsafe { shutdown(self.handler) }
+        }
+    }
+}
+
+/// Maps a copy, whose initialisers run, and finds its descriptor.
+fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
+    // Now: a symbol that is missing would otherwise end the server at its first call. Local: two
+    // generations must not find each other's symbols.
+    // SAFETY: loading runs the plugin's initialisers; whoever may write the file is trusted with
+    // that (see `trust`), and the file was inspected.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+    let library = library.map_err(|error| Refusal::Unopened(without_path(&error, path)))?;
+    // SAFETY: the symbol is a static of this type: the inspected head began with the magic.
+    let symbol = unsafe { library.get::<*const Descriptor>(abi::SYMBOL) };
+    let address = symbol.map(|symbol| symbol.into_raw().cast_const().cast::<Descriptor>());
+    let address = address.map_err(|_| Refusal::NoSymbol)?;
+    // Never closed, see `Plugin`.
+    let _ = library.into_raw();
+    let mut known = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !known.get_or_insert_default().insert(address.addr()) {
+        return Err(Refusal::StaleImage);
+    }
+    // SAFETY: the image is never unmapped, a descriptor is never written to, and its `size` was
+    // found to be at least that of this type.
+    Ok(unsafe { &*address })
+}
+
+/// A vtable of one's own with what the plugin has of it.
+///
+/// # Safety
+///
+/// `theirs` points to a vtable of which as many bytes can be read as its `size` says.
+unsafe fn copy_vtable(theirs: *const Vtable) -> Result<Vtable, Refusal> {
+    // SAFETY: every table begins with its size.
+    let size = unsafe { theirs.cast::<u32>().read() };
+    if (size as usize) < VTABLE_BYTES_1_0 {
+        return Err(Refusal::ShortTable {
+            table: "vtable",
+            found: size,
+            wanted: VTABLE_BYTES_1_0,
+        });
+    }
+    let mut ours = MaybeUninit::<Vtable>::zeroed();
+    // SAFETY: the caller vouches for `size` bytes, and no more than ours has are written.
+    unsafe {
+        let length = (size as usize).min(size_of::<Vtable>());
+        std::ptr::copy_nonoverlapping(theirs.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), length);
+    }
+    // SAFETY: integers and `Option<fn>`: zero is a value of each, and fields are appended whole.
+    let vtable = unsafe { ours.assume_init() };
+    for (is_there, name) in [
+        (vtable.open.is_some(), "open"),
+        (vtable.message.is_some(), "message"),
+        (vtable.destroy.is_some(), "destroy"),
+        (vtable.shutdown.is_some(), "shutdown"),
+    ] {
+        if !is_there {
+            return Err(Refusal::NoFunction(name));
+        }
+    }
+    Ok(vtable)
+}
+
+/// What a lifecycle callback's status means, with the words that the plugin gave to `fail`.
+fn settled(callback: &'static str, status: Status) -> Result<(), Refusal> {
+    let words = host::take_failure();
+    if status == abi::OK {
+        return Ok(());
+    }
+    let why = words.unwrap_or_else(|| match status {
+        abi::PANIC => "it panicked".to_owned(),
+        other => format!("it answered status {other}"),
+    });
+    let why = why.chars().flat_map(|c| {
+        let escaped = c.is_control().then(|| c.escape_default());
+        let plain = escaped.is_none().then_some(c);
+        escaped.into_iter().flatten().chain(plain)
+    });
+    Err(Refusal::Failed {
+        callback,
+        why: why.collect(),
+    })
+}
+
+/// What the dynamic linker says, without the name of the copy that nobody knows.
+fn without_path(error: &libloading::Error, path: &Path) -> String {
+    use std::error::Error;
+    let text = match error.source() {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    };
+    let path = path.display().to_string();
+    let text = text.replace(&format!("{path}: "), "");
+    if text.contains("static TLS") {
+        return format!("{text}; restart the server");
+    }
+    text
+}
+
+/// Where the descriptors of all generations lie; images are never unmapped, so none lies where
+/// another did unless the system gave out an old image again.
+static DESCRIPTORS: Mutex<Option<HashSet<usize>>> = Mutex::new(None);
+
+/// What a vtable had in ABI 1.0.
+const VTABLE_BYTES_1_0: usize = offset_of!(Vtable, extension) + size_of::<usize>();

@@ -1,0 +1,20 @@
+//! The border with compiled handlers: reads their files, loads them, calls them, is called by them.
+//!
+//! Every line of `unsafe` in the server is in this folder, and only this folder names `libloading`.
+#![allow(unsafe_code)] // this is the border
+
+pub(crate) mod calls;
+pub(crate) mod conn;
+pub(crate) mod context;
+pub(crate) mod host;
+pub(crate) mod inspect;
+mod keys;
+pub(crate) mod library;
+mod log;
+pub(crate) mod refusal;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod stage;
+mod text;
+pub(crate) mod trust;
+pub(crate) mod watchdog;

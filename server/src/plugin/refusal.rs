@@ -1,0 +1,115 @@
+//! Why a file is not loaded, in one sentence to an operator.
+//!
+//! Each variant carries what was found and says what was wanted; the file's name stands before it.
+
+use std::path::PathBuf;
+
+use wsh::abi::{ABI_MAJOR, ABI_MINOR};
+
+/// Why a plugin is refused. What serves goes on serving.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the file is empty")]
+    Empty,
+    #[error("the file is cut off: its headers speak of {wanted} bytes, {found} are there")]
+    CutOff { found: u64, wanted: u64 },
+    #[error("it is not a shared library: it begins with `{beginning}`")]
+    NotALibrary { beginning: String },
+    #[error("it is {found}, wanted is a regular file")]
+    NotAFile { found: &'static str },
+    #[error("it has {found} bytes, at most {max} are loaded")]
+    TooLarge { found: u64, max: u64 },
+    #[error("it is malformed: {0}")]
+    Malformed(String),
+    #[error("it is {found}, this server loads {wanted}")]
+    ForeignFormat {
+        found: &'static str,
+        wanted: &'static str,
+    },
+    #[error("it is compiled for {found}, this machine is {wanted}")]
+    ForeignMachine { found: String, wanted: &'static str },
+    #[error(
+        "it exports no `WSH_HANDLER`; a handler crate ends with `wsh::handler!(…)`, a C handler with `WSH_DEFINE(…)`"
+    )]
+    NoSymbol,
+    #[error(
+        "its `WSH_HANDLER` is not a descriptor: it begins with `{found}`; rebuild it against wsh 1"
+    )]
+    NoDescriptor { found: String },
+    #[error(
+        "it speaks ABI {major}.{minor}, this server speaks ABI {ABI_MAJOR}.x; rebuild it against wsh {ABI_MAJOR}"
+    )]
+    OtherMajor { major: u32, minor: u32 },
+    #[error(
+        "it needs ABI {major}.{needs} or newer, this server speaks ABI {ABI_MAJOR}.{ABI_MINOR}; update the server"
+    )]
+    NeedsNewer { major: u32, needs: u32 },
+    #[error("its {table} has {found} bytes, in ABI 1.0 it had {wanted}")]
+    ShortTable {
+        table: &'static str,
+        found: u32,
+        wanted: usize,
+    },
+    #[error("its vtable has no `{0}`, which every handler must have")]
+    NoFunction(&'static str),
+    #[error(
+        "it is compiled with `panic = \"abort\"`, so a panic would end the server; build it with `panic = \"unwind\"`"
+    )]
+    PanicAbort,
+    #[error(
+        "its symbol `{symbol}` is unique in the process, so a new generation would share it with the old one; build it with `-fno-gnu-unique`"
+    )]
+    UniqueSymbol { symbol: String },
+    #[error("{}", writable(path, *mode, by))]
+    Writable {
+        path: PathBuf,
+        mode: u32,
+        by: &'static str,
+    },
+    #[error(
+        "`{}` belongs to user {owner}, wanted is user {wanted}, which the server runs as, or root", path.display()
+    )]
+    ForeignOwner {
+        path: PathBuf,
+        owner: u32,
+        wanted: u32,
+    },
+    #[error("it leads to `{}`, outside the handlers directory; `--allow-handlers-outside-root-dir` allows that", to.display())]
+    Outside { to: PathBuf },
+    #[error("`{route}` is answered by `{}` already", by.display())]
+    RouteTaken { route: String, by: PathBuf },
+    #[error("its name is not UTF-8, so no path leads to it")]
+    Unnamed,
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    #[error("it cannot be staged: {0}")]
+    Unstaged(String),
+    #[error("{0}")]
+    Unopened(String),
+    #[error("the system gave its copy the image of an older generation; rename the file")]
+    StaleImage,
+    #[error(
+        "fewer than {wanted} of the process's thread keys are left, and running out of them would end the server; restart it"
+    )]
+    NoThreadKeys { wanted: usize },
+    #[error("its `{callback}` failed: {why}")]
+    Failed { callback: &'static str, why: String },
+    #[error("its `{callback}` did not return within {seconds} s")]
+    Late {
+        callback: &'static str,
+        seconds: u64,
+    },
+}
+
+impl Refusal {
+    /// Whether the rest of the file may still be on its way.
+    pub(crate) fn may_be_incomplete(&self) -> bool {
+        matches!(self, Refusal::Empty | Refusal::CutOff { .. })
+    }
+}
+
+fn writable(path: &std::path::Path, mode: u32, by: &str) -> String {
+    let path = path.display();
+    let who = if by == "others" { "o" } else { "g" };
+    format!("`{path}` is writable by {by} (mode {mode:04o}); `chmod {who}-w {path}` mends that")
+}

@@ -1,0 +1,209 @@
+//! Sees callbacks that run too long.
+//!
+//! A callback holds the worker it runs on. If that worker also drives the I/O of the runtime, every
+//! other session waits with it, until an idle worker is made to look: so a plain thread watches,
+//! and wakes one. Past its budget, the callback is named in the log.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tracing::{error, warn};
+
+use super::context::Context;
+
+/// The callbacks, by the names of the ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Callback {
+    Handshake,
+    Open,
+    Message,
+    Ping,
+    Pong,
+    Drain,
+    Timer,
+    Wake,
+    Closing,
+    Closed,
+    Destroy,
+}
+
+/// A running callback: made when it begins, dropped when it ends.
+pub(super) struct Watched {
+    slot: &'static Slot,
+}
+
+/// What one thread is busy with. Written by that thread, read by the watchdog.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The tick at which the callback began; 0 is none.
+    since: AtomicU64,
+    callback: AtomicUsize,
+    context: AtomicPtr<Context>,
+}
+
+/// Starts the thread that watches the callbacks of `runtime`; once a process.
+pub(crate) fn start(runtime: Handle, workers: usize) {
+    let watch = move || {
+        let mut idle_ticks = 0;
+        loop {
+            if idle_ticks < IDLE_TICKS {
+                std::thread::sleep(TICK);
+            } else {
+                IS_IDLE.store(true, Ordering::SeqCst);
+                std::thread::park_timeout(IDLE_TIMEOUT);
+                IS_IDLE.store(false, Ordering::SeqCst);
+                idle_ticks = 0;
+            }
+            let now = CLOCK.fetch_add(1, Ordering::Relaxed) + 1;
+            let is_busy = look(now, &runtime, workers);
+            idle_ticks = if is_busy { 0 } else { idle_ticks + 1 };
+        }
+    };
+    let spawned = std::thread::Builder::new()
+        .name("watchdog".to_owned())
+        .spawn(watch);
+    match spawned {
+        Ok(thread) => drop(WATCHDOG.set(thread.thread().clone())),
+        Err(error) => error!(%error, "no watchdog: a slow callback will hold up other sessions"),
+    }
+}
+
+/// Notes that `callback` of the handler `context` begins on this thread.
+pub(super) fn watch(context: &'static Context, callback: Callback) -> Watched {
+    let slot = slot();
+    slot.callback.store(callback as usize, Ordering::Relaxed);
+    slot.context
+        .store(std::ptr::from_ref(context).cast_mut(), Ordering::Relaxed);
+    slot.since
+        .store(CLOCK.load(Ordering::Relaxed), Ordering::Release);
+    if IS_IDLE.load(Ordering::Relaxed) {
+        wake_up();
+    }
+    Watched { slot }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.slot.since.store(0, Ordering::Release);
+    }
+}
+
+/// Looks at every thread; answers whether any is in a callback.
+fn look(now: u64, runtime: &Handle, workers: usize) -> bool {
+    let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut is_busy = false;
+    let mut over_budget: Vec<&'static Context> = Vec::new();
+    for slot in slots.iter() {
+        let since = slot.since.load(Ordering::Acquire);
+        if since == 0 {
+            continue;
+        }
+        is_busy = true;
+        let ticks = now - since;
+        if ticks >= STUCK_TICKS {
+            // An idle worker wakes for this empty task, finds nobody driving the I/O, and does.
+            runtime.spawn(async {});
+        }
+        if ticks >= BUDGET_TICKS
+            && let Some(context) = slot.context()
+        {
+            over_budget.push(context);
+            if ticks == BUDGET_TICKS {
+                warn!(
+                    handler = %context.handler,
+                    generation = context.generation,
+                    callback = slot.callback_name(),
+                    elapsed_ms = ticks * TICK.as_millis() as u64,
+                    "callback runs past its budget and holds a worker"
+                );
+            }
+        }
+    }
+    for context in &over_budget {
+        let stuck = over_budget
+            .iter()
+            .filter(|other| std::ptr::eq(**other, *context))
+            .count();
+        if stuck * 2 >= workers && context.quarantine() {
+            error!(
+                handler = %context.handler,
+                generation = context.generation,
+                workers = stuck,
+                "handler quarantined: its callbacks hold half the workers"
+            );
+        }
+    }
+    is_busy
+}
+
+impl Slot {
+    fn context(&self) -> Option<&'static Context> {
+        let context = self.context.load(Ordering::Relaxed);
+        // SAFETY: the pointer was made from a `&'static Context` in `watch`, or is NULL.
+        unsafe { context.as_ref() }
+    }
+
+    fn callback_name(&self) -> &'static str {
+        NAMES
+            .get(self.callback.load(Ordering::Relaxed))
+            .copied()
+            .unwrap_or("?")
+    }
+}
+
+fn slot() -> &'static Slot {
+    thread_local! {
+        static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
+    }
+    SLOT.get().unwrap_or_else(|| {
+        // Workers live as long as the runtime; a slot for each is all that is ever made.
+        let slot: &'static Slot = Box::leak(Box::default());
+        SLOTS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(slot);
+        SLOT.set(Some(slot));
+        slot
+    })
+}
+
+#[cold]
+fn wake_up() {
+    if IS_IDLE.swap(false, Ordering::SeqCst)
+        && let Some(watchdog) = WATCHDOG.get()
+    {
+        watchdog.unpark();
+    }
+}
+
+static SLOTS: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
+/// Ticks since the start; begins at 1 because 0 means "in no callback".
+static CLOCK: AtomicU64 = AtomicU64::new(1);
+static IS_IDLE: AtomicBool = AtomicBool::new(false);
+static WATCHDOG: OnceLock<Thread> = OnceLock::new();
+
+const NAMES: [&str; 11] = [
+    "handshake",
+    "open",
+    "message",
+    "ping",
+    "pong",
+    "drain",
+    "timer",
+    "wake",
+    "closing",
+    "closed",
+    "destroy",
+];
+const TICK: Duration = Duration::from_millis(5);
+/// After that many ticks an idle worker is woken: 10 ms.
+const STUCK_TICKS: u64 = 2;
+/// After that many ticks the callback is named: 1 s.
+const BUDGET_TICKS: u64 = 200;
+/// Ticks without a callback after which the watchdog sleeps until the next one.
+const IDLE_TICKS: u32 = 20;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);

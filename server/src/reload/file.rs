@@ -1,0 +1,136 @@
+//! One plugin file as it was last seen, and when it is to be believed.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::scan::{Found, Stamp};
+
+/// What is known of a file in the handlers directory.
+#[derive(Debug)]
+pub(super) struct PluginFile {
+    /// The handler's name.
+    pub(super) name: String,
+    pub(super) stamp: Stamp,
+    /// Another file answers at its route; when that one goes, this one is looked at again.
+    pub(super) waits_for_route: bool,
+    /// Since when it has looked as it does.
+    since: Instant,
+    /// Whether it was written into since it was first seen, instead of being replaced.
+    is_written_in_place: bool,
+    /// What it looked like when it was loaded or refused.
+    decided: Option<Stamp>,
+    missing_since: Option<Instant>,
+}
+
+/// A file's bytes at one moment.
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    pub(super) hash: u64,
+    pub(super) stamp: Stamp,
+}
+
+impl PluginFile {
+    pub(super) fn new(found: &Found, now: Instant) -> PluginFile {
+        PluginFile {
+            name: found.name.clone(),
+            stamp: found.stamp,
+            waits_for_route: false,
+            since: now,
+            is_written_in_place: false,
+            decided: None,
+            missing_since: None,
+        }
+    }
+
+    /// It is there, and looks like this.
+    pub(super) fn see(&mut self, found: &Found, now: Instant) {
+        self.missing_since = None;
+        if found.stamp != self.stamp {
+            self.is_written_in_place = found.stamp.inode == self.stamp.inode;
+            self.stamp = found.stamp;
+            self.since = now;
+        }
+    }
+
+    /// It is not there; whether that has lasted long enough to be believed.
+    pub(super) fn is_gone(&mut self, now: Instant) -> bool {
+        let since = *self.missing_since.get_or_insert(now);
+        self.decided = None;
+        now - since >= REMOVAL_DELAY
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        self.missing_since.is_some()
+    }
+
+    /// Whether what it holds now was loaded or refused already.
+    pub(super) fn is_decided(&self) -> bool {
+        self.decided == Some(self.stamp)
+    }
+
+    /// What it holds now is loaded or refused.
+    pub(super) fn decide(&mut self) {
+        self.decided = Some(self.stamp);
+        self.waits_for_route = false;
+    }
+
+    /// It is to be looked at again, whatever it holds.
+    pub(super) fn forget(&mut self) {
+        self.decided = None;
+    }
+
+    /// How long to leave it alone, because it may be being written.
+    ///
+    /// The wait also closes a gap: a write within the same tick of the file system's clock as the
+    /// one before it would leave the stamp as it was.
+    pub(super) fn wait(&self, is_eager: bool, now: Instant) -> Option<Duration> {
+        if is_eager {
+            return None;
+        }
+        let quiet = if self.is_written_in_place {
+            QUIET_IN_PLACE
+        } else {
+            QUIET
+        };
+        let seen = now.saturating_duration_since(self.since);
+        // What was renamed into the directory may have been whole for long.
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        let wall = wall.map_or(0, |wall| wall.as_nanos() as i128);
+        let age =
+            u64::try_from(wall - self.stamp.modified).map_or(Duration::ZERO, Duration::from_nanos);
+        let left = quiet.saturating_sub(seen.max(age));
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// How much longer the rest of an incomplete file is waited for.
+    pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
+        let left = INCOMPLETE_DELAY.saturating_sub(now.saturating_duration_since(self.since));
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+/// Reads a file once: these very bytes are hashed, inspected and loaded.
+pub(super) fn read(path: &Path) -> io::Result<Content> {
+    let mut file = std::fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    // After the reading: a stamp of before it could vouch for bytes that were written during it.
+    let stamp = Stamp::of(&file.metadata()?);
+    Ok(Content {
+        hash: xxh3_64(&bytes),
+        bytes,
+        stamp,
+    })
+}
+
+/// How long a file must have been left alone to be read.
+pub(super) const QUIET: Duration = Duration::from_millis(25);
+/// The same for a file that is written into: such a writer may pause.
+const QUIET_IN_PLACE: Duration = Duration::from_millis(200);
+/// How long a removal must last to be believed.
+pub(super) const REMOVAL_DELAY: Duration = Duration::from_millis(500);
+/// How long the rest of an incomplete file is waited for.
+const INCOMPLETE_DELAY: Duration = Duration::from_secs(1);

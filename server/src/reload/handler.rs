@@ -1,0 +1,298 @@
+//! One handler: the generation that serves, and those before it that still have sessions.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::load::{Finished, Loading};
+use super::{Change, Keeper};
+use crate::config::ReloadPolicy;
+use crate::generation::{Generation, State};
+use crate::mailbox::{Letter, Mailbox};
+
+/// One handler, by its name.
+#[derive(Debug, Default)]
+pub(super) struct Handler {
+    /// The file that answers at its route.
+    pub(super) path: Option<PathBuf>,
+    pub(super) serving: Option<Arc<Generation>>,
+    pub(super) loading: Option<Loading>,
+    /// Why its file is not what serves.
+    pub(super) refusal: Option<String>,
+    /// Generations that were superseded and are not retired, the oldest first.
+    old: VecDeque<Old>,
+    retired: usize,
+    numbers: u64,
+    /// Threads of blocking sessions, over all generations.
+    blocking_sessions: Arc<AtomicUsize>,
+}
+
+/// A generation that was superseded or removed.
+#[derive(Debug)]
+struct Old {
+    generation: Arc<Generation>,
+    /// When its sessions are told to close, at the latest.
+    deadline: Option<Instant>,
+    /// Sessions that are being told, a few at a time.
+    leaving: Vec<Arc<Mailbox>>,
+}
+
+impl Handler {
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.serving
+            .iter()
+            .chain(self.old.iter().map(|old| &old.generation))
+    }
+}
+
+impl Old {
+    /// From now on its sessions are told to close.
+    fn send_away(&mut self) {
+        self.deadline = None;
+        let generation = &self.generation;
+        let of = Some((&*generation.handler, generation.number));
+        self.leaving = generation.context.shared.sessions.list(of);
+    }
+}
+
+impl Keeper {
+    /// What a load came to.
+    pub(super) fn finish(&mut self, finished: Finished) {
+        let Finished {
+            context,
+            provenance,
+            outcome,
+        } = finished;
+        let name = context.handler.to_string();
+        let Some(handler) = self.handlers.get_mut(&name) else {
+            return;
+        };
+        let is_awaited = |loading: &mut Loading| loading.number == context.generation;
+        let Some(loading) = handler.loading.take_if(is_awaited) else {
+            // It was given up; whatever it built is never used.
+            return;
+        };
+        let plugin = match outcome {
+            Ok(plugin) => plugin,
+            Err(refusal) => {
+                return self.refuse(Some(&name), &provenance.path, &refusal, loading.began);
+            }
+        };
+        let blocking_sessions = handler.blocking_sessions.clone();
+        let settings = self.config.load().handler(&name).clone();
+        let generation = Generation::new(plugin, context, provenance, settings, blocking_sessions);
+        if !self.files.contains_key(&loading.path) {
+            // The file went while it was loaded.
+            generation.end_serving();
+            return;
+        }
+        self.swap(&name, generation, loading.began);
+    }
+
+    /// The one moment of a reload: from here on connections begin on the new generation.
+    fn swap(&mut self, name: &str, generation: Arc<Generation>, began: Instant) {
+        let Some(handler) = self.handlers.get_mut(name) else {
+            return;
+        };
+        handler.refusal = None;
+        let old = handler.serving.replace(generation.clone());
+        self.swap_table();
+        let elapsed = began.elapsed();
+        info!(
+            handler = name,
+            generation = generation.number,
+            version = %generation.provenance.about.version,
+            toolchain = %generation.provenance.about.toolchain,
+            elapsed_ms = elapsed.as_millis() as u64,
+            "handler loaded"
+        );
+        self.changes.push(Change {
+            handler: name.to_owned(),
+            outcome: Ok(generation.number),
+            elapsed,
+        });
+        match old {
+            Some(old) => {
+                let told = old.clone();
+                generation.begin_serving(move || told.end_serving());
+                self.keep_old(name, old);
+            }
+            None => generation.begin_serving(|| {}),
+        }
+    }
+
+    /// Nothing leads to a generation any more.
+    pub(super) fn supersede(&mut self, name: &str, old: Arc<Generation>) {
+        old.end_serving();
+        self.keep_old(name, old);
+    }
+
+    fn keep_old(&mut self, name: &str, generation: Arc<Generation>) {
+        let settings = generation.settings();
+        let Some(handler) = self.handlers.get_mut(name) else {
+            return;
+        };
+        let mut old = Old {
+            deadline: settings
+                .drain_timeout_s
+                .map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+            generation,
+            leaving: Vec::new(),
+        };
+        match settings.reload {
+            ReloadPolicy::Close => old.send_away(),
+            // Sessions do not move to new code yet: they finish where they are.
+            ReloadPolicy::Migrate | ReloadPolicy::Drain => {}
+        }
+        handler.old.push_back(old);
+        let max = settings.generations_max.max(1);
+        let serving = usize::from(handler.serving.is_some());
+        let with_sessions = handler
+            .old
+            .iter()
+            .filter(|old| old.generation.sessions() > 0);
+        let mut over = (with_sessions.count() + serving).saturating_sub(max);
+        for old in &mut handler.old {
+            if over > 0 && old.generation.sessions() > 0 {
+                over -= 1;
+                warn!(
+                    handler = name,
+                    generation = old.generation.number,
+                    "too many generations, the oldest sessions close"
+                );
+                old.send_away();
+            }
+        }
+        self.due(Instant::now());
+    }
+
+    /// Loads and lifecycle calls against their deadlines; old generations on their way out.
+    pub(super) fn mind_generations(&mut self, now: Instant) {
+        let mut next = None;
+        let mut given_up = Vec::new();
+        for (name, handler) in &mut self.handlers {
+            let limit = Duration::from_millis(self.config.load().handler(name).init_timeout_ms);
+            if let Some(loading) = &handler.loading {
+                if let Some(refusal) = loading.overdue(limit) {
+                    loading.give_up();
+                    given_up.push((name.clone(), loading.path.clone(), refusal, loading.began));
+                    handler.loading = None;
+                } else {
+                    next = Some(now + super::LOOK_AT_LOADS);
+                }
+            }
+            for generation in handler.generations() {
+                if let Some(callback) = generation.overdue(limit) {
+                    error!(
+                        handler = name,
+                        generation = generation.number,
+                        callback,
+                        "callback has not returned in time; its thread is given up"
+                    );
+                }
+            }
+            for old in &mut handler.old {
+                if old.deadline.is_some_and(|deadline| deadline <= now) {
+                    old.send_away();
+                }
+                let batch = old.leaving.len().saturating_sub(LEAVING_BATCH);
+                for mailbox in old.leaving.drain(batch..) {
+                    // A session that is over needs no telling.
+                    let _ = mailbox.post(Letter::Evict {
+                        code: SERVICE_RESTART,
+                    });
+                }
+                let more = (!old.leaving.is_empty()).then(|| now + LEAVING_PAUSE);
+                next = next.into_iter().chain(more).chain(old.deadline).min();
+            }
+            let before = handler.old.len();
+            handler
+                .old
+                .retain(|old| old.generation.state() != State::Retired);
+            handler.retired += before - handler.old.len();
+        }
+        for (name, path, refusal, began) in given_up {
+            self.refuse(Some(&name), &path, &refusal, began);
+        }
+        if let Some(next) = next {
+            self.due(next);
+        }
+        self.look_again_at_freed_routes();
+    }
+
+    /// Loads that keep a processor busy.
+    pub(super) fn loads_under_way(&self, _now: Instant) -> usize {
+        let loading = self
+            .handlers
+            .values()
+            .filter_map(|handler| handler.loading.as_ref());
+        loading
+            .filter(|loading| !loading.is_waiting_for_plugin())
+            .count()
+    }
+
+    /// A file whose route was taken gets it when the other file is gone.
+    fn look_again_at_freed_routes(&mut self) {
+        let mut freed = false;
+        for file in self.files.values_mut().filter(|file| file.waits_for_route) {
+            let is_free = self
+                .handlers
+                .get(&file.name)
+                .is_none_or(|handler| handler.path.is_none());
+            if is_free {
+                file.waits_for_route = false;
+                file.forget();
+                freed = true;
+            }
+        }
+        if freed {
+            self.due(Instant::now());
+        }
+    }
+
+    /// Shuts every generation down and waits for it, not longer than a plugin may take.
+    pub(super) fn stop(mut self) {
+        let mut limit = Duration::ZERO;
+        self.router.swap(crate::router::Table::default());
+        for (name, handler) in &mut self.handlers {
+            let own = self.config.load().handler(name).init_timeout_ms;
+            limit = limit.max(Duration::from_millis(own));
+            if let Some(serving) = handler.serving.take() {
+                serving.end_serving();
+                handler.old.push_back(Old {
+                    generation: serving,
+                    deadline: None,
+                    leaving: Vec::new(),
+                });
+            }
+        }
+        let deadline = Instant::now() + limit.min(STOP_LIMIT);
+        let all = |handlers: &std::collections::BTreeMap<String, Handler>| {
+            handlers.values().all(|h| {
+                h.generations()
+                    .all(|g| g.state() == State::Retired && g.is_idle())
+            })
+        };
+        while !all(&self.handlers) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.stage.remove();
+    }
+}
+
+/// RFC 6455 §7.4.1 and the registry beside it: the service restarts, come again.
+const SERVICE_RESTART: u16 = 1012;
+/// Sessions told to close at a time, so that their peers do not all come back at one moment.
+const LEAVING_BATCH: usize = 500;
+const LEAVING_PAUSE: Duration = Duration::from_millis(100);
+/// How long the end of the process waits for plugins that take their time.
+const STOP_LIMIT: Duration = Duration::from_secs(5);

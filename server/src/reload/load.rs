@@ -1,0 +1,112 @@
+//! One load, on a thread of its own: whatever a plugin does there, the road of changes goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::generation::Provenance;
+use crate::plugin::context::Context;
+use crate::plugin::inspect::About;
+use crate::plugin::library::{Plugin, Progress, Source, Step};
+use crate::plugin::refusal::Refusal;
+use crate::plugin::stage::Stage;
+use crate::shared::Shared;
+
+/// A plugin that was read and inspected, and is to be loaded.
+pub(crate) struct Job {
+    pub(crate) name: String,
+    pub(crate) number: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) hash: u64,
+    pub(crate) about: About,
+    pub(crate) config_json: String,
+    pub(crate) threads_max: usize,
+    pub(crate) is_check: bool,
+}
+
+/// A load under way.
+#[derive(Debug)]
+pub(crate) struct Loading {
+    pub(crate) number: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) began: Instant,
+    context: &'static Context,
+    progress: Arc<Progress>,
+}
+
+/// What a load came to.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) context: &'static Context,
+    pub(crate) provenance: Provenance,
+    pub(crate) outcome: Result<Plugin, Refusal>,
+}
+
+/// Begins to load; `done` is called from the load's thread.
+pub(crate) fn start(
+    job: Job,
+    shared: &Arc<Shared>,
+    stage: &Arc<Stage>,
+    done: impl FnOnce(Finished) + Send + 'static,
+) -> Loading {
+    let context = Context::leak(&job.name, job.number, shared, job.threads_max);
+    let progress = Arc::new(Progress::new());
+    let loading = Loading {
+        number: job.number,
+        path: job.path.clone(),
+        began: Instant::now(),
+        context,
+        progress: progress.clone(),
+    };
+    let stage = stage.clone();
+    let work = move || {
+        let source = Source {
+            bytes: &job.bytes,
+            path: &job.path,
+            about: &job.about,
+            config_json: &job.config_json,
+            is_check: job.is_check,
+        };
+        let outcome = Plugin::load(&source, context, &stage, &progress);
+        if outcome.is_err() {
+            context.end();
+        }
+        done(Finished {
+            context,
+            provenance: Provenance {
+                path: job.path,
+                hash: job.hash,
+                config_json: job.config_json,
+                about: job.about,
+            },
+            outcome,
+        });
+    };
+    let thread = std::thread::Builder::new().name(format!("load-{}", loading.number));
+    // Without a thread the load never gets further, and its deadline ends it.
+    let _ = thread.spawn(work);
+    loading
+}
+
+impl Loading {
+    /// Why the load is given up, if it has been in one step for longer than `limit`.
+    pub(crate) fn overdue(&self, limit: Duration) -> Option<Refusal> {
+        let (step, since) = self.progress.now();
+        (since.elapsed() > limit).then(|| Refusal::Late {
+            callback: step.name(),
+            seconds: limit.as_secs(),
+        })
+    }
+
+    /// Nobody waits for it any more: what it is given from now on is GONE.
+    pub(crate) fn give_up(&self) {
+        self.context.end();
+    }
+
+    /// Whether it takes the plugin's time, not ours.
+    pub(crate) fn is_waiting_for_plugin(&self) -> bool {
+        let (step, since) = self.progress.now();
+        step != Step::Staging && since.elapsed() > Duration::from_millis(100)
+    }
+}

@@ -1,0 +1,172 @@
+//! The server's own HTTP answers: what an opening handshake becomes when no session comes of it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Why a request gets no 101, or what else it gets.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// No handler and no file answers at this path.
+    NoRoute,
+    /// The path has a handler and the request asks for no upgrade.
+    UpgradeRequired,
+    /// `Sec-WebSocket-Version` is not 13.
+    WrongVersion,
+    /// A rule of RFC 6455 §4.2.1 or of HTTP is broken.
+    Malformed(&'static str),
+    /// The head is larger than the limits.
+    HeadTooLarge,
+    /// The request line alone is.
+    TargetTooLong,
+    /// The head did not come in time.
+    TooSlow,
+    /// The page's origin may not connect.
+    OriginRefused,
+    /// The server, or the handler, has no place for one more.
+    Full,
+    /// The handler panicked too often.
+    Quarantined,
+    /// The handler gave no answer in time.
+    NoAnswer,
+    /// The handler refuses.
+    Refused {
+        status: u16,
+        headers: Vec<(String, Vec<u8>)>,
+        body: Vec<u8>,
+    },
+    /// The handler failed or panicked.
+    HandlerFailed,
+    /// A document of the server's own.
+    Json(String),
+}
+
+impl Reply {
+    /// Each failure's status: the one place where it is decided.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Reply::Json(_) => 200,
+            Reply::Malformed(_) => 400,
+            Reply::OriginRefused => 403,
+            Reply::NoRoute => 404,
+            Reply::TooSlow => 408,
+            Reply::TargetTooLong => 414,
+            Reply::UpgradeRequired | Reply::WrongVersion => 426,
+            Reply::HeadTooLarge => 431,
+            Reply::HandlerFailed => 500,
+            Reply::Full | Reply::Quarantined | Reply::NoAnswer => 503,
+            Reply::Refused { status, .. } => *status,
+        }
+    }
+
+    /// Answers once and closes: what the peer sent behind its request is never taken for another
+    /// request (RFC 9931).
+    pub(crate) async fn send(self, mut socket: TcpStream) {
+        let bytes = self.into_bytes();
+        let all = async {
+            socket.write_all(&bytes).await?;
+            socket.shutdown().await?;
+            linger(&socket).await
+        };
+        // A peer that does not take its refusal does not get it.
+        let _ = timeout(SEND_TIMEOUT, all).await;
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        let status = self.status();
+        let reason = http::StatusCode::from_u16(status).ok();
+        let reason = reason
+            .and_then(|s| s.canonical_reason())
+            .unwrap_or("Refused");
+        let mut head = format!("HTTP/1.1 {status} {reason}\r\n");
+        let mut content_type = "text/plain; charset=utf-8";
+        let mut line = |name: &str, value: &str| {
+            let _ = write!(head, "{name}: {value}\r\n");
+        };
+        match &self {
+            Reply::UpgradeRequired => line("Upgrade", "websocket"),
+            Reply::WrongVersion => {
+                line("Upgrade", "websocket");
+                line("Sec-WebSocket-Version", "13");
+            }
+            Reply::Full | Reply::Quarantined | Reply::NoAnswer => line("Retry-After", "5"),
+            Reply::Json(_) => {
+                content_type = "application/json";
+                line("Cache-Control", "no-store");
+            }
+            _ => {}
+        }
+        let (headers, body) = match self {
+            Reply::Refused { headers, body, .. } => (headers, body),
+            Reply::Json(document) => (Vec::new(), document.into_bytes()),
+            other => (Vec::new(), format!("{}\n", other.text()).into_bytes()),
+        };
+        line("Content-Length", &body.len().to_string());
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        {
+            line("Content-Type", content_type);
+        }
+        line(
+            "Connection",
+            if status == 426 {
+                "close, Upgrade"
+            } else {
+                "close"
+            },
+        );
+        let mut bytes = head.into_bytes();
+        for (name, value) in headers {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(&value);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    fn text(&self) -> &'static str {
+        match self {
+            Reply::NoRoute => "nothing answers at this path",
+            Reply::UpgradeRequired => "a WebSocket handler answers here; ask for an upgrade",
+            Reply::WrongVersion => "this server speaks version 13 of the WebSocket protocol",
+            Reply::Malformed(what) => what,
+            Reply::HeadTooLarge => "the request's headers are larger than the limit",
+            Reply::TargetTooLong => "the request's target is longer than the limit",
+            Reply::TooSlow => "the request took too long",
+            Reply::OriginRefused => "pages of this origin may not connect",
+            Reply::Full => "no place for one more connection now",
+            Reply::Quarantined => "the handler is out of service",
+            Reply::NoAnswer => "the handler gave no answer in time",
+            Reply::HandlerFailed => "the handler failed",
+            Reply::Refused { .. } | Reply::Json(_) => "",
+        }
+    }
+}
+
+/// Reads and drops until the peer closes: closing over unread bytes would reset the connection and
+/// may take the answer with it.
+pub(crate) async fn linger(socket: &TcpStream) -> std::io::Result<()> {
+    let mut dropped = 0;
+    let mut buffer = [0; 4096];
+    while dropped < LINGER_BYTES_MAX {
+        socket.readable().await?;
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => dropped += length,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// From the first byte of an answer to the peer's end of the connection.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;

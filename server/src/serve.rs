@@ -1,0 +1,160 @@
+//! The whole server, from its configuration to its last session: binds, loads, accepts, drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::config::{Config, Limits};
+use crate::connection::Server;
+use crate::listener::{self, ListenError};
+use crate::mailbox::Letter;
+use crate::plugin::watchdog;
+use crate::reload::{Control, Reread, StartError};
+use crate::shared::Shared;
+
+/// A server that listens and has loaded its handlers, and accepts nobody yet.
+pub struct Serving {
+    listeners: Vec<tokio::net::TcpListener>,
+    server: Arc<Server>,
+    shared: Arc<Shared>,
+    control: Control,
+    stop: watch::Sender<bool>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The handlers directory cannot be served.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Serving {
+    /// Binds every address and loads every handler. `reread` is asked when the file has changed.
+    ///
+    /// # Errors
+    ///
+    /// An address cannot be bound, or the handlers directory is not there. A handler that cannot
+    /// be loaded is refused in the log and fails nothing.
+    pub fn start(config: Config, reread: Reread) -> Result<Serving, ServeError> {
+        match &config.file {
+            Some(file) => info!(file = %file.display(), "configuration read"),
+            None => info!("no configuration file, the defaults hold"),
+        }
+        // A busy port is found out before any handler runs.
+        let listeners = listener::bind(&config.listen)?;
+        let shared = Shared::new(config.log_level);
+        let limits = config.limits.clone();
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let control = Control::start(config.clone(), shared.clone(), reread)?;
+        let (stop, stopping) = watch::channel(false);
+        let server = Server {
+            router: control.router(),
+            config,
+            places: Arc::new(Semaphore::new(limits.connections_max)),
+            handshakes: Arc::new(Semaphore::new(limits.pending_handshakes_max)),
+            stopping,
+        };
+        Ok(Serving {
+            listeners,
+            server: Arc::new(server),
+            shared,
+            control,
+            stop,
+        })
+    }
+
+    /// The port that answers `localhost`.
+    pub fn port(&self) -> u16 {
+        let addresses = self
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok());
+        addresses.map(|address| address.port()).next().unwrap_or(0)
+    }
+
+    /// The hand on the road of changes.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Accepts until `stop` ends, then closes every session with 1001 and waits for it, in
+    /// bounded time.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        watchdog::start(tokio::runtime::Handle::current(), workers);
+        let (alive, mut ended) = mpsc::channel(1);
+        let port = self.port();
+        for listener in self.listeners {
+            if let Ok(address) = listener.local_addr() {
+                info!(%address, "listening");
+            }
+            tokio::spawn(listener::accept(
+                listener,
+                self.server.clone(),
+                alive.clone(),
+            ));
+        }
+        drop(alive);
+        for route in self.server.router.list() {
+            info!(handler = %route.handler, url = %format_args!("ws://localhost:{port}{}", route.path), "handler answers");
+        }
+        let has_pages = self.server.config.load().document_root.is_some();
+        if has_pages {
+            info!(url = %format_args!("http://localhost:{port}/"), "pages");
+        }
+
+        stop.await;
+        self.stop.send_replace(true);
+        let limits = self.server.config.load().limits.clone();
+        drain(&self.shared, &limits, &mut ended).await;
+        // Plugins may take their time to shut down; the runtime has nothing else to do.
+        self.control.stop();
+    }
+}
+
+/// Closes every session, in batches so that their peers do not all come back at one moment.
+async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>) {
+    let open = shared.sessions.list(None);
+    info!(sessions = open.len(), "stopping");
+    let deadline = Instant::now() + Duration::from_millis(limits.stop_timeout_ms);
+    for (index, batch) in open.chunks(limits.stop_batch_sessions.max(1)).enumerate() {
+        if index > 0 {
+            tokio::time::sleep_until(deadline.min(Instant::now() + BATCH_PAUSE)).await;
+        }
+        for mailbox in batch {
+            // A session that is over needs no telling.
+            let _ = mailbox.post(Letter::Evict { code: GOING_AWAY });
+        }
+    }
+    drop(open);
+    loop {
+        tokio::select! {
+            _ = ended.recv() => break,
+            () = tokio::time::sleep_until(deadline) => {
+                warn!(sessions = shared.sessions.list(None).len(), "stopped waiting for sessions");
+                break;
+            }
+            // A handshake that was under way may have become a session since.
+            () = tokio::time::sleep(LATECOMERS) => {
+                for mailbox in shared.sessions.list(None) {
+                    let _ = mailbox.post(Letter::Evict { code: GOING_AWAY });
+                }
+            }
+        }
+    }
+    info!("stopped");
+}
+
+/// RFC 6455 §7.4.1: the server goes away.
+const GOING_AWAY: u16 = 1001;
+/// Between two batches of sessions told to close.
+const BATCH_PAUSE: Duration = Duration::from_secs(2);
+const LATECOMERS: Duration = Duration::from_millis(500);

@@ -1,0 +1,619 @@
+//! One open WebSocket: receives messages, hands them to the handler, sends what it answers.
+//!
+//! A session begins after the 101 and ends with exactly one Close frame sent or one lost socket.
+//! It is one task. A readiness event costs it one receive and one send: every whole message is
+//! handled where it lies in the thread's input buffer, and all replies leave together.
+
+mod deadlines;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info};
+use wsh::abi;
+
+use self::deadlines::Deadlines;
+use crate::controls::{Controls, Ending};
+use crate::generation::Stay;
+use crate::mailbox::{Letter, Post, Registration};
+use crate::plugin::calls::{Attempt, Instance, Outcome};
+use crate::plugin::conn::Conn;
+use crate::plugin::request::Request;
+use crate::scratch::Scratch;
+use crate::wire::Wire;
+use crate::ws::close::ABNORMAL;
+use crate::ws::decoder::{Decoder, Kind, Limits, Place, Step};
+use crate::ws::violation::Violation;
+
+/// One open WebSocket.
+pub(crate) struct Session {
+    conn: Box<Conn>,
+    decoder: Decoder,
+    /// Received and not used yet: the start of a frame, or all that came while reading was off.
+    held: Vec<u8>,
+    /// Whether `held` may have a whole frame in it.
+    held_is_ripe: bool,
+    /// Messages by id that wait behind one that is being sent in parts.
+    waiting: VecDeque<Letter>,
+    phase: Phase,
+    deadlines: Deadlines,
+    // The order matters: `destroy` runs before the generation is told that the session is gone.
+    instance: Option<Instance>,
+    registration: Registration,
+    stay: Stay,
+    about: About,
+}
+
+/// What the opening handshake leaves for the session.
+pub(crate) struct Opening {
+    pub(crate) request: Box<Request>,
+    pub(crate) attempt: Attempt,
+    /// The chosen subprotocol, or empty.
+    pub(crate) protocol: Box<str>,
+    /// The 101.
+    pub(crate) answer: Vec<u8>,
+    /// What the peer sent behind its request.
+    pub(crate) early: Vec<u8>,
+}
+
+/// What the session's log line says of it.
+pub(crate) struct About {
+    pub(crate) peer: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) began: Instant,
+}
+
+/// Where the session is between the 101 and the end of the connection.
+#[derive(Debug, PartialEq)]
+enum Phase {
+    Open,
+    /// The peer closes, and the handler has not answered yet.
+    PeerCloses {
+        code: u16,
+        reason: String,
+    },
+    /// Our Close frame is out; what comes before the peer's is dropped.
+    Closing,
+    /// Nothing more is to be said: what is queued leaves, what comes is dropped, until the peer
+    /// closes the connection.
+    Lingering {
+        is_finished: bool,
+    },
+    Over,
+}
+
+enum Progress {
+    /// Something happened; look again.
+    Some,
+    /// Everything that can happen next wakes the task.
+    None,
+}
+
+impl Session {
+    /// Begins a session in its handler; the 101 is queued before anything that `open` sends.
+    pub(crate) fn open(
+        stay: Stay,
+        registration: Registration,
+        wire: Wire,
+        opening: Opening,
+        about: About,
+    ) -> Session {
+        let generation = stay.generation();
+        let limits = Arc::new(generation.settings().session.clone());
+        let Opening {
+            request,
+            attempt,
+            protocol,
+            answer,
+            early,
+        } = opening;
+        let mailbox = registration.mailbox().clone();
+        let id = mailbox.id;
+        let topics = generation.context.shared.topics.clone();
+        let owner = generation.handler.clone();
+        let mut controls = Controls::new(wire, limits.clone(), owner, mailbox, topics);
+        controls.wire.put_raw(&answer);
+        let mut conn = Conn::new(id, protocol, generation.context, controls);
+        let (instance, outcome) = generation.plugin.open(&mut conn, &request, attempt);
+        drop(request);
+        let decoder = Decoder::new(Limits {
+            message_bytes_max: limits.message_bytes_max,
+            fragments_max: limits.fragments_max,
+            parts: generation.plugin.vtable.flags & abi::STREAM != 0,
+        });
+        let mut session = Session {
+            conn,
+            decoder,
+            held_is_ripe: !early.is_empty(),
+            held: early,
+            waiting: VecDeque::new(),
+            phase: Phase::Open,
+            deadlines: Deadlines::new(limits, id),
+            instance,
+            registration,
+            stay,
+            about,
+        };
+        session.settle(outcome);
+        session
+    }
+
+    /// Runs to the end.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.log_end();
+        // Async handlers go on after the end until they are done.
+        if self.instance.is_some() {
+            let afterlife = poll_fn(|cx| self.poll_afterlife(cx));
+            if tokio::time::timeout(AFTERLIFE, afterlife).await.is_err() {
+                debug!(
+                    session = self.conn.id(),
+                    "handler took too long after the close"
+                );
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut scratch = Scratch::take();
+            self.controls().wire.borrow_output(&mut scratch.output);
+            let progress = self.turn(cx, &mut scratch.input);
+            self.controls().wire.flush();
+            self.controls().note_buffered();
+            self.controls().wire.return_output(&mut scratch.output);
+            scratch.put_back();
+            if self.phase == Phase::Over {
+                return Poll::Ready(());
+            }
+            if matches!(progress, Progress::None) && self.is_settled(cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Whether there is nothing left to do now, and everything to come wakes the task.
+    fn is_settled(&mut self, cx: &mut Context<'_>) -> bool {
+        let wire = &self.conn.controls.wire;
+        if wire.is_broken() && !(self.phase == Phase::Open && self.reads()) {
+            // Nothing can be said any more, so nothing is waited for.
+            self.lose();
+            return false;
+        }
+        if wire.buffered() > 0 && !wire.is_broken() && wire.poll_writable(cx).is_ready() {
+            return false;
+        }
+        if self.controls().take_drain() && self.is_talking() {
+            self.call(|instance, conn| instance.drain(conn));
+            return false;
+        }
+        if self.phase == (Phase::Lingering { is_finished: false })
+            && self.controls().wire.buffered() == 0
+        {
+            self.controls().wire.finish();
+            self.phase = Phase::Lingering { is_finished: true };
+            return false;
+        }
+        if self.held_is_ripe && self.reads() {
+            return false;
+        }
+        if self.registration.mailbox().listen(cx.waker()) {
+            return false;
+        }
+        let phase = &self.phase;
+        let rests = *phase == Phase::Open && !self.reads();
+        let controls = &self.conn.controls;
+        self.deadlines
+            .poll(cx, matches!(phase, Phase::Open), rests, controls)
+            .is_pending()
+    }
+
+    /// One pass over everything that can have happened.
+    fn turn(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Progress {
+        let mut progress = Progress::None;
+        if let Some(post) = self.registration.mailbox().take() {
+            self.deliver(post);
+            progress = Progress::Some;
+        }
+        self.deliver_waiting();
+        if self.held_is_ripe && self.reads() {
+            let mut held = std::mem::take(&mut self.held);
+            self.receive(&mut held);
+            progress = Progress::Some;
+        }
+        if !self.held_is_ripe && self.reads() && self.controls().wire.poll_readable(cx).is_ready() {
+            self.read_once(input);
+            progress = Progress::Some;
+        }
+        if self.deadlines.take_due() {
+            self.meet_deadlines();
+            progress = Progress::Some;
+        }
+        self.follow_ending();
+        progress
+    }
+
+    fn read_once(&mut self, input: &mut [u8]) {
+        // What is held is less than one control frame; it goes before what comes.
+        let held = self.held.len();
+        input[..held].copy_from_slice(&self.held);
+        match self.controls().wire.receive(&mut input[held..]) {
+            Ok(0) => self.lose(),
+            Ok(length) => {
+                self.deadlines.heard(Instant::now());
+                self.held.clear();
+                self.receive(&mut input[..held + length]);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => self.lose(),
+        }
+    }
+
+    /// Handles every whole frame in `buffer` and holds the rest.
+    fn receive(&mut self, buffer: &mut [u8]) {
+        let mut at = 0;
+        let mut pongs = Pongs::default();
+        self.held_is_ripe = false;
+        while self.is_parsing() {
+            if self.phase == Phase::Open
+                && self.conn.controls.ending == Ending::No
+                && !self.may_deliver()
+            {
+                self.held_is_ripe = true;
+                break;
+            }
+            match self.decoder.step(buffer, &mut at) {
+                Ok(Step::Starved) => break,
+                Ok(step) => self.take_step(step, buffer, &mut pongs),
+                Err(violation) => self.fail(violation),
+            }
+            self.follow_ending();
+        }
+        if let Some(payload) = pongs.held {
+            // The latest Ping stands for the others (RFC 6455 §5.5.3).
+            let _ = self.controls().pong(&buffer[payload]);
+        }
+        let rest = if self.is_parsing() {
+            &buffer[at..]
+        } else {
+            &[]
+        };
+        self.held = if rest.is_empty() {
+            Vec::new()
+        } else {
+            rest.to_vec()
+        };
+    }
+
+    fn take_step(&mut self, step: Step, buffer: &[u8], pongs: &mut Pongs) {
+        if let Step::Close(body) = step {
+            return self.take_close(&buffer[body]);
+        }
+        let (Phase::Open, Ending::No, Some(instance)) =
+            (&self.phase, self.conn.controls.ending, &mut self.instance)
+        else {
+            return; // late data
+        };
+        let conn = &mut self.conn;
+        let outcome = match step {
+            Step::Message { kind, place, last } => {
+                let payload = match place {
+                    Place::Input(range) => &buffer[range],
+                    Place::Assembly => self.decoder.assembled(),
+                };
+                let kind = match kind {
+                    Kind::Text => abi::TEXT,
+                    Kind::Binary => abi::BINARY,
+                };
+                let more = if last { 0 } else { abi::MORE };
+                instance.message(conn, kind | more, payload)
+            }
+            Step::Ping(range) => {
+                pongs.answer(&mut conn.controls, buffer, range.clone());
+                instance.ping(conn, &buffer[range])
+            }
+            Step::Pong(range) => instance.pong(conn, &buffer[range]),
+            Step::Close(_) | Step::Starved => Outcome::Continue,
+        };
+        self.settle(outcome);
+    }
+
+    /// The peer's Close: the first of the two, or the answer to ours.
+    fn take_close(&mut self, body: &[u8]) {
+        let (code, reason) = match crate::ws::close::parse(body) {
+            Ok(parsed) => parsed,
+            Err(violation) => return self.fail(violation),
+        };
+        self.conn.set_closing();
+        if self.conn.controls.ending != Ending::No {
+            self.end(code, reason);
+            self.linger();
+            return;
+        }
+        self.phase = Phase::PeerCloses {
+            code,
+            reason: reason.to_owned(),
+        };
+        self.deadlines.start_closing(Instant::now());
+        let outcome = match &mut self.instance {
+            Some(instance) => instance.closing(&mut self.conn, code, reason),
+            None => Outcome::Continue,
+        };
+        match outcome {
+            Outcome::Continue | Outcome::Done => self.answer_close(),
+            Outcome::Pending => {}
+            Outcome::Failed | Outcome::Panicked => self.settle(outcome),
+        }
+    }
+
+    /// Echoes the peer's code, unless the handler has closed in its own words.
+    fn answer_close(&mut self) {
+        if let Phase::PeerCloses { code, .. } = self.phase {
+            // GONE: the handler's own `close` or `abort` came first.
+            let _ = self.controls().close(code_to_echo(code), "");
+        }
+        self.follow_ending();
+    }
+
+    /// The peer broke a rule: one Close frame, and nothing of it is parsed any more.
+    fn fail(&mut self, violation: Violation) {
+        debug!(session = self.conn.id(), peer = %self.about.peer, %violation, "protocol violation");
+        if self.conn.controls.ending != Ending::Aborted {
+            // GONE: our Close is out already.
+            let _ = self.controls().close(violation.close_code(), "");
+            self.end(ABNORMAL, "");
+            self.linger();
+        }
+    }
+
+    /// The connection is gone, or nothing can be expected of it.
+    fn lose(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::PeerCloses { code, reason } => self.end(code, &reason),
+            _ => self.end(ABNORMAL, ""),
+        }
+    }
+
+    /// What others posted, in their order.
+    fn deliver(&mut self, post: Post) {
+        self.waiting.extend(post.letters);
+        self.deliver_waiting();
+        if post.overflowed && self.is_talking() {
+            // GONE: it is closing already.
+            let _ = self.controls().close(1008, "");
+        }
+        if post.woken && self.is_talking() {
+            self.call(|instance, conn| instance.wake(conn));
+        }
+    }
+
+    fn deliver_waiting(&mut self) {
+        while let Some(letter) = self.waiting.front() {
+            let controls = &mut self.conn.controls;
+            match letter {
+                Letter::Send(encoded) => {
+                    if !controls.send_encoded(encoded) {
+                        return;
+                    }
+                }
+                // GONE: it is closing already.
+                Letter::Close { code, reason } => drop(controls.close(*code, reason)),
+                Letter::Evict { code } => drop(controls.close(*code, "")),
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    fn meet_deadlines(&mut self) {
+        let now = Instant::now();
+        while self.is_talking() {
+            let Some(token) = self.controls().take_expired(now) else {
+                break;
+            };
+            self.call(|instance, conn| instance.timer(conn, token));
+        }
+        self.follow_ending();
+        match &self.phase {
+            Phase::Open if self.deadlines.is_dead(now, &self.conn.controls) => {
+                debug!(
+                    session = self.conn.id(),
+                    "peer does not answer or does not read"
+                );
+                self.lose();
+            }
+            Phase::Open => {
+                let rests = !self.reads();
+                if self.deadlines.ping_due(now, rests) {
+                    let _ = self.controls().ping(b"");
+                }
+            }
+            Phase::PeerCloses { .. } if self.deadlines.is_close_over(now) => self.answer_close(),
+            Phase::Closing | Phase::Lingering { .. } if self.deadlines.is_close_over(now) => {
+                self.lose();
+            }
+            _ => {}
+        }
+    }
+
+    /// Runs one callback, if there is a handler to call.
+    fn call(&mut self, callback: impl FnOnce(&mut Instance, &mut Conn) -> Outcome) {
+        if let Some(instance) = &mut self.instance {
+            let outcome = callback(instance, &mut self.conn);
+            self.settle(outcome);
+            self.follow_ending();
+        }
+    }
+
+    /// What a callback's answer means for the session.
+    fn settle(&mut self, outcome: Outcome) {
+        let done_code = match self.phase {
+            Phase::PeerCloses { code, .. } => code_to_echo(code),
+            _ => 1000,
+        };
+        let code = match outcome {
+            Outcome::Continue => return,
+            Outcome::Done => done_code,
+            Outcome::Pending if matches!(self.phase, Phase::PeerCloses { .. }) => return,
+            Outcome::Pending | Outcome::Failed => 1011,
+            Outcome::Panicked => {
+                self.stay.generation().record_panic();
+                1011
+            }
+        };
+        // GONE: the handler's own `close` or `abort` came first.
+        let _ = self.controls().close(code, "");
+    }
+
+    /// Moves the phase after a callback, or the server, closed or aborted.
+    fn follow_ending(&mut self) {
+        match (&self.phase, self.conn.controls.ending) {
+            (Phase::Over, _) | (_, Ending::No) => {}
+            (_, Ending::Aborted) => self.lose(),
+            (Phase::Open, Ending::Closed { .. }) => {
+                self.phase = Phase::Closing;
+                self.deadlines.start_closing(Instant::now());
+            }
+            (Phase::PeerCloses { code, reason }, Ending::Closed { .. }) => {
+                let (code, reason) = (*code, reason.clone());
+                self.end(code, &reason);
+                self.linger();
+            }
+            (Phase::Closing | Phase::Lingering { .. }, Ending::Closed { .. }) => {}
+        }
+    }
+
+    fn linger(&mut self) {
+        self.phase = Phase::Lingering { is_finished: false };
+        self.deadlines.start_closing(Instant::now());
+        self.held = Vec::new();
+        self.held_is_ripe = false;
+    }
+
+    /// Tells the handler that the session is over, once.
+    fn end(&mut self, code: u16, reason: &str) {
+        self.controls().unsubscribe_all();
+        let Some(mut instance) = self.instance.take() else {
+            return;
+        };
+        if self.deadlines.is_told {
+            self.instance = Some(instance);
+            return;
+        }
+        self.deadlines.is_told = true;
+        self.deadlines.code = code;
+        match instance.closed(&mut self.conn, code, reason) {
+            Outcome::Pending => self.instance = Some(instance),
+            Outcome::Panicked => self.stay.generation().record_panic(),
+            Outcome::Continue | Outcome::Done | Outcome::Failed => {}
+        }
+    }
+
+    fn poll_afterlife(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            while let Some(post) = self.registration.mailbox().take() {
+                let Some(instance) = &mut self.instance else {
+                    return Poll::Ready(());
+                };
+                if post.woken && instance.wake_after_end(&mut self.conn) != Outcome::Pending {
+                    self.instance = None;
+                    return Poll::Ready(());
+                }
+            }
+            if !self.registration.mailbox().listen(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn log_end(&self) {
+        let (wire, generation) = (&self.conn.controls.wire, self.stay.generation());
+        info!(
+            session = self.conn.id(),
+            peer = %self.about.peer,
+            path = %self.about.path,
+            handler = %generation.handler,
+            generation = generation.number,
+            code = self.end_code(),
+            bytes_in = wire.bytes_in,
+            bytes_out = wire.bytes_out,
+            elapsed_ms = self.about.began.elapsed().as_millis() as u64,
+            "session closed"
+        );
+    }
+
+    /// What we closed with, or else what the peer did.
+    fn end_code(&self) -> u16 {
+        match self.conn.controls.ending {
+            Ending::Closed { code } if code != 0 => code,
+            _ => self.deadlines.code,
+        }
+    }
+
+    /// Whether the peer's bytes are wanted now, be it to drop them.
+    fn reads(&self) -> bool {
+        match self.phase {
+            Phase::Open => self.conn.controls.reads && !self.conn.controls.is_congested(),
+            Phase::PeerCloses { .. } | Phase::Over => false,
+            Phase::Closing | Phase::Lingering { .. } => true,
+        }
+    }
+
+    /// Whether the next message may go to the handler; a long queue is first offered to the kernel.
+    fn may_deliver(&mut self) -> bool {
+        if self.conn.controls.is_congested() {
+            self.controls().wire.flush();
+        }
+        self.reads()
+    }
+
+    /// Whether the peer's bytes still mean something.
+    fn is_parsing(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing)
+    }
+
+    /// Whether callbacks other than `closed` may run.
+    fn is_talking(&self) -> bool {
+        let may = matches!(self.phase, Phase::Open | Phase::PeerCloses { .. });
+        may && self.conn.controls.ending == Ending::No
+    }
+
+    fn controls(&mut self) -> &mut Controls {
+        &mut self.conn.controls
+    }
+}
+
+/// The Pongs of one readiness event: each Ping gets its own, up to a number, then the latest one.
+#[derive(Default)]
+struct Pongs {
+    sent: usize,
+    held: Option<std::ops::Range<usize>>,
+}
+
+impl Pongs {
+    fn answer(&mut self, controls: &mut Controls, buffer: &[u8], payload: std::ops::Range<usize>) {
+        if self.sent < PONGS_PER_EVENT {
+            self.sent += 1;
+            let _ = controls.pong(&buffer[payload]);
+        } else {
+            self.held = Some(payload);
+        }
+    }
+}
+
+/// An empty Close is echoed by an empty one.
+fn code_to_echo(code: u16) -> u16 {
+    if code == crate::ws::close::NO_STATUS {
+        0
+    } else {
+        code
+    }
+}
+
+/// How long a handler's `closed` may stay PENDING.
+const AFTERLIFE: Duration = Duration::from_secs(30);
+/// Pings that one readiness event answers one by one.
+const PONGS_PER_EVENT: usize = 32;

@@ -1,0 +1,92 @@
+//! The request target: which path is asked for (RFC 9112 §3.2).
+
+use percent_encoding::percent_decode;
+
+/// A target taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The path, percent-decoded once: UTF-8 without NUL.
+    pub(crate) path: String,
+    /// What follows the first `?`, raw.
+    pub(crate) query: Vec<u8>,
+}
+
+impl Target {
+    /// Takes origin-form and absolute-form; `None` is a malformed target.
+    pub(crate) fn parse(target: &[u8]) -> Option<Target> {
+        let target = std::str::from_utf8(target).ok()?;
+        // A fragment is never sent (RFC 6455 §3).
+        if target.contains('#') {
+            return None;
+        }
+        let from_path = if target.starts_with('/') {
+            target
+        } else {
+            after_authority(target)?
+        };
+        let (path, query) = from_path.split_once('?').unwrap_or((from_path, ""));
+        let path = percent_decode(path.as_bytes()).decode_utf8().ok()?;
+        if path.contains('\0') {
+            return None;
+        }
+        let path = if path.is_empty() {
+            "/".to_owned()
+        } else {
+            path.into_owned()
+        };
+        Some(Target {
+            path,
+            query: query.as_bytes().to_vec(),
+        })
+    }
+}
+
+/// What follows the authority of an absolute target.
+fn after_authority(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    let known = ["ws", "wss", "http", "https"];
+    if !known.iter().any(|one| one.eq_ignore_ascii_case(scheme)) {
+        return None;
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    (end > 0).then(|| &rest[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_decoded_once_and_its_query_is_left_alone() {
+        for (target, path, query) in [
+            ("/echo", "/echo", ""),
+            ("/a%20b?c=%20d?e", "/a b", "c=%20d?e"),
+            ("/%2565cho", "/%65cho", ""),
+            ("ws://host:9998/echo?x", "/echo", "x"),
+            ("http://host", "/", ""),
+            ("http://host?x", "/", "x"),
+        ] {
+            let found = Target::parse(target.as_bytes()).unwrap();
+            assert_eq!(
+                (&*found.path, &*found.query),
+                (path, query.as_bytes()),
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn fragments_nul_and_bytes_that_are_no_text_are_malformed() {
+        for target in [
+            "/echo#f",
+            "/a%00b",
+            "/%ff",
+            "*",
+            "ftp://host/",
+            "ws:///echo",
+            "echo",
+        ] {
+            assert_eq!(Target::parse(target.as_bytes()), None, "{target}");
+        }
+    }
+}

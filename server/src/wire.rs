@@ -1,0 +1,159 @@
+//! The sending and receiving end of a session: the socket, and the bytes that it has not taken yet.
+//!
+//! One receive and one send a readiness event. While an event lasts, replies gather in the
+//! thread's scratch buffer; what the kernel does not take then is kept in memory of the session's
+//! own, and that is given back when it is empty.
+
+use std::io::{self, ErrorKind, Read};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tungstenite::protocol::frame::coding::OpCode;
+
+use crate::ws::frame;
+
+/// A socket and its outgoing queue.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    socket: TcpStream,
+    output: Vec<u8>,
+    /// How much of `output` the kernel has.
+    sent: usize,
+    /// Since when the kernel has taken nothing although there is something.
+    stalled_since: Option<Instant>,
+    /// Bytes sent and received over the session's life, for its log line.
+    pub(crate) bytes_out: u64,
+    pub(crate) bytes_in: u64,
+    is_broken: bool,
+}
+
+impl Wire {
+    pub(crate) fn new(socket: TcpStream) -> Wire {
+        Wire {
+            socket,
+            output: Vec::new(),
+            sent: 0,
+            stalled_since: None,
+            bytes_out: 0,
+            bytes_in: 0,
+            is_broken: false,
+        }
+    }
+
+    /// Bytes that the kernel has not taken.
+    pub(crate) fn buffered(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Since when nothing has moved, if something should.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
+    }
+
+    /// Queues bytes that are no frame: the 101.
+    pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Queues one frame.
+    pub(crate) fn put(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
+        frame::put(&mut self.output, fin, opcode, payload);
+    }
+
+    /// Lends the thread's output buffer for one event, unless older output is still unsent.
+    pub(crate) fn borrow_output(&mut self, scratch: &mut Vec<u8>) {
+        if self.output.is_empty() {
+            std::mem::swap(&mut self.output, scratch);
+        }
+    }
+
+    /// Ends the loan: what is unsent moves into the session's own memory.
+    pub(crate) fn return_output(&mut self, scratch: &mut Vec<u8>) {
+        if scratch.capacity() != 0 {
+            // Nothing was lent. Give back what is empty.
+            if self.output.is_empty() {
+                self.output = Vec::new();
+            }
+            return;
+        }
+        std::mem::swap(&mut self.output, scratch);
+        self.output = scratch[self.sent..].to_vec();
+        self.sent = 0;
+        scratch.clear();
+    }
+
+    /// Offers the kernel what is queued, once; a lost connection shows in the next receive.
+    pub(crate) fn flush(&mut self) {
+        if self.buffered() == 0 || self.is_broken {
+            return;
+        }
+        match self.socket.try_write(&self.output[self.sent..]) {
+            Ok(n) => {
+                self.bytes_out += n as u64;
+                self.sent += n;
+                self.stalled_since = (self.buffered() > 0).then(Instant::now);
+                if self.buffered() == 0 {
+                    self.output.clear();
+                    self.sent = 0;
+                } else if self.sent >= COMPACT_BYTES {
+                    self.output.drain(..self.sent);
+                    self.sent = 0;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.stalled_since.get_or_insert_with(Instant::now);
+            }
+            Err(_) => self.is_broken = true,
+        }
+    }
+
+    /// Whether sending failed for good.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Ready when there may be something to receive.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_read_ready(cx)
+    }
+
+    /// Ready when there may be room to send.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_write_ready(cx)
+    }
+
+    /// Receives once. `Ok(0)` is the end; `WouldBlock` is nothing now.
+    ///
+    /// After a short read the kernel has no more, so the readiness is cleared without asking again.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut received = None;
+        let outcome = self.socket.try_io(Interest::READABLE, || {
+            let length = (&*SockRef::from(&self.socket)).read(buffer)?;
+            received = Some(length);
+            if 0 < length && length < buffer.len() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        match (received, outcome) {
+            (Some(length), _) => {
+                self.bytes_in += length as u64;
+                Ok(length)
+            }
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Says that nothing more will be sent; the peer's bytes are still received.
+    pub(crate) fn finish(&mut self) {
+        // A peer that is gone already needs no telling.
+        let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
+    }
+}
+
+/// Sent bytes at the front of a queue that are worth moving the rest for.
+const COMPACT_BYTES: usize = 256 * 1024;

@@ -1,0 +1,286 @@
+//! From a peer's bytes to messages and control frames, in place.
+//!
+//! A message that lies whole in the input is unmasked there and never copied. Any other is put
+//! together in memory of the decoder's own, which grows with what arrived, never with what a
+//! header promised, and is given back when the message was taken.
+
+use std::ops::Range;
+
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::frame::{self, Header};
+use super::mask::unmask;
+use super::violation::Violation;
+
+/// Turns the bytes of one connection into steps.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    limits: Limits,
+    /// The message that is open: its first frame came, its last did not.
+    open: Option<OpenMessage>,
+    /// The data frame whose payload has not come whole.
+    frame: Option<OpenFrame>,
+    assembly: Vec<u8>,
+    /// How much of `assembly` is whole UTF-8, if it is text.
+    checked: usize,
+    /// How much of `assembly` the last step gave out.
+    taken: usize,
+}
+
+/// What one message may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Its bytes.
+    pub(crate) message_bytes_max: usize,
+    /// Its frames.
+    pub(crate) fragments_max: usize,
+    /// Give out the parts of a message as they come instead of the whole.
+    pub(crate) parts: bool,
+}
+
+/// What came next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing whole: give more bytes, the unused ones first.
+    Starved,
+    /// A message, or a part of one.
+    Message {
+        kind: Kind,
+        place: Place,
+        last: bool,
+    },
+    /// A Ping, with its payload's place in the input.
+    Ping(Range<usize>),
+    /// A Pong, with its payload's place in the input.
+    Pong(Range<usize>),
+    /// A Close, with its body's place in the input. Nothing after it counts.
+    Close(Range<usize>),
+}
+
+/// What a message carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Binary,
+}
+
+/// Where the payload of a message lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the input.
+    Input(Range<usize>),
+    /// In the decoder: see [`Decoder::assembled`].
+    Assembly,
+}
+
+#[derive(Debug)]
+struct OpenMessage {
+    kind: Kind,
+    fragments: usize,
+    /// Payload bytes that its frames announced so far.
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct OpenFrame {
+    fin: bool,
+    mask: [u8; 4],
+    left: u64,
+}
+
+impl Decoder {
+    pub(crate) fn new(limits: Limits) -> Decoder {
+        Decoder {
+            limits,
+            open: None,
+            frame: None,
+            assembly: Vec::new(),
+            checked: 0,
+            taken: 0,
+        }
+    }
+
+    /// The next step in `input` from `*at`, which moves past what was used. The payload of a step
+    /// is valid until the next call.
+    pub(crate) fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
+        self.give_back();
+        loop {
+            if self.frame.is_some() {
+                match self.fill(input, at)? {
+                    Filled::Frame => continue,
+                    Filled::Step(step) => return Ok(step),
+                }
+            }
+            let Some(header) = frame::parse(&input[*at..])? else {
+                return Ok(Step::Starved);
+            };
+            match header.opcode {
+                OpCode::Control(control) => return Ok(take_control(&header, control, input, at)),
+                OpCode::Data(data) => {
+                    if let Some(step) = self.begin_frame(&header, data, input, at)? {
+                        return Ok(step);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The payload of the last step, if its place is [`Place::Assembly`].
+    pub(crate) fn assembled(&self) -> &[u8] {
+        &self.assembly[..self.taken]
+    }
+
+    /// Takes a data frame's header; answers at once if its whole message lies in the input.
+    fn begin_frame(
+        &mut self,
+        header: &Header,
+        data: Data,
+        input: &mut [u8],
+        at: &mut usize,
+    ) -> Result<Option<Step>, Violation> {
+        let kind = match (data, &self.open) {
+            (Data::Continue, Some(open)) => open.kind,
+            (Data::Continue, None) => return Err(Violation::NothingToContinue),
+            (_, Some(_)) => return Err(Violation::MessageInsideMessage),
+            (Data::Text, None) => Kind::Text,
+            (Data::Binary, None) => Kind::Binary,
+            (Data::Reserved(opcode), None) => return Err(Violation::ReservedOpcode(opcode)),
+        };
+        let (before, fragments) = self
+            .open
+            .as_ref()
+            .map_or((0, 0), |m| (m.bytes, m.fragments));
+        let bytes = before.saturating_add(header.payload_len);
+        if bytes > self.limits.message_bytes_max as u64 {
+            return Err(Violation::TooBig);
+        }
+        if fragments == self.limits.fragments_max {
+            return Err(Violation::TooManyFragments);
+        }
+
+        let start = *at + header.header_len;
+        let arrived = (input.len() - start) as u64;
+        if self.open.is_none() && header.fin && header.payload_len <= arrived {
+            let payload = start..start + header.payload_len as usize;
+            unmask(&mut input[payload.clone()], header.mask);
+            if kind == Kind::Text && simdutf8::basic::from_utf8(&input[payload.clone()]).is_err() {
+                return Err(Violation::Utf8);
+            }
+            *at = payload.end;
+            let place = Place::Input(payload);
+            return Ok(Some(Step::Message {
+                kind,
+                place,
+                last: true,
+            }));
+        }
+
+        *at = start;
+        self.open = Some(OpenMessage {
+            kind,
+            fragments: fragments + 1,
+            bytes,
+        });
+        self.frame = Some(OpenFrame {
+            fin: header.fin,
+            mask: header.mask,
+            left: header.payload_len,
+        });
+        Ok(None)
+    }
+
+    /// Moves what has come of the open frame into the assembly.
+    fn fill(&mut self, input: &mut [u8], at: &mut usize) -> Result<Filled, Violation> {
+        let (Some(frame), Some(open)) = (&mut self.frame, &self.open) else {
+            return Ok(Filled::Frame);
+        };
+        let kind = open.kind;
+        let arrived = &mut input[*at..];
+        let length =
+            usize::try_from(frame.left).map_or(arrived.len(), |left| left.min(arrived.len()));
+        let payload = &mut arrived[..length];
+        frame.mask = unmask(payload, frame.mask);
+        frame.left -= length as u64;
+        *at += length;
+        self.assembly.extend_from_slice(payload);
+        let frame_is_whole = frame.left == 0;
+        let last = frame_is_whole && frame.fin;
+
+        if kind == Kind::Text {
+            self.check_text()?;
+            if last && self.checked != self.assembly.len() {
+                return Err(Violation::Utf8);
+            }
+        } else {
+            self.checked = self.assembly.len();
+        }
+        if frame_is_whole {
+            self.frame = None;
+        }
+        if last {
+            self.open = None;
+        }
+        if last || (self.limits.parts && self.checked > 0) {
+            self.taken = self.checked;
+            let place = Place::Assembly;
+            return Ok(Filled::Step(Step::Message { kind, place, last }));
+        }
+        Ok(if frame_is_whole {
+            Filled::Frame
+        } else {
+            Filled::Step(Step::Starved)
+        })
+    }
+
+    /// Fails at the first byte that no UTF-8 text can have there; a character may end later.
+    fn check_text(&mut self) -> Result<(), Violation> {
+        match simdutf8::compat::from_utf8(&self.assembly[self.checked..]) {
+            Ok(text) => self.checked += text.len(),
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Err(Violation::Utf8),
+        }
+        Ok(())
+    }
+
+    /// Drops what the last step gave out.
+    fn give_back(&mut self) {
+        if self.taken == 0 {
+            return;
+        }
+        if self.taken == self.assembly.len() {
+            // The next message may be small or never come: an idle connection holds nothing.
+            self.assembly = Vec::new();
+        } else {
+            self.assembly.drain(..self.taken);
+        }
+        self.checked -= self.taken;
+        self.taken = 0;
+    }
+}
+
+enum Filled {
+    /// The frame is whole and its message is not: the next frame follows.
+    Frame,
+    Step(Step),
+}
+
+/// A control frame is short, so it is left in the input until it is whole.
+fn take_control(header: &Header, control: Control, input: &mut [u8], at: &mut usize) -> Step {
+    let start = *at + header.header_len;
+    let end = start + header.payload_len as usize;
+    let Some(payload) = input.get_mut(start..end) else {
+        return Step::Starved;
+    };
+    unmask(payload, header.mask);
+    *at = end;
+    match control {
+        Control::Ping => Step::Ping(start..end),
+        Control::Pong => Step::Pong(start..end),
+        // `frame::parse` let no reserved opcode through.
+        Control::Close | Control::Reserved(_) => Step::Close(start..end),
+    }
+}
+
+#[cfg(test)]
+#[path = "decoder_tests.rs"]
+mod tests;

@@ -1,0 +1,127 @@
+//! One frame's header, both ways (RFC 6455 §5.2), in tungstenite's vocabulary.
+
+use std::io::Cursor;
+
+use tungstenite::Error;
+use tungstenite::error::ProtocolError;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::violation::Violation;
+
+/// The header of a frame that a client sent; every rule that one frame can break alone holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) fin: bool,
+    pub(super) opcode: OpCode,
+    pub(super) mask: [u8; 4],
+    /// The header itself, in bytes.
+    pub(super) header_len: usize,
+    /// What the peer says will follow, in bytes. Never a reason to reserve memory.
+    pub(super) payload_len: u64,
+}
+
+/// Reads the header at the start of `input`; `None` while it is incomplete.
+pub(super) fn parse(input: &[u8]) -> Result<Option<Header>, Violation> {
+    let mut cursor = Cursor::new(input);
+    let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
+        Ok(Some(parsed)) => parsed,
+        Ok(None) => return Ok(None),
+        Err(Error::Protocol(ProtocolError::InvalidOpcode(opcode))) => {
+            return Err(Violation::ReservedOpcode(opcode));
+        }
+        Err(_) => return Err(Violation::LengthForm),
+    };
+    if header.rsv1 || header.rsv2 || header.rsv3 {
+        return Err(Violation::ReservedBit);
+    }
+    let Some(mask) = header.mask else {
+        return Err(Violation::Unmasked);
+    };
+    let header_len = cursor.position() as usize;
+    if payload_len > i64::MAX as u64 || header_len != header.len(payload_len) {
+        return Err(Violation::LengthForm);
+    }
+    if matches!(header.opcode, OpCode::Control(_)) && (!header.is_final || payload_len > 125) {
+        return Err(Violation::ControlFrame);
+    }
+    Ok(Some(Header {
+        fin: header.is_final,
+        opcode: header.opcode,
+        mask,
+        header_len,
+        payload_len,
+    }))
+}
+
+/// Appends a server's frame: never masked (RFC 6455 §5.1).
+pub(crate) fn put(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]) {
+    put_header(output, fin, opcode, payload.len());
+    output.extend_from_slice(payload);
+}
+
+/// Appends the header of a server's frame; exactly `payload_len` bytes are to follow.
+pub(crate) fn put_header(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload_len: usize) {
+    let header = FrameHeader {
+        is_final: fin,
+        rsv1: false,
+        rsv2: false,
+        rsv3: false,
+        opcode,
+        mask: None,
+    };
+    header
+        .format(payload_len as u64, output)
+        .expect("writing to a Vec does not fail");
+}
+
+/// The most bytes that a server's frame header takes.
+pub(crate) const HEADER_BYTES_MAX: usize = 10;
+/// The opcode of a text message.
+pub(crate) const TEXT: OpCode = OpCode::Data(Data::Text);
+/// The opcode of a binary message.
+pub(crate) const BINARY: OpCode = OpCode::Data(Data::Binary);
+/// The opcode of every frame of a message but the first.
+pub(crate) const CONTINUE: OpCode = OpCode::Data(Data::Continue);
+/// The opcode of a Ping.
+pub(crate) const PING: OpCode = OpCode::Control(Control::Ping);
+/// The opcode of a Pong.
+pub(crate) const PONG: OpCode = OpCode::Control(Control::Pong);
+/// The opcode of a Close.
+pub(crate) const CLOSE: OpCode = OpCode::Control(Control::Close);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_of_a_single_frame_is_named_when_broken() {
+        let cases: [(&[u8], Violation); 9] = [
+            (b"\x81\x00", Violation::Unmasked),
+            (b"\xc1\x80\0\0\0\0", Violation::ReservedBit),
+            (b"\xa1\x80\0\0\0\0", Violation::ReservedBit),
+            (b"\x91\x80\0\0\0\0", Violation::ReservedBit),
+            (b"\x83\x80\0\0\0\0", Violation::ReservedOpcode(3)),
+            (b"\x81\xfe\x00\x7d\0\0\0\0", Violation::LengthForm),
+            (
+                b"\x81\xff\x80\0\0\0\0\0\0\x00\0\0\0\0",
+                Violation::LengthForm,
+            ),
+            (b"\x09\x80\0\0\0\0", Violation::ControlFrame),
+            (b"\x89\xfe\x00\x7e\0\0\0\0", Violation::ControlFrame),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(parse(bytes), Err(expected), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn an_incomplete_header_is_waited_for() {
+        let whole = b"\x82\xfe\x01\x00\x01\x02\x03\x04";
+        for length in 0..whole.len() {
+            assert_eq!(parse(&whole[..length]), Ok(None));
+        }
+        let header = parse(whole).unwrap().unwrap();
+        assert_eq!((header.header_len, header.payload_len), (8, 256));
+    }
+}

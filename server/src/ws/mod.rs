@@ -1,0 +1,9 @@
+//! The protocol of RFC 6455: bytes in, messages out; messages in, bytes out.
+//!
+//! It knows no socket, takes no lock and waits for nothing, so that it can be fuzzed and compared.
+
+pub(crate) mod close;
+pub(crate) mod decoder;
+pub(crate) mod frame;
+mod mask;
+pub(crate) mod violation;
