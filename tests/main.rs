@@ -1,1 +1,6 @@
-//! Tests.
+//! Everything that is claimed of a running server, through real sockets, directories and libraries.
+
+mod harness;
+mod loading;
+mod names;
+mod refused_plugins;

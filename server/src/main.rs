@@ -11,6 +11,7 @@ fn main() {
     while let Some(flag) = arguments.next() {
         let value = arguments.next().unwrap_or_default();
         match &*flag {
+            "--allow-handlers-outside-root-dir" => config.allow_handlers_outside_root_dir = true,
             "-p" => config
                 .listen
                 .iter_mut()

@@ -1,0 +1,236 @@
+//! A WebSocket client: tungstenite's, and a raw one for what tungstenite would not send.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use tungstenite::client::IntoClientRequest;
+use tungstenite::handshake::client::Response;
+use tungstenite::http::{HeaderName, HeaderValue};
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Error, Message, WebSocket};
+
+use super::server::{Server, opening};
+
+/// An open WebSocket.
+pub(crate) struct Client {
+    socket: WebSocket<TcpStream>,
+    pub(crate) response: Response,
+}
+
+impl Client {
+    #[track_caller]
+    pub(crate) fn connect(port: u16, path: &str, headers: &[(&str, &str)]) -> Client {
+        let url = format!("ws://localhost:{port}{path}");
+        let mut request = url.into_client_request().expect("a request");
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().expect("a header name");
+            request
+                .headers_mut()
+                .append(name, HeaderValue::from_str(value).expect("a value"));
+        }
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
+        let config = WebSocketConfig::default()
+            .max_message_size(None)
+            .max_frame_size(None);
+        let connected = tungstenite::client::client_with_config(request, stream, Some(config));
+        let (socket, response) = connected.expect("a 101");
+        Client { socket, response }
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&mut self, message: impl Into<Message>) {
+        self.socket.send(message.into()).expect("sending");
+    }
+
+    /// Queues without flushing, for many small messages at once.
+    #[track_caller]
+    pub(crate) fn write(&mut self, message: impl Into<Message>) {
+        self.socket.write(message.into()).expect("queueing");
+    }
+
+    #[track_caller]
+    pub(crate) fn flush(&mut self) {
+        self.socket.flush().expect("flushing");
+    }
+
+    /// The next message that is no Ping.
+    #[track_caller]
+    pub(crate) fn receive(&mut self) -> Message {
+        loop {
+            match self.socket.read().expect("a message") {
+                Message::Ping(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    /// The next message, which is text.
+    #[track_caller]
+    pub(crate) fn text(&mut self) -> String {
+        match self.receive() {
+            Message::Text(text) => text.as_str().to_owned(),
+            other => panic!("text was expected, not {other:?}"),
+        }
+    }
+
+    /// Sends text and answers the text that comes back.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, text: &str) -> String {
+        self.send(text);
+        self.text()
+    }
+
+    /// Reads until the closing handshake is over; the server's code, 1005 for none, 1006 for a
+    /// lost connection.
+    #[track_caller]
+    pub(crate) fn close_code(&mut self) -> u16 {
+        let mut code = 1006;
+        loop {
+            match self.socket.read() {
+                Ok(Message::Close(frame)) => {
+                    code = frame.map_or(1005, |frame| u16::from(frame.code));
+                }
+                Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    panic!("the connection neither closed nor said anything for 20 s");
+                }
+                Err(_) => return code,
+            }
+        }
+    }
+
+    /// Closes from this side; answers the code that comes back.
+    #[track_caller]
+    pub(crate) fn close(&mut self, code: u16) -> u16 {
+        let frame = tungstenite::protocol::CloseFrame {
+            code: CloseCode::from(code),
+            reason: "".into(),
+        };
+        self.socket.close(Some(frame)).expect("closing");
+        self.close_code()
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        self.socket.get_mut()
+    }
+
+    /// Says nothing more and closes nothing until it is dropped.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.socket
+            .get_ref()
+            .try_clone()
+            .expect("a clone of a socket")
+    }
+}
+
+/// An upgraded connection that speaks in bytes.
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
+}
+
+impl Raw {
+    /// Opens a WebSocket at `path`.
+    #[track_caller]
+    pub(crate) fn open(server: &Server, path: &str) -> Raw {
+        let mut stream = server.raw();
+        stream
+            .write_all(opening(path, "").as_bytes())
+            .expect("sending a handshake");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a whole answer");
+            answer.push(byte[0]);
+        }
+        assert!(
+            answer.starts_with(b"HTTP/1.1 101 "),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        Raw { stream }
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("sending");
+    }
+
+    /// The next frame: its first byte and its payload. `None` at the end of the connection.
+    #[track_caller]
+    pub(crate) fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 2];
+        match self.stream.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                panic!("the server neither sent nor closed for 20 s");
+            }
+            Err(_) => return None,
+        }
+        assert_eq!(head[1] & 0x80, 0, "a server's frame is never masked");
+        let length = match head[1] {
+            126 => {
+                let mut length = [0; 2];
+                self.stream.read_exact(&mut length).expect("a length");
+                u64::from(u16::from_be_bytes(length))
+            }
+            127 => {
+                let mut length = [0; 8];
+                self.stream.read_exact(&mut length).expect("a length");
+                u64::from_be_bytes(length)
+            }
+            short => u64::from(short),
+        };
+        let mut payload = vec![0; usize::try_from(length).expect("a length")];
+        self.stream.read_exact(&mut payload).expect("a payload");
+        Some((head[0], payload))
+    }
+
+    /// The code of the one Close frame that comes, after which the server closes the connection.
+    #[track_caller]
+    pub(crate) fn close_code(&mut self) -> u16 {
+        let mut code = None;
+        while let Some((first, payload)) = self.frame() {
+            assert_eq!(code, None, "nothing follows a Close frame");
+            if first == 0x88 {
+                code = Some(
+                    payload
+                        .first_chunk()
+                        .map_or(1005, |code| u16::from_be_bytes(*code)),
+                );
+                let _ = self.stream.shutdown(std::net::Shutdown::Write);
+            }
+        }
+        code.unwrap_or(1006)
+    }
+}
+
+/// One masked frame with this first byte.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        short @ 0..126 => bytes.push(0x80 | short as u8),
+        medium @ 126..0x1_0000 => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
+        }
+        long => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    bytes.extend_from_slice(&mask);
+    bytes.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
+    bytes
+}

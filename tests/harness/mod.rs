@@ -1,0 +1,33 @@
+//! What every test stands on: a site of its own, a real `wshd` on a free port, real clients.
+//!
+//! The harness hides processes, sockets and directories, never the thing under test.
+
+#![allow(dead_code)] // each test file uses its own part of it
+
+pub(crate) mod client;
+pub(crate) mod patch;
+pub(crate) mod server;
+pub(crate) mod site;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `claim` holds, and fails with `what` if it does not in ten seconds.
+#[track_caller]
+pub(crate) fn eventually(what: &str, claim: impl FnMut() -> bool) {
+    within(Duration::from_secs(10), what, claim);
+}
+
+/// Waits until `claim` holds, and fails with `what` if it does not in time.
+#[track_caller]
+pub(crate) fn within(limit: Duration, what: &str, mut claim: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !claim() {
+        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether the long forms of tests were asked for, with `WSHD_LONG=1`.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("WSHD_LONG").is_some_and(|value| value != "0")
+}

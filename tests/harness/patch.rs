@@ -1,0 +1,81 @@
+//! Faults that one cargo run cannot build, written into the bytes of a good library.
+
+use super::site::library;
+
+/// A library's bytes, to be spoilt.
+pub(crate) struct Patch {
+    bytes: Vec<u8>,
+    /// The first byte of the descriptor.
+    pub(crate) descriptor: usize,
+}
+
+/// Where the descriptor's numbers are, from its first byte.
+pub(crate) const ABI_MAJOR: usize = 8;
+pub(crate) const ABI_MINOR: usize = 12;
+pub(crate) const MIN_HOST_MINOR: usize = 16;
+pub(crate) const SIZE: usize = 20;
+pub(crate) const FLAGS: usize = 24;
+
+impl Patch {
+    #[track_caller]
+    pub(crate) fn of(plugin: &str) -> Patch {
+        let bytes = std::fs::read(library(plugin)).expect("the plugin's library");
+        let mut head = b"\x89WSH\r\n\x1a\n".to_vec();
+        // ABI 1.0, and a descriptor's size: nothing else begins so.
+        for number in [1u32, 0, 0, 208] {
+            head.extend_from_slice(&number.to_ne_bytes());
+        }
+        let places = places(&bytes, &head);
+        assert_eq!(places.len(), 1, "one descriptor");
+        let descriptor = places[0];
+        Patch { bytes, descriptor }
+    }
+
+    /// Replaces every occurrence of `from` by `to`, which is as long.
+    #[track_caller]
+    pub(crate) fn replace(mut self, from: &str, to: &str) -> Patch {
+        assert_eq!(from.len(), to.len());
+        let places = places(&self.bytes, from.as_bytes());
+        assert!(!places.is_empty(), "`{from}` is not in the library");
+        for at in places {
+            self.bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        }
+        self
+    }
+
+    /// Writes a number of the descriptor.
+    #[track_caller]
+    pub(crate) fn number(mut self, field: usize, value: u32) -> Patch {
+        let at = self.descriptor + field;
+        self.bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        self
+    }
+
+    /// Writes bytes at an offset of the file.
+    pub(crate) fn bytes_at(mut self, at: usize, bytes: &[u8]) -> Patch {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+fn places(bytes: &[u8], wanted: &[u8]) -> Vec<usize> {
+    let candidates = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == wanted[0]);
+    let candidates = candidates.map(|(at, _)| at);
+    candidates
+        .filter(|at| bytes[*at..].starts_with(wanted))
+        .collect()
+}
+
+/// A library that answers `version-NNNN`.
+pub(crate) fn versioned(number: u32) -> Vec<u8> {
+    Patch::of("versioned_wsh")
+        .replace("version-0001", &format!("version-{number:04}"))
+        .into_bytes()
+}

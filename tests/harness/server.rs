@@ -1,0 +1,255 @@
+//! A running `wshd`, and what it says.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::client::Client;
+use super::site::Site;
+use super::{eventually, within};
+
+/// A server of a site; it is killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    port: u16,
+}
+
+/// A command line for a server.
+pub(crate) struct Builder {
+    command: Command,
+}
+
+impl Builder {
+    pub(crate) fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Builder {
+        self.command.arg(arg);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Builder {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Starts it, and waits until it listens.
+    pub(crate) fn start(self) -> Server {
+        let mut server = self.spawn();
+        let line = server.line(&["listening"]);
+        let address = line
+            .split("address=")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        let address: SocketAddr = address.and_then(|a| a.parse().ok()).expect("an address");
+        server.port = address.port();
+        server
+    }
+
+    /// Starts it, whatever becomes of it.
+    pub(crate) fn spawn(mut self) -> Server {
+        let mut child = self.command.spawn().expect("wshd starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = BufReader::new(child.stderr.take().expect("its stderr is piped"));
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                lines.lock().expect("nobody panics with it").push(line);
+            }
+        });
+        Server {
+            child,
+            log,
+            port: 0,
+        }
+    }
+}
+
+impl Server {
+    /// A server of this site's handlers on a free port, at log level debug.
+    pub(crate) fn start(site: &Site) -> Server {
+        Server::builder(site).start()
+    }
+
+    pub(crate) fn builder(site: &Site) -> Builder {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
+        for name in std::env::vars()
+            .map(|(name, _)| name)
+            .filter(|name| name.starts_with("WSHD_"))
+        {
+            command.env_remove(name);
+        }
+        command
+            .current_dir(site.root())
+            .args(["-p", "0", "-w"])
+            .arg(site.handlers())
+            .args(["--log-level", "debug"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Builder { command }
+    }
+
+    /// A command line of which nothing is given.
+    pub(crate) fn bare(site: &Site) -> Builder {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
+        command.current_dir(site.root()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Builder { command }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An open WebSocket at `path`.
+    #[track_caller]
+    pub(crate) fn connect(&self, path: &str) -> Client {
+        Client::connect(self.port, path, &[])
+    }
+
+    /// The status that an opening handshake at `path` gets, 101 included.
+    #[track_caller]
+    pub(crate) fn handshake_status(&self, path: &str) -> u16 {
+        status_of(&self.exchange(opening(path, "").as_bytes()))
+    }
+
+    /// Sends bytes and answers what comes back until the server closes, or for half a second
+    /// after a 101.
+    #[track_caller]
+    pub(crate) fn exchange(&self, request: &[u8]) -> String {
+        let mut stream = self.raw();
+        stream.write_all(request).expect("sending a request");
+        let mut answer = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(length) => answer.extend_from_slice(&buffer[..length]),
+            }
+            if answer.starts_with(b"HTTP/1.1 101") && answer.windows(4).any(|w| w == b"\r\n\r\n") {
+                break;
+            }
+        }
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A connection without anything said.
+    #[track_caller]
+    pub(crate) fn raw(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
+        stream
+    }
+
+    /// Waits for a log line with all of these in it.
+    #[track_caller]
+    pub(crate) fn line(&self, parts: &[&str]) -> String {
+        let mut found = None;
+        eventually(
+            &format!("a log line with {parts:?} in\n{}", self.log()),
+            || {
+                found = self.find_line(parts);
+                found.is_some()
+            },
+        );
+        found.expect("it was found")
+    }
+
+    /// As `line`, in less time.
+    #[track_caller]
+    pub(crate) fn line_within(&self, limit: Duration, parts: &[&str]) -> String {
+        let mut found = None;
+        within(limit, &format!("a log line with {parts:?}"), || {
+            found = self.find_line(parts);
+            found.is_some()
+        });
+        found.expect("it was found")
+    }
+
+    pub(crate) fn find_line(&self, parts: &[&str]) -> Option<String> {
+        let log = self.log.lock().expect("nobody panics with it");
+        log.iter()
+            .find(|line| parts.iter().all(|part| line.contains(part)))
+            .cloned()
+    }
+
+    /// How many log lines have all of these in them.
+    pub(crate) fn count_lines(&self, parts: &[&str]) -> usize {
+        let log = self.log.lock().expect("nobody panics with it");
+        log.iter()
+            .filter(|line| parts.iter().all(|part| line.contains(part)))
+            .count()
+    }
+
+    /// Everything it has said.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("nobody panics with it").join("\n")
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.pid().to_string()])
+            .status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        within(limit, "the server ends", || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status.expect("it ended")
+    }
+
+    /// A line of `/proc/PID/status`, such as `Threads` or `VmRSS`, as a number.
+    pub(crate) fn proc_status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the server runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}:")));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log\n{}\n---", self.log());
+        }
+    }
+}
+
+/// A correct opening handshake; `extra` is more header lines, each with its CRLF.
+pub(crate) fn opening(path: &str, extra: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{extra}\r\n"
+    )
+}
+
+/// The status of an HTTP answer; 0 if there is none.
+pub(crate) fn status_of(answer: &str) -> u16 {
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0)
+}

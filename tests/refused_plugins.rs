@@ -1,0 +1,288 @@
+//! A file that cannot be served is refused with one sentence, before any of its code ran, and what
+//! serves goes on serving.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use crate::harness::patch::{self, Patch, versioned};
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+use crate::harness::within;
+
+/// Faults that are seen in the file, and what is said of each.
+fn faulty() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let trace = || Patch::of("leaves_a_trace_wsh");
+    let descriptor = trace().descriptor;
+    vec![
+        (
+            "text",
+            b"#!/bin/sh\necho\n".to_vec(),
+            "it is not a shared library: it begins with `#!/bin/sh\\necho\\n`",
+        ),
+        ("empty", Vec::new(), "the file is empty"),
+        (
+            "one byte",
+            b"\x7f".to_vec(),
+            "the file is cut off: its headers speak of 64 bytes, 1 are there",
+        ),
+        (
+            "a program for Windows",
+            b"MZ\x90\0".iter().copied().chain([0; 400]).collect(),
+            "it is not a shared library: it begins with `MZ\\x90",
+        ),
+        (
+            "32 bits",
+            trace().bytes_at(4, &[1]).into_bytes(),
+            "it is a 32-bit ELF file, this server loads 64-bit ELF libraries",
+        ),
+        (
+            "another machine",
+            trace().bytes_at(18, &243u16.to_le_bytes()).into_bytes(),
+            "it is compiled for riscv64, this machine is ",
+        ),
+        (
+            "an object file",
+            trace().bytes_at(16, &1u16.to_le_bytes()).into_bytes(),
+            "it is an object file, this server loads shared libraries",
+        ),
+        (
+            "no symbol",
+            trace()
+                .replace("WSH_HANDLER\0", "WSH_HANDLEX\0")
+                .into_bytes(),
+            "it exports no `WSH_HANDLER`; a handler crate ends with `wsh::handler!(…)`, a C handler with `WSH_DEFINE(…)`",
+        ),
+        (
+            "broken magic",
+            trace().bytes_at(descriptor + 4, b"\n\n").into_bytes(),
+            "its `WSH_HANDLER` is not a descriptor: it begins with `\\x89WSH\\n\\n\\x1a\\n`; rebuild it against wsh 1",
+        ),
+        (
+            "another major",
+            trace().number(patch::ABI_MAJOR, 2).into_bytes(),
+            "it speaks ABI 2.0, this server speaks ABI 1.x; rebuild it against wsh 1",
+        ),
+        (
+            "a newer minor that it needs",
+            trace()
+                .number(patch::ABI_MINOR, 9)
+                .number(patch::MIN_HOST_MINOR, 9)
+                .into_bytes(),
+            "it needs ABI 1.9 or newer, this server speaks ABI 1.0; update the server",
+        ),
+        (
+            "a short descriptor",
+            trace().number(patch::SIZE, 100).into_bytes(),
+            "its descriptor has 100 bytes, in ABI 1.0 it had 208",
+        ),
+        (
+            "panic = abort",
+            trace().number(patch::FLAGS, 1).into_bytes(),
+            "it is compiled with `panic = \"abort\"`, so a panic would end the server; build it with `panic = \"unwind\"`",
+        ),
+    ]
+}
+
+#[test]
+fn a_faulty_file_is_refused_in_one_sentence_and_none_of_its_code_runs() {
+    let site = Site::with(&["versioned_wsh"]);
+    let trace = site.root().join("trace");
+    let server = Server::builder(&site)
+        .env("LEAVES_A_TRACE_AT", &trace.to_string_lossy())
+        .start();
+    let mut open = server.connect("/versioned");
+
+    let faulty = faulty();
+    for (index, (fault, bytes, sentence)) in faulty.iter().enumerate() {
+        // Once as a file of its own, once over the file that serves.
+        site.add_bytes(bytes, &format!("f{index}_wsh.so"));
+        site.add_bytes(bytes, "versioned_wsh.so");
+        let limit = Duration::from_secs(2);
+        let own = server.line_within(
+            limit,
+            &[&format!("cannot load `f{index}_wsh.so`: {sentence}")],
+        );
+        let over = format!("cannot load `versioned_wsh.so`: {sentence}");
+        let over = server.line_within(limit, &[&over, "; generation 1 keeps serving"]);
+
+        assert!(
+            own.contains("WARN") && over.contains("WARN"),
+            "{fault}: {own}"
+        );
+        assert_eq!(
+            server.handshake_status(&format!("/f{index}")),
+            404,
+            "{fault}"
+        );
+        assert_eq!(open.ask("which?"), "version-0001", "{fault}");
+        assert_eq!(
+            server.connect("/versioned").ask("which?"),
+            "version-0001",
+            "{fault}"
+        );
+    }
+    assert!(!trace.exists(), "an initialiser of a refused plugin ran");
+    assert_eq!(
+        server.count_lines(&["plugin refused"]),
+        2 * faulty.len(),
+        "each is said once\n{}",
+        server.log()
+    );
+
+    // The same file without a fault leaves its trace: the test can see one.
+    site.add("leaves_a_trace_wsh", "good_wsh.so");
+    within(Duration::from_secs(1), "the good one is loaded", || {
+        trace.exists()
+    });
+    site.add_bytes(&versioned(2), "versioned_wsh.so");
+    within(Duration::from_secs(1), "the good one serves", || {
+        server.connect("/versioned").ask("which?") == "version-0002"
+    });
+}
+
+#[test]
+fn a_plugin_of_a_newer_minor_that_needs_nothing_newer_is_served() {
+    let site = Site::empty();
+    let newer = Patch::of("versioned_wsh")
+        .number(patch::ABI_MINOR, 9)
+        .into_bytes();
+    site.add_bytes(&newer, "newer_wsh.so");
+    let server = Server::start(&site);
+
+    assert_eq!(server.connect("/newer").ask("which?"), "version-0001");
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_waited_for_and_then_refused() {
+    let site = Site::empty();
+    let whole = versioned(1);
+    let cuts = 20;
+    for cut in 0..cuts {
+        let length = whole.len() * cut / cuts + cut;
+        site.add_bytes(&whole[..length], &format!("cut{cut}_wsh.so"));
+    }
+    let server = Server::start(&site);
+
+    for cut in 0..cuts {
+        let refused = format!("cannot load `cut{cut}_wsh.so`: the file is ");
+        server.line_within(Duration::from_secs(2), &[&refused]);
+        assert_eq!(server.handshake_status(&format!("/cut{cut}")), 404);
+    }
+    // The rest arrives after all.
+    fs::write(site.handlers().join("cut7_wsh.so"), &whole).expect("writing");
+    within(Duration::from_secs(1), "the whole file is served", || {
+        server.handshake_status("/cut7") == 101
+    });
+}
+
+#[test]
+fn what_others_can_write_is_refused_with_the_command_that_mends_it() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add("versioned_wsh", "sub/versioned_wsh.so");
+    let (file, folder) = (
+        site.handlers().join("echo_wsh.so"),
+        site.handlers().join("sub"),
+    );
+    let chmod =
+        |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    chmod(&file, 0o666);
+    chmod(&folder, 0o777);
+    let server = Server::start(&site);
+
+    server.line(&[
+        "cannot load `echo_wsh.so`: `",
+        "echo_wsh.so` is writable by others (mode 0666); `chmod o-w ",
+    ]);
+    server.line(&[
+        "cannot load `sub`: `",
+        "sub` is writable by others (mode 0777); `chmod o-w ",
+    ]);
+    assert_eq!(server.handshake_status("/echo"), 404);
+    assert_eq!(server.handshake_status("/sub/versioned"), 404);
+
+    chmod(&file, 0o644);
+    chmod(&folder, 0o755);
+    within(Duration::from_secs(1), "both are served", || {
+        server.handshake_status("/echo") == 101 && server.handshake_status("/sub/versioned") == 101
+    });
+
+    // Whoever serves already goes on serving when its file becomes writable.
+    let mut open = server.connect("/echo");
+    chmod(&file, 0o666);
+    server.line(&[
+        "is writable by others (mode 0666)",
+        "; generation 1 keeps serving",
+    ]);
+    assert_eq!(open.ask("still there?"), "still there?");
+    assert_eq!(server.handshake_status("/echo"), 101);
+}
+
+#[test]
+fn what_is_no_regular_file_holds_nobody_up() {
+    let site = Site::with(&["echo_wsh"]);
+    let fifo = site.handlers().join("fifo_wsh.so");
+    let made = std::process::Command::new("mkfifo")
+        .args(["-m", "644"])
+        .arg(&fifo)
+        .status();
+    assert!(made.expect("mkfifo runs").success());
+    let huge = fs::File::create(site.handlers().join("huge_wsh.so")).expect("a file");
+    huge.set_len(2 << 30).expect("a sparse file");
+    let server = Server::start(&site);
+
+    server.line(&["cannot load `fifo_wsh.so`: it is a FIFO, wanted is a regular file"]);
+    server.line(&[
+        "cannot load `huge_wsh.so`: it has 2147483648 bytes, at most 1073741824 are loaded",
+    ]);
+    assert_eq!(server.handshake_status("/echo"), 101);
+}
+
+#[test]
+fn a_handler_that_fails_while_it_is_loaded_is_refused_in_its_own_words() {
+    let site = Site::with(&["echo_wsh"]);
+    for name in [
+        "init_fails",
+        "init_panics",
+        "self_test_fails",
+        "self_test_panics",
+    ] {
+        site.add("fails_wsh", &format!("{name}_wsh.so"));
+    }
+    let server = Server::start(&site);
+
+    server.line(&["cannot load `init_fails_wsh.so`: its `init` failed: the moon is full"]);
+    server.line(&["cannot load `init_panics_wsh.so`: its `init` failed: it panicked"]);
+    server.line(&[
+        "handler=\"init_panics\"",
+        "on purpose, in init",
+        "fails_wsh/src/lib.rs",
+    ]);
+    server.line(&["cannot load `self_test_fails_wsh.so`: its `self_test` failed: the tide is out"]);
+    server.line(&["cannot load `self_test_panics_wsh.so`: its `self_test` failed: it panicked"]);
+    for path in [
+        "/init_fails",
+        "/init_panics",
+        "/self_test_fails",
+        "/self_test_panics",
+    ] {
+        assert_eq!(server.handshake_status(path), 404, "{path}");
+    }
+    assert_eq!(server.connect("/echo").ask("still there?"), "still there?");
+}
+
+#[test]
+fn a_handler_that_fails_beside_its_sessions_costs_none_of_them() {
+    let site = Site::empty();
+    for name in ["serving_panics", "serving_hangs", "shutdown_panics"] {
+        site.add("fails_wsh", &format!("{name}_wsh.so"));
+    }
+    let server = Server::start(&site);
+
+    for path in ["/serving_panics", "/serving_hangs", "/shutdown_panics"] {
+        assert_eq!(server.connect(path).ask("hello"), "hello", "{path}");
+    }
+    fs::remove_file(site.handlers().join("shutdown_panics_wsh.so")).expect("removing");
+    server.line(&["generation retired", "handler=shutdown_panics"]);
+    assert_eq!(server.connect("/serving_panics").ask("hello"), "hello");
+}
