@@ -4,31 +4,25 @@
 //! Whatever fails, what serves goes on serving: the reason is logged once and kept.
 
 mod configuration;
-mod file;
+pub(crate) mod file;
 mod handler;
-mod load;
+mod keeper;
+pub(crate) mod load;
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::path::PathBuf;
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tracing::{info, warn};
 
-use self::configuration::ConfigFile;
-use self::file::{Content, PluginFile};
-use self::handler::Handler;
-use self::load::{Finished, Job};
+use self::keeper::Keeper;
+use self::load::Finished;
 use crate::config::Config;
-use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::{Stage, StageError};
-use crate::router::{Router, Table};
-use crate::scan::{self, Scan};
+use crate::router::Router;
 use crate::shared::Shared;
-use crate::watcher::Watcher;
 
 /// Reads the configuration again, from wherever it came.
 pub type Reread = Box<dyn Fn() -> Result<Config, Box<dyn std::error::Error>> + Send>;
@@ -105,25 +99,15 @@ impl Control {
         let router = Arc::new(Router::default());
         let (orders, inbox) = mpsc::channel();
         let (first, loaded) = mpsc::channel();
-        let hints = orders.clone();
-        let hint = move || drop(hints.send(Order::Look));
-        let keeper = Keeper {
-            config_file: ConfigFile::new(now.file.clone()),
-            config: config.clone(),
+        let keeper = Keeper::new(
+            config.clone(),
             shared,
             reread,
-            router: router.clone(),
-            stage: Arc::new(stage),
-            orders: orders.clone(),
-            watcher: Watcher::new(hint),
-            files: BTreeMap::new(),
-            handlers: BTreeMap::new(),
-            told: HashMap::new(),
-            is_directory_gone: false,
-            changes: Vec::new(),
-            waiting: vec![first],
-            next: Instant::now(),
-        };
+            stage,
+            router.clone(),
+            orders.clone(),
+            first,
+        );
         let thread = std::thread::Builder::new().name("control".to_owned());
         let thread = thread
             .spawn(move || keeper.walk(&inbox))
@@ -168,341 +152,3 @@ impl Control {
         }
     }
 }
-
-/// What the thread knows.
-struct Keeper {
-    config: Arc<ArcSwap<Config>>,
-    config_file: ConfigFile,
-    shared: Arc<Shared>,
-    reread: Reread,
-    router: Arc<Router>,
-    stage: Arc<Stage>,
-    orders: mpsc::Sender<Order>,
-    watcher: Watcher,
-    files: BTreeMap<PathBuf, PluginFile>,
-    /// By name. A handler that was removed stays, for its old generations and its numbers.
-    handlers: BTreeMap<String, Handler>,
-    /// What the scan refused, so that it is said once.
-    told: HashMap<PathBuf, Refusal>,
-    is_directory_gone: bool,
-    /// What became of files since somebody asked.
-    changes: Vec<Change>,
-    /// Who waits until no load is under way.
-    waiting: Vec<mpsc::Sender<Vec<Change>>>,
-    /// When to look next, if nothing hints at a change before.
-    next: Instant,
-}
-
-impl Keeper {
-    fn walk(mut self, inbox: &mpsc::Receiver<Order>) {
-        self.look(true);
-        loop {
-            self.answer();
-            let order = inbox.recv_timeout(self.next.saturating_duration_since(Instant::now()));
-            // Hints come in swarms; one look answers all that are there.
-            let mut orders: Vec<Order> = match order {
-                Ok(order) => vec![order],
-                Err(RecvTimeoutError::Timeout) => vec![Order::Look],
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            orders.extend(inbox.try_iter());
-            let (mut looks, mut is_eager) = (false, false);
-            for order in orders {
-                match order {
-                    Order::Look => looks = true,
-                    Order::LookNow(reply) => {
-                        (looks, is_eager) = (true, true);
-                        self.waiting.push(reply);
-                    }
-                    Order::Reread => {
-                        self.reread();
-                        looks = true;
-                    }
-                    Order::Loaded(finished) => {
-                        self.finish(finished);
-                        looks = true;
-                    }
-                    Order::Stop => return self.stop(),
-                }
-            }
-            if looks {
-                self.look(is_eager);
-            }
-        }
-    }
-
-    /// Looks at everything once. Eager: files are taken for whole although they are young.
-    fn look(&mut self, is_eager: bool) {
-        let now = Instant::now();
-        let sweep = if self.watcher.is_blind() {
-            BLIND_SWEEP
-        } else {
-            SWEEP
-        };
-        self.next = now + sweep;
-        self.look_at_config(now);
-        let config = self.config.load_full();
-        let scan = self.scan(&config);
-        self.watch(&scan, &config);
-        self.tell_refused(&scan);
-        for found in &scan.plugins {
-            let file = self.files.entry(found.path.clone());
-            let file = file.or_insert_with(|| PluginFile::new(found, now));
-            file.see(found, now);
-        }
-        let paths: Vec<PathBuf> = self.files.keys().cloned().collect();
-        // Whoever is gone makes room before whoever comes is looked at.
-        for path in &paths {
-            if !scan.plugins.iter().any(|found| found.path == *path) {
-                let is_refused = scan
-                    .refused
-                    .iter()
-                    .any(|(refused, _)| path.starts_with(refused));
-                self.miss(path, is_refused, now);
-            }
-        }
-        for path in &paths {
-            self.consider(path, &config, is_eager, now);
-        }
-        self.mind_generations(now);
-    }
-
-    fn scan(&mut self, config: &Config) -> Scan {
-        match scan::scan(config) {
-            Ok(scan) => {
-                self.is_directory_gone = false;
-                scan
-            }
-            Err(error) => {
-                if !self.is_directory_gone {
-                    self.is_directory_gone = true;
-                    let path = config.handlers_dir.display();
-                    warn!(%path, %error, "handlers directory cannot be read, waiting for it");
-                }
-                Scan::default()
-            }
-        }
-    }
-
-    /// Watches what was looked into, and where the handlers directory and the configuration lie.
-    fn watch(&mut self, scan: &Scan, config: &Config) {
-        let above = [Some(&*config.handlers_dir), config.file.as_deref()];
-        let above = above.into_iter().flatten().filter_map(Path::parent);
-        let mut directories = scan.directories.clone();
-        directories.extend(above.map(Path::to_path_buf));
-        self.watcher.watch(&directories);
-    }
-
-    /// Says of each file that is no plugin why, once.
-    fn tell_refused(&mut self, scan: &Scan) {
-        self.told
-            .retain(|path, _| scan.refused.iter().any(|(refused, _)| refused == path));
-        for (path, refusal) in &scan.refused {
-            if self.told.get(path) != Some(refusal) {
-                self.told.insert(path.clone(), refusal.clone());
-                let name = self.files.get(path).map(|file| file.name.clone());
-                self.refuse(name.as_deref(), path, refusal, Instant::now());
-            }
-        }
-    }
-
-    /// A file that was there is not seen. Only when that lasts is it believed: a build removes and
-    /// makes again.
-    fn miss(&mut self, path: &Path, is_refused: bool, now: Instant) {
-        let Some(file) = self.files.get_mut(path) else {
-            return;
-        };
-        if is_refused {
-            // It is there, and must not be loaded now. What was loaded from it goes on.
-            file.forget();
-            return;
-        }
-        let gone = file.is_gone(now);
-        if !gone {
-            self.due(now + file::REMOVAL_DELAY);
-            return;
-        }
-        let name = file.name.clone();
-        self.files.remove(path);
-        let Some(handler) = self.handlers.get_mut(&name) else {
-            return;
-        };
-        if handler.path.as_deref() == Some(path) {
-            handler.path = None;
-            handler.refusal = None;
-            if let Some(old) = handler.serving.take() {
-                self.swap_table();
-                info!(handler = %name, generation = old.number, sessions = old.sessions(), "handler removed");
-                self.supersede(&name, old);
-            }
-        }
-    }
-
-    /// Loads a file if it is new, whole and good, and its route is free.
-    fn consider(&mut self, path: &Path, config: &Config, is_eager: bool, now: Instant) {
-        let Some(file) = self.files.get_mut(path) else {
-            return;
-        };
-        if file.is_decided() || file.is_missing() {
-            return;
-        }
-        if let Some(wait) = file.wait(is_eager, now) {
-            return self.due(now + wait);
-        }
-        let name = file.name.clone();
-        let handler = self.handlers.entry(name.clone()).or_default();
-        if handler.loading.is_some() {
-            return; // its end is a reason to look again
-        }
-        if let Some(owner) = handler.path.clone().filter(|owner| owner != path) {
-            // The owner may be gone and not be missed yet; then this one is looked at again.
-            if let Some(file) = self.files.get_mut(path) {
-                file.decide();
-                file.waits_for_route = true;
-            }
-            let by = relative(&owner, config);
-            let route = format!("/{name}");
-            let refusal = Refusal::RouteTaken { route, by };
-            return self.refuse(Some(&name), path, &refusal, now);
-        }
-        if self.loads_under_way(now) >= LOADS_MAX {
-            return;
-        }
-        let content = match file::read(path) {
-            Ok(content) => content,
-            // It has just gone or changed; the next look sees what it is.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-            Err(error) => {
-                self.decide(path);
-                let refusal = Refusal::Unreadable(error.to_string());
-                return self.refuse(Some(&name), path, &refusal, now);
-            }
-        };
-        if content.stamp
-            != self
-                .files
-                .get(path)
-                .map_or(content.stamp, |file| file.stamp)
-        {
-            return self.due(now + file::QUIET);
-        }
-        self.take(path, &name, content, config, now);
-    }
-
-    /// Inspects what was read of a file, and loads it if that serves something new.
-    fn take(&mut self, path: &Path, name: &str, content: Content, config: &Config, now: Instant) {
-        let Content { bytes, hash, .. } = content;
-        let settings = config.handler(name);
-        let config_json = settings.config.to_string();
-        let serving = self
-            .handlers
-            .get(name)
-            .and_then(|handler| handler.serving.as_ref());
-        let is_serving = serving.is_some_and(|serving| {
-            let from = &serving.provenance;
-            from.hash == hash && from.config_json == config_json && !serving.is_quarantined()
-        });
-        if is_serving {
-            return self.decide(path);
-        }
-        let about = match crate::plugin::inspect::inspect(&bytes) {
-            Ok(about) => about,
-            Err(refusal) => {
-                let patience = self.files.get(path).and_then(|file| file.patience(now));
-                if let (true, Some(patience)) = (refusal.may_be_incomplete(), patience) {
-                    return self.due(now + patience);
-                }
-                self.decide(path);
-                return self.refuse(Some(name), path, &refusal, now);
-            }
-        };
-        self.decide(path);
-        let handler = self.handlers.entry(name.to_owned()).or_default();
-        let job = Job {
-            name: name.to_owned(),
-            number: handler.next_number(),
-            path: path.to_path_buf(),
-            bytes,
-            hash,
-            about,
-            config_json,
-            threads_max: settings.threads_max,
-            is_check: false,
-        };
-        handler.path = Some(path.to_path_buf());
-        let orders = self.orders.clone();
-        let done = move |finished| drop(orders.send(Order::Loaded(finished)));
-        handler.loading = Some(load::start(job, &self.shared, &self.stage, done));
-        self.due(now + LOOK_AT_LOADS);
-    }
-
-    /// Says why a file is not loaded, and keeps the reason.
-    fn refuse(&mut self, name: Option<&str>, path: &Path, refusal: &Refusal, began: Instant) {
-        let file = relative(path, &self.config.load());
-        let mut reason = format!("cannot load `{}`: {refusal}", file.display());
-        let handler = name.and_then(|name| self.handlers.get_mut(name));
-        let owns = handler.filter(|handler| handler.path.as_deref().is_none_or(|p| p == path));
-        if let Some(handler) = owns {
-            if let Some(serving) = &handler.serving {
-                reason += &format!("; generation {} keeps serving", serving.number);
-            }
-            handler.refusal = Some(reason.clone());
-            if handler.serving.is_none() && handler.loading.is_none() {
-                handler.path = None;
-            }
-        }
-        warn!(error = %reason, "plugin refused");
-        self.changes.push(Change {
-            handler: name.unwrap_or_default().to_owned(),
-            outcome: Err(reason),
-            elapsed: began.elapsed(),
-        });
-    }
-
-    /// From now on the table holds what serves now.
-    fn swap_table(&self) {
-        let handlers = self.handlers.iter().filter_map(|(name, handler)| {
-            let serving = handler.serving.clone()?;
-            Some((Arc::from(&**name), serving))
-        });
-        self.router
-            .swap(Table::new(handlers.collect(), &self.config.load().routes));
-    }
-
-    fn decide(&mut self, path: &Path) {
-        if let Some(file) = self.files.get_mut(path) {
-            file.decide();
-        }
-    }
-
-    /// Something is to be looked at not later than then.
-    fn due(&mut self, at: Instant) {
-        self.next = self.next.min(at);
-    }
-
-    /// Tells those who wait, if nothing is under way.
-    fn answer(&mut self) {
-        if self.waiting.is_empty() || self.handlers.values().any(|h| h.loading.is_some()) {
-            return;
-        }
-        let changes = std::mem::take(&mut self.changes);
-        for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(changes.clone());
-        }
-    }
-}
-
-/// How a file is named in messages.
-fn relative(path: &Path, config: &Config) -> PathBuf {
-    let root = std::fs::canonicalize(&config.handlers_dir);
-    let root = root.unwrap_or_else(|_| config.handlers_dir.clone());
-    path.strip_prefix(&root).unwrap_or(path).to_path_buf()
-}
-
-/// Events get lost, and some file systems have none.
-const SWEEP: Duration = Duration::from_secs(2);
-/// The same where directories cannot be watched.
-const BLIND_SWEEP: Duration = Duration::from_millis(500);
-/// Loads at a time: more would only wait for the processor. One that hangs does not count.
-const LOADS_MAX: usize = 8;
-const LOOK_AT_LOADS: Duration = Duration::from_millis(200);

@@ -24,12 +24,14 @@ pub(crate) struct Table {
     patterns: matchit::Router<Arc<Generation>>,
 }
 
+/// What a pattern's parameters stand for, by their names.
+pub(crate) type Params = Vec<(String, String)>;
+
 /// A way in that was found.
 #[derive(Debug)]
 pub(crate) struct Entrance {
     pub(crate) stay: Stay,
-    /// What the pattern's parameters stand for.
-    pub(crate) params: Vec<(String, String)>,
+    pub(crate) params: Params,
 }
 
 /// What leads nowhere, or where there is no place.
@@ -113,7 +115,7 @@ impl Table {
     }
 
     /// An alias comes before a handler's own path, and that before a pattern.
-    fn find(&self, path: &str) -> Option<(&Arc<Generation>, Vec<(String, String)>)> {
+    fn find(&self, path: &str) -> Option<(&Arc<Generation>, Params)> {
         let own = || self.handlers.get(path.strip_prefix('/')?);
         if let Some(generation) = self.aliases.get(path).or_else(own) {
             return Some((generation, Vec::new()));

@@ -153,6 +153,13 @@ impl Walk {
     }
 }
 
+/// How a file is named in messages.
+pub(crate) fn relative(path: &Path, config: &Config) -> PathBuf {
+    let root = fs::canonicalize(&config.handlers_dir);
+    let root = root.unwrap_or_else(|_| config.handlers_dir.clone());
+    path.strip_prefix(&root).unwrap_or(path).to_path_buf()
+}
+
 /// A FIFO would hold up who reads it for ever.
 fn check_kind(metadata: &Metadata) -> Result<(), Refusal> {
     if !metadata.is_file() {

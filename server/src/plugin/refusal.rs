@@ -2,7 +2,7 @@
 //!
 //! Each variant carries what was found and says what was wanted; the file's name stands before it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wsh::abi::{ABI_MAJOR, ABI_MINOR};
 
@@ -102,6 +102,11 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// The whole sentence, about the file of this name.
+    pub(crate) fn sentence(&self, file: &Path) -> String {
+        format!("cannot load `{}`: {self}", file.display())
+    }
+
     /// Whether the rest of the file may still be on its way.
     pub(crate) fn may_be_incomplete(&self) -> bool {
         matches!(self, Refusal::Empty | Refusal::CutOff { .. })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::Keeper;
+use super::keeper::Keeper;
 use crate::config::Config;
 use crate::logging;
 use crate::scan::Stamp;

@@ -26,10 +26,10 @@ pub(super) struct PluginFile {
 }
 
 /// A file's bytes at one moment.
-pub(super) struct Content {
-    pub(super) bytes: Vec<u8>,
-    pub(super) hash: u64,
-    pub(super) stamp: Stamp,
+pub(crate) struct Content {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) hash: u64,
+    pub(crate) stamp: Stamp,
 }
 
 impl PluginFile {
@@ -113,7 +113,7 @@ impl PluginFile {
 }
 
 /// Reads a file once: these very bytes are hashed, inspected and loaded.
-pub(super) fn read(path: &Path) -> io::Result<Content> {
+pub(crate) fn read(path: &Path) -> io::Result<Content> {
     let mut file = std::fs::File::open(path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;

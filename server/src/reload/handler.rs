@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::Change;
+use super::keeper::{Keeper, LOOK_AT_LOADS};
 use super::load::{Finished, Loading};
-use super::{Change, Keeper};
 use crate::config::ReloadPolicy;
 use crate::generation::{Generation, State};
 use crate::mailbox::{Letter, Mailbox};
@@ -187,7 +188,7 @@ impl Keeper {
                     given_up.push((name.clone(), loading.path.clone(), refusal, loading.began));
                     handler.loading = None;
                 } else {
-                    next = Some(now + super::LOOK_AT_LOADS);
+                    next = Some(now + LOOK_AT_LOADS);
                 }
             }
             for generation in handler.generations() {

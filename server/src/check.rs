@@ -1,0 +1,112 @@
+//! The load without the swap: whether every plugin in the handlers directory could be served.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::plugin::inspect::inspect;
+use crate::plugin::refusal::Refusal;
+use crate::plugin::stage::Stage;
+use crate::reload::StartError;
+use crate::reload::file::read;
+use crate::reload::load::{self, Job};
+use crate::scan::{self, Found};
+use crate::shared::Shared;
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The plugins that can be served: handler's name and file, in the order of files.
+    pub good: Vec<(String, PathBuf)>,
+    /// One sentence for each that cannot, as the server would say it.
+    pub bad: Vec<String>,
+}
+
+/// Loads every plugin, tells it that no traffic follows, and shuts it down again.
+///
+/// # Errors
+///
+/// The handlers directory is not there, or plugins can be opened from nowhere.
+pub fn check(config: &Config) -> Result<Report, StartError> {
+    let no_directory = |source| StartError::NoDirectory {
+        path: config.handlers_dir.clone(),
+        source,
+    };
+    let scan = scan::scan(config).map_err(no_directory)?;
+    let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
+    let shared = Shared::new(config.log_level);
+    let mut report = Report::default();
+    for (path, refusal) in &scan.refused {
+        report
+            .bad
+            .push(refusal.sentence(&scan::relative(path, config)));
+    }
+    let mut taken: Vec<&Found> = Vec::new();
+    for found in &scan.plugins {
+        let outcome = match taken.iter().find(|other| other.name == found.name) {
+            Some(other) => Err(Refusal::RouteTaken {
+                route: format!("/{}", found.name),
+                by: scan::relative(&other.path, config),
+            }),
+            None => try_load(found, config, &shared, &stage),
+        };
+        match outcome {
+            Ok(()) => {
+                taken.push(found);
+                report.good.push((found.name.clone(), found.path.clone()));
+            }
+            Err(refusal) => report
+                .bad
+                .push(refusal.sentence(&scan::relative(&found.path, config))),
+        }
+    }
+    stage.remove();
+    Ok(report)
+}
+
+fn try_load(
+    found: &Found,
+    config: &Config,
+    shared: &Arc<Shared>,
+    stage: &Arc<Stage>,
+) -> Result<(), Refusal> {
+    let content = read(&found.path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
+    let settings = config.handler(&found.name);
+    let job = Job {
+        name: found.name.clone(),
+        number: 1,
+        path: found.path.clone(),
+        about: inspect(&content.bytes)?,
+        bytes: content.bytes,
+        hash: content.hash,
+        config_json: settings.config.to_string(),
+        threads_max: settings.threads_max,
+        is_check: true,
+    };
+    let (sender, finished) = mpsc::channel();
+    let loading = load::start(job, shared, stage, move |finished| {
+        drop(sender.send(finished));
+    });
+    let limit = Duration::from_millis(settings.init_timeout_ms);
+    loop {
+        match finished.recv_timeout(LOOK) {
+            Ok(finished) => {
+                finished.outcome?.shutdown();
+                return Ok(());
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(refusal) = loading.overdue(limit) {
+                    return Err(refusal);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let why = "its thread ended".to_owned();
+                return Err(Refusal::Unstaged(why));
+            }
+        }
+    }
+}
+
+const LOOK: Duration = Duration::from_millis(100);
