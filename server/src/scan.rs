@@ -68,6 +68,13 @@ pub(crate) fn scan(config: &Config) -> io::Result<Scan> {
     let below = config.scan_dir.strip_prefix(&config.handlers_dir);
     let prefix = below.unwrap_or(Path::new("")).to_path_buf();
     let start = walk.root.join(&prefix);
+    // Whoever may write a directory above the scanned one may put another in its place.
+    for above in start.ancestors().skip(1).take(prefix.iter().count()) {
+        if let Err(refusal) = trust::check(above, &fs::metadata(above)?) {
+            walk.scan.refused.push((above.into(), refusal));
+            return Ok(walk.scan);
+        }
+    }
     walk.directory(&start, &prefix, 0)?;
     walk.scan.plugins.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(walk.scan)

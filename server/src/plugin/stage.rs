@@ -4,6 +4,7 @@
 //! is the old code, and a mapped file that is overwritten ends the process. So the watched file is
 //! never mapped; each generation opens a copy under a name that no other ever has.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
@@ -11,14 +12,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tracing::{debug, warn};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// This process's directory of copies; removed at its end, or swept by a later process.
 #[derive(Debug)]
 pub(crate) struct Stage {
     directory: PathBuf,
     next: AtomicU64,
+    /// The libraries that were copied beside plugins, by name: each is mapped once a process.
+    beside: Mutex<HashMap<String, u64>>,
     keeps_copies: bool,
     /// While it is locked, nobody sweeps the directory.
     _lock: File,
@@ -96,16 +101,21 @@ impl Stage {
             );
         }
         sweep(base);
-        let directory = tempfile::Builder::new()
-            .prefix(&format!("{}-", std::process::id()))
+        // Locked before it has a name that others sweep.
+        let hidden = tempfile::Builder::new()
+            .prefix(&format!(".{}-", std::process::id()))
             .tempdir_in(base)
             .map_err(failed)?
             .keep();
-        let lock = File::create(directory.join(LOCK)).map_err(failed)?;
+        let lock = File::create(hidden.join(LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
+        let name = hidden.file_name().unwrap_or_default().to_string_lossy();
+        let directory = base.join(name.trim_start_matches('.'));
+        fs::rename(&hidden, &directory).map_err(failed)?;
         Ok(Stage {
             directory,
             next: AtomicU64::new(1),
+            beside: Mutex::default(),
             keeps_copies,
             _lock: lock,
         })
@@ -138,10 +148,24 @@ impl Stage {
         for library in needed.iter().filter(|library| !library.contains('/')) {
             let found = beside.join(library);
             if found.is_file() {
-                fs::copy(&found, copy.directory.join(library))?;
+                let bytes = fs::read(&found)?;
+                fs::write(copy.directory.join(library), &bytes)?;
+                self.note(library, xxh3_64(&bytes));
             }
         }
         Ok(copy)
+    }
+
+    /// A library that plugins share is mapped once a process, whatever becomes of its file.
+    fn note(&self, library: &str, hash: u64) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *beside.entry(library.to_owned()).or_insert(hash);
+        if known != hash {
+            warn!(
+                library,
+                "a library beside a plugin has changed; the one loaded first stays until a restart"
+            );
+        }
     }
 
     /// Removes the directory.
@@ -193,7 +217,9 @@ fn sweep(base: &Path) {
     let Ok(entries) = fs::read_dir(base) else {
         return;
     };
-    for directory in entries.flatten().map(|entry| entry.path()) {
+    let is_hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
+    let entries = entries.flatten().filter(|entry| !is_hidden(entry));
+    for directory in entries.map(|entry| entry.path()) {
         // Whoever lives holds the lock. Without a lock file it may be about to be made.
         let lock = File::open(directory.join(LOCK));
         if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
