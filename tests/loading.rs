@@ -160,6 +160,39 @@ fn handlers_are_found_whatever_becomes_of_their_directory() {
 }
 
 #[test]
+fn a_directory_switched_by_its_link_serves_what_it_leads_to_now() {
+    let site = Site::empty();
+    for (folder, number) in [("v1", 1), ("v2", 2)] {
+        let folder = site.root().join(folder);
+        fs::create_dir(&folder).expect("a directory");
+        fs::write(folder.join("versioned_wsh.so"), versioned(number)).expect("writing");
+    }
+    fs::remove_dir(site.handlers()).expect("removing");
+    std::os::unix::fs::symlink("v1", site.handlers()).expect("a link");
+    let server = Server::start(&site);
+    serves(&server, 1);
+
+    // As deployers do it: a new link, renamed over the old one.
+    let next = site.root().join("next");
+    std::os::unix::fs::symlink("v2", &next).expect("a link");
+    fs::rename(&next, site.handlers()).expect("renaming");
+
+    serves(&server, 2);
+    assert_eq!(
+        server.count_lines(&["plugin refused"]),
+        0,
+        "{}",
+        server.log()
+    );
+    assert_eq!(
+        server.count_lines(&["handler removed"]),
+        0,
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
 fn a_handler_that_hangs_while_it_is_loaded_keeps_nobody_waiting() {
     let site = Site::empty();
     let server = Server::start(&site);

@@ -34,9 +34,9 @@ fn main() {
     let code = runtime.block_on(async {
         match Serving::start(config, Box::new(move || Ok(again.clone()))) {
             Ok(serving) => {
-                serving
-                    .run(async { drop(tokio::signal::ctrl_c().await) })
-                    .await;
+                let signals = wshd::signals::Signals::new().expect("signals");
+                let control = serving.control();
+                serving.run(signals.stop(control)).await;
                 0
             }
             Err(error) => {
@@ -45,5 +45,5 @@ fn main() {
             }
         }
     });
-    std::process::exit(code);
+    wshd::leave(code);
 }

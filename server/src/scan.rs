@@ -57,17 +57,18 @@ impl Stamp {
 
 /// Looks through the handlers directory. Fails only if that directory cannot be read.
 pub(crate) fn scan(config: &Config) -> io::Result<Scan> {
-    let root = fs::canonicalize(&config.handlers_dir)?;
+    // Names go by the path as it is written: a link that is switched to another directory leads to
+    // new files of the same names.
     let mut walk = Walk {
         scan: Scan::default(),
-        root,
+        real_root: fs::canonicalize(&config.handlers_dir)?,
         allows_outside: config.allow_handlers_outside_root_dir,
         seen: HashSet::new(),
     };
     // The name of a handler is relative to the handlers directory also when only a part is scanned.
     let below = config.scan_dir.strip_prefix(&config.handlers_dir);
     let prefix = below.unwrap_or(Path::new("")).to_path_buf();
-    let start = walk.root.join(&prefix);
+    let start = config.handlers_dir.join(&prefix);
     // Whoever may write a directory above the scanned one may put another in its place.
     for above in start.ancestors().skip(1).take(prefix.iter().count()) {
         if let Err(refusal) = trust::check(above, &fs::metadata(above)?) {
@@ -83,7 +84,7 @@ pub(crate) fn scan(config: &Config) -> io::Result<Scan> {
 struct Walk {
     scan: Scan,
     /// The handlers directory, symlinks resolved.
-    root: PathBuf,
+    real_root: PathBuf,
     allows_outside: bool,
     /// Directories by device and inode: a link back up is walked once.
     seen: HashSet<(u64, u64)>,
@@ -156,15 +157,14 @@ impl Walk {
     }
 
     fn is_inside(&self, path: &Path) -> bool {
-        fs::canonicalize(path).is_ok_and(|real| real.starts_with(&self.root))
+        fs::canonicalize(path).is_ok_and(|real| real.starts_with(&self.real_root))
     }
 }
 
 /// How a file is named in messages.
 pub(crate) fn relative(path: &Path, config: &Config) -> PathBuf {
-    let root = fs::canonicalize(&config.handlers_dir);
-    let root = root.unwrap_or_else(|_| config.handlers_dir.clone());
-    path.strip_prefix(&root).unwrap_or(path).to_path_buf()
+    let relative = path.strip_prefix(&config.handlers_dir);
+    relative.unwrap_or(path).to_path_buf()
 }
 
 /// A FIFO would hold up who reads it for ever.

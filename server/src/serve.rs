@@ -21,7 +21,7 @@ pub struct Serving {
     listeners: Vec<tokio::net::TcpListener>,
     server: Arc<Server>,
     shared: Arc<Shared>,
-    control: Control,
+    control: Arc<Control>,
     stop: watch::Sender<bool>,
 }
 
@@ -66,7 +66,7 @@ impl Serving {
             listeners,
             server: Arc::new(server),
             shared,
-            control,
+            control: Arc::new(control),
             stop,
         })
     }
@@ -81,8 +81,8 @@ impl Serving {
     }
 
     /// The hand on the road of changes.
-    pub fn control(&self) -> &Control {
-        &self.control
+    pub fn control(&self) -> Arc<Control> {
+        self.control.clone()
     }
 
     /// Accepts until `stop` ends, then closes every session with 1001 and waits for it, in

@@ -188,6 +188,13 @@ impl Plugin {
     }
 }
 
+/// Ends the process without running what libraries have for its end: their threads may still run,
+/// and none of them was ever closed.
+pub(crate) fn leave(code: u8) -> ! {
+    // SAFETY: `_exit` may be called at any time.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
 /// Maps a copy, whose initialisers run, and finds its descriptor.
 fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
     // Now: a symbol that is missing would otherwise end the server at its first call. Local: two
