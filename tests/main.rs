@@ -2,5 +2,6 @@
 
 mod harness;
 mod loading;
+mod model;
 mod names;
 mod refused_plugins;

@@ -52,7 +52,11 @@ impl Site {
         let path = self.handlers().join(file);
         let parent = path.parent().expect("a file has a directory");
         fs::create_dir_all(parent).expect("the file's directory");
-        let hidden = parent.join(".incoming");
+        let hidden = parent.join(format!(
+            ".incoming-{}",
+            path.file_name()
+                .map_or("".into(), |name| name.to_string_lossy())
+        ));
         fs::write(&hidden, bytes).expect("writing");
         fs::rename(&hidden, &path).expect("renaming");
         path
