@@ -11,6 +11,7 @@ use crate::{
     error::Refused,
     message::{Kind, Payload},
     sent::Sent,
+    task::Task,
 };
 
 /// The connection of one session. What it does takes effect in the order of the calls.
@@ -22,6 +23,9 @@ pub struct Conn<S = ()> {
     pub state: S,
     link: Arc<Link>,
     attached: Vec<Box<dyn Any + Send>>,
+    /// What an async session shares with its callbacks.
+    pub(crate) task: Option<Arc<Task>>,
+    pub(crate) write_state: fn(&S) -> Option<Vec<u8>>,
 }
 
 impl<S> Conn<S> {
@@ -30,6 +34,23 @@ impl<S> Conn<S> {
             state,
             link,
             attached,
+            task: None,
+            write_state: |_| None,
+        }
+    }
+
+    /// The connection of an async session.
+    pub(crate) fn for_task(
+        link: Arc<Link>,
+        attached: Vec<Box<dyn Any + Send>>,
+        state: S,
+        task: Arc<Task>,
+        write_state: fn(&S) -> Option<Vec<u8>>,
+    ) -> Self {
+        Conn {
+            task: Some(task),
+            write_state,
+            ..Conn::new(link, attached, state)
         }
     }
 
@@ -65,8 +86,16 @@ impl<S> Conn<S> {
     /// peer has taken enough of what was sent.
     #[inline]
     pub fn send<P: Payload>(&mut self, message: P) -> Sent<'_> {
+        if self.is_silent() {
+            return self.sent(Err(Refused::Gone));
+        }
         let answer = self.link.send(message.kind(), message.bytes());
-        Sent::new(&self.link, answer)
+        if let Some(task) = &self.task
+            && let Some(memory) = message.recycle()
+        {
+            task.lock().inbox.recycle(memory);
+        }
+        self.sent(answer)
     }
 
     /// Sends a message of at most `max` bytes that is written straight into the server's buffer.
@@ -88,12 +117,26 @@ impl<S> Conn<S> {
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Sent<'_> {
+        if self.is_silent() {
+            return self.sent(Err(Refused::Gone));
+        }
         let kind = match kind {
             Kind::Text => abi::TEXT,
             Kind::Binary => abi::BINARY,
         };
         let answer = self.link.send_with(kind, max, write);
-        Sent::new(&self.link, answer)
+        self.sent(answer)
+    }
+
+    #[inline]
+    fn sent(&self, answer: Result<u64, Refused>) -> Sent<'_> {
+        Sent::new(&self.link, self.task.as_deref(), answer)
+    }
+
+    /// Whether an async session may not send any more.
+    #[inline]
+    fn is_silent(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| task.is_silent())
     }
 
     /// Sends a Ping of at most 125 bytes. The server sends its own besides, to find dead peers.
@@ -144,11 +187,9 @@ impl<S> Conn<S> {
     }
 
     /// Calls [`on_timer`](crate::Session::on_timer) once, after a while. A second timer with the
-    /// same token replaces the first.
+    /// same token replaces the first. Async code has [`sleep`](Self::sleep) instead.
     pub fn timer(&mut self, token: u64, after: Duration) -> bool {
-        // Rounded up: a timer never runs out too early. The largest number means cancel.
-        let after_ms = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        let after_ms = after_ms.min(u64::MAX - 1);
+        let after_ms = whole_ms(after);
         let status = self
             .link
             .inside(|host, conn| host.timer(conn, token, after_ms));
@@ -166,18 +207,29 @@ impl<S> Conn<S> {
     /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
     /// TCP window fills, and it has to wait.
     pub fn pause(&mut self) -> bool {
+        if let Some(task) = &self.task {
+            task.lock().is_paused = true;
+        }
         let status = self.link.inside(|host, conn| host.reads(conn, false));
         self.took("pause", status)
     }
 
     /// Ends a [`pause`](Self::pause).
     pub fn resume(&mut self) -> bool {
+        if let Some(task) = &self.task {
+            let mut inner = task.lock();
+            inner.is_paused = false;
+            if inner.inbox.is_full() {
+                // `recv` lets the peer in again.
+                return true;
+            }
+        }
         let status = self.link.inside(|host, conn| host.reads(conn, true));
         self.took("resume", status)
     }
 
     /// Calls [`on_drain`](crate::Session::on_drain) when [`buffered`](Self::buffered), having been
-    /// above `high`, is at most `low`.
+    /// above `high`, is at most `low`. Async code awaits what [`send`](Self::send) answers instead.
     pub fn watermark(&mut self, low: u64, high: u64) -> bool {
         let status = self
             .link
@@ -261,6 +313,12 @@ impl Peer {
     pub fn close(&self, code: u16, reason: &str) -> Result<(), Refused> {
         Refused::check(self.runtime.host.close_to(self.id, code, reason))
     }
+}
+
+/// Rounded up: a timer never runs out too early. The largest number would mean cancel.
+pub(crate) fn whole_ms(after: Duration) -> u64 {
+    let after_ms = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    after_ms.min(u64::MAX - 1)
 }
 
 /// Publishes and counts; a topic that nobody may use is logged.

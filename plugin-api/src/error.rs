@@ -67,3 +67,15 @@ impl fmt::Display for Refused {
 }
 
 impl Error for Refused {}
+
+/// Nothing came in time: what [`Conn::recv_timeout`](crate::Conn::recv_timeout) fails with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing came in time")
+    }
+}
+
+impl Error for Elapsed {}

@@ -1,30 +1,41 @@
 //! Write WebSocket handlers for wshd.
 
 pub mod abi;
+mod asynchronous;
+mod blocking;
+mod blocking_conn;
 mod border;
+mod carry;
 mod close;
 mod config;
 mod conn;
+mod ending;
 mod error;
 mod events;
+mod function;
+mod inbox;
 #[doc(hidden)]
 pub mod log;
 mod message;
 mod request;
+mod request_copy;
 mod response;
 mod sent;
 mod session;
 mod state;
 mod style;
+mod task;
+mod waits;
 
 use std::fmt::Display;
 
 pub use crate::{
+    blocking_conn::BlockingConn,
     border::link::Writer,
     close::Close,
     config::Config,
     conn::{Conn, Peer},
-    error::{Refused, Result},
+    error::{Elapsed, Refused, Result},
     message::{Kind, Message, MessageBuf, Payload},
     request::Request,
     response::{Handshake, Response},
@@ -38,8 +49,8 @@ use crate::border::{guard, runtime};
 /// What nearly every handler needs: `use wsh::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        Close, Config, Conn, Handler, Handshake, Kind, Message, MessageBuf, Peer, Request,
-        Response, Result, Session,
+        BlockingConn, Close, Config, Conn, Elapsed, Handler, Handshake, Kind, Message, MessageBuf,
+        Peer, Request, Response, Result, Session,
     };
 }
 
@@ -67,6 +78,7 @@ pub fn fail(why: impl Display) {
 
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::border::export::{Crate, events};
+    pub use crate::border::export::{Crate, asynchronous, blocking, events};
+    pub use crate::function::accept;
     pub use crate::log;
 }

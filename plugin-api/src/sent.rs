@@ -6,20 +6,34 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{border::link::Link, error::Refused};
+use crate::{border::link::Link, error::Refused, task::Task};
 
 /// The answer to [`Conn::send`](crate::Conn::send). The message is queued already: this may be
 /// dropped, looked at with [`result`](Self::result), or in async code awaited until there is room.
+///
+/// Awaited, it is ready at once while less than 64 KiB are on their way to the peer, and otherwise
+/// when most of that is gone. It fails with [`Refused::Gone`] if the session ends meanwhile.
 #[derive(Debug)]
 pub struct Sent<'a> {
     link: &'a Link,
+    task: Option<&'a Task>,
     answer: Result<u64, Refused>,
+    is_waiting: bool,
 }
 
 impl<'a> Sent<'a> {
     #[inline]
-    pub(crate) fn new(link: &'a Link, answer: Result<u64, Refused>) -> Self {
-        Sent { link, answer }
+    pub(crate) fn new(
+        link: &'a Link,
+        task: Option<&'a Task>,
+        answer: Result<u64, Refused>,
+    ) -> Self {
+        Sent {
+            link,
+            task,
+            answer,
+            is_waiting: false,
+        }
     }
 
     /// The bytes buffered with this message, or why it was not queued.
@@ -35,13 +49,41 @@ impl<'a> Sent<'a> {
     pub fn is_ok(&self) -> bool {
         self.answer.is_ok()
     }
+
+    #[cold]
+    fn poll_room(&mut self, task: &Task) -> Poll<Result<(), Refused>> {
+        if task.lock().ending.is_over() {
+            return Poll::Ready(Err(Refused::Gone));
+        }
+        self.is_waiting = true;
+        if self.link.buffered() <= ROOM_BYTES {
+            return Poll::Ready(Ok(()));
+        }
+        // Both marks are one, so that setting them again never takes back a `drain` that is due.
+        self.link
+            .inside(|host, conn| host.watermark(conn, ROOM_BYTES, ROOM_BYTES));
+        Poll::Pending
+    }
 }
 
 impl Future for Sent<'_> {
     type Output = Result<(), Refused>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        let _ = self.link;
-        Poll::Ready(self.answer.map(|_| ()))
+        let sent = self.get_mut();
+        match (sent.answer, sent.task) {
+            (Err(refused), _) => Poll::Ready(Err(refused)),
+            (Ok(buffered), Some(task)) if buffered > CROWD_BYTES || sent.is_waiting => {
+                sent.poll_room(task)
+            }
+            (Ok(_), _) => Poll::Ready(Ok(())),
+        }
     }
 }
+
+/// More than this on its way to the peer, and the sender waits: far below the outbound limit, and
+/// enough to keep a connection busy.
+pub(crate) const CROWD_BYTES: u64 = 64 * 1024;
+/// So little on its way, and there is room again.
+pub(crate) const ROOM_BYTES: u64 = 16 * 1024;

@@ -2,8 +2,12 @@
 
 use crate::{
     abi::{self, Descriptor},
+    asynchronous::Async,
+    blocking::Blocking,
     border::shims,
+    carry::Carry,
     events::Events,
+    function::{AsyncFunction, BlockingFunction, HandshakeFunction},
     session::Handler,
     style::Style,
 };
@@ -25,6 +29,31 @@ pub struct Crate {
 #[must_use]
 pub const fn events<H: Handler>(about: &Crate) -> Descriptor {
     describe::<Events<H>>(about, Events::<H>::SCHEMA)
+}
+
+/// The descriptor of a handler in the async style.
+#[doc(hidden)]
+#[must_use]
+pub const fn asynchronous<F, C, S, A>(about: &Crate, _function: F, _check: C) -> Descriptor
+where
+    F: AsyncFunction<S, A>,
+    C: HandshakeFunction,
+    S: Carry,
+    A: 'static,
+{
+    describe::<Async<F, C, S, A>>(about, Async::<F, C, S, A>::SCHEMA)
+}
+
+/// The descriptor of a handler in the blocking style.
+#[doc(hidden)]
+#[must_use]
+pub const fn blocking<F, C, A>(about: &Crate, _function: F, _check: C) -> Descriptor
+where
+    F: BlockingFunction<A>,
+    C: HandshakeFunction,
+    A: 'static,
+{
+    describe::<Blocking<F, C, A>>(about, (0, 0))
 }
 
 pub(crate) const fn describe<E: Style>(about: &Crate, schema: (u32, u32)) -> Descriptor {
@@ -81,6 +110,11 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// | | |
 /// |---|---|
 /// | `handler!(Chat)` | a type: a [`Handler`](crate::Handler), or a [`Session`](crate::Session) that is `Default` |
+/// | `handler!(async echo)` | `async fn echo(conn: &mut Conn<S>) -> Result`, polled by the server |
+/// | `handler!(blocking echo)` | `fn echo(conn: BlockingConn) -> Result`, on a thread a session |
+/// | `handler!(async echo, handshake = check)` | either of the two, with `fn check(request: &Request, response: &mut Response) -> Handshake` before it |
+///
+/// Such a function may take `request: &Request` as well.
 #[macro_export]
 macro_rules! handler {
     ($($handler:tt)+) => {
@@ -94,6 +128,18 @@ macro_rules! handler {
 /// handlers in one crate.
 #[macro_export]
 macro_rules! descriptor {
+    (async $function:path) => {
+        $crate::descriptor!(async $function, handshake = $crate::__private::accept)
+    };
+    (async $function:path, handshake = $check:path) => {
+        $crate::__private::asynchronous(&$crate::__crate!(), $function, $check)
+    };
+    (blocking $function:path) => {
+        $crate::descriptor!(blocking $function, handshake = $crate::__private::accept)
+    };
+    (blocking $function:path, handshake = $check:path) => {
+        $crate::__private::blocking(&$crate::__crate!(), $function, $check)
+    };
     ($handler:ty) => {
         $crate::__private::events::<$handler>(&$crate::__crate!())
     };

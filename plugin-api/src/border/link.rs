@@ -115,6 +115,18 @@ impl Link {
         self.conn().map_or(0, ConnPtr::buffered)
     }
 
+    /// Whether a Close was sent or received, as far as the running callback can see.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.conn()
+            .is_some_and(|conn| conn.read().flags & abi::CLOSING != 0)
+    }
+
+    /// Lets the session's `wake` run, from any thread.
+    pub(crate) fn wake_session(&self) {
+        // GONE: it is over, and nobody waits to be woken.
+        let _: Status = self.host().wake(self.id);
+    }
+
     /// Lets `write` fill memory of the host's own, and queues what it wrote.
     pub(crate) fn send_with(
         &self,

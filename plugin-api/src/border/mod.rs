@@ -8,6 +8,7 @@
 pub(crate) mod export;
 pub(crate) mod guard;
 pub(crate) mod host;
+pub(crate) mod item;
 pub(crate) mod link;
 pub(crate) mod read;
 pub(crate) mod runtime;

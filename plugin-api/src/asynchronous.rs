@@ -1,0 +1,303 @@
+//! The async style: an `async fn` a session, polled by the callbacks of its session.
+//!
+//! The future lives in the slot. Every callback polls it, except `restore`, which only makes it,
+//! and `destroy`, which drops it. There is no runtime: a waker calls the host's `wake`, and the
+//! host calls the session's `wake` in turn.
+
+use std::{
+    any::Any,
+    marker::PhantomData,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+};
+
+use crate::{
+    abi::{self, Status},
+    border::{guard, item::item, link::Link},
+    carry::{self, Carry},
+    config::Config,
+    conn::Conn,
+    ending::{Callback, Course, echoed},
+    error::Refused,
+    function::{AsyncFunction, HandshakeFunction, Running},
+    message::Message,
+    request::Request,
+    request_copy::RequestCopy,
+    response::{Handshake, Response},
+    style::{Event, Slot, Style},
+    task::Task,
+};
+
+/// The style of `handler!(async function)`.
+#[derive(Debug)]
+pub(crate) struct Async<F, C, S, A> {
+    function: F,
+    check: C,
+    types: PhantomData<fn() -> (S, A)>,
+}
+
+/// One session: its future, and what it shares with it.
+pub(crate) struct AsyncSlot {
+    link: Arc<Link>,
+    task: Arc<Task>,
+    waker: Waker,
+    /// The function, until it has ended.
+    future: Option<Running>,
+    /// It is being polled, or was when it panicked: it must not be polled again then, and what is
+    /// left of it is dropped with the slot.
+    is_inside: bool,
+    /// What the function ended with, until a callback has said so.
+    outcome: Option<crate::Result>,
+    /// Carried through a snapshot, for the functions that ask for it.
+    request: Option<Arc<RequestCopy>>,
+    join: fn(&RequestCopy, Vec<u8>) -> Option<Vec<u8>>,
+    /// The host may still hold the peer back as the older generation wanted it.
+    reads_unknown: bool,
+}
+
+impl Wake for Link {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_session();
+    }
+}
+
+impl<F, C, S, A> Style for Async<F, C, S, A>
+where
+    F: AsyncFunction<S, A>,
+    C: HandshakeFunction,
+    S: Carry,
+    A: 'static,
+{
+    type Slot = AsyncSlot;
+    const SCHEMA: (u32, u32) = match (F::TAKES_REQUEST, S::WITH_REQUEST) {
+        (false, _) => (carry::STATE, carry::STATE),
+        (true, true) => (carry::STATE_WITH_REQUEST, carry::STATE_WITH_REQUEST),
+        (true, false) => (0, 0),
+    };
+    const FLAGS: u32 = if Self::SCHEMA.0 == 0 {
+        abi::ASYNC
+    } else {
+        abi::ASYNC | abi::MIGRATES
+    };
+
+    fn new(_config: Config<'_>) -> crate::Result<Self> {
+        Ok(Async {
+            function: item(),
+            check: item(),
+            types: PhantomData,
+        })
+    }
+
+    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake {
+        self.check.answer(request, response)
+    }
+
+    fn open(
+        &self,
+        link: Arc<Link>,
+        mut request: Request<'_>,
+    ) -> crate::Result<(Self::Slot, Status)> {
+        let attached = request.take_attached();
+        let copy = F::TAKES_REQUEST.then(|| Arc::new(RequestCopy::new(&request)));
+        let mut slot = self.slot(link, attached, copy, S::default());
+        slot.poll();
+        let status = slot.status(Callback::Other);
+        Ok((slot, status))
+    }
+
+    fn restore(&self, link: Arc<Link>, _schema: u32, state: &[u8]) -> crate::Result<Self::Slot> {
+        let (copy, state) = if F::TAKES_REQUEST {
+            let (copy, state) = S::split(state)?;
+            (Some(Arc::new(copy)), state)
+        } else {
+            (None, S::read(state)?)
+        };
+        Ok(self.slot(link, Vec::new(), copy, state))
+    }
+
+    fn self_test(&self) -> crate::Result {
+        Ok(())
+    }
+
+    fn serving(&self, _on: bool) {}
+}
+
+impl<F, C, S, A> Async<F, C, S, A>
+where
+    F: AsyncFunction<S, A>,
+    S: Carry,
+{
+    fn slot(
+        &self,
+        link: Arc<Link>,
+        attached: Vec<Box<dyn Any + Send>>,
+        request: Option<Arc<RequestCopy>>,
+        state: S,
+    ) -> AsyncSlot {
+        let task = Arc::new(Task::new(link.runtime.generation));
+        let conn = Conn::for_task(
+            Arc::clone(&link),
+            attached,
+            state,
+            Arc::clone(&task),
+            S::write,
+        );
+        AsyncSlot {
+            waker: Waker::from(Arc::clone(&link)),
+            future: Some(self.function.start(conn, request.clone())),
+            is_inside: false,
+            outcome: None,
+            reads_unknown: link.is_restored,
+            join: S::join,
+            link,
+            task,
+            request,
+        }
+    }
+}
+
+impl AsyncSlot {
+    /// Lets the function go on as far as it can.
+    #[inline]
+    fn poll(&mut self) {
+        let Some(future) = &mut self.future else {
+            return;
+        };
+        self.is_inside = true;
+        let polled = future.as_mut().poll(&mut Context::from_waker(&self.waker));
+        self.is_inside = false;
+        match polled {
+            Poll::Ready(outcome) => self.end(outcome),
+            Poll::Pending if self.task.lock().is_deaf => {
+                crate::debug!(
+                    session = self.link.id,
+                    "function goes on after the end of its session; dropped"
+                );
+                self.end(Ok(()));
+            }
+            Poll::Pending => {}
+        }
+    }
+
+    fn end(&mut self, outcome: crate::Result) {
+        self.outcome = Some(outcome);
+        self.future = None;
+    }
+
+    /// Puts in what happened.
+    #[inline]
+    fn take(&mut self, event: Event<'_>) -> Callback {
+        match event {
+            Event::Message(message) => self.take_message(message),
+            Event::Timer(token) if token == self.task.token() => {
+                self.task.lock().has_elapsed = true;
+            }
+            Event::Closing(close) => {
+                self.task.peer_closes(close);
+                return Callback::Closing;
+            }
+            Event::Closed(close) => {
+                self.task.is_over_now(close);
+                return Callback::Closed;
+            }
+            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Drain | Event::Wake => {}
+        }
+        Callback::Other
+    }
+
+    #[inline]
+    fn take_message(&mut self, message: Message<'_>) {
+        if self.future.is_some() && self.task.lock().inbox.push(message) {
+            self.link.inside(|host, conn| host.reads(conn, false));
+        }
+    }
+
+    /// What the callback answers after the function had its turn.
+    #[inline]
+    fn status(&mut self, callback: Callback) -> Status {
+        if self.outcome.is_some() || self.future.is_none() || self.is_inside {
+            return self.end_status(callback);
+        }
+        let course = self.task.lock().ending.course(callback);
+        match course {
+            Course::Status(status) => status,
+            Course::Echo => {
+                let code = self.task.closed().map_or(0, |close| close.code);
+                self.link.close(echoed(code), "");
+                abi::OK
+            }
+        }
+    }
+
+    #[cold]
+    fn end_status(&mut self, callback: Callback) -> Status {
+        if self.is_inside && callback != Callback::Closed {
+            return abi::PANIC;
+        }
+        match self.outcome.take() {
+            Some(Err(error)) if !self.is_about_the_end(&*error) => {
+                guard::fail(&error.to_string());
+                abi::ERROR
+            }
+            Some(_) => abi::DONE,
+            None => abi::OK,
+        }
+    }
+
+    /// A function that ends because its session did has not failed.
+    fn is_about_the_end(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        error.downcast_ref() == Some(&Refused::Gone)
+            && (!self.task.lock().ending.is_open() || self.link.is_closing())
+    }
+}
+
+impl Slot for AsyncSlot {
+    #[inline]
+    fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    #[inline]
+    fn on(&mut self, event: Event<'_>) -> Status {
+        if std::mem::take(&mut self.reads_unknown) {
+            // The older generation may have held the peer back for reasons of its own.
+            self.link.inside(|host, conn| host.reads(conn, true));
+        }
+        let callback = self.take(event);
+        if !self.is_inside {
+            self.poll();
+        }
+        self.status(callback)
+    }
+
+    fn snapshot(&mut self) -> Option<Vec<u8>> {
+        if self.future.is_none() || self.is_inside || !self.task.lock().ending.is_open() {
+            return None;
+        }
+        self.task.ask_for_state();
+        self.poll();
+        let state = self.task.take_state();
+        if self.outcome.is_some() {
+            // This callback cannot say so; the next one does.
+            self.link.wake_session();
+            return None;
+        }
+        let state = state?;
+        match &self.request {
+            Some(request) => (self.join)(request, state),
+            None => Some(state),
+        }
+    }
+}
+
+impl std::fmt::Debug for AsyncSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsyncSlot")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
+    }
+}

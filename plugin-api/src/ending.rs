@@ -1,0 +1,116 @@
+//! How a session ends for a function that serves it, async or blocking.
+//!
+//! A peer that closes first is answered with its own code, after the messages that it sent before:
+//! when the function ends, or when it has been told ([`recv`](crate::Conn::recv) gave `None`) and
+//! goes on with something else. A function that never asked for messages is not waited for. In any
+//! case the server answers within its close timeout.
+
+use crate::abi::{self, Status};
+
+/// What of the session's end has come, and what of it the function knows.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    phase: Phase,
+    /// Whether the function asks for messages.
+    is_reader: bool,
+    /// How often the function was told.
+    told: u8,
+    is_answered: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Phase {
+    #[default]
+    Open,
+    /// The peer's Close came, and ours is not sent.
+    PeerCloses,
+    /// There is no connection any more.
+    Over,
+}
+
+/// Which of the three kinds of callback is running.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Callback {
+    Closing,
+    Closed,
+    Other,
+}
+
+/// What a callback does while the function goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Course {
+    /// It answers this.
+    Status(Status),
+    /// It closes with the peer's code, then answers OK.
+    Echo,
+}
+
+impl Ending {
+    pub(crate) fn peer_closes(&mut self) {
+        self.phase = Phase::PeerCloses;
+    }
+
+    pub(crate) fn is_over_now(&mut self) {
+        self.phase = Phase::Over;
+    }
+
+    /// Nobody has closed yet, as far as the callbacks said.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// There is no connection any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// The function asks for messages.
+    pub(crate) fn reads(&mut self) {
+        self.is_reader = true;
+    }
+
+    /// Whether a function that sleeps is to be told now. One that reads may have a message in hand
+    /// that it wants to answer, so it sleeps on.
+    pub(crate) fn ends_sleep(&self) -> bool {
+        match self.phase {
+            Phase::Open => false,
+            Phase::PeerCloses => !self.is_reader,
+            Phase::Over => true,
+        }
+    }
+
+    /// Tells the function. False: it was told so often that it does not listen, and would spin for
+    /// ever; it must be ended.
+    pub(crate) fn tell(&mut self) -> bool {
+        self.told = self.told.saturating_add(1);
+        self.told <= TOLD_MAX
+    }
+
+    /// What the callback does after the function had its turn and has not ended.
+    pub(crate) fn course(&mut self, callback: Callback) -> Course {
+        match self.phase {
+            Phase::Open => Course::Status(abi::OK),
+            Phase::Over => Course::Status(abi::PENDING),
+            Phase::PeerCloses => {
+                let is_time = !self.is_answered && (self.told > 0 || !self.is_reader);
+                self.is_answered |= is_time;
+                match callback {
+                    Callback::Closing if !is_time => Course::Status(abi::PENDING),
+                    // The host echoes what this callback says OK to.
+                    Callback::Closing => Course::Status(abi::OK),
+                    _ if is_time => Course::Echo,
+                    _ => Course::Status(abi::OK),
+                }
+            }
+        }
+    }
+}
+
+/// The code to answer a peer's Close with: 1005 says that its frame had none, so ours has none.
+pub(crate) fn echoed(code: u16) -> u16 {
+    if code == 1005 { 0 } else { code }
+}
+
+/// How often a function may ask on after the end. One that asks in a loop would spin, one that is
+/// made of several loops is told by each of them.
+const TOLD_MAX: u8 = 16;

@@ -1,0 +1,108 @@
+//! What the callbacks of an async session and the function that serves it have in common.
+//!
+//! Both run on the thread of the callback, one after the other, so the lock is always free. It is
+//! there because the function is the author's, who may lend its connection to another thread while
+//! the callback waits.
+
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{close::Close, ending::Ending, inbox::Inbox};
+
+/// Shared by the slot, which puts in what happens, and the [`Conn`](crate::Conn), which takes it.
+#[derive(Debug, Default)]
+pub(crate) struct Task {
+    /// The token of this generation's timer: a timer that an older one left is not ours.
+    token: u64,
+    inner: Mutex<Inner>,
+    closed: OnceLock<Close>,
+    /// Nothing may be sent any more: one load instead of the lock.
+    is_silent: AtomicBool,
+}
+
+/// Behind the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    pub(crate) inbox: Inbox,
+    pub(crate) ending: Ending,
+    pub(crate) snapshot: Snapshot,
+    /// The author holds the peer back.
+    pub(crate) is_paused: bool,
+    /// The timer of the `sleep` or `recv_timeout` that the function is in ran out.
+    pub(crate) has_elapsed: bool,
+    /// The function does not listen to being told of the end.
+    pub(crate) is_deaf: bool,
+}
+
+/// How far the question for the session's state has come. The function answers it where it waits
+/// for its connection; anywhere else the question passes.
+#[derive(Debug, Default)]
+pub(crate) enum Snapshot {
+    #[default]
+    No,
+    Asked,
+    Answered(Vec<u8>),
+}
+
+impl Task {
+    pub(crate) fn new(generation: u64) -> Self {
+        Task {
+            // The highest bit keeps it apart from the small numbers that authors choose.
+            token: 1 << 63 | generation,
+            ..Task::default()
+        }
+    }
+
+    pub(crate) fn token(&self) -> u64 {
+        self.token
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the peer closed with, as it was heard first.
+    pub(crate) fn closed(&self) -> Option<&Close> {
+        self.closed.get()
+    }
+
+    pub(crate) fn peer_closes(&self, close: Close) {
+        let _ = self.closed.set(close);
+        self.lock().ending.peer_closes();
+    }
+
+    pub(crate) fn is_over_now(&self, close: Close) {
+        // Already set if the peer closed first.
+        let _ = self.closed.set(close);
+        self.lock().ending.is_over_now();
+        self.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells the function that its session is over; false: it is not to go on.
+    pub(crate) fn tell(&self, inner: &mut Inner) -> bool {
+        self.is_silent.store(true, Ordering::Relaxed);
+        let listens = inner.ending.tell();
+        inner.is_deaf = !listens;
+        listens
+    }
+
+    /// Whether nothing may be sent any more: it is over, or the function knows that the peer closes.
+    #[inline]
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ask_for_state(&self) {
+        self.lock().snapshot = Snapshot::Asked;
+    }
+
+    pub(crate) fn take_state(&self) -> Option<Vec<u8>> {
+        match std::mem::take(&mut self.lock().snapshot) {
+            Snapshot::Answered(state) => Some(state),
+            Snapshot::No | Snapshot::Asked => None,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Where an async function waits for its connection: `recv`, `recv_timeout`, `sleep`.
+//!
+//! These, when they are polled, answer the question for the session's state: a function that is in
+//! one of them can be moved to a newer generation, and one that is elsewhere never hears the
+//! question.
+
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use crate::{
+    abi,
+    close::Close,
+    conn::Conn,
+    error::{Elapsed, Refused},
+    message::MessageBuf,
+    task::Snapshot,
+};
+
+impl<S> Conn<S> {
+    /// Waits for the next message; `None` when the session is over, or when the peer closes and
+    /// every message that it sent before was received. The peer is held back while many messages
+    /// wait to be received.
+    ///
+    /// A session that waits here moves to a newer generation of its handler with its
+    /// [`state`](Self::state); the function then starts at its top.
+    ///
+    /// In async code only: elsewhere there is nothing to wait for, and the answer is `None`.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// async fn echo(conn: &mut Conn) -> Result {
+    ///     while let Some(message) = conn.recv().await {
+    ///         conn.send(message).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async echo);
+    /// ```
+    pub async fn recv(&mut self) -> Option<MessageBuf> {
+        let mut wait = Wait::new(self);
+        poll_fn(|_| wait.poll_recv(false)).await.unwrap_or(None)
+    }
+
+    /// As [`recv`](Self::recv), but for so long only.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wsh::prelude::*;
+    /// async fn quiet(conn: &mut Conn) -> Result {
+    ///     loop {
+    ///         match conn.recv_timeout(Duration::from_secs(60)).await {
+    ///             Ok(Some(message)) => conn.send(message).await?,
+    ///             Ok(None) => return Ok(()),
+    ///             Err(Elapsed) => conn.send("still there?").await?,
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async quiet);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Elapsed`]: nothing came in time.
+    pub async fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<MessageBuf>, Elapsed> {
+        let mut wait = Wait::new(self);
+        let mut is_set = false;
+        poll_fn(|_| {
+            let polled = wait.poll_recv(is_set);
+            if polled.is_pending() && !std::mem::replace(&mut is_set, true) {
+                return wait.set_timer(timeout).map(Err);
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Waits for a while. It ends early when the session is over, and for a function that never
+    /// asks for messages also when the peer closes; what is sent then answers
+    /// [`Refused::Gone`](crate::Refused::Gone), which ends a function that says `?`.
+    ///
+    /// A session that sleeps moves to a newer generation as one in [`recv`](Self::recv) does.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wsh::prelude::*;
+    /// async fn ticks(conn: &mut Conn) -> Result {
+    ///     loop {
+    ///         conn.send("tick").await?;
+    ///         conn.sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async ticks);
+    /// ```
+    pub async fn sleep(&mut self, duration: Duration) {
+        let mut wait = Wait::new(self);
+        let mut is_set = false;
+        poll_fn(|_| {
+            let polled = wait.poll_sleep(is_set);
+            if polled.is_pending() && !std::mem::replace(&mut is_set, true) {
+                return wait.set_timer(duration).map(drop);
+            }
+            polled
+        })
+        .await;
+    }
+
+    /// What the peer closed with, or how else the session ended; `None` as long as it is open. In
+    /// async code: other sessions hear of it as [`on_close`](crate::Session::on_close).
+    #[must_use]
+    pub fn closed(&self) -> Option<&Close> {
+        self.task.as_deref()?.closed()
+    }
+}
+
+/// One wait. While it lives it borrows the connection, so the state that it wrote down is the
+/// state.
+struct Wait<'a, S> {
+    conn: &'a mut Conn<S>,
+    has_answered: bool,
+}
+
+impl<'a, S> Wait<'a, S> {
+    fn new(conn: &'a mut Conn<S>) -> Self {
+        Wait {
+            conn,
+            has_answered: false,
+        }
+    }
+
+    #[inline]
+    fn poll_recv(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
+        let Some(task) = &self.conn.task else {
+            return Poll::Ready(Ok(None));
+        };
+        let mut inner = task.lock();
+        inner.ending.reads();
+        if let Some((message, may_resume)) = inner.inbox.pop() {
+            let resumes = may_resume && !inner.is_paused;
+            drop(inner);
+            if resumes {
+                self.conn.link().inside(|host, conn| host.reads(conn, true));
+            }
+            return Poll::Ready(Ok(Some(message)));
+        }
+        if !inner.ending.is_open() {
+            return told(task.tell(&mut inner), Ok(None));
+        }
+        if is_timed && inner.has_elapsed {
+            return Poll::Ready(Err(Elapsed));
+        }
+        if matches!(inner.snapshot, Snapshot::No) {
+            return Poll::Pending;
+        }
+        drop(inner);
+        self.answer();
+        Poll::Pending
+    }
+
+    fn poll_sleep(&mut self, is_set: bool) -> Poll<()> {
+        let Some(task) = &self.conn.task else {
+            return Poll::Ready(());
+        };
+        let mut inner = task.lock();
+        if inner.ending.ends_sleep() {
+            return told(task.tell(&mut inner), ());
+        }
+        if is_set && inner.has_elapsed {
+            return Poll::Ready(());
+        }
+        // What waits in the inbox cannot move.
+        if !matches!(inner.snapshot, Snapshot::No) && inner.inbox.is_empty() {
+            drop(inner);
+            self.answer();
+        }
+        Poll::Pending
+    }
+
+    /// Writes the state down for the next generation.
+    #[cold]
+    fn answer(&mut self) {
+        let state = (self.conn.write_state)(&self.conn.state);
+        if let Some(task) = &self.conn.task {
+            task.lock().snapshot = state.map_or(Snapshot::Asked, Snapshot::Answered);
+            self.has_answered = true;
+        }
+    }
+
+    /// Sets the timer of this wait; the one before it is forgotten. One that cannot be set counts
+    /// as run out, lest the function wait for ever.
+    fn set_timer(&mut self, after: Duration) -> Poll<Elapsed> {
+        let Some(task) = &self.conn.task else {
+            return Poll::Ready(Elapsed);
+        };
+        task.lock().has_elapsed = false;
+        let token = task.token();
+        let after_ms = crate::conn::whole_ms(after);
+        let link = self.conn.link();
+        match link.inside(|host, conn| host.timer(conn, token, after_ms)) {
+            abi::OK => Poll::Pending,
+            // It is closing: `closed` comes, and ends every wait.
+            abi::GONE => Poll::Pending,
+            status => {
+                let error = Refused::check(status).err();
+                crate::warn!(session = link.id, error = ?error, "timer refused");
+                Poll::Ready(Elapsed)
+            }
+        }
+    }
+}
+
+impl<S> Drop for Wait<'_, S> {
+    fn drop(&mut self) {
+        // The function goes on, so what it wrote down is no longer its state.
+        if let (true, Some(task)) = (self.has_answered, &self.conn.task) {
+            let mut inner = task.lock();
+            if matches!(inner.snapshot, Snapshot::Answered(_)) {
+                inner.snapshot = Snapshot::Asked;
+            }
+        }
+    }
+}
+
+/// A function that does not listen waits for ever; the slot drops it.
+fn told<T>(listens: bool, answer: T) -> Poll<T> {
+    if listens {
+        Poll::Ready(answer)
+    } else {
+        Poll::Pending
+    }
+}
