@@ -5,3 +5,4 @@ mod loading;
 mod model;
 mod names;
 mod refused_plugins;
+mod signals;

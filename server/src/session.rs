@@ -40,6 +40,8 @@ pub(crate) struct Session {
     /// Messages by id that wait behind one that is being sent in parts.
     waiting: VecDeque<Letter>,
     phase: Phase,
+    /// Its Close frame came, so nothing of it is left to come.
+    peer_has_closed: bool,
     deadlines: Deadlines,
     // The order matters: `destroy` runs before the generation is told that the session is gone.
     instance: Option<Instance>,
@@ -132,6 +134,7 @@ impl Session {
             held: early,
             waiting: VecDeque::new(),
             phase: Phase::Open,
+            peer_has_closed: false,
             deadlines: Deadlines::new(limits, id),
             instance,
             registration,
@@ -195,7 +198,12 @@ impl Session {
             && self.controls().wire.buffered() == 0
         {
             self.controls().wire.finish();
-            self.phase = Phase::Lingering { is_finished: true };
+            self.phase = if self.peer_has_closed {
+                // Both Close frames are exchanged: the server closes first (RFC 6455 §7.1.1).
+                Phase::Over
+            } else {
+                Phase::Lingering { is_finished: true }
+            };
             return false;
         }
         if self.held_is_ripe && self.reads() {
@@ -329,6 +337,7 @@ impl Session {
             Err(violation) => return self.fail(violation),
         };
         self.conn.set_closing();
+        self.peer_has_closed = true;
         if self.conn.controls.ending != Ending::No {
             self.end(code, reason);
             self.linger();

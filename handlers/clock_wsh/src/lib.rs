@@ -1,0 +1,23 @@
+#![forbid(unsafe_code)]
+//! Tells the time in UTC (RFC 3339) with each new second, and to every message besides.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wsh::prelude::*;
+
+async fn clock(conn: &mut Conn) -> Result {
+    loop {
+        let now = SystemTime::now();
+        conn.send(humantime::format_rfc3339_seconds(now).to_string())
+            .await?;
+
+        let into_the_second = now.duration_since(UNIX_EPOCH)?.subsec_nanos();
+        let rest = Duration::from_nanos(1_000_000_000 - u64::from(into_the_second));
+        // Not `sleep`, which would leave in the way what the peer sends.
+        if let Ok(None) = conn.recv_timeout(rest).await {
+            return Ok(());
+        }
+    }
+}
+
+wsh::handler!(async clock);

@@ -1,0 +1,141 @@
+// The handlers that are served now, each with a small console.
+"use strict";
+
+const summary = document.getElementById("summary");
+const list = document.getElementById("handlers");
+const cards = new Map();
+const pages = { "/chat": "chat.html" };
+
+// One handler: what the server says about it, and a session with it.
+class Card {
+  constructor(path) {
+    const copy = document.getElementById("handler").content.cloneNode(true);
+    this.path = path;
+    this.element = copy.firstElementChild;
+    this.log = this.part(".log");
+    this.message = this.part(".message");
+    this.connectButton = this.part(".connect");
+    this.socket = null;
+
+    this.part(".path").textContent = path;
+    this.log.setAttribute("aria-label", `Session with ${path}`);
+    this.message.setAttribute("aria-label", `Message to ${path}`);
+    this.part(".console").href = `console.html?path=${encodeURIComponent(path)}`;
+    if (pages[path]) {
+      this.part(".page").href = pages[path];
+      this.part(".page").hidden = false;
+    }
+    this.connectButton.addEventListener("click", () => this.connectOrClose());
+    this.part("form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.send();
+    });
+  }
+
+  part(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  show({ generation, sessions }) {
+    const badge = this.part(".generation");
+    if (this.generation !== undefined && this.generation !== generation) {
+      wsh.write(this.log, "note", `generation ${generation} answers from now on`);
+      badge.classList.remove("fresh");
+      void badge.offsetWidth; // lets the animation begin again
+      badge.classList.add("fresh");
+    }
+    this.generation = generation;
+    badge.textContent = `generation ${generation}`;
+    this.part(".sessions").textContent = sessions === 1 ? "1 session" : `${sessions} sessions`;
+  }
+
+  connectOrClose() {
+    if (this.socket) {
+      this.socket.close(1000);
+      return;
+    }
+    const socket = new WebSocket(wsh.url(this.path));
+    let wasOpen = false;
+    this.socket = socket;
+    this.state("connecting", "connecting");
+    socket.addEventListener("open", () => {
+      wasOpen = true;
+      this.state("open", "connected");
+      this.message.focus();
+    });
+    socket.addEventListener("message", ({ data }) => {
+      const text = typeof data === "string" ? data : `${data.size} bytes`;
+      wsh.write(this.log, "received", text);
+    });
+    socket.addEventListener("close", (event) => {
+      this.socket = null;
+      this.state("closed", "not connected");
+      wsh.write(this.log, event.wasClean ? "note" : "bad", wsh.ended(event, wasOpen));
+    });
+  }
+
+  state(state, text) {
+    this.part(".state").dataset.state = state;
+    this.part(".state").textContent = text;
+    this.message.disabled = this.part(".send").disabled = state !== "open";
+    this.connectButton.textContent = this.socket ? "Close" : "Connect";
+    this.connectButton.classList.toggle("main", !this.socket);
+  }
+
+  send() {
+    this.socket.send(this.message.value);
+    wsh.write(this.log, "sent", this.message.value);
+    this.message.value = "";
+  }
+}
+
+// Cards are kept as long as their handlers: a session must not end because the list is read again.
+function show(handlers) {
+  handlers.sort((one, other) => (one.path < other.path ? -1 : 1));
+  for (const handler of handlers) {
+    if (!cards.has(handler.path)) cards.set(handler.path, new Card(handler.path));
+    cards.get(handler.path).show(handler);
+  }
+  const served = new Set(handlers.map((handler) => handler.path));
+  for (const [path, card] of cards) {
+    if (served.has(path)) continue;
+    if (!card.socket) {
+      card.element.remove();
+      cards.delete(path);
+    } else {
+      card.part(".generation").textContent = "no longer served";
+    }
+  }
+  const inOrder = [...cards.keys()].sort().map((path) => cards.get(path).element);
+  inOrder.forEach((element, index) => {
+    if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
+  });
+  say(
+    handlers.length === 0
+      ? "None is served yet. Drop a compiled handler into the handlers directory and it shows up here."
+      : `What ${wsh.server()} serves now. A handler that is rebuilt gets a new generation, here too.`,
+  );
+}
+
+// A status is read out when it changes, so it changes only if there is something new.
+function say(text) {
+  if (summary.textContent !== text) summary.textContent = text;
+}
+
+async function look() {
+  try {
+    const answer = await fetch("/.wshd/handlers.json", { cache: "no-store" });
+    if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+    show(await answer.json());
+  } catch (error) {
+    say(`The list of handlers cannot be had now (${error.message}). Trying again.`);
+  }
+}
+
+if (wsh.isFile) {
+  say("The list of handlers comes from the server.");
+} else {
+  look();
+  setInterval(() => document.hidden || look(), 2000);
+  document.addEventListener("visibilitychange", () => document.hidden || look());
+}

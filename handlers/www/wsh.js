@@ -1,0 +1,50 @@
+// What the pages share: where the server is, how a session ended, and a log.
+// A classic script, not a module: modules do not load from a file.
+"use strict";
+
+const wsh = {
+  // A page opened from a file has no server behind it, and guesses.
+  isFile: location.protocol === "file:",
+
+  // The server's address; for a page from a file `?server=localhost:1234` names another.
+  server() {
+    if (!this.isFile) return location.host;
+    return new URLSearchParams(location.search).get("server") || "localhost:9998";
+  },
+
+  // `/echo` as a WebSocket URL on this server.
+  url(path) {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    return `${scheme}//${this.server()}${path}`;
+  },
+
+  // `code 1000, clean`. A browser says 1006 whatever went wrong, a refused handshake included.
+  ended(event, wasOpen) {
+    if (!wasOpen) return "no connection: refused, or nobody listens; the server's log says why";
+    const reason = event.reason ? ` ${event.reason}` : "";
+    return `closed: code ${event.code}${reason}, ${event.wasClean ? "clean" : "not clean"}`;
+  },
+
+  // Appends a line, and keeps the end in view for those who were looking at it.
+  write(log, kind, ...parts) {
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+    const line = document.createElement("li");
+    line.className = kind;
+    line.append(...parts);
+    log.append(line);
+    while (log.childElementCount > 500) log.firstElementChild.remove();
+    if (atEnd) log.scrollTop = log.scrollHeight;
+    return line;
+  },
+
+  // Shows how to let a page from a file in; the server refuses its origin unless told otherwise.
+  explainFile() {
+    const notice = document.querySelector("[data-from-file]");
+    if (!notice || !this.isFile) return;
+    notice.querySelector("a").href = `http://${this.server()}/`;
+    notice.querySelector("a").textContent = `http://${this.server()}/`;
+    notice.hidden = false;
+  },
+};
+
+wsh.explainFile();

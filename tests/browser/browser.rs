@@ -1,0 +1,257 @@
+//! A headless Chromium with a driver of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::eventually;
+
+/// It ends, with all its windows, when it is dropped.
+pub(crate) struct Browser {
+    client: Client,
+    driver: Driver,
+}
+
+impl Browser {
+    pub(crate) async fn start() -> Browser {
+        let driver = Driver::start();
+        let options = json!({
+            "binary": chromium(),
+            "args": [
+                "--headless",
+                // In a container there is often no other user than root, for whom Chromium needs it.
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--window-size=1100,900",
+                format!("--user-data-dir={}", driver.profile.path().display()),
+            ],
+        });
+        let capabilities = json!({
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": { "browser": "ALL" },
+            // An alert is what some tests look for.
+            "unhandledPromptBehavior": "ignore",
+        });
+        let capabilities = capabilities.as_object().expect("it is one").clone();
+        let address = format!("http://127.0.0.1:{}", driver.port);
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&address)
+            .await
+            .expect("chromedriver starts a browser");
+        Browser { client, driver }
+    }
+
+    pub(crate) async fn open(&self, url: &str) {
+        self.client.goto(url).await.expect("the page loads");
+    }
+
+    /// A second window, which is the current one from now on; answers the first.
+    pub(crate) async fn open_beside(&self, url: &str) -> fantoccini::wd::WindowHandle {
+        let first = self.client.window().await.expect("there is a window");
+        let second = self
+            .client
+            .new_window(false)
+            .await
+            .expect("a new window")
+            .handle;
+        self.client
+            .switch_to_window(second)
+            .await
+            .expect("it is there");
+        self.open(url).await;
+        first
+    }
+
+    pub(crate) async fn switch_to(&self, window: fantoccini::wd::WindowHandle) {
+        self.client
+            .switch_to_window(window)
+            .await
+            .expect("the window is there");
+    }
+
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.client.wait().for_element(Locator::Css(selector)).await;
+        let element = element.unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+        element
+            .click()
+            .await
+            .unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+    }
+
+    pub(crate) async fn fill(&self, selector: &str, text: &str) {
+        let element = self.client.find(Locator::Css(selector)).await;
+        let element = element.unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+        element
+            .clear()
+            .await
+            .unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+        element
+            .send_keys(text)
+            .await
+            .unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+    }
+
+    /// Waits until the text of an element, as it is seen, contains `wanted`.
+    pub(crate) async fn sees(&self, selector: &str, wanted: &str) {
+        let find = async || {
+            let element = self.client.find(Locator::Css(selector)).await.ok()?;
+            element.text().await.ok()?.contains(wanted).then_some(())
+        };
+        eventually(&format!("`{wanted}` in `{selector}`"), find).await;
+    }
+
+    /// The text of an element now.
+    pub(crate) async fn text(&self, selector: &str) -> String {
+        let element = self.client.find(Locator::Css(selector)).await;
+        let element = element.unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+        element.text().await.expect("an element has a text")
+    }
+
+    /// How many elements there are.
+    pub(crate) async fn count(&self, selector: &str) -> usize {
+        self.client
+            .find_all(Locator::Css(selector))
+            .await
+            .expect("a selector")
+            .len()
+    }
+
+    /// Waits for an alert, closes it and answers its text.
+    pub(crate) async fn alert(&self) -> String {
+        let find = async || self.client.get_alert_text().await.ok();
+        let text = eventually("an alert", find).await;
+        self.client.accept_alert().await.expect("the alert is open");
+        text
+    }
+
+    /// What the pages of this window had to complain about, such as their own content policy.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let request = json!({ "type": "browser" }).to_string();
+        let session = self
+            .client
+            .session_id()
+            .await
+            .expect("asking")
+            .expect("a session");
+        let answer = self
+            .driver
+            .post(&format!("/session/{session}/se/log"), &request);
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("an answer in JSON");
+        let lines = answer["value"]
+            .as_array()
+            .expect("the browser's log")
+            .iter();
+        lines.map(|line| line["message"].to_string()).collect()
+    }
+
+    /// Saves what is seen as NAME.png, if `BROWSER_SCREENSHOTS` names a directory.
+    pub(crate) async fn screenshot(&self, name: &str) {
+        let Some(directory) = std::env::var_os("BROWSER_SCREENSHOTS") else {
+            return;
+        };
+        let png = self.client.screenshot().await.expect("a screenshot");
+        std::fs::create_dir_all(&directory).expect("the directory for screenshots");
+        let file = Path::new(&directory).join(format!("{name}.png"));
+        std::fs::write(&file, png).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+}
+
+/// A running chromedriver.
+struct Driver {
+    child: Child,
+    port: u16,
+    profile: TempDir,
+}
+
+impl Driver {
+    fn start() -> Driver {
+        let profile = tempfile::Builder::new().prefix("wshd-chromium-").tempdir();
+        let program = on_path(&["chromedriver"]);
+        let mut child = Command::new(program)
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its stdout is piped")).lines();
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        // Read on, for a driver whose output nobody reads gets stuck.
+        std::thread::spawn(move || lines.map_while(Result::ok).count());
+        let profile = profile.expect("a temp dir");
+        Driver {
+            child,
+            port: port.expect("chromedriver names its port"),
+            profile,
+        }
+    }
+
+    /// For what the WebDriver standard, and so the client, has no word for.
+    fn post(&self, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the driver listens");
+        let length = body.len();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .expect("sending a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+            .split_once("\r\n\r\n")
+            .expect("a head and a body")
+            .1
+            .to_string()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // The driver ends its browser when it is asked to shut down, and leaves it when it is killed.
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+            let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(10)));
+            let _ = stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+            let _ = stream.read(&mut [0; 1024]);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn chromium() -> PathBuf {
+    on_path(&["chromium", "chromium-browser", "google-chrome"])
+}
+
+/// The first of these programs that is installed.
+fn on_path(names: &[&str]) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let candidates = names
+        .iter()
+        .flat_map(|name| directories.iter().map(move |it| it.join(name)));
+    let found = candidates.into_iter().find(|candidate| candidate.is_file());
+    found.unwrap_or_else(|| {
+        panic!(
+            "no `{}` on the PATH: these tests drive a real browser, install it with \
+             `apt-get install chromium chromium-driver`",
+            names[0]
+        )
+    })
+}

@@ -1,0 +1,256 @@
+//! The pages of handlers/www in a headless Chromium, against a real `wshd` with the real handlers.
+//!
+//! `cargo test -p browser`, with `apt-get install chromium chromium-driver` before it. To see what
+//! the browser saw: `BROWSER_SCREENSHOTS=target/screenshots cargo test -p browser`.
+
+mod artifacts;
+mod browser;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use artifacts::page_file;
+use browser::Browser;
+use server::Server;
+
+#[tokio::test]
+async fn the_index_lists_the_handlers_and_talks_to_them() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+
+    browser.open(&server.page("localhost", "")).await;
+
+    browser.sees("#handlers", "/slow").await;
+    for (index, path) in ["/chat", "/clock", "/echo", "/slow"].iter().enumerate() {
+        let card = format!("#handlers > :nth-child({})", index + 1);
+        assert_eq!(browser.text(&format!("{card} .path")).await, *path);
+        assert_eq!(
+            browser.text(&format!("{card} .generation")).await,
+            "generation 1"
+        );
+    }
+    assert_eq!(browser.count("#handlers > *").await, 4);
+
+    talk(&browser, ECHO, "hello").await;
+    browser.sees(&format!("{ECHO} .received"), "hello").await;
+    browser
+        .sees(&format!("{ECHO} .sessions"), "1 session")
+        .await;
+    talk(&browser, SLOW, "600851475143").await;
+    browser
+        .sees(&format!("{SLOW} .received"), "71 × 839 × 1471 × 6857")
+        .await;
+    browser.click(&format!("{CLOCK} .connect")).await;
+    browser
+        .sees(&format!("{CLOCK} .received:nth-of-type(2)"), "Z")
+        .await;
+    browser.screenshot("index").await;
+
+    browser.click(&format!("{ECHO} .connect")).await;
+    browser
+        .sees(&format!("{ECHO} .log"), "closed: code 1000, clean")
+        .await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn run_websocket_shows_its_alerts_in_order() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+    browser
+        .open(&server.page("localhost", "tutorial.html"))
+        .await;
+
+    browser.click("main .card a").await;
+
+    assert_eq!(
+        browser.alert().await,
+        "WebSocket is supported by your Browser!"
+    );
+    assert_eq!(browser.alert().await, "Message is sent...");
+    assert_eq!(browser.alert().await, "Message is received...");
+    assert_eq!(browser.alert().await, "Connection is closed...");
+    browser.sees("#report", "received: Message to send").await;
+    browser.screenshot("tutorial").await;
+}
+
+#[tokio::test]
+async fn two_chat_pages_see_each_other() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+    browser
+        .open(&server.page("localhost", "chat.html?room=tea&name=ann"))
+        .await;
+    browser.sees("#people", "ann (you)").await;
+    say(&browser, "is anybody here?").await;
+    browser.sees("#log", "ann is anybody here?").await;
+
+    let ann = browser
+        .open_beside(&server.page("localhost", "chat.html?room=tea&name=ben"))
+        .await;
+    browser.sees("#people", "ben (you)").await;
+    assert_eq!(browser.text("#people").await, "ann\nben (you)");
+    browser.sees("#log .earlier", "ann is anybody here?").await;
+    say(&browser, "<img src=x onerror=alert(1)> hello ann").await;
+    browser
+        .sees("#log", "ben <img src=x onerror=alert(1)> hello ann")
+        .await;
+    browser.screenshot("chat").await;
+
+    browser.switch_to(ann.clone()).await;
+    browser.sees("#log", "ben joined").await;
+    browser
+        .sees("#log", "ben <img src=x onerror=alert(1)> hello ann")
+        .await;
+    assert_eq!(browser.count("#log img").await, 0, "what ben wrote is text");
+    assert_eq!(browser.text("#people").await, "ann (you)\nben");
+
+    // The same name again is another person, and who leaves is seen to go.
+    browser
+        .open_beside(&server.page("localhost", "chat.html?room=tea&name=ann"))
+        .await;
+    browser.sees("#log", "you are ann-").await;
+    browser.click("#leave").await;
+    browser.sees("#log", "closed: code 1000").await;
+    browser.switch_to(ann).await;
+    browser.sees("#log", " left").await;
+    assert_eq!(browser.text("#people").await, "ann (you)\nben");
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_console_shows_what_the_browser_sees() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+    browser
+        .open(&server.page("localhost", "console.html"))
+        .await;
+
+    browser.click("#connect").await;
+    browser.sees("#ready-state", "1 (open)").await;
+    browser.fill("#text", "over the wire").await;
+    browser.click("#send").await;
+    browser.sees("#log .received", "over the wire").await;
+    browser
+        .fill(
+            "#file",
+            page_file("icon.svg").to_str().expect("a path in UTF-8"),
+        )
+        .await;
+    browser.click("#send-file").await;
+    browser.sees("#log .received:last-child", "binary, ").await;
+    browser
+        .sees("#log .received:last-child", ": 3c 73 76 67 ")
+        .await;
+    browser.fill("#code", "4001").await;
+    browser.fill("#reason", "enough").await;
+    browser.click("#close").await;
+    browser.sees("#log", "closed: code 4001").await;
+    browser.sees("#ready-state", "3 (closed)").await;
+    browser.screenshot("console").await;
+
+    // A path where nobody answers is a failure that says where to look.
+    browser
+        .fill(
+            "#url",
+            &server.page("localhost", "nobody").replace("http", "ws"),
+        )
+        .await;
+    browser.click("#connect").await;
+    browser
+        .sees("#log .bad:last-child", "the server's log says why")
+        .await;
+}
+
+#[tokio::test]
+async fn a_page_from_a_file_is_refused_until_its_origin_is_allowed() {
+    let browser = Browser::start().await;
+    let page = |server: &Server, name| {
+        format!(
+            "file://{}?server=localhost:{}",
+            page_file(name).display(),
+            server.port()
+        )
+    };
+
+    let server = Server::start().await;
+    browser.open(&page(&server, "tutorial.html")).await;
+    browser
+        .sees(".notice", "This page was opened from a file")
+        .await;
+    browser.click("main .card a").await;
+    assert_eq!(
+        browser.alert().await,
+        "WebSocket is supported by your Browser!"
+    );
+    assert_eq!(browser.alert().await, "Connection is closed...");
+    let line = server.line(&["origin refused"]).await;
+    browser.screenshot("from-a-file").await;
+    let setting = line
+        .split("to allow it: ")
+        .nth(1)
+        .and_then(|it| it.split(" in config").next());
+    let setting = setting.unwrap_or_else(|| panic!("no setting in `{line}`"));
+    assert_eq!(setting, r#"origins = ["null"]"#);
+
+    let server = Server::with_config(setting).await;
+    browser.open(&page(&server, "tutorial.html")).await;
+    browser.click("main .card a").await;
+    assert_eq!(
+        browser.alert().await,
+        "WebSocket is supported by your Browser!"
+    );
+    assert_eq!(browser.alert().await, "Message is sent...");
+    assert_eq!(browser.alert().await, "Message is received...");
+    assert_eq!(browser.alert().await, "Connection is closed...");
+    browser.open(&page(&server, "chat.html")).await;
+    browser.click("#join").await;
+    browser.sees("#people", "guest (you)").await;
+}
+
+#[tokio::test]
+async fn the_pages_work_under_every_name_of_this_machine() {
+    let server = Server::start().await;
+    let browser = Browser::start().await;
+
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        browser.open(&server.page(host, "")).await;
+        browser.sees("#handlers", "/echo").await;
+        talk(&browser, ECHO, host).await;
+        browser.sees(&format!("{ECHO} .received"), host).await;
+    }
+}
+
+/// Connects a card of the index and sends a message.
+async fn talk(browser: &Browser, card: &str, message: &str) {
+    browser.click(&format!("{card} .connect")).await;
+    browser.sees(&format!("{card} .state"), "connected").await;
+    browser.fill(&format!("{card} .message"), message).await;
+    browser.click(&format!("{card} .send")).await;
+}
+
+/// Says something in the chat.
+async fn say(browser: &Browser, text: &str) {
+    browser.fill("#text", text).await;
+    browser.click("#send").await;
+}
+
+/// Waits until `find` finds something, and fails with `what` if it does not in twenty seconds.
+async fn eventually<T>(what: &str, mut find: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = find().await {
+            return found;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "not in time: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+// The cards stand in the order of their paths.
+const CLOCK: &str = "#handlers > :nth-child(2)";
+const ECHO: &str = "#handlers > :nth-child(3)";
+const SLOW: &str = "#handlers > :nth-child(4)";

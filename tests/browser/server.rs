@@ -1,0 +1,116 @@
+//! A running `wshd` with every handler and page of this repository.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use crate::artifacts::{artifacts, repository};
+use crate::eventually;
+
+/// It is killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    port: u16,
+    _site: TempDir,
+}
+
+impl Server {
+    /// A server without a config file.
+    pub(crate) async fn start() -> Server {
+        Server::with_config("").await
+    }
+
+    /// A server whose config file says this.
+    pub(crate) async fn with_config(config: &str) -> Server {
+        let site = tempfile::Builder::new()
+            .prefix("wshd-browser-")
+            .tempdir()
+            .expect("a temp dir");
+        let handlers = site.path().join("handlers");
+        fs::create_dir(&handlers).expect("a handlers directory");
+        for library in &artifacts().handlers {
+            let name = library.file_name().expect("a library has a name");
+            fs::copy(library, handlers.join(name)).expect("copying a handler");
+        }
+        let mut command = Command::new(&artifacts().server);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WSHD_")) {
+            command.env_remove(name);
+        }
+        command
+            .current_dir(site.path())
+            .args(["-p", "0", "-w"])
+            .arg(&handlers);
+        command.arg("-d").arg(repository().join("handlers/www"));
+        if !config.is_empty() {
+            let file = site.path().join("config.toml");
+            fs::write(&file, config).expect("writing the config file");
+            command.arg("--config").arg(file);
+        }
+
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("wshd starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(child.stderr.take().expect("its stderr is piped")).lines();
+        let sink = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                sink.lock().expect("nobody panics with it").push(line);
+            }
+        });
+
+        let mut server = Server {
+            child,
+            log,
+            port: 0,
+            _site: site,
+        };
+        let line = server.line(&["listening"]).await;
+        let address = line.split("address=").nth(1).unwrap_or_default();
+        let port = address
+            .split_whitespace()
+            .next()
+            .and_then(|it| it.rsplit(':').next());
+        server.port = port
+            .and_then(|port| port.parse().ok())
+            .expect("the line ends in a port");
+        server
+    }
+
+    /// The address of a page, as seen from `host`.
+    pub(crate) fn page(&self, host: &str, page: &str) -> String {
+        format!("http://{host}:{}/{page}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Waits for a log line with all of these in it.
+    pub(crate) async fn line(&self, parts: &[&str]) -> String {
+        let find = async || {
+            let log = self.log.lock().expect("nobody panics with it");
+            log.iter()
+                .find(|line| parts.iter().all(|part| line.contains(part)))
+                .cloned()
+        };
+        eventually(&format!("a log line with {parts:?}"), find).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log.lock().expect("nobody panics with it").join("\n");
+            eprintln!("--- the server's log\n{log}\n---");
+        }
+    }
+}
