@@ -123,9 +123,7 @@ fn of_two_files_for_one_route_the_first_stays_and_the_other_is_refused_by_name()
 
     // When the first goes, the second gets its route.
     fs::remove_file(site.handlers().join("echo_wsh.so")).expect("removing");
-    crate::harness::eventually("the second file answers", || {
-        server.handshake_status("/echo") == 101
-            && server.connect("/echo").ask("which?") == "version-0001"
-    });
+    server.line(&["handler loaded", "handler=\"echo\"", "generation=2"]);
+    assert_eq!(server.connect("/echo").ask("which?"), "version-0001");
     assert!(second.exists());
 }

@@ -2,11 +2,25 @@
 //!
 //! A `Config` exists only if it is right. A change of the file makes a new one.
 
+mod fault;
+mod file;
+mod flags;
+mod host;
+mod keys;
+mod level;
+mod lists;
+mod routes;
+mod values;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
+
+pub use self::fault::{ConfigError, Fault, Place};
+use self::fault::{What, nearest};
+pub use self::flags::{Command, CommandLine, Flags};
 
 /// Everything that was decided, from flags, environment, file and defaults, in this precedence.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,11 +49,47 @@ pub struct Config {
     pub defaults: HandlerConfig,
     /// Each handler's table, by the name of its route without the leading slash.
     pub handlers: BTreeMap<String, HandlerConfig>,
+    /// Where each of those tables is written, for messages.
+    pub places: BTreeMap<String, Place>,
+    /// A file of aliases, a line each; absolute.
+    pub handlers_map_file: Option<PathBuf>,
     /// Aliases and patterns, in the order written.
     pub routes: Vec<Route>,
 }
 
 impl Config {
+    /// Tables and routes that name a handler which is not among `known`.
+    pub fn unknown_handlers(&self, known: &[String]) -> Vec<Fault> {
+        let fault = |by: String, name: &str, place: &Place| Fault {
+            place: place.clone(),
+            what: What::NoSuchHandler {
+                by,
+                name: name.to_owned(),
+                known: known.to_vec(),
+                suggestion: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
+            },
+        };
+        let is_known = |name: &str| known.iter().any(|known| known == name);
+        let tables = self.places.iter().filter(|(name, _)| !is_known(name));
+        let mut faults: Vec<Fault> = tables
+            .map(|(name, place)| fault(format!("table `[handler.{name}]`"), name, place))
+            .collect();
+        for (index, route) in self.routes.iter().enumerate() {
+            let name = route.target.trim_start_matches('/');
+            let is_alias = self.routes[..index]
+                .iter()
+                .any(|other| other.pattern == route.target);
+            if !is_known(name) && !is_alias {
+                faults.push(fault(
+                    format!("route `{}`", route.pattern),
+                    name,
+                    &route.place,
+                ));
+            }
+        }
+        faults
+    }
+
     /// What differs in `new` and applies only after a restart, by its key.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         let mut keys = Vec::new();
@@ -66,8 +116,8 @@ pub struct Route {
     pub pattern: String,
     /// The route of the handler that answers there, with its leading slash.
     pub target: String,
-    /// Where it is written, `config.toml:14:1`, for messages.
-    pub place: String,
+    /// Where it is written, for messages.
+    pub place: Place,
 }
 
 /// How much is logged.
@@ -198,6 +248,8 @@ impl Default for Config {
             limits: Limits::default(),
             defaults: HandlerConfig::default(),
             handlers: BTreeMap::new(),
+            places: BTreeMap::new(),
+            handlers_map_file: None,
             routes: Vec::new(),
         }
     }

@@ -1,49 +1,96 @@
-//! The `wshd` command, as far as the loader needs it: `wshd -p PORT -w DIR`.
+//! The `wshd` command: flags, logging, signals, exit codes. Everything else is in the library.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use wshd::config::{Config, LogLevel};
+use clap::Parser;
+use wshd::config::{Command, CommandLine, Config, Flags};
 use wshd::serve::Serving;
+use wshd::signals::Signals;
+use wshd::{check, leave, logging};
 
 fn main() {
-    let mut config = Config::default();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        let value = arguments.next().unwrap_or_default();
-        match &*flag {
-            "--allow-handlers-outside-root-dir" => config.allow_handlers_outside_root_dir = true,
-            "-p" => config
-                .listen
-                .iter_mut()
-                .for_each(|a| a.set_port(value.parse().unwrap_or(0))),
-            "-w" => {
-                config.handlers_dir = std::path::absolute(PathBuf::from(value)).unwrap_or_default()
-            }
-            "-d" => config.document_root = std::path::absolute(PathBuf::from(value)).ok(),
-            "--log-level" => config.log_level = LogLevel::Debug,
-            other => eprintln!("unknown flag {other}"),
-        }
-    }
-    config.scan_dir = config.handlers_dir.clone();
-    wshd::logging::init(config.log_level);
-    let again = config.clone();
+    let CommandLine { command, flags } = CommandLine::parse();
+    let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let code = match flags.read(&working_dir) {
+        Err(error) => fail(CONFIG, &format!("{error:#}")),
+        Ok(config) => match command {
+            None => serve(config, flags, working_dir),
+            Some(Command::Check) => check(&config),
+        },
+    };
+    // Not `exit`: plugins' libraries must not run destructors under threads of theirs.
+    leave(code);
+}
+
+/// Serves until it is told to stop.
+fn serve(config: Config, flags: Flags, working_dir: PathBuf) -> u8 {
+    logging::init(config.log_level);
+    let reread = move || flags.read(&working_dir).map_err(Into::into);
+    // A callback that blocks holds a worker; two more than there are processors go on meanwhile.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from) + 2;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
         .build();
-    let runtime = runtime.expect("a runtime");
-    let code = runtime.block_on(async {
-        match Serving::start(config, Box::new(move || Ok(again.clone()))) {
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
+    };
+    runtime.block_on(async {
+        let signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => return fail(FAILED, &format!("cannot listen to signals: {error}")),
+        };
+        match Serving::start(config, Box::new(reread)) {
             Ok(serving) => {
-                let signals = wshd::signals::Signals::new().expect("signals");
                 let control = serving.control();
                 serving.run(signals.stop(control)).await;
                 0
             }
-            Err(error) => {
-                eprintln!("wshd: {error}");
-                1
-            }
+            Err(error) => fail(FAILED, &error.to_string()),
         }
-    });
-    wshd::leave(code);
+    })
 }
+
+/// Says what the server would say.
+fn check(config: &Config) -> u8 {
+    logging::init(config.log_level);
+    let report = match check::check(config) {
+        Ok(report) => report,
+        Err(error) => return fail(FAILED, &error.to_string()),
+    };
+    let mut out = std::io::stdout().lock();
+    for (name, path) in &report.good {
+        // Whoever reads no more has read enough.
+        let _ = writeln!(out, "good: /{name} {}", shown(path, config).display());
+    }
+    for sentence in &report.bad {
+        fail(FAILED, sentence);
+    }
+    let known: Vec<String> = report.good.iter().map(|(name, _)| name.clone()).collect();
+    let unknown = config.unknown_handlers(&known);
+    for fault in &unknown {
+        fail(CONFIG, &format!("{fault:#}"));
+    }
+    match (unknown.is_empty(), report.bad.is_empty()) {
+        (_, false) => FAILED,
+        (false, true) => CONFIG,
+        (true, true) => 0,
+    }
+}
+
+fn shown<'a>(path: &'a Path, config: &Config) -> &'a Path {
+    path.strip_prefix(&config.handlers_dir).unwrap_or(path)
+}
+
+/// Says why, and answers the exit code.
+fn fail(code: u8, why: &str) -> u8 {
+    let _ = writeln!(std::io::stderr(), "wshd: {why}");
+    code
+}
+
+/// The exit code of what the operator decided and cannot be: `EX_CONFIG` of sysexits.h.
+const CONFIG: u8 = 78;
+/// The exit code of everything else; clap's for a wrong command line is 2.
+const FAILED: u8 = 1;

@@ -54,6 +54,12 @@ impl Serving {
         let limits = config.limits.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let control = Control::start(config.clone(), shared.clone(), reread)?;
+        let loaded = control.router().list();
+        let known: Vec<String> = loaded.iter().map(|it| it.handler.to_string()).collect();
+        for fault in config.load().unknown_handlers(&known) {
+            // It may come later.
+            warn!(error = %fault, "configured, and not there yet");
+        }
         let (stop, stopping) = watch::channel(false);
         let server = Server {
             router: control.router(),

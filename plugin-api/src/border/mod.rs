@@ -2,7 +2,7 @@
 //!
 //! What comes in is checked against its table's `size` and turned into references that live as
 //! long as the call; what goes out goes through a table copied once. Everything outside this folder
-//! (and outside the fake host of [`test`](crate::test)) is safe code.
+//! is safe code.
 #![allow(unsafe_code)] // raw pointers are what a C ABI is made of
 
 pub(crate) mod export;

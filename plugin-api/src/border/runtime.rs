@@ -1,6 +1,6 @@
 //! What a loaded plugin knows of its host: the table, its own name, its generation.
 //!
-//! A plugin is initialised once per image, so this is a static. Under [`test`](crate::test) one
+//! A plugin is initialised once per image, so this is a static. Under a test one
 //! image holds many handlers and many tests: there it belongs to the thread.
 
 use std::{cell::Cell, sync::OnceLock};
@@ -51,8 +51,6 @@ pub(crate) fn install(runtime: Runtime) -> &'static Runtime {
     }
     let runtime = IMAGE.get_or_init(|| runtime);
     guard::set_panic_hook();
-    #[cfg(feature = "tracing")]
-    crate::trace::install();
     runtime
 }
 

@@ -1,0 +1,130 @@
+//! Addresses as people write them: `127.0.0.1`, `::1`, `[::1]:9998`, `localhost:9998`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+/// Where to listen, the port perhaps left to be decided elsewhere.
+///
+/// Other names than `localhost` are not looked up: what a server listens on must not depend on
+/// who answers the resolver at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Host {
+    addresses: Vec<IpAddr>,
+    port: Option<u16>,
+}
+
+impl Host {
+    /// The addresses to bind, with `port` where none was written.
+    pub(super) fn with_port(&self, port: u16) -> impl Iterator<Item = SocketAddr> + '_ {
+        let port = self.port.unwrap_or(port);
+        self.addresses
+            .iter()
+            .map(move |address| SocketAddr::new(*address, port))
+    }
+
+    /// The addresses to bind, if a port was written.
+    pub(super) fn complete(&self) -> Option<impl Iterator<Item = SocketAddr> + '_> {
+        self.port.map(|port| self.with_port(port))
+    }
+}
+
+/// A text that is no [`Host`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("wants an address like {}", HOST_WANTED)]
+pub(super) struct NotAHost;
+
+/// What a flag wants, in words.
+pub(super) const HOST_WANTED: &str =
+    "`127.0.0.1`, `::1`, `0.0.0.0` or `localhost`, with or without a port";
+
+impl FromStr for Host {
+    type Err = NotAHost;
+
+    fn from_str(text: &str) -> Result<Host, NotAHost> {
+        let one = |address: IpAddr, port| Host {
+            addresses: vec![address],
+            port,
+        };
+        // An IPv6 address is full of colons, so the whole is tried as an address first.
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(one(address, None));
+        }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(one(address.ip(), Some(address.port())));
+        }
+        if let Some(inner) = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            let address: Ipv6Addr = inner.parse().map_err(|_| NotAHost)?;
+            return Ok(one(address.into(), None));
+        }
+        let (name, port) = match text.split_once(':') {
+            // `parse` would take a plus sign too.
+            Some((_, port)) if port.starts_with('+') => return Err(NotAHost),
+            Some((name, port)) => (name, Some(port.parse().map_err(|_| NotAHost)?)),
+            None => (text, None),
+        };
+        if !name.eq_ignore_ascii_case("localhost") {
+            return Err(NotAHost);
+        }
+        // Browsers resolve it to either.
+        let addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        Ok(Host { addresses, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(text: &str) -> Vec<String> {
+        let host: Host = text.parse().expect(text);
+        host.with_port(1)
+            .map(|address| address.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn an_address_is_written_with_or_without_brackets_and_port() {
+        for (text, addresses) in [
+            ("127.0.0.1", ["127.0.0.1:1"].as_slice()),
+            ("0.0.0.0:80", &["0.0.0.0:80"]),
+            ("::1", &["[::1]:1"]),
+            ("[::1]", &["[::1]:1"]),
+            ("[::]:80", &["[::]:80"]),
+            ("localhost", &["127.0.0.1:1", "[::1]:1"]),
+            ("LocalHost:0", &["127.0.0.1:0", "[::1]:0"]),
+        ] {
+            assert_eq!(bound(text), addresses, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_address() {
+        for text in [
+            "",
+            " ",
+            "*",
+            "9998",
+            ":9998",
+            "9998x",
+            "127.0.0.1:",
+            "127.0.0.1:65536",
+            "127.0.0.1:-1",
+            "127.1",
+            "256.0.0.1",
+            "[::1",
+            "::1]",
+            "[127.0.0.1]",
+            "[::1]:",
+            "localhost:",
+            "localhost:+80",
+            "example.com",
+            "http://127.0.0.1",
+            "127.0.0.1 ",
+        ] {
+            assert_eq!(text.parse::<Host>(), Err(NotAHost), "{text}");
+        }
+    }
+}

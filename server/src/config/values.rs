@@ -1,0 +1,215 @@
+//! Reads the values of a config file, and collects what is wrong with them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::fault::{Fault, Place, Source, What};
+
+/// A key and what stands behind it.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    /// The key, as written.
+    pub(super) key: &'a str,
+    /// Where the key is written.
+    pub(super) key_span: (usize, usize),
+    /// Its value.
+    pub(super) value: &'a Spanned<DeValue<'a>>,
+}
+
+/// One file while it is read. What is wrong is noted and gone past, so that all of it is told at once.
+pub(super) struct Reader<'a> {
+    source: &'a Source,
+    /// What the paths in the file are relative to; absolute.
+    base: &'a Path,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(source: &'a Source, base: &'a Path) -> Reader<'a> {
+        Reader {
+            source,
+            base,
+            faults: Vec::new(),
+        }
+    }
+
+    /// What was wrong, in the order of the file.
+    pub(super) fn into_faults(mut self) -> Vec<Fault> {
+        self.faults
+            .sort_by_key(|fault| (fault.place.line, fault.place.column));
+        self.faults
+    }
+
+    /// The place of an entry's key.
+    pub(super) fn key_place(&self, entry: Entry<'_>) -> Place {
+        self.source.place(entry.key_span.0..entry.key_span.1)
+    }
+
+    /// The place of a value.
+    pub(super) fn value_place(&self, value: &Spanned<DeValue<'_>>) -> Place {
+        self.source.place(value.span())
+    }
+
+    /// Notes what is wrong there.
+    pub(super) fn fault(&mut self, place: Place, what: What) {
+        self.faults.push(Fault { place, what });
+    }
+
+    /// Notes that `key` wants something else than `value`.
+    pub(super) fn unwanted(
+        &mut self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        wanted: impl Into<String>,
+        suggestion: Option<&str>,
+    ) {
+        let found = match value.get_ref() {
+            // Of a list or a table over several lines, the first says enough.
+            DeValue::Array(_) | DeValue::Table(_) => {
+                let written = self.source.text().get(value.span()).unwrap_or_default();
+                written.lines().next().unwrap_or_default().to_owned()
+            }
+            _ => self
+                .source
+                .text()
+                .get(value.span())
+                .unwrap_or_default()
+                .to_owned(),
+        };
+        let what = What::Unwanted {
+            key: key.to_owned(),
+            wanted: wanted.into(),
+            found,
+            suggestion: suggestion.map(str::to_owned),
+        };
+        self.fault(self.value_place(value), what);
+    }
+
+    pub(super) fn text<'v>(&mut self, entry: Entry<'v>, wanted: &str) -> Option<&'v str> {
+        let text = entry.value.get_ref().as_str();
+        if text.is_none() {
+            self.unwanted(entry.key, entry.value, wanted, None);
+        }
+        text
+    }
+
+    pub(super) fn truth(&mut self, entry: Entry<'_>) -> Option<bool> {
+        let truth = entry.value.get_ref().as_bool();
+        if truth.is_none() {
+            self.unwanted(entry.key, entry.value, "`true` or `false`", None);
+        }
+        truth
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn number(&mut self, entry: Entry<'_>, least: u64, most: u64) -> Option<u64> {
+        let number = match entry.value.get_ref() {
+            DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            let wanted = format!("a whole number from {least} to {most}");
+            self.unwanted(entry.key, entry.value, wanted, None);
+        }
+        number
+    }
+
+    /// A path, made absolute.
+    pub(super) fn path(&mut self, entry: Entry<'_>, wanted: &str) -> Option<PathBuf> {
+        match entry.value.get_ref().as_str() {
+            // It would be the directory of the file itself, which nobody means.
+            None | Some("") => {
+                self.unwanted(entry.key, entry.value, wanted, None);
+                None
+            }
+            Some(path) => Some(absolute(self.base, Path::new(path))),
+        }
+    }
+
+    /// One of these words.
+    pub(super) fn word<T: Copy>(&mut self, entry: Entry<'_>, words: &[(&str, T)]) -> Option<T> {
+        let word = entry.value.get_ref().as_str();
+        let meant = words.iter().find(|(known, _)| word == Some(*known));
+        if meant.is_none() {
+            let known = words.iter().map(|(known, _)| *known);
+            let suggestion =
+                word.and_then(|word| super::fault::nearest(&word.to_lowercase(), known));
+            self.unwanted(entry.key, entry.value, one_of(words), suggestion);
+        }
+        meant.map(|(_, meaning)| *meaning)
+    }
+
+    /// Any value, as a handler gets it.
+    pub(super) fn json(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+        let json = match value.get_ref() {
+            DeValue::String(text) => Value::from(text.as_ref()),
+            DeValue::Boolean(truth) => Value::from(*truth),
+            // JSON has no dates; their text is what handlers parse anyway.
+            DeValue::Datetime(time) => Value::from(time.to_string()),
+            DeValue::Integer(digits) => {
+                match i64::from_str_radix(digits.as_str(), digits.radix()) {
+                    Ok(number) => Value::from(number),
+                    Err(_) => {
+                        self.unwanted(key, value, "a number of 64 bits", None);
+                        return None;
+                    }
+                }
+            }
+            DeValue::Float(digits) => {
+                let number = digits
+                    .as_str()
+                    .parse()
+                    .ok()
+                    .and_then(serde_json::Number::from_f64);
+                let Some(number) = number else {
+                    self.unwanted(key, value, "a number that JSON can write", None);
+                    return None;
+                };
+                Value::Number(number)
+            }
+            DeValue::Array(items) => {
+                let items = items.iter().map(|item| self.json(key, item));
+                Value::Array(items.collect::<Option<_>>()?)
+            }
+            DeValue::Table(table) => {
+                let entries = table.iter().map(|(name, value)| {
+                    let name = name.get_ref();
+                    self.json(name, value).map(|json| (name.to_string(), json))
+                });
+                Value::Object(entries.collect::<Option<_>>()?)
+            }
+        };
+        Some(json)
+    }
+}
+
+/// "`drain` or `close`", for messages.
+fn one_of<T>(words: &[(&str, T)]) -> String {
+    let quoted: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+    match quoted.as_slice() {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+/// `path` relative to `base`, which is absolute, without dots in it.
+pub(super) fn absolute(base: &Path, path: &Path) -> PathBuf {
+    let joined = base.join(path);
+    let components: Vec<_> = joined.components().collect();
+    let is_up =
+        |component: &std::path::Component<'_>| *component == std::path::Component::ParentDir;
+    let Some(last_up) = components.iter().rposition(is_up) else {
+        return components.into_iter().collect();
+    };
+    // Behind a symlink `..` is the parent of what it points to, so only the file system can tell.
+    // What comes after stays as written: where a symlink leads may change while the server runs.
+    let head: PathBuf = components[..=last_up].iter().collect();
+    let tail = components[last_up + 1..].iter();
+    let head = head.canonicalize().unwrap_or(head);
+    head.join(tail.collect::<PathBuf>())
+}

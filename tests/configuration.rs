@@ -1,0 +1,125 @@
+//! What the operator decided: read strictly, applied while the server runs.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::client::Client;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+use crate::harness::within;
+
+fn wshd(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
+    let output = command
+        .current_dir(site.root())
+        .args(arguments)
+        .output()
+        .expect("wshd runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[test]
+fn a_broken_configuration_is_shown_with_its_place_and_exits_with_78() {
+    let site = Site::with(&["echo_wsh"]);
+    for (text, expected) in [
+        (
+            "lisen = \"127.0.0.1:1\"\n",
+            "wshd: config.toml:1:1: unknown key `lisen`; did you mean `listen`?\n  |\n1 | lisen = \"127.0.0.1:1\"\n  | ^^^^^\n",
+        ),
+        (
+            "listen = \"9998x\"\n",
+            "wshd: config.toml:1:10: `listen` wants an address like `127.0.0.1:9998`, found `\"9998x\"`\n  |\n1 | listen = \"9998x\"\n  |          ^^^^^^^\n",
+        ),
+        (
+            "[limits]\nfragments_max = \"many\"\n",
+            "wshd: config.toml:2:17: `fragments_max` wants a whole number from 1 to 10000000, found `\"many\"`\n",
+        ),
+        (
+            "[routes]\n\"chat\" = \"/echo\"\n",
+            "wshd: config.toml:2:1: a route begins with `/`, found `chat`; did you mean `/chat`?\n",
+        ),
+    ] {
+        site.write("config.toml", text);
+        for arguments in [&["check"][..], &[][..]] {
+            let (code, said) = wshd(&site, arguments);
+            assert_eq!(code, Some(78), "{said}");
+            assert!(said.starts_with(expected), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_check_says_what_the_server_would_say() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", "[routes]\n\"/\" = \"/ecko\"\n");
+    let (code, said) = wshd(&site, &["check"]);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("good: /echo echo_wsh.so\n"), "{said}");
+    let fault = "config.toml:2:1: route `/` names handler `ecko`, which does not exist; there is `echo`; did you mean `echo`?";
+    assert!(said.contains(fault), "{said}");
+
+    site.write("config.toml", "");
+    site.add_bytes(b"#!/bin/sh\n", "bad_wsh.so");
+    let (code, said) = wshd(&site, &["check"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("wshd: cannot load `bad_wsh.so`: it is not a shared library"),
+        "{said}"
+    );
+}
+
+#[test]
+fn routes_and_limits_apply_at_once_and_a_broken_edit_changes_nothing() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", "");
+    let server = Server::start(&site);
+    assert_eq!(server.handshake_status("/alias"), 404);
+
+    site.write(
+        "config.toml",
+        "[routes]\n\"/alias\" = \"/echo\"\n[limits]\nmessage_bytes_max = 10\n",
+    );
+    within(Duration::from_secs(2), "the alias answers", || {
+        server.handshake_status("/alias") == 101
+    });
+    let mut client = Client::connect(server.port(), "/alias", &[]);
+    client.send("more than ten bytes");
+    assert_eq!(client.close_code(), 1009);
+
+    site.write("config.toml", "[routs]\n");
+    server.line(&[
+        "configuration refused, the old one keeps serving",
+        "config.toml:1:2: unknown key `routs`; did you mean `routes`?",
+    ]);
+    assert_eq!(server.handshake_status("/alias"), 101);
+}
+
+#[test]
+fn a_busy_port_ends_it_with_1_and_the_address() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let port = server.port().to_string();
+
+    let (code, said) = wshd(&site, &["-p", &port]);
+
+    assert_eq!(code, Some(1), "{said}");
+    let expected =
+        format!("wshd: cannot listen on 127.0.0.1:{port}: another process listens there already\n");
+    assert!(said.contains(&expected), "{said}");
+}
+
+#[test]
+fn a_missing_handlers_directory_ends_it_with_1_and_its_absolute_path() {
+    let site = Site::empty();
+    let (code, said) = wshd(&site, &["-p", "0", "-w", "nowhere"]);
+    assert_eq!(code, Some(1), "{said}");
+    let expected = format!(
+        "cannot serve handlers from `{}`",
+        site.root().join("nowhere").display()
+    );
+    assert!(said.contains(&expected), "{said}");
+}

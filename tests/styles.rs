@@ -1,0 +1,46 @@
+//! The three ways to write a handler, and what each promises.
+
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+
+#[test]
+fn an_async_and_a_blocking_handler_answer_and_end_as_their_functions_do() {
+    let site = Site::with(&["clock_wsh", "slow_wsh"]);
+    let server = Server::start(&site);
+
+    let mut clock = server.connect("/clock");
+    assert!(clock.text().ends_with('Z'));
+    assert!(clock.text().ends_with('Z'));
+    let mut slow = server.connect("/slow");
+    assert_eq!(slow.ask("84"), "84 = 2 × 2 × 3 × 7");
+
+    assert_eq!(clock.close(1000), 1000);
+    assert_eq!(slow.close(4001), 4001);
+}
+
+#[test]
+fn a_blocking_handler_at_its_limit_answers_503() {
+    let site = Site::with(&["slow_wsh"]);
+    site.write("config.toml", "[limits]\nblocking_sessions_max = 2\n");
+    let server = Server::start(&site);
+
+    let _open = [server.connect("/slow"), server.connect("/slow")];
+
+    assert_eq!(server.handshake_status("/slow"), 503);
+}
+
+#[test]
+fn async_sessions_add_no_thread() {
+    let site = Site::with(&["clock_wsh"]);
+    let server = Server::start(&site);
+    let mut first = server.connect("/clock");
+    first.text();
+    let before = server.proc_status("Threads");
+
+    let mut open: Vec<_> = (0..200).map(|_| server.connect("/clock")).collect();
+    for session in &mut open {
+        assert!(session.text().ends_with('Z'));
+    }
+
+    assert!(server.proc_status("Threads") <= before);
+}
