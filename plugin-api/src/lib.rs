@@ -25,6 +25,7 @@ mod session;
 mod state;
 mod style;
 mod task;
+pub mod test;
 mod waits;
 
 use std::fmt::Display;

@@ -1,0 +1,146 @@
+//! Drives a handler in `cargo test`, without a server and without a plugin file.
+//!
+//! ```
+//! use wsh::prelude::*;
+//!
+//! #[derive(Default)]
+//! struct Echo;
+//!
+//! impl Session for Echo {
+//!     fn on_message(&mut self, conn: &mut Conn, message: Message) {
+//!         conn.send(message);
+//!     }
+//! }
+//!
+//! wsh::handler!(Echo);
+//!
+//! # fn main() {
+//! let mut client = wsh::test::connect(&WSH_HANDLER);
+//! client.send("hello");
+//! assert_eq!(client.receive().unwrap(), "hello");
+//! client.close(1000, "");
+//! assert_eq!(client.closed().unwrap().code, 1000);
+//! # }
+//! ```
+//!
+//! The handler goes through the same border as in a server, and what surrounds it keeps the same
+//! rules: the order of callbacks, what a call answers when, what a failure becomes. The difference is
+//! time, which stands still until a test lets it pass, and that all callbacks run on the test's
+//! thread, one at a time, so that a test sees the same thing twice. Tests do not see each other.
+//!
+//! [`serve`] is for several clients, for requests with something in them, and for refusals:
+//!
+//! ```
+//! use wsh::prelude::*;
+//!
+//! struct Lobby;
+//! struct Guest(String);
+//!
+//! impl Handler for Lobby {
+//!     type Session = Guest;
+//!
+//!     fn new(_: Config) -> Result<Self> {
+//!         Ok(Lobby)
+//!     }
+//!     fn handshake(&self, request: &Request, _: &mut Response) -> Handshake {
+//!         match request.query("name") {
+//!             Some(_) => Handshake::accept(),
+//!             None => Handshake::reject(403, "who?"),
+//!         }
+//!     }
+//!     fn open(&self, conn: &mut Conn, request: &Request) -> Guest {
+//!         conn.subscribe("lobby");
+//!         Guest(request.query("name").unwrap_or_default().into())
+//!     }
+//! }
+//!
+//! impl Session for Guest {
+//!     fn on_message(&mut self, conn: &mut Conn, message: Message) {
+//!         conn.publish_to_others("lobby", format!("{}: {message}", self.0));
+//!     }
+//! }
+//!
+//! let server = wsh::test::serve(wsh::descriptor!(Lobby));
+//! let mut ann = server.request("/?name=ann").connect();
+//! let mut ben = server.request("/?name=ben").connect();
+//! ann.send("hi");
+//! assert_eq!(ben.receive().unwrap(), "ann: hi");
+//! assert_eq!(ann.receive(), None);
+//!
+//! let refusal = server.request("/").try_connect().unwrap_err();
+//! assert_eq!((refusal.status, refusal.body), (403, b"who?".to_vec()));
+//! ```
+
+mod client;
+mod context;
+mod controls;
+mod draft;
+mod hub;
+mod log;
+mod opening;
+mod plugin;
+mod request;
+mod rules;
+mod server;
+mod session;
+mod table;
+
+use std::borrow::Borrow;
+
+use crate::abi::Descriptor;
+
+pub use self::{
+    client::Client,
+    log::Line,
+    opening::{Opening, Refusal, Request},
+    server::Server,
+};
+
+/// Loads a handler without a configuration and connects one client to it, which asks for `/`.
+///
+/// What [`handler!`](crate::handler) exports can be given as `&WSH_HANDLER`, any other handler as
+/// [`descriptor!`](crate::descriptor).
+///
+/// # Panics
+/// The handler cannot be loaded, or refuses the client.
+#[must_use]
+pub fn connect(handler: impl Borrow<Descriptor>) -> Client {
+    serve(handler).connect()
+}
+
+/// Loads a handler without a configuration.
+///
+/// # Panics
+/// It cannot be loaded.
+#[must_use]
+pub fn serve(handler: impl Borrow<Descriptor>) -> Server {
+    match load(handler, "{}") {
+        Ok(server) => server,
+        Err(error) => panic!("the handler is not loaded: {error}"),
+    }
+}
+
+/// Loads a handler with its table of the configuration as a JSON object.
+///
+/// # Errors
+/// Why it cannot be loaded, in its own words if it gave some.
+///
+/// ```
+/// # use wsh::prelude::*;
+/// # struct Chat;
+/// # struct Member;
+/// # impl Handler for Chat {
+/// #     type Session = Member;
+/// #     fn new(config: Config) -> Result<Self> { config.get::<u32>("history")?; Ok(Chat) }
+/// #     fn open(&self, _: &mut Conn, _: &Request) -> Member { Member }
+/// # }
+/// # impl Session for Member {
+/// #     fn on_message(&mut self, _: &mut Conn, _: Message) {}
+/// # }
+/// assert!(wsh::test::load(wsh::descriptor!(Chat), r#"{"history": 100}"#).is_ok());
+/// let error = wsh::test::load(wsh::descriptor!(Chat), "{}").unwrap_err();
+/// assert!(error.starts_with("`history` is missing"), "{error}");
+/// ```
+pub fn load(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<Server, String> {
+    Server::load(handler.borrow(), config_json)
+}

@@ -1,0 +1,193 @@
+//! A test's end of a connection.
+
+use std::{fmt, rc::Rc, time::Duration};
+
+use crate::{
+    close::Close,
+    message::{MessageBuf, Payload},
+    test::{
+        rules,
+        server::{Floor, PATIENCE},
+        session::{Incoming, Session},
+    },
+};
+
+/// A client with an open WebSocket. Dropped, its connection is lost.
+///
+/// It answers pings and Close frames by itself, as every client does. Whatever it does, all that
+/// follows from it in the handler has happened when the call returns; what threads of the handler
+/// do comes when they do it, and [`receive`](Self::receive) waits for it.
+pub struct Client {
+    pub(super) floor: Rc<Floor>,
+    pub(super) id: u64,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Client {
+    /// The session's number.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The subprotocol that the handler chose, or `""`.
+    #[must_use]
+    pub fn protocol(&self) -> String {
+        self.with(|session| session.protocol.clone())
+    }
+
+    /// A header line that the handler added to the 101.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(value)
+    }
+
+    /// Sends a message; lost if the session is over.
+    pub fn send<P: Payload>(&mut self, message: P) {
+        let bytes = message.bytes();
+        let message = match message.kind() & 0xff {
+            crate::abi::TEXT => MessageBuf::Text(String::from_utf8_lossy(bytes).into_owned()),
+            _ => MessageBuf::Binary(bytes.into()),
+        };
+        self.put(Incoming::Message(message));
+    }
+
+    /// Sends a Ping of at most 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) {
+        assert!(payload.len() <= 125, "a Ping has at most 125 bytes");
+        self.put(Incoming::Ping(payload.into()));
+    }
+
+    /// Starts the closing handshake. Code 1005 sends a Close frame without a body.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        assert!(
+            (code == 1005 && reason.is_empty() || rules::may_be_sent(code)) && reason.len() <= 123,
+            "a client may not close with `{code} {reason}`"
+        );
+        self.put(Incoming::Close(code, reason.into()));
+    }
+
+    /// Loses the connection, without a Close frame.
+    pub fn lose(&mut self) {
+        self.with(Session::lose);
+        self.floor.run();
+    }
+
+    /// The next message. Waits while threads run that the handler began through the server; none if
+    /// the session is over or nothing more comes by itself, for ten seconds at most.
+    #[must_use]
+    pub fn receive(&mut self) -> Option<MessageBuf> {
+        self.wait(PATIENCE, false)
+    }
+
+    /// As [`receive`](Self::receive), but waits in any case: for handlers that begin threads by
+    /// themselves.
+    #[must_use]
+    pub fn receive_within(&mut self, patience: Duration) -> Option<MessageBuf> {
+        self.wait(patience, true)
+    }
+
+    /// The next message, if it is there.
+    #[must_use]
+    pub fn try_receive(&mut self) -> Option<MessageBuf> {
+        self.wait(Duration::ZERO, false)
+    }
+
+    /// The payload of the next Ping.
+    #[must_use]
+    pub fn receive_ping(&mut self) -> Option<Vec<u8>> {
+        self.floor.run();
+        self.with(|session| session.controls().wire.pings.pop_front())
+    }
+
+    /// The payload of the next Pong.
+    #[must_use]
+    pub fn receive_pong(&mut self) -> Option<Vec<u8>> {
+        self.floor.run();
+        self.with(|session| session.controls().wire.pongs.pop_front())
+    }
+
+    /// How the session ended, as a client sees it: with the code and reason of the Close frame that
+    /// the server sent, or with 1006 if the connection was lost. None while it is open.
+    #[must_use]
+    pub fn closed(&mut self) -> Option<Close> {
+        self.floor.run();
+        self.with(|session| session.controls().wire.close.clone())
+    }
+
+    /// Lets time pass, for every session of the server: timers run out, late closes fail.
+    pub fn advance(&mut self, time: Duration) {
+        self.floor.advance(time);
+    }
+
+    /// Takes nothing from the connection until [`resume`](Self::resume): what the handler sends
+    /// stays buffered.
+    pub fn stall(&mut self) {
+        self.with(|session| session.controls().wire.is_stalled = true);
+    }
+
+    /// Ends a [`stall`](Self::stall).
+    pub fn resume(&mut self) {
+        self.with(|session| session.controls().wire.is_stalled = false);
+        self.floor.run();
+    }
+
+    /// Puts a second instance of the handler in the place of the one that runs, with every session
+    /// that can move. Answers whether this one has.
+    pub fn migrate(&mut self) -> bool {
+        let reloaded = self.floor.reload_same();
+        reloaded.expect("the same handler is loaded again");
+        self.generation() == Some(self.floor.generation().number)
+    }
+
+    /// The number of the generation that runs the session, from 1; none after its end.
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        self.with(|session| session.generation())
+    }
+
+    fn wait(&mut self, patience: Duration, always: bool) -> Option<MessageBuf> {
+        let found = self.floor.run_until(patience, always, || {
+            self.with(|session| {
+                let message = session.controls().wire.messages.pop_front();
+                // Over, with nothing left: that is an answer too.
+                (message.is_some() || session.is_over()).then_some(message)
+            })
+        });
+        found.flatten()
+    }
+
+    fn put(&mut self, incoming: Incoming) {
+        self.with(|session| session.receive(incoming));
+        self.floor.run();
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Session) -> T) -> T {
+        let mut sessions = self.floor.sessions.borrow_mut();
+        act(sessions.get_mut(&self.id).expect("a client has a session"))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let Some(mut session) = self.floor.sessions.borrow_mut().remove(&self.id) else {
+            return;
+        };
+        session.lose();
+        if !session.is_destroyed() {
+            // Its handler goes on for a while.
+            self.floor.sessions.borrow_mut().insert(self.id, session);
+        }
+        self.floor.run();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! One handler in one generation, as it knows itself: the `ctx` of the host table.
+
+use std::{
+    ffi::c_void,
+    ptr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::{
+    abi::{self, Status},
+    test::{
+        hub::{Hub, Letter},
+        log::Line,
+        rules,
+    },
+};
+
+/// What the functions of the host table need that are called with `ctx`.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) hub: Arc<Hub>,
+    has_ended: AtomicBool,
+}
+
+impl Context {
+    /// A context that lives as long as the process, and the `ctx` by which it is found.
+    ///
+    /// The `ctx` is a number, not an address: one that a handler made up is an error, no more.
+    pub(super) fn new(hub: &Arc<Hub>) -> (Arc<Context>, *mut c_void) {
+        let context = Arc::new(Context {
+            hub: Arc::clone(hub),
+            has_ended: AtomicBool::new(false),
+        });
+        let mut contexts = CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+        contexts.push(Arc::clone(&context));
+        (context, ptr::without_provenance_mut(contexts.len()))
+    }
+
+    pub(super) fn find(ctx: *mut c_void) -> Result<Arc<Context>, Status> {
+        let contexts = CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = ctx.addr().checked_sub(1).and_then(|at| contexts.get(at));
+        found.cloned().ok_or(abi::MISUSE)
+    }
+
+    /// From now on every function but `log` answers GONE.
+    pub(super) fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    pub(super) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> Result<u64, Status> {
+        self.still_going()?;
+        self.hub.post(id, letter(kind, bytes)?)
+    }
+
+    pub(super) fn close_to(&self, id: u64, code: u16, reason: &str) -> Result<(), Status> {
+        self.still_going()?;
+        rules::check_close(code, reason)?;
+        let reason = reason.into();
+        self.hub.post(id, Letter::Close { code, reason }).map(drop)
+    }
+
+    pub(super) fn publish(
+        &self,
+        topic: &str,
+        kind: u32,
+        bytes: &[u8],
+        except: u64,
+    ) -> Result<u64, Status> {
+        self.still_going()?;
+        Ok(self.hub.publish(topic, &letter(kind, bytes)?, except))
+    }
+
+    pub(super) fn wake(&self, id: u64) -> Result<(), Status> {
+        self.still_going()?;
+        self.hub.wake(id)
+    }
+
+    /// Runs a job on a thread of its own, counted.
+    pub(super) fn spawn(
+        self: Arc<Self>,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Status> {
+        self.still_going()?;
+        self.hub.begin_thread()?;
+        let hub = Arc::clone(&self.hub);
+        let thread = std::thread::Builder::new().spawn(move || {
+            job();
+            hub.end_thread();
+        });
+        if thread.is_err() {
+            self.hub.end_thread();
+        }
+        thread.map(drop).map_err(|_| abi::ERROR)
+    }
+
+    pub(super) fn log(&self, line: Line) {
+        self.hub.log(line);
+    }
+
+    fn still_going(&self) -> Result<(), Status> {
+        if self.has_ended.load(Ordering::Acquire) {
+            return Err(abi::GONE);
+        }
+        Ok(())
+    }
+}
+
+/// Whole messages only: what comes by id has no parts.
+fn letter(kind: u32, bytes: &[u8]) -> Result<Letter, Status> {
+    match rules::check_kind(kind, bytes)? {
+        (kind, true) => Ok(Letter::Send {
+            kind,
+            bytes: bytes.into(),
+        }),
+        (_, false) => Err(abi::INVALID),
+    }
+}
+
+static CONTEXTS: Mutex<Vec<Arc<Context>>> = Mutex::new(Vec::new());

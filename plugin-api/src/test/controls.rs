@@ -1,0 +1,311 @@
+//! What a handler can do to its session from inside a callback.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use crate::{
+    abi::{self, Status},
+    close::Close,
+    message::MessageBuf,
+    test::{hub::Hub, rules},
+};
+
+/// One session's state as far as its handler can change it, and what its client has got.
+#[derive(Debug)]
+pub(super) struct Controls {
+    pub(super) id: u64,
+    pub(super) ending: Ending,
+    /// Whether the peer's messages are let in.
+    pub(super) reads: bool,
+    pub(super) wire: Wire,
+    /// The server's clock, as it was when the callback began.
+    pub(super) now: Duration,
+    /// The room that `reserve` gave.
+    reserved: Option<Vec<u8>>,
+    /// The message that is being sent in parts.
+    parts: Option<(u32, Vec<u8>)>,
+    timers: Vec<(Duration, u64)>,
+    topics: Vec<String>,
+    watermark: Option<(u64, u64)>,
+    /// Whether `buffered` has been above `high` since `drain` last ran.
+    is_above: bool,
+    hub: Arc<Hub>,
+}
+
+/// How far the end of the session has come, on the handler's side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    No,
+    Closed,
+    Aborted,
+}
+
+/// The way to the client.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    queue: VecDeque<Frame>,
+    buffered: u64,
+    /// The client takes nothing.
+    pub(super) is_stalled: bool,
+    pub(super) messages: VecDeque<MessageBuf>,
+    pub(super) pings: VecDeque<Vec<u8>>,
+    /// Pings that the client has still to answer.
+    pub(super) unanswered: VecDeque<Vec<u8>>,
+    pub(super) pongs: VecDeque<Vec<u8>>,
+    pub(super) close: Option<Close>,
+}
+
+#[derive(Debug)]
+pub(super) enum Frame {
+    Message(MessageBuf),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(u16, String),
+}
+
+impl Controls {
+    pub(super) fn new(id: u64, hub: Arc<Hub>) -> Self {
+        Controls {
+            id,
+            ending: Ending::No,
+            reads: true,
+            wire: Wire::default(),
+            now: Duration::ZERO,
+            reserved: None,
+            parts: None,
+            timers: Vec::new(),
+            topics: Vec::new(),
+            watermark: None,
+            is_above: false,
+            hub,
+        }
+    }
+
+    pub(super) fn send(&mut self, kind: u32, bytes: &[u8]) -> Result<u64, Status> {
+        self.still_open()?;
+        let (opcode, is_last) = rules::check_kind(kind, bytes)?;
+        if self.parts.as_ref().is_some_and(|(open, _)| *open != opcode) {
+            return Err(abi::INVALID);
+        }
+        self.make_room(bytes.len())?;
+        let (_, message) = self.parts.get_or_insert((opcode, Vec::new()));
+        message.extend_from_slice(bytes);
+        // Parts count as they come; the client gets the message when it is whole.
+        self.wire.buffered += rules::frame_len(bytes.len());
+        if is_last {
+            let (opcode, message) = self.parts.take().unwrap_or_default();
+            self.wire.queue.push_back(Frame::message(opcode, message));
+        }
+        Ok(self.note_buffered())
+    }
+
+    pub(super) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
+        if self.ending != Ending::No || max > rules::RESERVE_BYTES_MAX {
+            return None;
+        }
+        Some(self.reserved.insert(vec![0; max]))
+    }
+
+    pub(super) fn commit(&mut self, kind: u32, len: usize) -> Result<u64, Status> {
+        let room = self.reserved.take().unwrap_or_default();
+        let written = room.get(..len).ok_or(abi::INVALID)?;
+        self.send(kind, written)
+    }
+
+    /// What was reserved lives until the next call.
+    pub(super) fn forget_reserved(&mut self) {
+        self.reserved = None;
+    }
+
+    pub(super) fn ping(&mut self, payload: &[u8]) -> Result<(), Status> {
+        if payload.len() > 125 {
+            return Err(abi::TOO_BIG);
+        }
+        self.put(Frame::Ping(payload.to_vec()), payload.len())
+    }
+
+    pub(super) fn pong(&mut self, payload: &[u8]) -> Result<(), Status> {
+        self.put(Frame::Pong(payload.to_vec()), payload.len())
+    }
+
+    pub(super) fn close(&mut self, code: u16, reason: &str) -> Result<(), Status> {
+        rules::check_close(code, reason)?;
+        let code = if code == 0 { 1005 } else { code };
+        self.put(Frame::Close(code, reason.into()), reason.len() + 2)?;
+        self.ending = Ending::Closed;
+        self.timers.clear();
+        Ok(())
+    }
+
+    pub(super) fn abort(&mut self) -> Result<(), Status> {
+        if self.ending == Ending::Aborted {
+            return Err(abi::GONE);
+        }
+        self.ending = Ending::Aborted;
+        Ok(())
+    }
+
+    pub(super) fn timer(&mut self, token: u64, after_ms: u64) -> Result<(), Status> {
+        self.still_open()?;
+        self.timers.retain(|(_, set)| *set != token);
+        if after_ms == u64::MAX {
+            return Ok(());
+        }
+        if self.timers.len() == rules::TIMERS_MAX {
+            return Err(abi::TOO_BIG);
+        }
+        let at = self.now.saturating_add(Duration::from_millis(after_ms));
+        self.timers.push((at, token));
+        Ok(())
+    }
+
+    /// When the next timer runs out.
+    pub(super) fn next_timer(&self) -> Option<Duration> {
+        self.timers.iter().map(|(at, _)| *at).min()
+    }
+
+    /// Takes the earliest timer that has run out.
+    pub(super) fn take_expired(&mut self, now: Duration) -> Option<u64> {
+        let index = (0..self.timers.len())
+            .filter(|index| self.timers[*index].0 <= now)
+            .min_by_key(|index| self.timers[*index].0)?;
+        Some(self.timers.remove(index).1)
+    }
+
+    pub(super) fn set_watermark(&mut self, low: u64, high: u64) -> Result<(), Status> {
+        if low > high {
+            return Err(abi::INVALID);
+        }
+        self.watermark = Some((low, high));
+        self.is_above = self.wire.buffered > high;
+        Ok(())
+    }
+
+    /// Whether `drain` is due; it is then taken as run.
+    pub(super) fn take_drain(&mut self) -> bool {
+        let is_due = self
+            .watermark
+            .is_some_and(|(low, _)| self.is_above && self.wire.buffered <= low);
+        self.is_above &= !is_due;
+        is_due
+    }
+
+    pub(super) fn subscribe(&mut self, topic: &str, on: bool) -> Result<(), Status> {
+        let found = self.topics.iter().position(|joined| joined == topic);
+        match (on, found) {
+            (true, None) if topic.is_empty() => return Err(abi::INVALID),
+            (true, None) if self.topics.len() == rules::TOPICS_MAX => return Err(abi::TOO_BIG),
+            (true, None) => self.topics.push(topic.into()),
+            (false, Some(index)) => drop(self.topics.remove(index)),
+            _ => return Ok(()),
+        }
+        self.hub.subscribe(topic, self.id, on);
+        Ok(())
+    }
+
+    /// Leaves every topic.
+    pub(super) fn unsubscribe_all(&mut self) {
+        for topic in std::mem::take(&mut self.topics) {
+            self.hub.subscribe(&topic, self.id, false);
+        }
+    }
+
+    pub(super) fn buffered(&self) -> u64 {
+        self.wire.buffered
+    }
+
+    /// Whether so much waits that the peer is not read.
+    pub(super) fn is_congested(&self) -> bool {
+        self.wire.buffered > rules::OUTBOUND_BYTES_MAX / 2
+    }
+
+    /// Whether a message is being sent in parts: what others send waits behind it.
+    pub(super) fn is_between_parts(&self) -> bool {
+        self.parts.is_some()
+    }
+
+    /// Lets the client take what is queued, if it takes anything.
+    pub(super) fn flush(&mut self) {
+        self.wire.flush();
+        self.note_buffered();
+    }
+
+    fn put(&mut self, frame: Frame, payload: usize) -> Result<(), Status> {
+        self.still_open()?;
+        self.wire.queue.push_back(frame);
+        self.wire.buffered += rules::frame_len(payload);
+        self.note_buffered();
+        Ok(())
+    }
+
+    fn note_buffered(&mut self) -> u64 {
+        let buffered = self.wire.buffered;
+        self.is_above |= self.watermark.is_some_and(|(_, high)| buffered > high);
+        self.hub.note_buffered(self.id, buffered);
+        buffered
+    }
+
+    fn still_open(&self) -> Result<(), Status> {
+        match self.ending {
+            Ending::No => Ok(()),
+            _ => Err(abi::GONE),
+        }
+    }
+
+    /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
+    fn make_room(&mut self, payload: usize) -> Result<(), Status> {
+        let fits = |wire: &Wire| {
+            let after = wire.buffered + rules::frame_len(payload);
+            wire.buffered == 0 || after <= rules::OUTBOUND_BYTES_MAX
+        };
+        if !fits(&self.wire) {
+            self.wire.flush();
+        }
+        if fits(&self.wire) {
+            return Ok(());
+        }
+        // The limit's policy: a peer that takes too little is let go.
+        let _ = self.close(1008, "");
+        Err(abi::TOO_BIG)
+    }
+}
+
+impl Wire {
+    fn flush(&mut self) {
+        if self.is_stalled {
+            return;
+        }
+        self.buffered = 0;
+        for frame in self.queue.drain(..) {
+            match frame {
+                Frame::Message(message) => self.messages.push_back(message),
+                Frame::Ping(payload) => {
+                    self.unanswered.push_back(payload.clone());
+                    self.pings.push_back(payload);
+                }
+                Frame::Pong(payload) => self.pongs.push_back(payload),
+                Frame::Close(code, reason) => self.close = Some(Close { code, reason }),
+            }
+        }
+    }
+
+    /// The connection is lost: what the client has not got, it will not get.
+    pub(super) fn cut(&mut self) {
+        self.queue.clear();
+        self.buffered = 0;
+        self.close.get_or_insert(Close {
+            code: 1006,
+            reason: String::new(),
+        });
+    }
+}
+
+impl Frame {
+    fn message(opcode: u32, bytes: Vec<u8>) -> Frame {
+        Frame::Message(match String::from_utf8(bytes) {
+            Ok(text) if opcode == abi::TEXT => MessageBuf::Text(text),
+            Ok(text) => MessageBuf::Binary(text.into_bytes()),
+            // Not a text: its parts were looked at when they came.
+            Err(error) => MessageBuf::Binary(error.into_bytes()),
+        })
+    }
+}

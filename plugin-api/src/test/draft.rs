@@ -1,0 +1,40 @@
+//! What a handler says about the answer to an opening handshake.
+
+use crate::{
+    abi::{self, Status},
+    test::rules,
+};
+
+/// The answer as the handler shapes it, for the 101 and for a refusal alike.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Draft {
+    /// The subprotocols that the client offers.
+    pub(super) offered: Vec<String>,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) protocol: String,
+    pub(super) rejection: Option<(u16, Vec<u8>)>,
+}
+
+impl Draft {
+    pub(super) fn add_header(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
+        rules::check_header(name, value)?;
+        self.headers.push((name.into(), value.into()));
+        Ok(())
+    }
+
+    pub(super) fn choose_protocol(&mut self, name: &str) -> Result<(), Status> {
+        if !self.offered.iter().any(|offered| offered == name) {
+            return Err(abi::INVALID);
+        }
+        self.protocol = name.into();
+        Ok(())
+    }
+
+    pub(super) fn reject(&mut self, status: u16, body: &[u8]) -> Result<(), Status> {
+        if !(300..=599).contains(&status) {
+            return Err(abi::INVALID);
+        }
+        self.rejection = Some((status, body.into()));
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! What the sessions of one server share: inboxes, topics, threads, the log.
+//!
+//! Any thread may post; the test's thread takes everything between two callbacks.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
+    time::Instant,
+};
+
+use crate::{
+    abi::{self, Status},
+    test::{log::Line, rules},
+};
+
+/// The part of a server that is reached from any thread.
+#[derive(Debug)]
+pub(super) struct Hub {
+    /// The level that is logged now.
+    pub(super) level: AtomicU32,
+    state: Mutex<State>,
+    /// Rings whenever something was posted.
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_id: u64,
+    inboxes: HashMap<u64, Inbox>,
+    topics: HashMap<String, BTreeSet<u64>>,
+    threads: usize,
+    /// How often the bell rang.
+    rings: u64,
+    log: Vec<Line>,
+}
+
+/// What waits for one session.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    /// In the order posted.
+    pub(super) letters: VecDeque<Letter>,
+    /// Somebody called `wake`.
+    pub(super) is_woken: bool,
+    /// A publication found the inbox full.
+    pub(super) has_overflowed: bool,
+    bytes: u64,
+    buffered: u64,
+}
+
+/// What others want of a session.
+#[derive(Clone, Debug)]
+pub(super) enum Letter {
+    Send { kind: u32, bytes: Vec<u8> },
+    Close { code: u16, reason: String },
+}
+
+impl Hub {
+    pub(super) fn new() -> Self {
+        Hub {
+            level: AtomicU32::new(abi::LOG_TRACE),
+            state: Mutex::default(),
+            bell: Condvar::new(),
+        }
+    }
+
+    /// An id, with an inbox.
+    pub(super) fn register(&self) -> u64 {
+        let mut state = self.lock();
+        state.last_id += 1;
+        let id = state.last_id;
+        state.inboxes.insert(id, Inbox::default());
+        id
+    }
+
+    /// From now on the id is a dead one.
+    pub(super) fn remove(&self, id: u64) {
+        let mut state = self.lock();
+        state.inboxes.remove(&id);
+        for subscribers in state.topics.values_mut() {
+            subscribers.remove(&id);
+        }
+    }
+
+    /// Takes what waits for a session, if there is something.
+    pub(super) fn take(&self, id: u64) -> Option<Inbox> {
+        let mut state = self.lock();
+        let inbox = state.inboxes.get_mut(&id)?;
+        if inbox.letters.is_empty() && !inbox.is_woken && !inbox.has_overflowed {
+            return None;
+        }
+        let buffered = inbox.buffered;
+        let taken = std::mem::take(inbox);
+        inbox.buffered = buffered;
+        Some(taken)
+    }
+
+    /// Notes what a session has buffered, for those who send by its id.
+    pub(super) fn note_buffered(&self, id: u64, buffered: u64) {
+        if let Some(inbox) = self.lock().inboxes.get_mut(&id) {
+            inbox.buffered = buffered;
+        }
+    }
+
+    pub(super) fn post(&self, id: u64, letter: Letter) -> Result<u64, Status> {
+        let mut state = self.lock();
+        let inbox = state.inboxes.get_mut(&id).ok_or(abi::GONE)?;
+        let buffered = inbox.post(letter)?;
+        self.ring(state);
+        Ok(buffered)
+    }
+
+    pub(super) fn wake(&self, id: u64) -> Result<(), Status> {
+        let mut state = self.lock();
+        state.inboxes.get_mut(&id).ok_or(abi::GONE)?.is_woken = true;
+        self.ring(state);
+        Ok(())
+    }
+
+    pub(super) fn subscribe(&self, topic: &str, id: u64, on: bool) {
+        let mut state = self.lock();
+        let subscribers = state.topics.entry(topic.into()).or_default();
+        if on {
+            subscribers.insert(id);
+        } else {
+            subscribers.remove(&id);
+        }
+    }
+
+    /// Posts a message to every subscriber but one; answers to how many.
+    pub(super) fn publish(&self, topic: &str, letter: &Letter, except: u64) -> u64 {
+        let mut state = self.lock();
+        let State {
+            topics, inboxes, ..
+        } = &mut *state;
+        let mut count = 0;
+        for id in topics.get(topic).into_iter().flatten() {
+            if let Some(inbox) = inboxes.get_mut(id).filter(|_| *id != except) {
+                count += 1;
+                inbox.has_overflowed |= inbox.post(letter.clone()).is_err();
+            }
+        }
+        self.ring(state);
+        count
+    }
+
+    /// Counts a thread in.
+    pub(super) fn begin_thread(&self) -> Result<(), Status> {
+        let mut state = self.lock();
+        if state.threads == rules::THREADS_MAX {
+            return Err(abi::TOO_BIG);
+        }
+        state.threads += 1;
+        Ok(())
+    }
+
+    /// Counts a thread out.
+    pub(super) fn end_thread(&self) {
+        let mut state = self.lock();
+        state.threads -= 1;
+        self.ring(state);
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.lock().threads
+    }
+
+    pub(super) fn log(&self, line: Line) {
+        // Captured by the test harness: who looks into a failed test sees it.
+        eprintln!("{line}");
+        self.lock().log.push(line);
+    }
+
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.lock().log.clone()
+    }
+
+    /// How often something was posted.
+    pub(super) fn rings(&self) -> u64 {
+        self.lock().rings
+    }
+
+    /// Waits until something is posted that was not among the first `seen`, as long as `worthwhile`
+    /// says of the number of threads that it may be. False: in vain.
+    pub(super) fn listen(
+        &self,
+        seen: u64,
+        until: Instant,
+        worthwhile: impl Fn(usize) -> bool,
+    ) -> bool {
+        let mut state = self.lock();
+        loop {
+            if state.rings != seen {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !worthwhile(state.threads) {
+                return false;
+            }
+            let waited = self.bell.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn ring(&self, mut state: MutexGuard<'_, State>) {
+        state.rings += 1;
+        drop(state);
+        self.bell.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    fn post(&mut self, letter: Letter) -> Result<u64, Status> {
+        let len = match &letter {
+            Letter::Send { bytes, .. } => rules::frame_len(bytes.len()),
+            Letter::Close { reason, .. } => rules::frame_len(reason.len() + 2),
+        };
+        // One message larger than the limit must be able to pass.
+        if self.bytes > 0 && self.bytes + len > rules::OUTBOUND_BYTES_MAX {
+            return Err(abi::AGAIN);
+        }
+        self.bytes += len;
+        self.letters.push_back(letter);
+        Ok(self.buffered + self.bytes)
+    }
+}

@@ -1,0 +1,45 @@
+//! Lines of the log.
+
+use std::fmt;
+
+use crate::abi;
+
+/// One line that a handler logged, or that the server logged about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// From [`LOG_ERROR`](abi::LOG_ERROR), 1, to [`LOG_TRACE`](abi::LOG_TRACE), 5.
+    pub level: u32,
+    /// Where it comes from: the module, as a rule.
+    pub target: String,
+    /// The text.
+    pub message: String,
+    /// Names and values in order.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Line {
+    /// The value of a field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.fields.iter().find(|(found, _)| found == name)?;
+        Some(value)
+    }
+}
+
+/// `WARN chat_wsh: call refused call=ping`
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            abi::LOG_ERROR => "ERROR",
+            abi::LOG_WARN => "WARN",
+            abi::LOG_INFO => "INFO",
+            abi::LOG_DEBUG => "DEBUG",
+            _ => "TRACE",
+        };
+        write!(f, "{level} {}: {}", self.target, self.message)?;
+        for (name, value) in &self.fields {
+            write!(f, " {name}={value}")?;
+        }
+        Ok(())
+    }
+}

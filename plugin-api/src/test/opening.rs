@@ -1,0 +1,278 @@
+//! The opening handshake of a test's client.
+
+use std::{fmt, mem, rc::Rc};
+
+use crate::{
+    abi,
+    test::{
+        client::Client,
+        draft::Draft,
+        plugin::Attempt,
+        request::{self, Asking},
+        server::{Floor, PATIENCE},
+        session::Session,
+    },
+};
+
+/// What a client asks with, before it does.
+#[must_use = "a request does nothing until it is made"]
+pub struct Request {
+    floor: Rc<Floor>,
+    pub(super) asking: Asking,
+}
+
+impl Request {
+    pub(super) fn new(floor: Rc<Floor>, target: &str) -> Self {
+        assert!(
+            target.starts_with('/') && target.is_ascii(),
+            "`{target}` is not a request target"
+        );
+        let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+        let asking = Asking {
+            target: target.into(),
+            origin: String::new(),
+            remote_addr: "127.0.0.1:49152".into(),
+            user: String::new(),
+            headers: vec![
+                header("Host", "localhost"),
+                header("Connection", "Upgrade"),
+                header("Upgrade", "websocket"),
+                header("Sec-WebSocket-Version", "13"),
+                header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ],
+            protocols: Vec::new(),
+            params: Vec::new(),
+        };
+        Request { floor, asking }
+    }
+
+    /// Adds a header line.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let value = value.as_ref();
+        match name.to_ascii_lowercase().as_str() {
+            "origin" => self.asking.origin = String::from_utf8_lossy(value).into_owned(),
+            "host" => self.asking.headers.retain(|(name, _)| name != "Host"),
+            _ => {}
+        }
+        self.asking.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a cookie.
+    pub fn cookie(self, name: &str, value: &str) -> Self {
+        self.header("Cookie", format!("{name}={value}"))
+    }
+
+    /// Offers a subprotocol; the first is the most wanted.
+    pub fn protocol(mut self, name: &str) -> Self {
+        self.asking.protocols.push(name.into());
+        self.header("Sec-WebSocket-Protocol", name)
+    }
+
+    /// Sets a parameter of the route: `room` of `/rooms/{room}`.
+    pub fn param(mut self, name: &str, value: &str) -> Self {
+        self.asking.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Says that the server knows who this is.
+    pub fn user(mut self, name: &str) -> Self {
+        self.asking.user = name.into();
+        self
+    }
+
+    /// Sets where the client is, `127.0.0.1:49152` unless set.
+    pub fn remote_addr(mut self, address: &str) -> Self {
+        self.asking.remote_addr = address.into();
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Panics
+    /// The handler refuses.
+    #[must_use]
+    pub fn connect(self) -> Client {
+        match self.try_connect() {
+            Ok(client) => client,
+            Err(refusal) => panic!("the handler refuses: {refusal}"),
+        }
+    }
+
+    /// Connects, or is refused.
+    ///
+    /// # Errors
+    /// The handler's refusal, as the client sees it.
+    pub fn try_connect(self) -> Result<Client, Refusal> {
+        self.begin().finish()
+    }
+
+    /// Asks, and leaves the handler its time to answer.
+    #[must_use = "dropping it is what a client does that goes away"]
+    pub fn begin(self) -> Opening {
+        self.floor.knock(&self)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.asking.fmt(f)
+    }
+}
+
+/// An opening handshake that the handler may not have answered yet. Dropped, the client is gone.
+pub struct Opening {
+    floor: Rc<Floor>,
+    id: u64,
+    // The order matters: `abandon` runs before the request goes.
+    attempt: Option<Attempt>,
+    request: request::Request,
+    draft: Draft,
+    answer: i32,
+}
+
+impl Opening {
+    pub(super) fn new(floor: Rc<Floor>, id: u64, asking: Asking, draft: Draft) -> Self {
+        let mut opening = Opening {
+            attempt: Some(floor.generation().attempt()),
+            request: request::Request::new(id, asking),
+            floor,
+            id,
+            draft,
+            answer: abi::PENDING,
+        };
+        opening.ask();
+        opening
+    }
+
+    /// Whether the handler will answer later.
+    #[must_use]
+    pub fn is_pending(&mut self) -> bool {
+        self.floor.run();
+        self.answer_if_woken();
+        self.answer == abi::PENDING
+    }
+
+    /// The answer. A late one is waited for, until the handler has no thread that could give it.
+    ///
+    /// # Errors
+    /// The handler's refusal, as the client sees it. Status 408: no answer came.
+    pub fn finish(self) -> Result<Client, Refusal> {
+        self.finish_within(PATIENCE, false)
+    }
+
+    /// As [`finish`](Self::finish), but waits for threads that the handler began by itself.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish_later(self) -> Result<Client, Refusal> {
+        self.finish_within(PATIENCE, true)
+    }
+
+    fn finish_within(
+        mut self,
+        patience: std::time::Duration,
+        always: bool,
+    ) -> Result<Client, Refusal> {
+        let floor = Rc::clone(&self.floor);
+        floor.run_until(patience, always, || {
+            self.answer_if_woken();
+            (self.answer != abi::PENDING).then_some(())
+        });
+        match (self.answer, self.attempt.take()) {
+            (abi::OK, Some(attempt)) => Ok(self.open(attempt)),
+            // Dropped here, an attempt is abandoned.
+            (abi::REJECT, _) => {
+                let headers = mem::take(&mut self.draft.headers);
+                let (status, body) = self.draft.rejection.take().unwrap_or((403, Vec::new()));
+                Err(Refusal {
+                    status,
+                    headers,
+                    body,
+                })
+            }
+            (abi::ABORT, _) => Err(Refusal::plain(0)),
+            (abi::PENDING, _) => Err(Refusal::plain(408)),
+            _ => Err(Refusal::plain(500)),
+        }
+    }
+
+    fn open(&mut self, attempt: Attempt) -> Client {
+        let protocol = mem::take(&mut self.draft.protocol);
+        let (hub, now) = (&self.floor.hub, self.floor.now());
+        let session = Session::open(hub, attempt, &self.request, protocol, now);
+        self.floor.sessions.borrow_mut().insert(self.id, session);
+        self.floor.run();
+        Client {
+            floor: Rc::clone(&self.floor),
+            id: self.id,
+            headers: mem::take(&mut self.draft.headers),
+        }
+    }
+
+    fn answer_if_woken(&mut self) {
+        while self.answer == abi::PENDING
+            && self
+                .floor
+                .hub
+                .take(self.id)
+                .is_some_and(|inbox| inbox.is_woken)
+        {
+            self.ask();
+        }
+    }
+
+    fn ask(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            (self.answer, self.draft) = attempt.ask(&self.request, mem::take(&mut self.draft));
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if !self.floor.sessions.borrow().contains_key(&self.id) {
+            self.floor.hub.remove(self.id);
+        }
+    }
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").finish_non_exhaustive()
+    }
+}
+
+/// What a client gets that is not let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The HTTP status; 0 if the connection was closed without a byte.
+    pub status: u16,
+    /// The header lines that the handler added.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// What follows the header.
+    pub body: Vec<u8>,
+}
+
+impl Refusal {
+    fn plain(status: u16) -> Self {
+        Refusal {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+}
+
+/// `403 no token`
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        if self.body.is_empty() {
+            return Ok(());
+        }
+        write!(f, " {}", String::from_utf8_lossy(&self.body))
+    }
+}
+
+impl std::error::Error for Refusal {}

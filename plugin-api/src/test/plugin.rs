@@ -1,0 +1,522 @@
+//! One generation of a handler: calls its vtable, in the order that the ABI promises.
+#![allow(unsafe_code)] // calls through a C table
+
+use std::{cell::Cell, ffi::c_void, ptr, rc::Rc, sync::Arc};
+
+use crate::{
+    abi::{self, Descriptor, Status, Vtable},
+    border::{
+        read,
+        runtime::{self, Runtime},
+    },
+    test::{
+        context::Context,
+        controls::Controls,
+        draft::Draft,
+        hub::Hub,
+        log::Line,
+        request::Request,
+        rules,
+        table::{self, ASKED, Asked, RUNNING, Running},
+    },
+};
+
+/// A handler between `init` and `shutdown`.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) number: u64,
+    pub(super) facts: Facts,
+    context: Arc<Context>,
+    /// Which handler this thread's log lines and publications belong to while a callback runs.
+    runtime: Option<&'static Runtime>,
+    handler: *mut c_void,
+    vtable: Vtable,
+    /// How many sessions were made and how many destroyed.
+    sessions: Cell<(usize, usize)>,
+    is_serving: Cell<bool>,
+}
+
+/// What a descriptor says of a handler.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) name: String,
+    flags: u32,
+    schema: u32,
+    schema_min: u32,
+    init: Option<
+        unsafe extern "C" fn(*const abi::Host, *const abi::Init, *mut abi::Instance) -> Status,
+    >,
+}
+
+/// A session of a handler, destroyed when dropped.
+#[derive(Debug)]
+pub(super) struct Instance {
+    session: *mut c_void,
+    pub(super) generation: Rc<Generation>,
+}
+
+/// What an opening handshake has left with the handler, abandoned when dropped.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pointer: *mut c_void,
+    pub(super) generation: Rc<Generation>,
+}
+
+/// What a plugin knows a session by.
+#[derive(Debug)]
+pub(super) struct Table {
+    conn: *mut abi::Conn,
+    _protocol: Box<str>,
+}
+
+/// What a callback answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    Continue,
+    Done,
+    Pending,
+    Failed,
+}
+
+impl Facts {
+    pub(super) fn of(descriptor: &Descriptor) -> Self {
+        let name = descriptor.name.split(|byte| *byte == 0).next();
+        Facts {
+            name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
+            flags: descriptor.flags,
+            schema: descriptor.state_schema,
+            schema_min: descriptor.state_schema_min,
+            init: descriptor.init,
+        }
+    }
+
+    /// Whether sessions of `older` can move here.
+    fn can_restore(&self, older: &Facts) -> bool {
+        self.flags & older.flags & abi::MIGRATES != 0
+            && (self.schema_min..=self.schema).contains(&older.schema)
+    }
+}
+
+impl Generation {
+    /// Loads a handler: `init`, then `self_test`.
+    pub(super) fn load(
+        hub: &Arc<Hub>,
+        facts: Facts,
+        number: u64,
+        config_json: &str,
+    ) -> Result<Rc<Generation>, String> {
+        let (context, ctx) = Context::new(hub);
+        let host = table::table(&context, ctx);
+        let about = abi::Init {
+            size: size_of::<abi::Init>() as u32,
+            flags: 0,
+            generation: number,
+            config_json: read::lend(config_json.as_bytes()),
+            name: read::lend(facts.name.as_bytes()),
+        };
+        let mut made = abi::Instance {
+            size: size_of::<abi::Instance>() as u32,
+            flags: 0,
+            handler: ptr::null_mut(),
+            vtable: ptr::null(),
+        };
+        let init = facts.init.ok_or("the descriptor has no `init`")?;
+        runtime::enter_test(None);
+        // SAFETY: the descriptor's own function with three tables of ours. The SDK copies the first
+        // and lets go of the second; the host's functions and what `ctx` and `log_level` stand for
+        // live as long as the process.
+        let status = unsafe { init(&raw const host, &raw const about, &raw mut made) };
+        let runtime = runtime::current();
+        if status != abi::OK {
+            return Err(why("init", status));
+        }
+        if made.vtable.is_null() {
+            return Err("`init` gave no vtable".into());
+        }
+        // SAFETY: `init` succeeded, so this is its table, with its size in front.
+        let vtable = unsafe { read::copy(made.vtable) };
+        let has_all = vtable.open.is_some()
+            && vtable.message.is_some()
+            && vtable.destroy.is_some()
+            && vtable.shutdown.is_some();
+        if !has_all {
+            return Err("the vtable lacks `open`, `message`, `destroy` or `shutdown`".into());
+        }
+        let generation = Rc::new(Generation {
+            number,
+            facts,
+            context,
+            runtime,
+            handler: made.handler,
+            vtable,
+            sessions: Cell::default(),
+            is_serving: Cell::new(false),
+        });
+        if let Some(self_test) = vtable.self_test {
+            // SAFETY: what `init` gave, before `shutdown`.
+            match generation.run(|handler| unsafe { self_test(handler) }) {
+                abi::OK => {}
+                status => return Err(why("self_test", status)),
+            }
+        }
+        Ok(generation)
+    }
+
+    /// Tells the handler that clients come, or that no more will.
+    pub(super) fn serve(&self, on: bool) {
+        if let (Some(serving), true) = (self.vtable.serving, self.is_serving.replace(on) != on) {
+            // SAFETY: what `init` gave, before `shutdown`.
+            self.run(|handler| unsafe { serving(handler, on.into()) });
+        }
+    }
+
+    pub(super) fn attempt(self: &Rc<Self>) -> Attempt {
+        Attempt {
+            pointer: ptr::null_mut(),
+            generation: Rc::clone(self),
+        }
+    }
+
+    /// A session in a newer generation from the state that an older one wrote.
+    pub(super) fn restore(
+        self: &Rc<Self>,
+        old: &Instance,
+        table: &Table,
+        controls: Controls,
+        state: &[u8],
+    ) -> (Option<Instance>, Controls) {
+        let Some(restore) = self.vtable.restore else {
+            return (None, controls);
+        };
+        let schema = old.generation.facts.schema;
+        let mut session = ptr::null_mut();
+        let (status, controls) = self.call(table, controls, Some(abi::MISUSE), |conn| {
+            // SAFETY: what `init` gave, before `shutdown`; a Conn and a cell for this call.
+            unsafe {
+                restore(
+                    self.handler,
+                    conn,
+                    schema,
+                    state.as_ptr(),
+                    state.len(),
+                    &raw mut session,
+                )
+            }
+        });
+        let made = match self.outcome("restore", status) {
+            Outcome::Continue => Some(self.session(session)),
+            _ => None,
+        };
+        (made, controls)
+    }
+
+    /// Whether sessions of `older` can move here.
+    pub(super) fn can_restore(&self, older: &Generation) -> bool {
+        self.facts.can_restore(&older.facts)
+    }
+
+    fn session(self: &Rc<Self>, session: *mut c_void) -> Instance {
+        let (made, destroyed) = self.sessions.get();
+        self.sessions.set((made + 1, destroyed));
+        Instance {
+            session,
+            generation: Rc::clone(self),
+        }
+    }
+
+    /// One callback that has to do with a session.
+    fn call(
+        &self,
+        table: &Table,
+        controls: Controls,
+        verdict: Option<Status>,
+        callback: impl FnOnce(*mut abi::Conn) -> Status,
+    ) -> (Status, Controls) {
+        let conn = table.conn;
+        table.begin(&controls);
+        RUNNING.set(Some(Running {
+            conn,
+            controls,
+            verdict,
+        }));
+        let status = self.run(|_| callback(conn));
+        let running = RUNNING.take().expect("nobody but this function takes it");
+        (status, running.controls)
+    }
+
+    /// One callback.
+    fn run<T>(&self, callback: impl FnOnce(*mut c_void) -> T) -> T {
+        runtime::enter_test(self.runtime);
+        callback(self.handler)
+    }
+
+    /// What an answer means; a failure is logged. An unknown status counts as one.
+    fn outcome(&self, callback: &str, status: Status) -> Outcome {
+        let failure = table::take_failure();
+        match status {
+            abi::OK => Outcome::Continue,
+            abi::DONE => Outcome::Done,
+            abi::PENDING => Outcome::Pending,
+            _ => {
+                self.context.log(Line {
+                    level: abi::LOG_ERROR,
+                    target: "wshd".into(),
+                    message: failure.unwrap_or_else(|| sentence(callback, status)),
+                    fields: vec![("callback".into(), callback.into())],
+                });
+                Outcome::Failed
+            }
+        }
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        self.serve(false);
+        if let Some(shutdown) = self.vtable.shutdown {
+            // SAFETY: every session and every attempt holds this generation, so they are gone; this
+            // is the only call.
+            self.run(|handler| unsafe { shutdown(handler) });
+        }
+        self.context.end();
+        let (made, destroyed) = self.sessions.get();
+        if !std::thread::panicking() {
+            assert_eq!(made, destroyed, "sessions made and destroyed");
+        }
+    }
+}
+
+impl Attempt {
+    /// Asks the handler; what it said so far about the answer goes in and comes out.
+    pub(super) fn ask(&mut self, request: &Request, draft: Draft) -> (Status, Draft) {
+        let generation = &self.generation;
+        let Some(handshake) = generation.vtable.handshake else {
+            return (abi::OK, draft);
+        };
+        let mut place = 0_u8;
+        let response: *mut abi::Response = (&raw mut place).cast();
+        ASKED.set(Some(Asked { response, draft }));
+        let attempt = &raw mut self.pointer;
+        // SAFETY: what `init` gave, before `shutdown`; the request stays where it is, the other two
+        // are for this call.
+        let status = generation
+            .run(|handler| unsafe { handshake(handler, request.table(), response, attempt) });
+        let asked = ASKED.take().expect("nobody but this function takes it");
+        if !(0..=abi::ABORT).contains(&status) {
+            generation.outcome("handshake", status);
+        }
+        (status, asked.draft)
+    }
+
+    /// Makes the session; a failure leaves none, and the attempt is taken either way.
+    pub(super) fn open(
+        mut self,
+        table: &Table,
+        controls: Controls,
+        request: &Request,
+    ) -> (Option<Instance>, Outcome, Controls) {
+        let attempt = std::mem::replace(&mut self.pointer, ptr::null_mut());
+        let generation = &self.generation;
+        let open = generation
+            .vtable
+            .open
+            .expect("looked at when it was loaded");
+        let mut session = ptr::null_mut();
+        let (status, controls) = generation.call(table, controls, None, |conn| {
+            // SAFETY: as in `ask`; the attempt is what `handshake` left, passed on once.
+            unsafe {
+                open(
+                    generation.handler,
+                    conn,
+                    request.table(),
+                    attempt,
+                    &raw mut session,
+                )
+            }
+        });
+        let outcome = generation.outcome("open", status);
+        let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
+        let made = exists.then(|| generation.session(session));
+        (made, outcome, controls)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let (false, Some(abandon)) = (self.pointer.is_null(), self.generation.vtable.abandon) {
+            let pointer = self.pointer;
+            // SAFETY: `handshake` left it, and no `open` took it.
+            self.generation
+                .run(|handler| unsafe { abandon(handler, pointer) });
+        }
+    }
+}
+
+/// One thing that happens to a session.
+#[derive(Debug)]
+pub(super) enum Event<'a> {
+    Message(u32, &'a [u8]),
+    Ping(&'a [u8]),
+    Pong(&'a [u8]),
+    Drain,
+    Timer(u64),
+    Wake,
+    Closing(u16, &'a str),
+    Closed(u16, &'a str),
+    /// As `Wake`, after the end.
+    WakeAfterEnd,
+}
+
+impl Instance {
+    /// One callback; one that is not there has nothing to say.
+    pub(super) fn on(
+        &mut self,
+        event: &Event<'_>,
+        table: &Table,
+        controls: Controls,
+    ) -> (Outcome, Controls) {
+        let vtable = &self.generation.vtable;
+        let session = self.session;
+        let verdict = match event {
+            Event::Closed(..) | Event::WakeAfterEnd => Some(abi::GONE),
+            _ => None,
+        };
+        let mut name = "";
+        // SAFETY of every call below: `session` came from `open` or `restore` of this vtable and
+        // lives until our `Drop`; `&mut self` keeps its callbacks apart; what they are lent outlives
+        // the call.
+        let (status, controls) = self.generation.call(table, controls, verdict, |conn| {
+            macro_rules! call {
+                ($callback:ident $(, $argument:expr)*) => {{
+                    name = stringify!($callback);
+                    match vtable.$callback {
+                        // SAFETY: as said above.
+                        Some(callback) => unsafe { callback(session, conn $(, $argument)*) },
+                        None => abi::OK,
+                    }
+                }};
+            }
+            match *event {
+                Event::Message(kind, bytes) => call!(message, kind, bytes.as_ptr(), bytes.len()),
+                Event::Ping(bytes) => call!(ping, bytes.as_ptr(), bytes.len()),
+                Event::Pong(bytes) => call!(pong, bytes.as_ptr(), bytes.len()),
+                Event::Drain => call!(drain),
+                Event::Timer(token) => call!(timer, token),
+                Event::Wake | Event::WakeAfterEnd => call!(wake),
+                Event::Closing(code, reason) => {
+                    call!(closing, code, read::lend(reason.as_bytes()))
+                }
+                Event::Closed(code, reason) => call!(closed, code, read::lend(reason.as_bytes())),
+            }
+        });
+        (self.generation.outcome(name, status), controls)
+    }
+
+    /// The state, or none for now.
+    pub(super) fn snapshot(
+        &mut self,
+        table: &Table,
+        controls: Controls,
+    ) -> (Option<Vec<u8>>, Controls) {
+        unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
+            // SAFETY: `ctx` is the vector below; nobody else uses it during the call.
+            let (state, bytes) = unsafe { (&mut *ctx.cast::<Vec<u8>>(), read::bytes(ptr, len)) };
+            if state.len() + bytes.len() > rules::SNAPSHOT_BYTES_MAX {
+                return abi::TOO_BIG;
+            }
+            state.extend_from_slice(bytes);
+            abi::OK
+        }
+        let Some(snapshot) = self.generation.vtable.snapshot else {
+            return (None, controls);
+        };
+        let mut state = Vec::<u8>::new();
+        let sink = abi::Sink {
+            size: size_of::<abi::Sink>() as u32,
+            reserved: 0,
+            ctx: (&raw mut state).cast(),
+            write: Some(write),
+        };
+        let session = self.session;
+        let (status, controls) = self.generation.call(table, controls, None, |conn| {
+            // SAFETY: as in `on`.
+            unsafe { snapshot(session, conn, &raw const sink) }
+        });
+        if status == abi::AGAIN {
+            return (None, controls);
+        }
+        let outcome = self.generation.outcome("snapshot", status);
+        ((outcome == Outcome::Continue).then_some(state), controls)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let (made, destroyed) = self.generation.sessions.get();
+        self.generation.sessions.set((made, destroyed + 1));
+        if let Some(destroy) = self.generation.vtable.destroy {
+            let session = self.session;
+            // SAFETY: `open` or `restore` made it, this is the only `destroy`, and no other
+            // callback of it runs.
+            self.generation.run(|_| unsafe { destroy(session) });
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn new(id: u64, protocol: &str) -> Self {
+        let protocol: Box<str> = protocol.into();
+        let conn = Box::into_raw(Box::new(abi::Conn {
+            size: size_of::<abi::Conn>() as u32,
+            flags: 0,
+            id,
+            buffered: 0,
+            protocol: read::lend(protocol.as_bytes()),
+        }));
+        Table {
+            conn,
+            _protocol: protocol,
+        }
+    }
+
+    /// Whether the session is one that an older generation began.
+    pub(super) fn set_restored(&self, is_restored: bool) {
+        // SAFETY: the table is ours and no callback runs.
+        let flags = unsafe { &mut (*self.conn).flags };
+        if is_restored {
+            *flags |= abi::RESTORED;
+        } else {
+            *flags &= !abi::RESTORED;
+        }
+    }
+
+    /// From now on the peer has closed.
+    pub(super) fn set_closing(&self) {
+        // SAFETY: as above.
+        unsafe { (*self.conn).flags |= abi::CLOSING };
+    }
+
+    fn begin(&self, controls: &Controls) {
+        // SAFETY: as above.
+        unsafe { (*self.conn).buffered = controls.buffered() };
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // SAFETY: `new` boxed it; the session that knew it is destroyed.
+        drop(unsafe { Box::from_raw(self.conn) });
+    }
+}
+
+/// Why a handler was not loaded: what it said, else which callback answered what.
+fn why(callback: &str, status: Status) -> String {
+    table::take_failure().unwrap_or_else(|| sentence(callback, status))
+}
+
+fn sentence(callback: &str, status: Status) -> String {
+    match status {
+        abi::PANIC => format!("`{callback}` panicked"),
+        _ => format!("`{callback}` answered {status}"),
+    }
+}

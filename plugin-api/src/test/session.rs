@@ -1,0 +1,405 @@
+//! One open WebSocket between its client and its handler, as a server runs it.
+
+use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
+
+use crate::{
+    abi,
+    message::MessageBuf,
+    test::{
+        controls::{Controls, Ending},
+        hub::{Hub, Inbox, Letter},
+        plugin::{Attempt, Event, Generation, Instance, Outcome, Table},
+        request::Request,
+    },
+};
+
+/// One session and its client's end of the connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: u64,
+    pub(super) protocol: String,
+    // The order matters: `destroy` runs before the table goes.
+    instance: Option<Instance>,
+    table: Table,
+    /// Away only while a callback runs.
+    controls: Option<Controls>,
+    phase: Phase,
+    /// What the client sent and the handler has not got yet.
+    incoming: VecDeque<Incoming>,
+    /// Messages by id that wait behind one that is being sent in parts.
+    waiting: VecDeque<Letter>,
+    is_told: bool,
+    /// Where it is to move, as soon as it can.
+    destination: Option<Rc<Generation>>,
+    /// When the closing handshake, or what follows it, has taken too long.
+    deadline: Option<Duration>,
+    hub: Arc<Hub>,
+}
+
+/// What a client sends.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Message(MessageBuf),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(u16, String),
+}
+
+#[derive(PartialEq, Debug)]
+enum Phase {
+    Open,
+    /// The peer closes, and the handler has not answered yet.
+    PeerCloses(u16, String),
+    /// The Close of this side is out; what comes before the peer's is dropped.
+    Closing,
+    Over,
+}
+
+impl Session {
+    pub(super) fn open(
+        hub: &Arc<Hub>,
+        attempt: Attempt,
+        request: &Request,
+        protocol: String,
+        now: Duration,
+    ) -> Session {
+        let id = request.id();
+        let table = Table::new(id, &protocol);
+        let mut controls = Controls::new(id, Arc::clone(hub));
+        controls.now = now;
+        let (instance, outcome, controls) = attempt.open(&table, controls, request);
+        let mut session = Session {
+            id,
+            protocol,
+            instance,
+            table,
+            controls: Some(controls),
+            phase: Phase::Open,
+            incoming: VecDeque::new(),
+            waiting: VecDeque::new(),
+            is_told: false,
+            destination: None,
+            deadline: None,
+            hub: Arc::clone(hub),
+        };
+        session.settle(outcome);
+        session
+    }
+
+    /// The client sends something.
+    pub(super) fn receive(&mut self, incoming: Incoming) {
+        if !matches!(self.phase, Phase::Over | Phase::PeerCloses(..)) {
+            self.incoming.push_back(incoming);
+        }
+    }
+
+    /// Everything that can happen now; whether something did.
+    pub(super) fn turn(&mut self, now: Duration) -> bool {
+        self.controls().now = now;
+        let mut progress = false;
+        if let Some(inbox) = self.hub.take(self.id) {
+            self.deliver(inbox);
+            progress = true;
+        }
+        self.deliver_waiting();
+        while self.reads()
+            && let Some(incoming) = self.incoming.pop_front()
+        {
+            self.hear(incoming);
+            progress = true;
+        }
+        while self.is_talking()
+            && let Some(token) = self.controls().take_expired(now)
+        {
+            self.call(&Event::Timer(token));
+            progress = true;
+        }
+        self.flush();
+        if self.is_talking() && self.controls().take_drain() {
+            self.call(&Event::Drain);
+            progress = true;
+        }
+        if self.is_late(now) {
+            self.lose();
+            self.forget();
+        }
+        progress | self.try_to_move()
+    }
+
+    /// When something is next due.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let timer = self.ready().next_timer().filter(|_| self.is_talking());
+        timer.into_iter().chain(self.deadline).min()
+    }
+
+    /// The connection is lost.
+    pub(super) fn lose(&mut self) {
+        self.controls().wire.cut();
+        match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Over => {}
+            Phase::PeerCloses(code, reason) => self.end(code, &reason),
+            Phase::Open | Phase::Closing => self.end(1006, ""),
+        }
+    }
+
+    /// Asks the session to move to a newer generation, and again after each callback until it has.
+    pub(super) fn move_to(&mut self, generation: &Rc<Generation>) {
+        let is_there = |instance: &Instance| instance.generation.number == generation.number;
+        if !self.instance.as_ref().is_none_or(is_there) {
+            self.destination = Some(Rc::clone(generation));
+        }
+        self.try_to_move();
+    }
+
+    /// The generation that runs it, as long as there is a session.
+    pub(super) fn generation(&self) -> Option<u64> {
+        self.instance.as_ref().map(|it| it.generation.number)
+    }
+
+    /// Whether the handler has nothing to do with it any more.
+    pub(super) fn is_destroyed(&self) -> bool {
+        self.phase == Phase::Over && self.instance.is_none()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    pub(super) fn controls(&mut self) -> &mut Controls {
+        self.controls.as_mut().expect(AWAY)
+    }
+
+    fn ready(&self) -> &Controls {
+        self.controls.as_ref().expect(AWAY)
+    }
+
+    fn hear(&mut self, incoming: Incoming) {
+        if let Incoming::Close(code, reason) = incoming {
+            return self.hear_close(code, reason);
+        }
+        if !self.is_talking() {
+            return; // late data
+        }
+        match incoming {
+            Incoming::Message(MessageBuf::Text(text)) => {
+                self.call(&Event::Message(abi::TEXT, text.as_bytes()));
+            }
+            Incoming::Message(MessageBuf::Binary(bytes)) => {
+                self.call(&Event::Message(abi::BINARY, &bytes));
+            }
+            Incoming::Ping(payload) => {
+                // Answered before the handler looks on.
+                let _ = self.controls().pong(&payload);
+                self.call(&Event::Ping(&payload));
+            }
+            Incoming::Pong(payload) => self.call(&Event::Pong(&payload)),
+            Incoming::Close(..) => {}
+        }
+    }
+
+    /// The peer's Close: the first of the two, or the answer to ours.
+    fn hear_close(&mut self, code: u16, reason: String) {
+        self.table.set_closing();
+        if self.ready().ending != Ending::No {
+            self.phase = Phase::Over;
+            return self.end(code, &reason);
+        }
+        self.phase = Phase::PeerCloses(code, reason.clone());
+        self.start_closing();
+        match self.run(&Event::Closing(code, &reason)) {
+            Outcome::Continue | Outcome::Done => self.settle(Outcome::Done),
+            Outcome::Pending => {}
+            Outcome::Failed => self.settle(Outcome::Failed),
+        }
+    }
+
+    fn deliver(&mut self, inbox: Inbox) {
+        self.waiting.extend(inbox.letters);
+        self.deliver_waiting();
+        if inbox.has_overflowed && self.is_talking() {
+            let _ = self.controls().close(1008, "");
+        }
+        if inbox.is_woken {
+            if self.is_talking() {
+                self.call(&Event::Wake);
+            } else if self.phase == Phase::Over && self.instance.is_some() {
+                self.wake_after_end();
+            }
+        }
+    }
+
+    fn deliver_waiting(&mut self) {
+        while !self.ready().is_between_parts()
+            && let Some(letter) = self.waiting.pop_front()
+        {
+            // GONE and TOO_BIG: it is closing, or is about to.
+            match letter {
+                Letter::Send { kind, bytes } => drop(self.controls().send(kind, &bytes)),
+                Letter::Close { code, reason } => drop(self.controls().close(code, &reason)),
+            }
+        }
+        self.follow_ending();
+    }
+
+    fn wake_after_end(&mut self) {
+        if self.run(&Event::WakeAfterEnd) != Outcome::Pending {
+            self.forget();
+        }
+    }
+
+    /// Runs one callback and does what its answer means.
+    fn call(&mut self, event: &Event<'_>) {
+        let outcome = self.run(event);
+        self.settle(outcome);
+    }
+
+    fn run(&mut self, event: &Event<'_>) -> Outcome {
+        let Some(instance) = &mut self.instance else {
+            return Outcome::Continue;
+        };
+        let controls = self.controls.take().expect(AWAY);
+        let (outcome, controls) = instance.on(event, &self.table, controls);
+        self.controls = Some(controls);
+        outcome
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        let done = match &self.phase {
+            // An empty Close is echoed by an empty one.
+            Phase::PeerCloses(1005, _) => 0,
+            Phase::PeerCloses(code, _) => *code,
+            _ => 1000,
+        };
+        let code = match outcome {
+            Outcome::Continue => None,
+            Outcome::Pending if matches!(self.phase, Phase::PeerCloses(..)) => None,
+            Outcome::Done => Some(done),
+            Outcome::Pending | Outcome::Failed => Some(1011),
+        };
+        if let Some(code) = code {
+            // GONE: the handler's own `close` or `abort` came first.
+            let _ = self.controls().close(code, "");
+        }
+        self.follow_ending();
+    }
+
+    /// Moves the phase after the handler, or the server, closed or aborted.
+    fn follow_ending(&mut self) {
+        match (&self.phase, self.ready().ending) {
+            (Phase::Over, _) | (_, Ending::No) | (Phase::Closing, Ending::Closed) => {}
+            (_, Ending::Aborted) => self.lose(),
+            (Phase::Open, Ending::Closed) => {
+                self.phase = Phase::Closing;
+                self.start_closing();
+            }
+            (Phase::PeerCloses(code, reason), Ending::Closed) => {
+                let (code, reason) = (*code, reason.clone());
+                self.controls().flush();
+                self.phase = Phase::Over;
+                self.end(code, &reason);
+            }
+        }
+    }
+
+    /// Tells the handler that the session is over, once.
+    fn end(&mut self, code: u16, reason: &str) {
+        self.controls().unsubscribe_all();
+        self.incoming.clear();
+        self.destination = None;
+        if mem::replace(&mut self.is_told, true) {
+            return;
+        }
+        self.deadline = Some(self.ready().now + AFTERLIFE);
+        if self.run(&Event::Closed(code, reason)) != Outcome::Pending {
+            self.forget();
+        }
+    }
+
+    /// The handler has had its last callback.
+    fn forget(&mut self) {
+        self.instance = None;
+        self.hub.remove(self.id);
+    }
+
+    /// Lets the client take what is queued, and answer as a peer does by itself.
+    fn flush(&mut self) {
+        self.controls().flush();
+        while let Some(payload) = self.controls().wire.unanswered.pop_front() {
+            self.receive(Incoming::Pong(payload));
+        }
+        if let (Phase::Closing, Some(close)) = (&self.phase, &self.ready().wire.close) {
+            let code = close.code;
+            self.hear_close(code, String::new());
+        }
+    }
+
+    fn start_closing(&mut self) {
+        self.deadline = Some(self.ready().now + CLOSE_TIMEOUT);
+    }
+
+    fn is_late(&self, now: Duration) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+            && self.phase != Phase::Open
+            && !self.is_destroyed()
+    }
+
+    /// Two-phase: the state, the new session, and only then the end of the old one.
+    fn try_to_move(&mut self) -> bool {
+        let Some(destination) = self.destination.clone() else {
+            return false;
+        };
+        let (Phase::Open, Ending::No) = (&self.phase, self.ready().ending) else {
+            return false;
+        };
+        let Some(old) = &mut self.instance else {
+            return false;
+        };
+        if !destination.can_restore(&old.generation) {
+            self.destination = None;
+            return false;
+        }
+        let controls = self.controls.take().expect(AWAY);
+        if controls.is_between_parts() {
+            self.controls = Some(controls);
+            return false;
+        }
+        let (state, controls) = old.snapshot(&self.table, controls);
+        let Some(state) = state else {
+            self.controls = Some(controls);
+            self.follow_ending();
+            return false;
+        };
+        self.table.set_restored(true);
+        let (made, controls) = destination.restore(old, &self.table, controls, &state);
+        self.controls = Some(controls);
+        self.destination = None;
+        match made {
+            Some(new) => self.instance = Some(new),
+            None => self.table.set_restored(false),
+        }
+        self.call(&Event::Wake);
+        true
+    }
+
+    /// Whether the peer's messages are let in.
+    fn reads(&self) -> bool {
+        let controls = self.ready();
+        match self.phase {
+            Phase::Open => controls.reads && !controls.is_congested(),
+            Phase::Closing => true,
+            Phase::PeerCloses(..) | Phase::Over => false,
+        }
+    }
+
+    /// Whether callbacks other than `closed` may run.
+    fn is_talking(&self) -> bool {
+        let may = matches!(self.phase, Phase::Open | Phase::PeerCloses(..));
+        may && self.ready().ending == Ending::No
+    }
+}
+
+const AWAY: &str = "a test's client cannot be used inside a callback";
+/// How long a closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a handler may go on after its session.
+const AFTERLIFE: Duration = Duration::from_secs(30);

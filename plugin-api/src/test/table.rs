@@ -1,0 +1,325 @@
+//! The host table: what a handler under test calls.
+//!
+//! What a callback may touch lies in a cell of its thread, so a Conn that is used on another thread,
+//! or after its callback, is not found there: MISUSE, and no pointer was followed.
+#![allow(unsafe_code)] // the functions of a C table
+
+use std::{cell::RefCell, ffi::c_void, ptr};
+
+use crate::{
+    abi::{self, Bytes, Host, Pair, Status, Str},
+    border::read,
+    test::{
+        context::Context,
+        controls::{Controls, Ending},
+        draft::Draft,
+        log::Line,
+    },
+};
+
+/// The session whose callback runs on this thread.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// What the plugin knows it by.
+    pub(super) conn: *mut abi::Conn,
+    pub(super) controls: Controls,
+    /// What functions answer that need a running session: `None` while there is one.
+    pub(super) verdict: Option<Status>,
+}
+
+/// The handshake whose callback runs on this thread, by the address that the plugin was given.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) response: *mut abi::Response,
+    pub(super) draft: Draft,
+}
+
+thread_local! {
+    pub(super) static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
+    pub(super) static ASKED: RefCell<Option<Asked>> = const { RefCell::new(None) };
+    static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What a handler gave to `fail` on this thread since the last time.
+pub(super) fn take_failure() -> Option<String> {
+    FAILURE.take()
+}
+
+pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
+    Host {
+        size: size_of::<Host>() as u32,
+        abi_minor: abi::ABI_MINOR,
+        ctx,
+        log_level: context.hub.level.as_ptr(),
+        send: Some(send),
+        reserve: Some(reserve),
+        commit: Some(commit),
+        ping: Some(ping),
+        close: Some(close),
+        abort: Some(abort),
+        timer: Some(timer),
+        reads: Some(reads),
+        watermark: Some(watermark),
+        subscribe: Some(subscribe),
+        send_to: Some(send_to),
+        close_to: Some(close_to),
+        publish: Some(publish),
+        wake: Some(wake),
+        spawn: Some(spawn),
+        fail: Some(fail),
+        log: Some(log),
+        response_header: Some(response_header),
+        response_protocol: Some(response_protocol),
+        response_reject: Some(response_reject),
+        response_extensions: Some(response_extensions),
+        extension: Some(extension),
+    }
+}
+
+// In all that follows the plugin keeps rule 4 of abi.rs: what it lends is readable for the call.
+
+unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
+    // SAFETY: rule 4.
+    let bytes = unsafe { read::bytes(ptr, len) };
+    amount(with(conn, |controls| controls.send(kind, bytes)))
+}
+
+unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
+    let room = with(conn, |controls| {
+        let room = controls.reserve(max).ok_or(abi::TOO_BIG)?;
+        Ok(room.as_mut_ptr())
+    });
+    room.unwrap_or(ptr::null_mut())
+}
+
+unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 {
+    amount(on_running(conn, |controls| controls.commit(kind, len)))
+}
+
+unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
+    // SAFETY: rule 4.
+    let bytes = unsafe { read::bytes(ptr, len) };
+    status(with(conn, |controls| controls.ping(bytes)))
+}
+
+unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Status {
+    // SAFETY: rule 4.
+    let reason = unsafe { checked(reason) };
+    status(with(conn, |controls| controls.close(code, reason?)))
+}
+
+unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
+    status(with(conn, Controls::abort))
+}
+
+unsafe extern "C" fn timer(conn: *mut abi::Conn, token: u64, after_ms: u64) -> Status {
+    status(with(conn, |controls| controls.timer(token, after_ms)))
+}
+
+unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
+    status(with(conn, |controls| {
+        controls.reads = on != 0;
+        Ok(())
+    }))
+}
+
+unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Status {
+    status(with(conn, |controls| controls.set_watermark(low, high)))
+}
+
+unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
+    // SAFETY: rule 4.
+    let topic = unsafe { checked(topic) };
+    status(with(conn, |controls| controls.subscribe(topic?, on != 0)))
+}
+
+unsafe extern "C" fn send_to(
+    ctx: *mut c_void,
+    id: u64,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+) -> i64 {
+    // SAFETY: rule 4.
+    let bytes = unsafe { read::bytes(ptr, len) };
+    amount(Context::find(ctx).and_then(|context| context.send_to(id, kind, bytes)))
+}
+
+unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u16, reason: Str) -> Status {
+    // SAFETY: rule 4.
+    let reason = unsafe { checked(reason) };
+    status(Context::find(ctx).and_then(|context| context.close_to(id, code, reason?)))
+}
+
+unsafe extern "C" fn publish(
+    ctx: *mut c_void,
+    topic: Str,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+    except: u64,
+) -> i64 {
+    // SAFETY: rule 4.
+    let (topic, bytes) = unsafe { (checked(topic), read::bytes(ptr, len)) };
+    amount(Context::find(ctx).and_then(|context| context.publish(topic?, kind, bytes, except)))
+}
+
+unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
+    status(Context::find(ctx).and_then(|context| context.wake(id)))
+}
+
+unsafe extern "C" fn spawn(
+    ctx: *mut c_void,
+    run: Option<unsafe extern "C" fn(*mut c_void)>,
+    arg: *mut c_void,
+) -> Status {
+    /// What a plugin gives away to a thread.
+    struct Errand(*mut c_void);
+    // SAFETY: the plugin's promise in `Host::spawn`: `arg` is the thread's from now on.
+    unsafe impl Send for Errand {}
+
+    let errand = Errand(arg);
+    status(Context::find(ctx).and_then(|context| {
+        let run = run.ok_or(abi::INVALID)?;
+        context.spawn(move || {
+            let Errand(arg) = { errand };
+            // SAFETY: the plugin's function with what it gave for it, once.
+            unsafe { run(arg) };
+        })
+    }))
+}
+
+unsafe extern "C" fn fail(_ctx: *mut c_void, why: Str) -> Status {
+    // SAFETY: rule 4.
+    let why = unsafe { lossy(why) };
+    FAILURE.set(Some(why));
+    abi::ERROR
+}
+
+unsafe extern "C" fn log(
+    ctx: *mut c_void,
+    _id: u64,
+    level: u32,
+    target: Str,
+    message: Str,
+    fields: *const Pair,
+    n_fields: usize,
+) {
+    let Ok(context) = Context::find(ctx) else {
+        return;
+    };
+    // SAFETY: rule 4.
+    let line = unsafe {
+        Line {
+            level,
+            target: lossy(target),
+            message: lossy(message),
+            fields: read::list(fields, n_fields)
+                .iter()
+                .map(|pair| (lossy(pair.name), lossy(pair.value)))
+                .collect(),
+        }
+    };
+    context.log(line);
+}
+
+unsafe extern "C" fn response_header(to: *mut abi::Response, name: Str, value: Bytes) -> Status {
+    // SAFETY: rule 4.
+    let (name, value) = unsafe { (checked(name), read::bytes(value.ptr, value.len)) };
+    status(on_asked(to, |draft| draft.add_header(name?, value)))
+}
+
+unsafe extern "C" fn response_protocol(to: *mut abi::Response, name: Str) -> Status {
+    // SAFETY: rule 4.
+    let name = unsafe { checked(name) };
+    status(on_asked(to, |draft| draft.choose_protocol(name?)))
+}
+
+unsafe extern "C" fn response_reject(to: *mut abi::Response, code: u16, body: Bytes) -> Status {
+    // SAFETY: rule 4.
+    let body = unsafe { read::bytes(body.ptr, body.len) };
+    status(on_asked(to, |draft| draft.reject(code, body)))
+}
+
+unsafe extern "C" fn response_extensions(to: *mut abi::Response, _allow: u32) -> Status {
+    // There is no wire here, so nothing that could be compressed.
+    status(on_asked(to, |_| Ok(())))
+}
+
+unsafe extern "C" fn extension(_ctx: *mut c_void, _id: Str) -> *const c_void {
+    // There is none in 1.0.
+    ptr::null()
+}
+
+/// A call that ends what was reserved, as every one but `commit` does.
+fn with<T>(
+    conn: *mut abi::Conn,
+    call: impl FnOnce(&mut Controls) -> Result<T, Status>,
+) -> Result<T, Status> {
+    on_running(conn, |controls| {
+        controls.forget_reserved();
+        call(controls)
+    })
+}
+
+/// Acts on the session whose callback runs on this thread, if `conn` is that.
+fn on_running<T>(
+    conn: *mut abi::Conn,
+    call: impl FnOnce(&mut Controls) -> Result<T, Status>,
+) -> Result<T, Status> {
+    RUNNING.with_borrow_mut(|running| {
+        let running = running.as_mut().filter(|running| running.conn == conn);
+        let running = running.ok_or(abi::MISUSE)?;
+        if let Some(status) = running.verdict {
+            return Err(status);
+        }
+        let answer = call(&mut running.controls);
+        // SAFETY: the session's own table, which lives as long as it is in the cell; the plugin
+        // reads it in place and holds no reference while it calls.
+        unsafe {
+            (&raw mut (*conn).buffered).write(running.controls.buffered());
+            if running.controls.ending != Ending::No {
+                (*conn).flags |= abi::CLOSING;
+            }
+        }
+        answer
+    })
+}
+
+fn on_asked<T>(
+    response: *mut abi::Response,
+    call: impl FnOnce(&mut Draft) -> Result<T, Status>,
+) -> Result<T, Status> {
+    ASKED.with_borrow_mut(|asked| {
+        let asked = asked.as_mut().filter(|asked| asked.response == response);
+        call(&mut asked.ok_or(abi::MISUSE)?.draft)
+    })
+}
+
+/// The text that a plugin lends, if it is UTF-8.
+///
+/// # Safety
+/// As [`read::bytes`].
+unsafe fn checked<'a>(text: Str) -> Result<&'a str, Status> {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { read::bytes(text.ptr, text.len) };
+    str::from_utf8(bytes).map_err(|_| abi::INVALID)
+}
+
+/// # Safety
+/// As [`read::bytes`].
+unsafe fn lossy(text: Str) -> String {
+    // SAFETY: the caller's promise.
+    String::from_utf8_lossy(unsafe { read::bytes(text.ptr, text.len) }).into_owned()
+}
+
+fn status(outcome: Result<(), Status>) -> Status {
+    outcome.map_or_else(|status| status, |()| abi::OK)
+}
+
+fn amount(outcome: Result<u64, Status>) -> i64 {
+    match outcome {
+        Ok(count) => i64::try_from(count).unwrap_or(i64::MAX),
+        Err(status) => status.into(),
+    }
+}
