@@ -40,6 +40,8 @@ pub(crate) struct Blocking<F, C, A> {
 pub(crate) struct BlockingSlot {
     link: Arc<Link>,
     line: Arc<Line>,
+    /// The function has ended, and the host knows.
+    is_done: bool,
 }
 
 /// What the callbacks and the function's thread have in common.
@@ -158,7 +160,15 @@ where
             };
         };
         match link.runtime.spawn(Box::new(job)) {
-            abi::OK => Ok((BlockingSlot { link, line }, abi::OK)),
+            abi::OK => {
+                let is_done = false;
+                let slot = BlockingSlot {
+                    link,
+                    line,
+                    is_done,
+                };
+                Ok((slot, abi::OK))
+            }
             _ => Err("no thread is left for one more session".into()),
         }
     }
@@ -223,14 +233,17 @@ impl BlockingSlot {
 
     /// What the callback answers; the function's end is told once.
     fn status(&mut self, is_end: bool) -> Status {
-        match self.line.lock().outcome.take() {
+        let outcome = self.line.lock().outcome.take();
+        self.is_done |= outcome.is_some();
+        match outcome {
             Some(Outcome::Ok) => abi::DONE,
             Some(Outcome::Failed(why)) => {
                 guard::fail(&why);
                 abi::ERROR
             }
             Some(Outcome::Panicked) => abi::PANIC,
-            None if is_end => abi::PENDING,
+            // After the function's end nobody would wake us.
+            None if is_end && !self.is_done => abi::PENDING,
             None => abi::OK,
         }
     }

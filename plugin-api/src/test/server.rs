@@ -215,11 +215,15 @@ impl Drop for Floor {
             session.lose();
         }
         // A handler may go on for a while after its sessions.
-        let _: Option<()> = self.run_until(PATIENCE, true, || {
+        let ended = self.run_until(PATIENCE, true, || {
             let sessions = self.sessions.borrow();
             sessions.values().all(Session::is_destroyed).then_some(())
         });
         self.sessions.get_mut().clear();
+        assert!(
+            ended.is_some() || std::thread::panicking(),
+            "the handler goes on with a session that is over, and nobody wakes it"
+        );
     }
 }
 
