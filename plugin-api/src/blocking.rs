@@ -40,8 +40,16 @@ pub(crate) struct Blocking<F, C, A> {
 pub(crate) struct BlockingSlot {
     link: Arc<Link>,
     line: Arc<Line>,
-    /// The function has ended, and the host knows.
-    is_done: bool,
+    end: FunctionEnd,
+}
+
+/// What the host knows of the function's end.
+#[derive(Debug)]
+enum FunctionEnd {
+    NotYet,
+    /// It is told in the next `wake`: what the function sent before is ahead of that.
+    Next(Outcome),
+    Told,
 }
 
 /// What the callbacks and the function's thread have in common.
@@ -161,12 +169,8 @@ where
         };
         match link.runtime.spawn(Box::new(job)) {
             abi::OK => {
-                let is_done = false;
-                let slot = BlockingSlot {
-                    link,
-                    line,
-                    is_done,
-                };
+                let end = FunctionEnd::NotYet;
+                let slot = BlockingSlot { link, line, end };
                 Ok((slot, abi::OK))
             }
             _ => Err("no thread is left for one more session".into()),
@@ -192,6 +196,17 @@ impl Outcome {
             return Outcome::Ok;
         }
         Outcome::Failed(error.to_string())
+    }
+
+    fn status(&self) -> Status {
+        match self {
+            Outcome::Ok => abi::DONE,
+            Outcome::Failed(why) => {
+                guard::fail(why);
+                abi::ERROR
+            }
+            Outcome::Panicked => abi::PANIC,
+        }
     }
 }
 
@@ -231,20 +246,25 @@ impl BlockingSlot {
         }
     }
 
-    /// What the callback answers; the function's end is told once.
-    fn status(&mut self, is_end: bool) -> Status {
-        let outcome = self.line.lock().outcome.take();
-        self.is_done |= outcome.is_some();
-        match outcome {
-            Some(Outcome::Ok) => abi::DONE,
-            Some(Outcome::Failed(why)) => {
-                guard::fail(&why);
-                abi::ERROR
+    /// What the callback answers while the function goes on, or after it was told that it ended.
+    /// `is_due`: the end of the function may be told now.
+    fn status(&mut self, is_due: bool, goes_on: Status) -> Status {
+        if let Some(outcome) = self.line.lock().outcome.take() {
+            self.end = FunctionEnd::Next(outcome);
+            if !is_due {
+                // What the function sent by id may not have left yet, and would come too late.
+                self.link.wake_session();
             }
-            Some(Outcome::Panicked) => abi::PANIC,
-            // After the function's end nobody would wake us.
-            None if is_end && !self.is_done => abi::PENDING,
-            None => abi::OK,
+        }
+        match &self.end {
+            FunctionEnd::Next(outcome) if is_due => {
+                let status = outcome.status();
+                self.end = FunctionEnd::Told;
+                status
+            }
+            // Nobody would wake us any more.
+            FunctionEnd::Told => abi::OK,
+            FunctionEnd::Next(_) | FunctionEnd::NotYet => goes_on,
         }
     }
 }
@@ -255,7 +275,7 @@ impl Slot for BlockingSlot {
     }
 
     fn on(&mut self, event: Event<'_>) -> Status {
-        let mut is_end = false;
+        let was_next = matches!(self.end, FunctionEnd::Next(_));
         match event {
             Event::Message(message) => {
                 let mut is_full = false;
@@ -270,24 +290,32 @@ impl Slot for BlockingSlot {
                 for command in commands {
                     self.carry_out(command);
                 }
-                is_end = self.line.lock().is_over;
+                let is_over = self.line.lock().is_over;
+                let goes_on = if is_over { abi::PENDING } else { abi::OK };
+                return self.status(was_next || is_over, goes_on);
             }
             Event::Drain => self.line.change(|inner| inner.has_room = true),
             Event::Closing(close) => {
                 // Who asks for messages hears of the end after them, and is waited for.
                 self.line.change(|inner| inner.closed = Some(close));
-                is_end = self.line.lock().is_reader;
+                let status = self.status(false, abi::OK);
+                let is_waited_for = match self.end {
+                    FunctionEnd::NotYet => self.line.lock().is_reader,
+                    FunctionEnd::Next(_) => true,
+                    FunctionEnd::Told => false,
+                };
+                return if is_waited_for { abi::PENDING } else { status };
             }
             Event::Closed(close) => {
                 self.line.change(|inner| {
                     inner.closed.get_or_insert(close);
                     inner.is_over = true;
                 });
-                is_end = true;
+                return self.status(true, abi::PENDING);
             }
             Event::Ping(_) | Event::Pong(_) | Event::Timer(_) => {}
         }
-        self.status(is_end)
+        self.status(false, abi::OK)
     }
 
     fn snapshot(&mut self) -> Option<Vec<u8>> {

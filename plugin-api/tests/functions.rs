@@ -71,6 +71,21 @@ fn both_styles_echo_and_close_when_they_return() {
 }
 
 #[test]
+fn what_a_blocking_function_sends_last_leaves_before_the_close() {
+    let server = wsh::test::serve(wsh::descriptor!(blocking blocking));
+    // Its thread and the callbacks race each other.
+    for _ in 0..500 {
+        let mut client = server.connect();
+
+        client.send("Goodbye");
+
+        assert_eq!(client.receive().unwrap(), "Goodbye");
+        assert_eq!(client.receive(), None);
+        assert_eq!(client.closed().unwrap().code, 1000);
+    }
+}
+
+#[test]
 fn an_error_closes_with_1011_and_is_logged() {
     let server = wsh::test::serve(wsh::descriptor!(async echo));
     let mut client = server.connect();
