@@ -106,7 +106,8 @@ impl Generation {
         config_json: &str,
     ) -> Result<Rc<Generation>, String> {
         let (context, ctx) = Context::new(hub);
-        let host = table::table(&context, ctx);
+        // Never freed: the ABI gives it to the plugin for as long as the process lives.
+        let host: &'static abi::Host = Box::leak(Box::new(table::table(&context, ctx)));
         let about = abi::Init {
             size: size_of::<abi::Init>() as u32,
             flags: 0,
@@ -122,10 +123,9 @@ impl Generation {
         };
         let init = facts.init.ok_or("the descriptor has no `init`")?;
         runtime::enter_test(None);
-        // SAFETY: the descriptor's own function with three tables of ours. The SDK copies the first
-        // and lets go of the second; the host's functions and what `ctx` and `log_level` stand for
-        // live as long as the process.
-        let status = unsafe { init(&raw const host, &raw const about, &raw mut made) };
+        // SAFETY: the descriptor's own function with three tables of ours: the first is there for
+        // ever, with its `ctx` and `log_level`, the other two for the call.
+        let status = unsafe { init(host, &raw const about, &raw mut made) };
         let runtime = runtime::current();
         if status != abi::OK {
             return Err(why("init", status));

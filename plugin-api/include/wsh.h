@@ -1,0 +1,484 @@
+/*
+ * wsh.h: write WebSocket handlers for wshd in C, C++ or anything that reads C.
+ *
+ * The same border as plugin-api/src/abi.rs, byte for byte; a test compares the two. ABI 1.0.
+ *
+ * A plugin is a shared library named NAME_wsh.so; it answers at /NAME. It exports one symbol, made
+ * by WSH_DEFINE, and gives the server a table of callbacks, its vtable:
+ *
+ *     static const WshHost *host;
+ *
+ *     static WshStatus init(const WshHost *from, const WshInit *about, WshInstance *instance) {
+ *         host = from;
+ *         instance->vtable = &vtable;
+ *         return WSH_OK;
+ *     }
+ *
+ *     WSH_DEFINE("echo", "1.0", init);
+ *
+ *     cc -shared -fPIC -O2 -I plugin-api/include -o echo_wsh.so echo.c
+ *
+ * handlers/c/ holds a whole one. In C++ build with -fno-gnu-unique, or a new generation would share
+ * the statics of an old one; and let no exception out of a callback.
+ *
+ * Words: a plugin is a library file, a handler is its code, a session is one open WebSocket, a
+ * generation is one loaded version of a plugin.
+ *
+ * Rules
+ *  1. The server reads the head of WSH_HANDLER, up to `init`, from the file, and runs nothing of a
+ *     plugin that it is going to refuse.
+ *  2. Tables start with their size. Who reads a table reads min(size, sizeof mine) bytes of it; what
+ *     is absent is NULL and means the default. Who is given a table to fill writes nothing past the
+ *     size found in it. Fields are appended, never moved, never reused. See WSH_HAS.
+ *  3. abi_major must match; min_host_minor must not be above the server's minor.
+ *  4. Memory passed in lives until the call returns. The exceptions: WshHost, its ctx and log_level
+ *     live as long as the process (after `shutdown` returned, every function but `log` answers
+ *     WSH_GONE), and a WshRequest stays where it is, with all it points to, from the first
+ *     `handshake` call until `open` or `abandon` returned. Nobody frees what they did not allocate.
+ *  5. Callbacks of one session never overlap and keep their order, but may run on different threads.
+ *     `handshake`, `open`, `restore` and different sessions run concurrently; `init`, `self_test`,
+ *     `serving` and `shutdown` of one generation follow one another.
+ *  6. A WshConn means something only inside the callback it was given to, on the thread of that
+ *     callback; on another thread the functions that take it answer WSH_MISUSE.
+ *  7. No host function enters the plugin before it returns. `send`, `ping`, `close` take effect in
+ *     call order; `send_to`, `close_to` and `publish` are messages, applied between callbacks, in
+ *     order per calling thread. `wake` may coalesce and be spurious, but after any `wake`, also one
+ *     during a callback, a `wake` callback starts.
+ *  8. Nothing unwinds across, and nothing calls longjmp across.
+ *
+ * The life of a session
+ *     `handshake`, again after each `wake` with the request's id while it says WSH_PENDING, then
+ *     `open`; or `abandon` if it left an attempt and no `open` will come. Then `message ping pong
+ *     drain timer wake` in any order, `closing` if the peer closes first, `closed` once, `destroy`.
+ *     After `close`, `abort`, WSH_DONE or an error only `closed` follows. A failed `open` or
+ *     `restore` leaves no session: no `closed`, no `destroy`. A NULL session is legal. In `restore`
+ *     functions that take a WshConn answer WSH_MISUSE, in `closed` and later WSH_GONE; `destroy`,
+ *     `abandon` and `shutdown` may use [any thread] functions only.
+ */
+#ifndef WSH_H
+#define WSH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The border described by this file. */
+#define WSH_ABI_MAJOR 1
+/* How many times it was appended to. */
+#define WSH_ABI_MINOR 0
+
+/* What a call answers: 0 and above is an outcome, below 0 a failure. */
+typedef int32_t WshStatus;
+/* Done as asked. */
+#define WSH_OK 0
+/* Not now; asked again later. */
+#define WSH_AGAIN 1
+/* `handshake`: refuse with the status of the response, else 403. */
+#define WSH_REJECT 2
+/* The handler is done with the session: close 1000. */
+#define WSH_DONE 3
+/* The answer comes later, after a `wake`. */
+#define WSH_PENDING 4
+/* `handshake`: close the connection without sending a byte. */
+#define WSH_ABORT 5
+/* Failed. */
+#define WSH_ERROR (-1)
+/* The handler panicked, or threw; it was caught on the plugin's side. */
+#define WSH_PANIC (-2)
+/* The session, or its generation, is over. */
+#define WSH_GONE (-3)
+/* Past a limit; nothing was done. */
+#define WSH_TOO_BIG (-4)
+/* Not known to the one who was asked. */
+#define WSH_UNSUPPORTED (-5)
+/* An argument breaks its rule; nothing was done. */
+#define WSH_INVALID (-6)
+/* Called at the wrong time or on the wrong thread; nothing was done. */
+#define WSH_MISUSE (-7)
+
+/* Message kinds. The low byte of a kind is the opcode of RFC 6455, 5.2. */
+#define WSH_TEXT 1u
+#define WSH_BINARY 2u
+/* Another part of this message follows; every part repeats the opcode. */
+#define WSH_MORE (1u << 8)
+/* Do not compress this message. */
+#define WSH_NO_COMPRESS (1u << 9)
+/* The sender vouches for UTF-8. A hint: set it for text that the server gave you. */
+#define WSH_TRUSTED_UTF8 (1u << 10)
+
+/* WshDescriptor.flags: compiled with panic = "abort"; such a plugin is refused. */
+#define WSH_PANIC_ABORT 1u
+/* WshDescriptor.flags: sessions can move to a newer generation. */
+#define WSH_MIGRATES 2u
+/* WshDescriptor.flags: every session runs on a thread of its own. */
+#define WSH_BLOCKING 4u
+/* WshDescriptor.flags: sessions are futures. */
+#define WSH_ASYNC 8u
+/* WshVtable.flags: `message` takes parts of messages. */
+#define WSH_STREAM 1u
+/* WshInit.flags: loaded to be checked; no traffic will follow. */
+#define WSH_CHECK 1u
+/* WshRequest.flags: the request came over TLS. */
+#define WSH_TLS 1u
+/* WshRequest.flags: the request came over HTTP/2. */
+#define WSH_HTTP2 2u
+/* WshConn.flags: a Close frame was sent or received. */
+#define WSH_CLOSING 1u
+/* WshConn.flags: the session was restored from an older generation. */
+#define WSH_RESTORED 2u
+/* WshConn.flags: permessage-deflate was negotiated. */
+#define WSH_DEFLATE 4u
+
+/* Log levels. */
+#define WSH_LOG_OFF 0u
+#define WSH_LOG_ERROR 1u
+#define WSH_LOG_WARN 2u
+#define WSH_LOG_INFO 3u
+#define WSH_LOG_DEBUG 4u
+#define WSH_LOG_TRACE 5u
+
+/* Text: UTF-8 without NUL, and no NUL after it. With len 0, ptr may be NULL. */
+typedef struct WshStr {
+    const uint8_t *ptr;
+    size_t len;
+} WshStr;
+
+/* Any bytes, in the layout of WshStr. */
+typedef WshStr WshBytes;
+
+/* A name and what it stands for: a header line, a cookie, a route's parameter, a log field. */
+typedef struct WshPair {
+    WshStr name;
+    WshBytes value;
+} WshPair;
+
+typedef struct WshHost WshHost;
+typedef struct WshInit WshInit;
+typedef struct WshInstance WshInstance;
+typedef struct WshVtable WshVtable;
+
+/* What a plugin says of itself; see WSH_DEFINE. Everything before `init` is read from the file,
+ * without running it. */
+typedef struct WshDescriptor {
+    uint8_t magic[8];          /* 89 57 53 48 0D 0A 1A 0A: a transfer in text mode breaks it */
+    uint32_t abi_major;        /* the major of the ABI it was built with */
+    uint32_t abi_minor;        /* the minor of the ABI it was built with */
+    uint32_t min_host_minor;   /* the oldest host minor that the plugin can live with */
+    uint32_t size;             /* of this table in bytes */
+    uint32_t flags;            /* WSH_PANIC_ABORT, WSH_MIGRATES, WSH_BLOCKING, WSH_ASYNC */
+    uint32_t state_schema;     /* the schema of the state that `snapshot` writes; 0 = none */
+    uint32_t state_schema_min; /* the oldest schema that `restore` reads; 0 = none */
+    uint32_t reserved;         /* 0 */
+    char name[64];             /* UTF-8, NUL-padded; these three are for people only */
+    char version[32];
+    char toolchain[64];
+    /* Builds the handler, and acts on nothing outside before `serving`. Called once per loaded
+     * image, on a control thread, with a deadline. Below 0: not loaded, with the text of `fail`. */
+    WshStatus (*init)(const WshHost *host, const WshInit *init, WshInstance *instance);
+} WshDescriptor;
+
+/* What `init` is told. */
+struct WshInit {
+    uint32_t size;       /* of this table in bytes */
+    uint32_t flags;      /* WSH_CHECK */
+    uint64_t generation; /* the number of the generation, from 1 */
+    WshStr config_json;  /* the handler's table of the configuration as a JSON object */
+    WshStr name;         /* the handler's name, `chat`; its topics belong to it */
+};
+
+/* What `init` fills in; size is set by the server. */
+struct WshInstance {
+    uint32_t size;           /* of this table in bytes */
+    uint32_t flags;          /* 0 */
+    void *handler;           /* the first argument of the vtable's handler functions; may be NULL */
+    const WshVtable *vtable; /* lives as long as the image is mapped: a static const, as a rule */
+};
+
+/* One session as its callback sees it. Owned by the host, readable without a call, only inside a
+ * callback of this session and on its thread; it changes only through calls with it. */
+typedef struct WshConn {
+    uint32_t size;     /* of this table in bytes */
+    uint32_t flags;    /* WSH_CLOSING, WSH_RESTORED, WSH_DEFLATE */
+    uint64_t id;       /* the session's number: never 0, never reused */
+    uint64_t buffered; /* bytes accepted for sending and not yet handed to the kernel */
+    WshStr protocol;   /* the chosen subprotocol, or empty */
+} WshConn;
+
+/* The opening handshake's request (RFC 6455, 4.1), with what the server made of it. */
+typedef struct WshRequest {
+    uint32_t size;           /* of this table in bytes */
+    uint32_t flags;          /* WSH_TLS, WSH_HTTP2 */
+    uint64_t id;             /* the id that the session will have */
+    WshBytes target;         /* the request target, verbatim */
+    WshStr path;             /* percent-decoded once */
+    WshBytes query;          /* what follows the first `?`, raw */
+    WshStr host;             /* the Host header */
+    WshStr origin;           /* the Origin header, or empty */
+    WshStr remote_addr;      /* address:port */
+    WshStr user;             /* who the server says it is, or empty */
+    const WshPair *headers;  /* in order, repeated ones repeated */
+    size_t n_headers;
+    const WshPair *cookies;  /* of every Cookie line */
+    size_t n_cookies;
+    const WshStr *protocols; /* the subprotocols that the client offers, in its order */
+    size_t n_protocols;
+    const WshPair *params;   /* the parameters of a route such as /rooms/{room} */
+    size_t n_params;
+    WshStr tls_version;      /* TLSv1.3, or empty */
+    WshStr tls_sni;          /* the server name that the client asked for, or empty */
+    WshBytes tls_client_cert; /* in DER, or empty */
+} WshRequest;
+
+/* The answer to the opening handshake, for the host's eyes; valid inside a `handshake` call only. */
+typedef struct WshResponse WshResponse;
+
+/* Where `snapshot` writes the state; valid inside that call only. */
+typedef struct WshSink {
+    uint32_t size;     /* of this table in bytes */
+    uint32_t reserved; /* 0 */
+    void *ctx;         /* the first argument of `write` */
+    /* Appends bytes; WSH_TOO_BIG past the limit. */
+    WshStatus (*write)(void *ctx, const uint8_t *data, size_t len);
+} WshSink;
+
+/* What the server offers a plugin. `ctx` is this handler in this generation.
+ *
+ * [callback] functions are for the WshConn of the running callback, on its thread. [any thread]
+ * functions may be called at any time from anywhere; they find a session by its id, and a dead id,
+ * or another handler's, is WSH_GONE. [handshake] functions are for inside `handshake` only. What is
+ * passed to any of them is read, or copied, before it returns. */
+struct WshHost {
+    uint32_t size;             /* of this table in bytes */
+    uint32_t abi_minor;        /* the server's ABI minor */
+    void *ctx;                 /* the first argument of the functions that take one */
+    const uint32_t *log_level; /* the level that is logged now; atomic, relaxed */
+
+    /* [callback] Queues a message, or a part of one with WSH_MORE; at once, in call order. Answers
+     * the bytes buffered after it; WSH_GONE when closing; WSH_INVALID for text that is not UTF-8;
+     * WSH_TOO_BIG past the outbound limit: nothing was queued and the limit's policy applies. */
+    int64_t (*send)(WshConn *conn, uint32_t kind, const uint8_t *data, size_t len);
+    /* [callback] Room for max bytes, uninitialised; NULL if not to be had. It lives until the next
+     * call with this WshConn or the end of the callback; uncommitted, it was nothing. */
+    uint8_t *(*reserve)(WshConn *conn, size_t max);
+    /* [callback] Queues the first len bytes of what was reserved; as `send` otherwise. */
+    int64_t (*commit)(WshConn *conn, uint32_t kind, size_t len);
+    /* [callback] Queues a Ping. Over 125 bytes: WSH_TOO_BIG. */
+    WshStatus (*ping)(WshConn *conn, const uint8_t *data, size_t len);
+    /* [callback] Starts the closing handshake. Code 0 is an empty body; codes that may not be sent
+     * and reasons over 123 bytes are WSH_INVALID. */
+    WshStatus (*close)(WshConn *conn, uint16_t code, WshStr reason);
+    /* [callback] Drops the connection without a Close frame. */
+    WshStatus (*abort)(WshConn *conn);
+    /* [callback] One shot; the same token replaces; UINT64_MAX cancels; survives a move. */
+    WshStatus (*timer)(WshConn *conn, uint64_t token, uint64_t after_ms);
+    /* [callback] Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in. */
+    WshStatus (*reads)(WshConn *conn, uint32_t on);
+    /* [callback] `drain` fires once when buffered, having been above high, is at most low. */
+    WshStatus (*watermark)(WshConn *conn, uint64_t low, uint64_t high);
+    /* [callback] Joins (1) or leaves (0) a topic of the handler, shared by its generations; one that
+     * begins with `/` is the server's. */
+    WshStatus (*subscribe)(WshConn *conn, WshStr topic, uint32_t on);
+
+    /* [any thread] Sends a whole message to a session of this handler, also to one's own. Answers
+     * the bytes buffered as last known; WSH_AGAIN when its inbox is full, so a count of 1 is said as
+     * 2. */
+    int64_t (*send_to)(void *ctx, uint64_t id, uint32_t kind, const uint8_t *data, size_t len);
+    /* [any thread] Closes a session of this handler. */
+    WshStatus (*close_to)(void *ctx, uint64_t id, uint16_t code, WshStr reason);
+    /* [any thread] Sends to the subscribers of a topic, but not to `except` (0 = none). Answers an
+     * estimate of how many there are. */
+    int64_t (*publish)(void *ctx, WshStr topic, uint32_t kind, const uint8_t *data, size_t len,
+                       uint64_t except);
+    /* [any thread] Calls the session's `wake`, or its `handshake` again. */
+    WshStatus (*wake)(void *ctx, uint64_t id);
+    /* [any thread] Runs `run(arg)` on a host thread, counted. Unless WSH_OK, arg is still yours. */
+    WshStatus (*spawn)(void *ctx, void (*run)(void *arg), void *arg);
+    /* [any thread] Says why the callback running on this thread is about to fail. Answers
+     * WSH_ERROR, so that a callback may `return host->fail(...)`. */
+    WshStatus (*fail)(void *ctx, WshStr why);
+    /* [any thread] One line of log; id is the session it is about, or 0. Compare the level with
+     * *log_level first: what is above it is thrown away. */
+    void (*log)(void *ctx, uint64_t id, uint32_t level, WshStr target, WshStr message,
+                const WshPair *fields, size_t n_fields);
+
+    /* [handshake] Appends a header line to the 101 or the refusal. CR, LF, control characters and
+     * the handshake's own names: WSH_INVALID. */
+    WshStatus (*response_header)(WshResponse *response, WshStr name, WshBytes value);
+    /* [handshake] Chooses the subprotocol; one that the client did not offer is WSH_INVALID. */
+    WshStatus (*response_protocol)(WshResponse *response, WshStr name);
+    /* [handshake] The status, 300 to 599, and body of a refusal; then answer WSH_REJECT. */
+    WshStatus (*response_reject)(WshResponse *response, uint16_t status, WshBytes body);
+    /* [handshake] Extensions that may be negotiated: bit 0 permessage-deflate. */
+    WshStatus (*response_extensions)(WshResponse *response, uint32_t allow);
+
+    /* [any thread] An optional table by its id, `wsh.NAME/REV`, or NULL. It lives as long as the
+     * process. */
+    const void *(*extension)(void *ctx, WshStr id);
+};
+
+/* What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there; any other that
+ * is NULL has its default behaviour.
+ *
+ * A callback that answers below 0 ends its session with 1011; `open message ping pong drain timer
+ * wake` may answer WSH_DONE, which closes with 1000. */
+struct WshVtable {
+    uint32_t size;  /* of this table in bytes */
+    uint32_t flags; /* WSH_STREAM */
+
+    /* Accepts or refuses: WSH_OK, WSH_REJECT, WSH_PENDING, WSH_ABORT; below 0 is a 500. Runs beside
+     * those of other clients. What it leaves in *attempt, NULL at first, is there again in the next
+     * call, and is then taken by `open` or freed by `abandon`. Default: WSH_OK. */
+    WshStatus (*handshake)(void *handler, const WshRequest *request, WshResponse *response,
+                           void **attempt);
+    /* Frees an attempt that no `open` will take. */
+    void (*abandon)(void *handler, void *attempt);
+    /* Makes the session, after the 101 was written; takes attempt, also when it fails. Runs beside
+     * those of other clients. */
+    WshStatus (*open)(void *handler, WshConn *conn, const WshRequest *request, void *attempt,
+                      void **session);
+    /* One message, or with WSH_STREAM one part. Text is valid UTF-8. */
+    WshStatus (*message)(void *session, WshConn *conn, uint32_t kind, const uint8_t *data,
+                         size_t len);
+    /* To look on: the host has answered the Ping. */
+    WshStatus (*ping)(void *session, WshConn *conn, const uint8_t *data, size_t len);
+    /* A Pong came. */
+    WshStatus (*pong)(void *session, WshConn *conn, const uint8_t *data, size_t len);
+    /* There is room again, see `watermark`. */
+    WshStatus (*drain)(void *session, WshConn *conn);
+    /* A timer ran out. */
+    WshStatus (*timer)(void *session, WshConn *conn, uint64_t token);
+    /* Someone called WshHost.wake; may come without cause. */
+    WshStatus (*wake)(void *session, WshConn *conn);
+    /* The peer closes first. Code 1005: none came. WSH_OK echoes the code unless `close` or `abort`
+     * was called; WSH_PENDING: answered later, within the close timeout. */
+    WshStatus (*closing)(void *session, WshConn *conn, uint16_t code, WshStr reason);
+    /* The session is over; comes exactly once. Code 1006: no Close was received. WSH_PENDING: `wake`
+     * goes on until WSH_DONE, or a deadline. */
+    WshStatus (*closed)(void *session, WshConn *conn, uint16_t code, WshStr reason);
+    /* Frees the session: exactly once for each that exists. */
+    void (*destroy)(void *session);
+    /* Writes the session's state; it can go on afterwards. WSH_AGAIN: not now. */
+    WshStatus (*snapshot)(void *session, WshConn *conn, const WshSink *sink);
+    /* Makes a session from the state that an older generation wrote. Below 0: it stays there. */
+    WshStatus (*restore)(void *handler, WshConn *conn, uint32_t schema, const uint8_t *state,
+                         size_t len, void **session);
+    /* Whether the handler is fit to serve; below 0: it is not used. On a control thread. */
+    WshStatus (*self_test)(void *handler);
+    /* 1: connections come now. 0: superseded or removed; sessions may remain, background work
+     * stops. On a control thread. */
+    void (*serving)(void *handler, uint32_t on);
+    /* The last session is gone; frees the handler. On a control thread. */
+    void (*shutdown)(void *handler);
+    /* What the server asks of the plugin by id, `wsh.NAME/REV`, or NULL. */
+    const void *(*extension)(void *handler, WshStr id);
+};
+
+/* Whether the one who made the table knew of a field: WSH_HAS(conn, protocol). */
+#define WSH_HAS(table, field)                                                                      \
+    ((size_t)((const char *)&(table)->field - (const char *)(table)) + sizeof((table)->field) <=   \
+     (table)->size)
+
+/* A C string as the host wants it; it must outlive the call. NULL is the empty text. */
+static inline WshStr wsh_str(const char *text) {
+    WshStr str;
+    str.ptr = (const uint8_t *)text;
+    str.len = text ? strlen(text) : 0;
+    return str;
+}
+
+/* Bytes as the host wants them; they must outlive the call. */
+static inline WshBytes wsh_bytes(const void *data, size_t len) {
+    WshBytes bytes;
+    bytes.ptr = (const uint8_t *)data;
+    bytes.len = len;
+    return bytes;
+}
+
+/* Whether a text, or bytes, are exactly this C string. */
+static inline int wsh_equals(WshStr str, const char *text) {
+    return str.len == strlen(text) && (str.len == 0 || memcmp(str.ptr, text, str.len) == 0);
+}
+
+/* The first pair of that name, in any case of ASCII, or NULL: for headers, cookies, parameters. */
+static inline const WshPair *wsh_find(const WshPair *pairs, size_t n, const char *name) {
+    size_t i, j;
+    for (i = 0; i < n; i++) {
+        for (j = 0; j < pairs[i].name.len && name[j]; j++) {
+            unsigned char a = pairs[i].name.ptr[j], b = (unsigned char)name[j];
+            if (a >= 'A' && a <= 'Z') a = (unsigned char)(a + 32);
+            if (b >= 'A' && b <= 'Z') b = (unsigned char)(b + 32);
+            if (a != b) break;
+        }
+        if (j == pairs[i].name.len && name[j] == '\0') return &pairs[i];
+    }
+    return NULL;
+}
+
+/* Whether a line of this level would be kept: ask before putting one together. */
+static inline int wsh_logs(const WshHost *host, uint32_t level) {
+    return level <= *(const volatile uint32_t *)host->log_level;
+}
+
+/* One line of log without fields. */
+static inline void wsh_log(const WshHost *host, uint32_t level, const char *message) {
+    if (wsh_logs(host, level)) {
+        host->log(host->ctx, 0, level, wsh_str(NULL), wsh_str(message), NULL, 0);
+    }
+}
+
+#if defined(_WIN32)
+#define WSH_EXPORT __declspec(dllexport)
+#elif defined(__GNUC__)
+#define WSH_EXPORT __attribute__((visibility("default")))
+#else
+#define WSH_EXPORT
+#endif
+
+#ifdef __cplusplus
+#define WSH_EXTERN extern "C"
+#else
+#define WSH_EXTERN extern
+#endif
+
+/* What the plugin says it was compiled with, at most 63 bytes; define it before for another text. */
+#ifndef WSH_TOOLCHAIN
+#if defined(__clang__)
+#define WSH_TOOLCHAIN __VERSION__
+#elif defined(__GNUC__)
+#define WSH_TOOLCHAIN "gcc " __VERSION__
+#else
+#define WSH_TOOLCHAIN "unknown"
+#endif
+#endif
+
+/* Makes this library a plugin; once, at file scope. Name (at most 63 bytes) and version (31) are
+ * string literals; the route comes from the name of the file. */
+#define WSH_DEFINE(name, version, init) WSH_DEFINE_WITH(name, version, init, 0u, 0u, 0u)
+
+/* As WSH_DEFINE, with WshDescriptor.flags and the schema of the state that `snapshot` writes and the
+ * oldest that `restore` reads. */
+#define WSH_DEFINE_WITH(name, version, init, flags, schema, schema_min)                            \
+    WSH_EXTERN WSH_EXPORT const WshDescriptor WSH_HANDLER;                                         \
+    const WshDescriptor WSH_HANDLER = {{0x89, 'W', 'S', 'H', '\r', '\n', 0x1a, '\n'},              \
+                                       WSH_ABI_MAJOR,                                              \
+                                       WSH_ABI_MINOR,                                              \
+                                       0u,                                                         \
+                                       (uint32_t)sizeof(WshDescriptor),                            \
+                                       (flags),                                                    \
+                                       (schema),                                                   \
+                                       (schema_min),                                               \
+                                       0u,                                                         \
+                                       name,                                                       \
+                                       version,                                                    \
+                                       WSH_TOOLCHAIN,                                              \
+                                       init}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,51 @@
+//! The C compiler of this machine.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A compiler and the standard it is held to.
+#[derive(Clone, Copy)]
+pub(crate) struct Language {
+    compiler: &'static str,
+    standard: &'static str,
+    package: &'static str,
+}
+
+pub(crate) const C99: Language = Language {
+    compiler: "cc",
+    standard: "-std=c99",
+    package: "gcc",
+};
+pub(crate) const CPP11: Language = Language {
+    compiler: "c++",
+    standard: "-std=c++11",
+    package: "g++",
+};
+
+/// Compiles a source against `wsh.h`; a warning is an error.
+pub(crate) fn compile(language: Language, source: &Path, output: &Path, flags: &[&str]) {
+    let Language {
+        compiler,
+        standard,
+        package,
+    } = language;
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let mut command = Command::new(compiler);
+    command.args([standard, "-Wall", "-Wextra", "-pedantic", "-Werror"]);
+    command.args(flags).arg("-I").arg(include);
+    command.arg("-o").arg(output).arg(source);
+    match command.status() {
+        Ok(status) => assert!(status.success(), "{command:?}: {status}"),
+        Err(error) => panic!(
+            "cannot run `{compiler}`: {error}; this test compiles C: install {package} or clang, \
+             on Debian with `apt-get install {package}`"
+        ),
+    }
+}
+
+/// A path for a file of a test.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}

@@ -1,0 +1,191 @@
+//! The layout of the ABI, number by number, and that C sees the same one.
+//!
+//! A number here that has to change is a break of the ABI; what may change is that lines are added.
+
+use std::{fmt::Write, process::Command};
+
+use wsh::abi;
+
+use crate::compiler::{self, C99, CPP11};
+
+/// Table = size { field: offset }
+macro_rules! tables {
+    ($($table:ident = $size:literal { $($field:ident: $offset:literal),* })*) => {
+        /// What the tables must be, a line a number.
+        fn wanted_tables() -> String {
+            let mut text = String::new();
+            $({
+                let table = stringify!($table);
+                writeln!(text, "{table} {}", $size).unwrap();
+                $(writeln!(text, "{table}.{} {}", stringify!($field), $offset).unwrap();)*
+            })*
+            text
+        }
+
+        /// What they are in Rust.
+        fn rust_tables() -> String {
+            use std::mem::offset_of;
+            let mut text = String::new();
+            $({
+                let table = stringify!($table);
+                writeln!(text, "{table} {}", size_of::<abi::$table>()).unwrap();
+                $({
+                    let offset = offset_of!(abi::$table, $field);
+                    writeln!(text, "{table}.{} {offset}", stringify!($field)).unwrap();
+                })*
+            })*
+            text
+        }
+
+        /// The statements that print what they are in C.
+        fn c_tables() -> String {
+            let mut text = String::new();
+            $({
+                let table = stringify!($table);
+                writeln!(text, r#"printf("{table} %zu\n", sizeof(Wsh{table}));"#).unwrap();
+                $({
+                    let field = stringify!($field);
+                    let offset = format!("offsetof(Wsh{table}, {field})");
+                    writeln!(text, r#"printf("{table}.{field} %zu\n", {offset});"#).unwrap();
+                })*
+            })*
+            text
+        }
+    };
+}
+
+/// Constant = value
+macro_rules! constants {
+    ($($name:ident = $value:literal;)*) => {
+        fn wanted_constants() -> String {
+            let mut text = String::new();
+            $(writeln!(text, "{} {}", stringify!($name), $value).unwrap();)*
+            text
+        }
+
+        fn rust_constants() -> String {
+            let mut text = String::new();
+            $(writeln!(text, "{} {}", stringify!($name), abi::$name).unwrap();)*
+            text
+        }
+
+        fn c_constants() -> String {
+            let mut text = String::new();
+            $({
+                let name = stringify!($name);
+                writeln!(text, r#"printf("{name} %lld\n", (long long)WSH_{name});"#).unwrap();
+            })*
+            text
+        }
+    };
+}
+
+tables! {
+    Str = 16 {
+        ptr: 0, len: 8
+    }
+    Pair = 32 {
+        name: 0, value: 16
+    }
+    Descriptor = 208 {
+        magic: 0, abi_major: 8, abi_minor: 12, min_host_minor: 16, size: 20, flags: 24,
+        state_schema: 28, state_schema_min: 32, reserved: 36, name: 40, version: 104,
+        toolchain: 136, init: 200
+    }
+    Init = 48 {
+        size: 0, flags: 4, generation: 8, config_json: 16, name: 32
+    }
+    Instance = 24 {
+        size: 0, flags: 4, handler: 8, vtable: 16
+    }
+    Conn = 40 {
+        size: 0, flags: 4, id: 8, buffered: 16, protocol: 24
+    }
+    Request = 240 {
+        size: 0, flags: 4, id: 8, target: 16, path: 32, query: 48, host: 64, origin: 80,
+        remote_addr: 96, user: 112, headers: 128, n_headers: 136, cookies: 144, n_cookies: 152,
+        protocols: 160, n_protocols: 168, params: 176, n_params: 184, tls_version: 192,
+        tls_sni: 208, tls_client_cert: 224
+    }
+    Sink = 24 {
+        size: 0, reserved: 4, ctx: 8, write: 16
+    }
+    Host = 200 {
+        size: 0, abi_minor: 4, ctx: 8, log_level: 16, send: 24, reserve: 32, commit: 40, ping: 48,
+        close: 56, abort: 64, timer: 72, reads: 80, watermark: 88, subscribe: 96, send_to: 104,
+        close_to: 112, publish: 120, wake: 128, spawn: 136, fail: 144, log: 152,
+        response_header: 160, response_protocol: 168, response_reject: 176,
+        response_extensions: 184, extension: 192
+    }
+    Vtable = 152 {
+        size: 0, flags: 4, handshake: 8, abandon: 16, open: 24, message: 32, ping: 40, pong: 48,
+        drain: 56, timer: 64, wake: 72, closing: 80, closed: 88, destroy: 96, snapshot: 104,
+        restore: 112, self_test: 120, serving: 128, shutdown: 136, extension: 144
+    }
+}
+
+constants! {
+    ABI_MAJOR = 1; ABI_MINOR = 0; OK = 0; AGAIN = 1; REJECT = 2;
+    DONE = 3; PENDING = 4; ABORT = 5; ERROR = -1; PANIC = -2;
+    GONE = -3; TOO_BIG = -4; UNSUPPORTED = -5; INVALID = -6; MISUSE = -7;
+    TEXT = 1; BINARY = 2; MORE = 256; NO_COMPRESS = 512; TRUSTED_UTF8 = 1024;
+    PANIC_ABORT = 1; MIGRATES = 2; BLOCKING = 4; ASYNC = 8; STREAM = 1;
+    CHECK = 1; TLS = 1; HTTP2 = 2; CLOSING = 1; RESTORED = 2;
+    DEFLATE = 4; LOG_OFF = 0; LOG_ERROR = 1; LOG_WARN = 2; LOG_INFO = 3;
+    LOG_DEBUG = 4; LOG_TRACE = 5;
+}
+
+#[test]
+fn every_size_and_offset_is_what_it_was() {
+    assert_eq!(rust_tables(), wanted_tables());
+    assert_eq!(rust_constants(), wanted_constants());
+    assert_eq!(size_of::<abi::Response>(), 0, "nobody looks into it");
+    assert_eq!(size_of::<abi::Status>(), 4);
+}
+
+#[test]
+fn nothing_of_the_abi_is_left_out_of_the_list() {
+    let source = include_str!("../../src/abi.rs");
+    let names = |prefix: &str| -> Vec<String> {
+        let lines = source.lines().filter_map(|line| line.strip_prefix(prefix));
+        let names = lines.filter_map(|line| line.split_once(':'));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+
+    let listed: Vec<String> = wanted_tables()
+        .lines()
+        .filter_map(|line| line.split_once('.')?.1.split_once(' '))
+        .map(|(field, _)| field.to_owned())
+        .collect();
+    assert_eq!(names("    pub "), listed);
+    let listed: Vec<String> = wanted_constants()
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let mut constants = names("pub const ");
+    // These two are no numbers; the plugins in C show them.
+    constants.retain(|name| name != "SYMBOL" && name != "MAGIC");
+    assert_eq!(constants, listed);
+}
+
+#[test]
+fn c_and_cpp_see_the_same_layout() {
+    let program = format!(
+        "#include <wsh.h>\n#include <stdio.h>\nint main(void) {{\n{}{}return 0;\n}}\n",
+        c_tables(),
+        c_constants()
+    );
+    for (language, extension) in [(C99, "c"), (CPP11, "cpp")] {
+        let source = compiler::scratch(&format!("layout.{extension}"));
+        let binary = compiler::scratch(&format!("layout-{extension}"));
+        std::fs::write(&source, &program).unwrap();
+        compiler::compile(language, &source, &binary, &[]);
+
+        let output = Command::new(&binary).output().unwrap();
+
+        assert!(output.status.success());
+        let found = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(found, wanted_tables() + &wanted_constants(), "{extension}");
+    }
+}

@@ -1,0 +1,6 @@
+//! The C face of the ABI: that `wsh.h` says what `abi.rs` says, and that plugins in C work.
+#![cfg(all(unix, target_pointer_width = "64"))]
+
+mod compiler;
+mod layout;
+mod plugins;

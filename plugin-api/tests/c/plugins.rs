@@ -1,0 +1,231 @@
+//! Plugins that `cc` made, driven by `wsh::test`.
+
+use std::{
+    ffi::{CString, c_char, c_int, c_void},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use wsh::{MessageBuf, abi, abi::Descriptor, test::Client};
+
+use crate::compiler::{self, C99, CPP11, Language};
+
+#[test]
+fn the_echo_handler_in_c_does_what_the_one_in_rust_does() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../handlers/c/cecho.c");
+    let library = build(C99, &source, "cecho_wsh.so");
+    let handler = load(&library);
+    let mut client = wsh::test::connect(handler);
+
+    client.send("grüße");
+    client.send(b"Goodbye");
+    client.send("Goodbye ");
+    client.send("Goodbye");
+
+    assert_eq!(client.receive().unwrap(), "grüße");
+    let binary = MessageBuf::Binary(b"Goodbye".to_vec());
+    assert_eq!(client.receive().unwrap(), binary);
+    assert_eq!(client.receive().unwrap(), "Goodbye ");
+    assert_eq!(client.receive().unwrap(), "Goodbye");
+    assert_eq!(client.receive(), None);
+    assert_eq!(client.closed().unwrap().to_string(), "1000");
+    assert_eq!(padded(&handler.name), "cecho");
+    assert_eq!(padded(&handler.version), "1.0");
+    assert_ne!(padded(&handler.toolchain), "");
+    assert_head_is_readable_from(&library, handler);
+}
+
+#[test]
+fn a_plugin_in_c_can_call_everything_and_be_called_everywhere() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/every.c");
+    let library = build(C99, &source, "every_wsh.so");
+    let handler = load(&library);
+    let server = wsh::test::serve(handler);
+
+    let request = server.request("/?left").header("x-token", "secret");
+    let mut client = request.protocol("chat").connect();
+    assert_eq!(client.protocol(), "chat");
+    assert_eq!(client.header("X-Token"), Some(&b"secret"[..]));
+    assert_eq!(client.receive().unwrap(), "open with attempt 4");
+    client.send("everything");
+    let thread = std::iter::from_fn(|| client.receive());
+    let said: Vec<String> = thread.map(|message| message.to_string()).collect();
+    let (mut by_thread, said): (Vec<_>, Vec<_>) = said
+        .iter()
+        .map(String::as_str)
+        .partition(|line| *line == "by thread");
+    assert_eq!(by_thread.pop(), Some("by thread"));
+    let wanted = [
+        "\u{fffd}\0",
+        "send 27",
+        "send not text -6",
+        "in parts",
+        "commit -6",
+        "room",
+        "ping 0",
+        "close -6",
+        "timer 0",
+        "reads 0",
+        "watermark -6",
+        "subscribe 0",
+        "publish 0",
+        "publish 1",
+        "send_to 0",
+        "send_to nobody -3",
+        "close_to nobody -3",
+        "wake 0",
+        "extension 0",
+        "spawn 0",
+        "",
+        "",
+        "on wake 0",
+        "on pong 255",
+    ];
+    // How much is buffered depends on the lines before.
+    let said: Vec<_> = said
+        .into_iter()
+        .map(|line| match line.split_once(' ') {
+            Some(("send", _)) if line != "send not text -6" => "send 27",
+            Some(("send_to", answer)) if answer != "nobody -3" => "send_to 0",
+            _ => line,
+        })
+        .collect();
+    assert_eq!(said, wanted);
+    assert!(
+        server
+            .log()
+            .iter()
+            .any(|line| line.to_string() == "WARN target: line name=value")
+    );
+
+    client.ping(b"\x07");
+    client.advance(Duration::from_secs(1));
+    client.stall();
+    client.send(vec![0; 100]);
+    client.resume();
+    assert_eq!(client.receive().unwrap(), "on ping 7");
+    assert_eq!(client.receive().unwrap(), "on timer 7");
+    assert_eq!(client.receive().unwrap().as_bytes().len(), 100);
+    assert_eq!(client.receive().unwrap(), "on drain 0");
+
+    client.send("x");
+    assert!(client.migrate());
+    client.send("x");
+    assert_eq!(client.receive().unwrap(), "seen 1");
+    assert_eq!(client.receive().unwrap(), "on wake, restored 0");
+    assert_eq!(client.receive().unwrap(), "seen 2");
+
+    let refusal = server.request("/no").try_connect().unwrap_err();
+    assert_eq!(refusal.to_string(), "418 no");
+    assert_eq!(refusal.headers, [("X-Why".to_owned(), b"because".to_vec())]);
+    assert_eq!(
+        server.request("/full").connect().closed().unwrap().code,
+        1011
+    );
+    let end = |end: &dyn Fn(&mut Client)| {
+        let mut client = server.connect();
+        end(&mut client);
+        client.closed().unwrap().to_string()
+    };
+    assert_eq!(end(&|client| client.send("done")), "1000");
+    assert_eq!(end(&|client| client.send("abort")), "1006");
+    assert_eq!(end(&|client| client.close(3000, "")), "3000");
+    assert_eq!(end(&|client| client.close(3000, "why")), "3001 because");
+    drop(server.request("/?left").begin());
+    let log = server.log();
+    drop((client, server));
+
+    let told: Vec<String> = log.into_iter().map(|line| line.message).collect();
+    let wanted = [
+        "serving",
+        "line",
+        "serving",
+        // Both generations are one image here, and the newer table is what it knows.
+        "superseded",
+        "shutdown",
+        "no room",
+        "closed 1000, then -3",
+        "closed 1006, then -3",
+        "closed 3000, then -3",
+        "closed 3000, then -3",
+        "abandoned",
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!(handler.flags, abi::MIGRATES);
+    assert_eq!((handler.state_schema, handler.state_schema_min), (2, 1));
+    assert_head_is_readable_from(&library, handler);
+}
+
+#[test]
+fn a_plugin_in_cpp_exports_its_descriptor_though_all_else_is_hidden() {
+    let source = compiler::scratch("hidden.cpp");
+    let text = "#include <wsh.h>\n\
+        static WshStatus init(const WshHost *host, const WshInit *, WshInstance *) {\n\
+            return host->fail(host->ctx, wsh_str(\"not today\"));\n\
+        }\n\
+        WSH_DEFINE(\"hidden\", \"1.0\", init);\n";
+    std::fs::write(&source, text).unwrap();
+    let library = build(CPP11, &source, "hidden_wsh.so");
+
+    let error = wsh::test::load(load(&library), "{}").unwrap_err();
+
+    assert_eq!(error, "not today");
+}
+
+/// As the documentation says, and with everything hidden that is not exported.
+fn build(language: Language, source: &Path, name: &str) -> PathBuf {
+    let library = compiler::scratch(name);
+    let flags = ["-shared", "-fPIC", "-O2", "-fvisibility=hidden"];
+    compiler::compile(language, source, &library, &flags);
+    library
+}
+
+/// The server reads the head from the file: there it must be what it is in memory.
+fn assert_head_is_readable_from(library: &Path, handler: &Descriptor) {
+    const HEAD: usize = std::mem::offset_of!(Descriptor, init);
+    let file = std::fs::read(library).unwrap();
+    let found: Vec<&[u8]> = file
+        .windows(HEAD)
+        .filter(|window| window.starts_with(&abi::MAGIC))
+        .collect();
+    let [head] = found[..] else {
+        panic!("{} heads in {}", found.len(), library.display());
+    };
+
+    let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap()).to_le();
+    assert_eq!(word(8), handler.abi_major);
+    assert_eq!(word(12), handler.abi_minor);
+    assert_eq!(word(16), 0);
+    assert_eq!(word(20) as usize, size_of::<Descriptor>());
+    assert_eq!(word(24), handler.flags);
+    assert_eq!(word(36), 0);
+    assert_eq!(head[40..104], handler.name);
+    assert_eq!(head[104..136], handler.version);
+    assert_eq!(head[136..200], handler.toolchain);
+}
+
+fn padded(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap().trim_end_matches('\0')
+}
+
+/// The descriptor of a plugin, which stays mapped.
+#[allow(unsafe_code)] // what the server does with `libloading`
+fn load(library: &Path) -> &'static Descriptor {
+    unsafe extern "C" {
+        fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
+        fn dlsym(library: *mut c_void, name: *const c_char) -> *const Descriptor;
+    }
+    const RTLD_NOW: c_int = 2;
+    let path = CString::new(library.as_os_str().as_bytes()).unwrap();
+    let symbol = CString::new(abi::SYMBOL).unwrap();
+    // SAFETY: a path and a name that end with NUL; the library is never closed, and what it exports
+    // under this name is a descriptor.
+    unsafe {
+        let library = dlopen(path.as_ptr(), RTLD_NOW);
+        assert!(!library.is_null(), "{path:?} cannot be opened");
+        dlsym(library, symbol.as_ptr())
+            .as_ref()
+            .expect("it exports a descriptor")
+    }
+}
