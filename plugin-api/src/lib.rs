@@ -26,6 +26,8 @@ mod state;
 mod style;
 mod task;
 pub mod test;
+#[cfg(feature = "tracing")]
+mod trace;
 mod waits;
 
 use std::fmt::Display;

@@ -37,6 +37,8 @@ impl Runtime {
         }
         self.host.spawn(Box::new(move || {
             enter_test(Some(self));
+            #[cfg(feature = "tracing")]
+            let _tracing = crate::trace::enter();
             job();
         }))
     }
@@ -51,6 +53,8 @@ pub(crate) fn install(runtime: Runtime) -> &'static Runtime {
     }
     let runtime = IMAGE.get_or_init(|| runtime);
     guard::set_panic_hook();
+    #[cfg(feature = "tracing")]
+    crate::trace::install();
     runtime
 }
 

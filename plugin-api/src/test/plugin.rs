@@ -247,6 +247,8 @@ impl Generation {
     /// One callback.
     fn run<T>(&self, callback: impl FnOnce(*mut c_void) -> T) -> T {
         runtime::enter_test(self.runtime);
+        #[cfg(feature = "tracing")]
+        let _tracing = crate::trace::enter();
         callback(self.handler)
     }
 
