@@ -222,8 +222,7 @@ impl AsyncSlot {
         if self.outcome.is_some() || self.future.is_none() || self.is_inside {
             return self.end_status(callback);
         }
-        let course = self.task.lock().ending.course(callback);
-        match course {
+        match self.course(callback) {
             Course::Status(status) => status,
             Course::Echo => {
                 let code = self.task.closed().map_or(0, |close| close.code);
@@ -231,6 +230,13 @@ impl AsyncSlot {
                 abi::OK
             }
         }
+    }
+
+    #[inline]
+    fn course(&self, callback: Callback) -> Course {
+        let mut inner = self.task.lock();
+        let has_mail = !inner.inbox.is_empty();
+        inner.ending.course(callback, has_mail)
     }
 
     #[cold]

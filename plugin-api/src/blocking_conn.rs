@@ -1,24 +1,22 @@
-//! A session's connection as a blocking function has it.
+//! A blocking session's side of its connection.
 
 use std::{
     any::Any,
-    fmt,
+    fmt, panic,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    blocking::{Command, Line},
-    border::link::Link,
     close::Close,
     conn::{self, Peer},
     error::{Elapsed, Refused},
+    line::{Errand, Line, Told},
     message::{MessageBuf, Payload},
     sent::CROWD_BYTES,
 };
 
-/// The connection of a session that runs on a thread of its own. Every call may be made from any
-/// thread.
+/// The connection of a session that has a thread of its own: its calls wait.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -32,113 +30,157 @@ use crate::{
 /// # fn main() {}
 /// wsh::handler!(blocking echo);
 /// ```
+///
+/// What the function returns ends the session: `Ok` closes with 1000, or answers a peer that
+/// closed first with its own code; an error is logged and closes with 1011.
 pub struct BlockingConn {
-    link: Arc<Link>,
     line: Arc<Line>,
     attached: Vec<Box<dyn Any + Send>>,
 }
 
 impl BlockingConn {
-    pub(crate) fn new(
-        link: Arc<Link>,
-        line: Arc<Line>,
-        attached: Vec<Box<dyn Any + Send>>,
-    ) -> Self {
-        BlockingConn {
-            link,
-            line,
-            attached,
-        }
+    pub(crate) fn new(line: Arc<Line>, attached: Vec<Box<dyn Any + Send>>) -> Self {
+        BlockingConn { line, attached }
     }
 
     /// The session's number: never 0, never used again.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.link.id
+        self.line.id
     }
 
     /// The subprotocol that the handshake chose, or `""`.
     #[must_use]
     pub fn protocol(&self) -> &str {
-        &self.link.protocol
+        &self.line.protocol
     }
 
-    /// Waits for the next message; `None` when the session is over, or when the peer closes and
-    /// every message that it sent before was received.
+    /// Whether neither side has closed yet.
     #[must_use]
-    pub fn recv(&self) -> Option<MessageBuf> {
-        self.recv_until(None).unwrap_or(None)
-    }
-
-    /// As [`recv`](Self::recv), but for so long only.
-    ///
-    /// # Errors
-    /// [`Elapsed`]: nothing came in time.
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<MessageBuf>, Elapsed> {
-        self.recv_until(Some(Instant::now() + timeout))
-    }
-
-    /// Sends a message, and waits while much of what was sent before is still on its way.
-    ///
-    /// # Errors
-    /// [`Refused::Gone`]: the session is over. [`Refused::TooBig`]: past the outbound limit.
-    pub fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
-        loop {
-            match self.link.send_by_id(message.kind(), message.bytes()) {
-                Ok(buffered) if buffered <= CROWD_BYTES => return Ok(()),
-                Ok(_) => {
-                    self.wait_for_room();
-                    return Ok(());
-                }
-                Err(Refused::Full) => self.wait_for_room(),
-                Err(refused) => return Err(refused),
-            }
-        }
-    }
-
-    /// Sends a Ping of at most 125 bytes.
-    pub fn ping(&self, data: &[u8]) {
-        self.command(Command::Ping(data.into()));
-    }
-
-    /// Starts the closing handshake, as [`Conn::close`](crate::Conn::close) does.
-    ///
-    /// # Errors
-    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`]: such a code may not be sent.
-    pub fn close(&self, code: u16, reason: &str) -> Result<(), Refused> {
-        self.peer().close(code, reason)
-    }
-
-    /// Drops the connection without a Close frame.
-    pub fn abort(&self) {
-        self.command(Command::Abort);
-    }
-
-    /// Lets [`recv`](Self::recv)'s peer hear what is published to a topic, as
-    /// [`Conn::subscribe`](crate::Conn::subscribe) does.
-    pub fn subscribe(&self, topic: &str) {
-        self.command(Command::Subscribe(topic.into(), true));
-    }
-
-    /// Ends what [`subscribe`](Self::subscribe) began.
-    pub fn unsubscribe(&self, topic: &str) {
-        self.command(Command::Subscribe(topic.into(), false));
-    }
-
-    /// Sends a message to every subscriber of a topic. Answers about how many there are.
-    pub fn publish<P: Payload>(&self, topic: &str, message: P) -> u64 {
-        conn::publish(self.link.runtime, topic, &message, 0)
-    }
-
-    /// As [`publish`](Self::publish), but not to this session.
-    pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> u64 {
-        conn::publish(self.link.runtime, topic, &message, self.link.id)
+    pub fn is_open(&self) -> bool {
+        !self.line.is_ending()
     }
 
     /// What the peer closed with, or how else the session ended; `None` as long as it is open.
     #[must_use]
-    pub fn closed(&self) -> Option<Close> {
-        self.line.lock().closed.clone()
+    pub fn closed(&self) -> Option<&Close> {
+        self.line.closed()
+    }
+
+    /// Waits for the next message; `None` when the session is over, or when the peer closes and
+    /// every message that it sent before was received. The peer is held back while many messages
+    /// wait to be received.
+    #[must_use]
+    pub fn recv(&self) -> Option<MessageBuf> {
+        self.receive(None).unwrap_or(None)
+    }
+
+    /// As [`recv`](Self::recv), but for so long only.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wsh::prelude::*;
+    /// fn quiet(conn: BlockingConn) -> Result {
+    ///     loop {
+    ///         match conn.recv_timeout(Duration::from_secs(60)) {
+    ///             Ok(Some(message)) => conn.send(message)?,
+    ///             Ok(None) => return Ok(()),
+    ///             Err(Elapsed) => conn.send("still there?")?,
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking quiet);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Elapsed`]: nothing came in time.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<MessageBuf>, Elapsed> {
+        // A time that no clock can say never comes.
+        self.receive(Instant::now().checked_add(timeout))
+    }
+
+    fn receive(&self, deadline: Option<Instant>) -> Result<Option<MessageBuf>, Elapsed> {
+        match self.line.receive(deadline)? {
+            Ok(message) => Ok(Some(message)),
+            Err(Told { listens: true }) => Ok(None),
+            // It would spin for ever, on a thread that nobody can end from outside.
+            Err(Told { listens: false }) => panic::resume_unwind(Box::new(Deaf)),
+        }
+    }
+
+    /// Sends a message. It waits while the session has not taken what was sent before, and while
+    /// more than 64 KiB are on their way to the peer.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is over or closing.
+    pub fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
+        let buffered = loop {
+            if self.line.is_silent() {
+                return Err(Refused::Gone);
+            }
+            let (kind, bytes) = (message.kind(), message.bytes());
+            match self.line.runtime.send_to(self.line.id, kind, bytes) {
+                Err(Refused::Full) => self.line.wait_for_room()?,
+                answer => break answer?,
+            }
+        };
+        if let Some(memory) = message.recycle() {
+            self.line.recycle(memory);
+        }
+        if buffered > CROWD_BYTES {
+            self.line.wait_for_room()?;
+        }
+        Ok(())
+    }
+
+    /// Starts the closing handshake, as [`Conn::close`](crate::Conn::close) does.
+    pub fn close(&self, code: u16, reason: &str) -> bool {
+        let status = self.line.runtime.host.close_to(self.line.id, code, reason);
+        let is_taken = conn::took(self.line.id, "close", status);
+        if is_taken {
+            self.line.is_closing_now();
+        }
+        is_taken
+    }
+
+    /// Drops the connection without a Close frame.
+    pub fn abort(&self) -> bool {
+        let is_taken = self.run("abort", Errand::Abort);
+        if is_taken {
+            self.line.is_closing_now();
+        }
+        is_taken
+    }
+
+    /// Sends a Ping of at most 125 bytes. It may leave before messages that were sent just before.
+    pub fn ping(&self, data: &[u8]) -> bool {
+        self.run("ping", Errand::Ping(data.into()))
+    }
+
+    /// Lets the session hear what is published to a topic, as
+    /// [`Conn::subscribe`](crate::Conn::subscribe) does. What is published goes to the peer, not to
+    /// this function.
+    pub fn subscribe(&self, topic: &str) -> bool {
+        let (topic, on) = (topic.into(), true);
+        self.run("subscribe", Errand::Subscribe { topic, on })
+    }
+
+    /// Ends what [`subscribe`](Self::subscribe) began.
+    pub fn unsubscribe(&self, topic: &str) -> bool {
+        let (topic, on) = (topic.into(), false);
+        self.run("unsubscribe", Errand::Subscribe { topic, on })
+    }
+
+    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers about
+    /// how many there are.
+    pub fn publish<P: Payload>(&self, topic: &str, message: P) -> u64 {
+        conn::publish(self.line.runtime, topic, &message, 0)
+    }
+
+    /// As [`publish`](Self::publish), but not to this session.
+    pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> u64 {
+        conn::publish(self.line.runtime, topic, &message, self.line.id)
     }
 
     /// What the handshake [attached](crate::Request::attach).
@@ -151,51 +193,22 @@ impl BlockingConn {
     #[must_use]
     pub fn peer(&self) -> Peer {
         Peer {
-            runtime: self.link.runtime,
-            id: self.link.id,
+            runtime: self.line.runtime,
+            id: self.line.id,
         }
     }
 
-    fn recv_until(&self, deadline: Option<Instant>) -> Result<Option<MessageBuf>, Elapsed> {
-        let mut inner = self.line.lock();
-        inner.is_reader = true;
-        loop {
-            if let Some((message, may_resume)) = inner.inbox.pop() {
-                drop(inner);
-                if may_resume {
-                    self.command(Command::Resume);
-                }
-                return Ok(Some(message));
-            }
-            if inner.is_over || inner.closed.is_some() {
-                return Ok(None);
-            }
-            inner = match deadline {
-                None => self.line.wait(inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(Elapsed);
-                    }
-                    self.line.wait_for(inner, left)
-                }
-            };
-        }
+    fn run(&self, call: &str, errand: Errand) -> bool {
+        conn::took(self.line.id, call, self.line.run(errand))
     }
+}
 
-    /// Waits until most of what was sent is on its way, or the session is over.
-    fn wait_for_room(&self) {
-        self.line.lock().has_room = false;
-        self.command(Command::WatchRoom);
-        let mut inner = self.line.lock();
-        while !inner.has_room && !inner.is_over {
-            inner = self.line.wait(inner);
-        }
-    }
-
-    fn command(&self, command: Command) {
-        self.line.lock().commands.push_back(command);
-        self.link.wake_session();
+impl fmt::Debug for BlockingConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingConn")
+            .field("id", &self.line.id)
+            .field("protocol", &self.line.protocol)
+            .finish_non_exhaustive()
     }
 }
 
@@ -208,11 +221,5 @@ impl Iterator for &BlockingConn {
     }
 }
 
-impl fmt::Debug for BlockingConn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockingConn")
-            .field("id", &self.link.id)
-            .field("protocol", &self.link.protocol)
-            .finish_non_exhaustive()
-    }
-}
+/// What a function is unwound with that does not listen to the end of its session.
+pub(crate) struct Deaf;

@@ -253,21 +253,8 @@ impl<S> Conn<S> {
         }
     }
 
-    /// Whether a call was taken. What broke a rule is a mistake in the handler, and is logged.
     fn took(&self, call: &str, status: Status) -> bool {
-        match Refused::check(status) {
-            Ok(()) => return true,
-            Err(Refused::Gone) => {}
-            Err(refused) => {
-                crate::warn!(
-                    session = self.link.id,
-                    call,
-                    error = refused,
-                    "call refused"
-                );
-            }
-        }
-        false
+        took(self.link.id, call, status)
     }
 }
 
@@ -313,6 +300,16 @@ impl Peer {
     pub fn close(&self, code: u16, reason: &str) -> Result<(), Refused> {
         Refused::check(self.runtime.host.close_to(self.id, code, reason))
     }
+}
+
+/// Whether a call was taken. What broke a rule is a mistake in the handler, and is logged.
+pub(crate) fn took(session: u64, call: &str, status: Status) -> bool {
+    match Refused::check(status) {
+        Ok(()) => return true,
+        Err(Refused::Gone) => {}
+        Err(refused) => crate::warn!(session, call, error = refused, "call refused"),
+    }
+    false
 }
 
 /// Rounded up: a timer never runs out too early. The largest number would mean cancel.

@@ -1,9 +1,10 @@
 //! How a session ends for a function that serves it, async or blocking.
 //!
 //! A peer that closes first is answered with its own code, after the messages that it sent before:
-//! when the function ends, or when it has been told ([`recv`](crate::Conn::recv) gave `None`) and
-//! goes on with something else. A function that never asked for messages is not waited for. In any
-//! case the server answers within its close timeout.
+//! when the function ends. An async function that was told ([`recv`](crate::Conn::recv) gave
+//! `None`) and then waits for something else is not waited for, nor is a function that has not
+//! asked for messages, if none waits for it. In any case the server answers within its close
+//! timeout.
 
 use crate::abi::{self, Status};
 
@@ -64,17 +65,27 @@ impl Ending {
         self.phase == Phase::Over
     }
 
+    /// Whether nothing more may be sent: it is over, or the function knows that the peer closes.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_over() || self.told > 0
+    }
+
     /// The function asks for messages.
     pub(crate) fn reads(&mut self) {
         self.is_reader = true;
     }
 
-    /// Whether a function that sleeps is to be told now. One that reads may have a message in hand
-    /// that it wants to answer, so it sleeps on.
-    pub(crate) fn ends_sleep(&self) -> bool {
+    /// Whether the function may have something to answer before the peer's Close: a message in
+    /// hand, or one that waits.
+    pub(crate) fn is_waited_for(&self, has_mail: bool) -> bool {
+        self.is_reader || has_mail
+    }
+
+    /// Whether a function that sleeps is to be told now.
+    pub(crate) fn ends_sleep(&self, has_mail: bool) -> bool {
         match self.phase {
             Phase::Open => false,
-            Phase::PeerCloses => !self.is_reader,
+            Phase::PeerCloses => !self.is_waited_for(has_mail),
             Phase::Over => true,
         }
     }
@@ -87,12 +98,12 @@ impl Ending {
     }
 
     /// What the callback does after the function had its turn and has not ended.
-    pub(crate) fn course(&mut self, callback: Callback) -> Course {
+    pub(crate) fn course(&mut self, callback: Callback, has_mail: bool) -> Course {
         match self.phase {
             Phase::Open => Course::Status(abi::OK),
             Phase::Over => Course::Status(abi::PENDING),
             Phase::PeerCloses => {
-                let is_time = !self.is_answered && (self.told > 0 || !self.is_reader);
+                let is_time = !self.is_answered && (self.told > 0 || !self.is_waited_for(has_mail));
                 self.is_answered |= is_time;
                 match callback {
                     Callback::Closing if !is_time => Course::Status(abi::PENDING),

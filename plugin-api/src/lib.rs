@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod function;
 mod inbox;
+mod line;
 #[doc(hidden)]
 pub mod log;
 mod message;

@@ -162,14 +162,15 @@ impl<'a, S> Wait<'a, S> {
             return Poll::Ready(());
         };
         let mut inner = task.lock();
-        if inner.ending.ends_sleep() {
+        let has_mail = !inner.inbox.is_empty();
+        if inner.ending.ends_sleep(has_mail) {
             return told(task.tell(&mut inner), ());
         }
         if is_set && inner.has_elapsed {
             return Poll::Ready(());
         }
         // What waits in the inbox cannot move.
-        if !matches!(inner.snapshot, Snapshot::No) && inner.inbox.is_empty() {
+        if !matches!(inner.snapshot, Snapshot::No) && !has_mail {
             drop(inner);
             self.answer();
         }
