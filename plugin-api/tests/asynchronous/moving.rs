@@ -1,0 +1,147 @@
+//! From one generation to the next.
+
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use wsh::prelude::*;
+
+use crate::{Gate, texts};
+
+#[test]
+fn a_session_moves_from_where_it_waits_for_its_connection_only() {
+    static GATE: Gate = Gate::shut();
+    async fn count(conn: &mut Conn<u64>) -> Result {
+        conn.send(format!("{} {}", conn.state, conn.is_restored()))
+            .await?;
+        while let Some(message) = conn.recv().await {
+            conn.state += 1;
+            if message == "elsewhere" {
+                GATE.pass().await;
+            }
+        }
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async count));
+    client.send("x");
+    assert_eq!(texts(&mut client), ["0 false"]);
+
+    assert!(client.migrate());
+    assert_eq!(texts(&mut client), ["1 true"]);
+    client.send("elsewhere");
+    assert!(!client.migrate());
+    assert_eq!(client.generation(), Some(2));
+
+    // It is asked again after its next callback.
+    GATE.open();
+    assert_eq!(texts(&mut client), ["2 true"]);
+    assert_eq!(client.generation(), Some(3));
+}
+
+#[test]
+fn a_state_that_was_written_down_is_not_used_once_the_function_went_on() {
+    static GATE: Gate = Gate::shut();
+    async fn either(conn: &mut Conn<u64>) -> Result {
+        conn.send(conn.state.to_string()).await?;
+        {
+            let mut recv = Box::pin(conn.recv());
+            // As `select!` does: the connection is asked first, and the other one is ready.
+            poll_fn(|cx| {
+                if recv.as_mut().poll(cx).is_ready() || GATE.0.lock().unwrap().0 {
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            })
+            .await;
+        }
+        conn.state += 1;
+        std::future::pending::<()>().await;
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async either));
+    assert_eq!(texts(&mut client), ["0"]);
+    GATE.open();
+
+    assert!(!client.migrate());
+
+    assert_eq!(client.generation(), Some(1));
+    client.lose();
+    // It waits for ever, so the server ends it.
+    client.advance(Duration::from_secs(30));
+}
+
+#[test]
+fn a_request_that_is_asked_for_moves_too() {
+    async fn who(conn: &mut Conn<u64>, request: &Request<'_>) -> Result {
+        let name = request.query("name").unwrap_or("nobody");
+        let agent = request.header("user-agent").unwrap_or("nothing");
+        conn.send(format!("{name} with {agent}, {}", conn.state))
+            .await?;
+        while conn.recv().await.is_some() {
+            conn.state += 1;
+        }
+        Ok(())
+    }
+    let server = wsh::test::serve(wsh::descriptor!(async who));
+    let request = server.request("/?name=ann").header("user-agent", "a test");
+    let mut client = request.connect();
+    client.send("x");
+    assert_eq!(texts(&mut client), ["ann with a test, 0"]);
+
+    assert!(client.migrate());
+
+    assert_eq!(texts(&mut client), ["ann with a test, 1"]);
+}
+
+#[test]
+fn a_function_that_wants_the_request_takes_no_session_without_one() {
+    async fn without(conn: &mut Conn) -> Result {
+        conn.recv().await;
+        Ok(())
+    }
+    async fn with(conn: &mut Conn, _: &Request<'_>) -> Result {
+        conn.recv().await;
+        Ok(())
+    }
+    let server = wsh::test::serve(wsh::descriptor!(async without));
+    let client = server.connect();
+
+    server.reload(wsh::descriptor!(async with)).unwrap();
+
+    assert_eq!(client.generation(), Some(1));
+}
+
+#[test]
+fn a_timer_of_an_older_generation_is_not_taken_for_ones_own() {
+    async fn sleeps(conn: &mut Conn) -> Result {
+        conn.sleep(Duration::from_secs(10)).await;
+        conn.send("awake").await?;
+        conn.recv().await;
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async sleeps));
+    client.advance(Duration::from_secs(5));
+
+    assert!(client.migrate());
+
+    client.advance(Duration::from_secs(9));
+    assert_eq!(texts(&mut client), [""; 0]);
+    client.advance(Duration::from_secs(1));
+    assert_eq!(texts(&mut client), ["awake"]);
+}
+
+#[test]
+fn the_descriptor_says_what_a_handler_is() {
+    async fn moves(_: &mut Conn<u64>) -> Result {
+        Ok(())
+    }
+    async fn moves_with_request(_: &mut Conn, _: &Request<'_>) -> Result {
+        Ok(())
+    }
+    use wsh::abi::{ASYNC, MIGRATES};
+
+    let alone = wsh::descriptor!(async moves);
+    let with_request = wsh::descriptor!(async moves_with_request);
+
+    assert_eq!(alone.flags, ASYNC | MIGRATES);
+    assert_eq!(with_request.flags, ASYNC | MIGRATES);
+    assert_ne!(alone.state_schema, with_request.state_schema);
+}
