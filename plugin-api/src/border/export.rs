@@ -31,7 +31,8 @@ pub const fn events<H: Handler>(about: &Crate) -> Descriptor {
     describe::<Events<H>>(about, Events::<H>::SCHEMA)
 }
 
-/// The descriptor of a handler in the async style.
+/// The descriptor of an async function. The functions are taken for their types: see
+/// [`item`](crate::border::item::item).
 #[doc(hidden)]
 #[must_use]
 pub const fn asynchronous<F, C, S, A>(about: &Crate, _function: F, _check: C) -> Descriptor
@@ -44,7 +45,8 @@ where
     describe::<Async<F, C, S, A>>(about, Async::<F, C, S, A>::SCHEMA)
 }
 
-/// The descriptor of a handler in the blocking style.
+/// The descriptor of a blocking function. The functions are taken for their types: see
+/// [`item`](crate::border::item::item).
 #[doc(hidden)]
 #[must_use]
 pub const fn blocking<F, C, A>(about: &Crate, _function: F, _check: C) -> Descriptor
@@ -53,7 +55,7 @@ where
     C: HandshakeFunction,
     A: 'static,
 {
-    describe::<Blocking<F, C, A>>(about, (0, 0))
+    describe::<Blocking<F, C, A>>(about, Blocking::<F, C, A>::SCHEMA)
 }
 
 pub(crate) const fn describe<E: Style>(about: &Crate, schema: (u32, u32)) -> Descriptor {
@@ -110,11 +112,90 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// | | |
 /// |---|---|
 /// | `handler!(Chat)` | a type: a [`Handler`](crate::Handler), or a [`Session`](crate::Session) that is `Default` |
-/// | `handler!(async echo)` | `async fn echo(conn: &mut Conn<S>) -> Result`, polled by the server |
-/// | `handler!(blocking echo)` | `fn echo(conn: BlockingConn) -> Result`, on a thread a session |
-/// | `handler!(async echo, handshake = check)` | either of the two, with `fn check(request: &Request, response: &mut Response) -> Handshake` before it |
+/// | `handler!(async echo)` | `async fn echo(conn: &mut Conn<S>) -> Result`: a future a session |
+/// | `handler!(blocking echo)` | `fn echo(conn: BlockingConn) -> Result`: a thread a session |
+/// | `handler!(async echo, handshake = check)`, `handler!(blocking echo, handshake = check)` | the same, and `fn check(request: &Request, response: &mut Response) -> Handshake` says who may enter |
 ///
-/// Such a function may take `request: &Request` as well.
+/// An async or blocking function may take `request: &Request` after its connection; the request is
+/// kept for as long as the session lasts.
+///
+/// What a function returns ends its session: `Ok(())` closes with 1000, an error is logged and
+/// closes with 1011, as a panic does. `Err(Refused::Gone)`, which `?` passes on when the session is
+/// over, is no failure.
+///
+/// A peer that closes first is answered with its own code. First the messages that it sent before
+/// are received, then `recv` gives `None`, and the answer leaves when the function ends, or calls
+/// `close` with a code of its own. A function that has not asked for messages is not waited for if
+/// there are none, nor is an async one that waits for something else after the `None`; the server's
+/// close timeout bounds the rest. [`Conn::closed`](crate::Conn::closed) says what the peer closed
+/// with. A function goes on after the end of its session until it returns, within the server's
+/// patience.
+///
+/// ```
+/// use std::time::Duration;
+/// use wsh::prelude::*;
+///
+/// async fn greet(conn: &mut Conn, request: &Request<'_>) -> Result {
+///     let name = request.query("name").unwrap_or("stranger");
+///     conn.send(format!("hello {name}")).await?;
+///     conn.sleep(Duration::from_secs(1)).await;
+///     Ok(())
+/// }
+///
+/// fn check(request: &Request, response: &mut Response) -> Handshake {
+///     match request.cookie("token") {
+///         Some("secret") => response.choose_protocol(request, &["greet.v1"]),
+///         _ => Handshake::reject(403, "no token"),
+///     }
+/// }
+/// # fn main() {}
+/// wsh::handler!(async greet, handshake = check);
+/// ```
+///
+/// # State that survives a reload
+///
+/// An async session waiting in [`recv`](crate::Conn::recv),
+/// [`recv_timeout`](crate::Conn::recv_timeout) or [`sleep`](crate::Conn::sleep) moves to a newer
+/// generation of its handler with the socket open: the new function starts at its top, with the
+/// `state` of the old one. One that awaits anything else stays where it is for now.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wsh::prelude::*;
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Counter {
+///     seen: u64,
+///     #[serde(default)]
+///     last: String,
+/// }
+///
+/// async fn count(conn: &mut Conn<Counter>) -> Result {
+///     while let Some(message) = conn.recv().await {
+///         conn.state.seen += 1;
+///         conn.state.last = message.to_string();
+///         conn.send(format!("{}", conn.state.seen)).await?;
+///     }
+///     Ok(())
+/// }
+/// # fn main() {}
+/// wsh::handler!(async count);
+/// ```
+///
+/// What a future holds across an `.await` must be `Send`:
+///
+/// ```compile_fail
+/// use wsh::prelude::*;
+///
+/// async fn echo(conn: &mut Conn) -> Result {
+///     let counter = std::rc::Rc::new(0);
+///     conn.recv().await;
+///     drop(counter);
+///     Ok(())
+/// }
+/// # fn main() {}
+/// wsh::handler!(async echo);
+/// ```
 #[macro_export]
 macro_rules! handler {
     ($($handler:tt)+) => {
