@@ -172,7 +172,7 @@ impl AsyncSlot {
         self.is_inside = false;
         match polled {
             Poll::Ready(outcome) => self.end(outcome),
-            Poll::Pending if self.task.lock().is_deaf => {
+            Poll::Pending if self.task.is_ending() && self.task.lock().is_deaf => {
                 crate::debug!(
                     session = self.link.id,
                     "function goes on after the end of its session; dropped"
@@ -222,6 +222,9 @@ impl AsyncSlot {
         if self.outcome.is_some() || self.future.is_none() || self.is_inside {
             return self.end_status(callback);
         }
+        if !self.task.is_ending() {
+            return abi::OK;
+        }
         match self.course(callback) {
             Course::Status(status) => status,
             Course::Echo => {
@@ -232,7 +235,6 @@ impl AsyncSlot {
         }
     }
 
-    #[inline]
     fn course(&self, callback: Callback) -> Course {
         let mut inner = self.task.lock();
         let has_mail = !inner.inbox.is_empty();
@@ -257,7 +259,7 @@ impl AsyncSlot {
     /// A function that ends because its session did has not failed.
     fn is_about_the_end(&self, error: &(dyn std::error::Error + 'static)) -> bool {
         error.downcast_ref() == Some(&Refused::Gone)
-            && (!self.task.lock().ending.is_open() || self.link.is_closing())
+            && (self.task.is_ending() || self.link.is_closing())
     }
 }
 
@@ -281,7 +283,7 @@ impl Slot for AsyncSlot {
     }
 
     fn snapshot(&mut self) -> Option<Vec<u8>> {
-        if self.future.is_none() || self.is_inside || !self.task.lock().ending.is_open() {
+        if self.future.is_none() || self.is_inside || self.task.is_ending() {
             return None;
         }
         self.task.ask_for_state();

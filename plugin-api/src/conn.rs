@@ -26,6 +26,8 @@ pub struct Conn<S = ()> {
     /// What an async session shares with its callbacks.
     pub(crate) task: Option<Arc<Task>>,
     pub(crate) write_state: fn(&S) -> Option<Vec<u8>>,
+    /// The memory of a message that was sent on; the next `recv` gives it to the inbox.
+    pub(crate) spare: Vec<u8>,
 }
 
 impl<S> Conn<S> {
@@ -36,6 +38,7 @@ impl<S> Conn<S> {
             attached,
             task: None,
             write_state: |_| None,
+            spare: Vec::new(),
         }
     }
 
@@ -90,10 +93,10 @@ impl<S> Conn<S> {
             return self.sent(Err(Refused::Gone));
         }
         let answer = self.link.send(message.kind(), message.bytes());
-        if let Some(task) = &self.task
+        if self.task.is_some()
             && let Some(memory) = message.recycle()
         {
-            task.lock().inbox.recycle(memory);
+            self.spare = memory;
         }
         self.sent(answer)
     }

@@ -47,7 +47,7 @@ impl Inbox {
 
     /// Keeps memory for the next message, if it is not too much for a session that may rest now.
     pub(crate) fn recycle(&mut self, mut memory: Vec<u8>) {
-        if memory.capacity() <= SPARE_BYTES_MAX {
+        if (1..=SPARE_BYTES_MAX).contains(&memory.capacity()) {
             memory.clear();
             self.spare = memory;
         }

@@ -18,7 +18,9 @@ pub(crate) struct Task {
     token: u64,
     inner: Mutex<Inner>,
     closed: OnceLock<Close>,
-    /// Nothing may be sent any more: one load instead of the lock.
+    /// One side has closed, as far as the callbacks said: one load instead of the lock.
+    is_ending: AtomicBool,
+    /// Nothing may be sent any more: likewise.
     is_silent: AtomicBool,
 }
 
@@ -72,13 +74,21 @@ impl Task {
     pub(crate) fn peer_closes(&self, close: Close) {
         let _ = self.closed.set(close);
         self.lock().ending.peer_closes();
+        self.is_ending.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_over_now(&self, close: Close) {
         // Already set if the peer closed first.
         let _ = self.closed.set(close);
         self.lock().ending.is_over_now();
+        self.is_ending.store(true, Ordering::Relaxed);
         self.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one side has closed, as far as the callbacks said.
+    #[inline]
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
     }
 
     /// Tells the function that its session is over; false: it is not to go on.

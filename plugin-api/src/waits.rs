@@ -135,6 +135,7 @@ impl<'a, S> Wait<'a, S> {
         };
         let mut inner = task.lock();
         inner.ending.reads();
+        inner.inbox.recycle(std::mem::take(&mut self.conn.spare));
         if let Some((message, may_resume)) = inner.inbox.pop() {
             let resumes = may_resume && !inner.is_paused;
             drop(inner);
