@@ -5,7 +5,6 @@
 //! take a thread-local key of the process for each loaded image, and those run out.
 
 use std::{
-    collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
@@ -48,7 +47,7 @@ struct Inner {
     wants_reads: bool,
     /// The thread waits until little is on its way to the peer.
     wants_room: bool,
-    errands: VecDeque<Errand>,
+    errand: Option<Errand>,
     /// What the last errand was answered.
     answer: Option<Status>,
     /// The thread waits: without it nobody need be notified, which is a system call.
@@ -173,7 +172,7 @@ impl Line {
             return abi::GONE;
         }
         // A connection is used by one thread at a time, so there is no other errand.
-        inner.errands.push_back(errand);
+        inner.errand = Some(errand);
         drop(inner);
         if !self.wake() {
             return abi::GONE;
@@ -266,7 +265,7 @@ impl Line {
     /// Does what the thread left to do.
     pub(crate) fn serve(&self, link: &Link) {
         let mut inner = self.lock();
-        while let Some(errand) = inner.errands.pop_front() {
+        if let Some(errand) = inner.errand.take() {
             inner.answer = Some(link.inside(|host, conn| errand.run(host, conn)));
         }
         if std::mem::take(&mut inner.wants_reads) {
