@@ -1,6 +1,8 @@
 //! Everything that is claimed of a running server, through real sockets, directories and libraries.
 
+mod c_handlers;
 mod configuration;
+mod contained;
 mod harness;
 mod loading;
 mod model;

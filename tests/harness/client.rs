@@ -120,6 +120,14 @@ impl Client {
         self.socket.get_mut()
     }
 
+    /// The sending half of the socket, for bytes that are sent while messages are received.
+    pub(crate) fn raw_writer(&self) -> TcpStream {
+        self.socket
+            .get_ref()
+            .try_clone()
+            .expect("a clone of a socket")
+    }
+
     /// Says nothing more and closes nothing until it is dropped.
     pub(crate) fn into_stream(self) -> TcpStream {
         self.socket

@@ -125,7 +125,8 @@ impl Plugin {
         drop(watched);
         let outcome = outcome(status);
         let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
-        let instance = exists.then_some(Instance {
+        // Made only if it exists: dropping an instance is `destroy`.
+        let instance = exists.then(|| Instance {
             session,
             vtable: self.vtable,
             context,

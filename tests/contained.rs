@@ -1,0 +1,188 @@
+//! What one session or one handler does wrong costs nobody else anything.
+
+use std::time::{Duration, Instant};
+
+use tungstenite::Message;
+
+use crate::harness::client::Client;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+
+/// A server whose handlers may panic often.
+fn patient() -> (Site, Server) {
+    let site = Site::with(&["panics_wsh", "echo_wsh"]);
+    site.write("config.toml", "[limits]\npanics_max = 1000\n");
+    let server = Server::start(&site);
+    (site, server)
+}
+
+/// Leads a session to the callback `name`; answers the code that it ends with.
+fn provoke(server: &Server, name: &str, more: &str) -> u16 {
+    let mut client = server.connect(&format!("/panics?in={name}{more}"));
+    match name {
+        "message" => client.send("hello"),
+        "ping" => client.send(Message::Ping(Default::default())),
+        "pong" => client.send(Message::Pong(Default::default())),
+        "closing" | "close" | "destroy" => return client.close(1000),
+        _ => {}
+    }
+    client.close_code()
+}
+
+#[test]
+fn a_panic_in_any_callback_costs_its_own_session_only() {
+    let (_site, server) = patient();
+    let mut neighbour = server.connect("/panics");
+    let mut other = server.connect("/echo");
+
+    for more in ["", "&drop=1"] {
+        for (name, code) in [
+            ("open", 1011),
+            ("message", 1011),
+            ("ping", 1011),
+            ("pong", 1011),
+            ("drain", 1011),
+            ("timer", 1011),
+            ("closing", 1011),
+            // The closing handshake is over when these run.
+            ("close", 1000),
+            ("destroy", 1000),
+        ] {
+            assert_eq!(provoke(&server, name, more), code, "{name}{more}");
+            assert_eq!(
+                neighbour.ask("still there?"),
+                "still there?",
+                "{name}{more}"
+            );
+            assert_eq!(other.ask("still there?"), "still there?", "{name}{more}");
+        }
+        let path = format!("/panics?in=handshake{more}");
+        assert_eq!(server.handshake_status(&path), 500, "handshake{more}");
+    }
+    server.line(&["on purpose, in message", "handler=\"panics\""]);
+}
+
+#[test]
+fn a_handler_that_panics_too_often_is_out_of_service_until_its_file_changes() {
+    let site = Site::with(&["panics_wsh", "echo_wsh"]);
+    let server = Server::start(&site);
+
+    for _ in 0..5 {
+        assert_eq!(provoke(&server, "message", ""), 1011);
+    }
+
+    server.line(&["handler quarantined", "handler=panics"]);
+    assert_eq!(server.handshake_status("/panics"), 503);
+    assert_eq!(server.handshake_status("/echo"), 101);
+    site.add("echo_wsh", "panics_wsh.so");
+    crate::harness::eventually("the new file serves", || {
+        server.handshake_status("/panics") == 101
+    });
+}
+
+#[test]
+fn a_send_from_another_thread_after_the_end_is_answered_gone() {
+    let site = Site::with(&["speaks_later_wsh"]);
+    let server = Server::start(&site);
+    let mut client = server.connect("/speaks_later");
+    client.send("thread");
+    assert_eq!(client.text(), "later");
+    assert_eq!(client.text(), "later");
+
+    assert_eq!(client.close(1000), 1000);
+
+    server.line(&["send failed: Gone"]);
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_the_outbound_limit_and_is_let_go() {
+    let site = Site::with(&["speaks_later_wsh"]);
+    let server = Server::start(&site);
+    let mut neighbour = server.connect("/speaks_later");
+    let mut slow = server.connect("/speaks_later");
+
+    slow.send("flood");
+
+    let line = server.line(&["flood ended: TooBig after "]);
+    let most = line
+        .split("TooBig after ")
+        .nth(1)
+        .and_then(|it| it.split(' ').next());
+    let most: u64 = most.and_then(|it| it.parse().ok()).expect("a number");
+    assert!((1..=1024 * 1024).contains(&most), "{most} bytes buffered");
+    assert_eq!(neighbour.ask("hello"), "hello");
+    assert_eq!(slow.close_code(), 1008);
+}
+
+#[test]
+fn an_echo_never_runs_over_a_peer_that_sends_without_reading() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let mut client = server.connect("/echo");
+    let payload = vec![b'x'; 32 * 1024];
+    let mut writer = client.raw_writer();
+    let count = 2_000;
+    let frame = crate::harness::client::frame(0x82, &payload);
+    let sender = std::thread::spawn(move || {
+        use std::io::Write;
+        for _ in 0..count {
+            writer
+                .write_all(&frame)
+                .expect("the server goes on reading in the end");
+        }
+    });
+
+    // 64 MiB pass although the limit is one, and none is lost.
+    for _ in 0..count {
+        assert_eq!(client.receive().len(), payload.len());
+    }
+    sender.join().expect("everything was sent");
+}
+
+#[test]
+fn a_callback_that_blocks_holds_no_other_session_up_and_is_named() {
+    let site = Site::with(&["speaks_later_wsh", "echo_wsh"]);
+    let server = Server::start(&site);
+    let mut blocked = server.connect("/speaks_later");
+    let mut others: Vec<Client> = (0..20).map(|_| server.connect("/echo")).collect();
+
+    blocked.send("block");
+    let began = Instant::now();
+    let mut rounds = 0;
+    while began.elapsed() < Duration::from_millis(1500) {
+        for other in &mut others {
+            assert_eq!(other.ask("hello"), "hello");
+        }
+        rounds += 1;
+    }
+
+    assert!(
+        rounds > 1,
+        "every other session answered more than once meanwhile"
+    );
+    assert_eq!(server.connect("/echo").ask("new"), "new");
+    server.line(&[
+        "callback runs past its budget",
+        "handler=speaks_later",
+        "callback=\"message\"",
+    ]);
+    assert_eq!(blocked.text(), "done");
+}
+
+#[test]
+fn a_hundred_thousand_messages_come_back_in_order() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let mut client = server.connect("/echo");
+    let total = 100_000;
+
+    for first in (0..total).step_by(1_000) {
+        for number in first..first + 1_000 {
+            client.write(number.to_string());
+        }
+        client.flush();
+        for number in first..first + 1_000 {
+            assert_eq!(client.text(), number.to_string());
+        }
+    }
+}
