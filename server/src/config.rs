@@ -226,9 +226,13 @@ pub enum Origins {
     SameHost,
     /// All.
     Any,
-    /// These, as browsers write them: `https://example.com`, `null`.
+    /// These, as browsers write them, `https://example.com` or `null`; [`SAME_HOST`] stands for
+    /// those of the request's own `Host`.
     Listed(Vec<String>),
 }
+
+/// What the configuration calls [`Origins::SameHost`], alone or in a list.
+pub const SAME_HOST: &str = "same-host";
 
 impl Default for Config {
     fn default() -> Config {

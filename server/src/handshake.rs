@@ -186,12 +186,12 @@ fn check_origin(
     if origin::is_allowed(origins, origin, host) {
         return Ok(());
     }
-    let origin = origin.escape_debug();
     warn!(
         handler = %generation.handler,
-        %origin,
+        origin = %origin.escape_debug(),
         host = %host.escape_debug(),
-        "origin refused; to allow it: origins = [\"{origin}\"] in config.toml"
+        "origin refused; to allow it: origins = {} in config.toml",
+        origin::allowing(origins, origin)
     );
     Err(Reply::OriginRefused)
 }

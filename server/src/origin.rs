@@ -1,6 +1,6 @@
 //! Which pages may open a WebSocket (RFC 6455 §10.2): the guard against other sites' scripts.
 
-use crate::config::Origins;
+use crate::config::{Origins, SAME_HOST};
 
 /// Whether a page of `origin` may connect to a server that the client calls `host`.
 ///
@@ -8,9 +8,23 @@ use crate::config::Origins;
 pub(crate) fn is_allowed(origins: &Origins, origin: &str, host: &str) -> bool {
     match origins {
         Origins::Any => true,
-        Origins::Listed(listed) => listed.iter().any(|one| one.eq_ignore_ascii_case(origin)),
         Origins::SameHost => is_same_host(origin, host),
+        Origins::Listed(listed) => listed.iter().any(|one| match &**one {
+            SAME_HOST => is_same_host(origin, host),
+            one => one.eq_ignore_ascii_case(origin),
+        }),
     }
+}
+
+/// The value of `origins` that allows `origin` too, and nothing less than now.
+pub(crate) fn allowing(origins: &Origins, origin: &str) -> String {
+    let mut all = match origins {
+        Origins::Any => return "\"any\"".into(),
+        Origins::SameHost => vec![SAME_HOST],
+        Origins::Listed(listed) => listed.iter().map(String::as_str).collect(),
+    };
+    all.push(origin);
+    format!("{all:?}")
 }
 
 fn is_same_host(origin: &str, host: &str) -> bool {
@@ -113,8 +127,25 @@ mod tests {
     #[test]
     fn a_list_takes_only_whole_origins() {
         let listed = Origins::Listed(vec!["https://example.com".into(), "null".into()]);
+        assert!(!is_allowed(&listed, "http://x", "x"));
         assert!(is_allowed(&listed, "https://example.com", "x"));
         assert!(is_allowed(&listed, "null", "x"));
         assert!(!is_allowed(&listed, "https://example.com.evil.com", "x"));
+    }
+
+    #[test]
+    fn what_allows_one_more_origin_allows_the_others_still() {
+        assert_eq!(
+            allowing(&Origins::SameHost, "null"),
+            r#"["same-host", "null"]"#
+        );
+        let listed = Origins::Listed(vec!["same-host".into(), "null".into()]);
+        assert_eq!(
+            allowing(&listed, "http://a"),
+            r#"["same-host", "null", "http://a"]"#
+        );
+        assert!(is_allowed(&listed, "null", "x"));
+        assert!(is_allowed(&listed, "http://x", "x"));
+        assert!(!is_allowed(&listed, "http://y", "x"));
     }
 }

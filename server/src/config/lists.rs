@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::Origins;
 use super::fault::What;
 use super::host::Host;
 use super::values::{Entry, Reader};
+use super::{Origins, SAME_HOST};
 
 /// The addresses to listen on, each with its port.
 pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<SocketAddr>> {
@@ -42,7 +42,7 @@ pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<So
 /// `"same-host"`, `"any"`, or the origins one by one.
 pub(super) fn origins(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Origins> {
     match entry.value.get_ref() {
-        DeValue::String(word) if word == "same-host" => return Some(Origins::SameHost),
+        DeValue::String(word) if word == SAME_HOST => return Some(Origins::SameHost),
         DeValue::String(word) if word == "any" => return Some(Origins::Any),
         DeValue::Array(_) => {}
         _ => {
@@ -53,7 +53,9 @@ pub(super) fn origins(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Origi
     let mut listed = Vec::new();
     for item in items(entry.value) {
         match item.get_ref().as_str() {
-            Some(origin) if is_origin(origin) => listed.push(origin.to_owned()),
+            Some(origin) if origin == SAME_HOST || is_origin(origin) => {
+                listed.push(origin.to_owned())
+            }
             _ => reader.unwanted(entry.key, item, ORIGIN_WANTED, None),
         }
     }
@@ -78,4 +80,5 @@ fn items<'a>(value: &'a Spanned<DeValue<'a>>) -> Vec<&'a Spanned<DeValue<'a>>> {
 const ADDRESS_WANTED: &str = "an address like `127.0.0.1:9998`";
 const ORIGINS_WANTED: &str =
     "`\"same-host\"`, `\"any\"` or a list like `[\"https://example.com\"]`";
-const ORIGIN_WANTED: &str = "an origin like `https://example.com`, or `null` for pages from files";
+const ORIGIN_WANTED: &str =
+    "an origin like `https://example.com`, `null` for pages from files, or `same-host`";
