@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -205,6 +206,9 @@ impl Driver {
     /// For what the WebDriver standard, and so the client, has no word for.
     fn post(&self, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the driver listens");
+        stream
+            .set_read_timeout(Some(DRIVER_TIMEOUT))
+            .expect("a timeout");
         let length = body.len();
         write!(
             stream,
@@ -212,13 +216,20 @@ impl Driver {
              Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         )
         .expect("sending a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-            .split_once("\r\n\r\n")
-            .expect("a head and a body")
-            .1
-            .to_string()
+        // The driver keeps the connection open whatever it is asked: the length says where it ends.
+        let mut answer = BufReader::new(stream);
+        let mut length = 0;
+        let mut line = String::new();
+        while answer.read_line(&mut line).expect("a head") > 2 {
+            let lowercase = line.to_ascii_lowercase();
+            if let Some(value) = lowercase.strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        answer.read_exact(&mut body).expect("a body");
+        String::from_utf8(body).expect("an answer in UTF-8")
     }
 }
 
@@ -226,7 +237,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // The driver ends its browser when it is asked to shut down, and leaves it when it is killed.
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-            let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(10)));
+            let _ = stream.set_read_timeout(Some(DRIVER_TIMEOUT));
             let _ = stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
             let _ = stream.read(&mut [0; 1024]);
         }
@@ -255,3 +266,6 @@ fn on_path(names: &[&str]) -> PathBuf {
         )
     })
 }
+
+/// For an answer of the driver, which takes milliseconds.
+const DRIVER_TIMEOUT: Duration = Duration::from_secs(20);

@@ -191,7 +191,7 @@ async fn a_page_from_a_file_is_refused_until_its_origin_is_allowed() {
         .nth(1)
         .and_then(|it| it.split(" in config").next());
     let setting = setting.unwrap_or_else(|| panic!("no setting in `{line}`"));
-    assert_eq!(setting, r#"origins = ["null"]"#);
+    assert_eq!(setting, r#"origins = ["same-host", "null"]"#);
 
     let server = Server::with_config(setting).await;
     browser.open(&page(&server, "tutorial.html")).await;
@@ -206,6 +206,12 @@ async fn a_page_from_a_file_is_refused_until_its_origin_is_allowed() {
     browser.open(&page(&server, "chat.html")).await;
     browser.click("#join").await;
     browser.sees("#people", "guest (you)").await;
+
+    // The server's own pages stay welcome.
+    browser
+        .open(&server.page("localhost", "chat.html?name=ann"))
+        .await;
+    browser.sees("#people", "ann (you)").await;
 }
 
 #[tokio::test]
