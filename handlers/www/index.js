@@ -61,7 +61,8 @@ class Card {
     socket.addEventListener("open", () => {
       wasOpen = true;
       this.state("open", "connected");
-      this.message.focus();
+      this.message.focus({ preventScroll: true });
+      look(); // one session more
     });
     socket.addEventListener("message", ({ data }) => {
       const text = typeof data === "string" ? data : `${data.size} bytes`;
@@ -71,6 +72,7 @@ class Card {
       this.socket = null;
       this.state("closed", "not connected");
       wsh.write(this.log, event.wasClean ? "note" : "bad", wsh.ended(event, wasOpen));
+      look();
     });
   }
 
