@@ -4,6 +4,9 @@
 //! Everything is a line of text, for people as for pages: `ann: hello` is ann's, and what begins
 //! with `* ` is the room's own. `/who` asks who is here. `history = 50` is how much a newcomer sees.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
