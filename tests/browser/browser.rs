@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::artifacts::repository;
 use crate::eventually;
 
 /// It ends, with all its windows, when it is dropped.
@@ -158,14 +159,16 @@ impl Browser {
         lines.map(|line| line["message"].to_string()).collect()
     }
 
-    /// Saves what is seen as NAME.png, if `BROWSER_SCREENSHOTS` names a directory.
+    /// Saves what is seen as NAME.png, if `BROWSER_SCREENSHOTS` names a directory; cargo runs tests
+    /// where their package is, so a relative one is meant from the repository's root.
     pub(crate) async fn screenshot(&self, name: &str) {
         let Some(directory) = std::env::var_os("BROWSER_SCREENSHOTS") else {
             return;
         };
+        let directory = repository().join(directory);
         let png = self.client.screenshot().await.expect("a screenshot");
         std::fs::create_dir_all(&directory).expect("the directory for screenshots");
-        let file = Path::new(&directory).join(format!("{name}.png"));
+        let file = directory.join(format!("{name}.png"));
         std::fs::write(&file, png).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 }
