@@ -13,3 +13,5 @@ pub(crate) mod link;
 pub(crate) mod read;
 pub(crate) mod runtime;
 pub(crate) mod shims;
+#[cfg(test)]
+mod tests;

@@ -44,18 +44,19 @@ impl Runtime {
     }
 }
 
-/// Keeps a runtime for as long as the image is mapped.
-pub(crate) fn install(runtime: Runtime) -> &'static Runtime {
+/// Keeps a runtime for as long as the image is mapped. None: the image has one already, of a host
+/// that forgot that each generation is an image of its own.
+pub(crate) fn install(runtime: Runtime) -> Option<&'static Runtime> {
     if IS_TEST.get() {
         let runtime = Box::leak(Box::new(runtime));
         CURRENT.set(Some(runtime));
-        return runtime;
+        return Some(runtime);
     }
-    let runtime = IMAGE.get_or_init(|| runtime);
+    IMAGE.set(runtime).ok()?;
     guard::set_panic_hook();
     #[cfg(feature = "tracing")]
     crate::trace::install();
-    runtime
+    IMAGE.get()
 }
 
 /// The runtime of this image, if `init` was called.

@@ -80,6 +80,9 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
             // SAFETY: UTF-8 that lives as long as the call.
             name: unsafe { read::text(init.name) }.into(),
         });
+        let Some(runtime) = runtime else {
+            return abi::MISUSE;
+        };
         let config = Config {
             name: &runtime.name,
             // SAFETY: UTF-8 that lives as long as the call.
@@ -296,7 +299,8 @@ unsafe extern "C" fn message<S: Slot>(
     ptr: *const u8,
     len: usize,
 ) -> Status {
-    let message = match kind & 0xff {
+    // Parts come to those only who ask for them, and what a bit means that is not known is not known.
+    let message = match kind & !(abi::NO_COMPRESS | abi::TRUSTED_UTF8) {
         // SAFETY: the host's promise: text is UTF-8, readable until the callback returns.
         abi::TEXT => Message::Text(unsafe { read::text(abi::Str { ptr, len }) }),
         // SAFETY: as above.

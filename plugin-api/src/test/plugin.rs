@@ -135,6 +135,9 @@ impl Generation {
         }
         // SAFETY: `init` succeeded, so this is its table, with its size in front.
         let vtable = unsafe { read::copy(made.vtable) };
+        if (vtable.size as usize) < size_of::<Vtable>() {
+            return Err("the vtable is shorter than that of ABI 1.0".into());
+        }
         let has_all = vtable.open.is_some()
             && vtable.message.is_some()
             && vtable.destroy.is_some()

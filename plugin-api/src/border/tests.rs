@@ -1,0 +1,237 @@
+//! The border against hosts that are older, newer or stranger than this library.
+
+use std::{
+    cell::{Cell, RefCell},
+    ffi::c_void,
+    mem::{self, offset_of},
+    ptr,
+};
+
+use crate::{
+    abi::{self, Status, Str},
+    border::{export, read, runtime},
+    prelude::*,
+};
+
+/// Answers with what it can find out about its connection.
+struct Asker(u64);
+
+impl Handler for Asker {
+    type Session = Asker;
+
+    fn new(config: Config<'_>) -> crate::Result<Self> {
+        assert_eq!(config.name(), "asker");
+        assert_eq!(config.json(), "{}");
+        Ok(Asker(0))
+    }
+
+    fn open(&self, conn: &mut Conn, request: &Request<'_>) -> Asker {
+        assert_eq!(request.path(), "/asker");
+        assert_eq!(request.headers().count(), 0);
+        assert_eq!(request.tls_client_cert(), None);
+        LIVING.set(LIVING.get() + 1);
+        Asker(conn.id())
+    }
+}
+
+impl Session for Asker {
+    fn on_message(&mut self, conn: &mut Conn, message: Message<'_>) {
+        let length = message.as_bytes().len();
+        let (id, protocol, buffered) = (self.0, conn.protocol().to_owned(), conn.buffered());
+        conn.send(format!("{id} `{protocol}` {buffered} {length}"));
+        conn.send_with(Kind::Binary, 1, |_| Ok(()));
+        conn.ping(b"");
+        conn.timer(1, std::time::Duration::ZERO);
+        conn.publish("topic", "x");
+        assert!(crate::spawn(|| {}).is_err());
+        crate::info!("heard");
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if self.0 != 0 {
+            LIVING.set(LIVING.get() - 1);
+        }
+    }
+}
+
+thread_local! {
+    /// Sessions.
+    static LIVING: Cell<usize> = const { Cell::new(0) };
+    static SENT: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// All that the oldest host can do here.
+unsafe extern "C" fn send(_: *mut abi::Conn, _: u32, ptr: *const u8, len: usize) -> i64 {
+    // SAFETY: what the library lends for the call.
+    let bytes = unsafe { read::bytes(ptr, len) };
+    SENT.with_borrow_mut(|sent| sent.push(String::from_utf8_lossy(bytes).into_owned()));
+    0
+}
+
+const NOTHING: Str = Str {
+    ptr: ptr::null(),
+    len: 0,
+};
+
+/// A table whose bytes from `end` on are not there: whoever reads them reads nonsense.
+fn cut<T: read::Table>(mut table: T, end: usize) -> T {
+    let start = (&raw mut table).cast::<u8>();
+    // SAFETY: within the table; these tables are integers and pointers, which nobody follows whom
+    // the size tells that they are not there.
+    unsafe {
+        start.add(end).write_bytes(0xa5, size_of::<T>() - end);
+        start.cast::<u32>().write(end as u32);
+    }
+    table
+}
+
+fn host() -> abi::Host {
+    // SAFETY: zero is a value of each of its fields.
+    let mut host: abi::Host = unsafe { mem::zeroed() };
+    host.send = Some(send);
+    cut(host, offset_of!(abi::Host, reserve))
+}
+
+/// `init`, as a host calls it that gives room for so much of an `Instance`.
+fn init(host: &abi::Host, room: usize) -> (Status, abi::Instance) {
+    let descriptor = export::events::<Asker>(&crate::__crate!());
+    let about = abi::Init {
+        size: size_of::<abi::Init>() as u32,
+        flags: 0,
+        generation: 1,
+        config_json: NOTHING,
+        name: read::lend(b"asker"),
+    };
+    let mut instance = abi::Instance {
+        size: room as u32,
+        flags: 0,
+        handler: ptr::null_mut(),
+        vtable: ptr::null(),
+    };
+    runtime::enter_test(None);
+    let init = descriptor.init.unwrap();
+    // SAFETY: three tables of ours.
+    let status = unsafe { init(host, &raw const about, &raw mut instance) };
+    (status, instance)
+}
+
+fn request() -> abi::Request {
+    // SAFETY: zero is a value of each of its fields.
+    let mut request: abi::Request = unsafe { mem::zeroed() };
+    request.path = read::lend(b"/asker");
+    cut(request, offset_of!(abi::Request, query))
+}
+
+fn conn(protocol: &'static str, end: usize) -> abi::Conn {
+    let conn = abi::Conn {
+        size: 0,
+        flags: 0,
+        id: 7,
+        buffered: 99,
+        protocol: read::lend(protocol.as_bytes()),
+    };
+    cut(conn, end)
+}
+
+/// A handler of an old host, with a session open on `conn`.
+fn open(conn: &mut abi::Conn) -> (*mut c_void, abi::Vtable, *mut c_void) {
+    let (status, instance) = init(&host(), size_of::<abi::Instance>());
+    assert_eq!(status, abi::OK);
+    // SAFETY: `init` said OK.
+    let vtable = unsafe { read::copy(instance.vtable) };
+    let (request, mut session) = (request(), ptr::null_mut());
+    // SAFETY: the handler's own function with its handler.
+    let status = unsafe {
+        (vtable.open.unwrap())(
+            instance.handler,
+            conn,
+            &raw const request,
+            ptr::null_mut(),
+            &raw mut session,
+        )
+    };
+    assert_eq!(status, abi::OK);
+    (instance.handler, vtable, session)
+}
+
+fn close(handler: *mut c_void, vtable: &abi::Vtable, session: *mut c_void) {
+    // SAFETY: each once, in this order.
+    unsafe {
+        (vtable.destroy.unwrap())(session);
+        (vtable.shutdown.unwrap())(handler);
+    }
+}
+
+#[test]
+fn a_host_that_has_less_than_this_library_is_enough() {
+    let mut conn = conn("chat", offset_of!(abi::Conn, buffered));
+    let (handler, vtable, session) = open(&mut conn);
+
+    // SAFETY: the session's own callback; a pointer with length 0 may be NULL.
+    let status =
+        unsafe { (vtable.message.unwrap())(session, &raw mut conn, abi::TEXT, ptr::null(), 0) };
+
+    assert_eq!(status, abi::OK);
+    // No `reserve`, so what is written in place went through `send`.
+    assert_eq!(SENT.take(), ["7 `` 0 0", ""]);
+    assert_eq!(LIVING.get(), 1);
+    close(handler, &vtable, session);
+    assert_eq!(LIVING.get(), 0);
+}
+
+#[test]
+fn a_host_that_has_more_changes_nothing() {
+    /// A table of a later minor.
+    #[repr(C)]
+    struct Newer {
+        conn: abi::Conn,
+        more: [u8; 32],
+    }
+    let mut newer = Newer {
+        conn: conn("chat", size_of::<abi::Conn>()),
+        more: [0xa5; 32],
+    };
+    newer.conn.size = size_of::<Newer>() as u32;
+    let pointer: *mut Newer = &raw mut newer;
+    // SAFETY: `newer` is one table, and begins with what this library knows.
+    let (handler, vtable, session) = open(unsafe { &mut *pointer.cast::<abi::Conn>() });
+
+    // SAFETY: the session's own callback.
+    let status = unsafe {
+        (vtable.message.unwrap())(session, pointer.cast(), abi::BINARY, b"abc".as_ptr(), 3)
+    };
+
+    assert_eq!(status, abi::OK);
+    assert_eq!(SENT.take(), ["7 `chat` 99 3", ""]);
+    close(handler, &vtable, session);
+    assert_eq!(newer.more, [0xa5; 32]);
+}
+
+#[test]
+fn a_kind_that_is_not_known_is_not_taken_for_another() {
+    let mut conn = conn("", size_of::<abi::Conn>());
+    let (handler, vtable, session) = open(&mut conn);
+    let mut kind = |kind: u32| {
+        // SAFETY: the session's own callback.
+        unsafe { (vtable.message.unwrap())(session, &raw mut conn, kind, b"x".as_ptr(), 1) }
+    };
+
+    for unknown in [0, 3, 8, abi::TEXT | abi::MORE, abi::TEXT | 1 << 11, 1 << 31] {
+        assert_eq!(kind(unknown), abi::UNSUPPORTED, "{unknown:#x}");
+    }
+    assert!(SENT.take().is_empty());
+    assert_eq!(kind(abi::BINARY | abi::NO_COMPRESS), abi::OK);
+    assert_eq!(kind(abi::TEXT | abi::TRUSTED_UTF8), abi::OK);
+
+    close(handler, &vtable, session);
+}
+
+#[test]
+fn nothing_is_written_past_the_room_that_the_host_gave() {
+    let (status, instance) = init(&host(), offset_of!(abi::Instance, vtable));
+
+    assert_eq!(status, abi::INVALID);
+    assert!(instance.handler.is_null() && instance.vtable.is_null());
+}
