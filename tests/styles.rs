@@ -44,3 +44,33 @@ fn async_sessions_add_no_thread() {
 
     assert!(server.proc_status("Threads") <= before);
 }
+
+#[test]
+fn a_callback_that_fails_says_why_in_the_log() {
+    let site = Site::empty();
+    for name in ["handshake_fails", "open_fails", "message_fails"] {
+        site.add("fails_wsh", &format!("{name}_wsh.so"));
+    }
+    let server = Server::start(&site);
+
+    assert_eq!(server.handshake_status("/handshake_fails"), 500);
+    assert_eq!(server.connect("/open_fails").close_code(), 1011);
+    let mut client = server.connect("/message_fails");
+    client.send("a\nb");
+    assert_eq!(client.receive().into_data(), "a\nb");
+    assert_eq!(client.close_code(), 1011);
+
+    let why = [
+        "callback failed",
+        "callback=\"handshake\"",
+        "the gate is rusty",
+    ];
+    server.line(&why);
+    server.line(&["callback failed", "callback=\"open\"", "the well is dry"]);
+    let why = [
+        "callback failed",
+        "callback=\"message\"",
+        "cannot read `a\\nb`",
+    ];
+    server.line(&why);
+}

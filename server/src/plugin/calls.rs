@@ -7,6 +7,7 @@ use wsh::abi::{self, Status, Vtable};
 use super::conn::Conn;
 use super::context::Context;
 use super::library::Plugin;
+use super::log;
 use super::request::Request;
 use super::response::Draft;
 use super::text;
@@ -94,14 +95,18 @@ impl Plugin {
                 &raw mut attempt.pointer,
             )
         };
-        match status {
+        let answer = match status {
             abi::OK => Answer::Accept,
             abi::REJECT => Answer::Reject,
             abi::PENDING => Answer::Pending,
             abi::ABORT => Answer::Abort,
             abi::PANIC => Answer::Panicked,
             _ => Answer::Failed,
+        };
+        if matches!(answer, Answer::Failed | Answer::Panicked) {
+            log::failure(context, request.id(), Callback::Handshake.name(), status);
         }
+        answer
     }
 
     /// Makes the session; a failure leaves none, and the attempt is taken either way.
@@ -123,7 +128,7 @@ impl Plugin {
         let status = unsafe { open(self.handler, lent, request.table(), taken, &raw mut session) };
         conn.end();
         drop(watched);
-        let outcome = outcome(status);
+        let outcome = outcome(status, context, conn.id(), Callback::Open);
         let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
         // Made only if it exists: dropping an instance is `destroy`.
         let instance = exists.then(|| Instance {
@@ -297,7 +302,7 @@ impl Instance {
         let lent = conn.begin(verdict);
         let status = run(callback, lent);
         conn.end();
-        outcome(status)
+        outcome(status, self.context, conn.id(), name)
     }
 }
 
@@ -312,13 +317,17 @@ impl Drop for Instance {
     }
 }
 
-/// An unknown status counts as a failure (abi.rs, rule 2).
-fn outcome(status: Status) -> Outcome {
-    match status {
+/// An unknown status counts as a failure (abi.rs, rule 2). Why it failed is logged.
+fn outcome(status: Status, context: &Context, id: u64, callback: Callback) -> Outcome {
+    let outcome = match status {
         abi::OK => Outcome::Continue,
         abi::DONE => Outcome::Done,
         abi::PENDING => Outcome::Pending,
         abi::PANIC => Outcome::Panicked,
         _ => Outcome::Failed,
+    };
+    if matches!(outcome, Outcome::Failed | Outcome::Panicked) {
+        log::failure(context, id, callback.name(), status);
     }
+    outcome
 }

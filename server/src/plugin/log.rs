@@ -6,6 +6,7 @@ use tracing::{debug, error, info, trace, warn};
 use wsh::abi;
 
 use super::context::Context;
+use super::host;
 
 /// Logs one line of a handler. What it carries may come from a peer, so it is escaped.
 pub(super) fn forward<'a>(
@@ -37,6 +38,30 @@ pub(super) fn forward<'a>(
         abi::LOG_TRACE => trace!(target: "handler", handler, generation, session, module, "{line}"),
         _ => {}
     }
+}
+
+/// Logs why a session's callback failed, in the handler's own words if it gave some.
+pub(super) fn failure(context: &Context, id: u64, callback: &str, status: abi::Status) {
+    let words = host::take_failure();
+    // Panics are logged by the plugin, with their place.
+    if words.is_none() && status == abi::PANIC {
+        return;
+    }
+    let mut error = String::new();
+    match words {
+        Some(words) => escape_into(&mut error, words.as_bytes()),
+        None => error = format!("it answered status {status}"),
+    }
+    let handler = &*context.handler;
+    let generation = context.generation;
+    error!(
+        handler,
+        generation,
+        session = id,
+        callback,
+        %error,
+        "callback failed"
+    );
 }
 
 /// Appends text with its control characters escaped, so that one event stays one line.

@@ -105,6 +105,11 @@ impl Request {
         })
     }
 
+    /// The id that the session will have.
+    pub(super) fn id(&self) -> u64 {
+        self.table.id
+    }
+
     pub(super) fn table(&self) -> *const abi::Request {
         &raw const self.table
     }

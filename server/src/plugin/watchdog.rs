@@ -31,6 +31,12 @@ pub(super) enum Callback {
     Destroy,
 }
 
+impl Callback {
+    pub(super) fn name(self) -> &'static str {
+        NAMES[self as usize]
+    }
+}
+
 /// A running callback: made when it begins, dropped when it ends.
 pub(super) struct Watched {
     slot: &'static Slot,
