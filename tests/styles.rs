@@ -74,3 +74,14 @@ fn a_callback_that_fails_says_why_in_the_log() {
     ];
     server.line(&why);
 }
+
+#[test]
+fn a_handshake_that_is_answered_later_keeps_what_it_said_at_first() {
+    let site = Site::empty();
+    site.add("fails_wsh", "handshake_waits_wsh.so");
+    let server = Server::start(&site);
+
+    let client = server.connect("/handshake_waits");
+
+    assert_eq!(client.response.headers()["x-said"], "at first");
+}

@@ -218,8 +218,9 @@ async fn ask(
     deadline: Instant,
 ) -> Asking {
     let generation = stay.generation();
+    // One for all calls: what the handler said before it asked for time still holds.
+    let mut draft = Draft::new(asked.offered.clone());
     loop {
-        let mut draft = Draft::new(asked.offered.clone());
         match generation
             .plugin
             .handshake(generation.context, asked.request, &mut draft, attempt)
