@@ -5,6 +5,8 @@
 //! handled where it lies in the thread's input buffer, and all replies leave together.
 
 mod deadlines;
+mod ending;
+mod receive;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info};
+use tracing::debug;
 use wsh::abi;
 
 use self::deadlines::Deadlines;
@@ -25,9 +27,7 @@ use crate::plugin::conn::Conn;
 use crate::plugin::request::Request;
 use crate::scratch::Scratch;
 use crate::wire::Wire;
-use crate::ws::close::ABNORMAL;
-use crate::ws::decoder::{Decoder, Kind, Limits, Place, Step};
-use crate::ws::violation::Violation;
+use crate::ws::decoder::{Decoder, Limits};
 
 /// One open WebSocket.
 pub(crate) struct Session {
@@ -245,148 +245,6 @@ impl Session {
         progress
     }
 
-    fn read_once(&mut self, input: &mut [u8]) {
-        // What is held is less than one control frame; it goes before what comes.
-        let held = self.held.len();
-        input[..held].copy_from_slice(&self.held);
-        match self.controls().wire.receive(&mut input[held..]) {
-            Ok(0) => self.lose(),
-            Ok(length) => {
-                self.deadlines.heard(Instant::now());
-                self.held.clear();
-                self.receive(&mut input[..held + length]);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => self.lose(),
-        }
-    }
-
-    /// Handles every whole frame in `buffer` and holds the rest.
-    fn receive(&mut self, buffer: &mut [u8]) {
-        let mut at = 0;
-        let mut pongs = Pongs::default();
-        self.held_is_ripe = false;
-        while self.is_parsing() {
-            if self.phase == Phase::Open
-                && self.conn.controls.ending == Ending::No
-                && !self.may_deliver()
-            {
-                self.held_is_ripe = true;
-                break;
-            }
-            match self.decoder.step(buffer, &mut at) {
-                Ok(Step::Starved) => break,
-                Ok(step) => self.take_step(step, buffer, &mut pongs),
-                Err(violation) => self.fail(violation),
-            }
-            self.follow_ending();
-        }
-        if let Some(payload) = pongs.held {
-            // The latest Ping stands for the others (RFC 6455 §5.5.3).
-            let _ = self.controls().pong(&buffer[payload]);
-        }
-        let rest = if self.is_parsing() {
-            &buffer[at..]
-        } else {
-            &[]
-        };
-        self.held = if rest.is_empty() {
-            Vec::new()
-        } else {
-            rest.to_vec()
-        };
-    }
-
-    fn take_step(&mut self, step: Step, buffer: &[u8], pongs: &mut Pongs) {
-        if let Step::Close(body) = step {
-            return self.take_close(&buffer[body]);
-        }
-        let (Phase::Open, Ending::No, Some(instance)) =
-            (&self.phase, self.conn.controls.ending, &mut self.instance)
-        else {
-            return; // late data
-        };
-        let conn = &mut self.conn;
-        let outcome = match step {
-            Step::Message { kind, place, last } => {
-                let payload = match place {
-                    Place::Input(range) => &buffer[range],
-                    Place::Assembly => self.decoder.assembled(),
-                };
-                let kind = match kind {
-                    Kind::Text => abi::TEXT,
-                    Kind::Binary => abi::BINARY,
-                };
-                let more = if last { 0 } else { abi::MORE };
-                instance.message(conn, kind | more, payload)
-            }
-            Step::Ping(range) => {
-                pongs.answer(&mut conn.controls, buffer, range.clone());
-                instance.ping(conn, &buffer[range])
-            }
-            Step::Pong(range) => instance.pong(conn, &buffer[range]),
-            Step::Close(_) | Step::Starved => Outcome::Continue,
-        };
-        self.settle(outcome);
-    }
-
-    /// The peer's Close: the first of the two, or the answer to ours.
-    fn take_close(&mut self, body: &[u8]) {
-        let (code, reason) = match crate::ws::close::parse(body) {
-            Ok(parsed) => parsed,
-            Err(violation) => return self.fail(violation),
-        };
-        self.conn.set_closing();
-        self.peer_has_closed = true;
-        if self.conn.controls.ending != Ending::No {
-            self.end(code, reason);
-            self.linger();
-            return;
-        }
-        self.phase = Phase::PeerCloses {
-            code,
-            reason: reason.to_owned(),
-        };
-        self.deadlines.start_closing(Instant::now());
-        let outcome = match &mut self.instance {
-            Some(instance) => instance.closing(&mut self.conn, code, reason),
-            None => Outcome::Continue,
-        };
-        match outcome {
-            Outcome::Continue | Outcome::Done => self.answer_close(),
-            Outcome::Pending => {}
-            Outcome::Failed | Outcome::Panicked => self.settle(outcome),
-        }
-    }
-
-    /// Echoes the peer's code, unless the handler has closed in its own words.
-    fn answer_close(&mut self) {
-        if let Phase::PeerCloses { code, .. } = self.phase {
-            // GONE: the handler's own `close` or `abort` came first.
-            let _ = self.controls().close(code_to_echo(code), "");
-        }
-        self.follow_ending();
-    }
-
-    /// The peer broke a rule: one Close frame, and nothing of it is parsed any more.
-    fn fail(&mut self, violation: Violation) {
-        debug!(session = self.conn.id(), peer = %self.about.peer, %violation, "protocol violation");
-        if self.conn.controls.ending != Ending::Aborted {
-            // GONE: our Close is out already.
-            let _ = self.controls().close(violation.close_code(), "");
-            self.end(ABNORMAL, "");
-            self.linger();
-        }
-    }
-
-    /// The connection is gone, or nothing can be expected of it.
-    fn lose(&mut self) {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::PeerCloses { code, reason } => self.end(code, &reason),
-            _ => self.end(ABNORMAL, ""),
-        }
-    }
-
     /// What others posted, in their order.
     fn deliver(&mut self, post: Post) {
         self.waiting.extend(post.letters);
@@ -457,111 +315,6 @@ impl Session {
         }
     }
 
-    /// What a callback's answer means for the session.
-    fn settle(&mut self, outcome: Outcome) {
-        let done_code = match self.phase {
-            Phase::PeerCloses { code, .. } => code_to_echo(code),
-            _ => 1000,
-        };
-        let code = match outcome {
-            Outcome::Continue => return,
-            Outcome::Done => done_code,
-            Outcome::Pending if matches!(self.phase, Phase::PeerCloses { .. }) => return,
-            Outcome::Pending | Outcome::Failed => 1011,
-            Outcome::Panicked => {
-                self.stay.generation().record_panic();
-                1011
-            }
-        };
-        // GONE: the handler's own `close` or `abort` came first.
-        let _ = self.controls().close(code, "");
-    }
-
-    /// Moves the phase after a callback, or the server, closed or aborted.
-    fn follow_ending(&mut self) {
-        match (&self.phase, self.conn.controls.ending) {
-            (Phase::Over, _) | (_, Ending::No) => {}
-            (_, Ending::Aborted) => self.lose(),
-            (Phase::Open, Ending::Closed { .. }) => {
-                self.phase = Phase::Closing;
-                self.deadlines.start_closing(Instant::now());
-            }
-            (Phase::PeerCloses { code, reason }, Ending::Closed { .. }) => {
-                let (code, reason) = (*code, reason.clone());
-                self.end(code, &reason);
-                self.linger();
-            }
-            (Phase::Closing | Phase::Lingering { .. }, Ending::Closed { .. }) => {}
-        }
-    }
-
-    fn linger(&mut self) {
-        self.phase = Phase::Lingering { is_finished: false };
-        self.deadlines.start_closing(Instant::now());
-        self.held = Vec::new();
-        self.held_is_ripe = false;
-    }
-
-    /// Tells the handler that the session is over, once.
-    fn end(&mut self, code: u16, reason: &str) {
-        self.controls().unsubscribe_all();
-        let Some(mut instance) = self.instance.take() else {
-            return;
-        };
-        if self.deadlines.is_told {
-            self.instance = Some(instance);
-            return;
-        }
-        self.deadlines.is_told = true;
-        self.deadlines.code = code;
-        match instance.closed(&mut self.conn, code, reason) {
-            Outcome::Pending => self.instance = Some(instance),
-            Outcome::Panicked => self.stay.generation().record_panic(),
-            Outcome::Continue | Outcome::Done | Outcome::Failed => {}
-        }
-    }
-
-    fn poll_afterlife(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            while let Some(post) = self.registration.mailbox().take() {
-                let Some(instance) = &mut self.instance else {
-                    return Poll::Ready(());
-                };
-                if post.woken && instance.wake_after_end(&mut self.conn) != Outcome::Pending {
-                    self.instance = None;
-                    return Poll::Ready(());
-                }
-            }
-            if !self.registration.mailbox().listen(cx.waker()) {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    fn log_end(&self) {
-        let (wire, generation) = (&self.conn.controls.wire, self.stay.generation());
-        info!(
-            session = self.conn.id(),
-            peer = %self.about.peer,
-            path = %self.about.path,
-            handler = %generation.handler,
-            generation = generation.number,
-            code = self.end_code(),
-            bytes_in = wire.bytes_in,
-            bytes_out = wire.bytes_out,
-            elapsed_ms = self.about.began.elapsed().as_millis() as u64,
-            "session closed"
-        );
-    }
-
-    /// What we closed with, or else what the peer did.
-    fn end_code(&self) -> u16 {
-        match self.conn.controls.ending {
-            Ending::Closed { code } if code != 0 => code,
-            _ => self.deadlines.code,
-        }
-    }
-
     /// Whether the peer's bytes are wanted now, be it to drop them.
     fn reads(&self) -> bool {
         match self.phase {
@@ -595,34 +348,5 @@ impl Session {
     }
 }
 
-/// The Pongs of one readiness event: each Ping gets its own, up to a number, then the latest one.
-#[derive(Default)]
-struct Pongs {
-    sent: usize,
-    held: Option<std::ops::Range<usize>>,
-}
-
-impl Pongs {
-    fn answer(&mut self, controls: &mut Controls, buffer: &[u8], payload: std::ops::Range<usize>) {
-        if self.sent < PONGS_PER_EVENT {
-            self.sent += 1;
-            let _ = controls.pong(&buffer[payload]);
-        } else {
-            self.held = Some(payload);
-        }
-    }
-}
-
-/// An empty Close is echoed by an empty one.
-fn code_to_echo(code: u16) -> u16 {
-    if code == crate::ws::close::NO_STATUS {
-        0
-    } else {
-        code
-    }
-}
-
 /// How long a handler's `closed` may stay PENDING.
 const AFTERLIFE: Duration = Duration::from_secs(30);
-/// Pings that one readiness event answers one by one.
-const PONGS_PER_EVENT: usize = 32;

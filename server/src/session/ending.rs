@@ -1,0 +1,185 @@
+//! How a session ends: who closes first, what is said then, who is told.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tracing::{debug, info};
+
+use super::{Phase, Session};
+use crate::controls::Ending;
+use crate::plugin::calls::Outcome;
+use crate::ws::close::ABNORMAL;
+use crate::ws::violation::Violation;
+
+impl Session {
+    /// The peer's Close: the first of the two, or the answer to ours.
+    pub(super) fn take_close(&mut self, body: &[u8]) {
+        let (code, reason) = match crate::ws::close::parse(body) {
+            Ok(parsed) => parsed,
+            Err(violation) => return self.fail(violation),
+        };
+        self.conn.set_closing();
+        self.peer_has_closed = true;
+        if self.conn.controls.ending != Ending::No {
+            self.end(code, reason);
+            self.linger();
+            return;
+        }
+        self.phase = Phase::PeerCloses {
+            code,
+            reason: reason.to_owned(),
+        };
+        self.deadlines.start_closing(Instant::now());
+        let outcome = match &mut self.instance {
+            Some(instance) => instance.closing(&mut self.conn, code, reason),
+            None => Outcome::Continue,
+        };
+        match outcome {
+            Outcome::Continue | Outcome::Done => self.answer_close(),
+            Outcome::Pending => {}
+            Outcome::Failed | Outcome::Panicked => self.settle(outcome),
+        }
+    }
+
+    /// Echoes the peer's code, unless the handler has closed in its own words.
+    pub(super) fn answer_close(&mut self) {
+        if let Phase::PeerCloses { code, .. } = self.phase {
+            // GONE: the handler's own `close` or `abort` came first.
+            let _ = self.controls().close(code_to_echo(code), "");
+        }
+        self.follow_ending();
+    }
+
+    /// The peer broke a rule: one Close frame, and nothing of it is parsed any more.
+    pub(super) fn fail(&mut self, violation: Violation) {
+        debug!(session = self.conn.id(), peer = %self.about.peer, %violation, "protocol violation");
+        if self.conn.controls.ending != Ending::Aborted {
+            // GONE: our Close is out already.
+            let _ = self.controls().close(violation.close_code(), "");
+            self.end(ABNORMAL, "");
+            self.linger();
+        }
+    }
+
+    /// The connection is gone, or nothing can be expected of it.
+    pub(super) fn lose(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::PeerCloses { code, reason } => self.end(code, &reason),
+            _ => self.end(ABNORMAL, ""),
+        }
+    }
+
+    /// What a callback's answer means for the session.
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        let done_code = match self.phase {
+            Phase::PeerCloses { code, .. } => code_to_echo(code),
+            _ => 1000,
+        };
+        let code = match outcome {
+            Outcome::Continue => return,
+            Outcome::Done => done_code,
+            Outcome::Pending if matches!(self.phase, Phase::PeerCloses { .. }) => return,
+            Outcome::Pending | Outcome::Failed => 1011,
+            Outcome::Panicked => {
+                self.stay.generation().record_panic();
+                1011
+            }
+        };
+        // GONE: the handler's own `close` or `abort` came first.
+        let _ = self.controls().close(code, "");
+    }
+
+    /// Moves the phase after a callback, or the server, closed or aborted.
+    pub(super) fn follow_ending(&mut self) {
+        match (&self.phase, self.conn.controls.ending) {
+            (Phase::Over, _) | (_, Ending::No) => {}
+            (_, Ending::Aborted) => self.lose(),
+            (Phase::Open, Ending::Closed { .. }) => {
+                self.phase = Phase::Closing;
+                self.deadlines.start_closing(Instant::now());
+            }
+            (Phase::PeerCloses { code, reason }, Ending::Closed { .. }) => {
+                let (code, reason) = (*code, reason.clone());
+                self.end(code, &reason);
+                self.linger();
+            }
+            (Phase::Closing | Phase::Lingering { .. }, Ending::Closed { .. }) => {}
+        }
+    }
+
+    pub(super) fn linger(&mut self) {
+        self.phase = Phase::Lingering { is_finished: false };
+        self.deadlines.start_closing(Instant::now());
+        self.held = Vec::new();
+        self.held_is_ripe = false;
+    }
+
+    /// Tells the handler that the session is over, once.
+    pub(super) fn end(&mut self, code: u16, reason: &str) {
+        self.controls().unsubscribe_all();
+        let Some(mut instance) = self.instance.take() else {
+            return;
+        };
+        if self.deadlines.is_told {
+            self.instance = Some(instance);
+            return;
+        }
+        self.deadlines.is_told = true;
+        self.deadlines.code = code;
+        match instance.closed(&mut self.conn, code, reason) {
+            Outcome::Pending => self.instance = Some(instance),
+            Outcome::Panicked => self.stay.generation().record_panic(),
+            Outcome::Continue | Outcome::Done | Outcome::Failed => {}
+        }
+    }
+
+    pub(super) fn poll_afterlife(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            while let Some(post) = self.registration.mailbox().take() {
+                let Some(instance) = &mut self.instance else {
+                    return Poll::Ready(());
+                };
+                if post.woken && instance.wake_after_end(&mut self.conn) != Outcome::Pending {
+                    self.instance = None;
+                    return Poll::Ready(());
+                }
+            }
+            if !self.registration.mailbox().listen(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    pub(super) fn log_end(&self) {
+        let (wire, generation) = (&self.conn.controls.wire, self.stay.generation());
+        info!(
+            session = self.conn.id(),
+            peer = %self.about.peer,
+            path = %self.about.path,
+            handler = %generation.handler,
+            generation = generation.number,
+            code = self.end_code(),
+            bytes_in = wire.bytes_in,
+            bytes_out = wire.bytes_out,
+            elapsed_ms = self.about.began.elapsed().as_millis() as u64,
+            "session closed"
+        );
+    }
+
+    /// What we closed with, or else what the peer did.
+    pub(super) fn end_code(&self) -> u16 {
+        match self.conn.controls.ending {
+            Ending::Closed { code } if code != 0 => code,
+            _ => self.deadlines.code,
+        }
+    }
+}
+
+/// An empty Close is echoed by an empty one.
+fn code_to_echo(code: u16) -> u16 {
+    if code == crate::ws::close::NO_STATUS {
+        0
+    } else {
+        code
+    }
+}

@@ -1,0 +1,119 @@
+//! What the peer sends, up to the handler's callback.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use wsh::abi;
+
+use super::{Phase, Session};
+use crate::controls::{Controls, Ending};
+use crate::plugin::calls::Outcome;
+use crate::ws::decoder::{Kind, Place, Step};
+
+impl Session {
+    pub(super) fn read_once(&mut self, input: &mut [u8]) {
+        // What is held is less than one control frame; it goes before what comes.
+        let held = self.held.len();
+        input[..held].copy_from_slice(&self.held);
+        match self.controls().wire.receive(&mut input[held..]) {
+            Ok(0) => self.lose(),
+            Ok(length) => {
+                self.deadlines.heard(Instant::now());
+                self.held.clear();
+                self.receive(&mut input[..held + length]);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => self.lose(),
+        }
+    }
+
+    /// Handles every whole frame in `buffer` and holds the rest.
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) {
+        let mut at = 0;
+        let mut pongs = Pongs::default();
+        self.held_is_ripe = false;
+        while self.is_parsing() {
+            if self.phase == Phase::Open
+                && self.conn.controls.ending == Ending::No
+                && !self.may_deliver()
+            {
+                self.held_is_ripe = true;
+                break;
+            }
+            match self.decoder.step(buffer, &mut at) {
+                Ok(Step::Starved) => break,
+                Ok(step) => self.take_step(step, buffer, &mut pongs),
+                Err(violation) => self.fail(violation),
+            }
+            self.follow_ending();
+        }
+        if let Some(payload) = pongs.held {
+            // The latest Ping stands for the others (RFC 6455 §5.5.3).
+            let _ = self.controls().pong(&buffer[payload]);
+        }
+        let rest = if self.is_parsing() {
+            &buffer[at..]
+        } else {
+            &[]
+        };
+        self.held = if rest.is_empty() {
+            Vec::new()
+        } else {
+            rest.to_vec()
+        };
+    }
+
+    fn take_step(&mut self, step: Step, buffer: &[u8], pongs: &mut Pongs) {
+        if let Step::Close(body) = step {
+            return self.take_close(&buffer[body]);
+        }
+        let (Phase::Open, Ending::No, Some(instance)) =
+            (&self.phase, self.conn.controls.ending, &mut self.instance)
+        else {
+            return; // late data
+        };
+        let conn = &mut self.conn;
+        let outcome = match step {
+            Step::Message { kind, place, last } => {
+                let payload = match place {
+                    Place::Input(range) => &buffer[range],
+                    Place::Assembly => self.decoder.assembled(),
+                };
+                let kind = match kind {
+                    Kind::Text => abi::TEXT,
+                    Kind::Binary => abi::BINARY,
+                };
+                let more = if last { 0 } else { abi::MORE };
+                instance.message(conn, kind | more, payload)
+            }
+            Step::Ping(range) => {
+                pongs.answer(&mut conn.controls, buffer, range.clone());
+                instance.ping(conn, &buffer[range])
+            }
+            Step::Pong(range) => instance.pong(conn, &buffer[range]),
+            Step::Close(_) | Step::Starved => Outcome::Continue,
+        };
+        self.settle(outcome);
+    }
+}
+
+/// The Pongs of one readiness event: each Ping gets its own, up to a number, then the latest one.
+#[derive(Default)]
+struct Pongs {
+    sent: usize,
+    held: Option<Range<usize>>,
+}
+
+impl Pongs {
+    fn answer(&mut self, controls: &mut Controls, buffer: &[u8], payload: Range<usize>) {
+        if self.sent < PONGS_PER_EVENT {
+            self.sent += 1;
+            let _ = controls.pong(&buffer[payload]);
+        } else {
+            self.held = Some(payload);
+        }
+    }
+}
+
+/// Pings that one readiness event answers one by one.
+const PONGS_PER_EVENT: usize = 32;
