@@ -2,6 +2,7 @@
 //!
 //! A `Config` exists only if it is right. A change of the file makes a new one.
 
+mod compare;
 mod fault;
 mod file;
 mod flags;
@@ -9,7 +10,11 @@ mod host;
 mod keys;
 mod level;
 mod lists;
+mod read;
 mod routes;
+mod source;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::BTreeMap;
@@ -18,9 +23,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-pub use self::fault::{ConfigError, Fault, Place};
-use self::fault::{What, nearest};
+pub use self::fault::{ConfigError, Fault};
 pub use self::flags::{Command, CommandLine, Flags};
+pub use self::source::Place;
 
 /// Everything that was decided, from flags, environment, file and defaults, in this precedence.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,51 +63,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Tables and routes that name a handler which is not among `known`.
-    pub fn unknown_handlers(&self, known: &[String]) -> Vec<Fault> {
-        let fault = |by: String, name: &str, place: &Place| Fault {
-            place: place.clone(),
-            what: What::NoSuchHandler {
-                by,
-                name: name.to_owned(),
-                known: known.to_vec(),
-                suggestion: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
-            },
-        };
-        let is_known = |name: &str| known.iter().any(|known| known == name);
-        let tables = self.places.iter().filter(|(name, _)| !is_known(name));
-        let mut faults: Vec<Fault> = tables
-            .map(|(name, place)| fault(format!("table `[handler.{name}]`"), name, place))
-            .collect();
-        for (index, route) in self.routes.iter().enumerate() {
-            let name = route.target.trim_start_matches('/');
-            let is_alias = self.routes[..index]
-                .iter()
-                .any(|other| other.pattern == route.target);
-            if !is_known(name) && !is_alias {
-                faults.push(fault(
-                    format!("route `{}`", route.pattern),
-                    name,
-                    &route.place,
-                ));
-            }
-        }
-        faults
-    }
-
-    /// What differs in `new` and applies only after a restart, by its key.
-    pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
-        let mut keys = Vec::new();
-        let mut compare = |is_same: bool, key| {
-            if !is_same {
-                keys.push(key);
-            }
-        };
-        compare(self.listen == new.listen, "listen");
-        compare(self.stage_dir == new.stage_dir, "stage_dir");
-        keys
-    }
-
     /// What holds for the handler `name`.
     pub fn handler(&self, name: &str) -> &HandlerConfig {
         self.handlers.get(name).unwrap_or(&self.defaults)

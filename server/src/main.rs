@@ -26,6 +26,7 @@ fn main() {
 /// Serves until it is told to stop.
 fn serve(config: Config, flags: Flags, working_dir: PathBuf) -> u8 {
     logging::init(config.log_level);
+    let flags = flags.with_file_of(&config);
     let reread = move || flags.read(&working_dir).map_err(Into::into);
     // A callback that blocks holds a worker; two more than there are processors go on meanwhile.
     let workers = std::thread::available_parallelism().map_or(1, usize::from) + 2;

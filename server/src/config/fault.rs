@@ -4,7 +4,9 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use super::source::Place;
 
 /// Why there is no `Config`.
 #[derive(Debug)]
@@ -16,13 +18,13 @@ pub enum ConfigError {
         /// What the system said.
         source: io::Error,
     },
-    /// A flag, or the variable that stands for it, does not say what it should.
-    Flag {
+    /// A `WSHD_*` variable does not say what it should.
+    Variable {
         /// Its name.
-        flag: &'static str,
-        /// What it says.
+        name: &'static str,
+        /// What is in it.
         found: String,
-        /// What it wants, as a sentence without its subject.
+        /// What it wants.
         wanted: String,
     },
     /// Names of handlers are relative to the handlers directory, so nothing outside it has one.
@@ -44,12 +46,15 @@ impl fmt::Display for ConfigError {
             ConfigError::Unreadable { path, source } => {
                 write!(f, "cannot read `{}`: {source}", path.display())
             }
-            ConfigError::Flag {
-                flag,
+            ConfigError::Variable {
+                name,
                 found,
                 wanted,
             } => {
-                write!(f, "`{flag}` {wanted}, found `{found}`")
+                write!(
+                    f,
+                    "environment variable `{name}` wants {wanted}, found `{found}`"
+                )
             }
             ConfigError::ScanDirOutside {
                 place,
@@ -311,113 +316,6 @@ fn did_you_mean(f: &mut fmt::Formatter<'_>, suggestion: Option<&str>) -> fmt::Re
 
 /// A list of handlers longer than this is cut in a message.
 const KNOWN_SHOWN: usize = 12;
-
-/// Where something is written: `config.toml:14:1`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file, as messages name it.
-    pub file: String,
-    /// From 1.
-    pub line: usize,
-    /// In characters, from 1.
-    pub column: usize,
-    /// The whole line.
-    pub text: String,
-    /// How many characters of it are meant.
-    pub width: usize,
-}
-
-impl Place {
-    /// The line of the file with the place underlined.
-    pub fn excerpt(&self) -> String {
-        let margin = " ".repeat(self.line.to_string().len());
-        // A tab stays one, so that the caret stands below what it means at any tab width.
-        let is_tab = |character| if character == '\t' { '\t' } else { ' ' };
-        let indent: String = self
-            .text
-            .chars()
-            .take(self.column - 1)
-            .map(is_tab)
-            .collect();
-        let carets = "^".repeat(self.width.max(1));
-        let line = self.line;
-        let text = &self.text;
-        format!("{margin} |\n{line} | {text}\n{margin} | {indent}{carets}")
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
-    }
-}
-
-/// A file's text, and the name that messages give it.
-#[derive(Debug)]
-pub(super) struct Source {
-    file: String,
-    text: String,
-}
-
-impl Source {
-    /// Reads the file; messages name it relative to the working directory if it lies below it.
-    pub(super) fn read(path: &Path, working_dir: &Path) -> Result<Source, ConfigError> {
-        let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let shown = path.strip_prefix(working_dir).unwrap_or(path);
-        let file = shown.display().to_string();
-        match String::from_utf8(bytes) {
-            Ok(text) => Ok(Source { file, text }),
-            Err(error) => {
-                let valid = error.utf8_error().valid_up_to();
-                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let place = Source { file, text }.place(valid..valid);
-                Err(ConfigError::Faults(vec![Fault {
-                    place,
-                    what: What::NotUtf8,
-                }]))
-            }
-        }
-    }
-
-    pub(super) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The place of a range of bytes; what goes on in the next line is cut.
-    pub(super) fn place(&self, span: std::ops::Range<usize>) -> Place {
-        let start = floor_char_boundary(&self.text, span.start);
-        let line_start = self.text[..start]
-            .rfind('\n')
-            .map_or(0, |newline| newline + 1);
-        let rest = &self.text[line_start..];
-        let line = rest.split('\n').next().unwrap_or(rest);
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        let line_end = line_start + line.len();
-        let end = floor_char_boundary(&self.text, span.end).clamp(start, line_end.max(start));
-        Place {
-            file: self.file.clone(),
-            line: self.text[..line_start].matches('\n').count() + 1,
-            column: self.text[line_start..start].chars().count() + 1,
-            // A message must not steer the terminal.
-            text: line.replace(
-                |character: char| character.is_control() && character != '\t',
-                "\u{fffd}",
-            ),
-            width: self.text[start..end].chars().count(),
-        }
-    }
-}
-
-fn floor_char_boundary(text: &str, at: usize) -> usize {
-    let at = at.min(text.len());
-    (0..=at)
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
-}
 
 /// The known word that was probably meant, if one comes near.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,217 +1,229 @@
-//! Reads config.toml: strictly, and all of its faults at once.
+//! config.toml: from its text to what it says.
 
 use std::path::Path;
 
-use serde_json::Value;
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::HandlerConfig;
-use super::fault::{ConfigError, Fault, Hint, Source, What, nearest};
-use super::keys::{
-    CONFIG, Draft, HANDLER_LIMITS, Key, Limit, POLICY, SERVER_LIMITS, SYNONYMS, TABLES, TOP,
-};
-use super::routes;
-use super::values::{Entry, Reader};
+use super::fault::{ConfigError, Fault, Hint, What, nearest};
+use super::keys::{self, Draft, Key, Limit};
+use super::routes::Routes;
+use super::source::Source;
+use super::values::{Entry, Reader, entries};
 
-/// What the file says, over the defaults.
-pub(super) fn read(path: &Path, working_dir: &Path) -> Result<Draft, ConfigError> {
-    let source = Source::read(path, working_dir)?;
-    let table = DeTable::parse(source.text()).map_err(|error| {
-        let span = error.span().unwrap_or(0..0);
+/// What the file says over the defaults, and its routes. Paths are relative to `base`.
+///
+/// # Errors
+///
+/// Everything that is wrong with it; of bad TOML the first.
+pub(super) fn parse(source: &Source, base: &Path) -> Result<(Draft, Routes), ConfigError> {
+    let document = DeTable::parse(source.text()).map_err(|error| {
+        let place = source.place(error.span().unwrap_or(0..0));
         // The parser explains over several lines; a log has one.
-        let message = error.message().lines().collect::<Vec<_>>().join("; ");
-        let place = source.place(span);
-        let what = What::Syntax(message);
+        let what = What::Syntax(error.message().lines().collect::<Vec<_>>().join("; "));
         ConfigError::Faults(vec![Fault { place, what }])
     })?;
-    let base = path.parent().unwrap_or(Path::new("/"));
-    let mut reader = Reader::new(&source, base);
+    let mut reader = Reader::new(source, base);
     let mut draft = Draft::default();
-    draft.config.file = Some(path.to_owned());
-    top(&mut reader, table.get_ref(), &mut draft);
-    match reader.into_faults() {
-        faults if faults.is_empty() => Ok(draft),
-        faults => Err(ConfigError::Faults(faults)),
-    }
-}
-
-fn top(reader: &mut Reader<'_>, table: &DeTable<'_>, draft: &mut Draft) {
-    for entry in entries(table) {
-        if read_key(TOP, reader, entry, draft)
-            || read_key(POLICY, reader, entry, &mut draft.config.defaults)
-            || TABLES.contains(&entry.key)
-        {
-            continue;
-        }
-        let limit = SERVER_LIMITS.iter().map(|limit| limit.name);
-        let is_limit = limit
-            .chain(HANDLER_LIMITS.iter().map(|limit| limit.name))
-            .any(|name| name == entry.key);
-        let known = TOP
-            .iter()
-            .map(|key| key.name)
-            .chain(POLICY.iter().map(|key| key.name));
-        let hint = if is_limit {
-            Hint::BelongsTo("under `[limits]`")
-        } else {
-            hint(entry.key, known.chain(TABLES.iter().copied()))
-        };
-        unknown(reader, entry, "", hint);
-    }
-    // The limits first: a handler's table begins with them.
-    if let Some(limits) = sub_table(reader, table, "limits") {
-        for entry in entries(limits) {
-            let is_known = read_limit(SERVER_LIMITS, reader, entry, &mut draft.config.limits)
-                || read_limit(HANDLER_LIMITS, reader, entry, &mut draft.config.defaults);
-            if !is_known {
-                let known = SERVER_LIMITS.iter().map(|limit| limit.name);
-                let known = known.chain(HANDLER_LIMITS.iter().map(|limit| limit.name));
-                unknown(reader, entry, "[limits]", hint(entry.key, known));
+    let mut routes = Routes::default();
+    let mut handlers = Vec::new();
+    for entry in entries(document.get_ref()) {
+        let is_known = read(keys::TOP, &mut reader, entry, &mut draft)
+            || read(keys::POLICY, &mut reader, entry, &mut draft.config.defaults);
+        match entry.key {
+            _ if is_known => {}
+            "limits" => {
+                for entry in table(&mut reader, entry) {
+                    limit(&mut reader, entry, &mut draft);
+                }
             }
+            "routes" => {
+                for entry in table(&mut reader, entry) {
+                    routes.read(&mut reader, entry);
+                }
+            }
+            // They start from the defaults, which stand perhaps further down.
+            "handler" => handlers = table(&mut reader, entry),
+            _ => unknown(&mut reader, entry, Table::Top),
         }
     }
-    if let Some(handlers) = sub_table(reader, table, "handler") {
-        for entry in entries(handlers) {
-            let Some(own) = entry.value.get_ref().as_table() else {
-                reader.unwanted(
-                    entry.key,
-                    entry.value,
-                    "a table like `[handler.chat]`",
-                    None,
-                );
-                continue;
-            };
-            let name = entry.key.trim_start_matches('/').to_owned();
-            let settings = handler(reader, &name, own, draft.config.defaults.clone());
+    for entry in handlers {
+        if let Some(handler) = handler(&mut reader, entry, &draft.config.defaults) {
             draft
                 .config
                 .places
-                .insert(name.clone(), reader.key_place(entry));
-            draft.config.handlers.insert(name, settings);
+                .insert(entry.key.to_owned(), reader.key_place(entry));
+            draft.config.handlers.insert(entry.key.to_owned(), handler);
         }
     }
-    if let Some(table) = sub_table(reader, table, "routes") {
-        for entry in entries(table) {
-            if let Some(target) = reader.text(entry, "a handler's path like `\"/echo\"`") {
-                let place = reader.key_place(entry);
-                match routes::check(entry.key, target, place.clone(), &draft.config.routes) {
-                    Ok(route) => draft.config.routes.push(route),
-                    Err(what) => reader.fault(place, what),
-                }
-            }
-        }
+    let faults = reader.into_faults();
+    if faults.is_empty() {
+        Ok((draft, routes))
+    } else {
+        Err(ConfigError::Faults(faults))
     }
 }
 
+/// One line under `[limits]`.
+fn limit(reader: &mut Reader<'_>, entry: Entry<'_>, draft: &mut Draft) {
+    let is_known = read_limit(keys::SERVER_LIMITS, reader, entry, &mut draft.config.limits)
+        || read_limit(
+            keys::HANDLER_LIMITS,
+            reader,
+            entry,
+            &mut draft.config.defaults,
+        );
+    if !is_known {
+        unknown(reader, entry, Table::Limits);
+    }
+}
+
+/// One table `[handler.NAME]`.
 fn handler(
     reader: &mut Reader<'_>,
-    name: &str,
-    table: &DeTable<'_>,
-    mut settings: HandlerConfig,
-) -> HandlerConfig {
-    for entry in entries(table) {
-        if read_key(POLICY, reader, entry, &mut settings)
-            || read_limit(HANDLER_LIMITS, reader, entry, &mut settings)
-        {
-            continue;
-        }
-        if entry.key == CONFIG {
-            match reader.json(entry.key, entry.value) {
-                Some(config @ Value::Object(_)) => settings.config = config,
-                Some(_) => reader.unwanted(
-                    entry.key,
-                    entry.value,
-                    "a table like `{ history = 100 }`",
-                    None,
-                ),
-                None => {}
-            }
-            continue;
-        }
-        let known = HANDLER_LIMITS
-            .iter()
-            .map(|limit| limit.name)
-            .chain(POLICY.iter().map(|key| key.name));
-        let is_table = entry.value.get_ref().is_table();
-        let hint = match hint(entry.key, known.chain([CONFIG])) {
-            Hint::Nothing if is_table => Hint::Quote(format!("[handler.\"{name}/{}\"]", entry.key)),
-            Hint::Nothing => Hint::BelongsTo("under `config = { … }` if it is the handler's own"),
-            hint => hint,
+    entry: Entry<'_>,
+    defaults: &HandlerConfig,
+) -> Option<HandlerConfig> {
+    let name = entry.key;
+    if let Some(bare) = name.strip_prefix('/') {
+        let what = What::Unwanted {
+            key: "handler".to_owned(),
+            wanted: "the name of a handler, its route without the first slash".to_owned(),
+            found: name.to_owned(),
+            suggestion: Some(bare.to_owned()),
         };
-        unknown(reader, entry, &format!("[handler.{name}]"), hint);
+        reader.fault(reader.key_place(entry), what);
     }
-    settings
-}
-
-/// The entries in the order of the file.
-fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
-    let entry = |(key, value): (
-        &'a Spanned<std::borrow::Cow<'a, str>>,
-        &'a Spanned<DeValue<'a>>,
-    )| {
-        let span = key.span();
-        Entry {
-            key: key.get_ref(),
-            key_span: (span.start, span.end),
-            value,
+    let mut handler = defaults.clone();
+    for entry in table(reader, entry) {
+        let is_known = read(keys::POLICY, reader, entry, &mut handler)
+            || read_limit(keys::HANDLER_LIMITS, reader, entry, &mut handler);
+        match (entry.key, entry.value.get_ref()) {
+            _ if is_known => {}
+            (keys::CONFIG, DeValue::Table(_)) => handler.config = reader.json(entry)?,
+            (keys::CONFIG, _) => reader.wrong_type(entry, "a table like `{ history = 100 }`"),
+            _ => unknown(reader, entry, Table::Handler(name)),
         }
-    };
-    let mut entries: Vec<Entry<'a>> = table.iter().map(entry).collect();
-    entries.sort_by_key(|entry| entry.key_span);
-    entries
-}
-
-fn sub_table<'a>(
-    reader: &mut Reader<'_>,
-    table: &'a DeTable<'a>,
-    name: &str,
-) -> Option<&'a DeTable<'a>> {
-    let (_, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
-    let found = value.get_ref().as_table();
-    if found.is_none() {
-        reader.unwanted(name, value, format!("a table like `[{name}]`"), None);
     }
-    found
+    Some(handler)
 }
 
-fn read_key<T>(keys: &[Key<T>], reader: &mut Reader<'_>, entry: Entry<'_>, into: &mut T) -> bool {
-    let key = keys.iter().find(|key| key.name == entry.key);
-    key.map(|key| (key.read)(reader, entry, into)).is_some()
+/// Reads the entry if its key is one of these.
+fn read<T>(keys: &[Key<T>], reader: &mut Reader<'_>, entry: Entry<'_>, target: &mut T) -> bool {
+    let known = keys.iter().find(|key| key.name == entry.key);
+    if let Some(key) = known {
+        (key.read)(reader, entry, target);
+    }
+    known.is_some()
 }
 
+/// Reads the entry if its key is one of these limits.
 fn read_limit<T>(
     limits: &[Limit<T>],
     reader: &mut Reader<'_>,
     entry: Entry<'_>,
-    into: &mut T,
+    target: &mut T,
 ) -> bool {
-    let Some(limit) = limits.iter().find(|limit| limit.name == entry.key) else {
-        return false;
-    };
-    let (least, most) = limit.range;
-    if let Some(number) = reader.number(entry, least, most) {
-        (limit.set)(into, number);
+    let known = limits.iter().find(|limit| limit.name == entry.key);
+    if let Some(limit) = known {
+        let (least, most) = limit.range;
+        if let Some(number) = reader.number(entry, least, most) {
+            (limit.set)(target, number);
+        }
     }
-    true
+    known.is_some()
 }
 
-fn unknown(reader: &mut Reader<'_>, entry: Entry<'_>, table: &str, hint: Hint) {
+/// The entries of the table behind this key.
+fn table<'a>(reader: &mut Reader<'_>, entry: Entry<'a>) -> Vec<Entry<'a>> {
+    match entry.value.get_ref() {
+        DeValue::Table(table) => entries(table),
+        _ => {
+            reader.wrong_type(entry, "a table");
+            Vec::new()
+        }
+    }
+}
+
+/// Where an unknown key stands.
+#[derive(Clone, Copy)]
+enum Table<'a> {
+    Top,
+    Limits,
+    Handler(&'a str),
+}
+
+fn unknown(reader: &mut Reader<'_>, entry: Entry<'_>, table: Table<'_>) {
     let what = What::UnknownKey {
         key: entry.key.to_owned(),
-        table: table.to_owned(),
-        hint,
+        table: match table {
+            Table::Top => String::new(),
+            Table::Limits => "[limits]".to_owned(),
+            Table::Handler(name) => format!("[handler.{}]", quoted(name)),
+        },
+        hint: hint(entry, table),
     };
     reader.fault(reader.key_place(entry), what);
 }
 
-fn hint<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Hint {
-    let synonym = SYNONYMS
+fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
+    let key = entry.key;
+    let top = [names(keys::TOP), names(keys::POLICY)].concat();
+    let limits = [
+        limit_names(keys::SERVER_LIMITS),
+        limit_names(keys::HANDLER_LIMITS),
+    ]
+    .concat();
+    let handler = [
+        names(keys::POLICY),
+        limit_names(keys::HANDLER_LIMITS),
+        vec![keys::CONFIG],
+    ]
+    .concat();
+    if limits.contains(&key) {
+        return Hint::BelongsTo("under `[limits]`");
+    }
+    if top.contains(&key) {
+        return Hint::BelongsTo("at the top of the file, above the first table");
+    }
+    if key == keys::CONFIG {
+        return Hint::BelongsTo("to a handler's table like `[handler.chat]`");
+    }
+    let known = match table {
+        Table::Top => [top, keys::TABLES.to_vec()].concat(),
+        Table::Limits => limits,
+        Table::Handler(_) => handler,
+    };
+    let synonym = keys::SYNONYMS
         .iter()
-        .find(|(word, _)| *word == key)
-        .map(|(_, known)| *known);
-    match synonym.or_else(|| nearest(key, known)) {
-        Some(known) => Hint::DidYouMean(known.to_owned()),
-        None => Hint::Nothing,
+        .find(|(word, meant)| *word == key && known.contains(meant));
+    let meant = synonym.map(|(_, meant)| *meant);
+    match (meant.or_else(|| nearest(key, known)), table) {
+        (Some(meant), _) => Hint::DidYouMean(meant.to_owned()),
+        (None, Table::Handler(name)) if entry.value.get_ref().is_table() => {
+            Hint::Quote(format!("[handler.{}]", quoted(&format!("{name}/{key}"))))
+        }
+        (None, Table::Handler(_)) => {
+            Hint::BelongsTo("under `config = { … }` if it is the handler's own")
+        }
+        (None, _) => Hint::Nothing,
+    }
+}
+
+fn names<T>(keys: &[Key<T>]) -> Vec<&'static str> {
+    keys.iter().map(|key| key.name).collect()
+}
+
+fn limit_names<T>(limits: &[Limit<T>]) -> Vec<&'static str> {
+    limits.iter().map(|limit| limit.name).collect()
+}
+
+/// The key as TOML writes it: bare if it can be.
+pub(super) fn quoted(key: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !key.is_empty() && key.bytes().all(is_bare) {
+        key.to_owned()
+    } else {
+        format!("{key:?}")
     }
 }

@@ -1,20 +1,30 @@
-//! The command line, with the letters and both spellings of pywebsocket's.
+//! The command line, and the `WSHD_*` variables that say the same.
+//!
+//! pywebsocket's flags keep their letters and both spellings, so its old command lines still work.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::LogLevel;
 use super::fault::ConfigError;
 use super::host::{HOST_WANTED, Host};
-use super::values::absolute;
-use super::{Config, LogLevel, file, routes};
+use super::keys::LOG_LEVEL_WANTED;
 
 /// A server of pluggable WebSocket handlers.
 ///
 /// Each compiled handler in a directory answers at a path of its own name, and is replaced while
 /// the server runs.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "wshd", version, args_conflicts_with_subcommands = false)]
+#[command(
+    name = "wshd",
+    version,
+    max_term_width = 100,
+    after_help = AFTER_HELP,
+    after_long_help = AFTER_LONG_HELP
+)]
 pub struct CommandLine {
     /// What to do; without one, serve.
     #[command(subcommand)]
@@ -25,199 +35,213 @@ pub struct CommandLine {
 }
 
 /// What to do instead of serving.
-#[derive(Clone, Debug, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Say what the server would say of its configuration and its handlers, and serve nothing.
+    /// Say what the server would say of its configuration and its handlers, and serve nothing
+    ///
+    /// Exits with 0 if all is well, with 78 if the configuration is wrong, with 1 if a handler is refused.
     Check,
 }
 
-/// What every command takes. Each has an environment variable, which comes after the flag and
-/// before the configuration file.
-#[derive(Args, Clone, Debug, Default)]
+/// What the command line says over the environment, or the environment over the file.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// The configuration file [default: ./config.toml or ./config/config.toml, if there is one]
+    /// Read this configuration file
+    ///
+    /// Without it, ./config.toml or ./config/config.toml is read if it is there.
     #[arg(
         long,
-        global = true,
         value_name = "FILE",
-        env = "WSHD_CONFIG",
-        hide_env_values = true
+        global = true,
+        help_heading = "Configuration"
     )]
     pub config: Option<PathBuf>,
-    /// The port of every address; 0 is a free one [default: 9998]
-    #[arg(short, long, global = true, env = "WSHD_PORT", help_heading = "Listen")]
+
+    /// Listen on this port; 0 is any free one [default: 9998]
+    ///
+    /// It takes the place of the port of every address listened on, those of the file included.
+    #[arg(short, long, global = true, help_heading = "Network")]
     pub port: Option<u16>,
-    /// The address instead of both of `localhost`, with or without a port
+
+    /// Listen on this address instead [default: 127.0.0.1 and ::1]
+    ///
+    /// An IPv4 or IPv6 address or `localhost`, with or without a port. 0.0.0.0 is every IPv4 address of this
+    /// machine, :: every IPv6 one. Can be given several times, or as a list with commas.
     #[arg(
         short = 'H',
         long,
-        global = true,
         alias = "server_host",
         value_name = "HOST",
-        env = "WSHD_SERVER_HOST",
-        help_heading = "Listen"
+        value_delimiter = ',',
+        global = true,
+        help_heading = "Network"
     )]
-    pub server_host: Option<String>,
-    /// The directory of compiled handlers, watched [default: handlers]
+    pub(super) server_host: Vec<Host>,
+
+    /// Serve the handlers of this directory [default: handlers]
     #[arg(
         short = 'w',
         long,
-        global = true,
         visible_alias = "websock-handlers",
         alias = "websock_handlers",
         value_name = "DIR",
-        env = "WSHD_HANDLERS_DIR",
+        global = true,
         help_heading = "Handlers"
     )]
     pub handlers_dir: Option<PathBuf>,
-    /// Look for handlers below this directory only; their names stay relative to -w
+
+    /// Look for handlers only below this directory inside it
+    ///
+    /// Their paths stay relative to the handlers directory.
     #[arg(
         short,
         long,
-        global = true,
         alias = "scan_dir",
         value_name = "DIR",
-        env = "WSHD_SCAN_DIR",
+        global = true,
         help_heading = "Handlers"
     )]
     pub scan_dir: Option<PathBuf>,
-    /// Follow links that lead out of the handlers directory
-    #[arg(
-        long,
-        global = true,
-        alias = "allow_handlers_outside_root_dir",
-        env = "WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR",
-        help_heading = "Handlers"
-    )]
-    pub allow_handlers_outside_root_dir: bool,
-    /// A file of aliases, a line each: `alias existing`
+
+    /// Read aliases from this file, lines `alias existing`
     #[arg(
         short = 'm',
         long,
-        global = true,
         visible_alias = "websock-handlers-map-file",
         alias = "websock_handlers_map_file",
         value_name = "FILE",
-        env = "WSHD_HANDLERS_MAP_FILE",
+        global = true,
         help_heading = "Handlers"
     )]
     pub handlers_map_file: Option<PathBuf>,
-    /// Serve files below this directory where no handler answers
+
+    /// Follow symlinks that lead out of the handlers directory
+    #[arg(
+        long,
+        alias = "allow_handlers_outside_root_dir",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        global = true, help_heading = "Handlers"
+    )]
+    pub allow_handlers_outside_root_dir: Option<bool>,
+
+    /// Serve the files of this directory wherever no handler answers
     #[arg(
         short,
         long,
-        global = true,
         alias = "document_root",
         value_name = "DIR",
-        env = "WSHD_DOCUMENT_ROOT",
+        global = true,
         help_heading = "Files"
     )]
     pub document_root: Option<PathBuf>,
-    /// off, error, warn, info, debug or trace [default: info]
+
+    /// Log this much: off, error, warn, info, debug, trace [default: info]
+    ///
+    /// In any case; pywebsocket's `critical`, `warning` and `fine` are known too.
     #[arg(
         long,
-        global = true,
         alias = "log_level",
         value_name = "LEVEL",
-        env = "WSHD_LOG_LEVEL",
+        global = true,
         help_heading = "Logging"
     )]
-    pub log_level: Option<String>,
+    pub log_level: Option<LogLevel>,
 }
 
 impl Flags {
-    /// Reads the configuration: flags, then environment, then the file, then the defaults.
+    /// What the `WSHD_*` variables say; an empty one says nothing.
     ///
     /// # Errors
     ///
-    /// A file cannot be read, or something in it or in a flag cannot be.
-    pub fn read(&self, working_dir: &Path) -> Result<Config, ConfigError> {
-        let path = |path: &PathBuf| absolute(working_dir, path);
-        let mut draft = match self.config_file(working_dir) {
-            Some(found) => file::read(&found, working_dir)?,
-            None => Default::default(),
+    /// A variable does not say what it should.
+    pub(super) fn from_environment(
+        variable: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Flags, ConfigError> {
+        let text = |name| variable(name).filter(|value| !value.is_empty());
+        let path = |name| text(name).map(PathBuf::from);
+        let host = match text("WSHD_SERVER_HOST") {
+            None => Vec::new(),
+            Some(list) => {
+                let list = list.to_string_lossy().into_owned();
+                let hosts = list
+                    .split(',')
+                    .map(|host| parsed("WSHD_SERVER_HOST", host.trim(), HOST_WANTED));
+                hosts.collect::<Result<_, _>>()?
+            }
         };
-        let config = &mut draft.config;
-        if config.file.is_none() {
-            config.handlers_dir = path(&config.handlers_dir);
-        }
-        self.listen(config)?;
-        if let Some(handlers_dir) = &self.handlers_dir {
-            config.handlers_dir = path(handlers_dir);
-            // A part of another directory is not a part of this one.
-            draft.scan_dir = None;
-        } else if !config.handlers_dir.is_absolute() {
-            let base = config
-                .file
-                .as_deref()
-                .and_then(Path::parent)
-                .unwrap_or(working_dir);
-            config.handlers_dir = absolute(base, &config.handlers_dir);
-        }
-        let (scan_dir, place) = match (&self.scan_dir, draft.scan_dir) {
-            (Some(flag), _) => (path(flag), None),
-            (None, Some((scan_dir, place))) => (scan_dir, Some(place)),
-            (None, None) => (config.handlers_dir.clone(), None),
-        };
-        if !scan_dir.starts_with(&config.handlers_dir) {
-            let handlers_dir = config.handlers_dir.clone();
-            return Err(ConfigError::ScanDirOutside {
-                place,
-                scan_dir,
-                handlers_dir,
-            });
-        }
-        config.scan_dir = scan_dir;
-        config.allow_handlers_outside_root_dir |= self.allow_handlers_outside_root_dir;
-        if let Some(document_root) = &self.document_root {
-            config.document_root = Some(path(document_root));
-        }
-        if let Some(map) = &self.handlers_map_file {
-            config.handlers_map_file = Some(path(map));
-        }
-        if let Some(map) = config.handlers_map_file.clone() {
-            routes::read_map(&map, working_dir, &mut config.routes)?;
-        }
-        if let Some(level) = &self.log_level {
-            config.log_level = level
-                .parse::<LogLevel>()
-                .map_err(|error| ConfigError::Flag {
-                    flag: "--log-level",
-                    found: level.clone(),
-                    wanted: error.to_string(),
-                })?;
-        }
-        Ok(draft.config)
+        let value = |name| text(name).map(|value| value.to_string_lossy().into_owned());
+        let port =
+            value("WSHD_PORT").map(|text| parsed("WSHD_PORT", &text, "a number from 0 to 65535"));
+        let outside = value("WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR").map(|text| {
+            parsed(
+                "WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR",
+                &text,
+                "`true` or `false`",
+            )
+        });
+        let level =
+            value("WSHD_LOG_LEVEL").map(|text| parsed("WSHD_LOG_LEVEL", &text, LOG_LEVEL_WANTED));
+        Ok(Flags {
+            config: path("WSHD_CONFIG"),
+            port: port.transpose()?,
+            server_host: host,
+            handlers_dir: path("WSHD_HANDLERS_DIR"),
+            scan_dir: path("WSHD_SCAN_DIR"),
+            handlers_map_file: path("WSHD_HANDLERS_MAP_FILE"),
+            allow_handlers_outside_root_dir: outside.transpose()?,
+            document_root: path("WSHD_DOCUMENT_ROOT"),
+            log_level: level.transpose()?,
+        })
     }
 
-    /// The file that was named, or the first of those that are looked for.
-    fn config_file(&self, working_dir: &Path) -> Option<PathBuf> {
-        if let Some(named) = &self.config {
-            return Some(absolute(working_dir, named));
+    /// These flags, and those of `below` that are not among them.
+    pub(super) fn over(self, below: Flags) -> Flags {
+        Flags {
+            config: self.config.or(below.config),
+            port: self.port.or(below.port),
+            server_host: if self.server_host.is_empty() {
+                below.server_host
+            } else {
+                self.server_host
+            },
+            handlers_dir: self.handlers_dir.or(below.handlers_dir),
+            scan_dir: self.scan_dir.or(below.scan_dir),
+            handlers_map_file: self.handlers_map_file.or(below.handlers_map_file),
+            allow_handlers_outside_root_dir: self
+                .allow_handlers_outside_root_dir
+                .or(below.allow_handlers_outside_root_dir),
+            document_root: self.document_root.or(below.document_root),
+            log_level: self.log_level.or(below.log_level),
         }
-        let found = ["config.toml", "config/config.toml"].map(|name| working_dir.join(name));
-        found.into_iter().find(|path| path.is_file())
-    }
-
-    fn listen(&self, config: &mut Config) -> Result<(), ConfigError> {
-        if let Some(text) = &self.server_host {
-            let host: Host = text.parse().map_err(|_| ConfigError::Flag {
-                flag: "--server-host",
-                found: text.clone(),
-                wanted: format!("wants an address like {HOST_WANTED}"),
-            })?;
-            let port = config
-                .listen
-                .first()
-                .map_or(9998, std::net::SocketAddr::port);
-            config.listen = host.with_port(self.port.unwrap_or(port)).collect();
-        }
-        if let Some(port) = self.port {
-            config
-                .listen
-                .iter_mut()
-                .for_each(|address| address.set_port(port));
-        }
-        Ok(())
     }
 }
+
+fn parsed<T: FromStr>(name: &'static str, text: &str, wanted: &str) -> Result<T, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Variable {
+        name,
+        found: text.to_owned(),
+        wanted: wanted.to_owned(),
+    })
+}
+
+const AFTER_HELP: &str =
+    "A flag beats its WSHD_* variable, that beats config.toml, that the defaults. See --help.";
+const AFTER_LONG_HELP: &str = "\
+Environment:
+  Each flag has a variable: WSHD_CONFIG, WSHD_PORT, WSHD_SERVER_HOST, WSHD_HANDLERS_DIR,
+  WSHD_SCAN_DIR, WSHD_HANDLERS_MAP_FILE, WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR,
+  WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing.
+  A flag beats its variable, that beats config.toml, that the defaults.
+
+Signals:
+  SIGTERM, SIGINT  close every session with 1001, then exit with 0; a second one exits at once
+  SIGHUP           read the configuration again and look for changed handlers
+
+Exit status:
+  0   all is well                    2   the command line is wrong
+  1   it cannot serve, or a handler  78  the configuration is wrong
+      was refused by `check`";

@@ -30,12 +30,12 @@ impl Host {
 
 /// A text that is no [`Host`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("wants an address like {}", HOST_WANTED)]
+#[error("wants {HOST_WANTED}")]
 pub(super) struct NotAHost;
 
 /// What a flag wants, in words.
 pub(super) const HOST_WANTED: &str =
-    "`127.0.0.1`, `::1`, `0.0.0.0` or `localhost`, with or without a port";
+    "an address like `127.0.0.1`, `::1`, `0.0.0.0` or `localhost`, with or without a port";
 
 impl FromStr for Host {
     type Err = NotAHost;

@@ -2,7 +2,7 @@
 //!
 //! config/config.toml documents exactly these; a test compares the two.
 
-use super::fault::Place;
+use super::source::Place;
 use super::values::{Entry, Reader};
 use super::{Config, HandlerConfig, Limits, LogLevel, ReloadPolicy, lists};
 
@@ -240,16 +240,11 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
 fn log_level(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<LogLevel> {
     let level = entry.value.get_ref().as_str().map(str::parse::<LogLevel>);
     match level {
-        Some(Ok(level)) => Some(level),
-        Some(Err(error)) => {
-            reader.unwanted(entry.key, entry.value, LOG_LEVEL_WANTED, error.suggestion);
-            None
-        }
-        None => {
-            reader.unwanted(entry.key, entry.value, LOG_LEVEL_WANTED, None);
-            None
-        }
+        Some(Ok(level)) => return Some(level),
+        Some(Err(error)) => reader.unwanted(entry, LOG_LEVEL_WANTED, error.suggestion),
+        None => reader.wrong_type(entry, LOG_LEVEL_WANTED),
     }
+    None
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

@@ -1,8 +1,7 @@
-//! Values that are lists, or lists written as one word.
+//! The two keys whose values are lists: where to listen, and which pages may connect.
 
 use std::net::SocketAddr;
 
-use toml::Spanned;
 use toml::de::DeValue;
 
 use super::fault::What;
@@ -10,75 +9,93 @@ use super::host::Host;
 use super::values::{Entry, Reader};
 use super::{Origins, SAME_HOST};
 
-/// The addresses to listen on, each with its port.
+/// `listen = ["127.0.0.1:9998", "[::1]:9998"]`; at least one, and none twice.
 pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<SocketAddr>> {
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    let items = items(entry.value);
-    if items.is_empty() {
-        reader.unwanted(entry.key, entry.value, ADDRESS_WANTED, None);
-        return None;
-    }
-    for item in items {
-        let host = item
+    let items = match entry.value.get_ref() {
+        DeValue::Array(items) if items.is_empty() => {
+            reader.wrong_type(entry, "a list of addresses like `[\"127.0.0.1:9998\"]`");
+            return None;
+        }
+        DeValue::Array(items) => items.iter().collect(),
+        // One needs no brackets.
+        _ => vec![entry.value],
+    };
+    let mut listen = Vec::new();
+    for value in items {
+        let host = value
             .get_ref()
             .as_str()
             .and_then(|text| text.parse::<Host>().ok());
-        let Some(complete) = host.as_ref().and_then(Host::complete) else {
-            reader.unwanted(entry.key, item, ADDRESS_WANTED, None);
+        let Some(addresses) = host.as_ref().and_then(Host::complete) else {
+            reader.unwanted(
+                Entry { value, ..entry },
+                "an address like `127.0.0.1:9998`",
+                None,
+            );
             continue;
         };
-        for address in complete {
-            if addresses.contains(&address) && address.port() != 0 {
+        for address in addresses {
+            if listen.contains(&address) {
                 let address = address.to_string();
-                reader.fault(reader.value_place(item), What::ListensTwice { address });
+                reader.fault(reader.value_place(value), What::ListensTwice { address });
             } else {
-                addresses.push(address);
+                listen.push(address);
             }
         }
     }
-    Some(addresses)
+    Some(listen)
 }
 
-/// `"same-host"`, `"any"`, or the origins one by one.
+/// `origins = "same-host"`, `"any"`, or a list of origins.
 pub(super) fn origins(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Origins> {
-    match entry.value.get_ref() {
+    let items = match entry.value.get_ref() {
+        DeValue::Array(items) => items,
         DeValue::String(word) if word == SAME_HOST => return Some(Origins::SameHost),
         DeValue::String(word) if word == "any" => return Some(Origins::Any),
-        DeValue::Array(_) => {}
         _ => {
-            reader.unwanted(entry.key, entry.value, ORIGINS_WANTED, None);
+            let wanted =
+                "`same-host`, `any` or a list like `[\"same-host\", \"https://example.com\"]`";
+            reader.unwanted(entry, wanted, None);
             return None;
         }
-    }
+    };
     let mut listed = Vec::new();
-    for item in items(entry.value) {
-        match item.get_ref().as_str() {
-            Some(origin) if origin == SAME_HOST || is_origin(origin) => {
-                listed.push(origin.to_owned())
+    for value in items.iter() {
+        match value.get_ref().as_str() {
+            Some(origin) if is_origin(origin) => listed.push(origin.to_owned()),
+            _ => {
+                let wanted = "an origin as browsers write it, like `https://example.com`, or `null` or `same-host`";
+                let suggestion = value.get_ref().as_str().and_then(as_origin);
+                reader.unwanted(Entry { value, ..entry }, wanted, suggestion.as_deref());
             }
-            _ => reader.unwanted(entry.key, item, ORIGIN_WANTED, None),
         }
     }
     Some(Origins::Listed(listed))
 }
 
-/// As browsers write one: no path, no slash at the end.
+/// Whether a browser would write it so (RFC 6454 §6.1): no path, no slash at the end.
 fn is_origin(text: &str) -> bool {
-    let authority = text.split_once("://").map(|(_, authority)| authority);
+    let is_authority = |authority: &str| {
+        !authority.is_empty()
+            && !authority.contains(|one: char| "/?#@*\\".contains(one) || one.is_whitespace())
+    };
+    let is_scheme = |scheme: &str| {
+        !scheme.is_empty()
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
     text == "null"
-        || authority.is_some_and(|it| !it.is_empty() && !it.contains(['/', '?', '#', ' ']))
+        || text == SAME_HOST
+        || text
+            .split_once("://")
+            .is_some_and(|(scheme, authority)| is_scheme(scheme) && is_authority(authority))
 }
 
-/// The items of a list, or the one value that stands for it.
-fn items<'a>(value: &'a Spanned<DeValue<'a>>) -> Vec<&'a Spanned<DeValue<'a>>> {
-    match value.get_ref() {
-        DeValue::Array(items) => items.iter().collect(),
-        _ => vec![value],
-    }
+/// The origin of an address copied from a browser, `https://example.com/chat`.
+fn as_origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let origin = format!("{scheme}://{authority}");
+    is_origin(&origin).then_some(origin)
 }
-
-const ADDRESS_WANTED: &str = "an address like `127.0.0.1:9998`";
-const ORIGINS_WANTED: &str =
-    "`\"same-host\"`, `\"any\"` or a list like `[\"https://example.com\"]`";
-const ORIGIN_WANTED: &str =
-    "an origin like `https://example.com`, `null` for pages from files, or `same-host`";

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Place, Source, What};
+use super::fault::{Fault, What, nearest};
+use super::source::{Place, Source};
 
 /// A key and what stands behind it.
 #[derive(Clone, Copy)]
@@ -58,48 +59,47 @@ impl<'a> Reader<'a> {
         self.faults.push(Fault { place, what });
     }
 
-    /// Notes that `key` wants something else than `value`.
+    /// Notes that `key` wants a text, and another one than `value`.
     pub(super) fn unwanted(
         &mut self,
-        key: &str,
-        value: &Spanned<DeValue<'_>>,
+        entry: Entry<'_>,
         wanted: impl Into<String>,
         suggestion: Option<&str>,
     ) {
-        let found = match value.get_ref() {
-            // Of a list or a table over several lines, the first says enough.
-            DeValue::Array(_) | DeValue::Table(_) => {
-                let written = self.source.text().get(value.span()).unwrap_or_default();
-                written.lines().next().unwrap_or_default().to_owned()
-            }
-            _ => self
-                .source
-                .text()
-                .get(value.span())
-                .unwrap_or_default()
-                .to_owned(),
+        let Some(found) = entry.value.get_ref().as_str() else {
+            return self.wrong_type(entry, wanted);
         };
         let what = What::Unwanted {
-            key: key.to_owned(),
+            key: entry.key.to_owned(),
             wanted: wanted.into(),
-            found,
+            found: found.to_owned(),
             suggestion: suggestion.map(str::to_owned),
         };
-        self.fault(self.value_place(value), what);
+        self.fault(self.value_place(entry.value), what);
     }
 
-    pub(super) fn text<'v>(&mut self, entry: Entry<'v>, wanted: &str) -> Option<&'v str> {
-        let text = entry.value.get_ref().as_str();
-        if text.is_none() {
-            self.unwanted(entry.key, entry.value, wanted, None);
-        }
-        text
+    /// Notes that `key` wants something else than `value`, which is shown with its quotes.
+    pub(super) fn wrong_type(&mut self, entry: Entry<'_>, wanted: impl Into<String>) {
+        let written = self
+            .source
+            .text()
+            .get(entry.value.span())
+            .unwrap_or_default();
+        // Of a list or a table over several lines, the first says enough.
+        let found = written.lines().next().unwrap_or_default().to_owned();
+        let what = What::Unwanted {
+            key: entry.key.to_owned(),
+            wanted: wanted.into(),
+            found,
+            suggestion: None,
+        };
+        self.fault(self.value_place(entry.value), what);
     }
 
     pub(super) fn truth(&mut self, entry: Entry<'_>) -> Option<bool> {
         let truth = entry.value.get_ref().as_bool();
         if truth.is_none() {
-            self.unwanted(entry.key, entry.value, "`true` or `false`", None);
+            self.wrong_type(entry, "`true` or `false`");
         }
         truth
     }
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
         let number = number.filter(|number| (least..=most).contains(number));
         if number.is_none() {
             let wanted = format!("a whole number from {least} to {most}");
-            self.unwanted(entry.key, entry.value, wanted, None);
+            self.wrong_type(entry, wanted);
         }
         number
     }
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         match entry.value.get_ref().as_str() {
             // It would be the directory of the file itself, which nobody means.
             None | Some("") => {
-                self.unwanted(entry.key, entry.value, wanted, None);
+                self.unwanted(entry, wanted, None);
                 None
             }
             Some(path) => Some(absolute(self.base, Path::new(path))),
@@ -136,16 +136,15 @@ impl<'a> Reader<'a> {
         let meant = words.iter().find(|(known, _)| word == Some(*known));
         if meant.is_none() {
             let known = words.iter().map(|(known, _)| *known);
-            let suggestion =
-                word.and_then(|word| super::fault::nearest(&word.to_lowercase(), known));
-            self.unwanted(entry.key, entry.value, one_of(words), suggestion);
+            let suggestion = word.and_then(|word| nearest(&word.to_lowercase(), known));
+            self.unwanted(entry, one_of(words), suggestion);
         }
         meant.map(|(_, meaning)| *meaning)
     }
 
     /// Any value, as a handler gets it.
-    pub(super) fn json(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Value> {
-        let json = match value.get_ref() {
+    pub(super) fn json(&mut self, entry: Entry<'_>) -> Option<Value> {
+        let json = match entry.value.get_ref() {
             DeValue::String(text) => Value::from(text.as_ref()),
             DeValue::Boolean(truth) => Value::from(*truth),
             // JSON has no dates; their text is what handlers parse anyway.
@@ -154,7 +153,7 @@ impl<'a> Reader<'a> {
                 match i64::from_str_radix(digits.as_str(), digits.radix()) {
                     Ok(number) => Value::from(number),
                     Err(_) => {
-                        self.unwanted(key, value, "a number of 64 bits", None);
+                        self.wrong_type(entry, "a number of 64 bits");
                         return None;
                     }
                 }
@@ -166,25 +165,40 @@ impl<'a> Reader<'a> {
                     .ok()
                     .and_then(serde_json::Number::from_f64);
                 let Some(number) = number else {
-                    self.unwanted(key, value, "a number that JSON can write", None);
+                    self.wrong_type(entry, "a number that JSON can write");
                     return None;
                 };
                 Value::Number(number)
             }
             DeValue::Array(items) => {
-                let items = items.iter().map(|item| self.json(key, item));
+                let items = items
+                    .iter()
+                    .map(|value| self.json(Entry { value, ..entry }));
                 Value::Array(items.collect::<Option<_>>()?)
             }
             DeValue::Table(table) => {
-                let entries = table.iter().map(|(name, value)| {
-                    let name = name.get_ref();
-                    self.json(name, value).map(|json| (name.to_string(), json))
-                });
+                let entries = entries(table).into_iter();
+                let entries =
+                    entries.map(|entry| self.json(entry).map(|json| (entry.key.to_owned(), json)));
                 Value::Object(entries.collect::<Option<_>>()?)
             }
         };
         Some(json)
     }
+}
+
+/// The entries of a table in the order written.
+pub(super) fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
+    let mut entries: Vec<_> = table
+        .iter()
+        .map(|(key, value)| Entry {
+            key: key.get_ref(),
+            key_span: (key.span().start, key.span().end),
+            value,
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.key_span);
+    entries
 }
 
 /// "`drain` or `close`", for messages.

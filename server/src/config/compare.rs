@@ -1,0 +1,67 @@
+//! A configuration beside another one, and beside the handlers that are there.
+
+use super::Config;
+use super::fault::{Fault, What, nearest};
+use super::file::quoted;
+
+impl Config {
+    /// The keys in which `new` differs and that a running server does not take up.
+    pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
+        let (old, limits) = (&self.limits, &new.limits);
+        [
+            ("listen", self.listen != new.listen),
+            ("stage_dir", self.stage_dir != new.stage_dir),
+            (
+                "connections_max",
+                old.connections_max != limits.connections_max,
+            ),
+            (
+                "pending_handshakes_max",
+                old.pending_handshakes_max != limits.pending_handshakes_max,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
+    /// The tables and routes that mean a handler which is not among `known`, names like `chat` or
+    /// `rooms/chat`.
+    ///
+    /// A handler may come later, so a server that runs warns of them; `wshd check` fails.
+    pub fn unknown_handlers(&self, known: &[String]) -> Vec<Fault> {
+        let tables = self.handlers.keys().filter_map(|name| {
+            let place = self.places.get(name)?;
+            Some((
+                format!("`[handler.{}]`", quoted(name)),
+                name.as_str(),
+                place,
+            ))
+        });
+        let routes = self.routes.iter().map(|route| {
+            let name = route.target.strip_prefix('/').unwrap_or(&route.target);
+            (format!("route `{}`", route.pattern), name, &route.place)
+        });
+        let mut faults: Vec<_> = tables
+            .chain(routes)
+            .filter(|(_, name, _)| !known.iter().any(|known| known == name))
+            .map(|(by, name, place)| Fault {
+                place: place.clone(),
+                what: What::NoSuchHandler {
+                    by,
+                    name: name.to_owned(),
+                    known: known.to_vec(),
+                    suggestion: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
+                },
+            })
+            .collect();
+        faults.sort_by(|a, b| {
+            (&a.place.file, a.place.line, a.place.column).cmp(&(
+                &b.place.file,
+                b.place.line,
+                b.place.column,
+            ))
+        });
+        faults
+    }
+}

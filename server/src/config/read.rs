@@ -1,0 +1,164 @@
+//! Puts the layers together: flags over environment over file over defaults.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::Config;
+use super::fault::ConfigError;
+use super::file;
+use super::flags::Flags;
+use super::host::Host;
+use super::keys::Draft;
+use super::routes::Routes;
+use super::source::Source;
+use super::values::absolute;
+
+impl Flags {
+    /// What these flags decide, over what the `WSHD_*` variables say, over the file, over the defaults.
+    ///
+    /// The file is that of `--config`, else of `WSHD_CONFIG`, else ./config.toml, else
+    /// ./config/config.toml, else none. Paths in flags and variables are relative to
+    /// `working_dir`, which is absolute; those in the file to the file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or something in one of the layers is wrong.
+    pub fn read(&self, working_dir: &Path) -> Result<Config, ConfigError> {
+        self.read_with(working_dir, &|name| std::env::var_os(name))
+    }
+
+    /// Reads with another environment than the process's.
+    pub(super) fn read_with(
+        &self,
+        working_dir: &Path,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Config, ConfigError> {
+        let flags = self.clone().over(Flags::from_environment(variable)?);
+        let Some((file, source)) = find(flags.config.as_deref(), working_dir)? else {
+            return finish(Draft::default(), Routes::default(), flags, working_dir);
+        };
+        let base = file.parent().unwrap_or(working_dir);
+        let (mut draft, routes) = file::parse(&source, base)?;
+        draft.config.file = Some(file);
+        finish(draft, routes, flags, working_dir)
+    }
+
+    /// These flags, and the file that was read with them, so that it is this one that is read again.
+    ///
+    /// Without that, while an editor has it removed, the next place would be looked at, and the
+    /// defaults applied in the end.
+    #[must_use]
+    pub fn with_file_of(mut self, config: &Config) -> Flags {
+        self.config = config.file.clone().or(self.config);
+        self
+    }
+}
+
+/// The file to read, absolute, and its text.
+fn find(
+    named: Option<&Path>,
+    working_dir: &Path,
+) -> Result<Option<(PathBuf, Source)>, ConfigError> {
+    if let Some(named) = named {
+        let path = absolute(working_dir, named);
+        let source = Source::read(&path, working_dir)?;
+        return Ok(Some((path, source)));
+    }
+    for place in PLACES {
+        let path = working_dir.join(place);
+        match Source::read(&path, working_dir) {
+            Ok(source) => return Ok(Some((path, source))),
+            Err(ConfigError::Unreadable { source, .. }) if is_absent(&source) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// `./config` may well be a file of somebody else's.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+    )
+}
+
+/// Lays the flags over what the file said.
+fn finish(
+    draft: Draft,
+    mut routes: Routes,
+    flags: Flags,
+    working_dir: &Path,
+) -> Result<Config, ConfigError> {
+    let Draft {
+        mut config,
+        scan_dir,
+    } = draft;
+    let here = |path: PathBuf| absolute(working_dir, &path);
+    let (scan_dir, place) = match (flags.scan_dir, scan_dir) {
+        (Some(dir), _) => (Some(here(dir)), None),
+        // A part of the file's directory is no part of another one.
+        (None, Some((dir, place))) if flags.handlers_dir.is_none() => (Some(dir), Some(place)),
+        (None, _) => (None, None),
+    };
+    config.handlers_dir = match (flags.handlers_dir, &config.file) {
+        (Some(dir), _) => here(dir),
+        (None, Some(file)) => absolute(file.parent().unwrap_or(working_dir), &config.handlers_dir),
+        (None, None) => here(config.handlers_dir),
+    };
+    let scan_dir = scan_dir.unwrap_or_else(|| config.handlers_dir.clone());
+    // By whole names: `/a/handlers2` begins with `/a/handlers` and does not lie below it.
+    if !scan_dir.starts_with(&config.handlers_dir) {
+        let handlers_dir = config.handlers_dir;
+        return Err(ConfigError::ScanDirOutside {
+            place,
+            scan_dir,
+            handlers_dir,
+        });
+    }
+    config.scan_dir = scan_dir;
+    if let Some(allow) = flags.allow_handlers_outside_root_dir {
+        config.allow_handlers_outside_root_dir = allow;
+    }
+    if let Some(root) = flags.document_root {
+        config.document_root = Some(here(root));
+    }
+    if let Some(level) = flags.log_level {
+        config.log_level = level;
+    }
+    config.listen = listen(&config.listen, &flags.server_host, flags.port);
+    if let Some(map) = flags.handlers_map_file {
+        config.handlers_map_file = Some(here(map));
+    }
+    if let Some(map) = &config.handlers_map_file {
+        routes.read_map_file(map, working_dir)?;
+    }
+    config.routes = routes.into_vec();
+    Ok(config)
+}
+
+/// The hosts of the flags instead of what is written, and their port for every address.
+fn listen(written: &[SocketAddr], hosts: &[Host], port: Option<u16>) -> Vec<SocketAddr> {
+    let wanted: Vec<SocketAddr> = if hosts.is_empty() {
+        written
+            .iter()
+            .map(|address| SocketAddr::new(address.ip(), port.unwrap_or(address.port())))
+            .collect()
+    } else {
+        let default = written.first().map_or(0, SocketAddr::port);
+        let port = port.unwrap_or(default);
+        hosts.iter().flat_map(|host| host.with_port(port)).collect()
+    };
+    let mut listen = Vec::new();
+    for address in wanted {
+        // Two addresses may be one now that they have one port.
+        if !listen.contains(&address) {
+            listen.push(address);
+        }
+    }
+    listen
+}
+
+/// Where a file is looked for that nobody named.
+const PLACES: [&str; 2] = ["config.toml", "config/config.toml"];

@@ -1,0 +1,116 @@
+//! The whole of the configuration: real files, the flags as they are typed, a made-up environment.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use tempfile::TempDir;
+
+use super::*;
+
+mod file;
+mod layers;
+
+/// A directory to start in, an environment, and a command line.
+struct Start {
+    dir: TempDir,
+    variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Start {
+    fn new() -> Start {
+        Start {
+            dir: tempfile::tempdir().expect("a temp dir"),
+            variables: Vec::new(),
+        }
+    }
+
+    fn file(self, name: &str, text: &str) -> Start {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("its directory");
+        fs::write(path, text).expect("writing");
+        self
+    }
+
+    fn variable(mut self, name: &'static str, value: &'static str) -> Start {
+        self.variables.push((name, value));
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn read(&self, arguments: &[&str]) -> Config {
+        self.try_read(arguments)
+            .unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    fn error(&self, arguments: &[&str]) -> String {
+        self.try_read(arguments)
+            .expect_err("it is wrong")
+            .to_string()
+    }
+
+    fn try_read(&self, arguments: &[&str]) -> Result<Config, ConfigError> {
+        let environment = |name: &str| {
+            let value = self.variables.iter().find(|(known, _)| *known == name);
+            value.map(|(_, value)| OsString::from(value))
+        };
+        flags(arguments).read_with(self.dir.path(), &environment)
+    }
+}
+
+fn flags(arguments: &[&str]) -> Flags {
+    command_line(arguments).1
+}
+
+fn command_line(arguments: &[&str]) -> (Option<Command>, Flags) {
+    let arguments = ["wshd"].iter().chain(arguments);
+    let line = CommandLine::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
+    (line.command, line.flags)
+}
+
+fn usage_error(arguments: &[&str]) -> String {
+    let arguments = ["wshd"].iter().chain(arguments);
+    CommandLine::try_parse_from(arguments)
+        .expect_err("it is wrong")
+        .to_string()
+}
+
+fn listen(config: &Config) -> Vec<String> {
+    config
+        .listen
+        .iter()
+        .map(|address| address.to_string())
+        .collect()
+}
+
+fn fixtures(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/config")
+        .join(folder);
+    let folder = folder.canonicalize().expect("the fixtures are there");
+    let entries = fs::read_dir(folder).expect("the fixtures are there");
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|one| one == extension))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn read_alone(arguments: &[&str], dir: &Path) -> Result<Config, ConfigError> {
+    flags(arguments).read_with(dir, &|_| None)
+}
+
+/// Compares with the file beside the fixture; `UPDATE_EXPECTED=1` writes it anew, to be looked at.
+fn assert_expected(fixture: &Path, found: &str) {
+    let expected = fixture.with_extension("expected");
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&expected, found).expect("writing");
+    }
+    let wanted = fs::read_to_string(&expected).unwrap_or_default();
+    assert_eq!(found, wanted, "{}", fixture.display());
+}

@@ -1,0 +1,221 @@
+//! What a file says, and what is wrong with it.
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn every_fault_of_a_file_is_told_in_full() {
+    let paths = fixtures("invalid", "toml");
+
+    for path in &paths {
+        let dir = path.parent().expect("it has one");
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("it has one");
+        let error = read_alone(&["--config", name], dir).expect_err(name);
+        assert_expected(path, &format!("{error:#}\n"));
+    }
+
+    assert!(paths.len() > 30, "{} fixtures", paths.len());
+}
+
+#[test]
+fn every_fault_of_a_map_file_is_told_in_full() {
+    let paths = fixtures("maps", "txt");
+
+    for path in &paths {
+        let dir = path.parent().expect("it has one");
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("it has one");
+        let error = read_alone(&["-m", name], dir).expect_err(name);
+        assert_expected(path, &format!("{error:#}\n"));
+    }
+
+    assert_eq!(paths.len(), 5);
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let empty = fixtures("valid", "toml")
+        .into_iter()
+        .find(|path| path.ends_with("empty.toml"));
+    let empty = empty.expect("it is there");
+    let dir = empty.parent().expect("it has one");
+
+    let config = read_alone(&["--config", "empty.toml"], dir).expect("it is right");
+
+    let handlers_dir = dir.join("handlers");
+    let defaults = Config {
+        file: Some(empty.clone()),
+        scan_dir: handlers_dir.clone(),
+        handlers_dir,
+        ..Config::default()
+    };
+    assert_eq!(config, defaults);
+}
+
+#[test]
+fn every_key_says_what_it_says() {
+    let start = Start::new()
+        .file(
+            "site/config.toml",
+            include_str!("../../../../tests/config/valid/everything.toml"),
+        )
+        .file(
+            "site/handler_map.txt",
+            include_str!("../../../../tests/config/valid/handler_map.txt"),
+        );
+
+    let config = start.read(&["--config", "site/config.toml"]);
+
+    assert_eq!(listen(&config), ["0.0.0.0:80", "[::]:80"]);
+    assert_eq!(config.handlers_dir, start.path("site/modules"));
+    assert_eq!(config.scan_dir, start.path("site/modules/live"));
+    assert!(config.allow_handlers_outside_root_dir);
+    assert_eq!(config.document_root.as_deref(), Some(Path::new("/srv/www")));
+    let real = start.dir.path().canonicalize().expect("it is there");
+    assert_eq!(config.stage_dir, Some(real.join("stage")));
+    assert_eq!(config.log_level, LogLevel::Warn);
+    assert_eq!(config.defaults.session.message_bytes_max, 65_536);
+    assert_eq!(config.defaults.drain_timeout_s, Some(60));
+
+    let chat = config.handler("chat");
+    assert_eq!((chat.reload, chat.panics_max), (ReloadPolicy::Close, 3));
+    assert_eq!(
+        chat.origins,
+        Origins::Listed(vec![
+            "same-host".into(),
+            "https://example.com".into(),
+            "null".into()
+        ])
+    );
+    let wanted = json!({
+        "history": 100, "rooms": ["a", "b"], "opened": "2024-01-01", "ratio": 0.5, "nested": { "deep": true },
+    });
+    assert_eq!(chat.config, wanted);
+
+    let rooms = config.handler("rooms/chat");
+    assert_eq!(
+        (rooms.reload, rooms.drain_timeout_s),
+        (ReloadPolicy::Drain, None)
+    );
+    assert_eq!(
+        (rooms.session.message_bytes_max, &rooms.origins),
+        (16 * 1024 * 1024, &Origins::Any)
+    );
+    assert_eq!(rooms.config, json!({ "history": 5 }));
+    assert_eq!(config.handler("").panics_max, 9);
+    assert_eq!(config.handler("echo"), &config.defaults);
+
+    let routes: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| (route.pattern.as_str(), route.target.as_str()))
+        .collect();
+    let wanted = [
+        ("/rooms/{room}", "/chat"),
+        ("/all/{*rest}", "/echo"),
+        ("/brace/{{x}}", "/echo"),
+        ("/", "/echo"),
+        ("/start", "/echo"),
+        ("/{{literal}}", "/chat"),
+    ];
+    assert_eq!(routes, wanted);
+    assert_eq!(config.routes[0].place.to_string(), "site/config.toml:33:1");
+    assert_eq!(
+        config.routes[4].place.to_string(),
+        "site/handler_map.txt:4:1"
+    );
+}
+
+#[test]
+fn dotted_keys_are_tables_too() {
+    let start = Start::new().file(
+        "config.toml",
+        include_str!("../../../../tests/config/valid/dotted.toml"),
+    );
+
+    let config = start.read(&[]);
+
+    assert_eq!(config.defaults.session.message_bytes_max, 1024);
+    assert_eq!(config.handler("chat").reload, ReloadPolicy::Close);
+    assert_eq!(config.handler("chat").session.message_bytes_max, 1024);
+    assert_eq!(config.handler("chat").config, json!({ "history": 7 }));
+    assert_eq!(config.routes[0].target, "/echo");
+}
+
+#[test]
+fn a_handlers_table_inherits_what_stands_below_it() {
+    let text = "handler.chat.panics_max = 1\nreload = \"close\"\n[limits]\nfragments_max = 7\n";
+    let start = Start::new().file("config.toml", text);
+
+    let config = start.read(&[]);
+
+    let chat = config.handler("chat");
+    assert_eq!(
+        (chat.panics_max, chat.reload, chat.session.fragments_max),
+        (1, ReloadPolicy::Close, 7)
+    );
+}
+
+#[test]
+fn handlers_that_are_not_there_are_named_with_those_that_are() {
+    let text = "[handler.chat]\n[handler.chta]\n[handler.\"rooms/x\"]\n[routes]\n\"/\" = \"/ecko\"\n\"/a\" = \"/echo\"\n";
+    let start = Start::new().file("config.toml", text);
+    let config = start.read(&[]);
+
+    let faults = config.unknown_handlers(&["chat".to_owned(), "echo".to_owned()]);
+
+    let sentences: Vec<_> = faults.iter().map(|fault| fault.to_string()).collect();
+    let wanted = [
+        "config.toml:2:10: `[handler.chta]` names handler `chta`, which does not exist; there are `chat`, `echo`; \
+         did you mean `chat`?",
+        "config.toml:3:10: `[handler.\"rooms/x\"]` names handler `rooms/x`, which does not exist; there are `chat`, \
+         `echo`",
+        "config.toml:5:1: route `/` names handler `ecko`, which does not exist; there are `chat`, `echo`; did you \
+         mean `echo`?",
+    ];
+    assert_eq!(sentences, wanted);
+    let alone = format!("{:#}", config.unknown_handlers(&[])[1]);
+    let wanted = "config.toml:2:10: `[handler.chta]` names handler `chta`, which does not exist; there are none\n  \
+                  |\n2 | [handler.chta]\n  |          ^^^^";
+    assert_eq!(alone, wanted);
+}
+
+#[test]
+fn only_what_a_running_server_cannot_take_up_asks_for_a_restart() {
+    let before = Start::new().read(&[]);
+    let after = Start::new()
+        .file(
+            "config.toml",
+            "log_level = \"debug\"\ndocument_root = \"www\"\n[limits]\nfragments_max = 1\n",
+        )
+        .read(&[]);
+    let after = Config {
+        handlers_dir: before.handlers_dir.clone(),
+        scan_dir: before.scan_dir.clone(),
+        ..after
+    };
+    assert_eq!(before.restart_needed(&after), Vec::<&str>::new());
+
+    let mut after = after;
+    after.listen.pop();
+    after.limits.connections_max = 1;
+    assert_eq!(before.restart_needed(&after), ["listen", "connections_max"]);
+}
+
+#[test]
+fn several_faults_are_one_line_in_a_log() {
+    let start = Start::new().file("config.toml", "lisen = []\ncolour = 1\nreload = 5\n");
+
+    let error = start.error(&[]);
+
+    assert_eq!(
+        error,
+        "config.toml:1:1: unknown key `lisen`; did you mean `listen`? (and 2 more)"
+    );
+}

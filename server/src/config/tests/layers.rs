@@ -1,0 +1,275 @@
+//! Flags over environment over file over defaults.
+
+use super::*;
+
+#[test]
+fn a_flag_beats_a_variable_that_beats_the_file_that_beats_the_defaults() {
+    let file = Start::new().file("config.toml", "log_level = \"debug\"\n");
+    assert_eq!(Start::new().read(&[]).log_level, LogLevel::Info);
+    assert_eq!(file.read(&[]).log_level, LogLevel::Debug);
+
+    let variable = file.variable("WSHD_LOG_LEVEL", "error");
+    assert_eq!(variable.read(&[]).log_level, LogLevel::Error);
+    assert_eq!(
+        variable.read(&["--log-level", "off"]).log_level,
+        LogLevel::Off
+    );
+}
+
+#[test]
+fn the_file_is_looked_for_where_it_was_named_then_here_then_in_config() {
+    let start = Start::new();
+    assert_eq!(start.read(&[]).file, None);
+
+    let start = start.file("config/config.toml", "");
+    assert_eq!(start.read(&[]).file, Some(start.path("config/config.toml")));
+
+    let start = start.file("config.toml", "");
+    assert_eq!(start.read(&[]).file, Some(start.path("config.toml")));
+
+    let start = start
+        .file("b/b.toml", "")
+        .variable("WSHD_CONFIG", "b/b.toml");
+    assert_eq!(start.read(&[]).file, Some(start.path("b/b.toml")));
+
+    let start = start.file("a.toml", "");
+    assert_eq!(
+        start.read(&["--config", "a.toml"]).file,
+        Some(start.path("a.toml"))
+    );
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_an_error() {
+    let start = Start::new().file("config.toml", "");
+
+    let error = start.error(&["--config", "other.toml"]);
+
+    let path = start.path("other.toml");
+    assert_eq!(
+        error,
+        format!(
+            "cannot read `{}`: No such file or directory (os error 2)",
+            path.display()
+        )
+    );
+}
+
+#[test]
+fn paths_in_flags_and_variables_are_relative_to_the_working_directory() {
+    let start = Start::new()
+        .file(
+            "etc/config.toml",
+            "handlers_dir = \"h\"\ndocument_root = \"w\"\nstage_dir = \"s\"\n",
+        )
+        .variable("WSHD_CONFIG", "etc/config.toml")
+        .variable("WSHD_DOCUMENT_ROOT", "./www");
+
+    let config = start.read(&["-w", "lib"]);
+
+    assert_eq!(config.handlers_dir, start.path("lib"));
+    assert_eq!(config.scan_dir, start.path("lib"));
+    assert_eq!(config.document_root, Some(start.path("www")));
+    assert_eq!(config.stage_dir, Some(start.path("etc/s")));
+}
+
+#[test]
+fn dots_behind_a_symlink_mean_what_the_file_system_means() {
+    let start = Start::new().file("real/etc/config.toml", "handlers_dir = \"../handlers\"\n");
+    std::os::unix::fs::symlink(start.path("real/etc"), start.path("etc")).expect("a symlink");
+
+    let config = start.read(&["--config", "etc/config.toml"]);
+
+    let real = start.path("real").canonicalize().expect("it is there");
+    assert_eq!(config.handlers_dir, real.join("handlers"));
+}
+
+#[test]
+fn a_port_alone_moves_every_address() {
+    assert_eq!(
+        listen(&Start::new().read(&[])),
+        ["127.0.0.1:9998", "[::1]:9998"]
+    );
+    assert_eq!(
+        listen(&Start::new().read(&["-p", "0"])),
+        ["127.0.0.1:0", "[::1]:0"]
+    );
+
+    let start = Start::new().file(
+        "config.toml",
+        "listen = [\"10.0.0.1:80\", \"10.0.0.1:81\", \"[::1]:82\"]\n",
+    );
+    assert_eq!(listen(&start.read(&["-p", "5"])), ["10.0.0.1:5", "[::1]:5"]);
+}
+
+#[test]
+fn a_host_takes_the_place_of_the_addresses() {
+    let start = Start::new();
+    assert_eq!(listen(&start.read(&["-H", "0.0.0.0"])), ["0.0.0.0:9998"]);
+    assert_eq!(
+        listen(&start.read(&["--server_host=::", "-p", "1"])),
+        ["[::]:1"]
+    );
+    assert_eq!(
+        listen(&start.read(&["-H", "localhost:7,10.0.0.1", "-p", "8"])),
+        ["127.0.0.1:7", "[::1]:7", "10.0.0.1:8"]
+    );
+
+    let start = start
+        .file("config.toml", "listen = [\"127.0.0.1:80\"]\n")
+        .variable("WSHD_SERVER_HOST", "10.0.0.1, ::1");
+    assert_eq!(listen(&start.read(&[])), ["10.0.0.1:80", "[::1]:80"]);
+    assert_eq!(listen(&start.read(&["-H", "[::1]"])), ["[::1]:80"]);
+}
+
+#[test]
+fn an_empty_variable_says_nothing_and_a_bad_one_is_named() {
+    let start = Start::new()
+        .variable("WSHD_PORT", "")
+        .variable("WSHD_CONFIG", "")
+        .variable("WSHD_LOG_LEVEL", "");
+    assert_eq!(listen(&start.read(&[])), ["127.0.0.1:9998", "[::1]:9998"]);
+
+    let start = Start::new().variable("WSHD_PORT", "tcp://10.0.0.1:80");
+    let error = "environment variable `WSHD_PORT` wants a number from 0 to 65535, found `tcp://10.0.0.1:80`";
+    assert_eq!(start.error(&["-p", "1"]), error);
+
+    let start = Start::new().variable("WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR", "true");
+    assert!(start.read(&[]).allow_handlers_outside_root_dir);
+    assert!(
+        !start
+            .read(&["--allow-handlers-outside-root-dir=false"])
+            .allow_handlers_outside_root_dir
+    );
+}
+
+#[test]
+fn a_scan_directory_lies_below_the_handlers_by_whole_names() {
+    let start = Start::new();
+    assert_eq!(
+        start.read(&["-w", "h", "-s", "h/live"]).scan_dir,
+        start.path("h/live")
+    );
+    assert_eq!(
+        start.read(&["-w", "h", "-s", "h"]).scan_dir,
+        start.path("h")
+    );
+
+    let error = start.error(&["-w", "h", "-s", "h2"]);
+
+    let (scan_dir, handlers_dir) = (start.path("h2"), start.path("h"));
+    let (scan_dir, handlers_dir) = (scan_dir.display(), handlers_dir.display());
+    let wanted = format!(
+        "the scan directory `{scan_dir}` does not lie below the handlers directory `{handlers_dir}`"
+    );
+    assert_eq!(error, wanted);
+}
+
+#[test]
+fn pywebsockets_spellings_are_the_same_flags() {
+    let short = flags(&[
+        "-p", "1", "-w", "a", "-d", "b", "-m", "c", "-H", "::1", "-s", "d",
+    ]);
+    let long = flags(&[
+        "--port",
+        "1",
+        "--websock-handlers",
+        "a",
+        "--document-root",
+        "b",
+        "--websock-handlers-map-file",
+        "c",
+        "--server-host",
+        "::1",
+        "--scan-dir",
+        "d",
+    ]);
+    let underscores = flags(&[
+        "--port",
+        "1",
+        "--websock_handlers",
+        "a",
+        "--document_root",
+        "b",
+        "--websock_handlers_map_file",
+        "c",
+        "--server_host",
+        "::1",
+        "--scan_dir",
+        "d",
+    ]);
+
+    assert_eq!((&short, &short), (&long, &underscores));
+    assert_eq!(short.handlers_dir, Some("a".into()));
+    assert_eq!(
+        flags(&["--log_level", "FINE"]).log_level,
+        Some(LogLevel::Trace)
+    );
+    let allowed = flags(&["--allow-handlers-outside-root-dir", "-p", "1"]);
+    assert_eq!(allowed.allow_handlers_outside_root_dir, Some(true));
+}
+
+#[test]
+fn flags_stand_before_or_after_the_command() {
+    for arguments in [
+        ["-p", "1", "-w", "a", "check"],
+        ["check", "-p", "1", "-w", "a"],
+    ] {
+        let (command, flags) = command_line(&arguments);
+        assert_eq!(command, Some(Command::Check));
+        assert_eq!(
+            (flags.port, flags.handlers_dir),
+            (Some(1), Some("a".into()))
+        );
+    }
+    assert_eq!(command_line(&[]).0, None);
+}
+
+#[test]
+fn the_file_that_was_read_is_the_one_that_is_read_again() {
+    let start = Start::new()
+        .file("config.toml", "")
+        .file("config/config.toml", "log_level = \"off\"\n");
+    let flags = flags(&[]).with_file_of(&start.read(&[]));
+    fs::remove_file(start.path("config.toml")).expect("removing");
+
+    let error = flags
+        .read_with(start.dir.path(), &|_| None)
+        .expect_err("it is gone");
+
+    let path = start.path("config.toml");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot read `{}`: No such file or directory (os error 2)",
+            path.display()
+        )
+    );
+}
+
+#[test]
+fn a_wrong_command_line_says_what_is_wanted() {
+    let first = |arguments: &[&str]| {
+        usage_error(arguments)
+            .lines()
+            .next()
+            .map(str::to_owned)
+            .expect("a line")
+    };
+
+    assert_eq!(
+        first(&["--log-level", "inof"]),
+        "error: invalid value 'inof' for '--log-level <LEVEL>': wants `off`, `error`, `warn`, `info`, `debug` or \
+         `trace`; did you mean `info`?"
+    );
+    assert_eq!(
+        first(&["-H", "example.com"]),
+        "error: invalid value 'example.com' for '--server-host <HOST>': wants an address like `127.0.0.1`, `::1`, \
+         `0.0.0.0` or `localhost`, with or without a port"
+    );
+    assert_eq!(
+        first(&["-p", "65536"]),
+        "error: invalid value '65536' for '--port <PORT>': 65536 is not in 0..=65535"
+    );
+    assert_eq!(first(&["-t"]), "error: unexpected argument '-t' found");
+}
