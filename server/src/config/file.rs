@@ -227,3 +227,24 @@ pub(super) fn quoted(key: &str) -> String {
         format!("{key:?}")
     }
 }
+
+/// Every key that can be written, as `key` or `table.key`, for the test of the manual.
+#[cfg(test)]
+pub(super) fn all_keys() -> std::collections::BTreeSet<String> {
+    let top = [names(keys::TOP), names(keys::POLICY)].concat();
+    let limits = [
+        limit_names(keys::SERVER_LIMITS),
+        limit_names(keys::HANDLER_LIMITS),
+    ]
+    .concat();
+    let handler = [
+        names(keys::POLICY),
+        limit_names(keys::HANDLER_LIMITS),
+        vec![keys::CONFIG],
+    ]
+    .concat();
+    let top = top.into_iter().map(str::to_owned);
+    let limits = limits.into_iter().map(|key| format!("limits.{key}"));
+    let handler = handler.into_iter().map(|key| format!("handler.{key}"));
+    top.chain(limits).chain(handler).collect()
+}

@@ -11,6 +11,7 @@ use super::*;
 
 mod file;
 mod layers;
+mod manual;
 
 /// A directory to start in, an environment, and a command line.
 struct Start {
