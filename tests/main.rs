@@ -3,6 +3,7 @@
 mod c_handlers;
 mod configuration;
 mod contained;
+mod dev;
 mod harness;
 mod loading;
 mod model;

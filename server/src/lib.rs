@@ -5,6 +5,7 @@ pub mod check;
 pub mod config;
 mod connection;
 mod controls;
+pub mod dev;
 mod files;
 mod generation;
 mod handshake;

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use wshd::config::{Command, CommandLine, Config, Flags};
+use wshd::config::{Command, CommandLine, Config, ConfigError, Flags};
+use wshd::dev::{Address, Dev, Profile};
 use wshd::serve::Serving;
 use wshd::signals::Signals;
 use wshd::{check, leave, logging};
@@ -15,19 +16,61 @@ fn main() {
     let code = match flags.read(&working_dir) {
         Err(error) => fail(CONFIG, &format!("{error:#}")),
         Ok(config) => match command {
-            None => serve(config, flags, working_dir),
+            None => {
+                let flags = flags.with_file_of(&config);
+                serve(config, move || flags.read(&working_dir), |_| Ok(()))
+            }
             Some(Command::Check) => check(&config),
+            Some(Command::Dev { path, release }) => {
+                let profile = if release {
+                    Profile::Release
+                } else {
+                    Profile::Dev
+                };
+                develop(config, flags, working_dir, &path, profile)
+            }
         },
     };
     // Not `exit`: plugins' libraries must not run destructors under threads of theirs.
     leave(code);
 }
 
-/// Serves until it is told to stop.
-fn serve(config: Config, flags: Flags, working_dir: PathBuf) -> u8 {
-    logging::init(config.log_level);
+/// Serves what cargo builds of the crates at or below `path`.
+fn develop(
+    mut config: Config,
+    flags: Flags,
+    working_dir: PathBuf,
+    path: &Path,
+    profile: Profile,
+) -> u8 {
+    let dev = match Dev::open(path, profile) {
+        Ok(dev) => dev,
+        Err(error) => return fail(FAILED, &error.to_string()),
+    };
+    let places = dev.places();
     let flags = flags.with_file_of(&config);
-    let reread = move || flags.read(&working_dir).map_err(Into::into);
+    places.apply(&mut config);
+    let reread = move || {
+        let mut config = flags.read(&working_dir)?;
+        places.apply(&mut config);
+        Ok(config)
+    };
+    let has_pages = config.document_root.is_some();
+    serve(config, reread, move |serving| {
+        let control = serving.control();
+        let port = serving.port();
+        dev.start(Address { port, has_pages }, move || control.rescan())
+    })
+}
+
+/// Serves until it is told to stop; what `beside` answers is kept until then.
+fn serve<T>(
+    config: Config,
+    reread: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
+    beside: impl FnOnce(&Serving) -> std::io::Result<T>,
+) -> u8 {
+    logging::init(config.log_level);
+    let reread = move || reread().map_err(Into::into);
     // A callback that blocks holds a worker; two more than there are processors go on meanwhile.
     let workers = std::thread::available_parallelism().map_or(1, usize::from) + 2;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -46,7 +89,12 @@ fn serve(config: Config, flags: Flags, working_dir: PathBuf) -> u8 {
         match Serving::start(config, Box::new(reread)) {
             Ok(serving) => {
                 let control = serving.control();
+                let beside = match beside(&serving) {
+                    Ok(beside) => beside,
+                    Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
+                };
                 serving.run(signals.stop(control)).await;
+                drop(beside);
                 0
             }
             Err(error) => fail(FAILED, &error.to_string()),

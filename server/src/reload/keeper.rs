@@ -201,7 +201,7 @@ impl Keeper {
         }
         let path = config.handlers_dir.display();
         if scan.has_crates {
-            warn!(%path, "there are crates of handlers and no libraries; `cargo build` makes libraries to put here");
+            warn!(%path, "there are crates of handlers and no libraries; `wshd dev {path}` builds and serves them");
         } else {
             info!(%path, "no handler is there yet, waiting for files named `…_wsh.so`");
         }

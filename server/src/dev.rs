@@ -1,0 +1,187 @@
+//! `wshd dev`: builds the handler crates below a directory with cargo, serves what comes out, and
+//! builds and loads again whatever is saved.
+//!
+//! It stands before the road of a change, not on it: built libraries go into a private directory,
+//! which the server watches like any other.
+
+mod cargo;
+mod crates;
+mod report;
+mod shelf;
+mod sources;
+mod tree;
+mod workshop;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use self::cargo::Cargo;
+pub use self::cargo::{CargoError, Profile};
+use self::crates::Crates;
+pub use self::report::Address;
+use self::report::say;
+use self::shelf::Shelf;
+use self::workshop::Workshop;
+use crate::config::Config;
+use crate::reload::Change;
+
+/// Handler crates that were found, and not built yet.
+#[derive(Debug)]
+pub struct Dev {
+    root: PathBuf,
+    cargo: Arc<Cargo>,
+    crates: Crates,
+    shelf: Shelf,
+}
+
+/// What `wshd dev` decides about the server's configuration.
+#[derive(Clone, Debug)]
+pub struct Places {
+    libraries: PathBuf,
+    pages: Option<PathBuf>,
+}
+
+/// The thread that builds; it ends, and so does the cargo that it runs, when this is dropped.
+#[derive(Debug)]
+pub struct Builder {
+    cargo: Arc<Cargo>,
+    hints: mpsc::SyncSender<SystemTime>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why there is nothing to build.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// The directory is not there.
+    #[error("cannot find handler crates in `{}`: {source}", path.display())]
+    NoDirectory {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There are no crates that become handlers.
+    #[error(
+        "no handler crate at or below `{}`: one is a Cargo package with `crate-type = [\"cdylib\"]` \
+         and a library named `…_wsh`, such as `echo_wsh`",
+        path.display()
+    )]
+    NoCrate {
+        /// Where they were looked for.
+        path: PathBuf,
+    },
+    /// Cargo does not run.
+    #[error(transparent)]
+    Cargo(#[from] CargoError),
+    /// There is no place for what is built.
+    #[error("cannot make a directory for the libraries: {0}")]
+    Shelf(io::Error),
+}
+
+impl Dev {
+    /// Looks for handler crates at or below `path`.
+    ///
+    /// # Errors
+    ///
+    /// The directory or cargo is not there, or there is no handler crate. A crate that cargo cannot
+    /// read is reported on stderr, and is built when it can be read.
+    pub fn open(path: &Path, profile: Profile) -> Result<Dev, DevError> {
+        let root = directory(path).map_err(|source| DevError::NoDirectory {
+            // The working directory is what people mistake.
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            source,
+        })?;
+        let cargo = Arc::new(Cargo::new(profile));
+        let crates = Crates::find(&root, &cargo)?;
+        for complaint in &crates.complaints {
+            say(complaint);
+        }
+        if crates.handlers.is_empty() && !crates.is_incomplete() {
+            return Err(DevError::NoCrate { path: root });
+        }
+        let shelf = Shelf::new().map_err(DevError::Shelf)?;
+        Ok(Dev {
+            root,
+            cargo,
+            crates,
+            shelf,
+        })
+    }
+
+    /// Where the server is to find handlers and pages.
+    pub fn places(&self) -> Places {
+        let pages = self.root.join("www");
+        Places {
+            libraries: self.shelf.path().to_owned(),
+            pages: pages.is_dir().then_some(pages),
+        }
+    }
+
+    /// Begins to build everything, and then what changes. `load` is called when libraries have
+    /// changed, and answers what became of them.
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread left.
+    pub fn start(
+        self,
+        address: Address,
+        load: impl FnMut() -> Vec<Change> + Send + 'static,
+    ) -> io::Result<Builder> {
+        let (hints, inbox) = mpsc::sync_channel(1);
+        let cargo = self.cargo.clone();
+        let workshop = Workshop::new(
+            self.root,
+            self.cargo,
+            self.crates,
+            self.shelf,
+            address,
+            load,
+        );
+        let sender = hints.clone();
+        let thread = std::thread::Builder::new().name("dev".to_owned());
+        let thread = thread.spawn(move || workshop.work(sender, &inbox))?;
+        Ok(Builder {
+            cargo,
+            hints,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Places {
+    /// Serves what is built, and `www` beside the crates unless another document root is set.
+    pub fn apply(&self, config: &mut Config) {
+        config.handlers_dir.clone_from(&self.libraries);
+        config.scan_dir.clone_from(&self.libraries);
+        // A debugger looks for the file that a generation was loaded from.
+        config.keeps_staged_copies = true;
+        if config.document_root.is_none() {
+            config.document_root.clone_from(&self.pages);
+        }
+    }
+}
+
+impl Drop for Builder {
+    fn drop(&mut self) {
+        self.cargo.stop();
+        // If a hint is waiting already, that one wakes it.
+        let _ = self.hints.try_send(SystemTime::now());
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, there is nothing more to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The real name of a directory.
+fn directory(path: &Path) -> io::Result<PathBuf> {
+    let path = path.canonicalize()?;
+    if !path.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(path)
+}

@@ -1,0 +1,334 @@
+//! The cargo that builds handlers: which program it is, with which environment it runs, what it
+//! answers. One runs at a time, and it ends when the server does.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+
+/// A way to run cargo.
+#[derive(Debug)]
+pub(crate) struct Cargo {
+    program: OsString,
+    profile: Profile,
+    build: Mutex<Build>,
+}
+
+/// Which of cargo's two well-known profiles handlers are built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build: what cargo does when nothing is said.
+    Dev,
+    /// `--release`.
+    Release,
+}
+
+/// What `cargo metadata --no-deps` says of one workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) workspace_root: PathBuf,
+    /// Its members, and no other packages.
+    pub(crate) packages: Vec<Package>,
+}
+
+/// One member of a workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Package {
+    /// What `-p` takes and what messages name.
+    pub(crate) id: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) dependencies: Vec<Dependency>,
+}
+
+/// Something that cargo builds of a package.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+/// A dependency as it is declared.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Dependency {
+    /// The directory of a path dependency.
+    pub(crate) path: Option<PathBuf>,
+    /// `dev`, `build`, or nothing.
+    pub(crate) kind: Option<String>,
+}
+
+/// A library that a build has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Artifact {
+    pub(crate) library: PathBuf,
+    /// Whether cargo found that there was nothing to do.
+    pub(crate) is_fresh: bool,
+}
+
+/// Why cargo gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CargoError {
+    /// There is no cargo.
+    #[error(
+        "cannot find `{}`, which builds the handlers: install Rust from https://rustup.rs, or put it on PATH",
+        program.display()
+    )]
+    NotInstalled {
+        /// What was looked for.
+        program: OsString,
+    },
+    /// It is there and cannot be run, or its answer cannot be read.
+    #[error("cannot run `{}`: {source}", program.display())]
+    NotRun {
+        /// What was run.
+        program: OsString,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It refused, and this is what it wrote.
+    #[error("{0}")]
+    Refused(String),
+}
+
+#[derive(Debug, Default)]
+struct Build {
+    child: Option<Child>,
+    is_stopped: bool,
+}
+
+impl Cargo {
+    /// The cargo that started this process, if one did, else the one on PATH.
+    pub(crate) fn new(profile: Profile) -> Cargo {
+        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        Cargo::of(program, profile)
+    }
+
+    fn of(program: OsString, profile: Profile) -> Cargo {
+        Cargo {
+            program,
+            profile,
+            build: Mutex::default(),
+        }
+    }
+
+    /// The workspace that a manifest belongs to. It resolves no dependency and asks no network.
+    pub(crate) fn metadata(&self, manifest: &Path) -> Result<Metadata, CargoError> {
+        let directory = manifest.parent().unwrap_or(Path::new("/"));
+        let mut command = self.command(directory);
+        command
+            .args(["metadata", "--no-deps", "--format-version", "1"])
+            .arg("--manifest-path")
+            .arg(manifest);
+        if io::stderr().is_terminal() {
+            // What it says is captured, and shown where colours can be seen.
+            command.args(["--color", "always"]);
+        }
+        let output = command.output().map_err(|error| self.not_run(error))?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            return Err(CargoError::Refused(text.trim_end().to_owned()));
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| self.not_run(error.into()))
+    }
+
+    /// Builds the libraries of these packages of one workspace, as far as they can be built;
+    /// answers the plugins by package. Errors and warnings go where cargo always shows them.
+    pub(crate) fn build(
+        &self,
+        workspace: &Path,
+        packages: &[&str],
+    ) -> Result<BTreeMap<String, Artifact>, CargoError> {
+        let mut command = self.command(workspace);
+        // One crate with an error must not keep the others from being served.
+        command.args(["build", "--lib", "--keep-going"]);
+        command.arg("--message-format=json-render-diagnostics");
+        if self.profile == Profile::Release {
+            command.arg("--release");
+        }
+        for package in packages {
+            command.args(["-p", package]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+
+        let stdout = {
+            let mut build = self.lock();
+            if build.is_stopped {
+                return Ok(BTreeMap::new());
+            }
+            let mut child = command.spawn().map_err(|error| self.not_run(error))?;
+            let stdout = child.stdout.take();
+            build.child = Some(child);
+            stdout.expect("stdout is piped")
+        };
+        let artifacts = read_artifacts(BufReader::new(stdout));
+        let child = self.lock().child.take();
+        if let Some(mut child) = child {
+            // Which packages have no artifact says more than the exit status.
+            child.wait().map_err(|error| self.not_run(error))?;
+        }
+        artifacts.map_err(|error| self.not_run(error))
+    }
+
+    /// Ends the build that runs, and lets no other one begin.
+    pub(crate) fn stop(&self) {
+        let mut build = self.lock();
+        build.is_stopped = true;
+        if let Some(child) = &mut build.child {
+            // One that has ended by itself needs no telling: Ctrl-C reaches it as well.
+            let _ = child.kill();
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.lock().is_stopped
+    }
+
+    /// Cargo in a directory, whose `.cargo/config.toml` and `rust-toolchain.toml` then hold.
+    fn command(&self, directory: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(directory);
+        for (name, _) in std::env::vars_os() {
+            if is_of_outer_cargo(&name) {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    fn not_run(&self, source: io::Error) -> CargoError {
+        let program = self.program.clone();
+        match source.kind() {
+            ErrorKind::NotFound => CargoError::NotInstalled { program },
+            _ => CargoError::NotRun { program, source },
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Build> {
+        self.build.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a variable tells of the package that an outer cargo runs (`cargo run -- dev`). Settings
+/// such as `CARGO_TARGET_DIR` are the user's, and stay.
+fn is_of_outer_cargo(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    let of_package = [
+        "CARGO",
+        "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_PATH",
+        "CARGO_CRATE_NAME",
+        "CARGO_BIN_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "OUT_DIR",
+    ];
+    of_package.contains(&name)
+        || name.starts_with("CARGO_PKG_")
+        || name.starts_with("CARGO_BIN_EXE_")
+}
+
+/// What matters of a line that cargo writes for programs.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    package_id: Option<String>,
+    target: Option<Target>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+    #[serde(default)]
+    fresh: bool,
+}
+
+/// The plugins among what was built, up to the end of the build.
+fn read_artifacts(lines: impl BufRead) -> io::Result<BTreeMap<String, Artifact>> {
+    let mut artifacts = BTreeMap::new();
+    for line in lines.lines() {
+        // A build script or a procedural macro may write something of its own.
+        let Ok(message) = serde_json::from_str::<Message>(&line?) else {
+            continue;
+        };
+        match (message.reason.as_str(), message.package_id, message.target) {
+            ("compiler-artifact", Some(package), Some(target)) if target.is_cdylib() => {
+                let is_library = |file: &PathBuf| {
+                    file.extension() == Some(OsStr::new(std::env::consts::DLL_EXTENSION))
+                };
+                if let Some(library) = message.filenames.into_iter().find(is_library) {
+                    let is_fresh = message.fresh;
+                    artifacts.insert(package, Artifact { library, is_fresh });
+                }
+            }
+            // Whoever else holds the pipe open is not waited for.
+            ("build-finished", ..) => break,
+            _ => {}
+        }
+    }
+    Ok(artifacts)
+}
+
+impl Target {
+    pub(crate) fn is_cdylib(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "cdylib")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plugins_are_found_among_cargos_messages() {
+        let suffix = std::env::consts::DLL_SUFFIX;
+        let lines = format!(
+            r#"
+{{"reason":"compiler-artifact","package_id":"wsh","target":{{"name":"wsh","kind":["lib"]}},"filenames":["/t/libwsh.rlib"],"fresh":true}}
+{{"reason":"compiler-message","package_id":"echo","message":{{"rendered":"warning"}}}}
+noise of a build script
+{{"reason":"compiler-artifact","package_id":"echo","target":{{"name":"echo_wsh","kind":["cdylib","rlib"]}},"filenames":["/t/libecho_wsh.rlib","/t/libecho_wsh{suffix}"],"fresh":false}}
+{{"reason":"build-finished","success":true}}
+{{"reason":"compiler-artifact","package_id":"late","target":{{"name":"late_wsh","kind":["cdylib"]}},"filenames":["/t/liblate_wsh{suffix}"]}}
+"#
+        );
+
+        let artifacts = read_artifacts(lines.as_bytes()).unwrap();
+
+        let echo = Artifact {
+            library: format!("/t/libecho_wsh{suffix}").into(),
+            is_fresh: false,
+        };
+        assert_eq!(artifacts, BTreeMap::from([("echo".to_owned(), echo)]));
+    }
+
+    #[test]
+    fn a_cargo_that_is_not_there_is_named_with_the_way_out() {
+        let cargo = Cargo::of("no-such-cargo".into(), Profile::Dev);
+
+        let error = cargo.metadata(Path::new("/Cargo.toml")).unwrap_err();
+
+        assert_eq!(
+            error.to_string(),
+            "cannot find `no-such-cargo`, which builds the handlers: \
+             install Rust from https://rustup.rs, or put it on PATH"
+        );
+    }
+
+    #[test]
+    fn the_outer_package_is_forgotten_and_the_users_settings_are_not() {
+        for name in ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "OUT_DIR"] {
+            assert!(is_of_outer_cargo(OsStr::new(name)), "{name}");
+        }
+        for name in [
+            "CARGO_TARGET_DIR",
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "RUSTFLAGS",
+            "PATH",
+        ] {
+            assert!(!is_of_outer_cargo(OsStr::new(name)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What the sources are at one moment, and what has changed between two moments.
+//!
+//! Contents are compared, not dates: saving a file without a change builds nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::hash::Hasher;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::crates::Crates;
+use super::tree;
+
+/// The sources at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    files: BTreeMap<PathBuf, Stamp>,
+    directories: BTreeSet<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    saved: SystemTime,
+    size: u64,
+    inode: u64,
+    content: u64,
+}
+
+/// From one snapshot to a later one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Files with another content, new ones and removed ones.
+    pub(crate) changed: Vec<PathBuf>,
+    /// Files that were saved as they were.
+    pub(crate) saved_again: Vec<PathBuf>,
+    /// When the newest of the changed ones was saved; removed ones do not tell.
+    pub(crate) saved: Option<SystemTime>,
+}
+
+impl Snapshot {
+    /// Looks at all manifests below `root` and at all that `crates` are made of. What `before`
+    /// knows already is not read again.
+    pub(crate) fn take(root: &Path, crates: &Crates, before: &Snapshot) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        snapshot.add(tree::manifests(root), before);
+        for directory in crates.parts() {
+            snapshot.add(tree::package(directory), before);
+        }
+        // A workspace above that cargo could not read is mended there.
+        let above = root.ancestors().map(|above| above.join(tree::MANIFEST));
+        let shared = crates.shared().into_iter().map(Path::to_owned);
+        for file in above.chain(shared) {
+            if snapshot.add_file(&file, before) {
+                snapshot
+                    .directories
+                    .extend(file.parent().map(Path::to_owned));
+            }
+        }
+        snapshot
+    }
+
+    /// Where changes are to be watched for.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        self.directories.iter().cloned().collect()
+    }
+
+    pub(crate) fn since(&self, before: &Snapshot) -> Changes {
+        let mut changes = Changes::default();
+        for (path, stamp) in &self.files {
+            match before.files.get(path) {
+                Some(old) if old == stamp => {}
+                Some(old) if old.content == stamp.content => {
+                    changes.saved_again.push(path.clone());
+                }
+                _ => {
+                    changes.saved = changes.saved.max(Some(stamp.saved));
+                    changes.changed.push(path.clone());
+                }
+            }
+        }
+        let gone = before.files.keys();
+        let gone = gone.filter(|path| !self.files.contains_key(*path));
+        changes.changed.extend(gone.cloned());
+        changes
+    }
+
+    /// Takes one file as it is now, so that it is no change later.
+    pub(crate) fn accept(&mut self, file: &Path) {
+        let before = std::mem::take(self);
+        let is_there = self.add_file(file, &before);
+        let stamp = self.files.remove(file);
+        *self = before;
+        match stamp {
+            Some(stamp) if is_there => self.files.insert(file.to_owned(), stamp),
+            _ => self.files.remove(file),
+        };
+    }
+
+    fn add(&mut self, tree: tree::Tree, before: &Snapshot) {
+        for file in tree.files {
+            self.add_file(&file, before);
+        }
+        self.directories.extend(tree.directories);
+    }
+
+    /// Answers whether it is there.
+    fn add_file(&mut self, file: &Path, before: &Snapshot) -> bool {
+        if self.files.contains_key(file) {
+            return true;
+        }
+        let stamp = stamp(file, before.files.get(file));
+        if let Some(stamp) = stamp {
+            self.files.insert(file.to_owned(), stamp);
+        }
+        stamp.is_some()
+    }
+}
+
+impl Changes {
+    /// Whether the crates themselves may be others now.
+    pub(crate) fn has_manifest(&self) -> bool {
+        self.changed
+            .iter()
+            .any(|file| file.ends_with(tree::MANIFEST))
+    }
+}
+
+/// `None` if there is no such file, or it cannot be read.
+fn stamp(file: &Path, before: Option<&Stamp>) -> Option<Stamp> {
+    let metadata = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+    let mut stamp = Stamp {
+        saved: metadata.modified().ok()?,
+        size: metadata.len(),
+        inode: metadata.ino(),
+        content: 0,
+    };
+    let mut hasher = Xxh3::new();
+    if stamp.size > READ_BYTES_MAX {
+        hasher.write_i64(metadata.mtime());
+        hasher.write_i64(metadata.mtime_nsec());
+        hasher.write_u64(stamp.size);
+    } else if let Some(old) = before
+        && (old.saved, old.size, old.inode) == (stamp.saved, stamp.size, stamp.inode)
+    {
+        return Some(*old);
+    } else {
+        hasher.write(&fs::read(file).ok()?);
+    }
+    stamp.content = hasher.finish();
+    Some(stamp)
+}
+
+/// Larger files are data beside the sources; their dates have to do.
+const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;

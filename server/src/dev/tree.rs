@@ -1,0 +1,70 @@
+//! Walks over directories of sources: what lies there, without what no build is made of.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a walk has met.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+/// All manifests at or below a directory, a workspace's before those of its members.
+pub(crate) fn manifests(root: &Path) -> Tree {
+    let mut tree = Tree::default();
+    walk(root, &mut tree, &|_| true);
+    tree.files.retain(|file| file.ends_with(MANIFEST));
+    tree
+}
+
+/// All files of a package: those below its directory that do not belong to another package.
+pub(crate) fn package(directory: &Path) -> Tree {
+    let mut tree = Tree::default();
+    walk(directory, &mut tree, &|below| {
+        !below.join(MANIFEST).exists()
+    });
+    tree
+}
+
+/// Depth first, each directory's files before its directories, both sorted. Symbolic links are not
+/// followed: they may lead anywhere, in circles too.
+fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
+    // A directory that is gone, or closed to us, has nothing to build.
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    tree.directories.push(directory.to_owned());
+    let mut below = Vec::new();
+    let first = tree.files.len();
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
+        if is_passed_over(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        if kind.is_dir() {
+            below.push(entry.path());
+        } else {
+            tree.files.push(entry.path());
+        }
+    }
+    tree.files[first..].sort();
+    below.sort();
+    for path in below {
+        // Caches, cargo's `target` among them, are tagged.
+        if !path.join("CACHEDIR.TAG").exists() && enters(&path) {
+            walk(&path, tree, enters);
+        }
+    }
+}
+
+/// What editors leave beside a file that they save, what is hidden, and the largest heap of
+/// files that is never Rust.
+fn is_passed_over(name: &str) -> bool {
+    name.starts_with('.') || name.ends_with('~') || name == "4913" || name == "node_modules"
+}
+
+/// How cargo's manifests are named.
+pub(crate) const MANIFEST: &str = "Cargo.toml";

@@ -1,0 +1,89 @@
+//! `wshd dev` on crates outside this repository, written as README says.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+use crate::harness::within;
+
+/// Cargo builds a little here, on a machine that others may use too.
+const BUILT: Duration = Duration::from_secs(120);
+
+fn write_crate(site: &Site, answer: &str) {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-api");
+    let sdk = sdk.canonicalize().expect("the SDK is there");
+    site.write(
+        "crates/hello_wsh/Cargo.toml",
+        &format!(
+            "[package]\nname = \"hello_wsh\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+             [lib]\ncrate-type = [\"cdylib\"]\n\n\
+             [dependencies]\nwshd-plugin = {{ path = {sdk:?}, default-features = false }}\n\n[workspace]\n"
+        ),
+    );
+    write_source(site, answer);
+}
+
+fn write_source(site: &Site, answer: &str) {
+    site.write(
+        "crates/hello_wsh/src/lib.rs",
+        &format!(
+            "use wsh::prelude::*;\n\n#[derive(Default)]\nstruct Hello;\n\nimpl Session for Hello {{\n    \
+             fn on_message(&mut self, conn: &mut Conn, message: Message) {{\n        \
+             conn.send(format!(\"{answer} {{message}}\"));\n    }}\n}}\n\nwsh::handler!(Hello);\n"
+        ),
+    );
+}
+
+#[test]
+fn a_saved_handler_is_live_for_new_connections_and_a_broken_one_changes_nothing() {
+    let site = Site::empty();
+    write_crate(&site, "hello");
+    let server = Server::bare(&site)
+        .env(
+            "CARGO_TARGET_DIR",
+            &site.root().join("target").to_string_lossy(),
+        )
+        .arg("dev")
+        .arg("crates")
+        .arg("-p")
+        .arg("0")
+        .start();
+    server.line_within(BUILT, &["hello_wsh  ws://localhost:", "/hello"]);
+    let mut open = server.connect("/hello");
+    assert_eq!(open.ask("ann"), "hello ann");
+
+    write_source(&site, "goodbye");
+    server.line_within(BUILT, &["hello_wsh: live in ", " s (build ", "load "]);
+    assert_eq!(server.connect("/hello").ask("ann"), "goodbye ann");
+    assert_eq!(open.ask("ben"), "hello ben");
+
+    site.write("crates/hello_wsh/src/lib.rs", "this is no Rust");
+    server.line_within(
+        BUILT,
+        &["hello_wsh: build failed; generation 2 keeps serving"],
+    );
+    assert!(
+        server.find_line(&["error: expected one of"]).is_some(),
+        "{}",
+        server.log()
+    );
+    assert_eq!(server.connect("/hello").ask("ann"), "goodbye ann");
+
+    write_source(&site, "again");
+    within(BUILT, "the mended one is live", || {
+        server.connect("/hello").ask("ann") == "again ann"
+    });
+}
+
+#[test]
+fn a_directory_without_handler_crates_is_said_to_be_one() {
+    let site = Site::empty();
+    let mut server = Server::bare(&site).arg("dev").arg(site.handlers()).spawn();
+
+    server.line(&[
+        "wshd: no handler crate at or below `",
+        "one is a Cargo package with `crate-type = [\"cdylib\"]`",
+    ]);
+    assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(1));
+}
