@@ -170,19 +170,44 @@ fn a_callback_that_blocks_holds_no_other_session_up_and_is_named() {
 }
 
 #[test]
-fn a_hundred_thousand_messages_come_back_in_order() {
+fn a_session_of_each_style_survives_a_hundred_thousand_messages_in_order() {
+    let styles = ["echo", "async_echo", "blocking_echo"];
+    let site = Site::with(
+        &styles
+            .map(|style| format!("{style}_wsh"))
+            .each_ref()
+            .map(|it| &**it),
+    );
+    let server = Server::start(&site);
+
+    for style in styles {
+        let mut client = server.connect(&format!("/{style}"));
+        let total = 100_000;
+        for first in (0..total).step_by(1_000) {
+            for number in first..first + 1_000 {
+                client.write(number.to_string());
+            }
+            client.flush();
+            for number in first..first + 1_000 {
+                assert_eq!(client.text(), number.to_string(), "{style}");
+            }
+        }
+        assert_eq!(client.close(1000), 1000, "{style}");
+    }
+}
+
+#[test]
+fn a_server_takes_as_many_files_as_the_system_allows() {
     let site = Site::with(&["echo_wsh"]);
     let server = Server::start(&site);
-    let mut client = server.connect("/echo");
-    let total = 100_000;
-
-    for first in (0..total).step_by(1_000) {
-        for number in first..first + 1_000 {
-            client.write(number.to_string());
-        }
-        client.flush();
-        for number in first..first + 1_000 {
-            assert_eq!(client.text(), number.to_string());
-        }
-    }
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid()));
+    let limits = limits.expect("the server runs");
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let numbers: Vec<&str> = files
+        .expect("a limit of files")
+        .split_whitespace()
+        .collect();
+    assert_eq!(numbers[3], numbers[4], "soft and hard: {limits}");
 }

@@ -4,6 +4,8 @@ mod c_handlers;
 mod configuration;
 mod contained;
 mod dev;
+mod failures;
+mod features;
 mod harness;
 mod loading;
 mod model;

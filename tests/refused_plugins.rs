@@ -286,3 +286,23 @@ fn a_handler_that_fails_beside_its_sessions_costs_none_of_them() {
     server.line(&["generation retired", "handler=shutdown_panics"]);
     assert_eq!(server.connect("/serving_panics").ask("hello"), "hello");
 }
+
+#[test]
+fn a_handler_that_was_really_built_with_panic_abort_is_refused() {
+    let site = Site::empty();
+    let target = site.root().join("target");
+    let built = std::process::Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--lib", "-p", "echo_wsh", "--locked"])
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_PROFILE_DEV_PANIC", "abort")
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "echo_wsh builds with panic = \"abort\"");
+    let server = Server::start(&site);
+
+    let library = std::fs::read(target.join("debug/libecho_wsh.so")).expect("the library");
+    site.add_bytes(&library, "aborts_wsh.so");
+
+    server.line(&["cannot load `aborts_wsh.so`: it is compiled with `panic = \"abort\"`"]);
+}

@@ -31,57 +31,22 @@ fn a_blocking_handler_at_its_limit_answers_503() {
 
 #[test]
 fn async_sessions_add_no_thread() {
-    let site = Site::with(&["clock_wsh"]);
+    let site = Site::with(&["async_echo_wsh"]);
     let server = Server::start(&site);
-    let mut first = server.connect("/clock");
-    first.text();
+    let mut first = server.connect("/async_echo");
+    first.ask("hello");
     let before = server.proc_status("Threads");
 
-    let mut open: Vec<_> = (0..200).map(|_| server.connect("/clock")).collect();
+    // Each side of a connection is a file, of which a process may have a thousand unless it asks.
+    let count = if crate::harness::is_long() {
+        5_000
+    } else {
+        400
+    };
+    let mut open: Vec<_> = (0..count).map(|_| server.connect("/async_echo")).collect();
     for session in &mut open {
-        assert!(session.text().ends_with('Z'));
+        assert_eq!(session.ask("hello"), "hello");
     }
 
     assert!(server.proc_status("Threads") <= before);
-}
-
-#[test]
-fn a_callback_that_fails_says_why_in_the_log() {
-    let site = Site::empty();
-    for name in ["handshake_fails", "open_fails", "message_fails"] {
-        site.add("fails_wsh", &format!("{name}_wsh.so"));
-    }
-    let server = Server::start(&site);
-
-    assert_eq!(server.handshake_status("/handshake_fails"), 500);
-    assert_eq!(server.connect("/open_fails").close_code(), 1011);
-    let mut client = server.connect("/message_fails");
-    client.send("a\nb");
-    assert_eq!(client.receive().into_data(), "a\nb");
-    assert_eq!(client.close_code(), 1011);
-
-    let why = [
-        "callback failed",
-        "callback=\"handshake\"",
-        "the gate is rusty",
-    ];
-    server.line(&why);
-    server.line(&["callback failed", "callback=\"open\"", "the well is dry"]);
-    let why = [
-        "callback failed",
-        "callback=\"message\"",
-        "cannot read `a\\nb`",
-    ];
-    server.line(&why);
-}
-
-#[test]
-fn a_handshake_that_is_answered_later_keeps_what_it_said_at_first() {
-    let site = Site::empty();
-    site.add("fails_wsh", "handshake_waits_wsh.so");
-    let server = Server::start(&site);
-
-    let client = server.connect("/handshake_waits");
-
-    assert_eq!(client.response.headers()["x-said"], "at first");
 }

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
@@ -41,6 +42,7 @@ pub(crate) async fn serve(socket: TcpStream, received: Vec<u8>, root: &Path) {
 
 /// Handlers may lie below the document root, and compiled code is nobody's download.
 fn is_plugin(path: &str) -> bool {
+    let path = percent_decode_str(path).decode_utf8_lossy();
     ["_wsh.so", "_wsh.dylib", "_wsh.dll"]
         .iter()
         .any(|ending| path.ends_with(ending))

@@ -71,6 +71,9 @@ fn serve<T>(
 ) -> u8 {
     logging::init(config.log_level);
     let reread = move || reread().map_err(Into::into);
+    // A connection is a file, and the usual limit is a thousand. What the system allows is taken;
+    // if it allows no more, the listener waits for files to be closed.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     // A callback that blocks holds a worker; two more than there are processors go on meanwhile.
     let workers = std::thread::available_parallelism().map_or(1, usize::from) + 2;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -150,6 +150,15 @@ impl Raw {
         stream
             .write_all(opening(path, "").as_bytes())
             .expect("sending a handshake");
+        let mut raw = Raw { stream };
+        raw.skip_head();
+        raw
+    }
+
+    /// Reads the head of the answer, which is a 101.
+    #[track_caller]
+    pub(crate) fn skip_head(&mut self) {
+        let stream = &mut self.stream;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -161,7 +170,6 @@ impl Raw {
             "{}",
             String::from_utf8_lossy(&answer)
         );
-        Raw { stream }
     }
 
     #[track_caller]
