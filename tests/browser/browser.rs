@@ -182,6 +182,14 @@ struct Driver {
 
 impl Driver {
     fn start() -> Driver {
+        // The free port that a driver finds may be another's by the time it listens; it then ends.
+        (0..5)
+            .find_map(|_| Driver::try_start())
+            .expect("chromedriver finds a port in five tries")
+    }
+
+    /// `None` if it ended before it listened.
+    fn try_start() -> Option<Driver> {
         let profile = tempfile::Builder::new().prefix("wshd-chromium-").tempdir();
         let program = on_path(&["chromedriver"]);
         let mut child = Command::new(program)
@@ -196,14 +204,18 @@ impl Driver {
             let (_, port) = line.split_once("started successfully on port ")?;
             port.trim_end_matches('.').parse().ok()
         });
+        let Some(port) = port else {
+            let _ = child.wait();
+            return None;
+        };
         // Read on, for a driver whose output nobody reads gets stuck.
         std::thread::spawn(move || lines.map_while(Result::ok).count());
         let profile = profile.expect("a temp dir");
-        Driver {
+        Some(Driver {
             child,
-            port: port.expect("chromedriver names its port"),
+            port,
             profile,
-        }
+        })
     }
 
     /// For what the WebDriver standard, and so the client, has no word for.
