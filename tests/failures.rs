@@ -209,7 +209,7 @@ fn who_is_too_slow_gets_408_and_a_handler_that_never_answers_503() {
 
 #[test]
 fn a_full_server_answers_503_and_serves_those_it_has() {
-    let (_site, server) = features("[limits]\nconnections_max = 1\n");
+    let (site, server) = features("[limits]\nconnections_max = 1\n");
     let mut first = server.connect("/features");
 
     let answer = server.exchange(opening("/features", "").as_bytes());
@@ -217,6 +217,12 @@ fn a_full_server_answers_503_and_serves_those_it_has() {
     assert_eq!(status_of(&answer), 503);
     assert!(answer.contains("\r\nRetry-After: "), "{answer}");
     assert_eq!(first.ask("hello"), "hello");
+
+    // The limit is raised while the server runs.
+    site.write("config.toml", "[limits]\nconnections_max = 100\n");
+    crate::harness::eventually("there is room", || {
+        server.handshake_status("/features") == 101
+    });
 }
 
 #[test]

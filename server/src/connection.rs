@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::debug;
 
 use crate::config::{Config, Limits};
 use crate::files;
 use crate::handshake::{self, Knock, Outcome};
 use crate::head::{Head, HeadFault};
+use crate::places::Places;
 use crate::reply::Reply;
 use crate::router::{NoWay, Router};
 use crate::session::About;
@@ -23,17 +24,18 @@ use crate::target::Target;
 pub(crate) struct Server {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) router: Arc<Router>,
-    /// Connections that may be open at a time.
-    pub(crate) places: Arc<Semaphore>,
-    /// Opening handshakes that may be under way at a time.
-    pub(crate) handshakes: Arc<Semaphore>,
+    /// Connections that are open.
+    pub(crate) places: Places,
+    /// Opening handshakes that are under way.
+    pub(crate) handshakes: Places,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, server: Arc<Server>) {
-    let Ok(_place) = server.places.clone().try_acquire_owned() else {
+    let connections_max = server.config.load().limits.connections_max;
+    let Some(_place) = server.places.take(connections_max) else {
         return Reply::Full.send(socket).await;
     };
     // The handshake needs much more memory than the session; boxed, it is gone when it is over.
@@ -71,11 +73,11 @@ enum Road {
 }
 
 async fn open(socket: TcpStream, peer: SocketAddr, server: &Server) -> Road {
-    let Ok(_pending) = server.handshakes.try_acquire() else {
-        return Road::Reply(socket, Reply::Full);
-    };
     let began = Instant::now();
     let limits = server.config.load().limits.clone();
+    let Some(_pending) = server.handshakes.take(limits.pending_handshakes_max) else {
+        return Road::Reply(socket, Reply::Full);
+    };
     let timeout = Duration::from_millis(limits.handshake_timeout_ms);
     let mut received = Vec::new();
     let head = tokio::time::timeout(timeout, read_head(&socket, &mut received, &limits)).await;

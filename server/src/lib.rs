@@ -14,6 +14,7 @@ mod listener;
 pub mod logging;
 mod mailbox;
 mod origin;
+mod places;
 mod plugin;
 pub mod reload;
 mod reply;

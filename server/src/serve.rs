@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -12,6 +12,7 @@ use crate::config::{Config, Limits};
 use crate::connection::Server;
 use crate::listener::{self, ListenError};
 use crate::mailbox::Letter;
+use crate::places::Places;
 use crate::plugin::watchdog;
 use crate::reload::{Control, Reread, StartError};
 use crate::shared::Shared;
@@ -51,7 +52,6 @@ impl Serving {
         // A busy port is found out before any handler runs.
         let listeners = listener::bind(&config.listen)?;
         let shared = Shared::new(config.log_level);
-        let limits = config.limits.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let control = Control::start(config.clone(), shared.clone(), reread)?;
         let loaded = control.router().list();
@@ -64,8 +64,8 @@ impl Serving {
         let server = Server {
             router: control.router(),
             config,
-            places: Arc::new(Semaphore::new(limits.connections_max)),
-            handshakes: Arc::new(Semaphore::new(limits.pending_handshakes_max)),
+            places: Places::default(),
+            handshakes: Places::default(),
             stopping,
         };
         Ok(Serving {

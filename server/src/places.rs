@@ -1,0 +1,48 @@
+//! How many there may be of something: a limit that may change while there are some.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Counts who is there.
+#[derive(Debug, Default)]
+pub(crate) struct Places(AtomicUsize);
+
+/// One who is there, for as long as it lasts.
+#[derive(Debug)]
+pub(crate) struct Place<'a>(&'a Places);
+
+impl Places {
+    /// A place, if fewer than `max` are taken now.
+    pub(crate) fn take(&self, max: usize) -> Option<Place<'_>> {
+        let one_more = |taken| (taken < max).then_some(taken + 1);
+        let took = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        took.is_ok().then(|| Place(self))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_was_lowered_lets_nobody_in_until_enough_have_left() {
+        let places = Places::default();
+        let first = places.take(2).unwrap();
+        let second = places.take(2).unwrap();
+        assert!(places.take(2).is_none());
+        assert!(places.take(1).is_none());
+
+        drop(first);
+        assert!(places.take(1).is_none());
+        drop(second);
+
+        assert!(places.take(1).is_some());
+    }
+}
