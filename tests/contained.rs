@@ -114,14 +114,14 @@ fn a_peer_that_does_not_read_holds_the_outbound_limit_and_is_let_go() {
     assert_eq!(slow.close_code(), 1008);
 }
 
-#[test]
-fn an_echo_never_runs_over_a_peer_that_sends_without_reading() {
+/// Sends everything at once, and begins to read when the server can take no more.
+fn echo_without_reading(config: &str, bytes: usize, count: usize) {
     let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", config);
     let server = Server::start(&site);
     let mut client = server.connect("/echo");
-    let payload = vec![b'x'; 32 * 1024];
+    let payload = vec![b'x'; bytes];
     let mut writer = client.raw_writer();
-    let count = 2_000;
     let frame = crate::harness::client::frame(0x82, &payload);
     let sender = std::thread::spawn(move || {
         use std::io::Write;
@@ -132,11 +132,21 @@ fn an_echo_never_runs_over_a_peer_that_sends_without_reading() {
         }
     });
 
-    // 64 MiB pass although the limit is one, and none is lost.
     for _ in 0..count {
         assert_eq!(client.receive().len(), payload.len());
     }
     sender.join().expect("everything was sent");
+}
+
+#[test]
+fn an_echo_never_runs_over_a_peer_that_sends_without_reading() {
+    // 64 MiB pass although the limit is one, and none is lost.
+    echo_without_reading("", 32 * 1024, 2_000);
+}
+
+#[test]
+fn an_echo_of_messages_as_large_as_the_outbound_limit_does_not_run_over_either() {
+    echo_without_reading("[limits]\nmessage_bytes_max = 1048576\n", 1024 * 1024, 40);
 }
 
 #[test]

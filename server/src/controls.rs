@@ -23,6 +23,8 @@ pub(crate) struct Controls {
     pub(crate) ending: Ending,
     /// Whether the peer's messages are let in.
     pub(crate) reads: bool,
+    /// Bytes buffered, above which the peer is not read.
+    congested_above: usize,
     watermark: Watermark,
     timers: Vec<Timer>,
     /// The kind of the message that is being sent in parts.
@@ -70,6 +72,7 @@ impl Controls {
     ) -> Controls {
         Controls {
             wire,
+            congested_above: congested_above(&limits),
             limits,
             ending: Ending::No,
             reads: true,
@@ -273,9 +276,10 @@ impl Controls {
         buffered
     }
 
-    /// Whether the queue is so long that this peer is not read (DESIGN: over half).
+    /// Whether the queue is so long that this peer is not read: over half its limit, or so that an
+    /// answer as long as the longest message would not fit any more. So an echo never runs over.
     pub(crate) fn is_congested(&self) -> bool {
-        self.wire.buffered() > self.limits.outbound_bytes_max / 2
+        self.wire.buffered() > self.congested_above
     }
 
     fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), abi::Status> {
@@ -327,6 +331,12 @@ impl Controls {
         let _ = self.close(1008, "");
         Err(abi::TOO_BIG)
     }
+}
+
+fn congested_above(limits: &SessionLimits) -> usize {
+    let answer_max = limits.message_bytes_max + frame::HEADER_BYTES_MAX;
+    let room_left = limits.outbound_bytes_max.saturating_sub(answer_max);
+    room_left.min(limits.outbound_bytes_max / 2)
 }
 
 /// The part of a message kind that is its opcode.

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     /// Messages by id that wait behind one that is being sent in parts.
     waiting: VecDeque<Letter>,
     phase: Phase,
+    /// Whether the task wakes when something comes.
+    awaits_input: bool,
     /// Its Close frame came, so nothing of it is left to come.
     peer_has_closed: bool,
     deadlines: Deadlines,
@@ -134,6 +136,7 @@ impl Session {
             held: early,
             waiting: VecDeque::new(),
             phase: Phase::Open,
+            awaits_input: false,
             peer_has_closed: false,
             deadlines: Deadlines::new(limits, id),
             instance,
@@ -206,7 +209,8 @@ impl Session {
             };
             return false;
         }
-        if self.held_is_ripe && self.reads() {
+        // The flush since the last turn may have made room to read again.
+        if self.reads() && (self.held_is_ripe || !self.awaits_input) {
             return false;
         }
         if self.registration.mailbox().listen(cx.waker()) {
@@ -233,9 +237,14 @@ impl Session {
             self.receive(&mut held);
             progress = Progress::Some;
         }
-        if !self.held_is_ripe && self.reads() && self.controls().wire.poll_readable(cx).is_ready() {
-            self.read_once(input);
-            progress = Progress::Some;
+        self.awaits_input = false;
+        if !self.held_is_ripe && self.reads() {
+            if self.controls().wire.poll_readable(cx).is_ready() {
+                self.read_once(input);
+                progress = Progress::Some;
+            } else {
+                self.awaits_input = true;
+            }
         }
         if self.deadlines.take_due() {
             self.meet_deadlines();
