@@ -1,0 +1,42 @@
+//! wshd and the plugins it serves here, as cargo builds them for release.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+
+/// Where cargo put them.
+#[derive(Clone, Debug)]
+pub(crate) struct Artifacts {
+    pub(crate) server: PathBuf,
+    pub(crate) plugins: Vec<PathBuf>,
+}
+
+impl Artifacts {
+    /// Builds them into the target directory that this program lies in.
+    pub(crate) fn build() -> Result<Artifacts> {
+        let program = std::env::current_exe()?;
+        let release = program.parent().unwrap_or(Path::new("."));
+        let target = release.parent().unwrap_or(Path::new("."));
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .args(["build", "--quiet", "--release", "-p", "wshd"])
+            .args(PLUGINS.iter().flat_map(|plugin| ["-p", plugin]))
+            .arg("--target-dir")
+            .arg(target);
+        if !cargo.status()?.success() {
+            return Err("cargo cannot build wshd and its plugins, see above".into());
+        }
+        let release = target.join("release");
+        Ok(Artifacts {
+            server: release.join("wshd"),
+            plugins: PLUGINS
+                .iter()
+                .map(|plugin| release.join(format!("lib{plugin}.so")))
+                .collect(),
+        })
+    }
+}
+
+const PLUGINS: [&str; 2] = ["echo_wsh", "fan_wsh"];

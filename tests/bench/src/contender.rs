@@ -1,0 +1,137 @@
+//! Who is compared: wshd first, then every other server.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::artifacts::Artifacts;
+use crate::peers::Peer;
+use crate::{Result, Run};
+
+/// A server that can be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    start: Start,
+}
+
+#[derive(Clone, Debug)]
+enum Start {
+    Wshd(Artifacts),
+    Library(Peer),
+    /// A shell's command with `{port}` in it.
+    Command(String),
+}
+
+impl Contender {
+    /// wshd, the libraries and the servers of the command line, in this order.
+    pub(crate) fn all(run: &Run) -> Result<Vec<Contender>> {
+        let mut all = vec![Contender::wshd(Artifacts::build()?)];
+        all.extend(LIBRARIES.map(|(name, library)| Contender {
+            name: name.to_owned(),
+            start: Start::Library(library),
+        }));
+        for peer in &run.peer {
+            let (name, command) = peer.split_once('=').unwrap_or_default();
+            if name.is_empty() || !command.contains("{port}") {
+                return Err(format!(
+                    "`--peer` wants NAME=COMMAND with `{{port}}` in the command, found `{peer}`"
+                )
+                .into());
+            }
+            all.push(Contender {
+                name: name.to_owned(),
+                start: Start::Command(command.to_owned()),
+            });
+        }
+        if let Some(wanted) = &run.against {
+            if let Some(unknown) = wanted
+                .iter()
+                .find(|wanted| !all.iter().any(|it| it.name == **wanted))
+            {
+                let known: Vec<&str> = all.iter().map(|it| &*it.name).collect();
+                let known = known.join("`, `");
+                return Err(format!("no server is called `{unknown}`; there are `{known}`").into());
+            }
+            let mut index = 0;
+            all.retain(|it| {
+                index += 1;
+                index == 1 || wanted.contains(&it.name)
+            });
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn wshd(artifacts: Artifacts) -> Contender {
+        Contender {
+            name: "wshd".to_owned(),
+            start: Start::Wshd(artifacts),
+        }
+    }
+
+    /// The command that serves on this port, and what must live as long as its process.
+    pub(crate) fn command(&self, port: u16) -> Result<(Command, Option<TempDir>)> {
+        match &self.start {
+            Start::Wshd(artifacts) => {
+                let (program, arguments, site) = wshd(artifacts, port)?;
+                let mut command = Command::new(program);
+                command.args(arguments);
+                for (name, _) in std::env::vars_os() {
+                    if name.as_encoded_bytes().starts_with(b"WSHD_") {
+                        command.env_remove(name);
+                    }
+                }
+                Ok((command, Some(site)))
+            }
+            Start::Library(peer) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                let name = LIBRARIES.iter().find(|(_, library)| library == peer);
+                let name = name.map_or("", |(name, _)| name);
+                command.args(["serve", name, &port.to_string()]);
+                Ok((command, None))
+            }
+            Start::Command(text) => {
+                // The shell gives way to the server, whose process is the one that is measured.
+                let text = format!("exec {}", text.replace("{port}", &port.to_string()));
+                let mut command = Command::new("sh");
+                command.args(["-c", &text]);
+                Ok((command, None))
+            }
+        }
+    }
+}
+
+/// A directory with the plugins and a configuration that differs from the shipped one only in the
+/// size of a message: program, arguments, directory.
+pub(crate) fn wshd(artifacts: &Artifacts, port: u16) -> Result<(PathBuf, Vec<PathBuf>, TempDir)> {
+    let site = tempfile::Builder::new().prefix("wshd-bench-").tempdir()?;
+    let handlers = site.path().join("handlers");
+    std::fs::create_dir(&handlers)?;
+    for plugin in &artifacts.plugins {
+        let name = plugin.file_name().unwrap_or_default();
+        std::fs::copy(plugin, handlers.join(name))
+            .map_err(|error| format!("cannot copy `{}`: {error}", plugin.display()))?;
+    }
+    let config = site.path().join("config.toml");
+    let text = format!(
+        "listen = [\"127.0.0.1:{port}\"]\nhandlers_dir = \"handlers\"\n\n[limits]\nmessage_bytes_max = {MESSAGE_BYTES_MAX}\n"
+    );
+    std::fs::write(&config, text)?;
+    Ok((
+        artifacts.server.clone(),
+        vec!["--config".into(), config],
+        site,
+    ))
+}
+
+/// The largest payload of any case.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+const LIBRARIES: [(&str, Peer); 6] = [
+    ("tungstenite", Peer::Tungstenite),
+    ("tungstenite-4k", Peer::Tungstenite4k),
+    ("fastwebsockets", Peer::Fastwebsockets),
+    ("tokio-websockets", Peer::TokioWebsockets),
+    ("yawc", Peer::Yawc),
+    ("axum", Peer::Axum),
+];

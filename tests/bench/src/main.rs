@@ -1,0 +1,93 @@
+//! What an echo costs wshd and other servers: processes on a core of their own, driven in turn from
+//! another, and the CPU time, system calls, latency and memory that each needed.
+//!
+//! This is a tool and no test: figures differ between machines, ratios within one run less.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "its tables are what it is for"
+)]
+
+mod artifacts;
+mod cell;
+mod contender;
+mod echo;
+mod fan;
+mod frame;
+mod handshakes;
+mod idle;
+mod load;
+mod machine;
+mod peers;
+mod plan;
+mod report;
+mod rounds;
+mod server;
+mod socket;
+mod stats;
+mod syscalls;
+mod targets;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::peers::Peer;
+
+/// wshd against other servers.
+#[derive(Parser)]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Be the echo server of a library.
+    #[command(hide = true)]
+    Serve { peer: Peer, port: u16 },
+}
+
+/// How to run.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// About a minute: the cases with targets, in few and short rounds.
+    #[arg(long)]
+    quick: bool,
+    /// Another server; `{port}` in the command is where it is to listen on 127.0.0.1. Repeatable.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    peer: Vec<String>,
+    /// Only cases whose name contains one of these, such as `20Bx100`, `handshake`, `idle`, `fan`.
+    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these servers beside wshd.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    against: Option<Vec<String>>,
+    /// Interleaved rounds of the cases with targets; the others have a quarter. [default: 24, quick: 4]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// Write every line of the tables to this file too.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+fn main() -> std::process::ExitCode {
+    let CommandLine { command, run } = CommandLine::parse();
+    let done = match command {
+        None => plan::run(&run).map(|()| true),
+        Some(Command::Serve { peer, port }) => peer.serve(port).map(|()| true),
+    };
+    match done {
+        Ok(true) => std::process::ExitCode::SUCCESS,
+        Ok(false) => std::process::ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! axum: an echo and a chat room, as its examples are.
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use axum::routing::any;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+
+use crate::Result;
+
+pub(super) async fn serve(listener: TcpListener) -> Result<()> {
+    let router = Router::new()
+        .route(
+            "/echo",
+            any(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo)),
+        )
+        .route("/fan", any(open_fan))
+        .with_state(broadcast::channel(1024).0);
+    let listener = listener.tap_io(|socket| {
+        // A connection that is gone already is noticed where it is read.
+        let _ = socket.set_nodelay(true);
+    });
+    axum::serve(listener, router).await?;
+    Ok(())
+}
+
+async fn echo(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        if matches!(message, Message::Text(_) | Message::Binary(_))
+            && socket.send(message).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn open_fan(
+    upgrade: WebSocketUpgrade,
+    State(everybody): State<broadcast::Sender<Message>>,
+) -> Response {
+    upgrade.on_upgrade(|socket| fan(socket, everybody))
+}
+
+async fn fan(mut socket: WebSocket, everybody: broadcast::Sender<Message>) {
+    let mut published = everybody.subscribe();
+    loop {
+        tokio::select! {
+            message = socket.recv() => match message {
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    // It is subscribed itself, so there is somebody to hear it.
+                    let _ = everybody.send(message);
+                }
+                Some(Ok(_)) => {}
+                _ => return,
+            },
+            message = published.recv() => {
+                let Ok(message) = message else { return };
+                if socket.send(message).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Which cases a run has, in which order, and how long each takes.
+
+use std::time::{Duration, Instant};
+
+use crate::cell::{Cell, KIB};
+use crate::contender::Contender;
+use crate::echo::Echoed;
+use crate::machine::{self, Cores};
+use crate::report::Report;
+use crate::rounds::{self, Setting, Work};
+use crate::syscalls::Counter;
+use crate::targets;
+use crate::{Result, Run, idle};
+
+/// One table of the report.
+#[derive(Clone, Copy, Debug)]
+enum Case {
+    Echo(Cell),
+    Json(Cell),
+    Handshake,
+    Idle,
+    Fan,
+}
+
+impl Case {
+    /// What `--only` looks in.
+    fn name(&self) -> String {
+        match self {
+            Case::Echo(cell) => cell.to_string(),
+            Case::Json(cell) => format!("json-{cell}"),
+            Case::Handshake => "handshake".to_owned(),
+            Case::Idle => "idle".to_owned(),
+            Case::Fan => "fan".to_owned(),
+        }
+    }
+
+    /// How many this process needs at a time.
+    fn descriptors(&self, servers: usize) -> u64 {
+        let connections = match self {
+            Case::Echo(cell) | Case::Json(cell) => cell.connections * servers,
+            Case::Handshake => 100,
+            Case::Idle | Case::Fan => MANY,
+        };
+        connections as u64 + 100
+    }
+
+    fn title(&self) -> String {
+        match self {
+            Case::Echo(cell) => cell.title(),
+            Case::Json(cell) => format!("{}, JSON, permessage-deflate", cell.title()),
+            Case::Handshake => "opening handshakes".to_owned(),
+            Case::Idle => format!("memory of {MANY} idle connections"),
+            Case::Fan => format!("one publisher, {MANY} subscribers, deliveries of 125 B"),
+        }
+    }
+}
+
+/// Measures everything that is asked for, and prints it.
+pub(crate) fn run(run: &Run) -> Result<()> {
+    let began = Instant::now();
+    let contenders = Contender::all(run)?;
+    let descriptors = machine::raise_descriptors()?;
+    let cores = Cores::take()?;
+    let counter = Counter::find();
+    let rounds = run.rounds.unwrap_or(if run.quick { 4 } else { 24 });
+    let fewer = rounds.div_ceil(4).max(3);
+    let slice = Duration::from_millis(if run.quick { 100 } else { 200 });
+
+    let mut report = Report::new(run.csv.as_deref())?;
+    report.say(&format!(
+        "{} servers, on one core and driven in turn from another: {rounds} rounds of {slice:?} for the cases with targets,\n\
+         a quarter of the rounds for the others. Figures are medians; `wshd÷` is wshd's figure over this server's,\n\
+         the median of the pairs within a round, and `quartiles` are those of the CPU ratio.",
+        contenders.len(),
+    ));
+    if counter == Counter::Nothing {
+        report.say("System calls are not counted: neither `perf` nor `strace` may be used here.");
+    }
+    let cases = cases(run)?;
+    for (index, case) in cases.iter().enumerate() {
+        eprintln!("{}/{} {}", index + 1, cases.len(), case.name());
+        let needed = case.descriptors(contenders.len());
+        if descriptors < needed {
+            let title = case.title();
+            report.say(&format!(
+                "\n{title}: not measured, it needs {needed} descriptors and `ulimit -n` is {descriptors}"
+            ));
+            continue;
+        }
+        let has_targets = targets::has(&case.name());
+        let setting = Setting {
+            cores,
+            counter,
+            rounds: if has_targets { rounds } else { fewer },
+            slice,
+        };
+        measure(*case, &contenders, setting, &mut report)?;
+    }
+    report.targets();
+    report.say(&format!("took {:.0?}", began.elapsed()));
+    Ok(())
+}
+
+fn measure(
+    case: Case,
+    contenders: &[Contender],
+    setting: Setting,
+    report: &mut Report,
+) -> Result<()> {
+    let (unit, work) = match case {
+        Case::Echo(cell) => ("msg", Work::Echo(Echoed::plain(cell))),
+        Case::Json(cell) => ("msg", Work::Echo(Echoed::json(cell)?)),
+        Case::Handshake => ("hs", Work::Handshakes),
+        Case::Fan => ("dlv", Work::Fan(MANY)),
+        Case::Idle => {
+            let rows = idle::measure(contenders, setting.cores, MANY);
+            return report.idle(&case.name(), &case.title(), &rows);
+        }
+    };
+    let rows = rounds::measure(contenders, setting, &work);
+    report.rows(&case.name(), &case.title(), unit, rows)
+}
+
+/// What is asked for, the cases with targets first: they are what a run is looked at for.
+fn cases(run: &Run) -> Result<Vec<Case>> {
+    let with_targets = targets::cells();
+    let mut cases: Vec<Case> = with_targets.iter().copied().map(Case::Echo).collect();
+    cases.extend([Case::Handshake, Case::Idle, Case::Fan]);
+    cases.push(Case::Json(Cell::new(4 * KIB, 100, 1)));
+    // Whoever names cases may name any.
+    if !run.quick || !run.only.is_empty() {
+        cases.push(Case::Json(Cell::new(4 * KIB, 100, 32)));
+        let grid = Cell::grid().into_iter();
+        let others = grid.filter(|cell| !with_targets.contains(cell));
+        cases.extend(others.map(Case::Echo));
+    }
+    cases.retain(|case| {
+        let name = case.name();
+        run.only.is_empty() || run.only.iter().any(|only| name.contains(&**only))
+    });
+    if cases.is_empty() {
+        return Err(format!("no case is called `{}`", run.only.join("` or `")).into());
+    }
+    Ok(cases)
+}
+
+/// Connections of the cases that are about many.
+const MANY: usize = 10_000;

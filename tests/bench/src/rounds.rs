@@ -1,0 +1,174 @@
+//! The servers in turn: all of them are up, one at a time is driven, round after round, so that
+//! whatever else the machine does meets all alike and a ratio is taken within one round.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::contender::Contender;
+use crate::echo::{Echo, Echoed};
+use crate::fan::Fan;
+use crate::handshakes::Handshakes;
+use crate::machine::Cores;
+use crate::server::Server;
+use crate::stats::percentile;
+use crate::syscalls::Counter;
+
+/// How a case is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) cores: Cores,
+    pub(crate) counter: Counter,
+    pub(crate) rounds: u32,
+    /// How long one server is driven in one round.
+    pub(crate) slice: Duration,
+}
+
+/// What every server is driven with.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    Echo(Echoed),
+    Handshakes,
+    /// To so many subscribers.
+    Fan(usize),
+}
+
+/// What one slice shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// Messages, handshakes or deliveries.
+    pub(crate) units: u64,
+    pub(crate) units_per_second: f64,
+    pub(crate) cpu_us: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+}
+
+impl Sample {
+    /// So many units took so long and so much of the server, and these nanoseconds each.
+    pub(crate) fn new(units: u64, elapsed: Duration, cpu: Duration, mut each: Vec<u32>) -> Sample {
+        Sample {
+            units,
+            units_per_second: units as f64 / elapsed.as_secs_f64(),
+            cpu_us: cpu.as_secs_f64() * 1e6 / units as f64,
+            p50_us: f64::from(percentile(&mut each, 0.5)) / 1e3,
+            p99_us: f64::from(percentile(&mut each, 0.99)) / 1e3,
+        }
+    }
+}
+
+/// All that a server showed, or why it has nothing to show.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) shown: Result<Shown, String>,
+}
+
+/// A sample of each round, and the system calls for each unit where they can be counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) syscalls: Option<f64>,
+}
+
+/// Measures every contender.
+pub(crate) fn measure(contenders: &[Contender], setting: Setting, work: &Work) -> Vec<Row> {
+    match work {
+        // Connections to all servers at a time would be more than a process may usually have open.
+        Work::Fan(_) => contenders
+            .chunks(1)
+            .flat_map(|one| measure_in_turn(one, setting, work))
+            .collect(),
+        Work::Echo(_) | Work::Handshakes => measure_in_turn(contenders, setting, work),
+    }
+}
+
+fn measure_in_turn(contenders: &[Contender], setting: Setting, work: &Work) -> Vec<Row> {
+    let start = |contender: &Contender| Subject::start(contender, setting.cores, work);
+    let mut entries: Vec<Entry> = contenders
+        .iter()
+        .map(|contender| match start(contender) {
+            Ok(subject) => Ok((subject, Shown::default())),
+            Err(error) => Err(error.to_string()),
+        })
+        .collect();
+    for _ in 0..setting.rounds {
+        for entry in &mut entries {
+            step(entry, |subject, shown| {
+                shown.samples.push(subject.drive(setting.slice)?);
+                Ok(())
+            });
+        }
+    }
+    // Apart from the rounds, for counting may cost what is counted its pace.
+    for entry in &mut entries {
+        step(entry, |subject, shown| {
+            let pid = subject.server().pid();
+            let counter = setting.counter;
+            let (sample, count) = counter.count(pid, || subject.drive(setting.slice))?;
+            shown.syscalls = count.map(|count| count as f64 / sample.units as f64);
+            Ok(())
+        });
+        step(entry, |subject, _| subject.check());
+    }
+    let names = contenders.iter().map(|contender| contender.name.clone());
+    let shown = entries
+        .into_iter()
+        .map(|entry| entry.map(|(_, shown)| shown));
+    names
+        .zip(shown)
+        .map(|(name, shown)| Row { name, shown })
+        .collect()
+}
+
+type Entry = Result<(Subject, Shown), String>;
+
+/// A server that fails is left out from then on.
+fn step(entry: &mut Entry, work: impl FnOnce(&mut Subject, &mut Shown) -> Result<()>) {
+    if let Ok((subject, shown)) = entry
+        && let Err(error) = work(subject, shown)
+    {
+        *entry = Err(error.to_string());
+    }
+}
+
+/// One server and what drives it.
+enum Subject {
+    Echo(Echo),
+    Handshakes(Handshakes),
+    Fan(Fan),
+}
+
+impl Subject {
+    fn start(contender: &Contender, cores: Cores, work: &Work) -> Result<Subject> {
+        let server = Server::start(contender, cores)?;
+        Ok(match work {
+            Work::Echo(echoed) => Subject::Echo(Echo::start(server, echoed)?),
+            Work::Handshakes => Subject::Handshakes(Handshakes::start(server)?),
+            Work::Fan(subscribers) => Subject::Fan(Fan::start(server, *subscribers)?),
+        })
+    }
+
+    fn drive(&mut self, slice: Duration) -> Result<Sample> {
+        match self {
+            Subject::Echo(it) => it.drive(slice),
+            Subject::Handshakes(it) => it.drive(slice),
+            Subject::Fan(it) => it.drive(slice),
+        }
+    }
+
+    /// A last look at whether what comes back is right.
+    fn check(&mut self) -> Result<()> {
+        match self {
+            Subject::Echo(it) => it.check(),
+            Subject::Handshakes(_) | Subject::Fan(_) => Ok(()),
+        }
+    }
+
+    fn server(&self) -> &Server {
+        match self {
+            Subject::Echo(it) => &it.server,
+            Subject::Handshakes(it) => &it.server,
+            Subject::Fan(it) => &it.server,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! How far wshd is to be ahead: its CPU time for a message or a handshake as a share of another's.
+
+use crate::cell::{Cell, KIB, MIB};
+
+/// One line of the table of targets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// None is the opening handshake.
+    pub(crate) cell: Option<Cell>,
+    /// For each of [`AGAINST`]: wshd's share at most.
+    pub(crate) shares: [Option<f64>; 5],
+}
+
+impl Target {
+    pub(crate) fn case(&self) -> String {
+        self.cell
+            .map_or("handshake".to_owned(), |cell| cell.to_string())
+    }
+
+    /// A median at one message a round trip repeats within a tenth only.
+    pub(crate) fn tolerance(&self) -> f64 {
+        match self.cell {
+            Some(cell) if cell.pipelining > 1 => 1.0,
+            _ => 1.1,
+        }
+    }
+}
+
+/// Whether the case has targets.
+pub(crate) fn has(case: &str) -> bool {
+    TARGETS.iter().any(|target| target.case() == case)
+}
+
+/// The cells with targets.
+pub(crate) fn cells() -> Vec<Cell> {
+    TARGETS.iter().filter_map(|target| target.cell).collect()
+}
+
+/// The servers that targets are about. The first and the last come by `--peer`, under these names.
+pub(crate) const AGAINST: [&str; 5] = [
+    "uWebSockets",
+    "fastwebsockets",
+    "tungstenite",
+    "tungstenite-4k",
+    "pywebsocket3",
+];
+
+pub(crate) const TARGETS: [Target; 6] = [
+    Target {
+        cell: Some(Cell::new(20, 100, 1)),
+        shares: [
+            Some(1.05),
+            Some(0.98),
+            Some(0.40),
+            Some(0.98),
+            Some(1.0 / 9.0),
+        ],
+    },
+    Target {
+        cell: Some(Cell::new(20, 100, 32)),
+        shares: [
+            Some(1.0),
+            Some(1.0 / 18.0),
+            Some(1.0 / 20.0),
+            Some(0.62),
+            Some(1.0 / 120.0),
+        ],
+    },
+    Target {
+        cell: Some(Cell::new(KIB, 100, 32)),
+        shares: [
+            Some(0.70),
+            Some(1.0 / 11.0),
+            Some(1.0 / 12.0),
+            Some(0.50),
+            Some(1.0 / 350.0),
+        ],
+    },
+    Target {
+        cell: Some(Cell::new(16 * KIB, 50, 1)),
+        shares: [
+            Some(1.0),
+            Some(0.90),
+            Some(0.60),
+            Some(0.50),
+            Some(1.0 / 150.0),
+        ],
+    },
+    Target {
+        cell: Some(Cell::new(MIB, 4, 1)),
+        shares: [Some(0.85), Some(1.05), Some(0.70), Some(0.45), None],
+    },
+    Target {
+        cell: None,
+        shares: [Some(1.10), Some(1.05), Some(0.75), None, None],
+    },
+];
