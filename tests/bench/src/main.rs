@@ -9,11 +9,13 @@
 )]
 
 mod artifacts;
+mod callgrind;
 mod cell;
 mod contender;
 mod echo;
 mod fan;
 mod frame;
+mod gate;
 mod handshakes;
 mod idle;
 mod load;
@@ -49,6 +51,12 @@ enum Command {
     /// Be the echo server of a library.
     #[command(hide = true)]
     Serve { peer: Peer, port: u16 },
+    /// Fail if wshd needs more instructions or system calls a message than it may.
+    Gate {
+        /// Functions to show for each case.
+        #[arg(long, default_value_t = 12)]
+        top: usize,
+    },
 }
 
 /// How to run.
@@ -81,6 +89,7 @@ fn main() -> std::process::ExitCode {
     let done = match command {
         None => plan::run(&run).map(|()| true),
         Some(Command::Serve { peer, port }) => peer.serve(port).map(|()| true),
+        Some(Command::Gate { top }) => gate::run(top),
     };
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,

@@ -1,0 +1,85 @@
+//! What a message may cost wshd, in figures that do not depend on the machine's speed: instructions
+//! in user space and system calls.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::artifacts::Artifacts;
+use crate::callgrind::{self, Profile};
+use crate::cell::{Cell, KIB};
+use crate::contender::Contender;
+use crate::echo::{Echo, Echoed};
+use crate::machine::{self, Cores};
+use crate::server::Server;
+use crate::syscalls::Counter;
+
+/// Measures and prints; answers whether everything holds.
+pub(crate) fn run(top: usize) -> Result<bool> {
+    let artifacts = Artifacts::build()?;
+    machine::raise_descriptors()?;
+    let cores = Cores::take()?;
+    let mut holds = true;
+
+    let counter = Counter::find();
+    if counter == Counter::Nothing {
+        return Err(
+            "system calls cannot be counted: neither `perf` nor `strace` may be used here".into(),
+        );
+    }
+    let wshd = Contender::wshd(artifacts.clone());
+    for (cell, most) in SYSCALLS {
+        let server = Server::start(&wshd, cores)?;
+        let pid = server.pid();
+        let mut echo = Echo::start(server, &Echoed::plain(cell))?;
+        let (sample, count) = counter.count(pid, || echo.drive(COUNTED))?;
+        let count = count.ok_or("system calls were not counted")?;
+        holds &= verdict(
+            cell,
+            "system calls",
+            count as f64 / sample.units as f64,
+            most,
+        );
+    }
+
+    if !callgrind::is_there() {
+        return Err("instructions are counted by valgrind, which is not here; \
+             on Debian `apt-get install valgrind` brings it"
+            .into());
+    }
+    for (cell, most) in INSTRUCTIONS {
+        let few = callgrind::profile(&artifacts, cores, cell, BATCHES)?;
+        let many = callgrind::profile(&artifacts, cores, cell, BATCHES * 3)?;
+        let profile = many.less(few);
+        holds &= verdict(cell, "instructions", profile.instructions(), most);
+        show(&profile, top);
+    }
+    Ok(holds)
+}
+
+fn verdict(cell: Cell, what: &str, found: f64, most: f64) -> bool {
+    let holds = found <= most;
+    let word = if holds { "holds" } else { "FAILS" };
+    let digits = if found < 10.0 { 3 } else { 0 };
+    println!("{word}  {cell:<12} {found:>8.digits$} {what} a message, at most {most}");
+    holds
+}
+
+fn show(profile: &Profile, top: usize) {
+    for (function, instructions) in profile.functions().into_iter().take(top) {
+        let function: String = function.chars().take(100).collect();
+        println!("       {instructions:>8.1}  {function}");
+    }
+}
+
+const SYSCALLS: [(Cell, f64); 2] = [
+    (Cell::new(20, 100, 1), 2.15),
+    (Cell::new(20, 100, 32), 0.075),
+];
+const INSTRUCTIONS: [(Cell, f64); 3] = [
+    (Cell::new(20, 100, 32), 350.0),
+    (Cell::new(20, 100, 1), 1_400.0),
+    (Cell::new(KIB, 100, 32), 650.0),
+];
+const COUNTED: Duration = Duration::from_secs(1);
+/// Batches on each connection in the shorter of the two runs.
+const BATCHES: u32 = 20;
