@@ -58,6 +58,7 @@ impl Case {
 /// Measures everything that is asked for, and prints it.
 pub(crate) fn run(run: &Run) -> Result<()> {
     let began = Instant::now();
+    let cases = cases(run)?;
     let contenders = Contender::all(run)?;
     let descriptors = machine::raise_descriptors()?;
     let cores = Cores::take()?;
@@ -76,7 +77,6 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     if counter == Counter::Nothing {
         report.say("System calls are not counted: neither `perf` nor `strace` may be used here.");
     }
-    let cases = cases(run)?;
     for (index, case) in cases.iter().enumerate() {
         eprintln!("{}/{} {}", index + 1, cases.len(), case.name());
         let needed = case.descriptors(contenders.len());
