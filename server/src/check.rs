@@ -36,7 +36,7 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
     };
     let scan = scan::scan(config).map_err(no_directory)?;
     let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
-    let shared = Shared::new(config.log_level);
+    let shared = Shared::new(config.log_level, &config.limits);
     let mut report = Report::default();
     for (path, refusal) in &scan.refused {
         report

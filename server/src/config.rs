@@ -110,6 +110,8 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// The request head, in lines.
     pub header_lines_max: usize,
+    /// Compression contexts that outlive their message, in all sessions together.
+    pub deflate_contexts_bytes_max: usize,
     /// From the signal to the end of the process.
     pub stop_timeout_ms: u64,
     /// Sessions that are told to close every two seconds while stopping.
@@ -166,6 +168,21 @@ pub struct SessionLimits {
     pub timers_max: usize,
     /// Topics at a time.
     pub topics_max: usize,
+    /// Compression.
+    pub deflate: Deflate,
+}
+
+/// permessage-deflate (RFC 7692), with a client that offers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deflate {
+    /// Whether it is agreed to.
+    pub enabled: bool,
+    /// Whether messages may refer to earlier ones, both ways; it takes memory for each session.
+    pub context_takeover: bool,
+    /// How far back they may refer: 2 to the power of 9 to 15 bytes.
+    pub window_bits: u8,
+    /// Messages shorter than this are sent as they are.
+    pub bytes_min: usize,
 }
 
 /// What a new generation does with the sessions of the old one.
@@ -227,6 +244,7 @@ impl Default for Limits {
             handshake_timeout_ms: 10_000,
             header_bytes_max: 16 * 1024,
             header_lines_max: 100,
+            deflate_contexts_bytes_max: 64 * 1024 * 1024,
             stop_timeout_ms: 30_000,
             stop_batch_sessions: 10_000,
         }
@@ -264,6 +282,18 @@ impl Default for SessionLimits {
             close_timeout_ms: 5_000,
             timers_max: 64,
             topics_max: 256,
+            deflate: Deflate::default(),
+        }
+    }
+}
+
+impl Default for Deflate {
+    fn default() -> Deflate {
+        Deflate {
+            enabled: true,
+            context_takeover: false,
+            window_bits: 15,
+            bytes_min: 1024,
         }
     }
 }

@@ -13,12 +13,17 @@ use crate::config::SessionLimits;
 use crate::mailbox::Mailbox;
 use crate::topics::{Topic, Topics};
 use crate::wire::Wire;
+use crate::ws::deflate::deflation::{Deflation, Part};
+use crate::ws::deflate::pool;
+use crate::ws::encoded::Encoded;
 use crate::ws::{close, frame};
 
 /// One session's state as far as its handler can change it.
 #[derive(Debug)]
 pub(crate) struct Controls {
     pub(crate) wire: Wire,
+    /// There if compression was agreed on.
+    pub(crate) deflation: Option<Box<Deflation>>,
     pub(crate) limits: Arc<SessionLimits>,
     pub(crate) ending: Ending,
     /// Whether the peer's messages are let in.
@@ -29,6 +34,8 @@ pub(crate) struct Controls {
     timers: Vec<Timer>,
     /// The kind of the message that is being sent in parts.
     open_message: Option<u32>,
+    /// Whether that message goes compressed.
+    open_is_compressed: bool,
     reserved: Vec<u8>,
     owner: Arc<str>,
     mailbox: Arc<Mailbox>,
@@ -73,12 +80,14 @@ impl Controls {
         Controls {
             wire,
             congested_above: congested_above(&limits),
+            deflation: None,
             limits,
             ending: Ending::No,
             reads: true,
             watermark: Watermark::default(),
             timers: Vec::new(),
             open_message: None,
+            open_is_compressed: false,
             reserved: Vec::new(),
             owner,
             mailbox,
@@ -93,8 +102,22 @@ impl Controls {
             return Err(abi::GONE);
         }
         let (opcode, fin) = self.opcode_of(kind, payload)?;
-        self.make_room(payload.len())?;
-        self.wire.put(fin, opcode, payload);
+        let part = Part {
+            first: self.open_message.is_none(),
+            last: fin,
+        };
+        let compresses = if part.first {
+            self.compresses(kind & abi::NO_COMPRESS == 0, payload.len())
+        } else {
+            self.open_is_compressed
+        };
+        if compresses {
+            self.put_compressed(part, opcode, payload)?;
+        } else {
+            self.make_room(payload.len())?;
+            self.wire.put(fin, opcode, payload);
+        }
+        self.open_is_compressed = compresses;
         self.open_message = (!fin).then_some(kind & OPCODE);
         Ok(self.note_buffered())
     }
@@ -128,14 +151,30 @@ impl Controls {
         sent
     }
 
-    /// Queues one frame that was encoded elsewhere, a whole message. False: it has to wait until
-    /// the message that is being sent in parts is complete.
-    pub(crate) fn send_encoded(&mut self, encoded: &[u8]) -> bool {
+    /// Queues a whole message that was encoded elsewhere. False: it has to wait until the message
+    /// that is being sent in parts is complete.
+    pub(crate) fn send_encoded(&mut self, encoded: &Encoded) -> bool {
         if self.open_message.is_some() {
             return false;
         }
-        if self.ending == Ending::No && self.make_room(encoded.len()).is_ok() {
-            self.wire.put_raw(encoded);
+        if self.ending != Ending::No {
+            return true;
+        }
+        let bytes = encoded.payload().len();
+        let deflation = self.deflation.as_mut();
+        let deflation = deflation.filter(|d| encoded.may_compress() && d.is_worth(bytes));
+        let frame = match deflation.map(|deflation| deflation.shared_window_bits()) {
+            None => encoded.plain(),
+            Some(Some(window_bits)) => encoded.compressed(window_bits),
+            Some(None) => {
+                // TOO_BIG: the session closes, and there is nobody here to tell.
+                let _ = self.put_compressed(Part::WHOLE, encoded.opcode(), encoded.payload());
+                self.note_buffered();
+                return true;
+            }
+        };
+        if self.make_room(frame.len()).is_ok() {
+            self.wire.put_raw(frame);
             self.note_buffered();
         }
         true
@@ -280,6 +319,35 @@ impl Controls {
     /// answer as long as the longest message would not fit any more. So an echo never runs over.
     pub(crate) fn is_congested(&self) -> bool {
         self.wire.buffered() > self.congested_above
+    }
+
+    /// Whether a message that is so long, or begins with a part so long, goes compressed.
+    fn compresses(&self, may: bool, bytes: usize) -> bool {
+        let deflation = self.deflation.as_ref();
+        deflation.is_some_and(|deflation| may && deflation.is_worth(bytes))
+    }
+
+    /// Queues a part of a message compressed, or as it is if that is no smaller.
+    fn put_compressed(
+        &mut self,
+        part: Part,
+        opcode: OpCode,
+        payload: &[u8],
+    ) -> Result<(), abi::Status> {
+        let Some(deflation) = &mut self.deflation else {
+            return Ok(());
+        };
+        let mut room = pool::take_room();
+        let is_smaller = deflation.compress(part, payload, &mut room);
+        let queued = if is_smaller { &room[..] } else { payload };
+        let outcome = self.make_room(queued.len());
+        match outcome {
+            Ok(()) if is_smaller => self.wire.put_compressed(part.last, opcode, queued),
+            Ok(()) => self.wire.put(part.last, opcode, queued),
+            Err(_) => {}
+        }
+        pool::put_room(room);
+        outcome
     }
 
     fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), abi::Status> {

@@ -20,6 +20,8 @@ use crate::router::Entrance;
 use crate::session::{About, Opening, Session};
 use crate::target::Target;
 use crate::wire::Wire;
+use crate::ws::deflate::Agreement;
+use crate::ws::extension::{self, Offer};
 
 /// A request for an upgrade that found its handler.
 pub(crate) struct Knock {
@@ -97,12 +99,14 @@ pub(crate) async fn shake(knock: Knock, entrance: Entrance) -> Outcome {
         Asking::Refused(reply) => return Outcome::Reply(socket, reply),
         Asking::Dropped => return Outcome::Dropped,
     };
-    let answer = switching_protocols(&checked.key, &draft);
+    let deflate = agree(&head, &draft, &generation);
+    let answer = switching_protocols(&checked.key, &draft, deflate.as_ref());
     let protocol = draft.protocol.unwrap_or_default().into();
     let opening = Opening {
         request,
         attempt,
         protocol,
+        deflate,
         answer,
         early,
     };
@@ -162,6 +166,7 @@ fn check(head: &Head, generation: &Generation) -> Result<Checked, Reply> {
         "`Sec-WebSocket-Key` is not 16 bytes in base64",
     ))?;
     let protocols = protocols(head)?;
+    offers(head)?;
     let origin = single(head, "origin", "`Origin` stands more than once")?;
     let origin = origin.map(plain_text);
     let origin = origin.unwrap_or(Some(String::new()));
@@ -291,7 +296,7 @@ fn refusal(draft: Draft) -> Reply {
 }
 
 /// The 101 (§4.2.2).
-fn switching_protocols(key: &[u8], draft: &Draft) -> Vec<u8> {
+fn switching_protocols(key: &[u8], draft: &Draft, deflate: Option<&Agreement>) -> Vec<u8> {
     let mut answer = Vec::with_capacity(256);
     answer.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -307,11 +312,30 @@ fn switching_protocols(key: &[u8], draft: &Draft) -> Vec<u8> {
     if let Some(protocol) = &draft.protocol {
         line(b"Sec-WebSocket-Protocol", protocol.as_bytes());
     }
+    if let Some(deflate) = deflate {
+        line(b"Sec-WebSocket-Extensions", deflate.response().as_bytes());
+    }
     for (name, value) in &draft.headers {
         line(name.as_bytes(), value);
     }
     answer.extend_from_slice(b"\r\n");
     answer
+}
+
+/// What is compressed and how, if the client, the configuration and the handler all want it.
+fn agree(head: &Head, draft: &Draft, generation: &Generation) -> Option<Agreement> {
+    if !draft.allows_deflate() {
+        return None;
+    }
+    let policy = &generation.settings().session.deflate;
+    let budget = &generation.context.shared.deflate_budget;
+    Agreement::reach(&offers(head).ok()?, policy, budget)
+}
+
+/// The extensions that the client offers.
+fn offers(head: &Head) -> Result<Vec<Offer<'_>>, Reply> {
+    let offers = extension::parse(head.values("sec-websocket-extensions"));
+    offers.map_err(|_| Reply::Malformed("`Sec-WebSocket-Extensions` is not a list of extensions"))
 }
 
 /// The subprotocols that the client offers, each once, in its order.

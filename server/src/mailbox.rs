@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use bytes::Bytes;
+use crate::ws::encoded::Encoded;
 
 /// The inbox of one session, or of a handshake that will be one.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ struct Inner {
 /// One thing for a session to do.
 #[derive(Clone, Debug)]
 pub(crate) enum Letter {
-    /// Send this frame, a whole message.
-    Send(Bytes),
+    /// Send this, a whole message.
+    Send(Arc<Encoded>),
     /// Start the closing handshake, as the handler says.
     Close { code: u16, reason: String },
     /// Start the closing handshake, as the server says.
@@ -88,8 +88,8 @@ impl Mailbox {
     }
 
     /// Posts a publication; a mailbox that is full ends its session.
-    pub(crate) fn publish(&self, frame: &Bytes) {
-        if self.post(Letter::Send(frame.clone())) == Err(Undelivered::Full) {
+    pub(crate) fn publish(&self, message: &Arc<Encoded>) {
+        if self.post(Letter::Send(message.clone())) == Err(Undelivered::Full) {
             let mut inner = self.lock();
             inner.overflowed = true;
             self.ring(inner);
@@ -161,7 +161,7 @@ impl Mailbox {
 impl Letter {
     fn len(&self) -> usize {
         match self {
-            Letter::Send(frame) => frame.len(),
+            Letter::Send(message) => message.plain().len(),
             Letter::Close { .. } | Letter::Evict { .. } => 0,
         }
     }
@@ -288,12 +288,12 @@ mod tests {
         let (_registry, registration) = registry_with_one(10);
         let mailbox = registration.mailbox();
 
-        assert!(
-            mailbox
-                .post(Letter::Send(Bytes::from_static(&[0; 20])))
-                .is_ok()
-        );
-        let second = mailbox.post(Letter::Send(Bytes::from_static(&[0; 1])));
+        let letter = |payload| {
+            let message = Encoded::new(crate::ws::frame::BINARY, payload, false);
+            Letter::Send(Arc::new(message))
+        };
+        assert!(mailbox.post(letter(&[0; 20])).is_ok());
+        let second = mailbox.post(letter(&[0; 1]));
 
         assert_eq!(second, Err(Undelivered::Full));
         assert_eq!(mailbox.take().unwrap().letters.len(), 1);

@@ -51,7 +51,7 @@ impl Serving {
         }
         // A busy port is found out before any handler runs.
         let listeners = listener::bind(&config.listen)?;
-        let shared = Shared::new(config.log_level);
+        let shared = Shared::new(config.log_level, &config.limits);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let control = Control::start(config.clone(), shared.clone(), reread)?;
         let loaded = control.router().list();

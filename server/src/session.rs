@@ -28,6 +28,7 @@ use crate::plugin::request::Request;
 use crate::scratch::Scratch;
 use crate::wire::Wire;
 use crate::ws::decoder::{Decoder, Limits};
+use crate::ws::deflate::Agreement;
 
 /// One open WebSocket.
 pub(crate) struct Session {
@@ -58,6 +59,8 @@ pub(crate) struct Opening {
     pub(crate) attempt: Attempt,
     /// The chosen subprotocol, or empty.
     pub(crate) protocol: Box<str>,
+    /// Whether and how messages are compressed.
+    pub(crate) deflate: Option<Agreement>,
     /// The 101.
     pub(crate) answer: Vec<u8>,
     /// What the peer sent behind its request.
@@ -112,23 +115,30 @@ impl Session {
             request,
             attempt,
             protocol,
+            deflate,
             answer,
             early,
         } = opening;
+        let (inflation, deflation) = deflate.map(Agreement::into_halves).unzip();
         let mailbox = registration.mailbox().clone();
         let id = mailbox.id;
         let topics = generation.context.shared.topics.clone();
         let owner = generation.handler.clone();
         let mut controls = Controls::new(wire, limits.clone(), owner, mailbox, topics);
         controls.wire.put_raw(&answer);
+        controls.deflation = deflation;
         let mut conn = Conn::new(id, protocol, generation.context, controls);
+        if inflation.is_some() {
+            conn.set_deflate();
+        }
         let (instance, outcome) = generation.plugin.open(&mut conn, &request, attempt);
         drop(request);
-        let decoder = Decoder::new(Limits {
+        let decoder_limits = Limits {
             message_bytes_max: limits.message_bytes_max,
             fragments_max: limits.fragments_max,
             parts: generation.plugin.vtable.flags & abi::STREAM != 0,
-        });
+        };
+        let decoder = Decoder::new(decoder_limits, inflation);
         let mut session = Session {
             conn,
             decoder,

@@ -3,24 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::LogLevel;
+use crate::config::{Limits, LogLevel};
 use crate::mailbox::Registry;
 use crate::topics::Topics;
+use crate::ws::deflate::budget::Budget;
 
 /// The sessions, the topics and the log level.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sessions: Arc<Registry>,
     pub(crate) topics: Arc<Topics>,
+    /// What compression contexts may take.
+    pub(crate) deflate_budget: Arc<Budget>,
     /// In the ABI's numbers; plugins read it in place, so it lives as long as the process.
     pub(crate) log_level: &'static AtomicU32,
 }
 
 impl Shared {
-    pub(crate) fn new(level: LogLevel) -> Arc<Shared> {
+    pub(crate) fn new(level: LogLevel, limits: &Limits) -> Arc<Shared> {
         let shared = Shared {
             sessions: Registry::new(),
             topics: Topics::new(),
+            deflate_budget: Budget::new(limits.deflate_contexts_bytes_max),
             log_level: Box::leak(Box::new(AtomicU32::new(0))),
         };
         shared.set_log_level(level);

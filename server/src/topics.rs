@@ -7,9 +7,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use crate::mailbox::Mailbox;
+use crate::ws::encoded::Encoded;
 
 /// Who subscribed to what.
 #[derive(Debug)]
@@ -68,13 +67,13 @@ impl Topics {
     }
 
     /// Posts one encoded message to every subscriber but `except`; answers how many there were.
-    pub(crate) fn publish(&self, topic: &Topic, frame: &Bytes, except: u64) -> usize {
+    pub(crate) fn publish(&self, topic: &Topic, message: &Arc<Encoded>, except: u64) -> usize {
         let shard = self.shard(topic);
         let Some(subscribers) = shard.get(topic) else {
             return 0;
         };
         let others = subscribers.iter().filter(|(id, _)| **id != except);
-        others.map(|(_, mailbox)| mailbox.publish(frame)).count()
+        others.map(|(_, mailbox)| mailbox.publish(message)).count()
     }
 
     fn shard(&self, topic: &Topic) -> MutexGuard<'_, Shard> {
@@ -103,7 +102,8 @@ mod tests {
         topics.subscribe(&topic, ann.mailbox());
         topics.subscribe(&topic, ben.mailbox());
 
-        let reached = topics.publish(&topic, &Bytes::from_static(b"hi"), ann.mailbox().id);
+        let message = Arc::new(Encoded::new(crate::ws::frame::TEXT, b"hi", false));
+        let reached = topics.publish(&topic, &message, ann.mailbox().id);
 
         assert_eq!(reached, 1);
         assert!(ann.mailbox().take().is_none());

@@ -63,6 +63,11 @@ impl Wire {
         frame::put(&mut self.output, fin, opcode, payload);
     }
 
+    /// Queues one frame with a part of a compressed message.
+    pub(crate) fn put_compressed(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
+        frame::put_compressed(&mut self.output, fin, opcode, payload);
+    }
+
     /// Lends the thread's output buffer for one event, unless older output is still unsent.
     pub(crate) fn borrow_output(&mut self, scratch: &mut Vec<u8>) {
         if self.output.is_empty() {

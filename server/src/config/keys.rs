@@ -87,6 +87,19 @@ pub(super) const POLICY: &[Key<HandlerConfig>] = &[
         name: "origins",
         read: |reader, entry, handler| set(&mut handler.origins, lists::origins(reader, entry)),
     },
+    Key {
+        name: "deflate",
+        read: |reader, entry, handler| {
+            set(&mut handler.session.deflate.enabled, reader.truth(entry));
+        },
+    },
+    Key {
+        name: "deflate_context_takeover",
+        read: |reader, entry, handler| {
+            let takeover = reader.truth(entry);
+            set(&mut handler.session.deflate.context_takeover, takeover);
+        },
+    },
 ];
 
 /// The key of a handler's table only.
@@ -118,6 +131,11 @@ pub(super) const SERVER_LIMITS: &[Limit<Limits>] = &[
         name: "header_lines_max",
         range: (8, 10_000),
         set: |limits, n| limits.header_lines_max = size(n),
+    },
+    Limit {
+        name: "deflate_contexts_bytes_max",
+        range: (0, 1_024 * 1_024 * MIB),
+        set: |limits, n| limits.deflate_contexts_bytes_max = size(n),
     },
     Limit {
         name: "stop_timeout_ms",
@@ -177,6 +195,16 @@ pub(super) const HANDLER_LIMITS: &[Limit<HandlerConfig>] = &[
         name: "topics_max",
         range: (0, 65_536),
         set: |handler, n| handler.session.topics_max = size(n),
+    },
+    Limit {
+        name: "deflate_bytes_min",
+        range: (0, 16 * MIB),
+        set: |handler, n| handler.session.deflate.bytes_min = size(n),
+    },
+    Limit {
+        name: "deflate_window_bits",
+        range: (9, 15),
+        set: |handler, n| handler.session.deflate.window_bits = u8::try_from(n).unwrap_or(15),
     },
     Limit {
         name: "drain_timeout_s",
@@ -253,7 +281,7 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-/// A number of a table above; none is over 2³⁰, so it fits on any machine.
+/// A number of a table above, as large as this machine can have it.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -62,6 +62,11 @@ impl Conn {
         self.table.flags |= abi::CLOSING;
     }
 
+    /// Notes that messages may be compressed.
+    pub(crate) fn set_deflate(&mut self) {
+        self.table.flags |= abi::DEFLATE;
+    }
+
     /// Lends the cell to a callback on this thread. `verdict` is what functions answer that need a
     /// running session: `None` while there is one.
     pub(super) fn begin(&mut self, verdict: Option<abi::Status>) -> *mut abi::Conn {

@@ -6,12 +6,12 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use wsh::abi;
 
 use crate::mailbox::{Letter, Mailbox, Undelivered};
 use crate::shared::Shared;
 use crate::topics::Topic;
+use crate::ws::encoded::Encoded;
 use crate::ws::{close, frame};
 
 /// What the functions of the host table need that are called with `ctx`.
@@ -157,7 +157,7 @@ impl Errand {
 }
 
 /// A whole message as one frame.
-fn encode(kind: u32, payload: &[u8]) -> Result<Bytes, abi::Status> {
+fn encode(kind: u32, payload: &[u8]) -> Result<Arc<Encoded>, abi::Status> {
     let opcode = match kind & 0xff {
         abi::TEXT => frame::TEXT,
         abi::BINARY => frame::BINARY,
@@ -173,9 +173,8 @@ fn encode(kind: u32, payload: &[u8]) -> Result<Bytes, abi::Status> {
     if is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
         return Err(abi::INVALID);
     }
-    let mut output = Vec::with_capacity(payload.len() + frame::HEADER_BYTES_MAX);
-    frame::put(&mut output, true, opcode, payload);
-    Ok(output.into())
+    let may_compress = kind & abi::NO_COMPRESS == 0;
+    Ok(Arc::new(Encoded::new(opcode, payload, may_compress)))
 }
 
 fn status_of(undelivered: Undelivered) -> abi::Status {

@@ -10,8 +10,8 @@ pub(crate) struct Draft {
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) protocol: Option<String>,
     pub(crate) rejection: Option<Rejection>,
-    /// Extensions that may be negotiated; bit 0 is permessage-deflate.
-    pub(crate) extensions: u32,
+    /// Extensions that may be agreed to, one a bit.
+    pub(super) extensions: u32,
 }
 
 /// A refusal in the handler's words.
@@ -28,7 +28,7 @@ impl Draft {
             headers: Vec::new(),
             protocol: None,
             rejection: None,
-            extensions: 1,
+            extensions: u32::MAX,
         }
     }
 
@@ -42,6 +42,11 @@ impl Draft {
         // SAFETY: the caller's promise: the pointer was made from a `&mut Draft` that is dormant
         // up the stack.
         unsafe { response.cast::<Draft>().as_mut() }.ok_or(abi::MISUSE)
+    }
+
+    /// Whether the handler lets its messages be compressed.
+    pub(crate) fn allows_deflate(&self) -> bool {
+        self.extensions & DEFLATE != 0
     }
 
     pub(super) fn add_header(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
@@ -92,6 +97,8 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// permessage-deflate in [`Draft::extensions`] (abi.rs, `response_extensions`).
+const DEFLATE: u32 = 1;
 /// What the server itself says in an answer to an opening handshake.
 const OUR_HEADERS: [&str; 9] = [
     "connection",

@@ -80,6 +80,8 @@ impl Keeper {
         }
         logging::set_level(new.log_level);
         self.shared.set_log_level(new.log_level);
+        let budget = &self.shared.deflate_budget;
+        budget.set_max(new.limits.deflate_contexts_bytes_max);
         for (name, handler) in &self.handlers {
             if let Some(serving) = &handler.serving {
                 serving.set_settings(new.handler(name).clone());

@@ -2,12 +2,15 @@
 //!
 //! A message that lies whole in the input is unmasked there and never copied. Any other is put
 //! together in memory of the decoder's own, which grows with what arrived, never with what a
-//! header promised, and is given back when the message was taken.
+//! header promised, and is given back when the message was taken. A compressed message is inflated
+//! into it while it arrives.
 
 use std::ops::Range;
 
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use super::deflate::inflation::Inflation;
+use super::deflate::pool;
 use super::frame::{self, Header};
 use super::mask::unmask;
 use super::violation::Violation;
@@ -16,11 +19,15 @@ use super::violation::Violation;
 #[derive(Debug)]
 pub(crate) struct Decoder {
     limits: Limits,
+    /// There if compression was agreed on.
+    inflation: Option<Box<Inflation>>,
     /// The message that is open: its first frame came, its last did not.
     open: Option<OpenMessage>,
     /// The data frame whose payload has not come whole.
     frame: Option<OpenFrame>,
     assembly: Vec<u8>,
+    /// `assembly` is the thread's, lent to a compressed message until the input is used up.
+    is_lent: bool,
     /// How much of `assembly` is whole UTF-8, if it is text.
     checked: usize,
     /// How much of `assembly` the last step gave out.
@@ -30,7 +37,7 @@ pub(crate) struct Decoder {
 /// What one message may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Its bytes.
+    /// Its bytes, inflated.
     pub(crate) message_bytes_max: usize,
     /// Its frames.
     pub(crate) fragments_max: usize,
@@ -79,6 +86,9 @@ struct OpenMessage {
     fragments: usize,
     /// Payload bytes that its frames announced so far.
     bytes: u64,
+    is_compressed: bool,
+    /// Bytes that it may still inflate to.
+    left: usize,
 }
 
 #[derive(Debug)]
@@ -89,12 +99,14 @@ struct OpenFrame {
 }
 
 impl Decoder {
-    pub(crate) fn new(limits: Limits) -> Decoder {
+    pub(crate) fn new(limits: Limits, inflation: Option<Box<Inflation>>) -> Decoder {
         Decoder {
             limits,
+            inflation,
             open: None,
             frame: None,
             assembly: Vec::new(),
+            is_lent: false,
             checked: 0,
             taken: 0,
         }
@@ -112,6 +124,7 @@ impl Decoder {
                 }
             }
             let Some(header) = frame::parse(&input[*at..])? else {
+                self.keep_what_came();
                 return Ok(Step::Starved);
             };
             match header.opcode {
@@ -146,12 +159,21 @@ impl Decoder {
             (Data::Binary, None) => Kind::Binary,
             (Data::Reserved(opcode), None) => return Err(Violation::ReservedOpcode(opcode)),
         };
-        let (before, fragments) = self
-            .open
-            .as_ref()
-            .map_or((0, 0), |m| (m.bytes, m.fragments));
+        if header.rsv1 && (self.inflation.is_none() || data == Data::Continue) {
+            return Err(Violation::ReservedBit);
+        }
+        let (before, fragments, is_compressed) =
+            self.open.as_ref().map_or((0, 0, header.rsv1), |open| {
+                (open.bytes, open.fragments, open.is_compressed)
+            });
         let bytes = before.saturating_add(header.payload_len);
-        if bytes > self.limits.message_bytes_max as u64 {
+        let message_bytes_max = self.limits.message_bytes_max;
+        let bytes_max = if is_compressed {
+            compressed_bytes_max(message_bytes_max)
+        } else {
+            message_bytes_max
+        };
+        if bytes > bytes_max as u64 {
             return Err(Violation::TooBig);
         }
         if fragments == self.limits.fragments_max {
@@ -160,7 +182,8 @@ impl Decoder {
 
         let start = *at + header.header_len;
         let arrived = (input.len() - start) as u64;
-        if self.open.is_none() && header.fin && header.payload_len <= arrived {
+        let is_whole = self.open.is_none() && header.fin && header.payload_len <= arrived;
+        if is_whole && !is_compressed {
             let payload = start..start + header.payload_len as usize;
             unmask(&mut input[payload.clone()], header.mask);
             if kind == Kind::Text && simdutf8::basic::from_utf8(&input[payload.clone()]).is_err() {
@@ -176,10 +199,19 @@ impl Decoder {
         }
 
         *at = start;
+        if is_compressed && self.open.is_none() {
+            self.assembly = pool::take_room();
+            self.is_lent = true;
+        }
         self.open = Some(OpenMessage {
             kind,
             fragments: fragments + 1,
             bytes,
+            is_compressed,
+            left: self
+                .open
+                .as_ref()
+                .map_or(message_bytes_max, |open| open.left),
         });
         self.frame = Some(OpenFrame {
             fin: header.fin,
@@ -191,7 +223,7 @@ impl Decoder {
 
     /// Moves what has come of the open frame into the assembly.
     fn fill(&mut self, input: &mut [u8], at: &mut usize) -> Result<Filled, Violation> {
-        let (Some(frame), Some(open)) = (&mut self.frame, &self.open) else {
+        let (Some(frame), Some(open)) = (&mut self.frame, &mut self.open) else {
             return Ok(Filled::Frame);
         };
         let kind = open.kind;
@@ -202,18 +234,28 @@ impl Decoder {
         frame.mask = unmask(payload, frame.mask);
         frame.left -= length as u64;
         *at += length;
-        self.assembly.extend_from_slice(payload);
         let frame_is_whole = frame.left == 0;
         let last = frame_is_whole && frame.fin;
+        let inflated = match &mut self.inflation {
+            Some(inflation) if open.is_compressed => {
+                inflation.inflate(payload, last, &mut self.assembly, &mut open.left)
+            }
+            _ => {
+                self.assembly.extend_from_slice(payload);
+                Ok(())
+            }
+        };
 
         if kind == Kind::Text {
             self.check_text()?;
-            if last && self.checked != self.assembly.len() {
+            if inflated.is_ok() && last && self.checked != self.assembly.len() {
                 return Err(Violation::Utf8);
             }
         } else {
             self.checked = self.assembly.len();
         }
+        // After the text: of two faults the first counts, whatever came in one piece with it.
+        inflated?;
         if frame_is_whole {
             self.frame = None;
         }
@@ -225,11 +267,11 @@ impl Decoder {
             let place = Place::Assembly;
             return Ok(Filled::Step(Step::Message { kind, place, last }));
         }
-        Ok(if frame_is_whole {
-            Filled::Frame
-        } else {
-            Filled::Step(Step::Starved)
-        })
+        if frame_is_whole {
+            return Ok(Filled::Frame);
+        }
+        self.keep_what_came();
+        Ok(Filled::Step(Step::Starved))
     }
 
     /// Fails at the first byte that no UTF-8 text can have there; a character may end later.
@@ -244,18 +286,35 @@ impl Decoder {
 
     /// Drops what the last step gave out.
     fn give_back(&mut self) {
-        if self.taken == 0 {
+        if self.taken == 0 && !self.is_lent {
             return;
         }
         if self.taken == self.assembly.len() {
             // The next message may be small or never come: an idle connection holds nothing.
-            self.assembly = Vec::new();
+            let given_out = std::mem::take(&mut self.assembly);
+            if std::mem::take(&mut self.is_lent) {
+                pool::put_room(given_out);
+            }
         } else {
             self.assembly.drain(..self.taken);
         }
         self.checked -= self.taken;
         self.taken = 0;
     }
+
+    /// Nothing more comes in this event, so what the thread lent goes back.
+    fn keep_what_came(&mut self) {
+        if std::mem::take(&mut self.is_lent) {
+            let came = self.assembly.to_vec();
+            pool::put_room(std::mem::replace(&mut self.assembly, came));
+        }
+    }
+}
+
+/// Bytes that a compressed message may have: incompressible ones cost a few more than they are, and
+/// empty blocks must not go on for ever.
+fn compressed_bytes_max(message_bytes_max: usize) -> usize {
+    message_bytes_max.saturating_mul(2).saturating_add(1024)
 }
 
 enum Filled {

@@ -13,6 +13,8 @@ use super::violation::Violation;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) fin: bool,
+    /// It begins a compressed message, if compression was agreed on; never set on control frames.
+    pub(super) rsv1: bool,
     pub(super) opcode: OpCode,
     pub(super) mask: [u8; 4],
     /// The header itself, in bytes.
@@ -32,7 +34,8 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<Header>, Violation> {
         }
         Err(_) => return Err(Violation::LengthForm),
     };
-    if header.rsv1 || header.rsv2 || header.rsv3 {
+    let is_control = matches!(header.opcode, OpCode::Control(_));
+    if header.rsv2 || header.rsv3 || header.rsv1 && is_control {
         return Err(Violation::ReservedBit);
     }
     let Some(mask) = header.mask else {
@@ -42,11 +45,12 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<Header>, Violation> {
     if payload_len > i64::MAX as u64 || header_len != header.len(payload_len) {
         return Err(Violation::LengthForm);
     }
-    if matches!(header.opcode, OpCode::Control(_)) && (!header.is_final || payload_len > 125) {
+    if is_control && (!header.is_final || payload_len > 125) {
         return Err(Violation::ControlFrame);
     }
     Ok(Some(Header {
         fin: header.is_final,
+        rsv1: header.rsv1,
         opcode: header.opcode,
         mask,
         header_len,
@@ -62,9 +66,25 @@ pub(crate) fn put(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8
 
 /// Appends the header of a server's frame; exactly `payload_len` bytes are to follow.
 pub(crate) fn put_header(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload_len: usize) {
+    put_header_with(output, fin, false, opcode, payload_len);
+}
+
+/// Appends a server's frame with a part of a compressed message; RSV1 marks the first (RFC 7692 §6).
+pub(crate) fn put_compressed(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]) {
+    put_header_with(output, fin, opcode != CONTINUE, opcode, payload.len());
+    output.extend_from_slice(payload);
+}
+
+fn put_header_with(
+    output: &mut Vec<u8>,
+    fin: bool,
+    rsv1: bool,
+    opcode: OpCode,
+    payload_len: usize,
+) {
     let header = FrameHeader {
         is_final: fin,
-        rsv1: false,
+        rsv1,
         rsv2: false,
         rsv3: false,
         opcode,
@@ -98,7 +118,7 @@ mod tests {
     fn each_rule_of_a_single_frame_is_named_when_broken() {
         let cases: [(&[u8], Violation); 9] = [
             (b"\x81\x00", Violation::Unmasked),
-            (b"\xc1\x80\0\0\0\0", Violation::ReservedBit),
+            (b"\xc9\x80\0\0\0\0", Violation::ReservedBit),
             (b"\xa1\x80\0\0\0\0", Violation::ReservedBit),
             (b"\x91\x80\0\0\0\0", Violation::ReservedBit),
             (b"\x83\x80\0\0\0\0", Violation::ReservedOpcode(3)),

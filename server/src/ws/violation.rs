@@ -30,6 +30,9 @@ pub(crate) enum Violation {
     /// RFC 6455 §8.1.
     #[error("text is not UTF-8")]
     Utf8,
+    /// RFC 7692 §7.2.2.
+    #[error("a compressed message does not inflate")]
+    Compression,
     /// RFC 6455 §10.4.
     #[error("a message is larger than the limit")]
     TooBig,
@@ -50,7 +53,7 @@ impl Violation {
             | Violation::NothingToContinue
             | Violation::MessageInsideMessage
             | Violation::CloseBody => 1002,
-            Violation::Utf8 => 1007,
+            Violation::Utf8 | Violation::Compression => 1007,
             Violation::TooManyFragments => 1008,
             Violation::TooBig => 1009,
         }

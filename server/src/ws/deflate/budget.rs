@@ -1,0 +1,74 @@
+//! The bytes that compression contexts may take which outlive their message, in all sessions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// One number of bytes for the whole process.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    max: AtomicUsize,
+    taken: AtomicUsize,
+}
+
+/// A part of the budget; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Budget> {
+        Arc::new(Budget {
+            max: AtomicUsize::new(bytes_max),
+            taken: AtomicUsize::new(0),
+        })
+    }
+
+    /// What may be taken from now on; what was taken before stays taken.
+    pub(crate) fn set_max(&self, bytes_max: usize) {
+        self.max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// `None` when it is spent.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
+        let max = self.max.load(Ordering::Relaxed);
+        let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= max);
+        let taken = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.ok().map(|_| Share {
+            budget: self.clone(),
+            bytes,
+        })
+    }
+
+    /// Whether more is taken than may be since it was lowered: who can give back, should.
+    pub(crate) fn is_overdrawn(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > self.max.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_taken_once_and_given_back_when_dropped() {
+        let budget = Budget::new(100);
+        let first = budget.take(60);
+        assert!(first.is_some() && budget.take(60).is_none());
+
+        budget.set_max(50);
+        assert!(budget.is_overdrawn());
+
+        drop(first);
+        assert!(!budget.is_overdrawn() && budget.take(50).is_some());
+    }
+}

@@ -1,0 +1,139 @@
+//! The sending half of permessage-deflate (RFC 7692 §7.2.1).
+
+use std::sync::Arc;
+
+use flate2::{Compress, FlushCompress, Status};
+
+use super::budget::{Budget, Share};
+use super::pool;
+
+/// Compresses the messages of one session.
+///
+/// A sender may begin each message anew whatever was agreed, so a context of its own is a matter
+/// of the budget: it is made when the first message wants it and given up when the budget shrinks.
+#[derive(Debug)]
+pub(crate) struct Deflation {
+    window_bits: u8,
+    bytes_min: usize,
+    /// Contexts of one's own are paid from it; `None`: no context takeover was agreed.
+    budget: Option<Arc<Budget>>,
+    own: Option<(Compress, Share)>,
+    /// The thread's compressor, lent to the message that is being sent in parts.
+    lent: Option<Compress>,
+}
+
+/// Where a part stands in its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) first: bool,
+    pub(crate) last: bool,
+}
+
+impl Part {
+    pub(crate) const WHOLE: Part = Part {
+        first: true,
+        last: true,
+    };
+}
+
+impl Deflation {
+    pub(super) fn new(window_bits: u8, bytes_min: usize, budget: Option<Arc<Budget>>) -> Deflation {
+        Deflation {
+            window_bits,
+            bytes_min,
+            budget,
+            own: None,
+            lent: None,
+        }
+    }
+
+    /// Whether a message that is so long, or begins with a part so long, is worth compressing.
+    pub(crate) fn is_worth(&self, bytes: usize) -> bool {
+        bytes >= self.bytes_min
+    }
+
+    /// The window of the compressor that others may compress for this session with; `None` while
+    /// it has a context of its own, which must have seen every compressed message.
+    pub(crate) fn shared_window_bits(&mut self) -> Option<u8> {
+        self.settle_own();
+        self.own.is_none().then_some(self.window_bits)
+    }
+
+    /// Appends a part's compressed bytes to `output`, which is empty. False: this message is to go
+    /// as it is, it became no smaller.
+    pub(crate) fn compress(&mut self, part: Part, payload: &[u8], output: &mut Vec<u8>) -> bool {
+        if part.first {
+            self.settle_own();
+        }
+        if let Some((own, _)) = &mut self.own {
+            deflate(own, payload, part.last, output);
+            // It has seen the message, so the peer has to as well.
+            return true;
+        }
+        let lent = self.lent.take();
+        let mut lent = lent.unwrap_or_else(|| pool::take_deflater(self.window_bits));
+        deflate(&mut lent, payload, part.last, output);
+        if part.last {
+            pool::put_deflater(self.window_bits, lent);
+        } else {
+            self.lent = Some(lent);
+        }
+        let is_whole = part.first && part.last;
+        !is_whole || output.len() < payload.len()
+    }
+
+    /// Between two messages: makes the context of one's own, or gives it up.
+    fn settle_own(&mut self) {
+        let Some(budget) = &self.budget else { return };
+        if self.own.is_none() {
+            let share = budget.take(deflater_bytes(self.window_bits));
+            self.own = share.map(|share| (pool::new_deflater(self.window_bits), share));
+        } else if budget.is_overdrawn() {
+            self.own = None;
+        }
+    }
+}
+
+/// Compresses a whole message by itself into `output`, which is empty. False: it became no smaller.
+pub(crate) fn compress_alone(window_bits: u8, payload: &[u8], output: &mut Vec<u8>) -> bool {
+    let mut deflater = pool::take_deflater(window_bits);
+    deflate(&mut deflater, payload, true, output);
+    pool::put_deflater(window_bits, deflater);
+    output.len() < payload.len()
+}
+
+fn deflate(deflater: &mut Compress, mut payload: &[u8], last: bool, output: &mut Vec<u8>) {
+    let start = output.len();
+    loop {
+        output.reserve(payload.len() / 2 + FLUSH_BYTES);
+        let read = deflater.total_in();
+        let status = deflater
+            .compress_vec(payload, output, FlushCompress::Sync)
+            .expect("a compressor that is never finished takes everything");
+        payload = &payload[(deflater.total_in() - read) as usize..];
+        // A buffer that was filled to the brim may have been filled exactly.
+        let is_flushed = output.len() < output.capacity() || status == Status::BufError;
+        if payload.is_empty() && is_flushed {
+            break;
+        }
+    }
+    if last {
+        if output.len() > start {
+            debug_assert!(output.ends_with(FLUSH_TAIL));
+            output.truncate(output.len() - FLUSH_TAIL.len());
+        } else {
+            // Nothing came since the last flush: an empty stored block, without its tail (§7.2.3.6).
+            output.push(0);
+        }
+    }
+}
+
+/// What a compressor takes: measured, and rounded up.
+fn deflater_bytes(window_bits: u8) -> usize {
+    (4 << window_bits) + 248 * 1024
+}
+
+/// Every flush ends with it, and every message leaves it out.
+const FLUSH_TAIL: &[u8] = b"\x00\x00\xff\xff";
+/// Room for what a flush adds.
+const FLUSH_BYTES: usize = 64;

@@ -1,0 +1,119 @@
+//! The receiving half of permessage-deflate (RFC 7692 §7.2.2): inflates while the bytes arrive.
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::budget::Share;
+use super::pool;
+use crate::ws::violation::Violation;
+
+/// Inflates the messages of one session, piece by piece.
+#[derive(Debug)]
+pub(crate) struct Inflation {
+    inflater: Option<Decompress>,
+    /// The client refers to earlier messages, so the decompressor is kept between two of them.
+    takeover: Option<Share>,
+    /// Bytes came since the message began, or since a block that ends the stream.
+    is_inside: bool,
+}
+
+impl Inflation {
+    pub(super) fn new(takeover: Option<Share>) -> Inflation {
+        Inflation {
+            inflater: None,
+            takeover,
+            is_inside: false,
+        }
+    }
+
+    /// Appends what a piece of a message inflates to, be it its `last` one. `output` has this message's bytes only; it
+    /// grows with what arrives and never beyond the bytes that are `left` to the message.
+    pub(crate) fn inflate(
+        &mut self,
+        piece: &[u8],
+        last: bool,
+        output: &mut Vec<u8>,
+        left: &mut usize,
+    ) -> Result<(), Violation> {
+        self.push(piece, output, left)?;
+        if last {
+            self.finish(output, left)?;
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        mut piece: &[u8],
+        output: &mut Vec<u8>,
+        left: &mut usize,
+    ) -> Result<(), Violation> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let inflater = self.inflater.get_or_insert_with(pool::take_inflater);
+        self.is_inside = true;
+        loop {
+            if output.len() == output.capacity() {
+                let more = output.len().max(OUTPUT_BYTES_LEAST);
+                output.reserve_exact(more.min(left.saturating_add(1)));
+            }
+            let (read, written) = (inflater.total_in(), inflater.total_out());
+            let status = inflater
+                .decompress_vec(piece, output, FlushDecompress::None)
+                .map_err(|_| Violation::Compression)?;
+            let (read, written) = (inflater.total_in() - read, inflater.total_out() - written);
+            piece = &piece[read as usize..];
+            if let Some(over) = (written as usize).checked_sub(*left + 1) {
+                output.truncate(output.len() - over - 1);
+                return Err(Violation::TooBig);
+            }
+            *left -= written as usize;
+            if status == Status::StreamEnd {
+                // A block with BFINAL set ends the stream, not the message, and the window goes on
+                // (§7.2.1, §7.2.3.4): what zlib lets go of is put back as far as this message goes.
+                inflater.reset(false);
+                let window = &output[output.len().saturating_sub(WINDOW_BYTES)..];
+                inflater
+                    .set_dictionary(window)
+                    .map_err(|_| Violation::Compression)?;
+                self.is_inside = !piece.is_empty();
+            }
+            if output.len() == output.capacity() {
+                continue; // There may be more to come of what was read.
+            }
+            if piece.is_empty() {
+                return Ok(());
+            }
+            if read == 0 && written == 0 {
+                // It has input and room and does nothing: zlib knows no such state.
+                return Err(Violation::Compression);
+            }
+        }
+    }
+
+    /// The message is complete. It must be so for the decompressor too.
+    fn finish(&mut self, output: &mut Vec<u8>, left: &mut usize) -> Result<(), Violation> {
+        if self.is_inside {
+            let before = output.len();
+            self.push(TAIL, output, left)?;
+            if output.len() != before {
+                return Err(Violation::Compression);
+            }
+            self.is_inside = false;
+        }
+        if self.takeover.is_none()
+            && let Some(inflater) = self.inflater.take()
+        {
+            pool::put_inflater(inflater);
+        }
+        Ok(())
+    }
+}
+
+/// What the sender left out of an empty stored block (§7.2.1), and then a whole such block: where
+/// the message stopped short of its end, that one is no block and does not inflate to nothing.
+const TAIL: &[u8] = b"\x00\x00\xff\xff\x00\x00\x00\xff\xff";
+const WINDOW_BYTES: usize = 32 * 1024;
+const OUTPUT_BYTES_LEAST: usize = 1024;
+/// What a decompressor takes, whatever its window: measured, and rounded up.
+pub(super) const BYTES: usize = 48 * 1024;

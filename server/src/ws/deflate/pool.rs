@@ -1,0 +1,81 @@
+//! Compressors, decompressors and buffers that the sessions of one thread share, so that a session
+//! without context takeover holds none between two messages.
+
+use std::cell::RefCell;
+
+use flate2::{Compress, Compression, Decompress};
+
+#[derive(Default)]
+struct Pool {
+    inflaters: Vec<Decompress>,
+    /// With their window bits.
+    deflaters: Vec<(u8, Compress)>,
+    rooms: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+/// A decompressor that has seen nothing.
+pub(super) fn take_inflater() -> Decompress {
+    let pooled = POOL.with_borrow_mut(|pool| pool.inflaters.pop());
+    // It inflates what was compressed with any window, and takes no less memory for a smaller one.
+    pooled.unwrap_or_else(|| Decompress::new(false))
+}
+
+pub(super) fn put_inflater(mut inflater: Decompress) {
+    inflater.reset(false);
+    POOL.with_borrow_mut(|pool| keep(&mut pool.inflaters, inflater));
+}
+
+/// A compressor that has seen nothing.
+pub(super) fn take_deflater(window_bits: u8) -> Compress {
+    let pooled = POOL.with_borrow_mut(|pool| {
+        let mut found = pool.deflaters.iter();
+        let index = found.position(|(bits, _)| *bits == window_bits)?;
+        Some(pool.deflaters.swap_remove(index).1)
+    });
+    pooled.unwrap_or_else(|| new_deflater(window_bits))
+}
+
+pub(super) fn put_deflater(window_bits: u8, mut deflater: Compress) {
+    deflater.reset();
+    POOL.with_borrow_mut(|pool| {
+        // The window that was used last is likely wanted next; others must not be kept out by it.
+        if pool.deflaters.len() == KEPT {
+            pool.deflaters.remove(0);
+        }
+        pool.deflaters.push((window_bits, deflater));
+    });
+}
+
+/// A compressor of a session's own.
+pub(super) fn new_deflater(window_bits: u8) -> Compress {
+    // The fastest level: a third of the time of the middle ones for four thirds of their bytes.
+    Compress::new_with_window_bits(Compression::fast(), false, window_bits)
+}
+
+/// An empty buffer, with room in it if one was put back.
+pub(crate) fn take_room() -> Vec<u8> {
+    let pooled = POOL.with_borrow_mut(|pool| pool.rooms.pop());
+    pooled.unwrap_or_default()
+}
+
+/// Gives a buffer back; one that a message made huge is not kept.
+pub(crate) fn put_room(mut room: Vec<u8>) {
+    if (1..=ROOM_BYTES_KEPT).contains(&room.capacity()) {
+        room.clear();
+        POOL.with_borrow_mut(|pool| keep(&mut pool.rooms, room));
+    }
+}
+
+fn keep<T>(pool: &mut Vec<T>, item: T) {
+    if pool.len() < KEPT {
+        pool.push(item);
+    }
+}
+
+/// Of each kind a thread; a message uses one of each.
+const KEPT: usize = 4;
+const ROOM_BYTES_KEPT: usize = 256 * 1024;

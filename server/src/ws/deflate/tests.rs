@@ -1,0 +1,446 @@
+use super::deflation::Part;
+use super::*;
+use crate::ws::extension;
+use crate::ws::violation::Violation;
+
+const KEEPS: Deflate = Deflate {
+    enabled: true,
+    context_takeover: true,
+    window_bits: 15,
+    bytes_min: 0,
+};
+
+fn reach(offer: &str, policy: &Deflate, budget: &Arc<Budget>) -> Option<Agreement> {
+    let offers = extension::parse([offer.as_bytes()].into_iter()).expect("the grammar");
+    Agreement::reach(&offers, policy, budget)
+}
+
+fn rich() -> Arc<Budget> {
+    Budget::new(usize::MAX)
+}
+
+/// Both halves as they are after this offer.
+pub(crate) fn halves(offer: &str, policy: &Deflate) -> (Box<Inflation>, Box<Deflation>) {
+    reach(offer, policy, &rich())
+        .expect("an agreement")
+        .into_halves()
+}
+
+fn inflate(inflation: &mut Inflation, bytes: &[u8]) -> Result<Vec<u8>, Violation> {
+    let (mut output, mut left) = (Vec::new(), 1 << 20);
+    inflation.inflate(bytes, true, &mut output, &mut left)?;
+    assert_eq!(left, (1 << 20) - output.len());
+    Ok(output)
+}
+
+#[test]
+fn what_is_answered_to_each_offer() {
+    let plain = Deflate::default();
+    let small = Deflate {
+        window_bits: 10,
+        ..KEEPS
+    };
+    let no_takeover = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let cases = [
+        // What browsers send.
+        (
+            &plain,
+            "permessage-deflate; client_max_window_bits",
+            Some(no_takeover.to_owned()),
+        ),
+        (&plain, "permessage-deflate", Some(no_takeover.to_owned())),
+        (
+            &plain,
+            "permessage-deflate; server_max_window_bits=15",
+            Some(format!("{no_takeover}; server_max_window_bits=15")),
+        ),
+        (
+            &plain,
+            "permessage-deflate; client_max_window_bits=\"9\"; server_max_window_bits=10",
+            Some(format!(
+                "{no_takeover}; server_max_window_bits=10; client_max_window_bits=9"
+            )),
+        ),
+        (
+            &KEEPS,
+            "permessage-deflate",
+            Some("permessage-deflate".to_owned()),
+        ),
+        (
+            &KEEPS,
+            "permessage-deflate; server_no_context_takeover",
+            Some("permessage-deflate; server_no_context_takeover".to_owned()),
+        ),
+        (
+            &KEEPS,
+            "permessage-deflate; client_no_context_takeover",
+            Some("permessage-deflate; client_no_context_takeover".to_owned()),
+        ),
+        (
+            &KEEPS,
+            "permessage-deflate; client_max_window_bits=8",
+            Some("permessage-deflate; client_max_window_bits=8".to_owned()),
+        ),
+        // A client that does not say that it can limit its window is not asked to.
+        (
+            &small,
+            "permessage-deflate",
+            Some("permessage-deflate; server_max_window_bits=10".to_owned()),
+        ),
+        (
+            &small,
+            "permessage-deflate; client_max_window_bits",
+            Some(
+                "permessage-deflate; server_max_window_bits=10; client_max_window_bits=10"
+                    .to_owned(),
+            ),
+        ),
+        // The first that can be kept, in order.
+        (
+            &KEEPS,
+            "x-webkit-deflate-frame, permessage-deflate; server_max_window_bits=8, \
+             permessage-deflate; server_max_window_bits=9, permessage-deflate",
+            Some("permessage-deflate; server_max_window_bits=9".to_owned()),
+        ),
+    ];
+    for (policy, offer, expected) in cases {
+        let agreement = reach(offer, policy, &rich());
+        let found = agreement.map(|agreement| agreement.response().to_owned());
+        assert_eq!(found, expected, "{offer}");
+    }
+}
+
+#[test]
+fn an_offer_with_a_parameter_that_is_unknown_repeated_or_ill_valued_is_declined() {
+    for parameters in [
+        "x",
+        "server_no_context_takeover=1",
+        "server_no_context_takeover; server_no_context_takeover",
+        "client_no_context_takeover=true",
+        "client_no_context_takeover; client_no_context_takeover",
+        "server_max_window_bits",
+        "server_max_window_bits=8",
+        "server_max_window_bits=7",
+        "server_max_window_bits=16",
+        "server_max_window_bits=09",
+        "server_max_window_bits=010",
+        "server_max_window_bits=+9",
+        "server_max_window_bits=abc",
+        "server_max_window_bits=10; server_max_window_bits=10",
+        "client_max_window_bits=7",
+        "client_max_window_bits=16",
+        "client_max_window_bits=1000000000000000000000",
+        "client_max_window_bits; client_max_window_bits",
+        "client_max_window_bits; client_max_window_bits=9",
+    ] {
+        let offer = format!("permessage-deflate; {parameters}");
+        assert!(reach(&offer, &KEEPS, &rich()).is_none(), "{offer}");
+    }
+    let off = Deflate {
+        enabled: false,
+        ..KEEPS
+    };
+    assert!(reach("permessage-deflate", &off, &rich()).is_none());
+    assert!(reach("Permessage-Deflate", &KEEPS, &rich()).is_none());
+}
+
+#[test]
+fn a_spent_budget_asks_the_client_for_no_context_takeover_and_sends_without_it() {
+    let budget = Budget::new(inflation::BYTES);
+    let first = reach("permessage-deflate", &KEEPS, &budget).unwrap();
+    let second = reach("permessage-deflate", &KEEPS, &budget).unwrap();
+    assert_eq!(first.response(), "permessage-deflate");
+    assert_eq!(
+        second.response(),
+        "permessage-deflate; client_no_context_takeover"
+    );
+
+    // Nothing is left for what the server sends: each message inflates by itself.
+    let (_, mut deflation) = first.into_halves();
+    let whole = Part {
+        first: true,
+        last: true,
+    };
+    for _ in 0..2 {
+        let mut output = Vec::new();
+        assert!(deflation.compress(whole, &b"context".repeat(9), &mut output));
+        let (mut fresh, _) = halves("permessage-deflate", &KEEPS);
+        assert_eq!(inflate(&mut fresh, &output), Ok(b"context".repeat(9)));
+    }
+
+    // The client's context is the session's for its whole life.
+    drop(deflation);
+    let third = reach("permessage-deflate", &KEEPS, &budget).unwrap();
+    assert_eq!(third.response(), "permessage-deflate");
+}
+
+#[test]
+fn a_lowered_budget_takes_a_senders_context_between_two_messages_and_the_peer_reads_on() {
+    let budget = rich();
+    let (_, mut deflation) = reach("permessage-deflate", &KEEPS, &budget)
+        .unwrap()
+        .into_halves();
+    let (mut peer, _) = halves("permessage-deflate", &KEEPS);
+    let message: Vec<u8> = (0..2000u32)
+        .flat_map(|n| format!("{n};").into_bytes())
+        .collect();
+    let whole = Part {
+        first: true,
+        last: true,
+    };
+    let mut lengths = Vec::new();
+    for n in 0..4 {
+        if n == 2 {
+            budget.set_max(0);
+        }
+        let mut output = Vec::new();
+        assert!(deflation.compress(whole, &message, &mut output));
+        assert_eq!(inflate(&mut peer, &output).as_ref(), Ok(&message));
+        lengths.push(output.len());
+    }
+    assert!(
+        lengths[1] < lengths[0],
+        "the second message refers to the first: {lengths:?}"
+    );
+    assert_eq!([lengths[2], lengths[3]], [lengths[0]; 2]);
+}
+
+/// RFC 7692 §7.2.3.1 to §7.2.3.5, what the wire has in each example.
+#[test]
+fn the_examples_of_the_rfc_inflate() {
+    let (mut inflation, _) = halves("permessage-deflate", &KEEPS);
+    let one_block = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+    let sharing_the_window = b"\xf2\x00\x11\x00\x00";
+    let no_compression = b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
+    let with_bfinal = b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
+    let two_blocks = b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00";
+    for (name, bytes) in [
+        ("one block", &one_block[..]),
+        ("sharing the window", sharing_the_window),
+        ("no compression", no_compression),
+        ("two blocks", two_blocks),
+        ("with BFINAL", with_bfinal),
+    ] {
+        assert_eq!(
+            inflate(&mut inflation, bytes),
+            Ok(b"Hello".to_vec()),
+            "{name}"
+        );
+    }
+
+    // Without context takeover the second one refers to nothing.
+    let (mut inflation, _) = halves("permessage-deflate", &Deflate::default());
+    assert_eq!(inflate(&mut inflation, one_block), Ok(b"Hello".to_vec()));
+    assert_eq!(
+        inflate(&mut inflation, sharing_the_window),
+        Err(Violation::Compression)
+    );
+}
+
+#[test]
+fn a_block_that_ends_the_stream_does_not_end_the_message_or_its_window() {
+    let (mut inflation, _) = halves("permessage-deflate", &Deflate::default());
+    // "Hello" with BFINAL, then a copy of five bytes from five bytes back.
+    let mut bytes = b"\xf3\x48\xcd\xc9\xc9\x07\x00".to_vec();
+    bytes.extend_from_slice(b"\x02\x13\x00\x00");
+    assert_eq!(inflate(&mut inflation, &bytes), Ok(b"HelloHello".to_vec()));
+    // Nothing behind it, or an empty block.
+    assert_eq!(
+        inflate(&mut inflation, b"\xf3\x48\xcd\xc9\xc9\x07\x00"),
+        Ok(b"Hello".to_vec())
+    );
+    assert_eq!(inflate(&mut inflation, b"\x03\x00"), Ok(Vec::new()));
+    assert_eq!(inflate(&mut inflation, b"\x01"), Ok(Vec::new()));
+}
+
+#[test]
+fn a_message_that_stops_short_of_its_end_does_not_inflate() {
+    let whole = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+    for bytes in [
+        &whole[..1],
+        &whole[..3],
+        &whole[..5],
+        &whole[..6],
+        b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff", // what was to be left out
+        b"\x00\x05\x00\xfa\xff\x48\x65",
+        b"\x07",
+        b"\xff\xff\xff",
+    ] {
+        let (mut inflation, _) = halves("permessage-deflate", &KEEPS);
+        assert_eq!(
+            inflate(&mut inflation, bytes),
+            Err(Violation::Compression),
+            "{bytes:02x?}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_message_is_an_empty_block_or_nothing() {
+    for policy in [KEEPS, Deflate::default()] {
+        let (mut inflation, mut deflation) = halves("permessage-deflate", &policy);
+        assert_eq!(inflate(&mut inflation, b"\x00"), Ok(Vec::new()));
+        assert_eq!(inflate(&mut inflation, b""), Ok(Vec::new()));
+        for last in [false, true] {
+            let mut output = Vec::new();
+            deflation.compress(Part { first: !last, last }, b"", &mut output);
+            if last {
+                assert_eq!(output, b"\x00");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bomb_fails_at_the_limit_and_takes_no_more_than_the_limit() {
+    let mut bomb = Vec::new();
+    let (mut inflation, mut deflation) = halves("permessage-deflate", &KEEPS);
+    deflation.compress(
+        Part {
+            first: true,
+            last: true,
+        },
+        &vec![0; 8 << 20],
+        &mut bomb,
+    );
+    assert!(bomb.len() < 100_000, "{}", bomb.len());
+
+    for pieces in [1, 7, 4096, bomb.len()] {
+        let (mut output, mut left) = (Vec::new(), 100_000);
+        let mut outcome = Ok(());
+        for piece in bomb.chunks(pieces) {
+            outcome = inflation.inflate(piece, false, &mut output, &mut left);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        assert_eq!(outcome, Err(Violation::TooBig));
+        assert!(output.capacity() <= 100_001, "{}", output.capacity());
+        (inflation, _) = halves("permessage-deflate", &KEEPS);
+    }
+}
+
+mod round_trips {
+    use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Text that compresses, bytes that do not, nothing.
+    fn messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let message = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..3000),
+            "[a-c]{0,40}".prop_map(|text| text.repeat(50).into_bytes()),
+            Just(Vec::new()),
+        ];
+        prop::collection::vec(message, 1..6)
+    }
+
+    /// Every combination of what an offer can say and a policy can be.
+    fn combinations() -> impl Strategy<Value = (String, Deflate)> {
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+        (flags, prop::option::of(9u8..=15), 8u8..=15, 9u8..=15).prop_map(
+            |((server_no, client_no, context_takeover), server, client, window_bits)| {
+                let mut offer = format!("permessage-deflate; client_max_window_bits={client}");
+                if server_no {
+                    offer += "; server_no_context_takeover";
+                }
+                if client_no {
+                    offer += "; client_no_context_takeover";
+                }
+                if let Some(bits) = server {
+                    let _ = write!(offer, "; server_max_window_bits={bits}");
+                }
+                let policy = Deflate {
+                    context_takeover,
+                    window_bits,
+                    ..KEEPS
+                };
+                (offer, policy)
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// What the server compresses, a client's zlib inflates within the window agreed on.
+        #[test]
+        fn a_client_reads_what_the_server_sends(
+            (offer, policy) in combinations(),
+            messages in messages(),
+            part_bytes in 1usize..4000,
+        ) {
+            let agreement = reach(&offer, &policy, &rich()).unwrap();
+            let terms = agreement.terms;
+            let (_, mut deflation) = agreement.into_halves();
+            let window = || Decompress::new_with_window_bits(false, terms.server_max_window_bits);
+            let mut client = window();
+            for message in &messages {
+                let mut wire = Vec::new();
+                let parts: Vec<&[u8]> = if message.is_empty() {
+                    vec![b""]
+                } else {
+                    message.chunks(part_bytes).collect()
+                };
+                let mut is_compressed = true;
+                for (n, payload) in parts.iter().enumerate() {
+                    let part = Part { first: n == 0, last: n + 1 == parts.len() };
+                    let mut output = Vec::new();
+                    is_compressed = deflation.compress(part, payload, &mut output);
+                    wire.extend(output);
+                }
+                if !is_compressed {
+                    continue;
+                }
+                wire.extend_from_slice(b"\x00\x00\xff\xff");
+                let mut inflated = Vec::with_capacity(200_000);
+                client.decompress_vec(&wire, &mut inflated, FlushDecompress::Sync).unwrap();
+                prop_assert_eq!(&inflated, message);
+                if terms.server_no_context_takeover {
+                    client = window();
+                }
+            }
+        }
+
+        /// What a client's zlib compresses at any level, in any pieces, the server inflates.
+        #[test]
+        fn the_server_reads_what_a_client_sends(
+            (offer, policy) in combinations(),
+            messages in messages(),
+            level in 0u32..=9,
+            flush_bytes in 1usize..4000,
+            piece_bytes in 1usize..2000,
+        ) {
+            let agreement = reach(&offer, &policy, &rich()).unwrap();
+            let terms = agreement.terms;
+            let (mut inflation, _) = agreement.into_halves();
+            let bits = terms.client_max_window_bits.max(9);
+            let mut client = Compress::new_with_window_bits(Compression::new(level), false, bits);
+            for message in &messages {
+                let mut wire = Vec::with_capacity(400_000);
+                for chunk in message.chunks(flush_bytes) {
+                    client.compress_vec(chunk, &mut wire, FlushCompress::Sync).unwrap();
+                }
+                match wire.len().checked_sub(4) {
+                    Some(length) => wire.truncate(length),
+                    None => wire.push(0),
+                }
+                let (mut output, mut left) = (Vec::new(), message.len());
+                let pieces = wire.chunks(piece_bytes);
+                let count = pieces.len();
+                for (n, piece) in pieces.enumerate() {
+                    prop_assert_eq!(
+                        inflation.inflate(piece, n + 1 == count, &mut output, &mut left),
+                        Ok(())
+                    );
+                }
+                prop_assert_eq!(&output, message);
+                prop_assert_eq!(left, 0);
+                if terms.client_no_context_takeover {
+                    client.reset();
+                }
+            }
+        }
+    }
+}
