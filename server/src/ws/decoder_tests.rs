@@ -1,16 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-/// What a peer can be seen to have said, whatever the frames and reads were.
-#[derive(Clone, Debug, PartialEq)]
-enum Said {
-    Text(Vec<u8>),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Vec<u8>),
-}
+use crate::ws::oracle::{self, Said, frame};
 
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,
@@ -18,79 +9,8 @@ const LIMITS: Limits = Limits {
     parts: false,
 };
 
-/// One masked frame.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ 0..126 => bytes.push(0x80 | short as u8),
-        medium @ 126..0x1_0000 => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
-    let mask = [0x37, 0xfa, 0x21, 0x3d];
-    bytes.extend_from_slice(&mask);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
-    bytes
-}
-
-/// Feeds `bytes` in reads of the given sizes, as a session does: what is unused is held.
 fn decode(bytes: &[u8], reads: &[usize], limits: Limits) -> (Vec<Said>, Option<Violation>) {
-    decode_with(Decoder::new(limits, None), bytes, reads)
-}
-
-fn decode_with(
-    mut decoder: Decoder,
-    bytes: &[u8],
-    reads: &[usize],
-) -> (Vec<Said>, Option<Violation>) {
-    let (mut said, mut open) = (Vec::new(), Vec::new());
-    let (mut held, mut from, mut reads) = (Vec::new(), 0, reads.iter().cycle());
-    while from < bytes.len() {
-        let read = (*reads.next().unwrap_or(&usize::MAX)).clamp(1, bytes.len() - from);
-        held.extend_from_slice(&bytes[from..from + read]);
-        from += read;
-        let mut at = 0;
-        loop {
-            match decoder.step(&mut held, &mut at) {
-                Ok(Step::Starved) => break,
-                Ok(Step::Message { kind, place, last }) => {
-                    open.extend_from_slice(match place {
-                        Place::Input(range) => &held[range],
-                        Place::Assembly => decoder.assembled(),
-                    });
-                    if kind == Kind::Text {
-                        assert!(
-                            std::str::from_utf8(&open).is_ok(),
-                            "each part is whole text"
-                        );
-                    }
-                    if last {
-                        let message = std::mem::take(&mut open);
-                        said.push(match kind {
-                            Kind::Text => Said::Text(message),
-                            Kind::Binary => Said::Binary(message),
-                        });
-                    }
-                }
-                Ok(Step::Ping(range)) => said.push(Said::Ping(held[range].to_vec())),
-                Ok(Step::Pong(range)) => said.push(Said::Pong(held[range].to_vec())),
-                Ok(Step::Close(range)) => said.push(Said::Close(held[range].to_vec())),
-                Err(violation) => return (said, Some(violation)),
-            }
-        }
-        held.drain(..at);
-    }
-    (said, None)
+    oracle::decode(Decoder::new(limits, None), bytes, reads)
 }
 
 fn payloads() -> impl Strategy<Value = Vec<u8>> {
@@ -135,6 +55,16 @@ proptest! {
         }
         let limits = Limits { parts, ..LIMITS };
         prop_assert_eq!(decode(&bytes, &reads, limits), (expected, None));
+    }
+
+    /// tungstenite hears the same, but for the differences that the oracle lists.
+    #[test]
+    fn a_stream_of_frames_means_what_it_means_to_tungstenite(
+        script in prop::collection::vec(any::<u8>(), 0..400),
+        reads in prop::collection::vec(1usize..100, 1..8),
+    ) {
+        oracle::compare(&oracle::stream(&script), &reads);
+        oracle::compare(&script, &reads);
     }
 
     /// Whatever bytes come, in whatever pieces, the outcome is the same and nothing panics.
@@ -297,7 +227,7 @@ mod compressed {
                 bytes.extend(frame(0x80 | first, rest));
                 expected.push(message.clone());
             }
-            prop_assert_eq!(decode_with(decoder, &bytes, &reads), (expected, None));
+            prop_assert_eq!(oracle::decode(decoder, &bytes, &reads), (expected, None));
         }
 
         /// Whatever bytes claim to be compressed, the outcome does not depend on the reads.
@@ -313,7 +243,7 @@ mod compressed {
             payload.extend(bytes);
             let stream = frame(first, &payload);
             let decoded = |reads: &[usize]| {
-                decode_with(negotiated(limits, &TAKEOVER).0, &stream, reads)
+                oracle::decode(negotiated(limits, &TAKEOVER).0, &stream, reads)
             };
             prop_assert_eq!(decoded(&reads), decoded(&[usize::MAX]));
         }
@@ -334,7 +264,7 @@ mod compressed {
             ("RSV3 beside it", frame(0xd1, hello)),
         ] {
             let (decoder, _) = negotiated(LIMITS, &TAKEOVER);
-            assert_eq!(decode_with(decoder, &bytes, &[99]).1, reserved, "{name}");
+            assert_eq!(oracle::decode(decoder, &bytes, &[99]).1, reserved, "{name}");
         }
         assert_eq!(
             decode(&frame(0xc1, hello), &[99], LIMITS).1,
@@ -345,7 +275,7 @@ mod compressed {
         let (decoder, _) = negotiated(LIMITS, &TAKEOVER);
         let said = vec![Said::Text(b"Hello".to_vec())];
         assert_eq!(
-            decode_with(decoder, &frame(0xc1, hello), &[99]),
+            oracle::decode(decoder, &frame(0xc1, hello), &[99]),
             (said, None)
         );
     }
@@ -359,7 +289,7 @@ mod compressed {
             let mut bytes = frame(0x41, &whole[..split]);
             bytes.extend(frame(0x00, &whole[split..]));
             let (decoder, _) = negotiated(LIMITS, &TAKEOVER);
-            let outcome = decode_with(decoder, &bytes, &[1]);
+            let outcome = oracle::decode(decoder, &bytes, &[1]);
             assert_eq!(
                 outcome,
                 (Vec::new(), Some(Violation::Utf8)),
@@ -370,7 +300,7 @@ mod compressed {
         // Cut inside a character, the message is as bad.
         let cut = compress(&mut negotiated(LIMITS, &TAKEOVER).1, &"é".as_bytes()[..1]);
         let (decoder, _) = negotiated(LIMITS, &TAKEOVER);
-        let outcome = decode_with(decoder, &frame(0xc1, &cut), &[99]);
+        let outcome = oracle::decode(decoder, &frame(0xc1, &cut), &[99]);
         assert_eq!(outcome, (Vec::new(), Some(Violation::Utf8)));
     }
 
@@ -384,20 +314,23 @@ mod compressed {
         let too_big = (Vec::new(), Some(Violation::TooBig));
         for reads in [[1], [99]] {
             let (decoder, _) = negotiated(limits, &TAKEOVER);
-            assert_eq!(decode_with(decoder, &frame(0xc2, &bomb), &reads), too_big);
+            assert_eq!(
+                oracle::decode(decoder, &frame(0xc2, &bomb), &reads),
+                too_big
+            );
         }
         let mut decoder = negotiated(limits, &TAKEOVER).0;
         let mut bytes = frame(0x42, b"");
         for _ in 0..50 {
             bytes.extend(frame(0x00, &b"\x00\x00\x00\xff\xff".repeat(20)));
         }
-        assert_eq!(decode_with(decoder, &bytes, &[99]), too_big);
+        assert_eq!(oracle::decode(decoder, &bytes, &[99]), too_big);
 
         decoder = negotiated(limits, &TAKEOVER).0;
         let fits = compress(&mut negotiated(limits, &TAKEOVER).1, &[0; 1000]);
         let said = vec![Said::Binary(vec![0; 1000])];
         assert_eq!(
-            decode_with(decoder, &frame(0xc2, &fits), &[1]),
+            oracle::decode(decoder, &frame(0xc2, &fits), &[1]),
             (said, None)
         );
     }

@@ -9,4 +9,6 @@ pub(crate) mod encoded;
 pub(crate) mod extension;
 pub(crate) mod frame;
 mod mask;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 pub(crate) mod violation;

@@ -1,0 +1,303 @@
+//! What a peer is seen to say: by the decoder, in any pieces, and by tungstenite, the oracle.
+//!
+//! For tests and fuzzing only.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
+
+use super::close;
+use super::decoder::{Decoder, Kind, Limits, Place, Step};
+use super::violation::Violation;
+
+/// One thing that a peer said, whatever the frames and reads were.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Said {
+    Text(Vec<u8>),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    /// With its body. Nothing after it is looked at.
+    Close(Vec<u8>),
+}
+
+/// One masked frame with this first byte.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        short @ 0..126 => bytes.push(0x80 | short as u8),
+        medium @ 126..0x1_0000 => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
+        }
+        long => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    bytes.extend_from_slice(&mask);
+    let masked = payload.iter().zip(mask.iter().cycle());
+    bytes.extend(masked.map(|(byte, key)| byte ^ key));
+    bytes
+}
+
+/// Cuts `bytes` into reads of these sizes, over and over.
+fn pieces<'a>(bytes: &'a [u8], reads: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+    let (mut rest, mut reads) = (bytes, reads.iter().cycle());
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let length = (*reads.next().unwrap_or(&usize::MAX)).clamp(1, rest.len());
+        let (piece, later) = rest.split_at(length);
+        rest = later;
+        Some(piece)
+    })
+}
+
+/// What the decoder makes of it, fed as a session feeds it: what is unused is held.
+pub(crate) fn decode(
+    mut decoder: Decoder,
+    bytes: &[u8],
+    reads: &[usize],
+) -> (Vec<Said>, Option<Violation>) {
+    let (mut said, mut open, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in pieces(bytes, reads) {
+        held.extend_from_slice(piece);
+        let mut at = 0;
+        loop {
+            match decoder.step(&mut held, &mut at) {
+                Ok(Step::Starved) => break,
+                Ok(Step::Message { kind, place, last }) => {
+                    open.extend_from_slice(match place {
+                        Place::Input(range) => &held[range],
+                        Place::Assembly => decoder.assembled(),
+                    });
+                    let is_text = std::str::from_utf8(&open).is_ok();
+                    assert!(kind != Kind::Text || is_text, "each part is whole text");
+                    if last {
+                        let message = std::mem::take(&mut open);
+                        said.push(match kind {
+                            Kind::Text => Said::Text(message),
+                            Kind::Binary => Said::Binary(message),
+                        });
+                    }
+                }
+                Ok(Step::Ping(range)) => said.push(Said::Ping(held[range].to_vec())),
+                Ok(Step::Pong(range)) => said.push(Said::Pong(held[range].to_vec())),
+                Ok(Step::Close(range)) => {
+                    let body = &held[range];
+                    let violation = close::parse(body).err();
+                    if violation.is_none() {
+                        said.push(Said::Close(body.to_vec()));
+                    }
+                    return (said, violation);
+                }
+                Err(violation) => return (said, Some(violation)),
+            }
+        }
+        held.drain(..at);
+    }
+    (said, None)
+}
+
+/// Compares what the decoder and tungstenite make of a stream. They may differ as [`Allowed`] says,
+/// and in which of several faults of one frame they name.
+///
+/// # Panics
+///
+/// On any other difference.
+pub(crate) fn compare(bytes: &[u8], reads: &[usize]) {
+    let (ours, violation) = decode(Decoder::new(LIMITS, None), bytes, reads);
+    let (theirs, ending) = tungstenite_says(bytes, reads);
+    let difference = || format!("ours: {ours:?} {violation:?}\ntheirs: {theirs:?} {ending:?}");
+
+    let Some(violation) = violation else {
+        let is_same = theirs == ours || Allowed::is_1014(&ours, &theirs);
+        assert!(is_same && ending != Ending::Failed, "{}", difference());
+        return;
+    };
+    let Some(beyond) = theirs.strip_prefix(&ours[..]) else {
+        panic!("{}", difference());
+    };
+    let is_allowed = match Allowed::of(violation) {
+        Allowed::Nothing => beyond.is_empty() && ending != Ending::Ended,
+        Allowed::GoesOn => true,
+        Allowed::GoesOnWithControlFrames => {
+            let is_control = |said: &Said| !matches!(said, Said::Text(_) | Said::Binary(_));
+            beyond.iter().all(is_control)
+        }
+        Allowed::NamesAnotherCode => match beyond {
+            [] => ending != Ending::Ended,
+            [Said::Close(body)] => body.starts_with(&1002u16.to_be_bytes()),
+            _ => false,
+        },
+    };
+    assert!(is_allowed, "{}", difference());
+}
+
+/// Where tungstenite 0.30 may go on after the decoder has found a fault, each with its reason.
+enum Allowed {
+    /// It finds the fault as well, at the latest when the frame has come whole.
+    Nothing,
+    GoesOn,
+    GoesOnWithControlFrames,
+    NamesAnotherCode,
+}
+
+impl Allowed {
+    fn of(violation: Violation) -> Allowed {
+        match violation {
+            // RFC 6455 §5.2, the minimal number of bytes: it takes a length in any form.
+            Violation::LengthForm => Allowed::GoesOn,
+            // §10.4, a limit of ours: it counts bytes, not fragments.
+            Violation::TooManyFragments => Allowed::GoesOn,
+            // §8.1: it checks text when the message is complete, we at the first bad byte.
+            Violation::Utf8 => Allowed::GoesOnWithControlFrames,
+            // §10.4: it counts the bytes of a frame that has come, we those of one announced.
+            Violation::TooBig => Allowed::GoesOnWithControlFrames,
+            // §7.4: it hands out a Close with a code of its own in the place of a bad one.
+            Violation::CloseBody => Allowed::NamesAnotherCode,
+            // §5.1, §5.2, §5.4, §5.5.
+            Violation::Unmasked
+            | Violation::ReservedBit
+            | Violation::ReservedOpcode(_)
+            | Violation::ControlFrame
+            | Violation::NothingToContinue
+            | Violation::MessageInsideMessage => Allowed::Nothing,
+            Violation::Compression => unreachable!("nothing is compressed here"),
+        }
+    }
+
+    /// §7.4.2 and IANA's registry: 1014 may be sent since 2020; it is a bad code to tungstenite.
+    fn is_1014(ours: &[Said], theirs: &[Said]) -> bool {
+        let code = |said: &Said, code: u16| matches!(said, Said::Close(body) if body.starts_with(&code.to_be_bytes()));
+        match (ours.split_last(), theirs.split_last()) {
+            (Some((our_last, ours)), Some((their_last, theirs))) => {
+                ours == theirs && code(our_last, 1014) && code(their_last, 1002)
+            }
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Ending {
+    /// It waits for more.
+    Waiting,
+    /// A fault.
+    Failed,
+    /// After a Close.
+    Ended,
+}
+
+fn tungstenite_says(bytes: &[u8], reads: &[usize]) -> (Vec<Said>, Ending) {
+    let peer = Peer {
+        pieces: pieces(bytes, reads).map(<[u8]>::to_vec).collect(),
+        next: 0,
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .max_message_size(Some(LIMITS.message_bytes_max))
+        .max_frame_size(Some(LIMITS.message_bytes_max));
+    let mut socket = WebSocket::from_raw_socket(peer, Role::Server, Some(config));
+    let mut said = Vec::new();
+    loop {
+        match socket.read() {
+            Ok(Message::Text(text)) => said.push(Said::Text(text.as_bytes().to_vec())),
+            Ok(Message::Binary(bytes)) => said.push(Said::Binary(bytes.to_vec())),
+            Ok(Message::Ping(payload)) => said.push(Said::Ping(payload.to_vec())),
+            Ok(Message::Pong(payload)) => said.push(Said::Pong(payload.to_vec())),
+            Ok(Message::Close(frame)) => {
+                let body = frame.map(|frame| close::body(frame.code.into(), &frame.reason));
+                said.push(Said::Close(body.unwrap_or_default()));
+                return (said, Ending::Ended);
+            }
+            Ok(Message::Frame(_)) => unreachable!("reading gives no raw frames"),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                if socket.get_ref().next > socket.get_ref().pieces.len() {
+                    return (said, Ending::Waiting);
+                }
+            }
+            Err(_) => return (said, Ending::Failed),
+        }
+    }
+}
+
+/// A socket that gives one piece, then has none for a moment, and takes everything.
+struct Peer {
+    pieces: Vec<Vec<u8>>,
+    /// One more than the pieces that were given.
+    next: usize,
+}
+
+impl Read for Peer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let current = self.next.checked_sub(1);
+        match current.and_then(|current| self.pieces.get_mut(current)) {
+            Some(piece) if !piece.is_empty() => {
+                let length = piece.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&piece[..length]);
+                piece.drain(..length);
+                Ok(length)
+            }
+            _ => {
+                self.next += 1;
+                Err(ErrorKind::WouldBlock.into())
+            }
+        }
+    }
+}
+
+impl Write for Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const LIMITS: Limits = Limits {
+    message_bytes_max: 1000,
+    fragments_max: 20,
+    parts: false,
+};
+
+/// A stream that a script stands for: frames that are mostly right and sometimes not.
+///
+/// Each takes two bytes, the first of the frame and one of its make-up, and then its payload.
+pub(crate) fn stream(mut script: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let [first, make_up, rest @ ..] = script {
+        let length = usize::from(make_up & 0x3f).min(rest.len());
+        let (payload, later) = rest.split_at(length);
+        script = later;
+        match make_up >> 6 {
+            // What the first byte says: reserved bits and opcodes too.
+            0 => bytes.extend(frame(*first, payload)),
+            // Only what exists: a message's frame or a control frame, long ones among them.
+            1 => {
+                let opcode = [0, 1, 2, 0, 8, 9, 10, 2][usize::from(first & 7)];
+                let fin = if opcode & 8 != 0 { 0x80 } else { first & 0x80 };
+                let times = if opcode & 8 != 0 {
+                    1
+                } else {
+                    usize::from(first >> 3 & 7)
+                };
+                bytes.extend(frame(fin | opcode, &payload.repeat(times)));
+            }
+            // A length in a longer form than needed.
+            2 => {
+                bytes.extend_from_slice(&[*first & 0x8f, 0xfe, 0, length as u8, 0, 0, 0, 0]);
+                bytes.extend_from_slice(payload);
+            }
+            // Not masked, or no frame at all.
+            _ => bytes.extend_from_slice(payload),
+        }
+    }
+    bytes
+}
