@@ -1,6 +1,7 @@
 //! Everything that is claimed of a running server, through real sockets, directories and libraries.
 
 mod c_handlers;
+mod compression;
 mod configuration;
 mod contained;
 mod dev;

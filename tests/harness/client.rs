@@ -146,18 +146,24 @@ impl Raw {
     /// Opens a WebSocket at `path`.
     #[track_caller]
     pub(crate) fn open(server: &Server, path: &str) -> Raw {
+        Raw::open_with(server, path, "").0
+    }
+
+    /// The same with more header lines, each with its CRLF; and the head of the answer.
+    #[track_caller]
+    pub(crate) fn open_with(server: &Server, path: &str, extra: &str) -> (Raw, String) {
         let mut stream = server.raw();
         stream
-            .write_all(opening(path, "").as_bytes())
+            .write_all(opening(path, extra).as_bytes())
             .expect("sending a handshake");
         let mut raw = Raw { stream };
-        raw.skip_head();
-        raw
+        let answer = raw.skip_head();
+        (raw, answer)
     }
 
     /// Reads the head of the answer, which is a 101.
     #[track_caller]
-    pub(crate) fn skip_head(&mut self) {
+    pub(crate) fn skip_head(&mut self) -> String {
         let stream = &mut self.stream;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
@@ -170,6 +176,7 @@ impl Raw {
             "{}",
             String::from_utf8_lossy(&answer)
         );
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     #[track_caller]

@@ -1,0 +1,216 @@
+//! permessage-deflate through a real server (RFC 7692): what is agreed on, sent and refused.
+
+use std::io::Write;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+
+use crate::harness::client::{Raw, frame};
+use crate::harness::server::{Server, opening, status_of};
+use crate::harness::site::Site;
+
+/// What browsers offer.
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+/// What is answered to it by default.
+const NO_TAKEOVER: &str = "\r\nSec-WebSocket-Extensions: permessage-deflate; \
+                           server_no_context_takeover; client_no_context_takeover\r\n";
+
+/// A client that compresses what it sends; its context lives as long as it does.
+struct Deflating {
+    raw: Raw,
+    deflater: Compress,
+    inflater: Decompress,
+    takes_over: bool,
+}
+
+impl Deflating {
+    #[track_caller]
+    fn open(server: &Server, path: &str, agreed: &str) -> Deflating {
+        let (raw, answer) = Raw::open_with(server, path, OFFER);
+        assert!(answer.contains(agreed), "{answer}");
+        Deflating {
+            raw,
+            deflater: Compress::new(Compression::best(), false),
+            inflater: Decompress::new(false),
+            takes_over: !agreed.contains("no_context_takeover"),
+        }
+    }
+
+    /// Sends compressed text; answers how long it was on the wire.
+    fn send(&mut self, text: &str) -> usize {
+        let mut wire = deflate(&mut self.deflater, text.as_bytes());
+        if !self.takes_over {
+            self.deflater.reset();
+        }
+        wire = frame(0xc1, &wire);
+        self.raw.send(&wire);
+        wire.len()
+    }
+
+    /// The next message: its first byte, what it inflates to, and its length on the wire.
+    #[track_caller]
+    fn receive(&mut self) -> (u8, String, usize) {
+        let (first, mut payload) = self.raw.frame().expect("a frame");
+        let length = payload.len();
+        if first & 0x40 != 0 {
+            let mut inflated = Vec::with_capacity(1 << 20);
+            payload.extend_from_slice(b"\x00\x00\xff\xff");
+            let inflate = FlushDecompress::Sync;
+            let status = self
+                .inflater
+                .decompress_vec(&payload, &mut inflated, inflate);
+            status.expect("a compressed message");
+            if !self.takes_over {
+                self.inflater.reset(false);
+            }
+            payload = inflated;
+        }
+        (first, String::from_utf8(payload).expect("text"), length)
+    }
+}
+
+fn deflate(deflater: &mut Compress, payload: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(payload.len() + 1024);
+    let flush = FlushCompress::Sync;
+    deflater
+        .compress_vec(payload, &mut wire, flush)
+        .expect("compressing");
+    wire.truncate(wire.len() - 4);
+    wire
+}
+
+fn numbers(count: usize) -> String {
+    (0..count)
+        .map(|number| format!("{{\"number\":{number}}},"))
+        .collect()
+}
+
+#[test]
+fn long_messages_come_back_compressed_and_short_ones_as_they_are() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let mut client = Deflating::open(&server, "/echo", NO_TAKEOVER);
+
+    for _ in 0..2 {
+        let long = numbers(500);
+        client.send(&long);
+        let (first, text, length) = client.receive();
+        assert_eq!((first, &text), (0xc1, &long));
+        assert!(length < long.len() / 2, "{length} of {}", long.len());
+
+        let short = "short ".repeat(9);
+        client.send(&short);
+        assert_eq!(client.receive(), (0x81, short.clone(), short.len()));
+    }
+
+    // Who offers nothing gets nothing, and may not use it.
+    let (mut plain, answer) = Raw::open_with(&server, "/echo", "");
+    assert!(!answer.contains("Extensions"), "{answer}");
+    plain.send(&frame(0xc1, &deflate(&mut client.deflater, b"Hello")));
+    assert_eq!(plain.close_code(), 1002);
+}
+
+#[test]
+fn a_handlers_table_turns_it_off_or_lets_messages_refer_to_earlier_ones() {
+    let site = Site::empty();
+    for name in ["echo_wsh.so", "off_wsh.so", "keeps_wsh.so"] {
+        site.add("echo_wsh", name);
+    }
+    site.write(
+        "config.toml",
+        "[handler.off]\ndeflate = false\n\
+         [handler.keeps]\ndeflate_context_takeover = true\ndeflate_bytes_min = 0\n",
+    );
+    let server = Server::start(&site);
+
+    let (_, answer) = Raw::open_with(&server, "/off", OFFER);
+    assert!(!answer.contains("Extensions"), "{answer}");
+
+    let agreed = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
+    let mut client = Deflating::open(&server, "/keeps", agreed);
+    let text = numbers(100);
+    let first = (client.send(&text), client.receive());
+    let second = (client.send(&text), client.receive());
+    assert_eq!((&first.1.1, &second.1.1), (&text, &text));
+    assert!(second.0 < first.0 / 4, "{} after {}", second.0, first.0);
+    assert!(
+        second.1.2 < first.1.2 / 4,
+        "{} after {}",
+        second.1.2,
+        first.1.2
+    );
+}
+
+#[test]
+fn a_handler_can_refuse_it_and_a_malformed_offer_is_a_malformed_request() {
+    let site = Site::with(&["features_wsh"]);
+    let server = Server::start(&site);
+
+    let (_, answer) = Raw::open_with(&server, "/features?handshake=plain", OFFER);
+    assert!(!answer.contains("Extensions"), "{answer}");
+
+    for (offers, status) in [
+        ("permessage-deflate; =", 400),
+        ("permessage-deflate; server_max_window_bits=99", 101),
+    ] {
+        let line = format!("Sec-WebSocket-Extensions: {offers}\r\n");
+        let mut stream = server.raw();
+        stream
+            .write_all(opening("/features", &line).as_bytes())
+            .expect("sending");
+        let mut answer = [0; 12];
+        std::io::Read::read_exact(&mut stream, &mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer);
+        assert_eq!(status_of(&answer), status, "{offers}");
+    }
+}
+
+#[test]
+fn a_publication_reaches_each_subscriber_as_it_can_read_it() {
+    let site = Site::with(&["features_wsh"]);
+    site.write("config.toml", "[limits]\nmessage_bytes_max = 100000\n");
+    let server = Server::start(&site);
+    let mut compressed: Vec<_> = (0..3)
+        .map(|_| Deflating::open(&server, "/features", NO_TAKEOVER))
+        .collect();
+    let mut plain = Raw::open(&server, "/features");
+    for client in &mut compressed {
+        client.send("join lobby");
+    }
+    plain.send(&frame(0x81, b"join lobby"));
+    // Whoever has had an answer has joined.
+    for client in &mut compressed {
+        client.send("joined?");
+        assert_eq!(client.receive().1, "joined?");
+    }
+    plain.send(&frame(0x81, b"joined?"));
+    assert_eq!(plain.frame(), Some((0x81, b"joined?".to_vec())));
+
+    let text = numbers(500);
+    compressed[0].send(&format!("publish lobby {text}"));
+
+    for client in &mut compressed {
+        let (first, received, _) = client.receive();
+        assert_eq!((first, &received), (0xc1, &text));
+    }
+    assert_eq!(plain.frame(), Some((0x81, text.into_bytes())));
+}
+
+#[test]
+fn a_bomb_is_too_big_when_it_has_inflated_to_the_limit() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let mut bomb = Vec::with_capacity(1 << 20);
+    Compress::new(Compression::best(), false)
+        .compress_vec(&vec![0; 64 << 20], &mut bomb, FlushCompress::Sync)
+        .expect("compressing");
+    assert!(bomb.len() < 100 * 1024, "{}", bomb.len());
+
+    let mut client = Deflating::open(&server, "/echo", NO_TAKEOVER);
+    client.raw.send(&frame(0xc2, &bomb));
+    assert_eq!(client.raw.close_code(), 1009);
+
+    let mut client = Deflating::open(&server, "/echo", NO_TAKEOVER);
+    client.raw.send(&frame(0xc1, b"\x07"));
+    assert_eq!(client.raw.close_code(), 1007, "no block is of that type");
+    assert_eq!(server.connect("/echo").ask("still here?"), "still here?");
+}
