@@ -171,13 +171,7 @@ mod compressed {
 
     /// A compressed message as it travels, without frames.
     fn compress(deflation: &mut Deflation, payload: &[u8]) -> Vec<u8> {
-        let (mut output, whole) = (
-            Vec::new(),
-            Part {
-                first: true,
-                last: true,
-            },
-        );
+        let (mut output, whole) = (Vec::new(), Part::WHOLE);
         deflation.compress(whole, payload, &mut output);
         output
     }

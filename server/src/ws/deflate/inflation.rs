@@ -25,7 +25,7 @@ impl Inflation {
         }
     }
 
-    /// Appends what a piece of a message inflates to, be it its `last` one. `output` has this message's bytes only; it
+    /// Appends what a piece of a message inflates to, be it its `last` one. `output`
     /// grows with what arrives and never beyond the bytes that are `left` to the message.
     pub(crate) fn inflate(
         &mut self,
@@ -58,24 +58,21 @@ impl Inflation {
                 output.reserve_exact(more.min(left.saturating_add(1)));
             }
             let (read, written) = (inflater.total_in(), inflater.total_out());
-            let status = inflater
-                .decompress_vec(piece, output, FlushDecompress::None)
-                .map_err(|_| Violation::Compression)?;
+            let outcome = inflater.decompress_vec(piece, output, FlushDecompress::None);
             let (read, written) = (inflater.total_in() - read, inflater.total_out() - written);
             piece = &piece[read as usize..];
-            if let Some(over) = (written as usize).checked_sub(*left + 1) {
-                output.truncate(output.len() - over - 1);
+            let written = written as usize;
+            if written > *left {
+                // Also if it fails behind that: the same fault whatever room there was.
+                output.truncate(output.len() - (written - *left));
                 return Err(Violation::TooBig);
             }
-            *left -= written as usize;
+            *left -= written;
+            let status = outcome.map_err(|_| Violation::Compression)?;
             if status == Status::StreamEnd {
-                // A block with BFINAL set ends the stream, not the message, and the window goes on
-                // (§7.2.1, §7.2.3.4): what zlib lets go of is put back as far as this message goes.
+                // A block with BFINAL set ends the stream, not the message (RFC 7692 §7.2.3.4). Who
+                // sends one has finished its compressor, so what follows refers to nothing before.
                 inflater.reset(false);
-                let window = &output[output.len().saturating_sub(WINDOW_BYTES)..];
-                inflater
-                    .set_dictionary(window)
-                    .map_err(|_| Violation::Compression)?;
                 self.is_inside = !piece.is_empty();
             }
             if output.len() == output.capacity() {
@@ -113,7 +110,6 @@ impl Inflation {
 /// What the sender left out of an empty stored block (§7.2.1), and then a whole such block: where
 /// the message stopped short of its end, that one is no block and does not inflate to nothing.
 const TAIL: &[u8] = b"\x00\x00\xff\xff\x00\x00\x00\xff\xff";
-const WINDOW_BYTES: usize = 32 * 1024;
 const OUTPUT_BYTES_LEAST: usize = 1024;
 /// What a decompressor takes, whatever its window: measured, and rounded up.
 pub(super) const BYTES: usize = 48 * 1024;

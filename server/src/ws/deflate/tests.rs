@@ -157,10 +157,7 @@ fn a_spent_budget_asks_the_client_for_no_context_takeover_and_sends_without_it()
 
     // Nothing is left for what the server sends: each message inflates by itself.
     let (_, mut deflation) = first.into_halves();
-    let whole = Part {
-        first: true,
-        last: true,
-    };
+    let whole = Part::WHOLE;
     for _ in 0..2 {
         let mut output = Vec::new();
         assert!(deflation.compress(whole, &b"context".repeat(9), &mut output));
@@ -184,10 +181,7 @@ fn a_lowered_budget_takes_a_senders_context_between_two_messages_and_the_peer_re
     let message: Vec<u8> = (0..2000u32)
         .flat_map(|n| format!("{n};").into_bytes())
         .collect();
-    let whole = Part {
-        first: true,
-        last: true,
-    };
+    let whole = Part::WHOLE;
     let mut lengths = Vec::new();
     for n in 0..4 {
         if n == 2 {
@@ -238,19 +232,35 @@ fn the_examples_of_the_rfc_inflate() {
 }
 
 #[test]
-fn a_block_that_ends_the_stream_does_not_end_the_message_or_its_window() {
-    let (mut inflation, _) = halves("permessage-deflate", &Deflate::default());
-    // "Hello" with BFINAL, then a copy of five bytes from five bytes back.
-    let mut bytes = b"\xf3\x48\xcd\xc9\xc9\x07\x00".to_vec();
-    bytes.extend_from_slice(b"\x02\x13\x00\x00");
-    assert_eq!(inflate(&mut inflation, &bytes), Ok(b"HelloHello".to_vec()));
-    // Nothing behind it, or an empty block.
-    assert_eq!(
-        inflate(&mut inflation, b"\xf3\x48\xcd\xc9\xc9\x07\x00"),
-        Ok(b"Hello".to_vec())
-    );
-    assert_eq!(inflate(&mut inflation, b"\x03\x00"), Ok(Vec::new()));
-    assert_eq!(inflate(&mut inflation, b"\x01"), Ok(Vec::new()));
+fn a_block_that_ends_the_stream_does_not_end_the_message() {
+    let (mut inflation, _) = halves("permessage-deflate", &KEEPS);
+    let hello = b"\xf3\x48\xcd\xc9\xc9\x07\x00";
+    for (bytes, text) in [
+        (
+            [&hello[..], &hello[..], b"\x00"].concat(),
+            &b"HelloHello"[..],
+        ),
+        (hello.to_vec(), b"Hello"),
+        (b"\x03\x00".to_vec(), b""),
+        (b"\x01".to_vec(), b""),
+    ] {
+        assert_eq!(
+            inflate(&mut inflation, &bytes),
+            Ok(text.to_vec()),
+            "{bytes:02x?}"
+        );
+    }
+
+    // What stands before it is out of reach, however the bytes came and the message is given out.
+    let back_to_hello = [&hello[..], b"\x02\x13\x00\x00"].concat();
+    for pieces in [1, 7, 99] {
+        let (mut inflation, _) = halves("permessage-deflate", &KEEPS);
+        let (mut output, mut left) = (Vec::new(), 100);
+        let mut pieces = back_to_hello.chunks(pieces);
+        let outcome =
+            pieces.try_for_each(|piece| inflation.inflate(piece, false, &mut output, &mut left));
+        assert_eq!(outcome, Err(Violation::Compression));
+    }
 }
 
 #[test]
@@ -295,14 +305,7 @@ fn an_empty_message_is_an_empty_block_or_nothing() {
 fn a_bomb_fails_at_the_limit_and_takes_no_more_than_the_limit() {
     let mut bomb = Vec::new();
     let (mut inflation, mut deflation) = halves("permessage-deflate", &KEEPS);
-    deflation.compress(
-        Part {
-            first: true,
-            last: true,
-        },
-        &vec![0; 8 << 20],
-        &mut bomb,
-    );
+    deflation.compress(Part::WHOLE, &vec![0; 8 << 20], &mut bomb);
     assert!(bomb.len() < 100_000, "{}", bomb.len());
 
     for pieces in [1, 7, 4096, bomb.len()] {
@@ -317,6 +320,28 @@ fn a_bomb_fails_at_the_limit_and_takes_no_more_than_the_limit() {
         assert_eq!(outcome, Err(Violation::TooBig));
         assert!(output.capacity() <= 100_001, "{}", output.capacity());
         (inflation, _) = halves("permessage-deflate", &KEEPS);
+    }
+}
+
+#[test]
+fn of_too_big_and_malformed_the_first_counts_whatever_the_pieces() {
+    let (_, mut deflation) = halves("permessage-deflate", &KEEPS);
+    let mut bytes = Vec::new();
+    deflation.compress(Part::WHOLE, &[0; 50], &mut bytes);
+    bytes.extend_from_slice(b"\x00\x00\xff\xff\x07");
+    for (limit, expected) in [
+        (49, Violation::TooBig),
+        (50, Violation::Compression),
+        (usize::MAX, Violation::Compression),
+    ] {
+        for pieces in [1, 5, bytes.len()] {
+            let (mut inflation, _) = halves("permessage-deflate", &KEEPS);
+            let (mut output, mut left) = (Vec::new(), limit);
+            let mut pieces = bytes.chunks(pieces);
+            let outcome = pieces
+                .try_for_each(|piece| inflation.inflate(piece, false, &mut output, &mut left));
+            assert_eq!((outcome, output.len()), (Err(expected), limit.min(50)));
+        }
     }
 }
 
