@@ -10,12 +10,12 @@ use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
 
 use crate::config::SessionLimits;
+use crate::encoded::Encoded;
 use crate::mailbox::Mailbox;
 use crate::topics::{Topic, Topics};
 use crate::wire::Wire;
 use crate::ws::deflate::deflation::{Deflation, Part};
 use crate::ws::deflate::pool;
-use crate::ws::encoded::Encoded;
 use crate::ws::{close, frame};
 
 /// One session's state as far as its handler can change it.

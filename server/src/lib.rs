@@ -6,6 +6,7 @@ pub mod config;
 mod connection;
 mod controls;
 pub mod dev;
+mod encoded;
 mod files;
 mod generation;
 mod handshake;

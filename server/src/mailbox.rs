@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use crate::ws::encoded::Encoded;
+use crate::encoded::Encoded;
 
 /// The inbox of one session, or of a handshake that will be one.
 #[derive(Debug)]

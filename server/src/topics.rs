@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::encoded::Encoded;
 use crate::mailbox::Mailbox;
-use crate::ws::encoded::Encoded;
 
 /// Who subscribed to what.
 #[derive(Debug)]

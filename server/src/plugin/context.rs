@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use wsh::abi;
 
+use crate::encoded::Encoded;
 use crate::mailbox::{Letter, Mailbox, Undelivered};
 use crate::shared::Shared;
 use crate::topics::Topic;
-use crate::ws::encoded::Encoded;
 use crate::ws::{close, frame};
 
 /// What the functions of the host table need that are called with `ctx`.

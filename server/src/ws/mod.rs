@@ -5,7 +5,6 @@
 pub(crate) mod close;
 pub(crate) mod decoder;
 pub(crate) mod deflate;
-pub(crate) mod encoded;
 pub(crate) mod extension;
 pub(crate) mod frame;
 mod mask;

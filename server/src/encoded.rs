@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use tungstenite::protocol::frame::coding::OpCode;
 
-use super::deflate::deflation::compress_alone;
-use super::deflate::pool;
-use super::frame;
+use crate::ws::deflate::deflation::compress_alone;
+use crate::ws::deflate::pool;
+use crate::ws::frame;
 
 /// A message for one session or for ten thousand.
 #[derive(Debug)]
