@@ -8,6 +8,9 @@ mod controls;
 pub mod dev;
 mod encoded;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generation;
 mod handshake;
 mod head;

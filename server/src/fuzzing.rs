@@ -1,0 +1,243 @@
+//! What the fuzz targets of tests/fuzz call: one function each, which panics when a promise breaks.
+//!
+//! The first bytes of the data decide how the rest is cut into reads, so that a fuzzer finds those
+//! cuts as it finds everything else.
+
+use std::sync::Arc;
+
+use crate::config::Deflate;
+use crate::head::Head;
+use crate::target::Target;
+use crate::ws::close;
+use crate::ws::decoder::{Decoder, Limits};
+use crate::ws::deflate::Agreement;
+use crate::ws::deflate::budget::Budget;
+use crate::ws::deflate::deflation::{Deflation, Part};
+use crate::ws::deflate::inflation::Inflation;
+use crate::ws::extension::{self, Offer};
+use crate::ws::oracle::{self, Said};
+
+/// A request head: it ends in the same place in any pieces, and each of its lines lies inside it.
+pub fn handshake(data: &[u8]) {
+    let whole = Head::end(data, 0);
+    let step = data.first().map_or(1, |byte| usize::from(*byte) + 1);
+    let (mut before, mut found) = (0, None);
+    while found.is_none() && before < data.len() {
+        let length = (before + step).min(data.len());
+        found = Head::end(&data[..length], before);
+        before = length;
+    }
+    assert_eq!(found, whole);
+    let Some(end) = whole else { return };
+    let Ok(head) = Head::parse(data[..end].into(), 100) else {
+        return;
+    };
+    assert_eq!(head.bytes(), &data[..end]);
+    for (name, value) in head.lines() {
+        assert!(!name.is_empty() && !value.contains(&b'\n'));
+    }
+    let _ = Target::parse(head.target());
+    let _ = extension::parse(head.values("sec-websocket-extensions"));
+    for element in head.elements("sec-websocket-protocol") {
+        assert!(!element.is_empty() && !element.contains(&b','));
+    }
+}
+
+/// An extension header: what is agreed to can be read back, and was offered.
+pub fn extensions(data: &[u8]) {
+    let lines = data.split(|byte| *byte == b'\n');
+    let Ok(offers) = extension::parse(lines) else {
+        return;
+    };
+    let policy = Deflate {
+        context_takeover: true,
+        ..Deflate::default()
+    };
+    let Some(agreement) = Agreement::reach(&offers, &policy, &Budget::new(usize::MAX)) else {
+        return;
+    };
+    assert!(
+        offers
+            .iter()
+            .any(|offer| offer.name == "permessage-deflate")
+    );
+    let response = agreement.response().as_bytes();
+    let read: Vec<Offer<'_>> = extension::parse([response].into_iter()).expect("the grammar");
+    let again = Agreement::reach(&read, &policy, &Budget::new(usize::MAX));
+    assert_eq!(again.expect("an offer").response().as_bytes(), response);
+}
+
+/// A Close frame's body: what is accepted is written back as it was.
+pub fn close(data: &[u8]) {
+    let Ok((code, reason)) = close::parse(data) else {
+        return;
+    };
+    assert!(code == close::NO_STATUS || close::may_be_sent(code));
+    assert_eq!(close::body(code, reason), data);
+}
+
+/// Any bytes, compressed or not: the outcome does not depend on how they are cut.
+pub fn frames(data: &[u8]) {
+    let mut script = Script { data };
+    let (reads, flags) = (script.reads(), script.byte());
+    let bytes = if flags & 1 == 0 {
+        oracle::stream(script.data)
+    } else {
+        script.data.to_vec()
+    };
+    let decoder = || {
+        let inflation = (flags & 2 == 0).then(|| halves(flags & 4 == 0).0);
+        let limits = Limits {
+            parts: flags & 8 == 0,
+            ..LIMITS
+        };
+        Decoder::new(limits, inflation)
+    };
+    let cut = oracle::decode(decoder(), &bytes, &reads);
+    let whole = oracle::decode(decoder(), &bytes, &[]);
+    assert_eq!(cut, whole);
+}
+
+/// Messages in any fragments with control frames between, compressed or not: they arrive as said.
+pub fn messages(data: &[u8]) {
+    let mut script = Script { data };
+    let (reads, flags) = (script.reads(), script.byte());
+    let (inflation, mut deflation) = halves(flags & 1 == 0);
+    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+    while !script.data.is_empty() {
+        let make_up = script.byte();
+        let length = usize::from(script.byte());
+        let mut payload = script.take(length).repeat(usize::from(make_up >> 5) + 1);
+        let opcode = if make_up & 1 == 0 { 1 } else { 2 };
+        if opcode == 1 {
+            payload = String::from_utf8_lossy(&payload).into_owned().into_bytes();
+        }
+        let mut wire = payload.clone();
+        let is_compressed = make_up & 2 == 0 && compress(&mut deflation, &payload, &mut wire);
+        let mut first = opcode | if is_compressed { 0x40 } else { 0 };
+        let mut rest = &wire[..];
+        for _ in 0..make_up >> 2 & 7 {
+            let (now, later) = rest.split_at(usize::from(script.byte()).min(rest.len()));
+            let (ping, payload) = (script.byte() & 1 == 0, script.take(3));
+            bytes.extend(oracle::frame(first, now));
+            bytes.extend(oracle::frame(if ping { 0x89 } else { 0x8a }, payload));
+            expected.push(if ping {
+                Said::Ping(payload.to_vec())
+            } else {
+                Said::Pong(payload.to_vec())
+            });
+            (rest, first) = (later, 0);
+        }
+        bytes.extend(oracle::frame(0x80 | first, rest));
+        expected.push(if opcode == 1 {
+            Said::Text(payload)
+        } else {
+            Said::Binary(payload)
+        });
+    }
+    let limits = Limits {
+        message_bytes_max: usize::MAX,
+        parts: flags & 2 == 0,
+        ..LIMITS
+    };
+    let decoder = Decoder::new(limits, Some(inflation));
+    assert_eq!(oracle::decode(decoder, &bytes, &reads), (expected, None));
+}
+
+/// Bytes that claim to be compressed: never more than the limit, alike in any pieces. And
+/// bytes that are compressed: they come back.
+pub fn deflate(data: &[u8]) {
+    let mut script = Script { data };
+    let (reads, flags) = (script.reads(), script.byte());
+    let (takeover, data) = (flags & 1 == 0, script.data);
+    let inflate = |reads: &[usize]| {
+        let (mut inflation, _) = halves(takeover);
+        let (mut output, mut left) = (Vec::new(), LIMITS.message_bytes_max);
+        let mut outcome = Ok(());
+        let (mut rest, mut reads) = (data, reads.iter().cycle());
+        loop {
+            let length = (*reads.next().unwrap_or(&usize::MAX)).min(rest.len());
+            let (piece, later) = rest.split_at(length);
+            rest = later;
+            outcome = outcome
+                .and_then(|()| inflation.inflate(piece, rest.is_empty(), &mut output, &mut left));
+            if rest.is_empty() || outcome.is_err() {
+                break;
+            }
+        }
+        assert!(output.len() <= LIMITS.message_bytes_max);
+        assert!(output.capacity() <= LIMITS.message_bytes_max + 1);
+        (outcome, output)
+    };
+    assert_eq!(inflate(&reads), inflate(&[]));
+
+    let (mut inflation, mut deflation) = halves(takeover);
+    for message in data.chunks(usize::from(flags) + 1) {
+        let mut wire = Vec::new();
+        if compress(&mut deflation, message, &mut wire) {
+            let (mut output, mut left) = (Vec::new(), message.len());
+            let inflated = inflation.inflate(&wire, true, &mut output, &mut left);
+            assert_eq!((inflated, &output[..]), (Ok(()), message));
+        }
+    }
+}
+
+/// Any bytes in any pieces: tungstenite hears the same, but for what [`oracle::compare`] lists.
+pub fn differential(data: &[u8]) {
+    let mut script = Script { data };
+    let (reads, flags) = (script.reads(), script.byte());
+    if flags & 1 == 0 {
+        oracle::compare(&oracle::stream(script.data), &reads);
+    } else {
+        oracle::compare(script.data, &reads);
+    }
+}
+
+/// What the fuzzer decides, byte by byte.
+struct Script<'a> {
+    data: &'a [u8],
+}
+
+impl<'a> Script<'a> {
+    fn byte(&mut self) -> u8 {
+        self.take(1).first().copied().unwrap_or(0)
+    }
+
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.data.split_at(length.min(self.data.len()));
+        self.data = rest;
+        taken
+    }
+
+    fn reads(&mut self) -> Vec<usize> {
+        let count = usize::from(self.byte() & 7);
+        let bytes = self.take(count).iter();
+        bytes.map(|byte| usize::from(*byte) + 1).collect()
+    }
+}
+
+fn compress(deflation: &mut Deflation, payload: &[u8], wire: &mut Vec<u8>) -> bool {
+    let mut output = Vec::new();
+    let is_smaller = deflation.compress(Part::WHOLE, payload, &mut output);
+    if is_smaller {
+        *wire = output;
+    }
+    is_smaller
+}
+
+fn halves(context_takeover: bool) -> (Box<Inflation>, Box<Deflation>) {
+    let policy = Deflate {
+        context_takeover,
+        ..Deflate::default()
+    };
+    let budget: Arc<Budget> = Budget::new(usize::MAX);
+    let offers = extension::parse([&b"permessage-deflate"[..]].into_iter()).expect("the grammar");
+    let agreement = Agreement::reach(&offers, &policy, &budget).expect("an agreement");
+    agreement.into_halves()
+}
+
+const LIMITS: Limits = Limits {
+    message_bytes_max: 10_000,
+    fragments_max: 100,
+    parts: false,
+};
