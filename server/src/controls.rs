@@ -30,6 +30,8 @@ pub(crate) struct Controls {
     pub(crate) reads: bool,
     /// Bytes buffered, above which the peer is not read.
     congested_above: usize,
+    /// Bytes buffered, up to which there is room beside them for the longest message.
+    comfortable_below: usize,
     watermark: Watermark,
     timers: Vec<Timer>,
     /// The kind of the message that is being sent in parts.
@@ -79,7 +81,8 @@ impl Controls {
     ) -> Controls {
         Controls {
             wire,
-            congested_above: congested_above(&limits),
+            congested_above: limits.outbound_bytes_max / 2,
+            comfortable_below: room_beside(limits.message_bytes_max, &limits),
             deflation: None,
             limits,
             ending: Ending::No,
@@ -316,9 +319,21 @@ impl Controls {
     }
 
     /// Whether the queue is so long that this peer is not read: over half its limit, or so that an
-    /// answer as long as the longest message would not fit any more. So an echo never runs over.
+    /// answer as long as the message that comes next would not fit. So an echo never runs over.
+    #[inline]
     pub(crate) fn is_congested(&self) -> bool {
         self.wire.buffered() > self.congested_above
+    }
+
+    /// Whether an answer to any message would fit, so that nobody need ask how long it is.
+    #[inline]
+    pub(crate) fn is_comfortable(&self) -> bool {
+        self.wire.buffered() <= self.comfortable_below
+    }
+
+    /// The next message has so many bytes.
+    pub(crate) fn expect_message(&mut self, bytes: usize) {
+        self.congested_above = room_beside(bytes, &self.limits);
     }
 
     /// Whether a message that is so long, or begins with a part so long, goes compressed.
@@ -401,10 +416,11 @@ impl Controls {
     }
 }
 
-fn congested_above(limits: &SessionLimits) -> usize {
-    let answer_max = limits.message_bytes_max + frame::HEADER_BYTES_MAX;
-    let room_left = limits.outbound_bytes_max.saturating_sub(answer_max);
-    room_left.min(limits.outbound_bytes_max / 2)
+/// Half the outbound limit, or what a message of so many bytes leaves of it.
+fn room_beside(bytes: usize, limits: &SessionLimits) -> usize {
+    let answer = bytes.saturating_add(frame::HEADER_BYTES_MAX);
+    let room = limits.outbound_bytes_max.saturating_sub(answer);
+    room.min(limits.outbound_bytes_max / 2)
 }
 
 /// The part of a message kind that is its opcode.

@@ -343,10 +343,16 @@ impl Session {
         }
     }
 
-    /// Whether the next message may go to the handler; a long queue is first offered to the kernel.
-    fn may_deliver(&mut self) -> bool {
-        if self.conn.controls.is_congested() {
-            self.controls().wire.flush();
+    /// Whether the next message, which `input` begins with or goes on with, may go to the handler;
+    /// a long queue is first offered to the kernel.
+    #[inline]
+    fn may_deliver(&mut self, input: &[u8]) -> bool {
+        if !self.conn.controls.is_comfortable() {
+            let bytes = self.decoder.announced(input);
+            self.controls().expect_message(bytes);
+            if self.conn.controls.is_congested() {
+                self.controls().wire.flush();
+            }
         }
         self.reads()
     }

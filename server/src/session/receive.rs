@@ -35,7 +35,7 @@ impl Session {
         while self.is_parsing() {
             if self.phase == Phase::Open
                 && self.conn.controls.ending == Ending::No
-                && !self.may_deliver()
+                && !self.may_deliver(&buffer[at..])
             {
                 self.held_is_ripe = true;
                 break;

@@ -138,6 +138,25 @@ impl Decoder {
         }
     }
 
+    /// How many bytes the message has, as far as its frames have said, that `input` begins with or
+    /// goes on with; of a compressed one as many as it may have.
+    pub(crate) fn announced(&self, input: &[u8]) -> usize {
+        let next = match self.frame {
+            Some(_) => None,
+            None => frame::parse(input).ok().flatten(),
+        };
+        let is_compressed = match &self.open {
+            Some(open) => open.is_compressed,
+            None => next.is_some_and(|header| header.rsv1),
+        };
+        if is_compressed {
+            return self.limits.message_bytes_max;
+        }
+        let before = self.open.as_ref().map_or(0, |open| open.bytes);
+        let bytes = before.saturating_add(next.map_or(0, |header| header.payload_len));
+        usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.min(self.limits.message_bytes_max))
+    }
+
     /// The payload of the last step, if its place is [`Place::Assembly`].
     pub(crate) fn assembled(&self) -> &[u8] {
         &self.assembly[..self.taken]

@@ -24,7 +24,46 @@ pub(super) struct Header {
 }
 
 /// Reads the header at the start of `input`; `None` while it is incomplete.
+#[inline]
 pub(super) fn parse(input: &[u8]) -> Result<Option<Header>, Violation> {
+    match parse_common(input) {
+        Some(header) => Ok(Some(header)),
+        None => parse_any(input),
+    }
+}
+
+/// What nearly every header is: a whole data message below 64 KiB, masked, no reserved bit, its
+/// length in the shortest form. Anything else, right or wrong, is left to [`parse_any`].
+#[inline]
+fn parse_common(input: &[u8]) -> Option<Header> {
+    let (&[first, second], rest) = input.split_first_chunk()?;
+    let opcode = match first {
+        0x81 => TEXT,
+        0x82 => BINARY,
+        _ => return None,
+    };
+    let (payload_len, rest, header_len) = match second {
+        0x80..=0xfd => (u64::from(second & 0x7f), rest, 6),
+        0xfe => {
+            let (length, rest) = rest.split_first_chunk()?;
+            let length = u16::from_be_bytes(*length);
+            (u64::from(length), rest, 8)
+        }
+        _ => return None,
+    };
+    let &mask = rest.first_chunk()?;
+    let is_shortest = header_len == 6 || payload_len > 125;
+    is_shortest.then_some(Header {
+        fin: true,
+        rsv1: false,
+        opcode,
+        mask,
+        header_len,
+        payload_len,
+    })
+}
+
+fn parse_any(input: &[u8]) -> Result<Option<Header>, Violation> {
     let mut cursor = Cursor::new(input);
     let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
         Ok(Some(parsed)) => parsed,
@@ -75,6 +114,7 @@ pub(crate) fn put_compressed(output: &mut Vec<u8>, fin: bool, opcode: OpCode, pa
     output.extend_from_slice(payload);
 }
 
+#[inline]
 fn put_header_with(
     output: &mut Vec<u8>,
     fin: bool,
@@ -82,17 +122,20 @@ fn put_header_with(
     opcode: OpCode,
     payload_len: usize,
 ) {
-    let header = FrameHeader {
-        is_final: fin,
-        rsv1,
-        rsv2: false,
-        rsv3: false,
-        opcode,
-        mask: None,
-    };
-    header
-        .format(payload_len as u64, output)
-        .expect("writing to a Vec does not fail");
+    let first = u8::from(fin) << 7 | u8::from(rsv1) << 6 | u8::from(opcode);
+    // One growth for both, and the bytes in one piece: this is on the path of every message.
+    output.reserve(HEADER_BYTES_MAX + payload_len);
+    match payload_len {
+        0..=125 => output.extend_from_slice(&[first, payload_len as u8]),
+        126..=0xffff => {
+            let [high, low] = (payload_len as u16).to_be_bytes();
+            output.extend_from_slice(&[first, 126, high, low]);
+        }
+        _ => {
+            output.extend_from_slice(&[first, 127]);
+            output.extend_from_slice(&(payload_len as u64).to_be_bytes());
+        }
+    }
 }
 
 /// The most bytes that a server's frame header takes.
@@ -132,6 +175,31 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             assert_eq!(parse(bytes), Err(expected), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn the_common_header_is_read_as_any_other_and_written_as_tungstenite_would() {
+        for payload_len in [0, 1, 125, 126, 127, 0xffff, 0x1_0000] {
+            for (first, opcode) in [(0x81, TEXT), (0x82, BINARY)] {
+                let mut written = Vec::new();
+                put_header(&mut written, true, opcode, payload_len);
+                let mut expected = Vec::new();
+                let header = FrameHeader {
+                    is_final: true,
+                    opcode,
+                    ..FrameHeader::default()
+                };
+                header.format(payload_len as u64, &mut expected).unwrap();
+                assert_eq!(written, expected);
+                assert_eq!(written[0], first);
+
+                written[1] |= 0x80;
+                written.extend_from_slice(&[1, 2, 3, 4]);
+                for end in 0..=written.len() {
+                    assert_eq!(parse(&written[..end]), parse_any(&written[..end]));
+                }
+            }
         }
     }
 
