@@ -100,7 +100,24 @@ impl Controls {
     }
 
     /// Queues a message or a part of one; answers the bytes buffered after it.
+    #[inline]
     pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
+        // Nearly every message is whole, plain, of proven text or binary, and fits.
+        if let (Some(is_text), Ending::No, None, None) = (
+            proven(kind),
+            self.ending,
+            self.open_message,
+            &self.deflation,
+        ) && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
+            <= self.limits.outbound_bytes_max
+        {
+            self.wire.put_whole(is_text, payload);
+            return Ok(self.arm_watermark());
+        }
+        self.send_any(kind, payload)
+    }
+
+    fn send_any(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
         if self.ending != Ending::No {
             return Err(abi::GONE);
         }
@@ -310,11 +327,17 @@ impl Controls {
 
     /// Bytes buffered now, made known to those who send by id.
     pub(crate) fn note_buffered(&mut self) -> u64 {
+        let buffered = self.arm_watermark();
+        self.mailbox.set_buffered(buffered);
+        buffered
+    }
+
+    #[inline]
+    fn arm_watermark(&mut self) -> u64 {
         let buffered = self.wire.buffered() as u64;
         if self.watermark.is_set && buffered > self.watermark.high {
             self.watermark.is_armed = true;
         }
-        self.mailbox.set_buffered(buffered);
         buffered
     }
 
@@ -323,6 +346,19 @@ impl Controls {
     #[inline]
     pub(crate) fn is_congested(&self) -> bool {
         self.wire.buffered() > self.congested_above
+    }
+
+    /// How long the next message may be for an answer as long to fit; none while the peer is not to
+    /// be read.
+    #[inline]
+    pub(crate) fn answer_bytes_max(&self) -> Option<usize> {
+        let limit = self.limits.outbound_bytes_max;
+        match self.wire.buffered() {
+            _ if !self.reads => None,
+            0 => Some(usize::MAX),
+            buffered if buffered > limit / 2 => None,
+            buffered => Some(limit - buffered - frame::HEADER_BYTES_MAX.min(limit - buffered)),
+        }
     }
 
     /// Whether an answer to any message would fit, so that nobody need ask how long it is.
@@ -413,6 +449,17 @@ impl Controls {
         // The limit's policy: a peer that takes too little is let go.
         let _ = self.close(1008, "");
         Err(abi::TOO_BIG)
+    }
+}
+
+/// Whether a message of this kind is text, if it is whole and needs no look at its bytes.
+#[inline]
+fn proven(kind: u32) -> Option<bool> {
+    const PROVEN_TEXT: u32 = abi::TEXT | abi::TRUSTED_UTF8;
+    match kind {
+        PROVEN_TEXT => Some(true),
+        abi::BINARY => Some(false),
+        _ => None,
     }
 }
 

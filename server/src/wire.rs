@@ -58,6 +58,12 @@ impl Wire {
         self.output.extend_from_slice(bytes);
     }
 
+    /// Queues a whole plain message as one frame.
+    #[inline]
+    pub(crate) fn put_whole(&mut self, is_text: bool, payload: &[u8]) {
+        frame::put_whole(&mut self.output, is_text, payload);
+    }
+
     /// Queues one frame.
     pub(crate) fn put(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
         frame::put(&mut self.output, fin, opcode, payload);

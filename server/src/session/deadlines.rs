@@ -99,6 +99,13 @@ impl Deadlines {
             return Poll::Pending;
         };
         // A timer that fires early does no harm, and moving it with every message would cost.
+        if let (Some(armed), Some(timer)) = (self.armed_for, &self.timer)
+            && armed <= next
+            && !timer.is_elapsed()
+        {
+            // It wakes this very task: it was polled with its waker when it was armed.
+            return Poll::Pending;
+        }
         if self.armed_for.is_none_or(|armed| next < armed) {
             self.armed_for = Some(next);
             match &mut self.timer {

@@ -33,6 +33,11 @@ impl Session {
         let mut pongs = Pongs::default();
         self.held_is_ripe = false;
         while self.is_parsing() {
+            self.deliver_whole(buffer, &mut at);
+            if at == buffer.len() {
+                self.decoder.rest();
+                break;
+            }
             if self.phase == Phase::Open
                 && self.conn.controls.ending == Ending::No
                 && !self.may_deliver(&buffer[at..])
@@ -63,6 +68,26 @@ impl Session {
         };
     }
 
+    /// Hands over whole plain messages, one after another, as long as nothing else happens: the
+    /// short way for what nearly everything is.
+    fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize) {
+        let (Phase::Open, Ending::No, Some(instance)) =
+            (&self.phase, self.conn.controls.ending, &mut self.instance)
+        else {
+            return;
+        };
+        while let Some(bytes_max) = self.conn.controls.answer_bytes_max() {
+            let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max) else {
+                return;
+            };
+            let outcome = instance.message(&mut self.conn, abi_kind(kind), &buffer[place]);
+            if outcome != Outcome::Continue || self.conn.controls.ending != Ending::No {
+                self.settle(outcome);
+                return self.follow_ending();
+            }
+        }
+    }
+
     fn take_step(&mut self, step: Step, buffer: &[u8], pongs: &mut Pongs) {
         if let Step::Close(body) = step {
             return self.take_close(&buffer[body]);
@@ -79,12 +104,8 @@ impl Session {
                     Place::Input(range) => &buffer[range],
                     Place::Assembly => self.decoder.assembled(),
                 };
-                let kind = match kind {
-                    Kind::Text => abi::TEXT,
-                    Kind::Binary => abi::BINARY,
-                };
                 let more = if last { 0 } else { abi::MORE };
-                instance.message(conn, kind | more, payload)
+                instance.message(conn, abi_kind(kind) | more, payload)
             }
             Step::Ping(range) => {
                 pongs.answer(&mut conn.controls, buffer, range.clone());
@@ -94,6 +115,13 @@ impl Session {
             Step::Close(_) | Step::Starved => Outcome::Continue,
         };
         self.settle(outcome);
+    }
+}
+
+fn abi_kind(kind: Kind) -> u32 {
+    match kind {
+        Kind::Text => abi::TEXT,
+        Kind::Binary => abi::BINARY,
     }
 }
 

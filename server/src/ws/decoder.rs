@@ -12,7 +12,7 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::deflate::inflation::Inflation;
 use super::deflate::pool;
 use super::frame::{self, Header};
-use super::mask::unmask;
+use super::mask::{unmask, unmask_whole};
 use super::violation::Violation;
 
 /// Turns the bytes of one connection into steps.
@@ -135,6 +135,44 @@ impl Decoder {
                     }
                 }
             }
+        }
+    }
+
+    /// The message in `input` from `*at`, if it lies there whole, in one plain frame, and no other
+    /// one is open, and it has at most `bytes_max`: what nearly all of them are. Anything else, right or wrong, is left to
+    /// [`step`](Self::step).
+    #[inline]
+    pub(crate) fn whole_message(
+        &mut self,
+        input: &mut [u8],
+        at: &mut usize,
+        bytes_max: usize,
+    ) -> Option<(Kind, Range<usize>)> {
+        if self.open.is_some() || self.taken != 0 || self.is_lent {
+            return None;
+        }
+        let (is_text, mask, place) = frame::whole_message(input, *at)?;
+        if place.len() > self.limits.message_bytes_max.min(bytes_max) {
+            return None;
+        }
+        let payload = input.get_mut(place.clone())?;
+        unmask_whole(payload, mask);
+        if is_text && simdutf8::basic::from_utf8(payload).is_err() {
+            // As it was: `step` says what is wrong with it.
+            unmask_whole(payload, mask);
+            return None;
+        }
+        *at = place.end;
+        let kind = if is_text { Kind::Text } else { Kind::Binary };
+        Some((kind, place))
+    }
+
+    /// Everything that came was used: what the last step gave out, or the thread lent, goes back.
+    #[inline]
+    pub(crate) fn rest(&mut self) {
+        if self.taken != 0 || self.is_lent {
+            self.give_back();
+            self.keep_what_came();
         }
     }
 

@@ -1,6 +1,7 @@
 //! One frame's header, both ways (RFC 6455 §5.2), in tungstenite's vocabulary.
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use tungstenite::Error;
 use tungstenite::error::ProtocolError;
@@ -30,6 +31,16 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<Header>, Violation> {
         Some(header) => Ok(Some(header)),
         None => parse_any(input),
     }
+}
+
+/// A whole text or binary message that lies in `input` from `at`: whether it is text, its mask, and
+/// where its payload is.
+#[inline]
+pub(super) fn whole_message(input: &[u8], at: usize) -> Option<(bool, [u8; 4], Range<usize>)> {
+    let header = parse_common(input.get(at..)?)?;
+    let start = at + header.header_len;
+    let end = start + header.payload_len as usize;
+    (end <= input.len()).then_some((header.opcode == TEXT, header.mask, start..end))
 }
 
 /// What nearly every header is: a whole data message below 64 KiB, masked, no reserved bit, its
@@ -97,6 +108,13 @@ fn parse_any(input: &[u8]) -> Result<Option<Header>, Violation> {
     }))
 }
 
+/// Appends a whole uncompressed data message as one frame, which is what nearly all of them are.
+#[inline]
+pub(crate) fn put_whole(output: &mut Vec<u8>, is_text: bool, payload: &[u8]) {
+    put_lengths(output, if is_text { 0x81 } else { 0x82 }, payload.len());
+    output.extend_from_slice(payload);
+}
+
 /// Appends a server's frame: never masked (RFC 6455 §5.1).
 pub(crate) fn put(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]) {
     put_header(output, fin, opcode, payload.len());
@@ -123,6 +141,12 @@ fn put_header_with(
     payload_len: usize,
 ) {
     let first = u8::from(fin) << 7 | u8::from(rsv1) << 6 | u8::from(opcode);
+    put_lengths(output, first, payload_len);
+}
+
+/// Appends the first byte and the length in its shortest form; makes room for the payload too.
+#[inline]
+fn put_lengths(output: &mut Vec<u8>, first: u8, payload_len: usize) {
     // One growth for both, and the bytes in one piece: this is on the path of every message.
     output.reserve(HEADER_BYTES_MAX + payload_len);
     match payload_len {

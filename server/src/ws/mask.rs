@@ -1,28 +1,31 @@
 //! Masking (RFC 6455 §5.3): XOR with four bytes, over and over.
 
 /// Unmasks in place, and answers the mask as it stands after `bytes`, for what follows.
-#[inline]
 pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
-    // Sixty-four bytes at a time, which the compiler turns into vector instructions; what is left
-    // in steps that halve, since most messages are short.
+    unmask_whole(bytes, mask);
+    std::array::from_fn(|at| mask[(at + bytes.len()) % 4])
+}
+
+/// Unmasks in place what nothing follows.
+#[inline]
+pub(super) fn unmask_whole(bytes: &mut [u8], mask: [u8; 4]) {
+    // Sixty-four bytes at a time, which the compiler turns into vector instructions; what is left,
+    // and most messages are no more than that, in smaller steps.
     let (blocks, rest) = bytes.as_chunks_mut::<64>();
     for block in blocks {
         xor(block, mask);
     }
-    let (blocks, rest) = rest.as_chunks_mut::<16>();
+    let (blocks, rest) = rest.as_chunks_mut::<8>();
     for block in blocks {
         xor(block, mask);
     }
     let (words, rest) = rest.as_chunks_mut::<4>();
-    for word in words {
+    if let [word] = words {
         xor(word, mask);
     }
     for (byte, key) in rest.iter_mut().zip(mask) {
         *byte ^= key;
     }
-    let mut after = mask;
-    after.rotate_left(rest.len());
-    after
 }
 
 /// XORs a block whose length is a multiple of four.
