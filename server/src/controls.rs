@@ -142,6 +142,11 @@ impl Controls {
         Ok(self.note_buffered())
     }
 
+    /// Whether a message is being sent in parts, and not complete.
+    pub(crate) fn is_in_message(&self) -> bool {
+        self.open_message.is_some()
+    }
+
     /// Room for `max` bytes of a message that [`Controls::send_reserved`] sends.
     pub(crate) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
         if self.ending != Ending::No || max > RESERVE_BYTES_MAX {

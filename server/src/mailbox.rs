@@ -122,6 +122,12 @@ impl Mailbox {
         })
     }
 
+    /// Whether there is something to take.
+    #[inline]
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
     /// Remembers whom to wake when something is posted; answers whether something is there already.
     pub(crate) fn listen(&self, waker: &Waker) -> bool {
         let mut inner = self.lock();

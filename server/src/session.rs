@@ -93,13 +93,6 @@ enum Phase {
     Over,
 }
 
-enum Progress {
-    /// Something happened; look again.
-    Some,
-    /// Everything that can happen next wakes the task.
-    None,
-}
-
 impl Session {
     /// Begins a session in its handler; the 101 is queued before anything that `open` sends.
     pub(crate) fn open(
@@ -175,21 +168,37 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let mut scratch = Scratch::take();
-            self.controls().wire.borrow_output(&mut scratch.output);
-            let progress = self.turn(cx, &mut scratch.input);
-            self.controls().wire.flush();
-            self.controls().note_buffered();
-            self.controls().wire.return_output(&mut scratch.output);
-            scratch.put_back();
-            if self.phase == Phase::Over {
-                return Poll::Ready(());
-            }
-            if matches!(progress, Progress::None) && self.is_settled(cx) {
+        while self.phase != Phase::Over {
+            let has_input = self.poll_input(cx);
+            if has_input || self.has_work() {
+                let mut scratch = Scratch::take();
+                self.controls().wire.borrow_output(&mut scratch.output);
+                self.turn(has_input, &mut scratch.input);
+                self.controls().wire.flush();
+                self.controls().note_buffered();
+                self.controls().wire.return_output(&mut scratch.output);
+                scratch.put_back();
+            } else if self.is_settled(cx) {
                 return Poll::Pending;
             }
         }
+        Poll::Ready(())
+    }
+
+    /// Whether the socket may have something that is wanted now; if not, the task wakes when it has.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_wanted = !self.held_is_ripe && self.reads();
+        let has_input = is_wanted && self.conn.controls.wire.poll_readable(cx).is_ready();
+        self.awaits_input = is_wanted && !has_input;
+        has_input
+    }
+
+    /// Whether a turn has something to do besides input.
+    fn has_work(&self) -> bool {
+        self.registration.mailbox().is_rung()
+            || self.held_is_ripe && self.reads()
+            || self.deadlines.is_due()
+            || !self.waiting.is_empty() && !self.conn.controls.is_in_message()
     }
 
     /// Whether there is nothing left to do now, and everything to come wakes the task.
@@ -201,6 +210,9 @@ impl Session {
             return false;
         }
         if wire.buffered() > 0 && !wire.is_broken() && wire.poll_writable(cx).is_ready() {
+            self.controls().wire.flush();
+            self.controls().wire.give_back();
+            self.controls().note_buffered();
             return false;
         }
         if self.controls().take_drain() && self.is_talking() {
@@ -235,33 +247,22 @@ impl Session {
     }
 
     /// One pass over everything that can have happened.
-    fn turn(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Progress {
-        let mut progress = Progress::None;
+    fn turn(&mut self, has_input: bool, input: &mut [u8]) {
         if let Some(post) = self.registration.mailbox().take() {
             self.deliver(post);
-            progress = Progress::Some;
         }
         self.deliver_waiting();
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
             self.receive(&mut held);
-            progress = Progress::Some;
         }
-        self.awaits_input = false;
-        if !self.held_is_ripe && self.reads() {
-            if self.controls().wire.poll_readable(cx).is_ready() {
-                self.read_once(input);
-                progress = Progress::Some;
-            } else {
-                self.awaits_input = true;
-            }
+        if has_input && !self.held_is_ripe && self.reads() {
+            self.read_once(input);
         }
         if self.deadlines.take_due() {
             self.meet_deadlines();
-            progress = Progress::Some;
         }
         self.follow_ending();
-        progress
     }
 
     /// What others posted, in their order.

@@ -84,16 +84,20 @@ impl Wire {
     /// Ends the loan: what is unsent moves into the session's own memory.
     pub(crate) fn return_output(&mut self, scratch: &mut Vec<u8>) {
         if scratch.capacity() != 0 {
-            // Nothing was lent. Give back what is empty.
-            if self.output.is_empty() {
-                self.output = Vec::new();
-            }
-            return;
+            // Nothing was lent.
+            return self.give_back();
         }
         std::mem::swap(&mut self.output, scratch);
         self.output = scratch[self.sent..].to_vec();
         self.sent = 0;
         scratch.clear();
+    }
+
+    /// An empty queue holds no memory.
+    pub(crate) fn give_back(&mut self) {
+        if self.output.is_empty() && self.output.capacity() != 0 {
+            self.output = Vec::new();
+        }
     }
 
     /// Offers the kernel what is queued, once; a lost connection shows in the next receive.

@@ -124,6 +124,11 @@ impl Deadlines {
         due
     }
 
+    /// Whether the timer fired and nobody has looked.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
     /// Whether the timer fired since the last time.
     pub(super) fn take_due(&mut self) -> bool {
         std::mem::take(&mut self.is_due)
