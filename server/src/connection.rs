@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use crate::config::{Config, Limits};
@@ -17,7 +17,7 @@ use crate::head::{Head, HeadFault};
 use crate::places::Places;
 use crate::reply::Reply;
 use crate::router::{NoWay, Router};
-use crate::session::About;
+use crate::session::{About, Session};
 use crate::target::Target;
 
 /// What every connection needs.
@@ -32,41 +32,81 @@ pub(crate) struct Server {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, server: Arc<Server>) {
-    let connections_max = server.config.load().limits.connections_max;
-    let Some(_place) = server.places.take(connections_max) else {
-        return Reply::Full.send(socket).await;
-    };
-    // The handshake needs much more memory than the session; boxed, it is gone when it is over.
-    let mut stopping = server.stopping.clone();
-    let road = Box::pin(async {
-        tokio::select! {
-            road = open(socket, peer, &server) => road,
-            // Whoever has said nothing yet, or waits for an answer, is not waited for.
-            _ = stopping.changed() => Road::Nowhere,
+/// Serves one connection to its end, and holds `alive` until then.
+///
+/// This is what a session waits in for hours, so it holds nothing that it does not need: the
+/// handshake and the answers to other requests are in a box that is gone when they are over.
+pub(crate) fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    server: Arc<Server>,
+    alive: mpsc::Sender<()>,
+) -> impl Future<Output = ()> + Send {
+    let place = Place::take(&server);
+    let is_full = place.is_none();
+    let first = Box::pin(first_request(socket, peer, server, is_full));
+    async move {
+        if let Some(session) = first.await {
+            session.run().await;
         }
-    });
-    match road.await {
-        Road::Session(session) => session.run().await,
+        drop((place, alive));
+    }
+}
+
+/// Answers the first request; `None` unless a session came of it.
+async fn first_request(
+    socket: TcpStream,
+    peer: SocketAddr,
+    server: Arc<Server>,
+    is_full: bool,
+) -> Option<Box<Session>> {
+    if is_full {
+        Reply::Full.send(socket).await;
+        return None;
+    }
+    let mut stopping = server.stopping.clone();
+    let road = tokio::select! {
+        road = open(socket, peer, &server) => road,
+        // Whoever has said nothing yet, or waits for an answer, is not waited for.
+        _ = stopping.changed() => Road::Nowhere,
+    };
+    match road {
+        Road::Session(session) => return Some(session),
         Road::Reply(socket, reply) => {
             debug!(%peer, status = reply.status(), "request answered");
-            Box::pin(reply.send(socket)).await;
+            reply.send(socket).await;
         }
         Road::File(socket, received) => {
             let config = server.config.load_full();
             match &config.document_root {
-                Some(root) => Box::pin(files::serve(socket, received, root)).await,
-                None => Box::pin(Reply::NoRoute.send(socket)).await,
+                Some(root) => files::serve(socket, received, root).await,
+                None => Reply::NoRoute.send(socket).await,
             }
         }
         Road::Nowhere => {}
+    }
+    None
+}
+
+/// A connection's place in the server, for as long as it lasts.
+struct Place(Arc<Server>);
+
+impl Place {
+    fn take(server: &Arc<Server>) -> Option<Place> {
+        let max = server.config.load().limits.connections_max;
+        server.places.enter(max).then(|| Place(server.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.leave();
     }
 }
 
 /// Where a connection goes after its first request head.
 enum Road {
-    Session(Box<crate::session::Session>),
+    Session(Box<Session>),
     Reply(TcpStream, Reply),
     File(TcpStream, Vec<u8>),
     Nowhere,

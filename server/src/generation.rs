@@ -18,7 +18,7 @@ use wsh::abi;
 
 use self::count::Count;
 use self::lifecycle::Lifecycle;
-use crate::config::HandlerConfig;
+use crate::config::{HandlerConfig, SessionLimits};
 use crate::plugin::context::Context;
 use crate::plugin::inspect::About;
 use crate::plugin::library::Plugin;
@@ -33,6 +33,8 @@ pub(crate) struct Generation {
     pub(crate) context: &'static Context,
     pub(crate) provenance: Provenance,
     settings: ArcSwap<HandlerConfig>,
+    /// Those of the settings, shared by the sessions that begin now.
+    session_limits: ArcSwap<SessionLimits>,
     stays: Count,
     blocking_sessions: Arc<AtomicUsize>,
     panics: Mutex<VecDeque<Instant>>,
@@ -84,6 +86,7 @@ impl Generation {
             plugin,
             context,
             provenance,
+            session_limits: ArcSwap::from_pointee(settings.session.clone()),
             settings: ArcSwap::from_pointee(settings),
             stays: Count::default(),
             blocking_sessions,
@@ -97,8 +100,15 @@ impl Generation {
         self.settings.load_full()
     }
 
+    /// The limits of a session that begins now.
+    pub(crate) fn session_limits(&self) -> Arc<SessionLimits> {
+        self.session_limits.load_full()
+    }
+
     /// Changes what holds for sessions that begin from now on.
     pub(crate) fn set_settings(&self, settings: HandlerConfig) {
+        self.session_limits
+            .store(Arc::new(settings.session.clone()));
         self.settings.store(Arc::new(settings));
     }
 

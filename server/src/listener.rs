@@ -100,11 +100,8 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, alive: mp
                 pause = PAUSE_MIN;
                 // Replies leave at once: one send a readiness event is all the batching there is.
                 let _ = SockRef::from(&socket).set_tcp_nodelay(true);
-                let (server, alive) = (server.clone(), alive.clone());
-                tokio::spawn(async move {
-                    connection::serve(socket, peer, server).await;
-                    drop(alive);
-                });
+                let connection = connection::serve(socket, peer, server.clone(), alive.clone());
+                tokio::spawn(connection);
             }
             Err(error) if is_out_of_resources(&error) => {
                 warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept");

@@ -13,17 +13,27 @@ pub(crate) struct Place<'a>(&'a Places);
 impl Places {
     /// A place, if fewer than `max` are taken now.
     pub(crate) fn take(&self, max: usize) -> Option<Place<'_>> {
+        self.enter(max).then(|| Place(self))
+    }
+
+    /// As [`take`](Self::take), for who calls [`leave`](Self::leave) once when it is true.
+    pub(crate) fn enter(&self, max: usize) -> bool {
         let one_more = |taken| (taken < max).then_some(taken + 1);
         let took = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        took.is_ok().then(|| Place(self))
+        took.is_ok()
+    }
+
+    /// Gives back what [`enter`](Self::enter) took.
+    pub(crate) fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.leave();
     }
 }
 

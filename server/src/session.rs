@@ -11,7 +11,6 @@ mod receive;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -103,7 +102,7 @@ impl Session {
         about: About,
     ) -> Session {
         let generation = stay.generation();
-        let limits = Arc::new(generation.settings().session.clone());
+        let limits = generation.session_limits();
         let Opening {
             request,
             attempt,
@@ -152,13 +151,14 @@ impl Session {
     }
 
     /// Runs to the end.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         poll_fn(|cx| self.poll(cx)).await;
         self.log_end();
         // Async handlers go on after the end until they are done.
         if self.instance.is_some() {
             let afterlife = poll_fn(|cx| self.poll_afterlife(cx));
-            if tokio::time::timeout(AFTERLIFE, afterlife).await.is_err() {
+            let afterlife = Box::pin(tokio::time::timeout(AFTERLIFE, afterlife));
+            if afterlife.await.is_err() {
                 debug!(
                     session = self.conn.id(),
                     "handler took too long after the close"
