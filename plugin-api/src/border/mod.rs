@@ -1,8 +1,8 @@
-//! The plugin's side of the border: the only code of this library that touches a raw pointer.
+//! The plugin's side of the border: where a plugin touches raw pointers, and nowhere else.
 //!
 //! What comes in is checked against its table's `size` and turned into references that live as
-//! long as the call; what goes out goes through a table copied once. Everything outside this folder
-//! is safe code.
+//! long as the call; what goes out goes through a table copied once. Everything outside this folder,
+//! and outside the host of [`test`](crate::test), is safe code.
 #![allow(unsafe_code)] // raw pointers are what a C ABI is made of
 
 pub(crate) mod export;
