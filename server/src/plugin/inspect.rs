@@ -4,7 +4,7 @@
 //! the initialisers of a plugin that is going to be refused never run.
 
 use object::elf::STB_GNU_UNIQUE;
-use object::read::elf::{FileHeader, SectionHeader as _};
+use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{
     Architecture, Endianness, File, FileKind, Object, ObjectKind, ObjectSegment, ObjectSymbol,
     SymbolFlags,
@@ -113,7 +113,6 @@ fn elf_length(bytes: &[u8]) -> Result<u64, Refusal> {
     }
     // Both tables are there; what they point to may not be.
     let mut end = tables;
-    use object::read::elf::ProgramHeader as _;
     for segment in header.program_headers(endian, bytes).map_err(malformed)? {
         let (offset, length) = (segment.p_offset(endian), segment.p_filesz(endian));
         end = end.max(offset.saturating_add(length));

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::host;
 use super::inspect::About;
 use super::keys;
+use super::log::escape_into;
 use super::refusal::Refusal;
 use super::stage::Stage;
 use super::text;
@@ -264,14 +265,11 @@ fn settled(callback: &'static str, status: Status) -> Result<(), Refusal> {
         abi::PANIC => "it panicked".to_owned(),
         other => format!("it answered status {other}"),
     });
-    let why = why.chars().flat_map(|c| {
-        let escaped = c.is_control().then(|| c.escape_default());
-        let plain = escaped.is_none().then_some(c);
-        escaped.into_iter().flatten().chain(plain)
-    });
+    let mut escaped = String::new();
+    escape_into(&mut escaped, why.as_bytes());
     Err(Refusal::Failed {
         callback,
-        why: why.collect(),
+        why: escaped,
     })
 }
 

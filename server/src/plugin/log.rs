@@ -65,7 +65,7 @@ pub(super) fn failure(context: &Context, id: u64, callback: &str, status: abi::S
 }
 
 /// Appends text with its control characters escaped, so that one event stays one line.
-fn escape_into(line: &mut String, text: &[u8]) {
+pub(super) fn escape_into(line: &mut String, text: &[u8]) {
     for character in String::from_utf8_lossy(text).chars() {
         let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if character.is_control() || reorders {

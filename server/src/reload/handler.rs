@@ -231,7 +231,7 @@ impl Keeper {
     }
 
     /// Loads that keep a processor busy.
-    pub(super) fn loads_under_way(&self, _now: Instant) -> usize {
+    pub(super) fn loads_under_way(&self) -> usize {
         let loading = self
             .handlers
             .values()

@@ -266,7 +266,7 @@ impl Keeper {
             let refusal = Refusal::RouteTaken { route, by };
             return self.refuse(Some(&name), path, &refusal, now);
         }
-        if self.loads_under_way(now) >= LOADS_MAX {
+        if self.loads_under_way() >= LOADS_MAX {
             return;
         }
         let content = match file::read(path) {
