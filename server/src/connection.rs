@@ -42,7 +42,8 @@ pub(crate) fn serve(
     server: Arc<Server>,
     alive: mpsc::Sender<()>,
 ) -> impl Future<Output = ()> + Send {
-    let place = Place::take(&server);
+    let connections_max = server.config.load().limits.connections_max;
+    let place = server.places.take(connections_max);
     let is_full = place.is_none();
     let first = Box::pin(first_request(socket, peer, server, is_full));
     async move {
@@ -86,22 +87,6 @@ async fn first_request(
         Road::Nowhere => {}
     }
     None
-}
-
-/// A connection's place in the server, for as long as it lasts.
-struct Place(Arc<Server>);
-
-impl Place {
-    fn take(server: &Arc<Server>) -> Option<Place> {
-        let max = server.config.load().limits.connections_max;
-        server.places.enter(max).then(|| Place(server.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.places.leave();
-    }
 }
 
 /// Where a connection goes after its first request head.

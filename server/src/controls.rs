@@ -30,8 +30,6 @@ pub(crate) struct Controls {
     pub(crate) reads: bool,
     /// Bytes buffered, above which the peer is not read.
     congested_above: usize,
-    /// Bytes buffered, up to which there is room beside them for the longest message.
-    comfortable_below: usize,
     watermark: Watermark,
     timers: Vec<Timer>,
     /// The kind of the message that is being sent in parts.
@@ -82,7 +80,6 @@ impl Controls {
         Controls {
             wire,
             congested_above: limits.outbound_bytes_max / 2,
-            comfortable_below: room_beside(limits.message_bytes_max, &limits),
             deflation: None,
             limits,
             ending: Ending::No,
@@ -364,12 +361,6 @@ impl Controls {
             buffered if buffered > limit / 2 => None,
             buffered => Some(limit - buffered - frame::HEADER_BYTES_MAX.min(limit - buffered)),
         }
-    }
-
-    /// Whether an answer to any message would fit, so that nobody need ask how long it is.
-    #[inline]
-    pub(crate) fn is_comfortable(&self) -> bool {
-        self.wire.buffered() <= self.comfortable_below
     }
 
     /// The next message has so many bytes.

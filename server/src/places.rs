@@ -1,39 +1,30 @@
 //! How many there may be of something: a limit that may change while there are some.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts who is there.
 #[derive(Debug, Default)]
-pub(crate) struct Places(AtomicUsize);
+pub(crate) struct Places(Arc<AtomicUsize>);
 
 /// One who is there, for as long as it lasts.
 #[derive(Debug)]
-pub(crate) struct Place<'a>(&'a Places);
+pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Places {
     /// A place, if fewer than `max` are taken now.
-    pub(crate) fn take(&self, max: usize) -> Option<Place<'_>> {
-        self.enter(max).then(|| Place(self))
-    }
-
-    /// As [`take`](Self::take), for who calls [`leave`](Self::leave) once when it is true.
-    pub(crate) fn enter(&self, max: usize) -> bool {
+    pub(crate) fn take(&self, max: usize) -> Option<Place> {
         let one_more = |taken| (taken < max).then_some(taken + 1);
         let took = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        took.is_ok()
-    }
-
-    /// Gives back what [`enter`](Self::enter) took.
-    pub(crate) fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        took.is_ok().then(|| Place(self.0.clone()))
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

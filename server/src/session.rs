@@ -348,7 +348,7 @@ impl Session {
     /// a long queue is first offered to the kernel.
     #[inline]
     fn may_deliver(&mut self, input: &[u8]) -> bool {
-        if !self.conn.controls.is_comfortable() {
+        if self.conn.controls.wire.buffered() > 0 {
             let bytes = self.decoder.announced(input);
             self.controls().expect_message(bytes);
             if self.conn.controls.is_congested() {
