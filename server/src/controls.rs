@@ -97,23 +97,23 @@ impl Controls {
     }
 
     /// Queues a message or a part of one; answers the bytes buffered after it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
         // Nearly every message is whole, plain, of proven text or binary, and fits.
-        if let (Some(is_text), Ending::No, None, None) = (
-            proven(kind),
-            self.ending,
-            self.open_message,
-            &self.deflation,
-        ) && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
-            <= self.limits.outbound_bytes_max
+        if is_proven(kind)
+            && self.ending == Ending::No
+            && self.open_message.is_none()
+            && self.deflation.is_none()
+            && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
+                <= self.limits.outbound_bytes_max
         {
-            self.wire.put_whole(is_text, payload);
+            self.wire.put_whole(kind as u8, payload);
             return Ok(self.arm_watermark());
         }
         self.send_any(kind, payload)
     }
 
+    #[inline(never)]
     fn send_any(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
         if self.ending != Ending::No {
             return Err(abi::GONE);
@@ -350,17 +350,13 @@ impl Controls {
         self.wire.buffered() > self.congested_above
     }
 
-    /// How long the next message may be for an answer as long to fit; none while the peer is not to
-    /// be read.
+    /// How long the next message may be for an answer as long to leave the queue below half its
+    /// limit; none while the peer is not to be read.
     #[inline]
     pub(crate) fn answer_bytes_max(&self) -> Option<usize> {
-        let limit = self.limits.outbound_bytes_max;
-        match self.wire.buffered() {
-            _ if !self.reads => None,
-            0 => Some(usize::MAX),
-            buffered if buffered > limit / 2 => None,
-            buffered => Some(limit - buffered - frame::HEADER_BYTES_MAX.min(limit - buffered)),
-        }
+        let half = self.limits.outbound_bytes_max / 2;
+        let room = half.checked_sub(self.wire.buffered() + frame::HEADER_BYTES_MAX)?;
+        self.reads.then_some(room)
     }
 
     /// The next message has so many bytes.
@@ -448,15 +444,10 @@ impl Controls {
     }
 }
 
-/// Whether a message of this kind is text, if it is whole and needs no look at its bytes.
+/// Whether a message of this kind is whole and needs no look at its bytes.
 #[inline]
-fn proven(kind: u32) -> Option<bool> {
-    const PROVEN_TEXT: u32 = abi::TEXT | abi::TRUSTED_UTF8;
-    match kind {
-        PROVEN_TEXT => Some(true),
-        abi::BINARY => Some(false),
-        _ => None,
-    }
+fn is_proven(kind: u32) -> bool {
+    kind == abi::BINARY || kind == abi::TEXT | abi::TRUSTED_UTF8
 }
 
 /// Half the outbound limit, or what a message of so many bytes leaves of it.

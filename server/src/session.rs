@@ -40,8 +40,10 @@ pub(crate) struct Session {
     /// Messages by id that wait behind one that is being sent in parts.
     waiting: VecDeque<Letter>,
     phase: Phase,
-    /// Whether the task wakes when something comes.
-    awaits_input: bool,
+    /// The peer's Close, while the handler may still answer it.
+    their_close: Option<Box<Close>>,
+    /// Whether what is posted wakes the task.
+    is_listening: bool,
     /// Its Close frame came, so nothing of it is left to come.
     peer_has_closed: bool,
     deadlines: Deadlines,
@@ -73,22 +75,25 @@ pub(crate) struct About {
     pub(crate) began: Instant,
 }
 
+/// A Close frame's body.
+struct Close {
+    code: u16,
+    reason: String,
+}
+
 /// Where the session is between the 101 and the end of the connection.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The peer closes, and the handler has not answered yet.
-    PeerCloses {
-        code: u16,
-        reason: String,
-    },
+    /// The peer closes, and the handler has not answered yet; `their_close` is what it said.
+    PeerCloses,
     /// Our Close frame is out; what comes before the peer's is dropped.
     Closing,
-    /// Nothing more is to be said: what is queued leaves, what comes is dropped, until the peer
-    /// closes the connection.
-    Lingering {
-        is_finished: bool,
-    },
+    /// Nothing more is to be said: what is queued leaves, and what comes is dropped.
+    Lingering,
+    /// As before, and our side is shut: what is left is to wait until the peer closes the
+    /// connection.
+    Finished,
     Over,
 }
 
@@ -138,7 +143,8 @@ impl Session {
             held: early,
             waiting: VecDeque::new(),
             phase: Phase::Open,
-            awaits_input: false,
+            their_close: None,
+            is_listening: false,
             peer_has_closed: false,
             deadlines: Deadlines::new(limits, id),
             instance,
@@ -168,29 +174,40 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.phase != Phase::Over {
-            let has_input = self.poll_input(cx);
-            if has_input || self.has_work() {
+        // It was woken, most likely by input. Receiving where there is none costs no system call.
+        let mut may_receive = true;
+        for _ in 0..TURNS_PER_POLL {
+            if self.phase == Phase::Over {
+                return Poll::Ready(());
+            }
+            if may_receive || self.has_work() {
                 let mut scratch = Scratch::take();
                 self.controls().wire.borrow_output(&mut scratch.output);
-                self.turn(has_input, &mut scratch.input);
+                self.turn(&mut scratch.input);
                 self.controls().wire.flush();
                 self.controls().note_buffered();
                 self.controls().wire.return_output(&mut scratch.output);
                 scratch.put_back();
+                may_receive = false;
             } else if self.is_settled(cx) {
-                return Poll::Pending;
+                if self.poll_input(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                may_receive = true;
             }
         }
-        Poll::Ready(())
+        // A peer that sends as fast as it is read must not hold the worker.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Whether the socket may have something that is wanted now; if not, the task wakes when it has.
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Pending until the socket may have something that is wanted.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_wanted = !self.held_is_ripe && self.reads();
-        let has_input = is_wanted && self.conn.controls.wire.poll_readable(cx).is_ready();
-        self.awaits_input = is_wanted && !has_input;
-        has_input
+        if is_wanted && self.conn.controls.wire.poll_readable(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 
     /// Whether a turn has something to do besides input.
@@ -219,44 +236,49 @@ impl Session {
             self.call(|instance, conn| instance.drain(conn));
             return false;
         }
-        if self.phase == (Phase::Lingering { is_finished: false })
-            && self.controls().wire.buffered() == 0
-        {
+        if self.phase == Phase::Lingering && self.controls().wire.buffered() == 0 {
             self.controls().wire.finish();
             self.phase = if self.peer_has_closed {
                 // Both Close frames are exchanged: the server closes first (RFC 6455 §7.1.1).
                 Phase::Over
             } else {
-                Phase::Lingering { is_finished: true }
+                Phase::Finished
             };
             return false;
         }
-        // The flush since the last turn may have made room to read again.
-        if self.reads() && (self.held_is_ripe || !self.awaits_input) {
+        // The flush since the last turn may have made room to go on with what is held.
+        if self.held_is_ripe && self.reads() {
             return false;
         }
-        if self.registration.mailbox().listen(cx.waker()) {
+        // One task polls a session all its life, so one waker does.
+        if !self.is_listening {
+            self.registration.mailbox().listen(cx.waker());
+            self.is_listening = true;
+        }
+        if self.registration.mailbox().is_rung() {
             return false;
         }
-        let phase = &self.phase;
-        let rests = *phase == Phase::Open && !self.reads();
+        let is_open = self.phase == Phase::Open;
+        let rests = is_open && !self.reads();
         let controls = &self.conn.controls;
         self.deadlines
-            .poll(cx, matches!(phase, Phase::Open), rests, controls)
+            .poll(cx, is_open, rests, controls)
             .is_pending()
     }
 
     /// One pass over everything that can have happened.
-    fn turn(&mut self, has_input: bool, input: &mut [u8]) {
+    fn turn(&mut self, input: &mut [u8]) {
         if let Some(post) = self.registration.mailbox().take() {
             self.deliver(post);
         }
-        self.deliver_waiting();
+        if !self.waiting.is_empty() {
+            self.deliver_waiting();
+        }
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
             self.receive(&mut held);
         }
-        if has_input && !self.held_is_ripe && self.reads() {
+        if !self.held_is_ripe && self.reads() {
             self.read_once(input);
         }
         if self.deadlines.take_due() {
@@ -304,7 +326,7 @@ impl Session {
             self.call(|instance, conn| instance.timer(conn, token));
         }
         self.follow_ending();
-        match &self.phase {
+        match self.phase {
             Phase::Open if self.deadlines.is_dead(now, &self.conn.controls) => {
                 debug!(
                     session = self.conn.id(),
@@ -318,8 +340,10 @@ impl Session {
                     let _ = self.controls().ping(b"");
                 }
             }
-            Phase::PeerCloses { .. } if self.deadlines.is_close_over(now) => self.answer_close(),
-            Phase::Closing | Phase::Lingering { .. } if self.deadlines.is_close_over(now) => {
+            Phase::PeerCloses if self.deadlines.is_close_over(now) => self.answer_close(),
+            Phase::Closing | Phase::Lingering | Phase::Finished
+                if self.deadlines.is_close_over(now) =>
+            {
                 self.lose();
             }
             _ => {}
@@ -339,8 +363,8 @@ impl Session {
     fn reads(&self) -> bool {
         match self.phase {
             Phase::Open => self.conn.controls.reads && !self.conn.controls.is_congested(),
-            Phase::PeerCloses { .. } | Phase::Over => false,
-            Phase::Closing | Phase::Lingering { .. } => true,
+            Phase::PeerCloses | Phase::Over => false,
+            Phase::Closing | Phase::Lingering | Phase::Finished => true,
         }
     }
 
@@ -365,7 +389,7 @@ impl Session {
 
     /// Whether callbacks other than `closed` may run.
     fn is_talking(&self) -> bool {
-        let may = matches!(self.phase, Phase::Open | Phase::PeerCloses { .. });
+        let may = matches!(self.phase, Phase::Open | Phase::PeerCloses);
         may && self.conn.controls.ending == Ending::No
     }
 
@@ -374,5 +398,7 @@ impl Session {
     }
 }
 
+/// What a session may do before others get their turn; each turn receives once.
+const TURNS_PER_POLL: usize = 32;
 /// How long a handler's `closed` may stay PENDING.
 const AFTERLIFE: Duration = Duration::from_secs(30);

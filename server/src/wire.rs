@@ -30,6 +30,17 @@ pub(crate) struct Wire {
     is_broken: bool,
 }
 
+/// What one receive came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// So many, at least one.
+    Bytes(usize),
+    /// There is nothing now.
+    Nothing,
+    /// The connection is over, well or badly.
+    End,
+}
+
 impl Wire {
     pub(crate) fn new(socket: TcpStream) -> Wire {
         Wire {
@@ -58,10 +69,10 @@ impl Wire {
         self.output.extend_from_slice(bytes);
     }
 
-    /// Queues a whole plain message as one frame.
-    #[inline]
-    pub(crate) fn put_whole(&mut self, is_text: bool, payload: &[u8]) {
-        frame::put_whole(&mut self.output, is_text, payload);
+    /// Queues a whole plain message as one frame of the data opcode `opcode`.
+    #[inline(always)]
+    pub(crate) fn put_whole(&mut self, opcode: u8, payload: &[u8]) {
+        frame::put_whole(&mut self.output, opcode, payload);
     }
 
     /// Queues one frame.
@@ -105,7 +116,19 @@ impl Wire {
         if self.buffered() == 0 || self.is_broken {
             return;
         }
-        match self.socket.try_write(&self.output[self.sent..]) {
+        let queued = &self.output[self.sent..];
+        // The kernel nearly always has room. That it has none is for the runtime to know, which
+        // must see it happen to tell when it is over.
+        let sent = match self.stalled_since {
+            None => match SockRef::from(&self.socket).send_with_flags(queued, NO_SIGNAL) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.socket.try_write(queued)
+                }
+                sent => sent,
+            },
+            Some(_) => self.socket.try_write(queued),
+        };
+        match sent {
             Ok(n) => {
                 self.bytes_out += n as u64;
                 self.sent += n;
@@ -140,27 +163,29 @@ impl Wire {
         self.socket.poll_write_ready(cx)
     }
 
-    /// Receives once. `Ok(0)` is the end; `WouldBlock` is nothing now.
+    /// Receives once.
     ///
     /// After a short read the kernel has no more, so the readiness is cleared without asking again.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut received = None;
-        let outcome = self.socket.try_io(Interest::READABLE, || {
-            let length = (&*SockRef::from(&self.socket)).read(buffer)?;
-            received = Some(length);
-            if 0 < length && length < buffer.len() {
-                return Err(ErrorKind::WouldBlock.into());
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        let mut received = Received::Nothing;
+        let _ = self.socket.try_io(Interest::READABLE, || {
+            received = match (&*SockRef::from(&self.socket)).read(buffer) {
+                Ok(0) => Received::End,
+                Ok(length) => Received::Bytes(length),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
+                Err(_) => Received::End,
+            };
+            match received {
+                Received::Bytes(length) if length < buffer.len() => {
+                    Err(ErrorKind::WouldBlock.into())
+                }
+                _ => Ok(()),
             }
-            Ok(())
         });
-        match (received, outcome) {
-            (Some(length), _) => {
-                self.bytes_in += length as u64;
-                Ok(length)
-            }
-            (None, Err(error)) => Err(error),
-            (None, Ok(())) => Err(ErrorKind::WouldBlock.into()),
+        if let Received::Bytes(length) = received {
+            self.bytes_in += length as u64;
         }
+        received
     }
 
     /// Says that nothing more will be sent; the peer's bytes are still received.
@@ -170,5 +195,10 @@ impl Wire {
     }
 }
 
+/// A peer that is gone is an error of the call, never a signal.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+const NO_SIGNAL: i32 = 0;
 /// Sent bytes at the front of a queue that are worth moving the rest for.
 const COMPACT_BYTES: usize = 256 * 1024;

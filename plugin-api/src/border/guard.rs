@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Runs a callback and turns a panic into [`abi::PANIC`], and a [`fail`] into [`abi::ERROR`].
-#[inline]
+// Always: as a function of its own it takes the callback's arguments through memory.
+#[inline(always)]
 pub(crate) fn guard(callback: impl FnOnce() -> Status) -> Status {
     match panic::catch_unwind(AssertUnwindSafe(callback)) {
         // The load is what a callback that did not fail pays.

@@ -275,7 +275,7 @@ unsafe extern "C" fn restore<E: Style>(
 /// # Safety
 /// `session` came from `open` or `restore` of a style with this slot, `destroy` was not called, no
 /// other callback of it runs, and `conn` is its Conn.
-#[inline]
+#[inline(always)]
 unsafe fn dispatch<S: Slot>(
     session: *mut c_void,
     conn: *mut abi::Conn,

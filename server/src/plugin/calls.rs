@@ -11,7 +11,7 @@ use super::log;
 use super::request::Request;
 use super::response::Draft;
 use super::text;
-use super::watchdog::{Callback, watch};
+use super::watchdog::{Callback, Watched, watch};
 
 /// What a handler's callback came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,56 @@ impl Drop for Attempt {
     }
 }
 
+/// The loan of a session's Conn for several messages in a row: what each call needs is set up once.
+pub(crate) struct Delivery<'a> {
+    instance: &'a mut Instance,
+    message: MessageFn,
+    pub(crate) conn: &'a mut Conn,
+    watched: Watched,
+}
+
+impl Delivery<'_> {
+    /// One whole message.
+    #[inline]
+    pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> Outcome {
+        self.watched.renew();
+        let Instance {
+            session, context, ..
+        } = *self.instance;
+        // SAFETY: as in `Instance::message`; the Conn is lent to this thread as long as we live.
+        let status = unsafe {
+            (self.message)(
+                session,
+                self.conn.lent(),
+                kind,
+                payload.as_ptr(),
+                payload.len(),
+            )
+        };
+        outcome(status, context, self.conn.id(), Callback::Message)
+    }
+}
+
+impl Drop for Delivery<'_> {
+    fn drop(&mut self) {
+        self.conn.end();
+    }
+}
+
 impl Instance {
+    /// Lends the Conn for messages that follow one another.
+    pub(crate) fn deliver<'a>(&'a mut self, conn: &'a mut Conn) -> Option<Delivery<'a>> {
+        let message = self.vtable.message?;
+        let watched = watch(self.context, Callback::Message);
+        conn.begin(None);
+        Some(Delivery {
+            instance: self,
+            message,
+            conn,
+            watched,
+        })
+    }
+
     /// One message, or one part of it with `abi::MORE`.
     pub(crate) fn message(&mut self, conn: &mut Conn, kind: u32, payload: &[u8]) -> Outcome {
         let session = self.session;
@@ -317,10 +366,19 @@ impl Drop for Instance {
     }
 }
 
-/// An unknown status counts as a failure (abi.rs, rule 2). Why it failed is logged.
+/// What nearly every callback answers is OK.
+#[inline]
 fn outcome(status: Status, context: &Context, id: u64, callback: Callback) -> Outcome {
+    if status == abi::OK {
+        return Outcome::Continue;
+    }
+    other_outcome(status, context, id, callback)
+}
+
+/// An unknown status counts as a failure (abi.rs, rule 2). Why it failed is logged.
+#[cold]
+fn other_outcome(status: Status, context: &Context, id: u64, callback: Callback) -> Outcome {
     let outcome = match status {
-        abi::OK => Outcome::Continue,
         abi::DONE => Outcome::Done,
         abi::PENDING => Outcome::Pending,
         abi::PANIC => Outcome::Panicked,
@@ -331,3 +389,6 @@ fn outcome(status: Status, context: &Context, id: u64, callback: Callback) -> Ou
     }
     outcome
 }
+
+/// [`Vtable::message`], which every handler has.
+type MessageFn = unsafe extern "C" fn(*mut c_void, *mut abi::Conn, u32, *const u8, usize) -> Status;

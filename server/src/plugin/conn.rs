@@ -73,6 +73,12 @@ impl Conn {
         self.refresh();
         self.verdict = verdict;
         self.thread.store(thread_token(), Ordering::Relaxed);
+        self.lent()
+    }
+
+    /// What the plugin is given while the loan lasts.
+    #[inline]
+    pub(super) fn lent(&mut self) -> *mut abi::Conn {
         (&raw mut *self).cast()
     }
 

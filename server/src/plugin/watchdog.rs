@@ -79,6 +79,7 @@ pub(crate) fn start(runtime: Handle, workers: usize) {
 }
 
 /// Notes that `callback` of the handler `context` begins on this thread.
+#[inline]
 pub(super) fn watch(context: &'static Context, callback: Callback) -> Watched {
     let slot = slot();
     slot.callback.store(callback as usize, Ordering::Relaxed);
@@ -90,6 +91,15 @@ pub(super) fn watch(context: &'static Context, callback: Callback) -> Watched {
         wake_up();
     }
     Watched { slot }
+}
+
+impl Watched {
+    /// Notes that another call of the same callback begins.
+    #[inline]
+    pub(super) fn renew(&self) {
+        let now = CLOCK.load(Ordering::Relaxed);
+        self.slot.since.store(now, Ordering::Release);
+    }
 }
 
 impl Drop for Watched {
@@ -161,20 +171,23 @@ impl Slot {
     }
 }
 
+#[inline]
 fn slot() -> &'static Slot {
-    thread_local! {
-        static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
-    }
-    SLOT.get().unwrap_or_else(|| {
-        // Workers live as long as the runtime; a slot for each is all that is ever made.
-        let slot: &'static Slot = Box::leak(Box::default());
-        SLOTS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(slot);
-        SLOT.set(Some(slot));
-        slot
-    })
+    SLOT.get().unwrap_or_else(new_slot)
+}
+
+#[cold]
+fn new_slot() -> &'static Slot {
+    // Workers live as long as the runtime; a slot for each is all that is ever made.
+    let slot: &'static Slot = Box::leak(Box::default());
+    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    slots.push(slot);
+    SLOT.set(Some(slot));
+    slot
+}
+
+thread_local! {
+    static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
 }
 
 #[cold]

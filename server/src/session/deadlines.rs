@@ -91,6 +91,9 @@ impl Deadlines {
         rests: bool,
         controls: &Controls,
     ) -> Poll<()> {
+        if is_open && !rests && self.is_armed_before(controls) {
+            return Poll::Pending;
+        }
         if rests {
             // Nothing can be heard of a peer that is not read.
             self.heard(Instant::now());
@@ -122,6 +125,18 @@ impl Deadlines {
             self.is_due = true;
         }
         due
+    }
+
+    /// Whether the timer runs and nothing has come up that is due before it, without asking what is:
+    /// a message only moves deadlines away.
+    fn is_armed_before(&self, controls: &Controls) -> bool {
+        let (Some(armed), Some(timer)) = (self.armed_for, &self.timer) else {
+            return false;
+        };
+        self.closing_since.is_none()
+            && controls.wire.stalled_since().is_none()
+            && controls.next_timer().is_none_or(|at| at >= armed)
+            && !timer.is_elapsed()
     }
 
     /// Whether the timer fired and nobody has looked.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tracing::{debug, info};
 
-use super::{Phase, Session};
+use super::{Close, Phase, Session};
 use crate::controls::Ending;
 use crate::plugin::calls::Outcome;
 use crate::ws::close::ABNORMAL;
@@ -25,10 +25,11 @@ impl Session {
             self.linger();
             return;
         }
-        self.phase = Phase::PeerCloses {
+        self.phase = Phase::PeerCloses;
+        self.their_close = Some(Box::new(Close {
             code,
             reason: reason.to_owned(),
-        };
+        }));
         self.deadlines.start_closing(Instant::now());
         let outcome = match &mut self.instance {
             Some(instance) => instance.closing(&mut self.conn, code, reason),
@@ -43,9 +44,10 @@ impl Session {
 
     /// Echoes the peer's code, unless the handler has closed in its own words.
     pub(super) fn answer_close(&mut self) {
-        if let Phase::PeerCloses { code, .. } = self.phase {
+        if let Some(close) = &self.their_close {
+            let code = code_to_echo(close.code);
             // GONE: the handler's own `close` or `abort` came first.
-            let _ = self.controls().close(code_to_echo(code), "");
+            let _ = self.controls().close(code, "");
         }
         self.follow_ending();
     }
@@ -63,22 +65,34 @@ impl Session {
 
     /// The connection is gone, or nothing can be expected of it.
     pub(super) fn lose(&mut self) {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::PeerCloses { code, reason } => self.end(code, &reason),
-            _ => self.end(ABNORMAL, ""),
+        self.phase = Phase::Over;
+        self.end_as_told(ABNORMAL);
+    }
+
+    /// The end as the peer wants it, or else with this code.
+    fn end_as_told(&mut self, otherwise: u16) {
+        match self.their_close.take() {
+            Some(close) => self.end(close.code, &close.reason),
+            None => self.end(otherwise, ""),
         }
     }
 
     /// What a callback's answer means for the session.
+    #[inline]
     pub(super) fn settle(&mut self, outcome: Outcome) {
-        let done_code = match self.phase {
-            Phase::PeerCloses { code, .. } => code_to_echo(code),
-            _ => 1000,
-        };
+        if outcome != Outcome::Continue {
+            self.settle_other(outcome);
+        }
+    }
+
+    #[cold]
+    fn settle_other(&mut self, outcome: Outcome) {
+        let their_close = self.their_close.as_ref();
+        let done_code = their_close.map_or(1000, |close| code_to_echo(close.code));
         let code = match outcome {
             Outcome::Continue => return,
             Outcome::Done => done_code,
-            Outcome::Pending if matches!(self.phase, Phase::PeerCloses { .. }) => return,
+            Outcome::Pending if self.phase == Phase::PeerCloses => return,
             Outcome::Pending | Outcome::Failed => 1011,
             Outcome::Panicked => {
                 self.stay.generation().record_panic();
@@ -90,25 +104,32 @@ impl Session {
     }
 
     /// Moves the phase after a callback, or the server, closed or aborted.
+    #[inline]
     pub(super) fn follow_ending(&mut self) {
-        match (&self.phase, self.conn.controls.ending) {
+        if self.conn.controls.ending != Ending::No {
+            self.follow_this_ending();
+        }
+    }
+
+    #[cold]
+    fn follow_this_ending(&mut self) {
+        match (self.phase, self.conn.controls.ending) {
             (Phase::Over, _) | (_, Ending::No) => {}
             (_, Ending::Aborted) => self.lose(),
             (Phase::Open, Ending::Closed { .. }) => {
                 self.phase = Phase::Closing;
                 self.deadlines.start_closing(Instant::now());
             }
-            (Phase::PeerCloses { code, reason }, Ending::Closed { .. }) => {
-                let (code, reason) = (*code, reason.clone());
-                self.end(code, &reason);
+            (Phase::PeerCloses, Ending::Closed { .. }) => {
+                self.end_as_told(ABNORMAL);
                 self.linger();
             }
-            (Phase::Closing | Phase::Lingering { .. }, Ending::Closed { .. }) => {}
+            (Phase::Closing | Phase::Lingering | Phase::Finished, Ending::Closed { .. }) => {}
         }
     }
 
     pub(super) fn linger(&mut self) {
-        self.phase = Phase::Lingering { is_finished: false };
+        self.phase = Phase::Lingering;
         self.deadlines.start_closing(Instant::now());
         self.held = Vec::new();
         self.held_is_ripe = false;

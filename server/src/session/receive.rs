@@ -8,32 +8,45 @@ use wsh::abi;
 use super::{Phase, Session};
 use crate::controls::{Controls, Ending};
 use crate::plugin::calls::Outcome;
+use crate::wire::Received;
 use crate::ws::decoder::{Kind, Place, Step};
 
 impl Session {
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
         // What is held is less than one control frame; it goes before what comes.
         let held = self.held.len();
-        input[..held].copy_from_slice(&self.held);
+        if held > 0 {
+            input[..held].copy_from_slice(&self.held);
+        }
         match self.controls().wire.receive(&mut input[held..]) {
-            Ok(0) => self.lose(),
-            Ok(length) => {
+            Received::Bytes(length) => {
                 self.deadlines.heard(Instant::now());
-                self.held.clear();
+                if held > 0 {
+                    self.held = Vec::new();
+                }
                 self.receive(&mut input[..held + length]);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => self.lose(),
+            Received::Nothing => {}
+            Received::End => self.lose(),
         }
     }
 
-    /// Handles every whole frame in `buffer` and holds the rest.
+    /// Handles every whole frame in `buffer` and holds the rest. Nothing is held now.
+    #[inline]
     pub(super) fn receive(&mut self, buffer: &mut [u8]) {
         let mut at = 0;
-        let mut pongs = Pongs::default();
         self.held_is_ripe = false;
+        self.deliver_whole(buffer, &mut at);
+        if at < buffer.len() {
+            self.receive_any(buffer, at);
+        } else {
+            self.decoder.rest();
+        }
+    }
+
+    fn receive_any(&mut self, buffer: &mut [u8], mut at: usize) {
+        let mut pongs = Pongs::default();
         while self.is_parsing() {
-            self.deliver_whole(buffer, &mut at);
             if at == buffer.len() {
                 self.decoder.rest();
                 break;
@@ -51,41 +64,43 @@ impl Session {
                 Err(violation) => self.fail(violation),
             }
             self.follow_ending();
+            self.deliver_whole(buffer, &mut at);
         }
         if let Some(payload) = pongs.held {
             // The latest Ping stands for the others (RFC 6455 §5.5.3).
             let _ = self.controls().pong(&buffer[payload]);
         }
-        let rest = if self.is_parsing() {
-            &buffer[at..]
-        } else {
-            &[]
-        };
-        self.held = if rest.is_empty() {
-            Vec::new()
-        } else {
-            rest.to_vec()
-        };
+        if self.is_parsing() && at < buffer.len() {
+            self.held = buffer[at..].to_vec();
+        }
     }
 
     /// Hands over whole plain messages, one after another, as long as nothing else happens: the
     /// short way for what nearly everything is.
     fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize) {
-        let (Phase::Open, Ending::No, Some(instance)) =
-            (&self.phase, self.conn.controls.ending, &mut self.instance)
+        if self.phase != Phase::Open
+            || self.conn.controls.ending != Ending::No
+            || !self.decoder.may_find_whole(buffer, *at)
+        {
+            return;
+        }
+        let delivery = self.instance.as_mut();
+        let Some(mut delivery) = delivery.and_then(|instance| instance.deliver(&mut self.conn))
         else {
             return;
         };
-        while let Some(bytes_max) = self.conn.controls.answer_bytes_max() {
-            let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max) else {
-                return;
-            };
-            let outcome = instance.message(&mut self.conn, abi_kind(kind), &buffer[place]);
-            if outcome != Outcome::Continue || self.conn.controls.ending != Ending::No {
-                self.settle(outcome);
-                return self.follow_ending();
+        let mut outcome = Outcome::Continue;
+        while let Some(bytes_max) = delivery.conn.controls.answer_bytes_max()
+            && let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max)
+        {
+            outcome = delivery.message(abi_kind(kind), &buffer[place]);
+            if outcome != Outcome::Continue || delivery.conn.controls.ending != Ending::No {
+                break;
             }
         }
+        drop(delivery);
+        self.settle(outcome);
+        self.follow_ending();
     }
 
     fn take_step(&mut self, step: Step, buffer: &[u8], pongs: &mut Pongs) {
@@ -93,7 +108,7 @@ impl Session {
             return self.take_close(&buffer[body]);
         }
         let (Phase::Open, Ending::No, Some(instance)) =
-            (&self.phase, self.conn.controls.ending, &mut self.instance)
+            (self.phase, self.conn.controls.ending, &mut self.instance)
         else {
             return; // late data
         };
@@ -118,6 +133,7 @@ impl Session {
     }
 }
 
+#[inline]
 fn abi_kind(kind: Kind) -> u32 {
     match kind {
         Kind::Text => abi::TEXT,

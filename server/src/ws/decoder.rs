@@ -138,19 +138,30 @@ impl Decoder {
         }
     }
 
-    /// The message in `input` from `*at`, if it lies there whole, in one plain frame, and no other
-    /// one is open, and it has at most `bytes_max`: what nearly all of them are. Anything else, right or wrong, is left to
-    /// [`step`](Self::step).
+    /// Whether [`whole_message`](Self::whole_message) may find something in `input` from `at`.
+    #[inline]
+    pub(crate) fn may_find_whole(&self, input: &[u8], at: usize) -> bool {
+        self.is_between_messages()
+            && input
+                .get(at)
+                .is_some_and(|first| matches!(first, 0x81 | 0x82))
+    }
+
+    fn is_between_messages(&self) -> bool {
+        self.open.is_none() && self.taken == 0 && !self.is_lent
+    }
+
+    /// The message in `input` from `*at`, between messages, if it lies there whole, in one plain
+    /// frame, and has at most `bytes_max`: what nearly all of them are. Anything else, right or
+    /// wrong, is left to [`step`](Self::step).
     #[inline]
     pub(crate) fn whole_message(
-        &mut self,
+        &self,
         input: &mut [u8],
         at: &mut usize,
         bytes_max: usize,
     ) -> Option<(Kind, Range<usize>)> {
-        if self.open.is_some() || self.taken != 0 || self.is_lent {
-            return None;
-        }
+        debug_assert!(self.is_between_messages());
         let (is_text, mask, place) = frame::whole_message(input, *at)?;
         if place.len() > self.limits.message_bytes_max.min(bytes_max) {
             return None;

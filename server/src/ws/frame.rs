@@ -109,9 +109,9 @@ fn parse_any(input: &[u8]) -> Result<Option<Header>, Violation> {
 }
 
 /// Appends a whole uncompressed data message as one frame, which is what nearly all of them are.
-#[inline]
-pub(crate) fn put_whole(output: &mut Vec<u8>, is_text: bool, payload: &[u8]) {
-    put_lengths(output, if is_text { 0x81 } else { 0x82 }, payload.len());
+#[inline(always)]
+pub(crate) fn put_whole(output: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    put_lengths(output, 0x80 | opcode, payload.len());
     output.extend_from_slice(payload);
 }
 
@@ -145,7 +145,7 @@ fn put_header_with(
 }
 
 /// Appends the first byte and the length in its shortest form; makes room for the payload too.
-#[inline]
+#[inline(always)]
 fn put_lengths(output: &mut Vec<u8>, first: u8, payload_len: usize) {
     // One growth for both, and the bytes in one piece: this is on the path of every message.
     output.reserve(HEADER_BYTES_MAX + payload_len);

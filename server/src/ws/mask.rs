@@ -7,20 +7,14 @@ pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
 }
 
 /// Unmasks in place what nothing follows.
-#[inline]
-pub(super) fn unmask_whole(bytes: &mut [u8], mask: [u8; 4]) {
-    // Sixty-four bytes at a time, which the compiler turns into vector instructions; what is left,
-    // and most messages are no more than that, in smaller steps.
-    let (blocks, rest) = bytes.as_chunks_mut::<64>();
-    for block in blocks {
-        xor(block, mask);
+#[inline(always)]
+pub(super) fn unmask_whole(mut bytes: &mut [u8], mask: [u8; 4]) {
+    // Most messages are short, and a call would cost them as much as the work.
+    if bytes.len() >= BLOCK_BYTES {
+        bytes = unmask_blocks(bytes, mask);
     }
-    let (blocks, rest) = rest.as_chunks_mut::<8>();
-    for block in blocks {
-        xor(block, mask);
-    }
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    if let [word] = words {
+    let (words, rest) = bytes.as_chunks_mut::<4>();
+    for word in words {
         xor(word, mask);
     }
     for (byte, key) in rest.iter_mut().zip(mask) {
@@ -28,14 +22,42 @@ pub(super) fn unmask_whole(bytes: &mut [u8], mask: [u8; 4]) {
     }
 }
 
+/// Unmasks whole blocks with the widest vectors that this machine has; answers the rest.
+#[inline(never)]
+fn unmask_blocks(bytes: &mut [u8], mask: [u8; 4]) -> &mut [u8] {
+    let (blocks, rest) = bytes.as_chunks_mut::<BLOCK_BYTES>();
+    pulp::Arch::new().dispatch(XorBlocks { blocks, mask });
+    rest
+}
+
+/// A loop that is compiled once for each kind of machine.
+struct XorBlocks<'a> {
+    blocks: &'a mut [[u8; BLOCK_BYTES]],
+    mask: [u8; 4],
+}
+
+impl pulp::NullaryFnOnce for XorBlocks<'_> {
+    type Output = ();
+
+    // Always: only inside its caller is it compiled for that machine's vectors.
+    #[inline(always)]
+    fn call(self) {
+        for block in self.blocks {
+            xor(block, self.mask);
+        }
+    }
+}
+
 /// XORs a block whose length is a multiple of four.
-#[inline]
+#[inline(always)]
 fn xor<const N: usize>(block: &mut [u8; N], mask: [u8; 4]) {
     let word = u32::from_ne_bytes(mask);
     for four in block.as_chunks_mut::<4>().0 {
         *four = (u32::from_ne_bytes(*four) ^ word).to_ne_bytes();
     }
 }
+
+const BLOCK_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
