@@ -7,6 +7,7 @@ mod contained;
 mod dev;
 mod failures;
 mod features;
+mod golden;
 mod harness;
 mod loading;
 mod model;

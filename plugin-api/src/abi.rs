@@ -24,6 +24,28 @@
 //!    call order; `send_to`, `close_to` and `publish` are messages, applied between callbacks.
 //! 8. Nothing unwinds across.
 //!
+//! # What is promised
+//!
+//! **A plugin that is built against 1.x is served by every later server of major 1**, without being
+//! built again: the library's file, whatever compiler and language it came from. What was built
+//! against 1.0 is kept as files in `tests/golden`, which every server must load and pass.
+//!
+//! - *Stays as it is in major 1*: the name and the meaning of [`WSH_HANDLER`](SYMBOL); the place,
+//!   the type and the meaning of every field and every constant; what a NULL means; the layout of
+//!   [`Str`] and [`Pair`] as a whole; the rules above; which callback follows which.
+//! - *Is appended with a minor*: fields at the end of [`Descriptor`], [`Init`], [`Instance`],
+//!   [`Conn`], [`Request`], [`Sink`], [`Host`] and [`Vtable`], each told by `size`; statuses, kind
+//!   bits and flags, none of which is sent to who is of an older minor. Each has its dated line in
+//!   the log below. An old plugin does not see them, and loses nothing by that.
+//! - *Works the other way, too*: a plugin of a newer minor is served by an older server as long as
+//!   its [`Descriptor::min_host_minor`] allows it; else it is refused with both versions named.
+//! - *Needs a new major*: anything else. A server of another major refuses the file in one sentence
+//!   and runs none of its code. `magic`, `abi_major`, `abi_minor` and `size` keep their places in
+//!   every major, so that the sentence can be said for ever.
+//! - *Is not promised*: limits and defaults, which belong to the configuration; the texts of log
+//!   lines; timing; what a plugin does that breaks a rule; and the Rust items of this crate
+//!   outside this module, which follow the crate's own version.
+//!
 //! # Log of the ABI
 //!
 //! - 1.0, 2026-11-23: the first.

@@ -1,5 +1,7 @@
 //! Faults that one cargo run cannot build, written into the bytes of a good library.
 
+use std::path::Path;
+
 use super::site::library;
 
 /// A library's bytes, to be spoilt.
@@ -19,7 +21,13 @@ pub(crate) const FLAGS: usize = 24;
 impl Patch {
     #[track_caller]
     pub(crate) fn of(plugin: &str) -> Patch {
-        let bytes = std::fs::read(library(plugin)).expect("the plugin's library");
+        Patch::of_file(&library(plugin))
+    }
+
+    /// Of a library that is no crate of this workspace.
+    #[track_caller]
+    pub(crate) fn of_file(library: &Path) -> Patch {
+        let bytes = std::fs::read(library).expect("the plugin's library");
         let mut head = b"\x89WSH\r\n\x1a\n".to_vec();
         // ABI 1.0, and a descriptor's size: nothing else begins so.
         for number in [1u32, 0, 0, 208] {
