@@ -9,6 +9,7 @@ mod failures;
 mod features;
 mod golden;
 mod harness;
+mod lasting;
 mod loading;
 mod model;
 mod names;

@@ -8,12 +8,12 @@ mod lifecycle;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use wsh::abi;
 
 use self::count::Count;
@@ -39,6 +39,7 @@ pub(crate) struct Generation {
     blocking_sessions: Arc<AtomicUsize>,
     panics: Mutex<VecDeque<Instant>>,
     lifecycle: Lifecycle,
+    has_given_back: AtomicBool,
 }
 
 /// What a generation was loaded from.
@@ -92,6 +93,7 @@ impl Generation {
             blocking_sessions,
             panics: Mutex::default(),
             lifecycle: Lifecycle::default(),
+            has_given_back: AtomicBool::new(false),
         })
     }
 
@@ -197,6 +199,21 @@ impl Generation {
         self.context.is_quarantined()
     }
 
+    /// Whether it is retired and none of its code runs any more; the first who is told so gives back
+    /// what the process has too few of.
+    pub(crate) fn is_silent(&self) -> bool {
+        let is_silent = self.state() == State::Retired
+            && self.context.has_ended()
+            && self.context.threads() == 0;
+        // Else it may be entered again by a thread that nobody counts.
+        let may_end = is_silent && !self.provenance.about.may_start_threads;
+        if may_end && !self.has_given_back.swap(true, Ordering::Relaxed) {
+            let keys = self.plugin.give_back_keys();
+            debug!(handler = %self.handler, generation = self.number, keys, "thread keys given back");
+        }
+        is_silent
+    }
+
     fn is_blocking(&self) -> bool {
         self.provenance.about.flags & abi::BLOCKING != 0
     }
@@ -223,7 +240,8 @@ impl Generation {
             let threads = generation.context.threads();
             let (handler, number) = (&generation.handler, generation.number);
             info!(%handler, generation = number, threads, "generation retired");
-            if threads > 0 {
+            // With threads it is asked again, whenever the keeper looks.
+            if !generation.is_silent() {
                 warn!(%handler, generation = number, threads, "threads of a retired generation still run");
             }
         });

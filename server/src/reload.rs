@@ -16,10 +16,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tracing::info;
 
 use self::keeper::Keeper;
 use self::load::Finished;
 use crate::config::Config;
+use crate::plugin::keys;
 use crate::plugin::stage::{Stage, StageError};
 use crate::router::Router;
 use crate::shared::Shared;
@@ -95,6 +97,11 @@ impl Control {
             source,
         };
         std::fs::read_dir(&now.handlers_dir).map_err(no_directory)?;
+        if !keys::are_noted() {
+            info!(
+                "thread keys of retired handlers stay taken here; a few hundred loads need a restart"
+            );
+        }
         let stage = Stage::new(now.stage_dir.as_deref(), now.keeps_staged_copies)?;
         let router = Arc::new(Router::default());
         let (orders, inbox) = mpsc::channel();

@@ -4,6 +4,7 @@
 
 #![allow(dead_code)] // each test file uses its own part of it
 
+pub(crate) mod c;
 pub(crate) mod client;
 pub(crate) mod patch;
 pub(crate) mod server;

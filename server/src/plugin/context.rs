@@ -2,6 +2,7 @@
 //!
 //! It lives as long as the process, because a thread of a retired plugin may still call with it.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -62,7 +63,12 @@ impl Context {
 
     /// Host threads that run for this handler now.
     pub(crate) fn threads(&self) -> usize {
-        self.threads.load(Ordering::Relaxed)
+        self.threads.load(Ordering::Acquire)
+    }
+
+    /// Whether the handler was shut down, or given up.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
     }
 
     pub(super) fn send_to(&self, id: u64, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
@@ -116,8 +122,10 @@ impl Context {
         let errand = Errand { run, argument };
         let name = format!("{}-{}", self.handler, self.generation);
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
+            // The first thread-local of this thread is the last that is dropped: the thread counts
+            // until nothing of the plugin's can run on it.
+            ON_THIS_THREAD.set(Some(Counted(self)));
             errand.run();
-            self.threads.fetch_sub(1, Ordering::Relaxed);
         });
         spawned.map(drop).map_err(|_| {
             self.threads.fetch_sub(1, Ordering::Relaxed);
@@ -137,6 +145,19 @@ impl Context {
         }
         Ok(())
     }
+}
+
+/// A thread that runs for a handler, until it is over.
+struct Counted(&'static Context);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.threads.fetch_sub(1, Ordering::Release);
+    }
+}
+
+thread_local! {
+    static ON_THIS_THREAD: Cell<Option<Counted>> = const { Cell::new(None) };
 }
 
 /// What a plugin wants run on a thread.

@@ -26,6 +26,8 @@ pub(crate) struct About {
     pub(crate) toolchain: String,
     /// Libraries that it needs, by name.
     pub(crate) needed: Vec<String>,
+    /// Whether threads can run in it that the server knows nothing of.
+    pub(crate) may_start_threads: bool,
 }
 
 /// Reads a plugin's file, whole.
@@ -183,13 +185,27 @@ fn read_descriptor(head: &[u8], file: &File<'_>) -> Result<About, Refusal> {
     let needed = libraries
         .flatten()
         .map(|library| String::from_utf8_lossy(library.name()).into_owned());
+    let needed: Vec<String> = needed.collect();
+    let may_start_threads = needed.iter().any(|library| !is_of_the_system(library))
+        || file.dynamic_symbols().any(|symbol| {
+            let name = symbol.name_bytes().unwrap_or_default();
+            symbol.is_undefined() && THREAD_STARTERS.contains(&name)
+        });
     Ok(About {
         abi_minor: minor,
         flags,
         version: text(&head[at!(version)..at!(toolchain)]),
         toolchain: text(&head[at!(toolchain)..HEAD_BYTES]),
-        needed: needed.collect(),
+        needed,
+        may_start_threads,
     })
+}
+
+/// Whether a library starts no threads but for those who ask for them by name.
+fn is_of_the_system(library: &str) -> bool {
+    let name = library.split(".so").next().unwrap_or_default();
+    ["libc", "libm", "libgcc_s", "libpthread", "libdl", "librt"].contains(&name)
+        || name.starts_with("ld-linux")
 }
 
 /// C++ marks the statics of inline functions and templates as unique in the process: the dynamic
@@ -231,6 +247,9 @@ fn malformed(error: object::read::Error) -> Refusal {
 const HEAD_BYTES: usize = std::mem::offset_of!(Descriptor, init);
 /// What a descriptor had in ABI 1.0; it can only grow.
 const DESCRIPTOR_BYTES_1_0: usize = 208;
+/// What a library asks of the system if it has threads of its own. Rust's standard library does only
+/// where `thread::spawn` is called.
+const THREAD_STARTERS: [&[u8]; 4] = [b"pthread_create", b"thrd_create", b"timer_create", b"clone"];
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 /// Where an ELF file says whether it is of 32 or 64 bits.
 const ELF_CLASS: usize = 4;

@@ -1,8 +1,33 @@
-//! The thread keys of the process: each loaded Rust library takes one for ever, and there are 1,024.
+//! The thread keys of the process: there are 1,024, each loaded Rust library takes one for ever the
+//! first time that its standard library asks for the current thread, and when none is left, the
+//! next that asks ends the server.
 //!
-//! When none is left, the next library whose standard library asks for one ends the server.
+//! So the keys of a generation that is over are given back. The program exports the two functions
+//! that make and delete keys, so that plugins call these instead of the C library's, and it is
+//! noted whose a key is: the image that the key's destructor, or the variable that holds it, lies
+//! in. Whatever cannot be given back stays taken, and a load is refused before too few are left.
+
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libc::pthread_key_t;
 
 use super::refusal::Refusal;
+
+/// Where an image lies in memory.
+pub(super) type Image = Range<usize>;
+
+/// The C library's type of a key's destructor.
+type Destructor = Option<unsafe extern "C" fn(*mut c_void)>;
+type Create = unsafe extern "C" fn(*mut pthread_key_t, Destructor) -> c_int;
+type Delete = unsafe extern "C" fn(pthread_key_t) -> c_int;
+
+/// Whose a key is, by two addresses; 0 is nobody's.
+struct Owner {
+    destructor: AtomicUsize,
+    variable: AtomicUsize,
+}
 
 /// Refuses while too few keys are left for one more library and for everybody else.
 pub(super) fn check_left() -> Result<(), Refusal> {
@@ -26,4 +51,148 @@ pub(super) fn check_left() -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether plugins call the functions below: what the dynamic linker finds for them is these.
+pub(crate) fn are_noted() -> bool {
+    let ours = [create as Create as usize, delete as Delete as usize];
+    let found = [c"pthread_key_create", c"pthread_key_delete"].map(|name| {
+        // SAFETY: a lookup by a name that ends with NUL.
+        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.addr()
+    });
+    found == ours
+}
+
+/// Deletes the keys of an image and answers how many there were. None of its code may run from now
+/// on but what ignores a value that it never stored.
+pub(super) fn give_back(image: &Image) -> usize {
+    // With only one of the functions in place, a key could be somebody else's by now.
+    if !are_noted() {
+        return 0;
+    }
+    let mut given_back = 0;
+    for (key, owner) in OWNERS.iter().enumerate() {
+        let destructor = owner.destructor.load(Ordering::Acquire);
+        let variable = owner.variable.load(Ordering::Acquire);
+        if !image.contains(&destructor) && !image.contains(&variable) {
+            continue;
+        }
+        owner.forget();
+        let Ok(key) = pthread_key_t::try_from(key) else {
+            continue;
+        };
+        if let Some(delete) = next(c"pthread_key_delete") {
+            // SAFETY: the C library's own function of this name and type.
+            let delete = unsafe { std::mem::transmute::<*mut c_void, Delete>(delete) };
+            // SAFETY: the image made this key and has not deleted it, else it were forgotten.
+            given_back += usize::from(unsafe { delete(key) } == 0);
+        }
+    }
+    given_back
+}
+
+/// The image that holds `address`; empty if none does.
+pub(super) fn image_of(address: usize) -> Image {
+    let mut search = (address, 0..0);
+    // SAFETY: `note_image` gets this very pair back, and only while this call lasts.
+    unsafe { libc::dl_iterate_phdr(Some(note_image), (&raw mut search).cast()) };
+    search.1
+}
+
+/// One image of the process, for [`image_of`].
+unsafe extern "C" fn note_image(
+    info: *mut libc::dl_phdr_info,
+    _bytes: usize,
+    search: *mut c_void,
+) -> c_int {
+    // SAFETY: the linker lends the information for this call, and `search` is `image_of`'s pair.
+    let (info, (address, found)) = unsafe { (&*info, &mut *search.cast::<(usize, Image)>()) };
+    if info.dlpi_phdr.is_null() {
+        return 0;
+    }
+    // SAFETY: the linker says how many headers there are.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    let parts = headers.iter().filter(|part| part.p_type == libc::PT_LOAD);
+    let mut image = usize::MAX..0;
+    for part in parts {
+        let start = (info.dlpi_addr as usize).wrapping_add(part.p_vaddr as usize);
+        image.start = image.start.min(start);
+        image.end = image.end.max(start.wrapping_add(part.p_memsz as usize));
+    }
+    if !image.contains(address) {
+        return 0;
+    }
+    *found = image;
+    1
+}
+
+/// As the C library's function of this name, which it calls: makes a key, and notes whose it is.
+///
+/// # Safety
+///
+/// As for the C library's.
+#[cfg_attr(not(fuzzing), unsafe(export_name = "pthread_key_create"))]
+unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor) -> c_int {
+    let Some(create) = next(c"pthread_key_create") else {
+        return libc::EAGAIN;
+    };
+    // SAFETY: the C library's own function of this name and type.
+    let create = unsafe { std::mem::transmute::<*mut c_void, Create>(create) };
+    // SAFETY: the caller keeps the C library's rules.
+    let status = unsafe { create(variable, destructor) };
+    if status == 0 {
+        // SAFETY: by the same rules the variable can be read, and now holds a key.
+        let key = unsafe { *variable };
+        if let Some(owner) = OWNERS.get(key as usize) {
+            let destructor = destructor.map_or(0, |it| it as usize);
+            owner.variable.store(variable.addr(), Ordering::Release);
+            owner.destructor.store(destructor, Ordering::Release);
+        }
+    }
+    status
+}
+
+/// As the C library's function of this name, which it calls: deletes a key, which is nobody's then.
+///
+/// # Safety
+///
+/// As for the C library's.
+#[cfg_attr(not(fuzzing), unsafe(export_name = "pthread_key_delete"))]
+unsafe extern "C" fn delete(key: pthread_key_t) -> c_int {
+    let Some(delete) = next(c"pthread_key_delete") else {
+        return libc::EINVAL;
+    };
+    // Before the key can be somebody else's.
+    if let Some(owner) = OWNERS.get(key as usize) {
+        owner.forget();
+    }
+    // SAFETY: the C library's own function of this name and type.
+    let delete = unsafe { std::mem::transmute::<*mut c_void, Delete>(delete) };
+    // SAFETY: the caller keeps the C library's rules.
+    unsafe { delete(key) }
+}
+
+impl Owner {
+    fn forget(&self) {
+        self.destructor.store(0, Ordering::Release);
+        self.variable.store(0, Ordering::Release);
+    }
+}
+
+/// What the dynamic linker finds behind this program.
+fn next(name: &std::ffi::CStr) -> Option<*mut c_void> {
+    // SAFETY: a lookup by a name that ends with NUL.
+    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    (!found.is_null()).then_some(found)
+}
+
+/// By key. Written and read without a lock and without memory of the heap: whoever makes a key may
+/// be in the middle of anything.
+static OWNERS: [Owner; KEYS_MAX] = [const {
+    Owner {
+        destructor: AtomicUsize::new(0),
+        variable: AtomicUsize::new(0),
+    }
+}; KEYS_MAX];
+
+/// `PTHREAD_KEYS_MAX` of glibc.
+const KEYS_MAX: usize = 1024;
 const LEFT_MIN: usize = 64;

@@ -13,7 +13,7 @@ use wsh::abi::{self, Descriptor, Status, Vtable};
 use super::context::Context;
 use super::host;
 use super::inspect::About;
-use super::keys;
+use super::keys::{self, Image};
 use super::log::escape_into;
 use super::refusal::Refusal;
 use super::stage::Stage;
@@ -24,6 +24,7 @@ use super::text;
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(super) handler: *mut c_void,
+    image: Image,
     /// A copy, NULL where the plugin is older than this server.
     pub(crate) vtable: &'static Vtable,
 }
@@ -106,20 +107,27 @@ impl Plugin {
         progress.reach(Step::Opening);
         let descriptor = open(&copy.path)?;
         drop(copy);
+        let image = keys::image_of(std::ptr::from_ref(descriptor).addr());
         progress.reach(Step::Init);
-        let plugin = Plugin::init(descriptor, source, context)?;
-        progress.reach(Step::SelfTest);
-        if let Err(refusal) = plugin.self_test() {
-            plugin.shutdown();
-            return Err(refusal);
+        let loaded = Plugin::init(descriptor, source, context, image.clone()).and_then(|plugin| {
+            progress.reach(Step::SelfTest);
+            let is_fit = plugin.self_test();
+            if is_fit.is_err() {
+                plugin.shutdown();
+            }
+            is_fit.map(|()| plugin)
+        });
+        if loaded.is_err() && !source.about.may_start_threads && context.threads() == 0 {
+            keys::give_back(&image);
         }
-        Ok(plugin)
+        loaded
     }
 
     fn init(
         descriptor: &'static Descriptor,
         source: &Source<'_>,
         context: &'static Context,
+        image: Image,
     ) -> Result<Plugin, Refusal> {
         let init = descriptor.init.ok_or(Refusal::NoFunction("init"))?;
         let arguments = abi::Init {
@@ -157,6 +165,7 @@ impl Plugin {
         let vtable = unsafe { copy_vtable(instance.vtable) }?;
         Ok(Plugin {
             handler: instance.handler,
+            image,
             vtable: Box::leak(Box::new(vtable)),
         })
     }
@@ -186,6 +195,12 @@ impl Plugin {
             // SAFETY: as in `serving`; the caller's promise that this is the last call.
             unsafe { shutdown(self.handler) }
         }
+    }
+
+    /// Gives back what the process has too few of. To be called once, after `shutdown`, when none
+    /// of the plugin's code runs or can run any more.
+    pub(crate) fn give_back_keys(&self) -> usize {
+        keys::give_back(&self.image)
     }
 }
 

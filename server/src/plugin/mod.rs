@@ -8,7 +8,7 @@ pub(crate) mod conn;
 pub(crate) mod context;
 pub(crate) mod host;
 pub(crate) mod inspect;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod library;
 mod log;
 pub(crate) mod refusal;

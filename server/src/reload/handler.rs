@@ -24,7 +24,7 @@ pub(super) struct Handler {
     pub(super) loading: Option<Loading>,
     /// Why its file is not what serves.
     pub(super) refusal: Option<String>,
-    /// Generations that were superseded and are not retired, the oldest first.
+    /// Generations that were superseded and of which something still runs, the oldest first.
     old: VecDeque<Old>,
     retired: usize,
     numbers: u64,
@@ -216,9 +216,7 @@ impl Keeper {
                 next = next.into_iter().chain(more).chain(old.deadline).min();
             }
             let before = handler.old.len();
-            handler
-                .old
-                .retain(|old| old.generation.state() != State::Retired);
+            handler.old.retain(|old| !old.generation.is_silent());
             handler.retired += before - handler.old.len();
         }
         for (name, path, refusal, began) in given_up {

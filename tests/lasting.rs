@@ -1,0 +1,150 @@
+//! A server that is reloaded for weeks: what every retired generation leaves behind is bounded, or
+//! a load is refused before it would end the server.
+//!
+//! `WSHD_LONG=1 cargo test -p wshd --test integration lasting -- --nocapture` takes the long way
+//! and says what a retired generation costs.
+
+use crate::harness::c::compile;
+use crate::harness::patch::Patch;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+use crate::harness::{eventually, is_long};
+
+/// What a server holds at one moment.
+#[derive(Clone, Copy)]
+struct Held {
+    rss_kib: u64,
+    mappings: u64,
+}
+
+impl Held {
+    fn by(server: &Server) -> Held {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.pid()));
+        Held {
+            rss_kib: server.proc_status("VmRSS"),
+            mappings: maps.expect("the server runs").lines().count() as u64,
+        }
+    }
+
+    /// Says what each of `generations` has added since `before`.
+    fn report(self, what: &str, before: Held, generations: u64) {
+        let rss = self.rss_kib.saturating_sub(before.rss_kib) as f64 / generations as f64;
+        let mappings = self.mappings.saturating_sub(before.mappings) as f64 / generations as f64;
+        println!("{what}: {rss:.0} KiB resident and {mappings:.2} mappings a generation");
+    }
+}
+
+fn version(plugin: &str, number: u64) -> (String, Vec<u8>) {
+    let version = format!("version-{number:04}");
+    let library = Patch::of(plugin).replace("version-0001", &version);
+    (version, library.into_bytes())
+}
+
+/// Replaces a handler so often, each time with a session that ends.
+#[track_caller]
+fn replace(site: &Site, server: &Server, plugin: &str, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        let (version, library) = version(plugin, number);
+        site.add_bytes(&library, "kept_wsh.so");
+        eventually(&format!("{version} serves"), || {
+            let mut client = server.connect("/kept");
+            let answer = client.ask("which?");
+            assert_eq!(client.close(1000), 1000);
+            answer == version
+        });
+    }
+}
+
+#[test]
+fn generations_whose_threads_have_ended_give_their_thread_keys_back() {
+    let replacements = if is_long() { 1_200 } else { 10 };
+    for plugin in ["blocking_version_wsh", "threads_wsh"] {
+        let site = Site::empty();
+        site.add(plugin, "kept_wsh.so");
+        let server = Server::start(&site);
+        replace(&site, &server, plugin, 2..=5);
+        let before = Held::by(&server);
+
+        replace(&site, &server, plugin, 6..=replacements);
+
+        Held::by(&server).report(plugin, before, replacements - 5);
+        let given_back = ["thread keys given back", "handler=kept", "keys=1"];
+        eventually("all but the last gave back", || {
+            server.count_lines(&given_back) as u64 == replacements - 1
+        });
+        assert_eq!(server.count_lines(&["plugin refused"]), 0);
+    }
+}
+
+#[test]
+fn a_handler_with_threads_of_its_own_keeps_its_keys_and_is_refused_before_they_run_out() {
+    let plugin = "own_threads_wsh";
+    let site = Site::empty();
+    site.add(plugin, "kept_wsh.so");
+    let server = Server::start(&site);
+    if !is_long() {
+        replace(&site, &server, plugin, 2..=5);
+        assert_eq!(server.count_lines(&["thread keys given back"]), 0);
+        return;
+    }
+
+    let before = Held::by(&server);
+    let refused =
+        ["cannot load `kept_wsh.so`: fewer than 64 of the process's thread keys are left"];
+    let mut number = 1;
+    while server.find_line(&refused).is_none() {
+        number += 1;
+        assert!(number <= 1_200, "the keys ran out unseen");
+        let (version, library) = version(plugin, number);
+        site.add_bytes(&library, "kept_wsh.so");
+        eventually("it serves or is refused", || {
+            server.find_line(&refused).is_some() || server.connect("/kept").ask("which?") == version
+        });
+    }
+    println!("{plugin}: refused at generation {number}");
+    Held::by(&server).report(plugin, before, number - 1);
+
+    let last = format!("version-{:04}", number - 1);
+    assert_eq!(server.connect("/kept").ask("which?"), last);
+}
+
+#[test]
+fn more_thread_keys_than_a_process_has_are_taken_and_given_back() {
+    let site = Site::empty();
+    let library = compile("tests/fixtures/c/takes_keys.c", &["-DMINE", "-DKEYS=100"]);
+    let server = Server::start(&site);
+
+    for number in 1..=15_u8 {
+        // What lies behind the tables of a library is no part of it.
+        let other = [&library[..], &[number]].concat();
+        site.add_bytes(&other, "keys_wsh.so");
+        let generation = format!("generation={number}");
+        server.line(&["handler loaded", "handler=\"keys\"", &generation]);
+        if number > 1 {
+            let older = format!("generation={}", number - 1);
+            server.line(&["thread keys given back", "handler=keys", &older, "keys=100"]);
+        }
+    }
+
+    assert_eq!(server.connect("/keys").ask("hello"), "hello");
+    assert_eq!(server.count_lines(&["plugin refused"]), 0);
+}
+
+#[test]
+fn a_load_is_refused_while_too_few_thread_keys_are_left() {
+    let site = Site::with(&["echo_wsh"]);
+    let library = compile("tests/fixtures/c/takes_keys.c", &["-DKEYS=980"]);
+    let server = Server::start(&site);
+    site.add_bytes(&library, "keys_wsh.so");
+    server.line(&["handler loaded", "handler=\"keys\""]);
+
+    site.add("versioned_wsh", "versioned_wsh.so");
+
+    server.line(&[
+        "cannot load `versioned_wsh.so`: fewer than 64 of the process's thread keys are left, \
+         and running out of them would end the server; restart it",
+    ]);
+    for path in ["/echo", "/keys"] {
+        assert_eq!(server.connect(path).ask("hello"), "hello", "{path}");
+    }
+}
