@@ -30,7 +30,7 @@ impl Held {
     fn report(self, what: &str, before: Held, generations: u64) {
         let rss = self.rss_kib.saturating_sub(before.rss_kib) as f64 / generations as f64;
         let mappings = self.mappings.saturating_sub(before.mappings) as f64 / generations as f64;
-        println!("{what}: {rss:.0} KiB resident and {mappings:.2} mappings a generation");
+        eprintln!("{what}: {rss:.0} KiB resident and {mappings:.2} mappings a generation");
     }
 }
 
@@ -101,7 +101,7 @@ fn a_handler_with_threads_of_its_own_keeps_its_keys_and_is_refused_before_they_r
             server.find_line(&refused).is_some() || server.connect("/kept").ask("which?") == version
         });
     }
-    println!("{plugin}: refused at generation {number}");
+    eprintln!("{plugin}: refused at generation {number}");
     Held::by(&server).report(plugin, before, number - 1);
 
     let last = format!("version-{:04}", number - 1);

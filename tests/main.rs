@@ -16,3 +16,4 @@ mod names;
 mod refused_plugins;
 mod signals;
 mod styles;
+mod watching;

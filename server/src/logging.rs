@@ -52,6 +52,8 @@ fn targets(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(filter.min(LevelFilter::WARN))
         .with_targets([("wshd", filter), ("handler", filter)])
+        // It warns of every watched directory that goes, which has a line of ours.
+        .with_target("notify", filter.min(LevelFilter::ERROR))
 }
 
 static HANDLE: OnceLock<Handle<Targets, Registry>> = OnceLock::new();

@@ -53,6 +53,12 @@ impl Stamp {
             changed: time(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+
+    /// Whether only the file's mode, owner or links may differ.
+    pub(crate) fn has_same_content_as(&self, other: &Stamp) -> bool {
+        let content = |stamp: &Stamp| (stamp.inode, stamp.bytes, stamp.modified);
+        content(self) == content(other)
+    }
 }
 
 /// Looks through the handlers directory. Fails only if that directory cannot be read.

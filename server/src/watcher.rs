@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::warn;
 
 /// Watches directories, each by itself.
@@ -17,6 +18,18 @@ pub(crate) struct Watcher {
     /// What is watched, and which directory was there when that began.
     watched: HashMap<PathBuf, (u64, u64)>,
     is_blind: bool,
+    silence: Silence,
+}
+
+/// Whether events tell of changes at all: some file systems have none, and a link may lead to where
+/// nothing is watched.
+#[derive(Debug, Default)]
+struct Silence {
+    /// Whether a hint has come since the last look.
+    was_broken: bool,
+    /// A change that no hint told of, and when it was found.
+    unannounced: Option<(PathBuf, Instant)>,
+    is_certain: bool,
 }
 
 impl Watcher {
@@ -34,6 +47,7 @@ impl Watcher {
             events: None,
             watched: HashMap::new(),
             is_blind: false,
+            silence: Silence::default(),
         };
         match events {
             Ok(events) => watcher.events = Some(events),
@@ -80,14 +94,58 @@ impl Watcher {
 
     /// Whether some changes can only be found by looking.
     pub(crate) fn is_blind(&self) -> bool {
-        self.is_blind
+        self.is_blind || self.silence.is_certain
+    }
+
+    /// A hint has come.
+    pub(crate) fn heard(&mut self) {
+        self.silence.was_broken = true;
+        self.silence.unannounced = None;
+    }
+
+    /// A look has found these changes. Answers when to look again, if it is not known yet whether a
+    /// hint is still to come.
+    pub(crate) fn looked(&mut self, changed: &[PathBuf], now: Instant) -> Option<Instant> {
+        // What cannot be watched is known already.
+        if self.is_blind() {
+            return None;
+        }
+        let silence = &mut self.silence;
+        let was_broken = std::mem::take(&mut silence.was_broken);
+        if let (false, Some(path)) = (was_broken, changed.first()) {
+            silence
+                .unannounced
+                .get_or_insert_with(|| (path.clone(), now));
+        }
+        let (path, since) = silence.unannounced.as_ref()?;
+        if now < *since + GRACE {
+            return Some(*since + GRACE);
+        }
+        warn!(
+            path = %path.display(),
+            "no event told of a change: its file system has none, or a link leads to where nothing is watched; looking for changes twice a second from now on"
+        );
+        silence.is_certain = true;
+        None
     }
 
     fn go_blind(&mut self, error: &notify::Error) {
         if !self.is_blind {
             self.is_blind = true;
-            warn!(%error, "cannot watch every directory; looking for changes twice a second instead");
+            let way_out = way_out(&error.kind);
+            warn!(%error, "cannot watch every directory, looking for changes twice a second instead{way_out}");
         }
+    }
+}
+
+/// What an operator can do about a limit of the system's.
+fn way_out(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::MaxFilesWatch => "; raise the sysctl `fs.inotify.max_user_watches`",
+        ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+            "; raise the sysctl `fs.inotify.max_user_instances`"
+        }
+        _ => "",
     }
 }
 
@@ -103,4 +161,43 @@ fn is_a_change(kind: &EventKind) -> bool {
 fn inode_of(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+/// How long an event may take to arrive.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watcher() -> Watcher {
+        Watcher::new(|| {})
+    }
+
+    #[test]
+    fn a_change_that_is_announced_late_is_announced() {
+        let (mut watcher, now) = (watcher(), Instant::now());
+        let changed = [PathBuf::from("echo_wsh.so")];
+
+        assert_eq!(watcher.looked(&changed, now), Some(now + GRACE));
+        watcher.heard();
+        assert_eq!(watcher.looked(&[], now + GRACE), None);
+
+        assert!(!watcher.is_blind());
+    }
+
+    #[test]
+    fn a_change_that_is_never_announced_makes_the_watcher_blind() {
+        let (mut watcher, now) = (watcher(), Instant::now());
+        let changed = [PathBuf::from("echo_wsh.so")];
+
+        watcher.heard();
+        assert_eq!(watcher.looked(&changed, now), None, "it was announced");
+        assert_eq!(watcher.looked(&changed, now), Some(now + GRACE));
+        assert_eq!(watcher.looked(&[], now + GRACE / 2), Some(now + GRACE));
+        assert!(!watcher.is_blind());
+        assert_eq!(watcher.looked(&[], now + GRACE), None);
+
+        assert!(watcher.is_blind());
+    }
 }

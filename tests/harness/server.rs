@@ -33,6 +33,21 @@ impl Builder {
         self
     }
 
+    /// Starts it by way of another command, which ends as the server.
+    pub(crate) fn within(mut self, mut outer: Command) -> Builder {
+        outer
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(directory) = self.command.get_current_dir() {
+            outer.current_dir(directory);
+        }
+        self.command = outer;
+        self
+    }
+
     /// Starts it, and waits until it listens.
     pub(crate) fn start(self) -> Server {
         let mut server = self.spawn();

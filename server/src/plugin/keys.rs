@@ -111,12 +111,13 @@ unsafe extern "C" fn note_image(
     // SAFETY: the linker says how many headers there are.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let parts = headers.iter().filter(|part| part.p_type == libc::PT_LOAD);
-    let mut image = usize::MAX..0;
+    let (mut start, mut end) = (usize::MAX, 0);
     for part in parts {
-        let start = (info.dlpi_addr as usize).wrapping_add(part.p_vaddr as usize);
-        image.start = image.start.min(start);
-        image.end = image.end.max(start.wrapping_add(part.p_memsz as usize));
+        let first = (info.dlpi_addr as usize).wrapping_add(part.p_vaddr as usize);
+        start = start.min(first);
+        end = end.max(first.wrapping_add(part.p_memsz as usize));
     }
+    let image = start..end;
     if !image.contains(address) {
         return 0;
     }

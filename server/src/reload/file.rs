@@ -23,6 +23,8 @@ pub(super) struct PluginFile {
     /// What it looked like when it was loaded or refused.
     decided: Option<Stamp>,
     missing_since: Option<Instant>,
+    /// It is there, and must not be read.
+    is_barred: bool,
 }
 
 /// A file's bytes at one moment.
@@ -42,17 +44,29 @@ impl PluginFile {
             is_written_in_place: false,
             decided: None,
             missing_since: None,
+            is_barred: false,
         }
     }
 
-    /// It is there, and looks like this.
-    pub(super) fn see(&mut self, found: &Found, now: Instant) {
-        self.missing_since = None;
-        if found.stamp != self.stamp {
-            self.is_written_in_place = found.stamp.inode == self.stamp.inode;
-            self.stamp = found.stamp;
-            self.since = now;
+    /// It is there, and looks like this. Answers whether something else was seen before, which
+    /// events tell of where there are any: no event tells of one more hard link.
+    pub(super) fn see(&mut self, found: &Found, now: Instant) -> bool {
+        let was_missing = self.missing_since.take().is_some();
+        self.is_barred = false;
+        if found.stamp == self.stamp {
+            return was_missing;
         }
+        let is_other = !found.stamp.has_same_content_as(&self.stamp);
+        self.is_written_in_place = found.stamp.inode == self.stamp.inode;
+        self.stamp = found.stamp;
+        self.since = now;
+        is_other || was_missing
+    }
+
+    /// It is there and must not be read; when it may be, it is looked at again, whatever it holds.
+    pub(super) fn bar(&mut self) {
+        self.is_barred = true;
+        self.forget();
     }
 
     /// It is not there; whether that has lasted long enough to be believed.
@@ -64,6 +78,11 @@ impl PluginFile {
 
     pub(super) fn is_missing(&self) -> bool {
         self.missing_since.is_some()
+    }
+
+    /// Whether it is there and may be read.
+    pub(super) fn may_be_read(&self) -> bool {
+        !self.is_missing() && !self.is_barred
     }
 
     /// Whether what it holds now was loaded or refused already.

@@ -1,6 +1,7 @@
 //! The thread that walks the road: what it knows, and one look at everything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -40,6 +41,8 @@ pub(super) struct Keeper {
     pub(super) told: HashMap<PathBuf, Refusal>,
     pub(super) is_directory_gone: bool,
     pub(super) is_empty: bool,
+    /// Files are taken for whole although they are young: somebody waits, and says that they are.
+    is_eager: bool,
     /// What became of files since somebody asked.
     pub(super) changes: Vec<Change>,
     /// Who waits until no load is under way.
@@ -73,6 +76,7 @@ impl Keeper {
             told: HashMap::new(),
             is_directory_gone: false,
             is_empty: false,
+            is_eager: true,
             changes: Vec::new(),
             waiting: vec![waiting],
             next: Instant::now(),
@@ -80,23 +84,26 @@ impl Keeper {
     }
 
     pub(super) fn walk(mut self, inbox: &mpsc::Receiver<Order>) {
-        self.look(true);
+        self.look();
         loop {
             self.answer();
             let order = inbox.recv_timeout(self.next.saturating_duration_since(Instant::now()));
             // Hints come in swarms; one look answers all that are there.
             let mut orders: Vec<Order> = match order {
                 Ok(order) => vec![order],
-                Err(RecvTimeoutError::Timeout) => vec![Order::Look],
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             orders.extend(inbox.try_iter());
-            let (mut looks, mut is_eager) = (false, false);
+            let (mut looks, mut goes_on) = (orders.is_empty(), false);
             for order in orders {
                 match order {
-                    Order::Look => looks = true,
+                    Order::Look => {
+                        self.watcher.heard();
+                        looks = true;
+                    }
                     Order::LookNow(reply) => {
-                        (looks, is_eager) = (true, true);
+                        (looks, self.is_eager) = (true, true);
                         self.waiting.push(reply);
                     }
                     Order::Reread => {
@@ -105,51 +112,77 @@ impl Keeper {
                     }
                     Order::Loaded(finished) => {
                         self.finish(finished);
-                        looks = true;
+                        goes_on = true;
                     }
                     Order::Stop => return self.stop(),
                 }
             }
             if looks {
-                self.look(is_eager);
+                self.look();
+            } else if goes_on {
+                self.go_on();
             }
         }
     }
 
-    /// Looks at everything once. Eager: files are taken for whole although they are young.
-    fn look(&mut self, is_eager: bool) {
+    /// Looks at everything once.
+    fn look(&mut self) {
         let now = Instant::now();
-        let sweep = if self.watcher.is_blind() {
-            BLIND_SWEEP
-        } else {
-            SWEEP
-        };
-        self.next = now + sweep;
+        self.next = now + SWEEP;
         self.look_at_config(now);
         let config = self.config.load_full();
         let scan = self.scan(&config);
         self.watch(&scan, &config);
         self.tell_refused(&scan);
+        let mut changed = Vec::new();
         for found in &scan.plugins {
             let file = self.files.entry(found.path.clone());
+            let is_new = matches!(file, Entry::Vacant(_));
             let file = file.or_insert_with(|| PluginFile::new(found, now));
-            file.see(found, now);
-        }
-        let paths: Vec<PathBuf> = self.files.keys().cloned().collect();
-        // Whoever is gone makes room before whoever comes is looked at.
-        for path in &paths {
-            if !scan.plugins.iter().any(|found| found.path == *path) {
-                let is_refused = scan
-                    .refused
-                    .iter()
-                    .any(|(refused, _)| path.starts_with(refused));
-                self.miss(path, is_refused, now);
+            if file.see(found, now) || is_new {
+                changed.push(found.path.clone());
             }
         }
-        for path in &paths {
-            self.consider(path, &config, is_eager, now);
+        let found: HashSet<&Path> = scan.plugins.iter().map(|found| &*found.path).collect();
+        let gone = self.files.keys().filter(|path| !found.contains(&***path));
+        // Whoever is gone makes room before whoever comes is looked at.
+        for path in gone.cloned().collect::<Vec<_>>() {
+            let mut refused = scan.refused.iter();
+            let is_refused = refused.any(|(refused, _)| path.starts_with(refused));
+            if !is_refused && !self.files[&path].is_missing() {
+                changed.push(path.clone());
+            }
+            self.miss(&path, is_refused, now);
+        }
+        if self.is_eager {
+            // Whoever asks for a look, or begins, needs no event.
+            self.watcher.heard();
+        }
+        if let Some(again) = self.watcher.looked(&changed, now) {
+            self.due(again);
+        }
+        if self.watcher.is_blind() {
+            self.due(now + BLIND_SWEEP);
         }
         self.tell_empty(&scan, &config);
+        self.go_on();
+    }
+
+    /// Goes on with what the last look found, as far as there is room. What a file has become since
+    /// is seen when it is read.
+    fn go_on(&mut self) {
+        let (now, config) = (Instant::now(), self.config.load_full());
+        let undecided = self.files.iter().filter(|(_, file)| !file.is_decided());
+        let undecided: Vec<PathBuf> = undecided.map(|(path, _)| path.clone()).collect();
+        for path in undecided {
+            if self.is_ready(&path, now) {
+                // Each end of a load is a reason to go on.
+                if self.loads_under_way() >= LOADS_MAX {
+                    break;
+                }
+                self.consider(&path, &config, now);
+            }
+        }
         self.mind_generations(now);
     }
 
@@ -181,8 +214,8 @@ impl Keeper {
 
     /// Says of each file that is no plugin why, once.
     fn tell_refused(&mut self, scan: &Scan) {
-        self.told
-            .retain(|path, _| scan.refused.iter().any(|(refused, _)| refused == path));
+        let refused: HashSet<&Path> = scan.refused.iter().map(|(path, _)| &**path).collect();
+        self.told.retain(|path, _| refused.contains(&**path));
         for (path, refusal) in &scan.refused {
             if self.told.get(path) != Some(refusal) {
                 self.told.insert(path.clone(), refusal.clone());
@@ -214,8 +247,8 @@ impl Keeper {
             return;
         };
         if is_refused {
-            // It is there, and must not be loaded now. What was loaded from it goes on.
-            file.forget();
+            // What was loaded from it goes on.
+            file.bar();
             return;
         }
         let gone = file.is_gone(now);
@@ -239,17 +272,21 @@ impl Keeper {
         }
     }
 
+    /// Whether a file may be read and has been left alone for long enough.
+    fn is_ready(&mut self, path: &Path, now: Instant) -> bool {
+        let file = self.files.get(path).filter(|file| file.may_be_read());
+        let wait = file.map(|file| file.wait(self.is_eager, now));
+        if let Some(Some(wait)) = wait {
+            self.due(now + wait);
+        }
+        wait == Some(None)
+    }
+
     /// Loads a file if it is new, whole and good, and its route is free.
-    fn consider(&mut self, path: &Path, config: &Config, is_eager: bool, now: Instant) {
+    fn consider(&mut self, path: &Path, config: &Config, now: Instant) {
         let Some(file) = self.files.get_mut(path) else {
             return;
         };
-        if file.is_decided() || file.is_missing() {
-            return;
-        }
-        if let Some(wait) = file.wait(is_eager, now) {
-            return self.due(now + wait);
-        }
         let name = file.name.clone();
         let handler = self.handlers.entry(name.clone()).or_default();
         if handler.loading.is_some() {
@@ -265,9 +302,6 @@ impl Keeper {
             let route = format!("/{name}");
             let refusal = Refusal::RouteTaken { route, by };
             return self.refuse(Some(&name), path, &refusal, now);
-        }
-        if self.loads_under_way() >= LOADS_MAX {
-            return;
         }
         let content = match file::read(path) {
             Ok(content) => content,
@@ -391,6 +425,7 @@ impl Keeper {
         if self.waiting.is_empty() || self.handlers.values().any(|h| h.loading.is_some()) {
             return;
         }
+        self.is_eager = false;
         let changes = std::mem::take(&mut self.changes);
         for waiting in self.waiting.drain(..) {
             let _ = waiting.send(changes.clone());

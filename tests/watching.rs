@@ -1,0 +1,293 @@
+//! Changes are seen wherever the handlers directory lies, whatever the system says of it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::harness::c::compile;
+use crate::harness::patch::versioned;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+use crate::harness::{eventually, within};
+
+/// How soon a change shows where the system tells of it, or is asked twice a second.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Whether a new connection runs this version.
+fn serves(server: &Server, path: &str, number: u32) -> bool {
+    server.handshake_status(path) == 101
+        && server.connect(path).ask("which?") == format!("version-{number:04}")
+}
+
+/// What the server has read of everything, by the system's count.
+fn bytes_read(server: &Server) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{}/io", server.pid()));
+    let io = io.expect("the server runs");
+    let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.and_then(|it| it.parse().ok()).expect("a number")
+}
+
+/// Puts a version in place of what a link leads to, as a deployer does.
+fn replace(file: &Path, number: u32) {
+    let next = file.with_extension("next");
+    fs::write(&next, versioned(number)).expect("writing");
+    fs::rename(next, file).expect("renaming");
+}
+
+#[test]
+fn a_change_that_no_event_tells_of_is_found_and_looked_for_from_then_on() {
+    let site = Site::empty();
+    let outside = site.root().join("outside");
+    fs::create_dir(&outside).expect("a directory");
+    let file = outside.join("built.so");
+    replace(&file, 1);
+    symlink(&file, site.handlers().join("linked_wsh.so")).expect("a link");
+    let server = Server::builder(&site)
+        .arg("--allow-handlers-outside-root-dir")
+        .start();
+
+    replace(&file, 2);
+    eventually("a sweep finds the new file", || {
+        serves(&server, "/linked", 2)
+    });
+    let line = server.line(&["no event told of a change", "path=", "linked_wsh.so"]);
+
+    assert!(line.contains("WARN"), "{line}");
+    for number in 3..6 {
+        replace(&file, number);
+        within(SOON, "it is looked for twice a second", || {
+            serves(&server, "/linked", number)
+        });
+    }
+    assert_eq!(server.count_lines(&["no event told of a change"]), 1);
+}
+
+#[test]
+fn changes_that_events_tell_of_are_not_taken_for_silent_ones() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    for number in 1..20 {
+        site.add_bytes(&versioned(number), "versioned_wsh.so");
+        within(SOON, "it is served", || {
+            serves(&server, "/versioned", number)
+        });
+    }
+    let path = site.handlers().join("versioned_wsh.so");
+    // One more link changes the file's time of change, and no event of its directory tells of it.
+    fs::hard_link(&path, site.root().join("other")).expect("linking");
+    fs::remove_file(&path).expect("removing");
+    eventually("it is gone", || {
+        server.handshake_status("/versioned") == 404
+    });
+
+    assert_eq!(server.count_lines(&["no event told of a change"]), 0);
+}
+
+#[test]
+fn the_limits_of_the_system_are_named_and_changes_are_looked_for() {
+    for (limit, sysctl) in [
+        ("max_inotify_watches", "fs.inotify.max_user_watches"),
+        ("max_inotify_instances", "fs.inotify.max_user_instances"),
+    ] {
+        let site = Site::empty();
+        // A user namespace has limits of its own, in which the server gets none.
+        let enter = format!("echo 0 > /proc/sys/user/{limit} && exec \"$@\"");
+        let unshare = || {
+            let mut command = Command::new("unshare");
+            command.args(["-Ur", "sh", "-c", &enter, "sh"]);
+            command
+        };
+        let allowed = unshare().arg("true").stderr(Stdio::null()).status();
+        if !allowed.is_ok_and(|status| status.success()) {
+            eprintln!("nothing is shown of {limit}: this system allows no user namespaces");
+            continue;
+        }
+        let server = Server::builder(&site).within(unshare()).start();
+
+        let line = server.line(&["cannot watch every directory", sysctl]);
+        assert!(line.contains("WARN"), "{line}");
+        site.add_bytes(&versioned(1), "versioned_wsh.so");
+        within(SOON, "it is looked for twice a second", || {
+            serves(&server, "/versioned", 1)
+        });
+        assert_eq!(server.count_lines(&["cannot watch every directory"]), 1);
+    }
+}
+
+#[test]
+fn a_directory_that_is_removed_and_made_again_is_watched_again() {
+    let site = Site::empty();
+    site.add_bytes(&versioned(1), "versioned_wsh.so");
+    site.add_bytes(&versioned(1), "rooms/tea_wsh.so");
+    let server = Server::start(&site);
+
+    for (directory, path) in [
+        (site.handlers(), "/versioned"),
+        (site.handlers().join("rooms"), "/rooms/tea"),
+    ] {
+        site.add_bytes(&versioned(1), &format!("{}_wsh.so", &path[1..]));
+        eventually("it is served", || serves(&server, path, 1));
+        for number in [2, 4] {
+            fs::remove_dir_all(&directory).expect("removing");
+            within(SOON, "its handler is gone", || {
+                server.handshake_status(path) == 404
+            });
+            let file = format!("{}_wsh.so", &path[1..]);
+            site.add_bytes(&versioned(number), &file);
+            eventually("the new directory is served", || {
+                serves(&server, path, number)
+            });
+            site.add_bytes(&versioned(number + 1), &file);
+            within(SOON, "the new directory is watched", || {
+                serves(&server, path, number + 1)
+            });
+        }
+    }
+}
+
+#[test]
+fn a_folder_switched_by_its_link_serves_what_it_leads_to_now() {
+    let site = Site::empty();
+    for number in [1, 2] {
+        let file = format!(".v{number}/tea_wsh.so");
+        site.add_bytes(&versioned(number), &file);
+    }
+    let current = site.handlers().join("current");
+    symlink(".v1", &current).expect("a link");
+    let server = Server::start(&site);
+    assert!(serves(&server, "/current/tea", 1));
+
+    for number in [2, 1, 2] {
+        let next = site.root().join("next");
+        symlink(format!(".v{number}"), &next).expect("a link");
+        fs::rename(&next, &current).expect("renaming");
+        within(SOON, "what the link leads to is served", || {
+            serves(&server, "/current/tea", number)
+        });
+    }
+    // What it leads to is watched, too.
+    site.add_bytes(&versioned(3), ".v2/tea_wsh.so");
+    within(SOON, "the new file is served", || {
+        serves(&server, "/current/tea", 3)
+    });
+    assert_eq!(server.count_lines(&["plugin refused"]), 0);
+    assert_eq!(server.count_lines(&["handler removed"]), 0);
+}
+
+#[test]
+fn the_same_content_is_one_generation_whatever_is_done_to_its_file() {
+    let site = Site::empty();
+    site.add_bytes(&versioned(1), "versioned_wsh.so");
+    site.add("echo_wsh", "echo_wsh.so");
+    let server = Server::start(&site);
+    let path = site.handlers().join("versioned_wsh.so");
+    let touch = || {
+        let file = fs::File::options().append(true).open(&path);
+        let now = std::time::SystemTime::now();
+        file.expect("the file").set_modified(now).expect("touching");
+    };
+
+    let deeds: [(&str, &dyn Fn()); 6] = [
+        ("touched", &touch),
+        ("copied over itself", &|| {
+            fs::write(&path, versioned(1)).expect("writing");
+        }),
+        ("renamed to itself", &|| {
+            fs::rename(&path, &path).expect("renaming");
+        }),
+        ("renamed over itself", &|| {
+            site.add_bytes(&versioned(1), "versioned_wsh.so");
+        }),
+        ("linked", &|| {
+            fs::hard_link(&path, site.root().join("linked")).expect("linking");
+        }),
+        ("made executable", &|| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        }),
+    ];
+    for (index, (deed, run)) in deeds.iter().enumerate() {
+        run();
+        // The keeper has looked at everything when it has loaded what came after.
+        let mut other = fs::read(crate::harness::site::library("echo_wsh")).expect("a library");
+        other.push(index as u8);
+        site.add_bytes(&other, "echo_wsh.so");
+        let generation = format!("generation={}", index + 2);
+        server.line(&["handler loaded", "handler=\"echo\"", &generation]);
+        assert!(serves(&server, "/versioned", 1), "{deed}");
+    }
+    // What was written over in place is left alone for a moment before it is read.
+    site.add_bytes(&versioned(2), "versioned_wsh.so");
+    within(SOON, "another content", || serves(&server, "/versioned", 2));
+
+    server.line(&["handler loaded", "handler=\"versioned\"", "generation=2"]);
+    let loads = server.count_lines(&["handler loaded", "handler=\"versioned\""]);
+    assert_eq!(loads, 2, "{}", server.log());
+}
+
+#[test]
+fn a_thousand_files_are_read_once_each() {
+    let site = Site::empty();
+    let (good, files) = (compile("handlers/c/cecho.c", &["-Os"]), 1_000);
+    let built = site.root().join("built.so");
+    fs::write(&built, &good).expect("writing");
+    for number in 0..files {
+        let file = format!("group{}/h{number}_wsh.so", number % 10);
+        let path = site.handlers().join(file);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::hard_link(&built, path).expect("linking");
+    }
+    let server = Server::start(&site);
+    assert_eq!(server.count_lines(&["handler loaded"]), files);
+    assert_eq!(server.connect("/group7/h997").ask("hello"), "hello");
+    let read_to_load = bytes_read(&server);
+
+    // Each change is a look at everything.
+    let changes = 20;
+    for number in 0..changes {
+        site.add_bytes(&versioned(number + 2), "changes_wsh.so");
+        eventually("it is served", || serves(&server, "/changes", number + 2));
+    }
+    let read_to_look = bytes_read(&server) - read_to_load;
+
+    let all = files as u64 * good.len() as u64;
+    assert!(
+        read_to_load < 2 * all,
+        "{read_to_load} bytes read to load {all}"
+    );
+    let changed = u64::from(changes) * versioned(1).len() as u64;
+    assert!(
+        read_to_look < 3 * changed,
+        "{read_to_look} bytes read for {changed} that changed"
+    );
+}
+
+#[test]
+fn a_file_that_is_refused_is_not_read_over_and_over() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add("echo_wsh", "bad_wsh.so");
+    let server = Server::start(&site);
+    let bad = site.handlers().join("bad_wsh.so");
+    fs::set_permissions(&bad, fs::Permissions::from_mode(0o666)).expect("chmod");
+    server.line(&["cannot load `bad_wsh.so`", "keeps serving"]);
+    site.add_bytes(b"#!/bin/sh\n", "worse_wsh.so");
+    server.line(&["cannot load `worse_wsh.so`"]);
+    let before = bytes_read(&server);
+
+    let changes = 20;
+    for number in 1..=changes {
+        site.add_bytes(&versioned(number), "changes_wsh.so");
+        eventually("it is served", || serves(&server, "/changes", number));
+    }
+
+    let (read, changed) = (
+        bytes_read(&server) - before,
+        u64::from(changes) * versioned(1).len() as u64,
+    );
+    assert!(
+        read < 3 * changed,
+        "{read} bytes read for {changed} that changed"
+    );
+    assert_eq!(server.connect("/bad").ask("still there?"), "still there?");
+}
