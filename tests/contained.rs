@@ -7,6 +7,7 @@ use tungstenite::Message;
 use crate::harness::client::Client;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
+use crate::harness::{eventually, is_long};
 
 /// A server whose handlers may panic often.
 fn patient() -> (Site, Server) {
@@ -177,6 +178,112 @@ fn a_callback_that_blocks_holds_no_other_session_up_and_is_named() {
         "callback=\"message\"",
     ]);
     assert_eq!(blocked.text(), "done");
+}
+
+/// Sends `how` to so many sessions of a handler that does not return, all at once; everybody else
+/// is served meanwhile.
+fn get_stuck(how: &str, sessions: usize) -> (Site, Server, Vec<Client>) {
+    let site = Site::with(&["stuck_wsh", "echo_wsh"]);
+    let server = Server::start(&site);
+    let mut others: Vec<Client> = (0..20).map(|_| server.connect("/echo")).collect();
+    let mut stuck: Vec<Client> = (0..sessions).map(|_| server.connect("/stuck")).collect();
+    assert_eq!(stuck[0].ask("not yet"), "not yet");
+
+    let began = Instant::now();
+    for client in &mut stuck {
+        client.send(how);
+    }
+    for other in &mut others {
+        assert_eq!(other.ask("still there?"), "still there?", "{how}");
+    }
+    let answered = began.elapsed();
+    assert_eq!(server.connect("/echo").ask("new"), "new", "{how}");
+    let parts = [
+        "callback runs past its budget",
+        "handler=stuck",
+        "callback=\"message\"",
+    ];
+    server.line_within(Duration::from_secs(5), &parts);
+    let named = began.elapsed();
+    for other in &mut others {
+        assert_eq!(other.ask("and now?"), "and now?", "{how}");
+    }
+    if is_long() {
+        let mut round_trips: Vec<Duration> = (0..2_000)
+            .map(|index| {
+                let asked = Instant::now();
+                let count = others.len();
+                others[index % count].ask("how long?");
+                asked.elapsed()
+            })
+            .collect();
+        round_trips.sort();
+        let (median, p99) = (round_trips[1_000], round_trips[1_980]);
+        eprintln!(
+            "{how} in {sessions} sessions: all others answered after {answered:?}, the callback was \
+             named after {named:?}; meanwhile an echo took {median:?}, p99 {p99:?}"
+        );
+    }
+    (site, server, stuck)
+}
+
+/// More sessions than the server has threads to run them.
+fn many() -> usize {
+    4 * (std::thread::available_parallelism().map_or(1, usize::from) + 2)
+}
+
+#[test]
+fn a_callback_that_never_returns_holds_nobody_else_up() {
+    for how in ["loop", "sleep", "deadlock"] {
+        get_stuck(how, 1);
+    }
+}
+
+#[test]
+fn callbacks_that_never_return_on_every_worker_at_once_hold_nobody_else_up() {
+    for how in ["loop", "deadlock"] {
+        let (site, server, _stuck) = get_stuck(how, many());
+        server.line(&[
+            "handler quarantined",
+            "hold half the workers",
+            "handler=stuck",
+        ]);
+        assert_eq!(server.handshake_status("/stuck"), 503, "{how}");
+
+        // A new file brings the handler back beside the threads that are lost.
+        site.add("echo_wsh", "stuck_wsh.so");
+        eventually("the new file serves", || {
+            server.handshake_status("/stuck") == 101
+        });
+        assert_eq!(server.connect("/stuck").ask("hello"), "hello", "{how}");
+    }
+}
+
+#[test]
+fn callbacks_that_return_late_on_every_worker_at_once_lose_no_message() {
+    let (_site, server, mut stuck) = get_stuck("sleep", 2 * many() / 3);
+    let mut others = server.connect("/echo");
+
+    for client in &mut stuck {
+        assert_eq!(others.ask("meanwhile"), "meanwhile");
+        assert_eq!(client.text(), "done");
+        assert_eq!(client.ask("and on"), "and on");
+    }
+    assert_eq!(stuck[0].close(1000), 1000);
+}
+
+#[test]
+fn a_server_with_a_callback_that_never_returns_stops_all_the_same() {
+    let site = Site::with(&["stuck_wsh"]);
+    site.write("config.toml", "[limits]\nstop_timeout_ms = 500\n");
+    let mut server = Server::start(&site);
+    let mut stuck = server.connect("/stuck");
+    stuck.send("deadlock");
+    server.line(&["callback runs past its budget"]);
+
+    server.signal("TERM");
+
+    assert!(server.wait(Duration::from_secs(20)).success());
 }
 
 #[test]

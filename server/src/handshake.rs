@@ -1,6 +1,8 @@
 //! The opening handshake (RFC 6455 §4.2): from a request head to a session, or to a refusal.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
@@ -59,6 +61,21 @@ pub(crate) async fn shake(knock: Knock, entrance: Entrance) -> Outcome {
     let bytes_max = generation.settings().session.outbound_bytes_max;
     let sessions = &generation.context.shared.sessions;
     let registration = sessions.register(&generation.handler, generation.number, bytes_max);
+
+    let hold = &generation.context.hold;
+    if hold.is_on() {
+        let id = registration.mailbox().id;
+        let released = poll_fn(|cx| match hold.wait(id, cx.waker()) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
+        if tokio::time::timeout_at(knock.deadline.into(), released)
+            .await
+            .is_err()
+        {
+            return Outcome::Reply(knock.socket, Reply::Quarantined);
+        }
+    }
 
     let Knock {
         socket,

@@ -74,17 +74,18 @@ fn serve<T>(
     // A connection is a file, and the usual limit is a thousand. What the system allows is taken;
     // if it allows no more, the listener waits for files to be closed.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    // A callback that blocks holds a worker; two more than there are processors go on meanwhile.
+    // A callback that blocks holds a worker; two more than there are processors go on meanwhile, and
+    // as many again rest until they are needed.
     let workers = std::thread::available_parallelism().map_or(1, usize::from) + 2;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(2 * workers)
         .enable_all()
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let signals = match Signals::new() {
             Ok(signals) => signals,
             Err(error) => return fail(FAILED, &format!("cannot listen to signals: {error}")),
@@ -102,7 +103,10 @@ fn serve<T>(
             }
             Err(error) => fail(FAILED, &error.to_string()),
         }
-    })
+    });
+    // A worker may be in a callback that never returns.
+    runtime.shutdown_background();
+    code
 }
 
 /// Says what the server would say.

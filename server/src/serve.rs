@@ -94,8 +94,7 @@ impl Serving {
     /// Accepts until `stop` ends, then closes every session with 1001 and waits for it, in
     /// bounded time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let workers = tokio::runtime::Handle::current().metrics().num_workers();
-        watchdog::start(tokio::runtime::Handle::current(), workers);
+        watchdog::start(tokio::runtime::Handle::current());
         let (alive, mut ended) = mpsc::channel(1);
         let port = self.port();
         for listener in self.listeners {

@@ -180,6 +180,10 @@ impl Session {
             if self.phase == Phase::Over {
                 return Poll::Ready(());
             }
+            let hold = &self.conn.context.hold;
+            if hold.is_on() && hold.wait(self.conn.id(), cx.waker()) {
+                return Poll::Pending;
+            }
             if may_receive || self.has_work() {
                 let mut scratch = Scratch::take();
                 self.controls().wire.borrow_output(&mut scratch.output);

@@ -19,7 +19,7 @@ pub(crate) struct Conn {
     /// What functions that need a running session answer in this callback.
     verdict: Option<abi::Status>,
     pub(crate) controls: Controls,
-    pub(super) context: &'static Context,
+    pub(crate) context: &'static Context,
     /// What `table.protocol` points to.
     protocol: Box<str>,
 }

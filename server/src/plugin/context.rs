@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use wsh::abi;
 
+use super::hold::Hold;
 use crate::encoded::Encoded;
 use crate::mailbox::{Letter, Mailbox, Undelivered};
 use crate::shared::Shared;
@@ -25,6 +26,7 @@ pub(crate) struct Context {
     threads_max: usize,
     has_ended: AtomicBool,
     is_quarantined: AtomicBool,
+    pub(crate) hold: Hold,
 }
 
 impl Context {
@@ -43,6 +45,7 @@ impl Context {
             threads_max,
             has_ended: AtomicBool::new(false),
             is_quarantined: AtomicBool::new(false),
+            hold: Hold::default(),
         }))
     }
 

@@ -6,6 +6,7 @@
 pub(crate) mod calls;
 pub(crate) mod conn;
 pub(crate) mod context;
+pub(crate) mod hold;
 pub(crate) mod host;
 pub(crate) mod inspect;
 pub(crate) mod keys;
@@ -13,6 +14,7 @@ pub(crate) mod library;
 mod log;
 pub(crate) mod refusal;
 pub(crate) mod request;
+mod reserve;
 pub(crate) mod response;
 pub(crate) mod stage;
 mod text;

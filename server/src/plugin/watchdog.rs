@@ -2,7 +2,9 @@
 //!
 //! A callback holds the worker it runs on. If that worker also drives the I/O of the runtime, every
 //! other session waits with it, until an idle worker is made to look: so a plain thread watches,
-//! and wakes one. Past its budget, the callback is named in the log.
+//! and wakes one. For each worker that is held, one of the reserve goes on in its place, and a
+//! handler whose callbacks hold too many has its other sessions wait, so that it never takes them
+//! all. Past its budget, a callback is named in the log.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -11,9 +13,10 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::context::Context;
+use super::reserve::Reserve;
 
 /// The callbacks, by the names of the ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +54,15 @@ struct Slot {
     context: AtomicPtr<Context>,
 }
 
-/// Starts the thread that watches the callbacks of `runtime`; once a process.
-pub(crate) fn start(runtime: Handle, workers: usize) {
+/// Starts the thread that watches the callbacks of `runtime`; once a process. Half of the runtime's
+/// workers become the reserve.
+pub(crate) fn start(runtime: Handle) {
+    let all = runtime.metrics().num_workers();
+    let reserve = Reserve::new(runtime, all / 2);
+    let workers = all - all / 2;
     let watch = move || {
         let mut idle_ticks = 0;
+        let mut held = Vec::new();
         loop {
             if idle_ticks < IDLE_TICKS {
                 std::thread::sleep(TICK);
@@ -65,7 +73,7 @@ pub(crate) fn start(runtime: Handle, workers: usize) {
                 idle_ticks = 0;
             }
             let now = CLOCK.fetch_add(1, Ordering::Relaxed) + 1;
-            let is_busy = look(now, &runtime, workers);
+            let is_busy = look(now, &reserve, workers, &mut held);
             idle_ticks = if is_busy { 0 } else { idle_ticks + 1 };
         }
     };
@@ -109,9 +117,10 @@ impl Drop for Watched {
 }
 
 /// Looks at every thread; answers whether any is in a callback.
-fn look(now: u64, runtime: &Handle, workers: usize) -> bool {
+fn look(now: u64, reserve: &Reserve, workers: usize, held: &mut Vec<&'static Context>) -> bool {
     let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut is_busy = false;
+    let mut stuck: Vec<(&'static Context, u64)> = Vec::new();
     let mut over_budget: Vec<&'static Context> = Vec::new();
     for slot in slots.iter() {
         let since = slot.since.load(Ordering::Acquire);
@@ -120,9 +129,10 @@ fn look(now: u64, runtime: &Handle, workers: usize) -> bool {
         }
         is_busy = true;
         let ticks = now - since;
-        if ticks >= STUCK_TICKS {
-            // An idle worker wakes for this empty task, finds nobody driving the I/O, and does.
-            runtime.spawn(async {});
+        if ticks >= STUCK_TICKS
+            && let Some(context) = slot.context()
+        {
+            stuck.push((context, ticks));
         }
         if ticks >= BUDGET_TICKS
             && let Some(context) = slot.context()
@@ -139,6 +149,12 @@ fn look(now: u64, runtime: &Handle, workers: usize) -> bool {
             }
         }
     }
+    // Before others go on, who would take them too is held back.
+    hold(&stuck, workers, held);
+    reserve.replace(stuck.len());
+    for _ in &stuck {
+        reserve.stir();
+    }
     for context in &over_budget {
         let stuck = over_budget
             .iter()
@@ -153,7 +169,26 @@ fn look(now: u64, runtime: &Handle, workers: usize) -> bool {
             );
         }
     }
-    is_busy
+    is_busy || !held.is_empty()
+}
+
+/// Has the sessions of each handler wait that holds every worker that works, or half of them for
+/// long; and lets those go on whose handler no longer does.
+fn hold(stuck: &[(&'static Context, u64)], workers: usize, held: &mut Vec<&'static Context>) {
+    let is_over = |context: &Context| {
+        let own = stuck
+            .iter()
+            .filter(|(other, _)| std::ptr::eq(*other, context));
+        let long = own.clone().filter(|(_, ticks)| *ticks >= LONG_TICKS);
+        own.count() >= workers || long.count() * 2 >= workers
+    };
+    for (context, _) in stuck {
+        if is_over(context) && context.hold.set(true) {
+            debug!(handler = %context.handler, generation = context.generation, "its callbacks hold the workers: its other sessions wait");
+            held.push(*context);
+        }
+    }
+    held.retain(|context| is_over(context) || !context.hold.set(false));
 }
 
 impl Slot {
@@ -219,8 +254,11 @@ const NAMES: [&str; 11] = [
     "destroy",
 ];
 const TICK: Duration = Duration::from_millis(5);
-/// After that many ticks an idle worker is woken: 10 ms.
+/// After that many ticks a worker is stuck, another takes its place, and one that sleeps wakes,
+/// finds nobody driving the I/O, and does: 10 ms.
 const STUCK_TICKS: u64 = 2;
+/// After that many ticks half the workers are too many for one handler: 100 ms.
+const LONG_TICKS: u64 = 20;
 /// After that many ticks the callback is named: 1 s.
 const BUDGET_TICKS: u64 = 200;
 /// Ticks without a callback after which the watchdog sleeps until the next one.

@@ -156,6 +156,10 @@ impl Session {
 
     pub(super) fn poll_afterlife(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            let hold = &self.conn.context.hold;
+            if hold.is_on() && hold.wait(self.conn.id(), cx.waker()) {
+                return Poll::Pending;
+            }
             while let Some(post) = self.registration.mailbox().take() {
                 let Some(instance) = &mut self.instance else {
                     return Poll::Ready(());
