@@ -26,11 +26,12 @@ impl Held {
         }
     }
 
-    /// Says what each of `generations` has added since `before`.
-    fn report(self, what: &str, before: Held, generations: u64) {
+    /// Says what each of `generations` has added since `before`, and answers the KiB of it.
+    fn report(self, what: &str, before: Held, generations: u64) -> f64 {
         let rss = self.rss_kib.saturating_sub(before.rss_kib) as f64 / generations as f64;
         let mappings = self.mappings.saturating_sub(before.mappings) as f64 / generations as f64;
         eprintln!("{what}: {rss:.0} KiB resident and {mappings:.2} mappings a generation");
+        rss
     }
 }
 
@@ -106,6 +107,39 @@ fn a_handler_with_threads_of_its_own_keeps_its_keys_and_is_refused_before_they_r
 
     let last = format!("version-{:04}", number - 1);
     assert_eq!(server.connect("/kept").ask("which?"), last);
+}
+
+/// The first backtrace in a library reads the symbols of every mapped one, and keeps them: so a
+/// plugin takes none, whatever the environment asks for.
+#[test]
+fn a_panic_in_each_generation_costs_less_than_a_mebibyte_also_when_backtraces_are_asked_for() {
+    let generations = if is_long() { 150 } else { 15 };
+    let site = Site::empty();
+    site.add("versioned_wsh", "kept_wsh.so");
+    let server = Server::builder(&site).env("RUST_BACKTRACE", "1").start();
+    let panic = |number: u64| {
+        let (version, library) = version("versioned_wsh", number);
+        site.add_bytes(&library, "kept_wsh.so");
+        eventually(&format!("{version} serves"), || {
+            server.connect("/kept").ask("which?") == version
+        });
+        let mut client = server.connect("/kept");
+        client.send("panic");
+        assert_eq!(client.close_code(), 1011);
+    };
+    for number in 2..=5 {
+        panic(number);
+    }
+    let before = Held::by(&server);
+
+    for number in 6..6 + generations {
+        panic(number);
+    }
+
+    let each = Held::by(&server).report("one panic in each", before, generations);
+    assert!(each < 1024.0, "{each} KiB a generation");
+    let panics = server.count_lines(&["on purpose, in message", "handler=\"kept\""]);
+    assert_eq!(panics as u64, 4 + generations, "each panic is in the log");
 }
 
 #[test]
