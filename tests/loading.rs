@@ -132,6 +132,7 @@ fn the_same_content_is_loaded_once_however_often_it_is_put_there() {
     site.add_bytes(&versioned(2), "versioned_wsh.so");
     serves(&server, 2);
 
+    server.line(&["handler loaded", "handler=\"versioned\"", "generation=2"]);
     assert_eq!(
         server.count_lines(&["handler loaded", "handler=\"versioned\""]),
         2
