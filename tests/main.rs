@@ -13,6 +13,7 @@ mod lasting;
 mod loading;
 mod model;
 mod names;
+mod new;
 mod refused_plugins;
 mod signals;
 mod styles;

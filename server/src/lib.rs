@@ -17,6 +17,7 @@ mod head;
 mod listener;
 pub mod logging;
 mod mailbox;
+pub mod new;
 mod origin;
 mod places;
 mod plugin;

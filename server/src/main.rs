@@ -6,52 +6,65 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use wshd::config::{Command, CommandLine, Config, ConfigError, Flags};
 use wshd::dev::{Address, Dev, Profile};
+use wshd::new::{self, Style};
 use wshd::serve::Serving;
 use wshd::signals::Signals;
 use wshd::{check, leave, logging};
 
 fn main() {
     let CommandLine { command, flags } = CommandLine::parse();
-    let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let code = match flags.read(&working_dir) {
-        Err(error) => fail(CONFIG, &format!("{error:#}")),
-        Ok(config) => match command {
-            None => {
-                let flags = flags.with_file_of(&config);
-                serve(config, move || flags.read(&working_dir), |_| Ok(()))
-            }
-            Some(Command::Check) => check(&config),
-            Some(Command::Dev { path, release }) => {
-                let profile = if release {
-                    Profile::Release
-                } else {
-                    Profile::Dev
-                };
-                develop(config, flags, working_dir, &path, profile)
-            }
-        },
+    let code = match command {
+        // Whatever is wrong with a configuration is no matter here.
+        Some(Command::New { name, style }) => make(&name, style),
+        Some(Command::Check) => configured(flags, |config, _| check(&config)),
+        Some(Command::Dev { path, release }) => configured(flags, |config, reread| {
+            let profile = if release {
+                Profile::Release
+            } else {
+                Profile::Dev
+            };
+            develop(config, reread, &path, profile)
+        }),
+        None => configured(flags, |config, reread| serve(config, reread, |_| Ok(()))),
     };
     // Not `exit`: plugins' libraries must not run destructors under threads of theirs.
     leave(code);
 }
 
+/// Reads the configuration; `then` gets it, and what reads it again.
+fn configured(flags: Flags, then: impl FnOnce(Config, Box<Reread>) -> u8) -> u8 {
+    let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    match flags.read(&working_dir) {
+        Err(error) => fail(CONFIG, &format!("{error:#}")),
+        Ok(config) => {
+            let flags = flags.with_file_of(&config);
+            then(config, Box::new(move || flags.read(&working_dir)))
+        }
+    }
+}
+
+/// Makes a handler and says what to do with it.
+fn make(path: &Path, style: Style) -> u8 {
+    match new::make(path, style) {
+        Ok(made) => {
+            // Whoever does not read it has the files.
+            let _ = write!(std::io::stdout(), "{}", made.report());
+            0
+        }
+        Err(error) => fail(FAILED, &error.to_string()),
+    }
+}
+
 /// Serves what cargo builds of the crates at or below `path`.
-fn develop(
-    mut config: Config,
-    flags: Flags,
-    working_dir: PathBuf,
-    path: &Path,
-    profile: Profile,
-) -> u8 {
+fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profile) -> u8 {
     let dev = match Dev::open(path, profile) {
         Ok(dev) => dev,
         Err(error) => return fail(FAILED, &error.to_string()),
     };
     let places = dev.places();
-    let flags = flags.with_file_of(&config);
     places.apply(&mut config);
     let reread = move || {
-        let mut config = flags.read(&working_dir)?;
+        let mut config = reread()?;
         places.apply(&mut config);
         Ok(config)
     };
@@ -145,6 +158,9 @@ fn fail(code: u8, why: &str) -> u8 {
     let _ = writeln!(std::io::stderr(), "wshd: {why}");
     code
 }
+
+/// What reads the configuration again, from the file that it was read from.
+type Reread = dyn Fn() -> Result<Config, ConfigError> + Send;
 
 /// The exit code of what the operator decided and cannot be: `EX_CONFIG` of sysexits.h.
 const CONFIG: u8 = 78;

@@ -28,6 +28,14 @@ impl Builder {
         self
     }
 
+    pub(crate) fn args(
+        mut self,
+        args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+    ) -> Builder {
+        self.command.args(args);
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Builder {
         self.command.env(name, value);
         self

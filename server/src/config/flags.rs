@@ -12,6 +12,7 @@ use super::LogLevel;
 use super::fault::ConfigError;
 use super::host::{HOST_WANTED, Host};
 use super::keys::LOG_LEVEL_WANTED;
+use crate::new::Style;
 
 /// A server of pluggable WebSocket handlers.
 ///
@@ -49,6 +50,14 @@ pub enum Command {
         /// Build with cargo's release profile
         #[arg(long)]
         release: bool,
+    },
+    /// Make a handler to begin with, in a directory of its own
+    New {
+        /// The directory to make; its last part is the handler's name
+        name: PathBuf,
+        /// How the handler is written
+        #[arg(long, value_enum, default_value_t)]
+        style: Style,
     },
 }
 

@@ -1,0 +1,111 @@
+//! What a handler may be called: its name is a path of the server's, a file's and a crate's.
+
+use std::path::Path;
+
+/// Why a handler cannot be called so.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{found}` cannot be the name of a handler: wanted a lowercase letter, then lowercase letters, \
+     digits and `_`, {NAME_BYTES_MAX} in all at most, such as `{}`",
+    suggestion(found)
+)]
+pub struct NameFault {
+    found: String,
+}
+
+/// The handler that the directory `path` is for. Handlers' crates may end in `_wsh`, and so may
+/// their directories.
+pub(crate) fn name_of(path: &Path) -> Result<String, NameFault> {
+    let last = path.file_name().unwrap_or(path.as_os_str());
+    let last = last.to_string_lossy();
+    let name = last.strip_suffix("_wsh").unwrap_or(&last);
+    if is_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(NameFault {
+            found: name.to_owned(),
+        })
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name
+            .chars()
+            .all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')
+}
+
+/// The name that was probably meant.
+fn suggestion(found: &str) -> String {
+    let lowercase = found.to_ascii_lowercase();
+    let name: String = lowercase
+        .chars()
+        .map(|char| {
+            if char == '-' || char == ' ' {
+                '_'
+            } else {
+                char
+            }
+        })
+        .filter(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || *char == '_')
+        .skip_while(|char| !char.is_ascii_lowercase())
+        .take(NAME_BYTES_MAX)
+        .collect();
+    if is_name(&name) {
+        name
+    } else {
+        "hello".to_owned()
+    }
+}
+
+/// A plugin has 64 bytes for its name with `_wsh`, a zero byte at the end of them.
+const NAME_BYTES_MAX: usize = 59;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_part_of_the_path_is_the_name() {
+        for (path, name) in [
+            ("hello", "hello"),
+            ("hello/", "hello"),
+            ("handlers/hello_2", "hello_2"),
+            ("/srv/echo_wsh", "echo"),
+            // Not a keyword where it stands, and neither a crate: those are called `…_wsh`.
+            ("async", "async"),
+            ("std", "std"),
+        ] {
+            assert_eq!(name_of(Path::new(path)), Ok(name.to_owned()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_with_one_that_is() {
+        for (path, meant) in [
+            ("my-hello", "`my_hello`"),
+            ("Hello", "`hello`"),
+            ("2nd", "`nd`"),
+            ("_wsh", "`hello`"),
+            ("héllo", "`hllo`"),
+            ("a b", "`a_b`"),
+            ("", "`hello`"),
+            (".", "`hello`"),
+            ("..", "`hello`"),
+            ("x.y", "`xy`"),
+        ] {
+            let fault = name_of(Path::new(path)).unwrap_err().to_string();
+            assert!(fault.ends_with(meant), "{path}: {fault}");
+        }
+        assert_eq!(
+            name_of(Path::new("handlers/my-hello"))
+                .unwrap_err()
+                .to_string(),
+            "`my-hello` cannot be the name of a handler: wanted a lowercase letter, then lowercase \
+             letters, digits and `_`, 59 in all at most, such as `my_hello`"
+        );
+        assert!(name_of(Path::new(&"x".repeat(59))).is_ok());
+        assert!(name_of(Path::new(&"x".repeat(60))).is_err());
+    }
+}

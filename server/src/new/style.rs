@@ -1,0 +1,88 @@
+//! The ways to write a handler, and what a new one of each is made of.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+use super::sdk;
+
+/// How a new handler is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Style {
+    /// In Rust, one call for each message.
+    #[default]
+    Event,
+    /// In Rust, an async function for each session.
+    Async,
+    /// In Rust, a function on a thread of its own for each session.
+    Blocking,
+    /// In C, one call for each message.
+    C,
+}
+
+impl Style {
+    /// Where the handler itself is.
+    pub(crate) fn handler_file(self, name: &str) -> String {
+        match self {
+            Style::C => format!("{name}.c"),
+            _ => "src/lib.rs".to_owned(),
+        }
+    }
+
+    /// What runs its test, in its directory.
+    pub(crate) fn test_command(self) -> &'static str {
+        match self {
+            Style::C => "make check",
+            _ => "cargo test",
+        }
+    }
+
+    /// Whether a file of the SDK is of any use.
+    pub(crate) fn needs(self, file: &str) -> bool {
+        self != Style::C || file.starts_with("include/") || file.starts_with("LICENSE-")
+    }
+
+    /// What it is made of, without the SDK: paths and texts.
+    pub(crate) fn files(self, name: &str) -> Vec<(String, String)> {
+        let handler = match self {
+            Style::Event => include_str!("templates/events.rs"),
+            Style::Async => include_str!("templates/async.rs"),
+            Style::Blocking => include_str!("templates/blocking.rs"),
+            Style::C => include_str!("templates/handler.c"),
+        };
+        let page = include_str!("templates/index.html");
+        let handler_file = self.handler_file(name);
+        let mut files = vec![(handler_file.as_str(), handler), ("www/index.html", page)];
+        files.extend(match self {
+            Style::C => [
+                ("README.md", include_str!("templates/README.c.md")),
+                (".gitignore", "/build/\n"),
+                ("Makefile", include_str!("templates/Makefile.txt")),
+                ("tests/check.c", include_str!("templates/check.c")),
+            ]
+            .to_vec(),
+            _ => [
+                ("README.md", include_str!("templates/README.rust.md")),
+                (".gitignore", "/target/\n"),
+                ("Cargo.toml", include_str!("templates/Cargo.toml.txt")),
+            ]
+            .to_vec(),
+        });
+        let fill = |(file, text): (&str, &str)| {
+            let text = text.replace("{{name}}", name);
+            (file.to_owned(), text.replace("{{edition}}", sdk::EDITION))
+        };
+        files.into_iter().map(fill).collect()
+    }
+}
+
+impl fmt::Display for Style {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Style::Event => "a handler of events",
+            Style::Async => "an async handler",
+            Style::Blocking => "a blocking handler",
+            Style::C => "a handler in C",
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! `wshd new`, as somebody uses it who has nothing but the binary: in an empty directory.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+
+/// Cargo builds a little here, on a machine that others may use too.
+const BUILT: Duration = Duration::from_secs(120);
+
+/// `wshd new` with these words, in the site's root.
+fn new(site: &Site, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
+    command.current_dir(site.root()).arg("new").args(words);
+    command.output().expect("wshd runs")
+}
+
+#[track_caller]
+fn refusal(site: &Site, words: &[&str]) -> String {
+    let output = new(site, words);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.stdout, b"");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+/// Runs a program there, which must succeed; answers what it wrote to stdout. One target directory
+/// serves all, so that the SDK is built once.
+#[track_caller]
+fn run(site: &Site, directory: &str, program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .current_dir(site.root().join(directory))
+        .env("CARGO_TARGET_DIR", site.root().join("target"))
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{program} in {directory}:\n{}\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+#[test]
+fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
+    let site = Site::empty();
+    let styles = ["event", "async", "blocking"];
+    for style in styles {
+        let made = new(&site, &[&format!("mine/in_{style}"), "--style", style]);
+        assert!(made.status.success(), "{made:?}");
+    }
+
+    for style in styles {
+        let directory = format!("mine/in_{style}");
+        // It needs no registry: there is nothing but the SDK, and that lies in it.
+        let tested = run(&site, &directory, &cargo(), &["test", "--offline"]);
+        assert!(tested.contains("1 passed"), "{tested}");
+    }
+    let server = Server::bare(&site)
+        .env(
+            "CARGO_TARGET_DIR",
+            &site.root().join("target").to_string_lossy(),
+        )
+        .args(["dev", "mine", "-p", "0"])
+        .start();
+
+    for style in styles {
+        server.line_within(BUILT, &[&format!("in_{style}_wsh"), "ws://localhost:"]);
+        let mut client = server.connect(&format!("/in_{style}"));
+        assert_eq!(client.ask("Ann"), "hello Ann");
+    }
+}
+
+#[test]
+fn a_new_handler_says_what_it_is_and_what_to_do_next() {
+    let site = Site::empty();
+
+    let made = new(&site, &["hello"]);
+
+    assert_eq!(
+        String::from_utf8(made.stdout).expect("text"),
+        "made `hello`, a handler of events, which answers at /hello
+  hello/src/lib.rs  the handler
+  hello/www/        a page that talks to it
+  hello/wsh/        what it is built with
+
+serve it, and build again what you save:
+  wshd dev hello
+run its test:
+  cd hello && cargo test
+"
+    );
+    assert_eq!(made.status.code(), Some(0));
+    let ignored = std::fs::read_to_string(site.root().join("hello/.gitignore"));
+    assert_eq!(ignored.expect("a file"), "/target/\n");
+}
+
+#[test]
+fn what_is_there_already_is_left_as_it_is() {
+    let site = Site::empty();
+    site.write("mine/notes.txt", "mine");
+    site.write("file", "mine");
+
+    assert_eq!(
+        refusal(&site, &["mine"]),
+        "wshd: cannot make `mine`: it is there already, and not empty; choose another name, or remove it\n"
+    );
+    assert_eq!(
+        refusal(&site, &["file", "--style", "c"]),
+        "wshd: cannot make `file`: it is there already, and no directory; choose another name, or remove it\n"
+    );
+
+    assert_eq!(files(&site.root().join("mine")), ["notes.txt"]);
+    assert_eq!(files(site.root()), ["file", "handlers", "mine"]);
+    let empty = new(&site, &["handlers"]);
+    assert!(empty.status.success(), "an empty one is filled: {empty:?}");
+}
+
+#[test]
+fn a_name_that_no_handler_can_have_is_refused_with_one_that_it_can() {
+    let site = Site::empty();
+
+    assert_eq!(
+        refusal(&site, &["my-hello"]),
+        "wshd: `my-hello` cannot be the name of a handler: wanted a lowercase letter, then lowercase letters, \
+         digits and `_`, 59 in all at most, such as `my_hello`\n"
+    );
+
+    assert_eq!(files(site.root()), ["handlers"]);
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("the directory is there");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into()).collect();
+    names.sort();
+    names
+}
