@@ -1,4 +1,4 @@
-//! `wshd dev` on crates outside this repository, written as README says.
+//! `wshd dev` on handlers outside this repository, written as README says.
 
 use std::path::Path;
 use std::time::Duration;
@@ -33,6 +33,13 @@ fn write_source(site: &Site, answer: &str) {
              conn.send(format!(\"{answer} {{message}}\"));\n    }}\n}}\n\nwsh::handler!(Hello);\n"
         ),
     );
+}
+
+/// The handler of handlers/c, to which `change` was done.
+fn write_c(site: &Site, file: &str, change: impl Fn(&str) -> String) {
+    let handler = Path::new(env!("CARGO_MANIFEST_DIR")).join("../handlers/c/cecho.c");
+    let handler = std::fs::read_to_string(handler).expect("the handler in C");
+    site.write(file, &change(&handler));
 }
 
 #[test]
@@ -77,12 +84,54 @@ fn a_saved_handler_is_live_for_new_connections_and_a_broken_one_changes_nothing(
 }
 
 #[test]
+fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
+    let site = Site::empty();
+    write_c(&site, "mine/tea.c", str::to_owned);
+    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
+    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
+    assert_eq!(server.connect("/tea").ask("hello"), "hello");
+
+    write_c(&site, "mine/tea.c", |it| {
+        it.replace("return WSH_OK;", "return x;")
+    });
+    server.line_within(
+        BUILT,
+        &["tea_wsh: build failed; generation 1 keeps serving"],
+    );
+    server.line(&["tea.c:", "error: ", "undeclared"]);
+    assert_eq!(server.connect("/tea").ask("hello"), "hello");
+
+    // What is compiled and is no plugin is told like what is not compiled.
+    site.write("mine/tea.c", "int x;\n");
+    server.line_within(BUILT, &["tea_wsh: built, but not loaded: "]);
+    assert_eq!(server.connect("/tea").ask("hello"), "hello");
+
+    write_c(&site, "mine/tea.c", |it| {
+        it.replace("\"Goodbye\"", "\"Enough\"")
+    });
+    server.line_within(BUILT, &["tea_wsh: live in ", " s (build ", "load "]);
+    let mut client = server.connect("/tea");
+    assert_eq!(client.ask("Enough"), "Enough");
+    assert_eq!(client.close_code(), 1000);
+
+    // One more, and one less.
+    write_c(&site, "mine/milk.c", str::to_owned);
+    server.line_within(BUILT, &["milk_wsh: live at ws://localhost:", "/milk in "]);
+    std::fs::remove_file(site.root().join("mine/tea.c")).expect("it is there");
+    server.line_within(BUILT, &["tea_wsh: its sources are gone"]);
+    within(BUILT, "nothing answers there", || {
+        server.handshake_status("/tea") == 404
+    });
+    assert_eq!(server.connect("/milk").ask("hello"), "hello");
+}
+
+#[test]
 fn a_directory_without_handler_crates_is_said_to_be_one() {
     let site = Site::empty();
     let mut server = Server::bare(&site).arg("dev").arg(site.handlers()).spawn();
 
     server.line(&[
-        "wshd: no handler crate at or below `",
+        "wshd: no handler at or below `",
         "one is a Cargo package with `crate-type = [\"cdylib\"]`",
     ]);
     assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(1));

@@ -45,6 +45,7 @@ fn run(site: &Site, directory: &str, program: &str, arguments: &[&str]) -> Strin
     text(&output.stdout)
 }
 
+/// The one that runs this test.
 fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
@@ -52,7 +53,7 @@ fn cargo() -> String {
 #[test]
 fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
     let site = Site::empty();
-    let styles = ["event", "async", "blocking"];
+    let styles = ["event", "async", "blocking", "c"];
     for style in styles {
         let made = new(&site, &[&format!("mine/in_{style}"), "--style", style]);
         assert!(made.status.success(), "{made:?}");
@@ -60,9 +61,15 @@ fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
 
     for style in styles {
         let directory = format!("mine/in_{style}");
-        // It needs no registry: there is nothing but the SDK, and that lies in it.
-        let tested = run(&site, &directory, &cargo(), &["test", "--offline"]);
-        assert!(tested.contains("1 passed"), "{tested}");
+        let (tested, passed) = match style {
+            "c" => (run(&site, &directory, "make", &["check"]), "ok"),
+            // It needs no registry: there is nothing but the SDK, and that lies in it.
+            _ => (
+                run(&site, &directory, &cargo(), &["test", "--offline"]),
+                "1 passed",
+            ),
+        };
+        assert!(tested.contains(passed), "{tested}");
     }
     let server = Server::bare(&site)
         .env(
@@ -77,6 +84,22 @@ fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
         let mut client = server.connect(&format!("/in_{style}"));
         assert_eq!(client.ask("Ann"), "hello Ann");
     }
+}
+
+#[test]
+fn a_new_handler_is_served_alone_with_its_page() {
+    let site = Site::empty();
+    assert!(new(&site, &["hello", "--style", "c"]).status.success());
+
+    let server = Server::bare(&site)
+        .args(["dev", "hello", "-p", "0"])
+        .start();
+
+    server.line_within(BUILT, &["hello_wsh  ws://localhost:", "/hello"]);
+    server.line(&["pages", "http://localhost:"]);
+    assert_eq!(server.connect("/hello").ask("Ann"), "hello Ann");
+    let page = server.exchange(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(page.contains("<h1>/hello</h1>"), "{page}");
 }
 
 #[test]

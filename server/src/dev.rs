@@ -1,15 +1,19 @@
-//! `wshd dev`: builds the handler crates below a directory with cargo, serves what comes out, and
-//! builds and loads again whatever is saved.
+//! `wshd dev`: builds the handlers below a directory, crates with cargo and C with the C compiler,
+//! serves what comes out, and builds and loads again whatever is saved.
 //!
 //! It stands before the road of a change, not on it: built libraries go into a private directory,
 //! which the server watches like any other.
 
 mod cargo;
+mod cc;
 mod crates;
+mod in_c;
+mod messages;
 mod report;
 mod shelf;
 mod sources;
 mod tree;
+mod verdict;
 mod workshop;
 
 use std::io;
@@ -20,6 +24,7 @@ use std::time::SystemTime;
 
 use self::cargo::Cargo;
 pub use self::cargo::{CargoError, Profile};
+use self::cc::Cc;
 use self::crates::Crates;
 pub use self::report::Address;
 use self::report::say;
@@ -28,11 +33,12 @@ use self::workshop::Workshop;
 use crate::config::Config;
 use crate::reload::Change;
 
-/// Handler crates that were found, and not built yet.
+/// Handlers that were found, and not built yet.
 #[derive(Debug)]
 pub struct Dev {
     root: PathBuf,
     cargo: Arc<Cargo>,
+    cc: Cc,
     crates: Crates,
     shelf: Shelf,
 }
@@ -56,20 +62,21 @@ pub struct Builder {
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// The directory is not there.
-    #[error("cannot find handler crates in `{}`: {source}", path.display())]
+    #[error("cannot find handlers in `{}`: {source}", path.display())]
     NoDirectory {
         /// Where it should be.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// There are no crates that become handlers.
+    /// There is nothing that becomes a handler.
     #[error(
-        "no handler crate at or below `{}`: one is a Cargo package with `crate-type = [\"cdylib\"]` \
-         and a library named `…_wsh`, such as `echo_wsh`",
+        "no handler at or below `{}`: one is a Cargo package with `crate-type = [\"cdylib\"]` \
+         and a library named `…_wsh`, such as `echo_wsh`, or a C file with a line `WSH_DEFINE(…)`; \
+         `wshd new NAME` makes one",
         path.display()
     )]
-    NoCrate {
+    NoHandler {
         /// Where they were looked for.
         path: PathBuf,
     },
@@ -100,12 +107,14 @@ impl Dev {
             say(complaint);
         }
         if crates.handlers.is_empty() && !crates.is_incomplete() {
-            return Err(DevError::NoCrate { path: root });
+            return Err(DevError::NoHandler { path: root });
         }
         let shelf = Shelf::new().map_err(DevError::Shelf)?;
+        let cc = Cc::new(profile).map_err(DevError::Shelf)?;
         Ok(Dev {
             root,
             cargo,
+            cc,
             crates,
             shelf,
         })
@@ -133,14 +142,7 @@ impl Dev {
     ) -> io::Result<Builder> {
         let (hints, inbox) = mpsc::sync_channel(1);
         let cargo = self.cargo.clone();
-        let workshop = Workshop::new(
-            self.root,
-            self.cargo,
-            self.crates,
-            self.shelf,
-            address,
-            load,
-        );
+        let workshop = Workshop::new(self, address, load);
         let sender = hints.clone();
         let thread = std::thread::Builder::new().name("dev".to_owned());
         let thread = thread.spawn(move || workshop.work(sender, &inbox))?;

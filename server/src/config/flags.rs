@@ -42,9 +42,9 @@ pub enum Command {
     ///
     /// Exits with 0 if all is well, with 78 if the configuration is wrong, with 1 if a handler is refused.
     Check,
-    /// Build every handler crate at or below PATH, serve it, and rebuild what is saved
+    /// Build every handler at or below PATH, serve it, and rebuild what is saved
     Dev {
-        /// Where to look for crates with a `cdylib` named `…_wsh`
+        /// Where to look for crates with a `cdylib` named `…_wsh`, and for C with `WSH_DEFINE`
         #[arg(default_value = "handlers")]
         path: PathBuf,
         /// Build with cargo's release profile

@@ -1,14 +1,16 @@
 //! The cargo that builds handlers: which program it is, with which environment it runs, what it
 //! answers. One runs at a time, and it ends when the server does.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 
 use serde::Deserialize;
+
+use super::messages::{self, Built};
+use super::report::say;
 
 /// A way to run cargo.
 #[derive(Debug)]
@@ -59,14 +61,6 @@ pub(crate) struct Dependency {
     pub(crate) path: Option<PathBuf>,
     /// `dev`, `build`, or nothing.
     pub(crate) kind: Option<String>,
-}
-
-/// A library that a build has left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Artifact {
-    pub(crate) library: PathBuf,
-    /// Whether cargo found that there was nothing to do.
-    pub(crate) is_fresh: bool,
 }
 
 /// Why cargo gave no answer.
@@ -135,42 +129,49 @@ impl Cargo {
         serde_json::from_slice(&output.stdout).map_err(|error| self.not_run(error.into()))
     }
 
-    /// Builds the libraries of these packages of one workspace, as far as they can be built;
-    /// answers the plugins by package. Errors and warnings go where cargo always shows them.
-    pub(crate) fn build(
-        &self,
-        workspace: &Path,
-        packages: &[&str],
-    ) -> Result<BTreeMap<String, Artifact>, CargoError> {
+    /// Builds the libraries of these packages of one workspace, as far as they can be built. Errors
+    /// and warnings are shown on stderr, where cargo always shows them.
+    pub(crate) fn build(&self, workspace: &Path, packages: &[&str]) -> Result<Built, CargoError> {
+        let is_terminal = io::stderr().is_terminal();
         let mut command = self.command(workspace);
         // One crate with an error must not keep the others from being served.
         command.args(["build", "--lib", "--keep-going"]);
-        command.arg("--message-format=json-render-diagnostics");
+        command.args(if is_terminal {
+            [
+                "--color=always",
+                "--message-format=json-diagnostic-rendered-ansi",
+            ]
+        } else {
+            ["--color=never", "--message-format=json"]
+        });
         if self.profile == Profile::Release {
             command.arg("--release");
         }
         for package in packages {
             command.args(["-p", package]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
 
-        let stdout = {
+        let (stdout, stderr) = {
             let mut build = self.lock();
             if build.is_stopped {
-                return Ok(BTreeMap::new());
+                return Ok(Built::default());
             }
             let mut child = command.spawn().map_err(|error| self.not_run(error))?;
-            let stdout = child.stdout.take();
+            let streams = (child.stdout.take(), child.stderr.take());
             build.child = Some(child);
-            stdout.expect("stdout is piped")
+            streams
         };
-        let artifacts = read_artifacts(BufReader::new(stdout));
+        let stdout = stdout.expect("stdout is piped");
+        let lines = shown(stderr.expect("stderr is piped")).map_err(|error| self.not_run(error))?;
+        let built = messages::read(BufReader::new(stdout), &lines, |text| say(text));
         let child = self.lock().child.take();
         if let Some(mut child) = child {
             // Which packages have no artifact says more than the exit status.
             child.wait().map_err(|error| self.not_run(error))?;
         }
-        artifacts.map_err(|error| self.not_run(error))
+        built.map_err(|error| self.not_run(error))
     }
 
     /// Ends the build that runs, and lets no other one begin.
@@ -212,6 +213,23 @@ impl Cargo {
     }
 }
 
+/// Passes on what cargo writes for people, line by line, and answers the same without colours.
+fn shown(stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
+    let (lines, inbox) = mpsc::channel();
+    let pass_on = move || {
+        for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            say(&line);
+            // The build is over when nobody takes it any more.
+            let _ = lines.send(messages::plain(&line));
+        }
+    };
+    std::thread::Builder::new()
+        .name("dev-stderr".to_owned())
+        .spawn(pass_on)?;
+    Ok(inbox)
+}
+
 /// Whether a variable tells of the package that an outer cargo runs (`cargo run -- dev`). Settings
 /// such as `CARGO_TARGET_DIR` are the user's, and stay.
 fn is_of_outer_cargo(name: &OsStr) -> bool {
@@ -232,44 +250,6 @@ fn is_of_outer_cargo(name: &OsStr) -> bool {
         || name.starts_with("CARGO_BIN_EXE_")
 }
 
-/// What matters of a line that cargo writes for programs.
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    package_id: Option<String>,
-    target: Option<Target>,
-    #[serde(default)]
-    filenames: Vec<PathBuf>,
-    #[serde(default)]
-    fresh: bool,
-}
-
-/// The plugins among what was built, up to the end of the build.
-fn read_artifacts(lines: impl BufRead) -> io::Result<BTreeMap<String, Artifact>> {
-    let mut artifacts = BTreeMap::new();
-    for line in lines.lines() {
-        // A build script or a procedural macro may write something of its own.
-        let Ok(message) = serde_json::from_str::<Message>(&line?) else {
-            continue;
-        };
-        match (message.reason.as_str(), message.package_id, message.target) {
-            ("compiler-artifact", Some(package), Some(target)) if target.is_cdylib() => {
-                let is_library = |file: &PathBuf| {
-                    file.extension() == Some(OsStr::new(std::env::consts::DLL_EXTENSION))
-                };
-                if let Some(library) = message.filenames.into_iter().find(is_library) {
-                    let is_fresh = message.fresh;
-                    artifacts.insert(package, Artifact { library, is_fresh });
-                }
-            }
-            // Whoever else holds the pipe open is not waited for.
-            ("build-finished", ..) => break,
-            _ => {}
-        }
-    }
-    Ok(artifacts)
-}
-
 impl Target {
     pub(crate) fn is_cdylib(&self) -> bool {
         self.kind.iter().any(|kind| kind == "cdylib")
@@ -279,29 +259,6 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_plugins_are_found_among_cargos_messages() {
-        let suffix = std::env::consts::DLL_SUFFIX;
-        let lines = format!(
-            r#"
-{{"reason":"compiler-artifact","package_id":"wsh","target":{{"name":"wsh","kind":["lib"]}},"filenames":["/t/libwsh.rlib"],"fresh":true}}
-{{"reason":"compiler-message","package_id":"echo","message":{{"rendered":"warning"}}}}
-noise of a build script
-{{"reason":"compiler-artifact","package_id":"echo","target":{{"name":"echo_wsh","kind":["cdylib","rlib"]}},"filenames":["/t/libecho_wsh.rlib","/t/libecho_wsh{suffix}"],"fresh":false}}
-{{"reason":"build-finished","success":true}}
-{{"reason":"compiler-artifact","package_id":"late","target":{{"name":"late_wsh","kind":["cdylib"]}},"filenames":["/t/liblate_wsh{suffix}"]}}
-"#
-        );
-
-        let artifacts = read_artifacts(lines.as_bytes()).unwrap();
-
-        let echo = Artifact {
-            library: format!("/t/libecho_wsh{suffix}").into(),
-            is_fresh: false,
-        };
-        assert_eq!(artifacts, BTreeMap::from([("echo".to_owned(), echo)]));
-    }
 
     #[test]
     fn a_cargo_that_is_not_there_is_named_with_the_way_out() {

@@ -1,14 +1,15 @@
 //! Which crates at or below a directory are handlers, and which files each of them is made of.
 //!
 //! A handler crate is a package with a `cdylib` target named `…_wsh`. It is made of its own
-//! directory, those of its path dependencies, and what holds for its workspace as a whole.
+//! directory, those of its path dependencies, and what holds for its workspace as a whole. Handlers
+//! in C are found by `in_c`, and kept among the crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cargo::{Cargo, CargoError, Package};
-use super::tree;
+use super::{in_c, tree};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -21,25 +22,51 @@ pub(crate) struct Crates {
     unreadable: BTreeSet<PathBuf>,
 }
 
-/// A crate that becomes a plugin.
+/// A crate, or some C, that becomes a plugin.
 #[derive(Clone, Debug)]
 pub(crate) struct HandlerCrate {
     /// The library's name, such as `echo_wsh`.
     pub(crate) name: String,
-    /// Cargo's id of the package.
-    pub(crate) package: String,
-    pub(crate) manifest: PathBuf,
-    pub(crate) workspace: PathBuf,
+    pub(crate) recipe: Recipe,
+    /// The file that makes it one: its manifest, or the C file with `WSH_DEFINE`.
+    pub(crate) origin: PathBuf,
     /// Directories of the packages it is made of, its own among them.
     pub(crate) parts: BTreeSet<PathBuf>,
     /// Files that matter to each crate of its workspace, whether they are there or not.
     pub(crate) shared: Arc<BTreeSet<PathBuf>>,
 }
 
+/// How a handler is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Recipe {
+    Cargo {
+        /// Cargo's id of the package.
+        package: String,
+        workspace: PathBuf,
+    },
+    Cc {
+        /// All to be compiled into one library.
+        sources: Vec<PathBuf>,
+    },
+}
+
 impl HandlerCrate {
     /// The path it answers at.
     pub(crate) fn route(&self) -> String {
         format!("/{}", self.handler())
+    }
+
+    fn is_in_c(&self) -> bool {
+        matches!(self.recipe, Recipe::Cc { .. })
+    }
+
+    /// Whether a file in a directory of its may have something to do with it.
+    fn may_take(&self, file: &Path) -> bool {
+        match &self.recipe {
+            // Anything can be included in a crate.
+            Recipe::Cargo { .. } => true,
+            Recipe::Cc { sources } => in_c::is_header(file) || sources.iter().any(|it| it == file),
+        }
     }
 
     /// What the server calls it.
@@ -49,7 +76,8 @@ impl HandlerCrate {
 }
 
 impl Crates {
-    /// Asks cargo about every manifest at or below `root`, which is absolute and without symlinks.
+    /// Asks cargo about every manifest at or below `root`, which is absolute and without symlinks,
+    /// and looks for handlers in C.
     ///
     /// # Errors
     ///
@@ -66,6 +94,9 @@ impl Crates {
                 crates.add(handler);
             }
         }
+        for handler in in_c::find(root) {
+            crates.add(handler);
+        }
         crates.complaints.extend(known.complaints);
         crates.unreadable = known.unreadable;
         Ok(crates)
@@ -79,12 +110,37 @@ impl Crates {
     ) -> Result<Crates, CargoError> {
         let mut crates = Crates::find(root, cargo)?;
         for handler in before.handlers.values() {
-            let is_unreadable = crates.unreadable.contains(&handler.manifest);
-            if is_unreadable && !crates.handlers.contains_key(&handler.name) {
+            let stays =
+                crates.is_unreadable(handler) || handler.is_in_c() && handler.origin.exists();
+            if stays && !crates.handlers.contains_key(&handler.name) {
                 crates.add(handler.clone());
             }
         }
         Ok(crates)
+    }
+
+    /// The same where only C has changed, which takes no cargo. One that no longer defines a handler
+    /// is in the middle of an edit, as long as it is there.
+    pub(crate) fn find_c_again(&self, root: &Path) -> Crates {
+        let mut crates = Crates {
+            handlers: BTreeMap::new(),
+            complaints: self.complaints.clone(),
+            unreadable: self.unreadable.clone(),
+        };
+        let found = in_c::find(root);
+        let kept = self
+            .handlers
+            .values()
+            .filter(|handler| match handler.recipe {
+                Recipe::Cargo { .. } => true,
+                Recipe::Cc { .. } => {
+                    handler.origin.exists() && found.iter().all(|it| it.origin != handler.origin)
+                }
+            });
+        for handler in kept.cloned().chain(found.iter().cloned()) {
+            crates.add(handler);
+        }
+        crates
     }
 
     fn add(&mut self, handler: HandlerCrate) {
@@ -95,9 +151,9 @@ impl Crates {
             Some(first) => self.complaints.push(format!(
                 "`{}` is left out: {} would answer at `{}`, where {} answers already",
                 handler.name,
-                handler.manifest.display(),
+                handler.origin.display(),
                 handler.route(),
-                first.manifest.display(),
+                first.origin.display(),
             )),
         }
     }
@@ -109,7 +165,7 @@ impl Crates {
 
     /// Whether cargo cannot read this one's manifest at the moment.
     pub(crate) fn is_unreadable(&self, handler: &HandlerCrate) -> bool {
-        self.unreadable.contains(&handler.manifest)
+        self.unreadable.contains(&handler.origin)
     }
 
     /// Directories of all packages that handlers are made of.
@@ -128,6 +184,19 @@ impl Crates {
             .collect()
     }
 
+    /// The names of those that are built in another way than `before`; new ones are not among them.
+    pub(crate) fn built_otherwise(&self, before: &Crates) -> BTreeSet<String> {
+        let handlers = self.handlers.iter();
+        let is_other = |(name, handler): &(&String, &HandlerCrate)| {
+            let before = before.handlers.get(*name);
+            before.is_some_and(|before| before.recipe != handler.recipe)
+        };
+        handlers
+            .filter(is_other)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     /// The names of those that may come out differently when `file` does.
     pub(crate) fn made_of(&self, file: &Path) -> Vec<&str> {
         let parts = self.parts();
@@ -136,6 +205,7 @@ impl Crates {
         let is_part = |handler: &&HandlerCrate| {
             handler.shared.contains(file)
                 || owner.is_some_and(|owner| handler.parts.contains(owner))
+                    && handler.may_take(file)
         };
         let affected = self.handlers.values().filter(is_part);
         affected.map(|handler| handler.name.as_str()).collect()
@@ -219,9 +289,11 @@ impl<'a> Known<'a> {
         };
         Ok(Some(HandlerCrate {
             name,
-            package: package.id.clone(),
-            manifest: manifest.to_owned(),
-            workspace: member.workspace.clone(),
+            recipe: Recipe::Cargo {
+                package: package.id.clone(),
+                workspace: member.workspace.clone(),
+            },
+            origin: manifest.to_owned(),
             parts: self.parts_of(directory)?,
             shared: member.shared.clone(),
         }))
@@ -267,6 +339,6 @@ fn shared_files(workspace: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// How the library of a handler is named.
-const SUFFIX: &str = "_wsh";
+pub(crate) const SUFFIX: &str = "_wsh";
 /// What cargo itself writes when it builds.
 pub(crate) const LOCK_FILE: &str = "Cargo.lock";

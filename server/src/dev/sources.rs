@@ -41,11 +41,11 @@ pub(crate) struct Changes {
 }
 
 impl Snapshot {
-    /// Looks at all manifests below `root` and at all that `crates` are made of. What `before`
+    /// Looks at all manifests and all C below `root` and at all that `crates` are made of. What `before`
     /// knows already is not read again.
     pub(crate) fn take(root: &Path, crates: &Crates, before: &Snapshot) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        snapshot.add(tree::manifests(root), before);
+        snapshot.add(tree::beginnings(root), before);
         for directory in crates.parts() {
             snapshot.add(tree::package(directory), before);
         }
@@ -125,6 +125,11 @@ impl Changes {
         self.changed
             .iter()
             .any(|file| file.ends_with(tree::MANIFEST))
+    }
+
+    /// Whether handlers in C may be others now.
+    pub(crate) fn has_c(&self) -> bool {
+        self.changed.iter().any(|file| tree::is_c(file))
     }
 }
 

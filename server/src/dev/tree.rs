@@ -18,6 +18,20 @@ pub(crate) fn manifests(root: &Path) -> Tree {
     tree
 }
 
+/// All files that may make something a handler: manifests, and C.
+pub(crate) fn beginnings(root: &Path) -> Tree {
+    let mut tree = Tree::default();
+    walk(root, &mut tree, &|_| true);
+    tree.files
+        .retain(|file| file.ends_with(MANIFEST) || is_c(file));
+    tree
+}
+
+/// Whether a file is C, by its name.
+pub(crate) fn is_c(file: &Path) -> bool {
+    file.extension().is_some_and(|ending| ending == "c")
+}
+
 /// All files of a package: those below its directory that do not belong to another package.
 pub(crate) fn package(directory: &Path) -> Tree {
     let mut tree = Tree::default();

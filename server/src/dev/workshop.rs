@@ -7,11 +7,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::cargo::{Artifact, Cargo};
-use super::crates::{Crates, HandlerCrate, LOCK_FILE};
-use super::report::{Address, Times, say};
+use super::Dev;
+use super::cargo::Cargo;
+use super::cc::Cc;
+use super::crates::{Crates, HandlerCrate, LOCK_FILE, Recipe};
+use super::messages::{Artifact, Built, plain};
+use super::report::{Address, say};
 use super::shelf::{Placed, Shelf};
-use super::sources::Snapshot;
+use super::sources::{Changes, Snapshot};
+use super::tree;
+use super::verdict::{Finished, State};
 use crate::reload::Change;
 use crate::watcher::Watcher;
 
@@ -19,6 +24,7 @@ use crate::watcher::Watcher;
 pub(crate) struct Workshop<L> {
     root: PathBuf,
     cargo: Arc<Cargo>,
+    cc: Cc,
     crates: Crates,
     sources: Snapshot,
     shelf: Shelf,
@@ -28,40 +34,17 @@ pub(crate) struct Workshop<L> {
     states: BTreeMap<String, State>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// The generation that serves.
-    generation: Option<u64>,
-    /// Whether the newest sources could not be built or loaded.
-    is_failed: bool,
-}
-
-/// What is known when a library is to be reported.
-struct Finished<'a> {
-    handler: &'a HandlerCrate,
-    artifact: Option<Artifact>,
-    placed: Option<Placed>,
-    change: Option<Change>,
-    build: Duration,
-}
-
 impl<L: FnMut() -> Vec<Change>> Workshop<L> {
-    pub(crate) fn new(
-        root: PathBuf,
-        cargo: Arc<Cargo>,
-        crates: Crates,
-        shelf: Shelf,
-        address: Address,
-        load: L,
-    ) -> Workshop<L> {
+    pub(crate) fn new(dev: Dev, address: Address, load: L) -> Workshop<L> {
         // Before the first build, so that what is saved while it runs is a change.
-        let sources = Snapshot::take(&root, &crates, &Snapshot::default());
+        let sources = Snapshot::take(&dev.root, &dev.crates, &Snapshot::default());
         Workshop {
-            root,
-            cargo,
-            crates,
+            root: dev.root,
+            cargo: dev.cargo,
+            cc: dev.cc,
+            crates: dev.crates,
             sources,
-            shelf,
+            shelf: dev.shelf,
             address,
             load,
             states: BTreeMap::new(),
@@ -119,22 +102,32 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
     /// Looks once, and builds what has changed since the last look.
     fn look(&mut self, noticed: SystemTime) {
         let mut now = Snapshot::take(&self.root, &self.crates, &self.sources);
-        let mut changes = now.since(&self.sources);
-        if changes.has_manifest() {
-            self.find_again();
-            now = Snapshot::take(&self.root, &self.crates, &now);
-            changes = now.since(&self.sources);
+        let mut step = now.since(&self.sources);
+        let mut otherwise = BTreeSet::new();
+        // What is found is looked at too, and meanwhile there may be more to find.
+        while step.has_manifest() || step.has_c() {
+            otherwise.extend(if step.has_manifest() {
+                self.find_again()
+            } else {
+                self.find_c_again(&step)
+            });
+            let next = Snapshot::take(&self.root, &self.crates, &now);
+            step = next.since(&now);
+            now = next;
         }
+        let changes = now.since(&self.sources);
         self.sources = now;
 
-        let mut wanted = BTreeSet::new();
+        let mut wanted: BTreeSet<&str> = otherwise.iter().map(String::as_str).collect();
         for file in &changes.changed {
             wanted.extend(self.crates.made_of(file));
         }
         // Who saves again what did not build wants another try: the cause may lie elsewhere.
         for file in &changes.saved_again {
             let again = self.crates.made_of(file).into_iter();
-            wanted.extend(again.filter(|name| self.states.get(*name).is_none_or(|s| s.is_failed)));
+            wanted.extend(
+                again.filter(|name| self.states.get(*name).is_none_or(|s| s.failure.is_some())),
+            );
         }
         let new = self.crates.handlers.keys().map(String::as_str);
         wanted.extend(new.filter(|name| !self.states.contains_key(*name)));
@@ -144,12 +137,29 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
         }
     }
 
-    /// Asks cargo anew which crates there are.
-    fn find_again(&mut self) {
-        let crates = match Crates::find_again(&self.root, &self.cargo, &self.crates) {
-            Ok(crates) => crates,
-            Err(error) => return say(error),
-        };
+    /// Asks cargo anew which crates there are; answers which are built otherwise now.
+    fn find_again(&mut self) -> BTreeSet<String> {
+        match Crates::find_again(&self.root, &self.cargo, &self.crates) {
+            Ok(crates) => self.adopt(crates),
+            Err(error) => {
+                say(error);
+                BTreeSet::new()
+            }
+        }
+    }
+
+    /// Looks anew which handlers in C there are; answers as the other.
+    fn find_c_again(&mut self, changes: &Changes) -> BTreeSet<String> {
+        let mut removed = changes.changed.iter().filter(|file| !file.exists());
+        if removed.any(|file| tree::is_c(file)) {
+            // An editor may save a file by moving a new one into its place; what is meant to be gone is
+            // gone a moment later, too.
+            std::thread::sleep(ABSENCE);
+        }
+        self.adopt(self.crates.find_c_again(&self.root))
+    }
+
+    fn adopt(&mut self, crates: Crates) -> BTreeSet<String> {
         for complaint in &crates.complaints {
             if !self.crates.complaints.contains(complaint) {
                 say(complaint);
@@ -161,7 +171,9 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
                 self.forget(&name);
             }
         }
+        let otherwise = crates.built_otherwise(&self.crates);
         self.crates = crates;
+        otherwise
     }
 
     fn forget(&mut self, name: &str) {
@@ -170,7 +182,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             Ok(true) => {
                 (self.load)();
                 say(format!(
-                    "{name}: the crate is gone, and its library removed"
+                    "{name}: its sources are gone, and its library removed"
                 ));
             }
             Ok(false) => {}
@@ -181,54 +193,65 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
     /// Builds these handlers, one cargo a workspace. `saved` is when their sources were, unless it
     /// is the first build of all.
     fn build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) {
-        let mut workspaces = BTreeMap::<PathBuf, Vec<HandlerCrate>>::new();
-        for handler in wanted
-            .iter()
-            .filter_map(|name| self.crates.handlers.get(name))
-        {
-            let members = workspaces.entry(handler.workspace.clone()).or_default();
-            members.push(handler.clone());
-        }
-        for (workspace, handlers) in workspaces {
-            // Cargo has said already what it cannot read.
-            let readable = handlers.iter().filter(|h| !self.crates.is_unreadable(h));
-            let packages: Vec<&str> = readable.map(|h| h.package.as_str()).collect();
-            let began = Instant::now();
-            let mut artifacts = BTreeMap::new();
-            if !packages.is_empty() {
-                artifacts = self
-                    .cargo
-                    .build(&workspace, &packages)
-                    .unwrap_or_else(|error| {
-                        say(error);
-                        BTreeMap::new()
-                    });
+        let mut workspaces = BTreeMap::<PathBuf, Vec<(HandlerCrate, String)>>::new();
+        let mut in_c = Vec::new();
+        let known = &self.crates.handlers;
+        for handler in wanted.iter().filter_map(|name| known.get(name)) {
+            match &handler.recipe {
+                Recipe::Cargo { package, workspace } => {
+                    let members = workspaces.entry(workspace.clone()).or_default();
+                    members.push((handler.clone(), package.clone()));
+                }
+                Recipe::Cc { sources } => in_c.push((handler.clone(), sources.clone())),
             }
+        }
+        for (handler, sources) in in_c {
+            let began = Instant::now();
+            let artifact = self.cc.build(&handler.name, &sources);
+            self.serve(vec![(handler, artifact)], began.elapsed(), saved);
+        }
+        for (workspace, members) in workspaces {
+            // Cargo has said already what it cannot read.
+            let readable = members
+                .iter()
+                .filter(|(handler, _)| !self.crates.is_unreadable(handler));
+            let packages: Vec<&str> = readable.map(|(_, package)| package.as_str()).collect();
+            let began = Instant::now();
+            let built = if packages.is_empty() {
+                Built::nothing(&plain(&self.crates.complaints.join("\n")))
+            } else {
+                let built = self.cargo.build(&workspace, &packages);
+                built.unwrap_or_else(|error| {
+                    say(&error);
+                    Built::nothing(&error.to_string())
+                })
+            };
             if self.cargo.is_stopped() {
                 return;
             }
             let build = began.elapsed();
             // Cargo writes it where there is none, or where it does not fit the manifests.
             self.sources.accept(&workspace.join(LOCK_FILE));
-            self.serve(&handlers, artifacts, build, saved);
+            let outcome = |(handler, package): (HandlerCrate, String)| {
+                let artifact = built.of(&package);
+                (handler, artifact)
+            };
+            self.serve(members.into_iter().map(outcome).collect(), build, saved);
         }
     }
 
-    /// Has loaded what came out of one build.
+    /// Has loaded what came out of one build, and tells the developer.
     fn serve(
         &mut self,
-        handlers: &[HandlerCrate],
-        mut artifacts: BTreeMap<String, Artifact>,
+        outcomes: Vec<(HandlerCrate, Result<Artifact, String>)>,
         build: Duration,
         saved: Option<SystemTime>,
     ) {
         let mut finished = Vec::new();
-        for handler in handlers {
-            let artifact = artifacts.remove(&handler.package);
-            let put = artifact
-                .as_ref()
-                .map(|artifact| self.shelf.put(&handler.name, &artifact.library));
-            let placed = put.transpose().unwrap_or_else(|error| {
+        for (handler, artifact) in outcomes {
+            let library = artifact.as_ref().ok().map(|artifact| &artifact.library);
+            let placed = library.map(|library| self.shelf.put(&handler.name, library));
+            let placed = placed.transpose().unwrap_or_else(|error| {
                 say(format!(
                     "{}: cannot copy its library: {error}",
                     handler.name
@@ -258,64 +281,9 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             }
         }
         for one in finished {
-            if let Some(line) = self.conclude(&one, saved) {
+            let state = self.states.entry(one.handler.name.clone()).or_default();
+            if let Some(line) = one.conclude(state, saved, self.address) {
                 say(line);
-            }
-        }
-    }
-
-    /// Notes how it went, and answers what is to be said of it.
-    fn conclude(&mut self, one: &Finished<'_>, saved: Option<SystemTime>) -> Option<String> {
-        let name = &one.handler.name;
-        let state = self.states.entry(name.clone()).or_default();
-        let was_failed = std::mem::replace(&mut state.is_failed, false);
-        let serving = state.generation;
-        let is_stale = one
-            .artifact
-            .as_ref()
-            .is_some_and(|artifact| artifact.is_fresh);
-        match (&one.placed, &one.change) {
-            (None, _) => {
-                state.is_failed = true;
-                let Some(generation) = serving else {
-                    // The first build tells of all together.
-                    return saved.map(|_| format!("{name}: build failed; nothing serves it yet"));
-                };
-                Some(format!(
-                    "{name}: build failed; generation {generation} keeps serving"
-                ))
-            }
-            (Some(Placed::Changed), Some(change)) => match &change.outcome {
-                Ok(generation) => {
-                    state.generation = Some(*generation);
-                    let times = Times {
-                        live: SystemTime::now().duration_since(saved?).unwrap_or_default(),
-                        build: one.build,
-                        load: change.elapsed,
-                    };
-                    let url = match serving {
-                        Some(_) => String::new(),
-                        None => format!(" at {}", self.address.handler(&one.handler.route())),
-                    };
-                    Some(format!("{name}: live{url} in {times}"))
-                }
-                Err(reason) => {
-                    state.is_failed = true;
-                    Some(format!("{name}: built, but not loaded: {reason}"))
-                }
-            },
-            (Some(Placed::Same), _) if was_failed => {
-                let generation = serving?;
-                Some(format!(
-                    "{name}: builds again, as generation {generation} that serves"
-                ))
-            }
-            (Some(Placed::Same), _) if is_stale => None,
-            (Some(_), _) => {
-                let build = one.build.as_secs_f64();
-                Some(format!(
-                    "{name}: built in {build:.2} s, the library is what it was"
-                ))
             }
         }
     }
@@ -351,6 +319,8 @@ const QUIET_WAIT_MAX: Duration = Duration::from_millis(500);
 const SWEEP: Duration = Duration::from_secs(3);
 /// The same where the system gives no hints.
 const BLIND_SWEEP: Duration = Duration::from_millis(500);
+/// How long a file is missing until it is taken for removed.
+const ABSENCE: Duration = Duration::from_millis(300);
 /// How far a file's date may lie before the hint that it gave.
 const SAVE_TO_HINT_MAX: Duration = Duration::from_secs(5);
 

@@ -1,0 +1,151 @@
+//! The C compiler that builds handlers: which program it is, and how it is called.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, ErrorKind, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::cargo::Profile;
+use super::messages::{Artifact, plain};
+use super::report::say;
+
+/// A way to compile C, and a place for what comes out.
+#[derive(Debug)]
+pub(crate) struct Cc {
+    program: OsString,
+    profile: Profile,
+    /// With `wsh.h` in it.
+    directory: TempDir,
+}
+
+impl Cc {
+    /// `$CC`, else `cc`.
+    pub(crate) fn new(profile: Profile) -> io::Result<Cc> {
+        let program = std::env::var_os("CC").filter(|program| !program.is_empty());
+        Cc::of(program.unwrap_or_else(|| "cc".into()), profile)
+    }
+
+    fn of(program: OsString, profile: Profile) -> io::Result<Cc> {
+        let directory = tempfile::Builder::new().prefix("wshd-cc-").tempdir()?;
+        fs::write(directory.path().join("wsh.h"), HEADER)?;
+        Ok(Cc {
+            program,
+            profile,
+            directory,
+        })
+    }
+
+    /// Compiles these sources into one library; answers it, or what the compiler wrote, which is
+    /// shown on stderr too.
+    pub(crate) fn build(&self, name: &str, sources: &[PathBuf]) -> Result<Artifact, String> {
+        let library = self.directory.path().join(name);
+        let mut command = self.command(sources);
+        command.arg("-o").arg(&library);
+        let output = command.output().map_err(|error| {
+            let why = self.not_run(&error);
+            say(&why);
+            why
+        })?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        let words = words.trim_end();
+        if !words.is_empty() {
+            say(words);
+        }
+        match output.status.success() {
+            true => Ok(Artifact {
+                library,
+                is_fresh: false,
+            }),
+            false if words.is_empty() => Err(format!(
+                "`{}` failed: {}",
+                self.program.display(),
+                output.status
+            )),
+            false => Err(plain(words)),
+        }
+    }
+
+    fn command(&self, sources: &[PathBuf]) -> Command {
+        let mut words = words(&self.program);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command.args(["-shared", "-fPIC", "-g", "-Wall", "-Wextra"]);
+        if self.profile == Profile::Release {
+            command.arg("-O2");
+        }
+        if io::stderr().is_terminal() {
+            // What it says is captured, and shown where colours can be seen.
+            command.arg("-fdiagnostics-color=always");
+        }
+        let directory = sources.first().and_then(|source| source.parent());
+        if let Some(directory) = directory {
+            // As a Makefile there has it: paths in messages are short, and `make` is of one mind.
+            command.current_dir(directory);
+            if directory.join(OWN_INCLUDE).is_dir() {
+                command.args(["-I", OWN_INCLUDE]);
+            }
+        }
+        command.arg("-I").arg(self.directory.path());
+        for variable in ["CPPFLAGS", "CFLAGS"] {
+            command.args(words_of(variable));
+        }
+        command.args(sources.iter().map(|source| {
+            let name = directory.and_then(|directory| source.strip_prefix(directory).ok());
+            // A name that begins with a dash is no option.
+            name.map_or_else(|| source.clone(), |name| Path::new(".").join(name))
+        }));
+        for variable in ["LDFLAGS", "LDLIBS"] {
+            command.args(words_of(variable));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn not_run(&self, error: &io::Error) -> String {
+        let program = self.program.display();
+        match error.kind() {
+            ErrorKind::NotFound => format!(
+                "cannot find `{program}`, which builds handlers in C: install a C compiler, \
+                 or name one with `CC`"
+            ),
+            _ => format!("cannot run `{program}`: {error}"),
+        }
+    }
+}
+
+/// What a variable such as `CFLAGS` says, as make takes it: words with blanks between them.
+fn words_of(variable: &str) -> Vec<String> {
+    let value = std::env::var_os(variable).unwrap_or_default();
+    words(&value).collect()
+}
+
+fn words(text: &OsStr) -> impl Iterator<Item = String> + use<> {
+    let text = text.to_string_lossy().into_owned();
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    words.into_iter()
+}
+
+const HEADER: &str = include_str!("../../../plugin-api/include/wsh.h");
+/// Where `wshd new` puts the header: the handler's own comes before ours.
+const OWN_INCLUDE: &str = "wsh/include";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_is_not_there_is_named_with_the_way_out() {
+        let cc = Cc::of("no-such-cc".into(), Profile::Dev).unwrap();
+
+        let why = cc.build("x_wsh", &["/x.c".into()]).unwrap_err();
+
+        assert_eq!(
+            why,
+            "cannot find `no-such-cc`, which builds handlers in C: install a C compiler, or name \
+             one with `CC`"
+        );
+    }
+}

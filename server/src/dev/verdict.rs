@@ -1,0 +1,97 @@
+//! What became of one handler, from its sources to the table of routes, and the line that says so.
+
+use std::time::{Duration, SystemTime};
+
+use super::crates::HandlerCrate;
+use super::messages::Artifact;
+use super::report::{Address, Times};
+use super::shelf::Placed;
+use crate::reload::Change;
+
+/// What is known of a handler from its first build on.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The generation that serves.
+    pub(crate) generation: Option<u64>,
+    /// Why the newest sources could not be built or loaded.
+    pub(crate) failure: Option<String>,
+}
+
+/// A handler that was built, or could not be.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) handler: HandlerCrate,
+    /// The library, or what the compiler says.
+    pub(crate) artifact: Result<Artifact, String>,
+    /// What became of the library.
+    pub(crate) placed: Option<Placed>,
+    /// What the server made of it.
+    pub(crate) change: Option<Change>,
+    /// How long the build took that it was in.
+    pub(crate) build: Duration,
+}
+
+impl Finished {
+    /// Notes how it went, and answers what is to be said of it. `saved` is when the sources were,
+    /// unless this is the first build of all, which tells of all handlers together.
+    pub(crate) fn conclude(
+        &self,
+        state: &mut State,
+        saved: Option<SystemTime>,
+        address: Address,
+    ) -> Option<String> {
+        let name = &self.handler.name;
+        let was_failed = state.failure.take().is_some();
+        let serving = state.generation;
+        let (artifact, placed) = match (&self.artifact, &self.placed) {
+            (Ok(artifact), Some(placed)) => (artifact, placed),
+            (artifact, _) => {
+                let why = artifact.as_ref().err().cloned();
+                state.failure = Some(why.unwrap_or_else(|| NOT_COPIED.to_owned()));
+                return match serving {
+                    Some(generation) => Some(format!(
+                        "{name}: build failed; generation {generation} keeps serving"
+                    )),
+                    None => saved.map(|_| format!("{name}: build failed; nothing serves it yet")),
+                };
+            }
+        };
+        match (placed, &self.change) {
+            (Placed::Changed, Some(change)) => match &change.outcome {
+                Ok(generation) => {
+                    state.generation = Some(*generation);
+                    let times = Times {
+                        live: SystemTime::now().duration_since(saved?).unwrap_or_default(),
+                        build: self.build,
+                        load: change.elapsed,
+                    };
+                    let url = match serving {
+                        Some(_) => String::new(),
+                        None => format!(" at {}", address.handler(&self.handler.route())),
+                    };
+                    Some(format!("{name}: live{url} in {times}"))
+                }
+                Err(reason) => {
+                    let line = format!("{name}: built, but not loaded: {reason}");
+                    state.failure = Some(format!("built, but not loaded: {reason}"));
+                    Some(line)
+                }
+            },
+            (Placed::Same, _) if was_failed => {
+                let generation = serving?;
+                Some(format!(
+                    "{name}: builds again, as generation {generation} that serves"
+                ))
+            }
+            (Placed::Same, _) if artifact.is_fresh => None,
+            _ => {
+                let build = self.build.as_secs_f64();
+                Some(format!(
+                    "{name}: built in {build:.2} s, the library is what it was"
+                ))
+            }
+        }
+    }
+}
+
+const NOT_COPIED: &str = "built, but not copied; the terminal says why";
