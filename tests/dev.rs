@@ -1,9 +1,11 @@
 //! `wshd dev` on handlers outside this repository, written as README says.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::server::Server;
+use crate::harness::server::{Server, status_of};
 use crate::harness::site::Site;
 use crate::harness::within;
 
@@ -42,6 +44,39 @@ fn write_c(site: &Site, file: &str, change: impl Fn(&str) -> String) {
     site.write(file, &change(&handler));
 }
 
+/// What an open page is told.
+struct Page(BufReader<TcpStream>);
+
+impl Page {
+    fn open(server: &Server) -> Page {
+        let mut stream = server.raw();
+        stream
+            .set_read_timeout(Some(BUILT))
+            .expect("a timeout of its own");
+        stream
+            .write_all(b"GET /.wshd/dev HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .expect("sending a request");
+        Page(BufReader::new(stream))
+    }
+
+    /// The next news, as the JSON that it is.
+    #[track_caller]
+    fn news(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("a line in time");
+            assert_ne!(line, "", "the stream goes on");
+            if let Some(news) = line.strip_prefix("data: ") {
+                return news.trim_end().to_owned();
+            }
+        }
+    }
+}
+
+fn get(server: &Server, path: &str) -> String {
+    server.exchange(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
+}
+
 #[test]
 fn a_saved_handler_is_live_for_new_connections_and_a_broken_one_changes_nothing() {
     let site = Site::empty();
@@ -65,6 +100,8 @@ fn a_saved_handler_is_live_for_new_connections_and_a_broken_one_changes_nothing(
     assert_eq!(server.connect("/hello").ask("ann"), "goodbye ann");
     assert_eq!(open.ask("ben"), "hello ben");
 
+    let mut page = Page::open(&server);
+    assert_eq!(page.news(), "[]");
     site.write("crates/hello_wsh/src/lib.rs", "this is no Rust");
     server.line_within(
         BUILT,
@@ -76,8 +113,13 @@ fn a_saved_handler_is_live_for_new_connections_and_a_broken_one_changes_nothing(
         server.log()
     );
     assert_eq!(server.connect("/hello").ask("ann"), "goodbye ann");
+    let news = page.news();
+    let told = r#"[{"name":"hello_wsh","text":"error: expected one of"#;
+    assert!(news.starts_with(told), "{news}");
+    assert!(!news.contains("\\u001b"), "no colours: {news}");
 
     write_source(&site, "again");
+    assert_eq!(page.news(), "[]");
     within(BUILT, "the mended one is live", || {
         server.connect("/hello").ask("ann") == "again ann"
     });
@@ -90,6 +132,8 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
     let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
     server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
     assert_eq!(server.connect("/tea").ask("hello"), "hello");
+    let mut page = Page::open(&server);
+    assert_eq!(page.news(), "[]");
 
     write_c(&site, "mine/tea.c", |it| {
         it.replace("return WSH_OK;", "return x;")
@@ -99,17 +143,23 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
         &["tea_wsh: build failed; generation 1 keeps serving"],
     );
     server.line(&["tea.c:", "error: ", "undeclared"]);
+    let news = page.news();
+    assert!(news.starts_with(r#"[{"name":"tea_wsh","text":""#), "{news}");
+    assert!(news.contains("undeclared"), "{news}");
     assert_eq!(server.connect("/tea").ask("hello"), "hello");
 
     // What is compiled and is no plugin is told like what is not compiled.
     site.write("mine/tea.c", "int x;\n");
     server.line_within(BUILT, &["tea_wsh: built, but not loaded: "]);
+    let news = page.news();
+    assert!(news.contains("built, but not loaded: "), "{news}");
     assert_eq!(server.connect("/tea").ask("hello"), "hello");
 
     write_c(&site, "mine/tea.c", |it| {
         it.replace("\"Goodbye\"", "\"Enough\"")
     });
     server.line_within(BUILT, &["tea_wsh: live in ", " s (build ", "load "]);
+    assert_eq!(page.news(), "[]");
     let mut client = server.connect("/tea");
     assert_eq!(client.ask("Enough"), "Enough");
     assert_eq!(client.close_code(), 1000);
@@ -123,6 +173,44 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
         server.handshake_status("/tea") == 404
     });
     assert_eq!(server.connect("/milk").ask("hello"), "hello");
+}
+
+#[test]
+fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
+    let site = Site::empty();
+    let page = "<!doctype html>\n<title>tea</title>\n";
+    site.write("mine/www/index.html", page);
+    site.write("mine/www/tea.js", "let tea;\n");
+    write_c(&site, "mine/tea.c", str::to_owned);
+
+    let dev = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
+    for path in ["/", "/index.html"] {
+        let answer = get(&dev, path);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let script = "<script src=\"/.wshd/dev.js\"></script>\n";
+        assert_eq!(body, format!("{page}{script}"));
+        let head = head.to_ascii_lowercase();
+        let length = format!("content-length: {}", page.len() + script.len());
+        assert!(head.contains(&length), "{head}");
+        assert!(head.contains("cache-control: no-cache"), "{head}");
+        assert!(!head.contains("last-modified"), "{head}");
+    }
+    // The browser may have a page of before, and only a part may be asked for.
+    let again = dev.exchange(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-3\r\n\
+          If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n\r\n",
+    );
+    assert!(again.starts_with("HTTP/1.1 200 "), "{again}");
+    assert!(get(&dev, "/tea.js").ends_with("\r\n\r\nlet tea;\n"));
+    assert!(get(&dev, "/.wshd/dev.js").contains("EventSource"));
+    assert_eq!(status_of(&get(&dev, "/.wshd/other")), 404);
+    drop(dev);
+
+    let server = Server::builder(&site).args(["-d", "mine/www"]).start();
+    assert!(get(&server, "/").ends_with(page));
+    for path in ["/.wshd/dev", "/.wshd/dev.js"] {
+        assert_eq!(status_of(&get(&server, path)), 404, "{path}");
+    }
 }
 
 #[test]

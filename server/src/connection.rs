@@ -14,6 +14,7 @@ use crate::config::{Config, Limits};
 use crate::files;
 use crate::handshake::{self, Knock, Outcome};
 use crate::head::{Head, HeadFault};
+use crate::overlay::{self, Overlay};
 use crate::places::Places;
 use crate::reply::Reply;
 use crate::router::{NoWay, Router};
@@ -28,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) places: Places,
     /// Opening handshakes that are under way.
     pub(crate) handshakes: Places,
+    /// What pages are told of failed builds, in `wshd dev`.
+    pub(crate) overlay: Option<Arc<Overlay>>,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -80,10 +83,14 @@ async fn first_request(
         Road::File(socket, received) => {
             let config = server.config.load_full();
             match &config.document_root {
-                Some(root) => files::serve(socket, received, root).await,
+                Some(root) => {
+                    let addition = server.overlay.is_some().then_some(overlay::TAG);
+                    files::serve(socket, received, root, addition).await;
+                }
                 None => Reply::NoRoute.send(socket).await,
             }
         }
+        Road::News(socket, overlay) => overlay.tell(socket, stopping).await,
         Road::Nowhere => {}
     }
     None
@@ -94,6 +101,7 @@ enum Road {
     Session(Box<Session>),
     Reply(TcpStream, Reply),
     File(TcpStream, Vec<u8>),
+    News(TcpStream, Arc<Overlay>),
     Nowhere,
 }
 
@@ -139,6 +147,15 @@ async fn open(socket: TcpStream, peer: SocketAddr, server: &Server) -> Road {
             return Road::Reply(socket, Reply::Json(listing(&server.router)));
         }
         (false, false) => {
+            match (&server.overlay, target.path.as_str()) {
+                (Some(overlay), overlay::STREAM_PATH) => {
+                    return Road::News(socket, overlay.clone());
+                }
+                (Some(_), overlay::SCRIPT_PATH) => {
+                    return Road::Reply(socket, Reply::Script(overlay::SCRIPT));
+                }
+                _ => {}
+            }
             let mut received = head.bytes().to_vec();
             received.extend_from_slice(&early);
             return Road::File(socket, received);

@@ -31,6 +31,7 @@ use self::report::say;
 use self::shelf::Shelf;
 use self::workshop::Workshop;
 use crate::config::Config;
+use crate::overlay::Overlay;
 use crate::reload::Change;
 
 /// Handlers that were found, and not built yet.
@@ -41,6 +42,7 @@ pub struct Dev {
     cc: Cc,
     crates: Crates,
     shelf: Shelf,
+    overlay: Arc<Overlay>,
 }
 
 /// What `wshd dev` decides about the server's configuration.
@@ -117,7 +119,13 @@ impl Dev {
             cc,
             crates,
             shelf,
+            overlay: Overlay::new(),
         })
+    }
+
+    /// What pages are to be told.
+    pub fn overlay(&self) -> Arc<Overlay> {
+        self.overlay.clone()
     }
 
     /// Where the server is to find handlers and pages.

@@ -19,6 +19,7 @@ pub mod logging;
 mod mailbox;
 pub mod new;
 mod origin;
+pub mod overlay;
 mod places;
 mod plugin;
 pub mod reload;

@@ -2,11 +2,13 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Parser;
 use wshd::config::{Command, CommandLine, Config, ConfigError, Flags};
 use wshd::dev::{Address, Dev, Profile};
 use wshd::new::{self, Style};
+use wshd::overlay::Overlay;
 use wshd::serve::Serving;
 use wshd::signals::Signals;
 use wshd::{check, leave, logging};
@@ -25,7 +27,9 @@ fn main() {
             };
             develop(config, reread, &path, profile)
         }),
-        None => configured(flags, |config, reread| serve(config, reread, |_| Ok(()))),
+        None => configured(flags, |config, reread| {
+            serve(config, reread, None, |_| Ok(()))
+        }),
     };
     // Not `exit`: plugins' libraries must not run destructors under threads of theirs.
     leave(code);
@@ -69,7 +73,7 @@ fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profil
         Ok(config)
     };
     let has_pages = config.document_root.is_some();
-    serve(config, reread, move |serving| {
+    serve(config, reread, Some(dev.overlay()), move |serving| {
         let control = serving.control();
         let port = serving.port();
         dev.start(Address { port, has_pages }, move || control.rescan())
@@ -80,6 +84,7 @@ fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profil
 fn serve<T>(
     config: Config,
     reread: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
+    overlay: Option<Arc<Overlay>>,
     beside: impl FnOnce(&Serving) -> std::io::Result<T>,
 ) -> u8 {
     logging::init(config.log_level);
@@ -103,7 +108,7 @@ fn serve<T>(
             Ok(signals) => signals,
             Err(error) => return fail(FAILED, &format!("cannot listen to signals: {error}")),
         };
-        match Serving::start(config, Box::new(reread)) {
+        match Serving::start(config, Box::new(reread), overlay) {
             Ok(serving) => {
                 let control = serving.control();
                 let beside = match beside(&serving) {

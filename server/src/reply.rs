@@ -42,13 +42,15 @@ pub(crate) enum Reply {
     HandlerFailed,
     /// A document of the server's own.
     Json(String),
+    /// A script of the server's own.
+    Script(&'static str),
 }
 
 impl Reply {
     /// Each failure's status: the one place where it is decided.
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Reply::Json(_) => 200,
+            Reply::Json(_) | Reply::Script(_) => 200,
             Reply::Malformed(_) => 400,
             Reply::OriginRefused => 403,
             Reply::NoRoute => 404,
@@ -97,11 +99,16 @@ impl Reply {
                 content_type = "application/json";
                 line("Cache-Control", "no-store");
             }
+            Reply::Script(_) => {
+                content_type = "text/javascript; charset=utf-8";
+                line("Cache-Control", "no-store");
+            }
             _ => {}
         }
         let (headers, body) = match self {
             Reply::Refused { headers, body, .. } => (headers, body),
             Reply::Json(document) => (Vec::new(), document.into_bytes()),
+            Reply::Script(script) => (Vec::new(), script.as_bytes().to_vec()),
             other => (Vec::new(), format!("{}\n", other.text()).into_bytes()),
         };
         line("Content-Length", &body.len().to_string());
@@ -145,7 +152,7 @@ impl Reply {
             Reply::Quarantined => "the handler is out of service",
             Reply::NoAnswer => "the handler gave no answer in time",
             Reply::HandlerFailed => "the handler failed",
-            Reply::Refused { .. } | Reply::Json(_) => "",
+            Reply::Refused { .. } | Reply::Json(_) | Reply::Script(_) => "",
         }
     }
 }

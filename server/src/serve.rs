@@ -12,6 +12,7 @@ use crate::config::{Config, Limits};
 use crate::connection::Server;
 use crate::listener::{self, ListenError};
 use crate::mailbox::Letter;
+use crate::overlay::Overlay;
 use crate::places::Places;
 use crate::plugin::watchdog;
 use crate::reload::{Control, Reread, StartError};
@@ -38,13 +39,18 @@ pub enum ServeError {
 }
 
 impl Serving {
-    /// Binds every address and loads every handler. `reread` is asked when the file has changed.
+    /// Binds every address and loads every handler. `reread` is asked when the file has changed;
+    /// `overlay` is what pages are told, if it is for a developer that they are served.
     ///
     /// # Errors
     ///
     /// An address cannot be bound, or the handlers directory is not there. A handler that cannot
     /// be loaded is refused in the log and fails nothing.
-    pub fn start(config: Config, reread: Reread) -> Result<Serving, ServeError> {
+    pub fn start(
+        config: Config,
+        reread: Reread,
+        overlay: Option<Arc<Overlay>>,
+    ) -> Result<Serving, ServeError> {
         match &config.file {
             Some(file) => info!(file = %file.display(), "configuration read"),
             None => info!("no configuration file, the defaults hold"),
@@ -66,6 +72,7 @@ impl Serving {
             config,
             places: Places::default(),
             handshakes: Places::default(),
+            overlay,
             stopping,
         };
         Ok(Serving {

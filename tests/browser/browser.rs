@@ -131,6 +131,14 @@ impl Browser {
             .len()
     }
 
+    /// What `wshd dev` shows over the page, as HTML; empty if it shows nothing.
+    pub(crate) async fn overlay(&self) -> String {
+        let script = "return document.querySelector('wshd-dev')?.shadowRoot.innerHTML ?? ''";
+        let html = self.client.execute(script, Vec::new()).await;
+        let html = html.expect("the page runs scripts");
+        html.as_str().expect("a text").to_owned()
+    }
+
     /// Waits for an alert, closes it and answers its text.
     pub(crate) async fn alert(&self) -> String {
         let find = async || self.client.get_alert_text().await.ok();

@@ -227,6 +227,43 @@ async fn the_pages_work_under_every_name_of_this_machine() {
     }
 }
 
+#[tokio::test]
+async fn a_page_shows_what_does_not_build_until_it_does_and_stays_connected() {
+    let server = Server::dev().await;
+    let browser = Browser::start().await;
+    browser.open(&server.page("localhost", "")).await;
+    browser.sees("#handlers", "/cecho").await;
+    let card = "#handlers > :nth-child(1)";
+    talk(&browser, card, "before").await;
+    browser.sees(&format!("{card} .received"), "before").await;
+    assert_eq!(browser.overlay().await, "");
+
+    server.save(|handler| format!("{handler}\n<b>no C</b>\n"));
+    let shown = async || Some(browser.overlay().await).filter(|html| !html.is_empty());
+    let html = eventually("the error over the page", shown).await;
+    assert!(html.contains("<h2>cecho_wsh does not build</h2>"), "{html}");
+    assert!(html.contains("error: expected identifier"), "{html}");
+    assert!(html.contains("&lt;b&gt;no C&lt;/b&gt;"), "{html}");
+    assert!(
+        !html.contains("<b>"),
+        "what a compiler quotes is text: {html}"
+    );
+    browser.screenshot("overlay").await;
+
+    server.save(|handler| handler.replace("\"1.0\"", "\"1.1\""));
+    let gone = async || browser.overlay().await.is_empty().then_some(());
+    eventually("nothing over the page", gone).await;
+    browser
+        .sees(&format!("{card} .log"), "generation 2 answers from now on")
+        .await;
+    browser.fill(&format!("{card} .message"), "after").await;
+    browser.click(&format!("{card} .send")).await;
+    browser
+        .sees(&format!("{card} .received:last-child"), "after")
+        .await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
 /// Connects a card of the index and sends a message.
 async fn talk(browser: &Browser, card: &str, message: &str) {
     browser.click(&format!("{card} .connect")).await;

@@ -15,7 +15,7 @@ pub(crate) struct Server {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     port: u16,
-    _site: TempDir,
+    site: TempDir,
 }
 
 impl Server {
@@ -26,31 +26,42 @@ impl Server {
 
     /// A server whose config file says this.
     pub(crate) async fn with_config(config: &str) -> Server {
-        let site = tempfile::Builder::new()
-            .prefix("wshd-browser-")
-            .tempdir()
-            .expect("a temp dir");
+        let site = site();
         let handlers = site.path().join("handlers");
         fs::create_dir(&handlers).expect("a handlers directory");
         for library in &artifacts().handlers {
             let name = library.file_name().expect("a library has a name");
             fs::copy(library, handlers.join(name)).expect("copying a handler");
         }
-        let mut command = Command::new(&artifacts().server);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WSHD_")) {
-            command.env_remove(name);
-        }
-        command
-            .current_dir(site.path())
-            .args(["-p", "0", "-w"])
-            .arg(&handlers);
+        let mut command = wshd(&site);
+        command.args(["-p", "0", "-w"]).arg(&handlers);
         command.arg("-d").arg(repository().join("handlers/www"));
         if !config.is_empty() {
             let file = site.path().join("config.toml");
             fs::write(&file, config).expect("writing the config file");
             command.arg("--config").arg(file);
         }
+        Server::launch(command, site).await
+    }
 
+    /// `wshd dev` of the handler in C, with the pages of this repository.
+    pub(crate) async fn dev() -> Server {
+        let site = site();
+        fs::create_dir(site.path().join("mine")).expect("a directory for sources");
+        let mut command = wshd(&site);
+        command.args(["dev", "mine", "-p", "0", "-d"]);
+        command.arg(repository().join("handlers/www"));
+        save_c(&site, str::to_owned);
+        Server::launch(command, site).await
+    }
+
+    /// Saves the handler of `dev` with a change.
+    pub(crate) fn save(&self, change: impl Fn(&str) -> String) {
+        save_c(&self.site, change);
+    }
+
+    /// Starts it, and waits until it listens.
+    async fn launch(mut command: Command, site: TempDir) -> Server {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -69,7 +80,7 @@ impl Server {
             child,
             log,
             port: 0,
-            _site: site,
+            site,
         };
         let line = server.line(&["listening"]).await;
         let address = line.split("address=").nth(1).unwrap_or_default();
@@ -102,6 +113,30 @@ impl Server {
         };
         eventually(&format!("a log line with {parts:?}"), find).await
     }
+}
+
+fn site() -> TempDir {
+    let site = tempfile::Builder::new().prefix("wshd-browser-").tempdir();
+    site.expect("a temp dir")
+}
+
+/// A command line in this site, of which nothing is given.
+fn wshd(site: &TempDir) -> Command {
+    let mut command = Command::new(&artifacts().server);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WSHD_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(site.path());
+    command
+}
+
+/// Saves the handler in C with a change, as an editor does: by rename.
+fn save_c(site: &TempDir, change: impl Fn(&str) -> String) {
+    let handler = fs::read_to_string(repository().join("handlers/c/cecho.c"));
+    let handler = change(&handler.expect("the handler in C"));
+    let hidden = site.path().join("mine/.saving");
+    fs::write(&hidden, handler).expect("writing the handler");
+    fs::rename(hidden, site.path().join("mine/cecho.c")).expect("renaming it");
 }
 
 impl Drop for Server {

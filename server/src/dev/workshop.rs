@@ -17,6 +17,7 @@ use super::shelf::{Placed, Shelf};
 use super::sources::{Changes, Snapshot};
 use super::tree;
 use super::verdict::{Finished, State};
+use crate::overlay::Overlay;
 use crate::reload::Change;
 use crate::watcher::Watcher;
 
@@ -28,6 +29,7 @@ pub(crate) struct Workshop<L> {
     crates: Crates,
     sources: Snapshot,
     shelf: Shelf,
+    overlay: Arc<Overlay>,
     address: Address,
     load: L,
     /// What became of each handler, from its first build on.
@@ -45,6 +47,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             crates: dev.crates,
             sources,
             shelf: dev.shelf,
+            overlay: dev.overlay,
             address,
             load,
             states: BTreeMap::new(),
@@ -178,6 +181,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
 
     fn forget(&mut self, name: &str) {
         self.states.remove(name);
+        self.show_failures();
         match self.shelf.remove(name) {
             Ok(true) => {
                 (self.load)();
@@ -286,6 +290,17 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
                 say(line);
             }
         }
+        self.show_failures();
+    }
+
+    /// Tells the open pages.
+    fn show_failures(&self) {
+        let failed = |(name, state)| {
+            let (name, state): (&String, &State) = (name, state);
+            Some((name.as_str(), state.failure.as_deref()?))
+        };
+        self.overlay
+            .show(&self.states.iter().filter_map(failed).collect());
     }
 }
 

@@ -1,0 +1,116 @@
+//! What `wshd dev` tells the open pages: which handlers could not be built, and why.
+//!
+//! A script that the server puts into its pages listens to one stream of events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). Only `wshd dev` has this.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// The newest news; what becomes of it on the way is nobody's loss.
+#[derive(Debug)]
+pub struct Overlay {
+    failures: watch::Sender<String>,
+}
+
+impl Overlay {
+    /// One that has nothing to tell.
+    pub(crate) fn new() -> Arc<Overlay> {
+        let failures = watch::Sender::new(document(&BTreeMap::new()));
+        Arc::new(Overlay { failures })
+    }
+
+    /// Shows these failures, by the handler's name, instead of all others.
+    pub(crate) fn show(&self, failures: &BTreeMap<&str, &str>) {
+        let document = document(failures);
+        self.failures.send_if_modified(|shown| {
+            let is_new = *shown != document;
+            *shown = document;
+            is_new
+        });
+    }
+
+    /// Tells one page what is to be told, until it or the server goes away.
+    pub(crate) async fn tell(&self, mut page: TcpStream, mut stopping: watch::Receiver<bool>) {
+        let mut failures = self.failures.subscribe();
+        let mut text = STREAM_HEAD.to_owned();
+        loop {
+            let document = failures.borrow_and_update().clone();
+            text.push_str(&format!("data: {document}\n\n"));
+            if !write(&mut page, &text).await {
+                return;
+            }
+            text.clear();
+            loop {
+                tokio::select! {
+                    changed = failures.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    _ = stopping.changed() => return,
+                    () = gone(&page) => return,
+                    // Who has vanished without a word is found out by writing.
+                    () = tokio::time::sleep(BEAT) => {
+                        if !write(&mut page, ":\n\n").await {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// In JSON, which is one line whatever the texts are.
+fn document(failures: &BTreeMap<&str, &str>) -> String {
+    let failures = failures.iter();
+    let failures = failures.map(|(name, text)| {
+        let shown: String = text.chars().take(TEXT_CHARS_MAX).collect();
+        let rest = if shown == *text { "" } else { "\n…" };
+        json!({ "name": name, "text": format!("{shown}{rest}") })
+    });
+    serde_json::Value::from(failures.collect::<Vec<_>>()).to_string()
+}
+
+/// Answers whether it was taken in time.
+async fn write(page: &mut TcpStream, text: &str) -> bool {
+    let written = timeout(WRITE_TIMEOUT, page.write_all(text.as_bytes())).await;
+    matches!(written, Ok(Ok(())))
+}
+
+/// Waits for the end of what the page has to say, which is nothing.
+async fn gone(page: &TcpStream) {
+    let mut dropped = [0; 512];
+    while page.readable().await.is_ok() {
+        match page.try_read(&mut dropped) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// What pages run.
+pub(crate) const SCRIPT: &str = include_str!("overlay/dev.js");
+/// Where it is.
+pub(crate) const SCRIPT_PATH: &str = "/.wshd/dev.js";
+/// What a page gets at its end to run it.
+pub(crate) const TAG: &str = "<script src=\"/.wshd/dev.js\"></script>\n";
+/// Where the stream of events is.
+pub(crate) const STREAM_PATH: &str = "/.wshd/dev";
+
+/// The stream ends with the connection; a page that has lost it tries again soon.
+const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+     Cache-Control: no-store\r\nConnection: close\r\n\r\nretry: 500\n";
+/// Nobody reads on after so many errors, and the terminal has them all.
+const TEXT_CHARS_MAX: usize = 64 * 1024;
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(15);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,59 @@
+// Put into every page by `wshd dev`: shows what the compiler found wrong, until it builds again.
+"use strict";
+(() => {
+  const host = document.createElement("wshd-dev");
+  // A tree of its own: neither side's style sheets reach the other's elements.
+  const root = host.attachShadow({ mode: "open" });
+  // Not a style element, which the page's content policy might forbid.
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(`
+    :host { all: initial; }
+    section {
+      position: fixed; z-index: 2147483647; inset: auto 0 0 0; max-height: 70vh; overflow: auto;
+      box-sizing: border-box; padding: 12px 16px; border-top: 3px solid #e5484d;
+      background: #1b1315; color: #f4e9ea; font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace;
+    }
+    h2 { margin: 0 32px 8px 0; font: inherit; font-weight: bold; color: #ff9592; }
+    pre { margin: 0 0 12px; font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; }
+    button {
+      position: sticky; top: 0; float: right; padding: 2px 8px; border: 1px solid #6b4a4d; border-radius: 4px;
+      background: #1b1315; color: inherit; font: inherit; cursor: pointer;
+    }
+  `);
+  root.adoptedStyleSheets = [sheet];
+
+  const element = (name, text, ...children) => {
+    const made = document.createElement(name);
+    if (text) made.textContent = text; // what a compiler quotes is text, whatever it looks like
+    made.append(...children);
+    return made;
+  };
+
+  function show(failures) {
+    if (failures.length === 0) {
+      host.remove();
+      return;
+    }
+    const hide = element("button", "hide");
+    hide.addEventListener("click", () => host.remove());
+    const parts = failures.flatMap(({ name, text }) => [element("h2", `${name} does not build`), element("pre", text)]);
+    const section = element("section", "", hide, ...parts);
+    section.setAttribute("role", "alert");
+    root.replaceChildren(section);
+    document.documentElement.append(host);
+  }
+
+  // A browser opens six connections to one server, for all of its tabs: only one that is seen needs one.
+  let events = null;
+  function listen() {
+    if (document.hidden) {
+      events?.close();
+      events = null;
+    } else if (!events) {
+      events = new EventSource("/.wshd/dev");
+      events.addEventListener("message", ({ data }) => show(JSON.parse(data)));
+    }
+  }
+  document.addEventListener("visibilitychange", listen);
+  listen();
+})();
