@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 pub use self::fault::{ConfigError, Fault};
-pub use self::flags::{Command, CommandLine, Flags};
+pub use self::flags::{Command, CommandLine, Flags, Style};
 pub use self::source::Place;
 
 /// Everything that was decided, from flags, environment, file and defaults, in this precedence.

@@ -112,7 +112,7 @@ impl Dev {
             return Err(DevError::NoHandler { path: root });
         }
         let shelf = Shelf::new().map_err(DevError::Shelf)?;
-        let cc = Cc::new(profile).map_err(DevError::Shelf)?;
+        let cc = Cc::new(profile, shelf.hidden("cc")).map_err(DevError::Shelf)?;
         Ok(Dev {
             root,
             cargo,

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser;
-use wshd::config::{Command, CommandLine, Config, ConfigError, Flags};
+use wshd::config::{Command, CommandLine, Config, ConfigError, Flags, Style};
 use wshd::dev::{Address, Dev, Profile};
-use wshd::new::{self, Style};
+use wshd::new;
 use wshd::overlay::Overlay;
 use wshd::serve::Serving;
 use wshd::signals::Signals;

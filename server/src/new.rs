@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::name::NameFault;
 use self::name::name_of;
-pub use self::style::Style;
+use crate::config::Style;
 
 /// What was made.
 #[derive(Debug)]

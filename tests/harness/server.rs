@@ -117,6 +117,8 @@ impl Server {
     pub(crate) fn bare(site: &Site) -> Builder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
         command.current_dir(site.root()).stdin(Stdio::null());
+        // It is killed, and what it leaves behind goes with the site.
+        command.env("TMPDIR", site.root());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Builder { command }
     }

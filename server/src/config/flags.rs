@@ -6,13 +6,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::LogLevel;
 use super::fault::ConfigError;
 use super::host::{HOST_WANTED, Host};
 use super::keys::LOG_LEVEL_WANTED;
-use crate::new::Style;
 
 /// A server of pluggable WebSocket handlers.
 ///
@@ -59,6 +58,20 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         style: Style,
     },
+}
+
+/// How a new handler is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Style {
+    /// In Rust, one call for each message.
+    #[default]
+    Event,
+    /// In Rust, an async function for each session.
+    Async,
+    /// In Rust, a function on a thread of its own for each session.
+    Blocking,
+    /// In C, one call for each message.
+    C,
 }
 
 /// What the command line says over the environment, or the environment over the file.

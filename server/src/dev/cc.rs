@@ -6,8 +6,6 @@ use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
-
 use super::cargo::Profile;
 use super::messages::{Artifact, plain};
 use super::report::say;
@@ -18,19 +16,19 @@ pub(crate) struct Cc {
     program: OsString,
     profile: Profile,
     /// With `wsh.h` in it.
-    directory: TempDir,
+    directory: PathBuf,
 }
 
 impl Cc {
-    /// `$CC`, else `cc`.
-    pub(crate) fn new(profile: Profile) -> io::Result<Cc> {
+    /// `$CC`, else `cc`; it works in a directory that it makes.
+    pub(crate) fn new(profile: Profile, directory: PathBuf) -> io::Result<Cc> {
         let program = std::env::var_os("CC").filter(|program| !program.is_empty());
-        Cc::of(program.unwrap_or_else(|| "cc".into()), profile)
+        Cc::of(program.unwrap_or_else(|| "cc".into()), profile, directory)
     }
 
-    fn of(program: OsString, profile: Profile) -> io::Result<Cc> {
-        let directory = tempfile::Builder::new().prefix("wshd-cc-").tempdir()?;
-        fs::write(directory.path().join("wsh.h"), HEADER)?;
+    fn of(program: OsString, profile: Profile, directory: PathBuf) -> io::Result<Cc> {
+        fs::create_dir(&directory)?;
+        fs::write(directory.join("wsh.h"), HEADER)?;
         Ok(Cc {
             program,
             profile,
@@ -41,7 +39,7 @@ impl Cc {
     /// Compiles these sources into one library; answers it, or what the compiler wrote, which is
     /// shown on stderr too.
     pub(crate) fn build(&self, name: &str, sources: &[PathBuf]) -> Result<Artifact, String> {
-        let library = self.directory.path().join(name);
+        let library = self.directory.join(name);
         let mut command = self.command(sources);
         command.arg("-o").arg(&library);
         let output = command.output().map_err(|error| {
@@ -88,7 +86,7 @@ impl Cc {
                 command.args(["-I", OWN_INCLUDE]);
             }
         }
-        command.arg("-I").arg(self.directory.path());
+        command.arg("-I").arg(&self.directory);
         for variable in ["CPPFLAGS", "CFLAGS"] {
             command.args(words_of(variable));
         }
@@ -138,7 +136,9 @@ mod tests {
 
     #[test]
     fn a_compiler_that_is_not_there_is_named_with_the_way_out() {
-        let cc = Cc::of("no-such-cc".into(), Profile::Dev).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path().join("cc");
+        let cc = Cc::of("no-such-cc".into(), Profile::Dev, place).unwrap();
 
         let why = cc.build("x_wsh", &["/x.c".into()]).unwrap_err();
 

@@ -41,13 +41,18 @@ impl Shelf {
         if fs::read(&place).is_ok_and(|old| old == bytes) {
             return Ok(Placed::Same);
         }
-        // The scanner passes over what is hidden.
-        let hidden = self.path().join(format!(".{name}"));
+        let hidden = self.hidden(name);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         options.open(&hidden)?.write_all(&bytes)?;
         fs::rename(&hidden, &place)?;
         Ok(Placed::Changed)
+    }
+
+    /// A place in the directory that no handler is looked for at: the scanner passes over what is
+    /// hidden.
+    pub(crate) fn hidden(&self, name: &str) -> PathBuf {
+        self.path().join(format!(".{name}"))
     }
 
     /// Takes a library away; answers whether there was one.

@@ -212,6 +212,9 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
         for (handler, sources) in in_c {
             let began = Instant::now();
             let artifact = self.cc.build(&handler.name, &sources);
+            if self.cargo.is_stopped() {
+                return;
+            }
             self.serve(vec![(handler, artifact)], began.elapsed(), saved);
         }
         for (workspace, members) in workspaces {

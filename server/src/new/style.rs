@@ -1,24 +1,9 @@
-//! The ways to write a handler, and what a new one of each is made of.
+//! What a new handler is made of, for each way to write one.
 
 use std::fmt;
 
-use clap::ValueEnum;
-
 use super::sdk;
-
-/// How a new handler is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Style {
-    /// In Rust, one call for each message.
-    #[default]
-    Event,
-    /// In Rust, an async function for each session.
-    Async,
-    /// In Rust, a function on a thread of its own for each session.
-    Blocking,
-    /// In C, one call for each message.
-    C,
-}
+use crate::config::Style;
 
 impl Style {
     /// Where the handler itself is.
