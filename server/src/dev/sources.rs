@@ -36,7 +36,8 @@ pub(crate) struct Changes {
     pub(crate) changed: Vec<PathBuf>,
     /// Files that were saved as they were.
     pub(crate) saved_again: Vec<PathBuf>,
-    /// When the newest of the changed ones was saved; removed ones do not tell.
+    /// When the newest of the changed ones was saved; removed ones do not tell, nor do those that are
+    /// being saved.
     pub(crate) saved: Option<SystemTime>,
 }
 
@@ -75,8 +76,11 @@ impl Snapshot {
                 Some(old) if old.content == stamp.content => {
                     changes.saved_again.push(path.clone());
                 }
-                _ => {
-                    changes.saved = changes.saved.max(Some(stamp.saved));
+                old => {
+                    // In the middle of a save a file may have its new content and still its old date.
+                    if old.is_none_or(|old| old.saved != stamp.saved) {
+                        changes.saved = changes.saved.max(Some(stamp.saved));
+                    }
                     changes.changed.push(path.clone());
                 }
             }
@@ -160,3 +164,33 @@ fn stamp(file: &Path, before: Option<&Stamp>) -> Option<Stamp> {
 
 /// Larger files are data beside the sources; their dates have to do.
 const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_without_its_date_does_not_tell_when() {
+        let root = tempfile::tempdir().unwrap();
+        let manifest = root.path().join(tree::MANIFEST);
+        fs::write(&manifest, "before").unwrap();
+        let look = |before: &_| Snapshot::take(root.path(), &Crates::default(), before);
+        let before = look(&Snapshot::default());
+        let date = fs::metadata(&manifest).unwrap().modified().unwrap();
+
+        fs::write(&manifest, "").unwrap();
+        let file = fs::File::options().write(true).open(&manifest).unwrap();
+        file.set_modified(date).unwrap();
+        let during = look(&before);
+        let later = date + std::time::Duration::from_secs(1);
+        fs::write(&manifest, "after").unwrap();
+        file.set_modified(later).unwrap();
+        let after = look(&during);
+
+        let changed = vec![manifest];
+        assert_eq!(during.since(&before).changed, changed);
+        assert_eq!(during.since(&before).saved, None);
+        assert_eq!(after.since(&during).changed, changed);
+        assert_eq!(after.since(&during).saved, Some(later));
+    }
+}
