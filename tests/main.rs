@@ -11,6 +11,7 @@ mod golden;
 mod harness;
 mod lasting;
 mod loading;
+mod migration;
 mod model;
 mod names;
 mod new;

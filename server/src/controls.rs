@@ -96,6 +96,12 @@ impl Controls {
         }
     }
 
+    /// Other limits hold from now on.
+    pub(crate) fn set_limits(&mut self, limits: Arc<SessionLimits>) {
+        self.congested_above = limits.outbound_bytes_max / 2;
+        self.limits = limits;
+    }
+
     /// Queues a message or a part of one; answers the bytes buffered after it.
     #[inline(always)]
     pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {

@@ -5,10 +5,11 @@
 
 mod count;
 mod lifecycle;
+pub(crate) mod lineage;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use wsh::abi;
 
 use self::count::Count;
 use self::lifecycle::Lifecycle;
+use self::lineage::Lineage;
 use crate::config::{HandlerConfig, SessionLimits};
 use crate::plugin::context::Context;
 use crate::plugin::inspect::About;
@@ -36,7 +38,7 @@ pub(crate) struct Generation {
     /// Those of the settings, shared by the sessions that begin now.
     session_limits: ArcSwap<SessionLimits>,
     stays: Count,
-    blocking_sessions: Arc<AtomicUsize>,
+    lineage: Arc<Lineage>,
     panics: Mutex<VecDeque<Instant>>,
     lifecycle: Lifecycle,
     has_given_back: AtomicBool,
@@ -79,7 +81,7 @@ impl Generation {
         context: &'static Context,
         provenance: Provenance,
         settings: HandlerConfig,
-        blocking_sessions: Arc<AtomicUsize>,
+        lineage: Arc<Lineage>,
     ) -> Arc<Generation> {
         Arc::new(Generation {
             number: context.generation,
@@ -90,7 +92,7 @@ impl Generation {
             session_limits: ArcSwap::from_pointee(settings.session.clone()),
             settings: ArcSwap::from_pointee(settings),
             stays: Count::default(),
-            blocking_sessions,
+            lineage,
             panics: Mutex::default(),
             lifecycle: Lifecycle::default(),
             has_given_back: AtomicBool::new(false),
@@ -118,8 +120,9 @@ impl Generation {
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Stay, NoEntry> {
         if self.is_blocking() {
             let max = self.settings.load().blocking_sessions_max;
-            if self.blocking_sessions.fetch_add(1, Ordering::Relaxed) >= max {
-                self.blocking_sessions.fetch_sub(1, Ordering::Relaxed);
+            let taken = &self.lineage.blocking_sessions;
+            if taken.fetch_add(1, Ordering::Relaxed) >= max {
+                taken.fetch_sub(1, Ordering::Relaxed);
                 return Err(NoEntry::Full);
             }
         }
@@ -220,7 +223,9 @@ impl Generation {
 
     fn give_thread_back(&self) {
         if self.is_blocking() {
-            self.blocking_sessions.fetch_sub(1, Ordering::Relaxed);
+            self.lineage
+                .blocking_sessions
+                .fetch_sub(1, Ordering::Relaxed);
         }
     }
 

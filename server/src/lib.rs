@@ -31,6 +31,7 @@ pub mod serve;
 mod session;
 mod shared;
 pub mod signals;
+mod tally;
 mod target;
 mod topics;
 mod watcher;

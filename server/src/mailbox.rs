@@ -1,4 +1,5 @@
-//! What others have for a session: messages sent by its id, publications, orders to close, wakes.
+//! What others have for a session: messages sent by its id, publications, orders to close or to
+//! move to newer code, wakes.
 //!
 //! Any thread may post; the session takes everything between two callbacks, in the order posted.
 
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::encoded::Encoded;
+use crate::tally::{Ask, Tally};
 
 /// The inbox of one session, or of a handshake that will be one.
 #[derive(Debug)]
@@ -18,8 +20,6 @@ pub(crate) struct Mailbox {
     owner: Arc<str>,
     /// The number of the generation that the session runs on.
     generation: AtomicU64,
-    /// Bytes that may wait in it; the session's outbound limit.
-    bytes_max: usize,
     /// Whether there is something to take: one load on the message path instead of the lock.
     rung: AtomicBool,
     /// What the session had buffered when it last looked.
@@ -31,8 +31,11 @@ pub(crate) struct Mailbox {
 struct Inner {
     letters: VecDeque<Letter>,
     bytes: usize,
+    /// How many may wait; the session's outbound limit.
+    bytes_max: usize,
     woken: bool,
     overflowed: bool,
+    ask: Option<Ask>,
     is_closed: bool,
     waker: Option<Waker>,
 }
@@ -44,8 +47,8 @@ pub(crate) enum Letter {
     Send(Arc<Encoded>),
     /// Start the closing handshake, as the handler says.
     Close { code: u16, reason: String },
-    /// Start the closing handshake, as the server says.
-    Evict { code: u16 },
+    /// Start the closing handshake, as the server says; `from` a generation, if it is still there.
+    Evict { code: u16, from: Option<u64> },
 }
 
 /// Everything that was in a mailbox.
@@ -57,6 +60,8 @@ pub(crate) struct Post {
     pub(crate) woken: bool,
     /// A publication found the mailbox full: the peer is too slow for what it subscribed to.
     pub(crate) overflowed: bool,
+    /// There is newer code to move to.
+    pub(crate) ask: Option<Ask>,
 }
 
 /// Why a letter was not taken.
@@ -77,7 +82,7 @@ impl Mailbox {
         }
         let length = letter.len();
         // One message larger than the limit must be able to pass.
-        if inner.bytes > 0 && inner.bytes + length > self.bytes_max {
+        if inner.bytes > 0 && inner.bytes + length > inner.bytes_max {
             return Err(Undelivered::Full);
         }
         inner.bytes += length;
@@ -107,6 +112,23 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Asks the session to move to newer code; one that is over is not asked.
+    pub(crate) fn ask_to_move(&self, tally: &Arc<Tally>) {
+        let mut inner = self.lock();
+        if inner.is_closed {
+            return;
+        }
+        let earlier = inner.ask.replace(tally.ask());
+        self.ring(inner);
+        drop(earlier);
+    }
+
+    /// The session is on another generation now.
+    pub(crate) fn set_generation(&self, generation: u64, bytes_max: usize) {
+        self.generation.store(generation, Ordering::Relaxed);
+        self.lock().bytes_max = bytes_max;
+    }
+
     /// Takes everything, if there is something.
     pub(crate) fn take(&self) -> Option<Post> {
         if !self.rung.load(Ordering::Acquire) {
@@ -119,6 +141,7 @@ impl Mailbox {
             letters: std::mem::take(&mut inner.letters),
             woken: std::mem::take(&mut inner.woken),
             overflowed: std::mem::take(&mut inner.overflowed),
+            ask: inner.ask.take(),
         })
     }
 
@@ -152,11 +175,12 @@ impl Mailbox {
     }
 
     fn close(&self) {
-        let mut inner = self.lock();
-        *inner = Inner {
+        let closed = Inner {
             is_closed: true,
             ..Inner::default()
         };
+        // What was in it may have something to say, but not under the lock.
+        let _left = std::mem::replace(&mut *self.lock(), closed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -206,10 +230,12 @@ impl Registry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             owner: owner.clone(),
             generation: AtomicU64::new(generation),
-            bytes_max,
             rung: AtomicBool::new(false),
             buffered: AtomicU64::new(0),
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                bytes_max,
+                ..Inner::default()
+            }),
         });
         self.shard(mailbox.id).insert(mailbox.id, mailbox.clone());
         Registration {
@@ -224,12 +250,20 @@ impl Registry {
         (*mailbox.owner == *owner).then_some(mailbox)
     }
 
-    /// Every living session's mailbox, or those of one generation of one handler.
-    pub(crate) fn list(&self, of: Option<(&str, u64)>) -> Vec<Arc<Mailbox>> {
+    /// The mailboxes of all living sessions that `is_wanted` by the name of their handler and the
+    /// number of their generation.
+    pub(crate) fn list(&self, is_wanted: impl Fn(&str, u64) -> bool) -> Vec<Arc<Mailbox>> {
         let mut found = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            found.extend(shard.values().filter(|m| m.is_of(of)).cloned());
+            found.extend(
+                shard
+                    .values()
+                    .filter(|mailbox| {
+                        is_wanted(&mailbox.owner, mailbox.generation.load(Ordering::Relaxed))
+                    })
+                    .cloned(),
+            );
         }
         found
     }
@@ -237,14 +271,6 @@ impl Registry {
     fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, Arc<Mailbox>>> {
         let shard = &self.shards[(id % SHARDS as u64) as usize];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Mailbox {
-    fn is_of(&self, of: Option<(&str, u64)>) -> bool {
-        of.is_none_or(|(owner, generation)| {
-            *self.owner == *owner && self.generation.load(Ordering::Relaxed) == generation
-        })
     }
 }
 

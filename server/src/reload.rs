@@ -8,6 +8,7 @@ pub(crate) mod file;
 mod handler;
 mod keeper;
 pub(crate) mod load;
+mod moving;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -76,6 +77,8 @@ enum Order {
     /// Read the configuration again, whether its file changed or not.
     Reread,
     Loaded(Finished),
+    /// The sessions of a handler have moved, or stay where they are.
+    Moved(String),
     Stop,
 }
 

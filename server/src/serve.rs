@@ -134,7 +134,7 @@ impl Serving {
 
 /// Closes every session, in batches so that their peers do not all come back at one moment.
 async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>) {
-    let open = shared.sessions.list(None);
+    let open = shared.sessions.list(|_, _| true);
     info!(sessions = open.len(), "stopping");
     let deadline = Instant::now() + Duration::from_millis(limits.stop_timeout_ms);
     for (index, batch) in open.chunks(limits.stop_batch_sessions.max(1)).enumerate() {
@@ -143,7 +143,10 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
         }
         for mailbox in batch {
             // A session that is over needs no telling.
-            let _ = mailbox.post(Letter::Evict { code: GOING_AWAY });
+            let _ = mailbox.post(Letter::Evict {
+                code: GOING_AWAY,
+                from: None,
+            });
         }
     }
     drop(open);
@@ -151,13 +154,13 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
         tokio::select! {
             _ = ended.recv() => break,
             () = tokio::time::sleep_until(deadline) => {
-                warn!(sessions = shared.sessions.list(None).len(), "stopped waiting for sessions");
+                warn!(sessions = shared.sessions.list(|_, _| true).len(), "stopped waiting for sessions");
                 break;
             }
             // A handshake that was under way may have become a session since.
             () = tokio::time::sleep(LATECOMERS) => {
-                for mailbox in shared.sessions.list(None) {
-                    let _ = mailbox.post(Letter::Evict { code: GOING_AWAY });
+                for mailbox in shared.sessions.list(|_, _| true) {
+                    let _ = mailbox.post(Letter::Evict { code: GOING_AWAY, from: None });
                 }
             }
         }

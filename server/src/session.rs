@@ -6,6 +6,7 @@
 
 mod deadlines;
 mod ending;
+mod moving;
 mod receive;
 
 use std::collections::VecDeque;
@@ -18,8 +19,10 @@ use tracing::debug;
 use wsh::abi;
 
 use self::deadlines::Deadlines;
+use self::moving::Moving;
+use crate::config::SessionLimits;
 use crate::controls::{Controls, Ending};
-use crate::generation::Stay;
+use crate::generation::{Generation, Stay};
 use crate::mailbox::{Letter, Post, Registration};
 use crate::plugin::calls::{Attempt, Instance, Outcome};
 use crate::plugin::conn::Conn;
@@ -47,6 +50,8 @@ pub(crate) struct Session {
     /// Its Close frame came, so nothing of it is left to come.
     peer_has_closed: bool,
     deadlines: Deadlines,
+    /// There is newer code that it is to move to.
+    moving: Option<Box<Moving>>,
     // The order matters: `destroy` runs before the generation is told that the session is gone.
     instance: Option<Instance>,
     registration: Registration,
@@ -130,12 +135,7 @@ impl Session {
         }
         let (instance, outcome) = generation.plugin.open(&mut conn, &request, attempt);
         drop(request);
-        let decoder_limits = Limits {
-            message_bytes_max: limits.message_bytes_max,
-            fragments_max: limits.fragments_max,
-            parts: generation.plugin.vtable.flags & abi::STREAM != 0,
-        };
-        let decoder = Decoder::new(decoder_limits, inflation);
+        let decoder = Decoder::new(decoder_limits(generation, &limits), inflation);
         let mut session = Session {
             conn,
             decoder,
@@ -147,12 +147,18 @@ impl Session {
             is_listening: false,
             peer_has_closed: false,
             deadlines: Deadlines::new(limits, id),
+            moving: None,
             instance,
             registration,
             stay,
             about,
         };
         session.settle(outcome);
+        if session.stay.generation().successor().is_some() {
+            // Its generation was superseded during the handshake, and nobody may have asked it.
+            session.plan_move(None);
+            session.try_to_move();
+        }
         session
     }
 
@@ -238,6 +244,7 @@ impl Session {
         }
         if self.controls().take_drain() && self.is_talking() {
             self.call(|instance, conn| instance.drain(conn));
+            self.try_to_move();
             return false;
         }
         if self.phase == Phase::Lingering && self.controls().wire.buffered() == 0 {
@@ -289,12 +296,16 @@ impl Session {
             self.meet_deadlines();
         }
         self.follow_ending();
+        self.try_to_move();
     }
 
     /// What others posted, in their order.
     fn deliver(&mut self, post: Post) {
         self.waiting.extend(post.letters);
         self.deliver_waiting();
+        if post.ask.is_some() {
+            self.plan_move(post.ask);
+        }
         if post.overflowed && self.is_talking() {
             // GONE: it is closing already.
             let _ = self.controls().close(1008, "");
@@ -307,6 +318,7 @@ impl Session {
     fn deliver_waiting(&mut self) {
         while let Some(letter) = self.waiting.front() {
             let controls = &mut self.conn.controls;
+            let is_here = |from: u64| from == self.stay.generation().number;
             match letter {
                 Letter::Send(encoded) => {
                     if !controls.send_encoded(encoded) {
@@ -315,7 +327,11 @@ impl Session {
                 }
                 // GONE: it is closing already.
                 Letter::Close { code, reason } => drop(controls.close(*code, reason)),
-                Letter::Evict { code } => drop(controls.close(*code, "")),
+                Letter::Evict { code, from } => {
+                    if from.is_none_or(is_here) {
+                        let _ = controls.close(*code, "");
+                    }
+                }
             }
             self.waiting.pop_front();
         }
@@ -399,6 +415,14 @@ impl Session {
 
     fn controls(&mut self) -> &mut Controls {
         &mut self.conn.controls
+    }
+}
+
+fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> Limits {
+    Limits {
+        message_bytes_max: limits.message_bytes_max,
+        fragments_max: limits.fragments_max,
+        parts: generation.plugin.vtable.flags & abi::STREAM != 0,
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) const ABI_MINOR: usize = 12;
 pub(crate) const MIN_HOST_MINOR: usize = 16;
 pub(crate) const SIZE: usize = 20;
 pub(crate) const FLAGS: usize = 24;
+pub(crate) const SCHEMA: usize = 28;
+pub(crate) const SCHEMA_MIN: usize = 32;
 
 impl Patch {
     #[track_caller]
@@ -86,4 +88,19 @@ pub(crate) fn versioned(number: u32) -> Vec<u8> {
     Patch::of("versioned_wsh")
         .replace("version-0001", &format!("version-{number:04}"))
         .into_bytes()
+}
+
+/// A library of this plugin whose builds call themselves `build-NNNN`, and that reads the state of
+/// the build before it.
+pub(crate) fn build(plugin: &str, number: u32) -> Vec<u8> {
+    Patch::of(plugin)
+        .replace("build-0001", &build_name(number))
+        .number(SCHEMA, number)
+        .number(SCHEMA_MIN, number.saturating_sub(1).max(1))
+        .into_bytes()
+}
+
+/// What such a build calls itself.
+pub(crate) fn build_name(number: u32) -> String {
+    format!("build-{number:04}")
 }

@@ -1,4 +1,5 @@
-//! The calls into a plugin on the road of a connection. Every one of them is in this file.
+//! The calls into a plugin on the road of a connection. Every one of them is in this file, but for
+//! the two that [move](super::moving) a session.
 
 use std::ffi::c_void;
 
@@ -51,12 +52,12 @@ pub(crate) struct Attempt {
 // pointers are only ever given back to it.
 unsafe impl Send for Attempt {}
 
-/// A handler's session: made by `open`, freed when it is dropped.
+/// A handler's session: made by `open` or `restore`, freed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    session: *mut c_void,
-    vtable: &'static Vtable,
-    context: &'static Context,
+    pub(super) session: *mut c_void,
+    pub(super) vtable: &'static Vtable,
+    pub(super) context: &'static Context,
 }
 
 // SAFETY: as for `Attempt`; calls of one session do not overlap because they take `&mut self`.
@@ -208,7 +209,7 @@ impl Instance {
             None,
             self.vtable.message,
             |message, conn| {
-                // SAFETY: `session` came from `open` of this vtable and lives until `destroy`, which
+                // SAFETY: `session` came from this vtable and lives until `destroy`, which
                 // is our `Drop`; `&mut self` keeps calls from overlapping; the payload outlives the call.
                 unsafe { message(session, conn, kind, payload.as_ptr(), payload.len()) }
             },
@@ -359,7 +360,7 @@ impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(destroy) = self.vtable.destroy {
             let _watched = watch(self.context, Callback::Destroy);
-            // SAFETY: the session came from `open` and this is the only `destroy`; `&mut self`
+            // SAFETY: the session came from this vtable and this is the only `destroy`; `&mut self`
             // says that no other call is running.
             unsafe { destroy(self.session) }
         }

@@ -67,6 +67,16 @@ impl Conn {
         self.table.flags |= abi::DEFLATE;
     }
 
+    /// Notes whether older code began the session; answers what held until now.
+    pub(super) fn set_restored(&mut self, is_restored: bool) -> bool {
+        let was_restored = self.table.flags & abi::RESTORED != 0;
+        self.table.flags &= !abi::RESTORED;
+        if is_restored {
+            self.table.flags |= abi::RESTORED;
+        }
+        was_restored
+    }
+
     /// Lends the cell to a callback on this thread. `verdict` is what functions answer that need a
     /// running session: `None` while there is one.
     pub(super) fn begin(&mut self, verdict: Option<abi::Status>) -> *mut abi::Conn {

@@ -20,6 +20,9 @@ pub(crate) struct About {
     pub(crate) abi_minor: u32,
     /// `PANIC_ABORT`, `MIGRATES`, `BLOCKING`, `ASYNC`.
     pub(crate) flags: u32,
+    /// The schema of the state that its sessions write, and the oldest that they read; 0 is none.
+    pub(crate) schema: u32,
+    pub(crate) schema_min: u32,
     /// Its own version, for people.
     pub(crate) version: String,
     /// What it was compiled with, for people.
@@ -194,6 +197,8 @@ fn read_descriptor(head: &[u8], file: &File<'_>) -> Result<About, Refusal> {
     Ok(About {
         abi_minor: minor,
         flags,
+        schema: number(at!(state_schema)),
+        schema_min: number(at!(state_schema_min)),
         version: text(&head[at!(version)..at!(toolchain)]),
         toolchain: text(&head[at!(toolchain)..HEAD_BYTES]),
         needed,

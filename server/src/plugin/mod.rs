@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod library;
 mod log;
+pub(crate) mod moving;
 pub(crate) mod refusal;
 pub(crate) mod request;
 mod reserve;

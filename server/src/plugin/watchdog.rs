@@ -32,6 +32,8 @@ pub(super) enum Callback {
     Closing,
     Closed,
     Destroy,
+    Snapshot,
+    Restore,
 }
 
 impl Callback {
@@ -240,7 +242,7 @@ static CLOCK: AtomicU64 = AtomicU64::new(1);
 static IS_IDLE: AtomicBool = AtomicBool::new(false);
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "handshake",
     "open",
     "message",
@@ -252,6 +254,8 @@ const NAMES: [&str; 11] = [
     "closing",
     "closed",
     "destroy",
+    "snapshot",
+    "restore",
 ];
 const TICK: Duration = Duration::from_millis(5);
 /// After that many ticks a worker is stuck, another takes its place, and one that sleeps wakes,

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::Change;
 use super::keeper::{Keeper, LOOK_AT_LOADS};
 use super::load::{Finished, Loading};
+use super::moving::Move;
+use super::{Change, Order};
 use crate::config::ReloadPolicy;
+use crate::generation::lineage::Lineage;
 use crate::generation::{Generation, State};
 use crate::mailbox::{Letter, Mailbox};
 
@@ -28,8 +29,7 @@ pub(super) struct Handler {
     old: VecDeque<Old>,
     retired: usize,
     numbers: u64,
-    /// Threads of blocking sessions, over all generations.
-    blocking_sessions: Arc<AtomicUsize>,
+    lineage: Arc<Lineage>,
 }
 
 /// A generation that was superseded or removed.
@@ -60,8 +60,9 @@ impl Old {
     fn send_away(&mut self) {
         self.deadline = None;
         let generation = &self.generation;
-        let of = Some((&*generation.handler, generation.number));
-        self.leaving = generation.context.shared.sessions.list(of);
+        let is_on_it =
+            |owner: &str, number| *owner == *generation.handler && number == generation.number;
+        self.leaving = generation.context.shared.sessions.list(is_on_it);
     }
 }
 
@@ -88,9 +89,9 @@ impl Keeper {
                 return self.refuse(Some(&name), &provenance.path, &refusal, loading.began);
             }
         };
-        let blocking_sessions = handler.blocking_sessions.clone();
+        let lineage = handler.lineage.clone();
         let settings = self.config.load().handler(&name).clone();
-        let generation = Generation::new(plugin, context, provenance, settings, blocking_sessions);
+        let generation = Generation::new(plugin, context, provenance, settings, lineage);
         if !self.files.contains_key(&loading.path) {
             // The file went while it was loaded.
             generation.end_serving();
@@ -106,6 +107,8 @@ impl Keeper {
         };
         handler.refusal = None;
         let old = handler.serving.replace(generation.clone());
+        // Before the table: whoever enters the old generation from now on finds out.
+        handler.lineage.set_newest(Some(generation.clone()));
         self.swap_table();
         let elapsed = began.elapsed();
         info!(
@@ -121,20 +124,46 @@ impl Keeper {
             outcome: Ok(generation.number),
             elapsed,
         });
-        match old {
-            Some(old) => {
-                let told = old.clone();
-                generation.begin_serving(move || told.end_serving());
-                self.keep_old(name, old);
-            }
-            None => generation.begin_serving(|| {}),
+        if let Some(old) = &old {
+            self.keep_old(name, old.clone());
         }
+        let to_move = self.plan_move(name, &generation);
+        let (orders, name) = (self.orders.clone(), name.to_owned());
+        generation.begin_serving(move || {
+            if let Some(old) = old {
+                old.end_serving();
+            }
+            if let Some(to_move) = to_move {
+                to_move.begin(move || drop(orders.send(Order::Moved(name))));
+            }
+        });
+    }
+
+    /// The move of all sessions that older generations still have, if they are to move; else what
+    /// bounds the generations follows at once.
+    fn plan_move(&mut self, name: &str, to: &Arc<Generation>) -> Option<Move> {
+        let handler = self.handlers.get(name)?;
+        let from: Vec<_> = handler
+            .old
+            .iter()
+            .map(|old| old.generation.clone())
+            .collect();
+        if !from.is_empty() && to.moves_sessions() {
+            let to = to.clone();
+            return Some(Move { from, to });
+        }
+        self.bound_generations(name);
+        None
     }
 
     /// Nothing leads to a generation any more.
     pub(super) fn supersede(&mut self, name: &str, old: Arc<Generation>) {
+        if let Some(handler) = self.handlers.get(name) {
+            handler.lineage.set_newest(None);
+        }
         old.end_serving();
         self.keep_old(name, old);
+        self.bound_generations(name);
     }
 
     fn keep_old(&mut self, name: &str, generation: Arc<Generation>) {
@@ -151,11 +180,19 @@ impl Keeper {
         };
         match settings.reload {
             ReloadPolicy::Close => old.send_away(),
-            // Sessions do not move to new code yet: they finish where they are.
+            // What does not move finishes where it is, or at the deadline.
             ReloadPolicy::Migrate | ReloadPolicy::Drain => {}
         }
         handler.old.push_back(old);
-        let max = settings.generations_max.max(1);
+        self.due(Instant::now());
+    }
+
+    /// Of more generations with sessions than there may be, the oldest are sent away.
+    pub(super) fn bound_generations(&mut self, name: &str) {
+        let max = self.config.load().handler(name).generations_max.max(1);
+        let Some(handler) = self.handlers.get_mut(name) else {
+            return;
+        };
         let serving = usize::from(handler.serving.is_some());
         let with_sessions = handler
             .old
@@ -210,6 +247,7 @@ impl Keeper {
                     // A session that is over needs no telling.
                     let _ = mailbox.post(Letter::Evict {
                         code: SERVICE_RESTART,
+                        from: Some(old.generation.number),
                     });
                 }
                 let more = (!old.leaving.is_empty()).then(|| now + LEAVING_PAUSE);
@@ -265,6 +303,7 @@ impl Keeper {
         for (name, handler) in &mut self.handlers {
             let own = self.config.load().handler(name).init_timeout_ms;
             limit = limit.max(Duration::from_millis(own));
+            handler.lineage.set_newest(None);
             if let Some(serving) = handler.serving.take() {
                 serving.end_serving();
                 handler.old.push_back(Old {

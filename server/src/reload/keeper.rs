@@ -114,6 +114,10 @@ impl Keeper {
                         self.finish(finished);
                         goes_on = true;
                     }
+                    Order::Moved(name) => {
+                        self.bound_generations(&name);
+                        looks = true;
+                    }
                     Order::Stop => return self.stop(),
                 }
             }

@@ -28,11 +28,8 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     pub(super) fn new(limits: Arc<SessionLimits>, id: u64) -> Deadlines {
-        // 90 to 110 %, by the id: spread evenly and without a source of randomness.
-        let percent = 90 + id.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 21;
-        let interval_ms = limits.ping_interval_ms.saturating_mul(percent) / 100;
         Deadlines {
-            ping_interval: (interval_ms > 0).then(|| Duration::from_millis(interval_ms)),
+            ping_interval: ping_interval(&limits, id),
             limits,
             last_heard: Instant::now(),
             pinged: None,
@@ -43,6 +40,12 @@ impl Deadlines {
             is_told: false,
             code: crate::ws::close::ABNORMAL,
         }
+    }
+
+    /// Other limits hold from now on.
+    pub(super) fn set_limits(&mut self, limits: Arc<SessionLimits>, id: u64) {
+        self.ping_interval = ping_interval(&limits, id);
+        self.limits = limits;
     }
 
     /// The peer sent something.
@@ -177,4 +180,11 @@ impl Deadlines {
         let timeout = Duration::from_millis(self.limits.outbound_timeout_ms);
         controls.wire.stalled_since().map(|since| since + timeout)
     }
+}
+
+/// 90 to 110 % of the limit, by the id: spread evenly and without a source of randomness.
+fn ping_interval(limits: &SessionLimits, id: u64) -> Option<Duration> {
+    let percent = 90 + id.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 21;
+    let interval_ms = limits.ping_interval_ms.saturating_mul(percent) / 100;
+    (interval_ms > 0).then(|| Duration::from_millis(interval_ms))
 }

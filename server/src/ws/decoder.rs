@@ -112,6 +112,16 @@ impl Decoder {
         }
     }
 
+    /// Other limits hold from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether a message has begun and is not complete.
+    pub(crate) fn is_in_message(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The next step in `input` from `*at`, which moves past what was used. The payload of a step
     /// is valid until the next call.
     pub(crate) fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {

@@ -1,0 +1,93 @@
+//! The generations of one handler as their sessions see them: which is the newest, and whether the
+//! way there is open.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use arc_swap::ArcSwapOption;
+use wsh::abi;
+
+use super::Generation;
+use crate::config::ReloadPolicy;
+
+/// What all generations of one handler share.
+#[derive(Debug, Default)]
+pub(crate) struct Lineage {
+    /// The one that serves; none once the handler is removed.
+    newest: ArcSwapOption<Generation>,
+    /// Threads of blocking sessions.
+    pub(super) blocking_sessions: AtomicUsize,
+}
+
+/// Why no session of a generation can move to a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// The old code says nothing of moving.
+    OldStays,
+    /// The new code says nothing of it.
+    NewStays,
+    /// A session on a thread of its own cannot be moved.
+    Blocking,
+    /// The new code does not read what the old code writes.
+    Schema { found: u32, min: u32, max: u32 },
+}
+
+impl Lineage {
+    /// From now on sessions move to `newest`, or nowhere.
+    pub(crate) fn set_newest(&self, newest: Option<Arc<Generation>>) {
+        self.newest.store(newest);
+    }
+}
+
+impl Generation {
+    /// Where its sessions go: the newest generation, if the configuration says that they move and
+    /// nothing is in the way.
+    pub(crate) fn successor(&self) -> Option<Arc<Generation>> {
+        let newest = self.lineage.newest.load();
+        let newest = newest.as_ref().filter(|it| it.number != self.number)?;
+        let may = newest.moves_sessions() && self.obstacle_to(newest).is_none();
+        may.then(|| newest.clone())
+    }
+
+    /// Whether its handler has none that came later.
+    pub(crate) fn is_newest(&self) -> bool {
+        let newest = self.lineage.newest.load();
+        newest.as_ref().is_some_and(|it| it.number == self.number)
+    }
+
+    /// Whether sessions of older generations move to it.
+    pub(crate) fn moves_sessions(&self) -> bool {
+        self.settings.load().reload == ReloadPolicy::Migrate && !self.is_quarantined()
+    }
+
+    /// What keeps its sessions from moving to `newer`, whatever they are doing.
+    pub(crate) fn obstacle_to(&self, newer: &Generation) -> Option<Obstacle> {
+        let (from, to) = (&self.provenance.about, &newer.provenance.about);
+        if (from.flags | to.flags) & abi::BLOCKING != 0 {
+            return Some(Obstacle::Blocking);
+        }
+        if from.flags & abi::MIGRATES == 0 || self.plugin.vtable.snapshot.is_none() {
+            return Some(Obstacle::OldStays);
+        }
+        if to.flags & abi::MIGRATES == 0 || newer.plugin.vtable.restore.is_none() {
+            return Some(Obstacle::NewStays);
+        }
+        let (found, min, max) = (from.schema, to.schema_min, to.schema);
+        (!(min..=max).contains(&found)).then_some(Obstacle::Schema { found, min, max })
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::OldStays => f.write_str("the old code has no state that could move"),
+            Obstacle::NewStays => f.write_str("the new code takes no sessions over"),
+            Obstacle::Blocking => f.write_str("a blocking session keeps its thread"),
+            Obstacle::Schema { found, min, max } => write!(
+                f,
+                "the old code writes state of schema {found}, the new code reads {min} to {max}"
+            ),
+        }
+    }
+}

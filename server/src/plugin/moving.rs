@@ -1,0 +1,146 @@
+//! The two calls that move a session: its state out of the old code, and into the new.
+//!
+//! A session exists once at the end of either, whatever the plugins do: a snapshot leaves it able to
+//! go on, and only a restore that succeeded makes another one.
+
+use std::ffi::c_void;
+
+use wsh::abi::{self, Status};
+
+use super::calls::Instance;
+use super::conn::Conn;
+use super::context::Context;
+use super::host;
+use super::library::Plugin;
+use super::log::escape_into;
+use super::text::borrow;
+use super::watchdog::{Callback, watch};
+
+/// Why a session stays with the code that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unmoved {
+    /// It is busy with something that cannot be moved; asked again later, it may be moved.
+    NotNow,
+    /// The old code cannot write its state, or the new code cannot read it, and this is why.
+    Failed(String),
+}
+
+impl Instance {
+    /// The session's state; it can go on afterwards.
+    pub(crate) fn snapshot(
+        &mut self,
+        conn: &mut Conn,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, Unmoved> {
+        let Some(snapshot) = self.vtable.snapshot else {
+            return Err(Unmoved::NotNow);
+        };
+        let mut room = Room {
+            state: Vec::new(),
+            bytes_max,
+            has_overflowed: false,
+        };
+        let sink = abi::Sink {
+            size: size_of::<abi::Sink>() as u32,
+            reserved: 0,
+            ctx: (&raw mut room).cast(),
+            write: Some(write),
+        };
+        host::take_failure();
+        let watched = watch(self.context, Callback::Snapshot);
+        let lent = conn.begin(None);
+        // SAFETY: `session` came from `open` or `restore` of this vtable and lives until `destroy`,
+        // which is our `Drop`; `&mut self` keeps calls from overlapping; the sink and the room
+        // behind it outlive the call.
+        let status = unsafe { snapshot(self.session, lent, &raw const sink) };
+        conn.end();
+        drop(watched);
+        match status {
+            // A plugin that does not look at what the sink answers has written half a state.
+            abi::OK | abi::TOO_BIG if room.has_overflowed => {
+                let why = format!("its state is larger than {bytes_max} bytes");
+                Err(Unmoved::Failed(why))
+            }
+            abi::OK => Ok(room.state),
+            abi::AGAIN => Err(Unmoved::NotNow),
+            status => Err(failed(Callback::Snapshot, status)),
+        }
+    }
+}
+
+impl Plugin {
+    /// The session again from the state that older code wrote in `schema`; a failure leaves none.
+    pub(crate) fn restore(
+        &self,
+        context: &'static Context,
+        conn: &mut Conn,
+        schema: u32,
+        state: &[u8],
+    ) -> Result<Instance, Unmoved> {
+        let Some(restore) = self.vtable.restore else {
+            return Err(Unmoved::NotNow);
+        };
+        let mut session = std::ptr::null_mut();
+        host::take_failure();
+        let was_restored = conn.set_restored(true);
+        let watched = watch(context, Callback::Restore);
+        // The session is still the old code's, which must not find it changed.
+        let lent = conn.begin(Some(abi::MISUSE));
+        // SAFETY: `handler` is what `init` gave and `shutdown` has not run (the caller has a place
+        // on the generation); the state outlives the call, and the cell is for its answer.
+        let status = unsafe {
+            restore(
+                self.handler,
+                lent,
+                schema,
+                state.as_ptr(),
+                state.len(),
+                &raw mut session,
+            )
+        };
+        conn.end();
+        drop(watched);
+        if status != abi::OK {
+            conn.set_restored(was_restored);
+            return Err(failed(Callback::Restore, status));
+        }
+        conn.context = context;
+        Ok(Instance {
+            session,
+            vtable: self.vtable,
+            context,
+        })
+    }
+}
+
+/// Where a snapshot goes.
+struct Room {
+    state: Vec<u8>,
+    bytes_max: usize,
+    has_overflowed: bool,
+}
+
+/// `abi::Sink::write`.
+unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
+    // SAFETY: `ctx` is the room that `snapshot` made for this very call, and is used by it alone;
+    // by the ABI the bytes are lent for the call.
+    let (room, bytes) = unsafe { (&mut *ctx.cast::<Room>(), borrow(ptr, len)) };
+    if bytes.len() > room.bytes_max - room.state.len() {
+        room.has_overflowed = true;
+        return abi::TOO_BIG;
+    }
+    room.state.extend_from_slice(bytes);
+    abi::OK
+}
+
+/// In the plugin's own words, if it has some; a panic is logged by itself, with its place.
+fn failed(callback: Callback, status: Status) -> Unmoved {
+    let name = callback.name();
+    let mut why = format!("`{name}` failed: ");
+    match (host::take_failure(), status) {
+        (Some(words), _) => escape_into(&mut why, words.as_bytes()),
+        (None, abi::PANIC) => why = format!("`{name}` panicked"),
+        (None, status) => why = format!("`{name}` answered status {status}"),
+    }
+    Unmoved::Failed(why)
+}

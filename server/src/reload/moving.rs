@@ -1,0 +1,107 @@
+//! Moves the sessions of old generations to the one that serves now.
+//!
+//! Each session moves by itself, in its own task; here they are only asked, a slice at a time, and
+//! the next slice when nearly all of the one before have answered. So ten thousand of them keep
+//! nobody else waiting for more than a slice takes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
+
+use crate::generation::Generation;
+use crate::tally::{Counts, Tally};
+
+/// One move of a handler's sessions, on a thread of its own.
+#[derive(Debug)]
+pub(super) struct Move {
+    /// The generations that they come from.
+    pub(super) from: Vec<Arc<Generation>>,
+    pub(super) to: Arc<Generation>,
+}
+
+impl Move {
+    /// Begins to move; `done` is called when everybody has answered, or was given the time to.
+    pub(super) fn begin(self, done: impl FnOnce() + Send + 'static) {
+        let spawned = std::thread::Builder::new()
+            .name("moving".to_owned())
+            .spawn(move || {
+                self.run();
+                done();
+            });
+        if let Err(error) = spawned {
+            error!(%error, "no thread to move sessions on; they finish on the old code");
+        }
+    }
+
+    fn run(&self) {
+        let began = Instant::now();
+        let (movable, fixed): (Vec<_>, Vec<_>) = self
+            .from
+            .iter()
+            .partition(|old| old.obstacle_to(&self.to).is_none());
+        let kept: usize = fixed.iter().map(|old| self.tell_kept(old)).sum();
+        let numbers: Vec<u64> = movable.iter().map(|old| old.number).collect();
+        let counts = self.ask(&numbers);
+        let Counts {
+            waiting,
+            moved,
+            stayed,
+            failed,
+            first_failure,
+        } = counts;
+        let drained = kept + waiting + stayed;
+        if moved + drained + failed > 0 {
+            info!(
+                handler = %self.to.handler,
+                generation = self.to.number,
+                moved,
+                drained,
+                refused = failed,
+                error = first_failure,
+                elapsed_ms = began.elapsed().as_millis() as u64,
+                "sessions moved"
+            );
+        }
+    }
+
+    /// Asks every session of these generations.
+    fn ask(&self, numbers: &[u64]) -> Counts {
+        let tally = Arc::new(Tally::default());
+        let is_wanted =
+            |owner: &str, number| *owner == *self.to.handler && numbers.contains(&number);
+        let sessions = self.to.context.shared.sessions.list(is_wanted);
+        for slice in sessions.chunks(SLICE) {
+            if !self.to.is_newest() {
+                break; // whoever came after it asks them all
+            }
+            for mailbox in slice {
+                mailbox.ask_to_move(&tally);
+            }
+            tally.wait(SLICE, SLICE_PATIENCE);
+        }
+        tally.wait(0, PATIENCE)
+    }
+
+    /// Says why the sessions of a generation cannot move; answers how many they are.
+    fn tell_kept(&self, old: &Generation) -> usize {
+        let sessions = old.sessions();
+        if let (1.., Some(obstacle)) = (sessions, old.obstacle_to(&self.to)) {
+            info!(
+                handler = %old.handler,
+                generation = old.number,
+                sessions,
+                reason = %obstacle,
+                "sessions stay on the old code"
+            );
+        }
+        sessions
+    }
+}
+
+/// Sessions asked at a time; twice as many may wait in the queues of the runtime.
+const SLICE: usize = 64;
+/// A session whose callback runs long is not waited for by all the others.
+const SLICE_PATIENCE: Duration = Duration::from_millis(20);
+/// How long the last ones may take to answer before the move is told.
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,128 @@
+//! The move of a session to newer code of its handler.
+//!
+//! It happens in the session's own task, between two messages, and is all or nothing: the old code
+//! writes the state, the new code makes a session of it, and only then is the old one freed. What
+//! the peer sent and was sent, timers, topics and the id belong to the server and stay where they
+//! are. A session that cannot move now tries again after the next callback.
+
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+use wsh::abi;
+
+use super::{Phase, Session};
+use crate::controls::Ending;
+use crate::generation::Generation;
+use crate::plugin::moving::Unmoved;
+use crate::tally::Ask;
+
+/// A move that is to be made.
+#[derive(Debug, Default)]
+pub(super) struct Moving {
+    /// Who wants to know what came of it.
+    ask: Option<Ask>,
+    failures: u8,
+}
+
+impl Session {
+    /// There is newer code; the session moves to it as soon as it can.
+    pub(super) fn plan_move(&mut self, ask: Option<Ask>) {
+        self.moving = Some(Box::new(Moving { ask, failures: 0 }));
+    }
+
+    /// Moves, if a move is planned and possible now.
+    pub(super) fn try_to_move(&mut self) {
+        let Some(mut moving) = self.moving.take() else {
+            return;
+        };
+        let Some(to) = self.stay.generation().successor() else {
+            return; // the newer code is gone again, or cannot take it
+        };
+        match self.move_to(&to) {
+            Ok(()) => {
+                debug!(session = self.conn.id(), handler = %to.handler, generation = to.number, "session moved");
+                if let Some(ask) = moving.ask {
+                    ask.moved();
+                }
+                // A callback like any other, and the new code's first.
+                self.call(|instance, conn| instance.wake(conn));
+            }
+            Err(Unmoved::NotNow) => {
+                moving.ask = None;
+                self.moving = Some(moving);
+            }
+            Err(Unmoved::Failed(error)) => {
+                let is_first = moving.ask.take().is_some_and(|ask| ask.failed(&error));
+                self.tell_failure(&to, &error, is_first);
+                moving.failures += 1;
+                if moving.failures < FAILURES_MAX {
+                    self.moving = Some(moving);
+                }
+            }
+        }
+    }
+
+    fn move_to(&mut self, to: &Arc<Generation>) -> Result<(), Unmoved> {
+        if !self.is_between_messages(to) {
+            return Err(Unmoved::NotNow);
+        }
+        let Some(old) = &mut self.instance else {
+            return Err(Unmoved::NotNow);
+        };
+        let schema = self.stay.generation().provenance.about.schema;
+        let bytes_max = to.settings().snapshot_bytes_max;
+        let state = old.snapshot(&mut self.conn, bytes_max)?;
+        // The handler may have used its connection meanwhile.
+        self.follow_ending();
+        if !self.is_between_messages(to) {
+            return Err(Unmoved::NotNow);
+        }
+        // Retired since it was found: then there is a newer one, which asks for itself.
+        let stay = to.enter().map_err(|_| Unmoved::NotNow)?;
+        let new = to
+            .plugin
+            .restore(to.context, &mut self.conn, schema, &state)?;
+        // From here on nothing can fail. `destroy` runs before the old generation is left.
+        drop(self.instance.replace(new));
+        self.stay = stay;
+        self.adopt_limits();
+        Ok(())
+    }
+
+    /// Whether nothing is half said, as the handlers see it. What is half received of a message
+    /// that they get whole is the server's own.
+    fn is_between_messages(&self, to: &Generation) -> bool {
+        let [old, new] = [self.stay.generation(), to].map(|it| it.plugin.vtable.flags);
+        let sees_parts = (old | new) & abi::STREAM != 0;
+        self.phase == Phase::Open
+            && self.conn.controls.ending == Ending::No
+            && !self.conn.controls.is_in_message()
+            && !(sees_parts && self.decoder.is_in_message())
+    }
+
+    /// The limits of the generation that the session is on hold for it from now on.
+    fn adopt_limits(&mut self) {
+        let generation = self.stay.generation().clone();
+        let limits = generation.session_limits();
+        self.registration
+            .mailbox()
+            .set_generation(generation.number, limits.outbound_bytes_max);
+        self.decoder
+            .set_limits(super::decoder_limits(&generation, &limits));
+        self.deadlines.set_limits(limits.clone(), self.conn.id());
+        self.controls().set_limits(limits);
+    }
+
+    /// Of a move that fails alike for thousands of sessions, one says so aloud.
+    fn tell_failure(&self, to: &Generation, error: &str, is_first: bool) {
+        let (session, handler, generation) = (self.conn.id(), &to.handler, to.number);
+        if is_first {
+            warn!(session, %handler, generation, error, "session stays on the old code");
+        } else {
+            debug!(session, %handler, generation, error, "session stays on the old code");
+        }
+    }
+}
+
+/// So often a move is tried that fails, and not only has to wait.
+const FAILURES_MAX: u8 = 3;

@@ -1,0 +1,127 @@
+//! How a move of many sessions goes: who was asked, and what they said.
+//!
+//! A session that is asked holds an [`Ask`] until it has answered, in the inbox or in its own hands;
+//! whatever becomes of it, the answer comes, because letting go of the question is one.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The answers to one move.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    counts: Mutex<Counts>,
+    answered: Condvar,
+}
+
+/// What was said so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Asked, and not answered yet.
+    pub(crate) waiting: usize,
+    /// On the new code now.
+    pub(crate) moved: usize,
+    /// On the old code for now: they move later, or finish there.
+    pub(crate) stayed: usize,
+    /// On the old code, because the move failed.
+    pub(crate) failed: usize,
+    /// Why the first one failed.
+    pub(crate) first_failure: Option<String>,
+}
+
+/// The question to one session.
+#[derive(Debug)]
+pub(crate) struct Ask(Option<Arc<Tally>>);
+
+impl Tally {
+    /// One more is asked.
+    pub(crate) fn ask(self: &Arc<Self>) -> Ask {
+        self.lock().waiting += 1;
+        Ask(Some(self.clone()))
+    }
+
+    /// Waits until not more than `waiting` have yet to answer, or for `limit`.
+    pub(crate) fn wait(&self, waiting: usize, limit: Duration) -> Counts {
+        let deadline = Instant::now() + limit;
+        let mut counts = self.lock();
+        while counts.waiting > waiting {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.answered.wait_timeout(counts, left);
+            (counts, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        counts.clone()
+    }
+
+    fn answer(&self, count: impl FnOnce(&mut Counts)) {
+        let mut counts = self.lock();
+        counts.waiting -= 1;
+        count(&mut counts);
+        drop(counts);
+        self.answered.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ask {
+    /// It is on the new code.
+    pub(crate) fn moved(mut self) {
+        self.answer(|counts| counts.moved += 1);
+    }
+
+    /// It stays on the old code, because the move failed. Answers whether it is the first.
+    pub(crate) fn failed(mut self, why: &str) -> bool {
+        let mut is_first = false;
+        self.answer(|counts| {
+            counts.failed += 1;
+            is_first = counts.first_failure.is_none();
+            if is_first {
+                counts.first_failure = Some(why.to_owned());
+            }
+        });
+        is_first
+    }
+
+    fn answer(&mut self, count: impl FnOnce(&mut Counts)) {
+        if let Some(tally) = self.0.take() {
+            tally.answer(count);
+        }
+    }
+}
+
+impl Drop for Ask {
+    fn drop(&mut self) {
+        self.answer(|counts| counts.stayed += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_question_is_answered_once_whatever_becomes_of_it() {
+        let tally = Arc::new(Tally::default());
+        let [ann, ben, cat, dan] = std::array::from_fn(|_| tally.ask());
+        assert_eq!(tally.wait(4, Duration::ZERO).waiting, 4);
+
+        ann.moved();
+        drop(ben);
+        assert!(cat.failed("no such state"));
+        assert!(!dan.failed("another"));
+
+        let counts = tally.wait(0, Duration::from_secs(10));
+        let wanted = Counts {
+            waiting: 0,
+            moved: 1,
+            stayed: 1,
+            failed: 2,
+            first_failure: Some("no such state".to_owned()),
+        };
+        assert_eq!(counts, wanted);
+    }
+}
