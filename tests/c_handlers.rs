@@ -1,6 +1,6 @@
 //! A handler in C: compiled with `cc`, dropped into the directory, served like any other.
 
-use crate::harness::c::compile;
+use crate::harness::compile::compile;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 

@@ -4,7 +4,7 @@
 //! `WSHD_LONG=1 cargo test -p wshd --test integration lasting -- --nocapture` takes the long way
 //! and says what a retired generation costs.
 
-use crate::harness::c::compile;
+use crate::harness::compile::compile;
 use crate::harness::patch::Patch;
 use crate::harness::server::Server;
 use crate::harness::site::Site;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::c::compile;
+use crate::harness::compile::compile;
 use crate::harness::patch::versioned;
 use crate::harness::server::Server;
 use crate::harness::site::Site;

@@ -4,8 +4,8 @@
 
 #![allow(dead_code)] // each test file uses its own part of it
 
-pub(crate) mod c;
 pub(crate) mod client;
+pub(crate) mod compile;
 pub(crate) mod patch;
 pub(crate) mod server;
 pub(crate) mod site;

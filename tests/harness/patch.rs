@@ -100,6 +100,13 @@ pub(crate) fn build(plugin: &str, number: u32) -> Vec<u8> {
         .into_bytes()
 }
 
+/// A library of this plugin whose builds call themselves `build-NNNN`, with its schemas as they are.
+pub(crate) fn build_again(plugin: &str, number: u32) -> Vec<u8> {
+    Patch::of(plugin)
+        .replace("build-0001", &build_name(number))
+        .into_bytes()
+}
+
 /// What such a build calls itself.
 pub(crate) fn build_name(number: u32) -> String {
     format!("build-{number:04}")

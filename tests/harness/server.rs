@@ -174,6 +174,24 @@ impl Server {
         stream
     }
 
+    /// Sessions and handshakes of a handler, as the list of handlers says.
+    #[track_caller]
+    pub(crate) fn sessions(&self, handler: &str) -> u64 {
+        let listed = self.listing();
+        let handlers = listed.as_array().expect("a list");
+        let found = handlers.iter().find(|it| it["name"] == handler);
+        found.map_or(0, |it| it["sessions"].as_u64().expect("a number"))
+    }
+
+    /// The list of handlers.
+    #[track_caller]
+    pub(crate) fn listing(&self) -> serde_json::Value {
+        let request = b"GET /.wshd/handlers.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let answer = self.exchange(request);
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        serde_json::from_str(body).expect("JSON")
+    }
+
     /// Waits for a log line with all of these in it.
     #[track_caller]
     pub(crate) fn line(&self, parts: &[&str]) -> String {

@@ -1,17 +1,17 @@
-//! Plugins in C, compiled for one test.
+//! Handlers in C, compiled when a test wants them.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The library that `cc` makes of a source of this repository.
+/// The library that `cc` makes of a source of this repository, with these options.
 #[track_caller]
-pub(crate) fn compile(source: &str, flags: &[&str]) -> Vec<u8> {
+pub(crate) fn compile(source: &str, options: &[&str]) -> Vec<u8> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let directory = tempfile::tempdir().expect("a temp dir");
-    let library = directory.path().join("built.so");
+    let out = tempfile::tempdir().expect("a temp dir");
+    let library = out.path().join("built.so");
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"])
-        .args(flags)
+        .args(options)
         .arg("-I")
         .arg(repository.join("plugin-api/include"))
         .arg("-o")
