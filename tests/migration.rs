@@ -286,3 +286,80 @@ fn a_changed_table_is_a_new_generation_and_the_sessions_move_to_it_and_its_limit
     over.send("0 is more than 20 bytes");
     assert_eq!(over.close_code(), 1009);
 }
+
+#[test]
+fn a_handler_that_closes_sends_its_sessions_away_with_1012_and_they_come_back_to_the_new_code() {
+    let site = Site::with(&["ledger_wsh"]);
+    site.write("config.toml", "[handler.ledger]\nreload = \"close\"\n");
+    let server = Server::start(&site);
+    let gate = site.root().join("gate");
+    let mut late = Raw {
+        stream: server.raw(),
+    };
+    let wait = format!("/ledger?wait={}", gate.display());
+    late.send(opening(&wait, "").as_bytes());
+    eventually("the handshake is under way", || {
+        server.sessions("ledger") == 1
+    });
+    let mut clients: Vec<Client> = (0..20).map(|_| server.connect("/ledger")).collect();
+
+    site.add_bytes(&build_again("ledger_wsh", 2), "ledger_wsh.so");
+
+    for client in &mut clients {
+        assert_eq!(client.close_code(), 1012);
+    }
+    let mut back = server.connect("/ledger");
+    assert_eq!(answered(&mut back, 0), (build_name(2), 0));
+    // Whoever was in the middle of the handshake is told as soon as it is over.
+    site.write("gate", "");
+    late.skip_head();
+    assert_eq!(late.close_code(), 1012);
+    server.line(&["generation retired", "generation=1"]);
+}
+
+#[test]
+fn a_handler_that_drains_lets_its_sessions_be_until_the_deadline() {
+    let site = Site::with(&["ledger_wsh"]);
+    let drain = "reload = \"drain\"\n[handler.ledger]\ndrain_timeout_s = 1\n";
+    site.write("config.toml", drain);
+    let server = Server::start(&site);
+    let mut client = server.connect("/ledger");
+
+    site.add_bytes(&build_again("ledger_wsh", 2), "ledger_wsh.so");
+    server.line(&["handler loaded", "generation=2"]);
+    assert_eq!(answered(&mut client, 0), (build_name(1), 0));
+
+    assert_eq!(client.close_code(), 1012);
+    server.line(&["generation retired", "generation=1"]);
+    assert_eq!(server.count_lines(&["sessions moved"]), 0);
+}
+
+#[test]
+fn of_too_many_generations_the_oldest_sessions_close_and_those_that_can_move_stay() {
+    let site = Site::empty();
+    site.write("config.toml", "[handler.troubled]\ngenerations_max = 2\n");
+    site.add_bytes(&build_again("troubled_wsh", 1), "troubled_wsh.so");
+    let server = Server::start(&site);
+    let mut calm = server.connect("/troubled");
+    let mut busy = Vec::new();
+    for generation in 1..=3 {
+        let mut client = server.connect("/troubled");
+        assert_eq!(client.ask("busy"), format!("build-000{generation} 1"));
+        assert_eq!(
+            calm.ask("calm"),
+            format!("build-000{generation} {generation}")
+        );
+        busy.push(client);
+        let next = build_again("troubled_wsh", generation + 1);
+        site.add_bytes(&next, "troubled_wsh.so");
+        let generation = format!("generation={}", generation + 1);
+        server.line(&["sessions moved", &generation, "moved=1 "]);
+    }
+
+    assert_eq!(busy[0].close_code(), 1012);
+    assert_eq!(busy[1].close_code(), 1012);
+    assert_eq!(busy[2].ask("busy"), "build-0003 2");
+    assert_eq!(calm.ask("calm"), "build-0004 4");
+    let told = server.count_lines(&["too many generations, the oldest sessions close"]);
+    assert_eq!(told, 2, "{}", server.log());
+}

@@ -9,6 +9,7 @@ mod handler;
 mod keeper;
 pub(crate) mod load;
 mod moving;
+mod old;
 
 use std::path::PathBuf;
 use std::sync::mpsc;

@@ -10,11 +10,11 @@ use tracing::{error, info, warn};
 use super::keeper::{Keeper, LOOK_AT_LOADS};
 use super::load::{Finished, Loading};
 use super::moving::Move;
+use super::old::Old;
 use super::{Change, Order};
 use crate::config::ReloadPolicy;
 use crate::generation::lineage::Lineage;
 use crate::generation::{Generation, State};
-use crate::mailbox::{Letter, Mailbox};
 
 /// One handler, by its name.
 #[derive(Debug, Default)]
@@ -32,16 +32,6 @@ pub(super) struct Handler {
     lineage: Arc<Lineage>,
 }
 
-/// A generation that was superseded or removed.
-#[derive(Debug)]
-struct Old {
-    generation: Arc<Generation>,
-    /// When its sessions are told to close, at the latest.
-    deadline: Option<Instant>,
-    /// Sessions that are being told, a few at a time.
-    leaving: Vec<Arc<Mailbox>>,
-}
-
 impl Handler {
     pub(super) fn next_number(&mut self) -> u64 {
         self.numbers += 1;
@@ -52,17 +42,6 @@ impl Handler {
         self.serving
             .iter()
             .chain(self.old.iter().map(|old| &old.generation))
-    }
-}
-
-impl Old {
-    /// From now on its sessions are told to close.
-    fn send_away(&mut self) {
-        self.deadline = None;
-        let generation = &self.generation;
-        let is_on_it =
-            |owner: &str, number| *owner == *generation.handler && number == generation.number;
-        self.leaving = generation.context.shared.sessions.list(is_on_it);
     }
 }
 
@@ -171,15 +150,12 @@ impl Keeper {
         let Some(handler) = self.handlers.get_mut(name) else {
             return;
         };
-        let mut old = Old {
-            deadline: settings
-                .drain_timeout_s
-                .map(|seconds| Instant::now() + Duration::from_secs(seconds)),
-            generation,
-            leaving: Vec::new(),
-        };
+        let now = Instant::now();
+        let deadline = settings.drain_timeout_s;
+        let deadline = deadline.map(|seconds| now + Duration::from_secs(seconds));
+        let mut old = Old::new(generation, deadline);
         match settings.reload {
-            ReloadPolicy::Close => old.send_away(),
+            ReloadPolicy::Close => old.send_away(now),
             // What does not move finishes where it is, or at the deadline.
             ReloadPolicy::Migrate | ReloadPolicy::Drain => {}
         }
@@ -194,21 +170,21 @@ impl Keeper {
             return;
         };
         let serving = usize::from(handler.serving.is_some());
-        let with_sessions = handler
-            .old
-            .iter()
-            .filter(|old| old.generation.sessions() > 0);
-        let mut over = (with_sessions.count() + serving).saturating_sub(max);
-        for old in &mut handler.old {
-            if over > 0 && old.generation.sessions() > 0 {
-                over -= 1;
-                warn!(
-                    handler = name,
-                    generation = old.generation.number,
-                    "too many generations, the oldest sessions close"
-                );
-                old.send_away();
-            }
+        let crowded = handler.old.iter_mut().filter(|old| old.has_sessions());
+        let mut crowded: Vec<&mut Old> = crowded.collect();
+        let over = (crowded.len() + serving).saturating_sub(max);
+        for old in crowded
+            .iter_mut()
+            .take(over)
+            .filter(|old| !old.is_leaving())
+        {
+            warn!(
+                handler = name,
+                generation = old.generation.number,
+                sessions = old.generation.sessions(),
+                "too many generations, the oldest sessions close"
+            );
+            old.send_away(Instant::now());
         }
         self.due(Instant::now());
     }
@@ -239,22 +215,10 @@ impl Keeper {
                 }
             }
             for old in &mut handler.old {
-                if old.deadline.is_some_and(|deadline| deadline <= now) {
-                    old.send_away();
-                }
-                let batch = old.leaving.len().saturating_sub(LEAVING_BATCH);
-                for mailbox in old.leaving.drain(batch..) {
-                    // A session that is over needs no telling.
-                    let _ = mailbox.post(Letter::Evict {
-                        code: SERVICE_RESTART,
-                        from: Some(old.generation.number),
-                    });
-                }
-                let more = (!old.leaving.is_empty()).then(|| now + LEAVING_PAUSE);
-                next = next.into_iter().chain(more).chain(old.deadline).min();
+                next = next.into_iter().chain(old.see_out(now)).min();
             }
             let before = handler.old.len();
-            handler.old.retain(|old| !old.generation.is_silent());
+            handler.old.retain(|old| !old.is_over());
             handler.retired += before - handler.old.len();
         }
         for (name, path, refusal, began) in given_up {
@@ -306,11 +270,7 @@ impl Keeper {
             handler.lineage.set_newest(None);
             if let Some(serving) = handler.serving.take() {
                 serving.end_serving();
-                handler.old.push_back(Old {
-                    generation: serving,
-                    deadline: None,
-                    leaving: Vec::new(),
-                });
+                handler.old.push_back(Old::new(serving, None));
             }
         }
         let deadline = Instant::now() + limit.min(STOP_LIMIT);
@@ -327,10 +287,5 @@ impl Keeper {
     }
 }
 
-/// RFC 6455 §7.4.1 and the registry beside it: the service restarts, come again.
-const SERVICE_RESTART: u16 = 1012;
-/// Sessions told to close at a time, so that their peers do not all come back at one moment.
-const LEAVING_BATCH: usize = 500;
-const LEAVING_PAUSE: Duration = Duration::from_millis(100);
 /// How long the end of the process waits for plugins that take their time.
 const STOP_LIMIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,97 @@
+//! A generation on its way out: superseded or removed, and not empty yet.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::generation::Generation;
+use crate::mailbox::{Letter, Mailbox};
+
+/// A generation that was superseded or removed.
+#[derive(Debug)]
+pub(super) struct Old {
+    pub(super) generation: Arc<Generation>,
+    /// When its sessions are told to close, at the latest.
+    deadline: Option<Instant>,
+    /// There once they are.
+    leaving: Option<Leaving>,
+}
+
+/// Sessions that are told to close, a few at a time.
+#[derive(Debug)]
+struct Leaving {
+    sessions: Vec<Arc<Mailbox>>,
+    listed: Instant,
+}
+
+impl Old {
+    pub(super) fn new(generation: Arc<Generation>, deadline: Option<Instant>) -> Old {
+        Old {
+            generation,
+            deadline,
+            leaving: None,
+        }
+    }
+
+    /// Whether its sessions are being told to close.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Whether somebody is on it.
+    pub(super) fn has_sessions(&self) -> bool {
+        self.generation.sessions() > 0
+    }
+
+    /// Whether it is retired and none of its code runs any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.generation.is_silent()
+    }
+
+    /// From now on its sessions are told to close.
+    pub(super) fn send_away(&mut self, now: Instant) {
+        self.deadline = None;
+        let generation = &self.generation;
+        let is_on_it =
+            |owner: &str, number| *owner == *generation.handler && number == generation.number;
+        self.leaving = Some(Leaving {
+            sessions: generation.context.shared.sessions.list(is_on_it),
+            listed: now,
+        });
+    }
+
+    /// Tells the next few sessions, if they are to leave; answers when there is more to do.
+    pub(super) fn see_out(&mut self, now: Instant) -> Option<Instant> {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.send_away(now);
+        }
+        let has_sessions = self.has_sessions();
+        let Some(leaving) = &mut self.leaving else {
+            return self.deadline;
+        };
+        let rest = leaving.sessions.len().saturating_sub(BATCH);
+        for mailbox in leaving.sessions.drain(rest..) {
+            // A session that is over needs no telling, and one that has moved stays open.
+            let _ = mailbox.post(Letter::Evict {
+                code: SERVICE_RESTART,
+                from: Some(self.generation.number),
+            });
+        }
+        if rest > 0 {
+            return Some(now + PAUSE);
+        }
+        // A handshake that was under way may have become a session since.
+        let again = leaving.listed + LATECOMERS;
+        if has_sessions && again <= now {
+            self.send_away(now);
+            return Some(now + PAUSE);
+        }
+        has_sessions.then_some(again)
+    }
+}
+
+/// RFC 6455 §7.4.1 and the registry beside it: the service restarts, come again.
+const SERVICE_RESTART: u16 = 1012;
+/// Sessions told to close at a time, so that their peers do not all come back at one moment.
+const BATCH: usize = 500;
+const PAUSE: Duration = Duration::from_millis(100);
+const LATECOMERS: Duration = Duration::from_secs(1);
