@@ -16,6 +16,7 @@ mod model;
 mod names;
 mod new;
 mod refused_plugins;
+mod replacements;
 mod signals;
 mod styles;
 mod watching;

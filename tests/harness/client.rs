@@ -17,6 +17,7 @@ use super::server::{Server, opening};
 pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
     pub(crate) response: Response,
+    pub(crate) path: String,
 }
 
 impl Client {
@@ -40,7 +41,12 @@ impl Client {
             .max_frame_size(None);
         let connected = tungstenite::client::client_with_config(request, stream, Some(config));
         let (socket, response) = connected.expect("a 101");
-        Client { socket, response }
+        let path = path.to_owned();
+        Client {
+            socket,
+            response,
+            path,
+        }
     }
 
     #[track_caller]
@@ -68,6 +74,11 @@ impl Client {
                 message => return message,
             }
         }
+    }
+
+    /// What the socket has now.
+    pub(crate) fn try_read(&mut self) -> Result<Message, Error> {
+        self.socket.read()
     }
 
     /// The next message, which is text.

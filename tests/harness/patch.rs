@@ -90,14 +90,37 @@ pub(crate) fn versioned(number: u32) -> Vec<u8> {
         .into_bytes()
 }
 
-/// A library of this plugin whose builds call themselves `build-NNNN`, and that reads the state of
-/// the build before it.
+/// Builds of one plugin without end. Each calls itself `build-NNNN` and has a state schema of its
+/// own number, and reads those of all before it.
+pub(crate) struct Builds {
+    template: Patch,
+    names: Vec<usize>,
+}
+
+impl Builds {
+    #[track_caller]
+    pub(crate) fn of(plugin: &str) -> Builds {
+        let template = Patch::of(plugin).number(SCHEMA_MIN, 1);
+        let names = places(&template.bytes, build_name(1).as_bytes());
+        assert!(!names.is_empty(), "`{plugin}` has no build's name in it");
+        Builds { template, names }
+    }
+
+    pub(crate) fn number(&self, number: u32) -> Vec<u8> {
+        let mut bytes = self.template.bytes.clone();
+        let name = build_name(number);
+        for at in &self.names {
+            bytes[*at..*at + name.len()].copy_from_slice(name.as_bytes());
+        }
+        let at = self.template.descriptor + SCHEMA;
+        bytes[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+        bytes
+    }
+}
+
+/// One of the [`Builds`] of a plugin.
 pub(crate) fn build(plugin: &str, number: u32) -> Vec<u8> {
-    Patch::of(plugin)
-        .replace("build-0001", &build_name(number))
-        .number(SCHEMA, number)
-        .number(SCHEMA_MIN, number.saturating_sub(1).max(1))
-        .into_bytes()
+    Builds::of(plugin).number(number)
 }
 
 /// A library of this plugin whose builds call themselves `build-NNNN`, with its schemas as they are.

@@ -224,6 +224,15 @@ impl Server {
             .cloned()
     }
 
+    /// All log lines with all of these in them.
+    pub(crate) fn lines(&self, parts: &[&str]) -> Vec<String> {
+        let log = self.log.lock().expect("nobody panics with it");
+        let found = log
+            .iter()
+            .filter(|line| parts.iter().all(|part| line.contains(part)));
+        found.cloned().collect()
+    }
+
     /// How many log lines have all of these in them.
     pub(crate) fn count_lines(&self, parts: &[&str]) -> usize {
         let log = self.log.lock().expect("nobody panics with it");

@@ -1,0 +1,330 @@
+//! Clients that check every message in both directions, while the handler behind them is replaced
+//! again and again.
+//!
+//! The short form is part of `cargo test`. The long one is 1,000 clients at ten messages a second,
+//! 1,000 replacements by rename and 200 by writing in place:
+//!
+//! ```sh
+//! WSHD_LONG=1 cargo test -p wshd --test integration replacements -- --nocapture --test-threads 1
+//! ```
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::{Error, Message};
+
+use crate::harness::client::Client;
+use crate::harness::patch::{Builds, build_name};
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+use crate::harness::{eventually, is_long, within};
+
+/// How much of it.
+struct Form {
+    clients: usize,
+    renames: u32,
+    in_place: u32,
+}
+
+/// One client, which checks whatever it is sent.
+struct Checker {
+    client: Client,
+    number: usize,
+    sent: u64,
+    answered: u64,
+    /// The first fragment of a message is out, and its last is not.
+    is_in_message: bool,
+    published: u64,
+    ticks: u64,
+    /// What came of the publications of each client.
+    news: HashMap<usize, u64>,
+    build: String,
+    moves: u64,
+}
+
+#[test]
+fn event_sessions_lose_nothing_while_their_handler_is_replaced() {
+    replace("ledger_wsh", "ledger_next_wsh");
+}
+
+#[test]
+fn async_sessions_lose_nothing_while_their_handler_is_replaced() {
+    replace("async_ledger_wsh", "async_ledger_next_wsh");
+}
+
+/// Replaces one plugin by the other and back, all the while clients talk to it.
+fn replace(plugin: &str, next: &str) {
+    let form = if is_long() {
+        Form {
+            clients: 1_000,
+            renames: 1_000,
+            in_place: 200,
+        }
+    } else {
+        Form {
+            clients: 40,
+            renames: 20,
+            in_place: 3,
+        }
+    };
+    let builds = [Builds::of(plugin), Builds::of(next)];
+    let bytes = |number: u32| builds[number as usize % 2].number(number);
+    let file = format!("{plugin}.so");
+    let site = Site::empty();
+    site.add_bytes(&bytes(1), &file);
+    let server = Server::bare(&site)
+        .args(["-p", "0", "-w", "handlers", "--log-level", "info"])
+        .start();
+    let path = format!("/{}", plugin.trim_end_matches("_wsh"));
+    let is_over = AtomicBool::new(false);
+    let last = 1 + form.renames + form.in_place;
+    let began = Instant::now();
+
+    let checkers: Vec<Checker> = std::thread::scope(|scope| {
+        let numbers: Vec<usize> = (0..form.clients).collect();
+        let threads: Vec<_> = numbers
+            .chunks(form.clients.div_ceil(THREADS))
+            .map(|numbers| {
+                let (path, server, is_over) = (&path, &server, &is_over);
+                let connected = numbers
+                    .iter()
+                    .map(|number| Checker::connect(server, path, *number));
+                let checkers: Vec<Checker> = connected.collect();
+                scope.spawn(move || talk(checkers, is_over))
+            })
+            .collect();
+        let replaced = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for number in 2..=last {
+                if number <= 1 + form.renames {
+                    site.add_bytes(&bytes(number), &file);
+                } else {
+                    fs::write(site.handlers().join(&file), bytes(number)).expect("writing");
+                }
+                let generation = format!("generation={number} ");
+                within(SOON, "the new build is loaded", || {
+                    server.find_line(&["handler loaded", &generation]).is_some()
+                });
+            }
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        let checkers = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("every message is right"));
+        let checkers = checkers.collect();
+        if let Err(failure) = replaced {
+            std::panic::resume_unwind(failure);
+        }
+        checkers
+    });
+
+    let elapsed = began.elapsed();
+    let (mut messages, mut ticks, mut news, mut moves) = (0, 0, 0, Vec::new());
+    for mut checker in checkers {
+        checker.end(&build_name(last));
+        messages += checker.answered;
+        ticks += checker.ticks;
+        news += checker.news.values().sum::<u64>();
+        moves.push(checker.moves);
+        assert_eq!(checker.client.close(1000), 1000);
+    }
+    moves.sort_unstable();
+    eventually("every session has ended as its client wished", || {
+        server.count_lines(&["session closed", "code=1000"]) == form.clients
+    });
+    assert_eq!(server.count_lines(&["session closed"]), form.clients);
+    assert_eq!(server.count_lines(&["session stays on the old code"]), 0);
+    eprintln!(
+        "{plugin}: {} clients, {} renames, {} writes in place in {elapsed:.0?}: {messages} messages, \
+         {ticks} ticks, {news} publications, {} to {} moves a session (median {}), peak memory {} MiB",
+        form.clients,
+        form.renames,
+        form.in_place,
+        moves[0],
+        moves[moves.len() - 1],
+        moves[moves.len() / 2],
+        server.proc_status("VmHWM") / 1024,
+    );
+    tell_moves(&server);
+}
+
+/// Talks to the server with all of these ten times a second, until it is over and all is answered.
+fn talk(mut checkers: Vec<Checker>, is_over: &AtomicBool) -> Vec<Checker> {
+    let mut round = Instant::now();
+    while !is_over.load(Ordering::Relaxed) {
+        for checker in &mut checkers {
+            checker.say();
+            checker.listen();
+        }
+        round += PERIOD;
+        std::thread::sleep(round.saturating_duration_since(Instant::now()));
+    }
+    for checker in &mut checkers {
+        checker.finish();
+    }
+    checkers
+}
+
+impl Checker {
+    fn connect(server: &Server, path: &str, number: usize) -> Checker {
+        let tick = if number % 3 == 0 { "&tick_ms=100" } else { "" };
+        let room = number / ROOM;
+        let client = server.connect(&format!("{path}?room={room}{tick}"));
+        let mut checker = Checker {
+            client,
+            number,
+            sent: 0,
+            answered: 0,
+            is_in_message: false,
+            published: 0,
+            ticks: 0,
+            news: HashMap::new(),
+            build: build_name(0),
+            moves: 0,
+        };
+        if number % 3 == 0 && path.contains("async") {
+            checker.client.send("tick");
+        }
+        checker
+    }
+
+    /// Says the next thing: a message, or half of one.
+    fn say(&mut self) {
+        let Self { number, sent, .. } = *self;
+        if number % 4 == 1 {
+            let (kind, text) = if self.is_in_message {
+                (Data::Continue, " and its end".to_owned())
+            } else {
+                (Data::Text, format!("{sent} the beginning"))
+            };
+            let frame = Frame::message(text, OpCode::Data(kind), self.is_in_message);
+            self.client.send(Message::Frame(frame));
+            self.sent += u64::from(self.is_in_message);
+            self.is_in_message = !self.is_in_message;
+            return;
+        }
+        self.client.send(format!("{sent} whole"));
+        self.sent += 1;
+        if number % ROOM == 0 && !self.is_async() {
+            self.client
+                .send(format!("publish {number} {}", self.published));
+            self.published += 1;
+        }
+    }
+
+    /// Takes what has come.
+    fn listen(&mut self) {
+        self.client
+            .stream()
+            .set_nonblocking(true)
+            .expect("a socket");
+        loop {
+            match self.client.try_read() {
+                Ok(message) => self.check(&message),
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) => panic!("client {}: {error}", self.number),
+            }
+        }
+        self.client
+            .stream()
+            .set_nonblocking(false)
+            .expect("a socket");
+    }
+
+    /// Holds a message against what must come next.
+    #[track_caller]
+    fn check(&mut self, message: &Message) {
+        let text = match message {
+            Message::Text(text) => text.as_str(),
+            Message::Ping(_) => return,
+            other => panic!("client {}: {other:?}", self.number),
+        };
+        let words: Vec<&str> = text.split(' ').collect();
+        let number = |word: &str| word.parse::<u64>().expect("a number");
+        match words[..] {
+            ["tick", tick, _] => {
+                assert_eq!(number(tick), self.ticks, "client {}", self.number);
+                self.ticks += 1;
+            }
+            ["news", publisher, edition] => {
+                let publisher = publisher.parse().expect("a number");
+                let expected = self.news.entry(publisher).or_default();
+                assert_eq!(number(edition), *expected, "client {}", self.number);
+                *expected += 1;
+            }
+            [answered, build, moves] => {
+                assert_eq!(number(answered), self.answered, "client {}", self.number);
+                self.answered += 1;
+                assert!(build >= &*self.build, "{build} after {}", self.build);
+                build.clone_into(&mut self.build);
+                assert!(number(moves) >= self.moves, "{text} after {}", self.moves);
+                self.moves = number(moves);
+            }
+            _ => panic!("client {}: {text}", self.number),
+        }
+    }
+
+    /// Ends what it is saying, and waits for the answer to everything.
+    fn finish(&mut self) {
+        if self.is_in_message {
+            self.say();
+        }
+        while self.answered < self.sent {
+            let message = self.client.receive();
+            self.check(&message);
+        }
+    }
+
+    /// Everything that was published has come, and what answers is this build.
+    fn end(&mut self, build: &str) {
+        within(SOON, "the session runs the last build", || {
+            if self.number % 4 == 1 {
+                self.say();
+            }
+            self.say();
+            self.finish();
+            self.build == build
+        });
+        assert!(self.moves > 0, "client {} never moved", self.number);
+        self.listen();
+    }
+
+    fn is_async(&self) -> bool {
+        self.client.path.contains("async")
+    }
+}
+
+/// What the server's log says of the moves.
+fn tell_moves(server: &Server) {
+    let field = |line: &str, name: &str| -> u64 {
+        let value = line.split(&format!(" {name}=")).nth(1);
+        let value = value.and_then(|rest| rest.split(' ').next());
+        value
+            .and_then(|value| value.parse().ok())
+            .expect("a number")
+    };
+    let lines = server.lines(&["sessions moved"]);
+    let sum = |name| lines.iter().map(|line| field(line, name)).sum::<u64>();
+    let mut elapsed: Vec<u64> = lines.iter().map(|line| field(line, "elapsed_ms")).collect();
+    elapsed.sort_unstable();
+    eprintln!(
+        "{} moves, {} sessions moved at once, {} later, {} refused; median {} ms, longest {} ms",
+        lines.len(),
+        sum("moved"),
+        sum("drained"),
+        sum("refused"),
+        elapsed[elapsed.len() / 2],
+        elapsed[elapsed.len() - 1],
+    );
+}
+
+/// How often a client says something.
+const PERIOD: Duration = Duration::from_millis(100);
+/// Clients in a room, one of which publishes.
+const ROOM: usize = 10;
+const THREADS: usize = 4;
+/// How long a replacement may take on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
