@@ -363,3 +363,48 @@ fn of_too_many_generations_the_oldest_sessions_close_and_those_that_can_move_sta
     let told = server.count_lines(&["too many generations, the oldest sessions close"]);
     assert_eq!(told, 2, "{}", server.log());
 }
+
+#[test]
+fn the_list_of_handlers_shows_every_generation_and_the_last_refusal() {
+    let site = Site::empty();
+    site.add_bytes(&build_again("troubled_wsh", 1), "troubled_wsh.so");
+    let server = Server::start(&site);
+    let mut busy = server.connect("/troubled");
+    busy.ask("busy");
+    let mut calm = server.connect("/troubled");
+    calm.ask("calm");
+
+    site.add_bytes(&build_again("troubled_wsh", 2), "troubled_wsh.so");
+    server.line(&["sessions moved", "moved=1 drained=1 refused=0"]);
+    site.add_bytes(b"#!/bin/sh\n", "troubled_wsh.so");
+    server.line(&["plugin refused"]);
+
+    eventually("the list says so", || {
+        let troubled = &server.listing()[0];
+        let refusal = troubled["refusal"].as_str().unwrap_or_default();
+        refusal.contains("it is not a shared library")
+            && refusal.ends_with("generation 2 keeps serving")
+    });
+    let troubled = &server.listing()[0];
+    assert_eq!(troubled["path"], "/troubled");
+    assert_eq!(troubled["generation"], 2);
+    assert_eq!(troubled["sessions"], 1);
+    let [newest, old] = &troubled["generations"].as_array().expect("a list")[..] else {
+        panic!("two generations: {troubled}");
+    };
+    for (generation, number, state) in [(newest, 2, "serving"), (old, 1, "draining")] {
+        assert_eq!(generation["number"], number);
+        assert_eq!(generation["state"], state);
+        assert_eq!(generation["sessions"], 1);
+        assert_eq!(generation["version"], env!("CARGO_PKG_VERSION"));
+        let toolchain = generation["toolchain"].as_str().expect("text");
+        assert!(toolchain.starts_with("rustc "), "{toolchain}");
+    }
+    assert_ne!(newest["file_hash"], old["file_hash"]);
+
+    assert_eq!(busy.close(1000), 1000);
+    eventually("the old one is retired", || {
+        let troubled = &server.listing()[0];
+        troubled["retired"] == 1 && troubled["generations"].as_array().map(Vec::len) == Some(1)
+    });
+}

@@ -36,7 +36,7 @@ class Card {
     return this.element.querySelector(selector);
   }
 
-  show({ generation, sessions }) {
+  show({ generation, sessions, generations = [], refusal = null }) {
     const badge = this.part(".generation");
     if (this.generation !== undefined && this.generation !== generation) {
       wsh.write(this.log, "note", `generation ${generation} answers from now on`);
@@ -46,7 +46,12 @@ class Card {
     }
     this.generation = generation;
     badge.textContent = `generation ${generation}`;
-    this.part(".sessions").textContent = sessions === 1 ? "1 session" : `${sessions} sessions`;
+    const older = generations.filter((it) => it.number !== generation);
+    const left = older.reduce((sum, it) => sum + it.sessions, 0);
+    const count = sessions === 1 ? "1 session" : `${sessions} sessions`;
+    this.part(".sessions").textContent = left === 0 ? count : `${count}, ${left} on older code`;
+    if (refusal !== null && refusal !== this.refusal) wsh.write(this.log, "bad", refusal);
+    this.refusal = refusal;
   }
 
   connectOrClose() {
@@ -92,7 +97,8 @@ class Card {
 }
 
 // Cards are kept as long as their handlers: a session must not end because the list is read again.
-function show(handlers) {
+function show(listed) {
+  const handlers = listed.filter((handler) => handler.generation !== null);
   handlers.sort((one, other) => (one.path < other.path ? -1 : 1));
   for (const handler of handlers) {
     if (!cards.has(handler.path)) cards.set(handler.path, new Card(handler.path));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
@@ -144,7 +143,7 @@ async fn open(socket: TcpStream, peer: SocketAddr, server: &Server) -> Road {
         (true, false) => return Road::Reply(socket, Reply::UpgradeRequired),
         (false, true) => return Road::Reply(socket, Reply::NoRoute),
         (false, false) if target.path == LISTING_PATH => {
-            return Road::Reply(socket, Reply::Json(listing(&server.router)));
+            return Road::Reply(socket, Reply::Json(server.router.listing().json(peer.ip())));
         }
         (false, false) => {
             match (&server.overlay, target.path.as_str()) {
@@ -225,21 +224,7 @@ async fn read_head(
     }
 }
 
-/// The handlers, for the index page.
-fn listing(router: &Router) -> String {
-    let routes = router.list().into_iter();
-    let routes = routes.map(|route| {
-        json!({
-            "path": route.path,
-            "name": &*route.handler,
-            "generation": route.generation,
-            "sessions": route.sessions,
-        })
-    });
-    serde_json::Value::from(routes.collect::<Vec<_>>()).to_string()
-}
-
 /// What one read of a head asks for.
 const READ_BYTES: usize = 1024;
-/// Where the list of handlers is, for the pages that show it.
+/// Where the list of handlers is, for the pages that show it and for operators.
 const LISTING_PATH: &str = "/.wshd/handlers.json";

@@ -15,6 +15,7 @@ mod generation;
 mod handshake;
 mod head;
 mod listener;
+mod listing;
 pub mod logging;
 mod mailbox;
 pub mod new;

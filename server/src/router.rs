@@ -7,11 +7,13 @@ use arc_swap::ArcSwap;
 
 use crate::config::Route;
 use crate::generation::{Generation, NoEntry, Stay};
+use crate::listing::Listing;
 
 /// The table of routes that holds now.
 #[derive(Debug, Default)]
 pub(crate) struct Router {
     table: ArcSwap<Table>,
+    listing: ArcSwap<Listing>,
 }
 
 /// Which path leads to which generation. It never changes; a change makes a new one.
@@ -43,15 +45,6 @@ pub(crate) enum NoWay {
     Full,
 }
 
-/// A handler, for those who list them.
-#[derive(Debug)]
-pub(crate) struct Listed {
-    pub(crate) path: String,
-    pub(crate) handler: Arc<str>,
-    pub(crate) generation: u64,
-    pub(crate) sessions: usize,
-}
-
 impl Router {
     /// Whether a handler answers at `path`.
     pub(crate) fn has(&self, path: &str) -> bool {
@@ -77,16 +70,19 @@ impl Router {
         self.table.store(Arc::new(table));
     }
 
-    /// Every handler by its own path, in their order.
-    pub(crate) fn list(&self) -> Vec<Listed> {
-        let table = self.table.load();
-        let listed = table.handlers.iter().map(|(name, generation)| Listed {
-            path: format!("/{name}"),
-            handler: name.clone(),
-            generation: generation.number,
-            sessions: generation.sessions(),
-        });
-        listed.collect()
+    /// The names of the handlers that serve, in their order.
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
+        self.table.load().handlers.keys().cloned().collect()
+    }
+
+    /// Every handler with its generations.
+    pub(crate) fn listing(&self) -> Arc<Listing> {
+        self.listing.load_full()
+    }
+
+    /// From now on `listing` is what is said of the handlers.
+    pub(crate) fn set_listing(&self, listing: Listing) {
+        self.listing.store(Arc::new(listing));
     }
 }
 

@@ -60,8 +60,8 @@ impl Serving {
         let shared = Shared::new(config.log_level, &config.limits);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let control = Control::start(config.clone(), shared.clone(), reread)?;
-        let loaded = control.router().list();
-        let known: Vec<String> = loaded.iter().map(|it| it.handler.to_string()).collect();
+        let loaded = control.router().names();
+        let known: Vec<String> = loaded.iter().map(ToString::to_string).collect();
         for fault in config.load().unknown_handlers(&known) {
             // It may come later.
             warn!(error = %fault, "configured, and not there yet");
@@ -115,8 +115,8 @@ impl Serving {
             ));
         }
         drop(alive);
-        for route in self.server.router.list() {
-            info!(handler = %route.handler, url = %format_args!("ws://localhost:{port}{}", route.path), "handler answers");
+        for handler in self.server.router.names() {
+            info!(%handler, url = %format_args!("ws://localhost:{port}/{handler}"), "handler answers");
         }
         let has_pages = self.server.config.load().document_root.is_some();
         if has_pages {

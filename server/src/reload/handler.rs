@@ -15,6 +15,7 @@ use super::{Change, Order};
 use crate::config::ReloadPolicy;
 use crate::generation::lineage::Lineage;
 use crate::generation::{Generation, State};
+use crate::listing::{Listed, Listing};
 
 /// One handler, by its name.
 #[derive(Debug, Default)]
@@ -36,6 +37,17 @@ impl Handler {
     pub(super) fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
+    }
+
+    /// What is said of it to those who ask.
+    pub(super) fn listed(&self, name: &str) -> Listed {
+        Listed {
+            name: name.to_owned(),
+            serving: self.serving.clone(),
+            old: self.old.iter().map(|old| old.generation.clone()).collect(),
+            retired: self.retired,
+            refusal: self.refusal.clone(),
+        }
     }
 
     fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
@@ -239,6 +251,13 @@ impl Keeper {
         loading
             .filter(|loading| !loading.is_waiting_for_plugin())
             .count()
+    }
+
+    /// Makes known what has become of the handlers.
+    pub(super) fn publish(&self) {
+        let handlers = self.handlers.iter();
+        let listed = handlers.map(|(name, handler)| handler.listed(name));
+        self.router.set_listing(Listing::new(listed.collect()));
     }
 
     /// A file whose route was taken gets it when the other file is gone.

@@ -86,6 +86,7 @@ impl Keeper {
     pub(super) fn walk(mut self, inbox: &mpsc::Receiver<Order>) {
         self.look();
         loop {
+            self.publish();
             self.answer();
             let order = inbox.recv_timeout(self.next.saturating_duration_since(Instant::now()));
             // Hints come in swarms; one look answers all that are there.
