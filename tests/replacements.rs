@@ -17,8 +17,8 @@ use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Error, Message};
 
-use crate::harness::client::Client;
-use crate::harness::patch::{Builds, build_name};
+use crate::harness::client::{Client, Raw};
+use crate::harness::patch::{Builds, build_name, versioned};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long, within};
@@ -151,6 +151,87 @@ fn replace(plugin: &str, next: &str) {
     tell_moves(&server);
 }
 
+/// Idle sessions of several kinds move in one go, and an unrelated handler answers meanwhile. How
+/// fast is printed, not asserted: a busy machine is no fault of the server's.
+#[test]
+fn idle_sessions_move_all_together_and_keep_nobody_else_waiting() {
+    let count = if is_long() { 10_000 } else { 300 };
+    let limit = rlimit::increase_nofile_limit(2 * count + 1_000).expect("a limit of files");
+    assert!(limit >= count + 100, "{limit} files are too few");
+    for [plugin, next] in [
+        ["versioned_wsh", "versioned_wsh"],
+        ["ledger_wsh", "ledger_next_wsh"],
+        ["async_ledger_wsh", "async_ledger_next_wsh"],
+    ] {
+        let site = Site::with(&[plugin, "echo_wsh"]);
+        let server = Server::bare(&site)
+            .args(["-p", "0", "-w", "handlers", "--log-level", "info"])
+            .start();
+        let path = format!("/{}", plugin.trim_end_matches("_wsh"));
+        let idle: Vec<Raw> = (0..count).map(|_| Raw::open(&server, &path)).collect();
+        let file = format!("{plugin}.so");
+        let builds = |number: u32| match plugin {
+            "versioned_wsh" => versioned(number),
+            _ if number % 2 == 0 => Builds::of(next).number(number),
+            _ => Builds::of(plugin).number(number),
+        };
+        let rounds = 2..=6;
+        let ready: Vec<Vec<u8>> = rounds.clone().map(builds).collect();
+
+        let (quiet, quiet_worst) = probe(&server, || std::thread::sleep(Duration::from_secs(1)));
+        let (busy, busy_worst) = probe(&server, || {
+            for (number, bytes) in rounds.clone().zip(&ready) {
+                site.add_bytes(bytes, &file);
+                let generation = format!("generation={number} ");
+                let moved = format!("moved={count} drained=0 refused=0");
+                within(SOON, "all have moved", || {
+                    server
+                        .find_line(&["sessions moved", &generation, &moved])
+                        .is_some()
+                });
+            }
+        });
+
+        eventually("both probes are over", || {
+            server.count_lines(&["session closed"]) >= 2
+        });
+        assert_eq!(
+            server.count_lines(&["session closed"]),
+            2,
+            "the probes only"
+        );
+        eprintln!(
+            "{plugin}: {count} idle sessions, echo of another handler: median {quiet:?} and worst \
+             {quiet_worst:?} without moves, {busy:?} and {busy_worst:?} during them"
+        );
+        tell_moves(&server);
+        drop(idle);
+    }
+}
+
+/// How long an echo takes while `work` is done: in the middle, and at worst.
+fn probe(server: &Server, work: impl FnOnce()) -> (Duration, Duration) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let prober = scope.spawn(|| {
+            let mut client = server.connect("/echo");
+            let mut took = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                assert_eq!(client.ask("still there?"), "still there?");
+                took.push(began.elapsed());
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            assert_eq!(client.close(1000), 1000);
+            took.sort_unstable();
+            (took[took.len() / 2], took[took.len() - 1])
+        });
+        work();
+        is_over.store(true, Ordering::Relaxed);
+        prober.join().expect("every echo came")
+    })
+}
+
 /// Talks to the server with all of these ten times a second, until it is over and all is answered.
 fn talk(mut checkers: Vec<Checker>, is_over: &AtomicBool) -> Vec<Checker> {
     let mut round = Instant::now();
@@ -170,7 +251,11 @@ fn talk(mut checkers: Vec<Checker>, is_over: &AtomicBool) -> Vec<Checker> {
 
 impl Checker {
     fn connect(server: &Server, path: &str, number: usize) -> Checker {
-        let tick = if number % 3 == 0 { "&tick_ms=100" } else { "" };
+        let tick = if number.is_multiple_of(3) {
+            "&tick_ms=100"
+        } else {
+            ""
+        };
         let room = number / ROOM;
         let client = server.connect(&format!("{path}?room={room}{tick}"));
         let mut checker = Checker {
@@ -185,7 +270,7 @@ impl Checker {
             build: build_name(0),
             moves: 0,
         };
-        if number % 3 == 0 && path.contains("async") {
+        if number.is_multiple_of(3) && path.contains("async") {
             checker.client.send("tick");
         }
         checker
@@ -208,7 +293,7 @@ impl Checker {
         }
         self.client.send(format!("{sent} whole"));
         self.sent += 1;
-        if number % ROOM == 0 && !self.is_async() {
+        if number.is_multiple_of(ROOM) && !self.is_async() {
             self.client
                 .send(format!("publish {number} {}", self.published));
             self.published += 1;
