@@ -169,40 +169,38 @@ fn idle_sessions_move_all_together_and_keep_nobody_else_waiting() {
             .start();
         let path = format!("/{}", plugin.trim_end_matches("_wsh"));
         let idle: Vec<Raw> = (0..count).map(|_| Raw::open(&server, &path)).collect();
-        let file = format!("{plugin}.so");
         let builds = |number: u32| match plugin {
             "versioned_wsh" => versioned(number),
-            _ if number % 2 == 0 => Builds::of(next).number(number),
+            _ if number.is_multiple_of(2) => Builds::of(next).number(number),
             _ => Builds::of(plugin).number(number),
         };
         let rounds = 2..=6;
         let ready: Vec<Vec<u8>> = rounds.clone().map(builds).collect();
 
-        let (quiet, quiet_worst) = probe(&server, || std::thread::sleep(Duration::from_secs(1)));
-        let (busy, busy_worst) = probe(&server, || {
+        let replace = |handler: &str, last_word: &[&str]| {
             for (number, bytes) in rounds.clone().zip(&ready) {
-                site.add_bytes(bytes, &file);
+                site.add_bytes(bytes, &format!("{handler}_wsh.so"));
                 let generation = format!("generation={number} ");
-                let moved = format!("moved={count} drained=0 refused=0");
-                within(SOON, "all have moved", || {
-                    server
-                        .find_line(&["sessions moved", &generation, &moved])
-                        .is_some()
+                let parts = [&[handler, &*generation], last_word].concat();
+                within(SOON, "the new build is there", || {
+                    server.find_line(&parts).is_some()
                 });
             }
-        });
+        };
+        // The same loads with nobody to move, so that what the moves add shows.
+        site.add(plugin, "nobody_wsh.so");
+        server.line(&["handler loaded", "nobody"]);
+        let loads = probe(&server, || replace("nobody", &["handler loaded"]));
+        let moved = format!("moved={count} drained=0 refused=0");
+        let moves = probe(&server, || replace(&path[1..], &["sessions moved", &moved]));
 
         eventually("both probes are over", || {
             server.count_lines(&["session closed"]) >= 2
         });
-        assert_eq!(
-            server.count_lines(&["session closed"]),
-            2,
-            "the probes only"
-        );
+        assert_eq!(server.count_lines(&["session closed"]), 2, "nobody else");
         eprintln!(
-            "{plugin}: {count} idle sessions, echo of another handler: median {quiet:?} and worst \
-             {quiet_worst:?} without moves, {busy:?} and {busy_worst:?} during them"
+            "{plugin}: {count} idle sessions; echo of another handler, median and worst: {loads:?} \
+             during loads, {moves:?} during loads and moves"
         );
         tell_moves(&server);
         drop(idle);
