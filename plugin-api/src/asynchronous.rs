@@ -25,7 +25,7 @@ use crate::{
     request_copy::RequestCopy,
     response::{Handshake, Response},
     style::{Event, Slot, Style},
-    task::Task,
+    task::{TOKEN, Task},
 };
 
 /// The style of `handler!(async function)`.
@@ -51,8 +51,9 @@ pub(crate) struct AsyncSlot {
     /// Carried through a snapshot, for the functions that ask for it.
     request: Option<Arc<RequestCopy>>,
     join: fn(&RequestCopy, Vec<u8>) -> Option<Vec<u8>>,
-    /// The host may still hold the peer back as the older generation wanted it.
-    reads_unknown: bool,
+    /// It was restored and has had no callback: the host may still hold the peer back and have a
+    /// timer running as the older generation wanted it.
+    is_fresh: bool,
 }
 
 impl Wake for Link {
@@ -138,7 +139,7 @@ where
         request: Option<Arc<RequestCopy>>,
         state: S,
     ) -> AsyncSlot {
-        let task = Arc::new(Task::new(link.runtime.generation));
+        let task = Arc::new(Task::default());
         let conn = Conn::for_task(
             Arc::clone(&link),
             attached,
@@ -151,7 +152,7 @@ where
             future: Some(self.function.start(conn, request.clone())),
             is_inside: false,
             outcome: None,
-            reads_unknown: link.is_restored,
+            is_fresh: link.is_restored,
             join: S::join,
             link,
             task,
@@ -193,7 +194,7 @@ impl AsyncSlot {
     fn take(&mut self, event: Event<'_>) -> Callback {
         match event {
             Event::Message(message) => self.take_message(message),
-            Event::Timer(token) if token == self.task.token() => {
+            Event::Timer(TOKEN) => {
                 self.task.lock().has_elapsed = true;
             }
             Event::Closing(close) => {
@@ -271,9 +272,12 @@ impl Slot for AsyncSlot {
 
     #[inline]
     fn on(&mut self, event: Event<'_>) -> Status {
-        if std::mem::take(&mut self.reads_unknown) {
-            // The older generation may have held the peer back for reasons of its own.
-            self.link.inside(|host, conn| host.reads(conn, true));
+        if std::mem::take(&mut self.is_fresh) {
+            // The older generation may have held the peer back, and waited, for reasons of its own.
+            self.link.inside(|host, conn| {
+                host.reads(conn, true);
+                host.timer(conn, TOKEN, u64::MAX)
+            });
         }
         let callback = self.take(event);
         if !self.is_inside {

@@ -14,8 +14,6 @@ use crate::{close::Close, ending::Ending, inbox::Inbox};
 /// Shared by the slot, which puts in what happens, and the [`Conn`](crate::Conn), which takes it.
 #[derive(Debug, Default)]
 pub(crate) struct Task {
-    /// The token of this generation's timer: a timer that an older one left is not ours.
-    token: u64,
     inner: Mutex<Inner>,
     closed: OnceLock<Close>,
     /// One side has closed, as far as the callbacks said: one load instead of the lock.
@@ -49,18 +47,6 @@ pub(crate) enum Snapshot {
 }
 
 impl Task {
-    pub(crate) fn new(generation: u64) -> Self {
-        Task {
-            // The highest bit keeps it apart from the small numbers that authors choose.
-            token: 1 << 63 | generation,
-            ..Task::default()
-        }
-    }
-
-    pub(crate) fn token(&self) -> u64 {
-        self.token
-    }
-
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,3 +102,8 @@ impl Task {
         }
     }
 }
+
+/// The timer of the function's waits, one at a time and in every generation the same: what an older
+/// one left can be cancelled by its name. The highest bit keeps it apart from the small numbers that
+/// authors choose.
+pub(crate) const TOKEN: u64 = 1 << 63;

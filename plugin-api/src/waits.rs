@@ -12,7 +12,7 @@ use crate::{
     conn::Conn,
     error::{Elapsed, Refused},
     message::MessageBuf,
-    task::Snapshot,
+    task::{Snapshot, TOKEN},
 };
 
 impl<S> Conn<S> {
@@ -195,10 +195,9 @@ impl<'a, S> Wait<'a, S> {
             return Poll::Ready(Elapsed);
         };
         task.lock().has_elapsed = false;
-        let token = task.token();
         let after_ms = crate::conn::whole_ms(after);
         let link = self.conn.link();
-        match link.inside(|host, conn| host.timer(conn, token, after_ms)) {
+        match link.inside(|host, conn| host.timer(conn, TOKEN, after_ms)) {
             abi::OK => Poll::Pending,
             // It is closing: `closed` comes, and ends every wait.
             abi::GONE => Poll::Pending,

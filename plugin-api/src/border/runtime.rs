@@ -1,4 +1,4 @@
-//! What a loaded plugin knows of its host: the table, its own name, its generation.
+//! What a loaded plugin knows of its host: the table and its own name.
 //!
 //! A plugin is initialised once per image, so this is a static. Under a test one
 //! image holds many handlers and many tests: there it belongs to the thread.
@@ -15,7 +15,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Runtime {
     pub(crate) host: Host,
-    pub(crate) generation: u64,
     /// The handler's name, as the server's configuration has it.
     pub(crate) name: String,
 }

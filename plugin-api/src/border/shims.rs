@@ -76,7 +76,6 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
         let runtime = runtime::install(Runtime {
             // SAFETY: the table given to `init`.
             host: unsafe { Host::new(host) },
-            generation: init.generation,
             // SAFETY: UTF-8 that lives as long as the call.
             name: unsafe { read::text(init.name) }.into(),
         });

@@ -145,3 +145,32 @@ fn the_descriptor_says_what_a_handler_is() {
     assert_eq!(with_request.flags, ASYNC | MIGRATES);
     assert_ne!(alone.state_schema, with_request.state_schema);
 }
+
+#[test]
+fn a_session_that_moves_for_ever_leaves_no_timers_behind() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const SHORT: Duration = Duration::from_secs(1);
+    /// Its first wait in each generation is a long one, but in the hundredth.
+    async fn wait(conn: &mut Conn<u64>) -> Result {
+        conn.state += 1;
+        let first = if conn.state < 100 { DAY } else { SHORT };
+        for timeout in [first, DAY] {
+            if conn.recv_timeout(timeout).await.is_err() {
+                conn.send(format!("ran out in {}", conn.state)).await?;
+            }
+        }
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async wait));
+
+    for _ in 1..100 {
+        assert!(client.migrate());
+        assert!(texts(&mut client).is_empty());
+    }
+
+    client.advance(SHORT);
+    assert_eq!(texts(&mut client), ["ran out in 100"]);
+    // Nothing that an older generation set runs out in the next wait.
+    client.advance(DAY - 2 * SHORT);
+    assert!(texts(&mut client).is_empty());
+}
