@@ -70,14 +70,6 @@ mod tests {
 
     use super::*;
 
-    /// Every interleaving in which threads are preempted at most three times: of bugs like these,
-    /// nearly all show with two.
-    fn model(run: impl Fn() + Sync + Send + 'static) {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.check(run);
-    }
-
     /// One generation: how many saw its end, which must be one.
     #[derive(Default)]
     struct Generation {
@@ -134,7 +126,11 @@ mod tests {
 
     #[test]
     fn whoever_comes_during_a_swap_gets_in_somewhere_and_each_generation_ends_once() {
-        model(|| {
+        let mut model = loom::model::Builder::new();
+        // Every interleaving of three threads that loop takes twenty minutes, and holds; those with
+        // up to three preemptions take seconds.
+        model.preemption_bound = Some(3);
+        model.check(|| {
             let generations: Arc<[Generation; 2]> = Arc::default();
             // Which of them the table of routes leads to.
             let table = Arc::new(AtomicUsize::new(0));
@@ -168,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_session_that_moves_while_its_new_generation_is_superseded_is_on_one_that_lives() {
-        model(|| {
+        loom::model(|| {
             let generations: Arc<[Generation; 3]> = Arc::default();
             assert!(generations[0].count.enter());
             generations[0].end();
