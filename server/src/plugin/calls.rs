@@ -159,14 +159,16 @@ pub(crate) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// One whole message.
+    /// One message, or one part of it with `abi::MORE`.
     #[inline]
     pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> Outcome {
         self.watched.renew();
         let Instance {
             session, context, ..
         } = *self.instance;
-        // SAFETY: as in `Instance::message`; the Conn is lent to this thread as long as we live.
+        // SAFETY: `session` came from this vtable and lives until `destroy`, which is the drop of
+        // its instance; `&mut self` keeps calls from overlapping; the payload outlives the call,
+        // and the Conn is lent to this thread as long as we live.
         let status = unsafe {
             (self.message)(
                 session,
@@ -202,18 +204,10 @@ impl Instance {
 
     /// One message, or one part of it with `abi::MORE`.
     pub(crate) fn message(&mut self, conn: &mut Conn, kind: u32, payload: &[u8]) -> Outcome {
-        let session = self.session;
-        self.call(
-            conn,
-            Callback::Message,
-            None,
-            self.vtable.message,
-            |message, conn| {
-                // SAFETY: `session` came from this vtable and lives until `destroy`, which
-                // is our `Drop`; `&mut self` keeps calls from overlapping; the payload outlives the call.
-                unsafe { message(session, conn, kind, payload.as_ptr(), payload.len()) }
-            },
-        )
+        match self.deliver(conn) {
+            Some(mut delivery) => delivery.message(kind, payload),
+            None => Outcome::Continue,
+        }
     }
 
     /// A Ping came; it is answered already.
@@ -225,7 +219,7 @@ impl Instance {
             None,
             self.vtable.ping,
             |ping, conn| {
-                // SAFETY: as in `message`.
+                // SAFETY: as in `Delivery::message`.
                 unsafe { ping(session, conn, payload.as_ptr(), payload.len()) }
             },
         )
@@ -240,7 +234,7 @@ impl Instance {
             None,
             self.vtable.pong,
             |pong, conn| {
-                // SAFETY: as in `message`.
+                // SAFETY: as in `Delivery::message`.
                 unsafe { pong(session, conn, payload.as_ptr(), payload.len()) }
             },
         )
@@ -255,7 +249,7 @@ impl Instance {
             None,
             self.vtable.drain,
             |drain, conn| {
-                // SAFETY: as in `message`.
+                // SAFETY: as in `Delivery::message`.
                 unsafe { drain(session, conn) }
             },
         )
@@ -270,7 +264,7 @@ impl Instance {
             None,
             self.vtable.timer,
             |timer, conn| {
-                // SAFETY: as in `message`.
+                // SAFETY: as in `Delivery::message`.
                 unsafe { timer(session, conn, token) }
             },
         )
@@ -285,7 +279,7 @@ impl Instance {
             None,
             self.vtable.wake,
             |wake, conn| {
-                // SAFETY: as in `message`.
+                // SAFETY: as in `Delivery::message`.
                 unsafe { wake(session, conn) }
             },
         )
@@ -300,7 +294,7 @@ impl Instance {
             Some(abi::GONE),
             self.vtable.wake,
             |wake, conn| {
-                // SAFETY: as in `message`.
+                // SAFETY: as in `Delivery::message`.
                 unsafe { wake(session, conn) }
             },
         )
@@ -315,7 +309,7 @@ impl Instance {
             None,
             self.vtable.closing,
             |closing, conn| {
-                // SAFETY: as in `message`.
+                // SAFETY: as in `Delivery::message`.
                 unsafe { closing(session, conn, code, text::lend(reason)) }
             },
         )
@@ -330,7 +324,7 @@ impl Instance {
             Some(abi::GONE),
             self.vtable.closed,
             |closed, conn| {
-                // SAFETY: as in `message`.
+                // SAFETY: as in `Delivery::message`.
                 unsafe { closed(session, conn, code, text::lend(reason)) }
             },
         )
