@@ -13,7 +13,7 @@ use crate::config::SessionLimits;
 use crate::encoded::Encoded;
 use crate::mailbox::Mailbox;
 use crate::topics::{Topic, Topics};
-use crate::wire::Wire;
+use crate::wire::{self, Wire};
 use crate::ws::deflate::deflation::{Deflation, Part};
 use crate::ws::deflate::pool;
 use crate::ws::{close, frame};
@@ -110,6 +110,7 @@ impl Controls {
             && self.ending == Ending::No
             && self.open_message.is_none()
             && self.deflation.is_none()
+            && payload.len() < wire::LARGE_BYTES
             && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
                 <= self.limits.outbound_bytes_max
         {

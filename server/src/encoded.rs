@@ -63,7 +63,8 @@ impl Encoded {
             let is_smaller = compress_alone(window_bits, self.payload(), &mut room);
             let compressed = is_smaller.then(|| {
                 let mut output = Vec::with_capacity(room.len() + frame::HEADER_BYTES_MAX);
-                frame::put_compressed(&mut output, true, self.opcode, &room);
+                frame::put_compressed_header(&mut output, true, self.opcode, room.len());
+                output.extend_from_slice(&room);
                 output.into()
             });
             pool::put_room(room);

@@ -25,6 +25,7 @@ mod places;
 mod plugin;
 pub mod reload;
 mod reply;
+mod rooms;
 mod router;
 mod scan;
 mod scratch;

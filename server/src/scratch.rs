@@ -26,6 +26,10 @@ impl Scratch {
     pub(crate) fn put_back(mut self: Box<Self>) {
         self.output.clear();
         self.output.shrink_to(OUTPUT_BYTES_KEPT);
+        if self.output.capacity() == 0 {
+            // A session kept it for what the kernel did not take.
+            self.output.reserve(OUTPUT_BYTES);
+        }
         SCRATCH.set(Some(self));
     }
 }

@@ -4,15 +4,17 @@
 //! thread's scratch buffer; what the kernel does not take then is kept in memory of the session's
 //! own, and that is given back when it is empty.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::BufMut;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tungstenite::protocol::frame::coding::OpCode;
 
+use crate::rooms;
 use crate::ws::frame;
 
 /// A socket and its outgoing queue.
@@ -64,9 +66,26 @@ impl Wire {
         self.stalled_since
     }
 
-    /// Queues bytes that are no frame: the 101.
+    /// Queues bytes as they are: the 101, or whole frames.
     pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
+        if bytes.len() < LARGE_BYTES || self.stalled_since.is_some() || self.is_broken {
+            return self.output.extend_from_slice(bytes);
+        }
+        // The kernel takes it from where it lies.
+        let queued = self.buffered();
+        let both = [IoSlice::new(&self.output[self.sent..]), IoSlice::new(bytes)];
+        let sent = SockRef::from(&self.socket).send_vectored_with_flags(&both, NO_SIGNAL);
+        let sent = sent.unwrap_or(0); // Why, if it is for good, shows when the rest is flushed.
+        self.bytes_out += sent as u64;
+        if sent < queued {
+            self.sent += sent;
+            self.output.extend_from_slice(bytes);
+        } else {
+            self.output.clear();
+            self.sent = 0;
+            self.output.extend_from_slice(&bytes[sent - queued..]);
+        }
+        self.stalled_since = (self.buffered() > 0).then(Instant::now);
     }
 
     /// Queues a whole plain message as one frame of the data opcode `opcode`.
@@ -77,12 +96,14 @@ impl Wire {
 
     /// Queues one frame.
     pub(crate) fn put(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
-        frame::put(&mut self.output, fin, opcode, payload);
+        frame::put_header(&mut self.output, fin, opcode, payload.len());
+        self.put_raw(payload);
     }
 
     /// Queues one frame with a part of a compressed message.
     pub(crate) fn put_compressed(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
-        frame::put_compressed(&mut self.output, fin, opcode, payload);
+        frame::put_compressed_header(&mut self.output, fin, opcode, payload.len());
+        self.put_raw(payload);
     }
 
     /// Lends the thread's output buffer for one event, unless older output is still unsent.
@@ -98,6 +119,11 @@ impl Wire {
             // Nothing was lent.
             return self.give_back();
         }
+        if self.buffered() >= LARGE_BYTES {
+            // Not worth another copy: the thread gets another buffer.
+            *scratch = rooms::take();
+            return;
+        }
         std::mem::swap(&mut self.output, scratch);
         self.output = scratch[self.sent..].to_vec();
         self.sent = 0;
@@ -107,7 +133,7 @@ impl Wire {
     /// An empty queue holds no memory.
     pub(crate) fn give_back(&mut self) {
         if self.output.is_empty() && self.output.capacity() != 0 {
-            self.output = Vec::new();
+            rooms::put_back(std::mem::take(&mut self.output));
         }
     }
 
@@ -136,7 +162,7 @@ impl Wire {
                 if self.buffered() == 0 {
                     self.output.clear();
                     self.sent = 0;
-                } else if self.sent >= COMPACT_BYTES {
+                } else if self.sent >= COMPACT_BYTES && self.sent >= self.buffered() {
                     self.output.drain(..self.sent);
                     self.sent = 0;
                 }
@@ -188,6 +214,20 @@ impl Wire {
         received
     }
 
+    /// Receives once, at most so much, behind what is in `room`, and only into memory that it has.
+    pub(crate) fn receive_into(&mut self, room: &mut Vec<u8>, bytes_max: usize) -> Received {
+        let received = match self.socket.try_read_buf(&mut room.limit(bytes_max)) {
+            Ok(0) => Received::End,
+            Ok(length) => Received::Bytes(length),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
+            Err(_) => Received::End,
+        };
+        if let Received::Bytes(length) = received {
+            self.bytes_in += length as u64;
+        }
+        received
+    }
+
     /// Says that nothing more will be sent; the peer's bytes are still received.
     pub(crate) fn finish(&mut self) {
         // A peer that is gone already needs no telling.
@@ -200,5 +240,7 @@ impl Wire {
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 const NO_SIGNAL: i32 = 0;
-/// Sent bytes at the front of a queue that are worth moving the rest for.
+/// Bytes that are sent from where they lie, at once: a system call costs less than their copy.
+pub(crate) const LARGE_BYTES: usize = 16 * 1024;
+/// Sent bytes at the front of a queue that are worth moving the rest for, if that is no more.
 const COMPACT_BYTES: usize = 256 * 1024;

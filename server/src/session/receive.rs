@@ -13,6 +13,19 @@ use crate::ws::decoder::{Kind, Place, Step};
 
 impl Session {
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
+        if self.is_parsing()
+            && let Some((room, bytes_max)) = self.decoder.room()
+        {
+            return match self.conn.controls.wire.receive_into(room, bytes_max) {
+                Received::Bytes(length) => {
+                    self.deadlines.heard(Instant::now());
+                    self.decoder.placed(length);
+                    self.receive_any(&mut [], 0);
+                }
+                Received::Nothing => {}
+                Received::End => self.lose(),
+            };
+        }
         // What is held is less than one control frame; it goes before what comes.
         let held = self.held.len();
         if held > 0 {
@@ -37,7 +50,7 @@ impl Session {
         let mut at = 0;
         self.held_is_ripe = false;
         self.deliver_whole(buffer, &mut at);
-        if at < buffer.len() {
+        if at < buffer.len() || self.decoder.has_placed() {
             self.receive_any(buffer, at);
         } else {
             self.decoder.rest();
@@ -47,7 +60,7 @@ impl Session {
     fn receive_any(&mut self, buffer: &mut [u8], mut at: usize) {
         let mut pongs = Pongs::default();
         while self.is_parsing() {
-            if at == buffer.len() {
+            if at == buffer.len() && !self.decoder.has_placed() {
                 self.decoder.rest();
                 break;
             }

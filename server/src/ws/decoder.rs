@@ -14,6 +14,7 @@ use super::deflate::pool;
 use super::frame::{self, Header};
 use super::mask::{unmask, unmask_whole};
 use super::violation::Violation;
+use crate::rooms;
 
 /// Turns the bytes of one connection into steps.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Decoder {
     /// The data frame whose payload has not come whole.
     frame: Option<OpenFrame>,
     assembly: Vec<u8>,
+    /// How much at the end of `assembly` was received there and not looked at yet.
+    placed: usize,
     /// `assembly` is the thread's, lent to a compressed message until the input is used up.
     is_lent: bool,
     /// How much of `assembly` is whole UTF-8, if it is text.
@@ -106,6 +109,7 @@ impl Decoder {
             open: None,
             frame: None,
             assembly: Vec::new(),
+            placed: 0,
             is_lent: false,
             checked: 0,
             taken: 0,
@@ -120,6 +124,32 @@ impl Decoder {
     /// Whether a message has begun and is not complete.
     pub(crate) fn is_in_message(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Where what is left of a large frame is to be received, behind what is there, and how much at
+    /// most; [`placed`](Self::placed) says what came. None if there is no such frame.
+    pub(crate) fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let (Some(frame), Some(open)) = (&self.frame, &self.open) else {
+            return None;
+        };
+        let left = usize::try_from(frame.left).unwrap_or(usize::MAX);
+        if open.is_compressed || left < LARGE_BYTES || self.taken != 0 || self.placed != 0 {
+            return None;
+        }
+        // As much as has come, at least: what a header promises is only a limit.
+        let more = self.assembly.len().max(ROOM_BYTES_LEAST).min(left);
+        self.assembly.reserve(more);
+        Some((&mut self.assembly, left))
+    }
+
+    /// So many bytes of the open frame were received in its [`room`](Self::room).
+    pub(crate) fn placed(&mut self, length: usize) {
+        self.placed = length;
+    }
+
+    /// Whether there is something to look at besides the input.
+    pub(crate) fn has_placed(&self) -> bool {
+        self.placed != 0
     }
 
     /// The next step in `input` from `*at`, which moves past what was used. The payload of a step
@@ -280,6 +310,8 @@ impl Decoder {
         if is_compressed && self.open.is_none() {
             self.assembly = pool::take_room();
             self.is_lent = true;
+        } else if self.open.is_none() && header.payload_len >= LARGE_BYTES as u64 {
+            self.assembly = rooms::take();
         }
         self.open = Some(OpenMessage {
             kind,
@@ -305,6 +337,12 @@ impl Decoder {
             return Ok(Filled::Frame);
         };
         let kind = open.kind;
+        let placed = std::mem::take(&mut self.placed);
+        if placed > 0 {
+            let start = self.assembly.len() - placed;
+            frame.mask = unmask(&mut self.assembly[start..], frame.mask);
+            frame.left -= placed as u64;
+        }
         let arrived = &mut input[*at..];
         let length =
             usize::try_from(frame.left).map_or(arrived.len(), |left| left.min(arrived.len()));
@@ -372,6 +410,8 @@ impl Decoder {
             let given_out = std::mem::take(&mut self.assembly);
             if std::mem::take(&mut self.is_lent) {
                 pool::put_room(given_out);
+            } else {
+                rooms::put_back(given_out);
             }
         } else {
             self.assembly.drain(..self.taken);
@@ -394,6 +434,15 @@ impl Decoder {
 fn compressed_bytes_max(message_bytes_max: usize) -> usize {
     message_bytes_max.saturating_mul(2).saturating_add(1024)
 }
+
+/// What is left of a frame that is worth a receive of its own; to tests, which cut streams of short
+/// frames into any pieces, nearly every one is.
+const LARGE_BYTES: usize = if cfg!(any(test, fuzzing)) {
+    3
+} else {
+    16 * 1024
+};
+const ROOM_BYTES_LEAST: usize = 64 * 1024;
 
 enum Filled {
     /// The frame is whole and its message is not: the next frame follows.

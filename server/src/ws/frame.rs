@@ -111,12 +111,14 @@ fn parse_any(input: &[u8]) -> Result<Option<Header>, Violation> {
 /// Appends a whole uncompressed data message as one frame, which is what nearly all of them are.
 #[inline(always)]
 pub(crate) fn put_whole(output: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    output.reserve(HEADER_BYTES_MAX + payload.len());
     put_lengths(output, 0x80 | opcode, payload.len());
     output.extend_from_slice(payload);
 }
 
 /// Appends a server's frame: never masked (RFC 6455 §5.1).
 pub(crate) fn put(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]) {
+    output.reserve(HEADER_BYTES_MAX + payload.len());
     put_header(output, fin, opcode, payload.len());
     output.extend_from_slice(payload);
 }
@@ -126,10 +128,15 @@ pub(crate) fn put_header(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payloa
     put_header_with(output, fin, false, opcode, payload_len);
 }
 
-/// Appends a server's frame with a part of a compressed message; RSV1 marks the first (RFC 7692 §6).
-pub(crate) fn put_compressed(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]) {
-    put_header_with(output, fin, opcode != CONTINUE, opcode, payload.len());
-    output.extend_from_slice(payload);
+/// Appends the header of a frame with a part of a compressed message; RSV1 marks the first
+/// (RFC 7692 §6).
+pub(crate) fn put_compressed_header(
+    output: &mut Vec<u8>,
+    fin: bool,
+    opcode: OpCode,
+    payload_len: usize,
+) {
+    put_header_with(output, fin, opcode != CONTINUE, opcode, payload_len);
 }
 
 #[inline]
@@ -144,11 +151,10 @@ fn put_header_with(
     put_lengths(output, first, payload_len);
 }
 
-/// Appends the first byte and the length in its shortest form; makes room for the payload too.
+/// Appends the first byte and the length in its shortest form.
 #[inline(always)]
 fn put_lengths(output: &mut Vec<u8>, first: u8, payload_len: usize) {
-    // One growth for both, and the bytes in one piece: this is on the path of every message.
-    output.reserve(HEADER_BYTES_MAX + payload_len);
+    // The bytes in one piece: this is on the path of every message.
     match payload_len {
         0..=125 => output.extend_from_slice(&[first, payload_len as u8]),
         126..=0xffff => {

@@ -57,7 +57,8 @@ fn pieces<'a>(bytes: &'a [u8], reads: &'a [usize]) -> impl Iterator<Item = &'a [
     })
 }
 
-/// What the decoder makes of it, fed as a session feeds it: what is unused is held.
+/// What the decoder makes of it, fed as a session feeds it: what is unused is held, and what belongs
+/// to a large frame is received in its room.
 pub(crate) fn decode(
     mut decoder: Decoder,
     bytes: &[u8],
@@ -65,6 +66,13 @@ pub(crate) fn decode(
 ) -> (Vec<Said>, Option<Violation>) {
     let (mut said, mut open, mut held) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces(bytes, reads) {
+        let mut piece = piece;
+        if let Some((room, bytes_max)) = decoder.room() {
+            let (placed, rest) = piece.split_at(bytes_max.min(piece.len()));
+            room.extend_from_slice(placed);
+            decoder.placed(placed.len());
+            piece = rest;
+        }
         held.extend_from_slice(piece);
         let mut at = 0;
         loop {
