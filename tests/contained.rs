@@ -247,7 +247,7 @@ fn callbacks_that_never_return_on_every_worker_at_once_hold_nobody_else_up() {
         let (site, server, _stuck) = get_stuck(how, many());
         server.line(&[
             "handler quarantined",
-            "hold half the workers",
+            "hold a quarter of the workers",
             "handler=stuck",
         ]);
         assert_eq!(server.handshake_status("/stuck"), 503, "{how}");

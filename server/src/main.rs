@@ -92,11 +92,11 @@ fn serve<T>(
     // A connection is a file, and the usual limit is a thousand. What the system allows is taken;
     // if it allows no more, the listener waits for files to be closed.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    // A callback that blocks holds a worker; two more than there are processors go on meanwhile, and
-    // as many again rest until they are needed.
-    let workers = std::thread::available_parallelism().map_or(1, usize::from) + 2;
+    // A callback that blocks holds a worker. One for each processor works, the others rest until
+    // they are needed.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2 * workers)
+        .worker_threads(2 * (processors + 2))
         .enable_all()
         .build();
     let runtime = match runtime {

@@ -1,7 +1,7 @@
 //! Workers of the runtime that rest until others are held by callbacks that do not return.
 //!
 //! A runtime gets no more workers than it began with, and a worker that is in a callback cannot be
-//! taken out of it. So half of the workers sleep from the beginning, each in a task that blocks on
+//! taken out of it. So most of the workers sleep from the beginning, each in a task that blocks on
 //! purpose; one is let go for every worker that is stuck, and is sent back when that one is free.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

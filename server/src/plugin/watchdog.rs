@@ -56,11 +56,14 @@ struct Slot {
     context: AtomicPtr<Context>,
 }
 
-/// Starts the thread that watches the callbacks of `runtime`; once a process. Half of the runtime's
-/// workers become the reserve.
+/// Starts the thread that watches the callbacks of `runtime`; once a process. As many of the
+/// runtime's workers work as there are processors, the others become the reserve.
 pub(crate) fn start(runtime: Handle) {
     let all = runtime.metrics().num_workers();
-    let reserve = Reserve::new(runtime, all / 2);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // More would only take turns with one another on the same processors.
+    let reserve = Reserve::new(runtime, all.saturating_sub(processors));
+    // What one handler may hold.
     let workers = all - all / 2;
     let watch = move || {
         let mut idle_ticks = 0;
@@ -167,7 +170,7 @@ fn look(now: u64, reserve: &Reserve, workers: usize, held: &mut Vec<&'static Con
                 handler = %context.handler,
                 generation = context.generation,
                 workers = stuck,
-                "handler quarantined: its callbacks hold half the workers"
+                "handler quarantined: its callbacks hold a quarter of the workers"
             );
         }
     }
