@@ -2,6 +2,7 @@
 //! answering at a path of its own name.
 
 pub mod check;
+mod clock;
 pub mod config;
 mod connection;
 mod controls;

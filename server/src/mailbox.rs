@@ -130,19 +130,22 @@ impl Mailbox {
     }
 
     /// Takes everything, if there is something.
+    #[inline]
     pub(crate) fn take(&self) -> Option<Post> {
-        if !self.rung.load(Ordering::Acquire) {
-            return None;
-        }
+        self.is_rung().then(|| self.take_all())
+    }
+
+    #[inline(never)]
+    fn take_all(&self) -> Post {
         let mut inner = self.lock();
         self.rung.store(false, Ordering::Relaxed);
         inner.bytes = 0;
-        Some(Post {
+        Post {
             letters: std::mem::take(&mut inner.letters),
             woken: std::mem::take(&mut inner.woken),
             overflowed: std::mem::take(&mut inner.overflowed),
             ask: inner.ask.take(),
-        })
+        }
     }
 
     /// Whether there is something to take.

@@ -257,17 +257,13 @@ impl Session {
             };
             return false;
         }
-        // The flush since the last turn may have made room to go on with what is held.
-        if self.held_is_ripe && self.reads() {
-            return false;
-        }
         // One task polls a session all its life, so one waker does.
         if !self.is_listening {
             self.registration.mailbox().listen(cx.waker());
             self.is_listening = true;
-        }
-        if self.registration.mailbox().is_rung() {
-            return false;
+            if self.registration.mailbox().is_rung() {
+                return false; // since it was looked at, and nobody was to be woken
+            }
         }
         let is_open = self.phase == Phase::Open;
         let rests = is_open && !self.reads();
@@ -287,7 +283,7 @@ impl Session {
         }
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
-            self.receive(&mut held);
+            self.receive_held(&mut held);
         }
         if !self.held_is_ripe && self.reads() {
             self.read_once(input);

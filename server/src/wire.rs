@@ -4,11 +4,13 @@
 //! thread's scratch buffer; what the kernel does not take then is kept in memory of the session's
 //! own, and that is given back when it is empty.
 
-use std::io::{self, ErrorKind, IoSlice, Read};
+use std::io::{self, ErrorKind, IoSlice};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BufMut;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -74,7 +76,8 @@ impl Wire {
         // The kernel takes it from where it lies.
         let queued = self.buffered();
         let both = [IoSlice::new(&self.output[self.sent..]), IoSlice::new(bytes)];
-        let sent = SockRef::from(&self.socket).send_vectored_with_flags(&both, NO_SIGNAL);
+        let sent =
+            SockRef::from(&self.socket).send_vectored_with_flags(&both, NO_SIGNAL.bits() as i32);
         let sent = sent.unwrap_or(0); // Why, if it is for good, shows when the rest is flushed.
         self.bytes_out += sent as u64;
         if sent < queued {
@@ -119,6 +122,9 @@ impl Wire {
             // Nothing was lent.
             return self.give_back();
         }
+        if self.buffered() == 0 {
+            return std::mem::swap(&mut self.output, scratch);
+        }
         if self.buffered() >= LARGE_BYTES {
             // Not worth another copy: the thread gets another buffer.
             *scratch = rooms::take();
@@ -138,39 +144,53 @@ impl Wire {
     }
 
     /// Offers the kernel what is queued, once; a lost connection shows in the next receive.
+    #[inline]
     pub(crate) fn flush(&mut self) {
         if self.buffered() == 0 || self.is_broken {
             return;
         }
+        // The kernel nearly always has room, and takes all of it.
         let queued = &self.output[self.sent..];
-        // The kernel nearly always has room. That it has none is for the runtime to know, which
-        // must see it happen to tell when it is over.
-        let sent = match self.stalled_since {
-            None => match SockRef::from(&self.socket).send_with_flags(queued, NO_SIGNAL) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.socket.try_write(queued)
-                }
-                sent => sent,
-            },
-            Some(_) => self.socket.try_write(queued),
-        };
-        match sent {
-            Ok(n) => {
-                self.bytes_out += n as u64;
-                self.sent += n;
-                self.stalled_since = (self.buffered() > 0).then(Instant::now);
-                if self.buffered() == 0 {
-                    self.output.clear();
-                    self.sent = 0;
-                } else if self.sent >= COMPACT_BYTES && self.sent >= self.buffered() {
-                    self.output.drain(..self.sent);
-                    self.sent = 0;
-                }
-            }
+        if self.stalled_since.is_none()
+            && let Ok(length) = send(&self.socket, queued, NO_SIGNAL)
+        {
+            return self.note_sent(length);
+        }
+        self.try_flush();
+    }
+
+    /// The same, seen by the runtime: only if it sees that there is no room, it can tell when
+    /// there is some again.
+    #[cold]
+    fn try_flush(&mut self) {
+        match self.socket.try_write(&self.output[self.sent..]) {
+            Ok(length) => self.note_sent(length),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.stalled_since.get_or_insert_with(Instant::now);
             }
             Err(_) => self.is_broken = true,
+        }
+    }
+
+    #[inline]
+    fn note_sent(&mut self, length: usize) {
+        self.bytes_out += length as u64;
+        self.sent += length;
+        if self.buffered() == 0 {
+            self.output.clear();
+            self.sent = 0;
+            self.stalled_since = None;
+        } else {
+            self.note_rest();
+        }
+    }
+
+    #[cold]
+    fn note_rest(&mut self) {
+        self.stalled_since = Some(Instant::now());
+        if self.sent >= COMPACT_BYTES && self.sent >= self.buffered() {
+            self.output.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -195,17 +215,17 @@ impl Wire {
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         let mut received = Received::Nothing;
         let _ = self.socket.try_io(Interest::READABLE, || {
-            received = match (&*SockRef::from(&self.socket)).read(buffer) {
-                Ok(0) => Received::End,
-                Ok(length) => Received::Bytes(length),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
+            let room = buffer.len();
+            received = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => Received::End,
+                Ok((length, _)) => Received::Bytes(length),
+                Err(Errno::AGAIN) => Received::Nothing,
                 Err(_) => Received::End,
             };
             match received {
-                Received::Bytes(length) if length < buffer.len() => {
-                    Err(ErrorKind::WouldBlock.into())
-                }
-                _ => Ok(()),
+                Received::Bytes(length) if length == room => Ok(()),
+                Received::End => Ok(()),
+                _ => Err(ErrorKind::WouldBlock.into()),
             }
         });
         if let Received::Bytes(length) = received {
@@ -237,9 +257,9 @@ impl Wire {
 
 /// A peer that is gone is an error of the call, never a signal.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-const NO_SIGNAL: i32 = 0;
+const NO_SIGNAL: SendFlags = SendFlags::empty();
 /// Bytes that are sent from where they lie, at once: a system call costs less than their copy.
 pub(crate) const LARGE_BYTES: usize = 16 * 1024;
 /// Sent bytes at the front of a queue that are worth moving the rest for, if that is no more.

@@ -31,6 +31,7 @@ pub(crate) struct Link {
 pub(crate) struct Inside<'a>(&'a Link);
 
 impl Drop for Inside<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.0.conn.store(ptr::null_mut(), Ordering::Relaxed);
     }

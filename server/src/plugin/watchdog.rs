@@ -17,6 +17,7 @@ use tracing::{debug, error, warn};
 
 use super::context::Context;
 use super::reserve::Reserve;
+use crate::clock;
 
 /// The callbacks, by the names of the ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,9 @@ pub(crate) fn start(runtime: Handle) {
         loop {
             if idle_ticks < IDLE_TICKS {
                 std::thread::sleep(TICK);
+                clock::keep();
             } else {
+                clock::stop();
                 IS_IDLE.store(true, Ordering::SeqCst);
                 std::thread::park_timeout(IDLE_TIMEOUT);
                 IS_IDLE.store(false, Ordering::SeqCst);
@@ -264,7 +267,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// After that many ticks a worker is stuck, another takes its place, and one that sleeps wakes,
 /// finds nobody driving the I/O, and does: 10 ms.
 const STUCK_TICKS: u64 = 2;
-/// After that many ticks half the workers are too many for one handler: 100 ms.
+/// After that many ticks half of that number are too many for one handler: 100 ms.
 const LONG_TICKS: u64 = 20;
 /// After that many ticks the callback is named: 1 s.
 const BUDGET_TICKS: u64 = 200;

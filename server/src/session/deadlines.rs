@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
+use crate::clock::Moment;
 use crate::config::SessionLimits;
 use crate::controls::Controls;
 
@@ -15,7 +16,7 @@ pub(super) struct Deadlines {
     limits: Arc<SessionLimits>,
     /// Jittered, so that ten thousand sessions of one moment do not ping in one moment.
     ping_interval: Option<Duration>,
-    last_heard: Instant,
+    last_heard: Moment,
     pinged: Option<Instant>,
     closing_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -31,7 +32,7 @@ impl Deadlines {
         Deadlines {
             ping_interval: ping_interval(&limits, id),
             limits,
-            last_heard: Instant::now(),
+            last_heard: Moment::recent(),
             pinged: None,
             closing_since: None,
             timer: None,
@@ -49,8 +50,9 @@ impl Deadlines {
     }
 
     /// The peer sent something.
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.last_heard = now;
+    #[inline]
+    pub(super) fn heard(&mut self) {
+        self.last_heard = Moment::recent();
         self.pinged = None;
     }
 
@@ -71,7 +73,7 @@ impl Deadlines {
         let (false, Some(interval)) = (rests, self.ping_interval) else {
             return false;
         };
-        let due = self.pinged.is_none() && now >= self.last_heard + interval;
+        let due = self.pinged.is_none() && now >= self.last_heard.instant() + interval;
         if due {
             self.pinged = Some(now);
         }
@@ -99,7 +101,7 @@ impl Deadlines {
         }
         if rests {
             // Nothing can be heard of a peer that is not read.
-            self.heard(Instant::now());
+            self.heard();
         }
         let Some(next) = self.next(is_open, rests, controls) else {
             return Poll::Pending;
@@ -158,7 +160,7 @@ impl Deadlines {
         let ping = match (is_open && !rests, self.pong_deadline(), self.ping_interval) {
             (false, ..) => None,
             (true, Some(pong), _) => Some(pong),
-            (true, None, interval) => interval.map(|interval| self.last_heard + interval),
+            (true, None, interval) => interval.map(|interval| self.last_heard.instant() + interval),
         };
         let stall = if is_open {
             self.stall_deadline(controls)

@@ -31,7 +31,15 @@ impl Session {
     }
 
     /// Moves, if a move is planned and possible now.
+    #[inline]
     pub(super) fn try_to_move(&mut self) {
+        if self.moving.is_some() {
+            self.try_this_move();
+        }
+    }
+
+    #[cold]
+    fn try_this_move(&mut self) {
         let Some(mut moving) = self.moving.take() else {
             return;
         };

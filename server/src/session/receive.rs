@@ -1,7 +1,6 @@
 //! What the peer sends, up to the handler's callback.
 
 use std::ops::Range;
-use std::time::Instant;
 
 use wsh::abi;
 
@@ -18,7 +17,7 @@ impl Session {
         {
             return match self.conn.controls.wire.receive_into(room, bytes_max) {
                 Received::Bytes(length) => {
-                    self.deadlines.heard(Instant::now());
+                    self.deadlines.heard();
                     self.decoder.placed(length);
                     self.receive_any(&mut [], 0);
                 }
@@ -33,7 +32,7 @@ impl Session {
         }
         match self.controls().wire.receive(&mut input[held..]) {
             Received::Bytes(length) => {
-                self.deadlines.heard(Instant::now());
+                self.deadlines.heard();
                 if held > 0 {
                     self.held = Vec::new();
                 }
@@ -44,9 +43,15 @@ impl Session {
         }
     }
 
+    /// What was held while reading was off.
+    #[cold]
+    pub(super) fn receive_held(&mut self, held: &mut [u8]) {
+        self.receive(held);
+    }
+
     /// Handles every whole frame in `buffer` and holds the rest. Nothing is held now.
-    #[inline]
-    pub(super) fn receive(&mut self, buffer: &mut [u8]) {
+    #[inline(always)]
+    fn receive(&mut self, buffer: &mut [u8]) {
         let mut at = 0;
         self.held_is_ripe = false;
         self.deliver_whole(buffer, &mut at);
@@ -57,6 +62,7 @@ impl Session {
         }
     }
 
+    #[inline(never)]
     fn receive_any(&mut self, buffer: &mut [u8], mut at: usize) {
         let mut pongs = Pongs::default();
         while self.is_parsing() {
@@ -77,7 +83,7 @@ impl Session {
                 Err(violation) => self.fail(violation),
             }
             self.follow_ending();
-            self.deliver_whole(buffer, &mut at);
+            self.deliver_more(buffer, &mut at);
         }
         if let Some(payload) = pongs.held {
             // The latest Ping stands for the others (RFC 6455 §5.5.3).
@@ -88,8 +94,15 @@ impl Session {
         }
     }
 
+    /// The same, where it is not worth being part of the caller.
+    #[inline(never)]
+    fn deliver_more(&mut self, buffer: &mut [u8], at: &mut usize) {
+        self.deliver_whole(buffer, at);
+    }
+
     /// Hands over whole plain messages, one after another, as long as nothing else happens: the
     /// short way for what nearly everything is.
+    #[inline(always)]
     fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize) {
         if self.phase != Phase::Open
             || self.conn.controls.ending != Ending::No

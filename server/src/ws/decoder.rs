@@ -194,7 +194,7 @@ impl Decoder {
     /// The message in `input` from `*at`, between messages, if it lies there whole, in one plain
     /// frame, and has at most `bytes_max`: what nearly all of them are. Anything else, right or
     /// wrong, is left to [`step`](Self::step).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn whole_message(
         &self,
         input: &mut [u8],

@@ -13,7 +13,12 @@ pub(super) fn unmask_whole(mut bytes: &mut [u8], mask: [u8; 4]) {
     if bytes.len() >= BLOCK_BYTES {
         bytes = unmask_blocks(bytes, mask);
     }
-    let (words, rest) = bytes.as_chunks_mut::<4>();
+    // Each piece in one register: whoever reads it next may read as much at once.
+    let (pieces, rest) = bytes.as_chunks_mut::<PIECE_BYTES>();
+    for piece in pieces {
+        xor(piece, mask);
+    }
+    let (words, rest) = rest.as_chunks_mut::<4>();
     for word in words {
         xor(word, mask);
     }
@@ -58,6 +63,7 @@ fn xor<const N: usize>(block: &mut [u8; N], mask: [u8; 4]) {
 }
 
 const BLOCK_BYTES: usize = 128;
+const PIECE_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
