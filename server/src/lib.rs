@@ -43,5 +43,6 @@ mod ws;
 
 /// Ends the process, without running what plugins' libraries have for its end.
 pub fn leave(code: u8) -> ! {
+    logging::flush();
     plugin::library::leave(code)
 }

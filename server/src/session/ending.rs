@@ -7,6 +7,7 @@ use tracing::{debug, info};
 
 use super::{Close, Phase, Session};
 use crate::controls::Ending;
+use crate::logging::SESSIONS;
 use crate::plugin::calls::Outcome;
 use crate::ws::close::ABNORMAL;
 use crate::ws::violation::Violation;
@@ -178,9 +179,10 @@ impl Session {
     pub(super) fn log_end(&self) {
         let (wire, generation) = (&self.conn.controls.wire, self.stay.generation());
         info!(
+            target: SESSIONS,
             session = self.conn.id(),
             peer = %self.about.peer,
-            path = %self.about.path,
+            path = %self.about.path.escape_debug(),
             handler = %generation.handler,
             generation = generation.number,
             code = self.end_code(),

@@ -1,0 +1,252 @@
+//! An event as one line: the time in UTC, the level, what happened, the fields.
+
+use std::cell::Cell;
+use std::fmt::{self, Debug, Write};
+use std::time::{Duration, SystemTime};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
+
+/// Appends the line of `event`.
+pub(super) fn write(line: &mut String, event: &Event<'_>, is_colourful: bool) {
+    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let (colour, level) = match *event.metadata().level() {
+        Level::ERROR => ("\x1b[31m", "ERROR"),
+        Level::WARN => ("\x1b[33m", " WARN"),
+        Level::INFO => ("\x1b[32m", " INFO"),
+        Level::DEBUG => ("\x1b[34m", "DEBUG"),
+        Level::TRACE => ("\x1b[35m", "TRACE"),
+    };
+    let style = |style| if is_colourful { style } else { "" };
+    line.push_str(style(DIM));
+    push_time(line, since_1970);
+    line.push_str(style(PLAIN));
+    line.push(' ');
+    line.push_str(style(colour));
+    line.push_str(level);
+    line.push_str(style(PLAIN));
+    event.record(&mut Fields { line, is_colourful });
+    line.push('\n');
+}
+
+/// `2026-11-25T19:02:33.478687Z`.
+fn push_time(line: &mut String, since_1970: Duration) {
+    let seconds = since_1970.as_secs();
+    // Most lines share their second with the one before.
+    let (mut second, mut text) = SECOND.get();
+    if second != seconds {
+        (second, text) = (seconds, date_and_time(seconds));
+        SECOND.set((second, text));
+    }
+    // Digits and signs are ASCII.
+    line.push_str(std::str::from_utf8(&text).unwrap_or_default());
+    line.push('.');
+    let mut micros = since_1970.subsec_micros();
+    let mut digits = [b'0'; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit += (micros % 10) as u8;
+        micros /= 10;
+    }
+    line.push_str(std::str::from_utf8(&digits).unwrap_or_default());
+    line.push('Z');
+}
+
+/// `2026-11-25T19:02:33` in the Gregorian calendar, which repeats after 400 years of 146,097 days.
+fn date_and_time(since_1970: u64) -> [u8; 19] {
+    // Years that begin in March have their leap day at the end. Day 0 is 1 March of the year 0.
+    let day = since_1970 / 86_400 + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, in_next_year) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = era * 400 + year + in_next_year;
+    let second = since_1970 % 86_400;
+    let mut text = *b"0000-00-00T00:00:00";
+    for (end, width, mut number) in [
+        (4, 4, year),
+        (7, 2, month),
+        (10, 2, day),
+        (13, 2, second / 3_600),
+        (16, 2, second / 60 % 60),
+        (19, 2, second % 60),
+    ] {
+        for digit in text[end - width..end].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    text
+}
+
+/// Appends the fields, what happened first, as it stands first in every event.
+struct Fields<'a> {
+    line: &'a mut String,
+    is_colourful: bool,
+}
+
+impl Fields<'_> {
+    /// False for what is not shown: events of the `log` crate have fields about themselves.
+    fn begin(&mut self, field: &Field) -> bool {
+        let name = field.name();
+        if name.starts_with("log.") {
+            return false;
+        }
+        self.line.push(' ');
+        if name == MESSAGE {
+            return true;
+        }
+        if self.is_colourful {
+            let _ = write!(self.line, "{ITALIC}{name}{PLAIN}{DIM}={PLAIN}");
+        } else {
+            self.line.push_str(name);
+            self.line.push('=');
+        }
+        true
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_u64(&mut self, field: &Field, mut value: u64) {
+        if !self.begin(field) {
+            return;
+        }
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        self.line
+            .push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if self.begin(field) {
+            let _ = write!(Harmless(self.line), "{value:?}");
+        }
+    }
+}
+
+/// Escapes what a terminal would obey.
+struct Harmless<'a>(&'a mut String);
+
+impl Write for Harmless<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        for character in text.chars() {
+            match character {
+                '\n' | '\t' => self.0.push(character),
+                _ if character.is_control() => write!(self.0, "{}", character.escape_default())?,
+                _ => self.0.push(character),
+            }
+        }
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// The last second of which a line was written, and its text.
+    static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
+}
+
+/// The name that tracing gives to what happened.
+const MESSAGE: &str = "message";
+const DIM: &str = "\x1b[2m";
+const ITALIC: &str = "\x1b[3m";
+const PLAIN: &str = "\x1b[0m";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    use super::*;
+
+    /// The lines of what `log` logs, without their time.
+    fn lines(is_colourful: bool, log: impl FnOnce()) -> Vec<String> {
+        struct Keep(Arc<Mutex<Vec<String>>>, bool);
+        impl<S: tracing::Subscriber> Layer<S> for Keep {
+            fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+                let mut line = String::new();
+                write(&mut line, event, self.1);
+                let (_, rest) = line.split_once('Z').unwrap();
+                self.0.lock().unwrap().push(rest.to_owned());
+            }
+        }
+        let kept = Arc::default();
+        let keep = Keep(Arc::clone(&kept), is_colourful);
+        let subscriber = tracing_subscriber::registry().with(keep);
+        tracing::subscriber::with_default(subscriber, log);
+        std::mem::take(&mut *kept.lock().unwrap())
+    }
+
+    #[test]
+    fn a_line_says_the_level_what_happened_and_every_field() {
+        let log = || {
+            let (absent, handler) = (None::<u64>, "echo");
+            tracing::info!(session = 7_u64, absent, %handler, code = 1000_u16, "session closed");
+            tracing::error!(
+                handler,
+                most = u64::MAX,
+                left = -1,
+                is = true,
+                "it {}",
+                "failed"
+            );
+        };
+        assert_eq!(
+            lines(false, log),
+            [
+                "  INFO session closed session=7 handler=echo code=1000\n",
+                " ERROR it failed handler=\"echo\" most=18446744073709551615 left=-1 is=true\n",
+            ]
+        );
+        let log = || tracing::warn!(a = 1_u64, "hot");
+        let expected =
+            "\x1b[0m \x1b[33m WARN\x1b[0m hot \x1b[3ma\x1b[0m\x1b[2m=\x1b[0m1\n".to_owned();
+        assert_eq!(lines(true, log), [expected]);
+    }
+
+    #[test]
+    fn a_terminal_is_not_steered_by_what_a_peer_sent() {
+        let sent = "é\x1b[31m\x07\u{9b}1m\r\x7f";
+        let log = || tracing::info!(%sent, "{sent}");
+        let shown = "é\\u{1b}[31m\\u{7}\\u{9b}1m\\r\\u{7f}";
+        assert_eq!(
+            lines(false, log),
+            [format!("  INFO {shown} sent={shown}\n")]
+        );
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00"),
+            (951_782_399, "2000-02-28T23:59:59"),
+            (951_782_400, "2000-02-29T00:00:00"),
+            (951_868_800, "2000-03-01T00:00:00"),
+            (1_709_164_800, "2024-02-29T00:00:00"),
+            (1_735_689_599, "2024-12-31T23:59:59"),
+            (4_107_542_400, "2100-03-01T00:00:00"),
+        ] {
+            assert_eq!(date_and_time(seconds), expected.as_bytes());
+        }
+        let mut line = String::new();
+        push_time(&mut line, Duration::new(1_709_164_800, 42_999));
+        assert_eq!(line, "2024-02-29T00:00:00.000042Z");
+    }
+}
