@@ -1,7 +1,11 @@
 //! One accepted connection: its request head, and the road it takes from there.
 
+use std::future::poll_fn;
+use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -14,9 +18,10 @@ use crate::files;
 use crate::handshake::{self, Knock, Outcome};
 use crate::head::{Head, HeadFault};
 use crate::overlay::{self, Overlay};
-use crate::places::Places;
+use crate::places::{Guest, Places};
 use crate::reply::Reply;
 use crate::router::{NoWay, Router};
+use crate::scratch::Scratch;
 use crate::session::{About, Session};
 use crate::target::Target;
 
@@ -34,47 +39,104 @@ pub(crate) struct Server {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Serves one connection to its end, and holds `alive` until then.
+/// One accepted connection, to its end.
 ///
 /// This is what a session waits in for hours, so it holds nothing that it does not need: the
-/// handshake and the answers to other requests are in a box that is gone when they are over.
-pub(crate) fn serve(
-    socket: TcpStream,
-    peer: SocketAddr,
-    server: Arc<Server>,
-    alive: mpsc::Sender<()>,
-) -> impl Future<Output = ()> + Send {
-    let connections_max = server.config.load().limits.connections_max;
-    let place = server.places.take(connections_max);
-    let is_full = place.is_none();
-    let first = Box::pin(first_request(socket, peer, server, is_full));
-    async move {
-        if let Some(session) = first.await {
-            session.run().await;
-        }
-        drop((place, alive));
+/// handshake and the answers to other requests are in a box that is gone when they are over. It is
+/// so small that a task with it is two cache lines.
+pub(crate) struct Connection(Stage);
+
+enum Stage {
+    FirstRequest(Pin<Box<dyn Future<Output = Option<Box<Session>>> + Send>>),
+    Session(Box<Session>),
+}
+
+impl Connection {
+    /// It holds `alive` until its end.
+    pub(crate) fn new(
+        socket: std::net::TcpStream,
+        peer: SocketAddr,
+        server: Arc<Server>,
+        alive: mpsc::Sender<()>,
+    ) -> Connection {
+        let connections_max = server.config.load().limits.connections_max;
+        let place = server.places.take(connections_max);
+        let guest = place.map(|place| Guest {
+            _place: place,
+            _alive: alive,
+        });
+        let first = first_request(socket, peer, server, guest);
+        Connection(Stage::FirstRequest(Box::pin(first)))
     }
 }
 
-/// Answers the first request; `None` unless a session came of it.
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Stage::FirstRequest(first) = &mut self.0 {
+            match ready!(first.as_mut().poll(cx)) {
+                Some(session) => self.0 = Stage::Session(session),
+                None => return Poll::Ready(()),
+            }
+        }
+        match &mut self.0 {
+            Stage::Session(session) => session.poll_to_the_end(cx),
+            Stage::FirstRequest(_) => Poll::Pending,
+        }
+    }
+}
+
+/// Answers the first request; `None` unless a session came of it. Who is no guest finds no place.
 async fn first_request(
-    socket: TcpStream,
+    socket: std::net::TcpStream,
     peer: SocketAddr,
     server: Arc<Server>,
-    is_full: bool,
+    guest: Option<Guest>,
 ) -> Option<Box<Session>> {
-    if is_full {
-        Reply::Full.send(socket).await;
-        return None;
-    }
-    let mut stopping = server.stopping.clone();
-    let road = tokio::select! {
-        road = open(socket, peer, &server) => road,
-        // Whoever has said nothing yet, or waits for an answer, is not waited for.
-        _ = stopping.changed() => Road::Nowhere,
+    let looked = match guest {
+        Some(_) => look(&socket),
+        None => Err(Unread::Refused(Reply::Full)),
+    };
+    // Without descriptors to watch it there is nothing to say and nobody to say it.
+    let socket = TcpStream::from_std(socket).ok()?;
+    let road = match looked {
+        Ok(received) => {
+            let mut open = pin!(open(socket, received, peer, &server));
+            // Most are through at once, and wait for nothing.
+            match poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx))).await {
+                Poll::Ready(road) => road,
+                Poll::Pending => Box::pin(unless_stopping(open, &server)).await,
+            }
+        }
+        Err(Unread::Gone) => Road::Nowhere,
+        Err(Unread::Refused(reply)) => Road::Reply(socket, reply),
     };
     match road {
-        Road::Session(session) => return Some(session),
+        Road::Session(mut session) => {
+            session.set_guest(guest);
+            return Some(session);
+        }
+        Road::Nowhere => {}
+        Road::Reply(..) | Road::File(..) | Road::News(..) => {
+            Box::pin(answer(road, peer, &server)).await;
+        }
+    }
+    None
+}
+
+/// Whoever has said nothing yet, or waits for an answer, is not waited for when the server stops.
+async fn unless_stopping(open: impl Future<Output = Road>, server: &Server) -> Road {
+    let mut stopping = server.stopping.clone();
+    tokio::select! {
+        road = open => road,
+        _ = stopping.changed() => Road::Nowhere,
+    }
+}
+
+/// Gives the answers that are no session.
+async fn answer(road: Road, peer: SocketAddr, server: &Server) {
+    match road {
         Road::Reply(socket, reply) => {
             debug!(%peer, status = reply.status(), "request answered");
             reply.send(socket).await;
@@ -89,10 +151,9 @@ async fn first_request(
                 None => Reply::NoRoute.send(socket).await,
             }
         }
-        Road::News(socket, overlay) => overlay.tell(socket, stopping).await,
-        Road::Nowhere => {}
+        Road::News(socket, overlay) => overlay.tell(socket, server.stopping.clone()).await,
+        Road::Session(_) | Road::Nowhere => {}
     }
-    None
 }
 
 /// Where a connection goes after its first request head.
@@ -104,67 +165,44 @@ enum Road {
     Nowhere,
 }
 
-async fn open(socket: TcpStream, peer: SocketAddr, server: &Server) -> Road {
+/// From what came until now to where it leads.
+async fn open(socket: TcpStream, mut received: Vec<u8>, peer: SocketAddr, server: &Server) -> Road {
     let began = Instant::now();
     let limits = server.config.load().limits.clone();
     let Some(_pending) = server.handshakes.take(limits.pending_handshakes_max) else {
         return Road::Reply(socket, Reply::Full);
     };
-    let timeout = Duration::from_millis(limits.handshake_timeout_ms);
-    let mut received = Vec::new();
-    let head = tokio::time::timeout(timeout, read_head(&socket, &mut received, &limits)).await;
-    let end = match head {
-        Ok(Ok(end)) => end,
-        Ok(Err(Unread::Gone)) => return Road::Nowhere,
-        Ok(Err(Unread::Refused(reply))) => return Road::Reply(socket, reply),
-        // Who says nothing is told nothing.
-        Err(_) if received.is_empty() => return Road::Nowhere,
-        Err(_) => return Road::Reply(socket, Reply::TooSlow),
+    let deadline = began + Duration::from_millis(limits.handshake_timeout_ms);
+    let end = match head_end(&received, 0, &limits) {
+        Ok(Some(end)) => Ok(end),
+        Ok(None) => {
+            let head = read_head(&socket, &mut received, &limits);
+            let head = Box::pin(tokio::time::timeout_at(deadline.into(), head)).await;
+            // Who says nothing is told nothing.
+            head.unwrap_or(Err(match received.is_empty() {
+                true => Unread::Gone,
+                false => Unread::Refused(Reply::TooSlow),
+            }))
+        }
+        Err(reply) => Err(Unread::Refused(reply)),
+    };
+    let end = match end {
+        Ok(end) => end,
+        Err(Unread::Gone) => return Road::Nowhere,
+        Err(Unread::Refused(reply)) => return Road::Reply(socket, reply),
     };
     let early = received.split_off(end);
-    let head = match Head::parse(received.into_boxed_slice(), limits.header_lines_max) {
-        Ok(head) => head,
-        Err(HeadFault::Malformed) => {
-            return Road::Reply(socket, Reply::Malformed("the request is malformed"));
-        }
-        Err(HeadFault::TooManyLines) => return Road::Reply(socket, Reply::HeadTooLarge),
+    let (head, target) = match parse(received, &limits) {
+        Ok(parsed) => parsed,
+        Err(reply) => return Road::Reply(socket, reply),
     };
-    let Some(target) = Target::parse(head.target()) else {
-        return Road::Reply(
-            socket,
-            Reply::Malformed("the request's target is malformed"),
-        );
-    };
-    let wants_upgrade = head
-        .elements("upgrade")
-        .any(|token| token.eq_ignore_ascii_case(b"websocket"));
-    match (server.router.has(&target.path), wants_upgrade) {
-        (true, true) => {}
-        (true, false) => return Road::Reply(socket, Reply::UpgradeRequired),
-        (false, true) => return Road::Reply(socket, Reply::NoRoute),
-        (false, false) if target.path == LISTING_PATH => {
-            return Road::Reply(socket, Reply::Json(server.router.listing().json(peer.ip())));
-        }
-        (false, false) => {
-            match (&server.overlay, target.path.as_str()) {
-                (Some(overlay), overlay::STREAM_PATH) => {
-                    return Road::News(socket, overlay.clone());
-                }
-                (Some(_), overlay::SCRIPT_PATH) => {
-                    return Road::Reply(socket, Reply::Script(overlay::SCRIPT));
-                }
-                _ => {}
-            }
-            let mut received = head.bytes().to_vec();
-            received.extend_from_slice(&early);
-            return Road::File(socket, received);
-        }
+    if !wants_upgrade(&head) {
+        return other_than_upgrade(socket, head, target, early, peer, server);
     }
     let entrance = match server.router.enter(&target.path) {
         Ok(entrance) => entrance,
-        Err(NoWay::Full) => return Road::Reply(socket, Reply::Full),
-        // It has gone since.
         Err(NoWay::NoRoute) => return Road::Reply(socket, Reply::NoRoute),
+        Err(NoWay::Full) => return Road::Reply(socket, Reply::Full),
     };
     let about = About {
         peer,
@@ -177,7 +215,7 @@ async fn open(socket: TcpStream, peer: SocketAddr, server: &Server) -> Road {
         target,
         early,
         about,
-        deadline: began + timeout,
+        deadline,
     };
     match handshake::shake(knock, entrance).await {
         Outcome::Session(session) => Road::Session(session),
@@ -186,10 +224,66 @@ async fn open(socket: TcpStream, peer: SocketAddr, server: &Server) -> Road {
     }
 }
 
+fn parse(head: Vec<u8>, limits: &Limits) -> Result<(Head, Target), Reply> {
+    let head = match Head::parse(head.into_boxed_slice(), limits.header_lines_max) {
+        Ok(head) => head,
+        Err(HeadFault::Malformed) => return Err(Reply::Malformed("the request is malformed")),
+        Err(HeadFault::TooManyLines) => return Err(Reply::HeadTooLarge),
+    };
+    match Target::parse(head.target()) {
+        Some(target) => Ok((head, target)),
+        None => Err(Reply::Malformed("the request's target is malformed")),
+    }
+}
+
+fn wants_upgrade(head: &Head) -> bool {
+    let mut tokens = head.elements("upgrade");
+    tokens.any(|token| token.eq_ignore_ascii_case(b"websocket"))
+}
+
+/// What answers a request that wants no WebSocket.
+fn other_than_upgrade(
+    socket: TcpStream,
+    head: Head,
+    target: Target,
+    early: Vec<u8>,
+    peer: SocketAddr,
+    server: &Server,
+) -> Road {
+    if server.router.has(&target.path) {
+        return Road::Reply(socket, Reply::UpgradeRequired);
+    }
+    if target.path == LISTING_PATH {
+        return Road::Reply(socket, Reply::Json(server.router.listing().json(peer.ip())));
+    }
+    match (&server.overlay, target.path.as_str()) {
+        (Some(overlay), overlay::STREAM_PATH) => Road::News(socket, overlay.clone()),
+        (Some(_), overlay::SCRIPT_PATH) => Road::Reply(socket, Reply::Script(overlay::SCRIPT)),
+        _ => {
+            let mut received = head.bytes().to_vec();
+            received.extend_from_slice(&early);
+            Road::File(socket, received)
+        }
+    }
+}
+
 /// Why there is no request head.
 enum Unread {
     Gone,
     Refused(Reply),
+}
+
+/// What the peer has sent by now, which mostly is its whole request.
+fn look(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
+    let mut scratch = Scratch::take();
+    let received = match socket.read(&mut scratch.input) {
+        Ok(0) => Err(Unread::Gone),
+        Ok(length) => Ok(scratch.input[..length].to_vec()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Vec::new()),
+        Err(_) => Err(Unread::Gone),
+    };
+    scratch.put_back();
+    received
 }
 
 /// Reads until the head is whole; answers where it ends. More may have come behind it.
@@ -205,23 +299,27 @@ async fn read_head(
         match socket.try_read_buf(received) {
             Ok(0) => return Err(Unread::Gone),
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             Err(_) => return Err(Unread::Gone),
         }
-        let end = Head::end(received, before);
-        if end.unwrap_or(received.len()) > limits.header_bytes_max {
-            let line_ended = received[..limits.header_bytes_max].contains(&b'\n');
-            let reply = if line_ended {
-                Reply::HeadTooLarge
-            } else {
-                Reply::TargetTooLong
-            };
-            return Err(Unread::Refused(reply));
-        }
-        if let Some(end) = end {
-            return Ok(end);
+        match head_end(received, before, limits) {
+            Ok(Some(end)) => return Ok(end),
+            Ok(None) => {}
+            Err(reply) => return Err(Unread::Refused(reply)),
         }
     }
+}
+
+/// Where the head ends, if it does; `before` was searched before.
+fn head_end(received: &[u8], before: usize, limits: &Limits) -> Result<Option<usize>, Reply> {
+    let end = Head::end(received, before);
+    if end.unwrap_or(received.len()) <= limits.header_bytes_max {
+        return Ok(end);
+    }
+    Err(match received[..limits.header_bytes_max].contains(&b'\n') {
+        true => Reply::HeadTooLarge,
+        false => Reply::TargetTooLong,
+    })
 }
 
 /// What one read of a head asks for.

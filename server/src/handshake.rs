@@ -1,7 +1,6 @@
 //! The opening handshake (RFC 6455 §4.2): from a request head to a session, or to a refusal.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -62,78 +61,66 @@ pub(crate) async fn shake(knock: Knock, entrance: Entrance) -> Outcome {
     let sessions = &generation.context.shared.sessions;
     let registration = sessions.register(&generation.handler, generation.number, bytes_max);
 
-    let hold = &generation.context.hold;
-    if hold.is_on() {
-        let id = registration.mailbox().id;
-        let released = poll_fn(|cx| match hold.wait(id, cx.waker()) {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        });
-        if tokio::time::timeout_at(knock.deadline.into(), released)
-            .await
-            .is_err()
-        {
-            return Outcome::Reply(knock.socket, Reply::Quarantined);
-        }
-    }
-
     let Knock {
         socket,
         head,
         target,
-        mut early,
+        early,
         about,
         deadline,
     } = knock;
-    let head = Arc::new(head);
-    let request = Request::new(Particulars {
-        id: registration.mailbox().id,
-        head: head.clone(),
-        path: target.path,
-        query: target.query,
-        host: checked.host,
-        origin: checked.origin,
-        remote_addr: about.peer.to_string(),
-        protocols: checked.protocols.clone(),
-        params,
-    });
-    let mut attempt = generation.plugin.attempt();
-    let asked = Asked {
-        request: &request,
-        offered: checked.protocols,
-    };
-    let answer = ask(
-        &asked,
-        &mut attempt,
-        &registration,
-        &socket,
-        &mut early,
-        &stay,
-        deadline,
-    );
-    let draft = match answer.await {
-        Asking::Accepted(draft) => draft,
-        Asking::Refused(reply) => return Outcome::Reply(socket, reply),
-        Asking::Dropped => return Outcome::Dropped,
-    };
-    let deflate = agree(&head, &draft, &generation);
-    let answer = switching_protocols(&checked.key, &draft, deflate.as_ref());
-    let protocol = draft.protocol.unwrap_or_default().into();
-    let opening = Opening {
-        request,
+    if generation.context.hold.is_on()
+        && !Box::pin(released(&generation, &registration, deadline)).await
+    {
+        return Outcome::Reply(socket, Reply::Quarantined);
+    }
+    let attempt = generation.plugin.attempt();
+    let mut asked = Asked {
+        // One for all calls: what the handler said before it asked for time still holds.
+        draft: Draft::new(checked.protocols.clone()),
+        request: Request::new(Particulars {
+            id: registration.mailbox().id,
+            head,
+            path: target.path,
+            query: target.query,
+            host: checked.host,
+            origin: checked.origin,
+            remote_addr: about.peer.to_string(),
+            protocols: checked.protocols,
+            params,
+        }),
         attempt,
-        protocol,
-        deflate,
-        answer,
         early,
     };
-    Outcome::Session(Box::new(Session::open(
-        stay,
-        registration,
-        Wire::new(socket),
-        opening,
-        about,
-    )))
+    let answer = match asked.ask(&generation) {
+        Answer::Pending => {
+            let again = asked.ask_again(&generation, &registration, &socket, deadline);
+            Box::pin(again).await
+        }
+        answer => answer,
+    };
+    let refusal = match answer {
+        Answer::Accept => {
+            let session = asked.accept(stay, registration, socket, &checked.key, about);
+            return Outcome::Session(Box::new(session));
+        }
+        Answer::Abort => return Outcome::Dropped,
+        Answer::Pending => Reply::NoAnswer,
+        Answer::Reject => refusal(asked.draft),
+        Answer::Failed | Answer::Panicked => Reply::HandlerFailed,
+    };
+    Outcome::Reply(socket, refusal)
+}
+
+/// Waits while the handler's sessions are held back; false when the deadline came first.
+async fn released(generation: &Generation, registration: &Registration, deadline: Instant) -> bool {
+    let id = registration.mailbox().id;
+    let released = poll_fn(|cx| match generation.context.hold.wait(id, cx.waker()) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    });
+    let released = tokio::time::timeout_at(deadline.into(), released);
+    released.await.is_ok()
 }
 
 /// What the rules of §4.2.1 leave.
@@ -218,52 +205,67 @@ fn check_origin(
     Err(Reply::OriginRefused)
 }
 
-struct Asked<'a> {
-    request: &'a Request,
-    offered: Vec<String>,
+/// A request before its handler.
+struct Asked {
+    request: Box<Request>,
+    draft: Draft,
+    attempt: Attempt,
+    early: Vec<u8>,
 }
 
-enum Asking {
-    Accepted(Draft),
-    Refused(Reply),
-    Dropped,
-}
+impl Asked {
+    /// Asks the handler.
+    fn ask(&mut self, generation: &Generation) -> Answer {
+        let (plugin, context) = (&generation.plugin, generation.context);
+        let answer = plugin.handshake(context, &self.request, &mut self.draft, &mut self.attempt);
+        if answer == Answer::Panicked {
+            generation.record_panic();
+        }
+        answer
+    }
 
-/// Asks the handler, again after each wake while it says PENDING.
-async fn ask(
-    asked: &Asked<'_>,
-    attempt: &mut Attempt,
-    registration: &Registration,
-    socket: &TcpStream,
-    early: &mut Vec<u8>,
-    stay: &Stay,
-    deadline: Instant,
-) -> Asking {
-    let generation = stay.generation();
-    // One for all calls: what the handler said before it asked for time still holds.
-    let mut draft = Draft::new(asked.offered.clone());
-    loop {
-        match generation
-            .plugin
-            .handshake(generation.context, asked.request, &mut draft, attempt)
-        {
-            Answer::Accept => return Asking::Accepted(draft),
-            Answer::Reject => return Asking::Refused(refusal(draft)),
-            Answer::Abort => return Asking::Dropped,
-            Answer::Failed => return Asking::Refused(Reply::HandlerFailed),
-            Answer::Panicked => {
-                generation.record_panic();
-                return Asking::Refused(Reply::HandlerFailed);
+    /// Asks again after each wake while it says PENDING, which is the answer if it never says
+    /// anything else; ABORT is that of a peer that is gone.
+    async fn ask_again(
+        &mut self,
+        generation: &Generation,
+        registration: &Registration,
+        socket: &TcpStream,
+        deadline: Instant,
+    ) -> Answer {
+        loop {
+            tokio::select! {
+                () = woken(registration) => {}
+                () = left(socket, &mut self.early) => return Answer::Abort,
+                () = tokio::time::sleep_until(deadline.into()) => return Answer::Pending,
             }
-            Answer::Pending => {}
-        }
-        tokio::select! {
-            () = woken(registration) => {}
-            () = left(socket, early) => return Asking::Dropped,
-            () = tokio::time::sleep_until(deadline.into()) => {
-                return Asking::Refused(Reply::NoAnswer);
+            match self.ask(generation) {
+                Answer::Pending => {}
+                answer => return answer,
             }
         }
+    }
+
+    /// Makes the session of it.
+    fn accept(
+        self,
+        stay: Stay,
+        registration: Registration,
+        socket: TcpStream,
+        key: &[u8],
+        about: About,
+    ) -> Session {
+        let deflate = agree(self.request.head(), &self.draft, stay.generation());
+        let answer = switching_protocols(key, &self.draft, deflate.as_ref());
+        let opening = Opening {
+            request: self.request,
+            attempt: self.attempt,
+            protocol: self.draft.protocol.unwrap_or_default().into(),
+            deflate,
+            early: self.early,
+        };
+        let wire = Wire::new(socket, answer);
+        Session::open(stay, registration, wire, opening, about)
     }
 }
 

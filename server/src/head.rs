@@ -1,15 +1,29 @@
 //! The head of one HTTP request, as it came: request line and header lines (RFC 9112).
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// A parsed request head. It keeps the peer's bytes and remembers where things lie in them.
 #[derive(Debug)]
 pub(crate) struct Head {
     bytes: Box<[u8]>,
-    method: Range<usize>,
-    target: Range<usize>,
+    method: Place,
+    target: Place,
     is_http_1_1: bool,
-    lines: Vec<(Range<usize>, Range<usize>)>,
+    lines: Vec<(Place, Place)>,
+}
+
+/// Where something lies in a head, which is shorter than 4 GiB.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    end: u32,
+}
+
+impl Place {
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 /// Why bytes are no request head.
@@ -26,19 +40,36 @@ pub(crate) enum HeadFault {
 impl Head {
     /// Where the head at the start of `bytes` ends, if it does; `from` was searched before.
     pub(crate) fn end(bytes: &[u8], from: usize) -> Option<usize> {
-        // The blank line may straddle what came before.
-        let start = from.saturating_sub(3);
-        let found = bytes[start..]
-            .windows(4)
-            .position(|four| four == b"\r\n\r\n")?;
-        Some(start + found + 4)
+        // The blank line may straddle what came before; `at` is where it may end.
+        let mut at = from.saturating_sub(3) + 3;
+        while let Some(byte) = bytes.get(at) {
+            at += match byte {
+                b'\n' if bytes[..=at].ends_with(b"\r\n\r\n") => return Some(at + 1),
+                b'\r' | b'\n' => 1,
+                // It is no part of a blank line, so none ends before four bytes further on.
+                _ => 4,
+            };
+        }
+        None
     }
 
     /// Parses a whole head, its blank line included.
     pub(crate) fn parse(bytes: Box<[u8]>, lines_max: usize) -> Result<Head, HeadFault> {
-        let mut headers = vec![httparse::EMPTY_HEADER; lines_max];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(&bytes) {
+        // Usual heads have a dozen lines, and what is not used costs nothing.
+        let mut few = [const { MaybeUninit::uninit() }; LINES_ON_THE_STACK];
+        let mut many = Vec::new();
+        let headers = match few.get_mut(..lines_max) {
+            Some(headers) => headers,
+            None => {
+                many.resize_with(lines_max, MaybeUninit::uninit);
+                &mut many[..]
+            }
+        };
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(HeadFault::Malformed);
+        }
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(&bytes, headers) {
             Ok(httparse::Status::Complete(_)) => {}
             Ok(httparse::Status::Partial) => return Err(HeadFault::Malformed),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::TooManyLines),
@@ -50,8 +81,9 @@ impl Head {
             return Err(HeadFault::Malformed);
         };
         let place = |part: &[u8]| {
-            let start = part.as_ptr().addr() - bytes.as_ptr().addr();
-            start..start + part.len()
+            let start = (part.as_ptr().addr() - bytes.as_ptr().addr()) as u32;
+            let end = start + part.len() as u32;
+            Place { start, end }
         };
         let lines = request.headers.iter();
         let lines = lines
@@ -73,12 +105,12 @@ impl Head {
     }
 
     pub(crate) fn method(&self) -> &[u8] {
-        &self.bytes[self.method.clone()]
+        &self.bytes[self.method.range()]
     }
 
     /// The request target, verbatim.
     pub(crate) fn target(&self) -> &[u8] {
-        &self.bytes[self.target.clone()]
+        &self.bytes[self.target.range()]
     }
 
     pub(crate) fn is_http_1_1(&self) -> bool {
@@ -87,8 +119,8 @@ impl Head {
 
     /// The header lines in order: name and value.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let line = |(name, value): &(Range<usize>, Range<usize>)| {
-            (&self.bytes[name.clone()], &self.bytes[value.clone()])
+        let line = |(name, value): &(Place, Place)| {
+            (&self.bytes[name.range()], &self.bytes[value.range()])
         };
         self.lines.iter().map(line)
     }
@@ -123,6 +155,9 @@ impl Head {
     }
 }
 
+/// Room for as many header lines costs no allocation; the shipped limit is below it.
+const LINES_ON_THE_STACK: usize = 128;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +189,28 @@ mod tests {
             assert_eq!(Head::end(bytes, from), Some(18));
         }
         assert_eq!(Head::end(b"GET / HTTP/1.1\r\n\r", 0), None);
+        for other in ["\n\n", "\r\n\n", "\r\r\n\r", "\r\n\rx\r\n"] {
+            for padding in 0..8 {
+                let bytes = format!("{}{other}", "a".repeat(padding));
+                assert_eq!(Head::end(bytes.as_bytes(), 0), None, "{bytes:?}");
+                let bytes = format!("{bytes}\r\n\r\nrest");
+                let expected = bytes
+                    .as_bytes()
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n");
+                let expected = expected.map(|at| at + 4);
+                assert_eq!(Head::end(bytes.as_bytes(), 0), expected, "{bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn more_lines_than_usual_are_read_where_the_limit_allows_them() {
+        let many = LINES_ON_THE_STACK + 1;
+        let text = format!("GET / HTTP/1.1\r\n{}\r\n", "A: 1\r\n".repeat(many));
+        let head = Head::parse(text.as_bytes().into(), many).unwrap();
+        assert_eq!(head.values("a").count(), many);
+        let fault = Head::parse(text.as_bytes().into(), many - 1).unwrap_err();
+        assert_eq!(fault, HeadFault::TooManyLines);
     }
 }

@@ -1,16 +1,17 @@
 //! The addresses that are listened on: bound all or not at all, accepted from until the stop.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::TcpListener;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::connection::{self, Server};
+use crate::connection::{Connection, Server};
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +23,36 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
+/// An address that is listened on.
+#[derive(Debug)]
+pub(crate) struct Listener(AsyncFd<Socket>);
+
+impl Listener {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let address = self.0.get_ref().local_addr()?.as_socket();
+        address.ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    /// The next connection, which the runtime does not know yet: when it does, it looks after it,
+    /// and what most peers have sent already can be had without that.
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let accept = |socket: &AsyncFd<Socket>| {
+                let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+                socket.get_ref().accept4(flags)
+            };
+            if let Ok(accepted) = ready.try_io(accept) {
+                let (socket, peer) = accepted?;
+                let peer = peer.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+                return Ok((socket.into(), peer));
+            }
+        }
+    }
+}
+
 /// Binds every address. Port 0 becomes one free port for all of them.
-pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenError> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -38,8 +67,8 @@ pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenE
     }
 }
 
-fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
-    let mut listeners: Vec<TcpListener> = Vec::new();
+fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners: Vec<Listener> = Vec::new();
     let mut free_port = None;
     for &wanted in addresses {
         let mut address = wanted;
@@ -69,7 +98,7 @@ fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> 
     }
 }
 
-fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Listener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -81,13 +110,19 @@ fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
         socket.set_only_v6(all.iter().any(SocketAddr::is_ipv4))?;
     }
     socket.bind(&address.into())?;
+    // Connections inherit it. Replies leave at once: one send a readiness event is all the batching
+    // there is.
+    socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    // What it warns of are types that change their descriptor; a socket is one for its life.
+    #[allow(deprecated)]
+    let registered = AsyncFd::with_interest(socket, Interest::READABLE);
+    registered.map(Listener)
 }
 
 /// Accepts until the server stops. Every connection holds a clone of `alive` while it lasts.
-pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, alive: mpsc::Sender<()>) {
+pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc::Sender<()>) {
     let mut stopping = server.stopping.clone();
     let mut pause = PAUSE_MIN;
     loop {
@@ -98,10 +133,7 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, alive: mp
         match accepted {
             Ok((socket, peer)) => {
                 pause = PAUSE_MIN;
-                // Replies leave at once: one send a readiness event is all the batching there is.
-                let _ = SockRef::from(&socket).set_tcp_nodelay(true);
-                let connection = connection::serve(socket, peer, server.clone(), alive.clone());
-                tokio::spawn(connection);
+                tokio::spawn(Connection::new(socket, peer, server.clone(), alive.clone()));
             }
             Err(error) if is_out_of_resources(&error) => {
                 warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept");

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::mpsc;
+
 /// Counts who is there.
 #[derive(Debug, Default)]
 pub(crate) struct Places(Arc<AtomicUsize>);
@@ -10,6 +12,13 @@ pub(crate) struct Places(Arc<AtomicUsize>);
 /// One who is there, for as long as it lasts.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<AtomicUsize>);
+
+/// A connection that is there: it has a place, and the server waits for it when it stops.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) _place: Place,
+    pub(crate) _alive: mpsc::Sender<()>,
+}
 
 impl Places {
     /// A place, if fewer than `max` are taken now.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Limits};
 use crate::connection::Server;
-use crate::listener::{self, ListenError};
+use crate::listener::{self, ListenError, Listener};
 use crate::mailbox::Letter;
 use crate::overlay::Overlay;
 use crate::places::Places;
@@ -20,7 +20,7 @@ use crate::shared::Shared;
 
 /// A server that listens and has loaded its handlers, and accepts nobody yet.
 pub struct Serving {
-    listeners: Vec<tokio::net::TcpListener>,
+    listeners: Vec<Listener>,
     server: Arc<Server>,
     shared: Arc<Shared>,
     control: Arc<Control>,

@@ -10,11 +10,12 @@ mod moving;
 mod receive;
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use tokio::time::Sleep;
 use tracing::debug;
 use wsh::abi;
 
@@ -24,6 +25,7 @@ use crate::config::SessionLimits;
 use crate::controls::{Controls, Ending};
 use crate::generation::{Generation, Stay};
 use crate::mailbox::{Letter, Post, Registration};
+use crate::places::Guest;
 use crate::plugin::calls::{Attempt, Instance, Outcome};
 use crate::plugin::conn::Conn;
 use crate::plugin::request::Request;
@@ -50,6 +52,8 @@ pub(crate) struct Session {
     /// Its Close frame came, so nothing of it is left to come.
     peer_has_closed: bool,
     deadlines: Deadlines,
+    /// How long it may go on after the connection's end, from then on.
+    afterlife: Option<Pin<Box<Sleep>>>,
     /// There is newer code that it is to move to.
     moving: Option<Box<Moving>>,
     // The order matters: `destroy` runs before the generation is told that the session is gone.
@@ -57,6 +61,8 @@ pub(crate) struct Session {
     registration: Registration,
     stay: Stay,
     about: About,
+    /// It is there as a connection until everything else of it is gone.
+    guest: Option<Guest>,
 }
 
 /// What the opening handshake leaves for the session.
@@ -67,8 +73,6 @@ pub(crate) struct Opening {
     pub(crate) protocol: Box<str>,
     /// Whether and how messages are compressed.
     pub(crate) deflate: Option<Agreement>,
-    /// The 101.
-    pub(crate) answer: Vec<u8>,
     /// What the peer sent behind its request.
     pub(crate) early: Vec<u8>,
 }
@@ -103,7 +107,7 @@ enum Phase {
 }
 
 impl Session {
-    /// Begins a session in its handler; the 101 is queued before anything that `open` sends.
+    /// Begins a session in its handler; `wire` has the 101 queued, before anything that `open` sends.
     pub(crate) fn open(
         stay: Stay,
         registration: Registration,
@@ -118,7 +122,6 @@ impl Session {
             attempt,
             protocol,
             deflate,
-            answer,
             early,
         } = opening;
         let (inflation, deflation) = deflate.map(Agreement::into_halves).unzip();
@@ -127,7 +130,6 @@ impl Session {
         let topics = generation.context.shared.topics.clone();
         let owner = generation.handler.clone();
         let mut controls = Controls::new(wire, limits.clone(), owner, mailbox, topics);
-        controls.wire.put_raw(&answer);
         controls.deflation = deflation;
         let mut conn = Conn::new(id, protocol, generation.context, controls);
         if inflation.is_some() {
@@ -147,11 +149,13 @@ impl Session {
             is_listening: false,
             peer_has_closed: false,
             deadlines: Deadlines::new(limits, id),
+            afterlife: None,
             moving: None,
             instance,
             registration,
             stay,
             about,
+            guest: None,
         };
         session.settle(outcome);
         if session.stay.generation().successor().is_some() {
@@ -162,21 +166,32 @@ impl Session {
         session
     }
 
+    /// Counts `guest` as there until the session is gone.
+    pub(crate) fn set_guest(&mut self, guest: Option<Guest>) {
+        self.guest = guest;
+    }
+
     /// Runs to the end.
-    pub(crate) async fn run(mut self: Box<Self>) {
-        poll_fn(|cx| self.poll(cx)).await;
-        self.log_end();
-        // Async handlers go on after the end until they are done.
-        if self.instance.is_some() {
-            let afterlife = poll_fn(|cx| self.poll_afterlife(cx));
-            let afterlife = Box::pin(tokio::time::timeout(AFTERLIFE, afterlife));
-            if afterlife.await.is_err() {
-                debug!(
-                    session = self.conn.id(),
-                    "handler took too long after the close"
-                );
+    pub(crate) fn poll_to_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.afterlife.is_none() {
+            ready!(self.poll(cx));
+            self.log_end();
+            if self.instance.is_none() {
+                return Poll::Ready(());
             }
+            // Async handlers go on after the end until they are done.
+            self.afterlife = Some(Box::pin(tokio::time::sleep(AFTERLIFE)));
         }
+        if self.poll_afterlife(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let timer = self.afterlife.as_mut();
+        ready!(timer.map_or(Poll::Ready(()), |timer| timer.as_mut().poll(cx)));
+        debug!(
+            session = self.conn.id(),
+            "handler took too long after the close"
+        );
+        Poll::Ready(())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -46,10 +46,11 @@ pub(crate) enum Received {
 }
 
 impl Wire {
-    pub(crate) fn new(socket: TcpStream) -> Wire {
+    /// `output` is the first that is sent, and no frame: the 101.
+    pub(crate) fn new(socket: TcpStream, output: Vec<u8>) -> Wire {
         Wire {
             socket,
-            output: Vec::new(),
+            output,
             sent: 0,
             stalled_since: None,
             bytes_out: 0,
@@ -68,7 +69,7 @@ impl Wire {
         self.stalled_since
     }
 
-    /// Queues bytes as they are: the 101, or whole frames.
+    /// Queues bytes that are frames already.
     pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
         if bytes.len() < LARGE_BYTES || self.stalled_since.is_some() || self.is_broken {
             return self.output.extend_from_slice(bytes);

@@ -1,7 +1,5 @@
 //! The opening handshake's request in the ABI's tables.
 
-use std::sync::Arc;
-
 use wsh::abi::{self, Pair, Str};
 
 use super::text::{lend, lend_bytes};
@@ -12,7 +10,7 @@ use crate::head::Head;
 pub(crate) struct Particulars {
     /// The id that the session will have.
     pub(crate) id: u64,
-    pub(crate) head: Arc<Head>,
+    pub(crate) head: Head,
     /// The path, percent-decoded once, without NUL.
     pub(crate) path: String,
     /// What follows the first `?`, raw.
@@ -36,10 +34,10 @@ pub(crate) struct Request {
     _cookies: Vec<Pair>,
     _protocols: Vec<Str>,
     _params: Vec<Pair>,
-    _particulars: Particulars,
+    particulars: Particulars,
 }
 
-// SAFETY: every pointer in the tables is into `_particulars` or one of the vectors beside it, all
+// SAFETY: every pointer in the tables is into `particulars` or one of the vectors beside it, all
 // of which keep their heap memory when the request moves, and none of which is ever changed.
 unsafe impl Send for Request {}
 // SAFETY: as above; reading is all that anyone does.
@@ -101,8 +99,12 @@ impl Request {
             _cookies: cookies,
             _protocols: protocols,
             _params: params,
-            _particulars: particulars,
+            particulars,
         })
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.particulars.head
     }
 
     /// The id that the session will have.
