@@ -204,9 +204,10 @@ async fn open(socket: TcpStream, mut received: Vec<u8>, peer: SocketAddr, server
         Err(NoWay::NoRoute) => return Road::Reply(socket, Reply::NoRoute),
         Err(NoWay::Full) => return Road::Reply(socket, Reply::Full),
     };
+    let own = target.path.strip_prefix('/') == Some(&*entrance.stay.generation().handler);
     let about = About {
-        peer,
-        path: target.path.clone(),
+        peer: peer.into(),
+        path: (!own).then(|| target.path.as_str().into()),
         began,
     };
     let knock = Knock {

@@ -30,17 +30,22 @@ pub(crate) struct Controls {
     pub(crate) reads: bool,
     /// Bytes buffered, above which the peer is not read.
     congested_above: usize,
-    watermark: Watermark,
-    timers: Vec<Timer>,
     /// The kind of the message that is being sent in parts.
-    open_message: Option<u32>,
+    open_message: Option<u8>,
     /// Whether that message goes compressed.
     open_is_compressed: bool,
-    reserved: Vec<u8>,
-    owner: Arc<str>,
-    mailbox: Arc<Mailbox>,
-    topics: Arc<Topics>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// There once it was used.
+    extras: Option<Box<Extras>>,
+}
+
+/// What most sessions never use, so that they need no room for it.
+#[derive(Debug, Default)]
+struct Extras {
+    watermark: Watermark,
+    timers: Vec<Timer>,
     subscriptions: Vec<Topic>,
+    reserved: Vec<u8>,
 }
 
 /// How far the end of the session has come, on our side.
@@ -63,6 +68,14 @@ struct Watermark {
     is_armed: bool,
 }
 
+impl Watermark {
+    fn note(&mut self, buffered: u64) {
+        if self.is_set && buffered > self.high {
+            self.is_armed = true;
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Timer {
     token: u64,
@@ -70,13 +83,7 @@ struct Timer {
 }
 
 impl Controls {
-    pub(crate) fn new(
-        wire: Wire,
-        limits: Arc<SessionLimits>,
-        owner: Arc<str>,
-        mailbox: Arc<Mailbox>,
-        topics: Arc<Topics>,
-    ) -> Controls {
+    pub(crate) fn new(wire: Wire, limits: Arc<SessionLimits>, mailbox: Arc<Mailbox>) -> Controls {
         Controls {
             wire,
             congested_above: limits.outbound_bytes_max / 2,
@@ -84,15 +91,10 @@ impl Controls {
             limits,
             ending: Ending::No,
             reads: true,
-            watermark: Watermark::default(),
-            timers: Vec::new(),
             open_message: None,
             open_is_compressed: false,
-            reserved: Vec::new(),
-            owner,
             mailbox,
-            topics,
-            subscriptions: Vec::new(),
+            extras: None,
         }
     }
 
@@ -142,7 +144,7 @@ impl Controls {
             self.wire.put(fin, opcode, payload);
         }
         self.open_is_compressed = compresses;
-        self.open_message = (!fin).then_some(kind & OPCODE);
+        self.open_message = (!fin).then_some((kind & OPCODE) as u8);
         Ok(self.note_buffered())
     }
 
@@ -156,14 +158,16 @@ impl Controls {
         if self.ending != Ending::No || max > RESERVE_BYTES_MAX {
             return None;
         }
-        self.reserved.clear();
-        self.reserved.try_reserve_exact(max).ok()?;
-        Some(&mut self.reserved)
+        let reserved = &mut self.extras.get_or_insert_default().reserved;
+        reserved.clear();
+        reserved.try_reserve_exact(max).ok()?;
+        Some(reserved)
     }
 
     /// Takes the reserved room; it was nothing unless it comes back to [`Controls::send_reserved`].
     pub(crate) fn take_reserved(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.reserved)
+        let extras = self.extras.as_mut();
+        extras.map_or(Vec::new(), |extras| std::mem::take(&mut extras.reserved))
     }
 
     /// Sends what was written into the reserved room.
@@ -175,7 +179,7 @@ impl Controls {
         let sent = self.send(kind, &written);
         if written.capacity() <= RESERVE_BYTES_KEPT {
             written.clear();
-            self.reserved = written;
+            self.extras.get_or_insert_default().reserved = written;
         }
         sent
     }
@@ -230,7 +234,9 @@ impl Controls {
         }
         self.control(frame::CLOSE, &close::body(code, reason))?;
         self.ending = Ending::Closed { code };
-        self.timers = Vec::new();
+        if let Some(extras) = &mut self.extras {
+            extras.timers = Vec::new();
+        }
         Ok(())
     }
 
@@ -248,32 +254,34 @@ impl Controls {
         if self.ending != Ending::No {
             return Err(abi::GONE);
         }
-        self.timers.retain(|timer| timer.token != token);
+        let timers = &mut self.extras.get_or_insert_default().timers;
+        timers.retain(|timer| timer.token != token);
         if after_ms == u64::MAX {
             return Ok(());
         }
-        if self.timers.len() == self.limits.timers_max {
+        if timers.len() == self.limits.timers_max {
             return Err(abi::TOO_BIG);
         }
         let at = Instant::now() + Duration::from_millis(after_ms.min(FOR_EVER_MS));
-        self.timers.push(Timer { token, at });
+        timers.push(Timer { token, at });
         Ok(())
     }
 
     /// When the next timer runs out.
     pub(crate) fn next_timer(&self) -> Option<Instant> {
-        self.timers.iter().map(|timer| timer.at).min()
+        let timers = &self.extras.as_ref()?.timers;
+        timers.iter().map(|timer| timer.at).min()
     }
 
     /// Takes the earliest timer that has run out.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Option<u64> {
-        let expired = self
-            .timers
+        let timers = &mut self.extras.as_mut()?.timers;
+        let expired = timers
             .iter()
             .enumerate()
             .filter(|(_, timer)| timer.at <= now);
         let (index, _) = expired.min_by_key(|(_, timer)| timer.at)?;
-        Some(self.timers.swap_remove(index).token)
+        Some(timers.swap_remove(index).token)
     }
 
     /// `drain` fires once when `buffered`, having been above `high`, is at most `low`.
@@ -282,7 +290,7 @@ impl Controls {
             return Err(abi::INVALID);
         }
         let is_armed = self.wire.buffered() as u64 > high;
-        self.watermark = Watermark {
+        self.extras.get_or_insert_default().watermark = Watermark {
             low,
             high,
             is_set: true,
@@ -293,44 +301,51 @@ impl Controls {
 
     /// Whether `drain` is due; it is then taken as run.
     pub(crate) fn take_drain(&mut self) -> bool {
-        let buffered = self.wire.buffered() as u64;
-        let due = self.watermark.is_armed && buffered <= self.watermark.low;
-        self.watermark.is_armed &= !due;
+        let Some(extras) = &mut self.extras else {
+            return false;
+        };
+        let watermark = &mut extras.watermark;
+        let due = watermark.is_armed && self.wire.buffered() as u64 <= watermark.low;
+        watermark.is_armed &= !due;
         due
     }
 
     /// Joins a topic.
-    pub(crate) fn subscribe(&mut self, name: &str) -> Result<(), abi::Status> {
-        let topic = Topic::new(&self.owner, name);
-        if self.subscriptions.contains(&topic) {
+    pub(crate) fn subscribe(&mut self, topics: &Topics, name: &str) -> Result<(), abi::Status> {
+        let topic = Topic::new(self.mailbox.owner(), name);
+        let subscriptions = &mut self.extras.get_or_insert_default().subscriptions;
+        if subscriptions.contains(&topic) {
             return Ok(());
         }
-        if name.is_empty() || self.subscriptions.len() == self.limits.topics_max {
-            return Err(if name.is_empty() {
-                abi::INVALID
-            } else {
-                abi::TOO_BIG
-            });
+        if name.is_empty() {
+            return Err(abi::INVALID);
         }
-        self.topics.subscribe(&topic, &self.mailbox);
-        self.subscriptions.push(topic);
+        if subscriptions.len() == self.limits.topics_max {
+            return Err(abi::TOO_BIG);
+        }
+        topics.subscribe(&topic, &self.mailbox);
+        subscriptions.push(topic);
         Ok(())
     }
 
     /// Leaves a topic.
-    pub(crate) fn unsubscribe(&mut self, name: &str) -> Result<(), abi::Status> {
-        let topic = Topic::new(&self.owner, name);
-        if let Some(index) = self.subscriptions.iter().position(|t| *t == topic) {
-            self.topics.unsubscribe(&topic, self.mailbox.id);
-            self.subscriptions.swap_remove(index);
+    pub(crate) fn unsubscribe(&mut self, topics: &Topics, name: &str) -> Result<(), abi::Status> {
+        let topic = Topic::new(self.mailbox.owner(), name);
+        if let Some(extras) = &mut self.extras
+            && let Some(index) = extras.subscriptions.iter().position(|t| *t == topic)
+        {
+            topics.unsubscribe(&topic, self.mailbox.id);
+            extras.subscriptions.swap_remove(index);
         }
         Ok(())
     }
 
     /// Leaves every topic.
-    pub(crate) fn unsubscribe_all(&mut self) {
-        for topic in self.subscriptions.drain(..) {
-            self.topics.unsubscribe(&topic, self.mailbox.id);
+    pub(crate) fn unsubscribe_all(&mut self, topics: &Topics) {
+        if let Some(extras) = &mut self.extras {
+            for topic in extras.subscriptions.drain(..) {
+                topics.unsubscribe(&topic, self.mailbox.id);
+            }
         }
     }
 
@@ -344,8 +359,8 @@ impl Controls {
     #[inline]
     fn arm_watermark(&mut self) -> u64 {
         let buffered = self.wire.buffered() as u64;
-        if self.watermark.is_set && buffered > self.watermark.high {
-            self.watermark.is_armed = true;
+        if let Some(extras) = &mut self.extras {
+            extras.watermark.note(buffered);
         }
         buffered
     }
@@ -425,7 +440,7 @@ impl Controls {
         }
         let opcode = match self.open_message {
             None => first,
-            Some(open) if open == kind & OPCODE => frame::CONTINUE,
+            Some(open) if u32::from(open) == kind & OPCODE => frame::CONTINUE,
             Some(_) => return Err(abi::INVALID),
         };
         Ok((opcode, kind & abi::MORE == 0))

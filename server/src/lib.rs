@@ -24,6 +24,7 @@ mod origin;
 pub mod overlay;
 mod places;
 mod plugin;
+mod pulse;
 pub mod reload;
 mod reply;
 mod rooms;

@@ -3,7 +3,8 @@
 //!
 //! Any thread may post; the session takes everything between two callbacks, in the order posted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -22,6 +23,8 @@ pub(crate) struct Mailbox {
     generation: AtomicU64,
     /// Whether there is something to take: one load on the message path instead of the lock.
     rung: AtomicBool,
+    /// Whether one of the session's deadlines may have come.
+    roused: AtomicBool,
     /// What the session had buffered when it last looked.
     buffered: AtomicU64,
     inner: Mutex<Inner>,
@@ -29,7 +32,7 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    letters: VecDeque<Letter>,
+    letters: Vec<Letter>,
     bytes: usize,
     /// How many may wait; the session's outbound limit.
     bytes_max: usize,
@@ -55,7 +58,7 @@ pub(crate) enum Letter {
 #[derive(Debug, Default)]
 pub(crate) struct Post {
     /// In the order posted.
-    pub(crate) letters: VecDeque<Letter>,
+    pub(crate) letters: Vec<Letter>,
     /// Somebody called `wake`.
     pub(crate) woken: bool,
     /// A publication found the mailbox full: the peer is too slow for what it subscribed to.
@@ -87,7 +90,7 @@ impl Mailbox {
         }
         inner.bytes += length;
         let buffered = self.buffered.load(Ordering::Relaxed) + inner.bytes as u64;
-        inner.letters.push_back(letter);
+        inner.letters.push(letter);
         self.ring(inner);
         Ok(buffered)
     }
@@ -110,6 +113,11 @@ impl Mailbox {
         inner.woken = true;
         self.ring(inner);
         Ok(())
+    }
+
+    /// The name of the handler that the session belongs to.
+    pub(crate) fn owner(&self) -> &Arc<str> {
+        &self.owner
     }
 
     /// Asks the session to move to newer code; one that is over is not asked.
@@ -154,6 +162,24 @@ impl Mailbox {
         self.rung.load(Ordering::Acquire)
     }
 
+    /// Wakes the session for its deadlines.
+    fn rouse(&self) {
+        let inner = self.lock();
+        self.roused.store(true, Ordering::Release);
+        wake(inner);
+    }
+
+    /// Whether the session was woken for its deadlines since it was last told so.
+    #[inline]
+    pub(crate) fn is_roused(&self) -> bool {
+        self.roused.load(Ordering::Acquire)
+    }
+
+    /// The same, told.
+    pub(crate) fn take_roused(&self) -> bool {
+        self.is_roused() && self.roused.swap(false, Ordering::AcqRel)
+    }
+
     /// Remembers whom to wake when something is posted; answers whether something is there already.
     pub(crate) fn listen(&self, waker: &Waker) -> bool {
         let mut inner = self.lock();
@@ -170,11 +196,7 @@ impl Mailbox {
 
     fn ring(&self, inner: MutexGuard<'_, Inner>) {
         self.rung.store(true, Ordering::Release);
-        let waker = inner.waker.clone();
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(inner);
     }
 
     fn close(&self) {
@@ -191,6 +213,15 @@ impl Mailbox {
     }
 }
 
+/// Wakes without the lock.
+fn wake(inner: MutexGuard<'_, Inner>) {
+    let waker = inner.waker.clone();
+    drop(inner);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
 impl Letter {
     fn len(&self) -> usize {
         match self {
@@ -204,7 +235,29 @@ impl Letter {
 #[derive(Debug)]
 pub(crate) struct Registry {
     next_id: AtomicU64,
-    shards: [Mutex<HashMap<u64, Arc<Mailbox>>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+type Shard = HashMap<u64, Arc<Mailbox>, BuildHasherDefault<IdHasher>>;
+
+/// Spreads ids, which no peer chooses, over the bits that a table looks at.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A place in the registry; dropping it ends the mailbox, and the id answers "gone" for ever.
@@ -234,6 +287,7 @@ impl Registry {
             owner: owner.clone(),
             generation: AtomicU64::new(generation),
             rung: AtomicBool::new(false),
+            roused: AtomicBool::new(false),
             buffered: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 bytes_max,
@@ -251,6 +305,14 @@ impl Registry {
     pub(crate) fn find(&self, owner: &str, id: u64) -> Option<Arc<Mailbox>> {
         let mailbox = self.shard(id).get(&id)?.clone();
         (*mailbox.owner == *owner).then_some(mailbox)
+    }
+
+    /// Wakes the session `id` for its deadlines, if it lives.
+    pub(crate) fn rouse(&self, id: u64) {
+        let mailbox = self.shard(id).get(&id).cloned();
+        if let Some(mailbox) = mailbox {
+            mailbox.rouse();
+        }
     }
 
     /// The mailboxes of all living sessions that `is_wanted` by the name of their handler and the
@@ -271,7 +333,7 @@ impl Registry {
         found
     }
 
-    fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, Arc<Mailbox>>> {
+    fn shard(&self, id: u64) -> MutexGuard<'_, Shard> {
         let shard = &self.shards[(id % SHARDS as u64) as usize];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,7 +10,8 @@ mod moving;
 mod receive;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::fmt::{self, Display, Formatter};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ pub(crate) struct Session {
     /// Whether `held` may have a whole frame in it.
     held_is_ripe: bool,
     /// Messages by id that wait behind one that is being sent in parts.
-    waiting: VecDeque<Letter>,
+    waiting: Option<Box<VecDeque<Letter>>>,
     phase: Phase,
     /// The peer's Close, while the handler may still answer it.
     their_close: Option<Box<Close>>,
@@ -79,9 +80,34 @@ pub(crate) struct Opening {
 
 /// What the session's log line says of it.
 pub(crate) struct About {
-    pub(crate) peer: SocketAddr,
-    pub(crate) path: String,
+    pub(crate) peer: Peer,
+    /// Unless it is the handler's own.
+    pub(crate) path: Option<Box<str>>,
     pub(crate) began: Instant,
+}
+
+/// A peer's address, in half of its own size for the usual ones.
+pub(crate) enum Peer {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Peer {
+        match address {
+            SocketAddr::V4(address) => Peer::V4(address),
+            SocketAddr::V6(address) => Peer::V6(Box::new(address)),
+        }
+    }
+}
+
+impl Display for Peer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::V4(address) => address.fmt(f),
+            Peer::V6(address) => address.fmt(f),
+        }
+    }
 }
 
 /// A Close frame's body.
@@ -127,9 +153,7 @@ impl Session {
         let (inflation, deflation) = deflate.map(Agreement::into_halves).unzip();
         let mailbox = registration.mailbox().clone();
         let id = mailbox.id;
-        let topics = generation.context.shared.topics.clone();
-        let owner = generation.handler.clone();
-        let mut controls = Controls::new(wire, limits.clone(), owner, mailbox, topics);
+        let mut controls = Controls::new(wire, limits.clone(), mailbox);
         controls.deflation = deflation;
         let mut conn = Conn::new(id, protocol, generation.context, controls);
         if inflation.is_some() {
@@ -143,12 +167,12 @@ impl Session {
             decoder,
             held_is_ripe: !early.is_empty(),
             held: early,
-            waiting: VecDeque::new(),
+            waiting: None,
             phase: Phase::Open,
             their_close: None,
             is_listening: false,
             peer_has_closed: false,
-            deadlines: Deadlines::new(limits, id),
+            deadlines: Deadlines::new(&limits, id),
             afterlife: None,
             moving: None,
             instance,
@@ -240,7 +264,7 @@ impl Session {
         self.registration.mailbox().is_rung()
             || self.held_is_ripe && self.reads()
             || self.deadlines.is_due()
-            || !self.waiting.is_empty() && !self.conn.controls.is_in_message()
+            || self.waiting.is_some() && !self.conn.controls.is_in_message()
     }
 
     /// Whether there is nothing left to do now, and everything to come wakes the task.
@@ -283,8 +307,9 @@ impl Session {
         let is_open = self.phase == Phase::Open;
         let rests = is_open && !self.reads();
         let controls = &self.conn.controls;
+        let pulse = &self.conn.context.shared.pulse;
         self.deadlines
-            .poll(cx, is_open, rests, controls)
+            .poll(cx, is_open, rests, controls, pulse)
             .is_pending()
     }
 
@@ -293,8 +318,8 @@ impl Session {
         if let Some(post) = self.registration.mailbox().take() {
             self.deliver(post);
         }
-        if !self.waiting.is_empty() {
-            self.deliver_waiting();
+        if self.waiting.is_some() {
+            self.deliver_letters(Vec::new());
         }
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
@@ -312,8 +337,7 @@ impl Session {
 
     /// What others posted, in their order.
     fn deliver(&mut self, post: Post) {
-        self.waiting.extend(post.letters);
-        self.deliver_waiting();
+        self.deliver_letters(post.letters);
         if post.ask.is_some() {
             self.plan_move(post.ask);
         }
@@ -326,26 +350,39 @@ impl Session {
         }
     }
 
-    fn deliver_waiting(&mut self) {
-        while let Some(letter) = self.waiting.front() {
-            let controls = &mut self.conn.controls;
-            let is_here = |from: u64| from == self.stay.generation().number;
-            match letter {
-                Letter::Send(encoded) => {
-                    if !controls.send_encoded(encoded) {
-                        return;
-                    }
-                }
-                // GONE: it is closing already.
-                Letter::Close { code, reason } => drop(controls.close(*code, reason)),
-                Letter::Evict { code, from } => {
-                    if from.is_none_or(is_here) {
-                        let _ = controls.close(*code, "");
-                    }
+    /// Those that wait first; what has to wait now, waits.
+    fn deliver_letters(&mut self, letters: Vec<Letter>) {
+        let mut letters = match self.waiting.take() {
+            Some(mut waiting) => {
+                waiting.extend(letters);
+                *waiting
+            }
+            None => letters.into(),
+        };
+        while let Some(letter) = letters.front() {
+            if !self.deliver_letter(letter) {
+                self.waiting = Some(Box::new(letters));
+                return;
+            }
+            letters.pop_front();
+        }
+    }
+
+    /// False if it has to wait.
+    fn deliver_letter(&mut self, letter: &Letter) -> bool {
+        let controls = &mut self.conn.controls;
+        match letter {
+            Letter::Send(encoded) => return controls.send_encoded(encoded),
+            // GONE: it is closing already.
+            Letter::Close { code, reason } => drop(controls.close(*code, reason)),
+            Letter::Evict { code, from } => {
+                let here = self.stay.generation().number;
+                if from.is_none_or(|from| from == here) {
+                    let _ = controls.close(*code, "");
                 }
             }
-            self.waiting.pop_front();
         }
+        true
     }
 
     fn meet_deadlines(&mut self) {
@@ -371,9 +408,11 @@ impl Session {
                     let _ = self.controls().ping(b"");
                 }
             }
-            Phase::PeerCloses if self.deadlines.is_close_over(now) => self.answer_close(),
+            Phase::PeerCloses if self.deadlines.is_close_over(now, &self.conn.controls) => {
+                self.answer_close()
+            }
             Phase::Closing | Phase::Lingering | Phase::Finished
-                if self.deadlines.is_close_over(now) =>
+                if self.deadlines.is_close_over(now, &self.conn.controls) =>
             {
                 self.lose();
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{Limits, LogLevel};
 use crate::mailbox::Registry;
+use crate::pulse::Pulse;
 use crate::topics::Topics;
 use crate::ws::deflate::budget::Budget;
 
@@ -13,6 +14,8 @@ use crate::ws::deflate::budget::Budget;
 pub(crate) struct Shared {
     pub(crate) sessions: Arc<Registry>,
     pub(crate) topics: Arc<Topics>,
+    /// What wakes sessions for their deadlines.
+    pub(crate) pulse: Arc<Pulse>,
     /// What compression contexts may take.
     pub(crate) deflate_budget: Arc<Budget>,
     /// In the ABI's numbers; plugins read it in place, so it lives as long as the process.
@@ -24,6 +27,7 @@ impl Shared {
         let shared = Shared {
             sessions: Registry::new(),
             topics: Topics::new(),
+            pulse: Pulse::new(),
             deflate_budget: Budget::new(limits.deflate_contexts_bytes_max),
             log_level: Box::leak(Box::new(AtomicU32::new(0))),
         };

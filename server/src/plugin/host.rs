@@ -141,10 +141,11 @@ unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Sta
     let (topic, conn) = unsafe { (borrow_str(topic), Conn::of(conn)) };
     status(conn.and_then(|conn| {
         let topic = topic.ok_or(abi::INVALID)?;
+        let topics = &conn.context.shared.topics;
         if on == 0 {
-            conn.controls.unsubscribe(topic)
+            conn.controls.unsubscribe(topics, topic)
         } else {
-            conn.controls.subscribe(topic)
+            conn.controls.subscribe(topics, topic)
         }
     }))
 }

@@ -1,7 +1,9 @@
 //! Everything a session waits for: its handler's timers, the peer's signs of life, the end.
+//!
+//! A handler's timers are the runtime's, to the millisecond. Everything else is in seconds and is
+//! the [pulse](crate::pulse)'s.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,33 +12,42 @@ use tokio::time::Sleep;
 use crate::clock::Moment;
 use crate::config::SessionLimits;
 use crate::controls::Controls;
+use crate::pulse::Pulse;
 
-/// The deadlines of one session over one timer.
+/// The deadlines of one session.
 pub(super) struct Deadlines {
-    limits: Arc<SessionLimits>,
-    /// Jittered, so that ten thousand sessions of one moment do not ping in one moment.
-    ping_interval: Option<Duration>,
+    /// Jittered, so that ten thousand sessions of one moment do not ping in one moment; 0 is never.
+    ping_interval_ms: u32,
     last_heard: Moment,
-    pinged: Option<Instant>,
-    closing_since: Option<Instant>,
+    wait: Wait,
+    /// For the handler's timers, while it has any.
     timer: Option<Pin<Box<Sleep>>>,
-    armed_for: Option<Instant>,
+    /// The tick for which the pulse was asked; 0 is none.
+    armed_for: u32,
     is_due: bool,
     /// Whether the handler knows that the session is over, and with which code.
     pub(super) is_told: bool,
     pub(super) code: u16,
 }
 
+/// What the peer owes us, and since when.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Nothing,
+    /// A sign of life: we sent a Ping.
+    Pong(Instant),
+    /// The end: the closing handshake, or the wait for the end of the connection, has begun.
+    Close(Instant),
+}
+
 impl Deadlines {
-    pub(super) fn new(limits: Arc<SessionLimits>, id: u64) -> Deadlines {
+    pub(super) fn new(limits: &SessionLimits, id: u64) -> Deadlines {
         Deadlines {
-            ping_interval: ping_interval(&limits, id),
-            limits,
+            ping_interval_ms: ping_interval_ms(limits, id),
             last_heard: Moment::recent(),
-            pinged: None,
-            closing_since: None,
+            wait: Wait::Nothing,
             timer: None,
-            armed_for: None,
+            armed_for: 0,
             is_due: false,
             is_told: false,
             code: crate::ws::close::ABNORMAL,
@@ -44,57 +55,57 @@ impl Deadlines {
     }
 
     /// Other limits hold from now on.
-    pub(super) fn set_limits(&mut self, limits: Arc<SessionLimits>, id: u64) {
-        self.ping_interval = ping_interval(&limits, id);
-        self.limits = limits;
+    pub(super) fn set_limits(&mut self, limits: &SessionLimits, id: u64) {
+        self.ping_interval_ms = ping_interval_ms(limits, id);
     }
 
     /// The peer sent something.
     #[inline]
     pub(super) fn heard(&mut self) {
         self.last_heard = Moment::recent();
-        self.pinged = None;
+        if let Wait::Pong(_) = self.wait {
+            self.wait = Wait::Nothing;
+        }
     }
 
     /// The closing handshake, or the wait for the end of the connection, begins.
     pub(super) fn start_closing(&mut self, now: Instant) {
-        self.closing_since = Some(now);
+        self.wait = Wait::Close(now);
     }
 
     /// Whether the peer has had its time to close.
-    pub(super) fn is_close_over(&self, now: Instant) -> bool {
-        let timeout = Duration::from_millis(self.limits.close_timeout_ms);
-        self.closing_since
-            .is_some_and(|since| now >= since + timeout)
+    pub(super) fn is_close_over(&self, now: Instant, controls: &Controls) -> bool {
+        self.close_deadline(controls).is_some_and(|at| now >= at)
     }
 
     /// Whether a Ping is due; it is then taken as sent. While the peer is not read, none is.
     pub(super) fn ping_due(&mut self, now: Instant, rests: bool) -> bool {
-        let (false, Some(interval)) = (rests, self.ping_interval) else {
+        let (false, Wait::Nothing, Some(at)) = (rests, self.wait, self.ping_at()) else {
             return false;
         };
-        let due = self.pinged.is_none() && now >= self.last_heard.instant() + interval;
+        let due = now >= at;
         if due {
-            self.pinged = Some(now);
+            self.wait = Wait::Pong(now);
         }
         due
     }
 
     /// Whether the peer left a Ping unanswered, or has taken nothing for too long.
     pub(super) fn is_dead(&self, now: Instant, controls: &Controls) -> bool {
-        let pong = self.pong_deadline().is_some_and(|at| now >= at);
+        let pong = self.pong_deadline(controls).is_some_and(|at| now >= at);
         let stalled = self.stall_deadline(controls).is_some_and(|at| now >= at);
         // A peer that is not read cannot be heard.
         pong && controls.reads && !controls.is_congested() || stalled
     }
 
-    /// Pending until something is due.
+    /// Pending until something is due, or may be.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         is_open: bool,
         rests: bool,
         controls: &Controls,
+        pulse: &Pulse,
     ) -> Poll<()> {
         if is_open && !rests && self.is_armed_before(controls) {
             return Poll::Pending;
@@ -103,90 +114,114 @@ impl Deadlines {
             // Nothing can be heard of a peer that is not read.
             self.heard();
         }
-        let Some(next) = self.next(is_open, rests, controls) else {
-            return Poll::Pending;
-        };
-        // A timer that fires early does no harm, and moving it with every message would cost.
-        if let (Some(armed), Some(timer)) = (self.armed_for, &self.timer)
-            && armed <= next
-            && !timer.is_elapsed()
-        {
-            // It wakes this very task: it was polled with its waker when it was armed.
-            return Poll::Pending;
-        }
-        if self.armed_for.is_none_or(|armed| next < armed) {
-            self.armed_for = Some(next);
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(next.into()),
-                None => self.timer = Some(Box::pin(tokio::time::sleep_until(next.into()))),
-            }
-        }
-        let Some(timer) = &mut self.timer else {
-            return Poll::Pending;
-        };
-        let due = timer.as_mut().poll(cx);
-        if due.is_ready() {
-            self.armed_for = None;
+        if controls.mailbox.take_roused() {
+            self.armed_for = 0;
             self.is_due = true;
         }
-        due
+        self.is_due |= self.poll_timer(cx, controls.next_timer()).is_ready();
+        if self.is_due {
+            return Poll::Ready(());
+        }
+        // Who is woken early does no harm, and moving it with every message would cost.
+        if let Some(next) = self.next(is_open, rests, controls) {
+            let tick = pulse.tick_of(next);
+            if self.armed_for == 0 || tick < self.armed_for {
+                self.armed_for = tick.max(1);
+                pulse.wake_at(controls.mailbox.id, tick);
+            }
+        }
+        Poll::Pending
     }
 
-    /// Whether the timer runs and nothing has come up that is due before it, without asking what is:
-    /// a message only moves deadlines away.
-    fn is_armed_before(&self, controls: &Controls) -> bool {
-        let (Some(armed), Some(timer)) = (self.armed_for, &self.timer) else {
-            return false;
+    /// Ready when the handler's first timer, which is due at `first`, has run out.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, first: Option<Instant>) -> Poll<()> {
+        let Some(first) = first.map(tokio::time::Instant::from_std) else {
+            self.timer = None;
+            return Poll::Pending;
         };
-        self.closing_since.is_none()
-            && controls.wire.stalled_since().is_none()
-            && controls.next_timer().is_none_or(|at| at >= armed)
-            && !timer.is_elapsed()
+        match &mut self.timer {
+            Some(timer) => {
+                if timer.deadline() != first {
+                    timer.as_mut().reset(first);
+                }
+                timer.as_mut().poll(cx)
+            }
+            timer @ None => {
+                let sleep = Box::pin(tokio::time::sleep_until(first));
+                timer.insert(sleep).as_mut().poll(cx)
+            }
+        }
     }
 
-    /// Whether the timer fired and nobody has looked.
+    /// Whether nothing has come up that wakes the task too late, without asking what is: a message
+    /// only moves deadlines away.
+    fn is_armed_before(&self, controls: &Controls) -> bool {
+        self.armed_for != 0
+            && !controls.mailbox.is_roused()
+            && self.timer.is_none()
+            && controls.next_timer().is_none()
+            && !matches!(self.wait, Wait::Close(_))
+            && controls.wire.stalled_since().is_none()
+    }
+
+    /// Whether something may be due and nobody has looked.
     pub(super) fn is_due(&self) -> bool {
         self.is_due
     }
 
-    /// Whether the timer fired since the last time.
+    /// Whether something may have been due since the last time.
     pub(super) fn take_due(&mut self) -> bool {
         std::mem::take(&mut self.is_due)
     }
 
+    /// What is due first, but for the handler's timers.
     fn next(&self, is_open: bool, rests: bool, controls: &Controls) -> Option<Instant> {
-        let close_timeout = Duration::from_millis(self.limits.close_timeout_ms);
-        let close = self.closing_since.map(|since| since + close_timeout);
-        let ping = match (is_open && !rests, self.pong_deadline(), self.ping_interval) {
-            (false, ..) => None,
-            (true, Some(pong), _) => Some(pong),
-            (true, None, interval) => interval.map(|interval| self.last_heard.instant() + interval),
+        let close = self.close_deadline(controls);
+        let ping = match (is_open && !rests, self.pong_deadline(controls)) {
+            (false, _) => None,
+            (true, Some(pong)) => Some(pong),
+            (true, None) => self.ping_at(),
         };
         let stall = if is_open {
             self.stall_deadline(controls)
         } else {
             None
         };
-        [controls.next_timer(), close, ping, stall]
-            .into_iter()
-            .flatten()
-            .min()
+        [close, ping, stall].into_iter().flatten().min()
     }
 
-    fn pong_deadline(&self) -> Option<Instant> {
-        let timeout = Duration::from_millis(self.limits.pong_timeout_ms);
-        self.pinged.map(|pinged| pinged + timeout)
+    /// When a Ping is due, if nothing is heard until then.
+    fn ping_at(&self) -> Option<Instant> {
+        let interval = Duration::from_millis(self.ping_interval_ms.into());
+        (!interval.is_zero()).then(|| self.last_heard.instant() + interval)
+    }
+
+    fn pong_deadline(&self, controls: &Controls) -> Option<Instant> {
+        let timeout = Duration::from_millis(controls.limits.pong_timeout_ms);
+        match self.wait {
+            Wait::Pong(since) => Some(since + timeout),
+            Wait::Nothing | Wait::Close(_) => None,
+        }
+    }
+
+    fn close_deadline(&self, controls: &Controls) -> Option<Instant> {
+        let timeout = Duration::from_millis(controls.limits.close_timeout_ms);
+        match self.wait {
+            Wait::Close(since) => Some(since + timeout),
+            Wait::Nothing | Wait::Pong(_) => None,
+        }
     }
 
     fn stall_deadline(&self, controls: &Controls) -> Option<Instant> {
-        let timeout = Duration::from_millis(self.limits.outbound_timeout_ms);
+        let timeout = Duration::from_millis(controls.limits.outbound_timeout_ms);
         controls.wire.stalled_since().map(|since| since + timeout)
     }
 }
 
-/// 90 to 110 % of the limit, by the id: spread evenly and without a source of randomness.
-fn ping_interval(limits: &SessionLimits, id: u64) -> Option<Duration> {
+/// 90 to 110 % of the limit, by the id: spread evenly and without a source of randomness. More than
+/// seven weeks are seven weeks.
+fn ping_interval_ms(limits: &SessionLimits, id: u64) -> u32 {
     let percent = 90 + id.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 21;
     let interval_ms = limits.ping_interval_ms.saturating_mul(percent) / 100;
-    (interval_ms > 0).then(|| Duration::from_millis(interval_ms))
+    interval_ms.try_into().unwrap_or(u32::MAX)
 }

@@ -138,7 +138,8 @@ impl Session {
 
     /// Tells the handler that the session is over, once.
     pub(super) fn end(&mut self, code: u16, reason: &str) {
-        self.controls().unsubscribe_all();
+        let topics = &self.conn.context.shared.topics;
+        self.controls().unsubscribe_all(topics);
         let Some(mut instance) = self.instance.take() else {
             return;
         };
@@ -178,11 +179,15 @@ impl Session {
 
     pub(super) fn log_end(&self) {
         let (wire, generation) = (&self.conn.controls.wire, self.stay.generation());
+        let (slash, path) = match &self.about.path {
+            Some(path) => ("", &**path),
+            None => ("/", &*generation.handler),
+        };
         info!(
             target: SESSIONS,
             session = self.conn.id(),
             peer = %self.about.peer,
-            path = %self.about.path.escape_debug(),
+            path = %format_args!("{slash}{}", path.escape_debug()),
             handler = %generation.handler,
             generation = generation.number,
             code = self.end_code(),

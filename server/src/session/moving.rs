@@ -117,7 +117,7 @@ impl Session {
             .set_generation(generation.number, limits.outbound_bytes_max);
         self.decoder
             .set_limits(super::decoder_limits(&generation, &limits));
-        self.deadlines.set_limits(limits.clone(), self.conn.id());
+        self.deadlines.set_limits(&limits, self.conn.id());
         self.controls().set_limits(limits);
     }
 
