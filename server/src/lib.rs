@@ -22,6 +22,7 @@ mod mailbox;
 pub mod new;
 mod origin;
 pub mod overlay;
+mod peer;
 mod places;
 mod plugin;
 mod pulse;

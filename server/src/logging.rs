@@ -78,7 +78,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         LINE.with(|line| {
             // What a field's own formatting logs comes in the middle of a line, which is taken.
-            let mut own = String::new();
+            let mut own = Vec::new();
             let mut line = line.try_borrow_mut();
             let line = line.as_deref_mut().unwrap_or(&mut own);
             line.clear();
@@ -90,7 +90,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 }
 
 thread_local! {
-    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 static HANDLE: OnceLock<Handle<Targets, Registry>> = OnceLock::new();

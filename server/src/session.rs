@@ -10,8 +10,6 @@ mod moving;
 mod receive;
 
 use std::collections::VecDeque;
-use std::fmt::{self, Display, Formatter};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -26,6 +24,7 @@ use crate::config::SessionLimits;
 use crate::controls::{Controls, Ending};
 use crate::generation::{Generation, Stay};
 use crate::mailbox::{Letter, Post, Registration};
+use crate::peer::Peer;
 use crate::places::Guest;
 use crate::plugin::calls::{Attempt, Instance, Outcome};
 use crate::plugin::conn::Conn;
@@ -84,30 +83,6 @@ pub(crate) struct About {
     /// Unless it is the handler's own.
     pub(crate) path: Option<Box<str>>,
     pub(crate) began: Instant,
-}
-
-/// A peer's address, in half of its own size for the usual ones.
-pub(crate) enum Peer {
-    V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
-}
-
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Peer {
-        match address {
-            SocketAddr::V4(address) => Peer::V4(address),
-            SocketAddr::V6(address) => Peer::V6(Box::new(address)),
-        }
-    }
-}
-
-impl Display for Peer {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Peer::V4(address) => address.fmt(f),
-            Peer::V6(address) => address.fmt(f),
-        }
-    }
 }
 
 /// A Close frame's body.

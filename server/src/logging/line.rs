@@ -1,14 +1,15 @@
 //! An event as one line: the time in UTC, the level, what happened, the fields.
 
 use std::cell::Cell;
-use std::fmt::{self, Debug, Write};
+use std::fmt::{self, Debug};
+use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
 /// Appends the line of `event`.
-pub(super) fn write(line: &mut String, event: &Event<'_>, is_colourful: bool) {
+pub(super) fn write(line: &mut Vec<u8>, event: &Event<'_>, is_colourful: bool) {
     let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let (colour, level) = match *event.metadata().level() {
         Level::ERROR => ("\x1b[31m", "ERROR"),
@@ -18,19 +19,17 @@ pub(super) fn write(line: &mut String, event: &Event<'_>, is_colourful: bool) {
         Level::TRACE => ("\x1b[35m", "TRACE"),
     };
     let style = |style| if is_colourful { style } else { "" };
-    line.push_str(style(DIM));
+    line.extend_from_slice(style(DIM).as_bytes());
     push_time(line, since_1970);
-    line.push_str(style(PLAIN));
-    line.push(' ');
-    line.push_str(style(colour));
-    line.push_str(level);
-    line.push_str(style(PLAIN));
+    for part in [style(PLAIN), " ", style(colour), level, style(PLAIN)] {
+        line.extend_from_slice(part.as_bytes());
+    }
     event.record(&mut Fields { line, is_colourful });
-    line.push('\n');
+    line.push(b'\n');
 }
 
 /// `2026-11-25T19:02:33.478687Z`.
-fn push_time(line: &mut String, since_1970: Duration) {
+fn push_time(line: &mut Vec<u8>, since_1970: Duration) {
     let seconds = since_1970.as_secs();
     // Most lines share their second with the one before.
     let (mut second, mut text) = SECOND.get();
@@ -38,17 +37,14 @@ fn push_time(line: &mut String, since_1970: Duration) {
         (second, text) = (seconds, date_and_time(seconds));
         SECOND.set((second, text));
     }
-    // Digits and signs are ASCII.
-    line.push_str(std::str::from_utf8(&text).unwrap_or_default());
-    line.push('.');
+    line.extend_from_slice(&text);
+    let mut rest = *b".000000Z";
     let mut micros = since_1970.subsec_micros();
-    let mut digits = [b'0'; 6];
-    for digit in digits.iter_mut().rev() {
+    for digit in rest[1..7].iter_mut().rev() {
         *digit += (micros % 10) as u8;
         micros /= 10;
     }
-    line.push_str(std::str::from_utf8(&digits).unwrap_or_default());
-    line.push('Z');
+    line.extend_from_slice(&rest);
 }
 
 /// `2026-11-25T19:02:33` in the Gregorian calendar, which repeats after 400 years of 146,097 days.
@@ -86,7 +82,7 @@ fn date_and_time(since_1970: u64) -> [u8; 19] {
 
 /// Appends the fields, what happened first, as it stands first in every event.
 struct Fields<'a> {
-    line: &'a mut String,
+    line: &'a mut Vec<u8>,
     is_colourful: bool,
 }
 
@@ -97,15 +93,15 @@ impl Fields<'_> {
         if name.starts_with("log.") {
             return false;
         }
-        self.line.push(' ');
+        self.line.push(b' ');
         if name == MESSAGE {
             return true;
         }
         if self.is_colourful {
             let _ = write!(self.line, "{ITALIC}{name}{PLAIN}{DIM}={PLAIN}");
         } else {
-            self.line.push_str(name);
-            self.line.push('=');
+            self.line.extend_from_slice(name.as_bytes());
+            self.line.push(b'=');
         }
         true
     }
@@ -126,32 +122,32 @@ impl Visit for Fields<'_> {
                 break;
             }
         }
-        self.line
-            .push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
+        self.line.extend_from_slice(&digits[at..]);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if self.begin(field) {
-            let _ = write!(Harmless(self.line), "{value:?}");
+            let _ = fmt::Write::write_fmt(&mut Harmless(self.line), format_args!("{value:?}"));
         }
     }
 }
 
 /// Escapes what a terminal would obey.
-struct Harmless<'a>(&'a mut String);
+struct Harmless<'a>(&'a mut Vec<u8>);
 
-impl Write for Harmless<'_> {
+impl fmt::Write for Harmless<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            self.0.push_str(text);
+            self.0.extend_from_slice(text.as_bytes());
             return Ok(());
         }
         for character in text.chars() {
-            match character {
-                '\n' | '\t' => self.0.push(character),
-                _ if character.is_control() => write!(self.0, "{}", character.escape_default())?,
-                _ => self.0.push(character),
-            }
+            let is_harmless = matches!(character, '\n' | '\t') || !character.is_control();
+            let written = match is_harmless {
+                true => write!(self.0, "{character}"),
+                false => write!(self.0, "{}", character.escape_default()),
+            };
+            written.map_err(|_| fmt::Error)?;
         }
         Ok(())
     }
@@ -181,8 +177,9 @@ mod tests {
         struct Keep(Arc<Mutex<Vec<String>>>, bool);
         impl<S: tracing::Subscriber> Layer<S> for Keep {
             fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-                let mut line = String::new();
+                let mut line = Vec::new();
                 write(&mut line, event, self.1);
+                let line = String::from_utf8(line).unwrap();
                 let (_, rest) = line.split_once('Z').unwrap();
                 self.0.lock().unwrap().push(rest.to_owned());
             }
@@ -245,8 +242,8 @@ mod tests {
         ] {
             assert_eq!(date_and_time(seconds), expected.as_bytes());
         }
-        let mut line = String::new();
+        let mut line = Vec::new();
         push_time(&mut line, Duration::new(1_709_164_800, 42_999));
-        assert_eq!(line, "2024-02-29T00:00:00.000042Z");
+        assert_eq!(line, b"2024-02-29T00:00:00.000042Z");
     }
 }

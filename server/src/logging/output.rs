@@ -24,10 +24,10 @@ pub(super) fn start() {
 
 /// Writes a line behind all that came before it. One that may wait does so, if only for a moment: a
 /// system call a session is too many.
-pub(super) fn write(line: &str, may_wait: bool) {
+pub(super) fn write(line: &[u8], may_wait: bool) {
     let mut waiting = lock();
     let is_first = waiting.is_empty();
-    waiting.extend_from_slice(line.as_bytes());
+    waiting.extend_from_slice(line);
     match THREAD.get() {
         Some(thread) if may_wait && waiting.len() < WAITING_BYTES_MAX => {
             if is_first {
