@@ -9,6 +9,7 @@ mod failures;
 mod features;
 mod golden;
 mod harness;
+mod hostile;
 mod lasting;
 mod loading;
 mod migration;

@@ -1,0 +1,125 @@
+//! Peers that mean harm: what each costs the server is bounded, and others are answered meanwhile.
+//!
+//! `WSHD_LONG=1 cargo test -p wshd --test integration hostile -- --nocapture` takes the long way
+//! and says what it cost.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+
+use crate::harness::client::{Client, Raw, frame};
+use crate::harness::is_long;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+
+/// 64 KiB that inflate to 64 MiB: a mebibyte of zeros, and 63 times one that follows such.
+fn bomb() -> Vec<u8> {
+    let mut deflater = Compress::new(Compression::best(), false);
+    let mut mebibyte = || {
+        let mut wire = Vec::with_capacity(64 * 1024);
+        deflater
+            .compress_vec(&vec![0; 1 << 20], &mut wire, FlushCompress::Sync)
+            .expect("compressing");
+        wire
+    };
+    let bomb = [mebibyte(), mebibyte().repeat(63)].concat();
+    assert!((60_000..70_000).contains(&bomb.len()), "{}", bomb.len());
+    bomb
+}
+
+/// How much of a bomb inflates to as much as a message may have, or a little less.
+fn fuse(bomb: &[u8]) -> usize {
+    let mut room = Vec::with_capacity(MESSAGE_BYTES_MAX + 1);
+    let mut inflater = Decompress::new(false);
+    let mut burns = |byte: &u8| {
+        let piece = std::slice::from_ref(byte);
+        let inflated = inflater.decompress_vec(piece, &mut room, FlushDecompress::None);
+        inflated.expect("it inflates");
+        room.len() <= MESSAGE_BYTES_MAX
+    };
+    bomb.iter().take_while(|byte| burns(byte)).count()
+}
+
+/// Asks for echoes until it is told to stop; how many there were, and how long the longest took.
+fn echoes(mut bystander: Client, stop: &AtomicBool) -> (u32, Duration) {
+    let (mut count, mut worst) = (0, Duration::ZERO);
+    while !stop.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        assert_eq!(bystander.ask("still here?"), "still here?");
+        worst = worst.max(asked.elapsed());
+        count += 1;
+    }
+    (count, worst)
+}
+
+/// Each peer sends its bytes at the same moment, and is told the same.
+fn all_at_once(peers: &mut [Raw], bytes: &[u8], code: u16) {
+    let start = Barrier::new(peers.len());
+    std::thread::scope(|scope| {
+        for peer in peers {
+            let attack = || {
+                start.wait();
+                peer.send(bytes);
+                assert_eq!(peer.close_code(), code);
+            };
+            let thread = std::thread::Builder::new().stack_size(256 * 1024);
+            thread.spawn_scoped(scope, attack).expect("a thread");
+        }
+    });
+}
+
+#[test]
+fn bombs_at_once_are_each_too_big_and_hold_no_more_than_a_message_may() {
+    let count = if is_long() { 1_000 } else { 50 };
+    rlimit::increase_nofile_limit(2 * count + 1_000).expect("a limit of files");
+    let bomb = bomb();
+    let (lit, rest) = bomb.split_at(fuse(&bomb));
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let open = || -> Vec<Raw> {
+        let peer = |_| Raw::open_with(&server, "/echo", OFFER).0;
+        (0..count).map(peer).collect()
+    };
+    let mut whole = open();
+    let mut lit_first = open();
+    let bystander = server.connect("/echo");
+    let before = server.proc_status("VmRSS");
+
+    let stop = AtomicBool::new(false);
+    let (held, (echoes, worst)) = std::thread::scope(|scope| {
+        let bystander = scope.spawn(|| echoes(bystander, &stop));
+        all_at_once(&mut whole, &frame(0xc2, &bomb), 1009);
+        // Nothing inflates to more than these do while they wait; the Pong says that it has.
+        for peer in &mut lit_first {
+            peer.send(&[frame(0x42, lit), frame(0x89, b"lit")].concat());
+        }
+        for peer in &mut lit_first {
+            assert_eq!(peer.frame(), Some((0x8a, b"lit".to_vec())));
+        }
+        let held = server.proc_status("VmRSS");
+        all_at_once(&mut lit_first, &frame(0x80, rest), 1009);
+        stop.store(true, Ordering::Relaxed);
+        (held, bystander.join().expect("every echo came"))
+    });
+
+    let (peak, after) = (server.proc_status("VmHWM"), server.proc_status("VmRSS"));
+    eprintln!(
+        "{count} bombs twice: {before} KiB before, {held} KiB with all lit, {peak} KiB at most, \
+         {after} KiB after; meanwhile {echoes} echoes, the longest {worst:?}"
+    );
+    // What each thread keeps for all its sessions: two scratch buffers, rooms, decompressors.
+    let shared = server.proc_status("Threads") * 2048;
+    let bound = count * HELD_KIB_MAX + shared;
+    assert!(peak - before <= bound, "{} of {bound} KiB", peak - before);
+    assert!(echoes > 0);
+    assert_eq!(server.connect("/echo").ask("and now?"), "and now?");
+}
+
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+/// The default.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// What a session may hold in the middle of a compressed message: the message's limit, its
+/// decompressor, and no more than that for everything else.
+const HELD_KIB_MAX: u64 = 64 + 48 + 16;
