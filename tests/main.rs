@@ -1,5 +1,6 @@
 //! Everything that is claimed of a running server, through real sockets, directories and libraries.
 
+mod allocations;
 mod c_handlers;
 mod compression;
 mod configuration;

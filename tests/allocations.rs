@@ -1,0 +1,151 @@
+//! What a message takes from the heap of the server and its plugins: nothing, once the threads
+//! have what they keep.
+
+use std::path::PathBuf;
+
+use flate2::{Compress, Compression, FlushCompress};
+
+use crate::harness::client::{Raw, frame};
+use crate::harness::compile::compile;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+
+/// A server whose allocations are counted.
+struct Counted {
+    server: Server,
+    count: PathBuf,
+    // Last: it goes after the server.
+    _site: Site,
+}
+
+impl Counted {
+    #[track_caller]
+    fn start(plugins: &[&str]) -> Counted {
+        let site = Site::with(plugins);
+        Counted::of(site)
+    }
+
+    #[track_caller]
+    fn of(site: Site) -> Counted {
+        let shim = compile(
+            "tests/fixtures/c/counts_allocations.c",
+            &["-O2", "-fno-builtin"],
+        );
+        let preloaded = site.root().join("counts_allocations.so");
+        std::fs::write(&preloaded, shim).expect("writing");
+        let count = site.root().join("allocations");
+        std::fs::write(&count, [0; 8]).expect("writing");
+        let server = Server::builder(&site)
+            .env("LD_PRELOAD", &preloaded.to_string_lossy())
+            .env("ALLOCATIONS", &count.to_string_lossy())
+            .start();
+        let counted = Counted {
+            server,
+            count,
+            _site: site,
+        };
+        assert!(counted.so_far() > 100, "a start without allocations");
+        counted
+    }
+
+    fn so_far(&self) -> u64 {
+        let bytes = std::fs::read(&self.count).expect("the count");
+        u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
+    }
+
+    /// Asserts that nothing is taken for messages, of which each round has so many.
+    ///
+    /// One good time of a few is enough: a thread makes what it keeps at its first message, any of
+    /// them may have the next one, and now and then the handlers directory is looked at.
+    #[track_caller]
+    fn assert_nothing_taken(&self, what: &str, messages: usize, mut round: impl FnMut()) {
+        let rounds = 1_000_usize.div_ceil(messages);
+        let mut taken = Vec::new();
+        while taken.len() < 5 {
+            let before = self.so_far();
+            (0..rounds).for_each(|_| round());
+            taken.push(self.so_far() - before);
+            if taken.last() < Some(&20) {
+                return;
+            }
+        }
+        panic!("{what}: {taken:?} allocations for a thousand messages, again and again");
+    }
+}
+
+/// Asserts that an echo at `path` of these messages, written together, takes nothing.
+#[track_caller]
+fn assert_echoes(counted: &Counted, path: &str, messages: usize, payload: &[u8]) {
+    let mut peer = Raw::open(&counted.server, path);
+    let bytes = frame(0x82, payload).repeat(messages);
+    let what = format!("{messages} times {} bytes at {path}", payload.len());
+    counted.assert_nothing_taken(&what, messages, || {
+        peer.send(&bytes);
+        for _ in 0..messages {
+            assert_eq!(peer.frame().expect("an echo"), (0x82, payload.to_vec()));
+        }
+    });
+}
+
+#[test]
+fn an_echo_takes_nothing_from_the_heap() {
+    let counted = Counted::start(&["echo_wsh"]);
+
+    for (messages, length) in [
+        (1, 20),
+        (32, 20),
+        (1, 1024),
+        (32, 1024),
+        (1, 16_384),
+        (1, 60_000),
+    ] {
+        assert_echoes(&counted, "/echo", messages, &vec![7; length]);
+    }
+}
+
+#[test]
+fn an_echo_of_an_async_handler_takes_nothing_from_the_heap() {
+    let counted = Counted::start(&["async_echo_wsh"]);
+
+    for (messages, length) in [(1, 20), (32, 20), (32, 1024)] {
+        assert_echoes(&counted, "/async_echo", messages, &vec![7; length]);
+    }
+}
+
+#[test]
+fn a_ping_takes_nothing_from_the_heap() {
+    let counted = Counted::start(&["echo_wsh"]);
+    let mut peer = Raw::open(&counted.server, "/echo");
+
+    counted.assert_nothing_taken("a Ping", 1, || {
+        peer.send(&frame(0x89, b"there?"));
+        assert_eq!(peer.frame(), Some((0x8a, b"there?".to_vec())));
+    });
+}
+
+#[test]
+fn a_compressed_echo_takes_nothing_from_the_heap() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add("echo_wsh", "keeps_wsh.so");
+    site.write(
+        "config.toml",
+        "[handler.keeps]\ndeflate_context_takeover = true\n",
+    );
+    let counted = Counted::of(site);
+    let text: String = (0..1_000).map(|number| format!("{number},")).collect();
+    let mut wire = Vec::with_capacity(text.len());
+    Compress::new(Compression::best(), false)
+        .compress_vec(text.as_bytes(), &mut wire, FlushCompress::Sync)
+        .expect("compressing");
+    let bytes = frame(0xc1, &wire[..wire.len() - 4]);
+
+    for path in ["/echo", "/keeps"] {
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let (mut peer, answer) = Raw::open_with(&counted.server, path, offer);
+        assert!(answer.contains("permessage-deflate"), "{answer}");
+        counted.assert_nothing_taken(&format!("a compressed message at {path}"), 1, || {
+            peer.send(&bytes);
+            assert_eq!(peer.frame().expect("an echo").0, 0xc1);
+        });
+    }
+}
