@@ -44,7 +44,8 @@ pub(crate) struct Controls {
 struct Extras {
     watermark: Watermark,
     timers: Vec<Timer>,
-    subscriptions: Vec<Topic>,
+    /// The names of topics, as the handler says them.
+    subscriptions: Vec<Box<str>>,
     reserved: Vec<u8>,
 }
 
@@ -312,9 +313,8 @@ impl Controls {
 
     /// Joins a topic.
     pub(crate) fn subscribe(&mut self, topics: &Topics, name: &str) -> Result<(), abi::Status> {
-        let topic = Topic::new(self.mailbox.owner(), name);
         let subscriptions = &mut self.extras.get_or_insert_default().subscriptions;
-        if subscriptions.contains(&topic) {
+        if subscriptions.iter().any(|other| **other == *name) {
             return Ok(());
         }
         if name.is_empty() {
@@ -323,18 +323,20 @@ impl Controls {
         if subscriptions.len() == self.limits.topics_max {
             return Err(abi::TOO_BIG);
         }
-        topics.subscribe(&topic, &self.mailbox);
-        subscriptions.push(topic);
+        let topic = Topic::new(self.mailbox.owner(), name);
+        topics.subscribe(topic, &self.mailbox);
+        subscriptions.push(name.into());
         Ok(())
     }
 
     /// Leaves a topic.
     pub(crate) fn unsubscribe(&mut self, topics: &Topics, name: &str) -> Result<(), abi::Status> {
-        let topic = Topic::new(self.mailbox.owner(), name);
         if let Some(extras) = &mut self.extras
-            && let Some(index) = extras.subscriptions.iter().position(|t| *t == topic)
+            && let mut subscriptions = extras.subscriptions.iter()
+            && let Some(index) = subscriptions.position(|other| **other == *name)
         {
-            topics.unsubscribe(&topic, self.mailbox.id);
+            let topic = Topic::new(self.mailbox.owner(), name);
+            topics.unsubscribe(topic, self.mailbox.id);
             extras.subscriptions.swap_remove(index);
         }
         Ok(())
@@ -343,8 +345,9 @@ impl Controls {
     /// Leaves every topic.
     pub(crate) fn unsubscribe_all(&mut self, topics: &Topics) {
         if let Some(extras) = &mut self.extras {
-            for topic in extras.subscriptions.drain(..) {
-                topics.unsubscribe(&topic, self.mailbox.id);
+            for name in extras.subscriptions.drain(..) {
+                let topic = Topic::new(self.mailbox.owner(), &name);
+                topics.unsubscribe(topic, self.mailbox.id);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! A whole message as the frame it leaves in, encoded once for all the sessions that get it.
 
-use std::sync::OnceLock;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bytes::Bytes;
 use tungstenite::protocol::frame::coding::OpCode;
 
 use crate::ws::deflate::deflation::compress_alone;
@@ -13,25 +14,52 @@ use crate::ws::frame;
 #[derive(Debug)]
 pub(crate) struct Encoded {
     opcode: OpCode,
-    plain: Bytes,
+    plain: Vec<u8>,
     payload_len: usize,
     may_compress: bool,
     /// Compressed by itself, for each window from 9 to 15 bits, when the first session asks;
     /// `None` if that makes it no smaller.
-    compressed: [OnceLock<Option<Bytes>>; 7],
+    compressed: [OnceLock<Option<Vec<u8>>>; 7],
+    /// Memory for a compressed form, of the message that was here before.
+    spare: Mutex<Vec<u8>>,
 }
 
 impl Encoded {
     /// `may_compress` is what whoever sends it says; each session has its own say.
-    pub(crate) fn new(opcode: OpCode, payload: &[u8], may_compress: bool) -> Encoded {
-        let mut plain = Vec::with_capacity(payload.len() + frame::HEADER_BYTES_MAX);
-        frame::put(&mut plain, true, opcode, payload);
+    ///
+    /// It lies where an earlier message of this thread lay that all have sent, if there is one.
+    pub(crate) fn new(opcode: OpCode, payload: &[u8], may_compress: bool) -> Arc<Encoded> {
+        let mut message = take_recent().unwrap_or_else(|| Arc::new(Encoded::nothing()));
+        if let Some(message) = Arc::get_mut(&mut message) {
+            message.renew(opcode, payload, may_compress);
+        }
+        keep_recent(&message);
+        message
+    }
+
+    fn nothing() -> Encoded {
         Encoded {
-            opcode,
-            plain: plain.into(),
-            payload_len: payload.len(),
-            may_compress,
+            opcode: frame::BINARY,
+            plain: Vec::new(),
+            payload_len: 0,
+            may_compress: false,
             compressed: Default::default(),
+            spare: Mutex::default(),
+        }
+    }
+
+    fn renew(&mut self, opcode: OpCode, payload: &[u8], may_compress: bool) {
+        self.opcode = opcode;
+        self.payload_len = payload.len();
+        self.may_compress = may_compress;
+        self.plain.clear();
+        self.plain
+            .reserve_exact(payload.len() + frame::HEADER_BYTES_MAX);
+        frame::put(&mut self.plain, true, opcode, payload);
+        for compressed in &mut self.compressed {
+            if let Some(Some(memory)) = compressed.take() {
+                *self.spare.get_mut().unwrap_or_else(PoisonError::into_inner) = memory;
+            }
         }
     }
 
@@ -49,12 +77,12 @@ impl Encoded {
     }
 
     /// The frame as it is.
-    pub(crate) fn plain(&self) -> &Bytes {
+    pub(crate) fn plain(&self) -> &[u8] {
         &self.plain
     }
 
     /// The frame compressed by itself, or as it is if that is no smaller.
-    pub(crate) fn compressed(&self, window_bits: u8) -> &Bytes {
+    pub(crate) fn compressed(&self, window_bits: u8) -> &[u8] {
         let Some(once) = self.compressed.get(usize::from(window_bits) - 9) else {
             return &self.plain;
         };
@@ -62,14 +90,88 @@ impl Encoded {
             let mut room = pool::take_room();
             let is_smaller = compress_alone(window_bits, self.payload(), &mut room);
             let compressed = is_smaller.then(|| {
-                let mut output = Vec::with_capacity(room.len() + frame::HEADER_BYTES_MAX);
+                let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut output = std::mem::take(&mut *spare);
+                output.clear();
+                output.reserve_exact(room.len() + frame::HEADER_BYTES_MAX);
                 frame::put_compressed_header(&mut output, true, self.opcode, room.len());
                 output.extend_from_slice(&room);
-                output.into()
+                output
             });
             pool::put_room(room);
             compressed
         });
-        compressed.as_ref().unwrap_or(&self.plain)
+        compressed.as_deref().unwrap_or(&self.plain)
+    }
+}
+
+/// The oldest of this thread's messages, if all have sent it.
+fn take_recent() -> Option<Arc<Encoded>> {
+    // A plugin's thread may send while it ends, when this is gone.
+    let taken = RECENT.try_with(|recent| {
+        let mut recent = recent.borrow_mut();
+        let is_free = recent.front_mut().and_then(Arc::get_mut).is_some();
+        let is_too_many = recent.len() == RECENT_MAX;
+        let oldest = (is_free || is_too_many).then(|| recent.pop_front());
+        oldest.flatten().filter(|_| is_free)
+    });
+    taken.ok().flatten()
+}
+
+fn keep_recent(message: &Arc<Encoded>) {
+    if message.plain.capacity() <= RECENT_BYTES_MAX {
+        let _ = RECENT.try_with(|recent| recent.borrow_mut().push_back(message.clone()));
+    }
+}
+
+thread_local! {
+    /// What was encoded last, the oldest first.
+    static RECENT: RefCell<VecDeque<Arc<Encoded>>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Of each thread, and of one message: what is kept for the next ones.
+const RECENT_MAX: usize = 8;
+const RECENT_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(payload: &[u8]) -> Arc<Encoded> {
+        Encoded::new(frame::BINARY, payload, true)
+    }
+
+    #[test]
+    fn a_message_that_all_have_sent_makes_place_for_the_next_and_no_other_does() {
+        let long = [7; 500];
+        let first = message(&long);
+        let place = Arc::as_ptr(&first);
+        assert!(first.compressed(15).len() < 100);
+
+        let second = message(b"second");
+        assert_ne!(Arc::as_ptr(&second), place);
+        assert_eq!(
+            (first.payload(), second.payload()),
+            (&long[..], &b"second"[..])
+        );
+
+        drop(first);
+        let third = message(b"third");
+        assert_eq!(Arc::as_ptr(&third), place);
+        assert_eq!(third.plain(), b"\x82\x05third");
+        assert_eq!(third.compressed(15), third.plain(), "it becomes no smaller");
+    }
+
+    #[test]
+    fn messages_that_nobody_takes_are_not_kept_for_ever() {
+        let waiting: Vec<_> = (0..100).map(|_| message(b"hello")).collect();
+
+        let kept = waiting.iter().filter(|it| Arc::strong_count(it) > 1);
+        assert_eq!(kept.count(), RECENT_MAX);
+
+        drop(message(&[0; 2 * RECENT_BYTES_MAX]));
+        RECENT.with_borrow(|recent| {
+            assert!(recent.iter().all(|it| it.plain.len() < RECENT_BYTES_MAX));
+        });
     }
 }

@@ -273,7 +273,9 @@ impl Asked {
 async fn woken(registration: &Registration) {
     std::future::poll_fn(|cx| {
         loop {
-            if registration.mailbox().take().is_some_and(|post| post.woken) {
+            // Nobody writes to a session that is not there yet.
+            let post = registration.mailbox().take(&mut None);
+            if post.is_some_and(|post| post.woken) {
                 return std::task::Poll::Ready(());
             }
             if !registration.mailbox().listen(cx.waker()) {

@@ -4,6 +4,7 @@
 //! Any thread may post; the session takes everything between two callbacks, in the order posted.
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +33,7 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    letters: Vec<Letter>,
+    letters: VecDeque<Letter>,
     bytes: usize,
     /// How many may wait; the session's outbound limit.
     bytes_max: usize,
@@ -54,11 +55,12 @@ pub(crate) enum Letter {
     Evict { code: u16, from: Option<u64> },
 }
 
-/// Everything that was in a mailbox.
+/// Letters on their way; there once there was one.
+pub(crate) type Letters = Option<Box<VecDeque<Letter>>>;
+
+/// What was in a mailbox besides letters.
 #[derive(Debug, Default)]
 pub(crate) struct Post {
-    /// In the order posted.
-    pub(crate) letters: Vec<Letter>,
     /// Somebody called `wake`.
     pub(crate) woken: bool,
     /// A publication found the mailbox full: the peer is too slow for what it subscribed to.
@@ -90,7 +92,7 @@ impl Mailbox {
         }
         inner.bytes += length;
         let buffered = self.buffered.load(Ordering::Relaxed) + inner.bytes as u64;
-        inner.letters.push(letter);
+        inner.letters.push_back(letter);
         self.ring(inner);
         Ok(buffered)
     }
@@ -137,19 +139,29 @@ impl Mailbox {
         self.lock().bytes_max = bytes_max;
     }
 
-    /// Takes everything, if there is something.
+    /// Takes everything, if there is something; letters go behind those in `letters`, in the order
+    /// posted.
     #[inline]
-    pub(crate) fn take(&self) -> Option<Post> {
-        self.is_rung().then(|| self.take_all())
+    pub(crate) fn take(&self, letters: &mut Letters) -> Option<Post> {
+        self.is_rung().then(|| self.take_all(letters))
     }
 
     #[inline(never)]
-    fn take_all(&self) -> Post {
+    fn take_all(&self, letters: &mut Letters) -> Post {
         let mut inner = self.lock();
         self.rung.store(false, Ordering::Relaxed);
         inner.bytes = 0;
+        if !inner.letters.is_empty() {
+            let letters = letters.get_or_insert_default();
+            if letters.is_empty() {
+                // The memory goes to and fro, unless it once took very many.
+                letters.shrink_to(LETTERS_KEPT);
+                std::mem::swap(&mut **letters, &mut inner.letters);
+            } else {
+                letters.append(&mut inner.letters);
+            }
+        }
         Post {
-            letters: std::mem::take(&mut inner.letters),
             woken: std::mem::take(&mut inner.woken),
             overflowed: std::mem::take(&mut inner.overflowed),
             ask: inner.ask.take(),
@@ -354,6 +366,8 @@ impl Drop for Registration {
     }
 }
 
+/// Letters that an empty mailbox keeps room for.
+const LETTERS_KEPT: usize = 16;
 /// Ids are handed out one after another, so they spread evenly.
 const SHARDS: usize = 64;
 
@@ -385,15 +399,32 @@ mod tests {
         let (_registry, registration) = registry_with_one(10);
         let mailbox = registration.mailbox();
 
-        let letter = |payload| {
-            let message = Encoded::new(crate::ws::frame::BINARY, payload, false);
-            Letter::Send(Arc::new(message))
-        };
+        let letter = |payload| Letter::Send(Encoded::new(crate::ws::frame::BINARY, payload, false));
         assert!(mailbox.post(letter(&[0; 20])).is_ok());
         let second = mailbox.post(letter(&[0; 1]));
 
         assert_eq!(second, Err(Undelivered::Full));
-        assert_eq!(mailbox.take().unwrap().letters.len(), 1);
-        assert!(mailbox.take().is_none());
+        let mut letters = None;
+        assert!(mailbox.take(&mut letters).is_some());
+        assert_eq!(letters.as_ref().map(|letters| letters.len()), Some(1));
+        assert!(mailbox.take(&mut letters).is_none());
+    }
+
+    #[test]
+    fn letters_go_behind_those_that_wait_already() {
+        let (_registry, registration) = registry_with_one(10);
+        let (mailbox, mut letters) = (registration.mailbox(), None);
+
+        for code in 1..=3 {
+            mailbox.post(Letter::Evict { code, from: None }).unwrap();
+            mailbox.take(&mut letters);
+        }
+
+        let letters = letters.unwrap();
+        let codes = letters.iter().map(|letter| match letter {
+            Letter::Evict { code, .. } => *code,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(codes.collect::<Vec<_>>(), [1, 2, 3]);
     }
 }

@@ -9,7 +9,6 @@ mod ending;
 mod moving;
 mod receive;
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ use self::moving::Moving;
 use crate::config::SessionLimits;
 use crate::controls::{Controls, Ending};
 use crate::generation::{Generation, Stay};
-use crate::mailbox::{Letter, Post, Registration};
+use crate::mailbox::{Letter, Letters, Post, Registration};
 use crate::peer::Peer;
 use crate::places::Guest;
 use crate::plugin::calls::{Attempt, Instance, Outcome};
@@ -43,7 +42,7 @@ pub(crate) struct Session {
     /// Whether `held` may have a whole frame in it.
     held_is_ripe: bool,
     /// Messages by id that wait behind one that is being sent in parts.
-    waiting: Option<Box<VecDeque<Letter>>>,
+    waiting: Letters,
     phase: Phase,
     /// The peer's Close, while the handler may still answer it.
     their_close: Option<Box<Close>>,
@@ -239,7 +238,13 @@ impl Session {
         self.registration.mailbox().is_rung()
             || self.held_is_ripe && self.reads()
             || self.deadlines.is_due()
-            || self.waiting.is_some() && !self.conn.controls.is_in_message()
+            || self.has_waiting() && !self.conn.controls.is_in_message()
+    }
+
+    fn has_waiting(&self) -> bool {
+        self.waiting
+            .as_ref()
+            .is_some_and(|waiting| !waiting.is_empty())
     }
 
     /// Whether there is nothing left to do now, and everything to come wakes the task.
@@ -290,11 +295,11 @@ impl Session {
 
     /// One pass over everything that can have happened.
     fn turn(&mut self, input: &mut [u8]) {
-        if let Some(post) = self.registration.mailbox().take() {
+        if let Some(post) = self.registration.mailbox().take(&mut self.waiting) {
             self.deliver(post);
         }
-        if self.waiting.is_some() {
-            self.deliver_letters(Vec::new());
+        if self.has_waiting() {
+            self.deliver_waiting();
         }
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
@@ -312,7 +317,7 @@ impl Session {
 
     /// What others posted, in their order.
     fn deliver(&mut self, post: Post) {
-        self.deliver_letters(post.letters);
+        self.deliver_waiting();
         if post.ask.is_some() {
             self.plan_move(post.ask);
         }
@@ -325,22 +330,17 @@ impl Session {
         }
     }
 
-    /// Those that wait first; what has to wait now, waits.
-    fn deliver_letters(&mut self, letters: Vec<Letter>) {
-        let mut letters = match self.waiting.take() {
-            Some(mut waiting) => {
-                waiting.extend(letters);
-                *waiting
-            }
-            None => letters.into(),
+    /// In their order; what has to wait, waits.
+    fn deliver_waiting(&mut self) {
+        let Some(mut waiting) = self.waiting.take() else {
+            return;
         };
-        while let Some(letter) = letters.front() {
-            if !self.deliver_letter(letter) {
-                self.waiting = Some(Box::new(letters));
-                return;
-            }
-            letters.pop_front();
+        while let Some(letter) = waiting.front()
+            && self.deliver_letter(letter)
+        {
+            waiting.pop_front();
         }
+        self.waiting = Some(waiting);
     }
 
     /// False if it has to wait.

@@ -17,28 +17,23 @@ pub(crate) struct Topics {
     shards: [Mutex<Shard>; SHARDS],
 }
 
-type Shard = HashMap<Topic, HashMap<u64, Arc<Mailbox>>>;
+/// By owner and name, so that a publication finds its topic without a name of its own.
+type Shard = HashMap<Box<str>, HashMap<Box<str>, Subscribers>>;
+type Subscribers = HashMap<u64, Arc<Mailbox>>;
 
 /// A topic's full name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Topic {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Topic<'a> {
     /// The handler's name; empty for the server's own topics.
-    owner: Arc<str>,
-    name: Box<str>,
+    owner: &'a str,
+    name: &'a str,
 }
 
-impl Topic {
+impl<'a> Topic<'a> {
     /// What the handler `owner` means by `name`.
-    pub(crate) fn new(owner: &Arc<str>, name: &str) -> Topic {
-        let owner = if name.starts_with('/') {
-            Arc::from("")
-        } else {
-            owner.clone()
-        };
-        Topic {
-            owner,
-            name: name.into(),
-        }
+    pub(crate) fn new(owner: &'a str, name: &'a str) -> Topic<'a> {
+        let owner = if name.starts_with('/') { "" } else { owner };
+        Topic { owner, name }
     }
 }
 
@@ -50,33 +45,41 @@ impl Topics {
         })
     }
 
-    pub(crate) fn subscribe(&self, topic: &Topic, mailbox: &Arc<Mailbox>) {
+    pub(crate) fn subscribe(&self, topic: Topic<'_>, mailbox: &Arc<Mailbox>) {
         let mut shard = self.shard(topic);
-        let subscribers = shard.entry(topic.clone()).or_default();
+        let owned = shard.entry(topic.owner.into()).or_default();
+        let subscribers = owned.entry(topic.name.into()).or_default();
         subscribers.insert(mailbox.id, mailbox.clone());
     }
 
-    pub(crate) fn unsubscribe(&self, topic: &Topic, id: u64) {
+    pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
         let mut shard = self.shard(topic);
-        if let Some(subscribers) = shard.get_mut(topic) {
+        let Some(owned) = shard.get_mut(topic.owner) else {
+            return;
+        };
+        if let Some(subscribers) = owned.get_mut(topic.name) {
             subscribers.remove(&id);
             if subscribers.is_empty() {
-                shard.remove(topic);
+                owned.remove(topic.name);
             }
+        }
+        if owned.is_empty() {
+            shard.remove(topic.owner);
         }
     }
 
     /// Posts one encoded message to every subscriber but `except`; answers how many there were.
-    pub(crate) fn publish(&self, topic: &Topic, message: &Arc<Encoded>, except: u64) -> usize {
+    pub(crate) fn publish(&self, topic: Topic<'_>, message: &Arc<Encoded>, except: u64) -> usize {
         let shard = self.shard(topic);
-        let Some(subscribers) = shard.get(topic) else {
+        let owned = shard.get(topic.owner);
+        let Some(subscribers) = owned.and_then(|owned| owned.get(topic.name)) else {
             return 0;
         };
         let others = subscribers.iter().filter(|(id, _)| **id != except);
         others.map(|(_, mailbox)| mailbox.publish(message)).count()
     }
 
-    fn shard(&self, topic: &Topic) -> MutexGuard<'_, Shard> {
+    fn shard(&self, topic: Topic<'_>) -> MutexGuard<'_, Shard> {
         let shard = &self.shards[self.hasher.hash_one(topic) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,35 +100,36 @@ mod tests {
     #[test]
     fn a_publication_reaches_every_subscriber_but_the_excepted_one() {
         let topics = Topics::new();
-        let topic = Topic::new(&Arc::from("chat"), "lobby");
+        let topic = Topic::new("chat", "lobby");
         let [ann, ben, cat] = sessions();
-        topics.subscribe(&topic, ann.mailbox());
-        topics.subscribe(&topic, ben.mailbox());
+        topics.subscribe(topic, ann.mailbox());
+        topics.subscribe(topic, ben.mailbox());
 
-        let message = Arc::new(Encoded::new(crate::ws::frame::TEXT, b"hi", false));
-        let reached = topics.publish(&topic, &message, ann.mailbox().id);
+        let message = Encoded::new(crate::ws::frame::TEXT, b"hi", false);
+        let reached = topics.publish(topic, &message, ann.mailbox().id);
 
         assert_eq!(reached, 1);
-        assert!(ann.mailbox().take().is_none());
-        assert_eq!(ben.mailbox().take().unwrap().letters.len(), 1);
-        assert!(cat.mailbox().take().is_none());
+        let mut letters = None;
+        assert!(ann.mailbox().take(&mut letters).is_none());
+        assert!(ben.mailbox().take(&mut letters).is_some());
+        assert_eq!(letters.as_ref().map(|letters| letters.len()), Some(1));
+        assert!(cat.mailbox().take(&mut letters).is_none());
     }
 
     #[test]
     fn a_topic_belongs_to_its_handler_unless_it_begins_with_a_slash() {
-        let (chat, echo) = (Arc::from("chat"), Arc::from("echo"));
-        assert_ne!(Topic::new(&chat, "lobby"), Topic::new(&echo, "lobby"));
-        assert_eq!(Topic::new(&chat, "/news"), Topic::new(&echo, "/news"));
+        assert_ne!(Topic::new("chat", "lobby"), Topic::new("echo", "lobby"));
+        assert_eq!(Topic::new("chat", "/news"), Topic::new("echo", "/news"));
     }
 
     #[test]
     fn a_topic_without_subscribers_takes_no_memory() {
         let topics = Topics::new();
-        let topic = Topic::new(&Arc::from("chat"), "lobby");
+        let topic = Topic::new("chat", "lobby");
         let [ann] = sessions();
 
-        topics.subscribe(&topic, ann.mailbox());
-        topics.unsubscribe(&topic, ann.mailbox().id);
+        topics.subscribe(topic, ann.mailbox());
+        topics.unsubscribe(topic, ann.mailbox().id);
 
         assert!(
             topics

@@ -108,7 +108,7 @@ impl Context {
         // Encoded once, before the lock, for all who get it.
         let encoded = encode(kind, payload)?;
         let topic = Topic::new(&self.handler, topic);
-        Ok(self.shared.topics.publish(&topic, &encoded, except))
+        Ok(self.shared.topics.publish(topic, &encoded, except))
     }
 
     /// Runs `run(argument)` on a thread of its own, counted.
@@ -198,7 +198,7 @@ fn encode(kind: u32, payload: &[u8]) -> Result<Arc<Encoded>, abi::Status> {
         return Err(abi::INVALID);
     }
     let may_compress = kind & abi::NO_COMPRESS == 0;
-    Ok(Arc::new(Encoded::new(opcode, payload, may_compress)))
+    Ok(Encoded::new(opcode, payload, may_compress))
 }
 
 fn status_of(undelivered: Undelivered) -> abi::Status {

@@ -162,7 +162,9 @@ impl Session {
             if hold.is_on() && hold.wait(self.conn.id(), cx.waker()) {
                 return Poll::Pending;
             }
-            while let Some(post) = self.registration.mailbox().take() {
+            self.waiting = None;
+            while let Some(post) = self.registration.mailbox().take(&mut self.waiting) {
+                self.waiting = None;
                 let Some(instance) = &mut self.instance else {
                     return Poll::Ready(());
                 };
