@@ -107,8 +107,41 @@ fn an_echo_takes_nothing_from_the_heap() {
 fn an_echo_of_an_async_handler_takes_nothing_from_the_heap() {
     let counted = Counted::start(&["async_echo_wsh"]);
 
-    for (messages, length) in [(1, 20), (32, 20), (32, 1024)] {
+    for (messages, length) in [(1, 20), (32, 20), (32, 1024), (1, 16_384), (1, 60_000)] {
         assert_echoes(&counted, "/async_echo", messages, &vec![7; length]);
+    }
+}
+
+#[test]
+fn an_echo_of_a_blocking_handler_takes_nothing_from_the_heap() {
+    let counted = Counted::start(&["blocking_echo_wsh"]);
+
+    for (messages, length) in [(1, 20), (8, 20), (8, 1024), (1, 16_384), (1, 60_000)] {
+        assert_echoes(&counted, "/blocking_echo", messages, &vec![7; length]);
+    }
+}
+
+#[test]
+fn a_publication_takes_nothing_from_the_heap() {
+    let counted = Counted::start(&["fan_wsh"]);
+    let mut plain = [(); 3].map(|()| Raw::open(&counted.server, "/fan"));
+    let mut compressed = [(); 3].map(|()| Raw::open_with(&counted.server, "/fan", OFFER).0);
+    for message in [[7; 125].to_vec(), [7; 5_000].to_vec()] {
+        let bytes = frame(0x82, &message);
+        let what = format!("a publication of {} bytes", message.len());
+        counted.assert_nothing_taken(&what, 1, || {
+            plain[0].send(&bytes);
+            for peer in &mut plain {
+                assert_eq!(
+                    peer.frame().expect("a publication"),
+                    (0x82, message.clone())
+                );
+            }
+            for peer in &mut compressed {
+                let (first, payload) = peer.frame().expect("a publication");
+                assert_eq!(first == 0xc2, payload.len() < message.len());
+            }
+        });
     }
 }
 
@@ -140,8 +173,7 @@ fn a_compressed_echo_takes_nothing_from_the_heap() {
     let bytes = frame(0xc1, &wire[..wire.len() - 4]);
 
     for path in ["/echo", "/keeps"] {
-        let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-        let (mut peer, answer) = Raw::open_with(&counted.server, path, offer);
+        let (mut peer, answer) = Raw::open_with(&counted.server, path, OFFER);
         assert!(answer.contains("permessage-deflate"), "{answer}");
         counted.assert_nothing_taken(&format!("a compressed message at {path}"), 1, || {
             peer.send(&bytes);
@@ -149,3 +181,5 @@ fn a_compressed_echo_takes_nothing_from_the_heap() {
         });
     }
 }
+
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::message::{Message, MessageBuf};
+use crate::spares;
 
 /// In order of arrival. When it is full the peer is not read, so it holds at most one message more
 /// than its bounds.
@@ -19,8 +20,13 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// Takes a copy. True: it is full now, and the peer is to be held back.
     pub(crate) fn push(&mut self, message: Message<'_>) -> bool {
-        let memory = std::mem::take(&mut self.spare);
-        self.bytes += message.as_bytes().len();
+        let bytes = message.as_bytes().len();
+        let memory = if bytes <= self.spare.capacity() {
+            std::mem::take(&mut self.spare)
+        } else {
+            spares::take(bytes)
+        };
+        self.bytes += bytes;
         self.messages.push_back(copy(message, memory));
         let was_full = self.is_full;
         self.is_full |= self.messages.len() >= MESSAGES_MAX || self.bytes >= BYTES_MAX;
@@ -45,11 +51,15 @@ impl Inbox {
         self.messages.is_empty()
     }
 
-    /// Keeps memory for the next message, if it is not too much for a session that may rest now.
+    /// Keeps memory for the next message. What is too much for a session that may rest now, others
+    /// may have as well.
     pub(crate) fn recycle(&mut self, mut memory: Vec<u8>) {
-        if (1..=SPARE_BYTES_MAX).contains(&memory.capacity()) {
+        let has_none = self.spare.capacity() == 0;
+        if has_none && memory.capacity() <= SPARE_BYTES_MAX {
             memory.clear();
             self.spare = memory;
+        } else {
+            spares::put(memory);
         }
     }
 }
@@ -73,7 +83,7 @@ fn copy(message: Message<'_>, mut memory: Vec<u8>) -> MessageBuf {
 pub(crate) const MESSAGES_MAX: usize = 64;
 /// How many bytes may wait; one message may be larger.
 const BYTES_MAX: usize = 64 * 1024;
-/// Memory that is kept for the next message. Above it an allocation is little beside the copy.
+/// Memory that a session keeps for its next message.
 const SPARE_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod request_copy;
 mod response;
 mod sent;
 mod session;
+mod spares;
 mod state;
 mod style;
 mod task;
