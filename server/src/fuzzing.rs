@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::config::Deflate;
+use crate::config::{Deflate, Origins};
+use crate::handshake;
 use crate::head::Head;
+use crate::origin;
 use crate::target::Target;
 use crate::ws::close;
 use crate::ws::decoder::{Decoder, Limits};
@@ -17,7 +19,8 @@ use crate::ws::deflate::inflation::Inflation;
 use crate::ws::extension::{self, Offer};
 use crate::ws::oracle::{self, Said};
 
-/// A request head: it ends in the same place in any pieces, and each of its lines lies inside it.
+/// A request head: it ends in the same place in any pieces, each of its lines lies inside it, and
+/// what passes for an opening handshake can be answered.
 pub fn handshake(data: &[u8]) {
     let whole = Head::end(data, 0);
     let step = data.first().map_or(1, |byte| usize::from(*byte) + 1);
@@ -37,10 +40,21 @@ pub fn handshake(data: &[u8]) {
         assert!(!name.is_empty() && !value.contains(&b'\n'));
     }
     let _ = Target::parse(head.target());
-    let _ = extension::parse(head.values("sec-websocket-extensions"));
     for element in head.elements("sec-websocket-protocol") {
         assert!(!element.is_empty() && !element.contains(&b','));
     }
+    let Ok(checked) = handshake::rules(&head) else {
+        return;
+    };
+    assert!(checked.key.len() == 24 && checked.key.is_ascii());
+    for text in [&checked.host, &checked.origin] {
+        assert!(!text.contains(char::is_control));
+    }
+    for (index, protocol) in checked.protocols.iter().enumerate() {
+        assert!(!checked.protocols[..index].contains(protocol));
+    }
+    let _ = origin::is_allowed(&Origins::SameHost, &checked.origin, &checked.host);
+    let _ = origin::allowing(&Origins::SameHost, &checked.origin);
 }
 
 /// An extension header: what is agreed to can be read back, and was offered.

@@ -124,14 +124,25 @@ async fn released(generation: &Generation, registration: &Registration, deadline
 }
 
 /// What the rules of §4.2.1 leave.
-struct Checked {
-    key: Vec<u8>,
-    host: String,
-    origin: String,
-    protocols: Vec<String>,
+pub(crate) struct Checked {
+    pub(crate) key: Vec<u8>,
+    pub(crate) host: String,
+    pub(crate) origin: String,
+    /// Each once.
+    pub(crate) protocols: Vec<String>,
 }
 
 fn check(head: &Head, generation: &Generation) -> Result<Checked, Reply> {
+    let checked = rules(head)?;
+    if head.values("origin").next().is_some() {
+        let Checked { origin, host, .. } = &checked;
+        check_origin(&generation.settings().origins, origin, host, generation)?;
+    }
+    Ok(checked)
+}
+
+/// Every rule of §4.2.1 that needs nothing but the head.
+pub(crate) fn rules(head: &Head) -> Result<Checked, Reply> {
     if head.method() != b"GET" {
         return Err(Reply::Malformed("an opening handshake is a GET"));
     }
@@ -175,9 +186,6 @@ fn check(head: &Head, generation: &Generation) -> Result<Checked, Reply> {
     let origin = origin.map(plain_text);
     let origin = origin.unwrap_or(Some(String::new()));
     let origin = origin.ok_or(Reply::Malformed("`Origin` is not plain text"))?;
-    if head.values("origin").next().is_some() {
-        check_origin(&generation.settings().origins, &origin, &host, generation)?;
-    }
     Ok(Checked {
         key: key.to_vec(),
         host,
