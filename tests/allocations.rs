@@ -146,6 +146,20 @@ fn a_publication_takes_nothing_from_the_heap() {
 }
 
 #[test]
+fn a_message_written_in_place_takes_nothing_from_the_heap() {
+    let site = Site::empty();
+    site.add_bytes(
+        &compile("tests/fixtures/c/reserves.c", &[]),
+        "reserves_wsh.so",
+    );
+    let counted = Counted::of(site);
+
+    for (messages, length) in [(1, 20), (32, 20), (32, 1024), (1, 16_384), (1, 60_000)] {
+        assert_echoes(&counted, "/reserves", messages, &vec![7; length]);
+    }
+}
+
+#[test]
 fn a_ping_takes_nothing_from_the_heap() {
     let counted = Counted::start(&["echo_wsh"]);
     let mut peer = Raw::open(&counted.server, "/echo");

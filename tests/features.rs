@@ -3,6 +3,7 @@
 use tungstenite::Message;
 
 use crate::harness::client::{Client, Raw, frame};
+use crate::harness::compile::compile;
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 
@@ -157,4 +158,28 @@ fn a_route_with_a_parameter_leads_to_its_handler() {
     // What a peer makes of the path stays on its line of the log.
     assert_eq!(server.handshake_status("/rooms/a%0aWARN%20forged"), 101);
     server.line(&["session closed", r"path=/rooms/a\nWARN forged"]);
+}
+
+#[test]
+fn room_that_was_reserved_holds_what_was_asked_for_and_not_longer_than_the_callback() {
+    let site = Site::empty();
+    let reserves = compile("tests/fixtures/c/reserves.c", &[]);
+    site.add_bytes(&reserves, "reserves_wsh.so");
+    let server = Server::start(&site);
+    let mut clients: Vec<_> = (0..16).map(|_| server.connect("/reserves")).collect();
+    let longer = "an echo, longer than what is asked for next: ".repeat(9);
+    for client in &mut clients {
+        assert_eq!(client.ask(&longer), longer);
+        assert_eq!(client.ask("over the end"), "refused");
+    }
+    let before = server.proc_status("VmRSS");
+
+    for client in &mut clients {
+        client.send("forget this");
+        assert_eq!(client.ask("and then?"), "and then?");
+    }
+
+    // Each has filled 8 MiB. A thread may have one such buffer in its allocator's hands.
+    let kept = server.proc_status("VmRSS").saturating_sub(before);
+    assert!(kept < 16 * 8 * 1024 / 2, "{kept} KiB");
 }

@@ -46,7 +46,9 @@ struct Extras {
     timers: Vec<Timer>,
     /// The names of topics, as the handler says them.
     subscriptions: Vec<Box<str>>,
+    /// Room that a handler writes a message into, and how much of it it has asked for.
     reserved: Vec<u8>,
+    reserved_bytes: usize,
 }
 
 /// How far the end of the session has come, on our side.
@@ -159,30 +161,49 @@ impl Controls {
         if self.ending != Ending::No || max > RESERVE_BYTES_MAX {
             return None;
         }
-        let reserved = &mut self.extras.get_or_insert_default().reserved;
-        reserved.clear();
-        reserved.try_reserve_exact(max).ok()?;
-        Some(reserved)
+        let extras = self.extras.get_or_insert_default();
+        if extras.reserved.capacity() == 0 {
+            extras.reserved = pool::take_room();
+        }
+        extras.reserved.clear();
+        extras.reserved.try_reserve_exact(max).ok()?;
+        extras.reserved_bytes = max;
+        Some(&mut extras.reserved)
     }
 
-    /// Takes the reserved room; it was nothing unless it comes back to [`Controls::send_reserved`].
-    pub(crate) fn take_reserved(&mut self) -> Vec<u8> {
-        let extras = self.extras.as_mut();
-        extras.map_or(Vec::new(), |extras| std::mem::take(&mut extras.reserved))
+    /// Takes the reserved room for `len` bytes, which are to come back to
+    /// [`Controls::send_reserved`].
+    pub(crate) fn take_reserved(&mut self, len: usize) -> Result<Vec<u8>, abi::Status> {
+        let reserved = match &mut self.extras {
+            // The room may be larger, and what lies there is of another message.
+            Some(extras) if len <= extras.reserved_bytes => {
+                extras.reserved_bytes = 0;
+                std::mem::take(&mut extras.reserved)
+            }
+            None if len == 0 => Vec::new(),
+            _ => return Err(abi::INVALID),
+        };
+        Ok(reserved)
     }
 
     /// Sends what was written into the reserved room.
     pub(crate) fn send_reserved(
         &mut self,
         kind: u32,
-        mut written: Vec<u8>,
+        written: Vec<u8>,
     ) -> Result<u64, abi::Status> {
         let sent = self.send(kind, &written);
-        if written.capacity() <= RESERVE_BYTES_KEPT {
-            written.clear();
-            self.extras.get_or_insert_default().reserved = written;
-        }
+        pool::put_room(written);
         sent
+    }
+
+    /// The callback is over: what it reserved and did not send was nothing.
+    #[inline]
+    pub(crate) fn forget_reserved(&mut self) {
+        if let Some(extras) = &mut self.extras {
+            extras.reserved_bytes = 0;
+            pool::put_room(std::mem::take(&mut extras.reserved));
+        }
     }
 
     /// Queues a whole message that was encoded elsewhere. False: it has to wait until the message
@@ -486,7 +507,5 @@ fn room_beside(bytes: usize, limits: &SessionLimits) -> usize {
 const OPCODE: u32 = 0xff;
 /// The largest message that a handler can write in place.
 const RESERVE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Reserved room that is kept for the next message.
-const RESERVE_BYTES_KEPT: usize = 1024;
 /// A century: what a timer further away than that amounts to.
 const FOR_EVER_MS: u64 = 100 * 365 * 24 * 3600 * 1000;

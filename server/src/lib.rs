@@ -43,6 +43,10 @@ mod watcher;
 mod wire;
 mod ws;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use plugin::hop::Hop;
+
 /// Ends the process, without running what plugins' libraries have for its end.
 pub fn leave(code: u8) -> ! {
     logging::flush();

@@ -95,6 +95,7 @@ impl Conn {
     /// Ends the loan: from now on the pointer means nothing.
     pub(super) fn end(&mut self) {
         self.thread.store(0, Ordering::Relaxed);
+        self.controls.forget_reserved();
     }
 
     /// Brings the table up to date after a call changed something.

@@ -79,12 +79,9 @@ unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 
     // SAFETY: rule 6.
     let conn = unsafe { Conn::of(conn) };
     amount(conn.and_then(|conn| {
-        let mut room = conn.controls.take_reserved();
-        if len > room.capacity() {
-            return Err(abi::INVALID);
-        }
-        // SAFETY: `len` is within the capacity, and by the ABI the plugin wrote that many bytes
-        // into the room that `reserve` gave it.
+        let mut room = conn.controls.take_reserved(len)?;
+        // SAFETY: `len` is at most what `reserve` was asked for, and by the ABI the plugin wrote
+        // that many bytes into the room that it gave.
         unsafe { room.set_len(len) };
         let sent = conn.controls.send_reserved(kind, room);
         conn.refresh();

@@ -7,6 +7,8 @@ pub(crate) mod calls;
 pub(crate) mod conn;
 pub(crate) mod context;
 pub(crate) mod hold;
+#[cfg(feature = "bench")]
+pub(crate) mod hop;
 pub(crate) mod host;
 pub(crate) mod inspect;
 pub(crate) mod keys;

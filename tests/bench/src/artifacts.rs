@@ -37,6 +37,12 @@ impl Artifacts {
                 .collect(),
         })
     }
+
+    /// One of the plugins, by its crate's name.
+    pub(crate) fn plugin(&self, name: &str) -> Option<&Path> {
+        let index = PLUGINS.iter().position(|plugin| *plugin == name)?;
+        Some(&self.plugins[index])
+    }
 }
 
 const PLUGINS: [&str; 2] = ["echo_wsh", "fan_wsh"];

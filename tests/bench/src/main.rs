@@ -17,6 +17,7 @@ mod fan;
 mod frame;
 mod gate;
 mod handshakes;
+mod hop;
 mod idle;
 mod load;
 mod machine;
@@ -57,6 +58,8 @@ enum Command {
         #[arg(long, default_value_t = 12)]
         top: usize,
     },
+    /// What the border between server and plugin costs a message.
+    Hop,
 }
 
 /// How to run.
@@ -90,6 +93,7 @@ fn main() -> std::process::ExitCode {
         None => plan::run(&run).map(|()| true),
         Some(Command::Serve { peer, port }) => peer.serve(port).map(|()| true),
         Some(Command::Gate { top }) => gate::run(top),
+        Some(Command::Hop) => hop::run(),
     };
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,
