@@ -66,7 +66,7 @@ impl Hop {
         let (socket, _) = listener.accept()?;
         socket.set_nonblocking(true)?;
         let entered = runtime.enter();
-        let wire = Wire::new(tokio::net::TcpStream::from_std(socket)?);
+        let wire = Wire::new(tokio::net::TcpStream::from_std(socket)?, Vec::new());
         drop(entered);
 
         let limits = Arc::new(config.handler("echo").session.clone());
@@ -75,7 +75,7 @@ impl Hop {
         let mailbox = registration.mailbox().clone();
         let request = Request::new(Particulars {
             id: mailbox.id,
-            head: Arc::new(Head::parse(HEAD.into(), 1)?),
+            head: Head::parse(HEAD.into(), 1)?,
             path: "/echo".to_owned(),
             query: Vec::new(),
             host: "localhost".to_owned(),
@@ -84,8 +84,7 @@ impl Hop {
             protocols: Vec::new(),
             params: Vec::new(),
         });
-        let owner = context.handler.clone();
-        let controls = Controls::new(wire, limits, owner, mailbox, shared.topics.clone());
+        let controls = Controls::new(wire, limits, mailbox);
         let mut conn = Conn::new(request.id(), "".into(), context, controls);
         let (instance, _) = loaded.open(&mut conn, &request, loaded.attempt());
         Ok(Hop {
