@@ -90,7 +90,8 @@ impl<S: Session> Slot for EventSlot<S> {
         self.conn.link()
     }
 
-    #[inline]
+    // Always: each callback has one kind of event, and needs nothing of the others.
+    #[inline(always)]
     fn on(&mut self, event: Event<'_>) -> Status {
         let EventSlot { conn, session, .. } = self;
         match event {
