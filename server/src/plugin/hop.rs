@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{self, Runtime};
-use wsh::abi;
+use wsh::{Message, abi};
 
 use super::calls::{Instance, Outcome};
 use super::conn::Conn;
@@ -98,58 +98,73 @@ impl Hop {
 
     /// How long the plugin takes for so many messages: each a call of its `message`, which calls
     /// this server's `send`.
-    pub fn through_the_table(&mut self, messages: u32, text: &str) -> Duration {
+    pub fn through_the_table(&mut self, messages: u32, payload: &[u8]) -> Duration {
         let mut delivery = (self.instance.deliver(&mut self.conn)).expect("`message` is there");
         let began = Instant::now();
         for _ in 0..messages {
-            let outcome = delivery.message(abi::TEXT, black_box(text.as_bytes()));
+            let outcome = delivery.message(abi::BINARY, payload);
             assert_eq!(outcome, Outcome::Continue);
         }
         let took = began.elapsed();
         drop(delivery);
-        self.leave(messages, text);
+        self.leave(messages, payload);
         took
     }
 
-    /// How long the same takes if the handler is a function of this program.
-    pub fn directly(&mut self, messages: u32, text: &str) -> Duration {
+    /// How long the same takes if the handler is a function of this program, which calls `send` as
+    /// another function of it.
+    pub fn directly(&mut self, messages: u32, payload: &[u8]) -> Duration {
+        self.call(echo::<false>, messages, payload)
+    }
+
+    /// As before, and `send` is part of the handler's function.
+    pub fn in_one(&mut self, messages: u32, payload: &[u8]) -> Duration {
+        self.call(echo::<true>, messages, payload)
+    }
+
+    fn call(&mut self, handler: Handler, messages: u32, payload: &[u8]) -> Duration {
         let watched = watch(self.conn.context, Callback::Message);
         let controls = &mut self.conn.controls;
         // Which function it is nobody knows who compiles the loop, as with any handler.
-        let on_message: fn(&mut Controls, u32, &[u8]) -> Outcome = black_box(echo);
+        let on_message = black_box(handler);
         let began = Instant::now();
         for _ in 0..messages {
             watched.renew();
-            let outcome = on_message(controls, abi::TEXT, black_box(text.as_bytes()));
+            let outcome = on_message(controls, Message::Binary(payload));
             assert_eq!(outcome, Outcome::Continue);
         }
         let took = began.elapsed();
         drop(watched);
-        self.leave(messages, text);
+        self.leave(messages, payload);
         took
     }
 
     /// The echoes go to the peer, which looks at them.
-    fn leave(&mut self, messages: u32, text: &str) {
+    fn leave(&mut self, messages: u32, payload: &[u8]) {
         self.conn.controls.wire.flush();
-        let frame = [&[0x81, text.len() as u8], text.as_bytes()].concat();
+        let frame = [&[0x82, payload.len() as u8], payload].concat();
         let mut received = vec![0; frame.len() * messages as usize];
         (self.peer.read_exact(&mut received)).expect("the socket has room for them");
         assert!(received.chunks(frame.len()).all(|echo| *echo == *frame));
     }
 }
 
+/// A handler that is part of the program.
+type Handler = fn(&mut Controls, Message<'_>) -> Outcome;
+
 /// What `echo_wsh` does.
-fn echo(controls: &mut Controls, kind: u32, payload: &[u8]) -> Outcome {
-    // The SDK vouches for text, here as there.
-    let trusted = if kind == abi::TEXT {
-        abi::TRUSTED_UTF8
-    } else {
-        0
+fn echo<const IN_ONE: bool>(controls: &mut Controls, message: Message<'_>) -> Outcome {
+    let kind = match message {
+        Message::Text(_) => abi::TEXT | abi::TRUSTED_UTF8,
+        Message::Binary(_) => abi::BINARY,
     };
     // GONE: it is closing.
-    let _ = controls.send(kind | trusted, payload);
-    if kind == abi::TEXT && payload == b"Goodbye" {
+    let _ = if IN_ONE {
+        controls.send(kind, message.as_bytes())
+    } else {
+        send(controls, kind, message.as_bytes())
+    };
+    if message == "Goodbye" {
         let _ = controls.close(1000, "");
     }
     if controls.ending == Ending::No {
@@ -157,6 +172,11 @@ fn echo(controls: &mut Controls, kind: u32, payload: &[u8]) -> Outcome {
     } else {
         Outcome::Done
     }
+}
+
+#[inline(never)]
+fn send(controls: &mut Controls, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
+    controls.send(kind, payload)
 }
 
 const HEAD: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n";

@@ -59,7 +59,10 @@ enum Command {
         top: usize,
     },
     /// What the border between server and plugin costs a message.
-    Hop,
+    Hop {
+        /// Another file than `echo_wsh`, which echoes.
+        plugin: Option<PathBuf>,
+    },
 }
 
 /// How to run.
@@ -93,7 +96,7 @@ fn main() -> std::process::ExitCode {
         None => plan::run(&run).map(|()| true),
         Some(Command::Serve { peer, port }) => peer.serve(port).map(|()| true),
         Some(Command::Gate { top }) => gate::run(top),
-        Some(Command::Hop) => hop::run(),
+        Some(Command::Hop { plugin }) => hop::run(plugin.as_deref()),
     };
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,
