@@ -24,12 +24,17 @@ pub(crate) fn guard(callback: impl FnOnce() -> Status) -> Status {
         // The load is what a callback that did not fail pays.
         Ok(status) if FAILED.load(Ordering::Relaxed) == 0 => status,
         Ok(status) => take_failure().unwrap_or(status),
-        Err(payload) => {
-            bury(payload);
-            take_failure();
-            abi::PANIC
-        }
+        Err(payload) => panicked(payload),
     }
+}
+
+// Apart: a callback that does not panic need not save the registers for it.
+#[cold]
+#[inline(never)]
+fn panicked(payload: Box<dyn Any + Send>) -> Status {
+    bury(payload);
+    take_failure();
+    abi::PANIC
 }
 
 /// As [`guard`], for callbacks that answer nothing.
