@@ -1,162 +1,380 @@
 //! Random sequences of everything that can happen to a handler, against a model of what must then
-//! be served, through real files and sockets.
+//! be served, through real files and sockets: what new connections get, and which code each open
+//! session runs with which state.
 //!
-//! Many handlers live in one server at a time, each with a sequence of its own; the sessions of every
-//! other one drain, those of the others move to what serves. The long form,
-//! `WSHD_LONG=1`, walks 2,000 sequences of 40 steps; `WSHD_SEED=N` walks the one that failed.
+//! Many handlers live in one server at a time, each with a sequence and a table of its own, so that
+//! sessions move, stay or close when the code changes. The long form, `WSHD_LONG=1`, walks 2,000
+//! sequences of 40 steps; `WSHD_SEED=N` walks the one that failed.
+//!
+//! To see that it finds faults, make one: in `Keeper::swap` of `server/src/reload/handler.rs`, swap the
+//! table only `if !generation.number.is_multiple_of(5)`; or in `Session::plan_move` of
+//! `server/src/session/moving.rs`, return at once `if self.conn.id().is_multiple_of(20)`. Already the
+//! short form fails on either.
+
+mod world;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use self::world::{PANICS_MAX, RELOADS, Reload, World, fresh_build, name_of};
 use crate::harness::client::Client;
-use crate::harness::patch::versioned;
-use crate::harness::server::Server;
-use crate::harness::site::Site;
+use crate::harness::patch::build_name;
 use crate::harness::{is_long, within};
 
 /// What can happen to one handler.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A new file is renamed over the old one.
+    /// A new build is renamed over the file, or comes where there is none.
     Replace,
-    /// A new file is written over the old one in place.
+    /// A new build is written over the file in place.
     Overwrite,
-    /// A file that cannot be loaded comes by rename.
-    Spoil,
+    /// A build from before comes back.
+    Restore,
     /// What serves is put there once more.
     Repeat,
     Remove,
+    /// A file that cannot be loaded comes by rename.
+    Spoil,
+    /// The handler's table changes, and with it what becomes of its sessions.
+    Configure,
     Connect,
-    /// Every open session is asked for its version.
+    /// Every open session is sent a message.
     Ask,
+    /// The newest session gets into a state in which its next moves fail.
+    Trouble,
+    /// The oldest of those gets out of it.
+    Calm,
     /// The oldest session closes.
     Close,
-    /// The newest session makes its handler panic.
+    /// The newest session makes its handler panic; several times are too often.
     Panic,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 13] = [
     Step::Replace,
     Step::Overwrite,
-    Step::Spoil,
+    Step::Restore,
     Step::Repeat,
     Step::Remove,
+    Step::Spoil,
+    Step::Configure,
     Step::Connect,
     Step::Ask,
+    Step::Trouble,
+    Step::Calm,
     Step::Close,
     Step::Panic,
 ];
+
+/// What keeps a session of `troubled_wsh` from moving: the old code, or the new, which refuses or
+/// panics.
+const TROUBLES: [&str; 6] = [
+    "busy",
+    "snapshot fails",
+    "snapshot panics",
+    "too large",
+    "restore fails",
+    "restore panics",
+];
+
+/// What lies at the handler's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum File {
+    Absent,
+    Good(u32),
+    Bad,
+}
+
+/// One generation, by what it answers.
+#[derive(Clone, Debug)]
+struct Loaded {
+    build: u32,
+    note: u32,
+    panics: usize,
+}
+
+impl Loaded {
+    fn answer(&self, seen: u64) -> String {
+        format!("{} {seen} note-{:04}", build_name(self.build), self.note)
+    }
+
+    fn is_quarantined(&self) -> bool {
+        self.panics >= PANICS_MAX
+    }
+
+    fn looks_like(&self, other: &Loaded) -> bool {
+        (self.build, self.note) == (other.build, other.note)
+    }
+}
+
+/// An open session.
+struct Open {
+    client: Client,
+    /// The generation whose code it runs, and the one that may still answer until it has moved there.
+    on: usize,
+    was: usize,
+    seen: u64,
+    trouble: Option<&'static str>,
+}
 
 /// What the model knows of one handler.
 struct Walker<'a> {
     name: String,
     path: PathBuf,
-    site: &'a Site,
-    server: &'a Server,
-    /// The version that new sessions run.
-    serving: Option<u32>,
-    /// Whether open sessions move to what serves.
-    migrates: bool,
-    /// Open sessions and the version that each runs, the oldest first.
-    sessions: Vec<(Client, u32)>,
+    world: &'a World,
+    random: u64,
+    /// Every generation there was.
+    loaded: Vec<Loaded>,
+    serving: Option<usize>,
+    file: File,
+    note: u32,
+    reload: Reload,
+    /// The oldest first.
+    sessions: Vec<Open>,
+    /// What the log must have said of it so far.
     refusals: usize,
-    panics: usize,
+    removals: usize,
 }
 
 impl Walker<'_> {
     fn step(&mut self, step: Step) {
         match step {
-            Step::Replace => {
-                let number = fresh_version();
-                self.site.add_bytes(&versioned(number), &self.file());
-                self.serving = Some(number);
-            }
+            Step::Replace => self.put(fresh_build()),
             Step::Overwrite => {
-                let number = fresh_version();
-                fs::write(&self.path, versioned(number)).expect("writing");
-                self.serving = Some(number);
+                let build = fresh_build();
+                fs::write(&self.path, self.world.builds.number(build)).expect("writing");
+                self.has_put(build);
             }
-            Step::Spoil => {
-                // Different every time: the same fault twice is said once.
-                let text = format!("#!/bin/sh {}\n", fresh_version());
-                self.site.add_bytes(text.as_bytes(), &self.file());
-                self.refusals += 1;
-                let refused = format!("cannot load `{}`: it is not a shared library", self.file());
-                within(LIMIT, "the bad file is refused", || {
-                    self.server.count_lines(&[&refused]) == self.refusals
-                });
+            Step::Restore => {
+                if !self.loaded.is_empty() {
+                    let index = self.choose(self.loaded.len());
+                    self.put(self.loaded[index].build);
+                }
             }
             Step::Repeat => {
-                if let Some(number) = self.serving {
-                    self.site.add_bytes(&versioned(number), &self.file());
+                if let Some(serving) = self.serving {
+                    self.put(self.loaded[serving].build);
                 }
             }
             Step::Remove => {
-                // A file that is not there cannot be removed again.
-                let _ = fs::remove_file(&self.path);
-                self.serving = None;
-            }
-            Step::Connect => {
-                if let Some(number) = self.serving {
-                    self.sessions
-                        .push((self.server.connect(&self.route()), number));
+                if self.file != File::Absent {
+                    fs::remove_file(&self.path).expect("it is there");
+                    self.file = File::Absent;
+                    if let Some(old) = self.serving.take() {
+                        self.removals += 1;
+                        self.supersede(old);
+                    }
                 }
             }
-            Step::Ask => self.ask(),
+            Step::Spoil => self.spoil(),
+            Step::Configure => self.configure(),
+            Step::Connect => {
+                let serving = self.serving.filter(|it| !self.loaded[*it].is_quarantined());
+                if let Some(on) = serving {
+                    self.sessions.push(Open {
+                        client: self.world.server.connect(&self.route()),
+                        on,
+                        was: on,
+                        seen: 0,
+                        trouble: None,
+                    });
+                }
+            }
+            Step::Ask => {}
+            Step::Trouble => {
+                let trouble = TROUBLES[self.choose(TROUBLES.len())];
+                let mut calm = self.sessions.iter_mut().rev();
+                if let Some(open) = calm.find(|open| open.trouble.is_none()) {
+                    open.trouble = Some(trouble);
+                }
+            }
+            Step::Calm => self.calm(),
             Step::Close => {
                 if !self.sessions.is_empty() {
-                    let (mut session, _) = self.sessions.remove(0);
-                    assert_eq!(session.close(1000), 1000);
+                    let mut open = self.sessions.remove(0);
+                    assert_eq!(open.client.close(1000), 1000);
                 }
             }
-            // Five panics within ten seconds take a handler out of service; that has its own test.
-            Step::Panic if self.panics < 4 => {
-                if let Some((mut session, _)) = self.sessions.pop() {
-                    self.panics += 1;
-                    session.send("panic");
-                    assert_eq!(session.close_code(), 1011);
+            Step::Panic => {
+                if let Some(mut open) = self.sessions.pop() {
+                    open.client.send("panic");
+                    assert_eq!(open.client.close_code(), 1011);
+                    self.loaded[open.on].panics += 1;
                 }
             }
-            Step::Panic => {}
         }
+        // Both while the change is made and after it.
+        self.ask();
         self.serves();
-        if let (true, Some(number)) = (self.migrates, self.serving) {
-            self.sessions.iter_mut().for_each(|it| it.1 = number);
-        }
         self.ask();
     }
 
-    /// What is served is what the model says.
-    fn serves(&self) {
-        let wanted = self.serving.map(version);
-        within(LIMIT, &format!("{} serves {wanted:?}", self.name), || {
-            let status = self.server.handshake_status(&self.route());
-            match &wanted {
-                None => status == 404,
-                Some(version) => {
-                    status == 101 && self.server.connect(&self.route()).ask("which?") == *version
-                }
-            }
-        });
+    /// A build comes by rename.
+    fn put(&mut self, build: u32) {
+        let bytes = self.world.builds.number(build);
+        self.world.site.add_bytes(&bytes, &self.file_name());
+        self.has_put(build);
     }
 
-    /// Every session runs what the model says; one that moves does so a moment after the swap.
-    fn ask(&mut self) {
-        for (session, number) in &mut self.sessions {
-            let wanted = version(*number);
-            if self.migrates {
-                within(LIMIT, &format!("a session runs {wanted}"), || {
-                    session.ask("which?") == wanted
-                });
-            } else {
-                assert_eq!(session.ask("which?"), wanted);
+    /// A good file is a new generation, unless it is what serves already.
+    fn has_put(&mut self, build: u32) {
+        self.file = File::Good(build);
+        let new = Loaded {
+            build,
+            note: self.note,
+            panics: 0,
+        };
+        let serving = self.serving.map(|serving| &self.loaded[serving]);
+        if serving.is_some_and(|it| it.looks_like(&new) && !it.is_quarantined()) {
+            return;
+        }
+        self.loaded.push(new);
+        let newest = self.loaded.len() - 1;
+        if let Some(old) = self.serving.replace(newest) {
+            self.supersede(old);
+        }
+        if self.reload == Reload::Migrate {
+            let calm = self.sessions.iter_mut().filter(|it| it.trouble.is_none());
+            calm.for_each(|open| open.on = newest);
+        }
+    }
+
+    /// New connections do not come to this generation any more.
+    fn supersede(&mut self, old: usize) {
+        if self.reload == Reload::Close {
+            for gone in self.sessions.extract_if(.., |open| open.on == old) {
+                let mut gone = gone;
+                assert_eq!(gone.client.close_code(), 1012);
             }
         }
     }
 
-    fn file(&self) -> String {
+    fn spoil(&mut self) {
+        let mut bytes = match self.choose(3) {
+            0 => b"#!/bin/sh\n".to_vec(),
+            1 => self.world.other_major.clone(),
+            // Whose handler cannot be built.
+            _ => self.world.builds.number(0),
+        };
+        // Different every time: the same fault twice is said once.
+        bytes.extend_from_slice(&fresh_build().to_ne_bytes());
+        self.world.site.add_bytes(&bytes, &self.file_name());
+        self.file = File::Bad;
+        self.is_refused();
+    }
+
+    /// Whatever is there is said once more not to be good.
+    fn is_refused(&mut self) {
+        self.refusals += 1;
+        self.is_told(
+            &format!("cannot load `{}`", self.file_name()),
+            self.refusals,
+        );
+    }
+
+    /// Waits until the log says this so often.
+    fn is_told(&self, what: &str, count: usize) {
+        within(LIMIT, &format!("{count} times `{what}`"), || {
+            self.world.server.count_lines(&[what]) == count
+        });
+    }
+
+    /// A changed table is a new generation of a handler that serves; whether it was read shows
+    /// nowhere else.
+    fn configure(&mut self) {
+        if self.serving.is_none() {
+            return;
+        }
+        self.note += 1;
+        self.reload = RELOADS[self.choose(RELOADS.len())];
+        self.world.set_table(&self.name, self.reload, self.note);
+        match self.file {
+            File::Good(build) => self.has_put(build),
+            File::Bad => self.is_refused(),
+            File::Absent => panic!("it serves from a file"),
+        }
+    }
+
+    /// A session that can move again does so after its next callback, if it still tries; else with
+    /// the next generation.
+    fn calm(&mut self) {
+        let serving = self.serving.map(|serving| self.loaded[serving].clone());
+        let goes_to = self
+            .serving
+            .filter(|it| self.reload == Reload::Migrate && !self.loaded[*it].is_quarantined());
+        let loaded = &self.loaded;
+        // Of two generations that answer alike, nobody can tell which it was.
+        let can_tell = |open: &&mut Open| {
+            let own = &loaded[open.on];
+            open.trouble.is_some() && !serving.as_ref().is_some_and(|it| it.looks_like(own))
+        };
+        let Some(open) = self.sessions.iter_mut().find(can_tell) else {
+            return;
+        };
+        open.trouble = None;
+        open.seen += 1;
+        let own = loaded[open.on].answer(open.seen);
+        assert_eq!(open.client.ask("calm"), own, "{}", self.name);
+        open.seen += 1;
+        let answer = open.client.ask("calm");
+        match goes_to {
+            Some(newest) if answer == loaded[newest].answer(open.seen) => open.on = newest,
+            _ => assert_eq!(answer, loaded[open.on].answer(open.seen), "{}", self.name),
+        }
+        open.was = open.on;
+    }
+
+    /// What is served is what the model says, from the moment on at which the log says so.
+    fn serves(&self) {
+        let name = &self.name;
+        let loaded = format!("handler loaded handler=\"{name}\"");
+        self.is_told(&loaded, self.loaded.len());
+        self.is_told(&format!("handler removed handler={name} "), self.removals);
+
+        let (server, route) = (&self.world.server, self.route());
+        let serving = self.serving.map(|serving| &self.loaded[serving]);
+        let status = server.handshake_status(&route);
+        let what = format!("{route} is served by {serving:?}");
+        match serving {
+            None => assert_eq!(status, 404, "{what}"),
+            Some(it) if it.is_quarantined() => assert_eq!(status, 503, "{what}"),
+            Some(it) => {
+                assert_eq!(status, 101, "{what}");
+                assert_eq!(server.connect(&route).ask("which?"), it.answer(1), "{what}");
+            }
+        }
+    }
+
+    /// Every session runs what the model says, in its own state; one that moves does so a moment
+    /// after the swap.
+    fn ask(&mut self) {
+        for open in &mut self.sessions {
+            let [on, was] = [open.on, open.was].map(|index| &self.loaded[index]);
+            let what = format!("a session of {} runs {on:?}", self.name);
+            within(LIMIT, &what, || {
+                open.seen += 1;
+                let answer = open.client.ask(open.trouble.unwrap_or("calm"));
+                let has_moved = answer == on.answer(open.seen);
+                if !has_moved {
+                    assert_eq!(answer, was.answer(open.seen), "{what}");
+                }
+                has_moved
+            });
+            open.was = open.on;
+        }
+    }
+
+    /// A number below `count`.
+    fn choose(&mut self, count: usize) -> usize {
+        // xorshift64
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 32) as usize % count
+    }
+
+    fn file_name(&self) -> String {
         format!("{}_wsh.so", self.name)
     }
 
@@ -166,77 +384,59 @@ impl Walker<'_> {
 }
 
 #[test]
-fn what_is_served_is_what_a_model_says_whatever_happens_to_the_files() {
+fn what_is_served_is_what_a_model_says_whatever_happens() {
     let (sequences, length) = if is_long() { (2_000, 40) } else { (24, 12) };
-    let first: u64 = std::env::var("WSHD_SEED").map_or(1, |seed| seed.parse().expect("a number"));
-    let sequences = if std::env::var_os("WSHD_SEED").is_some() {
-        1
-    } else {
-        sequences
+    let chosen = std::env::var("WSHD_SEED").map(|seed| seed.parse().expect("a number"));
+    let seeds: Vec<u64> = match chosen {
+        Ok(seed) => vec![seed],
+        Err(_) => (1..=sequences).collect(),
     };
-    let seeds: Vec<u64> = (first..first + sequences).collect();
 
     for batch in seeds.chunks(AT_A_TIME) {
-        let site = Site::empty();
-        let tables = batch.iter().filter(|seed| !migrates(**seed));
-        let tables = tables.map(|seed| format!("[handler.h{seed}]\nreload = \"drain\"\n"));
-        site.write("config.toml", &tables.collect::<String>());
-        let server = Server::start(&site);
+        if is_long() {
+            eprintln!("seeds {} to {}", batch[0], batch[batch.len() - 1]);
+        }
+        let world = World::start(batch);
         std::thread::scope(|scope| {
             for seed in batch {
-                let (site, server) = (&site, &server);
+                let world = &world;
                 let walk = std::thread::Builder::new().name(format!("seed {seed}"));
-                let walk = walk.spawn_scoped(scope, move || walk_one(*seed, length, site, server));
+                let walk = walk.spawn_scoped(scope, move || walk_one(*seed, length, world));
                 walk.expect("a thread");
             }
         });
     }
 }
 
-fn walk_one(seed: u64, length: usize, site: &Site, server: &Server) {
-    let name = format!("h{seed}");
-    let path = site.handlers().join(format!("{name}_wsh.so"));
+fn walk_one(seed: u64, length: usize, world: &World) {
+    let name = name_of(seed);
     let mut walker = Walker {
+        path: world.site.handlers().join(format!("{name}_wsh.so")),
         name,
-        path,
-        site,
-        server,
+        world,
+        random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        loaded: Vec::new(),
         serving: None,
-        migrates: migrates(seed),
+        file: File::Absent,
+        note: 0,
+        reload: RELOADS[seed as usize % 3],
         sessions: Vec::new(),
         refusals: 0,
-        panics: 0,
+        removals: 0,
     };
-    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for number in 0..length {
-        // xorshift64
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let step = STEPS[(random >> 32) as usize % STEPS.len()];
+    let mut steps = Vec::new();
+    for _ in 0..length {
+        let step = STEPS[walker.choose(STEPS.len())];
+        steps.push(step);
         let walked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| walker.step(step)));
         if let Err(failure) = walked {
-            eprintln!("WSHD_SEED={seed}: step {number}, {step:?}");
+            eprintln!("WSHD_SEED={seed} fails at the last of {steps:?}");
             std::panic::resume_unwind(failure);
         }
     }
 }
 
-fn migrates(seed: u64) -> bool {
-    seed.is_multiple_of(2)
-}
-
-/// A version that no file had before.
-fn fresh_version() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(2);
-    NEXT.fetch_add(1, Ordering::Relaxed) % 10_000
-}
-
-fn version(number: u32) -> String {
-    format!("version-{number:04}")
-}
-
 /// Handlers in one server.
 const AT_A_TIME: usize = 24;
 /// Two dozen walkers share two processors.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(20);

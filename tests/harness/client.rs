@@ -13,9 +13,34 @@ use tungstenite::{Error, Message, WebSocket};
 
 use super::server::{Server, opening};
 
+/// A socket whose reads go on after a signal: a process that was stopped and continued finds a read
+/// with a deadline interrupted.
+struct Steady(TcpStream);
+
+impl Read for Steady {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl Write for Steady {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.0.write(buffer)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// An open WebSocket.
 pub(crate) struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Steady>,
     pub(crate) response: Response,
     pub(crate) path: String,
 }
@@ -39,7 +64,8 @@ impl Client {
         let config = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
-        let connected = tungstenite::client::client_with_config(request, stream, Some(config));
+        let connected =
+            tungstenite::client::client_with_config(request, Steady(stream), Some(config));
         let (socket, response) = connected.expect("a 101");
         let path = path.to_owned();
         Client {
@@ -128,23 +154,19 @@ impl Client {
     }
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
-        self.socket.get_mut()
+        &mut self.socket.get_mut().0
     }
 
     /// The sending half of the socket, for bytes that are sent while messages are received.
     pub(crate) fn raw_writer(&self) -> TcpStream {
-        self.socket
-            .get_ref()
-            .try_clone()
-            .expect("a clone of a socket")
+        let Steady(stream) = self.socket.get_ref();
+        stream.try_clone().expect("a clone of a socket")
     }
 
     /// Says nothing more and closes nothing until it is dropped.
     pub(crate) fn into_stream(self) -> TcpStream {
-        self.socket
-            .get_ref()
-            .try_clone()
-            .expect("a clone of a socket")
+        let Steady(stream) = self.socket.get_ref();
+        stream.try_clone().expect("a clone of a socket")
     }
 }
 

@@ -90,20 +90,34 @@ pub(crate) fn versioned(number: u32) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Builds of one plugin without end. Each calls itself `build-NNNN` and has a state schema of its
-/// own number, and reads those of all before it.
+/// Builds of one plugin without end, which call themselves `build-NNNN`.
 pub(crate) struct Builds {
     template: Patch,
     names: Vec<usize>,
+    has_schemas: bool,
 }
 
 impl Builds {
+    /// Each has a state schema of its own number, and reads those of all before it.
     #[track_caller]
     pub(crate) fn of(plugin: &str) -> Builds {
-        let template = Patch::of(plugin).number(SCHEMA_MIN, 1);
+        let mut builds = Builds::alike(plugin);
+        builds.template = builds.template.number(SCHEMA_MIN, 1);
+        builds.has_schemas = true;
+        builds
+    }
+
+    /// All have the plugin's schemas as they are.
+    #[track_caller]
+    pub(crate) fn alike(plugin: &str) -> Builds {
+        let template = Patch::of(plugin);
         let names = places(&template.bytes, build_name(1).as_bytes());
         assert!(!names.is_empty(), "`{plugin}` has no build's name in it");
-        Builds { template, names }
+        Builds {
+            template,
+            names,
+            has_schemas: false,
+        }
     }
 
     pub(crate) fn number(&self, number: u32) -> Vec<u8> {
@@ -112,8 +126,10 @@ impl Builds {
         for at in &self.names {
             bytes[*at..*at + name.len()].copy_from_slice(name.as_bytes());
         }
-        let at = self.template.descriptor + SCHEMA;
-        bytes[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+        if self.has_schemas {
+            let at = self.template.descriptor + SCHEMA;
+            bytes[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+        }
         bytes
     }
 }
@@ -125,9 +141,7 @@ pub(crate) fn build(plugin: &str, number: u32) -> Vec<u8> {
 
 /// A library of this plugin whose builds call themselves `build-NNNN`, with its schemas as they are.
 pub(crate) fn build_again(plugin: &str, number: u32) -> Vec<u8> {
-    Patch::of(plugin)
-        .replace("build-0001", &build_name(number))
-        .into_bytes()
+    Builds::alike(plugin).number(number)
 }
 
 /// What such a build calls itself.

@@ -153,6 +153,7 @@ impl Server {
         let mut buffer = [0; 4096];
         loop {
             match stream.read(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => break,
                 Ok(length) => answer.extend_from_slice(&buffer[..length]),
             }
