@@ -2,81 +2,12 @@
 
 use std::io::Write;
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use flate2::{Compress, Compression, FlushCompress};
 
 use crate::harness::client::{Raw, frame};
+use crate::harness::deflating::{Deflating, NO_TAKEOVER, OFFER, TAKEOVER, deflate};
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
-
-/// What browsers offer.
-const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
-/// What is answered to it by default.
-const NO_TAKEOVER: &str = "\r\nSec-WebSocket-Extensions: permessage-deflate; \
-                           server_no_context_takeover; client_no_context_takeover\r\n";
-
-/// A client that compresses what it sends; its context lives as long as it does.
-struct Deflating {
-    raw: Raw,
-    deflater: Compress,
-    inflater: Decompress,
-    takes_over: bool,
-}
-
-impl Deflating {
-    #[track_caller]
-    fn open(server: &Server, path: &str, agreed: &str) -> Deflating {
-        let (raw, answer) = Raw::open_with(server, path, OFFER);
-        assert!(answer.contains(agreed), "{answer}");
-        Deflating {
-            raw,
-            deflater: Compress::new(Compression::best(), false),
-            inflater: Decompress::new(false),
-            takes_over: !agreed.contains("no_context_takeover"),
-        }
-    }
-
-    /// Sends compressed text; answers how long it was on the wire.
-    fn send(&mut self, text: &str) -> usize {
-        let mut wire = deflate(&mut self.deflater, text.as_bytes());
-        if !self.takes_over {
-            self.deflater.reset();
-        }
-        wire = frame(0xc1, &wire);
-        self.raw.send(&wire);
-        wire.len()
-    }
-
-    /// The next message: its first byte, what it inflates to, and its length on the wire.
-    #[track_caller]
-    fn receive(&mut self) -> (u8, String, usize) {
-        let (first, mut payload) = self.raw.frame().expect("a frame");
-        let length = payload.len();
-        if first & 0x40 != 0 {
-            let mut inflated = Vec::with_capacity(1 << 20);
-            payload.extend_from_slice(b"\x00\x00\xff\xff");
-            let inflate = FlushDecompress::Sync;
-            let status = self
-                .inflater
-                .decompress_vec(&payload, &mut inflated, inflate);
-            status.expect("a compressed message");
-            if !self.takes_over {
-                self.inflater.reset(false);
-            }
-            payload = inflated;
-        }
-        (first, String::from_utf8(payload).expect("text"), length)
-    }
-}
-
-fn deflate(deflater: &mut Compress, payload: &[u8]) -> Vec<u8> {
-    let mut wire = Vec::with_capacity(payload.len() + 1024);
-    let flush = FlushCompress::Sync;
-    deflater
-        .compress_vec(payload, &mut wire, flush)
-        .expect("compressing");
-    wire.truncate(wire.len() - 4);
-    wire
-}
 
 fn numbers(count: usize) -> String {
     (0..count)
@@ -125,8 +56,7 @@ fn a_handlers_table_turns_it_off_or_lets_messages_refer_to_earlier_ones() {
     let (_, answer) = Raw::open_with(&server, "/off", OFFER);
     assert!(!answer.contains("Extensions"), "{answer}");
 
-    let agreed = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
-    let mut client = Deflating::open(&server, "/keeps", agreed);
+    let mut client = Deflating::open(&server, "/keeps", TAKEOVER);
     let text = numbers(100);
     let first = (client.send(&text), client.receive());
     let second = (client.send(&text), client.receive());

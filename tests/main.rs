@@ -20,5 +20,6 @@ mod new;
 mod refused_plugins;
 mod replacements;
 mod signals;
+mod straddling;
 mod styles;
 mod watching;

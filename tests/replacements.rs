@@ -268,8 +268,12 @@ impl Checker {
             build: build_name(0),
             moves: 0,
         };
-        if number.is_multiple_of(3) && path.contains("async") {
-            checker.client.send("tick");
+        if checker.is_async() {
+            // The events style has it from the request.
+            checker.client.send(format!("join {room}"));
+            if number.is_multiple_of(3) {
+                checker.client.send("tick");
+            }
         }
         checker
     }
@@ -291,9 +295,14 @@ impl Checker {
         }
         self.client.send(format!("{sent} whole"));
         self.sent += 1;
-        if number.is_multiple_of(ROOM) && !self.is_async() {
+        if number.is_multiple_of(ROOM) {
+            let room = if self.is_async() {
+                format!("{} ", number / ROOM)
+            } else {
+                String::new()
+            };
             self.client
-                .send(format!("publish {number} {}", self.published));
+                .send(format!("publish {room}{number} {}", self.published));
             self.published += 1;
         }
     }
