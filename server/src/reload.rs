@@ -3,6 +3,7 @@
 //!
 //! Whatever fails, what serves goes on serving: the reason is logged once and kept.
 
+mod audience;
 mod configuration;
 pub(crate) mod file;
 mod handler;
@@ -48,6 +49,17 @@ pub struct Change {
     pub outcome: Result<u64, String>,
     /// From the first look at the file to the swap.
     pub elapsed: Duration,
+    /// What became of the sessions of older generations, if they were asked to move.
+    pub moved: Option<Moved>,
+}
+
+/// Sessions that went on on newer code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// How many they are.
+    pub sessions: usize,
+    /// From the first that was asked to the last that answered.
+    pub elapsed: Duration,
 }
 
 /// Why the road of changes cannot begin.
@@ -78,8 +90,12 @@ enum Order {
     /// Read the configuration again, whether its file changed or not.
     Reread,
     Loaded(Finished),
-    /// The sessions of a handler have moved, or stay where they are.
-    Moved(String),
+    /// The sessions of a handler have moved to this generation, or stay where they are.
+    Moved {
+        handler: String,
+        generation: u64,
+        moved: Moved,
+    },
     Stop,
 }
 
@@ -138,7 +154,7 @@ impl Control {
     }
 
     /// Looks at once, and takes every file for whole. Answers what became of those that changed,
-    /// when it is known of all of them.
+    /// when it is known of all of them and their sessions have moved.
     pub fn rescan(&self) -> Vec<Change> {
         let (reply, changes) = mpsc::channel();
         let _ = self.orders.send(Order::LookNow(reply));

@@ -28,22 +28,34 @@ impl Address {
 /// How long the way from an editor to the next connection was.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// From the newest save to the swap.
+    /// From the newest save until all that can run the new code do.
     pub(crate) live: Duration,
     pub(crate) build: Duration,
     pub(crate) load: Duration,
+    /// Of the sessions that were open, if there were any.
+    pub(crate) moved: Option<Duration>,
 }
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Times { live, build, load } = self;
+        let Times {
+            live,
+            build,
+            load,
+            moved,
+        } = self;
+        let whole_ms = |time: &Duration| time.as_micros().div_ceil(1_000);
         write!(
             f,
-            "{:.2} s (build {:.2} s, load {} ms)",
+            "{:.2} s (build {:.2} s, load {} ms",
             live.as_secs_f64(),
             build.as_secs_f64(),
-            load.as_micros().div_ceil(1_000),
-        )
+            whole_ms(load),
+        )?;
+        if let Some(moved) = moved {
+            write!(f, ", move {} ms", whole_ms(moved))?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -59,11 +71,17 @@ mod tests {
 
     #[test]
     fn times_are_told_in_the_units_that_people_feel() {
-        let times = Times {
+        let mut times = Times {
             live: Duration::from_millis(836),
             build: Duration::from_millis(790),
             load: Duration::from_micros(2_200),
+            moved: None,
         };
         assert_eq!(times.to_string(), "0.84 s (build 0.79 s, load 3 ms)");
+        times.moved = Some(Duration::from_micros(300));
+        assert_eq!(
+            times.to_string(),
+            "0.84 s (build 0.79 s, load 3 ms, move 1 ms)"
+        );
     }
 }

@@ -64,6 +64,9 @@ impl Finished {
                         live: SystemTime::now().duration_since(saved?).unwrap_or_default(),
                         build: self.build,
                         load: change.elapsed,
+                        moved: change
+                            .moved
+                            .and_then(|it| (it.sessions > 0).then_some(it.elapsed)),
                     };
                     let url = match serving {
                         Some(_) => String::new(),

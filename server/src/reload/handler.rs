@@ -110,22 +110,34 @@ impl Keeper {
             elapsed_ms = elapsed.as_millis() as u64,
             "handler loaded"
         );
-        self.changes.push(Change {
+        self.audience.note(Change {
             handler: name.to_owned(),
             outcome: Ok(generation.number),
             elapsed,
+            moved: None,
         });
         if let Some(old) = &old {
             self.keep_old(name, old.clone());
         }
         let to_move = self.plan_move(name, &generation);
+        if to_move.is_some() {
+            let now = Instant::now();
+            self.audience.expect_move(name, generation.number, now);
+        }
         let (orders, name) = (self.orders.clone(), name.to_owned());
+        let number = generation.number;
         generation.begin_serving(move || {
             if let Some(old) = old {
                 old.end_serving();
             }
             if let Some(to_move) = to_move {
-                to_move.begin(move || drop(orders.send(Order::Moved(name))));
+                to_move.begin(move |moved| {
+                    let _ = orders.send(Order::Moved {
+                        handler: name,
+                        generation: number,
+                        moved,
+                    });
+                });
             }
         });
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tracing::{info, warn};
 
+use super::audience::Audience;
 use super::configuration::ConfigFile;
 use super::file::{self, Content, PluginFile};
 use super::handler::Handler;
@@ -43,10 +44,7 @@ pub(super) struct Keeper {
     pub(super) is_empty: bool,
     /// Files are taken for whole although they are young: somebody waits, and says that they are.
     is_eager: bool,
-    /// What became of files since somebody asked.
-    pub(super) changes: Vec<Change>,
-    /// Who waits until no load is under way.
-    pub(super) waiting: Vec<mpsc::Sender<Vec<Change>>>,
+    pub(super) audience: Audience,
     /// When to look next, if nothing hints at a change before.
     pub(super) next: Instant,
 }
@@ -62,6 +60,8 @@ impl Keeper {
         waiting: mpsc::Sender<Vec<Change>>,
     ) -> Keeper {
         let hints = orders.clone();
+        let mut audience = Audience::default();
+        audience.join(waiting);
         Keeper {
             config_file: ConfigFile::new(config.load().file.clone()),
             config,
@@ -77,8 +77,7 @@ impl Keeper {
             is_directory_gone: false,
             is_empty: false,
             is_eager: true,
-            changes: Vec::new(),
-            waiting: vec![waiting],
+            audience,
             next: Instant::now(),
         }
     }
@@ -105,7 +104,7 @@ impl Keeper {
                     }
                     Order::LookNow(reply) => {
                         (looks, self.is_eager) = (true, true);
-                        self.waiting.push(reply);
+                        self.audience.join(reply);
                     }
                     Order::Reread => {
                         self.reread();
@@ -115,8 +114,13 @@ impl Keeper {
                         self.finish(finished);
                         goes_on = true;
                     }
-                    Order::Moved(name) => {
-                        self.bound_generations(&name);
+                    Order::Moved {
+                        handler,
+                        generation,
+                        moved,
+                    } => {
+                        self.audience.end_move(&handler, generation, moved);
+                        self.bound_generations(&handler);
                         looks = true;
                     }
                     Order::Stop => return self.stop(),
@@ -397,10 +401,11 @@ impl Keeper {
             }
         }
         warn!(error = %reason, "plugin refused");
-        self.changes.push(Change {
+        self.audience.note(Change {
             handler: name.unwrap_or_default().to_owned(),
             outcome: Err(reason),
             elapsed: began.elapsed(),
+            moved: None,
         });
     }
 
@@ -427,13 +432,11 @@ impl Keeper {
 
     /// Tells those who wait, if nothing is under way.
     fn answer(&mut self) {
-        if self.waiting.is_empty() || self.handlers.values().any(|h| h.loading.is_some()) {
-            return;
-        }
-        self.is_eager = false;
-        let changes = std::mem::take(&mut self.changes);
-        for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(changes.clone());
+        let is_loading = self.handlers.values().any(|it| it.loading.is_some());
+        match self.audience.answer(is_loading, Instant::now()) {
+            Ok(()) => self.is_eager = false,
+            Err(Some(again)) => self.due(again),
+            Err(None) => {}
         }
     }
 }

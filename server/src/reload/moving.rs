@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+use super::Moved;
 use crate::generation::Generation;
 use crate::tally::{Counts, Tally};
 
@@ -22,19 +23,18 @@ pub(super) struct Move {
 
 impl Move {
     /// Begins to move; `done` is called when everybody has answered, or was given the time to.
-    pub(super) fn begin(self, done: impl FnOnce() + Send + 'static) {
+    pub(super) fn begin(self, done: impl FnOnce(Moved) + Send + 'static) {
         let spawned = std::thread::Builder::new()
             .name("moving".to_owned())
             .spawn(move || {
-                self.run();
-                done();
+                done(self.run());
             });
         if let Err(error) = spawned {
             error!(%error, "no thread to move sessions on; they finish on the old code");
         }
     }
 
-    fn run(&self) {
+    fn run(&self) -> Moved {
         let began = Instant::now();
         let (movable, fixed): (Vec<_>, Vec<_>) = self
             .from
@@ -51,6 +51,7 @@ impl Move {
             first_failure,
         } = counts;
         let drained = kept + waiting + stayed;
+        let elapsed = began.elapsed();
         if moved + drained + failed > 0 {
             info!(
                 handler = %self.to.handler,
@@ -59,9 +60,13 @@ impl Move {
                 drained,
                 refused = failed,
                 error = first_failure,
-                elapsed_ms = began.elapsed().as_millis() as u64,
+                elapsed_ms = elapsed.as_millis() as u64,
                 "sessions moved"
             );
+        }
+        Moved {
+            sessions: moved,
+            elapsed,
         }
     }
 

@@ -1,0 +1,110 @@
+//! Who waits to hear what became of changed files, and what there is to say by then.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::{Change, Moved};
+
+/// Those who wait, and the answer as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Audience {
+    waiting: Vec<mpsc::Sender<Vec<Change>>>,
+    /// What became of each handler since somebody asked.
+    changes: Vec<Change>,
+    /// Moves whose end belongs to the answer: the handler, its generation, and how long that is
+    /// waited for.
+    moves: Vec<(String, u64, Instant)>,
+}
+
+impl Audience {
+    /// One more waits until nothing is under way.
+    pub(super) fn join(&mut self, reply: mpsc::Sender<Vec<Change>>) {
+        self.waiting.push(reply);
+    }
+
+    /// Something became of a handler; the last thing that did is what is told.
+    pub(super) fn note(&mut self, change: Change) {
+        self.changes.retain(|it| it.handler != change.handler);
+        self.changes.push(change);
+    }
+
+    /// Sessions begin to move to a generation.
+    pub(super) fn expect_move(&mut self, handler: &str, generation: u64, now: Instant) {
+        // A plugin may never let it begin.
+        let until = now + PATIENCE;
+        self.moves.push((handler.to_owned(), generation, until));
+    }
+
+    /// They have, as far as they can.
+    pub(super) fn end_move(&mut self, handler: &str, generation: u64, moved: Moved) {
+        self.moves
+            .retain(|(name, number, _)| (&**name, *number) != (handler, generation));
+        let mut changes = self.changes.iter_mut();
+        let its = |it: &&mut Change| it.handler == handler && it.outcome == Ok(generation);
+        if let Some(change) = changes.find(its) {
+            change.moved = Some(moved);
+        }
+    }
+
+    /// Tells those who wait, unless a load or a move is under way; answers when to try again, if
+    /// nothing happens before.
+    pub(super) fn answer(&mut self, is_loading: bool, now: Instant) -> Result<(), Option<Instant>> {
+        self.moves.retain(|(.., until)| *until > now);
+        if self.waiting.is_empty() || is_loading {
+            return Err(None);
+        }
+        if let Some(until) = self.moves.iter().map(|(.., until)| *until).min() {
+            return Err(Some(until));
+        }
+        let changes = std::mem::take(&mut self.changes);
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(changes.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Longer than a move waits for its last sessions.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_told_the_last_of_each_handler_with_its_move() {
+        let mut audience = Audience::default();
+        let now = Instant::now();
+        let change = |handler: &str, outcome| Change {
+            handler: handler.to_owned(),
+            outcome,
+            elapsed: Duration::ZERO,
+            moved: None,
+        };
+        let moved = Moved {
+            sessions: 3,
+            elapsed: Duration::from_millis(1),
+        };
+        audience.note(change("chat", Err("not yet".to_owned())));
+        audience.note(change("echo", Ok(7)));
+        audience.note(change("chat", Ok(1)));
+        audience.expect_move("echo", 7, now);
+        let (reply, answer) = mpsc::channel();
+        audience.join(reply);
+
+        assert_eq!(audience.answer(true, now), Err(None));
+        assert_eq!(audience.answer(false, now), Err(Some(now + PATIENCE)));
+        audience.end_move("echo", 7, moved);
+        assert_eq!(audience.answer(false, now), Ok(()));
+
+        let mut echo = change("echo", Ok(7));
+        echo.moved = Some(moved);
+        assert_eq!(answer.try_recv(), Ok(vec![echo, change("chat", Ok(1))]));
+        // A move that does not end is not waited for without end.
+        audience.expect_move("echo", 8, now);
+        let (reply, answer) = mpsc::channel();
+        audience.join(reply);
+        assert_eq!(audience.answer(false, now + PATIENCE), Ok(()));
+        assert_eq!(answer.try_recv(), Ok(Vec::new()));
+    }
+}
