@@ -4,7 +4,7 @@
 //!
 //! Many handlers live in one server at a time, each with a sequence and a table of its own, so that
 //! sessions move, stay or close when the code changes. The long form, `WSHD_LONG=1`, walks 2,000
-//! sequences of 40 steps; `WSHD_SEED=N` walks the one that failed.
+//! sequences of 40 steps; `WSHD_SEED=N` walks the one that failed, `WSHD_SEED=N-M` several.
 //!
 //! To see that it finds faults, make one: in `Keeper::swap` of `server/src/reload/handler.rs`, swap the
 //! table only `if !generation.number.is_multiple_of(5)`; or in `Session::plan_move` of
@@ -386,9 +386,12 @@ impl Walker<'_> {
 #[test]
 fn what_is_served_is_what_a_model_says_whatever_happens() {
     let (sequences, length) = if is_long() { (2_000, 40) } else { (24, 12) };
-    let chosen = std::env::var("WSHD_SEED").map(|seed| seed.parse().expect("a number"));
-    let seeds: Vec<u64> = match chosen {
-        Ok(seed) => vec![seed],
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let seeds: Vec<u64> = match std::env::var("WSHD_SEED") {
+        Ok(chosen) => match chosen.split_once('-') {
+            Some((first, last)) => (number(first)..=number(last)).collect(),
+            None => vec![number(&chosen)],
+        },
         Err(_) => (1..=sequences).collect(),
     };
 
