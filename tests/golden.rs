@@ -15,6 +15,13 @@ use crate::harness::site::Site;
 /// Every kind there is, by the name of its file.
 const KINDS: [&str; 4] = ["async", "blocking", "c", "events"];
 
+/// Those whose sessions have a state, and what they were built from: as it was, and with the state in
+/// the next shape.
+const WITH_STATE: [[&str; 3]; 2] = [
+    ["state", "ledger_wsh", "ledger_next_wsh"],
+    ["async_state", "async_ledger_wsh", "async_ledger_next_wsh"],
+];
+
 fn golden(kind: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/1.0");
     directory.join(format!("{kind}_wsh.so"))
@@ -164,5 +171,84 @@ fn a_golden_plugin_that_knows_a_newer_minor_and_needs_none_is_served() {
     for kind in KINDS {
         let mut client = server.connect(&format!("/{kind}"));
         assert_eq!(client.ask("hello"), "hello", "{kind}");
+    }
+}
+
+#[test]
+fn sessions_move_from_a_golden_plugin_to_newer_builds_and_back_where_their_state_is_read() {
+    for [kind, same, next] in WITH_STATE {
+        let golden = fs::read(golden(kind)).expect("a golden plugin");
+        let file = format!("{kind}_wsh.so");
+        let newer = Patch::of(same).replace("build-0001", "build-0002");
+        let newest = Patch::of(next)
+            .replace("build-0001", "build-0003")
+            .number(patch::SCHEMA, 2)
+            .number(patch::SCHEMA_MIN, 1);
+        let site = Site::empty();
+        site.add_bytes(&golden, &file);
+        let server = Server::start(&site);
+        let mut client = server.connect(&format!("/{kind}"));
+        assert_eq!(client.ask("0"), "0 build-0001 0");
+
+        for (generation, bytes, answer) in [
+            (2, &newer.into_bytes(), "1 build-0002 1"),
+            (3, &golden, "2 build-0001 2"),
+            (4, &newest.into_bytes(), "3 build-0003 3"),
+        ] {
+            site.add_bytes(bytes, &file);
+            let number = format!("generation={generation}");
+            server.line(&["sessions moved", &number, "moved=1 drained=0 refused=0"]);
+            assert_eq!(client.ask(&(generation - 1).to_string()), answer, "{kind}");
+        }
+
+        // The golden code does not read what the newest writes: new sessions only.
+        site.add_bytes(&golden, &file);
+        let number = "generation=5";
+        server.line(&["sessions moved", number, "moved=0 drained=1 refused=0"]);
+        server.line(&[
+            "sessions stay on the old code",
+            "generation=4",
+            "the old code writes state of schema 2, the new code reads 1 to 1",
+        ]);
+        assert_eq!(client.ask("4"), "4 build-0003 3", "{kind}");
+        let mut new = server.connect(&format!("/{kind}"));
+        assert_eq!(new.ask("0"), "0 build-0001 0", "{kind}");
+    }
+}
+
+#[test]
+fn what_a_golden_session_has_open_goes_on_in_newer_builds() {
+    let site = Site::empty();
+    for [kind, ..] in WITH_STATE {
+        let bytes = fs::read(golden(kind)).expect("a golden plugin");
+        site.add_bytes(&bytes, &format!("{kind}_wsh.so"));
+    }
+    let server = Server::start(&site);
+    let mut event = server.connect("/state?room=tea&tick_ms=20");
+    let mut waiting = server.connect("/async_state");
+    waiting.send("tick");
+    waiting.send("join tea");
+
+    for [kind, same, _] in WITH_STATE {
+        let newer = Patch::of(same).replace("build-0001", "build-0002");
+        site.add_bytes(&newer.into_bytes(), &format!("{kind}_wsh.so"));
+        let handler = format!("handler={kind} ");
+        server.line(&["sessions moved", &handler, "moved=1 drained=0 refused=0"]);
+    }
+
+    for (client, publication) in [(&mut event, "publish"), (&mut waiting, "publish tea")] {
+        client.send(format!("{publication} news"));
+        let (mut ticks, mut has_news, mut has_ticked) = (0, false, false);
+        while !(has_news && has_ticked) {
+            let text = client.text();
+            if text == "news news" {
+                has_news = true;
+                continue;
+            }
+            let (tick, build) = text.rsplit_once(' ').expect("a tick");
+            assert_eq!(tick, format!("tick {ticks}"));
+            ticks += 1;
+            has_ticked = build == "build-0002";
+        }
     }
 }
