@@ -108,9 +108,18 @@ impl Controls {
     }
 
     /// Queues a message or a part of one; answers the bytes buffered after it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
-        // Nearly every message is whole, plain, of proven text or binary, and fits.
+        match self.send_plain(kind, payload) {
+            Some(buffered) => Ok(buffered),
+            None => self.send_any(kind, payload),
+        }
+    }
+
+    /// The short way for what nearly every message is: whole, plain, of proven text or binary, and
+    /// it fits. `None`: it was not sent, [`send`](Self::send) does it.
+    #[inline(always)]
+    pub(crate) fn send_plain(&mut self, kind: u32, payload: &[u8]) -> Option<u64> {
         if is_proven(kind)
             && self.ending == Ending::No
             && self.open_message.is_none()
@@ -120,9 +129,9 @@ impl Controls {
                 <= self.limits.outbound_bytes_max
         {
             self.wire.put_whole(kind as u8, payload);
-            return Ok(self.arm_watermark());
+            return Some(self.arm_watermark());
         }
-        self.send_any(kind, payload)
+        None
     }
 
     #[inline(never)]
@@ -321,15 +330,22 @@ impl Controls {
         Ok(())
     }
 
+    /// Whether `drain` is due.
+    #[inline]
+    pub(crate) fn is_drain_due(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| {
+            let watermark = &extras.watermark;
+            watermark.is_armed && self.wire.buffered() as u64 <= watermark.low
+        })
+    }
+
     /// Whether `drain` is due; it is then taken as run.
     pub(crate) fn take_drain(&mut self) -> bool {
-        let Some(extras) = &mut self.extras else {
-            return false;
-        };
-        let watermark = &mut extras.watermark;
-        let due = watermark.is_armed && self.wire.buffered() as u64 <= watermark.low;
-        watermark.is_armed &= !due;
-        due
+        let is_due = self.is_drain_due();
+        if let Some(extras) = &mut self.extras {
+            extras.watermark.is_armed &= !is_due;
+        }
+        is_due
     }
 
     /// Joins a topic.

@@ -25,8 +25,9 @@ impl Scratch {
     /// Gives them back to the thread; a buffer that one event made huge is not kept.
     pub(crate) fn put_back(mut self: Box<Self>) {
         self.output.clear();
-        self.output.shrink_to(OUTPUT_BYTES_KEPT);
-        if self.output.capacity() == 0 {
+        if self.output.capacity() > OUTPUT_BYTES_KEPT {
+            self.output.shrink_to(OUTPUT_BYTES_KEPT);
+        } else if self.output.capacity() == 0 {
             // A session kept it for what the kernel did not take.
             self.output.reserve(OUTPUT_BYTES);
         }

@@ -199,11 +199,10 @@ impl Session {
             if self.phase == Phase::Over {
                 return Poll::Ready(());
             }
-            let hold = &self.conn.context.hold;
-            if hold.is_on() && hold.wait(self.conn.id(), cx.waker()) {
-                return Poll::Pending;
-            }
             if may_receive || self.has_work() {
+                if self.is_held(cx) {
+                    return Poll::Pending;
+                }
                 let mut scratch = Scratch::take();
                 self.controls().wire.borrow_output(&mut scratch.output);
                 self.turn(&mut scratch.input);
@@ -239,6 +238,7 @@ impl Session {
             || self.held_is_ripe && self.reads()
             || self.deadlines.is_due()
             || self.has_waiting() && !self.conn.controls.is_in_message()
+            || self.conn.controls.is_drain_due()
     }
 
     fn has_waiting(&self) -> bool {
@@ -259,11 +259,6 @@ impl Session {
             self.controls().wire.flush();
             self.controls().wire.give_back();
             self.controls().note_buffered();
-            return false;
-        }
-        if self.controls().take_drain() && self.is_talking() {
-            self.call(|instance, conn| instance.drain(conn));
-            self.try_to_move();
             return false;
         }
         if self.phase == Phase::Lingering && self.controls().wire.buffered() == 0 {
@@ -312,7 +307,17 @@ impl Session {
             self.meet_deadlines();
         }
         self.follow_ending();
+        if self.controls().take_drain() && self.is_talking() {
+            self.call(|instance, conn| instance.drain(conn));
+        }
         self.try_to_move();
+    }
+
+    /// Whether the handler holds too many workers, so that this session waits.
+    #[inline]
+    fn is_held(&self, cx: &Context<'_>) -> bool {
+        let hold = &self.conn.context.hold;
+        hold.is_on() && hold.wait(self.conn.id(), cx.waker())
     }
 
     /// What others posted, in their order.

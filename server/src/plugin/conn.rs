@@ -98,6 +98,14 @@ impl Conn {
         self.controls.forget_reserved();
     }
 
+    /// The same as [`refresh`](Self::refresh), where nothing else can have changed.
+    #[inline]
+    pub(super) fn note_buffered(&mut self, buffered: u64) -> i64 {
+        self.table.buffered = buffered;
+        // Never so many: they lie in memory.
+        buffered as i64
+    }
+
     /// Brings the table up to date after a call changed something.
     pub(super) fn refresh(&mut self) {
         self.table.buffered = self.controls.wire.buffered() as u64;

@@ -61,7 +61,14 @@ thread_local! {
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: rule 5 for the payload, rule 6 for the Conn; neither outlives this call.
     let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
-    amount(conn.and_then(|conn| {
+    let conn = match conn {
+        Ok(conn) => conn,
+        Err(status) => return status.into(),
+    };
+    if let Some(buffered) = conn.controls.send_plain(kind, payload) {
+        return conn.note_buffered(buffered);
+    }
+    amount(Ok(conn).and_then(|conn| {
         let sent = conn.controls.send(kind, payload);
         conn.refresh();
         sent

@@ -158,8 +158,7 @@ impl Session {
 
     pub(super) fn poll_afterlife(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let hold = &self.conn.context.hold;
-            if hold.is_on() && hold.wait(self.conn.id(), cx.waker()) {
+            if self.is_held(cx) {
                 return Poll::Pending;
             }
             self.waiting = None;

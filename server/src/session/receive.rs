@@ -106,7 +106,7 @@ impl Session {
     fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize) {
         if self.phase != Phase::Open
             || self.conn.controls.ending != Ending::No
-            || !self.decoder.may_find_whole(buffer, *at)
+            || !self.decoder.is_between_messages()
         {
             return;
         }
@@ -116,7 +116,8 @@ impl Session {
             return;
         };
         let mut outcome = Outcome::Continue;
-        while let Some(bytes_max) = delivery.conn.controls.answer_bytes_max()
+        while *at < buffer.len()
+            && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max()
             && let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max)
         {
             outcome = delivery.message(abi_kind(kind), &buffer[place]);

@@ -178,16 +178,9 @@ impl Decoder {
         }
     }
 
-    /// Whether [`whole_message`](Self::whole_message) may find something in `input` from `at`.
+    /// Whether the next frame begins a message, and nothing is to be given back before it.
     #[inline]
-    pub(crate) fn may_find_whole(&self, input: &[u8], at: usize) -> bool {
-        self.is_between_messages()
-            && input
-                .get(at)
-                .is_some_and(|first| matches!(first, 0x81 | 0x82))
-    }
-
-    fn is_between_messages(&self) -> bool {
+    pub(crate) fn is_between_messages(&self) -> bool {
         self.open.is_none() && self.taken == 0 && !self.is_lent
     }
 
