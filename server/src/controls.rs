@@ -116,22 +116,21 @@ impl Controls {
         }
     }
 
-    /// The short way for what nearly every message is: whole, plain, of proven text or binary, and
-    /// it fits. `None`: it was not sent, [`send`](Self::send) does it.
+    /// The short way of [`send`](Self::send). Nearly every message is whole, plain, of proven text
+    /// or binary, and fits; any other is none for here.
     #[inline(always)]
     pub(crate) fn send_plain(&mut self, kind: u32, payload: &[u8]) -> Option<u64> {
-        if is_proven(kind)
+        let is_plain = is_proven(kind)
             && self.ending == Ending::No
             && self.open_message.is_none()
             && self.deflation.is_none()
             && payload.len() < wire::LARGE_BYTES
             && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
-                <= self.limits.outbound_bytes_max
-        {
+                <= self.limits.outbound_bytes_max;
+        is_plain.then(|| {
             self.wire.put_whole(kind as u8, payload);
-            return Some(self.arm_watermark());
-        }
-        None
+            self.arm_watermark()
+        })
     }
 
     #[inline(never)]

@@ -63,16 +63,20 @@ unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: 
     let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
     let conn = match conn {
         Ok(conn) => conn,
-        Err(status) => return status.into(),
+        Err(status) => return i64::from(status),
     };
-    if let Some(buffered) = conn.controls.send_plain(kind, payload) {
-        return conn.note_buffered(buffered);
+    match conn.controls.send_plain(kind, payload) {
+        Some(buffered) => conn.note_buffered(buffered),
+        None => send_any(conn, kind, payload),
     }
-    amount(Ok(conn).and_then(|conn| {
-        let sent = conn.controls.send(kind, payload);
-        conn.refresh();
-        sent
-    }))
+}
+
+// Apart: its answer goes through memory, and nearly no message comes here.
+#[inline(never)]
+fn send_any(conn: &mut Conn, kind: u32, payload: &[u8]) -> i64 {
+    let sent = conn.controls.send(kind, payload);
+    conn.refresh();
+    amount(sent)
 }
 
 unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
@@ -300,7 +304,8 @@ fn status(outcome: Result<(), Status>) -> Status {
 
 fn amount(outcome: Result<u64, Status>) -> i64 {
     match outcome {
-        Ok(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
+        // They lie in memory, so there is no such number that an i64 has not.
+        Ok(bytes) => bytes as i64,
         Err(status) => i64::from(status),
     }
 }
