@@ -119,9 +119,19 @@ fn take_recent() -> Option<Arc<Encoded>> {
 }
 
 fn keep_recent(message: &Arc<Encoded>) {
-    if message.plain.capacity() <= RECENT_BYTES_MAX {
-        let _ = RECENT.try_with(|recent| recent.borrow_mut().push_back(message.clone()));
+    if message.plain.capacity() > RECENT_BYTES_MAX / 2 {
+        return;
     }
+    let _ = RECENT.try_with(|recent| {
+        let mut recent = recent.borrow_mut();
+        recent.push_back(message.clone());
+        let bytes = |recent: &VecDeque<Arc<Encoded>>| -> usize {
+            recent.iter().map(|it| it.plain.capacity()).sum()
+        };
+        while bytes(&recent) > RECENT_BYTES_MAX {
+            recent.pop_front();
+        }
+    });
 }
 
 thread_local! {
@@ -129,9 +139,9 @@ thread_local! {
     static RECENT: RefCell<VecDeque<Arc<Encoded>>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Of each thread, and of one message: what is kept for the next ones.
+/// What a thread keeps for its next messages. A blocking session has a thread of its own.
 const RECENT_MAX: usize = 8;
-const RECENT_BYTES_MAX: usize = 64 * 1024;
+const RECENT_BYTES_MAX: usize = 128 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -169,9 +179,9 @@ mod tests {
         let kept = waiting.iter().filter(|it| Arc::strong_count(it) > 1);
         assert_eq!(kept.count(), RECENT_MAX);
 
-        drop(message(&[0; 2 * RECENT_BYTES_MAX]));
-        RECENT.with_borrow(|recent| {
-            assert!(recent.iter().all(|it| it.plain.len() < RECENT_BYTES_MAX));
-        });
+        let long: Vec<_> = (1..9).map(|n| message(&vec![0; n * 16 * 1024])).collect();
+        let kept = long.iter().filter(|it| Arc::strong_count(it) > 1);
+        let kept: usize = kept.map(|it| it.plain.capacity()).sum();
+        assert!((1..=RECENT_BYTES_MAX).contains(&kept), "{kept}");
     }
 }
