@@ -59,15 +59,26 @@ impl Page {
         Page(BufReader::new(stream))
     }
 
-    /// The next news, as the JSON that it is.
+    /// The next news of what does not build, as the JSON that it is.
     #[track_caller]
     fn news(&mut self) -> String {
+        self.event("message")
+    }
+
+    /// The data of the next event of this kind.
+    #[track_caller]
+    fn event(&mut self, wanted: &str) -> String {
+        let mut kind = "message".to_owned();
         loop {
             let mut line = String::new();
             self.0.read_line(&mut line).expect("a line in time");
             assert_ne!(line, "", "the stream goes on");
-            if let Some(news) = line.strip_prefix("data: ") {
-                return news.trim_end().to_owned();
+            if let Some(named) = line.strip_prefix("event: ") {
+                named.trim_end().clone_into(&mut kind);
+            } else if let Some(data) = line.strip_prefix("data: ")
+                && std::mem::replace(&mut kind, "message".to_owned()) == wanted
+            {
+                return data.trim_end().to_owned();
             }
         }
     }
@@ -194,7 +205,8 @@ fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
     for path in ["/", "/index.html"] {
         let answer = get(&dev, path);
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let script = "<script src=\"/.wshd/dev.js\"></script>\n";
+        let pages = Page::open(&dev).event("pages");
+        let script = format!("<script src=\"/.wshd/dev.js\" data-pages=\"{pages}\"></script>\n");
         assert_eq!(body, format!("{page}{script}"));
         let head = head.to_ascii_lowercase();
         let length = format!("content-length: {}", page.len() + script.len());
@@ -211,6 +223,15 @@ fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
     assert!(get(&dev, "/tea.js").ends_with("\r\n\r\nlet tea;\n"));
     assert!(get(&dev, "/.wshd/dev.js").contains("EventSource"));
     assert_eq!(status_of(&get(&dev, "/.wshd/other")), 404);
+    // What the pages are made of has changed, and is what it was again.
+    let mut open = Page::open(&dev);
+    let before = open.event("pages");
+    site.write("mine/www/tea.js", "let milk;\n");
+    let after = open.event("pages");
+    assert_ne!(after, before);
+    assert!(get(&dev, "/").contains(&format!("data-pages=\"{after}\"")));
+    site.write("mine/www/tea.js", "let tea;\n");
+    assert_eq!(open.event("pages"), before);
     drop(dev);
 
     let server = Server::builder(&site).args(["-d", "mine/www"]).start();

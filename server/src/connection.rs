@@ -145,8 +145,8 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
             let config = server.config.load_full();
             match &config.document_root {
                 Some(root) => {
-                    let addition = server.overlay.is_some().then_some(overlay::TAG);
-                    files::serve(socket, received, root, addition).await;
+                    let addition = server.overlay.as_ref().map(|it| it.tag());
+                    files::serve(socket, received, root, addition.as_deref()).await;
                 }
                 None => Reply::NoRoute.send(socket).await,
             }

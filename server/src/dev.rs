@@ -26,7 +26,6 @@ use self::cargo::Cargo;
 pub use self::cargo::{CargoError, Profile};
 use self::cc::Cc;
 use self::crates::Crates;
-pub use self::report::Address;
 use self::report::say;
 use self::shelf::Shelf;
 use self::workshop::Workshop;
@@ -137,20 +136,21 @@ impl Dev {
         }
     }
 
-    /// Begins to build everything, and then what changes. `load` is called when libraries have
-    /// changed, and answers what became of them.
+    /// Begins to build everything, and then what changes; open pages are loaded again when a file of
+    /// `pages` does. `load` is called when libraries have changed, and answers what became of them.
     ///
     /// # Errors
     ///
     /// The system has no thread left.
     pub fn start(
         self,
-        address: Address,
+        port: u16,
+        pages: Option<PathBuf>,
         load: impl FnMut() -> Vec<Change> + Send + 'static,
     ) -> io::Result<Builder> {
         let (hints, inbox) = mpsc::sync_channel(1);
         let cargo = self.cargo.clone();
-        let workshop = Workshop::new(self, address, load);
+        let workshop = Workshop::new(self, port, pages, load);
         let sender = hints.clone();
         let thread = std::thread::Builder::new().name("dev".to_owned());
         let thread = thread.spawn(move || workshop.work(sender, &inbox))?;

@@ -25,7 +25,7 @@ pub(crate) async fn serve(
     socket: TcpStream,
     received: Vec<u8>,
     root: &Path,
-    addition: Option<&'static str>,
+    addition: Option<&str>,
 ) {
     let (reader, writer) = socket.into_split();
     let stream = tokio::io::join(Cursor::new(received).chain(reader), writer);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use wshd::config::{Command, CommandLine, Config, ConfigError, Flags, Style};
-use wshd::dev::{Address, Dev, Profile};
+use wshd::dev::{Dev, Profile};
 use wshd::new;
 use wshd::overlay::Overlay;
 use wshd::serve::Serving;
@@ -72,11 +72,11 @@ fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profil
         places.apply(&mut config);
         Ok(config)
     };
-    let has_pages = config.document_root.is_some();
+    let pages = config.document_root.clone();
     serve(config, reread, Some(dev.overlay()), move |serving| {
         let control = serving.control();
         let port = serving.port();
-        dev.start(Address { port, has_pages }, move || control.rescan())
+        dev.start(port, pages, move || control.rescan())
     })
 }
 

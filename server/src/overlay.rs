@@ -1,4 +1,5 @@
-//! What `wshd dev` tells the open pages: which handlers could not be built, and why.
+//! What `wshd dev` tells the open pages: which handlers could not be built, and why, and that they
+//! are to be loaded again because a page's file was saved.
 //!
 //! A script that the server puts into its pages listens to one stream of events
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). Only `wshd dev` has this.
@@ -16,40 +17,67 @@ use tokio::time::timeout;
 /// The newest news; what becomes of it on the way is nobody's loss.
 #[derive(Debug)]
 pub struct Overlay {
-    failures: watch::Sender<String>,
+    news: watch::Sender<News>,
+}
+
+/// What pages are told.
+#[derive(Clone, Debug)]
+struct News {
+    /// What does not build, in JSON.
+    failures: String,
+    /// Of all files that pages are made of; a page that came with another is not what is there now.
+    pages: u64,
 }
 
 impl Overlay {
     /// One that has nothing to tell.
     pub(crate) fn new() -> Arc<Overlay> {
-        let failures = watch::Sender::new(document(&BTreeMap::new()));
-        Arc::new(Overlay { failures })
+        let failures = document(&BTreeMap::new());
+        let news = watch::Sender::new(News { failures, pages: 0 });
+        Arc::new(Overlay { news })
     }
 
     /// Shows these failures, by the handler's name, instead of all others.
     pub(crate) fn show(&self, failures: &BTreeMap<&str, &str>) {
         let document = document(failures);
-        self.failures.send_if_modified(|shown| {
-            let is_new = *shown != document;
-            *shown = document;
+        self.news.send_if_modified(|news| {
+            let is_new = news.failures != document;
+            news.failures = document;
             is_new
         });
     }
 
+    /// Pages are made of these files now; those that are not load again.
+    pub(crate) fn set_pages(&self, digest: u64) {
+        self.news.send_if_modified(|news| {
+            let is_new = news.pages != digest;
+            news.pages = digest;
+            is_new
+        });
+    }
+
+    /// What a page gets at its end, to listen.
+    pub(crate) fn tag(&self) -> String {
+        let pages = self.news.borrow().pages;
+        format!("<script src=\"{SCRIPT_PATH}\" data-pages=\"{pages:016x}\"></script>\n")
+    }
+
     /// Tells one page what is to be told, until it or the server goes away.
     pub(crate) async fn tell(&self, mut page: TcpStream, mut stopping: watch::Receiver<bool>) {
-        let mut failures = self.failures.subscribe();
+        let mut newest = self.news.subscribe();
         let mut text = STREAM_HEAD.to_owned();
         loop {
-            let document = failures.borrow_and_update().clone();
-            text.push_str(&format!("data: {document}\n\n"));
+            let News { failures, pages } = newest.borrow_and_update().clone();
+            text.push_str(&format!(
+                "event: pages\ndata: {pages:016x}\n\ndata: {failures}\n\n"
+            ));
             if !write(&mut page, &text).await {
                 return;
             }
             text.clear();
             loop {
                 tokio::select! {
-                    changed = failures.changed() => match changed {
+                    changed = newest.changed() => match changed {
                         Ok(()) => break,
                         Err(_) => return,
                     },
@@ -101,8 +129,6 @@ async fn gone(page: &TcpStream) {
 pub(crate) const SCRIPT: &str = include_str!("overlay/dev.js");
 /// Where it is.
 pub(crate) const SCRIPT_PATH: &str = "/.wshd/dev.js";
-/// What a page gets at its end to run it.
-pub(crate) const TAG: &str = "<script src=\"/.wshd/dev.js\"></script>\n";
 /// Where the stream of events is.
 pub(crate) const STREAM_PATH: &str = "/.wshd/dev";
 

@@ -264,6 +264,38 @@ async fn a_page_shows_what_does_not_build_until_it_does_and_stays_connected() {
     assert_eq!(browser.complaints().await, [""; 0]);
 }
 
+#[tokio::test]
+async fn a_saved_page_is_loaded_again_and_a_saved_handler_loads_no_page() {
+    let server = Server::dev().await;
+    let browser = Browser::start().await;
+    browser.open(&server.page("localhost", "")).await;
+    let card = "#handlers > :nth-child(1)";
+    talk(&browser, card, "before").await;
+    browser.sees(&format!("{card} .received"), "before").await;
+
+    server.save(|handler| handler.replace("\"1.0\"", "\"1.1\""));
+    browser
+        .sees(&format!("{card} .log"), "generation 2 answers from now on")
+        .await;
+    // What was said before stands in the page that was there before.
+    browser.sees(&format!("{card} .received"), "before").await;
+
+    for (page, change) in [("index.html", "first"), ("index.html", "second")] {
+        let news = format!("<p id=\"{change}\">{change} news</p>\n");
+        server.save_page(page, |before| format!("{before}{news}"));
+        browser
+            .sees(&format!("#{change}"), &format!("{change} news"))
+            .await;
+    }
+    browser.sees("#handlers", "/cecho").await;
+    assert_eq!(browser.count(&format!("{card} .received")).await, 0);
+    server.save_page("index.js", |before| {
+        format!("{before}\ndocument.body.append('from the script');\n")
+    });
+    browser.sees("body", "from the script").await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
 /// Connects a card of the index and sends a message.
 async fn talk(browser: &Browser, card: &str, message: &str) {
     browser.click(&format!("{card} .connect")).await;

@@ -44,13 +44,18 @@ impl Server {
         Server::launch(command, site).await
     }
 
-    /// `wshd dev` of the handler in C, with the pages of this repository.
+    /// `wshd dev` of the handler in C, with a copy of the pages of this repository.
     pub(crate) async fn dev() -> Server {
         let site = site();
-        fs::create_dir(site.path().join("mine")).expect("a directory for sources");
+        let pages = site.path().join(PAGES);
+        fs::create_dir_all(&pages).expect("a directory for pages");
+        let originals = fs::read_dir(repository().join("handlers/www")).expect("the pages");
+        for original in originals.map(|entry| entry.expect("a page")) {
+            let copied = fs::copy(original.path(), pages.join(original.file_name()));
+            copied.expect("copying a page");
+        }
         let mut command = wshd(&site);
-        command.args(["dev", "mine", "-p", "0", "-d"]);
-        command.arg(repository().join("handlers/www"));
+        command.args(["dev", "mine", "-p", "0"]);
         save_c(&site, str::to_owned);
         Server::launch(command, site).await
     }
@@ -58,6 +63,13 @@ impl Server {
     /// Saves the handler of `dev` with a change.
     pub(crate) fn save(&self, change: impl Fn(&str) -> String) {
         save_c(&self.site, change);
+    }
+
+    /// Saves a page of `dev` with a change, in place.
+    pub(crate) fn save_page(&self, page: &str, change: impl Fn(&str) -> String) {
+        let path = self.site.path().join(PAGES).join(page);
+        let before = fs::read_to_string(&path).expect("the page");
+        fs::write(path, change(&before)).expect("writing the page");
     }
 
     /// Starts it, and waits until it listens.
@@ -114,6 +126,9 @@ impl Server {
         eventually(&format!("a log line with {parts:?}"), find).await
     }
 }
+
+/// Where `dev` finds pages.
+const PAGES: &str = "mine/www";
 
 fn site() -> TempDir {
     let site = tempfile::Builder::new().prefix("wshd-browser-").tempdir();

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 /// Where the server answers.
 #[derive(Clone, Copy, Debug)]
-pub struct Address {
+pub(crate) struct Address {
     /// The port on `localhost`.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Whether there is a document root.
-    pub has_pages: bool,
+    pub(crate) has_pages: bool,
 }
 
 impl Address {

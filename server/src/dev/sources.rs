@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::Hasher;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -61,6 +62,23 @@ impl Snapshot {
             }
         }
         snapshot
+    }
+
+    /// Looks at all that pages are made of.
+    pub(crate) fn of_pages(root: &Path, before: &Snapshot) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        snapshot.add(tree::pages(root), before);
+        snapshot
+    }
+
+    /// The same for the same files with the same contents.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        for (path, stamp) in &self.files {
+            hasher.write(path.as_os_str().as_bytes());
+            hasher.write_u64(stamp.content);
+        }
+        hasher.finish()
     }
 
     /// Where changes are to be watched for.

@@ -41,6 +41,18 @@ pub(crate) fn package(directory: &Path) -> Tree {
     tree
 }
 
+/// All files of pages: those below the document root that are not sources of handlers.
+pub(crate) fn pages(root: &Path) -> Tree {
+    let mut tree = Tree::default();
+    walk(root, &mut tree, &|_| true);
+    let is_source = |file: &PathBuf| {
+        let ending = file.extension().unwrap_or_default();
+        SOURCES.iter().any(|source| ending == *source)
+    };
+    tree.files.retain(|file| !is_source(file));
+    tree
+}
+
 /// Depth first, each directory's files before its directories, both sorted. Symbolic links are not
 /// followed: they may lead anywhere, in circles too.
 fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
@@ -80,5 +92,7 @@ fn is_passed_over(name: &str) -> bool {
     name.starts_with('.') || name.ends_with('~') || name == "4913" || name == "node_modules"
 }
 
+/// What a document root may hold besides pages, where it holds everything.
+const SOURCES: [&str; 5] = ["rs", "c", "h", "toml", "lock"];
 /// How cargo's manifests are named.
 pub(crate) const MANIFEST: &str = "Cargo.toml";

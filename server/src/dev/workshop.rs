@@ -28,6 +28,9 @@ pub(crate) struct Workshop<L> {
     cc: Cc,
     crates: Crates,
     sources: Snapshot,
+    /// The document root, and what is in it.
+    pages: Option<PathBuf>,
+    page_files: Snapshot,
     shelf: Shelf,
     overlay: Arc<Overlay>,
     address: Address,
@@ -37,21 +40,29 @@ pub(crate) struct Workshop<L> {
 }
 
 impl<L: FnMut() -> Vec<Change>> Workshop<L> {
-    pub(crate) fn new(dev: Dev, address: Address, load: L) -> Workshop<L> {
+    pub(crate) fn new(dev: Dev, port: u16, pages: Option<PathBuf>, load: L) -> Workshop<L> {
         // Before the first build, so that what is saved while it runs is a change.
         let sources = Snapshot::take(&dev.root, &dev.crates, &Snapshot::default());
-        Workshop {
+        let address = Address {
+            port,
+            has_pages: pages.is_some(),
+        };
+        let mut workshop = Workshop {
             root: dev.root,
             cargo: dev.cargo,
             cc: dev.cc,
             crates: dev.crates,
             sources,
+            pages,
+            page_files: Snapshot::default(),
             shelf: dev.shelf,
             overlay: dev.overlay,
             address,
             load,
             states: BTreeMap::new(),
-        }
+        };
+        workshop.look_at_pages();
+        workshop
     }
 
     /// Builds everything, then what changes, until cargo is stopped.
@@ -60,13 +71,15 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
         let mut watcher = Watcher::new(move || {
             let _ = hints.try_send(SystemTime::now());
         });
-        let mut watched = self.sources.directories();
+        let mut watched = self.directories();
         watcher.watch(&watched);
         self.build_all();
         let mut noticed = SystemTime::now();
         while !self.cargo.is_stopped() {
             self.look(noticed);
-            let directories = self.sources.directories();
+            // After the build: a page that was saved with its handler is to find it there.
+            self.look_at_pages();
+            let directories = self.directories();
             watcher.watch(&directories);
             if directories != watched {
                 // Between the look and the watch something may have come into a new one.
@@ -79,6 +92,20 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
                 SWEEP
             };
             noticed = wait(inbox, sweep);
+        }
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        let mut directories = self.sources.directories();
+        directories.extend(self.page_files.directories());
+        directories
+    }
+
+    /// Tells the open pages what they are made of.
+    fn look_at_pages(&mut self) {
+        if let Some(root) = &self.pages {
+            self.page_files = Snapshot::of_pages(root, &self.page_files);
+            self.overlay.set_pages(self.page_files.digest());
         }
     }
 

@@ -1,6 +1,8 @@
-// Put into every page by `wshd dev`: shows what the compiler found wrong, until it builds again.
+// Put into every page by `wshd dev`: shows what the compiler found wrong, until it builds again, and loads
+// the page anew when its files were saved.
 "use strict";
 (() => {
+  const { pages } = document.currentScript.dataset;
   const host = document.createElement("wshd-dev");
   // A tree of its own: neither side's style sheets reach the other's elements.
   const root = host.attachShadow({ mode: "open" });
@@ -52,6 +54,9 @@
     } else if (!events) {
       events = new EventSource("/.wshd/dev");
       events.addEventListener("message", ({ data }) => show(JSON.parse(data)));
+      events.addEventListener("pages", ({ data }) => {
+        if (data !== pages) location.reload();
+      });
     }
   }
   document.addEventListener("visibilitychange", listen);
