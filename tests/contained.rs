@@ -190,6 +190,7 @@ fn get_stuck(how: &str, sessions: usize) -> (Site, Server, Vec<Client>) {
     let mut others: Vec<Client> = (0..20).map(|_| server.connect("/echo")).collect();
     let mut stuck: Vec<Client> = (0..sessions).map(|_| server.connect("/stuck")).collect();
     assert_eq!(stuck[0].ask("not yet"), "not yet");
+    let before = is_long().then(|| echo_times(&mut others));
 
     let began = Instant::now();
     for client in &mut stuck {
@@ -210,23 +211,29 @@ fn get_stuck(how: &str, sessions: usize) -> (Site, Server, Vec<Client>) {
     for other in &mut others {
         assert_eq!(other.ask("and now?"), "and now?", "{how}");
     }
-    if is_long() {
-        let mut round_trips: Vec<Duration> = (0..2_000)
-            .map(|index| {
-                let asked = Instant::now();
-                let count = others.len();
-                others[index % count].ask("how long?");
-                asked.elapsed()
-            })
-            .collect();
-        round_trips.sort();
-        let (median, p99) = (round_trips[1_000], round_trips[1_980]);
+    if let Some([median_before, p99_before]) = before {
+        let [median, p99] = echo_times(&mut others);
         eprintln!(
             "{how} in {sessions} sessions: all others answered after {answered:?}, the callback was \
-             named after {named:?}; meanwhile an echo took {median:?}, p99 {p99:?}"
+             named after {named:?}; an echo took {median_before:?} before (p99 {p99_before:?}) and \
+             {median:?} meanwhile (p99 {p99:?})"
         );
     }
     (site, server, stuck)
+}
+
+/// How long an echo takes on one of these after another: the median and the 99th percentile.
+fn echo_times(clients: &mut [Client]) -> [Duration; 2] {
+    let mut took: Vec<Duration> = (0..2_000)
+        .map(|index| {
+            let asked = Instant::now();
+            let count = clients.len();
+            clients[index % count].ask("how long?");
+            asked.elapsed()
+        })
+        .collect();
+    took.sort();
+    [took[1_000], took[1_980]]
 }
 
 /// More sessions than the server has threads to run them.

@@ -13,8 +13,13 @@ pub(crate) struct Artifacts {
 }
 
 impl Artifacts {
-    /// Builds them into the target directory that this program lies in.
+    /// Builds the server and the plugins of the echo cases.
     pub(crate) fn build() -> Result<Artifacts> {
+        Artifacts::build_with(&PLUGINS)
+    }
+
+    /// Builds the server and these plugins into the target directory that this program lies in.
+    pub(crate) fn build_with(plugins: &[&str]) -> Result<Artifacts> {
         let program = std::env::current_exe()?;
         let release = program.parent().unwrap_or(Path::new("."));
         let target = release.parent().unwrap_or(Path::new("."));
@@ -22,7 +27,7 @@ impl Artifacts {
         cargo
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .args(["build", "--quiet", "--release", "-p", "wshd"])
-            .args(PLUGINS.iter().flat_map(|plugin| ["-p", plugin]))
+            .args(plugins.iter().flat_map(|plugin| ["-p", plugin]))
             .arg("--target-dir")
             .arg(target);
         if !cargo.status()?.success() {
@@ -31,7 +36,7 @@ impl Artifacts {
         let release = target.join("release");
         Ok(Artifacts {
             server: release.join("wshd"),
-            plugins: PLUGINS
+            plugins: plugins
                 .iter()
                 .map(|plugin| release.join(format!("lib{plugin}.so")))
                 .collect(),

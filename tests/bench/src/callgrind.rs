@@ -40,7 +40,7 @@ pub(crate) fn profile(
     batches: u32,
 ) -> Result<Profile> {
     let port = server::free_port()?;
-    let (program, arguments, site) = contender::wshd(artifacts, port)?;
+    let (program, arguments, site) = contender::wshd(artifacts, port, "")?;
     let out = site.path().join("callgrind.out");
     let mut command = Command::new("valgrind");
     command

@@ -18,7 +18,8 @@ pub(crate) struct Contender {
 
 #[derive(Clone, Debug)]
 enum Start {
-    Wshd(Artifacts),
+    /// With this at the end of its configuration.
+    Wshd(Artifacts, &'static str),
     Library(Peer),
     /// A shell's command with `{port}` in it.
     Command(String),
@@ -64,17 +65,22 @@ impl Contender {
     }
 
     pub(crate) fn wshd(artifacts: Artifacts) -> Contender {
+        Contender::wshd_with(artifacts, "")
+    }
+
+    /// wshd with more in its configuration.
+    pub(crate) fn wshd_with(artifacts: Artifacts, more: &'static str) -> Contender {
         Contender {
             name: "wshd".to_owned(),
-            start: Start::Wshd(artifacts),
+            start: Start::Wshd(artifacts, more),
         }
     }
 
     /// The command that serves on this port, and what must live as long as its process.
     pub(crate) fn command(&self, port: u16) -> Result<(Command, Option<TempDir>)> {
         match &self.start {
-            Start::Wshd(artifacts) => {
-                let (program, arguments, site) = wshd(artifacts, port)?;
+            Start::Wshd(artifacts, more) => {
+                let (program, arguments, site) = wshd(artifacts, port, more)?;
                 let mut command = Command::new(program);
                 command.args(arguments);
                 for (name, _) in std::env::vars_os() {
@@ -103,8 +109,12 @@ impl Contender {
 }
 
 /// A directory with the plugins and a configuration that differs from the shipped one only in the
-/// size of a message: program, arguments, directory.
-pub(crate) fn wshd(artifacts: &Artifacts, port: u16) -> Result<(PathBuf, Vec<PathBuf>, TempDir)> {
+/// size of a message and in `more`: program, arguments, directory.
+pub(crate) fn wshd(
+    artifacts: &Artifacts,
+    port: u16,
+    more: &str,
+) -> Result<(PathBuf, Vec<PathBuf>, TempDir)> {
     let site = tempfile::Builder::new().prefix("wshd-bench-").tempdir()?;
     let handlers = site.path().join("handlers");
     std::fs::create_dir(&handlers)?;
@@ -115,7 +125,7 @@ pub(crate) fn wshd(artifacts: &Artifacts, port: u16) -> Result<(PathBuf, Vec<Pat
     }
     let config = site.path().join("config.toml");
     let text = format!(
-        "listen = [\"127.0.0.1:{port}\"]\nhandlers_dir = \"handlers\"\n\n[limits]\nmessage_bytes_max = {MESSAGE_BYTES_MAX}\n"
+        "listen = [\"127.0.0.1:{port}\"]\nhandlers_dir = \"handlers\"\n\n[limits]\nmessage_bytes_max = {MESSAGE_BYTES_MAX}\n{more}"
     );
     std::fs::write(&config, text)?;
     Ok((

@@ -21,8 +21,10 @@ mod hop;
 mod idle;
 mod load;
 mod machine;
+mod pace;
 mod peers;
 mod plan;
+mod reload;
 mod report;
 mod rounds;
 mod server;
@@ -63,6 +65,8 @@ enum Command {
         /// Another file than `echo_wsh`, which echoes.
         plugin: Option<PathBuf>,
     },
+    /// Fail if the clients of one handler notice more than they may when another is replaced.
+    Reload(reload::Plan),
 }
 
 /// How to run.
@@ -97,6 +101,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::Serve { peer, port }) => peer.serve(port).map(|()| true),
         Some(Command::Gate { top }) => gate::run(top),
         Some(Command::Hop { plugin }) => hop::run(plugin.as_deref()),
+        Some(Command::Reload(plan)) => reload::run(&plan),
     };
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,

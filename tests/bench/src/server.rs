@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,8 @@ pub(crate) struct Server {
     child: Child,
     clock: ClockId,
     pub(crate) port: u16,
-    _site: Option<TempDir>,
+    site: Option<TempDir>,
+    log: File,
 }
 
 impl Server {
@@ -49,21 +52,19 @@ impl Server {
             child,
             clock,
             port,
-            _site: site,
+            site,
+            log,
         };
-        server.await_listening(log)?;
+        server.await_listening()?;
         Ok(server)
     }
 
-    fn await_listening(&mut self, mut log: File) -> Result<()> {
+    fn await_listening(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let ended = self.child.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
-                use std::io::{Read, Seek};
-                let mut said = String::new();
-                log.rewind()?;
-                log.read_to_string(&mut said)?;
+                let said = self.said(0)?;
                 let why = ended.map_or("does not listen".to_owned(), |it| it.to_string());
                 return Err(format!("it {why}: {}", said.trim_end()).into());
             }
@@ -74,6 +75,23 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its plugins and its configuration lie, if that was made for it.
+    pub(crate) fn site(&self) -> Option<&Path> {
+        self.site.as_ref().map(TempDir::path)
+    }
+
+    /// What it has written to stderr from this byte on.
+    pub(crate) fn said(&self, from: u64) -> Result<String> {
+        let mut said = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match self.log.read_at(&mut buffer, from + said.len() as u64)? {
+                0 => return Ok(String::from_utf8_lossy(&said).into_owned()),
+                length => said.extend_from_slice(&buffer[..length]),
+            }
+        }
     }
 
     /// The CPU time of all its threads so far, in user space and in the kernel.
