@@ -202,12 +202,14 @@ impl Generation {
         self.context.is_quarantined()
     }
 
-    /// Whether it is retired and none of its code runs any more; the first who is told so gives back
-    /// what the process has too few of.
+    /// Whether it is retired and none of its code runs any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state() == State::Retired && self.context.has_ended() && self.context.threads() == 0
+    }
+
+    /// The same; the first who is told so gives back what the process has too few of.
     pub(crate) fn is_silent(&self) -> bool {
-        let is_silent = self.state() == State::Retired
-            && self.context.has_ended()
-            && self.context.threads() == 0;
+        let is_silent = self.is_gone();
         // Else it may be entered again by a thread that nobody counts.
         let may_end = is_silent && !self.provenance.about.may_start_threads;
         if may_end && !self.has_given_back.swap(true, Ordering::Relaxed) {

@@ -18,9 +18,9 @@ pub(crate) struct Listed {
     pub(crate) name: String,
     /// What new connections begin on.
     pub(crate) serving: Option<Arc<Generation>>,
-    /// Those before it that are not retired, the oldest first.
+    /// Those before it that may not be gone yet, the oldest first.
     pub(crate) old: Vec<Arc<Generation>>,
-    /// Generations that came and went.
+    /// Generations that came and went before.
     pub(crate) retired: usize,
     /// Why its file is not what serves.
     pub(crate) refusal: Option<String>,
@@ -53,9 +53,12 @@ impl Listed {
             "sessions": serving.map_or(0, |generation| generation.sessions()),
         });
         if is_here {
-            let newest_first = serving.into_iter().chain(self.old.iter().rev());
+            // Some may have gone since the list was made.
+            let old = self.old.iter().rev().filter(|it| !it.is_gone());
+            let old: Vec<_> = old.collect();
+            value["retired"] = (self.retired + self.old.len() - old.len()).into();
+            let newest_first = serving.into_iter().chain(old);
             value["generations"] = newest_first.map(|it| generation_json(it)).collect();
-            value["retired"] = self.retired.into();
             value["refusal"] = self.refusal.clone().into();
         }
         value
