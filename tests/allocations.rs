@@ -104,6 +104,34 @@ fn an_echo_takes_nothing_from_the_heap() {
 }
 
 #[test]
+fn a_message_that_comes_in_pieces_takes_nothing_from_the_heap() {
+    let counted = Counted::start(&["echo_wsh"]);
+    let mut peer = Raw::open(&counted.server, "/echo");
+
+    let mut fragments = frame(0x02, &[7; 1000]);
+    fragments.extend(frame(0x00, &[7; 1000]));
+    fragments.extend(frame(0x80, &[7; 1000]));
+    counted.assert_nothing_taken("a message of three frames", 1, || {
+        peer.send(&fragments);
+        assert_eq!(peer.frame().expect("an echo"), (0x82, vec![7; 3000]));
+    });
+
+    // Each piece is one receive: the echo of the message before it has come back.
+    let bytes = frame(0x82, &[7; 100]);
+    let (first, rest) = bytes.split_at(50);
+    let mut message_and_half = bytes.clone();
+    message_and_half.extend(first);
+    let mut rest_and_half = rest.to_vec();
+    rest_and_half.extend(first);
+    peer.send(&message_and_half);
+    assert_eq!(peer.frame().expect("an echo"), (0x82, vec![7; 100]));
+    counted.assert_nothing_taken("a frame of two receives", 1, || {
+        peer.send(&rest_and_half);
+        assert_eq!(peer.frame().expect("an echo"), (0x82, vec![7; 100]));
+    });
+}
+
+#[test]
 fn an_echo_of_an_async_handler_takes_nothing_from_the_heap() {
     let counted = Counted::start(&["async_echo_wsh"]);
 

@@ -18,7 +18,7 @@ pub(crate) fn take() -> Vec<u8> {
 
 /// Gives a buffer back; a small one is not worth it, and one that a message made huge is not kept.
 pub(crate) fn put_back(mut room: Vec<u8>) {
-    if (ROOM_BYTES_LEAST..=ROOM_BYTES_KEPT).contains(&room.capacity()) {
+    if (BYTES_LEAST..=BYTES_KEPT).contains(&room.capacity()) {
         room.clear();
         // Full: there are enough.
         let _ = ROOMS.push(room);
@@ -27,5 +27,6 @@ pub(crate) fn put_back(mut room: Vec<u8>) {
 
 /// Together with the next, what the process keeps at most: 16 MiB.
 const ROOMS_KEPT: usize = 8;
-const ROOM_BYTES_KEPT: usize = 2 * 1024 * 1024;
-const ROOM_BYTES_LEAST: usize = 64 * 1024;
+const BYTES_KEPT: usize = 2 * 1024 * 1024;
+/// What a buffer has at least to be one of these.
+pub(crate) const BYTES_LEAST: usize = 64 * 1024;

@@ -31,7 +31,7 @@ use crate::plugin::request::Request;
 use crate::scratch::Scratch;
 use crate::wire::Wire;
 use crate::ws::decoder::{Decoder, Limits};
-use crate::ws::deflate::Agreement;
+use crate::ws::deflate::{Agreement, pool};
 
 /// One open WebSocket.
 pub(crate) struct Session {
@@ -299,6 +299,7 @@ impl Session {
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
             self.receive_held(&mut held);
+            pool::put_room(held);
         }
         if !self.held_is_ripe && self.reads() {
             self.read_once(input);

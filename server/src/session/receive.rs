@@ -9,6 +9,7 @@ use crate::controls::{Controls, Ending};
 use crate::plugin::calls::Outcome;
 use crate::wire::Received;
 use crate::ws::decoder::{Kind, Place, Step};
+use crate::ws::deflate::pool;
 
 impl Session {
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
@@ -34,7 +35,7 @@ impl Session {
             Received::Bytes(length) => {
                 self.deadlines.heard();
                 if held > 0 {
-                    self.held = Vec::new();
+                    pool::put_room(std::mem::take(&mut self.held));
                 }
                 self.receive(&mut input[..held + length]);
             }
@@ -90,7 +91,8 @@ impl Session {
             let _ = self.controls().pong(&buffer[payload]);
         }
         if self.is_parsing() && at < buffer.len() {
-            self.held = buffer[at..].to_vec();
+            self.held = pool::take_room();
+            self.held.extend_from_slice(&buffer[at..]);
         }
     }
 

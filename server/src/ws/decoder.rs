@@ -303,8 +303,12 @@ impl Decoder {
         if is_compressed && self.open.is_none() {
             self.assembly = pool::take_room();
             self.is_lent = true;
-        } else if self.open.is_none() && header.payload_len >= LARGE_BYTES as u64 {
-            self.assembly = rooms::take();
+        } else if self.open.is_none() {
+            self.assembly = if header.payload_len >= LARGE_BYTES as u64 {
+                rooms::take()
+            } else {
+                pool::take_room()
+            };
         }
         self.open = Some(OpenMessage {
             kind,
@@ -401,7 +405,7 @@ impl Decoder {
         if self.taken == self.assembly.len() {
             // The next message may be small or never come: an idle connection holds nothing.
             let given_out = std::mem::take(&mut self.assembly);
-            if std::mem::take(&mut self.is_lent) {
+            if std::mem::take(&mut self.is_lent) || given_out.capacity() < rooms::BYTES_LEAST {
                 pool::put_room(given_out);
             } else {
                 rooms::put_back(given_out);
