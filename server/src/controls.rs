@@ -120,17 +120,18 @@ impl Controls {
     /// or binary, and fits; any other is none for here.
     #[inline(always)]
     pub(crate) fn send_plain(&mut self, kind: u32, payload: &[u8]) -> Option<u64> {
-        let is_plain = is_proven(kind)
+        if is_proven(kind)
             && self.ending == Ending::No
             && self.open_message.is_none()
             && self.deflation.is_none()
             && payload.len() < wire::LARGE_BYTES
             && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
-                <= self.limits.outbound_bytes_max;
-        is_plain.then(|| {
+                <= self.limits.outbound_bytes_max
+        {
             self.wire.put_whole(kind as u8, payload);
-            self.arm_watermark()
-        })
+            return Some(self.arm_watermark());
+        }
+        None
     }
 
     #[inline(never)]

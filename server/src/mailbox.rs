@@ -33,7 +33,7 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    letters: VecDeque<Letter>,
+    letters: Letters,
     bytes: usize,
     /// How many may wait; the session's outbound limit.
     bytes_max: usize,
@@ -92,7 +92,7 @@ impl Mailbox {
         }
         inner.bytes += length;
         let buffered = self.buffered.load(Ordering::Relaxed) + inner.bytes as u64;
-        inner.letters.push_back(letter);
+        inner.letters.get_or_insert_default().push_back(letter);
         self.ring(inner);
         Ok(buffered)
     }
@@ -151,14 +151,18 @@ impl Mailbox {
         let mut inner = self.lock();
         self.rung.store(false, Ordering::Relaxed);
         inner.bytes = 0;
-        if !inner.letters.is_empty() {
-            let letters = letters.get_or_insert_default();
-            if letters.is_empty() {
+        match letters {
+            Some(before) if !before.is_empty() => {
+                if let Some(posted) = &mut inner.letters {
+                    before.append(posted);
+                }
+            }
+            _ => {
                 // The memory goes to and fro, unless it once took very many.
-                letters.shrink_to(LETTERS_KEPT);
-                std::mem::swap(&mut **letters, &mut inner.letters);
-            } else {
-                letters.append(&mut inner.letters);
+                std::mem::swap(letters, &mut inner.letters);
+                if let Some(empty) = &mut inner.letters {
+                    empty.shrink_to(LETTERS_KEPT);
+                }
             }
         }
         Post {
@@ -417,6 +421,8 @@ mod tests {
 
         for code in 1..=3 {
             mailbox.post(Letter::Evict { code, from: None }).unwrap();
+            mailbox.take(&mut letters);
+            mailbox.wake().unwrap();
             mailbox.take(&mut letters);
         }
 

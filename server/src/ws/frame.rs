@@ -111,7 +111,6 @@ fn parse_any(input: &[u8]) -> Result<Option<Header>, Violation> {
 /// Appends a whole uncompressed data message as one frame, which is what nearly all of them are.
 #[inline(always)]
 pub(crate) fn put_whole(output: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
-    output.reserve(HEADER_BYTES_MAX + payload.len());
     put_lengths(output, 0x80 | opcode, payload.len());
     output.extend_from_slice(payload);
 }
