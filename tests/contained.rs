@@ -269,6 +269,48 @@ fn callbacks_that_never_return_on_every_worker_at_once_hold_nobody_else_up() {
 }
 
 #[test]
+fn several_handlers_that_never_return_hold_nobody_else_up() {
+    for how in ["deadlock", "loop"] {
+        let site = Site::with(&["echo_wsh"]);
+        let names = ["ann", "ben", "cat"];
+        for name in names {
+            site.add("stuck_wsh", &format!("{name}_wsh.so"));
+        }
+        let server = Server::builder(&site).within(Command::new("nice")).start();
+        let mut others: Vec<Client> = (0..20).map(|_| server.connect("/echo")).collect();
+        let [ann, ben, cat] = names.map(|name| {
+            let connected = (0..many()).map(|_| server.connect(&format!("/{name}")));
+            connected.collect::<Vec<Client>>()
+        });
+
+        // Two at the same moment, and another one when they are known.
+        let mut stuck: Vec<Client> = Vec::new();
+        for (ann, ben) in ann.into_iter().zip(ben) {
+            stuck.extend([ann, ben]);
+        }
+        for client in &mut stuck {
+            client.send(how);
+        }
+        for other in &mut others {
+            assert_eq!(other.ask("still there?"), "still there?", "{how}");
+        }
+        for mut client in cat {
+            client.send(how);
+            stuck.push(client);
+        }
+        for other in &mut others {
+            assert_eq!(other.ask("and now?"), "and now?", "{how}");
+        }
+
+        assert_eq!(server.connect("/echo").ask("new"), "new", "{how}");
+        for name in names {
+            let handler = format!("handler={name} ");
+            server.line(&["callback runs past its budget", &handler]);
+        }
+    }
+}
+
+#[test]
 fn callbacks_that_return_late_on_every_worker_at_once_lose_no_message() {
     let (_site, server, mut stuck) = get_stuck("sleep", 2 * many() / 3);
     let mut others = server.connect("/echo");

@@ -11,9 +11,20 @@ use tokio::runtime::Handle;
 /// The resting workers of a runtime.
 pub(super) struct Reserve {
     runtime: Handle,
-    /// How many there are when nobody is stuck.
+    /// How many workers work when nobody is stuck.
+    pub(super) usual: usize,
+    /// How many rest then.
     pub(super) workers: usize,
     rest: Arc<Rest>,
+}
+
+/// How many of the reserve rest. One after another is let go, not all at once: whatever holds workers
+/// takes those that come next too before that is seen.
+#[derive(Debug)]
+pub(super) struct Share {
+    rests: usize,
+    /// The tick at which one was let go last.
+    since: u64,
 }
 
 #[derive(Default)]
@@ -31,19 +42,21 @@ struct Counts {
 }
 
 impl Reserve {
-    pub(super) fn new(runtime: Handle, workers: usize) -> Reserve {
+    /// All workers of the runtime but those that usually work.
+    pub(super) fn new(runtime: Handle, usual: usize) -> Reserve {
+        let workers = runtime.metrics().num_workers() - usual;
         let reserve = Reserve {
             runtime,
+            usual,
             workers,
             rest: Arc::default(),
         };
-        reserve.replace(0);
+        reserve.rest(workers);
         reserve
     }
 
-    /// As many work in place of others as are stuck, if so many are there.
-    pub(super) fn replace(&self, stuck: usize) {
-        let wanted = self.workers.saturating_sub(stuck);
+    /// So many rest from now on, and the others go on in place of workers that are stuck.
+    pub(super) fn rest(&self, wanted: usize) {
         let mut counts = self.rest.lock();
         if counts.wanted == wanted && counts.resting == wanted {
             return;
@@ -67,6 +80,24 @@ impl Reserve {
     }
 }
 
+impl Share {
+    pub(super) fn new(rests: usize) -> Share {
+        Share { rests, since: 0 }
+    }
+
+    /// How many rest now, of whom `wanted` would do in the long run. While handlers are `held` back,
+    /// none that works is sent to rest.
+    pub(super) fn towards(&mut self, wanted: usize, is_held: bool, now: u64) -> usize {
+        if wanted < self.rests && now - self.since >= RELEASE_TICKS {
+            self.rests -= 1;
+            self.since = now;
+        } else if wanted > self.rests && !is_held {
+            self.rests = wanted;
+        }
+        self.rests
+    }
+}
+
 impl Rest {
     /// Blocks the worker for as long as it is to rest.
     fn take(&self) {
@@ -80,5 +111,25 @@ impl Rest {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// From one that is let go to the next, in the watchdog's ticks: long enough to see the first taken.
+const RELEASE_TICKS: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_of_the_reserve_are_let_go_one_after_another_and_rest_again_at_once() {
+        let mut share = Share::new(4);
+        assert_eq!(share.towards(2, true, 100), 3);
+        assert_eq!(share.towards(2, true, 101), 3);
+        assert_eq!(share.towards(2, true, 100 + RELEASE_TICKS), 2);
+        assert_eq!(share.towards(2, true, 200), 2);
+
+        assert_eq!(share.towards(4, true, 300), 2);
+        assert_eq!(share.towards(4, false, 301), 4);
     }
 }

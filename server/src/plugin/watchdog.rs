@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tracing::{debug, error, warn};
 
 use super::context::Context;
-use super::reserve::Reserve;
+use super::reserve::{Reserve, Share};
 use crate::clock;
 
 /// The callbacks, by the names of the ABI.
@@ -63,12 +63,13 @@ pub(crate) fn start(runtime: Handle) {
     let all = runtime.metrics().num_workers();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     // More would only take turns with one another on the same processors.
-    let reserve = Reserve::new(runtime, all.saturating_sub(processors));
+    let reserve = Reserve::new(runtime, processors.min(all));
     // What one handler may hold.
     let workers = all - all / 2;
     let watch = move || {
         let mut idle_ticks = 0;
         let mut held = Vec::new();
+        let mut share = Share::new(reserve.workers);
         loop {
             if idle_ticks < IDLE_TICKS {
                 std::thread::sleep(TICK);
@@ -81,7 +82,7 @@ pub(crate) fn start(runtime: Handle) {
                 idle_ticks = 0;
             }
             let now = CLOCK.fetch_add(1, Ordering::Relaxed) + 1;
-            let is_busy = look(now, &reserve, workers, &mut held);
+            let is_busy = look(now, &reserve, workers, &mut share, &mut held);
             idle_ticks = if is_busy { 0 } else { idle_ticks + 1 };
         }
     };
@@ -125,7 +126,13 @@ impl Drop for Watched {
 }
 
 /// Looks at every thread; answers whether any is in a callback.
-fn look(now: u64, reserve: &Reserve, workers: usize, held: &mut Vec<&'static Context>) -> bool {
+fn look(
+    now: u64,
+    reserve: &Reserve,
+    workers: usize,
+    share: &mut Share,
+    held: &mut Vec<&'static Context>,
+) -> bool {
     let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut is_busy = false;
     let mut stuck: Vec<(&'static Context, u64)> = Vec::new();
@@ -159,7 +166,14 @@ fn look(now: u64, reserve: &Reserve, workers: usize, held: &mut Vec<&'static Con
     }
     // Before others go on, who would take them too is held back.
     hold(&stuck, workers, held);
-    reserve.replace(stuck.len());
+    let free = (reserve.usual + reserve.workers).saturating_sub(stuck.len());
+    let work = if held.is_empty() {
+        reserve.usual.min(free)
+    } else {
+        // Another handler may do the same at any moment.
+        free.div_ceil(2)
+    };
+    reserve.rest(share.towards(free - work, !held.is_empty(), now));
     for _ in &stuck {
         reserve.stir();
     }
@@ -180,15 +194,17 @@ fn look(now: u64, reserve: &Reserve, workers: usize, held: &mut Vec<&'static Con
     is_busy || !held.is_empty()
 }
 
-/// Has the sessions of each handler wait that holds every worker that works, or half of them for
-/// long; and lets those go on whose handler no longer does.
+/// Has the sessions of each handler wait that holds half of all workers, or a quarter for
+/// long; where several hold so many together, those of each of them. Lets those go on whose
+/// handler no longer does.
 fn hold(stuck: &[(&'static Context, u64)], workers: usize, held: &mut Vec<&'static Context>) {
     let is_over = |context: &Context| {
         let own = stuck
             .iter()
             .filter(|(other, _)| std::ptr::eq(*other, context));
         let long = own.clone().filter(|(_, ticks)| *ticks >= LONG_TICKS);
-        own.count() >= workers || long.count() * 2 >= workers
+        let holds_some = own.count() > 0;
+        holds_some && stuck.len() >= workers || long.count() * 2 >= workers
     };
     for (context, _) in stuck {
         if is_over(context) && context.hold.set(true) {
