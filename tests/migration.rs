@@ -369,6 +369,35 @@ fn of_too_many_generations_the_oldest_sessions_close_and_those_that_can_move_sta
 }
 
 #[test]
+fn sessions_that_are_late_to_move_are_not_overtaken_by_ever_more_generations() {
+    let site = Site::empty();
+    site.write("config.toml", "[handler.troubled]\ngenerations_max = 2\n");
+    site.add_bytes(&build_again("troubled_wsh", 1), "troubled_wsh.so");
+    let server = Server::start(&site);
+
+    // Each is in a callback while newer code comes, and again newer code.
+    let mut slow = Vec::new();
+    for generation in 1..=4 {
+        let mut client = server.connect("/troubled");
+        client.send("slow");
+        slow.push(client);
+        let next = build_again("troubled_wsh", generation + 1);
+        site.add_bytes(&next, "troubled_wsh.so");
+        let generation = format!("generation={}", generation + 1);
+        server.line(&["handler loaded", &generation]);
+    }
+
+    for (client, build) in slow.iter_mut().zip(1..) {
+        assert_eq!(client.text(), format!("{} 1", build_name(build)));
+        eventually("the session has moved", || {
+            client.ask("calm").starts_with("build-0005 ")
+        });
+    }
+    let told = server.count_lines(&["too many generations, the oldest sessions close"]);
+    assert_eq!(told, 0, "{}", server.log());
+}
+
+#[test]
 fn the_list_of_handlers_shows_every_generation_and_the_last_refusal() {
     let site = Site::empty();
     site.add_bytes(&build_again("troubled_wsh", 1), "troubled_wsh.so");

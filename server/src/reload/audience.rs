@@ -35,6 +35,12 @@ impl Audience {
         self.moves.push((handler.to_owned(), generation, until));
     }
 
+    /// Until when the end of a handler's moves is waited for, if any is under way.
+    pub(super) fn moves_until(&self, handler: &str, now: Instant) -> Option<Instant> {
+        let its = self.moves.iter().filter(|(name, ..)| name == handler);
+        its.map(|(.., until)| *until).filter(|it| *it > now).min()
+    }
+
     /// They have, as far as they can.
     pub(super) fn end_move(&mut self, handler: &str, generation: u64, moved: Moved) {
         self.moves
@@ -94,6 +100,9 @@ mod tests {
 
         assert_eq!(audience.answer(true, now), Err(None));
         assert_eq!(audience.answer(false, now), Err(Some(now + PATIENCE)));
+        assert_eq!(audience.moves_until("echo", now), Some(now + PATIENCE));
+        assert_eq!(audience.moves_until("chat", now), None);
+        assert_eq!(audience.moves_until("echo", now + PATIENCE), None);
         audience.end_move("echo", 7, moved);
         assert_eq!(audience.answer(false, now), Ok(()));
 

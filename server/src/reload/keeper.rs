@@ -301,6 +301,11 @@ impl Keeper {
         if handler.loading.is_some() {
             return; // its end is a reason to look again
         }
+        // So is the end of a move. Else sessions that are late, on a busy machine, would be overtaken by
+        // one generation after another, and in the end be closed for being on too old a one.
+        if let Some(until) = self.audience.moves_until(&name, now) {
+            return self.due(until);
+        }
         if let Some(owner) = handler.path.clone().filter(|owner| owner != path) {
             // The owner may be gone and not be missed yet; then this one is looked at again.
             if let Some(file) = self.files.get_mut(path) {
