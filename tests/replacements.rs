@@ -270,7 +270,8 @@ impl Checker {
         };
         if checker.is_async() {
             // The events style has it from the request.
-            checker.client.send(format!("join {room}"));
+            let joined = checker.client.ask(&format!("join {room}"));
+            assert_eq!(joined, format!("joined {room}"));
             if number.is_multiple_of(3) {
                 checker.client.send("tick");
             }

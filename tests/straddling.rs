@@ -165,7 +165,7 @@ fn a_room_and_a_timer_of_an_async_session_go_on_in_the_new_code() {
     let mut member = server.connect("/async_ledger");
     ticking.send("tick");
     assert_eq!(ticking.text(), "tick 0 build-0001");
-    member.send("join tea");
+    assert_eq!(member.ask("join tea"), "joined tea");
     member.send("publish tea before");
     assert_eq!(member.text(), "news before");
 
