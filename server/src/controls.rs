@@ -3,6 +3,8 @@
 //! Everything acts on the session's own state, at once and in call order; nothing here enters the
 //! plugin. The server's own frames (Pong, Close) go the same way.
 
+mod outgoing;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,12 +12,10 @@ use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
 
 use crate::config::SessionLimits;
-use crate::encoded::Encoded;
 use crate::mailbox::Mailbox;
 use crate::topics::{Topic, Topics};
-use crate::wire::{self, Wire};
-use crate::ws::deflate::deflation::{Deflation, Part};
-use crate::ws::deflate::pool;
+use crate::wire::Wire;
+use crate::ws::deflate::deflation::Deflation;
 use crate::ws::{close, frame};
 
 /// One session's state as far as its handler can change it.
@@ -105,143 +105,6 @@ impl Controls {
     pub(crate) fn set_limits(&mut self, limits: Arc<SessionLimits>) {
         self.congested_above = limits.outbound_bytes_max / 2;
         self.limits = limits;
-    }
-
-    /// Queues a message or a part of one; answers the bytes buffered after it.
-    #[inline]
-    pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
-        match self.send_plain(kind, payload) {
-            Some(buffered) => Ok(buffered),
-            None => self.send_any(kind, payload),
-        }
-    }
-
-    /// The short way of [`send`](Self::send). Nearly every message is whole, plain, of proven text
-    /// or binary, and fits; any other is none for here.
-    #[inline(always)]
-    pub(crate) fn send_plain(&mut self, kind: u32, payload: &[u8]) -> Option<u64> {
-        if is_proven(kind)
-            && self.ending == Ending::No
-            && self.open_message.is_none()
-            && self.deflation.is_none()
-            && payload.len() < wire::LARGE_BYTES
-            && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
-                <= self.limits.outbound_bytes_max
-        {
-            self.wire.put_whole(kind as u8, payload);
-            return Some(self.arm_watermark());
-        }
-        None
-    }
-
-    #[inline(never)]
-    fn send_any(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
-        if self.ending != Ending::No {
-            return Err(abi::GONE);
-        }
-        let (opcode, fin) = self.opcode_of(kind, payload)?;
-        let part = Part {
-            first: self.open_message.is_none(),
-            last: fin,
-        };
-        let compresses = if part.first {
-            self.compresses(kind & abi::NO_COMPRESS == 0, payload.len())
-        } else {
-            self.open_is_compressed
-        };
-        if compresses {
-            self.put_compressed(part, opcode, payload)?;
-        } else {
-            self.make_room(payload.len())?;
-            self.wire.put(fin, opcode, payload);
-        }
-        self.open_is_compressed = compresses;
-        self.open_message = (!fin).then_some((kind & OPCODE) as u8);
-        Ok(self.note_buffered())
-    }
-
-    /// Whether a message is being sent in parts, and not complete.
-    pub(crate) fn is_in_message(&self) -> bool {
-        self.open_message.is_some()
-    }
-
-    /// Room for `max` bytes of a message that [`Controls::send_reserved`] sends.
-    pub(crate) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
-        if self.ending != Ending::No || max > RESERVE_BYTES_MAX {
-            return None;
-        }
-        let extras = self.extras.get_or_insert_default();
-        if extras.reserved.capacity() == 0 {
-            extras.reserved = pool::take_room();
-        }
-        extras.reserved.clear();
-        extras.reserved.try_reserve_exact(max).ok()?;
-        extras.reserved_bytes = max;
-        Some(&mut extras.reserved)
-    }
-
-    /// Takes the reserved room for `len` bytes, which are to come back to
-    /// [`Controls::send_reserved`].
-    pub(crate) fn take_reserved(&mut self, len: usize) -> Result<Vec<u8>, abi::Status> {
-        let reserved = match &mut self.extras {
-            // The room may be larger, and what lies there is of another message.
-            Some(extras) if len <= extras.reserved_bytes => {
-                extras.reserved_bytes = 0;
-                std::mem::take(&mut extras.reserved)
-            }
-            None if len == 0 => Vec::new(),
-            _ => return Err(abi::INVALID),
-        };
-        Ok(reserved)
-    }
-
-    /// Sends what was written into the reserved room.
-    pub(crate) fn send_reserved(
-        &mut self,
-        kind: u32,
-        written: Vec<u8>,
-    ) -> Result<u64, abi::Status> {
-        let sent = self.send(kind, &written);
-        pool::put_room(written);
-        sent
-    }
-
-    /// The callback is over: what it reserved and did not send was nothing.
-    #[inline]
-    pub(crate) fn forget_reserved(&mut self) {
-        if let Some(extras) = &mut self.extras {
-            extras.reserved_bytes = 0;
-            pool::put_room(std::mem::take(&mut extras.reserved));
-        }
-    }
-
-    /// Queues a whole message that was encoded elsewhere. False: it has to wait until the message
-    /// that is being sent in parts is complete.
-    pub(crate) fn send_encoded(&mut self, encoded: &Encoded) -> bool {
-        if self.open_message.is_some() {
-            return false;
-        }
-        if self.ending != Ending::No {
-            return true;
-        }
-        let bytes = encoded.payload().len();
-        let deflation = self.deflation.as_mut();
-        let deflation = deflation.filter(|d| encoded.may_compress() && d.is_worth(bytes));
-        let frame = match deflation.map(|deflation| deflation.shared_window_bits()) {
-            None => encoded.plain(),
-            Some(Some(window_bits)) => encoded.compressed(window_bits),
-            Some(None) => {
-                // TOO_BIG: the session closes, and there is nobody here to tell.
-                let _ = self.put_compressed(Part::WHOLE, encoded.opcode(), encoded.payload());
-                self.note_buffered();
-                return true;
-            }
-        };
-        if self.make_room(frame.len()).is_ok() {
-            self.wire.put_raw(frame);
-            self.note_buffered();
-        }
-        true
     }
 
     /// Queues a Ping.
@@ -426,35 +289,6 @@ impl Controls {
         self.congested_above = room_beside(bytes, &self.limits);
     }
 
-    /// Whether a message that is so long, or begins with a part so long, goes compressed.
-    fn compresses(&self, may: bool, bytes: usize) -> bool {
-        let deflation = self.deflation.as_ref();
-        deflation.is_some_and(|deflation| may && deflation.is_worth(bytes))
-    }
-
-    /// Queues a part of a message compressed, or as it is if that is no smaller.
-    fn put_compressed(
-        &mut self,
-        part: Part,
-        opcode: OpCode,
-        payload: &[u8],
-    ) -> Result<(), abi::Status> {
-        let Some(deflation) = &mut self.deflation else {
-            return Ok(());
-        };
-        let mut room = pool::take_room();
-        let is_smaller = deflation.compress(part, payload, &mut room);
-        let queued = if is_smaller { &room[..] } else { payload };
-        let outcome = self.make_room(queued.len());
-        match outcome {
-            Ok(()) if is_smaller => self.wire.put_compressed(part.last, opcode, queued),
-            Ok(()) => self.wire.put(part.last, opcode, queued),
-            Err(_) => {}
-        }
-        pool::put_room(room);
-        outcome
-    }
-
     fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), abi::Status> {
         if self.ending != Ending::No {
             return Err(abi::GONE);
@@ -463,53 +297,6 @@ impl Controls {
         self.note_buffered();
         Ok(())
     }
-
-    /// The frame that a message of `kind` is next sent as.
-    fn opcode_of(&self, kind: u32, payload: &[u8]) -> Result<(OpCode, bool), abi::Status> {
-        let first = match kind & OPCODE {
-            abi::TEXT => frame::TEXT,
-            abi::BINARY => frame::BINARY,
-            _ => return Err(abi::INVALID),
-        };
-        if kind & !(OPCODE | abi::MORE | abi::NO_COMPRESS | abi::TRUSTED_UTF8) != 0 {
-            return Err(abi::UNSUPPORTED);
-        }
-        let is_unproven_text = kind & (OPCODE | abi::TRUSTED_UTF8) == abi::TEXT;
-        if is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
-            return Err(abi::INVALID);
-        }
-        let opcode = match self.open_message {
-            None => first,
-            Some(open) if u32::from(open) == kind & OPCODE => frame::CONTINUE,
-            Some(_) => return Err(abi::INVALID),
-        };
-        Ok((opcode, kind & abi::MORE == 0))
-    }
-
-    /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
-    fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
-        let needed = payload_len + frame::HEADER_BYTES_MAX;
-        let fits = |wire: &Wire| {
-            wire.buffered() == 0 || wire.buffered() + needed <= self.limits.outbound_bytes_max
-        };
-        if fits(&self.wire) {
-            return Ok(());
-        }
-        // The kernel may have room although this event has not sent yet.
-        self.wire.flush();
-        if fits(&self.wire) {
-            return Ok(());
-        }
-        // The limit's policy: a peer that takes too little is let go.
-        let _ = self.close(1008, "");
-        Err(abi::TOO_BIG)
-    }
-}
-
-/// Whether a message of this kind is whole and needs no look at its bytes.
-#[inline]
-fn is_proven(kind: u32) -> bool {
-    kind == abi::BINARY || kind == abi::TEXT | abi::TRUSTED_UTF8
 }
 
 /// Half the outbound limit, or what a message of so many bytes leaves of it.
@@ -519,9 +306,5 @@ fn room_beside(bytes: usize, limits: &SessionLimits) -> usize {
     room.min(limits.outbound_bytes_max / 2)
 }
 
-/// The part of a message kind that is its opcode.
-const OPCODE: u32 = 0xff;
-/// The largest message that a handler can write in place.
-const RESERVE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A century: what a timer further away than that amounts to.
 const FOR_EVER_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
