@@ -58,8 +58,11 @@ impl Pace {
         let (mut sent, mut heard_at) = (0, began);
         let mut events = [EpollEvent::empty(); 64];
         while latencies.len() < messages {
-            // Not asleep while an echo is awaited: to be woken takes longer than what is measured.
-            let count = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
+            // Asleep while nothing is to be done: on a machine with a quota of processor time, whoever
+            // spins has everybody stand still for tens of milliseconds.
+            let is_awaiting = latencies.len() < sent;
+            let timeout = EpollTimeout::from(u8::from(is_awaiting));
+            let count = self.epoll.wait(&mut events, timeout)?;
             for event in &events[..count] {
                 let socket = &mut self.sockets[event.data() as usize];
                 if socket.read(&mut self.buffer)? == 0 {
