@@ -213,7 +213,7 @@ impl AsyncSlot {
     #[inline]
     fn take_message(&mut self, message: Message<'_>) {
         if self.future.is_some() && self.task.lock().inbox.push(message) {
-            self.link.inside(|host, conn| host.reads(conn, false));
+            self.link.inside(None, |host, conn| host.reads(conn, false));
         }
     }
 
@@ -230,7 +230,7 @@ impl AsyncSlot {
             Course::Status(status) => status,
             Course::Echo => {
                 let code = self.task.closed().map_or(0, |close| close.code);
-                self.link.close(echoed(code), "");
+                self.link.close(None, echoed(code), "");
                 abi::OK
             }
         }
@@ -274,7 +274,7 @@ impl Slot for AsyncSlot {
     fn on(&mut self, event: Event<'_>) -> Status {
         if std::mem::take(&mut self.is_fresh) {
             // The older generation may have held the peer back, and waited, for reasons of its own.
-            self.link.inside(|host, conn| {
+            self.link.inside(None, |host, conn| {
                 host.reads(conn, true);
                 host.timer(conn, TOKEN, u64::MAX)
             });

@@ -85,7 +85,7 @@ where
         };
         if let Err(refused) = Refused::check(link.runtime.spawn(Box::new(job))) {
             // The client may try again later.
-            link.close(1013, "");
+            link.close(None, 1013, "");
             return Err(format!("no thread for one more session: {refused}").into());
         }
         let end = FunctionEnd::NotYet;
@@ -189,7 +189,7 @@ impl Slot for BlockingSlot {
         match event {
             Event::Message(message) => {
                 if self.line.push(message) {
-                    self.link.inside(|host, conn| host.reads(conn, false));
+                    self.link.inside(None, |host, conn| host.reads(conn, false));
                 }
             }
             Event::Drain => self.line.serve(&self.link),

@@ -5,6 +5,7 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 use crate::{
     abi::{self, Status},
     border::{
+        host::{ConnPtr, Host},
         link::{Link, Writer},
         runtime::Runtime,
     },
@@ -22,6 +23,9 @@ pub struct Conn<S = ()> {
     /// What of an async session moves on to the next generation of the handler.
     pub state: S,
     link: Arc<Link>,
+    /// What the callback was given that this is lent to, in the events style; in the others it is
+    /// in the link. Read in the function that wrote it, it stays in the processor's registers.
+    pub(crate) here: Option<ConnPtr>,
     attached: Vec<Box<dyn Any + Send>>,
     /// What an async session shares with its callbacks.
     pub(crate) task: Option<Arc<Task>>,
@@ -35,6 +39,7 @@ impl<S> Conn<S> {
         Conn {
             state,
             link,
+            here: None,
             attached,
             task: None,
             write_state: |_| None,
@@ -82,23 +87,37 @@ impl<S> Conn<S> {
     /// Bytes accepted for sending and not yet handed to the kernel; HTML5 calls it `bufferedAmount`.
     #[must_use]
     pub fn buffered(&self) -> u64 {
-        self.link.buffered()
+        self.link.buffered(self.here)
     }
 
     /// Sends a message, at once. In async code the answer may be awaited, which waits until the
     /// peer has taken enough of what was sent.
     #[inline]
     pub fn send<P: Payload>(&mut self, message: P) -> Sent<'_> {
-        if self.is_silent() {
-            return self.sent(Err(Refused::Gone));
+        // In the events style, and then there is no task.
+        if let Some(here) = self.here {
+            let answer = self.link.send_here(here, message.kind(), message.bytes());
+            if answer != i64::from(abi::MISUSE) {
+                return Sent::new(&self.link, None, Refused::check_count(answer));
+            }
         }
-        let answer = self.link.send(message.kind(), message.bytes());
+        let answer = self.send_apart(message.kind(), message.bytes());
         if self.task.is_some()
             && let Some(memory) = message.recycle()
         {
             self.spare = memory;
         }
         self.sent(answer)
+    }
+
+    // Apart: what a message in the events style needs fits into the handler's own function.
+    #[cold]
+    #[inline(never)]
+    fn send_apart(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
+        if self.is_silent() {
+            return Err(Refused::Gone);
+        }
+        self.link.send(self.here, kind, bytes)
     }
 
     /// Sends a message of at most `max` bytes that is written straight into the server's buffer.
@@ -127,7 +146,7 @@ impl<S> Conn<S> {
             Kind::Text => abi::TEXT,
             Kind::Binary => abi::BINARY,
         };
-        let answer = self.link.send_with(kind, max, write);
+        let answer = self.link.send_with(self.here, kind, max, write);
         self.sent(answer)
     }
 
@@ -144,7 +163,7 @@ impl<S> Conn<S> {
 
     /// Sends a Ping of at most 125 bytes. The server sends its own besides, to find dead peers.
     pub fn ping(&mut self, data: &[u8]) -> bool {
-        let status = self.link.inside(|host, conn| host.ping(conn, data));
+        let status = self.inside(|host, conn| host.ping(conn, data));
         self.took("ping", status)
     }
 
@@ -153,30 +172,26 @@ impl<S> Conn<S> {
     // Apart: a handler's function that can close must not be slower when it does not.
     #[inline(never)]
     pub fn close(&mut self, code: u16, reason: &str) -> bool {
-        let status = self.link.close(code, reason);
+        let status = self.link.close(self.here, code, reason);
         self.took("close", status)
     }
 
     /// Drops the connection without a Close frame.
     pub fn abort(&mut self) -> bool {
-        let status = self.link.inside(|host, conn| host.abort(conn));
+        let status = self.inside(|host, conn| host.abort(conn));
         self.took("abort", status)
     }
 
     /// Lets the session hear what is published to a topic of this handler, or with a leading `/`
     /// to one of the server's. In UTF-8, not empty.
     pub fn subscribe(&mut self, topic: &str) -> bool {
-        let status = self
-            .link
-            .inside(|host, conn| host.subscribe(conn, topic, true));
+        let status = self.inside(|host, conn| host.subscribe(conn, topic, true));
         self.took("subscribe", status)
     }
 
     /// Ends what [`subscribe`](Self::subscribe) began.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
-        let status = self
-            .link
-            .inside(|host, conn| host.subscribe(conn, topic, false));
+        let status = self.inside(|host, conn| host.subscribe(conn, topic, false));
         self.took("unsubscribe", status)
     }
 
@@ -195,17 +210,13 @@ impl<S> Conn<S> {
     /// same token replaces the first. Async code has [`sleep`](Self::sleep) instead.
     pub fn timer(&mut self, token: u64, after: Duration) -> bool {
         let after_ms = whole_ms(after);
-        let status = self
-            .link
-            .inside(|host, conn| host.timer(conn, token, after_ms));
+        let status = self.inside(|host, conn| host.timer(conn, token, after_ms));
         self.took("timer", status)
     }
 
     /// Forgets the timer with this token.
     pub fn cancel_timer(&mut self, token: u64) -> bool {
-        let status = self
-            .link
-            .inside(|host, conn| host.timer(conn, token, u64::MAX));
+        let status = self.inside(|host, conn| host.timer(conn, token, u64::MAX));
         self.took("cancel_timer", status)
     }
 
@@ -215,7 +226,7 @@ impl<S> Conn<S> {
         if let Some(task) = &self.task {
             task.lock().is_paused = true;
         }
-        let status = self.link.inside(|host, conn| host.reads(conn, false));
+        let status = self.inside(|host, conn| host.reads(conn, false));
         self.took("pause", status)
     }
 
@@ -229,16 +240,14 @@ impl<S> Conn<S> {
                 return true;
             }
         }
-        let status = self.link.inside(|host, conn| host.reads(conn, true));
+        let status = self.inside(|host, conn| host.reads(conn, true));
         self.took("resume", status)
     }
 
     /// Calls [`on_drain`](crate::Session::on_drain) when [`buffered`](Self::buffered), having been
     /// above `high`, is at most `low`. Async code awaits what [`send`](Self::send) answers instead.
     pub fn watermark(&mut self, low: u64, high: u64) -> bool {
-        let status = self
-            .link
-            .inside(|host, conn| host.watermark(conn, low, high));
+        let status = self.inside(|host, conn| host.watermark(conn, low, high));
         self.took("watermark", status)
     }
 
@@ -256,6 +265,11 @@ impl<S> Conn<S> {
             runtime: self.link.runtime,
             id: self.link.id,
         }
+    }
+
+    /// Calls what exists for the session of the running callback only.
+    pub(crate) fn inside(&self, call: impl FnOnce(&Host, ConnPtr) -> Status) -> Status {
+        self.link.inside(self.here, call)
     }
 
     fn took(&self, call: &str, status: Status) -> bool {

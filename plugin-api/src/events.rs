@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     abi::{self, Status},
-    border::link::Link,
+    border::{host::ConnPtr, link::Link},
     config::Config,
     conn::Conn,
     request::Request,
@@ -88,6 +88,12 @@ impl<S: Session> Slot for EventSlot<S> {
     #[inline]
     fn link(&self) -> &Arc<Link> {
         self.conn.link()
+    }
+
+    // The authors have their `Conn` in callbacks only, and each begins with writing this.
+    #[inline(always)]
+    fn here(&mut self) -> Option<&mut Option<ConnPtr>> {
+        Some(&mut self.conn.here)
     }
 
     // Always: each callback has one kind of event, and needs nothing of the others.

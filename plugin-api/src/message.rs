@@ -13,12 +13,14 @@ use crate::abi;
 /// assert!(message == "Goodbye");
 /// assert_eq!(format!("you said {message}"), "you said Goodbye");
 /// ```
+// Numbered as in the ABI: which it is goes in and out again as it came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
 pub enum Message<'a> {
     /// Valid UTF-8.
-    Text(&'a str),
+    Text(&'a str) = abi::TEXT,
     /// Any bytes.
-    Binary(&'a [u8]),
+    Binary(&'a [u8]) = abi::BINARY,
 }
 
 impl<'a> Message<'a> {
@@ -167,7 +169,7 @@ pub enum Kind {
 
 pub(crate) mod sealed {
     use super::{Message, MessageBuf, TEXT};
-    use crate::abi::BINARY;
+    use crate::abi::{self, BINARY};
 
     pub trait Sealed: Sized {
         fn kind(&self) -> u32;
@@ -258,7 +260,13 @@ pub(crate) mod sealed {
     sealed!(
         Message<'_>,
         it,
-        if it.as_text().is_some() { TEXT } else { BINARY },
+        {
+            let kind = match it {
+                Message::Text(_) => abi::TEXT,
+                Message::Binary(_) => abi::BINARY,
+            };
+            kind | ((kind & abi::TEXT) * abi::TRUSTED_UTF8)
+        },
         it.as_bytes()
     );
     sealed!(

@@ -56,12 +56,13 @@ impl<'a> Sent<'a> {
             return Poll::Ready(Err(Refused::Gone));
         }
         self.is_waiting = true;
-        if self.link.buffered() <= ROOM_BYTES {
+        if self.link.buffered(None) <= ROOM_BYTES {
             return Poll::Ready(Ok(()));
         }
         // Both marks are one, so that setting them again never takes back a `drain` that is due.
-        self.link
-            .inside(|host, conn| host.watermark(conn, ROOM_BYTES, ROOM_BYTES));
+        self.link.inside(None, |host, conn| {
+            host.watermark(conn, ROOM_BYTES, ROOM_BYTES)
+        });
         Poll::Pending
     }
 }

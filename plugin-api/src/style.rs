@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     abi::Status,
-    border::link::Link,
+    border::{host::ConnPtr, link::Link},
     close::Close,
     config::Config,
     message::Message,
@@ -33,6 +33,12 @@ pub(crate) trait Style: Send + Sync + Sized + 'static {
 /// A session of one style.
 pub(crate) trait Slot: Send + 'static {
     fn link(&self) -> &Arc<Link>;
+    /// Where to leave what a callback was given, until the next one; else it is left in the link
+    /// until this one ends.
+    #[inline(always)]
+    fn here(&mut self) -> Option<&mut Option<ConnPtr>> {
+        None
+    }
     fn on(&mut self, event: Event<'_>) -> Status;
     /// The state, or none for now.
     fn snapshot(&mut self) -> Option<Vec<u8>>;

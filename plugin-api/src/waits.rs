@@ -140,7 +140,7 @@ impl<'a, S> Wait<'a, S> {
             let resumes = may_resume && !inner.is_paused;
             drop(inner);
             if resumes {
-                self.conn.link().inside(|host, conn| host.reads(conn, true));
+                self.conn.inside(|host, conn| host.reads(conn, true));
             }
             return Poll::Ready(Ok(Some(message)));
         }
@@ -197,7 +197,10 @@ impl<'a, S> Wait<'a, S> {
         task.lock().has_elapsed = false;
         let after_ms = crate::conn::whole_ms(after);
         let link = self.conn.link();
-        match link.inside(|host, conn| host.timer(conn, TOKEN, after_ms)) {
+        match self
+            .conn
+            .inside(|host, conn| host.timer(conn, TOKEN, after_ms))
+        {
             abi::OK => Poll::Pending,
             // It is closing: `closed` comes, and ends every wait.
             abi::GONE => Poll::Pending,

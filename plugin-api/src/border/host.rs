@@ -5,6 +5,7 @@
 use std::{
     ffi::c_void,
     fmt::{self, Display},
+    ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -24,32 +25,55 @@ unsafe impl Send for Host {}
 unsafe impl Sync for Host {}
 
 /// The session of the running callback, as long as that callback runs.
-#[derive(Clone, Copy)]
-pub(crate) struct ConnPtr(*mut abi::Conn);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnPtr(NonNull<abi::Conn>);
+
+// SAFETY: the host compares the thread of every call with that of the callback.
+unsafe impl Send for ConnPtr {}
+// SAFETY: as above.
+unsafe impl Sync for ConnPtr {}
 
 impl ConnPtr {
     /// # Safety
     /// The callback that `conn` was given to has not returned while this value is in use.
-    pub(crate) unsafe fn new(conn: *mut abi::Conn) -> Self {
-        ConnPtr(conn)
+    #[inline]
+    pub(crate) unsafe fn new(conn: *mut abi::Conn) -> Option<Self> {
+        NonNull::new(conn).map(ConnPtr)
+    }
+
+    #[inline]
+    fn get(self) -> *mut abi::Conn {
+        self.0.as_ptr()
     }
 
     /// What the host says of the session now.
     pub(crate) fn read(self) -> abi::Conn {
         // SAFETY: the callback runs, so the table is there.
-        unsafe { read::copy(self.0) }
+        unsafe { read::copy(self.get()) }
     }
 
     /// Bytes accepted and not yet handed to the kernel.
     pub(crate) fn buffered(self) -> u64 {
         const END: usize = std::mem::offset_of!(abi::Conn, buffered) + size_of::<u64>();
         // SAFETY: the callback runs, so the table is there; it begins with its size.
-        let size = unsafe { (&raw const (*self.0).size).read() };
+        let size = unsafe { (&raw const (*self.get()).size).read() };
         if (size as usize) < END {
             return 0;
         }
         // SAFETY: the size covers the field.
-        unsafe { (&raw const (*self.0).buffered).read() }
+        unsafe { (&raw const (*self.get()).buffered).read() }
+    }
+}
+
+/// The host's `send`, or what answers [`UNSUPPORTED`](abi::UNSUPPORTED) in its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendFn(unsafe extern "C" fn(*mut abi::Conn, u32, *const u8, usize) -> i64);
+
+impl SendFn {
+    #[inline]
+    pub(crate) fn call(self, conn: ConnPtr, kind: u32, bytes: &[u8]) -> i64 {
+        // SAFETY: the host's function, `ConnPtr` vouches for itself, and the slice outlives the call.
+        unsafe { (self.0)(conn.get(), kind, bytes.as_ptr(), bytes.len()) }
     }
 }
 
@@ -85,50 +109,53 @@ impl Host {
         Host(unsafe { read::copy(from) })
     }
 
-    #[inline]
-    pub(crate) fn send(&self, conn: ConnPtr, kind: u32, bytes: &[u8]) -> i64 {
-        call!(self.send(conn.0, kind, bytes.as_ptr(), bytes.len()))
+    /// `send`, for sessions to keep: nearly every message calls it.
+    pub(crate) fn send(&self) -> SendFn {
+        unsafe extern "C" fn unsupported(_: *mut abi::Conn, _: u32, _: *const u8, _: usize) -> i64 {
+            abi::UNSUPPORTED.into()
+        }
+        SendFn(self.0.send.unwrap_or(unsupported))
     }
 
     /// Room for `max` bytes, uninitialised; dangling as soon as anything else is called with `conn`.
     pub(crate) fn reserve(&self, conn: ConnPtr, max: usize) -> *mut u8 {
         match self.0.reserve {
             // SAFETY: the function comes from the host's table and `conn` vouches for itself.
-            Some(reserve) => unsafe { reserve(conn.0, max) },
+            Some(reserve) => unsafe { reserve(conn.get(), max) },
             None => std::ptr::null_mut(),
         }
     }
 
     pub(crate) fn commit(&self, conn: ConnPtr, kind: u32, len: usize) -> i64 {
-        call!(self.commit(conn.0, kind, len))
+        call!(self.commit(conn.get(), kind, len))
     }
 
     pub(crate) fn ping(&self, conn: ConnPtr, bytes: &[u8]) -> Status {
-        call!(self.ping(conn.0, bytes.as_ptr(), bytes.len()))
+        call!(self.ping(conn.get(), bytes.as_ptr(), bytes.len()))
     }
 
     pub(crate) fn close(&self, conn: ConnPtr, code: u16, reason: &str) -> Status {
-        call!(self.close(conn.0, code, read::lend(reason.as_bytes())))
+        call!(self.close(conn.get(), code, read::lend(reason.as_bytes())))
     }
 
     pub(crate) fn abort(&self, conn: ConnPtr) -> Status {
-        call!(self.abort(conn.0))
+        call!(self.abort(conn.get()))
     }
 
     pub(crate) fn timer(&self, conn: ConnPtr, token: u64, after_ms: u64) -> Status {
-        call!(self.timer(conn.0, token, after_ms))
+        call!(self.timer(conn.get(), token, after_ms))
     }
 
     pub(crate) fn reads(&self, conn: ConnPtr, on: bool) -> Status {
-        call!(self.reads(conn.0, on.into()))
+        call!(self.reads(conn.get(), on.into()))
     }
 
     pub(crate) fn watermark(&self, conn: ConnPtr, low: u64, high: u64) -> Status {
-        call!(self.watermark(conn.0, low, high))
+        call!(self.watermark(conn.get(), low, high))
     }
 
     pub(crate) fn subscribe(&self, conn: ConnPtr, topic: &str, on: bool) -> Status {
-        call!(self.subscribe(conn.0, read::lend(topic.as_bytes()), on.into()))
+        call!(self.subscribe(conn.get(), read::lend(topic.as_bytes()), on.into()))
     }
 
     pub(crate) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> i64 {

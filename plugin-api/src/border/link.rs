@@ -9,7 +9,7 @@ use std::{
 use crate::{
     abi::{self, Status},
     border::{
-        host::{ConnPtr, Host},
+        host::{ConnPtr, Host, SendFn},
         read,
         runtime::Runtime,
     },
@@ -23,6 +23,7 @@ pub(crate) struct Link {
     pub(crate) id: u64,
     pub(crate) protocol: Box<str>,
     pub(crate) is_restored: bool,
+    send: SendFn,
     /// The session of the running callback; NULL between callbacks.
     conn: AtomicPtr<abi::Conn>,
 }
@@ -45,14 +46,15 @@ impl Link {
         conn: *mut abi::Conn,
         is_restored: bool,
     ) -> Self {
-        // SAFETY: the callback is running.
-        let table = unsafe { ConnPtr::new(conn) }.read();
+        // SAFETY: the callback is running, so the table is there.
+        let table = unsafe { read::copy(conn) };
         Link {
             runtime,
             id: table.id,
             // SAFETY: the host's promise: UTF-8, readable until the callback returns.
             protocol: unsafe { read::text(table.protocol) }.into(),
             is_restored,
+            send: runtime.host.send(),
             conn: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -71,7 +73,7 @@ impl Link {
         let conn = self.conn.load(Ordering::Relaxed);
         // SAFETY: `Inside` takes the pointer out again before the callback returns, and whoever
         // can reach this link borrows from what that callback borrows.
-        (!conn.is_null()).then(|| unsafe { ConnPtr::new(conn) })
+        unsafe { ConnPtr::new(conn) }
     }
 
     #[inline]
@@ -79,11 +81,25 @@ impl Link {
         &self.runtime.host
     }
 
+    /// What the running callback was given: at hand as `here`, or left in this link.
+    fn conn_of(&self, here: Option<ConnPtr>) -> Option<ConnPtr> {
+        here.or_else(|| self.conn())
+    }
+
+    /// [`abi::MISUSE`] on a thread that the callback lent its session to.
     #[inline]
-    pub(crate) fn send(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
-        if let Some(conn) = self.conn() {
-            let answer = self.host().send(conn, kind, bytes);
-            // Misuse: on a thread that the callback lent its session to.
+    pub(crate) fn send_here(&self, here: ConnPtr, kind: u32, bytes: &[u8]) -> i64 {
+        self.send.call(here, kind, bytes)
+    }
+
+    pub(crate) fn send(
+        &self,
+        here: Option<ConnPtr>,
+        kind: u32,
+        bytes: &[u8],
+    ) -> Result<u64, Refused> {
+        if let Some(conn) = self.conn_of(here) {
+            let answer = self.send_here(conn, kind, bytes);
             if answer != i64::from(abi::MISUSE) {
                 return Refused::check_count(answer);
             }
@@ -96,8 +112,8 @@ impl Link {
         self.runtime.send_to(self.id, kind, bytes)
     }
 
-    pub(crate) fn close(&self, code: u16, reason: &str) -> Status {
-        if let Some(conn) = self.conn() {
+    pub(crate) fn close(&self, here: Option<ConnPtr>, code: u16, reason: &str) -> Status {
+        if let Some(conn) = self.conn_of(here) {
             let answer = self.host().close(conn, code, reason);
             if answer != abi::MISUSE {
                 return answer;
@@ -107,13 +123,17 @@ impl Link {
     }
 
     /// Calls what exists for the session of the running callback only.
-    pub(crate) fn inside(&self, call: impl FnOnce(&Host, ConnPtr) -> Status) -> Status {
-        self.conn()
+    pub(crate) fn inside(
+        &self,
+        here: Option<ConnPtr>,
+        call: impl FnOnce(&Host, ConnPtr) -> Status,
+    ) -> Status {
+        self.conn_of(here)
             .map_or(abi::MISUSE, |conn| call(self.host(), conn))
     }
 
-    pub(crate) fn buffered(&self) -> u64 {
-        self.conn().map_or(0, ConnPtr::buffered)
+    pub(crate) fn buffered(&self, here: Option<ConnPtr>) -> u64 {
+        self.conn_of(here).map_or(0, ConnPtr::buffered)
     }
 
     /// Whether a Close was sent or received, as far as the running callback can see.
@@ -131,11 +151,12 @@ impl Link {
     /// Lets `write` fill memory of the host's own, and queues what it wrote.
     pub(crate) fn send_with(
         &self,
+        here: Option<ConnPtr>,
         kind: u32,
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Result<u64, Refused> {
-        let reserved = self.conn().and_then(|conn| {
+        let reserved = self.conn_of(here).and_then(|conn| {
             let room = NonNull::new(self.host().reserve(conn, max))?;
             Some((conn, room))
         });
@@ -162,7 +183,7 @@ impl Link {
             // Nothing was called with the session since `reserve`: `write` cannot reach it, the
             // author's `&mut Conn` is borrowed by this call.
             Some((conn, _)) => Refused::check_count(self.host().commit(conn, kind | trusted, len)),
-            None => self.send(kind | trusted, &own),
+            None => self.send(here, kind | trusted, &own),
         }
     }
 }

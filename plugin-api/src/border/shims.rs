@@ -9,7 +9,7 @@ use crate::{
     abi::{self, Status},
     border::{
         guard::{fail, guard, guard_void, take_failure},
-        host::{Host, ResponsePtr},
+        host::{ConnPtr, Host, ResponsePtr},
         link::Link,
         read::{self, Field, Text},
         runtime::{self, Runtime},
@@ -269,7 +269,8 @@ unsafe extern "C" fn restore<E: Style>(
     status
 }
 
-/// Hands one event to a session.
+/// Hands one event to a session. Each callback has a closure of its own for it: so what the author
+/// wrote becomes a part of the callback's function, and not of one that all of them call.
 ///
 /// # Safety
 /// `session` came from `open` or `restore` of a style with this slot, `destroy` was not called, no
@@ -278,16 +279,21 @@ unsafe extern "C" fn restore<E: Style>(
 unsafe fn dispatch<S: Slot>(
     session: *mut c_void,
     conn: *mut abi::Conn,
-    event: Event<'_>,
+    on: impl FnOnce(&mut S) -> Status,
 ) -> Status {
     guard(|| {
         // SAFETY: the caller's promise: the slot is ours alone while the callback runs.
         let slot = unsafe { &mut *session.cast::<S>() };
+        if let Some(here) = slot.here() {
+            // SAFETY: the slot uses it in this callback only.
+            *here = unsafe { ConnPtr::new(conn) };
+            return on(slot);
+        }
         let link = Arc::as_ptr(slot.link());
         // SAFETY: the slot keeps its link until `destroy`; the guard is dropped at the end of this
         // closure, before the callback returns.
         let _inside = unsafe { (*link).enter(conn) };
-        slot.on(event)
+        on(slot)
     })
 }
 
@@ -307,7 +313,11 @@ unsafe extern "C" fn message<S: Slot>(
         _ => return abi::UNSUPPORTED,
     };
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch::<S>(session, conn, Event::Message(message)) }
+    unsafe {
+        dispatch(session, conn, |slot: &mut S| {
+            slot.on(Event::Message(message))
+        })
+    }
 }
 
 unsafe extern "C" fn ping<S: Slot>(
@@ -317,7 +327,11 @@ unsafe extern "C" fn ping<S: Slot>(
     len: usize,
 ) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch::<S>(session, conn, Event::Ping(read::bytes(ptr, len))) }
+    unsafe {
+        dispatch(session, conn, |slot: &mut S| {
+            slot.on(Event::Ping(read::bytes(ptr, len)))
+        })
+    }
 }
 
 unsafe extern "C" fn pong<S: Slot>(
@@ -327,12 +341,16 @@ unsafe extern "C" fn pong<S: Slot>(
     len: usize,
 ) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch::<S>(session, conn, Event::Pong(read::bytes(ptr, len))) }
+    unsafe {
+        dispatch(session, conn, |slot: &mut S| {
+            slot.on(Event::Pong(read::bytes(ptr, len)))
+        })
+    }
 }
 
 unsafe extern "C" fn drain<S: Slot>(session: *mut c_void, conn: *mut abi::Conn) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch::<S>(session, conn, Event::Drain) }
+    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Drain)) }
 }
 
 unsafe extern "C" fn timer<S: Slot>(
@@ -341,12 +359,12 @@ unsafe extern "C" fn timer<S: Slot>(
     token: u64,
 ) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch::<S>(session, conn, Event::Timer(token)) }
+    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Timer(token))) }
 }
 
 unsafe extern "C" fn wake<S: Slot>(session: *mut c_void, conn: *mut abi::Conn) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch::<S>(session, conn, Event::Wake) }
+    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Wake)) }
 }
 
 unsafe extern "C" fn closing<S: Slot>(
@@ -358,7 +376,7 @@ unsafe extern "C" fn closing<S: Slot>(
     // SAFETY: the host's promise: UTF-8, readable until the callback returns.
     let close = Close::new(code, unsafe { read::text(reason) });
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch::<S>(session, conn, Event::Closing(close)) }
+    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Closing(close))) }
 }
 
 unsafe extern "C" fn closed<S: Slot>(
@@ -370,7 +388,7 @@ unsafe extern "C" fn closed<S: Slot>(
     // SAFETY: the host's promise: UTF-8, readable until the callback returns.
     let close = Close::new(code, unsafe { read::text(reason) });
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch::<S>(session, conn, Event::Closed(close)) }
+    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Closed(close))) }
 }
 
 unsafe extern "C" fn destroy<S: Slot>(session: *mut c_void) {

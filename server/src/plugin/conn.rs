@@ -14,7 +14,8 @@ use crate::controls::{Controls, Ending};
 #[derive(Debug)]
 pub(crate) struct Conn {
     table: abi::Conn,
-    /// The thread whose callback is running, as [`thread_token`] names it; 0 is none.
+    /// The thread whose callback is running, as [`thread_token`] names it, and [`BARRED`] if there
+    /// is a verdict; 0 is none.
     thread: AtomicUsize,
     /// What functions that need a running session answer in this callback.
     verdict: Option<abi::Status>,
@@ -82,7 +83,9 @@ impl Conn {
     pub(super) fn begin(&mut self, verdict: Option<abi::Status>) -> *mut abi::Conn {
         self.refresh();
         self.verdict = verdict;
-        self.thread.store(thread_token(), Ordering::Relaxed);
+        let barred = if verdict.is_some() { BARRED } else { 0 };
+        self.thread
+            .store(thread_token() | barred, Ordering::Relaxed);
         self.lent()
     }
 
@@ -127,24 +130,28 @@ impl Conn {
         }
         // SAFETY: the cell exists (the caller's promise); only its atomic is touched, which any
         // thread may read.
-        let thread = unsafe { &(*cell).thread };
-        if thread.load(Ordering::Relaxed) != thread_token() {
+        let thread = unsafe { &(*cell).thread }.load(Ordering::Relaxed);
+        let is_barred = thread == thread_token() | BARRED;
+        if thread != thread_token() && !is_barred {
             return Err(abi::MISUSE);
         }
         // SAFETY: a callback with this cell runs on this very thread, inside `begin` and `end`, so
         // the host's own `&mut` is dormant up the stack and no other thread gets past the check.
         let cell = unsafe { &mut *cell };
-        match cell.verdict {
-            None => Ok(cell),
-            Some(status) => Err(status),
+        if is_barred {
+            return Err(cell.verdict.unwrap_or(abi::MISUSE));
         }
+        Ok(cell)
     }
 }
 
-/// A number that no other living thread has, for the price of one instruction.
+/// In `Conn::thread`, beside the number of a thread.
+const BARRED: usize = 1;
+
+/// An even number that no other living thread has, for the price of one instruction.
 fn thread_token() -> usize {
     thread_local! {
-        static HERE: u8 = const { 0 };
+        static HERE: usize = const { 0 };
     }
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
