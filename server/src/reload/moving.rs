@@ -42,7 +42,7 @@ impl Move {
             .partition(|old| old.obstacle_to(&self.to).is_none());
         let kept: usize = fixed.iter().map(|old| self.tell_kept(old)).sum();
         let numbers: Vec<u64> = movable.iter().map(|old| old.number).collect();
-        let counts = self.ask(&numbers);
+        let (counts, longest_slice) = self.ask(&numbers);
         let Counts {
             waiting,
             moved,
@@ -61,6 +61,7 @@ impl Move {
                 refused = failed,
                 error = first_failure,
                 elapsed_ms = elapsed.as_millis() as u64,
+                slice_us = longest_slice.as_micros() as u64,
                 "sessions moved"
             );
         }
@@ -70,13 +71,14 @@ impl Move {
         }
     }
 
-    /// Asks every session of these generations.
-    fn ask(&self, numbers: &[u64]) -> Counts {
+    /// Asks every session of these generations; answers also what the slice took that took longest,
+    /// from the first question to the last answer. No thread was held up by the move for longer.
+    fn ask(&self, numbers: &[u64]) -> (Counts, Duration) {
         let tally = Arc::new(Tally::default());
         let is_wanted =
             |owner: &str, number| *owner == *self.to.handler && numbers.contains(&number);
         let sessions = self.to.context.shared.sessions.list(is_wanted);
-        let mut late = 0;
+        let (mut late, mut longest_slice) = (0, Duration::ZERO);
         for slice in sessions.chunks(SLICE) {
             let began = Instant::now();
             if !self.to.is_newest() {
@@ -88,9 +90,11 @@ impl Move {
             // Whoever is late is not waited for again with the next slice.
             let waiting = tally.wait(late, SLICE_PATIENCE).waiting;
             late = late.max(waiting);
-            std::thread::sleep((began.elapsed() / 2).min(REST_MAX));
+            let took = began.elapsed();
+            longest_slice = longest_slice.max(took);
+            std::thread::sleep((took / 2).min(REST_MAX));
         }
-        tally.wait(0, PATIENCE)
+        (tally.wait(0, PATIENCE), longest_slice)
     }
 
     /// Says why the sessions of a generation cannot move; answers how many they are.
