@@ -6,11 +6,19 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The answers to one move.
+/// The answers to one move. One thread waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    counts: Mutex<Counts>,
+    state: Mutex<State>,
     answered: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    counts: Counts,
+    /// Who waits wants to know when not more than so many are waiting: to be woken by each of
+    /// thousands of answers would cost as much as the moves.
+    wanted: usize,
 }
 
 /// What was said so far.
@@ -35,35 +43,39 @@ pub(crate) struct Ask(Option<Arc<Tally>>);
 impl Tally {
     /// One more is asked.
     pub(crate) fn ask(self: &Arc<Self>) -> Ask {
-        self.lock().waiting += 1;
+        self.lock().counts.waiting += 1;
         Ask(Some(self.clone()))
     }
 
     /// Waits until not more than `waiting` have yet to answer, or for `limit`.
     pub(crate) fn wait(&self, waiting: usize, limit: Duration) -> Counts {
         let deadline = Instant::now() + limit;
-        let mut counts = self.lock();
-        while counts.waiting > waiting {
+        let mut state = self.lock();
+        state.wanted = waiting;
+        while state.counts.waiting > waiting {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let waited = self.answered.wait_timeout(counts, left);
-            (counts, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let waited = self.answered.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        counts.clone()
+        state.counts.clone()
     }
 
     fn answer(&self, count: impl FnOnce(&mut Counts)) {
-        let mut counts = self.lock();
-        counts.waiting -= 1;
-        count(&mut counts);
-        drop(counts);
-        self.answered.notify_one();
+        let mut state = self.lock();
+        state.counts.waiting -= 1;
+        count(&mut state.counts);
+        let is_wanted = state.counts.waiting == state.wanted;
+        drop(state);
+        if is_wanted {
+            self.answered.notify_one();
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
