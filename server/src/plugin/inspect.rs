@@ -31,6 +31,8 @@ pub(crate) struct About {
     pub(crate) needed: Vec<String>,
     /// Whether threads can run in it that the server knows nothing of.
     pub(crate) may_start_threads: bool,
+    /// Bytes of the loaded image before the descriptor, and from its first byte on.
+    pub(crate) around: (usize, usize),
 }
 
 /// Reads a plugin's file, whole.
@@ -51,8 +53,8 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<About, Refusal> {
         let wanted = "shared libraries";
         return Err(Refusal::ForeignFormat { found, wanted });
     }
-    let descriptor = find_descriptor(&file)?;
-    let about = read_descriptor(descriptor, &file)?;
+    let (head, around) = find_descriptor(&file)?;
+    let about = read_descriptor(head, around, &file)?;
     check_unique_symbols(&file)?;
     Ok(about)
 }
@@ -131,8 +133,8 @@ fn elf_length(bytes: &[u8]) -> Result<u64, Refusal> {
     Ok(end)
 }
 
-/// The head of the descriptor, as it lies in the file.
-fn find_descriptor<'data>(file: &File<'data>) -> Result<&'data [u8], Refusal> {
+/// The head of the descriptor, as it lies in the file, and what of the image lies around it.
+fn find_descriptor<'data>(file: &File<'data>) -> Result<(&'data [u8], (usize, usize)), Refusal> {
     let symbol = file
         .dynamic_symbols()
         .find(|symbol| symbol.is_definition() && symbol.name_bytes() == Ok(abi::SYMBOL.as_bytes()));
@@ -141,12 +143,22 @@ fn find_descriptor<'data>(file: &File<'data>) -> Result<&'data [u8], Refusal> {
         let range = segment.data_range(address, HEAD_BYTES as u64);
         range.ok().flatten()
     });
-    found.ok_or_else(|| Refusal::NoDescriptor {
+    let head = found.ok_or_else(|| Refusal::NoDescriptor {
         found: String::new(),
-    })
+    })?;
+    let ends = file.segments().map(|segment| {
+        let start = segment.address();
+        (start, start.saturating_add(segment.size()))
+    });
+    let (start, end) = ends.fold((address, address), |(start, end), (first, last)| {
+        (start.min(first), end.max(last))
+    });
+    let [before, after] =
+        [address - start, end - address].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    Ok((head, (before, after)))
 }
 
-fn read_descriptor(head: &[u8], file: &File<'_>) -> Result<About, Refusal> {
+fn read_descriptor(head: &[u8], around: (usize, usize), file: &File<'_>) -> Result<About, Refusal> {
     let number = |at: usize| -> u32 {
         let bytes = head[at..]
             .first_chunk()
@@ -203,6 +215,7 @@ fn read_descriptor(head: &[u8], file: &File<'_>) -> Result<About, Refusal> {
         toolchain: text(&head[at!(toolchain)..HEAD_BYTES]),
         needed,
         may_start_threads,
+        around,
     })
 }
 

@@ -89,42 +89,6 @@ pub(super) fn give_back(image: &Image) -> usize {
     given_back
 }
 
-/// The image that holds `address`; empty if none does.
-pub(super) fn image_of(address: usize) -> Image {
-    let mut search = (address, 0..0);
-    // SAFETY: `note_image` gets this very pair back, and only while this call lasts.
-    unsafe { libc::dl_iterate_phdr(Some(note_image), (&raw mut search).cast()) };
-    search.1
-}
-
-/// One image of the process, for [`image_of`].
-unsafe extern "C" fn note_image(
-    info: *mut libc::dl_phdr_info,
-    _bytes: usize,
-    search: *mut c_void,
-) -> c_int {
-    // SAFETY: the linker lends the information for this call, and `search` is `image_of`'s pair.
-    let (info, (address, found)) = unsafe { (&*info, &mut *search.cast::<(usize, Image)>()) };
-    if info.dlpi_phdr.is_null() {
-        return 0;
-    }
-    // SAFETY: the linker says how many headers there are.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-    let parts = headers.iter().filter(|part| part.p_type == libc::PT_LOAD);
-    let (mut start, mut end) = (usize::MAX, 0);
-    for part in parts {
-        let first = (info.dlpi_addr as usize).wrapping_add(part.p_vaddr as usize);
-        start = start.min(first);
-        end = end.max(first.wrapping_add(part.p_memsz as usize));
-    }
-    let image = start..end;
-    if !image.contains(address) {
-        return 0;
-    }
-    *found = image;
-    1
-}
-
 /// As the C library's function of this name, which it calls: makes a key, and notes whose it is.
 ///
 /// # Safety
