@@ -39,6 +39,7 @@ pub mod signals;
 mod tally;
 mod target;
 mod topics;
+pub mod urgency;
 mod watcher;
 mod wire;
 mod ws;

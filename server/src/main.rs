@@ -98,6 +98,7 @@ fn serve<T>(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2 * (processors + 2))
         .enable_all()
+        .on_thread_start(wshd::urgency::go_first)
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

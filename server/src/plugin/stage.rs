@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -142,14 +142,14 @@ impl Stage {
             directory,
             is_kept: self.keeps_copies,
         };
-        fs::write(&copy.path, bytes)?;
+        write_in_parts(&copy.path, bytes)?;
         fs::set_permissions(&copy.path, fs::Permissions::from_mode(0o500))?;
         let beside = original.parent().unwrap_or(Path::new("."));
         for library in needed.iter().filter(|library| !library.contains('/')) {
             let found = beside.join(library);
             if found.is_file() {
                 let bytes = fs::read(&found)?;
-                fs::write(copy.directory.join(library), &bytes)?;
+                write_in_parts(&copy.directory.join(library), &bytes)?;
                 self.note(library, xxh3_64(&bytes));
             }
         }
@@ -173,6 +173,13 @@ impl Stage {
         // What cannot be removed is swept by the next process.
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// As [`fs::write`], but the kernel may run another thread after each part: in one piece a large
+/// file takes it a millisecond, in which a worker on the same processor can do nothing.
+fn write_in_parts(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    (bytes.chunks(PART_BYTES)).try_for_each(|part| file.write_all(part))
 }
 
 /// An opened library needs its file no more.
@@ -254,4 +261,5 @@ fn file_system(path: &Path) -> io::Result<FileSystem> {
 }
 
 const LOCK: &str = "lock";
+const PART_BYTES: usize = 16 * 1024;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
