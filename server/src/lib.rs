@@ -26,6 +26,7 @@ mod peer;
 mod places;
 mod plugin;
 mod pulse;
+mod registry;
 pub mod reload;
 mod reply;
 mod rooms;

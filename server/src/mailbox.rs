@@ -3,9 +3,7 @@
 //!
 //! Any thread may post; the session takes everything between two callbacks, in the order posted.
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -79,6 +77,22 @@ pub(crate) enum Undelivered {
 }
 
 impl Mailbox {
+    /// An empty one, for a session of the handler `owner`.
+    pub(crate) fn new(id: u64, owner: Arc<str>, generation: u64, bytes_max: usize) -> Mailbox {
+        Mailbox {
+            id,
+            owner,
+            generation: AtomicU64::new(generation),
+            rung: AtomicBool::new(false),
+            roused: AtomicBool::new(false),
+            buffered: AtomicU64::new(0),
+            inner: Mutex::new(Inner {
+                bytes_max,
+                ..Inner::default()
+            }),
+        }
+    }
+
     /// Posts a letter; answers the bytes buffered for the peer, as last known.
     pub(crate) fn post(&self, letter: Letter) -> Result<u64, Undelivered> {
         let mut inner = self.lock();
@@ -120,6 +134,11 @@ impl Mailbox {
     /// The name of the handler that the session belongs to.
     pub(crate) fn owner(&self) -> &Arc<str> {
         &self.owner
+    }
+
+    /// The number of the generation that the session runs on.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// Asks the session to move to newer code; one that is over is not asked.
@@ -179,7 +198,7 @@ impl Mailbox {
     }
 
     /// Wakes the session for its deadlines.
-    fn rouse(&self) {
+    pub(crate) fn rouse(&self) {
         let inner = self.lock();
         self.roused.store(true, Ordering::Release);
         wake(inner);
@@ -215,7 +234,8 @@ impl Mailbox {
         wake(inner);
     }
 
-    fn close(&self) {
+    /// Its session is over.
+    pub(crate) fn close(&self) {
         let closed = Inner {
             is_closed: true,
             ..Inner::default()
@@ -247,161 +267,16 @@ impl Letter {
     }
 }
 
-/// Every session of this server, by id.
-#[derive(Debug)]
-pub(crate) struct Registry {
-    next_id: AtomicU64,
-    shards: [Mutex<Shard>; SHARDS],
-}
-
-type Shard = HashMap<u64, Arc<Mailbox>, BuildHasherDefault<IdHasher>>;
-
-/// Spreads ids, which no peer chooses, over the bits that a table looks at.
-#[derive(Debug, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write_u64(&mut self, id: u64) {
-        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// A place in the registry; dropping it ends the mailbox, and the id answers "gone" for ever.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    mailbox: Arc<Mailbox>,
-    registry: Arc<Registry>,
-}
-
-impl Registry {
-    pub(crate) fn new() -> Arc<Registry> {
-        Arc::new(Registry {
-            next_id: AtomicU64::new(1),
-            shards: std::array::from_fn(|_| Mutex::default()),
-        })
-    }
-
-    /// A new mailbox with a new id, for a session of the handler `owner`.
-    pub(crate) fn register(
-        self: &Arc<Self>,
-        owner: &Arc<str>,
-        generation: u64,
-        bytes_max: usize,
-    ) -> Registration {
-        let mailbox = Arc::new(Mailbox {
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            owner: owner.clone(),
-            generation: AtomicU64::new(generation),
-            rung: AtomicBool::new(false),
-            roused: AtomicBool::new(false),
-            buffered: AtomicU64::new(0),
-            inner: Mutex::new(Inner {
-                bytes_max,
-                ..Inner::default()
-            }),
-        });
-        self.shard(mailbox.id).insert(mailbox.id, mailbox.clone());
-        Registration {
-            mailbox,
-            registry: self.clone(),
-        }
-    }
-
-    /// The mailbox of a living session of the handler `owner`.
-    pub(crate) fn find(&self, owner: &str, id: u64) -> Option<Arc<Mailbox>> {
-        let mailbox = self.shard(id).get(&id)?.clone();
-        (*mailbox.owner == *owner).then_some(mailbox)
-    }
-
-    /// Wakes the session `id` for its deadlines, if it lives.
-    pub(crate) fn rouse(&self, id: u64) {
-        let mailbox = self.shard(id).get(&id).cloned();
-        if let Some(mailbox) = mailbox {
-            mailbox.rouse();
-        }
-    }
-
-    /// The mailboxes of all living sessions that `is_wanted` by the name of their handler and the
-    /// number of their generation.
-    pub(crate) fn list(&self, is_wanted: impl Fn(&str, u64) -> bool) -> Vec<Arc<Mailbox>> {
-        let mut found = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            found.extend(
-                shard
-                    .values()
-                    .filter(|mailbox| {
-                        is_wanted(&mailbox.owner, mailbox.generation.load(Ordering::Relaxed))
-                    })
-                    .cloned(),
-            );
-        }
-        found
-    }
-
-    fn shard(&self, id: u64) -> MutexGuard<'_, Shard> {
-        let shard = &self.shards[(id % SHARDS as u64) as usize];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Registration {
-    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.mailbox
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.registry
-            .shard(self.mailbox.id)
-            .remove(&self.mailbox.id);
-        self.mailbox.close();
-    }
-}
-
 /// Letters that an empty mailbox keeps room for.
 const LETTERS_KEPT: usize = 16;
-/// Ids are handed out one after another, so they spread evenly.
-const SHARDS: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn registry_with_one(bytes_max: usize) -> (Arc<Registry>, Registration) {
-        let registry = Registry::new();
-        let registration = registry.register(&Arc::from("chat"), 1, bytes_max);
-        (registry, registration)
-    }
-
-    #[test]
-    fn an_id_is_gone_once_its_session_is_over_and_for_other_handlers_always() {
-        let (registry, registration) = registry_with_one(10);
-        let id = registration.mailbox().id;
-        let mailbox = registry.find("chat", id).unwrap();
-
-        assert!(registry.find("echo", id).is_none());
-        drop(registration);
-
-        assert!(registry.find("chat", id).is_none());
-        assert_eq!(mailbox.wake(), Err(Undelivered::Gone));
-    }
-
     #[test]
     fn a_full_mailbox_takes_no_more_but_an_empty_one_takes_any_one_message() {
-        let (_registry, registration) = registry_with_one(10);
-        let mailbox = registration.mailbox();
+        let mailbox = Mailbox::new(1, Arc::from("chat"), 1, 10);
 
         let letter = |payload| Letter::Send(Encoded::new(crate::ws::frame::BINARY, payload, false));
         assert!(mailbox.post(letter(&[0; 20])).is_ok());
@@ -416,8 +291,7 @@ mod tests {
 
     #[test]
     fn letters_go_behind_those_that_wait_already() {
-        let (_registry, registration) = registry_with_one(10);
-        let (mailbox, mut letters) = (registration.mailbox(), None);
+        let (mailbox, mut letters) = (Mailbox::new(1, Arc::from("chat"), 1, 10), None);
 
         for code in 1..=3 {
             mailbox.post(Letter::Evict { code, from: None }).unwrap();

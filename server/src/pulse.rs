@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::mailbox::Registry;
+use crate::registry::Registry;
 
 /// The wheel.
 #[derive(Debug)]

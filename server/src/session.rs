@@ -6,6 +6,7 @@
 
 mod deadlines;
 mod ending;
+mod letters;
 mod moving;
 mod receive;
 
@@ -22,12 +23,13 @@ use self::moving::Moving;
 use crate::config::SessionLimits;
 use crate::controls::{Controls, Ending};
 use crate::generation::{Generation, Stay};
-use crate::mailbox::{Letter, Letters, Post, Registration};
+use crate::mailbox::Letters;
 use crate::peer::Peer;
 use crate::places::Guest;
 use crate::plugin::calls::{Attempt, Instance, Outcome};
 use crate::plugin::conn::Conn;
 use crate::plugin::request::Request;
+use crate::registry::Registration;
 use crate::scratch::Scratch;
 use crate::wire::Wire;
 use crate::ws::decoder::{Decoder, Limits};
@@ -319,86 +321,6 @@ impl Session {
     fn is_held(&self, cx: &Context<'_>) -> bool {
         let hold = &self.conn.context.hold;
         hold.is_on() && hold.wait(self.conn.id(), cx.waker())
-    }
-
-    /// What others posted, in their order.
-    fn deliver(&mut self, post: Post) {
-        self.deliver_waiting();
-        if post.ask.is_some() {
-            self.plan_move(post.ask);
-        }
-        if post.overflowed && self.is_talking() {
-            // GONE: it is closing already.
-            let _ = self.controls().close(1008, "");
-        }
-        if post.woken && self.is_talking() {
-            self.call(|instance, conn| instance.wake(conn));
-        }
-    }
-
-    /// In their order; what has to wait, waits.
-    fn deliver_waiting(&mut self) {
-        let Some(mut waiting) = self.waiting.take() else {
-            return;
-        };
-        while let Some(letter) = waiting.front()
-            && self.deliver_letter(letter)
-        {
-            waiting.pop_front();
-        }
-        self.waiting = Some(waiting);
-    }
-
-    /// False if it has to wait.
-    fn deliver_letter(&mut self, letter: &Letter) -> bool {
-        let controls = &mut self.conn.controls;
-        match letter {
-            Letter::Send(encoded) => return controls.send_encoded(encoded),
-            // GONE: it is closing already.
-            Letter::Close { code, reason } => drop(controls.close(*code, reason)),
-            Letter::Evict { code, from } => {
-                let here = self.stay.generation().number;
-                if from.is_none_or(|from| from == here) {
-                    let _ = controls.close(*code, "");
-                }
-            }
-        }
-        true
-    }
-
-    fn meet_deadlines(&mut self) {
-        let now = Instant::now();
-        while self.is_talking() {
-            let Some(token) = self.controls().take_expired(now) else {
-                break;
-            };
-            self.call(|instance, conn| instance.timer(conn, token));
-        }
-        self.follow_ending();
-        match self.phase {
-            Phase::Open if self.deadlines.is_dead(now, &self.conn.controls) => {
-                debug!(
-                    session = self.conn.id(),
-                    "peer does not answer or does not read"
-                );
-                self.lose();
-            }
-            Phase::Open => {
-                let rests = !self.reads();
-                if self.deadlines.ping_due(now, rests) {
-                    let _ = self.controls().ping(b"");
-                }
-            }
-            Phase::PeerCloses if self.deadlines.is_close_over(now, &self.conn.controls) => {
-                self.answer_close()
-            }
-            Phase::Closing | Phase::Lingering | Phase::Finished
-                if self.deadlines.is_close_over(now, &self.conn.controls) =>
-            {
-                self.lose();
-            }
-            _ => {}
-        }
     }
 
     /// Runs one callback, if there is a handler to call.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{Limits, LogLevel};
-use crate::mailbox::Registry;
 use crate::pulse::Pulse;
+use crate::registry::Registry;
 use crate::topics::Topics;
 use crate::ws::deflate::budget::Budget;
 

@@ -90,7 +90,7 @@ const SHARDS: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mailbox::{Registration, Registry};
+    use crate::registry::{Registration, Registry};
 
     fn sessions<const N: usize>() -> [Registration; N] {
         let registry = Registry::new();

@@ -23,7 +23,7 @@ use super::watchdog::{Callback, watch};
 use crate::config::Config;
 use crate::controls::{Controls, Ending};
 use crate::head::Head;
-use crate::mailbox::Registration;
+use crate::registry::Registration;
 use crate::shared::Shared;
 use crate::wire::Wire;
 

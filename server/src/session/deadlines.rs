@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
+use tracing::debug;
 
+use super::{Phase, Session};
 use crate::clock::Moment;
 use crate::config::SessionLimits;
 use crate::controls::Controls;
@@ -224,4 +226,42 @@ fn ping_interval_ms(limits: &SessionLimits, id: u64) -> u32 {
     let percent = 90 + id.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 21;
     let interval_ms = limits.ping_interval_ms.saturating_mul(percent) / 100;
     interval_ms.try_into().unwrap_or(u32::MAX)
+}
+
+impl Session {
+    /// Does what is due.
+    pub(super) fn meet_deadlines(&mut self) {
+        let now = Instant::now();
+        while self.is_talking() {
+            let Some(token) = self.controls().take_expired(now) else {
+                break;
+            };
+            self.call(|instance, conn| instance.timer(conn, token));
+        }
+        self.follow_ending();
+        match self.phase {
+            Phase::Open if self.deadlines.is_dead(now, &self.conn.controls) => {
+                debug!(
+                    session = self.conn.id(),
+                    "peer does not answer or does not read"
+                );
+                self.lose();
+            }
+            Phase::Open => {
+                let rests = !self.reads();
+                if self.deadlines.ping_due(now, rests) {
+                    let _ = self.controls().ping(b"");
+                }
+            }
+            Phase::PeerCloses if self.deadlines.is_close_over(now, &self.conn.controls) => {
+                self.answer_close()
+            }
+            Phase::Closing | Phase::Lingering | Phase::Finished
+                if self.deadlines.is_close_over(now, &self.conn.controls) =>
+            {
+                self.lose();
+            }
+            _ => {}
+        }
+    }
 }
