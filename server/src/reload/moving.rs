@@ -72,7 +72,8 @@ impl Move {
     }
 
     /// Asks every session of these generations; answers also what the slice took that took longest,
-    /// from the first question to the last answer. No thread was held up by the move for longer.
+    /// from the first question to the last answer. The move held up no thread for longer, unless a
+    /// session was late, whose callback did.
     fn ask(&self, numbers: &[u64]) -> (Counts, Duration) {
         let tally = Arc::new(Tally::default());
         let is_wanted =
