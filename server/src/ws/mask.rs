@@ -3,53 +3,78 @@
 /// Unmasks in place, and answers the mask as it stands after `bytes`, for what follows.
 pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
     unmask_whole(bytes, mask);
-    std::array::from_fn(|at| mask[(at + bytes.len()) % 4])
+    mask_after(mask, bytes.len())
 }
 
 /// Unmasks in place what nothing follows.
 #[inline(always)]
-pub(super) fn unmask_whole(mut bytes: &mut [u8], mask: [u8; 4]) {
+pub(super) fn unmask_whole(bytes: &mut [u8], mask: [u8; 4]) {
     // Most messages are short, and a call would cost them as much as the work.
-    if bytes.len() >= BLOCK_BYTES {
-        bytes = unmask_blocks(bytes, mask);
+    if bytes.len() < LONG_BYTES {
+        unmask_short(bytes, mask);
+    } else {
+        unmask_long(bytes, mask);
     }
+}
+
+/// Inside another function, in the vectors that every machine has.
+#[inline(always)]
+fn unmask_short(mut bytes: &mut [u8], mask: [u8; 4]) {
     // Each piece in one register: whoever reads it next may read as much at once.
-    let (pieces, rest) = bytes.as_chunks_mut::<PIECE_BYTES>();
-    for piece in pieces {
+    while let Some(piece) = take_piece::<PIECE_BYTES>(&mut bytes) {
         xor(piece, mask);
     }
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    for word in words {
-        xor(word, mask);
+    if let Some(piece) = take_piece::<8>(&mut bytes) {
+        xor(piece, mask);
     }
-    for (byte, key) in rest.iter_mut().zip(mask) {
+    if let Some(piece) = take_piece::<4>(&mut bytes) {
+        xor(piece, mask);
+    }
+    for (byte, key) in bytes.iter_mut().zip(mask) {
         *byte ^= key;
     }
 }
 
-/// Unmasks whole blocks with the widest vectors that this machine has; answers the rest.
-#[inline(never)]
-fn unmask_blocks(bytes: &mut [u8], mask: [u8; 4]) -> &mut [u8] {
-    let (blocks, rest) = bytes.as_chunks_mut::<BLOCK_BYTES>();
-    pulp::Arch::new().dispatch(XorBlocks { blocks, mask });
-    rest
+#[inline(always)]
+fn take_piece<'a, const N: usize>(bytes: &mut &'a mut [u8]) -> Option<&'a mut [u8; N]> {
+    bytes.split_off_mut(..N)?.try_into().ok()
 }
 
-/// A loop that is compiled once for each kind of machine.
-struct XorBlocks<'a> {
-    blocks: &'a mut [[u8; BLOCK_BYTES]],
+/// With the widest vectors that this machine has.
+#[inline(never)]
+fn unmask_long(bytes: &mut [u8], mask: [u8; 4]) {
+    // A payload lies anywhere, and stores that are not aligned take twice as long.
+    let (head, bytes) = bytes.split_at_mut(bytes.as_ptr().align_offset(PIECE_BYTES));
+    unmask_short(head, mask);
+    let mask = mask_after(mask, head.len());
+    pulp::Arch::new().dispatch(Aligned { bytes, mask });
+}
+
+/// The mask as it stands behind so many bytes.
+#[inline]
+fn mask_after(mask: [u8; 4], bytes: usize) -> [u8; 4] {
+    u32::from_le_bytes(mask)
+        .rotate_right(8 * (bytes % 4) as u32)
+        .to_le_bytes()
+}
+
+/// The work on what begins at a multiple of [`PIECE_BYTES`], compiled once for each kind of machine.
+struct Aligned<'a> {
+    bytes: &'a mut [u8],
     mask: [u8; 4],
 }
 
-impl pulp::NullaryFnOnce for XorBlocks<'_> {
+impl pulp::NullaryFnOnce for Aligned<'_> {
     type Output = ();
 
     // Always: only inside its caller is it compiled for that machine's vectors.
     #[inline(always)]
     fn call(self) {
-        for block in self.blocks {
+        let (blocks, rest) = self.bytes.as_chunks_mut::<BLOCK_BYTES>();
+        for block in blocks {
             xor(block, self.mask);
         }
+        unmask_short(rest, self.mask);
     }
 }
 
@@ -62,6 +87,7 @@ fn xor<const N: usize>(block: &mut [u8; N], mask: [u8; 4]) {
     }
 }
 
+const LONG_BYTES: usize = 128;
 const BLOCK_BYTES: usize = 128;
 const PIECE_BYTES: usize = 16;
 
@@ -72,7 +98,7 @@ mod tests {
     #[test]
     fn any_split_unmasks_as_the_whole_does() {
         let mask = [0x12, 0x34, 0x56, 0x78];
-        let masked: Vec<u8> = (0..200u32).map(|n| (n * 7) as u8).collect();
+        let masked: Vec<u8> = (0..400u32).map(|n| (n * 7) as u8).collect();
         let expected: Vec<u8> = masked
             .iter()
             .enumerate()
