@@ -1,9 +1,8 @@
 //! One accepted connection: its request head, and the road it takes from there.
 
-use std::future::poll_fn;
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -18,11 +17,12 @@ use crate::files;
 use crate::handshake::{self, Knock, Outcome};
 use crate::head::{Head, HeadFault};
 use crate::overlay::{self, Overlay};
-use crate::places::{Guest, Places};
+use crate::places::{Guest, Place, Places};
 use crate::reply::Reply;
 use crate::router::{NoWay, Router};
 use crate::scratch::Scratch;
 use crate::session::{About, Session};
+use crate::soon::Soon;
 use crate::target::Target;
 
 /// What every connection needs.
@@ -41,14 +41,16 @@ pub(crate) struct Server {
 
 /// One accepted connection, to its end.
 ///
-/// This is what a session waits in for hours, so it holds nothing that it does not need: the
-/// handshake and the answers to other requests are in a box that is gone when they are over. It is
-/// so small that a task with it is two cache lines.
+/// This is what a session waits in for hours, so it holds nothing that it does not need: what else
+/// there is to wait for is in a box that is gone when it is over. It is so small that a task with
+/// it is two cache lines.
 pub(crate) struct Connection(Stage);
 
 enum Stage {
+    Arrived(Box<Arrival>),
     FirstRequest(Pin<Box<dyn Future<Output = Option<Box<Session>>> + Send>>),
     Session(Box<Session>),
+    Over,
 }
 
 impl Connection {
@@ -65,8 +67,12 @@ impl Connection {
             _place: place,
             _alive: alive,
         });
-        let first = first_request(socket, peer, server, guest);
-        Connection(Stage::FirstRequest(Box::pin(first)))
+        Connection(Stage::Arrived(Box::new(Arrival {
+            socket,
+            peer,
+            server,
+            guest,
+        })))
     }
 }
 
@@ -74,55 +80,82 @@ impl Future for Connection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Stage::FirstRequest(first) = &mut self.0 {
-            match ready!(first.as_mut().poll(cx)) {
-                Some(session) => self.0 = Stage::Session(session),
-                None => return Poll::Ready(()),
-            }
-        }
-        match &mut self.0 {
-            Stage::Session(session) => session.poll_to_the_end(cx),
-            Stage::FirstRequest(_) => Poll::Pending,
+        loop {
+            self.0 = match &mut self.0 {
+                Stage::Session(session) => return session.poll_to_the_end(cx),
+                Stage::FirstRequest(first) => match ready!(first.as_mut().poll(cx)) {
+                    Some(session) => Stage::Session(session),
+                    None => Stage::Over,
+                },
+                Stage::Arrived(_) => match std::mem::replace(&mut self.0, Stage::Over) {
+                    Stage::Arrived(arrival) => arrival.begin(),
+                    stage => stage,
+                },
+                Stage::Over => return Poll::Ready(()),
+            };
         }
     }
 }
 
-/// Answers the first request; `None` unless a session came of it. Who is no guest finds no place.
-async fn first_request(
+/// A connection of which nothing was read.
+struct Arrival {
     socket: std::net::TcpStream,
+    peer: SocketAddr,
+    server: Arc<Server>,
+    /// Who is no guest finds no place.
+    guest: Option<Guest>,
+}
+
+impl Arrival {
+    /// Goes as far as it can without waiting, which for nearly all is all the way to the session.
+    fn begin(self) -> Stage {
+        let Arrival {
+            socket,
+            peer,
+            server,
+            guest,
+        } = self;
+        let looked = match guest {
+            Some(_) => look(&socket),
+            None => Err(Unread::Refused(Reply::Full)),
+        };
+        // Without descriptors to watch it there is nothing to say and nobody to say it.
+        let Ok(socket) = TcpStream::from_std(socket) else {
+            return Stage::Over;
+        };
+        let road = match looked {
+            Ok(received) => open(socket, received, peer, &server),
+            Err(Unread::Gone) => Soon::Now(Road::Nowhere),
+            Err(Unread::Refused(reply)) => Soon::Now(Road::Reply(socket, reply)),
+        };
+        match road {
+            Soon::Now(Road::Nowhere) => Stage::Over,
+            Soon::Now(Road::Session(mut session)) => {
+                session.set_guest(guest);
+                Stage::Session(session)
+            }
+            road => Stage::FirstRequest(Box::pin(follow(road, peer, server, guest))),
+        }
+    }
+}
+
+/// Waits for what there is to wait for; `None` unless a session came of it.
+async fn follow(
+    road: Soon<Road>,
     peer: SocketAddr,
     server: Arc<Server>,
     guest: Option<Guest>,
 ) -> Option<Box<Session>> {
-    let looked = match guest {
-        Some(_) => look(&socket),
-        None => Err(Unread::Refused(Reply::Full)),
-    };
-    // Without descriptors to watch it there is nothing to say and nobody to say it.
-    let socket = TcpStream::from_std(socket).ok()?;
-    let road = match looked {
-        Ok(received) => {
-            let mut open = pin!(open(socket, received, peer, &server));
-            // Most are through at once, and wait for nothing.
-            match poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx))).await {
-                Poll::Ready(road) => road,
-                Poll::Pending => Box::pin(unless_stopping(open, &server)).await,
-            }
-        }
-        Err(Unread::Gone) => Road::Nowhere,
-        Err(Unread::Refused(reply)) => Road::Reply(socket, reply),
-    };
-    match road {
+    match unless_stopping(road.get(), &server).await {
         Road::Session(mut session) => {
             session.set_guest(guest);
-            return Some(session);
+            Some(session)
         }
-        Road::Nowhere => {}
-        Road::Reply(..) | Road::File(..) | Road::News(..) => {
-            Box::pin(answer(road, peer, &server)).await;
+        road => {
+            answer(road, peer, &server).await;
+            None
         }
     }
-    None
 }
 
 /// Whoever has said nothing yet, or waits for an answer, is not waited for when the server stops.
@@ -166,62 +199,95 @@ enum Road {
 }
 
 /// From what came until now to where it leads.
-async fn open(socket: TcpStream, mut received: Vec<u8>, peer: SocketAddr, server: &Server) -> Road {
+fn open(
+    socket: TcpStream,
+    received: Vec<u8>,
+    peer: SocketAddr,
+    server: &Arc<Server>,
+) -> Soon<Road> {
     let began = Instant::now();
     let limits = server.config.load().limits.clone();
-    let Some(_pending) = server.handshakes.take(limits.pending_handshakes_max) else {
-        return Road::Reply(socket, Reply::Full);
+    let Some(pending) = server.handshakes.take(limits.pending_handshakes_max) else {
+        return Soon::Now(Road::Reply(socket, Reply::Full));
     };
-    let deadline = began + Duration::from_millis(limits.handshake_timeout_ms);
-    let end = match head_end(&received, 0, &limits) {
-        Ok(Some(end)) => Ok(end),
-        Ok(None) => {
-            let head = read_head(&socket, &mut received, &limits);
-            let head = Box::pin(tokio::time::timeout_at(deadline.into(), head)).await;
-            // Who says nothing is told nothing.
-            head.unwrap_or(Err(match received.is_empty() {
-                true => Unread::Gone,
-                false => Unread::Refused(Reply::TooSlow),
-            }))
-        }
-        Err(reply) => Err(Unread::Refused(reply)),
-    };
-    let end = match end {
-        Ok(end) => end,
-        Err(Unread::Gone) => return Road::Nowhere,
-        Err(Unread::Refused(reply)) => return Road::Reply(socket, reply),
-    };
-    let early = received.split_off(end);
-    let (head, target) = match parse(received, &limits) {
-        Ok(parsed) => parsed,
-        Err(reply) => return Road::Reply(socket, reply),
-    };
-    if !wants_upgrade(&head) {
-        return other_than_upgrade(socket, head, target, early, peer, server);
-    }
-    let entrance = match server.router.enter(&target.path) {
-        Ok(entrance) => entrance,
-        Err(NoWay::NoRoute) => return Road::Reply(socket, Reply::NoRoute),
-        Err(NoWay::Full) => return Road::Reply(socket, Reply::Full),
-    };
-    let own = target.path.strip_prefix('/') == Some(&*entrance.stay.generation().handler);
-    let about = About {
-        peer: peer.into(),
-        path: (!own).then(|| target.path.as_str().into()),
-        began,
-    };
-    let knock = Knock {
+    let entering = Entering {
         socket,
-        head,
-        target,
-        early,
-        about,
-        deadline,
+        received,
+        peer,
+        began,
+        deadline: began + Duration::from_millis(limits.handshake_timeout_ms),
+        limits,
+        pending,
     };
-    match handshake::shake(knock, entrance).await {
-        Outcome::Session(session) => Road::Session(session),
-        Outcome::Reply(socket, reply) => Road::Reply(socket, reply),
-        Outcome::Dropped => Road::Nowhere,
+    match head_end(&entering.received, 0, &entering.limits) {
+        Ok(Some(end)) => entering.enter(end, server),
+        Ok(None) => Soon::later(entering.enter_when_whole(server.clone())),
+        Err(reply) => Soon::Now(Road::Reply(entering.socket, reply)),
+    }
+}
+
+/// A connection on its way through its first request head.
+struct Entering {
+    socket: TcpStream,
+    received: Vec<u8>,
+    peer: SocketAddr,
+    began: Instant,
+    deadline: Instant,
+    limits: Limits,
+    pending: Place,
+}
+
+impl Entering {
+    /// Reads the head first.
+    async fn enter_when_whole(mut self, server: Arc<Server>) -> Road {
+        let head = read_head(&self.socket, &mut self.received, &self.limits);
+        let head = tokio::time::timeout_at(self.deadline.into(), head).await;
+        match head {
+            Ok(Ok(end)) => self.enter(end, &server).get().await,
+            Ok(Err(Unread::Gone)) => Road::Nowhere,
+            Ok(Err(Unread::Refused(reply))) => Road::Reply(self.socket, reply),
+            // Who says nothing is told nothing.
+            Err(_) if self.received.is_empty() => Road::Nowhere,
+            Err(_) => Road::Reply(self.socket, Reply::TooSlow),
+        }
+    }
+
+    /// The head is there up to `end`.
+    fn enter(mut self, end: usize, server: &Server) -> Soon<Road> {
+        let early = self.received.split_off(end);
+        let (head, target) = match parse(self.received, &self.limits) {
+            Ok(parsed) => parsed,
+            Err(reply) => return Soon::Now(Road::Reply(self.socket, reply)),
+        };
+        if !wants_upgrade(&head) {
+            let road = other_than_upgrade(self.socket, head, target, early, self.peer, server);
+            return Soon::Now(road);
+        }
+        let entrance = match server.router.enter(&target.path) {
+            Ok(entrance) => entrance,
+            Err(NoWay::NoRoute) => return Soon::Now(Road::Reply(self.socket, Reply::NoRoute)),
+            Err(NoWay::Full) => return Soon::Now(Road::Reply(self.socket, Reply::Full)),
+        };
+        let own = target.path.strip_prefix('/') == Some(&*entrance.stay.generation().handler);
+        let about = About {
+            peer: self.peer.into(),
+            path: (!own).then(|| target.path.as_str().into()),
+            began: self.began,
+        };
+        let knock = Knock {
+            socket: self.socket,
+            head,
+            target,
+            early,
+            about,
+            deadline: self.deadline,
+            pending: self.pending,
+        };
+        handshake::shake(knock, entrance).map(|outcome| match outcome {
+            Outcome::Session(session) => Road::Session(session),
+            Outcome::Reply(socket, reply) => Road::Reply(socket, reply),
+            Outcome::Dropped => Road::Nowhere,
+        })
     }
 }
 

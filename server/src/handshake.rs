@@ -12,6 +12,7 @@ use crate::config::Origins;
 use crate::generation::{Generation, Stay};
 use crate::head::Head;
 use crate::origin;
+use crate::places::Place;
 use crate::plugin::calls::{Answer, Attempt};
 use crate::plugin::request::{Particulars, Request};
 use crate::plugin::response::{Draft, is_token_byte};
@@ -19,6 +20,7 @@ use crate::registry::Registration;
 use crate::reply::Reply;
 use crate::router::Entrance;
 use crate::session::{About, Opening, Session};
+use crate::soon::Soon;
 use crate::target::Target;
 use crate::wire::Wire;
 use crate::ws::deflate::Agreement;
@@ -34,6 +36,8 @@ pub(crate) struct Knock {
     pub(crate) about: About,
     /// When the whole handshake must be over.
     pub(crate) deadline: Instant,
+    /// It is under way.
+    pub(crate) pending: Place,
 }
 
 /// What became of it.
@@ -47,80 +51,24 @@ pub(crate) enum Outcome {
 }
 
 /// Carries a handshake through to its outcome.
-pub(crate) async fn shake(knock: Knock, entrance: Entrance) -> Outcome {
-    let Entrance { stay, params } = entrance;
-    let generation = stay.generation().clone();
-    let checked = match check(&knock.head, &generation) {
+pub(crate) fn shake(knock: Knock, entrance: Entrance) -> Soon<Outcome> {
+    let generation = entrance.stay.generation();
+    let checked = match check(&knock.head, generation) {
         Ok(checked) => checked,
-        Err(reply) => return Outcome::Reply(knock.socket, reply),
+        Err(reply) => return Soon::Now(Outcome::Reply(knock.socket, reply)),
     };
     if generation.is_quarantined() {
-        return Outcome::Reply(knock.socket, Reply::Quarantined);
+        return Soon::Now(Outcome::Reply(knock.socket, Reply::Quarantined));
     }
-    let bytes_max = generation.settings().session.outbound_bytes_max;
-    let sessions = &generation.context.shared.sessions;
-    let registration = sessions.register(&generation.handler, generation.number, bytes_max);
-
-    let Knock {
-        socket,
-        head,
-        target,
-        early,
-        about,
-        deadline,
-    } = knock;
-    if generation.context.hold.is_on()
-        && !Box::pin(released(&generation, &registration, deadline)).await
-    {
-        return Outcome::Reply(socket, Reply::Quarantined);
+    let is_held = generation.context.hold.is_on();
+    let mut asked = Asked::new(knock, entrance, checked);
+    if is_held {
+        return Soon::later(asked.when_released());
     }
-    let attempt = generation.plugin.attempt();
-    let mut asked = Asked {
-        // One for all calls: what the handler said before it asked for time still holds.
-        draft: Draft::new(checked.protocols.clone()),
-        request: Request::new(Particulars {
-            id: registration.mailbox().id,
-            head,
-            path: target.path,
-            query: target.query,
-            host: checked.host,
-            origin: checked.origin,
-            remote_addr: about.peer.to_string(),
-            protocols: checked.protocols,
-            params,
-        }),
-        attempt,
-        early,
-    };
-    let answer = match asked.ask(&generation) {
-        Answer::Pending => {
-            let again = asked.ask_again(&generation, &registration, &socket, deadline);
-            Box::pin(again).await
-        }
-        answer => answer,
-    };
-    let refusal = match answer {
-        Answer::Accept => {
-            let session = asked.accept(stay, registration, socket, &checked.key, about);
-            return Outcome::Session(Box::new(session));
-        }
-        Answer::Abort => return Outcome::Dropped,
-        Answer::Pending => Reply::NoAnswer,
-        Answer::Reject => refusal(asked.draft),
-        Answer::Failed | Answer::Panicked => Reply::HandlerFailed,
-    };
-    Outcome::Reply(socket, refusal)
-}
-
-/// Waits while the handler's sessions are held back; false when the deadline came first.
-async fn released(generation: &Generation, registration: &Registration, deadline: Instant) -> bool {
-    let id = registration.mailbox().id;
-    let released = poll_fn(|cx| match generation.context.hold.wait(id, cx.waker()) {
-        true => Poll::Pending,
-        false => Poll::Ready(()),
-    });
-    let released = tokio::time::timeout_at(deadline.into(), released);
-    released.await.is_ok()
+    match asked.ask() {
+        Answer::Pending => Soon::later(asked.when_answered()),
+        answer => Soon::Now(asked.conclude(answer)),
+    }
 }
 
 /// What the rules of §4.2.1 leave.
@@ -215,15 +163,55 @@ fn check_origin(
 
 /// A request before its handler.
 struct Asked {
+    stay: Stay,
+    registration: Registration,
+    socket: TcpStream,
+    key: Vec<u8>,
+    about: About,
+    deadline: Instant,
     request: Box<Request>,
+    /// One for all calls: what the handler said before it asked for time still holds.
     draft: Draft,
     attempt: Attempt,
     early: Vec<u8>,
+    _pending: Place,
 }
 
 impl Asked {
+    fn new(knock: Knock, entrance: Entrance, checked: Checked) -> Asked {
+        let Entrance { stay, params } = entrance;
+        let generation = stay.generation();
+        let bytes_max = generation.settings().session.outbound_bytes_max;
+        let sessions = &generation.context.shared.sessions;
+        let registration = sessions.register(&generation.handler, generation.number, bytes_max);
+        Asked {
+            draft: Draft::new(checked.protocols.clone()),
+            request: Request::new(Particulars {
+                id: registration.mailbox().id,
+                head: knock.head,
+                path: knock.target.path,
+                query: knock.target.query,
+                host: checked.host,
+                origin: checked.origin,
+                remote_addr: knock.about.peer.to_string(),
+                protocols: checked.protocols,
+                params,
+            }),
+            attempt: generation.plugin.attempt(),
+            registration,
+            stay,
+            socket: knock.socket,
+            key: checked.key,
+            about: knock.about,
+            deadline: knock.deadline,
+            early: knock.early,
+            _pending: knock.pending,
+        }
+    }
+
     /// Asks the handler.
-    fn ask(&mut self, generation: &Generation) -> Answer {
+    fn ask(&mut self) -> Answer {
+        let generation = self.stay.generation();
         let (plugin, context) = (&generation.plugin, generation.context);
         let answer = plugin.handshake(context, &self.request, &mut self.draft, &mut self.attempt);
         if answer == Answer::Panicked {
@@ -232,39 +220,49 @@ impl Asked {
         answer
     }
 
-    /// Asks again after each wake while it says PENDING, which is the answer if it never says
-    /// anything else; ABORT is that of a peer that is gone.
-    async fn ask_again(
-        &mut self,
-        generation: &Generation,
-        registration: &Registration,
-        socket: &TcpStream,
-        deadline: Instant,
-    ) -> Answer {
-        loop {
-            tokio::select! {
-                () = woken(registration) => {}
-                () = left(socket, &mut self.early) => return Answer::Abort,
-                () = tokio::time::sleep_until(deadline.into()) => return Answer::Pending,
-            }
-            match self.ask(generation) {
-                Answer::Pending => {}
-                answer => return answer,
-            }
+    /// Waits while the handler's sessions are held back.
+    async fn when_released(mut self) -> Outcome {
+        if !released(&self.stay, &self.registration, self.deadline).await {
+            return Outcome::Reply(self.socket, Reply::Quarantined);
+        }
+        match self.ask() {
+            Answer::Pending => self.when_answered().await,
+            answer => self.conclude(answer),
         }
     }
 
+    /// Asks again after each wake while the handler says PENDING, which is the answer if it never
+    /// says anything else; ABORT is that of a peer that is gone.
+    async fn when_answered(mut self) -> Outcome {
+        let answer = loop {
+            tokio::select! {
+                () = woken(&self.registration) => {}
+                () = left(&self.socket, &mut self.early) => break Answer::Abort,
+                () = tokio::time::sleep_until(self.deadline.into()) => break Answer::Pending,
+            }
+            match self.ask() {
+                Answer::Pending => {}
+                answer => break answer,
+            }
+        };
+        self.conclude(answer)
+    }
+
+    fn conclude(self, answer: Answer) -> Outcome {
+        let refusal = match answer {
+            Answer::Accept => return Outcome::Session(Box::new(self.accept())),
+            Answer::Abort => return Outcome::Dropped,
+            Answer::Pending => Reply::NoAnswer,
+            Answer::Reject => refusal(self.draft),
+            Answer::Failed | Answer::Panicked => Reply::HandlerFailed,
+        };
+        Outcome::Reply(self.socket, refusal)
+    }
+
     /// Makes the session of it.
-    fn accept(
-        self,
-        stay: Stay,
-        registration: Registration,
-        socket: TcpStream,
-        key: &[u8],
-        about: About,
-    ) -> Session {
-        let deflate = agree(self.request.head(), &self.draft, stay.generation());
-        let answer = switching_protocols(key, &self.draft, deflate.as_ref());
+    fn accept(self) -> Session {
+        let deflate = agree(self.request.head(), &self.draft, self.stay.generation());
+        let answer = switching_protocols(&self.key, &self.draft, deflate.as_ref());
         let opening = Opening {
             request: self.request,
             attempt: self.attempt,
@@ -272,9 +270,21 @@ impl Asked {
             deflate,
             early: self.early,
         };
-        let wire = Wire::new(socket, answer);
-        Session::open(stay, registration, wire, opening, about)
+        let wire = Wire::new(self.socket, answer);
+        Session::open(self.stay, self.registration, wire, opening, self.about)
     }
+}
+
+/// Waits while the handler's sessions are held back; false when the deadline came first.
+async fn released(stay: &Stay, registration: &Registration, deadline: Instant) -> bool {
+    let hold = &stay.generation().context.hold;
+    let id = registration.mailbox().id;
+    let released = poll_fn(|cx| match hold.wait(id, cx.waker()) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    });
+    let released = tokio::time::timeout_at(deadline.into(), released);
+    released.await.is_ok()
 }
 
 /// Ends when the handler calls `wake` with the request's id.

@@ -37,6 +37,7 @@ pub mod serve;
 mod session;
 mod shared;
 pub mod signals;
+mod soon;
 mod tally;
 mod target;
 mod topics;
