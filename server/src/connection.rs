@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -80,17 +80,33 @@ impl Future for Connection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Stage::Session(session) = &mut self.0 {
+            return session.poll_to_the_end(cx);
+        }
+        self.poll_to_a_session(cx)
+    }
+}
+
+impl Connection {
+    /// What comes before the session, and then the session.
+    #[cold]
+    fn poll_to_a_session(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            self.0 = match &mut self.0 {
-                Stage::Session(session) => return session.poll_to_the_end(cx),
-                Stage::FirstRequest(first) => match ready!(first.as_mut().poll(cx)) {
-                    Some(session) => Stage::Session(session),
-                    None => Stage::Over,
+            self.0 = match std::mem::replace(&mut self.0, Stage::Over) {
+                Stage::Arrived(arrival) => arrival.begin(),
+                Stage::FirstRequest(mut first) => match first.as_mut().poll(cx) {
+                    Poll::Ready(Some(session)) => Stage::Session(session),
+                    Poll::Ready(None) => Stage::Over,
+                    Poll::Pending => {
+                        self.0 = Stage::FirstRequest(first);
+                        return Poll::Pending;
+                    }
                 },
-                Stage::Arrived(_) => match std::mem::replace(&mut self.0, Stage::Over) {
-                    Stage::Arrived(arrival) => arrival.begin(),
-                    stage => stage,
-                },
+                Stage::Session(mut session) => {
+                    let polled = session.poll_to_the_end(cx);
+                    self.0 = Stage::Session(session);
+                    return polled;
+                }
                 Stage::Over => return Poll::Ready(()),
             };
         }
