@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::config::{Deflate, Origins};
-use crate::handshake;
+use crate::handshake::rules;
 use crate::head::Head;
 use crate::origin;
 use crate::target::Target;
@@ -43,7 +43,7 @@ pub fn handshake(data: &[u8]) {
     for element in head.elements("sec-websocket-protocol") {
         assert!(!element.is_empty() && !element.contains(&b','));
     }
-    let Ok(checked) = handshake::rules(&head) else {
+    let Ok(checked) = rules::check(&head) else {
         return;
     };
     assert!(checked.key.len() == 24 && checked.key.is_ascii());
