@@ -3,6 +3,8 @@
 //! Everything that a descriptor says before its first pointer is taken from the file's bytes, so
 //! the initialisers of a plugin that is going to be refused never run.
 
+use std::ops::Range;
+
 use object::elf::STB_GNU_UNIQUE;
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{
@@ -31,8 +33,22 @@ pub(crate) struct About {
     pub(crate) needed: Vec<String>,
     /// Whether threads can run in it that the server knows nothing of.
     pub(crate) may_start_threads: bool,
-    /// Bytes of the loaded image before the descriptor, and from its first byte on.
-    pub(crate) around: (usize, usize),
+    /// Where in the loaded image the descriptor lies.
+    pub(crate) placement: Placement,
+}
+
+/// How much of a loaded image lies on either side of the descriptor's first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    bytes_before: usize,
+    bytes_from: usize,
+}
+
+impl Placement {
+    /// The addresses of the image whose descriptor was loaded there.
+    pub(crate) fn image(self, descriptor: usize) -> Range<usize> {
+        descriptor.saturating_sub(self.bytes_before)..descriptor.saturating_add(self.bytes_from)
+    }
 }
 
 /// Reads a plugin's file, whole.
@@ -53,8 +69,8 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<About, Refusal> {
         let wanted = "shared libraries";
         return Err(Refusal::ForeignFormat { found, wanted });
     }
-    let (head, around) = find_descriptor(&file)?;
-    let about = read_descriptor(head, around, &file)?;
+    let (head, placement) = find_descriptor(&file)?;
+    let about = read_descriptor(head, placement, &file)?;
     check_unique_symbols(&file)?;
     Ok(about)
 }
@@ -133,8 +149,8 @@ fn elf_length(bytes: &[u8]) -> Result<u64, Refusal> {
     Ok(end)
 }
 
-/// The head of the descriptor, as it lies in the file, and what of the image lies around it.
-fn find_descriptor<'data>(file: &File<'data>) -> Result<(&'data [u8], (usize, usize)), Refusal> {
+/// The head of the descriptor, as it lies in the file, and where it will lie in the image.
+fn find_descriptor<'data>(file: &File<'data>) -> Result<(&'data [u8], Placement), Refusal> {
     let symbol = file
         .dynamic_symbols()
         .find(|symbol| symbol.is_definition() && symbol.name_bytes() == Ok(abi::SYMBOL.as_bytes()));
@@ -153,12 +169,16 @@ fn find_descriptor<'data>(file: &File<'data>) -> Result<(&'data [u8], (usize, us
     let (start, end) = ends.fold((address, address), |(start, end), (first, last)| {
         (start.min(first), end.max(last))
     });
-    let [before, after] =
+    let [bytes_before, bytes_from] =
         [address - start, end - address].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    Ok((head, (before, after)))
+    let placement = Placement {
+        bytes_before,
+        bytes_from,
+    };
+    Ok((head, placement))
 }
 
-fn read_descriptor(head: &[u8], around: (usize, usize), file: &File<'_>) -> Result<About, Refusal> {
+fn read_descriptor(head: &[u8], placement: Placement, file: &File<'_>) -> Result<About, Refusal> {
     let number = |at: usize| -> u32 {
         let bytes = head[at..]
             .first_chunk()
@@ -215,7 +235,7 @@ fn read_descriptor(head: &[u8], around: (usize, usize), file: &File<'_>) -> Resu
         toolchain: text(&head[at!(toolchain)..HEAD_BYTES]),
         needed,
         may_start_threads,
-        around,
+        placement,
     })
 }
 

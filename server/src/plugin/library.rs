@@ -108,9 +108,8 @@ impl Plugin {
         let descriptor = open(&copy.path)?;
         drop(copy);
         // Where it lies follows from the file: to ask the linker takes longer with each image.
-        let (before, after) = source.about.around;
-        let here = std::ptr::from_ref(descriptor).addr();
-        let image = here.saturating_sub(before)..here.saturating_add(after);
+        let descriptor_at = std::ptr::from_ref(descriptor).addr();
+        let image = source.about.placement.image(descriptor_at);
         progress.reach(Step::Init);
         let loaded = Plugin::init(descriptor, source, context, image.clone()).and_then(|plugin| {
             progress.reach(Step::SelfTest);
