@@ -275,11 +275,17 @@ impl Controls {
         self.wire.buffered() > self.congested_above
     }
 
-    /// How long the next message may be for an answer as long to leave the queue below half its
-    /// limit; none while the peer is not to be read.
+    /// Half the limit of the queue: what an answer to a message must not leave it above.
     #[inline]
-    pub(crate) fn answer_bytes_max(&self) -> Option<usize> {
-        let half = self.limits.outbound_bytes_max / 2;
+    pub(crate) fn half(&self) -> usize {
+        self.limits.outbound_bytes_max / 2
+    }
+
+    /// How long the next message may be for an answer as long to leave the queue below
+    /// [`half`](Self::half), which whoever asks often has at hand; none while the peer is not to be
+    /// read.
+    #[inline]
+    pub(crate) fn answer_bytes_max(&self, half: usize) -> Option<usize> {
         let room = half.checked_sub(self.wire.buffered() + frame::HEADER_BYTES_MAX)?;
         self.reads.then_some(room)
     }

@@ -118,8 +118,9 @@ impl Session {
             return;
         };
         let mut outcome = Outcome::Continue;
+        let half = delivery.conn.controls.half();
         while *at < buffer.len()
-            && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max()
+            && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
             && let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max)
         {
             outcome = delivery.message(abi_kind(kind), &buffer[place]);

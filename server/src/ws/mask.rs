@@ -20,6 +20,17 @@ pub(super) fn unmask_whole(bytes: &mut [u8], mask: [u8; 4]) {
 /// Inside another function, in the vectors that every machine has.
 #[inline(always)]
 fn unmask_short(mut bytes: &mut [u8], mask: [u8; 4]) {
+    if (PIECE_BYTES..=2 * PIECE_BYTES).contains(&bytes.len())
+        && let (Some(&(mut head)), Some(&(mut tail))) = (bytes.first_chunk(), bytes.last_chunk())
+    {
+        // Without a loop or a branch. The two overlap, and where they do they are the same.
+        xor::<PIECE_BYTES>(&mut head, mask);
+        xor::<PIECE_BYTES>(&mut tail, mask_after(mask, bytes.len()));
+        let end = bytes.len() - PIECE_BYTES;
+        bytes[..PIECE_BYTES].copy_from_slice(&head);
+        bytes[end..].copy_from_slice(&tail);
+        return;
+    }
     // Each piece in one register: whoever reads it next may read as much at once.
     while let Some(piece) = take_piece::<PIECE_BYTES>(&mut bytes) {
         xor(piece, mask);
