@@ -4,23 +4,25 @@
 //! the rest of what a large message costs. A message begins on one thread and ends on another,
 //! so the buffers belong to none.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-/// Buffers that nobody uses. The one put back last goes out first: it is still in a cache.
+/// Buffers that nobody uses. The one put back last goes out first: it is still in a cache. Nobody
+/// waits for the lock: who finds it taken does without.
 static ROOMS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// An empty buffer, large if one was put back.
 pub(crate) fn take() -> Vec<u8> {
-    let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
-    rooms.pop().unwrap_or_default()
+    let room = ROOMS.try_lock().ok().and_then(|mut rooms| rooms.pop());
+    room.unwrap_or_default()
 }
 
 /// Gives a buffer back; a small one is not worth it, and one that a message made huge is not kept.
 pub(crate) fn put_back(mut room: Vec<u8>) {
     if (BYTES_LEAST..=BYTES_KEPT).contains(&room.capacity()) {
         room.clear();
-        let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
-        if rooms.len() < ROOMS_KEPT {
+        if let Ok(mut rooms) = ROOMS.try_lock()
+            && rooms.len() < ROOMS_KEPT
+        {
             rooms.push(room);
         }
     }
