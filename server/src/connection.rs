@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -47,10 +47,10 @@ pub(crate) struct Server {
 pub(crate) struct Connection(Stage);
 
 enum Stage {
-    Arrived(Box<Arrival>),
+    /// There until the first poll.
+    Arrived(Option<Box<Arrival>>),
     FirstRequest(Pin<Box<dyn Future<Output = Option<Box<Session>>> + Send>>),
     Session(Box<Session>),
-    Over,
 }
 
 impl Connection {
@@ -67,12 +67,12 @@ impl Connection {
             _place: place,
             _alive: alive,
         });
-        Connection(Stage::Arrived(Box::new(Arrival {
+        Connection(Stage::Arrived(Some(Box::new(Arrival {
             socket,
             peer,
             server,
             guest,
-        })))
+        }))))
     }
 }
 
@@ -80,35 +80,34 @@ impl Future for Connection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Stage::Session(session) = &mut self.0 {
-            return session.poll_to_the_end(cx);
+        loop {
+            if let Stage::Session(session) = &mut self.0 {
+                return session.poll_to_the_end(cx);
+            }
+            match ready!(self.poll_first_request(cx)) {
+                Some(session) => self.0 = Stage::Session(session),
+                None => return Poll::Ready(()),
+            }
         }
-        self.poll_to_a_session(cx)
     }
 }
 
 impl Connection {
-    /// What comes before the session, and then the session.
-    #[cold]
-    fn poll_to_a_session(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            self.0 = match std::mem::replace(&mut self.0, Stage::Over) {
-                Stage::Arrived(arrival) => arrival.begin(),
-                Stage::FirstRequest(mut first) => match first.as_mut().poll(cx) {
-                    Poll::Ready(Some(session)) => Stage::Session(session),
-                    Poll::Ready(None) => Stage::Over,
-                    Poll::Pending => {
-                        self.0 = Stage::FirstRequest(first);
-                        return Poll::Pending;
-                    }
-                },
-                Stage::Session(mut session) => {
-                    let polled = session.poll_to_the_end(cx);
-                    self.0 = Stage::Session(session);
-                    return polled;
-                }
-                Stage::Over => return Poll::Ready(()),
-            };
+    /// Answers the first request; `None` unless a session came of it.
+    // Apart, so that its frame is no part of a session's polls.
+    #[inline(never)]
+    fn poll_first_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Session>>> {
+        if let Stage::Arrived(arrival) = &mut self.0
+            && let Some(arrival) = arrival.take()
+        {
+            match arrival.begin() {
+                Soon::Now(session) => return Poll::Ready(session),
+                Soon::Later(first) => self.0 = Stage::FirstRequest(first),
+            }
+        }
+        match &mut self.0 {
+            Stage::FirstRequest(first) => first.as_mut().poll(cx),
+            Stage::Arrived(_) | Stage::Session(_) => Poll::Ready(None),
         }
     }
 }
@@ -124,7 +123,7 @@ struct Arrival {
 
 impl Arrival {
     /// Goes as far as it can without waiting, which for nearly all is all the way to the session.
-    fn begin(self) -> Stage {
+    fn begin(self) -> Soon<Option<Box<Session>>> {
         let Arrival {
             socket,
             peer,
@@ -137,7 +136,7 @@ impl Arrival {
         };
         // Without descriptors to watch it there is nothing to say and nobody to say it.
         let Ok(socket) = TcpStream::from_std(socket) else {
-            return Stage::Over;
+            return Soon::Now(None);
         };
         let road = match looked {
             Ok(received) => open(socket, received, peer, &server),
@@ -145,12 +144,12 @@ impl Arrival {
             Err(Unread::Refused(reply)) => Soon::Now(Road::Reply(socket, reply)),
         };
         match road {
-            Soon::Now(Road::Nowhere) => Stage::Over,
+            Soon::Now(Road::Nowhere) => Soon::Now(None),
             Soon::Now(Road::Session(mut session)) => {
                 session.set_guest(guest);
-                Stage::Session(session)
+                Soon::Now(Some(session))
             }
-            road => Stage::FirstRequest(Box::pin(follow(road, peer, server, guest))),
+            road => Soon::later(follow(road, peer, server, guest)),
         }
     }
 }
@@ -162,7 +161,12 @@ async fn follow(
     server: Arc<Server>,
     guest: Option<Guest>,
 ) -> Option<Box<Session>> {
-    match unless_stopping(road.get(), &server).await {
+    let road = match road {
+        // The answer that is there is given, whether the server stops or not.
+        Soon::Now(road) => road,
+        Soon::Later(road) => unless_stopping(road, &server).await,
+    };
+    match road {
         Road::Session(mut session) => {
             session.set_guest(guest);
             Some(session)

@@ -9,7 +9,7 @@ pub(crate) enum Soon<T> {
 }
 
 impl<T: 'static> Soon<T> {
-    /// Waits for it.
+    /// What has to be waited for, in a box of its own.
     pub(crate) fn later(value: impl Future<Output = T> + Send + 'static) -> Soon<T> {
         Soon::Later(Box::pin(value))
     }
