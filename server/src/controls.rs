@@ -89,7 +89,7 @@ impl Controls {
     pub(crate) fn new(wire: Wire, limits: Arc<SessionLimits>, mailbox: Arc<Mailbox>) -> Controls {
         Controls {
             wire,
-            congested_above: limits.outbound_bytes_max / 2,
+            congested_above: half_of(&limits),
             deflation: None,
             limits,
             ending: Ending::No,
@@ -103,7 +103,7 @@ impl Controls {
 
     /// Other limits hold from now on.
     pub(crate) fn set_limits(&mut self, limits: Arc<SessionLimits>) {
-        self.congested_above = limits.outbound_bytes_max / 2;
+        self.congested_above = half_of(&limits);
         self.limits = limits;
     }
 
@@ -278,7 +278,7 @@ impl Controls {
     /// Half the limit of the queue: what an answer to a message must not leave it above.
     #[inline]
     pub(crate) fn half(&self) -> usize {
-        self.limits.outbound_bytes_max / 2
+        half_of(&self.limits)
     }
 
     /// How long the next message may be for an answer as long to leave the queue below
@@ -309,7 +309,11 @@ impl Controls {
 fn room_beside(bytes: usize, limits: &SessionLimits) -> usize {
     let answer = bytes.saturating_add(frame::HEADER_BYTES_MAX);
     let room = limits.outbound_bytes_max.saturating_sub(answer);
-    room.min(limits.outbound_bytes_max / 2)
+    room.min(half_of(limits))
+}
+
+fn half_of(limits: &SessionLimits) -> usize {
+    limits.outbound_bytes_max / 2
 }
 
 /// A century: what a timer further away than that amounts to.

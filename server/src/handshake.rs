@@ -229,15 +229,15 @@ async fn released(stay: &Stay, registration: &Registration, deadline: Instant) -
 
 /// Ends when the handler calls `wake` with the request's id.
 async fn woken(registration: &Registration) {
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         loop {
             // Nobody writes to a session that is not there yet.
             let post = registration.mailbox().take(&mut None);
             if post.is_some_and(|post| post.woken) {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
             if !registration.mailbox().listen(cx.waker()) {
-                return std::task::Poll::Pending;
+                return Poll::Pending;
             }
         }
     })

@@ -17,7 +17,7 @@ pub(super) fn unmask_whole(bytes: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// Inside another function, in the vectors that every machine has.
+/// Is compiled into its caller, for the vectors that the caller may use.
 #[inline(always)]
 fn unmask_short(mut bytes: &mut [u8], mask: [u8; 4]) {
     if (PIECE_BYTES..=2 * PIECE_BYTES).contains(&bytes.len())
