@@ -1,0 +1,177 @@
+//! From one generation of a handler to the next.
+
+use super::{handshakes::Guest, peers::Exchange, *};
+
+/// Counts, across generations.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Counter {
+    seen: u64,
+}
+
+impl Session for Counter {
+    const SCHEMA: std::ops::RangeInclusive<u32> = 1..=2;
+
+    fn on_message(&mut self, conn: &mut Conn, message: Message) {
+        self.seen += 1;
+        if message == "timer" {
+            conn.timer(7, Duration::from_secs(1));
+        }
+        let generation = if conn.is_restored() { "moved" } else { "first" };
+        conn.send(format!("{} {generation}", self.seen));
+    }
+    fn on_timer(&mut self, conn: &mut Conn, token: u64) {
+        conn.send(format!("timer {token}"));
+    }
+    fn on_close(&mut self, close: Close) {
+        wsh::info!(code = close.code, "closed");
+    }
+    fn snapshot(&self) -> Option<State> {
+        (self.seen != 13).then(|| State::json(self))?
+    }
+    fn restore(state: &State) -> Result<Self> {
+        assert_eq!(state.schema(), 2);
+        let counter: Counter = state.parse()?;
+        if counter.seen == 3 {
+            return Err("three is not to be had".into());
+        }
+        Ok(counter)
+    }
+}
+
+#[test]
+fn a_session_moves_to_a_newer_generation_with_its_timers() {
+    let server = wsh::test::serve(wsh::descriptor!(Counter));
+    let mut client = server.connect();
+    client.send("timer");
+    assert_eq!(client.receive().unwrap(), "1 first");
+
+    assert!(client.migrate());
+    assert_eq!(client.generation(), Some(2));
+    client.send("x");
+    client.advance(Duration::from_secs(1));
+
+    assert_eq!(client.receive().unwrap(), "2 moved");
+    assert_eq!(client.receive().unwrap(), "timer 7");
+    assert!(logged(&server, "closed").is_empty());
+}
+
+#[test]
+fn a_session_that_cannot_be_restored_stays() {
+    let server = wsh::test::serve(wsh::descriptor!(Counter));
+    let mut client = server.connect();
+    for _ in 0..3 {
+        client.send("x");
+    }
+
+    assert!(!client.migrate());
+    client.send("x");
+
+    assert_eq!(client.generation(), Some(1));
+    let answers: Vec<String> =
+        std::iter::from_fn(|| client.try_receive().map(|it| it.to_string())).collect();
+    assert_eq!(answers, ["1 first", "2 first", "3 first", "4 first"]);
+    assert_eq!(logged(&server, "three is not to be had").len(), 1);
+}
+
+#[test]
+fn a_session_without_a_snapshot_for_now_moves_after_its_next_callback() {
+    let server = wsh::test::serve(wsh::descriptor!(Counter));
+    let mut client = server.connect();
+    for _ in 0..13 {
+        client.send("x");
+    }
+
+    assert!(!client.migrate());
+    client.send("x");
+
+    assert_eq!(client.generation(), Some(2));
+    let last = std::iter::from_fn(|| client.try_receive()).last();
+    assert_eq!(last.unwrap(), "14 first");
+}
+
+#[test]
+fn a_session_without_anything_in_it_moves_and_others_stay() {
+    #[derive(Default)]
+    struct Empty;
+    impl Session for Empty {
+        fn on_message(&mut self, conn: &mut Conn, message: Message) {
+            conn.send(message);
+        }
+    }
+    let mut empty = wsh::test::connect(wsh::descriptor!(Empty));
+    let (_server, mut puppet) = puppet();
+
+    assert!(empty.migrate());
+    assert!(!puppet.migrate());
+
+    empty.send("x");
+    puppet.send("x");
+    assert_eq!(empty.receive().unwrap(), "x");
+    assert_eq!(puppet.receive().unwrap(), "x");
+}
+
+#[test]
+fn a_reload_tells_each_generation_when_it_serves() {
+    struct Told;
+    impl Handler for Told {
+        type Session = Guest;
+        fn new(config: Config) -> Result<Self> {
+            wsh::info!(generation = config.generation(), "made");
+            Ok(Told)
+        }
+        fn open(&self, _: &mut Conn, _: &Request) -> Guest {
+            Guest
+        }
+        fn serving(&self, on: bool) {
+            wsh::info!("serving {on}");
+        }
+        fn self_test(&self) -> Result {
+            wsh::info!("tested");
+            Ok(())
+        }
+    }
+    impl Drop for Told {
+        fn drop(&mut self) {
+            wsh::info!("dropped");
+        }
+    }
+    let server = wsh::test::serve(wsh::descriptor!(Told));
+    let client = server.connect();
+
+    server.reload(wsh::descriptor!(Told)).unwrap();
+    drop(client);
+    let error = server.reload(wsh::descriptor!(Exchange)).unwrap_err();
+
+    assert_eq!(error, "made by the test");
+    let told: Vec<String> = server.log().into_iter().map(|line| line.message).collect();
+    let wanted = [
+        "made",
+        "tested",
+        "serving true",
+        "made",
+        "tested",
+        "serving true",
+        "serving false",
+        "dropped",
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn a_self_test_that_fails_keeps_the_handler_out() {
+    struct Unfit;
+    impl Handler for Unfit {
+        type Session = Guest;
+        fn new(_: Config) -> Result<Self> {
+            Ok(Unfit)
+        }
+        fn open(&self, _: &mut Conn, _: &Request) -> Guest {
+            Guest
+        }
+        fn self_test(&self) -> Result {
+            Err("no database".into())
+        }
+    }
+    let error = wsh::test::load(wsh::descriptor!(Unfit), "{}").unwrap_err();
+    assert_eq!(error, "no database");
+}

@@ -1,0 +1,170 @@
+//! What a handler says to an opening handshake.
+
+use super::*;
+
+/// Lets in who has a token, at once or later.
+struct Door;
+pub(super) struct Guest;
+struct Name(String);
+
+impl Handler for Door {
+    type Session = Guest;
+
+    fn new(_: Config) -> Result<Self> {
+        Ok(Door)
+    }
+
+    fn handshake(&self, request: &Request, response: &mut Response) -> Handshake {
+        assert_eq!(response.header("Connection", "x"), Err(Refused::Invalid));
+        assert_eq!(response.header("X-A", "b\r\nX-B: c"), Err(Refused::Invalid));
+        response.header("X-Door", request.path()).unwrap();
+        let name = request.query("name").unwrap_or_default().to_owned();
+        match request.cookie("token").unwrap_or_default() {
+            "now" => {
+                request.attach(Name(name));
+                response.choose_protocol(request, &["chat.v2", "chat.v1"])
+            }
+            "later" => {
+                request.attach(Name(name));
+                let wait = Flag::default();
+                let answer = wait.clone();
+                wsh::spawn(move || answer.set()).unwrap();
+                Handshake::later(async move {
+                    wait.await;
+                    Handshake::accept()
+                })
+            }
+            "never" => {
+                request.attach(DropCounter);
+                Handshake::later(std::future::pending())
+            }
+            "abort" => Handshake::abort(),
+            "panic" => panic!("as asked"),
+            "nonsense" => Handshake::reject(200, ""),
+            "fail" => {
+                wsh::fail("cannot ask");
+                Handshake::accept()
+            }
+            _ => Handshake::reject(403, "no token"),
+        }
+    }
+
+    fn open(&self, conn: &mut Conn, request: &Request) -> Guest {
+        let name = &conn
+            .attached::<Name>()
+            .expect("the handshake attached it")
+            .0;
+        let text = format!("{name} in {}", request.param("room").unwrap_or("no room"));
+        conn.send(text);
+        assert!(conn.attached::<String>().is_none());
+        Guest
+    }
+}
+
+impl Session for Guest {
+    fn on_message(&mut self, _: &mut Conn, _: Message) {}
+}
+
+/// Something to wait for.
+#[derive(Default, Clone)]
+struct Flag(Arc<std::sync::Mutex<(bool, Option<std::task::Waker>)>>);
+
+impl Flag {
+    fn set(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.0 = true;
+        if let Some(waker) = state.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Flag {
+    type Output = ();
+
+    fn poll(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<()> {
+        let mut state = self.0.lock().unwrap();
+        if state.0 {
+            return std::task::Poll::Ready(());
+        }
+        state.1 = Some(cx.waker().clone());
+        std::task::Poll::Pending
+    }
+}
+
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+struct DropCounter;
+
+impl Drop for DropCounter {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_handshake_lets_in_with_what_it_attached_and_chose() {
+    let server = wsh::test::serve(wsh::descriptor!(Door));
+    let request = server
+        .request("/rooms/bl%75e?name=ann+b")
+        .cookie("token", "now");
+    let request = request
+        .protocol("chat.v1")
+        .protocol("chat.v0")
+        .param("room", "blue");
+
+    let mut client = request.connect();
+
+    assert_eq!(client.receive().unwrap(), "ann b in blue");
+    assert_eq!(client.protocol(), "chat.v1");
+    assert_eq!(client.header("x-door"), Some(&b"/rooms/blue"[..]));
+}
+
+#[test]
+fn a_late_handshake_keeps_what_was_said_at_first() {
+    let server = wsh::test::serve(wsh::descriptor!(Door));
+    let request = server.request("/late?name=ben").cookie("token", "later");
+
+    let mut client = request.connect();
+
+    assert_eq!(client.receive().unwrap(), "ben in no room");
+    assert_eq!(client.header("X-Door"), Some(&b"/late"[..]));
+}
+
+#[test]
+fn a_handshake_refuses_in_each_way() {
+    let server = wsh::test::serve(wsh::descriptor!(Door));
+    let refusal = |token| {
+        let request = server.request("/").cookie("token", token);
+        request.try_connect().unwrap_err()
+    };
+
+    assert_eq!(refusal("none").to_string(), "403 no token");
+    assert_eq!(
+        refusal("none").headers,
+        [("X-Door".to_owned(), b"/".to_vec())]
+    );
+    assert_eq!(refusal("abort").status, 0);
+    assert_eq!(refusal("panic").status, 500);
+    assert_eq!(refusal("nonsense").status, 500);
+    assert_eq!(refusal("fail").status, 500);
+    assert_eq!(logged(&server, "cannot ask").len(), 1);
+    assert_eq!(logged(&server, "`handshake` panicked").len(), 1);
+}
+
+#[test]
+fn a_handshake_whose_client_goes_is_abandoned_with_what_it_attached() {
+    let server = wsh::test::serve(wsh::descriptor!(Door));
+    let mut opening = server.request("/").cookie("token", "never").begin();
+
+    assert!(opening.is_pending());
+    assert_eq!(DROPPED.load(Relaxed), 0);
+    drop(opening);
+
+    assert_eq!(DROPPED.load(Relaxed), 1);
+    let never = server.request("/").cookie("token", "never");
+    assert_eq!(never.try_connect().unwrap_err().status, 408);
+    assert_eq!(DROPPED.load(Relaxed), 2);
+}
