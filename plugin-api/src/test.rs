@@ -72,6 +72,7 @@
 //! ```
 
 mod client;
+mod conn;
 mod context;
 mod controls;
 mod draft;

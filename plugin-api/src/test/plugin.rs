@@ -10,6 +10,7 @@ use crate::{
         runtime::{self, Runtime},
     },
     test::{
+        conn::Table,
         context::Context,
         controls::Controls,
         draft::Draft,
@@ -60,13 +61,6 @@ pub(super) struct Instance {
 pub(super) struct Attempt {
     pointer: *mut c_void,
     pub(super) generation: Rc<Generation>,
-}
-
-/// What a plugin knows a session by.
-#[derive(Debug)]
-pub(super) struct Table {
-    conn: *mut abi::Conn,
-    _protocol: Box<str>,
 }
 
 /// What a callback answered.
@@ -465,52 +459,6 @@ impl Drop for Instance {
             // callback of it runs.
             self.generation.run(|_| unsafe { destroy(session) });
         }
-    }
-}
-
-impl Table {
-    pub(super) fn new(id: u64, protocol: &str) -> Self {
-        let protocol: Box<str> = protocol.into();
-        let conn = Box::into_raw(Box::new(abi::Conn {
-            size: size_of::<abi::Conn>() as u32,
-            flags: 0,
-            id,
-            buffered: 0,
-            protocol: read::lend(protocol.as_bytes()),
-        }));
-        Table {
-            conn,
-            _protocol: protocol,
-        }
-    }
-
-    /// Whether the session is one that an older generation began.
-    pub(super) fn set_restored(&self, is_restored: bool) {
-        // SAFETY: the table is ours and no callback runs.
-        let flags = unsafe { &mut (*self.conn).flags };
-        if is_restored {
-            *flags |= abi::RESTORED;
-        } else {
-            *flags &= !abi::RESTORED;
-        }
-    }
-
-    /// From now on the peer has closed.
-    pub(super) fn set_closing(&self) {
-        // SAFETY: as above.
-        unsafe { (*self.conn).flags |= abi::CLOSING };
-    }
-
-    fn begin(&self, controls: &Controls) {
-        // SAFETY: as above.
-        unsafe { (*self.conn).buffered = controls.buffered() };
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        // SAFETY: `new` boxed it; the session that knew it is destroyed.
-        drop(unsafe { Box::from_raw(self.conn) });
     }
 }
 

@@ -6,9 +6,10 @@ use crate::{
     abi,
     message::MessageBuf,
     test::{
+        conn::Table,
         controls::{Controls, Ending},
         hub::{Hub, Inbox, Letter},
-        plugin::{Attempt, Event, Generation, Instance, Outcome, Table},
+        plugin::{Attempt, Event, Generation, Instance, Outcome},
         request::Request,
     },
 };
