@@ -17,6 +17,7 @@ mod migration;
 mod model;
 mod names;
 mod new;
+mod odd_files;
 mod refused_plugins;
 mod replacements;
 mod signals;

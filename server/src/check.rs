@@ -72,7 +72,7 @@ fn try_load(
     shared: &Arc<Shared>,
     stage: &Arc<Stage>,
 ) -> Result<(), Refusal> {
-    let content = read(&found.path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
+    let content = read(&found.path)?;
     let settings = config.handler(&found.name);
     let job = Job {
         name: found.name.clone(),

@@ -27,6 +27,7 @@ mod places;
 mod plugin;
 mod pulse;
 mod registry;
+mod regular_file;
 pub mod reload;
 mod reply;
 mod rooms;

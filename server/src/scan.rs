@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::trust;
+use crate::regular_file;
 
 /// Everything that was found, in the order of paths.
 #[derive(Debug, Default)]
@@ -148,7 +149,8 @@ impl Walk {
                 let to = fs::canonicalize(path).unwrap_or_default();
                 return Err(Refusal::Outside { to });
             }
-            check_kind(&metadata)?;
+            regular_file::check_kind(&metadata)?;
+            regular_file::check_length(metadata.len(), PLUGIN_BYTES_MAX)?;
             trust::check(path, &metadata)?;
             Ok(name)
         });
@@ -171,24 +173,6 @@ impl Walk {
 pub(crate) fn relative(path: &Path, config: &Config) -> PathBuf {
     let relative = path.strip_prefix(&config.handlers_dir);
     relative.unwrap_or(path).to_path_buf()
-}
-
-/// A FIFO would hold up who reads it for ever.
-fn check_kind(metadata: &Metadata) -> Result<(), Refusal> {
-    if !metadata.is_file() {
-        use std::os::unix::fs::FileTypeExt;
-        let found = match metadata.file_type() {
-            kind if kind.is_fifo() => "a FIFO",
-            kind if kind.is_socket() => "a socket",
-            _ => "a device",
-        };
-        return Err(Refusal::NotAFile { found });
-    }
-    if metadata.len() > PLUGIN_BYTES_MAX {
-        let (found, max) = (metadata.len(), PLUGIN_BYTES_MAX);
-        return Err(Refusal::TooLarge { found, max });
-    }
-    Ok(())
 }
 
 /// `echo` of `echo_wsh.so` and `libecho_wsh.so`; nothing of what is no plugin.
@@ -216,8 +200,8 @@ fn name_of(prefix: &Path, stem: &[u8]) -> Result<String, Refusal> {
 
 /// Directories inside one another.
 const DEPTH_MAX: usize = 32;
-/// The largest file that is read as a plugin.
-const PLUGIN_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// The largest file that is read as a plugin: four times a large one with its debugging information.
+pub(crate) const PLUGIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

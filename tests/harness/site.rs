@@ -62,6 +62,16 @@ impl Site {
         path
     }
 
+    /// Puts a FIFO, which nothing writes into, below the site's root.
+    pub(crate) fn add_fifo(&self, file: &str) -> PathBuf {
+        let path = self.root.path().join(file);
+        let _ = fs::remove_file(&path);
+        let mut mkfifo = std::process::Command::new("mkfifo");
+        let made = mkfifo.args(["-m", "644"]).arg(&path).status();
+        assert!(made.expect("mkfifo, of coreutils, runs").success());
+        path
+    }
+
     /// Writes a file below the site's root.
     pub(crate) fn write(&self, file: &str, text: &str) -> PathBuf {
         let path = self.root.path().join(file);

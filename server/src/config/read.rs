@@ -13,6 +13,7 @@ use super::keys::Draft;
 use super::routes::Routes;
 use super::source::Source;
 use super::values::absolute;
+use crate::regular_file;
 
 impl Flags {
     /// What these flags decide, over what the `WSHD_*` variables say, over the file, over the defaults.
@@ -69,19 +70,12 @@ fn find(
         let path = working_dir.join(place);
         match Source::read(&path, working_dir) {
             Ok(source) => return Ok(Some((path, source))),
-            Err(ConfigError::Unreadable { source, .. }) if is_absent(&source) => {}
+            // `./config` may well be a file of somebody else's.
+            Err(ConfigError::Unreadable { source, .. }) if regular_file::is_absence(&source) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(None)
-}
-
-/// `./config` may well be a file of somebody else's.
-fn is_absent(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-    )
 }
 
 /// Lays the flags over what the file said.

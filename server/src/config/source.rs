@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::fault::{ConfigError, Fault, What};
+use crate::regular_file::{self, Links};
 
 /// Where something is written: `config.toml:14:1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +57,13 @@ pub(super) struct Source {
 impl Source {
     /// Reads the file; messages name it relative to the working directory if it lies below it.
     pub(super) fn read(path: &Path, working_dir: &Path) -> Result<Source, ConfigError> {
-        let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let read = regular_file::read(path, Links::Followed, BYTES_MAX);
+        let bytes = read
+            .map_err(|error| ConfigError::Unreadable {
+                path: path.to_owned(),
+                source: error.into(),
+            })?
+            .bytes;
         let shown = path.strip_prefix(working_dir).unwrap_or(path);
         let file = shown.display().to_string();
         match String::from_utf8(bytes) {
@@ -104,6 +108,9 @@ impl Source {
         }
     }
 }
+
+/// The largest file that is taken for a configuration or a map of routes.
+const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 fn floor_char_boundary(text: &str, at: usize) -> usize {
     let at = at.min(text.len());

@@ -4,12 +4,13 @@
 //! together with those beside it that have no such line. C inside of a crate below is that crate's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::crates::{HandlerCrate, Recipe, SUFFIX};
+use super::sources::SOURCE_BYTES_MAX;
 use super::tree;
+use crate::regular_file::{self, Links};
 
 pub(crate) fn find(root: &Path) -> Vec<HandlerCrate> {
     let mut directories = BTreeMap::<PathBuf, Vec<PathBuf>>::new();
@@ -49,16 +50,18 @@ pub(crate) fn is_header(file: &Path) -> bool {
 }
 
 fn defines_handler(file: &Path) -> bool {
-    let Ok(bytes) = fs::read(file) else {
+    let Ok(read) = regular_file::read(file, Links::Followed, SOURCE_BYTES_MAX) else {
         return false;
     };
-    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let mut lines = read.bytes.split(|byte| *byte == b'\n');
     lines.any(|line| line.starts_with(b"WSH_DEFINE"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::fs;
 
     #[test]
     fn each_definition_is_a_handler_with_what_lies_beside_it() {
@@ -77,6 +80,11 @@ mod tests {
         write("rooms/tests/check.c", "int main(void) { return 0; }\n");
         write("crate/Cargo.toml", "");
         write("crate/src/of_a_crate.c", definition);
+        // A compiler, and whatever looks for the definition, would read these for ever.
+        std::os::unix::fs::symlink("/dev/zero", root.join("rooms/endless.c")).unwrap();
+        let fifo = root.join("rooms/fifo.c");
+        let made = std::process::Command::new("mkfifo").arg(fifo).status();
+        assert!(made.expect("mkfifo, of coreutils, runs").success());
 
         let found: Vec<(String, Vec<PathBuf>)> = find(&root)
             .into_iter()

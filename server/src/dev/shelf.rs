@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::regular_file::{self, Links};
+use crate::scan::PLUGIN_BYTES_MAX;
+
 /// A directory of plugins that nobody else can write.
 #[derive(Debug)]
 pub(crate) struct Shelf {
@@ -36,9 +39,10 @@ impl Shelf {
 
     /// Puts a library there under the name of its crate, whole at every moment.
     pub(crate) fn put(&self, name: &str, library: &Path) -> io::Result<Placed> {
-        let bytes = fs::read(library)?;
+        let bytes = regular_file::read(library, Links::Followed, PLUGIN_BYTES_MAX)?.bytes;
         let place = self.place(name);
-        if fs::read(&place).is_ok_and(|old| old == bytes) {
+        let old = regular_file::read(&place, Links::Refused, PLUGIN_BYTES_MAX);
+        if old.is_ok_and(|old| old.bytes == bytes) {
             return Ok(Placed::Same);
         }
         let hidden = self.hidden(name);

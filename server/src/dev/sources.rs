@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::crates::Crates;
 use super::tree;
+use crate::regular_file::{self, Links};
 
 /// The sources at one moment.
 #[derive(Debug, Default)]
@@ -165,7 +166,7 @@ fn stamp(file: &Path, before: Option<&Stamp>) -> Option<Stamp> {
         content: 0,
     };
     let mut hasher = Xxh3::new();
-    if stamp.size > READ_BYTES_MAX {
+    if stamp.size > SOURCE_BYTES_MAX {
         hasher.write_i64(metadata.mtime());
         hasher.write_i64(metadata.mtime_nsec());
         hasher.write_u64(stamp.size);
@@ -174,18 +175,37 @@ fn stamp(file: &Path, before: Option<&Stamp>) -> Option<Stamp> {
     {
         return Some(*old);
     } else {
-        hasher.write(&fs::read(file).ok()?);
+        let read = regular_file::read(file, Links::Followed, SOURCE_BYTES_MAX);
+        hasher.write(&read.ok()?.bytes);
     }
     stamp.content = hasher.finish();
     Some(stamp)
 }
 
 /// Larger files are data beside the sources; their dates have to do.
-const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const SOURCE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_no_source() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("page.html"), "a page").unwrap();
+        std::os::unix::fs::symlink(at("page.html"), at("index.html")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("endless.html")).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(at("fifo"))
+            .status();
+        assert!(made.expect("mkfifo, of coreutils, runs").success());
+
+        let snapshot = Snapshot::of_pages(root.path(), &Snapshot::default());
+
+        let found: Vec<&PathBuf> = snapshot.files.keys().collect();
+        assert_eq!(found, [&at("index.html"), &at("page.html")]);
+    }
 
     #[test]
     fn a_file_that_changes_without_its_date_does_not_tell_when() {

@@ -72,7 +72,8 @@ fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
         }
         if kind.is_dir() {
             below.push(entry.path());
-        } else {
+        } else if kind.is_file() || kind.is_symlink() && entry.path().is_file() {
+            // No build is made of a FIFO or a device, and a compiler that opened one would hang.
             tree.files.push(entry.path());
         }
     }

@@ -288,7 +288,7 @@ const DESCRIPTOR_BYTES_1_0: usize = 208;
 /// What a library asks of the system if it has threads of its own. Rust's standard library does only
 /// where `thread::spawn` is called.
 const THREAD_STARTERS: [&[u8]; 4] = [b"pthread_create", b"thrd_create", b"timer_create", b"clone"];
-const ELF_MAGIC: &[u8] = b"\x7fELF";
+pub(crate) const ELF_MAGIC: &[u8] = b"\x7fELF";
 /// Where an ELF file says whether it is of 32 or 64 bits.
 const ELF_CLASS: usize = 4;
 const ELF_HEADER_BYTES: u64 = 64;

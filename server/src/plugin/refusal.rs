@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use wsh::abi::{ABI_MAJOR, ABI_MINOR};
 
+use crate::regular_file::NotRead;
+
 /// Why a plugin is refused. What serves goes on serving.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -17,7 +19,7 @@ pub(crate) enum Refusal {
     NotALibrary { beginning: String },
     #[error("it is {found}, wanted is a regular file")]
     NotAFile { found: &'static str },
-    #[error("it has {found} bytes, at most {max} are loaded")]
+    #[error("it has {found} bytes, at most {max} are read")]
     TooLarge { found: u64, max: u64 },
     #[error("it is malformed: {0}")]
     Malformed(String),
@@ -99,6 +101,16 @@ pub(crate) enum Refusal {
         callback: &'static str,
         seconds: u64,
     },
+}
+
+impl From<NotRead> for Refusal {
+    fn from(error: NotRead) -> Refusal {
+        match error {
+            NotRead::Io(error) => Refusal::Unreadable(error.to_string()),
+            NotRead::NotRegular { found } => Refusal::NotAFile { found },
+            NotRead::TooLarge { found, max } => Refusal::TooLarge { found, max },
+        }
+    }
 }
 
 impl Refusal {

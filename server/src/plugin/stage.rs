@@ -17,6 +17,9 @@ use std::sync::{Mutex, PoisonError};
 use tracing::{debug, warn};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::regular_file::{self, Links, NotRead};
+use crate::scan::PLUGIN_BYTES_MAX;
+
 /// This process's directory of copies; removed at its end, or swept by a later process.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -147,11 +150,17 @@ impl Stage {
         let beside = original.parent().unwrap_or(Path::new("."));
         for library in needed.iter().filter(|library| !library.contains('/')) {
             let found = beside.join(library);
-            if found.is_file() {
-                let bytes = fs::read(&found)?;
-                write_in_parts(&copy.directory.join(library), &bytes)?;
-                self.note(library, xxh3_64(&bytes));
-            }
+            let bytes = match regular_file::read(&found, Links::Followed, PLUGIN_BYTES_MAX) {
+                Ok(read) => read.bytes,
+                // The system has it, or the linker says that there is none.
+                Err(NotRead::Io(error)) if regular_file::is_absence(&error) => continue,
+                Err(error) => {
+                    let text = format!("`{}` beside it: {error}", found.display());
+                    return Err(io::Error::other(text));
+                }
+            };
+            write_in_parts(&copy.directory.join(library), &bytes)?;
+            self.note(library, xxh3_64(&bytes));
         }
         Ok(copy)
     }
@@ -228,8 +237,8 @@ fn sweep(base: &Path) {
     let entries = entries.flatten().filter(|entry| !is_hidden(entry));
     for directory in entries.map(|entry| entry.path()) {
         // Whoever lives holds the lock. Without a lock file it may be about to be made.
-        let lock = File::open(directory.join(LOCK));
-        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+        let lock = regular_file::open(&directory.join(LOCK), Links::Refused);
+        if lock.is_ok_and(|(lock, _)| lock.try_lock().is_ok()) {
             let _ = fs::remove_dir_all(&directory);
         }
     }

@@ -1,12 +1,14 @@
 //! One plugin file as it was last seen, and when it is to be believed.
 
-use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::scan::{Found, Stamp};
+use crate::plugin::inspect::ELF_MAGIC;
+use crate::regular_file::{self, Links, NotRead};
+use crate::scan::{Found, PLUGIN_BYTES_MAX, Stamp};
 
 /// What is known of a file in the handlers directory.
 #[derive(Debug)]
@@ -132,12 +134,18 @@ impl PluginFile {
 }
 
 /// Reads a file once: these very bytes are hashed, inspected and loaded.
-pub(crate) fn read(path: &Path) -> io::Result<Content> {
-    let mut file = std::fs::File::open(path)?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    // After the reading: a stamp of before it could vouch for bytes that were written during it.
-    let stamp = Stamp::of(&file.metadata()?);
+///
+/// Of a file that does not begin as a library only the beginning is read, which is enough to refuse it.
+pub(crate) fn read(path: &Path) -> Result<Content, NotRead> {
+    let (file, opened) = regular_file::open(path, Links::Followed)?;
+    let mut beginning = [0; BEGINNING_BYTES];
+    let begun = file.read_at(&mut beginning, 0)?;
+    let (bytes, stamp) = if beginning.starts_with(ELF_MAGIC) {
+        let read = regular_file::read_opened(file, &opened, PLUGIN_BYTES_MAX)?;
+        (read.bytes, Stamp::of(&read.metadata))
+    } else {
+        (beginning[..begun].to_vec(), Stamp::of(&opened))
+    };
     Ok(Content {
         hash: xxh3_64(&bytes),
         bytes,
@@ -145,6 +153,8 @@ pub(crate) fn read(path: &Path) -> io::Result<Content> {
     })
 }
 
+/// Enough to say what a file is that is no library of this system.
+const BEGINNING_BYTES: usize = 4096;
 /// How long a file must have been left alone to be read.
 pub(super) const QUIET: Duration = Duration::from_millis(25);
 /// The same for a file that is written into: such a writer may pause.

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
+use crate::regular_file::NotRead;
 use crate::router::{Router, Table};
 use crate::scan::{self, Scan};
 use crate::shared::Shared;
@@ -320,11 +321,10 @@ impl Keeper {
         let content = match file::read(path) {
             Ok(content) => content,
             // It has just gone or changed; the next look sees what it is.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(NotRead::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => {
                 self.decide(path);
-                let refusal = Refusal::Unreadable(error.to_string());
-                return self.refuse(Some(&name), path, &refusal, now);
+                return self.refuse(Some(&name), path, &error.into(), now);
             }
         };
         if content.stamp
