@@ -12,6 +12,7 @@ mod golden;
 mod harness;
 mod hostile;
 mod lasting;
+mod lifetimes;
 mod loading;
 mod migration;
 mod model;

@@ -6,6 +6,7 @@
 mod count;
 mod lifecycle;
 pub(crate) mod lineage;
+pub(crate) mod owners;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -31,7 +32,8 @@ pub(crate) struct Generation {
     /// From 1, per handler.
     pub(crate) number: u64,
     pub(crate) handler: Arc<str>,
-    pub(crate) plugin: Plugin,
+    /// Called by [`owners`] and for the generation's own life only.
+    plugin: Plugin,
     pub(crate) context: &'static Context,
     pub(crate) provenance: Provenance,
     settings: ArcSwap<HandlerConfig>,
@@ -217,6 +219,11 @@ impl Generation {
             debug!(handler = %self.handler, generation = self.number, keys, "thread keys given back");
         }
         is_silent
+    }
+
+    /// Whether its handler takes messages in parts.
+    pub(crate) fn takes_parts(&self) -> bool {
+        self.plugin.vtable.flags & abi::STREAM != 0
     }
 
     fn is_blocking(&self) -> bool {

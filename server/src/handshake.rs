@@ -12,11 +12,13 @@ use tungstenite::handshake::derive_accept_key;
 
 use self::rules::Checked;
 use crate::config::Origins;
-use crate::generation::{Generation, Stay};
+use crate::generation::Generation;
+use crate::generation::owners::HandshakeOwner;
 use crate::head::Head;
 use crate::origin;
 use crate::places::Place;
-use crate::plugin::calls::{Answer, Attempt};
+use crate::plugin::calls::Answer;
+use crate::plugin::hold::Hold;
 use crate::plugin::request::{Particulars, Request};
 use crate::plugin::response::Draft;
 use crate::registry::Registration;
@@ -102,17 +104,17 @@ fn check_origin(
 }
 
 /// A request before its handler.
+// The fields are dropped in this order: the id is gone first, so that nothing is posted to a
+// handshake that is over; then what the handler has of it; the places last.
 struct Asked {
-    stay: Stay,
     registration: Registration,
+    owner: HandshakeOwner,
     socket: TcpStream,
     key: Vec<u8>,
     about: About,
     deadline: Instant,
-    request: Box<Request>,
     /// One for all calls: what the handler said before it asked for time still holds.
     draft: Draft,
-    attempt: Attempt,
     early: Vec<u8>,
     _pending: Place,
 }
@@ -124,22 +126,22 @@ impl Asked {
         let bytes_max = generation.settings().session.outbound_bytes_max;
         let sessions = &generation.context.shared.sessions;
         let registration = sessions.register(&generation.handler, generation.number, bytes_max);
+        let draft = Draft::new(checked.protocols.clone());
+        let request = Request::new(Particulars {
+            id: registration.mailbox().id,
+            head: knock.head,
+            path: knock.target.path,
+            query: knock.target.query,
+            host: checked.host,
+            origin: checked.origin,
+            remote_addr: knock.about.peer.to_string(),
+            protocols: checked.protocols,
+            params,
+        });
         Asked {
-            draft: Draft::new(checked.protocols.clone()),
-            request: Request::new(Particulars {
-                id: registration.mailbox().id,
-                head: knock.head,
-                path: knock.target.path,
-                query: knock.target.query,
-                host: checked.host,
-                origin: checked.origin,
-                remote_addr: knock.about.peer.to_string(),
-                protocols: checked.protocols,
-                params,
-            }),
-            attempt: generation.plugin.attempt(),
             registration,
-            stay,
+            owner: HandshakeOwner::new(stay, request),
+            draft,
             socket: knock.socket,
             key: checked.key,
             about: knock.about,
@@ -151,18 +153,13 @@ impl Asked {
 
     /// Asks the handler.
     fn ask(&mut self) -> Answer {
-        let generation = self.stay.generation();
-        let (plugin, context) = (&generation.plugin, generation.context);
-        let answer = plugin.handshake(context, &self.request, &mut self.draft, &mut self.attempt);
-        if answer == Answer::Panicked {
-            generation.record_panic();
-        }
-        answer
+        self.owner.ask(&mut self.draft)
     }
 
     /// Waits while the handler's sessions are held back.
     async fn when_released(mut self) -> Outcome {
-        if !released(&self.stay, &self.registration, self.deadline).await {
+        let context = self.owner.generation().context;
+        if !released(&context.hold, &self.registration, self.deadline).await {
             return Outcome::Reply(self.socket, Reply::Quarantined);
         }
         match self.ask() {
@@ -201,23 +198,22 @@ impl Asked {
 
     /// Makes the session of it.
     fn accept(self) -> Session {
-        let deflate = agree(self.request.head(), &self.draft, self.stay.generation());
+        let head = self.owner.request().head();
+        let deflate = agree(head, &self.draft, self.owner.generation());
         let answer = switching_protocols(&self.key, &self.draft, deflate.as_ref());
         let opening = Opening {
-            request: self.request,
-            attempt: self.attempt,
+            owner: self.owner,
             protocol: self.draft.protocol.unwrap_or_default().into(),
             deflate,
             early: self.early,
         };
         let wire = Wire::new(self.socket, answer);
-        Session::open(self.stay, self.registration, wire, opening, self.about)
+        Session::open(self.registration, wire, opening, self.about)
     }
 }
 
 /// Waits while the handler's sessions are held back; false when the deadline came first.
-async fn released(stay: &Stay, registration: &Registration, deadline: Instant) -> bool {
-    let hold = &stay.generation().context.hold;
+async fn released(hold: &Hold, registration: &Registration, deadline: Instant) -> bool {
     let id = registration.mailbox().id;
     let released = poll_fn(|cx| match hold.wait(id, cx.waker()) {
         true => Poll::Pending,

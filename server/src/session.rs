@@ -16,19 +16,18 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 use tracing::debug;
-use wsh::abi;
 
 use self::deadlines::Deadlines;
 use self::moving::Moving;
 use crate::config::SessionLimits;
 use crate::controls::{Controls, Ending};
-use crate::generation::{Generation, Stay};
+use crate::generation::Generation;
+use crate::generation::owners::{HandshakeOwner, SessionOwner};
 use crate::mailbox::Letters;
 use crate::peer::Peer;
 use crate::places::Guest;
-use crate::plugin::calls::{Attempt, Instance, Outcome};
+use crate::plugin::calls::{Instance, Outcome};
 use crate::plugin::conn::Conn;
-use crate::plugin::request::Request;
 use crate::registry::Registration;
 use crate::scratch::Scratch;
 use crate::wire::Wire;
@@ -36,7 +35,12 @@ use crate::ws::decoder::{Decoder, Limits};
 use crate::ws::deflate::{Agreement, pool};
 
 /// One open WebSocket.
+// The first three and the last are dropped in this order: the id is gone before the session is; the
+// handler frees its session while the Conn that it knows is still there; and the connection counts
+// as there until everything else of it is gone.
 pub(crate) struct Session {
+    registration: Registration,
+    owner: SessionOwner,
     conn: Box<Conn>,
     decoder: Decoder,
     /// Received and not used yet: the start of a frame, or all that came while reading was off.
@@ -57,19 +61,13 @@ pub(crate) struct Session {
     afterlife: Option<Pin<Box<Sleep>>>,
     /// There is newer code that it is to move to.
     moving: Option<Box<Moving>>,
-    // The order matters: `destroy` runs before the generation is told that the session is gone.
-    instance: Option<Instance>,
-    registration: Registration,
-    stay: Stay,
     about: About,
-    /// It is there as a connection until everything else of it is gone.
     guest: Option<Guest>,
 }
 
 /// What the opening handshake leaves for the session.
 pub(crate) struct Opening {
-    pub(crate) request: Box<Request>,
-    pub(crate) attempt: Attempt,
+    pub(crate) owner: HandshakeOwner,
     /// The chosen subprotocol, or empty.
     pub(crate) protocol: Box<str>,
     /// Whether and how messages are compressed.
@@ -111,34 +109,33 @@ enum Phase {
 impl Session {
     /// Begins a session in its handler; `wire` has the 101 queued, before anything that `open` sends.
     pub(crate) fn open(
-        stay: Stay,
         registration: Registration,
         wire: Wire,
         opening: Opening,
         about: About,
     ) -> Session {
-        let generation = stay.generation();
-        let limits = generation.session_limits();
         let Opening {
-            request,
-            attempt,
+            owner,
             protocol,
             deflate,
             early,
         } = opening;
+        let limits = owner.generation().session_limits();
+        let context = owner.generation().context;
         let (inflation, deflation) = deflate.map(Agreement::into_halves).unzip();
         let mailbox = registration.mailbox().clone();
         let id = mailbox.id;
         let mut controls = Controls::new(wire, limits.clone(), mailbox);
         controls.deflation = deflation;
-        let mut conn = Conn::new(id, protocol, generation.context, controls);
+        let mut conn = Conn::new(id, protocol, context, controls);
         if inflation.is_some() {
             conn.set_deflate();
         }
-        let (instance, outcome) = generation.plugin.open(&mut conn, &request, attempt);
-        drop(request);
-        let decoder = Decoder::new(decoder_limits(generation, &limits), inflation);
+        let (owner, outcome) = owner.open(&mut conn);
+        let decoder = Decoder::new(decoder_limits(owner.generation(), &limits), inflation);
         let mut session = Session {
+            registration,
+            owner,
             conn,
             decoder,
             held_is_ripe: !early.is_empty(),
@@ -151,14 +148,11 @@ impl Session {
             deadlines: Deadlines::new(&limits, id),
             afterlife: None,
             moving: None,
-            instance,
-            registration,
-            stay,
             about,
             guest: None,
         };
         session.settle(outcome);
-        if session.stay.generation().successor().is_some() {
+        if session.owner.generation().successor().is_some() {
             // Its generation was superseded during the handshake, and nobody may have asked it.
             session.plan_move(None);
             session.try_to_move();
@@ -176,7 +170,7 @@ impl Session {
         if self.afterlife.is_none() {
             ready!(self.poll(cx));
             self.log_end();
-            if self.instance.is_none() {
+            if !self.owner.has_instance() {
                 return Poll::Ready(());
             }
             // Async handlers go on after the end until they are done.
@@ -325,7 +319,7 @@ impl Session {
 
     /// Runs one callback, if there is a handler to call.
     fn call(&mut self, callback: impl FnOnce(&mut Instance, &mut Conn) -> Outcome) {
-        if let Some(instance) = &mut self.instance {
+        if let Some(instance) = self.owner.instance() {
             let outcome = callback(instance, &mut self.conn);
             self.settle(outcome);
             self.follow_ending();
@@ -375,7 +369,7 @@ fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> Limits {
     Limits {
         message_bytes_max: limits.message_bytes_max,
         fragments_max: limits.fragments_max,
-        parts: generation.plugin.vtable.flags & abi::STREAM != 0,
+        parts: generation.takes_parts(),
     }
 }
 

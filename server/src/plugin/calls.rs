@@ -46,6 +46,7 @@ pub(crate) struct Attempt {
     pointer: *mut c_void,
     handler: *mut c_void,
     vtable: &'static Vtable,
+    context: &'static Context,
 }
 
 // SAFETY: by the ABI a plugin's callbacks may run on different threads (rule 5 of abi.rs), and the
@@ -65,22 +66,23 @@ unsafe impl Send for Instance {}
 
 impl Plugin {
     /// No attempt yet.
-    pub(crate) fn attempt(&self) -> Attempt {
+    pub(crate) fn attempt(&self, context: &'static Context) -> Attempt {
         Attempt {
             pointer: std::ptr::null_mut(),
             handler: self.handler,
             vtable: self.vtable,
+            context,
         }
     }
 
     /// Asks the handler whether to accept; `None` in the vtable accepts everybody.
     pub(crate) fn handshake(
         &self,
-        context: &'static Context,
         request: &Request,
         draft: &mut Draft,
         attempt: &mut Attempt,
     ) -> Answer {
+        let context = attempt.context;
         let Some(handshake) = self.vtable.handshake else {
             return Answer::Accept;
         };
@@ -144,7 +146,9 @@ impl Plugin {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if let (false, Some(abandon)) = (self.pointer.is_null(), self.vtable.abandon) {
-            // SAFETY: `handshake` left this pointer and no `open` took it; nobody uses it again.
+            let _watched = watch(self.context, Callback::Abandon);
+            // SAFETY: `handshake` left this pointer and no `open` took it; its owner keeps a place
+            // on the generation (`HandshakeOwner`), so `shutdown` has not run.
             unsafe { abandon(self.handler, self.pointer) }
         }
     }

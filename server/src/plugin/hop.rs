@@ -86,7 +86,7 @@ impl Hop {
         });
         let controls = Controls::new(wire, limits, mailbox);
         let mut conn = Conn::new(request.id(), "".into(), context, controls);
-        let (instance, _) = loaded.open(&mut conn, &request, loaded.attempt());
+        let (instance, _) = loaded.open(&mut conn, &request, loaded.attempt(context));
         Ok(Hop {
             instance: instance.ok_or("the handler refuses the session")?,
             conn,

@@ -23,6 +23,7 @@ use crate::clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Callback {
     Handshake,
+    Abandon,
     Open,
     Message,
     Ping,
@@ -264,8 +265,9 @@ static CLOCK: AtomicU64 = AtomicU64::new(1);
 static IS_IDLE: AtomicBool = AtomicBool::new(false);
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "handshake",
+    "abandon",
     "open",
     "message",
     "ping",

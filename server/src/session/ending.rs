@@ -32,7 +32,7 @@ impl Session {
             reason: reason.to_owned(),
         }));
         self.deadlines.start_closing(Instant::now());
-        let outcome = match &mut self.instance {
+        let outcome = match self.owner.instance() {
             Some(instance) => instance.closing(&mut self.conn, code, reason),
             None => Outcome::Continue,
         };
@@ -96,7 +96,7 @@ impl Session {
             Outcome::Pending if self.phase == Phase::PeerCloses => return,
             Outcome::Pending | Outcome::Failed => 1011,
             Outcome::Panicked => {
-                self.stay.generation().record_panic();
+                self.owner.generation().record_panic();
                 1011
             }
         };
@@ -140,19 +140,20 @@ impl Session {
     pub(super) fn end(&mut self, code: u16, reason: &str) {
         let topics = &self.conn.context.shared.topics;
         self.controls().unsubscribe_all(topics);
-        let Some(mut instance) = self.instance.take() else {
+        let Some(instance) = self.owner.instance() else {
             return;
         };
         if self.deadlines.is_told {
-            self.instance = Some(instance);
             return;
         }
         self.deadlines.is_told = true;
         self.deadlines.code = code;
-        match instance.closed(&mut self.conn, code, reason) {
-            Outcome::Pending => self.instance = Some(instance),
-            Outcome::Panicked => self.stay.generation().record_panic(),
-            Outcome::Continue | Outcome::Done | Outcome::Failed => {}
+        let outcome = instance.closed(&mut self.conn, code, reason);
+        if outcome == Outcome::Panicked {
+            self.owner.generation().record_panic();
+        }
+        if outcome != Outcome::Pending {
+            self.owner.free_instance();
         }
     }
 
@@ -164,11 +165,11 @@ impl Session {
             self.waiting = None;
             while let Some(post) = self.registration.mailbox().take(&mut self.waiting) {
                 self.waiting = None;
-                let Some(instance) = &mut self.instance else {
+                let Some(instance) = self.owner.instance() else {
                     return Poll::Ready(());
                 };
                 if post.woken && instance.wake_after_end(&mut self.conn) != Outcome::Pending {
-                    self.instance = None;
+                    self.owner.free_instance();
                     return Poll::Ready(());
                 }
             }
@@ -179,7 +180,7 @@ impl Session {
     }
 
     pub(super) fn log_end(&self) {
-        let (wire, generation) = (&self.conn.controls.wire, self.stay.generation());
+        let (wire, generation) = (&self.conn.controls.wire, self.owner.generation());
         let (slash, path) = match &self.about.path {
             Some(path) => ("", &**path),
             None => ("/", &*generation.handler),

@@ -40,7 +40,7 @@ impl Session {
             // GONE: it is closing already.
             Letter::Close { code, reason } => drop(controls.close(*code, reason)),
             Letter::Evict { code, from } => {
-                let here = self.stay.generation().number;
+                let here = self.owner.generation().number;
                 if from.is_none_or(|from| from == here) {
                     let _ = controls.close(*code, "");
                 }

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use tracing::{debug, warn};
-use wsh::abi;
 
 use super::{Phase, Session};
 use crate::controls::Ending;
@@ -43,7 +42,7 @@ impl Session {
         let Some(mut moving) = self.moving.take() else {
             return;
         };
-        let Some(to) = self.stay.generation().successor() else {
+        let Some(to) = self.owner.generation().successor() else {
             return; // the newer code is gone again, or cannot take it
         };
         match self.move_to(&to) {
@@ -74,10 +73,9 @@ impl Session {
         if !self.is_between_messages(to) {
             return Err(Unmoved::NotNow);
         }
-        let Some(old) = &mut self.instance else {
+        let Some(old) = self.owner.instance() else {
             return Err(Unmoved::NotNow);
         };
-        let schema = self.stay.generation().provenance.about.schema;
         let bytes_max = to.settings().snapshot_bytes_max;
         let state = old.snapshot(&mut self.conn, bytes_max)?;
         // The handler may have used its connection meanwhile.
@@ -85,23 +83,17 @@ impl Session {
         if !self.is_between_messages(to) {
             return Err(Unmoved::NotNow);
         }
-        // Retired since it was found: then there is a newer one, which asks for itself.
-        let stay = to.enter().map_err(|_| Unmoved::NotNow)?;
-        let new = to
-            .plugin
-            .restore(to.context, &mut self.conn, schema, &state)?;
-        // From here on nothing can fail. `destroy` runs before the old generation is left.
-        drop(self.instance.replace(new));
-        self.stay = stay;
+        let left = self.owner.move_to(to, &mut self.conn, &state)?;
         self.adopt_limits();
+        // Only now: a session that is on no generation that the registry names would be missed.
+        drop(left);
         Ok(())
     }
 
     /// Whether nothing is half said, as the handlers see it. What is half received of a message
     /// that they get whole is the server's own.
     fn is_between_messages(&self, to: &Generation) -> bool {
-        let [old, new] = [self.stay.generation(), to].map(|it| it.plugin.vtable.flags);
-        let sees_parts = (old | new) & abi::STREAM != 0;
+        let sees_parts = self.owner.generation().takes_parts() || to.takes_parts();
         self.phase == Phase::Open
             && self.conn.controls.ending == Ending::No
             && !self.conn.controls.is_in_message()
@@ -110,7 +102,7 @@ impl Session {
 
     /// The limits of the generation that the session is on hold for it from now on.
     fn adopt_limits(&mut self) {
-        let generation = self.stay.generation().clone();
+        let generation = self.owner.generation().clone();
         let limits = generation.session_limits();
         self.registration
             .mailbox()

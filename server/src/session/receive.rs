@@ -112,8 +112,8 @@ impl Session {
         {
             return;
         }
-        let delivery = self.instance.as_mut();
-        let Some(mut delivery) = delivery.and_then(|instance| instance.deliver(&mut self.conn))
+        let instance = self.owner.instance();
+        let Some(mut delivery) = instance.and_then(|instance| instance.deliver(&mut self.conn))
         else {
             return;
         };
@@ -138,7 +138,7 @@ impl Session {
             return self.take_close(&buffer[body]);
         }
         let (Phase::Open, Ending::No, Some(instance)) =
-            (self.phase, self.conn.controls.ending, &mut self.instance)
+            (self.phase, self.conn.controls.ending, self.owner.instance())
         else {
             return; // late data
         };

@@ -1,0 +1,116 @@
+//! What a plugin has made for one connection, together with the place that keeps the plugin's
+//! generation alive.
+//!
+//! The order in which these things end is what keeps a plugin's memory safe: its `abandon` or
+//! `destroy` comes first, then what that call may still look at, and last the place. A generation
+//! without places is shut down, and its handler is freed by that. Both owners say this order with
+//! their fields, and nothing else outside this module can reach the plugin of a generation.
+
+use std::sync::Arc;
+
+use super::{Generation, Stay};
+use crate::plugin::calls::{Answer, Attempt, Instance, Outcome};
+use crate::plugin::conn::Conn;
+use crate::plugin::moving::Unmoved;
+use crate::plugin::request::Request;
+use crate::plugin::response::Draft;
+
+/// An opening handshake before its handler.
+// The fields are dropped in this order.
+#[derive(Debug)]
+pub(crate) struct HandshakeOwner {
+    /// Abandoned when it is dropped, unless `open` took it.
+    attempt: Attempt,
+    /// `abandon` may read it (abi.rs, rule 4).
+    request: Box<Request>,
+    stay: Stay,
+}
+
+/// A session of a handler, until the handler is done with it.
+// The fields are dropped in this order.
+#[derive(Debug)]
+pub(crate) struct SessionOwner {
+    /// `None` once the handler knows of the end, and has no more to do.
+    instance: Option<Instance>,
+    stay: Stay,
+}
+
+impl HandshakeOwner {
+    /// A handshake that its handler was not asked about.
+    pub(crate) fn new(stay: Stay, request: Box<Request>) -> HandshakeOwner {
+        HandshakeOwner {
+            attempt: stay.0.plugin.attempt(stay.0.context),
+            request,
+            stay,
+        }
+    }
+
+    pub(crate) fn generation(&self) -> &Arc<Generation> {
+        self.stay.generation()
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Asks the handler.
+    pub(crate) fn ask(&mut self, draft: &mut Draft) -> Answer {
+        let generation = &self.stay.0;
+        let answer = (generation.plugin).handshake(&self.request, draft, &mut self.attempt);
+        if answer == Answer::Panicked {
+            generation.record_panic();
+        }
+        answer
+    }
+
+    /// Makes the session.
+    pub(crate) fn open(self, conn: &mut Conn) -> (SessionOwner, Outcome) {
+        let HandshakeOwner {
+            attempt,
+            request,
+            stay,
+        } = self;
+        let (instance, outcome) = stay.0.plugin.open(conn, &request, attempt);
+        (SessionOwner { instance, stay }, outcome)
+    }
+}
+
+impl SessionOwner {
+    /// The generation that the session runs on.
+    pub(crate) fn generation(&self) -> &Arc<Generation> {
+        self.stay.generation()
+    }
+
+    /// The session as its handler has it, until that is over.
+    #[inline]
+    pub(crate) fn instance(&mut self) -> Option<&mut Instance> {
+        self.instance.as_mut()
+    }
+
+    /// Whether the handler has the session still.
+    pub(crate) fn has_instance(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    /// Frees the session as its handler has it.
+    pub(crate) fn free_instance(&mut self) {
+        self.instance = None;
+    }
+
+    /// Makes the session of newer code from the state that the present code wrote. Answers the place
+    /// on the old generation, to be given back when the registry names the new one.
+    pub(crate) fn move_to(
+        &mut self,
+        to: &Arc<Generation>,
+        conn: &mut Conn,
+        state: &[u8],
+    ) -> Result<Stay, Unmoved> {
+        let schema = self.generation().provenance.about.schema;
+        // Retired since it was found: then there is a newer one, which asks for itself.
+        let stay = to.enter().map_err(|_| Unmoved::NotNow)?;
+        let new = to.plugin.restore(to.context, conn, schema, state)?;
+        // From here on nothing can fail. The old code's `destroy` runs while its place is taken.
+        self.instance = Some(new);
+        Ok(std::mem::replace(&mut self.stay, stay))
+    }
+}
