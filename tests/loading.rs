@@ -158,7 +158,7 @@ fn handlers_are_found_whatever_becomes_of_their_directory() {
     within(SOON, "the handler is gone with its directory", || {
         server.handshake_status("/versioned") == 404
     });
-    server.line(&["handlers directory cannot be read, waiting for it"]);
+    server.line(&["handlers directory is gone, waiting for it"]);
 
     fs::create_dir(site.handlers()).expect("a new directory");
     site.add_bytes(&versioned(2), "versioned_wsh.so");

@@ -24,4 +24,5 @@ mod replacements;
 mod signals;
 mod straddling;
 mod styles;
+mod unreadable;
 mod watching;

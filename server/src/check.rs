@@ -43,6 +43,10 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
             .bad
             .push(refusal.sentence(&scan::relative(path, config)));
     }
+    for (path, error) in &scan.unreadable {
+        let path = path.display();
+        report.bad.push(format!("cannot read `{path}`: {error}"));
+    }
     let mut taken: Vec<&Found> = Vec::new();
     for found in &scan.plugins {
         let outcome = match taken.iter().find(|other| other.name == found.name) {

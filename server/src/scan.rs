@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::trust;
-use crate::regular_file;
+use crate::regular_file::{self, is_absence};
 
 /// Everything that was found, in the order of paths.
 #[derive(Debug, Default)]
@@ -17,7 +17,10 @@ pub(crate) struct Scan {
     pub(crate) plugins: Vec<Found>,
     /// What would be a plugin if it were not for this.
     pub(crate) refused: Vec<(PathBuf, Refusal)>,
-    /// Every directory that was looked into, the handlers directory first.
+    /// What cannot be read, and what the system said. What lies there or below it is neither present nor
+    /// gone.
+    pub(crate) unreadable: Vec<(PathBuf, String)>,
+    /// Every directory that was looked at, the handlers directory first.
     pub(crate) directories: Vec<PathBuf>,
     /// Whether there are crates of handlers: sources instead of libraries.
     pub(crate) has_crates: bool,
@@ -62,30 +65,40 @@ impl Stamp {
     }
 }
 
-/// Looks through the handlers directory. Fails only if that directory cannot be read.
+/// Looks through the handlers directory. Fails only if there is no such directory; one that cannot be
+/// read is in `Scan::unreadable`.
 pub(crate) fn scan(config: &Config) -> io::Result<Scan> {
     // Names go by the path as it is written: a link that is switched to another directory leads to
     // new files of the same names.
     let mut walk = Walk {
         scan: Scan::default(),
-        real_root: fs::canonicalize(&config.handlers_dir)?,
+        real_root: PathBuf::new(),
         allows_outside: config.allow_handlers_outside_root_dir,
         seen: HashSet::new(),
     };
     // The name of a handler is relative to the handlers directory also when only a part is scanned.
     let below = config.scan_dir.strip_prefix(&config.handlers_dir);
     let prefix = below.unwrap_or(Path::new("")).to_path_buf();
-    let start = config.handlers_dir.join(&prefix);
-    // Whoever may write a directory above the scanned one may put another in its place.
-    for above in start.ancestors().skip(1).take(prefix.iter().count()) {
-        if let Err(refusal) = trust::check(above, &fs::metadata(above)?) {
-            walk.scan.refused.push((above.into(), refusal));
-            return Ok(walk.scan);
-        }
+    // `join` with nothing would add a slash.
+    let start = match prefix.as_os_str().is_empty() {
+        true => config.handlers_dir.clone(),
+        false => config.handlers_dir.join(&prefix),
+    };
+    match walk.start(&config.handlers_dir, &start, &prefix) {
+        Err(error) if is_absence(&error) => return Err(error),
+        Err(error) => walk.cannot_read(&start, &error),
+        Ok(()) => {}
     }
-    walk.directory(&start, &prefix, 0)?;
     walk.scan.plugins.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(walk.scan)
+}
+
+impl Scan {
+    /// Whether it is not known what is at this path: something on the way to it cannot be read.
+    pub(crate) fn is_unknown(&self, path: &Path) -> bool {
+        let mut unreadable = self.unreadable.iter();
+        unreadable.any(|(unreadable, _)| path.starts_with(unreadable))
+    }
 }
 
 struct Walk {
@@ -98,75 +111,110 @@ struct Walk {
 }
 
 impl Walk {
+    fn start(&mut self, root: &Path, start: &Path, prefix: &Path) -> io::Result<()> {
+        self.real_root = fs::canonicalize(root)?;
+        // Whoever may write a directory above the scanned one may put another in its place.
+        for above in start.ancestors().skip(1).take(prefix.iter().count()) {
+            if let Err(refusal) = trust::check(above, &fs::metadata(above)?) {
+                self.scan.refused.push((above.into(), refusal));
+                return Ok(());
+            }
+        }
+        self.directory(start, prefix, 0)
+    }
+
+    /// What the system says of this path, other than that nothing is there, tells neither what is there
+    /// nor what is gone.
+    fn cannot_read(&mut self, path: &Path, error: &io::Error) {
+        self.scan.unreadable.push((path.into(), error.to_string()));
+    }
+
     fn directory(&mut self, path: &Path, prefix: &Path, depth: usize) -> io::Result<()> {
         let metadata = fs::metadata(path)?;
         if depth > DEPTH_MAX || !self.seen.insert((metadata.dev(), metadata.ino())) {
             return Ok(());
         }
+        self.scan.directories.push(path.into());
         if let Err(refusal) = trust::check(path, &metadata) {
-            self.scan.directories.push(path.into());
             self.scan.refused.push((path.into(), refusal));
             return Ok(());
         }
-        self.scan.directories.push(path.into());
-        let mut entries: Vec<_> = fs::read_dir(path)?.flatten().collect();
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            match entry {
+                Ok(entry) => names.push(entry.file_name()),
+                // What was listed so far is there; of the rest nothing is known.
+                Err(error) => self.cannot_read(path, &error),
+            }
+        }
+        names.sort();
+        for name in names {
+            if name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            self.entry(&entry.path(), prefix, depth);
+            let path = path.join(name);
+            match self.entry(&path, prefix, depth) {
+                // It has gone since the directory was read, or is a link that leads nowhere.
+                Err(error) if is_absence(&error) => {}
+                Err(error) => self.cannot_read(&path, &error),
+                Ok(()) => {}
+            }
         }
         Ok(())
     }
 
-    fn entry(&mut self, path: &Path, prefix: &Path, depth: usize) {
+    fn entry(&mut self, path: &Path, prefix: &Path, depth: usize) -> io::Result<()> {
         let Some(file_name) = path.file_name() else {
-            return;
+            return Ok(());
         };
-        // It may have gone since the directory was read.
-        let Ok(own) = fs::symlink_metadata(path) else {
-            return;
-        };
-        // A link that leads nowhere is like a file that is not there.
-        let Ok(metadata) = fs::metadata(path) else {
-            return;
-        };
+        let is_link = fs::symlink_metadata(path)?.is_symlink();
+        let metadata = fs::metadata(path)?;
         if metadata.is_dir() {
             self.scan.has_crates |= path.join("Cargo.toml").exists();
-            let is_inside = !own.is_symlink() || self.allows_outside || self.is_inside(path);
-            if is_inside && !path.join("CACHEDIR.TAG").exists() {
-                // A folder that cannot be read has no plugins for us.
-                let _ = self.directory(path, &prefix.join(file_name), depth + 1);
+            let is_inside = !is_link || self.allows_outside || self.is_inside(path)?;
+            if is_inside && !path.join("CACHEDIR.TAG").try_exists()? {
+                self.directory(path, &prefix.join(file_name), depth + 1)?;
             }
-            return;
+            return Ok(());
         }
         let Some(stem) = handler_stem(file_name.as_encoded_bytes()) else {
-            return;
+            return Ok(());
         };
-        let outcome = name_of(prefix, stem).and_then(|name| {
-            if own.is_symlink() && !self.allows_outside && !self.is_inside(path) {
-                let to = fs::canonicalize(path).unwrap_or_default();
-                return Err(Refusal::Outside { to });
-            }
-            regular_file::check_kind(&metadata)?;
-            regular_file::check_length(metadata.len(), PLUGIN_BYTES_MAX)?;
-            trust::check(path, &metadata)?;
-            Ok(name)
-        });
-        match outcome {
-            Ok(name) => self.scan.plugins.push(Found {
-                path: path.into(),
-                name,
-                stamp: Stamp::of(&metadata),
-            }),
+        if is_link && !self.allows_outside && !self.is_inside(path)? {
+            let to = fs::canonicalize(path)?;
+            self.scan
+                .refused
+                .push((path.into(), Refusal::Outside { to }));
+            return Ok(());
+        }
+        match candidate(path, prefix, stem, &metadata) {
+            Ok(found) => self.scan.plugins.push(found),
             Err(refusal) => self.scan.refused.push((path.into(), refusal)),
         }
+        Ok(())
     }
 
-    fn is_inside(&self, path: &Path) -> bool {
-        fs::canonicalize(path).is_ok_and(|real| real.starts_with(&self.real_root))
+    fn is_inside(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::canonicalize(path)?.starts_with(&self.real_root))
     }
+}
+
+/// A file that is to be a plugin, unless something that needs no reading speaks against it.
+fn candidate(
+    path: &Path,
+    prefix: &Path,
+    stem: &[u8],
+    metadata: &Metadata,
+) -> Result<Found, Refusal> {
+    let name = name_of(prefix, stem)?;
+    regular_file::check_kind(metadata)?;
+    regular_file::check_length(metadata.len(), PLUGIN_BYTES_MAX)?;
+    trust::check(path, metadata)?;
+    Ok(Found {
+        path: path.into(),
+        name,
+        stamp: Stamp::of(metadata),
+    })
 }
 
 /// How a file is named in messages.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::warn;
+
+use crate::regular_file::is_absence;
 
 /// Watches directories, each by itself.
 pub(crate) struct Watcher {
@@ -63,8 +66,13 @@ impl Watcher {
             return;
         };
         self.watched.retain(|path, inode| {
-            // A directory that was removed and made again is another one.
-            let stays = directories.contains(path) && inode_of(path) == Some(*inode);
+            // A directory that was removed and made again is another one. What cannot be looked at now
+            // may be the one that is watched.
+            let is_same = match inode_of(path) {
+                Ok(found) => found == *inode,
+                Err(error) => !is_absence(&error),
+            };
+            let stays = directories.contains(path) && is_same;
             if !stays {
                 // Whether it was watched does not matter any more.
                 let _ = events.unwatch(path);
@@ -73,7 +81,7 @@ impl Watcher {
         });
         let mut failure = None;
         for path in directories {
-            let Some(inode) = inode_of(path) else {
+            let Ok(inode) = inode_of(path) else {
                 continue;
             };
             if self.watched.contains_key(path) {
@@ -158,9 +166,9 @@ fn is_a_change(kind: &EventKind) -> bool {
     }
 }
 
-fn inode_of(path: &Path) -> Option<(u64, u64)> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
+fn inode_of(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// How long an event may take to arrive.

@@ -109,9 +109,11 @@ impl Crates {
         before: &Crates,
     ) -> Result<Crates, CargoError> {
         let mut crates = Crates::find(root, cargo)?;
+        let unread = tree::manifests(root);
         for handler in before.handlers.values() {
-            let stays =
-                crates.is_unreadable(handler) || handler.is_in_c() && handler.origin.exists();
+            let stays = crates.is_unreadable(handler)
+                || unread.is_unknown(&handler.origin)
+                || handler.is_in_c() && may_exist(&handler.origin);
             if stays && !crates.handlers.contains_key(&handler.name) {
                 crates.add(handler.clone());
             }
@@ -134,7 +136,7 @@ impl Crates {
             .filter(|handler| match handler.recipe {
                 Recipe::Cargo { .. } => true,
                 Recipe::Cc { .. } => {
-                    handler.origin.exists() && found.iter().all(|it| it.origin != handler.origin)
+                    may_exist(&handler.origin) && found.iter().all(|it| it.origin != handler.origin)
                 }
             });
         for handler in kept.cloned().chain(found.iter().cloned()) {
@@ -318,6 +320,11 @@ impl<'a> Known<'a> {
         }
         Ok(parts)
     }
+}
+
+/// Whether a file is there, as far as that can be told.
+fn may_exist(file: &Path) -> bool {
+    file.try_exists().unwrap_or(true)
 }
 
 /// The files that decide about a build without being part of a package.

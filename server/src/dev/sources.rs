@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::crates::Crates;
 use super::tree;
-use crate::regular_file::{self, Links};
+use crate::regular_file::{self, Links, NotRead, is_absence};
 
 /// The sources at one moment.
 #[derive(Debug, Default)]
@@ -123,8 +123,21 @@ impl Snapshot {
     }
 
     fn add(&mut self, tree: tree::Tree, before: &Snapshot) {
-        for file in tree.files {
-            self.add_file(&file, before);
+        // What cannot be read is as it was.
+        for (file, stamp) in &before.files {
+            if tree.is_unknown(file) {
+                self.files.entry(file.clone()).or_insert(*stamp);
+            }
+        }
+        let directories = before.directories.iter();
+        let unknown = directories.filter(|directory| tree.is_unknown(directory));
+        self.directories.extend(unknown.cloned());
+        for file in &tree.files {
+            // It is there after all.
+            if tree.is_unknown(file) {
+                self.files.remove(file);
+            }
+            self.add_file(file, before);
         }
         self.directories.extend(tree.directories);
     }
@@ -156,11 +169,20 @@ impl Changes {
     }
 }
 
-/// `None` if there is no such file, or it cannot be read.
+/// `None` if there is no such file; one that cannot be read is as it was `before`.
 fn stamp(file: &Path, before: Option<&Stamp>) -> Option<Stamp> {
-    let metadata = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+    match stamp_now(file, before) {
+        Ok(stamp) => Some(stamp),
+        Err(NotRead::Io(error)) if !is_absence(&error) => before.copied(),
+        Err(_) => None,
+    }
+}
+
+fn stamp_now(file: &Path, before: Option<&Stamp>) -> Result<Stamp, NotRead> {
+    let metadata = fs::metadata(file)?;
+    regular_file::check_kind(&metadata)?;
     let mut stamp = Stamp {
-        saved: metadata.modified().ok()?,
+        saved: metadata.modified()?,
         size: metadata.len(),
         inode: metadata.ino(),
         content: 0,
@@ -173,13 +195,13 @@ fn stamp(file: &Path, before: Option<&Stamp>) -> Option<Stamp> {
     } else if let Some(old) = before
         && (old.saved, old.size, old.inode) == (stamp.saved, stamp.size, stamp.inode)
     {
-        return Some(*old);
+        return Ok(*old);
     } else {
-        let read = regular_file::read(file, Links::Followed, SOURCE_BYTES_MAX);
-        hasher.write(&read.ok()?.bytes);
+        let read = regular_file::read(file, Links::Followed, SOURCE_BYTES_MAX)?;
+        hasher.write(&read.bytes);
     }
     stamp.content = hasher.finish();
-    Some(stamp)
+    Ok(stamp)
 }
 
 /// Larger files are data beside the sources; their dates have to do.
@@ -205,6 +227,37 @@ mod tests {
 
         let found: Vec<&PathBuf> = snapshot.files.keys().collect();
         assert_eq!(found, [&at("index.html"), &at("page.html")]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_as_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for folder in ["closed", "open"] {
+            fs::create_dir(at(folder)).unwrap();
+            fs::write(at(folder).join("page.html"), folder).unwrap();
+        }
+        fs::write(at("index.html"), "index").unwrap();
+        let look = |before: &_| Snapshot::of_pages(root.path(), before);
+        let before = look(&Snapshot::default());
+        let all: Vec<PathBuf> = before.files.keys().cloned().collect();
+
+        let unreadable = |name: &str| tree::Tree {
+            unreadable: vec![at(name)],
+            ..tree::Tree::default()
+        };
+        let mut during = Snapshot::default();
+        during.add(unreadable("closed"), &before);
+        assert_eq!(during.files.keys().collect::<Vec<_>>(), [&all[0]]);
+        assert!(during.directories.contains(&at("closed")));
+        fs::remove_file(at("index.html")).unwrap();
+        std::os::unix::fs::symlink(at("index.html"), at("index.html")).unwrap();
+        fs::remove_dir_all(at("open")).unwrap();
+        let mut during = look(&before);
+        during.add(unreadable("closed"), &before);
+
+        let open = at("open").join("page.html");
+        assert_eq!(during.since(&before).changed, [open]);
     }
 
     #[test]

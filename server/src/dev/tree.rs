@@ -1,13 +1,25 @@
 //! Walks over directories of sources: what lies there, without what no build is made of.
 
-use std::fs;
+use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
+
+use crate::regular_file::is_absence;
 
 /// What a walk has met.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) directories: Vec<PathBuf>,
+    /// What cannot be read: what lies there or below it is neither present nor gone.
+    pub(crate) unreadable: Vec<PathBuf>,
+}
+
+impl Tree {
+    /// Whether it is not known what is at this path.
+    pub(crate) fn is_unknown(&self, path: &Path) -> bool {
+        let mut unreadable = self.unreadable.iter();
+        unreadable.any(|unreadable| path.starts_with(unreadable))
+    }
 }
 
 /// All manifests at or below a directory, a workspace's before those of its members.
@@ -56,15 +68,19 @@ pub(crate) fn pages(root: &Path) -> Tree {
 /// Depth first, each directory's files before its directories, both sorted. Symbolic links are not
 /// followed: they may lead anywhere, in circles too.
 fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
-    // A directory that is gone, or closed to us, has nothing to build.
-    let Ok(entries) = fs::read_dir(directory) else {
-        return;
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // A directory that is gone has nothing to build.
+        Err(error) if is_absence(&error) => return,
+        Err(_) => return tree.unreadable.push(directory.to_owned()),
     };
     tree.directories.push(directory.to_owned());
     let mut below = Vec::new();
     let first = tree.files.len();
-    for entry in entries.flatten() {
-        let Ok(kind) = entry.file_type() else {
+    for entry in entries {
+        let Ok((entry, kind)) = entry.and_then(|entry| entry.file_type().map(|it| (entry, it)))
+        else {
+            tree.unreadable.push(directory.to_owned());
             continue;
         };
         if is_passed_over(&entry.file_name().to_string_lossy()) {
@@ -72,8 +88,7 @@ fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
         }
         if kind.is_dir() {
             below.push(entry.path());
-        } else if kind.is_file() || kind.is_symlink() && entry.path().is_file() {
-            // No build is made of a FIFO or a device, and a compiler that opened one would hang.
+        } else if may_be_source(kind, &entry.path()) {
             tree.files.push(entry.path());
         }
     }
@@ -85,6 +100,15 @@ fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
             walk(&path, tree, enters);
         }
     }
+}
+
+/// No build is made of a FIFO or a device, and a compiler that opened one would hang.
+fn may_be_source(kind: FileType, path: &Path) -> bool {
+    let leads_to_file = || match fs::metadata(path) {
+        Ok(metadata) => metadata.is_file(),
+        Err(error) => !is_absence(&error),
+    };
+    kind.is_file() || kind.is_symlink() && leads_to_file()
 }
 
 /// What editors leave beside a file that they save, what is hidden, and the largest heap of

@@ -24,9 +24,44 @@ pub(super) struct PluginFile {
     is_written_in_place: bool,
     /// What it looked like when it was loaded or refused.
     decided: Option<Stamp>,
-    missing_since: Option<Instant>,
-    /// It is there, and must not be read.
-    is_barred: bool,
+    sight: Sight,
+}
+
+/// What is known of a file's presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// It is there and may be read.
+    There,
+    /// It is there and must not be read.
+    Barred,
+    /// Something on the way to it cannot be read, so that it is neither present nor gone.
+    Unknown,
+    /// It has not been there since then.
+    Missing { since: Instant },
+}
+
+/// What one look saw at a file's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saw {
+    File,
+    /// A file that must not be read.
+    BarredFile,
+    /// Nothing can be said of it.
+    Nothing,
+    Absence,
+}
+
+/// What the next look makes of what was known, and whether the decision about the content still holds.
+fn look_again(sight: Sight, saw: Saw, now: Instant) -> (Sight, bool) {
+    match (sight, saw) {
+        (_, Saw::File) => (Sight::There, true),
+        // When it may be read again, it is looked at whatever it holds.
+        (_, Saw::BarredFile) => (Sight::Barred, false),
+        // An absence that was seen before has not lasted as far as is known.
+        (_, Saw::Nothing) => (Sight::Unknown, true),
+        (Sight::Missing { since }, Saw::Absence) => (Sight::Missing { since }, false),
+        (_, Saw::Absence) => (Sight::Missing { since: now }, false),
+    }
 }
 
 /// A file's bytes at one moment.
@@ -45,16 +80,15 @@ impl PluginFile {
             since: now,
             is_written_in_place: false,
             decided: None,
-            missing_since: None,
-            is_barred: false,
+            sight: Sight::There,
         }
     }
 
     /// It is there, and looks like this. Answers whether something else was seen before, which
     /// events tell of where there are any: no event tells of one more hard link.
     pub(super) fn see(&mut self, found: &Found, now: Instant) -> bool {
-        let was_missing = self.missing_since.take().is_some();
-        self.is_barred = false;
+        let was_missing = self.is_missing();
+        self.note(Saw::File, now);
         if found.stamp == self.stamp {
             return was_missing;
         }
@@ -65,26 +99,27 @@ impl PluginFile {
         is_other || was_missing
     }
 
-    /// It is there and must not be read; when it may be, it is looked at again, whatever it holds.
-    pub(super) fn bar(&mut self) {
-        self.is_barred = true;
-        self.forget();
+    /// A look has seen this at its path.
+    pub(super) fn note(&mut self, saw: Saw, now: Instant) {
+        let (sight, is_decision_kept) = look_again(self.sight, saw, now);
+        self.sight = sight;
+        if !is_decision_kept {
+            self.forget();
+        }
     }
 
-    /// It is not there; whether that has lasted long enough to be believed.
-    pub(super) fn is_gone(&mut self, now: Instant) -> bool {
-        let since = *self.missing_since.get_or_insert(now);
-        self.decided = None;
-        now - since >= REMOVAL_DELAY
+    /// Whether it has been missing for so long that it is believed.
+    pub(super) fn is_gone(&self, now: Instant) -> bool {
+        matches!(self.sight, Sight::Missing { since } if now - since >= REMOVAL_DELAY)
     }
 
     pub(super) fn is_missing(&self) -> bool {
-        self.missing_since.is_some()
+        matches!(self.sight, Sight::Missing { .. })
     }
 
     /// Whether it is there and may be read.
     pub(super) fn may_be_read(&self) -> bool {
-        !self.is_missing() && !self.is_barred
+        self.sight == Sight::There
     }
 
     /// Whether what it holds now was loaded or refused already.
@@ -163,3 +198,38 @@ const QUIET_IN_PLACE: Duration = Duration::from_millis(200);
 pub(super) const REMOVAL_DELAY: Duration = Duration::from_millis(500);
 /// How long the rest of an incomplete file is waited for.
 const INCOMPLETE_DELAY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_absence_that_lasts_is_a_removal() {
+        let then = Instant::now();
+        let now = then + REMOVAL_DELAY;
+        let (missing, missing_now) = (
+            Sight::Missing { since: then },
+            Sight::Missing { since: now },
+        );
+        let all = [Sight::There, Sight::Barred, Sight::Unknown, missing];
+        for sight in all {
+            for (saw, next, is_decision_kept) in [
+                (Saw::File, Sight::There, true),
+                (Saw::BarredFile, Sight::Barred, false),
+                (Saw::Nothing, Sight::Unknown, true),
+                (
+                    Saw::Absence,
+                    if sight == missing {
+                        missing
+                    } else {
+                        missing_now
+                    },
+                    false,
+                ),
+            ] {
+                let found = look_again(sight, saw, now);
+                assert_eq!(found, (next, is_decision_kept), "{sight:?} {saw:?}");
+            }
+        }
+    }
+}

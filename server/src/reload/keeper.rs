@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::audience::Audience;
 use super::configuration::ConfigFile;
-use super::file::{self, Content, PluginFile};
+use super::file::{self, Content, PluginFile, Saw};
 use super::handler::Handler;
 use super::load::{self, Job};
 use super::{Change, Order, Reread};
@@ -41,6 +41,10 @@ pub(super) struct Keeper {
     pub(super) handlers: BTreeMap<String, Handler>,
     /// What the scan refused, so that it is said once.
     pub(super) told: HashMap<PathBuf, Refusal>,
+    /// What the last look could not read, and what the system said.
+    unreadable: BTreeMap<PathBuf, String>,
+    /// Every directory that plugins are looked for in.
+    directories: Vec<PathBuf>,
     pub(super) is_directory_gone: bool,
     pub(super) is_empty: bool,
     /// Files are taken for whole although they are young: somebody waits, and says that they are.
@@ -75,6 +79,8 @@ impl Keeper {
             files: BTreeMap::new(),
             handlers: BTreeMap::new(),
             told: HashMap::new(),
+            unreadable: BTreeMap::new(),
+            directories: Vec::new(),
             is_directory_gone: false,
             is_empty: false,
             is_eager: true,
@@ -154,18 +160,25 @@ impl Keeper {
             }
         }
         let found: HashSet<&Path> = scan.plugins.iter().map(|found| &*found.path).collect();
-        let gone = self.files.keys().filter(|path| !found.contains(&***path));
-        // Whoever is gone makes room before whoever comes is looked at.
-        for path in gone.cloned().collect::<Vec<_>>() {
+        let others = self.files.keys().filter(|path| !found.contains(&***path));
+        // Removals come before additions, so that a renamed file finds its route free.
+        for path in others.cloned().collect::<Vec<_>>() {
             let mut refused = scan.refused.iter();
-            let is_refused = refused.any(|(refused, _)| path.starts_with(refused));
-            if !is_refused && !self.files[&path].is_missing() {
+            let saw = if refused.any(|(refused, _)| path.starts_with(refused)) {
+                Saw::BarredFile
+            } else if scan.is_unknown(&path) {
+                Saw::Nothing
+            } else {
+                Saw::Absence
+            };
+            if saw == Saw::Absence && !self.files[&path].is_missing() {
                 changed.push(path.clone());
             }
-            self.miss(&path, is_refused, now);
+            self.miss(&path, saw, now);
         }
-        if self.is_eager {
-            // Whoever asks for a look, or begins, needs no event.
+        let is_readable_again = self.tell_unreadable(&scan);
+        if self.is_eager || is_readable_again {
+            // Whatever is found now needs no event.
             self.watcher.heard();
         }
         if let Some(again) = self.watcher.looked(&changed, now) {
@@ -202,11 +215,12 @@ impl Keeper {
                 self.is_directory_gone = false;
                 scan
             }
+            // What was below it is gone as well.
             Err(error) => {
                 if !self.is_directory_gone {
                     self.is_directory_gone = true;
                     let path = config.handlers_dir.display();
-                    warn!(%path, %error, "handlers directory cannot be read, waiting for it");
+                    warn!(%path, %error, "handlers directory is gone, waiting for it");
                 }
                 Scan::default()
             }
@@ -218,14 +232,47 @@ impl Keeper {
         let above = [Some(&*config.handlers_dir), config.file.as_deref()];
         let above = above.into_iter().flatten().filter_map(Path::parent);
         let mut directories = scan.directories.clone();
+        // What could not be looked at this time is watched on, or its end would be missed.
+        let before = std::mem::take(&mut self.directories);
+        let unknown = before.into_iter().filter(|path| scan.is_unknown(path));
+        let missed: Vec<_> = unknown.filter(|path| !directories.contains(path)).collect();
+        directories.extend(missed);
+        self.directories = directories.clone();
         directories.extend(above.map(Path::to_path_buf));
         self.watcher.watch(&directories);
+    }
+
+    /// Says of each path that cannot be read why, once, and when that ends. Answers whether it has ended
+    /// for any.
+    fn tell_unreadable(&mut self, scan: &Scan) -> bool {
+        for (path, error) in &scan.unreadable {
+            let told = self.unreadable.insert(path.clone(), error.clone());
+            if told.as_ref() != Some(error) {
+                warn!(path = %path.display(), error, "cannot be read; what was loaded from there keeps serving");
+            }
+        }
+        let told = self.unreadable.keys();
+        let known: Vec<_> = told
+            .filter(|path| !scan.is_unknown(path))
+            .cloned()
+            .collect();
+        for path in &known {
+            self.unreadable.remove(path);
+            let (path, is_there) = (path.display(), path.exists());
+            if is_there {
+                info!(%path, "can be read again");
+            } else {
+                info!(%path, "could not be read and is gone now");
+            }
+        }
+        !known.is_empty()
     }
 
     /// Says of each file that is no plugin why, once.
     fn tell_refused(&mut self, scan: &Scan) {
         let refused: HashSet<&Path> = scan.refused.iter().map(|(path, _)| &**path).collect();
-        self.told.retain(|path, _| refused.contains(&**path));
+        self.told
+            .retain(|path, _| refused.contains(&**path) || scan.is_unknown(path));
         for (path, refusal) in &scan.refused {
             if self.told.get(path) != Some(refusal) {
                 self.told.insert(path.clone(), refusal.clone());
@@ -237,7 +284,8 @@ impl Keeper {
 
     /// Says, once, that there is nothing to serve yet.
     fn tell_empty(&mut self, scan: &Scan, config: &Config) {
-        let is_empty = self.files.is_empty() && scan.refused.is_empty();
+        let is_empty =
+            self.files.is_empty() && scan.refused.is_empty() && scan.unreadable.is_empty();
         let was_empty = std::mem::replace(&mut self.is_empty, is_empty);
         if !is_empty || was_empty || self.is_directory_gone {
             return;
@@ -250,19 +298,17 @@ impl Keeper {
         }
     }
 
-    /// A file that was there is not seen. Only when that lasts is it believed: a build removes and
-    /// makes again.
-    fn miss(&mut self, path: &Path, is_refused: bool, now: Instant) {
+    /// A look has not found a file that is known. Only an absence that lasts is believed: a build removes
+    /// and makes again.
+    fn miss(&mut self, path: &Path, saw: Saw, now: Instant) {
         let Some(file) = self.files.get_mut(path) else {
             return;
         };
-        if is_refused {
-            // What was loaded from it goes on.
-            file.bar();
-            return;
+        file.note(saw, now);
+        if !file.is_missing() {
+            return; // What was loaded from it goes on.
         }
-        let gone = file.is_gone(now);
-        if !gone {
+        if !file.is_gone(now) {
             self.due(now + file::REMOVAL_DELAY);
             return;
         }
