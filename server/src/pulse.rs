@@ -4,35 +4,45 @@
 //! Here it is an id in a slot of a wheel that turns ten times a second. Nothing is taken out before
 //! its time: a session whose deadline has moved meanwhile looks and asks again, one that is over is
 //! not found.
+//!
+//! One lock guards the whole wheel. A session asks once in many seconds, and how far the wheel has
+//! turned, whether it is empty and what lies in which slot only mean something together.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+use loom::sync::{Mutex, MutexGuard};
+#[cfg(not(test))]
+use std::sync::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::registry::Registry;
 
-/// The wheel.
+/// The wheel, its clock, and what makes it turn.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     began: Instant,
-    /// The last tick whose slot was emptied.
-    last: AtomicU32,
-    /// Ids of sessions, by the tick at which they are woken.
-    slots: [Mutex<Vec<u64>>; SLOTS],
-    /// In all slots together; while there is none, nothing turns.
-    entries: AtomicUsize,
+    wheel: Mutex<Wheel>,
+    /// Notified when the wheel gets its first entry.
     begins: Notify,
+}
+
+/// Ids of sessions, by the tick at which they are woken.
+#[derive(Debug)]
+struct Wheel {
+    /// The last tick whose slot was emptied.
+    last: u32,
+    slots: Box<[Vec<u64>; SLOTS]>,
+    /// How many ids lie in all slots together. While there is none, the wheel stands still.
+    entries: usize,
 }
 
 impl Pulse {
     pub(crate) fn new() -> Arc<Pulse> {
         Arc::new(Pulse {
             began: Instant::now(),
-            last: AtomicU32::new(0),
-            slots: std::array::from_fn(|_| Mutex::default()),
-            entries: AtomicUsize::new(0),
+            wheel: Mutex::new(Wheel::new()),
             begins: Notify::new(),
         })
     }
@@ -46,52 +56,64 @@ impl Pulse {
 
     /// Has the session `id` woken at `tick`, or before if that is far away.
     pub(crate) fn wake_at(&self, id: u64, tick: u32) {
-        if self.entries.fetch_add(1, Ordering::AcqRel) == 0 {
-            // Nothing has turned for a while, and all slots are empty.
-            let now = self.tick_of(Instant::now()).saturating_sub(1);
-            self.last.fetch_max(now, Ordering::AcqRel);
+        let now = self.tick_of(Instant::now());
+        if self.wheel().put(id, tick, now) {
             self.begins.notify_one();
-        }
-        self.put(id, tick);
-    }
-
-    fn put(&self, id: u64, tick: u32) {
-        loop {
-            let last = self.last.load(Ordering::Acquire);
-            let tick = tick.clamp(last + 1, last + SLOTS as u32);
-            let mut slot = self.slot(tick);
-            // Under the lock it is certain that the slot has not been emptied for this tick.
-            if self.last.load(Ordering::Acquire) < tick {
-                slot.push(id);
-                return;
-            }
         }
     }
 
     /// Turns for as long as the server runs.
     pub(crate) async fn run(&self, sessions: &Registry) {
         loop {
-            if self.entries.load(Ordering::Acquire) == 0 {
+            let next = self.wheel().next();
+            let Some(next) = next else {
                 self.begins.notified().await;
-            }
-            let next = self.last.load(Ordering::Acquire) + 1;
+                continue;
+            };
             tokio::time::sleep_until((self.began + TICK * next).into()).await;
-            self.turn(next, |id| sessions.rouse(id));
+            let due = self.wheel().turn(next);
+            due.into_iter().for_each(|id| sessions.rouse(id));
         }
     }
 
-    fn turn(&self, tick: u32, wake: impl FnMut(u64)) {
-        let mut slot = self.slot(tick);
-        self.last.fetch_max(tick, Ordering::AcqRel);
-        let due = std::mem::take(&mut *slot);
-        drop(slot);
-        self.entries.fetch_sub(due.len(), Ordering::AcqRel);
-        due.into_iter().for_each(wake);
+    fn wheel(&self) -> MutexGuard<'_, Wheel> {
+        self.wheel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wheel {
+    fn new() -> Wheel {
+        Wheel {
+            last: 0,
+            slots: Box::new([const { Vec::new() }; SLOTS]),
+            entries: 0,
+        }
     }
 
-    fn slot(&self, tick: u32) -> MutexGuard<'_, Vec<u64>> {
-        let slot = &self.slots[tick as usize % SLOTS];
-        slot.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Puts `id` where it is woken at `tick`, or at the wheel's end if that is nearer. True if the
+    /// wheel stood still: then it goes on from the tick `now`.
+    fn put(&mut self, id: u64, tick: u32, now: u32) -> bool {
+        let is_first = self.entries == 0;
+        if is_first {
+            self.last = self.last.max(now.saturating_sub(1));
+        }
+        let tick = tick.clamp(self.last + 1, self.last + SLOTS as u32);
+        self.slots[tick as usize % SLOTS].push(id);
+        self.entries += 1;
+        is_first
+    }
+
+    /// The tick that comes next; none while nothing is there to be woken.
+    fn next(&self) -> Option<u32> {
+        (self.entries > 0).then_some(self.last + 1)
+    }
+
+    /// Turns to `tick`, which is the next one; answers who is due.
+    fn turn(&mut self, tick: u32) -> Vec<u64> {
+        self.last = tick;
+        let due = std::mem::take(&mut self.slots[tick as usize % SLOTS]);
+        self.entries -= due.len();
+        due
     }
 }
 
@@ -103,50 +125,87 @@ const SLOTS: usize = 512;
 mod tests {
     use super::*;
 
-    fn turn(pulse: &Pulse) -> Vec<u64> {
-        let mut woken = Vec::new();
-        let next = pulse.last.load(Ordering::Relaxed) + 1;
-        pulse.turn(next, |id| woken.push(id));
-        woken
+    /// Turns once, whether something is there or not.
+    fn turn(wheel: &mut Wheel) -> Vec<u64> {
+        wheel.turn(wheel.last + 1)
     }
 
     #[test]
     fn each_is_woken_once_at_its_tick_and_at_the_next_if_that_is_past() {
-        let pulse = Pulse::new();
-        pulse.put(1, 2);
-        pulse.put(2, 0);
-        pulse.put(3, 2);
-        assert_eq!(turn(&pulse), vec![2]);
-        pulse.put(4, 1);
-        assert_eq!(turn(&pulse), vec![1, 3, 4]);
-        assert!(turn(&pulse).is_empty());
+        let mut wheel = Wheel::new();
+        wheel.put(1, 2, 0);
+        wheel.put(2, 0, 0);
+        wheel.put(3, 2, 0);
+        assert_eq!(turn(&mut wheel), [2]);
+        wheel.put(4, 1, 1);
+        assert_eq!(turn(&mut wheel), [1, 3, 4]);
+        assert!(turn(&mut wheel).is_empty());
     }
 
     #[test]
     fn what_is_further_away_than_the_wheel_is_long_comes_at_its_end() {
-        let pulse = Pulse::new();
-        pulse.put(1, u32::MAX);
-        let turns = (1..).find(|_| !turn(&pulse).is_empty());
+        let mut wheel = Wheel::new();
+        wheel.put(1, u32::MAX, 0);
+        let turns = (1..).find(|_| !turn(&mut wheel).is_empty());
         assert_eq!(turns, Some(SLOTS));
     }
 
     #[test]
     fn a_wheel_that_stood_still_goes_on_from_now() {
-        let mut pulse = Pulse::new();
-        Arc::get_mut(&mut pulse).unwrap().began -= TICK * 1000;
-        let tick = pulse.tick_of(Instant::now()) + 5;
-        pulse.wake_at(1, tick);
-        let turns = (1..).find(|_| !turn(&pulse).is_empty());
-        assert!(turns.is_some_and(|turns| turns <= 7), "{turns:?}");
-        assert_eq!(pulse.entries.load(Ordering::Relaxed), 0);
+        let mut wheel = Wheel::new();
+        assert!(wheel.put(1, 1_005, 1_000));
+        assert!(!wheel.put(2, 1_002, 1_000));
+        assert_eq!(wheel.next(), Some(1_000));
+
+        let mut woken = Vec::new();
+        while let Some(tick) = wheel.next() {
+            woken.extend(wheel.turn(tick).into_iter().map(|id| (id, tick)));
+        }
+
+        assert_eq!(woken, [(2, 1_002), (1, 1_005)]);
+    }
+
+    #[test]
+    fn a_wheel_that_turns_late_wakes_nobody_later_for_it() {
+        let mut wheel = Wheel::new();
+        wheel.put(1, 10, 0);
+        // As after a stop of the whole process: the clock is far ahead of the wheel.
+        wheel.put(2, 5_000, 4_990);
+        assert_eq!(wheel.next(), Some(1));
+        let turned: Vec<u64> = (1..=SLOTS as u32)
+            .flat_map(|tick| wheel.turn(tick))
+            .collect();
+        assert_eq!(turned, [1, 2]);
+    }
+
+    #[test]
+    fn two_sessions_that_begin_after_a_standstill_are_both_woken_in_time() {
+        loom::model(|| {
+            let mut pulse = Pulse::new();
+            Arc::get_mut(&mut pulse).expect("nobody shares it").began -= TICK * 1_000;
+            let tick = pulse.tick_of(Instant::now()) + 50;
+            let its_pulse = pulse.clone();
+            let other = loom::thread::spawn(move || its_pulse.wake_at(1, tick));
+            pulse.wake_at(2, tick);
+            other.join().expect("it does not panic");
+
+            let (mut wheel, mut woken) = (pulse.wheel(), Vec::new());
+            while let Some(next) = wheel.next().filter(|next| *next <= tick) {
+                woken.extend(wheel.turn(next));
+            }
+            woken.sort();
+            assert_eq!(woken, [1, 2]);
+        });
     }
 
     #[test]
     fn a_tick_is_never_before_its_time() {
-        let pulse = Pulse::new();
-        for (after, tick) in [(0, 0), (1, 1), (100, 1), (101, 2), (25_000, 250)] {
-            let at = pulse.began + Duration::from_millis(after);
-            assert_eq!(pulse.tick_of(at), tick, "{after} ms");
-        }
+        loom::model(|| {
+            let pulse = Pulse::new();
+            for (after, tick) in [(0, 0), (1, 1), (100, 1), (101, 2), (25_000, 250)] {
+                let at = pulse.began + Duration::from_millis(after);
+                assert_eq!(pulse.tick_of(at), tick, "{after} ms");
+            }
+        });
     }
 }
