@@ -18,8 +18,6 @@ pub(crate) struct Mailbox {
     pub(crate) id: u64,
     /// The name of the handler that the session belongs to.
     owner: Arc<str>,
-    /// The number of the generation that the session runs on.
-    generation: AtomicU64,
     /// Whether there is something to take: one load on the message path instead of the lock.
     rung: AtomicBool,
     /// Whether one of the session's deadlines may have come.
@@ -31,6 +29,8 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// The number of the generation that the session runs on.
+    generation: u64,
     letters: Letters,
     bytes: usize,
     /// How many may wait; the session's outbound limit.
@@ -82,11 +82,11 @@ impl Mailbox {
         Mailbox {
             id,
             owner,
-            generation: AtomicU64::new(generation),
             rung: AtomicBool::new(false),
             roused: AtomicBool::new(false),
             buffered: AtomicU64::new(0),
             inner: Mutex::new(Inner {
+                generation,
                 bytes_max,
                 ..Inner::default()
             }),
@@ -138,7 +138,7 @@ impl Mailbox {
 
     /// The number of the generation that the session runs on.
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Relaxed)
+        self.lock().generation
     }
 
     /// Asks the session to move to newer code; one that is over is not asked.
@@ -152,10 +152,12 @@ impl Mailbox {
         drop(earlier);
     }
 
-    /// The session is on another generation now.
+    /// The session is on another generation now. It has not left the one before yet, and looks for
+    /// a newer one afterwards: so a move that begins meanwhile finds it here, or it finds the move.
     pub(crate) fn set_generation(&self, generation: u64, bytes_max: usize) {
-        self.generation.store(generation, Ordering::Relaxed);
-        self.lock().bytes_max = bytes_max;
+        let mut inner = self.lock();
+        inner.generation = generation;
+        inner.bytes_max = bytes_max;
     }
 
     /// Takes everything, if there is something; letters go behind those in `letters`, in the order

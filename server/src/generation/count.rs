@@ -210,4 +210,45 @@ mod tests {
             assert!(saw || asked.load(Ordering::Acquire) == 1);
         });
     }
+
+    /// A model of the rule, not the code. The handler is replaced while a session moves to what it
+    /// was replaced by before, and old generations are looked for only while they are not over.
+    #[test]
+    fn a_session_that_moves_during_a_swap_is_asked_to_move_on_or_sees_for_itself() {
+        // Whether the sessions of all old generations are asked, or only those of the one before:
+        // the way from an older one may be closed.
+        for are_all_movable in [true, false] {
+            loom::model(move || {
+                let generations: Arc<[Generation; 2]> = Arc::default();
+                assert!(generations[0].count.enter());
+                generations[0].end();
+                let newest = Arc::new(AtomicUsize::new(1));
+                // Where the mailbox says that the session is, and whether it was asked to move.
+                let mailbox = Arc::new(Mutex::new((0, false)));
+                let (its_generations, its_newest) = (generations.clone(), newest.clone());
+                let its_mailbox = mailbox.clone();
+                let session = thread::spawn(move || {
+                    // As `Session::move_to`.
+                    let [old, newer] = &*its_generations;
+                    assert!(newer.count.enter());
+                    its_mailbox.lock().unwrap().0 = 1;
+                    old.leave();
+                    its_newest.load(Ordering::Acquire) == 2
+                });
+
+                newest.store(2, Ordering::Release);
+                // As `Keeper::mind_generations` and `Move::run`.
+                let is_listed = |generation: &usize| {
+                    *generation == 1 || are_all_movable && !generations[0].count.is_over()
+                };
+                let from: Vec<usize> = (0..2).filter(is_listed).collect();
+                let mut it = mailbox.lock().unwrap();
+                it.1 = from.contains(&it.0);
+                drop(it);
+
+                let saw = session.join().unwrap();
+                assert!(saw || mailbox.lock().unwrap().1);
+            });
+        }
+    }
 }

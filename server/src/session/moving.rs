@@ -29,21 +29,20 @@ impl Session {
         self.moving = Some(Box::new(Moving { ask, failures: 0 }));
     }
 
-    /// Moves, if a move is planned and possible now.
+    /// Moves, if a move is planned and possible now; on to the next, if that code is superseded too.
     #[inline]
     pub(super) fn try_to_move(&mut self) {
-        if self.moving.is_some() {
-            self.try_this_move();
-        }
+        while self.moving.is_some() && self.try_this_move() {}
     }
 
+    /// True if it moved and there is newer code already.
     #[cold]
-    fn try_this_move(&mut self) {
+    fn try_this_move(&mut self) -> bool {
         let Some(mut moving) = self.moving.take() else {
-            return;
+            return false;
         };
         let Some(to) = self.owner.generation().successor() else {
-            return; // the newer code is gone again, or cannot take it
+            return false; // the newer code is gone again, or cannot take it
         };
         match self.move_to(&to) {
             Ok(()) => {
@@ -53,6 +52,13 @@ impl Session {
                 }
                 // A callback like any other, and the new code's first.
                 self.call(|instance, conn| instance.wake(conn));
+                // Superseded while the session was on its way to it, and the move to what came then
+                // may have looked for sessions of this generation only.
+                let is_superseded = self.owner.generation().successor().is_some();
+                if is_superseded && self.moving.is_none() {
+                    self.plan_move(None);
+                }
+                return is_superseded;
             }
             Err(Unmoved::NotNow) => {
                 moving.ask = None;
@@ -67,6 +73,7 @@ impl Session {
                 }
             }
         }
+        false
     }
 
     fn move_to(&mut self, to: &Arc<Generation>) -> Result<(), Unmoved> {
@@ -85,7 +92,7 @@ impl Session {
         }
         let left = self.owner.move_to(to, &mut self.conn, &state)?;
         self.adopt_limits();
-        // Only now: a session that is on no generation that the registry names would be missed.
+        // Only now: a generation that is over is looked for by no move.
         drop(left);
         Ok(())
     }
