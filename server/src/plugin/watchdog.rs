@@ -6,8 +6,12 @@
 //! handler whose callbacks hold too many has its other sessions wait, so that it never takes them
 //! all. Past its budget, a callback is named in the log.
 
+mod doze;
+
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+#[cfg(test)]
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -15,6 +19,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{debug, error, warn};
 
+use self::doze::Doze;
 use super::context::Context;
 use super::reserve::{Reserve, Share};
 use crate::clock;
@@ -77,9 +82,10 @@ pub(crate) fn start(runtime: Handle) {
                 clock::keep();
             } else {
                 clock::stop();
-                IS_IDLE.store(true, Ordering::SeqCst);
-                std::thread::park_timeout(IDLE_TIMEOUT);
-                IS_IDLE.store(false, Ordering::SeqCst);
+                if DOZE.lie_down(is_any_running) {
+                    std::thread::park_timeout(IDLE_TIMEOUT);
+                    DOZE.get_up();
+                }
                 idle_ticks = 0;
             }
             let now = CLOCK.fetch_add(1, Ordering::Relaxed) + 1;
@@ -105,7 +111,7 @@ pub(super) fn watch(context: &'static Context, callback: Callback) -> Watched {
         .store(std::ptr::from_ref(context).cast_mut(), Ordering::Relaxed);
     slot.since
         .store(CLOCK.load(Ordering::Relaxed), Ordering::Release);
-    if IS_IDLE.load(Ordering::Relaxed) {
+    if DOZE.is_asleep() {
         wake_up();
     }
     Watched { slot }
@@ -124,6 +130,14 @@ impl Drop for Watched {
     fn drop(&mut self) {
         self.slot.since.store(0, Ordering::Release);
     }
+}
+
+/// Whether any thread is in a callback.
+fn is_any_running() -> bool {
+    let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    slots
+        .iter()
+        .any(|slot| slot.since.load(Ordering::Acquire) != 0)
 }
 
 /// Looks at every thread; answers whether any is in a callback.
@@ -252,7 +266,7 @@ thread_local! {
 
 #[cold]
 fn wake_up() {
-    if IS_IDLE.swap(false, Ordering::SeqCst)
+    if DOZE.ends()
         && let Some(watchdog) = WATCHDOG.get()
     {
         watchdog.unpark();
@@ -262,7 +276,10 @@ fn wake_up() {
 static SLOTS: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
 /// Ticks since the start; begins at 1 because 0 means "in no callback".
 static CLOCK: AtomicU64 = AtomicU64::new(1);
-static IS_IDLE: AtomicBool = AtomicBool::new(false);
+#[cfg(not(test))]
+static DOZE: Doze = Doze::new();
+#[cfg(test)]
+static DOZE: LazyLock<Doze> = LazyLock::new(Doze::new);
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 
 const NAMES: [&str; 14] = [
