@@ -1,5 +1,6 @@
 //! Everything that is claimed of a running server, through real sockets, directories and libraries.
 
+mod admission;
 mod allocations;
 mod c_handlers;
 mod compression;
@@ -21,6 +22,7 @@ mod new;
 mod odd_files;
 mod refused_plugins;
 mod replacements;
+mod requests;
 mod signals;
 mod straddling;
 mod styles;

@@ -1,6 +1,9 @@
 //! One accepted connection: its request head, and the road it takes from there.
 
-use std::io::{ErrorKind, Read};
+mod admission;
+mod first_head;
+mod refusals;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,15 +15,17 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
+pub(crate) use self::admission::Admission;
+use self::first_head::Unread;
+pub(crate) use self::refusals::Refusals;
 use crate::config::{Config, Limits};
 use crate::files;
 use crate::handshake::{self, Knock, Outcome};
 use crate::head::{Head, HeadFault};
 use crate::overlay::{self, Overlay};
-use crate::places::{Guest, Place, Places};
-use crate::reply::Reply;
+use crate::places::{Guest, Place};
+use crate::reply::{FullOf, Reply};
 use crate::router::{NoWay, Router};
-use crate::scratch::Scratch;
 use crate::session::{About, Session};
 use crate::soon::Soon;
 use crate::target::Target;
@@ -29,10 +34,8 @@ use crate::target::Target;
 pub(crate) struct Server {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) router: Arc<Router>,
-    /// Connections that are open.
-    pub(crate) places: Places,
-    /// Opening handshakes that are under way.
-    pub(crate) handshakes: Places,
+    pub(crate) admission: Admission,
+    pub(crate) refusals: Refusals,
     /// What pages are told of failed builds, in `wshd dev`.
     pub(crate) overlay: Option<Arc<Overlay>>,
     /// Becomes true when the server stops.
@@ -54,24 +57,20 @@ enum Stage {
 }
 
 impl Connection {
-    /// It holds `alive` until its end.
+    /// It holds `alive` until its end. Without a place it waits for its first poll to find one.
     pub(crate) fn new(
         socket: std::net::TcpStream,
         peer: SocketAddr,
         server: Arc<Server>,
+        place: Option<Place>,
         alive: mpsc::Sender<()>,
     ) -> Connection {
-        let connections_max = server.config.load().limits.connections_max;
-        let place = server.places.take(connections_max);
-        let guest = place.map(|place| Guest {
-            _place: place,
-            _alive: alive,
-        });
         Connection(Stage::Arrived(Some(Box::new(Arrival {
             socket,
             peer,
             server,
-            guest,
+            place,
+            alive,
         }))))
     }
 }
@@ -117,8 +116,10 @@ struct Arrival {
     socket: std::net::TcpStream,
     peer: SocketAddr,
     server: Arc<Server>,
-    /// Who is no guest finds no place.
-    guest: Option<Guest>,
+    /// `None` when none was free.
+    place: Option<Place>,
+    /// The server waits for it when it stops.
+    alive: mpsc::Sender<()>,
 }
 
 impl Arrival {
@@ -128,25 +129,34 @@ impl Arrival {
             socket,
             peer,
             server,
-            guest,
+            place,
+            alive,
         } = self;
-        let looked = match guest {
-            Some(_) => look(&socket),
-            None => Err(Unread::Refused(Reply::Full)),
+        // Those that came before and wait may give way by now: they were polled.
+        let make_room = || {
+            let limits = &server.config.load().limits;
+            server.admission.make_room(peer, limits)
         };
+        let Some(place) = place.or_else(make_room) else {
+            return turn_away(socket, peer, server);
+        };
+        let guest = Guest {
+            _place: place,
+            _alive: alive,
+        };
+        let looked = first_head::look(&socket);
         // Without descriptors to watch it there is nothing to say and nobody to say it.
         let Ok(socket) = TcpStream::from_std(socket) else {
             return Soon::Now(None);
         };
         let road = match looked {
             Ok(received) => open(socket, received, peer, &server),
-            Err(Unread::Gone) => Soon::Now(Road::Nowhere),
-            Err(Unread::Refused(reply)) => Soon::Now(Road::Reply(socket, reply)),
+            Err(_) => Soon::Now(Road::Nowhere),
         };
         match road {
             Soon::Now(Road::Nowhere) => Soon::Now(None),
             Soon::Now(Road::Session(mut session)) => {
-                session.set_guest(guest);
+                session.set_guest(Some(guest));
                 Soon::Now(Some(session))
             }
             road => Soon::later(follow(road, peer, server, guest)),
@@ -154,12 +164,31 @@ impl Arrival {
     }
 }
 
+/// Tells a connection for which there is no place that there is none.
+fn turn_away(
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    server: Arc<Server>,
+) -> Soon<Option<Box<Session>>> {
+    let reply = Reply::Full(FullOf::Connections);
+    server.refusals.log(peer, None, &reply);
+    let place = server.admission.refusal();
+    let (Some(place), Ok(socket)) = (place, TcpStream::from_std(socket)) else {
+        return Soon::Now(None);
+    };
+    Soon::later(async move {
+        reply.send(socket).await;
+        drop(place);
+        None
+    })
+}
+
 /// Waits for what there is to wait for; `None` unless a session came of it.
 async fn follow(
     road: Soon<Road>,
     peer: SocketAddr,
     server: Arc<Server>,
-    guest: Option<Guest>,
+    guest: Guest,
 ) -> Option<Box<Session>> {
     let road = match road {
         // The answer that is there is given, whether the server stops or not.
@@ -168,7 +197,7 @@ async fn follow(
     };
     match road {
         Road::Session(mut session) => {
-            session.set_guest(guest);
+            session.set_guest(Some(guest));
             Some(session)
         }
         road => {
@@ -192,20 +221,32 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
     match road {
         Road::Reply(socket, reply) => {
             debug!(%peer, status = reply.status(), "request answered");
-            reply.send(socket).await;
+            send(socket, reply, peer, server).await;
         }
         Road::File(socket, received) => {
             let config = server.config.load_full();
-            match &config.document_root {
-                Some(root) => {
-                    let addition = server.overlay.as_ref().map(|it| it.tag());
-                    files::serve(socket, received, root, addition.as_deref()).await;
-                }
-                None => Reply::NoRoute.send(socket).await,
-            }
+            let Some(root) = &config.document_root else {
+                return send(socket, Reply::NoRoute, peer, server).await;
+            };
+            let Some(place) = server.admission.file() else {
+                return send(socket, Reply::Full(FullOf::Files), peer, server).await;
+            };
+            let addition = server.overlay.as_ref().map(|it| it.tag());
+            files::serve(socket, received, root, addition.as_deref()).await;
+            drop(place);
         }
         Road::News(socket, overlay) => overlay.tell(socket, server.stopping.clone()).await,
         Road::Session(_) | Road::Nowhere => {}
+    }
+}
+
+/// Sends a reply. A peer that has it and does not close may be evicted.
+async fn send(socket: TcpStream, reply: Reply, peer: SocketAddr, server: &Server) {
+    let mut stand = server.admission.answered().enter(peer, None);
+    tokio::select! {
+        biased;
+        () = reply.send(socket) => {}
+        () = stand.evicted() => {}
     }
 }
 
@@ -227,8 +268,10 @@ fn open(
 ) -> Soon<Road> {
     let began = Instant::now();
     let limits = server.config.load().limits.clone();
-    let Some(pending) = server.handshakes.take(limits.pending_handshakes_max) else {
-        return Soon::Now(Road::Reply(socket, Reply::Full));
+    let Some(pending) = server.admission.handshake(peer, &limits) else {
+        let reply = Reply::Full(FullOf::Handshakes);
+        server.refusals.log(peer, None, &reply);
+        return Soon::Now(Road::Reply(socket, reply));
     };
     let entering = Entering {
         socket,
@@ -237,12 +280,11 @@ fn open(
         began,
         deadline: began + Duration::from_millis(limits.handshake_timeout_ms),
         limits,
-        pending,
     };
-    match head_end(&entering.received, 0, &entering.limits) {
-        Ok(Some(end)) => entering.enter(end, server),
-        Ok(None) => Soon::later(entering.enter_when_whole(server.clone())),
-        Err(reply) => Soon::Now(Road::Reply(entering.socket, reply)),
+    match first_head::end(&entering.received, 0, &entering.limits) {
+        Ok(Some(end)) => entering.enter(end, pending, server),
+        Ok(None) => Soon::later(entering.enter_when_whole(pending, server.clone())),
+        Err(reply) => Soon::Now(entering.refuse(reply, None, server)),
     }
 }
 
@@ -254,39 +296,56 @@ struct Entering {
     began: Instant,
     deadline: Instant,
     limits: Limits,
-    pending: Place,
 }
 
 impl Entering {
-    /// Reads the head first.
-    async fn enter_when_whole(mut self, server: Arc<Server>) -> Road {
-        let head = read_head(&self.socket, &mut self.received, &self.limits);
-        let head = tokio::time::timeout_at(self.deadline.into(), head).await;
+    /// Reads the head first. Until it is whole, the connection gives way to others when places are
+    /// short.
+    async fn enter_when_whole(mut self, pending: Place, server: Arc<Server>) -> Road {
+        let mut stand = server.admission.silent().enter(self.peer, Some(pending));
+        let head = first_head::read(&self.socket, &mut self.received, &self.limits);
+        let head = tokio::select! {
+            head = tokio::time::timeout_at(self.deadline.into(), head) => head,
+            () = stand.evicted() => return Road::Nowhere,
+        };
+        let Some(pending) = stand.leave() else {
+            return Road::Nowhere;
+        };
         match head {
-            Ok(Ok(end)) => self.enter(end, &server).get().await,
+            Ok(Ok(end)) => self.enter(end, pending, &server).get().await,
             Ok(Err(Unread::Gone)) => Road::Nowhere,
-            Ok(Err(Unread::Refused(reply))) => Road::Reply(self.socket, reply),
+            Ok(Err(Unread::Refused(reply))) => self.refuse(reply, None, &server),
             // Who says nothing is told nothing.
             Err(_) if self.received.is_empty() => Road::Nowhere,
-            Err(_) => Road::Reply(self.socket, Reply::TooSlow),
+            Err(_) => self.refuse(Reply::TooSlow, None, &server),
         }
     }
 
+    fn refuse(self, reply: Reply, path: Option<&str>, server: &Server) -> Road {
+        server.refusals.log(self.peer, path, &reply);
+        Road::Reply(self.socket, reply)
+    }
+
     /// The head is there up to `end`.
-    fn enter(mut self, end: usize, server: &Server) -> Soon<Road> {
+    fn enter(mut self, end: usize, pending: Place, server: &Arc<Server>) -> Soon<Road> {
         let early = self.received.split_off(end);
-        let (head, target) = match parse(self.received, &self.limits) {
+        let received = std::mem::take(&mut self.received);
+        let (head, target) = match parse(received, &self.limits) {
             Ok(parsed) => parsed,
-            Err(reply) => return Soon::Now(Road::Reply(self.socket, reply)),
+            Err(reply) => return Soon::Now(self.refuse(reply, None, server)),
         };
         if !wants_upgrade(&head) {
-            let road = other_than_upgrade(self.socket, head, target, early, self.peer, server);
-            return Soon::Now(road);
+            return Soon::Now(other_than_upgrade(self, head, target, early, server));
         }
         let entrance = match server.router.enter(&target.path) {
             Ok(entrance) => entrance,
-            Err(NoWay::NoRoute) => return Soon::Now(Road::Reply(self.socket, Reply::NoRoute)),
-            Err(NoWay::Full) => return Soon::Now(Road::Reply(self.socket, Reply::Full)),
+            Err(no_way) => {
+                let reply = match no_way {
+                    NoWay::NoRoute => Reply::NoRoute,
+                    NoWay::Full => Reply::Full(FullOf::Handler),
+                };
+                return Soon::Now(self.refuse(reply, Some(&target.path), server));
+            }
         };
         let own = target.path.strip_prefix('/') == Some(&*entrance.stay.generation().handler);
         let about = About {
@@ -301,13 +360,32 @@ impl Entering {
             early,
             about,
             deadline: self.deadline,
-            pending: self.pending,
+            pending,
         };
-        handshake::shake(knock, entrance).map(|outcome| match outcome {
-            Outcome::Session(session) => Road::Session(session),
-            Outcome::Reply(socket, reply) => Road::Reply(socket, reply),
-            Outcome::Dropped => Road::Nowhere,
-        })
+        let peer = self.peer;
+        match handshake::shake(knock, entrance) {
+            Soon::Now(outcome) => Soon::Now(lead(outcome, peer, server)),
+            Soon::Later(outcome) => {
+                let server = server.clone();
+                Soon::later(async move { lead(outcome.await, peer, &server) })
+            }
+        }
+    }
+}
+
+/// Where the outcome of an opening handshake leads.
+fn lead(outcome: Outcome, peer: SocketAddr, server: &Server) -> Road {
+    match outcome {
+        Outcome::Session(session) => Road::Session(session),
+        Outcome::Refused {
+            socket,
+            reply,
+            path,
+        } => {
+            server.refusals.log(peer, Some(&path), &reply);
+            Road::Reply(socket, reply)
+        }
+        Outcome::Dropped => Road::Nowhere,
     }
 }
 
@@ -330,16 +408,16 @@ fn wants_upgrade(head: &Head) -> bool {
 
 /// What answers a request that wants no WebSocket.
 fn other_than_upgrade(
-    socket: TcpStream,
+    entering: Entering,
     head: Head,
     target: Target,
     early: Vec<u8>,
-    peer: SocketAddr,
     server: &Server,
 ) -> Road {
     if server.router.has(&target.path) {
-        return Road::Reply(socket, Reply::UpgradeRequired);
+        return entering.refuse(Reply::UpgradeRequired, Some(&target.path), server);
     }
+    let Entering { socket, peer, .. } = entering;
     if target.path == LISTING_PATH {
         return Road::Reply(socket, Reply::Json(server.router.listing().json(peer.ip())));
     }
@@ -354,62 +432,5 @@ fn other_than_upgrade(
     }
 }
 
-/// Why there is no request head.
-enum Unread {
-    Gone,
-    Refused(Reply),
-}
-
-/// What the peer has sent by now, which mostly is its whole request.
-fn look(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
-    let mut scratch = Scratch::take();
-    let received = match socket.read(&mut scratch.input) {
-        Ok(0) => Err(Unread::Gone),
-        Ok(length) => Ok(scratch.input[..length].to_vec()),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Vec::new()),
-        Err(_) => Err(Unread::Gone),
-    };
-    scratch.put_back();
-    received
-}
-
-/// Reads until the head is whole; answers where it ends. More may have come behind it.
-async fn read_head(
-    socket: &TcpStream,
-    received: &mut Vec<u8>,
-    limits: &Limits,
-) -> Result<usize, Unread> {
-    loop {
-        let before = received.len();
-        received.reserve(READ_BYTES);
-        socket.readable().await.map_err(|_| Unread::Gone)?;
-        match socket.try_read_buf(received) {
-            Ok(0) => return Err(Unread::Gone),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            Err(_) => return Err(Unread::Gone),
-        }
-        match head_end(received, before, limits) {
-            Ok(Some(end)) => return Ok(end),
-            Ok(None) => {}
-            Err(reply) => return Err(Unread::Refused(reply)),
-        }
-    }
-}
-
-/// Where the head ends, if it does; `before` was searched before.
-fn head_end(received: &[u8], before: usize, limits: &Limits) -> Result<Option<usize>, Reply> {
-    let end = Head::end(received, before);
-    if end.unwrap_or(received.len()) <= limits.header_bytes_max {
-        return Ok(end);
-    }
-    Err(match received[..limits.header_bytes_max].contains(&b'\n') {
-        true => Reply::HeadTooLarge,
-        false => Reply::TargetTooLong,
-    })
-}
-
-/// What one read of a head asks for.
-const READ_BYTES: usize = 1024;
 /// Where the list of handlers is, for the pages that show it and for operators.
 const LISTING_PATH: &str = "/.wshd/handlers.json";

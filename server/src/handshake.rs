@@ -44,12 +44,27 @@ pub(crate) struct Knock {
     pub(crate) pending: Place,
 }
 
+impl Knock {
+    fn refuse(self, reply: Reply) -> Outcome {
+        Outcome::Refused {
+            socket: self.socket,
+            reply,
+            path: self.target.path,
+        }
+    }
+}
+
 /// What became of it.
 pub(crate) enum Outcome {
     /// A 101 is queued and the handler has its session.
     Session(Box<Session>),
-    /// An answer is to be sent.
-    Reply(TcpStream, Reply),
+    /// There is no session; an answer is to be sent.
+    Refused {
+        socket: TcpStream,
+        reply: Reply,
+        /// What was asked for.
+        path: String,
+    },
     /// The connection is dropped without a byte.
     Dropped,
 }
@@ -59,10 +74,10 @@ pub(crate) fn shake(knock: Knock, entrance: Entrance) -> Soon<Outcome> {
     let generation = entrance.stay.generation();
     let checked = match check(&knock.head, generation) {
         Ok(checked) => checked,
-        Err(reply) => return Soon::Now(Outcome::Reply(knock.socket, reply)),
+        Err(reply) => return Soon::Now(knock.refuse(reply)),
     };
     if generation.is_quarantined() {
-        return Soon::Now(Outcome::Reply(knock.socket, Reply::Quarantined));
+        return Soon::Now(knock.refuse(Reply::Quarantined));
     }
     let is_held = generation.context.hold.is_on();
     let mut asked = Asked::new(knock, entrance, checked);
@@ -160,7 +175,11 @@ impl Asked {
     async fn when_released(mut self) -> Outcome {
         let context = self.owner.generation().context;
         if !released(&context.hold, &self.registration, self.deadline).await {
-            return Outcome::Reply(self.socket, Reply::Quarantined);
+            return Outcome::Refused {
+                path: self.owner.request().path().to_owned(),
+                socket: self.socket,
+                reply: Reply::Quarantined,
+            };
         }
         match self.ask() {
             Answer::Pending => self.when_answered().await,
@@ -186,14 +205,18 @@ impl Asked {
     }
 
     fn conclude(self, answer: Answer) -> Outcome {
-        let refusal = match answer {
+        let reply = match answer {
             Answer::Accept => return Outcome::Session(Box::new(self.accept())),
             Answer::Abort => return Outcome::Dropped,
             Answer::Pending => Reply::NoAnswer,
             Answer::Reject => refusal(self.draft),
             Answer::Failed | Answer::Panicked => Reply::HandlerFailed,
         };
-        Outcome::Reply(self.socket, refusal)
+        Outcome::Refused {
+            path: self.owner.request().path().to_owned(),
+            socket: self.socket,
+            reply,
+        }
     }
 
     /// Makes the session of it.

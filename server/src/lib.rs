@@ -6,8 +6,10 @@ mod clock;
 pub mod config;
 mod connection;
 mod controls;
+mod descriptors;
 pub mod dev;
 mod encoded;
+mod eviction;
 mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -41,6 +43,7 @@ pub mod signals;
 mod soon;
 mod tally;
 mod target;
+mod throttle;
 mod topics;
 pub mod urgency;
 mod watcher;

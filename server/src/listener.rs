@@ -1,7 +1,7 @@
 //! The addresses that are listened on: bound all or not at all, accepted from until the stop.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,9 +133,21 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
         match accepted {
             Ok((socket, peer)) => {
                 pause = PAUSE_MIN;
-                tokio::spawn(Connection::new(socket, peer, server.clone(), alive.clone()));
+                let limits = &server.config.load().limits;
+                let place = server.admission.connection(limits);
+                let is_crowded = place.is_none();
+                let (server, alive) = (server.clone(), alive.clone());
+                tokio::spawn(Connection::new(socket, peer, server, place, alive));
+                if is_crowded {
+                    // What gives way closes its descriptor before the next one is opened.
+                    tokio::task::yield_now().await;
+                }
             }
             Err(error) if is_out_of_resources(&error) => {
+                // The system's limit is below ours: something else has taken descriptors.
+                server
+                    .admission
+                    .evict_any(UNKNOWN_PEER, &server.config.load().limits);
                 warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
@@ -170,6 +182,8 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
+/// The peer of a connection that could not be accepted.
+const UNKNOWN_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const BACKLOG: i32 = 1024;
 const PORT_TRIES: u32 = 20;
 const PAUSE_MIN: Duration = Duration::from_millis(10);

@@ -29,6 +29,17 @@ impl Places {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         took.is_ok().then(|| Place(self.0.clone()))
     }
+
+    /// A place beyond any limit, for one whose predecessor is on its way out.
+    pub(crate) fn take_anyway(&self) -> Place {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Place(self.0.clone())
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Place {

@@ -26,8 +26,8 @@ pub(crate) enum Reply {
     TooSlow,
     /// The page's origin may not connect.
     OriginRefused,
-    /// The server, or the handler, has no place for one more.
-    Full,
+    /// There is no place for one more.
+    Full(FullOf),
     /// The handler panicked too often.
     Quarantined,
     /// The handler gave no answer in time.
@@ -46,6 +46,17 @@ pub(crate) enum Reply {
     Script(&'static str),
 }
 
+/// What there is no place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FullOf {
+    Connections,
+    Handshakes,
+    /// The handler's sessions.
+    Handler,
+    /// Files that are sent at a time.
+    Files,
+}
+
 impl Reply {
     /// Each failure's status: the one place where it is decided.
     pub(crate) fn status(&self) -> u16 {
@@ -59,7 +70,7 @@ impl Reply {
             Reply::UpgradeRequired | Reply::WrongVersion => 426,
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
-            Reply::Full | Reply::Quarantined | Reply::NoAnswer => 503,
+            Reply::Full(_) | Reply::Quarantined | Reply::NoAnswer => 503,
             Reply::Refused { status, .. } => *status,
         }
     }
@@ -94,7 +105,7 @@ impl Reply {
                 line("Upgrade", "websocket");
                 line("Sec-WebSocket-Version", "13");
             }
-            Reply::Full | Reply::Quarantined | Reply::NoAnswer => line("Retry-After", "5"),
+            Reply::Full(_) | Reply::Quarantined | Reply::NoAnswer => line("Retry-After", "5"),
             Reply::Json(_) => {
                 content_type = "application/json";
                 line("Cache-Control", "no-store");
@@ -138,6 +149,27 @@ impl Reply {
         bytes
     }
 
+    /// Why, for the log: what the peer is told, and the key that decides it.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Reply::HeadTooLarge => {
+                "larger than `header_bytes_max`, or more lines than `header_lines_max`"
+            }
+            Reply::TargetTooLong => "a request line longer than `header_bytes_max`",
+            Reply::TooSlow => "no whole request within `handshake_timeout_ms`",
+            Reply::OriginRefused => "the page's origin is not in `origins`",
+            Reply::Full(FullOf::Connections) => {
+                "`connections_max`, or the limit of open files, is reached"
+            }
+            Reply::Full(FullOf::Handshakes) => "`pending_handshakes_max` is reached",
+            Reply::Full(FullOf::Handler) => "the handler's `blocking_sessions_max` is reached",
+            Reply::Full(FullOf::Files) => "the limit of open files is reached",
+            Reply::NoAnswer => "the handler gave no answer within `handshake_timeout_ms`",
+            Reply::Refused { .. } => "the handler refuses",
+            other => other.text(),
+        }
+    }
+
     fn text(&self) -> &'static str {
         match self {
             Reply::NoRoute => "nothing answers at this path",
@@ -148,7 +180,7 @@ impl Reply {
             Reply::TargetTooLong => "the request's target is longer than the limit",
             Reply::TooSlow => "the request took too long",
             Reply::OriginRefused => "pages of this origin may not connect",
-            Reply::Full => "no place for one more connection now",
+            Reply::Full(_) => "no place for one more connection now",
             Reply::Quarantined => "the handler is out of service",
             Reply::NoAnswer => "the handler gave no answer in time",
             Reply::HandlerFailed => "the handler failed",

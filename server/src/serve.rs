@@ -9,11 +9,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::config::{Config, Limits};
-use crate::connection::Server;
+use crate::connection::{Admission, Refusals, Server};
 use crate::listener::{self, ListenError, Listener};
 use crate::mailbox::Letter;
 use crate::overlay::Overlay;
-use crate::places::Places;
 use crate::plugin::watchdog;
 use crate::reload::{Control, Reread, StartError};
 use crate::shared::Shared;
@@ -58,6 +57,9 @@ impl Serving {
         // A busy port is found out before any handler runs.
         let listeners = listener::bind(&config.listen)?;
         let shared = Shared::new(config.log_level, &config.limits);
+        shared
+            .descriptors
+            .tell_if_short(config.limits.connections_max);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let control = Control::start(config.clone(), shared.clone(), reread)?;
         let loaded = control.router().names();
@@ -70,8 +72,8 @@ impl Serving {
         let server = Server {
             router: control.router(),
             config,
-            places: Places::default(),
-            handshakes: Places::default(),
+            admission: Admission::new(shared.descriptors),
+            refusals: Refusals::new(),
             overlay,
             stopping,
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{Limits, LogLevel};
+use crate::descriptors::Descriptors;
 use crate::pulse::Pulse;
 use crate::registry::Registry;
 use crate::topics::Topics;
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) pulse: Arc<Pulse>,
     /// What compression contexts may take.
     pub(crate) deflate_budget: Arc<Budget>,
+    /// What the system allows.
+    pub(crate) descriptors: Descriptors,
     /// In the ABI's numbers; plugins read it in place, so it lives as long as the process.
     pub(crate) log_level: &'static AtomicU32,
 }
@@ -29,6 +32,7 @@ impl Shared {
             topics: Topics::new(),
             pulse: Pulse::new(),
             deflate_budget: Budget::new(limits.deflate_contexts_bytes_max),
+            descriptors: Descriptors::now(),
             log_level: Box::leak(Box::new(AtomicU32::new(0))),
         };
         shared.set_log_level(level);

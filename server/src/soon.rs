@@ -14,14 +14,6 @@ impl<T: 'static> Soon<T> {
         Soon::Later(Box::pin(value))
     }
 
-    /// What `becomes` makes of it, now or later.
-    pub(crate) fn map<U: 'static>(self, becomes: fn(T) -> U) -> Soon<U> {
-        match self {
-            Soon::Now(value) => Soon::Now(becomes(value)),
-            Soon::Later(value) => Soon::later(async move { becomes(value.await) }),
-        }
-    }
-
     /// The value, when it is there.
     pub(crate) async fn get(self) -> T {
         match self {

@@ -107,6 +107,11 @@ impl Request {
         &self.particulars.head
     }
 
+    /// The path, percent-decoded once.
+    pub(crate) fn path(&self) -> &str {
+        &self.particulars.path
+    }
+
     /// The id that the session will have.
     pub(super) fn id(&self) -> u64 {
         self.table.id

@@ -78,6 +78,10 @@ impl Keeper {
                 "changed in the configuration, and applies after a restart"
             );
         }
+        if old.limits.connections_max != new.limits.connections_max {
+            let descriptors = &self.shared.descriptors;
+            descriptors.tell_if_short(new.limits.connections_max);
+        }
         logging::set_level(new.log_level);
         self.shared.set_log_level(new.log_level);
         let budget = &self.shared.deflate_budget;

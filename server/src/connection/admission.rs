@@ -1,0 +1,127 @@
+//! Who gets a place: connections and opening handshakes up to their limits, and which of them give
+//! way to a newcomer when a limit is reached.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use crate::config::Limits;
+use crate::descriptors::Descriptors;
+use crate::eviction::EvictionQueue;
+use crate::places::{Place, Places};
+use crate::throttle::Throttle;
+
+/// The places of a server and those who hold them.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// Descriptors that connections may take with the files that they are sent.
+    room: usize,
+    /// Connections that are open.
+    connections: Places,
+    /// Files that are being sent.
+    files: Places,
+    /// Opening handshakes that are under way.
+    handshakes: Places,
+    /// Connections beyond the limit that are told so.
+    refused: Places,
+    /// Connections without a whole request head.
+    silent: EvictionQueue,
+    /// Connections that have their answer and do not close.
+    answered: EvictionQueue,
+    evictions: Arc<Throttle>,
+}
+
+impl Admission {
+    pub(crate) fn new(descriptors: Descriptors) -> Admission {
+        Admission {
+            room: descriptors.room(),
+            connections: Places::default(),
+            files: Places::default(),
+            handshakes: Places::default(),
+            refused: Places::default(),
+            silent: EvictionQueue::default(),
+            answered: EvictionQueue::default(),
+            evictions: Throttle::new(1),
+        }
+    }
+
+    /// A place for a connection that was accepted, if one is free.
+    pub(crate) fn connection(&self, limits: &Limits) -> Option<Place> {
+        let room = self.room.saturating_sub(self.files.taken());
+        self.connections.take(limits.connections_max.min(room))
+    }
+
+    /// A place for a connection, of another one that gives way if none is free.
+    ///
+    /// What gives way is gone, descriptor and all, after its next poll.
+    pub(crate) fn make_room(&self, newcomer: SocketAddr, limits: &Limits) -> Option<Place> {
+        self.connection(limits).or_else(|| {
+            let is_evicted = self.evict_any(newcomer, limits);
+            is_evicted.then(|| self.connections.take_anyway())
+        })
+    }
+
+    /// Lets the oldest connection go that only holds a place; false when there is none.
+    pub(crate) fn evict_any(&self, newcomer: SocketAddr, limits: &Limits) -> bool {
+        let share = share(limits);
+        // Those that have their answer lose nothing.
+        let evicted = self.answered.evict(newcomer, share);
+        let evicted = evicted.or_else(|| self.silent.evict(newcomer, share));
+        if evicted.is_some() {
+            self.tell_eviction("connections_max");
+        }
+        evicted.is_some()
+    }
+
+    /// A place for an opening handshake.
+    pub(crate) fn handshake(&self, peer: SocketAddr, limits: &Limits) -> Option<Place> {
+        let place = self.handshakes.take(limits.pending_handshakes_max);
+        place.or_else(|| {
+            let evicted = self.silent.evict(peer, share(limits))?;
+            self.tell_eviction("pending_handshakes_max");
+            evicted
+        })
+    }
+
+    /// A place for a file that is sent: it is one more descriptor.
+    pub(crate) fn file(&self) -> Option<Place> {
+        self.files
+            .take(self.room.saturating_sub(self.connections.taken()))
+    }
+
+    /// A place for a connection that is to be told that there is none.
+    pub(crate) fn refusal(&self) -> Option<Place> {
+        self.refused.take(REFUSED_MAX)
+    }
+
+    /// Where a connection stands while its head is not whole.
+    pub(crate) fn silent(&self) -> &EvictionQueue {
+        &self.silent
+    }
+
+    /// Where a connection stands while it has its answer and does not close.
+    pub(crate) fn answered(&self) -> &EvictionQueue {
+        &self.answered
+    }
+
+    fn tell_eviction(&self, limit: &'static str) {
+        self.evictions.log(
+            || {
+                warn!(
+                    limit,
+                    "places are short: the oldest connection that asked for nothing was closed for a new one"
+                );
+            },
+            |evicted| warn!(evicted, "more connections that asked for nothing were closed for new ones"),
+        );
+    }
+}
+
+/// Connections that one network may have in a queue while any has to give way.
+fn share(limits: &Limits) -> usize {
+    limits.connections_max.min(limits.pending_handshakes_max) / 4
+}
+
+/// Each of them takes a descriptor of those that are reserved.
+const REFUSED_MAX: usize = 16;

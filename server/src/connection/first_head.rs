@@ -1,0 +1,69 @@
+//! The first request head of a connection, as far as it has come.
+
+use std::io::{ErrorKind, Read};
+
+use tokio::net::TcpStream;
+
+use crate::config::Limits;
+use crate::head::Head;
+use crate::reply::Reply;
+use crate::scratch::Scratch;
+
+/// Why there is no request head.
+pub(super) enum Unread {
+    /// The peer has closed.
+    Gone,
+    Refused(Reply),
+}
+
+/// What the peer has sent by now, which mostly is its whole request.
+pub(super) fn look(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
+    let mut scratch = Scratch::take();
+    let received = match socket.read(&mut scratch.input) {
+        Ok(0) => Err(Unread::Gone),
+        Ok(length) => Ok(scratch.input[..length].to_vec()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Vec::new()),
+        Err(_) => Err(Unread::Gone),
+    };
+    scratch.put_back();
+    received
+}
+
+/// Reads until the head is whole; answers where it ends. More may have come behind it.
+pub(super) async fn read(
+    socket: &TcpStream,
+    received: &mut Vec<u8>,
+    limits: &Limits,
+) -> Result<usize, Unread> {
+    loop {
+        let before = received.len();
+        received.reserve(READ_BYTES);
+        socket.readable().await.map_err(|_| Unread::Gone)?;
+        match socket.try_read_buf(received) {
+            Ok(0) => return Err(Unread::Gone),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Err(_) => return Err(Unread::Gone),
+        }
+        match end(received, before, limits) {
+            Ok(Some(end)) => return Ok(end),
+            Ok(None) => {}
+            Err(reply) => return Err(Unread::Refused(reply)),
+        }
+    }
+}
+
+/// Where the head ends, if it does; `before` was searched before.
+pub(super) fn end(received: &[u8], before: usize, limits: &Limits) -> Result<Option<usize>, Reply> {
+    let end = Head::end(received, before);
+    if end.unwrap_or(received.len()) <= limits.header_bytes_max {
+        return Ok(end);
+    }
+    Err(match received[..limits.header_bytes_max].contains(&b'\n') {
+        true => Reply::HeadTooLarge,
+        false => Reply::TargetTooLong,
+    })
+}
+
+/// What one read of a head asks for.
+const READ_BYTES: usize = 1024;

@@ -1,0 +1,122 @@
+//! So many log lines a second of one kind, then one line that counts the rest.
+//!
+//! What a peer can cause must not fill a disk, and must not push out of the log what matters.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A limit for one kind of line.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    /// Lines that a second may have.
+    lines_max: u32,
+    window: Mutex<Window>,
+}
+
+impl Throttle {
+    pub(crate) fn new(lines_max: u32) -> Arc<Throttle> {
+        Arc::new(Throttle {
+            lines_max,
+            window: Mutex::default(),
+        })
+    }
+
+    /// Logs `line`, unless there were too many within a second. Then it is only counted, and `rest`
+    /// logs the count when the second is over.
+    pub(crate) fn log(self: &Arc<Self>, line: impl FnOnce(), rest: fn(u64)) {
+        match self.step(Instant::now()) {
+            Step::Log => line(),
+            Step::Count => {}
+            Step::CountFirst { until } => {
+                let throttle = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep_until(until.into()).await;
+                    rest(throttle.take_count());
+                });
+            }
+        }
+    }
+
+    fn step(&self, now: Instant) -> Step {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.step(now, self.lines_max)
+    }
+
+    fn take_count(&self) -> u64 {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut window.counted)
+    }
+}
+
+/// The second that is under way.
+#[derive(Debug, Default)]
+struct Window {
+    began: Option<Instant>,
+    logged: u32,
+    /// Lines that were not logged, of this second and of one before whose count is still to be told.
+    counted: u64,
+}
+
+/// What is to be done with a line.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Log,
+    Count,
+    /// The first that is only counted: the count is to be told then.
+    CountFirst {
+        until: Instant,
+    },
+}
+
+impl Window {
+    fn step(&mut self, now: Instant, lines_max: u32) -> Step {
+        let began = match self.began {
+            Some(began) if now < began + SECOND => began,
+            _ => {
+                self.began = Some(now);
+                self.logged = 0;
+                now
+            }
+        };
+        if self.logged < lines_max {
+            self.logged += 1;
+            return Step::Log;
+        }
+        self.counted += 1;
+        match self.counted {
+            1 => Step::CountFirst {
+                until: began + SECOND,
+            },
+            _ => Step::Count,
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_for_a_second_is_counted_and_the_next_second_logs_again() {
+        let began = Instant::now();
+        let mut window = Window::default();
+        for _ in 0..3 {
+            assert_eq!(window.step(began, 3), Step::Log);
+        }
+        let until = began + SECOND;
+        assert_eq!(window.step(began, 3), Step::CountFirst { until });
+        for _ in 0..9 {
+            assert_eq!(window.step(until - SECOND / 2, 3), Step::Count);
+        }
+        assert_eq!(window.counted, 10);
+
+        // The count is not told yet, and the next second begins.
+        assert_eq!(window.step(until, 3), Step::Log);
+        for _ in 1..3 {
+            assert_eq!(window.step(until, 3), Step::Log);
+        }
+        assert_eq!(window.step(until, 3), Step::Count, "one count for both");
+    }
+}
