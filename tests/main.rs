@@ -7,6 +7,7 @@ mod compression;
 mod configuration;
 mod contained;
 mod dev;
+mod ending;
 mod failures;
 mod features;
 mod golden;

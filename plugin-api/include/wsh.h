@@ -268,8 +268,9 @@ struct WshHost {
     int64_t (*commit)(WshConn *conn, uint32_t kind, size_t len);
     /* [callback] Queues a Ping. Over 125 bytes: WSH_TOO_BIG. */
     WshStatus (*ping)(WshConn *conn, const uint8_t *data, size_t len);
-    /* [callback] Starts the closing handshake. Code 0 is an empty body; codes that may not be sent
-     * and reasons over 123 bytes are WSH_INVALID. */
+    /* [callback] Starts the closing handshake, also between two parts of a message, which then stays
+     * incomplete. Code 0 is an empty body; codes that may not be sent and reasons over 123 bytes are
+     * WSH_INVALID. */
     WshStatus (*close)(WshConn *conn, uint16_t code, WshStr reason);
     /* [callback] Drops the connection without a Close frame. */
     WshStatus (*abort)(WshConn *conn);
@@ -287,7 +288,8 @@ struct WshHost {
      * the bytes buffered as last known; WSH_AGAIN when its inbox is full, so a count of 1 is said as
      * 2. */
     int64_t (*send_to)(void *ctx, uint64_t id, uint32_t kind, const uint8_t *data, size_t len);
-    /* [any thread] Closes a session of this handler. */
+    /* [any thread] Closes a session of this handler, behind what was sent to it before. Afterwards
+     * `send_to` and `close_to` answer WSH_GONE. */
     WshStatus (*close_to)(void *ctx, uint64_t id, uint16_t code, WshStr reason);
     /* [any thread] Sends to the subscribers of a topic, but not to `except` (0 = none). Answers an
      * estimate of how many there are. */

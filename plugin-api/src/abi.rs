@@ -337,8 +337,9 @@ pub struct Host {
     pub commit: Option<unsafe extern "C" fn(*mut Conn, kind: u32, len: usize) -> i64>,
     /// `[callback]` Queues a Ping. Over 125 bytes: [`TOO_BIG`].
     pub ping: Option<unsafe extern "C" fn(*mut Conn, *const u8, usize) -> Status>,
-    /// `[callback]` Starts the closing handshake. Code 0 is an empty body; codes that may not be
-    /// sent and reasons over 123 bytes are [`INVALID`].
+    /// `[callback]` Starts the closing handshake, also between two parts of a message, which then
+    /// stays incomplete. Code 0 is an empty body; codes that may not be sent and reasons over 123
+    /// bytes are [`INVALID`].
     pub close: Option<unsafe extern "C" fn(*mut Conn, code: u16, Str) -> Status>,
     /// `[callback]` Drops the connection without a Close frame.
     pub abort: Option<unsafe extern "C" fn(*mut Conn) -> Status>,
@@ -355,7 +356,8 @@ pub struct Host {
     /// as 2; [`GONE`] for a dead id.
     pub send_to:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, kind: u32, *const u8, usize) -> i64>,
-    /// `[any thread]` Closes a session of this handler.
+    /// `[any thread]` Closes a session of this handler, behind what was sent to it before.
+    /// Afterwards `send_to` and `close_to` answer [`GONE`].
     pub close_to: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, code: u16, Str) -> Status>,
     /// `[any thread]` Sends to the subscribers of a topic, but not to `except` (0 = none). Answers
     /// an estimate of how many there are.

@@ -120,7 +120,8 @@ impl Controls {
         self.control(frame::PONG, payload)
     }
 
-    /// Queues a Close; nothing follows it. Code 0 is an empty body.
+    /// Queues a Close; nothing follows it, not even the rest of a message that is being sent in
+    /// parts (RFC 6455 §5.4 lets control frames between them). Code 0 is an empty body.
     pub(crate) fn close(&mut self, code: u16, reason: &str) -> Result<(), abi::Status> {
         let sendable = code == 0 && reason.is_empty() || close::may_be_sent(code);
         if !sendable || reason.len() > close::REASON_BYTES_MAX {
@@ -128,6 +129,7 @@ impl Controls {
         }
         self.control(frame::CLOSE, &close::body(code, reason))?;
         self.ending = Ending::Closed { code };
+        self.mailbox.refuse_letters();
         if let Some(extras) = &mut self.extras {
             extras.timers = Vec::new();
         }
@@ -140,6 +142,7 @@ impl Controls {
             return Err(abi::GONE);
         }
         self.ending = Ending::Aborted;
+        self.mailbox.refuse_letters();
         Ok(())
     }
 

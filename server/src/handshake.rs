@@ -251,7 +251,7 @@ async fn woken(registration: &Registration) {
     poll_fn(|cx| {
         loop {
             // Nobody writes to a session that is not there yet.
-            let post = registration.mailbox().take(&mut None);
+            let post = registration.mailbox().take(&mut None, false);
             if post.is_some_and(|post| post.woken) {
                 return Poll::Ready(());
             }

@@ -1,7 +1,8 @@
 //! What others have for a session: messages sent by its id, publications, orders to close or to
 //! move to newer code, wakes.
 //!
-//! Any thread may post; the session takes everything between two callbacks, in the order posted.
+//! Any thread may post; the session takes everything between two callbacks. Letters are in the
+//! order posted and count against the session's outbound limit until they have left.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,14 +33,27 @@ struct Inner {
     /// The number of the generation that the session runs on.
     generation: u64,
     letters: Letters,
+    /// Of all letters that have not left, those that the session has taken and keeps included.
     bytes: usize,
     /// How many may wait; the session's outbound limit.
     bytes_max: usize,
     woken: bool,
     overflowed: bool,
+    eviction: Option<Eviction>,
     ask: Option<Ask>,
-    is_closed: bool,
+    intake: Intake,
     waker: Option<Waker>,
+}
+
+/// What a mailbox still takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Intake {
+    #[default]
+    Everything,
+    /// No letters: a Close frame is on its way, and nothing follows it.
+    Wakes,
+    /// The session is over.
+    Nothing,
 }
 
 /// One thing for a session to do.
@@ -47,10 +61,33 @@ struct Inner {
 pub(crate) enum Letter {
     /// Send this, a whole message.
     Send(Arc<Encoded>),
-    /// Start the closing handshake, as the handler says.
+    /// Start the closing handshake, as the handler says; the code and the reason may be sent.
     Close { code: u16, reason: String },
-    /// Start the closing handshake, as the server says; `from` a generation, if it is still there.
-    Evict { code: u16, from: Option<u64> },
+}
+
+/// The server's own order to close. It passes letters that wait, and the parts of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Eviction {
+    pub(crate) code: u16,
+    /// The generation to leave, or an older one; `None` is whatever the session is on.
+    pub(crate) from: Option<u64>,
+}
+
+impl Eviction {
+    /// Whether it means a session on this generation.
+    pub(crate) fn concerns(self, generation: u64) -> bool {
+        self.from.is_none_or(|from| generation <= from)
+    }
+
+    /// Of two the one that concerns more. Generations of a handler only rise, so that one stands
+    /// for both.
+    fn merge(self, other: Eviction) -> Eviction {
+        match (self.from, other.from) {
+            (None, _) => self,
+            (Some(mine), Some(theirs)) if mine > theirs => self,
+            _ => other,
+        }
+    }
 }
 
 /// Letters on their way; there once there was one.
@@ -63,6 +100,8 @@ pub(crate) struct Post {
     pub(crate) woken: bool,
     /// A publication found the mailbox full: the peer is too slow for what it subscribed to.
     pub(crate) overflowed: bool,
+    /// The server wants the session closed.
+    pub(crate) eviction: Option<Eviction>,
     /// There is newer code to move to.
     pub(crate) ask: Option<Ask>,
 }
@@ -96,7 +135,7 @@ impl Mailbox {
     /// Posts a letter; answers the bytes buffered for the peer, as last known.
     pub(crate) fn post(&self, letter: Letter) -> Result<u64, Undelivered> {
         let mut inner = self.lock();
-        if inner.is_closed {
+        if inner.intake != Intake::Everything {
             return Err(Undelivered::Gone);
         }
         let length = letter.len();
@@ -105,6 +144,9 @@ impl Mailbox {
             return Err(Undelivered::Full);
         }
         inner.bytes += length;
+        if let Letter::Close { .. } = letter {
+            inner.intake = Intake::Wakes;
+        }
         let buffered = self.buffered.load(Ordering::Relaxed) + inner.bytes as u64;
         inner.letters.get_or_insert_default().push_back(letter);
         self.ring(inner);
@@ -120,10 +162,33 @@ impl Mailbox {
         }
     }
 
+    /// Has the session closed by the server; one that is over needs no telling.
+    pub(crate) fn evict(&self, eviction: Eviction) {
+        let mut inner = self.lock();
+        if inner.intake == Intake::Nothing {
+            return;
+        }
+        let earlier = inner.eviction;
+        inner.eviction = Some(earlier.map_or(eviction, |earlier| earlier.merge(eviction)));
+        self.ring(inner);
+    }
+
+    /// Takes no letters from now on: nothing follows a Close frame.
+    pub(crate) fn refuse_letters(&self) {
+        let mut inner = self.lock();
+        if inner.intake == Intake::Everything {
+            inner.intake = Intake::Wakes;
+        }
+        let refused = inner.letters.take();
+        drop(inner);
+        // What was in them may have something to say, but not under the lock.
+        drop(refused);
+    }
+
     /// Makes the session's `wake` run.
     pub(crate) fn wake(&self) -> Result<(), Undelivered> {
         let mut inner = self.lock();
-        if inner.is_closed {
+        if inner.intake == Intake::Nothing {
             return Err(Undelivered::Gone);
         }
         inner.woken = true;
@@ -144,7 +209,7 @@ impl Mailbox {
     /// Asks the session to move to newer code; one that is over is not asked.
     pub(crate) fn ask_to_move(&self, tally: &Arc<Tally>) {
         let mut inner = self.lock();
-        if inner.is_closed {
+        if inner.intake == Intake::Nothing {
             return;
         }
         let earlier = inner.ask.replace(tally.ask());
@@ -161,17 +226,20 @@ impl Mailbox {
     }
 
     /// Takes everything, if there is something; letters go behind those in `letters`, in the order
-    /// posted.
+    /// posted. Where they `stay` they count until they are [released](Self::release), else they
+    /// and all before them leave now.
     #[inline]
-    pub(crate) fn take(&self, letters: &mut Letters) -> Option<Post> {
-        self.is_rung().then(|| self.take_all(letters))
+    pub(crate) fn take(&self, letters: &mut Letters, stay: bool) -> Option<Post> {
+        self.is_rung().then(|| self.take_all(letters, stay))
     }
 
     #[inline(never)]
-    fn take_all(&self, letters: &mut Letters) -> Post {
+    fn take_all(&self, letters: &mut Letters, stay: bool) -> Post {
         let mut inner = self.lock();
         self.rung.store(false, Ordering::Relaxed);
-        inner.bytes = 0;
+        if !stay {
+            inner.bytes = 0;
+        }
         match letters {
             Some(before) if !before.is_empty() => {
                 if let Some(posted) = &mut inner.letters {
@@ -189,8 +257,15 @@ impl Mailbox {
         Post {
             woken: std::mem::take(&mut inner.woken),
             overflowed: std::mem::take(&mut inner.overflowed),
+            eviction: inner.eviction.take(),
             ask: inner.ask.take(),
         }
+    }
+
+    /// Letters of so many bytes, which had stayed, have left.
+    pub(crate) fn release(&self, bytes: usize) {
+        let mut inner = self.lock();
+        inner.bytes = inner.bytes.saturating_sub(bytes);
     }
 
     /// Whether there is something to take.
@@ -239,7 +314,7 @@ impl Mailbox {
     /// Its session is over.
     pub(crate) fn close(&self) {
         let closed = Inner {
-            is_closed: true,
+            intake: Intake::Nothing,
             ..Inner::default()
         };
         // What was in it may have something to say, but not under the lock.
@@ -261,11 +336,13 @@ fn wake(inner: MutexGuard<'_, Inner>) {
 }
 
 impl Letter {
-    fn len(&self) -> usize {
-        match self {
+    /// The bytes that it counts for; an empty message takes memory too.
+    pub(crate) fn len(&self) -> usize {
+        let text = match self {
             Letter::Send(message) => message.plain().len(),
-            Letter::Close { .. } | Letter::Evict { .. } => 0,
-        }
+            Letter::Close { reason, .. } => reason.len(),
+        };
+        size_of::<Letter>() + text
     }
 }
 
@@ -276,37 +353,104 @@ const LETTERS_KEPT: usize = 16;
 mod tests {
     use super::*;
 
+    fn mailbox(bytes_max: usize) -> Mailbox {
+        Mailbox::new(1, Arc::from("chat"), 1, bytes_max)
+    }
+
+    fn letter(length: usize) -> Letter {
+        let payload = vec![0; length];
+        Letter::Send(Encoded::new(crate::ws::frame::BINARY, &payload, false))
+    }
+
+    fn lengths(letters: &Letters) -> Vec<usize> {
+        let letters = letters.as_ref().into_iter().flat_map(|it| it.iter());
+        let lengths = letters.map(|letter| match letter {
+            Letter::Send(message) => message.payload().len(),
+            other => panic!("{other:?}"),
+        });
+        lengths.collect()
+    }
+
     #[test]
     fn a_full_mailbox_takes_no_more_but_an_empty_one_takes_any_one_message() {
-        let mailbox = Mailbox::new(1, Arc::from("chat"), 1, 10);
+        let mailbox = mailbox(10);
 
-        let letter = |payload| Letter::Send(Encoded::new(crate::ws::frame::BINARY, payload, false));
-        assert!(mailbox.post(letter(&[0; 20])).is_ok());
-        let second = mailbox.post(letter(&[0; 1]));
+        assert!(mailbox.post(letter(20)).is_ok());
+        let second = mailbox.post(letter(1));
 
         assert_eq!(second, Err(Undelivered::Full));
         let mut letters = None;
-        assert!(mailbox.take(&mut letters).is_some());
-        assert_eq!(letters.as_ref().map(|letters| letters.len()), Some(1));
-        assert!(mailbox.take(&mut letters).is_none());
+        assert!(mailbox.take(&mut letters, false).is_some());
+        assert_eq!(lengths(&letters), [20]);
+        assert!(mailbox.take(&mut letters, false).is_none());
     }
 
     #[test]
     fn letters_go_behind_those_that_wait_already() {
-        let (mailbox, mut letters) = (Mailbox::new(1, Arc::from("chat"), 1, 10), None);
+        let (mailbox, mut letters) = (mailbox(1_000), None);
 
-        for code in 1..=3 {
-            mailbox.post(Letter::Evict { code, from: None }).unwrap();
-            mailbox.take(&mut letters);
+        for length in 1..=3 {
+            mailbox.post(letter(length)).unwrap();
+            mailbox.take(&mut letters, true);
             mailbox.wake().unwrap();
-            mailbox.take(&mut letters);
+            mailbox.take(&mut letters, true);
         }
 
-        let letters = letters.unwrap();
-        let codes = letters.iter().map(|letter| match letter {
-            Letter::Evict { code, .. } => *code,
-            other => panic!("{other:?}"),
-        });
-        assert_eq!(codes.collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(lengths(&letters), [1, 2, 3]);
+    }
+
+    #[test]
+    fn letters_that_stay_count_until_they_are_released() {
+        let (mailbox, mut letters) = (mailbox(2_100), None);
+
+        mailbox.post(letter(1_000)).unwrap();
+        mailbox.take(&mut letters, true);
+        mailbox.post(letter(1_000)).unwrap();
+        mailbox.take(&mut letters, true);
+        assert_eq!(mailbox.post(letter(1)), Err(Undelivered::Full));
+        mailbox.release(letter(1_000).len());
+        assert!(mailbox.post(letter(1_000)).is_ok());
+        // Now all leave.
+        mailbox.take(&mut letters, false);
+        assert!(mailbox.post(letter(5_000)).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_taken_behind_a_close_and_a_wake_until_the_end() {
+        let mailbox = mailbox(1_000);
+        let close = |code| Letter::Close {
+            code,
+            reason: String::new(),
+        };
+
+        mailbox.post(close(4000)).unwrap();
+        assert_eq!(mailbox.post(close(4001)), Err(Undelivered::Gone));
+        assert_eq!(mailbox.post(letter(1)), Err(Undelivered::Gone));
+        assert_eq!(mailbox.wake(), Ok(()));
+        mailbox.close();
+        assert_eq!(mailbox.wake(), Err(Undelivered::Gone));
+    }
+
+    #[test]
+    fn of_two_evictions_the_one_that_concerns_more_stands_for_both() {
+        for (first, second, left) in [
+            (Some(3), Some(4), Some(4)),
+            (Some(4), Some(3), Some(4)),
+            (None, Some(9), None),
+            (Some(9), None, None),
+        ] {
+            let mailbox = mailbox(1_000);
+            let [first, second, left] =
+                [first, second, left].map(|from| Eviction { code: 1012, from });
+            mailbox.evict(first);
+            mailbox.evict(second);
+            let post = mailbox.take(&mut None, false).unwrap();
+            assert_eq!(post.eviction, Some(left), "{first:?} and {second:?}");
+        }
+        let eviction = Eviction {
+            code: 1012,
+            from: Some(3),
+        };
+        assert!(eviction.concerns(2) && eviction.concerns(3) && !eviction.concerns(4));
     }
 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Limits};
 use crate::connection::{Admission, Refusals, Server};
 use crate::listener::{self, ListenError, Listener};
-use crate::mailbox::Letter;
+use crate::mailbox::Eviction;
 use crate::overlay::Overlay;
 use crate::plugin::watchdog;
 use crate::reload::{Control, Reread, StartError};
@@ -146,11 +146,7 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
             tokio::time::sleep_until(deadline.min(Instant::now() + BATCH_PAUSE)).await;
         }
         for mailbox in batch {
-            // A session that is over needs no telling.
-            let _ = mailbox.post(Letter::Evict {
-                code: GOING_AWAY,
-                from: None,
-            });
+            mailbox.evict(AWAY);
         }
     }
     drop(open);
@@ -164,7 +160,7 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
             // A handshake that was under way may have become a session since.
             () = tokio::time::sleep(LATECOMERS) => {
                 for mailbox in shared.sessions.list(|_, _| true) {
-                    let _ = mailbox.post(Letter::Evict { code: GOING_AWAY, from: None });
+                    mailbox.evict(AWAY);
                 }
             }
         }
@@ -173,7 +169,10 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
 }
 
 /// RFC 6455 §7.4.1: the server goes away.
-const GOING_AWAY: u16 = 1001;
+const AWAY: Eviction = Eviction {
+    code: 1001,
+    from: None,
+};
 /// Between two batches of sessions told to close.
 const BATCH_PAUSE: Duration = Duration::from_secs(2);
 const LATECOMERS: Duration = Duration::from_millis(500);

@@ -233,7 +233,7 @@ impl Session {
         self.registration.mailbox().is_rung()
             || self.held_is_ripe && self.reads()
             || self.deadlines.is_due()
-            || self.has_waiting() && !self.conn.controls.is_in_message()
+            || self.has_waiting() && !self.holds_letters()
             || self.conn.controls.is_drain_due()
     }
 
@@ -286,11 +286,12 @@ impl Session {
 
     /// One pass over everything that can have happened.
     fn turn(&mut self, input: &mut [u8]) {
-        if let Some(post) = self.registration.mailbox().take(&mut self.waiting) {
-            self.deliver(post);
+        if self.registration.mailbox().is_rung() {
+            self.take_post();
         }
-        if self.has_waiting() {
-            self.deliver_waiting();
+        if self.has_waiting() && !self.holds_letters() {
+            let bytes = self.deliver_waiting();
+            self.registration.mailbox().release(bytes);
         }
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
@@ -308,6 +309,14 @@ impl Session {
             self.call(|instance, conn| instance.drain(conn));
         }
         self.try_to_move();
+    }
+
+    /// Takes and delivers what others posted.
+    fn take_post(&mut self) {
+        let stay = self.holds_letters();
+        if let Some(post) = self.registration.mailbox().take(&mut self.waiting, stay) {
+            self.deliver(post);
+        }
     }
 
     /// Whether the handler holds too many workers, so that this session waits.

@@ -110,10 +110,10 @@ mod tests {
 
         assert_eq!(reached, 1);
         let mut letters = None;
-        assert!(ann.mailbox().take(&mut letters).is_none());
-        assert!(ben.mailbox().take(&mut letters).is_some());
+        assert!(ann.mailbox().take(&mut letters, false).is_none());
+        assert!(ben.mailbox().take(&mut letters, false).is_some());
         assert_eq!(letters.as_ref().map(|letters| letters.len()), Some(1));
-        assert!(cat.mailbox().take(&mut letters).is_none());
+        assert!(cat.mailbox().take(&mut letters, false).is_none());
     }
 
     #[test]

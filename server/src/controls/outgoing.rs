@@ -122,11 +122,11 @@ impl Controls {
     /// Queues a whole message that was encoded elsewhere. False: it has to wait until the message
     /// that is being sent in parts is complete.
     pub(crate) fn send_encoded(&mut self, encoded: &Encoded) -> bool {
-        if self.open_message.is_some() {
-            return false;
-        }
         if self.ending != Ending::No {
             return true;
+        }
+        if self.open_message.is_some() {
+            return false;
         }
         let bytes = encoded.payload().len();
         let deflation = self.deflation.as_mut();

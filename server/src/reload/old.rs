@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::generation::Generation;
-use crate::mailbox::{Letter, Mailbox};
+use crate::mailbox::{Eviction, Mailbox};
 
 /// A generation that was superseded or removed.
 #[derive(Debug)]
@@ -70,8 +70,8 @@ impl Old {
         };
         let rest = leaving.sessions.len().saturating_sub(BATCH);
         for mailbox in leaving.sessions.drain(rest..) {
-            // A session that is over needs no telling, and one that has moved stays open.
-            let _ = mailbox.post(Letter::Evict {
+            // A session that has moved stays open.
+            mailbox.evict(Eviction {
                 code: SERVICE_RESTART,
                 from: Some(self.generation.number),
             });

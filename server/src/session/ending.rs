@@ -140,6 +140,7 @@ impl Session {
     pub(super) fn end(&mut self, code: u16, reason: &str) {
         let topics = &self.conn.context.shared.topics;
         self.controls().unsubscribe_all(topics);
+        self.registration.mailbox().refuse_letters();
         let Some(instance) = self.owner.instance() else {
             return;
         };
@@ -163,7 +164,7 @@ impl Session {
                 return Poll::Pending;
             }
             self.waiting = None;
-            while let Some(post) = self.registration.mailbox().take(&mut self.waiting) {
+            while let Some(post) = self.registration.mailbox().take(&mut self.waiting, false) {
                 self.waiting = None;
                 let Some(instance) = self.owner.instance() else {
                     return Poll::Ready(());

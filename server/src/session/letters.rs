@@ -1,17 +1,23 @@
 //! What others posted to a session, taken between two callbacks.
 
 use super::Session;
+use crate::controls::Ending;
 use crate::mailbox::{Letter, Post};
 
 impl Session {
-    /// What others posted, in their order.
+    /// What others posted, in their order; the server's own orders last.
     pub(super) fn deliver(&mut self, post: Post) {
         self.deliver_waiting();
         if post.ask.is_some() {
             self.plan_move(post.ask);
         }
-        if post.overflowed && self.is_talking() {
+        if let Some(eviction) = post.eviction
+            && eviction.concerns(self.owner.generation().number)
+        {
             // GONE: it is closing already.
+            let _ = self.controls().close(eviction.code, "");
+        }
+        if post.overflowed && self.is_talking() {
             let _ = self.controls().close(1008, "");
         }
         if post.woken && self.is_talking() {
@@ -19,33 +25,39 @@ impl Session {
         }
     }
 
-    /// In their order; what has to wait, waits.
-    pub(super) fn deliver_waiting(&mut self) {
+    /// Whether letters have to wait: a message is being sent in parts, and a letter that is one
+    /// too cannot be sent between two of them.
+    pub(super) fn holds_letters(&self) -> bool {
+        let controls = &self.conn.controls;
+        controls.is_in_message() && controls.ending == Ending::No
+    }
+
+    /// In their order; what has to wait, waits. Answers the bytes that have left.
+    pub(super) fn deliver_waiting(&mut self) -> usize {
         let Some(mut waiting) = self.waiting.take() else {
-            return;
+            return 0;
         };
+        let mut bytes = 0;
         while let Some(letter) = waiting.front()
             && self.deliver_letter(letter)
         {
+            bytes += letter.len();
             waiting.pop_front();
         }
         self.waiting = Some(waiting);
+        bytes
     }
 
     /// False if it has to wait.
     fn deliver_letter(&mut self, letter: &Letter) -> bool {
         let controls = &mut self.conn.controls;
         match letter {
-            Letter::Send(encoded) => return controls.send_encoded(encoded),
+            Letter::Send(encoded) => controls.send_encoded(encoded),
             // GONE: it is closing already.
-            Letter::Close { code, reason } => drop(controls.close(*code, reason)),
-            Letter::Evict { code, from } => {
-                let here = self.owner.generation().number;
-                if from.is_none_or(|from| from == here) {
-                    let _ = controls.close(*code, "");
-                }
+            Letter::Close { code, reason } => {
+                let _ = controls.close(*code, reason);
+                true
             }
         }
-        true
     }
 }

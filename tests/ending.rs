@@ -1,0 +1,123 @@
+//! How a session ends in the middle of things: half a message sent, letters waiting, a handler
+//! that takes its time.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::client::{Raw, frame};
+use crate::harness::compile::compile;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+
+/// A site with the handler of ends.c, and its server.
+fn ends(options: &[&str], config: &str) -> (Site, Server) {
+    let site = Site::empty();
+    let bytes = compile("tests/fixtures/c/ends.c", options);
+    site.add_bytes(&bytes, "ends_wsh.so");
+    site.write("config.toml", config);
+    let server = Server::start(&site);
+    (site, server)
+}
+
+/// A session that has sent the first part of a message, and its id.
+#[track_caller]
+fn half_said(server: &Server) -> (Raw, String) {
+    let mut raw = Raw::open(server, "/ends");
+    raw.send(&frame(0x81, b"id"));
+    let (_, id) = raw.frame().expect("the id");
+    raw.send(&frame(0x81, b"begin"));
+    assert_eq!(raw.frame(), Some((0x01, b"part ".to_vec())));
+    (raw, String::from_utf8(id).expect("a number"))
+}
+
+fn count_of(answer: &str) -> usize {
+    let count = answer.rsplit(' ').next().and_then(|it| it.parse().ok());
+    count.expect("a number at the end")
+}
+
+#[test]
+fn letters_that_wait_behind_a_message_in_parts_count_until_they_have_left() {
+    let (_site, server) = ends(&[], "[limits]\noutbound_bytes_max = 100000\n");
+    let (mut slow, id) = half_said(&server);
+    let mut other = server.connect("/ends");
+
+    // The session is woken by each batch, and takes it.
+    let taken: Vec<_> = (0..20)
+        .map(|_| count_of(&other.ask(&format!("send {id} 100"))))
+        .collect();
+
+    assert_eq!(taken.iter().sum::<usize>(), 9, "{taken:?}");
+    slow.send(&frame(0x81, b"finish"));
+    let mut bytes = 0;
+    while bytes < 9 * 10_000 {
+        let (first, payload) = slow.frame().expect("what was sent");
+        bytes += payload.len() * usize::from(first == 0x82);
+    }
+    // They have left, so there is room again.
+    assert_eq!(count_of(&other.ask(&format!("send {id} 3"))), 3);
+    assert_eq!(slow.frame().map(|(first, _)| first), Some(0x82));
+}
+
+#[test]
+fn publications_past_the_limit_end_a_session_that_never_completes_its_message_at_once() {
+    let (_site, server) = ends(&[], "[limits]\noutbound_bytes_max = 100000\n");
+    let (mut slow, _) = half_said(&server);
+    let mut other = server.connect("/ends");
+
+    assert_eq!(other.ask("publish 20"), "published");
+
+    // Between two fragments: the message stays incomplete.
+    let (first, body) = slow.frame().expect("a Close frame");
+    assert_eq!((first, &body[..2]), (0x88, &1008u16.to_be_bytes()[..]));
+}
+
+#[test]
+fn a_stop_and_an_eviction_close_a_session_between_two_parts_of_its_message() {
+    let config = "reload = \"close\"\n[limits]\nstop_timeout_ms = 20000\n";
+    let (site, mut server) = ends(&[], config);
+    let (mut stopped, _) = half_said(&server);
+    let (mut evicted, _) = half_said(&server);
+    let mut other = server.connect("/ends");
+    // Something waits that could only leave before the Close.
+    assert_eq!(other.ask("publish 3"), "published");
+
+    let next = compile("tests/fixtures/c/ends.c", &["-DLINGERS=0", "-O1"]);
+    site.add_bytes(&next, "ends_wsh.so");
+    let (first, body) = evicted.frame().expect("a Close frame");
+    assert_eq!((first, &body[..2]), (0x88, &1012u16.to_be_bytes()[..]));
+    assert_eq!(stopped.frame().map(|(first, _)| first), Some(0x88));
+    drop((stopped, evicted, other));
+
+    let (mut stopped, _) = half_said(&server);
+    let mut other = server.connect("/ends");
+    assert_eq!(other.ask("publish 3"), "published");
+    let began = Instant::now();
+    server.signal("TERM");
+    let (first, body) = stopped.frame().expect("a Close frame");
+    assert_eq!((first, &body[..2]), (0x88, &1001u16.to_be_bytes()[..]));
+    stopped.send(&frame(0x88, &1001u16.to_be_bytes()));
+    other.close_code();
+    drop(other);
+    assert_eq!(server.wait(Duration::from_secs(10)).code(), Some(0));
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn the_handlers_own_close_cuts_its_message_and_one_by_id_keeps_its_place() {
+    let (_site, server) = ends(&[], "");
+    let (mut cut, _) = half_said(&server);
+    cut.send(&frame(0x81, b"cut"));
+    assert_eq!(cut.frame(), Some((0x88, b"\x0f\xa1cut".to_vec())));
+
+    let (mut kicked, id) = half_said(&server);
+    let mut other = server.connect("/ends");
+    assert_eq!(other.ask(&format!("send {id} 1")), "taken 1");
+    assert_eq!(other.ask(&format!("kick {id}")), "status 0");
+    // Nothing follows a Close, so nothing more is taken.
+    assert_eq!(other.ask(&format!("send {id} 1")), "taken 0");
+    assert_eq!(other.ask(&format!("kick {id}")), "status -3");
+    kicked.send(&frame(0x81, b"finish"));
+    assert_eq!(kicked.frame(), Some((0x80, b"end".to_vec())));
+    assert_eq!(kicked.frame(), Some((0x82, vec![0; 10_000])));
+    assert_eq!(kicked.frame(), Some((0x88, b"\x0f\xa2kicked".to_vec())));
+}
