@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::client::{Raw, frame};
 use crate::harness::compile::compile;
+use crate::harness::eventually;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -120,4 +121,46 @@ fn the_handlers_own_close_cuts_its_message_and_one_by_id_keeps_its_place() {
     assert_eq!(kicked.frame(), Some((0x80, b"end".to_vec())));
     assert_eq!(kicked.frame(), Some((0x82, vec![0; 10_000])));
     assert_eq!(kicked.frame(), Some((0x88, b"\x0f\xa2kicked".to_vec())));
+}
+
+#[test]
+fn a_handler_that_takes_its_time_after_the_end_holds_neither_socket_nor_place() {
+    let (_site, mut server) = ends(&["-DLINGERS=1"], "[limits]\nconnections_max = 3\n");
+    let descriptors = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid()));
+        open.expect("the server runs").count()
+    };
+    let mut other = server.connect("/ends");
+    assert_eq!(other.ask("id"), "1");
+    let before = descriptors();
+
+    for end in ["the handler aborts", "the peer is gone", "both close"] {
+        for _ in 0..3 {
+            let mut raw = Raw::open(&server, "/ends");
+            match end {
+                "the handler aborts" => {
+                    raw.send(&frame(0x81, b"drop"));
+                    assert_eq!(raw.frame(), None, "{end}");
+                }
+                "both close" => {
+                    raw.send(&frame(0x88, b"\x03\xe8"));
+                    assert_eq!(raw.frame(), Some((0x88, b"\x03\xe8".to_vec())));
+                    assert_eq!(raw.frame(), None, "{end}");
+                }
+                _ => drop(raw),
+            }
+        }
+        eventually(end, || descriptors() == before);
+    }
+
+    // The handler is still there, and can be woken; the others are waited for at the end.
+    assert_eq!(other.ask("wake 2"), "status 0");
+    eventually("it is done", || other.ask("wake 2") == "status -3");
+    assert_eq!(other.ask("send 3 1"), "taken 0");
+    server.signal("TERM");
+    other.close_code();
+    drop(other);
+    server.line(&["stopping"]);
+    server.signal("TERM");
+    server.wait(Duration::from_secs(5));
 }

@@ -140,10 +140,7 @@ impl Arrival {
         let Some(place) = place.or_else(make_room) else {
             return turn_away(socket, peer, server);
         };
-        let guest = Guest {
-            _place: place,
-            _alive: alive,
-        };
+        let guest = Guest::new(place, alive);
         let looked = first_head::look(&socket);
         // Without descriptors to watch it there is nothing to say and nobody to say it.
         let Ok(socket) = TcpStream::from_std(socket) else {

@@ -16,8 +16,23 @@ pub(crate) struct Place(Arc<AtomicUsize>);
 /// A connection that is there: it has a place, and the server waits for it when it stops.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    pub(crate) _place: Place,
-    pub(crate) _alive: mpsc::Sender<()>,
+    place: Option<Place>,
+    _alive: mpsc::Sender<()>,
+}
+
+impl Guest {
+    pub(crate) fn new(place: Place, alive: mpsc::Sender<()>) -> Guest {
+        Guest {
+            place: Some(place),
+            _alive: alive,
+        }
+    }
+
+    /// The socket is closed, so another connection may have the place. The server still waits for
+    /// what the handler has to finish.
+    pub(crate) fn give_up_place(&mut self) {
+        self.place = None;
+    }
 }
 
 impl Places {

@@ -170,6 +170,7 @@ impl Session {
         if self.afterlife.is_none() {
             ready!(self.poll(cx));
             self.log_end();
+            self.leave_connection();
             if !self.owner.has_instance() {
                 return Poll::Ready(());
             }

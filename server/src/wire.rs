@@ -22,7 +22,8 @@ use crate::ws::frame;
 /// A socket and its outgoing queue.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    socket: TcpStream,
+    /// `None` once the connection is over.
+    socket: Option<TcpStream>,
     output: Vec<u8>,
     /// How much of `output` the kernel has.
     sent: usize,
@@ -49,7 +50,7 @@ impl Wire {
     /// `output` is the first that is sent, and no frame: the 101.
     pub(crate) fn new(socket: TcpStream, output: Vec<u8>) -> Wire {
         Wire {
-            socket,
+            socket: Some(socket),
             output,
             sent: 0,
             stalled_since: None,
@@ -71,14 +72,16 @@ impl Wire {
 
     /// Queues bytes that are frames already.
     pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
-        if bytes.len() < LARGE_BYTES || self.stalled_since.is_some() || self.is_broken {
+        let may_send = self.stalled_since.is_none() && !self.is_broken;
+        let Some(socket) =
+            (self.socket.as_ref()).filter(|_| may_send && bytes.len() >= LARGE_BYTES)
+        else {
             return self.output.extend_from_slice(bytes);
-        }
+        };
         // The kernel takes it from where it lies.
         let queued = self.buffered();
         let both = [IoSlice::new(&self.output[self.sent..]), IoSlice::new(bytes)];
-        let sent =
-            SockRef::from(&self.socket).send_vectored_with_flags(&both, NO_SIGNAL.bits() as i32);
+        let sent = SockRef::from(socket).send_vectored_with_flags(&both, NO_SIGNAL.bits() as i32);
         let sent = sent.unwrap_or(0); // Why, if it is for good, shows when the rest is flushed.
         self.bytes_out += sent as u64;
         if sent < queued {
@@ -153,7 +156,8 @@ impl Wire {
         // The kernel nearly always has room, and takes all of it.
         let queued = &self.output[self.sent..];
         if self.stalled_since.is_none()
-            && let Ok(length) = send(&self.socket, queued, NO_SIGNAL)
+            && let Some(socket) = &self.socket
+            && let Ok(length) = send(socket, queued, NO_SIGNAL)
         {
             return self.note_sent(length);
         }
@@ -164,7 +168,8 @@ impl Wire {
     /// there is some again.
     #[cold]
     fn try_flush(&mut self) {
-        match self.socket.try_write(&self.output[self.sent..]) {
+        let Some(socket) = &self.socket else { return };
+        match socket.try_write(&self.output[self.sent..]) {
             Ok(length) => self.note_sent(length),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.stalled_since.get_or_insert_with(Instant::now);
@@ -202,22 +207,31 @@ impl Wire {
 
     /// Ready when there may be something to receive.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_read_ready(cx)
+        match &self.socket {
+            Some(socket) => socket.poll_read_ready(cx),
+            None => Poll::Pending,
+        }
     }
 
     /// Ready when there may be room to send.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_write_ready(cx)
+        match &self.socket {
+            Some(socket) => socket.poll_write_ready(cx),
+            None => Poll::Pending,
+        }
     }
 
     /// Receives once.
     ///
     /// After a short read the kernel has no more, so the readiness is cleared without asking again.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        let Some(socket) = &self.socket else {
+            return Received::End;
+        };
         let mut received = Received::Nothing;
-        let _ = self.socket.try_io(Interest::READABLE, || {
+        let _ = socket.try_io(Interest::READABLE, || {
             let room = buffer.len();
-            received = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+            received = match recv(socket, &mut *buffer, RecvFlags::empty()) {
                 Ok((0, _)) => Received::End,
                 Ok((length, _)) => Received::Bytes(length),
                 Err(Errno::AGAIN) => Received::Nothing,
@@ -237,7 +251,10 @@ impl Wire {
 
     /// Receives once, at most so much, behind what is in `room`, and only into memory that it has.
     pub(crate) fn receive_into(&mut self, room: &mut Vec<u8>, bytes_max: usize) -> Received {
-        let received = match self.socket.try_read_buf(&mut room.limit(bytes_max)) {
+        let Some(socket) = &self.socket else {
+            return Received::End;
+        };
+        let received = match socket.try_read_buf(&mut room.limit(bytes_max)) {
             Ok(0) => Received::End,
             Ok(length) => Received::Bytes(length),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
@@ -251,8 +268,18 @@ impl Wire {
 
     /// Says that nothing more will be sent; the peer's bytes are still received.
     pub(crate) fn finish(&mut self) {
-        // A peer that is gone already needs no telling.
-        let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
+        if let Some(socket) = &self.socket {
+            // A peer that is gone already needs no telling.
+            let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    /// Gives the descriptor back, and drops what was not sent.
+    pub(crate) fn close(&mut self) {
+        self.socket = None;
+        self.output = Vec::new();
+        self.sent = 0;
+        self.stalled_since = None;
     }
 }
 

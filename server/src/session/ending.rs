@@ -158,6 +158,21 @@ impl Session {
         }
     }
 
+    /// The connection is over. The handler may go on, but holds neither socket nor place nor what
+    /// was half received or half sent.
+    pub(super) fn leave_connection(&mut self) {
+        let controls = &mut self.conn.controls;
+        controls.wire.close();
+        controls.deflation = None;
+        self.decoder.clear();
+        self.held = Vec::new();
+        self.held_is_ripe = false;
+        self.waiting = None;
+        if let Some(guest) = &mut self.guest {
+            guest.give_up_place();
+        }
+    }
+
     pub(super) fn poll_afterlife(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.is_held(cx) {

@@ -121,6 +121,11 @@ impl Decoder {
         self.limits = limits;
     }
 
+    /// Drops what has come of a message; nothing more is decoded.
+    pub(crate) fn clear(&mut self) {
+        *self = Decoder::new(self.limits, None);
+    }
+
     /// Whether a message has begun and is not complete.
     pub(crate) fn is_in_message(&self) -> bool {
         self.open.is_some()
