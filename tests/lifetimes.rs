@@ -1,10 +1,11 @@
 //! What a plugin is told, and in which order, from the first handshake to its `shutdown`.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
+use crate::harness::client::Raw;
 use crate::harness::compile::compile;
 use crate::harness::is_long;
-use crate::harness::server::{Server, opening};
+use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 
 /// The handler of `tests/fixtures/c/lives.c`, built with these options.
@@ -65,8 +66,7 @@ fn a_refused_handshake_and_a_session_are_freed_before_their_old_generation_is_sh
     server.line(&["handler loaded", "generation=2"]);
     session.send("reject");
     drop(session);
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut peer, &mut answer).expect("an answer");
+    assert_eq!(status(&mut peer), 403);
 
     server.line(&["generation retired", "generation=1 "]);
     assert_eq!(server.count_lines(&["destroy in time"]), 1);
@@ -76,4 +76,71 @@ fn a_refused_handshake_and_a_session_are_freed_before_their_old_generation_is_sh
         "{}",
         server.log()
     );
+}
+
+/// The status that the peer of a handshake gets in the end.
+#[track_caller]
+fn status(peer: &mut std::net::TcpStream) -> u16 {
+    let mut answer = [0; 12];
+    peer.read_exact(&mut answer).expect("an answer");
+    status_of(&String::from_utf8_lossy(&answer))
+}
+
+#[test]
+fn what_is_sent_to_a_pending_handshake_comes_after_its_open() {
+    let site = Site::empty();
+    site.add_bytes(&lives(&[]), "lives_wsh.so");
+    let server = Server::start(&site);
+    let mut other = server.connect("/lives");
+    assert_eq!(other.text(), "open");
+    let stream = pending(&server, "/lives");
+
+    for ask in ["send one", "wake", "send two", "wake", "accept"] {
+        assert_eq!(other.ask(ask), "0", "{ask}");
+    }
+
+    let mut raw = Raw { stream };
+    raw.skip_head();
+    for text in ["open", "one", "two"] {
+        assert_eq!(raw.frame(), Some((0x81, text.into())));
+    }
+}
+
+#[test]
+fn a_pending_handshake_that_is_closed_by_its_id_is_refused_and_then_gone() {
+    let site = Site::empty();
+    site.add_bytes(&lives(&[]), "lives_wsh.so");
+    let server = Server::start(&site);
+    let mut other = server.connect("/lives");
+    assert_eq!(other.text(), "open");
+
+    for (code, wanted) in [(1008, 403), (4000, 403), (1012, 503), (1013, 503)] {
+        let abandoned = server.count_lines(&["abandon in time"]);
+        let mut peer = pending(&server, "/lives");
+        assert_eq!(other.ask("send never to be seen"), "0");
+        assert_eq!(other.ask(&format!("close {code}")), "0");
+
+        assert_eq!(status(&mut peer), wanted, "{code}");
+        // GONE, as for a session that is over.
+        for ask in ["wake", "send more", "close 1000"] {
+            assert_eq!(other.ask(ask), "-3", "{ask}");
+        }
+        let now = server.count_lines(&["abandon in time"]);
+        assert_eq!(now, abandoned + 1, "{code}");
+    }
+}
+
+#[test]
+fn a_pending_handshake_is_refused_at_once_when_the_sessions_of_its_generation_close() {
+    let site = Site::empty();
+    site.write("config.toml", "[handler.lives]\nreload = \"close\"\n");
+    let library = lives(&[]);
+    site.add_bytes(&library, "lives_wsh.so");
+    let server = Server::start(&site);
+    let mut peer = pending(&server, "/lives");
+
+    site.add_bytes(&again(&library, 1), "lives_wsh.so");
+
+    assert_eq!(status(&mut peer), 503);
+    server.line(&["generation retired", "generation=1 "]);
 }

@@ -286,10 +286,11 @@ struct WshHost {
 
     /* [any thread] Sends a whole message to a session of this handler, also to one's own. Answers
      * the bytes buffered as last known; WSH_AGAIN when its inbox is full, so a count of 1 is said as
-     * 2. */
+     * 2. What is sent to a handshake that is WSH_PENDING waits until after `open`. */
     int64_t (*send_to)(void *ctx, uint64_t id, uint32_t kind, const uint8_t *data, size_t len);
     /* [any thread] Closes a session of this handler, behind what was sent to it before. Afterwards
-     * `send_to` and `close_to` answer WSH_GONE. */
+     * `send_to` and `close_to` answer WSH_GONE. A handshake that is WSH_PENDING is refused: 503 for
+     * the codes 1001, 1012 and 1013, else 403. */
     WshStatus (*close_to)(void *ctx, uint64_t id, uint16_t code, WshStr reason);
     /* [any thread] Sends to the subscribers of a topic, but not to `except` (0 = none). Answers an
      * estimate of how many there are. */

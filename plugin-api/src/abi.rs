@@ -353,11 +353,13 @@ pub struct Host {
     pub subscribe: Option<unsafe extern "C" fn(*mut Conn, topic: Str, on: u32) -> Status>,
     /// `[any thread]` Sends a whole message to a session of this handler. Answers the bytes
     /// buffered as last known; [`AGAIN`] when the session's inbox is full, so a count of 1 is said
-    /// as 2; [`GONE`] for a dead id.
+    /// as 2; [`GONE`] for a dead id. What is sent to a handshake that is [`PENDING`] waits until
+    /// after `open`.
     pub send_to:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, kind: u32, *const u8, usize) -> i64>,
     /// `[any thread]` Closes a session of this handler, behind what was sent to it before.
-    /// Afterwards `send_to` and `close_to` answer [`GONE`].
+    /// Afterwards `send_to` and `close_to` answer [`GONE`]. A handshake that is [`PENDING`] is
+    /// refused: 503 for the codes 1001, 1012 and 1013, else 403.
     pub close_to: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, code: u16, Str) -> Status>,
     /// `[any thread]` Sends to the subscribers of a topic, but not to `except` (0 = none). Answers
     /// an estimate of how many there are.

@@ -15,6 +15,7 @@ use crate::config::Origins;
 use crate::generation::Generation;
 use crate::generation::owners::HandshakeOwner;
 use crate::head::Head;
+use crate::mailbox::Knocked;
 use crate::origin;
 use crate::places::Place;
 use crate::plugin::calls::Answer;
@@ -82,10 +83,10 @@ pub(crate) fn shake(knock: Knock, entrance: Entrance) -> Soon<Outcome> {
     let is_held = generation.context.hold.is_on();
     let mut asked = Asked::new(knock, entrance, checked);
     if is_held {
-        return Soon::later(asked.when_released());
+        return Soon::later(asked.wait(true));
     }
     match asked.ask() {
-        Answer::Pending => Soon::later(asked.when_answered()),
+        Answer::Pending => Soon::later(asked.wait(false)),
         answer => Soon::Now(asked.conclude(answer)),
     }
 }
@@ -116,6 +117,21 @@ fn check_origin(
         origin::allowing(origins, origin)
     );
     Err(Reply::OriginRefused)
+}
+
+/// What happens to a handshake while its handler has not answered.
+enum News {
+    /// The handler's sessions are not held back any more.
+    Released,
+    /// The handler called `wake`.
+    Woken,
+    /// The handler, or the server, closes what would become of it.
+    Closed {
+        code: u16,
+    },
+    PeerGone,
+    /// The deadline came.
+    Late,
 }
 
 /// A request before its handler.
@@ -171,47 +187,60 @@ impl Asked {
         self.owner.ask(&mut self.draft)
     }
 
-    /// Waits while the handler's sessions are held back.
-    async fn when_released(mut self) -> Outcome {
-        let context = self.owner.generation().context;
-        if !released(&context.hold, &self.registration, self.deadline).await {
-            return Outcome::Refused {
-                path: self.owner.request().path().to_owned(),
-                socket: self.socket,
-                reply: Reply::Quarantined,
-            };
-        }
-        match self.ask() {
-            Answer::Pending => self.when_answered().await,
-            answer => self.conclude(answer),
+    /// Waits for what happens to it, and asks the handler when that is worth it, until there is an
+    /// answer. `is_held`: the handler's sessions are held back, so it is not to be asked now.
+    async fn wait(mut self, mut is_held: bool) -> Outcome {
+        loop {
+            match self.news(is_held).await {
+                News::Woken if is_held => {}
+                News::Woken if self.hold().is_on() => is_held = true,
+                News::Woken | News::Released => {
+                    is_held = false;
+                    match self.ask() {
+                        Answer::Pending => {}
+                        answer => return self.conclude(answer),
+                    }
+                }
+                News::Closed { code } => {
+                    return self.refuse(Reply::ClosedEarly { code });
+                }
+                News::PeerGone => return Outcome::Dropped,
+                News::Late if is_held => return self.refuse(Reply::Quarantined),
+                News::Late => return self.refuse(Reply::NoAnswer),
+            }
         }
     }
 
-    /// Asks again after each wake while the handler says PENDING, which is the answer if it never
-    /// says anything else; ABORT is that of a peer that is gone.
-    async fn when_answered(mut self) -> Outcome {
-        let answer = loop {
-            tokio::select! {
-                () = woken(&self.registration) => {}
-                () = left(&self.socket, &mut self.early) => break Answer::Abort,
-                () = tokio::time::sleep_until(self.deadline.into()) => break Answer::Pending,
-            }
-            match self.ask() {
-                Answer::Pending => {}
-                answer => break answer,
-            }
-        };
-        self.conclude(answer)
+    async fn news(&mut self, is_held: bool) -> News {
+        let hold = self.hold();
+        tokio::select! {
+            knocked = knocked(&self.registration) => match knocked {
+                Knocked::Woken => News::Woken,
+                Knocked::Closed { code } => News::Closed { code },
+            },
+            () = released(hold, &self.registration), if is_held => News::Released,
+            () = left(&self.socket, &mut self.early) => News::PeerGone,
+            () = tokio::time::sleep_until(self.deadline.into()) => News::Late,
+        }
     }
 
-    fn conclude(self, answer: Answer) -> Outcome {
+    fn hold(&self) -> &'static Hold {
+        &self.owner.generation().context.hold
+    }
+
+    fn conclude(mut self, answer: Answer) -> Outcome {
         let reply = match answer {
             Answer::Accept => return Outcome::Session(Box::new(self.accept())),
             Answer::Abort => return Outcome::Dropped,
+            // It is asked again instead.
             Answer::Pending => Reply::NoAnswer,
-            Answer::Reject => refusal(self.draft),
+            Answer::Reject => refusal(&mut self.draft),
             Answer::Failed | Answer::Panicked => Reply::HandlerFailed,
         };
+        self.refuse(reply)
+    }
+
+    fn refuse(self, reply: Reply) -> Outcome {
         Outcome::Refused {
             path: self.owner.request().path().to_owned(),
             socket: self.socket,
@@ -235,32 +264,20 @@ impl Asked {
     }
 }
 
-/// Waits while the handler's sessions are held back; false when the deadline came first.
-async fn released(hold: &Hold, registration: &Registration, deadline: Instant) -> bool {
+/// Ends when the handler's sessions are not held back any more.
+async fn released(hold: &Hold, registration: &Registration) {
     let id = registration.mailbox().id;
-    let released = poll_fn(|cx| match hold.wait(id, cx.waker()) {
+    poll_fn(|cx| match hold.wait(id, cx.waker()) {
         true => Poll::Pending,
         false => Poll::Ready(()),
-    });
-    let released = tokio::time::timeout_at(deadline.into(), released);
-    released.await.is_ok()
-}
-
-/// Ends when the handler calls `wake` with the request's id.
-async fn woken(registration: &Registration) {
-    poll_fn(|cx| {
-        loop {
-            // Nobody writes to a session that is not there yet.
-            let post = registration.mailbox().take(&mut None, false);
-            if post.is_some_and(|post| post.woken) {
-                return Poll::Ready(());
-            }
-            if !registration.mailbox().listen(cx.waker()) {
-                return Poll::Pending;
-            }
-        }
     })
     .await;
+}
+
+/// Ends when the handler calls `wake` or `close_to` with the request's id, or the server closes the
+/// sessions of its generation.
+async fn knocked(registration: &Registration) -> Knocked {
+    poll_fn(|cx| registration.mailbox().poll_knocked(cx.waker())).await
 }
 
 /// Ends when the peer is gone. What it sends early is kept, up to a limit.
@@ -281,14 +298,14 @@ async fn left(socket: &TcpStream, early: &mut Vec<u8>) {
     }
 }
 
-fn refusal(draft: Draft) -> Reply {
-    let (status, body) = match draft.rejection {
+fn refusal(draft: &mut Draft) -> Reply {
+    let (status, body) = match draft.rejection.take() {
         Some(rejection) => (rejection.status, rejection.body),
         None => (403, Vec::new()),
     };
     Reply::Refused {
         status,
-        headers: draft.headers,
+        headers: std::mem::take(&mut draft.headers),
         body,
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use crate::encoded::Encoded;
 use crate::tally::{Ask, Tally};
@@ -106,6 +106,15 @@ pub(crate) struct Post {
     pub(crate) ask: Option<Ask>,
 }
 
+/// What was posted to an opening handshake that its handler has not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Knocked {
+    /// `wake` was called: the handler is to be asked again.
+    Woken,
+    /// The session that would come of it is to be closed with this code; 0 is none.
+    Closed { code: u16 },
+}
+
 /// Why a letter was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Undelivered {
@@ -139,12 +148,14 @@ impl Mailbox {
             return Err(Undelivered::Gone);
         }
         let length = letter.len();
-        // One message larger than the limit must be able to pass.
-        if inner.bytes > 0 && inner.bytes + length > inner.bytes_max {
+        let is_close = matches!(letter, Letter::Close { .. });
+        // One message larger than the limit must be able to pass, and so must the one Close, which
+        // nothing follows.
+        if !is_close && inner.bytes > 0 && inner.bytes + length > inner.bytes_max {
             return Err(Undelivered::Full);
         }
         inner.bytes += length;
-        if let Letter::Close { .. } = letter {
+        if is_close {
             inner.intake = Intake::Wakes;
         }
         let buffered = self.buffered.load(Ordering::Relaxed) + inner.bytes as u64;
@@ -268,6 +279,25 @@ impl Mailbox {
         inner.bytes = inner.bytes.saturating_sub(bytes);
     }
 
+    /// Ready when something was posted that an opening handshake acts on; `waker` is woken for it
+    /// otherwise. Letters stay for the session that comes of the handshake.
+    pub(crate) fn poll_knocked(&self, waker: &Waker) -> Poll<Knocked> {
+        let mut inner = self.lock();
+        // A handshake does not move. The session of it looks for newer code when it begins.
+        let ask = inner.ask.take();
+        let knocked = if let Some(code) = inner.closes_with() {
+            Poll::Ready(Knocked::Closed { code })
+        } else if std::mem::take(&mut inner.woken) {
+            Poll::Ready(Knocked::Woken)
+        } else {
+            inner.waker = Some(waker.clone());
+            Poll::Pending
+        };
+        drop(inner);
+        drop(ask);
+        knocked
+    }
+
     /// Whether there is something to take.
     #[inline]
     pub(crate) fn is_rung(&self) -> bool {
@@ -335,6 +365,20 @@ fn wake(inner: MutexGuard<'_, Inner>) {
     }
 }
 
+impl Inner {
+    /// The code of the Close frame that is wanted of a handshake, of which nothing was taken yet.
+    fn closes_with(&self) -> Option<u16> {
+        let eviction = self.eviction.filter(|it| it.concerns(self.generation));
+        // A Close is the last letter there is.
+        let last = self.letters.as_ref().and_then(|letters| letters.back());
+        match (eviction, last) {
+            (Some(eviction), _) => Some(eviction.code),
+            (None, Some(Letter::Close { code, .. })) => Some(*code),
+            (None, Some(Letter::Send(_)) | None) => None,
+        }
+    }
+}
+
 impl Letter {
     /// The bytes that it counts for; an empty message takes memory too.
     pub(crate) fn len(&self) -> usize {
@@ -383,6 +427,49 @@ mod tests {
         assert!(mailbox.take(&mut letters, false).is_some());
         assert_eq!(lengths(&letters), [20]);
         assert!(mailbox.take(&mut letters, false).is_none());
+    }
+
+    #[test]
+    fn a_close_passes_behind_a_message_larger_than_the_limit() {
+        let mailbox = mailbox(10);
+        let (code, reason) = (1008, "slow".to_owned());
+        mailbox.post(letter(2_000)).unwrap();
+
+        let closed = mailbox.post(Letter::Close { code, reason });
+
+        assert!(closed.is_ok(), "{closed:?}");
+    }
+
+    #[test]
+    fn a_handshake_acts_on_wakes_and_orders_to_close_and_leaves_messages_where_they_are() {
+        let mailbox = mailbox(1_000);
+        let waker = Waker::noop();
+
+        mailbox.post(letter(2)).unwrap();
+        assert_eq!(mailbox.poll_knocked(waker), Poll::Pending);
+        mailbox.wake().unwrap();
+        assert_eq!(mailbox.poll_knocked(waker), Poll::Ready(Knocked::Woken));
+        assert_eq!(mailbox.poll_knocked(waker), Poll::Pending);
+        mailbox.wake().unwrap();
+        let (code, reason) = (1008, String::new());
+        mailbox.post(Letter::Close { code, reason }).unwrap();
+        let closed = Knocked::Closed { code };
+        assert_eq!(mailbox.poll_knocked(waker), Poll::Ready(closed));
+
+        let mut letters = None;
+        let post = mailbox.take(&mut letters, false);
+        assert!(post.is_some_and(|post| post.woken));
+        assert_eq!(letters.map(|letters| letters.len()), Some(2));
+    }
+
+    #[test]
+    fn a_handshake_is_closed_by_an_eviction_of_its_own_generation_or_of_all() {
+        for (from, is_closed) in [(None, true), (Some(1), true), (Some(0), false)] {
+            let mailbox = mailbox(1_000);
+            mailbox.evict(Eviction { code: 1012, from });
+            let is_ready = mailbox.poll_knocked(Waker::noop()).is_ready();
+            assert_eq!(is_ready, is_closed, "{from:?}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Reply {
     Quarantined,
     /// The handler gave no answer in time.
     NoAnswer,
+    /// The handler, or the server, closed the session before it was open; with this code.
+    ClosedEarly { code: u16 },
     /// The handler refuses.
     Refused {
         status: u16,
@@ -71,6 +73,12 @@ impl Reply {
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
             Reply::Full(_) | Reply::Quarantined | Reply::NoAnswer => 503,
+            // Going away, restart, try again later: the codes that say "not now" (RFC 6455 §7.4.1
+            // and the registry beside it).
+            Reply::ClosedEarly {
+                code: 1001 | 1012 | 1013,
+            } => 503,
+            Reply::ClosedEarly { .. } => 403,
             Reply::Refused { status, .. } => *status,
         }
     }
@@ -106,6 +114,7 @@ impl Reply {
                 line("Sec-WebSocket-Version", "13");
             }
             Reply::Full(_) | Reply::Quarantined | Reply::NoAnswer => line("Retry-After", "5"),
+            Reply::ClosedEarly { .. } if status == 503 => line("Retry-After", "5"),
             Reply::Json(_) => {
                 content_type = "application/json";
                 line("Cache-Control", "no-store");
@@ -183,6 +192,7 @@ impl Reply {
             Reply::Full(_) => "no place for one more connection now",
             Reply::Quarantined => "the handler is out of service",
             Reply::NoAnswer => "the handler gave no answer in time",
+            Reply::ClosedEarly { .. } => "the handler closed this connection before it was open",
             Reply::HandlerFailed => "the handler failed",
             Reply::Refused { .. } | Reply::Json(_) | Reply::Script(_) => "",
         }

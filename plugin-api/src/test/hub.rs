@@ -54,6 +54,15 @@ pub(super) enum Letter {
     Close { code: u16, reason: String },
 }
 
+/// What was posted to an opening handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Knocked {
+    /// The handler is to be asked again.
+    Woken,
+    /// The session that would come of it is to be closed.
+    Closed { code: u16 },
+}
+
 impl Hub {
     pub(super) fn new() -> Self {
         Hub {
@@ -92,6 +101,18 @@ impl Hub {
         let taken = std::mem::take(inbox);
         inbox.buffered = buffered;
         Some(taken)
+    }
+
+    /// Takes what an opening handshake acts on; messages stay for the session that comes of it.
+    pub(super) fn take_knocked(&self, id: u64) -> Option<Knocked> {
+        let mut state = self.lock();
+        let inbox = state.inboxes.get_mut(&id)?;
+        let closes = inbox.letters.iter().find_map(|letter| match letter {
+            Letter::Close { code, .. } => Some(Knocked::Closed { code: *code }),
+            Letter::Send { .. } => None,
+        });
+        let woken = std::mem::take(&mut inbox.is_woken).then_some(Knocked::Woken);
+        closes.or(woken)
     }
 
     /// Notes what a session has buffered, for those who send by its id.
@@ -225,5 +246,30 @@ impl Inbox {
         self.bytes += len;
         self.letters.push_back(letter);
         Ok(self.buffered + self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_acts_on_wakes_and_closes_and_leaves_messages_for_its_session() {
+        let hub = Hub::new();
+        let id = hub.register();
+        let (kind, bytes) = (abi::TEXT, b"hi".to_vec());
+
+        hub.post(id, Letter::Send { kind, bytes }).unwrap();
+        assert_eq!(hub.take_knocked(id), None);
+        hub.wake(id).unwrap();
+        assert_eq!(hub.take_knocked(id), Some(Knocked::Woken));
+        assert_eq!(hub.take_knocked(id), None);
+        let (code, reason) = (1008, String::new());
+        hub.post(id, Letter::Close { code, reason }).unwrap();
+        assert_eq!(hub.take_knocked(id), Some(Knocked::Closed { code }));
+
+        assert_eq!(hub.take(id).map(|inbox| inbox.letters.len()), Some(2));
+        hub.remove(id);
+        assert_eq!(hub.wake(id), Err(abi::GONE));
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     test::{
         client::Client,
         draft::Draft,
+        hub::Knocked,
         plugin::Attempt,
         request::{self, Asking},
         server::{Floor, PATIENCE},
@@ -212,13 +213,21 @@ impl Opening {
 
     fn answer_if_woken(&mut self) {
         while self.answer == abi::PENDING
-            && self
-                .floor
-                .hub
-                .take(self.id)
-                .is_some_and(|inbox| inbox.is_woken)
+            && let Some(knocked) = self.floor.hub.take_knocked(self.id)
         {
-            self.ask();
+            match knocked {
+                Knocked::Woken => self.ask(),
+                Knocked::Closed { code } => {
+                    let status = if matches!(code, 1001 | 1012 | 1013) {
+                        503
+                    } else {
+                        403
+                    };
+                    self.draft.headers = Vec::new();
+                    self.draft.rejection = Some((status, Vec::new()));
+                    self.answer = abi::REJECT;
+                }
+            }
         }
     }
 
