@@ -98,6 +98,39 @@ fn every_rule_of_the_opening_handshake_has_its_status() {
             400,
             "",
         ),
+        (
+            "an empty list of subprotocols",
+            opening("/features", "Sec-WebSocket-Protocol:\r\n"),
+            400,
+            "",
+        ),
+        (
+            "a list of no subprotocols",
+            opening("/features", "Sec-WebSocket-Protocol: , \r\n"),
+            400,
+            "",
+        ),
+        (
+            "a list of subprotocols with an empty line",
+            opening(
+                "/features",
+                "Sec-WebSocket-Protocol: v2\r\nSec-WebSocket-Protocol:\r\n",
+            ),
+            101,
+            "Sec-WebSocket-Protocol: v2\r\n",
+        ),
+        (
+            "a list of no extensions",
+            opening("/features", "Sec-WebSocket-Extensions: ,\r\n"),
+            400,
+            "",
+        ),
+        (
+            "an empty list of extensions",
+            opening("/features", "Sec-WebSocket-Extensions:\r\n"),
+            400,
+            "",
+        ),
         ("a fragment", opening("/features#x", ""), 400, ""),
         ("a NUL", opening("/features%00", ""), 400, ""),
         (

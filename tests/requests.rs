@@ -1,5 +1,8 @@
 //! What comes before a handler is asked: what is a request, who is told why it is refused.
 
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 
@@ -42,7 +45,10 @@ fn each_refused_handshake_has_a_line_with_peer_path_status_and_reason() {
             "GET / HTTP/1.1\r\n".into(),
             ["", "status=408", "`handshake_timeout_ms`"],
         ),
-        ("hello\r\n\r\n".into(), ["", "status=400", "malformed"]),
+        (
+            "hello\r\n\r\n".into(),
+            ["", "status=400", "begin no request"],
+        ),
     ] {
         let status = status_of(&server.exchange(request.as_bytes()));
         assert!(
@@ -76,4 +82,131 @@ fn a_flood_of_refused_handshakes_is_some_lines_and_a_count() {
         lines + counts.iter().map(count).sum::<usize>() == 200
     });
     assert!((20..=100).contains(&lines), "{lines} lines, {counts:?}");
+}
+
+#[test]
+fn bytes_that_begin_no_request_are_answered_at_once_and_named() {
+    let (_site, server) = server("");
+    let hello = b"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03";
+    let began = Instant::now();
+    for (bytes, status, named) in [
+        (&hello[..], 400, "TLS on a plain port"),
+        (
+            b"GET / HTTP/1.1\nHost: localhost\n\n",
+            400,
+            "a line that ends with LF",
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\n\n",
+            400,
+            "a line that ends with LF",
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\nA: 1\r\n\r\n",
+            400,
+            "a line that ends with LF",
+        ),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP/2"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", 400, "SSH"),
+        (
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            400,
+            "the PROXY protocol",
+        ),
+        (
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+            400,
+            "the PROXY protocol",
+        ),
+        (b"GET /\r\n", 400, "without a version"),
+        (b"GET / HTTP/3\r\n", 505, "another version"),
+        (b"\0", 400, "bytes that begin no request"),
+        (
+            b"GET /features HTTP/1.1\r\nHost: \0",
+            400,
+            "a control character",
+        ),
+        (b"{\"type\": \"hello\"}", 400, "bytes that begin no request"),
+        (&[b'A'; 40], 501, "a method of more than"),
+    ] {
+        let shown = bytes.escape_ascii();
+        let lines = server.count_lines(&["handshake refused", named]);
+        let answer = server.exchange(bytes);
+        assert_eq!(status_of(&answer), status, "{shown}: {answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        crate::harness::eventually(&format!("{named} is named: {shown}"), || {
+            server.count_lines(&["handshake refused", named]) == lines + 1
+        });
+    }
+    // Their answers came before any deadline: that of a request's head is 10 s.
+    assert!(began.elapsed() < Duration::from_secs(5));
+    // One empty line before a request is none of it.
+    let request = format!("\r\n{}", opening("/features", ""));
+    assert_eq!(status_of(&server.exchange(request.as_bytes())), 101);
+}
+
+#[test]
+fn a_wrong_byte_is_found_when_it_comes_and_a_right_one_is_waited_for() {
+    let (_site, server) = server("");
+    let request = opening("/features", "");
+    for (bytes, status) in [(request.replace("\r\n", "\n"), 400), (request, 101)] {
+        let mut stream = server.raw();
+        for byte in bytes.as_bytes() {
+            // The server has closed once a byte was wrong.
+            if stream.write_all(&[*byte]).is_err() {
+                break;
+            }
+        }
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(answer, *format!("HTTP/1.1 {status}").as_bytes());
+    }
+}
+
+#[test]
+fn a_handlers_path_shows_the_page_that_lies_there_to_those_who_ask_for_no_upgrade() {
+    let site = Site::with(&["features_wsh", "echo_wsh"]);
+    site.write("www/index.html", "the index");
+    site.write("www/features", "beside the handler");
+    site.write("www/other.txt", "another file");
+    site.write("config.toml", "[routes]\n\"/\" = \"/echo\"\n");
+    let www = site.root().join("www");
+    let server = Server::builder(&site).arg("-d").arg(www).start();
+    let ask = |method: &str, path: &str| {
+        server.exchange(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
+    };
+
+    // A page that lies where a handler answers.
+    assert!(ask("GET", "/").ends_with("the index"));
+    assert!(ask("GET", "/features").ends_with("beside the handler"));
+    let head = ask("HEAD", "/features");
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    assert_eq!(server.handshake_status("/"), 101);
+    assert_eq!(server.handshake_status("/features"), 101);
+    assert_eq!(server.find_line(&["handshake refused"]), None);
+    // None lies there.
+    let answer = ask("GET", "/echo");
+    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+    for line in ["upgrade: websocket", "connection: close, upgrade"] {
+        assert!(answer.to_lowercase().contains(line), "{answer}");
+    }
+    assert_eq!(status_of(&ask("POST", "/echo")), 426);
+    server.line(&["handshake refused", "path=/echo", "status=426"]);
+
+    // An upgrade may be ignored, and what follows it is no request.
+    let mut request = opening("/other.txt", "");
+    request += &opening("/echo", "");
+    let answer = server.exchange(request.as_bytes());
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("another file"),
+        "{answer}"
+    );
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    assert_eq!(server.handshake_status("/nowhere"), 404);
+    server.line(&["handshake refused", "path=/nowhere", "status=404"]);
+    assert_eq!(status_of(&ask("GET", "/nothing")), 404);
+    assert_eq!(server.find_line(&["path=/nothing"]), None);
 }

@@ -220,16 +220,32 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
             debug!(%peer, status = reply.status(), "request answered");
             send(socket, reply, peer, server).await;
         }
-        Road::File(socket, received) => {
+        Road::File {
+            socket,
+            received,
+            path,
+            absent,
+        } => {
             let config = server.config.load_full();
             let Some(root) = &config.document_root else {
-                return send(socket, Reply::NoRoute, peer, server).await;
+                let reply = absent.reply();
+                if absent != Absent::Nothing {
+                    server.refusals.log(peer, Some(&path), &reply);
+                }
+                return send(socket, reply, peer, server).await;
             };
             let Some(place) = server.admission.file() else {
                 return send(socket, Reply::Full(FullOf::Files), peer, server).await;
             };
             let addition = server.overlay.as_ref().map(|it| it.tag());
-            files::serve(socket, received, root, addition.as_deref()).await;
+            let absent = || {
+                let reply = absent.reply();
+                if absent != Absent::Nothing {
+                    server.refusals.log(peer, Some(&path), &reply);
+                }
+                reply.into_response()
+            };
+            files::serve(socket, received, root, addition.as_deref(), &absent).await;
             drop(place);
         }
         Road::News(socket, overlay) => overlay.tell(socket, server.stopping.clone()).await,
@@ -251,9 +267,35 @@ async fn send(socket: TcpStream, reply: Reply, peer: SocketAddr, server: &Server
 enum Road {
     Session(Box<Session>),
     Reply(TcpStream, Reply),
-    File(TcpStream, Vec<u8>),
+    File {
+        socket: TcpStream,
+        /// The whole request, as far as it has come.
+        received: Vec<u8>,
+        path: String,
+        absent: Absent,
+    },
     News(TcpStream, Arc<Overlay>),
     Nowhere,
+}
+
+/// What is at a path where no file lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    /// Nothing, and only a file was asked for.
+    Nothing,
+    /// Nothing, and a handler was asked for.
+    NoHandler,
+    /// A handler, and no upgrade was asked for.
+    Handler,
+}
+
+impl Absent {
+    fn reply(self) -> Reply {
+        match self {
+            Absent::Nothing | Absent::NoHandler => Reply::NoRoute,
+            Absent::Handler => Reply::UpgradeRequired,
+        }
+    }
 }
 
 /// From what came until now to where it leads.
@@ -332,15 +374,25 @@ impl Entering {
             Err(reply) => return Soon::Now(self.refuse(reply, None, server)),
         };
         if !wants_upgrade(&head) {
-            return Soon::Now(other_than_upgrade(self, head, target, early, server));
+            let absent = match server.router.has(&target.path) {
+                true => Absent::Handler,
+                false => Absent::Nothing,
+            };
+            return Soon::Now(other_than_upgrade(
+                self, head, target, early, absent, server,
+            ));
         }
         let entrance = match server.router.enter(&target.path) {
             Ok(entrance) => entrance,
-            Err(no_way) => {
-                let reply = match no_way {
-                    NoWay::NoRoute => Reply::NoRoute,
-                    NoWay::Full => Reply::Full(FullOf::Handler),
-                };
+            // An upgrade may be ignored (RFC 9110 §7.8): the answer is what lies there.
+            Err(NoWay::NoRoute) => {
+                let absent = Absent::NoHandler;
+                return Soon::Now(other_than_upgrade(
+                    self, head, target, early, absent, server,
+                ));
+            }
+            Err(NoWay::Full) => {
+                let reply = Reply::Full(FullOf::Handler);
                 return Soon::Now(self.refuse(reply, Some(&target.path), server));
             }
         };
@@ -390,6 +442,7 @@ fn parse(head: Vec<u8>, limits: &Limits) -> Result<(Head, Target), Reply> {
     let head = match Head::parse(head.into_boxed_slice(), limits.header_lines_max) {
         Ok(head) => head,
         Err(HeadFault::Malformed) => return Err(Reply::Malformed("the request is malformed")),
+        Err(HeadFault::NotARequest(what)) => return Err(Reply::NotARequest(what)),
         Err(HeadFault::TooManyLines) => return Err(Reply::HeadTooLarge),
     };
     match Target::parse(head.target()) {
@@ -403,16 +456,19 @@ fn wants_upgrade(head: &Head) -> bool {
     tokens.any(|token| token.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// What answers a request that wants no WebSocket.
+/// What answers a request that wants no WebSocket, or wants one where there is no handler.
 fn other_than_upgrade(
     entering: Entering,
     head: Head,
     target: Target,
     early: Vec<u8>,
+    absent: Absent,
     server: &Server,
 ) -> Road {
-    if server.router.has(&target.path) {
-        return entering.refuse(Reply::UpgradeRequired, Some(&target.path), server);
+    // Files are only read; what else is asked of a handler's path is meant for the handler.
+    let is_for_files = matches!(head.method(), b"GET" | b"HEAD");
+    if !is_for_files && absent != Absent::Nothing {
+        return entering.refuse(absent.reply(), Some(&target.path), server);
     }
     let Entering { socket, peer, .. } = entering;
     if target.path == LISTING_PATH {
@@ -424,7 +480,12 @@ fn other_than_upgrade(
         _ => {
             let mut received = head.bytes().to_vec();
             received.extend_from_slice(&early);
-            Road::File(socket, received)
+            Road::File {
+                socket,
+                received,
+                path: target.path,
+                absent,
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! How many connections the system's limit of open files leaves room for.
 
-use tracing::warn;
+use tracing::{info, warn};
+
+use crate::config::Limits;
 
 /// The limit of open files, and how many of them are open before the first connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +37,30 @@ impl Descriptors {
 
     /// Says so if there can be fewer connections than the configuration allows.
     pub(crate) fn tell_if_short(self, connections_max: usize) {
-        let room = self.room();
-        if room < connections_max {
+        let (connections, open_files) = (self.room(), self.limit);
+        if connections >= connections_max {
+            return;
+        }
+        let way_out = format!(
+            "raise it (`LimitNOFILE=` in a systemd unit, `ulimit -Hn` in a shell), or set \
+             `connections_max = {connections}`"
+        );
+        // Many a machine allows fewer than the default, which no operator has asked for.
+        if connections_max == Limits::default().connections_max {
+            info!(
+                connections_max,
+                connections, open_files, "{SHORT}; {way_out}"
+            );
+        } else {
             warn!(
                 connections_max,
-                connections = room,
-                open_files = self.limit,
-                "the limit of open files allows fewer connections than `connections_max`; raise it \
-                 (`LimitNOFILE=` in a systemd unit, `ulimit -n` in a shell), or lower \
-                 `connections_max` to {room}"
+                connections, open_files, "{SHORT}; {way_out}"
             );
         }
     }
 }
+
+const SHORT: &str = "the limit of open files allows fewer connections than `connections_max`";
 
 const RESERVE_LEAST: usize = 64;
 const RESERVE_MOST: usize = 4096;

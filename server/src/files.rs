@@ -20,25 +20,28 @@ use tower_http::services::fs::ServeFileSystemResponseBody;
 use tracing::debug;
 
 /// Answers one request, whose bytes so far are `received`, and closes. A page gets `addition` at its
-/// end.
+/// end; where no file lies, `absent` is the answer.
 pub(crate) async fn serve(
     socket: TcpStream,
     received: Vec<u8>,
     root: &Path,
     addition: Option<&str>,
+    absent: &(dyn Fn() -> Response<Full<Bytes>> + Sync),
 ) {
     let (reader, writer) = socket.into_split();
     let stream = tokio::io::join(Cursor::new(received).chain(reader), writer);
     let service = service_fn(|request: Request<Incoming>| async move {
         if is_plugin(request.uri().path()) {
-            let mut response = Response::new(ServeFileSystemResponseBody::default());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            return Ok(response.map(Either::Left));
+            return Ok(absent().map(Either::Right));
         }
-        match addition {
-            Some(addition) => with_addition(request, root, addition).await,
-            None => Ok(file(request, root).await.map(Either::Left)),
-        }
+        let response = match addition {
+            Some(addition) => with_addition(request, root, addition).await?,
+            None => file(request, root).await.map(Either::Left),
+        };
+        Ok::<_, io::Error>(match response.status() {
+            StatusCode::NOT_FOUND => absent().map(Either::Right),
+            _ => response,
+        })
     });
     let connection = http1::Builder::new()
         // One request a connection: what follows could be an upgrade, and that road begins at accept.

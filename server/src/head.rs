@@ -1,7 +1,11 @@
 //! The head of one HTTP request, as it came: request line and header lines (RFC 9112).
 
+pub(crate) mod first_bytes;
+
 use std::mem::MaybeUninit;
 use std::ops::Range;
+
+use self::first_bytes::NotARequest;
 
 /// A parsed request head. It keeps the peer's bytes and remembers where things lie in them.
 #[derive(Debug)]
@@ -32,9 +36,19 @@ pub(crate) enum HeadFault {
     /// 400.
     #[error("the request is malformed")]
     Malformed,
+    /// What else the bytes are.
+    #[error(transparent)]
+    NotARequest(#[from] NotARequest),
     /// 431.
     #[error("the request has too many header lines")]
     TooManyLines,
+}
+
+impl HeadFault {
+    /// What is wrong with these bytes, which look like a whole head and are none.
+    fn of(bytes: &[u8]) -> HeadFault {
+        first_bytes::fault(bytes).map_or(HeadFault::Malformed, HeadFault::NotARequest)
+    }
 }
 
 impl Head {
@@ -68,12 +82,14 @@ impl Head {
         if u32::try_from(bytes.len()).is_err() {
             return Err(HeadFault::Malformed);
         }
+        if first_bytes::has_bare_line_feed(&bytes) {
+            return Err(HeadFault::of(&bytes));
+        }
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(&bytes, headers) {
             Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(HeadFault::Malformed),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::TooManyLines),
-            Err(_) => return Err(HeadFault::Malformed),
+            Ok(httparse::Status::Partial) | Err(_) => return Err(HeadFault::of(&bytes)),
         }
         let (Some(method), Some(target), Some(version)) =
             (request.method, request.path, request.version)
@@ -146,13 +162,14 @@ impl Head {
     /// The comma-separated elements of every line with this name, trimmed, empty ones left out
     /// (RFC 9110 §5.6.1).
     pub(crate) fn elements<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let elements = self
-            .values(name)
-            .flat_map(|value| value.split(|byte| *byte == b','));
-        elements
-            .map(<[u8]>::trim_ascii)
-            .filter(|element| !element.is_empty())
+        self.values(name).flat_map(elements)
     }
+}
+
+/// The comma-separated elements of one value, trimmed, empty ones left out.
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let elements = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    elements.filter(|element| !element.is_empty())
 }
 
 /// Room for as many header lines costs no allocation; the shipped limit is below it.
@@ -179,7 +196,22 @@ mod tests {
     fn one_line_too_many_is_told_apart_from_a_malformed_head() {
         let many = "GET / HTTP/1.1\r\nA: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nE: 1\r\n\r\n";
         assert_eq!(parse(many).unwrap_err(), HeadFault::TooManyLines);
-        assert_eq!(parse("GET /\r\n\r\n").unwrap_err(), HeadFault::Malformed);
+        let no_version = HeadFault::NotARequest(NotARequest::NoVersion);
+        assert_eq!(parse("GET /\r\n\r\n").unwrap_err(), no_version);
+        let malformed = "GET / HTTP/1.1\r\nA B: 1\r\n\r\n";
+        assert_eq!(parse(malformed).unwrap_err(), HeadFault::Malformed);
+    }
+
+    #[test]
+    fn a_line_that_ends_with_lf_alone_makes_no_head() {
+        let bare = HeadFault::NotARequest(NotARequest::BareLineFeed);
+        for head in [
+            "GET / HTTP/1.1\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\nA: 1\r\n\r\n",
+        ] {
+            assert_eq!(parse(head).unwrap_err(), bare, "{head:?}");
+        }
+        assert!(parse("\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n").is_ok());
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! The server's own HTTP answers: what an opening handshake becomes when no session comes of it.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::head::first_bytes::NotARequest;
 
 /// Why a request gets no 101, or what else it gets.
 #[derive(Debug)]
@@ -18,6 +24,8 @@ pub(crate) enum Reply {
     WrongVersion,
     /// A rule of RFC 6455 §4.2.1 or of HTTP is broken.
     Malformed(&'static str),
+    /// What came is no request.
+    NotARequest(NotARequest),
     /// The head is larger than the limits.
     HeadTooLarge,
     /// The request line alone is.
@@ -65,6 +73,7 @@ impl Reply {
         match self {
             Reply::Json(_) | Reply::Script(_) => 200,
             Reply::Malformed(_) => 400,
+            Reply::NotARequest(what) => what.status(),
             Reply::OriginRefused => 403,
             Reply::NoRoute => 404,
             Reply::TooSlow => 408,
@@ -159,8 +168,9 @@ impl Reply {
     }
 
     /// Why, for the log: what the peer is told, and the key that decides it.
-    pub(crate) fn reason(&self) -> &'static str {
-        match self {
+    pub(crate) fn reason(&self) -> Cow<'static, str> {
+        let reason = match self {
+            Reply::NotARequest(what) => return what.to_string().into(),
             Reply::HeadTooLarge => {
                 "larger than `header_bytes_max`, or more lines than `header_lines_max`"
             }
@@ -176,7 +186,23 @@ impl Reply {
             Reply::NoAnswer => "the handler gave no answer within `handshake_timeout_ms`",
             Reply::Refused { .. } => "the handler refuses",
             other => other.text(),
+        };
+        reason.into()
+    }
+
+    /// The same answer for a connection that already speaks HTTP.
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(format!("{}\n", self.text())));
+        *response.status_mut() = StatusCode::from_u16(self.status()).unwrap_or_default();
+        let headers = response.headers_mut();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, plain);
+        if let Reply::UpgradeRequired = self {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            let connection = HeaderValue::from_static("close, Upgrade");
+            headers.insert(header::CONNECTION, connection);
         }
+        response
     }
 
     fn text(&self) -> &'static str {
@@ -185,6 +211,7 @@ impl Reply {
             Reply::UpgradeRequired => "a WebSocket handler answers here; ask for an upgrade",
             Reply::WrongVersion => "this server speaks version 13 of the WebSocket protocol",
             Reply::Malformed(what) => what,
+            Reply::NotARequest(_) => "this is no request of HTTP/1.1",
             Reply::HeadTooLarge => "the request's headers are larger than the limit",
             Reply::TargetTooLong => "the request's target is longer than the limit",
             Reply::TooSlow => "the request took too long",

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use tokio::net::TcpStream;
 
 use crate::config::Limits;
-use crate::head::Head;
+use crate::head::{Head, first_bytes};
 use crate::reply::Reply;
 use crate::scratch::Scratch;
 
@@ -53,10 +53,14 @@ pub(super) async fn read(
     }
 }
 
-/// Where the head ends, if it does; `before` was searched before.
+/// Where the head ends, if it does; `before` was searched before. Bytes that cannot become a head
+/// are refused at once.
 pub(super) fn end(received: &[u8], before: usize, limits: &Limits) -> Result<Option<usize>, Reply> {
     let end = Head::end(received, before);
     if end.unwrap_or(received.len()) <= limits.header_bytes_max {
+        if end.is_none() {
+            first_bytes::judge(received, before).map_err(Reply::NotARequest)?;
+        }
         return Ok(end);
     }
     Err(match received[..limits.header_bytes_max].contains(&b'\n') {

@@ -24,7 +24,7 @@ impl Refusals {
                 %peer,
                 path = path.map(tracing::field::display),
                 status = reply.status(),
-                reason = reply.reason(),
+                reason = &*reply.reason(),
                 "handshake refused"
             );
         };

@@ -1,6 +1,6 @@
 //! The rules of an opening handshake that its head alone keeps or breaks (RFC 6455 §4.2.1).
 
-use crate::head::Head;
+use crate::head::{Head, elements};
 use crate::plugin::response::is_token_byte;
 use crate::reply::Reply;
 use crate::ws::extension::{self, Offer};
@@ -75,16 +75,23 @@ pub(super) fn offers(head: &Head) -> Result<Vec<Offer<'_>>, Reply> {
 
 /// The subprotocols that the client offers, each once, in its order.
 fn protocols(head: &Head) -> Result<Vec<String>, Reply> {
+    const NO_LIST: Reply = Reply::Malformed("`Sec-WebSocket-Protocol` is not a list of tokens");
     let mut protocols = Vec::new();
-    for element in head.elements("sec-websocket-protocol") {
-        let text = std::str::from_utf8(element).ok();
-        let text = text.filter(|text| text.bytes().all(is_token_byte));
-        let text = text.ok_or(Reply::Malformed(
-            "`Sec-WebSocket-Protocol` is not a list of tokens",
-        ))?;
-        if !protocols.iter().any(|known| known == text) {
-            protocols.push(text.to_owned());
+    let mut has_lines = false;
+    for line in head.values("sec-websocket-protocol") {
+        has_lines = true;
+        for element in elements(line) {
+            let text = std::str::from_utf8(element).ok();
+            let text = text.filter(|text| text.bytes().all(is_token_byte));
+            let text = text.ok_or(NO_LIST)?;
+            if !protocols.iter().any(|known| known == text) {
+                protocols.push(text.to_owned());
+            }
         }
+    }
+    // The list has at least one element (RFC 6455 §11.3.4).
+    if has_lines && protocols.is_empty() {
+        return Err(NO_LIST);
     }
     Ok(protocols)
 }

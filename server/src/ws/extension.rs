@@ -27,7 +27,9 @@ pub(crate) fn parse<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Vec<Offer<'a>>, Malformed> {
     let mut offers = Vec::new();
+    let mut has_lines = false;
     for line in lines {
+        has_lines = true;
         let mut reader = Reader { rest: line };
         loop {
             // Empty elements mean nothing (RFC 9110 §5.6.1).
@@ -40,6 +42,10 @@ pub(crate) fn parse<'a>(
                 return Err(Malformed);
             }
         }
+    }
+    // The list has at least one element (RFC 6455 §9.1).
+    if has_lines && offers.is_empty() {
+        return Err(Malformed);
     }
     Ok(offers)
 }

@@ -1,0 +1,264 @@
+//! What the bytes of a request say before the request is whole: whether it can still become one.
+//!
+//! A client that speaks another protocol waits for an answer that never comes, and its operator
+//! looks for the fault elsewhere. It is answered at once, and the log names what it speaks.
+
+use crate::plugin::response::is_token_byte;
+
+/// Why bytes are not the beginning of a request, and never will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotARequest {
+    /// A ClientHello.
+    #[error(
+        "TLS on a plain port: this server speaks http:// and ws://, a proxy before it adds TLS"
+    )]
+    Tls,
+    /// The preface of HTTP/2 with prior knowledge.
+    #[error("HTTP/2 without being asked for it: this server speaks HTTP/1.1")]
+    Http2,
+    /// Another version of HTTP.
+    #[error("another version than HTTP/1.1 and HTTP/1.0")]
+    Version,
+    #[error("an SSH client on an HTTP port")]
+    Ssh,
+    /// Versions 1 and 2.
+    #[error(
+        "the PROXY protocol, which this server does not read: switch it off in the load balancer"
+    )]
+    ProxyProtocol,
+    /// HTTP/0.9, among others.
+    #[error("a request line without a version: wants `GET /path HTTP/1.1`")]
+    NoVersion,
+    #[error("a method of more than {METHOD_BYTES_MAX} bytes")]
+    MethodTooLong,
+    /// RFC 9112 §2.2 allows to read it as the end of a line, which is how requests are smuggled.
+    #[error("a line that ends with LF: wants CR LF")]
+    BareLineFeed,
+    #[error("a control character in the head")]
+    Control,
+    #[error("bytes that begin no request: wants `GET /path HTTP/1.1`")]
+    NoRequestLine,
+}
+
+impl NotARequest {
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            NotARequest::MethodTooLong => 501,
+            NotARequest::Http2 | NotARequest::Version => 505,
+            _ => 400,
+        }
+    }
+}
+
+/// Whether `head`, which has no end yet, can become one. Its first `judged` bytes were judged before.
+pub(crate) fn judge(head: &[u8], judged: usize) -> Result<(), NotARequest> {
+    let line_end = head.iter().position(|byte| *byte == b'\n');
+    // One empty line before a request is ignored (RFC 9112 §2.2).
+    let (start, line_end) = match line_end {
+        Some(1) if head[0] == b'\r' => {
+            let next = head[2..].iter().position(|byte| *byte == b'\n');
+            (2, next.map(|at| at + 2))
+        }
+        line_end => (0, line_end),
+    };
+    // A line that was judged whole stays good.
+    if line_end.is_none_or(|line_end| line_end >= judged) {
+        request_line(&head[start..line_end.map_or(head.len(), |end| end + 1)])?;
+    }
+    match line_end {
+        Some(line_end) => lines(&head[line_end.max(judged.saturating_sub(1))..]),
+        None => Ok(()),
+    }
+}
+
+/// Judges a request line: whole with its line feed, or its beginning.
+fn request_line(line: &[u8]) -> Result<(), NotARequest> {
+    if let [b'\r', rest @ ..] = line {
+        return match rest {
+            [] => Ok(()),
+            _ => Err(NotARequest::NoRequestLine),
+        };
+    }
+    if [&b"PROXY TCP"[..], b"PROXY UNKNOWN"]
+        .iter()
+        .any(|one| line.starts_with(one))
+    {
+        return Err(NotARequest::ProxyProtocol);
+    }
+    let method = line.iter().take_while(|byte| is_token_byte(**byte)).count();
+    if method > METHOD_BYTES_MAX {
+        return Err(NotARequest::MethodTooLong);
+    }
+    let (method, rest) = line.split_at(method);
+    let rest = match (method, rest) {
+        (_, []) => return Ok(()),
+        ([_, ..], [b' ', rest @ ..]) => rest,
+        _ => return Err(other_protocol(line)),
+    };
+    let target = rest
+        .iter()
+        .take_while(|byte| **byte > b' ' && **byte != 0x7f);
+    let (target, rest) = rest.split_at(target.count());
+    let version = match (target, rest) {
+        (_, []) => return Ok(()),
+        ([_, ..], [b' ', rest @ ..]) => rest,
+        ([_, ..], [b'\r' | b'\n', ..]) => return Err(NotARequest::NoVersion),
+        (_, [byte, ..]) if byte.is_ascii_control() => return Err(NotARequest::Control),
+        _ => return Err(NotARequest::NoRequestLine),
+    };
+    let is_begun = |wanted: &[u8]| wanted.starts_with(version) || version.starts_with(wanted);
+    if is_begun(b"HTTP/1.1\r\n") || is_begun(b"HTTP/1.0\r\n") {
+        return Ok(());
+    }
+    Err(match version {
+        [
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            b'0' | b'1',
+            b'\n',
+            ..,
+        ] => NotARequest::BareLineFeed,
+        [b'H', b'T', b'T', b'P', b'/', b'2', ..] if method == b"PRI" => NotARequest::Http2,
+        [b'H', b'T', b'T', b'P', b'/', digit, ..] if digit.is_ascii_digit() => NotARequest::Version,
+        _ => NotARequest::NoRequestLine,
+    })
+}
+
+/// What begins with these bytes, if it is known.
+fn other_protocol(line: &[u8]) -> NotARequest {
+    match line {
+        // The record of a handshake (RFC 8446 §5.1).
+        [0x16, 0x03, ..] | [0x16] => NotARequest::Tls,
+        [b'\n', ..] => NotARequest::BareLineFeed,
+        line if line.starts_with(b"SSH-") => NotARequest::Ssh,
+        _ => NotARequest::NoRequestLine,
+    }
+}
+
+/// Judges header lines, from the line feed of one line on.
+fn lines(lines: &[u8]) -> Result<(), NotARequest> {
+    for pair in lines.windows(2) {
+        match pair {
+            [before, b'\n'] if *before != b'\r' => return Err(NotARequest::BareLineFeed),
+            [b'\r', after] if *after != b'\n' => return Err(NotARequest::Control),
+            [_, 0] => return Err(NotARequest::Control),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Why a whole head is none, if its bytes say so.
+pub(crate) fn fault(head: &[u8]) -> Option<NotARequest> {
+    // Its second version begins with two empty lines, which look like the end of a head.
+    if head == b"\r\n\r\n" {
+        return Some(NotARequest::ProxyProtocol);
+    }
+    judge(head, 0).err()
+}
+
+/// Whether a line of `head` ends with LF alone.
+pub(crate) fn has_bare_line_feed(head: &[u8]) -> bool {
+    // Without a branch for each byte, so that the compiler takes sixteen at a time.
+    let pairs = head.iter().zip(head.iter().skip(1));
+    let bare = pairs.fold(0, |bare, (before, byte)| {
+        bare | (u8::from(*byte == b'\n') & u8::from(*before != b'\r'))
+    });
+    bare != 0 || head.first() == Some(&b'\n')
+}
+
+/// The longest that is registered has 17.
+const METHOD_BYTES_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_become_a_request_is_named_by_its_first_bytes() {
+        use NotARequest::*;
+        for (bytes, expected) in [
+            (&b"\x16\x03\x01\x02\x00\x01"[..], Tls),
+            (b"\x16", Tls),
+            (b"\x16\x02", NoRequestLine),
+            (b"PRI * HTTP/2.0\r\n", Http2),
+            (b"PRI * HTTP/2", Http2),
+            (b"GET / HTTP/2.0\r\n", Version),
+            (b"GET / HTTP/1.2\r\n", Version),
+            (b"GET / HTTP/1.10\r\n", Version),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", Ssh),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", ProxyProtocol),
+            (b"GET /\r\n", NoVersion),
+            (b"GET /\n", NoVersion),
+            (b"GET / FTP/1.1\r\n", NoRequestLine),
+            (b"GET  / HTTP/1.1\r\n", NoRequestLine),
+            (b" GET / HTTP/1.1\r\n", NoRequestLine),
+            (b"GET\t/ HTTP/1.1\r\n", NoRequestLine),
+            (b"G\0", NoRequestLine),
+            (b"GET /\0", Control),
+            (b"GET /\x7f", Control),
+            (b"{\"json\": 1}", NoRequestLine),
+            (b"hello\r\n", NoRequestLine),
+            (b"\n", BareLineFeed),
+            (b"\nGET / HTTP/1.1\r\n", BareLineFeed),
+            (b"\r\n\nGET", BareLineFeed),
+            (b"\r\n\r\nGET", NoRequestLine),
+            (b"\rGET", NoRequestLine),
+            (b"GET / HTTP/1.1\n", BareLineFeed),
+            (b"GET / HTTP/1.1\r\nHost: x\n", BareLineFeed),
+            (b"GET / HTTP/1.1\r\nHost: x\n\n", BareLineFeed),
+            (b"GET / HTTP/1.1\r\n\n", BareLineFeed),
+            (b"GET / HTTP/1.1\r\nHost: x\r\r\n", Control),
+            (b"GET / HTTP/1.1\r\nHost: \0", Control),
+            (b"GET / HTTP/1.1\r\nA\r\0", Control),
+            (&[b'A'; 33], MethodTooLong),
+        ] {
+            assert_eq!(judge(bytes, 0), Err(expected), "{}", bytes.escape_ascii());
+            // It is found as well when the bytes come one by one.
+            let found = (1..=bytes.len()).find_map(|end| judge(&bytes[..end], end - 1).err());
+            let shown = bytes.escape_ascii();
+            // The first byte that is wrong may be wrong for an earlier reason.
+            assert!(found.is_some(), "{shown}");
+        }
+        assert_eq!(fault(b"\r\n\r\n"), Some(ProxyProtocol));
+        assert_eq!(
+            (Tls.status(), Http2.status(), MethodTooLong.status()),
+            (400, 505, 501)
+        );
+    }
+
+    #[test]
+    fn whatever_is_a_request_so_far_may_go_on() {
+        let request = b"\r\nUPDATEREDIRECTREF /a?b=\xc3\xa4 HTTP/1.0\r\nHost: x\r\nX: \xff\t\r\n";
+        for start in [0, 2] {
+            let request = &request[start..];
+            for end in 0..=request.len() {
+                for judged in 0..=end {
+                    let shown = request[..end].escape_ascii();
+                    assert_eq!(judge(&request[..end], judged), Ok(()), "{shown} {judged}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bare_line_feed_is_found_wherever_it_stands() {
+        let head = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n";
+        assert!(!has_bare_line_feed(head));
+        for at in 0..head.len() {
+            let mut head = head.to_vec();
+            let is_bare = at == 0 || head[at - 1] != b'\r';
+            head[at] = b'\n';
+            assert_eq!(
+                has_bare_line_feed(&head),
+                is_bare || head[at + 1..].first() == Some(&b'\n'),
+                "{at}"
+            );
+        }
+    }
+}
