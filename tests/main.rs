@@ -21,6 +21,7 @@ mod model;
 mod names;
 mod new;
 mod odd_files;
+mod passing_trouble;
 mod refused_plugins;
 mod replacements;
 mod requests;

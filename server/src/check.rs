@@ -92,7 +92,7 @@ fn try_load(
     let (sender, finished) = mpsc::channel();
     let loading = load::start(job, shared, stage, move |finished| {
         drop(sender.send(finished));
-    });
+    })?;
     let limit = Duration::from_millis(settings.init_timeout_ms);
     loop {
         match finished.recv_timeout(LOOK) {

@@ -40,6 +40,20 @@ pub enum ConfigError {
     Faults(Vec<Fault>),
 }
 
+impl ConfigError {
+    /// Whether it is no fault of what is written, so that the very same file may be read later.
+    pub(crate) fn is_passing(&self) -> bool {
+        use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+        match self {
+            // A file that is something else, or that is not there, is seen when that changes.
+            ConfigError::Unreadable { source, .. } => {
+                !matches!(source.kind(), InvalidInput | NotADirectory | NotFound)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wsh::abi::{ABI_MAJOR, ABI_MINOR};
 
+use super::library::Step;
 use crate::regular_file::NotRead;
 
 /// Why a plugin is refused. What serves goes on serving.
@@ -86,6 +87,8 @@ pub(crate) enum Refusal {
     Unreadable(String),
     #[error("it cannot be staged: {0}")]
     Unstaged(String),
+    #[error("the system has no thread for it: {0}")]
+    NoThread(String),
     #[error("{0}")]
     Unopened(String),
     #[error("the system gave its copy the image of an older generation; rename the file")]
@@ -117,6 +120,16 @@ impl Refusal {
     /// The whole sentence, about the file of this name.
     pub(crate) fn sentence(&self, file: &Path) -> String {
         format!("cannot load `{}`: {self}", file.display())
+    }
+
+    /// Whether it is no fault of the file, so that the very same file may be loaded later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Refusal::Unreadable(_) | Refusal::Unstaged(_) | Refusal::NoThread(_) => true,
+            // A disk that is slow now, or a thread that did not begin.
+            Refusal::Late { callback, .. } => *callback == Step::Staging.name(),
+            _ => false,
+        }
     }
 
     /// Whether the rest of the file may still be on its way.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::keeper::Keeper;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::logging;
 use crate::scan::Stamp;
 
@@ -19,6 +19,24 @@ pub(super) struct ConfigFile {
     since: Instant,
     /// What it looked like when it was last read.
     read: Option<Stamp>,
+    /// What is in the way of reading it, and is no fault of what it says.
+    trouble: Option<Trouble>,
+}
+
+/// What a configuration is read again for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// Its file has changed, or may be readable again.
+    Watch,
+    /// A signal, which gets an answer each time.
+    Operator,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    told: String,
+    /// When it is read again.
+    again: Instant,
 }
 
 impl ConfigFile {
@@ -30,6 +48,7 @@ impl ConfigFile {
             stamp,
             since: Instant::now(),
             read: stamp,
+            trouble: None,
         }
     }
 }
@@ -47,22 +66,52 @@ impl Keeper {
             file.since = now;
         }
         if file.read == Some(stamp) {
-            return;
+            match &file.trouble {
+                None => return,
+                Some(trouble) if now < trouble.again => {
+                    let again = trouble.again;
+                    return self.due(again);
+                }
+                Some(_) => {}
+            }
         }
         let left = QUIET.saturating_sub(now.saturating_duration_since(file.since));
         if !left.is_zero() {
             return self.due(now + left);
         }
         file.read = Some(stamp);
-        self.reread();
+        self.reread(Asker::Watch);
     }
 
     /// Reads the configuration and applies it; a broken one changes nothing.
-    pub(super) fn reread(&mut self) {
+    pub(super) fn reread(&mut self, asker: Asker) {
         match (self.reread)() {
-            Ok(config) => self.apply(config),
+            Ok(config) => {
+                if self.config_file.trouble.take().is_some() {
+                    info!("the configuration can be read again");
+                }
+                self.apply(config);
+            }
             Err(error) => {
-                error!(error = %error, "configuration refused, the old one keeps serving");
+                let told = error.to_string();
+                let config_error = error.downcast_ref::<ConfigError>();
+                let trouble = &mut self.config_file.trouble;
+                let before = trouble.take();
+                if config_error.is_some_and(ConfigError::is_passing) {
+                    let again = Instant::now() + RETRY_DELAY;
+                    *trouble = Some(Trouble {
+                        told: told.clone(),
+                        again,
+                    });
+                    self.due(again);
+                }
+                let is_news = before.is_none_or(|before| before.told != told);
+                if is_news || asker == Asker::Operator {
+                    error!(
+                        error = told,
+                        "configuration refused, the old one keeps serving"
+                    );
+                }
             }
         }
     }
@@ -113,5 +162,7 @@ fn stamp_of(path: &std::path::Path) -> Option<Stamp> {
         .map(|metadata| Stamp::of(&metadata))
 }
 
+/// Until a file that could not be read is read again.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Editors write in several steps, and half a file may be a good one.
 const QUIET: Duration = Duration::from_millis(100);

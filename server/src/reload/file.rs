@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::plugin::inspect::ELF_MAGIC;
+use crate::plugin::refusal::Refusal;
 use crate::regular_file::{self, Links, NotRead};
 use crate::scan::{Found, PLUGIN_BYTES_MAX, Stamp};
 
@@ -16,15 +17,33 @@ pub(super) struct PluginFile {
     /// The handler's name.
     pub(super) name: String,
     pub(super) stamp: Stamp,
-    /// Another file answers at its route; when that one goes, this one is looked at again.
-    pub(super) waits_for_route: bool,
     /// Since when it has looked as it does.
     since: Instant,
     /// Whether it was written into since it was first seen, instead of being replaced.
     is_written_in_place: bool,
-    /// What it looked like when it was loaded or refused.
-    decided: Option<Stamp>,
     sight: Sight,
+    verdict: Verdict,
+    trouble: Option<Trouble>,
+}
+
+/// What was decided of the content that a stamp stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing yet.
+    None,
+    /// It is loaded, or refused until the file changes.
+    Final(Stamp),
+    /// Another file answers at its route; when that one goes, this one is looked at again.
+    AwaitsRoute(Stamp),
+    /// Something other than the file is in the way, and may be gone by then.
+    AwaitsRetry(Stamp, Instant),
+}
+
+/// What is in the way of loading a file, and is no fault of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trouble {
+    attempts: u32,
+    told: Refusal,
 }
 
 /// What is known of a file's presence.
@@ -76,11 +95,11 @@ impl PluginFile {
         PluginFile {
             name: found.name.clone(),
             stamp: found.stamp,
-            waits_for_route: false,
             since: now,
             is_written_in_place: false,
-            decided: None,
             sight: Sight::There,
+            verdict: Verdict::None,
+            trouble: None,
         }
     }
 
@@ -93,6 +112,9 @@ impl PluginFile {
             return was_missing;
         }
         let is_other = !found.stamp.has_same_content_as(&self.stamp);
+        if is_other {
+            self.trouble = None;
+        }
         self.is_written_in_place = found.stamp.inode == self.stamp.inode;
         self.stamp = found.stamp;
         self.since = now;
@@ -122,20 +144,58 @@ impl PluginFile {
         self.sight == Sight::There
     }
 
-    /// Whether what it holds now was loaded or refused already.
+    /// Whether nothing is to be done about what it holds now.
     pub(super) fn is_decided(&self) -> bool {
-        self.decided == Some(self.stamp)
+        match self.verdict {
+            Verdict::None | Verdict::AwaitsRetry(..) => false,
+            Verdict::Final(stamp) | Verdict::AwaitsRoute(stamp) => stamp == self.stamp,
+        }
     }
 
     /// What it holds now is loaded or refused.
     pub(super) fn decide(&mut self) {
-        self.decided = Some(self.stamp);
-        self.waits_for_route = false;
+        self.verdict = Verdict::Final(self.stamp);
+    }
+
+    /// What it holds now is not loaded while another file answers at its route.
+    pub(super) fn await_route(&mut self) {
+        self.verdict = Verdict::AwaitsRoute(self.stamp);
+    }
+
+    pub(super) fn is_awaiting_route(&self) -> bool {
+        matches!(self.verdict, Verdict::AwaitsRoute(_))
+    }
+
+    /// What it holds now could not be loaded for a reason that may pass. Answers when it is tried again,
+    /// and whether the reason is news.
+    pub(super) fn defer(&mut self, refusal: &Refusal, now: Instant) -> (Instant, bool) {
+        let before = self.trouble.take();
+        let is_news = before.as_ref().is_none_or(|it| it.told != *refusal);
+        let attempts = before.map_or(0, |it| it.attempts);
+        let at = now + retry_delay(attempts);
+        self.trouble = Some(Trouble {
+            attempts: attempts + 1,
+            told: refusal.clone(),
+        });
+        self.verdict = Verdict::AwaitsRetry(self.stamp, at);
+        (at, is_news)
+    }
+
+    /// It is tried again without further delay, if it is to be tried again at all.
+    pub(super) fn hurry(&mut self) {
+        if let Verdict::AwaitsRetry(..) = self.verdict {
+            self.forget();
+        }
+    }
+
+    /// Nothing but the file itself decides any more. Answers whether something else was in the way.
+    pub(super) fn end_trouble(&mut self) -> bool {
+        self.trouble.take().is_some()
     }
 
     /// It is to be looked at again, whatever it holds.
     pub(super) fn forget(&mut self) {
-        self.decided = None;
+        self.verdict = Verdict::None;
     }
 
     /// How long to leave it alone, because it may be being written.
@@ -143,6 +203,12 @@ impl PluginFile {
     /// The wait also closes a gap: a write within the same tick of the file system's clock as the
     /// one before it would leave the stamp as it was.
     pub(super) fn wait(&self, is_eager: bool, now: Instant) -> Option<Duration> {
+        if let Verdict::AwaitsRetry(stamp, at) = self.verdict
+            && stamp == self.stamp
+            && now < at
+        {
+            return Some(at - now);
+        }
         if is_eager {
             return None;
         }
@@ -190,6 +256,17 @@ pub(crate) fn read(path: &Path) -> Result<Content, NotRead> {
 
 /// Enough to say what a file is that is no library of this system.
 const BEGINNING_BYTES: usize = 4096;
+/// From a failed attempt to the next one, after so many attempts before.
+fn retry_delay(attempts: u32) -> Duration {
+    RETRY_DELAY_MIN
+        .saturating_mul(1 << attempts.min(16))
+        .min(RETRY_DELAY_MAX)
+}
+
+/// The first time: whatever was in the way may have been there for a moment only.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(250);
+/// An operator who has made space does not wait longer. A retry reads the file, which costs little.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(8);
 /// How long a file must have been left alone to be read.
 pub(super) const QUIET: Duration = Duration::from_millis(25);
 /// The same for a file that is written into: such a writer may pause.
@@ -231,5 +308,54 @@ mod tests {
                 assert_eq!(found, (next, is_decision_kept), "{sight:?} {saw:?}");
             }
         }
+    }
+    #[test]
+    fn what_failed_for_a_passing_reason_is_tried_again_less_and_less_often() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("echo_wsh.so");
+        let found = |bytes: &str| {
+            std::fs::write(&path, bytes).unwrap();
+            Found {
+                path: path.clone(),
+                name: "echo".to_owned(),
+                stamp: Stamp::of(&std::fs::metadata(&path).unwrap()),
+            }
+        };
+        let (full, gone) = (
+            Refusal::Unstaged("no space".to_owned()),
+            Refusal::Unstaged("no directory".to_owned()),
+        );
+        let mut now = Instant::now();
+        let mut file = PluginFile::new(&found("one"), now);
+
+        let mut delays = Vec::new();
+        for attempt in 0..8 {
+            let (at, is_news) = file.defer(&full, now);
+            assert_eq!(is_news, attempt == 0);
+            assert!(!file.is_decided());
+            assert_eq!(file.wait(false, now), Some(at - now));
+            assert_eq!(file.wait(true, now), Some(at - now));
+            delays.push((at - now).as_millis());
+            now = at;
+        }
+        assert_eq!(delays, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
+        file.hurry();
+        assert_eq!(
+            file.wait(true, now),
+            None,
+            "a request to look is one to try"
+        );
+        assert!(file.defer(&gone, now).1, "another reason is news");
+        assert!(file.end_trouble() && !file.end_trouble());
+
+        // What a retry has loaded is decided, until the file changes; then all begins anew.
+        file.defer(&full, now);
+        file.decide();
+        assert!(file.is_decided());
+        assert!(file.see(&found("another"), now));
+        assert!(!file.is_decided());
+        let (at, is_news) = file.defer(&full, now);
+        assert!(is_news);
+        assert_eq!(at - now, RETRY_DELAY_MIN);
     }
 }

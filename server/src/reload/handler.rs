@@ -88,6 +88,7 @@ impl Keeper {
             generation.end_serving();
             return;
         }
+        self.tell_well(&name, &loading.path);
         self.swap(&name, generation, loading.began);
     }
 
@@ -275,13 +276,13 @@ impl Keeper {
     /// A file whose route was taken gets it when the other file is gone.
     fn look_again_at_freed_routes(&mut self) {
         let mut freed = false;
-        for file in self.files.values_mut().filter(|file| file.waits_for_route) {
+        let awaiting = self.files.values_mut();
+        for file in awaiting.filter(|file| file.is_awaiting_route()) {
             let is_free = self
                 .handlers
                 .get(&file.name)
                 .is_none_or(|handler| handler.path.is_none());
             if is_free {
-                file.waits_for_route = false;
                 file.forget();
                 freed = true;
             }

@@ -8,10 +8,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::audience::Audience;
-use super::configuration::ConfigFile;
+use super::configuration::{Asker, ConfigFile};
 use super::file::{self, Content, PluginFile, Saw};
 use super::handler::Handler;
 use super::load::{self, Job};
@@ -111,10 +111,11 @@ impl Keeper {
                     }
                     Order::LookNow(reply) => {
                         (looks, self.is_eager) = (true, true);
+                        self.files.values_mut().for_each(PluginFile::hurry);
                         self.audience.join(reply);
                     }
                     Order::Reread => {
-                        self.reread();
+                        self.reread(Asker::Operator);
                         looks = true;
                     }
                     Order::Loaded(finished) => {
@@ -184,7 +185,8 @@ impl Keeper {
         if let Some(again) = self.watcher.looked(&changed, now) {
             self.due(again);
         }
-        if self.watcher.is_blind() {
+        // No event tells that a directory can be read again.
+        if self.watcher.is_blind() || !scan.unreadable.is_empty() {
             self.due(now + BLIND_SWEEP);
         }
         self.tell_empty(&scan, &config);
@@ -356,8 +358,7 @@ impl Keeper {
         if let Some(owner) = handler.path.clone().filter(|owner| owner != path) {
             // The owner may be gone and not be missed yet; then this one is looked at again.
             if let Some(file) = self.files.get_mut(path) {
-                file.decide();
-                file.waits_for_route = true;
+                file.await_route();
             }
             let by = scan::relative(&owner, config);
             let route = format!("/{name}");
@@ -398,7 +399,8 @@ impl Keeper {
             from.hash == hash && from.config_json == config_json && !serving.is_quarantined()
         });
         if is_serving {
-            return self.decide(path);
+            self.decide(path);
+            return self.tell_well(name, path);
         }
         let about = match inspect(&bytes) {
             Ok(about) => about,
@@ -424,11 +426,16 @@ impl Keeper {
             threads_max: settings.threads_max,
             is_check: false,
         };
-        handler.path = Some(path.to_path_buf());
         let orders = self.orders.clone();
         let done = move |finished| drop(orders.send(Order::Loaded(finished)));
-        handler.loading = Some(load::start(job, &self.shared, &self.stage, done));
-        self.due(now + LOOK_AT_LOADS);
+        match load::start(job, &self.shared, &self.stage, done) {
+            Ok(loading) => {
+                handler.path = Some(path.to_path_buf());
+                handler.loading = Some(loading);
+                self.due(now + LOOK_AT_LOADS);
+            }
+            Err(refusal) => self.refuse(Some(name), path, &refusal, now),
+        }
     }
 
     /// Says why a file is not loaded, and keeps the reason.
@@ -440,6 +447,17 @@ impl Keeper {
         began: Instant,
     ) {
         let mut reason = refusal.sentence(&scan::relative(path, &self.config.load()));
+        let mut is_news = true;
+        if let Some(file) = self.files.get_mut(path) {
+            if refusal.is_passing() {
+                let again;
+                (again, is_news) = file.defer(refusal, Instant::now());
+                self.due(again);
+                reason += "; it is tried again until that has passed";
+            } else {
+                file.end_trouble();
+            }
+        }
         let handler = name.and_then(|name| self.handlers.get_mut(name));
         let owns = handler.filter(|handler| handler.path.as_deref().is_none_or(|p| p == path));
         if let Some(handler) = owns {
@@ -451,13 +469,32 @@ impl Keeper {
                 handler.path = None;
             }
         }
-        warn!(error = %reason, "plugin refused");
+        if is_news {
+            warn!(error = %reason, "plugin refused");
+        } else {
+            debug!(error = %reason, "still in the way");
+        }
         self.audience.note(Change {
             handler: name.unwrap_or_default().to_owned(),
             outcome: Err(reason),
             elapsed: began.elapsed(),
             moved: None,
         });
+    }
+
+    /// Says that what was in the way of a file has passed, if something was.
+    pub(super) fn tell_well(&mut self, name: &str, path: &Path) {
+        let Some(file) = self.files.get_mut(path) else {
+            return;
+        };
+        if !file.end_trouble() {
+            return;
+        }
+        let path = scan::relative(path, &self.config.load());
+        info!(handler = name, path = %path.display(), "what was in the way of loading it has passed");
+        if let Some(handler) = self.handlers.get_mut(name) {
+            handler.refusal = None;
+        }
     }
 
     /// From now on the table holds what serves now.

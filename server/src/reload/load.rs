@@ -49,7 +49,7 @@ pub(crate) fn start(
     shared: &Arc<Shared>,
     stage: &Arc<Stage>,
     done: impl FnOnce(Finished) + Send + 'static,
-) -> Loading {
+) -> Result<Loading, Refusal> {
     let context = Context::leak(&job.name, job.number, shared, job.threads_max);
     let progress = Arc::new(Progress::new());
     let loading = Loading {
@@ -84,9 +84,13 @@ pub(crate) fn start(
         });
     };
     let thread = std::thread::Builder::new().name(format!("load-{}", loading.number));
-    // Without a thread the load never gets further, and its deadline ends it.
-    let _ = thread.spawn(work);
-    loading
+    match thread.spawn(work) {
+        Ok(_) => Ok(loading),
+        Err(error) => {
+            context.end();
+            Err(Refusal::NoThread(error.to_string()))
+        }
+    }
 }
 
 impl Loading {

@@ -1,0 +1,81 @@
+//! Copies in files that have no directory, for where no directory will do: the root file system is
+//! read-only, and all others are mounted noexec.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+
+use super::PART_BYTES;
+
+/// Whether this system has such files.
+pub(super) fn is_possible() -> bool {
+    make("wshd").is_ok()
+}
+
+/// A copy that nothing can change any more, and a path that it is opened at as long as the file is.
+///
+/// The path of each `number` is another: `dlopen` takes a library of the same path for the same, and
+/// the numbers of descriptors come again.
+pub(super) fn write(name: &str, number: u64, bytes: &[u8]) -> io::Result<(File, PathBuf)> {
+    let mut file = make(name)?;
+    // In parts as on a disk, so that other threads run in between.
+    (bytes.chunks(PART_BYTES)).try_for_each(|part| file.write_all(part))?;
+    rustix::fs::fcntl_add_seals(
+        &file,
+        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+    )?;
+    let path = path_of(file.as_raw_fd(), number);
+    Ok((file, path))
+}
+
+fn make(name: &str) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // A kernel that is told to make such files without the right to run says so unless it is asked;
+    // one from before 6.3 does not know the question.
+    let made = match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        made => made,
+    };
+    Ok(File::from(made?))
+}
+
+/// Between two parts of a path, `/` and `/./` are the same to the kernel, and two texts to the linker:
+/// the number's binary digits.
+fn path_of(descriptor: i32, number: u64) -> PathBuf {
+    // By the process's own number, so that its children find it there, too.
+    let mut path = format!("/proc/{}/fd", std::process::id());
+    let mut digits = number;
+    while digits > 0 {
+        path += if digits & 1 == 1 { "/." } else { "/" };
+        digits >>= 1;
+    }
+    format!("{path}/{descriptor}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_copy_has_a_path_of_its_own_at_which_it_is_whole_and_cannot_be_changed() {
+        let mut paths = BTreeSet::new();
+        for number in 1..200 {
+            // One file is closed before the next is made, so that all have the same descriptor.
+            let bytes = vec![number as u8; 40_000];
+            let (file, path) = write("echo_wsh.so", number, &bytes).unwrap();
+
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            let change = File::options().write(true).open(&path);
+            assert!(change.and_then(|mut file| file.write_all(b"x")).is_err());
+            drop(file);
+            paths.insert(path.to_string_lossy().into_owned());
+        }
+        assert_eq!(paths.len(), 199);
+    }
+}
