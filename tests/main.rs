@@ -27,6 +27,7 @@ mod replacements;
 mod requests;
 mod signals;
 mod straddling;
+mod strangers;
 mod styles;
 mod unreadable;
 mod watching;

@@ -29,6 +29,7 @@ use crate::router::{NoWay, Router};
 use crate::session::{About, Session};
 use crate::soon::Soon;
 use crate::target::Target;
+use crate::wakes;
 
 /// What every connection needs.
 pub(crate) struct Server {
@@ -79,6 +80,8 @@ impl Future for Connection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // A callback may block after it has woken others.
+        let _keeping = wakes::keep();
         loop {
             if let Stage::Session(session) = &mut self.0 {
                 return session.poll_to_the_end(cx);

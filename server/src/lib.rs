@@ -46,6 +46,7 @@ mod target;
 mod throttle;
 mod topics;
 pub mod urgency;
+mod wakes;
 mod watcher;
 mod wire;
 mod ws;

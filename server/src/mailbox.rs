@@ -11,6 +11,7 @@ use std::task::{Poll, Waker};
 
 use crate::encoded::Encoded;
 use crate::tally::{Ask, Tally};
+use crate::wakes;
 
 /// The inbox of one session, or of a handshake that will be one.
 #[derive(Debug)]
@@ -308,7 +309,12 @@ impl Mailbox {
     pub(crate) fn rouse(&self) {
         let inner = self.lock();
         self.roused.store(true, Ordering::Release);
-        wake(inner);
+        let waker = inner.waker.clone();
+        drop(inner);
+        // The pulse is a task, and no callback runs in it.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Whether the session was woken for its deadlines since it was last told so.
@@ -361,7 +367,7 @@ fn wake(inner: MutexGuard<'_, Inner>) {
     let waker = inner.waker.clone();
     drop(inner);
     if let Some(waker) = waker {
-        waker.wake();
+        wakes::wake(waker);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::overlay::Overlay;
 use crate::plugin::watchdog;
 use crate::reload::{Control, Reread, StartError};
 use crate::shared::Shared;
+use crate::wakes;
 
 /// A server that listens and has loaded its handlers, and accepts nobody yet.
 pub struct Serving {
@@ -104,6 +105,7 @@ impl Serving {
     /// bounded time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         watchdog::start(tokio::runtime::Handle::current());
+        wakes::start(tokio::runtime::Handle::current());
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.pulse.run(&shared.sessions).await });
         let (alive, mut ended) = mpsc::channel(1);

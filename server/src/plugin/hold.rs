@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
+use crate::wakes;
+
 /// Whether the sessions of a handler wait, and which do.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
@@ -40,7 +42,7 @@ impl Hold {
         self.is_on.store(on, Ordering::Relaxed);
         let released = std::mem::take(&mut *waiting);
         drop(waiting);
-        released.into_values().for_each(Waker::wake);
+        released.into_values().for_each(wakes::wake);
         true
     }
 }

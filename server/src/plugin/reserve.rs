@@ -5,6 +5,7 @@
 //! purpose; one is let go for every worker that is stuck, and is sent back when that one is free.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::Waker;
 
 use tokio::runtime::Handle;
 
@@ -74,9 +75,12 @@ impl Reserve {
         }
     }
 
-    /// Makes a worker that sleeps look for work, and drive the I/O if nobody does.
-    pub(super) fn stir(&self) {
-        self.runtime.spawn(async {});
+    /// Makes a worker that sleeps look for work, and drive the I/O if no worker does. It wakes the
+    /// tasks of `woken`, which then lie where workers find them before what they wake from outside.
+    pub(super) fn stir(&self, woken: Vec<Waker>) {
+        self.runtime.spawn(async move {
+            woken.into_iter().for_each(Waker::wake);
+        });
     }
 }
 

@@ -1,0 +1,89 @@
+//! What looks at a thread tell of the callback that it runs.
+
+use std::time::{Duration, Instant};
+
+use super::pace::Sight;
+
+/// One thread, as the looks until now showed it.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    running: Option<Running>,
+}
+
+/// A callback that was seen.
+#[derive(Debug)]
+struct Running {
+    /// The number of the last look before it began; what tells it from the next one.
+    began_after: u64,
+    first_seen: Instant,
+    is_late: bool,
+    /// Whether it was said that it is past its budget.
+    is_told: bool,
+}
+
+impl Seen {
+    /// Takes in that a callback runs that began after the look `began_after`; 0 is none.
+    pub(super) fn look(&mut self, began_after: u64, now: Instant) -> Sight {
+        if began_after == 0 {
+            self.running = None;
+            return Sight::Nothing;
+        }
+        match &mut self.running {
+            Some(running) if running.began_after == began_after => {
+                let was_late = std::mem::replace(&mut running.is_late, true);
+                if was_late {
+                    Sight::Late
+                } else {
+                    Sight::TurnedLate
+                }
+            }
+            running => {
+                *running = Some(Running {
+                    began_after,
+                    first_seen: now,
+                    is_late: false,
+                    is_told: false,
+                });
+                Sight::Fresh
+            }
+        }
+    }
+
+    /// How long the callback has been running at least.
+    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
+        let running = self.running.as_ref()?;
+        Some(now.saturating_duration_since(running.first_seen))
+    }
+
+    /// True once for each callback: that it is to be told of.
+    pub(super) fn take_untold(&mut self) -> bool {
+        let running = self.running.as_mut();
+        running.is_some_and(|running| !std::mem::replace(&mut running.is_told, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callback_is_late_when_two_looks_saw_it_and_each_is_told_of_once() {
+        let mut seen = Seen::default();
+        let began = Instant::now();
+        let at = |ms| began + Duration::from_millis(ms);
+
+        assert_eq!(seen.look(7, at(0)), Sight::Fresh);
+        assert_eq!(seen.look(8, at(1)), Sight::Fresh, "another one");
+        assert_eq!(seen.look(8, at(2)), Sight::TurnedLate);
+        assert_eq!(seen.look(8, at(3)), Sight::Late);
+        assert_eq!(seen.age(at(4)), Some(Duration::from_millis(3)));
+        assert!(seen.take_untold());
+        assert!(!seen.take_untold());
+
+        assert_eq!(seen.look(0, at(5)), Sight::Nothing);
+        assert_eq!(seen.age(at(6)), None);
+        assert!(!seen.take_untold());
+        assert_eq!(seen.look(9, at(7)), Sight::Fresh);
+        assert!(seen.take_untold());
+    }
+}
