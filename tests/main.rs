@@ -16,6 +16,7 @@ mod hostile;
 mod lasting;
 mod lifetimes;
 mod loading;
+mod logging;
 mod migration;
 mod model;
 mod names;

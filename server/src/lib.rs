@@ -57,6 +57,9 @@ pub use plugin::hop::Hop;
 
 /// Ends the process, without running what plugins' libraries have for its end.
 pub fn leave(code: u8) -> ! {
-    logging::flush();
+    logging::flush(LOG_WAIT);
     plugin::library::leave(code)
 }
+
+/// What the end waits for a log that is not read.
+const LOG_WAIT: std::time::Duration = std::time::Duration::from_secs(1);

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use wshd::config::{Command, CommandLine, Config, ConfigError, Flags, Style};
@@ -139,18 +140,20 @@ fn check(config: &Config) -> u8 {
         Ok(report) => report,
         Err(error) => return fail(FAILED, &error.to_string()),
     };
+    // What was logged comes before the verdict.
+    logging::flush(Duration::from_secs(1));
     let mut out = std::io::stdout().lock();
     for (name, path) in &report.good {
         // Whoever reads no more has read enough.
         let _ = writeln!(out, "good: /{name} {}", shown(path, config).display());
     }
     for sentence in &report.bad {
-        fail(FAILED, sentence);
+        blame(sentence);
     }
     let known: Vec<String> = report.good.iter().map(|(name, _)| name.clone()).collect();
     let unknown = config.unknown_handlers(&known);
     for fault in &unknown {
-        fail(CONFIG, &format!("{fault:#}"));
+        blame(&format!("{fault:#}"));
     }
     match (unknown.is_empty(), report.bad.is_empty()) {
         (_, false) => FAILED,
@@ -163,9 +166,14 @@ fn shown<'a>(path: &'a Path, config: &Config) -> &'a Path {
     path.strip_prefix(&config.handlers_dir).unwrap_or(path)
 }
 
-/// Says why, and answers the exit code.
-fn fail(code: u8, why: &str) -> u8 {
+/// Says one of the reasons why a check fails, to a reader that may take its time.
+fn blame(why: &str) {
     let _ = writeln!(std::io::stderr(), "wshd: {why}");
+}
+
+/// Says why the server does not start, as its log would, and answers the exit code.
+fn fail(code: u8, why: &str) -> u8 {
+    logging::say(&format!("wshd: {why}"));
     code
 }
 

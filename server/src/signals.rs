@@ -50,6 +50,7 @@ impl Signals {
                 _ = self.interrupt.recv() => {}
             }
             warn!("a second signal, leaving at once");
+            crate::logging::flush(std::time::Duration::from_millis(200));
             library::leave(FORCED);
         });
     }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -60,32 +60,49 @@ impl Builder {
     pub(crate) fn start(self) -> Server {
         let mut server = self.spawn();
         let line = server.line(&["listening"]);
-        let address = line
-            .split("address=")
-            .nth(1)
-            .and_then(|rest| rest.split_whitespace().next());
-        let address: SocketAddr = address.and_then(|a| a.parse().ok()).expect("an address");
-        server.port = address.port();
+        server.port = port_in(&line);
         server
     }
 
     /// Starts it, whatever becomes of it.
     pub(crate) fn spawn(mut self) -> Server {
-        let mut child = self.command.spawn().expect("wshd starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let stderr = BufReader::new(child.stderr.take().expect("its stderr is piped"));
-        let lines = log.clone();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                lines.lock().expect("nobody panics with it").push(line);
-            }
-        });
-        Server {
+        let child = self.command.spawn().expect("wshd starts");
+        let mut server = Server {
             child,
-            log,
+            log: Arc::default(),
             port: 0,
-        }
+        };
+        let log = server.child.stderr.take().expect("its stderr is piped");
+        server.read_on(BufReader::new(log));
+        server
     }
+
+    /// Starts it, and reads its log until it listens, and no further.
+    pub(crate) fn start_unread(mut self) -> (Server, BufReader<ChildStderr>) {
+        let mut child = self.command.spawn().expect("wshd starts");
+        let mut log = BufReader::new(child.stderr.take().expect("its stderr is piped"));
+        let mut line = String::new();
+        while !line.contains("listening") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).expect("its log"), 0, "it listens");
+        }
+        let server = Server {
+            child,
+            log: Arc::default(),
+            port: port_in(&line),
+        };
+        (server, log)
+    }
+}
+
+/// The port of the address that a line names.
+fn port_in(line: &str) -> u16 {
+    let address = line
+        .split("address=")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next());
+    let address: SocketAddr = address.and_then(|a| a.parse().ok()).expect("an address");
+    address.port()
 }
 
 impl Server {
@@ -245,6 +262,16 @@ impl Server {
     /// Everything it has said.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("nobody panics with it").join("\n")
+    }
+
+    /// Reads its log until the end.
+    pub(crate) fn read_on(&mut self, log: BufReader<ChildStderr>) {
+        let lines = self.log.clone();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                lines.lock().expect("nobody panics with it").push(line);
+            }
+        });
     }
 
     /// Sends a signal by its name.

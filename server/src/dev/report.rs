@@ -1,8 +1,9 @@
 //! What the developer reads, on stderr among the lines of cargo and of the log.
 
 use std::fmt;
-use std::io::Write;
 use std::time::Duration;
+
+use crate::logging;
 
 /// Where the server answers.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +60,9 @@ impl fmt::Display for Times {
     }
 }
 
-/// Writes one line.
+/// Writes one line, and does not wait for a terminal that is stopped.
 pub(crate) fn say(line: impl fmt::Display) {
-    // Nobody may be listening any more, and that changes nothing.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    logging::say(&line.to_string());
 }
 
 #[cfg(test)]

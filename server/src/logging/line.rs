@@ -8,24 +8,109 @@ use std::time::{Duration, SystemTime};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+/// A line that is being written: what happened comes first, then the fields.
+pub(crate) struct Line<'a> {
+    text: &'a mut Vec<u8>,
+    is_colourful: bool,
+}
+
 /// Appends the line of `event`.
-pub(super) fn write(line: &mut Vec<u8>, event: &Event<'_>, is_colourful: bool) {
-    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    let (colour, level) = match *event.metadata().level() {
-        Level::ERROR => ("\x1b[31m", "ERROR"),
-        Level::WARN => ("\x1b[33m", " WARN"),
-        Level::INFO => ("\x1b[32m", " INFO"),
-        Level::DEBUG => ("\x1b[34m", "DEBUG"),
-        Level::TRACE => ("\x1b[35m", "TRACE"),
-    };
-    let style = |style| if is_colourful { style } else { "" };
-    line.extend_from_slice(style(DIM).as_bytes());
-    push_time(line, since_1970);
-    for part in [style(PLAIN), " ", style(colour), level, style(PLAIN)] {
-        line.extend_from_slice(part.as_bytes());
+pub(super) fn write(text: &mut Vec<u8>, event: &Event<'_>, is_colourful: bool) {
+    let mut line = Line::begin(text, *event.metadata().level(), is_colourful);
+    // The message stands first in every event.
+    event.record(&mut line);
+    line.end();
+}
+
+impl Line<'_> {
+    /// Appends the time and the level.
+    pub(super) fn begin(text: &mut Vec<u8>, level: Level, is_colourful: bool) -> Line<'_> {
+        let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let (colour, level) = match level {
+            Level::ERROR => ("\x1b[31m", "ERROR"),
+            Level::WARN => ("\x1b[33m", " WARN"),
+            Level::INFO => ("\x1b[32m", " INFO"),
+            Level::DEBUG => ("\x1b[34m", "DEBUG"),
+            Level::TRACE => ("\x1b[35m", "TRACE"),
+        };
+        let style = |style| if is_colourful { style } else { "" };
+        text.extend_from_slice(style(DIM).as_bytes());
+        push_time(text, since_1970);
+        for part in [style(PLAIN), " ", style(colour), level, style(PLAIN)] {
+            text.extend_from_slice(part.as_bytes());
+        }
+        Line { text, is_colourful }
     }
-    event.record(&mut Fields { line, is_colourful });
-    line.push(b'\n');
+
+    /// Appends what happened.
+    pub(super) fn message(&mut self, message: &str) {
+        self.text.push(b' ');
+        self.text.extend_from_slice(message.as_bytes());
+    }
+
+    /// Appends a field that is a number.
+    pub(crate) fn number(&mut self, name: &'static str, mut value: u64) {
+        self.name(name);
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        self.text.extend_from_slice(&digits[at..]);
+    }
+
+    /// Appends a field that is a text; what a terminal would obey is escaped.
+    pub(crate) fn text(&mut self, name: &'static str, value: impl fmt::Display) {
+        self.name(name);
+        let _ = fmt::Write::write_fmt(&mut Harmless(self.text), format_args!("{value}"));
+    }
+
+    /// Ends the line.
+    pub(super) fn end(self) {
+        if self.text.len() > BYTES_MAX {
+            let is_boundary = |at: &usize| std::str::from_utf8(&self.text[..*at]).is_ok();
+            let cut = (BYTES_MAX - 4..=BYTES_MAX).rev().find(is_boundary);
+            let left_out = self.text.len() - cut.unwrap_or(BYTES_MAX);
+            self.text.truncate(cut.unwrap_or(BYTES_MAX));
+            let _ = write!(self.text, "… {left_out} bytes more");
+        }
+        self.text.push(b'\n');
+    }
+
+    fn name(&mut self, name: &str) {
+        self.text.push(b' ');
+        if self.is_colourful {
+            let _ = write!(self.text, "{ITALIC}{name}{PLAIN}{DIM}={PLAIN}");
+        } else {
+            self.text.extend_from_slice(name.as_bytes());
+            self.text.push(b'=');
+        }
+    }
+}
+
+impl Visit for Line<'_> {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.number(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let name = field.name();
+        // Events of the `log` crate have fields about themselves.
+        if name.starts_with("log.") {
+            return;
+        }
+        if name == MESSAGE {
+            self.text.push(b' ');
+        } else {
+            self.name(name);
+        }
+        let _ = fmt::Write::write_fmt(&mut Harmless(self.text), format_args!("{value:?}"));
+    }
 }
 
 /// `2026-11-25T19:02:33.478687Z`.
@@ -80,58 +165,6 @@ fn date_and_time(since_1970: u64) -> [u8; 19] {
     text
 }
 
-/// Appends the fields, what happened first, as it stands first in every event.
-struct Fields<'a> {
-    line: &'a mut Vec<u8>,
-    is_colourful: bool,
-}
-
-impl Fields<'_> {
-    /// False for what is not shown: events of the `log` crate have fields about themselves.
-    fn begin(&mut self, field: &Field) -> bool {
-        let name = field.name();
-        if name.starts_with("log.") {
-            return false;
-        }
-        self.line.push(b' ');
-        if name == MESSAGE {
-            return true;
-        }
-        if self.is_colourful {
-            let _ = write!(self.line, "{ITALIC}{name}{PLAIN}{DIM}={PLAIN}");
-        } else {
-            self.line.extend_from_slice(name.as_bytes());
-            self.line.push(b'=');
-        }
-        true
-    }
-}
-
-impl Visit for Fields<'_> {
-    fn record_u64(&mut self, field: &Field, mut value: u64) {
-        if !self.begin(field) {
-            return;
-        }
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (value % 10) as u8;
-            value /= 10;
-            if value == 0 {
-                break;
-            }
-        }
-        self.line.extend_from_slice(&digits[at..]);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if self.begin(field) {
-            let _ = fmt::Write::write_fmt(&mut Harmless(self.line), format_args!("{value:?}"));
-        }
-    }
-}
-
 /// Escapes what a terminal would obey.
 struct Harmless<'a>(&'a mut Vec<u8>);
 
@@ -158,6 +191,8 @@ thread_local! {
     static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
 }
 
+/// A line longer than this is cut: a handler may log what it likes.
+const BYTES_MAX: usize = 64 * 1024;
 /// The name that tracing gives to what happened.
 const MESSAGE: &str = "message";
 const DIM: &str = "\x1b[2m";
@@ -227,6 +262,19 @@ mod tests {
             lines(false, log),
             [format!("  INFO {shown} sent={shown}\n")]
         );
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_cut_between_two_characters() {
+        let endless = "é".repeat(BYTES_MAX);
+        let log = || tracing::info!("{endless}");
+
+        let line = lines(false, log).remove(0);
+
+        let (kept, rest) = line.split_once('…').unwrap();
+        assert!((BYTES_MAX - 40..BYTES_MAX).contains(&kept.len()));
+        let left_out = 2 * BYTES_MAX + "  INFO ".len() - kept.len();
+        assert_eq!(rest, format!(" {left_out} bytes more\n"));
     }
 
     #[test]

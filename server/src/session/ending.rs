@@ -3,11 +3,11 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tracing::{debug, info};
+use tracing::{Level, debug};
 
 use super::{Close, Phase, Session};
 use crate::controls::Ending;
-use crate::logging::SESSIONS;
+use crate::logging;
 use crate::plugin::calls::Outcome;
 use crate::ws::close::ABNORMAL;
 use crate::ws::violation::Violation;
@@ -201,19 +201,18 @@ impl Session {
             Some(path) => ("", &**path),
             None => ("/", &*generation.handler),
         };
-        info!(
-            target: SESSIONS,
-            session = self.conn.id(),
-            peer = %self.about.peer,
-            path = %format_args!("{slash}{}", path.escape_debug()),
-            handler = %generation.handler,
-            generation = generation.number,
-            code = self.end_code(),
-            bytes_in = wire.bytes_in,
-            bytes_out = wire.bytes_out,
-            elapsed_ms = self.about.began.elapsed().as_millis() as u64,
-            "session closed"
-        );
+        let path = format_args!("{slash}{}", path.escape_debug());
+        logging::session(Level::INFO, "session closed", |line| {
+            line.number("session", self.conn.id());
+            line.text("peer", &self.about.peer);
+            line.text("path", path);
+            line.text("handler", &generation.handler);
+            line.number("generation", generation.number);
+            line.number("code", self.end_code().into());
+            line.number("bytes_in", wire.bytes_in);
+            line.number("bytes_out", wire.bytes_out);
+            line.number("elapsed_ms", self.about.began.elapsed().as_millis() as u64);
+        });
     }
 
     /// What we closed with, or else what the peer did.

@@ -1,0 +1,129 @@
+//! The one thread that writes to the log. Every other thread leaves its lines in a queue and goes on,
+//! whatever becomes of the log's reader.
+
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use tracing::Level;
+
+use super::line::Line;
+use super::queue::Queue;
+use super::sink::Sink;
+
+/// Leaves a line for the writer. A line that may wait does so for a moment and leaves with others: a
+/// system call a session is too many.
+pub(super) fn write(line: &[u8], may_wait: bool) {
+    let writer = THREAD.get_or_init(start);
+    let wakes = lock().push(line, may_wait);
+    match writer {
+        Some(thread) if wakes => thread.unpark(),
+        Some(_) => {}
+        // Not even a thread: what cannot wait for the reader is lost, what can is written here.
+        None => Writer::default().write_waiting(),
+    }
+}
+
+/// Waits until every line so far is written or lost, but not longer than `limit`.
+pub(super) fn flush(limit: Duration) {
+    let Some(Some(thread)) = THREAD.get() else {
+        return;
+    };
+    let mut queue = lock();
+    let all = queue.hurry();
+    thread.unpark();
+    queue.waiting += 1;
+    let waited = FINISHED.wait_timeout_while(queue, limit, |queue| queue.finished() < all);
+    let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    queue.waiting -= 1;
+}
+
+fn start() -> Option<Thread> {
+    // Before the thread: it is the log that the process began with.
+    let mut writer = Writer::default();
+    let write = move || {
+        loop {
+            wait();
+            writer.write_waiting();
+        }
+    };
+    let thread = std::thread::Builder::new().name("log".to_owned());
+    let handle = thread.spawn(write).ok()?;
+    Some(handle.thread().clone())
+}
+
+/// Waits for a line, and then for company if it may wait.
+fn wait() {
+    while lock().is_empty() {
+        std::thread::park();
+    }
+    let until = Instant::now() + WAIT;
+    while !lock().is_urgent() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::park_timeout(left);
+    }
+}
+
+/// What the thread has in its hands.
+struct Writer {
+    sink: Sink,
+    batch: Vec<u8>,
+    /// Lines that found no room or could not be written, and of which the log does not tell yet.
+    untold: u64,
+}
+
+impl Default for Writer {
+    fn default() -> Writer {
+        Writer {
+            sink: Sink::open(),
+            batch: Vec::new(),
+            untold: 0,
+        }
+    }
+}
+
+impl Writer {
+    /// Writes what waits, for as long as that takes.
+    fn write_waiting(&mut self) {
+        self.batch.clear();
+        self.batch.shrink_to(BATCH_BYTES_KEPT);
+        let taken = lock().take(&mut self.batch);
+        self.tell();
+        self.untold += self.sink.write(&self.batch);
+        if lock().finish(taken) {
+            FINISHED.notify_all();
+        }
+        self.untold += taken.dropped;
+        self.tell();
+    }
+
+    /// Says how many lines are missing here. If that cannot be written either, it is said later.
+    fn tell(&mut self) {
+        if self.untold == 0 {
+            return;
+        }
+        let mut text = Vec::new();
+        let mut line = Line::begin(&mut text, Level::WARN, super::is_colourful());
+        line.message("log lines were dropped");
+        line.number("lines", self.untold);
+        line.end();
+        if self.sink.write(&text) == 0 {
+            self.untold = 0;
+        }
+    }
+}
+
+fn lock() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
+/// A batch is written or lost.
+static FINISHED: Condvar = Condvar::new();
+static THREAD: OnceLock<Option<Thread>> = OnceLock::new();
+
+const WAIT: Duration = Duration::from_millis(50);
+const BATCH_BYTES_KEPT: usize = 64 * 1024;

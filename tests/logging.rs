@@ -1,0 +1,93 @@
+//! A log that is not read, or cannot be written, holds nothing up.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::harness::server::{Server, opening, status_of};
+use crate::harness::site::Site;
+
+/// Lines that the handler logs: more than a pipe and the server's own queue hold.
+const MANY: usize = 20_000;
+const SOON: Duration = Duration::from_secs(3);
+
+/// Has the server log what a stranger can make it log, some 120 bytes each time.
+fn fill(server: &Server, count: usize) {
+    let refused = opening("/echo", "Origin: http://evil.example\r\n");
+    for _ in 0..count {
+        assert_eq!(status_of(&server.exchange(refused.as_bytes())), 403);
+    }
+}
+
+#[test]
+fn a_log_that_is_not_read_holds_nothing_up_and_says_later_what_it_lacks() {
+    let site = Site::with(&["speaks_later_wsh", "echo_wsh"]);
+    let (mut server, log) = Server::builder(&site).start_unread();
+    let mut open = server.connect("/echo");
+
+    // Past what the pipe holds: whoever wrote to it now would wait for ever.
+    fill(&server, 600);
+    let began = Instant::now();
+    assert_eq!(open.ask("hello"), "hello");
+    assert_eq!(server.handshake_status("/echo"), 101);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    // Past what the queue holds.
+    let mut writer = server.connect("/speaks_later");
+    writer.send("log");
+    assert_eq!(writer.text(), "logged");
+    assert_eq!(open.ask("hello again"), "hello again");
+
+    server.read_on(log);
+    let line = server.line(&["log lines were dropped"]);
+    let lines = line.split("lines=").nth(1).and_then(|n| n.parse().ok());
+    let lines: usize = lines.expect("a number");
+    assert!((1..MANY).contains(&lines), "{line}");
+    assert_eq!(open.ask("still there?"), "still there?");
+    open.close(1000);
+    server.line(&["session closed", "path=/echo"]);
+}
+
+#[test]
+fn a_log_that_is_not_read_does_not_keep_it_from_leaving() {
+    let site = Site::with(&["echo_wsh"]);
+    let (mut server, _log) = Server::builder(&site).start_unread();
+    let mut open = server.connect("/echo");
+    fill(&server, 600);
+
+    server.signal("TERM");
+
+    assert_eq!(open.close_code(), 1001);
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_start_that_fails_while_the_log_is_not_read_ends_with_its_status() {
+    let site = Site::empty();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    // As full as it gets.
+    rustix::io::ioctl_fionbio(&writer, true).expect("a non-blocking pipe");
+    let full = std::io::copy(&mut std::io::repeat(b'.'), &mut &writer);
+    assert!(full.is_err());
+    rustix::io::ioctl_fionbio(&writer, false).expect("a blocking pipe");
+
+    let began = Instant::now();
+    let status = Command::new(env!("CARGO_BIN_EXE_wshd"))
+        .current_dir(site.root())
+        .args(["-p", "0", "-w", "nowhere"])
+        .stderr(writer)
+        .status();
+
+    assert_eq!(status.expect("wshd starts").code(), Some(1));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    drop(reader);
+}
+
+#[test]
+fn a_log_whose_reader_has_gone_costs_its_lines_only() {
+    let site = Site::with(&["echo_wsh"]);
+    let (mut server, log) = Server::builder(&site).start_unread();
+    drop(log);
+    fill(&server, 20);
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+    server.signal("TERM");
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}
