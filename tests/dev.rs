@@ -144,6 +144,23 @@ fn a_saved_handler_is_live_for_everybody_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
+fn a_developers_server_ignores_what_means_nothing_and_ends_with_its_terminal() {
+    let site = Site::empty();
+    write_c(&site, "mine/tea.c", str::to_owned);
+    let mut server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
+    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
+    let mut open = server.connect("/tea");
+
+    server.signal("USR1");
+    server.line(&["signal=SIGUSR1", "has no meaning here"]);
+    assert_eq!(open.ask("hello"), "hello");
+    server.signal("HUP");
+
+    assert_eq!(open.close_code(), 1001);
+    assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[test]
 fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
     let site = Site::empty();
     write_c(&site, "mine/tea.c", str::to_owned);

@@ -1,8 +1,9 @@
-//! The end of the server: every session is told, and nobody is waited for longer than was promised.
+//! What signals do, and the end of the server: every session is told, and nobody is waited for longer than was promised.
 
 use std::time::Duration;
 
 use crate::harness::client::Raw;
+use crate::harness::compile::compile;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -32,6 +33,86 @@ fn sigterm_closes_every_session_with_1001_and_exits_0() {
 #[test]
 fn ctrl_c_closes_every_session_with_1001_and_exits_0() {
     closes_all_and_exits_0("INT");
+}
+
+#[test]
+fn sigquit_closes_every_session_with_1001_and_exits_0() {
+    closes_all_and_exits_0("QUIT");
+}
+
+#[test]
+fn a_signal_without_a_meaning_is_ignored_with_a_line() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let mut client = server.connect("/echo");
+
+    for name in [
+        "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XCPU", "XFSZ",
+    ] {
+        server.signal(name);
+        server.line(&[&format!("signal=SIG{name}"), "has no meaning here"]);
+        assert_eq!(client.ask("hello"), "hello", "{name}");
+    }
+    // By number: not every `kill` knows the real-time signals by name.
+    server.signal(&(libc::SIGRTMIN() + 3).to_string());
+    server.line(&["signal=SIGRTMIN+3", "has no meaning here"]);
+    assert_eq!(client.ask("hello"), "hello");
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_while_it_starts_ends_in_good_order() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add("fails_wsh", "init_hangs_wsh.so");
+    site.write("config.toml", "[limits]\ninit_timeout_ms = 1000\n");
+    let mut server = Server::builder(&site).spawn();
+    server.line(&["configuration read"]);
+
+    server.signal("USR1");
+    server.signal("TERM");
+
+    assert_eq!(server.wait(SOON).code(), Some(0));
+    server.line(&["signal=SIGUSR1"]);
+}
+
+#[test]
+fn a_second_signal_ends_a_start_that_hangs() {
+    let site = Site::empty();
+    site.add("fails_wsh", "init_hangs_wsh.so");
+    let mut server = Server::builder(&site).spawn();
+    server.line(&["no configuration file"]);
+
+    server.signal("TERM");
+    server.line(&["SIGTERM, stopping"]);
+    server.signal("TERM");
+
+    assert_eq!(server.wait(Duration::from_secs(2)).code(), Some(130));
+    server.line(&["a second signal, leaving at once"]);
+}
+
+/// A plugin closes descriptors as `message` says; the server ends with a line, and not with 0.
+#[track_caller]
+fn ends_loudly(message: &str) {
+    let site = Site::with(&["echo_wsh"]);
+    let source = "tests/fixtures/c/closes_descriptors.c";
+    site.add_bytes(&compile(source, &[]), "closes_descriptors_wsh.so");
+    let mut server = Server::start(&site);
+    let mut client = server.connect("/closes_descriptors");
+    assert_eq!(client.ask("hello"), "hello");
+
+    client.send(message);
+
+    assert_eq!(server.wait(SOON).code(), Some(1));
+    server.line(&["has closed a descriptor of the server's", "leaving"]);
+}
+
+#[test]
+fn a_plugin_that_closes_every_descriptor_ends_the_server_loudly() {
+    ends_loudly("all");
+}
+
+#[test]
+fn a_plugin_that_closes_the_listeners_ends_the_server_loudly() {
+    ends_loudly("listeners");
 }
 
 #[test]

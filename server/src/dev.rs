@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use self::cargo::Cargo;
 pub use self::cargo::{CargoError, Profile};
@@ -32,6 +32,7 @@ use self::workshop::Workshop;
 use crate::config::Config;
 use crate::overlay::Overlay;
 use crate::reload::Change;
+use crate::threads::has_ended;
 
 /// Handlers that were found, and not built yet.
 #[derive(Debug)]
@@ -181,11 +182,14 @@ impl Drop for Builder {
         // If a hint is waiting already, that one wakes it.
         let _ = self.hints.try_send(SystemTime::now());
         if let Some(thread) = self.thread.take() {
-            // If it panicked, there is nothing more to end.
-            let _ = thread.join();
+            // What a compiler has started may hold its output open.
+            let _ = has_ended(&thread, END_LIMIT);
         }
     }
 }
+
+/// How long the end of the process waits for a build.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// The real name of a directory.
 fn directory(path: &Path) -> io::Result<PathBuf> {

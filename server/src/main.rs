@@ -1,6 +1,7 @@
 //! The `wshd` command: flags, logging, signals, exit codes. Everything else is in the library.
 
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use wshd::dev::{Dev, Profile};
 use wshd::new;
 use wshd::overlay::Overlay;
 use wshd::serve::Serving;
-use wshd::signals::Signals;
-use wshd::{check, leave, logging};
+use wshd::signals::{HangUp, Signals};
+use wshd::{check, last_resort, leave, logging};
 
 fn main() {
     let CommandLine { command, flags } = CommandLine::parse();
@@ -29,7 +30,10 @@ fn main() {
             develop(config, reread, &path, profile)
         }),
         None => configured(flags, |config, reread| {
-            serve(config, reread, None, |_| Ok(()))
+            match begin(&config, HangUp::Rereads) {
+                Ok(signals) => serve(signals, config, reread, None, |_| Ok(())),
+                Err(code) => code,
+            }
         }),
     };
     // Not `exit`: plugins' libraries must not run destructors under threads of theirs.
@@ -62,6 +66,10 @@ fn make(path: &Path, style: Style) -> u8 {
 
 /// Serves what cargo builds of the crates at or below `path`.
 fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profile) -> u8 {
+    let signals = match begin(&config, HangUp::Stops) {
+        Ok(signals) => signals,
+        Err(code) => return code,
+    };
     let dev = match Dev::open(path, profile) {
         Ok(dev) => dev,
         Err(error) => return fail(FAILED, &error.to_string()),
@@ -74,21 +82,35 @@ fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profil
         Ok(config)
     };
     let pages = config.document_root.clone();
-    serve(config, reread, Some(dev.overlay()), move |serving| {
-        let control = serving.control();
-        let port = serving.port();
-        dev.start(port, pages, move || control.rescan())
-    })
+    serve(
+        signals,
+        config,
+        reread,
+        Some(dev.overlay()),
+        move |serving| {
+            let control = serving.control();
+            let port = serving.port();
+            dev.start(port, pages, move || control.rescan())
+        },
+    )
+}
+
+/// Begins to log and to hear signals; an error is the exit code.
+fn begin(config: &Config, hang_up: HangUp) -> Result<Signals, u8> {
+    last_resort::begin();
+    logging::init(config.log_level);
+    let signals = Signals::listen(hang_up);
+    signals.map_err(|error| fail(FAILED, &format!("cannot listen to signals: {error}")))
 }
 
 /// Serves until it is told to stop; what `beside` answers is kept until then.
 fn serve<T>(
+    signals: Signals,
     config: Config,
     reread: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
     overlay: Option<Arc<Overlay>>,
     beside: impl FnOnce(&Serving) -> std::io::Result<T>,
 ) -> u8 {
-    logging::init(config.log_level);
     let reread = move || reread().map_err(Into::into);
     // A connection is a file, and the usual limit is a thousand. What the system allows is taken;
     // if it allows no more, the listener waits for files to be closed.
@@ -109,25 +131,26 @@ fn serve<T>(
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
     };
-    let code = runtime.block_on(async {
-        let signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => return fail(FAILED, &format!("cannot listen to signals: {error}")),
-        };
+    let serve = async {
+        signals.start();
         match Serving::start(config, Box::new(reread), overlay) {
             Ok(serving) => {
-                let control = serving.control();
                 let beside = match beside(&serving) {
                     Ok(beside) => beside,
                     Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
                 };
-                serving.run(signals.stop(control)).await;
+                signals.serve(serving.control(), serving.patience());
+                serving.run(signals.stopped()).await;
                 drop(beside);
                 0
             }
             Err(error) => fail(FAILED, &error.to_string()),
         }
-    });
+    };
+    // A panic would end the process by `exit`.
+    let code = catch_unwind(AssertUnwindSafe(|| runtime.block_on(serve)))
+        .unwrap_or_else(|_| fail(FAILED, "the server itself has panicked, leaving"));
+    last_resort::leave_within(END_PATIENCE);
     // A worker may be in a callback that never returns.
     runtime.shutdown_background();
     code
@@ -184,3 +207,5 @@ type Reread = dyn Fn() -> Result<Config, ConfigError> + Send;
 const CONFIG: u8 = 78;
 /// The exit code of everything else; clap's for a wrong command line is 2.
 const FAILED: u8 = 1;
+/// What the end may still take when everything has stopped.
+const END_PATIENCE: Duration = Duration::from_secs(5);

@@ -28,6 +28,7 @@ use crate::plugin::keys;
 use crate::plugin::stage::{Stage, StageError};
 use crate::router::Router;
 use crate::shared::Shared;
+use crate::threads::has_ended;
 
 /// Reads the configuration again, from wherever it came.
 pub type Reread = Box<dyn Fn() -> Result<Config, Box<dyn std::error::Error>> + Send>;
@@ -166,16 +167,18 @@ impl Control {
         let _ = self.orders.send(Order::Reread);
     }
 
-    /// Ends the watch and shuts every handler down, in bounded time.
-    pub(crate) fn stop(&self) {
+    /// Ends the watch and shuts every handler down, in bounded time. False if the thread does not
+    /// end, because something outside the process holds it.
+    pub(crate) fn stop(&self) -> bool {
         let _ = self.orders.send(Order::Stop);
         let thread = self
             .thread
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        thread.is_none_or(|thread| has_ended(&thread, handler::STOP_LIMIT + STOP_SPARE))
     }
 }
+
+/// What the thread may take beside what plugins may.
+const STOP_SPARE: Duration = Duration::from_secs(1);

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Limits};
 use crate::connection::{Admission, Refusals, Server};
+use crate::last_resort;
 use crate::listener::{self, ListenError, Listener};
 use crate::mailbox::Eviction;
 use crate::overlay::Overlay;
@@ -36,6 +37,9 @@ pub enum ServeError {
     /// The handlers directory cannot be served.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The system has no thread left.
+    #[error("cannot start: {0}")]
+    Thread(std::io::Error),
 }
 
 impl Serving {
@@ -62,6 +66,8 @@ impl Serving {
             .descriptors
             .tell_if_short(config.limits.connections_max);
         let config = Arc::new(ArcSwap::from_pointee(config));
+        // Before any code of a plugin runs.
+        last_resort::watch().map_err(ServeError::Thread)?;
         let control = Control::start(config.clone(), shared.clone(), reread)?;
         let loaded = control.router().names();
         let known: Vec<String> = loaded.iter().map(ToString::to_string).collect();
@@ -101,6 +107,12 @@ impl Serving {
         self.control.clone()
     }
 
+    /// How long a stop may take in all, asked when it begins.
+    pub fn patience(&self) -> impl Fn() -> Duration + Send + use<> {
+        let server = self.server.clone();
+        move || Duration::from_millis(server.config.load().limits.stop_timeout_ms) + STOP_REST
+    }
+
     /// Accepts until `stop` ends, then closes every session with 1001 and waits for it, in
     /// bounded time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
@@ -134,7 +146,9 @@ impl Serving {
         let limits = self.server.config.load().limits.clone();
         drain(&self.shared, &limits, &mut ended).await;
         // Plugins may take their time to shut down; the runtime has nothing else to do.
-        self.control.stop();
+        if !self.control.stop() {
+            warn!("the thread that loads handlers does not end, leaving without it");
+        }
     }
 }
 
@@ -175,6 +189,8 @@ const AWAY: Eviction = Eviction {
     code: 1001,
     from: None,
 };
+/// What a stop takes beside the time for sessions: for plugins, for the log, and some to spare.
+const STOP_REST: Duration = Duration::from_secs(10);
 /// Between two batches of sessions told to close.
 const BATCH_PAUSE: Duration = Duration::from_secs(2);
 const LATECOMERS: Duration = Duration::from_millis(500);

@@ -1,60 +1,159 @@
-//! What the operator says with signals.
+//! What the operator says with signals, heard on a thread of its own: it needs neither the runtime nor
+//! its I/O, so a second signal ends the process whatever hangs.
 
+mod meaning;
+
+use std::collections::HashMap;
+use std::ffi::c_int;
 use std::io;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use signal_hook::iterator::Signals as Heard;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
 
+pub use self::meaning::HangUp;
+use self::meaning::{Action, Meaning, Phase, name, step};
+use crate::last_resort;
+use crate::logging;
 use crate::plugin::library;
 use crate::reload::Control;
 
-/// The signals that this process listens to.
-#[derive(Debug)]
+/// The signals that this process listens to. Those of the system's that end a process by default and
+/// mean nothing here are ignored with a line.
+#[derive(Clone, Debug)]
 pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
+    state: Arc<Mutex<State>>,
+    stop: watch::Sender<bool>,
+}
+
+/// What signals act on.
+struct State {
+    phase: Phase,
+    control: Option<Arc<Control>>,
+    /// How long a stop may take, asked when it begins.
+    patience: Box<dyn Fn() -> Duration + Send>,
 }
 
 impl Signals {
-    /// Listens from now on; until it is waited for, nothing happens.
+    /// Listens from now on. `hang_up` is what SIGHUP means.
     ///
     /// # Errors
     ///
-    /// The system does not give a signal, or this is no runtime with I/O.
-    pub fn new() -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+    /// The system does not give a signal or a thread.
+    pub fn listen(hang_up: HangUp) -> io::Result<Signals> {
+        let mut heard = Heard::new(meaning::all())?;
+        let (stop, _) = watch::channel(false);
+        let signals = Signals {
+            state: Arc::new(Mutex::new(State {
+                phase: Phase::Preparing,
+                control: None,
+                patience: Box::new(|| START_PATIENCE),
+            })),
+            stop,
+        };
+        let own = signals.clone();
+        let listen = move || {
+            let mut told = HashMap::new();
+            // It panics if its descriptors are gone.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                for signal in heard.forever() {
+                    own.hear(signal, Meaning::of(signal, hang_up), &mut told);
+                }
+            }));
+            last_resort::look();
+            error!("signals are not heard any more, leaving");
+            logging::flush(LAST_WORDS);
+            library::leave(FAILED);
+        };
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(listen)?;
+        Ok(signals)
     }
 
-    /// Ends with the first SIGTERM or Ctrl-C; from then on a second one ends the process at once.
-    /// Until then every SIGHUP reads the configuration again.
-    pub async fn stop(mut self, control: Arc<Control>) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => break info!("SIGTERM, stopping"),
-                _ = self.interrupt.recv() => break info!("Ctrl-C, stopping"),
-                _ = self.hang_up.recv() => {
-                    info!("SIGHUP, reading the configuration again");
+    /// Handlers are loaded from now on: a signal that stops the server lets that come to its end.
+    pub fn start(&self) {
+        self.lock().phase.advance(Phase::Starting);
+    }
+
+    /// The server is up. `patience` is how long a stop may take in all, asked when one begins.
+    pub fn serve(&self, control: Arc<Control>, patience: impl Fn() -> Duration + Send + 'static) {
+        let mut state = self.lock();
+        state.phase.advance(Phase::Serving);
+        state.control = Some(control);
+        state.patience = Box::new(patience);
+    }
+
+    /// Ends with the first signal that stops the server. From then on a second one ends the process
+    /// at once.
+    pub async fn stopped(self) {
+        let mut stop = self.stop.subscribe();
+        // It ends only with `self`.
+        let _ = stop.wait_for(|stops| *stops).await;
+    }
+
+    fn hear(&self, signal: c_int, meaning: Meaning, told: &mut HashMap<c_int, Instant>) {
+        let name = name(signal);
+        let mut state = self.lock();
+        let (phase, action) = step(state.phase, meaning);
+        state.phase = phase;
+        match action {
+            Action::Stop => {
+                info!("{name}, stopping");
+                last_resort::leave_within((state.patience)());
+                self.stop.send_replace(true);
+            }
+            Action::Leave => {
+                info!("{name}, leaving before anything is served");
+                logging::flush(LAST_WORDS);
+                library::leave(FORCED);
+            }
+            Action::LeaveAtOnce => {
+                warn!("{name}, a second signal, leaving at once");
+                logging::flush(LAST_WORDS);
+                library::leave(FORCED);
+            }
+            Action::Reread => {
+                info!("{name}, reading the configuration again");
+                if let Some(control) = &state.control {
                     control.reread();
                 }
             }
-        }
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
+            Action::Nothing => {}
+            Action::Tell => {
+                let now = Instant::now();
+                let before = told.get(&signal);
+                if before.is_none_or(|before| now.duration_since(*before) > TOLD_AGAIN) {
+                    told.insert(signal, now);
+                    warn!(signal = %name, "signal has no meaning here and is ignored");
+                }
             }
-            warn!("a second signal, leaving at once");
-            crate::logging::flush(std::time::Duration::from_millis(200));
-            library::leave(FORCED);
-        });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
     }
 }
 
 /// What a shell says of a process that a signal ended: it was not in good order.
 const FORCED: u8 = 130;
+const FAILED: u8 = 1;
+/// How long a stop may take that was asked for before the server is up: what a plugin may take to
+/// start, and to end.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a forced end waits for its line to be written.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// A signal without a meaning is told of once in that time.
+const TOLD_AGAIN: Duration = Duration::from_secs(1);

@@ -269,8 +269,11 @@ Environment:
   A flag beats its variable, that beats config.toml, that the defaults.
 
 Signals:
-  SIGTERM, SIGINT  close every session with 1001, then exit with 0; a second one exits at once
-  SIGHUP           read the configuration again and look for changed handlers
+  SIGTERM, SIGINT, SIGQUIT  close every session with 1001, then exit with 0; a second one exits
+                            at once with 130
+  SIGHUP                    read the configuration again and look for changed handlers; `dev`,
+                            whose terminal is closed, stops
+  SIGUSR1, SIGUSR2, SIGALRM and others that end most programs are ignored, with a line in the log.
 
 Exit status:
   0   all is well                    2   the command line is wrong

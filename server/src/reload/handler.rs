@@ -320,4 +320,4 @@ impl Keeper {
 }
 
 /// How long the end of the process waits for plugins that take their time.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);

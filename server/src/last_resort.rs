@@ -1,0 +1,174 @@
+//! Ends the process where it can neither go on nor end by itself, from a thread that needs nothing but
+//! a processor.
+//!
+//! Two things lead there. A plugin may close descriptors that are not its own: without the runtime's
+//! epoll or the listeners the server would live on and serve nobody. And a stop may hang, in a
+//! plugin or in the system; it has a deadline.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::error;
+
+use crate::logging;
+use crate::plugin::library;
+
+/// The descriptors that are open at a moment, each with what it leads to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Descriptors(Vec<(PathBuf, PathBuf)>);
+
+/// What the thread looks after.
+enum Duty {
+    /// The server works as long as these descriptors are what they are.
+    Work(Descriptors),
+    /// The server stops; it closes its descriptors itself, and is gone by then.
+    Stop(Instant),
+}
+
+impl Descriptors {
+    /// Those that are open now; none where there is no /proc.
+    fn now() -> Descriptors {
+        let entries = fs::read_dir(TABLE).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        Descriptors(
+            paths
+                .filter_map(|path| Some((path.clone(), fs::read_link(path).ok()?)))
+                .collect(),
+        )
+    }
+
+    /// What the server cannot go on without: the runtime's epoll, its eventfd and all sockets, but for
+    /// those that were open `before`.
+    fn vital_since(self, before: &Descriptors) -> Descriptors {
+        let is_vital = |(path, target): &(PathBuf, PathBuf)| {
+            let target = target.to_string_lossy();
+            let kinds = ["anon_inode:[eventpoll]", "anon_inode:[eventfd]", "socket:["];
+            let is_vital = kinds.iter().any(|kind| target.starts_with(kind));
+            is_vital && !before.0.iter().any(|(other, _)| other == path)
+        };
+        Descriptors(self.0.into_iter().filter(is_vital).collect())
+    }
+
+    /// The first that is closed or leads elsewhere now.
+    fn lost(&self) -> Option<&(PathBuf, PathBuf)> {
+        let is_lost = |(path, target): &&(PathBuf, PathBuf)| match fs::read_link(path) {
+            Ok(now) => now != *target,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        self.0.iter().find(is_lost)
+    }
+}
+
+/// Notes what is open before the server opens anything: that is not its own.
+pub fn begin() {
+    let _ = BEFORE.set(Descriptors::now());
+}
+
+/// Starts the thread. It looks once a second whether what the server has opened by now is still
+/// there, until [`leave_within`] is called.
+///
+/// # Errors
+///
+/// The system has no thread left.
+pub(crate) fn watch() -> io::Result<()> {
+    let own = BEFORE
+        .get()
+        .map(|before| Descriptors::now().vital_since(before));
+    lock().get_or_insert(Duty::Work(own.unwrap_or_default()));
+    let thread = std::thread::Builder::new().name("last-resort".to_owned());
+    thread.spawn(look_after).map(drop)
+}
+
+/// The server stops from now on, by itself within `limit`, or else from here.
+pub fn leave_within(limit: Duration) {
+    let mut duty = lock();
+    if !matches!(*duty, Some(Duty::Stop(_))) {
+        *duty = Some(Duty::Stop(Instant::now() + limit));
+    }
+}
+
+fn look_after() {
+    loop {
+        std::thread::sleep(INTERVAL);
+        look();
+    }
+}
+
+/// Ends the process if a descriptor is lost, or a stop has taken too long.
+pub(crate) fn look() {
+    match &*lock() {
+        Some(Duty::Work(vital)) => {
+            if let Some((path, target)) = vital.lost() {
+                let number = path.file_name().unwrap_or_default().display();
+                error!(
+                    descriptor = %number,
+                    was = %target.display(),
+                    "code that is not the server's has closed a descriptor of the server's, which \
+                     cannot go on without it; leaving"
+                );
+                end();
+            }
+        }
+        Some(Duty::Stop(deadline)) if *deadline <= Instant::now() => {
+            error!("the stop has taken too long, leaving at once");
+            end();
+        }
+        Some(Duty::Stop(_)) | None => {}
+    }
+}
+
+fn end() -> ! {
+    logging::flush(LAST_WORDS);
+    library::leave(FAILED)
+}
+
+fn lock() -> MutexGuard<'static, Option<Duty>> {
+    DUTY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static DUTY: Mutex<Option<Duty>> = Mutex::new(None);
+static BEFORE: OnceLock<Descriptors> = OnceLock::new();
+
+const TABLE: &str = "/proc/self/fd";
+const INTERVAL: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_millis(200);
+const FAILED: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// The descriptor of `socket` alone: other tests run beside this one.
+    fn only(socket: &TcpListener) -> Descriptors {
+        let number = socket.as_raw_fd().to_string();
+        let mut descriptors = Descriptors::now().vital_since(&Descriptors::default());
+        descriptors.0.retain(|(path, _)| path.ends_with(&number));
+        assert_eq!(descriptors.0.len(), 1);
+        descriptors
+    }
+
+    #[test]
+    fn a_socket_that_is_not_what_it_was_is_lost() {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut vital = only(&socket);
+        assert_eq!(vital.lost(), None);
+
+        vital.0[0].1 = "socket:[1]".into();
+
+        assert!(vital.lost().is_some());
+    }
+
+    #[test]
+    fn what_was_open_before_the_server_opened_its_own_is_not_looked_after() {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let before = only(&socket);
+
+        assert_eq!(before.clone().vital_since(&before), Descriptors::default());
+    }
+}

@@ -1,0 +1,191 @@
+//! What each signal means, and what it does in each phase of the server's life.
+
+use std::ffi::c_int;
+
+use signal_hook::consts as signals;
+use signal_hook::low_level::signal_name;
+
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUp {
+    /// Read the configuration again: a service has no terminal.
+    Rereads,
+    /// Stop: the developer's terminal is closed.
+    Stops,
+}
+
+/// How far the server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// No code of a plugin has run, nothing is open.
+    Preparing,
+    /// Handlers are loaded, nobody is served yet.
+    Starting,
+    Serving,
+    Stopping,
+}
+
+/// What a signal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Stop,
+    Reread,
+    /// Without the server's doing it would end the process, and it means nothing here.
+    Nothing,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Stop in good order.
+    Stop,
+    /// End the process: there is nothing to stop.
+    Leave,
+    /// End the process, whatever is still open.
+    LeaveAtOnce,
+    Reread,
+    /// Say that the signal means nothing.
+    Tell,
+    Nothing,
+}
+
+/// Where a signal leads, and what it does.
+pub(super) fn step(phase: Phase, meaning: Meaning) -> (Phase, Action) {
+    use self::Phase::{Preparing, Serving, Starting, Stopping};
+    match (phase, meaning) {
+        (phase, Meaning::Nothing) => (phase, Action::Tell),
+        (Preparing, Meaning::Stop) => (Stopping, Action::Leave),
+        (Starting | Serving, Meaning::Stop) => (Stopping, Action::Stop),
+        (Stopping, Meaning::Stop) => (Stopping, Action::LeaveAtOnce),
+        (Serving, Meaning::Reread) => (Serving, Action::Reread),
+        // It has just been read, or is not needed any more.
+        (phase, Meaning::Reread) => (phase, Action::Nothing),
+    }
+}
+
+impl Phase {
+    /// Goes on to `next`, unless a signal has led further.
+    pub(super) fn advance(&mut self, next: Phase) {
+        *self = (*self).max(next);
+    }
+}
+
+impl Meaning {
+    /// What this signal says where SIGHUP says `hang_up`.
+    pub(super) fn of(signal: c_int, hang_up: HangUp) -> Meaning {
+        match signal {
+            // Ctrl-\ as nginx has it: nobody wants a core of a server that is well.
+            signals::SIGTERM | signals::SIGINT | signals::SIGQUIT => Meaning::Stop,
+            signals::SIGHUP if hang_up == HangUp::Stops => Meaning::Stop,
+            signals::SIGHUP => Meaning::Reread,
+            _ => Meaning::Nothing,
+        }
+    }
+}
+
+/// Every signal that ends a process by default, but for those that tell of a fault in it and those
+/// that cannot be caught. SIGPIPE is ignored by Rust.
+pub(super) fn all() -> Vec<c_int> {
+    let mut all = vec![
+        signals::SIGTERM,
+        signals::SIGINT,
+        signals::SIGQUIT,
+        signals::SIGHUP,
+        signals::SIGUSR1,
+        signals::SIGUSR2,
+        signals::SIGALRM,
+        signals::SIGVTALRM,
+        signals::SIGPROF,
+        signals::SIGIO,
+        signals::SIGXCPU,
+        signals::SIGXFSZ,
+        libc::SIGPWR,
+        libc::SIGSTKFLT,
+    ];
+    // The C library keeps the lowest to itself.
+    all.extend(libc::SIGRTMIN()..=libc::SIGRTMAX());
+    all
+}
+
+/// A signal as people write it.
+pub(super) fn name(signal: c_int) -> String {
+    let first = libc::SIGRTMIN();
+    match signal {
+        signals::SIGINT => "Ctrl-C".to_owned(),
+        libc::SIGPWR => "SIGPWR".to_owned(),
+        libc::SIGSTKFLT => "SIGSTKFLT".to_owned(),
+        _ if signal == first => "SIGRTMIN".to_owned(),
+        _ if signal > first => format!("SIGRTMIN+{}", signal - first),
+        _ => signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_does_in_each_phase_what_the_manual_says() {
+        use self::Phase::{Preparing, Serving, Starting, Stopping};
+        for (phase, meaning, expected) in [
+            (Preparing, Meaning::Stop, (Stopping, Action::Leave)),
+            (Starting, Meaning::Stop, (Stopping, Action::Stop)),
+            (Serving, Meaning::Stop, (Stopping, Action::Stop)),
+            (Stopping, Meaning::Stop, (Stopping, Action::LeaveAtOnce)),
+            (Preparing, Meaning::Reread, (Preparing, Action::Nothing)),
+            (Starting, Meaning::Reread, (Starting, Action::Nothing)),
+            (Serving, Meaning::Reread, (Serving, Action::Reread)),
+            (Stopping, Meaning::Reread, (Stopping, Action::Nothing)),
+            (Preparing, Meaning::Nothing, (Preparing, Action::Tell)),
+            (Starting, Meaning::Nothing, (Starting, Action::Tell)),
+            (Serving, Meaning::Nothing, (Serving, Action::Tell)),
+            (Stopping, Meaning::Nothing, (Stopping, Action::Tell)),
+        ] {
+            assert_eq!(step(phase, meaning), expected, "{phase:?} {meaning:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_told_to_stop_while_it_started_does_not_begin_to_serve() {
+        let mut phase = step(Phase::Starting, Meaning::Stop).0;
+        phase.advance(Phase::Serving);
+        assert_eq!(phase, Phase::Stopping);
+    }
+
+    #[test]
+    fn every_signal_that_ends_a_process_by_default_is_heard() {
+        let all = all();
+        let (last, mut missing) = (libc::SIGRTMAX(), Vec::new());
+        for signal in 1..=last {
+            let is_fault = [
+                signals::SIGABRT,
+                signals::SIGBUS,
+                signals::SIGFPE,
+                signals::SIGILL,
+                signals::SIGSEGV,
+                signals::SIGSYS,
+                signals::SIGTRAP,
+            ]
+            .contains(&signal);
+            let is_harmless = [
+                signals::SIGCHLD,
+                signals::SIGCONT,
+                signals::SIGPIPE,
+                signals::SIGURG,
+                signals::SIGWINCH,
+                // Ctrl-Z and its kin stop a process, and it goes on later.
+                signals::SIGTSTP,
+                signals::SIGTTIN,
+                signals::SIGTTOU,
+                signals::SIGKILL,
+                signals::SIGSTOP,
+            ]
+            .contains(&signal);
+            let is_the_c_librarys = (32..libc::SIGRTMIN()).contains(&signal);
+            if !(is_fault || is_harmless || is_the_c_librarys || all.contains(&signal)) {
+                missing.push(name(signal));
+            }
+        }
+        assert_eq!(missing, Vec::<String>::new());
+    }
+}
