@@ -30,5 +30,6 @@ mod signals;
 mod straddling;
 mod strangers;
 mod styles;
+mod trials;
 mod unreadable;
 mod watching;

@@ -177,7 +177,9 @@ typedef struct WshDescriptor {
     char version[32];
     char toolchain[64];
     /* Builds the handler, and acts on nothing outside before `serving`. Called once per loaded
-     * image, on a control thread, with a deadline. Below 0: not loaded, with the text of `fail`. */
+     * image, on a control thread, with a deadline. Below 0: not loaded, with the text of `fail`.
+     * A file is opened twice: first in a process of its own, with WSH_CHECK, where `self_test` and
+     * `shutdown` follow and the process ends; then, if all went well, in the server. */
     WshStatus (*init)(const WshHost *host, const WshInit *init, WshInstance *instance);
 } WshDescriptor;
 

@@ -188,7 +188,8 @@ pub struct Descriptor {
     pub version: [u8; 32],
     /// What it was compiled with, UTF-8, NUL-padded; for people only.
     pub toolchain: [u8; 64],
-    /// Builds the handler, and acts on nothing outside before `serving`. Called once per loaded image.
+    /// Builds the handler, and acts on nothing outside before `serving`. Called once per loaded image:
+    /// first in a process of its own, with [`CHECK`], then in the server.
     pub init: Option<unsafe extern "C" fn(*const Host, *const Init, *mut Instance) -> Status>,
 }
 

@@ -36,6 +36,10 @@ impl<'a> Config<'a> {
     }
 
     /// Whether the handler is loaded to be checked: no traffic will follow.
+    ///
+    /// The server tries each file in a process of its own before it loads it, and `wshd check` does the
+    /// same, so `new` runs once with this and then once without. What it builds goes with that process;
+    /// what it changes outside (files, a database, other servers) does not, and belongs into `serving`.
     #[must_use]
     pub fn is_check(&self) -> bool {
         self.is_check

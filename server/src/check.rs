@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
+use crate::plugin::trial::Bounds;
 use crate::reload::StartError;
 use crate::reload::file::read;
 use crate::reload::load::{self, Job};
@@ -24,7 +25,8 @@ pub struct Report {
     pub bad: Vec<String>,
 }
 
-/// Loads every plugin, tells it that no traffic follows, and shuts it down again.
+/// Tries every plugin in a process of its own; where there is no such process, loads it, tells it
+/// that no traffic follows, and shuts it down again.
 ///
 /// # Errors
 ///
@@ -87,19 +89,16 @@ fn try_load(
         hash: content.hash,
         config_json: settings.config.to_string(),
         threads_max: settings.threads_max,
-        is_check: true,
+        bounds: Bounds::of(config, settings),
     };
     let (sender, finished) = mpsc::channel();
-    let loading = load::start(job, shared, stage, move |finished| {
-        drop(sender.send(finished));
+    let loading = load::check(job, shared, stage, move |outcome| {
+        drop(sender.send(outcome));
     })?;
     let limit = Duration::from_millis(settings.init_timeout_ms);
     loop {
         match finished.recv_timeout(LOOK) {
-            Ok(finished) => {
-                finished.outcome?.shutdown();
-                return Ok(());
-            }
+            Ok(outcome) => return outcome,
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(refusal) = loading.overdue(limit) {
                     return Err(refusal);

@@ -46,6 +46,8 @@ pub struct Config {
     pub stage_dir: Option<PathBuf>,
     /// Whether staged copies stay until the end, for debuggers.
     pub keeps_staged_copies: bool,
+    /// Whether plugins are tried in a process of their own before they are loaded.
+    pub trial: Trial,
     /// What is logged.
     pub log_level: LogLevel,
     /// Limits of the server as a whole.
@@ -78,6 +80,17 @@ pub struct Route {
     pub target: String,
     /// Where it is written, for messages.
     pub place: Place,
+}
+
+/// Whether plugins are tried in a process of their own before they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// They are where the system lets the server make such a process.
+    Auto,
+    /// One that cannot be tried is refused.
+    Always,
+    /// They are loaded at once.
+    Never,
 }
 
 /// How much is logged.
@@ -139,6 +152,8 @@ pub struct HandlerConfig {
     pub threads_max: usize,
     /// `init`, `self_test` and `shutdown`, each.
     pub init_timeout_ms: u64,
+    /// Memory that a trial can write to; 0 is half of what the machine has.
+    pub trial_memory_bytes_max: u64,
     /// One session's state.
     pub snapshot_bytes_max: usize,
     /// Limits of each of its sessions.
@@ -225,6 +240,7 @@ impl Default for Config {
             document_root: None,
             stage_dir: None,
             keeps_staged_copies: false,
+            trial: Trial::Auto,
             log_level: LogLevel::Info,
             limits: Limits::default(),
             defaults: HandlerConfig::default(),
@@ -263,6 +279,7 @@ impl Default for HandlerConfig {
             blocking_sessions_max: 256,
             threads_max: 1_024,
             init_timeout_ms: 10_000,
+            trial_memory_bytes_max: 0,
             snapshot_bytes_max: 1024 * 1024,
             session: SessionLimits::default(),
             config: Value::Object(serde_json::Map::new()),

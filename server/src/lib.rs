@@ -57,6 +57,12 @@ mod ws;
 #[doc(hidden)]
 pub use plugin::hop::Hop;
 
+/// Makes the process in which plugins are tried before they are loaded. To be called once, first thing in
+/// `main`: the process must have a single thread, and nothing that waits in a buffer.
+pub fn start_trial_helper() {
+    plugin::trial::start_helper();
+}
+
 /// Ends the process, without running what plugins' libraries have for its end.
 pub fn leave(code: u8) -> ! {
     logging::flush(LOG_WAIT);

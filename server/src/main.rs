@@ -17,6 +17,10 @@ use wshd::{check, last_resort, leave, logging};
 
 fn main() {
     let CommandLine { command, flags } = CommandLine::parse();
+    // Before anything else is made: a process that is forked later has threads and locks in it.
+    if !matches!(command, Some(Command::New { .. })) {
+        wshd::start_trial_helper();
+    }
     let code = match command {
         // Whatever is wrong with a configuration is no matter here.
         Some(Command::New { name, style }) => make(&name, style),

@@ -1,25 +1,50 @@
 //! Handlers in C, compiled when a test wants them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A program that was compiled, for as long as this lives.
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    _directory: TempDir,
+}
+
+/// The program that `cc` makes of a source of this repository.
+#[track_caller]
+pub(crate) fn compile_program(source: &str) -> Program {
+    let directory = tempfile::tempdir().expect("a temp dir");
+    let path = directory.path().join("program");
+    cc(source, &[], &path);
+    Program {
+        path,
+        _directory: directory,
+    }
+}
 
 /// The library that `cc` makes of a source of this repository, with these options.
 #[track_caller]
 pub(crate) fn compile(source: &str, options: &[&str]) -> Vec<u8> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let out = tempfile::tempdir().expect("a temp dir");
     let library = out.path().join("built.so");
+    cc(source, &[&["-shared", "-fPIC"], options].concat(), &library);
+    std::fs::read(&library).expect("the library")
+}
+
+#[track_caller]
+fn cc(source: &str, options: &[&str], out: &Path) {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"])
+        .args(["-Wall", "-Wextra", "-Werror"])
         .args(options)
         .arg("-I")
         .arg(repository.join("plugin-api/include"))
         .arg("-o")
-        .arg(&library)
+        .arg(out)
         .arg(repository.join(source))
         .status();
     let compiled =
         compiled.expect("there is no C compiler: install one, `apt-get install gcc libc6-dev`");
     assert!(compiled.success(), "cc compiles {source}");
-    std::fs::read(&library).expect("the library")
 }

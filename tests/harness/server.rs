@@ -56,6 +56,11 @@ impl Builder {
         self
     }
 
+    /// Runs it to its end.
+    pub(crate) fn output(mut self) -> std::process::Output {
+        self.command.output().expect("wshd runs")
+    }
+
     /// Starts it, and waits until it listens.
     pub(crate) fn start(self) -> Server {
         let mut server = self.spawn();

@@ -8,10 +8,10 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::LogLevel;
 use super::fault::ConfigError;
 use super::host::{HOST_WANTED, Host};
-use super::keys::LOG_LEVEL_WANTED;
+use super::keys::{LOG_LEVEL_WANTED, TRIAL, TRIAL_WANTED};
+use super::{LogLevel, Trial};
 
 /// A server of pluggable WebSocket handlers.
 ///
@@ -159,6 +159,12 @@ pub struct Flags {
     )]
     pub allow_handlers_outside_root_dir: Option<bool>,
 
+    /// Try handlers in a process of their own before they are loaded: auto, always, never [default: auto]
+    ///
+    /// `auto` goes on without where the system allows no such process, `always` refuses them then.
+    #[arg(long, value_name = "WHEN", global = true, help_heading = "Handlers")]
+    pub trial: Option<Trial>,
+
     /// Serve the files of this directory wherever no handler answers
     #[arg(
         short,
@@ -214,6 +220,7 @@ impl Flags {
                 "`true` or `false`",
             )
         });
+        let trial = value("WSHD_TRIAL").map(|text| parsed("WSHD_TRIAL", &text, TRIAL_WANTED));
         let level =
             value("WSHD_LOG_LEVEL").map(|text| parsed("WSHD_LOG_LEVEL", &text, LOG_LEVEL_WANTED));
         Ok(Flags {
@@ -224,6 +231,7 @@ impl Flags {
             scan_dir: path("WSHD_SCAN_DIR"),
             handlers_map_file: path("WSHD_HANDLERS_MAP_FILE"),
             allow_handlers_outside_root_dir: outside.transpose()?,
+            trial: trial.transpose()?,
             document_root: path("WSHD_DOCUMENT_ROOT"),
             log_level: level.transpose()?,
         })
@@ -245,9 +253,21 @@ impl Flags {
             allow_handlers_outside_root_dir: self
                 .allow_handlers_outside_root_dir
                 .or(below.allow_handlers_outside_root_dir),
+            trial: self.trial.or(below.trial),
             document_root: self.document_root.or(below.document_root),
             log_level: self.log_level.or(below.log_level),
         }
+    }
+}
+
+impl FromStr for Trial {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Trial, String> {
+        let found = TRIAL.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, trial)| *trial)
+            .ok_or_else(|| format!("wants {TRIAL_WANTED}"))
     }
 }
 
@@ -265,7 +285,7 @@ const AFTER_LONG_HELP: &str = "\
 Environment:
   Each flag has a variable: WSHD_CONFIG, WSHD_PORT, WSHD_SERVER_HOST, WSHD_HANDLERS_DIR,
   WSHD_SCAN_DIR, WSHD_HANDLERS_MAP_FILE, WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR,
-  WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing.
+  WSHD_TRIAL, WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing.
   A flag beats its variable, that beats config.toml, that the defaults.
 
 Signals:

@@ -4,7 +4,7 @@
 
 use super::source::Place;
 use super::values::{Entry, Reader};
-use super::{Config, HandlerConfig, Limits, LogLevel, ReloadPolicy, lists};
+use super::{Config, HandlerConfig, Limits, LogLevel, ReloadPolicy, Trial, lists};
 
 /// A key that stands for something of `T`.
 pub(super) struct Key<T> {
@@ -70,6 +70,10 @@ pub(super) const TOP: &[Key<Draft>] = &[
     Key {
         name: "stage_dir",
         read: |reader, entry, draft| draft.config.stage_dir = reader.path(entry, A_DIRECTORY),
+    },
+    Key {
+        name: "trial",
+        read: |reader, entry, draft| set(&mut draft.config.trial, reader.word(entry, TRIAL)),
     },
     Key {
         name: "log_level",
@@ -242,6 +246,11 @@ pub(super) const HANDLER_LIMITS: &[Limit<HandlerConfig>] = &[
         set: |handler, n| handler.init_timeout_ms = n,
     },
     Limit {
+        name: "trial_memory_bytes_max",
+        range: (0, 1_024 * 1_024 * MIB),
+        set: |handler, n| handler.trial_memory_bytes_max = n,
+    },
+    Limit {
         name: "snapshot_bytes_max",
         range: (1_024, 256 * MIB),
         set: |handler, n| handler.snapshot_bytes_max = size(n),
@@ -291,6 +300,14 @@ const RELOAD: &[(&str, ReloadPolicy)] = &[
     ("drain", ReloadPolicy::Drain),
     ("close", ReloadPolicy::Close),
 ];
+/// The words of `trial`.
+pub(super) const TRIAL: &[(&str, Trial)] = &[
+    ("auto", Trial::Auto),
+    ("always", Trial::Always),
+    ("never", Trial::Never),
+];
+/// What `trial` wants, in words.
+pub(super) const TRIAL_WANTED: &str = "`auto`, `always` or `never`";
 /// What `log_level` wants, in words.
 pub(super) const LOG_LEVEL_WANTED: &str = "`off`, `error`, `warn`, `info`, `debug` or `trace`";
 const A_DIRECTORY: &str = "a directory like `\"handlers\"`";

@@ -118,6 +118,9 @@ fn finish(
     if let Some(root) = flags.document_root {
         config.document_root = Some(here(root));
     }
+    if let Some(trial) = flags.trial {
+        config.trial = trial;
+    }
     if let Some(level) = flags.log_level {
         config.log_level = level;
     }

@@ -19,8 +19,9 @@ use super::inspect::inspect;
 use super::library::{Plugin, Progress, Source};
 use super::request::{Particulars, Request};
 use super::stage::Stage;
+use super::trial::Bounds;
 use super::watchdog::{Callback, watch};
-use crate::config::Config;
+use crate::config::{Config, Trial};
 use crate::controls::{Controls, Ending};
 use crate::head::Head;
 use crate::registry::Registration;
@@ -44,16 +45,22 @@ impl Hop {
     ///
     /// It cannot be loaded, or refuses the session.
     pub fn load(plugin: &Path) -> Result<Hop, Box<dyn Error + Send + Sync>> {
-        let config = Config::default();
+        let config = Config {
+            // It is one's own, and there is no process to try it in.
+            trial: Trial::Never,
+            ..Config::default()
+        };
         let shared = Shared::new(config.log_level, &config.limits);
         let context = Context::leak("echo", 1, &shared, 1);
         let bytes = std::fs::read(plugin)?;
         let source = Source {
             bytes: &bytes,
+            hash: 0,
             path: plugin,
             about: &inspect(&bytes).map_err(|refusal| refusal.to_string())?,
             config_json: "{}",
-            is_check: false,
+            threads_max: 1,
+            bounds: Bounds::of(&config, config.handler("echo")),
         };
         let stage = Stage::new(None, false)?;
         let loaded = Plugin::load(&source, context, &stage, &Progress::new());

@@ -14,10 +14,12 @@ use super::context::Context;
 use super::host;
 use super::inspect::About;
 use super::keys::{self, Image};
+use super::libraries::{self, Claim};
 use super::log::escape_into;
 use super::refusal::Refusal;
-use super::stage::Stage;
+use super::stage::{Copy, Stage};
 use super::text;
+use super::trial::{self, Bounds, Subject, Tried};
 
 /// A loaded plugin, initialised and tested. Its image is never unmapped: threads, thread-locals and
 /// `'static` data of a Rust library would be left pointing into nothing.
@@ -38,12 +40,21 @@ unsafe impl Sync for Plugin {}
 /// What is loaded, and for whom.
 pub(crate) struct Source<'a> {
     pub(crate) bytes: &'a [u8],
+    pub(crate) hash: u64,
     pub(crate) path: &'a Path,
     pub(crate) about: &'a About,
     /// The handler's table of the configuration as JSON.
     pub(crate) config_json: &'a str,
-    /// Whether it is loaded to be checked only.
-    pub(crate) is_check: bool,
+    pub(crate) threads_max: usize,
+    /// How it is tried before it is loaded.
+    pub(crate) bounds: Bounds,
+}
+
+/// What `init` is told.
+pub(super) struct Argument<'a> {
+    pub(super) config_json: &'a str,
+    /// Whether no traffic follows.
+    pub(super) is_check: bool,
 }
 
 /// How far a load has come; who waits for it holds it against a deadline.
@@ -54,11 +65,15 @@ pub(crate) struct Progress(Mutex<(Step, Instant)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Nothing of the plugin runs yet.
-    Staging,
+    Staging = 0,
+    /// It runs in a process of its own, which has a deadline of its own.
+    Trial = 1,
     /// Its initialisers run.
-    Opening,
-    Init,
-    SelfTest,
+    Opening = 2,
+    Init = 3,
+    SelfTest = 4,
+    /// The last call of a trial.
+    Shutdown = 5,
 }
 
 impl Progress {
@@ -81,15 +96,24 @@ impl Step {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Step::Staging => "copy",
+            Step::Trial => "trial",
             Step::Opening => "constructors",
             Step::Init => "init",
             Step::SelfTest => "self_test",
+            Step::Shutdown => "shutdown",
         }
+    }
+
+    /// The step of a trial that has this number; a number that is none is the first of them.
+    pub(super) fn numbered(number: u32) -> Step {
+        let steps = [Step::Init, Step::SelfTest, Step::Shutdown];
+        let found = steps.into_iter().find(|step| *step as u32 == number);
+        found.unwrap_or(Step::Opening)
     }
 }
 
 impl Plugin {
-    /// Stages, opens, initialises and tests a plugin. Takes as long as the plugin does.
+    /// Stages, tries, opens, initialises and tests a plugin. Takes as long as the plugin does.
     pub(crate) fn load(
         source: &Source<'_>,
         context: &'static Context,
@@ -97,21 +121,60 @@ impl Plugin {
         progress: &Progress,
     ) -> Result<Plugin, Refusal> {
         keys::check_left()?;
-        let copy = stage.copy(
-            &context.handler,
-            source.bytes,
-            source.path,
-            &source.about.needed,
-        );
-        let copy = copy.map_err(|error| Refusal::Unstaged(error.to_string()))?;
+        let copy = staged(source, context, stage)?;
+        let libraries = match try_staged(&copy, source, context, progress, false)? {
+            Tried::Passed(libraries) => libraries,
+            Tried::Not => copy.beside.clone(),
+        };
+        let claim = libraries::claim(&libraries)?;
+        Plugin::open_staged(copy, claim, source, context, progress, false)
+    }
+
+    /// Whether a plugin could be loaded. It is tried; where there is no trial it is loaded, told
+    /// that no traffic follows, and shut down again.
+    pub(crate) fn check(
+        source: &Source<'_>,
+        context: &'static Context,
+        stage: &Stage,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
+        let copy = staged(source, context, stage)?;
+        match try_staged(&copy, source, context, progress, true)? {
+            Tried::Passed(libraries) => {
+                // As if it were loaded: two plugins that want two versions cannot both be.
+                libraries::claim(&libraries)?.keep();
+            }
+            Tried::Not => {
+                keys::check_left()?;
+                let claim = libraries::claim(&copy.beside)?;
+                Plugin::open_staged(copy, claim, source, context, progress, true)?.shutdown();
+            }
+        }
+        Ok(())
+    }
+
+    fn open_staged(
+        copy: Copy,
+        claim: Claim,
+        source: &Source<'_>,
+        context: &'static Context,
+        progress: &Progress,
+        is_check: bool,
+    ) -> Result<Plugin, Refusal> {
         progress.reach(Step::Opening);
         let descriptor = open(&copy.path)?;
+        claim.keep();
         drop(copy);
         // Where it lies follows from the file: to ask the linker takes longer with each image.
         let descriptor_at = std::ptr::from_ref(descriptor).addr();
         let image = source.about.placement.image(descriptor_at);
         progress.reach(Step::Init);
-        let loaded = Plugin::init(descriptor, source, context, image.clone()).and_then(|plugin| {
+        let argument = Argument {
+            config_json: source.config_json,
+            is_check,
+        };
+        let plugin = Plugin::init(descriptor, &argument, context, image.clone());
+        let loaded = plugin.and_then(|plugin| {
             progress.reach(Step::SelfTest);
             let is_fit = plugin.self_test();
             if is_fit.is_err() {
@@ -125,18 +188,19 @@ impl Plugin {
         loaded
     }
 
-    fn init(
+    /// Calls `init` of an image that is open.
+    pub(super) fn init(
         descriptor: &'static Descriptor,
-        source: &Source<'_>,
+        argument: &Argument<'_>,
         context: &'static Context,
         image: Image,
     ) -> Result<Plugin, Refusal> {
         let init = descriptor.init.ok_or(Refusal::NoFunction("init"))?;
         let arguments = abi::Init {
             size: size_of::<abi::Init>() as u32,
-            flags: if source.is_check { abi::CHECK } else { 0 },
+            flags: if argument.is_check { abi::CHECK } else { 0 },
             generation: context.generation,
-            config_json: text::lend(source.config_json),
+            config_json: text::lend(argument.config_json),
             name: text::lend(&context.handler),
         };
         let mut instance = abi::Instance {
@@ -173,7 +237,7 @@ impl Plugin {
     }
 
     /// Whether the handler says that it is fit to serve.
-    fn self_test(&self) -> Result<(), Refusal> {
+    pub(super) fn self_test(&self) -> Result<(), Refusal> {
         let Some(self_test) = self.vtable.self_test else {
             return Ok(());
         };
@@ -213,8 +277,36 @@ pub(crate) fn leave(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
+/// Stages a plugin's copy, and what it needs beside it.
+fn staged(source: &Source<'_>, context: &'static Context, stage: &Stage) -> Result<Copy, Refusal> {
+    let needed = &source.about.needed;
+    let copy = stage.copy(&context.handler, source.bytes, source.path, needed);
+    copy.map_err(|error| Refusal::Unstaged(error.to_string()))
+}
+
+/// Tries a copy, in a process of its own.
+fn try_staged(
+    copy: &Copy,
+    source: &Source<'_>,
+    context: &'static Context,
+    progress: &Progress,
+    is_all: bool,
+) -> Result<Tried, Refusal> {
+    progress.reach(Step::Trial);
+    let subject = Subject {
+        context,
+        config_json: source.config_json,
+        threads_max: source.threads_max,
+        bounds: source.bounds,
+        hash: source.hash,
+        beside: &copy.beside,
+        is_all,
+    };
+    trial::try_copy(&copy.path, &subject)
+}
+
 /// Maps a copy, whose initialisers run, and finds its descriptor.
-fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
+pub(super) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
     // Now: a symbol that is missing would otherwise end the server at its first call. Local: two
     // generations must not find each other's symbols.
     // SAFETY: loading runs the plugin's initialisers; whoever may write the file is trusted with

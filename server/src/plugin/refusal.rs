@@ -3,10 +3,12 @@
 //! Each variant carries what was found and says what was wanted; the file's name stands before it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wsh::abi::{ABI_MAJOR, ABI_MINOR};
 
 use super::library::Step;
+use super::trial::report::End;
 use crate::regular_file::NotRead;
 
 /// Why a plugin is refused. What serves goes on serving.
@@ -99,11 +101,25 @@ pub(crate) enum Refusal {
     NoThreadKeys { wanted: usize },
     #[error("its `{callback}` failed: {why}")]
     Failed { callback: &'static str, why: String },
-    #[error("its `{callback}` did not return within {seconds} s")]
-    Late {
-        callback: &'static str,
-        seconds: u64,
+    #[error("{}", late(*step, *limit))]
+    Late { step: Step, limit: Duration },
+    /// In its trial, in words that the trial has found.
+    #[error("{0}")]
+    Unfit(String),
+    /// It ended the process of its trial, which would have been the server.
+    #[error("{}", died(*step, *end, words.as_deref()))]
+    Died {
+        step: Step,
+        end: End,
+        words: Option<String>,
     },
+    /// No fault of the file: later there may be a trial.
+    #[error("it cannot be tried: {0}")]
+    Untried(String),
+    #[error(
+        "it needs another version of `{name}` than the one that this process has loaded, and a process has one of each name; restart the server"
+    )]
+    OtherLibrary { name: String },
 }
 
 impl From<NotRead> for Refusal {
@@ -125,9 +141,12 @@ impl Refusal {
     /// Whether it is no fault of the file, so that the very same file may be loaded later.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Refusal::Unreadable(_) | Refusal::Unstaged(_) | Refusal::NoThread(_) => true,
+            Refusal::Unreadable(_)
+            | Refusal::Unstaged(_)
+            | Refusal::NoThread(_)
+            | Refusal::Untried(_) => true,
             // A disk that is slow now, or a thread that did not begin.
-            Refusal::Late { callback, .. } => *callback == Step::Staging.name(),
+            Refusal::Late { step, .. } => *step == Step::Staging,
             _ => false,
         }
     }
@@ -135,6 +154,34 @@ impl Refusal {
     /// Whether the rest of the file may still be on its way.
     pub(crate) fn may_be_incomplete(&self) -> bool {
         matches!(self, Refusal::Empty | Refusal::CutOff { .. })
+    }
+}
+
+fn late(step: Step, limit: Duration) -> String {
+    match step {
+        Step::Opening => format!("its constructors were still running after {}", time(limit)),
+        step => format!(
+            "its `{}` did not return within {}",
+            step.name(),
+            time(limit)
+        ),
+    }
+}
+
+fn died(step: Step, end: End, words: Option<&str>) -> String {
+    let sentence = end.sentence(step);
+    match words {
+        Some(words) => format!("{sentence}; it said `{words}`"),
+        None => sentence,
+    }
+}
+
+/// A time as the configuration has it: in whole seconds, or in milliseconds.
+fn time(time: Duration) -> String {
+    if time.subsec_millis() == 0 {
+        format!("{} s", time.as_secs())
+    } else {
+        format!("{} ms", time.as_millis())
     }
 }
 

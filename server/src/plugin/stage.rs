@@ -7,7 +7,6 @@
 mod directory;
 mod memory;
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -16,10 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::{info, warn};
-use xxhash_rust::xxh3::xxh3_64;
 
 use self::directory::Directory;
 pub(crate) use self::directory::StageError;
+use super::libraries::Library;
 use crate::regular_file::{self, Links, NotRead, is_absence};
 use crate::scan::PLUGIN_BYTES_MAX;
 
@@ -30,8 +29,6 @@ pub(crate) struct Stage {
     wanted: Option<PathBuf>,
     place: Mutex<Place>,
     next: AtomicU64,
-    /// The libraries that were copied beside plugins, by name: each is mapped once a process.
-    beside: Mutex<HashMap<String, u64>>,
     keeps_copies: bool,
 }
 
@@ -46,6 +43,8 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Copy {
     pub(super) path: PathBuf,
+    /// The libraries that were copied with it.
+    pub(super) beside: Vec<Library>,
     medium: Medium,
 }
 
@@ -85,7 +84,6 @@ impl Stage {
             wanted: wanted.map(Path::to_owned),
             place: Mutex::new(place),
             next: AtomicU64::new(1),
-            beside: Mutex::default(),
             keeps_copies,
         }
     }
@@ -114,10 +112,16 @@ impl Stage {
             }
             let (file, path) = memory::write(&file, number, bytes)?;
             let medium = Medium::Memory { _file: file };
-            return Ok(Copy { path, medium });
+            let beside = Vec::new();
+            return Ok(Copy {
+                path,
+                beside,
+                medium,
+            });
         };
         let mut copy = Copy {
             path: directory.join(file),
+            beside: Vec::new(),
             // What is not whole is kept for nobody.
             medium: Medium::Directory {
                 path: directory.clone(),
@@ -128,7 +132,7 @@ impl Stage {
         fs::set_permissions(&copy.path, fs::Permissions::from_mode(0o500))?;
         for (library, bytes) in beside {
             write_in_parts(&directory.join(library), &bytes)?;
-            self.note(library, xxh3_64(&bytes));
+            copy.beside.push(Library::of(Path::new(library), &bytes));
         }
         if let Medium::Directory { is_kept, .. } = &mut copy.medium {
             *is_kept = self.keeps_copies;
@@ -158,18 +162,6 @@ impl Stage {
                 made.map(Some)
             }
             made => made.map(Some),
-        }
-    }
-
-    /// A library that plugins share is mapped once a process, whatever becomes of its file.
-    fn note(&self, library: &str, hash: u64) {
-        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = *beside.entry(library.to_owned()).or_insert(hash);
-        if known != hash {
-            warn!(
-                library,
-                "a library beside a plugin has changed; the one loaded first stays until a restart"
-            );
         }
     }
 

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
+use crate::plugin::trial::Bounds;
 use crate::regular_file::NotRead;
 use crate::router::{Router, Table};
 use crate::scan::{self, Scan};
@@ -424,7 +425,7 @@ impl Keeper {
             about,
             config_json,
             threads_max: settings.threads_max,
-            is_check: false,
+            bounds: Bounds::of(config, settings),
         };
         let orders = self.orders.clone();
         let done = move |finished| drop(orders.send(Order::Loaded(finished)));

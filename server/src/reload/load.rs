@@ -10,6 +10,7 @@ use crate::plugin::inspect::About;
 use crate::plugin::library::{Plugin, Progress, Source, Step};
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
+use crate::plugin::trial::Bounds;
 use crate::shared::Shared;
 
 /// A plugin that was read and inspected, and is to be loaded.
@@ -22,7 +23,7 @@ pub(crate) struct Job {
     pub(crate) about: About,
     pub(crate) config_json: String,
     pub(crate) threads_max: usize,
-    pub(crate) is_check: bool,
+    pub(crate) bounds: Bounds,
 }
 
 /// A load under way.
@@ -50,25 +51,8 @@ pub(crate) fn start(
     stage: &Arc<Stage>,
     done: impl FnOnce(Finished) + Send + 'static,
 ) -> Result<Loading, Refusal> {
-    let context = Context::leak(&job.name, job.number, shared, job.threads_max);
-    let progress = Arc::new(Progress::new());
-    let loading = Loading {
-        number: job.number,
-        path: job.path.clone(),
-        began: Instant::now(),
-        context,
-        progress: progress.clone(),
-    };
-    let stage = stage.clone();
-    let work = move || {
-        let source = Source {
-            bytes: &job.bytes,
-            path: &job.path,
-            about: &job.about,
-            config_json: &job.config_json,
-            is_check: job.is_check,
-        };
-        let outcome = Plugin::load(&source, context, &stage, &progress);
+    begin(job, shared, stage, |job, context, stage, progress| {
+        let outcome = Plugin::load(&job.source(), context, stage, progress);
         if outcome.is_err() {
             context.end();
         }
@@ -82,7 +66,38 @@ pub(crate) fn start(
             },
             outcome,
         });
+    })
+}
+
+/// Begins to find out whether it could be loaded; `done` is called from the thread that does.
+pub(crate) fn check(
+    job: Job,
+    shared: &Arc<Shared>,
+    stage: &Arc<Stage>,
+    done: impl FnOnce(Result<(), Refusal>) + Send + 'static,
+) -> Result<Loading, Refusal> {
+    begin(job, shared, stage, |job, context, stage, progress| {
+        done(Plugin::check(&job.source(), context, stage, progress));
+    })
+}
+
+fn begin(
+    job: Job,
+    shared: &Arc<Shared>,
+    stage: &Arc<Stage>,
+    work: impl FnOnce(Job, &'static Context, &Stage, &Progress) + Send + 'static,
+) -> Result<Loading, Refusal> {
+    let context = Context::leak(&job.name, job.number, shared, job.threads_max);
+    let progress = Arc::new(Progress::new());
+    let loading = Loading {
+        number: job.number,
+        path: job.path.clone(),
+        began: Instant::now(),
+        context,
+        progress: progress.clone(),
     };
+    let stage = stage.clone();
+    let work = move || work(job, context, &stage, &progress);
     let thread = std::thread::Builder::new().name(format!("load-{}", loading.number));
     match thread.spawn(work) {
         Ok(_) => Ok(loading),
@@ -93,14 +108,26 @@ pub(crate) fn start(
     }
 }
 
+impl Job {
+    fn source(&self) -> Source<'_> {
+        Source {
+            bytes: &self.bytes,
+            hash: self.hash,
+            path: &self.path,
+            about: &self.about,
+            config_json: &self.config_json,
+            threads_max: self.threads_max,
+            bounds: self.bounds,
+        }
+    }
+}
+
 impl Loading {
     /// Why the load is given up, if it has been in one step for longer than `limit`.
     pub(crate) fn overdue(&self, limit: Duration) -> Option<Refusal> {
         let (step, since) = self.progress.now();
-        (since.elapsed() > limit).then(|| Refusal::Late {
-            callback: step.name(),
-            seconds: limit.as_secs(),
-        })
+        // A trial is held against its deadlines by the thread that waits for it.
+        (step != Step::Trial && since.elapsed() > limit).then_some(Refusal::Late { step, limit })
     }
 
     /// Nobody waits for it any more: what it is given from now on is GONE.

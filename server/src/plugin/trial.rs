@@ -1,0 +1,346 @@
+//! A trial before the load: a plugin is opened, initialised and tested in a process of its own, and
+//! only what passes is opened in the server.
+//!
+//! A library can end its process before any of its code is asked for anything: a torn page is enough
+//! for that inside `dlopen`. A constructor that hangs holds the dynamic linker's lock, and with it
+//! everything. So the first time is in a process that may end or hang. The server keeps one *helper*
+//! for this, forked before anything else is done, which forks a process a trial.
+//!
+//! [`page`] is the memory that a trial shares with the server, [`helper`] the process that forks,
+//! [`child`] what runs in the forked process, [`report`] what it is asked and what it answers.
+
+mod child;
+mod helper;
+mod page;
+pub(crate) mod report;
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    sendmsg, socketpair,
+};
+use tracing::{debug, warn};
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::helper::{ANSWER_BYTES, Answer};
+use self::page::Page;
+use self::report::{End, Report, Request};
+use super::context::Context;
+use super::libraries::Library;
+use super::library::Step;
+use super::log::escape_into;
+use super::refusal::Refusal;
+use crate::config::{Config, HandlerConfig, Trial};
+
+/// What is tried, and within which bounds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) context: &'static Context,
+    pub(super) config_json: &'a str,
+    pub(super) threads_max: usize,
+    pub(super) bounds: Bounds,
+    /// The plugin's file, and what lies beside the copy.
+    pub(super) hash: u64,
+    pub(super) beside: &'a [Library],
+    /// Whether no load follows that would say again what the trial has logged.
+    pub(super) is_all: bool,
+}
+
+/// What a trial may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) policy: Trial,
+    /// Each step of it.
+    pub(crate) timeout: Duration,
+    pub(crate) memory_bytes_max: u64,
+}
+
+impl Bounds {
+    /// What the configuration says of a handler with these settings.
+    pub(crate) fn of(config: &Config, settings: &HandlerConfig) -> Bounds {
+        Bounds {
+            policy: config.trial,
+            timeout: Duration::from_millis(settings.init_timeout_ms),
+            memory_bytes_max: settings.trial_memory_bytes_max,
+        }
+    }
+}
+
+/// Whether a plugin was tried.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// It passed, and these libraries come with it.
+    Passed(Vec<Library>),
+    /// There was no trial, as the configuration wants it or because there cannot be one.
+    Not,
+}
+
+/// The process that forks trials.
+#[derive(Debug)]
+struct Helper {
+    socket: OwnedFd,
+}
+
+/// Why there is no trial.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("there is no process to try them in: {0}")]
+    NoHelper(String),
+    #[error("no process can be made for it: {0}")]
+    NotMade(io::Error),
+    #[error("the process that tries plugins has ended")]
+    HelperGone,
+    #[error("the process that tries plugins ended meanwhile")]
+    HelperEnded,
+}
+
+/// Forks the helper. To be called once, first thing in `main`, while the process has a single thread
+/// and nothing waits in a buffer.
+pub(crate) fn start_helper() {
+    let _ = HELPER.set(fork_helper().map_err(|error| error.to_string()));
+}
+
+fn fork_helper() -> io::Result<Helper> {
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    // SAFETY: the caller's promise: no other thread holds a lock that the copy would find taken.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            drop(ours);
+            helper::run(theirs)
+        }
+        _ => Ok(Helper { socket: ours }),
+    }
+}
+
+/// Tries the copy at `path`. `Not` is an answer only where the policy allows to go on without.
+pub(super) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refusal> {
+    if subject.bounds.policy == Trial::Never {
+        return Ok(Tried::Not);
+    }
+    let key = verdict_key(subject);
+    if let Some(libraries) = passed_before(key) {
+        debug!(handler = %subject.context.handler, "these bytes with this configuration have passed their trial before");
+        return Ok(Tried::Passed(libraries));
+    }
+    match hold(path, subject) {
+        Ok(outcome) => {
+            let libraries = outcome?;
+            note_passed(key, &libraries);
+            Ok(Tried::Passed(libraries))
+        }
+        // The plugin may have brought that about, and is not to do it here.
+        Err(trouble @ Trouble::HelperEnded) => Err(Refusal::Untried(trouble.to_string())),
+        Err(trouble) if subject.bounds.policy == Trial::Always => {
+            Err(Refusal::Untried(trouble.to_string()))
+        }
+        Err(trouble) => {
+            if !HAS_WARNED.swap(true, Ordering::Relaxed) {
+                warn!(error = %trouble, "plugins are loaded without a trial, and a broken one can end the server; `trial = \"always\"` refuses them instead");
+            }
+            Ok(Tried::Not)
+        }
+    }
+}
+
+/// Holds one trial: the verdict, or why there is none.
+fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refusal>, Trouble> {
+    let helper = match HELPER.get() {
+        Some(Ok(helper)) => helper,
+        Some(Err(error)) => return Err(Trouble::NoHelper(error.clone())),
+        None => return Err(Trouble::NoHelper("none was made at the start".to_owned())),
+    };
+    let request = Request {
+        copy: path.as_os_str().as_bytes().to_vec(),
+        handler: subject.context.handler.to_string(),
+        generation: subject.context.generation,
+        config_json: subject.config_json.to_owned(),
+        log_level: subject.context.shared.log_level.load(Ordering::Relaxed),
+        threads_max: subject.threads_max,
+        memory_bytes_max: subject.bounds.memory_bytes_max,
+        processor_s_max: 4 * subject.bounds.timeout.as_secs() + 5,
+    };
+    let request = serde_json::to_vec(&request).unwrap_or_default();
+    let page = Page::new(&request).map_err(Trouble::NotMade)?;
+    let (mut line, theirs) = UnixStream::pair().map_err(Trouble::NotMade)?;
+    helper.ask(&page, theirs)?;
+    let verdict = wait(&mut line, &page, subject.bounds.timeout)?;
+    let report = page.report();
+    let report = report.and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
+    let refused = match (verdict, &report) {
+        (Verdict::Late(step), _) => Some(Refusal::Late {
+            step,
+            limit: subject.bounds.timeout,
+        }),
+        (Verdict::Ended(End::Exited(0)), Some(report)) => report.unfit.clone().map(Refusal::Unfit),
+        (Verdict::Ended(end), _) => Some(Refusal::Died {
+            step: page.step(),
+            end,
+            words: last_words(&page.words()),
+        }),
+    };
+    let Report {
+        libraries, lines, ..
+    } = report.unwrap_or_default();
+    // The load says them again.
+    if refused.is_some() || subject.is_all {
+        for line in lines {
+            line.log(&subject.context.handler, subject.context.generation);
+        }
+    }
+    Ok(refused.map_or(Ok(libraries), Err))
+}
+
+/// How the wait for a trial ended.
+enum Verdict {
+    Ended(End),
+    /// It was in this step for too long, and was ended.
+    Late(Step),
+}
+
+/// Waits for the end of a trial, and brings it about when a step takes longer than `limit`.
+fn wait(line: &mut UnixStream, page: &Page, limit: Duration) -> Result<Verdict, Trouble> {
+    let tick = (limit / 4).clamp(Duration::from_millis(1), TICK);
+    let (mut step, mut since) = (Step::Opening, Instant::now());
+    let mut late = None;
+    loop {
+        let pause = if late.is_some() { END_TIMEOUT } else { tick };
+        line.set_read_timeout(Some(pause))
+            .map_err(Trouble::NotMade)?;
+        let mut answer = [0; ANSWER_BYTES];
+        match line.read_exact(&mut answer) {
+            Ok(()) => {
+                let end = match Answer::from_bytes(answer) {
+                    Answer::NotMade(error) => {
+                        return Err(Trouble::NotMade(io::Error::from_raw_os_error(error)));
+                    }
+                    Answer::Exited(status) => End::Exited(status),
+                    Answer::Killed(signal) => End::Killed(signal),
+                };
+                return Ok(late.map_or(Verdict::Ended(end), Verdict::Late));
+            }
+            Err(error) if is_early(&error) => {}
+            Err(_) => return Err(Trouble::HelperEnded),
+        }
+        if let Some(step) = late {
+            // The kernel has not ended it although it was told to; it is nobody's any more.
+            return Ok(Verdict::Late(step));
+        }
+        let now = page.step();
+        if now != step {
+            (step, since) = (now, Instant::now());
+        } else if since.elapsed() > limit {
+            late = Some(step);
+            // To the helper this says that nobody waits any more.
+            let _ = line.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+fn is_early(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+impl Helper {
+    /// Asks for the trial of what `page` says; how it ends is told on the other end of `line`.
+    fn ask(&self, page: &Page, line: UnixStream) -> Result<(), Trouble> {
+        let fds = [page.as_fd(), line.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        let data = [IoSlice::new(b"t")];
+        let sent = sendmsg(&self.socket, &data, &mut ancillary, SendFlags::NOSIGNAL);
+        sent.map(drop).map_err(|error| match error {
+            rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET => Trouble::HelperGone,
+            error => Trouble::NotMade(error.into()),
+        })
+    }
+}
+
+/// The last line that a trial wrote to stderr, as part of a sentence.
+fn last_words(words: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(words);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    let line: String = line.chars().take(WORDS_CHARACTERS_MAX).collect();
+    let mut escaped = String::new();
+    escape_into(&mut escaped, line.as_bytes());
+    Some(escaped)
+}
+
+/// What a verdict depends on: the file, what lies beside it, its configuration and its name.
+fn verdict_key(subject: &Subject<'_>) -> u64 {
+    let beside = format!("{:?}", subject.beside);
+    let parts = [
+        subject.hash,
+        xxh3_64(beside.as_bytes()),
+        xxh3_64(subject.config_json.as_bytes()),
+        xxh3_64(subject.context.handler.as_bytes()),
+    ];
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_ne_bytes()).collect();
+    xxh3_64(&bytes)
+}
+
+fn passed_before(key: u64) -> Option<Vec<Library>> {
+    let passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    passed.get(&key).cloned()
+}
+
+fn note_passed(key: u64, libraries: &[Library]) {
+    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if passed.len() >= PASSED_MAX {
+        passed.clear();
+    }
+    passed.insert(key, libraries.to_vec());
+}
+
+static HELPER: OnceLock<Result<Helper, String>> = OnceLock::new();
+/// What has passed, by [`verdict_key`]. A refusal is not kept: a file that is touched is tried again,
+/// because its reason may have lain outside the file.
+static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());
+static HAS_WARNED: AtomicBool = AtomicBool::new(false);
+
+/// How often it is looked at how far a trial has come.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a process that was killed may take to end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// Verdicts that are kept: a few hundred bytes each.
+const PASSED_MAX: usize = 10_000;
+/// What is told of a line on stderr.
+const WORDS_CHARACTERS_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_one_line_without_control_characters() {
+        for (words, told) in [
+            (&b""[..], None),
+            (b"\n \n", None),
+            (
+                b"free(): invalid pointer\n",
+                Some("free(): invalid pointer"),
+            ),
+            (b"one\ntwo \x1b[31m\n\n", Some("two \\u{1b}[31m")),
+        ] {
+            assert_eq!(last_words(words).as_deref(), told);
+        }
+        let long = last_words(&[b'x'; 4096]).expect("a line");
+        assert_eq!(long.len(), WORDS_CHARACTERS_MAX);
+    }
+}

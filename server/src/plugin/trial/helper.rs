@@ -1,0 +1,274 @@
+//! The helper process: it forks a process for each trial, sees it end, and says how.
+//!
+//! It is forked from the server when that has a single thread and nothing that matters in memory, so
+//! its own forks are cheap and inherit no lock that is held. It never runs a plugin itself, allocates
+//! little, and ends with the server: when the server's socket closes or its main thread does.
+
+use std::fs;
+use std::io::{self, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
+    pidfd_send_signal, set_child_subreaper, set_parent_process_death_signal, setsid, waitid,
+};
+
+use super::child;
+
+/// What the helper answers when a trial is over, or never began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Exited(i32),
+    Killed(i32),
+    /// No process could be made, by the number of the error.
+    NotMade(i32),
+}
+
+/// A trial under way.
+struct Running {
+    pid: Pid,
+    /// Readable when the process has ended, whatever its own children hold open.
+    end: OwnedFd,
+    /// Where the answer goes. The server closes its half when it has waited long enough.
+    line: UnixStream,
+    is_given_up: bool,
+}
+
+/// Runs the helper in the process that was forked for it.
+pub(super) fn run(control: OwnedFd) -> ! {
+    let control = settle(control);
+    let mut trials: Vec<Running> = Vec::new();
+    let mut has_orphans = false;
+    loop {
+        let (is_asked, over) = wait(&control, &mut trials, has_orphans);
+        // From the back, so that the places of the others stay what they are.
+        for index in over.into_iter().rev() {
+            end(trials.swap_remove(index));
+        }
+        has_orphans = end_orphans(&trials);
+        if is_asked {
+            match receive(&control) {
+                Ok(Some([page, line])) => begin(&page, line.into(), &mut trials),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // The server is gone.
+                Ok(None) | Err(_) => leave(&trials),
+            }
+        }
+    }
+}
+
+/// Makes the process one of its own: nothing of the server's stays open or reaches it.
+fn settle(control: OwnedFd) -> OwnedFd {
+    // Each of these is a nicety; without it the helper does its work all the same.
+    let _ = setsid();
+    let _ = rustix::thread::set_name(c"wshd-trial");
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let _ = set_child_subreaper(Some(rustix::process::getpid()));
+    for signal in child::IGNORED {
+        // SAFETY: the disposition of a signal of this process, which has no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    if let Ok(null) = fs::File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+    // SAFETY: descriptor 3 becomes a copy of the socket, and from 4 on nothing in this process is
+    // used any more: it was forked from a thread that had made nothing else.
+    unsafe {
+        if control.as_raw_fd() != CONTROL {
+            libc::dup2(control.as_raw_fd(), CONTROL);
+        }
+        std::mem::forget(control);
+        child::close_from(CONTROL + 1);
+        let control = OwnedFd::from_raw_fd(CONTROL);
+        libc::fcntl(CONTROL, libc::F_SETFD, libc::FD_CLOEXEC);
+        control
+    }
+}
+
+/// Waits until something happens: whether the server asks for something, and the places of the
+/// trials that are over.
+fn wait(control: &OwnedFd, trials: &mut [Running], has_orphans: bool) -> (bool, Vec<usize>) {
+    let mut fds = vec![PollFd::new(control, PollFlags::IN)];
+    for trial in trials.iter() {
+        fds.push(PollFd::new(&trial.end, PollFlags::IN));
+        // Its end is all that a trial is waited for that was given up: a closed line stays ready.
+        fds.push(if trial.is_given_up {
+            PollFd::new(&trial.end, PollFlags::IN)
+        } else {
+            PollFd::new(&trial.line, PollFlags::IN | PollFlags::RDHUP)
+        });
+    }
+    let soon = Timespec {
+        tv_sec: 0,
+        tv_nsec: ORPHANS_PAUSE.subsec_nanos().into(),
+    };
+    if poll(&mut fds, has_orphans.then_some(&soon)).is_err() {
+        return (false, Vec::new());
+    }
+    let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+    let mut over = Vec::new();
+    for (index, trial) in trials.iter_mut().enumerate() {
+        if happened[1 + 2 * index] {
+            over.push(index);
+        } else if happened[2 + 2 * index] && !trial.is_given_up {
+            trial.is_given_up = true;
+            let _ = pidfd_send_signal(&trial.end, Signal::KILL);
+        }
+    }
+    (happened[0], over)
+}
+
+/// The page and the line of a trial that is wanted; `None` when the server is gone.
+fn receive(control: &OwnedFd) -> Result<Option<[OwnedFd; 2]>, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0; 1];
+    let mut data = [IoSliceMut::new(&mut byte)];
+    let received = recvmsg(control, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let mut fds: Vec<OwnedFd> = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    // Without descriptors left, some are missing; what came is closed, and the server hears so.
+    fds.try_into().map(Some).map_err(|_| Errno::AGAIN)
+}
+
+/// Forks the process of a trial.
+fn begin(page: &OwnedFd, mut line: UnixStream, trials: &mut Vec<Running>) {
+    // SAFETY: this process has a single thread, so its copy finds every lock free.
+    let forked = unsafe { libc::fork() };
+    if forked == 0 {
+        child::run(page);
+    }
+    let began = match Pid::from_raw(forked.max(0)) {
+        None => Err(io::Error::last_os_error()),
+        Some(pid) => match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(end) => Ok((pid, end)),
+            Err(error) => {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+                Err(error.into())
+            }
+        },
+    };
+    match began {
+        Ok((pid, end)) => trials.push(Running {
+            pid,
+            end,
+            line,
+            is_given_up: false,
+        }),
+        Err(error) => {
+            let number = error.raw_os_error().unwrap_or(0);
+            let _ = line.write_all(&Answer::NotMade(number).to_bytes());
+        }
+    }
+}
+
+/// Ends what a trial's process left behind in its group, and says how the process ended.
+fn end(mut trial: Running) {
+    // Before the process is reaped: from then on its number can be another's.
+    let _ = kill_process_group(trial.pid, Signal::KILL);
+    let status = waitid(WaitId::Pid(trial.pid), WaitIdOptions::EXITED);
+    let answer = match status {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(status), _) => Answer::Exited(status),
+            (None, signal) => Answer::Killed(signal.unwrap_or(0)),
+        },
+        Ok(None) | Err(_) => Answer::NotMade(0),
+    };
+    let _ = trial.line.write_all(&answer.to_bytes());
+}
+
+/// Ends the children of trials that left their group and have lost their parent, which makes them
+/// this process's own; answers whether any is still there.
+fn end_orphans(trials: &[Running]) -> bool {
+    let own = rustix::process::getpid().as_raw_nonzero();
+    let Ok(children) = fs::read_to_string(format!("/proc/self/task/{own}/children")) else {
+        return false;
+    };
+    let pids = children.split_ascii_whitespace().filter_map(|pid| {
+        let pid = pid.parse().ok().and_then(Pid::from_raw)?;
+        (!trials.iter().any(|trial| trial.pid == pid)).then_some(pid)
+    });
+    let mut are_left = false;
+    for pid in pids {
+        let _ = kill_process(pid, Signal::KILL);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let reaped = waitid(WaitId::Pid(pid), options);
+        are_left |= !matches!(reaped, Ok(Some(_)));
+    }
+    are_left
+}
+
+/// Ends every trial, and this process.
+fn leave(trials: &[Running]) -> ! {
+    for trial in trials {
+        let _ = kill_process_group(trial.pid, Signal::KILL);
+        let _ = kill_process(trial.pid, Signal::KILL);
+    }
+    end_orphans(&[]);
+    // SAFETY: it may be called at any time.
+    unsafe { libc::_exit(0) }
+}
+
+impl Answer {
+    fn to_bytes(self) -> [u8; ANSWER_BYTES] {
+        let (kind, number): (u32, i32) = match self {
+            Answer::Exited(status) => (1, status),
+            Answer::Killed(signal) => (2, signal),
+            Answer::NotMade(error) => (3, error),
+        };
+        let mut bytes = [0; ANSWER_BYTES];
+        bytes[..4].copy_from_slice(&kind.to_ne_bytes());
+        bytes[4..].copy_from_slice(&number.to_ne_bytes());
+        bytes
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; ANSWER_BYTES]) -> Answer {
+        let [k0, k1, k2, k3, n0, n1, n2, n3] = bytes;
+        let number = i32::from_ne_bytes([n0, n1, n2, n3]);
+        match u32::from_ne_bytes([k0, k1, k2, k3]) {
+            1 => Answer::Exited(number),
+            2 => Answer::Killed(number),
+            _ => Answer::NotMade(number),
+        }
+    }
+}
+
+/// How long an answer is on the line.
+pub(super) const ANSWER_BYTES: usize = 8;
+/// The descriptor that the socket to the server has in this process.
+const CONTROL: i32 = 3;
+/// How long orphans have to end before they are looked at again.
+const ORPHANS_PAUSE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_comes_back_as_it_was_sent() {
+        for answer in [
+            Answer::Exited(0),
+            Answer::Exited(255),
+            Answer::Killed(11),
+            Answer::NotMade(libc::EAGAIN),
+        ] {
+            assert_eq!(Answer::from_bytes(answer.to_bytes()), answer);
+        }
+    }
+}
