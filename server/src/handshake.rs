@@ -125,7 +125,7 @@ enum News {
     Released,
     /// The handler called `wake`.
     Woken,
-    /// The handler, or the server, closes what would become of it.
+    /// The handler closes what would become of it.
     Closed {
         code: u16,
     },
@@ -274,8 +274,7 @@ async fn released(hold: &Hold, registration: &Registration) {
     .await;
 }
 
-/// Ends when the handler calls `wake` or `close_to` with the request's id, or the server closes the
-/// sessions of its generation.
+/// Ends when the handler calls `wake` or `close_to` with the request's id.
 async fn knocked(registration: &Registration) -> Knocked {
     poll_fn(|cx| registration.mailbox().poll_knocked(cx.waker())).await
 }

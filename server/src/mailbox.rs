@@ -281,7 +281,7 @@ impl Mailbox {
     }
 
     /// Ready when something was posted that an opening handshake acts on; `waker` is woken for it
-    /// otherwise. Letters stay for the session that comes of the handshake.
+    /// otherwise. Messages and an eviction stay for the session that comes of the handshake.
     pub(crate) fn poll_knocked(&self, waker: &Waker) -> Poll<Knocked> {
         let mut inner = self.lock();
         // A handshake does not move. The session of it looks for newer code when it begins.
@@ -372,15 +372,12 @@ fn wake(inner: MutexGuard<'_, Inner>) {
 }
 
 impl Inner {
-    /// The code of the Close frame that is wanted of a handshake, of which nothing was taken yet.
+    /// The code of the Close frame that the handler wants of a handshake.
     fn closes_with(&self) -> Option<u16> {
-        let eviction = self.eviction.filter(|it| it.concerns(self.generation));
         // A Close is the last letter there is.
-        let last = self.letters.as_ref().and_then(|letters| letters.back());
-        match (eviction, last) {
-            (Some(eviction), _) => Some(eviction.code),
-            (None, Some(Letter::Close { code, .. })) => Some(*code),
-            (None, Some(Letter::Send(_)) | None) => None,
+        match self.letters.as_ref()?.back()? {
+            Letter::Close { code, .. } => Some(*code),
+            Letter::Send(_) => None,
         }
     }
 }
@@ -469,13 +466,18 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_is_closed_by_an_eviction_of_its_own_generation_or_of_all() {
-        for (from, is_closed) in [(None, true), (Some(1), true), (Some(0), false)] {
-            let mailbox = mailbox(1_000);
-            mailbox.evict(Eviction { code: 1012, from });
-            let is_ready = mailbox.poll_knocked(Waker::noop()).is_ready();
-            assert_eq!(is_ready, is_closed, "{from:?}");
-        }
+    fn an_eviction_leaves_a_handshake_its_time_and_closes_the_session_of_it() {
+        let mailbox = mailbox(1_000);
+        let eviction = Eviction {
+            code: 1012,
+            from: Some(1),
+        };
+        mailbox.evict(eviction);
+
+        assert_eq!(mailbox.poll_knocked(Waker::noop()), Poll::Pending);
+
+        let post = mailbox.take(&mut None, false);
+        assert_eq!(post.and_then(|post| post.eviction), Some(eviction));
     }
 
     #[test]

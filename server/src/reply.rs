@@ -40,7 +40,7 @@ pub(crate) enum Reply {
     Quarantined,
     /// The handler gave no answer in time.
     NoAnswer,
-    /// The handler, or the server, closed the session before it was open; with this code.
+    /// The handler closed the session before it was open; with this code.
     ClosedEarly { code: u16 },
     /// The handler refuses.
     Refused {
