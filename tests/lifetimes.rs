@@ -131,16 +131,144 @@ fn a_pending_handshake_that_is_closed_by_its_id_is_refused_and_then_gone() {
 }
 
 #[test]
-fn a_pending_handshake_is_refused_at_once_when_the_sessions_of_its_generation_close() {
+fn a_pending_handshake_has_its_time_when_its_generation_closes_and_its_session_closes_at_once() {
     let site = Site::empty();
     site.write("config.toml", "[handler.lives]\nreload = \"close\"\n");
     let library = lives(&[]);
     site.add_bytes(&library, "lives_wsh.so");
     let server = Server::start(&site);
-    let mut peer = pending(&server, "/lives");
+    let mut other = server.connect("/lives");
+    assert_eq!(other.text(), "open");
+    let stream = pending(&server, "/lives");
+    other.send("accept in 300 ms");
 
     site.add_bytes(&again(&library, 1), "lives_wsh.so");
 
-    assert_eq!(status(&mut peer), 503);
+    assert_eq!(other.close_code(), 1012);
+    let mut raw = Raw { stream };
+    raw.skip_head();
+    assert_eq!(raw.close_code(), 1012);
     server.line(&["generation retired", "generation=1 "]);
+}
+
+#[test]
+fn an_old_generation_ends_although_the_new_code_never_returns_from_serving() {
+    let site = Site::empty();
+    site.add_bytes(&lives(&[]), "lives_wsh.so");
+    let server = Server::start(&site);
+    let mut old = server.connect("/lives");
+    assert_eq!(old.text(), "open");
+
+    site.add_bytes(&lives(&["-DHANGS_IN_SERVING=1"]), "lives_wsh.so");
+    server.line(&["serving hangs"]);
+
+    server.line(&["serving no more in time"]);
+    let mut new = server.connect("/lives");
+    assert_eq!(new.text(), "open");
+    assert_eq!(new.ask("hello"), "hello");
+    assert_eq!(old.ask("hello"), "hello");
+    drop(old);
+    server.line(&["generation retired", "generation=1 "]);
+}
+
+#[test]
+fn calls_that_never_return_keep_no_other_generation_from_its_end_nor_the_server() {
+    let site = Site::empty();
+    site.write("config.toml", "[limits]\ninit_timeout_ms = 1000\n");
+    let hangs = lives(&["-DHANGS_IN_SERVING=0"]);
+    for number in 0..6 {
+        site.add_bytes(&hangs, &format!("hangs{number}_wsh.so"));
+    }
+    let library = lives(&[]);
+    site.add_bytes(&library, "lives_wsh.so");
+    let mut server = Server::start(&site);
+
+    for number in 0..6 {
+        std::fs::remove_file(site.handlers().join(format!("hangs{number}_wsh.so")))
+            .expect("it is there");
+    }
+    crate::harness::eventually("all six hang", || {
+        server.count_lines(&["serving hangs"]) == 6
+    });
+    site.add_bytes(&again(&library, 1), "lives_wsh.so");
+
+    server.line(&["generation retired", "handler=lives", "generation=1 "]);
+    server.line(&[
+        "callback has not returned in time",
+        "handler=\"hangs3\"",
+        "serving",
+    ]);
+    server.signal("TERM");
+    server.wait(std::time::Duration::from_secs(8));
+    assert_eq!(
+        server.count_lines(&["shutdown in time"]),
+        2,
+        "of `lives`, both"
+    );
+}
+
+#[test]
+fn a_plugin_whose_init_returns_while_the_server_stops_is_shut_down() {
+    let site = Site::empty();
+    site.write("config.toml", "trial = \"never\"\n");
+    let mut server = Server::start(&site);
+    site.add_bytes(&lives(&["-DINIT_MS=400"]), "lives_wsh.so");
+    server.line(&["init takes its time"]);
+
+    server.signal("TERM");
+
+    server.wait(std::time::Duration::from_secs(8));
+    assert_eq!(
+        server.count_lines(&["shutdown in time"]),
+        1,
+        "{}",
+        server.log()
+    );
+    assert_eq!(server.count_lines(&["handler loaded"]), 0);
+}
+
+#[test]
+fn a_plugin_whose_init_returns_after_it_was_given_up_is_shut_down() {
+    let site = Site::empty();
+    site.write(
+        "config.toml",
+        "trial = \"never\"\n[limits]\ninit_timeout_ms = 100\n",
+    );
+    let server = Server::start(&site);
+
+    site.add_bytes(&lives(&["-DINIT_MS=900"]), "lives_wsh.so");
+
+    server.line(&["plugin refused", "`init` did not return"]);
+    server.line(&["shutdown in time"]);
+    assert_eq!(server.handshake_status("/lives"), 404);
+}
+
+#[test]
+fn a_panic_on_the_road_of_changes_ends_neither_the_road_nor_who_waits_for_it() {
+    let site = Site::empty();
+    let config = wshd::config::Config {
+        listen: vec![([127, 0, 0, 1], 0).into()],
+        handlers_dir: site.handlers(),
+        ..Default::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let entered = runtime.enter();
+    let reread = Box::new(|| panic!("on purpose"));
+    let serving = wshd::serve::Serving::start(config, reread, None).expect("it starts");
+    let control = serving.control();
+
+    control.reread();
+    assert_eq!(control.rescan(), Vec::new());
+    site.add_bytes(b"no library", "bad_wsh.so");
+    let changes = control.rescan();
+
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert!(changes[0].outcome.is_err());
+    drop(entered);
+    // It stops as well.
+    runtime.block_on(serving.run(async {}));
 }

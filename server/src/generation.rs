@@ -4,14 +4,15 @@
 //! has, and when the last of them is gone it shuts down and is retired: mapped, counted, silent.
 
 mod count;
+pub(crate) mod life;
 mod lifecycle;
 pub(crate) mod lineage;
 pub(crate) mod owners;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -19,6 +20,7 @@ use tracing::{debug, error, info, warn};
 use wsh::abi;
 
 use self::count::Count;
+use self::life::{Action, Event, Life};
 use self::lifecycle::Lifecycle;
 use self::lineage::Lineage;
 use crate::config::{HandlerConfig, SessionLimits};
@@ -43,7 +45,7 @@ pub(crate) struct Generation {
     lineage: Arc<Lineage>,
     panics: Mutex<VecDeque<Instant>>,
     lifecycle: Lifecycle,
-    has_given_back: AtomicBool,
+    life: Mutex<Life>,
 }
 
 /// What a generation was loaded from.
@@ -55,17 +57,6 @@ pub(crate) struct Provenance {
     /// The handler's table of the configuration, as the handler got it.
     pub(crate) config_json: String,
     pub(crate) about: About,
-}
-
-/// Where a generation stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// New sessions begin on it.
-    Serving,
-    /// It was superseded or removed, and has sessions.
-    Draining,
-    /// It has none any more and has been, or is being, shut down.
-    Retired,
 }
 
 /// Why a session cannot begin on a generation.
@@ -97,7 +88,7 @@ impl Generation {
             lineage,
             panics: Mutex::default(),
             lifecycle: Lifecycle::default(),
-            has_given_back: AtomicBool::new(false),
+            life: Mutex::default(),
         })
     }
 
@@ -141,31 +132,22 @@ impl Generation {
     }
 
     /// Where it stands.
-    pub(crate) fn state(&self) -> State {
-        match (self.stays.is_over(), self.stays.is_ending()) {
-            (true, _) => State::Retired,
-            (false, true) => State::Draining,
-            (false, false) => State::Serving,
-        }
+    pub(crate) fn life(&self) -> Life {
+        *self.lock_life()
     }
 
     /// Tells the handler that clients come; `then` runs when it knows.
     pub(crate) fn begin_serving(self: &Arc<Self>, then: impl FnOnce() + Send + 'static) {
-        let generation = self.clone();
-        self.lifecycle.run("serving", move || {
-            generation.plugin.serving(true);
-            then();
-        });
+        self.happens(Event::Serve);
+        self.call("serving", then);
     }
 
-    /// No session begins on it any more: it was superseded or removed. It shuts down when it is
-    /// empty.
+    /// No session begins on it any more: it was superseded or removed, or is not wanted. It shuts
+    /// down when it is empty. Only the first call counts.
     pub(crate) fn end_serving(self: &Arc<Self>) {
-        let generation = self.clone();
-        self.lifecycle
-            .run("serving", move || generation.plugin.serving(false));
+        self.happens(Event::End);
         if self.stays.end() {
-            self.shut_down();
+            self.happens(Event::Empty);
         }
     }
 
@@ -206,19 +188,15 @@ impl Generation {
 
     /// Whether it is retired and none of its code runs any more.
     pub(crate) fn is_gone(&self) -> bool {
-        self.state() == State::Retired && self.context.has_ended() && self.context.threads() == 0
+        self.life().is_retired() && self.context.threads() == 0
     }
 
-    /// The same; the first who is told so gives back what the process has too few of.
-    pub(crate) fn is_silent(&self) -> bool {
-        let is_silent = self.is_gone();
-        // Else it may be entered again by a thread that nobody counts.
-        let may_end = is_silent && !self.provenance.about.may_start_threads;
-        if may_end && !self.has_given_back.swap(true, Ordering::Relaxed) {
-            let keys = self.plugin.give_back_keys();
-            debug!(handler = %self.handler, generation = self.number, keys, "thread keys given back");
-        }
-        is_silent
+    /// Like `is_gone`. Tells of threads that still run, and gives back what the process has too few
+    /// of when none does.
+    pub(crate) fn look(self: &Arc<Self>) -> bool {
+        let threads = self.context.threads();
+        self.happens(Event::Look { threads });
+        self.life() == Life::Silent
     }
 
     /// Whether its handler takes messages in parts.
@@ -241,24 +219,57 @@ impl Generation {
     fn leave(self: &Arc<Self>) {
         self.give_thread_back();
         if self.stays.leave() {
-            self.shut_down();
+            self.happens(Event::Empty);
         }
     }
 
-    /// Runs once: `Count` says so to one caller only.
-    fn shut_down(self: &Arc<Self>) {
+    /// Does what its life wants done.
+    fn happens(self: &Arc<Self>, event: Event) {
+        let mut life = self.lock_life();
+        let (next, action) = life.after(event, Instant::now());
+        *life = next;
+        drop(life);
         let generation = self.clone();
-        self.lifecycle.run("shutdown", move || {
-            generation.plugin.shutdown();
-            generation.context.end();
-            let threads = generation.context.threads();
-            let (handler, number) = (&generation.handler, generation.number);
-            info!(%handler, generation = number, threads, "generation retired");
-            // With threads it is asked again, whenever the keeper looks.
-            if !generation.is_silent() {
+        let (handler, number) = (&self.handler, self.number);
+        match action {
+            None => {}
+            Some(Action::TellServing) => {
+                self.call("serving", move || generation.plugin.serving(true));
+            }
+            Some(Action::TellNotServing) => {
+                self.call("serving", move || generation.plugin.serving(false));
+            }
+            Some(Action::ShutDown) => self.call("shutdown", move || {
+                generation.plugin.shutdown();
+                generation.context.end();
+                generation.happens(Event::ShutDown);
+                // With threads it is looked at again, whenever the keeper does.
+                generation.look();
+            }),
+            Some(Action::LogRetired) => {
+                info!(%handler, generation = number, threads = self.context.threads(), "generation retired");
+            }
+            Some(Action::LogThreads) => {
+                let threads = self.context.threads();
                 warn!(%handler, generation = number, threads, "threads of a retired generation still run");
             }
-        });
+            // Else it may be entered again by a thread that nobody counts.
+            Some(Action::GiveBack) if !self.provenance.about.may_start_threads => {
+                let keys = self.plugin.give_back_keys();
+                debug!(%handler, generation = number, keys, "thread keys given back");
+            }
+            Some(Action::GiveBack) => {}
+        }
+    }
+
+    /// Makes a call of its life after those before it.
+    fn call(&self, callback: &'static str, call: impl FnOnce() + Send + 'static) {
+        let threads = &self.context.shared.lifecycle;
+        self.lifecycle.run(threads, callback, call);
+    }
+
+    fn lock_life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -25,6 +25,7 @@ mod mailbox;
 pub mod new;
 mod origin;
 pub mod overlay;
+mod patient_threads;
 mod peer;
 mod places;
 mod plugin;

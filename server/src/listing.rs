@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::generation::{Generation, State};
+use crate::generation::Generation;
 
 /// What is known of all handlers, in the order of their names. It never changes; a change makes a
 /// new one. The numbers of sessions are those of the moment that it is looked at.
@@ -67,11 +67,10 @@ impl Listed {
 
 fn generation_json(generation: &Generation) -> Value {
     let from = &generation.provenance;
-    let state = match generation.state() {
-        State::Serving if generation.is_quarantined() => "quarantined",
-        State::Serving => "serving",
-        State::Draining => "draining",
-        State::Retired => "retired",
+    let life = generation.life();
+    let state = match life {
+        _ if life.is_serving() && generation.is_quarantined() => "quarantined",
+        _ => life.name(),
     };
     json!({
         "number": generation.number,

@@ -11,6 +11,7 @@ mod keeper;
 pub(crate) mod load;
 mod moving;
 mod old;
+mod walk;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -91,6 +92,11 @@ enum Order {
     /// Read the configuration again, whether its file changed or not.
     Reread,
     Loaded(Finished),
+    /// The code of this generation knows that it serves.
+    Serves {
+        handler: String,
+        generation: u64,
+    },
     /// The sessions of a handler have moved to this generation, or stay where they are.
     Moved {
         handler: String,
@@ -123,6 +129,7 @@ impl Control {
                 "thread keys of retired handlers stay taken here; a few hundred loads need a restart"
             );
         }
+        shared.lifecycle.start().map_err(StartError::Thread)?;
         let stage = Stage::new(now.stage_dir.as_deref(), now.keeps_staged_copies)?;
         let router = Arc::new(Router::default());
         let (orders, inbox) = mpsc::channel();

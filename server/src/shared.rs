@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{Limits, LogLevel};
 use crate::descriptors::Descriptors;
+use crate::patient_threads::PatientThreads;
 use crate::pulse::Pulse;
 use crate::registry::Registry;
 use crate::topics::Topics;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) deflate_budget: Arc<Budget>,
     /// What the system allows.
     pub(crate) descriptors: Descriptors,
+    /// What makes the calls of generations' lives, and moves sessions.
+    pub(crate) lifecycle: Arc<PatientThreads>,
     /// In the ABI's numbers; plugins read it in place, so it lives as long as the process.
     pub(crate) log_level: &'static AtomicU32,
 }
@@ -33,6 +36,7 @@ impl Shared {
             pulse: Pulse::new(),
             deflate_budget: Budget::new(limits.deflate_contexts_bytes_max),
             descriptors: Descriptors::now(),
+            lifecycle: PatientThreads::new(),
             log_level: Box::leak(Box::new(AtomicU32::new(0))),
         };
         shared.set_log_level(level);

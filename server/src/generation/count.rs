@@ -39,10 +39,7 @@ impl Count {
         self.0.load(Ordering::Relaxed) & !(ENDING | OVER)
     }
 
-    pub(super) fn is_ending(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & ENDING != 0
-    }
-
+    #[cfg(test)]
     pub(super) fn is_over(&self) -> bool {
         self.0.load(Ordering::Acquire) & OVER != 0
     }

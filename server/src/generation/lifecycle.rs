@@ -1,11 +1,14 @@
 //! The calls that a generation makes a few times in its life: one after another, in the order they
-//! were asked for, on a thread that exists only while there is one to make.
+//! were asked for, on a thread that waits for no other generation's.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::error;
+
+use crate::patient_threads::PatientThreads;
 
 /// The calls of one generation.
 #[derive(Clone, Debug, Default)]
@@ -14,85 +17,95 @@ pub(super) struct Lifecycle(Arc<Mutex<Calls>>);
 #[derive(Default)]
 struct Calls {
     waiting: VecDeque<(&'static str, Call)>,
-    running: Option<Running>,
+    turn: Turn,
 }
 
 type Call = Box<dyn FnOnce() + Send>;
 
-#[derive(Debug)]
-struct Running {
-    callback: &'static str,
-    since: Instant,
-    /// Whether it was said that this call takes too long.
-    is_told: bool,
+/// What becomes of the calls that wait.
+#[derive(Clone, Copy, Debug, Default)]
+enum Turn {
+    /// None waits.
+    #[default]
+    Idle,
+    /// A thread was asked to make them.
+    Asked,
+    /// One runs; the others follow it.
+    Running {
+        callback: &'static str,
+        since: Instant,
+        /// Whether it was said that this call takes too long.
+        is_told: bool,
+    },
 }
 
 impl std::fmt::Debug for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Calls")
             .field("waiting", &self.waiting.len())
-            .field("running", &self.running)
+            .field("turn", &self.turn)
             .finish()
     }
 }
 
 impl Lifecycle {
     /// Makes `call` after those asked for before.
-    pub(super) fn run(&self, callback: &'static str, call: impl FnOnce() + Send + 'static) {
+    pub(super) fn run(
+        &self,
+        threads: &Arc<PatientThreads>,
+        callback: &'static str,
+        call: impl FnOnce() + Send + 'static,
+    ) {
         let mut calls = self.lock();
         calls.waiting.push_back((callback, Box::new(call)));
-        if calls.running.is_some() {
-            return;
-        }
-        calls.running = Some(Running {
-            callback,
-            since: Instant::now(),
-            is_told: false,
-        });
-        drop(calls);
-        let calls = self.clone();
-        let spawned = std::thread::Builder::new()
-            .name("lifecycle".to_owned())
-            .spawn(move || calls.make_all());
-        if let Err(error) = spawned {
-            self.lock().running = None;
-            error!(%error, callback, "no thread for a handler's call; it waits for the next one");
+        if let Turn::Idle = calls.turn {
+            calls.turn = Turn::Asked;
+            drop(calls);
+            let calls = self.clone();
+            threads.run(move || calls.make_all());
         }
     }
 
     /// The callback that has been running for longer than `limit`; each is told once.
     pub(super) fn overdue(&self, limit: Duration) -> Option<&'static str> {
-        let mut calls = self.lock();
-        let running = calls.running.as_mut()?;
-        let is_late = !running.is_told && running.since.elapsed() > limit;
-        running.is_told |= is_late;
-        is_late.then_some(running.callback)
+        match &mut self.lock().turn {
+            Turn::Running {
+                callback,
+                since,
+                is_told: is_told @ false,
+            } if since.elapsed() > limit => {
+                *is_told = true;
+                Some(callback)
+            }
+            Turn::Idle | Turn::Asked | Turn::Running { .. } => None,
+        }
     }
 
     /// Whether no call runs or waits.
     pub(super) fn is_idle(&self) -> bool {
-        let calls = self.lock();
-        calls.running.is_none() && calls.waiting.is_empty()
+        matches!(self.lock().turn, Turn::Idle)
     }
 
     fn make_all(&self) {
         loop {
             let mut calls = self.lock();
             let Some((callback, call)) = calls.waiting.pop_front() else {
-                calls.running = None;
+                calls.turn = Turn::Idle;
                 return;
             };
-            calls.running = Some(Running {
+            calls.turn = Turn::Running {
                 callback,
                 since: Instant::now(),
                 is_told: false,
-            });
+            };
             drop(calls);
-            call();
+            if catch_unwind(AssertUnwindSafe(call)).is_err() {
+                error!(callback, "the server panicked beside a handler's call");
+            }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
+    fn lock(&self) -> MutexGuard<'_, Calls> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

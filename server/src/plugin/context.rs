@@ -69,11 +69,6 @@ impl Context {
         self.threads.load(Ordering::Acquire)
     }
 
-    /// Whether the handler was shut down, or given up.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Acquire)
-    }
-
     pub(super) fn send_to(&self, id: u64, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
         let mailbox = self.find(id)?;
         let encoded = encode(kind, payload)?;

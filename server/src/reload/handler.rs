@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
@@ -13,8 +13,8 @@ use super::moving::Move;
 use super::old::Old;
 use super::{Change, Order};
 use crate::config::ReloadPolicy;
+use crate::generation::Generation;
 use crate::generation::lineage::Lineage;
-use crate::generation::{Generation, State};
 use crate::listing::{Listed, Listing};
 
 /// One handler, by its name.
@@ -31,6 +31,20 @@ pub(super) struct Handler {
     retired: usize,
     numbers: u64,
     lineage: Arc<Lineage>,
+    /// There while the handler is told that it serves.
+    succession: Option<Succession>,
+}
+
+/// What follows when the code that serves now knows that it does.
+#[derive(Debug)]
+struct Succession {
+    /// What served before.
+    from: Option<Arc<Generation>>,
+    to: Arc<Generation>,
+    /// The move of the sessions that older generations have.
+    to_move: Option<Move>,
+    /// When it follows although `serving` has not returned.
+    at_the_latest: Instant,
 }
 
 impl Handler {
@@ -70,26 +84,30 @@ impl Keeper {
             return;
         };
         let is_awaited = |loading: &mut Loading| loading.number == context.generation;
-        let Some(loading) = handler.loading.take_if(is_awaited) else {
-            // It was given up; whatever it built is never used.
-            return;
-        };
-        let plugin = match outcome {
-            Ok(plugin) => plugin,
-            Err(refusal) => {
+        let loading = handler.loading.take_if(is_awaited);
+        let plugin = match (outcome, &loading) {
+            (Ok(plugin), _) => plugin,
+            (Err(refusal), Some(loading)) => {
                 return self.refuse(Some(&name), &provenance.path, &refusal, loading.began);
             }
+            // It was given up, which was said.
+            (Err(_), None) => return,
         };
         let lineage = handler.lineage.clone();
         let settings = self.config.load().handler(&name).clone();
         let generation = Generation::new(plugin, context, provenance, settings, lineage);
-        if !self.files.contains_key(&loading.path) {
-            // The file went while it was loaded.
-            generation.end_serving();
-            return;
+        match loading {
+            Some(loading) if self.files.contains_key(&loading.path) => {
+                self.tell_well(&name, &loading.path);
+                self.swap(&name, generation, loading.began);
+            }
+            // The file went while it was loaded, or the load was given up. What was built is never
+            // used, but it exists, so it is shut down.
+            _ => {
+                generation.end_serving();
+                handler.old.push_back(Old::new(generation, None));
+            }
         }
-        self.tell_well(&name, &loading.path);
-        self.swap(&name, generation, loading.began);
     }
 
     /// The one moment of a reload: from here on connections begin on the new generation.
@@ -125,22 +143,59 @@ impl Keeper {
             let now = Instant::now();
             self.audience.expect_move(name, generation.number, now);
         }
+        self.succeed(name);
+        let at_the_latest = Instant::now() + SERVING_PATIENCE;
+        if let Some(handler) = self.handlers.get_mut(name) {
+            handler.succession = Some(Succession {
+                from: old,
+                to: generation.clone(),
+                to_move,
+                at_the_latest,
+            });
+        }
+        self.due(at_the_latest);
         let (orders, name) = (self.orders.clone(), name.to_owned());
         let number = generation.number;
         generation.begin_serving(move || {
-            if let Some(old) = old {
-                old.end_serving();
-            }
-            if let Some(to_move) = to_move {
-                to_move.begin(move |moved| {
-                    let _ = orders.send(Order::Moved {
-                        handler: name,
-                        generation: number,
-                        moved,
-                    });
-                });
-            }
+            let _ = orders.send(Order::Serves {
+                handler: name,
+                generation: number,
+            });
         });
+    }
+
+    /// The code of this generation knows that it serves.
+    pub(super) fn serves(&mut self, name: &str, generation: u64) {
+        let succession = self
+            .handlers
+            .get(name)
+            .and_then(|it| it.succession.as_ref());
+        if succession.is_some_and(|it| it.to.number == generation) {
+            self.succeed(name);
+        }
+    }
+
+    /// What served before serves no more, and its sessions move. It is not to wait for ever for
+    /// code that is not its own, so this comes as well when that does not return.
+    fn succeed(&mut self, name: &str) {
+        let handler = self.handlers.get_mut(name);
+        let Some(succession) = handler.and_then(|it| it.succession.take()) else {
+            return;
+        };
+        if let Some(from) = succession.from {
+            from.end_serving();
+        }
+        let number = succession.to.number;
+        if let Some(to_move) = succession.to_move.filter(|_| succession.to.is_newest()) {
+            let (orders, handler) = (self.orders.clone(), name.to_owned());
+            to_move.begin(move |moved| {
+                let _ = orders.send(Order::Moved {
+                    handler,
+                    generation: number,
+                    moved,
+                });
+            });
+        }
     }
 
     /// The move of all sessions that older generations still have, if they are to move; else what
@@ -165,6 +220,7 @@ impl Keeper {
         if let Some(handler) = self.handlers.get(name) {
             handler.lineage.set_newest(None);
         }
+        self.succeed(name);
         old.end_serving();
         self.keep_old(name, old);
         self.bound_generations(name);
@@ -217,8 +273,16 @@ impl Keeper {
     /// Loads and lifecycle calls against their deadlines; old generations on their way out.
     pub(super) fn mind_generations(&mut self, now: Instant) {
         let mut next = None;
-        let mut given_up = Vec::new();
+        let (mut given_up, mut succeeding) = (Vec::new(), Vec::new());
+        self.shared.lifecycle.tend();
         for (name, handler) in &mut self.handlers {
+            match &handler.succession {
+                Some(succession) if succession.at_the_latest <= now => {
+                    succeeding.push(name.clone())
+                }
+                Some(succession) => next = next.into_iter().chain([succession.at_the_latest]).min(),
+                None => {}
+            }
             let limit = Duration::from_millis(self.config.load().handler(name).init_timeout_ms);
             if let Some(loading) = &handler.loading {
                 if let Some(refusal) = loading.overdue(limit) {
@@ -226,7 +290,7 @@ impl Keeper {
                     given_up.push((name.clone(), loading.path.clone(), refusal, loading.began));
                     handler.loading = None;
                 } else {
-                    next = Some(now + LOOK_AT_LOADS);
+                    next = next.into_iter().chain([now + LOOK_AT_LOADS]).min();
                 }
             }
             for generation in handler.generations() {
@@ -245,6 +309,9 @@ impl Keeper {
             let before = handler.old.len();
             handler.old.retain(|old| !old.is_over());
             handler.retired += before - handler.old.len();
+        }
+        for name in succeeding {
+            self.succeed(&name);
         }
         for (name, path, refusal, began) in given_up {
             self.refuse(Some(&name), &path, &refusal, began);
@@ -293,7 +360,7 @@ impl Keeper {
     }
 
     /// Shuts every generation down and waits for it, not longer than a plugin may take.
-    pub(super) fn stop(mut self) {
+    pub(super) fn stop(mut self, inbox: &mpsc::Receiver<Order>) {
         let mut limit = Duration::ZERO;
         self.router.swap(crate::router::Table::default());
         for (name, handler) in &mut self.handlers {
@@ -301,23 +368,33 @@ impl Keeper {
             limit = limit.max(Duration::from_millis(own));
             handler.lineage.set_newest(None);
             if let Some(serving) = handler.serving.take() {
-                serving.end_serving();
                 handler.old.push_back(Old::new(serving, None));
             }
+            // Those before it may still wait for it to know that it serves.
+            handler.generations().for_each(|it| it.end_serving());
         }
+        self.files.clear();
         let deadline = Instant::now() + limit.min(STOP_LIMIT);
-        let all = |handlers: &std::collections::BTreeMap<String, Handler>| {
-            handlers.values().all(|h| {
-                h.generations()
-                    .all(|g| g.state() == State::Retired && g.is_idle())
-            })
-        };
-        while !all(&self.handlers) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
+        while self.is_busy() && Instant::now() < deadline {
+            // What is loaded by now is not to serve any more, and is shut down.
+            if let Ok(Order::Loaded(finished)) = inbox.recv_timeout(Duration::from_millis(1)) {
+                self.finish(finished);
+            }
         }
         self.stage.remove();
     }
+
+    /// Whether a load is under way, or a call of a generation's life.
+    fn is_busy(&self) -> bool {
+        self.handlers.values().any(|handler| {
+            let mut generations = handler.generations();
+            handler.loading.is_some()
+                || generations.any(|it| !it.life().is_retired() || !it.is_idle())
+        })
+    }
 }
 
+/// How long what served before waits for the new code to know that it serves.
+const SERVING_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for plugins that take their time.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);

@@ -4,14 +4,14 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::{debug, info, warn};
 
 use super::audience::Audience;
-use super::configuration::{Asker, ConfigFile};
+use super::configuration::ConfigFile;
 use super::file::{self, Content, PluginFile, Saw};
 use super::handler::Handler;
 use super::load::{self, Job};
@@ -49,7 +49,7 @@ pub(super) struct Keeper {
     pub(super) is_directory_gone: bool,
     pub(super) is_empty: bool,
     /// Files are taken for whole although they are young: somebody waits, and says that they are.
-    is_eager: bool,
+    pub(super) is_eager: bool,
     pub(super) audience: Audience,
     /// When to look next, if nothing hints at a change before.
     pub(super) next: Instant,
@@ -90,61 +90,8 @@ impl Keeper {
         }
     }
 
-    pub(super) fn walk(mut self, inbox: &mpsc::Receiver<Order>) {
-        self.look();
-        loop {
-            self.publish();
-            self.answer();
-            let order = inbox.recv_timeout(self.next.saturating_duration_since(Instant::now()));
-            // Hints come in swarms; one look answers all that are there.
-            let mut orders: Vec<Order> = match order {
-                Ok(order) => vec![order],
-                Err(RecvTimeoutError::Timeout) => Vec::new(),
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            orders.extend(inbox.try_iter());
-            let (mut looks, mut goes_on) = (orders.is_empty(), false);
-            for order in orders {
-                match order {
-                    Order::Look => {
-                        self.watcher.heard();
-                        looks = true;
-                    }
-                    Order::LookNow(reply) => {
-                        (looks, self.is_eager) = (true, true);
-                        self.files.values_mut().for_each(PluginFile::hurry);
-                        self.audience.join(reply);
-                    }
-                    Order::Reread => {
-                        self.reread(Asker::Operator);
-                        looks = true;
-                    }
-                    Order::Loaded(finished) => {
-                        self.finish(finished);
-                        goes_on = true;
-                    }
-                    Order::Moved {
-                        handler,
-                        generation,
-                        moved,
-                    } => {
-                        self.audience.end_move(&handler, generation, moved);
-                        self.bound_generations(&handler);
-                        looks = true;
-                    }
-                    Order::Stop => return self.stop(),
-                }
-            }
-            if looks {
-                self.look();
-            } else if goes_on {
-                self.go_on();
-            }
-        }
-    }
-
     /// Looks at everything once.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let now = Instant::now();
         self.next = now + SWEEP;
         self.look_at_config(now);
@@ -196,7 +143,7 @@ impl Keeper {
 
     /// Goes on with what the last look found, as far as there is room. What a file has become since
     /// is seen when it is read.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         let (now, config) = (Instant::now(), self.config.load_full());
         let undecided = self.files.iter().filter(|(_, file)| !file.is_decided());
         let undecided: Vec<PathBuf> = undecided.map(|(path, _)| path.clone()).collect();
@@ -520,7 +467,7 @@ impl Keeper {
     }
 
     /// Tells those who wait, if nothing is under way.
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         let is_loading = self.handlers.values().any(|it| it.loading.is_some());
         match self.audience.answer(is_loading, Instant::now()) {
             Ok(()) => self.is_eager = false,
@@ -531,7 +478,7 @@ impl Keeper {
 }
 
 /// Events get lost, and some file systems have none.
-const SWEEP: Duration = Duration::from_secs(2);
+pub(super) const SWEEP: Duration = Duration::from_secs(2);
 /// The same where directories cannot be watched.
 const BLIND_SWEEP: Duration = Duration::from_millis(500);
 /// Loads at a time: more would only wait for the processor. One that hangs does not count.

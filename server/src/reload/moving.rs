@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::info;
 
 use super::Moved;
 use crate::generation::Generation;
 use crate::tally::{Counts, Tally};
 
-/// One move of a handler's sessions, on a thread of its own.
+/// One move of a handler's sessions.
 #[derive(Debug)]
 pub(super) struct Move {
     /// The generations that they come from.
@@ -24,14 +24,8 @@ pub(super) struct Move {
 impl Move {
     /// Begins to move; `done` is called when everybody has answered, or was given the time to.
     pub(super) fn begin(self, done: impl FnOnce(Moved) + Send + 'static) {
-        let spawned = std::thread::Builder::new()
-            .name("moving".to_owned())
-            .spawn(move || {
-                done(self.run());
-            });
-        if let Err(error) = spawned {
-            error!(%error, "no thread to move sessions on; they finish on the old code");
-        }
+        let threads = self.to.context.shared.lifecycle.clone();
+        threads.run(move || done(self.run()));
     }
 
     fn run(&self) -> Moved {

@@ -44,7 +44,7 @@ impl Old {
 
     /// Whether it is retired and none of its code runs any more.
     pub(super) fn is_over(&self) -> bool {
-        self.generation.is_silent()
+        self.generation.look()
     }
 
     /// From now on its sessions are told to close.

@@ -1,0 +1,116 @@
+//! The loop of the road of changes: takes orders, looks, tells. It survives a panic.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Instant;
+
+use tracing::error;
+
+use super::Order;
+use super::configuration::Asker;
+use super::file::PluginFile;
+use super::keeper::{Keeper, SWEEP};
+
+impl Keeper {
+    /// Goes on until it is told to stop. A panic costs one look, and is said.
+    pub(super) fn walk(mut self, inbox: &mpsc::Receiver<Order>) {
+        let mut orders = Vec::new();
+        let mut last_panic = None;
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.step(&mut orders))) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return self.stop(inbox),
+                Err(panic) => {
+                    self.next = Instant::now() + SWEEP;
+                    // Who waits for an answer gets what there is.
+                    let _ = catch_unwind(AssertUnwindSafe(|| self.tell()));
+                    let why = words_of(&*panic);
+                    if last_panic.as_ref() != Some(&why) {
+                        error!(error = %why, "the thread that reloads handlers panicked, and goes on");
+                        last_panic = Some(why);
+                    }
+                }
+            }
+            // A panic may have left some.
+            if orders.is_empty() {
+                let wait = self.next.saturating_duration_since(Instant::now());
+                match inbox.recv_timeout(wait) {
+                    Ok(order) => orders.push(order),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+            // Hints come in swarms; one look answers all that are there.
+            orders.extend(inbox.try_iter());
+        }
+    }
+
+    /// Does what was ordered, or looks if nothing was.
+    fn step(&mut self, orders: &mut Vec<Order>) -> ControlFlow<()> {
+        let (mut looks, mut goes_on, mut stops) = (orders.is_empty(), false, false);
+        // Each is gone before it is done: one that panics is not tried again.
+        while !orders.is_empty() {
+            match orders.remove(0) {
+                Order::Look => {
+                    self.watcher.heard();
+                    looks = true;
+                }
+                Order::LookNow(reply) => {
+                    (looks, self.is_eager) = (true, true);
+                    self.files.values_mut().for_each(PluginFile::hurry);
+                    self.audience.join(reply);
+                }
+                Order::Reread => {
+                    self.reread(Asker::Operator);
+                    looks = true;
+                }
+                Order::Loaded(finished) => {
+                    self.finish(finished);
+                    goes_on = true;
+                }
+                Order::Serves {
+                    handler,
+                    generation,
+                } => {
+                    self.serves(&handler, generation);
+                    goes_on = true;
+                }
+                Order::Moved {
+                    handler,
+                    generation,
+                    moved,
+                } => {
+                    self.audience.end_move(&handler, generation, moved);
+                    self.bound_generations(&handler);
+                    looks = true;
+                }
+                // Behind what was loaded until now, which is to be shut down.
+                Order::Stop => stops = true,
+            }
+        }
+        if stops {
+            return ControlFlow::Break(());
+        }
+        if looks {
+            self.look();
+        } else if goes_on {
+            self.go_on();
+        }
+        self.tell();
+        ControlFlow::Continue(())
+    }
+
+    /// Makes known what has become of the handlers.
+    fn tell(&mut self) {
+        self.publish();
+        self.answer();
+    }
+}
+
+/// What a panic says.
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
+    let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+    words.unwrap_or_else(|| "no words".to_owned())
+}
