@@ -31,5 +31,6 @@ mod straddling;
 mod strangers;
 mod styles;
 mod trials;
+mod trust;
 mod unreadable;
 mod watching;

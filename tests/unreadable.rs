@@ -15,7 +15,7 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::within;
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(10);
 /// Longer than it takes until a removal is believed.
 const LASTING: Duration = Duration::from_millis(900);
 

@@ -10,6 +10,7 @@ use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
 use crate::plugin::trial::Bounds;
+use crate::plugin::trust;
 use crate::reload::StartError;
 use crate::reload::file::read;
 use crate::reload::load::{self, Job};
@@ -37,7 +38,9 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
         source,
     };
     let scan = scan::scan(config).map_err(no_directory)?;
+    trust::tell(config.trust);
     let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
+    stage.set_trust(config.trust);
     let shared = Shared::new(config.log_level, &config.limits);
     let mut report = Report::default();
     for (path, refusal) in &scan.refused {

@@ -40,6 +40,8 @@ pub struct Config {
     pub scan_dir: PathBuf,
     /// Whether a symlink may lead to a library outside `handlers_dir`.
     pub allow_handlers_outside_root_dir: bool,
+    /// Whose files are run.
+    pub trust: Trust,
     /// What is not a handler is a file below it; absolute.
     pub document_root: Option<PathBuf>,
     /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
@@ -91,6 +93,15 @@ pub enum Trial {
     Always,
     /// They are loaded at once.
     Never,
+}
+
+/// Whose files are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the server's user and of root that nobody else can write.
+    Owner,
+    /// All.
+    Any,
 }
 
 /// How much is logged.
@@ -237,6 +248,7 @@ impl Default for Config {
             handlers_dir: PathBuf::from("handlers"),
             scan_dir: PathBuf::from("handlers"),
             allow_handlers_outside_root_dir: false,
+            trust: Trust::Owner,
             document_root: None,
             stage_dir: None,
             keeps_staged_copies: false,

@@ -27,6 +27,7 @@ use self::load::Finished;
 use crate::config::Config;
 use crate::plugin::keys;
 use crate::plugin::stage::{Stage, StageError};
+use crate::plugin::trust;
 use crate::router::Router;
 use crate::shared::Shared;
 use crate::threads::has_ended;
@@ -130,7 +131,9 @@ impl Control {
             );
         }
         shared.lifecycle.start().map_err(StartError::Thread)?;
+        trust::tell(now.trust);
         let stage = Stage::new(now.stage_dir.as_deref(), now.keeps_staged_copies)?;
+        stage.set_trust(now.trust);
         let router = Arc::new(Router::default());
         let (orders, inbox) = mpsc::channel();
         let (first, loaded) = mpsc::channel();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::plugin::refusal::Refusal;
-use crate::plugin::trust;
+use crate::plugin::trust::Guard;
 use crate::regular_file::{self, is_absence};
 
 /// Everything that was found, in the order of paths.
@@ -74,6 +74,7 @@ pub(crate) fn scan(config: &Config) -> io::Result<Scan> {
         scan: Scan::default(),
         real_root: PathBuf::new(),
         allows_outside: config.allow_handlers_outside_root_dir,
+        guard: Guard::new(config.trust),
         seen: HashSet::new(),
     };
     // The name of a handler is relative to the handlers directory also when only a part is scanned.
@@ -106,6 +107,7 @@ struct Walk {
     /// The handlers directory, symlinks resolved.
     real_root: PathBuf,
     allows_outside: bool,
+    guard: Guard,
     /// Directories by device and inode: a link back up is walked once.
     seen: HashSet<(u64, u64)>,
 }
@@ -115,7 +117,7 @@ impl Walk {
         self.real_root = fs::canonicalize(root)?;
         // Whoever may write a directory above the scanned one may put another in its place.
         for above in start.ancestors().skip(1).take(prefix.iter().count()) {
-            if let Err(refusal) = trust::check(above, &fs::metadata(above)?) {
+            if let Err(refusal) = self.guard.check(above, &fs::metadata(above)?)? {
                 self.scan.refused.push((above.into(), refusal));
                 return Ok(());
             }
@@ -135,7 +137,7 @@ impl Walk {
             return Ok(());
         }
         self.scan.directories.push(path.into());
-        if let Err(refusal) = trust::check(path, &metadata) {
+        if let Err(refusal) = self.guard.check(path, &metadata)? {
             self.scan.refused.push((path.into(), refusal));
             return Ok(());
         }
@@ -187,7 +189,11 @@ impl Walk {
                 .push((path.into(), Refusal::Outside { to }));
             return Ok(());
         }
-        match candidate(path, prefix, stem, &metadata) {
+        let found = match candidate(path, prefix, stem, &metadata) {
+            Ok(found) => self.guard.check(path, &metadata)?.map(|()| found),
+            Err(refusal) => Err(refusal),
+        };
+        match found {
             Ok(found) => self.scan.plugins.push(found),
             Err(refusal) => self.scan.refused.push((path.into(), refusal)),
         }
@@ -199,7 +205,7 @@ impl Walk {
     }
 }
 
-/// A file that is to be a plugin, unless something that needs no reading speaks against it.
+/// A file that is to be a plugin, unless its name, kind or length speaks against it.
 fn candidate(
     path: &Path,
     prefix: &Path,
@@ -209,7 +215,6 @@ fn candidate(
     let name = name_of(prefix, stem)?;
     regular_file::check_kind(metadata)?;
     regular_file::check_length(metadata.len(), PLUGIN_BYTES_MAX)?;
-    trust::check(path, metadata)?;
     Ok(Found {
         path: path.into(),
         name,
@@ -219,8 +224,11 @@ fn candidate(
 
 /// How a file is named in messages.
 pub(crate) fn relative(path: &Path, config: &Config) -> PathBuf {
-    let relative = path.strip_prefix(&config.handlers_dir);
-    relative.unwrap_or(path).to_path_buf()
+    match path.strip_prefix(&config.handlers_dir) {
+        // The handlers directory itself has no name of its own there.
+        Ok(relative) if !relative.as_os_str().is_empty() => relative.to_path_buf(),
+        _ => path.to_path_buf(),
+    }
 }
 
 /// `echo` of `echo_wsh.so` and `libecho_wsh.so`; nothing of what is no plugin.

@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::fault::ConfigError;
 use super::host::{HOST_WANTED, Host};
-use super::keys::{LOG_LEVEL_WANTED, TRIAL, TRIAL_WANTED};
-use super::{LogLevel, Trial};
+use super::keys::{LOG_LEVEL_WANTED, TRIAL, TRIAL_WANTED, TRUST, TRUST_WANTED};
+use super::{LogLevel, Trial, Trust};
 
 /// A server of pluggable WebSocket handlers.
 ///
@@ -165,6 +165,13 @@ pub struct Flags {
     #[arg(long, value_name = "WHEN", global = true, help_heading = "Handlers")]
     pub trial: Option<Trial>,
 
+    /// Whose handlers run: those that only the server's user and root can write, or any [default: owner]
+    ///
+    /// `any` is for where modes and owners say nothing, as in some containers: then whoever can write a
+    /// handler's file or its directory runs code in the server.
+    #[arg(long, value_name = "WHOSE", global = true, help_heading = "Handlers")]
+    pub trust: Option<Trust>,
+
     /// Serve the files of this directory wherever no handler answers
     #[arg(
         short,
@@ -221,6 +228,7 @@ impl Flags {
             )
         });
         let trial = value("WSHD_TRIAL").map(|text| parsed("WSHD_TRIAL", &text, TRIAL_WANTED));
+        let trust = value("WSHD_TRUST").map(|text| parsed("WSHD_TRUST", &text, TRUST_WANTED));
         let level =
             value("WSHD_LOG_LEVEL").map(|text| parsed("WSHD_LOG_LEVEL", &text, LOG_LEVEL_WANTED));
         Ok(Flags {
@@ -232,6 +240,7 @@ impl Flags {
             handlers_map_file: path("WSHD_HANDLERS_MAP_FILE"),
             allow_handlers_outside_root_dir: outside.transpose()?,
             trial: trial.transpose()?,
+            trust: trust.transpose()?,
             document_root: path("WSHD_DOCUMENT_ROOT"),
             log_level: level.transpose()?,
         })
@@ -254,6 +263,7 @@ impl Flags {
                 .allow_handlers_outside_root_dir
                 .or(below.allow_handlers_outside_root_dir),
             trial: self.trial.or(below.trial),
+            trust: self.trust.or(below.trust),
             document_root: self.document_root.or(below.document_root),
             log_level: self.log_level.or(below.log_level),
         }
@@ -271,6 +281,17 @@ impl FromStr for Trial {
     }
 }
 
+impl FromStr for Trust {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Trust, String> {
+        let found = TRUST.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, trust)| *trust)
+            .ok_or_else(|| format!("wants {TRUST_WANTED}"))
+    }
+}
+
 fn parsed<T: FromStr>(name: &'static str, text: &str, wanted: &str) -> Result<T, ConfigError> {
     text.parse().map_err(|_| ConfigError::Variable {
         name,
@@ -285,7 +306,7 @@ const AFTER_LONG_HELP: &str = "\
 Environment:
   Each flag has a variable: WSHD_CONFIG, WSHD_PORT, WSHD_SERVER_HOST, WSHD_HANDLERS_DIR,
   WSHD_SCAN_DIR, WSHD_HANDLERS_MAP_FILE, WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR,
-  WSHD_TRIAL, WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing.
+  WSHD_TRIAL, WSHD_TRUST, WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing.
   A flag beats its variable, that beats config.toml, that the defaults.
 
 Signals:

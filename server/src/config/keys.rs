@@ -4,7 +4,7 @@
 
 use super::source::Place;
 use super::values::{Entry, Reader};
-use super::{Config, HandlerConfig, Limits, LogLevel, ReloadPolicy, Trial, lists};
+use super::{Config, HandlerConfig, Limits, LogLevel, ReloadPolicy, Trial, Trust, lists};
 
 /// A key that stands for something of `T`.
 pub(super) struct Key<T> {
@@ -58,6 +58,10 @@ pub(super) const TOP: &[Key<Draft>] = &[
                 reader.truth(entry),
             );
         },
+    },
+    Key {
+        name: "trust",
+        read: |reader, entry, draft| set(&mut draft.config.trust, reader.word(entry, TRUST)),
     },
     Key {
         name: "handlers_map_file",
@@ -308,6 +312,10 @@ pub(super) const TRIAL: &[(&str, Trial)] = &[
 ];
 /// What `trial` wants, in words.
 pub(super) const TRIAL_WANTED: &str = "`auto`, `always` or `never`";
+/// The words of `trust`.
+pub(super) const TRUST: &[(&str, Trust)] = &[("owner", Trust::Owner), ("any", Trust::Any)];
+/// What `trust` wants, in words.
+pub(super) const TRUST_WANTED: &str = "`owner` or `any`";
 /// What `log_level` wants, in words.
 pub(super) const LOG_LEVEL_WANTED: &str = "`off`, `error`, `warn`, `info`, `debug` or `trace`";
 const A_DIRECTORY: &str = "a directory like `\"handlers\"`";

@@ -115,6 +115,9 @@ fn finish(
     if let Some(allow) = flags.allow_handlers_outside_root_dir {
         config.allow_handlers_outside_root_dir = allow;
     }
+    if let Some(trust) = flags.trust {
+        config.trust = trust;
+    }
     if let Some(root) = flags.document_root {
         config.document_root = Some(here(root));
     }

@@ -9,6 +9,7 @@ use wsh::abi::{ABI_MAJOR, ABI_MINOR};
 
 use super::library::Step;
 use super::trial::report::End;
+use super::trust::Writer;
 use crate::regular_file::NotRead;
 
 /// Why a plugin is refused. What serves goes on serving.
@@ -69,10 +70,11 @@ pub(crate) enum Refusal {
     Writable {
         path: PathBuf,
         mode: u32,
-        by: &'static str,
+        by: Writer,
     },
     #[error(
-        "`{}` belongs to user {owner}, wanted is user {wanted}, which the server runs as, or root", path.display()
+        "`{path}` belongs to user {owner}, wanted is user {wanted}, which the server runs as, or root; \
+         `chown {wanted} {path}` mends that, {OR_TRUST}", path = path.display()
     )]
     ForeignOwner {
         path: PathBuf,
@@ -185,8 +187,24 @@ fn time(time: Duration) -> String {
     }
 }
 
-fn writable(path: &std::path::Path, mode: u32, by: &str) -> String {
+fn writable(path: &Path, mode: u32, by: &Writer) -> String {
     let path = path.display();
-    let who = if by == "others" { "o" } else { "g" };
-    format!("`{path}` is writable by {by} (mode {mode:04o}); `chmod {who}-w {path}` mends that")
+    let (by, mends) = match by {
+        Writer::Others => ("others".to_owned(), "chmod o-w"),
+        Writer::ForeignGroup => (
+            "a group that is not its owner's own".to_owned(),
+            "chmod g-w",
+        ),
+        Writer::GroupWith { group, member } => (
+            format!("its group `{group}`, which has `{member}` as a member"),
+            "chmod g-w",
+        ),
+        Writer::ByAcl(name) => (format!("{name} of its ACL"), "setfacl -b"),
+    };
+    format!(
+        "`{path}` is writable by {by} (mode {mode:04o}); `{mends} {path}` mends that, {OR_TRUST}"
+    )
 }
+
+/// The way out where modes and owners say nothing.
+const OR_TRUST: &str = "or `trust = \"any\"` if everyone who can write it is trusted";

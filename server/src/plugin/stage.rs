@@ -7,11 +7,12 @@
 mod directory;
 mod memory;
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::{info, warn};
@@ -19,6 +20,8 @@ use tracing::{info, warn};
 use self::directory::Directory;
 pub(crate) use self::directory::StageError;
 use super::libraries::Library;
+use super::trust::Guard;
+use crate::config::Trust;
 use crate::regular_file::{self, Links, NotRead, is_absence};
 use crate::scan::PLUGIN_BYTES_MAX;
 
@@ -30,6 +33,8 @@ pub(crate) struct Stage {
     place: Mutex<Place>,
     next: AtomicU64,
     keeps_copies: bool,
+    /// Whether libraries beside a plugin are copied whoever can write them.
+    trusts_any: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -85,7 +90,21 @@ impl Stage {
             place: Mutex::new(place),
             next: AtomicU64::new(1),
             keeps_copies,
+            trusts_any: AtomicBool::new(false),
         }
+    }
+
+    /// Decides whose libraries beside plugins are copied from now on.
+    pub(crate) fn set_trust(&self, trust: Trust) {
+        let trusts_any = trust == Trust::Any;
+        self.trusts_any.store(trusts_any, Ordering::Relaxed);
+    }
+
+    fn guard(&self) -> Guard {
+        Guard::new(match self.trusts_any.load(Ordering::Relaxed) {
+            true => Trust::Any,
+            false => Trust::Owner,
+        })
     }
 
     /// Copies a plugin's bytes, and beside them what it needs and has beside it.
@@ -102,7 +121,7 @@ impl Stage {
             .map(|c| if c.is_alphanumeric() { c } else { '_' })
             .collect();
         let file = format!("{number}-{file}_wsh.so");
-        let beside = beside(original, needed)?;
+        let beside = beside(original, needed, &mut self.guard())?;
         let Some(directory) = self.directory(number)? else {
             if let Some((library, _)) = beside.first() {
                 let text = format!(
@@ -176,19 +195,27 @@ impl Stage {
 }
 
 /// The libraries that a plugin needs and has beside it, by name.
-fn beside<'a>(original: &Path, needed: &'a [String]) -> io::Result<Vec<(&'a str, Vec<u8>)>> {
+fn beside<'a>(
+    original: &Path,
+    needed: &'a [String],
+    guard: &mut Guard,
+) -> io::Result<Vec<(&'a str, Vec<u8>)>> {
     let directory = original.parent().unwrap_or(Path::new("."));
     let mut beside = Vec::new();
     for library in needed.iter().filter(|library| !library.contains('/')) {
         let found = directory.join(library);
+        let unfit =
+            |why: &dyn Display| io::Error::other(format!("`{}` beside it: {why}", found.display()));
         match regular_file::read(&found, Links::Followed, PLUGIN_BYTES_MAX) {
-            Ok(read) => beside.push((library.as_str(), read.bytes)),
+            Ok(read) => {
+                // Its code runs as much as the plugin's.
+                let trusted = guard.check(&found, &read.metadata)?;
+                trusted.map_err(|refusal| unfit(&refusal))?;
+                beside.push((library.as_str(), read.bytes));
+            }
             // The system has it, or the linker says that there is none.
             Err(NotRead::Io(error)) if is_absence(&error) => {}
-            Err(error) => {
-                let text = format!("`{}` beside it: {error}", found.display());
-                return Err(io::Error::other(text));
-            }
+            Err(error) => return Err(unfit(&error)),
         }
     }
     Ok(beside)

@@ -1,62 +1,225 @@
-//! Whose code is run: only that of the server's own user, or of root.
+//! Whose code is run: only that of the server's own user, or of root, unless the operator trusts all.
 //!
-//! A file or directory that somebody else can write is as good as somebody else's code.
+//! A file or directory that another user can write is as good as another user's code.
 
+mod acl;
+
+use std::collections::HashMap;
 use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::refusal::Refusal;
+use nix::errno::Errno;
+use nix::unistd::{Gid, Group, Uid, User, geteuid};
+use tracing::warn;
 
-/// Whether what lies at `path` can be changed by nobody but the server's user and root.
-pub(crate) fn check(path: &Path, metadata: &Metadata) -> Result<(), Refusal> {
-    // SAFETY: `geteuid` reads a number of the process and cannot fail.
-    let server = unsafe { libc::geteuid() };
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-    if owner != server && owner != 0 {
-        return Err(Refusal::ForeignOwner {
-            path: path.into(),
-            owner,
-            wanted: server,
-        });
+use self::acl::{Acl, Grantee};
+use super::refusal::Refusal;
+use crate::config::Trust;
+use crate::regular_file::{self, Links, is_absence};
+
+/// What decides about files during one walk over them.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    trust: Trust,
+    server: Uid,
+    /// Groups that were looked up, as the members of each that may not write an owner's files.
+    members: HashMap<(Gid, Uid), Option<String>>,
+}
+
+impl Guard {
+    pub(crate) fn new(trust: Trust) -> Guard {
+        Guard {
+            trust,
+            server: geteuid(),
+            members: HashMap::new(),
+        }
     }
-    let by = if mode & OTHERS_WRITE != 0 {
-        "others"
-    } else if mode & GROUP_WRITE != 0 && metadata.gid() != primary_group(owner) {
-        "a group that is not its owner's own"
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::Writable {
-        path: path.into(),
-        mode,
-        by,
-    })
+
+    /// Why what lies at `path` is not run, if it is not: it can be changed by another user than the
+    /// server's and root.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say who can change it.
+    pub(crate) fn check(
+        &mut self,
+        path: &Path,
+        metadata: &Metadata,
+    ) -> io::Result<Result<(), Refusal>> {
+        if self.trust == Trust::Any {
+            return Ok(Ok(()));
+        }
+        let owner = Uid::from_raw(metadata.uid());
+        if owner != self.server && !owner.is_root() {
+            return Ok(Err(Refusal::ForeignOwner {
+                path: path.into(),
+                owner: owner.as_raw(),
+                wanted: self.server.as_raw(),
+            }));
+        }
+        let Some(by) = self.writer(path, metadata, owner)? else {
+            return Ok(Ok(()));
+        };
+        Ok(Err(Refusal::Writable {
+            path: path.into(),
+            mode: metadata.mode() & 0o7777,
+            by,
+        }))
+    }
+
+    /// Who besides its owner, the server's user and root can write it.
+    fn writer(
+        &mut self,
+        path: &Path,
+        metadata: &Metadata,
+        owner: Uid,
+    ) -> io::Result<Option<Writer>> {
+        let mode = metadata.mode();
+        if mode & OTHERS_WRITE != 0 {
+            return Ok(Some(Writer::Others));
+        }
+        // Of a file with an ACL these bits are the mask of all its entries for users and groups.
+        if mode & GROUP_WRITE == 0 {
+            return Ok(None);
+        }
+        let acl = acl::read(path)?;
+        let named = acl.iter().flat_map(Acl::writers);
+        for grantee in named {
+            let name = match grantee {
+                Grantee::User(user) if self.may_write(user, owner) => continue,
+                Grantee::User(user) => format!("user `{}`", user_name(user)?),
+                Grantee::Group(group) => format!("group `{}`", group_name(group)?),
+            };
+            return Ok(Some(Writer::ByAcl(name)));
+        }
+        if acl.is_some_and(|acl| !acl.lets_owning_group_write()) {
+            return Ok(None);
+        }
+        let group = Gid::from_raw(metadata.gid());
+        if group != primary_group(owner)? {
+            return Ok(Some(Writer::ForeignGroup));
+        }
+        let member = match self.members.get(&(group, owner)) {
+            Some(known) => known.clone(),
+            None => self.other_member(group, owner)?,
+        };
+        self.members.insert((group, owner), member.clone());
+        match member {
+            Some(member) => Ok(Some(Writer::GroupWith {
+                group: group_name(group)?,
+                member,
+            })),
+            None => Ok(None),
+        }
+    }
+
+    fn may_write(&self, user: Uid, owner: Uid) -> bool {
+        user == owner || user == self.server || user.is_root()
+    }
+
+    /// A member of the group that may not write what the owner has, as far as the system tells of
+    /// members: it lists those that are added to a group, and this machine's users with their own group.
+    fn other_member(&self, group: Gid, owner: Uid) -> io::Result<Option<String>> {
+        let entry = known(Group::from_gid(group))?;
+        for member in entry.map_or_else(Vec::new, |entry| entry.mem) {
+            let user = known(User::from_name(&member))?;
+            // A name without a user may get one.
+            if user.is_none_or(|user| !self.may_write(user.uid, owner)) {
+                return Ok(Some(member));
+            }
+        }
+        let users = match regular_file::read(Path::new(PASSWD), Links::Followed, PASSWD_BYTES_MAX) {
+            Ok(read) => read.bytes,
+            // An image without users has no members.
+            Err(regular_file::NotRead::Io(error)) if is_absence(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let text = String::from_utf8_lossy(&users);
+        let others = text.lines().filter_map(passwd_entry);
+        let mut others =
+            others.filter(|(_, user, own)| *own == group && !self.may_write(*user, owner));
+        Ok(others.next().map(|(name, ..)| name.to_owned()))
+    }
+}
+
+/// Says that everyone who can write a handler's file is trusted, if so.
+pub(crate) fn tell(trust: Trust) {
+    if trust == Trust::Any {
+        warn!(
+            "`trust = \"any\"`: whoever can write a handler's file or a directory above it runs code in this server"
+        );
+    }
+}
+
+/// Who can write a file or a directory and should not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    Others,
+    /// A group that is not the primary one of the owner.
+    ForeignGroup,
+    /// The owner's primary group, which has another member.
+    GroupWith {
+        group: String,
+        member: String,
+    },
+    /// A user or a group that the POSIX ACL names.
+    ByAcl(String),
+}
+
+/// The name, the user's and the primary group's number in a line of /etc/passwd.
+fn passwd_entry(line: &str) -> Option<(&str, Uid, Gid)> {
+    let mut fields = line.split(':');
+    let name = fields.next()?;
+    let user = fields.nth(1)?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    Some((name, Uid::from_raw(user), Gid::from_raw(group)))
 }
 
 /// The primary group of a user; with the usual umask of 002 every new file is writable by it, and
-/// on systems that use such an umask nobody else is in it.
-fn primary_group(user: u32) -> u32 {
-    let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
-    let mut strings = [0; 4096];
-    let mut found = std::ptr::null_mut();
-    // SAFETY: every pointer is to memory of ours that is as long as the call is told.
-    let status = unsafe {
-        libc::getpwuid_r(
-            user,
-            entry.as_mut_ptr(),
-            strings.as_mut_ptr(),
-            strings.len(),
-            &raw mut found,
-        )
-    };
-    if status != 0 || found.is_null() {
-        // In a container a user may have no entry; such a user's group has its number.
-        return user;
+/// on systems that use such an umask no other user is in it.
+fn primary_group(user: Uid) -> io::Result<Gid> {
+    let entry = known(User::from_uid(user))?;
+    // In a container a user may have no entry; such a user's group has its number.
+    Ok(entry.map_or(Gid::from_raw(user.as_raw()), |entry| entry.gid))
+}
+
+fn user_name(user: Uid) -> io::Result<String> {
+    let entry = known(User::from_uid(user))?;
+    Ok(entry.map_or_else(|| user.to_string(), |entry| entry.name))
+}
+
+fn group_name(group: Gid) -> io::Result<String> {
+    let entry = known(Group::from_gid(group))?;
+    Ok(entry.map_or_else(|| group.to_string(), |entry| entry.name))
+}
+
+/// Some of the answers that stand for "there is no entry", according to getpwuid_r(3), are errors.
+fn known<T>(answer: nix::Result<Option<T>>) -> io::Result<Option<T>> {
+    match answer {
+        Ok(entry) => Ok(entry),
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    // SAFETY: on success the entry is filled in, and `found` points to it.
-    unsafe { entry.assume_init() }.pw_gid
 }
 
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITE: u32 = 0o020;
+const PASSWD: &str = "/etc/passwd";
+/// A machine with a hundred thousand users.
+const PASSWD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_users_file_has_a_name_and_two_numbers() {
+        let root = (("root"), Uid::from_raw(0), Gid::from_raw(7));
+        assert_eq!(passwd_entry("root:x:0:7:root:/root:/bin/sh"), Some(root));
+        for line in ["", "# root", "root:x:0", "root:x:zero:0:", "+@staff::::::"] {
+            assert_eq!(passwd_entry(line), None, "{line}");
+        }
+    }
+}

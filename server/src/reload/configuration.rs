@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::keeper::Keeper;
 use crate::config::{Config, ConfigError};
 use crate::logging;
+use crate::plugin::trust;
 use crate::scan::Stamp;
 
 /// The file as it was last seen.
@@ -130,6 +131,10 @@ impl Keeper {
         if old.limits.connections_max != new.limits.connections_max {
             let descriptors = &self.shared.descriptors;
             descriptors.tell_if_short(new.limits.connections_max);
+        }
+        if new.trust != old.trust {
+            trust::tell(new.trust);
+            self.stage.set_trust(new.trust);
         }
         logging::set_level(new.log_level);
         self.shared.set_log_level(new.log_level);

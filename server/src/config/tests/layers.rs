@@ -273,3 +273,21 @@ fn a_wrong_command_line_says_what_is_wanted() {
     );
     assert_eq!(first(&["-t"]), "error: unexpected argument '-t' found");
 }
+
+#[test]
+fn trust_is_said_by_flag_variable_and_file() {
+    let start = Start::new();
+    assert_eq!(start.read(&[]).trust, Trust::Owner);
+    assert_eq!(start.read(&["--trust", "any"]).trust, Trust::Any);
+    let start = start.file("config.toml", "trust = \"any\"\n");
+    assert_eq!(start.read(&[]).trust, Trust::Any);
+    let start = start.variable("WSHD_TRUST", "owner");
+    assert_eq!(start.read(&[]).trust, Trust::Owner);
+    assert_eq!(start.read(&["--trust=any"]).trust, Trust::Any);
+
+    let start = Start::new().variable("WSHD_TRUST", "all");
+    assert_eq!(
+        start.error(&[]),
+        "environment variable `WSHD_TRUST` wants `owner` or `any`, found `all`"
+    );
+}
