@@ -36,7 +36,7 @@ fn every_rule_of_the_opening_handshake_has_its_status() {
         ("no such route", opening("/nobody", ""), 404, ""),
         (
             "no upgrade asked",
-            "GET /features HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+            "GET /features HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
             426,
             "Upgrade: websocket\r\n",
         ),

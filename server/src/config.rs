@@ -2,6 +2,7 @@
 //!
 //! A `Config` exists only if it is right. A change of the file makes a new one.
 
+pub(crate) mod authority;
 mod compare;
 mod fault;
 mod file;
@@ -10,6 +11,7 @@ mod host;
 mod keys;
 mod level;
 mod lists;
+pub(crate) mod origin;
 mod read;
 mod routes;
 mod source;
@@ -19,7 +21,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -27,11 +29,23 @@ pub use self::fault::{ConfigError, Fault};
 pub use self::flags::{Command, CommandLine, Flags, Style};
 pub use self::source::Place;
 
+/// Whether `hosts` can list this name.
+pub(crate) fn is_host(name: &str) -> bool {
+    lists::is_host(name)
+}
+
+/// The header of a handler's table.
+pub(crate) fn handler_table(name: &str) -> String {
+    format!("[handler.{}]", file::quoted(name))
+}
+
 /// Everything that was decided, from flags, environment, file and defaults, in this precedence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// Where a file was looked for if none was there; absolute.
+    pub file_places: Vec<PathBuf>,
     /// Where to listen. Port 0 is one free port for all addresses.
     pub listen: Vec<SocketAddr>,
     /// The directory of compiled handlers, watched; absolute.
@@ -42,6 +56,12 @@ pub struct Config {
     pub allow_handlers_outside_root_dir: bool,
     /// Whose files are run.
     pub trust: Trust,
+    /// Which hosts' requests are answered.
+    pub hosts: Hosts,
+    /// Where that is decided.
+    pub hosts_by: DecidedBy,
+    /// Whether `/.wshd/handlers.json` is served.
+    pub handlers_json: bool,
     /// What is not a handler is a file below it; absolute.
     pub document_root: Option<PathBuf>,
     /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
@@ -67,6 +87,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The file that decides, or that will if it is written; absolute.
+    pub(crate) fn file_to_write(&self) -> Option<&Path> {
+        self.file
+            .as_ref()
+            .or(self.file_places.first())
+            .map(PathBuf::as_path)
+    }
+
     /// What holds for the handler `name`.
     pub fn handler(&self, name: &str) -> &HandlerConfig {
         self.handlers.get(name).unwrap_or(&self.defaults)
@@ -153,6 +181,8 @@ pub struct HandlerConfig {
     pub generations_max: usize,
     /// Which pages may connect.
     pub origins: Origins,
+    /// Where that is decided.
+    pub origins_by: DecidedBy,
     /// Panics in `panics_window_ms` that quarantine the handler.
     pub panics_max: u32,
     /// See `panics_max`.
@@ -229,9 +259,35 @@ pub enum Origins {
     SameHost,
     /// All.
     Any,
-    /// These, as browsers write them, `https://example.com` or `null`; [`SAME_HOST`] stands for
-    /// those of the request's own `Host`.
+    /// These, as browsers write them, `https://example.com` or `null`, or all below a host,
+    /// `https://*.example.com`; [`SAME_HOST`] stands for those of the request's own `Host`.
     Listed(Vec<String>),
+}
+
+/// Which hosts' requests are answered, judged by `Host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// Those that mean the machine itself, where only its loopback addresses are listened on; else
+    /// all.
+    Local,
+    /// All.
+    Any,
+    /// Those that mean the machine itself, and these names; `*.example.com` is all below it.
+    Listed(Vec<String>),
+}
+
+/// Where a value is decided, and so where it is to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DecidedBy {
+    /// At the top of the file, or nowhere.
+    #[default]
+    File,
+    /// In a handler's table.
+    Table,
+    /// A flag of the command line.
+    Flag,
+    /// A `WSHD_*` variable.
+    Variable,
 }
 
 /// What the configuration calls [`Origins::SameHost`], alone or in a list.
@@ -241,6 +297,10 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             file: None,
+            file_places: Vec::new(),
+            hosts: Hosts::Local,
+            hosts_by: DecidedBy::File,
+            handlers_json: true,
             listen: vec![
                 SocketAddr::from(([127, 0, 0, 1], 9998)),
                 SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 9998)),
@@ -286,6 +346,7 @@ impl Default for HandlerConfig {
             drain_timeout_s: None,
             generations_max: 8,
             origins: Origins::SameHost,
+            origins_by: DecidedBy::File,
             panics_max: 5,
             panics_window_ms: 10_000,
             blocking_sessions_max: 256,

@@ -7,11 +7,9 @@ use std::task::Poll;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use tracing::warn;
 use tungstenite::handshake::derive_accept_key;
 
 use self::rules::Checked;
-use crate::config::Origins;
 use crate::generation::Generation;
 use crate::generation::owners::HandshakeOwner;
 use crate::head::Head;
@@ -23,7 +21,7 @@ use crate::plugin::hold::Hold;
 use crate::plugin::request::{Particulars, Request};
 use crate::plugin::response::Draft;
 use crate::registry::Registration;
-use crate::reply::Reply;
+use crate::reply::{OriginRefusal, Reply};
 use crate::router::Entrance;
 use crate::session::{About, Opening, Session};
 use crate::soon::Soon;
@@ -36,6 +34,8 @@ pub(crate) struct Knock {
     pub(crate) socket: TcpStream,
     pub(crate) head: Head,
     pub(crate) target: Target,
+    /// The host that the request is for.
+    pub(crate) host: String,
     /// What came behind the head.
     pub(crate) early: Vec<u8>,
     pub(crate) about: About,
@@ -73,7 +73,7 @@ pub(crate) enum Outcome {
 /// Carries a handshake through to its outcome.
 pub(crate) fn shake(knock: Knock, entrance: Entrance) -> Soon<Outcome> {
     let generation = entrance.stay.generation();
-    let checked = match check(&knock.head, generation) {
+    let checked = match check(&knock, generation) {
         Ok(checked) => checked,
         Err(reply) => return Soon::Now(knock.refuse(reply)),
     };
@@ -91,32 +91,26 @@ pub(crate) fn shake(knock: Knock, entrance: Entrance) -> Soon<Outcome> {
     }
 }
 
-fn check(head: &Head, generation: &Generation) -> Result<Checked, Reply> {
-    let checked = rules::check(head)?;
-    if head.values("origin").next().is_some() {
-        let Checked { origin, host, .. } = &checked;
-        check_origin(&generation.settings().origins, origin, host, generation)?;
+fn check(knock: &Knock, generation: &Generation) -> Result<Checked, Reply> {
+    let checked = rules::check(&knock.head)?;
+    if knock.head.values("origin").next().is_some() {
+        check_origin(&checked.origin, &knock.host, generation)?;
     }
     Ok(checked)
 }
 
-fn check_origin(
-    origins: &Origins,
-    origin: &str,
-    host: &str,
-    generation: &Generation,
-) -> Result<(), Reply> {
-    if origin::is_allowed(origins, origin, host) {
+fn check_origin(origin: &str, host: &str, generation: &Generation) -> Result<(), Reply> {
+    let settings = generation.settings();
+    if origin::is_allowed(&settings.origins, origin, host) {
         return Ok(());
     }
-    warn!(
-        handler = %generation.handler,
-        origin = %origin.escape_debug(),
-        host = %host.escape_debug(),
-        "origin refused; to allow it: origins = {} in config.toml",
-        origin::allowing(origins, origin)
-    );
-    Err(Reply::OriginRefused)
+    Err(Reply::OriginRefused(Box::new(OriginRefusal {
+        handler: generation.handler.clone(),
+        origin: origin.to_owned(),
+        host: host.to_owned(),
+        origins: settings.origins.clone(),
+        by: settings.origins_by,
+    })))
 }
 
 /// What happens to a handshake while its handler has not answered.
@@ -163,7 +157,7 @@ impl Asked {
             head: knock.head,
             path: knock.target.path,
             query: knock.target.query,
-            host: checked.host,
+            host: knock.host,
             origin: checked.origin,
             remote_addr: knock.about.peer.to_string(),
             protocols: checked.protocols,

@@ -121,6 +121,14 @@ fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Listener> {
     registered.map(Listener)
 }
 
+/// Whether only this machine reaches any of them.
+pub(crate) fn are_loopback(listeners: &[Listener]) -> bool {
+    let addresses = listeners.iter().map(Listener::local_addr);
+    addresses
+        .into_iter()
+        .all(|address| address.is_ok_and(|address| address.ip().to_canonical().is_loopback()))
+}
+
 /// Accepts until the server stops. Every connection holds a clone of `alive` while it lasts.
 pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc::Sender<()>) {
     let mut stopping = server.stopping.clone();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::config::authority::Authority;
 use crate::generation::Generation;
+use crate::head::Head;
 
 /// What is known of all handlers, in the order of their names. It never changes; a change makes a
 /// new one. The numbers of sessions are those of the moment that it is looked at.
@@ -31,9 +33,9 @@ impl Listing {
         Listing(handlers)
     }
 
-    /// As JSON. What is for operators, reasons and versions, stays on this machine.
-    pub(crate) fn json(&self, reader: IpAddr) -> String {
-        let is_here = reader.to_canonical().is_loopback();
+    /// As JSON. What is for operators, reasons and versions, is only in it for a reader who `is_here`,
+    /// on this machine.
+    pub(crate) fn json(&self, is_here: bool) -> String {
         let shown = self
             .0
             .iter()
@@ -42,6 +44,47 @@ impl Listing {
         Value::from(shown.collect::<Vec<_>>()).to_string()
     }
 }
+
+/// Whether the request of `peer` for `host` was made on this machine.
+///
+/// A proxy on this machine is a peer of this machine for everybody. It adds a header, or speaks HTTP/1.0
+/// as nginx does unless it is told otherwise, or passes on the name that the world knows it by.
+pub(crate) fn is_from_here(peer: IpAddr, head: &Head, host: &str) -> bool {
+    let mut names = head.lines().map(|(name, _)| name);
+    peer.to_canonical().is_loopback()
+        && head.is_http_1_1()
+        && Authority::parse(host).is_some_and(|host| host.is_loopback())
+        && !names.any(is_of_a_proxy)
+}
+
+/// Whether proxies add a header of this name.
+fn is_of_a_proxy(name: &[u8]) -> bool {
+    let begins = |prefix: &str| {
+        let start = name.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    PROXY_PREFIXES.iter().any(|prefix| begins(prefix))
+        || PROXY_HEADERS
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// How the names of some proxies' headers begin.
+const PROXY_PREFIXES: [&str; 5] = ["x-forwarded", "x-original-", "x-envoy-", "cf-", "x-amz"];
+/// RFC 7239, RFC 9110 §7.6.3, and what servers and networks have made up.
+const PROXY_HEADERS: [&str; 11] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "fastly-client-ip",
+    "x-proxyuser-ip",
+    "x-remote-addr",
+    "cdn-loop",
+    "x-request-id",
+];
 
 impl Listed {
     fn json(&self, is_here: bool) -> Value {
@@ -81,4 +124,43 @@ fn generation_json(generation: &Generation) -> Value {
         "toolchain": from.about.toolchain,
         "state_schema": from.about.schema,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_from_here(peer: &str, request: &str) -> bool {
+        let head = Head::parse(request.as_bytes().into(), 9).expect("a head");
+        let host = head.value("host").expect("one").unwrap_or_default();
+        let host = std::str::from_utf8(host).expect("text");
+        super::is_from_here(peer.parse().expect("an address"), &head, host)
+    }
+
+    #[test]
+    fn a_request_that_came_through_a_proxy_is_not_from_here() {
+        let plain = "GET / HTTP/1.1\r\nHost: localhost:9998\r\nX-For: 1\r\n\r\n";
+        for peer in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_from_here(peer, plain), "{peer}");
+        }
+        assert!(is_from_here(
+            "127.0.0.1",
+            &plain.replace("localhost", "[::1]")
+        ));
+        assert!(!is_from_here("10.0.0.1", plain));
+        for (from, to) in [
+            ("X-For", "X-Forwarded-For"),
+            ("X-For", "x-forwarded-proto"),
+            ("X-For", "Forwarded"),
+            ("X-For", "X-Real-IP"),
+            ("X-For", "Via"),
+            ("X-For", "CF-Connecting-IP"),
+            ("localhost", "example.com"),
+            ("localhost", "192.168.0.1"),
+            ("HTTP/1.1", "HTTP/1.0"),
+        ] {
+            let proxied = plain.replace(from, to);
+            assert!(!is_from_here("127.0.0.1", &proxied), "{proxied}");
+        }
+    }
 }

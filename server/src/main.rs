@@ -1,5 +1,6 @@
 //! The `wshd` command: flags, logging, signals, exit codes. Everything else is in the library.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -50,8 +51,14 @@ fn configured(flags: Flags, then: impl FnOnce(Config, Box<Reread>) -> u8) -> u8 
     match flags.read(&working_dir) {
         Err(error) => fail(CONFIG, &format!("{error:#}")),
         Ok(config) => {
-            let flags = flags.with_file_of(&config);
-            then(config, Box::new(move || flags.read(&working_dir)))
+            let flags = RefCell::new(flags.with_file_of(&config));
+            let reread = move || {
+                let config = flags.borrow().read(&working_dir)?;
+                // A file that has appeared is the one from then on.
+                flags.replace_with(|flags| flags.clone().with_file_of(&config));
+                Ok(config)
+            };
+            then(config, Box::new(reread))
         }
     }
 }

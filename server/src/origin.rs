@@ -1,77 +1,55 @@
 //! Which pages may open a WebSocket (RFC 6455 §10.2): the guard against other sites' scripts.
 
+use crate::config::authority::Authority;
+use crate::config::origin::{Origin, Pattern};
 use crate::config::{Origins, SAME_HOST};
 
 /// Whether a page of `origin` may connect to a server that the client calls `host`.
 ///
 /// No origin is no browser, and that is allowed before this is asked.
 pub(crate) fn is_allowed(origins: &Origins, origin: &str, host: &str) -> bool {
+    if *origins == Origins::Any {
+        return true;
+    }
+    let Some(origin) = Origin::parse(origin) else {
+        return false;
+    };
     match origins {
         Origins::Any => true,
-        Origins::SameHost => is_same_host(origin, host),
-        Origins::Listed(listed) => listed.iter().any(|one| match &**one {
-            SAME_HOST => is_same_host(origin, host),
-            one => one.eq_ignore_ascii_case(origin),
-        }),
+        Origins::SameHost => is_same_host(&origin, host),
+        Origins::Listed(listed) => {
+            let mut patterns = listed.iter().filter_map(|text| Pattern::parse(text));
+            patterns.any(|pattern| match pattern {
+                Pattern::SameHost => is_same_host(&origin, host),
+                pattern => pattern.means(&origin),
+            })
+        }
     }
 }
 
-/// The value of `origins` that allows `origin` too, and nothing less than now.
-pub(crate) fn allowing(origins: &Origins, origin: &str) -> String {
+/// The list that allows `origin` too, and nothing less than now; `None` where the configuration
+/// takes no such origin.
+pub(crate) fn allowing<'a>(origins: &'a Origins, origin: &'a str) -> Option<Vec<&'a str>> {
+    Origin::parse(origin)?;
     let mut all = match origins {
-        Origins::Any => return "\"any\"".into(),
+        Origins::Any => return None,
         Origins::SameHost => vec![SAME_HOST],
         Origins::Listed(listed) => listed.iter().map(String::as_str).collect(),
     };
     all.push(origin);
-    format!("{all:?}")
+    Some(all)
 }
 
-fn is_same_host(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else {
-        return false; // `null`
+fn is_same_host(origin: &Origin<'_>, host: &str) -> bool {
+    let Some((page, port)) = origin.web() else {
+        return false; // `null`, an app
     };
-    let default_port = match scheme {
-        "http" => 80,
-        "https" => 443,
-        _ => return false,
-    };
-    let (Some(page), Some(server)) = (split(authority, default_port), split(host, default_port))
-    else {
+    let Some(server) = Authority::parse(host) else {
         return false;
     };
-    let same = page.0.eq_ignore_ascii_case(server.0) && page.1 == server.1;
-    same || is_loopback(page.0) && is_loopback(server.0)
-}
-
-/// Host and port of `host[:port]`; `None` if it is anything else.
-fn split(authority: &str, default_port: u16) -> Option<(&str, u16)> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
-    if authority.is_empty() || !authority.bytes().all(plain) {
-        return None;
-    }
-    // The colons of an IPv6 address stand inside its brackets.
-    let port_at = authority
-        .rfind(':')
-        .filter(|colon| !authority[*colon..].contains(']'));
-    let (host, port) = match port_at {
-        None => (authority, default_port),
-        Some(colon) => {
-            let digits = &authority[colon + 1..];
-            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-            (
-                &authority[..colon],
-                is_number.then(|| digits.parse().ok())??,
-            )
-        }
-    };
-    (!host.is_empty()).then_some((host, port))
-}
-
-fn is_loopback(host: &str) -> bool {
-    ["localhost", "127.0.0.1", "[::1]"]
-        .iter()
-        .any(|name| name.eq_ignore_ascii_case(host))
+    let same_port = Some(port) == server.port.or(origin.default_port());
+    let same = page.host.eq_ignore_ascii_case(server.host) && same_port;
+    same || page.is_loopback() && server.is_loopback()
 }
 
 #[cfg(test)]
@@ -87,6 +65,10 @@ mod tests {
             ("http://example.com:9998", "example.com:9998"),
             ("http://localhost:5173", "127.0.0.1:9998"),
             ("http://[::1]:9998", "localhost:9998"),
+            ("http://foo.localhost:3000", "localhost:9998"),
+            ("http://localhost", "foo.localhost:9998"),
+            ("https://example.com:443", "example.com"),
+            ("http://example.com", "example.com."),
         ] {
             assert!(
                 is_allowed(&Origins::SameHost, origin, host),
@@ -137,13 +119,14 @@ mod tests {
     fn what_allows_one_more_origin_allows_the_others_still() {
         assert_eq!(
             allowing(&Origins::SameHost, "null"),
-            r#"["same-host", "null"]"#
+            Some(vec!["same-host", "null"])
         );
         let listed = Origins::Listed(vec!["same-host".into(), "null".into()]);
         assert_eq!(
             allowing(&listed, "http://a"),
-            r#"["same-host", "null", "http://a"]"#
+            Some(vec!["same-host", "null", "http://a"])
         );
+        assert_eq!(allowing(&listed, "http://a b"), None);
         assert!(is_allowed(&listed, "null", "x"));
         assert!(is_allowed(&listed, "http://x", "x"));
         assert!(!is_allowed(&listed, "http://y", "x"));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::config::{DecidedBy, Origins};
 use crate::head::first_bytes::NotARequest;
 
 /// Why a request gets no 101, or what else it gets.
@@ -33,7 +35,9 @@ pub(crate) enum Reply {
     /// The head did not come in time.
     TooSlow,
     /// The page's origin may not connect.
-    OriginRefused,
+    OriginRefused(Box<OriginRefusal>),
+    /// The server answers for no such host.
+    HostRefused(Box<str>),
     /// There is no place for one more.
     Full(FullOf),
     /// The handler panicked too often.
@@ -56,6 +60,17 @@ pub(crate) enum Reply {
     Script(&'static str),
 }
 
+/// A page that may not connect, and what its handler allows.
+#[derive(Debug)]
+pub(crate) struct OriginRefusal {
+    pub(crate) handler: Arc<str>,
+    pub(crate) origin: String,
+    pub(crate) host: String,
+    pub(crate) origins: Origins,
+    /// Where that is decided.
+    pub(crate) by: DecidedBy,
+}
+
 /// What there is no place for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FullOf {
@@ -74,10 +89,11 @@ impl Reply {
             Reply::Json(_) | Reply::Script(_) => 200,
             Reply::Malformed(_) => 400,
             Reply::NotARequest(what) => what.status(),
-            Reply::OriginRefused => 403,
+            Reply::OriginRefused(_) => 403,
             Reply::NoRoute => 404,
             Reply::TooSlow => 408,
             Reply::TargetTooLong => 414,
+            Reply::HostRefused(_) => 421,
             Reply::UpgradeRequired | Reply::WrongVersion => 426,
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
@@ -176,7 +192,8 @@ impl Reply {
             }
             Reply::TargetTooLong => "a request line longer than `header_bytes_max`",
             Reply::TooSlow => "no whole request within `handshake_timeout_ms`",
-            Reply::OriginRefused => "the page's origin is not in `origins`",
+            Reply::OriginRefused(_) => "the page's origin is not in `origins`",
+            Reply::HostRefused(_) => "the request's host is not in `hosts`",
             Reply::Full(FullOf::Connections) => {
                 "`connections_max`, or the limit of open files, is reached"
             }
@@ -215,7 +232,8 @@ impl Reply {
             Reply::HeadTooLarge => "the request's headers are larger than the limit",
             Reply::TargetTooLong => "the request's target is longer than the limit",
             Reply::TooSlow => "the request took too long",
-            Reply::OriginRefused => "pages of this origin may not connect",
+            Reply::OriginRefused(_) => "pages of this origin may not connect",
+            Reply::HostRefused(_) => "this server does not answer for this host",
             Reply::Full(_) => "no place for one more connection now",
             Reply::Quarantined => "the handler is out of service",
             Reply::NoAnswer => "the handler gave no answer in time",

@@ -81,6 +81,7 @@ impl Serving {
             config,
             admission: Admission::new(shared.descriptors),
             refusals: Refusals::new(),
+            is_loopback_only: listener::are_loopback(&listeners),
             overlay,
             stopping,
         };

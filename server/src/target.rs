@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode;
 
+use crate::config::authority::Authority;
+
 /// A target taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -9,6 +11,8 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// What follows the first `?`, raw.
     pub(crate) query: Vec<u8>,
+    /// Host and port of an absolute target.
+    pub(crate) authority: Option<Box<str>>,
 }
 
 impl Target {
@@ -19,10 +23,11 @@ impl Target {
         if target.contains('#') {
             return None;
         }
-        let from_path = if target.starts_with('/') {
-            target
+        let (authority, from_path) = if target.starts_with('/') {
+            (None, target)
         } else {
-            after_authority(target)?
+            let (authority, rest) = split_authority(target)?;
+            (Some(authority.into()), rest)
         };
         let (path, query) = from_path.split_once('?').unwrap_or((from_path, ""));
         let path = percent_decode(path.as_bytes()).decode_utf8().ok()?;
@@ -37,19 +42,21 @@ impl Target {
         Some(Target {
             path,
             query: query.as_bytes().to_vec(),
+            authority,
         })
     }
 }
 
-/// What follows the authority of an absolute target.
-fn after_authority(target: &str) -> Option<&str> {
+/// The authority of an absolute target, and what follows it.
+fn split_authority(target: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     let known = ["ws", "wss", "http", "https"];
     if !known.iter().any(|one| one.eq_ignore_ascii_case(scheme)) {
         return None;
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    (end > 0).then(|| &rest[end..])
+    let (authority, rest) = rest.split_at(end);
+    Authority::parse(authority).map(|_| (authority, rest))
 }
 
 #[cfg(test)]
@@ -84,6 +91,9 @@ mod tests {
             "*",
             "ftp://host/",
             "ws:///echo",
+            "http://user@host/",
+            "http://host:x/",
+            "http://:80/",
             "echo",
         ] {
             assert_eq!(Target::parse(target.as_bytes()), None, "{target}");

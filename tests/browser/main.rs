@@ -189,7 +189,7 @@ async fn a_page_from_a_file_is_refused_until_its_origin_is_allowed() {
     let setting = line
         .split("to allow it: ")
         .nth(1)
-        .and_then(|it| it.split(" in config").next());
+        .and_then(|it| it.split(" above the first table of /").next());
     let setting = setting.unwrap_or_else(|| panic!("no setting in `{line}`"));
     assert_eq!(setting, r#"origins = ["same-host", "null"]"#);
 

@@ -4,19 +4,25 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::HandlerConfig;
 use super::fault::{ConfigError, Fault, Hint, What, nearest};
+use super::flags::Flags;
 use super::keys::{self, Draft, Key, Limit};
 use super::routes::Routes;
 use super::source::Source;
 use super::values::{Entry, Reader, entries};
+use super::{DecidedBy, HandlerConfig};
 
-/// What the file says over the defaults, and its routes. Paths are relative to `base`.
+/// What the file says over the defaults, and its routes. Paths are relative to `base`. What `flags`
+/// say of the top of the file holds for the tables of handlers, which may say otherwise.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with it; of bad TOML the first.
-pub(super) fn parse(source: &Source, base: &Path) -> Result<(Draft, Routes), ConfigError> {
+pub(super) fn parse(
+    source: &Source,
+    base: &Path,
+    flags: &Flags,
+) -> Result<(Draft, Routes), ConfigError> {
     let document = DeTable::parse(source.text()).map_err(|error| {
         let place = source.place(error.span().unwrap_or(0..0));
         // The parser explains over several lines; a log has one.
@@ -47,6 +53,7 @@ pub(super) fn parse(source: &Source, base: &Path) -> Result<(Draft, Routes), Con
             _ => unknown(&mut reader, entry, Table::Top),
         }
     }
+    flags.set_policy(&mut draft.config.defaults);
     for entry in handlers {
         if let Some(handler) = handler(&mut reader, entry, &draft.config.defaults) {
             draft
@@ -96,6 +103,9 @@ fn handler(
     }
     let mut handler = defaults.clone();
     for entry in table(reader, entry) {
+        if entry.key == "origins" {
+            handler.origins_by = DecidedBy::Table;
+        }
         let is_known = read(keys::POLICY, reader, entry, &mut handler)
             || read_limit(keys::HANDLER_LIMITS, reader, entry, &mut handler);
         match (entry.key, entry.value.get_ref()) {

@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::fault::ConfigError;
 use super::host::{HOST_WANTED, Host};
 use super::keys::{LOG_LEVEL_WANTED, TRIAL, TRIAL_WANTED, TRUST, TRUST_WANTED};
-use super::{LogLevel, Trial, Trust};
+use super::lists;
+use super::{DecidedBy, HandlerConfig, Hosts, LogLevel, Origins, Trial, Trust};
 
 /// A server of pluggable WebSocket handlers.
 ///
@@ -109,6 +110,32 @@ pub struct Flags {
     )]
     pub(super) server_host: Vec<Host>,
 
+    /// Answer requests for these hosts too: names with commas, or `any`
+    ///
+    /// Needed where only loopback addresses are listened on and clients know the server by a name, as behind
+    /// a proxy that passes `Host` on. `*.example.com` is all below a name.
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        value_parser = chosen_by_flag(lists::hosts_in, lists::HOSTS_WANTED),
+        global = true,
+        help_heading = "Network"
+    )]
+    pub(super) hosts: Option<Chosen<Hosts>>,
+
+    /// Let pages of these origins connect: same-host, any, or a list with commas [default: same-host]
+    ///
+    /// Like `same-host,https://example.com,https://*.example.org`. A handler's table in the file may say
+    /// otherwise.
+    #[arg(
+        long,
+        value_name = "ORIGINS",
+        value_parser = chosen_by_flag(lists::origins_in, lists::ORIGINS_WANTED),
+        global = true,
+        help_heading = "Network"
+    )]
+    pub(super) origins: Option<Chosen<Origins>>,
+
     /// Serve the handlers of this directory [default: handlers]
     #[arg(
         short = 'w',
@@ -196,7 +223,52 @@ pub struct Flags {
     pub log_level: Option<LogLevel>,
 }
 
+/// A value, and whether a flag or a variable has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chosen<T> {
+    pub(super) value: T,
+    pub(super) by: DecidedBy,
+}
+
+/// Parses the value of a flag.
+fn chosen_by_flag<T>(
+    parse: fn(&str) -> Option<T>,
+    wanted: &'static str,
+) -> impl Fn(&str) -> Result<Chosen<T>, String> + Clone {
+    move |text| {
+        let by = DecidedBy::Flag;
+        let value = parse(text).ok_or_else(|| format!("wants {wanted}"))?;
+        Ok(Chosen { value, by })
+    }
+}
+
+/// Parses the value of a variable.
+fn chosen_by_variable<T>(
+    name: &'static str,
+    text: Option<String>,
+    parse: fn(&str) -> Option<T>,
+    wanted: &str,
+) -> Result<Option<Chosen<T>>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let by = DecidedBy::Variable;
+    match parse(&text) {
+        Some(value) => Ok(Some(Chosen { value, by })),
+        None => Err(ConfigError::Variable {
+            name,
+            found: text,
+            wanted: wanted.to_owned(),
+        }),
+    }
+}
+
 impl Flags {
+    /// Lays what the flags say of every handler over `defaults`.
+    pub(super) fn set_policy(&self, defaults: &mut HandlerConfig) {
+        if let Some(Chosen { value, by }) = &self.origins {
+            (defaults.origins, defaults.origins_by) = (value.clone(), *by);
+        }
+    }
+
     /// What the `WSHD_*` variables say; an empty one says nothing.
     ///
     /// # Errors
@@ -231,10 +303,17 @@ impl Flags {
         let trust = value("WSHD_TRUST").map(|text| parsed("WSHD_TRUST", &text, TRUST_WANTED));
         let level =
             value("WSHD_LOG_LEVEL").map(|text| parsed("WSHD_LOG_LEVEL", &text, LOG_LEVEL_WANTED));
+        let hosts = value("WSHD_HOSTS");
+        let hosts = chosen_by_variable("WSHD_HOSTS", hosts, lists::hosts_in, lists::HOSTS_WANTED)?;
+        let origins = value("WSHD_ORIGINS");
+        let (parse, wanted) = (lists::origins_in, lists::ORIGINS_WANTED);
+        let origins = chosen_by_variable("WSHD_ORIGINS", origins, parse, wanted)?;
         Ok(Flags {
             config: path("WSHD_CONFIG"),
             port: port.transpose()?,
             server_host: host,
+            hosts,
+            origins,
             handlers_dir: path("WSHD_HANDLERS_DIR"),
             scan_dir: path("WSHD_SCAN_DIR"),
             handlers_map_file: path("WSHD_HANDLERS_MAP_FILE"),
@@ -256,6 +335,8 @@ impl Flags {
             } else {
                 self.server_host
             },
+            hosts: self.hosts.or(below.hosts),
+            origins: self.origins.or(below.origins),
             handlers_dir: self.handlers_dir.or(below.handlers_dir),
             scan_dir: self.scan_dir.or(below.scan_dir),
             handlers_map_file: self.handlers_map_file.or(below.handlers_map_file),
@@ -304,8 +385,8 @@ const AFTER_HELP: &str =
     "A flag beats its WSHD_* variable, that beats config.toml, that the defaults. See --help.";
 const AFTER_LONG_HELP: &str = "\
 Environment:
-  Each flag has a variable: WSHD_CONFIG, WSHD_PORT, WSHD_SERVER_HOST, WSHD_HANDLERS_DIR,
-  WSHD_SCAN_DIR, WSHD_HANDLERS_MAP_FILE, WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR,
+  Each flag has a variable: WSHD_CONFIG, WSHD_PORT, WSHD_SERVER_HOST, WSHD_HOSTS, WSHD_ORIGINS,
+  WSHD_HANDLERS_DIR, WSHD_SCAN_DIR, WSHD_HANDLERS_MAP_FILE, WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR,
   WSHD_TRIAL, WSHD_TRUST, WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing.
   A flag beats its variable, that beats config.toml, that the defaults.
 

@@ -35,6 +35,10 @@ pub(super) const TOP: &[Key<Draft>] = &[
         read: |reader, entry, draft| set(&mut draft.config.listen, lists::listen(reader, entry)),
     },
     Key {
+        name: "hosts",
+        read: |reader, entry, draft| set(&mut draft.config.hosts, lists::hosts(reader, entry)),
+    },
+    Key {
         name: "handlers_dir",
         read: |reader, entry, draft| {
             set(
@@ -70,6 +74,10 @@ pub(super) const TOP: &[Key<Draft>] = &[
     Key {
         name: "document_root",
         read: |reader, entry, draft| draft.config.document_root = reader.path(entry, A_DIRECTORY),
+    },
+    Key {
+        name: "handlers_json",
+        read: |reader, entry, draft| set(&mut draft.config.handlers_json, reader.truth(entry)),
     },
     Key {
         name: "stage_dir",
@@ -276,6 +284,10 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("root", "document_root"),
     ("handlers", "handler"),
     ("aliases", "routes"),
+    ("allowed_hosts", "hosts"),
+    ("server_name", "hosts"),
+    ("allowed_origins", "origins"),
+    ("cors", "origins"),
 ];
 
 fn log_level(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<LogLevel> {

@@ -1,13 +1,16 @@
-//! The two keys whose values are lists: where to listen, and which pages may connect.
+//! The keys whose values are lists: where to listen, which hosts are answered for, and which pages may
+//! connect.
 
 use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
+use super::authority::Authority;
 use super::fault::What;
 use super::host::Host;
+use super::origin::Pattern;
 use super::values::{Entry, Reader};
-use super::{Origins, SAME_HOST};
+use super::{Hosts, Origins, SAME_HOST};
 
 /// `listen = ["127.0.0.1:9998", "[::1]:9998"]`; at least one, and none twice.
 pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<SocketAddr>> {
@@ -62,40 +65,102 @@ pub(super) fn origins(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Origi
     let mut listed = Vec::new();
     for value in items.iter() {
         match value.get_ref().as_str() {
-            Some(origin) if is_origin(origin) => listed.push(origin.to_owned()),
-            _ => {
-                let wanted = "an origin as browsers write it, like `https://example.com`, or `null` or `same-host`";
-                let suggestion = value.get_ref().as_str().and_then(as_origin);
-                reader.unwanted(Entry { value, ..entry }, wanted, suggestion.as_deref());
+            Some(origin) if Pattern::parse(origin).is_some() => listed.push(origin.to_owned()),
+            found => {
+                let suggestion = found.and_then(as_origin);
+                let entry = Entry { value, ..entry };
+                reader.unwanted(entry, ORIGIN_WANTED, suggestion.as_deref());
             }
         }
     }
     Some(Origins::Listed(listed))
 }
 
-/// Whether a browser would write it so (RFC 6454 §6.1): no path, no slash at the end.
-fn is_origin(text: &str) -> bool {
-    let is_authority = |authority: &str| {
-        !authority.is_empty()
-            && !authority.contains(|one: char| "/?#@*\\".contains(one) || one.is_whitespace())
-    };
-    let is_scheme = |scheme: &str| {
-        !scheme.is_empty()
-            && scheme
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-    };
-    text == "null"
-        || text == SAME_HOST
-        || text
-            .split_once("://")
-            .is_some_and(|(scheme, authority)| is_scheme(scheme) && is_authority(authority))
-}
-
 /// The origin of an address copied from a browser, `https://example.com/chat`.
 fn as_origin(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split('/').next()?;
+    let authority = rest.split(['/', '?', '#']).next()?;
     let origin = format!("{scheme}://{authority}");
-    is_origin(&origin).then_some(origin)
+    let is_other = origin != url && !authority.is_empty();
+    (is_other && Pattern::parse(&origin).is_some()).then_some(origin)
 }
+
+/// `hosts = "any"`, or a list of names.
+pub(super) fn hosts(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Hosts> {
+    let items = match entry.value.get_ref() {
+        DeValue::Array(items) => items,
+        DeValue::String(word) if word == "any" => return Some(Hosts::Any),
+        _ => {
+            let wanted = "`any` or a list of names like `[\"example.com\", \"*.example.com\"]`";
+            reader.unwanted(entry, wanted, None);
+            return None;
+        }
+    };
+    let mut listed = Vec::new();
+    for value in items.iter() {
+        match value.get_ref().as_str() {
+            Some(host) if is_host(host) => listed.push(host.to_owned()),
+            found => {
+                let suggestion = found.and_then(as_host);
+                let entry = Entry { value, ..entry };
+                reader.unwanted(entry, HOST_NAME_WANTED, suggestion.as_deref());
+            }
+        }
+    }
+    Some(Hosts::Listed(listed))
+}
+
+/// A name alone, or all below it: a request is for a host whatever the port.
+pub(crate) fn is_host(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let authority = Authority::parse(name).filter(|authority| authority.host == name);
+    authority.is_some_and(|it| !(it.is_address() && name != text))
+        && (name.starts_with('[') || name.bytes().all(is_plain))
+}
+
+/// The host of an address copied from a browser, `https://example.com:8080/chat`.
+fn as_host(url: &str) -> Option<String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = Authority::parse(authority)?.host;
+    (host != url && is_host(host)).then(|| host.to_owned())
+}
+
+/// `--origins` and `WSHD_ORIGINS`: `same-host`, `any`, or several with commas.
+pub(super) fn origins_in(text: &str) -> Option<Origins> {
+    let listed: Vec<&str> = text.split(',').map(str::trim).collect();
+    match listed.as_slice() {
+        [SAME_HOST] => Some(Origins::SameHost),
+        ["any"] => Some(Origins::Any),
+        listed => {
+            let is_good = listed.iter().all(|one| Pattern::parse(one).is_some());
+            let listed = listed.iter().map(|one| (*one).to_owned());
+            is_good.then(|| Origins::Listed(listed.collect()))
+        }
+    }
+}
+
+/// `--hosts` and `WSHD_HOSTS`: `any`, or several with commas.
+pub(super) fn hosts_in(text: &str) -> Option<Hosts> {
+    let listed: Vec<&str> = text.split(',').map(str::trim).collect();
+    match listed.as_slice() {
+        ["any"] => Some(Hosts::Any),
+        listed => {
+            let is_good = listed.iter().all(|one| is_host(one));
+            let listed = listed.iter().map(|one| (*one).to_owned());
+            is_good.then(|| Hosts::Listed(listed.collect()))
+        }
+    }
+}
+
+const ORIGIN_WANTED: &str = "an origin as browsers write it, like `https://example.com`, `null` or `app://name`, \
+     all below a host like `https://*.example.com`, or `same-host`";
+const HOST_NAME_WANTED: &str =
+    "the name of a host without scheme and port, like `example.com` or `*.example.com`";
+/// What `--origins` wants, in words.
+pub(super) const ORIGINS_WANTED: &str =
+    "`same-host`, `any`, or origins with commas like `same-host,https://example.com`";
+/// What `--hosts` wants, in words.
+pub(super) const HOSTS_WANTED: &str =
+    "`any`, or names of hosts with commas like `example.com,*.example.org`";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Config;
 use super::fault::ConfigError;
 use super::file;
-use super::flags::Flags;
+use super::flags::{Chosen, Flags};
 use super::host::Host;
 use super::keys::Draft;
 use super::routes::Routes;
@@ -36,12 +36,22 @@ impl Flags {
         variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Config, ConfigError> {
         let flags = self.clone().over(Flags::from_environment(variable)?);
-        let Some((file, source)) = find(flags.config.as_deref(), working_dir)? else {
-            return finish(Draft::default(), Routes::default(), flags, working_dir);
+        let places = places(flags.config.as_deref(), working_dir);
+        let found = find(&places, flags.config.is_some(), working_dir)?;
+        let (draft, routes) = match found {
+            None => {
+                let mut draft = Draft::default();
+                draft.config.file_places = places;
+                flags.set_policy(&mut draft.config.defaults);
+                (draft, Routes::default())
+            }
+            Some((file, source)) => {
+                let base = file.parent().unwrap_or(working_dir);
+                let (mut draft, routes) = file::parse(&source, base, &flags)?;
+                draft.config.file = Some(file);
+                (draft, routes)
+            }
         };
-        let base = file.parent().unwrap_or(working_dir);
-        let (mut draft, routes) = file::parse(&source, base)?;
-        draft.config.file = Some(file);
         finish(draft, routes, flags, working_dir)
     }
 
@@ -56,22 +66,26 @@ impl Flags {
     }
 }
 
-/// The file to read, absolute, and its text.
+/// Where to look for a file, absolute: where it was named, or at the default places.
+fn places(named: Option<&Path>, working_dir: &Path) -> Vec<PathBuf> {
+    match named {
+        Some(named) => vec![absolute(working_dir, named)],
+        None => PLACES.iter().map(|place| working_dir.join(place)).collect(),
+    }
+}
+
+/// The file to read, absolute, and its text. One that was named must be there.
 fn find(
-    named: Option<&Path>,
+    places: &[PathBuf],
+    is_named: bool,
     working_dir: &Path,
 ) -> Result<Option<(PathBuf, Source)>, ConfigError> {
-    if let Some(named) = named {
-        let path = absolute(working_dir, named);
-        let source = Source::read(&path, working_dir)?;
-        return Ok(Some((path, source)));
-    }
-    for place in PLACES {
-        let path = working_dir.join(place);
-        match Source::read(&path, working_dir) {
-            Ok(source) => return Ok(Some((path, source))),
+    for path in places {
+        match Source::read(path, working_dir) {
+            Ok(source) => return Ok(Some((path.clone(), source))),
             // `./config` may well be a file of somebody else's.
-            Err(ConfigError::Unreadable { source, .. }) if regular_file::is_absence(&source) => {}
+            Err(ConfigError::Unreadable { source, .. })
+                if !is_named && regular_file::is_absence(&source) => {}
             Err(error) => return Err(error),
         }
     }
@@ -117,6 +131,9 @@ fn finish(
     }
     if let Some(trust) = flags.trust {
         config.trust = trust;
+    }
+    if let Some(Chosen { value, by }) = flags.hosts {
+        (config.hosts, config.hosts_by) = (value, by);
     }
     if let Some(root) = flags.document_root {
         config.document_root = Some(here(root));

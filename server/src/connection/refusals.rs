@@ -1,24 +1,40 @@
 //! A line in the log for each request that gets no session, limited in rate.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::reply::Reply;
+use crate::config::authority::Authority;
+use crate::config::{self, Config, DecidedBy, Hosts};
+use crate::origin;
+use crate::reply::{OriginRefusal, Reply};
 use crate::throttle::Throttle;
 
 /// The refused opening handshakes.
 #[derive(Debug)]
-pub(crate) struct Refusals(Arc<Throttle>);
+pub(crate) struct Refusals {
+    lines: Arc<Throttle>,
+    warnings: Arc<Throttle>,
+    /// The newest warnings: a page that tries again and again is warned of once in a while.
+    warned: Mutex<VecDeque<(String, Instant)>>,
+}
 
 impl Refusals {
     pub(crate) fn new() -> Refusals {
-        Refusals(Throttle::new(LINES_MAX))
+        Refusals {
+            lines: Throttle::new(LINES_MAX),
+            warnings: Throttle::new(LINES_MAX),
+            warned: Mutex::default(),
+        }
     }
 
-    /// Logs why `peer` gets `reply`. There is no path where the request could not be read.
-    pub(crate) fn log(&self, peer: SocketAddr, path: Option<&str>, reply: &Reply) {
+    /// Logs why `peer` gets `reply`, and what allows it where the configuration decides. There is no
+    /// path where the request could not be read.
+    pub(crate) fn log(&self, peer: SocketAddr, path: Option<&str>, reply: &Reply, config: &Config) {
         let line = || {
             info!(
                 %peer,
@@ -28,10 +44,104 @@ impl Refusals {
                 "handshake refused"
             );
         };
-        self.0
+        self.lines
             .log(line, |refused| info!(refused, "more handshakes refused"));
+        let way_out = match reply {
+            Reply::OriginRefused(refusal) => origin_way_out(refusal, config),
+            Reply::HostRefused(host) => host_way_out(host, config),
+            _ => return,
+        };
+        // Else it was said a moment ago.
+        if self.is_news(&way_out) {
+            let line = || tell(reply, &way_out);
+            self.warnings.log(line, |refused| {
+                warn!(refused, "more origins or hosts refused")
+            });
+        }
     }
+
+    /// Whether this was not said within the last seconds.
+    fn is_news(&self, way_out: &str) -> bool {
+        let now = Instant::now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.retain(|(_, said)| now.saturating_duration_since(*said) < SAID_FOR);
+        if warned.iter().any(|(known, _)| known == way_out) {
+            return false;
+        }
+        if warned.len() == WARNED_MAX {
+            warned.pop_front();
+        }
+        warned.push_back((way_out.to_owned(), now));
+        true
+    }
+}
+
+fn tell(reply: &Reply, way_out: &str) {
+    match reply {
+        Reply::OriginRefused(refusal) => warn!(
+            handler = %refusal.handler,
+            origin = %refusal.origin.escape_debug(),
+            host = %refusal.host.escape_debug(),
+            "origin refused; {way_out}"
+        ),
+        Reply::HostRefused(host) => warn!(host = %host.escape_debug(), "host refused; {way_out}"),
+        _ => {}
+    }
+}
+
+/// What allows this origin, or why nothing does.
+fn origin_way_out(refusal: &OriginRefusal, config: &Config) -> String {
+    let Some(allowing) = origin::allowing(&refusal.origins, &refusal.origin) else {
+        return format!("no browser writes `{}`", refusal.origin.escape_debug());
+    };
+    let table = (refusal.by == DecidedBy::Table).then_some(&*refusal.handler);
+    advice("origins", &allowing, refusal.by, table, config)
+}
+
+/// What allows this host, or why nothing does.
+fn host_way_out(host: &str, config: &Config) -> String {
+    let name = Authority::parse(host).map(|authority| authority.host);
+    let Some(name) = name.filter(|name| config::is_host(name)) else {
+        return format!("`{}` is no name that `hosts` can list", host.escape_debug());
+    };
+    let mut hosts: Vec<&str> = match &config.hosts {
+        Hosts::Local | Hosts::Any => Vec::new(),
+        Hosts::Listed(listed) => listed.iter().map(String::as_str).collect(),
+    };
+    hosts.push(name);
+    advice("hosts", &hosts, config.hosts_by, None, config)
+}
+
+/// What to write, and where: the place that decides now.
+fn advice(
+    key: &str,
+    values: &[&str],
+    by: DecidedBy,
+    table: Option<&str>,
+    config: &Config,
+) -> String {
+    match by {
+        DecidedBy::Flag => return format!("to allow it: --{key} {}", values.join(",")),
+        DecidedBy::Variable => {
+            return format!(
+                "to allow it: WSHD_{}={}",
+                key.to_uppercase(),
+                values.join(",")
+            );
+        }
+        DecidedBy::File | DecidedBy::Table => {}
+    }
+    let place = match table {
+        None => "above the first table of".to_owned(),
+        Some(handler) => format!("under {} in", config::handler_table(handler)),
+    };
+    let file = config.file_to_write().unwrap_or(Path::new("config.toml"));
+    format!("to allow it: {key} = {values:?} {place} {}", file.display())
 }
 
 /// Lines a second.
 const LINES_MAX: u32 = 20;
+/// How long a warning is not said again.
+const SAID_FOR: Duration = Duration::from_secs(10);
+/// Warnings that are remembered.
+const WARNED_MAX: usize = 32;

@@ -5,10 +5,9 @@ use crate::plugin::response::is_token_byte;
 use crate::reply::Reply;
 use crate::ws::extension::{self, Offer};
 
-/// What the rules of §4.2.1 leave.
+/// What the rules of §4.2.1 leave, but for `Host`, which every request has.
 pub(crate) struct Checked {
     pub(crate) key: Vec<u8>,
-    pub(crate) host: String,
     pub(crate) origin: String,
     /// Each once.
     pub(crate) protocols: Vec<String>,
@@ -32,9 +31,6 @@ pub(crate) fn check(head: &Head) -> Result<Checked, Reply> {
     if has_length || head.values("transfer-encoding").next().is_some() {
         return Err(Reply::Malformed("an opening handshake has no body"));
     }
-    let host = single(head, "host", "`Host` stands more than once")?;
-    let host = host.ok_or(Reply::Malformed("`Host` is missing"))?;
-    let host = plain_text(host).ok_or(Reply::Malformed("`Host` is not plain text"))?;
     match single(
         head,
         "sec-websocket-version",
@@ -61,7 +57,6 @@ pub(crate) fn check(head: &Head) -> Result<Checked, Reply> {
     let origin = origin.ok_or(Reply::Malformed("`Origin` is not plain text"))?;
     Ok(Checked {
         key: key.to_vec(),
-        host,
         origin,
         protocols,
     })

@@ -15,7 +15,10 @@ use crate::scan::Stamp;
 /// The file as it was last seen.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
+    /// The file that was read. Without one, the first at [`ConfigFile::places`] is taken.
     path: Option<PathBuf>,
+    /// Where a file may appear.
+    places: Vec<PathBuf>,
     stamp: Option<Stamp>,
     since: Instant,
     /// What it looked like when it was last read.
@@ -41,11 +44,13 @@ struct Trouble {
 }
 
 impl ConfigFile {
-    /// A file that was just read.
-    pub(super) fn new(path: Option<PathBuf>) -> ConfigFile {
+    /// That of a configuration that was just read.
+    pub(super) fn new(config: &Config) -> ConfigFile {
+        let path = config.file.clone();
         let stamp = path.as_deref().and_then(stamp_of);
         ConfigFile {
             path,
+            places: config.file_places.clone(),
             stamp,
             since: Instant::now(),
             read: stamp,
@@ -58,8 +63,11 @@ impl Keeper {
     /// Reads the configuration again if its file has changed and is left alone.
     pub(super) fn look_at_config(&mut self, now: Instant) {
         let file = &mut self.config_file;
-        let Some(path) = &file.path else { return };
-        let Some(stamp) = stamp_of(path) else {
+        let mut candidates = match &file.path {
+            Some(path) => std::slice::from_ref(path).iter(),
+            None => file.places.iter(),
+        };
+        let Some(stamp) = candidates.find_map(|path| stamp_of(path)) else {
             return; // Editors remove and make again; without a file the old configuration holds.
         };
         if file.stamp != Some(stamp) {
@@ -121,6 +129,11 @@ impl Keeper {
         let old = self.config.load_full();
         if new == *old {
             return;
+        }
+        if let (Some(file), None) = (&new.file, &old.file) {
+            // It stays the one, whatever appears where one is looked for first.
+            self.config_file.path = Some(file.clone());
+            info!(file = %file.display(), "a configuration file has appeared");
         }
         for key in old.restart_needed(&new) {
             warn!(

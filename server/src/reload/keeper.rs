@@ -69,7 +69,7 @@ impl Keeper {
         let mut audience = Audience::default();
         audience.join(waiting);
         Keeper {
-            config_file: ConfigFile::new(config.load().file.clone()),
+            config_file: ConfigFile::new(&config.load()),
             config,
             shared,
             reread,

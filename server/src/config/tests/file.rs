@@ -80,6 +80,11 @@ fn every_key_says_what_it_says() {
     let real = start.dir.path().canonicalize().expect("it is there");
     assert_eq!(config.stage_dir, Some(real.join("stage")));
     assert_eq!(config.log_level, LogLevel::Warn);
+    assert_eq!(
+        config.hosts,
+        Hosts::Listed(vec!["example.com".into(), "*.example.org".into()])
+    );
+    assert!(!config.handlers_json);
     assert_eq!(config.defaults.session.message_bytes_max, 65_536);
     assert_eq!(config.defaults.drain_timeout_s, Some(60));
 
@@ -125,7 +130,7 @@ fn every_key_says_what_it_says() {
         ("/{{literal}}", "/chat"),
     ];
     assert_eq!(routes, wanted);
-    assert_eq!(config.routes[0].place.to_string(), "site/config.toml:33:1");
+    assert_eq!(config.routes[0].place.to_string(), "site/config.toml:35:1");
     assert_eq!(
         config.routes[4].place.to_string(),
         "site/handler_map.txt:4:1"

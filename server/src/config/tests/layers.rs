@@ -144,6 +144,63 @@ fn an_empty_variable_says_nothing_and_a_bad_one_is_named() {
 }
 
 #[test]
+fn hosts_and_origins_of_a_flag_beat_those_of_a_variable_that_beat_the_file() {
+    let file = "origins = \"any\"\nhosts = [\"a\"]\n[handler.chat]\norigins = [\"null\"]\n[handler.echo]\n";
+    let start = Start::new().file("config.toml", file);
+    let config = start.read(&[]);
+    assert_eq!(
+        (&config.hosts, config.hosts_by),
+        (&Hosts::Listed(vec!["a".into()]), DecidedBy::File)
+    );
+    assert_eq!(config.handler("echo").origins_by, DecidedBy::File);
+
+    let start = start
+        .variable("WSHD_ORIGINS", "same-host, https://*.example.com")
+        .variable("WSHD_HOSTS", "any");
+    let config = start.read(&[]);
+    let listed = ["same-host", "https://*.example.com"].map(str::to_owned);
+    for handler in ["echo", "other"] {
+        let handler = config.handler(handler);
+        assert_eq!(handler.origins, Origins::Listed(listed.to_vec()));
+        assert_eq!(handler.origins_by, DecidedBy::Variable);
+    }
+    assert_eq!(
+        (&config.hosts, config.hosts_by),
+        (&Hosts::Any, DecidedBy::Variable)
+    );
+    // A handler's own table says otherwise.
+    let chat = config.handler("chat");
+    assert_eq!(chat.origins, Origins::Listed(vec!["null".into()]));
+    assert_eq!(chat.origins_by, DecidedBy::Table);
+
+    let config = start.read(&["--origins", "same-host", "--hosts", "b,*.c"]);
+    assert_eq!(config.defaults.origins, Origins::SameHost);
+    assert_eq!(config.defaults.origins_by, DecidedBy::Flag);
+    let listed = Hosts::Listed(vec!["b".into(), "*.c".into()]);
+    assert_eq!((config.hosts, config.hosts_by), (listed, DecidedBy::Flag));
+    // Without a file too.
+    let config = Start::new().read(&["--origins", "any"]);
+    assert_eq!(config.handler("x").origins, Origins::Any);
+}
+
+#[test]
+fn bad_hosts_and_origins_say_what_is_wanted() {
+    let start = Start::new().variable("WSHD_ORIGINS", "example.com");
+    let error = "environment variable `WSHD_ORIGINS` wants `same-host`, `any`, or origins with commas like \
+                 `same-host,https://example.com`, found `example.com`";
+    assert_eq!(start.error(&[]), error);
+    let start = Start::new().variable("WSHD_HOSTS", "a:80");
+    let error = "environment variable `WSHD_HOSTS` wants `any`, or names of hosts with commas like \
+                 `example.com,*.example.org`, found `a:80`";
+    assert_eq!(start.error(&[]), error);
+    let error = usage_error(&["--origins", "https://a/"]);
+    assert!(
+        error.contains("'https://a/' for '--origins <ORIGINS>': wants `same-host`, `any`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_scan_directory_lies_below_the_handlers_by_whole_names() {
     let start = Start::new();
     assert_eq!(

@@ -1,0 +1,109 @@
+//! The host that a request is for, and whether this server answers for it.
+//!
+//! A page of any site can have a name of its own lead to 127.0.0.1 (DNS rebinding), and is then of the
+//! same host as what listens there. So where only loopback addresses are listened on, the names that
+//! are answered for are those that always mean the machine itself, and those that `hosts` lists.
+
+use crate::config::Hosts;
+use crate::config::authority::{Authority, is_below};
+use crate::head::Head;
+use crate::reply::Reply;
+use crate::target::Target;
+
+/// The host with its port; empty where the request has none, which HTTP/1.0 allows.
+pub(super) fn of(head: &Head, target: &Target) -> Result<String, Reply> {
+    let line = head
+        .value("host")
+        .map_err(|_| Reply::Malformed("`Host` stands more than once"))?;
+    let host = match line {
+        None if head.is_http_1_1() => return Err(Reply::Malformed("`Host` is missing")),
+        None => "",
+        Some(line) => {
+            let text = std::str::from_utf8(line).ok();
+            let text = text.filter(|text| Authority::parse(text).is_some());
+            text.ok_or(Reply::Malformed("`Host` is no host with or without a port"))?
+        }
+    };
+    // What an absolute target says counts instead (RFC 9112 §3.2.2).
+    let host = target.authority.as_deref().unwrap_or(host);
+    Ok(host.to_owned())
+}
+
+/// Whether a request for `host` is answered, where only loopback addresses are listened on or not.
+pub(super) fn is_served(hosts: &Hosts, is_loopback_only: bool, host: &str) -> bool {
+    let listed: &[String] = match hosts {
+        Hosts::Any => return true,
+        Hosts::Local if !is_loopback_only => return true,
+        Hosts::Local => &[],
+        Hosts::Listed(listed) => listed,
+    };
+    // Browsers always say what host they mean; it is they who can be led here.
+    let Some(authority) = Authority::parse(host) else {
+        return host.is_empty();
+    };
+    authority.is_address()
+        || authority.is_loopback()
+        || listed.iter().any(|name| match name.strip_prefix("*.") {
+            Some(parent) => is_below(authority.host, parent),
+            None => name.eq_ignore_ascii_case(authority.host),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host_of(request: &str) -> Result<String, u16> {
+        let head = Head::parse(request.as_bytes().into(), 9).expect("a head");
+        let target = Target::parse(head.target()).expect("a target");
+        of(&head, &target).map_err(|reply| reply.status())
+    }
+
+    #[test]
+    fn a_request_is_for_the_one_host_that_it_says() {
+        for (request, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a:1\r\n\r\n", Ok("a:1")),
+            ("GET http://b:2/ HTTP/1.1\r\nHost: a:1\r\n\r\n", Ok("b:2")),
+            ("GET ws://b HTTP/1.1\r\nHost: a:1\r\n\r\n", Ok("b")),
+            ("GET / HTTP/1.0\r\n\r\n", Ok("")),
+            ("GET / HTTP/1.1\r\n\r\n", Err(400)),
+            ("GET http://b/ HTTP/1.1\r\n\r\n", Err(400)),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", Err(400)),
+            ("GET / HTTP/1.0\r\nHost:\r\n\r\n", Err(400)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(400)),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Err(400)),
+            ("GET / HTTP/1.1\r\nHost: x@a\r\n\r\n", Err(400)),
+            ("GET http://b/ HTTP/1.1\r\nHost: \r\n\r\n", Err(400)),
+        ] {
+            let expected = expected.map(str::to_owned);
+            assert_eq!(host_of(request), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn loopback_alone_answers_for_names_of_the_machine_itself_and_those_listed() {
+        let listed = Hosts::Listed(vec!["example.com".into(), "*.example.org".into()]);
+        for (host, local, in_list) in [
+            ("localhost:9998", true, true),
+            ("foo.localhost", true, true),
+            ("127.0.0.1:1", true, true),
+            ("192.168.0.1", true, true),
+            ("[fe80::1]:1", true, true),
+            ("", true, true),
+            ("example.com:80", false, true),
+            ("EXAMPLE.com.", false, true),
+            ("a.b.example.org", false, true),
+            ("example.org", false, false),
+            ("a.example.com", false, false),
+            ("evil.example:9998", false, false),
+            ("localhost.evil.example", false, false),
+            ("127.0.0.1.evil.example", false, false),
+        ] {
+            assert_eq!(is_served(&Hosts::Local, true, host), local, "{host}");
+            assert_eq!(is_served(&listed, true, host), in_list, "{host}");
+            assert_eq!(is_served(&listed, false, host), in_list, "{host}");
+            assert!(is_served(&Hosts::Local, false, host), "{host}");
+            assert!(is_served(&Hosts::Any, true, host), "{host}");
+        }
+    }
+}
