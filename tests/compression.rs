@@ -144,3 +144,53 @@ fn a_bomb_is_too_big_when_it_has_inflated_to_the_limit() {
     assert_eq!(client.raw.close_code(), 1007, "no block is of that type");
     assert_eq!(server.connect("/echo").ask("still here?"), "still here?");
 }
+
+#[test]
+fn a_client_keeps_its_context_unless_it_offers_not_to_and_past_the_budget_goes_without() {
+    let site = Site::empty();
+    for name in ["echo_wsh.so", "small_wsh.so"] {
+        site.add("echo_wsh", name);
+    }
+    // Room for two.
+    site.write(
+        "config.toml",
+        "[limits]\ndeflate_contexts_bytes_max = 100000\n\
+         [handler.echo]\ndeflate_level = 1\n[handler.small]\ndeflate_level = 9\n",
+    );
+    let server = Server::start(&site);
+
+    let mut lengths = Vec::new();
+    let mut clients: Vec<_> = ["/echo", "/small"]
+        .into_iter()
+        .map(|path| Deflating::open(&server, path, TAKEOVER))
+        .collect();
+    for client in &mut clients {
+        let text = numbers(500);
+        let first = client.send(&text);
+        assert_eq!(client.receive().1, text);
+        let second = client.send(&text);
+        assert!(second < first / 4, "it refers to the first: {second}");
+        let (_, answer, length) = client.receive();
+        assert_eq!(answer, text);
+        lengths.push(length);
+    }
+    assert!(
+        lengths[1] < lengths[0],
+        "level 9 after level 1: {lengths:?}"
+    );
+
+    let (mut plain, answer) = Raw::open_with(&server, "/echo", OFFER);
+    assert!(!answer.contains("Extensions"), "{answer}");
+    plain.send(&frame(0x81, b"as it is"));
+    assert_eq!(plain.frame(), Some((0x81, b"as it is".to_vec())));
+    let mut modest = Deflating::open(&server, "/echo", NO_TAKEOVER);
+    modest.send(&numbers(500));
+    assert_eq!(modest.receive().1, numbers(500));
+
+    // Who leaves makes room.
+    drop(clients.pop());
+    crate::harness::eventually("there is room", || {
+        let (_, answer) = Raw::open_with(&server, "/echo", OFFER);
+        answer.contains(TAKEOVER)
+    });
+}

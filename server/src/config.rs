@@ -162,7 +162,7 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// The request head, in lines.
     pub header_lines_max: usize,
-    /// Compression contexts that outlive their message, in all sessions together.
+    /// Compression contexts that outlive an event, in all sessions together.
     pub deflate_contexts_bytes_max: usize,
     /// From the signal to the end of the process.
     pub stop_timeout_ms: u64,
@@ -212,8 +212,11 @@ pub struct SessionLimits {
     pub fragments_max: usize,
     /// Bytes accepted for sending and not yet taken by the kernel.
     pub outbound_bytes_max: usize,
-    /// How long a queue may make no progress.
+    /// How long what is sent to a peer may make no progress.
     pub outbound_timeout_ms: u64,
+    /// From a message's first byte to its last, and as long again for each 64 KiB of it; 0 is for
+    /// ever.
+    pub message_timeout_ms: u64,
     /// Silence after which a Ping is sent, jittered; 0 is never.
     pub ping_interval_ms: u64,
     /// From the Ping to anything at all from the peer.
@@ -233,12 +236,14 @@ pub struct SessionLimits {
 pub struct Deflate {
     /// Whether it is agreed to.
     pub enabled: bool,
-    /// Whether messages may refer to earlier ones, both ways; it takes memory for each session.
+    /// Whether the server's messages may refer to earlier ones; it takes memory for each session.
     pub context_takeover: bool,
     /// How far back they may refer: 2 to the power of 9 to 15 bytes.
     pub window_bits: u8,
     /// Messages shorter than this are sent as they are.
     pub bytes_min: usize,
+    /// zlib's level, 1 to 9: higher ones make messages smaller and take longer.
+    pub level: u8,
 }
 
 /// What a new generation does with the sessions of the old one.
@@ -332,7 +337,7 @@ impl Default for Limits {
             handshake_timeout_ms: 10_000,
             header_bytes_max: 16 * 1024,
             header_lines_max: 100,
-            deflate_contexts_bytes_max: 64 * 1024 * 1024,
+            deflate_contexts_bytes_max: 256 * 1024 * 1024,
             stop_timeout_ms: 30_000,
             stop_batch_sessions: 10_000,
         }
@@ -366,7 +371,8 @@ impl Default for SessionLimits {
             message_bytes_max: 64 * 1024,
             fragments_max: 4_096,
             outbound_bytes_max: 1024 * 1024,
-            outbound_timeout_ms: 30_000,
+            outbound_timeout_ms: 60_000,
+            message_timeout_ms: 60_000,
             ping_interval_ms: 25_000,
             pong_timeout_ms: 10_000,
             close_timeout_ms: 5_000,
@@ -384,6 +390,7 @@ impl Default for Deflate {
             context_takeover: false,
             window_bits: 15,
             bytes_min: 1024,
+            level: 2,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tungstenite::protocol::frame::coding::OpCode;
 
-use crate::ws::deflate::deflation::compress_alone;
+use crate::ws::deflate::deflation::{Effort, compress_alone};
 use crate::ws::deflate::pool;
 use crate::ws::frame;
 
@@ -17,7 +17,8 @@ pub(crate) struct Encoded {
     plain: Vec<u8>,
     payload_len: usize,
     may_compress: bool,
-    /// Compressed by itself, for each window from 9 to 15 bits, when the first session asks;
+    /// Compressed by itself, for each window from 9 to 15 bits, when the first session asks, at its
+    /// level;
     /// `None` if that makes it no smaller.
     compressed: [OnceLock<Option<Vec<u8>>>; 7],
     /// Memory for a compressed form, of the message that was here before.
@@ -82,13 +83,13 @@ impl Encoded {
     }
 
     /// The frame compressed by itself, or as it is if that is no smaller.
-    pub(crate) fn compressed(&self, window_bits: u8) -> &[u8] {
-        let Some(once) = self.compressed.get(usize::from(window_bits) - 9) else {
+    pub(crate) fn compressed(&self, effort: Effort) -> &[u8] {
+        let Some(once) = self.compressed.get(usize::from(effort.window_bits) - 9) else {
             return &self.plain;
         };
         let compressed = once.get_or_init(|| {
             let mut room = pool::take_room();
-            let is_smaller = compress_alone(window_bits, self.payload(), &mut room);
+            let is_smaller = compress_alone(effort, self.payload(), &mut room);
             let compressed = is_smaller.then(|| {
                 let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut output = std::mem::take(&mut *spare);
@@ -147,6 +148,11 @@ const RECENT_BYTES_MAX: usize = 128 * 1024;
 mod tests {
     use super::*;
 
+    const EFFORT: Effort = Effort {
+        window_bits: 15,
+        level: 1,
+    };
+
     fn message(payload: &[u8]) -> Arc<Encoded> {
         Encoded::new(frame::BINARY, payload, true)
     }
@@ -156,7 +162,7 @@ mod tests {
         let long = [7; 500];
         let first = message(&long);
         let place = Arc::as_ptr(&first);
-        assert!(first.compressed(15).len() < 100);
+        assert!(first.compressed(EFFORT).len() < 100);
 
         let second = message(b"second");
         assert_ne!(Arc::as_ptr(&second), place);
@@ -169,7 +175,11 @@ mod tests {
         let third = message(b"third");
         assert_eq!(Arc::as_ptr(&third), place);
         assert_eq!(third.plain(), b"\x82\x05third");
-        assert_eq!(third.compressed(15), third.plain(), "it becomes no smaller");
+        assert_eq!(
+            third.compressed(EFFORT),
+            third.plain(),
+            "it becomes no smaller"
+        );
     }
 
     #[test]

@@ -245,7 +245,11 @@ fn halves(context_takeover: bool) -> (Box<Inflation>, Box<Deflation>) {
         ..Deflate::default()
     };
     let budget: Arc<Budget> = Budget::new(usize::MAX);
-    let offers = extension::parse([&b"permessage-deflate"[..]].into_iter()).expect("the grammar");
+    let offer = match context_takeover {
+        true => &b"permessage-deflate"[..],
+        false => b"permessage-deflate; client_no_context_takeover",
+    };
+    let offers = extension::parse([offer].into_iter()).expect("the grammar");
     let agreement = Agreement::reach(&offers, &policy, &budget).expect("an agreement");
     agreement.into_halves()
 }

@@ -8,11 +8,14 @@ use super::server::Server;
 /// What browsers offer.
 pub(crate) const OFFER: &str =
     "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
-/// What is answered to it by default.
+/// What clients offer that keep no context, neither their own nor the server's.
+pub(crate) const MODEST_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
+                           server_no_context_takeover; client_no_context_takeover\r\n";
+/// What is answered to that.
 pub(crate) const NO_TAKEOVER: &str = "\r\nSec-WebSocket-Extensions: permessage-deflate; \
                            server_no_context_takeover; client_no_context_takeover\r\n";
 
-/// What is answered where messages may refer to earlier ones.
+/// What is answered to browsers: messages may refer to earlier ones.
 pub(crate) const TAKEOVER: &str = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
 
 /// A client that compresses what it sends; its context lives as long as it does.
@@ -26,7 +29,11 @@ pub(crate) struct Deflating {
 impl Deflating {
     #[track_caller]
     pub(crate) fn open(server: &Server, path: &str, agreed: &str) -> Deflating {
-        let (raw, answer) = Raw::open_with(server, path, OFFER);
+        let offer = match agreed {
+            NO_TAKEOVER => MODEST_OFFER,
+            _ => OFFER,
+        };
+        let (raw, answer) = Raw::open_with(server, path, offer);
         assert!(answer.contains(agreed), "{answer}");
         Deflating {
             raw,

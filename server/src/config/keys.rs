@@ -188,6 +188,11 @@ pub(super) const HANDLER_LIMITS: &[Limit<HandlerConfig>] = &[
         set: |handler, n| handler.session.outbound_timeout_ms = n,
     },
     Limit {
+        name: "message_timeout_ms",
+        range: (0, DAY_MS),
+        set: |handler, n| handler.session.message_timeout_ms = n,
+    },
+    Limit {
         name: "ping_interval_ms",
         range: (0, DAY_MS),
         set: |handler, n| handler.session.ping_interval_ms = n,
@@ -216,6 +221,11 @@ pub(super) const HANDLER_LIMITS: &[Limit<HandlerConfig>] = &[
         name: "deflate_bytes_min",
         range: (0, 16 * MIB),
         set: |handler, n| handler.session.deflate.bytes_min = size(n),
+    },
+    Limit {
+        name: "deflate_level",
+        range: (1, 9),
+        set: |handler, n| handler.session.deflate.level = u8::try_from(n).unwrap_or(9),
     },
     Limit {
         name: "deflate_window_bits",

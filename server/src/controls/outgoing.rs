@@ -131,9 +131,9 @@ impl Controls {
         let bytes = encoded.payload().len();
         let deflation = self.deflation.as_mut();
         let deflation = deflation.filter(|d| encoded.may_compress() && d.is_worth(bytes));
-        let frame = match deflation.map(|deflation| deflation.shared_window_bits()) {
+        let frame = match deflation.map(|deflation| deflation.shared_effort()) {
             None => encoded.plain(),
-            Some(Some(window_bits)) => encoded.compressed(window_bits),
+            Some(Some(effort)) => encoded.compressed(effort),
             Some(None) => {
                 // TOO_BIG: the session closes, and there is nobody here to tell.
                 let _ = self.put_compressed(Part::WHOLE, encoded.opcode(), encoded.payload());

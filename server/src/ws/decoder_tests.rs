@@ -158,6 +158,7 @@ mod compressed {
     use crate::ws::deflate::tests::halves;
 
     const TAKEOVER: Deflate = Deflate {
+        level: 1,
         enabled: true,
         context_takeover: true,
         window_bits: 15,

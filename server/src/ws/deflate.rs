@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use self::budget::{Budget, Share};
-use self::deflation::Deflation;
+use self::deflation::{Deflation, Effort};
 use self::inflation::Inflation;
 use super::extension::{Offer, Parameter};
 use crate::config::Deflate;
@@ -22,8 +22,9 @@ use crate::config::Deflate;
 pub(crate) struct Agreement {
     terms: Terms,
     bytes_min: usize,
-    /// The decompressor that context takeover makes the session keep.
-    inflater: Option<Share>,
+    /// For the decompressor that context takeover makes the session keep; of nothing without it.
+    inflater: Share,
+    level: u8,
     budget: Arc<Budget>,
     response: String,
 }
@@ -60,7 +61,7 @@ impl Agreement {
             return None;
         }
         let mut wishes = offers.iter().filter_map(Wish::read);
-        wishes.next().map(|wish| wish.grant(policy, budget))
+        wishes.find_map(|wish| wish.grant(policy, budget))
     }
 
     /// What the 101 says in `Sec-WebSocket-Extensions`.
@@ -71,11 +72,17 @@ impl Agreement {
     /// The two halves of the session: what the client sends, and what the server sends.
     pub(crate) fn into_halves(self) -> (Box<Inflation>, Box<Deflation>) {
         let terms = &self.terms;
-        let window_bits = terms.server_max_window_bits;
+        let effort = Effort {
+            window_bits: terms.server_max_window_bits,
+            level: self.level,
+        };
         let may_keep = (!terms.server_no_context_takeover).then_some(self.budget);
         (
-            Box::new(Inflation::new(self.inflater)),
-            Box::new(Deflation::new(window_bits, self.bytes_min, may_keep)),
+            Box::new(Inflation::new(
+                self.inflater,
+                !terms.client_no_context_takeover,
+            )),
+            Box::new(Deflation::new(effort, self.bytes_min, may_keep)),
         )
     }
 }
@@ -117,17 +124,22 @@ impl Wish {
         Some(wish)
     }
 
-    fn grant(self, policy: &Deflate, budget: &Arc<Budget>) -> Agreement {
-        // The server can let go of its own context at any time, of the client's never: so that one
-        // is paid for now, or the client is told not to have it, which is always allowed (§7.1.1.2).
-        let wants_takeover = policy.context_takeover && !self.client_no_context_takeover;
-        let inflater = wants_takeover
-            .then(|| budget.take(inflation::BYTES))
-            .flatten();
+    /// What is agreed to; `None` if the offer cannot be kept.
+    ///
+    /// The answer says nothing that the client has not asked for, unless the configuration limits a
+    /// window: clients exist that refuse a `client_no_context_takeover` which they have not offered,
+    /// and others that keep their context nevertheless.
+    fn grant(self, policy: &Deflate, budget: &Arc<Budget>) -> Option<Agreement> {
+        // The server can let go of its own context at any time, of the client's never, so that one is
+        // paid for now. The memory is taken when the first compressed message comes.
+        let inflater = match self.client_no_context_takeover {
+            true => budget.nothing(),
+            false => budget.take(inflation::BYTES)?,
+        };
         let asked = self.server_max_window_bits;
         let terms = Terms {
             server_no_context_takeover: self.server_no_context_takeover || !policy.context_takeover,
-            client_no_context_takeover: inflater.is_none(),
+            client_no_context_takeover: self.client_no_context_takeover,
             server_max_window_bits: asked.unwrap_or(WINDOW_BITS_MOST).min(policy.window_bits),
             // Who does not say that it can limit its window must not be asked to (§7.1.2.2).
             client_max_window_bits: match self.client_max_window_bits {
@@ -135,28 +147,29 @@ impl Wish {
                 Some(most) => most.unwrap_or(WINDOW_BITS_MOST).min(policy.window_bits),
             },
         };
-        Agreement {
-            response: terms.response(asked.is_some()),
+        Some(Agreement {
+            response: terms.response(&self),
             terms,
             bytes_min: policy.bytes_min,
+            level: policy.level,
             inflater,
             budget: budget.clone(),
-        }
+        })
     }
 }
 
 impl Terms {
-    /// A limit that the client asked for is always confirmed (§7.1.2.1).
-    fn response(&self, server_window_was_asked: bool) -> String {
+    /// A limit that the client asked for is always confirmed (§7.1.1.1, §7.1.2.1).
+    fn response(&self, wish: &Wish) -> String {
         let mut response = NAME.to_owned();
-        if self.server_no_context_takeover {
+        if wish.server_no_context_takeover {
             let _ = write!(response, "; {SERVER_NO_CONTEXT_TAKEOVER}");
         }
         if self.client_no_context_takeover {
             let _ = write!(response, "; {CLIENT_NO_CONTEXT_TAKEOVER}");
         }
         let bits = self.server_max_window_bits;
-        if server_window_was_asked || bits < WINDOW_BITS_MOST {
+        if wish.server_max_window_bits.is_some() || bits < WINDOW_BITS_MOST {
             let _ = write!(response, "; {SERVER_MAX_WINDOW_BITS}={bits}");
         }
         let bits = self.client_max_window_bits;

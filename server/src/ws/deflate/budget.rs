@@ -43,15 +43,42 @@ impl Budget {
         })
     }
 
+    /// A part of no bytes, which may [grow](Share::grow).
+    pub(crate) fn nothing(self: &Arc<Self>) -> Share {
+        Share {
+            budget: self.clone(),
+            bytes: 0,
+        }
+    }
+
     /// Whether more is taken than may be since it was lowered: who can give back, should.
     pub(crate) fn is_overdrawn(&self) -> bool {
         self.taken.load(Ordering::Relaxed) > self.max.load(Ordering::Relaxed)
     }
 }
 
+impl Share {
+    /// Takes so many bytes more; false when the budget is spent.
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let Some(mut more) = self.budget.take(bytes) else {
+            return false;
+        };
+        self.bytes += std::mem::take(&mut more.bytes);
+        true
+    }
+
+    /// Gives all back.
+    pub(crate) fn shrink(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes > 0 {
+            self.budget.taken.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shrink();
     }
 }
 
@@ -70,5 +97,17 @@ mod tests {
 
         drop(first);
         assert!(!budget.is_overdrawn() && budget.take(50).is_some());
+    }
+
+    #[test]
+    fn a_share_grows_as_far_as_the_budget_goes_and_shrinks_to_nothing() {
+        let budget = Budget::new(100);
+        let (mut first, mut second) = (budget.nothing(), budget.nothing());
+        assert!(first.grow(60) && !second.grow(60) && second.grow(40));
+
+        first.shrink();
+        assert!(second.grow(60) && !first.grow(1));
+        drop(second);
+        assert!(first.grow(100));
     }
 }

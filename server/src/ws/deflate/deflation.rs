@@ -13,13 +13,22 @@ use super::pool;
 /// of the budget: it is made when the first message wants it and given up when the budget shrinks.
 #[derive(Debug)]
 pub(crate) struct Deflation {
-    window_bits: u8,
+    effort: Effort,
     bytes_min: usize,
     /// Contexts of one's own are paid from it; `None`: no context takeover was agreed.
     budget: Option<Arc<Budget>>,
     own: Option<(Compress, Share)>,
     /// The thread's compressor, lent to the message that is being sent in parts.
     lent: Option<Compress>,
+}
+
+/// How hard to compress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effort {
+    /// How far back a message may refer: 2 to the power of 9 to 15 bytes.
+    pub(crate) window_bits: u8,
+    /// zlib's levels, 1 to 9.
+    pub(crate) level: u8,
 }
 
 /// Where a part stands in its message.
@@ -37,9 +46,9 @@ impl Part {
 }
 
 impl Deflation {
-    pub(super) fn new(window_bits: u8, bytes_min: usize, budget: Option<Arc<Budget>>) -> Deflation {
+    pub(super) fn new(effort: Effort, bytes_min: usize, budget: Option<Arc<Budget>>) -> Deflation {
         Deflation {
-            window_bits,
+            effort,
             bytes_min,
             budget,
             own: None,
@@ -52,11 +61,11 @@ impl Deflation {
         bytes >= self.bytes_min
     }
 
-    /// The window of the compressor that others may compress for this session with; `None` while
-    /// it has a context of its own, which must have seen every compressed message.
-    pub(crate) fn shared_window_bits(&mut self) -> Option<u8> {
+    /// How others may compress for this session; `None` while it has a context of its own, which
+    /// must have seen every compressed message.
+    pub(crate) fn shared_effort(&mut self) -> Option<Effort> {
         self.settle_own();
-        self.own.is_none().then_some(self.window_bits)
+        self.own.is_none().then_some(self.effort)
     }
 
     /// Appends a part's compressed bytes to `output`, which is empty. False: this message is to go
@@ -71,10 +80,10 @@ impl Deflation {
             return true;
         }
         let lent = self.lent.take();
-        let mut lent = lent.unwrap_or_else(|| pool::take_deflater(self.window_bits));
+        let mut lent = lent.unwrap_or_else(|| pool::take_deflater(self.effort));
         deflate(&mut lent, payload, part.last, output);
         if part.last {
-            pool::put_deflater(self.window_bits, lent);
+            pool::put_deflater(self.effort, lent);
         } else {
             self.lent = Some(lent);
         }
@@ -86,8 +95,8 @@ impl Deflation {
     fn settle_own(&mut self) {
         let Some(budget) = &self.budget else { return };
         if self.own.is_none() {
-            let share = budget.take(deflater_bytes(self.window_bits));
-            self.own = share.map(|share| (pool::new_deflater(self.window_bits), share));
+            let share = budget.take(deflater_bytes(self.effort.window_bits));
+            self.own = share.map(|share| (pool::new_deflater(self.effort), share));
         } else if budget.is_overdrawn() {
             self.own = None;
         }
@@ -95,10 +104,10 @@ impl Deflation {
 }
 
 /// Compresses a whole message by itself into `output`, which is empty. False: it became no smaller.
-pub(crate) fn compress_alone(window_bits: u8, payload: &[u8], output: &mut Vec<u8>) -> bool {
-    let mut deflater = pool::take_deflater(window_bits);
+pub(crate) fn compress_alone(effort: Effort, payload: &[u8], output: &mut Vec<u8>) -> bool {
+    let mut deflater = pool::take_deflater(effort);
     deflate(&mut deflater, payload, true, output);
-    pool::put_deflater(window_bits, deflater);
+    pool::put_deflater(effort, deflater);
     output.len() < payload.len()
 }
 

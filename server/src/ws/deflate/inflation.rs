@@ -9,18 +9,32 @@ use crate::ws::violation::Violation;
 /// Inflates the messages of one session, piece by piece.
 #[derive(Debug)]
 pub(crate) struct Inflation {
-    inflater: Option<Decompress>,
-    /// The client refers to earlier messages, so the decompressor is kept between two of them.
-    takeover: Option<Share>,
+    memory: Memory,
+    /// What it takes of the budget for a decompressor that is kept: between two messages if the
+    /// client refers to earlier ones, else while a message is incomplete.
+    share: Share,
+    /// The client refers to earlier messages.
+    takes_over: bool,
     /// Bytes came since the message began, or since a block that ends the stream.
     is_inside: bool,
 }
 
+/// What it holds.
+#[derive(Debug)]
+enum Memory {
+    Nothing,
+    Inflater(Decompress),
+    /// The budget is spent, so the message waits as it came, and is inflated when it is complete.
+    Pieces(Vec<u8>),
+}
+
 impl Inflation {
-    pub(super) fn new(takeover: Option<Share>) -> Inflation {
+    /// `share` is that of a decompressor if the client `takes_over` its context, else of nothing.
+    pub(super) fn new(share: Share, takes_over: bool) -> Inflation {
         Inflation {
-            inflater: None,
-            takeover,
+            memory: Memory::Nothing,
+            share,
+            takes_over,
             is_inside: false,
         }
     }
@@ -34,7 +48,21 @@ impl Inflation {
         output: &mut Vec<u8>,
         left: &mut usize,
     ) -> Result<(), Violation> {
-        self.push(piece, output, left)?;
+        let is_first = matches!(self.memory, Memory::Nothing);
+        if is_first && !last && !piece.is_empty() && !self.takes_over && !self.share.grow(BYTES) {
+            self.memory = Memory::Pieces(Vec::new());
+        }
+        match &mut self.memory {
+            Memory::Pieces(pieces) => {
+                pieces.extend_from_slice(piece);
+                if last {
+                    let pieces = std::mem::take(pieces);
+                    self.memory = Memory::Nothing;
+                    self.push(&pieces, output, left)?;
+                }
+            }
+            Memory::Nothing | Memory::Inflater(_) => self.push(piece, output, left)?,
+        }
         if last {
             self.finish(output, left)?;
         }
@@ -50,7 +78,12 @@ impl Inflation {
         if piece.is_empty() {
             return Ok(());
         }
-        let inflater = self.inflater.get_or_insert_with(pool::take_inflater);
+        if !matches!(self.memory, Memory::Inflater(_)) {
+            self.memory = Memory::Inflater(pool::take_inflater());
+        }
+        let Memory::Inflater(inflater) = &mut self.memory else {
+            return Ok(());
+        };
         self.is_inside = true;
         loop {
             if output.len() == output.capacity() {
@@ -98,10 +131,12 @@ impl Inflation {
             }
             self.is_inside = false;
         }
-        if self.takeover.is_none()
-            && let Some(inflater) = self.inflater.take()
-        {
-            pool::put_inflater(inflater);
+        if !self.takes_over {
+            let memory = std::mem::replace(&mut self.memory, Memory::Nothing);
+            if let Memory::Inflater(inflater) = memory {
+                pool::put_inflater(inflater);
+            }
+            self.share.shrink();
         }
         Ok(())
     }

@@ -5,11 +5,12 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, Decompress};
 
+use super::deflation::Effort;
+
 #[derive(Default)]
 struct Pool {
     inflaters: Vec<Decompress>,
-    /// With their window bits.
-    deflaters: Vec<(u8, Compress)>,
+    deflaters: Vec<(Effort, Compress)>,
     rooms: Vec<Vec<u8>>,
 }
 
@@ -30,30 +31,30 @@ pub(super) fn put_inflater(mut inflater: Decompress) {
 }
 
 /// A compressor that has seen nothing.
-pub(super) fn take_deflater(window_bits: u8) -> Compress {
+pub(super) fn take_deflater(effort: Effort) -> Compress {
     let pooled = POOL.with_borrow_mut(|pool| {
         let mut found = pool.deflaters.iter();
-        let index = found.position(|(bits, _)| *bits == window_bits)?;
+        let index = found.position(|(theirs, _)| *theirs == effort)?;
         Some(pool.deflaters.swap_remove(index).1)
     });
-    pooled.unwrap_or_else(|| new_deflater(window_bits))
+    pooled.unwrap_or_else(|| new_deflater(effort))
 }
 
-pub(super) fn put_deflater(window_bits: u8, mut deflater: Compress) {
+pub(super) fn put_deflater(effort: Effort, mut deflater: Compress) {
     deflater.reset();
     POOL.with_borrow_mut(|pool| {
-        // The window that was used last is likely wanted next; others must not be kept out by it.
+        // The effort that was used last is likely wanted next; others must not be kept out by it.
         if pool.deflaters.len() == KEPT {
             pool.deflaters.remove(0);
         }
-        pool.deflaters.push((window_bits, deflater));
+        pool.deflaters.push((effort, deflater));
     });
 }
 
 /// A compressor of a session's own.
-pub(super) fn new_deflater(window_bits: u8) -> Compress {
-    // The fastest level: a third of the time of the middle ones for four thirds of their bytes.
-    Compress::new_with_window_bits(Compression::fast(), false, window_bits)
+pub(super) fn new_deflater(effort: Effort) -> Compress {
+    let level = Compression::new(effort.level.into());
+    Compress::new_with_window_bits(level, false, effort.window_bits)
 }
 
 /// An empty buffer, with room in it if one was put back.

@@ -10,6 +10,7 @@ const KEEPS: Deflate = Deflate {
     context_takeover: true,
     window_bits: 15,
     bytes_min: 0,
+    level: 1,
 };
 
 fn reach(offer: &str, policy: &Deflate, budget: &Arc<Budget>) -> Option<Agreement> {
@@ -42,26 +43,39 @@ fn what_is_answered_to_each_offer() {
         window_bits: 10,
         ..KEEPS
     };
-    let no_takeover = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     let cases = [
         // What browsers send.
         (
             &plain,
             "permessage-deflate; client_max_window_bits",
-            Some(no_takeover.to_owned()),
+            Some("permessage-deflate".to_owned()),
         ),
-        (&plain, "permessage-deflate", Some(no_takeover.to_owned())),
+        // Nothing is said that was not asked for.
+        (
+            &plain,
+            "permessage-deflate",
+            Some("permessage-deflate".to_owned()),
+        ),
+        (
+            &plain,
+            "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
+            Some(
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+                    .to_owned(),
+            ),
+        ),
         (
             &plain,
             "permessage-deflate; server_max_window_bits=15",
-            Some(format!("{no_takeover}; server_max_window_bits=15")),
+            Some("permessage-deflate; server_max_window_bits=15".to_owned()),
         ),
         (
             &plain,
             "permessage-deflate; client_max_window_bits=\"9\"; server_max_window_bits=10",
-            Some(format!(
-                "{no_takeover}; server_max_window_bits=10; client_max_window_bits=9"
-            )),
+            Some(
+                "permessage-deflate; server_max_window_bits=10; client_max_window_bits=9"
+                    .to_owned(),
+            ),
         ),
         (
             &KEEPS,
@@ -147,15 +161,21 @@ fn an_offer_with_a_parameter_that_is_unknown_repeated_or_ill_valued_is_declined(
 }
 
 #[test]
-fn a_spent_budget_asks_the_client_for_no_context_takeover_and_sends_without_it() {
+fn a_spent_budget_declines_a_client_that_keeps_its_context_and_sends_without_one() {
     let budget = Budget::new(inflation::BYTES);
     let first = reach("permessage-deflate", &KEEPS, &budget).unwrap();
-    let second = reach("permessage-deflate", &KEEPS, &budget).unwrap();
     assert_eq!(first.response(), "permessage-deflate");
-    assert_eq!(
-        second.response(),
-        "permessage-deflate; client_no_context_takeover"
-    );
+    assert!(reach("permessage-deflate", &KEEPS, &budget).is_none());
+    // A later offer of the same client can be kept, and takes nothing.
+    let modest = "permessage-deflate; client_max_window_bits, \
+                  permessage-deflate; client_no_context_takeover";
+    for _ in 0..3 {
+        let second = reach(modest, &KEEPS, &budget).unwrap();
+        assert_eq!(
+            second.response(),
+            "permessage-deflate; client_no_context_takeover"
+        );
+    }
 
     // Nothing is left for what the server sends: each message inflates by itself.
     let (_, mut deflation) = first.into_halves();
@@ -225,7 +245,8 @@ fn the_examples_of_the_rfc_inflate() {
     }
 
     // Without context takeover the second one refers to nothing.
-    let (mut inflation, _) = halves("permessage-deflate", &Deflate::default());
+    let offer = "permessage-deflate; client_no_context_takeover";
+    let (mut inflation, _) = halves(offer, &Deflate::default());
     assert_eq!(inflate(&mut inflation, one_block), Ok(b"Hello".to_vec()));
     assert_eq!(
         inflate(&mut inflation, sharing_the_window),
@@ -345,4 +366,62 @@ fn of_too_big_and_malformed_the_first_counts_whatever_the_pieces() {
             assert_eq!((outcome, output.len()), (Err(expected), limit.min(50)));
         }
     }
+}
+
+#[test]
+fn a_message_that_is_incomplete_takes_its_decompressor_from_the_budget_or_waits_as_it_came() {
+    const MODEST: &str = "permessage-deflate; client_no_context_takeover";
+    let budget = Budget::new(inflation::BYTES);
+    let inflation = || reach(MODEST, &KEEPS, &budget).unwrap().into_halves().0;
+    let (mut first, mut second, mut third) = (inflation(), inflation(), inflation());
+    let text = b"whatever it is".repeat(99);
+    let mut wire = Vec::new();
+    let effort = deflation::Effort {
+        window_bits: 15,
+        level: 1,
+    };
+    assert!(deflation::compress_alone(effort, &text, &mut wire));
+    let (begin, end) = wire.split_at(20);
+
+    for n in 0..3 {
+        let mut outputs = [Vec::new(), Vec::new()];
+        let mut lefts = [1 << 20; 2];
+        for (index, inflation) in [&mut first, &mut second].into_iter().enumerate() {
+            let (output, left) = (&mut outputs[index], &mut lefts[index]);
+            inflation.inflate(begin, false, output, left).unwrap();
+        }
+        assert!(!outputs[0].is_empty(), "it is inflated while it comes");
+        assert!(outputs[1].is_empty(), "the budget is spent");
+        assert!(reach("permessage-deflate", &KEEPS, &budget).is_none());
+        // What comes whole needs nothing of it.
+        assert_eq!(inflate(&mut third, &wire).as_ref(), Ok(&text));
+        for (index, inflation) in [&mut first, &mut second].into_iter().enumerate() {
+            let (output, left) = (&mut outputs[index], &mut lefts[index]);
+            inflation.inflate(end, true, output, left).unwrap();
+            assert_eq!(*output, text, "message {n}");
+        }
+    }
+    assert!(reach("permessage-deflate", &KEEPS, &budget).is_some());
+}
+
+#[test]
+fn a_higher_level_makes_a_message_smaller() {
+    let text: Vec<u8> = (0..1000u32)
+        .flat_map(|n| format!("{{\"number\":{n},\"square\":{}}}", n * n).into_bytes())
+        .collect();
+    let lengths = [1, 2, 6].map(|level| {
+        let policy = Deflate {
+            level,
+            ..Deflate::default()
+        };
+        let (mut inflation, mut deflation) = halves("permessage-deflate", &policy);
+        let mut wire = Vec::new();
+        assert!(deflation.compress(Part::WHOLE, &text, &mut wire));
+        assert_eq!(inflate(&mut inflation, &wire).as_ref(), Ok(&text));
+        wire.len()
+    });
+    assert!(
+        lengths[0] > lengths[1] && lengths[1] > lengths[2],
+        "{lengths:?}"
+    );
 }
