@@ -16,6 +16,7 @@ mod hostile;
 mod hosts;
 mod lasting;
 mod lifetimes;
+mod liveness;
 mod loading;
 mod logging;
 mod migration;

@@ -4,36 +4,53 @@
 //! callback runs the watchdog ticks anyway, and keeps the time as it does so; while nothing happens
 //! it sleeps, and whoever asks first reads the real one.
 
+use std::num::NonZeroU64;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A moment: milliseconds since the process began.
+/// A moment: milliseconds since the process began, counted from 1. An `Option` of it is as small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
+pub(crate) struct Moment(NonZeroU64);
 
 impl Moment {
+    /// When the process began.
+    pub(crate) const ORIGIN: Moment = Moment(NonZeroU64::MIN);
+
     /// Now, or a few milliseconds ago.
     #[inline]
     pub(crate) fn recent() -> Moment {
         if IS_KEPT.load(Ordering::Acquire) {
-            return Moment(KEPT.load(Ordering::Relaxed));
+            return Moment(NonZeroU64::MIN.saturating_add(KEPT.load(Ordering::Relaxed)));
         }
         Moment::now()
     }
 
-    fn now() -> Moment {
-        Moment(START.elapsed().as_millis() as u64)
+    pub(crate) fn now() -> Moment {
+        Moment::ORIGIN.after(START.elapsed().as_millis() as u64)
     }
 
+    /// So many milliseconds later.
+    pub(crate) fn after(self, ms: u64) -> Moment {
+        Moment(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds since `earlier`; 0 if that is later.
+    pub(crate) fn ms_since(self, earlier: Moment) -> u64 {
+        self.0.get().saturating_sub(earlier.0.get())
+    }
+
+    /// A century after the process began is as late as it gets.
     pub(crate) fn instant(self) -> Instant {
-        *START + Duration::from_millis(self.0)
+        let ms = self.ms_since(Moment::ORIGIN);
+        *START + Duration::from_millis(ms.min(CENTURY_MS))
     }
 }
 
 /// Keeps the time, to be called every few milliseconds until [`stop`].
 pub(crate) fn keep() {
-    KEPT.store(Moment::now().0, Ordering::Relaxed);
+    let ms = Moment::now().ms_since(Moment::ORIGIN);
+    KEPT.store(ms, Ordering::Relaxed);
     IS_KEPT.store(true, Ordering::Release);
 }
 
@@ -41,6 +58,8 @@ pub(crate) fn keep() {
 pub(crate) fn stop() {
     IS_KEPT.store(false, Ordering::Relaxed);
 }
+
+const CENTURY_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 static KEPT: AtomicU64 = AtomicU64::new(0);

@@ -371,7 +371,7 @@ impl Default for SessionLimits {
             message_bytes_max: 64 * 1024,
             fragments_max: 4_096,
             outbound_bytes_max: 1024 * 1024,
-            outbound_timeout_ms: 60_000,
+            outbound_timeout_ms: 90_000,
             message_timeout_ms: 60_000,
             ping_interval_ms: 25_000,
             pong_timeout_ms: 10_000,

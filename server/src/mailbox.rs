@@ -5,7 +5,7 @@
 //! order posted and count against the session's outbound limit until they have left.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -24,6 +24,8 @@ pub(crate) struct Mailbox {
     rung: AtomicBool,
     /// Whether one of the session's deadlines may have come.
     roused: AtomicBool,
+    /// The tick of the pulse at which the session is to be woken next.
+    due: AtomicU32,
     /// What the session had buffered when it last looked.
     buffered: AtomicU64,
     inner: Mutex<Inner>,
@@ -133,6 +135,7 @@ impl Mailbox {
             owner,
             rung: AtomicBool::new(false),
             roused: AtomicBool::new(false),
+            due: AtomicU32::new(NEVER),
             buffered: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 generation,
@@ -305,8 +308,21 @@ impl Mailbox {
         self.rung.load(Ordering::Acquire)
     }
 
-    /// Wakes the session for its deadlines.
-    pub(crate) fn rouse(&self) {
+    /// The session is to be woken for its deadlines at this tick. Where it is later than before, the
+    /// pulse learns it when it wants to wake the session; where not, it has to be asked.
+    pub(crate) fn set_due(&self, tick: u32) {
+        self.due.store(tick, Ordering::Release);
+    }
+
+    /// Wakes the session for its deadlines at `tick`; answers the tick at which that is to be tried
+    /// again, if the deadlines have moved away meanwhile.
+    pub(crate) fn rouse(&self, tick: u32) -> Option<u32> {
+        let due = self.due.load(Ordering::Acquire);
+        if due > tick {
+            return (due != NEVER).then_some(due);
+        }
+        // A session that sets it now is woken all the same, and asks again.
+        self.due.store(NEVER, Ordering::Release);
         let inner = self.lock();
         self.roused.store(true, Ordering::Release);
         let waker = inner.waker.clone();
@@ -315,6 +331,7 @@ impl Mailbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+        None
     }
 
     /// Whether the session was woken for its deadlines since it was last told so.
@@ -393,159 +410,10 @@ impl Letter {
     }
 }
 
+/// No tick: the session does not wait to be woken.
+const NEVER: u32 = u32::MAX;
 /// Letters that an empty mailbox keeps room for.
 const LETTERS_KEPT: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mailbox(bytes_max: usize) -> Mailbox {
-        Mailbox::new(1, Arc::from("chat"), 1, bytes_max)
-    }
-
-    fn letter(length: usize) -> Letter {
-        let payload = vec![0; length];
-        Letter::Send(Encoded::new(crate::ws::frame::BINARY, &payload, false))
-    }
-
-    fn lengths(letters: &Letters) -> Vec<usize> {
-        let letters = letters.as_ref().into_iter().flat_map(|it| it.iter());
-        let lengths = letters.map(|letter| match letter {
-            Letter::Send(message) => message.payload().len(),
-            other => panic!("{other:?}"),
-        });
-        lengths.collect()
-    }
-
-    #[test]
-    fn a_full_mailbox_takes_no_more_but_an_empty_one_takes_any_one_message() {
-        let mailbox = mailbox(10);
-
-        assert!(mailbox.post(letter(20)).is_ok());
-        let second = mailbox.post(letter(1));
-
-        assert_eq!(second, Err(Undelivered::Full));
-        let mut letters = None;
-        assert!(mailbox.take(&mut letters, false).is_some());
-        assert_eq!(lengths(&letters), [20]);
-        assert!(mailbox.take(&mut letters, false).is_none());
-    }
-
-    #[test]
-    fn a_close_passes_behind_a_message_larger_than_the_limit() {
-        let mailbox = mailbox(10);
-        let (code, reason) = (1008, "slow".to_owned());
-        mailbox.post(letter(2_000)).unwrap();
-
-        let closed = mailbox.post(Letter::Close { code, reason });
-
-        assert!(closed.is_ok(), "{closed:?}");
-    }
-
-    #[test]
-    fn a_handshake_acts_on_wakes_and_orders_to_close_and_leaves_messages_where_they_are() {
-        let mailbox = mailbox(1_000);
-        let waker = Waker::noop();
-
-        mailbox.post(letter(2)).unwrap();
-        assert_eq!(mailbox.poll_knocked(waker), Poll::Pending);
-        mailbox.wake().unwrap();
-        assert_eq!(mailbox.poll_knocked(waker), Poll::Ready(Knocked::Woken));
-        assert_eq!(mailbox.poll_knocked(waker), Poll::Pending);
-        mailbox.wake().unwrap();
-        let (code, reason) = (1008, String::new());
-        mailbox.post(Letter::Close { code, reason }).unwrap();
-        let closed = Knocked::Closed { code };
-        assert_eq!(mailbox.poll_knocked(waker), Poll::Ready(closed));
-
-        let mut letters = None;
-        let post = mailbox.take(&mut letters, false);
-        assert!(post.is_some_and(|post| post.woken));
-        assert_eq!(letters.map(|letters| letters.len()), Some(2));
-    }
-
-    #[test]
-    fn an_eviction_leaves_a_handshake_its_time_and_closes_the_session_of_it() {
-        let mailbox = mailbox(1_000);
-        let eviction = Eviction {
-            code: 1012,
-            from: Some(1),
-        };
-        mailbox.evict(eviction);
-
-        assert_eq!(mailbox.poll_knocked(Waker::noop()), Poll::Pending);
-
-        let post = mailbox.take(&mut None, false);
-        assert_eq!(post.and_then(|post| post.eviction), Some(eviction));
-    }
-
-    #[test]
-    fn letters_go_behind_those_that_wait_already() {
-        let (mailbox, mut letters) = (mailbox(1_000), None);
-
-        for length in 1..=3 {
-            mailbox.post(letter(length)).unwrap();
-            mailbox.take(&mut letters, true);
-            mailbox.wake().unwrap();
-            mailbox.take(&mut letters, true);
-        }
-
-        assert_eq!(lengths(&letters), [1, 2, 3]);
-    }
-
-    #[test]
-    fn letters_that_stay_count_until_they_are_released() {
-        let (mailbox, mut letters) = (mailbox(2_100), None);
-
-        mailbox.post(letter(1_000)).unwrap();
-        mailbox.take(&mut letters, true);
-        mailbox.post(letter(1_000)).unwrap();
-        mailbox.take(&mut letters, true);
-        assert_eq!(mailbox.post(letter(1)), Err(Undelivered::Full));
-        mailbox.release(letter(1_000).len());
-        assert!(mailbox.post(letter(1_000)).is_ok());
-        // Now all leave.
-        mailbox.take(&mut letters, false);
-        assert!(mailbox.post(letter(5_000)).is_ok());
-    }
-
-    #[test]
-    fn nothing_is_taken_behind_a_close_and_a_wake_until_the_end() {
-        let mailbox = mailbox(1_000);
-        let close = |code| Letter::Close {
-            code,
-            reason: String::new(),
-        };
-
-        mailbox.post(close(4000)).unwrap();
-        assert_eq!(mailbox.post(close(4001)), Err(Undelivered::Gone));
-        assert_eq!(mailbox.post(letter(1)), Err(Undelivered::Gone));
-        assert_eq!(mailbox.wake(), Ok(()));
-        mailbox.close();
-        assert_eq!(mailbox.wake(), Err(Undelivered::Gone));
-    }
-
-    #[test]
-    fn of_two_evictions_the_one_that_concerns_more_stands_for_both() {
-        for (first, second, left) in [
-            (Some(3), Some(4), Some(4)),
-            (Some(4), Some(3), Some(4)),
-            (None, Some(9), None),
-            (Some(9), None, None),
-        ] {
-            let mailbox = mailbox(1_000);
-            let [first, second, left] =
-                [first, second, left].map(|from| Eviction { code: 1012, from });
-            mailbox.evict(first);
-            mailbox.evict(second);
-            let post = mailbox.take(&mut None, false).unwrap();
-            assert_eq!(post.eviction, Some(left), "{first:?} and {second:?}");
-        }
-        let eviction = Eviction {
-            code: 1012,
-            from: Some(3),
-        };
-        assert!(eviction.concerns(2) && eviction.concerns(3) && !eviction.concerns(4));
-    }
-}
+mod tests;

@@ -2,8 +2,8 @@
 //!
 //! A timer of the runtime's for each session would take 130 bytes and a lock that all share, twice.
 //! Here it is an id in a slot of a wheel that turns ten times a second. Nothing is taken out before
-//! its time: a session whose deadline has moved meanwhile looks and asks again, one that is over is
-//! not found.
+//! its time: a session whose deadline has moved away meanwhile is put in again or looks and asks
+//! again, one that is over is not found.
 //!
 //! One lock guards the whole wheel. A session asks once in many seconds, and how far the wheel has
 //! turned, whether it is empty and what lies in which slot only mean something together.
@@ -72,7 +72,14 @@ impl Pulse {
             };
             tokio::time::sleep_until((self.began + TICK * next).into()).await;
             let due = self.wheel().turn(next);
-            due.into_iter().for_each(|id| sessions.rouse(id));
+            let later = |id| sessions.rouse(id, next).map(|tick| (id, tick));
+            let later: Vec<_> = due.into_iter().filter_map(later).collect();
+            if !later.is_empty() {
+                let mut wheel = self.wheel();
+                for (id, tick) in later {
+                    wheel.put(id, tick, next);
+                }
+            }
         }
     }
 

@@ -73,12 +73,11 @@ impl Registry {
         (**mailbox.owner() == *owner).then_some(mailbox)
     }
 
-    /// Wakes the session `id` for its deadlines, if it lives.
-    pub(crate) fn rouse(&self, id: u64) {
+    /// Wakes the session `id` for its deadlines at `tick`, if it lives; answers the tick at which
+    /// that is to be tried again, if they have moved away.
+    pub(crate) fn rouse(&self, id: u64, tick: u32) -> Option<u32> {
         let mailbox = self.shard(id).get(&id).cloned();
-        if let Some(mailbox) = mailbox {
-            mailbox.rouse();
-        }
+        mailbox?.rouse(tick)
     }
 
     /// The mailboxes of all living sessions that `is_wanted` by the name of their handler and the

@@ -7,6 +7,7 @@
 mod deadlines;
 mod ending;
 mod letters;
+mod liveness;
 mod moving;
 mod receive;
 
@@ -278,11 +279,8 @@ impl Session {
         }
         let is_open = self.phase == Phase::Open;
         let rests = is_open && !self.reads();
-        let controls = &self.conn.controls;
-        let pulse = &self.conn.context.shared.pulse;
-        self.deadlines
-            .poll(cx, is_open, rests, controls, pulse)
-            .is_pending()
+        let is_armed = is_open && !rests && self.deadlines.is_armed_before(&self.conn.controls);
+        is_armed || self.poll_deadlines(cx, is_open).is_pending()
     }
 
     /// One pass over everything that can have happened.

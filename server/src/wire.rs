@@ -4,9 +4,10 @@
 //! thread's scratch buffer; what the kernel does not take then is kept in memory of the session's
 //! own, and that is given back when it is empty.
 
+mod unacked;
+
 use std::io::{self, ErrorKind, IoSlice};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::BufMut;
 use rustix::io::Errno;
@@ -16,6 +17,8 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tungstenite::protocol::frame::coding::OpCode;
 
+use self::unacked::unacked;
+use crate::clock::Moment;
 use crate::rooms;
 use crate::ws::frame;
 
@@ -28,7 +31,7 @@ pub(crate) struct Wire {
     /// How much of `output` the kernel has.
     sent: usize,
     /// Since when the kernel has taken nothing although there is something.
-    stalled_since: Option<Instant>,
+    stalled_since: Option<Moment>,
     /// Bytes sent and received over the session's life, for its log line.
     pub(crate) bytes_out: u64,
     pub(crate) bytes_in: u64,
@@ -66,8 +69,13 @@ impl Wire {
     }
 
     /// Since when nothing has moved, if something should.
-    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+    pub(crate) fn stalled_since(&self) -> Option<Moment> {
         self.stalled_since
+    }
+
+    /// Bytes that the kernel has taken and the peer's TCP has not acknowledged. It is a system call.
+    pub(crate) fn unacked(&self) -> u64 {
+        self.socket.as_ref().map_or(0, unacked)
     }
 
     /// Queues bytes that are frames already.
@@ -92,7 +100,7 @@ impl Wire {
             self.sent = 0;
             self.output.extend_from_slice(&bytes[sent - queued..]);
         }
-        self.stalled_since = (self.buffered() > 0).then(Instant::now);
+        self.stalled_since = (self.buffered() > 0).then(Moment::now);
     }
 
     /// Queues a whole plain message as one frame of the data opcode `opcode`.
@@ -172,7 +180,7 @@ impl Wire {
         match socket.try_write(&self.output[self.sent..]) {
             Ok(length) => self.note_sent(length),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.stalled_since.get_or_insert_with(Instant::now);
+                self.stalled_since.get_or_insert_with(Moment::now);
             }
             Err(_) => self.is_broken = true,
         }
@@ -193,7 +201,7 @@ impl Wire {
 
     #[cold]
     fn note_rest(&mut self) {
-        self.stalled_since = Some(Instant::now());
+        self.stalled_since = Some(Moment::now());
         if self.sent >= COMPACT_BYTES && self.sent >= self.buffered() {
             self.output.drain(..self.sent);
             self.sent = 0;

@@ -1,15 +1,16 @@
-//! Everything a session waits for: its handler's timers, the peer's signs of life, the end.
+//! When a session wakes although nothing has happened: its handler's timers, and what its peer owes.
 //!
-//! A handler's timers are the runtime's, to the millisecond. Everything else is in seconds and is
-//! the [pulse](crate::pulse)'s.
+//! A handler's timers are the runtime's, to the millisecond. What the peer owes is in seconds: what
+//! and by when is [`Liveness`]'s, and the [pulse](crate::pulse) wakes the session for it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::Sleep;
 use tracing::debug;
 
+use super::liveness::{Facts, Liveness, Timeouts, Verdict};
 use super::{Phase, Session};
 use crate::clock::Moment;
 use crate::config::SessionLimits;
@@ -18,39 +19,32 @@ use crate::pulse::Pulse;
 
 /// The deadlines of one session.
 pub(super) struct Deadlines {
+    life: Liveness,
     /// Jittered, so that ten thousand sessions of one moment do not ping in one moment; 0 is never.
     ping_interval_ms: u32,
-    last_heard: Moment,
-    wait: Wait,
     /// For the handler's timers, while it has any.
     timer: Option<Pin<Box<Sleep>>>,
     /// The tick for which the pulse was asked; 0 is none.
     armed_for: u32,
     is_due: bool,
+    /// Whether something has changed that moves the next deadline, and not only a little away.
+    has_moved: bool,
+    is_resting: bool,
     /// Whether the handler knows that the session is over, and with which code.
     pub(super) is_told: bool,
     pub(super) code: u16,
 }
 
-/// What the peer owes us, and since when.
-#[derive(Clone, Copy, Debug)]
-enum Wait {
-    Nothing,
-    /// A sign of life: we sent a Ping.
-    Pong(Instant),
-    /// The end: the closing handshake, or the wait for the end of the connection, has begun.
-    Close(Instant),
-}
-
 impl Deadlines {
     pub(super) fn new(limits: &SessionLimits, id: u64) -> Deadlines {
         Deadlines {
+            life: Liveness::new(),
             ping_interval_ms: ping_interval_ms(limits, id),
-            last_heard: Moment::recent(),
-            wait: Wait::Nothing,
             timer: None,
             armed_for: 0,
             is_due: false,
+            has_moved: false,
+            is_resting: false,
             is_told: false,
             code: crate::ws::close::ABNORMAL,
         }
@@ -59,62 +53,40 @@ impl Deadlines {
     /// Other limits hold from now on.
     pub(super) fn set_limits(&mut self, limits: &SessionLimits, id: u64) {
         self.ping_interval_ms = ping_interval_ms(limits, id);
+        self.has_moved = true;
     }
 
     /// The peer sent something.
     #[inline]
     pub(super) fn heard(&mut self) {
-        self.last_heard = Moment::recent();
-        if let Wait::Pong(_) = self.wait {
-            self.wait = Wait::Nothing;
-        }
+        self.has_moved |= self.life.heard(Moment::recent());
+    }
+
+    /// What was received ends inside a message, or inside a frame, or it does not.
+    #[inline]
+    pub(super) fn note_message(&mut self, is_incomplete: bool) {
+        self.has_moved |= self.life.note_message(is_incomplete, Moment::recent);
     }
 
     /// The closing handshake, or the wait for the end of the connection, begins.
-    pub(super) fn start_closing(&mut self, now: Instant) {
-        self.wait = Wait::Close(now);
+    pub(super) fn start_closing(&mut self, limits: &SessionLimits) {
+        let timeouts = self.timeouts(limits);
+        self.life.start_closing(Moment::now(), &timeouts);
     }
 
-    /// Whether the peer has had its time to close.
-    pub(super) fn is_close_over(&self, now: Instant, controls: &Controls) -> bool {
-        self.close_deadline(controls).is_some_and(|at| now >= at)
-    }
-
-    /// Whether a Ping is due; it is then taken as sent. While the peer is not read, none is.
-    pub(super) fn ping_due(&mut self, now: Instant, rests: bool) -> bool {
-        let (false, Wait::Nothing, Some(at)) = (rests, self.wait, self.ping_at()) else {
-            return false;
-        };
-        let due = now >= at;
-        if due {
-            self.wait = Wait::Pong(now);
-        }
-        due
-    }
-
-    /// Whether the peer left a Ping unanswered, or has taken nothing for too long.
-    pub(super) fn is_dead(&self, now: Instant, controls: &Controls) -> bool {
-        let pong = self.pong_deadline(controls).is_some_and(|at| now >= at);
-        let stalled = self.stall_deadline(controls).is_some_and(|at| now >= at);
-        // A peer that is not read cannot be heard.
-        pong && controls.reads && !controls.is_congested() || stalled
-    }
-
-    /// Pending until something is due, or may be.
-    pub(super) fn poll(
+    /// Pending until something is due, or may be. `is_open`: the session is not closing.
+    fn poll(
         &mut self,
         cx: &mut Context<'_>,
         is_open: bool,
-        rests: bool,
+        facts: &Facts,
         controls: &Controls,
         pulse: &Pulse,
     ) -> Poll<()> {
-        if is_open && !rests && self.is_armed_before(controls) {
-            return Poll::Pending;
-        }
-        if rests {
-            // Nothing can be heard of a peer that is not read.
-            self.heard();
+        let rests = is_open && !facts.hears;
+        if is_open && (rests || self.is_resting) {
+            self.life.rest(Moment::now());
+            self.is_resting = rests;
         }
         if controls.mailbox.take_roused() {
             self.armed_for = 0;
@@ -124,15 +96,31 @@ impl Deadlines {
         if self.is_due {
             return Poll::Ready(());
         }
-        // Who is woken early does no harm, and moving it with every message would cost.
-        if let Some(next) = self.next(is_open, rests, controls) {
-            let tick = pulse.tick_of(next);
-            if self.armed_for == 0 || tick < self.armed_for {
-                self.armed_for = tick.max(1);
-                pulse.wake_at(controls.mailbox.id, tick);
+        let timeouts = self.timeouts(&controls.limits);
+        if let Some((next, may_be_late)) = self.life.next(is_open, facts, &timeouts) {
+            let mut tick = pulse.tick_of(next.instant());
+            if may_be_late {
+                // Those of one second are woken together, which costs each of them less.
+                tick = tick.next_multiple_of(TICKS_A_SECOND);
             }
+            self.arm(tick.max(1), controls, pulse);
         }
+        self.has_moved = rests;
         Poll::Pending
+    }
+
+    /// Has the session woken at `tick`, if it is not woken before: that does no harm, and moving it
+    /// with every message would cost.
+    fn arm(&mut self, tick: u32, controls: &Controls, pulse: &Pulse) {
+        if self.armed_for == 0 || tick < self.armed_for {
+            self.armed_for = tick;
+            controls.mailbox.set_due(tick);
+            pulse.wake_at(controls.mailbox.id, tick);
+        } else if self.has_moved {
+            // The pulse finds this when it has come to the earlier tick, and wakes nothing then.
+            self.armed_for = tick;
+            controls.mailbox.set_due(tick);
+        }
     }
 
     /// Ready when the handler's first timer, which is due at `first`, has run out.
@@ -157,12 +145,14 @@ impl Deadlines {
 
     /// Whether nothing has come up that wakes the task too late, without asking what is: a message
     /// only moves deadlines away.
-    fn is_armed_before(&self, controls: &Controls) -> bool {
+    #[inline]
+    pub(super) fn is_armed_before(&self, controls: &Controls) -> bool {
         self.armed_for != 0
+            && !self.has_moved
             && !controls.mailbox.is_roused()
             && self.timer.is_none()
             && controls.next_timer().is_none()
-            && !matches!(self.wait, Wait::Close(_))
+            && !self.life.is_closing()
             && controls.wire.stalled_since().is_none()
     }
 
@@ -176,47 +166,14 @@ impl Deadlines {
         std::mem::take(&mut self.is_due)
     }
 
-    /// What is due first, but for the handler's timers.
-    fn next(&self, is_open: bool, rests: bool, controls: &Controls) -> Option<Instant> {
-        let close = self.close_deadline(controls);
-        let ping = match (is_open && !rests, self.pong_deadline(controls)) {
-            (false, _) => None,
-            (true, Some(pong)) => Some(pong),
-            (true, None) => self.ping_at(),
-        };
-        let stall = if is_open {
-            self.stall_deadline(controls)
-        } else {
-            None
-        };
-        [close, ping, stall].into_iter().flatten().min()
-    }
-
-    /// When a Ping is due, if nothing is heard until then.
-    fn ping_at(&self) -> Option<Instant> {
-        let interval = Duration::from_millis(self.ping_interval_ms.into());
-        (!interval.is_zero()).then(|| self.last_heard.instant() + interval)
-    }
-
-    fn pong_deadline(&self, controls: &Controls) -> Option<Instant> {
-        let timeout = Duration::from_millis(controls.limits.pong_timeout_ms);
-        match self.wait {
-            Wait::Pong(since) => Some(since + timeout),
-            Wait::Nothing | Wait::Close(_) => None,
+    fn timeouts(&self, limits: &SessionLimits) -> Timeouts {
+        Timeouts {
+            ping_interval: self.ping_interval_ms.into(),
+            pong: limits.pong_timeout_ms,
+            outbound: limits.outbound_timeout_ms,
+            message: limits.message_timeout_ms,
+            close: limits.close_timeout_ms,
         }
-    }
-
-    fn close_deadline(&self, controls: &Controls) -> Option<Instant> {
-        let timeout = Duration::from_millis(controls.limits.close_timeout_ms);
-        match self.wait {
-            Wait::Close(since) => Some(since + timeout),
-            Wait::Nothing | Wait::Pong(_) => None,
-        }
-    }
-
-    fn stall_deadline(&self, controls: &Controls) -> Option<Instant> {
-        let timeout = Duration::from_millis(controls.limits.outbound_timeout_ms);
-        controls.wire.stalled_since().map(|since| since + timeout)
     }
 }
 
@@ -229,6 +186,13 @@ fn ping_interval_ms(limits: &SessionLimits, id: u64) -> u32 {
 }
 
 impl Session {
+    /// Pending until something is due, or may be.
+    pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
+        let (facts, controls) = (self.facts(), &self.conn.controls);
+        let pulse = &self.conn.context.shared.pulse;
+        self.deadlines.poll(cx, is_open, &facts, controls, pulse)
+    }
+
     /// Does what is due.
     pub(super) fn meet_deadlines(&mut self) {
         let now = Instant::now();
@@ -239,29 +203,45 @@ impl Session {
             self.call(|instance, conn| instance.timer(conn, token));
         }
         self.follow_ending();
-        match self.phase {
-            Phase::Open if self.deadlines.is_dead(now, &self.conn.controls) => {
-                debug!(
-                    session = self.conn.id(),
-                    "peer does not answer or does not read"
-                );
+        let facts = Facts {
+            unacked: self.conn.controls.wire.unacked(),
+            ..self.facts()
+        };
+        let timeouts = self.deadlines.timeouts(&self.conn.controls.limits);
+        let (life, now) = (&mut self.deadlines.life, Moment::now());
+        let verdict = match self.phase {
+            Phase::Open => life.look(now, &facts, &timeouts),
+            Phase::Over => Verdict::Wait,
+            _ => life.look_at_end(now, &facts, &timeouts),
+        };
+        match verdict {
+            Verdict::Wait => {}
+            Verdict::Ping => drop(self.controls().ping(b"")),
+            Verdict::Unfinished => {
+                // GONE: it is closing already.
+                let _ = self.controls().close(1008, "");
+                self.follow_ending();
+            }
+            Verdict::NotClosed if self.phase == Phase::PeerCloses => self.answer_close(),
+            Verdict::Silent | Verdict::Stalled | Verdict::NotClosed => {
+                debug!(session = self.conn.id(), ?verdict, "peer is given up");
                 self.lose();
             }
-            Phase::Open => {
-                let rests = !self.reads();
-                if self.deadlines.ping_due(now, rests) {
-                    let _ = self.controls().ping(b"");
-                }
-            }
-            Phase::PeerCloses if self.deadlines.is_close_over(now, &self.conn.controls) => {
-                self.answer_close()
-            }
-            Phase::Closing | Phase::Lingering | Phase::Finished
-                if self.deadlines.is_close_over(now, &self.conn.controls) =>
-            {
-                self.lose();
-            }
-            _ => {}
+        }
+    }
+
+    /// What is known of the peer without asking the kernel.
+    pub(super) fn facts(&self) -> Facts {
+        let wire = &self.conn.controls.wire;
+        Facts {
+            hears: self.reads(),
+            queued_since: wire.stalled_since(),
+            taken: wire.bytes_out,
+            unacked: 0,
+            message_bytes: self.decoder.message_bytes(),
         }
     }
 }
+
+/// Of the pulse.
+const TICKS_A_SECOND: u32 = 10;

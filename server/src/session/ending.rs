@@ -1,7 +1,6 @@
 //! How a session ends: who closes first, what is said then, who is told.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use tracing::{Level, debug};
 
@@ -31,7 +30,7 @@ impl Session {
             code,
             reason: reason.to_owned(),
         }));
-        self.deadlines.start_closing(Instant::now());
+        self.deadlines.start_closing(&self.conn.controls.limits);
         let outcome = match self.owner.instance() {
             Some(instance) => instance.closing(&mut self.conn, code, reason),
             None => Outcome::Continue,
@@ -119,7 +118,7 @@ impl Session {
             (_, Ending::Aborted) => self.lose(),
             (Phase::Open, Ending::Closed { .. }) => {
                 self.phase = Phase::Closing;
-                self.deadlines.start_closing(Instant::now());
+                self.deadlines.start_closing(&self.conn.controls.limits);
             }
             (Phase::PeerCloses, Ending::Closed { .. }) => {
                 self.end_as_told(ABNORMAL);
@@ -131,7 +130,7 @@ impl Session {
 
     pub(super) fn linger(&mut self) {
         self.phase = Phase::Lingering;
-        self.deadlines.start_closing(Instant::now());
+        self.deadlines.start_closing(&self.conn.controls.limits);
         self.held = Vec::new();
         self.held_is_ripe = false;
     }

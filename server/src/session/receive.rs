@@ -60,6 +60,7 @@ impl Session {
             self.receive_any(buffer, at);
         } else {
             self.decoder.rest();
+            self.deadlines.note_message(false);
         }
     }
 
@@ -89,6 +90,10 @@ impl Session {
         if let Some(payload) = pongs.held {
             // The latest Ping stands for the others (RFC 6455 §5.5.3).
             let _ = self.controls().pong(&buffer[payload]);
+        }
+        if self.phase == Phase::Open {
+            let is_incomplete = at < buffer.len() || self.decoder.is_in_message();
+            self.deadlines.note_message(is_incomplete);
         }
         if self.is_parsing() && at < buffer.len() {
             self.held = pool::take_room();

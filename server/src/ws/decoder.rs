@@ -131,6 +131,13 @@ impl Decoder {
         self.open.is_some()
     }
 
+    /// Bytes that have come of the message that is not complete; of a compressed one, on the wire.
+    pub(crate) fn message_bytes(&self) -> u64 {
+        let left = self.frame.as_ref().map_or(0, |frame| frame.left);
+        let announced = self.open.as_ref().map_or(0, |open| open.bytes);
+        announced - left
+    }
+
     /// Where what is left of a large frame is to be received, behind what is there, and how much at
     /// most; [`placed`](Self::placed) says what came. None if there is no such frame.
     pub(crate) fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
