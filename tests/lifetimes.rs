@@ -272,3 +272,82 @@ fn a_panic_on_the_road_of_changes_ends_neither_the_road_nor_who_waits_for_it() {
     // It stops as well.
     runtime.block_on(serving.run(async {}));
 }
+
+#[test]
+fn an_abandon_that_takes_long_is_named_and_holds_up_no_other_session() {
+    let site = Site::empty();
+    site.add_bytes(&lives(&["-DABANDON_MS=1300"]), "lives_wsh.so");
+    let server = Server::start(&site);
+    let mut others: Vec<_> = (0..8).map(|_| server.connect("/lives")).collect();
+    for other in &mut others {
+        assert_eq!(other.text(), "open");
+    }
+
+    drop(pending(&server, "/lives"));
+
+    let began = std::time::Instant::now();
+    for other in &mut others {
+        assert_eq!(other.ask("hello"), "hello");
+    }
+    assert!(began.elapsed() < std::time::Duration::from_millis(1000));
+    server.line(&["past its budget", "callback=\"abandon\""]);
+}
+
+#[test]
+fn the_words_of_a_failure_are_told_of_that_callback_only() {
+    let site = Site::empty();
+    let library = lives(&[]);
+    for file in ["lives_wsh.so", "other_wsh.so"] {
+        site.add_bytes(&library, file);
+    }
+    let server = Server::start(&site);
+    // Each thread that makes calls has heard it.
+    for _ in 0..40 {
+        let mut speaker = server.connect("/lives");
+        assert_eq!(speaker.text(), "open");
+        speaker.send("says why");
+        assert_eq!(speaker.ask("done"), "done");
+    }
+    for path in ["/lives", "/other"] {
+        let mut silent = server.connect(path);
+        assert_eq!(silent.text(), "open");
+        silent.send("fails");
+        assert_eq!(silent.close_code(), 1011);
+    }
+    let mut speaker = server.connect("/other");
+    speaker.send("fails and says why");
+    assert_eq!(speaker.close_code(), 1011);
+
+    server.line(&["callback failed", "handler=\"other\"", "out of luck"]);
+    assert_eq!(
+        server.count_lines(&["callback failed", "status -1"]),
+        2,
+        "{}",
+        server.log()
+    );
+    assert_eq!(server.count_lines(&["the words of"]), 0, "{}", server.log());
+}
+
+#[test]
+fn a_listening_socket_that_accepts_no_more_is_told_once_and_costs_no_processor() {
+    let site = Site::empty();
+    site.add_bytes(&lives(&[]), "lives_wsh.so");
+    let server = Server::start(&site);
+    let mut client = server.connect("/lives");
+    assert_eq!(client.text(), "open");
+
+    client.send("deafen");
+    server.line(&["ERROR", "cannot accept"]);
+    let before = server.processor_ticks();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+
+    let ticks = server.processor_ticks() - before;
+    assert!(ticks < 30, "{ticks} ticks in 150");
+    // There are two, one for IPv4 and one for IPv6.
+    assert!(
+        server.count_lines(&["cannot accept"]) <= 2,
+        "{}",
+        server.log()
+    );
+    assert_eq!(client.ask("hello"), "hello");
+}

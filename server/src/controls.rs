@@ -13,7 +13,7 @@ use wsh::abi;
 
 use crate::config::SessionLimits;
 use crate::mailbox::Mailbox;
-use crate::topics::{Topic, Topics};
+use crate::topics::{Subscriptions, Topics};
 use crate::wire::Wire;
 use crate::ws::deflate::deflation::Deflation;
 use crate::ws::{close, frame};
@@ -44,8 +44,7 @@ pub(crate) struct Controls {
 struct Extras {
     watermark: Watermark,
     timers: Vec<Timer>,
-    /// The names of topics, as the handler says them.
-    subscriptions: Vec<Box<str>>,
+    subscriptions: Option<Subscriptions>,
     /// Room that a handler writes a message into, and how much of it it has asked for.
     reserved: Vec<u8>,
     reserved_bytes: usize,
@@ -215,9 +214,15 @@ impl Controls {
     }
 
     /// Joins a topic.
-    pub(crate) fn subscribe(&mut self, topics: &Topics, name: &str) -> Result<(), abi::Status> {
-        let subscriptions = &mut self.extras.get_or_insert_default().subscriptions;
-        if subscriptions.iter().any(|other| **other == *name) {
+    pub(crate) fn subscribe(
+        &mut self,
+        topics: &Arc<Topics>,
+        name: &str,
+    ) -> Result<(), abi::Status> {
+        let extras = self.extras.get_or_insert_default();
+        let subscriptions =
+            (extras.subscriptions).get_or_insert_with(|| Subscriptions::new(topics, &self.mailbox));
+        if subscriptions.has(name) {
             return Ok(());
         }
         if name.is_empty() {
@@ -226,32 +231,22 @@ impl Controls {
         if subscriptions.len() == self.limits.topics_max {
             return Err(abi::TOO_BIG);
         }
-        let topic = Topic::new(self.mailbox.owner(), name);
-        topics.subscribe(topic, &self.mailbox);
-        subscriptions.push(name.into());
+        subscriptions.join(name);
         Ok(())
     }
 
     /// Leaves a topic.
-    pub(crate) fn unsubscribe(&mut self, topics: &Topics, name: &str) -> Result<(), abi::Status> {
-        if let Some(extras) = &mut self.extras
-            && let mut subscriptions = extras.subscriptions.iter()
-            && let Some(index) = subscriptions.position(|other| **other == *name)
-        {
-            let topic = Topic::new(self.mailbox.owner(), name);
-            topics.unsubscribe(topic, self.mailbox.id);
-            extras.subscriptions.swap_remove(index);
+    pub(crate) fn unsubscribe(&mut self, name: &str) {
+        let extras = self.extras.as_mut();
+        if let Some(subscriptions) = extras.and_then(|extras| extras.subscriptions.as_mut()) {
+            subscriptions.leave(name);
         }
-        Ok(())
     }
 
     /// Leaves every topic.
-    pub(crate) fn unsubscribe_all(&mut self, topics: &Topics) {
+    pub(crate) fn unsubscribe_all(&mut self) {
         if let Some(extras) = &mut self.extras {
-            for name in extras.subscriptions.drain(..) {
-                let topic = Topic::new(self.mailbox.owner(), &name);
-                topics.unsubscribe(topic, self.mailbox.id);
-            }
+            extras.subscriptions = None;
         }
     }
 

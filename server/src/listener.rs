@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::connection::{Connection, Server};
 
@@ -161,9 +161,37 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
                 pause = (pause * 2).min(PAUSE_MAX);
             }
             // The one connection that was to be accepted is gone; the next one is not.
-            Err(_) => {}
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                // Said once, and again after a connection was accepted.
+                if pause == PAUSE_MIN {
+                    error!(%error, "cannot accept; trying again every second");
+                }
+                pause = PAUSE_MAX;
+                tokio::time::sleep(pause).await;
+            }
         }
     }
+}
+
+/// Whether an error of `accept` is about the one connection that was to be accepted (accept(2)).
+fn is_of_the_connection(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [
+        libc::ECONNABORTED,
+        libc::EINTR,
+        libc::EPERM,
+        libc::EPROTO,
+        libc::ENETDOWN,
+        libc::ENOPROTOOPT,
+        libc::EHOSTDOWN,
+        libc::ENONET,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::ETIMEDOUT,
+    ]
+    .iter()
+    .any(|c| code == Some(*c))
 }
 
 fn is_out_of_resources(error: &io::Error) -> bool {

@@ -298,6 +298,16 @@ impl Server {
         status.expect("it ended")
     }
 
+    /// The processor time that it has taken, in hundredths of a second.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("the server runs");
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let ticks = fields[11..13].iter().map(|field| field.parse::<u64>());
+        ticks.map(|ticks| ticks.expect("a number")).sum()
+    }
+
     /// A line of `/proc/PID/status`, such as `Threads` or `VmRSS`, as a number.
     pub(crate) fn proc_status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));

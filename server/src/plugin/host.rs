@@ -13,6 +13,7 @@ use super::context::Context;
 use super::log;
 use super::response::Draft;
 use super::text::{borrow, borrow_pairs, borrow_str};
+use super::watchdog;
 
 /// The table for one handler in one generation; it lives as long as the process.
 pub(crate) fn table(context: &'static Context) -> &'static Host {
@@ -46,13 +47,28 @@ pub(crate) fn table(context: &'static Context) -> &'static Host {
     }))
 }
 
-/// What a plugin gave to `fail` on this thread since the last time.
+/// What a plugin gave to `fail` on this thread since the last time. For threads that make the calls
+/// of one plugin only.
 pub(crate) fn take_failure() -> Option<String> {
-    FAILURE.take()
+    FAILURE.take().map(|failure| failure.words)
+}
+
+/// What the handler `context` gave to `fail` in the callback that ran last on this thread.
+pub(super) fn take_failure_of(context: &Context) -> Option<String> {
+    let failure = FAILURE.take()?;
+    let is_its_own = std::ptr::eq(failure.of, context) && watchdog::has_said_why();
+    is_its_own.then_some(failure.words)
+}
+
+/// Why a callback is about to fail.
+struct Failure {
+    /// The handler that says so.
+    of: *const Context,
+    words: String,
 }
 
 thread_local! {
-    static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
+    static FAILURE: RefCell<Option<Failure>> = const { RefCell::new(None) };
 }
 
 // In all that follows the plugin keeps the rules of abi.rs: pointers it passes are valid for the
@@ -151,7 +167,8 @@ unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Sta
         let topic = topic.ok_or(abi::INVALID)?;
         let topics = &conn.context.shared.topics;
         if on == 0 {
-            conn.controls.unsubscribe(topics, topic)
+            conn.controls.unsubscribe(topic);
+            Ok(())
         } else {
             conn.controls.subscribe(topics, topic)
         }
@@ -209,10 +226,14 @@ unsafe extern "C" fn spawn(
     status(context.and_then(|context| context.spawn(run.ok_or(abi::INVALID)?, argument)))
 }
 
-unsafe extern "C" fn fail(_ctx: *mut c_void, why: Str) -> Status {
+unsafe extern "C" fn fail(ctx: *mut c_void, why: Str) -> Status {
     // SAFETY: rule 5.
     let why = unsafe { borrow(why.ptr, why.len) };
-    FAILURE.set(Some(String::from_utf8_lossy(why).into_owned()));
+    FAILURE.set(Some(Failure {
+        of: ctx.cast_const().cast(),
+        words: String::from_utf8_lossy(why).into_owned(),
+    }));
+    watchdog::note_said_why();
     abi::ERROR
 }
 

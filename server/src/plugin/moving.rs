@@ -46,7 +46,6 @@ impl Instance {
             ctx: (&raw mut room).cast(),
             write: Some(write),
         };
-        host::take_failure();
         let watched = watch(self.context, Callback::Snapshot);
         let lent = conn.begin(None);
         // SAFETY: `session` came from `open` or `restore` of this vtable and lives until `destroy`,
@@ -63,7 +62,7 @@ impl Instance {
             }
             abi::OK => Ok(room.state),
             abi::AGAIN => Err(Unmoved::NotNow),
-            status => Err(failed(Callback::Snapshot, status)),
+            status => Err(failed(self.context, Callback::Snapshot, status)),
         }
     }
 }
@@ -81,7 +80,6 @@ impl Plugin {
             return Err(Unmoved::NotNow);
         };
         let mut session = std::ptr::null_mut();
-        host::take_failure();
         let was_restored = conn.set_restored(true);
         let watched = watch(context, Callback::Restore);
         // The session is still the old code's, which must not find it changed.
@@ -102,7 +100,7 @@ impl Plugin {
         drop(watched);
         if status != abi::OK {
             conn.set_restored(was_restored);
-            return Err(failed(Callback::Restore, status));
+            return Err(failed(context, Callback::Restore, status));
         }
         conn.context = context;
         Ok(Instance {
@@ -134,10 +132,10 @@ unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Stat
 }
 
 /// In the plugin's own words, if it has some; a panic is logged by itself, with its place.
-fn failed(callback: Callback, status: Status) -> Unmoved {
+fn failed(context: &Context, callback: Callback, status: Status) -> Unmoved {
     let name = callback.name();
     let mut why = format!("`{name}` failed: ");
-    match (host::take_failure(), status) {
+    match (host::take_failure_of(context), status) {
         (Some(words), _) => escape_into(&mut why, words.as_bytes()),
         (None, abi::PANIC) => why = format!("`{name}` panicked"),
         (None, status) => why = format!("`{name}` answered status {status}"),

@@ -13,7 +13,7 @@ mod thread;
 use std::cell::Cell;
 #[cfg(test)]
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
@@ -59,6 +59,8 @@ struct Slot {
     since: AtomicU64,
     callback: AtomicUsize,
     context: AtomicPtr<Context>,
+    /// Whether the callback has said why it is about to fail.
+    has_said_why: AtomicBool,
     /// The tasks that the thread woke meanwhile.
     kept: &'static Kept,
 }
@@ -70,6 +72,7 @@ pub(super) fn watch(context: &'static Context, callback: Callback) -> Watched {
     slot.callback.store(callback as usize, Ordering::Relaxed);
     slot.context
         .store(std::ptr::from_ref(context).cast_mut(), Ordering::Relaxed);
+    slot.has_said_why.store(false, Ordering::Relaxed);
     slot.since
         .store(LOOKS.load(Ordering::Relaxed), Ordering::Release);
     if DOZE.is_asleep() {
@@ -84,7 +87,21 @@ impl Watched {
     pub(super) fn renew(&self) {
         let now = LOOKS.load(Ordering::Relaxed);
         self.slot.since.store(now, Ordering::Release);
+        self.slot.has_said_why.store(false, Ordering::Relaxed);
     }
+}
+
+/// Notes that the callback on this thread, if there is one, says why it is about to fail.
+pub(super) fn note_said_why() {
+    if let Some(slot) = SLOT.get() {
+        slot.has_said_why.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether the callback that ran last on this thread has said why it is about to fail.
+pub(super) fn has_said_why() -> bool {
+    SLOT.get()
+        .is_some_and(|slot| slot.has_said_why.load(Ordering::Relaxed))
 }
 
 impl Drop for Watched {
@@ -120,6 +137,7 @@ fn new_slot() -> &'static Slot {
         since: AtomicU64::new(0),
         callback: AtomicUsize::new(0),
         context: AtomicPtr::default(),
+        has_said_why: AtomicBool::new(false),
         kept: wakes::of_this_thread(),
     }));
     let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,9 @@
 //! How a session ends: who closes first, what is said then, who is told.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
-use tracing::{Level, debug};
+use tracing::{Level, debug, error};
 
 use super::{Close, Phase, Session};
 use crate::controls::Ending;
@@ -137,8 +138,7 @@ impl Session {
 
     /// Tells the handler that the session is over, once.
     pub(super) fn end(&mut self, code: u16, reason: &str) {
-        let topics = &self.conn.context.shared.topics;
-        self.controls().unsubscribe_all(topics);
+        self.controls().unsubscribe_all();
         self.registration.mailbox().refuse_letters();
         let Some(instance) = self.owner.instance() else {
             return;
@@ -220,6 +220,22 @@ impl Session {
             Ending::Closed { code } if code != 0 => code,
             _ => self.deadlines.code,
         }
+    }
+}
+
+/// A session that is dropped before its end, because the server panicked in its task, is over for
+/// its handler as well.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.deadlines.is_told || !self.owner.has_instance() {
+            return;
+        }
+        let (session, handler) = (self.conn.id(), &self.owner.generation().handler);
+        if std::thread::panicking() {
+            error!(session, %handler, "the server panicked in a session, and drops its connection");
+        }
+        // A second panic would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.end(ABNORMAL, "")));
     }
 }
 
