@@ -10,6 +10,7 @@ mod dev;
 mod ending;
 mod failures;
 mod features;
+mod files;
 mod golden;
 mod harness;
 mod hostile;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::files;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
@@ -43,6 +44,9 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
     stage.set_trust(config.trust);
     let shared = Shared::new(config.log_level, &config.limits);
     let mut report = Report::default();
+    if let Err(error) = files::check_root(config) {
+        report.bad.push(error.to_string());
+    }
     for (path, refusal) in &scan.refused {
         report
             .bad

@@ -232,7 +232,7 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
         }
         Road::File {
             socket,
-            received,
+            head,
             path,
             absent,
         } => {
@@ -248,15 +248,15 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
                 return send(socket, Reply::Full(FullOf::Files), peer, server).await;
             };
             let addition = server.overlay.as_ref().map(|it| it.tag());
-            let absent = || {
+            let unserved = files::serve(socket, &head, root, addition.as_deref()).await;
+            drop(place);
+            if let Some(socket) = unserved {
                 let reply = absent.reply();
                 if absent != Absent::Nothing {
                     server.log_refusal(peer, Some(&path), &reply);
                 }
-                reply.into_response()
-            };
-            files::serve(socket, received, root, addition.as_deref(), &absent).await;
-            drop(place);
+                send(socket, reply, peer, server).await;
+            }
         }
         Road::News(socket, overlay) => overlay.tell(socket, server.stopping.clone()).await,
         Road::Session(_) | Road::Nowhere => {}

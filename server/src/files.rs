@@ -1,116 +1,224 @@
 //! Everything that is not a handler: files below the document root.
 
-use std::io::{self, Cursor};
-use std::path::Path;
-use std::time::Duration;
+mod conditions;
+mod lookup;
+mod transfer;
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use percent_encoding::percent_decode_str;
-use tokio::io::AsyncReadExt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use tokio::net::TcpStream;
-use tower::ServiceExt;
-use tower_http::services::ServeDir;
-use tower_http::services::fs::ServeFileSystemResponseBody;
 use tracing::debug;
 
-/// Answers one request, whose bytes so far are `received`, and closes. A page gets `addition` at its
-/// end; where no file lies, `absent` is the answer.
+use self::conditions::{Version, Wanted};
+use self::lookup::Found;
+use self::transfer::Body;
+use crate::config::Config;
+use crate::head::Head;
+use crate::regular_file;
+use crate::target;
+
+/// Answers one request and closes; a page gets `addition` at its end. Gives the socket back where no
+/// file lies.
 pub(crate) async fn serve(
     socket: TcpStream,
-    received: Vec<u8>,
+    head: &Head,
     root: &Path,
     addition: Option<&str>,
-    absent: &(dyn Fn() -> Response<Full<Bytes>> + Sync),
-) {
-    let (reader, writer) = socket.into_split();
-    let stream = tokio::io::join(Cursor::new(received).chain(reader), writer);
-    let service = service_fn(|request: Request<Incoming>| async move {
-        if is_plugin(request.uri().path()) {
-            return Ok(absent().map(Either::Right));
+) -> Option<TcpStream> {
+    let Some(answer) = answer(head, root, addition).await else {
+        return Some(socket);
+    };
+    if let Err(error) = answer.send(socket, head.method() == b"HEAD").await {
+        debug!(%error, "file not sent");
+    }
+    None
+}
+
+/// Why no pages can be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve pages from `{}`: {source}", path.display())]
+pub struct NoPages {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Whether the document root, where one is configured, is a directory that can be read.
+pub(crate) fn check_root(config: &Config) -> Result<(), NoPages> {
+    let Some(root) = &config.document_root else {
+        return Ok(());
+    };
+    let read = std::fs::read_dir(root).map(drop);
+    read.map_err(|source| NoPages {
+        path: root.clone(),
+        source,
+    })
+}
+
+/// An answer before it is sent.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    lines: Vec<(&'static str, String)>,
+    body: Body,
+}
+
+/// `None` where nothing lies.
+async fn answer(head: &Head, root: &Path, addition: Option<&str>) -> Option<Answer> {
+    if !matches!(head.method(), b"GET" | b"HEAD") {
+        return Some(Answer::of(405).with("Allow", "GET, HEAD"));
+    }
+    let (path, query) = target::raw_path(head.target())?;
+    let (root, path) = (root.to_owned(), path.to_owned());
+    let found = transfer::on_thread(move || lookup::find(&root, &path));
+    match found.await.unwrap_or_else(Found::Unknown) {
+        Found::Nothing => None,
+        Found::Directory(path) => {
+            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+            Some(Answer::of(301).with("Location", format!("{path}{query}")))
         }
-        let response = match addition {
-            Some(addition) => with_addition(request, root, addition).await?,
-            None => file(request, root).await.map(Either::Left),
-        };
-        Ok::<_, io::Error>(match response.status() {
-            StatusCode::NOT_FOUND => absent().map(Either::Right),
-            _ => response,
-        })
-    });
-    let connection = http1::Builder::new()
-        // One request a connection: what follows could be an upgrade, and that road begins at accept.
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(RESPONSE_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "http connection failed"),
-        Err(_) => debug!("http response took too long"),
+        Found::File(file, path) => Some(
+            with_file(head, file, path, addition)
+                .await
+                .unwrap_or_else(failed),
+        ),
+        Found::Unknown(error) => Some(failed(error)),
     }
 }
 
-async fn file(request: Request<Incoming>, root: &Path) -> Response<ServeFileSystemResponseBody> {
-    let answer = ServeDir::new(root).oneshot(request).await;
-    answer.unwrap_or_else(|never| match never {})
-}
-
-/// The answer for somebody who changes files and looks at them: with the addition to a page, and
-/// asked for anew each time.
-async fn with_addition(
-    mut request: Request<Incoming>,
-    root: &Path,
-    addition: &str,
-) -> io::Result<Response<Either<ServeFileSystemResponseBody, Full<Bytes>>>> {
-    let is_whole = request.method() == Method::GET && may_be_page(request.uri().path());
-    if is_whole {
-        // Half a page, or the one that the browser has, would be without it.
-        for name in [
-            header::RANGE,
-            header::IF_MODIFIED_SINCE,
-            header::IF_NONE_MATCH,
-        ] {
-            request.headers_mut().remove(name);
-        }
-    }
-    let mut response = file(request, root).await;
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let is_page = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    if !is_whole || !is_page || response.status() != StatusCode::OK {
-        return Ok(response.map(Either::Left));
-    }
-    let (mut head, body) = response.into_parts();
-    let mut page = body.collect().await?.to_bytes().to_vec();
-    // A parser takes a script behind everything else for the body's last.
-    page.extend_from_slice(addition.as_bytes());
-    head.headers
-        .insert(header::CONTENT_LENGTH, page.len().into());
-    for name in [header::LAST_MODIFIED, header::ETAG, header::ACCEPT_RANGES] {
-        head.headers.remove(name);
-    }
-    Ok(Response::from_parts(head, Either::Right(Full::from(page))))
-}
-
-/// Whether there may be a page at this path; a directory has its index.
-fn may_be_page(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.is_empty() || name.ends_with(".html") || name.ends_with(".htm")
-}
-
-/// Handlers may lie below the document root, and compiled code is nobody's download.
-fn is_plugin(path: &str) -> bool {
-    let path = percent_decode_str(path).decode_utf8_lossy();
-    ["_wsh.so", "_wsh.dylib", "_wsh.dll"]
+/// A file that is there could not be had.
+fn failed(error: io::Error) -> Answer {
+    debug!(%error, "file not read");
+    let is_short = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+    let is_short = is_short
         .iter()
-        .any(|ending| path.ends_with(ending))
+        .any(|code| error.raw_os_error() == Some(*code));
+    if is_short {
+        return Answer::of(503).with("Retry-After", "5");
+    }
+    Answer::of(500)
 }
 
-/// One file to one slow reader.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);
+async fn with_file(
+    head: &Head,
+    file: File,
+    path: PathBuf,
+    addition: Option<&str>,
+) -> io::Result<Answer> {
+    let metadata = file.metadata()?;
+    let kind = mime_guess::from_path(&path)
+        .first_raw()
+        .unwrap_or("application/octet-stream");
+    let is_page = kind == "text/html" && metadata.len() <= PAGE_BYTES_MAX;
+    if let Some(addition) = addition.filter(|_| is_page) {
+        // Whole and always anew: half a page, or the one that the browser has, is without it.
+        let read = move || regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX);
+        let mut page = transfer::on_thread(read).await??.bytes;
+        // A parser takes a script behind everything else for the body's last.
+        page.extend_from_slice(addition.as_bytes());
+        return Ok(Answer::of(200)
+            .with("Content-Type", kind)
+            .with("Cache-Control", "no-cache")
+            .with_bytes(page));
+    }
+    let version = Version::new(metadata.len(), metadata.modified().unwrap_or(UNIX_EPOCH));
+    let mut answer = of_version(&version, version.wanted(head), kind, file);
+    answer = answer
+        .with("Last-Modified", httpdate::fmt_http_date(version.modified))
+        .with("ETag", version.etag)
+        .with("Accept-Ranges", "bytes");
+    if addition.is_some() {
+        answer = answer.with("Cache-Control", "no-cache");
+    }
+    Ok(answer)
+}
+
+fn of_version(version: &Version, wanted: Wanted, kind: &str, file: File) -> Answer {
+    let length = version.length;
+    match wanted {
+        Wanted::Whole => Answer::of(200)
+            .with("Content-Type", kind)
+            .with_file(file, 0..length),
+        Wanted::Part(part) => {
+            let (first, last) = (part.start, part.end - 1);
+            Answer::of(206)
+                .with("Content-Type", kind)
+                .with("Content-Range", format!("bytes {first}-{last}/{length}"))
+                .with_file(file, part)
+        }
+        Wanted::NoSuchPart => Answer::of(416).with("Content-Range", format!("bytes */{length}")),
+        Wanted::Nothing => Answer {
+            status: 304,
+            lines: Vec::new(),
+            body: Body::Nothing,
+        },
+        Wanted::OtherVersion => Answer::of(412),
+    }
+}
+
+impl Answer {
+    /// One that says in a line of text what its status means.
+    fn of(status: u16) -> Answer {
+        let reason = http::StatusCode::from_u16(status).ok();
+        let reason = reason.and_then(|status| status.canonical_reason());
+        let text = format!("{}\n", reason.unwrap_or("refused").to_ascii_lowercase());
+        Answer {
+            status,
+            lines: Vec::new(),
+            body: Body::Bytes(text.into_bytes()),
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Answer {
+        self.lines.push((name, value.into()));
+        self
+    }
+
+    fn with_bytes(mut self, bytes: Vec<u8>) -> Answer {
+        self.body = Body::Bytes(bytes);
+        self
+    }
+
+    fn with_file(mut self, file: File, part: std::ops::Range<u64>) -> Answer {
+        self.body = Body::File(file, part);
+        self
+    }
+
+    async fn send(self, socket: TcpStream, is_head: bool) -> io::Result<()> {
+        let head = self.head();
+        let body = if is_head { Body::Nothing } else { self.body };
+        transfer::send(socket, head, body).await
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let reason = http::StatusCode::from_u16(self.status).ok();
+        let reason = reason.and_then(|status| status.canonical_reason());
+        let status = format!("{} {}", self.status, reason.unwrap_or("Refused"));
+        let mut head = format!("HTTP/1.1 {status}\r\n");
+        let mut line = |name: &str, value: &str| head += &format!("{name}: {value}\r\n");
+        line("Date", &httpdate::fmt_http_date(SystemTime::now()));
+        let length = match &self.body {
+            Body::Nothing => None,
+            Body::Bytes(bytes) => Some(bytes.len() as u64),
+            Body::File(_, part) => Some(part.end - part.start),
+        };
+        if let Some(length) = length {
+            line("Content-Length", &length.to_string());
+        }
+        if !self.lines.iter().any(|(name, _)| *name == "Content-Type") && length.is_some() {
+            line("Content-Type", "text/plain; charset=utf-8");
+        }
+        for (name, value) in &self.lines {
+            line(name, value);
+        }
+        // One request a connection: what follows could be an upgrade, and that road begins at accept.
+        line("Connection", "close");
+        head += "\r\n";
+        head.into_bytes()
+    }
+}
+
+/// A page that is larger gets no addition.
+const PAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -115,11 +115,6 @@ impl Head {
         })
     }
 
-    /// The peer's bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     pub(crate) fn method(&self) -> &[u8] {
         &self.bytes[self.method.range()]
     }

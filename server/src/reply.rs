@@ -5,9 +5,6 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -205,21 +202,6 @@ impl Reply {
             other => other.text(),
         };
         reason.into()
-    }
-
-    /// The same answer for a connection that already speaks HTTP.
-    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(format!("{}\n", self.text())));
-        *response.status_mut() = StatusCode::from_u16(self.status()).unwrap_or_default();
-        let headers = response.headers_mut();
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, plain);
-        if let Reply::UpgradeRequired = self {
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            let connection = HeaderValue::from_static("close, Upgrade");
-            headers.insert(header::CONNECTION, connection);
-        }
-        response
     }
 
     fn text(&self) -> &'static str {

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Limits};
 use crate::connection::{Admission, Refusals, Server};
+use crate::files::{self, NoPages};
 use crate::last_resort;
 use crate::listener::{self, ListenError, Listener};
 use crate::mailbox::Eviction;
@@ -37,6 +38,9 @@ pub enum ServeError {
     /// The handlers directory cannot be served.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// There is no document root where the configuration says.
+    #[error(transparent)]
+    Pages(#[from] NoPages),
     /// The system has no thread left.
     #[error("cannot start: {0}")]
     Thread(std::io::Error),
@@ -48,7 +52,7 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// An address cannot be bound, or the handlers directory is not there. A handler that cannot
+    /// An address cannot be bound, or the handlers directory or the document root is not there. A handler that cannot
     /// be loaded is refused in the log and fails nothing.
     pub fn start(
         config: Config,
@@ -59,6 +63,7 @@ impl Serving {
             Some(file) => info!(file = %file.display(), "configuration read"),
             None => info!("no configuration file, the defaults hold"),
         }
+        files::check_root(&config)?;
         // A busy port is found out before any handler runs.
         let listeners = listener::bind(&config.listen)?;
         let shared = Shared::new(config.log_level, &config.limits);

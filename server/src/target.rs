@@ -47,6 +47,20 @@ impl Target {
     }
 }
 
+/// The path of a target as it was sent, and its query if it has one.
+pub(crate) fn raw_path(target: &[u8]) -> Option<(&str, Option<&str>)> {
+    let target = std::str::from_utf8(target).ok()?;
+    let from_path = if target.starts_with('/') {
+        target
+    } else {
+        split_authority(target)?.1
+    };
+    Some(match from_path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (from_path, None),
+    })
+}
+
 /// The authority of an absolute target, and what follows it.
 fn split_authority(target: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = target.split_once("://")?;

@@ -26,8 +26,7 @@ pub(super) enum Road {
     Reply(TcpStream, Reply),
     File {
         socket: TcpStream,
-        /// The whole request, as far as it has come.
-        received: Vec<u8>,
+        head: Head,
         path: String,
         absent: Absent,
     },
@@ -90,8 +89,6 @@ struct Request {
     target: Target,
     /// The host that it is for.
     host: String,
-    /// What came behind the head.
-    early: Vec<u8>,
 }
 
 /// A connection on its way through its first request head.
@@ -155,12 +152,7 @@ impl Entering {
             };
             return Soon::Now(other_than_upgrade(
                 self,
-                Request {
-                    head,
-                    target,
-                    host,
-                    early,
-                },
+                Request { head, target, host },
                 absent,
                 server,
             ));
@@ -172,12 +164,7 @@ impl Entering {
                 let absent = Absent::NoHandler;
                 return Soon::Now(other_than_upgrade(
                     self,
-                    Request {
-                        head,
-                        target,
-                        host,
-                        early,
-                    },
+                    Request { head, target, host },
                     absent,
                     server,
                 ));
@@ -255,12 +242,7 @@ fn other_than_upgrade(
     absent: Absent,
     server: &Server,
 ) -> Road {
-    let Request {
-        head,
-        target,
-        host,
-        early,
-    } = request;
+    let Request { head, target, host } = request;
     // Files are only read; what else is asked of a handler's path is meant for the handler.
     let is_for_files = matches!(head.method(), b"GET" | b"HEAD");
     if !is_for_files && absent != Absent::Nothing {
@@ -274,16 +256,12 @@ fn other_than_upgrade(
     match (&server.overlay, target.path.as_str()) {
         (Some(overlay), overlay::STREAM_PATH) => Road::News(socket, overlay.clone()),
         (Some(_), overlay::SCRIPT_PATH) => Road::Reply(socket, Reply::Script(overlay::SCRIPT)),
-        _ => {
-            let mut received = head.bytes().to_vec();
-            received.extend_from_slice(&early);
-            Road::File {
-                socket,
-                received,
-                path: target.path,
-                absent,
-            }
-        }
+        _ => Road::File {
+            socket,
+            head,
+            path: target.path,
+            absent,
+        },
     }
 }
 

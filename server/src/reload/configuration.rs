@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use super::keeper::Keeper;
 use crate::config::{Config, ConfigError};
+use crate::files;
 use crate::logging;
 use crate::plugin::trust;
 use crate::scan::Stamp;
@@ -148,6 +149,9 @@ impl Keeper {
         if new.trust != old.trust {
             trust::tell(new.trust);
             self.stage.set_trust(new.trust);
+        }
+        if let Err(error) = files::check_root(&new) {
+            warn!(%error, "no page is served until it is there");
         }
         logging::set_level(new.log_level);
         self.shared.set_log_level(new.log_level);

@@ -1,0 +1,244 @@
+//! Files below the document root: which are served, what of them, and what a download may cost.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::eventually;
+use crate::harness::is_long;
+use crate::harness::server::{Server, status_of};
+use crate::harness::site::Site;
+
+/// A server of the site's `www`.
+fn serve(site: &Site) -> Server {
+    let www = site.root().join("www");
+    Server::builder(site).arg("-d").arg(www).start()
+}
+
+/// The answer to a request of this method, path and lines, to its end.
+fn ask(server: &Server, method: &str, path: &str, lines: &str) -> String {
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
+    server.exchange(request.as_bytes())
+}
+
+/// The value of a header line of an answer.
+fn line<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let (head, _) = answer.split_once("\r\n\r\n")?;
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let mut found = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    found.next().map(|(_, value)| value)
+}
+
+/// A download that has begun and of which nothing more is read.
+fn stalled(server: &Server, path: &str) -> TcpStream {
+    let mut stream = server.raw();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).expect("an answer");
+    assert_eq!(start, *b"HTTP/1.1 200");
+    stream
+}
+
+#[test]
+fn what_is_private_is_served_under_no_spelling() {
+    let site = Site::with(&["features_wsh"]);
+    site.write("secret.txt", "secret");
+    for (file, text) in [
+        ("www/index.html", "the index"),
+        ("www/.env", "secret"),
+        ("www/.git/config", "secret"),
+        ("www/.well-known/security.txt", "well known"),
+    ] {
+        site.write(file, text);
+    }
+    let at = |name: &str| site.root().join("www").join(name);
+    std::fs::copy(site.handlers().join("features_wsh.so"), at("x_wsh.so")).expect("copying");
+    symlink(site.root().join("secret.txt"), at("out.txt")).expect("a link");
+    symlink(at("index.html"), at("in.html")).expect("a link");
+    symlink(at(".env"), at("env.txt")).expect("a link");
+    symlink("/dev/zero", at("zero")).expect("a link");
+    let made = Command::new("mkfifo").arg(at("fifo")).status();
+    assert!(made.expect("mkfifo, of coreutils, runs").success());
+    let server = serve(&site);
+
+    for path in [
+        "/x_wsh.so",
+        "/x_wsh.so%2f",
+        "/x_wsh.so/.",
+        "/x_wsh.so/",
+        "/%78_wsh%2eso",
+        "/.env",
+        "/%2eenv",
+        "/.git/config",
+        "/out.txt",
+        "/env.txt",
+        "/zero",
+        "/fifo",
+    ] {
+        let answer = ask(&server, "GET", path, "");
+        assert_eq!(status_of(&answer), 404, "{path}: {answer}");
+    }
+    assert!(ask(&server, "GET", "/in.html", "").ends_with("the index"));
+    assert!(ask(&server, "GET", "/.well-known/security.txt", "").ends_with("well known"));
+}
+
+#[test]
+fn a_part_of_a_file_is_what_rfc_9110_says() {
+    let site = Site::empty();
+    site.write("www/ten", "0123456789");
+    site.write("www/empty", "");
+    let server = serve(&site);
+    let whole = ask(&server, "GET", "/ten", "");
+    let etag = line(&whole, "etag").expect("an entity tag");
+    let modified = line(&whole, "last-modified").expect("a date");
+    assert!(line(&whole, "date").is_some());
+
+    let part = |lines: &str| {
+        let answer = ask(&server, "GET", "/ten", lines);
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert_eq!(
+            line(&answer, "content-length"),
+            Some(&*body.len().to_string())
+        );
+        (status_of(&answer), body.to_owned())
+    };
+    let text = |status: u16, body: &str| (status, body.to_owned());
+    assert_eq!(part("Range: bytes=2-4\r\n"), text(206, "234"));
+    assert_eq!(part("Range: bytes=-3\r\n"), text(206, "789"));
+    let current = format!("Range: bytes=2-4\r\nIf-Range: {etag}\r\n");
+    assert_eq!(part(&current), text(206, "234"));
+    let current = format!("Range: bytes=2-4\r\nIf-Range: {modified}\r\n");
+    assert_eq!(part(&current), text(206, "234"));
+    for lines in [
+        "Range: bytes=2-4\r\nIf-Range: \"stale\"\r\n",
+        "Range: bytes=2-4\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+        "Range: lines=2-4\r\n",
+        "Range: bytes=0-1,4-5\r\n",
+    ] {
+        assert_eq!(part(lines), text(200, "0123456789"), "{lines}");
+    }
+    let answer = ask(&server, "GET", "/ten", "Range: bytes=10-\r\n");
+    assert_eq!(status_of(&answer), 416);
+    assert_eq!(line(&answer, "content-range"), Some("bytes */10"));
+    let answer = ask(&server, "GET", "/empty", "Range: bytes=0-\r\n");
+    assert_eq!(status_of(&answer), 416);
+    assert_eq!(line(&answer, "content-range"), Some("bytes */0"));
+
+    let not_modified = format!("If-None-Match: {etag}\r\n");
+    let answer = ask(&server, "GET", "/ten", &not_modified);
+    assert_eq!(status_of(&answer), 304);
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    let answer = ask(&server, "HEAD", "/ten", "");
+    assert_eq!(line(&answer, "content-length"), Some("10"));
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    for method in ["POST", "DELETE", "OPTIONS", "get"] {
+        let answer = ask(&server, method, "/ten", "");
+        assert_eq!(status_of(&answer), 405, "{method}");
+        assert_eq!(line(&answer, "allow"), Some("GET, HEAD"));
+    }
+}
+
+#[test]
+fn a_directory_leads_to_itself_and_to_no_other_host() {
+    let site = Site::empty();
+    site.write("www/sub/index.html", "of sub");
+    let server = serve(&site);
+
+    for path in ["/sub?x=1", "//sub?x=1", "///sub?x=1"] {
+        let answer = ask(&server, "GET", path, "");
+        assert_eq!(status_of(&answer), 301, "{path}");
+        assert_eq!(line(&answer, "location"), Some("/sub/?x=1"), "{path}");
+    }
+    assert!(ask(&server, "GET", "//sub/", "").ends_with("of sub"));
+    assert_eq!(
+        status_of(&ask(&server, "GET", "//evil.example/%2e%2e", "")),
+        404
+    );
+}
+
+#[test]
+fn a_client_that_closes_its_side_gets_its_file_whole() {
+    let site = Site::empty();
+    let text = "x".repeat(8 * 1024 * 1024);
+    site.write("www/large", &text);
+    let server = serve(&site);
+
+    let mut stream = server.raw();
+    write!(stream, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
+    stream.shutdown(Shutdown::Write).expect("half of it closes");
+    // It has its own pace, too.
+    std::thread::sleep(Duration::from_millis(100));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+
+    assert!(
+        answer.ends_with(&format!("\r\n\r\n{text}")),
+        "{}",
+        answer.len()
+    );
+}
+
+#[test]
+fn downloads_that_nobody_reads_take_no_memory_and_hold_nobody_up() {
+    let site = Site::with(&["echo_wsh"]);
+    let large = site.write("www/large", "");
+    let file = std::fs::File::options().write(true).open(large);
+    file.and_then(|file| file.set_len(1 << 30))
+        .expect("a gigabyte of nothing");
+    site.write("www/small", "small");
+    site.write("config.toml", "[limits]\nconnections_max = 4000\n");
+    let server = serve(&site);
+    let count = if is_long() { 3_000 } else { 200 };
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+    drop(stalled(&server, "/large"));
+    let before = server.proc_status("VmRSS");
+
+    let stalled: Vec<TcpStream> = (0..count).map(|_| stalled(&server, "/large")).collect();
+
+    assert!(ask(&server, "GET", "/small", "").ends_with("small"));
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+    let kept = server.proc_status("VmRSS").saturating_sub(before);
+    if is_long() {
+        eprintln!("{count} downloads that nobody reads take {kept} KiB");
+    }
+    assert!(
+        kept < 8 * 1024 + count * 8,
+        "{kept} KiB for {count} downloads"
+    );
+    drop(stalled);
+    assert!(ask(&server, "GET", "/small", "").ends_with("small"));
+}
+
+#[test]
+fn a_document_root_that_is_not_there_is_said_at_start_by_check_and_on_reload() {
+    let site = Site::with(&["echo_wsh"]);
+    let gone = site.root().join("gone");
+    let parts = [
+        "cannot serve pages from `",
+        "gone`: No such file or directory (os error 2)",
+    ];
+    let mut server = Server::builder(&site).arg("-d").arg(&gone).spawn();
+    server.line(&parts);
+    assert_eq!(server.wait(Duration::from_secs(10)).code(), Some(1));
+
+    let mut check = Server::builder(&site)
+        .arg("-d")
+        .arg(&gone)
+        .arg("check")
+        .spawn();
+    check.line(&parts);
+    assert_eq!(check.wait(Duration::from_secs(20)).code(), Some(1));
+
+    site.write("www/index.html", "the index");
+    site.write("config.toml", "document_root = \"www\"\n");
+    let server = Server::start(&site);
+    site.write("config.toml", "document_root = \"gone\"\n");
+    server.line(&["no page is served until it is there", parts[0], parts[1]]);
+    assert_eq!(status_of(&ask(&server, "GET", "/", "")), 404);
+    site.write("gone/index.html", "another index");
+    eventually("the root is there again", || {
+        ask(&server, "GET", "/", "").ends_with("another index")
+    });
+}
