@@ -210,3 +210,39 @@ fn a_handlers_path_shows_the_page_that_lies_there_to_those_who_ask_for_no_upgrad
     assert_eq!(status_of(&ask("GET", "/nothing")), 404);
     assert_eq!(server.find_line(&["path=/nothing"]), None);
 }
+
+#[test]
+fn a_path_that_nearly_leads_to_a_handler_is_told_with_the_one_that_does() {
+    let site = Site::with(&["features_wsh"]);
+    site.add("echo_wsh", "rooms/tea_wsh.so");
+    site.write(
+        "config.toml",
+        "[routes]\n\"/chat\" = \"/features\"\n\"/wide/{*path}\" = \"/features\"\n",
+    );
+    let server = Server::start(&site);
+    for (path, meant) in [
+        ("/features/", "/features"),
+        ("//features", "/features"),
+        ("//features//", "/features"),
+        ("/Features", "/features"),
+        ("/features_wsh", "/features"),
+        ("/features_wsh.so", "/features"),
+        ("/fetures", "/features"),
+        ("/chat/", "/chat"),
+        ("/rooms//tea", "/rooms/tea"),
+        ("//wide/a", "/wide/a"),
+    ] {
+        assert_eq!(server.handshake_status(path), 404, "{path}");
+        server.line(&[
+            "handshake refused",
+            &format!("path={path} "),
+            &format!("reason=\"nothing answers at this path; did you mean `{meant}`?\""),
+        ]);
+    }
+    assert_eq!(server.handshake_status("/entirely/other"), 404);
+    server.line(&[
+        "path=/entirely/other ",
+        "reason=\"nothing answers at this path\"",
+    ]);
+    assert_eq!(server.handshake_status("/wide/..%2f..%2fetc/passwd"), 101);
+}

@@ -228,7 +228,8 @@ typedef struct WshRequest {
     size_t n_cookies;
     const WshStr *protocols; /* the subprotocols that the client offers, in its order */
     size_t n_protocols;
-    const WshPair *params;   /* the parameters of a route such as /rooms/{room} */
+    const WshPair *params;   /* the parameters of a route such as /rooms/{room}, percent-decoded:
+                              * {*path} can be ../../etc/passwd */
     size_t n_params;
     WshStr tls_version;      /* TLSv1.3, or empty */
     WshStr tls_sni;          /* the server name that the client asked for, or empty */

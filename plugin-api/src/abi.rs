@@ -279,7 +279,8 @@ pub struct Request {
     pub protocols: *const Str,
     /// How many subprotocols.
     pub n_protocols: usize,
-    /// The parameters of a route such as `/rooms/{room}`.
+    /// The parameters of a route such as `/rooms/{room}`, percent-decoded: `{*path}` can be
+    /// `../../etc/passwd`.
     pub params: *const Pair,
     /// How many parameters.
     pub n_params: usize,

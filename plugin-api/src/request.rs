@@ -127,6 +127,9 @@ impl Request<'_> {
     }
 
     /// A parameter of the route: `room` of `/rooms/{room}`.
+    ///
+    /// It is what the client wrote, percent-decoded once: `..` for `{room}`, `../../etc/passwd` for
+    /// `{*path}` (from `..%2f..%2fetc/passwd`). Check it before it becomes part of a file's path.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
         find(self.params, name)

@@ -29,6 +29,11 @@ pub use self::fault::{ConfigError, Fault};
 pub use self::flags::{Command, CommandLine, Flags, Style};
 pub use self::source::Place;
 
+/// The known word that was probably meant, if one comes near.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    fault::nearest(word, known)
+}
+
 /// Whether `hosts` can list this name.
 pub(crate) fn is_host(name: &str) -> bool {
     lists::is_host(name)

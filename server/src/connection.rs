@@ -46,7 +46,9 @@ pub(crate) struct Server {
 impl Server {
     /// Logs why `peer` gets `reply`.
     fn log_refusal(&self, peer: SocketAddr, path: Option<&str>, reply: &Reply) {
-        self.refusals.log(peer, path, reply, &self.config.load());
+        let meant = || self.router.meant(path?);
+        self.refusals
+            .log(peer, path, reply, &meant, &self.config.load());
     }
 }
 

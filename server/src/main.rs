@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
 use wshd::config::{Command, CommandLine, Config, ConfigError, Flags, Style};
 use wshd::dev::{Dev, Profile};
 use wshd::new;
@@ -17,7 +16,7 @@ use wshd::signals::{HangUp, Signals};
 use wshd::{check, last_resort, leave, logging};
 
 fn main() {
-    let CommandLine { command, flags } = CommandLine::parse();
+    let CommandLine { command, flags } = CommandLine::of_process();
     // Before anything else is made: a process that is forked later has threads and locks in it.
     if !matches!(command, Some(Command::New { .. })) {
         wshd::start_trial_helper();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::config::Route;
+use crate::config::{self, Route};
 use crate::generation::{Generation, NoEntry, Stay};
 use crate::listing::Listing;
 
@@ -65,6 +65,11 @@ impl Router {
         }
     }
 
+    /// The path of a handler that was probably meant by `path`, where none answers.
+    pub(crate) fn meant(&self, path: &str) -> Option<String> {
+        self.table.load().meant(path)
+    }
+
     /// From now on `table` holds.
     pub(crate) fn swap(&self, table: Table) {
         self.table.store(Arc::new(table));
@@ -108,6 +113,28 @@ impl Table {
             }
         }
         table
+    }
+
+    /// A path with slashes too many, in other letters, or of the file's name; else the nearest one.
+    fn meant(&self, path: &str) -> Option<String> {
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        let plain = segments.fold(String::new(), |plain, segment| plain + "/" + segment);
+        let plain = if plain.is_empty() {
+            "/".to_owned()
+        } else {
+            plain
+        };
+        let lower = plain.to_lowercase();
+        let name = lower.strip_suffix(".so").unwrap_or(&lower);
+        let name = name.strip_suffix("_wsh").unwrap_or(name).to_owned();
+        let alike = [plain, lower, name];
+        if let Some(alike) = alike.iter().find(|alike| self.find(alike).is_some()) {
+            return Some(alike.clone());
+        }
+        let own = self.handlers.keys().map(|name| format!("/{name}"));
+        let known: Vec<String> = own.chain(self.aliases.keys().cloned()).collect();
+        let nearest = config::nearest(&alike[1], known.iter().map(String::as_str));
+        nearest.map(str::to_owned)
     }
 
     /// An alias comes before a handler's own path, and that before a pattern.

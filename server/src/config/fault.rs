@@ -216,6 +216,11 @@ pub enum RouteFault {
     TwoParameters,
     /// `{*rest}` before the end.
     CatchAll,
+    /// Parameters as other servers write them.
+    OtherSyntax {
+        /// As they are written here.
+        meant: String,
+    },
     /// Another route would answer the same paths.
     Conflict {
         /// The other one.
@@ -281,6 +286,10 @@ impl fmt::Display for What {
                         "route `{route}` has a catch-all like `{{*rest}}` before its end"
                     )
                 }
+                RouteFault::OtherSyntax { meant } => write!(
+                    f,
+                    "route `{route}` wants parameters like `{{name}}`, or `{{*rest}}` for the rest of the path; did you mean `{meant}`?"
+                ),
                 RouteFault::Conflict { with, place } => {
                     write!(f, "route `{route}` answers the same paths as `{with}`")?;
                     match place {

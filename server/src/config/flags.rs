@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::fault::ConfigError;
@@ -33,6 +34,35 @@ pub struct CommandLine {
     /// How.
     #[command(flatten)]
     pub flags: Flags,
+}
+
+impl CommandLine {
+    /// That of this process; a wrong one ends it, with what is wrong.
+    pub fn of_process() -> CommandLine {
+        CommandLine::of(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// That of these arguments, the name of the program first.
+    pub(super) fn of(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(arguments).map_err(with_tip)
+    }
+}
+
+/// A directory behind the program's name is what many other servers take.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let is_command = error.kind() == ErrorKind::InvalidSubcommand;
+    let found = error.get(ContextKind::InvalidSubcommand).cloned();
+    let has_tip = error.get(ContextKind::SuggestedSubcommand).is_some();
+    if let (true, false, Some(ContextValue::String(found))) = (is_command, has_tip, found) {
+        let tip = format!(
+            "`wshd -w {found}` serves the compiled handlers of a directory, `wshd dev {found}` builds and serves their sources"
+        );
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
+    }
+    error
 }
 
 /// What to do instead of serving.

@@ -93,13 +93,20 @@ impl Routes {
         if !existing.starts_with('/') {
             return Err((existing.to_owned(), RouteFault::NoSlash));
         }
-        // A brace in a map file is a brace.
+        // A brace in a map file is a brace, and a star a star.
         let pattern = alias.replace('{', "{{").replace('}', "}}");
-        self.add(&pattern, existing, place)
+        self.insert(&pattern, existing, place)
             .map_err(|why| (alias.to_owned(), why))
     }
 
     fn add(&mut self, pattern: &str, target: &str, place: Place) -> Result<(), RouteFault> {
+        match in_braces(pattern) {
+            Some(meant) => Err(RouteFault::OtherSyntax { meant }),
+            None => self.insert(pattern, target, place),
+        }
+    }
+
+    fn insert(&mut self, pattern: &str, target: &str, place: Place) -> Result<(), RouteFault> {
         if !pattern.starts_with('/') {
             return Err(RouteFault::NoSlash);
         }
@@ -128,6 +135,33 @@ impl Routes {
         });
         Ok(())
     }
+}
+
+/// The pattern with its parameters as they are written here, if it has them as other servers write
+/// them: `/ws/*`, `/files/**`, `/files/*path`, `/rooms/:room`, `/rooms/<room>`.
+fn in_braces(pattern: &str) -> Option<String> {
+    let count = pattern.split('/').count();
+    let segments = pattern.split('/').enumerate();
+    let segments = segments.map(|(index, segment)| {
+        let named = |name: &str, default: &str| match name {
+            "" => default.to_owned(),
+            name => name.to_owned(),
+        };
+        let is_last = index + 1 == count;
+        if let Some(name) = segment.strip_prefix('*') {
+            let (star, default) = if is_last { ("*", "path") } else { ("", "name") };
+            let name = named(name.trim_start_matches('*'), default);
+            return format!("{{{star}{name}}}");
+        }
+        let name = segment.strip_prefix(':').filter(|name| !name.is_empty());
+        let bracketed = || segment.strip_prefix('<')?.strip_suffix('>');
+        match name.or_else(bracketed) {
+            Some(name) => format!("{{{name}}}"),
+            None => segment.to_owned(),
+        }
+    });
+    let meant = segments.collect::<Vec<_>>().join("/");
+    (meant != pattern).then_some(meant)
 }
 
 /// A handler's path: not a pattern, not a URL.

@@ -75,7 +75,7 @@ fn command_line(arguments: &[&str]) -> (Option<Command>, Flags) {
 
 fn usage_error(arguments: &[&str]) -> String {
     let arguments = ["wshd"].iter().chain(arguments);
-    CommandLine::try_parse_from(arguments)
+    CommandLine::of(arguments)
         .expect_err("it is wrong")
         .to_string()
 }

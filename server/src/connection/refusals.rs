@@ -33,14 +33,25 @@ impl Refusals {
     }
 
     /// Logs why `peer` gets `reply`, and what allows it where the configuration decides. There is no
-    /// path where the request could not be read.
-    pub(crate) fn log(&self, peer: SocketAddr, path: Option<&str>, reply: &Reply, config: &Config) {
+    /// path where the request could not be read; `meant` is the one that was probably meant.
+    pub(crate) fn log(
+        &self,
+        peer: SocketAddr,
+        path: Option<&str>,
+        reply: &Reply,
+        meant: &dyn Fn() -> Option<String>,
+        config: &Config,
+    ) {
         let line = || {
+            let mut reason = reply.reason();
+            if let (Reply::NoRoute, Some(meant)) = (reply, meant()) {
+                reason = format!("{reason}; did you mean `{meant}`?").into();
+            }
             info!(
                 %peer,
                 path = path.map(tracing::field::display),
                 status = reply.status(),
-                reason = &*reply.reason(),
+                reason = &*reason,
                 "handshake refused"
             );
         };

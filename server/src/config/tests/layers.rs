@@ -329,6 +329,17 @@ fn a_wrong_command_line_says_what_is_wanted() {
         "error: invalid value '65536' for '--port <PORT>': 65536 is not in 0..=65535"
     );
     assert_eq!(first(&["-t"]), "error: unexpected argument '-t' found");
+
+    let tip = "tip: `wshd -w handlers` serves the compiled handlers of a directory, `wshd dev handlers` builds and \
+               serves their sources";
+    let error = usage_error(&["handlers"]);
+    assert!(error.contains(tip), "{error}");
+    assert!(usage_error(&["./my/handlers"]).contains("`wshd -w ./my/handlers` serves"));
+    let error = usage_error(&["chek"]);
+    assert!(
+        error.contains("'check'") && !error.contains("-w"),
+        "{error}"
+    );
 }
 
 #[test]
