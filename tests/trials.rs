@@ -5,10 +5,12 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use object::{Object, ObjectSection};
+
 use crate::harness::compile::{compile, compile_program};
-use crate::harness::eventually;
 use crate::harness::server::Server;
-use crate::harness::site::Site;
+use crate::harness::site::{Site, library};
+use crate::harness::{eventually, is_long};
 
 /// A plugin that does this where the test wants it.
 #[track_caller]
@@ -344,4 +346,62 @@ fn another_version_of_a_library_that_the_process_has_is_refused() {
 
     server.line(&["cannot load `other/three_wsh.so`: it needs another version of `libshared_by_two.so.1` than the one that this process has loaded, and a process has one of each name; restart the server"]);
     assert_eq!(server.connect("/same/two").ask("which?"), "library 1");
+}
+
+#[test]
+fn no_damage_to_a_file_ends_the_server_or_holds_a_session_up() {
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (count, limit) = if is_long() { (2_400, 600) } else { (66, 60) };
+    let mut script = Command::new("python3");
+    script
+        .arg(repository.join("tests/mutants.py"))
+        .args([
+            "--server",
+            env!("CARGO_BIN_EXE_wshd"),
+            "--count",
+            &count.to_string(),
+        ])
+        .arg("--plugin")
+        .arg(library("echo_wsh"));
+
+    let output = script
+        .output()
+        .expect("there is no Python: `apt-get install python3` brings it");
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    if is_long() {
+        eprintln!("{said}");
+    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{error}");
+    assert!(said.contains("deaths of the server: 0"), "{said}");
+    assert!(
+        said.contains(&format!("{count} mutants of libecho_wsh.so")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_page_of_zeros_where_no_zeros_can_be_is_seen_in_the_file() {
+    let bytes = fs::read(library("versioned_wsh")).expect("the plugin's library");
+    let file = object::File::parse(&*bytes).expect("a library");
+    let site = Site::empty();
+    let server = Server::start(&site);
+
+    for (index, name) in [".text", ".eh_frame", ".dynsym"].into_iter().enumerate() {
+        let section = file.section_by_name(name).expect("a section");
+        let (offset, length) = section.file_range().expect("bytes");
+        let at = offset.next_multiple_of(4096) as usize;
+        if at + 4096 > (offset + length) as usize {
+            continue; // too small for a whole page
+        }
+        let mut torn = bytes.clone();
+        torn[at..at + 4096].fill(0);
+        site.add_bytes(&torn, &format!("torn{index}_wsh.so"));
+
+        server.line(&[&format!(
+            "cannot load `torn{index}_wsh.so`: a part of it is missing: from byte {at} on there are 4096 zeros where no zeros can be; copy it again"
+        )]);
+    }
+    assert!(server.count_lines(&["a part of it is missing"]) >= 2);
 }

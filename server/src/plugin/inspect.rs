@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
-use object::elf::STB_GNU_UNIQUE;
+use object::elf::{PF_X, STB_GNU_UNIQUE};
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{
-    Architecture, Endianness, File, FileKind, Object, ObjectKind, ObjectSegment, ObjectSymbol,
-    SymbolFlags,
+    Architecture, Endianness, File, FileKind, Object, ObjectKind, ObjectSection, ObjectSegment,
+    ObjectSymbol, SegmentFlags, SymbolFlags,
 };
 use wsh::abi::{self, Descriptor};
 
@@ -72,6 +72,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<About, Refusal> {
     let (head, placement) = find_descriptor(&file)?;
     let about = read_descriptor(head, placement, &file)?;
     check_unique_symbols(&file)?;
+    check_holes(&file, bytes)?;
     Ok(about)
 }
 
@@ -265,6 +266,35 @@ fn check_unique_symbols(file: &File<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses a file that has lost a page, as after an upload that was cut off and goes on elsewhere.
+///
+/// Where code lies, and the tables that only a panic or a first call reads, a page of zeros is never
+/// meant; a trial need not come across it, and a session would.
+fn check_holes(file: &File<'_>, bytes: &[u8]) -> Result<(), Refusal> {
+    let code = file.segments().filter_map(|segment| match segment.flags() {
+        SegmentFlags::Elf { p_flags, .. } if p_flags & PF_X == PF_X => Some(segment.file_range()),
+        _ => None,
+    });
+    let tables = file.sections().filter_map(|section| {
+        let name = section.name_bytes().unwrap_or_default();
+        let range = section.file_range()?;
+        FULL_TABLES.contains(&name).then_some(range)
+    });
+    for (offset, length) in code.chain(tables) {
+        let end = usize::try_from(offset.saturating_add(length)).unwrap_or(usize::MAX);
+        let end = end.min(bytes.len());
+        let first = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut at = first.saturating_add(HOLE_BYTES - 1) / HOLE_BYTES * HOLE_BYTES;
+        while at.saturating_add(HOLE_BYTES) <= end {
+            if bytes[at..at + HOLE_BYTES].iter().all(|byte| *byte == 0) {
+                return Err(Refusal::Hole { at: at as u64 });
+            }
+            at += HOLE_BYTES;
+        }
+    }
+    Ok(())
+}
+
 /// NUL-padded text for people, made safe for a log line.
 fn text(field: &[u8]) -> String {
     let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -288,6 +318,17 @@ const DESCRIPTOR_BYTES_1_0: usize = 208;
 /// What a library asks of the system if it has threads of its own. Rust's standard library does only
 /// where `thread::spawn` is called.
 const THREAD_STARTERS: [&[u8]; 4] = [b"pthread_create", b"thrd_create", b"timer_create", b"clone"];
+/// What a file loses at least when a part of it does not arrive.
+const HOLE_BYTES: usize = 4096;
+/// Sections in which something stands everywhere.
+const FULL_TABLES: [&[u8]; 6] = [
+    b".eh_frame",
+    b".gcc_except_table",
+    b".rela.dyn",
+    b".rela.plt",
+    b".dynsym",
+    b".dynstr",
+];
 pub(crate) const ELF_MAGIC: &[u8] = b"\x7fELF";
 /// Where an ELF file says whether it is of 32 or 64 bits.
 const ELF_CLASS: usize = 4;

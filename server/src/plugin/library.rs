@@ -390,7 +390,7 @@ fn without_path(error: &libloading::Error, path: &Path) -> String {
         None => error.to_string(),
     };
     let path = path.display().to_string();
-    let text = text.replace(&format!("{path}: "), "");
+    let text = text.replace(&format!("{path}: "), "").replace(&path, "it");
     if text.contains("static TLS") {
         return format!("{text}; restart the server");
     }

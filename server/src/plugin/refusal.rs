@@ -25,6 +25,10 @@ pub(crate) enum Refusal {
     NotAFile { found: &'static str },
     #[error("it has {found} bytes, at most {max} are read")]
     TooLarge { found: u64, max: u64 },
+    #[error(
+        "a part of it is missing: from byte {at} on there are 4096 zeros where no zeros can be; copy it again"
+    )]
+    Hole { at: u64 },
     #[error("it is malformed: {0}")]
     Malformed(String),
     #[error("it is {found}, this server loads {wanted}")]
@@ -155,7 +159,10 @@ impl Refusal {
 
     /// Whether the rest of the file may still be on its way.
     pub(crate) fn may_be_incomplete(&self) -> bool {
-        matches!(self, Refusal::Empty | Refusal::CutOff { .. })
+        matches!(
+            self,
+            Refusal::Empty | Refusal::CutOff { .. } | Refusal::Hole { .. }
+        )
     }
 }
 
