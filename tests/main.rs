@@ -16,6 +16,7 @@ mod harness;
 mod hostile;
 mod hosts;
 mod lasting;
+mod lengths;
 mod lifetimes;
 mod liveness;
 mod loading;

@@ -229,7 +229,9 @@ class Server:
 
 def kind_of(reason):
     """A reason without what differs from file to file."""
-    reason = re.sub(r"; it said `.*", "", reason)
+    reason = re.sub(r"; it (said `|is tried again).*", "", reason)
+    reason = re.sub(r"(undefined symbol|unexpected reloc type|begins with|version) .*", r"\1 …", reason)
+    reason = re.sub(r"^.*: (cannot open shared object file|version …)", r"…: \1", reason)
     return re.sub(r"\d+", "N", re.sub(r"`[^`]*`", "`…`", reason))[:100]
 
 

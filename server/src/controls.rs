@@ -3,7 +3,7 @@
 //! Everything acts on the session's own state, at once and in call order; nothing here enters the
 //! plugin. The server's own frames (Pong, Close) go the same way.
 
-mod outgoing;
+pub(crate) mod outgoing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

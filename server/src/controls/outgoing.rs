@@ -43,6 +43,10 @@ impl Controls {
         if self.ending != Ending::No {
             return Err(abi::GONE);
         }
+        // Before a byte of it is read: so long is no message, but a length that is not meant.
+        if payload.len() > PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max) {
+            return Err(abi::TOO_BIG);
+        }
         let (opcode, fin) = self.opcode_of(kind, payload)?;
         let part = Part {
             first: self.open_message.is_none(),
@@ -71,7 +75,7 @@ impl Controls {
 
     /// Room for `max` bytes of a message that [`Controls::send_reserved`] sends.
     pub(crate) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
-        if self.ending != Ending::No || max > RESERVE_BYTES_MAX {
+        if self.ending != Ending::No || max > PAYLOAD_BYTES_MAX {
             return None;
         }
         let extras = self.extras.get_or_insert_default();
@@ -227,5 +231,5 @@ fn is_proven(kind: u32) -> bool {
 
 /// The part of a message kind that is its opcode.
 const OPCODE: u32 = 0xff;
-/// The largest message that a handler can write in place.
-const RESERVE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The largest message that is taken when nothing waits, unless more of them may wait.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;

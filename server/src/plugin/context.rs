@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wsh::abi;
 
 use super::hold::Hold;
+use crate::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::encoded::Encoded;
 use crate::mailbox::{Letter, Mailbox, Undelivered};
 use crate::shared::Shared;
@@ -177,6 +178,10 @@ impl Errand {
 
 /// A whole message as one frame.
 fn encode(kind: u32, payload: &[u8]) -> Result<Arc<Encoded>, abi::Status> {
+    // Before a byte of it is read.
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(abi::TOO_BIG);
+    }
     let opcode = match kind & 0xff {
         abi::TEXT => frame::TEXT,
         abi::BINARY => frame::BINARY,

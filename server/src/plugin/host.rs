@@ -11,9 +11,10 @@ use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
 use super::conn::Conn;
 use super::context::Context;
 use super::log;
-use super::response::Draft;
-use super::text::{borrow, borrow_pairs, borrow_str};
+use super::response::{Draft, HEADER_BYTES_MAX, REJECTION_BYTES_MAX};
+use super::text::{borrow, borrow_at_most, borrow_pairs, borrow_str};
 use super::watchdog;
+use crate::ws::close::REASON_BYTES_MAX;
 
 /// The table for one handler in one generation; it lives as long as the process.
 pub(crate) fn table(context: &'static Context) -> &'static Host {
@@ -77,9 +78,9 @@ thread_local! {
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: rule 5 for the payload, rule 6 for the Conn; neither outlives this call.
     let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
-    let conn = match conn {
-        Ok(conn) => conn,
-        Err(status) => return i64::from(status),
+    let (payload, conn) = match (payload, conn) {
+        (Ok(payload), Ok(conn)) => (payload, conn),
+        (_, Err(status)) | (Err(status), _) => return i64::from(status),
     };
     match conn.controls.send_plain(kind, payload) {
         Some(buffered) => conn.note_buffered(buffered),
@@ -119,14 +120,14 @@ unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 
 unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
     // SAFETY: rules 5 and 6.
     let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
-    status(conn.and_then(|conn| conn.controls.ping(payload)))
+    status(conn.and_then(|conn| conn.controls.ping(payload?)))
 }
 
 unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Status {
     // SAFETY: rules 5 and 6.
-    let (reason, conn) = unsafe { (borrow_str(reason), Conn::of(conn)) };
+    let (reason, conn) = unsafe { (borrow_reason(reason), Conn::of(conn)) };
     status(conn.and_then(|conn| {
-        conn.controls.close(code, reason.ok_or(abi::INVALID)?)?;
+        conn.controls.close(code, reason?)?;
         conn.refresh();
         Ok(())
     }))
@@ -162,9 +163,9 @@ unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Sta
 
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
     // SAFETY: rules 5 and 6.
-    let (topic, conn) = unsafe { (borrow_str(topic), Conn::of(conn)) };
+    let (topic, conn) = unsafe { (borrow_str(topic, TOPIC_BYTES_MAX), Conn::of(conn)) };
     status(conn.and_then(|conn| {
-        let topic = topic.ok_or(abi::INVALID)?;
+        let topic = topic?;
         let topics = &conn.context.shared.topics;
         if on == 0 {
             conn.controls.unsubscribe(topic);
@@ -184,13 +185,13 @@ unsafe extern "C" fn send_to(
 ) -> i64 {
     // SAFETY: rule 5; the context is never freed.
     let (payload, context) = unsafe { (borrow(ptr, len), context(ctx)) };
-    amount(context.and_then(|context| context.send_to(id, kind, payload)))
+    amount(context.and_then(|context| context.send_to(id, kind, payload?)))
 }
 
 unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u16, reason: Str) -> Status {
     // SAFETY: rule 5; the context is never freed.
-    let (reason, context) = unsafe { (borrow_str(reason), context(ctx)) };
-    status(context.and_then(|context| context.close_to(id, code, reason.ok_or(abi::INVALID)?)))
+    let (reason, context) = unsafe { (borrow_reason(reason), context(ctx)) };
+    status(context.and_then(|context| context.close_to(id, code, reason?)))
 }
 
 unsafe extern "C" fn publish(
@@ -202,10 +203,15 @@ unsafe extern "C" fn publish(
     except: u64,
 ) -> i64 {
     // SAFETY: rule 5; the context is never freed.
-    let (topic, payload, context) = unsafe { (borrow_str(topic), borrow(ptr, len), context(ctx)) };
+    let (topic, payload, context) = unsafe {
+        (
+            borrow_str(topic, TOPIC_BYTES_MAX),
+            borrow(ptr, len),
+            context(ctx),
+        )
+    };
     amount(context.and_then(|context| {
-        let topic = topic.ok_or(abi::INVALID)?;
-        let reached = context.publish(topic, kind, payload, except)?;
+        let reached = context.publish(topic?, kind, payload?, except)?;
         Ok(reached as u64)
     }))
 }
@@ -229,6 +235,9 @@ unsafe extern "C" fn spawn(
 unsafe extern "C" fn fail(ctx: *mut c_void, why: Str) -> Status {
     // SAFETY: rule 5.
     let why = unsafe { borrow(why.ptr, why.len) };
+    // A sentence of a log line; what cannot be read says nothing.
+    let why = why.unwrap_or_default();
+    let why = &why[..why.len().min(FAILURE_BYTES_MAX)];
     FAILURE.set(Some(Failure {
         of: ctx.cast_const().cast(),
         words: String::from_utf8_lossy(why).into_owned(),
@@ -252,18 +261,20 @@ unsafe extern "C" fn log(
             context(ctx),
             borrow(target.ptr, target.len),
             borrow(message.ptr, message.len),
-            borrow_pairs(fields, n_fields),
+            borrow_pairs(fields, n_fields, log::FIELDS_MAX),
         )
     };
     let Ok(context) = context else { return };
-    let fields = fields.iter().map(|pair| {
-        // SAFETY: rule 5: a pair's name and value are lent like the pair.
-        unsafe {
-            (
-                borrow(pair.name.ptr, pair.name.len),
-                borrow(pair.value.ptr, pair.value.len),
-            )
-        }
+    let fields = fields.map(|fields| {
+        fields.iter().map(|pair| {
+            // SAFETY: rule 5: a pair's name and value are lent like the pair.
+            unsafe {
+                (
+                    borrow(pair.name.ptr, pair.name.len),
+                    borrow(pair.value.ptr, pair.value.len),
+                )
+            }
+        })
     });
     log::forward(context, id, level, target, message, fields);
 }
@@ -276,18 +287,21 @@ unsafe extern "C" fn response_header(
     // SAFETY: rule 5; the draft lives until `handshake` returns.
     let (name, value, draft) = unsafe {
         (
-            borrow_str(name),
-            borrow(value.ptr, value.len),
+            borrow_str(name, HEADER_BYTES_MAX),
+            borrow_at_most(value, HEADER_BYTES_MAX),
             Draft::of(response),
         )
     };
-    status(draft.and_then(|draft| draft.add_header(name.ok_or(abi::INVALID)?, value)))
+    status(draft.and_then(|draft| draft.add_header(name?, value?)))
 }
 
 unsafe extern "C" fn response_protocol(response: *mut abi::Response, protocol: Str) -> Status {
     // SAFETY: rule 5; the draft lives until `handshake` returns.
-    let (protocol, draft) = unsafe { (borrow_str(protocol), Draft::of(response)) };
-    status(draft.and_then(|draft| draft.choose_protocol(protocol.ok_or(abi::INVALID)?)))
+    let (protocol, draft) =
+        unsafe { (borrow_str(protocol, HEADER_BYTES_MAX), Draft::of(response)) };
+    // One so long is none that a client offers.
+    let protocol = protocol.map_err(|_| abi::INVALID);
+    status(draft.and_then(|draft| draft.choose_protocol(protocol?)))
 }
 
 unsafe extern "C" fn response_reject(
@@ -296,8 +310,13 @@ unsafe extern "C" fn response_reject(
     body: Bytes,
 ) -> Status {
     // SAFETY: rule 5; the draft lives until `handshake` returns.
-    let (body, draft) = unsafe { (borrow(body.ptr, body.len), Draft::of(response)) };
-    status(draft.and_then(|draft| draft.reject(code, body)))
+    let (body, draft) = unsafe {
+        (
+            borrow_at_most(body, REJECTION_BYTES_MAX),
+            Draft::of(response),
+        )
+    };
+    status(draft.and_then(|draft| draft.reject(code, body?)))
 }
 
 unsafe extern "C" fn response_extensions(response: *mut abi::Response, allow: u32) -> Status {
@@ -309,6 +328,17 @@ unsafe extern "C" fn response_extensions(response: *mut abi::Response, allow: u3
 unsafe extern "C" fn extension(_ctx: *mut c_void, _id: Str) -> *const c_void {
     // There is none in 1.0.
     std::ptr::null()
+}
+
+/// The reason of a Close frame; one that is too long is INVALID (abi.rs, `close`).
+///
+/// # Safety
+///
+/// As [`borrow`].
+unsafe fn borrow_reason<'a>(reason: Str) -> Result<&'a str, Status> {
+    // SAFETY: the caller's promise.
+    let reason = unsafe { borrow_str(reason, REASON_BYTES_MAX) };
+    reason.map_err(|_| abi::INVALID)
 }
 
 /// # Safety
@@ -330,3 +360,8 @@ fn amount(outcome: Result<u64, Status>) -> i64 {
         Err(status) => i64::from(status),
     }
 }
+
+/// A topic's name. It is kept once a subscriber.
+const TOPIC_BYTES_MAX: usize = 64 * 1024;
+/// What is kept of the words of a failure.
+const FAILURE_BYTES_MAX: usize = 4 * 1024;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tracing::{debug, error, info, trace, warn};
-use wsh::abi;
+use wsh::abi::{self, Status};
 
 use super::context::Context;
 use super::host;
@@ -24,20 +24,30 @@ pub(super) fn forward<'a>(
     context: &Context,
     id: u64,
     level: u32,
-    target: &[u8],
-    message: &[u8],
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    target: Lent<'a>,
+    message: Lent<'a>,
+    fields: Result<impl Iterator<Item = (Lent<'a>, Lent<'a>)>, Status>,
 ) {
     let mut text = String::new();
-    escape_into(&mut text, message);
-    for (name, value) in fields {
-        text.push(' ');
-        escape_into(&mut text, name);
-        text.push('=');
-        escape_into(&mut text, value);
+    add(&mut text, message);
+    match fields {
+        Ok(fields) => {
+            for (name, value) in fields {
+                if text.len() > LINE_BYTES_MAX {
+                    break;
+                }
+                text.push(' ');
+                add(&mut text, name);
+                text.push('=');
+                add(&mut text, value);
+            }
+        }
+        Err(_) => text.push_str(UNREADABLE),
     }
+    cut(&mut text, LINE_BYTES_MAX);
     let mut module = String::new();
-    escape_into(&mut module, target);
+    add(&mut module, target);
+    cut(&mut module, MODULE_BYTES_MAX);
     let line = Line {
         level,
         session: (id != 0).then_some(id),
@@ -50,6 +60,25 @@ pub(super) fn forward<'a>(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .add(line),
+    }
+}
+
+/// Adds as much of what a plugin lends as a line can hold.
+fn add(line: &mut String, lent: Lent<'_>) {
+    match lent {
+        // One byte more than there is room for, so that it shows that something is missing.
+        Ok(bytes) => escape_into(line, &bytes[..bytes.len().min(LINE_BYTES_MAX + 1)]),
+        Err(_) => line.push_str(UNREADABLE),
+    }
+}
+
+/// Shortens a text that is longer than it may be, and says so in it.
+fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        let fits = |end: &usize| text.is_char_boundary(*end);
+        let end = (0..=bytes_max).rev().find(fits).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("… (cut)");
     }
 }
 
@@ -119,6 +148,17 @@ pub(super) fn take_kept_lines() -> Vec<Line> {
         .unwrap_or_default()
 }
 
+/// What a plugin lends, or that it cannot be meant.
+type Lent<'a> = Result<&'a [u8], Status>;
+
+/// A line of a handler's, fields included. A longer one is cut, so that no handler fills a disk with one.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+/// The module that a line comes from.
+const MODULE_BYTES_MAX: usize = 256;
+/// Fields of a line. A larger number is not one that is meant.
+pub(super) const FIELDS_MAX: usize = 1024;
+/// What stands for a pointer and a length that cannot be meant.
+const UNREADABLE: &str = "(not readable: a length or a pointer that cannot be meant)";
 /// There in a trial only.
 static KEPT: OnceLock<Mutex<Kept>> = OnceLock::new();
 
@@ -161,6 +201,19 @@ pub(super) fn escape_into(line: &mut String, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_says_so() {
+        let mut line = String::new();
+        add(&mut line, Ok(&vec![b'x'; 1 << 20]));
+        cut(&mut line, LINE_BYTES_MAX);
+        assert_eq!(line.len(), LINE_BYTES_MAX + "… (cut)".len());
+        assert!(line.ends_with("x… (cut)"));
+
+        let mut line = "é".repeat(10);
+        cut(&mut line, 5);
+        assert_eq!(line, "éé… (cut)");
+    }
 
     #[test]
     fn a_line_stays_one_line_whatever_a_peer_put_into_it() {

@@ -4,6 +4,7 @@
 //! go on, and only a restore that succeeded makes another one.
 
 use std::ffi::c_void;
+use std::time::{Duration, Instant};
 
 use wsh::abi::{self, Status};
 
@@ -23,6 +24,8 @@ pub(crate) enum Unmoved {
     NotNow,
     /// The old code cannot write its state, or the new code cannot read it, and this is why.
     Failed(String),
+    /// As `Failed`, and it took so long that it is not to be tried again.
+    Late(String),
 }
 
 impl Instance {
@@ -39,6 +42,7 @@ impl Instance {
             state: Vec::new(),
             bytes_max,
             has_overflowed: false,
+            began: Instant::now(),
         };
         let sink = abi::Sink {
             size: size_of::<abi::Sink>() as u32,
@@ -54,6 +58,10 @@ impl Instance {
         let status = unsafe { snapshot(self.session, lent, &raw const sink) };
         conn.end();
         drop(watched);
+        if room.began.elapsed() > SNAPSHOT_TIME_MAX {
+            let why = format!("its `snapshot` took more than {SNAPSHOT_TIME_MAX:?}");
+            return Err(Unmoved::Late(why));
+        }
         match status {
             // A plugin that does not look at what the sink answers has written half a state.
             abi::OK | abi::TOO_BIG if room.has_overflowed => {
@@ -116,6 +124,7 @@ struct Room {
     state: Vec<u8>,
     bytes_max: usize,
     has_overflowed: bool,
+    began: Instant,
 }
 
 /// `abi::Sink::write`.
@@ -123,13 +132,23 @@ unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Stat
     // SAFETY: `ctx` is the room that `snapshot` made for this very call, and is used by it alone;
     // by the ABI the bytes are lent for the call.
     let (room, bytes) = unsafe { (&mut *ctx.cast::<Room>(), borrow(ptr, len)) };
-    if bytes.len() > room.bytes_max - room.state.len() {
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(status) => return status,
+    };
+    // One that writes without end is told so in time, too, as long as it listens.
+    let is_late = room.began.elapsed() > SNAPSHOT_TIME_MAX;
+    if is_late || bytes.len() > room.bytes_max - room.state.len() {
         room.has_overflowed = true;
         return abi::TOO_BIG;
     }
     room.state.extend_from_slice(bytes);
     abi::OK
 }
+
+/// How long a session may take to write its state: it holds a worker meanwhile, and the watchdog names
+/// a callback that takes longer.
+const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// In the plugin's own words, if it has some; a panic is logged by itself, with its place.
 fn failed(context: &Context, callback: Callback, status: Status) -> Unmoved {

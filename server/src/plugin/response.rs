@@ -112,7 +112,9 @@ const OUR_HEADERS: [&str; 9] = [
     "upgrade",
 ];
 /// All that a handler adds, in bytes.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// The body of a refusal.
+pub(super) const REJECTION_BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

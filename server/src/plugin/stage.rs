@@ -202,7 +202,7 @@ fn beside<'a>(
 ) -> io::Result<Vec<(&'a str, Vec<u8>)>> {
     let directory = original.parent().unwrap_or(Path::new("."));
     let mut beside = Vec::new();
-    for library in needed.iter().filter(|library| !library.contains('/')) {
+    for library in needed.iter().filter(|library| is_a_name(library)) {
         let found = directory.join(library);
         let unfit =
             |why: &dyn Display| io::Error::other(format!("`{}` beside it: {why}", found.display()));
@@ -219,6 +219,11 @@ fn beside<'a>(
         }
     }
     Ok(beside)
+}
+
+/// Whether the linker would look for it, by this name, in directories.
+fn is_a_name(library: &str) -> bool {
+    !library.is_empty() && !library.contains('/')
 }
 
 /// As [`fs::write`], but the kernel may run another thread after each part: in one piece a large

@@ -1,6 +1,6 @@
 //! Text and bytes across the border.
 
-use wsh::abi::{Bytes, Pair, Str};
+use wsh::abi::{self, Bytes, Pair, Status, Str};
 
 /// `text` as the ABI lends it: valid while `text` is.
 pub(super) fn lend(text: &str) -> Str {
@@ -15,39 +15,119 @@ pub(super) fn lend_bytes(bytes: &[u8]) -> Bytes {
     }
 }
 
-/// The bytes that a plugin lends for the length of a call.
+/// The bytes that a plugin lends for the length of a call. INVALID where the pointer or the length
+/// cannot be meant; nothing is read.
 ///
 /// # Safety
 ///
-/// `ptr` points to `len` readable bytes that stay unchanged for `'a`, or `len` is 0.
-pub(super) unsafe fn borrow<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
-    if len == 0 {
-        return &[];
+/// `ptr` points to `len` readable bytes that stay unchanged for `'a`, or is NULL, or `len` is 0 or
+/// more than any memory has.
+#[inline]
+pub(super) unsafe fn borrow<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], Status> {
+    // One comparison for the two lengths that are rare: none, and more than an address can count.
+    if len.wrapping_sub(1) >= isize::MAX as usize {
+        return if len == 0 { Ok(&[]) } else { Err(abi::INVALID) };
+    }
+    if ptr.is_null() {
+        return Err(abi::INVALID);
     }
     // SAFETY: the caller's promise; with a length, the pointer is to that many bytes.
-    unsafe { std::slice::from_raw_parts(ptr, len) }
+    Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
 }
 
-/// The text that a plugin lends for the length of a call; `None` if it is not UTF-8.
+/// As [`borrow`], for what may have `max` bytes at most: TOO_BIG where it has more.
 ///
 /// # Safety
 ///
 /// As [`borrow`].
-pub(super) unsafe fn borrow_str<'a>(text: Str) -> Option<&'a str> {
+pub(super) unsafe fn borrow_at_most<'a>(bytes: Bytes, max: usize) -> Result<&'a [u8], Status> {
     // SAFETY: the caller's promise.
-    let bytes = unsafe { borrow(text.ptr, text.len) };
-    std::str::from_utf8(bytes).ok()
+    let bytes = unsafe { borrow(bytes.ptr, bytes.len) }?;
+    if bytes.len() > max {
+        return Err(abi::TOO_BIG);
+    }
+    Ok(bytes)
 }
 
-/// The pairs that a plugin lends for the length of a call.
+/// The text that a plugin lends for the length of a call: INVALID if it is not UTF-8, TOO_BIG if it
+/// has more than `max` bytes, which are not read then.
 ///
 /// # Safety
 ///
-/// `ptr` points to `len` pairs that stay unchanged for `'a`, or `len` is 0.
-pub(super) unsafe fn borrow_pairs<'a>(ptr: *const Pair, len: usize) -> &'a [Pair] {
+/// As [`borrow`].
+pub(super) unsafe fn borrow_str<'a>(text: Str, max: usize) -> Result<&'a str, Status> {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { borrow_at_most(text, max) }?;
+    std::str::from_utf8(bytes).map_err(|_| abi::INVALID)
+}
+
+/// The pairs that a plugin lends for the length of a call; INVALID where there are more than `max`.
+///
+/// # Safety
+///
+/// `ptr` points to `len` pairs that stay unchanged for `'a`, or is NULL, or `len` is 0 or above `max`.
+pub(super) unsafe fn borrow_pairs<'a>(
+    ptr: *const Pair,
+    len: usize,
+    max: usize,
+) -> Result<&'a [Pair], Status> {
     if len == 0 {
-        return &[];
+        return Ok(&[]);
+    }
+    if ptr.is_null() || len > max {
+        return Err(abi::INVALID);
     }
     // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(ptr, len) }
+    Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_cannot_be_meant_are_invalid_and_nothing_is_read() {
+        let byte = 7_u8;
+        let here = &raw const byte;
+        let nowhere = std::ptr::null();
+        for (ptr, len, borrowed) in [
+            (here, 1, Ok(&[7][..])),
+            (here, 0, Ok(&[][..])),
+            (nowhere, 0, Ok(&[][..])),
+            (nowhere, 1, Err(abi::INVALID)),
+            (nowhere, usize::MAX, Err(abi::INVALID)),
+            (here, usize::MAX, Err(abi::INVALID)),
+            (here, isize::MAX as usize + 1, Err(abi::INVALID)),
+        ] {
+            // SAFETY: `here` is to one byte, and every other length is one of the exceptions.
+            assert_eq!(unsafe { borrow(ptr, len) }, borrowed, "{ptr:?}, {len}");
+        }
+        let name = Str { ptr: here, len: 1 };
+        let pair = Pair { name, value: name };
+        for (ptr, len, found) in [
+            (&raw const pair, 1, Ok(1)),
+            (&raw const pair, 0, Ok(0)),
+            (std::ptr::null(), 0, Ok(0)),
+            (std::ptr::null(), 1, Err(abi::INVALID)),
+            (&raw const pair, 3, Err(abi::INVALID)),
+            (&raw const pair, usize::MAX, Err(abi::INVALID)),
+        ] {
+            // SAFETY: as above.
+            let borrowed = unsafe { borrow_pairs(ptr, len, 2) };
+            assert_eq!(borrowed.map(<[Pair]>::len), found, "{len}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_it_may_be_is_too_big() {
+        let long = Str {
+            ptr: b"chat".as_ptr(),
+            len: 4,
+        };
+        // SAFETY: the text is four bytes that live as long as the program.
+        unsafe {
+            assert_eq!(borrow_str(long, 4), Ok("chat"));
+            assert_eq!(borrow_str(long, 3), Err(abi::TOO_BIG));
+        }
+    }
 }

@@ -72,6 +72,11 @@ impl Session {
                     self.moving = Some(moving);
                 }
             }
+            // It finishes on the old code: each other try would hold a worker as long.
+            Err(Unmoved::Late(error)) => {
+                let is_first = moving.ask.take().is_some_and(|ask| ask.failed(&error));
+                self.tell_failure(&to, &error, is_first);
+            }
         }
         false
     }
