@@ -11,6 +11,7 @@ mod ending;
 mod failures;
 mod features;
 mod files;
+mod generated;
 mod golden;
 mod harness;
 mod hostile;

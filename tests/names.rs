@@ -47,6 +47,26 @@ fn files_in_nested_folders_answer_at_nested_paths() {
 }
 
 #[test]
+fn of_a_folder_inside_a_cache_only_its_own_files_are_served() {
+    let site = Site::empty();
+    for file in ["echo_wsh.so", "deps/echo_wsh.so", "deps/libecho_wsh.so"] {
+        site.add("echo_wsh", &format!("target/debug/{file}"));
+    }
+    let tag = "Signature: 8a477f597d28d172789f06886806bc55";
+    site.write("handlers/target/CACHEDIR.TAG", tag);
+    let debug = site.handlers().join("target/debug");
+    let server = Server::bare(&site)
+        .args(["-p", "0", "-w"])
+        .arg(debug)
+        .start();
+
+    assert_eq!(server.handshake_status("/echo"), 101);
+    assert_eq!(server.handshake_status("/deps/echo"), 404);
+    assert_eq!(server.count_lines(&["handler loaded"]), 1);
+    assert_eq!(server.count_lines(&["plugin refused"]), 0);
+}
+
+#[test]
 fn a_file_named_wsh_alone_answers_at_the_root() {
     let site = Site::empty();
     site.add("echo_wsh", "_wsh.so");

@@ -7,6 +7,7 @@
 mod cargo;
 mod cc;
 mod crates;
+mod feedback;
 mod in_c;
 mod messages;
 mod report;

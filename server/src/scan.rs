@@ -75,6 +75,7 @@ pub(crate) fn scan(config: &Config) -> io::Result<Scan> {
         real_root: PathBuf::new(),
         allows_outside: config.allow_handlers_outside_root_dir,
         guard: Guard::new(config.trust),
+        is_cache: false,
         seen: HashSet::new(),
     };
     // The name of a handler is relative to the handlers directory also when only a part is scanned.
@@ -108,6 +109,9 @@ struct Walk {
     real_root: PathBuf,
     allows_outside: bool,
     guard: Guard,
+    /// Whether the handlers directory lies in a tagged cache such as cargo's `target`: then the folders in
+    /// it are the cache's, with copies of what lies above them.
+    is_cache: bool,
     /// Directories by device and inode: a link back up is walked once.
     seen: HashSet<(u64, u64)>,
 }
@@ -115,6 +119,9 @@ struct Walk {
 impl Walk {
     fn start(&mut self, root: &Path, start: &Path, prefix: &Path) -> io::Result<()> {
         self.real_root = fs::canonicalize(root)?;
+        for directory in self.real_root.ancestors() {
+            self.is_cache |= directory.join(CACHE_TAG).try_exists()?;
+        }
         // Whoever may write a directory above the scanned one may put another in its place.
         for above in start.ancestors().skip(1).take(prefix.iter().count()) {
             if let Err(refusal) = self.guard.check(above, &fs::metadata(above)?)? {
@@ -174,7 +181,7 @@ impl Walk {
         if metadata.is_dir() {
             self.scan.has_crates |= path.join("Cargo.toml").exists();
             let is_inside = !is_link || self.allows_outside || self.is_inside(path)?;
-            if is_inside && !path.join("CACHEDIR.TAG").try_exists()? {
+            if is_inside && !self.is_cache && !path.join(CACHE_TAG).try_exists()? {
                 self.directory(path, &prefix.join(file_name), depth + 1)?;
             }
             return Ok(());
@@ -254,6 +261,8 @@ fn name_of(prefix: &Path, stem: &[u8]) -> Result<String, Refusal> {
     Ok(parts.join("/"))
 }
 
+/// What a cache has in it, by <https://bford.info/cachedir/>.
+const CACHE_TAG: &str = "CACHEDIR.TAG";
 /// Directories inside one another.
 const DEPTH_MAX: usize = 32;
 /// The largest file that is read as a plugin: four times a large one with its debugging information.

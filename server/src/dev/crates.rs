@@ -30,6 +30,10 @@ pub(crate) struct HandlerCrate {
     pub(crate) recipe: Recipe,
     /// The file that makes it one: its manifest, or the C file with `WSH_DEFINE`.
     pub(crate) origin: PathBuf,
+    /// Whether a build script of one of its packages runs when it is built, and a procedural macro: what
+    /// may write files meanwhile.
+    pub(crate) has_script: bool,
+    pub(crate) has_macro: bool,
     /// Directories of the packages it is made of, its own among them.
     pub(crate) parts: BTreeSet<PathBuf>,
     /// Files that matter to each crate of its workspace, whether they are there or not.
@@ -289,6 +293,13 @@ impl<'a> Known<'a> {
         let Some(name) = name else {
             return Ok(None);
         };
+        let parts = self.parts_of(directory)?;
+        let packages = parts.iter().filter_map(|part| self.packages.get(part));
+        let targets = packages.flat_map(|member| &member.package.targets);
+        let kinds: BTreeSet<&str> = targets
+            .flat_map(|target| target.kind.iter().map(String::as_str))
+            .collect();
+        let has = |kind| kinds.contains(kind);
         Ok(Some(HandlerCrate {
             name,
             recipe: Recipe::Cargo {
@@ -296,7 +307,9 @@ impl<'a> Known<'a> {
                 workspace: member.workspace.clone(),
             },
             origin: manifest.to_owned(),
-            parts: self.parts_of(directory)?,
+            has_script: has("custom-build"),
+            has_macro: has("proc-macro"),
+            parts,
             shared: member.shared.clone(),
         }))
     }

@@ -34,6 +34,8 @@ pub(crate) fn find(root: &Path) -> Vec<HandlerCrate> {
             handlers.push(HandlerCrate {
                 name: format!("{name}{SUFFIX}"),
                 recipe: Recipe::Cc { sources },
+                has_script: false,
+                has_macro: false,
                 parts: BTreeSet::from([directory.clone()]),
                 shared: Arc::default(),
                 origin,

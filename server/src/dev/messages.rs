@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
@@ -23,6 +23,8 @@ pub(crate) struct Built {
     errors: BTreeMap<String, String>,
     /// What cargo wrote for people.
     words: String,
+    /// When the last build script had run, by cargo's word for it.
+    pub(crate) scripts_ended: Option<SystemTime>,
 }
 
 /// A library that a build has left.
@@ -122,6 +124,7 @@ impl Built {
             }
             // Whoever else holds the pipe open is not waited for.
             Message::Finished => return true,
+            Message::ScriptExecuted => self.scripts_ended = Some(SystemTime::now()),
             Message::Artifact { .. } | Message::Other => {}
         }
         false
@@ -146,6 +149,8 @@ enum Message {
     },
     #[serde(rename = "build-finished")]
     Finished,
+    #[serde(rename = "build-script-executed")]
+    ScriptExecuted,
     #[serde(other)]
     Other,
 }

@@ -32,7 +32,7 @@ struct Stamp {
 }
 
 /// From one snapshot to a later one.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// Files with another content, new ones and removed ones.
     pub(crate) changed: Vec<PathBuf>,
@@ -80,6 +80,11 @@ impl Snapshot {
             hasher.write_u64(stamp.content);
         }
         hasher.finish()
+    }
+
+    /// When a file was saved, by its own word; `None` if there is none.
+    pub(crate) fn saved(&self, file: &Path) -> Option<SystemTime> {
+        self.files.get(file).map(|stamp| stamp.saved)
     }
 
     /// Where changes are to be watched for.
@@ -156,6 +161,18 @@ impl Snapshot {
 }
 
 impl Changes {
+    /// These and later ones.
+    pub(crate) fn and(mut self, later: Changes) -> Changes {
+        self.changed.extend(later.changed);
+        self.changed.sort();
+        self.changed.dedup();
+        self.saved_again.extend(later.saved_again);
+        let changed = &self.changed;
+        self.saved_again.retain(|file| !changed.contains(file));
+        self.saved = self.saved.max(later.saved);
+        self
+    }
+
     /// Whether the crates themselves may be others now.
     pub(crate) fn has_manifest(&self) -> bool {
         self.changed

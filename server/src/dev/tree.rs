@@ -34,9 +34,13 @@ pub(crate) fn manifests(root: &Path) -> Tree {
 pub(crate) fn beginnings(root: &Path) -> Tree {
     let mut tree = Tree::default();
     walk(root, &mut tree, &|_| true);
-    tree.files
-        .retain(|file| file.ends_with(MANIFEST) || is_c(file));
+    tree.files.retain(|file| is_beginning(file));
     tree
+}
+
+/// Whether a file may make something a handler, by its name.
+pub(crate) fn is_beginning(file: &Path) -> bool {
+    file.ends_with(MANIFEST) || is_c(file)
 }
 
 /// Whether a file is C, by its name.

@@ -11,6 +11,7 @@ use super::Dev;
 use super::cargo::Cargo;
 use super::cc::Cc;
 use super::crates::{Crates, HandlerCrate, LOCK_FILE, Recipe};
+use super::feedback::{Feedback, Questions};
 use super::messages::{Artifact, Built, plain};
 use super::report::{Address, say};
 use super::shelf::{Placed, Shelf};
@@ -28,6 +29,7 @@ pub(crate) struct Workshop<L> {
     cc: Cc,
     crates: Crates,
     sources: Snapshot,
+    feedback: Feedback,
     /// The document root, and what is in it.
     pages: Option<PathBuf>,
     page_files: Snapshot,
@@ -53,6 +55,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             cc: dev.cc,
             crates: dev.crates,
             sources,
+            feedback: Feedback::new(),
             pages,
             page_files: Snapshot::default(),
             shelf: dev.shelf,
@@ -91,7 +94,8 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             } else {
                 SWEEP
             };
-            noticed = wait(inbox, sweep);
+            let wanted = self.feedback.wait(Instant::now());
+            noticed = wait(inbox, wanted.map_or(sweep, |wanted| wanted.min(sweep)));
         }
     }
 
@@ -132,7 +136,9 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
     /// Looks once, and builds what has changed since the last look.
     fn look(&mut self, noticed: SystemTime) {
         let mut now = Snapshot::take(&self.root, &self.crates, &self.sources);
-        let mut step = now.since(&self.sources);
+        let since = now.since(&self.sources);
+        let mut changes = self.feedback.begin_build(since, Instant::now());
+        let mut step = changes.clone();
         let mut otherwise = BTreeSet::new();
         // What is found is looked at too, and meanwhile there may be more to find.
         while step.has_manifest() || step.has_c() {
@@ -143,9 +149,9 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             });
             let next = Snapshot::take(&self.root, &self.crates, &now);
             step = next.since(&now);
+            changes = changes.and(step.clone());
             now = next;
         }
-        let changes = now.since(&self.sources);
         self.sources = now;
 
         let mut wanted: BTreeSet<&str> = otherwise.iter().map(String::as_str).collect();
@@ -221,9 +227,48 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
         }
     }
 
-    /// Builds these handlers, one cargo a workspace. `saved` is when their sources were, unless it
-    /// is the first build of all.
+    /// Builds these handlers, and sees what has changed meanwhile. `saved` is when their sources were,
+    /// unless it is the first build of all.
     fn build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) {
+        let ran = self.run_build(wanted, saved);
+        let now = Snapshot::take(&self.root, &self.crates, &self.sources);
+        let changes = now.since(&self.sources);
+        self.sources = now;
+        let (crates, sources) = (&self.crates, &self.sources);
+        let built = wanted.iter().filter_map(|name| crates.handlers.get(name));
+        let (has_script, has_macro) = built.fold((false, false), |(script, mac), handler| {
+            (script || handler.has_script, mac || handler.has_macro)
+        });
+        let generated = self.feedback.end_build(
+            changes,
+            &Questions {
+                matters: &|file| tree::is_beginning(file) || !crates.made_of(file).is_empty(),
+                was_built: &|file| {
+                    let mut names = crates.made_of(file).into_iter();
+                    names.any(|name| wanted.contains(name))
+                },
+                is_suspect: &|file| match (ran.scripts_ended, sources.saved(file)) {
+                    // Cargo does not say when a script has failed, and a macro runs until the end.
+                    _ if has_macro || has_script && ran.has_failed => true,
+                    (Some(ended), Some(saved)) => saved <= ended,
+                    (Some(_), None) => true,
+                    (None, _) => false,
+                },
+            },
+            Instant::now(),
+        );
+        for file in generated {
+            let file = file.strip_prefix(&self.root).unwrap_or(&file).display();
+            say(format!(
+                "{file} changes during each build, so the build writes it, and it starts no further one; \
+                 if you have saved it, save it once more"
+            ));
+        }
+    }
+
+    /// Runs one cargo a workspace.
+    fn run_build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) -> Ran {
+        let mut ran = Ran::default();
         let mut workspaces = BTreeMap::<PathBuf, Vec<(HandlerCrate, String)>>::new();
         let mut in_c = Vec::new();
         let known = &self.crates.handlers;
@@ -240,7 +285,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             let began = Instant::now();
             let artifact = self.cc.build(&handler.name, &sources);
             if self.cargo.is_stopped() {
-                return;
+                return ran;
             }
             self.serve(vec![(handler, artifact)], began.elapsed(), saved);
         }
@@ -261,17 +306,21 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
                 })
             };
             if self.cargo.is_stopped() {
-                return;
+                return ran;
             }
             let build = began.elapsed();
+            ran.scripts_ended = ran.scripts_ended.max(built.scripts_ended);
             // Cargo writes it where there is none, or where it does not fit the manifests.
             self.sources.accept(&workspace.join(LOCK_FILE));
             let outcome = |(handler, package): (HandlerCrate, String)| {
                 let artifact = built.of(&package);
                 (handler, artifact)
             };
-            self.serve(members.into_iter().map(outcome).collect(), build, saved);
+            let outcomes: Vec<_> = members.into_iter().map(outcome).collect();
+            ran.has_failed |= outcomes.iter().any(|(_, artifact)| artifact.is_err());
+            self.serve(outcomes, build, saved);
         }
+        ran
     }
 
     /// Has loaded what came out of one build, and tells the developer.
@@ -332,6 +381,15 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
         self.overlay
             .show(&self.states.iter().filter_map(failed).collect());
     }
+}
+
+/// What is known of the code that ran in a build.
+#[derive(Debug, Default)]
+struct Ran {
+    /// When the last build script had run, if any has.
+    scripts_ended: Option<SystemTime>,
+    /// Whether some crate was not built.
+    has_failed: bool,
 }
 
 /// Waits for a hint, and then for quiet: who saves one file often saves more. Answers when the

@@ -1,0 +1,282 @@
+//! Whether a build starts another one: a build script may write into the tree that is watched.
+//!
+//! A file that changes while a build runs was saved by a person, who wants the next build, or was written
+//! by the build itself, which would go on for ever. Where code of the build may have written it, only
+//! another build tells the two apart: a person does not save in each of three, of which the last begins when
+//! all has been quiet for a while.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::sources::Changes;
+
+/// Why a build begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Something changed while no build ran, or it is the first build.
+    Saved,
+    /// Something changed while a build ran that was caused by a save.
+    ChangedInBuild,
+    /// Something changed in that one too, and nothing since.
+    Doubt,
+}
+
+/// What follows a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Build(Cause),
+    BuildWhenQuiet(Cause),
+    /// What has changed is the build's own, and starts none from now on.
+    Tell,
+}
+
+/// What changed during a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// Only what code of the build may have written.
+    Suspects,
+    /// Something that a person has saved.
+    Saves,
+}
+
+/// What follows a build of this cause.
+fn next(cause: Cause, found: Found) -> Next {
+    match (cause, found) {
+        (_, Found::Nothing) => Next::Nothing,
+        (_, Found::Saves) => Next::Build(Cause::Saved),
+        (Cause::Saved, Found::Suspects) => Next::Build(Cause::ChangedInBuild),
+        (Cause::ChangedInBuild, Found::Suspects) => Next::BuildWhenQuiet(Cause::Doubt),
+        (Cause::Doubt, Found::Suspects) => Next::Tell,
+    }
+}
+
+/// What is asked of a file that changed during a build.
+pub(crate) struct Questions<'a> {
+    /// Whether a build may come out differently for it.
+    pub(crate) matters: &'a dyn Fn(&Path) -> bool,
+    /// Whether that holds for the build that is over.
+    pub(crate) was_built: &'a dyn Fn(&Path) -> bool,
+    /// Whether code of that build may have written it.
+    pub(crate) is_suspect: &'a dyn Fn(&Path) -> bool,
+}
+
+/// What is known of changes that builds make themselves.
+#[derive(Debug)]
+pub(crate) struct Feedback {
+    /// Why the last build began, or the one that runs.
+    cause: Cause,
+    next: Next,
+    /// When the last build was over.
+    since: Instant,
+    /// Builds since something changed while none ran.
+    in_a_row: u32,
+    /// What changed during the last build, and is not built yet.
+    held: Changes,
+    /// Files that builds write.
+    generated: BTreeSet<PathBuf>,
+}
+
+impl Feedback {
+    pub(crate) fn new() -> Feedback {
+        Feedback {
+            cause: Cause::Saved,
+            next: Next::Nothing,
+            since: Instant::now(),
+            in_a_row: 0,
+            held: Changes::default(),
+            generated: BTreeSet::new(),
+        }
+    }
+
+    /// A build is over, during which these files changed. Answers the files that are found to be written
+    /// by builds.
+    pub(crate) fn end_build(
+        &mut self,
+        mut changes: Changes,
+        ask: &Questions<'_>,
+        now: Instant,
+    ) -> Vec<PathBuf> {
+        let changed: BTreeSet<&PathBuf> = changes.changed.iter().collect();
+        // A person may write it from now on.
+        self.generated
+            .retain(|file| changed.contains(file) || !(ask.was_built)(file));
+        changes
+            .changed
+            .retain(|file| (ask.matters)(file) && !self.generated.contains(file));
+        // A person who wants another try of what does not build saves once more after the build.
+        changes.saved_again.clear();
+        let is_suspect = |file: &PathBuf| self.in_a_row >= IN_A_ROW_MAX || (ask.is_suspect)(file);
+        let found = match changes.changed.as_slice() {
+            [] => Found::Nothing,
+            changed if changed.iter().all(is_suspect) => Found::Suspects,
+            _ => Found::Saves,
+        };
+        self.next = next(self.cause, found);
+        self.since = now;
+        self.held = changes;
+        match self.next {
+            Next::Tell => {
+                let told = std::mem::take(&mut self.held).changed;
+                self.generated.extend(told.iter().cloned());
+                told
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What to build now, if these files have changed since the last build was over.
+    pub(crate) fn begin_build(&mut self, since: Changes, now: Instant) -> Changes {
+        let has_saves = !since.changed.is_empty() || !since.saved_again.is_empty();
+        self.cause = match self.next {
+            _ if has_saves => Cause::Saved,
+            Next::Build(cause) => cause,
+            Next::BuildWhenQuiet(cause) if self.wait(now).is_none() => cause,
+            Next::BuildWhenQuiet(_) | Next::Nothing | Next::Tell => return since,
+        };
+        self.in_a_row = if has_saves { 0 } else { self.in_a_row + 1 };
+        self.next = Next::Nothing;
+        std::mem::take(&mut self.held).and(since)
+    }
+
+    /// How long until something is to be built although nothing changes.
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
+        let left = QUIET.saturating_sub(now.saturating_duration_since(self.since));
+        let is_waiting = matches!(self.next, Next::BuildWhenQuiet(_)) && !left.is_zero();
+        is_waiting.then_some(left)
+    }
+}
+
+/// A person who saves during one build after the other pauses more rarely than this.
+const QUIET: Duration = Duration::from_secs(2);
+/// More builds that follow one another without a pause are not a person's: code that is not known to
+/// run in the build, such as a procedural macro of a registry's, may write files as well.
+const IN_A_ROW_MAX: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(files: &[&str]) -> Changes {
+        Changes {
+            changed: files.iter().map(PathBuf::from).collect(),
+            ..Changes::default()
+        }
+    }
+
+    fn named(files: &[&str]) -> Vec<PathBuf> {
+        changes(files).changed
+    }
+
+    /// An end of a build after which each changed file is suspect, or none.
+    fn end(
+        feedback: &mut Feedback,
+        files: &[&str],
+        is_suspect: bool,
+        now: Instant,
+    ) -> Vec<PathBuf> {
+        let ask = Questions {
+            matters: &|file| !file.ends_with("notes.txt"),
+            was_built: &|_| true,
+            is_suspect: &|_| is_suspect,
+        };
+        feedback.end_build(changes(files), &ask, now)
+    }
+
+    fn begin(feedback: &mut Feedback, files: &[&str], now: Instant) -> Vec<PathBuf> {
+        feedback.begin_build(changes(files), now).changed
+    }
+
+    #[test]
+    fn only_the_third_build_in_a_row_whose_changes_may_all_be_its_own_is_the_last() {
+        let (saved, in_build, doubt) = (Cause::Saved, Cause::ChangedInBuild, Cause::Doubt);
+        for (cause, found, expected) in [
+            (saved, Found::Nothing, Next::Nothing),
+            (in_build, Found::Nothing, Next::Nothing),
+            (doubt, Found::Nothing, Next::Nothing),
+            (saved, Found::Suspects, Next::Build(in_build)),
+            (in_build, Found::Suspects, Next::BuildWhenQuiet(doubt)),
+            (doubt, Found::Suspects, Next::Tell),
+            (saved, Found::Saves, Next::Build(saved)),
+            (in_build, Found::Saves, Next::Build(saved)),
+            (doubt, Found::Saves, Next::Build(saved)),
+        ] {
+            assert_eq!(next(cause, found), expected, "{cause:?} {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_each_build_writes_is_told_once_and_starts_no_build_until_one_leaves_it_alone() {
+        let (mut feedback, now) = (Feedback::new(), Instant::now());
+        let (feedback, later) = (&mut feedback, now + QUIET);
+        let generated = ["src/made.rs"];
+
+        assert_eq!(end(feedback, &generated, true, now), named(&[]));
+        assert_eq!(begin(feedback, &[], now), named(&generated));
+        assert_eq!(end(feedback, &generated, true, now), named(&[]));
+        assert_eq!(begin(feedback, &[], now), named(&[]));
+        assert_eq!(feedback.wait(now), Some(QUIET));
+        assert_eq!(begin(feedback, &[], later), named(&generated));
+        let told = end(feedback, &generated, true, now);
+        assert_eq!(told, named(&generated));
+
+        assert_eq!(begin(feedback, &[], later), named(&[]));
+        for _ in 0..3 {
+            let saved = ["src/lib.rs"];
+            assert_eq!(begin(feedback, &saved, later), named(&saved));
+            assert_eq!(end(feedback, &generated, true, now), named(&[]), "once");
+            assert_eq!(begin(feedback, &[], later), named(&[]));
+            assert_eq!(feedback.wait(now), None);
+        }
+        // A build that leaves it alone: from then on it is a source as any other.
+        assert_eq!(end(feedback, &[], true, now), named(&[]));
+        assert_eq!(end(feedback, &generated, true, now), named(&[]));
+        assert_eq!(begin(feedback, &[], now), named(&generated));
+    }
+
+    #[test]
+    fn a_persons_save_during_a_build_is_built_however_many_follow_one_another() {
+        let (mut feedback, now) = (Feedback::new(), Instant::now());
+        let (feedback, saved) = (&mut feedback, ["src/lib.rs"]);
+        for _ in 1..IN_A_ROW_MAX {
+            assert_eq!(end(feedback, &saved, false, now), named(&[]));
+            assert_eq!(begin(feedback, &[], now), named(&saved));
+        }
+        // Where it may be the build's own, it waits for quiet, or for the next save.
+        for _ in 0..3 {
+            assert_eq!(begin(feedback, &["src/other.rs"], now).len(), 1);
+            end(feedback, &saved, true, now);
+            assert_eq!(begin(feedback, &[], now), named(&saved));
+            end(feedback, &saved, true, now);
+            assert_eq!(begin(feedback, &[], now), named(&[]));
+            let both = begin(feedback, &["src/other.rs"], now);
+            assert_eq!(both, named(&["src/lib.rs", "src/other.rs"]));
+            end(feedback, &[], true, now);
+        }
+    }
+
+    #[test]
+    fn builds_that_follow_one_another_without_end_come_to_one() {
+        let (mut feedback, now) = (Feedback::new(), Instant::now());
+        let mut builds = 0;
+        for round in 0..100 {
+            builds += 1;
+            // Another file each time, which no build script is known to have written.
+            let file = format!("src/made{round}.rs");
+            if !end(&mut feedback, &[&file], false, now).is_empty() {
+                break;
+            }
+            assert_ne!(begin(&mut feedback, &[], now + QUIET), named(&[]));
+        }
+        assert_eq!(builds, IN_A_ROW_MAX + 3);
+    }
+
+    #[test]
+    fn what_no_build_is_made_of_starts_none() {
+        let (mut feedback, now) = (Feedback::new(), Instant::now());
+        end(&mut feedback, &["notes.txt"], false, now);
+        assert_eq!(begin(&mut feedback, &[], now), named(&[]));
+    }
+}
