@@ -62,9 +62,16 @@ impl Descriptors {
     }
 }
 
-/// Notes what is open before the server opens anything: that is not its own.
+/// Notes what is open before the server opens anything: that is not its own. From now on a panic is a
+/// line of the log, and ends the process if it comes of a lost descriptor.
 pub fn begin() {
     let _ = BEFORE.set(Descriptors::now());
+    std::panic::set_hook(Box::new(|info| {
+        logging::panicked(info);
+        look();
+        // The runtime ends the process at once if a worker of its own panics.
+        logging::flush(LAST_WORDS);
+    }));
 }
 
 /// Starts the thread. It looks once a second whether what the server has opened by now is still

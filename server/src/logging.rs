@@ -41,8 +41,6 @@ pub fn init(level: LogLevel) {
     {
         let _ = HANDLE.set(handle);
         LEVEL.store(level as u8, Ordering::Relaxed);
-        // std's own hook writes to stderr itself, and waits for its reader.
-        std::panic::set_hook(Box::new(panicked));
     }
 }
 
@@ -139,8 +137,10 @@ fn with_buffer(then: impl FnOnce(&mut Vec<u8>)) {
     });
 }
 
-/// A panic of the server's own code, as a line at every level.
-fn panicked(info: &PanicHookInfo<'_>) {
+/// Logs a panic of the server's own code, at every level.
+///
+/// std would write to stderr itself, and wait for its reader.
+pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let mut text = Vec::new();
     let mut line = Line::begin(&mut text, Level::ERROR, is_colourful());

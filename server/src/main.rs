@@ -107,8 +107,8 @@ fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profil
 
 /// Begins to log and to hear signals; an error is the exit code.
 fn begin(config: &Config, hang_up: HangUp) -> Result<Signals, u8> {
-    last_resort::begin();
     logging::init(config.log_level);
+    last_resort::begin();
     let signals = Signals::listen(hang_up);
     signals.map_err(|error| fail(FAILED, &format!("cannot listen to signals: {error}")))
 }
