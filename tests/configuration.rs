@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::client::Client;
-use crate::harness::server::Server;
+use crate::harness::server::{Builder, Server};
 use crate::harness::site::Site;
 use crate::harness::within;
 
@@ -50,6 +50,29 @@ fn a_broken_configuration_is_shown_with_its_place_and_exits_with_78() {
             assert!(said.starts_with(expected), "{said}");
         }
     }
+}
+
+#[test]
+fn variables_that_a_platform_makes_up_stop_nothing() {
+    let site = Site::with(&["echo_wsh"]);
+    let of_kubernetes = |builder: Builder| {
+        builder
+            .env("WSHD_PORT", "tcp://10.96.12.7:9998")
+            .env("WSHD_SERVICE_PORT", "9998")
+            .env("WSHD_PORT_9998_TCP", "tcp://10.96.12.7:9998")
+    };
+
+    let server = of_kubernetes(Server::builder(&site)).start();
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+    let ignored = ["environment variable ignored"];
+    assert_eq!(server.count_lines(&ignored), 0, "the flag decides");
+
+    let check = of_kubernetes(Server::bare(&site)).env("WSHD_LOGLEVEL", "debug");
+    let mut check = check.arg("check").spawn();
+    assert_eq!(check.wait(Duration::from_secs(10)).code(), Some(0));
+    check.line(&["WARN", "`WSHD_PORT` is `tcp://10.96.12.7:9998`"]);
+    check.line(&["WARN", "did you mean `WSHD_LOG_LEVEL`?"]);
+    assert_eq!(check.count_lines(&ignored), 2);
 }
 
 #[test]

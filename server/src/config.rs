@@ -4,6 +4,7 @@
 
 pub(crate) mod authority;
 mod compare;
+mod environment;
 mod fault;
 mod file;
 mod flags;
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tracing::warn;
 
 pub use self::fault::{ConfigError, Fault};
 pub use self::flags::{Command, CommandLine, Flags, Style};
@@ -89,6 +91,8 @@ pub struct Config {
     pub handlers_map_file: Option<PathBuf>,
     /// Aliases and patterns, in the order written.
     pub routes: Vec<Route>,
+    /// A sentence for each environment variable that is not read and looks as if it were to be.
+    pub remarks: Vec<String>,
 }
 
 impl Config {
@@ -98,6 +102,13 @@ impl Config {
             .as_ref()
             .or(self.file_places.first())
             .map(PathBuf::as_path)
+    }
+
+    /// Says what is odd about the environment, once at start.
+    pub fn tell_remarks(&self) {
+        for remark in &self.remarks {
+            warn!(error = %remark, "environment variable ignored");
+        }
     }
 
     /// What holds for the handler `name`.
@@ -330,6 +341,7 @@ impl Default for Config {
             places: BTreeMap::new(),
             handlers_map_file: None,
             routes: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 }

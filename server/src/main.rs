@@ -108,6 +108,7 @@ fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profil
 /// Begins to log and to hear signals; an error is the exit code.
 fn begin(config: &Config, hang_up: HangUp) -> Result<Signals, u8> {
     logging::init(config.log_level);
+    config.tell_remarks();
     last_resort::begin();
     let signals = Signals::listen(hang_up);
     signals.map_err(|error| fail(FAILED, &format!("cannot listen to signals: {error}")))
@@ -169,6 +170,7 @@ fn serve<T>(
 /// Says what the server would say.
 fn check(config: &Config) -> u8 {
     logging::init(config.log_level);
+    config.tell_remarks();
     let report = match check::check(config) {
         Ok(report) => report,
         Err(error) => return fail(FAILED, &error.to_string()),

@@ -1,17 +1,15 @@
-//! The command line, and the `WSHD_*` variables that say the same.
+//! The command line.
 //!
 //! pywebsocket's flags keep their letters and both spellings, so its old command lines still work.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::fault::ConfigError;
-use super::host::{HOST_WANTED, Host};
-use super::keys::{LOG_LEVEL_WANTED, TRIAL, TRIAL_WANTED, TRUST, TRUST_WANTED};
+use super::host::Host;
+use super::keys::{TRIAL, TRIAL_WANTED, TRUST, TRUST_WANTED};
 use super::lists;
 use super::{DecidedBy, HandlerConfig, Hosts, LogLevel, Origins, Trial, Trust};
 
@@ -272,111 +270,11 @@ fn chosen_by_flag<T>(
     }
 }
 
-/// Parses the value of a variable.
-fn chosen_by_variable<T>(
-    name: &'static str,
-    text: Option<String>,
-    parse: fn(&str) -> Option<T>,
-    wanted: &str,
-) -> Result<Option<Chosen<T>>, ConfigError> {
-    let Some(text) = text else { return Ok(None) };
-    let by = DecidedBy::Variable;
-    match parse(&text) {
-        Some(value) => Ok(Some(Chosen { value, by })),
-        None => Err(ConfigError::Variable {
-            name,
-            found: text,
-            wanted: wanted.to_owned(),
-        }),
-    }
-}
-
 impl Flags {
     /// Lays what the flags say of every handler over `defaults`.
     pub(super) fn set_policy(&self, defaults: &mut HandlerConfig) {
         if let Some(Chosen { value, by }) = &self.origins {
             (defaults.origins, defaults.origins_by) = (value.clone(), *by);
-        }
-    }
-
-    /// What the `WSHD_*` variables say; an empty one says nothing.
-    ///
-    /// # Errors
-    ///
-    /// A variable does not say what it should.
-    pub(super) fn from_environment(
-        variable: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Flags, ConfigError> {
-        let text = |name| variable(name).filter(|value| !value.is_empty());
-        let path = |name| text(name).map(PathBuf::from);
-        let host = match text("WSHD_SERVER_HOST") {
-            None => Vec::new(),
-            Some(list) => {
-                let list = list.to_string_lossy().into_owned();
-                let hosts = list
-                    .split(',')
-                    .map(|host| parsed("WSHD_SERVER_HOST", host.trim(), HOST_WANTED));
-                hosts.collect::<Result<_, _>>()?
-            }
-        };
-        let value = |name| text(name).map(|value| value.to_string_lossy().into_owned());
-        let port =
-            value("WSHD_PORT").map(|text| parsed("WSHD_PORT", &text, "a number from 0 to 65535"));
-        let outside = value("WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR").map(|text| {
-            parsed(
-                "WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR",
-                &text,
-                "`true` or `false`",
-            )
-        });
-        let trial = value("WSHD_TRIAL").map(|text| parsed("WSHD_TRIAL", &text, TRIAL_WANTED));
-        let trust = value("WSHD_TRUST").map(|text| parsed("WSHD_TRUST", &text, TRUST_WANTED));
-        let level =
-            value("WSHD_LOG_LEVEL").map(|text| parsed("WSHD_LOG_LEVEL", &text, LOG_LEVEL_WANTED));
-        let hosts = value("WSHD_HOSTS");
-        let hosts = chosen_by_variable("WSHD_HOSTS", hosts, lists::hosts_in, lists::HOSTS_WANTED)?;
-        let origins = value("WSHD_ORIGINS");
-        let (parse, wanted) = (lists::origins_in, lists::ORIGINS_WANTED);
-        let origins = chosen_by_variable("WSHD_ORIGINS", origins, parse, wanted)?;
-        Ok(Flags {
-            config: path("WSHD_CONFIG"),
-            port: port.transpose()?,
-            server_host: host,
-            hosts,
-            origins,
-            handlers_dir: path("WSHD_HANDLERS_DIR"),
-            scan_dir: path("WSHD_SCAN_DIR"),
-            handlers_map_file: path("WSHD_HANDLERS_MAP_FILE"),
-            allow_handlers_outside_root_dir: outside.transpose()?,
-            trial: trial.transpose()?,
-            trust: trust.transpose()?,
-            document_root: path("WSHD_DOCUMENT_ROOT"),
-            log_level: level.transpose()?,
-        })
-    }
-
-    /// These flags, and those of `below` that are not among them.
-    pub(super) fn over(self, below: Flags) -> Flags {
-        Flags {
-            config: self.config.or(below.config),
-            port: self.port.or(below.port),
-            server_host: if self.server_host.is_empty() {
-                below.server_host
-            } else {
-                self.server_host
-            },
-            hosts: self.hosts.or(below.hosts),
-            origins: self.origins.or(below.origins),
-            handlers_dir: self.handlers_dir.or(below.handlers_dir),
-            scan_dir: self.scan_dir.or(below.scan_dir),
-            handlers_map_file: self.handlers_map_file.or(below.handlers_map_file),
-            allow_handlers_outside_root_dir: self
-                .allow_handlers_outside_root_dir
-                .or(below.allow_handlers_outside_root_dir),
-            trial: self.trial.or(below.trial),
-            trust: self.trust.or(below.trust),
-            document_root: self.document_root.or(below.document_root),
-            log_level: self.log_level.or(below.log_level),
         }
     }
 }
@@ -403,21 +301,14 @@ impl FromStr for Trust {
     }
 }
 
-fn parsed<T: FromStr>(name: &'static str, text: &str, wanted: &str) -> Result<T, ConfigError> {
-    text.parse().map_err(|_| ConfigError::Variable {
-        name,
-        found: text.to_owned(),
-        wanted: wanted.to_owned(),
-    })
-}
-
 const AFTER_HELP: &str =
     "A flag beats its WSHD_* variable, that beats config.toml, that the defaults. See --help.";
 const AFTER_LONG_HELP: &str = "\
 Environment:
   Each flag has a variable: WSHD_CONFIG, WSHD_PORT, WSHD_SERVER_HOST, WSHD_HOSTS, WSHD_ORIGINS,
   WSHD_HANDLERS_DIR, WSHD_SCAN_DIR, WSHD_HANDLERS_MAP_FILE, WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR,
-  WSHD_TRIAL, WSHD_TRUST, WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing.
+  WSHD_TRIAL, WSHD_TRUST, WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing, and so
+  does a WSHD_PORT that Kubernetes sets for a Service named `wshd`.
   A flag beats its variable, that beats config.toml, that the defaults.
 
 Signals:

@@ -1,10 +1,10 @@
 //! Puts the layers together: flags over environment over file over defaults.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Config;
+use super::environment::Environment;
 use super::fault::ConfigError;
 use super::file;
 use super::flags::{Chosen, Flags};
@@ -26,16 +26,17 @@ impl Flags {
     ///
     /// The file cannot be read, or something in one of the layers is wrong.
     pub fn read(&self, working_dir: &Path) -> Result<Config, ConfigError> {
-        self.read_with(working_dir, &|name| std::env::var_os(name))
+        self.read_with(working_dir, &Environment::of_process())
     }
 
     /// Reads with another environment than the process's.
     pub(super) fn read_with(
         &self,
         working_dir: &Path,
-        variable: &dyn Fn(&str) -> Option<OsString>,
+        environment: &Environment,
     ) -> Result<Config, ConfigError> {
-        let flags = self.clone().over(Flags::from_environment(variable)?);
+        let remarks = environment.remarks(self);
+        let flags = environment.below(self.clone())?;
         let places = places(flags.config.as_deref(), working_dir);
         let found = find(&places, flags.config.is_some(), working_dir)?;
         let (draft, routes) = match found {
@@ -52,7 +53,9 @@ impl Flags {
                 (draft, routes)
             }
         };
-        finish(draft, routes, flags, working_dir)
+        let mut config = finish(draft, routes, flags, working_dir)?;
+        config.remarks = remarks;
+        Ok(config)
     }
 
     /// These flags, and the file that was read with them, so that it is this one that is read again.

@@ -1,12 +1,12 @@
 //! The whole of the configuration: real files, the flags as they are typed, a made-up environment.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use tempfile::TempDir;
 
+use super::environment::Environment;
 use super::*;
 
 mod file;
@@ -55,10 +55,9 @@ impl Start {
     }
 
     fn try_read(&self, arguments: &[&str]) -> Result<Config, ConfigError> {
-        let environment = |name: &str| {
-            let value = self.variables.iter().find(|(known, _)| *known == name);
-            value.map(|(_, value)| OsString::from(value))
-        };
+        let variables = self.variables.iter();
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        let environment = Environment::of(variables.collect());
         flags(arguments).read_with(self.dir.path(), &environment)
     }
 }
@@ -103,7 +102,7 @@ fn fixtures(folder: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 fn read_alone(arguments: &[&str], dir: &Path) -> Result<Config, ConfigError> {
-    flags(arguments).read_with(dir, &|_| None)
+    flags(arguments).read_with(dir, &Environment::of(Vec::new()))
 }
 
 /// Compares with the file beside the fixture; `UPDATE_EXPECTED=1` writes it anew, to be looked at.
