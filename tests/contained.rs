@@ -65,7 +65,7 @@ fn a_panic_in_any_callback_costs_its_own_session_only() {
 }
 
 #[test]
-fn a_handler_that_panics_too_often_is_out_of_service_until_its_file_changes() {
+fn a_handler_that_panics_too_often_is_out_of_service_and_a_new_file_brings_it_back() {
     let site = Site::with(&["panics_wsh", "echo_wsh"]);
     let server = Server::start(&site);
 

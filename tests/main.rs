@@ -29,6 +29,7 @@ mod new;
 mod odd_files;
 mod origins;
 mod passing_trouble;
+mod quarantine;
 mod refused_plugins;
 mod replacements;
 mod requests;

@@ -203,6 +203,8 @@ pub struct HandlerConfig {
     pub panics_max: u32,
     /// See `panics_max`.
     pub panics_window_ms: u64,
+    /// How long a quarantined handler is left alone before one session is let in.
+    pub quarantine_ms: u64,
     /// Open sessions of a blocking handler; one more is answered 503.
     pub blocking_sessions_max: usize,
     /// Host threads that run for the handler.
@@ -371,6 +373,7 @@ impl Default for HandlerConfig {
             origins_by: DecidedBy::File,
             panics_max: 5,
             panics_window_ms: 10_000,
+            quarantine_ms: 5_000,
             blocking_sessions_max: 256,
             threads_max: 1_024,
             init_timeout_ms: 10_000,

@@ -9,14 +9,13 @@ mod lifecycle;
 pub(crate) mod lineage;
 pub(crate) mod owners;
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 use wsh::abi;
 
 use self::count::Count;
@@ -27,6 +26,7 @@ use crate::config::{HandlerConfig, SessionLimits};
 use crate::plugin::context::Context;
 use crate::plugin::inspect::About;
 use crate::plugin::library::Plugin;
+use crate::plugin::quarantine::Rule;
 
 /// One loaded version of a plugin.
 #[derive(Debug)]
@@ -43,7 +43,6 @@ pub(crate) struct Generation {
     session_limits: ArcSwap<SessionLimits>,
     stays: Count,
     lineage: Arc<Lineage>,
-    panics: Mutex<VecDeque<Instant>>,
     lifecycle: Lifecycle,
     life: Mutex<Life>,
 }
@@ -76,6 +75,7 @@ impl Generation {
         settings: HandlerConfig,
         lineage: Arc<Lineage>,
     ) -> Arc<Generation> {
+        context.set_quarantine_rule(quarantine_rule(&settings));
         Arc::new(Generation {
             number: context.generation,
             handler: context.handler.clone(),
@@ -86,7 +86,6 @@ impl Generation {
             settings: ArcSwap::from_pointee(settings),
             stays: Count::default(),
             lineage,
-            panics: Mutex::default(),
             lifecycle: Lifecycle::default(),
             life: Mutex::default(),
         })
@@ -104,6 +103,7 @@ impl Generation {
 
     /// Changes what holds for sessions that begin from now on.
     pub(crate) fn set_settings(&self, settings: HandlerConfig) {
+        self.context.set_quarantine_rule(quarantine_rule(&settings));
         self.session_limits
             .store(Arc::new(settings.session.clone()));
         self.settings.store(Arc::new(settings));
@@ -161,27 +161,7 @@ impl Generation {
         self.lifecycle.is_idle()
     }
 
-    /// Counts a panic; too many within a short time take the handler out of service.
-    pub(crate) fn record_panic(&self) {
-        let settings = self.settings.load();
-        let window = Duration::from_millis(settings.panics_window_ms);
-        let now = Instant::now();
-        let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
-        panics.push_back(now);
-        while panics.front().is_some_and(|first| now - *first > window) {
-            panics.pop_front();
-        }
-        if panics.len() >= settings.panics_max as usize && self.context.quarantine() {
-            error!(
-                handler = %self.handler,
-                generation = self.number,
-                panics = panics.len(),
-                "handler quarantined: it panics too often; a new file or table brings it back"
-            );
-        }
-    }
-
-    /// Whether new connections are answered 503 until the handler's file or table changes.
+    /// Whether not all new sessions are let in, because it failed too often.
     pub(crate) fn is_quarantined(&self) -> bool {
         self.context.is_quarantined()
     }
@@ -270,6 +250,14 @@ impl Generation {
 
     fn lock_life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn quarantine_rule(settings: &HandlerConfig) -> Rule {
+    Rule {
+        panics_max: settings.panics_max as usize,
+        window: Duration::from_millis(settings.panics_window_ms),
+        pause: Duration::from_millis(settings.quarantine_ms),
     }
 }
 

@@ -4,7 +4,7 @@ pub(crate) mod rules;
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tungstenite::handshake::derive_accept_key;
@@ -77,8 +77,8 @@ pub(crate) fn shake(knock: Knock, entrance: Entrance) -> Soon<Outcome> {
         Ok(checked) => checked,
         Err(reply) => return Soon::Now(knock.refuse(reply)),
     };
-    if generation.is_quarantined() {
-        return Soon::Now(knock.refuse(Reply::Quarantined));
+    if let Err(after) = generation.context.let_in() {
+        return Soon::Now(knock.refuse(Reply::Quarantined { after }));
     }
     let is_held = generation.context.hold.is_on();
     let mut asked = Asked::new(knock, entrance, checked);
@@ -199,7 +199,9 @@ impl Asked {
                     return self.refuse(Reply::ClosedEarly { code });
                 }
                 News::PeerGone => return Outcome::Dropped,
-                News::Late if is_held => return self.refuse(Reply::Quarantined),
+                News::Late if is_held => {
+                    return self.refuse(Reply::Quarantined { after: HOLD_PAUSE });
+                }
                 News::Late => return self.refuse(Reply::NoAnswer),
             }
         }
@@ -340,5 +342,7 @@ fn agree(head: &Head, draft: &Draft, generation: &Generation) -> Option<Agreemen
     Agreement::reach(&rules::offers(head).ok()?, policy, budget)
 }
 
+/// When to try again a handler whose callbacks hold the workers.
+const HOLD_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes that a peer may send while its handler has not answered.
 const EARLY_BYTES_MAX: usize = 64 * 1024;

@@ -111,13 +111,17 @@ impl Listed {
 fn generation_json(generation: &Generation) -> Value {
     let from = &generation.provenance;
     let life = generation.life();
-    let state = match life {
-        _ if life.is_serving() && generation.is_quarantined() => "quarantined",
-        _ => life.name(),
+    let seen = generation.context.look_at_quarantine();
+    let state = if life.is_serving() {
+        seen.state
+    } else {
+        life.name()
     };
     json!({
         "number": generation.number,
         "state": state,
+        "panics": seen.panics,
+        "next_try_ms": seen.next_try.map(|after| after.as_millis() as u64),
         "sessions": generation.sessions(),
         "file_hash": format!("{:016x}", from.hash),
         "version": from.about.version,

@@ -38,7 +38,7 @@ pub(crate) enum Reply {
     /// There is no place for one more.
     Full(FullOf),
     /// The handler panicked too often.
-    Quarantined,
+    Quarantined { after: Duration },
     /// The handler gave no answer in time.
     NoAnswer,
     /// The handler closed the session before it was open; with this code.
@@ -94,7 +94,7 @@ impl Reply {
             Reply::UpgradeRequired | Reply::WrongVersion => 426,
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
-            Reply::Full(_) | Reply::Quarantined | Reply::NoAnswer => 503,
+            Reply::Full(_) | Reply::Quarantined { .. } | Reply::NoAnswer => 503,
             // Going away, restart, try again later: the codes that say "not now" (RFC 6455 §7.4.1
             // and the registry beside it).
             Reply::ClosedEarly {
@@ -135,7 +135,12 @@ impl Reply {
                 line("Upgrade", "websocket");
                 line("Sec-WebSocket-Version", "13");
             }
-            Reply::Full(_) | Reply::Quarantined | Reply::NoAnswer => line("Retry-After", "5"),
+            Reply::Full(_) | Reply::NoAnswer => line("Retry-After", "5"),
+            Reply::Quarantined { after } => {
+                // Whole seconds, and not too early.
+                let seconds = after.as_millis().div_ceil(1_000).max(1);
+                line("Retry-After", &seconds.to_string());
+            }
             Reply::ClosedEarly { .. } if status == 503 => line("Retry-After", "5"),
             Reply::Json(_) => {
                 content_type = "application/json";
@@ -217,7 +222,7 @@ impl Reply {
             Reply::OriginRefused(_) => "pages of this origin may not connect",
             Reply::HostRefused(_) => "this server does not answer for this host",
             Reply::Full(_) => "no place for one more connection now",
-            Reply::Quarantined => "the handler is out of service",
+            Reply::Quarantined { .. } => "the handler is out of service",
             Reply::NoAnswer => "the handler gave no answer in time",
             Reply::ClosedEarly { .. } => "the handler closed this connection before it was open",
             Reply::HandlerFailed => "the handler failed",

@@ -66,7 +66,7 @@ pub(super) fn fresh_build() -> u32 {
 
 fn configuration(tables: &BTreeMap<String, String>) -> String {
     let mut text = format!(
-        "[limits]\npanics_max = {PANICS_MAX}\npanics_window_ms = 3600000\ngenerations_max = 64\n"
+        "[limits]\npanics_max = {PANICS_MAX}\npanics_window_ms = 3600000\nquarantine_ms = 3600000\ngenerations_max = 64\n"
     );
     for (name, table) in tables {
         text += &format!("[handler.{name}]\n{table}");

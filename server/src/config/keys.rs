@@ -253,6 +253,11 @@ pub(super) const HANDLER_LIMITS: &[Limit<HandlerConfig>] = &[
         set: |handler, n| handler.panics_window_ms = n,
     },
     Limit {
+        name: "quarantine_ms",
+        range: (1, DAY_MS),
+        set: |handler, n| handler.quarantine_ms = n,
+    },
+    Limit {
         name: "blocking_sessions_max",
         range: (1, 65_536),
         set: |handler, n| handler.blocking_sessions_max = size(n),

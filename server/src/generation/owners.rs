@@ -58,7 +58,7 @@ impl HandshakeOwner {
         let generation = &self.stay.0;
         let answer = (generation.plugin).handshake(&self.request, draft, &mut self.attempt);
         if answer == Answer::Panicked {
-            generation.record_panic();
+            generation.context.record_panic();
         }
         answer
     }

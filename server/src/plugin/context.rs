@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wsh::abi;
 
 use super::hold::Hold;
+use super::quarantine::Quarantine;
 use crate::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::encoded::Encoded;
 use crate::mailbox::{Letter, Mailbox, Undelivered};
@@ -26,7 +27,7 @@ pub(crate) struct Context {
     threads: AtomicUsize,
     threads_max: usize,
     has_ended: AtomicBool,
-    is_quarantined: AtomicBool,
+    pub(super) quarantine: Quarantine,
     pub(crate) hold: Hold,
 }
 
@@ -45,7 +46,7 @@ impl Context {
             threads: AtomicUsize::new(0),
             threads_max,
             has_ended: AtomicBool::new(false),
-            is_quarantined: AtomicBool::new(false),
+            quarantine: Quarantine::default(),
             hold: Hold::default(),
         }))
     }
@@ -53,16 +54,6 @@ impl Context {
     /// From now on every function but `log` answers GONE.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
-    }
-
-    /// Takes the handler out of service; answers whether it was in service until now.
-    pub(crate) fn quarantine(&self) -> bool {
-        !self.is_quarantined.swap(true, Ordering::Relaxed)
-    }
-
-    /// Whether new connections are answered 503.
-    pub(crate) fn is_quarantined(&self) -> bool {
-        self.is_quarantined.load(Ordering::Relaxed)
     }
 
     /// Host threads that run for this handler now.

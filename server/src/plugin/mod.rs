@@ -16,6 +16,7 @@ pub(crate) mod libraries;
 pub(crate) mod library;
 mod log;
 pub(crate) mod moving;
+pub(crate) mod quarantine;
 pub(crate) mod refusal;
 pub(crate) mod request;
 mod reserve;

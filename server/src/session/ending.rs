@@ -96,7 +96,7 @@ impl Session {
             Outcome::Pending if self.phase == Phase::PeerCloses => return,
             Outcome::Pending | Outcome::Failed => 1011,
             Outcome::Panicked => {
-                self.owner.generation().record_panic();
+                self.owner.generation().context.record_panic();
                 1011
             }
         };
@@ -150,7 +150,7 @@ impl Session {
         self.deadlines.code = code;
         let outcome = instance.closed(&mut self.conn, code, reason);
         if outcome == Outcome::Panicked {
-            self.owner.generation().record_panic();
+            self.owner.generation().context.record_panic();
         }
         if outcome != Outcome::Pending {
             self.owner.free_instance();

@@ -147,7 +147,7 @@ impl Watchdog {
                 .iter()
                 .filter(|other| std::ptr::eq(**other, *context))
                 .count();
-            if stuck * 2 >= self.workers && context.quarantine() {
+            if stuck * 2 >= self.workers && context.quarantine_stuck() {
                 error!(
                     handler = %context.handler,
                     generation = context.generation,
