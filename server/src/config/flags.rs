@@ -2,6 +2,7 @@
 //!
 //! pywebsocket's flags keep their letters and both spellings, so its old command lines still work.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
