@@ -123,7 +123,7 @@ impl Serving {
     /// bounded time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         watchdog::start(tokio::runtime::Handle::current());
-        wakes::start(tokio::runtime::Handle::current());
+        wakes::start(&tokio::runtime::Handle::current());
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.pulse.run(&shared.sessions).await });
         let (alive, mut ended) = mpsc::channel(1);

@@ -7,12 +7,13 @@
 //! [watchdog](crate::plugin) has another worker do it when a callback runs late.
 //!
 //! The other way about, a task that is woken by a thread which is no worker goes before one in that
-//! place, and its callback may block as well. So a task of its own wakes it: on a worker, whose
+//! place, and its callback may block as well. So the [relay], a task, wakes it: on a worker, whose
 //! other tasks lie where they are found from then on.
 
 use std::cell::Cell;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Waker;
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 use tokio::runtime::Handle;
 
@@ -24,10 +25,43 @@ pub(crate) struct Kept(Mutex<Vec<Waker>>);
 #[derive(Debug)]
 pub(crate) struct Keeping(());
 
+/// What other threads have for the relay to wake.
+#[derive(Debug, Default)]
+struct Relay {
+    woken: Vec<Waker>,
+    /// The relay's own, from its first poll on.
+    waker: Option<Waker>,
+}
+
 /// What is woken from outside the workers of `runtime` is woken on one of them from now on.
-pub(crate) fn start(runtime: Handle) {
-    // There is one runtime in a process.
-    let _ = RUNTIME.set(runtime);
+pub(crate) fn start(runtime: &Handle) {
+    runtime.spawn(relay());
+}
+
+/// Wakes, on a worker, what threads that are no workers have for it. One task does it for all of
+/// them: a task for each would take memory for each message of a blocking handler.
+async fn relay() {
+    /// Without a relay, a thread wakes what it has to wake itself.
+    struct Relaying;
+    impl Drop for Relaying {
+        fn drop(&mut self) {
+            let left = std::mem::take(&mut *lock_relay());
+            left.woken.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    let _relaying = Relaying;
+    let mut woken = Vec::new();
+    poll_fn(|cx| {
+        let mut relay = lock_relay();
+        relay.waker.get_or_insert_with(|| cx.waker().clone());
+        // The memory of both goes to and fro.
+        std::mem::swap(&mut woken, &mut relay.woken);
+        drop(relay);
+        woken.drain(..).for_each(Waker::wake);
+        Poll::<()>::Pending
+    })
+    .await;
 }
 
 /// Keeps what the calling thread wakes until the answer is dropped.
@@ -65,10 +99,22 @@ pub(crate) fn wake(waker: Waker) {
 }
 
 fn wake_from_outside(waker: Waker) {
-    match RUNTIME.get() {
-        Some(runtime) => drop(runtime.spawn(async move { waker.wake() })),
-        None => waker.wake(),
+    let mut relay = lock_relay();
+    let Some(relays) = relay.waker.clone() else {
+        drop(relay);
+        return waker.wake();
+    };
+    relay.woken.push(waker);
+    let is_first = relay.woken.len() == 1;
+    drop(relay);
+    // The relay takes all of them at once.
+    if is_first {
+        relays.wake();
     }
+}
+
+fn lock_relay() -> MutexGuard<'static, Relay> {
+    RELAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the calling thread has to wake.
@@ -109,7 +155,10 @@ thread_local! {
     static KEPT: Cell<Option<&'static Kept>> = const { Cell::new(None) };
 }
 
-static RUNTIME: OnceLock<Handle> = OnceLock::new();
+static RELAY: Mutex<Relay> = Mutex::new(Relay {
+    woken: Vec::new(),
+    waker: None,
+});
 
 /// So many are kept at most: a publication to many sessions is to be sent by all workers at once.
 const KEPT_MAX: usize = 32;
