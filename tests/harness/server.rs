@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::client::Client;
@@ -14,6 +15,8 @@ use super::{eventually, within};
 pub(crate) struct Server {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Reads the log to its end.
+    reader: Option<JoinHandle<()>>,
     port: u16,
 }
 
@@ -75,6 +78,7 @@ impl Builder {
         let mut server = Server {
             child,
             log: Arc::default(),
+            reader: None,
             port: 0,
         };
         let log = server.child.stderr.take().expect("its stderr is piped");
@@ -94,6 +98,7 @@ impl Builder {
         let server = Server {
             child,
             log: Arc::default(),
+            reader: None,
             port: port_in(&line),
         };
         (server, log)
@@ -272,11 +277,11 @@ impl Server {
     /// Reads its log until the end.
     pub(crate) fn read_on(&mut self, log: BufReader<ChildStderr>) {
         let lines = self.log.clone();
-        std::thread::spawn(move || {
+        self.reader = Some(std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 lines.lock().expect("nobody panics with it").push(line);
             }
-        });
+        }));
     }
 
     /// Sends a signal by its name.
@@ -287,13 +292,24 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Waits for the end.
+    /// Asserts that so many log lines have all of these in them, once all that was said has come.
+    #[track_caller]
+    pub(crate) fn says(&self, parts: &[&str], times: usize) {
+        eventually(
+            &format!("{times} log lines with {parts:?} in\n{}", self.log()),
+            || self.count_lines(parts) >= times,
+        );
+        assert_eq!(self.count_lines(parts), times, "{parts:?}\n{}", self.log());
+    }
+
+    /// Waits for the end, and for all that the server said until then.
     #[track_caller]
     pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
         let mut status = None;
         within(limit, "the server ends", || {
             status = self.child.try_wait().expect("it is our child");
-            status.is_some()
+            let is_read = self.reader.as_ref().is_none_or(JoinHandle::is_finished);
+            status.is_some() && is_read
         });
         status.expect("it ended")
     }
