@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::panic;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -85,6 +86,7 @@ pub(crate) fn watch() -> io::Result<()> {
         .get()
         .map(|before| Descriptors::now().vital_since(before));
     lock().get_or_insert(Duty::Work(own.unwrap_or_default()));
+    look_after_panics();
     let thread = std::thread::Builder::new().name("last-resort".to_owned());
     thread.spawn(look_after).map(drop)
 }
@@ -95,6 +97,17 @@ pub fn leave_within(limit: Duration) {
     if !matches!(*duty, Some(Duty::Stop(_))) {
         *duty = Some(Duty::Stop(Instant::now() + limit));
     }
+}
+
+/// Looks after each panic as well, once its line is out: the runtime aborts the process when a worker
+/// of its own panics, which it does without its descriptors.
+fn look_after_panics() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        before(info);
+        logging::flush(LAST_WORDS);
+        look();
+    }));
 }
 
 fn look_after() {
