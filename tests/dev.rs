@@ -240,6 +240,11 @@ fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
     assert!(get(&dev, "/tea.js").ends_with("\r\n\r\nlet tea;\n"));
     assert!(get(&dev, "/.wshd/dev.js").contains("EventSource"));
     assert_eq!(status_of(&get(&dev, "/.wshd/other")), 404);
+    // Of what the compiler says, a page of another site that had its name lead here hears nothing.
+    for path in ["/", "/.wshd/dev", "/.wshd/dev.js", "/.wshd/handlers.json"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+        assert_eq!(status_of(&dev.exchange(request.as_bytes())), 421, "{path}");
+    }
     // What the pages are made of has changed, and is what it was again.
     let mut open = Page::open(&dev);
     let before = open.event("pages");

@@ -1,4 +1,4 @@
-//! Which hosts requests are answered for, and who is told what of the handlers.
+//! Which hosts requests are answered for, and what the list of handlers tells to whom.
 
 use std::time::Duration;
 
@@ -156,7 +156,7 @@ fn a_flag_or_a_variable_lists_hosts_and_is_what_the_advice_names() {
 }
 
 #[test]
-fn who_asks_through_a_proxy_is_told_what_strangers_are_told_and_a_key_turns_the_list_off() {
+fn a_request_through_a_proxy_sees_what_strangers_see_and_a_key_turns_the_list_off() {
     let site = Site::with(&["echo_wsh"]);
     site.write("config.toml", "hosts = [\"example.com\"]\n");
     site.add_bytes(b"no library", "bad_wsh.so");

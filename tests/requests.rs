@@ -1,4 +1,4 @@
-//! What comes before a handler is asked: what is a request, who is told why it is refused.
+//! What comes before a handler is asked: what a request is, and why it is refused.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -164,7 +164,7 @@ fn a_wrong_byte_is_found_when_it_comes_and_a_right_one_is_waited_for() {
 }
 
 #[test]
-fn a_handlers_path_shows_the_page_that_lies_there_to_those_who_ask_for_no_upgrade() {
+fn a_handlers_path_shows_the_page_that_lies_there_where_no_upgrade_is_asked_for() {
     let site = Site::with(&["features_wsh", "echo_wsh"]);
     site.write("www/index.html", "the index");
     site.write("www/features", "beside the handler");

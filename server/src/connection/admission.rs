@@ -1,4 +1,4 @@
-//! Who gets a place: connections and opening handshakes up to their limits, and which of them give
+//! The places for connections and opening handshakes, up to their limits, and which connection gives
 //! way to a newcomer when a limit is reached.
 
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::eviction::EvictionQueue;
 use crate::places::{Place, Places};
 use crate::throttle::Throttle;
 
-/// The places of a server and those who hold them.
+/// The places of a server, and the connections that may have to give theirs up.
 #[derive(Debug)]
 pub(crate) struct Admission {
     /// Descriptors that connections may take with the files that they are sent.

@@ -37,7 +37,7 @@ pub(super) fn is_served(hosts: &Hosts, is_loopback_only: bool, host: &str) -> bo
         Hosts::Local => &[],
         Hosts::Listed(listed) => listed,
     };
-    // Browsers always say what host they mean; it is they who can be led here.
+    // Only a browser can be led here by a name, and it always sends one.
     let Some(authority) = Authority::parse(host) else {
         return host.is_empty();
     };
