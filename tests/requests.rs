@@ -58,8 +58,12 @@ fn each_refused_handshake_has_a_line_with_peer_path_status_and_reason() {
         let line = server.line(&[&["handshake refused", "peer=127.0.0.1:"], &parts[..]].concat());
         assert!(line.contains(" INFO "), "{line}");
     }
+    let abort = opening("/features?handshake=abort", "");
+    assert_eq!(server.exchange(abort.as_bytes()), "");
+    let line = server.line(&["handshake refused", "path=/features", "the handler aborts"]);
+    assert!(!line.contains("status="), "{line}");
     assert_eq!(server.handshake_status("/features"), 101);
-    assert_eq!(server.count_lines(&["handshake refused"]), 8);
+    assert_eq!(server.count_lines(&["handshake refused"]), 9);
 }
 
 #[test]

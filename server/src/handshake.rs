@@ -66,7 +66,12 @@ pub(crate) enum Outcome {
         /// What was asked for.
         path: String,
     },
-    /// The connection is dropped without a byte.
+    /// The handler has the connection dropped without a byte.
+    Aborted {
+        /// What was asked for.
+        path: String,
+    },
+    /// The peer is gone.
     Dropped,
 }
 
@@ -227,7 +232,10 @@ impl Asked {
     fn conclude(mut self, answer: Answer) -> Outcome {
         let reply = match answer {
             Answer::Accept => return Outcome::Session(Box::new(self.accept())),
-            Answer::Abort => return Outcome::Dropped,
+            Answer::Abort => {
+                let path = self.owner.request().path().to_owned();
+                return Outcome::Aborted { path };
+            }
             // It is asked again instead.
             Answer::Pending => Reply::NoAnswer,
             Answer::Reject => refusal(&mut self.draft),

@@ -213,6 +213,10 @@ fn lead(outcome: Outcome, peer: SocketAddr, server: &Server) -> Road {
             server.log_refusal(peer, Some(&path), &reply);
             Road::Reply(socket, reply)
         }
+        Outcome::Aborted { path } => {
+            server.refusals.log_abort(peer, &path);
+            Road::Nowhere
+        }
         Outcome::Dropped => Road::Nowhere,
     }
 }

@@ -1,5 +1,6 @@
 //! A line in the log for each request that gets no session, limited in rate.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -42,21 +43,15 @@ impl Refusals {
         meant: &dyn Fn() -> Option<String>,
         config: &Config,
     ) {
-        let line = || {
-            let mut reason = reply.reason();
-            if let (Reply::NoRoute, Some(meant)) = (reply, meant()) {
-                reason = format!("{reason}; did you mean `{meant}`?").into();
+        self.log_line(peer, path, Some(reply.status()), || {
+            let reason = reply.reason();
+            match (reply, meant()) {
+                (Reply::NoRoute, Some(meant)) => {
+                    format!("{reason}; did you mean `{meant}`?").into()
+                }
+                _ => reason,
             }
-            info!(
-                %peer,
-                path = path.map(tracing::field::display),
-                status = reply.status(),
-                reason = &*reason,
-                "handshake refused"
-            );
-        };
-        self.lines
-            .log(line, |refused| info!(refused, "more handshakes refused"));
+        });
         let way_out = match reply {
             Reply::OriginRefused(refusal) => origin_way_out(refusal, config),
             Reply::HostRefused(host) => host_way_out(host, config),
@@ -69,6 +64,31 @@ impl Refusals {
                 warn!(refused, "more origins or hosts refused")
             });
         }
+    }
+
+    /// Logs that the handler has `peer` dropped without an answer.
+    pub(crate) fn log_abort(&self, peer: SocketAddr, path: &str) {
+        self.log_line(peer, Some(path), None, || "the handler aborts".into());
+    }
+
+    fn log_line(
+        &self,
+        peer: SocketAddr,
+        path: Option<&str>,
+        status: Option<u16>,
+        reason: impl FnOnce() -> Cow<'static, str>,
+    ) {
+        let line = || {
+            info!(
+                %peer,
+                path = path.map(tracing::field::display),
+                status,
+                reason = &*reason(),
+                "handshake refused"
+            );
+        };
+        self.lines
+            .log(line, |refused| info!(refused, "more handshakes refused"));
     }
 
     /// Whether this was not said within the last seconds.
