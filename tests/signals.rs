@@ -6,6 +6,7 @@ use crate::harness::client::Raw;
 use crate::harness::compile::compile;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
+use crate::harness::within;
 
 /// Well within the drain time: sessions whose peers answer end at once.
 const SOON: Duration = Duration::from_secs(5);
@@ -154,4 +155,34 @@ fn nobody_gets_in_while_it_stops() {
     assert!(refused.is_err(), "the listener is closed");
     server.signal("TERM");
     server.wait(SOON);
+}
+
+#[test]
+fn a_thousand_hangups_are_a_handful_of_looks_and_the_last_one_counts() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("map.txt", "");
+    let server = Server::builder(&site).args(["-m", "map.txt"]).start();
+    let hang_up_often = |times: u32| {
+        // Each by itself, so that the system does not make one of many.
+        let script = format!(
+            "for i in $(seq {times}); do kill -s HUP {}; done",
+            server.pid()
+        );
+        let status = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .status();
+        assert!(status.expect("sh runs").success());
+    };
+
+    hang_up_often(999);
+    // A map is read when it is asked for, and never else.
+    site.write("map.txt", "/alias /echo\n");
+    hang_up_often(1);
+
+    within(Duration::from_secs(5), "the last one is heard", || {
+        server.handshake_status("/alias") == 101
+    });
+    let told = server.count_lines(&["HUP, reading the configuration again"]);
+    assert!((1..50).contains(&told), "{told} readings");
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
 }

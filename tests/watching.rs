@@ -177,6 +177,76 @@ fn a_folder_switched_by_its_link_serves_what_it_leads_to_now() {
 }
 
 #[test]
+fn a_link_above_the_handlers_directory_is_live_when_it_is_switched() {
+    let site = Site::empty();
+    let release = |number: u32| site.root().join(format!("releases/{number}"));
+    for number in 1..=6 {
+        fs::create_dir_all(release(number).join("handlers")).expect("directories");
+        let file = release(number).join("handlers/tea_wsh.so");
+        fs::write(file, versioned(number)).expect("writing");
+    }
+    let switch = |link: &str, to: &str| {
+        let next = site.root().join("switching");
+        symlink(to, &next).expect("a link");
+        fs::rename(&next, site.root().join(link)).expect("renaming");
+    };
+    switch("stable", "releases/1");
+    switch("current", "stable");
+    let server = Server::bare(&site)
+        .args(["-p", "0", "-w", "current/handlers"])
+        .start();
+    assert!(serves(&server, "/tea", 1));
+
+    let mut times = Vec::new();
+    let mut live = |number: u32| {
+        let began = std::time::Instant::now();
+        within(SOON, "what the links lead to is served", || {
+            serves(&server, "/tea", number)
+        });
+        times.push(began.elapsed());
+    };
+    // The link that is named, the one that it leads to, and a directory without any link.
+    switch("current", "releases/2");
+    live(2);
+    switch("current", "stable");
+    live(1);
+    switch("stable", "releases/3");
+    live(3);
+    switch("stable", "releases/4");
+    live(4);
+    fs::rename(release(4), site.root().join("releases/old")).expect("renaming");
+    fs::rename(release(5), release(4)).expect("renaming");
+    live(5);
+    replace(&release(4).join("handlers/tea_wsh.so"), 6);
+    live(6);
+
+    times.sort();
+    assert!(
+        times[times.len() / 2] < Duration::from_millis(300),
+        "{times:?}"
+    );
+    assert_eq!(server.count_lines(&["no event told of a change"]), 0);
+    assert_eq!(server.count_lines(&["handler removed"]), 0);
+}
+
+#[test]
+fn what_happens_beside_the_names_on_the_way_costs_no_look() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::bare(&site)
+        .args(["-p", "0", "--log-level", "trace"])
+        .start();
+
+    for number in 0..2_000 {
+        fs::write(site.root().join("beside"), format!("{number}")).expect("writing");
+    }
+    site.add_bytes(&versioned(1), "versioned_wsh.so");
+    within(SOON, "it is served", || serves(&server, "/versioned", 1));
+
+    let looks = server.count_lines(&["looked at everything"]);
+    assert!((1..50).contains(&looks), "{looks} looks");
+}
+
+#[test]
 fn the_same_content_is_one_generation_whatever_is_done_to_its_file() {
     let site = Site::empty();
     site.add_bytes(&versioned(1), "versioned_wsh.so");

@@ -14,6 +14,7 @@ mod old;
 mod walk;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -39,6 +40,8 @@ pub type Reread = Box<dyn Fn() -> Result<Config, Box<dyn std::error::Error>> + S
 #[derive(Debug)]
 pub struct Control {
     orders: mpsc::Sender<Order>,
+    /// Whether the configuration is to be read again and that has not begun.
+    is_reread_asked: Arc<AtomicBool>,
     router: Arc<Router>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -90,8 +93,9 @@ enum Order {
     Look,
     /// Something has changed, and is whole.
     LookNow(mpsc::Sender<Vec<Change>>),
-    /// Read the configuration again, whether its file changed or not.
-    Reread,
+    /// Read the configuration again, whether its file changed or not. What it carries becomes false when
+    /// that begins.
+    Reread(Arc<AtomicBool>),
     Loaded(Finished),
     /// The code of this generation knows that it serves.
     Serves {
@@ -155,6 +159,7 @@ impl Control {
         let thread = Mutex::new(Some(thread));
         Ok(Control {
             orders,
+            is_reread_asked: Arc::default(),
             router,
             thread,
         })
@@ -172,9 +177,15 @@ impl Control {
         changes.recv().unwrap_or_default()
     }
 
-    /// Reads the configuration again and looks at every file.
-    pub fn reread(&self) {
-        let _ = self.orders.send(Order::Reread);
+    /// Reads the configuration again and looks at every file. False if that is to happen anyway: however
+    /// often it is asked for, it happens a few times a second.
+    pub fn reread(&self) -> bool {
+        let is_news = !self.is_reread_asked.swap(true, Ordering::AcqRel);
+        if is_news {
+            let order = Order::Reread(self.is_reread_asked.clone());
+            let _ = self.orders.send(order);
+        }
+        is_news
     }
 
     /// Ends the watch and shuts every handler down, in bounded time. False if the thread does not

@@ -22,6 +22,8 @@ pub(crate) struct Scan {
     pub(crate) unreadable: Vec<(PathBuf, String)>,
     /// Every directory that was looked at, the handlers directory first.
     pub(crate) directories: Vec<PathBuf>,
+    /// Links to directories that were looked at.
+    pub(crate) links: Vec<PathBuf>,
     /// Whether there are crates of handlers: sources instead of libraries.
     pub(crate) has_crates: bool,
 }
@@ -182,6 +184,9 @@ impl Walk {
             self.scan.has_crates |= path.join("Cargo.toml").exists();
             let is_inside = !is_link || self.allows_outside || self.is_inside(path)?;
             if is_inside && !self.is_cache && !path.join(CACHE_TAG).try_exists()? {
+                if is_link {
+                    self.scan.links.push(path.into());
+                }
                 self.directory(path, &prefix.join(file_name), depth + 1)?;
             }
             return Ok(());

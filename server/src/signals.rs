@@ -117,9 +117,9 @@ impl Signals {
                 library::leave(FORCED);
             }
             Action::Reread => {
-                info!("{name}, reading the configuration again");
-                if let Some(control) = &state.control {
-                    control.reread();
+                // One that is asked for before it has begun answers for this one as well.
+                if state.control.as_ref().is_none_or(|it| it.reread()) {
+                    info!("{name}, reading the configuration again");
                 }
             }
             Action::Nothing => {}

@@ -1,17 +1,22 @@
 //! Hints that something changed in a set of directories. Never more than a hint: who gets one looks
 //! again, and looks every few seconds besides.
 
-use std::collections::HashMap;
+mod waypoints;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::warn;
 
+pub(crate) use self::waypoints::waypoints;
 use crate::regular_file::is_absence;
 
 /// Watches directories, each by itself.
@@ -20,8 +25,28 @@ pub(crate) struct Watcher {
     events: Option<RecommendedWatcher>,
     /// What is watched, and which directory was there when that began.
     watched: HashMap<PathBuf, (u64, u64)>,
+    /// Which events are hints; the thread that gets them reads it.
+    interest: Arc<ArcSwap<Interest>>,
     is_blind: bool,
     silence: Silence,
+}
+
+/// What is to be told of.
+#[derive(Debug, Default)]
+struct Interest {
+    /// Directories in which everything matters.
+    whole: HashSet<PathBuf>,
+    /// Names that matter in other directories.
+    names: BTreeSet<PathBuf>,
+}
+
+impl Interest {
+    /// Whether a change of what lies at this path matters.
+    fn covers(&self, path: &Path) -> bool {
+        self.names.contains(path)
+            || self.whole.contains(path)
+            || path.parent().is_some_and(|it| self.whole.contains(it))
+    }
 }
 
 /// Whether events tell of changes at all: some file systems have none, and a link may lead to where
@@ -38,9 +63,11 @@ struct Silence {
 impl Watcher {
     /// Calls `hint` from a thread of its own whenever something may have changed.
     pub(crate) fn new(hint: impl Fn() + Send + 'static) -> Watcher {
+        let interest = Arc::new(ArcSwap::from_pointee(Interest::default()));
+        let of_listener = interest.clone();
         let listener = move |event: notify::Result<Event>| {
             // An error can mean that events were lost, which is a reason to look.
-            if event.is_ok_and(|event| !is_a_change(&event.kind)) {
+            if event.is_ok_and(|event| !is_hint(&event, &of_listener.load())) {
                 return;
             }
             hint();
@@ -49,6 +76,7 @@ impl Watcher {
         let mut watcher = Watcher {
             events: None,
             watched: HashMap::new(),
+            interest,
             is_blind: false,
             silence: Silence::default(),
         };
@@ -59,12 +87,24 @@ impl Watcher {
         watcher
     }
 
-    /// Watches exactly these directories from now on. One that is not there is left out until the
-    /// next call.
-    pub(crate) fn watch(&mut self, directories: &[PathBuf]) {
+    /// Watches exactly these directories from now on, and the directories that `names` lie in, of which
+    /// nothing but these names matters. One that is not there is left out until the next call. Answers
+    /// whether some are watched that were not: what has changed there until now may not be known.
+    pub(crate) fn watch(&mut self, directories: &[PathBuf], names: BTreeSet<PathBuf>) -> bool {
         let Some(events) = &mut self.events else {
-            return;
+            return false;
         };
+        let mut wanted: Vec<PathBuf> = directories.to_vec();
+        wanted.extend(
+            names
+                .iter()
+                .filter_map(|name| name.parent())
+                .map(Path::to_owned),
+        );
+        self.interest.store(Arc::new(Interest {
+            whole: directories.iter().cloned().collect(),
+            names,
+        }));
         self.watched.retain(|path, inode| {
             // A directory that was removed and made again is another one. What cannot be looked at now
             // may be the one that is watched.
@@ -72,24 +112,27 @@ impl Watcher {
                 Ok(found) => found == *inode,
                 Err(error) => !is_absence(&error),
             };
-            let stays = directories.contains(path) && is_same;
+            let stays = wanted.contains(path) && is_same;
             if !stays {
                 // Whether it was watched does not matter any more.
                 let _ = events.unwatch(path);
             }
             stays
         });
-        let mut failure = None;
-        for path in directories {
-            let Ok(inode) = inode_of(path) else {
+        let (mut failure, mut is_any_new) = (None, false);
+        for path in wanted {
+            let Ok(inode) = inode_of(&path) else {
                 continue;
             };
-            if self.watched.contains_key(path) {
+            // The system has one watch for a directory, whatever its name is.
+            let mut known = self.watched.iter();
+            if known.any(|(other, watched)| *other == path || *watched == inode) {
                 continue;
             }
-            match events.watch(path, RecursiveMode::NonRecursive) {
+            match events.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.watched.insert(path.clone(), inode);
+                    self.watched.insert(path, inode);
+                    is_any_new = true;
                 }
                 Err(error) => failure = Some(error),
             }
@@ -98,6 +141,7 @@ impl Watcher {
             Some(error) => self.go_blind(&error),
             None => self.is_blind = false,
         }
+        is_any_new
     }
 
     /// Whether some changes can only be found by looking.
@@ -155,6 +199,12 @@ fn way_out(kind: &ErrorKind) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// Whether an event is a reason to look. One without a path says that events were lost.
+fn is_hint(event: &Event, interest: &Interest) -> bool {
+    let paths = &event.paths;
+    is_a_change(&event.kind) && (paths.is_empty() || paths.iter().any(|path| interest.covers(path)))
 }
 
 /// Reading is no change; the end of a write is the best hint there is.

@@ -75,7 +75,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             let _ = hints.try_send(SystemTime::now());
         });
         let mut watched = self.directories();
-        watcher.watch(&watched);
+        watcher.watch(&watched, BTreeSet::new());
         self.build_all();
         let mut noticed = SystemTime::now();
         while !self.cargo.is_stopped() {
@@ -83,7 +83,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             // After the build: a page that was saved with its handler is to find it there.
             self.look_at_pages();
             let directories = self.directories();
-            watcher.watch(&directories);
+            watcher.watch(&directories, BTreeSet::new());
             if directories != watched {
                 // Between the look and the watch something may have come into a new one.
                 watched = directories;

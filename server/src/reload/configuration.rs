@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
@@ -26,6 +27,10 @@ pub(super) struct ConfigFile {
     read: Option<Stamp>,
     /// What is in the way of reading it, and is no fault of what it says.
     trouble: Option<Trouble>,
+    /// An operator's request to read it, and when that is done.
+    request: Option<(Arc<AtomicBool>, Instant)>,
+    /// Until when the next request waits.
+    pause_until: Instant,
 }
 
 /// What a configuration is read again for.
@@ -56,13 +61,34 @@ impl ConfigFile {
             since: Instant::now(),
             read: stamp,
             trouble: None,
+            request: None,
+            pause_until: Instant::now(),
         }
     }
 }
 
 impl Keeper {
-    /// Reads the configuration again if its file has changed and is left alone.
+    /// An operator asks to read the configuration. Answers whether that is to be done now: the first
+    /// request is answered at once, and those that follow together a little later.
+    pub(super) fn ask_to_reread(&mut self, asked: Arc<AtomicBool>, now: Instant) -> bool {
+        let at = self.config_file.pause_until.max(now);
+        self.config_file.request = Some((asked, at));
+        self.due(at);
+        at <= now
+    }
+
+    /// Reads the configuration again if that was asked for, or its file has changed and is left alone.
     pub(super) fn look_at_config(&mut self, now: Instant) {
+        let request = &mut self.config_file.request;
+        if let Some((asked, _)) = request.take_if(|(_, at)| *at <= now) {
+            // What is asked for from now on may be about a newer file.
+            asked.store(false, Ordering::Release);
+            self.config_file.pause_until = now + REQUEST_PAUSE;
+            self.reread(Asker::Operator);
+        } else if let Some((_, at)) = request {
+            let at = *at;
+            self.due(at);
+        }
         let file = &mut self.config_file;
         let mut candidates = match &file.path {
             Some(path) => std::slice::from_ref(path).iter(),
@@ -184,6 +210,8 @@ fn stamp_of(path: &std::path::Path) -> Option<Stamp> {
         .map(|metadata| Stamp::of(&metadata))
 }
 
+/// Between two readings that operators ask for.
+const REQUEST_PAUSE: Duration = Duration::from_millis(250);
 /// Until a file that could not be read is read again.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Editors write in several steps, and half a file may be a good one.

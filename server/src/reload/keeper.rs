@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tracing::{debug, info, warn};
+use tracing::{debug, info, trace, warn};
 
 use super::audience::Audience;
 use super::configuration::ConfigFile;
@@ -25,7 +25,7 @@ use crate::regular_file::NotRead;
 use crate::router::{Router, Table};
 use crate::scan::{self, Scan};
 use crate::shared::Shared;
-use crate::watcher::Watcher;
+use crate::watcher::{Watcher, waypoints};
 
 /// What the thread knows.
 pub(super) struct Keeper {
@@ -97,7 +97,7 @@ impl Keeper {
         self.look_at_config(now);
         let config = self.config.load_full();
         let scan = self.scan(&config);
-        self.watch(&scan, &config);
+        let is_any_new = self.watch(&scan, &config);
         self.tell_refused(&scan);
         let mut changed = Vec::new();
         for found in &scan.plugins {
@@ -133,11 +133,17 @@ impl Keeper {
         if let Some(again) = self.watcher.looked(&changed, now) {
             self.due(again);
         }
+        if is_any_new {
+            // What has changed since it was looked at, and before it was watched, is found by one more look.
+            self.watcher.heard();
+            self.due(now);
+        }
         // No event tells that a directory can be read again.
         if self.watcher.is_blind() || !scan.unreadable.is_empty() {
             self.due(now + BLIND_SWEEP);
         }
         self.tell_empty(&scan, &config);
+        trace!(plugins = scan.plugins.len(), "looked at everything");
         self.go_on();
     }
 
@@ -177,19 +183,28 @@ impl Keeper {
         }
     }
 
-    /// Watches what was looked into, and where the handlers directory and the configuration lie.
-    fn watch(&mut self, scan: &Scan, config: &Config) {
-        let above = [Some(&*config.handlers_dir), config.file.as_deref()];
-        let above = above.into_iter().flatten().filter_map(Path::parent);
+    /// Watches what was looked into, and every name on the way to it and to the configuration. Answers
+    /// whether something is watched that was not.
+    fn watch(&mut self, scan: &Scan, config: &Config) -> bool {
+        let places = match &config.file {
+            Some(file) => std::slice::from_ref(file),
+            None => &config.file_places,
+        };
+        let names = [&config.handlers_dir, &config.scan_dir]
+            .into_iter()
+            .chain(places)
+            .chain(&scan.links)
+            .flat_map(|path| waypoints(path))
+            .collect();
         let mut directories = scan.directories.clone();
         // What could not be looked at this time is watched on, or its end would be missed.
         let before = std::mem::take(&mut self.directories);
         let unknown = before.into_iter().filter(|path| scan.is_unknown(path));
         let missed: Vec<_> = unknown.filter(|path| !directories.contains(path)).collect();
         directories.extend(missed);
-        self.directories = directories.clone();
-        directories.extend(above.map(Path::to_path_buf));
-        self.watcher.watch(&directories);
+        let is_any_new = self.watcher.watch(&directories, names);
+        self.directories = directories;
+        is_any_new
     }
 
     /// Says of each path that cannot be read why, once, and when that ends. Answers whether it has ended

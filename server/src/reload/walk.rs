@@ -8,7 +8,6 @@ use std::time::Instant;
 use tracing::error;
 
 use super::Order;
-use super::configuration::Asker;
 use super::file::PluginFile;
 use super::keeper::{Keeper, SWEEP};
 
@@ -61,10 +60,7 @@ impl Keeper {
                     self.files.values_mut().for_each(PluginFile::hurry);
                     self.audience.join(reply);
                 }
-                Order::Reread => {
-                    self.reread(Asker::Operator);
-                    looks = true;
-                }
+                Order::Reread(asked) => looks |= self.ask_to_reread(asked, Instant::now()),
                 Order::Loaded(finished) => {
                     self.finish(finished);
                     goes_on = true;
