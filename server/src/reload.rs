@@ -11,6 +11,7 @@ mod keeper;
 pub(crate) mod load;
 mod moving;
 mod old;
+mod telling;
 mod walk;
 
 use std::path::PathBuf;
