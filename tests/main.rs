@@ -37,6 +37,7 @@ mod signals;
 mod straddling;
 mod strangers;
 mod styles;
+mod surroundings;
 mod trials;
 mod trust;
 mod unreadable;

@@ -64,6 +64,12 @@ pub fn start_trial_helper() {
     plugin::trial::start_helper();
 }
 
+/// From now on it is told when code of a plugin ends the process, whose code it is. `has_sessions` says
+/// whether there will be any to close.
+pub fn tell_exits(has_sessions: bool) {
+    plugin::exits::begin(has_sessions);
+}
+
 /// Ends the process, without running what plugins' libraries have for its end.
 pub fn leave(code: u8) -> ! {
     logging::flush(LOG_WAIT);

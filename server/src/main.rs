@@ -110,6 +110,7 @@ fn begin(config: &Config, hang_up: HangUp) -> Result<Signals, u8> {
     logging::init(config.log_level);
     config.tell_remarks();
     last_resort::begin();
+    wshd::tell_exits(true);
     let signals = Signals::listen(hang_up);
     signals.map_err(|error| fail(FAILED, &format!("cannot listen to signals: {error}")))
 }
@@ -171,6 +172,7 @@ fn serve<T>(
 fn check(config: &Config) -> u8 {
     logging::init(config.log_level);
     config.tell_remarks();
+    wshd::tell_exits(false);
     let report = match check::check(config) {
         Ok(report) => report,
         Err(error) => return fail(FAILED, &error.to_string()),

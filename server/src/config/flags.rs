@@ -322,4 +322,4 @@ Signals:
 Exit status:
   0   all is well                    2   the command line is wrong
   1   it cannot serve, or a handler  78  the configuration is wrong
-      was refused by `check`";
+      was refused by `check`         70  code of a handler called `exit`";

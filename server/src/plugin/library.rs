@@ -11,6 +11,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use wsh::abi::{self, Descriptor, Status, Vtable};
 
 use super::context::Context;
+use super::exits;
 use super::host;
 use super::inspect::About;
 use super::keys::{self, Image};
@@ -18,6 +19,7 @@ use super::libraries::{self, Claim};
 use super::log::escape_into;
 use super::refusal::Refusal;
 use super::stage::{Copy, Stage};
+use super::surroundings;
 use super::text;
 use super::trial::{self, Bounds, Subject, Tried};
 
@@ -26,6 +28,7 @@ use super::trial::{self, Bounds, Subject, Tried};
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(super) handler: *mut c_void,
+    context: &'static Context,
     image: Image,
     /// A copy, NULL where the plugin is older than this server.
     pub(crate) vtable: &'static Vtable,
@@ -161,8 +164,13 @@ impl Plugin {
         progress: &Progress,
         is_check: bool,
     ) -> Result<Plugin, Refusal> {
+        let _loading = surroundings::loading(context);
         progress.reach(Step::Opening);
-        let descriptor = open(&copy.path)?;
+        let within = exits::within(context, "constructors");
+        let opened = open(&copy.path);
+        drop(within);
+        surroundings::mend_after(context, "constructors");
+        let descriptor = opened?;
         claim.keep();
         drop(copy);
         // Where it lies follows from the file: to ask the linker takes longer with each image.
@@ -174,6 +182,7 @@ impl Plugin {
             is_check,
         };
         let plugin = Plugin::init(descriptor, &argument, context, image.clone());
+        surroundings::mend_after(context, "init");
         let loaded = plugin.and_then(|plugin| {
             progress.reach(Step::SelfTest);
             let is_fit = plugin.self_test();
@@ -210,6 +219,7 @@ impl Plugin {
             vtable: std::ptr::null(),
         };
         host::take_failure();
+        let _within = exits::within(context, "init");
         // SAFETY: the descriptor's file was inspected, its image stays mapped, the host table lives
         // as long as the process, and the arguments live until the call returns. Once an image.
         let status = unsafe {
@@ -231,6 +241,7 @@ impl Plugin {
         let vtable = unsafe { copy_vtable(instance.vtable) }?;
         Ok(Plugin {
             handler: instance.handler,
+            context,
             image,
             vtable: Box::leak(Box::new(vtable)),
         })
@@ -242,6 +253,7 @@ impl Plugin {
             return Ok(());
         };
         host::take_failure();
+        let _within = exits::within(self.context, "self_test");
         // SAFETY: `handler` is what `init` gave, and `shutdown` has not run.
         settled("self_test", unsafe { self_test(self.handler) })
     }
@@ -249,17 +261,23 @@ impl Plugin {
     /// Tells the handler that connections come now, or come no more.
     pub(crate) fn serving(&self, on: bool) {
         if let Some(serving) = self.vtable.serving {
+            let within = exits::within(self.context, "serving");
             // SAFETY: `handler` is what `init` gave, and `shutdown` has not run: a generation's
             // lifecycle calls follow one another and `shutdown` is the last.
             unsafe { serving(self.handler, u32::from(on)) }
+            drop(within);
+            surroundings::mend_after(self.context, "serving");
         }
     }
 
     /// Frees the handler. To be called once, when it has no session and no attempt any more.
     pub(crate) fn shutdown(&self) {
         if let Some(shutdown) = self.vtable.shutdown {
+            let within = exits::within(self.context, "shutdown");
             // SAFETY: as in `serving`; the caller's promise that this is the last call.
             unsafe { shutdown(self.handler) }
+            drop(within);
+            surroundings::mend_after(self.context, "shutdown");
         }
     }
 
@@ -274,7 +292,7 @@ impl Plugin {
 /// and none of them was ever closed.
 pub(crate) fn leave(code: u8) -> ! {
     // SAFETY: `_exit` may be called at any time.
-    unsafe { libc::_exit(i32::from(code)) }
+    unsafe { libc::_exit(i32::from(exits::code_or(code))) }
 }
 
 /// Stages a plugin's copy, and what it needs beside it.

@@ -6,6 +6,7 @@
 pub(crate) mod calls;
 pub(crate) mod conn;
 pub(crate) mod context;
+pub(crate) mod exits;
 pub(crate) mod hold;
 #[cfg(feature = "bench")]
 pub(crate) mod hop;
@@ -22,6 +23,7 @@ pub(crate) mod request;
 mod reserve;
 pub(crate) mod response;
 pub(crate) mod stage;
+pub(crate) mod surroundings;
 mod text;
 pub(crate) mod trial;
 pub(crate) mod trust;

@@ -98,6 +98,15 @@ pub(super) fn note_said_why() {
     }
 }
 
+/// The handler whose callback runs on this thread, and the callback's name. It may be asked in a
+/// signal's handler.
+pub(super) fn here() -> Option<(&'static Context, &'static str)> {
+    let slot = SLOT.get()?;
+    let is_running = slot.since.load(Ordering::Acquire) != 0;
+    let context = slot.context().filter(|_| is_running)?;
+    Some((context, slot.callback_name()))
+}
+
 /// Whether the callback that ran last on this thread has said why it is about to fail.
 pub(super) fn has_said_why() -> bool {
     SLOT.get()

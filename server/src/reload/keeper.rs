@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
+use crate::plugin::surroundings;
 use crate::plugin::trial::Bounds;
 use crate::regular_file::NotRead;
 use crate::router::{Router, Table};
@@ -92,6 +93,7 @@ impl Keeper {
 
     /// Looks at everything once.
     pub(super) fn look(&mut self) {
+        surroundings::mend_now();
         let now = Instant::now();
         self.next = now + SWEEP;
         self.look_at_config(now);

@@ -60,7 +60,7 @@ impl End {
     }
 }
 
-/// The names of the signals that end processes.
+/// The names of the signals that end processes, or that processes wait for.
 pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
     let known = [
         (libc::SIGHUP, "SIGHUP"),
@@ -78,6 +78,7 @@ pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
         (libc::SIGPIPE, "SIGPIPE"),
         (libc::SIGALRM, "SIGALRM"),
         (libc::SIGTERM, "SIGTERM"),
+        (libc::SIGCHLD, "SIGCHLD"),
         (libc::SIGXCPU, "SIGXCPU"),
         (libc::SIGXFSZ, "SIGXFSZ"),
         (libc::SIGSYS, "SIGSYS"),

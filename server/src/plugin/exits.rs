@@ -1,0 +1,218 @@
+//! What is said, and done, when code of a plugin ends the process.
+//!
+//! `exit` runs what [`begin`] has registered, on the thread that called it: the handler and the callback
+//! are named, every session is closed as far as time allows, and the status is not 0. `abort` and a
+//! fault leave time for one line only. `_exit` leaves none: the system has no hook for it.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tracing::error;
+
+use super::context::Context;
+use super::trial::report::signal_name;
+use super::watchdog;
+use crate::logging;
+
+/// A call that a load or a generation makes: made when it begins, dropped when it ends.
+pub(super) struct Within {
+    outer: Option<(&'static Context, &'static str)>,
+}
+
+/// Notes that this call of the handler `context` begins on this thread.
+pub(super) fn within(context: &'static Context, callback: &'static str) -> Within {
+    Within {
+        outer: CALL.replace(Some((context, callback))),
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        CALL.set(self.outer);
+    }
+}
+
+/// From now on it is told when a plugin ends the process. `has_sessions` says whether there will be any
+/// to close. To be called once.
+pub(crate) fn begin(has_sessions: bool) {
+    HAS_SESSIONS.store(has_sessions, Ordering::Relaxed);
+    // A copy that stays what it is, whatever becomes of descriptor 2.
+    // SAFETY: it answers a number or an error.
+    let log = unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, LOG_FROM) };
+    // SAFETY: the function lives as long as the program.
+    unsafe { libc::atexit(on_exit) };
+    // Whatever was there is called, or does what it does, after the line.
+    let previous = FAULTS.map(|signal| {
+        let mut previous = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: integers and an optional function: zero is a value of each.
+        let mut action = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
+        action.sa_sigaction = on_fault as *const () as usize;
+        // On the stack that the standard library has for a stack that ran over.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // SAFETY: a handler that calls only what may be called in one, and memory for the answer.
+        unsafe {
+            libc::sigaction(signal, &raw const action, previous.as_mut_ptr());
+            previous.assume_init()
+        }
+    });
+    let _ = LAST_WORDS.set(LastWords { log, previous });
+}
+
+/// The exit code of a process that is to end with `code`, unless a plugin has ended it.
+pub(super) fn code_or(code: u8) -> u8 {
+    if IS_EXITING.load(Ordering::Acquire) {
+        EXITED
+    } else {
+        code
+    }
+}
+
+/// The handler whose code runs on this thread, and in which callback.
+fn here() -> Option<(&'static Context, &'static str)> {
+    CALL.get().or_else(watchdog::here)
+}
+
+/// Called by `exit`, which the server itself never calls once this is registered.
+extern "C" fn on_exit() {
+    if IS_EXITING.swap(true, Ordering::AcqRel) {
+        // Another thread sees to the end already.
+        std::thread::sleep(CLOSE_TIME + Duration::from_secs(1));
+    } else {
+        tell_exit();
+        if HAS_SESSIONS.load(Ordering::Relaxed) {
+            // As an operator would: sessions are told, handlers shut down, and the main thread leaves. This
+            // thread, and its session, cannot come back.
+            // SAFETY: a signal to this very process.
+            unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+            std::thread::sleep(CLOSE_TIME);
+        }
+    }
+    logging::flush(LOG_WAIT);
+    super::library::leave(EXITED)
+}
+
+fn tell_exit() {
+    match here() {
+        Some((context, callback)) => error!(
+            handler = %context.handler,
+            generation = context.generation,
+            callback,
+            status = EXITED,
+            "handler called `exit`, which ends the whole server; sessions are closed"
+        ),
+        None => error!(
+            thread = std::thread::current().name().unwrap_or_default(),
+            status = EXITED,
+            "code that is not the server's called `exit`, which ends the whole server; sessions are closed"
+        ),
+    }
+}
+
+/// Called when a thread faults or calls `abort`. Whatever it uses may be used in a signal's handler.
+extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    let words = LAST_WORDS.get();
+    if let (Some(words), Some((context, callback))) = (words, here()) {
+        let mut line = Line::default();
+        for part in [
+            "wshd: signal ",
+            signal_name(signal).unwrap_or("?"),
+            " in `",
+            callback,
+            "` of handler `",
+            &context.handler,
+            "` ends the server\n",
+        ] {
+            line.add(part);
+        }
+        line.write(words.log);
+    }
+    // SAFETY: the kernel lends what it says of the signal.
+    let is_sent = unsafe { (*info).si_code } <= 0;
+    let index = FAULTS.iter().position(|fault| *fault == signal);
+    // SAFETY: what the process had before, or the default; a signal to this very thread, which comes when
+    // this handler returns. A fault comes again by itself then.
+    unsafe {
+        match (words, index) {
+            (Some(words), Some(index)) if !is_sent => {
+                let previous = &raw const words.previous[index];
+                libc::sigaction(signal, previous, std::ptr::null_mut());
+            }
+            _ => {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+        }
+    }
+}
+
+/// A line that is put together without memory of the heap.
+struct Line {
+    bytes: [u8; 256],
+    length: usize,
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line {
+            bytes: [0; 256],
+            length: 0,
+        }
+    }
+}
+
+impl Line {
+    fn add(&mut self, text: &str) {
+        let room = &mut self.bytes[self.length..];
+        let length = text.len().min(room.len());
+        room[..length].copy_from_slice(&text.as_bytes()[..length]);
+        self.length += length;
+    }
+
+    /// Writes it, unless that would wait.
+    fn write(&self, log: c_int) {
+        let mut ready = libc::pollfd {
+            fd: log,
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        // SAFETY: one descriptor, and as many bytes as the line has.
+        unsafe {
+            if libc::poll(&raw mut ready, 1, 0) == 1 {
+                libc::write(log, self.bytes.as_ptr().cast(), self.length);
+            }
+        }
+    }
+}
+
+/// What a fault's handler needs.
+struct LastWords {
+    log: c_int,
+    previous: [libc::sigaction; FAULTS.len()],
+}
+
+thread_local! {
+    static CALL: Cell<Option<(&'static Context, &'static str)>> = const { Cell::new(None) };
+}
+
+static LAST_WORDS: OnceLock<LastWords> = OnceLock::new();
+static HAS_SESSIONS: AtomicBool = AtomicBool::new(false);
+static IS_EXITING: AtomicBool = AtomicBool::new(false);
+
+const FAULTS: [c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGABRT,
+    libc::SIGILL,
+    libc::SIGFPE,
+];
+/// `EX_SOFTWARE` of sysexits.h.
+const EXITED: u8 = 70;
+/// How long sessions have to close.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+const LOG_WAIT: Duration = Duration::from_millis(200);
+/// The log's copy lies above the descriptors that plugins close by habit.
+const LOG_FROM: c_int = 10;

@@ -1,0 +1,204 @@
+//! What belongs to the whole process stays what it is, whatever a plugin does to it; and when a plugin
+//! ends the process, it is said which, and where.
+
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use crate::harness::compile::compile;
+use crate::harness::server::{Server, opening};
+use crate::harness::site::Site;
+
+#[track_caller]
+fn unruly(options: &[&str]) -> Vec<u8> {
+    compile("tests/fixtures/c/unruly.c", options)
+}
+
+/// What a plugin changes in passing, and what it is called.
+const CHANGES: [(&str, &str); 10] = [
+    ("signal(SIGTERM, SIG_IGN)", "what SIGTERM does"),
+    ("signal(SIGINT, SIG_DFL)", "what SIGINT does"),
+    ("signal(SIGHUP, SIG_DFL)", "what SIGHUP does"),
+    ("signal(SIGPIPE, SIG_DFL)", "what SIGPIPE does"),
+    ("fclose(stderr)", "descriptor 2"),
+    ("dup2(open(\"/dev/zero\", O_RDONLY), 0)", "descriptor 0"),
+    ("umask(0)", "the umask"),
+    (
+        "chdir(\"/\") == 0 ? (void)0 : abort()",
+        "the working directory",
+    ),
+    ("setlocale(LC_ALL, \"C.UTF-8\")", "the locale"),
+    (
+        "struct rlimit files; getrlimit(RLIMIT_NOFILE, &files); files.rlim_cur = 64; setrlimit(RLIMIT_NOFILE, &files)",
+        "the limit of open files",
+    ),
+];
+
+#[test]
+fn what_a_plugin_changes_of_the_process_is_put_back_with_its_name() {
+    let site = Site::with(&["echo_wsh"]);
+    let mut server = Server::start(&site);
+    let mut innocent = server.connect("/echo");
+    let before = look(&server);
+
+    // One after another, so that each is alone when it is found out.
+    for (index, (change, what)) in CHANGES.iter().enumerate() {
+        // Past the trial, which would change nothing here.
+        let option = format!("-DIN_INIT=if (!is_check) {{ {change}; }}");
+        site.add_bytes(&unruly(&[&option]), &format!("changes{index}_wsh.so"));
+        let handler = format!("handler=changes{index} ");
+        let line = server.line(&[
+            "plugin changed what belongs to the whole process; it is put back",
+            what,
+            &handler,
+        ]);
+        assert!(line.contains("callback=\"init\""), "{line}");
+        server.line(&["handler loaded", &format!("handler=\"changes{index}\"")]);
+        assert_eq!(innocent.ask("still there?"), "still there?", "{change}");
+        assert_eq!(look(&server), before, "{change}");
+    }
+
+    // And it still hears what it heard.
+    server.signal("HUP");
+    server.line(&["SIGHUP, reading the configuration again"]);
+    server.signal("TERM");
+    assert_eq!(innocent.close_code(), 1001);
+    assert!(server.wait(Duration::from_secs(8)).success());
+}
+
+/// What can be seen of it from outside.
+fn look(server: &Server) -> Vec<String> {
+    let pid = server.pid();
+    let mut seen: Vec<String> = ["fd/0", "fd/1", "fd/2", "cwd"]
+        .iter()
+        .map(|name| {
+            let path = std::fs::read_link(format!("/proc/{pid}/{name}"));
+            format!("{name} {:?}", path.ok())
+        })
+        .collect();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the server runs");
+    let wanted = ["Umask:", "SigIgn:", "SigCgt:"];
+    let lines = status
+        .lines()
+        .filter(|line| wanted.iter().any(|start| line.starts_with(start)));
+    seen.extend(lines.map(str::to_owned));
+    seen
+}
+
+#[test]
+fn what_is_changed_by_a_message_or_at_the_end_is_put_back_too() {
+    let site = Site::empty();
+    site.add_bytes(
+        &unruly(&["-DIN_MESSAGE=signal(SIGTERM, SIG_IGN)"]),
+        "late_wsh.so",
+    );
+    site.add_bytes(&unruly(&["-DIN_SERVING=umask(0)"]), "serves_wsh.so");
+    let mut server = Server::start(&site);
+    server.line(&[
+        "plugin changed",
+        "the umask",
+        "handler=serves ",
+        "callback=\"serving\"",
+    ]);
+
+    let mut client = server.connect("/late");
+    assert_eq!(client.ask("hello"), "hello");
+
+    server.line(&[
+        "code of a plugin changed what belongs to the whole process; it is put back",
+        "what SIGTERM does",
+    ]);
+    server.signal("TERM");
+    assert_eq!(client.close_code(), 1001);
+    assert!(server.wait(Duration::from_secs(8)).success());
+}
+
+#[test]
+fn exit_in_a_callback_names_it_closes_every_session_and_is_a_failure() {
+    for (option, callback) in [
+        ("-DIN_MESSAGE=exit(0)", "message"),
+        ("-DIN_OPEN=exit(0)", "open"),
+        ("-DIN_CLOSED=exit(0)", "closed"),
+    ] {
+        let site = Site::with(&["echo_wsh"]);
+        site.add_bytes(&unruly(&[option]), "exits_wsh.so");
+        let mut server = Server::start(&site);
+        let mut innocent = server.connect("/echo");
+        assert_eq!(innocent.ask("hello"), "hello");
+
+        // Held until the end: to leave is a callback of its own.
+        let mut raw = server.raw();
+        match callback {
+            "closed" => drop(server.connect("/exits")),
+            "message" => server.connect("/exits").send("go"),
+            _ => raw
+                .write_all(opening("/exits", "").as_bytes())
+                .expect("sent"),
+        }
+
+        assert_eq!(innocent.close_code(), 1001, "{callback}");
+        assert_eq!(
+            server.wait(Duration::from_secs(8)).code(),
+            Some(70),
+            "{callback}"
+        );
+        let line = server.line(&[
+            "handler called `exit`, which ends the whole server",
+            "handler=exits",
+        ]);
+        assert!(line.contains(&format!("callback=\"{callback}\"")), "{line}");
+        assert_eq!(server.count_lines(&["called `exit`"]), 1);
+    }
+}
+
+#[test]
+fn exit_while_a_handler_is_loaded_or_checked_without_a_trial_is_a_failure_too() {
+    let site = Site::empty();
+    site.add_bytes(&unruly(&["-DIN_INIT=exit(0)"]), "exits_wsh.so");
+
+    let output = Server::builder(&site)
+        .args(["--trial", "never"])
+        .arg("check")
+        .output();
+    assert_eq!(output.status.code(), Some(70));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("handler called `exit`") && said.contains("callback=\"init\""),
+        "{said}"
+    );
+
+    let mut server = Server::builder(&site).args(["--trial", "never"]).spawn();
+    assert_eq!(server.wait(Duration::from_secs(8)).code(), Some(70));
+    server.line(&[
+        "handler called `exit`",
+        "handler=exits",
+        "callback=\"init\"",
+    ]);
+}
+
+#[test]
+fn a_fault_in_a_callback_names_it_and_ends_the_server_by_its_signal() {
+    for (option, signals, name) in [
+        ("-DIN_MESSAGE=crash()", &[11][..], "SIGSEGV"),
+        ("-DIN_MESSAGE=abort()", &[6], "SIGABRT"),
+        ("-DIN_MESSAGE=raise(SIGFPE)", &[8], "SIGFPE"),
+        // The standard library says so and aborts, if it was the page behind the stack.
+        ("-DIN_MESSAGE=run_over()", &[6, 11], "SIGSEGV"),
+    ] {
+        let site = Site::empty();
+        site.add_bytes(&unruly(&[option]), "faults_wsh.so");
+        let mut server = Server::start(&site);
+
+        server.connect("/faults").send("go");
+
+        let status = server.wait(Duration::from_secs(8));
+        let by = status.signal();
+        assert!(
+            by.is_some_and(|by| signals.contains(&by)),
+            "{option}: {status}"
+        );
+        server.line(&[&format!(
+            "wshd: signal {name} in `message` of handler `faults` ends the server"
+        )]);
+    }
+}
