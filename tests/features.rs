@@ -157,7 +157,7 @@ fn a_route_with_a_parameter_leads_to_its_handler() {
     assert_eq!(server.handshake_status("/rooms/blue/deep"), 404);
     // What a peer makes of the path stays on its line of the log.
     assert_eq!(server.handshake_status("/rooms/a%0aWARN%20forged"), 101);
-    server.line(&["session closed", r"path=/rooms/a\nWARN forged"]);
+    server.line(&["session closed", r#"path="/rooms/a\nWARN forged""#]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod admission;
 mod allocations;
 mod c_handlers;
+mod causes;
 mod compression;
 mod configuration;
 mod contained;

@@ -12,7 +12,8 @@ use crate::harness::site::Site;
 use crate::harness::within;
 
 const SOON: Duration = Duration::from_secs(10);
-const OR_TRUST: &str = "or `trust = \"any\"` if everyone who can write it is trusted";
+/// As it stands in a quoted value.
+const OR_TRUST: &str = r#"or `trust = \"any\"` if everyone who can write it is trusted"#;
 const WARNING: &str = "`trust = \"any\"`: whoever can write";
 
 fn chmod(path: &Path, mode: u32) {

@@ -41,6 +41,11 @@ pub trait Session: Sized + Send + 'static {
     /// [`snapshot`](Self::snapshot) writes; `0..=0` is no state.
     const SCHEMA: RangeInclusive<u32> = 0..=0;
 
+    /// The subprotocols that it speaks, the best first, where the session is its own handler: the
+    /// first that a client offers too is chosen. A [`Handler`] says so in its
+    /// [`handshake`](Handler::handshake).
+    const PROTOCOLS: &[&str] = &[];
+
     /// A whole message came.
     fn on_message(&mut self, conn: &mut Conn, message: Message<'_>);
 
@@ -200,6 +205,10 @@ impl<T: Session + Default + Sync> Handler for T {
 
     fn new(_config: Config<'_>) -> crate::Result<Self> {
         Ok(T::default())
+    }
+
+    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake {
+        response.choose_protocol(request, T::PROTOCOLS)
     }
 
     fn open(&self, _conn: &mut Conn, _request: &Request<'_>) -> T {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
 
+use crate::cause::Cause;
 use crate::config::SessionLimits;
 use crate::mailbox::Mailbox;
 use crate::topics::{Subscriptions, Topics};
@@ -26,6 +27,8 @@ pub(crate) struct Controls {
     pub(crate) deflation: Option<Box<Deflation>>,
     pub(crate) limits: Arc<SessionLimits>,
     pub(crate) ending: Ending,
+    /// Why the session ends, once it does.
+    pub(crate) cause: Option<Cause>,
     /// Whether the peer's messages are let in.
     pub(crate) reads: bool,
     /// Bytes buffered, above which the peer is not read.
@@ -92,6 +95,7 @@ impl Controls {
             deflation: None,
             limits,
             ending: Ending::No,
+            cause: None,
             reads: true,
             open_message: None,
             open_is_compressed: false,
@@ -121,18 +125,36 @@ impl Controls {
 
     /// Queues a Close; nothing follows it, not even the rest of a message that is being sent in
     /// parts (RFC 6455 §5.4 lets control frames between them). Code 0 is an empty body.
-    pub(crate) fn close(&mut self, code: u16, reason: &str) -> Result<(), abi::Status> {
+    pub(crate) fn close(
+        &mut self,
+        code: u16,
+        reason: &str,
+        cause: Cause,
+    ) -> Result<(), abi::Status> {
         let sendable = code == 0 && reason.is_empty() || close::may_be_sent(code);
         if !sendable || reason.len() > close::REASON_BYTES_MAX {
             return Err(abi::INVALID);
         }
         self.control(frame::CLOSE, &close::body(code, reason))?;
         self.ending = Ending::Closed { code };
+        self.blame(cause);
         self.mailbox.refuse_letters();
         if let Some(extras) = &mut self.extras {
             extras.timers = Vec::new();
         }
         Ok(())
+    }
+
+    /// Queues the Close frame that the server sends for `cause`; it does nothing if one is queued.
+    pub(crate) fn close_for(&mut self, cause: Cause) {
+        let reason = cause.reason(&self.limits);
+        // GONE: it is closing already.
+        let _ = self.close(cause.code(), &reason, cause);
+    }
+
+    /// Notes why the session ends. What came first counts.
+    pub(crate) fn blame(&mut self, cause: Cause) {
+        self.cause.get_or_insert(cause);
     }
 
     /// Drops the connection without a Close frame.
@@ -141,6 +163,7 @@ impl Controls {
             return Err(abi::GONE);
         }
         self.ending = Ending::Aborted;
+        self.blame(Cause::HandlerAborted);
         self.mailbox.refuse_letters();
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tracing::warn;
 use tungstenite::handshake::derive_accept_key;
 
 use self::rules::Checked;
@@ -255,7 +256,16 @@ impl Asked {
     /// Makes the session of it.
     fn accept(self) -> Session {
         let head = self.owner.request().head();
-        let deflate = agree(head, &self.draft, self.owner.generation());
+        let generation = self.owner.generation();
+        if self.draft.chooses_no_protocol() && generation.context.passes_over_protocols() {
+            warn!(
+                handler = %generation.handler,
+                generation = generation.number,
+                offered = %self.draft.offered.join(", "),
+                "client offers subprotocols and the handler chooses none; a browser ends such a connection",
+            );
+        }
+        let deflate = agree(head, &self.draft, generation);
         let answer = switching_protocols(&self.key, &self.draft, deflate.as_ref());
         let opening = Opening {
             owner: self.owner,

@@ -3,9 +3,10 @@
 //! The log never holds anything up. A line is made on the thread where it is logged and left in a
 //! bounded queue; one thread writes them.
 
-mod line;
+pub(crate) mod line;
 mod queue;
 mod sink;
+pub(crate) mod value;
 mod writer;
 
 use std::backtrace::{Backtrace, BacktraceStatus};

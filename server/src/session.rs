@@ -20,6 +20,7 @@ use tracing::debug;
 
 use self::deadlines::Deadlines;
 use self::moving::Moving;
+use crate::cause::Cause;
 use crate::config::SessionLimits;
 use crate::controls::{Controls, Ending};
 use crate::generation::Generation;
@@ -97,7 +98,8 @@ enum Phase {
     Open,
     /// The peer closes, and the handler has not answered yet; `their_close` is what it said.
     PeerCloses,
-    /// Our Close frame is out; what comes before the peer's is dropped.
+    /// Our Close frame is out, be it for a rule that the peer broke; what comes before the peer's is
+    /// dropped.
     Closing,
     /// Nothing more is to be said: what is queued leaves, and what comes is dropped.
     Lingering,
@@ -126,10 +128,13 @@ impl Session {
         let (inflation, deflation) = deflate.map(Agreement::into_halves).unzip();
         let mailbox = registration.mailbox().clone();
         let id = mailbox.id;
+        let mut wire = wire;
+        wire.bytes_in += early.len() as u64;
         let mut controls = Controls::new(wire, limits.clone(), mailbox);
         controls.deflation = deflation;
         let mut conn = Conn::new(id, protocol, context, controls);
-        if inflation.is_some() {
+        let is_compressing = inflation.is_some();
+        if is_compressing {
             conn.set_deflate();
         }
         let (owner, outcome) = owner.open(&mut conn);
@@ -152,6 +157,7 @@ impl Session {
             about,
             guest: None,
         };
+        session.log_begin(is_compressing);
         session.settle(outcome);
         if session.owner.generation().successor().is_some() {
             // Its generation was superseded during the handshake, and nobody may have asked it.
@@ -250,7 +256,7 @@ impl Session {
         let wire = &self.conn.controls.wire;
         if wire.is_broken() && !(self.phase == Phase::Open && self.reads()) {
             // Nothing can be said any more, so nothing is waited for.
-            self.lose();
+            self.lose(Cause::ConnectionLost);
             return false;
         }
         if wire.buffered() > 0 && !wire.is_broken() && wire.poll_writable(cx).is_ready() {

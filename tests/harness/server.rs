@@ -247,26 +247,20 @@ impl Server {
 
     pub(crate) fn find_line(&self, parts: &[&str]) -> Option<String> {
         let log = self.log.lock().expect("nobody panics with it");
-        log.iter()
-            .find(|line| parts.iter().all(|part| line.contains(part)))
-            .cloned()
+        log.iter().find(|line| says(line, parts)).cloned()
     }
 
     /// All log lines with all of these in them.
     pub(crate) fn lines(&self, parts: &[&str]) -> Vec<String> {
         let log = self.log.lock().expect("nobody panics with it");
-        let found = log
-            .iter()
-            .filter(|line| parts.iter().all(|part| line.contains(part)));
+        let found = log.iter().filter(|line| says(line, parts));
         found.cloned().collect()
     }
 
     /// How many log lines have all of these in them.
     pub(crate) fn count_lines(&self, parts: &[&str]) -> usize {
         let log = self.log.lock().expect("nobody panics with it");
-        log.iter()
-            .filter(|line| parts.iter().all(|part| line.contains(part)))
-            .count()
+        log.iter().filter(|line| says(line, parts)).count()
     }
 
     /// Everything it has said.
@@ -346,6 +340,28 @@ impl Drop for Server {
             eprintln!("--- the server's log\n{}\n---", self.log());
         }
     }
+}
+
+/// Whether all of these are in a line, as it stands or as its quoted values read.
+fn says(line: &str, parts: &[&str]) -> bool {
+    let mut parts = parts
+        .iter()
+        .filter(|part| !line.contains(**part))
+        .peekable();
+    if parts.peek().is_none() {
+        return true;
+    }
+    let mut read = String::with_capacity(line.len());
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        read.push(match character {
+            '\\' if matches!(characters.as_str().chars().next(), Some('"' | '\\')) => {
+                characters.next().unwrap_or(character)
+            }
+            other => other,
+        });
+    }
+    parts.all(|part| read.contains(*part))
 }
 
 /// A correct opening handshake; `extra` is more header lines, each with its CRLF.

@@ -1,5 +1,6 @@
 #![forbid(unsafe_code)]
-//! Sends every message back. On exactly `Goodbye` it closes after that, as pywebsocket's echo does.
+//! Sends every message back. On exactly `Goodbye` it closes after that, and a client that offers the
+//! subprotocol `echo` gets it, both as pywebsocket's echo does.
 
 use wsh::prelude::*;
 
@@ -7,6 +8,8 @@ use wsh::prelude::*;
 struct Echo;
 
 impl Session for Echo {
+    const PROTOCOLS: &[&str] = &["echo"];
+
     fn on_message(&mut self, conn: &mut Conn, message: Message) {
         conn.send(message);
         if message == "Goodbye" {

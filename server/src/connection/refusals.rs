@@ -111,11 +111,11 @@ fn tell(reply: &Reply, way_out: &str) {
     match reply {
         Reply::OriginRefused(refusal) => warn!(
             handler = %refusal.handler,
-            origin = %refusal.origin.escape_debug(),
-            host = %refusal.host.escape_debug(),
+            origin = %refusal.origin,
+            host = %refusal.host,
             "origin refused; {way_out}"
         ),
-        Reply::HostRefused(host) => warn!(host = %host.escape_debug(), "host refused; {way_out}"),
+        Reply::HostRefused(host) => warn!(host = %host, "host refused; {way_out}"),
         _ => {}
     }
 }

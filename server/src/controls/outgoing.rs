@@ -4,6 +4,7 @@ use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
 
 use super::{Controls, Ending};
+use crate::cause::Cause;
 use crate::encoded::Encoded;
 use crate::wire::{self, Wire};
 use crate::ws::deflate::deflation::Part;
@@ -218,7 +219,7 @@ impl Controls {
             return Ok(());
         }
         // The limit's policy: a peer that takes too little is let go.
-        let _ = self.close(1008, "");
+        self.close_for(Cause::OutboundFull);
         Err(abi::TOO_BIG)
     }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use super::value;
+
 /// A line that is being written: what happened comes first, then the fields.
 pub(crate) struct Line<'a> {
     text: &'a mut Vec<u8>,
@@ -45,7 +47,13 @@ impl Line<'_> {
     /// Appends what happened.
     pub(super) fn message(&mut self, message: &str) {
         self.text.push(b' ');
-        self.text.extend_from_slice(message.as_bytes());
+        if message.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            self.text.extend_from_slice(message.as_bytes());
+            return;
+        }
+        let mut text = String::new();
+        value::push_message(&mut text, message);
+        self.text.extend_from_slice(text.as_bytes());
     }
 
     /// Appends a field that is a number.
@@ -64,10 +72,12 @@ impl Line<'_> {
         self.text.extend_from_slice(&digits[at..]);
     }
 
-    /// Appends a field that is a text; what a terminal would obey is escaped.
-    pub(crate) fn text(&mut self, name: &'static str, value: impl fmt::Display) {
+    /// Appends a field that is a text, quoted if it could be taken for something else.
+    pub(crate) fn text(&mut self, name: &'static str, text: impl fmt::Display) {
         self.name(name);
-        let _ = fmt::Write::write_fmt(&mut Harmless(self.text), format_args!("{value}"));
+        let start = self.text.len();
+        let _ = write!(self.text, "{text}");
+        value::settle(self.text, start);
     }
 
     /// Ends the line.
@@ -80,6 +90,15 @@ impl Line<'_> {
             let _ = write!(self.text, "… {left_out} bytes more");
         }
         self.text.push(b'\n');
+    }
+
+    /// Appends a field whose value `write` appends.
+    fn record(&mut self, field: &Field, write: impl FnOnce(&mut Vec<u8>)) {
+        // Events of the `log` crate have fields about themselves.
+        if !field.name().starts_with("log.") {
+            self.name(field.name());
+            write(self.text);
+        }
     }
 
     fn name(&mut self, name: &str) {
@@ -98,18 +117,26 @@ impl Visit for Line<'_> {
         self.number(field.name(), value);
     }
 
+    fn record_str(&mut self, field: &Field, text: &str) {
+        if field.name() == MESSAGE {
+            return self.message(text);
+        }
+        self.record(field, |line| {
+            let mut quoted = String::new();
+            value::push_quoted(&mut quoted, text);
+            line.extend_from_slice(quoted.as_bytes());
+        });
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let name = field.name();
-        // Events of the `log` crate have fields about themselves.
-        if name.starts_with("log.") {
-            return;
+        if field.name() == MESSAGE {
+            return self.message(&format!("{value:?}"));
         }
-        if name == MESSAGE {
-            self.text.push(b' ');
-        } else {
-            self.name(name);
-        }
-        let _ = fmt::Write::write_fmt(&mut Harmless(self.text), format_args!("{value:?}"));
+        self.record(field, |line| {
+            let start = line.len();
+            let _ = write!(line, "{value:?}");
+            value::settle(line, start);
+        });
     }
 }
 
@@ -163,27 +190,6 @@ fn date_and_time(since_1970: u64) -> [u8; 19] {
         }
     }
     text
-}
-
-/// Escapes what a terminal would obey.
-struct Harmless<'a>(&'a mut Vec<u8>);
-
-impl fmt::Write for Harmless<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            self.0.extend_from_slice(text.as_bytes());
-            return Ok(());
-        }
-        for character in text.chars() {
-            let is_harmless = matches!(character, '\n' | '\t') || !character.is_control();
-            let written = match is_harmless {
-                true => write!(self.0, "{character}"),
-                false => write!(self.0, "{}", character.escape_default()),
-            };
-            written.map_err(|_| fmt::Error)?;
-        }
-        Ok(())
-    }
 }
 
 thread_local! {
@@ -260,7 +266,7 @@ mod tests {
         let shown = "é\\u{1b}[31m\\u{7}\\u{9b}1m\\r\\u{7f}";
         assert_eq!(
             lines(false, log),
-            [format!("  INFO {shown} sent={shown}\n")]
+            [format!("  INFO {shown} sent=\"{shown}\"\n")]
         );
     }
 

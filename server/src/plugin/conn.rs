@@ -58,6 +58,11 @@ impl Conn {
         self.table.id
     }
 
+    /// The chosen subprotocol, or nothing.
+    pub(crate) fn protocol(&self) -> &str {
+        &self.protocol
+    }
+
     /// Notes that the peer's Close came.
     pub(crate) fn set_closing(&mut self) {
         self.table.flags |= abi::CLOSING;

@@ -28,6 +28,8 @@ pub(crate) struct Context {
     threads_max: usize,
     has_ended: AtomicBool,
     pub(super) quarantine: Quarantine,
+    /// Whether it was said that the handler chose none of the subprotocols that were offered.
+    has_warned: AtomicBool,
     pub(crate) hold: Hold,
 }
 
@@ -47,6 +49,7 @@ impl Context {
             threads_max,
             has_ended: AtomicBool::new(false),
             quarantine: Quarantine::default(),
+            has_warned: AtomicBool::new(false),
             hold: Hold::default(),
         }))
     }
@@ -54,6 +57,11 @@ impl Context {
     /// From now on every function but `log` answers GONE.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether this is the first client whose subprotocols the handler passes over.
+    pub(crate) fn passes_over_protocols(&self) -> bool {
+        !self.has_warned.swap(true, Ordering::Relaxed)
     }
 
     /// Host threads that run for this handler now.

@@ -21,6 +21,7 @@ use super::request::{Particulars, Request};
 use super::stage::Stage;
 use super::trial::Bounds;
 use super::watchdog::{Callback, watch};
+use crate::cause::Cause;
 use crate::config::{Config, Trial};
 use crate::controls::{Controls, Ending};
 use crate::head::Head;
@@ -172,7 +173,7 @@ fn echo<const IN_ONE: bool>(controls: &mut Controls, message: Message<'_>) -> Ou
         send(controls, kind, message.as_bytes())
     };
     if message == "Goodbye" {
-        let _ = controls.close(1000, "");
+        let _ = controls.close(1000, "", Cause::HandlerClosed);
     }
     if controls.ending == Ending::No {
         Outcome::Continue

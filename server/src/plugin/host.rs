@@ -14,6 +14,7 @@ use super::log;
 use super::response::{Draft, HEADER_BYTES_MAX, REJECTION_BYTES_MAX};
 use super::text::{borrow, borrow_at_most, borrow_pairs, borrow_str};
 use super::watchdog;
+use crate::cause::Cause;
 use crate::ws::close::REASON_BYTES_MAX;
 
 /// The table for one handler in one generation; it lives as long as the process.
@@ -127,7 +128,7 @@ unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Stat
     // SAFETY: rules 5 and 6.
     let (reason, conn) = unsafe { (borrow_reason(reason), Conn::of(conn)) };
     status(conn.and_then(|conn| {
-        conn.controls.close(code, reason?)?;
+        conn.controls.close(code, reason?, Cause::HandlerClosed)?;
         conn.refresh();
         Ok(())
     }))

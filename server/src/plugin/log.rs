@@ -1,6 +1,5 @@
 //! A plugin's log lines, as lines of the server's log.
 
-use std::fmt::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use wsh::abi::{self, Status};
 
 use super::context::Context;
 use super::host;
+use crate::logging::value;
 
 /// One line of a handler, ready for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -37,9 +37,9 @@ pub(super) fn forward<'a>(
                     break;
                 }
                 text.push(' ');
-                add(&mut text, name);
+                add_value(&mut text, name);
                 text.push('=');
-                add(&mut text, value);
+                add_value(&mut text, value);
             }
         }
         Err(_) => text.push_str(UNREADABLE),
@@ -60,6 +60,17 @@ pub(super) fn forward<'a>(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .add(line),
+    }
+}
+
+/// Adds as much of a field as a line can hold, quoted if it could be taken for several.
+fn add_value(line: &mut String, lent: Lent<'_>) {
+    match lent {
+        Ok(bytes) => {
+            let shown = &bytes[..bytes.len().min(LINE_BYTES_MAX + 1)];
+            value::push(line, &String::from_utf8_lossy(shown));
+        }
+        Err(_) => line.push_str(UNREADABLE),
     }
 }
 
@@ -169,11 +180,7 @@ pub(super) fn failure(context: &Context, id: u64, callback: &str, status: abi::S
     if words.is_none() && status == abi::PANIC {
         return;
     }
-    let mut error = String::new();
-    match words {
-        Some(words) => escape_into(&mut error, words.as_bytes()),
-        None => error = format!("it answered status {status}"),
-    }
+    let error = words.unwrap_or_else(|| format!("it answered status {status}"));
     let handler = &*context.handler;
     let generation = context.generation;
     error!(
@@ -188,14 +195,7 @@ pub(super) fn failure(context: &Context, id: u64, callback: &str, status: abi::S
 
 /// Appends text with its control characters escaped, so that one event stays one line.
 pub(super) fn escape_into(line: &mut String, text: &[u8]) {
-    for character in String::from_utf8_lossy(text).chars() {
-        let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || reorders {
-            let _ = write!(line, "{}", character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
+    value::push_message(line, &String::from_utf8_lossy(text));
 }
 
 #[cfg(test)]

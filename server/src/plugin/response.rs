@@ -6,7 +6,7 @@ use wsh::abi::{self, Status};
 #[derive(Debug)]
 pub(crate) struct Draft {
     /// The subprotocols that the client offered.
-    offered: Vec<String>,
+    pub(crate) offered: Vec<String>,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) protocol: Option<String>,
     pub(crate) rejection: Option<Rejection>,
@@ -42,6 +42,11 @@ impl Draft {
         // SAFETY: the caller's promise: the pointer was made from a `&mut Draft` that is dormant
         // up the stack.
         unsafe { response.cast::<Draft>().as_mut() }.ok_or(abi::MISUSE)
+    }
+
+    /// Whether the client offered subprotocols and the handler wants none of them.
+    pub(crate) fn chooses_no_protocol(&self) -> bool {
+        self.protocol.is_none() && !self.offered.is_empty()
     }
 
     /// Whether the handler lets its messages be compressed.

@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::time::Sleep;
-use tracing::debug;
 
 use super::liveness::{Facts, Liveness, Timeouts, Verdict};
 use super::{Phase, Session};
+use crate::cause::Cause;
 use crate::clock::Moment;
 use crate::config::SessionLimits;
 use crate::controls::Controls;
@@ -33,6 +33,8 @@ pub(super) struct Deadlines {
     /// Whether the handler knows that the session is over, and with which code.
     pub(super) is_told: bool,
     pub(super) code: u16,
+    /// What broke the end off that was under way.
+    pub(super) cut_short: Option<Cause>,
 }
 
 impl Deadlines {
@@ -47,6 +49,7 @@ impl Deadlines {
             is_resting: false,
             is_told: false,
             code: crate::ws::close::ABNORMAL,
+            cut_short: None,
         }
     }
 
@@ -218,15 +221,13 @@ impl Session {
             Verdict::Wait => {}
             Verdict::Ping => drop(self.controls().ping(b"")),
             Verdict::Unfinished => {
-                // GONE: it is closing already.
-                let _ = self.controls().close(1008, "");
+                self.controls().close_for(Cause::MessageTimeout);
                 self.follow_ending();
             }
             Verdict::NotClosed if self.phase == Phase::PeerCloses => self.answer_close(),
-            Verdict::Silent | Verdict::Stalled | Verdict::NotClosed => {
-                debug!(session = self.conn.id(), ?verdict, "peer is given up");
-                self.lose();
-            }
+            Verdict::Silent => self.lose(Cause::NoPong),
+            Verdict::Stalled => self.lose(Cause::NoProgress),
+            Verdict::NotClosed => self.lose(Cause::NoClose),
         }
     }
 

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use tracing::{Level, debug, error};
 
 use super::{Close, Phase, Session};
-use crate::controls::Ending;
-use crate::logging;
+use crate::cause::Cause;
+use crate::controls::{Controls, Ending};
+use crate::logging::{self, line::Line};
 use crate::plugin::calls::Outcome;
 use crate::ws::close::ABNORMAL;
 use crate::ws::violation::Violation;
@@ -17,9 +18,17 @@ impl Session {
     pub(super) fn take_close(&mut self, body: &[u8]) {
         let (code, reason) = match crate::ws::close::parse(body) {
             Ok(parsed) => parsed,
-            Err(violation) => return self.fail(violation),
+            Err(violation) => {
+                self.fail(violation);
+                if self.phase == Phase::Closing {
+                    // It was the peer's Close, so none is to come.
+                    self.linger();
+                }
+                return;
+            }
         };
         self.conn.set_closing();
+        self.controls().blame(Cause::PeerClosed);
         self.peer_has_closed = true;
         if self.conn.controls.ending != Ending::No {
             self.end(code, reason);
@@ -43,29 +52,51 @@ impl Session {
         }
     }
 
-    /// Echoes the peer's code, unless the handler has closed in its own words.
+    /// Echoes the peer's code and reason, unless the handler has closed in its own words.
     pub(super) fn answer_close(&mut self) {
-        if let Some(close) = &self.their_close {
-            let code = code_to_echo(close.code);
-            // GONE: the handler's own `close` or `abort` came first.
-            let _ = self.controls().close(code, "");
-        }
+        self.echo_close();
         self.follow_ending();
     }
 
-    /// The peer broke a rule: one Close frame, and nothing of it is parsed any more.
+    fn echo_close(&mut self) {
+        if let Some(close) = &self.their_close {
+            let code = code_to_echo(close.code);
+            // GONE: the handler's own `close` or `abort` came first.
+            let _ = (self.conn.controls).close(code, &close.reason, Cause::PeerClosed);
+        }
+    }
+
+    /// The peer broke a rule: one Close frame, and its messages mean nothing any more.
+    ///
+    /// Where its frames can still be told apart, they are skipped until its own Close comes, so that
+    /// a browser finds the connection closed cleanly.
     pub(super) fn fail(&mut self, violation: Violation) {
         debug!(session = self.conn.id(), peer = %self.about.peer, %violation, "protocol violation");
-        if self.conn.controls.ending != Ending::Aborted {
-            // GONE: our Close is out already.
-            let _ = self.controls().close(violation.close_code(), "");
-            self.end(ABNORMAL, "");
+        if self.conn.controls.ending == Ending::Aborted {
+            return;
+        }
+        let is_first = self.conn.controls.ending == Ending::No;
+        self.controls().close_for(Cause::Violation(violation));
+        self.end(ABNORMAL, "");
+        if !violation.leaves_frames_whole() || !self.decoder.skip_messages() {
             self.linger();
+        } else if is_first {
+            self.phase = Phase::Closing;
+            self.deadlines.start_closing(&self.conn.controls.limits);
         }
     }
 
     /// The connection is gone, or nothing can be expected of it.
-    pub(super) fn lose(&mut self) {
+    pub(super) fn lose(&mut self, cause: Cause) {
+        let controls = &mut self.conn.controls;
+        match controls.cause {
+            // What is left when our side is shut is the peer's side of the connection.
+            Some(first) if first != cause && self.phase != Phase::Finished => {
+                self.deadlines.cut_short = Some(cause);
+            }
+            Some(_) => {}
+            None => controls.blame(cause),
+        }
         self.phase = Phase::Over;
         self.end_as_told(ABNORMAL);
     }
@@ -88,20 +119,18 @@ impl Session {
 
     #[cold]
     fn settle_other(&mut self, outcome: Outcome) {
-        let their_close = self.their_close.as_ref();
-        let done_code = their_close.map_or(1000, |close| code_to_echo(close.code));
-        let code = match outcome {
+        let cause = match outcome {
             Outcome::Continue => return,
-            Outcome::Done => done_code,
+            Outcome::Done if self.their_close.is_some() => return self.echo_close(),
+            Outcome::Done => Cause::HandlerDone,
             Outcome::Pending if self.phase == Phase::PeerCloses => return,
-            Outcome::Pending | Outcome::Failed => 1011,
+            Outcome::Pending | Outcome::Failed => Cause::HandlerFailed,
             Outcome::Panicked => {
                 self.owner.generation().context.record_panic();
-                1011
+                Cause::HandlerPanicked
             }
         };
-        // GONE: the handler's own `close` or `abort` came first.
-        let _ = self.controls().close(code, "");
+        self.controls().close_for(cause);
     }
 
     /// Moves the phase after a callback, or the server, closed or aborted.
@@ -116,7 +145,7 @@ impl Session {
     fn follow_this_ending(&mut self) {
         match (self.phase, self.conn.controls.ending) {
             (Phase::Over, _) | (_, Ending::No) => {}
-            (_, Ending::Aborted) => self.lose(),
+            (_, Ending::Aborted) => self.lose(Cause::HandlerAborted),
             (Phase::Open, Ending::Closed { .. }) => {
                 self.phase = Phase::Closing;
                 self.deadlines.start_closing(&self.conn.controls.limits);
@@ -194,20 +223,53 @@ impl Session {
         }
     }
 
-    pub(super) fn log_end(&self) {
-        let (wire, generation) = (&self.conn.controls.wire, self.owner.generation());
+    pub(super) fn log_begin(&self, is_compressing: bool) {
+        logging::session(Level::DEBUG, "session opened", |line| {
+            self.name_in(line);
+            let protocol = self.conn.protocol();
+            if !protocol.is_empty() {
+                line.text("protocol", protocol);
+            }
+            line.text("deflate", is_compressing);
+        });
+    }
+
+    /// Which session it is.
+    fn name_in(&self, line: &mut Line<'_>) {
+        let generation = self.owner.generation();
         let (slash, path) = match &self.about.path {
             Some(path) => ("", &**path),
             None => ("/", &*generation.handler),
         };
-        let path = format_args!("{slash}{}", path.escape_debug());
+        line.number("session", self.conn.id());
+        line.text("peer", &self.about.peer);
+        line.text("path", format_args!("{slash}{path}"));
+        line.text("handler", &generation.handler);
+        line.number("generation", generation.number);
+    }
+
+    pub(super) fn log_end(&self) {
+        let Controls {
+            wire,
+            limits,
+            cause,
+            ..
+        } = &self.conn.controls;
+        let cause = *cause;
         logging::session(Level::INFO, "session closed", |line| {
-            line.number("session", self.conn.id());
-            line.text("peer", &self.about.peer);
-            line.text("path", path);
-            line.text("handler", &generation.handler);
-            line.number("generation", generation.number);
+            self.name_in(line);
             line.number("code", self.end_code().into());
+            if let Some(cause) = cause {
+                line.text("cause", cause.word());
+                match (cause.limit(limits), cause) {
+                    (Some(limit), _) => line.number("limit", limit),
+                    (None, Cause::Violation(violation)) => line.text("error", violation),
+                    (None, _) => {}
+                }
+            }
+            if let Some(cause) = self.deadlines.cut_short {
+                line.text("cut_short", cause.word());
+            }
             line.number("bytes_in", wire.bytes_in);
             line.number("bytes_out", wire.bytes_out);
             line.number("elapsed_ms", self.about.began.elapsed().as_millis() as u64);

@@ -1,6 +1,7 @@
 //! What others posted to a session, taken between two callbacks.
 
 use super::Session;
+use crate::cause::Cause;
 use crate::controls::Ending;
 use crate::mailbox::{Letter, Post};
 
@@ -14,11 +15,15 @@ impl Session {
         if let Some(eviction) = post.eviction
             && eviction.concerns(self.owner.generation().number)
         {
+            let cause = match eviction.from {
+                Some(_) => Cause::Replaced,
+                None => Cause::Stopping,
+            };
             // GONE: it is closing already.
-            let _ = self.controls().close(eviction.code, "");
+            let _ = self.controls().close(eviction.code, "", cause);
         }
         if post.overflowed && self.is_talking() {
-            let _ = self.controls().close(1008, "");
+            self.controls().close_for(Cause::OutboundFull);
         }
         if post.woken && self.is_talking() {
             self.call(|instance, conn| instance.wake(conn));
@@ -55,7 +60,7 @@ impl Session {
             Letter::Send(encoded) => controls.send_encoded(encoded),
             // GONE: it is closing already.
             Letter::Close { code, reason } => {
-                let _ = controls.close(*code, reason);
+                let _ = controls.close(*code, reason, Cause::HandlerClosed);
                 true
             }
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use wsh::abi;
 
 use super::{Phase, Session};
+use crate::cause::Cause;
 use crate::controls::{Controls, Ending};
 use crate::plugin::calls::Outcome;
 use crate::wire::Received;
@@ -23,7 +24,7 @@ impl Session {
                     self.receive_any(&mut [], 0);
                 }
                 Received::Nothing => {}
-                Received::End => self.lose(),
+                Received::End => self.lose(Cause::ConnectionLost),
             };
         }
         // What is held is less than one control frame; it goes before what comes.
@@ -40,7 +41,7 @@ impl Session {
                 self.receive(&mut input[..held + length]);
             }
             Received::Nothing => {}
-            Received::End => self.lose(),
+            Received::End => self.lose(Cause::ConnectionLost),
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Decoder {
     checked: usize,
     /// How much of `assembly` the last step gave out.
     taken: usize,
+    /// Data frames are skipped, whatever they carry.
+    skips: bool,
 }
 
 /// What one message may be.
@@ -113,7 +115,20 @@ impl Decoder {
             is_lent: false,
             checked: 0,
             taken: 0,
+            skips: false,
         }
+    }
+
+    /// Skips data frames from now on, the rest of the present one first; control frames are still
+    /// steps. False if it does so already.
+    pub(crate) fn skip_messages(&mut self) -> bool {
+        let is_new = !self.skips;
+        *self = Decoder {
+            frame: self.frame.take(),
+            skips: true,
+            ..Decoder::new(self.limits, None)
+        };
+        is_new
     }
 
     /// Other limits hold from now on.
@@ -135,7 +150,7 @@ impl Decoder {
     pub(crate) fn message_bytes(&self) -> u64 {
         let left = self.frame.as_ref().map_or(0, |frame| frame.left);
         let announced = self.open.as_ref().map_or(0, |open| open.bytes);
-        announced - left
+        announced.saturating_sub(left)
     }
 
     /// Where what is left of a large frame is to be received, behind what is there, and how much at
@@ -167,6 +182,9 @@ impl Decoder {
     /// The next step in `input` from `*at`, which moves past what was used. The payload of a step
     /// is valid until the next call.
     pub(crate) fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
+        if self.skips {
+            return self.skip(input, at);
+        }
         self.give_back();
         loop {
             if self.frame.is_some() {
@@ -187,6 +205,36 @@ impl Decoder {
                     }
                 }
             }
+        }
+    }
+
+    /// The next control frame; data frames are used up.
+    #[cold]
+    fn skip(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
+        loop {
+            let left = self.frame.as_ref().map_or(0, |frame| frame.left);
+            let arrived = (input.len() - *at) as u64;
+            let skipped = left.min(arrived);
+            *at += skipped as usize;
+            if let Some(frame) = &mut self.frame
+                && skipped < left
+            {
+                frame.left -= skipped;
+                return Ok(Step::Starved);
+            }
+            self.frame = None;
+            let Some(header) = frame::parse(&input[*at..])? else {
+                return Ok(Step::Starved);
+            };
+            if let OpCode::Control(control) = header.opcode {
+                return Ok(take_control(&header, control, input, at));
+            }
+            *at += header.header_len;
+            self.frame = Some(OpenFrame {
+                fin: header.fin,
+                mask: header.mask,
+                left: header.payload_len,
+            });
         }
     }
 

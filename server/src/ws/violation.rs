@@ -42,6 +42,12 @@ pub(crate) enum Violation {
 }
 
 impl Violation {
+    /// Whether the peer's frames can still be told apart: what is wrong is what they carry, or how
+    /// much.
+    pub(crate) fn leaves_frames_whole(self) -> bool {
+        matches!(self.close_code(), 1007..=1009)
+    }
+
     /// RFC 6455 §7.4.1.
     pub(crate) fn close_code(self) -> u16 {
         match self {

@@ -1,0 +1,216 @@
+//! Why a session ends: what the peer, the handler, the server or a limit did first.
+//!
+//! One place says what each cause is to the peer, a close code and perhaps a reason, and what it is
+//! called in the log.
+
+use crate::config::SessionLimits;
+use crate::ws::violation::Violation;
+
+/// What ended a session, or began its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The peer began the closing handshake.
+    PeerClosed,
+    /// The handler closed, by its Conn or by the session's id.
+    HandlerClosed,
+    /// The handler said that it is done.
+    HandlerDone,
+    /// The handler dropped the connection.
+    HandlerAborted,
+    /// A callback failed, or answered what it may not.
+    HandlerFailed,
+    HandlerPanicked,
+    /// The server stops.
+    Stopping,
+    /// The session's generation was replaced, and has to be left.
+    Replaced,
+    /// The connection was closed or reset without a Close frame.
+    ConnectionLost,
+    /// The peer broke a rule of the protocol, or a limit that its decoder holds.
+    Violation(Violation),
+    /// A Ping was not answered.
+    NoPong,
+    /// The peer takes nothing of what is sent to it.
+    NoProgress,
+    /// The peer does not complete its message.
+    MessageTimeout,
+    /// More waits to be sent than may.
+    OutboundFull,
+    /// The peer does not do its part of the closing handshake.
+    NoClose,
+}
+
+/// What a cause comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    /// The code of our Close frame. 0: there is none, or its code depends.
+    code: u16,
+    /// What the log calls it; of a limit its key.
+    word: &'static str,
+    /// The limit that was met.
+    limit: Option<u64>,
+}
+
+impl Cause {
+    /// The code of the Close frame that the server sends for it; 0 where it sends none of its own.
+    pub(crate) fn code(self) -> u16 {
+        self.row(None).code
+    }
+
+    /// The reason that stands in the Close frame beside the code.
+    ///
+    /// A peer can do something about a limit (1008, 1009); what the other codes say is all there is.
+    pub(crate) fn reason(self, limits: &SessionLimits) -> String {
+        let Row { code, word, limit } = self.row(Some(limits));
+        match (code, limit) {
+            (1008 | 1009, Some(limit)) => format!("{}: {word} = {limit}", self.complaint()),
+            _ => String::new(),
+        }
+    }
+
+    /// What the log calls it.
+    pub(crate) fn word(self) -> &'static str {
+        self.row(None).word
+    }
+
+    /// The limit whose key the word is.
+    pub(crate) fn limit(self, limits: &SessionLimits) -> Option<u64> {
+        self.row(Some(limits)).limit
+    }
+
+    /// What is wrong, to the peer.
+    fn complaint(self) -> &'static str {
+        match self {
+            Cause::Violation(Violation::TooBig) => "message too big",
+            Cause::Violation(Violation::TooManyFragments) => "too many fragments",
+            Cause::MessageTimeout => "message not completed in time",
+            _ => "reads too slowly",
+        }
+    }
+
+    /// The table. A limit's number is there if the limits are given.
+    fn row(self, limits: Option<&SessionLimits>) -> Row {
+        let plain = |code, word| Row {
+            code,
+            word,
+            limit: None,
+        };
+        let limit = |code, word, of: fn(&SessionLimits) -> u64| Row {
+            code,
+            word,
+            limit: limits.map(of),
+        };
+        match self {
+            Cause::PeerClosed => plain(0, "peer_closed"),
+            Cause::HandlerClosed => plain(0, "handler_closed"),
+            Cause::HandlerDone => plain(1000, "handler_done"),
+            Cause::HandlerAborted => plain(0, "handler_aborted"),
+            Cause::HandlerFailed => plain(1011, "handler_failed"),
+            Cause::HandlerPanicked => plain(1011, "handler_panicked"),
+            Cause::Stopping => plain(1001, "server_stops"),
+            Cause::Replaced => plain(1012, "handler_replaced"),
+            Cause::ConnectionLost => plain(0, "connection_lost"),
+            Cause::Violation(Violation::TooBig) => limit(1009, "message_bytes_max", |limits| {
+                limits.message_bytes_max as u64
+            }),
+            Cause::Violation(Violation::TooManyFragments) => {
+                limit(1008, "fragments_max", |limits| limits.fragments_max as u64)
+            }
+            Cause::Violation(violation) => plain(violation.close_code(), "protocol_error"),
+            Cause::NoPong => limit(0, "pong_timeout_ms", |limits| limits.pong_timeout_ms),
+            Cause::NoProgress => limit(0, "outbound_timeout_ms", |limits| {
+                limits.outbound_timeout_ms
+            }),
+            Cause::MessageTimeout => limit(1008, "message_timeout_ms", |limits| {
+                limits.message_timeout_ms
+            }),
+            Cause::OutboundFull => limit(1008, "outbound_bytes_max", |limits| {
+                limits.outbound_bytes_max as u64
+            }),
+            Cause::NoClose => limit(0, "close_timeout_ms", |limits| limits.close_timeout_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::close;
+
+    #[test]
+    fn each_cause_has_its_code_its_reason_and_its_word() {
+        let limits = SessionLimits::default();
+        let too_big = "message too big: message_bytes_max = 65536";
+        let fragments = "too many fragments: fragments_max = 4096";
+        let unfinished = "message not completed in time: message_timeout_ms = 60000";
+        let outbound = "reads too slowly: outbound_bytes_max = 1048576";
+        for (cause, code, reason, word, limit) in [
+            (Cause::PeerClosed, 0, "", "peer_closed", None),
+            (Cause::HandlerClosed, 0, "", "handler_closed", None),
+            (Cause::HandlerDone, 1000, "", "handler_done", None),
+            (Cause::HandlerAborted, 0, "", "handler_aborted", None),
+            (Cause::HandlerFailed, 1011, "", "handler_failed", None),
+            (Cause::HandlerPanicked, 1011, "", "handler_panicked", None),
+            (Cause::Stopping, 1001, "", "server_stops", None),
+            (Cause::Replaced, 1012, "", "handler_replaced", None),
+            (Cause::ConnectionLost, 0, "", "connection_lost", None),
+            (
+                Cause::Violation(Violation::Unmasked),
+                1002,
+                "",
+                "protocol_error",
+                None,
+            ),
+            (
+                Cause::Violation(Violation::Utf8),
+                1007,
+                "",
+                "protocol_error",
+                None,
+            ),
+            (
+                Cause::Violation(Violation::TooBig),
+                1009,
+                too_big,
+                "message_bytes_max",
+                Some(65_536),
+            ),
+            (
+                Cause::Violation(Violation::TooManyFragments),
+                1008,
+                fragments,
+                "fragments_max",
+                Some(4_096),
+            ),
+            (Cause::NoPong, 0, "", "pong_timeout_ms", Some(10_000)),
+            (
+                Cause::NoProgress,
+                0,
+                "",
+                "outbound_timeout_ms",
+                Some(90_000),
+            ),
+            (
+                Cause::MessageTimeout,
+                1008,
+                unfinished,
+                "message_timeout_ms",
+                Some(60_000),
+            ),
+            (
+                Cause::OutboundFull,
+                1008,
+                outbound,
+                "outbound_bytes_max",
+                Some(1_048_576),
+            ),
+            (Cause::NoClose, 0, "", "close_timeout_ms", Some(5_000)),
+        ] {
+            assert_eq!(cause.code(), code, "{cause:?}");
+            assert_eq!(cause.reason(&limits), reason, "{cause:?}");
+            assert_eq!(cause.word(), word, "{cause:?}");
+            assert_eq!(cause.limit(&limits), limit, "{cause:?}");
+            assert!(cause.reason(&limits).len() <= close::REASON_BYTES_MAX);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How a value stands in a line: as it is, or in quotes where it could be taken for something else.
+//!
+//! Values come from peers, from the names of files, from handlers. None of them can look like another
+//! field or another line, and a terminal obeys none.
+
+use std::fmt::Write;
+
+/// Rewrites `text` from `start` on, which is one value.
+pub(super) fn settle(text: &mut Vec<u8>, start: usize) {
+    let is_plain = |byte: &u8| matches!(byte, b'!' | b'#'..=b'<' | b'>'..=b'~');
+    let value = &text[start..];
+    if !value.is_empty() && value.iter().all(is_plain) {
+        return;
+    }
+    let value = String::from_utf8_lossy(value).into_owned();
+    text.truncate(start);
+    let mut settled = String::new();
+    push(&mut settled, &value);
+    text.extend_from_slice(settled.as_bytes());
+}
+
+/// Appends a value, quoted if it is empty or has blanks, quotes, `=` or anything invisible in it.
+pub(crate) fn push(text: &mut String, value: &str) {
+    let is_special = |it: char| it.is_whitespace() || matches!(it, '"' | '=') || is_invisible(it);
+    if !value.is_empty() && !value.contains(is_special) {
+        text.push_str(value);
+        return;
+    }
+    push_quoted(text, value);
+}
+
+/// Appends a value in quotes.
+pub(super) fn push_quoted(text: &mut String, value: &str) {
+    text.push('"');
+    for character in value.chars() {
+        match character {
+            '"' | '\\' => text.extend(['\\', character]),
+            other => push_visible(text, other),
+        }
+    }
+    text.push('"');
+}
+
+/// Appends what happened, which is free text on one line.
+pub(crate) fn push_message(text: &mut String, message: &str) {
+    message.chars().for_each(|it| push_visible(text, it));
+}
+
+fn push_visible(text: &mut String, character: char) {
+    if is_invisible(character) {
+        // It writes into memory.
+        let _ = write!(text, "{}", character.escape_debug());
+    } else {
+        text.push(character);
+    }
+}
+
+/// Whether a character shows as nothing, or as something else than itself.
+fn is_invisible(character: char) -> bool {
+    // It is what Rust escapes in a string, but for what only stands for itself there.
+    !matches!(character, '"' | '\'' | '\\') && character.escape_debug().len() > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_quoted_where_it_could_be_taken_for_something_else() {
+        for (value, shown) in [
+            ("echo", "echo"),
+            ("/rooms/a", "/rooms/a"),
+            ("[::1]:80", "[::1]:80"),
+            ("é—\u{4f60}", "é—\u{4f60}"),
+            (r"C:\x", r"C:\x"),
+            ("it's", "it's"),
+            ("", r#""""#),
+            ("/a code=1000", r#""/a code=1000""#),
+            ("a=b", r#""a=b""#),
+            ("say \"no\"\\", r#""say \"no\"\\""#),
+            ("a\nINFO b", r#""a\nINFO b""#),
+            ("\u{1b}[31m", r#""\u{1b}[31m""#),
+            ("\u{202e}txt", r#""\u{202e}txt""#),
+            ("a\u{a0}b", "\"a\\u{a0}b\""),
+        ] {
+            let (mut text, mut bytes) = (String::from("x="), b"x=".to_vec());
+            push(&mut text, value);
+            bytes.extend_from_slice(value.as_bytes());
+            settle(&mut bytes, 2);
+            assert_eq!(text, format!("x={shown}"));
+            assert_eq!(String::from_utf8(bytes).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_message_stays_on_its_line() {
+        let mut text = String::new();
+        push_message(&mut text, "it \"failed\" a=1\nWARN\t\u{1b}[31m");
+        assert_eq!(text, r#"it "failed" a=1\nWARN\t\u{1b}[31m"#);
+    }
+}
