@@ -152,3 +152,48 @@ fn the_number_of_connections_that_the_limit_of_open_files_allows_is_told_again_w
 
     server.line(&["WARN", "limit of open files", "connections_max=5000"]);
 }
+
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_the_system_allows() {
+    let site = Site::with(&["echo_wsh"]);
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        "ulimit -Sn 300 && ulimit -Hn 3000 && exec \"$@\"",
+        "sh",
+    ]);
+    let server = Server::builder(&site).within(shell).start();
+
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid()));
+    let limits = limits.expect("the server runs");
+    let open_files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words = open_files.map(|line| line.split_whitespace().skip(3).collect::<Vec<_>>());
+    assert_eq!(words, Some(vec!["3000", "3000", "files"]));
+    server.line(&["limit of open files", "open_files=3000"]);
+}
+
+#[test]
+fn descriptors_that_something_else_has_taken_are_made_up_for_by_silent_connections() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let mut session = server.connect("/echo");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid()));
+    let limit = open.expect("the server runs").count() + 8;
+    // As if a handler had opened all the others.
+    let limited = Command::new("prlimit")
+        .args(["--pid", &server.pid().to_string()])
+        .arg(format!("--nofile={limit}:{limit}"))
+        .status();
+    assert!(limited.expect("prlimit of util-linux runs").success());
+
+    let mut held = connections(&server, 40, b"");
+    for round in 0..5 {
+        held.extend(connections(&server, 4, b""));
+        assert_eq!(server.handshake_status("/echo"), 101, "round {round}");
+    }
+
+    server.line(&["WARN", "cannot accept"]);
+    assert_eq!(session.ask("still there"), "still there");
+}

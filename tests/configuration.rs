@@ -146,3 +146,49 @@ fn a_missing_handlers_directory_ends_it_with_1_and_its_absolute_path() {
     );
     assert!(said.contains(&expected), "{said}");
 }
+
+#[test]
+fn a_file_that_appears_at_a_default_place_is_read_and_stays_the_one() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    server.line(&["no configuration file, the defaults hold"]);
+
+    site.write("config/config.toml", "[routes]\n\"/first\" = \"/echo\"\n");
+    within(Duration::from_secs(5), "it is applied", || {
+        server.handshake_status("/first") == 101
+    });
+    let file = site.root().join("config/config.toml");
+    server.line(&[
+        "a configuration file has appeared",
+        &format!("file={}", file.display()),
+    ]);
+
+    // It is the one from now on, as if the server had been started with it.
+    site.write("config.toml", "[routes]\n\"/second\" = \"/echo\"\n");
+    std::fs::remove_file(&file).expect("removing");
+    server.signal("HUP");
+    server.line(&[
+        "configuration refused, the old one keeps serving",
+        "cannot read",
+    ]);
+    assert_eq!(server.handshake_status("/first"), 101);
+    assert_eq!(server.handshake_status("/second"), 404);
+}
+
+#[test]
+fn a_broken_file_that_appears_changes_nothing_until_it_is_mended() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+
+    site.write("config.toml", "[routs]\n");
+    server.line(&[
+        "configuration refused, the old one keeps serving",
+        "did you mean `routes`?",
+    ]);
+    assert_eq!(server.handshake_status("/echo"), 101);
+    site.write("config.toml", "[routes]\n\"/alias\" = \"/echo\"\n");
+
+    within(Duration::from_secs(5), "it is applied", || {
+        server.handshake_status("/alias") == 101
+    });
+}
