@@ -6,6 +6,7 @@ mod c_handlers;
 mod causes;
 mod compression;
 mod configuration;
+mod confined;
 mod contained;
 mod dev;
 mod ending;

@@ -24,6 +24,7 @@ mod listing;
 pub mod logging;
 mod mailbox;
 pub mod new;
+pub mod optional;
 mod origin;
 pub mod overlay;
 mod patient_threads;
@@ -62,6 +63,7 @@ pub use plugin::hop::Hop;
 /// Makes the process in which plugins are tried before they are loaded. To be called once, first thing in
 /// `main`: the process must have a single thread, and nothing that waits in a buffer.
 pub fn start_trial_helper() {
+    optional::probe();
     plugin::trial::start_helper();
 }
 

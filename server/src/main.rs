@@ -10,6 +10,7 @@ use std::time::Duration;
 use wshd::config::{Command, CommandLine, Config, ConfigError, Flags, Style};
 use wshd::dev::{Dev, Profile};
 use wshd::new;
+use wshd::optional::{self, Optional, is_allowed};
 use wshd::overlay::Overlay;
 use wshd::serve::Serving;
 use wshd::signals::{HangUp, Signals};
@@ -109,6 +110,7 @@ fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profil
 fn begin(config: &Config, hang_up: HangUp) -> Result<Signals, u8> {
     logging::init(config.log_level);
     config.tell_remarks();
+    optional::tell();
     last_resort::begin();
     wshd::tell_exits(true);
     let signals = Signals::listen(hang_up);
@@ -126,7 +128,9 @@ fn serve<T>(
     let reread = move || reread().map_err(Into::into);
     // A connection is a file, and the usual limit is a thousand. What the system allows is taken;
     // if it allows no more, the listener waits for files to be closed.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    if is_allowed(Optional::OpenFiles) {
+        let _ = rlimit::increase_nofile_limit(u64::MAX);
+    }
     // A callback that blocks holds a worker. One for each processor works, the others rest until
     // they are needed.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

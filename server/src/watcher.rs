@@ -17,6 +17,7 @@ use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Wat
 use tracing::warn;
 
 pub(crate) use self::waypoints::waypoints;
+use crate::optional::{Optional, is_allowed};
 use crate::regular_file::is_absence;
 
 /// Watches directories, each by itself.
@@ -72,7 +73,10 @@ impl Watcher {
             }
             hint();
         };
-        let events = notify::recommended_watcher(listener);
+        let events = match is_allowed(Optional::Watching) {
+            true => notify::recommended_watcher(listener),
+            false => Err(notify::Error::generic("a system call filter forbids it")),
+        };
         let mut watcher = Watcher {
             events: None,
             watched: HashMap::new(),

@@ -66,10 +66,7 @@ impl Builder {
 
     /// Starts it, and waits until it listens.
     pub(crate) fn start(self) -> Server {
-        let mut server = self.spawn();
-        let line = server.line(&["listening"]);
-        server.port = port_in(&line);
-        server
+        self.spawn().listening()
     }
 
     /// Starts it, whatever becomes of it.
@@ -116,6 +113,13 @@ fn port_in(line: &str) -> u16 {
 }
 
 impl Server {
+    /// Waits until it listens.
+    pub(crate) fn listening(mut self) -> Server {
+        let line = self.line(&["listening"]);
+        self.port = port_in(&line);
+        self
+    }
+
     /// A server of this site's handlers on a free port, at log level debug.
     pub(crate) fn start(site: &Site) -> Server {
         Server::builder(site).start()

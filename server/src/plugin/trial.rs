@@ -42,6 +42,7 @@ use super::library::Step;
 use super::log::escape_into;
 use super::refusal::Refusal;
 use crate::config::{Config, HandlerConfig, Trial};
+use crate::optional::{Optional, is_allowed};
 
 /// What is tried, and within which bounds.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +109,11 @@ enum Trouble {
 /// Forks the helper. To be called once, first thing in `main`, while the process has a single thread
 /// and nothing waits in a buffer.
 pub(crate) fn start_helper() {
-    let _ = HELPER.set(fork_helper().map_err(|error| error.to_string()));
+    let helper = match is_allowed(Optional::Trial) {
+        true => fork_helper().map_err(|error| error.to_string()),
+        false => Err("a system call filter forbids what they take".to_owned()),
+    };
+    let _ = HELPER.set(helper);
 }
 
 fn fork_helper() -> io::Result<Helper> {

@@ -10,10 +10,11 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
 use super::PART_BYTES;
+use crate::optional::{Optional, is_allowed};
 
 /// Whether this system has such files.
 pub(super) fn is_possible() -> bool {
-    make("wshd").is_ok()
+    is_allowed(Optional::Memory) && make("wshd").is_ok()
 }
 
 /// A copy that nothing can change any more, and a path that it is opened at as long as the file is.

@@ -69,6 +69,8 @@ mod fence {
 
     use rustix::thread::{MembarrierCommand, membarrier};
 
+    use crate::optional::{Optional, is_allowed};
+
     /// Free: the compiler keeps the order, and the processor for as long as `heavy` does not ask.
     #[inline]
     pub(super) fn light() {
@@ -86,8 +88,10 @@ mod fence {
     }
 
     /// Whether the kernel makes fences for us.
-    static IS_REGISTERED: LazyLock<bool> =
-        LazyLock::new(|| membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok());
+    static IS_REGISTERED: LazyLock<bool> = LazyLock::new(|| {
+        is_allowed(Optional::Fences)
+            && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+    });
     const SETTLED: Duration = Duration::from_millis(1);
 }
 

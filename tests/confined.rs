@@ -1,0 +1,143 @@
+//! A server under a filter that ends a process for a system call.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+use syscalls::Sysno;
+
+use crate::harness::server::{Builder, Server};
+use crate::harness::site::Site;
+
+/// Starts a server under a filter with `otherwise` for every call that is not `named`, and `then` for
+/// those. Filters are of a thread, and inherited.
+fn confined(
+    builder: Builder,
+    named: &HashSet<String>,
+    then: SeccompAction,
+    otherwise: SeccompAction,
+) -> Server {
+    let numbers = named.iter().filter_map(|name| name.parse::<Sysno>().ok());
+    let rules: BTreeMap<i64, Vec<_>> = numbers
+        .map(|number| (i64::from(number.id()), Vec::new()))
+        .collect();
+    assert!(!rules.is_empty(), "some calls exist here");
+    let architecture = std::env::consts::ARCH
+        .try_into()
+        .expect("an architecture with filters");
+    let filter = SeccompFilter::new(rules, otherwise, then, architecture).expect("a filter");
+    let program: BpfProgram = filter.try_into().expect("a filter that fits");
+    let start = move || {
+        apply_filter(&program).expect("a filter can be put on");
+        builder.spawn()
+    };
+    std::thread::spawn(start)
+        .join()
+        .expect("the server is spawned")
+        .listening()
+}
+
+/// The system calls of a group of systemd's.
+fn group(name: &str) -> HashSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/seccomp");
+    let names = fs::read_to_string(folder.join(format!("{name}.txt"))).expect("the group is there");
+    names.split_whitespace().map(str::to_owned).collect()
+}
+
+/// What the unit file lets through.
+fn of_the_unit_file() -> HashSet<String> {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/wshd.service");
+    let unit = fs::read_to_string(unit).expect("the unit file is there");
+    let mut allowed = HashSet::new();
+    let filters = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("SystemCallFilter="));
+    for filter in filters {
+        let (is_taken_away, groups) = match filter.strip_prefix('~') {
+            Some(groups) => (true, groups),
+            None => (false, filter),
+        };
+        for name in groups.split_whitespace() {
+            let group = group(name.strip_prefix('@').expect("a group"));
+            if is_taken_away {
+                allowed.retain(|call| !group.contains(call));
+            } else {
+                allowed.extend(group);
+            }
+        }
+    }
+    assert!(allowed.contains("accept4") && !allowed.contains("sched_setattr"));
+    allowed
+}
+
+/// A session, a reload and an orderly end.
+#[track_caller]
+fn serves(site: &Site, mut server: Server) {
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+    site.add("versioned_wsh", "versioned_wsh.so");
+    crate::harness::eventually("a new handler serves", || {
+        server.handshake_status("/versioned") == 101
+    });
+    server.signal("TERM");
+    assert_eq!(
+        server.wait(std::time::Duration::from_secs(10)).code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_filter_that_kills_for_resources_costs_what_is_optional_only() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = confined(
+        Server::builder(&site),
+        &group("resources"),
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+    );
+
+    server.line(&["a system call filter forbids it", "sched_setattr"]);
+    serves(&site, server);
+}
+
+#[test]
+fn what_is_optional_may_all_be_forbidden_on_pain_of_death() {
+    let optional = [
+        "sched_setattr",
+        "inotify_init1",
+        "inotify_init",
+        "memfd_create",
+        "pidfd_open",
+        "membarrier",
+    ];
+    let site = Site::with(&["echo_wsh"]);
+    let server = confined(
+        Server::builder(&site),
+        &optional.map(str::to_owned).into(),
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+    );
+
+    for call in [
+        "sched_setattr",
+        "inotify_init1",
+        "memfd_create",
+        "pidfd_open",
+    ] {
+        server.line(&["a system call filter forbids it", call]);
+    }
+    serves(&site, server);
+}
+
+#[test]
+fn the_server_lives_with_the_filter_of_the_unit_file() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = confined(
+        Server::builder(&site),
+        &of_the_unit_file(),
+        SeccompAction::Allow,
+        SeccompAction::KillProcess,
+    );
+
+    serves(&site, server);
+}
