@@ -38,6 +38,7 @@ mod requests;
 mod signals;
 mod straddling;
 mod strangers;
+mod stress;
 mod styles;
 mod surroundings;
 mod trials;

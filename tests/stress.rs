@@ -1,0 +1,278 @@
+//! Everything at once: sessions with topics, publications, closes, aborts, messages in parts and
+//! pending handshakes from plugins' threads, while the handler and the configuration are replaced.
+
+use std::collections::HashMap;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tungstenite::client::IntoClientRequest;
+use tungstenite::handshake::HandshakeError;
+use tungstenite::{Error, Message, WebSocket};
+
+use crate::harness::compile::compile;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+use crate::harness::{is_long, within};
+
+/// Why a connection was over, or what was wrong with it.
+#[derive(Debug)]
+enum End {
+    /// With this code.
+    Closed(u16),
+    /// Without a Close frame.
+    Lost,
+    Fault(String),
+}
+
+/// One connection, and what it has seen.
+struct Peer {
+    socket: WebSocket<TcpStream>,
+    /// The last number by publisher and topic.
+    seen: HashMap<String, u64>,
+}
+
+/// Numbers without a pattern; each peer has its own.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+impl Peer {
+    /// `None` if the handshake was refused, as some are.
+    fn connect(port: u16, path: &str) -> Result<Option<Peer>, End> {
+        let fault = |what: &str| End::Fault(format!("{path}: {what}"));
+        let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| fault(&e.to_string()))?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a timeout");
+        let url = format!("ws://localhost:{port}{path}");
+        let request = url.into_client_request().expect("a request");
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Some(Peer {
+                socket,
+                seen: HashMap::new(),
+            })),
+            Err(HandshakeError::Failure(Error::Http(response))) if response.status() == 403 => {
+                Ok(None)
+            }
+            Err(error) => Err(fault(&error.to_string())),
+        }
+    }
+
+    fn send(&mut self, text: &str) -> Result<(), End> {
+        self.socket.send(Message::text(text)).map_err(end_of)
+    }
+
+    /// Reads until this text comes.
+    fn await_text(&mut self, wanted: &str) -> Result<(), End> {
+        loop {
+            match self.socket.read().map_err(end_of)? {
+                Message::Text(text) if text.as_str() == wanted => return Ok(()),
+                Message::Text(text) if text.as_str() == "t" => {}
+                Message::Text(text) if text.starts_with("n ") => self.note(&text)?,
+                Message::Ping(_) => {}
+                Message::Close(frame) => {
+                    let code = frame.map_or(1005, |frame| frame.code.into());
+                    // The answer to it leaves.
+                    while self.socket.read().is_ok() {}
+                    return Err(End::Closed(code));
+                }
+                other => return Err(End::Fault(format!("{other:?} instead of {wanted}"))),
+            }
+        }
+    }
+
+    /// The numbers of one publisher on one topic follow one another.
+    fn note(&mut self, publication: &str) -> Result<(), End> {
+        let parts = publication.rsplit_once(' ');
+        let numbered = parts.and_then(|(from, number)| Some((from, number.parse::<u64>().ok()?)));
+        let Some((from, number)) = numbered else {
+            return Err(End::Fault(format!("a publication `{publication}`")));
+        };
+        match self.seen.insert(from.to_owned(), number) {
+            Some(last) if last + 1 != number => {
+                Err(End::Fault(format!("{number} after {last} of {from}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One order, and what comes of it.
+    fn order(&mut self, dice: &mut Dice, number: usize) -> Result<(), End> {
+        let echo = format!("e{number}");
+        match dice.roll(300) {
+            0 => self.send("p")?,
+            1..40 => self.send("k")?,
+            40..100 => {
+                self.send("m")?;
+                self.await_text("one two three")?;
+            }
+            100..105 => {
+                self.send("c")?;
+                return self.await_text("the end");
+            }
+            105..110 => {
+                self.send("a")?;
+                return match self.await_text("the end") {
+                    Err(End::Lost) => Err(End::Closed(ABORTED)),
+                    other => other,
+                };
+            }
+            110..115 => return Err(End::Closed(LEFT)),
+            _ => {}
+        }
+        self.send(&echo)?;
+        self.await_text(&echo)
+    }
+}
+
+impl End {
+    fn told(self) -> String {
+        match self {
+            End::Closed(code) => format!("closed with {code}"),
+            End::Lost => "lost".to_owned(),
+            End::Fault(what) => what,
+        }
+    }
+}
+
+fn end_of(error: Error) -> End {
+    match error {
+        Error::Io(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            End::Fault("nothing for 30 s".to_owned())
+        }
+        Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_) => {
+            End::Lost
+        }
+        other => End::Fault(other.to_string()),
+    }
+}
+
+/// One client after another, until `deadline`; what was wrong.
+fn keep_busy(port: u16, seed: u64, deadline: Instant, orders: &AtomicUsize) -> Vec<String> {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut faults = Vec::new();
+    while Instant::now() < deadline && faults.len() < 3 {
+        let path = ["/stress", "/stress", "/stress?later"][dice.roll(3) as usize];
+        let mut peer = match Peer::connect(port, path) {
+            Ok(Some(peer)) => peer,
+            Ok(None) => continue,
+            Err(end) => {
+                faults.push(end.told());
+                continue;
+            }
+        };
+        let mut number = 0;
+        let end = loop {
+            if Instant::now() >= deadline {
+                break End::Closed(LEFT);
+            }
+            number += 1;
+            orders.fetch_add(1, Ordering::Relaxed);
+            if let Err(end) = peer.order(&mut dice, number) {
+                break end;
+            }
+            std::thread::sleep(Duration::from_millis(dice.roll(200)));
+        };
+        match end {
+            End::Closed(ABORTED | LEFT | ASKED | KICKED | SUPERSEDED) => {}
+            end => faults.push(format!("{} after order {number} at {path}", end.told())),
+        }
+    }
+    faults
+}
+
+#[test]
+fn everything_at_once_breaks_no_order_count_or_lifetime() {
+    let (sessions, lasts) = match is_long() {
+        true => (300, Duration::from_secs(60)),
+        false => (60, Duration::from_secs(2)),
+    };
+    let site = Site::empty();
+    let library = compile("tests/fixtures/c/stress.c", &["-O1"]);
+    site.add_bytes(&library, "stress_wsh.so");
+    site.write("config.toml", "");
+    let mut server = Server::bare(&site)
+        .args(["-p", "0", "-w"])
+        .arg(site.handlers())
+        .args(["--log-level", "info"])
+        .start();
+    let deadline = Instant::now() + lasts;
+    let orders = AtomicUsize::new(0);
+
+    let faults = std::thread::scope(|scope| {
+        let clients: Vec<_> = (1..=sessions)
+            .map(|seed| {
+                let (port, orders) = (server.port(), &orders);
+                scope.spawn(move || keep_busy(port, seed, deadline, orders))
+            })
+            .collect();
+        let mut build = 0_u32;
+        while Instant::now() < deadline {
+            build += 1;
+            site.add_bytes(
+                &[&library[..], &build.to_le_bytes()].concat(),
+                "stress_wsh.so",
+            );
+            if build.is_multiple_of(3) {
+                let table = build / 12;
+                let interval = 20_000 + build;
+                let text = format!(
+                    "[limits]\nping_interval_ms = {interval}\n[handler.stress]\nconfig = {{ table = {table} }}\n"
+                );
+                site.write("config.toml", &text);
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        let faults = clients
+            .into_iter()
+            .map(|client| client.join().expect("it ends"));
+        faults.flatten().collect::<Vec<String>>()
+    });
+
+    assert!(
+        faults.is_empty(),
+        "{faults:#?}\n{:#?}",
+        server.lines(&["FAULT"])
+    );
+    let mut listed = serde_json::Value::Null;
+    within(
+        Duration::from_secs(30),
+        "all but one generation retired",
+        || {
+            listed = server.listing()[0].clone();
+            let generations = listed["generations"].as_array().expect("a list");
+            listed["sessions"] == 0
+                && generations.len() == 1
+                && generations[0]["number"] == listed["generation"]
+                && listed["retired"].as_u64() == listed["generation"].as_u64().map(|last| last - 1)
+        },
+    );
+    let generations = listed["generation"].as_u64().expect("a number") as usize;
+    assert!(generations > 3, "{listed}");
+    server.signal("TERM");
+    assert!(server.wait(Duration::from_secs(20)).success());
+    assert_eq!(server.lines(&["FAULT"]), Vec::<String>::new());
+    assert_eq!(server.count_lines(&["generation retired"]), generations);
+    assert_eq!(server.lines(&["panicked"]), Vec::<String>::new());
+    if is_long() {
+        let orders = orders.load(Ordering::Relaxed);
+        eprintln!("{orders} orders of {sessions} clients, {generations} generations");
+    }
+}
+
+/// What the handler closes with when it is asked to, and when another session is.
+const ASKED: u16 = 4001;
+const KICKED: u16 = 4002;
+/// What a session gets that cannot move for too many generations.
+const SUPERSEDED: u16 = 1012;
+/// Not on the wire: the handler aborted, and the client left.
+const ABORTED: u16 = 1;
+const LEFT: u16 = 2;
