@@ -24,6 +24,7 @@ mod lifetimes;
 mod liveness;
 mod loading;
 mod logging;
+mod memory;
 mod migration;
 mod model;
 mod names;

@@ -164,8 +164,8 @@ fn an_echo_does_not_wait_for_a_callback_that_a_thread_has_woken() {
     let mut blocked = connect(&server);
 
     let took = echoes_during(&server, Duration::ZERO, || {
-        for _ in 0..10 {
-            blocked.send("thread 200");
+        for _ in 0..6 {
+            blocked.send("thread 400");
             assert_eq!(blocked.ask("over?"), "over?");
             // The thread takes its time, and the session that it wakes blocks.
             std::thread::sleep(Duration::from_millis(25));
@@ -174,7 +174,7 @@ fn an_echo_does_not_wait_for_a_callback_that_a_thread_has_woken() {
     });
 
     let longest = took.last().expect("there were echoes");
-    assert!(*longest < Duration::from_millis(150), "{longest:?}");
+    assert!(*longest < Duration::from_millis(300), "{longest:?}");
 }
 
 #[test]

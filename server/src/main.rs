@@ -14,9 +14,10 @@ use wshd::optional::{self, Optional, is_allowed};
 use wshd::overlay::Overlay;
 use wshd::serve::Serving;
 use wshd::signals::{HangUp, Signals};
-use wshd::{check, last_resort, leave, logging};
+use wshd::{check, heap, last_resort, leave, logging};
 
 fn main() {
+    heap::set_limits();
     let CommandLine { command, flags } = CommandLine::of_process();
     // Before anything else is made: a process that is forked later has threads and locks in it.
     if !matches!(command, Some(Command::New { .. })) {

@@ -7,7 +7,11 @@ use tokio::sync::mpsc;
 
 /// Counts who is there.
 #[derive(Debug, Default)]
-pub(crate) struct Places(Arc<AtomicUsize>);
+pub(crate) struct Places {
+    taken: Arc<AtomicUsize>,
+    /// The most that were taken since it was last asked.
+    most: AtomicUsize,
+}
 
 /// One who is there, for as long as it lasts.
 #[derive(Debug)]
@@ -40,20 +44,32 @@ impl Places {
     pub(crate) fn take(&self, max: usize) -> Option<Place> {
         let one_more = |taken| (taken < max).then_some(taken + 1);
         let took = self
-            .0
+            .taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        took.is_ok().then(|| Place(self.0.clone()))
+        took.ok().map(|before| self.place(before + 1))
     }
 
     /// A place beyond any limit, for one whose predecessor is on its way out.
     pub(crate) fn take_anyway(&self) -> Place {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Place(self.0.clone())
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        self.place(before + 1)
+    }
+
+    fn place(&self, taken: usize) -> Place {
+        if self.most.load(Ordering::Relaxed) < taken {
+            self.most.fetch_max(taken, Ordering::Relaxed);
+        }
+        Place(self.taken.clone())
     }
 
     /// How many are taken.
     pub(crate) fn taken(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The most that were taken at a time since the last such call.
+    pub(crate) fn take_most(&self) -> usize {
+        self.most.swap(self.taken(), Ordering::Relaxed)
     }
 }
 

@@ -28,6 +28,15 @@ pub(crate) fn put_back(mut room: Vec<u8>) {
     }
 }
 
+/// Frees the buffers that are kept.
+pub(crate) fn forget() {
+    let rooms = match ROOMS.lock() {
+        Ok(mut rooms) => std::mem::take(&mut *rooms),
+        Err(_) => return, // of pushing and popping none panics
+    };
+    drop(rooms);
+}
+
 /// Together with the next, what the process keeps at most: 16 MiB.
 const ROOMS_KEPT: usize = 8;
 const BYTES_KEPT: usize = 2 * 1024 * 1024;

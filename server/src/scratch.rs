@@ -22,6 +22,11 @@ impl Scratch {
         })
     }
 
+    /// Frees the thread's buffers; the next event makes fresh ones.
+    pub(crate) fn forget() {
+        drop(SCRATCH.take());
+    }
+
     /// Gives them back to the thread; a buffer that one event made huge is not kept.
     pub(crate) fn put_back(mut self: Box<Self>) {
         self.output.clear();

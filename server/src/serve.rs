@@ -14,6 +14,7 @@ use crate::files::{self, NoPages};
 use crate::last_resort;
 use crate::listener::{self, ListenError, Listener};
 use crate::mailbox::Eviction;
+use crate::memory;
 use crate::overlay::Overlay;
 use crate::plugin::watchdog;
 use crate::reload::{Control, Reread, StartError};
@@ -122,8 +123,11 @@ impl Serving {
     /// Accepts until `stop` ends, then closes every session with 1001 and waits for it, in
     /// bounded time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        watchdog::start(tokio::runtime::Handle::current());
+        let workers = watchdog::start(tokio::runtime::Handle::current());
         wakes::start(&tokio::runtime::Handle::current());
+        let server = self.server.clone();
+        let runtime = tokio::runtime::Handle::current();
+        memory::start(runtime, workers, move || server.admission.taken());
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.pulse.run(&shared.sessions).await });
         let (alive, mut ended) = mpsc::channel(1);

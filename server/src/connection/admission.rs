@@ -46,6 +46,11 @@ impl Admission {
         }
     }
 
+    /// Connections that have a place, and the most that had one since the last such call.
+    pub(crate) fn taken(&self) -> (usize, usize) {
+        (self.connections.taken(), self.connections.take_most())
+    }
+
     /// A place for a connection that was accepted, if one is free.
     pub(crate) fn connection(&self, limits: &Limits) -> Option<Place> {
         let room = self.room.saturating_sub(self.files.taken());

@@ -9,6 +9,8 @@ use std::task::Waker;
 
 use tokio::runtime::Handle;
 
+use crate::memory;
+
 /// The resting workers of a runtime.
 pub(super) struct Reserve {
     runtime: Handle,
@@ -70,6 +72,7 @@ impl Reserve {
             self.runtime.spawn(async move {
                 // This worker may be the one that drives the I/O: another is made to look.
                 tokio::spawn(async {});
+                memory::forget_here();
                 rest.take();
             });
         }

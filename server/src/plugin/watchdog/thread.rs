@@ -21,12 +21,14 @@ use crate::plugin::reserve::{Reserve, Share};
 use crate::urgency;
 
 /// Starts the thread that watches the callbacks of `runtime`; once a process. As many of the
-/// runtime's workers work as there are processors, the others become the reserve.
-pub(crate) fn start(runtime: Handle) {
+/// runtime's workers work as there are processors, which is the answer; the others become the
+/// reserve.
+pub(crate) fn start(runtime: Handle) -> usize {
     let all = runtime.metrics().num_workers();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     // More would only take turns with one another on the same processors.
-    let reserve = Reserve::new(runtime, processors.min(all));
+    let usual = processors.min(all);
+    let reserve = Reserve::new(runtime, usual);
     let mut watchdog = Watchdog {
         share: Share::new(reserve.workers),
         reserve,
@@ -46,6 +48,7 @@ pub(crate) fn start(runtime: Handle) {
         Ok(thread) => drop(WATCHDOG.set(thread.thread().clone())),
         Err(error) => error!(%error, "no watchdog: a slow callback will hold up other sessions"),
     }
+    usual
 }
 
 /// What the watchdog's thread knows.

@@ -71,6 +71,11 @@ pub(crate) fn put_room(mut room: Vec<u8>) {
     }
 }
 
+/// Frees what the calling thread keeps.
+pub(crate) fn forget() {
+    drop(POOL.take());
+}
+
 fn keep<T>(pool: &mut Vec<T>, item: T) {
     if pool.len() < KEPT {
         pool.push(item);
