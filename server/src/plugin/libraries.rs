@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr, c_int, c_void};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::refusal::Refusal;
+use crate::regular_file::{self, Links};
+use crate::scan::PLUGIN_BYTES_MAX;
 
 /// One version of a library.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -45,10 +46,10 @@ impl Library {
     }
 }
 
-/// The library at `path`; `None` if it cannot be read any more.
+/// The library at `path`; `None` if it cannot be read any more, or is too large to be read each time.
 pub(super) fn read(path: &Path) -> Option<Library> {
-    let bytes = fs::read(path).ok()?;
-    Some(Library::of(path, &bytes))
+    let read = regular_file::read(path, Links::Followed, PLUGIN_BYTES_MAX).ok()?;
+    Some(Library::of(path, &read.bytes))
 }
 
 /// Notes that these are mapped from now on; refuses if the process has another version of one.

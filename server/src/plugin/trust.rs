@@ -24,8 +24,8 @@ use crate::regular_file::{self, Links, is_absence};
 pub(crate) struct Guard {
     trust: Trust,
     server: Uid,
-    /// Groups that were looked up, as the members of each that may not write an owner's files.
-    members: HashMap<(Gid, Uid), Option<String>>,
+    /// What was found of groups that can write an owner's files: a thousand files have mostly one.
+    groups: HashMap<(Gid, Uid), Option<Writer>>,
 }
 
 impl Guard {
@@ -33,7 +33,7 @@ impl Guard {
         Guard {
             trust,
             server: geteuid(),
-            members: HashMap::new(),
+            groups: HashMap::new(),
         }
     }
 
@@ -98,21 +98,26 @@ impl Guard {
             return Ok(None);
         }
         let group = Gid::from_raw(metadata.gid());
+        if let Some(known) = self.groups.get(&(group, owner)) {
+            return Ok(known.clone());
+        }
+        let found = self.writer_in_group(group, owner)?;
+        self.groups.insert((group, owner), found.clone());
+        Ok(found)
+    }
+
+    /// Who can write a file of this owner's through its group.
+    fn writer_in_group(&self, group: Gid, owner: Uid) -> io::Result<Option<Writer>> {
         if group != primary_group(owner)? {
             return Ok(Some(Writer::ForeignGroup));
         }
-        let member = match self.members.get(&(group, owner)) {
-            Some(known) => known.clone(),
-            None => self.other_member(group, owner)?,
-        };
-        self.members.insert((group, owner), member.clone());
-        match member {
-            Some(member) => Ok(Some(Writer::GroupWith {
+        Ok(match self.other_member(group, owner)? {
+            Some(member) => Some(Writer::GroupWith {
                 group: group_name(group)?,
                 member,
-            })),
-            None => Ok(None),
-        }
+            }),
+            None => None,
+        })
     }
 
     fn may_write(&self, user: Uid, owner: Uid) -> bool {
