@@ -274,3 +274,29 @@ fn a_directory_without_handler_crates_is_said_to_be_one() {
     ]);
     assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(1));
 }
+
+#[test]
+fn a_handler_that_lacks_its_configuration_is_said_to_be_built_and_is_loaded_when_that_comes() {
+    let site = Site::empty();
+    let handler = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/c/lives.c");
+    let handler = std::fs::read_to_string(handler).expect("the handler in C");
+    let fussy = format!("#define NEEDS \"token\"\n{handler}");
+    site.write("sources/fussy.c", &fussy);
+    let server = Server::bare(&site)
+        .args(["dev", "sources", "-p", "0"])
+        .start();
+
+    server.line_within(
+        BUILT,
+        &["built, but not loaded: ", "no `token` in its table"],
+    );
+    server.line_within(
+        BUILT,
+        &["  built, but not loaded; will answer at ws://localhost:"],
+    );
+    assert_eq!(server.count_lines(&["not built"]), 0, "{}", server.log());
+    site.write("config.toml", "[handler.fussy.config]\ntoken = 1\n");
+
+    server.line_within(BUILT, &["loaded, answers at ws://localhost:", "/fussy"]);
+    assert_eq!(server.connect("/fussy").text(), "open");
+}

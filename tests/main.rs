@@ -42,6 +42,7 @@ mod strangers;
 mod stress;
 mod styles;
 mod surroundings;
+mod telling;
 mod trials;
 mod trust;
 mod unreadable;

@@ -326,9 +326,28 @@ pub(crate) fn took(session: u64, call: &str, status: Status) -> bool {
     match Refused::check(status) {
         Ok(()) => return true,
         Err(Refused::Gone) => {}
-        Err(refused) => crate::warn!(session, call, error = refused, "call refused"),
+        Err(refused) => match broken_rule(call, refused) {
+            Some(rule) => crate::warn!(session, call, error = refused, rule, "call refused"),
+            None => crate::warn!(session, call, error = refused, "call refused"),
+        },
     }
     false
+}
+
+/// Which argument it is, and what is wanted of it.
+fn broken_rule(call: &str, refused: Refused) -> Option<&'static str> {
+    match (call, refused) {
+        ("close", Refused::Invalid) => Some(
+            "`code` is 1000 to 1003, 1007 to 1014 or 3000 to 4999, or 0 with an empty `reason`, \
+             which has at most 123 bytes",
+        ),
+        ("subscribe" | "unsubscribe", Refused::Invalid) => Some("`topic` is not empty"),
+        ("subscribe", Refused::TooBig) => Some("a session joins at most `topics_max` topics"),
+        ("ping", Refused::TooBig) => Some("`payload` has at most 125 bytes"),
+        ("timer", Refused::TooBig) => Some("a session has at most `timers_max` timers"),
+        ("watermark", Refused::Invalid) => Some("`low` is not above `high`"),
+        _ => None,
+    }
 }
 
 /// Rounded up: a timer never runs out too early. The largest number would mean cancel.

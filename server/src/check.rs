@@ -25,6 +25,8 @@ pub struct Report {
     pub good: Vec<(String, PathBuf)>,
     /// One sentence for each that cannot, as the server would say it.
     pub bad: Vec<String>,
+    /// The names of handlers whose file is there and cannot be served.
+    pub refused: Vec<String>,
 }
 
 /// Tries every plugin in a process of its own; where there is no such process, loads it, tells it
@@ -48,6 +50,7 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
         report.bad.push(error.to_string());
     }
     for (path, refusal) in &scan.refused {
+        report.refused.extend(scan::name_at(path, config));
         report
             .bad
             .push(refusal.sentence(&scan::relative(path, config)));
@@ -70,9 +73,12 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
                 taken.push(found);
                 report.good.push((found.name.clone(), found.path.clone()));
             }
-            Err(refusal) => report
-                .bad
-                .push(refusal.sentence(&scan::relative(&found.path, config))),
+            Err(refusal) => {
+                report.refused.push(found.name.clone());
+                report
+                    .bad
+                    .push(refusal.sentence(&scan::relative(&found.path, config)));
+            }
         }
     }
     stage.remove();

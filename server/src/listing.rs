@@ -33,6 +33,11 @@ impl Listing {
         Listing(handlers)
     }
 
+    /// Of each handler, also of those whose file is refused.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|listed| listed.name.clone()).collect()
+    }
+
     /// As JSON. What is for operators, reasons and versions, is only in it for a reader who `is_here`,
     /// on this machine.
     pub(crate) fn json(&self, is_here: bool) -> String {

@@ -192,7 +192,8 @@ fn check(config: &Config) -> u8 {
     for sentence in &report.bad {
         blame(sentence);
     }
-    let known: Vec<String> = report.good.iter().map(|(name, _)| name.clone()).collect();
+    let good = report.good.iter().map(|(name, _)| name);
+    let known: Vec<String> = good.chain(&report.refused).cloned().collect();
     let unknown = config.unknown_handlers(&known);
     for fault in &unknown {
         blame(&format!("{fault:#}"));

@@ -11,6 +11,7 @@ mod keeper;
 pub(crate) mod load;
 mod moving;
 mod old;
+mod refused;
 mod telling;
 mod walk;
 

@@ -243,6 +243,13 @@ pub(crate) fn relative(path: &Path, config: &Config) -> PathBuf {
     }
 }
 
+/// The name of the handler in the file at `path`, if it could be one.
+pub(crate) fn name_at(path: &Path, config: &Config) -> Option<String> {
+    let relative = path.strip_prefix(&config.handlers_dir).ok()?;
+    let stem = handler_stem(relative.file_name()?.as_encoded_bytes())?;
+    name_of(relative.parent()?, stem).ok()
+}
+
 /// `echo` of `echo_wsh.so` and `libecho_wsh.so`; nothing of what is no plugin.
 fn handler_stem(file_name: &[u8]) -> Option<&[u8]> {
     let extensions: [&[u8]; 3] = [b".so", b".dylib", b".dll"];

@@ -75,8 +75,8 @@ impl Serving {
         // Before any code of a plugin runs.
         last_resort::watch().map_err(ServeError::Thread)?;
         let control = Control::start(config.clone(), shared.clone(), reread)?;
-        let loaded = control.router().names();
-        let known: Vec<String> = loaded.iter().map(ToString::to_string).collect();
+        // Those that were refused are there too, and the reason was said.
+        let known = control.router().listing().names();
         for fault in config.load().unknown_handlers(&known) {
             // It may come later.
             warn!(error = %fault, "configured, and not there yet");

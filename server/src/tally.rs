@@ -3,6 +3,7 @@
 //! A session that is asked holds an [`Ask`] until it has answered, in the inbox or in its own hands;
 //! whatever becomes of it, the answer comes, because letting go of the question is one.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub(crate) struct Counts {
     pub(crate) stayed: usize,
     /// On the old code, because the move failed.
     pub(crate) failed: usize,
+    /// Why those stayed that did.
+    pub(crate) stayed_because: BTreeMap<&'static str, usize>,
     /// Why the first one failed.
     pub(crate) first_failure: Option<String>,
 }
@@ -79,10 +82,22 @@ impl Tally {
     }
 }
 
+impl Counts {
+    fn stay(&mut self, why: &'static str) {
+        self.stayed += 1;
+        *self.stayed_because.entry(why).or_default() += 1;
+    }
+}
+
 impl Ask {
     /// It is on the new code.
     pub(crate) fn moved(mut self) {
         self.answer(|counts| counts.moved += 1);
+    }
+
+    /// It stays on the old code for now.
+    pub(crate) fn stays(mut self, why: &'static str) {
+        self.answer(|counts| counts.stay(why));
     }
 
     /// It stays on the old code, because the move failed. Answers whether it is the first.
@@ -107,9 +122,12 @@ impl Ask {
 
 impl Drop for Ask {
     fn drop(&mut self) {
-        self.answer(|counts| counts.stayed += 1);
+        self.answer(|counts| counts.stay(OVER));
     }
 }
+
+/// Why a session has not moved whose question was dropped.
+const OVER: &str = "the session was over, or a handshake";
 
 #[cfg(test)]
 mod tests {
@@ -118,20 +136,22 @@ mod tests {
     #[test]
     fn every_question_is_answered_once_whatever_becomes_of_it() {
         let tally = Arc::new(Tally::default());
-        let [ann, ben, cat, dan] = std::array::from_fn(|_| tally.ask());
-        assert_eq!(tally.wait(4, Duration::ZERO).waiting, 4);
+        let [ann, ben, cat, dan, eve] = std::array::from_fn(|_| tally.ask());
+        assert_eq!(tally.wait(5, Duration::ZERO).waiting, 5);
 
         ann.moved();
         drop(ben);
         assert!(cat.failed("no such state"));
         assert!(!dan.failed("another"));
+        eve.stays("busy");
 
         let counts = tally.wait(0, Duration::from_secs(10));
         let wanted = Counts {
             waiting: 0,
             moved: 1,
-            stayed: 1,
+            stayed: 2,
             failed: 2,
+            stayed_because: [(OVER, 1), ("busy", 1)].into(),
             first_failure: Some("no such state".to_owned()),
         };
         assert_eq!(counts, wanted);

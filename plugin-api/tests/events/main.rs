@@ -258,6 +258,8 @@ fn codes_that_may_not_be_sent_are_refused_and_logged() {
         refused[0].field("error"),
         Some("an argument breaks its rule")
     );
+    let rule = refused[0].field("rule").unwrap();
+    assert!(rule.starts_with("`code` is 1000 to 1003"), "{rule}");
 }
 
 #[test]

@@ -13,8 +13,35 @@ use crate::reload::Change;
 pub(crate) struct State {
     /// The generation that serves.
     pub(crate) generation: Option<u64>,
-    /// Why the newest sources could not be built or loaded.
-    pub(crate) failure: Option<String>,
+    /// Why the newest sources are not what serves.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Where the way from the sources to the table of routes has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// What the compiler says.
+    NotBuilt(String),
+    /// Why the server refuses the library.
+    NotLoaded(String),
+}
+
+impl Failure {
+    /// What it is called in a list of all handlers.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Failure::NotBuilt(_) => "not built",
+            Failure::NotLoaded(_) => "built, but not loaded",
+        }
+    }
+
+    /// What the open pages show.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Failure::NotBuilt(why) => why.clone(),
+            Failure::NotLoaded(why) => format!("{}: {why}", self.name()),
+        }
+    }
 }
 
 /// A handler that was built, or could not be.
@@ -41,13 +68,14 @@ impl Finished {
         address: Address,
     ) -> Option<String> {
         let name = &self.handler.name;
-        let was_failed = state.failure.take().is_some();
+        let before = state.failure.take();
         let serving = state.generation;
         let (artifact, placed) = match (&self.artifact, &self.placed) {
             (Ok(artifact), Some(placed)) => (artifact, placed),
             (artifact, _) => {
                 let why = artifact.as_ref().err().cloned();
-                state.failure = Some(why.unwrap_or_else(|| NOT_COPIED.to_owned()));
+                let why = why.unwrap_or_else(|| NOT_COPIED.to_owned());
+                state.failure = Some(Failure::NotBuilt(why));
                 return match serving {
                     Some(generation) => Some(format!(
                         "{name}: build failed; generation {generation} keeps serving"
@@ -57,7 +85,7 @@ impl Finished {
             }
         };
         match (placed, &self.change) {
-            (Placed::Changed, Some(change)) => match &change.outcome {
+            (_, Some(change)) => match &change.outcome {
                 Ok(generation) => {
                     state.generation = Some(*generation);
                     let times = Times {
@@ -75,18 +103,25 @@ impl Finished {
                     Some(format!("{name}: live{url} in {times}"))
                 }
                 Err(reason) => {
-                    let line = format!("{name}: built, but not loaded: {reason}");
-                    state.failure = Some(format!("built, but not loaded: {reason}"));
+                    let failure = Failure::NotLoaded(reason.clone());
+                    let line = format!("{name}: {}", failure.text());
+                    state.failure = Some(failure);
                     Some(line)
                 }
             },
-            (Placed::Same, _) if was_failed => {
+            // The same library: what was in the way of it still is.
+            (Placed::Same, None) if matches!(before, Some(Failure::NotLoaded(_))) => {
+                let line = before.as_ref().map(|it| format!("{name}: {}", it.text()));
+                state.failure = before;
+                line
+            }
+            (Placed::Same, None) if before.is_some() => {
                 let generation = serving?;
                 Some(format!(
                     "{name}: builds again, as generation {generation} that serves"
                 ))
             }
-            (Placed::Same, _) if artifact.is_fresh => None,
+            (Placed::Same, None) if artifact.is_fresh => None,
             _ => {
                 let build = self.build.as_secs_f64();
                 Some(format!(

@@ -14,10 +14,10 @@ use super::crates::{Crates, HandlerCrate, LOCK_FILE, Recipe};
 use super::feedback::{Feedback, Questions};
 use super::messages::{Artifact, Built, plain};
 use super::report::{Address, say};
-use super::shelf::{Placed, Shelf};
+use super::shelf::Shelf;
 use super::sources::{Changes, Snapshot};
 use super::tree;
-use super::verdict::{Finished, State};
+use super::verdict::{Failure, Finished, State};
 use crate::overlay::Overlay;
 use crate::reload::Change;
 use crate::watcher::Watcher;
@@ -80,6 +80,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
         let mut noticed = SystemTime::now();
         while !self.cargo.is_stopped() {
             self.look(noticed);
+            self.look_at_unloaded();
             // After the build: a page that was saved with its handler is to find it there.
             self.look_at_pages();
             let directories = self.directories();
@@ -125,12 +126,38 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             let url = self.address.handler(&handler.route());
             match self.states.get(name) {
                 Some(state) if state.generation.is_some() => say(format!("{name:width$}  {url}")),
-                _ => say(format!("{name:width$}  not built; will answer at {url}")),
+                state => {
+                    let failure = state.and_then(|state| state.failure.as_ref());
+                    let why = failure.map_or("not built", Failure::name);
+                    say(format!("{name:width$}  {why}; will answer at {url}"));
+                }
             }
         }
         if self.address.has_pages {
             say(format!("{:width$}  {}", "pages", self.address.pages()));
         }
+    }
+
+    /// What was built and not loaded may be loaded by now: its configuration has come.
+    fn look_at_unloaded(&mut self) {
+        let is_unloaded = |state: &State| matches!(state.failure, Some(Failure::NotLoaded(_)));
+        if !self.states.values().any(is_unloaded) {
+            return;
+        }
+        for change in (self.load)() {
+            let mut handlers = self.crates.handlers.values();
+            let its = handlers.find(|it| it.handler() == change.handler);
+            let state = its.and_then(|it| self.states.get_mut(&it.name));
+            if let (Some(handler), Some(state), Ok(generation)) = (its, state, change.outcome)
+                && is_unloaded(state)
+            {
+                state.generation = Some(generation);
+                state.failure = None;
+                let url = self.address.handler(&handler.route());
+                say(format!("{}: loaded, answers at {url}", handler.name));
+            }
+        }
+        self.show_failures();
     }
 
     /// Looks once, and builds what has changed since the last look.
@@ -349,10 +376,8 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
                 build,
             });
         }
-        if finished
-            .iter()
-            .any(|one| one.placed == Some(Placed::Changed))
-        {
+        // A library that is what it was may have been loaded since, when its configuration came.
+        if finished.iter().any(|one| one.placed.is_some()) {
             for change in (self.load)() {
                 let its = finished
                     .iter_mut()
@@ -374,12 +399,15 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
 
     /// Tells the open pages.
     fn show_failures(&self) {
-        let failed = |(name, state)| {
-            let (name, state): (&String, &State) = (name, state);
-            Some((name.as_str(), state.failure.as_deref()?))
+        let failed = |(name, state): (&String, &State)| {
+            let failure = state.failure.as_ref()?;
+            Some((name.clone(), failure.text()))
         };
-        self.overlay
-            .show(&self.states.iter().filter_map(failed).collect());
+        let failures: Vec<_> = self.states.iter().filter_map(failed).collect();
+        let shown = failures
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
+        self.overlay.show(&shown.collect());
     }
 }
 

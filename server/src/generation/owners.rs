@@ -107,10 +107,12 @@ impl SessionOwner {
     ) -> Result<Stay, Unmoved> {
         let schema = self.generation().provenance.about.schema;
         // Retired since it was found: then there is a newer one, which asks for itself.
-        let stay = to.enter().map_err(|_| Unmoved::NotNow)?;
+        let stay = to.enter().map_err(|_| Unmoved::NotNow(NO_PLACE))?;
         let new = to.plugin.restore(to.context, conn, schema, state)?;
         // From here on nothing can fail. The old code's `destroy` runs while its place is taken.
         self.instance = Some(new);
         Ok(std::mem::replace(&mut self.stay, stay))
     }
 }
+
+const NO_PLACE: &str = "the new code has no place for it";

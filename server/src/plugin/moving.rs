@@ -21,7 +21,7 @@ use super::watchdog::{Callback, watch};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unmoved {
     /// It is busy with something that cannot be moved; asked again later, it may be moved.
-    NotNow,
+    NotNow(&'static str),
     /// The old code cannot write its state, or the new code cannot read it, and this is why.
     Failed(String),
     /// As `Failed`, and it took so long that it is not to be tried again.
@@ -36,7 +36,7 @@ impl Instance {
         bytes_max: usize,
     ) -> Result<Vec<u8>, Unmoved> {
         let Some(snapshot) = self.vtable.snapshot else {
-            return Err(Unmoved::NotNow);
+            return Err(Unmoved::NotNow("the old code has no state that could move"));
         };
         let mut room = Room {
             state: Vec::new(),
@@ -69,7 +69,7 @@ impl Instance {
                 Err(Unmoved::Failed(why))
             }
             abi::OK => Ok(room.state),
-            abi::AGAIN => Err(Unmoved::NotNow),
+            abi::AGAIN => Err(Unmoved::NotNow("its `snapshot` said AGAIN")),
             status => Err(failed(self.context, Callback::Snapshot, status)),
         }
     }
@@ -85,7 +85,7 @@ impl Plugin {
         state: &[u8],
     ) -> Result<Instance, Unmoved> {
         let Some(restore) = self.vtable.restore else {
-            return Err(Unmoved::NotNow);
+            return Err(Unmoved::NotNow("the new code takes no sessions over"));
         };
         let mut session = std::ptr::null_mut();
         let was_restored = conn.set_restored(true);

@@ -187,13 +187,14 @@ impl Keeper {
             if let Some(serving) = &handler.serving {
                 serving.set_settings(new.handler(name).clone());
             }
-            if old.handler(name).config != new.handler(name).config
-                && let Some(file) = handler
-                    .path
-                    .as_ref()
-                    .and_then(|path| self.files.get_mut(path))
-            {
-                // Its own table is what a handler is built from: a new one is a new generation.
+        }
+        for file in self.files.values_mut() {
+            let [before, after] = [&*old, &new].map(|it| it.handler(&file.name));
+            let handler = self.handlers.get(&file.name);
+            let is_refused = handler.is_some_and(|it| it.refusal.is_some());
+            // Its own table is what a handler is built from: a new one is a new generation. And what
+            // was refused may have been for any of its keys.
+            if before.config != after.config || is_refused && before != after {
                 file.forget();
             }
         }

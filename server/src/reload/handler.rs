@@ -11,6 +11,7 @@ use super::keeper::{Keeper, LOOK_AT_LOADS};
 use super::load::{Finished, Loading};
 use super::moving::Move;
 use super::old::Old;
+use super::refused::Refused;
 use super::{Change, Order};
 use crate::config::ReloadPolicy;
 use crate::generation::Generation;
@@ -25,7 +26,7 @@ pub(super) struct Handler {
     pub(super) serving: Option<Arc<Generation>>,
     pub(super) loading: Option<Loading>,
     /// Why its file is not what serves.
-    pub(super) refusal: Option<String>,
+    pub(super) refusal: Option<Refused>,
     /// Generations that were superseded and of which something still runs, the oldest first.
     old: VecDeque<Old>,
     retired: usize,
@@ -53,6 +54,12 @@ impl Handler {
         self.numbers
     }
 
+    /// Whether there is anything to say of it: a file, a reason, or code that may still run.
+    fn is_there(&self) -> bool {
+        let is_coming = self.loading.is_some() || self.refusal.is_some();
+        is_coming || self.serving.is_some() || !self.old.is_empty()
+    }
+
     /// What is said of it to those who ask.
     pub(super) fn listed(&self, name: &str) -> Listed {
         Listed {
@@ -60,7 +67,7 @@ impl Handler {
             serving: self.serving.clone(),
             old: self.old.iter().map(|old| old.generation.clone()).collect(),
             retired: self.retired,
-            refusal: self.refusal.clone(),
+            refusal: self.refusal.as_ref().map(|it| it.reason.clone()),
         }
     }
 
@@ -335,7 +342,7 @@ impl Keeper {
 
     /// Makes known what has become of the handlers.
     pub(super) fn publish(&self) {
-        let handlers = self.handlers.iter();
+        let handlers = self.handlers.iter().filter(|(_, it)| it.is_there());
         let listed = handlers.map(|(name, handler)| handler.listed(name));
         self.router.set_listing(Listing::new(listed.collect()));
     }

@@ -225,12 +225,12 @@ impl Keeper {
         }
         let name = file.name.clone();
         self.files.remove(path);
+        self.forget_refusal(&name, path);
         let Some(handler) = self.handlers.get_mut(&name) else {
             return;
         };
         if handler.path.as_deref() == Some(path) {
             handler.path = None;
-            handler.refusal = None;
             if let Some(old) = handler.serving.take() {
                 self.swap_table();
                 info!(handler = %name, generation = old.number, sessions = old.sessions(), "handler removed");
@@ -309,7 +309,8 @@ impl Keeper {
         });
         if is_serving {
             self.decide(path);
-            return self.tell_well(name, path);
+            self.tell_well(name, path);
+            return self.tell_whole(name, path);
         }
         let about = match inspect(&bytes) {
             Ok(about) => about,

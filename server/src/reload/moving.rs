@@ -43,7 +43,18 @@ impl Move {
             stayed,
             failed,
             first_failure,
+            stayed_because,
         } = counts;
+        let mut reasons = Reasons::default();
+        for old in &fixed {
+            if let Some(obstacle) = old.obstacle_to(&self.to) {
+                reasons.add(old.sessions(), &obstacle.to_string());
+            }
+        }
+        reasons.add(waiting, "its callback takes long");
+        for (why, sessions) in stayed_because {
+            reasons.add(sessions, why);
+        }
         let drained = kept + waiting + stayed;
         let elapsed = began.elapsed();
         if moved + drained + failed > 0 {
@@ -53,6 +64,7 @@ impl Move {
                 moved,
                 drained,
                 refused = failed,
+                reason = reasons.0,
                 error = first_failure,
                 elapsed_ms = elapsed.as_millis() as u64,
                 slice_us = longest_slice.as_micros() as u64,
@@ -105,6 +117,20 @@ impl Move {
             );
         }
         sessions
+    }
+}
+
+/// Why sessions stay where they are: how many for each reason.
+#[derive(Default)]
+struct Reasons(Option<String>);
+
+impl Reasons {
+    fn add(&mut self, sessions: usize, why: &str) {
+        if sessions > 0 {
+            let mut reasons = self.0.take().map_or(String::new(), |it| it + "; ");
+            reasons += &format!("{sessions}: {why}");
+            self.0 = Some(reasons);
+        }
     }
 }
 

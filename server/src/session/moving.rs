@@ -60,8 +60,10 @@ impl Session {
                 }
                 return is_superseded;
             }
-            Err(Unmoved::NotNow) => {
-                moving.ask = None;
+            Err(Unmoved::NotNow(why)) => {
+                if let Some(ask) = moving.ask.take() {
+                    ask.stays(why);
+                }
                 self.moving = Some(moving);
             }
             Err(Unmoved::Failed(error)) => {
@@ -83,17 +85,17 @@ impl Session {
 
     fn move_to(&mut self, to: &Arc<Generation>) -> Result<(), Unmoved> {
         if !self.is_between_messages(to) {
-            return Err(Unmoved::NotNow);
+            return Err(Unmoved::NotNow(BUSY));
         }
         let Some(old) = self.owner.instance() else {
-            return Err(Unmoved::NotNow);
+            return Err(Unmoved::NotNow(BUSY));
         };
         let bytes_max = to.settings().snapshot_bytes_max;
         let state = old.snapshot(&mut self.conn, bytes_max)?;
         // The handler may have used its connection meanwhile.
         self.follow_ending();
         if !self.is_between_messages(to) {
-            return Err(Unmoved::NotNow);
+            return Err(Unmoved::NotNow(BUSY));
         }
         let left = self.owner.move_to(to, &mut self.conn, &state)?;
         self.adopt_limits();
@@ -136,5 +138,7 @@ impl Session {
     }
 }
 
+/// Why a session does not move that a move would tear apart.
+const BUSY: &str = "it closes, or is between two parts of a message";
 /// So often a move is tried that fails, and not only has to wait.
 const FAILURES_MAX: u8 = 3;

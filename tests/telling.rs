@@ -1,0 +1,137 @@
+//! What is said of handlers, and what is not: no false alarm, and nothing that keeps quiet.
+
+use std::time::Duration;
+
+use crate::harness::client::Client;
+use crate::harness::compile::compile;
+use crate::harness::eventually;
+use crate::harness::server::Server;
+use crate::harness::site::Site;
+
+fn lives(options: &[&str]) -> Vec<u8> {
+    compile("tests/fixtures/c/lives.c", options)
+}
+
+fn names(server: &Server) -> Vec<String> {
+    let listing = server.listing();
+    let handlers = listing.as_array().expect("a list").iter();
+    let name = |it: &serde_json::Value| it["name"].as_str().expect("a name").to_owned();
+    handlers.map(name).collect()
+}
+
+#[test]
+fn a_refusal_is_listed_as_long_as_it_holds_and_no_longer() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let files: Vec<String> = (0..30).map(|it| format!("bad{it}_wsh.so")).collect();
+
+    for file in &files {
+        site.add_bytes(b"no library", file);
+    }
+    site.add_bytes(b"no library", "echo_wsh.so");
+    eventually("all are refused", || names(&server).len() == 31);
+    server.line(&[
+        "plugin refused",
+        "echo_wsh.so",
+        "generation 1 keeps serving",
+    ]);
+    for file in &files {
+        std::fs::remove_file(site.handlers().join(file)).expect("it is there");
+    }
+    site.add("echo_wsh", "echo_wsh.so");
+
+    server.line(&["plugin whole again", "handler=echo", "generation=1"]);
+    eventually("one is left", || names(&server) == ["echo"]);
+    server.says(&["refused plugin removed"], 30);
+    assert_eq!(server.listing()[0]["refusal"], serde_json::Value::Null);
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+}
+
+#[test]
+fn a_handler_that_was_removed_and_has_ended_is_listed_no_more() {
+    let site = Site::with(&["echo_wsh"]);
+    let path = site.add("echo_wsh", "other_wsh.so");
+    let server = Server::start(&site);
+    let mut open = server.connect("/other");
+
+    std::fs::remove_file(path).expect("it is there");
+    server.line(&["handler removed", "handler=other"]);
+
+    assert_eq!(open.ask("still there?"), "still there?");
+    assert_eq!(names(&server), ["echo", "other"]);
+    assert_eq!(open.close(1000), 1000);
+    eventually("it is gone", || names(&server) == ["echo"]);
+}
+
+#[test]
+fn a_table_of_a_handler_that_was_refused_is_not_said_to_name_none() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add_bytes(b"no library", "chat_wsh.so");
+    site.add_bytes(&lives(&["-DNEEDS=\"token\""]), "fussy_wsh.so");
+    let tables =
+        "[handler.chat]\n[handler.fussy]\n[handler.nobody]\n[routes]\n\"/talk\" = \"/chat\"\n";
+    site.write("config.toml", tables);
+    let server = Server::start(&site);
+
+    server.line(&["plugin refused", "chat_wsh.so"]);
+    server.line(&["plugin refused", "fussy_wsh.so", "no `token` in its table"]);
+    let unknown = server.lines(&["configured, and not there yet"]);
+    assert_eq!(unknown.len(), 1, "{unknown:?}");
+    assert!(unknown[0].contains("nobody"), "{unknown:?}");
+
+    // What is missing comes, and with it the handler.
+    site.write("config.toml", "[handler.fussy.config]\ntoken = 1\n");
+    server.line(&["handler loaded", "handler=\"fussy\""]);
+    assert_eq!(server.connect("/fussy").text(), "open");
+}
+
+#[test]
+fn a_move_says_why_sessions_stay() {
+    let site = Site::empty();
+    let still = lives(&[]);
+    site.add_bytes(&still, "lives_wsh.so");
+    let parts = |build: u8| compile("tests/fixtures/c/parts.c", &[&format!("-DBUILD={build}")]);
+    site.add_bytes(&parts(1), "parts_wsh.so");
+    let server = Server::start(&site);
+    let mut open: Vec<Client> = (0..3).map(|_| server.connect("/lives")).collect();
+    open.iter_mut().for_each(|it| assert_eq!(it.text(), "open"));
+    let mut busy = server.connect("/parts");
+    busy.send("begin");
+    server.connect("/parts").ask("x");
+
+    site.add_bytes(&[&still[..], b"1"].concat(), "lives_wsh.so");
+    site.add_bytes(&parts(2), "parts_wsh.so");
+
+    let moved = ["sessions moved", "handler=lives", "moved=0 drained=3"];
+    let line = server.line(&moved);
+    assert!(
+        line.contains("3: the old code has no state that could move"),
+        "{line}"
+    );
+    let line = server.line(&["sessions moved", "handler=parts"]);
+    assert!(
+        line.contains("1: it closes, or is between two parts of a message"),
+        "{line}"
+    );
+}
+
+#[test]
+fn threads_of_a_retired_generation_have_a_moment_to_end() {
+    let site = Site::empty();
+    for (file, ms) in [("brief_wsh.so", 150), ("long_wsh.so", 2_500)] {
+        site.add_bytes(&lives(&[&format!("-DTHREAD_MS={ms}")]), file);
+    }
+    let server = Server::start(&site);
+
+    for file in ["brief_wsh.so", "long_wsh.so"] {
+        std::fs::remove_file(site.handlers().join(file)).expect("it is there");
+    }
+    server.line(&["generation retired", "handler=brief", "threads=1"]);
+
+    let still_run = "threads of a retired generation still run";
+    server.line_within(
+        Duration::from_secs(8),
+        &[still_run, "handler=long", "threads=1"],
+    );
+    assert_eq!(server.count_lines(&[still_run]), 1, "{}", server.log());
+}
