@@ -21,7 +21,7 @@ pub(crate) enum NotARequest {
     Version,
     #[error("an SSH client on an HTTP port")]
     Ssh,
-    /// Versions 1 and 2.
+    /// Its first version.
     #[error(
         "the PROXY protocol, which this server does not read: switch it off in the load balancer"
     )]
@@ -36,6 +36,8 @@ pub(crate) enum NotARequest {
     BareLineFeed,
     #[error("a control character in the head")]
     Control,
+    #[error("empty lines instead of a request, as the PROXY protocol (version 2) begins")]
+    EmptyLines,
     #[error("bytes that begin no request: wants `GET /path HTTP/1.1`")]
     NoRequestLine,
 }
@@ -155,9 +157,9 @@ fn lines(lines: &[u8]) -> Result<(), NotARequest> {
 
 /// Why a whole head is none, if its bytes say so.
 pub(crate) fn fault(head: &[u8]) -> Option<NotARequest> {
-    // Its second version begins with two empty lines, which look like the end of a head.
+    // They look like the end of a head.
     if head == b"\r\n\r\n" {
-        return Some(NotARequest::ProxyProtocol);
+        return Some(NotARequest::EmptyLines);
     }
     judge(head, 0).err()
 }
@@ -177,6 +179,8 @@ const METHOD_BYTES_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -225,7 +229,7 @@ mod tests {
             // The first byte that is wrong may be wrong for an earlier reason.
             assert!(found.is_some(), "{shown}");
         }
-        assert_eq!(fault(b"\r\n\r\n"), Some(ProxyProtocol));
+        assert_eq!(fault(b"\r\n\r\n"), Some(EmptyLines));
         assert_eq!(
             (Tls.status(), Http2.status(), MethodTooLong.status()),
             (400, 505, 501)
@@ -259,6 +263,35 @@ mod tests {
                 is_bare || head[at + 1..].first() == Some(&b'\n'),
                 "{at}"
             );
+        }
+    }
+
+    proptest! {
+        /// Pieces of requests and of what is none, in any order, that come in any pieces.
+        #[test]
+        fn what_is_no_request_is_found_whatever_the_reads_were(
+            parts in proptest::collection::vec(0..14_usize, 0..12),
+            reads in proptest::collection::vec(1..9_usize, 0..40),
+        ) {
+            let known: [&[u8]; 14] = [
+                b"GET ", b"/ ", b"HTTP/1.1", b"\r\n", b"\r", b"\n", b"\0", b" ", b"Host: x", b"PRI * ",
+                b"HTTP/2", b"PROXY TCP4 ", b"\x16\x03", b"AAAAAAAAAAAAAAAAAAAA",
+            ];
+            let bytes: Vec<u8> = parts.iter().flat_map(|part| known[*part].to_vec()).collect();
+            // A head that has its end is judged no more.
+            let end = super::super::Head::end(&bytes, 0);
+            let bytes = &bytes[..end.map_or(bytes.len(), |end| end - 1)];
+            let (mut judged, mut found) = (0, Ok(()));
+            for length in reads.into_iter().chain([bytes.len()]) {
+                let come = (judged + length).min(bytes.len());
+                found = judge(&bytes[..come], judged);
+                judged = come;
+                if found.is_err() {
+                    break;
+                }
+            }
+            prop_assert_eq!(found.is_err(), judge(bytes, 0).is_err(), "{}", bytes.escape_ascii());
+            prop_assert!(bytes.len() < 2 || end.is_some() || !has_bare_line_feed(bytes) || found.is_err());
         }
     }
 }
