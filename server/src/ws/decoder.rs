@@ -5,6 +5,9 @@
 //! header promised, and is given back when the message was taken. A compressed message is inflated
 //! into it while it arrives.
 
+mod measures;
+mod skipping;
+
 use std::ops::Range;
 
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -119,18 +122,6 @@ impl Decoder {
         }
     }
 
-    /// Skips data frames from now on, the rest of the present one first; control frames are still
-    /// steps. False if it does so already.
-    pub(crate) fn skip_messages(&mut self) -> bool {
-        let is_new = !self.skips;
-        *self = Decoder {
-            frame: self.frame.take(),
-            skips: true,
-            ..Decoder::new(self.limits, None)
-        };
-        is_new
-    }
-
     /// Other limits hold from now on.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
@@ -144,39 +135,6 @@ impl Decoder {
     /// Whether a message has begun and is not complete.
     pub(crate) fn is_in_message(&self) -> bool {
         self.open.is_some()
-    }
-
-    /// Bytes that have come of the message that is not complete; of a compressed one, on the wire.
-    pub(crate) fn message_bytes(&self) -> u64 {
-        let left = self.frame.as_ref().map_or(0, |frame| frame.left);
-        let announced = self.open.as_ref().map_or(0, |open| open.bytes);
-        announced.saturating_sub(left)
-    }
-
-    /// Where what is left of a large frame is to be received, behind what is there, and how much at
-    /// most; [`placed`](Self::placed) says what came. None if there is no such frame.
-    pub(crate) fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let (Some(frame), Some(open)) = (&self.frame, &self.open) else {
-            return None;
-        };
-        let left = usize::try_from(frame.left).unwrap_or(usize::MAX);
-        if open.is_compressed || left < LARGE_BYTES || self.taken != 0 || self.placed != 0 {
-            return None;
-        }
-        // As much as has come, at least: what a header promises is only a limit.
-        let more = self.assembly.len().max(ROOM_BYTES_LEAST).min(left);
-        self.assembly.reserve(more);
-        Some((&mut self.assembly, left))
-    }
-
-    /// So many bytes of the open frame were received in its [`room`](Self::room).
-    pub(crate) fn placed(&mut self, length: usize) {
-        self.placed = length;
-    }
-
-    /// Whether there is something to look at besides the input.
-    pub(crate) fn has_placed(&self) -> bool {
-        self.placed != 0
     }
 
     /// The next step in `input` from `*at`, which moves past what was used. The payload of a step
@@ -205,36 +163,6 @@ impl Decoder {
                     }
                 }
             }
-        }
-    }
-
-    /// The next control frame; data frames are used up.
-    #[cold]
-    fn skip(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
-        loop {
-            let left = self.frame.as_ref().map_or(0, |frame| frame.left);
-            let arrived = (input.len() - *at) as u64;
-            let skipped = left.min(arrived);
-            *at += skipped as usize;
-            if let Some(frame) = &mut self.frame
-                && skipped < left
-            {
-                frame.left -= skipped;
-                return Ok(Step::Starved);
-            }
-            self.frame = None;
-            let Some(header) = frame::parse(&input[*at..])? else {
-                return Ok(Step::Starved);
-            };
-            if let OpCode::Control(control) = header.opcode {
-                return Ok(take_control(&header, control, input, at));
-            }
-            *at += header.header_len;
-            self.frame = Some(OpenFrame {
-                fin: header.fin,
-                mask: header.mask,
-                left: header.payload_len,
-            });
         }
     }
 
@@ -278,25 +206,6 @@ impl Decoder {
             self.give_back();
             self.keep_what_came();
         }
-    }
-
-    /// How many bytes the message has, as far as its frames have said, that `input` begins with or
-    /// goes on with; of a compressed one as many as it may have.
-    pub(crate) fn announced(&self, input: &[u8]) -> usize {
-        let next = match self.frame {
-            Some(_) => None,
-            None => frame::parse(input).ok().flatten(),
-        };
-        let is_compressed = match &self.open {
-            Some(open) => open.is_compressed,
-            None => next.is_some_and(|header| header.rsv1),
-        };
-        if is_compressed {
-            return self.limits.message_bytes_max;
-        }
-        let before = self.open.as_ref().map_or(0, |open| open.bytes);
-        let bytes = before.saturating_add(next.map_or(0, |header| header.payload_len));
-        usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.min(self.limits.message_bytes_max))
     }
 
     /// The payload of the last step, if its place is [`Place::Assembly`].

@@ -1,0 +1,52 @@
+//! What is left of a connection whose peer broke a rule: frames that are told apart and not decoded,
+//! until the peer's Close comes.
+
+use tungstenite::protocol::frame::coding::OpCode;
+
+use super::{Decoder, OpenFrame, Step, take_control};
+use crate::ws::frame;
+use crate::ws::violation::Violation;
+
+impl Decoder {
+    /// Skips data frames from now on, the rest of the present one first; control frames are still
+    /// steps. False if it does so already.
+    pub(crate) fn skip_messages(&mut self) -> bool {
+        let is_new = !self.skips;
+        *self = Decoder {
+            frame: self.frame.take(),
+            skips: true,
+            ..Decoder::new(self.limits, None)
+        };
+        is_new
+    }
+
+    /// The next control frame; data frames are used up.
+    #[cold]
+    pub(super) fn skip(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
+        loop {
+            let left = self.frame.as_ref().map_or(0, |frame| frame.left);
+            let arrived = (input.len() - *at) as u64;
+            let skipped = left.min(arrived);
+            *at += skipped as usize;
+            if let Some(frame) = &mut self.frame
+                && skipped < left
+            {
+                frame.left -= skipped;
+                return Ok(Step::Starved);
+            }
+            self.frame = None;
+            let Some(header) = frame::parse(&input[*at..])? else {
+                return Ok(Step::Starved);
+            };
+            if let OpCode::Control(control) = header.opcode {
+                return Ok(take_control(&header, control, input, at));
+            }
+            *at += header.header_len;
+            self.frame = Some(OpenFrame {
+                fin: header.fin,
+                mask: header.mask,
+                left: header.payload_len,
+            });
+        }
+    }
+}
