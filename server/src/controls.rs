@@ -29,6 +29,8 @@ pub(crate) struct Controls {
     pub(crate) ending: Ending,
     /// Why the session ends, once it does.
     pub(crate) cause: Option<Cause>,
+    /// What broke off the end that was under way.
+    pub(crate) cut_short: Option<Cause>,
     /// Whether the peer's messages are let in.
     pub(crate) reads: bool,
     /// Bytes buffered, above which the peer is not read.
@@ -96,6 +98,7 @@ impl Controls {
             limits,
             ending: Ending::No,
             cause: None,
+            cut_short: None,
             reads: true,
             open_message: None,
             open_is_compressed: false,

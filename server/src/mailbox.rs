@@ -42,7 +42,7 @@ struct Inner {
     bytes_max: usize,
     woken: bool,
     overflowed: bool,
-    eviction: Option<Eviction>,
+    dismissal: Option<Dismissal>,
     ask: Option<Ask>,
     intake: Intake,
     waker: Option<Waker>,
@@ -70,25 +70,31 @@ pub(crate) enum Letter {
 
 /// The server's own order to close. It passes letters that wait, and the parts of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Eviction {
-    pub(crate) code: u16,
-    /// The generation to leave, or an older one; `None` is whatever the session is on.
-    pub(crate) from: Option<u64>,
+pub(crate) enum Dismissal {
+    /// The server stops.
+    Stopping,
+    /// Sessions of this generation, or of an older one, are to leave.
+    Replaced { generation: u64 },
 }
 
-impl Eviction {
+impl Dismissal {
     /// Whether it means a session on this generation.
     pub(crate) fn concerns(self, generation: u64) -> bool {
-        self.from.is_none_or(|from| generation <= from)
+        match self {
+            Dismissal::Stopping => true,
+            Dismissal::Replaced { generation: last } => generation <= last,
+        }
     }
 
     /// Of two the one that concerns more. Generations of a handler only rise, so that one stands
     /// for both.
-    fn merge(self, other: Eviction) -> Eviction {
-        match (self.from, other.from) {
-            (None, _) => self,
-            (Some(mine), Some(theirs)) if mine > theirs => self,
-            _ => other,
+    fn merge(self, other: Dismissal) -> Dismissal {
+        use Dismissal::{Replaced, Stopping};
+        match (self, other) {
+            (Stopping, _) | (_, Stopping) => Stopping,
+            (Replaced { generation: one }, Replaced { generation: other }) => Replaced {
+                generation: one.max(other),
+            },
         }
     }
 }
@@ -104,7 +110,7 @@ pub(crate) struct Post {
     /// A publication found the mailbox full: the peer is too slow for what it subscribed to.
     pub(crate) overflowed: bool,
     /// The server wants the session closed.
-    pub(crate) eviction: Option<Eviction>,
+    pub(crate) dismissal: Option<Dismissal>,
     /// There is newer code to move to.
     pub(crate) ask: Option<Ask>,
 }
@@ -178,13 +184,13 @@ impl Mailbox {
     }
 
     /// Has the session closed by the server; one that is over needs no telling.
-    pub(crate) fn evict(&self, eviction: Eviction) {
+    pub(crate) fn dismiss(&self, dismissal: Dismissal) {
         let mut inner = self.lock();
         if inner.intake == Intake::Nothing {
             return;
         }
-        let earlier = inner.eviction;
-        inner.eviction = Some(earlier.map_or(eviction, |earlier| earlier.merge(eviction)));
+        let earlier = inner.dismissal;
+        inner.dismissal = Some(earlier.map_or(dismissal, |earlier| earlier.merge(dismissal)));
         self.ring(inner);
     }
 
@@ -272,7 +278,7 @@ impl Mailbox {
         Post {
             woken: std::mem::take(&mut inner.woken),
             overflowed: std::mem::take(&mut inner.overflowed),
-            eviction: inner.eviction.take(),
+            dismissal: inner.dismissal.take(),
             ask: inner.ask.take(),
         }
     }
@@ -284,7 +290,7 @@ impl Mailbox {
     }
 
     /// Ready when something was posted that an opening handshake acts on; `waker` is woken for it
-    /// otherwise. Messages and an eviction stay for the session that comes of the handshake.
+    /// otherwise. Messages and a dismissal stay for the session that comes of the handshake.
     pub(crate) fn poll_knocked(&self, waker: &Waker) -> Poll<Knocked> {
         let mut inner = self.lock();
         // A handshake does not move. The session of it looks for newer code when it begins.

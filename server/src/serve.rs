@@ -13,7 +13,7 @@ use crate::connection::{Admission, Refusals, Server};
 use crate::files::{self, NoPages};
 use crate::last_resort;
 use crate::listener::{self, ListenError, Listener};
-use crate::mailbox::Eviction;
+use crate::mailbox::Dismissal;
 use crate::memory;
 use crate::overlay::Overlay;
 use crate::plugin::watchdog;
@@ -172,7 +172,7 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
             tokio::time::sleep_until(deadline.min(Instant::now() + BATCH_PAUSE)).await;
         }
         for mailbox in batch {
-            mailbox.evict(AWAY);
+            mailbox.dismiss(Dismissal::Stopping);
         }
     }
     drop(open);
@@ -186,7 +186,7 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
             // A handshake that was under way may have become a session since.
             () = tokio::time::sleep(LATECOMERS) => {
                 for mailbox in shared.sessions.list(|_, _| true) {
-                    mailbox.evict(AWAY);
+                    mailbox.dismiss(Dismissal::Stopping);
                 }
             }
         }
@@ -194,11 +194,6 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
     info!("stopped");
 }
 
-/// RFC 6455 §7.4.1: the server goes away.
-const AWAY: Eviction = Eviction {
-    code: 1001,
-    from: None,
-};
 /// What a stop takes beside the time for sessions: for plugins, for the log, and some to spare.
 const STOP_REST: Duration = Duration::from_secs(10);
 /// Between two batches of sessions told to close.

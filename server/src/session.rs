@@ -151,7 +151,7 @@ impl Session {
             their_close: None,
             is_listening: false,
             peer_has_closed: false,
-            deadlines: Deadlines::new(&limits, id),
+            deadlines: Deadlines::new(),
             afterlife: None,
             moving: None,
             about,

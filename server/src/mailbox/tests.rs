@@ -66,18 +66,15 @@ fn a_handshake_acts_on_wakes_and_orders_to_close_and_leaves_messages_where_they_
 }
 
 #[test]
-fn an_eviction_leaves_a_handshake_its_time_and_closes_the_session_of_it() {
+fn a_dismissal_leaves_a_handshake_its_time_and_closes_the_session_of_it() {
     let mailbox = mailbox(1_000);
-    let eviction = Eviction {
-        code: 1012,
-        from: Some(1),
-    };
-    mailbox.evict(eviction);
+    let dismissal = Dismissal::Replaced { generation: 1 };
+    mailbox.dismiss(dismissal);
 
     assert_eq!(mailbox.poll_knocked(Waker::noop()), Poll::Pending);
 
     let post = mailbox.take(&mut None, false);
-    assert_eq!(post.and_then(|post| post.eviction), Some(eviction));
+    assert_eq!(post.and_then(|post| post.dismissal), Some(dismissal));
 }
 
 #[test]
@@ -127,7 +124,7 @@ fn nothing_is_taken_behind_a_close_and_a_wake_until_the_end() {
 }
 
 #[test]
-fn of_two_evictions_the_one_that_concerns_more_stands_for_both() {
+fn of_two_dismissals_the_one_that_concerns_more_stands_for_both() {
     for (first, second, left) in [
         (Some(3), Some(4), Some(4)),
         (Some(4), Some(3), Some(4)),
@@ -135,17 +132,17 @@ fn of_two_evictions_the_one_that_concerns_more_stands_for_both() {
         (Some(9), None, None),
     ] {
         let mailbox = mailbox(1_000);
-        let [first, second, left] = [first, second, left].map(|from| Eviction { code: 1012, from });
-        mailbox.evict(first);
-        mailbox.evict(second);
+        let [first, second, left] = [first, second, left].map(|from| match from {
+            Some(generation) => Dismissal::Replaced { generation },
+            None => Dismissal::Stopping,
+        });
+        mailbox.dismiss(first);
+        mailbox.dismiss(second);
         let post = mailbox.take(&mut None, false).unwrap();
-        assert_eq!(post.eviction, Some(left), "{first:?} and {second:?}");
+        assert_eq!(post.dismissal, Some(left), "{first:?} and {second:?}");
     }
-    let eviction = Eviction {
-        code: 1012,
-        from: Some(3),
-    };
-    assert!(eviction.concerns(2) && eviction.concerns(3) && !eviction.concerns(4));
+    let dismissal = Dismissal::Replaced { generation: 3 };
+    assert!(dismissal.concerns(2) && dismissal.concerns(3) && !dismissal.concerns(4));
 }
 
 #[test]

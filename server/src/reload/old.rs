@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::generation::Generation;
-use crate::mailbox::{Eviction, Mailbox};
+use crate::mailbox::{Dismissal, Mailbox};
 
 /// A generation that was superseded or removed.
 #[derive(Debug)]
@@ -71,9 +71,8 @@ impl Old {
         let rest = leaving.sessions.len().saturating_sub(BATCH);
         for mailbox in leaving.sessions.drain(rest..) {
             // A session that has moved stays open.
-            mailbox.evict(Eviction {
-                code: SERVICE_RESTART,
-                from: Some(self.generation.number),
+            mailbox.dismiss(Dismissal::Replaced {
+                generation: self.generation.number,
             });
         }
         if rest > 0 {
@@ -89,8 +88,6 @@ impl Old {
     }
 }
 
-/// RFC 6455 §7.4.1 and the registry beside it: the service restarts, come again.
-const SERVICE_RESTART: u16 = 1012;
 /// Sessions told to close at a time, so that their peers do not all come back at one moment.
 const BATCH: usize = 500;
 const PAUSE: Duration = Duration::from_millis(100);

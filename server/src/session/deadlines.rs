@@ -3,6 +3,7 @@
 //! A handler's timers are the runtime's, to the millisecond. What the peer owes is in seconds: what
 //! and by when is [`Liveness`]'s, and the [pulse](crate::pulse) wakes the session for it.
 
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -20,8 +21,6 @@ use crate::pulse::Pulse;
 /// The deadlines of one session.
 pub(super) struct Deadlines {
     life: Liveness,
-    /// Jittered, so that ten thousand sessions of one moment do not ping in one moment; 0 is never.
-    ping_interval_ms: u32,
     /// For the handler's timers, while it has any.
     timer: Option<Pin<Box<Sleep>>>,
     /// The tick for which the pulse was asked; 0 is none.
@@ -29,33 +28,24 @@ pub(super) struct Deadlines {
     is_due: bool,
     /// Whether something has changed that moves the next deadline, and not only a little away.
     has_moved: bool,
-    is_resting: bool,
-    /// Whether the handler knows that the session is over, and with which code.
-    pub(super) is_told: bool,
-    pub(super) code: u16,
-    /// What broke the end off that was under way.
-    pub(super) cut_short: Option<Cause>,
+    /// The code with which the handler was told that the session is over.
+    pub(super) told: Option<NonZeroU16>,
 }
 
 impl Deadlines {
-    pub(super) fn new(limits: &SessionLimits, id: u64) -> Deadlines {
+    pub(super) fn new() -> Deadlines {
         Deadlines {
             life: Liveness::new(),
-            ping_interval_ms: ping_interval_ms(limits, id),
             timer: None,
             armed_for: 0,
             is_due: false,
             has_moved: false,
-            is_resting: false,
-            is_told: false,
-            code: crate::ws::close::ABNORMAL,
-            cut_short: None,
+            told: None,
         }
     }
 
     /// Other limits hold from now on.
-    pub(super) fn set_limits(&mut self, limits: &SessionLimits, id: u64) {
-        self.ping_interval_ms = ping_interval_ms(limits, id);
+    pub(super) fn note_limits(&mut self) {
         self.has_moved = true;
     }
 
@@ -72,9 +62,8 @@ impl Deadlines {
     }
 
     /// The closing handshake, or the wait for the end of the connection, begins.
-    pub(super) fn start_closing(&mut self, limits: &SessionLimits) {
-        let timeouts = self.timeouts(limits);
-        self.life.start_closing(Moment::now(), &timeouts);
+    pub(super) fn start_closing(&mut self, controls: &Controls) {
+        self.life.start_closing(Moment::now(), &timeouts(controls));
     }
 
     /// Pending until something is due, or may be. `is_open`: the session is not closing.
@@ -87,9 +76,8 @@ impl Deadlines {
         pulse: &Pulse,
     ) -> Poll<()> {
         let rests = is_open && !facts.hears;
-        if is_open && (rests || self.is_resting) {
-            self.life.rest(Moment::now());
-            self.is_resting = rests;
+        if is_open {
+            self.life.set_rests(rests, Moment::now);
         }
         if controls.mailbox.take_roused() {
             self.armed_for = 0;
@@ -99,7 +87,7 @@ impl Deadlines {
         if self.is_due {
             return Poll::Ready(());
         }
-        let timeouts = self.timeouts(&controls.limits);
+        let timeouts = timeouts(controls);
         if let Some((next, may_be_late)) = self.life.next(is_open, facts, &timeouts) {
             let mut tick = pulse.tick_of(next.instant());
             if may_be_late {
@@ -168,24 +156,24 @@ impl Deadlines {
     pub(super) fn take_due(&mut self) -> bool {
         std::mem::take(&mut self.is_due)
     }
+}
 
-    fn timeouts(&self, limits: &SessionLimits) -> Timeouts {
-        Timeouts {
-            ping_interval: self.ping_interval_ms.into(),
-            pong: limits.pong_timeout_ms,
-            outbound: limits.outbound_timeout_ms,
-            message: limits.message_timeout_ms,
-            close: limits.close_timeout_ms,
-        }
+fn timeouts(controls: &Controls) -> Timeouts {
+    let limits = &controls.limits;
+    Timeouts {
+        ping_interval: ping_interval_ms(limits, controls.mailbox.id),
+        pong: limits.pong_timeout_ms,
+        outbound: limits.outbound_timeout_ms,
+        message: limits.message_timeout_ms,
+        close: limits.close_timeout_ms,
     }
 }
 
-/// 90 to 110 % of the limit, by the id: spread evenly and without a source of randomness. More than
-/// seven weeks are seven weeks.
-fn ping_interval_ms(limits: &SessionLimits, id: u64) -> u32 {
+/// 90 to 110 % of the limit, by the id: spread evenly and without a source of randomness, so that ten
+/// thousand sessions of one moment do not ping in one moment.
+fn ping_interval_ms(limits: &SessionLimits, id: u64) -> u64 {
     let percent = 90 + id.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 21;
-    let interval_ms = limits.ping_interval_ms.saturating_mul(percent) / 100;
-    interval_ms.try_into().unwrap_or(u32::MAX)
+    limits.ping_interval_ms.saturating_mul(percent) / 100
 }
 
 impl Session {
@@ -210,7 +198,7 @@ impl Session {
             unacked: self.conn.controls.wire.unacked(),
             ..self.facts()
         };
-        let timeouts = self.deadlines.timeouts(&self.conn.controls.limits);
+        let timeouts = timeouts(&self.conn.controls);
         let (life, now) = (&mut self.deadlines.life, Moment::now());
         let verdict = match self.phase {
             Phase::Open => life.look(now, &facts, &timeouts),

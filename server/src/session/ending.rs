@@ -1,5 +1,6 @@
 //! How a session ends: who closes first, what is said then, who is told.
 
+use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
@@ -40,7 +41,7 @@ impl Session {
             code,
             reason: reason.to_owned(),
         }));
-        self.deadlines.start_closing(&self.conn.controls.limits);
+        self.deadlines.start_closing(&self.conn.controls);
         let outcome = match self.owner.instance() {
             Some(instance) => instance.closing(&mut self.conn, code, reason),
             None => Outcome::Continue,
@@ -82,7 +83,7 @@ impl Session {
             self.linger();
         } else if is_first {
             self.phase = Phase::Closing;
-            self.deadlines.start_closing(&self.conn.controls.limits);
+            self.deadlines.start_closing(&self.conn.controls);
         }
     }
 
@@ -92,7 +93,7 @@ impl Session {
         match controls.cause {
             // What is left when our side is shut is the peer's side of the connection.
             Some(first) if first != cause && self.phase != Phase::Finished => {
-                self.deadlines.cut_short = Some(cause);
+                controls.cut_short = Some(cause);
             }
             Some(_) => {}
             None => controls.blame(cause),
@@ -148,7 +149,7 @@ impl Session {
             (_, Ending::Aborted) => self.lose(Cause::HandlerAborted),
             (Phase::Open, Ending::Closed { .. }) => {
                 self.phase = Phase::Closing;
-                self.deadlines.start_closing(&self.conn.controls.limits);
+                self.deadlines.start_closing(&self.conn.controls);
             }
             (Phase::PeerCloses, Ending::Closed { .. }) => {
                 self.end_as_told(ABNORMAL);
@@ -160,7 +161,7 @@ impl Session {
 
     pub(super) fn linger(&mut self) {
         self.phase = Phase::Lingering;
-        self.deadlines.start_closing(&self.conn.controls.limits);
+        self.deadlines.start_closing(&self.conn.controls);
         self.held = Vec::new();
         self.held_is_ripe = false;
     }
@@ -172,11 +173,10 @@ impl Session {
         let Some(instance) = self.owner.instance() else {
             return;
         };
-        if self.deadlines.is_told {
+        if self.deadlines.told.is_some() {
             return;
         }
-        self.deadlines.is_told = true;
-        self.deadlines.code = code;
+        self.deadlines.told = NonZeroU16::new(code).or(NonZeroU16::new(ABNORMAL));
         let outcome = instance.closed(&mut self.conn, code, reason);
         if outcome == Outcome::Panicked {
             self.owner.generation().context.record_panic();
@@ -253,9 +253,10 @@ impl Session {
             wire,
             limits,
             cause,
+            cut_short,
             ..
         } = &self.conn.controls;
-        let cause = *cause;
+        let (cause, cut_short) = (*cause, *cut_short);
         logging::session(Level::INFO, "session closed", |line| {
             self.name_in(line);
             line.number("code", self.end_code().into());
@@ -267,7 +268,7 @@ impl Session {
                     (None, _) => {}
                 }
             }
-            if let Some(cause) = self.deadlines.cut_short {
+            if let Some(cause) = cut_short {
                 line.text("cut_short", cause.word());
             }
             line.number("bytes_in", wire.bytes_in);
@@ -280,7 +281,7 @@ impl Session {
     pub(super) fn end_code(&self) -> u16 {
         match self.conn.controls.ending {
             Ending::Closed { code } if code != 0 => code,
-            _ => self.deadlines.code,
+            _ => self.deadlines.told.map_or(ABNORMAL, NonZeroU16::get),
         }
     }
 }
@@ -289,7 +290,7 @@ impl Session {
 /// its handler as well.
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.deadlines.is_told || !self.owner.has_instance() {
+        if self.deadlines.told.is_some() || !self.owner.has_instance() {
             return;
         }
         let (session, handler) = (self.conn.id(), &self.owner.generation().handler);

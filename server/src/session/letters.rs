@@ -3,7 +3,7 @@
 use super::Session;
 use crate::cause::Cause;
 use crate::controls::Ending;
-use crate::mailbox::{Letter, Post};
+use crate::mailbox::{Dismissal, Letter, Post};
 
 impl Session {
     /// What others posted, in their order; the server's own orders last.
@@ -12,15 +12,13 @@ impl Session {
         if post.ask.is_some() {
             self.plan_move(post.ask);
         }
-        if let Some(eviction) = post.eviction
-            && eviction.concerns(self.owner.generation().number)
+        if let Some(dismissal) = post.dismissal
+            && dismissal.concerns(self.owner.generation().number)
         {
-            let cause = match eviction.from {
-                Some(_) => Cause::Replaced,
-                None => Cause::Stopping,
-            };
-            // GONE: it is closing already.
-            let _ = self.controls().close(eviction.code, "", cause);
+            self.controls().close_for(match dismissal {
+                Dismissal::Stopping => Cause::Stopping,
+                Dismissal::Replaced { .. } => Cause::Replaced,
+            });
         }
         if post.overflowed && self.is_talking() {
             self.controls().close_for(Cause::OutboundFull);

@@ -20,6 +20,8 @@ pub(super) struct Liveness {
     message_began: Option<Moment>,
     /// The low bits of the number of bytes sent before the last Ping that was answered.
     answered: u32,
+    /// What the peer sends is not read.
+    rests: bool,
 }
 
 /// What the peer owes.
@@ -108,6 +110,7 @@ impl Liveness {
             flow: None,
             message_began: None,
             answered: 0,
+            rests: false,
         }
     }
 
@@ -122,8 +125,16 @@ impl Liveness {
         false
     }
 
+    /// Whether the peer is not read. When it is read again, its time begins anew.
+    pub(super) fn set_rests(&mut self, rests: bool, now: impl FnOnce() -> Moment) {
+        if rests || self.rests {
+            self.rest(now());
+        }
+        self.rests = rests;
+    }
+
     /// The peer is not read, so nothing is expected of what it sends.
-    pub(super) fn rest(&mut self, now: Moment) {
+    fn rest(&mut self, now: Moment) {
         self.heard(now);
         self.message_began = self.message_began.map(|_| now);
     }

@@ -123,7 +123,7 @@ impl Session {
             .set_generation(generation.number, limits.outbound_bytes_max);
         self.decoder
             .set_limits(super::decoder_limits(&generation, &limits));
-        self.deadlines.set_limits(&limits, self.conn.id());
+        self.deadlines.note_limits();
         self.controls().set_limits(limits);
     }
 
