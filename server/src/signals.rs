@@ -44,7 +44,11 @@ impl Signals {
     ///
     /// The system does not give a signal or a thread.
     pub fn listen(hang_up: HangUp) -> io::Result<Signals> {
-        let mut heard = Heard::new(meaning::all())?;
+        let mut heard = Heard::new(meaning::needed())?;
+        for signal in meaning::all() {
+            // A tool that runs the server, such as valgrind, may keep some for itself.
+            let _ = heard.add_signal(signal);
+        }
         let (stop, _) = watch::channel(false);
         let signals = Signals {
             state: Arc::new(Mutex::new(State {

@@ -83,6 +83,11 @@ impl Meaning {
     }
 }
 
+/// The signals that the server cannot do without.
+pub(super) fn needed() -> [c_int; 3] {
+    [signals::SIGTERM, signals::SIGINT, signals::SIGHUP]
+}
+
 /// Every signal that ends a process by default, but for those that tell of a fault in it and those
 /// that cannot be caught. SIGPIPE is ignored by Rust.
 pub(super) fn all() -> Vec<c_int> {

@@ -41,14 +41,16 @@ pub(crate) fn profile(
 ) -> Result<Profile> {
     let port = server::free_port()?;
     let (program, arguments, site) = contender::wshd(artifacts, port, "")?;
-    let out = site.path().join("callgrind.out");
+    // The server forks, and each process writes a file of its own.
+    let out = |pid: &str| site.path().join(format!("callgrind.out.{pid}"));
     let mut command = Command::new("valgrind");
     command
         .arg("--tool=callgrind")
-        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(format!("--callgrind-out-file={}", out("%p").display()))
         .arg(program)
         .args(arguments);
     let server = Server::run(command, None, port, cores)?;
+    let out = out(&server.pid().to_string());
     let mut load = Load::open(port, "/echo", cell.connections, Offer::Nothing)?;
     let batch = Batch::binary(cell.payload_bytes, cell.pipelining);
     load.check(&batch)?;
