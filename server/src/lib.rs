@@ -62,6 +62,12 @@ mod ws;
 #[doc(hidden)]
 pub use plugin::hop::Hop;
 
+/// If this process was started to try plugins in, it does so until its end. To be called first thing in
+/// `main`.
+pub fn be_trial_helper_if_asked() {
+    plugin::trial::be_helper_if_asked();
+}
+
 /// Makes the process in which plugins are tried before they are loaded. To be called once, first thing in
 /// `main`: the process must have a single thread, and nothing that waits in a buffer.
 pub fn start_trial_helper() {

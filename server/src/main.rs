@@ -17,6 +17,7 @@ use wshd::signals::{HangUp, Signals};
 use wshd::{check, heap, last_resort, leave, logging};
 
 fn main() {
+    wshd::be_trial_helper_if_asked();
     heap::set_limits();
     let CommandLine { command, flags } = CommandLine::of_process();
     // Before anything else is made: a process that is forked later has threads and locks in it.

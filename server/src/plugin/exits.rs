@@ -7,8 +7,8 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tracing::error;
@@ -43,8 +43,11 @@ pub(crate) fn begin(has_sessions: bool) {
     // A copy that stays what it is, whatever becomes of descriptor 2.
     // SAFETY: it answers a number or an error.
     let log = unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, LOG_FROM) };
-    // SAFETY: the function lives as long as the program.
-    unsafe { libc::atexit(on_exit) };
+    let thread = std::thread::Builder::new().name("exits".to_owned());
+    if thread.spawn(see_to_end).is_ok() {
+        // SAFETY: the function lives as long as the program.
+        unsafe { libc::atexit(on_exit) };
+    }
     // Whatever was there is called, or does what it does, after the line.
     let previous = FAULTS.map(|signal| {
         let mut previous = MaybeUninit::<libc::sigaction>::zeroed();
@@ -77,26 +80,29 @@ fn here() -> Option<(&'static Context, &'static str)> {
 }
 
 /// Called by `exit`, which the server itself never calls once this is registered.
+///
+/// What this thread had for itself is gone already, and with it what a line of the log needs: another
+/// thread sees to the end.
 extern "C" fn on_exit() {
-    if IS_EXITING.swap(true, Ordering::AcqRel) {
-        // Another thread sees to the end already.
-        std::thread::sleep(CLOSE_TIME + Duration::from_secs(1));
-    } else {
-        tell_exit();
-        if HAS_SESSIONS.load(Ordering::Relaxed) {
-            // As an operator would: sessions are told, handlers shut down, and the main thread leaves. This
-            // thread, and its session, cannot come back.
-            // SAFETY: a signal to this very process.
-            unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
-            std::thread::sleep(CLOSE_TIME);
-        }
+    if !IS_EXITING.swap(true, Ordering::AcqRel) {
+        *lock() = Some(here());
+        EXIT.notify_all();
     }
-    logging::flush(LOG_WAIT);
+    std::thread::sleep(CLOSE_TIME + Duration::from_secs(1));
     super::library::leave(EXITED)
 }
 
-fn tell_exit() {
-    match here() {
+/// Waits for an `exit`, and brings about the end in as good an order as time allows.
+fn see_to_end() {
+    let mut exit = lock();
+    let by = loop {
+        match exit.take() {
+            Some(by) => break by,
+            None => exit = EXIT.wait(exit).unwrap_or_else(PoisonError::into_inner),
+        }
+    };
+    drop(exit);
+    match by {
         Some((context, callback)) => error!(
             handler = %context.handler,
             generation = context.generation,
@@ -105,11 +111,23 @@ fn tell_exit() {
             "handler called `exit`, which ends the whole server; sessions are closed"
         ),
         None => error!(
-            thread = std::thread::current().name().unwrap_or_default(),
             status = EXITED,
-            "code that is not the server's called `exit`, which ends the whole server; sessions are closed"
+            "code of a handler called `exit` on a thread of its own, which ends the whole server; sessions are closed"
         ),
     }
+    if HAS_SESSIONS.load(Ordering::Relaxed) {
+        // As an operator would: sessions are told, handlers shut down, and the main thread leaves. The
+        // thread that called, and its session, cannot come back.
+        // SAFETY: a signal to this very process.
+        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+        std::thread::sleep(CLOSE_TIME);
+    }
+    logging::flush(LOG_WAIT);
+    super::library::leave(EXITED)
+}
+
+fn lock() -> MutexGuard<'static, Option<Caller>> {
+    CALLER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Called when a thread faults or calls `abort`. Whatever it uses may be used in a signal's handler.
@@ -199,6 +217,12 @@ thread_local! {
 }
 
 static LAST_WORDS: OnceLock<LastWords> = OnceLock::new();
+/// The handler and the callback that called `exit`, if it was one.
+type Caller = Option<(&'static Context, &'static str)>;
+
+/// There once `exit` was called.
+static CALLER: Mutex<Option<Caller>> = Mutex::new(None);
+static EXIT: Condvar = Condvar::new();
 static HAS_SESSIONS: AtomicBool = AtomicBool::new(false);
 static IS_EXITING: AtomicBool = AtomicBool::new(false);
 

@@ -6,30 +6,28 @@
 //! everything. So the first time is in a process that may end or hang. The server keeps one *helper*
 //! for this, forked before anything else is done, which forks a process a trial.
 //!
-//! [`page`] is the memory that a trial shares with the server, [`helper`] the process that forks,
-//! [`child`] what runs in the forked process, [`report`] what it is asked and what it answers.
+//! [`link`] is the server's way to the helper, [`page`] the memory that a trial shares with the
+//! server, [`helper`] the process that forks, [`child`] what runs in the forked process, [`report`]
+//! what it is asked and what it answers.
 
 mod child;
 mod helper;
+mod link;
 mod page;
 pub(crate) mod report;
 
+pub(crate) use self::link::{be_helper_if_asked, start_helper};
+
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, Read};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    sendmsg, socketpair,
-};
 use tracing::{debug, warn};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -42,7 +40,6 @@ use super::library::Step;
 use super::log::escape_into;
 use super::refusal::Refusal;
 use crate::config::{Config, HandlerConfig, Trial};
-use crate::optional::{Optional, is_allowed};
 
 /// What is tried, and within which bounds.
 #[derive(Clone, Copy, Debug)]
@@ -87,12 +84,6 @@ pub(super) enum Tried {
     Not,
 }
 
-/// The process that forks trials.
-#[derive(Debug)]
-struct Helper {
-    socket: OwnedFd,
-}
-
 /// Why there is no trial.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
@@ -104,30 +95,6 @@ enum Trouble {
     HelperGone,
     #[error("the process that tries plugins ended meanwhile")]
     HelperEnded,
-}
-
-/// Forks the helper. To be called once, first thing in `main`, while the process has a single thread
-/// and nothing waits in a buffer.
-pub(crate) fn start_helper() {
-    let helper = match is_allowed(Optional::Trial) {
-        true => fork_helper().map_err(|error| error.to_string()),
-        false => Err("a system call filter forbids what they take".to_owned()),
-    };
-    let _ = HELPER.set(helper);
-}
-
-fn fork_helper() -> io::Result<Helper> {
-    let flags = SocketFlags::CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    // SAFETY: the caller's promise: no other thread holds a lock that the copy would find taken.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            drop(ours);
-            helper::run(theirs)
-        }
-        _ => Ok(Helper { socket: ours }),
-    }
 }
 
 /// Tries the copy at `path`. `Not` is an answer only where the policy allows to go on without.
@@ -162,11 +129,6 @@ pub(super) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
 
 /// Holds one trial: the verdict, or why there is none.
 fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refusal>, Trouble> {
-    let helper = match HELPER.get() {
-        Some(Ok(helper)) => helper,
-        Some(Err(error)) => return Err(Trouble::NoHelper(error.clone())),
-        None => return Err(Trouble::NoHelper("none was made at the start".to_owned())),
-    };
     let request = Request {
         copy: path.as_os_str().as_bytes().to_vec(),
         handler: subject.context.handler.to_string(),
@@ -180,7 +142,9 @@ fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refus
     let request = serde_json::to_vec(&request).unwrap_or_default();
     let page = Page::new(&request).map_err(Trouble::NotMade)?;
     let (mut line, theirs) = UnixStream::pair().map_err(Trouble::NotMade)?;
-    helper.ask(&page, theirs)?;
+    link::ask(&page, &theirs)?;
+    // Held by the helper alone from now on, so that its end is the line's.
+    drop(theirs);
     let verdict = wait(&mut line, &page, subject.bounds.timeout)?;
     let report = page.report();
     let report = report.and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
@@ -261,22 +225,6 @@ fn is_early(error: &io::Error) -> bool {
     )
 }
 
-impl Helper {
-    /// Asks for the trial of what `page` says; how it ends is told on the other end of `line`.
-    fn ask(&self, page: &Page, line: UnixStream) -> Result<(), Trouble> {
-        let fds = [page.as_fd(), line.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        let data = [IoSlice::new(b"t")];
-        let sent = sendmsg(&self.socket, &data, &mut ancillary, SendFlags::NOSIGNAL);
-        sent.map(drop).map_err(|error| match error {
-            rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET => Trouble::HelperGone,
-            error => Trouble::NotMade(error.into()),
-        })
-    }
-}
-
 /// The last line that a trial wrote to stderr, as part of a sentence.
 fn last_words(words: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(words);
@@ -313,7 +261,6 @@ fn note_passed(key: u64, libraries: &[Library]) {
     passed.insert(key, libraries.to_vec());
 }
 
-static HELPER: OnceLock<Result<Helper, String>> = OnceLock::new();
 /// What has passed, by [`verdict_key`]. A refusal is not kept: a file that is touched is tried again,
 /// because its reason may have lain outside the file.
 static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());

@@ -40,9 +40,18 @@ struct Running {
     is_given_up: bool,
 }
 
-/// Runs the helper in the process that was forked for it.
-pub(super) fn run(control: OwnedFd) -> ! {
-    let control = settle(control);
+/// Who made the helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parent {
+    /// The main thread, which lives as long as the server does.
+    IsMainThread,
+    /// Some thread, whose end means nothing.
+    MayLoseThreads,
+}
+
+/// Runs the helper in the process that was made for it.
+pub(super) fn run(control: OwnedFd, parent: Parent) -> ! {
+    let control = settle(control, parent);
     let mut trials: Vec<Running> = Vec::new();
     let mut has_orphans = false;
     loop {
@@ -64,11 +73,13 @@ pub(super) fn run(control: OwnedFd) -> ! {
 }
 
 /// Makes the process one of its own: nothing of the server's stays open or reaches it.
-fn settle(control: OwnedFd) -> OwnedFd {
+fn settle(control: OwnedFd, parent: Parent) -> OwnedFd {
     // Each of these is a nicety; without it the helper does its work all the same.
     let _ = setsid();
     let _ = rustix::thread::set_name(c"wshd-trial");
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if parent == Parent::IsMainThread {
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    }
     let _ = set_child_subreaper(Some(rustix::process::getpid()));
     for signal in child::IGNORED {
         // SAFETY: the disposition of a signal of this process, which has no handler.
