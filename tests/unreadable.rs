@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rlimit::Resource;
-
 use crate::harness::client::Client;
+use crate::harness::limits::{WithoutDescriptors, bound};
 use crate::harness::patch::versioned;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -43,18 +42,6 @@ fn site() -> Site {
 
 const PATHS: [&str; 3] = ["/echo", "/versioned", "/rooms/tea"];
 
-/// A server that the modes of files hold for, even if root runs it.
-fn bound_by_modes(site: &Site) -> Server {
-    let builder = Server::builder(site);
-    let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
-    if !is_root {
-        return builder.start();
-    }
-    let mut setpriv = Command::new("setpriv");
-    setpriv.args(["--bounding-set", "-dac_override,-dac_read_search"]);
-    builder.within(setpriv).start()
-}
-
 fn serves(server: &Server, path: &str, number: u32) -> bool {
     server.handshake_status(path) == 101
         && server.connect(path).ask("which?") == format!("version-{number:04}")
@@ -63,21 +50,19 @@ fn serves(server: &Server, path: &str, number: u32) -> bool {
 #[test]
 fn a_server_without_any_descriptor_left_keeps_every_handler_and_session() {
     let site = site();
-    let server = Server::start(&site);
+    let server = bound(Server::builder(&site)).start();
     let mut open = PATHS.map(|path| server.connect(path));
-    let pid = i32::try_from(server.pid()).expect("a process id");
-    let (mut soft, mut hard) = (0, 0);
-    rlimit::prlimit(pid, Resource::NOFILE, None, Some((&mut soft, &mut hard))).expect("a limit");
 
-    rlimit::prlimit(pid, Resource::NOFILE, Some((3, hard)), None).expect("lowering a limit");
+    let without = WithoutDescriptors::begin(&server);
     look_for_a_while(&site, &mut open);
     let line = server.line(&["cannot be read; what was loaded from there keeps serving"]);
-    rlimit::prlimit(pid, Resource::NOFILE, Some((soft, hard)), None).expect("raising a limit");
-
     assert!(
         line.contains("WARN") && line.contains("Too many open files"),
         "{line}"
     );
+    if !without.end() {
+        return;
+    }
     server.line(&["can be read again"]);
     for client in &mut open {
         assert_ne!(client.ask("which?"), "");
@@ -118,7 +103,7 @@ fn silent_connections_at_256_descriptors_cost_no_handler() {
 fn a_closed_folder_keeps_its_handlers_and_the_others_are_replaced_and_removed() {
     let site = site();
     site.write("config.toml", "");
-    let server = bound_by_modes(&site);
+    let server = bound(Server::builder(&site)).start();
     let rooms = site.handlers().join("rooms");
     let chmod = |mode| {
         fs::set_permissions(&rooms, fs::Permissions::from_mode(mode)).expect("chmod");
@@ -197,6 +182,26 @@ fn links_that_go_in_circles_say_nothing_of_what_was_there() {
         assert_ne!(client.ask("which?"), "");
     }
     assert_eq!(server.count_lines(&["handler removed"]), 0);
+}
+
+#[test]
+fn a_directory_above_that_cannot_be_listed_costs_neither_a_handler_nor_a_watch() {
+    let site = site();
+    site.write("config.toml", "");
+    let chmod = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(site.root(), mode).expect("chmod");
+    };
+    chmod(0o311);
+    let server = bound(Server::builder(&site)).start();
+
+    site.add_bytes(&versioned(2), "rooms/tea_wsh.so");
+    within(SOON, "it is replaced", || serves(&server, "/rooms/tea", 2));
+
+    chmod(0o755);
+    assert_eq!(server.count_lines(&["cannot watch every directory"]), 0);
+    assert_eq!(server.count_lines(&["cannot be read"]), 0);
+    assert_eq!(server.count_lines(&["no event told of a change"]), 0);
 }
 
 #[test]

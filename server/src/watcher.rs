@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub(crate) use self::waypoints::waypoints;
 use crate::optional::{Optional, is_allowed};
@@ -138,7 +138,11 @@ impl Watcher {
                     self.watched.insert(path, inode);
                     is_any_new = true;
                 }
-                Err(error) => failure = Some(error),
+                Err(error) if directories.contains(&path) || is_limit(&error.kind) => {
+                    failure = Some(error);
+                }
+                // A directory above may be closed to us; what is switched there is found a little later.
+                Err(error) => debug!(path = %path.display(), %error, "not watched"),
             }
         }
         match failure {
@@ -192,6 +196,11 @@ impl Watcher {
             warn!(%error, "cannot watch every directory, looking for changes twice a second instead{way_out}");
         }
     }
+}
+
+/// Whether the system has no more watches to give, for whatever directory.
+fn is_limit(kind: &ErrorKind) -> bool {
+    !way_out(kind).is_empty()
 }
 
 /// What an operator can do about a limit of the system's.

@@ -7,6 +7,7 @@
 pub(crate) mod client;
 pub(crate) mod compile;
 pub(crate) mod deflating;
+pub(crate) mod limits;
 pub(crate) mod patch;
 pub(crate) mod server;
 pub(crate) mod site;

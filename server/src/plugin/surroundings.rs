@@ -156,7 +156,9 @@ impl State {
         }
         for (is_other, thing) in [
             (
-                self.umask.is_some() && self.umask != now.umask,
+                // It cannot be read while no descriptor is left.
+                now.umask
+                    .is_some_and(|now| self.umask.is_some_and(|umask| umask != now)),
                 Thing::Umask,
             ),
             (

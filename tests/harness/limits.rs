@@ -1,0 +1,54 @@
+//! Limits that hold for a server, whoever runs it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use rlimit::Resource;
+
+use super::server::{Builder, Server};
+
+/// The modes of files and the limits of a process hold for this server, even if root runs it.
+pub(crate) fn bound(builder: Builder) -> Builder {
+    let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
+    if !is_root {
+        return builder;
+    }
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args([
+        "--bounding-set",
+        "-dac_override,-dac_read_search,-sys_resource",
+    ]);
+    builder.within(setpriv)
+}
+
+/// A bound server that cannot open anything any more.
+pub(crate) struct WithoutDescriptors {
+    pid: i32,
+    before: (u64, u64),
+}
+
+impl WithoutDescriptors {
+    pub(crate) fn begin(server: &Server) -> WithoutDescriptors {
+        let pid = i32::try_from(server.pid()).expect("a process id");
+        let (mut soft, mut hard) = (0, 0);
+        let now = rlimit::prlimit(
+            pid,
+            Resource::NOFILE,
+            Some((3, 3)),
+            Some((&mut soft, &mut hard)),
+        );
+        now.expect("lowering a limit");
+        let before = (soft, hard);
+        WithoutDescriptors { pid, before }
+    }
+
+    /// Whether the server has them back, which needs root.
+    pub(crate) fn end(self) -> bool {
+        let is_back = rlimit::prlimit(self.pid, Resource::NOFILE, Some(self.before), None).is_ok();
+        if !is_back {
+            eprintln!("the rest is not shown: only root raises another process's limit again");
+        }
+        is_back
+    }
+}
