@@ -379,3 +379,54 @@ fn a_server_takes_as_many_files_as_the_system_allows() {
         .collect();
     assert_eq!(numbers[3], numbers[4], "soft and hard: {limits}");
 }
+
+/// A server whose handler `stuck` is held, because callbacks of it that never return hold the workers,
+/// and some sessions of it that have done nothing yet.
+fn held(config: &str, idle: usize) -> (Site, Server, Vec<Client>, Vec<Client>) {
+    let site = Site::with(&["stuck_wsh", "echo_wsh"]);
+    site.write("config.toml", config);
+    let server = Server::start(&site);
+    let idle: Vec<Client> = (0..idle).map(|_| server.connect("/stuck")).collect();
+    let mut stuck: Vec<Client> = (0..many()).map(|_| server.connect("/stuck")).collect();
+    for client in &mut stuck {
+        client.send("deadlock");
+    }
+    server.line(&["its callbacks hold the workers", "handler=stuck"]);
+    (site, server, idle, stuck)
+}
+
+#[test]
+fn sessions_of_a_handler_that_holds_the_workers_end_with_their_connection() {
+    let (_site, server, idle, _stuck) = held("", 4);
+
+    // Two just go, and two leave something unread behind.
+    for (number, mut client) in idle.into_iter().enumerate() {
+        if number % 2 == 1 {
+            client.send("never read");
+        }
+        drop(client);
+    }
+
+    let lost = ["session closed", "handler=stuck", "code=1006"];
+    eventually("those without anything unread are gone", || {
+        server.count_lines(&lost) >= 2
+    });
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+}
+
+#[test]
+fn sessions_of_a_handler_that_holds_the_workers_meet_deadlines_and_are_sent_away() {
+    let config =
+        "[handler.stuck]\nreload = \"close\"\nping_interval_ms = 1000\npong_timeout_ms = 500\n";
+    let (site, server, mut idle, _stuck) = held(config, 2);
+
+    // One answers no Ping; the other does, as long as it reads.
+    let mut alive = idle.pop().expect("there are two");
+    let silent = idle.pop().expect("there are two").into_stream();
+    let reader = std::thread::spawn(move || alive.close_code());
+    server.line(&["session closed", "handler=stuck", "cause=pong_timeout_ms"]);
+    drop(silent);
+    site.add("echo_wsh", "stuck_wsh.so");
+
+    assert_eq!(reader.join().expect("it reads"), 1012);
+}

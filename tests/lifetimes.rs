@@ -349,3 +349,28 @@ fn a_listening_socket_that_accepts_no_more_is_told_once_and_costs_no_processor()
     );
     assert_eq!(client.ask("hello"), "hello");
 }
+
+#[test]
+fn a_session_that_ended_while_its_handler_held_the_workers_is_told_so_once_and_later() {
+    let site = Site::empty();
+    site.add_bytes(&lives(&[]), "lives_wsh.so");
+    let server = Server::start(&site);
+    let idle = server.connect("/lives");
+    let workers = 2 * (std::thread::available_parallelism().map_or(1, usize::from) + 2);
+    let mut asleep: Vec<_> = (0..workers).map(|_| server.connect("/lives")).collect();
+    for client in &mut asleep {
+        assert_eq!(client.text(), "open");
+        client.send("sleep");
+    }
+    server.line(&["its callbacks hold the workers", "handler=lives"]);
+
+    drop(idle);
+    server.line(&["session closed", "session=1 "]);
+    assert_eq!(server.count_lines(&["closed with"]), 0, "{}", server.log());
+
+    for client in &mut asleep {
+        assert_eq!(client.ask("awake"), "awake");
+    }
+    server.says(&["closed with 1006 in time"], 1);
+    server.says(&["destroy in time"], 1);
+}

@@ -283,6 +283,11 @@ impl Mailbox {
         }
     }
 
+    /// Takes the server's order to close, and leaves everything else.
+    pub(crate) fn take_dismissal(&self) -> Option<Dismissal> {
+        self.lock().dismissal.take()
+    }
+
     /// Letters of so many bytes, which had stayed, have left.
     pub(crate) fn release(&self, bytes: usize) {
         let mut inner = self.lock();

@@ -6,6 +6,7 @@
 
 mod deadlines;
 mod ending;
+mod held;
 mod letters;
 mod liveness;
 mod moving;
@@ -106,7 +107,10 @@ enum Phase {
     /// As before, and our side is shut: what is left is to wait until the peer closes the
     /// connection.
     Finished,
+    /// The connection is over, and what the session holds of it is to be given back.
     Over,
+    /// That is done; what is left is the handler's.
+    Left,
 }
 
 impl Session {
@@ -174,10 +178,19 @@ impl Session {
 
     /// Runs to the end.
     pub(crate) fn poll_to_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.afterlife.is_none() {
+        if self.phase != Phase::Left {
             ready!(self.poll(cx));
             self.log_end();
             self.leave_connection();
+            self.phase = Phase::Left;
+        }
+        if self.afterlife.is_none() {
+            if self.deadlines.is_untold {
+                if self.is_held(cx) {
+                    return Poll::Pending;
+                }
+                self.tell_end();
+            }
             if !self.owner.has_instance() {
                 return Poll::Ready(());
             }
@@ -204,8 +217,9 @@ impl Session {
                 return Poll::Ready(());
             }
             if may_receive || self.has_work() {
-                if self.is_held(cx) {
-                    return Poll::Pending;
+                if self.is_held(cx) && self.may_call() {
+                    ready!(self.poll_held(cx));
+                    continue;
                 }
                 let mut scratch = Scratch::take();
                 self.controls().wire.borrow_output(&mut scratch.output);
@@ -291,6 +305,9 @@ impl Session {
 
     /// One pass over everything that can have happened.
     fn turn(&mut self, input: &mut [u8]) {
+        if self.deadlines.is_untold && !self.conn.context.hold.is_on() {
+            self.tell_end();
+        }
         if self.registration.mailbox().is_rung() {
             self.take_post();
         }
@@ -344,7 +361,7 @@ impl Session {
     fn reads(&self) -> bool {
         match self.phase {
             Phase::Open => self.conn.controls.reads && !self.conn.controls.is_congested(),
-            Phase::PeerCloses | Phase::Over => false,
+            Phase::PeerCloses | Phase::Over | Phase::Left => false,
             Phase::Closing | Phase::Lingering | Phase::Finished => true,
         }
     }

@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::task::{Context, Poll};
 
 use bytes::BufMut;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
@@ -49,6 +50,16 @@ pub(crate) enum Received {
     End,
 }
 
+/// Whether a peer has ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerEnd {
+    No,
+    /// It sends nothing more.
+    Finished,
+    /// The connection is gone.
+    Lost,
+}
+
 impl Wire {
     /// `output` is the first that is sent, and no frame: the 101.
     pub(crate) fn new(socket: TcpStream, output: Vec<u8>) -> Wire {
@@ -76,6 +87,30 @@ impl Wire {
     /// Bytes that the kernel has taken and the peer's TCP has not acknowledged. It is a system call.
     pub(crate) fn unacked(&self) -> u64 {
         self.socket.as_ref().map_or(0, unacked)
+    }
+
+    /// Bytes that the kernel has and nobody has read. It is a system call.
+    pub(crate) fn unread(&self) -> u64 {
+        let unread = self.socket.as_ref().map(rustix::io::ioctl_fionread);
+        unread.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// Whether the peer has ended the connection, as far as can be seen without reading. It is a
+    /// system call.
+    pub(crate) fn peer_end(&self) -> PeerEnd {
+        let Some(socket) = &self.socket else {
+            return PeerEnd::Lost;
+        };
+        let mut watched = [PollFd::new(socket, PollFlags::RDHUP)];
+        let _ = poll(&mut watched, Some(&Timespec::default()));
+        let seen = watched[0].revents();
+        if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
+            PeerEnd::Lost
+        } else if seen.contains(PollFlags::RDHUP) {
+            PeerEnd::Finished
+        } else {
+            PeerEnd::No
+        }
     }
 
     /// Queues bytes that are frames already.

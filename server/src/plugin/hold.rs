@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
+use crate::clock::Moment;
 use crate::wakes;
 
 /// Whether the sessions of a handler wait, and which do.
@@ -13,7 +14,25 @@ use crate::wakes;
 pub(crate) struct Hold {
     is_on: AtomicBool,
     /// By the session's id.
-    waiting: Mutex<HashMap<u64, Waker>>,
+    waiting: Mutex<HashMap<u64, Waiting>>,
+}
+
+/// A session that waits.
+#[derive(Debug)]
+struct Waiting {
+    waker: Waker,
+    /// Bytes of its peer that are unread.
+    unread: u64,
+    /// Since when the peer sends nothing more.
+    finished_since: Option<Moment>,
+}
+
+/// What has become of a peer that is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Whether other bytes are unread than before.
+    pub(crate) has_more: bool,
+    pub(crate) finished_since: Option<Moment>,
 }
 
 impl Hold {
@@ -28,9 +47,33 @@ impl Hold {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = self.is_on();
         if waits {
-            waiting.insert(id, waker.clone());
+            let entry = waiting.entry(id).or_insert_with(|| Waiting {
+                waker: waker.clone(),
+                unread: 0,
+                finished_since: None,
+            });
+            entry.waker.clone_from(waker);
         }
         waits
+    }
+
+    /// Notes what was seen of the peer of a session that waits.
+    pub(crate) fn see(&self, id: u64, unread: u64, is_finished: bool, now: Moment) -> Seen {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = waiting.get_mut(&id) else {
+            // It was let go meanwhile.
+            return Seen {
+                has_more: true,
+                finished_since: None,
+            };
+        };
+        let before = std::mem::replace(&mut entry.unread, unread);
+        let since = entry.finished_since.take().unwrap_or(now);
+        entry.finished_since = is_finished.then_some(since);
+        Seen {
+            has_more: unread != before,
+            finished_since: entry.finished_since,
+        }
     }
 
     /// Begins or ends; answers whether that is a change.
@@ -42,7 +85,7 @@ impl Hold {
         self.is_on.store(on, Ordering::Relaxed);
         let released = std::mem::take(&mut *waiting);
         drop(waiting);
-        released.into_values().for_each(wakes::wake);
+        released.into_values().for_each(|it| wakes::wake(it.waker));
         true
     }
 }

@@ -6,7 +6,7 @@
 use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
@@ -20,7 +20,7 @@ use crate::pulse::Pulse;
 
 /// The deadlines of one session.
 pub(super) struct Deadlines {
-    life: Liveness,
+    pub(super) life: Liveness,
     /// For the handler's timers, while it has any.
     timer: Option<Pin<Box<Sleep>>>,
     /// The tick for which the pulse was asked; 0 is none.
@@ -30,6 +30,8 @@ pub(super) struct Deadlines {
     has_moved: bool,
     /// The code with which the handler was told that the session is over.
     pub(super) told: Option<NonZeroU16>,
+    /// Whether the session is over and the handler is to be told when its callbacks may run.
+    pub(super) is_untold: bool,
 }
 
 impl Deadlines {
@@ -41,6 +43,7 @@ impl Deadlines {
             is_due: false,
             has_moved: false,
             told: None,
+            is_untold: false,
         }
     }
 
@@ -114,6 +117,16 @@ impl Deadlines {
         }
     }
 
+    /// Has the session woken in a second. What is due until then stays so.
+    pub(super) fn look_in_a_second(&mut self, controls: &Controls, pulse: &Pulse) {
+        if controls.mailbox.take_roused() {
+            self.armed_for = 0;
+            self.is_due = true;
+        }
+        let tick = pulse.tick_of(Instant::now() + HELD_LOOK);
+        self.arm(tick.max(1), controls, pulse);
+    }
+
     /// Ready when the handler's first timer, which is due at `first`, has run out.
     fn poll_timer(&mut self, cx: &mut Context<'_>, first: Option<Instant>) -> Poll<()> {
         let Some(first) = first.map(tokio::time::Instant::from_std) else {
@@ -158,7 +171,7 @@ impl Deadlines {
     }
 }
 
-fn timeouts(controls: &Controls) -> Timeouts {
+pub(super) fn timeouts(controls: &Controls) -> Timeouts {
     let limits = &controls.limits;
     Timeouts {
         ping_interval: ping_interval_ms(limits, controls.mailbox.id),
@@ -202,7 +215,7 @@ impl Session {
         let (life, now) = (&mut self.deadlines.life, Moment::now());
         let verdict = match self.phase {
             Phase::Open => life.look(now, &facts, &timeouts),
-            Phase::Over => Verdict::Wait,
+            Phase::Over | Phase::Left => Verdict::Wait,
             _ => life.look_at_end(now, &facts, &timeouts),
         };
         match verdict {
@@ -232,5 +245,7 @@ impl Session {
     }
 }
 
+/// Between two looks at a peer that is not read.
+const HELD_LOOK: Duration = Duration::from_secs(1);
 /// Of the pulse.
 const TICKS_A_SECOND: u32 = 10;

@@ -104,6 +104,9 @@ impl Session {
 
     /// The end as the peer wants it, or else with this code.
     fn end_as_told(&mut self, otherwise: u16) {
+        if self.deadlines.is_untold {
+            return;
+        }
         match self.their_close.take() {
             Some(close) => self.end(close.code, &close.reason),
             None => self.end(otherwise, ""),
@@ -145,7 +148,7 @@ impl Session {
     #[cold]
     fn follow_this_ending(&mut self) {
         match (self.phase, self.conn.controls.ending) {
-            (Phase::Over, _) | (_, Ending::No) => {}
+            (Phase::Over | Phase::Left, _) | (_, Ending::No) => {}
             (_, Ending::Aborted) => self.lose(Cause::HandlerAborted),
             (Phase::Open, Ending::Closed { .. }) => {
                 self.phase = Phase::Closing;
@@ -170,12 +173,32 @@ impl Session {
     pub(super) fn end(&mut self, code: u16, reason: &str) {
         self.controls().unsubscribe_all();
         self.registration.mailbox().refuse_letters();
+        let has_ended = self.deadlines.told.is_some() || self.deadlines.is_untold;
+        if has_ended || !self.owner.has_instance() {
+            return;
+        }
+        if self.conn.context.hold.is_on() {
+            // `closed` waits, like every callback.
+            self.deadlines.is_untold = true;
+            let reason = reason.to_owned();
+            self.their_close = Some(Box::new(Close { code, reason }));
+            return;
+        }
+        self.tell(code, reason);
+    }
+
+    /// Tells the handler of an end that was put off while the handler's callbacks had to wait.
+    pub(super) fn tell_end(&mut self) {
+        self.deadlines.is_untold = false;
+        if let Some(close) = self.their_close.take() {
+            self.tell(close.code, &close.reason);
+        }
+    }
+
+    fn tell(&mut self, code: u16, reason: &str) {
         let Some(instance) = self.owner.instance() else {
             return;
         };
-        if self.deadlines.told.is_some() {
-            return;
-        }
         self.deadlines.told = NonZeroU16::new(code).or(NonZeroU16::new(ABNORMAL));
         let outcome = instance.closed(&mut self.conn, code, reason);
         if outcome == Outcome::Panicked {
@@ -281,6 +304,10 @@ impl Session {
     pub(super) fn end_code(&self) -> u16 {
         match self.conn.controls.ending {
             Ending::Closed { code } if code != 0 => code,
+            _ if self.deadlines.is_untold => self
+                .their_close
+                .as_ref()
+                .map_or(ABNORMAL, |close| close.code),
             _ => self.deadlines.told.map_or(ABNORMAL, NonZeroU16::get),
         }
     }

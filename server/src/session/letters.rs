@@ -12,19 +12,24 @@ impl Session {
         if post.ask.is_some() {
             self.plan_move(post.ask);
         }
-        if let Some(dismissal) = post.dismissal
-            && dismissal.concerns(self.owner.generation().number)
-        {
-            self.controls().close_for(match dismissal {
-                Dismissal::Stopping => Cause::Stopping,
-                Dismissal::Replaced { .. } => Cause::Replaced,
-            });
+        if let Some(dismissal) = post.dismissal {
+            self.leave(dismissal);
         }
         if post.overflowed && self.is_talking() {
             self.controls().close_for(Cause::OutboundFull);
         }
         if post.woken && self.is_talking() {
             self.call(|instance, conn| instance.wake(conn));
+        }
+    }
+
+    /// Closes for the server, if this session is meant.
+    pub(super) fn leave(&mut self, dismissal: Dismissal) {
+        if dismissal.concerns(self.owner.generation().number) {
+            self.controls().close_for(match dismissal {
+                Dismissal::Stopping => Cause::Stopping,
+                Dismissal::Replaced { .. } => Cause::Replaced,
+            });
         }
     }
 

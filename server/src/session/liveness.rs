@@ -134,7 +134,7 @@ impl Liveness {
     }
 
     /// The peer is not read, so nothing is expected of what it sends.
-    fn rest(&mut self, now: Moment) {
+    pub(super) fn rest(&mut self, now: Moment) {
         self.heard(now);
         self.message_began = self.message_began.map(|_| now);
     }

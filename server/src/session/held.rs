@@ -1,0 +1,99 @@
+//! A session whose callbacks wait because its handler holds the workers (see [`Hold`]).
+//!
+//! Its connection waits for nothing: what was said leaves, a peer that is gone or silent is noticed,
+//! and so is the server's order to close. Then socket and place are given back, and `closed` is told
+//! when the handler's other callbacks let go.
+//!
+//! [`Hold`]: crate::plugin::hold::Hold
+
+use std::task::{Context, Poll};
+
+use super::deadlines::timeouts;
+use super::liveness::{Facts, Verdict};
+use super::{Phase, Session};
+use crate::cause::Cause;
+use crate::clock::Moment;
+use crate::controls::Ending;
+use crate::wire::PeerEnd;
+
+impl Session {
+    /// Whether the next step of the session may call the handler.
+    pub(super) fn may_call(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::PeerCloses)
+    }
+
+    /// Ready when the session has begun to end. Looks about once a second, and when it is woken.
+    #[cold]
+    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mailbox = self.registration.mailbox();
+        if !self.is_listening {
+            mailbox.listen(cx.waker());
+            self.is_listening = true;
+        }
+        if let Some(dismissal) = mailbox.take_dismissal() {
+            self.leave(dismissal);
+        }
+        let mut wire = &mut self.conn.controls.wire;
+        while wire.buffered() > 0 && !wire.is_broken() && wire.poll_writable(cx).is_ready() {
+            wire.flush();
+            wire.give_back();
+            self.conn.controls.note_buffered();
+            wire = &mut self.conn.controls.wire;
+        }
+        if self.conn.controls.ending == Ending::No {
+            self.look_at_held_peer();
+        }
+        self.follow_ending();
+        if !self.may_call() {
+            return Poll::Ready(());
+        }
+        let (deadlines, controls) = (&mut self.deadlines, &self.conn.controls);
+        deadlines.look_in_a_second(controls, &self.conn.context.shared.pulse);
+        Poll::Pending
+    }
+
+    fn look_at_held_peer(&mut self) {
+        let now = Moment::now();
+        let wire = &self.conn.controls.wire;
+        let (end, unread) = (wire.peer_end(), wire.unread());
+        if wire.is_broken() || end == PeerEnd::Lost {
+            return self.lose(Cause::ConnectionLost);
+        }
+        let facts = Facts {
+            // Behind much that is unread a Pong may not fit any more.
+            hears: self.phase == Phase::Open && unread < UNREAD_BYTES_MAX,
+            unacked: wire.unacked(),
+            ..self.facts()
+        };
+        let timeouts = timeouts(&self.conn.controls);
+        let deadlines = &mut self.deadlines;
+        let is_finished = end == PeerEnd::Finished;
+        let hold = &self.conn.context.hold;
+        let seen = hold.see(self.registration.mailbox().id, unread, is_finished, now);
+        // What has come may be the Pong that is waited for.
+        if seen.has_more {
+            deadlines.life.rest(now);
+        }
+        // The handler is to have what came before the end, if it lets go in time.
+        let is_over = |since: Moment| unread == 0 || now >= since.after(timeouts.close);
+        if seen.finished_since.is_some_and(is_over) {
+            return self.lose(Cause::ConnectionLost);
+        }
+        let verdict = match self.phase {
+            Phase::Open => deadlines.life.look(now, &facts, &timeouts),
+            _ => deadlines.life.look_at_end(now, &facts, &timeouts),
+        };
+        match verdict {
+            Verdict::Ping => drop(self.controls().ping(b"")),
+            Verdict::Silent => self.lose(Cause::NoPong),
+            Verdict::Stalled => self.lose(Cause::NoProgress),
+            Verdict::NotClosed => self.answer_close(),
+            // Its rest may be among what is unread.
+            Verdict::Unfinished | Verdict::Wait => {}
+        }
+        self.controls().wire.flush();
+    }
+}
+
+/// Bytes that may be unread for a Pong still to be expected: far below what a kernel takes.
+const UNREAD_BYTES_MAX: u64 = 16 * 1024;
