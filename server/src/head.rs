@@ -115,6 +115,12 @@ impl Head {
         })
     }
 
+    /// The peer's bytes.
+    #[cfg(fuzzing)]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn method(&self) -> &[u8] {
         &self.bytes[self.method.range()]
     }
