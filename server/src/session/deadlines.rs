@@ -207,10 +207,10 @@ impl Session {
             self.call(|instance, conn| instance.timer(conn, token));
         }
         self.follow_ending();
-        let facts = Facts {
-            unacked: self.conn.controls.wire.unacked(),
-            ..self.facts()
-        };
+        let mut facts = self.facts();
+        if self.deadlines.life.asks_unacked(&facts) {
+            facts.unacked = self.conn.controls.wire.unacked();
+        }
         let timeouts = timeouts(&self.conn.controls);
         let (life, now) = (&mut self.deadlines.life, Moment::now());
         let verdict = match self.phase {

@@ -167,6 +167,16 @@ impl Liveness {
         matches!(self.expects, Expects::End { .. })
     }
 
+    /// Whether a look has to know what is unacknowledged, which takes a system call: not where the
+    /// peer was sent next to nothing since it answered a Ping.
+    pub(super) fn asks_unacked(&self, facts: &Facts) -> bool {
+        let since = u64::from((facts.taken as u32).wrapping_sub(self.answered));
+        since > LONG_WAY_BYTES
+            || facts.queued_since.is_some()
+            || self.flow.is_some()
+            || self.is_closing()
+    }
+
     /// Looks at an open session's peer.
     pub(super) fn look(&mut self, now: Moment, facts: &Facts, timeouts: &Timeouts) -> Verdict {
         if self.is_stalled(now, facts, timeouts) {

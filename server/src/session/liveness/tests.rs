@@ -257,3 +257,30 @@ fn the_end_has_its_time_and_more_while_a_slow_link_carries_the_rest() {
         Verdict::NotClosed
     );
 }
+
+#[test]
+fn an_idle_session_asks_the_kernel_for_nothing() {
+    let mut liveness = liveness();
+    for ping in 1..4 {
+        let now = at(ping * 30_000);
+        let facts = Facts {
+            taken: 200 + 2 * ping,
+            ..IDLE
+        };
+        assert!(!liveness.asks_unacked(&facts));
+        assert_eq!(liveness.look(now, &facts, &TIMEOUTS), Verdict::Ping);
+        liveness.heard(now);
+    }
+    let sent = Facts {
+        taken: 100_000,
+        ..IDLE
+    };
+    assert!(liveness.asks_unacked(&sent));
+    let queued = Facts {
+        queued_since: Some(at(0)),
+        ..IDLE
+    };
+    assert!(liveness.asks_unacked(&queued));
+    liveness.start_closing(at(0), &TIMEOUTS);
+    assert!(liveness.asks_unacked(&IDLE));
+}
