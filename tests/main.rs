@@ -2,6 +2,7 @@
 
 mod admission;
 mod allocations;
+mod applies;
 mod c_handlers;
 mod causes;
 mod compression;

@@ -5,24 +5,30 @@
 //!
 //! # Rules
 //!
-//! 1. The server looks for one symbol, the static [`WSH_HANDLER`](SYMBOL). The head of that
-//!    [`Descriptor`], up to `init`, holds no pointer, so the server reads it from the file and runs
-//!    nothing of a plugin that it is going to refuse.
-//! 2. Tables start with their `size`. Who reads a table reads `min(size, mine)` bytes of it; what
-//!    is absent is NULL and means the default. Who is given a table to fill writes nothing past
-//!    the `size` found in it. Fields are appended, never moved, never reused.
-//! 3. `abi_major` must match; `min_host_minor` must not be above the server's minor.
-//! 4. Memory passed in lives until the call returns. The exceptions: [`Host`], its `ctx` and
-//!    `log_level` live as long as the process, and a [`Request`] stays where it is from the first
-//!    `handshake` call until `open` or `abandon` returned. Nobody frees what they did not allocate.
-//! 5. Callbacks of one session never overlap and keep their order, but may run on different
-//!    threads. `handshake`, `open`, `restore` and different sessions run concurrently; `init`,
-//!    `self_test`, `serving` and `shutdown` of one generation follow one another.
-//! 6. A `*mut Conn` means something only inside the callback it was given to, on the thread of
-//!    that callback; elsewhere the functions that take it answer [`MISUSE`].
-//! 7. No host function enters the plugin before it returns. `send`, `ping`, `close` take effect in
-//!    call order; `send_to`, `close_to` and `publish` are messages, applied between callbacks.
-//! 8. Nothing unwinds across.
+//! Each has a name, by which comments cite it.
+//!
+//! 1. *One symbol.* The server looks for one symbol, the static [`WSH_HANDLER`](SYMBOL). The
+//!    head of that [`Descriptor`], up to `init`, holds no pointer, so the server reads it from
+//!    the file and runs nothing of a plugin that it is going to refuse.
+//! 2. *Sizes.* Tables start with their `size`. Who reads a table reads `min(size, mine)` bytes
+//!    of it; what is absent is NULL and means the default. Who is given a table to fill writes
+//!    nothing past the `size` found in it. Fields are appended, never moved, never reused.
+//! 3. *Versions.* `abi_major` must match; `min_host_minor` must not be above the server's
+//!    minor.
+//! 4. *Lent memory.* Memory passed in lives until the call returns. The exceptions: [`Host`],
+//!    its `ctx` and `log_level` live as long as the process, and a [`Request`] stays where it
+//!    is from the first `handshake` call until `open` or `abandon` returned. Nobody frees what
+//!    they did not allocate.
+//! 5. *Order of callbacks.* Callbacks of one session never overlap and keep their order, but
+//!    may run on different threads. `handshake`, `open`, `restore` and different sessions run
+//!    concurrently; `init`, `self_test`, `serving` and `shutdown` of one generation follow one
+//!    another.
+//! 6. *The Conn.* A `*mut Conn` means something only inside the callback it was given to, on
+//!    the thread of that callback; elsewhere the functions that take it answer [`MISUSE`].
+//! 7. *No way back.* No host function enters the plugin before it returns. `send`, `ping`,
+//!    `close` take effect in call order; `send_to`, `close_to` and `publish` are messages,
+//!    applied between callbacks.
+//! 8. *No unwinding.* Nothing unwinds across.
 //!
 //! # What is promised
 //!

@@ -157,7 +157,7 @@ impl Opening {
     /// The answer. A late one is waited for, until the handler has no thread that could give it.
     ///
     /// # Errors
-    /// The handler's refusal, as the client sees it. Status 408: no answer came.
+    /// The handler's refusal, as the client sees it. Status 503, as the server has it: no answer came.
     pub fn finish(self) -> Result<Client, Refusal> {
         self.finish_within(PATIENCE, false)
     }
@@ -193,7 +193,7 @@ impl Opening {
                 })
             }
             (abi::ABORT, _) => Err(Refusal::plain(0)),
-            (abi::PENDING, _) => Err(Refusal::plain(408)),
+            (abi::PENDING, _) => Err(Refusal::plain(503)),
             _ => Err(Refusal::plain(500)),
         }
     }

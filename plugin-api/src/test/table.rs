@@ -76,10 +76,10 @@ pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
     }
 }
 
-// In all that follows the plugin keeps rule 4 of abi.rs: what it lends is readable for the call.
+// In all that follows the plugin keeps *lent memory* of abi.rs: what it lends is readable for the call.
 
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let bytes = unsafe { read::bytes(ptr, len) };
     amount(with(conn, |controls| controls.send(kind, bytes)))
 }
@@ -97,13 +97,13 @@ unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 
 }
 
 unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let bytes = unsafe { read::bytes(ptr, len) };
     status(with(conn, |controls| controls.ping(bytes)))
 }
 
 unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Status {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let reason = unsafe { checked(reason) };
     status(with(conn, |controls| controls.close(code, reason?)))
 }
@@ -128,7 +128,7 @@ unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Sta
 }
 
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let topic = unsafe { checked(topic) };
     status(with(conn, |controls| controls.subscribe(topic?, on != 0)))
 }
@@ -140,13 +140,13 @@ unsafe extern "C" fn send_to(
     ptr: *const u8,
     len: usize,
 ) -> i64 {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let bytes = unsafe { read::bytes(ptr, len) };
     amount(Context::find(ctx).and_then(|context| context.send_to(id, kind, bytes)))
 }
 
 unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u16, reason: Str) -> Status {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let reason = unsafe { checked(reason) };
     status(Context::find(ctx).and_then(|context| context.close_to(id, code, reason?)))
 }
@@ -159,7 +159,7 @@ unsafe extern "C" fn publish(
     len: usize,
     except: u64,
 ) -> i64 {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let (topic, bytes) = unsafe { (checked(topic), read::bytes(ptr, len)) };
     amount(Context::find(ctx).and_then(|context| context.publish(topic?, kind, bytes, except)))
 }
@@ -190,7 +190,7 @@ unsafe extern "C" fn spawn(
 }
 
 unsafe extern "C" fn fail(_ctx: *mut c_void, why: Str) -> Status {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let why = unsafe { lossy(why) };
     FAILURE.set(Some(why));
     abi::ERROR
@@ -208,7 +208,7 @@ unsafe extern "C" fn log(
     let Ok(context) = Context::find(ctx) else {
         return;
     };
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let line = unsafe {
         Line {
             level,
@@ -224,19 +224,19 @@ unsafe extern "C" fn log(
 }
 
 unsafe extern "C" fn response_header(to: *mut abi::Response, name: Str, value: Bytes) -> Status {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let (name, value) = unsafe { (checked(name), read::bytes(value.ptr, value.len)) };
     status(on_asked(to, |draft| draft.add_header(name?, value)))
 }
 
 unsafe extern "C" fn response_protocol(to: *mut abi::Response, name: Str) -> Status {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let name = unsafe { checked(name) };
     status(on_asked(to, |draft| draft.choose_protocol(name?)))
 }
 
 unsafe extern "C" fn response_reject(to: *mut abi::Response, code: u16, body: Bytes) -> Status {
-    // SAFETY: rule 4.
+    // SAFETY: *lent memory*.
     let body = unsafe { read::bytes(body.ptr, body.len) };
     status(on_asked(to, |draft| draft.reject(code, body)))
 }

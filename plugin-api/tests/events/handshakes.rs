@@ -165,6 +165,6 @@ fn a_handshake_whose_client_goes_is_abandoned_with_what_it_attached() {
 
     assert_eq!(DROPPED.load(Relaxed), 1);
     let never = server.request("/").cookie("token", "never");
-    assert_eq!(never.try_connect().unwrap_err().status, 408);
+    assert_eq!(never.try_connect().unwrap_err().status, 503);
     assert_eq!(DROPPED.load(Relaxed), 2);
 }

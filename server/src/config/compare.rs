@@ -7,18 +7,9 @@ use super::file::quoted;
 impl Config {
     /// The keys in which `new` differs and that a running server does not take up.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
-        let (old, limits) = (&self.limits, &new.limits);
         [
             ("listen", self.listen != new.listen),
             ("stage_dir", self.stage_dir != new.stage_dir),
-            (
-                "connections_max",
-                old.connections_max != limits.connections_max,
-            ),
-            (
-                "pending_handshakes_max",
-                old.pending_handshakes_max != limits.pending_handshakes_max,
-            ),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

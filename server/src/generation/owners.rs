@@ -21,7 +21,7 @@ use crate::plugin::response::Draft;
 pub(crate) struct HandshakeOwner {
     /// Abandoned when it is dropped, unless `open` took it.
     attempt: Attempt,
-    /// `abandon` may read it (abi.rs, rule 4).
+    /// `abandon` may read it (abi.rs, *lent memory*).
     request: Box<Request>,
     stay: Stay,
 }

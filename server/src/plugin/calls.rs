@@ -49,7 +49,7 @@ pub(crate) struct Attempt {
     context: &'static Context,
 }
 
-// SAFETY: by the ABI a plugin's callbacks may run on different threads (rule 5 of abi.rs), and the
+// SAFETY: by the ABI a plugin's callbacks may run on different threads (abi.rs, *order of callbacks*), and the
 // pointers are only ever given back to it.
 unsafe impl Send for Attempt {}
 
@@ -374,7 +374,7 @@ fn outcome(status: Status, context: &Context, id: u64, callback: Callback) -> Ou
     other_outcome(status, context, id, callback)
 }
 
-/// An unknown status counts as a failure (abi.rs, rule 2). Why it failed is logged.
+/// An unknown status counts as a failure: beside [`abi::Status`] stand those that a callback may answer. Why it failed is logged.
 #[cold]
 fn other_outcome(status: Status, context: &Context, id: u64, callback: Callback) -> Outcome {
     let outcome = match status {

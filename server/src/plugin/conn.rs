@@ -126,7 +126,7 @@ impl Conn {
     ///
     /// # Safety
     ///
-    /// `conn` came from [`Conn::begin`] of a cell that still exists (`abi.rs`, rule 6), and the
+    /// `conn` came from [`Conn::begin`] of a cell that still exists (abi.rs, *the Conn*), and the
     /// caller lets go of the answer before it returns into the plugin.
     pub(super) unsafe fn of<'a>(conn: *mut abi::Conn) -> Result<&'a mut Conn, abi::Status> {
         let cell: *mut Conn = conn.cast();

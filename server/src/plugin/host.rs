@@ -73,11 +73,11 @@ thread_local! {
     static FAILURE: RefCell<Option<Failure>> = const { RefCell::new(None) };
 }
 
-// In all that follows the plugin keeps the rules of abi.rs: pointers it passes are valid for the
+// In all that follows the plugin keeps the rules of abi.rs, which are cited by their names: pointers it passes are valid for the
 // call, and a `*mut Conn`, `*mut Response` or `ctx` is one that the server handed out.
 
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
-    // SAFETY: rule 5 for the payload, rule 6 for the Conn; neither outlives this call.
+    // SAFETY: *lent memory* for the payload, *the Conn* for the Conn; neither outlives this call.
     let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
     let (payload, conn) = match (payload, conn) {
         (Ok(payload), Ok(conn)) => (payload, conn),
@@ -98,14 +98,14 @@ fn send_any(conn: &mut Conn, kind: u32, payload: &[u8]) -> i64 {
 }
 
 unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
-    // SAFETY: rule 6.
+    // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
     let room = conn.ok().and_then(|conn| conn.controls.reserve(max));
     room.map_or(std::ptr::null_mut(), |room| room.as_mut_ptr())
 }
 
 unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 {
-    // SAFETY: rule 6.
+    // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
     amount(conn.and_then(|conn| {
         let mut room = conn.controls.take_reserved(len)?;
@@ -119,13 +119,13 @@ unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 
 }
 
 unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
-    // SAFETY: rules 5 and 6.
+    // SAFETY: *lent memory* and *the Conn*.
     let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
     status(conn.and_then(|conn| conn.controls.ping(payload?)))
 }
 
 unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Status {
-    // SAFETY: rules 5 and 6.
+    // SAFETY: *lent memory* and *the Conn*.
     let (reason, conn) = unsafe { (borrow_reason(reason), Conn::of(conn)) };
     status(conn.and_then(|conn| {
         conn.controls.close(code, reason?, Cause::HandlerClosed)?;
@@ -135,7 +135,7 @@ unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Stat
 }
 
 unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
-    // SAFETY: rule 6.
+    // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
     status(conn.and_then(|conn| {
         conn.controls.abort()?;
@@ -145,25 +145,25 @@ unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
 }
 
 unsafe extern "C" fn timer(conn: *mut abi::Conn, token: u64, after_ms: u64) -> Status {
-    // SAFETY: rule 6.
+    // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
     status(conn.and_then(|conn| conn.controls.timer(token, after_ms)))
 }
 
 unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
-    // SAFETY: rule 6.
+    // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
     status(conn.map(|conn| conn.controls.reads = on != 0))
 }
 
 unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Status {
-    // SAFETY: rule 6.
+    // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
     status(conn.and_then(|conn| conn.controls.set_watermark(low, high)))
 }
 
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
-    // SAFETY: rules 5 and 6.
+    // SAFETY: *lent memory* and *the Conn*.
     let (topic, conn) = unsafe { (borrow_str(topic, TOPIC_BYTES_MAX), Conn::of(conn)) };
     status(conn.and_then(|conn| {
         let topic = topic?;
@@ -184,13 +184,13 @@ unsafe extern "C" fn send_to(
     ptr: *const u8,
     len: usize,
 ) -> i64 {
-    // SAFETY: rule 5; the context is never freed.
+    // SAFETY: *lent memory*; the context is never freed.
     let (payload, context) = unsafe { (borrow(ptr, len), context(ctx)) };
     amount(context.and_then(|context| context.send_to(id, kind, payload?)))
 }
 
 unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u16, reason: Str) -> Status {
-    // SAFETY: rule 5; the context is never freed.
+    // SAFETY: *lent memory*; the context is never freed.
     let (reason, context) = unsafe { (borrow_reason(reason), context(ctx)) };
     status(context.and_then(|context| context.close_to(id, code, reason?)))
 }
@@ -203,7 +203,7 @@ unsafe extern "C" fn publish(
     len: usize,
     except: u64,
 ) -> i64 {
-    // SAFETY: rule 5; the context is never freed.
+    // SAFETY: *lent memory*; the context is never freed.
     let (topic, payload, context) = unsafe {
         (
             borrow_str(topic, TOPIC_BYTES_MAX),
@@ -234,7 +234,7 @@ unsafe extern "C" fn spawn(
 }
 
 unsafe extern "C" fn fail(ctx: *mut c_void, why: Str) -> Status {
-    // SAFETY: rule 5.
+    // SAFETY: *lent memory*.
     let why = unsafe { borrow(why.ptr, why.len) };
     // A sentence of a log line; what cannot be read says nothing.
     let why = why.unwrap_or_default();
@@ -256,7 +256,7 @@ unsafe extern "C" fn log(
     fields: *const Pair,
     n_fields: usize,
 ) {
-    // SAFETY: rule 5; the context is never freed.
+    // SAFETY: *lent memory*; the context is never freed.
     let (context, target, message, fields) = unsafe {
         (
             context(ctx),
@@ -268,7 +268,7 @@ unsafe extern "C" fn log(
     let Ok(context) = context else { return };
     let fields = fields.map(|fields| {
         fields.iter().map(|pair| {
-            // SAFETY: rule 5: a pair's name and value are lent like the pair.
+            // SAFETY: *lent memory*: a pair's name and value are lent like the pair.
             unsafe {
                 (
                     borrow(pair.name.ptr, pair.name.len),
@@ -285,7 +285,7 @@ unsafe extern "C" fn response_header(
     name: Str,
     value: Bytes,
 ) -> Status {
-    // SAFETY: rule 5; the draft lives until `handshake` returns.
+    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
     let (name, value, draft) = unsafe {
         (
             borrow_str(name, HEADER_BYTES_MAX),
@@ -297,7 +297,7 @@ unsafe extern "C" fn response_header(
 }
 
 unsafe extern "C" fn response_protocol(response: *mut abi::Response, protocol: Str) -> Status {
-    // SAFETY: rule 5; the draft lives until `handshake` returns.
+    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
     let (protocol, draft) =
         unsafe { (borrow_str(protocol, HEADER_BYTES_MAX), Draft::of(response)) };
     // One so long is none that a client offers.
@@ -310,7 +310,7 @@ unsafe extern "C" fn response_reject(
     code: u16,
     body: Bytes,
 ) -> Status {
-    // SAFETY: rule 5; the draft lives until `handshake` returns.
+    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
     let (body, draft) = unsafe {
         (
             borrow_at_most(body, REJECTION_BYTES_MAX),

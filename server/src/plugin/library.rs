@@ -34,7 +34,7 @@ pub(crate) struct Plugin {
     pub(crate) vtable: &'static Vtable,
 }
 
-// SAFETY: by the ABI the handler is shared (rule 5 of abi.rs): its functions may be called from
+// SAFETY: by the ABI the handler is shared (abi.rs, *order of callbacks*): its functions may be called from
 // any thread, and those that follow one another are called by `Generation` only.
 unsafe impl Send for Plugin {}
 // SAFETY: as above.

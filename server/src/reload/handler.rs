@@ -396,7 +396,10 @@ impl Keeper {
         self.handlers.values().any(|handler| {
             let mut generations = handler.generations();
             handler.loading.is_some()
-                || generations.any(|it| !it.life().is_retired() || !it.is_idle())
+                // Sessions that are still there have been waited for long enough.
+                || generations.any(|it| {
+                    it.sessions() == 0 && !it.life().is_retired() || !it.is_idle()
+                })
         })
     }
 }

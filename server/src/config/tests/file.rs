@@ -208,9 +208,12 @@ fn only_what_a_running_server_cannot_take_up_asks_for_a_restart() {
     assert_eq!(before.restart_needed(&after), Vec::<&str>::new());
 
     let mut after = after;
-    after.listen.pop();
     after.limits.connections_max = 1;
-    assert_eq!(before.restart_needed(&after), ["listen", "connections_max"]);
+    after.limits.pending_handshakes_max = 1;
+    assert_eq!(before.restart_needed(&after), Vec::<&str>::new());
+    after.listen.pop();
+    after.stage_dir = Some("/elsewhere".into());
+    assert_eq!(before.restart_needed(&after), ["listen", "stage_dir"]);
 }
 
 #[test]
