@@ -421,3 +421,19 @@ fn a_page_of_zeros_where_no_zeros_can_be_is_seen_in_the_file() {
     }
     assert!(server.count_lines(&["a part of it is missing"]) >= 2);
 }
+
+#[test]
+fn a_relocation_that_writes_outside_of_the_library_is_seen_in_the_file() {
+    let mut bytes = fs::read(library("versioned_wsh")).expect("the plugin's library");
+    let file = object::File::parse(&*bytes).expect("a library");
+    let section = file.section_by_name(".rela.dyn").expect("relocations");
+    let (offset, _) = section.file_range().expect("bytes");
+    let at = offset as usize;
+    bytes[at..at + 8].copy_from_slice(&0x7000_0000_u64.to_ne_bytes());
+    let site = Site::empty();
+    let server = Server::start(&site);
+
+    site.add_bytes(&bytes, "writes_wsh.so");
+
+    server.line(&["cannot load `writes_wsh.so`: it is malformed: a relocation writes to 0x70000000, which is no part of its data"]);
+}

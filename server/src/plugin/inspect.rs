@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
-use object::elf::{PF_X, STB_GNU_UNIQUE};
+use object::elf::{PF_W, PF_X, RelocationType, STB_GNU_UNIQUE};
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{
     Architecture, Endianness, File, FileKind, Object, ObjectKind, ObjectSection, ObjectSegment,
-    ObjectSymbol, SegmentFlags, SymbolFlags,
+    ObjectSymbol, RelocationFlags, SegmentFlags, SymbolFlags,
 };
 use wsh::abi::{self, Descriptor};
 
@@ -73,6 +73,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<About, Refusal> {
     let about = read_descriptor(head, placement, &file)?;
     check_unique_symbols(&file)?;
     check_holes(&file, bytes)?;
+    check_relocations(&file)?;
     Ok(about)
 }
 
@@ -290,6 +291,35 @@ fn check_holes(file: &File<'_>, bytes: &[u8]) -> Result<(), Refusal> {
                 return Err(Refusal::Hole { at: at as u64 });
             }
             at += HOLE_BYTES;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file whose relocations write outside of its own image. What lies there differs from one
+/// process to the next, so a trial may live through it and the server may not.
+fn check_relocations(file: &File<'_>) -> Result<(), Refusal> {
+    let writable: Vec<Range<u64>> = file
+        .segments()
+        .filter(|segment| match segment.flags() {
+            SegmentFlags::Elf { p_flags, .. } => p_flags & PF_W == PF_W,
+            _ => false,
+        })
+        .map(|segment| segment.address()..segment.address().saturating_add(segment.size()))
+        .collect();
+    for (at, relocation) in file.dynamic_relocations().into_iter().flatten() {
+        // Type 0 writes nothing, on every machine; tools leave it where an entry was.
+        if matches!(relocation.flags(), RelocationFlags::Elf { r_type } if r_type == RelocationType(0))
+        {
+            continue;
+        }
+        let last = at.saturating_add(7);
+        let is_inside = writable
+            .iter()
+            .any(|range| range.contains(&at) && range.contains(&last));
+        if !is_inside {
+            let text = format!("a relocation writes to {at:#x}, which is no part of its data");
+            return Err(Refusal::Malformed(text));
         }
     }
     Ok(())
