@@ -94,7 +94,7 @@ pub(super) fn give_back(image: &Image) -> usize {
 /// # Safety
 ///
 /// As for the C library's.
-#[cfg_attr(not(fuzzing), unsafe(export_name = "pthread_key_create"))]
+#[cfg_attr(not(any(fuzzing, miri)), unsafe(export_name = "pthread_key_create"))]
 unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor) -> c_int {
     let Some(create) = next(c"pthread_key_create") else {
         return libc::EAGAIN;
@@ -120,7 +120,7 @@ unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor
 /// # Safety
 ///
 /// As for the C library's.
-#[cfg_attr(not(fuzzing), unsafe(export_name = "pthread_key_delete"))]
+#[cfg_attr(not(any(fuzzing, miri)), unsafe(export_name = "pthread_key_delete"))]
 unsafe extern "C" fn delete(key: pthread_key_t) -> c_int {
     let Some(delete) = next(c"pthread_key_delete") else {
         return libc::EINVAL;
