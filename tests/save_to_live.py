@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long a saved handler takes to be live: saves `echo_wsh` twenty times in `wshd dev` and in `wshd dev --release`.
 
-    cargo build --release && tests/save_to_live.py
+    cargo build --profile dist && tests/save_to_live.py
 
 Prints medians and the worst of what `wshd dev` itself says. They are to be under 1 s with the build, and under 10 ms
 for load and swap; the exit status says whether they are.
@@ -21,7 +21,7 @@ LIVE = re.compile(r"^echo_wsh: live in ([\d.]+) s \(build ([\d.]+) s, load (\d+)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wshd", default=ROOT / "target/release/wshd", type=pathlib.Path, help="the server")
+    parser.add_argument("--wshd", default=ROOT / "target/dist/wshd", type=pathlib.Path, help="the server")
     parser.add_argument("--saves", default=20, type=int, help="how many times")
     arguments = parser.parse_args()
     is_good = True

@@ -1,4 +1,4 @@
-//! wshd and the plugins it serves here, as cargo builds them for release.
+//! wshd and the plugins it serves here, as they are shipped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,24 +21,24 @@ impl Artifacts {
     /// Builds the server and these plugins into the target directory that this program lies in.
     pub(crate) fn build_with(plugins: &[&str]) -> Result<Artifacts> {
         let program = std::env::current_exe()?;
-        let release = program.parent().unwrap_or(Path::new("."));
-        let target = release.parent().unwrap_or(Path::new("."));
+        let own = program.parent().unwrap_or(Path::new("."));
+        let target = own.parent().unwrap_or(Path::new("."));
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-            .args(["build", "--quiet", "--release", "-p", "wshd"])
+            .args(["build", "--quiet", "--profile", PROFILE, "-p", "wshd"])
             .args(plugins.iter().flat_map(|plugin| ["-p", plugin]))
             .arg("--target-dir")
             .arg(target);
         if !cargo.status()?.success() {
             return Err("cargo cannot build wshd and its plugins, see above".into());
         }
-        let release = target.join("release");
+        let built = target.join(PROFILE);
         Ok(Artifacts {
-            server: release.join("wshd"),
+            server: built.join("wshd"),
             plugins: plugins
                 .iter()
-                .map(|plugin| release.join(format!("lib{plugin}.so")))
+                .map(|plugin| built.join(format!("lib{plugin}.so")))
                 .collect(),
         })
     }
@@ -50,4 +50,6 @@ impl Artifacts {
     }
 }
 
+/// The profile of what is measured, and the name of its directory.
+const PROFILE: &str = "dist";
 const PLUGINS: [&str; 2] = ["echo_wsh", "fan_wsh"];
