@@ -180,6 +180,15 @@ impl Session {
     pub(crate) fn poll_to_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.phase != Phase::Left {
             ready!(self.poll(cx));
+        }
+        self.poll_after_the_end(cx)
+    }
+
+    /// Ends with the handler's part of the session, once that of the connection is over.
+    // Cold, like all that most polls do without, so that these pay nothing for it.
+    #[cold]
+    fn poll_after_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase != Phase::Left {
             self.log_end();
             self.leave_connection();
             self.phase = Phase::Left;
@@ -311,9 +320,8 @@ impl Session {
         if self.registration.mailbox().is_rung() {
             self.take_post();
         }
-        if self.has_waiting() && !self.holds_letters() {
-            let bytes = self.deliver_waiting();
-            self.registration.mailbox().release(bytes);
+        if self.has_waiting() {
+            self.deliver_what_waits();
         }
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
@@ -327,13 +335,30 @@ impl Session {
             self.meet_deadlines();
         }
         self.follow_ending();
-        if self.controls().take_drain() && self.is_talking() {
-            self.call(|instance, conn| instance.drain(conn));
+        if self.controls().take_drain() {
+            self.tell_drain();
         }
         self.try_to_move();
     }
 
+    #[cold]
+    fn tell_drain(&mut self) {
+        if self.is_talking() {
+            self.call(|instance, conn| instance.drain(conn));
+        }
+    }
+
+    /// Delivers letters that waited behind a message in parts, if it is complete.
+    #[cold]
+    fn deliver_what_waits(&mut self) {
+        if !self.holds_letters() {
+            let bytes = self.deliver_waiting();
+            self.registration.mailbox().release(bytes);
+        }
+    }
+
     /// Takes and delivers what others posted.
+    #[inline(never)]
     fn take_post(&mut self) {
         let stay = self.holds_letters();
         if let Some(post) = self.registration.mailbox().take(&mut self.waiting, stay) {

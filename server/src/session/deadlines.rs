@@ -191,6 +191,7 @@ fn ping_interval_ms(limits: &SessionLimits, id: u64) -> u64 {
 
 impl Session {
     /// Pending until something is due, or may be.
+    #[inline(never)]
     pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
         let (facts, controls) = (self.facts(), &self.conn.controls);
         let pulse = &self.conn.context.shared.pulse;
@@ -198,6 +199,7 @@ impl Session {
     }
 
     /// Does what is due.
+    #[cold]
     pub(super) fn meet_deadlines(&mut self) {
         let now = Instant::now();
         while self.is_talking() {

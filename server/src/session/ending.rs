@@ -88,6 +88,7 @@ impl Session {
     }
 
     /// The connection is gone, or nothing can be expected of it.
+    #[cold]
     pub(super) fn lose(&mut self, cause: Cause) {
         let controls = &mut self.conn.controls;
         match controls.cause {
@@ -188,6 +189,7 @@ impl Session {
     }
 
     /// Tells the handler of an end that was put off while the handler's callbacks had to wait.
+    #[cold]
     pub(super) fn tell_end(&mut self) {
         self.deadlines.is_untold = false;
         if let Some(close) = self.their_close.take() {
