@@ -129,6 +129,8 @@ pub(super) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
 
 /// Holds one trial: the verdict, or why there is none.
 fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refusal>, Trouble> {
+    // Before anything is made for it: a system call filter may end the process for that.
+    link::check()?;
     let request = Request {
         copy: path.as_os_str().as_bytes().to_vec(),
         handler: subject.context.handler.to_string(),

@@ -47,6 +47,11 @@ pub(crate) fn be_helper_if_asked() {
     }
 }
 
+/// Why there cannot be a trial, if it is known.
+pub(super) fn check() -> Result<(), Trouble> {
+    now().map(drop)
+}
+
 /// Asks for the trial of what `page` says; how it ends is told on the other end of `line`. A helper
 /// that has ended is made again first.
 pub(super) fn ask(page: &Page, line: &UnixStream) -> Result<(), Trouble> {
