@@ -24,11 +24,12 @@ pub(crate) fn start(
 ) {
     let watch = move || {
         let mut watch = Watch::default();
-        loop {
+        for look in 1_u32.. {
             std::thread::sleep(LOOK);
             let now = Instant::now();
             let (connections, most) = connections();
-            if watch.is_due(connections, most, heap::free_bytes(), now) {
+            let free = look.is_multiple_of(LOOKS_A_COUNT).then(heap::free_bytes);
+            if watch.is_due(connections, most, free, now) {
                 forget_on_workers(&runtime, workers);
                 rooms::forget();
                 heap::give_back();
@@ -79,7 +80,7 @@ struct Watch {
     /// The most connections since memory was given back.
     peak: usize,
     connections: usize,
-    /// Bytes that were free after memory was given back last, and at the last look.
+    /// Bytes that were free after memory was given back last, and when they were counted last.
     free_after: usize,
     free: usize,
     last: Option<Instant>,
@@ -87,15 +88,23 @@ struct Watch {
 
 impl Watch {
     /// Whether memory is to be given back: half of the connections have left and no more are
-    /// leaving, or much was freed that was not used again since the last look.
-    fn is_due(&mut self, connections: usize, most: usize, free: usize, now: Instant) -> bool {
-        let (before, free_before) = (self.connections, self.free);
-        self.connections = connections;
-        self.free = free;
+    /// leaving, or much was freed that was not used again since it was counted last. `free` is what
+    /// is free, if it was counted at this look.
+    fn is_due(
+        &mut self,
+        connections: usize,
+        most: usize,
+        free: Option<usize>,
+        now: Instant,
+    ) -> bool {
+        let before = std::mem::replace(&mut self.connections, connections);
         self.peak = self.peak.max(most).max(connections);
         let have_left = self.peak > 0 && connections <= self.peak / 2;
         let are_leaving = connections < before - before / 8;
-        let unused = free.min(free_before).saturating_sub(self.free_after);
+        let unused = free.map_or(0, |free| {
+            let free_before = std::mem::replace(&mut self.free, free);
+            free.min(free_before).saturating_sub(self.free_after)
+        });
         let rests = self.last.is_some_and(|last| now - last < PAUSE);
         let is_due = have_left && !are_leaving || unused >= UNUSED_BYTES && !rests;
         if is_due {
@@ -117,6 +126,9 @@ const TOGETHER: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_millis(50);
 /// A look costs some microseconds.
 const LOOK: Duration = Duration::from_secs(2);
+/// Of so many looks one counts what is free: the C library goes through each free piece for that, some
+/// milliseconds where thousands of sessions are open, and who allocates waits for it.
+const LOOKS_A_COUNT: u32 = 5;
 /// While connections stay, memory that they free is given back at most so often: they are likely to
 /// want it again, and fresh pages have their price.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -131,7 +143,7 @@ mod tests {
     #[test]
     fn memory_is_given_back_once_half_of_the_connections_have_left() {
         let (mut watch, now) = (Watch::default(), Instant::now());
-        let mut is_due = |connections| watch.is_due(connections, connections, 0, now);
+        let mut is_due = |connections| watch.is_due(connections, connections, None, now);
         assert!(!is_due(0));
         assert!(!is_due(10_000));
         assert!(!is_due(6_000));
@@ -145,27 +157,33 @@ mod tests {
         assert!(!is_due(1));
         assert!(!is_due(0));
         assert!(is_due(0), "a single one, too");
-        assert!(watch.is_due(0, 200, 0, now), "and those that no look saw");
-        assert!(!watch.is_due(0, 0, 0, now));
+        assert!(
+            watch.is_due(0, 200, None, now),
+            "and those that no look saw"
+        );
+        assert!(!watch.is_due(0, 0, None, now));
     }
 
     #[test]
     fn memory_that_connections_have_freed_and_do_not_use_is_given_back_now_and_then() {
         let (mut watch, began) = (Watch::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
-        assert!(!watch.is_due(100, 100, 50 * MIB, at(0)));
-        assert!(watch.is_due(100, 100, 50 * MIB, at(2)));
+        assert!(!watch.is_due(100, 100, Some(50 * MIB), at(0)));
+        assert!(watch.is_due(100, 100, Some(50 * MIB), at(2)));
         // It stays free; its pages are gone.
         watch.note_free(50 * MIB);
-        assert!(!watch.is_due(100, 100, 50 * MIB, at(60)));
+        assert!(!watch.is_due(100, 100, Some(50 * MIB), at(60)));
         // In use again between two looks.
-        assert!(!watch.is_due(100, 100, 80 * MIB, at(62)));
-        assert!(!watch.is_due(100, 100, 51 * MIB, at(64)));
-        assert!(!watch.is_due(100, 100, 80 * MIB, at(66)));
-        assert!(watch.is_due(100, 100, 60 * MIB, at(68)));
+        assert!(!watch.is_due(100, 100, Some(80 * MIB), at(62)));
+        assert!(!watch.is_due(100, 100, Some(51 * MIB), at(64)));
+        assert!(!watch.is_due(100, 100, Some(80 * MIB), at(66)));
+        assert!(watch.is_due(100, 100, Some(60 * MIB), at(68)));
         watch.note_free(60 * MIB);
-        assert!(!watch.is_due(100, 100, 90 * MIB, at(70)));
-        assert!(!watch.is_due(100, 100, 90 * MIB, at(72)), "not so soon");
-        assert!(watch.is_due(100, 100, 90 * MIB, at(98)));
+        assert!(!watch.is_due(100, 100, Some(90 * MIB), at(70)));
+        assert!(
+            !watch.is_due(100, 100, Some(90 * MIB), at(72)),
+            "not so soon"
+        );
+        assert!(watch.is_due(100, 100, Some(90 * MIB), at(98)));
     }
 }
