@@ -110,6 +110,8 @@ fn is_public(name: &OsStr) -> bool {
     if name.starts_with(b".") {
         return name == b".well-known";
     }
+    // Whatever their case: some file systems take one spelling for another.
+    let name = name.to_ascii_lowercase();
     !PLUGIN_ENDINGS.iter().any(|ending| {
         let mut found = (0..name.len()).filter(|at| name[*at..].starts_with(ending.as_bytes()));
         found.any(|at| {
@@ -189,6 +191,7 @@ mod tests {
             (".well-known/security.txt", "well known"),
             ("x_wsh.so", "compiled"),
             ("x_wsh.so.old", "compiled"),
+            ("X_WSH.SO", "compiled"),
             ("x_wsh.source", "text"),
             ("so.so", "text"),
         ] {
@@ -246,6 +249,7 @@ mod tests {
             ("/x_wsh.so/.", "nothing"),
             ("/x_wsh.so%00", "nothing"),
             ("/x_wsh.so.old", "nothing"),
+            ("/X_WSH.SO", "nothing"),
             ("/to_plugin.txt", "nothing"),
             ("/loop", "nothing"),
             ("/nowhere", "nothing"),
