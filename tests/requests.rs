@@ -168,6 +168,35 @@ fn a_wrong_byte_is_found_when_it_comes_and_a_right_one_is_waited_for() {
 }
 
 #[test]
+fn the_head_of_an_answer_is_asked_for_without_its_body_and_what_is_only_read_takes_no_other_method()
+{
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let ask = |method: &str, path: &str, host: &str| {
+        server.exchange(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+    };
+
+    for (path, host, status) in [
+        ("/echo", "localhost", 426),
+        ("/nothing", "localhost", 404),
+        ("/echo", "elsewhere.example", 421),
+        ("/.wshd/handlers.json", "localhost", 200),
+    ] {
+        let (head, whole) = (ask("HEAD", path, host), ask("GET", path, host));
+        assert_eq!((status_of(&head), status_of(&whole)), (status, status));
+        assert!(head.ends_with("\r\n\r\n"), "{head}");
+        let (head_of_whole, body) = whole.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(!body.is_empty(), "{whole}");
+        assert_eq!(head.trim_end(), head_of_whole, "RFC 9110 \u{a7}9.3.2");
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let answer = ask(method, "/.wshd/handlers.json", "localhost");
+        assert_eq!(status_of(&answer), 405, "{method}: {answer}");
+        assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
+    }
+}
+
+#[test]
 fn a_handlers_path_shows_the_page_that_lies_there_where_no_upgrade_is_asked_for() {
     let site = Site::with(&["features_wsh", "echo_wsh"]);
     site.write("www/index.html", "the index");

@@ -55,6 +55,10 @@ pub(crate) enum Reply {
     Json(String),
     /// A script of the server's own.
     Script(&'static str),
+    /// A document of the server's own is only read.
+    MethodNotAllowed { allowed: &'static [&'static str] },
+    /// As another reply, for a HEAD request: its head alone (RFC 9110 §9.3.2).
+    HeadOf(Box<Reply>),
 }
 
 /// A page that may not connect, and what its handler allows.
@@ -80,6 +84,14 @@ pub(crate) enum FullOf {
 }
 
 impl Reply {
+    /// The reply to a request with this method.
+    pub(crate) fn to_method(self, method: &[u8]) -> Reply {
+        match method {
+            b"HEAD" => Reply::HeadOf(Box::new(self)),
+            _ => self,
+        }
+    }
+
     /// Each failure's status: the one place where it is decided.
     pub(crate) fn status(&self) -> u16 {
         match self {
@@ -88,6 +100,7 @@ impl Reply {
             Reply::NotARequest(what) => what.status(),
             Reply::OriginRefused(_) => 403,
             Reply::NoRoute => 404,
+            Reply::MethodNotAllowed { .. } => 405,
             Reply::TooSlow => 408,
             Reply::TargetTooLong => 414,
             Reply::HostRefused(_) => 421,
@@ -102,6 +115,7 @@ impl Reply {
             } => 503,
             Reply::ClosedEarly { .. } => 403,
             Reply::Refused { status, .. } => *status,
+            Reply::HeadOf(reply) => reply.status(),
         }
     }
 
@@ -119,6 +133,17 @@ impl Reply {
     }
 
     fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Reply::HeadOf(reply) => reply.into_head_and_body().0,
+            reply => {
+                let (mut bytes, body) = reply.into_head_and_body();
+                bytes.extend_from_slice(&body);
+                bytes
+            }
+        }
+    }
+
+    fn into_head_and_body(self) -> (Vec<u8>, Vec<u8>) {
         let status = self.status();
         let reason = http::StatusCode::from_u16(status).ok();
         let reason = reason
@@ -131,6 +156,7 @@ impl Reply {
         };
         match &self {
             Reply::UpgradeRequired => line("Upgrade", "websocket"),
+            Reply::MethodNotAllowed { allowed } => line("Allow", &allowed.join(", ")),
             Reply::WrongVersion => {
                 line("Upgrade", "websocket");
                 line("Sec-WebSocket-Version", "13");
@@ -181,8 +207,7 @@ impl Reply {
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"\r\n");
-        bytes.extend_from_slice(&body);
-        bytes
+        (bytes, body)
     }
 
     /// Why, for the log: what the peer is told, and the key that decides it.
@@ -226,6 +251,8 @@ impl Reply {
             Reply::NoAnswer => "the handler gave no answer in time",
             Reply::ClosedEarly { .. } => "the handler closed this connection before it was open",
             Reply::HandlerFailed => "the handler failed",
+            Reply::MethodNotAllowed { .. } => "this is only read",
+            Reply::HeadOf(reply) => reply.text(),
             Reply::Refused { .. } | Reply::Json(_) | Reply::Script(_) => "",
         }
     }

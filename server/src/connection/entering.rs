@@ -71,6 +71,7 @@ pub(super) fn open(
     let entering = Entering {
         socket,
         received,
+        wants_head: false,
         peer,
         began,
         deadline: began + Duration::from_millis(limits.handshake_timeout_ms),
@@ -95,6 +96,8 @@ struct Request {
 struct Entering {
     socket: TcpStream,
     received: Vec<u8>,
+    /// Whether the request asks for the head of an answer only.
+    wants_head: bool,
     peer: SocketAddr,
     began: Instant,
     deadline: Instant,
@@ -126,6 +129,10 @@ impl Entering {
 
     fn refuse(self, reply: Reply, path: Option<&str>, server: &Server) -> Road {
         server.log_refusal(self.peer, path, &reply);
+        let reply = match self.wants_head {
+            true => Reply::HeadOf(Box::new(reply)),
+            false => reply,
+        };
         Road::Reply(self.socket, reply)
     }
 
@@ -137,6 +144,7 @@ impl Entering {
             Ok(parsed) => parsed,
             Err(reply) => return Soon::Now(self.refuse(reply, None, server)),
         };
+        self.wants_head = head.method() == b"HEAD";
         let host = match host::of(&head, &target) {
             Ok(host) => host,
             Err(reply) => return Soon::Now(self.refuse(reply, Some(&target.path), server)),
@@ -252,14 +260,32 @@ fn other_than_upgrade(
     if !is_for_files && absent != Absent::Nothing {
         return entering.refuse(absent.reply(), Some(&target.path), server);
     }
+    let is_listing = target.path == LISTING_PATH && server.config.load().handlers_json;
+    let allowed: &[&str] = match target.path.as_str() {
+        // A stream has no end, and so no length that its head could say.
+        overlay::STREAM_PATH if server.overlay.is_some() => &["GET"],
+        overlay::SCRIPT_PATH if server.overlay.is_some() => &["GET", "HEAD"],
+        _ if is_listing => &["GET", "HEAD"],
+        // Files say so themselves.
+        _ => &[],
+    };
+    let is_allowed = |method: &&str| method.as_bytes() == head.method();
+    if !allowed.is_empty() && !allowed.iter().any(is_allowed) {
+        let reply = Reply::MethodNotAllowed { allowed };
+        return entering.refuse(reply, Some(&target.path), server);
+    }
     let Entering { socket, peer, .. } = entering;
-    if target.path == LISTING_PATH && server.config.load().handlers_json {
+    let read = |reply: Reply| reply.to_method(head.method());
+    if is_listing {
         let is_here = is_from_here(peer.ip(), &head, &host);
-        return Road::Reply(socket, Reply::Json(server.router.listing().json(is_here)));
+        let listing = Reply::Json(server.router.listing().json(is_here));
+        return Road::Reply(socket, read(listing));
     }
     match (&server.overlay, target.path.as_str()) {
         (Some(overlay), overlay::STREAM_PATH) => Road::News(socket, overlay.clone()),
-        (Some(_), overlay::SCRIPT_PATH) => Road::Reply(socket, Reply::Script(overlay::SCRIPT)),
+        (Some(_), overlay::SCRIPT_PATH) => {
+            Road::Reply(socket, read(Reply::Script(overlay::SCRIPT)))
+        }
         _ => Road::File {
             socket,
             head,
