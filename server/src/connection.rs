@@ -244,10 +244,10 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
                 if absent != Absent::Nothing {
                     server.log_refusal(peer, Some(&path), &reply);
                 }
-                return send(socket, reply.to_method(head.method()), peer, server).await;
+                return send(socket, reply.for_method(head.method()), peer, server).await;
             };
             let Some(place) = server.admission.file() else {
-                let reply = Reply::Full(FullOf::Files).to_method(head.method());
+                let reply = Reply::Full(FullOf::Files).for_method(head.method());
                 return send(socket, reply, peer, server).await;
             };
             let addition = server.overlay.as_ref().map(|it| it.tag());
@@ -258,7 +258,7 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
                 if absent != Absent::Nothing {
                     server.log_refusal(peer, Some(&path), &reply);
                 }
-                send(socket, reply.to_method(head.method()), peer, server).await;
+                send(socket, reply.for_method(head.method()), peer, server).await;
             }
         }
         Road::News(socket, overlay) => overlay.tell(socket, server.stopping.clone()).await,

@@ -85,7 +85,7 @@ pub(crate) enum FullOf {
 
 impl Reply {
     /// The reply to a request with this method.
-    pub(crate) fn to_method(self, method: &[u8]) -> Reply {
+    pub(crate) fn for_method(self, method: &[u8]) -> Reply {
         match method {
             b"HEAD" => Reply::HeadOf(Box::new(self)),
             _ => self,

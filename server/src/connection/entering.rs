@@ -275,7 +275,7 @@ fn other_than_upgrade(
         return entering.refuse(reply, Some(&target.path), server);
     }
     let Entering { socket, peer, .. } = entering;
-    let read = |reply: Reply| reply.to_method(head.method());
+    let read = |reply: Reply| reply.for_method(head.method());
     if is_listing {
         let is_here = is_from_here(peer.ip(), &head, &host);
         let listing = Reply::Json(server.router.listing().json(is_here));
