@@ -1,13 +1,15 @@
 //! `wshd dev` on handlers outside this repository, written as README says.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::server::{Server, status_of};
 use crate::harness::site::Site;
-use crate::harness::within;
+use crate::harness::{eventually, within};
 
 /// Cargo builds a little here, on a machine that others may use too.
 const BUILT: Duration = Duration::from_secs(120);
@@ -158,6 +160,52 @@ fn a_developers_server_ignores_what_means_nothing_and_ends_with_its_terminal() {
 
     assert_eq!(open.close_code(), 1001);
     assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[test]
+fn a_stop_during_a_build_ends_the_compiler_and_removes_its_directory() {
+    for (signal, times) in [("TERM", 1), ("INT", 1), ("TERM", 2)] {
+        let site = Site::empty();
+        write_c(&site, "mine/tea.c", str::to_owned);
+        let [pids, temporary] = ["pids", "tmp"].map(|name| site.root().join(name));
+        std::fs::create_dir(&temporary).expect("a directory of its own");
+        let text = format!(
+            "#!/bin/sh\nsleep 30 &\necho $$ $! > {pids:?}.new\nmv {pids:?}.new {pids:?}\nwait\n"
+        );
+        let compiler = site.write("compiler", &text);
+        std::fs::set_permissions(&compiler, Permissions::from_mode(0o700)).expect("it is ours");
+        let mut server = Server::bare(&site)
+            .args(["dev", "mine", "-p", "0"])
+            .env("CC", &compiler.to_string_lossy())
+            .env("TMPDIR", &temporary.to_string_lossy())
+            .start();
+        within(BUILT, "the compiler runs", || pids.exists());
+        let directories = || {
+            let entries = std::fs::read_dir(&temporary).expect("it is there");
+            let names = entries.map(|entry| entry.expect("an entry").file_name());
+            names
+                .filter(|name| name.to_string_lossy().starts_with("wshd-dev-"))
+                .count()
+        };
+        assert_eq!(directories(), 1);
+
+        for _ in 0..times {
+            server.signal(signal);
+        }
+
+        server.wait(Duration::from_secs(10));
+        let pids = std::fs::read_to_string(&pids).expect("it was written");
+        for pid in pids.split_whitespace() {
+            eventually("the compiler has ended", || !is_alive(pid));
+        }
+        assert_eq!(directories(), 0);
+    }
+}
+
+/// Whether a process runs; one that has ended and is not reaped does not.
+fn is_alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod feedback;
 mod in_c;
 mod messages;
 mod report;
+mod running;
 mod shelf;
 mod sources;
 mod tree;
@@ -28,6 +29,7 @@ pub use self::cargo::{CargoError, Profile};
 use self::cc::Cc;
 use self::crates::Crates;
 use self::report::say;
+pub(crate) use self::running::clear_up;
 use self::shelf::Shelf;
 use self::workshop::Workshop;
 use crate::config::Config;
@@ -113,7 +115,9 @@ impl Dev {
             return Err(DevError::NoHandler { path: root });
         }
         let shelf = Shelf::new().map_err(DevError::Shelf)?;
-        let cc = Cc::new(profile, shelf.hidden("cc")).map_err(DevError::Shelf)?;
+        running::note(cargo.builds(), shelf.path().to_owned());
+        let cc = Cc::new(profile, shelf.hidden("cc"), cargo.builds().clone())
+            .map_err(DevError::Shelf)?;
         Ok(Dev {
             root,
             cargo,
@@ -186,6 +190,8 @@ impl Drop for Builder {
             // What a compiler has started may hold its output open.
             let _ = has_ended(&thread, END_LIMIT);
         }
+        // A thread that is held still has the directory.
+        clear_up();
     }
 }
 

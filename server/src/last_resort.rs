@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
+use crate::dev;
 use crate::logging;
 use crate::plugin::library;
 
@@ -142,6 +143,7 @@ pub(crate) fn look() {
 
 fn end() -> ! {
     logging::flush(LAST_WORDS);
+    dev::clear_up();
     library::leave(FAILED)
 }
 

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 pub use self::meaning::HangUp;
 use self::meaning::{Action, Meaning, Phase, name, step};
+use crate::dev;
 use crate::last_resort;
 use crate::logging;
 use crate::plugin::library;
@@ -70,6 +71,7 @@ impl Signals {
             last_resort::look();
             error!("signals are not heard any more, leaving");
             logging::flush(LAST_WORDS);
+            dev::clear_up();
             library::leave(FAILED);
         };
         std::thread::Builder::new()
@@ -113,11 +115,13 @@ impl Signals {
             Action::Leave => {
                 info!("{name}, leaving before anything is served");
                 logging::flush(LAST_WORDS);
+                dev::clear_up();
                 library::leave(FORCED);
             }
             Action::LeaveAtOnce => {
                 warn!("{name}, a second signal, leaving at once");
                 logging::flush(LAST_WORDS);
+                dev::clear_up();
                 library::leave(FORCED);
             }
             Action::Reread => {

@@ -4,20 +4,21 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::{Arc, mpsc};
 
 use serde::Deserialize;
 
 use super::messages::{self, Built};
 use super::report::say;
+use super::running::Builds;
 
 /// A way to run cargo.
 #[derive(Debug)]
 pub(crate) struct Cargo {
     program: OsString,
     profile: Profile,
-    build: Mutex<Build>,
+    builds: Arc<Builds>,
 }
 
 /// Which of cargo's two well-known profiles handlers are built with.
@@ -88,12 +89,6 @@ pub enum CargoError {
     Refused(String),
 }
 
-#[derive(Debug, Default)]
-struct Build {
-    child: Option<Child>,
-    is_stopped: bool,
-}
-
 impl Cargo {
     /// The cargo that started this process, if one did, else the one on PATH.
     pub(crate) fn new(profile: Profile) -> Cargo {
@@ -105,7 +100,7 @@ impl Cargo {
         Cargo {
             program,
             profile,
-            build: Mutex::default(),
+            builds: Arc::default(),
         }
     }
 
@@ -153,39 +148,31 @@ impl Cargo {
         command.stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
 
-        let (stdout, stderr) = {
-            let mut build = self.lock();
-            if build.is_stopped {
-                return Ok(Built::default());
-            }
-            let mut child = command.spawn().map_err(|error| self.not_run(error))?;
-            let streams = (child.stdout.take(), child.stderr.take());
-            build.child = Some(child);
-            streams
+        let started = self.builds.start(&mut command);
+        let Some(mut child) = started.map_err(|error| self.not_run(error))? else {
+            return Ok(Built::default());
         };
-        let stdout = stdout.expect("stdout is piped");
-        let lines = shown(stderr.expect("stderr is piped")).map_err(|error| self.not_run(error))?;
-        let built = messages::read(BufReader::new(stdout), &lines, |text| say(text));
-        let child = self.lock().child.take();
-        if let Some(mut child) = child {
-            // Which packages have no artifact says more than the exit status.
-            child.wait().map_err(|error| self.not_run(error))?;
-        }
-        built.map_err(|error| self.not_run(error))
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let built = shown(stderr)
+            .and_then(|lines| messages::read(BufReader::new(stdout), &lines, |text| say(text)));
+        // Which packages have no artifact says more than the exit status.
+        let ended = self.builds.wait(&mut child);
+        ended.and(built).map_err(|error| self.not_run(error))
     }
 
     /// Ends the build that runs, and lets no other one begin.
     pub(crate) fn stop(&self) {
-        let mut build = self.lock();
-        build.is_stopped = true;
-        if let Some(child) = &mut build.child {
-            // One that has ended by itself needs no telling: Ctrl-C reaches it as well.
-            let _ = child.kill();
-        }
+        self.builds.stop();
+    }
+
+    /// What starts builds, for other compilers.
+    pub(crate) fn builds(&self) -> &Arc<Builds> {
+        &self.builds
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.lock().is_stopped
+        self.builds.is_stopped()
     }
 
     /// Cargo in a directory, whose `.cargo/config.toml` and `rust-toolchain.toml` then hold.
@@ -206,10 +193,6 @@ impl Cargo {
             ErrorKind::NotFound => CargoError::NotInstalled { program },
             _ => CargoError::NotRun { program, source },
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Build> {
-        self.build.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
 use super::cargo::Profile;
 use super::messages::{Artifact, plain};
 use super::report::say;
+use super::running::Builds;
 
 /// A way to compile C, and a place for what comes out.
 #[derive(Debug)]
@@ -17,22 +19,30 @@ pub(crate) struct Cc {
     profile: Profile,
     /// With `wsh.h` in it.
     directory: PathBuf,
+    builds: Arc<Builds>,
 }
 
 impl Cc {
     /// `$CC`, else `cc`; it works in a directory that it makes.
-    pub(crate) fn new(profile: Profile, directory: PathBuf) -> io::Result<Cc> {
+    pub(crate) fn new(profile: Profile, directory: PathBuf, builds: Arc<Builds>) -> io::Result<Cc> {
         let program = std::env::var_os("CC").filter(|program| !program.is_empty());
-        Cc::of(program.unwrap_or_else(|| "cc".into()), profile, directory)
+        let program = program.unwrap_or_else(|| "cc".into());
+        Cc::of(program, profile, directory, builds)
     }
 
-    fn of(program: OsString, profile: Profile, directory: PathBuf) -> io::Result<Cc> {
+    fn of(
+        program: OsString,
+        profile: Profile,
+        directory: PathBuf,
+        builds: Arc<Builds>,
+    ) -> io::Result<Cc> {
         fs::create_dir(&directory)?;
         fs::write(directory.join("wsh.h"), HEADER)?;
         Ok(Cc {
             program,
             profile,
             directory,
+            builds,
         })
     }
 
@@ -42,28 +52,43 @@ impl Cc {
         let library = self.directory.join(name);
         let mut command = self.command(sources);
         command.arg("-o").arg(&library);
-        let output = command.output().map_err(|error| {
+        let ran = self.run(&mut command).map_err(|error| {
             let why = self.not_run(&error);
             say(&why);
             why
         })?;
-        let words = String::from_utf8_lossy(&output.stderr);
+        let Some((status, words)) = ran else {
+            return Err("the build was stopped".to_owned());
+        };
+        let words = String::from_utf8_lossy(&words);
         let words = words.trim_end();
         if !words.is_empty() {
             say(words);
         }
-        match output.status.success() {
+        match status.success() {
             true => Ok(Artifact {
                 library,
                 is_fresh: false,
             }),
-            false if words.is_empty() => Err(format!(
-                "`{}` failed: {}",
-                self.program.display(),
-                output.status
-            )),
+            false if words.is_empty() => {
+                Err(format!("`{}` failed: {}", self.program.display(), status))
+            }
             false => Err(plain(words)),
         }
+    }
+
+    /// Runs it to its end; answers what it wrote to stderr. `None` when `wshd` ends.
+    fn run(&self, command: &mut Command) -> io::Result<Option<(ExitStatus, Vec<u8>)>> {
+        command.stderr(Stdio::piped());
+        let Some(mut child) = self.builds.start(command)? else {
+            return Ok(None);
+        };
+        let mut words = Vec::new();
+        let mut stderr = child.stderr.take().expect("stderr is piped");
+        let read = stderr.read_to_end(&mut words);
+        let status = self.builds.wait(&mut child)?;
+        read?;
+        Ok((!self.builds.is_stopped()).then_some((status, words)))
     }
 
     fn command(&self, sources: &[PathBuf]) -> Command {
@@ -99,6 +124,8 @@ impl Cc {
             command.args(words_of(variable));
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());
+        // A compiler that is killed leaves its files; these are removed with the directory.
+        command.env("TMPDIR", &self.directory);
         command
     }
 
@@ -138,7 +165,7 @@ mod tests {
     fn a_compiler_that_is_not_there_is_named_with_the_way_out() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().join("cc");
-        let cc = Cc::of("no-such-cc".into(), Profile::Dev, place).unwrap();
+        let cc = Cc::of("no-such-cc".into(), Profile::Dev, place, Arc::default()).unwrap();
 
         let why = cc.build("x_wsh", &["/x.c".into()]).unwrap_err();
 

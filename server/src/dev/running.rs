@@ -1,0 +1,81 @@
+//! The build that runs: a process group of its own, so that its end is the end of every process in it.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+/// Starts builds, one at a time, and ends the one that runs.
+#[derive(Debug, Default)]
+pub(crate) struct Builds {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The group of the build that runs. Its leader is not reaped, so the number is not given out anew.
+    group: Option<Pid>,
+    is_stopped: bool,
+}
+
+impl Builds {
+    /// Starts a build; `None` after [`Builds::stop`]. Every child goes to [`Builds::wait`].
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Option<Child>> {
+        let mut state = self.lock();
+        if state.is_stopped {
+            return Ok(None);
+        }
+        let child = command.process_group(0).spawn()?;
+        state.group = Some(Pid::from_child(&child));
+        Ok(Some(child))
+    }
+
+    /// Waits for the end of a build that `start` has answered.
+    pub(crate) fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        // The child is not reaped before its group is forgotten: `stop` must kill no other group.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let id = Pid::from_child(child);
+        while matches!(waitid(WaitId::Pid(id), options), Err(Errno::INTR)) {}
+        self.lock().group = None;
+        child.wait()
+    }
+
+    /// Kills the build that runs, and lets no other one begin.
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.is_stopped = true;
+        if let Some(group) = state.group.take() {
+            // A build that has ended by itself has no process to kill.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.lock().is_stopped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes what [`clear_up`] ends and removes.
+pub(super) fn note(builds: &Arc<Builds>, directory: PathBuf) {
+    let _ = LEFT.set((builds.clone(), directory));
+}
+
+/// Kills the build that runs, and removes the directory of libraries: for an end of the process that
+/// drops nothing.
+pub(crate) fn clear_up() {
+    if let Some((builds, directory)) = LEFT.get() {
+        builds.stop();
+        let _ = fs::remove_dir_all(directory);
+    }
+}
+
+static LEFT: OnceLock<(Arc<Builds>, PathBuf)> = OnceLock::new();
