@@ -11,6 +11,8 @@ use super::cargo::Profile;
 use super::messages::{Artifact, plain};
 use super::report::say;
 use super::running::Builds;
+use super::sources::SOURCE_BYTES_MAX;
+use crate::regular_file;
 
 /// A way to compile C, and a place for what comes out.
 #[derive(Debug)]
@@ -49,6 +51,10 @@ impl Cc {
     /// Compiles these sources into one library; answers it, or what the compiler wrote, which is
     /// shown on stderr too.
     pub(crate) fn build(&self, name: &str, sources: &[PathBuf]) -> Result<Artifact, String> {
+        if let Some(why) = sources.iter().find_map(|source| unreadable(source)) {
+            say(&why);
+            return Err(why);
+        }
         let library = self.directory.join(name);
         let mut command = self.command(sources);
         command.arg("-o").arg(&library);
@@ -141,6 +147,17 @@ impl Cc {
     }
 }
 
+/// Why a compiler is not to read a source: it would wait for ever at a FIFO, and a device has no end.
+/// What cannot be looked at is the compiler's to tell.
+fn unreadable(source: &Path) -> Option<String> {
+    let metadata = fs::metadata(source).ok()?;
+    let checked = regular_file::check_kind(&metadata)
+        .and_then(|()| regular_file::check_length(metadata.len(), SOURCE_BYTES_MAX));
+    let name = source.file_name().map_or(source, Path::new);
+    let why = checked.err()?;
+    Some(format!("not built: `{}`: {why}", name.display()))
+}
+
 /// What a variable such as `CFLAGS` says, as make takes it: words with blanks between them.
 fn words_of(variable: &str) -> Vec<String> {
     let value = std::env::var_os(variable).unwrap_or_default();
@@ -174,5 +191,34 @@ mod tests {
             "cannot find `no-such-cc`, which builds handlers in C: install a C compiler, or name \
              one with `CC`"
         );
+    }
+
+    #[test]
+    fn a_source_that_would_hold_up_the_compiler_is_named_and_not_compiled() {
+        let place = tempfile::tempdir().unwrap();
+        let [fifo, device, huge] =
+            ["fifo.c", "device.c", "huge.c"].map(|name| place.path().join(name));
+        let made = Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.expect("mkfifo, of coreutils, runs").success());
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        let file = fs::File::create(&huge).unwrap();
+        file.set_len(SOURCE_BYTES_MAX + 1).unwrap();
+        let directory = place.path().join("cc");
+        let cc = Cc::of("cc".into(), Profile::Dev, directory, Arc::default()).unwrap();
+
+        for (source, why) in [
+            (fifo, "`fifo.c`: it is a FIFO, wanted is a regular file"),
+            (
+                device,
+                "`device.c`: it is a device, wanted is a regular file",
+            ),
+            (
+                huge,
+                "`huge.c`: it has 4194305 bytes, at most 4194304 are read",
+            ),
+        ] {
+            let told = cc.build("x_wsh", &[source]).unwrap_err();
+            assert_eq!(told, format!("not built: {why}"));
+        }
     }
 }
