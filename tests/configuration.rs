@@ -192,3 +192,19 @@ fn a_broken_file_that_appears_changes_nothing_until_it_is_mended() {
         server.handshake_status("/alias") == 101
     });
 }
+
+#[test]
+fn a_file_that_is_removed_is_said_to_be_gone_once_and_is_read_when_it_is_back() {
+    let site = Site::with(&["echo_wsh"]);
+    let file = site.write("config.toml", "log_level = \"info\"\n");
+    let server = Server::start(&site);
+
+    std::fs::remove_file(&file).expect("it is there");
+
+    let gone = ["WARN", "the configuration file is gone", "config.toml"];
+    server.line(&gone);
+    assert_eq!(server.handshake_status("/echo"), 101);
+    site.write("config.toml", "log_level = \"info\"\n");
+    server.line(&["INFO", "the configuration file is there again"]);
+    assert_eq!(server.count_lines(&gone), 1);
+}

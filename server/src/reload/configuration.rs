@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::files;
 use crate::logging;
 use crate::plugin::trust;
+use crate::regular_file::is_absence;
 use crate::scan::Stamp;
 
 /// The file as it was last seen.
@@ -25,6 +26,7 @@ pub(super) struct ConfigFile {
     since: Instant,
     /// What it looked like when it was last read.
     read: Option<Stamp>,
+    presence: Presence,
     /// What is in the way of reading it, and is no fault of what it says.
     trouble: Option<Trouble>,
     /// An operator's request to read it, and when that is done.
@@ -40,6 +42,47 @@ pub(super) enum Asker {
     Watch,
     /// A signal, which gets an answer each time.
     Operator,
+}
+
+/// Whether the file that was read is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    There,
+    /// Editors remove a file and make it again: nothing is said yet.
+    Missing {
+        since: Instant,
+    },
+    /// The log says that it is gone.
+    Gone,
+}
+
+/// What a look at the file is to say or to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// The file is missing, and is looked at again at this time.
+    LookAgain(Instant),
+    Gone,
+    Back,
+}
+
+impl Presence {
+    /// What follows a look.
+    fn step(self, is_there: bool, now: Instant) -> (Presence, Seen) {
+        match (self, is_there) {
+            (Presence::There | Presence::Missing { .. }, true) => (Presence::There, Seen::Nothing),
+            (Presence::Gone, true) => (Presence::There, Seen::Back),
+            (Presence::There, false) => (
+                Presence::Missing { since: now },
+                Seen::LookAgain(now + ABSENCE),
+            ),
+            (Presence::Missing { since }, false) if now < since + ABSENCE => {
+                (self, Seen::LookAgain(since + ABSENCE))
+            }
+            (Presence::Missing { .. }, false) => (Presence::Gone, Seen::Gone),
+            (Presence::Gone, false) => (Presence::Gone, Seen::Nothing),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +103,7 @@ impl ConfigFile {
             stamp,
             since: Instant::now(),
             read: stamp,
+            presence: Presence::There,
             trouble: None,
             request: None,
             pause_until: Instant::now(),
@@ -89,6 +133,7 @@ impl Keeper {
             let at = *at;
             self.due(at);
         }
+        self.look_for_config(now);
         let file = &mut self.config_file;
         let mut candidates = match &file.path {
             Some(path) => std::slice::from_ref(path).iter(),
@@ -117,6 +162,29 @@ impl Keeper {
         }
         file.read = Some(stamp);
         self.reread(Asker::Watch);
+    }
+
+    /// Says once that the file is gone, and once that it is there again.
+    fn look_for_config(&mut self, now: Instant) {
+        let file = &mut self.config_file;
+        let Some(path) = &file.path else { return };
+        // An error other than absence says nothing of what is there.
+        let is_there = match std::fs::metadata(path) {
+            Ok(_) => true,
+            Err(error) if is_absence(&error) => false,
+            Err(_) => return,
+        };
+        let (presence, seen) = file.presence.step(is_there, now);
+        file.presence = presence;
+        match seen {
+            Seen::Nothing => {}
+            Seen::LookAgain(at) => self.due(at),
+            Seen::Gone => warn!(
+                file = %path.display(),
+                "the configuration file is gone, what was read last goes on"
+            ),
+            Seen::Back => info!(file = %path.display(), "the configuration file is there again"),
+        }
     }
 
     /// Reads the configuration and applies it; a broken one changes nothing.
@@ -215,5 +283,36 @@ fn stamp_of(path: &std::path::Path) -> Option<Stamp> {
 const REQUEST_PAUSE: Duration = Duration::from_millis(250);
 /// Until a file that could not be read is read again.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// How long the file is missing until the log says that it is gone.
+const ABSENCE: Duration = Duration::from_secs(1);
 /// Editors write in several steps, and half a file may be a good one.
 const QUIET: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_gone_after_a_second_and_each_change_is_said_once() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut presence = Presence::There;
+        for (millis, is_there, wanted) in [
+            (0, true, Seen::Nothing),
+            // An editor saves.
+            (100, false, Seen::LookAgain(at(1100))),
+            (200, true, Seen::Nothing),
+            // It is removed.
+            (1000, false, Seen::LookAgain(at(2000))),
+            (1500, false, Seen::LookAgain(at(2000))),
+            (2000, false, Seen::Gone),
+            (2100, false, Seen::Nothing),
+            (3000, true, Seen::Back),
+            (3100, true, Seen::Nothing),
+        ] {
+            let (next, seen) = presence.step(is_there, at(millis));
+            assert_eq!(seen, wanted, "at {millis} ms");
+            presence = next;
+        }
+    }
+}
