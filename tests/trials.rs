@@ -437,3 +437,90 @@ fn a_relocation_that_writes_outside_of_the_library_is_seen_in_the_file() {
 
     server.line(&["cannot load `writes_wsh.so`: it is malformed: a relocation writes to 0x70000000, which is no part of its data"]);
 }
+
+/// What harms descriptors and limits that belong to all, and whether it is refused for that.
+const ON_DESCRIPTORS: &[(&str, Option<&str>)] = &[
+    (
+        "-DIN_CONSTRUCTOR=for (int fd = 3; fd < 4000; fd++) { close(fd); }",
+        Some(CLOSES_OTHERS),
+    ),
+    (
+        "-DIN_INIT=for (int fd = 0; fd < 4000; fd++) { close(fd); }",
+        Some(CLOSES_OTHERS),
+    ),
+    (
+        "-DIN_SELF_TEST=int null = open(\"/dev/null\", O_RDWR); for (int fd = 3; fd < 20; fd++) { dup2(null, fd); }",
+        Some(CLOSES_OTHERS),
+    ),
+    ("-DIN_SHUTDOWN=close(7)", Some(CLOSES_OTHERS)),
+    (
+        "-DIN_INIT=struct rlimit files; getrlimit(RLIMIT_NOFILE, &files); files.rlim_cur = 16; setrlimit(RLIMIT_NOFILE, &files)",
+        Some("it lowers the limit of open files"),
+    ),
+    // Its own files, closed or kept.
+    (
+        "-DIN_INIT=for (int i = 0; i < 40; i++) { int fd = open(\"/dev/null\", O_RDWR); if (fd < 0) { abort(); } if (i % 2) { close(fd); } }",
+        None,
+    ),
+    ("-DIN_SELF_TEST=fclose(tmpfile())", None),
+];
+const CLOSES_OTHERS: &str = "it closes descriptors that are not its own, in its constructors, `init`, `self_test` or `shutdown`";
+
+#[test]
+fn a_plugin_that_harms_descriptors_of_others_is_refused_and_one_with_its_own_is_not() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let mut innocent = server.connect("/echo");
+
+    for (index, (option, refusal)) in ON_DESCRIPTORS.iter().enumerate() {
+        site.add_bytes(&unruly(&[option]), &format!("d{index}_wsh.so"));
+        match refusal {
+            Some(sentence) => {
+                server.line(&[&format!("cannot load `d{index}_wsh.so`: {sentence}")]);
+            }
+            None => {
+                server.line(&["handler loaded", &format!("handler=\"d{index}\"")]);
+            }
+        }
+        assert_eq!(innocent.ask("still there?"), "still there?", "{option}");
+    }
+}
+
+#[test]
+fn a_plugin_that_stops_the_helper_is_refused_and_others_load_without_a_restart() {
+    let site = Site::empty();
+    site.write("config.toml", "[limits]\ninit_timeout_ms = 300\n");
+    let server = Server::start(&site);
+    let stopped = helper(&server);
+    let stop = "kill(getppid(), SIGSTOP)";
+
+    // It hangs in a step of its own, and is named for that one.
+    site.add_bytes(
+        &unruly(&[&format!("-DIN_INIT=if (is_check) {{ {stop}; hang(); }}")]),
+        "hangs_wsh.so",
+    );
+    eventually("the helper is stopped", || {
+        let stat = fs::read_to_string(format!("/proc/{stopped}/stat"));
+        stat.is_ok_and(|stat| stat.contains(") T "))
+    });
+    // Asked while nothing answers.
+    site.add("echo_wsh", "meanwhile_wsh.so");
+    server.line(&["cannot load `hangs_wsh.so`: its `init` did not return within 300 ms"]);
+    server.line(&["handler loaded", "handler=\"meanwhile\""]);
+    assert_eq!(
+        server.count_lines(&["cannot load `meanwhile_wsh.so`: its"]),
+        0
+    );
+
+    // It goes on, and comes to its end unseen.
+    site.add_bytes(
+        &unruly(&[&format!("-DIN_INIT=if (is_check) {{ {stop}; }}")]),
+        "stops_wsh.so",
+    );
+    server.line(&["cannot load `stops_wsh.so`: it cannot be tried: the process that tries plugins does not answer"]);
+    fs::remove_file(site.handlers().join("stops_wsh.so")).expect("removed");
+    site.add("echo_wsh", "afterwards_wsh.so");
+    server.line(&["handler loaded", "handler=\"afterwards\""]);
+    assert_eq!(server.connect("/afterwards").ask("hello"), "hello");
+    assert_ne!(helper(&server), stopped);
+}

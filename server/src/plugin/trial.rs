@@ -8,13 +8,14 @@
 //!
 //! [`link`] is the server's way to the helper, [`page`] the memory that a trial shares with the
 //! server, [`helper`] the process that forks, [`child`] what runs in the forked process, [`report`]
-//! what it is asked and what it answers.
+//! what it is asked and what it answers, [`sentinels`] what shows that a plugin closes what is not its own.
 
 mod child;
 mod helper;
 mod link;
 mod page;
 pub(crate) mod report;
+mod sentinels;
 
 pub(crate) use self::link::{be_helper_if_asked, start_helper};
 
@@ -95,6 +96,11 @@ enum Trouble {
     HelperGone,
     #[error("the process that tries plugins ended meanwhile")]
     HelperEnded,
+    #[error("the process that tries plugins does not answer")]
+    HelperSilent,
+    /// Nothing of the plugin has run.
+    #[error("the process that tries plugins does not answer")]
+    NotBegun,
 }
 
 /// Tries the copy at `path`. `Not` is an answer only where the policy allows to go on without.
@@ -107,14 +113,21 @@ pub(super) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
         debug!(handler = %subject.context.handler, "these bytes with this configuration have passed their trial before");
         return Ok(Tried::Passed(libraries));
     }
-    match hold(path, subject) {
+    let held = match hold(path, subject) {
+        // At once, and not when the plugin that stopped the helper is tried again too.
+        Err(Trouble::NotBegun) => hold(path, subject),
+        held => held,
+    };
+    match held {
         Ok(outcome) => {
             let libraries = outcome?;
             note_passed(key, &libraries);
             Ok(Tried::Passed(libraries))
         }
         // The plugin may have brought that about, and is not to do it here.
-        Err(trouble @ Trouble::HelperEnded) => Err(Refusal::Untried(trouble.to_string())),
+        Err(trouble @ (Trouble::HelperEnded | Trouble::HelperSilent | Trouble::NotBegun)) => {
+            Err(Refusal::Untried(trouble.to_string()))
+        }
         Err(trouble) if subject.bounds.policy == Trial::Always => {
             Err(Refusal::Untried(trouble.to_string()))
         }
@@ -144,10 +157,15 @@ fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refus
     let request = serde_json::to_vec(&request).unwrap_or_default();
     let page = Page::new(&request).map_err(Trouble::NotMade)?;
     let (mut line, theirs) = UnixStream::pair().map_err(Trouble::NotMade)?;
-    link::ask(&page, &theirs)?;
+    let helper = link::ask(&page, &theirs)?;
     // Held by the helper alone from now on, so that its end is the line's.
     drop(theirs);
-    let verdict = wait(&mut line, &page, subject.bounds.timeout)?;
+    let (late, end) = wait(&mut line, &page, subject.bounds.timeout)?;
+    if end.is_none() {
+        // A plugin can stop the helper; the trials to come need one that answers.
+        helper.end();
+    }
+    let verdict = judge(late, end, page.report().is_some())?;
     let report = page.report();
     let report = report.and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
     let refused = match (verdict, &report) {
@@ -174,17 +192,37 @@ fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refus
     Ok(refused.map_or(Ok(libraries), Err))
 }
 
-/// How the wait for a trial ended.
+/// How a trial ended.
+#[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Ended(End),
     /// It was in this step for too long, and was ended.
     Late(Step),
 }
 
-/// Waits for the end of a trial, and brings it about when a step takes longer than `limit`.
-fn wait(line: &mut UnixStream, page: &Page, limit: Duration) -> Result<Verdict, Trouble> {
+/// What is said of a trial: the step that was too long, the end that the helper told, if it told any,
+/// and whether the trial wrote its report, which is the last that it does.
+fn judge(late: Option<Step>, end: Option<End>, is_reported: bool) -> Result<Verdict, Trouble> {
+    match (late, end) {
+        (None, Some(end)) => Ok(Verdict::Ended(end)),
+        (Some(Step::Trial), _) => Err(Trouble::NotBegun),
+        (None, None) => Err(Trouble::HelperSilent),
+        (Some(_), Some(end @ End::Exited(_))) if is_reported => Ok(Verdict::Ended(end)),
+        // The plugin's code is all done: it is the helper that was late.
+        (Some(_), _) if is_reported => Err(Trouble::HelperSilent),
+        (Some(step), _) => Ok(Verdict::Late(step)),
+    }
+}
+
+/// Waits for the end of a trial, and brings it about when a step takes longer than `limit`. Answers
+/// that step, and the end as the helper tells it; `None` when it does not tell it.
+fn wait(
+    line: &mut UnixStream,
+    page: &Page,
+    limit: Duration,
+) -> Result<(Option<Step>, Option<End>), Trouble> {
     let tick = (limit / 4).clamp(Duration::from_millis(1), TICK);
-    let (mut step, mut since) = (Step::Opening, Instant::now());
+    let (mut step, mut since) = (Step::Trial, Instant::now());
     let mut late = None;
     loop {
         let pause = if late.is_some() { END_TIMEOUT } else { tick };
@@ -200,14 +238,16 @@ fn wait(line: &mut UnixStream, page: &Page, limit: Duration) -> Result<Verdict, 
                     Answer::Exited(status) => End::Exited(status),
                     Answer::Killed(signal) => End::Killed(signal),
                 };
-                return Ok(late.map_or(Verdict::Ended(end), Verdict::Late));
+                return Ok((late, Some(end)));
             }
             Err(error) if is_early(&error) => {}
+            // Another trial has ended the helper meanwhile; what was late stays so.
+            Err(_) if late.is_some() => return Ok((late, None)),
+            Err(_) if page.step() == Step::Trial => return Err(Trouble::NotBegun),
             Err(_) => return Err(Trouble::HelperEnded),
         }
-        if let Some(step) = late {
-            // The kernel has not ended it although it was told to; it is nobody's any more.
-            return Ok(Verdict::Late(step));
+        if late.is_some() {
+            return Ok((late, None));
         }
         let now = page.step();
         if now != step {
@@ -270,7 +310,7 @@ static HAS_WARNED: AtomicBool = AtomicBool::new(false);
 
 /// How often it is looked at how far a trial has come.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a process that was killed may take to end.
+/// How long the helper may take to end a process and to say so.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// Verdicts that are kept: a few hundred bytes each.
 const PASSED_MAX: usize = 10_000;
@@ -280,6 +320,41 @@ const WORDS_CHARACTERS_MAX: usize = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugin_is_late_only_in_a_step_that_its_own_code_was_in() {
+        let (exited, killed) = (End::Exited(0), End::Killed(libc::SIGKILL));
+        for (late, end, is_reported, verdict) in [
+            (None, Some(exited), true, Some(Verdict::Ended(exited))),
+            (None, Some(killed), false, Some(Verdict::Ended(killed))),
+            (
+                Some(Step::Init),
+                Some(killed),
+                false,
+                Some(Verdict::Late(Step::Init)),
+            ),
+            (
+                Some(Step::Init),
+                None,
+                false,
+                Some(Verdict::Late(Step::Init)),
+            ),
+            // Its process never began.
+            (Some(Step::Trial), None, false, None),
+            (Some(Step::Trial), Some(killed), false, None),
+            // It has come to its end, and the helper did not say so, or late.
+            (Some(Step::Shutdown), None, true, None),
+            (
+                Some(Step::Shutdown),
+                Some(exited),
+                true,
+                Some(Verdict::Ended(exited)),
+            ),
+        ] {
+            let judged = judge(late, end, is_reported).ok();
+            assert_eq!(judged, verdict, "{late:?} {end:?} {is_reported}");
+        }
+    }
 
     #[test]
     fn the_last_words_are_one_line_without_control_characters() {

@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use super::page::{Mapped, REPORT_BYTES_MAX};
 use super::report::{Report, Request};
+use super::sentinels::Sentinels;
 use crate::config::{Limits, LogLevel};
 use crate::plugin::context::Context;
 use crate::plugin::libraries;
@@ -73,7 +74,12 @@ fn attempt(page: &Mapped, request: &Request) {
     log::keep_lines(LINES_BYTES_MAX);
     let before = libraries::mapped();
     let copy = Path::new(OsStr::from_bytes(&request.copy));
-    let outcome = load(page, request, copy);
+    // Opened last, when the limit of open files is what the plugin finds.
+    let sentinels = Sentinels::open();
+    let outcome = load(page, request, copy).and_then(|()| match sentinels.harm() {
+        Some(harm) => Err(Refusal::Unfit(harm.to_owned())),
+        None => Ok(()),
+    });
     let after = libraries::mapped();
     let came = after
         .iter()

@@ -7,13 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     sendmsg, socketpair,
 };
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tracing::warn;
 
 use super::Trouble;
@@ -23,9 +24,10 @@ use crate::optional::{Optional, is_allowed};
 
 /// The process that forks trials.
 #[derive(Debug)]
-struct Helper {
+pub(super) struct Helper {
     socket: OwnedFd,
-    pid: Option<Pid>,
+    /// `None` once it is reaped: from then on the number can be another process's.
+    pid: Mutex<Option<Pid>>,
 }
 
 /// Forks the helper. To be called once, first thing in `main`, while the process has a single thread
@@ -53,12 +55,15 @@ pub(super) fn check() -> Result<(), Trouble> {
 }
 
 /// Asks for the trial of what `page` says; how it ends is told on the other end of `line`. A helper
-/// that has ended is made again first.
-pub(super) fn ask(page: &Page, line: &UnixStream) -> Result<(), Trouble> {
+/// that has ended is made again first. The answer is the helper that was asked.
+pub(super) fn ask(page: &Page, line: &UnixStream) -> Result<Arc<Helper>, Trouble> {
     let helper = now()?;
     match helper.ask(page, line) {
-        Err(Trouble::HelperGone) => renewed(&helper)?.ask(page, line),
-        asked => asked,
+        Err(Trouble::HelperGone) => {
+            let other = renewed(&helper)?;
+            other.ask(page, line).map(|()| other)
+        }
+        asked => asked.map(|()| helper),
     }
 }
 
@@ -98,7 +103,7 @@ impl Helper {
             }
             pid => Ok(Helper {
                 socket,
-                pid: Pid::from_raw(pid),
+                pid: Mutex::new(Pid::from_raw(pid)),
             }),
         }
     }
@@ -114,7 +119,10 @@ impl Helper {
             .stderr(Stdio::null())
             .spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        Ok(Helper { socket, pid })
+        Ok(Helper {
+            socket,
+            pid: Mutex::new(pid),
+        })
     }
 
     fn ask(&self, page: &Page, line: &UnixStream) -> Result<(), Trouble> {
@@ -132,11 +140,34 @@ impl Helper {
 
     /// Lets go of what is left of a process that has ended.
     fn reap(&self) {
-        if let Some(pid) = self.pid {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            let _ = waitid(WaitId::Pid(pid), options);
+        reap(&mut self.pid.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Ends a helper that does not answer, a stopped one too; the next trial makes another. Its trials
+    /// end with it, and the waits for them with their lines.
+    pub(super) fn end(&self) {
+        let mut pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(number) = *pid else {
+            return; // another trial was faster
+        };
+        let _ = kill_process(number, Signal::KILL);
+        let since = Instant::now();
+        // What is left of one that the kernel takes longer to end is reaped when the next is made.
+        while !reap(&mut pid) && since.elapsed() < REAP_TIMEOUT {
+            std::thread::sleep(REAP_PAUSE);
         }
     }
+}
+
+/// Reaps the process if it has ended; answers whether nothing of it is left.
+fn reap(pid: &mut Option<Pid>) -> bool {
+    if let Some(number) = *pid {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if !matches!(waitid(WaitId::Pid(number), options), Ok(None)) {
+            *pid = None;
+        }
+    }
+    pid.is_none()
 }
 
 /// The two ends of the way between the server and its helper.
@@ -152,5 +183,8 @@ fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
 
 static HELPER: Mutex<Option<Result<Arc<Helper>, String>>> = Mutex::new(None);
 
+/// How long a helper that was killed is waited for, and how often it is looked at meanwhile.
+const REAP_TIMEOUT: Duration = Duration::from_secs(1);
+const REAP_PAUSE: Duration = Duration::from_millis(5);
 /// What the program is called when it is run as a helper.
 const NAME: &str = "wshd-trial-helper";

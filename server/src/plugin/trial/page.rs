@@ -69,9 +69,12 @@ impl Page {
         Ok(Page { file, layout })
     }
 
-    /// How far the trial has come.
+    /// How far the trial has come; [`Step::Trial`] as long as its process has not begun.
     pub(super) fn step(&self) -> Step {
-        self.number(STEP_AT).map_or(Step::Opening, Step::numbered)
+        match self.number(STEP_AT) {
+            None | Some(0) => Step::Trial,
+            Some(number) => Step::numbered(number),
+        }
     }
 
     /// What the trial wrote at its end; `None` if it came to no end.
@@ -207,8 +210,10 @@ mod tests {
         let mapped = Mapped::map(&other).expect("a mapping");
 
         assert_eq!(mapped.request(), b"a request");
-        assert_eq!(page.step(), Step::Opening);
+        assert_eq!(page.step(), Step::Trial);
         assert_eq!(page.report(), None);
+        mapped.reach(Step::Opening);
+        assert_eq!(page.step(), Step::Opening);
         mapped.reach(Step::Init);
         mapped.write_report(b"a report");
 
