@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -132,11 +133,12 @@ impl Serving {
         tokio::spawn(async move { shared.pulse.run(&shared.sessions).await });
         let (alive, mut ended) = mpsc::channel(1);
         let port = self.port();
+        let mut accepting = JoinSet::new();
         for listener in self.listeners {
             if let Ok(address) = listener.local_addr() {
                 info!(%address, "listening");
             }
-            tokio::spawn(listener::accept(
+            accepting.spawn(listener::accept(
                 listener,
                 self.server.clone(),
                 alive.clone(),
@@ -153,6 +155,10 @@ impl Serving {
 
         stop.await;
         self.stop.send_replace(true);
+        // A client that is told to go may come back at once, and must find nothing listening then.
+        let closed = async { while accepting.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LISTENERS_END, closed).await;
+        drop(accepting);
         let limits = self.server.config.load().limits.clone();
         drain(&self.shared, &limits, &mut ended).await;
         // Plugins may take their time to shut down; the runtime has nothing else to do.
@@ -196,6 +202,8 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
 
 /// What a stop takes beside the time for sessions: for plugins, for the log, and some to spare.
 const STOP_REST: Duration = Duration::from_secs(10);
+/// How long the listeners may take to close.
+const LISTENERS_END: Duration = Duration::from_millis(500);
 /// Between two batches of sessions told to close.
 const BATCH_PAUSE: Duration = Duration::from_secs(2);
 const LATECOMERS: Duration = Duration::from_millis(500);
