@@ -233,7 +233,7 @@ impl Generation {
                 let threads = self.context.threads();
                 warn!(%handler, generation = number, threads, "threads of a retired generation still run");
             }
-            // Else it may be entered again by a thread that nobody counts.
+            // Otherwise a thread that the server does not count may still enter the image.
             Some(Action::GiveBack) if !self.provenance.about.may_start_threads => {
                 let keys = self.plugin.give_back_keys();
                 debug!(%handler, generation = number, keys, "thread keys given back");

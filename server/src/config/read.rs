@@ -86,7 +86,7 @@ fn find(
     for path in places {
         match Source::read(path, working_dir) {
             Ok(source) => return Ok(Some((path.clone(), source))),
-            // `./config` may well be a file of somebody else's.
+            // `./config` may be a file that has nothing to do with this server.
             Err(ConfigError::Unreadable { source, .. })
                 if !is_named && regular_file::is_absence(&source) => {}
             Err(error) => return Err(error),
