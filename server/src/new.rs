@@ -1,6 +1,7 @@
 //! `wshd new NAME`: a handler to begin with, which builds, has a test and a page, and needs no other
 //! place than its own directory: the SDK lies in it.
 
+mod manifest;
 mod name;
 mod sdk;
 mod style;
@@ -130,9 +131,9 @@ fn write(place: &Path, name: &str, style: Style) -> io::Result<()> {
     for (file, text) in style.files(name) {
         put(&whole.join(file), &text)?;
     }
-    for (file, text) in sdk::FILES {
+    for (file, text) in sdk::files() {
         if style.needs(file) {
-            put(&whole.join("wsh").join(file), text)?;
+            put(&whole.join("wsh").join(file), &text)?;
         }
     }
     // Takes the place of an empty directory, and of nothing else.

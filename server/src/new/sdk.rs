@@ -1,13 +1,21 @@
 //! The SDK, packed by build.rs: what a new handler is built with, as no registry has it.
 
+use super::manifest;
+
 include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
+
+/// Each file by its name, and its text.
+pub(crate) fn files() -> impl Iterator<Item = (&'static str, String)> {
+    let packed = FILES.iter().map(|(name, text)| (*name, (*text).to_owned()));
+    std::iter::once(("Cargo.toml", manifest::of_the_sdk())).chain(packed)
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(name: &str) -> &'static str {
-        let found = FILES.iter().find(|(file, _)| *file == name);
+    fn file(name: &str) -> String {
+        let found = files().find(|(file, _)| *file == name);
         found.map_or_else(|| panic!("no `{name}` is packed"), |(_, text)| text)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::sdk;
+use super::manifest;
 use crate::config::Style;
 
 impl Style {
@@ -53,9 +53,10 @@ impl Style {
             ]
             .to_vec(),
         });
+        let edition = manifest::edition();
         let fill = |(file, text): (&str, &str)| {
             let text = text.replace("{{name}}", name);
-            (file.to_owned(), text.replace("{{edition}}", sdk::EDITION))
+            (file.to_owned(), text.replace("{{edition}}", &edition))
         };
         files.into_iter().map(fill).collect()
     }

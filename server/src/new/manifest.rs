@@ -1,0 +1,85 @@
+//! The manifest of the SDK that `wshd new` puts beside a handler: as it lies in plugin-api, and every
+//! `workspace = true` has become what the workspace says.
+
+use toml::{Table, Value};
+
+const WORKSPACE: &str = include_str!("../../../Cargo.toml");
+const SDK: &str = include_str!("../../../plugin-api/Cargo.toml");
+
+/// The manifest, which stands alone: without its workspace and without what only its own tests need.
+pub(crate) fn of_the_sdk() -> String {
+    let workspace = workspace();
+    let mut manifest = Table::new();
+    for (name, value) in parsed(SDK) {
+        let value = match (name.as_str(), value) {
+            // The lints are for this repository, not for the handler's.
+            ("dev-dependencies" | "test" | "lints", _) => continue,
+            ("package" | "dependencies", Value::Table(table)) => {
+                Value::Table(inherited(table, table_of(&workspace, &name)))
+            }
+            (_, value) => value,
+        };
+        manifest.insert(name, value);
+    }
+    let head = concat!(
+        "# The SDK of wshd ",
+        env!("CARGO_PKG_VERSION"),
+        ", as `wshd new` wrote it.\n\n"
+    );
+    let text = toml::to_string_pretty(&manifest).expect("a table is written as TOML");
+    head.to_owned() + &text
+}
+
+/// The edition of Rust that a new handler is written in.
+pub(crate) fn edition() -> String {
+    let workspace = workspace();
+    let edition = table_of(&workspace, "package").get("edition");
+    edition
+        .and_then(Value::as_str)
+        .expect("the workspace says its edition")
+        .to_owned()
+}
+
+fn workspace() -> Table {
+    let mut root = parsed(WORKSPACE);
+    match root.remove("workspace") {
+        Some(Value::Table(workspace)) => workspace,
+        other => panic!("a manifest with a workspace was packed, not {other:?}"),
+    }
+}
+
+/// A manifest that was packed when the program was built.
+fn parsed(manifest: &str) -> Table {
+    manifest.parse().expect("cargo read this manifest")
+}
+
+fn table_of<'a>(workspace: &'a Table, name: &str) -> &'a Table {
+    let table = workspace.get(name).and_then(Value::as_table);
+    table.unwrap_or_else(|| panic!("the workspace has no table `{name}`"))
+}
+
+/// A table in which what is inherited is written out, with what is said beside it.
+fn inherited(table: Table, above: &Table) -> Table {
+    let resolve = |(name, value): (String, Value)| {
+        let Value::Table(mut own) = value else {
+            return (name, value);
+        };
+        if own.remove("workspace").is_none() {
+            return (name, Value::Table(own));
+        }
+        let value = match &above[&name] {
+            value if own.is_empty() => value.clone(),
+            Value::Table(inherited) => {
+                let mut inherited = inherited.clone();
+                inherited.extend(own);
+                Value::Table(inherited)
+            }
+            version => {
+                own.insert("version".to_owned(), version.clone());
+                Value::Table(own)
+            }
+        };
+        (name, value)
+    };
+    table.into_iter().map(resolve).collect()
+}
