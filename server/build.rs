@@ -1,4 +1,4 @@
-//! Packs the SDK for `wshd new`, and lets plugins find what the program has in place of two functions
+//! Packs the SDK for `wshd new`, and lets plugins find what the program has in place of some functions
 //! of the C library.
 
 use std::error::Error;
@@ -8,19 +8,39 @@ use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    export_thread_keys()?;
+    export_functions()?;
     pack_sdk()
 }
 
-/// See `src/plugin/keys.rs`.
-fn export_thread_keys() -> Result<(), Box<dyn Error>> {
+/// See `src/plugin/keys.rs` and `src/plugin/dispositions.rs`.
+fn export_functions() -> Result<(), Box<dyn Error>> {
+    // A sanitizer has signal functions of its own, which it needs.
+    println!("cargo::rustc-check-cfg=cfg(sanitized)");
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let is_sanitized = flags.contains("sanitizer=");
+    if is_sanitized {
+        println!("cargo::rustc-cfg=sanitized");
+    }
+    let signals: &[&str] = if is_sanitized { &[] } else { &SIGNAL_FUNCTIONS };
     if std::env::var("CARGO_CFG_TARGET_OS")? == "linux" {
-        for name in ["pthread_key_create", "pthread_key_delete"] {
+        for name in KEY_FUNCTIONS.iter().chain(signals) {
             println!("cargo::rustc-link-arg-bins=-Wl,--export-dynamic-symbol={name}");
         }
     }
     Ok(())
 }
+
+const KEY_FUNCTIONS: [&str; 2] = ["pthread_key_create", "pthread_key_delete"];
+const SIGNAL_FUNCTIONS: [&str; 8] = [
+    "sigaction",
+    "sigignore",
+    "signal",
+    "ssignal",
+    "bsd_signal",
+    "sysv_signal",
+    "__sysv_signal",
+    "sigset",
+];
 
 /// The SDK's sources as they lie in plugin-api; `src/new/manifest.rs` makes its manifest.
 fn pack_sdk() -> Result<(), Box<dyn Error>> {

@@ -15,11 +15,9 @@ fn unruly(options: &[&str]) -> Vec<u8> {
 }
 
 /// What a plugin changes in passing, and what it is called.
-const CHANGES: [(&str, &str); 10] = [
-    ("signal(SIGTERM, SIG_IGN)", "what SIGTERM does"),
-    ("signal(SIGINT, SIG_DFL)", "what SIGINT does"),
-    ("signal(SIGHUP, SIG_DFL)", "what SIGHUP does"),
-    ("signal(SIGPIPE, SIG_DFL)", "what SIGPIPE does"),
+const CHANGES: [(&str, &str); 8] = [
+    (RAW_TERM, "what SIGTERM does"),
+    (RAW_PIPE, "what SIGPIPE does"),
     ("fclose(stderr)", "descriptor 2"),
     ("dup2(open(\"/dev/zero\", O_RDONLY), 0)", "descriptor 0"),
     ("umask(0)", "the umask"),
@@ -33,6 +31,94 @@ const CHANGES: [(&str, &str); 10] = [
         "the limit of open files",
     ),
 ];
+
+/// What goes around the C library.
+const RAW_TERM: &str = "long ignore[4] = {1}; syscall(SYS_rt_sigaction, SIGTERM, ignore, NULL, 8)";
+const RAW_PIPE: &str =
+    "long default_[4] = {0}; syscall(SYS_rt_sigaction, SIGPIPE, default_, NULL, 8)";
+
+/// What a plugin asks of the C library, and of which signal.
+const WISHES: [(&str, &str); 9] = [
+    ("signal(SIGTERM, SIG_IGN)", "TERM"),
+    ("signal(SIGTERM, SIG_DFL)", "TERM"),
+    ("signal(SIGINT, SIG_DFL)", "INT"),
+    (
+        "struct sigaction it = {.sa_handler = SIG_IGN}; sigaction(SIGQUIT, &it, NULL)",
+        "QUIT",
+    ),
+    (
+        "struct sigaction it = {.sa_handler = SIG_DFL}; sigaction(SIGTERM, &it, NULL)",
+        "TERM",
+    ),
+    ("sigset(SIGTERM, SIG_DFL)", "TERM"),
+    ("sigignore(SIGINT)", "INT"),
+    ("sysv_signal(SIGTERM, SIG_IGN)", "TERM"),
+    (
+        "pthread_t it; pthread_create(&it, NULL, ignore_term, NULL); pthread_join(it, NULL)",
+        "TERM",
+    ),
+];
+
+#[test]
+fn a_signal_that_comes_right_after_a_plugin_wanted_it_ignored_is_heard() {
+    for (wish, signal) in WISHES {
+        let site = Site::with(&["echo_wsh"]);
+        let option = format!("-DIN_MESSAGE={wish}");
+        site.add_bytes(&unruly(&[&option]), "deaf_wsh.so");
+        let mut server = Server::start(&site);
+        let mut innocent = server.connect("/echo");
+        assert_eq!(server.connect("/deaf").ask("hello"), "hello");
+
+        server.signal(signal);
+
+        assert_eq!(innocent.close_code(), 1001, "{wish}");
+        assert!(server.wait(Duration::from_secs(8)).success(), "{wish}");
+    }
+}
+
+#[test]
+fn signals_with_another_meaning_and_those_without_one_are_kept_too() {
+    let site = Site::with(&["echo_wsh"]);
+    let wish =
+        "-DIN_MESSAGE=signal(SIGHUP, SIG_IGN); signal(SIGUSR1, SIG_DFL); signal(SIGALRM, SIG_DFL)";
+    site.add_bytes(&unruly(&[wish]), "deaf_wsh.so");
+    let server = Server::start(&site);
+    let mut client = server.connect("/deaf");
+    assert_eq!(client.ask("hello"), "hello");
+
+    server.signal("USR1");
+    server.signal("ALRM");
+    server.signal("HUP");
+
+    server.line(&["SIGHUP, reading the configuration again"]);
+    server.line(&["signal=SIGUSR1", "has no meaning here"]);
+    server.line(&["signal=SIGALRM", "has no meaning here"]);
+    let line = server.line(&[
+        "plugin wanted to change what belongs to the whole process; it stays as it is",
+        "what SIGUSR1 does",
+        "handler=deaf ",
+    ]);
+    assert!(line.contains("callback=\"message\""), "{line}");
+    // Once, however often.
+    for _ in 0..20 {
+        assert_eq!(client.ask("again"), "again");
+    }
+    server.signal("HUP");
+    assert_eq!(server.count_lines(&["plugin wanted", "what SIGUSR1"]), 1);
+}
+
+#[test]
+fn what_a_plugin_forks_may_do_with_signals_what_it_likes() {
+    let site = Site::empty();
+    let dies = "-DIN_MESSAGE=if (fork() == 0) { signal(SIGUSR1, SIG_DFL); raise(SIGUSR1); _exit(0); } \
+                int it = 0; wait(&it); answer(conn, \"signal\", WTERMSIG(it))";
+    site.add_bytes(&unruly(&[dies]), "forks_wsh.so");
+    let server = Server::start(&site);
+
+    let told = server.connect("/forks").ask("go");
+
+    assert_eq!(told, format!("signal={}", libc::SIGUSR1));
+}
 
 #[test]
 fn what_a_plugin_changes_of_the_process_is_put_back_with_its_name() {
@@ -89,7 +175,7 @@ fn look(server: &Server) -> Vec<String> {
 fn what_is_changed_by_a_message_or_at_the_end_is_put_back_too() {
     let site = Site::empty();
     site.add_bytes(
-        &unruly(&["-DIN_MESSAGE=signal(SIGTERM, SIG_IGN)"]),
+        &unruly(&[&format!("-DIN_MESSAGE={RAW_TERM}")]),
         "late_wsh.so",
     );
     site.add_bytes(&unruly(&["-DIN_SERVING=umask(0)"]), "serves_wsh.so");

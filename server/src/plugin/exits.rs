@@ -75,7 +75,7 @@ pub(super) fn code_or(code: u8) -> u8 {
 }
 
 /// The handler whose code runs on this thread, and in which callback.
-fn here() -> Option<(&'static Context, &'static str)> {
+pub(super) fn here() -> Option<(&'static Context, &'static str)> {
     CALL.get().or_else(watchdog::here)
 }
 

@@ -3,18 +3,21 @@
 //!
 //! A plugin that ignores SIGTERM makes the server unstoppable, and one that closes stderr has the next
 //! client's socket take its number. So it is compared with what it was before any plugin ran, after
-//! each call that a load makes and every few seconds, and put back with a warning.
+//! each call that a load makes and every few seconds, and put back with a warning. What the C library
+//! is asked to make of signals does not even happen (`dispositions`), and is told here.
 
 use std::ffi::{CStr, CString, c_int};
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getpid, getrlimit, setrlimit};
 use tracing::{error, warn};
 
 use super::context::Context;
+use super::dispositions::{self, Attempt};
 use super::trial::report::signal_name;
 
 /// How all of it is at one moment.
@@ -57,6 +60,8 @@ struct Wanted {
     files: [Option<OwnedFd>; 3],
     directory: Option<File>,
     open_files_hard: Option<u64>,
+    /// Of this process: what a plugin forks may do as it likes.
+    pid: Pid,
 }
 
 /// A load under way: made when it begins, dropped when it ends.
@@ -80,8 +85,14 @@ fn note() {
     WANTED.get_or_init(Wanted::now);
 }
 
+/// Whether this is a process in which plugins may not change what signals do.
+pub(super) fn are_kept() -> bool {
+    WANTED.get().is_some_and(|wanted| wanted.pid == getpid())
+}
+
 /// Puts back what has changed, after `callback` of this handler.
 pub(super) fn mend_after(context: &Context, callback: &str) {
+    tell_attempts();
     for (thing, is_back) in mend() {
         let (handler, generation) = (&context.handler, context.generation);
         // It may as well have been one that is loaded at this very moment.
@@ -101,11 +112,44 @@ pub(super) fn mend_after(context: &Context, callback: &str) {
 
 /// Puts back what has changed since the last time, whoever did it.
 pub(crate) fn mend_now() {
+    tell_attempts();
     for (thing, is_back) in mend() {
         if is_back {
             warn!(changed = %thing, "code of a plugin changed what belongs to the whole process; it is put back");
         } else {
             error!(changed = %thing, "code of a plugin changed what belongs to the whole process, and it cannot be put back; restart the server");
+        }
+    }
+}
+
+/// Says what plugins wanted to make of signals since the last time; of one handler and one signal once
+/// a minute.
+fn tell_attempts() {
+    let attempts = dispositions::take_attempts();
+    if attempts.is_empty() {
+        return;
+    }
+    let now = Instant::now();
+    let mut told = lock(&TOLD);
+    told.retain(|(_, at)| now.duration_since(*at) < TOLD_AGAIN);
+    for Attempt { signal, by } in attempts {
+        let key = (
+            signal,
+            by.map_or(0, |(context, _)| std::ptr::from_ref(context).addr()),
+        );
+        if told.iter().any(|(other, _)| *other == key) {
+            continue;
+        }
+        told.push((key, now));
+        let wanted = Thing::Signal(signal);
+        match by {
+            Some((context, callback)) => {
+                let (handler, generation) = (&context.handler, context.generation);
+                warn!(%handler, generation, callback, %wanted, "plugin wanted to change what belongs to the whole process; it stays as it is");
+            }
+            None => {
+                warn!(%wanted, "code of a plugin wanted to change what belongs to the whole process; it stays as it is");
+            }
         }
     }
 }
@@ -197,6 +241,7 @@ impl Wanted {
             files: [0, 1, 2].map(copy),
             directory: File::open(".").ok(),
             open_files_hard: getrlimit(Resource::Nofile).maximum,
+            pid: getpid(),
         }
     }
 
@@ -206,7 +251,9 @@ impl Wanted {
             Thing::Signal(index) => {
                 let action = &raw const self.actions[index];
                 // SAFETY: the action is one that the process had for this signal.
-                unsafe { libc::sigaction(SIGNALS[index], action, std::ptr::null_mut()) == 0 }
+                unsafe {
+                    dispositions::set_action(SIGNALS[index], action, std::ptr::null_mut()) == 0
+                }
             }
             Thing::Descriptor(number) => self.put_descriptor_back(number),
             Thing::Umask => {
@@ -298,10 +345,11 @@ fn identity_of(number: c_int) -> Option<Identity> {
     rustix::fs::fstat(file).ok().map(Identity::of)
 }
 
-fn action(signal: c_int) -> libc::sigaction {
+/// What a signal does now.
+pub(super) fn action(signal: c_int) -> libc::sigaction {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: memory of ours for the answer; nothing is set.
-    unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    unsafe { dispositions::set_action(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: integers and an optional function: zero is a value of each.
     unsafe { action.assume_init() }
 }
@@ -333,10 +381,14 @@ static WANTED: OnceLock<Wanted> = OnceLock::new();
 static LOADING: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
 /// What could not be put back. Locked while anything is.
 static LOST: Mutex<Vec<Thing>> = Mutex::new(Vec::new());
+/// What was said of attempts to change what signals do: the signal, the address of the handler's
+/// context, and when.
+static TOLD: Mutex<Vec<((usize, usize), Instant)>> = Mutex::new(Vec::new());
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// The signals that mean something to the server, or would end it. Faults are not among them: runtimes
 /// of other languages need them for themselves.
-const SIGNALS: [c_int; 9] = [
+pub(super) const SIGNALS: [c_int; 9] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
