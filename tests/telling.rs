@@ -135,3 +135,79 @@ fn threads_of_a_retired_generation_have_a_moment_to_end() {
     );
     assert_eq!(server.count_lines(&[still_run]), 1, "{}", server.log());
 }
+
+/// A server of one handler in C that makes these calls on each message.
+fn making(calls: &str) -> (Site, Server) {
+    let site = Site::empty();
+    let option = format!("-DIN_MESSAGE={calls}");
+    let bytes = compile("tests/fixtures/c/unruly.c", &[&option]);
+    site.add_bytes(&bytes, "calls_wsh.so");
+    let server = Server::start(&site);
+    (site, server)
+}
+
+#[test]
+fn a_refused_call_names_handler_function_and_the_rule_of_its_argument() {
+    let (_site, server) = making(
+        "host->close(conn, 1005, (WshStr){0}); \
+         host->ping(conn, some, endless); \
+         host->send(conn, 7, some, 8); \
+         host->commit(conn, WSH_TEXT, 9); \
+         host->watermark(conn, 2, 1); \
+         host->subscribe(conn, (WshStr){0}, 1); \
+         host->send_to(host->ctx, conn->id, WSH_TEXT | WSH_MORE, some, 8); \
+         host->publish(NULL, (WshStr){some, 1}, WSH_TEXT, some, 8, 0); \
+         host->timer(NULL, 1, 1)",
+    );
+    let mut client = server.connect("/calls");
+
+    assert_eq!(client.ask("go"), "go");
+
+    for (call, error, rule) in [
+        ("close", "an argument breaks its rule", "`code` is 1000 to"),
+        ("ping", "an argument breaks", "a length above 0 is not NULL"),
+        ("send", "an argument breaks", "`kind` is WSH_TEXT or"),
+        ("commit", "an argument breaks", "what `reserve` was asked"),
+        ("watermark", "an argument breaks", "`low` is not above"),
+        ("subscribe", "an argument breaks", "`topic` is not empty"),
+        (
+            "send_to",
+            "an argument breaks",
+            "`kind` is without WSH_MORE",
+        ),
+        ("publish", "the wrong time or on the wrong thread", "`ctx`"),
+        ("timer", "the wrong time or on the wrong thread", "`conn`"),
+    ] {
+        let line = server.line(&["call refused", &format!("call=\"{call}\""), error, rule]);
+        assert!(line.contains("handler=\"calls\""), "{line}");
+        assert!(line.contains("callback=\"message\""), "{line}");
+    }
+    // A second time says nothing new.
+    let told = server.count_lines(&["call refused"]);
+    assert_eq!(client.ask("go"), "go");
+    assert_eq!(server.count_lines(&["call refused"]), told);
+}
+
+#[test]
+fn a_refused_call_in_a_handshake_is_told_and_one_that_is_taken_is_not() {
+    let site = Site::empty();
+    let calls = "-DIN_HANDSHAKE=\
+        host->response_header(response, (WshStr){(const uint8_t *)\"Upgrade\", 7}, (WshBytes){0}); \
+        host->response_protocol(response, (WshStr){(const uint8_t *)\"chat\", 4}); \
+        host->response_reject(response, 200, (WshBytes){0}); \
+        host->response_header(response, (WshStr){(const uint8_t *)\"X-Fine\", 6}, (WshBytes){0})";
+    let bytes = compile("tests/fixtures/c/unruly.c", &[calls]);
+    site.add_bytes(&bytes, "calls_wsh.so");
+    let server = Server::start(&site);
+
+    assert_eq!(server.connect("/calls").ask("go"), "go");
+
+    let header = [
+        "call=\"response_header\"",
+        "no header that the server writes",
+    ];
+    server.line(&header);
+    server.line(&["call=\"response_protocol\"", "one that the client offered"]);
+    server.line(&["call=\"response_reject\"", "`status` is 300 to 599"]);
+    assert_eq!(server.count_lines(&["call refused"]), 3);
+}

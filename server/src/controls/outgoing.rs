@@ -45,7 +45,7 @@ impl Controls {
             return Err(abi::GONE);
         }
         // Before a byte of it is read: so long is no message, but a length that is not meant.
-        if payload.len() > PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max) {
+        if payload.len() > self.payload_bytes_max() {
             return Err(abi::TOO_BIG);
         }
         let (opcode, fin) = self.opcode_of(kind, payload)?;
@@ -72,6 +72,16 @@ impl Controls {
     /// Whether a message is being sent in parts, and not complete.
     pub(crate) fn is_in_message(&self) -> bool {
         self.open_message.is_some()
+    }
+
+    /// The kind of the message that is being sent in parts.
+    pub(crate) fn open_message(&self) -> Option<u8> {
+        self.open_message
+    }
+
+    /// The bytes that a message may have when nothing else waits.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max)
     }
 
     /// Room for `max` bytes of a message that [`Controls::send_reserved`] sends.

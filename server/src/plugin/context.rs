@@ -145,6 +145,14 @@ impl Context {
     }
 }
 
+/// The handler that this thread runs for, if [`Context::spawn`] made it.
+pub(super) fn of_this_thread() -> Option<&'static Context> {
+    let counted = ON_THIS_THREAD.take();
+    let context = counted.as_ref().map(|counted| counted.0);
+    ON_THIS_THREAD.set(counted);
+    context
+}
+
 /// A thread that runs for a handler, until it is over.
 struct Counted(&'static Context);
 

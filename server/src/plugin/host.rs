@@ -3,17 +3,20 @@
 //! Each one turns raw arguments into safe ones, asks [`Controls`](crate::controls::Controls) or the
 //! [`Context`], and turns the answer into a status. None enters the plugin before it returns.
 
-use std::cell::RefCell;
+mod answer;
+pub(super) mod failure;
+
 use std::ffi::c_void;
 
-use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
+use wsh::abi::{self, Host, Pair, Status, Str};
 
+use self::answer::{response_extensions, response_header, response_protocol, response_reject};
+use self::failure::fail;
 use super::conn::Conn;
 use super::context::Context;
 use super::log;
-use super::response::{Draft, HEADER_BYTES_MAX, REJECTION_BYTES_MAX};
-use super::text::{borrow, borrow_at_most, borrow_pairs, borrow_str};
-use super::watchdog;
+use super::refused_calls::{self, By, Call, Lent};
+use super::text::{self, borrow, borrow_pairs, borrow_str};
 use crate::cause::Cause;
 use crate::ws::close::REASON_BYTES_MAX;
 
@@ -49,30 +52,6 @@ pub(crate) fn table(context: &'static Context) -> &'static Host {
     }))
 }
 
-/// What a plugin gave to `fail` on this thread since the last time. For threads that make the calls
-/// of one plugin only.
-pub(crate) fn take_failure() -> Option<String> {
-    FAILURE.take().map(|failure| failure.words)
-}
-
-/// What the handler `context` gave to `fail` in the callback that ran last on this thread.
-pub(super) fn take_failure_of(context: &Context) -> Option<String> {
-    let failure = FAILURE.take()?;
-    let is_its_own = std::ptr::eq(failure.of, context) && watchdog::has_said_why();
-    is_its_own.then_some(failure.words)
-}
-
-/// Why a callback is about to fail.
-struct Failure {
-    /// The handler that says so.
-    of: *const Context,
-    words: String,
-}
-
-thread_local! {
-    static FAILURE: RefCell<Option<Failure>> = const { RefCell::new(None) };
-}
-
 // In all that follows the plugin keeps the rules of abi.rs, which are cited by their names: pointers it passes are valid for the
 // call, and a `*mut Conn`, `*mut Response` or `ctx` is one that the server handed out.
 
@@ -81,7 +60,7 @@ unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: 
     let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
     let (payload, conn) = match (payload, conn) {
         (Ok(payload), Ok(conn)) => (payload, conn),
-        (_, Err(status)) | (Err(status), _) => return refused(status),
+        (payload, conn) => return refused(kind, ptr, len, payload, conn),
     };
     match conn.controls.send_plain(kind, payload) {
         Some(buffered) => conn.note_buffered(buffered),
@@ -93,7 +72,25 @@ unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: 
 /// that is rarely taken, and its copy into the output is a call then.
 #[cold]
 #[inline(never)]
-fn refused(status: Status) -> i64 {
+fn refused(
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+    payload: Result<&[u8], Status>,
+    conn: Result<&mut Conn, Status>,
+) -> i64 {
+    let id = conn.as_ref().map_or(0, |conn| conn.id());
+    let status = match (payload, conn) {
+        (_, Err(status)) | (Err(status), _) => status,
+        (Ok(_), Ok(_)) => return i64::from(abi::OK),
+    };
+    let call = Call::Send {
+        kind,
+        payload: Lent::new(Str { ptr, len }, payload.ok()),
+        open: None,
+        bytes_max: usize::MAX,
+    };
+    refused_calls::tell(By::Here(id), &call, status);
     i64::from(status)
 }
 
@@ -103,41 +100,88 @@ fn refused(status: Status) -> i64 {
 fn send_any(conn: &mut Conn, kind: u32, payload: &[u8]) -> i64 {
     let sent = conn.controls.send(kind, payload);
     conn.refresh();
+    if let Err(status) = sent {
+        let call = Call::Send {
+            kind,
+            payload: Lent::new(text::lend_bytes(payload), Some(payload)),
+            open: conn.controls.open_message(),
+            bytes_max: conn.controls.payload_bytes_max(),
+        };
+        refused_calls::tell(By::Here(conn.id()), &call, status);
+    }
     amount(sent)
 }
 
 unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
+    let call = || Call::Reserve { max };
     // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
-    let room = conn.ok().and_then(|conn| conn.controls.reserve(max));
+    let room = told(conn, call, |conn| {
+        conn.controls.reserve(max).ok_or(abi::TOO_BIG)
+    });
     room.map_or(std::ptr::null_mut(), |room| room.as_mut_ptr())
 }
 
 unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 {
+    let mut is_reserved = false;
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of(conn) };
-    amount(conn.and_then(|conn| {
+    let found = unsafe { Conn::of(conn) };
+    let sent = found.and_then(|conn| {
         let mut room = conn.controls.take_reserved(len)?;
+        is_reserved = true;
         // SAFETY: `len` is at most what `reserve` was asked for, and by the ABI the plugin wrote
         // that many bytes into the room that it gave.
         unsafe { room.set_len(len) };
         let sent = conn.controls.send_reserved(kind, room);
         conn.refresh();
         sent
-    }))
+    });
+    if let Err(status) = sent {
+        // SAFETY: *the Conn*; the one that was found is not used any more.
+        let conn = unsafe { Conn::of(conn) };
+        tell_of_commit(conn.ok(), kind, len, is_reserved, status);
+    }
+    amount(sent)
+}
+
+#[cold]
+#[inline(never)]
+fn tell_of_commit(
+    conn: Option<&mut Conn>,
+    kind: u32,
+    len: usize,
+    is_reserved: bool,
+    status: Status,
+) {
+    let controls = conn.as_ref().map(|conn| &conn.controls);
+    let call = Call::Commit {
+        kind,
+        len,
+        is_reserved,
+        open: controls.and_then(|controls| controls.open_message()),
+        bytes_max: controls.map_or(0, |controls| controls.payload_bytes_max()),
+    };
+    refused_calls::tell(By::Here(conn.map_or(0, |conn| conn.id())), &call, status);
 }
 
 unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
     // SAFETY: *lent memory* and *the Conn*.
     let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
-    status(conn.and_then(|conn| conn.controls.ping(payload?)))
+    let call = || Call::Ping {
+        payload: Lent::new(Str { ptr, len }, payload.ok()),
+    };
+    status(told(conn, call, |conn| conn.controls.ping(payload?)))
 }
 
 unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Status {
     // SAFETY: *lent memory* and *the Conn*.
-    let (reason, conn) = unsafe { (borrow_reason(reason), Conn::of(conn)) };
-    status(conn.and_then(|conn| {
-        conn.controls.close(code, reason?, Cause::HandlerClosed)?;
+    let (text, conn) = unsafe { (borrow_reason(reason), Conn::of(conn)) };
+    let call = || Call::Close {
+        code,
+        reason: lent_text(reason, text),
+    };
+    status(told(conn, call, |conn| {
+        conn.controls.close(code, text?, Cause::HandlerClosed)?;
         conn.refresh();
         Ok(())
     }))
@@ -146,42 +190,58 @@ unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Stat
 unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
     // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
-    status(conn.and_then(|conn| {
-        conn.controls.abort()?;
-        conn.refresh();
-        Ok(())
-    }))
+    status(told(
+        conn,
+        || Call::Abort,
+        |conn| {
+            conn.controls.abort()?;
+            conn.refresh();
+            Ok(())
+        },
+    ))
 }
 
 unsafe extern "C" fn timer(conn: *mut abi::Conn, token: u64, after_ms: u64) -> Status {
     // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
-    status(conn.and_then(|conn| conn.controls.timer(token, after_ms)))
+    let set = |conn: &mut Conn| conn.controls.timer(token, after_ms);
+    status(told(conn, || Call::Timer, set))
 }
 
 unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
     // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
-    status(conn.map(|conn| conn.controls.reads = on != 0))
+    status(told(
+        conn,
+        || Call::Reads,
+        |conn| {
+            conn.controls.reads = on != 0;
+            Ok(())
+        },
+    ))
 }
 
 unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Status {
     // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of(conn) };
-    status(conn.and_then(|conn| conn.controls.set_watermark(low, high)))
+    let set = |conn: &mut Conn| conn.controls.set_watermark(low, high);
+    status(told(conn, || Call::Watermark, set))
 }
 
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
     // SAFETY: *lent memory* and *the Conn*.
-    let (topic, conn) = unsafe { (borrow_str(topic, TOPIC_BYTES_MAX), Conn::of(conn)) };
-    status(conn.and_then(|conn| {
-        let topic = topic?;
+    let (name, conn) = unsafe { (borrow_str(topic, TOPIC_BYTES_MAX), Conn::of(conn)) };
+    let call = || Call::Subscribe {
+        topic: lent_text(topic, name),
+    };
+    status(told(conn, call, |conn| {
+        let name = name?;
         let topics = &conn.context.shared.topics;
         if on == 0 {
-            conn.controls.unsubscribe(topic);
+            conn.controls.unsubscribe(name);
             Ok(())
         } else {
-            conn.controls.subscribe(topics, topic)
+            conn.controls.subscribe(topics, name)
         }
     }))
 }
@@ -195,13 +255,25 @@ unsafe extern "C" fn send_to(
 ) -> i64 {
     // SAFETY: *lent memory*; the context is never freed.
     let (payload, context) = unsafe { (borrow(ptr, len), context(ctx)) };
-    amount(context.and_then(|context| context.send_to(id, kind, payload?)))
+    let call = || Call::SendTo {
+        kind,
+        payload: Lent::new(Str { ptr, len }, payload.ok()),
+    };
+    amount(told_of(context, id, call, |context| {
+        context.send_to(id, kind, payload?)
+    }))
 }
 
 unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u16, reason: Str) -> Status {
     // SAFETY: *lent memory*; the context is never freed.
-    let (reason, context) = unsafe { (borrow_reason(reason), context(ctx)) };
-    status(context.and_then(|context| context.close_to(id, code, reason?)))
+    let (text, context) = unsafe { (borrow_reason(reason), context(ctx)) };
+    let call = || Call::CloseTo {
+        code,
+        reason: lent_text(reason, text),
+    };
+    status(told_of(context, id, call, |context| {
+        context.close_to(id, code, text?)
+    }))
 }
 
 unsafe extern "C" fn publish(
@@ -213,15 +285,20 @@ unsafe extern "C" fn publish(
     except: u64,
 ) -> i64 {
     // SAFETY: *lent memory*; the context is never freed.
-    let (topic, payload, context) = unsafe {
+    let (name, payload, context) = unsafe {
         (
             borrow_str(topic, TOPIC_BYTES_MAX),
             borrow(ptr, len),
             context(ctx),
         )
     };
-    amount(context.and_then(|context| {
-        let reached = context.publish(topic?, kind, payload?, except)?;
+    let call = || Call::Publish {
+        topic: lent_text(topic, name),
+        kind,
+        payload: Lent::new(Str { ptr, len }, payload.ok()),
+    };
+    amount(told_of(context, 0, call, |context| {
+        let reached = context.publish(name?, kind, payload?, except)?;
         Ok(reached as u64)
     }))
 }
@@ -229,7 +306,12 @@ unsafe extern "C" fn publish(
 unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
     // SAFETY: the context is never freed.
     let context = unsafe { context(ctx) };
-    status(context.and_then(|context| context.wake(id)))
+    status(told_of(
+        context,
+        id,
+        || Call::Wake,
+        |context| context.wake(id),
+    ))
 }
 
 unsafe extern "C" fn spawn(
@@ -239,21 +321,12 @@ unsafe extern "C" fn spawn(
 ) -> Status {
     // SAFETY: the context is never freed.
     let context = unsafe { context(ctx) };
-    status(context.and_then(|context| context.spawn(run.ok_or(abi::INVALID)?, argument)))
-}
-
-unsafe extern "C" fn fail(ctx: *mut c_void, why: Str) -> Status {
-    // SAFETY: *lent memory*.
-    let why = unsafe { borrow(why.ptr, why.len) };
-    // A sentence of a log line; what cannot be read says nothing.
-    let why = why.unwrap_or_default();
-    let why = &why[..why.len().min(FAILURE_BYTES_MAX)];
-    FAILURE.set(Some(Failure {
-        of: ctx.cast_const().cast(),
-        words: String::from_utf8_lossy(why).into_owned(),
-    }));
-    watchdog::note_said_why();
-    abi::ERROR
+    let call = || Call::Spawn {
+        is_null: run.is_none(),
+    };
+    status(told_of(context, 0, call, |context| {
+        context.spawn(run.ok_or(abi::INVALID)?, argument)
+    }))
 }
 
 unsafe extern "C" fn log(
@@ -289,52 +362,6 @@ unsafe extern "C" fn log(
     log::forward(context, id, level, target, message, fields);
 }
 
-unsafe extern "C" fn response_header(
-    response: *mut abi::Response,
-    name: Str,
-    value: Bytes,
-) -> Status {
-    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
-    let (name, value, draft) = unsafe {
-        (
-            borrow_str(name, HEADER_BYTES_MAX),
-            borrow_at_most(value, HEADER_BYTES_MAX),
-            Draft::of(response),
-        )
-    };
-    status(draft.and_then(|draft| draft.add_header(name?, value?)))
-}
-
-unsafe extern "C" fn response_protocol(response: *mut abi::Response, protocol: Str) -> Status {
-    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
-    let (protocol, draft) =
-        unsafe { (borrow_str(protocol, HEADER_BYTES_MAX), Draft::of(response)) };
-    // One so long is none that a client offers.
-    let protocol = protocol.map_err(|_| abi::INVALID);
-    status(draft.and_then(|draft| draft.choose_protocol(protocol?)))
-}
-
-unsafe extern "C" fn response_reject(
-    response: *mut abi::Response,
-    code: u16,
-    body: Bytes,
-) -> Status {
-    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
-    let (body, draft) = unsafe {
-        (
-            borrow_at_most(body, REJECTION_BYTES_MAX),
-            Draft::of(response),
-        )
-    };
-    status(draft.and_then(|draft| draft.reject(code, body?)))
-}
-
-unsafe extern "C" fn response_extensions(response: *mut abi::Response, allow: u32) -> Status {
-    // SAFETY: the draft lives until `handshake` returns.
-    let draft = unsafe { Draft::of(response) };
-    status(draft.map(|draft| draft.extensions = allow))
-}
-
 unsafe extern "C" fn extension(_ctx: *mut c_void, _id: Str) -> *const c_void {
     // There is none in 1.0.
     std::ptr::null()
@@ -359,6 +386,40 @@ unsafe fn context(ctx: *mut c_void) -> Result<&'static Context, Status> {
     unsafe { ctx.cast::<Context>().as_ref() }.ok_or(abi::MISUSE)
 }
 
+/// Text that a plugin lends, as the log looks at it.
+fn lent_text(raw: Str, text: Result<&str, Status>) -> Lent {
+    Lent::new(raw, text.ok().map(str::as_bytes))
+}
+
+/// Runs `run` on the Conn; what is refused by the plugin's fault is told.
+fn told<'a, T>(
+    conn: Result<&'a mut Conn, Status>,
+    call: impl FnOnce() -> Call,
+    run: impl FnOnce(&'a mut Conn) -> Result<T, Status>,
+) -> Result<T, Status> {
+    let id = conn.as_ref().map_or(0, |conn| conn.id());
+    let outcome = conn.and_then(run);
+    if let Err(status) = outcome {
+        refused_calls::tell(By::Here(id), &call(), status);
+    }
+    outcome
+}
+
+/// As [`told`], for a call with `ctx` about the session `id`; 0 is none.
+fn told_of<T>(
+    context: Result<&'static Context, Status>,
+    id: u64,
+    call: impl FnOnce() -> Call,
+    run: impl FnOnce(&'static Context) -> Result<T, Status>,
+) -> Result<T, Status> {
+    let outcome = context.and_then(run);
+    if let Err(status) = outcome {
+        let by = context.map_or(By::Here(id), |context| By::Handler(context, id));
+        refused_calls::tell(by, &call(), status);
+    }
+    outcome
+}
+
 fn status(outcome: Result<(), Status>) -> Status {
     outcome.map_or_else(|status| status, |()| abi::OK)
 }
@@ -372,6 +433,4 @@ fn amount(outcome: Result<u64, Status>) -> i64 {
 }
 
 /// A topic's name. It is kept once a subscriber.
-const TOPIC_BYTES_MAX: usize = 64 * 1024;
-/// What is kept of the words of a failure.
-const FAILURE_BYTES_MAX: usize = 4 * 1024;
+pub(super) const TOPIC_BYTES_MAX: usize = 64 * 1024;

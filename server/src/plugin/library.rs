@@ -218,7 +218,7 @@ impl Plugin {
             handler: std::ptr::null_mut(),
             vtable: std::ptr::null(),
         };
-        host::take_failure();
+        host::failure::take_failure();
         let _within = exits::within(context, "init");
         // SAFETY: the descriptor's file was inspected, its image stays mapped, the host table lives
         // as long as the process, and the arguments live until the call returns. Once an image.
@@ -252,7 +252,7 @@ impl Plugin {
         let Some(self_test) = self.vtable.self_test else {
             return Ok(());
         };
-        host::take_failure();
+        host::failure::take_failure();
         let _within = exits::within(self.context, "self_test");
         // SAFETY: `handler` is what `init` gave, and `shutdown` has not run.
         settled("self_test", unsafe { self_test(self.handler) })
@@ -384,7 +384,7 @@ unsafe fn copy_vtable(theirs: *const Vtable) -> Result<Vtable, Refusal> {
 
 /// What a lifecycle callback's status means, with the words that the plugin gave to `fail`.
 fn settled(callback: &'static str, status: Status) -> Result<(), Refusal> {
-    let words = host::take_failure();
+    let words = host::failure::take_failure();
     if status == abi::OK {
         return Ok(());
     }

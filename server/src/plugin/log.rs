@@ -175,7 +175,7 @@ static KEPT: OnceLock<Mutex<Kept>> = OnceLock::new();
 
 /// Logs why a session's callback failed, in the handler's own words if it gave some.
 pub(super) fn failure(context: &Context, id: u64, callback: &str, status: abi::Status) {
-    let words = host::take_failure_of(context);
+    let words = host::failure::take_failure_of(context);
     // Panics are logged by the plugin, with their place.
     if words.is_none() && status == abi::PANIC {
         return;

@@ -20,6 +20,7 @@ mod log;
 pub(crate) mod moving;
 pub(crate) mod quarantine;
 pub(crate) mod refusal;
+mod refused_calls;
 pub(crate) mod request;
 mod reserve;
 pub(crate) mod response;

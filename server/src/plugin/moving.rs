@@ -154,7 +154,7 @@ const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(1);
 fn failed(context: &Context, callback: Callback, status: Status) -> Unmoved {
     let name = callback.name();
     let mut why = format!("`{name}` failed: ");
-    match (host::take_failure_of(context), status) {
+    match (host::failure::take_failure_of(context), status) {
         (Some(words), _) => escape_into(&mut why, words.as_bytes()),
         (None, abi::PANIC) => why = format!("`{name}` panicked"),
         (None, status) => why = format!("`{name}` answered status {status}"),

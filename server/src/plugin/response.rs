@@ -55,14 +55,10 @@ impl Draft {
     }
 
     pub(super) fn add_header(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
-        let is_token = !name.is_empty() && name.bytes().all(is_token_byte);
         let is_plain = value
             .iter()
             .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
-        let is_ours = OUR_HEADERS
-            .iter()
-            .any(|ours| ours.eq_ignore_ascii_case(name));
-        if !is_token || !is_plain || is_ours {
+        if !is_token(name) || !is_plain || is_the_servers(name) {
             return Err(abi::INVALID);
         }
         let bytes: usize = self
@@ -95,6 +91,17 @@ impl Draft {
         });
         Ok(())
     }
+}
+
+/// Whether a header can have this name (RFC 9110 §5.1).
+pub(super) fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+/// Whether the server itself says what this header says.
+pub(super) fn is_the_servers(name: &str) -> bool {
+    let mut ours = OUR_HEADERS.iter();
+    ours.any(|ours| ours.eq_ignore_ascii_case(name))
 }
 
 /// A byte of a token (RFC 9110 §5.6.2).

@@ -1,0 +1,203 @@
+//! Which rule a refused call has broken.
+
+use super::*;
+
+fn lent(bytes: &[u8]) -> Lent {
+    let raw = Bytes {
+        ptr: bytes.as_ptr(),
+        len: bytes.len(),
+    };
+    Lent::new(raw, Some(bytes))
+}
+
+fn unreadable(len: usize) -> Lent {
+    let ptr = std::ptr::null();
+    Lent::new(Bytes { ptr, len }, None)
+}
+
+fn send(kind: u32, payload: Lent, open: Option<u8>) -> Call {
+    Call::Send {
+        kind,
+        payload,
+        open,
+        bytes_max: 100,
+    }
+}
+
+#[test]
+fn each_refusal_names_the_argument_and_its_rule() {
+    let (text, bytes) = (lent(b"text"), lent(b"\xff"));
+    let (code, reason) = (1000, unreadable(4));
+    let header = |name, is_token, is_the_servers, value| Call::ResponseHeader {
+        name,
+        value,
+        is_token,
+        is_the_servers,
+    };
+    let publish = |topic, kind| Call::Publish {
+        topic,
+        kind,
+        payload: text,
+    };
+    let commit = |kind, is_reserved| Call::Commit {
+        kind,
+        len: 4,
+        is_reserved,
+        open: None,
+        bytes_max: 100,
+    };
+    for (call, status, told) in [
+        (send(9, text, None), abi::INVALID, "`kind` is WSH_TEXT or"),
+        (send(abi::TEXT, bytes, None), abi::INVALID, "UTF-8"),
+        (
+            send(abi::TEXT, unreadable(1), None),
+            abi::INVALID,
+            UNREADABLE,
+        ),
+        (
+            send(abi::BINARY, text, Some(abi::TEXT as u8)),
+            abi::INVALID,
+            "that of the message's first part",
+        ),
+        (
+            send(abi::TEXT, bytes, Some(abi::TEXT as u8)),
+            abi::INVALID,
+            "UTF-8",
+        ),
+        (
+            send(abi::BINARY | 1 << 30, text, None),
+            abi::UNSUPPORTED,
+            "`kind` has no other bits",
+        ),
+        (
+            send(abi::BINARY, lent(&[0; 101]), None),
+            abi::TOO_BIG,
+            TOO_LONG,
+        ),
+        (send(abi::BINARY, text, None), abi::MISUSE, "`conn` is"),
+        (
+            Call::Reserve { max: usize::MAX },
+            abi::TOO_BIG,
+            "`max` is at",
+        ),
+        (commit(abi::BINARY, false), abi::INVALID, "`len` is at most"),
+        (commit(abi::TEXT, true), abi::INVALID, "UTF-8"),
+        (commit(0, true), abi::INVALID, "`kind` is"),
+        (
+            Call::Ping {
+                payload: lent(&[0; 126]),
+            },
+            abi::TOO_BIG,
+            "125",
+        ),
+        (Call::Close { code, reason }, abi::INVALID, UNREADABLE),
+        (
+            Call::Close {
+                code: 1005,
+                reason: text,
+            },
+            abi::INVALID,
+            "`code` is 1000",
+        ),
+        (
+            Call::CloseTo {
+                code: 0,
+                reason: text,
+            },
+            abi::INVALID,
+            "`code` 0",
+        ),
+        (
+            Call::Close {
+                code,
+                reason: bytes,
+            },
+            abi::INVALID,
+            "`reason` is UTF-8",
+        ),
+        (
+            Call::Subscribe { topic: lent(b"") },
+            abi::INVALID,
+            "not empty",
+        ),
+        (
+            Call::Subscribe { topic: bytes },
+            abi::INVALID,
+            "`topic` is UTF-8",
+        ),
+        (
+            Call::Subscribe { topic: text },
+            abi::TOO_BIG,
+            "`topics_max`",
+        ),
+        (Call::Watermark, abi::INVALID, "`low`"),
+        (Call::Timer, abi::TOO_BIG, "`timers_max`"),
+        (publish(bytes, abi::TEXT), abi::INVALID, "`topic` is UTF-8"),
+        (
+            publish(text, abi::TEXT | abi::MORE),
+            abi::INVALID,
+            "WSH_MORE",
+        ),
+        (publish(text, abi::TEXT), abi::MISUSE, "`ctx`"),
+        (Call::Spawn { is_null: true }, abi::INVALID, "`run`"),
+        (Call::Spawn { is_null: false }, abi::TOO_BIG, "threads_max"),
+        (
+            header(text, false, false, text),
+            abi::INVALID,
+            "`name` is a token",
+        ),
+        (
+            header(text, true, true, text),
+            abi::INVALID,
+            "the server writes",
+        ),
+        (
+            header(text, true, false, bytes),
+            abi::INVALID,
+            "`value` has no",
+        ),
+        (header(text, true, false, text), abi::TOO_BIG, "16 KiB"),
+        (
+            Call::ResponseProtocol { protocol: text },
+            abi::INVALID,
+            "offered",
+        ),
+        (
+            Call::ResponseReject {
+                code: 200,
+                body: text,
+            },
+            abi::INVALID,
+            "300 to 599",
+        ),
+        (Call::ResponseExtensions, abi::MISUSE, "`response`"),
+    ] {
+        let rule = call.broken_rule(status).unwrap_or_default();
+        assert!(rule.contains(told), "{call:?} {status}: {rule}");
+    }
+}
+
+#[test]
+fn what_a_peer_is_the_reason_of_is_no_fault_of_the_handler() {
+    let text = lent(b"text");
+    for (call, status) in [
+        // Its outgoing queue is full.
+        (send(abi::TEXT, text, None), abi::TOO_BIG),
+        (send(abi::TEXT, text, None), abi::GONE),
+        (Call::Wake, abi::AGAIN),
+        (Call::Spawn { is_null: false }, abi::ERROR),
+    ] {
+        assert_eq!(call.broken_rule(status), None, "{call:?} {status}");
+    }
+}
+
+#[test]
+fn what_is_repeated_is_told_with_its_count_after_a_while() {
+    let (key, start) = ((1, "a call of this test", "a rule"), Instant::now());
+    assert_eq!(times_untold(key, start), Some(1));
+    for _ in 0..5 {
+        assert_eq!(times_untold(key, start), None);
+    }
+    assert_eq!(times_untold((2, key.1, key.2), start), Some(1), "another");
+    assert_eq!(times_untold(key, start + TOLD_AGAIN), Some(6));
+}
