@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::eventually;
 use crate::harness::is_long;
@@ -209,6 +209,56 @@ fn downloads_that_nobody_reads_take_no_memory_and_hold_nobody_up() {
     );
     drop(stalled);
     assert!(ask(&server, "GET", "/small", "").ends_with("small"));
+}
+
+/// Has asked for `/large`, with a receive buffer that holds next to nothing.
+fn asks_with_a_small_buffer(server: &Server) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a buffer");
+    let address: std::net::SocketAddr = ([127, 0, 0, 1], server.port()).into();
+    socket.connect(&address.into()).expect("the server listens");
+    let mut stream = TcpStream::from(socket);
+    write!(stream, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
+    stream
+}
+
+#[test]
+fn a_download_that_moves_goes_on_and_one_that_does_not_ends_by_its_key() {
+    let site = Site::empty();
+    let large = site.write("www/large", "");
+    let file = std::fs::File::options().write(true).open(large);
+    file.and_then(|file| file.set_len(1 << 30))
+        .expect("a gigabyte of nothing");
+    let limits = "log_level = \"debug\"\n[limits]\noutbound_timeout_ms = 600\n";
+    site.write("config.toml", limits);
+    let server = serve(&site);
+
+    let deaf = asks_with_a_small_buffer(&server);
+    let mut slow = asks_with_a_small_buffer(&server);
+    let began = Instant::now();
+    let mut read = 0;
+    while began.elapsed() < Duration::from_millis(2_000) {
+        std::thread::sleep(Duration::from_millis(50));
+        read += slow.read(&mut [0; 1_024]).expect("it goes on");
+    }
+
+    assert!(read > 20_000, "{read}");
+    server.line(&["file not sent", "the peer takes nothing"]);
+    assert_eq!(
+        server.count_lines(&["file not sent"]),
+        1,
+        "{}",
+        server.log()
+    );
+    // It applies to the next download at once.
+    drop((slow, deaf));
+    site.write("config.toml", "log_level = \"debug\"\n");
+    server.line(&["configuration applied"]);
+    let before = server.count_lines(&["the peer takes nothing"]);
+    let _deaf = asks_with_a_small_buffer(&server);
+    std::thread::sleep(Duration::from_millis(1_000));
+    assert_eq!(server.count_lines(&["the peer takes nothing"]), before);
 }
 
 #[test]

@@ -251,7 +251,8 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
                 return send(socket, reply, peer, server).await;
             };
             let addition = server.overlay.as_ref().map(|it| it.tag());
-            let unserved = files::serve(socket, &head, root, addition.as_deref()).await;
+            let timeout_ms = config.defaults.session.outbound_timeout_ms;
+            let unserved = files::serve(socket, &head, root, addition.as_deref(), timeout_ms).await;
             drop(place);
             if let Some(socket) = unserved {
                 let reply = absent.reply();

@@ -21,17 +21,19 @@ use crate::regular_file;
 use crate::target;
 
 /// Answers one request and closes; a page gets `addition` at its end. Gives the socket back where no
-/// file lies.
+/// file lies. What is sent may make no progress for `timeout_ms`.
 pub(crate) async fn serve(
     socket: TcpStream,
     head: &Head,
     root: &Path,
     addition: Option<&str>,
+    timeout_ms: u64,
 ) -> Option<TcpStream> {
     let Some(answer) = answer(head, root, addition).await else {
         return Some(socket);
     };
-    if let Err(error) = answer.send(socket, head.method() == b"HEAD").await {
+    let is_head = head.method() == b"HEAD";
+    if let Err(error) = answer.send(socket, is_head, timeout_ms).await {
         debug!(%error, "file not sent");
     }
     None
@@ -186,10 +188,10 @@ impl Answer {
         self
     }
 
-    async fn send(self, socket: TcpStream, is_head: bool) -> io::Result<()> {
+    async fn send(self, socket: TcpStream, is_head: bool, timeout_ms: u64) -> io::Result<()> {
         let head = self.head();
         let body = if is_head { Body::Nothing } else { self.body };
-        transfer::send(socket, head, body).await
+        transfer::send(socket, head, body, timeout_ms).await
     }
 
     fn head(&self) -> Vec<u8> {

@@ -12,6 +12,7 @@ pub mod dev;
 mod encoded;
 mod eviction;
 mod files;
+mod flow;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

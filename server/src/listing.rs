@@ -75,9 +75,20 @@ fn is_of_a_proxy(name: &[u8]) -> bool {
 }
 
 /// How the names of some proxies' headers begin.
-const PROXY_PREFIXES: [&str; 5] = ["x-forwarded", "x-original-", "x-envoy-", "cf-", "x-amz"];
+const PROXY_PREFIXES: [&str; 10] = [
+    "x-forwarded",
+    "x-original-",
+    "x-envoy-",
+    "x-amz",
+    "x-azure-",
+    "x-appengine-",
+    "x-arr-",
+    "x-vercel-",
+    "cf-",
+    "fly-",
+];
 /// RFC 7239, RFC 9110 §7.6.3, and what servers and networks have made up.
-const PROXY_HEADERS: [&str; 11] = [
+const PROXY_HEADERS: [&str; 12] = [
     "forwarded",
     "via",
     "x-real-ip",
@@ -85,6 +96,7 @@ const PROXY_HEADERS: [&str; 11] = [
     "x-cluster-client-ip",
     "true-client-ip",
     "fastly-client-ip",
+    "do-connecting-ip",
     "x-proxyuser-ip",
     "x-remote-addr",
     "cdn-loop",
@@ -164,6 +176,17 @@ mod tests {
             ("X-For", "X-Real-IP"),
             ("X-For", "Via"),
             ("X-For", "CF-Connecting-IP"),
+            ("X-For", "True-Client-IP"),
+            ("X-For", "Fly-Client-IP"),
+            ("X-For", "Fastly-Client-IP"),
+            ("X-For", "X-Client-IP"),
+            ("X-For", "X-Cluster-Client-IP"),
+            ("X-For", "X-Appengine-User-IP"),
+            ("X-For", "Do-Connecting-IP"),
+            ("X-For", "X-Azure-ClientIP"),
+            ("X-For", "X-Azure-SocketIP"),
+            ("X-For", "X-Forwarded-Host"),
+            ("X-For", "X-Original-Host"),
             ("localhost", "example.com"),
             ("localhost", "192.168.0.1"),
             ("HTTP/1.1", "HTTP/1.0"),

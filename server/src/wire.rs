@@ -4,7 +4,7 @@
 //! thread's scratch buffer; what the kernel does not take then is kept in memory of the session's
 //! own, and that is given back when it is empty.
 
-mod unacked;
+pub(crate) mod unacked;
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::task::{Context, Poll};

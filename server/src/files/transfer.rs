@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::clock::Moment;
+use crate::flow::{Flow, pause_ms};
 use crate::reply::linger;
+use crate::wire::unacked::unacked;
 
 /// What follows the head of an answer.
 #[derive(Debug)]
@@ -25,58 +29,112 @@ pub(super) enum Body {
     File(File, Range<u64>),
 }
 
-/// Sends all of it and ends the connection. A peer that takes nothing for a minute is given up.
-pub(super) async fn send(socket: TcpStream, head: Vec<u8>, body: Body) -> io::Result<()> {
+/// A connection that an answer goes out on.
+struct Transfer {
+    socket: Arc<TcpStream>,
+    /// Bytes that the kernel has taken.
+    taken: u64,
+    /// There once the kernel had no room for a while.
+    flow: Option<Flow>,
+    /// How long nothing may move, in ms.
+    timeout_ms: u64,
+}
+
+/// Sends all of it and ends the connection. A peer is given up whose TCP acknowledges nothing more for
+/// `timeout_ms`, as one that has a session is.
+pub(super) async fn send(
+    socket: TcpStream,
+    head: Vec<u8>,
+    body: Body,
+    timeout_ms: u64,
+) -> io::Result<()> {
     // What the kernel has and the peer has no room for is the kernel's memory.
     let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
-    let socket = Arc::new(socket);
-    send_bytes(&socket, &head).await?;
+    let mut transfer = Transfer {
+        socket: Arc::new(socket),
+        taken: 0,
+        flow: None,
+        timeout_ms,
+    };
+    transfer.send_bytes(&head).await?;
     match body {
         Body::Nothing => {}
-        Body::Bytes(bytes) => send_bytes(&socket, &bytes).await?,
-        Body::File(file, range) => send_file(&socket, file, range).await?,
+        Body::Bytes(bytes) => transfer.send_bytes(&bytes).await?,
+        Body::File(file, range) => transfer.send_file(file, range).await?,
     }
+    let socket = transfer.socket;
     SockRef::from(&*socket).shutdown(std::net::Shutdown::Write)?;
     timeout(LINGER, linger(&socket)).await.unwrap_or(Ok(()))
 }
 
-async fn send_bytes(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        progress(socket.writable()).await?;
-        match socket.try_write(bytes) {
-            Ok(length) => bytes = &bytes[length..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-async fn send_file(socket: &Arc<TcpStream>, file: File, mut range: Range<u64>) -> io::Result<()> {
-    let file = Arc::new(file);
-    while !range.is_empty() {
-        // Asked of the kernel: that there was no room is not known to the runtime, since it shows
-        // on another thread.
-        let room = socket.async_io(Interest::WRITABLE, || has_room(socket));
-        progress(room).await?;
-        let (to, from) = (socket.clone(), file.clone());
-        let (mut at, bytes) = (range.start, range.end - range.start);
-        // A disk may take its time, which is no worker's.
-        let sent = on_thread(move || {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            sendfile(&*to, &*from, Some(&mut at), bytes.min(CHUNK_BYTES_MAX))
-        });
-        match sent.await?.map_err(io::Error::from) {
-            Ok(0) => {
-                let text = "the file has become shorter while it was sent";
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+impl Transfer {
+    async fn send_bytes(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let socket = self.socket.clone();
+        while !bytes.is_empty() {
+            self.wait_for(socket.writable()).await?;
+            match socket.try_write(bytes) {
+                Ok(length) => {
+                    self.taken += length as u64;
+                    bytes = &bytes[length..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
-            Ok(length) => range.start += length as u64,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn send_file(&mut self, file: File, mut range: Range<u64>) -> io::Result<()> {
+        let (socket, file) = (self.socket.clone(), Arc::new(file));
+        while !range.is_empty() {
+            // Asked of the kernel: that there was no room is not known to the runtime, since it shows
+            // on another thread.
+            let room = socket.async_io(Interest::WRITABLE, || has_room(&socket));
+            self.wait_for(room).await?;
+            let (to, from) = (socket.clone(), file.clone());
+            let (mut at, bytes) = (range.start, range.end - range.start);
+            // A disk may take its time, which is no worker's.
+            let sent = on_thread(move || {
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                sendfile(&*to, &*from, Some(&mut at), bytes.min(CHUNK_BYTES_MAX))
+            });
+            match sent.await?.map_err(io::Error::from) {
+                Ok(0) => {
+                    let text = "the file has become shorter while it was sent";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+                }
+                Ok(length) => {
+                    self.taken += length as u64;
+                    range.start += length as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the kernel has room, for as long as what it has already moves.
+    async fn wait_for(&mut self, room: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        let began = Moment::now();
+        let pause = Duration::from_millis(pause_ms(self.timeout_ms).max(1));
+        let mut room = pin!(room);
+        loop {
+            if let Ok(ready) = timeout(pause, &mut room).await {
+                return ready;
+            }
+            let now = Moment::now();
+            let acked = self.taken.saturating_sub(unacked(&*self.socket));
+            let flow = self
+                .flow
+                .get_or_insert_with(|| Flow::new(began, now, acked));
+            flow.note(now, acked);
+            if flow.has_stalled(now, self.timeout_ms) {
+                let text = "the peer takes nothing";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
         }
     }
-    Ok(())
 }
 
 /// Runs what waits for a disk on a thread that may; a few at a time, so that a disk that does not
@@ -102,17 +160,8 @@ fn has_room(socket: &TcpStream) -> io::Result<()> {
     }
 }
 
-async fn progress(step: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    let stalled = || io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing");
-    timeout(STALL, step)
-        .await
-        .unwrap_or_else(|_| Err(stalled()))
-}
-
 static DISK: Semaphore = Semaphore::const_new(16);
 
-/// How long a peer may take nothing.
-const STALL: Duration = Duration::from_secs(60);
 /// How long the peer's end is waited for when it has been sent everything.
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of one call: a disk gives so many at once, and others wait no longer.

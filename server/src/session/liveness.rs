@@ -8,6 +8,7 @@
 //! [`Liveness`] does no I/O: it is told the time and the [`Facts`], and says what is to be done.
 
 use crate::clock::Moment;
+use crate::flow::{Flow, pause_ms, slow_reader_ms};
 
 /// What is known of one peer.
 #[derive(Debug)]
@@ -40,20 +41,6 @@ enum Expects {
         /// It was looked at since.
         is_seen: bool,
     },
-}
-
-/// How what is sent to the peer moves.
-#[derive(Debug)]
-struct Flow {
-    /// When it last moved.
-    since: Moment,
-    looked: Moment,
-    /// The bytes that the peer's TCP had acknowledged then.
-    acked: u64,
-    /// Whether nothing moved between the last two looks.
-    is_still: bool,
-    /// How long a slow reader takes for the step that it last moved by, in ms.
-    step_ms: u64,
 }
 
 /// What a look at the peer takes into account.
@@ -211,7 +198,7 @@ impl Liveness {
             }
             _ => {
                 if is_due && self.flow.is_none() {
-                    self.flow = Some(Box::new(Flow::new(now, facts)));
+                    self.flow = Some(Box::new(Flow::new(now, now, facts.acked())));
                 }
                 Verdict::Wait
             }
@@ -240,9 +227,9 @@ impl Liveness {
             // Our Close is behind what a slow link still carries.
             let flow = self
                 .flow
-                .get_or_insert_with(|| Box::new(Flow::new(now, facts)));
-            if flow.note(now, facts) {
-                *until = now.after(timeouts.close.max(flow.step_ms)).min(latest);
+                .get_or_insert_with(|| Box::new(Flow::new(now, now, facts.acked())));
+            if flow.note(now, facts.acked()) {
+                *until = now.after(timeouts.close.max(flow.step_ms())).min(latest);
             }
         } else {
             self.flow = None;
@@ -261,15 +248,15 @@ impl Liveness {
             is_seen,
         } = self.expects
         {
-            let pause = LOOK_AGAIN_MS.min(timeouts.close / 4);
+            let pause = pause_ms(timeouts.close);
             let again = match &self.flow {
-                Some(flow) => Some(flow.looked.after(pause)),
+                Some(flow) => Some(flow.looked().after(pause)),
                 None => (!is_seen).then(|| since.after(pause)),
             };
             return Some((again.map_or(until, |again| again.min(until)), false));
         }
-        let pause = LOOK_AGAIN_MS.min(timeouts.outbound / 4);
-        let looks_again = |flow: &Flow| flow.looked.after(pause);
+        let pause = pause_ms(timeouts.outbound);
+        let looks_again = |flow: &Flow| flow.looked().after(pause);
         if !is_open {
             return None;
         }
@@ -323,49 +310,20 @@ impl Liveness {
             return false;
         }
         let Some(flow) = &mut self.flow else {
-            let mut flow = Flow::new(now, facts);
             // The kernel took something then, so it moved.
-            flow.since = facts.queued_since.map_or(now, |since| since.min(now));
-            self.flow = Some(Box::new(flow));
+            let since = facts.queued_since.map_or(now, |since| since.min(now));
+            self.flow = Some(Box::new(Flow::new(since, now, facts.acked())));
             return false;
         };
-        flow.note(now, facts);
-        now >= flow.since.after(timeouts.outbound.max(flow.step_ms))
+        flow.note(now, facts.acked());
+        flow.has_stalled(now, timeouts.outbound)
     }
 }
 
-impl Flow {
-    fn new(now: Moment, facts: &Facts) -> Flow {
-        Flow {
-            since: now,
-            looked: now,
-            acked: facts.taken.saturating_sub(facts.unacked),
-            is_still: false,
-            step_ms: 0,
-        }
-    }
-
-    /// Whether it has moved since the last look.
-    ///
-    /// A window opens in steps, of up to 128 KB on the loopback device. After one that took a while, the
-    /// next one has the time in which the slowest reader reads as much.
-    fn note(&mut self, now: Moment, facts: &Facts) -> bool {
-        let acked = facts.taken.saturating_sub(facts.unacked);
-        let moved = acked.saturating_sub(self.acked);
-        self.looked = now;
-        if moved == 0 {
-            self.is_still = true;
-            return false;
-        }
-        self.step_ms = if self.is_still {
-            slow_reader_ms(moved)
-        } else {
-            0
-        };
-        self.is_still = false;
-        self.since = now;
-        self.acked = acked;
-        true
+impl Facts {
+    /// Bytes that the peer's TCP has acknowledged.
+    fn acked(&self) -> u64 {
+        self.taken.saturating_sub(self.unacked)
     }
 }
 
@@ -374,19 +332,8 @@ fn is_long_way(facts: &Facts) -> bool {
     facts.queued_since.is_some() || facts.unacked > LONG_WAY_BYTES
 }
 
-/// How long the slowest reader that is no dead one takes for so many bytes, of which no more than a
-/// receive buffer of the usual size holds count.
-fn slow_reader_ms(bytes: u64) -> u64 {
-    bytes.min(BUFFER_BYTES) * 1_000 / SLOWEST_BYTES_A_SECOND
-}
-
-/// While something is on its way it is looked at so often, or four times in its timeout.
-const LOOK_AGAIN_MS: u64 = 1_000;
 /// Sent before a Ping they hold it up by no more than a few seconds.
 const LONG_WAY_BYTES: u64 = 16 * 1024;
-/// A peer that reads so much is alive.
-const SLOWEST_BYTES_A_SECOND: u64 = 2 * 1024;
-const BUFFER_BYTES: u64 = 128 * 1024;
 /// What has to come of a message in each of its timeouts.
 const MESSAGE_BYTES: u64 = 64 * 1024;
 /// A Ping of so long an interval may be a second late.

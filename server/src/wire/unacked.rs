@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 /// Bytes in the send queue of a TCP socket that its peer has not acknowledged (`tcp(7)`, SIOCOUTQ);
 /// 0 where that cannot be told.
-pub(super) fn unacked(socket: &impl AsRawFd) -> u64 {
+pub(crate) fn unacked(socket: &impl AsRawFd) -> u64 {
     let mut bytes: c_int = 0;
     // SAFETY: the request writes one `c_int`, which `bytes` is.
     let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
