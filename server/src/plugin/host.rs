@@ -387,14 +387,14 @@ unsafe fn context(ctx: *mut c_void) -> Result<&'static Context, Status> {
 }
 
 /// Text that a plugin lends, as the log looks at it.
-fn lent_text(raw: Str, text: Result<&str, Status>) -> Lent {
+fn lent_text<'a>(raw: Str, text: Result<&'a str, Status>) -> Lent<'a> {
     Lent::new(raw, text.ok().map(str::as_bytes))
 }
 
 /// Runs `run` on the Conn; what is refused by the plugin's fault is told.
-fn told<'a, T>(
+fn told<'a, 'b, T>(
     conn: Result<&'a mut Conn, Status>,
-    call: impl FnOnce() -> Call,
+    call: impl FnOnce() -> Call<'b>,
     run: impl FnOnce(&'a mut Conn) -> Result<T, Status>,
 ) -> Result<T, Status> {
     let id = conn.as_ref().map_or(0, |conn| conn.id());
@@ -406,10 +406,10 @@ fn told<'a, T>(
 }
 
 /// As [`told`], for a call with `ctx` about the session `id`; 0 is none.
-fn told_of<T>(
+fn told_of<'b, T>(
     context: Result<&'static Context, Status>,
     id: u64,
-    call: impl FnOnce() -> Call,
+    call: impl FnOnce() -> Call<'b>,
     run: impl FnOnce(&'static Context) -> Result<T, Status>,
 ) -> Result<T, Status> {
     let outcome = context.and_then(run);

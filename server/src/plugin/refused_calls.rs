@@ -17,10 +17,10 @@ use crate::ws::close;
 
 /// A function of the host table with the arguments that have rules.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Call {
+pub(super) enum Call<'a> {
     Send {
         kind: u32,
-        payload: Lent,
+        payload: Lent<'a>,
         /// The kind of the message whose first part was sent.
         open: Option<u8>,
         bytes_max: usize,
@@ -37,68 +37,68 @@ pub(super) enum Call {
         bytes_max: usize,
     },
     Ping {
-        payload: Lent,
+        payload: Lent<'a>,
     },
     Close {
         code: u16,
-        reason: Lent,
+        reason: Lent<'a>,
     },
     Abort,
     Timer,
     Reads,
     Watermark,
     Subscribe {
-        topic: Lent,
+        topic: Lent<'a>,
     },
     SendTo {
         kind: u32,
-        payload: Lent,
+        payload: Lent<'a>,
     },
     CloseTo {
         code: u16,
-        reason: Lent,
+        reason: Lent<'a>,
     },
     Publish {
-        topic: Lent,
+        topic: Lent<'a>,
         kind: u32,
-        payload: Lent,
+        payload: Lent<'a>,
     },
     Wake,
     Spawn {
         is_null: bool,
     },
     ResponseHeader {
-        name: Lent,
-        value: Lent,
+        name: Lent<'a>,
+        value: Lent<'a>,
         is_token: bool,
         is_the_servers: bool,
     },
     ResponseProtocol {
-        protocol: Lent,
+        protocol: Lent<'a>,
     },
     ResponseReject {
         code: u16,
-        body: Lent,
+        body: Lent<'a>,
     },
     ResponseExtensions,
 }
 
-/// A pointer and a length that a plugin lends.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lent {
+/// A pointer and a length that a plugin lends. Nothing of it is read but where a call was refused because
+/// it is no text: what is too long may not be there at all.
+#[derive(Clone, Copy)]
+pub(super) struct Lent<'a> {
     is_null: bool,
     len: usize,
-    /// False also where nothing can be read.
-    is_utf8: bool,
+    bytes: Option<&'a [u8]>,
 }
 
-impl Lent {
-    /// What was lent, and what of it could be read.
-    pub(super) fn new(raw: Bytes, read: Option<&[u8]>) -> Lent {
+impl<'a> Lent<'a> {
+    /// What was lent, and what of it can be read.
+    pub(super) fn new(raw: Bytes, bytes: Option<&'a [u8]>) -> Lent<'a> {
         Lent {
             is_null: raw.ptr.is_null(),
             len: raw.len,
-            is_utf8: read.is_some_and(|bytes| simdutf8::basic::from_utf8(bytes).is_ok()),
+            bytes,
         }
     }
 
@@ -107,7 +107,16 @@ impl Lent {
     }
 
     fn is_text(self) -> bool {
-        self.len == 0 || self.is_utf8
+        let is_utf8 = |bytes| simdutf8::basic::from_utf8(bytes).is_ok();
+        self.len == 0 || self.bytes.is_some_and(is_utf8)
+    }
+}
+
+impl std::fmt::Debug for Lent<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lent")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,7 +132,7 @@ pub(super) enum By {
 /// Says that a call was refused, if that is the plugin's fault.
 #[cold]
 #[inline(never)]
-pub(super) fn tell(by: By, call: &Call, status: Status) {
+pub(super) fn tell(by: By, call: &Call<'_>, status: Status) {
     let Some(rule) = call.broken_rule(status) else {
         return;
     };
@@ -213,7 +222,7 @@ fn times_untold(key: Key, now: Instant) -> Option<u64> {
     Some(times)
 }
 
-impl Call {
+impl Call<'_> {
     fn name(&self) -> &'static str {
         match self {
             Call::Send { .. } => "send",
@@ -349,7 +358,7 @@ enum Part {
 fn message(
     status: Status,
     kind: u32,
-    payload: Option<Lent>,
+    payload: Option<Lent<'_>>,
     part: Part,
     bytes_max: usize,
 ) -> Option<&'static str> {
@@ -385,7 +394,7 @@ fn message(
     }
 }
 
-fn closing(code: u16, reason: Lent) -> &'static str {
+fn closing(code: u16, reason: Lent<'_>) -> &'static str {
     if !reason.is_readable() {
         UNREADABLE
     } else if reason.len > close::REASON_BYTES_MAX {
@@ -400,7 +409,7 @@ fn closing(code: u16, reason: Lent) -> &'static str {
 }
 
 /// The rule that a topic's name breaks by itself, if any.
-fn topic_rule(status: Status, topic: Lent) -> Option<&'static str> {
+fn topic_rule(status: Status, topic: Lent<'_>) -> Option<&'static str> {
     match status {
         abi::INVALID if !topic.is_readable() => Some(UNREADABLE),
         abi::TOO_BIG if topic.len > super::host::TOPIC_BYTES_MAX => {

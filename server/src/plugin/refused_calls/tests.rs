@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn lent(bytes: &[u8]) -> Lent {
+fn lent(bytes: &[u8]) -> Lent<'_> {
     let raw = Bytes {
         ptr: bytes.as_ptr(),
         len: bytes.len(),
@@ -10,12 +10,12 @@ fn lent(bytes: &[u8]) -> Lent {
     Lent::new(raw, Some(bytes))
 }
 
-fn unreadable(len: usize) -> Lent {
+fn unreadable(len: usize) -> Lent<'static> {
     let ptr = std::ptr::null();
     Lent::new(Bytes { ptr, len }, None)
 }
 
-fn send(kind: u32, payload: Lent, open: Option<u8>) -> Call {
+fn send(kind: u32, payload: Lent<'_>, open: Option<u8>) -> Call<'_> {
     Call::Send {
         kind,
         payload,
