@@ -199,6 +199,10 @@ fn check(config: &Config) -> u8 {
     for fault in &unknown {
         blame(&format!("{fault:#}"));
     }
+    // It may be meant, so it is no reason to fail.
+    for fault in config.hidden_handlers(&known) {
+        blame(&format!("{fault:#}"));
+    }
     match (unknown.is_empty(), report.bad.is_empty()) {
         (_, false) => FAILED,
         (false, true) => CONFIG,

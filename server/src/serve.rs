@@ -82,6 +82,9 @@ impl Serving {
             // It may come later.
             warn!(error = %fault, "configured, and not there yet");
         }
+        for fault in config.load().hidden_handlers(&known) {
+            warn!(error = %fault, "a route hides a handler");
+        }
         let (stop, stopping) = watch::channel(false);
         let server = Server {
             router: control.router(),

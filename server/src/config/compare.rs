@@ -55,4 +55,21 @@ impl Config {
         });
         faults
     }
+
+    /// The routes that stand at the own path of a handler among `known`, and lead to another one.
+    pub fn hidden_handlers(&self, known: &[String]) -> Vec<Fault> {
+        let routes = self.routes.iter().filter(|route| {
+            let name = route.pattern.strip_prefix('/');
+            route.target != route.pattern
+                && name.is_some_and(|name| known.iter().any(|known| known == name))
+        });
+        let faults = routes.map(|route| Fault {
+            place: route.place.clone(),
+            what: What::HidesHandler {
+                route: route.pattern.clone(),
+                target: route.target.clone(),
+            },
+        });
+        faults.collect()
+    }
 }

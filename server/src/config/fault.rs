@@ -177,6 +177,13 @@ pub enum What {
         /// As written.
         found: String,
     },
+    /// A route at a handler's own path that leads to another one.
+    HidesHandler {
+        /// The route.
+        route: String,
+        /// The handler that it leads to.
+        target: String,
+    },
     /// A table or a route that means a handler which is not there.
     NoSuchHandler {
         /// The route that names it, or the table in brackets.
@@ -214,6 +221,32 @@ pub enum RouteFault {
     Parameter,
     /// Two parameters between the same slashes.
     TwoParameters,
+    /// A parameter's name that is no name.
+    ParameterName {
+        /// As written.
+        name: String,
+    },
+    /// Two parameters of one name.
+    SameParameter {
+        /// Theirs.
+        name: String,
+    },
+    /// A `*` outside of a parameter, as other servers have it for anything.
+    Star,
+    /// Percent-encoded; paths are compared decoded.
+    Encoded {
+        /// Decoded, if that is text.
+        meant: Option<String>,
+    },
+    /// A character that no path is asked for with.
+    Control,
+    /// Clients make another path of it before they ask.
+    NeverAsked {
+        /// That one.
+        meant: String,
+    },
+    /// Below `/.wshd/`.
+    TheServersOwn,
     /// `{*rest}` before the end.
     CatchAll,
     /// Parameters as other servers write them.
@@ -280,6 +313,38 @@ impl fmt::Display for What {
                         "route `{route}` has two parameters in one segment; there can be one between two slashes"
                     )
                 }
+                RouteFault::ParameterName { name } => write!(
+                    f,
+                    "route `{route}` has a parameter `{name}`; a parameter's name has letters, digits and `_`, and says nothing of what it matches"
+                ),
+                RouteFault::SameParameter { name } => write!(
+                    f,
+                    "route `{route}` has two parameters `{name}`; each has a name of its own"
+                ),
+                RouteFault::Star => write!(
+                    f,
+                    "route `{route}` has a `*`, which stands for nothing here; a parameter is `{{name}}`, and `{{*rest}}` is the rest of the path"
+                ),
+                RouteFault::Encoded { meant } => {
+                    write!(
+                        f,
+                        "route `{route}` is percent-encoded; paths are compared when they are decoded"
+                    )?;
+                    did_you_mean(f, meant.as_deref())
+                }
+                RouteFault::Control => write!(
+                    f,
+                    "route `{}` has a control character, which a path has not",
+                    route.escape_debug()
+                ),
+                RouteFault::NeverAsked { meant } => write!(
+                    f,
+                    "route `{route}` is never asked for, clients make `{meant}` of it; did you mean `{meant}`?"
+                ),
+                RouteFault::TheServersOwn => write!(
+                    f,
+                    "route `{route}` is a path of the server's own; none at or below `/.wshd` leads to a handler"
+                ),
                 RouteFault::CatchAll => {
                     write!(
                         f,
@@ -301,6 +366,10 @@ impl fmt::Display for What {
             What::MapLine { found } => write!(
                 f,
                 "a line of a map file is `alias existing`, found `{found}`"
+            ),
+            What::HidesHandler { route, target } => write!(
+                f,
+                "route `{route}` leads to `{target}`, so the handler of that path is not reached there"
             ),
             What::NoSuchHandler {
                 by,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use matchit::InsertError;
+use percent_encoding::percent_decode_str;
 
 use super::Route;
 use super::fault::{ConfigError, Fault, RouteFault, What};
@@ -100,10 +101,11 @@ impl Routes {
     }
 
     fn add(&mut self, pattern: &str, target: &str, place: Place) -> Result<(), RouteFault> {
-        match in_braces(pattern) {
-            Some(meant) => Err(RouteFault::OtherSyntax { meant }),
-            None => self.insert(pattern, target, place),
+        if let Some(meant) = in_braces(pattern) {
+            return Err(RouteFault::OtherSyntax { meant });
         }
+        parameters(pattern)?;
+        self.insert(pattern, target, place)
     }
 
     fn insert(&mut self, pattern: &str, target: &str, place: Place) -> Result<(), RouteFault> {
@@ -113,6 +115,7 @@ impl Routes {
         if pattern.contains(['?', '#']) {
             return Err(RouteFault::NotOnlyAPath);
         }
+        asked_for(pattern)?;
         self.tree.insert(pattern, ()).map_err(|error| match error {
             InsertError::Conflict { with } => {
                 let other = self.written.iter().find(|route| route.pattern == with);
@@ -164,7 +167,172 @@ fn in_braces(pattern: &str) -> Option<String> {
     (meant != pattern).then_some(meant)
 }
 
+/// Whether each parameter is a name, and one of its own, and nothing beside them looks like one.
+fn parameters(pattern: &str) -> Result<(), RouteFault> {
+    // A brace of its own is written twice.
+    let plain = pattern.replace("{{", "").replace("}}", "");
+    let mut names: Vec<&str> = Vec::new();
+    let mut rest = plain.as_str();
+    while let Some((before, after)) = rest.split_once('{') {
+        // Without its twin it is a fault that the tree finds.
+        let Some((written, behind)) = after.split_once('}') else {
+            return Ok(());
+        };
+        if before.contains('*') {
+            return Err(RouteFault::Star);
+        }
+        let name = written.strip_prefix('*').unwrap_or(written);
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        if !name.chars().all(is_name) {
+            let name = written.to_owned();
+            return Err(RouteFault::ParameterName { name });
+        }
+        if names.contains(&name) && !name.is_empty() {
+            let name = name.to_owned();
+            return Err(RouteFault::SameParameter { name });
+        }
+        names.push(name);
+        rest = behind;
+    }
+    match rest.contains('*') {
+        true => Err(RouteFault::Star),
+        false => Ok(()),
+    }
+}
+
+/// Whether a client can ask for this path, and is answered by its handler.
+fn asked_for(pattern: &str) -> Result<(), RouteFault> {
+    if pattern.chars().any(char::is_control) {
+        return Err(RouteFault::Control);
+    }
+    if let Some(decoded) = decoded(pattern) {
+        return Err(RouteFault::Encoded {
+            meant: decoded.filter(|decoded| !decoded.contains(char::is_control)),
+        });
+    }
+    // URLs of the schemes ws, wss, http and https (WHATWG URL, "special").
+    let slashed = pattern.replace('\\', "/");
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in slashed.split('/').skip(1) {
+        match segment {
+            ".." => drop(segments.pop()),
+            "." => {}
+            segment => segments.push(segment),
+        }
+    }
+    let meant = format!("/{}", segments.join("/"));
+    if meant != pattern {
+        return Err(RouteFault::NeverAsked { meant });
+    }
+    let first = pattern.split('/').nth(1);
+    if first == Some(OWN_DIRECTORY) {
+        return Err(RouteFault::TheServersOwn);
+    }
+    Ok(())
+}
+
+/// What a percent-encoded path says, `None` inside if that is no text; `None` if it is not encoded.
+fn decoded(path: &str) -> Option<Option<String>> {
+    let is_encoded = path.split('%').skip(1).any(|after| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    let decode = || percent_decode_str(path).decode_utf8().ok();
+    is_encoded.then(|| decode().map(|text| text.into_owned()))
+}
+
 /// A handler's path: not a pattern, not a URL.
 fn is_path(target: &str) -> bool {
     target.starts_with('/') && !target.contains(['{', '}', '?', '#'])
+}
+
+/// Where the server's own documents lie.
+const OWN_DIRECTORY: &str = ".wshd";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(pattern: &str) -> Option<RouteFault> {
+        let place = Place {
+            file: "config.toml".to_owned(),
+            line: 1,
+            column: 1,
+            text: String::new(),
+            width: 0,
+        };
+        Routes::default().add(pattern, "/echo", place).err()
+    }
+
+    #[test]
+    fn a_pattern_that_would_mean_something_else_than_it_says_is_refused() {
+        let encoded = |meant: Option<&str>| RouteFault::Encoded {
+            meant: meant.map(str::to_owned),
+        };
+        let never = |meant: &str| RouteFault::NeverAsked {
+            meant: meant.to_owned(),
+        };
+        let named = |name: &str| RouteFault::ParameterName {
+            name: name.to_owned(),
+        };
+        for (pattern, expected) in [
+            ("/%41", encoded(Some("/A"))),
+            ("/a%2fb", encoded(Some("/a/b"))),
+            ("/caf%C3%A9/{x}", encoded(Some("/café/{x}"))),
+            ("/%ff", encoded(None)),
+            ("/%00", encoded(None)),
+            ("/x\0", RouteFault::Control),
+            ("/x\ny", RouteFault::Control),
+            ("/a/../b", never("/b")),
+            ("/../b", never("/b")),
+            ("/a/./b", never("/a/b")),
+            ("/a\\b", never("/a/b")),
+            ("/.wshd", RouteFault::TheServersOwn),
+            ("/.wshd/handlers.json", RouteFault::TheServersOwn),
+            ("/.wshd/{*rest}", RouteFault::TheServersOwn),
+            ("/a?b", RouteFault::NotOnlyAPath),
+            ("/a#b", RouteFault::NotOnlyAPath),
+            ("/{a}/{a}", RouteFault::SameParameter { name: "a".into() }),
+            (
+                "/{a}/x/{*a}",
+                RouteFault::SameParameter { name: "a".into() },
+            ),
+            ("/{id:int}", named("id:int")),
+            ("/{id?}", named("id?")),
+            ("/{a b}", named("a b")),
+            ("/{**rest}", named("**rest")),
+            ("/room-*", RouteFault::Star),
+            ("/x*/{a}", RouteFault::Star),
+            ("/{}", RouteFault::Parameter),
+            ("/{*}", RouteFault::Parameter),
+            ("/{a", RouteFault::Parameter),
+            ("/a}", RouteFault::Parameter),
+            ("/{a}{b}", RouteFault::TwoParameters),
+            ("a", RouteFault::NoSlash),
+            ("", RouteFault::NoSlash),
+        ] {
+            assert_eq!(fault(pattern), Some(expected), "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_says_what_it_means_is_a_route() {
+        for pattern in [
+            "/",
+            "/a b",
+            "/100%",
+            "/%zz",
+            "//a",
+            "/a/",
+            "/a..b/...",
+            "/.well-known/x",
+            "/.wshd2",
+            "/über/{größe}",
+            "/{{a}}/{a_1}",
+            "/{a}/{{a}}",
+            "/{a}/{b}/{*rest}",
+        ] {
+            assert_eq!(fault(pattern), None, "{pattern:?}");
+        }
+    }
 }

@@ -192,6 +192,21 @@ fn handlers_that_are_not_there_are_named_with_those_that_are() {
 }
 
 #[test]
+fn a_route_at_a_handlers_own_path_is_said_to_hide_it() {
+    let text = "[routes]\n\"/chat\" = \"/echo\"\n\"/echo\" = \"/echo\"\n\"/talk\" = \"/chat\"\n";
+    let start = Start::new().file("config.toml", text);
+    let config = start.read(&[]);
+
+    let faults = config.hidden_handlers(&["chat".to_owned(), "echo".to_owned()]);
+
+    let sentences: Vec<_> = faults.iter().map(|fault| fault.to_string()).collect();
+    let wanted = [
+        "config.toml:2:1: route `/chat` leads to `/echo`, so the handler of that path is not reached there",
+    ];
+    assert_eq!(sentences, wanted);
+}
+
+#[test]
 fn only_what_a_running_server_cannot_take_up_asks_for_a_restart() {
     let before = Start::new().read(&[]);
     let after = Start::new()
