@@ -164,7 +164,14 @@ fn a_file_that_appears_at_a_default_place_is_read_and_stays_the_one() {
     ]);
 
     // It is the one from now on, as if the server had been started with it.
-    site.write("config.toml", "[routes]\n\"/second\" = \"/echo\"\n");
+    let other = site.write("config.toml", "[routes]\n\"/second\" = \"/echo\"\n");
+    let told = [
+        "another configuration file is there; it is read after a restart",
+        &format!("file={}", other.display()),
+        &format!("in_use={}", file.display()),
+    ];
+    server.line(&told);
+    site.write("config.toml", "# other words\n");
     std::fs::remove_file(&file).expect("removing");
     server.signal("HUP");
     server.line(&[
@@ -173,6 +180,34 @@ fn a_file_that_appears_at_a_default_place_is_read_and_stays_the_one() {
     ]);
     assert_eq!(server.handshake_status("/first"), 101);
     assert_eq!(server.handshake_status("/second"), 404);
+    assert_eq!(server.count_lines(&told), 1);
+}
+
+#[test]
+fn a_file_at_a_later_place_is_said_not_to_be_read_unless_the_one_in_use_was_named() {
+    let site = Site::with(&["echo_wsh"]);
+    let first = site.write("config.toml", "log_level = \"info\"\n");
+    let later = site.write("config/config.toml", "log_level = \"info\"\n");
+    let named = Server::builder(&site)
+        .args(["--config", "config.toml"])
+        .start();
+    let server = Server::start(&site);
+
+    let told = [
+        "another configuration file is there, and is not read",
+        &format!("file={}", later.display()),
+        &format!("in_use={}", first.display()),
+    ];
+    server.line(&told);
+    for server in [&named, &server] {
+        server.signal("HUP");
+        server.line(&["SIGHUP, reading the configuration again"]);
+        assert_eq!(server.handshake_status("/echo"), 101);
+    }
+
+    assert_eq!(server.count_lines(&told), 1);
+    assert_eq!(server.count_lines(&["configuration applied"]), 0);
+    assert_eq!(named.count_lines(&["another configuration file"]), 0);
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(crate) fn handler_table(name: &str) -> String {
 pub struct Config {
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
-    /// Where a file was looked for if none was there; absolute.
+    /// Where a file is looked for, in this order, if none is named; absolute.
     pub file_places: Vec<PathBuf>,
     /// Where to listen. Port 0 is one free port for all addresses.
     pub listen: Vec<SocketAddr>,

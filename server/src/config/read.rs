@@ -39,10 +39,9 @@ impl Flags {
         let flags = environment.below(self.clone())?;
         let places = places(flags.config.as_deref(), working_dir);
         let found = find(&places, flags.config.is_some(), working_dir)?;
-        let (draft, routes) = match found {
+        let (mut draft, routes) = match found {
             None => {
                 let mut draft = Draft::default();
-                draft.config.file_places = places;
                 flags.set_policy(&mut draft.config.defaults);
                 (draft, Routes::default())
             }
@@ -53,6 +52,9 @@ impl Flags {
                 (draft, routes)
             }
         };
+        if flags.config.is_none() {
+            draft.config.file_places = places;
+        }
         let mut config = finish(draft, routes, flags, working_dir)?;
         config.remarks = remarks;
         Ok(config)

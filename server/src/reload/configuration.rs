@@ -20,8 +20,10 @@ use crate::scan::Stamp;
 pub(super) struct ConfigFile {
     /// The file that was read. Without one, the first at [`ConfigFile::places`] is taken.
     path: Option<PathBuf>,
-    /// Where a file may appear.
+    /// Where a file may appear, in this order.
     places: Vec<PathBuf>,
+    /// Those of them where another file than the one that was read lies, as the log has said.
+    told_of: Vec<PathBuf>,
     stamp: Option<Stamp>,
     since: Instant,
     /// What it looked like when it was last read.
@@ -100,6 +102,7 @@ impl ConfigFile {
         ConfigFile {
             path,
             places: config.file_places.clone(),
+            told_of: Vec::new(),
             stamp,
             since: Instant::now(),
             read: stamp,
@@ -107,6 +110,33 @@ impl ConfigFile {
             trouble: None,
             request: None,
             pause_until: Instant::now(),
+        }
+    }
+}
+
+impl ConfigFile {
+    /// Says once of each default place that a file lies there which is not the one that was read.
+    fn tell_of_others(&mut self) {
+        let Some(path) = &self.path else { return };
+        let Some(own) = self.places.iter().position(|place| place == path) else {
+            return; // It was named, and no other is looked for.
+        };
+        for (index, place) in self.places.iter().enumerate() {
+            // A directory is no configuration, and two names of one file are no two files.
+            let is_other = index != own
+                && !self.told_of.contains(place)
+                && std::fs::metadata(place).is_ok_and(|it| it.is_file())
+                && place.canonicalize().ok() != path.canonicalize().ok();
+            if !is_other {
+                continue;
+            }
+            let (file, in_use) = (place.display(), path.display());
+            if index < own {
+                warn!(%file, %in_use, "another configuration file is there; it is read after a restart, and until then the one in use goes on");
+            } else {
+                warn!(%file, %in_use, "another configuration file is there, and is not read");
+            }
+            self.told_of.push(place.clone());
         }
     }
 }
@@ -134,6 +164,7 @@ impl Keeper {
             self.due(at);
         }
         self.look_for_config(now);
+        self.config_file.tell_of_others();
         let file = &mut self.config_file;
         let mut candidates = match &file.path {
             Some(path) => std::slice::from_ref(path).iter(),
@@ -220,8 +251,10 @@ impl Keeper {
         }
     }
 
-    fn apply(&mut self, new: Config) {
+    fn apply(&mut self, mut new: Config) {
         let old = self.config.load_full();
+        // To read the file that is in use again, its name is all that counts.
+        new.file_places.clone_from(&old.file_places);
         if new == *old {
             return;
         }

@@ -188,10 +188,7 @@ impl Keeper {
     /// Watches what was looked into, and every name on the way to it and to the configuration. Answers
     /// whether something is watched that was not.
     fn watch(&mut self, scan: &Scan, config: &Config) -> bool {
-        let places = match &config.file {
-            Some(file) => std::slice::from_ref(file),
-            None => &config.file_places,
-        };
+        let places = config.file.iter().chain(&config.file_places);
         let names = [&config.handlers_dir, &config.scan_dir]
             .into_iter()
             .chain(places)

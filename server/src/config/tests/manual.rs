@@ -41,6 +41,7 @@ fn the_manual_is_the_defaults() {
     let root = start.dir.path().canonicalize().expect("it is there");
     let defaults = Config {
         file: Some(start.path("config/config.toml")),
+        file_places: config.file_places.clone(),
         handlers_dir: root.join("handlers"),
         scan_dir: root.join("handlers"),
         document_root: Some(root.join("handlers/www")),
