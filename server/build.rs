@@ -12,18 +12,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     pack_sdk()
 }
 
-/// See `src/plugin/keys.rs` and `src/plugin/dispositions.rs`.
+/// See `keys.rs`, `dispositions.rs` and `open_files.rs` in `src/plugin`.
 fn export_functions() -> Result<(), Box<dyn Error>> {
-    // A sanitizer has signal functions of its own, which it needs.
+    // A sanitizer has functions of its own in their places, which it needs.
     println!("cargo::rustc-check-cfg=cfg(sanitized)");
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let is_sanitized = flags.contains("sanitizer=");
     if is_sanitized {
         println!("cargo::rustc-cfg=sanitized");
     }
-    let signals: &[&str] = if is_sanitized { &[] } else { &SIGNAL_FUNCTIONS };
+    let guarded: &[&str] = if is_sanitized {
+        &[]
+    } else {
+        &GUARDED_FUNCTIONS
+    };
     if std::env::var("CARGO_CFG_TARGET_OS")? == "linux" {
-        for name in KEY_FUNCTIONS.iter().chain(signals) {
+        for name in KEY_FUNCTIONS.iter().chain(guarded) {
             println!("cargo::rustc-link-arg-bins=-Wl,--export-dynamic-symbol={name}");
         }
     }
@@ -31,7 +35,7 @@ fn export_functions() -> Result<(), Box<dyn Error>> {
 }
 
 const KEY_FUNCTIONS: [&str; 2] = ["pthread_key_create", "pthread_key_delete"];
-const SIGNAL_FUNCTIONS: [&str; 8] = [
+const GUARDED_FUNCTIONS: [&str; 12] = [
     "sigaction",
     "sigignore",
     "signal",
@@ -40,6 +44,10 @@ const SIGNAL_FUNCTIONS: [&str; 8] = [
     "sysv_signal",
     "__sysv_signal",
     "sigset",
+    "setrlimit",
+    "setrlimit64",
+    "prlimit",
+    "prlimit64",
 ];
 
 /// The SDK's sources as they lie in plugin-api; `src/new/manifest.rs` makes its manifest.

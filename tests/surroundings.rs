@@ -27,7 +27,7 @@ const CHANGES: [(&str, &str); 8] = [
     ),
     ("setlocale(LC_ALL, \"C.UTF-8\")", "the locale"),
     (
-        "struct rlimit files; getrlimit(RLIMIT_NOFILE, &files); files.rlim_cur = 64; setrlimit(RLIMIT_NOFILE, &files)",
+        "struct rlimit files; getrlimit(RLIMIT_NOFILE, &files); files.rlim_cur = 64; syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL)",
         "the limit of open files",
     ),
 ];
@@ -105,6 +105,84 @@ fn signals_with_another_meaning_and_those_without_one_are_kept_too() {
     }
     server.signal("HUP");
     assert_eq!(server.count_lines(&["plugin wanted", "what SIGUSR1"]), 1);
+}
+
+/// Has the system's `prlimit` lower the limit of the server's open files.
+fn lower_limit(server: &Server, to: u64) {
+    let status = std::process::Command::new("prlimit")
+        .args(["--pid", &server.pid().to_string()])
+        .arg(format!("--nofile={to}:"))
+        .status();
+    assert!(status.expect("prlimit, of util-linux, runs").success());
+}
+
+fn soft_limit(server: &Server) -> String {
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid()));
+    let limits = limits.expect("the server runs");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3));
+    soft.expect("a limit").to_owned()
+}
+
+#[test]
+fn a_limit_of_open_files_that_an_operator_lowers_holds_and_connections_follow() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::start(&site);
+    let mut innocent = server.connect("/echo");
+
+    lower_limit(&server, 300);
+
+    let line = server.line(&[
+        "the limit of open files was changed from outside",
+        "open_files=300 ",
+    ]);
+    assert!(line.contains(" INFO "), "{line}");
+    server.line(&[
+        "the limit of open files allows fewer connections",
+        "open_files=300",
+    ]);
+    assert_eq!(soft_limit(&server), "300");
+    // A load comes and goes, and it holds.
+    site.add_bytes(&unruly(&[]), "other_wsh.so");
+    server.line(&["handler loaded", "handler=\"other\""]);
+    assert_eq!(innocent.ask("still there?"), "still there?");
+    assert_eq!(soft_limit(&server), "300");
+    assert_eq!(server.count_lines(&["changed from outside"]), 1);
+    assert_eq!(
+        server.count_lines(&["what belongs to the whole process"]),
+        0
+    );
+}
+
+#[test]
+fn a_limit_of_open_files_that_a_callback_lowers_stays_what_it_is() {
+    let lower = [
+        "struct rlimit it = {64, 64}; answer(conn, \"set\", setrlimit(RLIMIT_NOFILE, &it))",
+        "struct rlimit it = {64, 64}; answer(conn, \"set\", prlimit(0, RLIMIT_NOFILE, &it, NULL))",
+        "struct rlimit it = {64, 64}; answer(conn, \"set\", prlimit(getpid(), RLIMIT_NOFILE, &it, &it))",
+    ];
+    for calls in lower {
+        let site = Site::empty();
+        site.add_bytes(
+            &unruly(&[&format!("-DIN_MESSAGE={calls}")]),
+            "lowers_wsh.so",
+        );
+        let server = Server::start(&site);
+        let before = soft_limit(&server);
+
+        assert_eq!(server.connect("/lowers").ask("go"), "set=0");
+
+        let line = server.line(&[
+            "plugin wanted to change what belongs to the whole process; it stays as it is",
+            "the limit of open files",
+            "handler=lowers ",
+        ]);
+        assert!(line.contains("callback=\"message\""), "{line}");
+        assert_eq!(soft_limit(&server), before, "{calls}");
+        assert_eq!(server.count_lines(&["changed from outside"]), 0);
+    }
 }
 
 #[test]

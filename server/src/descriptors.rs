@@ -1,13 +1,16 @@
 //! How many connections the system's limit of open files leaves room for.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tracing::{info, warn};
 
 use crate::config::Limits;
 
 /// The limit of open files, and how many of them are open before the first connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Descriptors {
-    limit: usize,
+    /// An operator may change it while the server runs.
+    limit: AtomicUsize,
     open: usize,
 }
 
@@ -16,28 +19,37 @@ impl Descriptors {
     pub(crate) fn now() -> Descriptors {
         let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
         Descriptors {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit: AtomicUsize::new(usize::try_from(limit).unwrap_or(usize::MAX)),
             // Without /proc the reserve has to cover them.
             open: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
         }
     }
 
-    /// Descriptors that connections may take, with the files that are sent to them.
-    pub(crate) fn room(self) -> usize {
-        let room = self.limit.saturating_sub(self.open + self.reserve());
-        room.max(1)
+    /// Another limit holds from now on, if it is one.
+    pub(crate) fn follow(&self, limit: u64, connections_max: usize) {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let before = self.limit.swap(limit, Ordering::Relaxed);
+        if before == limit {
+            return;
+        }
+        info!(
+            open_files = limit,
+            before,
+            connections = self.room().min(connections_max),
+            "the limit of open files was changed from outside, and holds from now on"
+        );
+        self.tell_if_short(connections_max);
     }
 
-    /// Descriptors that no connection gets: looking for changes, loading handlers, and what the
-    /// handlers open themselves must go on when connections are at their limit.
-    fn reserve(self) -> usize {
-        let wanted = (self.limit / 8).clamp(RESERVE_LEAST, RESERVE_MOST);
-        wanted.min(self.limit / 2)
+    /// Descriptors that connections may take, with the files that are sent to them.
+    pub(crate) fn room(&self) -> usize {
+        room(self.limit.load(Ordering::Relaxed), self.open)
     }
 
     /// Says so if there can be fewer connections than the configuration allows.
-    pub(crate) fn tell_if_short(self, connections_max: usize) {
-        let (connections, open_files) = (self.room(), self.limit);
+    pub(crate) fn tell_if_short(&self, connections_max: usize) {
+        let open_files = self.limit.load(Ordering::Relaxed);
+        let connections = self.room();
         if connections >= connections_max {
             return;
         }
@@ -60,6 +72,18 @@ impl Descriptors {
     }
 }
 
+/// What a limit leaves over `open` files and the reserve, and never nothing.
+fn room(limit: usize, open: usize) -> usize {
+    limit.saturating_sub(open + reserve(limit)).max(1)
+}
+
+/// Descriptors that no connection gets: looking for changes, loading handlers, and what the
+/// handlers open themselves must go on when connections are at their limit.
+fn reserve(limit: usize) -> usize {
+    let wanted = (limit / 8).clamp(RESERVE_LEAST, RESERVE_MOST);
+    wanted.min(limit / 2)
+}
+
 const SHORT: &str = "the limit of open files allows fewer connections than `connections_max`";
 
 const RESERVE_LEAST: usize = 64;
@@ -67,8 +91,6 @@ const RESERVE_MOST: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn connections_get_what_the_limit_leaves_over_the_reserve() {
         for (limit, open, room) in [
@@ -82,7 +104,7 @@ mod tests {
             (64, 40, 1),
             (10, 40, 1),
         ] {
-            assert_eq!(Descriptors { limit, open }.room(), room, "{limit}, {open}");
+            assert_eq!(super::room(limit, open), room, "{limit}, {open}");
         }
     }
 }

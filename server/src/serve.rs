@@ -89,7 +89,7 @@ impl Serving {
         let server = Server {
             router: control.router(),
             config,
-            admission: Admission::new(shared.descriptors),
+            admission: Admission::new(shared.descriptors.clone()),
             refusals: Refusals::new(),
             is_loopback_only: listener::are_loopback(&listeners),
             overlay,

@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     /// What compression contexts may take.
     pub(crate) deflate_budget: Arc<Budget>,
     /// What the system allows.
-    pub(crate) descriptors: Descriptors,
+    pub(crate) descriptors: Arc<Descriptors>,
     /// What makes the calls of generations' lives, and moves sessions.
     pub(crate) lifecycle: Arc<PatientThreads>,
     /// In the ABI's numbers; plugins read it in place, so it lives as long as the process.
@@ -35,7 +35,7 @@ impl Shared {
             topics: Topics::new(),
             pulse: Pulse::new(),
             deflate_budget: Budget::new(limits.deflate_contexts_bytes_max),
-            descriptors: Descriptors::now(),
+            descriptors: Arc::new(Descriptors::now()),
             lifecycle: PatientThreads::new(),
             log_level: Box::leak(Box::new(AtomicU32::new(0))),
         };

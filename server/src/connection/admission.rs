@@ -15,8 +15,8 @@ use crate::throttle::Throttle;
 /// The places of a server, and the connections that may have to give theirs up.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// Descriptors that connections may take with the files that they are sent.
-    room: usize,
+    /// Whose room connections take, with the files that they are sent.
+    descriptors: Arc<Descriptors>,
     /// Connections that are open.
     connections: Places,
     /// Files that are being sent.
@@ -33,9 +33,9 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(descriptors: Descriptors) -> Admission {
+    pub(crate) fn new(descriptors: Arc<Descriptors>) -> Admission {
         Admission {
-            room: descriptors.room(),
+            descriptors,
             connections: Places::default(),
             files: Places::default(),
             handshakes: Places::default(),
@@ -53,7 +53,7 @@ impl Admission {
 
     /// A place for a connection that was accepted, if one is free.
     pub(crate) fn connection(&self, limits: &Limits) -> Option<Place> {
-        let room = self.room.saturating_sub(self.files.taken());
+        let room = self.descriptors.room().saturating_sub(self.files.taken());
         self.connections.take(limits.connections_max.min(room))
     }
 
@@ -91,8 +91,11 @@ impl Admission {
 
     /// A place for a file that is sent: it is one more descriptor.
     pub(crate) fn file(&self) -> Option<Place> {
-        self.files
-            .take(self.room.saturating_sub(self.connections.taken()))
+        self.files.take(
+            self.descriptors
+                .room()
+                .saturating_sub(self.connections.taken()),
+        )
     }
 
     /// A place for a connection that is to be told that there is none.

@@ -25,15 +25,27 @@ type Ignore = unsafe extern "C" fn(c_int) -> c_int;
 /// A change that did not happen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
-    /// The signal, by its place in [`SIGNALS`].
-    pub(super) signal: usize,
+    /// Of what a signal does, by its place in [`SIGNALS`], or [`OPEN_FILES`].
+    pub(super) of: usize,
     /// The handler and the callback whose code it was; `None` on a thread of the plugin's own.
     pub(super) by: By,
 }
 
 type By = Option<(&'static Context, &'static str)>;
 
-/// The attempts since the last time, one for each signal.
+/// Stands for the limit of open files among the attempts.
+pub(super) const OPEN_FILES: usize = SIGNALS.len();
+
+/// Notes that code on this thread wanted to change that. Takes no memory and waits for no lock, since a
+/// signal's handler may call what calls this.
+pub(super) fn note(of: usize) {
+    if let Ok(mut attempts) = ATTEMPTS.try_lock() {
+        let by = exits::here();
+        attempts[of].get_or_insert(Attempt { of, by });
+    }
+}
+
+/// The attempts since the last time, one for each thing.
 pub(super) fn take_attempts() -> Vec<Attempt> {
     let mut attempts = ATTEMPTS.lock().unwrap_or_else(PoisonError::into_inner);
     attempts.iter_mut().filter_map(Option::take).collect()
@@ -146,32 +158,27 @@ unsafe fn set_handler(signal: c_int, handler: Handler, next: &Next) -> Handler {
 }
 
 /// What a signal does and goes on to do, where it is the server's; noted, if `handler` is something
-/// else. Takes no memory and waits for no lock, since a signal's handler may call it.
+/// else.
 fn kept(signal: c_int, handler: Handler) -> Option<libc::sigaction> {
     let index = SIGNALS.iter().position(|it| *it == signal)?;
     if !surroundings::are_kept() {
         return None;
     }
     let now = surroundings::action(signal);
-    if now.sa_sigaction != handler
-        && let Ok(mut attempts) = ATTEMPTS.try_lock()
-    {
-        attempts[index].get_or_insert(Attempt {
-            signal: index,
-            by: exits::here(),
-        });
+    if now.sa_sigaction != handler {
+        note(index);
     }
     Some(now)
 }
 
 /// A function of the C library that one of this program's stands before.
-struct Next {
+pub(super) struct Next {
     name: &'static CStr,
     found: AtomicPtr<c_void>,
 }
 
 impl Next {
-    const fn new(name: &'static CStr) -> Next {
+    pub(super) const fn new(name: &'static CStr) -> Next {
         Next {
             name,
             found: AtomicPtr::new(std::ptr::null_mut()),
@@ -180,7 +187,7 @@ impl Next {
 
     /// What the dynamic linker finds behind this program. It is asked once: a handler of a fault that
     /// happens inside of the linker needs `sigaction` too, which has long been called by then.
-    fn next(&self) -> Option<*mut c_void> {
+    pub(super) fn next(&self) -> Option<*mut c_void> {
         let mut found = self.found.load(Ordering::Acquire);
         if found.is_null() {
             // SAFETY: a lookup by a name that ends with NUL.
@@ -200,4 +207,4 @@ static SYSV_SIGNAL: Next = Next::new(c"sysv_signal");
 static SYSV_SIGNAL_TOO: Next = Next::new(c"__sysv_signal");
 static SIGSET: Next = Next::new(c"sigset");
 
-static ATTEMPTS: Mutex<[Option<Attempt>; SIGNALS.len()]> = Mutex::new([None; SIGNALS.len()]);
+static ATTEMPTS: Mutex<[Option<Attempt>; OPEN_FILES + 1]> = Mutex::new([None; OPEN_FILES + 1]);

@@ -261,6 +261,7 @@ impl Plugin {
     /// Tells the handler that connections come now, or come no more.
     pub(crate) fn serving(&self, on: bool) {
         if let Some(serving) = self.vtable.serving {
+            let _loading = surroundings::loading(self.context);
             let within = exits::within(self.context, "serving");
             // SAFETY: `handler` is what `init` gave, and `shutdown` has not run: a generation's
             // lifecycle calls follow one another and `shutdown` is the last.
@@ -273,6 +274,7 @@ impl Plugin {
     /// Frees the handler. To be called once, when it has no session and no attempt any more.
     pub(crate) fn shutdown(&self) {
         if let Some(shutdown) = self.vtable.shutdown {
+            let _loading = surroundings::loading(self.context);
             let within = exits::within(self.context, "shutdown");
             // SAFETY: as in `serving`; the caller's promise that this is the last call.
             unsafe { shutdown(self.handler) }

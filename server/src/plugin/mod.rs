@@ -18,6 +18,7 @@ pub(crate) mod libraries;
 pub(crate) mod library;
 mod log;
 pub(crate) mod moving;
+mod open_files;
 pub(crate) mod quarantine;
 pub(crate) mod refusal;
 mod refused_calls;

@@ -9,6 +9,7 @@
 use std::ffi::{CStr, CString, c_int};
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ struct State {
     umask: Option<u32>,
     directory: Option<Identity>,
     locale: Option<CString>,
-    open_files_max: Option<u64>,
+    open_files_max: u64,
 }
 
 /// A file by its device, its number and its kind.
@@ -64,13 +65,15 @@ struct Wanted {
     pid: Pid,
 }
 
-/// A load under way: made when it begins, dropped when it ends.
+/// A load, or another call of a generation's life, under way: made when it begins, dropped when it ends.
 pub(super) struct Loading(&'static Context);
 
 /// Notes that code of this plugin runs now, and that no call of it is over yet.
 pub(super) fn loading(context: &'static Context) -> Loading {
     note();
-    lock(&LOADING).push(context);
+    let mut loading = lock(&LOADING);
+    accept_open_files(&loading);
+    loading.push(context);
     Loading(context)
 }
 
@@ -82,7 +85,29 @@ impl Drop for Loading {
 
 /// Notes how it is. To be called before any plugin's code runs; only the first time counts.
 fn note() {
-    WANTED.get_or_init(Wanted::now);
+    WANTED.get_or_init(|| {
+        OPEN_FILES_MAX.store(open_files_now(), Ordering::Relaxed);
+        Wanted::now()
+    });
+}
+
+/// The limit of open files that holds, by the operator's will; `None` before any plugin's code ran.
+pub(crate) fn open_files_max() -> Option<u64> {
+    WANTED.get()?;
+    Some(OPEN_FILES_MAX.load(Ordering::Relaxed))
+}
+
+/// Takes a limit of open files that is another one by now for what is wanted. No plugin's call is under
+/// way, and in a message's callback none can lower it (`open_files`): it came from outside.
+fn accept_open_files(loading: &[&'static Context]) {
+    if loading.is_empty() {
+        OPEN_FILES_MAX.store(open_files_now(), Ordering::Relaxed);
+    }
+}
+
+/// The soft limit of open files now.
+pub(super) fn open_files_now() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Whether this is a process in which plugins may not change what signals do.
@@ -93,7 +118,7 @@ pub(super) fn are_kept() -> bool {
 /// Puts back what has changed, after `callback` of this handler.
 pub(super) fn mend_after(context: &Context, callback: &str) {
     tell_attempts();
-    for (thing, is_back) in mend() {
+    for (thing, is_back) in mend(|_| true) {
         let (handler, generation) = (&context.handler, context.generation);
         // It may as well have been one that is loaded at this very moment.
         let others: Vec<&str> = lock(&LOADING)
@@ -113,7 +138,11 @@ pub(super) fn mend_after(context: &Context, callback: &str) {
 /// Puts back what has changed since the last time, whoever did it.
 pub(crate) fn mend_now() {
     tell_attempts();
-    for (thing, is_back) in mend() {
+    if WANTED.get().is_some() {
+        accept_open_files(&lock(&LOADING));
+    }
+    // A limit of open files that a load lowers at this moment is put back when its call is over.
+    for (thing, is_back) in mend(|thing| thing != Thing::OpenFilesMax) {
         if is_back {
             warn!(changed = %thing, "code of a plugin changed what belongs to the whole process; it is put back");
         } else {
@@ -122,8 +151,7 @@ pub(crate) fn mend_now() {
     }
 }
 
-/// Says what plugins wanted to make of signals since the last time; of one handler and one signal once
-/// a minute.
+/// Says what plugins wanted to change since the last time; of one handler and one thing once a minute.
 fn tell_attempts() {
     let attempts = dispositions::take_attempts();
     if attempts.is_empty() {
@@ -132,16 +160,19 @@ fn tell_attempts() {
     let now = Instant::now();
     let mut told = lock(&TOLD);
     told.retain(|(_, at)| now.duration_since(*at) < TOLD_AGAIN);
-    for Attempt { signal, by } in attempts {
+    for Attempt { of, by } in attempts {
         let key = (
-            signal,
+            of,
             by.map_or(0, |(context, _)| std::ptr::from_ref(context).addr()),
         );
         if told.iter().any(|(other, _)| *other == key) {
             continue;
         }
         told.push((key, now));
-        let wanted = Thing::Signal(signal);
+        let wanted = match of {
+            dispositions::OPEN_FILES => Thing::OpenFilesMax,
+            signal => Thing::Signal(signal),
+        };
         match by {
             Some((context, callback)) => {
                 let (handler, generation) = (&context.handler, context.generation);
@@ -154,13 +185,19 @@ fn tell_attempts() {
     }
 }
 
-/// What differed, and whether it is as it was again. What cannot be put back is told once.
-fn mend() -> Vec<(String, bool)> {
+/// What differed among the things that are `looked_at`, and whether it is as it was again. What cannot be
+/// put back is told once.
+fn mend(looked_at: fn(Thing) -> bool) -> Vec<(String, bool)> {
     let Some(wanted) = WANTED.get() else {
         return Vec::new();
     };
     let mut lost = lock(&LOST);
-    let differing = wanted.state.differing(&State::now());
+    let was = State {
+        open_files_max: OPEN_FILES_MAX.load(Ordering::Relaxed),
+        ..wanted.state.clone()
+    };
+    let mut differing = was.differing(&State::now());
+    differing.retain(|thing| looked_at(*thing));
     let mut told = Vec::new();
     for thing in differing {
         let is_back = wanted.put_back(thing);
@@ -182,7 +219,7 @@ impl State {
             umask: umask(),
             directory: rustix::fs::stat(".").ok().map(Identity::of),
             locale: locale(),
-            open_files_max: getrlimit(Resource::Nofile).current,
+            open_files_max: open_files_now(),
         }
     }
 
@@ -215,7 +252,7 @@ impl State {
             ),
             // More of them is no harm.
             (
-                now.open_files_max.unwrap_or(u64::MAX) < self.open_files_max.unwrap_or(u64::MAX),
+                now.open_files_max < self.open_files_max,
                 Thing::OpenFilesMax,
             ),
         ] {
@@ -275,7 +312,8 @@ impl Wanted {
                 unsafe { !libc::setlocale(libc::LC_ALL, locale.as_ptr()).is_null() }
             }
             Thing::OpenFilesMax => {
-                let current = self.state.open_files_max;
+                let wanted = OPEN_FILES_MAX.load(Ordering::Relaxed);
+                let current = (wanted != u64::MAX).then_some(wanted);
                 let hard = [self.open_files_hard, getrlimit(Resource::Nofile).maximum];
                 // What was taken from the hard limit only root gets back.
                 hard.into_iter()
@@ -378,11 +416,11 @@ fn locale() -> Option<CString> {
 }
 
 static WANTED: OnceLock<Wanted> = OnceLock::new();
+static OPEN_FILES_MAX: AtomicU64 = AtomicU64::new(u64::MAX);
 static LOADING: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
 /// What could not be put back. Locked while anything is.
 static LOST: Mutex<Vec<Thing>> = Mutex::new(Vec::new());
-/// What was said of attempts to change what signals do: the signal, the address of the handler's
-/// context, and when.
+/// What was said of attempts: of what, the address of the handler's context, and when.
 static TOLD: Mutex<Vec<((usize, usize), Instant)>> = Mutex::new(Vec::new());
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
@@ -420,7 +458,7 @@ mod tests {
             umask: Some(0o022),
             directory: file(4),
             locale: Some(c"C".to_owned()),
-            open_files_max: Some(1024),
+            open_files_max: 1024,
         };
         assert_eq!(was.differing(&was), []);
         type Change = fn(&mut State);
@@ -437,8 +475,8 @@ mod tests {
                 |it| it.locale = Some(c"de_DE.UTF-8".to_owned()),
                 &[Thing::Locale],
             ),
-            (|it| it.open_files_max = Some(64), &[Thing::OpenFilesMax]),
-            (|it| it.open_files_max = None, &[]),
+            (|it| it.open_files_max = 64, &[Thing::OpenFilesMax]),
+            (|it| it.open_files_max = u64::MAX, &[]),
         ];
         for (index, (change, found)) in changes.into_iter().enumerate() {
             let mut now = was.clone();

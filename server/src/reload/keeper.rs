@@ -94,6 +94,10 @@ impl Keeper {
     /// Looks at everything once.
     pub(super) fn look(&mut self) {
         surroundings::mend_now();
+        if let Some(limit) = surroundings::open_files_max() {
+            let connections_max = self.config.load().limits.connections_max;
+            self.shared.descriptors.follow(limit, connections_max);
+        }
         let now = Instant::now();
         self.next = now + SWEEP;
         self.look_at_config(now);
