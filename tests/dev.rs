@@ -247,6 +247,20 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
     assert_eq!(client.ask("Enough"), "Enough");
     assert_eq!(client.close_code(), 1000);
 
+    // A header that the compiler would wait at for ever.
+    let pipe = site.root().join("mine/pipe.h");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo, of coreutils, runs").success());
+    write_c(&site, "mine/tea.c", |it| {
+        format!("#include \"pipe.h\"\n{it}")
+    });
+    let why = "not built: `pipe.h`, which `tea.c` includes: it is a FIFO, wanted is a regular file";
+    server.line_within(BUILT, &[why]);
+    assert_eq!(server.connect("/tea").ask("hello"), "hello");
+    std::fs::remove_file(&pipe).expect("it is there");
+    site.write("mine/pipe.h", "");
+    server.line_within(BUILT, &["tea_wsh: ", " in ", " s (build "]);
+
     // One more, and one less.
     write_c(&site, "mine/milk.c", str::to_owned);
     server.line_within(BUILT, &["milk_wsh: live at ws://localhost:", "/milk in "]);

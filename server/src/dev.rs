@@ -9,6 +9,7 @@ mod cc;
 mod crates;
 mod feedback;
 mod in_c;
+mod includes;
 mod messages;
 mod report;
 mod running;

@@ -2,9 +2,9 @@
 //! answers. One runs at a time, and it ends when the server does.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, mpsc};
 
 use serde::Deserialize;
@@ -116,12 +116,41 @@ impl Cargo {
             // What it says is captured, and shown where colours can be seen.
             command.args(["--color", "always"]);
         }
-        let output = command.output().map_err(|error| self.not_run(error))?;
+        let output = self
+            .output(&mut command)
+            .map_err(|error| self.not_run(error));
+        let Some(output) = output? else {
+            return Err(CargoError::Refused("`wshd` ends".to_owned()));
+        };
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
             return Err(CargoError::Refused(text.trim_end().to_owned()));
         }
         serde_json::from_slice(&output.stdout).map_err(|error| self.not_run(error.into()))
+    }
+
+    /// Runs a command to its end, which is that of the server too; `None` when the server ends.
+    fn output(&self, command: &mut Command) -> io::Result<Option<Output>> {
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Some(mut child) = self.builds.start(command)? else {
+            return Ok(None);
+        };
+        let mut out = child.stdout.take().expect("stdout is piped");
+        let mut err = child.stderr.take().expect("stderr is piped");
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let read = std::thread::scope(|scope| {
+            let beside = scope.spawn(|| err.read_to_end(&mut stderr));
+            let read = out.read_to_end(&mut stdout);
+            beside.join().unwrap_or(Ok(0)).and(read)
+        });
+        let status = self.builds.wait(&mut child)?;
+        read?;
+        Ok((!self.builds.is_stopped()).then_some(Output {
+            status,
+            stdout,
+            stderr,
+        }))
     }
 
     /// Builds the libraries of these packages of one workspace, as far as they can be built. Errors
@@ -241,6 +270,8 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -254,6 +285,44 @@ mod tests {
             "cannot find `no-such-cargo`, which builds the handlers: \
              install Rust from https://rustup.rs, or put it on PATH"
         );
+    }
+
+    #[test]
+    fn a_cargo_that_is_asked_about_a_manifest_ends_with_the_server() {
+        let place = tempfile::tempdir().unwrap();
+        let (script, pids) = (place.path().join("cargo"), place.path().join("pids"));
+        // Its child would outlive it.
+        let text = format!(
+            "#!/bin/sh\nsleep 1000 &\necho $! > {0}.new && mv {0}.new {0}\nwait\n",
+            pids.display()
+        );
+        std::fs::write(&script, text).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, executable).unwrap();
+        let cargo = Arc::new(Cargo::of(script.into(), Profile::Dev));
+        let manifest = place.path().join("Cargo.toml");
+        let asked = {
+            let cargo = cargo.clone();
+            std::thread::spawn(move || cargo.metadata(&manifest).map(drop))
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !pids.exists() {
+            assert!(Instant::now() < deadline, "the script runs");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+
+        cargo.stop();
+
+        assert!(asked.join().unwrap().is_err());
+        let pid = std::fs::read_to_string(pids).unwrap();
+        let is_alive = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            stat.is_ok_and(|stat| !stat.contains(") Z"))
+        };
+        while is_alive() {
+            assert!(Instant::now() < deadline, "its child ends");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cargo::Profile;
+use super::includes;
 use super::messages::{Artifact, plain};
 use super::report::say;
-use super::running::Builds;
-use super::sources::SOURCE_BYTES_MAX;
-use crate::regular_file;
+use super::running::{Builds, Limit};
 
 /// A way to compile C, and a place for what comes out.
 #[derive(Debug)]
@@ -22,6 +22,18 @@ pub(crate) struct Cc {
     /// With `wsh.h` in it.
     directory: PathBuf,
     builds: Arc<Builds>,
+    /// How long it may take for one library.
+    timeout: Duration,
+}
+
+/// What became of a compiler.
+enum Ran {
+    /// With what it wrote to stderr.
+    Ended(ExitStatus, Vec<u8>),
+    /// `wshd` ends.
+    Stopped,
+    /// It took too long, and was ended.
+    Late,
 }
 
 impl Cc {
@@ -45,13 +57,14 @@ impl Cc {
             profile,
             directory,
             builds,
+            timeout: TIMEOUT,
         })
     }
 
     /// Compiles these sources into one library; answers it, or what the compiler wrote, which is
     /// shown on stderr too.
     pub(crate) fn build(&self, name: &str, sources: &[PathBuf]) -> Result<Artifact, String> {
-        if let Some(why) = sources.iter().find_map(|source| unreadable(source)) {
+        if let Some(why) = includes::unreadable(sources, &self.searched(sources)) {
             say(&why);
             return Err(why);
         }
@@ -63,8 +76,14 @@ impl Cc {
             say(&why);
             why
         })?;
-        let Some((status, words)) = ran else {
-            return Err("the build was stopped".to_owned());
+        let (status, words) = match ran {
+            Ran::Ended(status, words) => (status, words),
+            Ran::Stopped => return Err("the build was stopped".to_owned()),
+            Ran::Late => {
+                let why = self.late(sources);
+                say(&why);
+                return Err(why);
+            }
         };
         let words = String::from_utf8_lossy(&words);
         let words = words.trim_end();
@@ -83,18 +102,49 @@ impl Cc {
         }
     }
 
-    /// Runs it to its end; answers what it wrote to stderr. `None` when `wshd` ends.
-    fn run(&self, command: &mut Command) -> io::Result<Option<(ExitStatus, Vec<u8>)>> {
+    /// Runs it to its end.
+    fn run(&self, command: &mut Command) -> io::Result<Ran> {
         command.stderr(Stdio::piped());
         let Some(mut child) = self.builds.start(command)? else {
-            return Ok(None);
+            return Ok(Ran::Stopped);
         };
+        let limit = self.builds.end_after(self.timeout);
         let mut words = Vec::new();
         let mut stderr = child.stderr.take().expect("stderr is piped");
         let read = stderr.read_to_end(&mut words);
         let status = self.builds.wait(&mut child)?;
+        let is_late = limit.is_some_and(Limit::was_reached);
         read?;
-        Ok((!self.builds.is_stopped()).then_some((status, words)))
+        Ok(match (self.builds.is_stopped(), is_late) {
+            (true, _) => Ran::Stopped,
+            (false, true) => Ran::Late,
+            (false, false) => Ran::Ended(status, words),
+        })
+    }
+
+    /// Where headers of these sources are searched for.
+    fn searched(&self, sources: &[PathBuf]) -> Vec<PathBuf> {
+        let directory = sources.first().and_then(|source| source.parent());
+        let directory = directory.unwrap_or(Path::new("/"));
+        let own = [directory.join(OWN_INCLUDE), self.directory.clone()];
+        let words: Vec<String> = ["CPPFLAGS", "CFLAGS"]
+            .into_iter()
+            .flat_map(words_of)
+            .collect();
+        let named = includes::searched(&words, directory);
+        own.into_iter().chain(named).collect()
+    }
+
+    fn late(&self, sources: &[PathBuf]) -> String {
+        let names = sources.iter().filter_map(|source| source.file_name());
+        let names: Vec<String> = names.map(|name| format!("`{}`", name.display())).collect();
+        format!(
+            "not built: `{}` was not done with {} after {} s, and was ended; something that it reads \
+             may have no end",
+            self.program.display(),
+            names.join(", "),
+            self.timeout.as_secs()
+        )
     }
 
     fn command(&self, sources: &[PathBuf]) -> Command {
@@ -147,17 +197,6 @@ impl Cc {
     }
 }
 
-/// Why a compiler is not to read a source: it would wait for ever at a FIFO, and a device has no end.
-/// What cannot be looked at is the compiler's to tell.
-fn unreadable(source: &Path) -> Option<String> {
-    let metadata = fs::metadata(source).ok()?;
-    let checked = regular_file::check_kind(&metadata)
-        .and_then(|()| regular_file::check_length(metadata.len(), SOURCE_BYTES_MAX));
-    let name = source.file_name().map_or(source, Path::new);
-    let why = checked.err()?;
-    Some(format!("not built: `{}`: {why}", name.display()))
-}
-
 /// What a variable such as `CFLAGS` says, as make takes it: words with blanks between them.
 fn words_of(variable: &str) -> Vec<String> {
     let value = std::env::var_os(variable).unwrap_or_default();
@@ -170,13 +209,41 @@ fn words(text: &OsStr) -> impl Iterator<Item = String> + use<> {
     words.into_iter()
 }
 
+/// Minutes more than a handler takes, and for what no look at the sources finds.
+const TIMEOUT: Duration = Duration::from_secs(300);
 const HEADER: &str = include_str!("../../../plugin-api/include/wsh.h");
 /// Where `wshd new` puts the header: the handler's own comes before ours.
 const OWN_INCLUDE: &str = "wsh/include";
 
 #[cfg(test)]
 mod tests {
+    use super::super::sources::SOURCE_BYTES_MAX;
     use super::*;
+
+    #[test]
+    fn a_compiler_that_does_not_end_is_ended_and_its_source_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let fifo = place.path().join("fifo.h");
+        let made = Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.expect("mkfifo, of coreutils, runs").success());
+        let source = place.path().join("x.c");
+        // The name is made when the compiler runs.
+        let text = "#define NAME \"fifo.h\"\n#include NAME\n";
+        fs::write(&source, text).unwrap();
+        let directory = place.path().join("cc");
+        let mut cc = Cc::of("cc".into(), Profile::Dev, directory, Arc::default()).unwrap();
+        cc.timeout = Duration::from_secs(1);
+
+        let told = cc
+            .build("x_wsh", std::slice::from_ref(&source))
+            .unwrap_err();
+
+        let late = "not built: `cc` was not done with `x.c` after 1 s, and was ended";
+        assert!(told.starts_with(late), "{told}");
+        // The next one is not.
+        fs::write(&source, "int x;\n").unwrap();
+        assert!(cc.build("x_wsh", &[source]).is_ok());
+    }
 
     #[test]
     fn a_compiler_that_is_not_there_is_named_with_the_way_out() {

@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -45,6 +48,27 @@ impl Builds {
         child.wait()
     }
 
+    /// Kills the build that runs when so much time has passed, unless the answer is dropped before;
+    /// `None` where there is no thread for it.
+    pub(crate) fn end_after(self: &Arc<Self>, timeout: Duration) -> Option<Limit> {
+        let (builds, group) = (self.clone(), self.lock().group);
+        let (over, is_over) = mpsc::channel::<()>();
+        let wait = move || {
+            if is_over.recv_timeout(timeout) != Err(RecvTimeoutError::Timeout) {
+                return false;
+            }
+            let state = builds.lock();
+            let runs = state.group.is_some() && state.group == group;
+            if let Some(group) = state.group.filter(|_| runs) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            runs
+        };
+        let thread = std::thread::Builder::new().name("dev-limit".to_owned());
+        let thread = thread.spawn(wait).ok()?;
+        Some(Limit { over, thread })
+    }
+
     /// Kills the build that runs, and lets no other one begin.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
@@ -61,6 +85,21 @@ impl Builds {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a build may run.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    over: mpsc::Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Limit {
+    /// The build is over: whether its time was, before.
+    pub(crate) fn was_reached(self) -> bool {
+        drop(self.over);
+        self.thread.join().unwrap_or(false)
     }
 }
 
