@@ -324,7 +324,9 @@ fn a_plugin_that_ends_the_helper_is_refused_and_others_are_tried_all_the_same() 
     let mine = "-DIN_CONSTRUCTOR=kill(getppid(), SIGKILL); hang()";
 
     site.add_bytes(&unruly(&[mine]), "patricide_wsh.so");
-    server.line(&["cannot load `patricide_wsh.so`: it cannot be tried: the process that tries plugins ended meanwhile"]);
+    server.line(&[
+        "cannot load `patricide_wsh.so`: its trial stops or ends the process that tries plugins",
+    ]);
     site.add("echo_wsh", "echo_wsh.so");
 
     server.line(&["handler loaded", "handler=\"echo\""]);
@@ -517,10 +519,44 @@ fn a_plugin_that_stops_the_helper_is_refused_and_others_load_without_a_restart()
         &unruly(&[&format!("-DIN_INIT=if (is_check) {{ {stop}; }}")]),
         "stops_wsh.so",
     );
-    server.line(&["cannot load `stops_wsh.so`: it cannot be tried: the process that tries plugins does not answer"]);
+    server.line(&["cannot load `stops_wsh.so`: its trial stops or ends the process that tries plugins; it is tried again"]);
     fs::remove_file(site.handlers().join("stops_wsh.so")).expect("removed");
     site.add("echo_wsh", "afterwards_wsh.so");
     server.line(&["handler loaded", "handler=\"afterwards\""]);
     assert_eq!(server.connect("/afterwards").ask("hello"), "hello");
     assert_ne!(helper(&server), stopped);
+}
+
+#[test]
+fn a_plugin_that_takes_the_helper_away_again_and_again_is_refused_for_good() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", "[limits]\ninit_timeout_ms = 300\n");
+    let server = Server::start(&site);
+    // A stopped helper is waited for, each time.
+    let (signal, within) = match is_long() {
+        true => ("SIGSTOP", Duration::from_secs(30)),
+        false => ("SIGKILL", Duration::from_secs(10)),
+    };
+    let kills = format!("-DIN_INIT=if (is_check) {{ kill(getppid(), {signal}); usleep(20000); }}");
+
+    site.add_bytes(&unruly(&[&kills]), "kills_wsh.so");
+
+    let refused = "cannot load `kills_wsh.so`: each of 3 trials of it stopped or ended the process that tries plugins";
+    server.line_within(within, &[refused]);
+    assert_eq!(
+        server.count_lines(&["WARN", "its trial stops or ends", "it is tried again"]),
+        1
+    );
+    let listing = server.listing().to_string();
+    assert!(listing.contains("each of 3 trials of it"), "{listing}");
+    // It is left alone from now on, and others load.
+    site.add("echo_wsh", "other_wsh.so");
+    server.line(&["handler loaded", "handler=\"other\""]);
+    assert_eq!(server.count_lines(&[refused]), 1);
+    let now = helper(&server);
+    // A new file in its place is tried.
+    site.add("echo_wsh", "kills_wsh.so");
+    server.line(&["handler loaded", "handler=\"kills\""]);
+    assert_eq!(helper(&server), now);
+    assert_eq!(server.connect("/kills").ask("hello"), "hello");
 }

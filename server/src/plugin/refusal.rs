@@ -122,6 +122,14 @@ pub(crate) enum Refusal {
     /// No fault of the file: later there may be a trial.
     #[error("it cannot be tried: {0}")]
     Untried(String),
+    /// Its trial was the only one that was under way.
+    #[error("its trial stops or ends the process that tries plugins")]
+    LosesHelper,
+    /// Each time.
+    #[error(
+        "each of {trials} trials of it stopped or ended the process that tries plugins, which is not its own; mend it, a new file is tried"
+    )]
+    LostHelper { trials: u32 },
     #[error(
         "it needs another version of `{name}` than the one that this process has loaded, and a process has one of each name; restart the server"
     )]
@@ -150,7 +158,8 @@ impl Refusal {
             Refusal::Unreadable(_)
             | Refusal::Unstaged(_)
             | Refusal::NoThread(_)
-            | Refusal::Untried(_) => true,
+            | Refusal::Untried(_)
+            | Refusal::LosesHelper => true,
             // A disk that is slow now, or a thread that did not begin.
             Refusal::Late { step, .. } => *step == Step::Staging,
             _ => false,

@@ -113,17 +113,21 @@ pub(super) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
         debug!(handler = %subject.context.handler, "these bytes with this configuration have passed their trial before");
         return Ok(Tried::Passed(libraries));
     }
+    let solitude = Solitude::begin();
     let held = match hold(path, subject) {
         // At once, and not when the plugin that stopped the helper is tried again too.
         Err(Trouble::NotBegun) => hold(path, subject),
         held => held,
     };
+    let was_alone = solitude.end();
     match held {
         Ok(outcome) => {
             let libraries = outcome?;
             note_passed(key, &libraries);
             Ok(Tried::Passed(libraries))
         }
+        // No other code ran meanwhile, but for the helper's own.
+        Err(Trouble::HelperEnded | Trouble::HelperSilent) if was_alone => Err(Refusal::LosesHelper),
         // The plugin may have brought that about, and is not to do it here.
         Err(trouble @ (Trouble::HelperEnded | Trouble::HelperSilent | Trouble::NotBegun)) => {
             Err(Refusal::Untried(trouble.to_string()))
@@ -138,6 +142,35 @@ pub(super) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
             Ok(Tried::Not)
         }
     }
+}
+
+/// A trial under way, to find out whether another one was at the same time.
+struct Solitude {
+    /// Trials that have begun, this one included; 0 if there was another one already.
+    begun: u64,
+}
+
+impl Solitude {
+    fn begin() -> Solitude {
+        let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.begun += 1;
+        trials.running += 1;
+        Solitude {
+            begun: if trials.running == 1 { trials.begun } else { 0 },
+        }
+    }
+
+    /// Whether there was no other one from its beginning to its end.
+    fn end(self) -> bool {
+        let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.running -= 1;
+        trials.begun == self.begun
+    }
+}
+
+struct Trials {
+    begun: u64,
+    running: u64,
 }
 
 /// Holds one trial: the verdict, or why there is none.
@@ -306,6 +339,10 @@ fn note_passed(key: u64, libraries: &[Library]) {
 /// What has passed, by [`verdict_key`]. A refusal is not kept: a file that is touched is tried again,
 /// because its reason may have lain outside the file.
 static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());
+static TRIALS: Mutex<Trials> = Mutex::new(Trials {
+    begun: 0,
+    running: 0,
+});
 static HAS_WARNED: AtomicBool = AtomicBool::new(false);
 
 /// How often it is looked at how far a trial has come.
@@ -354,6 +391,23 @@ mod tests {
             let judged = judge(late, end, is_reported).ok();
             assert_eq!(judged, verdict, "{late:?} {end:?} {is_reported}");
         }
+    }
+
+    #[test]
+    fn a_trial_is_alone_if_no_other_one_was_under_way_at_any_time_of_it() {
+        // No other test holds a trial.
+        assert!(Solitude::begin().end());
+
+        let first = Solitude::begin();
+        let second = Solitude::begin();
+        assert!(!second.end(), "it began beside the first");
+        assert!(!first.end(), "another one began and ended meanwhile");
+
+        let first = Solitude::begin();
+        let second = Solitude::begin();
+        assert!(!first.end());
+        assert!(!second.end(), "the first ended meanwhile");
+        assert!(Solitude::begin().end());
     }
 
     #[test]

@@ -44,6 +44,8 @@ enum Verdict {
 struct Trouble {
     attempts: u32,
     told: Refusal,
+    /// Trials that were this file's alone, and lost the process that tries plugins.
+    helpers_lost: u32,
 }
 
 /// What is known of a file's presence.
@@ -171,14 +173,25 @@ impl PluginFile {
     pub(super) fn defer(&mut self, refusal: &Refusal, now: Instant) -> (Instant, bool) {
         let before = self.trouble.take();
         let is_news = before.as_ref().is_none_or(|it| it.told != *refusal);
+        let helpers_lost = helpers_lost_with(before.as_ref(), refusal);
         let attempts = before.map_or(0, |it| it.attempts);
         let at = now + retry_delay(attempts);
         self.trouble = Some(Trouble {
             attempts: attempts + 1,
             told: refusal.clone(),
+            helpers_lost,
         });
         self.verdict = Verdict::AwaitsRetry(self.stamp, at);
         (at, is_news)
+    }
+
+    /// What this refusal comes to, after those before it: a file whose trials lose the process that tries
+    /// plugins again and again is at fault itself.
+    pub(super) fn judge(&self, refusal: &Refusal) -> Refusal {
+        match helpers_lost_with(self.trouble.as_ref(), refusal) {
+            trials @ HELPERS_LOST_MAX.. => Refusal::LostHelper { trials },
+            _ => refusal.clone(),
+        }
     }
 
     /// It is tried again without further delay, if it is to be tried again at all.
@@ -234,6 +247,12 @@ impl PluginFile {
     }
 }
 
+/// Trials that lost the process that tries plugins, this refusal's included.
+fn helpers_lost_with(before: Option<&Trouble>, refusal: &Refusal) -> u32 {
+    let lost = before.map_or(0, |it| it.helpers_lost);
+    lost + u32::from(*refusal == Refusal::LosesHelper)
+}
+
 /// Reads a file once: these very bytes are hashed, inspected and loaded.
 ///
 /// Of a file that does not begin as a library only the beginning is read, which is enough to refuse it.
@@ -267,6 +286,8 @@ fn retry_delay(attempts: u32) -> Duration {
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(250);
 /// An operator who has made space does not wait longer. A retry reads the file, which costs little.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(8);
+/// So many trials that lose the process that tries plugins are no accident.
+const HELPERS_LOST_MAX: u32 = 3;
 /// How long a file must have been left alone to be read.
 pub(super) const QUIET: Duration = Duration::from_millis(25);
 /// The same for a file that is written into: such a writer may pause.
@@ -309,6 +330,37 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn a_file_whose_trials_lose_the_helper_three_times_is_at_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("echo_wsh.so");
+        let found = |bytes: &str| {
+            std::fs::write(&path, bytes).unwrap();
+            Found {
+                path: path.clone(),
+                name: "echo".to_owned(),
+                stamp: Stamp::of(&std::fs::metadata(&path).unwrap()),
+            }
+        };
+        let now = Instant::now();
+        let other = Refusal::Untried("another one's doing".to_owned());
+        let mut file = PluginFile::new(&found("one"), now);
+
+        for refusal in [&Refusal::LosesHelper, &other, &Refusal::LosesHelper] {
+            assert_eq!(file.judge(refusal), *refusal);
+            file.defer(refusal, now);
+        }
+        assert_eq!(file.judge(&other), other, "it does not count");
+        let last = file.judge(&Refusal::LosesHelper);
+        assert_eq!(last, Refusal::LostHelper { trials: 3 });
+        assert!(!last.is_passing());
+
+        // A new file begins anew.
+        file.see(&found("another"), now);
+        let first = file.judge(&Refusal::LosesHelper);
+        assert_eq!(first, Refusal::LosesHelper);
+    }
+
     #[test]
     fn what_failed_for_a_passing_reason_is_tried_again_less_and_less_often() {
         let directory = tempfile::tempdir().unwrap();

@@ -54,6 +54,8 @@ impl Keeper {
         refusal: &Refusal,
         began: Instant,
     ) {
+        let judged = self.files.get(path).map(|file| file.judge(refusal));
+        let refusal = judged.as_ref().unwrap_or(refusal);
         let mut reason = refusal.sentence(&scan::relative(path, &self.config.load()));
         let mut is_news = true;
         if let Some(file) = self.files.get_mut(path) {
