@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::harness::client::Client;
 use crate::harness::patch::versioned;
 use crate::harness::server::Server;
-use crate::harness::site::Site;
+use crate::harness::site::{Site, library};
 use crate::harness::within;
 
 /// How soon after the last write a change shows.
@@ -237,4 +237,20 @@ fn a_hundred_handlers_are_served_beside_a_bad_one() {
             "handler {number}"
         );
     }
+}
+
+#[test]
+fn a_large_library_is_loaded_and_replaced_like_a_small_one() {
+    let site = Site::empty();
+    let server = Server::start(&site);
+    let mut bytes = std::fs::read(library("echo_wsh")).expect("the library");
+    bytes.resize(24 * 1024 * 1024, 7);
+
+    site.add_bytes(&bytes, "large_wsh.so");
+    server.line(&["handler loaded", "handler=\"large\"", "generation=1"]);
+    bytes.push(8);
+    site.add_bytes(&bytes, "large_wsh.so");
+    server.line(&["handler loaded", "handler=\"large\"", "generation=2"]);
+
+    assert_eq!(server.connect("/large").ask("hello"), "hello");
 }

@@ -11,6 +11,7 @@ mod keeper;
 pub(crate) mod load;
 mod moving;
 mod old;
+mod reading;
 mod refused;
 mod telling;
 mod walk;
@@ -99,6 +100,8 @@ enum Order {
     /// that begins.
     Reread(Arc<AtomicBool>),
     Loaded(Finished),
+    /// A large file was read.
+    Read(PathBuf, reading::Read),
     /// The code of this generation knows that it serves.
     Serves {
         handler: String,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::plugin::inspect::ELF_MAGIC;
+use crate::plugin::inspect::{About, ELF_MAGIC};
 use crate::plugin::refusal::Refusal;
 use crate::regular_file::{self, Links, NotRead};
 use crate::scan::{Found, PLUGIN_BYTES_MAX, Stamp};
@@ -90,6 +90,17 @@ pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
     pub(crate) hash: u64,
     pub(crate) stamp: Stamp,
+    /// What an inspection has said, if there was one already.
+    pub(super) about: Option<Result<About, Refusal>>,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content")
+            .field("bytes", &self.bytes.len())
+            .field("stamp", &self.stamp)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PluginFile {
@@ -270,6 +281,7 @@ pub(crate) fn read(path: &Path) -> Result<Content, NotRead> {
         hash: xxh3_64(&bytes),
         bytes,
         stamp,
+        about: None,
     })
 }
 

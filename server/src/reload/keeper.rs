@@ -15,6 +15,7 @@ use super::configuration::ConfigFile;
 use super::file::{self, Content, PluginFile, Saw};
 use super::handler::Handler;
 use super::load::{self, Job};
+use super::reading::Reading;
 use super::{Change, Order, Reread};
 use crate::config::Config;
 use crate::plugin::inspect::inspect;
@@ -39,6 +40,7 @@ pub(super) struct Keeper {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) watcher: Watcher,
     pub(super) files: BTreeMap<PathBuf, PluginFile>,
+    pub(super) reading: Reading,
     /// By name. A handler that was removed stays, for its old generations and its numbers.
     pub(super) handlers: BTreeMap<String, Handler>,
     /// What the scan refused, so that it is said once.
@@ -79,6 +81,7 @@ impl Keeper {
             orders,
             watcher: Watcher::new(move || drop(hints.send(Order::Look))),
             files: BTreeMap::new(),
+            reading: Reading::default(),
             handlers: BTreeMap::new(),
             told: HashMap::new(),
             unreadable: BTreeMap::new(),
@@ -168,6 +171,7 @@ impl Keeper {
                 self.consider(&path, &config, now);
             }
         }
+        self.reading.forget();
         self.mind_generations(now);
     }
 
@@ -275,7 +279,11 @@ impl Keeper {
             let refusal = Refusal::RouteTaken { route, by };
             return self.refuse(Some(&name), path, &refusal, now);
         }
-        let content = match file::read(path) {
+        let bytes = self.files.get(path).map_or(0, |file| file.stamp.bytes);
+        let Some(read) = self.reading.of(path, bytes, &self.orders) else {
+            return; // its end is a reason to go on
+        };
+        let content = match read {
             Ok(content) => content,
             // It has just gone or changed; the next look sees what it is.
             Err(NotRead::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return,
@@ -297,7 +305,9 @@ impl Keeper {
 
     /// Inspects what was read of a file, and loads it if that serves something new.
     fn take(&mut self, path: &Path, name: &str, content: Content, config: &Config, now: Instant) {
-        let Content { bytes, hash, .. } = content;
+        let Content {
+            bytes, hash, about, ..
+        } = content;
         let settings = config.handler(name);
         let config_json = settings.config.to_string();
         let serving = self
@@ -313,7 +323,7 @@ impl Keeper {
             self.tell_well(name, path);
             return self.tell_whole(name, path);
         }
-        let about = match inspect(&bytes) {
+        let about = match about.unwrap_or_else(|| inspect(&bytes)) {
             Ok(about) => about,
             Err(refusal) => {
                 let patience = self.files.get(path).and_then(|file| file.patience(now));
@@ -373,6 +383,7 @@ impl Keeper {
     /// Tells those who wait, if nothing is under way.
     pub(super) fn answer(&mut self) {
         let is_loading = self.handlers.values().any(|it| it.loading.is_some());
+        let is_loading = is_loading || self.reading.is_under_way();
         match self.audience.answer(is_loading, Instant::now()) {
             Ok(()) => self.is_eager = false,
             Err(Some(again)) => self.due(again),

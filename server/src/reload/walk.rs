@@ -65,6 +65,10 @@ impl Keeper {
                     self.finish(finished);
                     goes_on = true;
                 }
+                Order::Read(path, outcome) => {
+                    self.reading.end(path, outcome);
+                    goes_on = true;
+                }
                 Order::Serves {
                     handler,
                     generation,
