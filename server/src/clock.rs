@@ -30,6 +30,12 @@ impl Moment {
         Moment::ORIGIN.after(START.elapsed().as_millis() as u64)
     }
 
+    /// The millisecond in which `instant` lies.
+    pub(crate) fn at(instant: Instant) -> Moment {
+        let since = instant.saturating_duration_since(*START);
+        Moment::ORIGIN.after(since.as_millis() as u64)
+    }
+
     /// So many milliseconds later.
     pub(crate) fn after(self, ms: u64) -> Moment {
         Moment(self.0.saturating_add(ms))

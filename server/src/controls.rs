@@ -4,13 +4,14 @@
 //! plugin. The server's own frames (Pong, Close) go the same way.
 
 pub(crate) mod outgoing;
+mod timers;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
 
+use self::timers::Timers;
 use crate::cause::Cause;
 use crate::config::SessionLimits;
 use crate::mailbox::Mailbox;
@@ -34,7 +35,7 @@ pub(crate) struct Controls {
     /// Whether the peer's messages are let in.
     pub(crate) reads: bool,
     /// Bytes buffered, above which the peer is not read.
-    congested_above: usize,
+    congested_above: u32,
     /// The kind of the message that is being sent in parts.
     open_message: Option<u8>,
     /// Whether that message goes compressed.
@@ -48,7 +49,7 @@ pub(crate) struct Controls {
 #[derive(Debug, Default)]
 struct Extras {
     watermark: Watermark,
-    timers: Vec<Timer>,
+    timers: Timers,
     subscriptions: Option<Subscriptions>,
     /// Room that a handler writes a message into, and how much of it it has asked for.
     reserved: Vec<u8>,
@@ -83,17 +84,11 @@ impl Watermark {
     }
 }
 
-#[derive(Debug)]
-struct Timer {
-    token: u64,
-    at: Instant,
-}
-
 impl Controls {
     pub(crate) fn new(wire: Wire, limits: Arc<SessionLimits>, mailbox: Arc<Mailbox>) -> Controls {
         Controls {
             wire,
-            congested_above: half_of(&limits),
+            congested_above: at_most_u32(half_of(&limits)),
             deflation: None,
             limits,
             ending: Ending::No,
@@ -109,7 +104,7 @@ impl Controls {
 
     /// Other limits hold from now on.
     pub(crate) fn set_limits(&mut self, limits: Arc<SessionLimits>) {
-        self.congested_above = half_of(&limits);
+        self.congested_above = at_most_u32(half_of(&limits));
         self.limits = limits;
     }
 
@@ -143,7 +138,7 @@ impl Controls {
         self.blame(cause);
         self.mailbox.refuse_letters();
         if let Some(extras) = &mut self.extras {
-            extras.timers = Vec::new();
+            extras.timers = Timers::default();
         }
         Ok(())
     }
@@ -169,41 +164,6 @@ impl Controls {
         self.blame(Cause::HandlerAborted);
         self.mailbox.refuse_letters();
         Ok(())
-    }
-
-    /// Sets, replaces or with `u64::MAX` cancels the timer `token`.
-    pub(crate) fn timer(&mut self, token: u64, after_ms: u64) -> Result<(), abi::Status> {
-        if self.ending != Ending::No {
-            return Err(abi::GONE);
-        }
-        let timers = &mut self.extras.get_or_insert_default().timers;
-        timers.retain(|timer| timer.token != token);
-        if after_ms == u64::MAX {
-            return Ok(());
-        }
-        if timers.len() == self.limits.timers_max {
-            return Err(abi::TOO_BIG);
-        }
-        let at = Instant::now() + Duration::from_millis(after_ms.min(FOR_EVER_MS));
-        timers.push(Timer { token, at });
-        Ok(())
-    }
-
-    /// When the next timer runs out.
-    pub(crate) fn next_timer(&self) -> Option<Instant> {
-        let timers = &self.extras.as_ref()?.timers;
-        timers.iter().map(|timer| timer.at).min()
-    }
-
-    /// Takes the earliest timer that has run out.
-    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<u64> {
-        let timers = &mut self.extras.as_mut()?.timers;
-        let expired = timers
-            .iter()
-            .enumerate()
-            .filter(|(_, timer)| timer.at <= now);
-        let (index, _) = expired.min_by_key(|(_, timer)| timer.at)?;
-        Some(timers.swap_remove(index).token)
     }
 
     /// `drain` fires once when `buffered`, having been above `high`, is at most `low`.
@@ -296,7 +256,7 @@ impl Controls {
     /// answer as long as the message that comes next would not fit. So an echo never runs over.
     #[inline]
     pub(crate) fn is_congested(&self) -> bool {
-        self.wire.buffered() > self.congested_above
+        self.wire.buffered() > self.congested_above as usize
     }
 
     /// Half the limit of the queue: what an answer to a message must not leave it above.
@@ -316,7 +276,7 @@ impl Controls {
 
     /// The next message has so many bytes.
     pub(crate) fn expect_message(&mut self, bytes: usize) {
-        self.congested_above = room_beside(bytes, &self.limits);
+        self.congested_above = at_most_u32(room_beside(bytes, &self.limits));
     }
 
     fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), abi::Status> {
@@ -336,9 +296,11 @@ fn room_beside(bytes: usize, limits: &SessionLimits) -> usize {
     room.min(half_of(limits))
 }
 
+/// The configuration allows a queue of 1 GiB.
+fn at_most_u32(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 fn half_of(limits: &SessionLimits) -> usize {
     limits.outbound_bytes_max / 2
 }
-
-/// A century: what a timer further away than that amounts to.
-const FOR_EVER_MS: u64 = 100 * 365 * 24 * 3600 * 1000;

@@ -150,7 +150,7 @@ pub fn messages(data: &[u8]) {
         });
     }
     let limits = Limits {
-        message_bytes_max: usize::MAX,
+        message_bytes_max: u32::MAX,
         parts: flags & 2 == 0,
         ..LIMITS
     };
@@ -166,7 +166,7 @@ pub fn deflate(data: &[u8]) {
     let (takeover, data) = (flags & 1 == 0, script.data);
     let inflate = |reads: &[usize]| {
         let (mut inflation, _) = halves(takeover);
-        let (mut output, mut left) = (Vec::new(), LIMITS.message_bytes_max);
+        let (mut output, mut left) = (Vec::new(), LIMITS.message_bytes_max as usize);
         let mut outcome = Ok(());
         let (mut rest, mut reads) = (data, reads.iter().cycle());
         loop {
@@ -179,8 +179,8 @@ pub fn deflate(data: &[u8]) {
                 break;
             }
         }
-        assert!(output.len() <= LIMITS.message_bytes_max);
-        assert!(output.capacity() <= LIMITS.message_bytes_max + 1);
+        assert!(output.len() <= LIMITS.message_bytes_max as usize);
+        assert!(output.capacity() <= LIMITS.message_bytes_max as usize + 1);
         (outcome, output)
     };
     assert_eq!(inflate(&reads), inflate(&[]));

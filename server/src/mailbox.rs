@@ -5,6 +5,7 @@
 //! order posted and count against the session's outbound limit until they have left.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -43,7 +44,7 @@ struct Inner {
     woken: bool,
     overflowed: bool,
     dismissal: Option<Dismissal>,
-    ask: Option<Ask>,
+    ask: Ask,
     intake: Intake,
     waker: Option<Waker>,
 }
@@ -68,34 +69,26 @@ pub(crate) enum Letter {
     Close { code: u16, reason: String },
 }
 
-/// The server's own order to close. It passes letters that wait, and the parts of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dismissal {
-    /// The server stops.
-    Stopping,
-    /// Sessions of this generation, or of an older one, are to leave.
-    Replaced { generation: u64 },
-}
+/// The server's own order to close: sessions of a generation, and of older ones, are to leave. It
+/// passes letters that wait, and the parts of a message.
+///
+/// Generations of a handler only rise, so the greater of two orders stands for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Dismissal(NonZeroU64);
 
 impl Dismissal {
-    /// Whether it means a session on this generation.
-    pub(crate) fn concerns(self, generation: u64) -> bool {
-        match self {
-            Dismissal::Stopping => true,
-            Dismissal::Replaced { generation: last } => generation <= last,
-        }
+    /// The server stops. The order concerns every session.
+    pub(crate) const STOPPING: Dismissal = Dismissal(NonZeroU64::MAX);
+
+    /// Newer code has replaced this generation.
+    pub(crate) fn replaced(generation: u64) -> Dismissal {
+        // The first generation of a handler is 1.
+        Dismissal(NonZeroU64::new(generation).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// Of two the one that concerns more. Generations of a handler only rise, so that one stands
-    /// for both.
-    fn merge(self, other: Dismissal) -> Dismissal {
-        use Dismissal::{Replaced, Stopping};
-        match (self, other) {
-            (Stopping, _) | (_, Stopping) => Stopping,
-            (Replaced { generation: one }, Replaced { generation: other }) => Replaced {
-                generation: one.max(other),
-            },
-        }
+    /// Whether it means a session on this generation.
+    pub(crate) fn concerns(self, generation: u64) -> bool {
+        generation <= self.0.get()
     }
 }
 
@@ -189,8 +182,7 @@ impl Mailbox {
         if inner.intake == Intake::Nothing {
             return;
         }
-        let earlier = inner.dismissal;
-        inner.dismissal = Some(earlier.map_or(dismissal, |earlier| earlier.merge(dismissal)));
+        inner.dismissal = inner.dismissal.max(Some(dismissal));
         self.ring(inner);
     }
 
@@ -233,7 +225,7 @@ impl Mailbox {
         if inner.intake == Intake::Nothing {
             return;
         }
-        let earlier = inner.ask.replace(tally.ask());
+        let earlier = std::mem::replace(&mut inner.ask, tally.ask());
         self.ring(inner);
         drop(earlier);
     }

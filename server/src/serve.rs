@@ -181,7 +181,7 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
             tokio::time::sleep_until(deadline.min(Instant::now() + BATCH_PAUSE)).await;
         }
         for mailbox in batch {
-            mailbox.dismiss(Dismissal::Stopping);
+            mailbox.dismiss(Dismissal::STOPPING);
         }
     }
     drop(open);
@@ -195,7 +195,7 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
             // A handshake that was under way may have become a session since.
             () = tokio::time::sleep(LATECOMERS) => {
                 for mailbox in shared.sessions.list(|_, _| true) {
-                    mailbox.dismiss(Dismissal::Stopping);
+                    mailbox.dismiss(Dismissal::STOPPING);
                 }
             }
         }

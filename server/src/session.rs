@@ -12,16 +12,16 @@ mod liveness;
 mod moving;
 mod receive;
 
-use std::pin::Pin;
+use std::num::NonZeroU16;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::Sleep;
 use tracing::debug;
 
 use self::deadlines::Deadlines;
 use self::moving::Moving;
 use crate::cause::Cause;
+use crate::clock::Moment;
 use crate::config::SessionLimits;
 use crate::controls::{Controls, Ending};
 use crate::generation::Generation;
@@ -59,9 +59,11 @@ pub(crate) struct Session {
     is_listening: bool,
     /// Its Close frame came, so nothing of it is left to come.
     peer_has_closed: bool,
+    /// The code with which the handler was told that the session is over.
+    told: Option<NonZeroU16>,
+    /// The session is over, and the handler is to be told when its callbacks may run.
+    is_untold: bool,
     deadlines: Deadlines,
-    /// How long it may go on after the connection's end, from then on.
-    afterlife: Option<Pin<Box<Sleep>>>,
     /// There is newer code that it is to move to.
     moving: Option<Box<Moving>>,
     about: About,
@@ -84,7 +86,7 @@ pub(crate) struct About {
     pub(crate) peer: Peer,
     /// Unless it is the handler's own.
     pub(crate) path: Option<Box<str>>,
-    pub(crate) began: Instant,
+    pub(crate) began: Moment,
 }
 
 /// A Close frame's body.
@@ -111,6 +113,8 @@ enum Phase {
     Over,
     /// That is done; what is left is the handler's.
     Left,
+    /// The handler knows of the end, and has some time to finish.
+    Afterlife,
 }
 
 impl Session {
@@ -155,8 +159,9 @@ impl Session {
             their_close: None,
             is_listening: false,
             peer_has_closed: false,
+            told: None,
+            is_untold: false,
             deadlines: Deadlines::new(),
-            afterlife: None,
             moving: None,
             about,
             guest: None,
@@ -178,7 +183,7 @@ impl Session {
 
     /// Runs to the end.
     pub(crate) fn poll_to_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase != Phase::Left {
+        if !matches!(self.phase, Phase::Left | Phase::Afterlife) {
             ready!(self.poll(cx));
         }
         self.poll_after_the_end(cx)
@@ -188,13 +193,13 @@ impl Session {
     // Cold, like all that most polls do without, so that these pay nothing for it.
     #[cold]
     fn poll_after_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase != Phase::Left {
+        if !matches!(self.phase, Phase::Left | Phase::Afterlife) {
             self.log_end();
             self.leave_connection();
             self.phase = Phase::Left;
         }
-        if self.afterlife.is_none() {
-            if self.deadlines.is_untold {
+        if self.phase == Phase::Left {
+            if self.is_untold {
                 if self.is_held(cx) {
                     return Poll::Pending;
                 }
@@ -204,13 +209,13 @@ impl Session {
                 return Poll::Ready(());
             }
             // Async handlers go on after the end until they are done.
-            self.afterlife = Some(Box::pin(tokio::time::sleep(AFTERLIFE)));
+            self.controls().limit_time(AFTERLIFE);
+            self.phase = Phase::Afterlife;
         }
         if self.poll_afterlife(cx).is_ready() {
             return Poll::Ready(());
         }
-        let timer = self.afterlife.as_mut();
-        ready!(timer.map_or(Poll::Ready(()), |timer| timer.as_mut().poll(cx)));
+        ready!(self.controls().poll_time_left(cx));
         debug!(
             session = self.conn.id(),
             "handler took too long after the close"
@@ -314,7 +319,7 @@ impl Session {
 
     /// One pass over everything that can have happened.
     fn turn(&mut self, input: &mut [u8]) {
-        if self.deadlines.is_untold && !self.conn.context.hold.is_on() {
+        if self.is_untold && !self.conn.context.hold.is_on() {
             self.tell_end();
         }
         if self.registration.mailbox().is_rung() {
@@ -386,7 +391,7 @@ impl Session {
     fn reads(&self) -> bool {
         match self.phase {
             Phase::Open => self.conn.controls.reads && !self.conn.controls.is_congested(),
-            Phase::PeerCloses | Phase::Over | Phase::Left => false,
+            Phase::PeerCloses | Phase::Over | Phase::Left | Phase::Afterlife => false,
             Phase::Closing | Phase::Lingering | Phase::Finished => true,
         }
     }
@@ -423,8 +428,9 @@ impl Session {
 
 fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> Limits {
     Limits {
-        message_bytes_max: limits.message_bytes_max,
-        fragments_max: limits.fragments_max,
+        // The configuration allows less than either number can say.
+        message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
+        fragments_max: u32::try_from(limits.fragments_max).unwrap_or(u32::MAX),
         parts: generation.takes_parts(),
     }
 }
@@ -433,3 +439,6 @@ fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> Limits {
 const TURNS_PER_POLL: usize = 32;
 /// How long a handler's `closed` may stay PENDING.
 const AFTERLIFE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod size_tests;

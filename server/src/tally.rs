@@ -39,8 +39,9 @@ pub(crate) struct Counts {
     pub(crate) first_failure: Option<String>,
 }
 
-/// The question to one session.
-#[derive(Debug)]
+/// The question to one session. The default is no question.
+// Each mailbox has room for one, and an `Option` of it would take twice as much.
+#[derive(Debug, Default)]
 pub(crate) struct Ask(Option<Arc<Tally>>);
 
 impl Tally {
@@ -90,6 +91,11 @@ impl Counts {
 }
 
 impl Ask {
+    /// Takes the question, if it is one.
+    pub(crate) fn take(&mut self) -> Option<Ask> {
+        self.0.take().map(|tally| Ask(Some(tally)))
+    }
+
     /// It is on the new code.
     pub(crate) fn moved(mut self) {
         self.answer(|counts| counts.moved += 1);

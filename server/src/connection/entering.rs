@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use super::first_head::{self, Unread};
 use super::{Server, host};
+use crate::clock::Moment;
 use crate::config::Limits;
 use crate::handshake::{self, Knock, Outcome};
 use crate::head::{Head, HeadFault};
@@ -186,7 +187,7 @@ impl Entering {
         let about = About {
             peer: self.peer.into(),
             path: (!own).then(|| target.path.as_str().into()),
-            began: self.began,
+            began: Moment::at(self.began),
         };
         let knock = Knock {
             socket: self.socket,

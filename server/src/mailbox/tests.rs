@@ -68,7 +68,7 @@ fn a_handshake_acts_on_wakes_and_orders_to_close_and_leaves_messages_where_they_
 #[test]
 fn a_dismissal_leaves_a_handshake_its_time_and_closes_the_session_of_it() {
     let mailbox = mailbox(1_000);
-    let dismissal = Dismissal::Replaced { generation: 1 };
+    let dismissal = Dismissal::replaced(1);
     mailbox.dismiss(dismissal);
 
     assert_eq!(mailbox.poll_knocked(Waker::noop()), Poll::Pending);
@@ -133,15 +133,15 @@ fn of_two_dismissals_the_one_that_concerns_more_stands_for_both() {
     ] {
         let mailbox = mailbox(1_000);
         let [first, second, left] = [first, second, left].map(|from| match from {
-            Some(generation) => Dismissal::Replaced { generation },
-            None => Dismissal::Stopping,
+            Some(generation) => Dismissal::replaced(generation),
+            None => Dismissal::STOPPING,
         });
         mailbox.dismiss(first);
         mailbox.dismiss(second);
         let post = mailbox.take(&mut None, false).unwrap();
         assert_eq!(post.dismissal, Some(left), "{first:?} and {second:?}");
     }
-    let dismissal = Dismissal::Replaced { generation: 3 };
+    let dismissal = Dismissal::replaced(3);
     assert!(dismissal.concerns(2) && dismissal.concerns(3) && !dismissal.concerns(4));
 }
 

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 
 use wsh::abi::{self, Status, Vtable};
 
-use super::conn::Conn;
+use super::conn::{Conn, Loan};
 use super::context::Context;
 use super::library::Plugin;
 use super::log;
@@ -126,7 +126,7 @@ impl Plugin {
         let mut session = std::ptr::null_mut();
         let context = conn.context;
         let watched = watch(context, Callback::Open);
-        let lent = conn.begin(None);
+        let lent = conn.begin(Loan::Running);
         // SAFETY: as in `handshake`; `lent` is this session's cell for the length of the call.
         let status = unsafe { open(self.handler, lent, request.table(), taken, &raw mut session) };
         conn.end();
@@ -197,7 +197,7 @@ impl Instance {
     pub(crate) fn deliver<'a>(&'a mut self, conn: &'a mut Conn) -> Option<Delivery<'a>> {
         let message = self.vtable.message?;
         let watched = watch(self.context, Callback::Message);
-        conn.begin(None);
+        conn.begin(Loan::Running);
         Some(Delivery {
             instance: self,
             message,
@@ -220,7 +220,7 @@ impl Instance {
         self.call(
             conn,
             Callback::Ping,
-            None,
+            Loan::Running,
             self.vtable.ping,
             |ping, conn| {
                 // SAFETY: as in `Delivery::message`.
@@ -235,7 +235,7 @@ impl Instance {
         self.call(
             conn,
             Callback::Pong,
-            None,
+            Loan::Running,
             self.vtable.pong,
             |pong, conn| {
                 // SAFETY: as in `Delivery::message`.
@@ -250,7 +250,7 @@ impl Instance {
         self.call(
             conn,
             Callback::Drain,
-            None,
+            Loan::Running,
             self.vtable.drain,
             |drain, conn| {
                 // SAFETY: as in `Delivery::message`.
@@ -265,7 +265,7 @@ impl Instance {
         self.call(
             conn,
             Callback::Timer,
-            None,
+            Loan::Running,
             self.vtable.timer,
             |timer, conn| {
                 // SAFETY: as in `Delivery::message`.
@@ -280,7 +280,7 @@ impl Instance {
         self.call(
             conn,
             Callback::Wake,
-            None,
+            Loan::Running,
             self.vtable.wake,
             |wake, conn| {
                 // SAFETY: as in `Delivery::message`.
@@ -295,7 +295,7 @@ impl Instance {
         self.call(
             conn,
             Callback::Wake,
-            Some(abi::GONE),
+            Loan::Over,
             self.vtable.wake,
             |wake, conn| {
                 // SAFETY: as in `Delivery::message`.
@@ -310,7 +310,7 @@ impl Instance {
         self.call(
             conn,
             Callback::Closing,
-            None,
+            Loan::Running,
             self.vtable.closing,
             |closing, conn| {
                 // SAFETY: as in `Delivery::message`.
@@ -325,7 +325,7 @@ impl Instance {
         self.call(
             conn,
             Callback::Closed,
-            Some(abi::GONE),
+            Loan::Over,
             self.vtable.closed,
             |closed, conn| {
                 // SAFETY: as in `Delivery::message`.
@@ -339,7 +339,7 @@ impl Instance {
         &self,
         conn: &mut Conn,
         name: Callback,
-        verdict: Option<Status>,
+        loan: Loan,
         callback: Option<F>,
         run: impl FnOnce(F, *mut abi::Conn) -> Status,
     ) -> Outcome {
@@ -347,7 +347,7 @@ impl Instance {
             return Outcome::Continue;
         };
         let _watched = watch(self.context, name);
-        let lent = conn.begin(verdict);
+        let lent = conn.begin(loan);
         let status = run(callback, lent);
         conn.end();
         outcome(status, self.context, conn.id(), name)

@@ -14,15 +14,24 @@ use crate::controls::{Controls, Ending};
 #[derive(Debug)]
 pub(crate) struct Conn {
     table: abi::Conn,
-    /// The thread whose callback is running, as [`thread_token`] names it, and [`BARRED`] if there
-    /// is a verdict; 0 is none.
+    /// The thread whose callback is running, as [`thread_token`] names it, in its low bits the
+    /// [`Loan`]; 0 is none.
     thread: AtomicUsize,
-    /// What functions that need a running session answer in this callback.
-    verdict: Option<abi::Status>,
     pub(crate) controls: Controls,
     pub(crate) context: &'static Context,
-    /// What `table.protocol` points to.
-    protocol: Box<str>,
+    /// What `table.protocol` points to, if a subprotocol was chosen.
+    protocol: Option<Box<Box<str>>>,
+}
+
+/// What a callback may do with the cell that it is lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loan {
+    /// The session runs: everything.
+    Running = 0,
+    /// The session is over: functions that need a running one answer GONE.
+    Over = 1,
+    /// The session is not the callback's yet: such functions answer MISUSE.
+    Foreign = 2,
 }
 
 // SAFETY: `table.protocol` points into `protocol`, which moves with it and never changes; nothing
@@ -37,16 +46,17 @@ impl Conn {
         context: &'static Context,
         controls: Controls,
     ) -> Box<Conn> {
+        let protocol = (!protocol.is_empty()).then(|| Box::new(protocol));
+        let lent = text::lend(protocol.as_ref().map_or("", |protocol| protocol));
         Box::new(Conn {
             table: abi::Conn {
                 size: size_of::<abi::Conn>() as u32,
                 flags: 0,
                 id,
                 buffered: 0,
-                protocol: text::lend(&protocol),
+                protocol: lent,
             },
             thread: AtomicUsize::new(0),
-            verdict: None,
             controls,
             context,
             protocol,
@@ -60,7 +70,7 @@ impl Conn {
 
     /// The chosen subprotocol, or nothing.
     pub(crate) fn protocol(&self) -> &str {
-        &self.protocol
+        self.protocol.as_ref().map_or("", |protocol| protocol)
     }
 
     /// Notes that the peer's Close came.
@@ -83,14 +93,11 @@ impl Conn {
         was_restored
     }
 
-    /// Lends the cell to a callback on this thread. `verdict` is what functions answer that need a
-    /// running session: `None` while there is one.
-    pub(super) fn begin(&mut self, verdict: Option<abi::Status>) -> *mut abi::Conn {
+    /// Lends the cell to a callback on this thread.
+    pub(super) fn begin(&mut self, loan: Loan) -> *mut abi::Conn {
         self.refresh();
-        self.verdict = verdict;
-        let barred = if verdict.is_some() { BARRED } else { 0 };
-        self.thread
-            .store(thread_token() | barred, Ordering::Relaxed);
+        let thread = thread_token() | loan as usize;
+        self.thread.store(thread, Ordering::Relaxed);
         self.lent()
     }
 
@@ -136,24 +143,17 @@ impl Conn {
         // SAFETY: the cell exists (the caller's promise); only its atomic is touched, which any
         // thread may read.
         let thread = unsafe { &(*cell).thread }.load(Ordering::Relaxed);
-        let is_barred = thread == thread_token() | BARRED;
-        if thread != thread_token() && !is_barred {
-            return Err(abi::MISUSE);
+        if thread != thread_token() {
+            let is_over = thread == thread_token() | Loan::Over as usize;
+            return Err(if is_over { abi::GONE } else { abi::MISUSE });
         }
         // SAFETY: a callback with this cell runs on this very thread, inside `begin` and `end`, so
         // the host's own `&mut` is dormant up the stack and no other thread gets past the check.
-        let cell = unsafe { &mut *cell };
-        if is_barred {
-            return Err(cell.verdict.unwrap_or(abi::MISUSE));
-        }
-        Ok(cell)
+        Ok(unsafe { &mut *cell })
     }
 }
 
-/// In `Conn::thread`, beside the number of a thread.
-const BARRED: usize = 1;
-
-/// An even number that no other living thread has, for the price of one instruction.
+/// A multiple of 8 that no other living thread has, for the price of one instruction.
 fn thread_token() -> usize {
     thread_local! {
         static HERE: usize = const { 0 };

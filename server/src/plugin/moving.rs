@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wsh::abi::{self, Status};
 
 use super::calls::Instance;
-use super::conn::Conn;
+use super::conn::{Conn, Loan};
 use super::context::Context;
 use super::host;
 use super::library::Plugin;
@@ -51,7 +51,7 @@ impl Instance {
             write: Some(write),
         };
         let watched = watch(self.context, Callback::Snapshot);
-        let lent = conn.begin(None);
+        let lent = conn.begin(Loan::Running);
         // SAFETY: `session` came from `open` or `restore` of this vtable and lives until `destroy`,
         // which is our `Drop`; `&mut self` keeps calls from overlapping; the sink and the room
         // behind it outlive the call.
@@ -91,7 +91,7 @@ impl Plugin {
         let was_restored = conn.set_restored(true);
         let watched = watch(context, Callback::Restore);
         // The session is still the old code's, which must not find it changed.
-        let lent = conn.begin(Some(abi::MISUSE));
+        let lent = conn.begin(Loan::Foreign);
         // SAFETY: `handler` is what `init` gave and `shutdown` has not run (the caller has a place
         // on the generation); the state outlives the call, and the cell is for its answer.
         let status = unsafe {

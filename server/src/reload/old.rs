@@ -71,9 +71,7 @@ impl Old {
         let rest = leaving.sessions.len().saturating_sub(BATCH);
         for mailbox in leaving.sessions.drain(rest..) {
             // A session that has moved stays open.
-            mailbox.dismiss(Dismissal::Replaced {
-                generation: self.generation.number,
-            });
+            mailbox.dismiss(Dismissal::replaced(self.generation.number));
         }
         if rest > 0 {
             return Some(now + PAUSE);

@@ -3,12 +3,8 @@
 //! A handler's timers are the runtime's, to the millisecond. What the peer owes is in seconds: what
 //! and by when is [`Liveness`]'s, and the [pulse](crate::pulse) wakes the session for it.
 
-use std::num::NonZeroU16;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-use tokio::time::Sleep;
 
 use super::liveness::{Facts, Liveness, Timeouts, Verdict};
 use super::{Phase, Session};
@@ -21,29 +17,20 @@ use crate::pulse::Pulse;
 /// The deadlines of one session.
 pub(super) struct Deadlines {
     pub(super) life: Liveness,
-    /// For the handler's timers, while it has any.
-    timer: Option<Pin<Box<Sleep>>>,
     /// The tick for which the pulse was asked; 0 is none.
     armed_for: u32,
     is_due: bool,
     /// Whether something has changed that moves the next deadline, and not only a little away.
     has_moved: bool,
-    /// The code with which the handler was told that the session is over.
-    pub(super) told: Option<NonZeroU16>,
-    /// Whether the session is over and the handler is to be told when its callbacks may run.
-    pub(super) is_untold: bool,
 }
 
 impl Deadlines {
     pub(super) fn new() -> Deadlines {
         Deadlines {
             life: Liveness::new(),
-            timer: None,
             armed_for: 0,
             is_due: false,
             has_moved: false,
-            told: None,
-            is_untold: false,
         }
     }
 
@@ -75,7 +62,7 @@ impl Deadlines {
         cx: &mut Context<'_>,
         is_open: bool,
         facts: &Facts,
-        controls: &Controls,
+        controls: &mut Controls,
         pulse: &Pulse,
     ) -> Poll<()> {
         let rests = is_open && !facts.hears;
@@ -86,7 +73,7 @@ impl Deadlines {
             self.armed_for = 0;
             self.is_due = true;
         }
-        self.is_due |= self.poll_timer(cx, controls.next_timer()).is_ready();
+        self.is_due |= controls.poll_timers(cx).is_ready();
         if self.is_due {
             return Poll::Ready(());
         }
@@ -127,26 +114,6 @@ impl Deadlines {
         self.arm(tick.max(1), controls, pulse);
     }
 
-    /// Ready when the handler's first timer, which is due at `first`, has run out.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, first: Option<Instant>) -> Poll<()> {
-        let Some(first) = first.map(tokio::time::Instant::from_std) else {
-            self.timer = None;
-            return Poll::Pending;
-        };
-        match &mut self.timer {
-            Some(timer) => {
-                if timer.deadline() != first {
-                    timer.as_mut().reset(first);
-                }
-                timer.as_mut().poll(cx)
-            }
-            timer @ None => {
-                let sleep = Box::pin(tokio::time::sleep_until(first));
-                timer.insert(sleep).as_mut().poll(cx)
-            }
-        }
-    }
-
     /// Whether nothing has come up that wakes the task too late, without asking what is: a message
     /// only moves deadlines away.
     #[inline]
@@ -154,8 +121,7 @@ impl Deadlines {
         self.armed_for != 0
             && !self.has_moved
             && !controls.mailbox.is_roused()
-            && self.timer.is_none()
-            && controls.next_timer().is_none()
+            && !controls.has_timers()
             && !self.life.is_closing()
             && controls.wire.stalled_since().is_none()
     }
@@ -193,7 +159,7 @@ impl Session {
     /// Pending until something is due, or may be.
     #[inline(never)]
     pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
-        let (facts, controls) = (self.facts(), &self.conn.controls);
+        let (facts, controls) = (self.facts(), &mut self.conn.controls);
         let pulse = &self.conn.context.shared.pulse;
         self.deadlines.poll(cx, is_open, &facts, controls, pulse)
     }
@@ -217,7 +183,7 @@ impl Session {
         let (life, now) = (&mut self.deadlines.life, Moment::now());
         let verdict = match self.phase {
             Phase::Open => life.look(now, &facts, &timeouts),
-            Phase::Over | Phase::Left => Verdict::Wait,
+            Phase::Over | Phase::Left | Phase::Afterlife => Verdict::Wait,
             _ => life.look_at_end(now, &facts, &timeouts),
         };
         match verdict {

@@ -8,6 +8,7 @@ use tracing::{Level, debug, error};
 
 use super::{Close, Phase, Session};
 use crate::cause::Cause;
+use crate::clock::Moment;
 use crate::controls::{Controls, Ending};
 use crate::logging::{self, line::Line};
 use crate::plugin::calls::Outcome;
@@ -105,7 +106,7 @@ impl Session {
 
     /// The end as the peer wants it, or else with this code.
     fn end_as_told(&mut self, otherwise: u16) {
-        if self.deadlines.is_untold {
+        if self.is_untold {
             return;
         }
         match self.their_close.take() {
@@ -149,7 +150,7 @@ impl Session {
     #[cold]
     fn follow_this_ending(&mut self) {
         match (self.phase, self.conn.controls.ending) {
-            (Phase::Over | Phase::Left, _) | (_, Ending::No) => {}
+            (Phase::Over | Phase::Left | Phase::Afterlife, _) | (_, Ending::No) => {}
             (_, Ending::Aborted) => self.lose(Cause::HandlerAborted),
             (Phase::Open, Ending::Closed { .. }) => {
                 self.phase = Phase::Closing;
@@ -174,13 +175,13 @@ impl Session {
     pub(super) fn end(&mut self, code: u16, reason: &str) {
         self.controls().unsubscribe_all();
         self.registration.mailbox().refuse_letters();
-        let has_ended = self.deadlines.told.is_some() || self.deadlines.is_untold;
+        let has_ended = self.told.is_some() || self.is_untold;
         if has_ended || !self.owner.has_instance() {
             return;
         }
         if self.conn.context.hold.is_on() {
             // `closed` waits, like every callback.
-            self.deadlines.is_untold = true;
+            self.is_untold = true;
             let reason = reason.to_owned();
             self.their_close = Some(Box::new(Close { code, reason }));
             return;
@@ -191,7 +192,7 @@ impl Session {
     /// Tells the handler of an end that was put off while the handler's callbacks had to wait.
     #[cold]
     pub(super) fn tell_end(&mut self) {
-        self.deadlines.is_untold = false;
+        self.is_untold = false;
         if let Some(close) = self.their_close.take() {
             self.tell(close.code, &close.reason);
         }
@@ -201,7 +202,7 @@ impl Session {
         let Some(instance) = self.owner.instance() else {
             return;
         };
-        self.deadlines.told = NonZeroU16::new(code).or(NonZeroU16::new(ABNORMAL));
+        self.told = NonZeroU16::new(code).or(NonZeroU16::new(ABNORMAL));
         let outcome = instance.closed(&mut self.conn, code, reason);
         if outcome == Outcome::Panicked {
             self.owner.generation().context.record_panic();
@@ -298,7 +299,7 @@ impl Session {
             }
             line.number("bytes_in", wire.bytes_in);
             line.number("bytes_out", wire.bytes_out);
-            line.number("elapsed_ms", self.about.began.elapsed().as_millis() as u64);
+            line.number("elapsed_ms", Moment::now().ms_since(self.about.began));
         });
     }
 
@@ -306,11 +307,11 @@ impl Session {
     pub(super) fn end_code(&self) -> u16 {
         match self.conn.controls.ending {
             Ending::Closed { code } if code != 0 => code,
-            _ if self.deadlines.is_untold => self
+            _ if self.is_untold => self
                 .their_close
                 .as_ref()
                 .map_or(ABNORMAL, |close| close.code),
-            _ => self.deadlines.told.map_or(ABNORMAL, NonZeroU16::get),
+            _ => self.told.map_or(ABNORMAL, NonZeroU16::get),
         }
     }
 }
@@ -319,7 +320,7 @@ impl Session {
 /// its handler as well.
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.deadlines.told.is_some() || !self.owner.has_instance() {
+        if self.told.is_some() || !self.owner.has_instance() {
             return;
         }
         let (session, handler) = (self.conn.id(), &self.owner.generation().handler);

@@ -27,8 +27,8 @@ impl Session {
     pub(super) fn leave(&mut self, dismissal: Dismissal) {
         if dismissal.concerns(self.owner.generation().number) {
             self.controls().close_for(match dismissal {
-                Dismissal::Stopping => Cause::Stopping,
-                Dismissal::Replaced { .. } => Cause::Replaced,
+                Dismissal::STOPPING => Cause::Stopping,
+                _ => Cause::Replaced,
             });
         }
     }

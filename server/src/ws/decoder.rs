@@ -46,9 +46,9 @@ pub(crate) struct Decoder {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Its bytes, inflated.
-    pub(crate) message_bytes_max: usize,
+    pub(crate) message_bytes_max: u32,
     /// Its frames.
-    pub(crate) fragments_max: usize,
+    pub(crate) fragments_max: u32,
     /// Give out the parts of a message as they come instead of the whole.
     pub(crate) parts: bool,
 }
@@ -91,7 +91,7 @@ pub(crate) enum Place {
 #[derive(Debug)]
 struct OpenMessage {
     kind: Kind,
-    fragments: usize,
+    fragments: u32,
     /// Payload bytes that its frames announced so far.
     bytes: u64,
     is_compressed: bool,
@@ -184,7 +184,7 @@ impl Decoder {
     ) -> Option<(Kind, Range<usize>)> {
         debug_assert!(self.is_between_messages());
         let (is_text, mask, place) = frame::whole_message(input, *at)?;
-        if place.len() > self.limits.message_bytes_max.min(bytes_max) {
+        if place.len() > self.message_bytes_max().min(bytes_max) {
             return None;
         }
         let payload = input.get_mut(place.clone())?;
@@ -197,6 +197,10 @@ impl Decoder {
         *at = place.end;
         let kind = if is_text { Kind::Text } else { Kind::Binary };
         Some((kind, place))
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        self.limits.message_bytes_max as usize
     }
 
     /// Everything that came was used: what the last step gave out, or the thread lent, goes back.
@@ -237,7 +241,7 @@ impl Decoder {
                 (open.bytes, open.fragments, open.is_compressed)
             });
         let bytes = before.saturating_add(header.payload_len);
-        let message_bytes_max = self.limits.message_bytes_max;
+        let message_bytes_max = self.message_bytes_max();
         let bytes_max = if is_compressed {
             compressed_bytes_max(message_bytes_max)
         } else {

@@ -208,8 +208,8 @@ fn tungstenite_says(bytes: &[u8], reads: &[usize]) -> (Vec<Said>, Ending) {
     };
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
-        .max_message_size(Some(LIMITS.message_bytes_max))
-        .max_frame_size(Some(LIMITS.message_bytes_max));
+        .max_message_size(Some(LIMITS.message_bytes_max as usize))
+        .max_frame_size(Some(LIMITS.message_bytes_max as usize));
     let mut socket = WebSocket::from_raw_socket(peer, Role::Server, Some(config));
     let mut said = Vec::new();
     loop {

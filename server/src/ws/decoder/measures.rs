@@ -49,10 +49,10 @@ impl Decoder {
             None => next.is_some_and(|header| header.rsv1),
         };
         if is_compressed {
-            return self.limits.message_bytes_max;
+            return self.message_bytes_max();
         }
         let before = self.open.as_ref().map_or(0, |open| open.bytes);
         let bytes = before.saturating_add(next.map_or(0, |header| header.payload_len));
-        usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.min(self.limits.message_bytes_max))
+        usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.min(self.message_bytes_max()))
     }
 }

@@ -17,9 +17,9 @@ pub(crate) struct Deflation {
     bytes_min: usize,
     /// Contexts of one's own are paid from it; `None`: no context takeover was agreed.
     budget: Option<Arc<Budget>>,
-    own: Option<(Compress, Share)>,
+    own: Option<(Box<Compress>, Share)>,
     /// The thread's compressor, lent to the message that is being sent in parts.
-    lent: Option<Compress>,
+    lent: Option<Box<Compress>>,
 }
 
 /// How hard to compress.

@@ -23,7 +23,7 @@ pub(crate) struct Inflation {
 #[derive(Debug)]
 enum Memory {
     Nothing,
-    Inflater(Decompress),
+    Inflater(Box<Decompress>),
     /// The budget is spent, so the message waits as it came, and is inflated when it is complete.
     Pieces(Vec<u8>),
 }

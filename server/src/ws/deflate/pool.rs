@@ -9,8 +9,10 @@ use super::deflation::Effort;
 
 #[derive(Default)]
 struct Pool {
-    inflaters: Vec<Decompress>,
-    deflaters: Vec<(Effort, Compress)>,
+    /// Boxed as the sessions hold them, so that taking one needs no allocation.
+    #[expect(clippy::vec_box)]
+    inflaters: Vec<Box<Decompress>>,
+    deflaters: Vec<(Effort, Box<Compress>)>,
     rooms: Vec<Vec<u8>>,
 }
 
@@ -19,19 +21,19 @@ thread_local! {
 }
 
 /// A decompressor that has seen nothing.
-pub(super) fn take_inflater() -> Decompress {
+pub(super) fn take_inflater() -> Box<Decompress> {
     let pooled = POOL.with_borrow_mut(|pool| pool.inflaters.pop());
     // It inflates what was compressed with any window, and takes no less memory for a smaller one.
-    pooled.unwrap_or_else(|| Decompress::new(false))
+    pooled.unwrap_or_else(|| Box::new(Decompress::new(false)))
 }
 
-pub(super) fn put_inflater(mut inflater: Decompress) {
+pub(super) fn put_inflater(mut inflater: Box<Decompress>) {
     inflater.reset(false);
     POOL.with_borrow_mut(|pool| keep(&mut pool.inflaters, inflater));
 }
 
 /// A compressor that has seen nothing.
-pub(super) fn take_deflater(effort: Effort) -> Compress {
+pub(super) fn take_deflater(effort: Effort) -> Box<Compress> {
     let pooled = POOL.with_borrow_mut(|pool| {
         let mut found = pool.deflaters.iter();
         let index = found.position(|(theirs, _)| *theirs == effort)?;
@@ -40,7 +42,7 @@ pub(super) fn take_deflater(effort: Effort) -> Compress {
     pooled.unwrap_or_else(|| new_deflater(effort))
 }
 
-pub(super) fn put_deflater(effort: Effort, mut deflater: Compress) {
+pub(super) fn put_deflater(effort: Effort, mut deflater: Box<Compress>) {
     deflater.reset();
     POOL.with_borrow_mut(|pool| {
         // The effort that was used last is likely wanted next; others must not be kept out by it.
@@ -52,9 +54,13 @@ pub(super) fn put_deflater(effort: Effort, mut deflater: Compress) {
 }
 
 /// A compressor of a session's own.
-pub(super) fn new_deflater(effort: Effort) -> Compress {
+pub(super) fn new_deflater(effort: Effort) -> Box<Compress> {
     let level = Compression::new(effort.level.into());
-    Compress::new_with_window_bits(level, false, effort.window_bits)
+    Box::new(Compress::new_with_window_bits(
+        level,
+        false,
+        effort.window_bits,
+    ))
 }
 
 /// An empty buffer, with room in it if one was put back.
