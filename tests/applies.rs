@@ -5,9 +5,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::client::{Client, Raw, frame};
+use crate::harness::compile::compile;
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::{Site, library};
@@ -27,6 +29,7 @@ const AT_ONCE: &str = "at once";
 const CONNECTION: &str = "next connection";
 const SESSION: &str = "next session";
 const VERSION: &str = "at once, to the next version";
+const LOAD: &str = "next load";
 const RESTART: &str = "restart";
 
 /// What every row needs: a running server and its site.
@@ -74,22 +77,22 @@ const ROWS: &[Row] = &[
     Row { key: "generations_max", applies: AT_ONCE, lines: ["reload = \"drain\"", "reload = \"drain\"\n[limits]\ngenerations_max = 1"], probe: |w| replaced(w, PATIENCE), shows: ["stays", "1012"] },
     Row { key: "drain_timeout_s", applies: VERSION, lines: ["reload = \"drain\"", "reload = \"drain\"\n[limits]\ndrain_timeout_s = 1"], probe: |w| replaced(w, 3 * PATIENCE), shows: ["stays", "1012"] },
     Row { key: "panics_max", applies: AT_ONCE, lines: ["", "[limits]\npanics_max = 1"], probe: panic, shows: ["101", "503"] },
+    Row { key: "panics_window_ms", applies: AT_ONCE, lines: ["[limits]\npanics_max = 2", "[limits]\npanics_max = 2\npanics_window_ms = 50"], probe: |w| after_panics(w, 2), shows: ["503", "101"] },
+    Row { key: "quarantine_ms", applies: AT_ONCE, lines: ["[limits]\npanics_max = 1\nquarantine_ms = 60000", "[limits]\npanics_max = 1\nquarantine_ms = 50"], probe: |w| after_panics(w, 1), shows: ["503", "101"] },
+    Row { key: "outbound_timeout_ms", applies: SESSION, lines: ["", "[limits]\noutbound_timeout_ms = 100"], probe: not_read, shows: ["waits", "ends"] },
+    Row { key: "trial", applies: LOAD, lines: ["trial = \"always\"", "trial = \"never\""], probe: |w| w.load("tried", "-DIN_INIT=if (is_check) { return WSH_ERROR; }"), shows: ["refused", "loaded"] },
+    Row { key: "trial_memory_bytes_max", applies: LOAD, lines: ["", "[limits]\ntrial_memory_bytes_max = 16777216"], probe: |w| w.load("eats", EATS), shows: ["loaded", "refused"] },
+    Row { key: "init_timeout_ms", applies: LOAD, lines: ["", "[limits]\ninit_timeout_ms = 100"], probe: |w| w.load("slow", "-DIN_INIT=usleep(200000)"), shows: ["loaded", "refused"] },
+    Row { key: "threads_max", applies: LOAD, lines: ["", "[limits]\nthreads_max = 1"], probe: second_thread, shows: ["spawn=0", "spawn=-4"] },
+    Row { key: "snapshot_bytes_max", applies: VERSION, lines: ["", "[limits]\nsnapshot_bytes_max = 1024"], probe: moves, shows: ["moved=1", "moved=0"] },
     // Last: nothing else is there afterwards.
     Row { key: "handlers_dir", applies: AT_ONCE, lines: ["", "handlers_dir = \"others\""], probe: |w| w.status("/other", ""), shows: ["404", "101"] },
 ];
 
-/// Keys whose effect a row cannot show within a moment, and where it is tested.
+/// Keys that say how the server ends, which a row cannot show, and where that is tested.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("trial", "tests/trials.rs"),
-    ("trial_memory_bytes_max", "tests/trials.rs"),
-    ("outbound_timeout_ms", "tests/liveness.rs"),
     ("stop_timeout_ms", "what_bounds_a_stop_applies_at_once"),
     ("stop_batch_sessions", "what_bounds_a_stop_applies_at_once"),
-    ("panics_window_ms", "tests/quarantine.rs"),
-    ("quarantine_ms", "tests/quarantine.rs"),
-    ("threads_max", "tests/styles.rs"),
-    ("init_timeout_ms", "tests/refused_plugins.rs"),
-    ("snapshot_bytes_max", "tests/migration.rs"),
 ];
 
 /// Changes every key of one kind on a server that runs.
@@ -123,6 +126,11 @@ fn what_applies_to_the_next_session_does() {
 #[test]
 fn what_applies_to_the_next_version_does() {
     apply(VERSION);
+}
+
+#[test]
+fn what_applies_to_the_next_load_does() {
+    apply(LOAD);
 }
 
 #[test]
@@ -196,6 +204,8 @@ impl World {
             "blocking_echo_wsh",
         ]);
         site.add("echo_wsh", "reloaded_wsh.so");
+        let pours = compile("tests/fixtures/c/pours.c", &[]);
+        site.add_bytes(&pours, "pours_wsh.so");
         let open = site.add("echo_wsh", "open_wsh.so");
         let everybodys = std::fs::Permissions::from_mode(0o666);
         std::fs::set_permissions(open, everybodys).expect("a mode");
@@ -251,6 +261,31 @@ impl World {
             shown = (row.probe)(self);
         }
         shown
+    }
+
+    /// Puts another file at a handler's place, a plugin in C that does this, and answers what becomes of it.
+    #[track_caller]
+    fn load(&self, name: &str, option: &str) -> String {
+        let bytes = compile("tests/fixtures/c/unruly.c", &[option]);
+        self.put(name, bytes)
+    }
+
+    #[track_caller]
+    fn put(&self, name: &str, mut bytes: Vec<u8>) -> String {
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        // Another file each time, and the same code.
+        bytes.extend(FILES.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        let handler = format!("handler=\"{name}\"");
+        let file = format!("cannot load `{name}_wsh.so`");
+        let count = || {
+            let loaded = self.server.count_lines(&["handler loaded", &handler]);
+            (loaded, self.server.count_lines(&["plugin refused", &file]))
+        };
+        let before = count();
+        self.site.add_bytes(&bytes, &format!("{name}_wsh.so"));
+        eventually("it is loaded or refused", || count() != before);
+        let is_loaded = count().0 > before.0;
+        if is_loaded { "loaded" } else { "refused" }.to_owned()
     }
 
     fn asks_for_restart(&self, key: &str) -> String {
@@ -441,11 +476,81 @@ fn panic(world: &World) -> String {
     world.status("/panics", "")
 }
 
+/// Whether a handler is in service a moment after so many panics, each a moment after the one before.
+fn after_panics(world: &World, count: usize) -> String {
+    let bytes = std::fs::read(library("panics_wsh")).expect("the library");
+    assert_eq!(world.put("panicking", bytes), "loaded");
+    for _ in 0..count {
+        let mut client = world.open("/panicking?in=message");
+        client.send("now");
+        let _ = client.close_code();
+        std::thread::sleep(MOMENT);
+    }
+    world.status("/panicking", "")
+}
+
+/// Whether a session ends a moment after its peer has begun to take nothing.
+fn not_read(world: &World) -> String {
+    let ended = || {
+        world
+            .server
+            .count_lines(&["session closed", "outbound_timeout_ms"])
+    };
+    let before = ended();
+    let mut deaf = world.open_raw("/pours");
+    deaf.send(&frame(0x81, b"begin"));
+    let began = Instant::now();
+    while ended() == before {
+        if began.elapsed() > 2 * PATIENCE {
+            return "waits".to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    "ends".to_owned()
+}
+
+/// What a handler is answered that wants a second thread.
+fn second_thread(world: &World) -> String {
+    let spawn = "answer(conn, \"spawn\", host->spawn(host->ctx, rest, NULL));";
+    let loaded = world.load("spawns", &format!("-DIN_MESSAGE={spawn} {spawn}"));
+    assert_eq!(loaded, "loaded");
+    let mut client = world.open("/spawns");
+    client.send("now");
+    let _first = client.text();
+    client.text()
+}
+
+/// Whether a session with a state of 4 KiB moves to the next version.
+fn moves(world: &World) -> String {
+    let bytes = compile(
+        "tests/fixtures/c/unruly.c",
+        &[
+            "-DMIGRATES",
+            "-DIN_SNAPSHOT=static uint8_t state[4096]; return sink->write(sink->ctx, state, sizeof state)",
+        ],
+    );
+    assert_eq!(world.put("moving", bytes.clone()), "loaded");
+    let mut client = world.open("/moving");
+    assert_eq!(client.ask("hello"), "hello");
+    let told = || world.server.lines(&["sessions moved", "handler=moving"]);
+    let before = told().len();
+    assert_eq!(world.put("moving", bytes), "loaded");
+    eventually("it is said", || told().len() > before);
+    let line = told().pop().expect("a line");
+    let moved = line.split(' ').find(|word| word.starts_with("moved="));
+    moved.unwrap_or_default().to_owned()
+}
+
 fn yes_or_no(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
+/// Takes memory in its trial only.
+const EATS: &str = "-DIN_INIT=if (is_check) { char *volatile more = malloc(64 << 20); \
+                    if (more == NULL) { return WSH_ERROR; } free(more); }";
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 const SOON: Duration = Duration::from_secs(10);
 /// How long something is waited for that is not to come, or is to come at once.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// Longer than the shortest times that rows set, and shorter than the longest.
+const MOMENT: Duration = Duration::from_millis(150);
