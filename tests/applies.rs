@@ -45,7 +45,7 @@ const ROWS: &[Row] = &[
     Row { key: "listen", applies: RESTART, lines: ["", "listen = [\"127.0.0.1:1\"]"], probe: |w| w.asks_for_restart("listen"), shows: ["no", "yes"] },
     Row { key: "stage_dir", applies: RESTART, lines: ["", "stage_dir = \"elsewhere\""], probe: |w| w.asks_for_restart("stage_dir"), shows: ["no", "yes"] },
     Row { key: "hosts", applies: CONNECTION, lines: ["", "hosts = \"any\""], probe: |w| w.status_for("/echo", "evil.example", ""), shows: ["421", "101"] },
-    Row { key: "origins", applies: CONNECTION, lines: ["", "origins = \"any\""], probe: |w| w.status("/echo", "Origin: http://evil.example\r\n"), shows: ["403", "101"] },
+    Row { key: "origins", applies: CONNECTION, lines: ["", "origins = \"any\""], probe: |w| w.status("/speaks_later", "Origin: http://evil.example\r\n"), shows: ["403", "101"] },
     Row { key: "deflate", applies: SESSION, lines: ["", "deflate = false"], probe: |w| w.agrees("permessage-deflate"), shows: ["yes", "no"] },
     Row { key: "deflate_context_takeover", applies: SESSION, lines: ["[limits]\ndeflate_bytes_min = 1", "deflate_context_takeover = true\n[limits]\ndeflate_bytes_min = 1"], probe: refers_back, shows: ["no", "yes"] },
     Row { key: "deflate_window_bits", applies: SESSION, lines: ["", "[limits]\ndeflate_window_bits = 9"], probe: |w| w.agrees("server_max_window_bits=9"), shows: ["no", "yes"] },

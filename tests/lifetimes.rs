@@ -318,7 +318,7 @@ fn the_words_of_a_failure_are_told_of_that_callback_only() {
 
     server.line(&["callback failed", "handler=\"other\"", "out of luck"]);
     assert_eq!(
-        server.count_lines(&["callback failed", "status -1"]),
+        server.count_lines(&["callback failed", "`ERROR` (-1)"]),
         2,
         "{}",
         server.log()

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// A server of `echo` and of a handler that logs a lot.
 fn site() -> Site {
-    Site::with(&["speaks_later_wsh", "echo_wsh"])
+    Site::with(&["speaks_later_wsh", "echo_wsh", "async_echo_wsh"])
 }
 
 /// Has a handler log more than can be kept. Answers when it has.
@@ -30,7 +30,7 @@ fn a_log_that_is_not_read_holds_nothing_up_and_says_later_what_it_lacks() {
 
     fill(&server);
     let began = Instant::now();
-    let refused = opening("/echo", "Origin: http://evil.example\r\n");
+    let refused = opening("/async_echo", "Origin: http://evil.example\r\n");
     for _ in 0..50 {
         assert_eq!(status_of(&server.exchange(refused.as_bytes())), 403);
         assert_eq!(server.handshake_status("/echo"), 101);

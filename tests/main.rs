@@ -3,6 +3,7 @@
 mod admission;
 mod allocations;
 mod applies;
+mod border;
 mod c_handlers;
 mod causes;
 mod compression;

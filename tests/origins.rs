@@ -5,7 +5,7 @@ use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 
 fn ask(server: &Server, origin: &str) -> u16 {
-    let request = opening("/echo", &format!("Origin: {origin}\r\n"));
+    let request = opening("/async_echo", &format!("Origin: {origin}\r\n"));
     status_of(&server.exchange(request.as_bytes()))
 }
 
@@ -52,7 +52,7 @@ const ORIGINS: [&str; 14] = [
 
 #[test]
 fn every_line_of_advice_is_taken_and_allows_the_origin() {
-    let site = Site::with(&["echo_wsh"]);
+    let site = Site::with(&["async_echo_wsh"]);
     let server = Server::start(&site);
     let file = site.root().join("config.toml");
     let mut earlier = vec![];
@@ -76,19 +76,19 @@ fn every_line_of_advice_is_taken_and_allows_the_origin() {
 
 #[test]
 fn the_advice_names_the_place_that_decides() {
-    let site = Site::with(&["echo_wsh"]);
-    let file = site.write("config.toml", "[handler.echo]\norigins = []\n");
+    let site = Site::with(&["async_echo_wsh"]);
+    let file = site.write("config.toml", "[handler.async_echo]\norigins = []\n");
     let server = Server::start(&site);
     assert_eq!(ask(&server, "null"), 403);
-    let (line, place) = advice(&server, "null", " under [handler.echo] in ");
+    let (line, place) = advice(&server, "null", " under [handler.async_echo] in ");
     assert_eq!(
         (&*line, place),
         ("origins = [\"null\"]", file.display().to_string())
     );
-    apply(&site, &server, &format!("[handler.echo]\n{line}\n"));
+    apply(&site, &server, &format!("[handler.async_echo]\n{line}\n"));
     assert_eq!(ask(&server, "null"), 101);
 
-    let site = Site::with(&["echo_wsh"]);
+    let site = Site::with(&["async_echo_wsh"]);
     site.write("config.toml", "origins = \"any\"\n");
     let server = Server::builder(&site)
         .args(["--origins", "same-host"])
@@ -113,7 +113,7 @@ fn the_advice_names_the_place_that_decides() {
 
 #[test]
 fn patterns_default_ports_and_schemes_of_sockets_mean_what_operators_mean() {
-    let site = Site::with(&["echo_wsh"]);
+    let site = Site::with(&["async_echo_wsh"]);
     site.write(
         "config.toml",
         "origins = [\"https://a.example:443\", \"wss://b.example\", \"https://*.c.example\", \"moz-extension://*\"]\n",

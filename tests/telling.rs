@@ -165,9 +165,9 @@ fn a_refused_call_names_handler_function_and_the_rule_of_its_argument() {
 
     for (call, error, rule) in [
         ("close", "an argument breaks its rule", "`code` is 1000 to"),
-        ("ping", "an argument breaks", "a length above 0 is not NULL"),
+        ("ping", "too big", "a length above 0 is not NULL"),
         ("send", "an argument breaks", "`kind` is WSH_TEXT or"),
-        ("commit", "an argument breaks", "what `reserve` was asked"),
+        ("commit", "an argument breaks", "`reserve`, for as many"),
         ("watermark", "an argument breaks", "`low` is not above"),
         ("subscribe", "an argument breaks", "`topic` is not empty"),
         (

@@ -27,33 +27,98 @@
  * Rules
  *  1. The server reads the head of WSH_HANDLER, up to `init`, from the file, and runs nothing of a
  *     plugin that it is going to refuse.
- *  2. Tables start with their size. Who reads a table reads min(size, sizeof mine) bytes of it; what
- *     is absent is NULL and means the default. Who is given a table to fill writes nothing past the
- *     size found in it. Fields are appended, never moved, never reused. See WSH_HAS.
- *  3. abi_major must match; min_host_minor must not be above the server's minor.
+ *  2. A table starts with its size. A reader reads min(size, sizeof mine) bytes of it; an absent
+ *     field is NULL and means the default. A writer that fills a table writes nothing past the size
+ *     found in it. Fields are appended, never moved, never reused. See WSH_HAS.
+ *  3. abi_major must match; min_host_minor must not be above the server's minor. A descriptor flag
+ *     that the server does not know is ignored: a plugin that must be understood raises
+ *     min_host_minor.
  *  4. Memory passed in lives until the call returns. The exceptions: WshHost, its ctx and log_level
- *     live as long as the process (after `shutdown` returned, every function but `log` answers
- *     WSH_GONE), and a WshRequest stays where it is, with all it points to, from the first
- *     `handshake` call until `open` or `abandon` returned. Nobody frees what they did not allocate.
- *  5. Callbacks of one session never overlap and keep their order, but may run on different threads.
- *     `handshake`, `open`, `restore` and different sessions run concurrently; `init`, `self_test`,
- *     `serving` and `shutdown` of one generation follow one another.
- *  6. A WshConn means something only inside the callback it was given to, on the thread of that
- *     callback; on another thread the functions that take it answer WSH_MISUSE.
- *  7. No host function enters the plugin before it returns. `send`, `ping`, `close` take effect in
- *     call order; `send_to`, `close_to` and `publish` are messages, applied between callbacks, in
- *     order per calling thread. `wake` may coalesce and be spurious, but after any `wake`, also one
- *     during a callback, a `wake` callback starts.
+ *     live as long as the process, and a WshRequest stays where it is, with all it points to, from
+ *     the first `handshake` call until `open` or `abandon` returned. Each side frees only what it
+ *     allocated. A pointer and a length are a pair: with length 0 the pointer may be NULL.
+ *  5. Callbacks of one session never overlap and keep their order, but may run on different
+ *     threads. `handshake`, `open`, `restore` and different sessions run concurrently; `init`,
+ *     `self_test`, `serving` and `shutdown` of one generation follow one another.
+ *  6. A WshConn or WshResponse means something only inside the callback it was given to, on the
+ *     thread of that callback. Any other pointer is answered WSH_MISUSE, and nothing behind it is
+ *     read.
+ *  7. No function of 1.0 enters the plugin before it returns. `send`, `ping`, `close` take effect
+ *     in call order; `send_to`, `close_to`, `notify` and `publish` are messages, applied between
+ *     callbacks, in order per calling thread. No order is promised between `send`, `send_to` and
+ *     `publish`.
  *  8. Nothing unwinds across, and nothing calls longjmp across.
+ *  9. A plugin depends on no address, thread, descriptor or process id of the server. Several
+ *     processes may have the image at once (a trial, a worker): statics are each process's own.
  *
  * The life of a session
- *     `handshake`, again after each `wake` with the request's id while it says WSH_PENDING, then
- *     `open`; or `abandon` if it left an attempt and no `open` will come. Then `message ping pong
- *     drain timer wake` in any order, `closing` if the peer closes first, `closed` once, `destroy`.
- *     After `close`, `abort`, WSH_DONE or an error only `closed` follows. A failed `open` or
- *     `restore` leaves no session: no `closed`, no `destroy`. A NULL session is legal. In `restore`
- *     functions that take a WshConn answer WSH_MISUSE, in `closed` and later WSH_GONE; `destroy`,
- *     `abandon` and `shutdown` may use [any thread] functions only.
+ *     `handshake`, again after each `wake` with the request's id while it answers WSH_PENDING; then
+ *     `open`, or `abandon` if an attempt was left and no `open` will come. Then `message ping pong
+ *     drain timer wake note` in any order, and `snapshot` between any two of them; `closing` if the
+ *     peer closes first; `closed` once; `destroy`. After `close`, `abort`, WSH_DONE or an error
+ *     only `closed`, `wake` after a `closed` that answered WSH_PENDING, and `destroy` follow. A
+ *     failed `open` or `restore` leaves no session: no `closed`, no `destroy`. A NULL session is
+ *     legal.
+ *
+ *     In `restore` the functions that take a WshConn answer WSH_MISUSE, in `closed` and later
+ *     WSH_GONE. `destroy`, `abandon` and `shutdown` may call [any thread] functions only. `closed`,
+ *     `destroy`, `abandon` and `shutdown` come at most once, and exactly once unless the process
+ *     ends.
+ *
+ * What a callback returns, and what that means
+ *     init, self_test   OK: fit. Below 0: refused, with the words of `fail`.
+ *     handshake         OK: accepted. REJECT: refused with the response's status, else 403. ABORT:
+ *                       the connection is closed without a byte. PENDING: asked again after a
+ *                       `wake`. Below 0: a 500.
+ *     open              OK: a session. DONE: closes with 1000. Below 0: no session, closes with
+ *                       1011.
+ *     message ping pong OK: go on. DONE: closes with 1000. Below 0: closes with 1011.
+ *     drain timer wake
+ *     note
+ *     closing           OK: the code is echoed unless `close` or `abort` was called. PENDING:
+ *                       answered later, within the close timeout. Below 0: closes with 1011.
+ *     closed            OK: over. PENDING: `wake` goes on until it answers otherwise, or a
+ *                       deadline.
+ *     snapshot          OK: the state is written. AGAIN: not now, asked again after the next
+ *                       callback. Below 0: the session stays in this generation.
+ *     restore           OK: a session. Below 0: it stays in the older generation.
+ *     A status that stands for nothing in its callback counts as WSH_ERROR and is logged.
+ *
+ * What more is promised
+ *   - Calls of `wake` may be merged, and a `wake` callback may come without a call. After any call of
+ *     `wake`, also one made during a callback, a `wake` callback begins.
+ *   - A message sent with WSH_MORE stays open until a part without it. Each part repeats the opcode,
+ *     and a part of text is whole characters. Until then a `send` with another opcode is
+ *     WSH_INVALID, and what was sent by id waits; `ping` and `close` pass. A handler with WSH_STREAM
+ *     gets messages in parts of any length, every one but the last with WSH_MORE; a part of text is
+ *     whole characters.
+ *   - A session that moves to a newer generation keeps its socket, id, timers, topics, compression
+ *     and everything that waits in either direction. `snapshot` may be called between any two
+ *     callbacks, as often as after each, also when no move follows; it changes nothing outside the
+ *     session. `restore` gets state that an older generation or the same one wrote, perhaps in
+ *     another process that has ended.
+ *   - An id is never 0, never reused, and opaque: unique among all servers that work together, and
+ *     across an upgrade of the server. WSH_GONE for an id: the session is known to be over.
+ *   - A topic is 1 to 255 bytes of UTF-8 without NUL. It belongs to the handler's name, and all its
+ *     generations share it; one that begins with `/` belongs to the server, and any handler may use
+ *     it. `subscribe` answering WSH_OK means asked: it holds at once for what is published in the
+ *     same server. `publish` answers the subscribers of this server. What arrives may have been
+ *     published by another version of the handler.
+ *   - `buffered` and every count of bytes is as last known, and still held by the server.
+ *     WSH_TOO_BIG may also show as a close after the callback.
+ *   - After `shutdown` returned every [any thread] function but `log` answers WSH_GONE, or NULL, so
+ *     a thread that never ends stays harmless.
+ *
+ * What is survived
+ *     Any pointer that is no WshConn or WshResponse of the running callback: WSH_MISUSE. NULL with
+ *     a length: WSH_INVALID. A length above half the address space: WSH_TOO_BIG. A WshResponse
+ *     after its `handshake` returned: WSH_MISUSE. `commit` of room that a later call or the end of
+ *     the callback took back: WSH_INVALID. Ids that are stale, foreign, or 0: WSH_GONE. Texts that
+ *     are not UTF-8, or hold a NUL where none may be: WSH_INVALID.
+ *
+ *     Not survived: writes into memory that is not the plugin's; a pointer to fewer bytes than its
+ *     length says; signal handlers; pthread_exit, cancellation or longjmp out of a callback; fork
+ *     without exec; more stack than a callback has, which is at least 1 MiB.
  */
 #ifndef WSH_H
 #define WSH_H
@@ -64,6 +129,22 @@
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+/* The calling convention of every function across the border: the platform's own for C. */
+#ifndef WSH_CALL
+#if defined(_WIN32) && !defined(_WIN64)
+#define WSH_CALL __cdecl
+#else
+#define WSH_CALL
+#endif
+#endif
+
+/* For the definitions of callbacks: no exception leaves them. */
+#if defined(__cplusplus) && __cplusplus >= 201103L
+#define WSH_NOEXCEPT noexcept
+#else
+#define WSH_NOEXCEPT
 #endif
 
 /* The border described by this file. */
@@ -93,24 +174,28 @@ typedef int32_t WshStatus;
 #define WSH_GONE (-3)
 /* Past a limit; nothing was done. */
 #define WSH_TOO_BIG (-4)
-/* Not known to the one who was asked. */
+/* Not known to the side that was asked. */
 #define WSH_UNSUPPORTED (-5)
 /* An argument breaks its rule; nothing was done. */
 #define WSH_INVALID (-6)
-/* Called at the wrong time or on the wrong thread; nothing was done. */
+/* Called at the wrong time, on the wrong thread or with a pointer that means nothing; nothing was
+ * done. */
 #define WSH_MISUSE (-7)
+/* The queue is full; nothing was done, and it may be tried again. */
+#define WSH_FULL (-8)
 
 /* Message kinds. The low byte of a kind is the opcode of RFC 6455, 5.2. */
 #define WSH_TEXT 1u
 #define WSH_BINARY 2u
 /* Another part of this message follows; every part repeats the opcode. */
 #define WSH_MORE (1u << 8)
-/* Do not compress this message. */
+/* Do not compress this message; in its first part, where it has several. */
 #define WSH_NO_COMPRESS (1u << 9)
 /* The sender vouches for UTF-8. A hint: set it for text that the server gave you. */
 #define WSH_TRUSTED_UTF8 (1u << 10)
 
-/* WshDescriptor.flags: compiled with panic = "abort"; such a plugin is refused. */
+/* WshDescriptor.flags: compiled with panic = "abort". Refused where the plugin would share the
+ * server's process. */
 #define WSH_PANIC_ABORT 1u
 /* WshDescriptor.flags: sessions can move to a newer generation. */
 #define WSH_MIGRATES 2u
@@ -118,11 +203,14 @@ typedef int32_t WshStatus;
 #define WSH_BLOCKING 4u
 /* WshDescriptor.flags: sessions are futures. */
 #define WSH_ASYNC 8u
+/* WshDescriptor.flags: the handler's own `handshake` judges the Origin. The server lets any in,
+ * unless the configuration has a rule for this very handler. */
+#define WSH_ORIGIN_ANY 16u
 /* WshVtable.flags: `message` takes parts of messages. */
 #define WSH_STREAM 1u
 /* WshInit.flags: loaded to be checked; no traffic will follow. */
 #define WSH_CHECK 1u
-/* WshRequest.flags: the request came over TLS. */
+/* WshRequest.flags: the request came over TLS that ended at this server. */
 #define WSH_TLS 1u
 /* WshRequest.flags: the request came over HTTP/2. */
 #define WSH_HTTP2 2u
@@ -169,7 +257,8 @@ typedef struct WshDescriptor {
     uint32_t abi_minor;        /* the minor of the ABI it was built with */
     uint32_t min_host_minor;   /* the oldest host minor that the plugin can live with */
     uint32_t size;             /* of this table in bytes */
-    uint32_t flags;            /* WSH_PANIC_ABORT, WSH_MIGRATES, WSH_BLOCKING, WSH_ASYNC */
+    uint32_t flags;            /* WSH_PANIC_ABORT, WSH_MIGRATES, WSH_BLOCKING, WSH_ASYNC,
+                                * WSH_ORIGIN_ANY */
     uint32_t state_schema;     /* the schema of the state that `snapshot` writes; 0 = none */
     uint32_t state_schema_min; /* the oldest schema that `restore` reads; 0 = none */
     uint32_t reserved;         /* 0 */
@@ -180,7 +269,7 @@ typedef struct WshDescriptor {
      * image, on a control thread, with a deadline. Below 0: not loaded, with the text of `fail`.
      * A file is opened twice: first in a process of its own, with WSH_CHECK, where `self_test` and
      * `shutdown` follow and the process ends; then, if all went well, in the server. */
-    WshStatus (*init)(const WshHost *host, const WshInit *init, WshInstance *instance);
+    WshStatus(WSH_CALL *init)(const WshHost *host, const WshInit *init, WshInstance *instance);
 } WshDescriptor;
 
 /* What `init` is told. */
@@ -206,7 +295,7 @@ typedef struct WshConn {
     uint32_t size;     /* of this table in bytes */
     uint32_t flags;    /* WSH_CLOSING, WSH_RESTORED, WSH_DEFLATE */
     uint64_t id;       /* the session's number: never 0, never reused */
-    uint64_t buffered; /* bytes accepted for sending and not yet handed to the kernel */
+    uint64_t buffered; /* bytes accepted for sending that the server still holds */
     WshStr protocol;   /* the chosen subprotocol, or empty */
 } WshConn;
 
@@ -218,11 +307,14 @@ typedef struct WshRequest {
     WshBytes target;         /* the request target, verbatim */
     WshStr path;             /* percent-decoded once */
     WshBytes query;          /* what follows the first `?`, raw */
-    WshStr host;             /* the Host header */
+    WshStr host;             /* the Host header, or :authority */
     WshStr origin;           /* the Origin header, or empty */
-    WshStr remote_addr;      /* address:port */
-    WshStr user;             /* who the server says it is, or empty */
-    const WshPair *headers;  /* in order, repeated ones repeated */
+    WshStr remote_addr;      /* the other end of the transport: as a rule address:port; may be empty
+                              * or of another form (unix:...) */
+    WshStr client_addr;      /* the client: what a proxy that the server trusts says of it, or else
+                              * remote_addr */
+    WshStr user;             /* the user that the server found the client to be, or empty */
+    const WshPair *headers;  /* in order, repeated ones repeated; no pseudo-headers */
     size_t n_headers;
     const WshPair *cookies;  /* of every Cookie line */
     size_t n_cookies;
@@ -236,7 +328,7 @@ typedef struct WshRequest {
     WshBytes tls_client_cert; /* in DER, or empty */
 } WshRequest;
 
-/* The answer to the opening handshake, for the host's eyes; valid inside a `handshake` call only. */
+/* The answer to the opening handshake, opaque; valid inside a `handshake` call only. */
 typedef struct WshResponse WshResponse;
 
 /* Where `snapshot` writes the state; valid inside that call only. */
@@ -245,7 +337,7 @@ typedef struct WshSink {
     uint32_t reserved; /* 0 */
     void *ctx;         /* the first argument of `write` */
     /* Appends bytes; WSH_TOO_BIG past the limit. */
-    WshStatus (*write)(void *ctx, const uint8_t *data, size_t len);
+    WshStatus(WSH_CALL *write)(void *ctx, const uint8_t *data, size_t len);
 } WshSink;
 
 /* What the server offers a plugin. `ctx` is this handler in this generation.
@@ -260,70 +352,88 @@ struct WshHost {
     void *ctx;                 /* the first argument of the functions that take one */
     const uint32_t *log_level; /* the level that is logged now; atomic, relaxed */
 
-    /* [callback] Queues a message, or a part of one with WSH_MORE; at once, in call order. Answers
-     * the bytes buffered after it; WSH_GONE when closing; WSH_INVALID for text that is not UTF-8;
-     * WSH_TOO_BIG past the outbound limit: nothing was queued and the limit's policy applies. */
-    int64_t (*send)(WshConn *conn, uint32_t kind, const uint8_t *data, size_t len);
+    /* [any thread] Whether this is the WshConn of the callback that runs on this thread, so that
+     * its table may be read: WSH_OK, or WSH_MISUSE for any other pointer. */
+    WshStatus(WSH_CALL *check)(const WshConn *conn);
+    /* [callback] Queues a message, or a part of one with WSH_MORE; at once, in call order.
+     * Answers the bytes buffered after it; WSH_GONE when closing; WSH_INVALID for text that is
+     * not UTF-8 or an opcode that is neither WSH_TEXT nor WSH_BINARY; WSH_UNSUPPORTED for an
+     * unknown kind bit; WSH_TOO_BIG past the outbound limit: nothing was queued and the limit's
+     * policy applies. */
+    int64_t(WSH_CALL *send)(WshConn *conn, uint32_t kind, const uint8_t *data, size_t len);
     /* [callback] Room for max bytes, uninitialised; NULL if not to be had. It lives until the next
      * call with this WshConn or the end of the callback; uncommitted, it was nothing. */
-    uint8_t *(*reserve)(WshConn *conn, size_t max);
-    /* [callback] Queues the first len bytes of what was reserved; as `send` otherwise. */
-    int64_t (*commit)(WshConn *conn, uint32_t kind, size_t len);
+    uint8_t *(WSH_CALL *reserve)(WshConn *conn, size_t max);
+    /* [callback] Queues the first len bytes of what was reserved; as `send` otherwise. WSH_INVALID
+     * unless `reserve`, for as many bytes, was the call with this WshConn before it. */
+    int64_t(WSH_CALL *commit)(WshConn *conn, uint32_t kind, size_t len);
     /* [callback] Queues a Ping. Over 125 bytes: WSH_TOO_BIG. */
-    WshStatus (*ping)(WshConn *conn, const uint8_t *data, size_t len);
-    /* [callback] Starts the closing handshake, also between two parts of a message, which then stays
-     * incomplete. Code 0 is an empty body; codes that may not be sent and reasons over 123 bytes are
-     * WSH_INVALID. */
-    WshStatus (*close)(WshConn *conn, uint16_t code, WshStr reason);
+    WshStatus(WSH_CALL *ping)(WshConn *conn, const uint8_t *data, size_t len);
+    /* [callback] Starts the closing handshake, also between two parts of a message, which then
+     * stays incomplete. Code 0 is an empty body, without a reason. A code that the transport may
+     * not send is WSH_INVALID (over WebSocket every one but 1000 to 1003, 1007 to 1014, 3000 to
+     * 4999); a reason over the transport's limit, 123 bytes for WebSocket, is WSH_TOO_BIG. A
+     * reason is UTF-8 and may hold NUL. */
+    WshStatus(WSH_CALL *close)(WshConn *conn, uint32_t code, WshBytes reason);
     /* [callback] Drops the connection without a Close frame. */
-    WshStatus (*abort)(WshConn *conn);
+    WshStatus(WSH_CALL *abort)(WshConn *conn);
     /* [callback] One shot; the same token replaces; UINT64_MAX cancels; survives a move. */
-    WshStatus (*timer)(WshConn *conn, uint64_t token, uint64_t after_ms);
-    /* [callback] Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in. */
-    WshStatus (*reads)(WshConn *conn, uint32_t on);
-    /* [callback] `drain` fires once when buffered, having been above high, is at most low. */
-    WshStatus (*watermark)(WshConn *conn, uint64_t low, uint64_t high);
-    /* [callback] Joins (1) or leaves (0) a topic of the handler, shared by its generations; one that
-     * begins with `/` is the server's. */
-    WshStatus (*subscribe)(WshConn *conn, WshStr topic, uint32_t on);
+    WshStatus(WSH_CALL *timer)(WshConn *conn, uint64_t token, uint64_t after_ms);
+    /* [callback] Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in;
+     * anything else is WSH_INVALID. */
+    WshStatus(WSH_CALL *reads)(WshConn *conn, uint32_t on);
+    /* [callback] `drain` fires once when buffered, having been above high, is at most low.
+     * WSH_INVALID if low is above high. */
+    WshStatus(WSH_CALL *watermark)(WshConn *conn, uint64_t low, uint64_t high);
+    /* [callback] Joins (1) or leaves (0) a topic; any other `on` is WSH_INVALID. */
+    WshStatus(WSH_CALL *subscribe)(WshConn *conn, WshStr topic, uint32_t on);
 
     /* [any thread] Sends a whole message to a session of this handler, also to one's own. Answers
-     * the bytes buffered as last known; WSH_AGAIN when its inbox is full, so a count of 1 is said as
-     * 2. What is sent to a handshake that is WSH_PENDING waits until after `open`. */
-    int64_t (*send_to)(void *ctx, uint64_t id, uint32_t kind, const uint8_t *data, size_t len);
-    /* [any thread] Closes a session of this handler, behind what was sent to it before. Afterwards
-     * `send_to` and `close_to` answer WSH_GONE. A handshake that is WSH_PENDING is refused: 503 for
-     * the codes 1001, 1012 and 1013, else 403. */
-    WshStatus (*close_to)(void *ctx, uint64_t id, uint16_t code, WshStr reason);
+     * the bytes buffered; WSH_FULL when its inbox is full. What is sent to a handshake that is
+     * WSH_PENDING waits until after `open`. */
+    int64_t(WSH_CALL *send_to)(void *ctx, uint64_t id, uint32_t kind, const uint8_t *data,
+                               size_t len);
+    /* [any thread] Closes a session of this handler, behind what was sent to it before; code and
+     * reason as for `close`. Afterwards `send_to`, `notify` and `close_to` answer WSH_GONE. A
+     * handshake that is WSH_PENDING is refused: 503 for the codes 1001, 1012 and 1013, else 403. */
+    WshStatus(WSH_CALL *close_to)(void *ctx, uint64_t id, uint32_t code, WshBytes reason);
     /* [any thread] Sends to the subscribers of a topic, but not to `except` (0 = none). Answers an
-     * estimate of how many there are. */
-    int64_t (*publish)(void *ctx, WshStr topic, uint32_t kind, const uint8_t *data, size_t len,
-                       uint64_t except);
+     * estimate of how many there are, or WSH_FULL. */
+    int64_t(WSH_CALL *publish)(void *ctx, WshStr topic, uint32_t kind, const uint8_t *data,
+                               size_t len, uint64_t except);
     /* [any thread] Calls the session's `wake`, or its `handshake` again. */
-    WshStatus (*wake)(void *ctx, uint64_t id);
+    WshStatus(WSH_CALL *wake)(void *ctx, uint64_t id);
+    /* [any thread] As `wake`, after a while. A session or handshake has one such alarm: a later
+     * call replaces it, and UINT64_MAX cancels it. */
+    WshStatus(WSH_CALL *wake_after)(void *ctx, uint64_t id, uint64_t ms);
+    /* [any thread] Calls the session's `note` with a number of the handler's own, never a
+     * pointer, once for each call, in order with what is sent by id. WSH_FULL when the session's
+     * inbox is full. A note to a handshake that is WSH_PENDING waits until after `open`. */
+    WshStatus(WSH_CALL *notify)(void *ctx, uint64_t id, uint64_t note);
     /* [any thread] Runs `run(arg)` on a host thread, counted. Unless WSH_OK, arg is still yours. */
-    WshStatus (*spawn)(void *ctx, void (*run)(void *arg), void *arg);
+    WshStatus(WSH_CALL *spawn)(void *ctx, void(WSH_CALL *run)(void *arg), void *arg);
     /* [any thread] Says why the callback running on this thread is about to fail. Answers
      * WSH_ERROR, so that a callback may `return host->fail(...)`. */
-    WshStatus (*fail)(void *ctx, WshStr why);
+    WshStatus(WSH_CALL *fail)(void *ctx, WshStr why);
     /* [any thread] One line of log; id is the session it is about, or 0. Compare the level with
      * *log_level first: what is above it is thrown away. */
-    void (*log)(void *ctx, uint64_t id, uint32_t level, WshStr target, WshStr message,
+    void(WSH_CALL *log)(void *ctx, uint64_t id, uint32_t level, WshStr target, WshStr message,
                 const WshPair *fields, size_t n_fields);
 
     /* [handshake] Appends a header line to the 101 or the refusal. CR, LF, control characters and
      * the handshake's own names: WSH_INVALID. */
-    WshStatus (*response_header)(WshResponse *response, WshStr name, WshBytes value);
+    WshStatus(WSH_CALL *response_header)(WshResponse *response, WshStr name, WshBytes value);
     /* [handshake] Chooses the subprotocol; one that the client did not offer is WSH_INVALID. */
-    WshStatus (*response_protocol)(WshResponse *response, WshStr name);
+    WshStatus(WSH_CALL *response_protocol)(WshResponse *response, WshStr name);
     /* [handshake] The status, 300 to 599, and body of a refusal; then answer WSH_REJECT. */
-    WshStatus (*response_reject)(WshResponse *response, uint16_t status, WshBytes body);
-    /* [handshake] Extensions that may be negotiated: bit 0 permessage-deflate. */
-    WshStatus (*response_extensions)(WshResponse *response, uint32_t allow);
+    WshStatus(WSH_CALL *response_reject)(WshResponse *response, uint32_t status, WshBytes body);
+    /* [handshake] Extensions that may be negotiated: bit 0 permessage-deflate. Unknown bits are
+     * ignored. */
+    WshStatus(WSH_CALL *response_extensions)(WshResponse *response, uint32_t allow);
 
     /* [any thread] An optional table by its id, `wsh.NAME/REV`, or NULL. It lives as long as the
      * process. */
-    const void *(*extension)(void *ctx, WshStr id);
+    const void *(WSH_CALL *extension)(void *ctx, WshStr id);
 };
 
 /* What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there; any other that
@@ -338,49 +448,54 @@ struct WshVtable {
     /* Accepts or refuses: WSH_OK, WSH_REJECT, WSH_PENDING, WSH_ABORT; below 0 is a 500. Runs beside
      * those of other clients. What it leaves in *attempt, NULL at first, is there again in the next
      * call, and is then taken by `open` or freed by `abandon`. Default: WSH_OK. */
-    WshStatus (*handshake)(void *handler, const WshRequest *request, WshResponse *response,
+    WshStatus(WSH_CALL *handshake)(void *handler, const WshRequest *request, WshResponse *response,
                            void **attempt);
     /* Frees an attempt that no `open` will take. */
-    void (*abandon)(void *handler, void *attempt);
+    void(WSH_CALL *abandon)(void *handler, void *attempt);
     /* Makes the session, after the 101 was written; takes attempt, also when it fails. Runs beside
      * those of other clients. */
-    WshStatus (*open)(void *handler, WshConn *conn, const WshRequest *request, void *attempt,
-                      void **session);
+    WshStatus(WSH_CALL *open)(void *handler, WshConn *conn, const WshRequest *request,
+                              void *attempt, void **session);
     /* One message, or with WSH_STREAM one part. Text is valid UTF-8. */
-    WshStatus (*message)(void *session, WshConn *conn, uint32_t kind, const uint8_t *data,
+    WshStatus(WSH_CALL *message)(void *session, WshConn *conn, uint32_t kind, const uint8_t *data,
                          size_t len);
     /* To look on: the host has answered the Ping. */
-    WshStatus (*ping)(void *session, WshConn *conn, const uint8_t *data, size_t len);
+    WshStatus(WSH_CALL *ping)(void *session, WshConn *conn, const uint8_t *data, size_t len);
     /* A Pong came. */
-    WshStatus (*pong)(void *session, WshConn *conn, const uint8_t *data, size_t len);
+    WshStatus(WSH_CALL *pong)(void *session, WshConn *conn, const uint8_t *data, size_t len);
     /* There is room again, see `watermark`. */
-    WshStatus (*drain)(void *session, WshConn *conn);
+    WshStatus(WSH_CALL *drain)(void *session, WshConn *conn);
     /* A timer ran out. */
-    WshStatus (*timer)(void *session, WshConn *conn, uint64_t token);
-    /* Someone called WshHost.wake; may come without cause. */
-    WshStatus (*wake)(void *session, WshConn *conn);
-    /* The peer closes first. Code 1005: none came. WSH_OK echoes the code unless `close` or `abort`
-     * was called; WSH_PENDING: answered later, within the close timeout. */
-    WshStatus (*closing)(void *session, WshConn *conn, uint16_t code, WshStr reason);
-    /* The session is over; comes exactly once. Code 1006: no Close was received. WSH_PENDING: `wake`
-     * goes on until WSH_DONE, or a deadline. */
-    WshStatus (*closed)(void *session, WshConn *conn, uint16_t code, WshStr reason);
+    WshStatus(WSH_CALL *timer)(void *session, WshConn *conn, uint64_t token);
+    /* WshHost.wake was called, or the alarm of WshHost.wake_after rang; may come without cause. */
+    WshStatus(WSH_CALL *wake)(void *session, WshConn *conn);
+    /* WshHost.notify was called with this number. */
+    WshStatus(WSH_CALL *note)(void *session, WshConn *conn, uint64_t note);
+    /* The peer closes first. Code 1005: none came. The reason is UTF-8 and may hold NUL. WSH_OK
+     * echoes the code unless `close` or `abort` was called; WSH_PENDING: answered later, within
+     * the close timeout. */
+    WshStatus(WSH_CALL *closing)(void *session, WshConn *conn, uint32_t code, WshBytes reason);
+    /* The session is over; comes exactly once. Code 1006: no Close was received. WSH_PENDING:
+     * `wake` goes on until WSH_DONE, or a deadline. */
+    WshStatus(WSH_CALL *closed)(void *session, WshConn *conn, uint32_t code, WshBytes reason);
     /* Frees the session: exactly once for each that exists. */
-    void (*destroy)(void *session);
-    /* Writes the session's state; it can go on afterwards. WSH_AGAIN: not now. */
-    WshStatus (*snapshot)(void *session, WshConn *conn, const WshSink *sink);
-    /* Makes a session from the state that an older generation wrote. Below 0: it stays there. */
-    WshStatus (*restore)(void *handler, WshConn *conn, uint32_t schema, const uint8_t *state,
-                         size_t len, void **session);
+    void(WSH_CALL *destroy)(void *session);
+    /* Writes the session's state, and changes nothing outside it; the session can go on afterwards.
+     * WSH_AGAIN: not now. */
+    WshStatus(WSH_CALL *snapshot)(void *session, WshConn *conn, const WshSink *sink);
+    /* Makes a session from state that an older generation or the same one wrote, perhaps in a
+     * process that has ended. Below 0: it stays there. */
+    WshStatus(WSH_CALL *restore)(void *handler, WshConn *conn, uint32_t schema,
+                                 const uint8_t *state, size_t len, void **session);
     /* Whether the handler is fit to serve; below 0: it is not used. On a control thread. */
-    WshStatus (*self_test)(void *handler);
+    WshStatus(WSH_CALL *self_test)(void *handler);
     /* 1: connections come now. 0: superseded or removed; sessions may remain, background work
      * stops. On a control thread. */
-    void (*serving)(void *handler, uint32_t on);
+    void(WSH_CALL *serving)(void *handler, uint32_t on);
     /* The last session is gone; frees the handler. On a control thread. */
-    void (*shutdown)(void *handler);
+    void(WSH_CALL *shutdown)(void *handler);
     /* What the server asks of the plugin by id, `wsh.NAME/REV`, or NULL. */
-    const void *(*extension)(void *handler, WshStr id);
+    const void *(WSH_CALL *extension)(void *handler, WshStr id);
 };
 
 /* Whether the one who made the table knew of a field: WSH_HAS(conn, protocol). */
@@ -409,8 +524,17 @@ static inline int wsh_equals(WshStr str, const char *text) {
     return str.len == strlen(text) && (str.len == 0 || memcmp(str.ptr, text, str.len) == 0);
 }
 
-/* The first pair of that name, in any case of ASCII, or NULL: for headers, cookies, parameters. */
+/* The first pair of exactly that name, or NULL: for cookies and parameters. */
 static inline const WshPair *wsh_find(const WshPair *pairs, size_t n, const char *name) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        if (wsh_equals(pairs[i].name, name)) return &pairs[i];
+    }
+    return NULL;
+}
+
+/* The first header of that name, in any case of ASCII, or NULL. */
+static inline const WshPair *wsh_find_header(const WshPair *pairs, size_t n, const char *name) {
     size_t i, j;
     for (i = 0; i < n; i++) {
         for (j = 0; j < pairs[i].name.len && name[j]; j++) {
@@ -422,6 +546,27 @@ static inline const WshPair *wsh_find(const WshPair *pairs, size_t n, const char
         if (j == pairs[i].name.len && name[j] == '\0') return &pairs[i];
     }
     return NULL;
+}
+
+/* The name of a status, for a line of log. */
+static inline const char *wsh_status_name(int64_t status) {
+    switch (status) {
+    case WSH_OK: return "OK";
+    case WSH_AGAIN: return "AGAIN";
+    case WSH_REJECT: return "REJECT";
+    case WSH_DONE: return "DONE";
+    case WSH_PENDING: return "PENDING";
+    case WSH_ABORT: return "ABORT";
+    case WSH_ERROR: return "ERROR";
+    case WSH_PANIC: return "PANIC";
+    case WSH_GONE: return "GONE";
+    case WSH_TOO_BIG: return "TOO_BIG";
+    case WSH_UNSUPPORTED: return "UNSUPPORTED";
+    case WSH_INVALID: return "INVALID";
+    case WSH_MISUSE: return "MISUSE";
+    case WSH_FULL: return "FULL";
+    default: return "no status";
+    }
 }
 
 /* Whether a line of this level would be kept: ask before putting one together. */
@@ -450,29 +595,42 @@ static inline void wsh_log(const WshHost *host, uint32_t level, const char *mess
 #define WSH_EXTERN extern
 #endif
 
-/* What the plugin says it was compiled with, at most 63 bytes; define it before for another text. */
+/* What the plugin says it was compiled with, at most 63 bytes; define it before for another
+ * text. */
+#define WSH_TEXT_OF_(x) #x
+#define WSH_TEXT_OF(x) WSH_TEXT_OF_(x)
 #ifndef WSH_TOOLCHAIN
 #if defined(__clang__)
-#define WSH_TOOLCHAIN __VERSION__
+#define WSH_TOOLCHAIN                                                                              \
+    "clang " WSH_TEXT_OF(__clang_major__) "." WSH_TEXT_OF(__clang_minor__) "." WSH_TEXT_OF(        \
+        __clang_patchlevel__)
 #elif defined(__GNUC__)
-#define WSH_TOOLCHAIN "gcc " __VERSION__
+#define WSH_TOOLCHAIN                                                                              \
+    "gcc " WSH_TEXT_OF(__GNUC__) "." WSH_TEXT_OF(__GNUC_MINOR__) "." WSH_TEXT_OF(                  \
+        __GNUC_PATCHLEVEL__)
 #else
 #define WSH_TOOLCHAIN "unknown"
 #endif
+#endif
+
+/* The oldest minor of the server's that the plugin can live with; define it before for an older
+ * one, if the plugin asks WSH_HAS before it uses what is newer. */
+#ifndef WSH_MIN_HOST_MINOR
+#define WSH_MIN_HOST_MINOR WSH_ABI_MINOR
 #endif
 
 /* Makes this library a plugin; once, at file scope. Name (at most 63 bytes) and version (31) are
  * string literals; the route comes from the name of the file. */
 #define WSH_DEFINE(name, version, init) WSH_DEFINE_WITH(name, version, init, 0u, 0u, 0u)
 
-/* As WSH_DEFINE, with WshDescriptor.flags and the schema of the state that `snapshot` writes and the
- * oldest that `restore` reads. */
+/* As WSH_DEFINE, with WshDescriptor.flags and the schema of the state that `snapshot` writes and
+ * the oldest that `restore` reads. */
 #define WSH_DEFINE_WITH(name, version, init, flags, schema, schema_min)                            \
     WSH_EXTERN WSH_EXPORT const WshDescriptor WSH_HANDLER;                                         \
     const WshDescriptor WSH_HANDLER = {{0x89, 'W', 'S', 'H', '\r', '\n', 0x1a, '\n'},              \
                                        WSH_ABI_MAJOR,                                              \
                                        WSH_ABI_MINOR,                                              \
-                                       0u,                                                         \
+                                       WSH_MIN_HOST_MINOR,                                         \
                                        (uint32_t)sizeof(WshDescriptor),                            \
                                        (flags),                                                    \
                                        (schema),                                                   \

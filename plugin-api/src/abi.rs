@@ -10,25 +10,104 @@
 //! 1. *One symbol.* The server looks for one symbol, the static [`WSH_HANDLER`](SYMBOL). The
 //!    head of that [`Descriptor`], up to `init`, holds no pointer, so the server reads it from
 //!    the file and runs nothing of a plugin that it is going to refuse.
-//! 2. *Sizes.* Tables start with their `size`. Who reads a table reads `min(size, mine)` bytes
-//!    of it; what is absent is NULL and means the default. Who is given a table to fill writes
-//!    nothing past the `size` found in it. Fields are appended, never moved, never reused.
+//! 2. *Sizes.* A table starts with its `size`. A reader of a table reads `min(size, mine)` bytes
+//!    of it; an absent field is NULL and means the default. A writer that fills a table writes
+//!    nothing past the `size` found in it. Fields are appended, never moved, never reused, and no
+//!    table ends in padding.
 //! 3. *Versions.* `abi_major` must match; `min_host_minor` must not be above the server's
-//!    minor.
+//!    minor. A descriptor flag that the server does not know is ignored: a plugin that must be
+//!    understood raises `min_host_minor`.
 //! 4. *Lent memory.* Memory passed in lives until the call returns. The exceptions: [`Host`],
 //!    its `ctx` and `log_level` live as long as the process, and a [`Request`] stays where it
-//!    is from the first `handshake` call until `open` or `abandon` returned. Nobody frees what
-//!    they did not allocate.
+//!    is, with all it points to, from the first `handshake` call until `open` or `abandon`
+//!    returned. Each side frees only what it allocated. A pointer and a length are a pair: with
+//!    length 0 the pointer may be NULL or dangling.
 //! 5. *Order of callbacks.* Callbacks of one session never overlap and keep their order, but
 //!    may run on different threads. `handshake`, `open`, `restore` and different sessions run
 //!    concurrently; `init`, `self_test`, `serving` and `shutdown` of one generation follow one
 //!    another.
-//! 6. *The Conn.* A `*mut Conn` means something only inside the callback it was given to, on
-//!    the thread of that callback; elsewhere the functions that take it answer [`MISUSE`].
-//! 7. *No way back.* No host function enters the plugin before it returns. `send`, `ping`,
-//!    `close` take effect in call order; `send_to`, `close_to` and `publish` are messages,
-//!    applied between callbacks.
-//! 8. *No unwinding.* Nothing unwinds across.
+//! 6. *The Conn.* A `*mut Conn` or `*mut Response` means something only inside the callback it
+//!    was given to, on the thread of that callback. Any other pointer (NULL, another session's,
+//!    one of an earlier callback, freed or made up) is answered [`MISUSE`], and nothing behind it
+//!    is read.
+//! 7. *No way back.* No function of 1.0 enters the plugin before it returns. `send`, `ping`,
+//!    `close` take effect in call order; `send_to`, `close_to`, `notify` and `publish` are
+//!    messages, applied between callbacks, in order per calling thread. No order is promised
+//!    between `send`, `send_to` and `publish`.
+//! 8. *No unwinding.* Nothing unwinds across, and nothing calls `longjmp` across.
+//! 9. *Nothing of the server's own.* A plugin depends on no address, thread, descriptor or process
+//!    id of the server. Several processes may have the image at once (a trial, a worker): statics
+//!    are each process's own.
+//!
+//! # The life of a session
+//!
+//! `handshake`, again after each `wake` with the request's id while it answers [`PENDING`]; then
+//! `open`, or `abandon` if an attempt was left and no `open` will come. Then `message`, `ping`,
+//! `pong`, `drain`, `timer`, `wake`, `note` in any order, and `snapshot` between any two of them;
+//! `closing` if the peer closes first; `closed` once; `destroy`. After `close`, `abort`, [`DONE`] or
+//! an error only `closed`, `wake` after a `closed` that answered [`PENDING`], and `destroy` follow.
+//! A failed `open` or `restore` leaves no session: no `closed`, no `destroy`. A NULL session is
+//! legal.
+//!
+//! In `restore` the functions that take a Conn answer [`MISUSE`], in `closed` and later [`GONE`].
+//! `destroy`, `abandon` and `shutdown` may call `[any thread]` functions only. `closed`, `destroy`,
+//! `abandon` and `shutdown` come at most once, and exactly once unless the process ends.
+//!
+//! What a callback returns, and what that means:
+//!
+//! | callback | [`OK`] | [`DONE`] | [`PENDING`] | [`AGAIN`] | below 0 |
+//! |---|---|---|---|---|---|
+//! | `init`, `self_test` | fit | | | | refused, with the words of `fail` |
+//! | `handshake` | accepted | | asked again after a `wake` | | a 500; also [`REJECT`], [`ABORT`] |
+//! | `open` | a session | closes with 1000 | | | no session; closes with 1011 |
+//! | `message` `ping` `pong` `drain` `timer` `wake` `note` | go on | closes with 1000 | | | closes with 1011 |
+//! | `closing` | the code is echoed unless `close` or `abort` was called | as OK | answered later, within the close timeout | | closes with 1011 |
+//! | `closed` | over | over | `wake` goes on until it answers otherwise, or a deadline | | over |
+//! | `snapshot` | the state is written | | | not now: asked again after the next callback | the session stays in this generation |
+//! | `restore` | a session | | | | it stays in the older generation |
+//!
+//! A status that stands for nothing in its callback, known or not, counts as [`ERROR`] and is
+//! logged.
+//!
+//! # What more is promised
+//!
+//! - *Wakes.* Calls of `wake` may be merged, and a `wake` callback may come without a call. After any
+//!   call of `wake`, also one made during a callback, a `wake` callback begins.
+//! - *Parts.* A message sent with [`MORE`] stays open until a part without it. Each part repeats the
+//!   opcode, and a part of text is whole characters. Until then another `send` with another opcode is
+//!   [`INVALID`], and what was sent by id waits; `ping` and `close` pass. A handler with [`STREAM`]
+//!   gets messages in parts of any length, every one but the last with [`MORE`]; a part of text is
+//!   whole characters.
+//! - *A move.* To the session of a newer generation the server gives the same socket, id, timers,
+//!   topics, compression contexts, and everything that waits in either direction. `snapshot` may be
+//!   called between any two callbacks, as often as after each, also when no move follows; it changes
+//!   nothing outside the session. `restore` gets state that an older generation or the same one
+//!   wrote, perhaps in another process that has ended.
+//! - *Ids and generations.* An id is never 0, never reused, and opaque: unique among all servers that
+//!   work together, and across an upgrade of the server. A generation's number is opaque, and newer is
+//!   larger. [`GONE`] for an id: the session is known to be over.
+//! - *Topics.* A topic is 1 to 255 bytes of UTF-8 without NUL. It belongs to the handler's name, and
+//!   all its generations share it; one that begins with `/` belongs to the server, and any handler
+//!   may use it. `subscribe` answering [`OK`] means asked: it holds at once for what is published in
+//!   the same server. `publish` answers the subscribers of this server. `except` is the publisher's
+//!   own session, wherever it is. What arrives may have been published by another version.
+//! - *Queues.* `buffered` and every count of bytes is as last known, and still held by the server.
+//!   [`TOO_BIG`] may also show as a close after the callback.
+//! - *After `shutdown` returned* every `[any thread]` function but `log` answers [`GONE`], or NULL, so
+//!   a thread that never ends stays harmless.
+//!
+//! # What is survived
+//!
+//! The server survives, and answers by a status: any pointer that is no Conn or Response of the
+//! running callback ([`MISUSE`]); NULL with a length ([`INVALID`]); a length above `isize::MAX`
+//! ([`TOO_BIG`]); a Response after its `handshake` returned ([`MISUSE`]); `commit` of room that a
+//! later call or the end of the callback took back ([`INVALID`]); ids that are stale, foreign, or 0
+//! ([`GONE`]); texts that are not UTF-8, or hold a NUL where none may be ([`INVALID`]).
+//!
+//! It does not survive, and promises nothing about: writes into memory that is not the plugin's; a
+//! pointer to fewer bytes than its length says; signal handlers; `pthread_exit`, cancellation or
+//! `longjmp` out of a callback; `fork` without `exec`; more stack than a callback has, which is at
+//! least 1 MiB.
 //!
 //! # What is promised
 //!
@@ -38,10 +117,11 @@
 //!
 //! - *Stays as it is in major 1*: the name and the meaning of [`WSH_HANDLER`](SYMBOL); the place,
 //!   the type and the meaning of every field and every constant; what a NULL means; the layout of
-//!   [`Str`] and [`Pair`] as a whole; the rules above; which callback follows which.
+//!   [`Str`] and [`Pair`] as a whole; the rules above; which callback follows which; `init` once per
+//!   loaded image, unless a flag of a later minor allows more.
 //! - *Is appended with a minor*: fields at the end of [`Descriptor`], [`Init`], [`Instance`],
 //!   [`Conn`], [`Request`], [`Sink`], [`Host`] and [`Vtable`], each told by `size`; statuses, kind
-//!   bits and flags, none of which is sent to who is of an older minor. Each has its dated line in
+//!   bits and flags, none of which is sent to a side of an older minor. Each has its dated line in
 //!   the log below. An old plugin does not see them, and loses nothing by that.
 //! - *Works the other way, too*: a plugin of a newer minor is served by an older server as long as
 //!   its [`Descriptor::min_host_minor`] allows it; else it is refused with both versions named.
@@ -54,7 +134,9 @@
 //!
 //! # Log of the ABI
 //!
-//! - 1.0, 2026-11-23: the first.
+//! - 1.0, 2026-11-23: the first. Mended until 1.0.0 is tagged; last on 2026-11-29: codes of 32 bits,
+//!   [`FULL`], [`ORIGIN_ANY`], `client_addr`, `check`, `wake_after`,
+//!   `notify` and `note`.
 
 use std::ffi::c_void;
 
@@ -89,12 +171,14 @@ pub const PANIC: Status = -2;
 pub const GONE: Status = -3;
 /// Past a limit; nothing was done.
 pub const TOO_BIG: Status = -4;
-/// Not known to the one who was asked.
+/// Not known to the side that was asked.
 pub const UNSUPPORTED: Status = -5;
 /// An argument breaks its rule; nothing was done.
 pub const INVALID: Status = -6;
-/// Called at the wrong time or on the wrong thread; nothing was done.
+/// Called at the wrong time, on the wrong thread or with a pointer that means nothing; nothing was done.
 pub const MISUSE: Status = -7;
+/// The queue is full; nothing was done, and it may be tried again.
+pub const FULL: Status = -8;
 
 /// Message kind: text. The low byte of a kind is the opcode of RFC 6455 §5.2.
 pub const TEXT: u32 = 1;
@@ -102,12 +186,13 @@ pub const TEXT: u32 = 1;
 pub const BINARY: u32 = 2;
 /// Kind bit: another part of this message follows; every part repeats the opcode.
 pub const MORE: u32 = 1 << 8;
-/// Kind bit: do not compress this message.
+/// Kind bit: do not compress this message; in its first part, where it has several.
 pub const NO_COMPRESS: u32 = 1 << 9;
 /// Kind bit: the sender vouches for UTF-8. A hint, never a reason for unchecked code in the host.
 pub const TRUSTED_UTF8: u32 = 1 << 10;
 
-/// [`Descriptor::flags`]: compiled with `panic = "abort"`; such a plugin is refused.
+/// [`Descriptor::flags`]: compiled with `panic = "abort"`. Refused where the plugin would share the
+/// server's process.
 pub const PANIC_ABORT: u32 = 1;
 /// [`Descriptor::flags`]: sessions can move to a newer generation.
 pub const MIGRATES: u32 = 2;
@@ -115,11 +200,14 @@ pub const MIGRATES: u32 = 2;
 pub const BLOCKING: u32 = 4;
 /// [`Descriptor::flags`]: sessions are futures.
 pub const ASYNC: u32 = 8;
+/// [`Descriptor::flags`]: the handler's own `handshake` judges the `Origin`. The server lets any in,
+/// unless the configuration has a rule for this very handler.
+pub const ORIGIN_ANY: u32 = 16;
 /// [`Vtable::flags`]: `message` takes parts of messages.
 pub const STREAM: u32 = 1;
 /// [`Init::flags`]: loaded to be checked; no traffic will follow.
 pub const CHECK: u32 = 1;
-/// [`Request::flags`]: the request came over TLS.
+/// [`Request::flags`]: the request came over TLS that ended at this server.
 pub const TLS: u32 = 1;
 /// [`Request::flags`]: the request came over HTTP/2.
 pub const HTTP2: u32 = 2;
@@ -180,7 +268,7 @@ pub struct Descriptor {
     pub min_host_minor: u32,
     /// The size of this table in bytes.
     pub size: u32,
-    /// [`PANIC_ABORT`], [`MIGRATES`], [`BLOCKING`], [`ASYNC`].
+    /// [`PANIC_ABORT`], [`MIGRATES`], [`BLOCKING`], [`ASYNC`], [`ORIGIN_ANY`].
     pub flags: u32,
     /// The schema of the state that `snapshot` writes; 0 = none.
     pub state_schema: u32,
@@ -243,7 +331,7 @@ pub struct Conn {
     pub flags: u32,
     /// The session's number: never 0, never reused.
     pub id: u64,
-    /// Bytes accepted for sending and not yet handed to the kernel.
+    /// Bytes accepted for sending that the server still holds.
     pub buffered: u64,
     /// The chosen subprotocol, or empty.
     pub protocol: Str,
@@ -265,15 +353,18 @@ pub struct Request {
     pub path: Str,
     /// What follows the first `?`, raw.
     pub query: Bytes,
-    /// The `Host` header.
+    /// The `Host` header, or `:authority`.
     pub host: Str,
     /// The `Origin` header, or empty.
     pub origin: Str,
-    /// The peer as `address:port`.
+    /// The other end of the transport: as a rule `address:port`; may be empty or of another form
+    /// (`unix:…`).
     pub remote_addr: Str,
-    /// Who the server says it is, or empty.
+    /// The client: what a proxy that the server trusts says of it, or else `remote_addr`.
+    pub client_addr: Str,
+    /// The user that the server found the client to be, or empty.
     pub user: Str,
-    /// The header lines in order, repeated ones repeated.
+    /// The header lines in order, repeated ones repeated; no pseudo-headers.
     pub headers: *const Pair,
     /// How many header lines.
     pub n_headers: usize,
@@ -298,7 +389,7 @@ pub struct Request {
     pub tls_client_cert: Bytes,
 }
 
-/// The answer to the opening handshake, for the host's eyes; valid inside a `handshake` call only.
+/// The answer to the opening handshake, opaque to the plugin; valid inside a `handshake` call only.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Response {
@@ -334,43 +425,53 @@ pub struct Host {
     pub ctx: *mut c_void,
     /// The level that is logged now; atomic, relaxed.
     pub log_level: *const u32,
-    /// `[callback]` Queues a message, or a part of one with [`MORE`]. Answers the bytes buffered
-    /// after it; [`GONE`] when closing; [`INVALID`] for text that is not UTF-8; [`TOO_BIG`] past
-    /// the outbound limit: nothing was queued and the limit's policy applies.
+    /// `[any thread]` Whether this is the Conn of the callback that runs on this thread, so that its
+    /// table may be read: [`OK`], or [`MISUSE`] for any other pointer.
+    pub check: Option<unsafe extern "C" fn(*const Conn) -> Status>,
+    /// `[callback]` Queues a message, or a part of one with [`MORE`]; at once, in call order.
+    /// Answers the bytes buffered after it; [`GONE`] when closing; [`INVALID`] for text that is not
+    /// UTF-8 or an opcode that is neither [`TEXT`] nor [`BINARY`]; [`UNSUPPORTED`] for an unknown
+    /// kind bit; [`TOO_BIG`] past the outbound limit: nothing was queued and the limit's policy
+    /// applies.
     pub send: Option<unsafe extern "C" fn(*mut Conn, kind: u32, *const u8, usize) -> i64>,
     /// `[callback]` Room for `max` bytes, uninitialised; NULL if not to be had. It lives until the
-    /// next call with this Conn or the end of the callback.
+    /// next call with this Conn or the end of the callback; uncommitted, it was nothing.
     pub reserve: Option<unsafe extern "C" fn(*mut Conn, max: usize) -> *mut u8>,
     /// `[callback]` Queues the first `len` bytes of what was reserved; as `send` otherwise.
+    /// [`INVALID`] unless `reserve`, for as many bytes, was the call with this Conn before it.
     pub commit: Option<unsafe extern "C" fn(*mut Conn, kind: u32, len: usize) -> i64>,
     /// `[callback]` Queues a Ping. Over 125 bytes: [`TOO_BIG`].
     pub ping: Option<unsafe extern "C" fn(*mut Conn, *const u8, usize) -> Status>,
     /// `[callback]` Starts the closing handshake, also between two parts of a message, which then
-    /// stays incomplete. Code 0 is an empty body; codes that may not be sent and reasons over 123
-    /// bytes are [`INVALID`].
-    pub close: Option<unsafe extern "C" fn(*mut Conn, code: u16, Str) -> Status>,
+    /// stays incomplete. Code 0 is an empty body, without a reason. A code that the transport may
+    /// not send is [`INVALID`] (over WebSocket every one but 1000 to 1003, 1007 to 1014, 3000 to
+    /// 4999); a reason over the transport's limit, 123 bytes for WebSocket, is [`TOO_BIG`]. A reason
+    /// is UTF-8 and may hold NUL.
+    pub close: Option<unsafe extern "C" fn(*mut Conn, code: u32, reason: Bytes) -> Status>,
     /// `[callback]` Drops the connection without a Close frame.
     pub abort: Option<unsafe extern "C" fn(*mut Conn) -> Status>,
     /// `[callback]` One shot; the same token replaces; `u64::MAX` cancels.
     pub timer: Option<unsafe extern "C" fn(*mut Conn, token: u64, after_ms: u64) -> Status>,
-    /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in.
+    /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in;
+    /// anything else is [`INVALID`].
     pub reads: Option<unsafe extern "C" fn(*mut Conn, on: u32) -> Status>,
     /// `[callback]` `drain` fires once when `buffered`, having been above `high`, is at most `low`.
+    /// [`INVALID`] if `low` is above `high`.
     pub watermark: Option<unsafe extern "C" fn(*mut Conn, low: u64, high: u64) -> Status>,
-    /// `[callback]` Joins or leaves a topic of the handler; one that begins with `/` is the server's.
+    /// `[callback]` Joins (1) or leaves (0) a topic, see *topics*; any other `on` is [`INVALID`].
     pub subscribe: Option<unsafe extern "C" fn(*mut Conn, topic: Str, on: u32) -> Status>,
-    /// `[any thread]` Sends a whole message to a session of this handler. Answers the bytes
-    /// buffered as last known; [`AGAIN`] when the session's inbox is full, so a count of 1 is said
-    /// as 2; [`GONE`] for a dead id. What is sent to a handshake that is [`PENDING`] waits until
-    /// after `open`.
+    /// `[any thread]` Sends a whole message to a session of this handler, also from inside its own
+    /// callback. Answers the bytes buffered; [`FULL`] when the session's inbox is full. What is sent
+    /// to a handshake that is [`PENDING`] waits until after `open`.
     pub send_to:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, kind: u32, *const u8, usize) -> i64>,
-    /// `[any thread]` Closes a session of this handler, behind what was sent to it before.
-    /// Afterwards `send_to` and `close_to` answer [`GONE`]. A handshake that is [`PENDING`] is
-    /// refused: 503 for the codes 1001, 1012 and 1013, else 403.
-    pub close_to: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, code: u16, Str) -> Status>,
+    /// `[any thread]` Closes a session of this handler, behind what was sent to it before; code and
+    /// reason as for `close`. Afterwards `send_to`, `notify` and `close_to` answer [`GONE`]. A
+    /// handshake that is [`PENDING`] is refused: 503 for the codes 1001, 1012 and 1013, else 403.
+    pub close_to:
+        Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status>,
     /// `[any thread]` Sends to the subscribers of a topic, but not to `except` (0 = none). Answers
-    /// an estimate of how many there are.
+    /// an estimate of how many there are, or [`FULL`].
     pub publish: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -383,7 +484,15 @@ pub struct Host {
     >,
     /// `[any thread]` Calls the session's `wake`, or its `handshake` again.
     pub wake: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64) -> Status>,
-    /// `[any thread]` A host thread, counted. Unless [`OK`], `arg` is still the caller's.
+    /// `[any thread]` As `wake`, after a while. A session or handshake has one such alarm: a later
+    /// call replaces it, and `u64::MAX` cancels it.
+    pub wake_after: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, ms: u64) -> Status>,
+    /// `[any thread]` Calls the session's `note` with a number of the handler's own, never a
+    /// pointer, once for each call, in order with what is sent by id. [`FULL`] when the session's
+    /// inbox is full. A note to a handshake that is [`PENDING`] waits until after `open`.
+    pub notify: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, note: u64) -> Status>,
+    /// `[any thread]` Runs `run(arg)` once on a thread of the host's, counted. Unless [`OK`], `arg` is
+    /// still the caller's.
     pub spawn: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -391,7 +500,8 @@ pub struct Host {
             arg: *mut c_void,
         ) -> Status,
     >,
-    /// `[any thread]` Says why the callback running on this thread is about to fail. Answers [`ERROR`].
+    /// `[any thread]` Says why the callback running on this thread is about to fail. Answers
+    /// [`ERROR`], so that a callback may return the answer.
     pub fail: Option<unsafe extern "C" fn(ctx: *mut c_void, why: Str) -> Status>,
     /// `[any thread]` One line of log; `id` is the session it is about, or 0.
     pub log: Option<
@@ -405,14 +515,16 @@ pub struct Host {
             n_fields: usize,
         ),
     >,
-    /// `[handshake]` Appends a header line. CR, LF, CTL and the handshake's own names: [`INVALID`].
+    /// `[handshake]` Appends a header line to the 101 or the refusal. CR, LF, control characters and
+    /// the handshake's own names: [`INVALID`]. More than 16 KiB in all: [`TOO_BIG`].
     pub response_header: Option<unsafe extern "C" fn(*mut Response, Str, Bytes) -> Status>,
     /// `[handshake]` Chooses the subprotocol; one that the client did not offer is [`INVALID`].
     pub response_protocol: Option<unsafe extern "C" fn(*mut Response, Str) -> Status>,
     /// `[handshake]` The status, 300 to 599, and body of a refusal; then answer [`REJECT`].
     pub response_reject:
-        Option<unsafe extern "C" fn(*mut Response, status: u16, body: Bytes) -> Status>,
-    /// `[handshake]` Extensions that may be negotiated: bit 0 permessage-deflate.
+        Option<unsafe extern "C" fn(*mut Response, status: u32, body: Bytes) -> Status>,
+    /// `[handshake]` Extensions that may be negotiated: bit 0 permessage-deflate. Unknown bits are
+    /// ignored.
     pub response_extensions: Option<unsafe extern "C" fn(*mut Response, allow: u32) -> Status>,
     /// `[any thread]` An optional table by its id, `wsh.NAME/REV`, or NULL.
     pub extension: Option<unsafe extern "C" fn(ctx: *mut c_void, id: Str) -> *const c_void>,
@@ -469,22 +581,25 @@ pub struct Vtable {
     pub drain: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn) -> Status>,
     /// A timer ran out.
     pub timer: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, token: u64) -> Status>,
-    /// Someone called [`Host::wake`]; may come without cause.
+    /// [`Host::wake`] was called, or the alarm of [`Host::wake_after`] rang; may come without cause.
     pub wake: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn) -> Status>,
-    /// The peer closes first. Code 1005: none came. [`OK`] echoes the code unless `close` or
-    /// `abort` was called; [`PENDING`]: answered later.
+    /// [`Host::notify`] was called with this number.
+    pub note: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, note: u64) -> Status>,
+    /// The peer closes first. Code 1005: none came. The reason is UTF-8 and may hold NUL. [`OK`]
+    /// echoes the code unless `close` or `abort` was called; [`PENDING`]: answered later.
     pub closing:
-        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u16, Str) -> Status>,
+        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u32, Bytes) -> Status>,
     /// The session is over; comes exactly once. Code 1006: no Close was received. [`PENDING`]:
     /// `wake` goes on until [`DONE`].
     pub closed:
-        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u16, Str) -> Status>,
+        Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u32, Bytes) -> Status>,
     /// Frees the session: exactly once for each that exists.
     pub destroy: Option<unsafe extern "C" fn(session: *mut c_void)>,
-    /// Writes the session's state; it can go on afterwards.
+    /// Writes the session's state, and changes nothing outside it; the session can go on afterwards.
     pub snapshot:
         Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, *const Sink) -> Status>,
-    /// Makes a session from the state that an older generation wrote.
+    /// Makes a session from state that an older generation or the same one wrote, perhaps in a
+    /// process that has ended.
     pub restore: Option<
         unsafe extern "C" fn(
             handler: *mut c_void,

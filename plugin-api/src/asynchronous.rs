@@ -205,7 +205,12 @@ impl AsyncSlot {
                 self.task.is_over_now(close);
                 return Callback::Closed;
             }
-            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Drain | Event::Wake => {}
+            Event::Ping(_)
+            | Event::Pong(_)
+            | Event::Timer(_)
+            | Event::Note(_)
+            | Event::Drain
+            | Event::Wake => {}
         }
         Callback::Other
     }

@@ -199,7 +199,7 @@ impl Slot for BlockingSlot {
                 self.line.is_over_now(close);
                 return self.status(true, abi::PENDING);
             }
-            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) => {}
+            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) => {}
         }
         self.status(false, abi::OK)
     }

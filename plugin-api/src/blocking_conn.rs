@@ -135,7 +135,7 @@ impl BlockingConn {
     }
 
     /// Starts the closing handshake, as [`Conn::close`](crate::Conn::close) does.
-    pub fn close(&self, code: u16, reason: &str) -> bool {
+    pub fn close(&self, code: u32, reason: &str) -> bool {
         let status = self.line.runtime.host.close_to(self.line.id, code, reason);
         let is_taken = conn::took(self.line.id, "close", status);
         if is_taken {

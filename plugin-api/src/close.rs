@@ -6,13 +6,13 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
     /// 1005: the peer's Close frame had none. 1006: no Close frame was received.
-    pub code: u16,
+    pub code: u32,
     /// At most 123 bytes, often empty.
     pub reason: String,
 }
 
 impl Close {
-    pub(crate) fn new(code: u16, reason: &str) -> Self {
+    pub(crate) fn new(code: u32, reason: &str) -> Self {
         Close {
             code,
             reason: reason.into(),

@@ -84,7 +84,7 @@ impl<S> Conn<S> {
         self.link.is_restored
     }
 
-    /// Bytes accepted for sending and not yet handed to the kernel; HTML5 calls it `bufferedAmount`.
+    /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`.
     #[must_use]
     pub fn buffered(&self) -> u64 {
         self.link.buffered(self.here)
@@ -171,7 +171,7 @@ impl<S> Conn<S> {
     /// most 123 bytes. Code 0 sends a Close frame without a body.
     // Apart: a handler's function that can close must not be slower when it does not.
     #[inline(never)]
-    pub fn close(&mut self, code: u16, reason: &str) -> bool {
+    pub fn close(&mut self, code: u32, reason: &str) -> bool {
         let status = self.link.close(self.here, code, reason);
         self.took("close", status)
     }
@@ -312,11 +312,21 @@ impl Peer {
             .send_to(self.id, message.kind(), message.bytes())
     }
 
+    /// Calls the session's [`on_note`](crate::Session::on_note) with a number, once for each call, in
+    /// order with what is [sent](Self::send).
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is over. [`Refused::Full`]: it takes too long to take what it
+    /// was sent.
+    pub fn notify(&self, note: u64) -> Result<(), Refused> {
+        Refused::check(self.runtime.host.notify(self.id, note))
+    }
+
     /// Closes the session, as [`Conn::close`] does.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`]: such a code may not be sent.
-    pub fn close(&self, code: u16, reason: &str) -> Result<(), Refused> {
+    pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
         Refused::check(self.runtime.host.close_to(self.id, code, reason))
     }
 }

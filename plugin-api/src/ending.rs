@@ -118,7 +118,7 @@ impl Ending {
 }
 
 /// The code to answer a peer's Close with: 1005 says that its frame had none, so ours has none.
-pub(crate) fn echoed(code: u16) -> u16 {
+pub(crate) fn echoed(code: u32) -> u32 {
     if code == 1005 { 0 } else { code }
 }
 

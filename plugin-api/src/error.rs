@@ -43,6 +43,7 @@ impl Refused {
     fn from_status(answer: i64) -> Refused {
         match Status::try_from(answer).unwrap_or(abi::ERROR) {
             abi::GONE => Refused::Gone,
+            abi::FULL => Refused::Full,
             abi::TOO_BIG => Refused::TooBig,
             abi::INVALID => Refused::Invalid,
             abi::MISUSE => Refused::Misuse,

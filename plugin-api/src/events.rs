@@ -33,10 +33,10 @@ impl<H: Handler> Style for Events<H> {
         let range = <H::Session as Session>::SCHEMA;
         (*range.end(), *range.start())
     };
-    const FLAGS: u32 = if Self::SCHEMA.0 != 0 || H::STATELESS.is_some() {
-        abi::MIGRATES
-    } else {
-        0
+    const FLAGS: u32 = {
+        let migrates = Self::SCHEMA.0 != 0 || H::STATELESS.is_some();
+        (if migrates { abi::MIGRATES } else { 0 })
+            | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 })
     };
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
@@ -107,6 +107,7 @@ impl<S: Session> Slot for EventSlot<S> {
             Event::Drain => session.on_drain(conn),
             Event::Timer(token) => session.on_timer(conn, token),
             Event::Wake => {}
+            Event::Note(note) => session.on_note(conn, note),
             Event::Closing(close) => session.on_closing(conn, &close),
             Event::Closed(close) => session.on_close(close),
         }

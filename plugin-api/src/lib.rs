@@ -14,13 +14,17 @@ mod error;
 mod events;
 mod function;
 mod inbox;
+mod layout;
 mod line;
 #[doc(hidden)]
 pub mod log;
 mod message;
+mod pause;
 mod request;
 mod request_copy;
 mod response;
+#[doc(hidden)]
+pub mod rules;
 mod sent;
 mod session;
 mod spares;
@@ -42,6 +46,7 @@ pub use crate::{
     conn::{Conn, Peer},
     error::{Elapsed, Refused, Result},
     message::{Kind, Message, MessageBuf, Payload},
+    pause::Sleep,
     request::Request,
     response::{Handshake, Response},
     sent::Sent,

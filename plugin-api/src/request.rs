@@ -3,12 +3,15 @@
 use std::{
     any::Any,
     fmt,
-    sync::{Mutex, OnceLock, PoisonError},
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use crate::{
     abi,
     border::read::{Field, Text},
+    pause::{Alarm, Sleep},
 };
 
 /// Who asks to come in, and for what. It lives from `handshake` to the end of `open`.
@@ -21,6 +24,7 @@ pub struct Request<'a> {
     pub(crate) host: &'a str,
     pub(crate) origin: &'a str,
     pub(crate) remote_addr: &'a str,
+    pub(crate) client_addr: &'a str,
     pub(crate) user: &'a str,
     pub(crate) headers: &'a [Field<'a>],
     pub(crate) cookies: &'a [Field<'a>],
@@ -32,6 +36,8 @@ pub struct Request<'a> {
     pub(crate) attached: Attached,
     /// The query, from when it is first asked for.
     pub(crate) decoded: OnceLock<Vec<(String, String)>>,
+    /// What wakes the handshake, once it was asked for.
+    pub(crate) alarm: OnceLock<Arc<Alarm>>,
 }
 
 impl Request<'_> {
@@ -79,10 +85,41 @@ impl Request<'_> {
         (!self.origin.is_empty()).then_some(self.origin)
     }
 
-    /// The peer as `address:port`.
+    /// The other end of the connection; none where that has no address and port.
     #[must_use]
-    pub fn remote_addr(&self) -> &str {
-        self.remote_addr
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.remote_addr.parse().ok()
+    }
+
+    /// The client: what a proxy that the server trusts says of it, or else the other end of the
+    /// connection.
+    #[must_use]
+    pub fn client_addr(&self) -> Option<SocketAddr> {
+        self.client_addr.parse().ok()
+    }
+
+    /// The client as the server writes it, where that is no address and port.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        self.client_addr
+    }
+
+    /// A wait, for an answer that comes [later](crate::Handshake::later). It takes no thread.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wsh::Handshake;
+    /// # fn handshake(request: &wsh::Request) -> Handshake {
+    /// let pause = request.sleep(Duration::from_secs(2));
+    /// Handshake::later(async move {
+    ///     pause.await;
+    ///     Handshake::reject(403, "no token")
+    /// })
+    /// # }
+    /// ```
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        let alarm = self.alarm.get_or_init(Arc::default);
+        Arc::clone(alarm).sleep(self.id, duration)
     }
 
     /// Who the peer is, if the server authenticated it.

@@ -17,6 +17,7 @@ pub struct RequestCopy {
     host: String,
     origin: String,
     remote_addr: String,
+    client_addr: String,
     user: String,
     headers: Vec<(String, Vec<u8>)>,
     cookies: Vec<(String, Vec<u8>)>,
@@ -46,6 +47,7 @@ impl RequestCopy {
             host: request.host.into(),
             origin: request.origin.into(),
             remote_addr: request.remote_addr.into(),
+            client_addr: request.client_addr.into(),
             user: request.user.into(),
             headers: own(request.headers),
             cookies: own(request.cookies),
@@ -77,6 +79,7 @@ impl RequestCopy {
             host: &self.host,
             origin: &self.origin,
             remote_addr: &self.remote_addr,
+            client_addr: &self.client_addr,
             user: &self.user,
             headers: &lists.headers,
             cookies: &lists.cookies,
@@ -87,6 +90,7 @@ impl RequestCopy {
             tls_client_cert: &self.tls_client_cert,
             attached: Default::default(),
             decoded: Default::default(),
+            alarm: Default::default(),
         }
     }
 }

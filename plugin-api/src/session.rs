@@ -46,6 +46,10 @@ pub trait Session: Sized + Send + 'static {
     /// [`handshake`](Handler::handshake).
     const PROTOCOLS: &[&str] = &[];
 
+    /// Whether pages of any origin may connect, where the session is its own handler; see
+    /// [`Handler::ORIGIN_ANY`].
+    const ORIGIN_ANY: bool = false;
+
     /// A whole message came.
     fn on_message(&mut self, conn: &mut Conn, message: Message<'_>);
 
@@ -72,6 +76,11 @@ pub trait Session: Sized + Send + 'static {
     /// A timer set with [`Conn::timer`] ran out.
     fn on_timer(&mut self, conn: &mut Conn, token: u64) {
         let _ = (conn, token);
+    }
+
+    /// [`Peer::notify`](crate::Peer::notify) was called with this number, from another thread or session.
+    fn on_note(&mut self, conn: &mut Conn, note: u64) {
+        let _ = (conn, note);
     }
 
     /// The peer closes first. Its code is echoed unless `conn.close` is called here.
@@ -164,6 +173,11 @@ pub trait Handler: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     const STATELESS: Option<fn() -> Self::Session> = None;
 
+    /// Whether the handler's own [`handshake`](Self::handshake) judges the `Origin` (RFC 6455 §10.2).
+    /// The server lets in pages of any origin then, unless its configuration has a rule for this very
+    /// handler. For handlers that act on nothing a user is logged in to.
+    const ORIGIN_ANY: bool = false;
+
     /// Builds the handler from its configuration. Acts on nothing outside: see
     /// [`serving`](Self::serving).
     ///
@@ -202,6 +216,7 @@ impl<T: Session + Default + Sync> Handler for T {
     } else {
         None
     };
+    const ORIGIN_ANY: bool = T::ORIGIN_ANY;
 
     fn new(_config: Config<'_>) -> crate::Result<Self> {
         Ok(T::default())

@@ -53,6 +53,7 @@ pub(crate) enum Event<'a> {
     Drain,
     Timer(u64),
     Wake,
+    Note(u64),
     Closing(Close),
     Closed(Close),
 }

@@ -135,7 +135,6 @@ impl Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::close;
 
     #[test]
     fn each_cause_has_its_code_its_reason_and_its_word() {
@@ -210,7 +209,7 @@ mod tests {
             assert_eq!(cause.reason(&limits), reason, "{cause:?}");
             assert_eq!(cause.word(), word, "{cause:?}");
             assert_eq!(cause.limit(&limits), limit, "{cause:?}");
-            assert!(cause.reason(&limits).len() <= close::REASON_BYTES_MAX);
+            assert!(cause.reason(&limits).len() <= wsh::rules::REASON_BYTES_MAX);
         }
     }
 }

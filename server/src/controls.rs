@@ -9,7 +9,7 @@ mod timers;
 use std::sync::Arc;
 
 use tungstenite::protocol::frame::coding::OpCode;
-use wsh::abi;
+use wsh::{abi, rules};
 
 use self::timers::Timers;
 use crate::cause::Cause;
@@ -51,9 +51,10 @@ struct Extras {
     watermark: Watermark,
     timers: Timers,
     subscriptions: Option<Subscriptions>,
-    /// Room that a handler writes a message into, and how much of it it has asked for.
+    /// Room that a handler writes a message into, and how much of it it has asked for, until another
+    /// call takes it back.
     reserved: Vec<u8>,
-    reserved_bytes: usize,
+    reserved_bytes: Option<usize>,
 }
 
 /// How far the end of the session has come, on our side.
@@ -110,7 +111,7 @@ impl Controls {
 
     /// Queues a Ping.
     pub(crate) fn ping(&mut self, payload: &[u8]) -> Result<(), abi::Status> {
-        if payload.len() > 125 {
+        if payload.len() > rules::PING_BYTES_MAX {
             return Err(abi::TOO_BIG);
         }
         self.control(frame::PING, payload)
@@ -125,14 +126,11 @@ impl Controls {
     /// parts (RFC 6455 §5.4 lets control frames between them). Code 0 is an empty body.
     pub(crate) fn close(
         &mut self,
-        code: u16,
+        code: u32,
         reason: &str,
         cause: Cause,
     ) -> Result<(), abi::Status> {
-        let sendable = code == 0 && reason.is_empty() || close::may_be_sent(code);
-        if !sendable || reason.len() > close::REASON_BYTES_MAX {
-            return Err(abi::INVALID);
-        }
+        let code = rules::close(code, reason)?;
         self.control(frame::CLOSE, &close::body(code, reason))?;
         self.ending = Ending::Closed { code };
         self.blame(cause);
@@ -147,7 +145,7 @@ impl Controls {
     pub(crate) fn close_for(&mut self, cause: Cause) {
         let reason = cause.reason(&self.limits);
         // GONE: it is closing already.
-        let _ = self.close(cause.code(), &reason, cause);
+        let _ = self.close(cause.code().into(), &reason, cause);
     }
 
     /// Notes why the session ends. What came first counts.
@@ -211,9 +209,6 @@ impl Controls {
         if subscriptions.has(name) {
             return Ok(());
         }
-        if name.is_empty() {
-            return Err(abi::INVALID);
-        }
         if subscriptions.len() == self.limits.topics_max {
             return Err(abi::TOO_BIG);
         }
@@ -248,6 +243,8 @@ impl Controls {
         let buffered = self.wire.buffered() as u64;
         if let Some(extras) = &mut self.extras {
             extras.watermark.note(buffered);
+            // What was sent took back what was reserved.
+            extras.reserved_bytes = None;
         }
         buffered
     }

@@ -86,7 +86,7 @@ pub fn close(data: &[u8]) {
     let Ok((code, reason)) = close::parse(data) else {
         return;
     };
-    assert!(code == close::NO_STATUS || close::may_be_sent(code));
+    assert!(code == close::NO_STATUS || wsh::rules::may_be_sent(code));
     assert_eq!(close::body(code, reason), data);
 }
 

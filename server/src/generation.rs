@@ -184,6 +184,11 @@ impl Generation {
         self.plugin.vtable.flags & abi::STREAM != 0
     }
 
+    /// Whether its handler's own `handshake` judges the `Origin`.
+    pub(crate) fn judges_origins(&self) -> bool {
+        self.provenance.about.flags & abi::ORIGIN_ANY != 0
+    }
+
     fn is_blocking(&self) -> bool {
         self.provenance.about.flags & abi::BLOCKING != 0
     }

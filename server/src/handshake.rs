@@ -11,6 +11,7 @@ use tracing::warn;
 use tungstenite::handshake::derive_accept_key;
 
 use self::rules::Checked;
+use crate::config::DecidedBy;
 use crate::generation::Generation;
 use crate::generation::owners::HandshakeOwner;
 use crate::head::Head;
@@ -107,6 +108,9 @@ fn check(knock: &Knock, generation: &Generation) -> Result<Checked, Reply> {
 
 fn check_origin(origin: &str, host: &str, generation: &Generation) -> Result<(), Reply> {
     let settings = generation.settings();
+    if generation.judges_origins() && settings.origins_by != DecidedBy::Table {
+        return Ok(());
+    }
     if origin::is_allowed(&settings.origins, origin, host) {
         return Ok(());
     }
@@ -166,6 +170,8 @@ impl Asked {
             host: knock.host,
             origin: checked.origin,
             remote_addr: knock.about.peer.to_string(),
+            // No proxy is trusted.
+            client_addr: None,
             protocols: checked.protocols,
             params,
         });
@@ -269,7 +275,7 @@ impl Asked {
         let answer = switching_protocols(&self.key, &self.draft, deflate.as_ref());
         let opening = Opening {
             owner: self.owner,
-            protocol: self.draft.protocol.unwrap_or_default().into(),
+            protocol: self.draft.protocol.unwrap_or_default(),
             deflate,
             early: self.early,
         };

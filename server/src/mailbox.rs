@@ -25,6 +25,8 @@ pub(crate) struct Mailbox {
     rung: AtomicBool,
     /// Whether one of the session's deadlines may have come.
     roused: AtomicBool,
+    /// Whether an alarm was ever set for it.
+    has_alarm: AtomicBool,
     /// The tick of the pulse at which the session is to be woken next.
     due: AtomicU32,
     /// What the session had buffered when it last looked.
@@ -67,6 +69,8 @@ pub(crate) enum Letter {
     Send(Arc<Encoded>),
     /// Start the closing handshake, as the handler says; the code and the reason may be sent.
     Close { code: u16, reason: String },
+    /// Tell the handler this number.
+    Note(u64),
 }
 
 /// The server's own order to close: sessions of a generation, and of older ones, are to leave. It
@@ -134,6 +138,7 @@ impl Mailbox {
             owner,
             rung: AtomicBool::new(false),
             roused: AtomicBool::new(false),
+            has_alarm: AtomicBool::new(false),
             due: AtomicU32::new(NEVER),
             buffered: AtomicU64::new(0),
             inner: Mutex::new(Inner {
@@ -207,6 +212,21 @@ impl Mailbox {
         inner.woken = true;
         self.ring(inner);
         Ok(())
+    }
+
+    /// Notes that an alarm is set for it.
+    pub(crate) fn note_alarm(&self) {
+        self.has_alarm.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an alarm was ever set for it.
+    pub(crate) fn has_alarm(&self) -> bool {
+        self.has_alarm.load(Ordering::Relaxed)
+    }
+
+    /// Whether its session is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().intake == Intake::Nothing
     }
 
     /// The name of the handler that the session belongs to.
@@ -397,7 +417,7 @@ impl Inner {
         // A Close is the last letter there is.
         match self.letters.as_ref()?.back()? {
             Letter::Close { code, .. } => Some(*code),
-            Letter::Send(_) => None,
+            Letter::Send(_) | Letter::Note(_) => None,
         }
     }
 }
@@ -408,6 +428,7 @@ impl Letter {
         let text = match self {
             Letter::Send(message) => message.plain().len(),
             Letter::Close { reason, .. } => reason.len(),
+            Letter::Note(_) => 0,
         };
         size_of::<Letter>() + text
     }

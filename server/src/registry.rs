@@ -5,13 +5,15 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::mailbox::Mailbox;
+use crate::alarms::Alarms;
+use crate::mailbox::{Mailbox, Undelivered};
 
 /// The mailboxes of all living sessions.
 #[derive(Debug)]
 pub(crate) struct Registry {
     next_id: AtomicU64,
     shards: [Mutex<Shard>; SHARDS],
+    alarms: Alarms,
 }
 
 type Shard = HashMap<u64, Arc<Mailbox>, BuildHasherDefault<IdHasher>>;
@@ -48,6 +50,7 @@ impl Registry {
         Arc::new(Registry {
             next_id: AtomicU64::new(1),
             shards: std::array::from_fn(|_| Mutex::default()),
+            alarms: Alarms::default(),
         })
     }
 
@@ -71,6 +74,28 @@ impl Registry {
     pub(crate) fn find(&self, owner: &str, id: u64) -> Option<Arc<Mailbox>> {
         let mailbox = self.shard(id).get(&id)?.clone();
         (**mailbox.owner() == *owner).then_some(mailbox)
+    }
+
+    /// Has the session's `wake` run after a while; a later call replaces an earlier one.
+    pub(crate) fn wake_after(&self, mailbox: &Mailbox, ms: u64) -> Result<(), Undelivered> {
+        mailbox.note_alarm();
+        self.alarms.set(mailbox.id, ms);
+        // Its end may have come before it could know of the alarm.
+        if mailbox.is_over() {
+            self.alarms.forget(mailbox.id);
+            return Err(Undelivered::Gone);
+        }
+        Ok(())
+    }
+
+    /// Rings the alarms that [`wake_after`](Self::wake_after) set, for as long as the server runs.
+    pub(crate) async fn ring_alarms(&self) {
+        let wake = |id| {
+            let mailbox = self.shard(id).get(&id).cloned();
+            // Gone: it is over.
+            let _ = mailbox.map(|mailbox| mailbox.wake());
+        };
+        self.alarms.run(wake).await;
     }
 
     /// Wakes the session `id` for its deadlines at `tick`, if it lives; answers the tick at which
@@ -112,6 +137,9 @@ impl Drop for Registration {
             .shard(self.mailbox.id)
             .remove(&self.mailbox.id);
         self.mailbox.close();
+        if self.mailbox.has_alarm() {
+            self.registry.alarms.forget(self.mailbox.id);
+        }
     }
 }
 

@@ -134,6 +134,8 @@ impl Serving {
         memory::start(runtime, workers, move || server.admission.taken());
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.pulse.run(&shared.sessions).await });
+        let sessions = self.shared.sessions.clone();
+        tokio::spawn(async move { sessions.ring_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);
         let port = self.port();
         let mut accepting = JoinSet::new();

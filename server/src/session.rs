@@ -74,7 +74,7 @@ pub(crate) struct Session {
 pub(crate) struct Opening {
     pub(crate) owner: HandshakeOwner,
     /// The chosen subprotocol, or empty.
-    pub(crate) protocol: Box<str>,
+    pub(crate) protocol: String,
     /// Whether and how messages are compressed.
     pub(crate) deflate: Option<Agreement>,
     /// What the peer sent behind its request.

@@ -22,6 +22,8 @@ pub struct Crate {
     pub version: &'static str,
     /// `cfg!(panic = "abort")`
     pub panic_abort: bool,
+    /// The handler is a function that judges origins itself.
+    pub origin_any: bool,
 }
 
 /// The descriptor of a handler in the events style.
@@ -64,6 +66,7 @@ pub(crate) const fn describe<E: Style>(about: &Crate, schema: (u32, u32)) -> Des
     } else {
         0
     };
+    let origins = if about.origin_any { abi::ORIGIN_ANY } else { 0 };
     Descriptor {
         magic: abi::MAGIC,
         abi_major: abi::ABI_MAJOR,
@@ -71,7 +74,7 @@ pub(crate) const fn describe<E: Style>(about: &Crate, schema: (u32, u32)) -> Des
         // Nothing here needs more than 1.0 has: what a host lacks is answered UNSUPPORTED.
         min_host_minor: 0,
         size: size_of::<Descriptor>() as u32,
-        flags: E::FLAGS | panics,
+        flags: E::FLAGS | panics | origins,
         state_schema: schema.0,
         state_schema_min: schema.1,
         reserved: 0,
@@ -115,6 +118,9 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// | `handler!(async echo)` | `async fn echo(conn: &mut Conn<S>) -> Result`: a future a session |
 /// | `handler!(blocking echo)` | `fn echo(conn: BlockingConn) -> Result`: a thread a session |
 /// | `handler!(async echo, handshake = check)`, `handler!(blocking echo, handshake = check)` | the same, and `fn check(request: &Request, response: &mut Response) -> Handshake` says who may enter |
+///
+/// With `, origin = any` at the end a function judges the `Origin` itself: see
+/// [`Handler::ORIGIN_ANY`](crate::Handler::ORIGIN_ANY).
 ///
 /// An async or blocking function may take `request: &Request` after its connection; the request is
 /// kept for as long as the session lasts.
@@ -209,17 +215,17 @@ macro_rules! handler {
 /// handlers in one crate.
 #[macro_export]
 macro_rules! descriptor {
-    (async $function:path) => {
-        $crate::descriptor!(async $function, handshake = $crate::__private::accept)
+    (async $function:path $(, origin = $origin:ident)?) => {
+        $crate::descriptor!(async $function, handshake = $crate::__private::accept $(, origin = $origin)?)
     };
-    (async $function:path, handshake = $check:path) => {
-        $crate::__private::asynchronous(&$crate::__crate!(), $function, $check)
+    (async $function:path, handshake = $check:path $(, origin = $origin:ident)?) => {
+        $crate::__private::asynchronous(&$crate::__crate!($($origin)?), $function, $check)
     };
-    (blocking $function:path) => {
-        $crate::descriptor!(blocking $function, handshake = $crate::__private::accept)
+    (blocking $function:path $(, origin = $origin:ident)?) => {
+        $crate::descriptor!(blocking $function, handshake = $crate::__private::accept $(, origin = $origin)?)
     };
-    (blocking $function:path, handshake = $check:path) => {
-        $crate::__private::blocking(&$crate::__crate!(), $function, $check)
+    (blocking $function:path, handshake = $check:path $(, origin = $origin:ident)?) => {
+        $crate::__private::blocking(&$crate::__crate!($($origin)?), $function, $check)
     };
     ($handler:ty) => {
         $crate::__private::events::<$handler>(&$crate::__crate!())
@@ -230,10 +236,17 @@ macro_rules! descriptor {
 #[macro_export]
 macro_rules! __crate {
     () => {
+        $crate::__crate!(@ false)
+    };
+    (any) => {
+        $crate::__crate!(@ true)
+    };
+    (@ $origin_any:literal) => {
         $crate::__private::Crate {
             name: ::core::env!("CARGO_PKG_NAME"),
             version: ::core::env!("CARGO_PKG_VERSION"),
             panic_abort: ::core::cfg!(panic = "abort"),
+            origin_any: $origin_any,
         }
     };
 }

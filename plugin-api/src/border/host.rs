@@ -24,44 +24,26 @@ unsafe impl Send for Host {}
 // SAFETY: as above.
 unsafe impl Sync for Host {}
 
-/// The session of the running callback, as long as that callback runs.
+/// What a callback was given for its session. The host compares it with what is lent to the callback
+/// that runs on the thread of the call, before it reads what lies behind it; here it is not read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnPtr(NonNull<abi::Conn>);
 
-// SAFETY: the host compares the thread of every call with that of the callback.
+// SAFETY: a number to compare with, as long as the host has not said that it is lent to this thread.
 unsafe impl Send for ConnPtr {}
 // SAFETY: as above.
 unsafe impl Sync for ConnPtr {}
 
 impl ConnPtr {
-    /// # Safety
-    /// The callback that `conn` was given to has not returned while this value is in use.
+    /// What a callback was given. It may be kept for longer: the host says whether it means something.
     #[inline]
-    pub(crate) unsafe fn new(conn: *mut abi::Conn) -> Option<Self> {
+    pub(crate) fn new(conn: *mut abi::Conn) -> Option<Self> {
         NonNull::new(conn).map(ConnPtr)
     }
 
     #[inline]
     fn get(self) -> *mut abi::Conn {
         self.0.as_ptr()
-    }
-
-    /// What the host says of the session now.
-    pub(crate) fn read(self) -> abi::Conn {
-        // SAFETY: the callback runs, so the table is there.
-        unsafe { read::copy(self.get()) }
-    }
-
-    /// Bytes accepted and not yet handed to the kernel.
-    pub(crate) fn buffered(self) -> u64 {
-        const END: usize = std::mem::offset_of!(abi::Conn, buffered) + size_of::<u64>();
-        // SAFETY: the callback runs, so the table is there; it begins with its size.
-        let size = unsafe { (&raw const (*self.get()).size).read() };
-        if (size as usize) < END {
-            return 0;
-        }
-        // SAFETY: the size covers the field.
-        unsafe { (&raw const (*self.get()).buffered).read() }
     }
 }
 
@@ -72,19 +54,19 @@ pub(crate) struct SendFn(unsafe extern "C" fn(*mut abi::Conn, u32, *const u8, us
 impl SendFn {
     #[inline]
     pub(crate) fn call(self, conn: ConnPtr, kind: u32, bytes: &[u8]) -> i64 {
-        // SAFETY: the host's function, `ConnPtr` vouches for itself, and the slice outlives the call.
+        // SAFETY: the host's function, which takes any pointer for a Conn (abi.rs, *the Conn*), and the
+        // slice outlives the call.
         unsafe { (self.0)(conn.get(), kind, bytes.as_ptr(), bytes.len()) }
     }
 }
 
-/// The answer to a handshake, as long as that callback runs.
+/// The answer to a handshake. The host compares it with what is lent to the `handshake` that runs on
+/// the thread of the call.
 #[derive(Clone, Copy)]
 pub(crate) struct ResponsePtr(*mut abi::Response);
 
 impl ResponsePtr {
-    /// # Safety
-    /// The `handshake` that `response` was given to has not returned while this value is in use.
-    pub(crate) unsafe fn new(response: *mut abi::Response) -> Self {
+    pub(crate) fn new(response: *mut abi::Response) -> Self {
         ResponsePtr(response)
     }
 }
@@ -93,8 +75,9 @@ impl ResponsePtr {
 macro_rules! call {
     ($host:ident . $function:ident ( $($argument:expr),* )) => {
         match $host.0.$function {
-            // SAFETY: the function comes from the host's table, `ConnPtr` and `ResponsePtr` vouch
-            // for themselves, and every pointer to bytes comes from a slice that outlives the call.
+            // SAFETY: the function comes from the host's table, which takes any pointer for a Conn or
+            // a Response (abi.rs, *the Conn*), and every pointer to bytes comes from a slice that
+            // outlives the call.
             Some(function) => unsafe { function($($argument),*) },
             None => abi::UNSUPPORTED.into(),
         }
@@ -109,6 +92,14 @@ impl Host {
         Host(unsafe { read::copy(from) })
     }
 
+    /// What the host says of the session now; none unless its callback runs on this thread.
+    pub(crate) fn table(&self, conn: ConnPtr) -> Option<abi::Conn> {
+        let status: Status = call!(self.check(conn.get()));
+        // SAFETY: the host says that the callback runs on this thread, so the table is there until we
+        // return to it.
+        (status == abi::OK).then(|| unsafe { read::copy(conn.get()) })
+    }
+
     /// `send`, for sessions to keep: nearly every message calls it.
     pub(crate) fn send(&self) -> SendFn {
         unsafe extern "C" fn unsupported(_: *mut abi::Conn, _: u32, _: *const u8, _: usize) -> i64 {
@@ -120,7 +111,7 @@ impl Host {
     /// Room for `max` bytes, uninitialised; dangling as soon as anything else is called with `conn`.
     pub(crate) fn reserve(&self, conn: ConnPtr, max: usize) -> *mut u8 {
         match self.0.reserve {
-            // SAFETY: the function comes from the host's table and `conn` vouches for itself.
+            // SAFETY: the function comes from the host's table, and takes any pointer for a Conn.
             Some(reserve) => unsafe { reserve(conn.get(), max) },
             None => std::ptr::null_mut(),
         }
@@ -134,7 +125,7 @@ impl Host {
         call!(self.ping(conn.get(), bytes.as_ptr(), bytes.len()))
     }
 
-    pub(crate) fn close(&self, conn: ConnPtr, code: u16, reason: &str) -> Status {
+    pub(crate) fn close(&self, conn: ConnPtr, code: u32, reason: &str) -> Status {
         call!(self.close(conn.get(), code, read::lend(reason.as_bytes())))
     }
 
@@ -162,7 +153,7 @@ impl Host {
         call!(self.send_to(self.0.ctx, id, kind, bytes.as_ptr(), bytes.len()))
     }
 
-    pub(crate) fn close_to(&self, id: u64, code: u16, reason: &str) -> Status {
+    pub(crate) fn close_to(&self, id: u64, code: u32, reason: &str) -> Status {
         call!(self.close_to(self.0.ctx, id, code, read::lend(reason.as_bytes())))
     }
 
@@ -173,6 +164,14 @@ impl Host {
 
     pub(crate) fn wake(&self, id: u64) -> Status {
         call!(self.wake(self.0.ctx, id))
+    }
+
+    pub(crate) fn wake_after(&self, id: u64, ms: u64) -> Status {
+        call!(self.wake_after(self.0.ctx, id, ms))
+    }
+
+    pub(crate) fn notify(&self, id: u64, note: u64) -> Status {
+        call!(self.notify(self.0.ctx, id, note))
     }
 
     /// A thread of the host's; what `job` panics with stays on it.
@@ -256,7 +255,7 @@ impl Host {
     }
 
     pub(crate) fn response_reject(&self, to: ResponsePtr, status: u16, body: &[u8]) -> Status {
-        call!(self.response_reject(to.0, status, read::lend(body)))
+        call!(self.response_reject(to.0, status.into(), read::lend(body)))
     }
 
     pub(crate) fn response_extensions(&self, to: ResponsePtr, allow: u32) -> Status {

@@ -59,21 +59,16 @@ impl Link {
         }
     }
 
-    /// # Safety
-    /// `conn` is this session's pointer of the callback that is running, and the answer is dropped
-    /// before that callback returns.
+    /// Keeps what a callback was given until the answer is dropped.
     #[inline]
-    pub(crate) unsafe fn enter(&self, conn: *mut abi::Conn) -> Inside<'_> {
+    pub(crate) fn enter(&self, conn: *mut abi::Conn) -> Inside<'_> {
         self.conn.store(conn, Ordering::Relaxed);
         Inside(self)
     }
 
     #[inline]
     fn conn(&self) -> Option<ConnPtr> {
-        let conn = self.conn.load(Ordering::Relaxed);
-        // SAFETY: `Inside` takes the pointer out again before the callback returns, and whoever
-        // can reach this link borrows from what that callback borrows.
-        unsafe { ConnPtr::new(conn) }
+        ConnPtr::new(self.conn.load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -112,7 +107,7 @@ impl Link {
         self.runtime.send_to(self.id, kind, bytes)
     }
 
-    pub(crate) fn close(&self, here: Option<ConnPtr>, code: u16, reason: &str) -> Status {
+    pub(crate) fn close(&self, here: Option<ConnPtr>, code: u32, reason: &str) -> Status {
         if let Some(conn) = self.conn_of(here) {
             let answer = self.host().close(conn, code, reason);
             if answer != abi::MISUSE {
@@ -133,13 +128,18 @@ impl Link {
     }
 
     pub(crate) fn buffered(&self, here: Option<ConnPtr>) -> u64 {
-        self.conn_of(here).map_or(0, ConnPtr::buffered)
+        self.table(here).map_or(0, |table| table.buffered)
+    }
+
+    /// What the host says of the session now; none outside its callbacks.
+    fn table(&self, here: Option<ConnPtr>) -> Option<abi::Conn> {
+        self.host().table(self.conn_of(here)?)
     }
 
     /// Whether a Close was sent or received, as far as the running callback can see.
     pub(crate) fn is_closing(&self) -> bool {
-        self.conn()
-            .is_some_and(|conn| conn.read().flags & abi::CLOSING != 0)
+        self.table(None)
+            .is_some_and(|table| table.flags & abi::CLOSING != 0)
     }
 
     /// Lets the session's `wake` run, from any thread.

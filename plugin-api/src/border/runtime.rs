@@ -3,10 +3,14 @@
 //! A plugin is initialised once per image, so this is a static. Under a test one
 //! image holds many handlers and many tests: there it belongs to the thread.
 
-use std::{cell::Cell, sync::OnceLock};
+use std::{
+    cell::Cell,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    abi::{self, Status},
+    abi::Status,
     border::{guard, host::Host},
     error::Refused,
 };
@@ -22,11 +26,7 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// Sends to a session by its id.
     pub(crate) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
-        match self.host.send_to(id, kind, bytes) {
-            // A status that is not below 0: the inbox is full.
-            answer if answer == i64::from(abi::AGAIN) => Err(Refused::Full),
-            answer => Refused::check_count(answer),
-        }
+        Refused::check_count(self.host.send_to(id, kind, bytes))
     }
 
     /// Runs a job on a thread of the host's.
@@ -34,8 +34,9 @@ impl Runtime {
         if !IS_TEST.get() {
             return self.host.spawn(job);
         }
+        let now = clock();
         self.host.spawn(Box::new(move || {
-            enter_test(Some(self));
+            enter_test(Some(self), now);
             #[cfg(feature = "tracing")]
             let _tracing = crate::trace::enter();
             job();
@@ -64,15 +65,26 @@ pub(crate) fn current() -> Option<&'static Runtime> {
     IMAGE.get().or_else(|| CURRENT.get())
 }
 
-/// From now on `install` and `current` on this thread mean `runtime`.
-pub(crate) fn enter_test(runtime: Option<&'static Runtime>) {
+/// From now on `install` and `current` on this thread mean `runtime`, and it is `now` of a test's clock.
+pub(crate) fn enter_test(runtime: Option<&'static Runtime>, now: Duration) {
     IS_TEST.set(true);
     CURRENT.set(runtime);
+    NOW.set(now);
+}
+
+/// The time since some moment of the past, by the clock of the host.
+pub(crate) fn clock() -> Duration {
+    if IS_TEST.get() {
+        return NOW.get();
+    }
+    BEGAN.get_or_init(Instant::now).elapsed()
 }
 
 static IMAGE: OnceLock<Runtime> = OnceLock::new();
+static BEGAN: OnceLock<Instant> = OnceLock::new();
 
 thread_local! {
     static IS_TEST: Cell<bool> = const { Cell::new(false) };
+    static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static CURRENT: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
 }

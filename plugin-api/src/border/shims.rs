@@ -44,6 +44,7 @@ impl<E: Style> Shims<E> {
         drain: Some(drain::<E::Slot>),
         timer: Some(timer::<E::Slot>),
         wake: Some(wake::<E::Slot>),
+        note: Some(note::<E::Slot>),
         closing: Some(closing::<E::Slot>),
         closed: Some(closed::<E::Slot>),
         destroy: Some(destroy::<E::Slot>),
@@ -137,6 +138,7 @@ unsafe fn request<'a>(request: *const abi::Request) -> Request<'a> {
             host: read::text(table.host),
             origin: read::text(table.origin),
             remote_addr: read::text(table.remote_addr),
+            client_addr: read::text(table.client_addr),
             user: read::text(table.user),
             headers: read::list(table.headers.cast::<Field<'a>>(), table.n_headers),
             cookies: read::list(table.cookies.cast::<Field<'a>>(), table.n_cookies),
@@ -147,6 +149,7 @@ unsafe fn request<'a>(request: *const abi::Request) -> Request<'a> {
             tls_client_cert: read::bytes(table.tls_client_cert.ptr, table.tls_client_cert.len),
             attached: Default::default(),
             decoded: Default::default(),
+            alarm: Default::default(),
         }
     }
 }
@@ -160,8 +163,7 @@ unsafe extern "C" fn handshake<E: Style>(
     guard(|| {
         // SAFETY: the host passes what `init` gave it.
         let root = unsafe { root::<E>(handler) };
-        // SAFETY: the callback's own argument, valid as long as it runs.
-        let response = unsafe { ResponsePtr::new(response) };
+        let response = ResponsePtr::new(response);
         let mut response = Response::new(&root.runtime.host, response);
         // SAFETY: the host's cell for what we leave in it, NULL at the first call.
         let left = unsafe { attempt.read() };
@@ -214,8 +216,7 @@ unsafe extern "C" fn open<E: Style>(
         request.attached = attempt.map(|attempt| attempt.attached).unwrap_or_default();
         // SAFETY: the callback's own argument.
         let link = Arc::new(unsafe { Link::new(root.runtime, conn, false) });
-        // SAFETY: the callback's own argument; dropped at the end of this closure.
-        let _inside = unsafe { link.enter(conn) };
+        let _inside = link.enter(conn);
         match root.style.open(Arc::clone(&link), request) {
             Ok((slot, status)) => {
                 made = Some(Box::new(slot));
@@ -285,14 +286,13 @@ unsafe fn dispatch<S: Slot>(
         // SAFETY: the caller's promise: the slot is ours alone while the callback runs.
         let slot = unsafe { &mut *session.cast::<S>() };
         if let Some(here) = slot.here() {
-            // SAFETY: the slot uses it in this callback only.
-            *here = unsafe { ConnPtr::new(conn) };
+            *here = ConnPtr::new(conn);
             return on(slot);
         }
         let link = Arc::as_ptr(slot.link());
         // SAFETY: the slot keeps its link until `destroy`; the guard is dropped at the end of this
         // closure, before the callback returns.
-        let _inside = unsafe { (*link).enter(conn) };
+        let _inside = unsafe { &*link }.enter(conn);
         on(slot)
     })
 }
@@ -367,11 +367,20 @@ unsafe extern "C" fn wake<S: Slot>(session: *mut c_void, conn: *mut abi::Conn) -
     unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Wake)) }
 }
 
+unsafe extern "C" fn note<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    note: u64,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Note(note))) }
+}
+
 unsafe extern "C" fn closing<S: Slot>(
     session: *mut c_void,
     conn: *mut abi::Conn,
-    code: u16,
-    reason: abi::Str,
+    code: u32,
+    reason: abi::Bytes,
 ) -> Status {
     // SAFETY: the host's promise: UTF-8, readable until the callback returns.
     let close = Close::new(code, unsafe { read::text(reason) });
@@ -382,8 +391,8 @@ unsafe extern "C" fn closing<S: Slot>(
 unsafe extern "C" fn closed<S: Slot>(
     session: *mut c_void,
     conn: *mut abi::Conn,
-    code: u16,
-    reason: abi::Str,
+    code: u32,
+    reason: abi::Bytes,
 ) -> Status {
     // SAFETY: the host's promise: UTF-8, readable until the callback returns.
     let close = Close::new(code, unsafe { read::text(reason) });
@@ -408,7 +417,7 @@ unsafe extern "C" fn snapshot<S: Slot>(
         let slot = unsafe { &mut *session.cast::<S>() };
         let link = Arc::as_ptr(slot.link());
         // SAFETY: the slot keeps its link until `destroy`; dropped at the end of this closure.
-        let _inside = unsafe { (*link).enter(conn) };
+        let _inside = unsafe { &*link }.enter(conn);
         let Some(state) = slot.snapshot() else {
             return abi::AGAIN;
         };

@@ -1,5 +1,6 @@
 //! The border against hosts that are older, newer or stranger than this library.
 
+use std::time::Duration;
 use std::{
     cell::{Cell, RefCell},
     ffi::c_void,
@@ -62,7 +63,12 @@ thread_local! {
     static SENT: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// All that the oldest host can do here.
+/// Every Conn here is the one of the running callback.
+unsafe extern "C" fn check(_: *const abi::Conn) -> Status {
+    abi::OK
+}
+
+/// All that the oldest host can do here, besides.
 unsafe extern "C" fn send(_: *mut abi::Conn, _: u32, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: what the library lends for the call.
     let bytes = unsafe { read::bytes(ptr, len) };
@@ -90,6 +96,7 @@ fn cut<T: read::Table>(mut table: T, end: usize) -> T {
 fn host() -> abi::Host {
     // SAFETY: zero is a value of each of its fields.
     let mut host: abi::Host = unsafe { mem::zeroed() };
+    host.check = Some(check);
     host.send = Some(send);
     cut(host, offset_of!(abi::Host, reserve))
 }
@@ -110,7 +117,7 @@ fn init(host: &abi::Host, room: usize) -> (Status, abi::Instance) {
         handler: ptr::null_mut(),
         vtable: ptr::null(),
     };
-    runtime::enter_test(None);
+    runtime::enter_test(None, Duration::ZERO);
     let init = descriptor.init.unwrap();
     // SAFETY: three tables of ours.
     let status = unsafe { init(host, &raw const about, &raw mut instance) };

@@ -5,8 +5,8 @@ use std::{fmt, rc::Rc, time::Duration};
 use crate::{
     close::Close,
     message::{MessageBuf, Payload},
+    rules,
     test::{
-        rules,
         server::{Floor, PATIENCE},
         session::{Incoming, Session},
     },
@@ -61,9 +61,10 @@ impl Client {
     }
 
     /// Starts the closing handshake. Code 1005 sends a Close frame without a body.
-    pub fn close(&mut self, code: u16, reason: &str) {
+    pub fn close(&mut self, code: u32, reason: &str) {
+        let sent = if code == 1005 { 0 } else { code };
         assert!(
-            (code == 1005 && reason.is_empty() || rules::may_be_sent(code)) && reason.len() <= 123,
+            rules::close(sent, reason).is_ok(),
             "a client may not close with `{code} {reason}`"
         );
         self.put(Incoming::Close(code, reason.into()));

@@ -7,12 +7,13 @@ use crate::{abi, border::read, test::controls::Controls};
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) conn: *mut abi::Conn,
-    _protocol: Box<str>,
+    // Not a `Box`: what lies in one may not be lent when it moves.
+    _protocol: String,
 }
 
 impl Table {
     pub(super) fn new(id: u64, protocol: &str) -> Self {
-        let protocol: Box<str> = protocol.into();
+        let protocol = protocol.to_owned();
         let conn = Box::into_raw(Box::new(abi::Conn {
             size: size_of::<abi::Conn>() as u32,
             flags: 0,
@@ -41,6 +42,12 @@ impl Table {
     pub(super) fn set_closing(&self) {
         // SAFETY: as above.
         unsafe { (*self.conn).flags |= abi::CLOSING };
+    }
+
+    /// Whether either side has closed, as the handler sees it.
+    pub(super) fn is_closing(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.conn).flags & abi::CLOSING != 0 }
     }
 
     /// A callback begins.

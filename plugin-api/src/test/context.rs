@@ -11,10 +11,10 @@ use std::{
 
 use crate::{
     abi::{self, Status},
+    rules,
     test::{
         hub::{Hub, Letter},
         log::Line,
-        rules,
     },
 };
 
@@ -55,9 +55,9 @@ impl Context {
         self.hub.post(id, letter(kind, bytes)?)
     }
 
-    pub(super) fn close_to(&self, id: u64, code: u16, reason: &str) -> Result<(), Status> {
+    pub(super) fn close_to(&self, id: u64, code: u32, reason: &str) -> Result<(), Status> {
         self.still_going()?;
-        rules::check_close(code, reason)?;
+        rules::close(code, reason)?;
         let reason = reason.into();
         self.hub.post(id, Letter::Close { code, reason }).map(drop)
     }
@@ -76,6 +76,16 @@ impl Context {
     pub(super) fn wake(&self, id: u64) -> Result<(), Status> {
         self.still_going()?;
         self.hub.wake(id)
+    }
+
+    pub(super) fn wake_after(&self, id: u64, ms: u64) -> Result<(), Status> {
+        self.still_going()?;
+        self.hub.wake_after(id, ms)
+    }
+
+    pub(super) fn notify(&self, id: u64, note: u64) -> Result<(), Status> {
+        self.still_going()?;
+        self.hub.post(id, Letter::Note(note)).map(drop)
     }
 
     /// Runs a job on a thread of its own, counted.
@@ -110,13 +120,15 @@ impl Context {
 
 /// Whole messages only: what comes by id has no parts.
 fn letter(kind: u32, bytes: &[u8]) -> Result<Letter, Status> {
-    match rules::check_kind(kind, bytes)? {
-        (kind, true) => Ok(Letter::Send {
-            kind,
-            bytes: bytes.into(),
-        }),
-        (_, false) => Err(abi::INVALID),
+    let rules::Kind {
+        opcode, is_last, ..
+    } = rules::kind(kind)?;
+    let is_text = opcode != abi::TEXT || str::from_utf8(bytes).is_ok();
+    if !is_last || !is_text {
+        return Err(abi::INVALID);
     }
+    let (kind, bytes) = (opcode, bytes.into());
+    Ok(Letter::Send { kind, bytes })
 }
 
 static CONTEXTS: Mutex<Vec<Arc<Context>>> = Mutex::new(Vec::new());

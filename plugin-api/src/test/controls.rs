@@ -6,7 +6,8 @@ use crate::{
     abi::{self, Status},
     close::Close,
     message::MessageBuf,
-    test::{hub::Hub, rules},
+    rules,
+    test::{hub::Hub, limits},
 };
 
 /// One session's state as far as its handler can change it, and what its client has got.
@@ -59,7 +60,7 @@ pub(super) enum Frame {
     Message(MessageBuf),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
-    Close(u16, String),
+    Close(u32, String),
 }
 
 impl Controls {
@@ -82,7 +83,13 @@ impl Controls {
 
     pub(super) fn send(&mut self, kind: u32, bytes: &[u8]) -> Result<u64, Status> {
         self.still_open()?;
-        let (opcode, is_last) = rules::check_kind(kind, bytes)?;
+        let rules::Kind {
+            opcode, is_last, ..
+        } = rules::kind(kind)?;
+        // Looked at whether or not the sender vouches for it: here a lie should be found.
+        if opcode == abi::TEXT && str::from_utf8(bytes).is_err() {
+            return Err(abi::INVALID);
+        }
         if self.parts.as_ref().is_some_and(|(open, _)| *open != opcode) {
             return Err(abi::INVALID);
         }
@@ -90,7 +97,7 @@ impl Controls {
         let (_, message) = self.parts.get_or_insert((opcode, Vec::new()));
         message.extend_from_slice(bytes);
         // Parts count as they come; the client gets the message when it is whole.
-        self.wire.buffered += rules::frame_len(bytes.len());
+        self.wire.buffered += limits::frame_len(bytes.len());
         if is_last {
             let (opcode, message) = self.parts.take().unwrap_or_default();
             self.wire.queue.push_back(Frame::message(opcode, message));
@@ -106,7 +113,8 @@ impl Controls {
     }
 
     pub(super) fn commit(&mut self, kind: u32, len: usize) -> Result<u64, Status> {
-        let room = self.reserved.take().unwrap_or_default();
+        self.still_open()?;
+        let room = self.reserved.take().ok_or(abi::INVALID)?;
         let written = room.get(..len).ok_or(abi::INVALID)?;
         self.send(kind, written)
     }
@@ -117,7 +125,7 @@ impl Controls {
     }
 
     pub(super) fn ping(&mut self, payload: &[u8]) -> Result<(), Status> {
-        if payload.len() > 125 {
+        if payload.len() > rules::PING_BYTES_MAX {
             return Err(abi::TOO_BIG);
         }
         self.put(Frame::Ping(payload.to_vec()), payload.len())
@@ -127,8 +135,8 @@ impl Controls {
         self.put(Frame::Pong(payload.to_vec()), payload.len())
     }
 
-    pub(super) fn close(&mut self, code: u16, reason: &str) -> Result<(), Status> {
-        rules::check_close(code, reason)?;
+    pub(super) fn close(&mut self, code: u32, reason: &str) -> Result<(), Status> {
+        rules::close(code, reason)?;
         let code = if code == 0 { 1005 } else { code };
         self.put(Frame::Close(code, reason.into()), reason.len() + 2)?;
         self.ending = Ending::Closed;
@@ -150,7 +158,7 @@ impl Controls {
         if after_ms == u64::MAX {
             return Ok(());
         }
-        if self.timers.len() == rules::TIMERS_MAX {
+        if self.timers.len() == limits::TIMERS_MAX {
             return Err(abi::TOO_BIG);
         }
         let at = self.now.saturating_add(Duration::from_millis(after_ms));
@@ -192,8 +200,7 @@ impl Controls {
     pub(super) fn subscribe(&mut self, topic: &str, on: bool) -> Result<(), Status> {
         let found = self.topics.iter().position(|joined| joined == topic);
         match (on, found) {
-            (true, None) if topic.is_empty() => return Err(abi::INVALID),
-            (true, None) if self.topics.len() == rules::TOPICS_MAX => return Err(abi::TOO_BIG),
+            (true, None) if self.topics.len() == limits::TOPICS_MAX => return Err(abi::TOO_BIG),
             (true, None) => self.topics.push(topic.into()),
             (false, Some(index)) => drop(self.topics.remove(index)),
             _ => return Ok(()),
@@ -215,7 +222,7 @@ impl Controls {
 
     /// Whether so much waits that the peer is not read.
     pub(super) fn is_congested(&self) -> bool {
-        self.wire.buffered > rules::OUTBOUND_BYTES_MAX / 2
+        self.wire.buffered > limits::OUTBOUND_BYTES_MAX / 2
     }
 
     /// Whether a message is being sent in parts: what others send waits behind it.
@@ -232,7 +239,7 @@ impl Controls {
     fn put(&mut self, frame: Frame, payload: usize) -> Result<(), Status> {
         self.still_open()?;
         self.wire.queue.push_back(frame);
-        self.wire.buffered += rules::frame_len(payload);
+        self.wire.buffered += limits::frame_len(payload);
         self.note_buffered();
         Ok(())
     }
@@ -254,8 +261,8 @@ impl Controls {
     /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
     fn make_room(&mut self, payload: usize) -> Result<(), Status> {
         let fits = |wire: &Wire| {
-            let after = wire.buffered + rules::frame_len(payload);
-            wire.buffered == 0 || after <= rules::OUTBOUND_BYTES_MAX
+            let after = wire.buffered + limits::frame_len(payload);
+            wire.buffered == 0 || after <= limits::OUTBOUND_BYTES_MAX
         };
         if !fits(&self.wire) {
             self.wire.flush();

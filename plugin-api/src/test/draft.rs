@@ -2,7 +2,7 @@
 
 use crate::{
     abi::{self, Status},
-    test::rules,
+    rules,
 };
 
 /// The answer as the handler shapes it, for the 101 and for a refusal alike.
@@ -17,7 +17,9 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn add_header(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
-        rules::check_header(name, value)?;
+        let before = self.headers.iter();
+        let bytes = before.map(|(name, value)| name.len() + value.len()).sum();
+        rules::header(name, value, bytes)?;
         self.headers.push((name.into(), value.into()));
         Ok(())
     }
@@ -30,10 +32,8 @@ impl Draft {
         Ok(())
     }
 
-    pub(super) fn reject(&mut self, status: u16, body: &[u8]) -> Result<(), Status> {
-        if !(300..=599).contains(&status) {
-            return Err(abi::INVALID);
-        }
+    pub(super) fn reject(&mut self, status: u32, body: &[u8]) -> Result<(), Status> {
+        let status = rules::rejection(status, body.len())?;
         self.rejection = Some((status, body.into()));
         Ok(())
     }

@@ -5,12 +5,12 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
     abi::{self, Status},
-    test::{log::Line, rules},
+    test::{limits, log::Line},
 };
 
 /// The part of a server that is reached from any thread.
@@ -32,6 +32,8 @@ struct State {
     /// How often the bell rang.
     rings: u64,
     log: Vec<Line>,
+    /// The time of the server's clock.
+    now: Duration,
 }
 
 /// What waits for one session.
@@ -39,8 +41,10 @@ struct State {
 pub(super) struct Inbox {
     /// In the order posted.
     pub(super) letters: VecDeque<Letter>,
-    /// Somebody called `wake`.
+    /// `wake` was called, or the alarm rang.
     pub(super) is_woken: bool,
+    /// When the alarm of `wake_after` rings.
+    alarm: Option<Duration>,
     /// A publication found the inbox full.
     pub(super) has_overflowed: bool,
     bytes: u64,
@@ -51,7 +55,8 @@ pub(super) struct Inbox {
 #[derive(Clone, Debug)]
 pub(super) enum Letter {
     Send { kind: u32, bytes: Vec<u8> },
-    Close { code: u16, reason: String },
+    Close { code: u32, reason: String },
+    Note(u64),
 }
 
 /// What was posted to an opening handshake.
@@ -60,7 +65,7 @@ pub(super) enum Knocked {
     /// The handler is to be asked again.
     Woken,
     /// The session that would come of it is to be closed.
-    Closed { code: u16 },
+    Closed { code: u32 },
 }
 
 impl Hub {
@@ -97,9 +102,9 @@ impl Hub {
         if inbox.letters.is_empty() && !inbox.is_woken && !inbox.has_overflowed {
             return None;
         }
-        let buffered = inbox.buffered;
+        let (buffered, alarm) = (inbox.buffered, inbox.alarm);
         let taken = std::mem::take(inbox);
-        inbox.buffered = buffered;
+        (inbox.buffered, inbox.alarm) = (buffered, alarm);
         Some(taken)
     }
 
@@ -109,7 +114,7 @@ impl Hub {
         let inbox = state.inboxes.get_mut(&id)?;
         let closes = inbox.letters.iter().find_map(|letter| match letter {
             Letter::Close { code, .. } => Some(Knocked::Closed { code: *code }),
-            Letter::Send { .. } => None,
+            Letter::Send { .. } | Letter::Note(_) => None,
         });
         let woken = std::mem::take(&mut inbox.is_woken).then_some(Knocked::Woken);
         closes.or(woken)
@@ -135,6 +140,37 @@ impl Hub {
         state.inboxes.get_mut(&id).ok_or(abi::GONE)?.is_woken = true;
         self.ring(state);
         Ok(())
+    }
+
+    /// Sets or replaces the alarm of a session; `u64::MAX` is none.
+    pub(super) fn wake_after(&self, id: u64, ms: u64) -> Result<(), Status> {
+        let mut state = self.lock();
+        let at = state.now.saturating_add(Duration::from_millis(ms));
+        let inbox = state.inboxes.get_mut(&id).ok_or(abi::GONE)?;
+        inbox.alarm = (ms != u64::MAX).then_some(at);
+        Ok(())
+    }
+
+    /// The time of the server's clock.
+    pub(super) fn now(&self) -> Duration {
+        self.lock().now
+    }
+
+    /// The clock has come to `now`: rings every alarm that was set for then or before.
+    pub(super) fn ring_alarms(&self, now: Duration) {
+        let mut state = self.lock();
+        state.now = now;
+        for inbox in state.inboxes.values_mut() {
+            if inbox.alarm.take_if(|at| *at <= now).is_some() {
+                inbox.is_woken = true;
+            }
+        }
+    }
+
+    /// When the next alarm rings.
+    pub(super) fn next_alarm(&self) -> Option<Duration> {
+        let state = self.lock();
+        state.inboxes.values().filter_map(|inbox| inbox.alarm).min()
     }
 
     pub(super) fn subscribe(&self, topic: &str, id: u64, on: bool) {
@@ -167,7 +203,7 @@ impl Hub {
     /// Counts a thread in.
     pub(super) fn begin_thread(&self) -> Result<(), Status> {
         let mut state = self.lock();
-        if state.threads == rules::THREADS_MAX {
+        if state.threads == limits::THREADS_MAX {
             return Err(abi::TOO_BIG);
         }
         state.threads += 1;
@@ -236,18 +272,22 @@ impl Hub {
 impl Inbox {
     fn post(&mut self, letter: Letter) -> Result<u64, Status> {
         let len = match &letter {
-            Letter::Send { bytes, .. } => rules::frame_len(bytes.len()),
-            Letter::Close { reason, .. } => rules::frame_len(reason.len() + 2),
+            Letter::Send { bytes, .. } => limits::frame_len(bytes.len()),
+            Letter::Close { reason, .. } => limits::frame_len(reason.len() + 2),
+            Letter::Note(_) => NOTE_BYTES,
         };
         // One message larger than the limit must be able to pass.
-        if self.bytes > 0 && self.bytes + len > rules::OUTBOUND_BYTES_MAX {
-            return Err(abi::AGAIN);
+        if self.bytes > 0 && self.bytes + len > limits::OUTBOUND_BYTES_MAX {
+            return Err(abi::FULL);
         }
         self.bytes += len;
         self.letters.push_back(letter);
         Ok(self.buffered + self.bytes)
     }
 }
+
+/// What a note counts for in an inbox.
+const NOTE_BYTES: u64 = 32;
 
 #[cfg(test)]
 mod tests {

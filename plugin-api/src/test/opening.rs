@@ -33,6 +33,7 @@ impl Request {
             target: target.into(),
             origin: String::new(),
             remote_addr: "127.0.0.1:49152".into(),
+            client_addr: None,
             user: String::new(),
             headers: vec![
                 header("Host", "localhost"),
@@ -85,6 +86,13 @@ impl Request {
     /// Sets where the client is, `127.0.0.1:49152` unless set.
     pub fn remote_addr(mut self, address: &str) -> Self {
         self.asking.remote_addr = address.into();
+        self
+    }
+
+    /// Sets where a proxy that the server trusts says that the client is; the client itself connects
+    /// from [`remote_addr`](Self::remote_addr) unless set.
+    pub fn client_addr(mut self, address: &str) -> Self {
+        self.asking.client_addr = Some(address.into());
         self
     }
 

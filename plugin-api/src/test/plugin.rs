@@ -9,15 +9,16 @@ use crate::{
         read,
         runtime::{self, Runtime},
     },
+    rules,
     test::{
         conn::Table,
         context::Context,
         controls::Controls,
         draft::Draft,
         hub::Hub,
+        limits,
         log::Line,
         request::Request,
-        rules,
         table::{self, ASKED, Asked, RUNNING, Running},
     },
 };
@@ -116,7 +117,7 @@ impl Generation {
             vtable: ptr::null(),
         };
         let init = facts.init.ok_or("the descriptor has no `init`")?;
-        runtime::enter_test(None);
+        runtime::enter_test(None, hub.now());
         // SAFETY: the descriptor's own function with three tables of ours: the first is there for
         // ever, with its `ctx` and `log_level`, the other two for the call.
         let status = unsafe { init(host, &raw const about, &raw mut made) };
@@ -200,7 +201,7 @@ impl Generation {
                 )
             }
         });
-        let made = match self.outcome("restore", status) {
+        let made = match self.outcome("restore", status, false) {
             Outcome::Continue => Some(self.session(session)),
             _ => None,
         };
@@ -243,19 +244,20 @@ impl Generation {
 
     /// One callback.
     fn run<T>(&self, callback: impl FnOnce(*mut c_void) -> T) -> T {
-        runtime::enter_test(self.runtime);
+        runtime::enter_test(self.runtime, self.context.hub.now());
         #[cfg(feature = "tracing")]
         let _tracing = crate::trace::enter();
         callback(self.handler)
     }
 
-    /// What an answer means; a failure is logged. An unknown status counts as one.
-    fn outcome(&self, callback: &str, status: Status) -> Outcome {
+    /// What an answer means; a failure is logged. A status that stands for nothing in the callback
+    /// counts as one.
+    fn outcome(&self, callback: &str, status: Status, may_wait: bool) -> Outcome {
         let failure = table::take_failure();
         match status {
             abi::OK => Outcome::Continue,
             abi::DONE => Outcome::Done,
-            abi::PENDING => Outcome::Pending,
+            abi::PENDING if may_wait => Outcome::Pending,
             _ => {
                 self.context.log(Line {
                     level: abi::LOG_ERROR,
@@ -302,7 +304,7 @@ impl Attempt {
             .run(|handler| unsafe { handshake(handler, request.table(), response, attempt) });
         let asked = ASKED.take().expect("nobody but this function takes it");
         if !(0..=abi::ABORT).contains(&status) {
-            generation.outcome("handshake", status);
+            generation.outcome("handshake", status, false);
         }
         (status, asked.draft)
     }
@@ -333,7 +335,7 @@ impl Attempt {
                 )
             }
         });
-        let outcome = generation.outcome("open", status);
+        let outcome = generation.outcome("open", status, false);
         let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
         let made = exists.then(|| generation.session(session));
         (made, outcome, controls)
@@ -360,8 +362,9 @@ pub(super) enum Event<'a> {
     Drain,
     Timer(u64),
     Wake,
-    Closing(u16, &'a str),
-    Closed(u16, &'a str),
+    Note(u64),
+    Closing(u32, &'a str),
+    Closed(u32, &'a str),
     /// As `Wake`, after the end.
     WakeAfterEnd,
 }
@@ -380,6 +383,9 @@ impl Instance {
             Event::Closed(..) | Event::WakeAfterEnd => Some(abi::GONE),
             _ => None,
         };
+        // While the peer waits for the answer to its Close, every callback may say that it comes later.
+        let is_closing = matches!(event, Event::Closing(..)) || table.is_closing();
+        let may_wait = verdict.is_some() || is_closing;
         let mut name = "";
         // SAFETY of every call below: `session` came from `open` or `restore` of this vtable and
         // lives until our `Drop`; `&mut self` keeps its callbacks apart; what they are lent outlives
@@ -402,13 +408,14 @@ impl Instance {
                 Event::Drain => call!(drain),
                 Event::Timer(token) => call!(timer, token),
                 Event::Wake | Event::WakeAfterEnd => call!(wake),
+                Event::Note(it) => call!(note, it),
                 Event::Closing(code, reason) => {
                     call!(closing, code, read::lend(reason.as_bytes()))
                 }
                 Event::Closed(code, reason) => call!(closed, code, read::lend(reason.as_bytes())),
             }
         });
-        (self.generation.outcome(name, status), controls)
+        (self.generation.outcome(name, status, may_wait), controls)
     }
 
     /// The state, or none for now.
@@ -420,7 +427,7 @@ impl Instance {
         unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
             // SAFETY: `ctx` is the vector below; nobody else uses it during the call.
             let (state, bytes) = unsafe { (&mut *ctx.cast::<Vec<u8>>(), read::bytes(ptr, len)) };
-            if state.len() + bytes.len() > rules::SNAPSHOT_BYTES_MAX {
+            if state.len() + bytes.len() > limits::SNAPSHOT_BYTES_MAX {
                 return abi::TOO_BIG;
             }
             state.extend_from_slice(bytes);
@@ -444,7 +451,7 @@ impl Instance {
         if status == abi::AGAIN {
             return (None, controls);
         }
-        let outcome = self.generation.outcome("snapshot", status);
+        let outcome = self.generation.outcome("snapshot", status, false);
         ((outcome == Outcome::Continue).then_some(state), controls)
     }
 }
@@ -470,6 +477,6 @@ fn why(callback: &str, status: Status) -> String {
 fn sentence(callback: &str, status: Status) -> String {
     match status {
         abi::PANIC => format!("`{callback}` panicked"),
-        _ => format!("`{callback}` answered {status}"),
+        _ => format!("`{callback}` failed: {}", rules::answered(status)),
     }
 }

@@ -11,6 +11,7 @@ pub(super) struct Asking {
     pub(super) target: String,
     pub(super) origin: String,
     pub(super) remote_addr: String,
+    pub(super) client_addr: Option<String>,
     pub(super) user: String,
     pub(super) headers: Vec<(String, Vec<u8>)>,
     pub(super) protocols: Vec<String>,
@@ -70,6 +71,7 @@ impl Request {
             .find(|(name, _)| name.eq_ignore_ascii_case("host"))
             .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
             .unwrap_or_default();
+        let client_addr = asking.client_addr.as_ref().unwrap_or(&asking.remote_addr);
         let table = abi::Request {
             size: size_of::<abi::Request>() as u32,
             flags: 0,
@@ -80,6 +82,7 @@ impl Request {
             host: lend(host.as_bytes()),
             origin: lend(asking.origin.as_bytes()),
             remote_addr: lend(asking.remote_addr.as_bytes()),
+            client_addr: lend(client_addr.as_bytes()),
             user: lend(asking.user.as_bytes()),
             headers: headers.as_ptr(),
             n_headers: headers.len(),

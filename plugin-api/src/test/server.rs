@@ -146,6 +146,7 @@ impl Floor {
             self.run();
             let sessions = self.sessions.borrow();
             let due = sessions.values().filter_map(Session::next_deadline);
+            let due = due.chain(self.hub.next_alarm());
             let Some(at) = due.filter(|at| *at > self.now.get() && *at <= until).min() else {
                 break;
             };
@@ -160,6 +161,7 @@ impl Floor {
     /// Runs every session until nothing is left to do.
     pub(super) fn run(&self) {
         let mut sessions = self.sessions.try_borrow_mut().expect(NESTED);
+        self.hub.ring_alarms(self.now.get());
         // A session that wakes itself all the time gets its turns, as on a server, but not all.
         for _ in 0..TURNS_MAX {
             let mut progress = false;

@@ -43,14 +43,14 @@ pub(super) enum Incoming {
     Message(MessageBuf),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
-    Close(u16, String),
+    Close(u32, String),
 }
 
 #[derive(PartialEq, Debug)]
 enum Phase {
     Open,
     /// The peer closes, and the handler has not answered yet.
-    PeerCloses(u16, String),
+    PeerCloses(u32, String),
     /// The Close of this side is out; what comes before the peer's is dropped.
     Closing,
     Over,
@@ -199,7 +199,7 @@ impl Session {
     }
 
     /// The peer's Close: the first of the two, or the answer to ours.
-    fn hear_close(&mut self, code: u16, reason: String) {
+    fn hear_close(&mut self, code: u32, reason: String) {
         self.table.set_closing();
         if self.ready().ending != Ending::No {
             self.phase = Phase::Over;
@@ -237,6 +237,8 @@ impl Session {
             match letter {
                 Letter::Send { kind, bytes } => drop(self.controls().send(kind, &bytes)),
                 Letter::Close { code, reason } => drop(self.controls().close(code, &reason)),
+                Letter::Note(note) if self.is_talking() => self.call(&Event::Note(note)),
+                Letter::Note(_) => {}
             }
         }
         self.follow_ending();
@@ -303,7 +305,7 @@ impl Session {
     }
 
     /// Tells the handler that the session is over, once.
-    fn end(&mut self, code: u16, reason: &str) {
+    fn end(&mut self, code: u32, reason: &str) {
         self.controls().unsubscribe_all();
         self.incoming.clear();
         self.destination = None;

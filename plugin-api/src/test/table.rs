@@ -9,6 +9,7 @@ use std::{cell::RefCell, ffi::c_void, ptr};
 use crate::{
     abi::{self, Bytes, Host, Pair, Status, Str},
     border::read,
+    rules,
     test::{
         context::Context,
         controls::{Controls, Ending},
@@ -51,6 +52,7 @@ pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
         abi_minor: abi::ABI_MINOR,
         ctx,
         log_level: context.hub.level.as_ptr(),
+        check: Some(check),
         send: Some(send),
         reserve: Some(reserve),
         commit: Some(commit),
@@ -65,6 +67,8 @@ pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
         close_to: Some(close_to),
         publish: Some(publish),
         wake: Some(wake),
+        wake_after: Some(wake_after),
+        notify: Some(notify),
         spawn: Some(spawn),
         fail: Some(fail),
         log: Some(log),
@@ -77,6 +81,14 @@ pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
 }
 
 // In all that follows the plugin keeps *lent memory* of abi.rs: what it lends is readable for the call.
+
+unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
+    let is_it = |running: &Running| running.conn.cast_const() == conn;
+    match RUNNING.with_borrow(|running| running.as_ref().is_some_and(is_it)) {
+        true => abi::OK,
+        false => abi::MISUSE,
+    }
+}
 
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory*.
@@ -102,7 +114,7 @@ unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> S
     status(with(conn, |controls| controls.ping(bytes)))
 }
 
-unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Status {
+unsafe extern "C" fn close(conn: *mut abi::Conn, code: u32, reason: Bytes) -> Status {
     // SAFETY: *lent memory*.
     let reason = unsafe { checked(reason) };
     status(with(conn, |controls| controls.close(code, reason?)))
@@ -118,7 +130,7 @@ unsafe extern "C" fn timer(conn: *mut abi::Conn, token: u64, after_ms: u64) -> S
 
 unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
     status(with(conn, |controls| {
-        controls.reads = on != 0;
+        controls.reads = rules::switch(on)?;
         Ok(())
     }))
 }
@@ -130,7 +142,10 @@ unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Sta
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
     // SAFETY: *lent memory*.
     let topic = unsafe { checked(topic) };
-    status(with(conn, |controls| controls.subscribe(topic?, on != 0)))
+    status(with(conn, |controls| {
+        let topic = rules::topic(topic?)?;
+        controls.subscribe(topic, rules::switch(on)?)
+    }))
 }
 
 unsafe extern "C" fn send_to(
@@ -145,7 +160,7 @@ unsafe extern "C" fn send_to(
     amount(Context::find(ctx).and_then(|context| context.send_to(id, kind, bytes)))
 }
 
-unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u16, reason: Str) -> Status {
+unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status {
     // SAFETY: *lent memory*.
     let reason = unsafe { checked(reason) };
     status(Context::find(ctx).and_then(|context| context.close_to(id, code, reason?)))
@@ -161,11 +176,22 @@ unsafe extern "C" fn publish(
 ) -> i64 {
     // SAFETY: *lent memory*.
     let (topic, bytes) = unsafe { (checked(topic), read::bytes(ptr, len)) };
-    amount(Context::find(ctx).and_then(|context| context.publish(topic?, kind, bytes, except)))
+    amount(Context::find(ctx).and_then(|context| {
+        let topic = rules::topic(topic?)?;
+        context.publish(topic, kind, bytes, except)
+    }))
 }
 
 unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
     status(Context::find(ctx).and_then(|context| context.wake(id)))
+}
+
+unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
+    status(Context::find(ctx).and_then(|context| context.wake_after(id, ms)))
+}
+
+unsafe extern "C" fn notify(ctx: *mut c_void, id: u64, note: u64) -> Status {
+    status(Context::find(ctx).and_then(|context| context.notify(id, note)))
 }
 
 unsafe extern "C" fn spawn(
@@ -235,7 +261,7 @@ unsafe extern "C" fn response_protocol(to: *mut abi::Response, name: Str) -> Sta
     status(on_asked(to, |draft| draft.choose_protocol(name?)))
 }
 
-unsafe extern "C" fn response_reject(to: *mut abi::Response, code: u16, body: Bytes) -> Status {
+unsafe extern "C" fn response_reject(to: *mut abi::Response, code: u32, body: Bytes) -> Status {
     // SAFETY: *lent memory*.
     let body = unsafe { read::bytes(body.ptr, body.len) };
     status(on_asked(to, |draft| draft.reject(code, body)))

@@ -48,7 +48,7 @@ fn texts(client: &mut wsh::test::Client) -> Vec<String> {
         .collect()
 }
 
-fn code(client: &mut wsh::test::Client) -> Option<u16> {
+fn code(client: &mut wsh::test::Client) -> Option<u32> {
     client.closed().map(|close| close.code)
 }
 

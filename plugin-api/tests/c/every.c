@@ -24,7 +24,7 @@ static void on_thread(void *arg) {
 
 static WshStatus on_handshake(void *handler, const WshRequest *request, WshResponse *response,
                               void **attempt) {
-    const WshPair *token = wsh_find(request->headers, request->n_headers, "X-TOKEN");
+    const WshPair *token = wsh_find_header(request->headers, request->n_headers, "X-TOKEN");
     if (handler != &host || !WSH_HAS(request, tls_client_cert)) return WSH_ERROR;
     if (wsh_equals(request->path, "/no")) {
         host->response_header(response, wsh_str("X-Why"), wsh_bytes("because", 7));
@@ -66,7 +66,12 @@ static WshStatus try_everything(WshConn *conn) {
     WshPair field;
     char *sent = (char *)malloc(16);
     uint8_t *room;
+    say(conn, "check", host->check(conn));
+    say(conn, "check nothing", host->check(NULL));
     say(conn, "send", host->send(conn, WSH_BINARY, bytes, sizeof bytes));
+    say(conn, "send nowhere", host->send((WshConn *)&field, WSH_BINARY, bytes, sizeof bytes));
+    say(conn, "send an opcode", host->send(conn, 8, bytes, 0));
+    say(conn, "send a bit", host->send(conn, WSH_BINARY | 1u << 31, bytes, 0));
     say(conn, "send not text", host->send(conn, WSH_TEXT, bytes, sizeof bytes));
     host->send(conn, WSH_TEXT | WSH_MORE, (const uint8_t *)"in ", 3);
     host->send(conn, WSH_TEXT, (const uint8_t *)"parts", 5);
@@ -78,18 +83,29 @@ static WshStatus try_everything(WshConn *conn) {
     if (!room) return WSH_ERROR;
     memcpy(room, "room", 4);
     host->commit(conn, WSH_TEXT, 4);
+    room = host->reserve(conn, 8);
+    host->ping(conn, bytes, 0);
+    say(conn, "commit too late", host->commit(conn, WSH_BINARY, 0));
     say(conn, "ping", host->ping(conn, bytes, sizeof bytes));
     say(conn, "close", host->close(conn, 1006, wsh_str("")));
+    say(conn, "close wide", host->close(conn, 65536 + 1000, wsh_str("")));
     say(conn, "timer", host->timer(conn, 7, 1000));
     say(conn, "reads", host->reads(conn, 1));
+    say(conn, "reads 2", host->reads(conn, 2));
     say(conn, "watermark", host->watermark(conn, 2, 1));
     say(conn, "subscribe", host->subscribe(conn, wsh_str(topic), 1));
+    say(conn, "subscribe 2", host->subscribe(conn, wsh_str(topic), 2));
+    say(conn, "subscribe to NUL", host->subscribe(conn, wsh_bytes("a\0b", 3), 1));
     say(conn, "publish", host->publish(host->ctx, wsh_str(topic), WSH_TEXT, bytes, 0, conn->id));
     say(conn, "publish", host->publish(host->ctx, wsh_str(topic), WSH_TEXT, bytes, 0, 0));
     say(conn, "send_to", host->send_to(host->ctx, conn->id, WSH_BINARY, bytes, 0));
     say(conn, "send_to nobody", host->send_to(host->ctx, 999, WSH_BINARY, bytes, 0));
     say(conn, "close_to nobody", host->close_to(host->ctx, 999, 1000, wsh_str("")));
     say(conn, "wake", host->wake(host->ctx, conn->id));
+    say(conn, "notify", host->notify(host->ctx, conn->id, UINT64_C(1) << 63));
+    say(conn, "notify nobody", host->notify(host->ctx, 999, 1));
+    say(conn, "wake_after", host->wake_after(host->ctx, conn->id, 500));
+    say(conn, "wake_after nobody", host->wake_after(host->ctx, 0, 500));
     say(conn, "extension", host->extension(host->ctx, wsh_str("wsh.none/1")) != NULL);
     field.name = wsh_str("name");
     field.value = wsh_str("value");
@@ -144,16 +160,22 @@ static WshStatus on_wake(void *session, WshConn *conn) {
     return WSH_OK;
 }
 
-static WshStatus on_closing(void *session, WshConn *conn, uint16_t code, WshStr reason) {
+static WshStatus on_note(void *session, WshConn *conn, uint64_t note) {
+    (void)session;
+    say(conn, "on note", (long long)(note >> 60));
+    return WSH_OK;
+}
+
+static WshStatus on_closing(void *session, WshConn *conn, uint32_t code, WshStr reason) {
     (void)session;
     say(conn, "on closing", code);
     return wsh_equals(reason, "why") ? host->close(conn, 3001, wsh_str("because")) : WSH_OK;
 }
 
-static WshStatus on_closed(void *session, WshConn *conn, uint16_t code, WshStr reason) {
+static WshStatus on_closed(void *session, WshConn *conn, uint32_t code, WshStr reason) {
     char line[64];
     (void)session, (void)reason;
-    snprintf(line, sizeof line, "closed %d, then %d", code,
+    snprintf(line, sizeof line, "closed %u, then %d", (unsigned)code,
              (int)host->send(conn, WSH_TEXT, NULL, 0));
     wsh_log(host, WSH_LOG_INFO, line);
     return WSH_OK;
@@ -195,9 +217,9 @@ static const void *extension(void *handler, WshStr id) {
 }
 
 static const WshVtable vtable = {
-    sizeof(WshVtable), 0,          on_handshake, on_abandon, on_open,    on_message,  on_ping,
-    on_pong,           on_drain,   on_timer,     on_wake,    on_closing, on_closed,   free,
-    on_snapshot,       on_restore, self_test,    serving,    on_shutdown, extension};
+    sizeof(WshVtable), 0,          on_handshake, on_abandon, on_open,     on_message, on_ping,
+    on_pong,           on_drain,   on_timer,     on_wake,    on_note,     on_closing, on_closed,
+    free,              on_snapshot, on_restore,  self_test,  serving,     on_shutdown, extension};
 
 static WshStatus init(const WshHost *from, const WshInit *about, WshInstance *instance) {
     host = from;

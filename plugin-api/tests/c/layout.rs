@@ -101,35 +101,36 @@ tables! {
     Conn = 40 {
         size: 0, flags: 4, id: 8, buffered: 16, protocol: 24
     }
-    Request = 240 {
+    Request = 256 {
         size: 0, flags: 4, id: 8, target: 16, path: 32, query: 48, host: 64, origin: 80,
-        remote_addr: 96, user: 112, headers: 128, n_headers: 136, cookies: 144, n_cookies: 152,
-        protocols: 160, n_protocols: 168, params: 176, n_params: 184, tls_version: 192,
-        tls_sni: 208, tls_client_cert: 224
+        remote_addr: 96, client_addr: 112, user: 128, headers: 144, n_headers: 152, cookies: 160,
+        n_cookies: 168, protocols: 176, n_protocols: 184, params: 192, n_params: 200,
+        tls_version: 208, tls_sni: 224, tls_client_cert: 240
     }
     Sink = 24 {
         size: 0, reserved: 4, ctx: 8, write: 16
     }
-    Host = 200 {
-        size: 0, abi_minor: 4, ctx: 8, log_level: 16, send: 24, reserve: 32, commit: 40, ping: 48,
-        close: 56, abort: 64, timer: 72, reads: 80, watermark: 88, subscribe: 96, send_to: 104,
-        close_to: 112, publish: 120, wake: 128, spawn: 136, fail: 144, log: 152,
-        response_header: 160, response_protocol: 168, response_reject: 176,
-        response_extensions: 184, extension: 192
+    Host = 224 {
+        size: 0, abi_minor: 4, ctx: 8, log_level: 16, check: 24, send: 32, reserve: 40,
+        commit: 48, ping: 56, close: 64, abort: 72, timer: 80, reads: 88, watermark: 96,
+        subscribe: 104, send_to: 112, close_to: 120, publish: 128, wake: 136, wake_after: 144,
+        notify: 152, spawn: 160, fail: 168, log: 176, response_header: 184,
+        response_protocol: 192, response_reject: 200, response_extensions: 208, extension: 216
     }
-    Vtable = 152 {
-        size: 0, flags: 4, handshake: 8, abandon: 16, open: 24, message: 32, ping: 40, pong: 48,
-        drain: 56, timer: 64, wake: 72, closing: 80, closed: 88, destroy: 96, snapshot: 104,
-        restore: 112, self_test: 120, serving: 128, shutdown: 136, extension: 144
+    Vtable = 160 {
+        size: 0, flags: 4, handshake: 8, abandon: 16, open: 24, message: 32, ping: 40,
+        pong: 48, drain: 56, timer: 64, wake: 72, note: 80, closing: 88, closed: 96,
+        destroy: 104, snapshot: 112, restore: 120, self_test: 128, serving: 136, shutdown: 144,
+        extension: 152
     }
 }
 
 constants! {
     ABI_MAJOR = 1; ABI_MINOR = 0; OK = 0; AGAIN = 1; REJECT = 2;
     DONE = 3; PENDING = 4; ABORT = 5; ERROR = -1; PANIC = -2;
-    GONE = -3; TOO_BIG = -4; UNSUPPORTED = -5; INVALID = -6; MISUSE = -7;
+    GONE = -3; TOO_BIG = -4; UNSUPPORTED = -5; INVALID = -6; MISUSE = -7; FULL = -8;
     TEXT = 1; BINARY = 2; MORE = 256; NO_COMPRESS = 512; TRUSTED_UTF8 = 1024;
-    PANIC_ABORT = 1; MIGRATES = 2; BLOCKING = 4; ASYNC = 8; STREAM = 1;
+    PANIC_ABORT = 1; MIGRATES = 2; BLOCKING = 4; ASYNC = 8; ORIGIN_ANY = 16; STREAM = 1;
     CHECK = 1; TLS = 1; HTTP2 = 2; CLOSING = 1; RESTORED = 2;
     DEFLATE = 4; LOG_OFF = 0; LOG_ERROR = 1; LOG_WARN = 2; LOG_INFO = 3;
     LOG_DEBUG = 4; LOG_TRACE = 5;
@@ -139,7 +140,7 @@ constants! {
 fn every_size_and_offset_is_what_it_was() {
     assert_eq!(rust_tables(), wanted_tables());
     assert_eq!(rust_constants(), wanted_constants());
-    assert_eq!(size_of::<abi::Response>(), 0, "nobody looks into it");
+    assert_eq!(size_of::<abi::Response>(), 0, "it is opaque");
     assert_eq!(size_of::<abi::Status>(), 4);
 }
 
@@ -167,6 +168,60 @@ fn nothing_of_the_abi_is_left_out_of_the_list() {
     // These two are no numbers; the plugins in C show them.
     constants.retain(|name| name != "SYMBOL" && name != "MAGIC");
     assert_eq!(constants, listed);
+}
+
+/// A whole plugin that uses every inline function of the header.
+const ALL_OF_THE_HEADER: &str = r#"
+#include <wsh.h>
+static const WshHost *host;
+static WshStatus WSH_CALL on_message(void *session, WshConn *conn, uint32_t kind,
+                                     const uint8_t *data, size_t len) WSH_NOEXCEPT {
+    (void)session;
+    if (wsh_logs(host, WSH_LOG_DEBUG)) wsh_log(host, WSH_LOG_DEBUG, wsh_status_name(WSH_FULL));
+    if (wsh_equals(wsh_bytes(data, len), "x") && !WSH_HAS(conn, protocol)) return WSH_DONE;
+    return host->send(conn, kind, data, len) < 0 ? WSH_ERROR : WSH_OK;
+}
+static WshStatus WSH_CALL on_open(void *handler, WshConn *conn, const WshRequest *request,
+                                  void *attempt, void **session) WSH_NOEXCEPT {
+    (void)handler, (void)conn, (void)attempt, (void)session;
+    if (wsh_find(request->cookies, request->n_cookies, "a")) return WSH_OK;
+    return wsh_find_header(request->headers, request->n_headers, "A") ? WSH_OK : WSH_ERROR;
+}
+static void WSH_CALL destroy(void *session) WSH_NOEXCEPT { (void)session; }
+static void WSH_CALL on_shutdown(void *handler) WSH_NOEXCEPT { (void)handler; }
+static WshVtable vtable;
+static WshStatus WSH_CALL init(const WshHost *from, const WshInit *about,
+                               WshInstance *instance) WSH_NOEXCEPT {
+    (void)about;
+    host = from;
+    vtable.size = (uint32_t)sizeof vtable;
+    vtable.open = on_open;
+    vtable.message = on_message;
+    vtable.destroy = destroy;
+    vtable.shutdown = on_shutdown;
+    instance->vtable = &vtable;
+    return WSH_OK;
+}
+WSH_DEFINE("all", "1.0", init);
+"#;
+
+#[test]
+fn the_header_is_clean_in_every_language_that_reads_it() {
+    for extension in ["c", "cpp"] {
+        std::fs::write(
+            compiler::scratch(&format!("all.{extension}")),
+            ALL_OF_THE_HEADER,
+        )
+        .unwrap();
+    }
+    let object = compiler::scratch("all.o");
+    let mut languages = 0;
+    for (language, extension) in compiler::languages() {
+        let source = compiler::scratch(&format!("all.{extension}"));
+        compiler::compile(language, &source, &object, &["-c"]);
+        languages += 1;
+    }
+    assert_eq!(languages, 18);
 }
 
 #[test]

@@ -57,36 +57,52 @@ fn a_plugin_in_c_can_call_everything_and_be_called_everywhere() {
         .partition(|line| *line == "by thread");
     assert_eq!(by_thread.pop(), Some("by thread"));
     let wanted = [
+        "check 0",
+        "check nothing -7",
         "\u{fffd}\0",
         "send 27",
+        "send nowhere -7",
+        "send an opcode -6",
+        "send a bit -5",
         "send not text -6",
         "in parts",
         "commit -6",
         "room",
+        "commit too late -6",
         "ping 0",
         "close -6",
+        "close wide -6",
         "timer 0",
         "reads 0",
+        "reads 2 -6",
         "watermark -6",
         "subscribe 0",
+        "subscribe 2 -6",
+        "subscribe to NUL -6",
         "publish 0",
         "publish 1",
         "send_to 0",
         "send_to nobody -3",
         "close_to nobody -3",
         "wake 0",
+        "notify 0",
+        "notify nobody -3",
+        "wake_after 0",
+        "wake_after nobody -3",
         "extension 0",
         "spawn 0",
         "",
         "",
+        "on note 8",
         "on wake 0",
+        "on pong 0",
         "on pong 255",
     ];
     // How much is buffered depends on the lines before.
     let said: Vec<_> = said
         .into_iter()
         .map(|line| match line.split_once(' ') {
-            Some(("send", _)) if line != "send not text -6" => "send 27",
+            Some(("send", bytes)) if bytes.parse::<u64>().is_ok() => "send 27",
             Some(("send_to", answer)) if answer != "nobody -3" => "send_to 0",
             _ => line,
         })
@@ -105,6 +121,7 @@ fn a_plugin_in_c_can_call_everything_and_be_called_everywhere() {
     client.send(vec![0; 100]);
     client.resume();
     assert_eq!(client.receive().unwrap(), "on ping 7");
+    assert_eq!(client.receive().unwrap(), "on wake 0");
     assert_eq!(client.receive().unwrap(), "on timer 7");
     assert_eq!(client.receive().unwrap().as_bytes().len(), 100);
     assert_eq!(client.receive().unwrap(), "on drain 0");

@@ -132,7 +132,7 @@ fn logged(server: &Server, message: &str) -> Vec<wsh::test::Line> {
     lines.filter(|line| line.message == message).collect()
 }
 
-fn code(client: &mut wsh::test::Client) -> Option<u16> {
+fn code(client: &mut wsh::test::Client) -> Option<u32> {
     client.closed().map(|close| close.code)
 }
 

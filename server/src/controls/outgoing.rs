@@ -2,6 +2,7 @@
 
 use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
+use wsh::rules::{self, Kind};
 
 use super::{Controls, Ending};
 use crate::cause::Cause;
@@ -48,13 +49,15 @@ impl Controls {
         if payload.len() > self.payload_bytes_max() {
             return Err(abi::TOO_BIG);
         }
-        let (opcode, fin) = self.opcode_of(kind, payload)?;
+        let kind = rules::kind(kind)?;
+        let opcode = self.opcode_of(kind, payload)?;
+        let fin = kind.is_last;
         let part = Part {
             first: self.open_message.is_none(),
             last: fin,
         };
         let compresses = if part.first {
-            self.compresses(kind & abi::NO_COMPRESS == 0, payload.len())
+            self.compresses(kind.may_compress, payload.len())
         } else {
             self.open_is_compressed
         };
@@ -65,7 +68,7 @@ impl Controls {
             self.wire.put(fin, opcode, payload);
         }
         self.open_is_compressed = compresses;
-        self.open_message = (!fin).then_some((kind & OPCODE) as u8);
+        self.open_message = (!fin).then_some(kind.opcode as u8);
         Ok(self.note_buffered())
     }
 
@@ -95,7 +98,7 @@ impl Controls {
         }
         extras.reserved.clear();
         extras.reserved.try_reserve_exact(max).ok()?;
-        extras.reserved_bytes = max;
+        extras.reserved_bytes = Some(max);
         Some(&mut extras.reserved)
     }
 
@@ -104,11 +107,10 @@ impl Controls {
     pub(crate) fn take_reserved(&mut self, len: usize) -> Result<Vec<u8>, abi::Status> {
         let reserved = match &mut self.extras {
             // The room may be larger, and what lies there is of another message.
-            Some(extras) if len <= extras.reserved_bytes => {
-                extras.reserved_bytes = 0;
+            Some(extras) if extras.reserved_bytes.is_some_and(|max| len <= max) => {
+                extras.reserved_bytes = None;
                 std::mem::take(&mut extras.reserved)
             }
-            None if len == 0 => Vec::new(),
             _ => return Err(abi::INVALID),
         };
         Ok(reserved)
@@ -129,7 +131,7 @@ impl Controls {
     #[inline]
     pub(crate) fn forget_reserved(&mut self) {
         if let Some(extras) = &mut self.extras {
-            extras.reserved_bytes = 0;
+            extras.reserved_bytes = None;
             pool::put_room(std::mem::take(&mut extras.reserved));
         }
     }
@@ -193,25 +195,15 @@ impl Controls {
     }
 
     /// The frame that a message of `kind` is next sent as.
-    fn opcode_of(&self, kind: u32, payload: &[u8]) -> Result<(OpCode, bool), abi::Status> {
-        let first = match kind & OPCODE {
-            abi::TEXT => frame::TEXT,
-            abi::BINARY => frame::BINARY,
-            _ => return Err(abi::INVALID),
-        };
-        if kind & !(OPCODE | abi::MORE | abi::NO_COMPRESS | abi::TRUSTED_UTF8) != 0 {
-            return Err(abi::UNSUPPORTED);
-        }
-        let is_unproven_text = kind & (OPCODE | abi::TRUSTED_UTF8) == abi::TEXT;
-        if is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
+    fn opcode_of(&self, kind: Kind, payload: &[u8]) -> Result<OpCode, abi::Status> {
+        if kind.is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
             return Err(abi::INVALID);
         }
-        let opcode = match self.open_message {
-            None => first,
-            Some(open) if u32::from(open) == kind & OPCODE => frame::CONTINUE,
-            Some(_) => return Err(abi::INVALID),
-        };
-        Ok((opcode, kind & abi::MORE == 0))
+        match self.open_message {
+            None => Ok(frame::opcode_of(kind)),
+            Some(open) if u32::from(open) == kind.opcode => Ok(frame::CONTINUE),
+            Some(_) => Err(abi::INVALID),
+        }
     }
 
     /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
@@ -240,7 +232,5 @@ fn is_proven(kind: u32) -> bool {
     kind == abi::BINARY || kind == abi::TEXT | abi::TRUSTED_UTF8
 }
 
-/// The part of a message kind that is its opcode.
-const OPCODE: u32 = 0xff;
 /// The largest message that is taken when nothing waits, unless more of them may wait.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -1,7 +1,6 @@
 //! The rules of an opening handshake that its head alone keeps or breaks (RFC 6455 §4.2.1).
 
 use crate::head::{Head, elements};
-use crate::plugin::response::is_token_byte;
 use crate::reply::Reply;
 use crate::ws::extension::{self, Offer};
 
@@ -77,7 +76,7 @@ fn protocols(head: &Head) -> Result<Vec<String>, Reply> {
         has_lines = true;
         for element in elements(line) {
             let text = std::str::from_utf8(element).ok();
-            let text = text.filter(|text| text.bytes().all(is_token_byte));
+            let text = text.filter(|text| text.bytes().all(wsh::rules::is_token_byte));
             let text = text.ok_or(NO_LIST)?;
             if !protocols.iter().any(|known| known == text) {
                 protocols.push(text.to_owned());

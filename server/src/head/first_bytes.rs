@@ -3,8 +3,6 @@
 //! A client that speaks another protocol waits for an answer that never comes, and its operator
 //! looks for the fault elsewhere. It is answered at once, and the log names what it speaks.
 
-use crate::plugin::response::is_token_byte;
-
 /// Why bytes are not the beginning of a request, and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotARequest {
@@ -87,7 +85,10 @@ fn request_line(line: &[u8]) -> Result<(), NotARequest> {
     {
         return Err(NotARequest::ProxyProtocol);
     }
-    let method = line.iter().take_while(|byte| is_token_byte(**byte)).count();
+    let method = line
+        .iter()
+        .take_while(|byte| wsh::rules::is_token_byte(**byte))
+        .count();
     if method > METHOD_BYTES_MAX {
         return Err(NotARequest::MethodTooLong);
     }

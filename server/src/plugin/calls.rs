@@ -87,6 +87,7 @@ impl Plugin {
             return Answer::Accept;
         };
         let _watched = watch(context, Callback::Handshake);
+        let lent = draft.lend();
         // SAFETY: `handler` is what `init` gave and `shutdown` has not run (a generation outlives
         // its handshakes); the request and the draft outlive the call, and the attempt is this
         // handshake's own.
@@ -94,10 +95,11 @@ impl Plugin {
             handshake(
                 self.handler,
                 request.table(),
-                (&raw mut *draft).cast(),
+                lent.response,
                 &raw mut attempt.pointer,
             )
         };
+        drop(lent);
         let answer = match status {
             abi::OK => Answer::Accept,
             abi::REJECT => Answer::Reject,
@@ -131,7 +133,7 @@ impl Plugin {
         let status = unsafe { open(self.handler, lent, request.table(), taken, &raw mut session) };
         conn.end();
         drop(watched);
-        let outcome = outcome(status, context, conn.id(), Callback::Open);
+        let outcome = outcome(status, conn, Callback::Open, false);
         let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
         // Made only if it exists: dropping an instance is `destroy`.
         let instance = exists.then(|| Instance {
@@ -167,9 +169,7 @@ impl Delivery<'_> {
     #[inline]
     pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> Outcome {
         self.watched.renew();
-        let Instance {
-            session, context, ..
-        } = *self.instance;
+        let session = self.instance.session;
         // SAFETY: `session` came from this vtable and lives until `destroy`, which is the drop of
         // its instance; `&mut self` keeps calls from overlapping; the payload outlives the call,
         // and the Conn is lent to this thread as long as we live.
@@ -182,7 +182,7 @@ impl Delivery<'_> {
                 payload.len(),
             )
         };
-        outcome(status, context, self.conn.id(), Callback::Message)
+        outcome(status, self.conn, Callback::Message, false)
     }
 }
 
@@ -274,7 +274,7 @@ impl Instance {
         )
     }
 
-    /// Somebody called the host's `wake`.
+    /// The host's `wake` was called.
     pub(crate) fn wake(&mut self, conn: &mut Conn) -> Outcome {
         let session = self.session;
         self.call(
@@ -285,6 +285,21 @@ impl Instance {
             |wake, conn| {
                 // SAFETY: as in `Delivery::message`.
                 unsafe { wake(session, conn) }
+            },
+        )
+    }
+
+    /// The host's `notify` was called.
+    pub(crate) fn note(&mut self, conn: &mut Conn, note: u64) -> Outcome {
+        let session = self.session;
+        self.call(
+            conn,
+            Callback::Note,
+            Loan::Running,
+            self.vtable.note,
+            |callback, conn| {
+                // SAFETY: as in `Delivery::message`.
+                unsafe { callback(session, conn, note) }
             },
         )
     }
@@ -314,7 +329,7 @@ impl Instance {
             self.vtable.closing,
             |closing, conn| {
                 // SAFETY: as in `Delivery::message`.
-                unsafe { closing(session, conn, code, text::lend(reason)) }
+                unsafe { closing(session, conn, code.into(), text::lend(reason)) }
             },
         )
     }
@@ -329,7 +344,7 @@ impl Instance {
             self.vtable.closed,
             |closed, conn| {
                 // SAFETY: as in `Delivery::message`.
-                unsafe { closed(session, conn, code, text::lend(reason)) }
+                unsafe { closed(session, conn, code.into(), text::lend(reason)) }
             },
         )
     }
@@ -350,7 +365,7 @@ impl Instance {
         let lent = conn.begin(loan);
         let status = run(callback, lent);
         conn.end();
-        outcome(status, self.context, conn.id(), name)
+        outcome(status, conn, name, loan == Loan::Over)
     }
 }
 
@@ -365,26 +380,29 @@ impl Drop for Instance {
     }
 }
 
-/// What nearly every callback answers is OK.
+/// What nearly every callback answers is OK. `is_after_end`: there is no connection any more.
 #[inline]
-fn outcome(status: Status, context: &Context, id: u64, callback: Callback) -> Outcome {
+fn outcome(status: Status, conn: &Conn, callback: Callback, is_after_end: bool) -> Outcome {
     if status == abi::OK {
         return Outcome::Continue;
     }
-    other_outcome(status, context, id, callback)
+    other_outcome(status, conn, callback, is_after_end)
 }
 
-/// An unknown status counts as a failure: beside [`abi::Status`] stand those that a callback may answer. Why it failed is logged.
+/// A status that stands for nothing in this callback counts as a failure (abi.rs, *what a callback
+/// returns*). Why a callback failed is logged.
 #[cold]
-fn other_outcome(status: Status, context: &Context, id: u64, callback: Callback) -> Outcome {
+fn other_outcome(status: Status, conn: &Conn, callback: Callback, is_after_end: bool) -> Outcome {
+    // While the peer waits for the answer to its Close, every callback may say that it comes later.
+    let may_wait = is_after_end || callback == Callback::Closing || conn.is_closing();
     let outcome = match status {
         abi::DONE => Outcome::Done,
-        abi::PENDING => Outcome::Pending,
+        abi::PENDING if may_wait => Outcome::Pending,
         abi::PANIC => Outcome::Panicked,
         _ => Outcome::Failed,
     };
     if matches!(outcome, Outcome::Failed | Outcome::Panicked) {
-        log::failure(context, id, callback.name(), status);
+        log::failure(conn.context, conn.id(), callback.name(), status);
     }
     outcome
 }

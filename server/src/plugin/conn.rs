@@ -1,7 +1,7 @@
 //! A session as its plugin holds it during a callback: the table it may read, and behind it what
 //! the host functions act on.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
 use wsh::abi;
 
@@ -14,9 +14,6 @@ use crate::controls::{Controls, Ending};
 #[derive(Debug)]
 pub(crate) struct Conn {
     table: abi::Conn,
-    /// The thread whose callback is running, as [`thread_token`] names it, in its low bits the
-    /// [`Loan`]; 0 is none.
-    thread: AtomicUsize,
     pub(crate) controls: Controls,
     pub(crate) context: &'static Context,
     /// What `table.protocol` points to, if a subprotocol was chosen.
@@ -42,11 +39,11 @@ impl Conn {
     /// A session's cell: boxed, because plugins know it by its address.
     pub(crate) fn new(
         id: u64,
-        protocol: Box<str>,
+        protocol: String,
         context: &'static Context,
         controls: Controls,
     ) -> Box<Conn> {
-        let protocol = (!protocol.is_empty()).then(|| Box::new(protocol));
+        let protocol = (!protocol.is_empty()).then(|| Box::new(protocol.into_boxed_str()));
         let lent = text::lend(protocol.as_ref().map_or("", |protocol| protocol));
         Box::new(Conn {
             table: abi::Conn {
@@ -56,7 +53,6 @@ impl Conn {
                 buffered: 0,
                 protocol: lent,
             },
-            thread: AtomicUsize::new(0),
             controls,
             context,
             protocol,
@@ -78,6 +74,11 @@ impl Conn {
         self.table.flags |= abi::CLOSING;
     }
 
+    /// Whether a Close frame was sent or received, as the handler sees it.
+    pub(super) fn is_closing(&self) -> bool {
+        self.table.flags & abi::CLOSING != 0
+    }
+
     /// Notes that messages may be compressed.
     pub(crate) fn set_deflate(&mut self) {
         self.table.flags |= abi::DEFLATE;
@@ -96,9 +97,9 @@ impl Conn {
     /// Lends the cell to a callback on this thread.
     pub(super) fn begin(&mut self, loan: Loan) -> *mut abi::Conn {
         self.refresh();
-        let thread = thread_token() | loan as usize;
-        self.thread.store(thread, Ordering::Relaxed);
-        self.lent()
+        let lent = self.lent();
+        LENT.set(lent.addr() | loan as usize);
+        lent
     }
 
     /// What the plugin is given while the loan lasts.
@@ -109,7 +110,7 @@ impl Conn {
 
     /// Ends the loan: from now on the pointer means nothing.
     pub(super) fn end(&mut self) {
-        self.thread.store(0, Ordering::Relaxed);
+        LENT.set(0);
         self.controls.forget_reserved();
     }
 
@@ -129,34 +130,54 @@ impl Conn {
         }
     }
 
-    /// The cell behind the pointer that a plugin gave.
+    /// Whether the pointer that a plugin gave is to the cell that is lent on this thread.
+    pub(super) fn is_lent(conn: *const abi::Conn) -> bool {
+        !conn.is_null() && conn.addr() == LENT.get() & !LOAN
+    }
+
+    /// The cell behind the pointer that a plugin gave, if it is the one that is lent on this thread for
+    /// everything; else what the call is answered. Nothing behind another pointer is read.
     ///
     /// # Safety
     ///
-    /// `conn` came from [`Conn::begin`] of a cell that still exists (abi.rs, *the Conn*), and the
-    /// caller lets go of the answer before it returns into the plugin.
+    /// The caller lets go of the answer before it returns into the plugin.
+    #[inline]
     pub(super) unsafe fn of<'a>(conn: *mut abi::Conn) -> Result<&'a mut Conn, abi::Status> {
-        let cell: *mut Conn = conn.cast();
-        if cell.is_null() {
-            return Err(abi::MISUSE);
-        }
-        // SAFETY: the cell exists (the caller's promise); only its atomic is touched, which any
-        // thread may read.
-        let thread = unsafe { &(*cell).thread }.load(Ordering::Relaxed);
-        if thread != thread_token() {
-            let is_over = thread == thread_token() | Loan::Over as usize;
-            return Err(if is_over { abi::GONE } else { abi::MISUSE });
+        if conn.is_null() || conn.addr() != LENT.get() {
+            return Err(refusal(conn.addr()));
         }
         // SAFETY: a callback with this cell runs on this very thread, inside `begin` and `end`, so
-        // the host's own `&mut` is dormant up the stack and no other thread gets past the check.
-        Ok(unsafe { &mut *cell })
+        // the cell exists and the host's own `&mut` is dormant up the stack.
+        Ok(unsafe { &mut *conn.cast::<Conn>() })
+    }
+
+    /// As [`of`](Self::of), for a call that takes back what was reserved, as all but `commit` do.
+    ///
+    /// # Safety
+    ///
+    /// As for [`of`](Self::of).
+    pub(super) unsafe fn of_another_call<'a>(
+        conn: *mut abi::Conn,
+    ) -> Result<&'a mut Conn, abi::Status> {
+        // SAFETY: the caller's promise.
+        let cell = unsafe { Conn::of(conn) }?;
+        cell.controls.forget_reserved();
+        Ok(cell)
     }
 }
 
-/// A multiple of 8 that no other living thread has, for the price of one instruction.
-fn thread_token() -> usize {
-    thread_local! {
-        static HERE: usize = const { 0 };
-    }
-    HERE.with(|here| std::ptr::from_ref(here).addr())
+#[cold]
+fn refusal(conn: usize) -> abi::Status {
+    let is_over = conn != 0 && LENT.get() == conn | Loan::Over as usize;
+    if is_over { abi::GONE } else { abi::MISUSE }
 }
+
+thread_local! {
+    /// The address of the cell that is lent to the callback that runs on this thread, in its low bits the
+    /// [`Loan`]; 0 is none.
+    static LENT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The bits of the [`Loan`]; a cell's address has none of them.
+const LOAN: usize = 3;
+const _: () = assert!(align_of::<Conn>() > LOAN);

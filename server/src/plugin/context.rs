@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use wsh::abi;
+use wsh::{abi, rules};
 
 use super::hold::Hold;
 use super::quarantine::Quarantine;
@@ -16,7 +16,7 @@ use crate::encoded::Encoded;
 use crate::mailbox::{Letter, Mailbox, Undelivered};
 use crate::shared::Shared;
 use crate::topics::Topic;
-use crate::ws::{close, frame};
+use crate::ws::frame;
 
 /// What the functions of the host table need that are called with `ctx`.
 #[derive(Debug)]
@@ -75,17 +75,27 @@ impl Context {
         mailbox.post(Letter::Send(encoded)).map_err(status_of)
     }
 
-    pub(super) fn close_to(&self, id: u64, code: u16, reason: &str) -> Result<(), abi::Status> {
-        let sendable = code == 0 && reason.is_empty() || close::may_be_sent(code);
-        if !sendable || reason.len() > close::REASON_BYTES_MAX {
-            return Err(abi::INVALID);
-        }
+    pub(super) fn close_to(&self, id: u64, code: u32, reason: &str) -> Result<(), abi::Status> {
+        let code = rules::close(code, reason)?;
         let letter = Letter::Close {
             code,
             reason: reason.to_owned(),
         };
         self.find(id)?.post(letter).map_err(status_of)?;
         Ok(())
+    }
+
+    pub(super) fn notify(&self, id: u64, note: u64) -> Result<(), abi::Status> {
+        self.find(id)?.post(Letter::Note(note)).map_err(status_of)?;
+        Ok(())
+    }
+
+    pub(super) fn wake_after(&self, id: u64, ms: u64) -> Result<(), abi::Status> {
+        let mailbox = self.find(id)?;
+        self.shared
+            .sessions
+            .wake_after(&mailbox, ms)
+            .map_err(status_of)
     }
 
     pub(super) fn wake(&self, id: u64) -> Result<(), abi::Status> {
@@ -189,28 +199,19 @@ fn encode(kind: u32, payload: &[u8]) -> Result<Arc<Encoded>, abi::Status> {
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(abi::TOO_BIG);
     }
-    let opcode = match kind & 0xff {
-        abi::TEXT => frame::TEXT,
-        abi::BINARY => frame::BINARY,
-        _ => return Err(abi::INVALID),
-    };
-    if kind & abi::MORE != 0 {
+    let kind = rules::kind(kind)?;
+    // Whole messages only: what comes by id has no parts.
+    let is_text = !kind.is_unproven_text || simdutf8::basic::from_utf8(payload).is_ok();
+    if !kind.is_last || !is_text {
         return Err(abi::INVALID);
     }
-    if kind & !(0xff | abi::NO_COMPRESS | abi::TRUSTED_UTF8) != 0 {
-        return Err(abi::UNSUPPORTED);
-    }
-    let is_unproven_text = opcode == frame::TEXT && kind & abi::TRUSTED_UTF8 == 0;
-    if is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
-        return Err(abi::INVALID);
-    }
-    let may_compress = kind & abi::NO_COMPRESS == 0;
-    Ok(Encoded::new(opcode, payload, may_compress))
+    let opcode = frame::opcode_of(kind);
+    Ok(Encoded::new(opcode, payload, kind.may_compress))
 }
 
 fn status_of(undelivered: Undelivered) -> abi::Status {
     match undelivered {
         Undelivered::Gone => abi::GONE,
-        Undelivered::Full => abi::AGAIN,
+        Undelivered::Full => abi::FULL,
     }
 }

@@ -89,11 +89,12 @@ impl Hop {
             host: "localhost".to_owned(),
             origin: String::new(),
             remote_addr: String::new(),
+            client_addr: None,
             protocols: Vec::new(),
             params: Vec::new(),
         });
         let controls = Controls::new(wire, limits, mailbox);
-        let mut conn = Conn::new(request.id(), "".into(), context, controls);
+        let mut conn = Conn::new(request.id(), String::new(), context, controls);
         let (instance, _) = loaded.open(&mut conn, &request, loaded.attempt(context));
         Ok(Hop {
             instance: instance.ok_or("the handler refuses the session")?,

@@ -8,7 +8,8 @@ pub(super) mod failure;
 
 use std::ffi::c_void;
 
-use wsh::abi::{self, Host, Pair, Status, Str};
+use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
+use wsh::rules::{self, REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 
 use self::answer::{response_extensions, response_header, response_protocol, response_reject};
 use self::failure::fail;
@@ -18,7 +19,6 @@ use super::log;
 use super::refused_calls::{self, By, Call, Lent};
 use super::text::{self, borrow, borrow_pairs, borrow_str};
 use crate::cause::Cause;
-use crate::ws::close::REASON_BYTES_MAX;
 
 /// The table for one handler in one generation; it lives as long as the process.
 pub(crate) fn table(context: &'static Context) -> &'static Host {
@@ -27,6 +27,7 @@ pub(crate) fn table(context: &'static Context) -> &'static Host {
         abi_minor: abi::ABI_MINOR,
         ctx: std::ptr::from_ref(context).cast_mut().cast(),
         log_level: context.shared.log_level.as_ptr(),
+        check: Some(check),
         send: Some(send),
         reserve: Some(reserve),
         commit: Some(commit),
@@ -41,6 +42,8 @@ pub(crate) fn table(context: &'static Context) -> &'static Host {
         close_to: Some(close_to),
         publish: Some(publish),
         wake: Some(wake),
+        wake_after: Some(wake_after),
+        notify: Some(notify),
         spawn: Some(spawn),
         fail: Some(fail),
         log: Some(log),
@@ -54,6 +57,13 @@ pub(crate) fn table(context: &'static Context) -> &'static Host {
 
 // In all that follows the plugin keeps the rules of abi.rs, which are cited by their names: pointers it passes are valid for the
 // call, and a `*mut Conn`, `*mut Response` or `ctx` is one that the server handed out.
+
+unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
+    match Conn::is_lent(conn) {
+        true => abi::OK,
+        false => abi::MISUSE,
+    }
+}
 
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory* for the payload, *the Conn* for the Conn; neither outlives this call.
@@ -115,7 +125,7 @@ fn send_any(conn: &mut Conn, kind: u32, payload: &[u8]) -> i64 {
 unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
     let call = || Call::Reserve { max };
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of(conn) };
+    let conn = unsafe { Conn::of_another_call(conn) };
     let room = told(conn, call, |conn| {
         conn.controls.reserve(max).ok_or(abi::TOO_BIG)
     });
@@ -166,16 +176,16 @@ fn tell_of_commit(
 
 unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
     // SAFETY: *lent memory* and *the Conn*.
-    let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
+    let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of_another_call(conn)) };
     let call = || Call::Ping {
         payload: Lent::new(Str { ptr, len }, payload.ok()),
     };
     status(told(conn, call, |conn| conn.controls.ping(payload?)))
 }
 
-unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Status {
+unsafe extern "C" fn close(conn: *mut abi::Conn, code: u32, reason: Bytes) -> Status {
     // SAFETY: *lent memory* and *the Conn*.
-    let (text, conn) = unsafe { (borrow_reason(reason), Conn::of(conn)) };
+    let (text, conn) = unsafe { (borrow_reason(reason), Conn::of_another_call(conn)) };
     let call = || Call::Close {
         code,
         reason: lent_text(reason, text),
@@ -189,7 +199,7 @@ unsafe extern "C" fn close(conn: *mut abi::Conn, code: u16, reason: Str) -> Stat
 
 unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of(conn) };
+    let conn = unsafe { Conn::of_another_call(conn) };
     status(told(
         conn,
         || Call::Abort,
@@ -203,19 +213,19 @@ unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
 
 unsafe extern "C" fn timer(conn: *mut abi::Conn, token: u64, after_ms: u64) -> Status {
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of(conn) };
+    let conn = unsafe { Conn::of_another_call(conn) };
     let set = |conn: &mut Conn| conn.controls.timer(token, after_ms);
     status(told(conn, || Call::Timer, set))
 }
 
 unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of(conn) };
+    let conn = unsafe { Conn::of_another_call(conn) };
     status(told(
         conn,
         || Call::Reads,
         |conn| {
-            conn.controls.reads = on != 0;
+            conn.controls.reads = rules::switch(on)?;
             Ok(())
         },
     ))
@@ -223,25 +233,31 @@ unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
 
 unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Status {
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of(conn) };
+    let conn = unsafe { Conn::of_another_call(conn) };
     let set = |conn: &mut Conn| conn.controls.set_watermark(low, high);
     status(told(conn, || Call::Watermark, set))
 }
 
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
     // SAFETY: *lent memory* and *the Conn*.
-    let (name, conn) = unsafe { (borrow_str(topic, TOPIC_BYTES_MAX), Conn::of(conn)) };
+    let (name, conn) = unsafe {
+        (
+            borrow_str(topic, TOPIC_BYTES_MAX),
+            Conn::of_another_call(conn),
+        )
+    };
     let call = || Call::Subscribe {
         topic: lent_text(topic, name),
+        on,
     };
     status(told(conn, call, |conn| {
-        let name = name?;
-        let topics = &conn.context.shared.topics;
-        if on == 0 {
+        let name = rules::topic(name?)?;
+        if rules::switch(on)? {
+            let topics = &conn.context.shared.topics;
+            conn.controls.subscribe(topics, name)
+        } else {
             conn.controls.unsubscribe(name);
             Ok(())
-        } else {
-            conn.controls.subscribe(topics, name)
         }
     }))
 }
@@ -264,7 +280,7 @@ unsafe extern "C" fn send_to(
     }))
 }
 
-unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u16, reason: Str) -> Status {
+unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status {
     // SAFETY: *lent memory*; the context is never freed.
     let (text, context) = unsafe { (borrow_reason(reason), context(ctx)) };
     let call = || Call::CloseTo {
@@ -298,7 +314,7 @@ unsafe extern "C" fn publish(
         payload: Lent::new(Str { ptr, len }, payload.ok()),
     };
     amount(told_of(context, 0, call, |context| {
-        let reached = context.publish(name?, kind, payload?, except)?;
+        let reached = context.publish(rules::topic(name?)?, kind, payload?, except)?;
         Ok(reached as u64)
     }))
 }
@@ -312,6 +328,24 @@ unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
         || Call::Wake,
         |context| context.wake(id),
     ))
+}
+
+unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
+    // SAFETY: the context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || Call::WakeAfter;
+    status(told_of(context, id, call, |context| {
+        context.wake_after(id, ms)
+    }))
+}
+
+unsafe extern "C" fn notify(ctx: *mut c_void, id: u64, note: u64) -> Status {
+    // SAFETY: the context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || Call::Notify;
+    status(told_of(context, id, call, |context| {
+        context.notify(id, note)
+    }))
 }
 
 unsafe extern "C" fn spawn(
@@ -367,15 +401,14 @@ unsafe extern "C" fn extension(_ctx: *mut c_void, _id: Str) -> *const c_void {
     std::ptr::null()
 }
 
-/// The reason of a Close frame; one that is too long is INVALID (abi.rs, `close`).
+/// The reason of a Close frame.
 ///
 /// # Safety
 ///
 /// As [`borrow`].
-unsafe fn borrow_reason<'a>(reason: Str) -> Result<&'a str, Status> {
+unsafe fn borrow_reason<'a>(reason: Bytes) -> Result<&'a str, Status> {
     // SAFETY: the caller's promise.
-    let reason = unsafe { borrow_str(reason, REASON_BYTES_MAX) };
-    reason.map_err(|_| abi::INVALID)
+    unsafe { borrow_str(reason, REASON_BYTES_MAX) }
 }
 
 /// # Safety
@@ -431,6 +464,3 @@ fn amount(outcome: Result<u64, Status>) -> i64 {
         Err(status) => i64::from(status),
     }
 }
-
-/// A topic's name. It is kept once a subscriber.
-pub(super) const TOPIC_BYTES_MAX: usize = 64 * 1024;

@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 pub(crate) struct About {
     /// The ABI that it was built with.
     pub(crate) abi_minor: u32,
-    /// `PANIC_ABORT`, `MIGRATES`, `BLOCKING`, `ASYNC`.
+    /// `PANIC_ABORT`, `MIGRATES`, `BLOCKING`, `ASYNC`, `ORIGIN_ANY`.
     pub(crate) flags: u32,
     /// The schema of the state that its sessions write, and the oldest that they read; 0 is none.
     pub(crate) schema: u32,

@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, error, info, trace, warn};
 use wsh::abi::{self, Status};
+use wsh::rules;
 
 use super::context::Context;
 use super::host;
@@ -180,7 +181,7 @@ pub(super) fn failure(context: &Context, id: u64, callback: &str, status: abi::S
     if words.is_none() && status == abi::PANIC {
         return;
     }
-    let error = words.unwrap_or_else(|| format!("it answered status {status}"));
+    let error = words.unwrap_or_else(|| rules::answered(status));
     let handler = &*context.handler;
     let generation = context.generation;
     error!(

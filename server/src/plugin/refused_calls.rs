@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 use wsh::abi::{self, Bytes, Status};
+use wsh::rules;
 
 use super::context::{self, Context};
 use super::exits;
 use crate::controls::outgoing::PAYLOAD_BYTES_MAX;
-use crate::ws::close;
 
 /// A function of the host table with the arguments that have rules.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub(super) enum Call<'a> {
         payload: Lent<'a>,
     },
     Close {
-        code: u16,
+        code: u32,
         reason: Lent<'a>,
     },
     Abort,
@@ -49,13 +49,14 @@ pub(super) enum Call<'a> {
     Watermark,
     Subscribe {
         topic: Lent<'a>,
+        on: u32,
     },
     SendTo {
         kind: u32,
         payload: Lent<'a>,
     },
     CloseTo {
-        code: u16,
+        code: u32,
         reason: Lent<'a>,
     },
     Publish {
@@ -64,6 +65,8 @@ pub(super) enum Call<'a> {
         payload: Lent<'a>,
     },
     Wake,
+    WakeAfter,
+    Notify,
     Spawn {
         is_null: bool,
     },
@@ -77,7 +80,7 @@ pub(super) enum Call<'a> {
         protocol: Lent<'a>,
     },
     ResponseReject {
-        code: u16,
+        code: u32,
         body: Lent<'a>,
     },
     ResponseExtensions,
@@ -104,6 +107,10 @@ impl<'a> Lent<'a> {
 
     fn is_readable(self) -> bool {
         self.len == 0 || !self.is_null && isize::try_from(self.len).is_ok()
+    }
+
+    fn has_nul(self) -> bool {
+        self.bytes.is_some_and(|bytes| bytes.contains(&0))
     }
 
     fn is_text(self) -> bool {
@@ -239,6 +246,8 @@ impl Call<'_> {
             Call::CloseTo { .. } => "close_to",
             Call::Publish { .. } => "publish",
             Call::Wake => "wake",
+            Call::WakeAfter => "wake_after",
+            Call::Notify => "notify",
             Call::Spawn { .. } => "spawn",
             Call::ResponseHeader { .. } => "response_header",
             Call::ResponseProtocol { .. } => "response_protocol",
@@ -255,6 +264,8 @@ impl Call<'_> {
                 | Call::CloseTo { .. }
                 | Call::Publish { .. }
                 | Call::Wake
+                | Call::WakeAfter
+                | Call::Notify
                 | Call::Spawn { .. } => "`ctx` is that of the host table",
                 Call::ResponseHeader { .. }
                 | Call::ResponseProtocol { .. }
@@ -279,7 +290,7 @@ impl Call<'_> {
             Call::Reserve { max } => (max > PAYLOAD_BYTES_MAX).then_some("`max` is at most 64 MiB"),
             Call::Commit {
                 is_reserved: false, ..
-            } => Some("`len` is at most what `reserve` was asked for in this callback"),
+            } => Some("`reserve`, for as many bytes, is the call with this Conn before `commit`"),
             Call::Commit {
                 kind,
                 len,
@@ -297,9 +308,9 @@ impl Call<'_> {
             }
             Call::Timer => Some("a session has at most `timers_max` timers"),
             Call::Watermark => Some("`low` is not above `high`"),
-            Call::Subscribe { topic } => Some(match topic_rule(status, topic) {
+            Call::Subscribe { topic, on } => Some(match topic_rule(status, topic) {
                 Some(rule) => rule,
-                None if status == abi::INVALID => "`topic` is not empty",
+                None if on > 1 => "`on` is 0 or 1",
                 None => "a session joins at most `topics_max` topics",
             }),
             Call::SendTo { kind, payload } => {
@@ -342,7 +353,12 @@ impl Call<'_> {
             } else {
                 "`body` has at most 1 MiB"
             }),
-            Call::Abort | Call::Reads | Call::Wake | Call::ResponseExtensions => None,
+            Call::Reads => Some("`on` is 0 or 1"),
+            Call::Abort
+            | Call::Wake
+            | Call::WakeAfter
+            | Call::Notify
+            | Call::ResponseExtensions => None,
         }
     }
 }
@@ -394,10 +410,10 @@ fn message(
     }
 }
 
-fn closing(code: u16, reason: Lent<'_>) -> &'static str {
+fn closing(code: u32, reason: Lent<'_>) -> &'static str {
     if !reason.is_readable() {
         UNREADABLE
-    } else if reason.len > close::REASON_BYTES_MAX {
+    } else if reason.len > rules::REASON_BYTES_MAX {
         "`reason` has at most 123 bytes"
     } else if !reason.is_text() {
         "`reason` is UTF-8"
@@ -412,10 +428,10 @@ fn closing(code: u16, reason: Lent<'_>) -> &'static str {
 fn topic_rule(status: Status, topic: Lent<'_>) -> Option<&'static str> {
     match status {
         abi::INVALID if !topic.is_readable() => Some(UNREADABLE),
-        abi::TOO_BIG if topic.len > super::host::TOPIC_BYTES_MAX => {
-            Some("`topic` has at most 64 KiB")
-        }
+        abi::TOO_BIG if topic.len > rules::TOPIC_BYTES_MAX => Some("`topic` has at most 255 bytes"),
+        abi::INVALID if topic.len == 0 => Some("`topic` is not empty"),
         abi::INVALID if !topic.is_text() => Some("`topic` is UTF-8"),
+        abi::INVALID if topic.has_nul() => Some("`topic` holds no NUL"),
         _ => None,
     }
 }

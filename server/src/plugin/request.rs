@@ -18,6 +18,8 @@ pub(crate) struct Particulars {
     pub(crate) host: String,
     pub(crate) origin: String,
     pub(crate) remote_addr: String,
+    /// The client, unless it is the other end itself.
+    pub(crate) client_addr: Option<String>,
     /// The subprotocols that the client offers.
     pub(crate) protocols: Vec<String>,
     /// The parameters of a pattern route.
@@ -70,6 +72,8 @@ impl Request {
         let params: Vec<Pair> = params
             .map(|(name, value)| pair(name.as_bytes(), value.as_bytes()))
             .collect();
+        let client_addr = particulars.client_addr.as_ref();
+        let client_addr = client_addr.unwrap_or(&particulars.remote_addr);
         let table = abi::Request {
             size: size_of::<abi::Request>() as u32,
             flags: 0,
@@ -80,6 +84,7 @@ impl Request {
             host: lend(&particulars.host),
             origin: lend(&particulars.origin),
             remote_addr: lend(&particulars.remote_addr),
+            client_addr: lend(client_addr),
             user: lend(""),
             headers: headers.as_ptr(),
             n_headers: headers.len(),

@@ -1,6 +1,11 @@
 //! What a handler says about the answer to an opening handshake.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
+
 use wsh::abi::{self, Status};
+use wsh::rules;
 
 /// The answer as the handler shapes it in `handshake`: for the 101 and for a refusal alike.
 #[derive(Debug)]
@@ -32,16 +37,29 @@ impl Draft {
         }
     }
 
-    /// The draft behind the pointer that a plugin gave.
+    /// Lends the draft to the `handshake` that runs on this thread, until the answer is dropped.
+    pub(super) fn lend(&mut self) -> LentDraft<'_> {
+        let response = (&raw mut *self).cast();
+        LENT.set(response);
+        LentDraft {
+            response,
+            draft: PhantomData,
+        }
+    }
+
+    /// The draft behind the pointer that a plugin gave: MISUSE for any but the one that is lent on
+    /// this thread. Nothing behind another pointer is read.
     ///
     /// # Safety
     ///
-    /// `response` is what the running `handshake` call was given, or NULL, and the caller lets go
-    /// of the answer before it returns into the plugin.
+    /// The caller lets go of the answer before it returns into the plugin.
     pub(super) unsafe fn of<'a>(response: *mut abi::Response) -> Result<&'a mut Draft, Status> {
-        // SAFETY: the caller's promise: the pointer was made from a `&mut Draft` that is dormant
-        // up the stack.
-        unsafe { response.cast::<Draft>().as_mut() }.ok_or(abi::MISUSE)
+        if response.is_null() || response != LENT.get() {
+            return Err(abi::MISUSE);
+        }
+        // SAFETY: `lend` made the pointer from a `&mut Draft` that is borrowed until the loan ends,
+        // which is after the callback that runs.
+        Ok(unsafe { &mut *response.cast::<Draft>() })
     }
 
     /// Whether the client offered subprotocols and the handler wants none of them.
@@ -55,20 +73,9 @@ impl Draft {
     }
 
     pub(super) fn add_header(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
-        let is_plain = value
-            .iter()
-            .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
-        if !is_token(name) || !is_plain || is_the_servers(name) {
-            return Err(abi::INVALID);
-        }
-        let bytes: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        if bytes + name.len() + value.len() > HEADER_BYTES_MAX {
-            return Err(abi::TOO_BIG);
-        }
+        let before = self.headers.iter();
+        let bytes = before.map(|(name, value)| name.len() + value.len()).sum();
+        rules::header(name, value, bytes)?;
         self.headers.push((name.to_owned(), value.to_vec()));
         Ok(())
     }
@@ -81,10 +88,8 @@ impl Draft {
         Ok(())
     }
 
-    pub(super) fn reject(&mut self, status: u16, body: &[u8]) -> Result<(), Status> {
-        if !(300..=599).contains(&status) {
-            return Err(abi::INVALID);
-        }
+    pub(super) fn reject(&mut self, status: u32, body: &[u8]) -> Result<(), Status> {
+        let status = rules::rejection(status, body.len())?;
         self.rejection = Some(Rejection {
             status,
             body: body.to_vec(),
@@ -93,65 +98,30 @@ impl Draft {
     }
 }
 
-/// Whether a header can have this name (RFC 9110 §5.1).
-pub(super) fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(is_token_byte)
+/// The loan of a draft to one call of `handshake`.
+pub(super) struct LentDraft<'a> {
+    /// What the plugin knows the draft by.
+    pub(super) response: *mut abi::Response,
+    draft: PhantomData<&'a mut Draft>,
 }
 
-/// Whether the server itself says what this header says.
-pub(super) fn is_the_servers(name: &str) -> bool {
-    let mut ours = OUR_HEADERS.iter();
-    ours.any(|ours| ours.eq_ignore_ascii_case(name))
+impl Drop for LentDraft<'_> {
+    fn drop(&mut self) {
+        LENT.set(ptr::null_mut());
+    }
 }
 
-/// A byte of a token (RFC 9110 §5.6.2).
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+thread_local! {
+    /// What is lent to the `handshake` that runs on this thread, or NULL.
+    static LENT: Cell<*mut abi::Response> = const { Cell::new(ptr::null_mut()) };
 }
 
 /// permessage-deflate in [`Draft::extensions`] (abi.rs, `response_extensions`).
 const DEFLATE: u32 = 1;
-/// What the server itself says in an answer to an opening handshake.
-const OUR_HEADERS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "sec-websocket-accept",
-    "sec-websocket-extensions",
-    "sec-websocket-key",
-    "sec-websocket-protocol",
-    "sec-websocket-version",
-    "transfer-encoding",
-    "upgrade",
-];
-/// All that a handler adds, in bytes.
-pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// The body of a refusal.
-pub(super) const REJECTION_BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn headers_that_would_split_the_answer_or_are_the_servers_own_are_invalid() {
-        let mut draft = Draft::new(Vec::new());
-        for (name, value) in [
-            ("X-A", "b\r\nX-C: d"),
-            ("X-A\r\nX-C", "d"),
-            ("X A", "b"),
-            ("", "b"),
-            ("X-A", "b\0"),
-            ("sec-websocket-accept", "b"),
-            ("Connection", "close"),
-        ] {
-            assert_eq!(
-                draft.add_header(name, value.as_bytes()),
-                Err(abi::INVALID),
-                "{name}: {value}"
-            );
-        }
-        assert_eq!(draft.add_header("Set-Cookie", b"a=b; Path=/"), Ok(()));
-    }
 
     #[test]
     fn only_an_offered_subprotocol_can_be_chosen() {

@@ -15,8 +15,8 @@ pub(super) fn lend_bytes(bytes: &[u8]) -> Bytes {
     }
 }
 
-/// The bytes that a plugin lends for the length of a call. INVALID where the pointer or the length
-/// cannot be meant; nothing is read.
+/// The bytes that a plugin lends for the length of a call. INVALID for NULL with a length, TOO_BIG for
+/// a length that no memory has; nothing is read.
 ///
 /// # Safety
 ///
@@ -26,7 +26,11 @@ pub(super) fn lend_bytes(bytes: &[u8]) -> Bytes {
 pub(super) unsafe fn borrow<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], Status> {
     // One comparison for the two lengths that are rare: none, and more than an address can count.
     if len.wrapping_sub(1) >= isize::MAX as usize {
-        return if len == 0 { Ok(&[]) } else { Err(abi::INVALID) };
+        return match len {
+            0 => Ok(&[]),
+            _ if ptr.is_null() => Err(abi::INVALID),
+            _ => Err(abi::TOO_BIG),
+        };
     }
     if ptr.is_null() {
         return Err(abi::INVALID);
@@ -86,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_that_cannot_be_meant_are_invalid_and_nothing_is_read() {
+    fn lengths_that_cannot_be_meant_are_refused_and_nothing_is_read() {
         let byte = 7_u8;
         let here = &raw const byte;
         let nowhere = std::ptr::null();
@@ -96,8 +100,8 @@ mod tests {
             (nowhere, 0, Ok(&[][..])),
             (nowhere, 1, Err(abi::INVALID)),
             (nowhere, usize::MAX, Err(abi::INVALID)),
-            (here, usize::MAX, Err(abi::INVALID)),
-            (here, isize::MAX as usize + 1, Err(abi::INVALID)),
+            (here, usize::MAX, Err(abi::TOO_BIG)),
+            (here, isize::MAX as usize + 1, Err(abi::TOO_BIG)),
         ] {
             // SAFETY: `here` is to one byte, and every other length is one of the exceptions.
             assert_eq!(unsafe { borrow(ptr, len) }, borrowed, "{ptr:?}, {len}");

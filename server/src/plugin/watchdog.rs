@@ -34,6 +34,7 @@ pub(super) enum Callback {
     Drain,
     Timer,
     Wake,
+    Note,
     Closing,
     Closed,
     Destroy,
@@ -177,7 +178,7 @@ static DOZE: Doze = Doze::new();
 static DOZE: LazyLock<Doze> = LazyLock::new(Doze::new);
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "handshake",
     "abandon",
     "open",
@@ -187,6 +188,7 @@ const NAMES: [&str; 14] = [
     "drain",
     "timer",
     "wake",
+    "note",
     "closing",
     "closed",
     "destroy",

@@ -64,7 +64,7 @@ impl Session {
         if let Some(close) = &self.their_close {
             let code = code_to_echo(close.code);
             // GONE: the handler's own `close` or `abort` came first.
-            let _ = (self.conn.controls).close(code, &close.reason, Cause::PeerClosed);
+            let _ = (self.conn.controls).close(code.into(), &close.reason, Cause::PeerClosed);
         }
     }
 

@@ -63,7 +63,13 @@ impl Session {
             Letter::Send(encoded) => controls.send_encoded(encoded),
             // GONE: it is closing already.
             Letter::Close { code, reason } => {
-                let _ = controls.close(*code, reason, Cause::HandlerClosed);
+                let _ = controls.close((*code).into(), reason, Cause::HandlerClosed);
+                true
+            }
+            Letter::Note(note) => {
+                if self.is_talking() {
+                    self.call(|instance, conn| instance.note(conn, *note));
+                }
                 true
             }
         }

@@ -1,13 +1,13 @@
 //! The body of a Close frame, both ways (RFC 6455 §5.5.1, §7.4).
 
+use wsh::rules::may_be_sent;
+
 use super::violation::Violation;
 
 /// No code came: what the handler is told, never sent.
 pub(crate) const NO_STATUS: u16 = 1005;
 /// No Close frame came: what the handler is told, never sent.
 pub(crate) const ABNORMAL: u16 = 1006;
-/// A control frame's body minus the two bytes of the code.
-pub(crate) const REASON_BYTES_MAX: usize = 123;
 
 /// The code and the reason in the body of a peer's Close frame; [`NO_STATUS`] for an empty body.
 pub(crate) fn parse(body: &[u8]) -> Result<(u16, &str), Violation> {
@@ -23,11 +23,6 @@ pub(crate) fn parse(body: &[u8]) -> Result<(u16, &str), Violation> {
             Ok((code, reason))
         }
     }
-}
-
-/// Whether a code may stand in a Close frame: those that IANA registered for it, and 3000–4999.
-pub(crate) fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 /// The body of a Close frame; code 0 and [`NO_STATUS`] are an empty one.

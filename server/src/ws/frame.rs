@@ -8,6 +8,9 @@ use tungstenite::error::ProtocolError;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use wsh::abi;
+use wsh::rules::Kind;
+
 use super::violation::Violation;
 
 /// The header of a frame that a client sent; every rule that one frame can break alone holds.
@@ -22,6 +25,14 @@ pub(super) struct Header {
     pub(super) header_len: usize,
     /// What the peer says will follow, in bytes. Never a reason to reserve memory.
     pub(super) payload_len: u64,
+}
+
+/// The opcode of a message that a handler sends.
+pub(crate) fn opcode_of(kind: Kind) -> OpCode {
+    match kind.opcode {
+        abi::TEXT => TEXT,
+        _ => BINARY,
+    }
 }
 
 /// Reads the header at the start of `input`; `None` while it is incomplete.

@@ -1,9 +1,10 @@
 //! The functions of the host table that shape the answer to an opening handshake.
 
 use wsh::abi::{self, Bytes, Status, Str};
+use wsh::rules::{self, HEADER_BYTES_MAX, REJECTION_BYTES_MAX};
 
 use super::super::refused_calls::{self, By, Call, Lent};
-use super::super::response::{self, Draft, HEADER_BYTES_MAX, REJECTION_BYTES_MAX};
+use super::super::response::Draft;
 use super::super::text::{borrow_at_most, borrow_str};
 use super::{lent_text, status};
 
@@ -25,8 +26,8 @@ pub(super) unsafe extern "C" fn response_header(
     let call = || Call::ResponseHeader {
         name: lent_text(name, text),
         value: Lent::new(value, bytes.ok()),
-        is_token: text.is_ok_and(response::is_token),
-        is_the_servers: text.is_ok_and(response::is_the_servers),
+        is_token: text.is_ok_and(rules::is_token),
+        is_the_servers: text.is_ok_and(rules::is_the_servers),
     };
     status(told_at_handshake(draft, call, |draft| {
         draft.add_header(text?, bytes?)
@@ -51,7 +52,7 @@ pub(super) unsafe extern "C" fn response_protocol(
 
 pub(super) unsafe extern "C" fn response_reject(
     response: *mut abi::Response,
-    code: u16,
+    code: u32,
     body: Bytes,
 ) -> Status {
     // SAFETY: *lent memory*; the draft lives until `handshake` returns.

@@ -80,7 +80,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
             abi::TOO_BIG,
             "`max` is at",
         ),
-        (commit(abi::BINARY, false), abi::INVALID, "`len` is at most"),
+        (commit(abi::BINARY, false), abi::INVALID, "`reserve`"),
         (commit(abi::TEXT, true), abi::INVALID, "UTF-8"),
         (commit(0, true), abi::INVALID, "`kind` is"),
         (
@@ -116,17 +116,23 @@ fn each_refusal_names_the_argument_and_its_rule() {
             "`reason` is UTF-8",
         ),
         (
-            Call::Subscribe { topic: lent(b"") },
+            Call::Subscribe {
+                topic: lent(b""),
+                on: 1,
+            },
             abi::INVALID,
             "not empty",
         ),
         (
-            Call::Subscribe { topic: bytes },
+            Call::Subscribe {
+                topic: bytes,
+                on: 1,
+            },
             abi::INVALID,
             "`topic` is UTF-8",
         ),
         (
-            Call::Subscribe { topic: text },
+            Call::Subscribe { topic: text, on: 1 },
             abi::TOO_BIG,
             "`topics_max`",
         ),

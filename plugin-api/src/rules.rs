@@ -1,0 +1,284 @@
+//! What a host checks before it does what a plugin asks: the rules of [`abi`](crate::abi) as functions.
+//!
+//! Both hosts use them, the server and the one of [`test`](crate::test), so that they agree. No part
+//! of what authors write against.
+
+use crate::abi::{self, Status};
+
+/// The reason of a Close frame (RFC 6455 §5.5).
+pub const REASON_BYTES_MAX: usize = 123;
+/// The payload of a Ping (RFC 6455 §5.5).
+pub const PING_BYTES_MAX: usize = 125;
+/// The name of a topic.
+pub const TOPIC_BYTES_MAX: usize = 255;
+/// All header lines that a handler adds to the answer, names and values.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// The body of a refusal.
+pub const REJECTION_BYTES_MAX: usize = 1024 * 1024;
+/// The largest message that is written in place.
+pub const RESERVE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What the kind of a message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// [`abi::TEXT`] or [`abi::BINARY`].
+    pub opcode: u32,
+    /// No part follows.
+    pub is_last: bool,
+    /// Whether it may be compressed.
+    pub may_compress: bool,
+    /// The bytes have to be looked at: text, and the sender does not vouch for it.
+    pub is_unproven_text: bool,
+}
+
+/// Reads the kind of a message or a part of one.
+///
+/// # Errors
+/// [`abi::INVALID`]: another opcode. [`abi::UNSUPPORTED`]: an unknown bit.
+pub fn kind(kind: u32) -> Result<Kind, Status> {
+    let opcode = kind & OPCODE;
+    if opcode != abi::TEXT && opcode != abi::BINARY {
+        return Err(abi::INVALID);
+    }
+    if kind & !(OPCODE | abi::MORE | abi::NO_COMPRESS | abi::TRUSTED_UTF8) != 0 {
+        return Err(abi::UNSUPPORTED);
+    }
+    Ok(Kind {
+        opcode,
+        is_last: kind & abi::MORE == 0,
+        may_compress: kind & abi::NO_COMPRESS == 0,
+        is_unproven_text: kind & (OPCODE | abi::TRUSTED_UTF8) == abi::TEXT,
+    })
+}
+
+/// An argument that is 1 for yes and 0 for no.
+///
+/// # Errors
+/// [`abi::INVALID`]: anything else.
+pub fn switch(on: u32) -> Result<bool, Status> {
+    match on {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(abi::INVALID),
+    }
+}
+
+/// The name of a topic.
+///
+/// # Errors
+/// [`abi::TOO_BIG`]: above [`TOPIC_BYTES_MAX`]. [`abi::INVALID`]: empty, or with a NUL.
+pub fn topic(name: &str) -> Result<&str, Status> {
+    if name.len() > TOPIC_BYTES_MAX {
+        return Err(abi::TOO_BIG);
+    }
+    if name.is_empty() || name.contains('\0') {
+        return Err(abi::INVALID);
+    }
+    Ok(name)
+}
+
+/// The code and the reason of a Close frame; code 0 is an empty frame.
+///
+/// # Errors
+/// [`abi::INVALID`]: a code that may not be sent, or a reason without a code. [`abi::TOO_BIG`]: a
+/// reason above [`REASON_BYTES_MAX`].
+pub fn close(code: u32, reason: &str) -> Result<u16, Status> {
+    let code = u16::try_from(code).map_err(|_| abi::INVALID)?;
+    if !(code == 0 && reason.is_empty() || may_be_sent(code)) {
+        return Err(abi::INVALID);
+    }
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(abi::TOO_BIG);
+    }
+    Ok(code)
+}
+
+/// Whether a code may stand in a Close frame: those that IANA registered for it, and 3000 to 4999
+/// (RFC 6455 §7.4).
+#[must_use]
+pub fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// A header line of the answer to an opening handshake; `bytes` is what those before it have.
+///
+/// # Errors
+/// [`abi::INVALID`]: not a header line, or one of the handshake's own. [`abi::TOO_BIG`]: with it they
+/// have more than [`HEADER_BYTES_MAX`].
+pub fn header(name: &str, value: &[u8], bytes: usize) -> Result<(), Status> {
+    let is_plain = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    if !is_token(name) || !value.iter().all(is_plain) || is_the_servers(name) {
+        return Err(abi::INVALID);
+    }
+    if bytes + name.len() + value.len() > HEADER_BYTES_MAX {
+        return Err(abi::TOO_BIG);
+    }
+    Ok(())
+}
+
+/// Whether a header can have this name (RFC 9110 §5.1).
+#[must_use]
+pub fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+/// Whether the server itself says what this header says.
+#[must_use]
+pub fn is_the_servers(name: &str) -> bool {
+    let mut ours = OUR_HEADERS.iter();
+    ours.any(|ours| ours.eq_ignore_ascii_case(name))
+}
+
+/// A byte of a token (RFC 9110 §5.6.2).
+#[must_use]
+pub fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The status and the length of the body of a refusal.
+///
+/// # Errors
+/// [`abi::INVALID`]: not from 300 to 599. [`abi::TOO_BIG`]: a body above [`REJECTION_BYTES_MAX`].
+pub fn rejection(status: u32, body_bytes: usize) -> Result<u16, Status> {
+    let status = u16::try_from(status).map_err(|_| abi::INVALID)?;
+    if !(300..=599).contains(&status) {
+        return Err(abi::INVALID);
+    }
+    if body_bytes > REJECTION_BYTES_MAX {
+        return Err(abi::TOO_BIG);
+    }
+    Ok(status)
+}
+
+/// The name of a status, as abi.rs has it.
+#[must_use]
+pub fn status_name(status: Status) -> Option<&'static str> {
+    Some(match status {
+        abi::OK => "OK",
+        abi::AGAIN => "AGAIN",
+        abi::REJECT => "REJECT",
+        abi::DONE => "DONE",
+        abi::PENDING => "PENDING",
+        abi::ABORT => "ABORT",
+        abi::ERROR => "ERROR",
+        abi::PANIC => "PANIC",
+        abi::GONE => "GONE",
+        abi::TOO_BIG => "TOO_BIG",
+        abi::UNSUPPORTED => "UNSUPPORTED",
+        abi::INVALID => "INVALID",
+        abi::MISUSE => "MISUSE",
+        abi::FULL => "FULL",
+        _ => return None,
+    })
+}
+
+/// What a callback answered, for a log line: ``it answered `PENDING` (4)``.
+#[must_use]
+pub fn answered(status: Status) -> String {
+    match status_name(status) {
+        Some(name) => format!("it answered `{name}` ({status})"),
+        None => format!("it answered {status}, which is no status"),
+    }
+}
+
+/// The part of a kind that is the opcode.
+const OPCODE: u32 = 0xff;
+/// What the server itself says in an answer to an opening handshake.
+const OUR_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "transfer-encoding",
+    "upgrade",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_an_opcode_and_known_bits() {
+        assert_eq!(kind(abi::TEXT).map(|it| it.is_unproven_text), Ok(true));
+        let trusted = kind(abi::TEXT | abi::TRUSTED_UTF8 | abi::MORE);
+        assert_eq!(
+            trusted.map(|it| (it.is_last, it.is_unproven_text)),
+            Ok((false, false))
+        );
+        for opcode in [0, 3, 8, 9, 10, 255] {
+            assert_eq!(kind(opcode), Err(abi::INVALID), "{opcode}");
+        }
+        for bit in 11..32 {
+            assert_eq!(kind(abi::BINARY | 1 << bit), Err(abi::UNSUPPORTED), "{bit}");
+        }
+    }
+
+    #[test]
+    fn codes_that_may_not_be_sent_are_invalid_and_long_reasons_are_too_big() {
+        let long = "x".repeat(REASON_BYTES_MAX + 1);
+        for (code, reason, expected) in [
+            (0, "", Ok(0)),
+            (1000, "bye", Ok(1000)),
+            (1000, "a\0b", Ok(1000)),
+            (4999, &long[1..], Ok(4999)),
+            (0, "bye", Err(abi::INVALID)),
+            (999, "", Err(abi::INVALID)),
+            (1005, "", Err(abi::INVALID)),
+            (1006, "", Err(abi::INVALID)),
+            (5000, "", Err(abi::INVALID)),
+            (65_536 + 1000, "", Err(abi::INVALID)),
+            (u32::MAX, "", Err(abi::INVALID)),
+            (1000, &long, Err(abi::TOO_BIG)),
+        ] {
+            assert_eq!(close(code, reason), expected, "{code} {reason}");
+        }
+    }
+
+    #[test]
+    fn topics_are_short_and_hold_no_nul() {
+        let long = "x".repeat(TOPIC_BYTES_MAX + 1);
+        assert_eq!(topic(&long[1..]), Ok(&long[1..]));
+        assert_eq!(topic(&long), Err(abi::TOO_BIG));
+        assert_eq!(topic(""), Err(abi::INVALID));
+        assert_eq!(topic("a\0b"), Err(abi::INVALID));
+    }
+
+    #[test]
+    fn headers_that_would_split_the_answer_or_are_the_servers_own_are_invalid() {
+        for (name, value) in [
+            ("X-A", "b\r\nX-C: d"),
+            ("X-A\r\nX-C", "d"),
+            ("X A", "b"),
+            ("", "b"),
+            ("X-A", "b\0"),
+            ("sec-websocket-accept", "b"),
+            ("Connection", "close"),
+        ] {
+            assert_eq!(
+                header(name, value.as_bytes(), 0),
+                Err(abi::INVALID),
+                "{name}: {value}"
+            );
+        }
+        assert_eq!(header("Set-Cookie", b"a=b; Path=/", 0), Ok(()));
+        assert_eq!(header("X-A", b"b", HEADER_BYTES_MAX - 4), Ok(()));
+        assert_eq!(header("X-A", b"b", HEADER_BYTES_MAX - 3), Err(abi::TOO_BIG));
+    }
+
+    #[test]
+    fn refusals_are_300_to_599() {
+        for (status, expected) in [
+            (299, Err(abi::INVALID)),
+            (300, Ok(300)),
+            (599, Ok(599)),
+            (600, Err(abi::INVALID)),
+            (65_536 + 403, Err(abi::INVALID)),
+        ] {
+            assert_eq!(rejection(status, 0), expected, "{status}");
+        }
+        assert_eq!(rejection(403, REJECTION_BYTES_MAX + 1), Err(abi::TOO_BIG));
+    }
+}

@@ -1,0 +1,174 @@
+//! What a plugin may get wrong at the border without harm: pointers that mean nothing, arguments and
+//! answers that are none.
+//!
+//! `WSHD_LONG=1 cargo test -p wshd --test integration border` runs the server of the pointers under
+//! valgrind, which sees every read of memory that is not there.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::compile::compile;
+use crate::harness::eventually;
+use crate::harness::server::{Server, opening, status_of};
+use crate::harness::site::Site;
+
+/// What the hostile handler says of the calls that it makes.
+const SAID: [&str; 16] = [
+    "nothing: MISUSE",
+    "a copy: MISUSE",
+    "a number: MISUSE",
+    "one byte off: MISUSE",
+    "of another session, or one that is gone: MISUSE",
+    "of an earlier callback of another session: MISUSE",
+    "on another thread: MISUSE",
+    "what is not the room: OK",
+    "commit after another call: INVALID",
+    "commit of nothing: INVALID",
+    "nothing with a length: INVALID",
+    "more than there is: TOO_BIG",
+    "a topic with NUL: INVALID",
+    "reads 2: INVALID",
+    "a code of 32 bits: INVALID",
+    "a kind of a later minor: UNSUPPORTED",
+];
+
+/// Has the handler make every call, beside a session that is not to notice.
+#[track_caller]
+fn provoke(server: &Server) {
+    let mut innocent = server.connect("/echo");
+    let mut first = server.connect("/hostile");
+    let over = "the response of a handshake that is over: MISUSE";
+    assert_eq!(first.text(), over);
+    first.send("own");
+    let mut client = server.connect("/hostile");
+    assert_eq!(client.text(), over);
+
+    client.send("go");
+    for said in SAID {
+        assert_eq!(client.text(), said);
+    }
+    // Again, when the session is gone whose Conn is used.
+    first.close(1000);
+    server.line(&["in closed: OK, GONE"]);
+    client.send("go");
+    for said in SAID {
+        assert_eq!(client.text(), said);
+    }
+    assert_eq!(innocent.ask("still there?"), "still there?");
+    assert_eq!(server.find_line(&["in destroy"]), None);
+}
+
+#[test]
+fn a_pointer_that_means_nothing_is_misuse_and_nothing_behind_it_is_read() {
+    let site = Site::with(&["echo_wsh"]);
+    let library = compile("tests/fixtures/c/hostile.c", &["-pthread"]);
+    site.add_bytes(&library, "hostile_wsh.so");
+
+    if std::env::var_os("WSHD_LONG").is_none() {
+        return provoke(&Server::start(&site));
+    }
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--quiet", "--error-exitcode=99", "--leak-check=no"]);
+    let mut server = Server::builder(&site).within(valgrind).start();
+    provoke(&server);
+    server.signal("TERM");
+    let status = server.wait(Duration::from_secs(60));
+    assert_eq!(status.code(), Some(0), "{}", server.log());
+}
+
+fn unruly(options: &[&str]) -> Vec<u8> {
+    compile("tests/fixtures/c/unruly.c", options)
+}
+
+#[test]
+fn an_answer_that_stands_for_nothing_in_its_callback_fails_the_session_and_is_named() {
+    let site = Site::empty();
+    for (file, answer) in [
+        ("pending_wsh.so", "WSH_PENDING"),
+        ("rejects_wsh.so", "WSH_REJECT"),
+        ("again_wsh.so", "WSH_AGAIN"),
+        ("later_wsh.so", "77"),
+    ] {
+        let option = format!("-DIN_MESSAGE=return {answer}");
+        site.add_bytes(&unruly(&[&option]), file);
+    }
+    let server = Server::start(&site);
+    for (path, told) in [
+        ("/pending", "it answered `PENDING` (4)"),
+        ("/rejects", "it answered `REJECT` (2)"),
+        ("/again", "it answered `AGAIN` (1)"),
+        ("/later", "it answered 77, which is no status"),
+    ] {
+        let mut client = server.connect(path);
+        client.send("go");
+        assert_eq!(client.close_code(), 1011, "{path}");
+        server.line(&["callback failed", "callback=\"message\"", told]);
+    }
+}
+
+#[test]
+fn a_handler_that_judges_origins_itself_is_asked_unless_the_configuration_has_a_rule_for_it() {
+    let site = Site::with(&["echo_wsh", "async_echo_wsh"]);
+    let server = Server::start(&site);
+    let ask = |path: &str| {
+        let request = opening(path, "Origin: https://page.example\r\n");
+        status_of(&server.exchange(request.as_bytes()))
+    };
+
+    assert_eq!(ask("/echo"), 101);
+    assert_eq!(ask("/async_echo"), 403);
+    // A rule for every handler is no rule for this one.
+    site.write("config.toml", "origins = [\"https://other.example\"]\n");
+    server.line(&["configuration applied"]);
+    assert_eq!(ask("/echo"), 101);
+    site.write(
+        "config.toml",
+        "[handler.echo]\norigins = [\"https://other.example\"]\n",
+    );
+    eventually("the rule holds", || ask("/echo") == 403);
+}
+
+#[test]
+fn a_handler_wakes_itself_after_a_while_and_hears_notes_in_order() {
+    let site = Site::empty();
+    let option = "-DIN_MESSAGE=\
+        host->notify(host->ctx, conn->id, 1); \
+        host->send_to(host->ctx, conn->id, WSH_TEXT, (const uint8_t *)\"between\", 7); \
+        host->notify(host->ctx, conn->id, 2); \
+        host->wake_after(host->ctx, conn->id, 3600000); \
+        host->wake_after(host->ctx, conn->id, 20)";
+    let hears = [
+        option,
+        "-DIN_NOTE=answer(conn, \"note\", (int64_t)note)",
+        "-DIN_WAKE=answer(conn, \"woken\", 0)",
+    ];
+    site.add_bytes(&unruly(&hears), "hears_wsh.so");
+    let server = Server::start(&site);
+    let mut client = server.connect("/hears");
+
+    client.send("go");
+
+    for said in ["go", "note=1", "between", "note=2", "woken=0"] {
+        assert_eq!(client.text(), said);
+    }
+}
+
+#[test]
+fn a_handshake_answers_after_a_while_without_a_thread() {
+    let site = Site::empty();
+    let option = "-DIN_HANDSHAKE=\
+        if (!*attempt) { \
+            *attempt = (void *)&answered; \
+            host->wake_after(host->ctx, request->id, 30); \
+            host->notify(host->ctx, request->id, 7); \
+            return WSH_PENDING; \
+        }";
+    let library = unruly(&[option, "-DIN_NOTE=answer(conn, \"note\", (int64_t)note)"]);
+    site.add_bytes(&library, "later_wsh.so");
+    let server = Server::start(&site);
+
+    let mut client = server.connect("/later");
+
+    assert_eq!(client.text(), "note=7");
+    assert_eq!(client.ask("hello"), "hello");
+}
