@@ -9,6 +9,7 @@ mod causes;
 mod compression;
 mod configuration;
 mod confined;
+mod conformance;
 mod contained;
 mod dev;
 mod ending;

@@ -145,12 +145,19 @@ impl Client {
     /// Closes from this side; answers the code that comes back.
     #[track_caller]
     pub(crate) fn close(&mut self, code: u16) -> u16 {
+        self.start_closing(code, "");
+        self.close_code()
+    }
+
+    /// Sends a Close frame; code 1005 sends one without a body.
+    #[track_caller]
+    pub(crate) fn start_closing(&mut self, code: u16, reason: &str) {
         let frame = tungstenite::protocol::CloseFrame {
             code: CloseCode::from(code),
-            reason: "".into(),
+            reason: reason.to_owned().into(),
         };
-        self.socket.close(Some(frame)).expect("closing");
-        self.close_code()
+        let frame = (code != 1005).then_some(frame);
+        self.socket.close(frame).expect("closing");
     }
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {

@@ -56,6 +56,22 @@ pub(crate) unsafe fn bytes<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
     unsafe { slice::from_raw_parts(ptr, len) }
 }
 
+/// What a plugin lends to a host: [`abi::INVALID`] for NULL with a length, [`abi::TOO_BIG`] for a length
+/// that no memory has.
+///
+/// # Safety
+/// As [`bytes`], unless the pointer or the length is one of these two.
+pub(crate) unsafe fn lent<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], abi::Status> {
+    if len > 0 && ptr.is_null() {
+        return Err(abi::INVALID);
+    }
+    if isize::try_from(len).is_err() {
+        return Err(abi::TOO_BIG);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { bytes(ptr, len) })
+}
+
 /// The text behind a [`abi::Str`].
 ///
 /// # Safety

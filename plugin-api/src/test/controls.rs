@@ -140,6 +140,7 @@ impl Controls {
         let code = if code == 0 { 1005 } else { code };
         self.put(Frame::Close(code, reason.into()), reason.len() + 2)?;
         self.ending = Ending::Closed;
+        self.hub.refuse_letters(self.id);
         self.timers.clear();
         Ok(())
     }
@@ -149,6 +150,7 @@ impl Controls {
             return Err(abi::GONE);
         }
         self.ending = Ending::Aborted;
+        self.hub.refuse_letters(self.id);
         Ok(())
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Inbox {
     pub(super) letters: VecDeque<Letter>,
     /// `wake` was called, or the alarm rang.
     pub(super) is_woken: bool,
+    /// Nothing follows a Close frame.
+    refuses_letters: bool,
     /// When the alarm of `wake_after` rings.
     alarm: Option<Duration>,
     /// A publication found the inbox full.
@@ -102,10 +104,13 @@ impl Hub {
         if inbox.letters.is_empty() && !inbox.is_woken && !inbox.has_overflowed {
             return None;
         }
-        let (buffered, alarm) = (inbox.buffered, inbox.alarm);
-        let taken = std::mem::take(inbox);
-        (inbox.buffered, inbox.alarm) = (buffered, alarm);
-        Some(taken)
+        let left = Inbox {
+            buffered: inbox.buffered,
+            alarm: inbox.alarm,
+            refuses_letters: inbox.refuses_letters,
+            ..Inbox::default()
+        };
+        Some(std::mem::replace(inbox, left))
     }
 
     /// Takes what an opening handshake acts on; messages stay for the session that comes of it.
@@ -140,6 +145,14 @@ impl Hub {
         state.inboxes.get_mut(&id).ok_or(abi::GONE)?.is_woken = true;
         self.ring(state);
         Ok(())
+    }
+
+    /// From now on what is sent to a session is refused, and what was not delivered is dropped.
+    pub(super) fn refuse_letters(&self, id: u64) {
+        if let Some(inbox) = self.lock().inboxes.get_mut(&id) {
+            inbox.refuses_letters = true;
+            inbox.letters.clear();
+        }
     }
 
     /// Sets or replaces the alarm of a session; `u64::MAX` is none.
@@ -276,6 +289,10 @@ impl Inbox {
             Letter::Close { reason, .. } => limits::frame_len(reason.len() + 2),
             Letter::Note(_) => NOTE_BYTES,
         };
+        if self.refuses_letters {
+            return Err(abi::GONE);
+        }
+        self.refuses_letters = matches!(letter, Letter::Close { .. });
         // One message larger than the limit must be able to pass.
         if self.bytes > 0 && self.bytes + len > limits::OUTBOUND_BYTES_MAX {
             return Err(abi::FULL);

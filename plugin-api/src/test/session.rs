@@ -4,6 +4,7 @@ use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
     abi,
+    close::Close,
     message::MessageBuf,
     test::{
         conn::Table,
@@ -269,19 +270,19 @@ impl Session {
     fn settle(&mut self, outcome: Outcome) {
         let done = match &self.phase {
             // An empty Close is echoed by an empty one.
-            Phase::PeerCloses(1005, _) => 0,
-            Phase::PeerCloses(code, _) => *code,
-            _ => 1000,
+            Phase::PeerCloses(1005, _) => (0, String::new()),
+            Phase::PeerCloses(code, reason) => (*code, reason.clone()),
+            _ => (1000, String::new()),
         };
-        let code = match outcome {
+        let close = match outcome {
             Outcome::Continue => None,
             Outcome::Pending if matches!(self.phase, Phase::PeerCloses(..)) => None,
             Outcome::Done => Some(done),
-            Outcome::Pending | Outcome::Failed => Some(1011),
+            Outcome::Pending | Outcome::Failed => Some((1011, String::new())),
         };
-        if let Some(code) = code {
+        if let Some((code, reason)) = close {
             // GONE: the handler's own `close` or `abort` came first.
-            let _ = self.controls().close(code, "");
+            let _ = self.controls().close(code, &reason);
         }
         self.follow_ending();
     }
@@ -290,7 +291,11 @@ impl Session {
     fn follow_ending(&mut self) {
         match (&self.phase, self.ready().ending) {
             (Phase::Over, _) | (_, Ending::No) | (Phase::Closing, Ending::Closed) => {}
-            (_, Ending::Aborted) => self.lose(),
+            (_, Ending::Aborted) => {
+                // What was queued before leaves, a Close frame too.
+                self.controls().flush();
+                self.lose();
+            }
             (Phase::Open, Ending::Closed) => {
                 self.phase = Phase::Closing;
                 self.start_closing();
@@ -307,6 +312,7 @@ impl Session {
     /// Tells the handler that the session is over, once.
     fn end(&mut self, code: u32, reason: &str) {
         self.controls().unsubscribe_all();
+        self.hub.refuse_letters(self.id);
         self.incoming.clear();
         self.destination = None;
         if mem::replace(&mut self.is_told, true) {
@@ -331,8 +337,8 @@ impl Session {
             self.receive(Incoming::Pong(payload));
         }
         if let (Phase::Closing, Some(close)) = (&self.phase, &self.ready().wire.close) {
-            let code = close.code;
-            self.hear_close(code, String::new());
+            let Close { code, reason } = close.clone();
+            self.hear_close(code, reason);
         }
     }
 

@@ -92,8 +92,8 @@ unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
 
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory*.
-    let bytes = unsafe { read::bytes(ptr, len) };
-    amount(with(conn, |controls| controls.send(kind, bytes)))
+    let bytes = unsafe { read::lent(ptr, len) };
+    amount(with(conn, |controls| controls.send(kind, bytes?)))
 }
 
 unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
@@ -110,8 +110,8 @@ unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 
 
 unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
     // SAFETY: *lent memory*.
-    let bytes = unsafe { read::bytes(ptr, len) };
-    status(with(conn, |controls| controls.ping(bytes)))
+    let bytes = unsafe { read::lent(ptr, len) };
+    status(with(conn, |controls| controls.ping(bytes?)))
 }
 
 unsafe extern "C" fn close(conn: *mut abi::Conn, code: u32, reason: Bytes) -> Status {
@@ -156,8 +156,8 @@ unsafe extern "C" fn send_to(
     len: usize,
 ) -> i64 {
     // SAFETY: *lent memory*.
-    let bytes = unsafe { read::bytes(ptr, len) };
-    amount(Context::find(ctx).and_then(|context| context.send_to(id, kind, bytes)))
+    let bytes = unsafe { read::lent(ptr, len) };
+    amount(Context::find(ctx).and_then(|context| context.send_to(id, kind, bytes?)))
 }
 
 unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status {
@@ -175,10 +175,10 @@ unsafe extern "C" fn publish(
     except: u64,
 ) -> i64 {
     // SAFETY: *lent memory*.
-    let (topic, bytes) = unsafe { (checked(topic), read::bytes(ptr, len)) };
+    let (topic, bytes) = unsafe { (checked(topic), read::lent(ptr, len)) };
     amount(Context::find(ctx).and_then(|context| {
         let topic = rules::topic(topic?)?;
-        context.publish(topic, kind, bytes, except)
+        context.publish(topic, kind, bytes?, except)
     }))
 }
 
@@ -251,8 +251,8 @@ unsafe extern "C" fn log(
 
 unsafe extern "C" fn response_header(to: *mut abi::Response, name: Str, value: Bytes) -> Status {
     // SAFETY: *lent memory*.
-    let (name, value) = unsafe { (checked(name), read::bytes(value.ptr, value.len)) };
-    status(on_asked(to, |draft| draft.add_header(name?, value)))
+    let (name, value) = unsafe { (checked(name), read::lent(value.ptr, value.len)) };
+    status(on_asked(to, |draft| draft.add_header(name?, value?)))
 }
 
 unsafe extern "C" fn response_protocol(to: *mut abi::Response, name: Str) -> Status {
@@ -263,8 +263,8 @@ unsafe extern "C" fn response_protocol(to: *mut abi::Response, name: Str) -> Sta
 
 unsafe extern "C" fn response_reject(to: *mut abi::Response, code: u32, body: Bytes) -> Status {
     // SAFETY: *lent memory*.
-    let body = unsafe { read::bytes(body.ptr, body.len) };
-    status(on_asked(to, |draft| draft.reject(code, body)))
+    let body = unsafe { read::lent(body.ptr, body.len) };
+    status(on_asked(to, |draft| draft.reject(code, body?)))
 }
 
 unsafe extern "C" fn response_extensions(to: *mut abi::Response, _allow: u32) -> Status {
@@ -325,18 +325,21 @@ fn on_asked<T>(
 /// The text that a plugin lends, if it is UTF-8.
 ///
 /// # Safety
-/// As [`read::bytes`].
+/// As [`read::lent`].
 unsafe fn checked<'a>(text: Str) -> Result<&'a str, Status> {
     // SAFETY: the caller's promise.
-    let bytes = unsafe { read::bytes(text.ptr, text.len) };
+    let bytes = unsafe { read::lent(text.ptr, text.len) }?;
     str::from_utf8(bytes).map_err(|_| abi::INVALID)
 }
 
 /// # Safety
-/// As [`read::bytes`].
+/// As [`read::lent`].
 unsafe fn lossy(text: Str) -> String {
     // SAFETY: the caller's promise.
-    String::from_utf8_lossy(unsafe { read::bytes(text.ptr, text.len) }).into_owned()
+    match unsafe { read::lent(text.ptr, text.len) } {
+        Ok(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Err(_) => "(not readable: a length or a pointer that cannot be meant)".to_owned(),
+    }
 }
 
 fn status(outcome: Result<(), Status>) -> Status {

@@ -1,0 +1,436 @@
+//! The server and the host of `wsh::test` answer alike: one table of scripts, played on both.
+//!
+//! A row of `tests/conformance/table.txt` says what a client asks with and sends, which calls the handler
+//! makes meanwhile (`tests/fixtures/c/script.c`), what each was answered, and what the client got. Its
+//! first line is its name. `?` is the query, with the scripts of callbacks; `>` is a message, or what
+//! else the client does; `=` is what came of it.
+//!
+//! `WSHD_BLESS=1 cargo test -p wshd --test integration conformance` writes down what the server
+//! answers; read the difference before you keep it.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tungstenite::Message;
+use wsh::abi::{self, Descriptor};
+
+use crate::harness::client::Client;
+use crate::harness::compile::compile;
+use crate::harness::eventually;
+use crate::harness::server::{Server, opening, status_of};
+use crate::harness::site::Site;
+
+/// One script and what comes of it.
+struct Row {
+    name: String,
+    query: String,
+    steps: Vec<Step>,
+    outcome: Vec<String>,
+}
+
+/// What a client does.
+enum Step {
+    /// It sends a script and reads until that is done or the session is over.
+    Say(String),
+    Ping,
+    Close(u16, String),
+    Lose,
+    /// It reads one more message.
+    Read,
+}
+
+/// A client of either host.
+trait Peer {
+    fn say(&mut self, text: &str);
+    fn ping(&mut self);
+    fn close(&mut self, code: u16, reason: &str);
+    fn lose(&mut self);
+    /// The next message, or none when the session is over.
+    fn read(&mut self) -> Option<String>;
+    /// The code and the reason that the session ended with.
+    fn end(self: Box<Self>) -> String;
+}
+
+/// A host with the handler loaded.
+trait Host {
+    /// A client, or the status of its refusal.
+    fn connect(&self, query: &str) -> Result<Box<dyn Peer + '_>, u16>;
+    /// What the handler has logged so far of what it was answered.
+    fn said(&self) -> Vec<String>;
+    /// Waits until a session is over for the handler, of which `said` told so much before.
+    fn wait_for_end(&self, before: usize);
+    /// Waits until all that was said until now can be read.
+    fn settle(&self);
+}
+
+#[test]
+fn the_server_and_the_test_host_answer_every_script_alike() {
+    let rows = rows(&std::fs::read_to_string(table()).expect("the table"));
+    assert!(rows.len() >= 120, "{} rows", rows.len());
+    let site = Site::empty();
+    let path = site.add_bytes(&compile("tests/fixtures/c/script.c", &[]), "script_wsh.so");
+    let server = Real(Server::start(&site));
+    let test = Tested(wsh::test::serve(load(&path)));
+
+    let mut differences = String::new();
+    let mut written = String::new();
+    for row in &rows {
+        let real = play(&server, row);
+        let tested = play(&test, row);
+        if real != tested {
+            let Row { name, .. } = row;
+            let _ = writeln!(
+                differences,
+                "{name}\n  server    {real:?}\n  test host {tested:?}"
+            );
+        }
+        if real != row.outcome {
+            let Row { name, outcome, .. } = row;
+            let _ = writeln!(
+                differences,
+                "{name}\n  table     {outcome:?}\n  server    {real:?}"
+            );
+        }
+        row.write(&real, &mut written);
+    }
+    if std::env::var_os("WSHD_BLESS").is_some() {
+        std::fs::write(table(), written).expect("the table is written");
+    }
+    assert!(differences.is_empty(), "\n{differences}");
+}
+
+/// Plays a row to its end; what came of it, a line each.
+fn play(host: &dyn Host, row: &Row) -> Vec<String> {
+    let before = host.said().len();
+    let mut outcome = Vec::new();
+    // Whether no `closed` says that everything was said.
+    let mut is_untold = true;
+    match host.connect(&row.query) {
+        Err(status) => outcome.push(format!("refused {status}")),
+        Ok(mut peer) => {
+            for step in &row.steps {
+                match step {
+                    Step::Say(script) => {
+                        peer.say(script);
+                        while let Some(text) = peer.read() {
+                            let is_done = text == "done";
+                            outcome.push(format!("got {text}"));
+                            if is_done {
+                                break;
+                            }
+                        }
+                    }
+                    Step::Ping => peer.ping(),
+                    Step::Close(code, reason) => peer.close(*code, reason),
+                    Step::Lose => peer.lose(),
+                    Step::Read => {
+                        let text = peer.read().unwrap_or_else(|| "nothing".to_owned());
+                        outcome.push(format!("got {text}"));
+                    }
+                }
+            }
+            outcome.push(format!("ended {}", peer.end()));
+            // Such an `open` leaves no session.
+            let has_session = !["o=return+-1", "o=return+4"].contains(&&*row.query);
+            is_untold = !has_session;
+            if has_session {
+                host.wait_for_end(before);
+            }
+        }
+    }
+    if is_untold {
+        host.settle();
+    }
+    let said = host.said();
+    // What the handler says is in the order of its callbacks, and so is what the client gets; between
+    // the two there is none.
+    outcome.extend(said[before..].iter().cloned());
+    outcome
+}
+
+struct Real(Server);
+
+/// What the handler says of a session that is there to wait for what was said before.
+const PROBED: &str = "open extension=UNSUPPORTED";
+const PROBE_CLOSED: &str = "closed with 4999 probe";
+
+struct RealPeer(Option<Client>, Option<String>);
+
+impl Host for Real {
+    fn connect(&self, query: &str) -> Result<Box<dyn Peer + '_>, u16> {
+        let target = format!("/script?{query}");
+        let extra = "Sec-WebSocket-Protocol: a, b\r\n";
+        if query.contains("refused") {
+            let answer = self.0.exchange(opening(&target, extra).as_bytes());
+            return Err(if answer.is_empty() {
+                0
+            } else {
+                status_of(&answer)
+            });
+        }
+        let headers = [("Sec-WebSocket-Protocol", "a, b")];
+        let client = Client::connect(self.0.port(), &target, &headers);
+        Ok(Box::new(RealPeer(Some(client), None)))
+    }
+
+    fn said(&self) -> Vec<String> {
+        let said = |line: String| line.split("said: ").nth(1).map(str::to_owned);
+        let lines = self.0.lines(&["said: "]);
+        let is_probe = |line: &String| line == PROBED || line == PROBE_CLOSED;
+        let text = |line: String| {
+            said(line).map(|text| text.split(" handler=").next().unwrap_or("").to_owned())
+        };
+        let said = lines.into_iter().filter_map(text);
+        said.filter(|line| !is_probe(line)).collect()
+    }
+
+    fn wait_for_end(&self, before: usize) {
+        eventually("the session is over for its handler", || {
+            self.said()[before..]
+                .iter()
+                .any(|line| line.starts_with("closed with"))
+        });
+    }
+
+    fn settle(&self) {
+        let probed = self.0.count_lines(&[PROBED]);
+        let target = "/script?o=extension+wsh.probe/1";
+        let headers = [("Sec-WebSocket-Protocol", "a")];
+        let mut probe = Client::connect(self.0.port(), target, &headers);
+        eventually("the log has come so far", || {
+            self.0.count_lines(&[PROBED]) > probed
+        });
+        probe.start_closing(4999, "probe");
+        probe.close_code();
+    }
+}
+
+impl Peer for RealPeer {
+    fn say(&mut self, text: &str) {
+        if let Some(client) = &mut self.0 {
+            client.send(text);
+        }
+    }
+
+    fn ping(&mut self) {
+        if let Some(client) = &mut self.0 {
+            client.send(Message::Ping(b"x".to_vec().into()));
+        }
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        if let Some(client) = &mut self.0 {
+            client.start_closing(code, reason);
+        }
+    }
+
+    fn lose(&mut self) {
+        self.0 = None;
+        self.1 = Some("1006".to_owned());
+    }
+
+    fn read(&mut self) -> Option<String> {
+        loop {
+            match self.0.as_mut()?.try_read() {
+                Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
+                Ok(Message::Binary(bytes)) => return Some(format!("{} bytes", bytes.len())),
+                Ok(Message::Close(frame)) => {
+                    let end = frame.map_or("1005".to_owned(), |frame| {
+                        format!("{} {}", u16::from(frame.code), frame.reason.as_str())
+                    });
+                    self.1.get_or_insert(end.trim_end().to_owned());
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    self.0 = None;
+                    self.1.get_or_insert("1006".to_owned());
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn end(mut self: Box<Self>) -> String {
+        if self.1.is_none() && self.0.is_some() {
+            self.close(1000, "");
+        }
+        while self.read().is_some() {}
+        self.1.unwrap_or_default()
+    }
+}
+
+struct Tested(wsh::test::Server);
+
+struct TestedPeer {
+    client: wsh::test::Client,
+    is_closing: bool,
+}
+
+impl Host for Tested {
+    fn connect(&self, query: &str) -> Result<Box<dyn Peer + '_>, u16> {
+        let request = self.0.request(&format!("/script?{query}"));
+        let mut opening = request.protocol("a").protocol("b").begin();
+        // A handshake that wakes itself after a while does it in the time of the test.
+        if opening.is_pending() {
+            self.0.advance(Duration::from_secs(1));
+        }
+        match opening.finish() {
+            Ok(client) => Ok(Box::new(TestedPeer {
+                client,
+                is_closing: false,
+            })),
+            Err(refusal) => Err(refusal.status),
+        }
+    }
+
+    fn said(&self) -> Vec<String> {
+        let lines = self.0.log().into_iter();
+        let said = |line: wsh::test::Line| line.message.strip_prefix("said: ").map(str::to_owned);
+        lines.filter_map(said).collect()
+    }
+
+    fn wait_for_end(&self, before: usize) {
+        let said = self.said();
+        let is_over = said[before..]
+            .iter()
+            .any(|line| line.starts_with("closed with"));
+        assert!(is_over, "{:?}", &said[before..]);
+    }
+
+    fn settle(&self) {}
+}
+
+impl Peer for TestedPeer {
+    fn say(&mut self, text: &str) {
+        self.client.send(text);
+    }
+
+    fn ping(&mut self) {
+        self.client.ping(b"x");
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        self.is_closing = true;
+        self.client.close(code.into(), reason);
+    }
+
+    fn lose(&mut self) {
+        self.is_closing = true;
+        self.client.lose();
+    }
+
+    fn read(&mut self) -> Option<String> {
+        let mut message = self.client.try_receive();
+        if message.is_none() && self.client.closed().is_none() {
+            // A timer, or an alarm.
+            self.client.advance(Duration::from_secs(1));
+            message = self.client.try_receive();
+        }
+        let message = message?;
+        Some(match message.as_text() {
+            Some(text) => text.to_owned(),
+            None => format!("{} bytes", message.as_bytes().len()),
+        })
+    }
+
+    fn end(mut self: Box<Self>) -> String {
+        if !self.is_closing && self.client.closed().is_none() {
+            self.client.close(1000, "");
+        }
+        let closed = self.client.closed();
+        closed.map_or("nothing".to_owned(), |close| close.to_string())
+    }
+}
+
+impl Row {
+    fn write(&self, outcome: &[String], text: &mut String) {
+        let _ = writeln!(text, "{}", self.name);
+        if !self.query.is_empty() {
+            let _ = writeln!(text, "? {}", self.query.replace('+', " "));
+        }
+        for step in &self.steps {
+            let _ = match step {
+                Step::Say(script) => writeln!(text, "> {script}"),
+                Step::Ping => writeln!(text, "> #ping"),
+                Step::Close(code, reason) => {
+                    writeln!(text, "{}", format!("> #close {code} {reason}").trim_end())
+                }
+                Step::Lose => writeln!(text, "> #lose"),
+                Step::Read => writeln!(text, "> #read"),
+            };
+        }
+        for line in outcome {
+            let _ = writeln!(text, "= {line}");
+        }
+        text.push('\n');
+    }
+}
+
+fn rows(text: &str) -> Vec<Row> {
+    let blocks = text.split("\n\n").map(str::trim);
+    blocks.filter(|block| !block.is_empty()).map(row).collect()
+}
+
+fn row(block: &str) -> Row {
+    let mut lines = block.lines();
+    let mut row = Row {
+        name: lines.next().unwrap_or_default().to_owned(),
+        query: String::new(),
+        steps: Vec::new(),
+        outcome: Vec::new(),
+    };
+    for line in lines {
+        match line.split_at_checked(2) {
+            Some(("? ", query)) => row.query = query.replace(' ', "+"),
+            Some(("> ", step)) => row.steps.push(step_of(step)),
+            Some(("= ", outcome)) => row.outcome.push(outcome.to_owned()),
+            _ => panic!("`{line}` of `{}` is no line of a row", row.name),
+        }
+    }
+    row
+}
+
+fn step_of(text: &str) -> Step {
+    let Some(step) = text.strip_prefix('#') else {
+        return Step::Say(text.to_owned());
+    };
+    let (what, rest) = step.split_once(' ').unwrap_or((step, ""));
+    match what {
+        "ping" => Step::Ping,
+        "lose" => Step::Lose,
+        "read" => Step::Read,
+        "close" => {
+            let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+            Step::Close(code.parse().expect("a close code"), reason.to_owned())
+        }
+        _ => panic!("`{text}` is no step"),
+    }
+}
+
+fn table() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/table.txt")
+}
+
+/// The descriptor of a plugin, which stays mapped.
+#[allow(unsafe_code)] // what the server does with `libloading`
+fn load(library: &Path) -> &'static Descriptor {
+    unsafe extern "C" {
+        fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
+        fn dlsym(library: *mut c_void, name: *const c_char) -> *const Descriptor;
+    }
+    const RTLD_NOW: c_int = 2;
+    let path = CString::new(library.as_os_str().as_bytes()).expect("a path");
+    let symbol = CString::new(abi::SYMBOL).expect("a name");
+    // SAFETY: a path and a name that end with NUL; the library is never closed, and what it exports
+    // under this name is a descriptor.
+    unsafe {
+        let library = dlopen(path.as_ptr(), RTLD_NOW);
+        assert!(!library.is_null(), "{path:?} cannot be opened");
+        dlsym(library, symbol.as_ptr())
+            .as_ref()
+            .expect("it exports a descriptor")
+    }
+}
