@@ -117,7 +117,7 @@ fn play(host: &dyn Host, row: &Row) -> Vec<String> {
                         peer.say(script);
                         while let Some(text) = peer.read() {
                             let is_done = text == "done";
-                            outcome.push(format!("got {text}"));
+                            outcome.push(format!("got {}", text.replace('\0', "\\0")));
                             if is_done {
                                 break;
                             }

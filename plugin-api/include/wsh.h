@@ -193,6 +193,12 @@ typedef int32_t WshStatus;
 #define WSH_NO_COMPRESS (1u << 9)
 /* The sender vouches for UTF-8. A hint: set it for text that the server gave you. */
 #define WSH_TRUSTED_UTF8 (1u << 10)
+/* `send` and `commit`: WSH_FULL where the message does not fit beside what waits, in the place of
+ * WSH_TOO_BIG and the limit's policy. Nothing was done; `drain` says when there is room. */
+#define WSH_IF_ROOM (1u << 11)
+/* The callback `message`, for handlers with WSH_BATCHES: another whole message follows at once. A
+ * hint: one that does not say so may be followed all the same. */
+#define WSH_FOLLOWED (1u << 12)
 
 /* WshDescriptor.flags: compiled with panic = "abort". Refused where the plugin would share the
  * server's process. */
@@ -208,6 +214,8 @@ typedef int32_t WshStatus;
 #define WSH_ORIGIN_ANY 16u
 /* WshVtable.flags: `message` takes parts of messages. */
 #define WSH_STREAM 1u
+/* WshVtable.flags: `message` may be told that another message follows, see WSH_FOLLOWED. */
+#define WSH_BATCHES 2u
 /* WshInit.flags: loaded to be checked; no traffic will follow. */
 #define WSH_CHECK 1u
 /* WshRequest.flags: the request came over TLS that ended at this server. */
@@ -359,7 +367,8 @@ struct WshHost {
      * Answers the bytes buffered after it; WSH_GONE when closing; WSH_INVALID for text that is
      * not UTF-8 or an opcode that is neither WSH_TEXT nor WSH_BINARY; WSH_UNSUPPORTED for an
      * unknown kind bit; WSH_TOO_BIG past the outbound limit: nothing was queued and the limit's
-     * policy applies. */
+     * policy applies,
+     * unless WSH_IF_ROOM asks for WSH_FULL. */
     int64_t(WSH_CALL *send)(WshConn *conn, uint32_t kind, const uint8_t *data, size_t len);
     /* [callback] Room for max bytes, uninitialised; NULL if not to be had. It lives until the next
      * call with this WshConn or the end of the callback; uncommitted, it was nothing. */
@@ -443,7 +452,7 @@ struct WshHost {
  * wake` may answer WSH_DONE, which closes with 1000. */
 struct WshVtable {
     uint32_t size;  /* of this table in bytes */
-    uint32_t flags; /* WSH_STREAM */
+    uint32_t flags; /* WSH_STREAM, WSH_BATCHES */
 
     /* Accepts or refuses: WSH_OK, WSH_REJECT, WSH_PENDING, WSH_ABORT; below 0 is a 500. Runs beside
      * those of other clients. What it leaves in *attempt, NULL at first, is there again in the next

@@ -135,7 +135,7 @@
 //! # Log of the ABI
 //!
 //! - 1.0, 2026-11-23: the first. Mended until 1.0.0 is tagged; last on 2026-11-29: codes of 32 bits,
-//!   [`FULL`], [`ORIGIN_ANY`], `client_addr`, `check`, `wake_after`,
+//!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], `client_addr`, `check`, `wake_after`,
 //!   `notify` and `note`.
 
 use std::ffi::c_void;
@@ -190,6 +190,12 @@ pub const MORE: u32 = 1 << 8;
 pub const NO_COMPRESS: u32 = 1 << 9;
 /// Kind bit: the sender vouches for UTF-8. A hint, never a reason for unchecked code in the host.
 pub const TRUSTED_UTF8: u32 = 1 << 10;
+/// Kind bit of `send` and `commit`: [`FULL`] where the message does not fit beside what waits, in the
+/// place of [`TOO_BIG`] and the limit's policy. Nothing was done; `drain` says when there is room.
+pub const IF_ROOM: u32 = 1 << 11;
+/// Kind bit of the callback `message`, for handlers with [`BATCHES`]: another whole message follows at
+/// once. A hint: one that does not say so may be followed all the same.
+pub const FOLLOWED: u32 = 1 << 12;
 
 /// [`Descriptor::flags`]: compiled with `panic = "abort"`. Refused where the plugin would share the
 /// server's process.
@@ -205,6 +211,8 @@ pub const ASYNC: u32 = 8;
 pub const ORIGIN_ANY: u32 = 16;
 /// [`Vtable::flags`]: `message` takes parts of messages.
 pub const STREAM: u32 = 1;
+/// [`Vtable::flags`]: `message` may be told that another message follows, see [`FOLLOWED`].
+pub const BATCHES: u32 = 2;
 /// [`Init::flags`]: loaded to be checked; no traffic will follow.
 pub const CHECK: u32 = 1;
 /// [`Request::flags`]: the request came over TLS that ended at this server.
@@ -432,7 +440,7 @@ pub struct Host {
     /// Answers the bytes buffered after it; [`GONE`] when closing; [`INVALID`] for text that is not
     /// UTF-8 or an opcode that is neither [`TEXT`] nor [`BINARY`]; [`UNSUPPORTED`] for an unknown
     /// kind bit; [`TOO_BIG`] past the outbound limit: nothing was queued and the limit's policy
-    /// applies.
+    /// applies, unless [`IF_ROOM`] asks for [`FULL`].
     pub send: Option<unsafe extern "C" fn(*mut Conn, kind: u32, *const u8, usize) -> i64>,
     /// `[callback]` Room for `max` bytes, uninitialised; NULL if not to be had. It lives until the
     /// next call with this Conn or the end of the callback; uncommitted, it was nothing.
@@ -537,7 +545,7 @@ pub struct Host {
 pub struct Vtable {
     /// The size of this table in bytes.
     pub size: u32,
-    /// [`STREAM`].
+    /// [`STREAM`], [`BATCHES`].
     pub flags: u32,
     /// Accepts or refuses: [`OK`], [`REJECT`], [`PENDING`], [`ABORT`]; below 0 is a 500. What it
     /// leaves in `attempt` is taken by `open` or freed by `abandon`.

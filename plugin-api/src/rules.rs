@@ -27,6 +27,8 @@ pub struct Kind {
     pub is_last: bool,
     /// Whether it may be compressed.
     pub may_compress: bool,
+    /// [`abi::FULL`] where it does not fit, in the place of the limit's policy.
+    pub if_room: bool,
     /// The bytes have to be looked at: text, and the sender does not vouch for it.
     pub is_unproven_text: bool,
 }
@@ -40,13 +42,14 @@ pub fn kind(kind: u32) -> Result<Kind, Status> {
     if opcode != abi::TEXT && opcode != abi::BINARY {
         return Err(abi::INVALID);
     }
-    if kind & !(OPCODE | abi::MORE | abi::NO_COMPRESS | abi::TRUSTED_UTF8) != 0 {
+    if kind & !(OPCODE | abi::MORE | abi::NO_COMPRESS | abi::TRUSTED_UTF8 | abi::IF_ROOM) != 0 {
         return Err(abi::UNSUPPORTED);
     }
     Ok(Kind {
         opcode,
         is_last: kind & abi::MORE == 0,
         may_compress: kind & abi::NO_COMPRESS == 0,
+        if_room: kind & abi::IF_ROOM != 0,
         is_unproven_text: kind & (OPCODE | abi::TRUSTED_UTF8) == abi::TEXT,
     })
 }
@@ -211,7 +214,7 @@ mod tests {
         for opcode in [0, 3, 8, 9, 10, 255] {
             assert_eq!(kind(opcode), Err(abi::INVALID), "{opcode}");
         }
-        for bit in 11..32 {
+        for bit in 12..32 {
             assert_eq!(kind(abi::BINARY | 1 << bit), Err(abi::UNSUPPORTED), "{bit}");
         }
     }

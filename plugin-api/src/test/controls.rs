@@ -84,7 +84,10 @@ impl Controls {
     pub(super) fn send(&mut self, kind: u32, bytes: &[u8]) -> Result<u64, Status> {
         self.still_open()?;
         let rules::Kind {
-            opcode, is_last, ..
+            opcode,
+            is_last,
+            if_room,
+            ..
         } = rules::kind(kind)?;
         // Looked at whether or not the sender vouches for it: here a lie should be found.
         if opcode == abi::TEXT && str::from_utf8(bytes).is_err() {
@@ -93,7 +96,7 @@ impl Controls {
         if self.parts.as_ref().is_some_and(|(open, _)| *open != opcode) {
             return Err(abi::INVALID);
         }
-        self.make_room(bytes.len())?;
+        self.make_room(bytes.len(), if_room)?;
         let (_, message) = self.parts.get_or_insert((opcode, Vec::new()));
         message.extend_from_slice(bytes);
         // Parts count as they come; the client gets the message when it is whole.
@@ -261,7 +264,7 @@ impl Controls {
     }
 
     /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
-    fn make_room(&mut self, payload: usize) -> Result<(), Status> {
+    fn make_room(&mut self, payload: usize, if_room: bool) -> Result<(), Status> {
         let fits = |wire: &Wire| {
             let after = wire.buffered + limits::frame_len(payload);
             wire.buffered == 0 || after <= limits::OUTBOUND_BYTES_MAX
@@ -271,6 +274,9 @@ impl Controls {
         }
         if fits(&self.wire) {
             return Ok(());
+        }
+        if if_room {
+            return Err(abi::FULL);
         }
         // The limit's policy: a peer that takes too little is let go.
         let _ = self.close(1008, "");

@@ -227,7 +227,7 @@ fn either_side_closes_and_the_handler_is_told_once() {
     fifth.lose();
 
     let seen = |client: &mut wsh::test::Client| client.closed().unwrap().to_string();
-    assert_eq!(seen(&mut client), "4000");
+    assert_eq!(seen(&mut client), "4000 bye");
     assert_eq!(seen(&mut second), "4001 done");
     assert_eq!(seen(&mut third), "3001 other");
     assert_eq!(seen(&mut fourth), "1005");

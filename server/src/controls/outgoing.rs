@@ -61,6 +61,10 @@ impl Controls {
         } else {
             self.open_is_compressed
         };
+        // Before it is compressed, for then it is part of what later messages refer to.
+        if kind.if_room && !self.has_room(payload.len()) {
+            return Err(abi::FULL);
+        }
         if compresses {
             self.put_compressed(part, opcode, payload)?;
         } else {
@@ -206,18 +210,23 @@ impl Controls {
         }
     }
 
-    /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
-    fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
+    /// Whether a message fits beside what waits, when the kernel has taken what it takes.
+    fn has_room(&mut self, payload_len: usize) -> bool {
         let needed = payload_len + frame::HEADER_BYTES_MAX;
         let fits = |wire: &Wire| {
             wire.buffered() == 0 || wire.buffered() + needed <= self.limits.outbound_bytes_max
         };
         if fits(&self.wire) {
-            return Ok(());
+            return true;
         }
         // The kernel may have room although this event has not sent yet.
         self.wire.flush();
-        if fits(&self.wire) {
+        fits(&self.wire)
+    }
+
+    /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
+    fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
+        if self.has_room(payload_len) {
             return Ok(());
         }
         // The limit's policy: a peer that takes too little is let go.
