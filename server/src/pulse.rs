@@ -9,7 +9,6 @@
 //! turned, whether it is empty and what lies in which slot only mean something together.
 
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
 
 #[cfg(test)]
 use loom::sync::{Mutex, MutexGuard};
@@ -17,12 +16,13 @@ use loom::sync::{Mutex, MutexGuard};
 use std::sync::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+use crate::clock::Moment;
 use crate::registry::Registry;
 
 /// The wheel, its clock, and what makes it turn.
 #[derive(Debug)]
 pub(crate) struct Pulse {
-    began: Instant,
+    began: Moment,
     wheel: Mutex<Wheel>,
     /// Notified when the wheel gets its first entry.
     begins: Notify,
@@ -41,22 +41,24 @@ struct Wheel {
 impl Pulse {
     pub(crate) fn new() -> Arc<Pulse> {
         Arc::new(Pulse {
-            began: Instant::now(),
+            began: Moment::now(),
             wheel: Mutex::new(Wheel::new()),
             begins: Notify::new(),
         })
     }
 
     /// The first tick that is not before `at`.
-    pub(crate) fn tick_of(&self, at: Instant) -> u32 {
-        let since = at.saturating_duration_since(self.began).as_nanos();
-        let ticks = since.div_ceil(TICK.as_nanos());
+    pub(crate) fn tick_of(&self, at: Moment) -> u32 {
+        let ticks = at.ms_since(self.began).div_ceil(TICK_MS);
         ticks.try_into().unwrap_or(u32::MAX)
     }
 
     /// Has the session `id` woken at `tick`, or before if that is far away.
     pub(crate) fn wake_at(&self, id: u64, tick: u32) {
-        let now = self.tick_of(Instant::now());
+        self.put(id, tick, self.tick_of(Moment::now()));
+    }
+
+    fn put(&self, id: u64, tick: u32, now: u32) {
         if self.wheel().put(id, tick, now) {
             self.begins.notify_one();
         }
@@ -70,7 +72,8 @@ impl Pulse {
                 self.begins.notified().await;
                 continue;
             };
-            tokio::time::sleep_until((self.began + TICK * next).into()).await;
+            let at = self.began.after(TICK_MS * u64::from(next));
+            tokio::time::sleep_until(at.instant().into()).await;
             let due = self.wheel().turn(next);
             let later = |id| sessions.rouse(id, next).map(|tick| (id, tick));
             let later: Vec<_> = due.into_iter().filter_map(later).collect();
@@ -124,7 +127,7 @@ impl Wheel {
     }
 }
 
-const TICK: Duration = Duration::from_millis(100);
+const TICK_MS: u64 = 100;
 /// What is further away than 51 s is looked at before its time.
 const SLOTS: usize = 512;
 
@@ -188,12 +191,11 @@ mod tests {
     #[test]
     fn two_sessions_that_begin_after_a_standstill_are_both_woken_in_time() {
         loom::model(|| {
-            let mut pulse = Pulse::new();
-            Arc::get_mut(&mut pulse).expect("nobody shares it").began -= TICK * 1_000;
-            let tick = pulse.tick_of(Instant::now()) + 50;
+            let pulse = Pulse::new();
+            let (now, tick) = (1_000, 1_050);
             let its_pulse = pulse.clone();
-            let other = loom::thread::spawn(move || its_pulse.wake_at(1, tick));
-            pulse.wake_at(2, tick);
+            let other = loom::thread::spawn(move || its_pulse.put(1, tick, now));
+            pulse.put(2, tick, now);
             other.join().expect("it does not panic");
 
             let (mut wheel, mut woken) = (pulse.wheel(), Vec::new());
@@ -210,7 +212,7 @@ mod tests {
         loom::model(|| {
             let pulse = Pulse::new();
             for (after, tick) in [(0, 0), (1, 1), (100, 1), (101, 2), (25_000, 250)] {
-                let at = pulse.began + Duration::from_millis(after);
+                let at = pulse.began.after(after);
                 assert_eq!(pulse.tick_of(at), tick, "{after} ms");
             }
         });

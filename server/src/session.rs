@@ -325,6 +325,10 @@ impl Session {
         if self.registration.mailbox().is_rung() {
             self.take_post();
         }
+        if self.registration.mailbox().is_roused() {
+            // Now rather than in a turn of its own.
+            self.deadlines.note_roused(&self.conn.controls);
+        }
         if self.has_waiting() {
             self.deliver_what_waits();
         }

@@ -4,7 +4,7 @@
 //! and by when is [`Liveness`]'s, and the [pulse](crate::pulse) wakes the session for it.
 
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::liveness::{Facts, Liveness, Timeouts, Verdict};
 use super::{Phase, Session};
@@ -69,17 +69,14 @@ impl Deadlines {
         if is_open {
             self.life.set_rests(rests, Moment::now);
         }
-        if controls.mailbox.take_roused() {
-            self.armed_for = 0;
-            self.is_due = true;
-        }
+        self.note_roused(controls);
         self.is_due |= controls.poll_timers(cx).is_ready();
         if self.is_due {
             return Poll::Ready(());
         }
         let timeouts = timeouts(controls);
         if let Some((next, may_be_late)) = self.life.next(is_open, facts, &timeouts) {
-            let mut tick = pulse.tick_of(next.instant());
+            let mut tick = pulse.tick_of(next);
             if may_be_late {
                 // Those of one second are woken together, which costs each of them less.
                 tick = tick.next_multiple_of(TICKS_A_SECOND);
@@ -104,13 +101,18 @@ impl Deadlines {
         }
     }
 
-    /// Has the session woken in a second. What is due until then stays so.
-    pub(super) fn look_in_a_second(&mut self, controls: &Controls, pulse: &Pulse) {
+    /// Whether the session was woken for its deadlines: then something may be due.
+    pub(super) fn note_roused(&mut self, controls: &Controls) {
         if controls.mailbox.take_roused() {
             self.armed_for = 0;
             self.is_due = true;
         }
-        let tick = pulse.tick_of(Instant::now() + HELD_LOOK);
+    }
+
+    /// Has the session woken in a second. What is due until then stays so.
+    pub(super) fn look_in_a_second(&mut self, controls: &Controls, pulse: &Pulse) {
+        self.note_roused(controls);
+        let tick = pulse.tick_of(Moment::now().after(HELD_LOOK_MS));
         self.arm(tick.max(1), controls, pulse);
     }
 
@@ -214,6 +216,6 @@ impl Session {
 }
 
 /// Between two looks at a peer that is not read.
-const HELD_LOOK: Duration = Duration::from_secs(1);
+const HELD_LOOK_MS: u64 = 1_000;
 /// Of the pulse.
 const TICKS_A_SECOND: u32 = 10;
