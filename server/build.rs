@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     pack_sdk()
 }
 
-/// See `keys.rs`, `dispositions.rs` and `open_files.rs` in `src/plugin`.
+/// See `keys.rs`, `dispositions.rs`, `open_files.rs` and `thread_local_destructors.rs` in `src/plugin`.
 fn export_functions() -> Result<(), Box<dyn Error>> {
     // A sanitizer has functions of its own in their places, which it needs.
     println!("cargo::rustc-check-cfg=cfg(sanitized)");
@@ -35,7 +35,8 @@ fn export_functions() -> Result<(), Box<dyn Error>> {
 }
 
 const KEY_FUNCTIONS: [&str; 2] = ["pthread_key_create", "pthread_key_delete"];
-const GUARDED_FUNCTIONS: [&str; 12] = [
+const GUARDED_FUNCTIONS: [&str; 13] = [
+    "__cxa_thread_atexit_impl",
     "sigaction",
     "sigignore",
     "signal",

@@ -118,6 +118,49 @@ fn helper(server: &Server) -> u32 {
     found.expect("it was found")
 }
 
+/// A server without trials, with a plugin whose constructor hangs and another one that comes after it.
+fn held_by_a_constructor() -> (Site, Server) {
+    let site = Site::with(&["echo_wsh"]);
+    site.write(
+        "config.toml",
+        "trial = \"never\"\n[limits]\ninit_timeout_ms = 300\nstop_timeout_ms = 1000\n",
+    );
+    let server = Server::start(&site);
+    site.add_bytes(&unruly(&["-DIN_CONSTRUCTOR=hang()"]), "hangs_wsh.so");
+    server.line(&[
+        "cannot load `hangs_wsh.so`",
+        "constructors were still running",
+    ]);
+    (site, server)
+}
+
+#[test]
+fn a_constructor_that_hangs_in_the_server_holds_up_no_session_and_no_end() {
+    let (_site, mut server) = held_by_a_constructor();
+
+    // More than there are threads: each of those would have waited for the dynamic linker.
+    for _ in 0..50 {
+        assert_eq!(server.connect("/echo").ask("hello"), "hello");
+    }
+
+    server.signal("TERM");
+    assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[test]
+fn a_constructor_that_hangs_is_named_to_those_that_cannot_be_opened_meanwhile() {
+    let (site, server) = held_by_a_constructor();
+
+    site.add("versioned_wsh", "versioned_wsh.so");
+
+    server.line(&[
+        "cannot load `versioned_wsh.so`",
+        "the constructors of handler `hangs` still run",
+        "restart the server if they hang",
+    ]);
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+}
+
 #[test]
 fn a_plugin_that_would_end_or_hang_the_server_is_refused_and_every_session_goes_on() {
     let (site, sentences) = fatal_site();

@@ -9,10 +9,12 @@
 
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::pthread_key_t;
 
+use super::dispositions::Next;
 use super::refusal::Refusal;
 
 /// Where an image lies in memory.
@@ -53,12 +55,15 @@ pub(super) fn check_left() -> Result<(), Refusal> {
 
 /// Whether plugins call the functions below: what the dynamic linker finds for them is these.
 pub(crate) fn are_noted() -> bool {
-    let ours = [create as Create as usize, delete as Delete as usize];
-    let found = [c"pthread_key_create", c"pthread_key_delete"].map(|name| {
-        // SAFETY: a lookup by a name that ends with NUL.
-        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.addr()
-    });
-    found == ours
+    // Asked once: a lookup waits for a plugin that is being opened.
+    *ARE_NOTED.get_or_init(|| {
+        let ours = [create as Create as usize, delete as Delete as usize];
+        let found = [c"pthread_key_create", c"pthread_key_delete"].map(|name| {
+            // SAFETY: a lookup by a name that ends with NUL.
+            unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.addr()
+        });
+        found == ours
+    })
 }
 
 /// Deletes the keys of an image and answers how many there were. None of its code may run from now
@@ -79,7 +84,7 @@ pub(super) fn give_back(image: &Image) -> usize {
         let Ok(key) = pthread_key_t::try_from(key) else {
             continue;
         };
-        if let Some(delete) = next(c"pthread_key_delete") {
+        if let Some(delete) = DELETE.next() {
             // SAFETY: the C library's own function of this name and type.
             let delete = unsafe { std::mem::transmute::<*mut c_void, Delete>(delete) };
             // SAFETY: the image made this key and has not deleted it, else it were forgotten.
@@ -96,7 +101,7 @@ pub(super) fn give_back(image: &Image) -> usize {
 /// As for the C library's.
 #[cfg_attr(not(any(fuzzing, miri)), unsafe(export_name = "pthread_key_create"))]
 unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor) -> c_int {
-    let Some(create) = next(c"pthread_key_create") else {
+    let Some(create) = CREATE.next() else {
         return libc::EAGAIN;
     };
     // SAFETY: the C library's own function of this name and type.
@@ -122,7 +127,7 @@ unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor
 /// As for the C library's.
 #[cfg_attr(not(any(fuzzing, miri)), unsafe(export_name = "pthread_key_delete"))]
 unsafe extern "C" fn delete(key: pthread_key_t) -> c_int {
-    let Some(delete) = next(c"pthread_key_delete") else {
+    let Some(delete) = DELETE.next() else {
         return libc::EINVAL;
     };
     // Before the key can be somebody else's.
@@ -142,13 +147,6 @@ impl Owner {
     }
 }
 
-/// What the dynamic linker finds behind this program.
-fn next(name: &std::ffi::CStr) -> Option<*mut c_void> {
-    // SAFETY: a lookup by a name that ends with NUL.
-    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
-    (!found.is_null()).then_some(found)
-}
-
 /// By key. Written and read without a lock and without memory of the heap: whoever makes a key may
 /// be in the middle of anything.
 static OWNERS: [Owner; KEYS_MAX] = [const {
@@ -161,3 +159,6 @@ static OWNERS: [Owner; KEYS_MAX] = [const {
 /// `PTHREAD_KEYS_MAX` of glibc.
 const KEYS_MAX: usize = 1024;
 const LEFT_MIN: usize = 64;
+static ARE_NOTED: OnceLock<bool> = OnceLock::new();
+static CREATE: Next = Next::new(c"pthread_key_create");
+static DELETE: Next = Next::new(c"pthread_key_delete");

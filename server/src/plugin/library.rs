@@ -17,10 +17,12 @@ use super::inspect::About;
 use super::keys::{self, Image};
 use super::libraries::{self, Claim};
 use super::log::escape_into;
+use super::opening::Opening;
 use super::refusal::Refusal;
 use super::stage::{Copy, Stage};
 use super::surroundings;
 use super::text;
+use super::thread_local_destructors;
 use super::trial::{self, Bounds, Subject, Tried};
 
 /// A loaded plugin, initialised and tested. Its image is never unmapped: threads, thread-locals and
@@ -164,11 +166,14 @@ impl Plugin {
         progress: &Progress,
         is_check: bool,
     ) -> Result<Plugin, Refusal> {
+        thread_local_destructors::prepare();
+        let opening = Opening::begin(&context.handler, source.bounds.timeout)?;
         let _loading = surroundings::loading(context);
         progress.reach(Step::Opening);
         let within = exits::within(context, "constructors");
         let opened = open(&copy.path);
         drop(within);
+        drop(opening);
         surroundings::mend_after(context, "constructors");
         let descriptor = opened?;
         claim.keep();
@@ -176,6 +181,7 @@ impl Plugin {
         // Where it lies follows from the file: to ask the linker takes longer with each image.
         let descriptor_at = std::ptr::from_ref(descriptor).addr();
         let image = source.about.placement.image(descriptor_at);
+        thread_local_destructors::keep(image.clone());
         progress.reach(Step::Init);
         let argument = Argument {
             config_json: source.config_json,

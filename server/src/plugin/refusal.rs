@@ -122,6 +122,11 @@ pub(crate) enum Refusal {
     /// No fault of the file: later there may be a trial.
     #[error("it cannot be tried: {0}")]
     Untried(String),
+    /// The other handler is named.
+    #[error(
+        "the constructors of handler `{0}` still run, and no other plugin can be opened meanwhile; restart the server if they hang"
+    )]
+    LinkerHeld(String),
     /// Its trial was the only one that was under way.
     #[error("its trial stops or ends the process that tries plugins")]
     LosesHelper,
@@ -159,6 +164,7 @@ impl Refusal {
             | Refusal::Unstaged(_)
             | Refusal::NoThread(_)
             | Refusal::Untried(_)
+            | Refusal::LinkerHeld(_)
             | Refusal::LosesHelper => true,
             // A disk that is slow now, or a thread that did not begin.
             Refusal::Late { step, .. } => *step == Step::Staging,
