@@ -90,9 +90,9 @@ fn a_second_signal_ends_a_start_that_hangs() {
     server.line(&["a second signal, leaving at once"]);
 }
 
-/// A plugin closes descriptors as `message` says; the server ends with a line, and not with 0.
+/// A plugin closes descriptors as `message` says; the server ends with this line, and not with 0.
 #[track_caller]
-fn ends_loudly(message: &str) {
+fn ends_loudly(message: &str, line: &str) {
     let site = Site::with(&["echo_wsh"]);
     let source = "tests/fixtures/c/closes_descriptors.c";
     site.add_bytes(&compile(source, &[]), "closes_descriptors_wsh.so");
@@ -103,17 +103,31 @@ fn ends_loudly(message: &str) {
     client.send(message);
 
     assert_eq!(server.wait(SOON).code(), Some(1));
-    server.line(&["has closed a descriptor of the server's", "leaving"]);
+    server.line(&[line, "leaving"]);
 }
 
 #[test]
 fn a_plugin_that_closes_every_descriptor_ends_the_server_loudly() {
-    ends_loudly("all");
+    ends_loudly("all", "has closed a descriptor of the server's");
 }
 
 #[test]
 fn a_plugin_that_closes_the_listeners_ends_the_server_loudly() {
-    ends_loudly("listeners");
+    ends_loudly("listeners", "has closed a descriptor of the server's");
+}
+
+#[test]
+fn a_plugin_that_shuts_every_descriptor_down_ends_the_server_loudly() {
+    // The listeners, or the socket that tells of signals: whichever is noticed first.
+    ends_loudly("shut down", "");
+}
+
+#[test]
+fn a_plugin_that_shuts_the_listeners_down_ends_the_server_loudly() {
+    ends_loudly(
+        "down with the listeners",
+        "has shut down a descriptor of the server's",
+    );
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! a processor.
 //!
 //! Two things lead there. A plugin may close descriptors that are not its own: without the runtime's
-//! epoll or the listeners the server would live on and serve nobody. And a stop may hang, in a
+//! epoll or the listeners the server would live on and serve nobody; so it would with listeners that are
+//! open and were shut down. And a stop may hang, in a
 //! plugin or in the system; it has a deadline.
 
 use std::fs;
@@ -139,6 +140,17 @@ pub(crate) fn look() {
         }
         Some(Duty::Stop(_)) | None => {}
     }
+}
+
+/// Ends the process, because code that is not the server's has shut `what` down, and the server cannot go
+/// on without it.
+pub(crate) fn end_without(what: &dyn std::fmt::Display) -> ! {
+    error!(
+        descriptor = %what,
+        "code that is not the server's has shut down a descriptor of the server's, which cannot go on \
+         without it; leaving"
+    );
+    end()
 }
 
 fn end() -> ! {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use crate::connection::{Connection, Server};
+use crate::last_resort;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +161,12 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
+            Err(error) if is_of_the_listener(&error) => {
+                let address = listener.local_addr();
+                last_resort::end_without(
+                    &address.map_or("a listener".to_owned(), |it| it.to_string()),
+                );
+            }
             // The one connection that was to be accepted is gone; the next one is not.
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -192,6 +199,14 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     ]
     .iter()
     .any(|c| code == Some(*c))
+}
+
+/// Whether an error of `accept` says that the socket listens no more, for ever.
+fn is_of_the_listener(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [libc::EINVAL, libc::EBADF, libc::ENOTSOCK]
+        .iter()
+        .any(|c| code == Some(*c))
 }
 
 fn is_out_of_resources(error: &io::Error) -> bool {

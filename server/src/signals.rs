@@ -64,8 +64,15 @@ impl Signals {
             let mut told = HashMap::new();
             // It panics if its descriptors are gone.
             let _ = catch_unwind(AssertUnwindSafe(|| {
-                for signal in heard.forever() {
-                    own.hear(signal, Meaning::of(signal, hang_up), &mut told);
+                // A wait ends without a signal now and then, and each does when the descriptors that
+                // tell of signals were shut down.
+                let mut in_vain = 0;
+                while in_vain < WAITS_IN_VAIN_MAX {
+                    in_vain += 1;
+                    for signal in heard.wait() {
+                        in_vain = 0;
+                        own.hear(signal, Meaning::of(signal, hang_up), &mut told);
+                    }
                 }
             }));
             last_resort::look();
@@ -163,5 +170,7 @@ const FAILED: u8 = 1;
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a forced end waits for its line to be written.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// So many waits in a row that end without a signal are no chance.
+const WAITS_IN_VAIN_MAX: u32 = 10_000;
 /// A signal without a meaning is told of once in that time.
 const TOLD_AGAIN: Duration = Duration::from_secs(1);
