@@ -109,10 +109,15 @@ fn what_is_optional_may_all_be_forbidden_on_pain_of_death() {
         "memfd_create",
         "pidfd_open",
         "membarrier",
+        "openat2",
+        "close_range",
     ];
     let site = Site::with(&["echo_wsh"]);
+    site.write("www/page.txt", "a page");
     let server = confined(
-        Server::builder(&site),
+        Server::builder(&site)
+            .arg("-d")
+            .arg(site.root().join("www")),
         &optional.map(str::to_owned).into(),
         SeccompAction::KillProcess,
         SeccompAction::Allow,
@@ -123,10 +128,46 @@ fn what_is_optional_may_all_be_forbidden_on_pain_of_death() {
         "inotify_init1",
         "memfd_create",
         "pidfd_open",
+        "openat2",
+        "close_range",
     ] {
         server.line(&["a system call filter forbids it", call]);
     }
+    let page = server.exchange(b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(page.ends_with("a page"), "{page}");
     serves(&site, server);
+}
+
+#[test]
+fn trials_go_on_where_descriptors_cannot_be_closed_in_one_step() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = confined(
+        Server::builder(&site).args(["--trial", "always"]),
+        &["close_range".to_owned()].into(),
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+    );
+
+    serves(&site, server);
+}
+
+#[test]
+fn a_file_is_served_where_the_kernel_sends_none() {
+    let site = Site::with(&["echo_wsh"]);
+    let page = "a page\n".repeat(10_000);
+    site.write("www/page.txt", &page);
+    let server = confined(
+        Server::builder(&site)
+            .arg("-d")
+            .arg(site.root().join("www")),
+        &["sendfile".to_owned()].into(),
+        SeccompAction::Errno(libc::EPERM as u32),
+        SeccompAction::Allow,
+    );
+
+    let answer = server.exchange(b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+
+    assert!(answer.ends_with(&page), "{} bytes", answer.len());
 }
 
 #[test]

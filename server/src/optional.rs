@@ -10,7 +10,7 @@ use std::ffi::c_int;
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{MemfdFlags, inotify, memfd_create};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, ResolveFlags, inotify, memfd_create, openat2};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::thread::membarrier_query;
 use tracing::info;
@@ -32,6 +32,10 @@ pub enum Optional {
     Memory,
     /// Plugins are tried in a process of their own.
     Trial,
+    /// A file is opened, and no link followed on the way to it.
+    OpeningWithoutLinks,
+    /// All descriptors from one on are closed.
+    ClosingMany,
 }
 
 /// Finds out what a filter forbids. To be called once, while the process has a single thread.
@@ -77,6 +81,8 @@ impl Optional {
             Optional::Watching => "events of directories, which are looked at twice a second",
             Optional::Memory => "copies of plugins in memory",
             Optional::Trial => "trials of plugins in a process of their own",
+            Optional::OpeningWithoutLinks => "opening files in one step, which several do",
+            Optional::ClosingMany => "closing descriptors in one step, which several do",
         }
     }
 
@@ -87,7 +93,9 @@ impl Optional {
             Optional::Fences => "membarrier",
             Optional::Watching => "inotify_init1",
             Optional::Memory => "memfd_create",
-            Optional::Trial => "memfd_create pidfd_open setsid prctl prlimit64",
+            Optional::Trial => "memfd_create pidfd_open setsid prctl prlimit64 kill",
+            Optional::OpeningWithoutLinks => "openat2",
+            Optional::ClosingMany => "close_range",
         }
     }
 
@@ -106,6 +114,21 @@ impl Optional {
                 let _ = rustix::process::setsid();
                 let _ = rustix::process::set_child_subreaper(None);
                 drop(rlimit::increase_nofile_limit(u64::MAX));
+                let _ = rustix::process::test_kill_process(getpid());
+            }
+            Optional::OpeningWithoutLinks => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                drop(openat2(
+                    CWD,
+                    "/",
+                    flags,
+                    Mode::empty(),
+                    ResolveFlags::NO_SYMLINKS,
+                ));
+            }
+            Optional::ClosingMany => {
+                // SAFETY: no descriptor has the highest number.
+                unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) };
             }
         }
     }
@@ -151,13 +174,15 @@ fn survives(optional: Optional) -> bool {
     }
 }
 
-const ALL: [Optional; 6] = [
+const ALL: [Optional; 8] = [
     Optional::Urgency,
     Optional::OpenFiles,
     Optional::Fences,
     Optional::Watching,
     Optional::Memory,
     Optional::Trial,
+    Optional::OpeningWithoutLinks,
+    Optional::ClosingMany,
 ];
 /// A bit for each that is forbidden.
 static FORBIDDEN: AtomicU32 = AtomicU32::new(0);

@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
+use crate::optional::{Optional, is_allowed};
 use crate::regular_file::{self, Links};
 
 /// What lies at a path.
@@ -75,7 +76,12 @@ fn open(real: &Path) -> io::Result<File> {
     regular_file::check_kind(&std::fs::symlink_metadata(real)?)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(CWD, real, flags, Mode::empty(), resolve) {
+    let opened = if is_allowed(Optional::OpeningWithoutLinks) {
+        openat2(CWD, real, flags, Mode::empty(), resolve)
+    } else {
+        Err(Errno::NOSYS)
+    };
+    match opened {
         Ok(file) => {
             let file = File::from(file);
             regular_file::check_kind(&file.metadata()?)?;

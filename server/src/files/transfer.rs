@@ -1,9 +1,11 @@
 //! Sends an answer with a file behind it, at the peer's pace and without memory of its own: the
-//! kernel takes the bytes from the file when it has room for them.
+//! kernel takes the bytes from the file when it has room for them. Where it does not know how, they
+//! are read and written, a few at a time.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,18 +102,38 @@ impl Transfer {
             });
             match sent.await?.map_err(io::Error::from) {
                 Ok(0) => {
-                    let text = "the file has become shorter while it was sent";
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+                    return Err(shortened());
                 }
                 Ok(length) => {
                     self.taken += length as u64;
                     range.start += length as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if is_not_for(&error) => {
+                    range.start += self.send_part(&file, range.clone()).await?;
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Reads a part of the file and sends it; answers how long it was.
+    async fn send_part(&mut self, file: &Arc<File>, range: Range<u64>) -> io::Result<u64> {
+        let file = file.clone();
+        let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let read = on_thread(move || {
+            let mut part = vec![0; bytes.min(PART_BYTES_MAX)];
+            let length = file.read_at(&mut part, range.start)?;
+            part.truncate(length);
+            Ok::<_, io::Error>(part)
+        });
+        let part = read.await??;
+        if part.is_empty() {
+            return Err(shortened());
+        }
+        self.send_bytes(&part).await?;
+        Ok(part.len() as u64)
     }
 
     /// Waits until the kernel has room, for as long as what it has already moves.
@@ -135,6 +157,20 @@ impl Transfer {
             }
         }
     }
+}
+
+/// Whether the kernel sends nothing from this file, or at all: some file systems and filters of system
+/// calls do not know how.
+fn is_not_for(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [libc::EINVAL, libc::ENOSYS, libc::EPERM]
+        .iter()
+        .any(|c| code == Some(*c))
+}
+
+fn shortened() -> io::Error {
+    let text = "the file has become shorter while it was sent";
+    io::Error::new(io::ErrorKind::UnexpectedEof, text)
 }
 
 /// Runs what waits for a disk on a thread that may; a few at a time, so that a disk that does not
@@ -166,6 +202,8 @@ static DISK: Semaphore = Semaphore::const_new(16);
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of one call: a disk gives so many at once, and others wait no longer.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// What is read at a time of a file that the kernel does not send.
+const PART_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that lie in the kernel for a peer and are not on their way. A slow peer takes half of them
 /// well within the time that it may take nothing.
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;

@@ -15,6 +15,7 @@ use super::page::{Mapped, REPORT_BYTES_MAX};
 use super::report::{Report, Request};
 use super::sentinels::Sentinels;
 use crate::config::{Limits, LogLevel};
+use crate::optional::{Optional, is_allowed};
 use crate::plugin::context::Context;
 use crate::plugin::libraries;
 use crate::plugin::library::{self, Argument, Plugin, Step};
@@ -156,10 +157,12 @@ fn memory_of_the_machine() -> u64 {
 ///
 /// No owner of such a descriptor uses or drops it afterwards.
 pub(super) unsafe fn close_from(first: i32) {
-    // SAFETY: the caller's promise.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    if closed == 0 {
-        return;
+    if is_allowed(Optional::ClosingMany) {
+        // SAFETY: the caller's promise.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+        if closed == 0 {
+            return;
+        }
     }
     // A kernel before 5.9, or a filter that does not know the call.
     let Ok(entries) = fs::read_dir("/proc/self/fd") else {

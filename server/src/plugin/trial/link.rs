@@ -20,6 +20,7 @@ use tracing::warn;
 use super::Trouble;
 use super::helper;
 use super::page::Page;
+use crate::optional;
 use crate::optional::{Optional, is_allowed};
 
 /// The process that forks trials.
@@ -45,6 +46,7 @@ pub(crate) fn be_helper_if_asked() {
     if std::env::args_os().next().is_some_and(|name| name == NAME)
         && let Ok(socket) = io::stdin().as_fd().try_clone_to_owned()
     {
+        optional::probe();
         helper::run(socket, helper::Parent::MayLoseThreads);
     }
 }
