@@ -279,6 +279,7 @@ fn exit_in_a_callback_names_it_closes_every_session_and_is_a_failure() {
         ("-DIN_MESSAGE=exit(0)", "message"),
         ("-DIN_OPEN=exit(0)", "open"),
         ("-DIN_CLOSED=exit(0)", "closed"),
+        ("-DIN_MESSAGE=quick_exit(0)", "message"),
     ] {
         let site = Site::with(&["echo_wsh"]);
         site.add_bytes(&unruly(&[option]), "exits_wsh.so");

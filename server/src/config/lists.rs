@@ -69,7 +69,11 @@ pub(super) fn origins(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Origi
             found => {
                 let suggestion = found.and_then(as_origin);
                 let entry = Entry { value, ..entry };
-                reader.unwanted(entry, ORIGIN_WANTED, suggestion.as_deref());
+                let wanted = match found {
+                    Some(all) if ALL.contains(&all) => "`origins = \"any\"` for all pages",
+                    _ => ORIGIN_WANTED,
+                };
+                reader.unwanted(entry, wanted, suggestion.as_deref());
             }
         }
     }
@@ -103,7 +107,11 @@ pub(super) fn hosts(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Hosts> 
             found => {
                 let suggestion = found.and_then(as_host);
                 let entry = Entry { value, ..entry };
-                reader.unwanted(entry, HOST_NAME_WANTED, suggestion.as_deref());
+                let wanted = match found {
+                    Some(all) if ALL.contains(&all) => "`hosts = \"any\"` for all hosts",
+                    _ => HOST_NAME_WANTED,
+                };
+                reader.unwanted(entry, wanted, suggestion.as_deref());
             }
         }
     }
@@ -154,6 +162,8 @@ pub(super) fn hosts_in(text: &str) -> Option<Hosts> {
     }
 }
 
+/// What people write in a list and mean `any`.
+const ALL: [&str; 3] = ["*", "any", "*://*"];
 const ORIGIN_WANTED: &str = "an origin as browsers write it, like `https://example.com`, `null` or `app://name`, \
      all below a host like `https://*.example.com`, or `same-host`";
 const HOST_NAME_WANTED: &str =

@@ -1,6 +1,6 @@
 //! What is said, and done, when code of a plugin ends the process.
 //!
-//! `exit` runs what [`begin`] has registered, on the thread that called it: the handler and the callback
+//! `exit` and `quick_exit` run what [`begin`] has registered, on the thread that called it: the handler and the callback
 //! are named, every session is closed as far as time allows, and the status is not 0. `abort` and a
 //! fault leave time for one line only. `_exit` leaves none: the system has no hook for it.
 
@@ -46,7 +46,10 @@ pub(crate) fn begin(has_sessions: bool) {
     let thread = std::thread::Builder::new().name("exits".to_owned());
     if thread.spawn(see_to_end).is_ok() {
         // SAFETY: the function lives as long as the program.
-        unsafe { libc::atexit(on_exit) };
+        unsafe {
+            libc::atexit(on_exit);
+            at_quick_exit(on_exit);
+        }
     }
     // Whatever was there is called, or does what it does, after the line.
     let previous = FAULTS.map(|signal| {
@@ -65,6 +68,11 @@ pub(crate) fn begin(has_sessions: bool) {
     let _ = LAST_WORDS.set(LastWords { log, previous });
 }
 
+unsafe extern "C" {
+    /// C11's `atexit` for `quick_exit`.
+    fn at_quick_exit(function: extern "C" fn()) -> c_int;
+}
+
 /// The exit code of a process that is to end with `code`, unless a plugin has ended it.
 pub(super) fn code_or(code: u8) -> u8 {
     if IS_EXITING.load(Ordering::Acquire) {
@@ -81,7 +89,7 @@ pub(super) fn here() -> Option<(&'static Context, &'static str)> {
 
 /// Called by `exit`, which the server itself never calls once this is registered.
 ///
-/// What this thread had for itself is gone already, and with it what a line of the log needs: another
+/// What this thread had for itself may be gone already, and with it what a line of the log needs: another
 /// thread sees to the end.
 extern "C" fn on_exit() {
     if !IS_EXITING.swap(true, Ordering::AcqRel) {
