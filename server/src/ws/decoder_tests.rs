@@ -9,19 +9,27 @@ const LIMITS: Limits = Limits {
     parts: false,
 };
 
+/// The longest random inputs: Miri takes milliseconds for a byte.
+const BYTES_MAX: usize = if cfg!(miri) { 200 } else { 2000 };
+/// The longest script of [`oracle::stream`].
+const SCRIPT_BYTES_MAX: usize = if cfg!(miri) { 100 } else { 400 };
+const MESSAGES_MAX: usize = if cfg!(miri) { 3 } else { 6 };
+
 fn decode(bytes: &[u8], reads: &[usize], limits: Limits) -> (Vec<Said>, Option<Violation>) {
     oracle::decode(Decoder::new(limits, None), bytes, reads)
 }
 
+/// Payloads of frames with a short, a medium and (Miri would take minutes) a long length.
 fn payloads() -> impl Strategy<Value = Vec<u8>> {
+    let long = if cfg!(miri) { 200..300 } else { 70_000..70_100 };
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..300),
-        prop::collection::vec(any::<u8>(), 70_000..70_100),
+        prop::collection::vec(any::<u8>(), long),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(oracle::CASES))]
 
     /// Any fragmentation, any control frames between, any split of reads: the same messages.
     #[test]
@@ -29,7 +37,7 @@ proptest! {
         messages in prop::collection::vec(
             (prop_oneof![payloads().prop_map(Said::Binary), "\\PC{0,200}".prop_map(|text: String| Said::Text(text.into_bytes()))],
              prop::collection::vec(0usize..400, 0..5)),
-            0..6,
+            0..MESSAGES_MAX,
         ),
         reads in prop::collection::vec(1usize..5000, 1..8),
         parts in any::<bool>(),
@@ -60,7 +68,7 @@ proptest! {
     /// tungstenite hears the same, but for the differences that the oracle lists.
     #[test]
     fn a_stream_of_frames_means_what_it_means_to_tungstenite(
-        script in prop::collection::vec(any::<u8>(), 0..400),
+        script in prop::collection::vec(any::<u8>(), 0..SCRIPT_BYTES_MAX),
         reads in prop::collection::vec(1usize..100, 1..8),
     ) {
         oracle::compare(&oracle::stream(&script), &reads);
@@ -70,7 +78,7 @@ proptest! {
     /// Whatever bytes come, in whatever pieces, the outcome is the same and nothing panics.
     #[test]
     fn arbitrary_bytes_decode_alike_in_any_pieces(
-        bytes in prop::collection::vec(any::<u8>(), 0..2000),
+        bytes in prop::collection::vec(any::<u8>(), 0..BYTES_MAX),
         reads in prop::collection::vec(1usize..50, 1..8),
     ) {
         let masked: Vec<u8> = frame(0x82, &bytes).into_iter().chain(bytes.clone()).collect();
@@ -178,7 +186,7 @@ mod compressed {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
+        #![proptest_config(ProptestConfig::with_cases(oracle::CASES))]
 
         /// Compressed or not, in any frames and reads, with Pings between: the same messages.
         #[test]
@@ -190,7 +198,7 @@ mod compressed {
                 ],
                 any::<bool>(),
                 prop::collection::vec(0usize..400, 0..5)),
-                0..6,
+                0..MESSAGES_MAX,
             ),
             reads in prop::collection::vec(1usize..5000, 1..8),
             parts in any::<bool>(),

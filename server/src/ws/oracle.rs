@@ -11,6 +11,10 @@ use super::close;
 use super::decoder::{Decoder, Kind, Limits, Place, Step};
 use super::violation::Violation;
 
+/// How many random inputs a property is tried with; Miri takes seconds for each.
+#[cfg(test)]
+pub(crate) const CASES: u32 = if cfg!(miri) { 4 } else { 200 };
+
 /// One thing that a peer said, whatever the frames and reads were.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Said {
