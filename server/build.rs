@@ -8,19 +8,28 @@ use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    export_functions()?;
+    let is_sanitized = note_sanitizer();
+    export_functions(is_sanitized)?;
     pack_sdk()
 }
 
-/// See `keys.rs`, `dispositions.rs`, `open_files.rs` and `thread_local_destructors.rs` in `src/plugin`.
-fn export_functions() -> Result<(), Box<dyn Error>> {
-    // A sanitizer has functions of its own in their places, which it needs.
+/// `cfg(sanitized)`: the runtime of a sanitizer has functions of its own in the places of those that the
+/// program exports, or calls them before instrumented code can run. `cfg(sanitize)` itself is known to
+/// nightly compilers only.
+fn note_sanitizer() -> bool {
     println!("cargo::rustc-check-cfg=cfg(sanitized)");
-    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let is_sanitized = flags.contains("sanitizer=");
+    let is_sanitized = std::env::var_os("CARGO_CFG_SANITIZE").is_some();
     if is_sanitized {
         println!("cargo::rustc-cfg=sanitized");
+        // See `leave` in `src/plugin/library.rs`; only what is exported is kept of a runtime.
+        let leaks = "__lsan_do_recoverable_leak_check";
+        println!("cargo::rustc-link-arg-bins=-Wl,--export-dynamic-symbol={leaks}");
     }
+    is_sanitized
+}
+
+/// See `keys.rs`, `dispositions.rs`, `open_files.rs` and `thread_local_destructors.rs` in `src/plugin`.
+fn export_functions(is_sanitized: bool) -> Result<(), Box<dyn Error>> {
     let guarded: &[&str] = if is_sanitized {
         &[]
     } else {

@@ -24,6 +24,17 @@ fn main() {
     if !matches!(command, Some(Command::New { .. })) {
         wshd::start_trial_helper();
     }
+    if cfg!(sanitized) {
+        // A sanitizer keeps a signal to itself while its thread waits in a way that it does not know, as
+        // runtimes do, and the first thread gets all signals. It knows this one.
+        let _ = std::thread::spawn(|| run(command, flags)).join();
+    } else {
+        run(command, flags);
+    }
+}
+
+/// Does what the command line says, and ends the process.
+fn run(command: Option<Command>, flags: Flags) -> ! {
     let code = match command {
         // Whatever is wrong with a configuration is no matter here.
         Some(Command::New { name, style }) => make(&name, style),
@@ -44,7 +55,7 @@ fn main() {
         }),
     };
     // Not `exit`: plugins' libraries must not run destructors under threads of theirs.
-    leave(code);
+    leave(code)
 }
 
 /// Reads the configuration; `then` gets it, and what reads it again.

@@ -11,6 +11,7 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
+use super::patience;
 use super::server::{Server, opening};
 
 /// A socket whose reads go on after a signal: a process that was stopped and continued finds a read
@@ -58,7 +59,7 @@ impl Client {
         }
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(Duration::from_secs(20) * patience()))
             .expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         let config = WebSocketConfig::default()

@@ -23,12 +23,16 @@ pub(crate) fn compile_program(source: &str) -> Program {
     }
 }
 
-/// The library that `cc` makes of a source of this repository, with these options.
+/// The library that `cc` makes of a source of this repository, with these options and those of
+/// `WSHD_CFLAGS`, which tests/sanitizers sets.
 #[track_caller]
 pub(crate) fn compile(source: &str, options: &[&str]) -> Vec<u8> {
     let out = tempfile::tempdir().expect("a temp dir");
     let library = out.path().join("built.so");
-    cc(source, &[&["-shared", "-fPIC"], options].concat(), &library);
+    let flags = std::env::var("WSHD_CFLAGS").unwrap_or_default();
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let options = [&["-shared", "-fPIC"], &flags[..], options].concat();
+    cc(source, &options, &library);
     std::fs::read(&library).expect("the library")
 }
 

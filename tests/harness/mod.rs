@@ -23,6 +23,7 @@ pub(crate) fn eventually(what: &str, claim: impl FnMut() -> bool) {
 /// Waits until `claim` holds, and fails with `what` if it does not in time.
 #[track_caller]
 pub(crate) fn within(limit: Duration, what: &str, mut claim: impl FnMut() -> bool) {
+    let limit = limit * patience();
     let began = Instant::now();
     while !claim() {
         assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
@@ -33,4 +34,12 @@ pub(crate) fn within(limit: Duration, what: &str, mut claim: impl FnMut() -> boo
 /// Whether the long forms of tests were asked for, with `WSHD_LONG=1`.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("WSHD_LONG").is_some_and(|value| value != "0")
+}
+
+/// How many times as long a test waits for what has to come: `WSHD_PATIENCE`, 1 unless it is set. A
+/// server under a sanitizer takes ten times its time.
+pub(crate) fn patience() -> u32 {
+    let patience = std::env::var("WSHD_PATIENCE").ok();
+    let patience = patience.map(|value| value.parse().expect("WSHD_PATIENCE is a number"));
+    patience.unwrap_or(1)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::site::Site;
-use super::{eventually, within};
+use super::{eventually, patience, within};
 
 /// A server of a site; it is killed when it is dropped.
 pub(crate) struct Server {
@@ -200,7 +200,7 @@ impl Server {
     pub(crate) fn raw(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(Duration::from_secs(20) * patience()))
             .expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         stream

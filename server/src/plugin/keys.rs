@@ -99,7 +99,10 @@ pub(super) fn give_back(image: &Image) -> usize {
 /// # Safety
 ///
 /// As for the C library's.
-#[cfg_attr(not(any(fuzzing, miri)), unsafe(export_name = "pthread_key_create"))]
+#[cfg_attr(
+    not(any(fuzzing, miri, sanitized)),
+    unsafe(export_name = "pthread_key_create")
+)]
 unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor) -> c_int {
     let Some(create) = CREATE.next() else {
         return libc::EAGAIN;
@@ -125,7 +128,10 @@ unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor
 /// # Safety
 ///
 /// As for the C library's.
-#[cfg_attr(not(any(fuzzing, miri)), unsafe(export_name = "pthread_key_delete"))]
+#[cfg_attr(
+    not(any(fuzzing, miri, sanitized)),
+    unsafe(export_name = "pthread_key_delete")
+)]
 unsafe extern "C" fn delete(key: pthread_key_t) -> c_int {
     let Some(delete) = DELETE.next() else {
         return libc::EINVAL;

@@ -299,8 +299,26 @@ impl Plugin {
 /// Ends the process without running what libraries have for its end: their threads may still run,
 /// and none of them was ever closed.
 pub(crate) fn leave(code: u8) -> ! {
+    #[cfg(sanitized)]
+    tell_leaks();
     // SAFETY: `_exit` may be called at any time.
     unsafe { libc::_exit(i32::from(exits::code_or(code))) }
+}
+
+/// Has AddressSanitizer look for memory that nothing leads to any more, which it does by itself at an
+/// `exit` only.
+#[cfg(sanitized)]
+fn tell_leaks() {
+    // SAFETY: a lookup by a name that ends with NUL.
+    let check = unsafe {
+        let name = c"__lsan_do_recoverable_leak_check";
+        libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr())
+    };
+    if !check.is_null() {
+        // SAFETY: the function of this name takes nothing and answers a number.
+        let check: extern "C" fn() -> libc::c_int = unsafe { std::mem::transmute(check) };
+        check();
+    }
 }
 
 /// Stages a plugin's copy, and what it needs beside it.
