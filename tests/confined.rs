@@ -182,3 +182,29 @@ fn the_server_lives_with_the_filter_of_the_unit_file() {
 
     serves(&site, server);
 }
+
+#[test]
+fn an_error_of_accept_that_nothing_is_known_of_is_told_once_and_costs_no_processor() {
+    let site = Site::with(&["echo_wsh"]);
+    let accept = HashSet::from(["accept4".to_owned()]);
+    let server = confined(
+        Server::builder(&site),
+        &accept,
+        SeccompAction::Errno(libc::EPERM as u32),
+        SeccompAction::Allow,
+    );
+
+    let _waits = server.raw();
+    server.line(&["ERROR", "cannot accept"]);
+    let before = server.processor_ticks();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+
+    let ticks = server.processor_ticks() - before;
+    assert!(ticks < 30, "{ticks} ticks in 150");
+    assert_eq!(
+        server.count_lines(&["cannot accept"]),
+        1,
+        "{}",
+        server.log()
+    );
+}

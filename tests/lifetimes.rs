@@ -327,30 +327,6 @@ fn the_words_of_a_failure_are_told_of_that_callback_only() {
 }
 
 #[test]
-fn a_listening_socket_that_accepts_no_more_is_told_once_and_costs_no_processor() {
-    let site = Site::empty();
-    site.add_bytes(&lives(&[]), "lives_wsh.so");
-    let server = Server::start(&site);
-    let mut client = server.connect("/lives");
-    assert_eq!(client.text(), "open");
-
-    client.send("deafen");
-    server.line(&["ERROR", "cannot accept"]);
-    let before = server.processor_ticks();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-
-    let ticks = server.processor_ticks() - before;
-    assert!(ticks < 30, "{ticks} ticks in 150");
-    // There are two, one for IPv4 and one for IPv6.
-    assert!(
-        server.count_lines(&["cannot accept"]) <= 2,
-        "{}",
-        server.log()
-    );
-    assert_eq!(client.ask("hello"), "hello");
-}
-
-#[test]
 fn a_session_that_ended_while_its_handler_held_the_workers_is_told_so_once_and_later() {
     let site = Site::empty();
     site.add_bytes(&lives(&[]), "lives_wsh.so");

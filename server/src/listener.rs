@@ -134,6 +134,8 @@ pub(crate) fn are_loopback(listeners: &[Listener]) -> bool {
 pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc::Sender<()>) {
     let mut stopping = server.stopping.clone();
     let mut pause = PAUSE_MIN;
+    // Connections that were gone before they could be accepted, since the last one that was.
+    let mut gone = 0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -141,7 +143,7 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
         };
         match accepted {
             Ok((socket, peer)) => {
-                pause = PAUSE_MIN;
+                (pause, gone) = (PAUSE_MIN, 0);
                 let limits = &server.config.load().limits;
                 let place = server.admission.connection(limits);
                 let is_crowded = place.is_none();
@@ -168,7 +170,7 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
                 );
             }
             // The one connection that was to be accepted is gone; the next one is not.
-            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) if is_of_the_connection(&error) && gone < GONE_MAX => gone += 1,
             Err(error) => {
                 // Said once, and again after a connection was accepted.
                 if pause == PAUSE_MIN {
@@ -233,6 +235,9 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
+/// So many connections may be gone one after another before they could be accepted. More of them are an
+/// error of the system's: a filter of system calls answers EPERM for each.
+const GONE_MAX: u32 = 1000;
 /// The peer of a connection that could not be accepted.
 const UNKNOWN_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const BACKLOG: i32 = 1024;
