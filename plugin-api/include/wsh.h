@@ -440,8 +440,8 @@ struct WshHost {
      * ignored. */
     WshStatus(WSH_CALL *response_extensions)(WshResponse *response, uint32_t allow);
 
-    /* [any thread] An optional table by its id, `wsh.NAME/REV`, or NULL. It lives as long as the
-     * process. */
+    /* [any thread] An optional table by its id, `wsh.NAME/REV`, or NULL; see wsh_raw.h. It lives as
+     * long as the process. */
     const void *(WSH_CALL *extension)(void *ctx, WshStr id);
 };
 

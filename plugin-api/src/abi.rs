@@ -138,6 +138,8 @@
 //!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], `client_addr`, `check`, `wake_after`,
 //!   `notify` and `note`.
 
+pub mod raw;
+
 use std::ffi::c_void;
 
 /// The name of the one symbol that a plugin exports, a static [`Descriptor`].
@@ -534,7 +536,7 @@ pub struct Host {
     /// `[handshake]` Extensions that may be negotiated: bit 0 permessage-deflate. Unknown bits are
     /// ignored.
     pub response_extensions: Option<unsafe extern "C" fn(*mut Response, allow: u32) -> Status>,
-    /// `[any thread]` An optional table by its id, `wsh.NAME/REV`, or NULL.
+    /// `[any thread]` An optional table by its id, `wsh.NAME/REV`, or NULL; see [`raw`].
     pub extension: Option<unsafe extern "C" fn(ctx: *mut c_void, id: Str) -> *const c_void>,
 }
 

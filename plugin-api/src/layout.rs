@@ -5,7 +5,9 @@
 
 use std::mem::offset_of;
 
-use crate::abi::{Conn, Descriptor, Host, Init, Instance, Pair, Request, Sink, Str, Vtable};
+use crate::abi::{
+    Conn, Descriptor, Host, Init, Instance, Pair, Request, Sink, Str, Vtable, raw::Raw,
+};
 
 macro_rules! dense {
     ($($table:ident { $($field:ident)* })*) => {$(
@@ -44,6 +46,7 @@ dense! {
         size flags handshake abandon open message ping pong drain timer wake note closing closed destroy
         snapshot restore self_test serving shutdown extension
     }
+    Raw { size flags write answer accept }
 }
 
 /// The size of the field that a function points to; the function is not called.

@@ -4,9 +4,12 @@
 
 use std::{fmt::Write, process::Command};
 
-use wsh::abi;
-
 use crate::compiler::{self, C99, CPP11};
+
+/// The ABI with its extensions.
+mod abi {
+    pub(crate) use wsh::abi::{raw::*, *};
+}
 
 /// Table = size { field: offset }
 macro_rules! tables {
@@ -123,6 +126,9 @@ tables! {
         destroy: 104, snapshot: 112, restore: 120, self_test: 128, serving: 136, shutdown: 144,
         extension: 152
     }
+    Raw = 32 {
+        size: 0, flags: 4, write: 8, answer: 16, accept: 24
+    }
 }
 
 constants! {
@@ -134,6 +140,7 @@ constants! {
     CHECK = 1; TLS = 1; HTTP2 = 2; CLOSING = 1; RESTORED = 2;
     DEFLATE = 4; LOG_OFF = 0; LOG_ERROR = 1; LOG_WARN = 2; LOG_INFO = 3;
     LOG_DEBUG = 4; LOG_TRACE = 5;
+    RAW_CLOSE = 0; RAW_CONTINUE = 1; RAW_OPEN = 2; RAW_ACCEPT_BYTES = 28;
 }
 
 #[test]
@@ -146,7 +153,10 @@ fn every_size_and_offset_is_what_it_was() {
 
 #[test]
 fn nothing_of_the_abi_is_left_out_of_the_list() {
-    let source = include_str!("../../src/abi.rs");
+    let source = concat!(
+        include_str!("../../src/abi.rs"),
+        include_str!("../../src/abi/raw.rs")
+    );
     let names = |prefix: &str| -> Vec<String> {
         let lines = source.lines().filter_map(|line| line.strip_prefix(prefix));
         let names = lines.filter_map(|line| line.split_once(':'));
@@ -165,20 +175,22 @@ fn nothing_of_the_abi_is_left_out_of_the_list() {
         .map(|(name, _)| name.to_owned())
         .collect();
     let mut constants = names("pub const ");
-    // These two are no numbers; the plugins in C show them.
-    constants.retain(|name| name != "SYMBOL" && name != "MAGIC");
+    // These are no numbers; the plugins in C show them.
+    constants.retain(|name| !["SYMBOL", "MAGIC", "RAW"].contains(&name.as_str()));
     assert_eq!(constants, listed);
 }
 
-/// A whole plugin that uses every inline function of the header.
-const ALL_OF_THE_HEADER: &str = r#"
-#include <wsh.h>
+/// A whole plugin that uses every inline function of the headers.
+const ALL_OF_THE_HEADERS: &str = r#"
+#include <wsh_raw.h>
 static const WshHost *host;
+static const WshRaw *raw;
 static WshStatus WSH_CALL on_message(void *session, WshConn *conn, uint32_t kind,
                                      const uint8_t *data, size_t len) WSH_NOEXCEPT {
     (void)session;
     if (wsh_logs(host, WSH_LOG_DEBUG)) wsh_log(host, WSH_LOG_DEBUG, wsh_status_name(WSH_FULL));
     if (wsh_equals(wsh_bytes(data, len), "x") && !WSH_HAS(conn, protocol)) return WSH_DONE;
+    if (raw && WSH_HAS(raw, accept) && raw->write(conn, data, len) < 0) return WSH_ERROR;
     return host->send(conn, kind, data, len) < 0 ? WSH_ERROR : WSH_OK;
 }
 static WshStatus WSH_CALL on_open(void *handler, WshConn *conn, const WshRequest *request,
@@ -194,6 +206,7 @@ static WshStatus WSH_CALL init(const WshHost *from, const WshInit *about,
                                WshInstance *instance) WSH_NOEXCEPT {
     (void)about;
     host = from;
+    raw = wsh_raw(from);
     vtable.size = (uint32_t)sizeof vtable;
     vtable.open = on_open;
     vtable.message = on_message;
@@ -206,11 +219,11 @@ WSH_DEFINE("all", "1.0", init);
 "#;
 
 #[test]
-fn the_header_is_clean_in_every_language_that_reads_it() {
+fn the_headers_are_clean_in_every_language_that_reads_them() {
     for extension in ["c", "cpp"] {
         std::fs::write(
             compiler::scratch(&format!("all.{extension}")),
-            ALL_OF_THE_HEADER,
+            ALL_OF_THE_HEADERS,
         )
         .unwrap();
     }
@@ -227,7 +240,7 @@ fn the_header_is_clean_in_every_language_that_reads_it() {
 #[test]
 fn c_and_cpp_see_the_same_layout() {
     let program = format!(
-        "#include <wsh.h>\n#include <stdio.h>\nint main(void) {{\n{}{}return 0;\n}}\n",
+        "#include <wsh_raw.h>\n#include <stdio.h>\nint main(void) {{\n{}{}return 0;\n}}\n",
         c_tables(),
         c_constants()
     );

@@ -19,7 +19,7 @@ use super::running::{Builds, Limit};
 pub(crate) struct Cc {
     program: OsString,
     profile: Profile,
-    /// With `wsh.h` in it.
+    /// With the headers in it.
     directory: PathBuf,
     builds: Arc<Builds>,
     /// How long it may take for one library.
@@ -51,7 +51,9 @@ impl Cc {
         builds: Arc<Builds>,
     ) -> io::Result<Cc> {
         fs::create_dir(&directory)?;
-        fs::write(directory.join("wsh.h"), HEADER)?;
+        for (name, header) in HEADERS {
+            fs::write(directory.join(name), header)?;
+        }
         Ok(Cc {
             program,
             profile,
@@ -211,7 +213,16 @@ fn words(text: &OsStr) -> impl Iterator<Item = String> + use<> {
 
 /// Minutes more than a handler takes, and for what no look at the sources finds.
 const TIMEOUT: Duration = Duration::from_secs(300);
-const HEADER: &str = include_str!("../../../plugin-api/include/wsh.h");
+const HEADERS: [(&str, &str); 2] = [
+    (
+        "wsh.h",
+        include_str!("../../../plugin-api/include/wsh.h"),
+    ),
+    (
+        "wsh_raw.h",
+        include_str!("../../../plugin-api/include/wsh_raw.h"),
+    ),
+];
 /// Where `wshd new` puts the header: the handler's own comes before ours.
 const OWN_INCLUDE: &str = "wsh/include";
 

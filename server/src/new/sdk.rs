@@ -50,6 +50,7 @@ mod tests {
             file("include/wsh.h"),
             include_str!("../../../plugin-api/include/wsh.h")
         );
+        file("include/wsh_raw.h");
         assert_eq!(file("LICENSE-MIT"), include_str!("../../../LICENSE-MIT"));
         file("src/border/shims.rs");
         file("build.rs");

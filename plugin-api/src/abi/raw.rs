@@ -1,0 +1,70 @@
+//! `wsh.raw/1`: bytes past the framing, for handlers that test how browsers and clients take servers
+//! that misbehave.
+//!
+//! [`Host::extension`](super::Host::extension) with [`RAW`] answers a [`Raw`]; NULL unless the table
+//! of the handler in the server's configuration says `raw = true`. The rules of [`abi`](super) hold,
+//! *the Conn* above all: a Conn or a Response that is not the running callback's is [`MISUSE`]. In a
+//! generation that was loaded without `raw = true` every function answers [`UNSUPPORTED`].
+//!
+//! # What the server still does
+//!
+//! It sends what it is given and takes no notice of what that means: a Close frame among the bytes
+//! does not close the session, half a frame does not hold back the next. So it goes on as if nothing
+//! had been written. It answers a Ping with a Pong and the peer's Close with a Close; it sends Pings of
+//! its own after `ping_interval_ms` of silence (0 is never), each behind the write before it, be that
+//! half a frame; it judges the peer's frames by RFC 6455 and closes with 1002 and the like; its
+//! timeouts and limits hold. After `close`, [`DONE`] or an error nothing follows its Close frame.
+//! `abort` ends the connection without one.
+//!
+//! A write does not pass the compressor, so the context of permessage-deflate is what the frames
+//! before it left.
+
+use super::{Bytes, Conn, Response, Status};
+#[cfg(doc)]
+use super::{DONE, GONE, INVALID, MISUSE, OK, PENDING, TOO_BIG, UNSUPPORTED};
+
+/// The id of the extension.
+pub const RAW: &str = "wsh.raw/1";
+
+/// [`Raw::answer`]: then the connection is closed.
+pub const RAW_CLOSE: u32 = 0;
+/// [`Raw::answer`]: then the server's own 101 follows, and the session begins.
+pub const RAW_CONTINUE: u32 = 1;
+/// [`Raw::answer`]: then the session begins, as if the bytes were the 101.
+pub const RAW_OPEN: u32 = 2;
+
+/// How many bytes [`Raw::accept`] writes.
+pub const RAW_ACCEPT_BYTES: u32 = 28;
+
+/// What the server offers a handler that may write past the framing. Lives as long as the process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Raw {
+    /// The size of this table in bytes.
+    pub size: u32,
+    /// 0.
+    pub flags: u32,
+    /// `[callback]` Queues bytes as they are, behind what was queued before and before what comes
+    /// after, also between two parts of a message. Answers the bytes buffered after it; [`GONE`] when
+    /// closing; [`TOO_BIG`] past the outbound limit: nothing was queued and the limit's policy
+    /// applies, as for `send`.
+    pub write: Option<unsafe extern "C" fn(*mut Conn, *const u8, usize) -> i64>,
+    /// `[handshake]` Answers the client with these bytes, once `handshake` answers [`OK`]; any other
+    /// answer drops them, but for [`PENDING`]. A later call replaces an earlier one.
+    ///
+    /// `then` is [`RAW_CLOSE`]: no session comes of it. The connection is closed when the client has
+    /// sent `linger` bytes behind its request, which are dropped, or has ended its side, at the
+    /// latest with the time that the handshake has. [`RAW_CONTINUE`]: the server's own 101 follows,
+    /// with all that belongs to it. [`RAW_OPEN`]: the bytes stand in place of the 101 and of the
+    /// response's header lines, and the session begins behind them, with the response's subprotocol
+    /// and without any extension, whatever the bytes say.
+    ///
+    /// Any other `then` is [`UNSUPPORTED`]. `linger` with another `then` than [`RAW_CLOSE`] is
+    /// [`INVALID`]. More than 1 MiB, of bytes or of `linger`, is [`TOO_BIG`].
+    pub answer: Option<
+        unsafe extern "C" fn(*mut Response, bytes: Bytes, then: u32, linger: u32) -> Status,
+    >,
+    /// `[handshake]` Writes what `Sec-WebSocket-Accept` must be for this request (RFC 6455 §4.2.2):
+    /// [`RAW_ACCEPT_BYTES`] bytes of ASCII, without NUL. NULL is [`INVALID`].
+    pub accept: Option<unsafe extern "C" fn(*mut Response, out: *mut u8) -> Status>,
+}
