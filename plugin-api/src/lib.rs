@@ -20,6 +20,7 @@ mod line;
 pub mod log;
 mod message;
 mod pause;
+pub mod raw;
 mod request;
 mod request_copy;
 mod response;

@@ -20,8 +20,8 @@ use crate::{
 
 /// What goes with the 101, or with a refusal: more header lines, the subprotocol.
 pub struct Response<'a> {
-    host: &'a Host,
-    response: ResponsePtr,
+    pub(crate) host: &'a Host,
+    pub(crate) response: ResponsePtr,
 }
 
 impl<'a> Response<'a> {

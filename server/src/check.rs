@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::files;
+use crate::plugin::context::Rights;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
@@ -101,7 +102,7 @@ fn try_load(
         bytes: content.bytes,
         hash: content.hash,
         config_json: settings.config.to_string(),
-        threads_max: settings.threads_max,
+        rights: Rights::of(settings),
         bounds: Bounds::of(config, settings),
     };
     let (sender, finished) = mpsc::channel();

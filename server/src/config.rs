@@ -215,6 +215,8 @@ pub struct HandlerConfig {
     pub trial_memory_bytes_max: u64,
     /// One session's state.
     pub snapshot_bytes_max: usize,
+    /// Whether it may write past the framing: `wsh.raw/1`.
+    pub raw: bool,
     /// Limits of each of its sessions.
     pub session: SessionLimits,
     /// Reaches the handler: `[handler.NAME] config = {…}`, an object.
@@ -379,6 +381,7 @@ impl Default for HandlerConfig {
             init_timeout_ms: 10_000,
             trial_memory_bytes_max: 0,
             snapshot_bytes_max: 1024 * 1024,
+            raw: false,
             session: SessionLimits::default(),
             config: Value::Object(serde_json::Map::new()),
         }

@@ -262,6 +262,16 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
                 send(socket, reply.for_method(head.method()), peer, server).await;
             }
         }
+        Road::Farewell(farewell) => {
+            let mut stand = server.admission.answered().enter(peer, None);
+            let mut stopping = server.stopping.clone();
+            tokio::select! {
+                biased;
+                () = farewell.send() => {}
+                () = stand.evicted() => {}
+                _ = stopping.changed() => {}
+            }
+        }
         Road::News(socket, overlay) => overlay.tell(socket, server.stopping.clone()).await,
         Road::Session(_) | Road::Nowhere => {}
     }

@@ -4,6 +4,7 @@
 //! plugin. The server's own frames (Pong, Close) go the same way.
 
 pub(crate) mod outgoing;
+mod raw;
 mod timers;
 
 use std::sync::Arc;

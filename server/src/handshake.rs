@@ -1,5 +1,6 @@
 //! The opening handshake (RFC 6455 §4.2): from a request head to a session, or to a refusal.
 
+pub(crate) mod farewell;
 pub(crate) mod rules;
 
 use std::future::poll_fn;
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tracing::warn;
-use tungstenite::handshake::derive_accept_key;
 
+use self::farewell::Farewell;
 use self::rules::Checked;
 use crate::config::DecidedBy;
 use crate::generation::Generation;
@@ -20,6 +21,7 @@ use crate::origin;
 use crate::places::Place;
 use crate::plugin::calls::Answer;
 use crate::plugin::hold::Hold;
+use crate::plugin::raw::{RawAnswer, Then};
 use crate::plugin::request::{Particulars, Request};
 use crate::plugin::response::Draft;
 use crate::registry::Registration;
@@ -70,6 +72,12 @@ pub(crate) enum Outcome {
     },
     /// The handler has the connection dropped without a byte.
     Aborted {
+        /// What was asked for.
+        path: String,
+    },
+    /// The handler answers in bytes of its own, and wants no session.
+    Farewell {
+        farewell: Farewell,
         /// What was asked for.
         path: String,
     },
@@ -145,7 +153,6 @@ struct Asked {
     registration: Registration,
     owner: HandshakeOwner,
     socket: TcpStream,
-    key: Vec<u8>,
     about: About,
     deadline: Instant,
     /// One for all calls: what the handler said before it asked for time still holds.
@@ -161,7 +168,8 @@ impl Asked {
         let bytes_max = generation.settings().session.outbound_bytes_max;
         let sessions = &generation.context.shared.sessions;
         let registration = sessions.register(&generation.handler, generation.number, bytes_max);
-        let draft = Draft::new(checked.protocols.clone());
+        let may_be_raw = generation.context.rights.raw;
+        let draft = Draft::new(checked.key, checked.protocols.clone(), may_be_raw);
         let request = Request::new(Particulars {
             id: registration.mailbox().id,
             head: knock.head,
@@ -180,7 +188,6 @@ impl Asked {
             owner: HandshakeOwner::new(stay, request),
             draft,
             socket: knock.socket,
-            key: checked.key,
             about: knock.about,
             deadline: knock.deadline,
             early: knock.early,
@@ -238,7 +245,12 @@ impl Asked {
 
     fn conclude(mut self, answer: Answer) -> Outcome {
         let reply = match answer {
-            Answer::Accept => return Outcome::Session(Box::new(self.accept())),
+            Answer::Accept => {
+                return match self.draft.take_raw() {
+                    None => Outcome::Session(Box::new(self.accept())),
+                    Some(raw) => self.answer_raw(*raw),
+                };
+            }
             Answer::Abort => {
                 let path = self.owner.request().path().to_owned();
                 return Outcome::Aborted { path };
@@ -272,7 +284,39 @@ impl Asked {
             );
         }
         let deflate = agree(head, &self.draft, generation);
-        let answer = switching_protocols(&self.key, &self.draft, deflate.as_ref());
+        let answer = switching_protocols(&self.draft, deflate.as_ref());
+        self.open(answer, deflate)
+    }
+
+    /// Does what the handler wants that answers in bytes of its own.
+    #[cold]
+    fn answer_raw(self, raw: RawAnswer) -> Outcome {
+        let RawAnswer { mut bytes, then } = raw;
+        let session = match then {
+            Then::Close { linger } => {
+                let path = self.owner.request().path().to_owned();
+                let farewell = Farewell {
+                    linger: linger.saturating_sub(self.early.len()),
+                    socket: self.socket,
+                    bytes,
+                    deadline: self.deadline,
+                };
+                return Outcome::Farewell { farewell, path };
+            }
+            Then::Continue => {
+                let head = self.owner.request().head();
+                let deflate = agree(head, &self.draft, self.owner.generation());
+                bytes.extend_from_slice(&switching_protocols(&self.draft, deflate.as_ref()));
+                self.open(bytes, deflate)
+            }
+            // What the bytes say of extensions, right or wrong, is not looked at.
+            Then::Open => self.open(bytes, None),
+        };
+        Outcome::Session(Box::new(session))
+    }
+
+    /// Makes the session behind `answer`.
+    fn open(self, answer: Vec<u8>, deflate: Option<Agreement>) -> Session {
         let opening = Opening {
             owner: self.owner,
             protocol: self.draft.protocol.unwrap_or_default(),
@@ -330,13 +374,13 @@ fn refusal(draft: &mut Draft) -> Reply {
 }
 
 /// The 101 (§4.2.2).
-fn switching_protocols(key: &[u8], draft: &Draft, deflate: Option<&Agreement>) -> Vec<u8> {
+fn switching_protocols(draft: &Draft, deflate: Option<&Agreement>) -> Vec<u8> {
     let mut answer = Vec::with_capacity(256);
     answer.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
     );
-    answer.extend_from_slice(derive_accept_key(key).as_bytes());
+    answer.extend_from_slice(draft.accept_key().as_bytes());
     answer.extend_from_slice(b"\r\n");
     let mut line = |name: &[u8], value: &[u8]| {
         for part in [name, b": ", value, b"\r\n"] {

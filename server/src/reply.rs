@@ -261,13 +261,17 @@ impl Reply {
 /// Reads and drops until the peer closes: closing over unread bytes would reset the connection and
 /// may take the answer with it.
 pub(crate) async fn linger(socket: &TcpStream) -> std::io::Result<()> {
-    let mut dropped = 0;
+    drop_bytes(socket, LINGER_BYTES_MAX).await
+}
+
+/// Reads and drops so many bytes, or what comes until the peer closes.
+pub(crate) async fn drop_bytes(socket: &TcpStream, mut bytes: usize) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
-    while dropped < LINGER_BYTES_MAX {
+    while bytes > 0 {
         socket.readable().await?;
         match socket.try_read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(length) => dropped += length,
+            Ok(length) => bytes = bytes.saturating_sub(length),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }

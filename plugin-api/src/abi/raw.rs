@@ -61,9 +61,8 @@ pub struct Raw {
     ///
     /// Any other `then` is [`UNSUPPORTED`]. `linger` with another `then` than [`RAW_CLOSE`] is
     /// [`INVALID`]. More than 1 MiB, of bytes or of `linger`, is [`TOO_BIG`].
-    pub answer: Option<
-        unsafe extern "C" fn(*mut Response, bytes: Bytes, then: u32, linger: u32) -> Status,
-    >,
+    pub answer:
+        Option<unsafe extern "C" fn(*mut Response, bytes: Bytes, then: u32, linger: u32) -> Status>,
     /// `[handshake]` Writes what `Sec-WebSocket-Accept` must be for this request (RFC 6455 §4.2.2):
     /// [`RAW_ACCEPT_BYTES`] bytes of ASCII, without NUL. NULL is [`INVALID`].
     pub accept: Option<unsafe extern "C" fn(*mut Response, out: *mut u8) -> Status>,

@@ -42,7 +42,7 @@ impl ConnPtr {
     }
 
     #[inline]
-    fn get(self) -> *mut abi::Conn {
+    pub(super) fn get(self) -> *mut abi::Conn {
         self.0.as_ptr()
     }
 }
@@ -68,6 +68,10 @@ pub(crate) struct ResponsePtr(*mut abi::Response);
 impl ResponsePtr {
     pub(crate) fn new(response: *mut abi::Response) -> Self {
         ResponsePtr(response)
+    }
+
+    pub(super) fn get(self) -> *mut abi::Response {
+        self.0
     }
 }
 
@@ -244,6 +248,15 @@ impl Host {
                 pairs.len(),
             )
         };
+    }
+
+    /// An optional table by its id; NULL where the host has none for this handler.
+    pub(crate) fn extension(&self, id: &str) -> *const c_void {
+        match self.0.extension {
+            // SAFETY: the function comes from the host's table, and the string outlives the call.
+            Some(extension) => unsafe { extension(self.0.ctx, read::lend(id.as_bytes())) },
+            None => std::ptr::null(),
+        }
     }
 
     pub(crate) fn response_header(&self, to: ResponsePtr, name: &str, value: &[u8]) -> Status {

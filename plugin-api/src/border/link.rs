@@ -77,7 +77,7 @@ impl Link {
     }
 
     /// What the running callback was given: at hand as `here`, or left in this link.
-    fn conn_of(&self, here: Option<ConnPtr>) -> Option<ConnPtr> {
+    pub(crate) fn conn_of(&self, here: Option<ConnPtr>) -> Option<ConnPtr> {
         here.or_else(|| self.conn())
     }
 

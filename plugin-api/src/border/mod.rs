@@ -10,6 +10,7 @@ pub(crate) mod guard;
 pub(crate) mod host;
 pub(crate) mod item;
 pub(crate) mod link;
+pub(crate) mod raw;
 pub(crate) mod read;
 pub(crate) mod runtime;
 pub(crate) mod shims;

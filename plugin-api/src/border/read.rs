@@ -22,6 +22,8 @@ unsafe impl Table for abi::Conn {}
 unsafe impl Table for abi::Sink {}
 // SAFETY: as above.
 unsafe impl Table for abi::Vtable {}
+// SAFETY: as above.
+unsafe impl Table for abi::raw::Raw {}
 
 /// A table of one's own with what `from` has of it; the rest is NULL and 0.
 ///

@@ -107,6 +107,7 @@ fn handler(
             handler.origins_by = DecidedBy::Table;
         }
         let is_known = read(keys::POLICY, reader, entry, &mut handler)
+            || read(keys::OWN, reader, entry, &mut handler)
             || read_limit(keys::HANDLER_LIMITS, reader, entry, &mut handler);
         match (entry.key, entry.value.get_ref()) {
             _ if is_known => {}
@@ -184,10 +185,11 @@ fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
         limit_names(keys::HANDLER_LIMITS),
     ]
     .concat();
+    let own = [names(keys::OWN), vec![keys::CONFIG]].concat();
     let handler = [
         names(keys::POLICY),
         limit_names(keys::HANDLER_LIMITS),
-        vec![keys::CONFIG],
+        own.clone(),
     ]
     .concat();
     if limits.contains(&key) {
@@ -196,7 +198,7 @@ fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
     if top.contains(&key) {
         return Hint::BelongsTo("at the top of the file, above the first table");
     }
-    if key == keys::CONFIG {
+    if own.contains(&key) {
         return Hint::BelongsTo("to a handler's table like `[handler.chat]`");
     }
     let known = match table {
@@ -250,6 +252,7 @@ pub(super) fn all_keys() -> std::collections::BTreeSet<String> {
     let handler = [
         names(keys::POLICY),
         limit_names(keys::HANDLER_LIMITS),
+        names(keys::OWN),
         vec![keys::CONFIG],
     ]
     .concat();

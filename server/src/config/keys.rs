@@ -118,7 +118,13 @@ pub(super) const POLICY: &[Key<HandlerConfig>] = &[
     },
 ];
 
-/// The key of a handler's table only.
+/// Keys of a handler's table only.
+pub(super) const OWN: &[Key<HandlerConfig>] = &[Key {
+    name: "raw",
+    read: |reader, entry, handler| set(&mut handler.raw, reader.truth(entry)),
+}];
+
+/// What the handler itself reads, in its table only.
 pub(super) const CONFIG: &str = "config";
 
 /// Limits of the server as a whole.

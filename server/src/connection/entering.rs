@@ -10,6 +10,7 @@ use super::first_head::{self, Unread};
 use super::{Server, host};
 use crate::clock::Moment;
 use crate::config::Limits;
+use crate::handshake::farewell::Farewell;
 use crate::handshake::{self, Knock, Outcome};
 use crate::head::{Head, HeadFault};
 use crate::listing::is_from_here;
@@ -32,6 +33,7 @@ pub(super) enum Road {
         absent: Absent,
     },
     News(TcpStream, Arc<Overlay>),
+    Farewell(Farewell),
     Nowhere,
 }
 
@@ -225,6 +227,10 @@ fn lead(outcome: Outcome, peer: SocketAddr, server: &Server) -> Road {
         Outcome::Aborted { path } => {
             server.refusals.log_abort(peer, &path);
             Road::Nowhere
+        }
+        Outcome::Farewell { farewell, path } => {
+            server.refusals.log_farewell(peer, &path);
+            Road::Farewell(farewell)
         }
         Outcome::Dropped => Road::Nowhere,
     }

@@ -71,6 +71,12 @@ impl Refusals {
         self.log_line(peer, Some(path), None, || "the handler aborts".into());
     }
 
+    /// Logs that the handler answers `peer` in bytes of its own, and wants no session.
+    pub(crate) fn log_farewell(&self, peer: SocketAddr, path: &str) {
+        let reason = "the handler answers in bytes of its own";
+        self.log_line(peer, Some(path), None, || reason.into());
+    }
+
     fn log_line(
         &self,
         peer: SocketAddr,

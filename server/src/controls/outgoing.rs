@@ -225,7 +225,7 @@ impl Controls {
     }
 
     /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
-    fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
+    pub(super) fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
         if self.has_room(payload_len) {
             return Ok(());
         }

@@ -214,10 +214,7 @@ fn words(text: &OsStr) -> impl Iterator<Item = String> + use<> {
 /// Minutes more than a handler takes, and for what no look at the sources finds.
 const TIMEOUT: Duration = Duration::from_secs(300);
 const HEADERS: [(&str, &str); 2] = [
-    (
-        "wsh.h",
-        include_str!("../../../plugin-api/include/wsh.h"),
-    ),
+    ("wsh.h", include_str!("../../../plugin-api/include/wsh.h")),
     (
         "wsh_raw.h",
         include_str!("../../../plugin-api/include/wsh_raw.h"),

@@ -7,10 +7,12 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use serde::{Deserialize, Serialize};
 use wsh::{abi, rules};
 
 use super::hold::Hold;
 use super::quarantine::Quarantine;
+use crate::config::HandlerConfig;
 use crate::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::encoded::Encoded;
 use crate::mailbox::{Letter, Mailbox, Undelivered};
@@ -18,14 +20,32 @@ use crate::shared::Shared;
 use crate::topics::Topic;
 use crate::ws::frame;
 
+/// What the configuration lets a handler do, for a generation's whole life.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Rights {
+    /// Host threads that run for it at a time.
+    pub(crate) threads_max: usize,
+    /// Whether it may write past the framing.
+    pub(crate) raw: bool,
+}
+
+impl Rights {
+    pub(crate) fn of(settings: &HandlerConfig) -> Rights {
+        Rights {
+            threads_max: settings.threads_max,
+            raw: settings.raw,
+        }
+    }
+}
+
 /// What the functions of the host table need that are called with `ctx`.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) handler: Arc<str>,
     pub(crate) generation: u64,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) rights: Rights,
     threads: AtomicUsize,
-    threads_max: usize,
     has_ended: AtomicBool,
     pub(super) quarantine: Quarantine,
     /// Whether it was said that the handler chose none of the subprotocols that were offered.
@@ -39,14 +59,14 @@ impl Context {
         handler: &str,
         generation: u64,
         shared: &Arc<Shared>,
-        threads_max: usize,
+        rights: Rights,
     ) -> &'static Context {
         Box::leak(Box::new(Context {
             handler: handler.into(),
             generation,
             shared: shared.clone(),
+            rights,
             threads: AtomicUsize::new(0),
-            threads_max,
             has_ended: AtomicBool::new(false),
             quarantine: Quarantine::default(),
             has_warned: AtomicBool::new(false),
@@ -123,7 +143,7 @@ impl Context {
         argument: *mut c_void,
     ) -> Result<(), abi::Status> {
         self.still_going()?;
-        if self.threads.fetch_add(1, Ordering::Relaxed) >= self.threads_max {
+        if self.threads.fetch_add(1, Ordering::Relaxed) >= self.rights.threads_max {
             self.threads.fetch_sub(1, Ordering::Relaxed);
             return Err(abi::TOO_BIG);
         }
@@ -141,6 +161,20 @@ impl Context {
         })
     }
 
+    /// Whether it may write past the framing.
+    pub(super) fn check_raw(&self) -> Result<(), abi::Status> {
+        if self.rights.raw {
+            Ok(())
+        } else {
+            Err(abi::UNSUPPORTED)
+        }
+    }
+
+    /// Whether it was given up, or its generation was shut down.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
     fn find(&self, id: u64) -> Result<Arc<Mailbox>, abi::Status> {
         self.still_going()?;
         let found = self.shared.sessions.find(&self.handler, id);
@@ -148,7 +182,7 @@ impl Context {
     }
 
     fn still_going(&self) -> Result<(), abi::Status> {
-        if self.has_ended.load(Ordering::Acquire) {
+        if self.has_ended() {
             return Err(abi::GONE);
         }
         Ok(())

@@ -14,7 +14,7 @@ use wsh::{Message, abi};
 
 use super::calls::{Instance, Outcome};
 use super::conn::Conn;
-use super::context::Context;
+use super::context::{Context, Rights};
 use super::inspect::inspect;
 use super::library::{Plugin, Progress, Source};
 use super::request::{Particulars, Request};
@@ -52,7 +52,8 @@ impl Hop {
             ..Config::default()
         };
         let shared = Shared::new(config.log_level, &config.limits);
-        let context = Context::leak("echo", 1, &shared, 1);
+        let rights = Rights::of(config.handler("echo"));
+        let context = Context::leak("echo", 1, &shared, rights);
         let bytes = std::fs::read(plugin)?;
         let source = Source {
             bytes: &bytes,
@@ -60,7 +61,6 @@ impl Hop {
             path: plugin,
             about: &inspect(&bytes).map_err(|refusal| refusal.to_string())?,
             config_json: "{}",
-            threads_max: 1,
             bounds: Bounds::of(&config, config.handler("echo")),
         };
         let stage = Stage::new(None, false)?;

@@ -16,6 +16,7 @@ use self::failure::fail;
 use super::conn::Conn;
 use super::context::Context;
 use super::log;
+use super::raw;
 use super::refused_calls::{self, By, Call, Lent};
 use super::text::{self, borrow, borrow_pairs, borrow_str};
 use crate::cause::Cause;
@@ -396,9 +397,13 @@ unsafe extern "C" fn log(
     log::forward(context, id, level, target, message, fields);
 }
 
-unsafe extern "C" fn extension(_ctx: *mut c_void, _id: Str) -> *const c_void {
-    // There is none in 1.0.
-    std::ptr::null()
+unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
+    // SAFETY: *lent memory*; the context is never freed.
+    let (id, context) = unsafe { (borrow_str(id, EXTENSION_BYTES_MAX), context(ctx)) };
+    match (id, context) {
+        (Ok(abi::raw::RAW), Ok(context)) => raw::table_for(context),
+        _ => std::ptr::null(),
+    }
 }
 
 /// The reason of a Close frame.
@@ -453,14 +458,17 @@ fn told_of<'b, T>(
     outcome
 }
 
-fn status(outcome: Result<(), Status>) -> Status {
+pub(super) fn status(outcome: Result<(), Status>) -> Status {
     outcome.map_or_else(|status| status, |()| abi::OK)
 }
 
-fn amount(outcome: Result<u64, Status>) -> i64 {
+pub(super) fn amount(outcome: Result<u64, Status>) -> i64 {
     match outcome {
         // They lie in memory, so there is no such number that an i64 has not.
         Ok(bytes) => bytes as i64,
         Err(status) => i64::from(status),
     }
 }
+
+/// The id of an extension; a longer one is none that there is.
+const EXTENSION_BYTES_MAX: usize = 255;

@@ -50,7 +50,6 @@ pub(crate) struct Source<'a> {
     pub(crate) about: &'a About,
     /// The handler's table of the configuration as JSON.
     pub(crate) config_json: &'a str,
-    pub(crate) threads_max: usize,
     /// How it is tried before it is loaded.
     pub(crate) bounds: Bounds,
 }
@@ -340,7 +339,6 @@ fn try_staged(
     let subject = Subject {
         context,
         config_json: source.config_json,
-        threads_max: source.threads_max,
         bounds: source.bounds,
         hash: source.hash,
         beside: &copy.beside,

@@ -21,6 +21,7 @@ pub(crate) mod moving;
 mod open_files;
 mod opening;
 pub(crate) mod quarantine;
+pub(crate) mod raw;
 pub(crate) mod refusal;
 mod refused_calls;
 pub(crate) mod request;

@@ -4,8 +4,11 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
 
+use tungstenite::handshake::derive_accept_key;
 use wsh::abi::{self, Status};
 use wsh::rules;
+
+use super::raw::RawAnswer;
 
 /// The answer as the handler shapes it in `handshake`: for the 101 and for a refusal alike.
 #[derive(Debug)]
@@ -17,6 +20,12 @@ pub(crate) struct Draft {
     pub(crate) rejection: Option<Rejection>,
     /// Extensions that may be agreed to, one a bit.
     pub(super) extensions: u32,
+    /// The client's `Sec-WebSocket-Key`.
+    key: Vec<u8>,
+    /// Whether the handler may answer in bytes of its own.
+    may_be_raw: bool,
+    /// That answer.
+    pub(super) raw: Option<Box<RawAnswer>>,
 }
 
 /// A refusal in the handler's words.
@@ -27,13 +36,18 @@ pub(crate) struct Rejection {
 }
 
 impl Draft {
-    pub(crate) fn new(offered: Vec<String>) -> Draft {
+    /// The answer to a client with this key, which offers these subprotocols. `may_be_raw`: the
+    /// handler may answer in bytes of its own.
+    pub(crate) fn new(key: Vec<u8>, offered: Vec<String>, may_be_raw: bool) -> Draft {
         Draft {
             offered,
             headers: Vec::new(),
             protocol: None,
             rejection: None,
             extensions: u32::MAX,
+            key,
+            may_be_raw,
+            raw: None,
         }
     }
 
@@ -60,6 +74,24 @@ impl Draft {
         // SAFETY: `lend` made the pointer from a `&mut Draft` that is borrowed until the loan ends,
         // which is after the callback that runs.
         Ok(unsafe { &mut *response.cast::<Draft>() })
+    }
+
+    /// What `Sec-WebSocket-Accept` must be (RFC 6455 §4.2.2).
+    pub(crate) fn accept_key(&self) -> String {
+        derive_accept_key(&self.key)
+    }
+
+    /// Takes the answer that the handler gives in bytes of its own.
+    pub(crate) fn take_raw(&mut self) -> Option<Box<RawAnswer>> {
+        self.raw.take()
+    }
+
+    pub(super) fn check_raw(&self) -> Result<(), Status> {
+        if self.may_be_raw {
+            Ok(())
+        } else {
+            Err(abi::UNSUPPORTED)
+        }
     }
 
     /// Whether the client offered subprotocols and the handler wants none of them.
@@ -125,7 +157,7 @@ mod tests {
 
     #[test]
     fn only_an_offered_subprotocol_can_be_chosen() {
-        let mut draft = Draft::new(vec!["chat.v1".to_owned()]);
+        let mut draft = Draft::new(Vec::new(), vec!["chat.v1".to_owned()], false);
         assert_eq!(draft.choose_protocol("chat.v2"), Err(abi::INVALID));
         assert_eq!(draft.choose_protocol("chat.v1"), Ok(()));
     }

@@ -47,7 +47,6 @@ use crate::config::{Config, HandlerConfig, Trial};
 pub(super) struct Subject<'a> {
     pub(super) context: &'static Context,
     pub(super) config_json: &'a str,
-    pub(super) threads_max: usize,
     pub(super) bounds: Bounds,
     /// The plugin's file, and what lies beside the copy.
     pub(super) hash: u64,
@@ -183,7 +182,7 @@ fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refus
         generation: subject.context.generation,
         config_json: subject.config_json.to_owned(),
         log_level: subject.context.shared.log_level.load(Ordering::Relaxed),
-        threads_max: subject.threads_max,
+        rights: subject.context.rights,
         memory_bytes_max: subject.bounds.memory_bytes_max,
         processor_s_max: 4 * subject.bounds.timeout.as_secs() + 5,
     };
@@ -310,13 +309,15 @@ fn last_words(words: &[u8]) -> Option<String> {
     Some(escaped)
 }
 
-/// What a verdict depends on: the file, what lies beside it, its configuration and its name.
+/// What a verdict depends on: the file, what lies beside it, its configuration, what it may do and its
+/// name.
 fn verdict_key(subject: &Subject<'_>) -> u64 {
     let beside = format!("{:?}", subject.beside);
     let parts = [
         subject.hash,
         xxh3_64(beside.as_bytes()),
         xxh3_64(subject.config_json.as_bytes()),
+        u64::from(subject.context.rights.raw),
         xxh3_64(subject.context.handler.as_bytes()),
     ];
     let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_ne_bytes()).collect();

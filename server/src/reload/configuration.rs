@@ -295,7 +295,8 @@ impl Keeper {
             let is_refused = handler.is_some_and(|it| it.refusal.is_some());
             // Its own table is what a handler is built from: a new one is a new generation. And what
             // was refused may have been for any of its keys.
-            if before.config != after.config || is_refused && before != after {
+            let is_built_otherwise = before.config != after.config || before.raw != after.raw;
+            if is_built_otherwise || is_refused && before != after {
                 file.forget();
             }
         }

@@ -18,6 +18,7 @@ use super::load::{self, Job};
 use super::reading::Reading;
 use super::{Change, Order, Reread};
 use crate::config::Config;
+use crate::plugin::context::Rights;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
@@ -316,7 +317,10 @@ impl Keeper {
             .and_then(|handler| handler.serving.as_ref());
         let is_serving = serving.is_some_and(|serving| {
             let from = &serving.provenance;
-            from.hash == hash && from.config_json == config_json && !serving.is_quarantined()
+            from.hash == hash
+                && from.config_json == config_json
+                && serving.context.rights.raw == settings.raw
+                && !serving.is_quarantined()
         });
         if is_serving {
             self.decide(path);
@@ -344,7 +348,7 @@ impl Keeper {
             hash,
             about,
             config_json,
-            threads_max: settings.threads_max,
+            rights: Rights::of(settings),
             bounds: Bounds::of(config, settings),
         };
         let orders = self.orders.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::generation::Provenance;
-use crate::plugin::context::Context;
+use crate::plugin::context::{Context, Rights};
 use crate::plugin::inspect::About;
 use crate::plugin::library::{Plugin, Progress, Source, Step};
 use crate::plugin::refusal::Refusal;
@@ -22,7 +22,7 @@ pub(crate) struct Job {
     pub(crate) hash: u64,
     pub(crate) about: About,
     pub(crate) config_json: String,
-    pub(crate) threads_max: usize,
+    pub(crate) rights: Rights,
     pub(crate) bounds: Bounds,
 }
 
@@ -87,7 +87,7 @@ fn begin(
     stage: &Arc<Stage>,
     work: impl FnOnce(Job, &'static Context, &Stage, &Progress) + Send + 'static,
 ) -> Result<Loading, Refusal> {
-    let context = Context::leak(&job.name, job.number, shared, job.threads_max);
+    let context = Context::leak(&job.name, job.number, shared, job.rights);
     let progress = Arc::new(Progress::new());
     let loading = Loading {
         number: job.number,
@@ -116,7 +116,6 @@ impl Job {
             path: &self.path,
             about: &self.about,
             config_json: &self.config_json,
-            threads_max: self.threads_max,
             bounds: self.bounds,
         }
     }

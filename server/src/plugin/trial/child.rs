@@ -107,7 +107,7 @@ fn load(page: &Mapped, request: &Request, copy: &Path) -> Result<(), Refusal> {
         &request.handler,
         request.generation,
         &shared,
-        request.threads_max,
+        request.rights,
     );
     page.reach(Step::Opening);
     let descriptor = library::open(copy)?;

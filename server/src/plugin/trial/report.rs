@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plugin::context::Rights;
 use crate::plugin::libraries::Library;
 use crate::plugin::library::Step;
 use crate::plugin::log::Line;
@@ -16,7 +17,7 @@ pub(super) struct Request {
     pub(super) config_json: String,
     /// In the ABI's numbers.
     pub(super) log_level: u32,
-    pub(super) threads_max: usize,
+    pub(super) rights: Rights,
     /// Memory that the plugin can write to; 0 is half of what the machine has.
     pub(super) memory_bytes_max: u64,
     /// Processor time after which the kernel ends the trial, if nothing else did.

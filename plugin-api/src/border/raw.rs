@@ -1,0 +1,55 @@
+//! The host's extension `wsh.raw/1`, copied, as functions that are safe to call.
+//!
+//! A function that the host does not have answers [`UNSUPPORTED`](abi::UNSUPPORTED).
+
+use crate::{
+    abi::{
+        self, Status,
+        raw::{RAW, RAW_ACCEPT_BYTES},
+    },
+    border::{
+        host::{ConnPtr, Host, ResponsePtr},
+        read,
+    },
+};
+
+/// A copy of [`abi::raw::Raw`], NULL where the host is older than this library.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raw(abi::raw::Raw);
+
+impl Raw {
+    /// The host's table, if it has one for this handler.
+    pub(crate) fn of(host: &Host) -> Option<Self> {
+        let table = host.extension(RAW).cast::<abi::raw::Raw>();
+        // SAFETY: under this id the host gives a table of this kind, which lives as long as the process.
+        (!table.is_null()).then(|| Raw(unsafe { read::copy(table) }))
+    }
+
+    pub(crate) fn write(self, conn: ConnPtr, bytes: &[u8]) -> i64 {
+        match self.0.write {
+            // SAFETY: the function comes from the host's table, which takes any pointer for a Conn
+            // (abi.rs, *the Conn*), and the slice outlives the call.
+            Some(write) => unsafe { write(conn.get(), bytes.as_ptr(), bytes.len()) },
+            None => abi::UNSUPPORTED.into(),
+        }
+    }
+
+    pub(crate) fn answer(self, to: ResponsePtr, bytes: &[u8], then: u32, linger: u32) -> Status {
+        match self.0.answer {
+            // SAFETY: as above, for a Response.
+            Some(answer) => unsafe { answer(to.get(), read::lend(bytes), then, linger) },
+            None => abi::UNSUPPORTED,
+        }
+    }
+
+    /// What `Sec-WebSocket-Accept` must be.
+    pub(crate) fn accept(self, to: ResponsePtr) -> Result<String, Status> {
+        let accept = self.0.accept.ok_or(abi::UNSUPPORTED)?;
+        let mut key = [0; RAW_ACCEPT_BYTES as usize];
+        // SAFETY: as above, and there is room for what it writes.
+        match unsafe { accept(to.get(), key.as_mut_ptr()) } {
+            abi::OK => Ok(String::from_utf8_lossy(&key).into_owned()),
+            status => Err(status),
+        }
+    }
+}

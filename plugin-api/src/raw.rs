@@ -1,0 +1,174 @@
+//! Bytes past the framing, to test how browsers and clients take a server that breaks the protocol.
+//!
+//! The server lets a handler do this only if the handler's table in its configuration says so:
+//!
+//! ```toml
+//! [handler.broken]
+//! raw = true
+//! ```
+//!
+//! Without it every function here answers [`Refused::Unsupported`], as [`wsh::test`](crate::test) does.
+//!
+//! [`write`] puts bytes between the frames of a session, [`Answer`] stands in place of the server's
+//! 101 or before it. The server sends them and takes no notice of what they mean: see
+//! [`abi::raw`](crate::abi::raw) for what it still does by itself.
+
+use crate::{
+    abi::raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
+    border::{guard, raw::Raw, runtime},
+    conn::Conn,
+    error::Refused,
+    response::{Handshake, Response},
+};
+
+/// Whether the server lets this handler write past the framing.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(request: &Request, response: &mut Response) -> Handshake {
+///     match wsh::raw::is_allowed() {
+///         true => Handshake::accept(),
+///         false => Handshake::reject(501, "this wants `raw = true` in the handler's table"),
+///     }
+/// }
+/// ```
+#[must_use]
+pub fn is_allowed() -> bool {
+    runtime::current().is_some_and(|runtime| Raw::of(&runtime.host).is_some())
+}
+
+/// Sends bytes as they are, behind what was sent before and before what is sent next. Answers the
+/// bytes buffered.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn on_message(conn: &mut Conn, message: Message) {
+///     // Text with a reserved bit set, which a client has to fail the connection for.
+///     let sent = wsh::raw::write(conn, b"\xc1\x02hi");
+///     if let Err(refused) = sent {
+///         wsh::warn!(error = refused, "not written");
+///     }
+/// }
+/// ```
+///
+/// # Errors
+/// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::Gone`]: the
+/// session is closing. [`Refused::TooBig`]: past the outbound limit, and the session closes.
+/// [`Refused::Misuse`]: outside of a callback of this session.
+pub fn write<S>(conn: &mut Conn<S>, bytes: impl AsRef<[u8]>) -> Result<u64, Refused> {
+    let raw = Raw::of(conn.link().host()).ok_or(Refused::Unsupported)?;
+    let here = conn.link().conn_of(conn.here).ok_or(Refused::Misuse)?;
+    Refused::check_count(raw.write(here, bytes.as_ref()))
+}
+
+/// What `Sec-WebSocket-Accept` must be for the request that is answered (RFC 6455 §4.2.2), for a 101
+/// of one's own.
+///
+/// # Errors
+/// [`Refused::Unsupported`]: the handler's table does not say `raw = true`.
+pub fn accept_key(response: &Response<'_>) -> Result<String, Refused> {
+    let raw = Raw::of(response.host).ok_or(Refused::Unsupported)?;
+    raw.accept(response.response)
+        .map_err(|status| Refused::check(status).err().unwrap_or(Refused::Failed))
+}
+
+/// An answer to the opening handshake in bytes of the handler's own, for its `handshake`.
+///
+/// ```
+/// use wsh::{prelude::*, raw::{self, Answer}};
+///
+/// const UPGRADE: &str = "HTTP/1.1 101 Switching Protocols\r\n\
+///     Upgrade: websocket\r\nConnection: Upgrade\r\n";
+///
+/// fn handshake(request: &Request, response: &mut Response) -> Handshake {
+///     match request.query("broken") {
+///         // A 101 with a wrong key. It takes what the client says to that, up to 64 bytes.
+///         Some("key") => {
+///             let head = format!("{UPGRADE}Sec-WebSocket-Accept: wrong\r\n\r\n");
+///             Answer::close(head).linger(64).give(response)
+///         }
+///         // A line before the server's own 101.
+///         Some("line") => Answer::before("\r\n").give(response),
+///         // A right 101, with a header line that the server would not send, and the session.
+///         Some("header") => {
+///             let key = raw::accept_key(response).unwrap_or_default();
+///             let head = format!("{UPGRADE}Sec-WebSocket-Accept: {key}\r\nX-Bell: \x07\r\n\r\n");
+///             Answer::open(head).give(response)
+///         }
+///         _ => Handshake::accept(),
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "it is an answer once it is given"]
+pub struct Answer {
+    bytes: Vec<u8>,
+    then: u32,
+    linger: u32,
+}
+
+impl Answer {
+    /// These bytes, of at most 1 MiB, and the end of the connection. No session comes of it.
+    pub fn close(bytes: impl Into<Vec<u8>>) -> Self {
+        Answer::new(bytes, RAW_CLOSE)
+    }
+
+    /// These bytes, of at most 1 MiB, before the server's own 101; then the session.
+    pub fn before(bytes: impl Into<Vec<u8>>) -> Self {
+        Answer::new(bytes, RAW_CONTINUE)
+    }
+
+    /// These bytes, of at most 1 MiB, in place of the 101 and of what the response was told; then the
+    /// session, with the response's subprotocol and without compression, whatever they say.
+    pub fn open(bytes: impl Into<Vec<u8>>) -> Self {
+        Answer::new(bytes, RAW_OPEN)
+    }
+
+    fn new(bytes: impl Into<Vec<u8>>, then: u32) -> Self {
+        Answer {
+            bytes: bytes.into(),
+            then,
+            linger: 0,
+        }
+    }
+
+    /// Lets the client send so many bytes behind its request, at most 1 MiB, before the connection
+    /// is closed: its own Close frame, for example. They are dropped. At the latest it is closed with
+    /// the time that the handshake has. For [`close`](Self::close) only.
+    pub fn linger(mut self, bytes: u32) -> Self {
+        self.linger = bytes;
+        self
+    }
+
+    /// Gives the answer; what `handshake` is to return, now or [later](Handshake::later). If the
+    /// server refuses the answer, the handshake fails with a line in the log.
+    pub fn give(self, response: &mut Response<'_>) -> Handshake {
+        if let Err(refused) = self.try_give(response) {
+            guard::fail(&why(refused));
+        }
+        Handshake::accept()
+    }
+
+    /// As [`give`](Self::give), for a handler that knows what to do if the server refuses.
+    ///
+    /// # Errors
+    /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::TooBig`]:
+    /// more than 1 MiB. [`Refused::Invalid`]: [`linger`](Self::linger) where a session follows.
+    pub fn try_give(self, response: &mut Response<'_>) -> Result<(), Refused> {
+        let raw = Raw::of(response.host).ok_or(Refused::Unsupported)?;
+        let status = raw.answer(response.response, &self.bytes, self.then, self.linger);
+        Refused::check(status)
+    }
+}
+
+fn why(refused: Refused) -> String {
+    let rule = match refused {
+        Refused::Unsupported => "; it wants `raw = true` in the handler's table",
+        Refused::TooBig => "; it has at most 1 MiB of bytes, and lingers for at most as many",
+        Refused::Invalid => "; only what closes the connection lingers",
+        _ => "",
+    };
+    format!("raw answer refused: {refused}{rule}")
+}

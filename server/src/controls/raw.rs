@@ -1,0 +1,23 @@
+//! Bytes past the framing: what a handler sends that tests how peers take a broken server.
+
+use wsh::abi;
+
+use super::outgoing::PAYLOAD_BYTES_MAX;
+use super::{Controls, Ending};
+
+impl Controls {
+    /// Queues bytes as they are, in order with the frames around them; answers the bytes buffered
+    /// after them. Nothing else of the session changes: the server does not know what they mean.
+    pub(crate) fn write_raw(&mut self, bytes: &[u8]) -> Result<u64, abi::Status> {
+        if self.ending != Ending::No {
+            return Err(abi::GONE);
+        }
+        // Before a byte of them is read.
+        if bytes.len() > PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max) {
+            return Err(abi::TOO_BIG);
+        }
+        self.make_room(bytes.len())?;
+        self.wire.put_raw(bytes);
+        Ok(self.note_buffered())
+    }
+}
