@@ -36,6 +36,7 @@ mod odd_files;
 mod origins;
 mod passing_trouble;
 mod quarantine;
+mod raw;
 mod refused_plugins;
 mod replacements;
 mod requests;

@@ -66,7 +66,8 @@ typedef struct WshRaw {
      *
      * `then` is WSH_RAW_CLOSE: no session comes of it. The connection is closed when the client has
      * sent `linger` bytes behind its request, which are dropped, or has ended its side, at the
-     * latest with the time that the handshake has. WSH_RAW_CONTINUE: the server's own 101 follows,
+     * latest with the time that the handshake has. What else it sends may turn the end into a reset,
+     * which can take the bytes with it. WSH_RAW_CONTINUE: the server's own 101 follows,
      * with all that belongs to it. WSH_RAW_OPEN: the bytes stand in place of the 101 and of the
      * response's header lines, and the session begins behind them, with the response's subprotocol
      * and without any extension, whatever the bytes say.

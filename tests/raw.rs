@@ -1,0 +1,470 @@
+//! Handlers that may write past the framing (`raw = true`), seen from raw sockets.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::harness::client::{Raw, frame};
+use crate::harness::compile::compile;
+use crate::harness::deflating::{Deflating, OFFER, TAKEOVER};
+use crate::harness::eventually;
+use crate::harness::server::{Server, opening};
+use crate::harness::site::Site;
+
+/// A site with the handler in C and the one in Rust, each with these lines in its table.
+fn site(lines: &str) -> Site {
+    let site = Site::empty();
+    let in_c = compile("tests/fixtures/c/raw.c", &["-pthread"]);
+    site.add_bytes(&in_c, "craw_wsh.so");
+    site.add("raw_wsh", "raw_wsh.so");
+    configure(&site, lines);
+    site
+}
+
+/// Has these lines be in the table of each handler.
+fn configure(site: &Site, lines: &str) {
+    let tables = format!("[handler.craw]\n{lines}\n[handler.raw]\n{lines}\n");
+    site.write("config.toml", &tables);
+}
+
+fn server(site: &Site) -> Server {
+    Server::start(site)
+}
+
+/// Knocks at `path`.
+fn knock(server: &Server, path: &str) -> TcpStream {
+    let mut stream = server.raw();
+    stream
+        .write_all(opening(path, "").as_bytes())
+        .expect("sending a handshake");
+    stream
+}
+
+/// Everything that comes until the server closes.
+#[track_caller]
+fn rest(stream: &mut TcpStream) -> String {
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("an end");
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
+/// Reads this, and nothing else.
+#[track_caller]
+fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut found = vec![0; bytes.len()];
+    let read = stream.read_exact(&mut found);
+    read.unwrap_or_else(|error| panic!("{error}, not {}", bytes.escape_ascii()));
+    assert_eq!(
+        found.escape_ascii().to_string(),
+        bytes.escape_ascii().to_string()
+    );
+}
+
+/// Whether the server keeps the connection open for a moment, and says nothing.
+fn waits(stream: &mut TcpStream) -> bool {
+    let patience = Duration::from_millis(150);
+    stream.set_read_timeout(Some(patience)).expect("a timeout");
+    let waits =
+        matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+    let patience = Duration::from_secs(20);
+    stream.set_read_timeout(Some(patience)).expect("a timeout");
+    waits
+}
+
+#[track_caller]
+fn text(raw: &mut Raw, message: &str) -> String {
+    raw.send(&frame(0x81, message.as_bytes()));
+    next(raw)
+}
+
+/// The next message, which is text.
+#[track_caller]
+fn next(raw: &mut Raw) -> String {
+    let (first, payload) = raw.frame().expect("a frame");
+    assert_eq!(first, 0x81, "{}", payload.escape_ascii());
+    String::from_utf8(payload).expect("UTF-8")
+}
+
+/// The code of the Close frame that comes, what the handlers write before it aside.
+#[track_caller]
+fn close_code(raw: &mut Raw) -> u16 {
+    loop {
+        match raw.frame().expect("a frame") {
+            (0x8a, _) => {}
+            (0x88, payload) => return u16::from_be_bytes([payload[0], payload[1]]),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn bytes_leave_in_order_with_frames_and_between_parts_of_a_message() {
+    let site = site("raw = true");
+    let server = server(&site);
+    let mut client = Raw::open(&server, "/craw");
+
+    client.send(&frame(0x81, b"between"));
+    expect(&mut client.stream, b"\x81\x06before\xc1\x02hi\x81\x05after");
+    client.send(&frame(0x81, b"parts"));
+    expect(&mut client.stream, b"\x01\x04one \x8a\x02hi\x80\x07message");
+    client.send(&frame(0x81, b"buffered"));
+    assert_eq!(next_data(&mut client), "more=4");
+    assert_eq!(next(&mut client), "same=1");
+    // What was reserved is taken back, as by any other call.
+    client.send(&frame(0x81, b"reserved"));
+    expect(&mut client.stream, b"\x89\x00");
+    assert_eq!(next(&mut client), "commit=INVALID");
+}
+
+/// The next text, Pongs aside.
+#[track_caller]
+fn next_data(raw: &mut Raw) -> String {
+    loop {
+        match raw.frame().expect("a frame") {
+            (0x8a, _) => {}
+            (0x81, payload) => return String::from_utf8(payload).expect("UTF-8"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_server_goes_on_as_if_nothing_had_been_written() {
+    let site = site("raw = true");
+    let server = server(&site);
+
+    // After half a frame a Ping is still answered, and the peer's Close is too.
+    let mut client = Raw::open(&server, "/craw");
+    client.send(&frame(0x81, b"half"));
+    expect(&mut client.stream, b"\x81\x05he");
+    client.send(&frame(0x89, b"you?"));
+    expect(&mut client.stream, b"\x8a\x04you?");
+    client.send(&frame(0x88, b"\x03\xe8"));
+    // What `closing` writes comes before the answer.
+    expect(&mut client.stream, b"\x8a\x03bye\x88\x02\x03\xe8");
+    assert_eq!(rest(&mut client.stream), "");
+
+    // A Close frame among the bytes closes nothing, and the peer's answer to it is its own Close.
+    let mut client = Raw::open(&server, "/craw");
+    client.send(&frame(0x81, b"close frame"));
+    expect(&mut client.stream, b"\x88\x02\x03\xe8\x81\x07goes on");
+    assert_eq!(text(&mut client, "x"), "echo");
+    client.send(&frame(0x88, b"\x03\xe8"));
+    expect(&mut client.stream, b"\x8a\x03bye\x88\x02\x03\xe8");
+
+    // The peer is judged as before.
+    let mut client = Raw::open(&server, "/craw");
+    client.send(&frame(0x81, b"between"));
+    expect(&mut client.stream, b"\x81\x06before\xc1\x02hi\x81\x05after");
+    client.send(&frame(0xc1, b"x"));
+    assert_eq!(client.close_code(), 1002);
+
+    // Nothing follows the server's own Close frame.
+    let mut client = Raw::open(&server, "/craw");
+    client.send(&frame(0x81, b"closed"));
+    assert_eq!(client.close_code(), 1000);
+    server.line(&["after close=GONE"]);
+    server.line(&["in closed=GONE"]);
+}
+
+#[test]
+fn an_answer_can_end_the_connection_after_so_many_bytes_of_the_peers() {
+    let site = site("raw = true");
+    let server = server(&site);
+
+    assert_eq!(rest(&mut knock(&server, "/craw?close")), "HTTP/9 nonsense");
+    assert_eq!(rest(&mut knock(&server, "/craw?twice")), "second");
+
+    let mut stream = knock(&server, "/craw?linger");
+    expect(&mut stream, b"more?");
+    stream.write_all(b"1234567").expect("sending");
+    assert!(waits(&mut stream), "seven of eight bytes");
+    stream.write_all(b"8").expect("sending");
+    assert_eq!(rest(&mut stream), "");
+
+    // What came with the request counts, and so does the peer's end.
+    let mut stream = server.raw();
+    let request = opening("/craw?linger", "") + "12345678";
+    stream.write_all(request.as_bytes()).expect("sending");
+    assert_eq!(rest(&mut stream), "more?");
+    let mut stream = knock(&server, "/craw?linger");
+    stream.shutdown(Shutdown::Write).expect("an end");
+    assert_eq!(rest(&mut stream), "more?");
+
+    server.says(
+        &[
+            "handshake refused",
+            "path=/craw",
+            "the handler answers in bytes of its own",
+        ],
+        5,
+    );
+    assert_eq!(server.count_lines(&["session opened"]), 0);
+    eventually("no place is held", || server.sessions("craw") == 0);
+}
+
+#[test]
+fn an_answer_lingers_no_longer_than_a_handshake_may_take() {
+    let site = site("raw = true");
+    let tables = "[limits]\nhandshake_timeout_ms = 300\n[handler.craw]\nraw = true\n";
+    site.write("config.toml", tables);
+    let mut server = server(&site);
+
+    let began = Instant::now();
+    let mut stream = knock(&server, "/craw?linger");
+    assert_eq!(rest(&mut stream), "more?");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(250), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+
+    // A peer that resets meanwhile, and a server that stops, wait for nothing.
+    drop(knock(&server, "/craw?linger"));
+    configure(&site, "raw = true");
+    server.line(&["configuration applied"]);
+    let mut stream = knock(&server, "/craw?linger");
+    expect(&mut stream, b"more?");
+    server.signal("TERM");
+    assert_eq!(rest(&mut stream), "");
+    assert!(server.wait(Duration::from_secs(5)).success());
+}
+
+#[test]
+fn an_answer_can_come_before_the_servers_own_101() {
+    let site = site("raw = true");
+    let server = server(&site);
+
+    let mut stream = server.raw();
+    stream
+        .write_all(opening("/craw?continue", OFFER).as_bytes())
+        .expect("sending a handshake");
+    expect(&mut stream, b"\r\n\r\n");
+    let mut client = Raw { stream };
+    let head = client.skip_head();
+    // With all that belongs to it.
+    assert!(
+        head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+        "{head}"
+    );
+    assert!(head.contains(TAKEOVER), "{head}");
+    assert_eq!(text(&mut client, "x"), "echo");
+
+    let mut stream = knock(&server, "/raw?answer=two_lines");
+    expect(&mut stream, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut client = Raw { stream };
+    client.skip_head();
+    assert_eq!(text(&mut client, "x"), "0");
+}
+
+#[test]
+fn an_answer_can_stand_for_the_101() {
+    let site = site("raw = true");
+    let server = server(&site);
+
+    for (path, own, asked, answered) in [
+        ("/craw?open", "\r\nX-Own:\x01\r\n", "x", "echo"),
+        ("/raw?answer=own", "\r\nX-Key: \x7f\r\n", "x", "0"),
+    ] {
+        let (mut client, head) = Raw::open_with(&server, path, OFFER);
+        assert!(
+            head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+            "{head}"
+        );
+        assert!(head.contains(own), "{head}");
+        // The bytes are all that is said, and no extension is in force.
+        for absent in ["X-Lost", "Sec-WebSocket-Extensions"] {
+            assert!(!head.contains(absent), "{head}");
+        }
+        assert_eq!(text(&mut client, asked), answered);
+        client.send(&frame(0x88, b"\x03\xe8"));
+        assert_eq!(close_code(&mut client), 1000);
+    }
+    server.line(&["session opened", "path=/craw", "deflate=false"]);
+
+    // Even nothing at all.
+    let mut stream = knock(&server, "/craw?nothing");
+    expect(&mut stream, b"HTTP/1.1 later");
+    stream.write_all(&frame(0x81, b"x")).expect("sending");
+    expect(&mut stream, b"\x81\x04echo");
+}
+
+#[test]
+fn an_answer_waits_for_a_handshake_that_accepts_later_and_goes_with_one_that_refuses() {
+    let site = site("raw = true");
+    let server = server(&site);
+
+    assert_eq!(rest(&mut knock(&server, "/craw?later")), "at last");
+    server.line(&["abandoned=OK"]);
+    assert_eq!(
+        rest(&mut knock(&server, "/raw?answer=later")),
+        "after a while"
+    );
+    let answer = rest(&mut knock(&server, "/craw?reject"));
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(!answer.contains("never"), "{answer}");
+}
+
+#[test]
+fn without_raw_in_its_table_a_handler_gets_no_table() {
+    let site = site("raw = false");
+    let server = server(&site);
+    let asks = |path: &str| {
+        let (mut client, head) = Raw::open_with(&server, path, "");
+        client.send(&frame(0x81, b"x"));
+        (next(&mut client), head)
+    };
+
+    assert_eq!(asks("/craw").0, "no table");
+    let (answer, head) = asks("/raw?answer=allowed");
+    assert_eq!(answer, "this server does not know it");
+    assert!(head.contains("X-Allowed: false\r\n"), "{head}");
+    assert_eq!(server.handshake_status("/raw?answer=later"), 501);
+    assert_eq!(server.handshake_status("/raw?answer=wrong_key"), 500);
+    server.line(&["raw answer refused", "it wants `raw = true`"]);
+
+    // It is part of what a handler is built from: a change loads the handler anew, at once.
+    configure(&site, "raw = true");
+    eventually("both are loaded anew", || {
+        asks("/craw").0 == "echo" && asks("/raw?answer=allowed").1.contains("X-Allowed: true")
+    });
+    configure(&site, "");
+    eventually("and again", || {
+        asks("/craw").0 == "no table" && asks("/raw").0 != "0"
+    });
+}
+
+#[test]
+fn a_trial_has_the_table_where_the_server_has() {
+    let site = Site::empty();
+    let demanding = compile("tests/fixtures/c/raw.c", &["-pthread", "-DDEMANDS"]);
+    site.add_bytes(&demanding, "may_wsh.so");
+    site.add_bytes(&demanding, "mustnot_wsh.so");
+    site.write(
+        "config.toml",
+        "trial = \"always\"\n[handler.may]\nraw = true\n",
+    );
+
+    let server = server(&site);
+
+    assert_eq!(server.handshake_status("/may"), 101);
+    assert_eq!(server.handshake_status("/mustnot"), 404);
+    server.line(&["mustnot_wsh.so", "it wants `raw = true` in its table"]);
+}
+
+#[test]
+fn bytes_count_against_the_outbound_limit() {
+    let site = site("raw = true\noutbound_bytes_max = 300000");
+    let server = server(&site);
+    let mut client = Raw::open(&server, "/craw");
+
+    client.send(&frame(0x81, b"flood"));
+    server.line(&["flooded=TOO_BIG"]);
+    let line = server.line(&["session closed", "outbound_bytes_max"]);
+
+    assert!(line.contains("code=1008"), "{line}");
+    drop(client);
+}
+
+#[test]
+fn bytes_do_not_pass_the_compressor_whose_context_goes_on() {
+    let site = site("raw = true\ndeflate_context_takeover = true\ndeflate_bytes_min = 1");
+    let server = server(&site);
+    let mut client = Deflating::open(&server, "/craw", TAKEOVER);
+
+    client.send("between");
+    let (before, raw, after) = (client.receive(), client.raw.frame(), client.receive());
+
+    assert_eq!((before.0, &*before.1), (0xc1, "before"));
+    assert_eq!(raw, Some((0xc1, b"hi".to_vec())));
+    assert_eq!((after.0, &*after.1), (0xc1, "after"));
+    // The second time it is a reference to the first.
+    client.send("between");
+    let (again, _, _) = (client.receive(), client.raw.frame(), client.receive());
+    assert_eq!((again.0, &*again.1), (0xc1, "before"));
+    assert!(again.2 < before.2, "{} and {}", again.2, before.2);
+}
+
+#[test]
+fn a_peer_that_is_gone_ends_a_session_that_writes_to_it() {
+    let site = site("raw = true");
+    let server = server(&site);
+
+    // It is not read, and its end comes while megabytes wait for it.
+    let mut client = Raw::open(&server, "/craw");
+    client.send(&frame(0x81, b"flood"));
+    server.line(&["flooded=TOO_BIG"]);
+    drop(client);
+    let mut client = Raw::open(&server, "/craw");
+    client.send(&[frame(0x81, b"half"), frame(0x81, b"half")].concat());
+    drop(client);
+    // It is gone before its answer leaves, and while the server lingers for it.
+    drop(knock(&server, "/craw?close"));
+    drop(knock(&server, "/craw?linger"));
+
+    eventually("no place is held", || server.sessions("craw") == 0);
+    let mut client = Raw::open(&server, "/craw");
+    assert_eq!(text(&mut client, "x"), "echo");
+}
+
+#[test]
+fn arguments_that_break_a_rule_and_pointers_that_mean_nothing_are_refused() {
+    let site = site("raw = true");
+    let server = server(&site);
+
+    let (_client, head) = Raw::open_with(&server, "/craw?limits", "");
+    let told = "X-Told: TOO_BIG TOO_BIG INVALID UNSUPPORTED INVALID TOO_BIG MISUSE MISUSE INVALID \
+                MISUSE\r\n";
+    assert!(head.contains(told), "{head}");
+
+    let mut other = Raw::open(&server, "/craw?stale");
+    assert_eq!(next(&mut other), "answer=MISUSE");
+    let mut client = Raw::open(&server, "/craw");
+    client.send(&frame(0x81, b"hostile"));
+    for told in [
+        "thread=MISUSE",
+        "null=MISUSE",
+        "made up=MISUSE",
+        "unaligned=MISUSE",
+        "other=MISUSE",
+        "no bytes=INVALID",
+        "endless=TOO_BIG",
+        "answer=MISUSE",
+        "accept=MISUSE",
+    ] {
+        assert_eq!(next(&mut client), told);
+    }
+
+    assert_eq!(server.handshake_status("/raw?answer=too_much"), 500);
+    server.line(&["raw answer refused", "at most 1 MiB"]);
+    assert_eq!(text(&mut client, "x"), "echo");
+}
+
+#[test]
+fn a_handler_in_rust_breaks_what_it_wants_to() {
+    let site = site("raw = true");
+    let server = server(&site);
+
+    let (mut client, _) = Raw::open_with(&server, "/raw?greet=1", "");
+    expect(&mut client.stream, b"\x81\x05hello\xf1\x02hi");
+    client.send(&frame(0x81, b"masked"));
+    expect(&mut client.stream, b"\x81\x82\x01\x02\x03\x04ik");
+    client.send(&frame(0x81, b"unknown opcode"));
+    expect(&mut client.stream, b"\x83\x00");
+    // A frame that is cut, and then nothing.
+    client.send(&frame(0x81, b"cut"));
+    expect(&mut client.stream, b"\x81\x7f\xff");
+    assert_eq!(rest(&mut client.stream), "");
+
+    // A Close that is never answered.
+    let mut client = Raw::open(&server, "/raw");
+    client.send(&[frame(0x81, b"silent"), frame(0x88, b"\x03\xe8")].concat());
+    assert_eq!(rest(&mut client.stream), "");
+
+    // A 101 with a wrong key, and the client's two bytes.
+    let mut stream = knock(&server, "/raw?answer=wrong_key");
+    let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                Connection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n";
+    expect(&mut stream, head.as_bytes());
+    assert!(waits(&mut stream));
+    stream.write_all(b"no").expect("sending");
+    assert_eq!(rest(&mut stream), "");
+}
