@@ -110,6 +110,12 @@ fn bytes_leave_in_order_with_frames_and_between_parts_of_a_message() {
     client.send(&frame(0x81, b"buffered"));
     assert_eq!(next_data(&mut client), "more=4");
     assert_eq!(next(&mut client), "same=1");
+    // By id they are letters: behind the message in parts, in order with others.
+    client.send(&frame(0x81, b"by id"));
+    expect(
+        &mut client.stream,
+        b"\x02\x01m\x8a\x00\x80\x01m\x81\x01m\x8f\x01r",
+    );
     // What was reserved is taken back, as by any other call.
     client.send(&frame(0x81, b"reserved"));
     expect(&mut client.stream, b"\x89\x00");
@@ -252,7 +258,7 @@ fn an_answer_can_come_before_the_servers_own_101() {
     expect(&mut stream, b"HTTP/1.1 100 Continue\r\n\r\n");
     let mut client = Raw { stream };
     client.skip_head();
-    assert_eq!(text(&mut client, "x"), "0");
+    assert_eq!(text(&mut client, "x"), "written");
 }
 
 #[test]
@@ -262,7 +268,7 @@ fn an_answer_can_stand_for_the_101() {
 
     for (path, own, asked, answered) in [
         ("/craw?open", "\r\nX-Own:\x01\r\n", "x", "echo"),
-        ("/raw?answer=own", "\r\nX-Key: \x7f\r\n", "x", "0"),
+        ("/raw?answer=own", "\r\nX-Key: \x7f\r\n", "x", "written"),
     ] {
         let (mut client, head) = Raw::open_with(&server, path, OFFER);
         assert!(
@@ -328,7 +334,7 @@ fn without_raw_in_its_table_a_handler_gets_no_table() {
     });
     configure(&site, "");
     eventually("and again", || {
-        asks("/craw").0 == "no table" && asks("/raw").0 != "0"
+        asks("/craw").0 == "no table" && asks("/raw").0 != "written"
     });
 }
 
@@ -427,6 +433,11 @@ fn arguments_that_break_a_rule_and_pointers_that_mean_nothing_are_refused() {
         "other=MISUSE",
         "no bytes=INVALID",
         "endless=TOO_BIG",
+        "id 0=GONE",
+        "foreign id=GONE",
+        "no bytes by id=INVALID",
+        "endless by id=TOO_BIG",
+        "no ctx=MISUSE",
         "answer=MISUSE",
         "accept=MISUSE",
     ] {
@@ -449,6 +460,8 @@ fn a_handler_in_rust_breaks_what_it_wants_to() {
     expect(&mut client.stream, b"\x81\x82\x01\x02\x03\x04ik");
     client.send(&frame(0x81, b"unknown opcode"));
     expect(&mut client.stream, b"\x83\x00");
+    client.send(&frame(0x81, b"by id"));
+    expect(&mut client.stream, b"\x81\x03one\x8f\x00\x81\x03two");
     // A frame that is cut, and then nothing.
     client.send(&frame(0x81, b"cut"));
     expect(&mut client.stream, b"\x81\x7f\xff");

@@ -61,6 +61,10 @@ typedef struct WshRaw {
      * closing; WSH_TOO_BIG past the outbound limit: nothing was queued and the limit's policy
      * applies, as for `send`. */
     int64_t(WSH_CALL *write)(WshConn *conn, const uint8_t *data, size_t len);
+    /* [any thread] As `write`, for a session of this handler by its id, in order with what else is
+     * sent by id; between two parts of a message never. Answers the bytes buffered; WSH_FULL when
+     * the session's inbox is full. `ctx` is WshHost.ctx. */
+    int64_t(WSH_CALL *write_to)(void *ctx, uint64_t id, const uint8_t *data, size_t len);
     /* [handshake] Answers the client with these bytes, once `handshake` answers WSH_OK; any other
      * answer drops them, but for WSH_PENDING. A later call replaces an earlier one.
      *

@@ -198,6 +198,10 @@ impl BlockingConn {
         }
     }
 
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
     fn run(&self, call: &str, errand: Errand) -> bool {
         conn::took(self.line.id, call, self.line.run(errand))
     }

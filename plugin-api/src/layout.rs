@@ -46,7 +46,7 @@ dense! {
         size flags handshake abandon open message ping pong drain timer wake note closing closed destroy
         snapshot restore self_test serving shutdown extension
     }
-    Raw { size flags write answer accept }
+    Raw { size flags write write_to answer accept }
 }
 
 /// The size of the field that a function points to; the function is not called.

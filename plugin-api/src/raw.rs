@@ -14,9 +14,13 @@
 //! [`abi::raw`](crate::abi::raw) for what it still does by itself.
 
 use crate::{
-    abi::raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
+    abi::{
+        self,
+        raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
+    },
+    blocking_conn::BlockingConn,
     border::{guard, raw::Raw, runtime},
-    conn::Conn,
+    conn::{Conn, Peer},
     error::Refused,
     response::{Handshake, Response},
 };
@@ -38,8 +42,10 @@ pub fn is_allowed() -> bool {
     runtime::current().is_some_and(|runtime| Raw::of(&runtime.host).is_some())
 }
 
-/// Sends bytes as they are, behind what was sent before and before what is sent next. Answers the
-/// bytes buffered.
+/// Sends bytes as they are, behind what was sent before and before what is sent next.
+///
+/// It takes the connection of any style, or a [`Peer`], whose bytes leave in order with what else it
+/// sends. A blocking connection waits as long as the session takes nothing more.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -53,14 +59,77 @@ pub fn is_allowed() -> bool {
 /// }
 /// ```
 ///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn cut(conn: BlockingConn) -> Result {
+///     conn.send("whole")?;
+///     // The head of a frame of 5 bytes, two of them, and the end of the connection.
+///     wsh::raw::write(&conn, b"\x81\x05he")?;
+///     conn.abort();
+///     Ok(())
+/// }
+/// # fn main() {}
+/// wsh::handler!(blocking cut);
+/// ```
+///
 /// # Errors
 /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::Gone`]: the
 /// session is closing. [`Refused::TooBig`]: past the outbound limit, and the session closes.
-/// [`Refused::Misuse`]: outside of a callback of this session.
-pub fn write<S>(conn: &mut Conn<S>, bytes: impl AsRef<[u8]>) -> Result<u64, Refused> {
-    let raw = Raw::of(conn.link().host()).ok_or(Refused::Unsupported)?;
-    let here = conn.link().conn_of(conn.here).ok_or(Refused::Misuse)?;
-    Refused::check_count(raw.write(here, bytes.as_ref()))
+/// [`Refused::Full`]: the inbox of the session that a [`Peer`] stands for is full.
+pub fn write(to: &impl Target, bytes: impl AsRef<[u8]>) -> Result<(), Refused> {
+    to.write(bytes.as_ref())
+}
+
+/// What [`write`] writes to: a connection, or a [`Peer`].
+pub trait Target: sealed::Target {}
+
+impl<T: sealed::Target> Target for T {}
+
+mod sealed {
+    use crate::error::Refused;
+
+    pub trait Target {
+        fn write(&self, bytes: &[u8]) -> Result<(), Refused>;
+    }
+}
+
+impl<S> sealed::Target for Conn<S> {
+    fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let link = self.link();
+        let raw = Raw::of(link.host()).ok_or(Refused::Unsupported)?;
+        if let Some(here) = link.conn_of(self.here) {
+            let answer = raw.write(here, bytes);
+            if answer != i64::from(abi::MISUSE) {
+                return Refused::check_count(answer).map(drop);
+            }
+        }
+        // Outside of its callbacks.
+        Refused::check_count(raw.write_to(link.id, bytes)).map(drop)
+    }
+}
+
+impl sealed::Target for BlockingConn {
+    fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let line = self.line();
+        let raw = Raw::of(&line.runtime.host).ok_or(Refused::Unsupported)?;
+        loop {
+            if line.is_silent() {
+                return Err(Refused::Gone);
+            }
+            match Refused::check_count(raw.write_to(line.id, bytes)) {
+                Err(Refused::Full) => line.wait_for_room()?,
+                answer => return answer.map(drop),
+            }
+        }
+    }
+}
+
+impl sealed::Target for Peer {
+    fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let raw = Raw::of(&self.runtime.host).ok_or(Refused::Unsupported)?;
+        Refused::check_count(raw.write_to(self.id, bytes)).map(drop)
+    }
 }
 
 /// What `Sec-WebSocket-Accept` must be for the request that is answered (RFC 6455 §4.2.2), for a 101

@@ -38,6 +38,15 @@ impl Encoded {
         message
     }
 
+    /// Bytes that leave as they are, whatever they mean.
+    pub(crate) fn verbatim(bytes: &[u8]) -> Arc<Encoded> {
+        Arc::new(Encoded {
+            plain: bytes.to_vec(),
+            payload_len: bytes.len(),
+            ..Encoded::nothing()
+        })
+    }
+
     fn nothing() -> Encoded {
         Encoded {
             opcode: frame::BINARY,

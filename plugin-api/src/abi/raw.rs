@@ -19,9 +19,11 @@
 //! A write does not pass the compressor, so the context of permessage-deflate is what the frames
 //! before it left.
 
+use std::ffi::c_void;
+
 use super::{Bytes, Conn, Response, Status};
 #[cfg(doc)]
-use super::{DONE, GONE, INVALID, MISUSE, OK, PENDING, TOO_BIG, UNSUPPORTED};
+use super::{DONE, FULL, GONE, INVALID, MISUSE, OK, PENDING, TOO_BIG, UNSUPPORTED};
 
 /// The id of the extension.
 pub const RAW: &str = "wsh.raw/1";
@@ -49,6 +51,10 @@ pub struct Raw {
     /// closing; [`TOO_BIG`] past the outbound limit: nothing was queued and the limit's policy
     /// applies, as for `send`.
     pub write: Option<unsafe extern "C" fn(*mut Conn, *const u8, usize) -> i64>,
+    /// `[any thread]` As `write`, for a session of this handler by its id, in order with what else is
+    /// sent by id; between two parts of a message never. Answers the bytes buffered; [`FULL`] when
+    /// the session's inbox is full.
+    pub write_to: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, *const u8, usize) -> i64>,
     /// `[handshake]` Answers the client with these bytes, once `handshake` answers [`OK`]; any other
     /// answer drops them, but for [`PENDING`]. A later call replaces an earlier one.
     ///

@@ -250,6 +250,11 @@ impl Host {
         };
     }
 
+    /// This handler in this generation, as the host knows it.
+    pub(super) fn ctx(&self) -> *mut c_void {
+        self.0.ctx
+    }
+
     /// An optional table by its id; NULL where the host has none for this handler.
     pub(crate) fn extension(&self, id: &str) -> *const c_void {
         match self.0.extension {

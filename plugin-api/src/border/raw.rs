@@ -13,20 +13,27 @@ use crate::{
     },
 };
 
-/// A copy of [`abi::raw::Raw`], NULL where the host is older than this library.
+/// A copy of [`abi::raw::Raw`], NULL where the host is older than this library, and its host.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Raw(abi::raw::Raw);
+pub(crate) struct Raw<'a> {
+    table: abi::raw::Raw,
+    host: &'a Host,
+}
 
-impl Raw {
+impl<'a> Raw<'a> {
     /// The host's table, if it has one for this handler.
-    pub(crate) fn of(host: &Host) -> Option<Self> {
+    pub(crate) fn of(host: &'a Host) -> Option<Self> {
         let table = host.extension(RAW).cast::<abi::raw::Raw>();
+        if table.is_null() {
+            return None;
+        }
         // SAFETY: under this id the host gives a table of this kind, which lives as long as the process.
-        (!table.is_null()).then(|| Raw(unsafe { read::copy(table) }))
+        let table = unsafe { read::copy(table) };
+        Some(Raw { table, host })
     }
 
     pub(crate) fn write(self, conn: ConnPtr, bytes: &[u8]) -> i64 {
-        match self.0.write {
+        match self.table.write {
             // SAFETY: the function comes from the host's table, which takes any pointer for a Conn
             // (abi.rs, *the Conn*), and the slice outlives the call.
             Some(write) => unsafe { write(conn.get(), bytes.as_ptr(), bytes.len()) },
@@ -34,8 +41,16 @@ impl Raw {
         }
     }
 
+    pub(crate) fn write_to(self, id: u64, bytes: &[u8]) -> i64 {
+        match self.table.write_to {
+            // SAFETY: as above, with the host's own `ctx`.
+            Some(write_to) => unsafe { write_to(self.host.ctx(), id, bytes.as_ptr(), bytes.len()) },
+            None => abi::UNSUPPORTED.into(),
+        }
+    }
+
     pub(crate) fn answer(self, to: ResponsePtr, bytes: &[u8], then: u32, linger: u32) -> Status {
-        match self.0.answer {
+        match self.table.answer {
             // SAFETY: as above, for a Response.
             Some(answer) => unsafe { answer(to.get(), read::lend(bytes), then, linger) },
             None => abi::UNSUPPORTED,
@@ -44,7 +59,7 @@ impl Raw {
 
     /// What `Sec-WebSocket-Accept` must be.
     pub(crate) fn accept(self, to: ResponsePtr) -> Result<String, Status> {
-        let accept = self.0.accept.ok_or(abi::UNSUPPORTED)?;
+        let accept = self.table.accept.ok_or(abi::UNSUPPORTED)?;
         let mut key = [0; RAW_ACCEPT_BYTES as usize];
         // SAFETY: as above, and there is room for what it writes.
         match unsafe { accept(to.get(), key.as_mut_ptr()) } {

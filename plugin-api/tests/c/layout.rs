@@ -126,8 +126,8 @@ tables! {
         destroy: 104, snapshot: 112, restore: 120, self_test: 128, serving: 136, shutdown: 144,
         extension: 152
     }
-    Raw = 32 {
-        size: 0, flags: 4, write: 8, answer: 16, accept: 24
+    Raw = 40 {
+        size: 0, flags: 4, write: 8, write_to: 16, answer: 24, accept: 32
     }
 }
 

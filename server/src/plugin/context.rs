@@ -161,6 +161,18 @@ impl Context {
         })
     }
 
+    /// Sends bytes past the framing.
+    pub(super) fn write_to(&self, id: u64, bytes: &[u8]) -> Result<u64, abi::Status> {
+        self.check_raw()?;
+        let mailbox = self.find(id)?;
+        // Before a byte of them is read.
+        if bytes.len() > PAYLOAD_BYTES_MAX {
+            return Err(abi::TOO_BIG);
+        }
+        let letter = Letter::Send(Encoded::verbatim(bytes));
+        mailbox.post(letter).map_err(status_of)
+    }
+
     /// Whether it may write past the framing.
     pub(super) fn check_raw(&self) -> Result<(), abi::Status> {
         if self.rights.raw {

@@ -419,7 +419,7 @@ unsafe fn borrow_reason<'a>(reason: Bytes) -> Result<&'a str, Status> {
 /// # Safety
 ///
 /// `ctx` is the `ctx` of a table that [`table`] made, or NULL.
-unsafe fn context(ctx: *mut c_void) -> Result<&'static Context, Status> {
+pub(super) unsafe fn context(ctx: *mut c_void) -> Result<&'static Context, Status> {
     // SAFETY: the caller's promise; contexts are leaked, so the reference is good for ever.
     unsafe { ctx.cast::<Context>().as_ref() }.ok_or(abi::MISUSE)
 }

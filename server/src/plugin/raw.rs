@@ -7,7 +7,7 @@ use wsh::abi::{self, Bytes, Status};
 
 use super::conn::Conn;
 use super::context::Context;
-use super::host::{amount, status};
+use super::host::{amount, context, status};
 use super::response::Draft;
 use super::text::{borrow, borrow_at_most};
 
@@ -41,6 +41,7 @@ static TABLE: Raw = Raw {
     size: size_of::<Raw>() as u32,
     flags: 0,
     write: Some(write),
+    write_to: Some(write_to),
     answer: Some(answer),
     accept: Some(accept),
 };
@@ -54,6 +55,12 @@ unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> 
         conn.refresh();
         buffered
     }))
+}
+
+unsafe extern "C" fn write_to(ctx: *mut c_void, id: u64, ptr: *const u8, len: usize) -> i64 {
+    // SAFETY: *lent memory*; the context is never freed.
+    let (bytes, context) = unsafe { (borrow(ptr, len), context(ctx)) };
+    amount(context.and_then(|context| context.write_to(id, bytes?)))
 }
 
 unsafe extern "C" fn answer(
