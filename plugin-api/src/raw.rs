@@ -7,11 +7,12 @@
 //! raw = true
 //! ```
 //!
-//! Without it every function here answers [`Refused::Unsupported`], as [`wsh::test`](crate::test) does.
+//! Without it every function here answers [`Refused::Unsupported`]. In tests,
+//! [`load_raw`](crate::test::load_raw) is a server with it.
 //!
-//! [`write`] puts bytes between the frames of a session, [`Answer`] stands in place of the server's
+//! [`write()`] puts bytes between the frames of a session, [`Answer`] stands in place of the server's
 //! 101 or before it. The server sends them and takes no notice of what they mean: see
-//! [`abi::raw`](crate::abi::raw) for what it still does by itself.
+//! [`abi::raw`] for what it still does by itself.
 
 use crate::{
     abi::{
@@ -81,7 +82,7 @@ pub fn write(to: &impl Target, bytes: impl AsRef<[u8]>) -> Result<(), Refused> {
     to.write(bytes.as_ref())
 }
 
-/// What [`write`] writes to: a connection, or a [`Peer`].
+/// What [`write()`] writes to: a connection, or a [`Peer`].
 pub trait Target: sealed::Target {}
 
 impl<T: sealed::Target> Target for T {}

@@ -3,7 +3,10 @@
 //! Both hosts use them, the server and the one of [`test`](crate::test), so that they agree. No part
 //! of what authors write against.
 
-use crate::abi::{self, Status};
+use crate::abi::{
+    self, Status,
+    raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
+};
 
 /// The reason of a Close frame (RFC 6455 §5.5).
 pub const REASON_BYTES_MAX: usize = 123;
@@ -15,6 +18,8 @@ pub const TOPIC_BYTES_MAX: usize = 255;
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// The body of a refusal.
 pub const REJECTION_BYTES_MAX: usize = 1024 * 1024;
+/// An answer in bytes of the handler's own, and what may be read behind it.
+pub const RAW_BYTES_MAX: usize = 1024 * 1024;
 /// The largest message that is written in place.
 pub const RESERVE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -52,6 +57,42 @@ pub fn kind(kind: u32) -> Result<Kind, Status> {
         if_room: kind & abi::IF_ROOM != 0,
         is_unproven_text: kind & (OPCODE | abi::TRUSTED_UTF8) == abi::TEXT,
     })
+}
+
+/// What follows an answer in bytes of the handler's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawThen {
+    /// No session: the connection is closed when the peer has sent so many bytes.
+    Close {
+        /// How many.
+        linger: usize,
+    },
+    /// The server's own 101, and the session.
+    Continue,
+    /// The session.
+    Open,
+}
+
+/// Reads what follows an answer in so many bytes of the handler's own.
+///
+/// # Errors
+/// [`abi::UNSUPPORTED`]: an unknown `then`. [`abi::INVALID`]: `linger` before a session.
+/// [`abi::TOO_BIG`]: above [`RAW_BYTES_MAX`].
+pub fn raw_answer(bytes: usize, then: u32, linger: u32) -> Result<RawThen, Status> {
+    let linger = linger as usize;
+    let then = match then {
+        RAW_CLOSE => RawThen::Close { linger },
+        RAW_CONTINUE => RawThen::Continue,
+        RAW_OPEN => RawThen::Open,
+        _ => return Err(abi::UNSUPPORTED),
+    };
+    if linger != 0 && !matches!(then, RawThen::Close { .. }) {
+        return Err(abi::INVALID);
+    }
+    if bytes > RAW_BYTES_MAX || linger > RAW_BYTES_MAX {
+        return Err(abi::TOO_BIG);
+    }
+    Ok(then)
 }
 
 /// An argument that is 1 for yes and 0 for no.
@@ -237,6 +278,36 @@ mod tests {
             (1000, &long, Err(abi::TOO_BIG)),
         ] {
             assert_eq!(close(code, reason), expected, "{code} {reason}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_raw_answer_is_one_of_three_and_only_an_end_lingers() {
+        const MOST: u32 = RAW_BYTES_MAX as u32;
+        for (bytes, then, linger, expected) in [
+            (0, RAW_CLOSE, 0, Ok(RawThen::Close { linger: 0 })),
+            (1, RAW_CLOSE, 8, Ok(RawThen::Close { linger: 8 })),
+            (
+                RAW_BYTES_MAX,
+                RAW_CLOSE,
+                MOST,
+                Ok(RawThen::Close {
+                    linger: RAW_BYTES_MAX,
+                }),
+            ),
+            (1, RAW_CLOSE, MOST + 1, Err(abi::TOO_BIG)),
+            (1, RAW_CLOSE, u32::MAX, Err(abi::TOO_BIG)),
+            (RAW_BYTES_MAX + 1, RAW_CLOSE, 0, Err(abi::TOO_BIG)),
+            (1, RAW_CONTINUE, 0, Ok(RawThen::Continue)),
+            (1, RAW_CONTINUE, 1, Err(abi::INVALID)),
+            (1, RAW_OPEN, 0, Ok(RawThen::Open)),
+            (1, RAW_OPEN, 1, Err(abi::INVALID)),
+            (RAW_BYTES_MAX + 1, RAW_OPEN, 0, Err(abi::TOO_BIG)),
+            (1, 3, 0, Err(abi::UNSUPPORTED)),
+            (1, u32::MAX, 1, Err(abi::UNSUPPORTED)),
+        ] {
+            let found = raw_answer(bytes, then, linger);
+            assert_eq!(found, expected, "{bytes} {then} {linger}");
         }
     }
 

@@ -81,6 +81,7 @@ mod limits;
 mod log;
 mod opening;
 mod plugin;
+mod raw;
 mod request;
 mod server;
 mod session;
@@ -143,5 +144,32 @@ pub fn serve(handler: impl Borrow<Descriptor>) -> Server {
 /// assert!(error.starts_with("`history` is missing"), "{error}");
 /// ```
 pub fn load(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<Server, String> {
-    Server::load(handler.borrow(), config_json)
+    Server::load(handler.borrow(), config_json, false)
+}
+
+/// As [`load`], for a handler that may write past the framing: its table says `raw = true`, see
+/// [`raw`](crate::raw).
+///
+/// # Errors
+/// As [`load`].
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Broken;
+///
+/// impl Session for Broken {
+///     fn on_message(&mut self, conn: &mut Conn, _: Message) {
+///         let _ = wsh::raw::write(conn, b"\xc1\x00");
+///     }
+/// }
+///
+/// let server = wsh::test::load_raw(wsh::descriptor!(Broken), "{}").unwrap();
+/// let mut client = server.connect();
+/// client.send("hello");
+/// assert_eq!(client.receive_raw().unwrap(), b"\xc1\x00");
+/// ```
+pub fn load_raw(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<Server, String> {
+    Server::load(handler.borrow(), config_json, true)
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tracing::warn;
+use wsh::rules::RawThen;
 
 use self::farewell::Farewell;
 use self::rules::Checked;
@@ -21,7 +22,7 @@ use crate::origin;
 use crate::places::Place;
 use crate::plugin::calls::Answer;
 use crate::plugin::hold::Hold;
-use crate::plugin::raw::{RawAnswer, Then};
+use crate::plugin::raw::RawAnswer;
 use crate::plugin::request::{Particulars, Request};
 use crate::plugin::response::Draft;
 use crate::registry::Registration;
@@ -293,7 +294,7 @@ impl Asked {
     fn answer_raw(self, raw: RawAnswer) -> Outcome {
         let RawAnswer { mut bytes, then } = raw;
         let session = match then {
-            Then::Close { linger } => {
+            RawThen::Close { linger } => {
                 let path = self.owner.request().path().to_owned();
                 let farewell = Farewell {
                     linger: linger.saturating_sub(self.early.len()),
@@ -303,14 +304,14 @@ impl Asked {
                 };
                 return Outcome::Farewell { farewell, path };
             }
-            Then::Continue => {
+            RawThen::Continue => {
                 let head = self.owner.request().head();
                 let deflate = agree(head, &self.draft, self.owner.generation());
                 bytes.extend_from_slice(&switching_protocols(&self.draft, deflate.as_ref()));
                 self.open(bytes, deflate)
             }
             // What the bytes say of extensions, right or wrong, is not looked at.
-            Then::Open => self.open(bytes, None),
+            RawThen::Open => self.open(bytes, None),
         };
         Outcome::Session(Box::new(session))
     }

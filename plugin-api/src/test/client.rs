@@ -21,6 +21,7 @@ pub struct Client {
     pub(super) floor: Rc<Floor>,
     pub(super) id: u64,
     pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) raw_answer: Option<Vec<u8>>,
 }
 
 impl Client {
@@ -42,6 +43,13 @@ impl Client {
         let mut headers = self.headers.iter();
         let (_, value) = headers.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
         Some(value)
+    }
+
+    /// The bytes of the handler's own that came before the 101, or in its place: see
+    /// [`raw::Answer`](crate::raw::Answer).
+    #[must_use]
+    pub fn raw_answer(&self) -> Option<&[u8]> {
+        self.raw_answer.as_deref()
     }
 
     /// Sends a message; lost if the session is over.
@@ -108,6 +116,16 @@ impl Client {
     pub fn receive_pong(&mut self) -> Option<Vec<u8>> {
         self.floor.run();
         self.with(|session| session.controls().wire.pongs.pop_front())
+    }
+
+    /// The bytes of the next [`raw::write`](crate::raw::write()). They are kept apart: their place among
+    /// the messages shows on a server only.
+    #[must_use]
+    pub fn receive_raw(&mut self) -> Option<Vec<u8>> {
+        let floor = Rc::clone(&self.floor);
+        floor.run_until(PATIENCE, false, || {
+            self.with(|session| session.controls().wire.raw.pop_front())
+        })
     }
 
     /// How the session ended, as a client sees it: with the code and reason of the Close frame that

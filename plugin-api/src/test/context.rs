@@ -55,6 +55,19 @@ impl Context {
         self.hub.post(id, letter(kind, bytes)?)
     }
 
+    pub(super) fn write_to(&self, id: u64, bytes: &[u8]) -> Result<u64, Status> {
+        if !self.hub.allows_raw {
+            return Err(abi::UNSUPPORTED);
+        }
+        self.still_going()?;
+        self.hub.post(id, Letter::Raw(bytes.into()))
+    }
+
+    /// Whether its handler may write past the framing, and there is one.
+    pub(super) fn allows_raw(&self) -> bool {
+        self.hub.allows_raw && self.still_going().is_ok()
+    }
+
     pub(super) fn close_to(&self, id: u64, code: u32, reason: &str) -> Result<(), Status> {
         self.still_going()?;
         rules::close(code, reason)?;

@@ -52,6 +52,8 @@ pub(super) struct Wire {
     /// Pings that the client has still to answer.
     pub(super) unanswered: VecDeque<Vec<u8>>,
     pub(super) pongs: VecDeque<Vec<u8>>,
+    /// What the handler wrote past the framing.
+    pub(super) raw: VecDeque<Vec<u8>>,
     pub(super) close: Option<Close>,
 }
 
@@ -60,6 +62,7 @@ pub(super) enum Frame {
     Message(MessageBuf),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
+    Raw(Vec<u8>),
     Close(u32, String),
 }
 
@@ -105,6 +108,18 @@ impl Controls {
             let (opcode, message) = self.parts.take().unwrap_or_default();
             self.wire.queue.push_back(Frame::message(opcode, message));
         }
+        Ok(self.note_buffered())
+    }
+
+    /// Queues bytes as they are.
+    pub(super) fn write_raw(&mut self, bytes: &[u8]) -> Result<u64, Status> {
+        if !self.hub.allows_raw {
+            return Err(abi::UNSUPPORTED);
+        }
+        self.still_open()?;
+        self.make_room(bytes.len(), false)?;
+        self.wire.queue.push_back(Frame::Raw(bytes.to_vec()));
+        self.wire.buffered += bytes.len() as u64;
         Ok(self.note_buffered())
     }
 
@@ -298,6 +313,7 @@ impl Wire {
                     self.pings.push_back(payload);
                 }
                 Frame::Pong(payload) => self.pongs.push_back(payload),
+                Frame::Raw(bytes) => self.raw.push_back(bytes),
                 Frame::Close(code, reason) => self.close = Some(Close { code, reason }),
             }
         }

@@ -13,6 +13,8 @@ pub(super) struct Draft {
     pub(super) headers: Vec<(String, Vec<u8>)>,
     pub(super) protocol: String,
     pub(super) rejection: Option<(u16, Vec<u8>)>,
+    /// An answer in bytes of the handler's own, and what follows it.
+    pub(super) raw: Option<(Vec<u8>, rules::RawThen)>,
 }
 
 impl Draft {

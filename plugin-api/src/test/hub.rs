@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Hub {
     /// The level that is logged now.
     pub(super) level: AtomicU32,
+    /// Whether the handler may write past the framing.
+    pub(super) allows_raw: bool,
     state: Mutex<State>,
     /// Rings whenever something was posted.
     bell: Condvar,
@@ -56,8 +58,16 @@ pub(super) struct Inbox {
 /// What others want of a session.
 #[derive(Clone, Debug)]
 pub(super) enum Letter {
-    Send { kind: u32, bytes: Vec<u8> },
-    Close { code: u32, reason: String },
+    Send {
+        kind: u32,
+        bytes: Vec<u8>,
+    },
+    /// Bytes past the framing.
+    Raw(Vec<u8>),
+    Close {
+        code: u32,
+        reason: String,
+    },
     Note(u64),
 }
 
@@ -71,9 +81,10 @@ pub(super) enum Knocked {
 }
 
 impl Hub {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(allows_raw: bool) -> Self {
         Hub {
             level: AtomicU32::new(abi::LOG_TRACE),
+            allows_raw,
             state: Mutex::default(),
             bell: Condvar::new(),
         }
@@ -119,7 +130,7 @@ impl Hub {
         let inbox = state.inboxes.get_mut(&id)?;
         let closes = inbox.letters.iter().find_map(|letter| match letter {
             Letter::Close { code, .. } => Some(Knocked::Closed { code: *code }),
-            Letter::Send { .. } | Letter::Note(_) => None,
+            Letter::Send { .. } | Letter::Raw(_) | Letter::Note(_) => None,
         });
         let woken = std::mem::take(&mut inbox.is_woken).then_some(Knocked::Woken);
         closes.or(woken)
@@ -286,6 +297,7 @@ impl Inbox {
     fn post(&mut self, letter: Letter) -> Result<u64, Status> {
         let len = match &letter {
             Letter::Send { bytes, .. } => limits::frame_len(bytes.len()),
+            Letter::Raw(bytes) => bytes.len() as u64,
             Letter::Close { reason, .. } => limits::frame_len(reason.len() + 2),
             Letter::Note(_) => NOTE_BYTES,
         };
@@ -312,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_handshake_acts_on_wakes_and_closes_and_leaves_messages_for_its_session() {
-        let hub = Hub::new();
+        let hub = Hub::new(false);
         let id = hub.register();
         let (kind, bytes) = (abi::TEXT, b"hi".to_vec());
 

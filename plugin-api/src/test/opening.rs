@@ -4,6 +4,7 @@ use std::{fmt, mem, rc::Rc};
 
 use crate::{
     abi,
+    rules::RawThen,
     test::{
         client::Client,
         draft::Draft,
@@ -189,7 +190,19 @@ impl Opening {
             (self.answer != abi::PENDING).then_some(())
         });
         match (self.answer, self.attempt.take()) {
-            (abi::OK, Some(attempt)) => Ok(self.open(attempt)),
+            (abi::OK, Some(attempt)) => match self.draft.raw.take() {
+                None => Ok(self.open(attempt, None)),
+                // Dropped here, the attempt is abandoned.
+                Some((body, RawThen::Close { .. })) => Err(Refusal {
+                    body,
+                    ..Refusal::plain(0)
+                }),
+                Some((bytes, RawThen::Continue)) => Ok(self.open(attempt, Some(bytes))),
+                Some((bytes, RawThen::Open)) => {
+                    self.draft.headers = Vec::new();
+                    Ok(self.open(attempt, Some(bytes)))
+                }
+            },
             // Dropped here, an attempt is abandoned.
             (abi::REJECT, _) => {
                 let headers = mem::take(&mut self.draft.headers);
@@ -206,7 +219,7 @@ impl Opening {
         }
     }
 
-    fn open(&mut self, attempt: Attempt) -> Client {
+    fn open(&mut self, attempt: Attempt, raw_answer: Option<Vec<u8>>) -> Client {
         let protocol = mem::take(&mut self.draft.protocol);
         let (hub, now) = (&self.floor.hub, self.floor.now());
         let session = Session::open(hub, attempt, &self.request, protocol, now);
@@ -216,6 +229,7 @@ impl Opening {
             floor: Rc::clone(&self.floor),
             id: self.id,
             headers: mem::take(&mut self.draft.headers),
+            raw_answer,
         }
     }
 
@@ -263,11 +277,11 @@ impl fmt::Debug for Opening {
 /// What a client gets that is not let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
-    /// The HTTP status; 0 if the connection was closed without a byte.
+    /// The HTTP status; 0 if the connection was closed without an answer of HTTP.
     pub status: u16,
     /// The header lines that the handler added.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// What follows the header.
+    /// What follows the header; with status 0 the bytes of a [`raw::Answer`](crate::raw::Answer).
     pub body: Vec<u8>,
 }
 

@@ -40,8 +40,12 @@ pub(super) struct Floor {
 }
 
 impl Server {
-    pub(super) fn load(handler: &Descriptor, config_json: &str) -> Result<Server, String> {
-        let hub = Arc::new(Hub::new());
+    pub(super) fn load(
+        handler: &Descriptor,
+        config_json: &str,
+        allows_raw: bool,
+    ) -> Result<Server, String> {
+        let hub = Arc::new(Hub::new(allows_raw));
         let facts = Facts::of(handler);
         let generation = Generation::load(&hub, facts.clone(), 1, config_json)?;
         generation.serve(true);

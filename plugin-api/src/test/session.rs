@@ -237,6 +237,7 @@ impl Session {
             // GONE and TOO_BIG: it is closing, or is about to.
             match letter {
                 Letter::Send { kind, bytes } => drop(self.controls().send(kind, &bytes)),
+                Letter::Raw(bytes) => drop(self.controls().write_raw(&bytes)),
                 Letter::Close { code, reason } => drop(self.controls().close(code, &reason)),
                 Letter::Note(note) if self.is_talking() => self.call(&Event::Note(note)),
                 Letter::Note(_) => {}

@@ -15,6 +15,7 @@ use crate::{
         controls::{Controls, Ending},
         draft::Draft,
         log::Line,
+        raw,
     },
 };
 
@@ -272,13 +273,17 @@ unsafe extern "C" fn response_extensions(to: *mut abi::Response, _allow: u32) ->
     status(on_asked(to, |_| Ok(())))
 }
 
-unsafe extern "C" fn extension(_ctx: *mut c_void, _id: Str) -> *const c_void {
-    // There is none in 1.0.
-    ptr::null()
+unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
+    // SAFETY: *lent memory*.
+    let id = unsafe { checked(id) };
+    match (id, Context::find(ctx)) {
+        (Ok(abi::raw::RAW), Ok(context)) if context.allows_raw() => raw::table(),
+        _ => ptr::null(),
+    }
 }
 
 /// A call that ends what was reserved, as every one but `commit` does.
-fn with<T>(
+pub(super) fn with<T>(
     conn: *mut abi::Conn,
     call: impl FnOnce(&mut Controls) -> Result<T, Status>,
 ) -> Result<T, Status> {
@@ -312,7 +317,7 @@ fn on_running<T>(
     })
 }
 
-fn on_asked<T>(
+pub(super) fn on_asked<T>(
     response: *mut abi::Response,
     call: impl FnOnce(&mut Draft) -> Result<T, Status>,
 ) -> Result<T, Status> {
@@ -342,11 +347,11 @@ unsafe fn lossy(text: Str) -> String {
     }
 }
 
-fn status(outcome: Result<(), Status>) -> Status {
+pub(super) fn status(outcome: Result<(), Status>) -> Status {
     outcome.map_or_else(|status| status, |()| abi::OK)
 }
 
-fn amount(outcome: Result<u64, Status>) -> i64 {
+pub(super) fn amount(outcome: Result<u64, Status>) -> i64 {
     match outcome {
         Ok(count) => i64::try_from(count).unwrap_or(i64::MAX),
         Err(status) => status.into(),

@@ -2,8 +2,9 @@
 
 use std::ffi::c_void;
 
-use wsh::abi::raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN, Raw};
+use wsh::abi::raw::Raw;
 use wsh::abi::{self, Bytes, Status};
+use wsh::rules::{self, RAW_BYTES_MAX, RawThen};
 
 use super::conn::Conn;
 use super::context::Context;
@@ -15,18 +16,7 @@ use super::text::{borrow, borrow_at_most};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RawAnswer {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) then: Then,
-}
-
-/// What follows a [`RawAnswer`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// No session: the connection is closed when the peer has sent so many bytes.
-    Close { linger: usize },
-    /// The server's own 101, and the session.
-    Continue,
-    /// The session.
-    Open,
+    pub(crate) then: RawThen,
 }
 
 /// The table, if the handler may have it, or NULL.
@@ -70,12 +60,13 @@ unsafe extern "C" fn answer(
     linger: u32,
 ) -> Status {
     // SAFETY: *lent memory*; the draft lives until `handshake` returns.
-    let (bytes, draft) = unsafe { (borrow_at_most(bytes, ANSWER_BYTES_MAX), Draft::of(response)) };
+    let (bytes, draft) = unsafe { (borrow_at_most(bytes, RAW_BYTES_MAX), Draft::of(response)) };
     status(draft.and_then(|draft| {
         draft.check_raw()?;
-        let then = Then::parse(then, linger)?;
+        let bytes = bytes?;
+        let then = rules::raw_answer(bytes.len(), then, linger)?;
         draft.raw = Some(Box::new(RawAnswer {
-            bytes: bytes?.to_vec(),
+            bytes: bytes.to_vec(),
             then,
         }));
         Ok(())
@@ -95,51 +86,4 @@ unsafe extern "C" fn accept(response: *mut abi::Response, out: *mut u8) -> Statu
         unsafe { out.copy_from_nonoverlapping(key.as_ptr(), key.len()) };
         Ok(())
     }))
-}
-
-impl Then {
-    fn parse(then: u32, linger: u32) -> Result<Then, Status> {
-        let then = match then {
-            RAW_CLOSE => Then::Close {
-                linger: linger as usize,
-            },
-            RAW_CONTINUE => Then::Continue,
-            RAW_OPEN => Then::Open,
-            _ => return Err(abi::UNSUPPORTED),
-        };
-        match then {
-            Then::Close { linger } if linger > LINGER_BYTES_MAX => Err(abi::TOO_BIG),
-            Then::Continue | Then::Open if linger != 0 => Err(abi::INVALID),
-            _ => Ok(then),
-        }
-    }
-}
-
-/// An answer of a handler's own (abi/raw.rs).
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// What is read behind it (abi/raw.rs).
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_follows_an_answer_is_one_of_three_and_only_an_end_lingers() {
-        for (then, linger, expected) in [
-            (RAW_CLOSE, 0, Ok(Then::Close { linger: 0 })),
-            (RAW_CLOSE, 8, Ok(Then::Close { linger: 8 })),
-            (RAW_CLOSE, 1 << 20, Ok(Then::Close { linger: 1 << 20 })),
-            (RAW_CLOSE, (1 << 20) + 1, Err(abi::TOO_BIG)),
-            (RAW_CLOSE, u32::MAX, Err(abi::TOO_BIG)),
-            (RAW_CONTINUE, 0, Ok(Then::Continue)),
-            (RAW_CONTINUE, 1, Err(abi::INVALID)),
-            (RAW_OPEN, 0, Ok(Then::Open)),
-            (RAW_OPEN, 1, Err(abi::INVALID)),
-            (3, 0, Err(abi::UNSUPPORTED)),
-            (u32::MAX, 1, Err(abi::UNSUPPORTED)),
-        ] {
-            assert_eq!(Then::parse(then, linger), expected, "{then} {linger}");
-        }
-    }
 }

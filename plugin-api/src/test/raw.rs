@@ -1,0 +1,72 @@
+//! The extension `wsh.raw/1` of the host under test: what a handler writes past the framing is kept as
+//! it is.
+#![allow(unsafe_code)] // the functions of a C table
+
+use std::ffi::c_void;
+
+use crate::{
+    abi::{
+        self, Bytes, Status,
+        raw::{RAW_ACCEPT_BYTES, Raw},
+    },
+    border::read,
+    rules,
+    test::{
+        context::Context,
+        table::{amount, on_asked, status, with},
+    },
+};
+
+pub(super) fn table() -> *const c_void {
+    (&raw const TABLE).cast()
+}
+
+static TABLE: Raw = Raw {
+    size: size_of::<Raw>() as u32,
+    flags: 0,
+    write: Some(write),
+    write_to: Some(write_to),
+    answer: Some(answer),
+    accept: Some(accept),
+};
+
+unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> i64 {
+    // SAFETY: *lent memory*.
+    let bytes = unsafe { read::bytes(ptr, len) };
+    amount(with(conn, |controls| controls.write_raw(bytes)))
+}
+
+unsafe extern "C" fn write_to(ctx: *mut c_void, id: u64, ptr: *const u8, len: usize) -> i64 {
+    // SAFETY: *lent memory*.
+    let bytes = unsafe { read::bytes(ptr, len) };
+    amount(Context::find(ctx).and_then(|context| context.write_to(id, bytes)))
+}
+
+unsafe extern "C" fn answer(
+    response: *mut abi::Response,
+    bytes: Bytes,
+    then: u32,
+    linger: u32,
+) -> Status {
+    // SAFETY: *lent memory*.
+    let bytes = unsafe { read::bytes(bytes.ptr, bytes.len) };
+    status(on_asked(response, |draft| {
+        let then = rules::raw_answer(bytes.len(), then, linger)?;
+        draft.raw = Some((bytes.to_vec(), then));
+        Ok(())
+    }))
+}
+
+unsafe extern "C" fn accept(response: *mut abi::Response, out: *mut u8) -> Status {
+    status(on_asked(response, |_| {
+        if out.is_null() {
+            return Err(abi::INVALID);
+        }
+        // SAFETY: by the ABI (`Raw::accept`) there is room for so many bytes.
+        unsafe { out.copy_from_nonoverlapping(ACCEPT.as_ptr(), ACCEPT.len()) };
+        Ok(())
+    }))
+}
+
+/// The answer to the key of every client here, which is that of RFC 6455 §1.3.
+const ACCEPT: &[u8; RAW_ACCEPT_BYTES as usize] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
