@@ -444,6 +444,23 @@ fn arguments_that_break_a_rule_and_pointers_that_mean_nothing_are_refused() {
         assert_eq!(next(&mut client), told);
     }
 
+    // The log says which argument of which call.
+    for (call, rule) in [
+        (
+            "wsh.raw/1 answer",
+            "`then` is WSH_RAW_CLOSE, WSH_RAW_CONTINUE or",
+        ),
+        ("wsh.raw/1 answer", "`linger` is 0, but for WSH_RAW_CLOSE"),
+        ("wsh.raw/1 accept", "`out` is not NULL"),
+        (
+            "wsh.raw/1 write",
+            "`conn` is that of the callback that runs",
+        ),
+        ("wsh.raw/1 write_to", "`ctx` is that of the host table"),
+    ] {
+        server.line(&["call refused", call, rule]);
+    }
+
     assert_eq!(server.handshake_status("/raw?answer=too_much"), 500);
     server.line(&["raw answer refused", "at most 1 MiB"]);
     assert_eq!(text(&mut client, "x"), "echo");

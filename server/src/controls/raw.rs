@@ -2,7 +2,6 @@
 
 use wsh::abi;
 
-use super::outgoing::PAYLOAD_BYTES_MAX;
 use super::{Controls, Ending};
 
 impl Controls {
@@ -13,7 +12,7 @@ impl Controls {
             return Err(abi::GONE);
         }
         // Before a byte of them is read.
-        if bytes.len() > PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max) {
+        if bytes.len() > self.payload_bytes_max() {
             return Err(abi::TOO_BIG);
         }
         self.make_room(bytes.len())?;

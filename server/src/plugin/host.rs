@@ -3,7 +3,7 @@
 //! Each one turns raw arguments into safe ones, asks [`Controls`](crate::controls::Controls) or the
 //! [`Context`], and turns the answer into a status. None enters the plugin before it returns.
 
-mod answer;
+pub(super) mod answer;
 pub(super) mod failure;
 
 use std::ffi::c_void;
@@ -430,7 +430,7 @@ fn lent_text<'a>(raw: Str, text: Result<&'a str, Status>) -> Lent<'a> {
 }
 
 /// Runs `run` on the Conn; what is refused by the plugin's fault is told.
-fn told<'a, 'b, T>(
+pub(super) fn told<'a, 'b, T>(
     conn: Result<&'a mut Conn, Status>,
     call: impl FnOnce() -> Call<'b>,
     run: impl FnOnce(&'a mut Conn) -> Result<T, Status>,
@@ -444,7 +444,7 @@ fn told<'a, 'b, T>(
 }
 
 /// As [`told`], for a call with `ctx` about the session `id`; 0 is none.
-fn told_of<'b, T>(
+pub(super) fn told_of<'b, T>(
     context: Result<&'static Context, Status>,
     id: u64,
     call: impl FnOnce() -> Call<'b>,

@@ -8,7 +8,9 @@ use wsh::rules::{self, RAW_BYTES_MAX, RawThen};
 
 use super::conn::Conn;
 use super::context::Context;
-use super::host::{amount, context, status};
+use super::host::answer::told_at_handshake;
+use super::host::{amount, context, status, told, told_of};
+use super::refused_calls::{Call, Lent, RawCall};
 use super::response::Draft;
 use super::text::{borrow, borrow_at_most};
 
@@ -39,7 +41,16 @@ static TABLE: Raw = Raw {
 unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory* for the bytes, *the Conn* for the Conn; neither outlives this call.
     let (bytes, conn) = unsafe { (borrow(ptr, len), Conn::of_another_call(conn)) };
-    amount(conn.and_then(|conn| {
+    let bytes_max = conn
+        .as_ref()
+        .map_or(0, |conn| conn.controls.payload_bytes_max());
+    let call = || {
+        Call::Raw(RawCall::Write {
+            bytes: Lent::new(Bytes { ptr, len }, bytes.ok()),
+            bytes_max,
+        })
+    };
+    amount(told(conn, call, |conn| {
         conn.context.check_raw()?;
         let buffered = conn.controls.write_raw(bytes?);
         conn.refresh();
@@ -50,7 +61,14 @@ unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> 
 unsafe extern "C" fn write_to(ctx: *mut c_void, id: u64, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory*; the context is never freed.
     let (bytes, context) = unsafe { (borrow(ptr, len), context(ctx)) };
-    amount(context.and_then(|context| context.write_to(id, bytes?)))
+    let call = || {
+        Call::Raw(RawCall::WriteTo {
+            bytes: Lent::new(Bytes { ptr, len }, bytes.ok()),
+        })
+    };
+    amount(told_of(context, id, call, |context| {
+        context.write_to(id, bytes?)
+    }))
 }
 
 unsafe extern "C" fn answer(
@@ -60,10 +78,16 @@ unsafe extern "C" fn answer(
     linger: u32,
 ) -> Status {
     // SAFETY: *lent memory*; the draft lives until `handshake` returns.
-    let (bytes, draft) = unsafe { (borrow_at_most(bytes, RAW_BYTES_MAX), Draft::of(response)) };
-    status(draft.and_then(|draft| {
+    let (lent, draft) = unsafe { (borrow_at_most(bytes, RAW_BYTES_MAX), Draft::of(response)) };
+    let call = || {
+        Call::Raw(RawCall::Answer {
+            bytes: Lent::new(bytes, lent.ok()),
+            then,
+        })
+    };
+    status(told_at_handshake(draft, call, |draft| {
         draft.check_raw()?;
-        let bytes = bytes?;
+        let bytes = lent?;
         let then = rules::raw_answer(bytes.len(), then, linger)?;
         draft.raw = Some(Box::new(RawAnswer {
             bytes: bytes.to_vec(),
@@ -76,7 +100,8 @@ unsafe extern "C" fn answer(
 unsafe extern "C" fn accept(response: *mut abi::Response, out: *mut u8) -> Status {
     // SAFETY: the draft lives until `handshake` returns.
     let draft = unsafe { Draft::of(response) };
-    status(draft.and_then(|draft| {
+    let call = || Call::Raw(RawCall::Accept);
+    status(told_at_handshake(draft, call, |draft| {
         draft.check_raw()?;
         if out.is_null() {
             return Err(abi::INVALID);

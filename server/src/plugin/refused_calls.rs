@@ -4,6 +4,8 @@
 //! Which rule it was is found out afterwards, from what the call was given, so that a call that is
 //! taken pays nothing for it.
 
+mod raw;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use tracing::warn;
 use wsh::abi::{self, Bytes, Status};
 use wsh::rules;
 
+pub(super) use self::raw::RawCall;
 use super::context::{self, Context};
 use super::exits;
 use crate::controls::outgoing::PAYLOAD_BYTES_MAX;
@@ -84,6 +87,7 @@ pub(super) enum Call<'a> {
         body: Lent<'a>,
     },
     ResponseExtensions,
+    Raw(RawCall<'a>),
 }
 
 /// A pointer and a length that a plugin lends. Nothing of it is read but where a call was refused because
@@ -253,6 +257,7 @@ impl Call<'_> {
             Call::ResponseProtocol { .. } => "response_protocol",
             Call::ResponseReject { .. } => "response_reject",
             Call::ResponseExtensions => "response_extensions",
+            Call::Raw(call) => call.name(),
         }
     }
 
@@ -266,11 +271,15 @@ impl Call<'_> {
                 | Call::Wake
                 | Call::WakeAfter
                 | Call::Notify
-                | Call::Spawn { .. } => "`ctx` is that of the host table",
+                | Call::Spawn { .. }
+                | Call::Raw(RawCall::WriteTo { .. }) => "`ctx` is that of the host table",
                 Call::ResponseHeader { .. }
                 | Call::ResponseProtocol { .. }
                 | Call::ResponseReject { .. }
-                | Call::ResponseExtensions => "`response` is that of the `handshake` that runs",
+                | Call::ResponseExtensions
+                | Call::Raw(RawCall::Answer { .. } | RawCall::Accept) => {
+                    "`response` is that of the `handshake` that runs"
+                }
                 _ => {
                     "`conn` is that of the callback that runs, on the thread of that callback, and \
                      in `snapshot` it is only looked at"
@@ -354,6 +363,7 @@ impl Call<'_> {
                 "`body` has at most 1 MiB"
             }),
             Call::Reads => Some("`on` is 0 or 1"),
+            Call::Raw(call) => call.broken_rule(status),
             Call::Abort
             | Call::Wake
             | Call::WakeAfter

@@ -88,7 +88,7 @@ pub(super) unsafe extern "C" fn response_extensions(
 }
 
 /// Runs `run` on the answer to a handshake; what is refused by the plugin's fault is told.
-fn told_at_handshake<'b>(
+pub(in crate::plugin) fn told_at_handshake<'b>(
     draft: Result<&mut Draft, Status>,
     call: impl FnOnce() -> Call<'b>,
     run: impl FnOnce(&mut Draft) -> Result<(), Status>,

@@ -46,7 +46,30 @@ fn each_refusal_names_the_argument_and_its_rule() {
         open: None,
         bytes_max: 100,
     };
+    let write = |bytes| {
+        Call::Raw(RawCall::Write {
+            bytes,
+            bytes_max: 1,
+        })
+    };
+    let answer = |bytes, then| Call::Raw(RawCall::Answer { bytes, then });
     for (call, status, told) in [
+        (write(unreadable(1)), abi::INVALID, UNREADABLE),
+        (write(text), abi::TOO_BIG, TOO_LONG),
+        (write(text), abi::UNSUPPORTED, "`raw = true`"),
+        (write(text), abi::MISUSE, "`conn` is that of"),
+        (
+            Call::Raw(RawCall::WriteTo { bytes: text }),
+            abi::MISUSE,
+            "`ctx` is that of",
+        ),
+        (answer(text, 3), abi::UNSUPPORTED, "`then` is WSH_RAW_CLOSE"),
+        (answer(text, 0), abi::UNSUPPORTED, "`raw = true`"),
+        (answer(text, 0), abi::TOO_BIG, "1 MiB"),
+        (answer(text, 1), abi::INVALID, "`linger` is 0"),
+        (answer(unreadable(1), 1), abi::INVALID, UNREADABLE),
+        (answer(text, 0), abi::MISUSE, "`response` is that of"),
+        (Call::Raw(RawCall::Accept), abi::INVALID, "`out` is not"),
         (send(9, text, None), abi::INVALID, "`kind` is WSH_TEXT or"),
         (send(abi::TEXT, bytes, None), abi::INVALID, "UTF-8"),
         (
