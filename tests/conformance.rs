@@ -416,7 +416,7 @@ fn table() -> PathBuf {
 
 /// The descriptor of a plugin, which stays mapped.
 #[allow(unsafe_code)] // what the server does with `libloading`
-fn load(library: &Path) -> &'static Descriptor {
+pub(crate) fn load(library: &Path) -> &'static Descriptor {
     unsafe extern "C" {
         fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
         fn dlsym(library: *mut c_void, name: *const c_char) -> *const Descriptor;

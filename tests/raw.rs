@@ -1,12 +1,15 @@
 //! Handlers that may write past the framing (`raw = true`), seen from raw sockets.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
+mod answers;
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::conformance::load;
 use crate::harness::client::{Raw, frame};
 use crate::harness::compile::compile;
-use crate::harness::deflating::{Deflating, OFFER, TAKEOVER};
+use crate::harness::deflating::{Deflating, TAKEOVER};
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
@@ -174,142 +177,6 @@ fn the_server_goes_on_as_if_nothing_had_been_written() {
 }
 
 #[test]
-fn an_answer_can_end_the_connection_after_so_many_bytes_of_the_peers() {
-    let site = site("raw = true");
-    let server = server(&site);
-
-    assert_eq!(rest(&mut knock(&server, "/craw?close")), "HTTP/9 nonsense");
-    assert_eq!(rest(&mut knock(&server, "/craw?twice")), "second");
-
-    let mut stream = knock(&server, "/craw?linger");
-    expect(&mut stream, b"more?");
-    stream.write_all(b"1234567").expect("sending");
-    assert!(waits(&mut stream), "seven of eight bytes");
-    stream.write_all(b"8").expect("sending");
-    assert_eq!(rest(&mut stream), "");
-
-    // What came with the request counts, and so does the peer's end.
-    let mut stream = server.raw();
-    let request = opening("/craw?linger", "") + "12345678";
-    stream.write_all(request.as_bytes()).expect("sending");
-    assert_eq!(rest(&mut stream), "more?");
-    let mut stream = knock(&server, "/craw?linger");
-    stream.shutdown(Shutdown::Write).expect("an end");
-    assert_eq!(rest(&mut stream), "more?");
-
-    server.says(
-        &[
-            "handshake refused",
-            "path=/craw",
-            "the handler answers in bytes of its own",
-        ],
-        5,
-    );
-    assert_eq!(server.count_lines(&["session opened"]), 0);
-    eventually("no place is held", || server.sessions("craw") == 0);
-}
-
-#[test]
-fn an_answer_lingers_no_longer_than_a_handshake_may_take() {
-    let site = site("raw = true");
-    let tables = "[limits]\nhandshake_timeout_ms = 300\n[handler.craw]\nraw = true\n";
-    site.write("config.toml", tables);
-    let mut server = server(&site);
-
-    let began = Instant::now();
-    let mut stream = knock(&server, "/craw?linger");
-    assert_eq!(rest(&mut stream), "more?");
-    let took = began.elapsed();
-    assert!(took >= Duration::from_millis(250), "{took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
-
-    // A peer that resets meanwhile, and a server that stops, wait for nothing.
-    drop(knock(&server, "/craw?linger"));
-    configure(&site, "raw = true");
-    server.line(&["configuration applied"]);
-    let mut stream = knock(&server, "/craw?linger");
-    expect(&mut stream, b"more?");
-    server.signal("TERM");
-    assert_eq!(rest(&mut stream), "");
-    assert!(server.wait(Duration::from_secs(5)).success());
-}
-
-#[test]
-fn an_answer_can_come_before_the_servers_own_101() {
-    let site = site("raw = true");
-    let server = server(&site);
-
-    let mut stream = server.raw();
-    stream
-        .write_all(opening("/craw?continue", OFFER).as_bytes())
-        .expect("sending a handshake");
-    expect(&mut stream, b"\r\n\r\n");
-    let mut client = Raw { stream };
-    let head = client.skip_head();
-    // With all that belongs to it.
-    assert!(
-        head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
-        "{head}"
-    );
-    assert!(head.contains(TAKEOVER), "{head}");
-    assert_eq!(text(&mut client, "x"), "echo");
-
-    let mut stream = knock(&server, "/raw?answer=two_lines");
-    expect(&mut stream, b"HTTP/1.1 100 Continue\r\n\r\n");
-    let mut client = Raw { stream };
-    client.skip_head();
-    assert_eq!(text(&mut client, "x"), "written");
-}
-
-#[test]
-fn an_answer_can_stand_for_the_101() {
-    let site = site("raw = true");
-    let server = server(&site);
-
-    for (path, own, asked, answered) in [
-        ("/craw?open", "\r\nX-Own:\x01\r\n", "x", "echo"),
-        ("/raw?answer=own", "\r\nX-Key: \x7f\r\n", "x", "written"),
-    ] {
-        let (mut client, head) = Raw::open_with(&server, path, OFFER);
-        assert!(
-            head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
-            "{head}"
-        );
-        assert!(head.contains(own), "{head}");
-        // The bytes are all that is said, and no extension is in force.
-        for absent in ["X-Lost", "Sec-WebSocket-Extensions"] {
-            assert!(!head.contains(absent), "{head}");
-        }
-        assert_eq!(text(&mut client, asked), answered);
-        client.send(&frame(0x88, b"\x03\xe8"));
-        assert_eq!(close_code(&mut client), 1000);
-    }
-    server.line(&["session opened", "path=/craw", "deflate=false"]);
-
-    // Even nothing at all.
-    let mut stream = knock(&server, "/craw?nothing");
-    expect(&mut stream, b"HTTP/1.1 later");
-    stream.write_all(&frame(0x81, b"x")).expect("sending");
-    expect(&mut stream, b"\x81\x04echo");
-}
-
-#[test]
-fn an_answer_waits_for_a_handshake_that_accepts_later_and_goes_with_one_that_refuses() {
-    let site = site("raw = true");
-    let server = server(&site);
-
-    assert_eq!(rest(&mut knock(&server, "/craw?later")), "at last");
-    server.line(&["abandoned=OK"]);
-    assert_eq!(
-        rest(&mut knock(&server, "/raw?answer=later")),
-        "after a while"
-    );
-    let answer = rest(&mut knock(&server, "/craw?reject"));
-    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-    assert!(!answer.contains("never"), "{answer}");
-}
-
-#[test]
 fn without_raw_in_its_table_a_handler_gets_no_table() {
     let site = site("raw = false");
     let server = server(&site);
@@ -364,10 +231,10 @@ fn bytes_count_against_the_outbound_limit() {
 
     client.send(&frame(0x81, b"flood"));
     server.line(&["flooded=TOO_BIG"]);
-    let line = server.line(&["session closed", "outbound_bytes_max"]);
-
-    assert!(line.contains("code=1008"), "{line}");
     drop(client);
+
+    let line = server.line(&["session closed", "outbound_bytes_max"]);
+    assert!(line.contains("code=1008"), "{line}");
 }
 
 #[test]
@@ -425,23 +292,8 @@ fn arguments_that_break_a_rule_and_pointers_that_mean_nothing_are_refused() {
     assert_eq!(next(&mut other), "answer=MISUSE");
     let mut client = Raw::open(&server, "/craw");
     client.send(&frame(0x81, b"hostile"));
-    for told in [
-        "thread=MISUSE",
-        "null=MISUSE",
-        "made up=MISUSE",
-        "unaligned=MISUSE",
-        "other=MISUSE",
-        "no bytes=INVALID",
-        "endless=TOO_BIG",
-        "id 0=GONE",
-        "foreign id=GONE",
-        "no bytes by id=INVALID",
-        "endless by id=TOO_BIG",
-        "no ctx=MISUSE",
-        "answer=MISUSE",
-        "accept=MISUSE",
-    ] {
-        assert_eq!(next(&mut client), told);
+    for told in HOSTILE {
+        assert_eq!(&next(&mut client), told);
     }
 
     // The log says which argument of which call.
@@ -464,6 +316,53 @@ fn arguments_that_break_a_rule_and_pointers_that_mean_nothing_are_refused() {
     assert_eq!(server.handshake_status("/raw?answer=too_much"), 500);
     server.line(&["raw answer refused", "at most 1 MiB"]);
     assert_eq!(text(&mut client, "x"), "echo");
+}
+
+/// What the handler in C is answered when it is hostile.
+const HOSTILE: &[&str] = &[
+    "thread=MISUSE",
+    "null=MISUSE",
+    "made up=MISUSE",
+    "unaligned=MISUSE",
+    "other=MISUSE",
+    "no bytes=INVALID",
+    "endless=TOO_BIG",
+    "id 0=GONE",
+    "foreign id=GONE",
+    "no bytes by id=INVALID",
+    "endless by id=TOO_BIG",
+    "no ctx=MISUSE",
+    "answer=MISUSE",
+    "accept=MISUSE",
+];
+
+#[test]
+fn the_host_of_tests_answers_alike() {
+    let site = site("");
+    let handler = load(&site.handlers().join("craw_wsh.so"));
+    let server = wsh::test::load_raw(handler, "{}").expect("it is loaded");
+
+    let _stale = server.request("/?stale").connect();
+    let mut client = server.connect();
+    client.send("hostile");
+
+    for told in HOSTILE {
+        assert_eq!(&client.receive().expect("a message"), told);
+    }
+    let limits = server.request("/?limits").connect();
+    let told = "TOO_BIG TOO_BIG INVALID UNSUPPORTED INVALID TOO_BIG MISUSE MISUSE INVALID MISUSE";
+    assert_eq!(limits.header("X-Told"), Some(told.as_bytes()));
+    let refusal = server.request("/?linger").try_connect().unwrap_err();
+    assert_eq!((refusal.status, &*refusal.body), (0, &b"more?"[..]));
+    client.send("parts");
+    assert_eq!(client.receive_raw().as_deref(), Some(&b"\x8a\x02hi"[..]));
+    assert_eq!(client.receive().expect("a message"), "one message");
+    client.send("by id");
+    let raw = [client.receive_raw(), client.receive_raw()];
+    assert_eq!(
+        raw,
+        [Some(b"\x8a\x00".to_vec()), Some(b"\x8f\x01r".to_vec())]
+    );
 }
 
 #[test]

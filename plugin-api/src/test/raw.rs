@@ -32,14 +32,14 @@ static TABLE: Raw = Raw {
 
 unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory*.
-    let bytes = unsafe { read::bytes(ptr, len) };
-    amount(with(conn, |controls| controls.write_raw(bytes)))
+    let bytes = unsafe { read::lent(ptr, len) };
+    amount(with(conn, |controls| controls.write_raw(bytes?)))
 }
 
 unsafe extern "C" fn write_to(ctx: *mut c_void, id: u64, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory*.
-    let bytes = unsafe { read::bytes(ptr, len) };
-    amount(Context::find(ctx).and_then(|context| context.write_to(id, bytes)))
+    let bytes = unsafe { read::lent(ptr, len) };
+    amount(Context::find(ctx).and_then(|context| context.write_to(id, bytes?)))
 }
 
 unsafe extern "C" fn answer(
@@ -49,8 +49,9 @@ unsafe extern "C" fn answer(
     linger: u32,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let bytes = unsafe { read::bytes(bytes.ptr, bytes.len) };
+    let bytes = unsafe { read::lent(bytes.ptr, bytes.len) };
     status(on_asked(response, |draft| {
+        let bytes = bytes?;
         let then = rules::raw_answer(bytes.len(), then, linger)?;
         draft.raw = Some((bytes.to_vec(), then));
         Ok(())
