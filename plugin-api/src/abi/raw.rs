@@ -4,7 +4,8 @@
 //! [`Host::extension`](super::Host::extension) with [`RAW`] answers a [`Raw`]; NULL unless the table
 //! of the handler in the server's configuration says `raw = true`. The rules of [`abi`](super) hold,
 //! *the Conn* above all: a Conn or a Response that is not the running callback's is [`MISUSE`]. In a
-//! generation that was loaded without `raw = true` every function answers [`UNSUPPORTED`].
+//! generation that was loaded without `raw = true` every function answers [`UNSUPPORTED`]. Fields are
+//! appended to the table, as to any other; what needs more than that is another revision, `wsh.raw/2`.
 //!
 //! # What the server still does
 //!

@@ -269,6 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn a_source_finds_every_header_of_the_border() {
+        let place = tempfile::tempdir().unwrap();
+        let source = place.path().join("raw.c");
+        fs::write(&source, "#include <wsh_raw.h>\nint x = WSH_RAW_OPEN;\n").unwrap();
+        let directory = place.path().join("cc");
+        let cc = Cc::of("cc".into(), Profile::Dev, directory, Arc::default()).unwrap();
+
+        cc.build("x_wsh", &[source]).unwrap();
+    }
+
+    #[test]
     fn a_source_that_would_hold_up_the_compiler_is_named_and_not_compiled() {
         let place = tempfile::tempdir().unwrap();
         let [fifo, device, huge] =
