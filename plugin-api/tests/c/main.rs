@@ -4,3 +4,4 @@
 mod compiler;
 mod layout;
 mod plugins;
+mod testing;

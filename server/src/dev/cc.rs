@@ -213,11 +213,19 @@ fn words(text: &OsStr) -> impl Iterator<Item = String> + use<> {
 
 /// Minutes more than a handler takes, and for what no look at the sources finds.
 const TIMEOUT: Duration = Duration::from_secs(300);
-const HEADERS: [(&str, &str); 2] = [
+const HEADERS: [(&str, &str); 4] = [
     ("wsh.h", include_str!("../../../plugin-api/include/wsh.h")),
     (
         "wsh_raw.h",
         include_str!("../../../plugin-api/include/wsh_raw.h"),
+    ),
+    (
+        "wsh_test.h",
+        include_str!("../../../plugin-api/include/wsh_test.h"),
+    ),
+    (
+        "wsh_test_host.h",
+        include_str!("../../../plugin-api/include/wsh_test_host.h"),
     ),
 ];
 /// Where `wshd new` puts the header: the handler's own comes before ours.
@@ -272,7 +280,8 @@ mod tests {
     fn a_source_finds_every_header_of_the_border() {
         let place = tempfile::tempdir().unwrap();
         let source = place.path().join("raw.c");
-        fs::write(&source, "#include <wsh_raw.h>\nint x = WSH_RAW_OPEN;\n").unwrap();
+        let text = "#include <wsh_raw.h>\n#include <wsh_test.h>\nint x = WSH_RAW_OPEN;\n";
+        fs::write(&source, text).unwrap();
         let directory = place.path().join("cc");
         let cc = Cc::of("cc".into(), Profile::Dev, directory, Arc::default()).unwrap();
 

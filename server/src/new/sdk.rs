@@ -51,6 +51,8 @@ mod tests {
             include_str!("../../../plugin-api/include/wsh.h")
         );
         file("include/wsh_raw.h");
+        file("include/wsh_test.h");
+        file("include/wsh_test_host.h");
         assert_eq!(file("LICENSE-MIT"), include_str!("../../../LICENSE-MIT"));
         file("src/border/shims.rs");
         file("build.rs");
