@@ -273,6 +273,59 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
+fn a_handler_in_cpp_is_built_again_what_it_throws_is_caught_and_c_beside_it_is_said_to_be_left_out()
+{
+    let site = Site::empty();
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/new/templates/handler.cpp");
+    let template = std::fs::read_to_string(template).expect("the template in C++");
+    let write = |answer: &str| {
+        let text = template.replace("{{name}}", "tea").replace(
+            "answer_ = \"hello \";",
+            &format!(
+                "if (message == \"throw\") throw std::string(\"no exception\").at(99);
+                 answer_ = {answer};"
+            ),
+        );
+        let declared = "#include <wsh.h>\nextern const char *const greeting;\n";
+        site.write(
+            "mine/tea.cpp",
+            &text.replace("#include <wsh.h>\n", declared),
+        );
+    };
+    write("greeting");
+    let beside = "extern const char *const greeting;\nconst char *const greeting = \"tea, \";\n";
+    site.write("mine/greeting.cc", beside);
+    site.write("mine/plain.c", "int plain;\n");
+
+    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
+
+    server.line_within(
+        BUILT,
+        &[
+            "plain.c` is left out: ",
+            "tea.cpp is in C++, and is built from the `.cc`, `.cpp` and `.cxx` files beside it",
+        ],
+    );
+    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
+    let mut client = server.connect("/tea");
+    assert_eq!(client.ask("Ann"), "tea, Ann");
+    client.send("throw");
+    assert_eq!(client.close_code(), 1011);
+    server.line(&["ERROR callback failed handler=\"tea\"", "basic_string::at"]);
+
+    site.write("mine/greeting.cc", &beside.replace("tea, ", "more tea, "));
+    server.line_within(BUILT, &["tea_wsh: live in "]);
+    assert_eq!(server.connect("/tea").ask("Ann"), "more tea, Ann");
+    write("nothing");
+    server.line_within(
+        BUILT,
+        &["tea_wsh: build failed; generation 2 keeps serving"],
+    );
+    server.line(&["tea.cpp:", "error: ", "nothing"]);
+    assert_eq!(server.connect("/tea").ask("Ann"), "more tea, Ann");
+}
+
+#[test]
 fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
     let site = Site::empty();
     let page = "<!doctype html>\n<title>tea</title>\n";

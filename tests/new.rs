@@ -53,7 +53,7 @@ fn cargo() -> String {
 #[test]
 fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
     let site = Site::empty();
-    let styles = ["event", "async", "blocking", "c"];
+    let styles = ["event", "async", "blocking", "c", "cpp"];
     for style in styles {
         let made = new(&site, &[&format!("mine/in_{style}"), "--style", style]);
         assert!(made.status.success(), "{made:?}");
@@ -62,7 +62,7 @@ fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
     for style in styles {
         let directory = format!("mine/in_{style}");
         let (tested, passed) = match style {
-            "c" => (run(&site, &directory, "make", &["check"]), "ok"),
+            "c" | "cpp" => (run(&site, &directory, "make", &["check"]), "ok"),
             // It needs no registry: there is nothing but the SDK, and that lies in it.
             _ => (
                 run(&site, &directory, &cargo(), &["test", "--offline"]),

@@ -10,6 +10,7 @@ mod crates;
 mod feedback;
 mod in_c;
 mod includes;
+mod language;
 mod messages;
 mod report;
 mod running;
@@ -78,7 +79,7 @@ pub enum DevError {
     /// There is nothing that becomes a handler.
     #[error(
         "no handler at or below `{}`: one is a Cargo package with `crate-type = [\"cdylib\"]` \
-         and a library named `…_wsh`, such as `echo_wsh`, or a C file with a line `WSH_DEFINE(…)`; \
+         and a library named `…_wsh`, such as `echo_wsh`, or a file in C or C++ with a line `WSH_DEFINE(…)`; \
          `wshd new NAME` makes one",
         path.display()
     )]

@@ -102,6 +102,8 @@ pub enum Style {
     Blocking,
     /// In C, one call for each message.
     C,
+    /// In C++, one call for each message.
+    Cpp,
 }
 
 /// What the command line says over the environment, or the environment over the file.

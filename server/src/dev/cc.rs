@@ -1,23 +1,27 @@
-//! The C compiler that builds handlers: which program it is, and how it is called.
+//! The compilers that build handlers in C and C++: which programs they are, and how they are called.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::cargo::Profile;
 use super::includes;
+use super::language::Language;
 use super::messages::{Artifact, plain};
 use super::report::say;
 use super::running::{Builds, Limit};
 
-/// A way to compile C, and a place for what comes out.
+/// A way to compile C and C++, and a place for what comes out.
 #[derive(Debug)]
 pub(crate) struct Cc {
-    program: OsString,
+    /// For C and for C++.
+    programs: [OsString; 2],
+    /// Whether that for C++ knows `NO_UNIQUE`; asked before its first build.
+    knows_unique: OnceLock<bool>,
     profile: Profile,
     /// With the headers in it.
     directory: PathBuf,
@@ -37,15 +41,18 @@ enum Ran {
 }
 
 impl Cc {
-    /// `$CC`, else `cc`; it works in a directory that it makes.
+    /// `$CC`, else `cc`, and `$CXX`, else `c++`; they work in a directory that it makes.
     pub(crate) fn new(profile: Profile, directory: PathBuf, builds: Arc<Builds>) -> io::Result<Cc> {
-        let program = std::env::var_os("CC").filter(|program| !program.is_empty());
-        let program = program.unwrap_or_else(|| "cc".into());
-        Cc::of(program, profile, directory, builds)
+        let programs = [Language::C, Language::Cpp].map(|language| {
+            let (variable, usual) = language.compiler();
+            let program = std::env::var_os(variable).filter(|program| !program.is_empty());
+            program.unwrap_or_else(|| usual.into())
+        });
+        Cc::of(programs, profile, directory, builds)
     }
 
     fn of(
-        program: OsString,
+        programs: [OsString; 2],
         profile: Profile,
         directory: PathBuf,
         builds: Arc<Builds>,
@@ -55,7 +62,8 @@ impl Cc {
             fs::write(directory.join(name), header)?;
         }
         Ok(Cc {
-            program,
+            programs,
+            knows_unique: OnceLock::new(),
             profile,
             directory,
             builds,
@@ -66,15 +74,16 @@ impl Cc {
     /// Compiles these sources into one library; answers it, or what the compiler wrote, which is
     /// shown on stderr too.
     pub(crate) fn build(&self, name: &str, sources: &[PathBuf]) -> Result<Artifact, String> {
-        if let Some(why) = includes::unreadable(sources, &self.searched(sources)) {
+        let language = language_of(sources);
+        if let Some(why) = includes::unreadable(sources, &self.searched(language, sources)) {
             say(&why);
             return Err(why);
         }
         let library = self.directory.join(name);
-        let mut command = self.command(sources);
+        let mut command = self.command(language, sources);
         command.arg("-o").arg(&library);
         let ran = self.run(&mut command).map_err(|error| {
-            let why = self.not_run(&error);
+            let why = self.not_run(language, &error);
             say(&why);
             why
         })?;
@@ -82,7 +91,7 @@ impl Cc {
             Ran::Ended(status, words) => (status, words),
             Ran::Stopped => return Err("the build was stopped".to_owned()),
             Ran::Late => {
-                let why = self.late(sources);
+                let why = self.late(language, sources);
                 say(&why);
                 return Err(why);
             }
@@ -97,9 +106,10 @@ impl Cc {
                 library,
                 is_fresh: false,
             }),
-            false if words.is_empty() => {
-                Err(format!("`{}` failed: {}", self.program.display(), status))
-            }
+            false if words.is_empty() => Err(format!(
+                "`{}` failed: {status}",
+                self.program(language).display()
+            )),
             false => Err(plain(words)),
         }
     }
@@ -124,36 +134,63 @@ impl Cc {
         })
     }
 
+    fn program(&self, language: Language) -> &OsStr {
+        let [c, cpp] = &self.programs;
+        match language {
+            Language::C => c,
+            Language::Cpp => cpp,
+        }
+    }
+
     /// Where headers of these sources are searched for.
-    fn searched(&self, sources: &[PathBuf]) -> Vec<PathBuf> {
+    fn searched(&self, language: Language, sources: &[PathBuf]) -> Vec<PathBuf> {
         let directory = sources.first().and_then(|source| source.parent());
         let directory = directory.unwrap_or(Path::new("/"));
         let own = [directory.join(OWN_INCLUDE), self.directory.clone()];
-        let words: Vec<String> = ["CPPFLAGS", "CFLAGS"]
-            .into_iter()
-            .flat_map(words_of)
-            .collect();
+        let words: Vec<String> = language.flags().into_iter().flat_map(words_of).collect();
         let named = includes::searched(&words, directory);
         own.into_iter().chain(named).collect()
     }
 
-    fn late(&self, sources: &[PathBuf]) -> String {
+    fn late(&self, language: Language, sources: &[PathBuf]) -> String {
         let names = sources.iter().filter_map(|source| source.file_name());
         let names: Vec<String> = names.map(|name| format!("`{}`", name.display())).collect();
         format!(
             "not built: `{}` was not done with {} after {} s, and was ended; something that it reads \
              may have no end",
-            self.program.display(),
+            self.program(language).display(),
             names.join(", "),
             self.timeout.as_secs()
         )
     }
 
-    fn command(&self, sources: &[PathBuf]) -> Command {
-        let mut words = words(&self.program);
+    /// The compiler, with the words that its variable has behind it.
+    fn compiler(&self, language: Language) -> Command {
+        let mut words = words(self.program(language));
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        // A compiler that is killed leaves its files; these are removed with the directory.
+        command.env("TMPDIR", &self.directory);
+        command
+    }
+
+    /// Whether the compiler of C++ takes `NO_UNIQUE`: `clang++`, which marks nothing as unique, refuses it.
+    fn knows_unique(&self) -> bool {
+        *self.knows_unique.get_or_init(|| {
+            let mut command = self.compiler(Language::Cpp);
+            command.args([NO_UNIQUE, "-E", "-x", "c++", "/dev/null"]);
+            matches!(self.run(&mut command), Ok(Ran::Ended(status, _)) if status.success())
+        })
+    }
+
+    fn command(&self, language: Language, sources: &[PathBuf]) -> Command {
+        let mut command = self.compiler(language);
         command.args(["-shared", "-fPIC", "-g", "-Wall", "-Wextra"]);
+        command.args(language.standard());
+        if language == Language::Cpp && self.knows_unique() {
+            command.arg(NO_UNIQUE);
+        }
         if self.profile == Profile::Release {
             command.arg("-O2");
         }
@@ -170,7 +207,7 @@ impl Cc {
             }
         }
         command.arg("-I").arg(&self.directory);
-        for variable in ["CPPFLAGS", "CFLAGS"] {
+        for variable in language.flags() {
             command.args(words_of(variable));
         }
         command.args(sources.iter().map(|source| {
@@ -181,22 +218,26 @@ impl Cc {
         for variable in ["LDFLAGS", "LDLIBS"] {
             command.args(words_of(variable));
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        // A compiler that is killed leaves its files; these are removed with the directory.
-        command.env("TMPDIR", &self.directory);
         command
     }
 
-    fn not_run(&self, error: &io::Error) -> String {
-        let program = self.program.display();
+    fn not_run(&self, language: Language, error: &io::Error) -> String {
+        let program = self.program(language).display();
+        let (variable, _) = language.compiler();
         match error.kind() {
             ErrorKind::NotFound => format!(
-                "cannot find `{program}`, which builds handlers in C: install a C compiler, \
-                 or name one with `CC`"
+                "cannot find `{program}`, which builds handlers in {language}: install a {language} \
+                 compiler, or name one with `{variable}`"
             ),
             _ => format!("cannot run `{program}`: {error}"),
         }
     }
+}
+
+/// The language of a handler: of the file that defines it, which is the first.
+fn language_of(sources: &[PathBuf]) -> Language {
+    let first = sources.first().and_then(|source| Language::of(source));
+    first.unwrap_or(Language::C)
 }
 
 /// What a variable such as `CFLAGS` says, as make takes it: words with blanks between them.
@@ -211,6 +252,9 @@ fn words(text: &OsStr) -> impl Iterator<Item = String> + use<> {
     words.into_iter()
 }
 
+/// By `g++`, a new generation would share the statics of inline functions and templates with an old one
+/// without this.
+const NO_UNIQUE: &str = "-fno-gnu-unique";
 /// Minutes more than a handler takes, and for what no look at the sources finds.
 const TIMEOUT: Duration = Duration::from_secs(300);
 const HEADERS: [(&str, &str); 4] = [
@@ -236,6 +280,27 @@ mod tests {
     use super::super::sources::SOURCE_BYTES_MAX;
     use super::*;
 
+    fn usual() -> [OsString; 2] {
+        ["cc", "c++"].map(OsString::from)
+    }
+
+    #[test]
+    fn each_compiler_of_cpp_is_called_with_what_it_knows() {
+        for (program, knows_unique) in [("g++", true), ("clang++", false)] {
+            let place = tempfile::tempdir().unwrap();
+            let source = place.path().join("x.cpp");
+            let text = "#include <string_view>\n#include <wsh_test.h>\nstd::string_view x;\n";
+            fs::write(&source, text).unwrap();
+            let directory = place.path().join("cc");
+            let programs = ["no-such-cc".into(), program.into()];
+            let cc = Cc::of(programs, Profile::Dev, directory, Arc::default()).unwrap();
+
+            cc.build("x_wsh", &[source]).unwrap();
+
+            assert_eq!(cc.knows_unique(), knows_unique, "{program}");
+        }
+    }
+
     #[test]
     fn a_compiler_that_does_not_end_is_ended_and_its_source_is_named() {
         let place = tempfile::tempdir().unwrap();
@@ -247,7 +312,7 @@ mod tests {
         let text = "#define NAME \"fifo.h\"\n#include NAME\n";
         fs::write(&source, text).unwrap();
         let directory = place.path().join("cc");
-        let mut cc = Cc::of("cc".into(), Profile::Dev, directory, Arc::default()).unwrap();
+        let mut cc = Cc::of(usual(), Profile::Dev, directory, Arc::default()).unwrap();
         cc.timeout = Duration::from_secs(1);
 
         let told = cc
@@ -265,15 +330,24 @@ mod tests {
     fn a_compiler_that_is_not_there_is_named_with_the_way_out() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().join("cc");
-        let cc = Cc::of("no-such-cc".into(), Profile::Dev, place, Arc::default()).unwrap();
+        let programs = ["no-such-cc", "no-such-c++"].map(OsString::from);
+        let cc = Cc::of(programs, Profile::Dev, place, Arc::default()).unwrap();
 
-        let why = cc.build("x_wsh", &["/x.c".into()]).unwrap_err();
-
-        assert_eq!(
-            why,
-            "cannot find `no-such-cc`, which builds handlers in C: install a C compiler, or name \
-             one with `CC`"
-        );
+        for (source, expected) in [
+            (
+                "/x.c",
+                "cannot find `no-such-cc`, which builds handlers in C: install a C compiler, or name \
+                 one with `CC`",
+            ),
+            (
+                "/x.cc",
+                "cannot find `no-such-c++`, which builds handlers in C++: install a C++ compiler, or \
+                 name one with `CXX`",
+            ),
+        ] {
+            let why = cc.build("x_wsh", &[source.into()]).unwrap_err();
+            assert_eq!(why, expected);
+        }
     }
 
     #[test]
@@ -283,7 +357,7 @@ mod tests {
         let text = "#include <wsh_raw.h>\n#include <wsh_test.h>\nint x = WSH_RAW_OPEN;\n";
         fs::write(&source, text).unwrap();
         let directory = place.path().join("cc");
-        let cc = Cc::of("cc".into(), Profile::Dev, directory, Arc::default()).unwrap();
+        let cc = Cc::of(usual(), Profile::Dev, directory, Arc::default()).unwrap();
 
         cc.build("x_wsh", &[source]).unwrap();
     }
@@ -299,7 +373,7 @@ mod tests {
         let file = fs::File::create(&huge).unwrap();
         file.set_len(SOURCE_BYTES_MAX + 1).unwrap();
         let directory = place.path().join("cc");
-        let cc = Cc::of("cc".into(), Profile::Dev, directory, Arc::default()).unwrap();
+        let cc = Cc::of(usual(), Profile::Dev, directory, Arc::default()).unwrap();
 
         for (source, why) in [
             (fifo, "`fifo.c`: it is a FIFO, wanted is a regular file"),

@@ -2,7 +2,7 @@
 //!
 //! A handler crate is a package with a `cdylib` target named `…_wsh`. It is made of its own
 //! directory, those of its path dependencies, and what holds for its workspace as a whole. Handlers
-//! in C are found by `in_c`, and kept among the crates.
+//! in C and C++ are found by `in_c`, and kept among the crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,13 +22,13 @@ pub(crate) struct Crates {
     unreadable: BTreeSet<PathBuf>,
 }
 
-/// A crate, or some C, that becomes a plugin.
+/// A crate, or some C or C++, that becomes a plugin.
 #[derive(Clone, Debug)]
 pub(crate) struct HandlerCrate {
     /// The library's name, such as `echo_wsh`.
     pub(crate) name: String,
     pub(crate) recipe: Recipe,
-    /// The file that makes it one: its manifest, or the C file with `WSH_DEFINE`.
+    /// The file that makes it one: its manifest, or the file in C or C++ with `WSH_DEFINE`.
     pub(crate) origin: PathBuf,
     /// Whether a build script of one of its packages runs when it is built, and a procedural macro: what
     /// may write files meanwhile.
@@ -98,9 +98,11 @@ impl Crates {
                 crates.add(handler);
             }
         }
-        for handler in in_c::find(root) {
+        let in_c = in_c::find(root);
+        for handler in in_c.handlers {
             crates.add(handler);
         }
+        crates.complaints.extend(in_c.complaints);
         crates.complaints.extend(known.complaints);
         crates.unreadable = known.unreadable;
         Ok(crates)
@@ -133,7 +135,10 @@ impl Crates {
             complaints: self.complaints.clone(),
             unreadable: self.unreadable.clone(),
         };
-        let found = in_c::find(root);
+        let in_c::Found {
+            handlers: found,
+            complaints,
+        } = in_c::find(root);
         let kept = self
             .handlers
             .values()
@@ -145,6 +150,11 @@ impl Crates {
             });
         for handler in kept.cloned().chain(found.iter().cloned()) {
             crates.add(handler);
+        }
+        for complaint in complaints {
+            if !crates.complaints.contains(&complaint) {
+                crates.complaints.push(complaint);
+            }
         }
         crates
     }

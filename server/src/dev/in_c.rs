@@ -1,18 +1,28 @@
-//! Which files at or below a directory are handlers in C.
+//! Which files at or below a directory are handlers in C or C++.
 //!
-//! A C file with a line that begins with `WSH_DEFINE` is a handler of the file's name. It is compiled
-//! together with those beside it that have no such line. C inside of a crate below is that crate's.
+//! A source file with a line that begins with `WSH_DEFINE` is a handler of the file's name. It is compiled
+//! together with those of its language beside it that have no such line. C inside of a crate below is
+//! that crate's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::crates::{HandlerCrate, Recipe, SUFFIX};
+use super::language::Language;
 use super::sources::SOURCE_BYTES_MAX;
 use super::tree;
 use crate::regular_file::{self, Links};
 
-pub(crate) fn find(root: &Path) -> Vec<HandlerCrate> {
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) handlers: Vec<HandlerCrate>,
+    /// What is left out, and why.
+    pub(crate) complaints: Vec<String>,
+}
+
+pub(crate) fn find(root: &Path) -> Found {
     let mut directories = BTreeMap::<PathBuf, Vec<PathBuf>>::new();
     for file in tree::package(root).files {
         if let Some(directory) = file.parent().filter(|_| tree::is_c(&file)) {
@@ -20,18 +30,20 @@ pub(crate) fn find(root: &Path) -> Vec<HandlerCrate> {
             files.push(file);
         }
     }
-    let mut handlers = Vec::new();
+    let mut found = Found::default();
     for (directory, files) in directories {
         let (defining, common): (Vec<PathBuf>, Vec<PathBuf>) =
             files.into_iter().partition(|file| defines_handler(file));
+        found.complaints.extend(left_out(&defining, &common));
         for origin in defining {
             let Some(stem) = origin.file_stem().and_then(|stem| stem.to_str()) else {
                 continue;
             };
             let name = stem.strip_suffix(SUFFIX).unwrap_or(stem);
             let mut sources = vec![origin.clone()];
-            sources.extend(common.iter().cloned());
-            handlers.push(HandlerCrate {
+            let is_same = |file: &&PathBuf| Language::of(file) == Language::of(&origin);
+            sources.extend(common.iter().filter(is_same).cloned());
+            found.handlers.push(HandlerCrate {
                 name: format!("{name}{SUFFIX}"),
                 recipe: Recipe::Cc { sources },
                 has_script: false,
@@ -42,13 +54,33 @@ pub(crate) fn find(root: &Path) -> Vec<HandlerCrate> {
             });
         }
     }
-    handlers
+    found
+}
+
+/// What is beside a handler in another language and belongs to no handler.
+fn left_out(defining: &[PathBuf], common: &[PathBuf]) -> Vec<String> {
+    let languages = defining.iter().filter_map(|file| Language::of(file));
+    let languages: Vec<Language> = languages.collect();
+    let (Some(first), Some(of_first)) = (languages.first(), defining.first()) else {
+        return Vec::new();
+    };
+    let is_left_out =
+        |file: &&PathBuf| Language::of(file).is_some_and(|it| !languages.contains(&it));
+    let complaint = |file: &PathBuf| {
+        format!(
+            "`{}` is left out: {} is in {first}, and is built from the {} beside it",
+            file.display(),
+            of_first.display(),
+            first.endings()
+        )
+    };
+    common.iter().filter(is_left_out).map(complaint).collect()
 }
 
 /// Whether a file is there to be included in others.
 pub(crate) fn is_header(file: &Path) -> bool {
     let ending = file.extension().and_then(|ending| ending.to_str());
-    matches!(ending, Some("h" | "inc"))
+    matches!(ending, Some("h" | "hh" | "hpp" | "hxx" | "inc"))
 }
 
 fn defines_handler(file: &Path) -> bool {
@@ -79,6 +111,10 @@ mod tests {
         let tea = write("rooms/tea.c", definition);
         let common = write("rooms/common.c", "/* WSH_DEFINE is elsewhere */\n");
         let milk = write("rooms/milk_wsh.c", definition);
+        let juice = write("bar/juice.cxx", definition);
+        let ice = write("bar/ice.cc", "int ice;\n");
+        let plain = write("bar/plain.c", "int plain;\n");
+        let cola = write("rooms/cola.cpp", definition);
         write("rooms/tests/check.c", "int main(void) { return 0; }\n");
         write("crate/Cargo.toml", "");
         write("crate/src/of_a_crate.c", definition);
@@ -88,7 +124,9 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(fifo).status();
         assert!(made.expect("mkfifo, of coreutils, runs").success());
 
-        let found: Vec<(String, Vec<PathBuf>)> = find(&root)
+        let all = find(&root);
+        let found: Vec<(String, Vec<PathBuf>)> = all
+            .handlers
             .into_iter()
             .map(|handler| match handler.recipe {
                 Recipe::Cc { sources } => (handler.name, sources),
@@ -99,9 +137,20 @@ mod tests {
         assert_eq!(
             found,
             [
+                ("juice_wsh".to_owned(), vec![juice.clone(), ice]),
+                ("cola_wsh".to_owned(), vec![cola]),
                 ("milk_wsh".to_owned(), vec![milk, common.clone()]),
                 ("tea_wsh".to_owned(), vec![tea, common]),
             ]
+        );
+        assert_eq!(
+            all.complaints,
+            [format!(
+                "`{}` is left out: {} is in C++, and is built from the `.cc`, `.cpp` and `.cxx` files \
+                 beside it",
+                plain.display(),
+                juice.display()
+            )]
         );
     }
 }

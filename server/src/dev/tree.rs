@@ -3,6 +3,7 @@
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
+use super::language::Language;
 use crate::regular_file::is_absence;
 
 /// What a walk has met.
@@ -30,7 +31,7 @@ pub(crate) fn manifests(root: &Path) -> Tree {
     tree
 }
 
-/// All files that may make something a handler: manifests, and C.
+/// All files that may make something a handler: manifests, C and C++.
 pub(crate) fn beginnings(root: &Path) -> Tree {
     let mut tree = Tree::default();
     walk(root, &mut tree, &|_| true);
@@ -43,9 +44,9 @@ pub(crate) fn is_beginning(file: &Path) -> bool {
     file.ends_with(MANIFEST) || is_c(file)
 }
 
-/// Whether a file is C, by its name.
+/// Whether a file is C or C++, by its name.
 pub(crate) fn is_c(file: &Path) -> bool {
-    file.extension().is_some_and(|ending| ending == "c")
+    Language::of(file).is_some()
 }
 
 /// All files of a package: those below its directory that do not belong to another package.
@@ -122,6 +123,8 @@ fn is_passed_over(name: &str) -> bool {
 }
 
 /// What a document root may hold besides pages, where it holds everything.
-const SOURCES: [&str; 5] = ["rs", "c", "h", "toml", "lock"];
+const SOURCES: [&str; 11] = [
+    "rs", "c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "toml", "lock",
+];
 /// How cargo's manifests are named.
 pub(crate) const MANIFEST: &str = "Cargo.toml";

@@ -10,6 +10,7 @@ impl Style {
     pub(crate) fn handler_file(self, name: &str) -> String {
         match self {
             Style::C => format!("{name}.c"),
+            Style::Cpp => format!("{name}.cpp"),
             _ => "src/lib.rs".to_owned(),
         }
     }
@@ -17,14 +18,15 @@ impl Style {
     /// What runs its test, in its directory.
     pub(crate) fn test_command(self) -> &'static str {
         match self {
-            Style::C => "make check",
+            Style::C | Style::Cpp => "make check",
             _ => "cargo test",
         }
     }
 
     /// Whether a file of the SDK is of any use.
     pub(crate) fn needs(self, file: &str) -> bool {
-        self != Style::C || file.starts_with("include/") || file.starts_with("LICENSE-")
+        let is_rust = !matches!(self, Style::C | Style::Cpp);
+        is_rust || file.starts_with("include/") || file.starts_with("LICENSE-")
     }
 
     /// What it is made of, without the SDK: paths and texts.
@@ -34,6 +36,7 @@ impl Style {
             Style::Async => include_str!("templates/async.rs"),
             Style::Blocking => include_str!("templates/blocking.rs"),
             Style::C => include_str!("templates/handler.c"),
+            Style::Cpp => include_str!("templates/handler.cpp"),
         };
         let page = include_str!("templates/index.html");
         let handler_file = self.handler_file(name);
@@ -42,8 +45,15 @@ impl Style {
             Style::C => [
                 ("README.md", include_str!("templates/README.c.md")),
                 (".gitignore", "/build/\n"),
-                ("Makefile", include_str!("templates/Makefile.txt")),
+                ("Makefile", include_str!("templates/Makefile.c.txt")),
                 ("tests/check.c", include_str!("templates/check.c")),
+            ]
+            .to_vec(),
+            Style::Cpp => [
+                ("README.md", include_str!("templates/README.cpp.md")),
+                (".gitignore", "/build/\n"),
+                ("Makefile", include_str!("templates/Makefile.cpp.txt")),
+                ("tests/check.cpp", include_str!("templates/check.cpp")),
             ]
             .to_vec(),
             _ => [
@@ -69,6 +79,7 @@ impl fmt::Display for Style {
             Style::Async => "an async handler",
             Style::Blocking => "a blocking handler",
             Style::C => "a handler in C",
+            Style::Cpp => "a handler in C++",
         })
     }
 }

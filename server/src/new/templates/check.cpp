@@ -1,0 +1,17 @@
+// Drives the handler without a server: `make check`. wsh/include/wsh_test.h says what else it can.
+#include <wsh_test.h>
+
+extern "C" const WshDescriptor WSH_HANDLER;
+
+static WshTest test;
+
+int main() {
+    if (wsh_test_begin(&test, &WSH_HANDLER, "{}") != WSH_OK) return 1;
+    WshTestSession *client = wsh_test_open(&test, nullptr);
+    wsh_test_text(client, "Ann");
+    if (!wsh_test_got(client, "hello Ann")) return 1;
+    wsh_test_peer_closes(client, 1000, "");
+    if (!wsh_test_got_close(client, 1000)) return 1;
+    puts("a client that gives a name is greeted, and its Close is answered: ok");
+    return wsh_test_end(&test);
+}
