@@ -127,6 +127,67 @@ run its test:
 }
 
 #[test]
+fn handlers_in_c_and_cpp_share_the_sdk_beside_them_unless_it_is_of_another_wshd() {
+    let site = Site::empty();
+    let root = site.root().join("mine");
+    assert!(new(&site, &["mine/tea", "--style", "c"]).status.success());
+    std::fs::rename(root.join("tea/wsh"), root.join("wsh")).expect("it is moved");
+
+    let made = new(&site, &["mine/milk", "--style", "cpp"]);
+
+    let report = String::from_utf8(made.stdout).expect("text");
+    let shared = "
+  mine/milk/milk.cpp  the handler
+  mine/milk/www/      a page that talks to it
+  mine/wsh/           what it is built with
+";
+    assert!(report.contains(shared), "{report}");
+    assert_eq!(
+        files(&root.join("milk")),
+        [
+            ".gitignore",
+            "Makefile",
+            "README.md",
+            "milk.cpp",
+            "tests",
+            "www"
+        ]
+    );
+    for handler in ["mine/tea", "mine/milk"] {
+        assert!(run(&site, handler, "make", &["check", "all"]).contains("ok"));
+    }
+    // That of the handlers counts, not that of the program.
+    let header = root.join("wsh/include/wsh.h");
+    let text = std::fs::read_to_string(&header).expect("the header");
+    site.write(
+        "mine/wsh/include/wsh.h",
+        &format!("{text}#define HELLO \"ciao \"\n"),
+    );
+    let tea = std::fs::read_to_string(root.join("tea/tea.c")).expect("the handler");
+    site.write("mine/tea/tea.c", &tea.replace("\"hello \"", "HELLO"));
+    let server = Server::bare(&site)
+        .args(["dev", "mine/tea", "-p", "0"])
+        .start();
+    server.line_within(BUILT, &["tea_wsh  ws://localhost:"]);
+    assert_eq!(server.connect("/tea").ask("Ann"), "ciao Ann");
+    site.write(
+        "mine/wsh/include/wsh.h",
+        &format!("{text}#define HELLO \"salve \"\n"),
+    );
+    server.line_within(BUILT, &["tea_wsh: live in "]);
+    assert_eq!(server.connect("/tea").ask("Ann"), "salve Ann");
+
+    let made = new(&site, &["mine/juice", "--style", "c"]);
+    let report = String::from_utf8(made.stdout).expect("text");
+    let advice = "
+`mine/wsh` is of another wshd, so `juice` has its own; to have one of this wshd for all handlers beside it:
+  rm -r mine/wsh && mv mine/juice/wsh mine/wsh
+";
+    assert!(report.ends_with(advice), "{report}");
+    assert!(files(&root.join("juice")).contains(&"wsh".to_owned()));
+}
+
+#[test]
 fn what_is_there_already_is_left_as_it_is() {
     let site = Site::empty();
     site.write("mine/notes.txt", "mine");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::name::NameFault;
 use self::name::name_of;
+use self::sdk::Sdk;
 use crate::config::Style;
 
 /// What was made.
@@ -20,6 +21,7 @@ pub struct New {
     directory: PathBuf,
     name: String,
     style: Style,
+    sdk: Sdk,
 }
 
 /// Why nothing was made.
@@ -76,7 +78,8 @@ pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
             }
         }
     }
-    write(path, &name, style).map_err(|error| match error.kind() {
+    let sdk = Sdk::beside(&parent(path), style);
+    write(path, &name, style, sdk).map_err(|error| match error.kind() {
         // Somebody has put something there in between.
         ErrorKind::DirectoryNotEmpty => taken("and not empty"),
         _ => not_written(error),
@@ -86,6 +89,7 @@ pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
         directory: path.components().collect(),
         name,
         style,
+        sdk,
     })
 }
 
@@ -96,7 +100,10 @@ impl New {
             directory,
             name,
             style,
+            sdk,
         } = self;
+        let shared = directory.with_file_name(SDK);
+        let shared = shared.display();
         let directory = directory.display();
         let handler = style.handler_file(name);
         let width = format!("{directory}/{handler}").len();
@@ -104,24 +111,31 @@ impl New {
             let file = format!("{directory}/{file}");
             format!("  {file:width$}  {what}\n")
         };
+        let built_with = match sdk {
+            Sdk::Own | Sdk::OwnBesideAnother => line("wsh/", "what it is built with"),
+            Sdk::Shared => format!("  {:width$}  what it is built with\n", format!("{shared}/")),
+        };
+        let advice = match sdk {
+            Sdk::OwnBesideAnother => format!(
+                "\n`{shared}` is of another wshd, so `{name}` has its own; to have one of this wshd for all \
+                 handlers beside it:\n  rm -r {shared} && mv {directory}/{SDK} {shared}\n"
+            ),
+            Sdk::Own | Sdk::Shared => String::new(),
+        };
         format!(
-            "made `{name}`, {style}, which answers at /{name}\n{}{}{}\n\
+            "made `{name}`, {style}, which answers at /{name}\n{}{}{built_with}\n\
              serve it, and build again what you save:\n  wshd dev {directory}\n\
              run its test:\n  cd {directory} && {}\n",
             line(&handler, "the handler"),
             line("www/", "a page that talks to it"),
-            line("wsh/", "what it is built with"),
             style.test_command(),
-        )
+        ) + &advice
     }
 }
 
 /// Writes it beside its place, and moves it there when it is whole.
-fn write(place: &Path, name: &str, style: Style) -> io::Result<()> {
-    let parent = match place.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+fn write(place: &Path, name: &str, style: Style, sdk: Sdk) -> io::Result<()> {
+    let parent = &parent(place);
     fs::create_dir_all(parent)?;
     let hidden = tempfile::Builder::new()
         .prefix(".wshd-new-")
@@ -132,12 +146,20 @@ fn write(place: &Path, name: &str, style: Style) -> io::Result<()> {
         put(&whole.join(file), &text)?;
     }
     for (file, text) in sdk::files() {
-        if style.needs(file) {
-            put(&whole.join("wsh").join(file), &text)?;
+        if sdk != Sdk::Shared && style.needs(file) {
+            put(&whole.join(SDK).join(file), &text)?;
         }
     }
     // Takes the place of an empty directory, and of nothing else.
     fs::rename(whole, place)
+}
+
+/// The directory that a handler is to lie in.
+fn parent(place: &Path) -> PathBuf {
+    match place.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 fn put(file: &Path, text: &str) -> io::Result<()> {
@@ -146,3 +168,6 @@ fn put(file: &Path, text: &str) -> io::Result<()> {
     }
     fs::write(file, text)
 }
+
+/// Where the SDK lies, in the directory of a handler or beside it.
+const SDK: &str = "wsh";

@@ -146,10 +146,11 @@ impl Cc {
     fn searched(&self, language: Language, sources: &[PathBuf]) -> Vec<PathBuf> {
         let directory = sources.first().and_then(|source| source.parent());
         let directory = directory.unwrap_or(Path::new("/"));
-        let own = [directory.join(OWN_INCLUDE), self.directory.clone()];
+        let own = own_headers(directory).map(|own| directory.join(own));
+        let own = own.into_iter().chain([self.directory.clone()]);
         let words: Vec<String> = language.flags().into_iter().flat_map(words_of).collect();
         let named = includes::searched(&words, directory);
-        own.into_iter().chain(named).collect()
+        own.chain(named).collect()
     }
 
     fn late(&self, language: Language, sources: &[PathBuf]) -> String {
@@ -202,8 +203,8 @@ impl Cc {
         if let Some(directory) = directory {
             // As a Makefile there has it: paths in messages are short, and `make` is of one mind.
             command.current_dir(directory);
-            if directory.join(OWN_INCLUDE).is_dir() {
-                command.args(["-I", OWN_INCLUDE]);
+            if let Some(own) = own_headers(directory) {
+                command.args(["-I", own]);
             }
         }
         command.arg("-I").arg(&self.directory);
@@ -232,6 +233,16 @@ impl Cc {
             _ => format!("cannot run `{program}`: {error}"),
         }
     }
+}
+
+/// Where the handler of this directory has headers of its own, or has them together with others: these
+/// come before ours.
+pub(super) fn own_headers(directory: &Path) -> Option<&'static str> {
+    if directory.join(OWN_INCLUDE).is_dir() {
+        return Some(OWN_INCLUDE);
+    }
+    let shared = directory.join(SHARED_INCLUDE).join("wsh.h");
+    shared.is_file().then_some(SHARED_INCLUDE)
 }
 
 /// The language of a handler: of the file that defines it, which is the first.
@@ -272,8 +283,9 @@ const HEADERS: [(&str, &str); 4] = [
         include_str!("../../../plugin-api/include/wsh_test_host.h"),
     ),
 ];
-/// Where `wshd new` puts the header: the handler's own comes before ours.
+/// Where `wshd new` puts the headers, and where many handlers have them together.
 const OWN_INCLUDE: &str = "wsh/include";
+const SHARED_INCLUDE: &str = "../wsh/include";
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cc;
 use super::crates::{HandlerCrate, Recipe, SUFFIX};
 use super::language::Language;
 use super::sources::SOURCE_BYTES_MAX;
@@ -48,13 +49,22 @@ pub(crate) fn find(root: &Path) -> Found {
                 recipe: Recipe::Cc { sources },
                 has_script: false,
                 has_macro: false,
-                parts: BTreeSet::from([directory.clone()]),
+                parts: parts_of(&directory),
                 shared: Arc::default(),
                 origin,
             });
         }
     }
     found
+}
+
+/// The directory of a handler, and that of the headers which it has together with others.
+fn parts_of(directory: &Path) -> BTreeSet<PathBuf> {
+    let mut parts = BTreeSet::from([directory.to_owned()]);
+    let headers = cc::own_headers(directory).map(|own| directory.join(own));
+    // Without the `..` in it, as changes are told.
+    parts.extend(headers.and_then(|headers| headers.canonicalize().ok()));
+    parts
 }
 
 /// What is beside a handler in another language and belongs to no handler.

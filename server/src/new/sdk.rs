@@ -1,6 +1,43 @@
 //! The SDK, packed by build.rs: what a new handler is built with, as no registry has it.
 
-use super::manifest;
+use std::fs;
+use std::path::Path;
+
+use super::{SDK, manifest};
+use crate::config::Style;
+use crate::regular_file::{self, Links};
+
+/// Where a new handler has the SDK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sdk {
+    /// In its directory.
+    Own,
+    /// In its directory, as the one beside it is not what this program brings along.
+    OwnBesideAnother,
+    /// Beside it, where other handlers have it too.
+    Shared,
+}
+
+impl Sdk {
+    /// Where a handler that is to lie in `parent` has the SDK. Only those in C and C++ share one.
+    pub(crate) fn beside(parent: &Path, style: Style) -> Sdk {
+        let place = parent.join(SDK);
+        if style.is_rust() || fs::symlink_metadata(place.join("include/wsh.h")).is_err() {
+            return Sdk::Own;
+        }
+        let mut headers = FILES
+            .iter()
+            .filter(|(name, _)| name.starts_with("include/"));
+        let is_there = |(name, text): &(&str, &str)| {
+            let found = regular_file::read(&place.join(name), Links::Followed, text.len() as u64);
+            found.is_ok_and(|found| found.bytes == text.as_bytes())
+        };
+        match headers.all(is_there) {
+            true => Sdk::Shared,
+            false => Sdk::OwnBesideAnother,
+        }
+    }
+}
 
 include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 

@@ -23,10 +23,14 @@ impl Style {
         }
     }
 
+    /// Whether it is a crate.
+    pub(crate) fn is_rust(self) -> bool {
+        !matches!(self, Style::C | Style::Cpp)
+    }
+
     /// Whether a file of the SDK is of any use.
     pub(crate) fn needs(self, file: &str) -> bool {
-        let is_rust = !matches!(self, Style::C | Style::Cpp);
-        is_rust || file.starts_with("include/") || file.starts_with("LICENSE-")
+        self.is_rust() || file.starts_with("include/") || file.starts_with("LICENSE-")
     }
 
     /// What it is made of, without the SDK: paths and texts.
