@@ -127,6 +127,7 @@ typedef struct WshTestSession {
     int is_above;
     int is_woken;
     int refuses_letters;
+    int is_known; /* by its id */
     uint64_t alarm; /* UINT64_MAX: none */
     size_t n_timers;
     WshTestTimer timers[WSH_TEST_TIMERS_MAX];
@@ -243,20 +244,29 @@ static inline void *wsh_test_handler_(const WshTestSession *client) {
     return client->test->instance.handler;
 }
 
+static inline void wsh_test_over_(WshTestSession *client) {
+    wsh_test_lock_(client->test);
+    client->phase = WSH_TEST_OVER;
+    client->is_known = 0;
+    wsh_test_unlock_(client->test);
+}
+
 /* The handler hears of the session no more. */
 static inline void wsh_test_destroy_(WshTestSession *client) {
-    client->phase = WSH_TEST_OVER;
+    wsh_test_over_(client);
     client->test->vtable.destroy(client->session);
     client->session = NULL;
 }
 
 static inline void wsh_test_finish_(WshTestSession *client, uint32_t code, WshBytes reason) {
     const WshVtable *calls = &client->test->vtable;
+    wsh_test_lock_(client->test);
     client->phase = WSH_TEST_LINGERS;
     client->conn.flags |= WSH_CLOSING;
     client->refuses_letters = 1;
     client->n_timers = 0;
     client->n_topics = 0;
+    wsh_test_unlock_(client->test);
     client->answered = WSH_OK;
     if (calls->closed != NULL) {
         WSH_TEST_RUN_(client, WSH_GONE,
@@ -294,7 +304,7 @@ static inline void wsh_test_settle_(WshTestSession *client, WshStatus status) {
 
 static inline void wsh_test_abandon_(WshTestSession *client) {
     void *attempt = client->attempt;
-    client->phase = WSH_TEST_OVER;
+    wsh_test_over_(client);
     client->attempt = NULL;
     if (attempt != NULL && client->test->vtable.abandon != NULL) {
         client->test->vtable.abandon(wsh_test_handler_(client), attempt);
@@ -330,7 +340,7 @@ static inline void wsh_test_ask_(WshTestSession *client) {
     wsh_test_lock_(client->test);
     wsh_test_put_close_(client, 1011, wsh_str(NULL));
     wsh_test_unlock_(client->test);
-    client->phase = WSH_TEST_OVER;
+    wsh_test_over_(client);
 }
 
 static inline WshStatus wsh_test_begin(WshTest *test, const WshDescriptor *handler,
@@ -391,6 +401,7 @@ static inline WshTestSession *wsh_test_open(WshTest *test, const WshRequest *req
     client->request.id = ++test->n_sessions;
     client->conn.size = (uint32_t)sizeof client->conn;
     client->conn.id = client->request.id;
+    client->is_known = 1;
     client->reads = 1;
     client->high = UINT64_MAX;
     client->alarm = UINT64_MAX;
@@ -471,7 +482,9 @@ static inline void wsh_test_deliver_(WshTestSession *client, WshTestLetter lette
     WshTest *test = client->test;
     if (client->phase == WSH_TEST_ASKING) { /* it is a Close */
         const int is_503 = letter.code == 1001 || letter.code == 1012 || letter.code == 1013;
+        wsh_test_lock_(test);
         wsh_test_record_(test, WSH_TEST_REJECT, letter.id)->code = is_503 ? 503 : 403;
+        wsh_test_unlock_(test);
         wsh_test_abandon_(client);
     } else if (letter.what == WSH_TEST_NOTE_) {
         WSH_TEST_CALL_(client, note, (client->session, &client->conn, letter.note));
@@ -482,8 +495,8 @@ static inline void wsh_test_deliver_(WshTestSession *client, WshTestLetter lette
         } else {
             wsh_test_put_close_(client, letter.code, letter.bytes);
         }
-        wsh_test_unlock_(test);
         if (!client->is_stalled) client->conn.buffered = 0;
+        wsh_test_unlock_(test);
         wsh_test_settle_(client, WSH_OK);
     }
 }
@@ -554,11 +567,12 @@ static inline void wsh_test_turn(WshTest *test) {
 }
 
 /* The session whose timer, or alarm, is due first, until `end`; and which: its number among the
- * timers, or SIZE_MAX for the alarm. */
+ * timers, or SIZE_MAX for the alarm, which has rung then. */
 static inline WshTestSession *wsh_test_due_(WshTest *test, uint64_t end, size_t *which) {
     WshTestSession *due = NULL;
     uint64_t first = end;
     size_t i, k;
+    wsh_test_lock_(test);
     for (i = 0; i < test->n_sessions; i++) {
         WshTestSession *client = &test->sessions[i];
         if (client->phase == WSH_TEST_OVER) continue;
@@ -575,6 +589,11 @@ static inline WshTestSession *wsh_test_due_(WshTest *test, uint64_t end, size_t 
         *which = SIZE_MAX;
     }
     if (due != NULL && first > test->now) test->now = first;
+    if (due != NULL && *which == SIZE_MAX) {
+        due->alarm = UINT64_MAX;
+        due->is_woken = 1;
+    }
+    wsh_test_unlock_(test);
     return due;
 }
 
@@ -583,10 +602,7 @@ static inline void wsh_test_advance(WshTest *test, uint64_t ms) {
     WshTestSession *client;
     size_t which = 0;
     while ((client = wsh_test_due_(test, end, &which)) != NULL) {
-        if (which == SIZE_MAX) {
-            client->alarm = UINT64_MAX;
-            client->is_woken = 1;
-        } else {
+        if (which != SIZE_MAX) {
             const uint64_t token = client->timers[which].token;
             client->n_timers--;
             memmove(&client->timers[which], &client->timers[which + 1],
@@ -595,7 +611,9 @@ static inline void wsh_test_advance(WshTest *test, uint64_t ms) {
         }
         wsh_test_turn(test);
     }
+    wsh_test_lock_(test);
     test->now = end;
+    wsh_test_unlock_(test);
 }
 
 static inline WshStatus WSH_CALL wsh_test_write_(void *ctx, const uint8_t *data, size_t len) {
@@ -639,12 +657,17 @@ static inline WshStatus wsh_test_move(WshTestSession *client) {
 }
 
 static inline void wsh_test_run_spawned(WshTest *test) {
-    while (test->n_spawned > 0) {
-        const WshTestSpawned first = test->spawned[0];
+    WshTestSpawned first;
+    for (;;) {
+        wsh_test_lock_(test);
+        first = test->spawned[0];
+        if (test->n_spawned == 0) break;
         test->n_spawned--;
         memmove(&test->spawned[0], &test->spawned[1], test->n_spawned * sizeof first);
+        wsh_test_unlock_(test);
         first.run(first.arg);
     }
+    wsh_test_unlock_(test);
     wsh_test_turn(test);
 }
 
@@ -657,21 +680,25 @@ static inline int wsh_test_end(WshTest *test) {
     if (test->vtable.serving != NULL) test->vtable.serving(test->instance.handler, 0);
     wsh_test_run_spawned(test);
     test->vtable.shutdown(test->instance.handler);
+    wsh_test_lock_(test);
     test->is_over = 1;
+    wsh_test_unlock_(test);
     return 0;
 }
 
 static inline const WshTestEvent *wsh_test_take(WshTest *test, const WshTestSession *client,
                                                 WshTestWhat what) {
+    WshTestEvent *found = NULL;
     size_t i;
-    for (i = 0; i < test->n_events; i++) {
+    wsh_test_lock_(test);
+    for (i = 0; i < test->n_events && found == NULL; i++) {
         WshTestEvent *event = &test->events[i];
         if (event->is_taken || event->what != what) continue;
-        if (client != NULL && event->id != client->conn.id) continue;
-        event->is_taken = 1;
-        return event;
+        if (client == NULL || event->id == client->conn.id) found = event;
     }
-    return NULL;
+    if (found != NULL) found->is_taken = 1;
+    wsh_test_unlock_(test);
+    return found;
 }
 
 static inline int wsh_test_got(WshTestSession *client, const char *text) {

@@ -434,7 +434,7 @@ static inline WshTestSession *wsh_test_find_(WshTest *test, uint64_t id) {
     WshTestSession *client;
     if (id == 0 || id > test->n_sessions) return NULL;
     client = &test->sessions[id - 1];
-    return client->phase == WSH_TEST_OVER ? NULL : client;
+    return client->is_known ? client : NULL;
 }
 
 static inline int64_t wsh_test_post_(WshTest *test, uint64_t id, WshTestLetter letter) {
@@ -505,7 +505,7 @@ static inline int64_t wsh_test_publish_(WshTest *test, WshStr topic, WshTestLett
     event->bytes = wsh_test_keep_(test, letter.bytes);
     for (i = 0; i < test->n_sessions; i++) {
         const WshTestSession *client = &test->sessions[i];
-        if (client->phase == WSH_TEST_OVER || client->conn.id == except) continue;
+        if (!client->is_known || client->conn.id == except) continue;
         if (wsh_test_find_topic_(client, topic) == client->n_topics) continue;
         if (wsh_test_post_(test, client->conn.id, letter) >= 0) count++;
     }
