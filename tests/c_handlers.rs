@@ -22,3 +22,30 @@ fn a_handler_in_c_is_served_whatever_it_was_optimised_to() {
         assert_eq!(client.close_code(), 1000);
     }
 }
+
+#[test]
+fn the_server_answers_wrong_calls_as_the_stand_in_of_c_tests_does() {
+    let site = Site::empty();
+    site.write("config.toml", "[handler.stand_in]\nconfig = { a = 1 }\n");
+    // The tests of plugin-api drive it by wsh_test.h.
+    let bytes = compile("plugin-api/tests/c/stand_in.c", &["-std=c99"]);
+    site.add_bytes(&bytes, "stand_in_wsh.so");
+    let server = Server::start(&site);
+
+    // Each answers WSH_ERROR, and stderr has the line, where an answer is another one.
+    let mut client = server.connect("/stand_in");
+    client.send("rules");
+    assert_eq!(client.ask("hi"), "hi!", "{}", server.log());
+    for (told, code) in [
+        ("close", 4000),
+        ("close twice", 4000),
+        ("done", 1000),
+        ("fail", 1011),
+        ("pending", 1011),
+        ("abort", 1006),
+    ] {
+        let mut client = server.connect("/stand_in");
+        client.send(told);
+        assert_eq!(client.close_code(), code, "{told}");
+    }
+}

@@ -640,7 +640,8 @@ static inline WshStatus wsh_test_move(WshTestSession *client) {
     sink.size = (uint32_t)sizeof sink;
     sink.ctx = &state;
     sink.write = wsh_test_write_;
-    WSH_TEST_RUN_(client, WSH_OK, test->vtable.snapshot(client->session, &client->conn, &sink));
+    WSH_TEST_RUN_(client, WSH_MISUSE,
+                  test->vtable.snapshot(client->session, &client->conn, &sink));
     if (client->answered != WSH_OK) return client->answered;
     client->conn.flags |= WSH_RESTORED;
     WSH_TEST_RUN_(client, WSH_MISUSE,
