@@ -199,7 +199,8 @@ static inline void wsh_test_advance(WshTest *test, uint64_t ms);
 static inline WshStatus wsh_test_move(WshTestSession *client);
 /* Runs what `spawn` was given. */
 static inline void wsh_test_run_spawned(WshTest *test);
-/* Ends all: sessions with 1006, `serving` 0, what was spawned, `shutdown`. Answers 0, for `main`. */
+/* Ends all: sessions with 1006, `serving` 0, what was spawned, `shutdown`. Answers 0, for
+ * `main`. */
 static inline int wsh_test_end(WshTest *test);
 /* The first event of a sort that was not taken yet, of this session or, with NULL, of any; NULL if
  * there is none. */
@@ -222,8 +223,8 @@ extern "C" {
 
 /* What follows is how it is done; names that end in `_` are not for tests. */
 
-/* Runs `call`, a callback with the session's Conn; functions with it are answered `verdict`, or, for
- * WSH_OK, done. */
+/* Runs `call`, a callback with the session's Conn; functions with it are answered `verdict`, or,
+ * for WSH_OK, done. */
 #define WSH_TEST_RUN_(client, verdict, call)                                                       \
     do {                                                                                           \
         wsh_test_lent_ = (client);                                                                 \
@@ -512,7 +513,11 @@ static inline int wsh_test_deliver_one_(WshTest *test) {
         letter = test->letters[i];
         client = wsh_test_find_(test, letter.id);
         if (client == NULL) break;
-        if (client->phase == WSH_TEST_ASKING ? letter.what == WSH_TEST_CLOSE : !client->parts) break;
+        if (client->phase == WSH_TEST_ASKING) {
+            if (letter.what == WSH_TEST_CLOSE) break;
+        } else if (!client->parts) {
+            break;
+        }
     }
     if (i == test->n_letters) {
         wsh_test_unlock_(test);
@@ -560,7 +565,8 @@ static inline void wsh_test_turn(WshTest *test) {
         has_more = wsh_test_deliver_one_(test);
         for (i = 0; i < test->n_sessions; i++) has_more |= wsh_test_wake_(&test->sessions[i]);
         if (++rounds == 1000000u) {
-            fprintf(stderr, "wsh_test.h: the handler wakes itself, or writes to itself, for ever\n");
+            fprintf(stderr, "wsh_test.h: the handler wakes itself, or writes to itself, for "
+                            "ever\n");
             abort();
         }
     }

@@ -523,8 +523,8 @@ static inline int64_t WSH_CALL wsh_test_host_publish_(void *ctx, WshStr topic, u
     if (answer == WSH_OK) answer = wsh_test_lent_bytes_(bytes);
     if (answer == WSH_OK) answer = kind & WSH_MORE ? WSH_INVALID : wsh_test_kind_(kind, bytes);
     if (answer == WSH_OK) {
-        answer = wsh_test_publish_(test, topic, wsh_test_letter_(WSH_TEST_SENT, kind & 0xffu, bytes),
-                                   except);
+        const WshTestLetter letter = wsh_test_letter_(WSH_TEST_SENT, kind & 0xffu, bytes);
+        answer = wsh_test_publish_(test, topic, letter, except);
     }
     wsh_test_unlock_(test);
     return answer;

@@ -1,5 +1,5 @@
-/* A handler that calls every function of the host, and a test of it by wsh_test.h, in one file. C99 and
- * C++11. Says the line of the first claim that does not hold. */
+/* A handler that calls every function of the host, and a test of it by wsh_test.h, in one file.
+ * C99 and C++11. Says the line of the first claim that does not hold. */
 #include <wsh_test.h>
 
 #define CLAIM(claim)                                                                               \

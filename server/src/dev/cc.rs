@@ -301,15 +301,20 @@ mod tests {
         for (program, knows_unique) in [("g++", true), ("clang++", false)] {
             let place = tempfile::tempdir().unwrap();
             let source = place.path().join("x.cpp");
-            let text = "#include <string_view>\n#include <wsh_test.h>\nstd::string_view x;\n";
+            let text = "#include <string_view>\n#include <wsh_test.h>\nstd::string_view x;\n\
+                        template <class T> struct Of { static int it; };\n\
+                        template <class T> int Of<T>::it = 1;\nint &it() { return Of<int>::it; }\n";
             fs::write(&source, text).unwrap();
             let directory = place.path().join("cc");
             let programs = ["no-such-cc".into(), program.into()];
             let cc = Cc::of(programs, Profile::Dev, directory, Arc::default()).unwrap();
 
-            cc.build("x_wsh", &[source]).unwrap();
+            let built = cc.build("x_wsh", &[source]).unwrap();
 
             assert_eq!(cc.knows_unique(), knows_unique, "{program}");
+            // A library with a unique symbol is one of GNU's own OS ABI.
+            let library = fs::read(built.library).unwrap();
+            assert_eq!(library[7], 0, "{program}");
         }
     }
 

@@ -1,4 +1,4 @@
-// Answers at /{{name}}: greets whoever gives a name.
+// Answers at /{{name}}: greets a client by the name that it gives.
 #include <exception>
 #include <string>
 #include <string_view>
