@@ -105,9 +105,9 @@
 //! ([`GONE`]); texts that are not UTF-8, or hold a NUL where none may be ([`INVALID`]).
 //!
 //! It does not survive, and promises nothing about: writes into memory that is not the plugin's; a
-//! pointer to fewer bytes than its length says; signal handlers; `pthread_exit`, cancellation or
-//! `longjmp` out of a callback; `fork` without `exec`; more stack than a callback has, which is at
-//! least 1 MiB.
+//! pointer to fewer bytes than its length says; a `ctx` that is neither the host table's nor NULL;
+//! signal handlers; `pthread_exit`, cancellation or `longjmp` out of a callback; `fork` without
+//! `exec`; more stack than a callback has, which is at least 1 MiB.
 //!
 //! # What is promised
 //!

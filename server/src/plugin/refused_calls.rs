@@ -282,7 +282,7 @@ impl Call<'_> {
                 }
                 _ => {
                     "`conn` is that of the callback that runs, on the thread of that callback, and \
-                     in `snapshot` it is only looked at"
+                     in `restore` it is only looked at"
                 }
             });
         }
@@ -397,9 +397,9 @@ fn message(
         abi::TOO_BIG => payload
             .is_some_and(|payload| payload.len > bytes_max)
             .then_some(TOO_LONG),
-        abi::UNSUPPORTED => {
-            Some("`kind` has no other bits than WSH_MORE, WSH_NO_COMPRESS and WSH_TRUSTED_UTF8")
-        }
+        abi::UNSUPPORTED => Some(
+            "`kind` has no other bits than WSH_MORE, WSH_NO_COMPRESS, WSH_TRUSTED_UTF8 and WSH_IF_ROOM",
+        ),
         _ if opcode != abi::TEXT && opcode != abi::BINARY => {
             Some("`kind` is WSH_TEXT or WSH_BINARY, with or without flags")
         }
