@@ -33,8 +33,8 @@ fn write_source(site: &Site, answer: &str) {
         "crates/hello_wsh/src/lib.rs",
         &format!(
             "use wsh::prelude::*;\n\n#[derive(Default)]\nstruct Hello;\n\nimpl Session for Hello {{\n    \
-             fn on_message(&mut self, conn: &mut Conn, message: Message) {{\n        \
-             conn.send(format!(\"{answer} {{message}}\"));\n    }}\n}}\n\nwsh::handler!(Hello);\n"
+             fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {{\n        \
+             conn.send(format!(\"{answer} {{message}}\"))?;\n        Ok(())\n    }}\n}}\n\nwsh::handler!(Hello);\n"
         ),
     );
 }

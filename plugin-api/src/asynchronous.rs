@@ -7,16 +7,19 @@
 use std::{
     any::Any,
     marker::PhantomData,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
 };
 
 use crate::{
     abi::{self, Status},
+    async_conn::AsyncConn,
     border::{guard, item::item, link::Link},
     carry::{self, Carry},
     config::Config,
-    conn::Conn,
     ending::{Callback, Course, echoed},
     error::Refused,
     function::{AsyncFunction, HandshakeFunction, Running},
@@ -24,15 +27,17 @@ use crate::{
     request::Request,
     request_copy::RequestCopy,
     response::{Handshake, Response},
+    shared::Shared,
     style::{Event, Slot, Style},
-    task::{TOKEN, Task},
+    task::{Question, TOKEN, Task},
 };
 
-/// The style of `handler!(async function)`.
+/// The style of `handler!(async function)`. With `RESTARTS` a function without a state may begin again.
 #[derive(Debug)]
-pub(crate) struct Async<F, C, S, A> {
+pub(crate) struct Async<F, C, S, A, H, const RESTARTS: bool> {
     function: F,
     check: C,
+    shared: Arc<H>,
     types: PhantomData<fn() -> (S, A)>,
 }
 
@@ -66,35 +71,48 @@ impl Wake for Link {
     }
 }
 
-impl<F, C, S, A> Style for Async<F, C, S, A>
+impl<F, C, S, A, H, const RESTARTS: bool> Style for Async<F, C, S, A, H, RESTARTS>
 where
-    F: AsyncFunction<S, A>,
-    C: HandshakeFunction,
+    F: AsyncFunction<S, A, H>,
+    C: HandshakeFunction<H>,
     S: Carry,
     A: 'static,
+    H: Shared,
 {
     type Slot = AsyncSlot;
-    const SCHEMA: (u32, u32) = match (F::TAKES_REQUEST, S::WITH_REQUEST) {
-        (false, _) => (carry::STATE, carry::STATE),
-        (true, true) => (carry::STATE_WITH_REQUEST, carry::STATE_WITH_REQUEST),
-        (true, false) => (0, 0),
+    const SCHEMA: (u32, u32) = {
+        let moves = RESTARTS || size_of::<S>() != 0;
+        match (moves, F::TAKES_REQUEST, S::WITH_REQUEST) {
+            (true, false, _) => (carry::STATE, carry::STATE),
+            (true, true, true) => (carry::STATE_WITH_REQUEST, carry::STATE_WITH_REQUEST),
+            (false, _, _) | (true, true, false) => (0, 0),
+        }
     };
-    const FLAGS: u32 = if Self::SCHEMA.0 == 0 {
-        abi::ASYNC
-    } else {
-        abi::ASYNC | abi::MIGRATES
+    const FLAGS: u32 = {
+        let moves = if Self::SCHEMA.0 == 0 {
+            0
+        } else {
+            abi::MIGRATES
+        };
+        let origins = if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 };
+        abi::ASYNC | moves | origins
     };
 
-    fn new(_config: Config<'_>) -> crate::Result<Self> {
+    fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(Async {
             function: item(),
             check: item(),
+            shared: Arc::new(H::new(config)?),
             types: PhantomData,
         })
     }
 
-    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake {
-        self.check.answer(request, response)
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake> {
+        self.check.answer(&self.shared, request, response)
     }
 
     fn open(
@@ -121,35 +139,38 @@ where
     }
 
     fn self_test(&self) -> crate::Result {
-        Ok(())
+        self.shared.self_test()
     }
 
-    fn serving(&self, _on: bool) {}
+    fn serving(&self, on: bool) -> crate::Result {
+        self.shared.serving(on)
+    }
 }
 
-impl<F, C, S, A> Async<F, C, S, A>
+impl<F, C, S, A, H, const RESTARTS: bool> Async<F, C, S, A, H, RESTARTS>
 where
-    F: AsyncFunction<S, A>,
+    F: AsyncFunction<S, A, H>,
     S: Carry,
 {
     fn slot(
         &self,
         link: Arc<Link>,
-        attached: Vec<Box<dyn Any + Send>>,
+        attached: Vec<Box<dyn Any + Send + Sync>>,
         request: Option<Arc<RequestCopy>>,
         state: S,
     ) -> AsyncSlot {
         let task = Arc::new(Task::default());
-        let conn = Conn::for_task(
+        let conn = AsyncConn::new(
             Arc::clone(&link),
             attached,
             state,
             Arc::clone(&task),
             S::write,
         );
+        let future = self.function.start(conn, request.clone(), &self.shared);
         AsyncSlot {
             waker: Waker::from(Arc::clone(&link)),
-            future: Some(self.function.start(conn, request.clone())),
+            future: Some(future),
             is_inside: false,
             outcome: None,
             is_fresh: link.is_restored,
@@ -158,6 +179,31 @@ where
             task,
             request,
         }
+    }
+}
+
+/// What the function is polled with while it is asked for its state. A future that is no wait for the
+/// connection has to keep it, or it would miss what it waits for: so it shows that there is one.
+struct Elsewhere {
+    link: Arc<Link>,
+    was_woken: AtomicBool,
+}
+
+impl Wake for Elsewhere {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.was_woken.store(true, Ordering::Release);
+        self.link.wake_session();
+    }
+}
+
+impl Elsewhere {
+    /// Whether some future waits for this. The caller has dropped its own waker.
+    fn is_waited_for(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || self.was_woken.load(Ordering::Acquire)
     }
 }
 
@@ -171,6 +217,11 @@ impl AsyncSlot {
         self.is_inside = true;
         let polled = future.as_mut().poll(&mut Context::from_waker(&self.waker));
         self.is_inside = false;
+        self.polled(polled);
+    }
+
+    #[inline]
+    fn polled(&mut self, polled: Poll<crate::Result>) {
         match polled {
             Poll::Ready(outcome) => self.end(outcome),
             Poll::Pending if self.task.is_ending() && self.task.lock().is_deaf => {
@@ -187,6 +238,28 @@ impl AsyncSlot {
     fn end(&mut self, outcome: crate::Result) {
         self.outcome = Some(outcome);
         self.future = None;
+    }
+
+    /// Asks the function something, and answers what it said if it waits for nothing but its connection.
+    fn ask(&mut self, question: Question) -> Question {
+        let Some(future) = &mut self.future else {
+            return Question::No;
+        };
+        self.task.ask(question);
+        let elsewhere = Arc::new(Elsewhere {
+            link: Arc::clone(&self.link),
+            was_woken: AtomicBool::new(false),
+        });
+        let waker = Waker::from(Arc::clone(&elsewhere));
+        self.is_inside = true;
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        self.is_inside = false;
+        drop(waker);
+        self.polled(polled);
+        match self.task.take_answer() {
+            _ if elsewhere.is_waited_for() => Question::No,
+            answer => answer,
+        }
     }
 
     /// Puts in what happened.
@@ -218,7 +291,7 @@ impl AsyncSlot {
     #[inline]
     fn take_message(&mut self, message: Message<'_>) {
         if self.future.is_some() && self.task.lock().inbox.push(message) {
-            self.link.inside(None, |host, conn| host.reads(conn, false));
+            self.link.inside(|host, conn| host.reads(conn, false));
         }
     }
 
@@ -235,7 +308,7 @@ impl AsyncSlot {
             Course::Status(status) => status,
             Course::Echo => {
                 let code = self.task.closed().map_or(0, |close| close.code);
-                self.link.close(None, echoed(code), "");
+                self.link.close(echoed(code), "");
                 abi::OK
             }
         }
@@ -279,7 +352,7 @@ impl Slot for AsyncSlot {
     fn on(&mut self, event: Event<'_>) -> Status {
         if std::mem::take(&mut self.is_fresh) {
             // The older generation may have held the peer back, and waited, for reasons of its own.
-            self.link.inside(None, |host, conn| {
+            self.link.inside(|host, conn| {
                 host.reads(conn, true);
                 host.timer(conn, TOKEN, u64::MAX)
             });
@@ -291,23 +364,25 @@ impl Slot for AsyncSlot {
         self.status(callback)
     }
 
-    fn snapshot(&mut self) -> Option<Vec<u8>> {
+    fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
         if self.future.is_none() || self.is_inside || self.task.is_ending() {
-            return None;
+            return Ok(None);
         }
-        self.task.ask_for_state();
-        self.poll();
-        let state = self.task.take_state();
+        let mut state = None;
+        if let Question::Here = self.ask(Question::Where)
+            && let Question::Answered(answer) = self.ask(Question::What)
+        {
+            state = Some(answer);
+        }
         if self.outcome.is_some() {
             // This callback cannot say so; the next one does.
             self.link.wake_session();
-            return None;
+            return Ok(None);
         }
-        let state = state?;
-        match &self.request {
-            Some(request) => (self.join)(request, state),
-            None => Some(state),
-        }
+        Ok(match (&self.request, state) {
+            (Some(request), Some(state)) => (self.join)(request, state),
+            (_, state) => state,
+        })
     }
 }
 

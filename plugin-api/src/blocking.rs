@@ -20,14 +20,17 @@ use crate::{
     request::Request,
     request_copy::RequestCopy,
     response::{Handshake, Response},
+    rule::Rule,
+    shared::Shared,
     style::{Event, Slot, Style},
 };
 
 /// The style of `handler!(blocking function)`.
 #[derive(Debug)]
-pub(crate) struct Blocking<F, C, A> {
+pub(crate) struct Blocking<F, C, A, H> {
     function: F,
     check: C,
+    shared: Arc<H>,
     types: PhantomData<fn() -> A>,
 }
 
@@ -48,26 +51,32 @@ enum FunctionEnd {
     Told,
 }
 
-impl<F, C, A> Style for Blocking<F, C, A>
+impl<F, C, A, H> Style for Blocking<F, C, A, H>
 where
-    F: BlockingFunction<A>,
-    C: HandshakeFunction,
+    F: BlockingFunction<A, H>,
+    C: HandshakeFunction<H>,
     A: 'static,
+    H: Shared,
 {
     type Slot = BlockingSlot;
     const SCHEMA: (u32, u32) = (0, 0);
-    const FLAGS: u32 = abi::BLOCKING;
+    const FLAGS: u32 = abi::BLOCKING | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 });
 
-    fn new(_config: Config<'_>) -> crate::Result<Self> {
+    fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(Blocking {
             function: item(),
             check: item(),
+            shared: Arc::new(H::new(config)?),
             types: PhantomData,
         })
     }
 
-    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake {
-        self.check.answer(request, response)
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake> {
+        self.check.answer(&self.shared, request, response)
     }
 
     fn open(
@@ -79,13 +88,17 @@ where
         let conn = BlockingConn::new(Arc::clone(&line), request.take_attached());
         let copy = F::TAKES_REQUEST.then(|| RequestCopy::new(&request));
         let (function, own) = (self.function, Arc::clone(&line));
+        let shared = Arc::clone(&self.shared);
         let job = move || {
-            let outcome = outcome(&own, || function.run(conn, copy));
+            let outcome = outcome(&own, || function.run(conn, copy, &shared));
+            // What is shared may end with this session: before the host hears that the function has.
+            drop(shared);
             own.end(outcome);
         };
-        if let Err(refused) = Refused::check(link.runtime.spawn(Box::new(job))) {
+        let status = link.runtime.spawn(Box::new(job));
+        if let Err(refused) = Refused::check(status, |_| Rule::threads()) {
             // The client may try again later.
-            link.close(None, 1013, "");
+            link.close(1013, "");
             return Err(format!("no thread for one more session: {refused}").into());
         }
         let end = FunctionEnd::NotYet;
@@ -97,10 +110,12 @@ where
     }
 
     fn self_test(&self) -> crate::Result {
-        Ok(())
+        self.shared.self_test()
     }
 
-    fn serving(&self, _on: bool) {}
+    fn serving(&self, on: bool) -> crate::Result {
+        self.shared.serving(on)
+    }
 }
 
 /// Runs the function to its end.
@@ -189,7 +204,7 @@ impl Slot for BlockingSlot {
         match event {
             Event::Message(message) => {
                 if self.line.push(message) {
-                    self.link.inside(None, |host, conn| host.reads(conn, false));
+                    self.link.inside(|host, conn| host.reads(conn, false));
                 }
             }
             Event::Drain => self.line.serve(&self.link),
@@ -204,8 +219,8 @@ impl Slot for BlockingSlot {
         self.status(false, abi::OK)
     }
 
-    fn snapshot(&mut self) -> Option<Vec<u8>> {
-        None
+    fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
+        Ok(None)
     }
 }
 

@@ -4,15 +4,17 @@ use std::{
     any::Any,
     fmt, panic,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     close::Close,
-    conn::{self, Peer},
-    error::{Elapsed, Refused},
+    error::{Elapsed, Refused, Result},
+    handle::{self, Handle},
     line::{Errand, Line, Told},
     message::{MessageBuf, Payload},
+    rule::Rule,
     sent::CROWD_BYTES,
 };
 
@@ -35,11 +37,11 @@ use crate::{
 /// closed first with its own code; an error is logged and closes with 1011.
 pub struct BlockingConn {
     line: Arc<Line>,
-    attached: Vec<Box<dyn Any + Send>>,
+    attached: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl BlockingConn {
-    pub(crate) fn new(line: Arc<Line>, attached: Vec<Box<dyn Any + Send>>) -> Self {
+    pub(crate) fn new(line: Arc<Line>, attached: Vec<Box<dyn Any + Send + Sync>>) -> Self {
         BlockingConn { line, attached }
     }
 
@@ -104,7 +106,13 @@ impl BlockingConn {
         match self.line.receive(deadline)? {
             Ok(message) => Ok(Some(message)),
             Err(Told { listens: true }) => Ok(None),
-            // It would spin for ever, on a thread that nobody can end from outside.
+            // It asks from a destructor while it unwinds, and a panic from there ends the process. What
+            // asks in a loop even so is to leave the processor to others.
+            Err(Told { listens: false }) if thread::panicking() => {
+                thread::sleep(UNWINDING_PAUSE);
+                Ok(None)
+            }
+            // It would spin for ever, on a thread that cannot be ended from outside.
             Err(Told { listens: false }) => panic::resume_unwind(Box::new(Deaf)),
         }
     }
@@ -134,53 +142,78 @@ impl BlockingConn {
         Ok(())
     }
 
-    /// Starts the closing handshake, as [`Conn::close`](crate::Conn::close) does.
-    pub fn close(&self, code: u32, reason: &str) -> bool {
+    /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
+    /// most 123 bytes. Code 0 sends a Close frame without a body.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: such a code may not be sent.
+    /// [`Refused::TooBig`]: the reason has more than 123 bytes.
+    pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
         let status = self.line.runtime.host.close_to(self.line.id, code, reason);
-        let is_taken = conn::took(self.line.id, "close", status);
-        if is_taken {
-            self.line.is_closing_now();
-        }
-        is_taken
+        Refused::check(status, |status| Rule::close(status, code, reason))?;
+        self.line.is_closing_now();
+        Ok(())
     }
 
     /// Drops the connection without a Close frame.
-    pub fn abort(&self) -> bool {
-        let is_taken = self.run("abort", Errand::Abort);
-        if is_taken {
-            self.line.is_closing_now();
-        }
-        is_taken
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: it is over.
+    pub fn abort(&self) -> Result<(), Refused> {
+        Refused::check(self.line.run(Errand::Abort), |_| Rule::unknown())?;
+        self.line.is_closing_now();
+        Ok(())
     }
 
     /// Sends a Ping of at most 125 bytes. It may leave before messages that were sent just before.
-    pub fn ping(&self, data: &[u8]) -> bool {
-        self.run("ping", Errand::Ping(data.into()))
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: more than 125 bytes.
+    pub fn ping(&self, data: &[u8]) -> Result<(), Refused> {
+        let status = self.line.run(Errand::Ping(data.into()));
+        Refused::check(status, |_| Rule::ping(data))
     }
 
-    /// Lets the session hear what is published to a topic, as
-    /// [`Conn::subscribe`](crate::Conn::subscribe) does. What is published goes to the peer, not to
-    /// this function.
-    pub fn subscribe(&self, topic: &str) -> bool {
-        let (topic, on) = (topic.into(), true);
-        self.run("subscribe", Errand::Subscribe { topic, on })
+    /// Lets the session hear what is published to a topic of this handler, or with a leading `/`
+    /// to one of the server's. A topic is 1 to 255 bytes of UTF-8 without NUL. What is published goes to
+    /// the peer, not to this function.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
+    /// breaks its rule, or the session has as many as it may.
+    pub fn subscribe(&self, topic: &str) -> Result<(), Refused> {
+        self.topic(topic, true)
     }
 
     /// Ends what [`subscribe`](Self::subscribe) began.
-    pub fn unsubscribe(&self, topic: &str) -> bool {
-        let (topic, on) = (topic.into(), false);
-        self.run("unsubscribe", Errand::Subscribe { topic, on })
+    ///
+    /// # Errors
+    /// As of [`subscribe`](Self::subscribe).
+    pub fn unsubscribe(&self, topic: &str) -> Result<(), Refused> {
+        self.topic(topic, false)
+    }
+
+    fn topic(&self, name: &str, on: bool) -> Result<(), Refused> {
+        let topic = name.into();
+        let status = self.line.run(Errand::Subscribe { topic, on });
+        Refused::check(status, |status| Rule::topic(status, name))
     }
 
     /// Sends a message to every subscriber of a topic, this session too if it is one. Answers about
     /// how many there are.
-    pub fn publish<P: Payload>(&self, topic: &str, message: P) -> u64 {
-        conn::publish(self.line.runtime, topic, &message, 0)
+    ///
+    /// # Errors
+    /// As of [`publish`](crate::publish).
+    pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
+        handle::publish_in(self.line.runtime, topic, &message, 0)
     }
 
     /// As [`publish`](Self::publish), but not to this session.
-    pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> u64 {
-        conn::publish(self.line.runtime, topic, &message, self.line.id)
+    ///
+    /// # Errors
+    /// As of [`publish`](crate::publish).
+    pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
+        handle::publish_in(self.line.runtime, topic, &message, self.line.id)
     }
 
     /// What the handshake [attached](crate::Request::attach).
@@ -189,21 +222,14 @@ impl BlockingConn {
         self.attached.iter().find_map(|value| value.downcast_ref())
     }
 
-    /// The other end, for other threads and other sessions.
+    /// The session as other threads and other sessions may know it.
     #[must_use]
-    pub fn peer(&self) -> Peer {
-        Peer {
-            runtime: self.line.runtime,
-            id: self.line.id,
-        }
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.line.runtime, self.line.id)
     }
 
     pub(crate) fn line(&self) -> &Line {
         &self.line
-    }
-
-    fn run(&self, call: &str, errand: Errand) -> bool {
-        conn::took(self.line.id, call, self.line.run(errand))
     }
 }
 
@@ -227,3 +253,5 @@ impl Iterator for &BlockingConn {
 
 /// What a function is unwound with that does not listen to the end of its session.
 pub(crate) struct Deaf;
+
+const UNWINDING_PAUSE: Duration = Duration::from_millis(10);

@@ -39,7 +39,11 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> Carry for T {
     const WITH_REQUEST: bool = true;
 
     fn write(&self) -> Option<Vec<u8>> {
-        Some(crate::state::State::json(self)?.into_bytes())
+        serde_json::to_vec(self)
+            .inspect_err(|error| {
+                crate::warn!(error, "the session's state cannot be written as JSON");
+            })
+            .ok()
     }
 
     fn read(bytes: &[u8]) -> crate::Result<Self> {

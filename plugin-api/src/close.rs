@@ -4,6 +4,7 @@ use std::fmt;
 
 /// A close code and its reason (RFC 6455 §7.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Close {
     /// 1005: the peer's Close frame had none. 1006: no Close frame was received.
     pub code: u32,

@@ -3,13 +3,21 @@
 #[cfg(feature = "serde")]
 use serde::de::DeserializeOwned;
 
+use crate::asked::Asked;
+#[cfg(feature = "serde")]
+use crate::asked::Table;
+
 /// The handler's own table of the configuration, `[handler.chat.config]`, and what it is loaded as.
+///
+/// A key of the table that is not asked for while the handler is built is a warning in the server's log,
+/// with the key that it looks like.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
     pub(crate) name: &'a str,
     pub(crate) json: &'a str,
     pub(crate) generation: u64,
     pub(crate) is_check: bool,
+    pub(crate) asked: &'a Asked,
 }
 
 impl<'a> Config<'a> {
@@ -22,6 +30,11 @@ impl<'a> Config<'a> {
     /// The table as a JSON object.
     #[must_use]
     pub fn json(&self) -> &'a str {
+        self.asked.all();
+        self.text()
+    }
+
+    fn text(&self) -> &'a str {
         if self.json.is_empty() {
             "{}"
         } else {
@@ -57,7 +70,8 @@ impl<'a> Config<'a> {
     /// The key is missing or is something else; the sentence names key and table.
     #[cfg(feature = "serde")]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> crate::Result<T> {
-        let table: serde_json::Map<String, serde_json::Value> = self.parse()?;
+        let table = self.table()?;
+        self.asked.key(key);
         let name = self.name;
         match table.get(key) {
             Some(value) => T::deserialize(value)
@@ -73,7 +87,25 @@ impl<'a> Config<'a> {
     /// It is something else; the sentence names the table.
     #[cfg(feature = "serde")]
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
-        serde_json::from_str(self.json())
+        let (asked, table) = (self.asked, self.table()?);
+        T::deserialize(Table { asked, table })
             .map_err(|error| format!("[handler.{}.config]: {error}", self.name).into())
+    }
+
+    #[cfg(feature = "serde")]
+    fn table(&self) -> crate::Result<serde_json::Map<String, serde_json::Value>> {
+        serde_json::from_str(self.text())
+            .map_err(|error| format!("[handler.{}.config]: {error}", self.name).into())
+    }
+
+    /// Tells of the keys of the table that nothing asked for.
+    pub(crate) fn warn_of_the_rest(&self) {
+        #[cfg(feature = "serde")]
+        for (key, meant) in self.table().iter().flat_map(|table| self.asked.rest(table)) {
+            let name = self.name;
+            let meant =
+                meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+            crate::warn!("`{key}` in [handler.{name}.config] is not known to the handler{meant}");
+        }
     }
 }

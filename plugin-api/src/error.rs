@@ -2,24 +2,31 @@
 
 use std::{error::Error, fmt};
 
-use crate::abi::{self, Status};
+use crate::{
+    abi::{self, Status},
+    rule::Rule,
+};
 
 /// What a handler's functions return: any error goes up with `?`, and a sentence with
 /// `Err("no room".into())`.
 pub type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// The server did not do what it was asked.
+///
+/// A callback or a function of a handler may pass it on with `?`. [`Gone`](Refused::Gone) from a session's
+/// own connection only says then that the session ends, and is no failure; anything else closes with 1011
+/// and is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Refused {
     /// The session, or this generation of the handler, is over.
     Gone,
-    /// Past a limit: the outbound limit of the session, 125 bytes of a ping, 123 of a close reason.
-    TooBig,
+    /// An argument is past a limit.
+    TooBig(Rule),
     /// The session's inbox is full; it may be tried again.
     Full,
     /// An argument breaks its rule.
-    Invalid,
+    Invalid(Rule),
     /// Called at the wrong time or on the wrong thread.
     Misuse,
     /// This server does not know it.
@@ -29,23 +36,32 @@ pub enum Refused {
 }
 
 impl Refused {
-    pub(crate) fn check(status: Status) -> Result<(), Refused> {
-        Self::check_count(status.into()).map(|_| ())
+    /// What a status means; `rule` is asked which rule was broken, if one was.
+    #[inline]
+    pub(crate) fn check(status: Status, rule: impl FnOnce(Status) -> Rule) -> Result<(), Refused> {
+        if status >= 0 {
+            return Ok(());
+        }
+        Err(Self::from_status(status, rule))
     }
 
-    /// Below 0 is a status, above a number of bytes or subscribers.
+    /// As [`check`](Self::check) of a status or, from 0 on, a number of bytes or subscribers.
     #[inline]
-    pub(crate) fn check_count(answer: i64) -> Result<u64, Refused> {
-        u64::try_from(answer).map_err(|_| Self::from_status(answer))
+    pub(crate) fn check_count(
+        answer: i64,
+        rule: impl FnOnce(Status) -> Rule,
+    ) -> Result<u64, Refused> {
+        u64::try_from(answer)
+            .map_err(|_| Self::from_status(Status::try_from(answer).unwrap_or(abi::ERROR), rule))
     }
 
     #[cold]
-    fn from_status(answer: i64) -> Refused {
-        match Status::try_from(answer).unwrap_or(abi::ERROR) {
+    pub(crate) fn from_status(status: Status, rule: impl FnOnce(Status) -> Rule) -> Refused {
+        match status {
             abi::GONE => Refused::Gone,
             abi::FULL => Refused::Full,
-            abi::TOO_BIG => Refused::TooBig,
-            abi::INVALID => Refused::Invalid,
+            abi::TOO_BIG => Refused::TooBig(rule(status)),
+            abi::INVALID => Refused::Invalid(rule(status)),
             abi::MISUSE => Refused::Misuse,
             abi::UNSUPPORTED => Refused::Unsupported,
             _ => Refused::Failed,
@@ -57,9 +73,8 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Refused::Gone => "the session is over",
-            Refused::TooBig => "past the limit",
+            Refused::TooBig(rule) | Refused::Invalid(rule) => return rule.fmt(f),
             Refused::Full => "the session's inbox is full",
-            Refused::Invalid => "an argument breaks its rule",
             Refused::Misuse => "called at the wrong time or on the wrong thread",
             Refused::Unsupported => "this server does not know it",
             Refused::Failed => "the server failed",
@@ -69,7 +84,7 @@ impl fmt::Display for Refused {
 
 impl Error for Refused {}
 
-/// Nothing came in time: what [`Conn::recv_timeout`](crate::Conn::recv_timeout) fails with.
+/// Nothing came in time: what [`AsyncConn::recv_timeout`](crate::AsyncConn::recv_timeout) fails with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed;
 

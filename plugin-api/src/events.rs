@@ -1,50 +1,71 @@
 //! Runs a [`Handler`] and its [`Session`]s behind the vtable.
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 use crate::{
     abi::{self, Status},
-    border::{host::ConnPtr, link::Link},
+    border::{guard, link::Link},
     config::Config,
     conn::Conn,
+    error::Refused,
     request::Request,
     response::{Handshake, Response},
-    session::{Handler, Session},
+    session::{Closing, Handler, Session},
     state::State,
     style::{Event, Slot, Style},
 };
 
 /// The style of `handler!(T)`.
 #[derive(Debug)]
-pub(crate) struct Events<H>(H);
+pub(crate) struct Events<H, B> {
+    handler: H,
+    begin: PhantomData<fn() -> B>,
+}
 
 /// One session and its connection.
 #[derive(Debug)]
 pub(crate) struct EventSlot<S> {
+    /// The session's own, whatever the author's code does with `conn`.
+    link: Arc<Link>,
     conn: Conn,
     session: S,
     /// A session without anything in it moves to a newer generation by itself.
-    is_stateless: bool,
+    is_fieldless: bool,
 }
 
-impl<H: Handler> Style for Events<H> {
+impl<H: Handler, B: Begin<H::Session>> Events<H, B> {
+    /// How a session without anything in it begins again in a newer generation.
+    const FIELDLESS: Option<fn() -> H::Session> = match B::BEGIN {
+        Some(begin) if size_of::<H::Session>() == 0 && Self::SCHEMA.0 == 0 => Some(begin),
+        _ => None,
+    };
+}
+
+impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
     type Slot = EventSlot<H::Session>;
     const SCHEMA: (u32, u32) = {
         let range = <H::Session as Session>::SCHEMA;
         (*range.end(), *range.start())
     };
     const FLAGS: u32 = {
-        let migrates = Self::SCHEMA.0 != 0 || H::STATELESS.is_some();
+        let migrates = Self::SCHEMA.0 != 0 || Self::FIELDLESS.is_some();
         (if migrates { abi::MIGRATES } else { 0 })
             | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 })
     };
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
-        Ok(Events(H::new(config)?))
+        Ok(Events {
+            handler: H::new(config)?,
+            begin: PhantomData,
+        })
     }
 
-    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake {
-        self.0.handshake(request, response)
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake> {
+        self.handler.handshake(request, response)
     }
 
     fn open(
@@ -52,72 +73,135 @@ impl<H: Handler> Style for Events<H> {
         link: Arc<Link>,
         mut request: Request<'_>,
     ) -> crate::Result<(Self::Slot, Status)> {
-        let mut conn = Conn::new(link, request.take_attached(), ());
-        let mut session = self.0.open(&mut conn, &request);
-        session.on_open(&mut conn);
+        let mut conn = Conn::new(Arc::clone(&link), request.take_attached());
+        let mut session = self.handler.open(&mut conn, &request)?;
+        let status = status(session.on_open(&mut conn), &conn);
         let slot = EventSlot {
+            link,
             conn,
             session,
-            is_stateless: H::STATELESS.is_some(),
+            is_fieldless: Self::FIELDLESS.is_some(),
         };
-        Ok((slot, abi::OK))
+        Ok((slot, status))
     }
 
     fn restore(&self, link: Arc<Link>, schema: u32, state: &[u8]) -> crate::Result<Self::Slot> {
-        let session = match H::STATELESS {
-            Some(begin) if Self::SCHEMA.0 == 0 => begin(),
-            _ => H::Session::restore(&State::new(schema, state))?,
+        let mut conn = Conn::new(Arc::clone(&link), Vec::new());
+        let session = match Self::FIELDLESS {
+            Some(begin) => begin(),
+            None => self
+                .handler
+                .restore(&mut conn, &State::new(schema, state))?,
         };
         Ok(EventSlot {
-            conn: Conn::new(link, Vec::new(), ()),
+            link,
+            conn,
             session,
-            is_stateless: H::STATELESS.is_some(),
+            is_fieldless: Self::FIELDLESS.is_some(),
         })
     }
 
     fn self_test(&self) -> crate::Result {
-        self.0.self_test()
+        self.handler.self_test()
     }
 
-    fn serving(&self, on: bool) {
-        self.0.serving(on);
+    fn serving(&self, on: bool) -> crate::Result {
+        self.handler.serving(on)
     }
 }
 
 impl<S: Session> Slot for EventSlot<S> {
     #[inline]
     fn link(&self) -> &Arc<Link> {
-        self.conn.link()
-    }
-
-    // The authors have their `Conn` in callbacks only, and each begins with writing this.
-    #[inline(always)]
-    fn here(&mut self) -> Option<&mut Option<ConnPtr>> {
-        Some(&mut self.conn.here)
+        &self.link
     }
 
     // Always: each callback has one kind of event, and needs nothing of the others.
     #[inline(always)]
     fn on(&mut self, event: Event<'_>) -> Status {
         let EventSlot { conn, session, .. } = self;
-        match event {
+        let result = match event {
             Event::Message(message) => session.on_message(conn, message),
             Event::Ping(data) => session.on_ping(conn, data),
             Event::Pong(data) => session.on_pong(conn, data),
             Event::Drain => session.on_drain(conn),
             Event::Timer(token) => session.on_timer(conn, token),
-            Event::Wake => {}
+            Event::Wake => Ok(()),
             Event::Note(note) => session.on_note(conn, note),
-            Event::Closing(close) => session.on_closing(conn, &close),
-            Event::Closed(close) => session.on_close(close),
-        }
-        abi::OK
+            Event::Closing(close) => match session.on_closing(conn, &close) {
+                Ok(Closing::Later) => return abi::PENDING,
+                Ok(Closing::Now) => Ok(()),
+                Err(error) => Err(error),
+            },
+            Event::Closed(close) => session.on_close(conn, &close),
+        };
+        status(result, conn)
     }
 
-    fn snapshot(&mut self) -> Option<Vec<u8>> {
-        match self.session.snapshot() {
-            Some(state) => Some(state.into_bytes()),
-            None => self.is_stateless.then(Vec::new),
+    fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
+        if self.is_fieldless {
+            return Ok(Some(Vec::new()));
         }
+        Ok(self.session.snapshot(&self.conn)?.into_bytes())
     }
+}
+
+/// What a callback answers.
+#[inline(always)]
+fn status(result: crate::Result, conn: &Conn) -> Status {
+    match result {
+        Ok(()) => abi::OK,
+        Err(error) => failed(&*error, conn),
+    }
+}
+
+/// A callback that passes on that its session is over has not failed.
+#[cold]
+#[inline(never)]
+fn failed(error: &(dyn std::error::Error + 'static), conn: &Conn) -> Status {
+    if error.downcast_ref() == Some(&Refused::Gone) && conn.has_heard_of_end() {
+        return abi::OK;
+    }
+    guard::fail(&error.to_string());
+    abi::ERROR
+}
+
+/// Finds out whether a session type is `Default`, for [`descriptor!`](crate::descriptor): an inherent
+/// constant goes before that of a trait, where its bounds hold.
+#[derive(Debug)]
+pub struct Probe<S>(PhantomData<S>);
+
+/// Makes a session that needs nothing to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct FromDefault;
+
+/// Makes none.
+#[derive(Clone, Copy, Debug)]
+pub struct FromNothing;
+
+impl<S: Default> Probe<S> {
+    /// `S` is `Default`.
+    pub const BEGIN: FromDefault = FromDefault;
+}
+
+/// The answer for every other type.
+pub trait NotDefault {
+    /// `S` is not `Default`.
+    const BEGIN: FromNothing = FromNothing;
+}
+
+impl<S> NotDefault for Probe<S> {}
+
+/// How a session begins without anything.
+pub trait Begin<S>: Copy + Send + Sync + 'static {
+    /// The function, if there is one.
+    const BEGIN: Option<fn() -> S>;
+}
+
+impl<S: Default> Begin<S> for FromDefault {
+    const BEGIN: Option<fn() -> S> = Some(S::default);
+}
+
+impl<S> Begin<S> for FromNothing {
+    const BEGIN: Option<fn() -> S> = None;
 }

@@ -1,6 +1,8 @@
 //! Write WebSocket handlers for wshd.
 
 pub mod abi;
+mod asked;
+mod async_conn;
 mod asynchronous;
 mod blocking;
 mod blocking_conn;
@@ -13,6 +15,7 @@ mod ending;
 mod error;
 mod events;
 mod function;
+mod handle;
 mod inbox;
 mod layout;
 mod line;
@@ -24,12 +27,16 @@ pub mod raw;
 mod request;
 mod request_copy;
 mod response;
+mod rule;
 #[doc(hidden)]
 pub mod rules;
 mod sent;
 mod session;
+mod shared;
 mod spares;
 mod state;
+mod stay;
+mod stop;
 mod style;
 mod task;
 pub mod test;
@@ -40,19 +47,25 @@ mod waits;
 use std::fmt::Display;
 
 pub use crate::{
+    async_conn::AsyncConn,
     blocking_conn::BlockingConn,
     border::link::Writer,
     close::Close,
     config::Config,
-    conn::{Conn, Peer},
+    conn::Conn,
     error::{Elapsed, Refused, Result},
+    handle::{Handle, publish},
     message::{Kind, Message, MessageBuf, Payload},
     pause::Sleep,
     request::Request,
     response::{Handshake, Response},
+    rule::Rule,
     sent::Sent,
-    session::{Handler, Session},
-    state::State,
+    session::{Closing, Handler, Session},
+    shared::Shared,
+    state::{Snapshot, State},
+    stay::Stay,
+    stop::Stop,
 };
 
 use crate::border::{guard, runtime};
@@ -60,25 +73,23 @@ use crate::border::{guard, runtime};
 /// What nearly every handler needs: `use wsh::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        BlockingConn, Close, Config, Conn, Elapsed, Handler, Handshake, Kind, Message, MessageBuf,
-        Peer, Request, Response, Result, Session,
+        AsyncConn, BlockingConn, Close, Closing, Config, Conn, Elapsed, Handle, Handler, Handshake,
+        Kind, Message, MessageBuf, Refused, Request, Response, Result, Session, Shared, Snapshot,
+        State, Stop,
     };
 }
 
-/// Sends a message to every subscriber of a topic of this handler, from any thread. Answers about
-/// how many there are.
-pub fn publish<P: Payload>(topic: &str, message: P) -> u64 {
-    runtime::current().map_or(0, |runtime| conn::publish(runtime, topic, &message, 0))
-}
-
-/// Runs `job` on a thread of the server's, which counts it and knows its handler.
+/// Runs `job` on a thread of the server's, which counts it and knows its handler. The [`Stop`] says when
+/// it is to end.
 ///
 /// # Errors
 /// [`Refused::TooBig`]: the handler has as many threads as it may. [`Refused::Gone`]: it was shut
 /// down.
-pub fn spawn(job: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+pub fn spawn(job: impl FnOnce(Stop) + Send + 'static) -> Result<(), Refused> {
     let runtime = runtime::current().ok_or(Refused::Misuse)?;
-    Refused::check(runtime.spawn(Box::new(job)))
+    let stop = runtime.stop.clone();
+    let status = runtime.spawn(Box::new(move || job(stop)));
+    Refused::check(status, |_| Rule::threads())
 }
 
 /// Lets the callback that is running on this thread fail, and says why: a session ends with 1011, a
@@ -90,6 +101,7 @@ pub fn fail(why: impl Display) {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::border::export::{Crate, asynchronous, blocking, events};
-    pub use crate::function::accept;
+    pub use crate::events::{NotDefault, Probe};
+    pub use crate::function::OfShared;
     pub use crate::log;
 }

@@ -266,18 +266,16 @@ impl Line {
     pub(crate) fn serve(&self, link: &Link) {
         let mut inner = self.lock();
         if let Some(errand) = inner.errand.take() {
-            inner.answer = Some(link.inside(None, |host, conn| errand.run(host, conn)));
+            inner.answer = Some(link.inside(|host, conn| errand.run(host, conn)));
         }
         if std::mem::take(&mut inner.wants_reads) {
-            link.inside(None, |host, conn| host.reads(conn, true));
+            link.inside(|host, conn| host.reads(conn, true));
         }
         if inner.wants_room {
-            inner.wants_room = link.buffered(None) > ROOM_BYTES;
+            inner.wants_room = link.buffered() > ROOM_BYTES;
         }
         if inner.wants_room {
-            link.inside(None, |host, conn| {
-                host.watermark(conn, ROOM_BYTES, ROOM_BYTES)
-            });
+            link.inside(|host, conn| host.watermark(conn, ROOM_BYTES, ROOM_BYTES));
         }
         self.notify(&inner);
     }

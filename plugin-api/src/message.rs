@@ -42,6 +42,18 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
     /// A copy that may be kept.
     #[must_use]
     pub fn to_buf(&self) -> MessageBuf {
@@ -76,7 +88,7 @@ impl PartialEq<&str> for Message<'_> {
     }
 }
 
-/// A message that may be kept: what [`recv`](crate::Conn::recv) gives.
+/// A message that may be kept: what [`recv`](crate::AsyncConn::recv) gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MessageBuf {
     /// Valid UTF-8.
@@ -108,6 +120,18 @@ impl MessageBuf {
             MessageBuf::Text(text) => text.as_bytes(),
             MessageBuf::Binary(bytes) => bytes,
         }
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
     }
 
     /// The bytes of either kind, without a copy.

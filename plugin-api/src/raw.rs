@@ -19,11 +19,14 @@ use crate::{
         self,
         raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
     },
+    async_conn::AsyncConn,
     blocking_conn::BlockingConn,
-    border::{guard, raw::Raw, runtime},
-    conn::{Conn, Peer},
+    border::{link::Link, raw::Raw, runtime},
+    conn::Conn,
     error::Refused,
+    handle::Handle,
     response::{Handshake, Response},
+    rule::Rule,
 };
 
 /// Whether the server lets this handler write past the framing.
@@ -31,10 +34,10 @@ use crate::{
 /// ```
 /// use wsh::prelude::*;
 ///
-/// fn check(request: &Request, response: &mut Response) -> Handshake {
+/// fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
 ///     match wsh::raw::is_allowed() {
-///         true => Handshake::accept(),
-///         false => Handshake::reject(501, "this wants `raw = true` in the handler's table"),
+///         true => Ok(Handshake::accept()),
+///         false => Ok(Handshake::reject(501, "this wants `raw = true` in the handler's table")),
 ///     }
 /// }
 /// ```
@@ -45,18 +48,16 @@ pub fn is_allowed() -> bool {
 
 /// Sends bytes as they are, behind what was sent before and before what is sent next.
 ///
-/// It takes the connection of any style, or a [`Peer`], whose bytes leave in order with what else it
+/// It takes the connection of any style, or a [`Handle`], whose bytes leave in order with what else it
 /// sends. A blocking connection waits as long as the session takes nothing more.
 ///
 /// ```
 /// use wsh::prelude::*;
 ///
-/// fn on_message(conn: &mut Conn, message: Message) {
+/// fn on_message(conn: &mut Conn, message: Message) -> Result {
 ///     // Text with a reserved bit set, which a client has to fail the connection for.
-///     let sent = wsh::raw::write(conn, b"\xc1\x02hi");
-///     if let Err(refused) = sent {
-///         wsh::warn!(error = refused, "not written");
-///     }
+///     wsh::raw::write(conn, b"\xc1\x02hi")?;
+///     Ok(())
 /// }
 /// ```
 ///
@@ -67,7 +68,7 @@ pub fn is_allowed() -> bool {
 ///     conn.send("whole")?;
 ///     // The head of a frame of 5 bytes, two of them, and the end of the connection.
 ///     wsh::raw::write(&conn, b"\x81\x05he")?;
-///     conn.abort();
+///     conn.abort()?;
 ///     Ok(())
 /// }
 /// # fn main() {}
@@ -77,12 +78,12 @@ pub fn is_allowed() -> bool {
 /// # Errors
 /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::Gone`]: the
 /// session is closing. [`Refused::TooBig`]: past the outbound limit, and the session closes.
-/// [`Refused::Full`]: the inbox of the session that a [`Peer`] stands for is full.
+/// [`Refused::Full`]: the inbox of the session that a [`Handle`] stands for is full.
 pub fn write(to: &impl Target, bytes: impl AsRef<[u8]>) -> Result<(), Refused> {
     to.write(bytes.as_ref())
 }
 
-/// What [`write()`] writes to: a connection, or a [`Peer`].
+/// What [`write()`] writes to: a connection, or a [`Handle`].
 pub trait Target: sealed::Target {}
 
 impl<T: sealed::Target> Target for T {}
@@ -95,19 +96,26 @@ mod sealed {
     }
 }
 
-impl<S> sealed::Target for Conn<S> {
+impl sealed::Target for Conn {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
-        let link = self.link();
-        let raw = Raw::of(link.host()).ok_or(Refused::Unsupported)?;
-        if let Some(here) = link.conn_of(self.here) {
-            let answer = raw.write(here, bytes);
-            if answer != i64::from(abi::MISUSE) {
-                return Refused::check_count(answer).map(drop);
-            }
-        }
-        // Outside of its callbacks.
-        Refused::check_count(raw.write_to(link.id, bytes)).map(drop)
+        write_by(self.link(), bytes)
     }
+}
+
+impl<S> sealed::Target for AsyncConn<S> {
+    fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
+        write_by(self.link(), bytes)
+    }
+}
+
+fn write_by(link: &Link, bytes: &[u8]) -> Result<(), Refused> {
+    let raw = Raw::of(link.host()).ok_or(Refused::Unsupported)?;
+    let mut answer = raw.write(link.conn(), bytes);
+    if answer == i64::from(abi::MISUSE) {
+        // Outside of its callbacks.
+        answer = raw.write_to(link.id, bytes);
+    }
+    Refused::check_count(answer, |_| Rule::message(bytes)).map(drop)
 }
 
 impl sealed::Target for BlockingConn {
@@ -118,7 +126,7 @@ impl sealed::Target for BlockingConn {
             if line.is_silent() {
                 return Err(Refused::Gone);
             }
-            match Refused::check_count(raw.write_to(line.id, bytes)) {
+            match Refused::check_count(raw.write_to(line.id, bytes), |_| Rule::message(bytes)) {
                 Err(Refused::Full) => line.wait_for_room()?,
                 answer => return answer.map(drop),
             }
@@ -126,10 +134,11 @@ impl sealed::Target for BlockingConn {
     }
 }
 
-impl sealed::Target for Peer {
+impl sealed::Target for Handle {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
-        let raw = Raw::of(&self.runtime.host).ok_or(Refused::Unsupported)?;
-        Refused::check_count(raw.write_to(self.id, bytes)).map(drop)
+        let raw = Raw::of(&self.runtime().host).ok_or(Refused::Unsupported)?;
+        let answer = raw.write_to(self.id(), bytes);
+        Refused::check_count(answer, |_| Rule::message(bytes)).map(drop)
     }
 }
 
@@ -141,7 +150,7 @@ impl sealed::Target for Peer {
 pub fn accept_key(response: &Response<'_>) -> Result<String, Refused> {
     let raw = Raw::of(response.host).ok_or(Refused::Unsupported)?;
     raw.accept(response.response)
-        .map_err(|status| Refused::check(status).err().unwrap_or(Refused::Failed))
+        .map_err(|status| Refused::from_status(status, |_| Rule::unknown()))
 }
 
 /// An answer to the opening handshake in bytes of the handler's own, for its `handshake`.
@@ -152,7 +161,7 @@ pub fn accept_key(response: &Response<'_>) -> Result<String, Refused> {
 /// const UPGRADE: &str = "HTTP/1.1 101 Switching Protocols\r\n\
 ///     Upgrade: websocket\r\nConnection: Upgrade\r\n";
 ///
-/// fn handshake(request: &Request, response: &mut Response) -> Handshake {
+/// fn handshake(request: &Request, response: &mut Response) -> Result<Handshake> {
 ///     match request.query("broken") {
 ///         // A 101 with a wrong key. It takes what the client says to that, up to 64 bytes.
 ///         Some("key") => {
@@ -163,11 +172,11 @@ pub fn accept_key(response: &Response<'_>) -> Result<String, Refused> {
 ///         Some("line") => Answer::before("\r\n").give(response),
 ///         // A right 101, with a header line that the server would not send, and the session.
 ///         Some("header") => {
-///             let key = raw::accept_key(response).unwrap_or_default();
+///             let key = raw::accept_key(response)?;
 ///             let head = format!("{UPGRADE}Sec-WebSocket-Accept: {key}\r\nX-Bell: \x07\r\n\r\n");
 ///             Answer::open(head).give(response)
 ///         }
-///         _ => Handshake::accept(),
+///         _ => Ok(Handshake::accept()),
 ///     }
 /// }
 /// ```
@@ -212,13 +221,15 @@ impl Answer {
         self
     }
 
-    /// Gives the answer; what `handshake` is to return, now or [later](Handshake::later). If the
-    /// server refuses the answer, the handshake fails with a line in the log.
-    pub fn give(self, response: &mut Response<'_>) -> Handshake {
-        if let Err(refused) = self.try_give(response) {
-            guard::fail(&why(refused));
+    /// Gives the answer; what `handshake` is to return, now or [later](Handshake::later).
+    ///
+    /// # Errors
+    /// The server refuses the answer: passed on, the handshake fails with a line in the log.
+    pub fn give(self, response: &mut Response<'_>) -> crate::Result<Handshake> {
+        match self.try_give(response) {
+            Ok(()) => Ok(Handshake::accept()),
+            Err(refused) => Err(why(refused).into()),
         }
-        Handshake::accept()
     }
 
     /// As [`give`](Self::give), for a handler that knows what to do if the server refuses.
@@ -229,15 +240,15 @@ impl Answer {
     pub fn try_give(self, response: &mut Response<'_>) -> Result<(), Refused> {
         let raw = Raw::of(response.host).ok_or(Refused::Unsupported)?;
         let status = raw.answer(response.response, &self.bytes, self.then, self.linger);
-        Refused::check(status)
+        Refused::check(status, |status| {
+            Rule::raw_answer(status, &self.bytes, self.linger)
+        })
     }
 }
 
 fn why(refused: Refused) -> String {
     let rule = match refused {
         Refused::Unsupported => "; it wants `raw = true` in the handler's table",
-        Refused::TooBig => "; it has at most 1 MiB of bytes, and lingers for at most as many",
-        Refused::Invalid => "; only what closes the connection lingers",
         _ => "",
     };
     format!("raw answer refused: {refused}{rule}")

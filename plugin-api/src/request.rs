@@ -113,7 +113,7 @@ impl Request<'_> {
     /// let pause = request.sleep(Duration::from_secs(2));
     /// Handshake::later(async move {
     ///     pause.await;
-    ///     Handshake::reject(403, "no token")
+    ///     Ok(Handshake::reject(403, "no token"))
     /// })
     /// # }
     /// ```
@@ -202,7 +202,7 @@ impl Request<'_> {
         (!self.tls_client_cert.is_empty()).then_some(self.tls_client_cert)
     }
 
-    pub(crate) fn take_attached(&mut self) -> Vec<Box<dyn Any + Send>> {
+    pub(crate) fn take_attached(&mut self) -> Vec<Box<dyn Any + Send + Sync>> {
         std::mem::take(&mut self.attached).into_values()
     }
 
@@ -219,7 +219,7 @@ impl Request<'_> {
     /// let user: Option<&User> = conn.attached();
     /// # }
     /// ```
-    pub fn attach<T: Send + 'static>(&self, value: T) {
+    pub fn attach<T: Send + Sync + 'static>(&self, value: T) {
         self.attached.put(Box::new(value));
     }
 }
@@ -236,10 +236,10 @@ impl fmt::Debug for Request<'_> {
 
 /// Values found by their type.
 #[derive(Default)]
-pub(crate) struct Attached(Mutex<Vec<Box<dyn Any + Send>>>);
+pub(crate) struct Attached(Mutex<Vec<Box<dyn Any + Send + Sync>>>);
 
 impl Attached {
-    fn put(&self, value: Box<dyn Any + Send>) {
+    fn put(&self, value: Box<dyn Any + Send + Sync>) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         values.retain(|old| (**old).type_id() != (*value).type_id());
         values.push(value);
@@ -249,11 +249,11 @@ impl Attached {
         self.values().is_empty()
     }
 
-    fn values(&mut self) -> &mut Vec<Box<dyn Any + Send>> {
+    fn values(&mut self) -> &mut Vec<Box<dyn Any + Send + Sync>> {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn into_values(mut self) -> Vec<Box<dyn Any + Send>> {
+    pub(crate) fn into_values(mut self) -> Vec<Box<dyn Any + Send + Sync>> {
         std::mem::take(self.values())
     }
 }

@@ -11,11 +11,13 @@ use std::{
 use crate::{
     abi::{self, Status},
     border::{
+        guard,
         host::{Host, ResponsePtr},
         runtime::Runtime,
     },
     error::Refused,
     request::{Attached, Request},
+    rule::Rule,
 };
 
 /// What goes with the 101, or with a refusal: more header lines, the subprotocol.
@@ -33,11 +35,11 @@ impl<'a> Response<'a> {
     ///
     /// # Errors
     /// [`Refused::Invalid`]: a CR, LF or control character, or a name that belongs to the handshake.
+    /// [`Refused::TooBig`]: with it the header lines have more than 16 KiB.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Refused> {
-        Refused::check(
-            self.host
-                .response_header(self.response, name, value.as_ref()),
-        )
+        let value = value.as_ref();
+        let status = self.host.response_header(self.response, name, value);
+        Refused::check(status, |status| Rule::header(status, name, value))
     }
 
     /// Chooses the subprotocol.
@@ -45,26 +47,36 @@ impl<'a> Response<'a> {
     /// # Errors
     /// [`Refused::Invalid`]: the client did not offer it.
     pub fn protocol(&mut self, name: &str) -> Result<(), Refused> {
-        Refused::check(self.host.response_protocol(self.response, name))
+        let status = self.host.response_protocol(self.response, name);
+        Refused::check(status, |_| Rule::protocol(name))
     }
 
     /// Accepts, with the first of `ours` that the client offers too. With none in common it accepts
     /// without a subprotocol, which a browser that offered some takes as a failure (RFC 6455 §4.1).
-    pub fn choose_protocol(&mut self, request: &Request<'_>, ours: &[&str]) -> Handshake {
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn choose_protocol(
+        &mut self,
+        request: &Request<'_>,
+        ours: &[&str],
+    ) -> crate::Result<Handshake> {
         let chosen = ours
             .iter()
             .find(|our| request.protocols().any(|theirs| theirs == **our));
-        if let Some(chosen) = chosen
-            && let Err(refused) = self.protocol(chosen)
-        {
-            return Handshake::reject(500, format!("subprotocol `{chosen}`: {refused}"));
+        if let Some(chosen) = chosen {
+            self.protocol(chosen)?;
         }
-        Handshake::accept()
+        Ok(Handshake::accept())
     }
 
     /// Keeps permessage-deflate off, for sessions that mix secrets with what a peer chose.
-    pub fn forbid_compression(&mut self) {
-        self.host.response_extensions(self.response, 0);
+    ///
+    /// # Errors
+    /// [`Refused::Unsupported`]: this server has no say in it.
+    pub fn forbid_compression(&mut self) -> Result<(), Refused> {
+        let status = self.host.response_extensions(self.response, 0);
+        Refused::check(status, |_| Rule::unknown())
     }
 }
 
@@ -82,7 +94,7 @@ enum Verdict {
     Accept,
     Reject { status: u16, body: Vec<u8> },
     Abort,
-    Later(Pin<Box<dyn Future<Output = Handshake> + Send>>),
+    Later(Pin<Box<dyn Future<Output = crate::Result<Handshake>> + Send>>),
 }
 
 impl Handshake {
@@ -105,8 +117,8 @@ impl Handshake {
         Handshake(Verdict::Abort)
     }
 
-    /// Answers when the future is ready. The server polls it whenever it is woken, and drops it
-    /// when the client goes or the handshake's time is over.
+    /// Answers when the future is ready; with an error the client gets a 500. The server polls it whenever
+    /// it is woken, and drops it when the client goes or the handshake's time is over.
     ///
     /// ```
     /// # use wsh::Handshake;
@@ -115,15 +127,15 @@ impl Handshake {
     /// let token = request.cookie("token").unwrap_or_default().to_string();
     /// Handshake::later(async move {
     ///     if may_enter(token).await {
-    ///         Handshake::accept()
+    ///         Ok(Handshake::accept())
     ///     } else {
-    ///         Handshake::reject(403, "no token")
+    ///         Ok(Handshake::reject(403, "no token"))
     ///     }
     /// })
     /// # }
     /// ```
     #[must_use]
-    pub fn later(answer: impl Future<Output = Handshake> + Send + 'static) -> Self {
+    pub fn later(answer: impl Future<Output = crate::Result<Handshake>> + Send + 'static) -> Self {
         Handshake(Verdict::Later(Box::pin(answer)))
     }
 }
@@ -181,18 +193,27 @@ impl Attempt {
         while let Verdict::Later(answer) = &mut self.verdict {
             let waker = Waker::from(Arc::clone(&self.waker));
             match answer.as_mut().poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(Handshake(verdict)) => self.verdict = verdict,
+                Poll::Ready(Ok(Handshake(verdict))) => self.verdict = verdict,
+                Poll::Ready(Err(error)) => {
+                    // It is not polled again, whatever the host does after this.
+                    self.verdict = Verdict::Abort;
+                    guard::fail(&error.to_string());
+                    return abi::ERROR;
+                }
                 Poll::Pending => return abi::PENDING,
             }
         }
         match &self.verdict {
             Verdict::Reject { status, body } => {
-                match response
+                let answer = response
                     .host
-                    .response_reject(response.response, *status, body)
-                {
-                    abi::OK => abi::REJECT,
-                    failure => failure,
+                    .response_reject(response.response, *status, body);
+                match Refused::check(answer, |answer| Rule::rejection(answer, *status, body)) {
+                    Ok(()) => abi::REJECT,
+                    Err(refused) => {
+                        guard::fail(&format!("cannot refuse with {status}: {refused}"));
+                        abi::ERROR
+                    }
                 }
             }
             Verdict::Abort => abi::ABORT,

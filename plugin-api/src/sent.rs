@@ -8,26 +8,22 @@ use std::{
 
 use crate::{border::link::Link, error::Refused, task::Task};
 
-/// The answer to [`Conn::send`](crate::Conn::send). The message is queued already: this may be
-/// dropped, looked at with [`result`](Self::result), or in async code awaited until there is room.
+/// The answer to [`AsyncConn::send`](crate::AsyncConn::send). The message is queued already: this may be
+/// dropped, looked at with [`result`](Self::result), or awaited until there is room.
 ///
 /// Awaited, it is ready at once while less than 64 KiB are on their way to the peer, and otherwise
 /// when most of that is gone. It fails with [`Refused::Gone`] if the session ends meanwhile.
 #[derive(Debug)]
 pub struct Sent<'a> {
     link: &'a Link,
-    task: Option<&'a Task>,
+    task: &'a Task,
     answer: Result<u64, Refused>,
     is_waiting: bool,
 }
 
 impl<'a> Sent<'a> {
     #[inline]
-    pub(crate) fn new(
-        link: &'a Link,
-        task: Option<&'a Task>,
-        answer: Result<u64, Refused>,
-    ) -> Self {
+    pub(crate) fn new(link: &'a Link, task: &'a Task, answer: Result<u64, Refused>) -> Self {
         Sent {
             link,
             task,
@@ -51,18 +47,17 @@ impl<'a> Sent<'a> {
     }
 
     #[cold]
-    fn poll_room(&mut self, task: &Task) -> Poll<Result<(), Refused>> {
-        if task.lock().ending.is_over() {
+    fn poll_room(&mut self) -> Poll<Result<(), Refused>> {
+        if self.task.lock().ending.is_over() {
             return Poll::Ready(Err(Refused::Gone));
         }
         self.is_waiting = true;
-        if self.link.buffered(None) <= ROOM_BYTES {
+        if self.link.buffered() <= ROOM_BYTES {
             return Poll::Ready(Ok(()));
         }
         // Both marks are one, so that setting them again never takes back a `drain` that is due.
-        self.link.inside(None, |host, conn| {
-            host.watermark(conn, ROOM_BYTES, ROOM_BYTES)
-        });
+        self.link
+            .inside(|host, conn| host.watermark(conn, ROOM_BYTES, ROOM_BYTES));
         Poll::Pending
     }
 }
@@ -73,12 +68,10 @@ impl Future for Sent<'_> {
     #[inline]
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         let sent = self.get_mut();
-        match (sent.answer, sent.task) {
-            (Err(refused), _) => Poll::Ready(Err(refused)),
-            (Ok(buffered), Some(task)) if buffered > CROWD_BYTES || sent.is_waiting => {
-                sent.poll_room(task)
-            }
-            (Ok(_), _) => Poll::Ready(Ok(())),
+        match sent.answer {
+            Err(refused) => Poll::Ready(Err(refused)),
+            Ok(buffered) if buffered > CROWD_BYTES || sent.is_waiting => sent.poll_room(),
+            Ok(_) => Poll::Ready(Ok(())),
         }
     }
 }

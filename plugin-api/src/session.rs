@@ -10,13 +10,14 @@ use crate::{
     message::Message,
     request::Request,
     response::{Handshake, Response},
-    state::State,
+    state::{Snapshot, State},
 };
 
 /// One open WebSocket, from `open` to `on_close`. Its callbacks never overlap and keep their order;
 /// they may run on different threads.
 ///
-/// A callback that must end the session with an error calls [`fail`](crate::fail) and returns.
+/// A callback that returns an error ends the session with 1011, and the error is logged.
+/// [`Refused::Gone`](crate::Refused::Gone) of its own connection is none: the session is over.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -25,8 +26,9 @@ use crate::{
 /// struct Echo;
 ///
 /// impl Session for Echo {
-///     fn on_message(&mut self, conn: &mut Conn, message: Message) {
-///         conn.send(message);
+///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+///         conn.send(message)?;
+///         Ok(())
 ///     }
 /// }
 /// # fn main() {}
@@ -51,62 +53,118 @@ pub trait Session: Sized + Send + 'static {
     const ORIGIN_ANY: bool = false;
 
     /// A whole message came.
-    fn on_message(&mut self, conn: &mut Conn, message: Message<'_>);
+    ///
+    /// # Errors
+    /// Whatever ends the session with 1011; so for every callback.
+    fn on_message(&mut self, conn: &mut Conn, message: Message<'_>) -> crate::Result;
 
     /// The session begins; the client has its 101.
-    fn on_open(&mut self, conn: &mut Conn) {
+    ///
+    /// # Errors
+    /// As of [`on_message`](Self::on_message).
+    fn on_open(&mut self, conn: &mut Conn) -> crate::Result {
         let _ = conn;
+        Ok(())
     }
 
     /// A Ping came; the server has answered it.
-    fn on_ping(&mut self, conn: &mut Conn, data: &[u8]) {
+    ///
+    /// # Errors
+    /// As of [`on_message`](Self::on_message).
+    fn on_ping(&mut self, conn: &mut Conn, data: &[u8]) -> crate::Result {
         let _ = (conn, data);
+        Ok(())
     }
 
     /// A Pong came.
-    fn on_pong(&mut self, conn: &mut Conn, data: &[u8]) {
+    ///
+    /// # Errors
+    /// As of [`on_message`](Self::on_message).
+    fn on_pong(&mut self, conn: &mut Conn, data: &[u8]) -> crate::Result {
         let _ = (conn, data);
+        Ok(())
     }
 
     /// There is room again, see [`Conn::watermark`].
-    fn on_drain(&mut self, conn: &mut Conn) {
+    ///
+    /// # Errors
+    /// As of [`on_message`](Self::on_message).
+    fn on_drain(&mut self, conn: &mut Conn) -> crate::Result {
         let _ = conn;
+        Ok(())
     }
 
     /// A timer set with [`Conn::timer`] ran out.
-    fn on_timer(&mut self, conn: &mut Conn, token: u64) {
+    ///
+    /// # Errors
+    /// As of [`on_message`](Self::on_message).
+    fn on_timer(&mut self, conn: &mut Conn, token: u64) -> crate::Result {
         let _ = (conn, token);
+        Ok(())
     }
 
-    /// [`Peer::notify`](crate::Peer::notify) was called with this number, from another thread or session.
-    fn on_note(&mut self, conn: &mut Conn, note: u64) {
+    /// [`Handle::notify`](crate::Handle::notify) was called with this number, from another thread or
+    /// session.
+    ///
+    /// # Errors
+    /// As of [`on_message`](Self::on_message).
+    fn on_note(&mut self, conn: &mut Conn, note: u64) -> crate::Result {
         let _ = (conn, note);
+        Ok(())
     }
 
-    /// The peer closes first. Its code is echoed unless `conn.close` is called here.
-    fn on_closing(&mut self, conn: &mut Conn, close: &Close) {
+    /// The peer closes first. Its code is echoed, unless [`Conn::close`] is called here or the answer is
+    /// [`Closing::Later`].
+    ///
+    /// # Errors
+    /// As of [`on_message`](Self::on_message).
+    fn on_closing(&mut self, conn: &mut Conn, close: &Close) -> crate::Result<Closing> {
         let _ = (conn, close);
+        Ok(Closing::Now)
     }
 
-    /// The session is over. Comes once, whatever ended it.
-    fn on_close(&mut self, close: Close) {
-        let _ = close;
+    /// The session is over. Comes once, whatever ended it. What would be sent is
+    /// [`Refused::Gone`](crate::Refused::Gone).
+    ///
+    /// # Errors
+    /// Whatever is to be logged.
+    fn on_close(&mut self, conn: &mut Conn, close: &Close) -> crate::Result {
+        let _ = (conn, close);
+        Ok(())
     }
 
-    /// What the next generation of the handler needs to go on with this session, or none to stay
-    /// with this one for now.
-    fn snapshot(&self) -> Option<State> {
-        None
+    /// What the next generation of the handler needs to go on with this session, written with the last
+    /// schema of [`SCHEMA`](Self::SCHEMA). It may be asked for between any two callbacks, also when no
+    /// move follows, and changes nothing outside the session.
+    ///
+    /// # Errors
+    /// Whatever is in the way; the session then stays with this generation, and the error is logged.
+    fn snapshot(&self, conn: &Conn) -> crate::Result<Snapshot<Self>> {
+        let _ = conn;
+        Ok(Snapshot::later())
     }
 
-    /// The session again, in a newer generation.
+    /// The session again, in a newer generation, where it needs nothing of its handler; else see
+    /// [`Handler::restore`].
     ///
     /// # Errors
     /// Whatever makes the state unusable; the session then stays with the older generation.
-    fn restore(state: &State) -> crate::Result<Self> {
-        let _ = state;
-        Err("this session has no `restore`".into())
+    fn restore(conn: &mut Conn, state: &State) -> crate::Result<Self> {
+        let _ = (conn, state);
+        Err("neither the handler nor its session has a `restore`".into())
     }
+}
+
+/// When the Close of a peer that closes first is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Closing {
+    /// When the callback returns.
+    #[default]
+    Now,
+    /// When [`Conn::close`], or [`Handle::close`](crate::Handle::close), is called, within the server's
+    /// close timeout.
+    Later,
 }
 
 /// What a plugin is: it may refuse clients, and makes a session for each that it lets in.
@@ -132,28 +190,30 @@ pub trait Session: Sized + Send + 'static {
 ///         Ok(Chat { tokens: config.get("tokens")? })
 ///     }
 ///
-///     fn handshake(&self, request: &Request, response: &mut Response) -> Handshake {
+///     fn handshake(&self, request: &Request, response: &mut Response) -> Result<Handshake> {
 ///         match request.cookie("token") {
 ///             Some(token) if self.tokens.contains(token) => {
 ///                 response.choose_protocol(request, &["chat.v2", "chat.v1"])
 ///             }
-///             _ => Handshake::reject(403, "no token"),
+///             _ => Ok(Handshake::reject(403, "no token")),
 ///         }
 ///     }
 ///
-///     fn open(&self, conn: &mut Conn, request: &Request) -> Member {
-///         conn.subscribe("lobby");
-///         Member { name: request.query("name").unwrap_or("someone").into() }
+///     fn open(&self, conn: &mut Conn, request: &Request) -> Result<Member> {
+///         conn.subscribe("lobby")?;
+///         Ok(Member { name: request.query("name").unwrap_or("someone").into() })
 ///     }
 /// }
 ///
 /// impl Session for Member {
-///     fn on_message(&mut self, conn: &mut Conn, message: Message) {
-///         conn.publish("lobby", format!("{}: {message}", self.name));
+///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+///         conn.publish("lobby", format!("{}: {message}", self.name))?;
+///         Ok(())
 ///     }
 ///
-///     fn on_close(&mut self, close: Close) {
+///     fn on_close(&mut self, _conn: &mut Conn, close: &Close) -> Result {
 ///         wsh::info!(code = close.code, "{} left", self.name);
+///         Ok(())
 ///     }
 /// }
 /// # fn main() {}
@@ -166,12 +226,9 @@ pub trait Session: Sized + Send + 'static {
     note = "a function is one with its style before it: `handler!(async name)`, `handler!(blocking name)`"
 )]
 pub trait Handler: Sized + Send + Sync + 'static {
-    /// What it makes for each client.
+    /// What it makes for each client. Sessions without anything in them move to a newer generation by
+    /// themselves if their type is `Default`.
     type Session: Session;
-
-    /// How a session without anything in it begins again in a newer generation.
-    #[doc(hidden)]
-    const STATELESS: Option<fn() -> Self::Session> = None;
 
     /// Whether the handler's own [`handshake`](Self::handshake) judges the `Origin` (RFC 6455 §10.2).
     /// The server lets in pages of any origin then, unless its configuration has a rule for this very
@@ -186,17 +243,41 @@ pub trait Handler: Sized + Send + Sync + 'static {
     fn new(config: Config<'_>) -> crate::Result<Self>;
 
     /// Whether to let a client in, and with what.
-    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake {
+    ///
+    /// # Errors
+    /// The client gets a 500, and the server's log says why.
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake> {
         let _ = (request, response);
-        Handshake::accept()
+        Ok(Handshake::accept())
     }
 
     /// The client is in. Messages may be sent from here on.
-    fn open(&self, conn: &mut Conn, request: &Request<'_>) -> Self::Session;
+    ///
+    /// # Errors
+    /// There is no session: the client gets a Close with 1011, and the server's log says why.
+    fn open(&self, conn: &mut Conn, request: &Request<'_>) -> crate::Result<Self::Session>;
+
+    /// A session of an older generation again. What is sent here leaves after it; everything else that is
+    /// asked of `conn` is [`Refused::Misuse`](crate::Refused::Misuse), for topics and timers move by
+    /// themselves.
+    ///
+    /// # Errors
+    /// Whatever makes the state unusable; the session then stays with the older generation.
+    fn restore(&self, conn: &mut Conn, state: &State) -> crate::Result<Self::Session> {
+        Session::restore(conn, state)
+    }
 
     /// Clients come now, or no more: start and stop here what runs beside the sessions.
-    fn serving(&self, on: bool) {
+    ///
+    /// # Errors
+    /// The server's log says why.
+    fn serving(&self, on: bool) -> crate::Result {
         let _ = on;
+        Ok(())
     }
 
     /// Whether the handler is fit to serve. Runs before the first client.
@@ -211,22 +292,21 @@ pub trait Handler: Sized + Send + Sync + 'static {
 impl<T: Session + Default + Sync> Handler for T {
     type Session = T;
 
-    const STATELESS: Option<fn() -> T> = if size_of::<T>() == 0 {
-        Some(T::default)
-    } else {
-        None
-    };
     const ORIGIN_ANY: bool = T::ORIGIN_ANY;
 
     fn new(_config: Config<'_>) -> crate::Result<Self> {
         Ok(T::default())
     }
 
-    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake {
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake> {
         response.choose_protocol(request, T::PROTOCOLS)
     }
 
-    fn open(&self, _conn: &mut Conn, _request: &Request<'_>) -> T {
-        T::default()
+    fn open(&self, _conn: &mut Conn, _request: &Request<'_>) -> crate::Result<T> {
+        Ok(T::default())
     }
 }

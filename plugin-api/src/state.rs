@@ -1,14 +1,17 @@
 //! What a session leaves to its next generation.
 
+use std::marker::PhantomData;
+
 #[cfg(feature = "serde")]
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The state of a session, as bytes. JSON, unless the handler makes its own.
+use crate::session::Session;
+
+/// The state of a session as an older generation wrote it, for `restore`.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
 /// use wsh::prelude::*;
-/// use wsh::State;
 ///
 /// #[derive(Default, Serialize, Deserialize)]
 /// struct Counter {
@@ -18,14 +21,15 @@ use serde::{Serialize, de::DeserializeOwned};
 /// impl Session for Counter {
 ///     const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
 ///
-///     fn on_message(&mut self, conn: &mut Conn, _message: Message) {
+///     fn on_message(&mut self, conn: &mut Conn, _message: Message) -> Result {
 ///         self.seen += 1;
-///         conn.send(self.seen.to_string());
+///         conn.send(self.seen.to_string())?;
+///         Ok(())
 ///     }
-///     fn snapshot(&self) -> Option<State> {
-///         State::json(self)
+///     fn snapshot(&self, _conn: &Conn) -> Result<Snapshot<Self>> {
+///         Snapshot::json(self)
 ///     }
-///     fn restore(state: &State) -> Result<Self> {
+///     fn restore(_conn: &mut Conn, state: &State) -> Result<Self> {
 ///         state.parse()
 ///     }
 /// }
@@ -44,33 +48,7 @@ impl State {
         State { schema, bytes }
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// State in a form of the handler's own.
-    #[must_use]
-    pub fn bytes(bytes: Vec<u8>) -> Self {
-        State { schema: 0, bytes }
-    }
-
-    /// State as JSON; none if `value` cannot be JSON, which is logged.
-    #[cfg(feature = "serde")]
-    #[must_use]
-    pub fn json<T: Serialize>(value: &T) -> Option<Self> {
-        match serde_json::to_vec(value) {
-            Ok(bytes) => Some(State::bytes(bytes)),
-            Err(error) => {
-                crate::warn!(
-                    error = error,
-                    "the session's state cannot be written as JSON"
-                );
-                None
-            }
-        }
-    }
-
-    /// The schema that it was written with, inside `restore`.
+    /// The schema that it was written with.
     #[must_use]
     pub fn schema(&self) -> u32 {
         self.schema
@@ -90,5 +68,77 @@ impl State {
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
         serde_json::from_slice(&self.bytes)
             .map_err(|error| format!("state of schema {}: {error}", self.schema).into())
+    }
+}
+
+/// What [`Session::snapshot`] answers: the state of a session, in JSON or in a form of the handler's own, or
+/// that it is to be asked for later.
+///
+/// A state has a number, the last of [`Session::SCHEMA`]; without one this does not compile:
+///
+/// ```compile_fail
+/// use wsh::prelude::*;
+///
+/// #[derive(Default, serde::Serialize)]
+/// struct Counter {
+///     seen: u64,
+/// }
+///
+/// impl Session for Counter {
+///     fn on_message(&mut self, _: &mut Conn, _: Message) -> Result {
+///         self.seen += 1;
+///         Ok(())
+///     }
+///     fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
+///         Snapshot::json(self) // no `const SCHEMA`
+///     }
+/// }
+/// # fn main() {}
+/// wsh::handler!(Counter);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot<S> {
+    state: Option<Vec<u8>>,
+    session: PhantomData<fn() -> S>,
+}
+
+impl<S: Session> Snapshot<S> {
+    /// State in a form of the handler's own.
+    #[must_use]
+    pub fn bytes(bytes: Vec<u8>) -> Self {
+        const {
+            assert!(
+                *S::SCHEMA.end() != 0,
+                "`snapshot` needs a `SCHEMA`: `const SCHEMA: RangeInclusive<u32> = 1..=1;` in `impl Session`"
+            );
+        };
+        Snapshot {
+            state: Some(bytes),
+            session: PhantomData,
+        }
+    }
+
+    /// State as JSON.
+    ///
+    /// # Errors
+    /// `value` cannot be JSON.
+    #[cfg(feature = "serde")]
+    pub fn json<T: Serialize>(value: &T) -> crate::Result<Self> {
+        let json = serde_json::to_vec(value)
+            .map_err(|error| format!("the session's state cannot be written as JSON: {error}"))?;
+        Ok(Snapshot::bytes(json))
+    }
+
+    /// The session stays with this generation for now, and is asked again after its next callback.
+    #[must_use]
+    pub fn later() -> Self {
+        Snapshot {
+            state: None,
+            session: PhantomData,
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Option<Vec<u8>> {
+        self.state
     }
 }

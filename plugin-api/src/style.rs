@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     abi::Status,
-    border::{host::ConnPtr, link::Link},
+    border::link::Link,
     close::Close,
     config::Config,
     message::Message,
@@ -22,26 +22,25 @@ pub(crate) trait Style: Send + Sync + Sized + 'static {
     const FLAGS: u32;
 
     fn new(config: Config<'_>) -> crate::Result<Self>;
-    fn handshake(&self, request: &Request<'_>, response: &mut Response<'_>) -> Handshake;
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake>;
     /// Makes the session; the second is what the callback answers.
     fn open(&self, link: Arc<Link>, request: Request<'_>) -> crate::Result<(Self::Slot, Status)>;
     fn restore(&self, link: Arc<Link>, schema: u32, state: &[u8]) -> crate::Result<Self::Slot>;
     fn self_test(&self) -> crate::Result;
-    fn serving(&self, on: bool);
+    fn serving(&self, on: bool) -> crate::Result;
 }
 
 /// A session of one style.
 pub(crate) trait Slot: Send + 'static {
+    /// The session's own link, whatever the author's code does with its connection.
     fn link(&self) -> &Arc<Link>;
-    /// Where to leave what a callback was given, until the next one; else it is left in the link
-    /// until this one ends.
-    #[inline(always)]
-    fn here(&mut self) -> Option<&mut Option<ConnPtr>> {
-        None
-    }
     fn on(&mut self, event: Event<'_>) -> Status;
     /// The state, or none for now.
-    fn snapshot(&mut self) -> Option<Vec<u8>>;
+    fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>>;
 }
 
 /// What happens to a session.

@@ -11,7 +11,7 @@ use std::sync::{
 
 use crate::{close::Close, ending::Ending, inbox::Inbox};
 
-/// Shared by the slot, which puts in what happens, and the [`Conn`](crate::Conn), which takes it.
+/// Shared by the slot, which puts in what happens, and the [`AsyncConn`](crate::AsyncConn), which takes it.
 #[derive(Debug, Default)]
 pub(crate) struct Task {
     inner: Mutex<Inner>,
@@ -27,7 +27,9 @@ pub(crate) struct Task {
 pub(crate) struct Inner {
     pub(crate) inbox: Inbox,
     pub(crate) ending: Ending,
-    pub(crate) snapshot: Snapshot,
+    pub(crate) question: Question,
+    /// How many stretches of the function that no newer generation can take up.
+    pub(crate) stays: u32,
     /// The author holds the peer back.
     pub(crate) is_paused: bool,
     /// The timer of the `sleep` or `recv_timeout` that the function is in ran out.
@@ -38,12 +40,31 @@ pub(crate) struct Inner {
 
 /// How far the question for the session's state has come. The function answers it where it waits
 /// for its connection; anywhere else the question passes.
+///
+/// There are two questions: what is written down is in vain when the function waits for something else
+/// besides, as in a `select!`.
 #[derive(Debug, Default)]
-pub(crate) enum Snapshot {
+pub(crate) enum Question {
     #[default]
     No,
-    Asked,
+    /// Whether it waits for its connection.
+    Where,
+    /// It does.
+    Here,
+    /// What its state is.
+    What,
     Answered(Vec<u8>),
+}
+
+impl Question {
+    /// The wait that has answered is over: the function went on, and what it said holds no more.
+    pub(crate) fn take_back(&mut self) {
+        *self = match std::mem::take(self) {
+            Question::Here => Question::Where,
+            Question::Answered(_) => Question::What,
+            unanswered => unanswered,
+        };
+    }
 }
 
 impl Task {
@@ -91,15 +112,12 @@ impl Task {
         self.is_silent.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn ask_for_state(&self) {
-        self.lock().snapshot = Snapshot::Asked;
+    pub(crate) fn ask(&self, question: Question) {
+        self.lock().question = question;
     }
 
-    pub(crate) fn take_state(&self) -> Option<Vec<u8>> {
-        match std::mem::take(&mut self.lock().snapshot) {
-            Snapshot::Answered(state) => Some(state),
-            Snapshot::No | Snapshot::Asked => None,
-        }
+    pub(crate) fn take_answer(&self) -> Question {
+        std::mem::take(&mut self.lock().question)
     }
 }
 

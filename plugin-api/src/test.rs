@@ -7,8 +7,9 @@
 //! struct Echo;
 //!
 //! impl Session for Echo {
-//!     fn on_message(&mut self, conn: &mut Conn, message: Message) {
-//!         conn.send(message);
+//!     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+//!         conn.send(message)?;
+//!         Ok(())
 //!     }
 //! }
 //!
@@ -42,21 +43,22 @@
 //!     fn new(_: Config) -> Result<Self> {
 //!         Ok(Lobby)
 //!     }
-//!     fn handshake(&self, request: &Request, _: &mut Response) -> Handshake {
-//!         match request.query("name") {
+//!     fn handshake(&self, request: &Request, _: &mut Response) -> Result<Handshake> {
+//!         Ok(match request.query("name") {
 //!             Some(_) => Handshake::accept(),
 //!             None => Handshake::reject(403, "who?"),
-//!         }
+//!         })
 //!     }
-//!     fn open(&self, conn: &mut Conn, request: &Request) -> Guest {
-//!         conn.subscribe("lobby");
-//!         Guest(request.query("name").unwrap_or_default().into())
+//!     fn open(&self, conn: &mut Conn, request: &Request) -> Result<Guest> {
+//!         conn.subscribe("lobby")?;
+//!         Ok(Guest(request.query("name").unwrap_or_default().into()))
 //!     }
 //! }
 //!
 //! impl Session for Guest {
-//!     fn on_message(&mut self, conn: &mut Conn, message: Message) {
-//!         conn.publish_to_others("lobby", format!("{}: {message}", self.0));
+//!     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+//!         conn.publish_to_others("lobby", format!("{}: {message}", self.0))?;
+//!         Ok(())
 //!     }
 //! }
 //!
@@ -134,10 +136,10 @@ pub fn serve(handler: impl Borrow<Descriptor>) -> Server {
 /// # impl Handler for Chat {
 /// #     type Session = Member;
 /// #     fn new(config: Config) -> Result<Self> { config.get::<u32>("history")?; Ok(Chat) }
-/// #     fn open(&self, _: &mut Conn, _: &Request) -> Member { Member }
+/// #     fn open(&self, _: &mut Conn, _: &Request) -> Result<Member> { Ok(Member) }
 /// # }
 /// # impl Session for Member {
-/// #     fn on_message(&mut self, _: &mut Conn, _: Message) {}
+/// #     fn on_message(&mut self, _: &mut Conn, _: Message) -> Result { Ok(()) }
 /// # }
 /// assert!(wsh::test::load(wsh::descriptor!(Chat), r#"{"history": 100}"#).is_ok());
 /// let error = wsh::test::load(wsh::descriptor!(Chat), "{}").unwrap_err();
@@ -160,8 +162,9 @@ pub fn load(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<Serve
 /// struct Broken;
 ///
 /// impl Session for Broken {
-///     fn on_message(&mut self, conn: &mut Conn, _: Message) {
-///         let _ = wsh::raw::write(conn, b"\xc1\x00");
+///     fn on_message(&mut self, conn: &mut Conn, _: Message) -> Result {
+///         wsh::raw::write(conn, b"\xc1\x00")?;
+///         Ok(())
 ///     }
 /// }
 ///

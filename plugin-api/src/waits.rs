@@ -8,33 +8,33 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use crate::{
     abi,
-    close::Close,
-    conn::Conn,
+    async_conn::AsyncConn,
     error::{Elapsed, Refused},
     message::MessageBuf,
-    task::{Snapshot, TOKEN},
+    rule::Rule,
+    task::Question,
 };
 
-impl<S> Conn<S> {
+impl<S> AsyncConn<S> {
     /// Waits for the next message; `None` when the session is over, or when the peer closes and
     /// every message that it sent before was received. The peer is held back while many messages
     /// wait to be received.
     ///
     /// A session that waits here moves to a newer generation of its handler with its
-    /// [`state`](Self::state); the function then starts at its top.
-    ///
-    /// In async code only: elsewhere there is nothing to wait for, and the answer is `None`.
+    /// [`state`](Self::state), and the function then starts at its top; not while something else is waited
+    /// for besides, as in a `select!`, and not during a [`stay`](Self::stay). A function without a state
+    /// says `restarts` in [`handler!`](crate::handler) if it may begin again; else its sessions stay.
     ///
     /// ```
     /// # use wsh::prelude::*;
-    /// async fn echo(conn: &mut Conn) -> Result {
+    /// async fn echo(conn: &mut AsyncConn) -> Result {
     ///     while let Some(message) = conn.recv().await {
     ///         conn.send(message).await?;
     ///     }
     ///     Ok(())
     /// }
     /// # fn main() {}
-    /// wsh::handler!(async echo);
+    /// wsh::handler!(async echo, restarts);
     /// ```
     pub async fn recv(&mut self) -> Option<MessageBuf> {
         let mut wait = Wait::new(self);
@@ -46,7 +46,7 @@ impl<S> Conn<S> {
     /// ```
     /// # use std::time::Duration;
     /// # use wsh::prelude::*;
-    /// async fn quiet(conn: &mut Conn) -> Result {
+    /// async fn quiet(conn: &mut AsyncConn) -> Result {
     ///     loop {
     ///         match conn.recv_timeout(Duration::from_secs(60)).await {
     ///             Ok(Some(message)) => conn.send(message).await?,
@@ -83,7 +83,7 @@ impl<S> Conn<S> {
     /// ```
     /// # use std::time::Duration;
     /// # use wsh::prelude::*;
-    /// async fn ticks(conn: &mut Conn) -> Result {
+    /// async fn ticks(conn: &mut AsyncConn) -> Result {
     ///     loop {
     ///         conn.send("tick").await?;
     ///         conn.sleep(Duration::from_secs(1)).await;
@@ -104,24 +104,17 @@ impl<S> Conn<S> {
         })
         .await;
     }
-
-    /// What the peer closed with, or how else the session ended; `None` as long as it is open. In
-    /// async code: other sessions hear of it as [`on_close`](crate::Session::on_close).
-    #[must_use]
-    pub fn closed(&self) -> Option<&Close> {
-        self.task.as_deref()?.closed()
-    }
 }
 
 /// One wait. While it lives it borrows the connection, so the state that it wrote down is the
 /// state.
 struct Wait<'a, S> {
-    conn: &'a mut Conn<S>,
+    conn: &'a mut AsyncConn<S>,
     has_answered: bool,
 }
 
 impl<'a, S> Wait<'a, S> {
-    fn new(conn: &'a mut Conn<S>) -> Self {
+    fn new(conn: &'a mut AsyncConn<S>) -> Self {
         Wait {
             conn,
             has_answered: false,
@@ -130,12 +123,10 @@ impl<'a, S> Wait<'a, S> {
 
     #[inline]
     fn poll_recv(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
-        let Some(task) = &self.conn.task else {
-            return Poll::Ready(Ok(None));
-        };
+        let task = &self.conn.task;
         let mut inner = task.lock();
         inner.ending.reads();
-        inner.inbox.recycle(std::mem::take(&mut self.conn.spare));
+        inner.inbox.recycle(self.conn.spare.take());
         if let Some((message, may_resume)) = inner.inbox.pop() {
             let resumes = may_resume && !inner.is_paused;
             drop(inner);
@@ -150,18 +141,16 @@ impl<'a, S> Wait<'a, S> {
         if is_timed && inner.has_elapsed {
             return Poll::Ready(Err(Elapsed));
         }
-        if matches!(inner.snapshot, Snapshot::No) {
-            return Poll::Pending;
-        }
+        let is_asked = !matches!(inner.question, Question::No);
         drop(inner);
-        self.answer();
+        if is_asked {
+            self.answer();
+        }
         Poll::Pending
     }
 
     fn poll_sleep(&mut self, is_set: bool) -> Poll<()> {
-        let Some(task) = &self.conn.task else {
-            return Poll::Ready(());
-        };
+        let task = &self.conn.task;
         let mut inner = task.lock();
         let has_mail = !inner.inbox.is_empty();
         if inner.ending.ends_sleep(has_mail) {
@@ -171,42 +160,46 @@ impl<'a, S> Wait<'a, S> {
             return Poll::Ready(());
         }
         // What waits in the inbox cannot move.
-        if !matches!(inner.snapshot, Snapshot::No) && !has_mail {
-            drop(inner);
+        let is_asked = !matches!(inner.question, Question::No) && !has_mail;
+        drop(inner);
+        if is_asked {
             self.answer();
         }
         Poll::Pending
     }
 
-    /// Writes the state down for the next generation.
+    /// Says that the function waits here, or writes its state down for the next generation.
     #[cold]
     fn answer(&mut self) {
-        let state = (self.conn.write_state)(&self.conn.state);
-        if let Some(task) = &self.conn.task {
-            task.lock().snapshot = state.map_or(Snapshot::Asked, Snapshot::Answered);
-            self.has_answered = true;
+        let mut inner = self.conn.task.lock();
+        if inner.stays > 0 {
+            return;
         }
+        match inner.question {
+            Question::Where => inner.question = Question::Here,
+            Question::What => {
+                drop(inner);
+                // Not under the lock: it is the author's `Serialize`.
+                if let Some(state) = (self.conn.write_state)(&self.conn.state) {
+                    self.conn.task.lock().question = Question::Answered(state);
+                }
+            }
+            Question::No | Question::Here | Question::Answered(_) => return,
+        }
+        self.has_answered = true;
     }
 
     /// Sets the timer of this wait; the one before it is forgotten. One that cannot be set counts
     /// as run out, lest the function wait for ever.
     fn set_timer(&mut self, after: Duration) -> Poll<Elapsed> {
-        let Some(task) = &self.conn.task else {
-            return Poll::Ready(Elapsed);
-        };
-        task.lock().has_elapsed = false;
-        let after_ms = crate::conn::whole_ms(after);
-        let link = self.conn.link();
-        match self
-            .conn
-            .inside(|host, conn| host.timer(conn, TOKEN, after_ms))
-        {
+        self.conn.task.lock().has_elapsed = false;
+        match self.conn.set_timer(after) {
             abi::OK => Poll::Pending,
             // It is closing: `closed` comes, and ends every wait.
             abi::GONE => Poll::Pending,
             status => {
-                let error = Refused::check(status).err();
-                crate::warn!(session = link.id, error = ?error, "timer refused");
+                let error = Refused::check(status, |_| Rule::timers()).err();
+                crate::warn!(session = self.conn.id(), error = ?error, "timer refused");
                 Poll::Ready(Elapsed)
             }
         }
@@ -215,12 +208,9 @@ impl<'a, S> Wait<'a, S> {
 
 impl<S> Drop for Wait<'_, S> {
     fn drop(&mut self) {
-        // The function goes on, so what it wrote down is no longer its state.
-        if let (true, Some(task)) = (self.has_answered, &self.conn.task) {
-            let mut inner = task.lock();
-            if matches!(inner.snapshot, Snapshot::Answered(_)) {
-                inner.snapshot = Snapshot::Asked;
-            }
+        // The function goes on, so what it said is no longer so.
+        if self.has_answered {
+            self.conn.task.lock().question.take_back();
         }
     }
 }

@@ -6,7 +6,7 @@ use wsh::{abi, prelude::*};
 struct Chatty;
 
 impl Session for Chatty {
-    fn on_message(&mut self, conn: &mut Conn, message: Message) {
+    fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
         let _span = tracing::info_span!("a span", hidden = true).entered();
         tracing::info!(
             session = conn.id(),
@@ -18,7 +18,8 @@ impl Session for Chatty {
         let refused = wsh::Refused::Gone;
         tracing::error!(target: "elsewhere", error = &refused as &dyn std::error::Error);
         tracing::trace!("very small");
-        wsh::spawn(|| tracing::warn!("from a thread")).unwrap();
+        wsh::spawn(|_| tracing::warn!("from a thread")).unwrap();
+        Ok(())
     }
 }
 
@@ -55,9 +56,10 @@ fn the_servers_level_decides_what_is_put_together_and_may_change() {
     #[derive(Default)]
     struct Saver;
     impl Session for Saver {
-        fn on_message(&mut self, _: &mut Conn, message: Message) {
+        fn on_message(&mut self, _: &mut Conn, message: Message) -> Result {
             tracing::debug!(text = %message, "cheap");
             tracing::trace!(costly = %Costly, "never");
+            Ok(())
         }
     }
     let server = wsh::test::serve(wsh::descriptor!(Saver));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wsh::prelude::*;
 
-async fn echo(conn: &mut Conn) -> Result {
+async fn echo(conn: &mut AsyncConn) -> Result {
     while let Some(message) = conn.recv().await {
         if message == "fail" {
             return Err("as asked".into());
@@ -18,7 +18,7 @@ async fn echo(conn: &mut Conn) -> Result {
     Ok(())
 }
 
-async fn count(conn: &mut Conn<u64>) -> Result {
+async fn count(conn: &mut AsyncConn<u64>) -> Result {
     while conn.recv().await.is_some() {
         conn.state += 1;
         conn.send(conn.state.to_string()).await?;
@@ -26,7 +26,7 @@ async fn count(conn: &mut Conn<u64>) -> Result {
     Ok(())
 }
 
-async fn clock(conn: &mut Conn) -> Result {
+async fn clock(conn: &mut AsyncConn) -> Result {
     loop {
         conn.sleep(Duration::from_secs(1)).await;
         conn.send("tick").await?;

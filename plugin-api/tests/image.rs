@@ -13,12 +13,13 @@ use wsh::{
 struct Faulty;
 
 impl Session for Faulty {
-    fn on_message(&mut self, _: &mut Conn, message: Message) {
+    fn on_message(&mut self, _: &mut Conn, message: Message) -> Result {
         match message.as_text() {
             Some("text") => panic!("what a {}", "pity"),
             Some("number") => std::panic::panic_any(7),
             _ => {}
         }
+        Ok(())
     }
 }
 

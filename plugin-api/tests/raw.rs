@@ -13,7 +13,7 @@ impl Handler for Broken {
         Ok(Broken)
     }
 
-    fn handshake(&self, request: &Request, response: &mut Response) -> Handshake {
+    fn handshake(&self, request: &Request, response: &mut Response) -> Result<Handshake> {
         match request.query("answer") {
             Some("close") => Answer::close("bye").linger(8).give(response),
             Some("before") => Answer::before("first").give(response),
@@ -23,31 +23,32 @@ impl Handler for Broken {
                 Answer::open(key).give(response)
             }
             Some("lingers") => Answer::open("").linger(1).give(response),
-            _ => Handshake::accept(),
+            _ => Ok(Handshake::accept()),
         }
     }
 
-    fn open(&self, _: &mut Conn, _: &Request) -> Session_ {
-        Session_
+    fn open(&self, _: &mut Conn, _: &Request) -> Result<Session_> {
+        Ok(Session_)
     }
 }
 
 struct Broken;
 
 impl Session for Session_ {
-    fn on_message(&mut self, conn: &mut Conn, message: Message) {
+    fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
         let written = if message == "by id" {
-            raw::write(&conn.peer(), b"by id")
+            raw::write(&conn.handle(), b"by id")
         } else {
             raw::write(conn, message.as_bytes())
         };
         if let Err(refused) = written {
-            conn.send(refused.to_string());
+            conn.send(refused.to_string())?;
         }
+        Ok(())
     }
 }
 
-async fn asynchronous(conn: &mut Conn) -> Result {
+async fn asynchronous(conn: &mut AsyncConn) -> Result {
     while let Some(message) = conn.recv().await {
         raw::write(conn, message.as_bytes())?;
     }

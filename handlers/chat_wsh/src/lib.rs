@@ -8,14 +8,16 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use wsh::State;
 use wsh::prelude::*;
 
-struct Chat;
+struct Chat {
+    /// How many lines a newcomer sees.
+    history: usize,
+    rooms: Arc<Rooms>,
+}
 
 impl Handler for Chat {
     type Session = Member;
@@ -25,98 +27,130 @@ impl Handler for Chat {
         if history > HISTORY_MAX {
             return Err(format!("`history` is at most {HISTORY_MAX}, found {history}").into());
         }
-        HISTORY.store(history, Ordering::Relaxed);
-        Ok(Chat)
+        let rooms = Arc::default();
+        Ok(Chat { history, rooms })
     }
 
-    fn handshake(&self, request: &Request, _: &mut Response) -> Handshake {
+    fn handshake(&self, request: &Request, _: &mut Response) -> Result<Handshake> {
         if is_name(wanted_room(request)) && is_name(wanted_name(request)) {
-            Handshake::accept()
-        } else {
-            Handshake::reject(400, "a room or a name is 1 to 24 letters, digits or `_`\n")
+            return Ok(Handshake::accept());
         }
+        let rule = "a room or a name is 1 to 24 letters, digits or `_`\n";
+        Ok(Handshake::reject(400, rule))
     }
 
-    fn open(&self, conn: &mut Conn, request: &Request) -> Member {
+    fn open(&self, conn: &mut Conn, request: &Request) -> Result<Member> {
         let room = wanted_room(request).to_string();
         let mut name = wanted_name(request).to_string();
 
         // The lock is held until everything is queued, so that no line is missed or comes twice.
-        let mut rooms = rooms();
+        let mut rooms = self.rooms.lock();
         let here = rooms.entry(room.clone()).or_default();
         if here.names.contains(&name) {
             // No name has a `-` of its own and no id comes again: nobody else is called this.
             name = format!("{name}-{}", conn.id());
         }
-        here.names.insert(name.clone());
-        conn.subscribe(&room);
+        conn.subscribe(&room)?;
         for line in &here.said {
-            conn.send(line);
+            conn.send(line)?;
         }
-        conn.send(format!("* you are {name} in {room}; {}", here.who()));
-        conn.publish_to_others(&room, format!("* {name} joined"));
-        Member { room, name }
+        here.names.insert(name.clone());
+        // From here on `on_close` takes the name out again, so there must be a session: nothing fails.
+        let _ = conn.send(format!("* you are {name} in {room}; {}", here.who()));
+        let _ = conn.publish_to_others(&room, format!("* {name} joined"));
+        Ok(self.member(Place { room, name }))
+    }
+
+    /// What was said stays behind with the older generation. Members who do not move still hear everybody,
+    /// for topics belong to all generations; only `/who` does not see across.
+    fn restore(&self, _: &mut Conn, state: &State) -> Result<Member> {
+        let place: Place = state.parse()?;
+        let mut rooms = self.rooms.lock();
+        let here = rooms.entry(place.room.clone()).or_default();
+        if !here.names.insert(place.name.clone()) {
+            return Err(format!("somebody else is `{}` by now", place.name).into());
+        }
+        Ok(self.member(place))
     }
 }
 
+impl Chat {
+    fn member(&self, place: Place) -> Member {
+        Member {
+            place,
+            history: self.history,
+            rooms: Arc::clone(&self.rooms),
+        }
+    }
+}
+
+/// What of a member moves to newer code.
 #[derive(Serialize, Deserialize)]
-struct Member {
+struct Place {
     room: String,
     name: String,
+}
+
+struct Member {
+    place: Place,
+    history: usize,
+    rooms: Arc<Rooms>,
 }
 
 impl Session for Member {
     const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
 
-    fn on_message(&mut self, conn: &mut Conn, message: Message) {
+    fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
         let Some(text) = message.as_text().map(str::trim) else {
-            conn.close(1003, "text only");
-            return;
+            conn.close(1003, "text only")?;
+            return Ok(());
         };
-        let mut rooms = rooms();
-        let here = rooms.entry(self.room.clone()).or_default();
+        let Place { room, name } = &self.place;
+        let mut rooms = self.rooms.lock();
+        let here = rooms.entry(room.clone()).or_default();
         if text == "/who" {
-            conn.send(format!("* {}", here.who()));
+            conn.send(format!("* {}", here.who()))?;
         } else if text.len() > LINE_BYTES_MAX {
-            conn.send(format!("* not said: more than {LINE_BYTES_MAX} bytes"));
+            conn.send(format!("* not said: more than {LINE_BYTES_MAX} bytes"))?;
         } else if !text.is_empty() {
             // One line is one message: nobody can write a second one that looks like the room's.
-            let line = format!("{}: {}", self.name, text.replace(char::is_control, " "));
-            conn.publish(&self.room, &line);
+            let line = format!("{name}: {}", text.replace(char::is_control, " "));
+            conn.publish(room, &line)?;
             here.said.push_back(line);
-            let too_many = here
-                .said
-                .len()
-                .saturating_sub(HISTORY.load(Ordering::Relaxed));
+            let too_many = here.said.len().saturating_sub(self.history);
             here.said.drain(..too_many);
         }
+        Ok(())
     }
 
-    fn on_close(&mut self, _: Close) {
-        let mut rooms = rooms();
-        let Some(here) = rooms.get_mut(&self.room) else {
-            return;
+    fn on_close(&mut self, _: &mut Conn, _: &Close) -> Result {
+        let Place { room, name } = &self.place;
+        let mut rooms = self.rooms.lock();
+        let Some(here) = rooms.get_mut(room) else {
+            return Ok(());
         };
-        here.names.remove(&self.name);
-        wsh::publish(&self.room, format!("* {} left", self.name));
+        here.names.remove(name);
+        let is_empty = here.names.is_empty();
         // Rooms cost nothing to make, so an empty one is forgotten; the lobby is always there.
-        if here.names.is_empty() && self.room != LOBBY {
-            rooms.remove(&self.room);
+        if is_empty && room != LOBBY {
+            rooms.remove(room);
         }
+        wsh::publish(room, format!("* {name} left"))?;
+        Ok(())
     }
 
-    fn snapshot(&self) -> Option<State> {
-        State::json(self)
+    fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
+        Snapshot::json(&self.place)
     }
+}
 
-    fn restore(state: &State) -> Result<Self> {
-        let member: Member = state.parse()?;
-        let mut rooms = rooms();
-        let here = rooms.entry(member.room.clone()).or_default();
-        if !here.names.insert(member.name.clone()) {
-            return Err(format!("somebody else is `{}` by now", member.name).into());
-        }
-        Ok(member)
+/// The rooms of this generation.
+#[derive(Default)]
+struct Rooms(Mutex<BTreeMap<String, Room>>);
+
+impl Rooms {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Room>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,14 +178,6 @@ impl Room {
     }
 }
 
-/// The rooms of this generation: a new one has a library, and so statics, of its own. Members who
-/// move to it sign in again in `restore`, and what was said stays behind. Those who do not move
-/// still hear everybody, for topics belong to all generations; only `/who` does not see across.
-fn rooms() -> MutexGuard<'static, BTreeMap<String, Room>> {
-    static ROOMS: Mutex<BTreeMap<String, Room>> = Mutex::new(BTreeMap::new());
-    ROOMS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn wanted_room<'a>(request: &'a Request) -> &'a str {
     request
         .param("room")
@@ -169,9 +195,6 @@ fn is_name(text: &str) -> bool {
             .chars()
             .all(|letter| letter.is_alphanumeric() || letter == '_')
 }
-
-/// How many lines a newcomer sees.
-static HISTORY: AtomicUsize = AtomicUsize::new(0);
 
 const LOBBY: &str = "lobby";
 const LINE_BYTES_MAX: usize = 2_000;

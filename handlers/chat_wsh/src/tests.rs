@@ -89,7 +89,6 @@ fn too_long_a_history_is_refused() {
     assert_eq!(error, "`history` is at most 200, found 201");
 }
 
-/// Rooms belong to the image, so each test has rooms of its own, and all the same history.
 fn chat() -> Server {
     wsh::test::load(&WSH_HANDLER, r#"{"history": 3}"#).unwrap()
 }

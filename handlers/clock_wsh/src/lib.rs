@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wsh::prelude::*;
 
-async fn clock(conn: &mut Conn) -> Result {
+async fn clock(conn: &mut AsyncConn) -> Result {
     loop {
         let now = SystemTime::now();
         conn.send(humantime::format_rfc3339_seconds(now).to_string())
@@ -20,4 +20,5 @@ async fn clock(conn: &mut Conn) -> Result {
     }
 }
 
-wsh::handler!(async clock);
+// A newer generation begins with the time of its first second: nothing of the old one is missed.
+wsh::handler!(async clock, restarts);

@@ -12,11 +12,12 @@ impl Session for Echo {
     // A page opened from a file may talk to it: it has nothing that a stranger could be after.
     const ORIGIN_ANY: bool = true;
 
-    fn on_message(&mut self, conn: &mut Conn, message: Message) {
-        conn.send(message);
+    fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+        conn.send(message)?;
         if message == "Goodbye" {
-            conn.close(1000, "");
+            conn.close(1000, "")?;
         }
+        Ok(())
     }
 }
 

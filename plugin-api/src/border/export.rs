@@ -6,9 +6,10 @@ use crate::{
     blocking::Blocking,
     border::shims,
     carry::Carry,
-    events::Events,
+    events::{Begin, Events},
     function::{AsyncFunction, BlockingFunction, HandshakeFunction},
     session::Handler,
+    shared::Shared,
     style::Style,
 };
 
@@ -29,35 +30,41 @@ pub struct Crate {
 /// The descriptor of a handler in the events style.
 #[doc(hidden)]
 #[must_use]
-pub const fn events<H: Handler>(about: &Crate) -> Descriptor {
-    describe::<Events<H>>(about, Events::<H>::SCHEMA)
+pub const fn events<H: Handler, B: Begin<H::Session>>(about: &Crate, _begin: B) -> Descriptor {
+    describe::<Events<H, B>>(about, Events::<H, B>::SCHEMA)
 }
 
 /// The descriptor of an async function. The functions are taken for their types: see
 /// [`item`](crate::border::item::item).
 #[doc(hidden)]
 #[must_use]
-pub const fn asynchronous<F, C, S, A>(about: &Crate, _function: F, _check: C) -> Descriptor
+pub const fn asynchronous<H, const RESTARTS: bool, F, C, S, A>(
+    about: &Crate,
+    _function: F,
+    _check: C,
+) -> Descriptor
 where
-    F: AsyncFunction<S, A>,
-    C: HandshakeFunction,
+    F: AsyncFunction<S, A, H>,
+    C: HandshakeFunction<H>,
     S: Carry,
     A: 'static,
+    H: Shared,
 {
-    describe::<Async<F, C, S, A>>(about, Async::<F, C, S, A>::SCHEMA)
+    describe::<Async<F, C, S, A, H, RESTARTS>>(about, Async::<F, C, S, A, H, RESTARTS>::SCHEMA)
 }
 
 /// The descriptor of a blocking function. The functions are taken for their types: see
 /// [`item`](crate::border::item::item).
 #[doc(hidden)]
 #[must_use]
-pub const fn blocking<F, C, A>(about: &Crate, _function: F, _check: C) -> Descriptor
+pub const fn blocking<H, F, C, A>(about: &Crate, _function: F, _check: C) -> Descriptor
 where
-    F: BlockingFunction<A>,
-    C: HandshakeFunction,
+    F: BlockingFunction<A, H>,
+    C: HandshakeFunction<H>,
     A: 'static,
+    H: Shared,
 {
-    describe::<Blocking<F, C, A>>(about, Blocking::<F, C, A>::SCHEMA)
+    describe::<Blocking<F, C, A, H>>(about, Blocking::<F, C, A, H>::SCHEMA)
 }
 
 pub(crate) const fn describe<E: Style>(about: &Crate, schema: (u32, u32)) -> Descriptor {
@@ -115,12 +122,17 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// | | |
 /// |---|---|
 /// | `handler!(Chat)` | a type: a [`Handler`](crate::Handler), or a [`Session`](crate::Session) that is `Default` |
-/// | `handler!(async echo)` | `async fn echo(conn: &mut Conn<S>) -> Result`: a future a session |
+/// | `handler!(async echo)` | `async fn echo(conn: &mut AsyncConn<S>) -> Result`: a future a session |
 /// | `handler!(blocking echo)` | `fn echo(conn: BlockingConn) -> Result`: a thread a session |
-/// | `handler!(async echo, handshake = check)`, `handler!(blocking echo, handshake = check)` | the same, and `fn check(request: &Request, response: &mut Response) -> Handshake` says who may enter |
 ///
-/// With `, origin = any` at the end a function judges the `Origin` itself: see
-/// [`Handler::ORIGIN_ANY`](crate::Handler::ORIGIN_ANY).
+/// After a function may stand, in any order:
+///
+/// | | |
+/// |---|---|
+/// | `, handshake = check` | `fn check(request: &Request, response: &mut Response) -> Result<Handshake>` says who may enter |
+/// | `, shared = Chat` | the sessions share a value, made from the configuration: a [`Shared`](crate::Shared). The function takes `shared: &Chat` last |
+/// | `, restarts` | an async function without a state may begin again at its top in a newer generation |
+/// | `, origin = any` | the function judges the `Origin` itself: see [`Handler::ORIGIN_ANY`](crate::Handler::ORIGIN_ANY) |
 ///
 /// An async or blocking function may take `request: &Request` after its connection; the request is
 /// kept for as long as the session lasts.
@@ -133,7 +145,7 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// are received, then `recv` gives `None`, and the answer leaves when the function ends, or calls
 /// `close` with a code of its own. A function that has not asked for messages is not waited for if
 /// there are none, nor is an async one that waits for something else after the `None`; the server's
-/// close timeout bounds the rest. [`Conn::closed`](crate::Conn::closed) says what the peer closed
+/// close timeout bounds the rest. [`AsyncConn::closed`](crate::AsyncConn::closed) says what the peer closed
 /// with. A function goes on after the end of its session until it returns, within the server's
 /// patience.
 ///
@@ -141,17 +153,17 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// use std::time::Duration;
 /// use wsh::prelude::*;
 ///
-/// async fn greet(conn: &mut Conn, request: &Request<'_>) -> Result {
+/// async fn greet(conn: &mut AsyncConn, request: &Request<'_>) -> Result {
 ///     let name = request.query("name").unwrap_or("stranger");
 ///     conn.send(format!("hello {name}")).await?;
 ///     conn.sleep(Duration::from_secs(1)).await;
 ///     Ok(())
 /// }
 ///
-/// fn check(request: &Request, response: &mut Response) -> Handshake {
+/// fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
 ///     match request.cookie("token") {
 ///         Some("secret") => response.choose_protocol(request, &["greet.v1"]),
-///         _ => Handshake::reject(403, "no token"),
+///         _ => Ok(Handshake::reject(403, "no token")),
 ///     }
 /// }
 /// # fn main() {}
@@ -160,10 +172,12 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 ///
 /// # State that survives a reload
 ///
-/// An async session waiting in [`recv`](crate::Conn::recv),
-/// [`recv_timeout`](crate::Conn::recv_timeout) or [`sleep`](crate::Conn::sleep) moves to a newer
+/// An async session with a state, waiting in [`recv`](crate::AsyncConn::recv),
+/// [`recv_timeout`](crate::AsyncConn::recv_timeout) or [`sleep`](crate::AsyncConn::sleep), moves to a newer
 /// generation of its handler with the socket open: the new function starts at its top, with the
-/// `state` of the old one. One that awaits anything else stays where it is for now.
+/// `state` of the old one. One that awaits anything else, also besides, stays where it is for now, and so
+/// does one that says [`stay`](crate::AsyncConn::stay). One without a state would begin again with nothing:
+/// it moves if its handler says `restarts`, and else stays.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -176,7 +190,7 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 ///     last: String,
 /// }
 ///
-/// async fn count(conn: &mut Conn<Counter>) -> Result {
+/// async fn count(conn: &mut AsyncConn<Counter>) -> Result {
 ///     while let Some(message) = conn.recv().await {
 ///         conn.state.seen += 1;
 ///         conn.state.last = message.to_string();
@@ -193,7 +207,7 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// ```compile_fail
 /// use wsh::prelude::*;
 ///
-/// async fn echo(conn: &mut Conn) -> Result {
+/// async fn echo(conn: &mut AsyncConn) -> Result {
 ///     let counter = std::rc::Rc::new(0);
 ///     conn.recv().await;
 ///     drop(counter);
@@ -215,33 +229,68 @@ macro_rules! handler {
 /// handlers in one crate.
 #[macro_export]
 macro_rules! descriptor {
-    (async $function:path $(, origin = $origin:ident)?) => {
-        $crate::descriptor!(async $function, handshake = $crate::__private::accept $(, origin = $origin)?)
+    (async $function:path $(, $($options:tt)*)?) => {
+        $crate::__function!(
+            async $function, [$crate::__private::OfShared] [()] [false] [false], $($($options)*)?
+        )
     };
-    (async $function:path, handshake = $check:path $(, origin = $origin:ident)?) => {
-        $crate::__private::asynchronous(&$crate::__crate!($($origin)?), $function, $check)
+    (blocking $function:path $(, $($options:tt)*)?) => {
+        $crate::__function!(
+            blocking $function, [$crate::__private::OfShared] [()] [false] [false], $($($options)*)?
+        )
     };
-    (blocking $function:path $(, origin = $origin:ident)?) => {
-        $crate::descriptor!(blocking $function, handshake = $crate::__private::accept $(, origin = $origin)?)
+    ($handler:ty) => {{
+        #[allow(unused_imports)]
+        use $crate::__private::NotDefault as _;
+        $crate::__private::events::<$handler, _>(
+            &$crate::__crate!(false),
+            $crate::__private::Probe::<<$handler as $crate::Handler>::Session>::BEGIN,
+        )
+    }};
+}
+
+/// Takes the options after a function one by one: `[handshake] [shared] [restarts] [origin = any]`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __function {
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt,
+     handshake = $new:path $(, $($rest:tt)*)?) => {
+        $crate::__function!($style $function, [$new] $shared $restarts $any, $($($rest)*)?)
     };
-    (blocking $function:path, handshake = $check:path $(, origin = $origin:ident)?) => {
-        $crate::__private::blocking(&$crate::__crate!($($origin)?), $function, $check)
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt,
+     shared = $new:ty $(, $($rest:tt)*)?) => {
+        $crate::__function!($style $function, $check [$new] $restarts $any, $($($rest)*)?)
     };
-    ($handler:ty) => {
-        $crate::__private::events::<$handler>(&$crate::__crate!())
+    (async $function:path, $check:tt $shared:tt $restarts:tt $any:tt,
+     restarts $(, $($rest:tt)*)?) => {
+        $crate::__function!(async $function, $check $shared [true] $any, $($($rest)*)?)
+    };
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt,
+     origin = any $(, $($rest:tt)*)?) => {
+        $crate::__function!($style $function, $check $shared $restarts [true], $($($rest)*)?)
+    };
+    (async $function:path, [$($check:tt)+] [$($shared:tt)+] [$restarts:tt] [$any:tt],) => {
+        $crate::__private::asynchronous::<$($shared)+, $restarts, _, _, _, _>(
+            &$crate::__crate!($any), $function, $($check)+
+        )
+    };
+    (blocking $function:path, [$($check:tt)+] [$($shared:tt)+] [$restarts:tt] [$any:tt],) => {
+        $crate::__private::blocking::<$($shared)+, _, _, _>(
+            &$crate::__crate!($any), $function, $($check)+
+        )
+    };
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt, $($rest:tt)+) => {
+        ::core::compile_error!(::core::concat!(
+            "unknown here: `", ::core::stringify!($($rest)+), "`; an async or blocking function takes \
+             `handshake = FUNCTION`, `shared = TYPE` and `origin = any`, an async one `restarts` as well"
+        ))
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __crate {
-    () => {
-        $crate::__crate!(@ false)
-    };
-    (any) => {
-        $crate::__crate!(@ true)
-    };
-    (@ $origin_any:literal) => {
+    ($origin_any:literal) => {
         $crate::__private::Crate {
             name: ::core::env!("CARGO_PKG_NAME"),
             version: ::core::env!("CARGO_PKG_VERSION"),

@@ -5,7 +5,6 @@
 use std::{
     ffi::c_void,
     fmt::{self, Display},
-    ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -24,26 +23,21 @@ unsafe impl Send for Host {}
 // SAFETY: as above.
 unsafe impl Sync for Host {}
 
-/// What a callback was given for its session. The host compares it with what is lent to the callback
-/// that runs on the thread of the call, before it reads what lies behind it; here it is not read.
+/// What a callback was given for its session, or NULL. The host compares it with what is lent to the
+/// callback that runs on the thread of the call, before it reads what lies behind it; here it is not read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ConnPtr(NonNull<abi::Conn>);
-
-// SAFETY: a number to compare with, as long as the host has not said that it is lent to this thread.
-unsafe impl Send for ConnPtr {}
-// SAFETY: as above.
-unsafe impl Sync for ConnPtr {}
+pub(crate) struct ConnPtr(*mut abi::Conn);
 
 impl ConnPtr {
-    /// What a callback was given. It may be kept for longer: the host says whether it means something.
+    /// Any pointer: the host says whether it means something.
     #[inline]
-    pub(crate) fn new(conn: *mut abi::Conn) -> Option<Self> {
-        NonNull::new(conn).map(ConnPtr)
+    pub(crate) fn new(conn: *mut abi::Conn) -> Self {
+        ConnPtr(conn)
     }
 
     #[inline]
     pub(super) fn get(self) -> *mut abi::Conn {
-        self.0.as_ptr()
+        self.0
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         runtime::Runtime,
     },
     error::Refused,
+    rule::Rule,
 };
 
 /// Made at `open` or `restore`; what must outlive the callback is copied here.
@@ -24,7 +25,9 @@ pub(crate) struct Link {
     pub(crate) protocol: Box<str>,
     pub(crate) is_restored: bool,
     send: SendFn,
-    /// The session of the running callback; NULL between callbacks.
+    /// What the running callback was given; NULL between callbacks. It is here and not in the author's
+    /// connection, which safe code can swap for another session's: so it goes when its callback ends,
+    /// wherever that connection is by then.
     conn: AtomicPtr<abi::Conn>,
 }
 
@@ -66,8 +69,9 @@ impl Link {
         Inside(self)
     }
 
+    /// What the running callback was given; NULL between callbacks.
     #[inline]
-    fn conn(&self) -> Option<ConnPtr> {
+    pub(crate) fn conn(&self) -> ConnPtr {
         ConnPtr::new(self.conn.load(Ordering::Relaxed))
     }
 
@@ -76,69 +80,57 @@ impl Link {
         &self.runtime.host
     }
 
-    /// What the running callback was given: at hand as `here`, or left in this link.
-    pub(crate) fn conn_of(&self, here: Option<ConnPtr>) -> Option<ConnPtr> {
-        here.or_else(|| self.conn())
-    }
-
-    /// [`abi::MISUSE`] on a thread that the callback lent its session to.
+    /// Sends with what the running callback was given. [`abi::MISUSE`] between callbacks, and on a thread
+    /// that a callback lent its session to.
     #[inline]
-    pub(crate) fn send_here(&self, here: ConnPtr, kind: u32, bytes: &[u8]) -> i64 {
-        self.send.call(here, kind, bytes)
+    pub(crate) fn send_lent(&self, kind: u32, bytes: &[u8]) -> i64 {
+        self.send.call(self.conn(), kind, bytes)
     }
 
-    pub(crate) fn send(
+    pub(crate) fn send(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
+        let answer = self.send_lent(kind, bytes);
+        u64::try_from(answer).or_else(|_| self.send_by_id_if_misuse(answer, kind, bytes))
+    }
+
+    /// What a refused [`send_lent`](Self::send_lent) comes to: outside its callbacks a session is sent to
+    /// by its id.
+    #[cold]
+    pub(crate) fn send_by_id_if_misuse(
         &self,
-        here: Option<ConnPtr>,
+        answer: i64,
         kind: u32,
         bytes: &[u8],
     ) -> Result<u64, Refused> {
-        if let Some(conn) = self.conn_of(here) {
-            let answer = self.send_here(conn, kind, bytes);
-            if answer != i64::from(abi::MISUSE) {
-                return Refused::check_count(answer);
-            }
+        if answer == i64::from(abi::MISUSE) {
+            return self.runtime.send_to(self.id, kind, bytes);
         }
-        self.send_by_id(kind, bytes)
+        Refused::check_count(answer, |_| Rule::message(bytes))
     }
 
-    #[cold]
-    pub(crate) fn send_by_id(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
-        self.runtime.send_to(self.id, kind, bytes)
-    }
-
-    pub(crate) fn close(&self, here: Option<ConnPtr>, code: u32, reason: &str) -> Status {
-        if let Some(conn) = self.conn_of(here) {
-            let answer = self.host().close(conn, code, reason);
-            if answer != abi::MISUSE {
-                return answer;
-            }
+    pub(crate) fn close(&self, code: u32, reason: &str) -> Status {
+        match self.host().close(self.conn(), code, reason) {
+            abi::MISUSE => self.host().close_to(self.id, code, reason),
+            answer => answer,
         }
-        self.host().close_to(self.id, code, reason)
     }
 
     /// Calls what exists for the session of the running callback only.
-    pub(crate) fn inside(
-        &self,
-        here: Option<ConnPtr>,
-        call: impl FnOnce(&Host, ConnPtr) -> Status,
-    ) -> Status {
-        self.conn_of(here)
-            .map_or(abi::MISUSE, |conn| call(self.host(), conn))
+    pub(crate) fn inside(&self, call: impl FnOnce(&Host, ConnPtr) -> Status) -> Status {
+        call(self.host(), self.conn())
     }
 
-    pub(crate) fn buffered(&self, here: Option<ConnPtr>) -> u64 {
-        self.table(here).map_or(0, |table| table.buffered)
+    pub(crate) fn buffered(&self) -> u64 {
+        self.table().map_or(0, |table| table.buffered)
     }
 
     /// What the host says of the session now; none outside its callbacks.
-    fn table(&self, here: Option<ConnPtr>) -> Option<abi::Conn> {
-        self.host().table(self.conn_of(here)?)
+    fn table(&self) -> Option<abi::Conn> {
+        self.host().table(self.conn())
     }
 
     /// Whether a Close was sent or received, as far as the running callback can see.
     pub(crate) fn is_closing(&self) -> bool {
-        self.table(None)
+        self.table()
             .is_some_and(|table| table.flags & abi::CLOSING != 0)
     }
 
@@ -151,15 +143,12 @@ impl Link {
     /// Lets `write` fill memory of the host's own, and queues what it wrote.
     pub(crate) fn send_with(
         &self,
-        here: Option<ConnPtr>,
         kind: u32,
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Result<u64, Refused> {
-        let reserved = self.conn_of(here).and_then(|conn| {
-            let room = NonNull::new(self.host().reserve(conn, max))?;
-            Some((conn, room))
-        });
+        let conn = self.conn();
+        let reserved = NonNull::new(self.host().reserve(conn, max));
         let mut own = Vec::new();
         let mut writer = Writer {
             room: Room::Own(&mut own),
@@ -167,11 +156,11 @@ impl Link {
             len: 0,
             is_utf8: true,
         };
-        if let Some((_, room)) = reserved {
+        if let Some(room) = reserved {
             writer.room = Room::Host(room);
         }
         if write(&mut writer).is_err() {
-            return Err(Refused::TooBig);
+            return Err(Refused::TooBig(Rule::room(max)));
         }
         let (len, is_utf8) = (writer.len, writer.is_utf8);
         let trusted = if kind == abi::TEXT && is_utf8 {
@@ -179,12 +168,14 @@ impl Link {
         } else {
             0
         };
-        match reserved {
-            // Nothing was called with the session since `reserve`: `write` cannot reach it, the
-            // author's `&mut Conn` is borrowed by this call.
-            Some((conn, _)) => Refused::check_count(self.host().commit(conn, kind | trusted, len)),
-            None => self.send(here, kind | trusted, &own),
+        if reserved.is_none() {
+            return self.send(kind | trusted, &own);
         }
+        // Nothing was called with the session since `reserve`: a session has one connection, and the
+        // author's `&mut` to it is borrowed by this call; it is still the same callback, because `write`
+        // ran inside it.
+        let answer = self.host().commit(conn, kind | trusted, len);
+        Refused::check_count(answer, |_| Rule::message_bytes(len))
     }
 }
 

@@ -13,6 +13,8 @@ use crate::{
     abi::Status,
     border::{guard, host::Host},
     error::Refused,
+    rule::Rule,
+    stop::Stop,
 };
 
 /// Set at `init`, never changed.
@@ -21,12 +23,15 @@ pub(crate) struct Runtime {
     pub(crate) host: Host,
     /// The handler's name, as the server's configuration has it.
     pub(crate) name: String,
+    /// What the jobs of [`spawn`](crate::spawn) hear of the end of this generation.
+    pub(crate) stop: Stop,
 }
 
 impl Runtime {
     /// Sends to a session by its id.
     pub(crate) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
-        Refused::check_count(self.host.send_to(id, kind, bytes))
+        let answer = self.host.send_to(id, kind, bytes);
+        Refused::check_count(answer, |_| Rule::message(bytes))
     }
 
     /// Runs a job on a thread of the host's.

@@ -7,9 +7,10 @@ use std::{ffi::c_void, marker::PhantomData, mem::offset_of, ptr, sync::Arc};
 
 use crate::{
     abi::{self, Status},
+    asked::Asked,
     border::{
         guard::{fail, guard, guard_void, take_failure},
-        host::{ConnPtr, Host, ResponsePtr},
+        host::{Host, ResponsePtr},
         link::Link,
         read::{self, Field, Text},
         runtime::{self, Runtime},
@@ -19,6 +20,7 @@ use crate::{
     message::Message,
     request::Request,
     response::{Attempt, Response},
+    stop::Stop,
     style::{Event, Slot, Style},
 };
 
@@ -79,16 +81,19 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
             host: unsafe { Host::new(host) },
             // SAFETY: UTF-8 that lives as long as the call.
             name: unsafe { read::text(init.name) }.into(),
+            stop: Stop::default(),
         });
         let Some(runtime) = runtime else {
             return abi::MISUSE;
         };
+        let asked = Asked::default();
         let config = Config {
             name: &runtime.name,
             // SAFETY: UTF-8 that lives as long as the call.
             json: unsafe { read::text(init.config_json) },
             generation: init.generation,
             is_check: init.flags & abi::CHECK != 0,
+            asked: &asked,
         };
         let style = match E::new(config) {
             Ok(style) => style,
@@ -98,6 +103,7 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
             drop(style);
             return status;
         }
+        config.warn_of_the_rest();
         let root = Box::into_raw(Box::new(Root { style, runtime }));
         // SAFETY: the size covers both fields, and the host waits for them.
         unsafe {
@@ -170,7 +176,10 @@ unsafe extern "C" fn handshake<E: Style>(
         let mut own = if left.is_null() {
             // SAFETY: the callback's own argument.
             let request = unsafe { request(asked) };
-            let answer = root.style.handshake(&request, &mut response);
+            let answer = match root.style.handshake(&request, &mut response) {
+                Ok(answer) => answer,
+                Err(error) => return failed(&*error),
+            };
             Attempt::new(root.runtime, request.id, request.attached, answer)
         } else {
             // SAFETY: the host gives back what an earlier call left, and asks once at a time.
@@ -285,10 +294,6 @@ unsafe fn dispatch<S: Slot>(
     guard(|| {
         // SAFETY: the caller's promise: the slot is ours alone while the callback runs.
         let slot = unsafe { &mut *session.cast::<S>() };
-        if let Some(here) = slot.here() {
-            *here = ConnPtr::new(conn);
-            return on(slot);
-        }
         let link = Arc::as_ptr(slot.link());
         // SAFETY: the slot keeps its link until `destroy`; the guard is dropped at the end of this
         // closure, before the callback returns.
@@ -418,8 +423,10 @@ unsafe extern "C" fn snapshot<S: Slot>(
         let link = Arc::as_ptr(slot.link());
         // SAFETY: the slot keeps its link until `destroy`; dropped at the end of this closure.
         let _inside = unsafe { &*link }.enter(conn);
-        let Some(state) = slot.snapshot() else {
-            return abi::AGAIN;
+        let state = match slot.snapshot() {
+            Ok(Some(state)) => state,
+            Ok(None) => return abi::AGAIN,
+            Err(error) => return failed(&*error),
         };
         // SAFETY: the callback's own argument.
         let sink = unsafe { read::copy(sink) };
@@ -442,13 +449,24 @@ unsafe extern "C" fn self_test<E: Style>(handler: *mut c_void) -> Status {
 }
 
 unsafe extern "C" fn serving<E: Style>(handler: *mut c_void, on: u32) {
-    // SAFETY: the host passes what `init` gave it.
-    guard_void(|| unsafe { root::<E>(handler) }.style.serving(on != 0));
+    guard_void(|| {
+        // SAFETY: the host passes what `init` gave it.
+        let root = unsafe { root::<E>(handler) };
+        if on == 0 {
+            // First, so that `serving` can wait for its jobs.
+            root.runtime.stop.set();
+        }
+        if let Err(error) = root.style.serving(on != 0) {
+            crate::error!(error, "`serving({})` failed", on != 0);
+        }
+    });
 }
 
 unsafe extern "C" fn shutdown<E: Style>(handler: *mut c_void) {
     guard_void(|| {
         // SAFETY: `init` boxed it, and the host calls this once, last.
-        drop(unsafe { Box::from_raw(handler.cast::<Root<E>>()) });
+        let root = unsafe { Box::from_raw(handler.cast::<Root<E>>()) };
+        root.runtime.stop.set();
+        drop(root);
     });
 }

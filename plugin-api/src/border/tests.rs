@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     abi::{self, Status, Str},
-    border::{export, read, runtime},
+    border::{read, runtime},
     prelude::*,
 };
 
@@ -26,26 +26,28 @@ impl Handler for Asker {
         Ok(Asker(0))
     }
 
-    fn open(&self, conn: &mut Conn, request: &Request<'_>) -> Asker {
+    fn open(&self, conn: &mut Conn, request: &Request<'_>) -> Result<Asker> {
         assert_eq!(request.path(), "/asker");
         assert_eq!(request.headers().count(), 0);
         assert_eq!(request.tls_client_cert(), None);
         LIVING.set(LIVING.get() + 1);
-        Asker(conn.id())
+        Ok(Asker(conn.id()))
     }
 }
 
 impl Session for Asker {
-    fn on_message(&mut self, conn: &mut Conn, message: Message<'_>) {
+    fn on_message(&mut self, conn: &mut Conn, message: Message<'_>) -> Result {
         let length = message.as_bytes().len();
         let (id, protocol, buffered) = (self.0, conn.protocol().to_owned(), conn.buffered());
-        conn.send(format!("{id} `{protocol}` {buffered} {length}"));
-        conn.send_with(Kind::Binary, 1, |_| Ok(()));
-        conn.ping(b"");
-        conn.timer(1, std::time::Duration::ZERO);
-        conn.publish("topic", "x");
-        assert!(crate::spawn(|| {}).is_err());
+        conn.send(format!("{id} `{protocol}` {buffered} {length}"))?;
+        conn.send_with(Kind::Binary, 1, |_| Ok(()))?;
+        let unsupported = Err(crate::Refused::Unsupported);
+        assert_eq!(conn.ping(b""), unsupported);
+        assert_eq!(conn.timer(1, Duration::ZERO), unsupported);
+        assert_eq!(conn.publish("topic", "x").map(drop), unsupported);
+        assert_eq!(crate::spawn(|_| {}), unsupported);
         crate::info!("heard");
+        Ok(())
     }
 }
 
@@ -103,7 +105,7 @@ fn host() -> abi::Host {
 
 /// `init`, as a host calls it that gives room for so much of an `Instance`.
 fn init(host: &abi::Host, room: usize) -> (Status, abi::Instance) {
-    let descriptor = export::events::<Asker>(&crate::__crate!());
+    let descriptor = crate::descriptor!(Asker);
     let about = abi::Init {
         size: size_of::<abi::Init>() as u32,
         flags: 0,

@@ -6,6 +6,7 @@ use crate::abi;
 
 /// One line that a handler logged, or that the server logged about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Line {
     /// From [`LOG_ERROR`](abi::LOG_ERROR), 1, to [`LOG_TRACE`](abi::LOG_TRACE), 5.
     pub level: u32,

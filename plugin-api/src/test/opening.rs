@@ -276,6 +276,7 @@ impl fmt::Debug for Opening {
 
 /// What a client gets that is not let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The HTTP status; 0 if the connection was closed without an answer of HTTP.
     pub status: u16,

@@ -14,7 +14,7 @@ use crate::{Gate, code, texts};
 
 #[test]
 fn a_function_that_returns_at_once_closes_with_1000() {
-    async fn hello(conn: &mut Conn) -> Result {
+    async fn hello(conn: &mut AsyncConn) -> Result {
         conn.send("hello").await?;
         Ok(())
     }
@@ -27,7 +27,7 @@ fn a_function_that_returns_at_once_closes_with_1000() {
 
 #[test]
 fn a_function_that_fails_at_once_leaves_no_session() {
-    async fn fails(_: &mut Conn) -> Result {
+    async fn fails(_: &mut AsyncConn) -> Result {
         Err("no room".into())
     }
 
@@ -47,7 +47,7 @@ fn a_panic_costs_its_own_session_only_and_what_it_held_is_dropped() {
             DROPPED.fetch_add(1, Relaxed);
         }
     }
-    async fn panics(conn: &mut Conn) -> Result {
+    async fn panics(conn: &mut AsyncConn) -> Result {
         let _held = Held;
         while let Some(message) = conn.recv().await {
             assert_ne!(message, "panic", "as asked");
@@ -70,7 +70,7 @@ fn a_panic_costs_its_own_session_only_and_what_it_held_is_dropped() {
 #[test]
 fn what_came_before_a_close_is_answered_before_it() {
     static GATE: Gate = Gate::shut();
-    async fn prepares(conn: &mut Conn) -> Result {
+    async fn prepares(conn: &mut AsyncConn) -> Result {
         GATE.pass().await;
         while let Some(message) = conn.recv().await {
             conn.send(message).await?;
@@ -90,7 +90,7 @@ fn what_came_before_a_close_is_answered_before_it() {
 #[test]
 fn a_session_that_ends_frees_who_waits_for_room() {
     static ANSWER: Mutex<Option<Refused>> = Mutex::new(None);
-    async fn floods(conn: &mut Conn) -> Result {
+    async fn floods(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
         loop {
             if let Err(refused) = conn.send([0; 1024].as_slice()).await {
@@ -114,13 +114,13 @@ fn a_session_that_ends_frees_who_waits_for_room() {
 
 #[test]
 fn a_peer_that_closes_first_is_answered_with_its_code_or_the_functions_own() {
-    async fn ends(conn: &mut Conn) -> Result {
+    async fn ends(conn: &mut AsyncConn) -> Result {
         while let Some(message) = conn.recv().await {
             conn.send(message).await?;
         }
         let close = conn.closed().ok_or("it was told before it knew")?;
         if close.reason == "in your own words" {
-            conn.close(4002, "bye");
+            conn.close(4002, "bye")?;
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ fn a_peer_that_closes_first_is_answered_with_its_code_or_the_functions_own() {
 fn a_function_goes_on_after_the_end_until_it_is_done() {
     static GATE: Gate = Gate::shut();
     static DONE: AtomicU64 = AtomicU64::new(0);
-    async fn cleans_up(conn: &mut Conn) -> Result {
+    async fn cleans_up(conn: &mut AsyncConn) -> Result {
         while conn.recv().await.is_some() {}
         GATE.pass().await;
         DONE.store(conn.id(), Relaxed);
@@ -159,7 +159,7 @@ fn a_function_goes_on_after_the_end_until_it_is_done() {
 #[test]
 fn a_peer_is_answered_at_once_by_who_never_asks_for_messages() {
     static GATE: Gate = Gate::shut();
-    async fn pushes(conn: &mut Conn) -> Result {
+    async fn pushes(conn: &mut AsyncConn) -> Result {
         GATE.pass().await;
         conn.send("news").await?;
         Ok(())
@@ -178,13 +178,13 @@ fn a_peer_is_answered_at_once_by_who_never_asks_for_messages() {
 
 #[test]
 fn a_function_that_does_not_hear_the_end_is_dropped() {
-    async fn ticks(conn: &mut Conn) -> Result {
+    async fn ticks(conn: &mut AsyncConn) -> Result {
         loop {
             conn.send("tick");
             conn.sleep(Duration::from_secs(1)).await;
         }
     }
-    async fn listens(conn: &mut Conn) -> Result {
+    async fn listens(conn: &mut AsyncConn) -> Result {
         loop {
             if let Some(message) = conn.recv().await {
                 conn.send(message);
@@ -210,8 +210,8 @@ fn a_function_that_does_not_hear_the_end_is_dropped() {
 #[test]
 fn an_own_close_is_waited_for_by_recv() {
     static CODE: AtomicU64 = AtomicU64::new(0);
-    async fn leaves(conn: &mut Conn) -> Result {
-        conn.close(4000, "done");
+    async fn leaves(conn: &mut AsyncConn) -> Result {
+        conn.close(4000, "done")?;
         assert_eq!(conn.send("late").result(), Err(Refused::Gone));
         while conn.recv().await.is_some() {}
         CODE.store(conn.closed().map_or(0, |close| close.code.into()), Relaxed);

@@ -55,7 +55,7 @@ fn code(client: &mut wsh::test::Client) -> Option<u32> {
 #[test]
 fn a_peer_is_held_back_while_the_function_is_elsewhere_and_nothing_is_lost() {
     static GATE: Gate = Gate::shut();
-    async fn slow(conn: &mut Conn) -> Result {
+    async fn slow(conn: &mut AsyncConn) -> Result {
         GATE.pass().await;
         while let Some(message) = conn.recv().await {
             // The Close came behind the messages: whoever knows of it has read them all.
@@ -84,12 +84,12 @@ fn a_peer_is_held_back_while_the_function_is_elsewhere_and_nothing_is_lost() {
 
 #[test]
 fn an_author_who_holds_the_peer_back_is_not_overruled() {
-    async fn pauses(conn: &mut Conn) -> Result {
+    async fn pauses(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
-        conn.pause();
+        conn.pause()?;
         conn.sleep(Duration::from_secs(10)).await;
         conn.send("awake").await?;
-        conn.resume();
+        conn.resume()?;
         while let Some(message) = conn.recv().await {
             conn.send(message).await?;
         }
@@ -109,7 +109,7 @@ fn an_author_who_holds_the_peer_back_is_not_overruled() {
 #[test]
 fn who_awaits_what_was_sent_waits_for_room() {
     static SENT: AtomicUsize = AtomicUsize::new(0);
-    async fn floods(conn: &mut Conn) -> Result {
+    async fn floods(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
         for _ in 0..2048 {
             conn.send([0; 1024].as_slice()).await?;
@@ -132,7 +132,7 @@ fn who_awaits_what_was_sent_waits_for_room() {
 
 #[test]
 fn recv_timeout_gives_what_comes_in_time() {
-    async fn quiet(conn: &mut Conn) -> Result {
+    async fn quiet(conn: &mut AsyncConn) -> Result {
         loop {
             match conn.recv_timeout(Duration::from_secs(60)).await {
                 Ok(Some(message)) => conn.send(message).await?,
@@ -156,7 +156,7 @@ fn recv_timeout_gives_what_comes_in_time() {
 #[test]
 fn a_waker_wakes_from_any_thread() {
     static GATE: Gate = Gate::shut();
-    async fn waits(conn: &mut Conn) -> Result {
+    async fn waits(conn: &mut AsyncConn) -> Result {
         GATE.pass().await;
         conn.send("open").await?;
         Ok(())
@@ -173,14 +173,14 @@ fn a_waker_wakes_from_any_thread() {
 #[test]
 fn a_handshake_lets_in_with_what_it_attached() {
     struct User(String);
-    fn check(request: &Request, response: &mut Response) -> Handshake {
+    fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
         let Some(token) = request.cookie("token") else {
-            return Handshake::reject(403, "no token");
+            return Ok(Handshake::reject(403, "no token"));
         };
         request.attach(User(token.into()));
         response.choose_protocol(request, &["v2", "v1"])
     }
-    async fn greets(conn: &mut Conn) -> Result {
+    async fn greets(conn: &mut AsyncConn) -> Result {
         let User(name) = conn.attached().ok_or("nothing attached")?;
         let text = format!("hello {name}, {}", conn.protocol());
         conn.send(text).await?;

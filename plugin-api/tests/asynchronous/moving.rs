@@ -9,7 +9,7 @@ use crate::{Gate, texts};
 #[test]
 fn a_session_moves_from_where_it_waits_for_its_connection_only() {
     static GATE: Gate = Gate::shut();
-    async fn count(conn: &mut Conn<u64>) -> Result {
+    async fn count(conn: &mut AsyncConn<u64>) -> Result {
         conn.send(format!("{} {}", conn.state, conn.is_restored()))
             .await?;
         while let Some(message) = conn.recv().await {
@@ -39,7 +39,7 @@ fn a_session_moves_from_where_it_waits_for_its_connection_only() {
 #[test]
 fn a_state_that_was_written_down_is_not_used_once_the_function_went_on() {
     static GATE: Gate = Gate::shut();
-    async fn either(conn: &mut Conn<u64>) -> Result {
+    async fn either(conn: &mut AsyncConn<u64>) -> Result {
         conn.send(conn.state.to_string()).await?;
         {
             let mut recv = Box::pin(conn.recv());
@@ -70,7 +70,7 @@ fn a_state_that_was_written_down_is_not_used_once_the_function_went_on() {
 
 #[test]
 fn a_request_that_is_asked_for_moves_too() {
-    async fn who(conn: &mut Conn<u64>, request: &Request<'_>) -> Result {
+    async fn who(conn: &mut AsyncConn<u64>, request: &Request<'_>) -> Result {
         let name = request.query("name").unwrap_or("nobody");
         let agent = request.header("user-agent").unwrap_or("nothing");
         conn.send(format!("{name} with {agent}, {}", conn.state))
@@ -93,31 +93,33 @@ fn a_request_that_is_asked_for_moves_too() {
 
 #[test]
 fn a_function_that_wants_the_request_takes_no_session_without_one() {
-    async fn without(conn: &mut Conn) -> Result {
+    async fn without(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
         Ok(())
     }
-    async fn with(conn: &mut Conn, _: &Request<'_>) -> Result {
+    async fn with(conn: &mut AsyncConn, _: &Request<'_>) -> Result {
         conn.recv().await;
         Ok(())
     }
-    let server = wsh::test::serve(wsh::descriptor!(async without));
+    let server = wsh::test::serve(wsh::descriptor!(async without, restarts));
     let client = server.connect();
 
-    server.reload(wsh::descriptor!(async with)).unwrap();
+    server
+        .reload(wsh::descriptor!(async with, restarts))
+        .unwrap();
 
     assert_eq!(client.generation(), Some(1));
 }
 
 #[test]
 fn a_timer_of_an_older_generation_is_not_taken_for_ones_own() {
-    async fn sleeps(conn: &mut Conn) -> Result {
+    async fn sleeps(conn: &mut AsyncConn) -> Result {
         conn.sleep(Duration::from_secs(10)).await;
         conn.send("awake").await?;
         conn.recv().await;
         Ok(())
     }
-    let mut client = wsh::test::connect(wsh::descriptor!(async sleeps));
+    let mut client = wsh::test::connect(wsh::descriptor!(async sleeps, restarts));
     client.advance(Duration::from_secs(5));
 
     assert!(client.migrate());
@@ -130,16 +132,16 @@ fn a_timer_of_an_older_generation_is_not_taken_for_ones_own() {
 
 #[test]
 fn the_descriptor_says_what_a_handler_is() {
-    async fn moves(_: &mut Conn<u64>) -> Result {
+    async fn moves(_: &mut AsyncConn<u64>) -> Result {
         Ok(())
     }
-    async fn moves_with_request(_: &mut Conn, _: &Request<'_>) -> Result {
+    async fn moves_with_request(_: &mut AsyncConn, _: &Request<'_>) -> Result {
         Ok(())
     }
     use wsh::abi::{ASYNC, MIGRATES};
 
     let alone = wsh::descriptor!(async moves);
-    let with_request = wsh::descriptor!(async moves_with_request);
+    let with_request = wsh::descriptor!(async moves_with_request, restarts);
 
     assert_eq!(alone.flags, ASYNC | MIGRATES);
     assert_eq!(with_request.flags, ASYNC | MIGRATES);
@@ -151,7 +153,7 @@ fn a_session_that_moves_for_ever_leaves_no_timers_behind() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const SHORT: Duration = Duration::from_secs(1);
     /// Its first wait in each generation is a long one, but in the hundredth.
-    async fn wait(conn: &mut Conn<u64>) -> Result {
+    async fn wait(conn: &mut AsyncConn<u64>) -> Result {
         conn.state += 1;
         let first = if conn.state < 100 { DAY } else { SHORT };
         for timeout in [first, DAY] {

@@ -11,24 +11,30 @@ struct Counter {
 impl Session for Counter {
     const SCHEMA: std::ops::RangeInclusive<u32> = 1..=2;
 
-    fn on_message(&mut self, conn: &mut Conn, message: Message) {
+    fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
         self.seen += 1;
         if message == "timer" {
-            conn.timer(7, Duration::from_secs(1));
+            conn.timer(7, Duration::from_secs(1))?;
         }
         let generation = if conn.is_restored() { "moved" } else { "first" };
-        conn.send(format!("{} {generation}", self.seen));
+        conn.send(format!("{} {generation}", self.seen))?;
+        Ok(())
     }
-    fn on_timer(&mut self, conn: &mut Conn, token: u64) {
-        conn.send(format!("timer {token}"));
+    fn on_timer(&mut self, conn: &mut Conn, token: u64) -> Result {
+        conn.send(format!("timer {token}"))?;
+        Ok(())
     }
-    fn on_close(&mut self, close: Close) {
+    fn on_close(&mut self, _: &mut Conn, close: &Close) -> Result {
         wsh::info!(code = close.code, "closed");
+        Ok(())
     }
-    fn snapshot(&self) -> Option<State> {
-        (self.seen != 13).then(|| State::json(self))?
+    fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
+        match self.seen {
+            13 => Ok(Snapshot::later()),
+            _ => Snapshot::json(self),
+        }
     }
-    fn restore(state: &State) -> Result<Self> {
+    fn restore(_: &mut Conn, state: &State) -> Result<Self> {
         assert_eq!(state.schema(), 2);
         let counter: Counter = state.parse()?;
         if counter.seen == 3 {
@@ -94,8 +100,9 @@ fn a_session_without_anything_in_it_moves_and_others_stay() {
     #[derive(Default)]
     struct Empty;
     impl Session for Empty {
-        fn on_message(&mut self, conn: &mut Conn, message: Message) {
-            conn.send(message);
+        fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+            conn.send(message)?;
+            Ok(())
         }
     }
     let mut empty = wsh::test::connect(wsh::descriptor!(Empty));
@@ -119,11 +126,12 @@ fn a_reload_tells_each_generation_when_it_serves() {
             wsh::info!(generation = config.generation(), "made");
             Ok(Told)
         }
-        fn open(&self, _: &mut Conn, _: &Request) -> Guest {
-            Guest
+        fn open(&self, _: &mut Conn, _: &Request) -> Result<Guest> {
+            Ok(Guest)
         }
-        fn serving(&self, on: bool) {
+        fn serving(&self, on: bool) -> Result {
             wsh::info!("serving {on}");
+            Ok(())
         }
         fn self_test(&self) -> Result {
             wsh::info!("tested");
@@ -165,8 +173,8 @@ fn a_self_test_that_fails_keeps_the_handler_out() {
         fn new(_: Config) -> Result<Self> {
             Ok(Unfit)
         }
-        fn open(&self, _: &mut Conn, _: &Request) -> Guest {
-            Guest
+        fn open(&self, _: &mut Conn, _: &Request) -> Result<Guest> {
+            Ok(Guest)
         }
         fn self_test(&self) -> Result {
             Err("no database".into())

@@ -14,9 +14,15 @@ impl Handler for Door {
         Ok(Door)
     }
 
-    fn handshake(&self, request: &Request, response: &mut Response) -> Handshake {
-        assert_eq!(response.header("Connection", "x"), Err(Refused::Invalid));
-        assert_eq!(response.header("X-A", "b\r\nX-B: c"), Err(Refused::Invalid));
+    fn handshake(&self, request: &Request, response: &mut Response) -> Result<Handshake> {
+        for (name, value, argument) in
+            [("Connection", "x", "name"), ("X-A", "b\r\nX-B: c", "value")]
+        {
+            match response.header(name, value) {
+                Err(Refused::Invalid(rule)) => assert_eq!(rule.argument(), argument),
+                answer => panic!("`{name}`: {answer:?}"),
+            }
+        }
         response.header("X-Door", request.path()).unwrap();
         let name = request.query("name").unwrap_or_default().to_owned();
         match request.cookie("token").unwrap_or_default() {
@@ -28,41 +34,43 @@ impl Handler for Door {
                 request.attach(Name(name));
                 let wait = Flag::default();
                 let answer = wait.clone();
-                wsh::spawn(move || answer.set()).unwrap();
-                Handshake::later(async move {
+                wsh::spawn(move |_| answer.set()).unwrap();
+                Ok(Handshake::later(async move {
                     wait.await;
-                    Handshake::accept()
-                })
+                    Ok(Handshake::accept())
+                }))
             }
             "never" => {
                 request.attach(DropCounter);
-                Handshake::later(std::future::pending())
+                Ok(Handshake::later(std::future::pending()))
             }
-            "abort" => Handshake::abort(),
+            "abort" => Ok(Handshake::abort()),
             "panic" => panic!("as asked"),
-            "nonsense" => Handshake::reject(200, ""),
+            "nonsense" => Ok(Handshake::reject(200, "")),
             "fail" => {
                 wsh::fail("cannot ask");
-                Handshake::accept()
+                Ok(Handshake::accept())
             }
-            _ => Handshake::reject(403, "no token"),
+            _ => Ok(Handshake::reject(403, "no token")),
         }
     }
 
-    fn open(&self, conn: &mut Conn, request: &Request) -> Guest {
+    fn open(&self, conn: &mut Conn, request: &Request) -> Result<Guest> {
         let name = &conn
             .attached::<Name>()
             .expect("the handshake attached it")
             .0;
         let text = format!("{name} in {}", request.param("room").unwrap_or("no room"));
-        conn.send(text);
+        conn.send(text)?;
         assert!(conn.attached::<String>().is_none());
-        Guest
+        Ok(Guest)
     }
 }
 
 impl Session for Guest {
-    fn on_message(&mut self, _: &mut Conn, _: Message) {}
+    fn on_message(&mut self, _: &mut Conn, _: Message) -> Result {
+        Ok(())
+    }
 }
 
 /// Something to wait for.

@@ -4,14 +4,15 @@
 use wsh::prelude::*;
 
 /// One open WebSocket, from its first message to its end.
-async fn greet(conn: &mut Conn) -> Result {
+async fn greet(conn: &mut AsyncConn) -> Result {
     while let Some(message) = conn.recv().await {
         conn.send(format!("hello {message}")).await?;
     }
     Ok(())
 }
 
-wsh::handler!(async greet);
+// A session has nothing to remember between two messages, so newer code may begin it again.
+wsh::handler!(async greet, restarts);
 
 #[cfg(test)]
 mod tests {

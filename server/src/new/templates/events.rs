@@ -8,8 +8,9 @@ use wsh::prelude::*;
 struct Greeter;
 
 impl Session for Greeter {
-    fn on_message(&mut self, conn: &mut Conn, message: Message) {
-        conn.send(format!("hello {message}"));
+    fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+        conn.send(format!("hello {message}"))?;
+        Ok(())
     }
 }
 

@@ -1,0 +1,304 @@
+//! An async session's side of its connection; what waits is in `waits`.
+
+use std::{any::Any, cell::Cell, fmt, sync::Arc};
+
+use crate::{
+    abi::Status,
+    border::{
+        host::{ConnPtr, Host},
+        link::{Link, Writer},
+    },
+    close::Close,
+    conn::whole_ms,
+    error::{Refused, Result},
+    handle::{self, Handle},
+    message::{Kind, Payload},
+    rule::Rule,
+    sent::Sent,
+    stay::Stay,
+    task::{TOKEN, Task},
+};
+
+/// The connection of one session, for the async function that serves it. What it does takes effect in the
+/// order of the calls.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// async fn echo(conn: &mut AsyncConn) -> Result {
+///     while let Some(message) = conn.recv().await {
+///         conn.send(message).await?;
+///     }
+///     Ok(())
+/// }
+/// # fn main() {}
+/// wsh::handler!(async echo);
+/// ```
+pub struct AsyncConn<S = ()> {
+    /// What of the session moves on to the next generation of the handler.
+    pub state: S,
+    link: Arc<Link>,
+    attached: Vec<Box<dyn Any + Send + Sync>>,
+    /// What it shares with the session's callbacks.
+    pub(crate) task: Arc<Task>,
+    pub(crate) write_state: fn(&S) -> Option<Vec<u8>>,
+    /// The memory of a message that was sent on; the next `recv` gives it to the inbox.
+    pub(crate) spare: Cell<Vec<u8>>,
+}
+
+impl<S> AsyncConn<S> {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        attached: Vec<Box<dyn Any + Send + Sync>>,
+        state: S,
+        task: Arc<Task>,
+        write_state: fn(&S) -> Option<Vec<u8>>,
+    ) -> Self {
+        AsyncConn {
+            state,
+            link,
+            attached,
+            task,
+            write_state,
+            spare: Cell::default(),
+        }
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The session's number: never 0, never used again.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.link.id
+    }
+
+    /// The subprotocol that the handshake chose, or `""`.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        &self.link.protocol
+    }
+
+    /// Whether the session was begun by an older generation of the handler.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.link.is_restored
+    }
+
+    /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`.
+    #[must_use]
+    pub fn buffered(&self) -> u64 {
+        self.link.buffered()
+    }
+
+    /// What the peer closed with, or how else the session ended; `None` as long as it is open.
+    #[must_use]
+    pub fn closed(&self) -> Option<&Close> {
+        self.task.closed()
+    }
+
+    /// Sends a message, at once. The answer may be awaited, which waits until the peer has taken enough of
+    /// what was sent.
+    #[inline]
+    pub fn send<P: Payload>(&self, message: P) -> Sent<'_> {
+        let answer = if self.task.is_silent() {
+            Err(Refused::Gone)
+        } else {
+            self.link.send(message.kind(), message.bytes())
+        };
+        if let Some(memory) = message.recycle() {
+            self.spare.set(memory);
+        }
+        Sent::new(&self.link, &self.task, answer)
+    }
+
+    /// Sends a message of at most `max` bytes that is written straight into the server's buffer.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # async fn tell(conn: &mut AsyncConn, x: f64, y: f64) -> Result {
+    /// use std::fmt::Write;
+    ///
+    /// conn.send_with(Kind::Text, 64, |out| write!(out, "{x},{y}")).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// If `write` fails, as it does past `max`, nothing is sent and the answer is
+    /// [`Refused::TooBig`].
+    pub fn send_with(
+        &mut self,
+        kind: Kind,
+        max: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
+    ) -> Sent<'_> {
+        let answer = if self.task.is_silent() {
+            Err(Refused::Gone)
+        } else {
+            self.link.send_with(kind.opcode(), max, write)
+        };
+        Sent::new(&self.link, &self.task, answer)
+    }
+
+    /// Sends a Ping of at most 125 bytes. The server sends its own besides, to find dead peers.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: more than 125 bytes.
+    pub fn ping(&self, data: &[u8]) -> Result<(), Refused> {
+        let status = self.inside(|host, conn| host.ping(conn, data));
+        Refused::check(status, |_| Rule::ping(data))
+    }
+
+    /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
+    /// most 123 bytes. Code 0 sends a Close frame without a body.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: such a code may not be sent.
+    /// [`Refused::TooBig`]: the reason has more than 123 bytes.
+    #[inline(never)]
+    pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
+        let status = self.link.close(code, reason);
+        Refused::check(status, |status| Rule::close(status, code, reason))
+    }
+
+    /// Drops the connection without a Close frame.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: it is over.
+    pub fn abort(&self) -> Result<(), Refused> {
+        let status = self.inside(|host, conn| host.abort(conn));
+        Refused::check(status, |_| Rule::unknown())
+    }
+
+    /// Lets the session hear what is published to a topic of this handler, or with a leading `/`
+    /// to one of the server's. A topic is 1 to 255 bytes of UTF-8 without NUL. What is published goes to
+    /// the peer, not to this function.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
+    /// breaks its rule, or the session has as many as it may.
+    pub fn subscribe(&self, topic: &str) -> Result<(), Refused> {
+        self.topic(topic, true)
+    }
+
+    /// Ends what [`subscribe`](Self::subscribe) began.
+    ///
+    /// # Errors
+    /// As of [`subscribe`](Self::subscribe).
+    pub fn unsubscribe(&self, topic: &str) -> Result<(), Refused> {
+        self.topic(topic, false)
+    }
+
+    fn topic(&self, topic: &str, on: bool) -> Result<(), Refused> {
+        let status = self.inside(|host, conn| host.subscribe(conn, topic, on));
+        Refused::check(status, |status| Rule::topic(status, topic))
+    }
+
+    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers about
+    /// how many there are.
+    ///
+    /// # Errors
+    /// As of [`publish`](crate::publish).
+    pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
+        handle::publish_in(self.link.runtime, topic, &message, 0)
+    }
+
+    /// As [`publish`](Self::publish), but not to this session.
+    ///
+    /// # Errors
+    /// As of [`publish`](crate::publish).
+    pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
+        handle::publish_in(self.link.runtime, topic, &message, self.link.id)
+    }
+
+    /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
+    /// TCP window fills, and it has to wait.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing.
+    pub fn pause(&self) -> Result<(), Refused> {
+        self.task.lock().is_paused = true;
+        self.reads(false)
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing.
+    pub fn resume(&self) -> Result<(), Refused> {
+        {
+            let mut inner = self.task.lock();
+            inner.is_paused = false;
+            if inner.inbox.is_full() {
+                // `recv` lets the peer in again.
+                return Ok(());
+            }
+        }
+        self.reads(true)
+    }
+
+    fn reads(&self, on: bool) -> Result<(), Refused> {
+        let status = self.inside(|host, conn| host.reads(conn, on));
+        Refused::check(status, |_| Rule::unknown())
+    }
+
+    /// What the handshake [attached](crate::Request::attach). It does not move to a newer
+    /// generation: what must belongs in the state.
+    #[must_use]
+    pub fn attached<T: 'static>(&self) -> Option<&T> {
+        self.attached.iter().find_map(|value| value.downcast_ref())
+    }
+
+    /// The session as other threads and other sessions may know it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.link.runtime, self.link.id)
+    }
+
+    /// As long as the answer lives, the session stays with this generation of the handler: for a stretch
+    /// of the function that a newer one could not take up from the [`state`](Self::state).
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// async fn login(conn: &mut AsyncConn<String>) -> Result {
+    ///     if conn.state.is_empty() {
+    ///         // What was asked is nowhere in the state.
+    ///         let stay = conn.stay();
+    ///         conn.send("who are you?").await?;
+    ///         let name = conn.recv().await.ok_or("gone")?;
+    ///         conn.state = name.to_string();
+    ///         drop(stay);
+    ///     }
+    ///     while let Some(message) = conn.recv().await {
+    ///         conn.send(format!("{}: {message}", conn.state)).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async login);
+    /// ```
+    #[must_use = "it stays as long as this lives"]
+    pub fn stay(&self) -> Stay {
+        Stay::new(Arc::clone(&self.task))
+    }
+
+    /// Sets the one timer of the function's waits.
+    pub(crate) fn set_timer(&self, after: std::time::Duration) -> Status {
+        let after_ms = whole_ms(after);
+        self.inside(|host, conn| host.timer(conn, TOKEN, after_ms))
+    }
+
+    /// Calls what exists for the session of the running callback only.
+    pub(crate) fn inside(&self, call: impl FnOnce(&Host, ConnPtr) -> Status) -> Status {
+        self.link.inside(call)
+    }
+}
+
+impl<S> fmt::Debug for AsyncConn<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncConn")
+            .field("id", &self.link.id)
+            .field("protocol", &self.link.protocol)
+            .finish_non_exhaustive()
+    }
+}

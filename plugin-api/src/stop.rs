@@ -1,0 +1,74 @@
+//! How a job on another thread hears that its generation of the handler has had its time.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Says when a job of [`spawn`](crate::spawn) is to stop: when its generation of the handler serves no
+/// new clients any more, because a newer one does or because the handler goes.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use wsh::prelude::*;
+/// # fn serving() -> Result {
+/// wsh::spawn(|stop| {
+///     while !stop.wait(Duration::from_secs(1)) {
+///         let _ = wsh::publish("ticks", "tick");
+///     }
+/// })?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_time: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Whether the job is to stop now.
+    #[must_use]
+    pub fn is_time(&self) -> bool {
+        *self.lock()
+    }
+
+    /// Waits for so long, or until the job is to stop, and answers whether it is.
+    #[must_use]
+    pub fn wait(&self, duration: Duration) -> bool {
+        // A time that no clock can say never comes.
+        let deadline = Instant::now().checked_add(duration);
+        let mut is_time = self.lock();
+        while !*is_time {
+            let left = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => Duration::MAX,
+            };
+            if left.is_zero() {
+                break;
+            }
+            is_time = self
+                .0
+                .changed
+                .wait_timeout(is_time, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        *is_time
+    }
+
+    /// From now on every job of this generation is to stop.
+    pub(crate) fn set(&self) {
+        *self.lock() = true;
+        self.0.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.0
+            .is_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
