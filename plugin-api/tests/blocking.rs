@@ -324,6 +324,48 @@ fn a_function_that_does_not_hear_the_end_is_ended() {
 }
 
 #[test]
+fn a_guard_that_asks_for_messages_while_its_function_is_unwound_harms_nothing() {
+    struct Guard<'a>(&'a BlockingConn);
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            for _ in 0..3 {
+                assert_eq!(self.0.recv(), None);
+            }
+            say(5, self.0.send("late"));
+        }
+    }
+    /// Does not hear the end of its session, and is unwound.
+    fn listens(conn: BlockingConn) -> Result {
+        let _guard = Guard(&conn);
+        loop {
+            let _ = conn.recv();
+        }
+    }
+    /// Panics by itself, when its session is over.
+    fn panics(conn: BlockingConn) -> Result {
+        let _guard = Guard(&conn);
+        while conn.recv().is_some() {}
+        for _ in 0..TOLD_MAX {
+            let _ = conn.recv();
+        }
+        unreachable!("it is unwound before");
+    }
+    for handler in [
+        wsh::descriptor!(blocking listens),
+        wsh::descriptor!(blocking panics),
+    ] {
+        let server = wsh::test::serve(handler);
+        let mut client = server.connect();
+        client.close(4001, "");
+        assert_eq!(client.receive(), None);
+        assert_eq!(client.closed().unwrap().code, 4001);
+        drop(client);
+        let_go(server);
+    }
+    assert_eq!(last_words(5), ["Err(Gone)", "Err(Gone)"]);
+}
+
+#[test]
 fn a_function_has_the_request_and_what_the_handshake_attached() {
     struct User(String);
     fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
@@ -367,5 +409,7 @@ fn a_blocking_session_stays_where_it_began() {
     assert_eq!(client.receive().unwrap(), "old");
 }
 
+/// How often a function may ask on after the end of its session.
+const TOLD_MAX: usize = 16;
 /// What `wsh::test` lets a handler have.
 const THREADS_MAX: usize = 1024;
