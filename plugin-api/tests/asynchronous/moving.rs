@@ -176,3 +176,92 @@ fn a_session_that_moves_for_ever_leaves_no_timers_behind() {
     client.advance(DAY - 2 * SHORT);
     assert!(texts(&mut client).is_empty());
 }
+
+#[test]
+fn a_function_without_a_state_moves_only_if_it_may_begin_again() {
+    async fn login(conn: &mut AsyncConn) -> Result {
+        conn.send("who are you?").await?;
+        while let Some(message) = conn.recv().await {
+            conn.send(format!("hello {message}")).await?;
+        }
+        Ok(())
+    }
+    let mut stays = wsh::test::connect(wsh::descriptor!(async login));
+    let mut begins_again = wsh::test::connect(wsh::descriptor!(async login, restarts));
+
+    assert!(!stays.migrate());
+    assert!(begins_again.migrate());
+
+    stays.send("ann");
+    assert_eq!(texts(&mut stays), ["who are you?", "hello ann"]);
+    assert_eq!(texts(&mut begins_again), ["who are you?", "who are you?"]);
+}
+
+#[test]
+fn a_session_that_waits_for_something_else_besides_stays_until_it_does_not() {
+    static GATE: Gate = Gate::shut();
+    async fn either(conn: &mut AsyncConn<u64>) -> Result {
+        conn.send(format!("begins with {}", conn.state)).await?;
+        let passed = {
+            let (recv, pass) = (conn.recv(), GATE.pass());
+            let (mut recv, mut pass) = (Box::pin(recv), Box::pin(pass));
+            poll_fn(|cx| {
+                if let Poll::Ready(message) = recv.as_mut().poll(cx) {
+                    return Poll::Ready(message.is_none());
+                }
+                pass.as_mut().poll(cx).map(|()| true)
+            })
+            .await
+        };
+        conn.state += 1;
+        conn.send(format!("passed {passed}")).await?;
+        conn.recv().await;
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async either));
+
+    assert!(!client.migrate());
+    assert!(!client.migrate());
+    GATE.open();
+
+    assert_eq!(
+        texts(&mut client),
+        [
+            "begins with 0",
+            "passed true",
+            "begins with 1",
+            "passed true"
+        ]
+    );
+    assert_eq!(client.generation(), Some(3));
+}
+
+#[test]
+fn a_session_stays_during_what_no_newer_generation_can_take_up() {
+    async fn login(conn: &mut AsyncConn<String>) -> Result {
+        if conn.state.is_empty() {
+            let stay = conn.stay();
+            conn.send("name?").await?;
+            let name = conn.recv().await.ok_or("gone")?;
+            conn.send("password?").await?;
+            conn.recv().await.ok_or("gone")?;
+            conn.state = name.to_string();
+            drop(stay);
+        }
+        conn.send(format!("hello {}", conn.state)).await?;
+        while conn.recv().await.is_some() {}
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async login));
+
+    assert!(!client.migrate());
+    client.send("ann");
+    assert_eq!(client.generation(), Some(1));
+    client.send("secret");
+
+    assert_eq!(
+        texts(&mut client),
+        ["name?", "password?", "hello ann", "hello ann"]
+    );
+    assert_eq!(client.generation(), Some(2));
+}

@@ -3,6 +3,7 @@
 mod generations;
 mod handshakes;
 mod peers;
+mod signatures;
 
 use std::{
     panic::panic_any,
