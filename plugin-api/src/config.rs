@@ -3,9 +3,8 @@
 #[cfg(feature = "serde")]
 use serde::de::DeserializeOwned;
 
-use crate::asked::Asked;
 #[cfg(feature = "serde")]
-use crate::asked::Table;
+use crate::asked::{Asked, Table};
 
 /// The handler's own table of the configuration, `[handler.chat.config]`, and what it is loaded as.
 ///
@@ -17,6 +16,7 @@ pub struct Config<'a> {
     pub(crate) json: &'a str,
     pub(crate) generation: u64,
     pub(crate) is_check: bool,
+    #[cfg(feature = "serde")]
     pub(crate) asked: &'a Asked,
 }
 
@@ -30,6 +30,7 @@ impl<'a> Config<'a> {
     /// The table as a JSON object.
     #[must_use]
     pub fn json(&self) -> &'a str {
+        #[cfg(feature = "serde")]
         self.asked.all();
         self.text()
     }
@@ -99,8 +100,8 @@ impl<'a> Config<'a> {
     }
 
     /// Tells of the keys of the table that nothing asked for.
+    #[cfg(feature = "serde")]
     pub(crate) fn warn_of_the_rest(&self) {
-        #[cfg(feature = "serde")]
         for (key, meant) in self.table().iter().flat_map(|table| self.asked.rest(table)) {
             let name = self.name;
             let meant =

@@ -1,6 +1,7 @@
 //! Write WebSocket handlers for wshd.
 
 pub mod abi;
+#[cfg(feature = "serde")]
 mod asked;
 mod async_conn;
 mod asynchronous;

@@ -184,6 +184,7 @@ impl<T: sealed::Sealed> Payload for T {}
 
 /// Which of the two a message is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Kind {
     /// Valid UTF-8.
     Text,

@@ -5,9 +5,10 @@
 
 use std::{ffi::c_void, marker::PhantomData, mem::offset_of, ptr, sync::Arc};
 
+#[cfg(feature = "serde")]
+use crate::asked::Asked;
 use crate::{
     abi::{self, Status},
-    asked::Asked,
     border::{
         guard::{fail, guard, guard_void, take_failure},
         host::{Host, ResponsePtr},
@@ -86,6 +87,7 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
         let Some(runtime) = runtime else {
             return abi::MISUSE;
         };
+        #[cfg(feature = "serde")]
         let asked = Asked::default();
         let config = Config {
             name: &runtime.name,
@@ -93,6 +95,7 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
             json: unsafe { read::text(init.config_json) },
             generation: init.generation,
             is_check: init.flags & abi::CHECK != 0,
+            #[cfg(feature = "serde")]
             asked: &asked,
         };
         let style = match E::new(config) {
@@ -103,6 +106,7 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
             drop(style);
             return status;
         }
+        #[cfg(feature = "serde")]
         config.warn_of_the_rest();
         let root = Box::into_raw(Box::new(Root { style, runtime }));
         // SAFETY: the size covers both fields, and the host waits for them.
