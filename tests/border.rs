@@ -64,13 +64,40 @@ fn a_pointer_that_means_nothing_is_misuse_and_nothing_behind_it_is_read() {
     let library = compile("tests/fixtures/c/hostile.c", &["-pthread"]);
     site.add_bytes(&library, "hostile_wsh.so");
 
+    on_a_server_under_valgrind(&site, provoke);
+}
+
+#[test]
+fn safe_code_that_swaps_two_connections_follows_none_whose_session_is_gone() {
+    let site = Site::with(&["swaps_wsh"]);
+    on_a_server_under_valgrind(&site, |server| {
+        let mut innocent = server.connect("/swaps");
+        let mut lender = server.connect("/swaps");
+        let mut swapper = server.connect("/swaps");
+
+        lender.send("lend");
+        assert_eq!(swapper.ask("swap"), "swapped");
+        swapper.close(1000);
+
+        let gone = "(Err(Gone), Err(Gone), Err(Misuse), 0)";
+        let elsewhere = format!("on the thread that it was lent to: {gone}");
+        assert_eq!(lender.text(), elsewhere);
+        assert_eq!(lender.text(), format!("in the callback: {gone}"));
+        assert_eq!(lender.text(), "done");
+        assert_eq!(innocent.ask("still there?"), "still there?");
+    });
+}
+
+/// The long form runs the server under valgrind, which sees every read of memory that is not there.
+#[track_caller]
+fn on_a_server_under_valgrind(site: &Site, test: impl Fn(&Server)) {
     if std::env::var_os("WSHD_LONG").is_none() {
-        return provoke(&Server::start(&site));
+        return test(&Server::start(site));
     }
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--quiet", "--error-exitcode=99", "--leak-check=no"]);
-    let mut server = Server::builder(&site).within(valgrind).start();
-    provoke(&server);
+    let mut server = Server::builder(site).within(valgrind).start();
+    test(&server);
     server.signal("TERM");
     let status = server.wait(Duration::from_secs(60));
     assert_eq!(status.code(), Some(0), "{}", server.log());

@@ -105,9 +105,9 @@ fn a_peer_that_does_not_read_holds_the_outbound_limit_and_is_let_go() {
 
     slow.send("flood");
 
-    let line = server.line(&["flood ended: TooBig after "]);
+    let line = server.line(&["flood ended: TooBig("]);
     let most = line
-        .split("TooBig after ")
+        .split(") after ")
         .nth(1)
         .and_then(|it| it.split(' ').next());
     let most: u64 = most.and_then(|it| it.parse().ok()).expect("a number");

@@ -211,3 +211,24 @@ fn a_refused_call_in_a_handshake_is_told_and_one_that_is_taken_is_not() {
     server.line(&["call=\"response_reject\"", "`status` is 300 to 599"]);
     assert_eq!(server.count_lines(&["call refused"]), 3);
 }
+
+#[test]
+fn a_key_that_a_handler_does_not_ask_for_is_told_with_the_one_that_was_probably_meant() {
+    let site = Site::with(&["ledger_wsh", "slow_wsh"]);
+    site.write(
+        "config.toml",
+        "[handler.ledger]\nconfig = { nota = \"x\" }\n\n[handler.slow]\nconfig = { steps = 1 }\n",
+    );
+    let server = Server::start(&site);
+
+    server.line(&[
+        "WARN",
+        "`nota` in [handler.ledger.config] is not known to the handler; did you mean `note`?",
+    ]);
+    server.line(&[
+        "WARN",
+        "`steps` in [handler.slow.config] is not known to the handler",
+    ]);
+    // Once, though the file is tried before it is loaded.
+    assert_eq!(server.count_lines(&["`nota`"]), 1, "{}", server.log());
+}
