@@ -26,6 +26,9 @@ use crate::{
 /// the calls.
 pub struct Conn {
     link: Arc<Link>,
+    /// What the callback was given that this is lent to, if its session was not swapped for another: read in
+    /// the function that wrote it, it stays in the processor's registers.
+    pub(crate) here: ConnPtr,
     attached: Vec<Box<dyn Any + Send + Sync>>,
     /// A call was answered that the session is over: passing that on is no failure of the handler.
     has_heard_of_end: AtomicBool,
@@ -35,6 +38,7 @@ impl Conn {
     pub(crate) fn new(link: Arc<Link>, attached: Vec<Box<dyn Any + Send + Sync>>) -> Self {
         Conn {
             link,
+            here: ConnPtr::NONE,
             attached,
             has_heard_of_end: AtomicBool::new(false),
         }
@@ -80,7 +84,7 @@ impl Conn {
     #[inline]
     pub fn send<P: Payload>(&self, message: P) -> Result<u64, Refused> {
         let (kind, bytes) = (message.kind(), message.bytes());
-        let answer = self.link.send_lent(kind, bytes);
+        let answer = self.link.send_here(self.here, kind, bytes);
         u64::try_from(answer).or_else(|_| self.send_apart(answer, kind, bytes))
     }
 
@@ -88,7 +92,11 @@ impl Conn {
     #[cold]
     #[inline(never)]
     fn send_apart(&self, answer: i64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
-        self.heard(self.link.send_by_id_if_misuse(answer, kind, bytes))
+        self.heard(if answer == i64::from(abi::MISUSE) {
+            self.link.send(kind, bytes)
+        } else {
+            Refused::check_count(answer, |_| Rule::message(bytes))
+        })
     }
 
     /// Sends a message of at most `max` bytes that is written straight into the server's buffer.

@@ -156,6 +156,29 @@ pub trait Session: Sized + Send + 'static {
 }
 
 /// When the Close of a peer that closes first is answered.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use wsh::prelude::*;
+/// #[derive(Default)]
+/// struct Patient;
+///
+/// impl Session for Patient {
+///     fn on_message(&mut self, _conn: &mut Conn, _message: Message) -> Result {
+///         Ok(())
+///     }
+///     fn on_closing(&mut self, conn: &mut Conn, _close: &Close) -> Result<Closing> {
+///         conn.timer(1, Duration::from_secs(1))?; // until what was begun is stored
+///         Ok(Closing::Later)
+///     }
+///     fn on_timer(&mut self, conn: &mut Conn, _token: u64) -> Result {
+///         conn.close(1000, "stored")?;
+///         Ok(())
+///     }
+/// }
+/// # fn main() {}
+/// wsh::handler!(Patient);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Closing {

@@ -184,6 +184,7 @@ fn a_handshake_lets_in_with_what_it_attached() {
         let User(name) = conn.attached().ok_or("nothing attached")?;
         let text = format!("hello {name}, {}", conn.protocol());
         conn.send(text).await?;
+        conn.send(conn.protocol()).await?;
         Ok(())
     }
     let server = wsh::test::serve(wsh::descriptor!(async greets, handshake = check));
@@ -191,6 +192,6 @@ fn a_handshake_lets_in_with_what_it_attached() {
     let request = server.request("/").protocol("v1").cookie("token", "ann");
     let refusal = server.request("/").try_connect().unwrap_err();
 
-    assert_eq!(texts(&mut request.connect()), ["hello ann, v1"]);
+    assert_eq!(texts(&mut request.connect()), ["hello ann, v1", "v1"]);
     assert_eq!((refusal.status, refusal.body), (403, b"no token".to_vec()));
 }
