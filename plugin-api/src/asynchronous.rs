@@ -21,7 +21,7 @@ use crate::{
     carry::{self, Carry},
     config::Config,
     ending::{Callback, Course, echoed},
-    error::Refused,
+    error::Error,
     function::{AsyncFunction, HandshakeFunction, Running},
     message::Message,
     request::Request,
@@ -326,19 +326,15 @@ impl AsyncSlot {
             return abi::PANIC;
         }
         match self.outcome.take() {
-            Some(Err(error)) if !self.is_about_the_end(&*error) => {
-                guard::fail(&error.to_string());
-                abi::ERROR
-            }
+            Some(Err(error)) if !self.is_about_the_end(&error) => guard::fail(&error.to_string()),
             Some(_) => abi::DONE,
             None => abi::OK,
         }
     }
 
     /// A function that ends because its session did has not failed.
-    fn is_about_the_end(&self, error: &(dyn std::error::Error + 'static)) -> bool {
-        error.downcast_ref() == Some(&Refused::Gone)
-            && (self.task.is_ending() || self.link.is_closing())
+    fn is_about_the_end(&self, error: &Error) -> bool {
+        error.is_gone() && (self.task.is_ending() || self.link.is_closing())
     }
 }
 

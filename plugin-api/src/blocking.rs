@@ -14,7 +14,7 @@ use crate::{
     border::{guard, item::item, link::Link},
     close::Close,
     config::Config,
-    error::Refused,
+    error::{Error, Refused},
     function::{BlockingFunction, HandshakeFunction},
     line::{Line, Outcome},
     request::Request,
@@ -123,7 +123,7 @@ fn outcome(line: &Line, function: impl FnOnce() -> crate::Result) -> Outcome {
     let mut why = None;
     let status = guard::guard(|| match until_deaf(function) {
         Ok(()) => abi::DONE,
-        Err(error) if is_about_the_end(line, &*error) => abi::DONE,
+        Err(error) if is_about_the_end(line, &error) => abi::DONE,
         Err(error) => {
             why = Some(error.to_string());
             abi::ERROR
@@ -142,8 +142,8 @@ fn until_deaf(function: impl FnOnce() -> crate::Result) -> crate::Result {
 }
 
 /// A function that ends because its session did has not failed.
-fn is_about_the_end(line: &Line, error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref() == Some(&Refused::Gone) && line.is_ending()
+fn is_about_the_end(line: &Line, error: &Error) -> bool {
+    error.is_gone() && line.is_ending()
 }
 
 impl BlockingSlot {

@@ -1,6 +1,6 @@
 //! What can go wrong with a call to the server.
 
-use std::{error::Error, fmt};
+use std::{error::Error as StdError, fmt};
 
 use crate::{
     abi::{self, Status},
@@ -9,7 +9,54 @@ use crate::{
 
 /// What a handler's functions return: any error goes up with `?`, and a sentence with
 /// `Err("no room".into())`.
-pub type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+pub type Result<T = (), E = Error> = std::result::Result<T, E>;
+
+/// Why a callback or a function of a handler failed: any error, or a sentence.
+///
+/// ```
+/// use wsh::Refused;
+///
+/// let sentence: wsh::Error = "no room".into();
+/// let refused = wsh::Error::from(Refused::Gone);
+/// assert_eq!(sentence.to_string(), "no room");
+/// assert_eq!(refused.downcast_ref(), Some(&Refused::Gone));
+/// ```
+// Not the box itself: what makes one in the place of a `?` would be larger than all else in a small
+// callback, which would no longer be compiled into the function that the server calls.
+pub struct Error(Box<dyn StdError + Send + Sync>);
+
+impl Error {
+    /// The error as it was, if it is one of this type.
+    #[must_use]
+    pub fn downcast_ref<T: StdError + 'static>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+
+    /// Whether it only says that a session is over.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.downcast_ref() == Some(&Refused::Gone)
+    }
+}
+
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Error {
+    #[cold]
+    #[inline(never)]
+    fn from(error: E) -> Self {
+        Error(error.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The server did not do what it was asked.
 ///
@@ -82,7 +129,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl Error for Refused {}
+impl StdError for Refused {}
 
 /// Nothing came in time: what [`AsyncConn::recv_timeout`](crate::AsyncConn::recv_timeout) fails with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,4 +141,4 @@ impl fmt::Display for Elapsed {
     }
 }
 
-impl Error for Elapsed {}
+impl StdError for Elapsed {}

@@ -7,7 +7,7 @@ use crate::{
     border::{guard, host::ConnPtr, link::Link},
     config::Config,
     conn::Conn,
-    error::Refused,
+    error::Error,
     request::Request,
     response::{Handshake, Response},
     session::{Closing, Handler, Session},
@@ -157,19 +157,18 @@ impl<S: Session> Slot for EventSlot<S> {
 fn status(result: crate::Result, conn: &Conn) -> Status {
     match result {
         Ok(()) => abi::OK,
-        Err(error) => failed(&*error, conn),
+        Err(error) => failed(error, conn),
     }
 }
 
 /// A callback that passes on that its session is over has not failed.
 #[cold]
 #[inline(never)]
-fn failed(error: &(dyn std::error::Error + 'static), conn: &Conn) -> Status {
-    if error.downcast_ref() == Some(&Refused::Gone) && conn.has_heard_of_end() {
+fn failed(error: Error, conn: &Conn) -> Status {
+    if error.is_gone() && conn.has_heard_of_end() {
         return abi::OK;
     }
-    guard::fail(&error.to_string());
-    abi::ERROR
+    guard::fail(&error.to_string())
 }
 
 /// Finds out whether a session type is `Default`, for [`descriptor!`](crate::descriptor): an inherent

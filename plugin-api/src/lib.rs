@@ -45,8 +45,6 @@ pub mod test;
 mod trace;
 mod waits;
 
-use std::fmt::Display;
-
 pub use crate::{
     async_conn::AsyncConn,
     blocking_conn::BlockingConn,
@@ -54,7 +52,7 @@ pub use crate::{
     close::Close,
     config::Config,
     conn::Conn,
-    error::{Elapsed, Refused, Result},
+    error::{Elapsed, Error, Refused, Result},
     handle::{Handle, publish},
     message::{Kind, Message, MessageBuf, Payload},
     pause::Sleep,
@@ -69,7 +67,7 @@ pub use crate::{
     stop::Stop,
 };
 
-use crate::border::{guard, runtime};
+use crate::border::runtime;
 
 /// What nearly every handler needs: `use wsh::prelude::*;`
 pub mod prelude {
@@ -91,12 +89,6 @@ pub fn spawn(job: impl FnOnce(Stop) + Send + 'static) -> Result<(), Refused> {
     let stop = runtime.stop.clone();
     let status = runtime.spawn(Box::new(move || job(stop)));
     Refused::check(status, |_| Rule::threads())
-}
-
-/// Lets the callback that is running on this thread fail, and says why: a session ends with 1011, a
-/// handler is not loaded. What the callback returns no longer counts.
-pub fn fail(why: impl Display) {
-    guard::fail(&why.to_string());
 }
 
 #[doc(hidden)]

@@ -197,8 +197,7 @@ impl Attempt {
                 Poll::Ready(Err(error)) => {
                     // It is not polled again, whatever the host does after this.
                     self.verdict = Verdict::Abort;
-                    guard::fail(&error.to_string());
-                    return abi::ERROR;
+                    return guard::fail(&error.to_string());
                 }
                 Poll::Pending => return abi::PENDING,
             }
@@ -210,10 +209,7 @@ impl Attempt {
                     .response_reject(response.response, *status, body);
                 match Refused::check(answer, |answer| Rule::rejection(answer, *status, body)) {
                     Ok(()) => abi::REJECT,
-                    Err(refused) => {
-                        guard::fail(&format!("cannot refuse with {status}: {refused}"));
-                        abi::ERROR
-                    }
+                    Err(refused) => guard::fail(&format!("cannot refuse with {status}: {refused}")),
                 }
             }
             Verdict::Abort => abi::ABORT,

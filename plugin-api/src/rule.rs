@@ -20,11 +20,11 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    text: &'static Text,
-    found: u64,
+    // Small: what a call answers is two registers then.
+    name: Name,
+    found: u32,
 }
 
-#[derive(PartialEq, Eq)]
 struct Text {
     argument: &'static str,
     found: Found,
@@ -32,7 +32,6 @@ struct Text {
 }
 
 /// What the number that was found stands for.
-#[derive(PartialEq, Eq)]
 enum Found {
     Number,
     Bytes,
@@ -43,38 +42,38 @@ impl Rule {
     /// The name of the argument, as it stands in the signature: `code`.
     #[must_use]
     pub fn argument(&self) -> &'static str {
-        self.text.argument
+        self.name.text().argument
     }
 
     /// What the rule allows: `at most 125`.
     #[must_use]
     pub fn wanted(&self) -> &'static str {
-        self.text.wanted
+        self.name.text().wanted
     }
 
     pub(crate) fn close(status: Status, code: u32, reason: &str) -> Rule {
         match status {
-            abi::TOO_BIG => REASON.bytes(reason.len()),
-            _ if code == 0 => NO_REASON.bytes(reason.len()),
-            _ => CODE.number(code.into()),
+            abi::TOO_BIG => Name::Reason.bytes(reason.len()),
+            _ if code == 0 => Name::NoReason.bytes(reason.len()),
+            _ => Name::Code.number(code.into()),
         }
     }
 
     pub(crate) fn ping(data: &[u8]) -> Rule {
-        PING.bytes(data.len())
+        Name::Ping.bytes(data.len())
     }
 
     pub(crate) fn topic(status: Status, topic: &str) -> Rule {
         match (status, rules::topic(topic)) {
-            (abi::TOO_BIG, Ok(_)) => TOPICS.number(0),
-            _ => TOPIC.bytes(topic.len()),
+            (abi::TOO_BIG, Ok(_)) => Name::Topics.number(0),
+            _ => Name::Topic.bytes(topic.len()),
         }
     }
 
     pub(crate) fn publish(topic: &str, message: &[u8]) -> Rule {
         match rules::topic(topic) {
             Ok(_) => Rule::message(message),
-            Err(_) => TOPIC.bytes(topic.len()),
+            Err(_) => Name::Topic.bytes(topic.len()),
         }
     }
 
@@ -83,64 +82,66 @@ impl Rule {
     }
 
     pub(crate) fn message_bytes(bytes: usize) -> Rule {
-        MESSAGE.bytes(bytes)
+        Name::Message.bytes(bytes)
     }
 
     pub(crate) fn room(max: usize) -> Rule {
-        MAX.number(max as u64)
+        Name::Max.number(max as u64)
     }
 
     pub(crate) fn timers() -> Rule {
-        TIMERS.number(0)
+        Name::Timers.number(0)
     }
 
     pub(crate) fn watermark(low: u64) -> Rule {
-        LOW.number(low)
+        Name::Low.number(low)
     }
 
     pub(crate) fn threads() -> Rule {
-        JOB.number(0)
+        Name::Job.number(0)
     }
 
     pub(crate) fn header(status: Status, name: &str, value: &[u8]) -> Rule {
         match (status, rules::header(name, b"", 0)) {
-            (abi::TOO_BIG, _) => HEADERS.bytes(value.len()),
-            (_, Err(_)) => NAME.bytes(name.len()),
-            (_, Ok(())) => VALUE.bytes(value.len()),
+            (abi::TOO_BIG, _) => Name::Headers.bytes(value.len()),
+            (_, Err(_)) => Name::Header.bytes(name.len()),
+            (_, Ok(())) => Name::Value.bytes(value.len()),
         }
     }
 
     pub(crate) fn protocol(name: &str) -> Rule {
-        PROTOCOL.bytes(name.len())
+        Name::Protocol.bytes(name.len())
     }
 
     pub(crate) fn rejection(status: Status, http: u16, body: &[u8]) -> Rule {
         match status {
-            abi::TOO_BIG => BODY.bytes(body.len()),
-            _ => STATUS.number(http.into()),
+            abi::TOO_BIG => Name::Body.bytes(body.len()),
+            _ => Name::Status.number(http.into()),
         }
     }
 
     pub(crate) fn raw_answer(status: Status, bytes: &[u8], linger: u32) -> Rule {
         match status {
-            abi::TOO_BIG if linger as usize <= bytes.len() => RAW_BYTES.bytes(bytes.len()),
-            abi::TOO_BIG => RAW_LINGER.number(linger.into()),
-            _ => LINGER.number(linger.into()),
+            abi::TOO_BIG if linger as usize <= bytes.len() => Name::RawBytes.bytes(bytes.len()),
+            abi::TOO_BIG => Name::RawLinger.number(linger.into()),
+            _ => Name::Linger.number(linger.into()),
         }
     }
 
     /// Of a call that no argument can be wrong with, as far as is known here.
     pub(crate) fn unknown() -> Rule {
-        UNKNOWN.number(0)
+        Name::Unknown.number(0)
     }
 }
 
-impl Text {
-    fn number(&'static self, found: u64) -> Rule {
-        Rule { text: self, found }
+impl Name {
+    /// A number that does not fit is said as the largest that does.
+    fn number(self, found: u64) -> Rule {
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        Rule { name: self, found }
     }
 
-    fn bytes(&'static self, found: usize) -> Rule {
+    fn bytes(self, found: usize) -> Rule {
         self.number(found as u64)
     }
 }
@@ -148,7 +149,7 @@ impl Text {
 /// `` `code` is 999, wanted 1000 to 1003, … ``
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rule { text, found } = self;
+        let (text, found) = (self.name.text(), self.found);
         write!(f, "`{}` ", text.argument)?;
         match text.found {
             Found::Number => write!(f, "is {found}")?,
@@ -166,33 +167,48 @@ impl fmt::Debug for Rule {
 }
 
 macro_rules! texts {
-    ($($name:ident: $argument:literal $found:ident, $wanted:literal;)*) => {$(
-        static $name: Text = Text { argument: $argument, found: Found::$found, wanted: $wanted };
-    )*};
+    ($($name:ident: $argument:literal $found:ident, $wanted:literal;)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        enum Name {
+            $($name,)*
+        }
+
+        impl Name {
+            fn text(self) -> Text {
+                match self {
+                    $(Name::$name => Text {
+                        argument: $argument,
+                        found: Found::$found,
+                        wanted: $wanted,
+                    },)*
+                }
+            }
+        }
+    };
 }
 
 texts! {
-    CODE: "code" Number, "1000 to 1003, 1007 to 1014 or 3000 to 4999, or 0 without a reason";
-    REASON: "reason" Bytes, "at most 123";
-    NO_REASON: "reason" Bytes, "none with `code` 0";
-    PING: "data" Bytes, "at most 125";
-    TOPIC: "topic" Bytes, "1 to 255, and no NUL";
-    TOPICS: "topic" OneTooMany, "at most `topics_max` topics of one session";
-    MESSAGE: "message" Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
-    MAX: "max" Number, "room for all that is written";
-    TIMERS: "token" OneTooMany, "at most `timers_max` timers of one session";
-    LOW: "low" Number, "not more than `high`";
-    JOB: "job" OneTooMany, "at most `threads_max` threads of one handler";
-    NAME: "name" Bytes, "a token (RFC 9110 §5.6.2) that is none of the handshake's own names";
-    VALUE: "value" Bytes, "no CR, LF or other control character";
-    HEADERS: "value" Bytes, "at most 16 KiB in all header lines";
-    PROTOCOL: "name" Bytes, "a subprotocol that the client offers";
-    STATUS: "status" Number, "300 to 599";
-    BODY: "body" Bytes, "at most 1 MiB";
-    RAW_BYTES: "bytes" Bytes, "at most 1 MiB";
-    RAW_LINGER: "linger" Number, "at most 1 MiB";
-    LINGER: "linger" Number, "0 where a session follows";
-    UNKNOWN: "argument" Number, "what the server allows";
+    Code: "code" Number, "1000 to 1003, 1007 to 1014 or 3000 to 4999, or 0 without a reason";
+    Reason: "reason" Bytes, "at most 123";
+    NoReason: "reason" Bytes, "none with `code` 0";
+    Ping: "data" Bytes, "at most 125";
+    Topic: "topic" Bytes, "1 to 255, and no NUL";
+    Topics: "topic" OneTooMany, "at most `topics_max` topics of one session";
+    Message: "message" Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
+    Max: "max" Number, "room for all that is written";
+    Timers: "token" OneTooMany, "at most `timers_max` timers of one session";
+    Low: "low" Number, "not more than `high`";
+    Job: "job" OneTooMany, "at most `threads_max` threads of one handler";
+    Header: "name" Bytes, "a token (RFC 9110 §5.6.2) that is none of the handshake's own names";
+    Value: "value" Bytes, "no CR, LF or other control character";
+    Headers: "value" Bytes, "at most 16 KiB in all header lines";
+    Protocol: "name" Bytes, "a subprotocol that the client offers";
+    Status: "status" Number, "300 to 599";
+    Body: "body" Bytes, "at most 1 MiB";
+    RawBytes: "bytes" Bytes, "at most 1 MiB";
+    RawLinger: "linger" Number, "at most 1 MiB";
+    Linger: "linger" Number, "0 where a session follows";
+    Unknown: "argument" Number, "what the server allows";
 }
 
 #[cfg(test)]

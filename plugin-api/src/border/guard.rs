@@ -6,9 +6,7 @@
 
 use std::{
     any::Any,
-    cell::Cell,
     panic::{self, AssertUnwindSafe, PanicHookInfo},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use crate::{
@@ -16,14 +14,12 @@ use crate::{
     border::runtime,
 };
 
-/// Runs a callback and turns a panic into [`abi::PANIC`], and a [`fail`] into [`abi::ERROR`].
+/// Runs a callback and turns a panic into [`abi::PANIC`].
 // Always: as a function of its own it takes the callback's arguments through memory.
 #[inline(always)]
 pub(crate) fn guard(callback: impl FnOnce() -> Status) -> Status {
     match panic::catch_unwind(AssertUnwindSafe(callback)) {
-        // The load is what a callback that did not fail pays.
-        Ok(status) if FAILED.load(Ordering::Relaxed) == 0 => status,
-        Ok(status) => take_failure().unwrap_or(status),
+        Ok(status) => status,
         Err(payload) => panicked(payload),
     }
 }
@@ -33,7 +29,6 @@ pub(crate) fn guard(callback: impl FnOnce() -> Status) -> Status {
 #[inline(never)]
 fn panicked(payload: Box<dyn Any + Send>) -> Status {
     bury(payload);
-    take_failure();
     abi::PANIC
 }
 
@@ -45,22 +40,12 @@ pub(crate) fn guard_void(callback: impl FnOnce()) {
     });
 }
 
-/// Lets the callback that runs on this thread fail, whatever it returns.
-pub(crate) fn fail(why: &str) {
+/// Says why the callback that runs on this thread is about to fail, and answers what it returns then.
+pub(crate) fn fail(why: &str) -> Status {
     if let Some(runtime) = runtime::current() {
         runtime.host.fail(why);
     }
-    if !HAS_FAILED.replace(true) {
-        FAILED.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Whether [`fail`] was called on this thread since the last call; forgets it.
-pub(crate) fn take_failure() -> Option<Status> {
-    HAS_FAILED.replace(false).then(|| {
-        FAILED.fetch_sub(1, Ordering::Relaxed);
-        abi::ERROR
-    })
+    abi::ERROR
 }
 
 /// From now on a panic is one line in the server's log: message and place, no backtrace.
@@ -92,11 +77,4 @@ fn bury(payload: Box<dyn Any + Send>) {
     if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(again);
     }
-}
-
-/// How many threads have a failure that nobody took yet; 0 means that no thread need look.
-static FAILED: AtomicU32 = AtomicU32::new(0);
-
-thread_local! {
-    static HAS_FAILED: Cell<bool> = const { Cell::new(false) };
 }

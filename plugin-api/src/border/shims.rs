@@ -10,7 +10,7 @@ use crate::asked::Asked;
 use crate::{
     abi::{self, Status},
     border::{
-        guard::{fail, guard, guard_void, take_failure},
+        guard::{fail, guard, guard_void},
         host::{ConnPtr, Host, ResponsePtr},
         link::Link,
         read::{self, Field, Text},
@@ -100,12 +100,8 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
         };
         let style = match E::new(config) {
             Ok(style) => style,
-            Err(error) => return failed(&*error),
+            Err(error) => return failed(&error),
         };
-        if let Some(status) = take_failure() {
-            drop(style);
-            return status;
-        }
         #[cfg(feature = "serde")]
         config.warn_of_the_rest();
         let root = Box::into_raw(Box::new(Root { style, runtime }));
@@ -126,9 +122,8 @@ unsafe fn root<'a, E>(handler: *mut c_void) -> &'a Root<E> {
 }
 
 /// Says why the running callback is about to fail.
-fn failed(why: &dyn std::error::Error) -> Status {
-    fail(&why.to_string());
-    take_failure().unwrap_or(abi::ERROR)
+fn failed(why: &crate::Error) -> Status {
+    fail(&why.to_string())
 }
 
 /// # Safety
@@ -182,7 +177,7 @@ unsafe extern "C" fn handshake<E: Style>(
             let request = unsafe { request(asked) };
             let answer = match root.style.handshake(&request, &mut response) {
                 Ok(answer) => answer,
-                Err(error) => return failed(&*error),
+                Err(error) => return failed(&error),
             };
             Attempt::new(root.runtime, request.id, request.attached, answer)
         } else {
@@ -235,7 +230,7 @@ unsafe extern "C" fn open<E: Style>(
                 made = Some(Box::new(slot));
                 status
             }
-            Err(error) => failed(&*error),
+            Err(error) => failed(&error),
         }
     });
     if status < 0 {
@@ -270,7 +265,7 @@ unsafe extern "C" fn restore<E: Style>(
                 made = Some(Box::new(slot));
                 abi::OK
             }
-            Err(error) => failed(&*error),
+            Err(error) => failed(&error),
         }
     });
     if status < 0 {
@@ -434,7 +429,7 @@ unsafe extern "C" fn snapshot<S: Slot>(
         let state = match slot.snapshot() {
             Ok(Some(state)) => state,
             Ok(None) => return abi::AGAIN,
-            Err(error) => return failed(&*error),
+            Err(error) => return failed(&error),
         };
         // SAFETY: the callback's own argument.
         let sink = unsafe { read::copy(sink) };
@@ -451,7 +446,7 @@ unsafe extern "C" fn self_test<E: Style>(handler: *mut c_void) -> Status {
         // SAFETY: the host passes what `init` gave it.
         match unsafe { root::<E>(handler) }.style.self_test() {
             Ok(()) => abi::OK,
-            Err(error) => failed(&*error),
+            Err(error) => failed(&error),
         }
     })
 }

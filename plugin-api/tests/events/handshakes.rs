@@ -47,10 +47,7 @@ impl Handler for Door {
             "abort" => Ok(Handshake::abort()),
             "panic" => panic!("as asked"),
             "nonsense" => Ok(Handshake::reject(200, "")),
-            "fail" => {
-                wsh::fail("cannot ask");
-                Ok(Handshake::accept())
-            }
+            "fail" => Err("cannot ask".into()),
             _ => Ok(Handshake::reject(403, "no token")),
         }
     }

@@ -25,12 +25,12 @@ struct Puppet {
 }
 
 impl Puppet {
-    fn maybe_fail(&self, callback: &str) {
+    fn maybe_fail(&self, callback: &str) -> Result {
         match self.fault.strip_suffix(callback) {
             Some("panic ") => panic!("as asked"),
             Some("bomb ") => panic_any(Bomb),
-            Some("fail ") => wsh::fail(format!("{callback} fails")),
-            _ => {}
+            Some("fail ") => Err(format!("{callback} fails").into()),
+            _ => Ok(()),
         }
     }
 }
@@ -51,7 +51,7 @@ impl Session for Puppet {
     }
 
     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
-        self.maybe_fail("message");
+        self.maybe_fail("message")?;
         let Some(text) = message.as_text() else {
             conn.send(message)?;
             return Ok(());
@@ -95,32 +95,32 @@ impl Session for Puppet {
     }
 
     fn on_ping(&mut self, conn: &mut Conn, data: &[u8]) -> Result {
-        self.maybe_fail("ping");
+        self.maybe_fail("ping")?;
         conn.send(format!("ping {}", data.escape_ascii()))?;
         Ok(())
     }
 
     fn on_pong(&mut self, conn: &mut Conn, data: &[u8]) -> Result {
-        self.maybe_fail("pong");
+        self.maybe_fail("pong")?;
         conn.send(format!("pong {}", data.escape_ascii()))?;
         Ok(())
     }
 
     fn on_drain(&mut self, conn: &mut Conn) -> Result {
-        self.maybe_fail("drain");
+        self.maybe_fail("drain")?;
         conn.send("drain")?;
         Ok(())
     }
 
     fn on_timer(&mut self, conn: &mut Conn, token: u64) -> Result {
-        self.maybe_fail("timer");
+        self.maybe_fail("timer")?;
         conn.resume()?;
         conn.send(format!("timer {token}"))?;
         Ok(())
     }
 
     fn on_closing(&mut self, conn: &mut Conn, close: &Close) -> Result<Closing> {
-        self.maybe_fail("closing");
+        self.maybe_fail("closing")?;
         if close.code == 3000 {
             conn.close(3001, "other")?;
         }
@@ -128,7 +128,7 @@ impl Session for Puppet {
     }
 
     fn on_close(&mut self, _: &mut Conn, close: &Close) -> Result {
-        self.maybe_fail("close");
+        self.maybe_fail("close")?;
         wsh::info!(code = close.code, reason = close.reason, "closed");
         Ok(())
     }
@@ -526,8 +526,7 @@ fn a_failed_open_closes_with_1011_and_leaves_no_session() {
     impl Session for Counted {
         fn on_open(&mut self, conn: &mut Conn) -> Result {
             conn.send("hello")?;
-            wsh::fail("no room");
-            Ok(())
+            Err("no room".into())
         }
         fn on_message(&mut self, _: &mut Conn, _: Message) -> Result {
             Ok(())
