@@ -102,7 +102,7 @@ impl<'a> Config<'a> {
     /// Tells of the keys of the table that nothing asked for.
     #[cfg(feature = "serde")]
     pub(crate) fn warn_of_the_rest(&self) {
-        for (key, meant) in self.table().iter().flat_map(|table| self.asked.rest(table)) {
+        for (key, meant) in self.asked.rest(self.text()) {
             let name = self.name;
             let meant =
                 meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));

@@ -269,8 +269,8 @@ fn a_key_that_nothing_asks_for_is_told_of_with_the_one_that_it_looks_like() {
     let text = warnings(&wsh::descriptor!(async text, shared = Text));
     let none = warnings(&wsh::descriptor!(async none));
 
-    assert_eq!(whole, [colour, meant]);
-    assert_eq!(single, [colour, meant, &lines]);
+    assert_eq!(whole, [meant, colour]);
+    assert_eq!(single, [meant, &lines, colour]);
     assert_eq!(text, [""; 0]);
-    assert_eq!(none, [colour, &histroy, &lines]);
+    assert_eq!(none, [&histroy, &lines, colour]);
 }
