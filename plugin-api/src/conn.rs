@@ -26,9 +26,6 @@ use crate::{
 /// the calls.
 pub struct Conn {
     link: Arc<Link>,
-    /// What the callback was given that this is lent to, if its session was not swapped for another: read in
-    /// the function that wrote it, it stays in the processor's registers.
-    pub(crate) here: ConnPtr,
     attached: Vec<Box<dyn Any + Send + Sync>>,
     /// A call was answered that the session is over: passing that on is no failure of the handler.
     has_heard_of_end: AtomicBool,
@@ -38,7 +35,6 @@ impl Conn {
     pub(crate) fn new(link: Arc<Link>, attached: Vec<Box<dyn Any + Send + Sync>>) -> Self {
         Conn {
             link,
-            here: ConnPtr::NONE,
             attached,
             has_heard_of_end: AtomicBool::new(false),
         }
@@ -84,8 +80,11 @@ impl Conn {
     #[inline]
     pub fn send<P: Payload>(&self, message: P) -> Result<u64, Refused> {
         let (kind, bytes) = (message.kind(), message.bytes());
-        let answer = self.link.send_here(self.here, kind, bytes);
-        u64::try_from(answer).or_else(|_| self.send_apart(answer, kind, bytes))
+        let answer = self.link.send_lent(kind, bytes);
+        if answer >= 0 {
+            return Ok(answer.unsigned_abs());
+        }
+        self.send_apart(answer, kind, bytes)
     }
 
     // Apart: what a message needs fits into the handler's own function.

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use crate::{
     abi::{self, Status},
-    border::{guard, host::ConnPtr, link::Link},
+    border::{guard, link::Link},
     config::Config,
     conn::Conn,
     error::Error,
@@ -114,12 +114,6 @@ impl<S: Session> Slot for EventSlot<S> {
     #[inline]
     fn link(&self) -> &Arc<Link> {
         &self.link
-    }
-
-    // The authors have their `Conn` in callbacks only, and each begins with writing this.
-    #[inline(always)]
-    fn here(&mut self) -> Option<&mut ConnPtr> {
-        Some(&mut self.conn.here)
     }
 
     // Always: each callback has one kind of event, and needs nothing of the others.

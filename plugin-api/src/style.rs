@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     abi::Status,
-    border::{host::ConnPtr, link::Link},
+    border::link::Link,
     close::Close,
     config::Config,
     message::Message,
@@ -38,11 +38,6 @@ pub(crate) trait Style: Send + Sync + Sized + 'static {
 pub(crate) trait Slot: Send + 'static {
     /// The session's own link, whatever the author's code does with its connection.
     fn link(&self) -> &Arc<Link>;
-    /// Where to leave what a callback was given besides, for the connection of this style.
-    #[inline(always)]
-    fn here(&mut self) -> Option<&mut ConnPtr> {
-        None
-    }
     fn on(&mut self, event: Event<'_>) -> Status;
     /// The state, or none for now.
     fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>>;

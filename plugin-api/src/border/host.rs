@@ -25,17 +25,10 @@ unsafe impl Sync for Host {}
 
 /// What a callback was given for its session, or NULL. The host compares it with what is lent to the
 /// callback that runs on the thread of the call, before it reads what lies behind it; here it is not read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnPtr(*mut abi::Conn);
 
-// SAFETY: a number to compare with, as long as the host has not said that it is lent to this thread.
-unsafe impl Send for ConnPtr {}
-// SAFETY: as above.
-unsafe impl Sync for ConnPtr {}
-
 impl ConnPtr {
-    pub(crate) const NONE: ConnPtr = ConnPtr(std::ptr::null_mut());
-
     /// Any pointer: the host says whether it means something.
     #[inline]
     pub(crate) fn new(conn: *mut abi::Conn) -> Self {

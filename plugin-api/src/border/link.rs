@@ -25,8 +25,9 @@ pub(crate) struct Link {
     pub(crate) protocol: Box<str>,
     pub(crate) is_restored: bool,
     send: SendFn,
-    /// What the running callback was given; NULL between callbacks. This is what counts: safe code can swap
-    /// an author's connection for another session's, and what that one has would outlive its callback.
+    /// What the running callback was given; NULL between callbacks. It is here and not in the author's
+    /// connection, which safe code can swap for another session's: so it goes when its callback ends,
+    /// wherever that connection is by then.
     conn: AtomicPtr<abi::Conn>,
 }
 
@@ -84,16 +85,6 @@ impl Link {
     #[inline]
     pub(crate) fn send_lent(&self, kind: u32, bytes: &[u8]) -> i64 {
         self.send.call(self.conn(), kind, bytes)
-    }
-
-    /// Sends with `here` if that is what the running callback was given; else [`abi::MISUSE`]. The call does
-    /// not wait for the comparison, which reads memory that was just written.
-    #[inline]
-    pub(crate) fn send_here(&self, here: ConnPtr, kind: u32, bytes: &[u8]) -> i64 {
-        if here == self.conn() {
-            return self.send.call(here, kind, bytes);
-        }
-        abi::MISUSE.into()
     }
 
     pub(crate) fn send(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {

@@ -11,7 +11,7 @@ use crate::{
     abi::{self, Status},
     border::{
         guard::{fail, guard, guard_void},
-        host::{ConnPtr, Host, ResponsePtr},
+        host::{Host, ResponsePtr},
         link::Link,
         read::{self, Field, Text},
         runtime::{self, Runtime},
@@ -297,10 +297,6 @@ unsafe fn dispatch<S: Slot>(
         // SAFETY: the slot keeps its link until `destroy`; the guard is dropped at the end of this
         // closure, before the callback returns.
         let _inside = unsafe { &*link }.enter(conn);
-        // After it: no write lies between this one and the author's first call.
-        if let Some(here) = slot.here() {
-            *here = ConnPtr::new(conn);
-        }
         on(slot)
     })
 }
