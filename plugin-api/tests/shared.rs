@@ -83,12 +83,12 @@ fn functions_share_what_was_made_from_the_configuration_until_their_last_session
         let server = wsh::test::load(&handler, r#"{"greeting": "good day"}"#).unwrap();
 
         let mut ann = server.request("/?name=ann").connect();
+        assert_eq!(ann.receive().unwrap(), "good day ann, number 1");
         let mut ben = server.request("/?name=ben").connect();
+        assert_eq!(ben.receive().unwrap(), "good day ben, number 2");
         let refusal = server.request("/").try_connect().unwrap_err();
         let failure = server.request("/?name=").try_connect().unwrap_err();
 
-        assert_eq!(ann.receive().unwrap(), "good day ann, number 1");
-        assert_eq!(ben.receive().unwrap(), "good day ben, number 2");
         assert_eq!(refusal.to_string(), "403 good day, who?");
         assert_eq!(failure.status, 500);
         server.reload(&handler).unwrap();
