@@ -1,10 +1,9 @@
 //! Ends the process where it can neither go on nor end by itself, from a thread that needs nothing but
 //! a processor.
 //!
-//! Two things lead there. A plugin may close descriptors that are not its own: without the runtime's
-//! epoll or the listeners the server would live on and serve nobody; so it would with listeners that are
-//! open and were shut down. And a stop may hang, in a
-//! plugin or in the system; it has a deadline.
+//! Two things lead there. A plugin may close descriptors that are not its own, or shut the listening
+//! sockets down. Without the runtime's epoll and without listeners the process would run on and accept
+//! no connection. And a stop may hang, in a plugin or in the system; it has a deadline.
 
 use std::fs;
 use std::io;
