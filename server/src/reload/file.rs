@@ -342,18 +342,20 @@ mod tests {
             }
         }
     }
+
+    /// A plugin's file with this content, as a scan finds it.
+    fn written(directory: &tempfile::TempDir, bytes: &str) -> Found {
+        let path = directory.path().join("echo_wsh.so");
+        std::fs::write(&path, bytes).unwrap();
+        let stamp = Stamp::of(&std::fs::metadata(&path).unwrap());
+        let name = "echo".to_owned();
+        Found { path, name, stamp }
+    }
+
     #[test]
     fn a_file_whose_trials_lose_the_helper_three_times_is_at_fault() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("echo_wsh.so");
-        let found = |bytes: &str| {
-            std::fs::write(&path, bytes).unwrap();
-            Found {
-                path: path.clone(),
-                name: "echo".to_owned(),
-                stamp: Stamp::of(&std::fs::metadata(&path).unwrap()),
-            }
-        };
+        let found = |bytes: &str| written(&directory, bytes);
         let now = Instant::now();
         let other = Refusal::Untried("another one's doing".to_owned());
         let mut file = PluginFile::new(&found("one"), now);
@@ -376,15 +378,7 @@ mod tests {
     #[test]
     fn what_failed_for_a_passing_reason_is_tried_again_less_and_less_often() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("echo_wsh.so");
-        let found = |bytes: &str| {
-            std::fs::write(&path, bytes).unwrap();
-            Found {
-                path: path.clone(),
-                name: "echo".to_owned(),
-                stamp: Stamp::of(&std::fs::metadata(&path).unwrap()),
-            }
-        };
+        let found = |bytes: &str| written(&directory, bytes);
         let (full, gone) = (
             Refusal::Unstaged("no space".to_owned()),
             Refusal::Unstaged("no directory".to_owned()),
