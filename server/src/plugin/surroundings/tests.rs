@@ -1,0 +1,55 @@
+use super::*;
+
+#[test]
+fn each_thing_that_changed_is_found_and_nothing_else() {
+    let file = |inode| {
+        Some(Identity {
+            device: 1,
+            inode,
+            kind: FileType::RegularFile,
+        })
+    };
+    let was = State {
+        signals: vec![(0, 0); SIGNALS.len()],
+        files: [file(1), None, file(3)],
+        umask: Some(0o022),
+        directory: file(4),
+        locale: Some(c"C".to_owned()),
+        open_files_max: 1024,
+    };
+    assert_eq!(was.differing(&was), []);
+    type Change = fn(&mut State);
+    let changes: [(Change, &[Thing]); 10] = [
+        (|it| it.signals[3] = (1, 0), &[Thing::Signal(3)]),
+        (|it| it.signals[7] = (0, 4), &[Thing::Signal(7)]),
+        (|it| it.files[0] = None, &[Thing::Descriptor(0)]),
+        (|it| it.files[2] = it.files[0], &[Thing::Descriptor(2)]),
+        // It was closed, and whatever is there now has a right to the number.
+        (|it| it.files[1] = it.files[0], &[]),
+        (|it| it.umask = Some(0), &[Thing::Umask]),
+        (|it| it.directory = None, &[Thing::Directory]),
+        (
+            |it| it.locale = Some(c"de_DE.UTF-8".to_owned()),
+            &[Thing::Locale],
+        ),
+        (|it| it.open_files_max = 64, &[Thing::OpenFilesMax]),
+        (|it| it.open_files_max = u64::MAX, &[]),
+    ];
+    for (index, (change, found)) in changes.into_iter().enumerate() {
+        let mut now = was.clone();
+        change(&mut now);
+        assert_eq!(was.differing(&now), found, "{index}");
+    }
+}
+
+#[test]
+fn each_thing_says_what_it_is() {
+    for (thing, text) in [
+        (Thing::Signal(3), "what SIGTERM does"),
+        (Thing::Signal(8), "what SIGCHLD does"),
+        (Thing::Descriptor(2), "descriptor 2"),
+        (Thing::OpenFilesMax, "the limit of open files"),
+    ] {
+        assert_eq!(thing.to_string(), text);
+    }
+}
