@@ -18,6 +18,8 @@ mod events;
 mod function;
 mod handle;
 mod inbox;
+#[cfg(feature = "serde")]
+mod json;
 mod layout;
 mod line;
 #[doc(hidden)]
@@ -66,6 +68,9 @@ pub use crate::{
     stay::Stay,
     stop::Stop,
 };
+
+#[cfg(feature = "serde")]
+pub use crate::json::{JsonError, publish_json};
 
 use crate::border::runtime;
 

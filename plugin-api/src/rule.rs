@@ -36,6 +36,8 @@ enum Found {
     Number,
     Bytes,
     OneTooMany,
+    #[cfg(feature = "serde")]
+    NoJson,
 }
 
 impl Rule {
@@ -128,6 +130,11 @@ impl Rule {
         }
     }
 
+    #[cfg(feature = "serde")]
+    pub(crate) fn json() -> Rule {
+        Name::Json.number(0)
+    }
+
     /// Of a call that no argument can be wrong with, as far as is known here.
     pub(crate) fn unknown() -> Rule {
         Name::Unknown.number(0)
@@ -155,6 +162,8 @@ impl fmt::Display for Rule {
             Found::Number => write!(f, "is {found}")?,
             Found::Bytes => write!(f, "has {found} bytes")?,
             Found::OneTooMany => f.write_str("is one too many")?,
+            #[cfg(feature = "serde")]
+            Found::NoJson => f.write_str("cannot be said in JSON")?,
         }
         write!(f, ", wanted {}", text.wanted)
     }
@@ -167,16 +176,16 @@ impl fmt::Debug for Rule {
 }
 
 macro_rules! texts {
-    ($($name:ident: $argument:literal $found:ident, $wanted:literal;)*) => {
+    ($($(#[$if:meta])* $name:ident: $argument:literal $found:ident, $wanted:literal;)*) => {
         #[derive(Clone, Copy, PartialEq, Eq)]
         enum Name {
-            $($name,)*
+            $($(#[$if])* $name,)*
         }
 
         impl Name {
             fn text(self) -> Text {
                 match self {
-                    $(Name::$name => Text {
+                    $($(#[$if])* Name::$name => Text {
                         argument: $argument,
                         found: Found::$found,
                         wanted: $wanted,
@@ -208,6 +217,8 @@ texts! {
     RawBytes: "bytes" Bytes, "at most 1 MiB";
     RawLinger: "linger" Number, "at most 1 MiB";
     Linger: "linger" Number, "0 where a session follows";
+    #[cfg(feature = "serde")]
+    Json: "value" NoJson, "maps whose keys are strings or numbers, and no error of its own `Serialize`";
     Unknown: "argument" Number, "what the server allows";
 }
 
