@@ -12,6 +12,8 @@ impl Session for Echo {
     // A page opened from a file may talk to it: it has nothing that a stranger could be after.
     const ORIGIN_ANY: bool = true;
 
+    // Becomes a part of its callback, as in a crate that is nothing but a handler: this one is an `rlib` too.
+    #[inline]
     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
         conn.send(message)?;
         if message == "Goodbye" {

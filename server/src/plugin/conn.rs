@@ -135,6 +135,18 @@ impl Conn {
         !conn.is_null() && conn.addr() == LENT.get() & !LOAN
     }
 
+    /// As [`of`](Self::of), where a refusal is answered elsewhere.
+    ///
+    /// # Safety
+    ///
+    /// As for [`of`](Self::of).
+    #[inline]
+    pub(super) unsafe fn if_lent<'a>(conn: *mut abi::Conn) -> Option<&'a mut Conn> {
+        // SAFETY: a callback with this cell runs on this very thread, inside `begin` and `end`, so
+        // the cell exists and the host's own `&mut` is dormant up the stack.
+        (!conn.is_null() && conn.addr() == LENT.get()).then(|| unsafe { &mut *conn.cast::<Conn>() })
+    }
+
     /// The cell behind the pointer that a plugin gave, if it is the one that is lent on this thread for
     /// everything; else what the call is answered. Nothing behind another pointer is read.
     ///
@@ -143,12 +155,8 @@ impl Conn {
     /// The caller lets go of the answer before it returns into the plugin.
     #[inline]
     pub(super) unsafe fn of<'a>(conn: *mut abi::Conn) -> Result<&'a mut Conn, abi::Status> {
-        if conn.is_null() || conn.addr() != LENT.get() {
-            return Err(refusal(conn.addr()));
-        }
-        // SAFETY: a callback with this cell runs on this very thread, inside `begin` and `end`, so
-        // the cell exists and the host's own `&mut` is dormant up the stack.
-        Ok(unsafe { &mut *conn.cast::<Conn>() })
+        // SAFETY: the caller's promise.
+        unsafe { Conn::if_lent(conn) }.ok_or_else(|| refusal(conn.addr()))
     }
 
     /// As [`of`](Self::of), for a call that takes back what was reserved, as all but `commit` do.

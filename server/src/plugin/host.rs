@@ -18,8 +18,9 @@ use super::context::Context;
 use super::log;
 use super::raw;
 use super::refused_calls::{self, By, Call, Lent};
-use super::text::{self, borrow, borrow_pairs, borrow_str};
+use super::text::{self, borrow, borrow_below, borrow_pairs, borrow_str};
 use crate::cause::Cause;
+use crate::wire::LARGE_BYTES;
 
 /// The table for one handler in one generation; it lives as long as the process.
 pub(crate) fn table(context: &'static Context) -> &'static Host {
@@ -67,20 +68,34 @@ unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
 }
 
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
+    // Nearly every message goes this way: each answer is one that fits into a register.
     // SAFETY: *lent memory* for the payload, *the Conn* for the Conn; neither outlives this call.
-    let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of(conn)) };
-    let (payload, conn) = match (payload, conn) {
-        (Ok(payload), Ok(conn)) => (payload, conn),
-        (payload, conn) => return refused(kind, ptr, len, payload, conn),
-    };
-    match conn.controls.send_plain(kind, payload) {
-        Some(buffered) => conn.note_buffered(buffered),
-        None => send_any(conn, kind, payload),
+    let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), Conn::if_lent(conn)) };
+    if let (Some(payload), Some(lent)) = (payload, lent)
+        && let Some(buffered) = lent.controls.send_plain(kind, payload)
+    {
+        return lent.note_buffered(buffered);
+    }
+    // SAFETY: as above.
+    unsafe { send_apart(conn, kind, ptr, len) }
+}
+
+/// Apart and cold, as are the two below: with more ways around it, the short way to send counts as one
+/// that is rarely taken, and its copy into the output is a call then.
+///
+/// # Safety
+///
+/// As for `send`.
+#[cold]
+#[inline(never)]
+unsafe fn send_apart(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
+    // SAFETY: the caller's promise.
+    match unsafe { (borrow(ptr, len), Conn::of(conn)) } {
+        (Ok(payload), Ok(conn)) => send_any(conn, kind, payload),
+        (payload, conn) => refused(kind, ptr, len, payload, conn),
     }
 }
 
-/// Apart and cold, as is [`send_any`]: with more ways around it, the short way to send counts as one
-/// that is rarely taken, and its copy into the output is a call then.
 #[cold]
 #[inline(never)]
 fn refused(

@@ -39,6 +39,19 @@ pub(super) unsafe fn borrow<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], 
     Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
 }
 
+/// As [`borrow`], for some bytes, but fewer than `end`; none where [`borrow`] must say what they are.
+///
+/// # Safety
+///
+/// As [`borrow`].
+#[inline]
+pub(super) unsafe fn borrow_below<'a>(end: usize, ptr: *const u8, len: usize) -> Option<&'a [u8]> {
+    // One comparison; that there are some spares who copies them a second one.
+    let is_short = len.wrapping_sub(1) < end - 1;
+    // SAFETY: the caller's promise; the pointer is not NULL and the length one of memory.
+    (!ptr.is_null() && is_short).then(|| unsafe { std::slice::from_raw_parts(ptr, len) })
+}
+
 /// As [`borrow`], for what may have `max` bytes at most: TOO_BIG where it has more.
 ///
 /// # Safety
