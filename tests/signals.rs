@@ -133,6 +133,7 @@ fn a_plugin_that_shuts_the_listeners_down_ends_the_server_loudly() {
 #[test]
 fn a_peer_that_does_not_answer_its_close_holds_the_end_up_for_the_close_timeout_only() {
     let site = Site::with(&["echo_wsh"]);
+    site.write("config.toml", "[limits]\nclose_timeout_ms = 700\n");
     let mut server = Server::start(&site);
     let mut silent = Raw::open(&server, "/echo");
 
