@@ -43,6 +43,7 @@ mod requests;
 mod signals;
 mod straddling;
 mod strangers;
+mod streams;
 mod stress;
 mod styles;
 mod surroundings;

@@ -213,7 +213,8 @@ typedef int32_t WshStatus;
 /* WshDescriptor.flags: the handler's own `handshake` judges the Origin. The server lets any in,
  * unless the configuration has a rule for this very handler. */
 #define WSH_ORIGIN_ANY 16u
-/* WshVtable.flags: `message` takes parts of messages. */
+/* WshVtable.flags: `message` takes parts of messages. A message may be of any length then, in any number
+ * of frames; what the configuration says of a message's bytes is the most that a part has. */
 #define WSH_STREAM 1u
 /* WshVtable.flags: `message` may be told that another message follows, see WSH_FOLLOWED. */
 #define WSH_BATCHES 2u

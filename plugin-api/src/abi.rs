@@ -211,7 +211,8 @@ pub const ASYNC: u32 = 8;
 /// [`Descriptor::flags`]: the handler's own `handshake` judges the `Origin`. The server lets any in,
 /// unless the configuration has a rule for this very handler.
 pub const ORIGIN_ANY: u32 = 16;
-/// [`Vtable::flags`]: `message` takes parts of messages.
+/// [`Vtable::flags`]: `message` takes parts of messages. A message may be of any length then, in any number
+/// of frames; what the configuration says of a message's bytes is the most that a part has.
 pub const STREAM: u32 = 1;
 /// [`Vtable::flags`]: `message` may be told that another message follows, see [`FOLLOWED`].
 pub const BATCHES: u32 = 2;

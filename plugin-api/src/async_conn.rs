@@ -9,7 +9,7 @@ use crate::{
         link::{Link, Writer},
     },
     close::Close,
-    conn::whole_ms,
+    conn::{part_kind, whole_ms},
     error::{Refused, Result},
     handle::{self, Handle},
     message::{Kind, Payload},
@@ -137,6 +137,41 @@ impl<S> AsyncConn<S> {
         } else {
             self.link.send_with(kind.opcode(), max, write)
         };
+        Sent::new(&self.link, &self.task, answer)
+    }
+
+    /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
+    /// All parts of a message are of one kind, and the peer gets them as one message. The answer is that of
+    /// [`send`](Self::send): awaited, it waits until the part fits, and while more than 64 KiB are on their
+    /// way to the peer.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// async fn download(conn: &mut AsyncConn) -> Result {
+    ///     while conn.recv().await.is_some() {
+    ///         for part in 0..16384 {
+    ///             conn.send_part(&[0; 65536], part == 16383).await?;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async download);
+    /// ```
+    ///
+    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits. It
+    /// is [`Refused::Invalid`] if the parts before it are of the other kind, and
+    /// [`Refused::Misuse`] outside the session's own function, on a thread that the connection was lent to.
+    pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Sent<'_> {
+        let (kind, bytes) = (part_kind(part.kind(), last), part.bytes());
+        let answer = if self.task.is_silent() {
+            Err(Refused::Gone)
+        } else {
+            self.link.send_part(kind, bytes)
+        };
+        if let Some(memory) = part.recycle() {
+            self.spare.set(memory);
+        }
         Sent::new(&self.link, &self.task, answer)
     }
 

@@ -32,9 +32,10 @@ use crate::{
     task::{Question, TOKEN, Task},
 };
 
-/// The style of `handler!(async function)`. With `RESTARTS` a function without a state may begin again.
+/// The style of `handler!(async function)`. With `RESTARTS` a function without a state may begin again, with
+/// `PARTS` messages come in parts.
 #[derive(Debug)]
-pub(crate) struct Async<F, C, S, A, H, const RESTARTS: bool> {
+pub(crate) struct Async<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> {
     function: F,
     check: C,
     shared: Arc<H>,
@@ -71,7 +72,8 @@ impl Wake for Link {
     }
 }
 
-impl<F, C, S, A, H, const RESTARTS: bool> Style for Async<F, C, S, A, H, RESTARTS>
+impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> Style
+    for Async<F, C, S, A, H, RESTARTS, PARTS>
 where
     F: AsyncFunction<S, A, H>,
     C: HandshakeFunction<H>,
@@ -97,6 +99,7 @@ where
         let origins = if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 };
         abi::ASYNC | moves | origins
     };
+    const PARTS: bool = PARTS;
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(Async {
@@ -147,7 +150,7 @@ where
     }
 }
 
-impl<F, C, S, A, H, const RESTARTS: bool> Async<F, C, S, A, H, RESTARTS>
+impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> Async<F, C, S, A, H, RESTARTS, PARTS>
 where
     F: AsyncFunction<S, A, H>,
     S: Carry,
@@ -267,6 +270,7 @@ impl AsyncSlot {
     fn take(&mut self, event: Event<'_>) -> Callback {
         match event {
             Event::Message(message) => self.take_message(message),
+            Event::Part(message, is_last) => self.take_part(message, is_last),
             Event::Timer(TOKEN) => {
                 self.task.lock().has_elapsed = true;
             }
@@ -291,6 +295,12 @@ impl AsyncSlot {
     #[inline]
     fn take_message(&mut self, message: Message<'_>) {
         if self.future.is_some() && self.task.lock().inbox.push(message) {
+            self.link.inside(|host, conn| host.reads(conn, false));
+        }
+    }
+
+    fn take_part(&mut self, message: Message<'_>, is_last: bool) {
+        if self.future.is_some() && self.task.lock().inbox.push_part(message, is_last) {
             self.link.inside(|host, conn| host.reads(conn, false));
         }
     }

@@ -25,9 +25,9 @@ use crate::{
     style::{Event, Slot, Style},
 };
 
-/// The style of `handler!(blocking function)`.
+/// The style of `handler!(blocking function)`. With `PARTS` messages come in parts.
 #[derive(Debug)]
-pub(crate) struct Blocking<F, C, A, H> {
+pub(crate) struct Blocking<F, C, A, H, const PARTS: bool> {
     function: F,
     check: C,
     shared: Arc<H>,
@@ -51,7 +51,7 @@ enum FunctionEnd {
     Told,
 }
 
-impl<F, C, A, H> Style for Blocking<F, C, A, H>
+impl<F, C, A, H, const PARTS: bool> Style for Blocking<F, C, A, H, PARTS>
 where
     F: BlockingFunction<A, H>,
     C: HandshakeFunction<H>,
@@ -61,6 +61,7 @@ where
     type Slot = BlockingSlot;
     const SCHEMA: (u32, u32) = (0, 0);
     const FLAGS: u32 = abi::BLOCKING | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 });
+    const PARTS: bool = PARTS;
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(Blocking {
@@ -204,6 +205,11 @@ impl Slot for BlockingSlot {
         match event {
             Event::Message(message) => {
                 if self.line.push(message) {
+                    self.link.inside(|host, conn| host.reads(conn, false));
+                }
+            }
+            Event::Part(message, is_last) => {
+                if self.line.push_part(message, is_last) {
                     self.link.inside(|host, conn| host.reads(conn, false));
                 }
             }

@@ -10,12 +10,16 @@ use std::{
 
 use crate::{
     close::Close,
+    conn::part_kind,
     error::{Elapsed, Refused, Result},
     handle::{self, Handle},
+    inbox::{Inbox, Whole},
     line::{Errand, Line, Told},
     message::{MessageBuf, Payload},
+    part::PartBuf,
     rule::Rule,
     sent::CROWD_BYTES,
+    waits::TOO_LONG,
 };
 
 /// The connection of a session that has a thread of its own: its calls wait.
@@ -102,9 +106,53 @@ impl BlockingConn {
         self.receive(Instant::now().checked_add(timeout))
     }
 
+    /// Waits for the next part of a message, or for the first of another one; `None` as
+    /// [`recv`](Self::recv). Where `handler!` says `parts`, a message may be of any length and takes no more
+    /// memory than a few parts do, since the peer is held back meanwhile; elsewhere each message is one part.
+    ///
+    /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
+    /// words that say what is to come. It takes what is left of a message that was begun with this.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// fn upload(conn: BlockingConn) -> Result {
+    ///     let mut bytes = 0;
+    ///     while let Some(part) = conn.recv_part() {
+    ///         bytes += part.len();
+    ///         if part.is_last() {
+    ///             conn.send(format!("{bytes} bytes"))?;
+    ///             bytes = 0;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking upload, parts);
+    /// ```
+    #[must_use]
+    pub fn recv_part(&self) -> Option<PartBuf> {
+        self.take(None, Inbox::pop_part).unwrap_or(None)
+    }
+
     fn receive(&self, deadline: Option<Instant>) -> Result<Option<MessageBuf>, Elapsed> {
-        match self.line.receive(deadline)? {
-            Ok(message) => Ok(Some(message)),
+        loop {
+            match self.take(deadline, Inbox::pop_whole)? {
+                Some(Whole::Message(message)) => return Ok(Some(message)),
+                Some(Whole::Incomplete) => {}
+                // The end of the session follows, and ends the wait.
+                Some(Whole::TooLong) => drop(self.close(TOO_LONG, "")),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn take<T>(
+        &self,
+        deadline: Option<Instant>,
+        take: impl Fn(&mut Inbox) -> Option<(T, bool)>,
+    ) -> Result<Option<T>, Elapsed> {
+        match self.line.receive(deadline, take)? {
+            Ok(taken) => Ok(Some(taken)),
             Err(Told { listens: true }) => Ok(None),
             // It asks from a destructor while it unwinds, and a panic from there ends the process. What
             // asks in a loop even so is to leave the processor to others.
@@ -140,6 +188,40 @@ impl BlockingConn {
             self.line.wait_for_room()?;
         }
         Ok(())
+    }
+
+    /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
+    /// All parts of a message are of one kind, and the peer gets them as one message. It waits until the part
+    /// fits, and while more than 64 KiB are on their way to the peer.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// fn download(conn: BlockingConn) -> Result {
+    ///     while conn.recv().is_some() {
+    ///         for part in 0..16384 {
+    ///             conn.send_part(&[0; 65536], part == 16383)?;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking download);
+    /// ```
+    ///
+    /// Until the last part was sent, whole messages to this session wait, from whatever end.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is over or closing. [`Refused::Invalid`]: the parts before it are of the
+    /// other kind. [`Refused::TooBig`]: such a part never fits.
+    pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<(), Refused> {
+        if self.line.is_silent() {
+            return Err(Refused::Gone);
+        }
+        let kind = part_kind(part.kind(), last);
+        let bytes = part.into_vec();
+        let len = bytes.len();
+        let status = self.line.send_part(kind, bytes);
+        Refused::check(status, |status| Rule::part(status, len))
     }
 
     /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at

@@ -121,6 +121,62 @@ impl Conn {
         self.heard(self.link.send_with(kind.opcode(), max, write))
     }
 
+    /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
+    /// All parts of a message are of one kind, and the peer gets them as one message. Answers the bytes that
+    /// are [buffered](Self::buffered) with it.
+    ///
+    /// A sender that stops while much is buffered, and goes on in [`on_drain`](crate::Session::on_drain),
+    /// takes as much memory as that, however long the message is:
+    ///
+    /// ```
+    /// use wsh::prelude::*;
+    ///
+    /// #[derive(Default)]
+    /// struct Download {
+    ///     parts_left: u32,
+    /// }
+    ///
+    /// impl Download {
+    ///     fn go_on(&mut self, conn: &Conn) -> Result {
+    ///         while self.parts_left > 0 && conn.buffered() <= 65536 {
+    ///             conn.send_part(&[0; 65536], self.parts_left == 1)?;
+    ///             self.parts_left -= 1;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl Session for Download {
+    ///     fn on_open(&mut self, conn: &mut Conn) -> Result {
+    ///         conn.watermark(65536, 65536)?;
+    ///         Ok(())
+    ///     }
+    ///     fn on_message(&mut self, conn: &mut Conn, _message: Message) -> Result {
+    ///         self.parts_left = 16384;
+    ///         self.go_on(conn)
+    ///     }
+    ///     fn on_drain(&mut self, conn: &mut Conn) -> Result {
+    ///         self.go_on(conn)
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(Download);
+    /// ```
+    ///
+    /// Where there is no room the answer is [`Refused::Full`], and nothing was sent: other than
+    /// [`send`](Self::send), this never ends the session of a peer that takes too little.
+    ///
+    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits.
+    ///
+    /// # Errors
+    /// [`Refused::Full`]: there is no room now. [`Refused::Gone`]: the session is closing.
+    /// [`Refused::Invalid`]: the parts before it are of the other kind. [`Refused::TooBig`]: such a part
+    /// never fits.
+    pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<u64, Refused> {
+        let (kind, bytes) = (part_kind(part.kind(), last), part.bytes());
+        self.heard(self.link.send_part(kind, bytes))
+    }
+
     /// Sends a Ping of at most 125 bytes. The server sends its own besides, to find dead peers.
     ///
     /// # Errors
@@ -281,6 +337,11 @@ impl fmt::Debug for Conn {
             .field("protocol", &self.link.protocol)
             .finish_non_exhaustive()
     }
+}
+
+/// The kind of a part, from that of a whole message.
+pub(crate) fn part_kind(kind: u32, is_last: bool) -> u32 {
+    if is_last { kind } else { kind | abi::MORE }
 }
 
 impl Kind {

@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     conn::Conn,
     error::Error,
+    part::{Part, Place},
     request::Request,
     response::{Handshake, Response},
     session::{Closing, Handler, Session},
@@ -31,6 +32,8 @@ pub(crate) struct EventSlot<S> {
     session: S,
     /// A session without anything in it moves to a newer generation by itself.
     is_fieldless: bool,
+    /// A message has begun, and its last part has not come.
+    is_in_message: bool,
 }
 
 impl<H: Handler, B: Begin<H::Session>> Events<H, B> {
@@ -52,6 +55,8 @@ impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
         (if migrates { abi::MIGRATES } else { 0 })
             | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 })
     };
+
+    const PARTS: bool = <H::Session as Session>::PARTS;
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(Events {
@@ -81,6 +86,7 @@ impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
             conn,
             session,
             is_fieldless: Self::FIELDLESS.is_some(),
+            is_in_message: false,
         };
         Ok((slot, status))
     }
@@ -98,6 +104,7 @@ impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
             conn,
             session,
             is_fieldless: Self::FIELDLESS.is_some(),
+            is_in_message: false,
         })
     }
 
@@ -119,9 +126,18 @@ impl<S: Session> Slot for EventSlot<S> {
     // Always: each callback has one kind of event, and needs nothing of the others.
     #[inline(always)]
     fn on(&mut self, event: Event<'_>) -> Status {
-        let EventSlot { conn, session, .. } = self;
+        let EventSlot {
+            conn,
+            session,
+            is_in_message,
+            ..
+        } = self;
         let result = match event {
             Event::Message(message) => session.on_message(conn, message),
+            Event::Part(message, is_last) => {
+                let is_first = !std::mem::replace(is_in_message, !is_last);
+                session.on_part(conn, Part::new(message, Place { is_first, is_last }))
+            }
             Event::Ping(data) => session.on_ping(conn, data),
             Event::Pong(data) => session.on_pong(conn, data),
             Event::Drain => session.on_drain(conn),

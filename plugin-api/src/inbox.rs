@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::message::{Message, MessageBuf};
+use crate::part::{PartBuf, Place};
 use crate::spares;
 
 /// In order of arrival. When it is full the peer is not read, so it holds at most one message more
@@ -15,6 +16,30 @@ pub(crate) struct Inbox {
     spare: Vec<u8>,
     /// Whether the peer is held back until there is room again.
     is_full: bool,
+    /// There once a part has come: where messages are whole nothing more is kept of them.
+    parts: Option<Box<Parts>>,
+}
+
+/// What is known of messages that come in parts.
+#[derive(Debug, Default)]
+struct Parts {
+    /// Of each that waits, whether it is the last of its message.
+    are_last: VecDeque<bool>,
+    /// The last that was taken was not the last of its message.
+    is_inside: bool,
+    /// What was taken of a message that is wanted whole.
+    gathered: Option<MessageBuf>,
+}
+
+/// What there is of a message that is wanted whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Whole {
+    /// All of it.
+    Message(MessageBuf),
+    /// Not all of it.
+    Incomplete,
+    /// More than may be kept; it is dropped.
+    TooLong,
 }
 
 impl Inbox {
@@ -31,6 +56,59 @@ impl Inbox {
         let was_full = self.is_full;
         self.is_full |= self.messages.len() >= MESSAGES_MAX || self.bytes >= BYTES_MAX;
         self.is_full && !was_full
+    }
+
+    /// As [`push`](Self::push), for a part of a message.
+    pub(crate) fn push_part(&mut self, message: Message<'_>, is_last: bool) -> bool {
+        let parts = self.parts.get_or_insert_default();
+        parts.are_last.push_back(is_last);
+        self.push(message)
+    }
+
+    /// The oldest part; of messages that come whole the oldest message. True: it was full and has room
+    /// again.
+    pub(crate) fn pop_part(&mut self) -> Option<(PartBuf, bool)> {
+        let (message, may_resume) = self.pop()?;
+        let place = match &mut self.parts {
+            None => Place::WHOLE,
+            Some(parts) => {
+                let is_last = parts.are_last.pop_front().unwrap_or(true);
+                let is_first = !std::mem::replace(&mut parts.is_inside, !is_last);
+                Place { is_first, is_last }
+            }
+        };
+        Some((PartBuf::new(message, place), may_resume))
+    }
+
+    /// Whether messages come in parts here.
+    #[inline]
+    pub(crate) fn is_in_parts(&self) -> bool {
+        self.parts.is_some()
+    }
+
+    /// The oldest message, put together of its parts; none if no part is there. What is there of a message
+    /// that is not complete is kept. True: the inbox was full and has room again.
+    pub(crate) fn pop_whole(&mut self) -> Option<(Whole, bool)> {
+        let (part, may_resume) = self.pop_part()?;
+        let is_last = part.is_last();
+        let gathered = self.parts.as_mut().and_then(|parts| parts.gathered.take());
+        let message = match gathered {
+            None => part.into_message(),
+            Some(before) => {
+                let whole = joined(before, part.as_bytes());
+                self.recycle(part.into_message().into_bytes());
+                whole
+            }
+        };
+        let whole = match &mut self.parts {
+            Some(_) if message.len() > WHOLE_BYTES_MAX => Whole::TooLong,
+            Some(parts) if !is_last => {
+                parts.gathered = Some(message);
+                Whole::Incomplete
+            }
+            _ => Whole::Message(message),
+        };
+        Some((whole, may_resume))
     }
 
     /// The oldest message. True: it was full and has room again.
@@ -64,6 +142,21 @@ impl Inbox {
     }
 }
 
+/// A message with another part of it.
+fn joined(message: MessageBuf, part: &[u8]) -> MessageBuf {
+    match message {
+        MessageBuf::Text(mut text) => {
+            // Parts of a text are text.
+            text.push_str(&String::from_utf8_lossy(part));
+            MessageBuf::Text(text)
+        }
+        MessageBuf::Binary(mut bytes) => {
+            bytes.extend_from_slice(part);
+            MessageBuf::Binary(bytes)
+        }
+    }
+}
+
 /// The message in `memory`, which is empty.
 fn copy(message: Message<'_>, mut memory: Vec<u8>) -> MessageBuf {
     match message {
@@ -83,6 +176,8 @@ fn copy(message: Message<'_>, mut memory: Vec<u8>) -> MessageBuf {
 pub(crate) const MESSAGES_MAX: usize = 64;
 /// How many bytes may wait; one message may be larger.
 const BYTES_MAX: usize = 64 * 1024;
+/// The longest message that is put together of its parts for a function that wants it whole.
+pub(crate) const WHOLE_BYTES_MAX: usize = 1024 * 1024;
 /// Memory that a session keeps for its next message.
 const SPARE_BYTES_MAX: usize = 1024;
 

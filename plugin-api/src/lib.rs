@@ -25,6 +25,7 @@ mod line;
 #[doc(hidden)]
 pub mod log;
 mod message;
+mod part;
 mod pause;
 pub mod raw;
 mod request;
@@ -57,6 +58,7 @@ pub use crate::{
     error::{Elapsed, Error, Refused, Result},
     handle::{Handle, publish},
     message::{Kind, Message, MessageBuf, Payload},
+    part::{Part, PartBuf},
     pause::Sleep,
     request::Request,
     response::{Handshake, Response},
@@ -78,8 +80,8 @@ use crate::border::runtime;
 pub mod prelude {
     pub use crate::{
         AsyncConn, BlockingConn, Close, Closing, Config, Conn, Elapsed, Handle, Handler, Handshake,
-        Kind, Message, MessageBuf, Refused, Request, Response, Result, Session, Shared, Snapshot,
-        State, Stop,
+        Kind, Message, MessageBuf, Part, PartBuf, Refused, Request, Response, Result, Session,
+        Shared, Snapshot, State, Stop,
     };
 }
 

@@ -11,17 +11,13 @@ use std::{
 
 use crate::{
     abi::{self, Status},
-    border::{
-        host::{ConnPtr, Host},
-        link::Link,
-        runtime::Runtime,
-    },
+    border::{link::Link, runtime::Runtime},
     close::Close,
     ending::Ending,
     error::{Elapsed, Refused},
     inbox::Inbox,
-    message::{Message, MessageBuf},
-    sent::ROOM_BYTES,
+    message::Message,
+    sent::{CROWD_BYTES, ROOM_BYTES, room_for},
 };
 
 /// Shared by the slot and the [`BlockingConn`](crate::BlockingConn).
@@ -66,15 +62,28 @@ pub(crate) struct Outcome {
 pub(crate) enum Errand {
     Abort,
     Ping(Vec<u8>),
-    Subscribe { topic: String, on: bool },
+    Subscribe {
+        topic: String,
+        on: bool,
+    },
+    /// A part of a message: what is sent by id is whole.
+    Part {
+        kind: u32,
+        bytes: Vec<u8>,
+    },
 }
 
 impl Errand {
-    fn run(&self, host: &Host, conn: ConnPtr) -> Status {
+    fn run(&self, link: &Link) -> Status {
+        let (host, conn) = (link.host(), link.conn());
         match self {
             Errand::Abort => host.abort(conn),
             Errand::Ping(data) => host.ping(conn, data),
             Errand::Subscribe { topic, on } => host.subscribe(conn, topic, *on),
+            Errand::Part { kind, bytes } => {
+                let answer = link.send_lent(kind | abi::IF_ROOM, bytes);
+                Status::try_from(answer.min(0)).unwrap_or(abi::ERROR)
+            }
         }
     }
 }
@@ -122,15 +131,16 @@ impl Line {
         self.lock().inbox.recycle(memory);
     }
 
-    /// The next message; `Err(Told)` if there comes none any more.
-    pub(crate) fn receive(
+    /// The next message, or as much of one as `take` wants; `Err(Told)` if there comes none any more.
+    pub(crate) fn receive<T>(
         &self,
         deadline: Option<Instant>,
-    ) -> Result<Result<MessageBuf, Told>, Elapsed> {
+        take: impl Fn(&mut Inbox) -> Option<(T, bool)>,
+    ) -> Result<Result<T, Told>, Elapsed> {
         let mut inner = self.lock();
         inner.ending.reads();
         loop {
-            if let Some((message, may_resume)) = inner.inbox.pop() {
+            if let Some((message, may_resume)) = take(&mut inner.inbox) {
                 inner.wants_reads |= may_resume;
                 drop(inner);
                 if may_resume {
@@ -189,6 +199,19 @@ impl Line {
         }
     }
 
+    /// Has a callback send a part of a message, and waits until little is on its way to the peer.
+    pub(crate) fn send_part(&self, kind: u32, bytes: Vec<u8>) -> Status {
+        let answer = self.run(Errand::Part { kind, bytes });
+        let mut inner = self.lock();
+        while answer == abi::OK && inner.wants_room {
+            if inner.ending.is_over() {
+                return abi::GONE;
+            }
+            inner = self.wait(inner, None);
+        }
+        answer
+    }
+
     /// The function has ended.
     pub(crate) fn end(&self, outcome: Outcome) {
         self.lock().outcome = Some(outcome);
@@ -233,6 +256,14 @@ impl Line {
         is_full
     }
 
+    /// As [`push`](Self::push), for a part of a message.
+    pub(crate) fn push_part(&self, message: Message<'_>, is_last: bool) -> bool {
+        let mut inner = self.lock();
+        let is_full = inner.inbox.push_part(message, is_last);
+        self.notify(&inner);
+        is_full
+    }
+
     pub(crate) fn peer_closes(&self, close: Close) {
         let _ = self.closed.set(close);
         let mut inner = self.lock();
@@ -265,8 +296,22 @@ impl Line {
     /// Does what the thread left to do.
     pub(crate) fn serve(&self, link: &Link) {
         let mut inner = self.lock();
+        let mut low = None;
         if let Some(errand) = inner.errand.take() {
-            inner.answer = Some(link.inside(|host, conn| errand.run(host, conn)));
+            match (errand.run(link), errand) {
+                (abi::FULL, Errand::Part { kind, bytes }) => {
+                    // It is tried again when there is room.
+                    low = Some(room_for(link.buffered(), bytes.len()));
+                    inner.errand = Some(Errand::Part { kind, bytes });
+                }
+                (answer, errand) => {
+                    inner.answer = Some(answer);
+                    if let Errand::Part { bytes, .. } = errand {
+                        inner.inbox.recycle(bytes);
+                        inner.wants_room |= link.buffered() > CROWD_BYTES;
+                    }
+                }
+            }
         }
         if std::mem::take(&mut inner.wants_reads) {
             link.inside(|host, conn| host.reads(conn, true));
@@ -274,8 +319,8 @@ impl Line {
         if inner.wants_room {
             inner.wants_room = link.buffered() > ROOM_BYTES;
         }
-        if inner.wants_room {
-            link.inside(|host, conn| host.watermark(conn, ROOM_BYTES, ROOM_BYTES));
+        if let Some(low) = low.or(inner.wants_room.then_some(ROOM_BYTES)) {
+            link.inside(|host, conn| host.watermark(conn, low, low));
         }
         self.notify(&inner);
     }

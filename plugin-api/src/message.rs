@@ -203,6 +203,12 @@ pub(crate) mod sealed {
         fn recycle(self) -> Option<Vec<u8>> {
             None
         }
+        /// The bytes as they may be kept: what is not owned already is copied.
+        fn into_vec(self) -> Vec<u8> {
+            let mut copy = crate::spares::take(self.bytes().len());
+            copy.extend_from_slice(self.bytes());
+            copy
+        }
     }
 
     macro_rules! sealed {
@@ -218,10 +224,15 @@ pub(crate) mod sealed {
                     let $self = self;
                     $bytes
                 }
-                $(fn recycle(self) -> Option<Vec<u8>> {
-                    let $self = self;
-                    Some($recycled)
-                })?
+                $(
+                    fn recycle(self) -> Option<Vec<u8>> {
+                        Some(self.into_vec())
+                    }
+                    fn into_vec(self) -> Vec<u8> {
+                        let $self = self;
+                        $recycled
+                    }
+                )?
             }
         };
     }

@@ -36,6 +36,7 @@ enum Found {
     Number,
     Bytes,
     OneTooMany,
+    OtherKind,
     #[cfg(feature = "serde")]
     NoJson,
 }
@@ -81,6 +82,13 @@ impl Rule {
 
     pub(crate) fn message(message: &[u8]) -> Rule {
         Rule::message_bytes(message.len())
+    }
+
+    pub(crate) fn part(status: Status, bytes: usize) -> Rule {
+        match status {
+            abi::INVALID => Name::Part.number(0),
+            _ => Rule::message_bytes(bytes),
+        }
     }
 
     pub(crate) fn message_bytes(bytes: usize) -> Rule {
@@ -161,6 +169,7 @@ impl fmt::Display for Rule {
         match text.found {
             Found::Number => write!(f, "is {found}")?,
             Found::Bytes => write!(f, "has {found} bytes")?,
+            Found::OtherKind => f.write_str("is of another kind than the parts before it")?,
             Found::OneTooMany => f.write_str("is one too many")?,
             #[cfg(feature = "serde")]
             Found::NoJson => f.write_str("cannot be said in JSON")?,
@@ -204,6 +213,7 @@ texts! {
     Topic: "topic" Bytes, "1 to 255, and no NUL";
     Topics: "topic" OneTooMany, "at most `topics_max` topics of one session";
     Message: "message" Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
+    Part: "part" OtherKind, "text or binary for all of a message";
     Max: "max" Number, "room for all that is written";
     Timers: "token" OneTooMany, "at most `timers_max` timers of one session";
     Low: "low" Number, "not more than `high`";

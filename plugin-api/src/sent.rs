@@ -76,8 +76,18 @@ impl Future for Sent<'_> {
     }
 }
 
+/// How few bytes may wait for the peer before a message is tried again that did not fit beside `buffered`
+/// bytes. It is less than those, so that a `drain` comes; when nothing waits, every message fits that may
+/// be sent at all.
+pub(crate) fn room_for(buffered: u64, message_bytes: usize) -> u64 {
+    let needed = (message_bytes as u64).saturating_add(HEADER_BYTES_MAX);
+    buffered.saturating_sub(needed).min(ROOM_BYTES)
+}
+
 /// More than this on its way to the peer, and the sender waits: far below the outbound limit, and
 /// enough to keep a connection busy.
 pub(crate) const CROWD_BYTES: u64 = 64 * 1024;
 /// So little on its way, and there is room again.
 pub(crate) const ROOM_BYTES: u64 = 16 * 1024;
+/// The largest header of a frame (RFC 6455 §5.2).
+const HEADER_BYTES_MAX: u64 = 14;

@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     conn::Conn,
     message::Message,
+    part::Part,
     request::Request,
     response::{Handshake, Response},
     state::{Snapshot, State},
@@ -52,11 +53,80 @@ pub trait Session: Sized + Send + 'static {
     /// [`Handler::ORIGIN_ANY`].
     const ORIGIN_ANY: bool = false;
 
-    /// A whole message came.
+    /// Whether messages come in parts, to [`on_part`](Self::on_part) and not to
+    /// [`on_message`](Self::on_message). They may be of any length then.
+    const PARTS: bool = false;
+
+    /// A whole message came. Every session has this callback, unless its [`PARTS`](Self::PARTS) is `true`
+    /// and it has [`on_part`](Self::on_part): one without either does not compile.
+    ///
+    /// ```compile_fail
+    /// use wsh::prelude::*;
+    ///
+    /// #[derive(Default)]
+    /// struct Deaf;
+    ///
+    /// impl Session for Deaf {}
+    /// # fn main() { let _ = wsh::test::connect(wsh::descriptor!(Deaf)); }
+    /// ```
     ///
     /// # Errors
     /// Whatever ends the session with 1011; so for every callback.
-    fn on_message(&mut self, conn: &mut Conn, message: Message<'_>) -> crate::Result;
+    fn on_message(&mut self, conn: &mut Conn, message: Message<'_>) -> crate::Result {
+        const {
+            assert!(
+                Self::PARTS,
+                "a `Session` needs `fn on_message`, or `const PARTS: bool = true` and `fn on_part`"
+            );
+        }
+        let _ = (conn, message);
+        Ok(())
+    }
+
+    /// A part of a message came: the next of the message before it, or the first of another. Only where
+    /// [`PARTS`](Self::PARTS) is `true`, which does not compile without this callback.
+    ///
+    /// A message that is taken in parts may be of any length, and takes no more memory than one part does:
+    /// neither `message_bytes_max` nor `fragments_max` of the configuration holds for it, and
+    /// `message_bytes_max` is the longest part. [`Conn::pause`] holds the next part back. A session moves to
+    /// newer code only between two messages. [`Conn::send_part`] is the other way.
+    ///
+    /// ```
+    /// use wsh::prelude::*;
+    ///
+    /// #[derive(Default)]
+    /// struct Upload {
+    ///     bytes: u64,
+    /// }
+    ///
+    /// impl Session for Upload {
+    ///     const PARTS: bool = true;
+    ///
+    ///     fn on_part(&mut self, conn: &mut Conn, part: Part) -> Result {
+    ///         self.bytes += part.len() as u64;
+    ///         if part.is_last() {
+    ///             conn.send(format!("{} bytes", self.bytes))?;
+    ///             self.bytes = 0;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(Upload);
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`on_message`](Self::on_message).
+    fn on_part(&mut self, conn: &mut Conn, part: Part<'_>) -> crate::Result {
+        const {
+            assert!(
+                !Self::PARTS,
+                "a `Session` with `const PARTS: bool = true` needs `fn on_part`"
+            );
+        }
+        let _ = (conn, part);
+        Ok(())
+    }
 
     /// The session begins; the client has its 101.
     ///

@@ -20,6 +20,8 @@ pub(crate) trait Style: Send + Sync + Sized + 'static {
     const SCHEMA: (u32, u32);
     /// The flags of the descriptor.
     const FLAGS: u32;
+    /// Whether messages come in parts.
+    const PARTS: bool;
 
     fn new(config: Config<'_>) -> crate::Result<Self>;
     fn handshake(
@@ -47,6 +49,8 @@ pub(crate) trait Slot: Send + 'static {
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Message(Message<'a>),
+    /// A part of a message, only where [`Style::PARTS`] says so; whether it is the last.
+    Part(Message<'a>, bool),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
     Drain,

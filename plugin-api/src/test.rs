@@ -79,6 +79,7 @@ mod context;
 mod controls;
 mod draft;
 mod hub;
+mod incoming;
 mod limits;
 mod log;
 mod opening;

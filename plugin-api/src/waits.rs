@@ -10,7 +10,9 @@ use crate::{
     abi,
     async_conn::AsyncConn,
     error::{Elapsed, Refused},
+    inbox::{Inbox, Whole},
     message::MessageBuf,
+    part::PartBuf,
     rule::Rule,
     task::Question,
 };
@@ -39,6 +41,36 @@ impl<S> AsyncConn<S> {
     pub async fn recv(&mut self) -> Option<MessageBuf> {
         let mut wait = Wait::new(self);
         poll_fn(|_| wait.poll_recv(false)).await.unwrap_or(None)
+    }
+
+    /// Waits for the next part of a message, or for the first of another one; `None` as
+    /// [`recv`](Self::recv). Where `handler!` says `parts`, a message may be of any length and takes no more
+    /// memory than a few parts do, since the peer is held back meanwhile; elsewhere each message is one part.
+    ///
+    /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
+    /// words that say what is to come. It takes what is left of a message that was begun with this.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// async fn upload(conn: &mut AsyncConn) -> Result {
+    ///     let mut bytes = 0;
+    ///     while let Some(part) = conn.recv_part().await {
+    ///         bytes += part.len();
+    ///         if part.is_last() {
+    ///             conn.send(format!("{bytes} bytes")).await?;
+    ///             bytes = 0;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async upload, parts);
+    /// ```
+    pub async fn recv_part(&mut self) -> Option<PartBuf> {
+        let mut wait = Wait::new(self);
+        poll_fn(|_| wait.poll_taken(false, Inbox::pop_part))
+            .await
+            .unwrap_or(None)
     }
 
     /// As [`recv`](Self::recv), but for so long only.
@@ -123,11 +155,43 @@ impl<'a, S> Wait<'a, S> {
 
     #[inline]
     fn poll_recv(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
+        if self.conn.task.lock().inbox.is_in_parts() {
+            return self.poll_whole(is_timed);
+        }
+        self.poll_taken(is_timed, Inbox::pop)
+    }
+
+    /// Puts a message together of its parts. What has come stays in the inbox, so a wait that is dropped
+    /// loses nothing.
+    #[cold]
+    fn poll_whole(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
+        loop {
+            let taken = match self.poll_taken(is_timed, Inbox::pop_whole) {
+                Poll::Ready(Ok(Some(taken))) => taken,
+                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Err(elapsed)) => return Poll::Ready(Err(elapsed)),
+                Poll::Pending => return Poll::Pending,
+            };
+            match taken {
+                Whole::Message(message) => return Poll::Ready(Ok(Some(message))),
+                Whole::Incomplete => {}
+                // The end of the session follows, and ends the wait.
+                Whole::TooLong => drop(self.conn.close(TOO_LONG, "")),
+            }
+        }
+    }
+
+    #[inline]
+    fn poll_taken<T>(
+        &mut self,
+        is_timed: bool,
+        take: impl FnOnce(&mut Inbox) -> Option<(T, bool)>,
+    ) -> Poll<Result<Option<T>, Elapsed>> {
         let task = &self.conn.task;
         let mut inner = task.lock();
         inner.ending.reads();
         inner.inbox.recycle(self.conn.spare.take());
-        if let Some((message, may_resume)) = inner.inbox.pop() {
+        if let Some((message, may_resume)) = take(&mut inner.inbox) {
             let resumes = may_resume && !inner.is_paused;
             drop(inner);
             if resumes {
@@ -214,6 +278,9 @@ impl<S> Drop for Wait<'_, S> {
         }
     }
 }
+
+/// Message Too Big (RFC 6455 §7.4.1).
+pub(crate) const TOO_LONG: u32 = 1009;
 
 /// A function that does not listen waits for ever; the slot drops it.
 fn told<T>(listens: bool, answer: T) -> Poll<T> {

@@ -38,7 +38,7 @@ pub const fn events<H: Handler, B: Begin<H::Session>>(about: &Crate, _begin: B) 
 /// [`item`](crate::border::item::item).
 #[doc(hidden)]
 #[must_use]
-pub const fn asynchronous<H, const RESTARTS: bool, F, C, S, A>(
+pub const fn asynchronous<H, const RESTARTS: bool, const PARTS: bool, F, C, S, A>(
     about: &Crate,
     _function: F,
     _check: C,
@@ -50,21 +50,28 @@ where
     A: 'static,
     H: Shared,
 {
-    describe::<Async<F, C, S, A, H, RESTARTS>>(about, Async::<F, C, S, A, H, RESTARTS>::SCHEMA)
+    describe::<Async<F, C, S, A, H, RESTARTS, PARTS>>(
+        about,
+        Async::<F, C, S, A, H, RESTARTS, PARTS>::SCHEMA,
+    )
 }
 
 /// The descriptor of a blocking function. The functions are taken for their types: see
 /// [`item`](crate::border::item::item).
 #[doc(hidden)]
 #[must_use]
-pub const fn blocking<H, F, C, A>(about: &Crate, _function: F, _check: C) -> Descriptor
+pub const fn blocking<H, const PARTS: bool, F, C, A>(
+    about: &Crate,
+    _function: F,
+    _check: C,
+) -> Descriptor
 where
     F: BlockingFunction<A, H>,
     C: HandshakeFunction<H>,
     A: 'static,
     H: Shared,
 {
-    describe::<Blocking<F, C, A, H>>(about, Blocking::<F, C, A, H>::SCHEMA)
+    describe::<Blocking<F, C, A, H, PARTS>>(about, Blocking::<F, C, A, H, PARTS>::SCHEMA)
 }
 
 pub(crate) const fn describe<E: Style>(about: &Crate, schema: (u32, u32)) -> Descriptor {
@@ -132,6 +139,7 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// | `, handshake = check` | `fn check(request: &Request, response: &mut Response) -> Result<Handshake>` says who may enter |
 /// | `, shared = Chat` | the sessions share a value, made from the configuration: a [`Shared`](crate::Shared). The function takes `shared: &Chat` last |
 /// | `, restarts` | an async function without a state may begin again at its top in a newer generation |
+/// | `, parts` | messages come in parts, and may be of any length: [`AsyncConn::recv_part`](crate::AsyncConn::recv_part) |
 /// | `, origin = any` | the function judges the `Origin` itself: see [`Handler::ORIGIN_ANY`](crate::Handler::ORIGIN_ANY) |
 ///
 /// An async or blocking function may take `request: &Request` after its connection; the request is
@@ -231,12 +239,12 @@ macro_rules! handler {
 macro_rules! descriptor {
     (async $function:path $(, $($options:tt)*)?) => {
         $crate::__function!(
-            async $function, [$crate::__private::OfShared] [()] [false] [false], $($($options)*)?
+            async $function, [$crate::__private::OfShared] [()] [false] [false] [false], $($($options)*)?
         )
     };
     (blocking $function:path $(, $($options:tt)*)?) => {
         $crate::__function!(
-            blocking $function, [$crate::__private::OfShared] [()] [false] [false], $($($options)*)?
+            blocking $function, [$crate::__private::OfShared] [()] [false] [false] [false], $($($options)*)?
         )
     };
     ($handler:ty) => {{
@@ -249,40 +257,45 @@ macro_rules! descriptor {
     }};
 }
 
-/// Takes the options after a function one by one: `[handshake] [shared] [restarts] [origin = any]`.
+/// Takes the options after a function one by one: `[handshake] [shared] [restarts] [origin = any] [parts]`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __function {
-    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt,
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt $parts:tt,
      handshake = $new:path $(, $($rest:tt)*)?) => {
-        $crate::__function!($style $function, [$new] $shared $restarts $any, $($($rest)*)?)
+        $crate::__function!($style $function, [$new] $shared $restarts $any $parts, $($($rest)*)?)
     };
-    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt,
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt $parts:tt,
      shared = $new:ty $(, $($rest:tt)*)?) => {
-        $crate::__function!($style $function, $check [$new] $restarts $any, $($($rest)*)?)
+        $crate::__function!($style $function, $check [$new] $restarts $any $parts, $($($rest)*)?)
     };
-    (async $function:path, $check:tt $shared:tt $restarts:tt $any:tt,
+    (async $function:path, $check:tt $shared:tt $restarts:tt $any:tt $parts:tt,
      restarts $(, $($rest:tt)*)?) => {
-        $crate::__function!(async $function, $check $shared [true] $any, $($($rest)*)?)
+        $crate::__function!(async $function, $check $shared [true] $any $parts, $($($rest)*)?)
     };
-    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt,
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt $parts:tt,
      origin = any $(, $($rest:tt)*)?) => {
-        $crate::__function!($style $function, $check $shared $restarts [true], $($($rest)*)?)
+        $crate::__function!($style $function, $check $shared $restarts [true] $parts, $($($rest)*)?)
     };
-    (async $function:path, [$($check:tt)+] [$($shared:tt)+] [$restarts:tt] [$any:tt],) => {
-        $crate::__private::asynchronous::<$($shared)+, $restarts, _, _, _, _>(
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt $parts:tt,
+     parts $(, $($rest:tt)*)?) => {
+        $crate::__function!($style $function, $check $shared $restarts $any [true], $($($rest)*)?)
+    };
+    (async $function:path, [$($check:tt)+] [$($shared:tt)+] [$restarts:tt] [$any:tt] [$parts:tt],) => {
+        $crate::__private::asynchronous::<$($shared)+, $restarts, $parts, _, _, _, _>(
             &$crate::__crate!($any), $function, $($check)+
         )
     };
-    (blocking $function:path, [$($check:tt)+] [$($shared:tt)+] [$restarts:tt] [$any:tt],) => {
-        $crate::__private::blocking::<$($shared)+, _, _, _>(
+    (blocking $function:path, [$($check:tt)+] [$($shared:tt)+] [$restarts:tt] [$any:tt] [$parts:tt],) => {
+        $crate::__private::blocking::<$($shared)+, $parts, _, _, _>(
             &$crate::__crate!($any), $function, $($check)+
         )
     };
-    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt, $($rest:tt)+) => {
+    ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt $parts:tt, $($rest:tt)+) => {
         ::core::compile_error!(::core::concat!(
             "unknown here: `", ::core::stringify!($($rest)+), "`; an async or blocking function takes \
-             `handshake = FUNCTION`, `shared = TYPE` and `origin = any`, an async one `restarts` as well"
+             `handshake = FUNCTION`, `shared = TYPE`, `parts` and `origin = any`, an async one `restarts` as \
+             well"
         ))
     };
 }

@@ -107,6 +107,12 @@ impl Link {
         Refused::check_count(answer, |_| Rule::message(bytes))
     }
 
+    /// Sends a part of a message, if there is room. There is no way to send one by id.
+    pub(crate) fn send_part(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
+        let answer = self.send_lent(kind | abi::IF_ROOM, bytes);
+        Refused::check_count(answer, |status| Rule::part(status, bytes.len()))
+    }
+
     pub(crate) fn close(&self, code: u32, reason: &str) -> Status {
         match self.host().close(self.conn(), code, reason) {
             abi::MISUSE => self.host().close_to(self.id, code, reason),

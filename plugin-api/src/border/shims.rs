@@ -37,11 +37,15 @@ pub(crate) struct Shims<E>(PhantomData<E>);
 impl<E: Style> Shims<E> {
     const VTABLE: &'static abi::Vtable = &abi::Vtable {
         size: size_of::<abi::Vtable>() as u32,
-        flags: 0,
+        flags: if E::PARTS { abi::STREAM } else { 0 },
         handshake: Some(handshake::<E>),
         abandon: Some(abandon),
         open: Some(open::<E>),
-        message: Some(message::<E::Slot>),
+        message: Some(if E::PARTS {
+            part::<E::Slot>
+        } else {
+            message::<E::Slot>
+        }),
         ping: Some(ping::<E::Slot>),
         pong: Some(pong::<E::Slot>),
         drain: Some(drain::<E::Slot>),
@@ -320,6 +324,30 @@ unsafe extern "C" fn message<S: Slot>(
     unsafe {
         dispatch(session, conn, |slot: &mut S| {
             slot.on(Event::Message(message))
+        })
+    }
+}
+
+/// As [`message`], where [`abi::STREAM`] is asked for.
+unsafe extern "C" fn part<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    let part = match kind & !(abi::NO_COMPRESS | abi::TRUSTED_UTF8 | abi::MORE) {
+        // SAFETY: the host's promise: a part of text is UTF-8 too, readable until the callback returns.
+        abi::TEXT => Message::Text(unsafe { read::text(abi::Str { ptr, len }) }),
+        // SAFETY: as above.
+        abi::BINARY => Message::Binary(unsafe { read::bytes(ptr, len) }),
+        _ => return abi::UNSUPPORTED,
+    };
+    let is_last = kind & abi::MORE == 0;
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |slot: &mut S| {
+            slot.on(Event::Part(part, is_last))
         })
     }
 }

@@ -7,8 +7,9 @@ use crate::{
     message::{MessageBuf, Payload},
     rules,
     test::{
+        incoming::Incoming,
         server::{Floor, PATIENCE},
-        session::{Incoming, Session},
+        session::Session,
     },
 };
 
@@ -54,12 +55,34 @@ impl Client {
 
     /// Sends a message; lost if the session is over.
     pub fn send<P: Payload>(&mut self, message: P) {
-        let bytes = message.bytes();
-        let message = match message.kind() & 0xff {
-            crate::abi::TEXT => MessageBuf::Text(String::from_utf8_lossy(bytes).into_owned()),
-            _ => MessageBuf::Binary(bytes.into()),
-        };
-        self.put(Incoming::Message(message));
+        self.put(Incoming::Message(kept(&message)));
+    }
+
+    /// Sends a part of a message, be it the `last` one: a frame of its own. A handler that takes messages in
+    /// parts gets it at once, any other gets the whole message with the last.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # #[derive(Default)]
+    /// # struct Upload(u64);
+    /// impl Session for Upload {
+    ///     const PARTS: bool = true;
+    ///
+    ///     fn on_part(&mut self, conn: &mut Conn, part: Part) -> Result {
+    ///         self.0 += part.len() as u64;
+    ///         conn.send(format!("{} so far", self.0))?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut client = wsh::test::connect(wsh::descriptor!(Upload));
+    /// client.send_part(b"first", false);
+    /// assert_eq!(client.receive().unwrap(), "5 so far");
+    /// client.send_part(b"second", true);
+    /// assert_eq!(client.receive().unwrap(), "11 so far");
+    /// ```
+    pub fn send_part<P: Payload>(&mut self, part: P, last: bool) {
+        self.put(Incoming::Part(kept(&part), last));
     }
 
     /// Sends a Ping of at most 125 bytes.
@@ -186,6 +209,14 @@ impl Client {
     fn with<T>(&self, act: impl FnOnce(&mut Session) -> T) -> T {
         let mut sessions = self.floor.sessions.borrow_mut();
         act(sessions.get_mut(&self.id).expect("a client has a session"))
+    }
+}
+
+fn kept<P: Payload>(message: &P) -> MessageBuf {
+    let bytes = message.bytes();
+    match message.kind() & 0xff {
+        crate::abi::TEXT => MessageBuf::Text(String::from_utf8_lossy(bytes).into_owned()),
+        _ => MessageBuf::Binary(bytes.into()),
     }
 }
 

@@ -208,6 +208,11 @@ impl Generation {
         (made, controls)
     }
 
+    /// Whether its handler takes messages in parts.
+    pub(super) fn takes_parts(&self) -> bool {
+        self.vtable.flags & abi::STREAM != 0
+    }
+
     /// Whether sessions of `older` can move here.
     pub(super) fn can_restore(&self, older: &Generation) -> bool {
         self.facts.can_restore(&older.facts)

@@ -3,13 +3,12 @@
 use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
-    abi,
     close::Close,
-    message::MessageBuf,
     test::{
         conn::Table,
         controls::{Controls, Ending},
         hub::{Hub, Inbox, Letter},
+        incoming::{self, Hearing, Incoming},
         plugin::{Attempt, Event, Generation, Instance, Outcome},
         request::Request,
     },
@@ -28,6 +27,7 @@ pub(super) struct Session {
     phase: Phase,
     /// What the client sent and the handler has not got yet.
     incoming: VecDeque<Incoming>,
+    hearing: Hearing,
     /// Messages by id that wait behind one that is being sent in parts.
     waiting: VecDeque<Letter>,
     is_told: bool,
@@ -36,15 +36,6 @@ pub(super) struct Session {
     /// When the closing handshake, or what follows it, has taken too long.
     deadline: Option<Duration>,
     hub: Arc<Hub>,
-}
-
-/// What a client sends.
-#[derive(Debug)]
-pub(super) enum Incoming {
-    Message(MessageBuf),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(u32, String),
 }
 
 #[derive(PartialEq, Debug)]
@@ -78,6 +69,7 @@ impl Session {
             controls: Some(controls),
             phase: Phase::Open,
             incoming: VecDeque::new(),
+            hearing: Hearing::default(),
             waiting: VecDeque::new(),
             is_told: false,
             destination: None,
@@ -90,8 +82,12 @@ impl Session {
 
     /// The client sends something.
     pub(super) fn receive(&mut self, incoming: Incoming) {
-        if !matches!(self.phase, Phase::Over | Phase::PeerCloses(..)) {
-            self.incoming.push_back(incoming);
+        if matches!(self.phase, Phase::Over | Phase::PeerCloses(..)) {
+            return;
+        }
+        match incoming {
+            Incoming::Message(message) => self.incoming.extend(incoming::parts(&message)),
+            other => self.incoming.push_back(other),
         }
     }
 
@@ -183,11 +179,11 @@ impl Session {
             return; // late data
         }
         match incoming {
-            Incoming::Message(MessageBuf::Text(text)) => {
-                self.call(&Event::Message(abi::TEXT, text.as_bytes()));
-            }
-            Incoming::Message(MessageBuf::Binary(bytes)) => {
-                self.call(&Event::Message(abi::BINARY, &bytes));
+            Incoming::Part(part, is_last) => {
+                let takes_parts = self.takes_parts();
+                if let Some((kind, bytes)) = self.hearing.take(part, is_last, takes_parts) {
+                    self.call(&Event::Message(kind, &bytes));
+                }
             }
             Incoming::Ping(payload) => {
                 // Answered before the handler looks on.
@@ -195,8 +191,14 @@ impl Session {
                 self.call(&Event::Ping(&payload));
             }
             Incoming::Pong(payload) => self.call(&Event::Pong(&payload)),
-            Incoming::Close(..) => {}
+            // A message is parts by now.
+            Incoming::Message(_) | Incoming::Close(..) => {}
         }
+    }
+
+    fn takes_parts(&self) -> bool {
+        let instance = self.instance.as_ref();
+        instance.is_some_and(|instance| instance.generation.takes_parts())
     }
 
     /// The peer's Close: the first of the two, or the answer to ours.
@@ -368,8 +370,9 @@ impl Session {
             self.destination = None;
             return false;
         }
+        let sees_parts = destination.takes_parts() || old.generation.takes_parts();
         let controls = self.controls.take().expect(AWAY);
-        if controls.is_between_parts() {
+        if controls.is_between_parts() || (sees_parts && self.hearing.is_open()) {
             self.controls = Some(controls);
             return false;
         }

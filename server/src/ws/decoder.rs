@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use self::measures::part_bytes_max;
 use super::deflate::inflation::Inflation;
 use super::deflate::pool;
 use super::frame::{self, Header};
@@ -45,9 +46,9 @@ pub(crate) struct Decoder {
 /// What one message may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Its bytes, inflated.
+    /// Its bytes, inflated; with `parts` those of one part.
     pub(crate) message_bytes_max: u32,
-    /// Its frames.
+    /// Its frames; with `parts` any number.
     pub(crate) fragments_max: u32,
     /// Give out the parts of a message as they come instead of the whole.
     pub(crate) parts: bool,
@@ -242,21 +243,15 @@ impl Decoder {
             });
         let bytes = before.saturating_add(header.payload_len);
         let message_bytes_max = self.message_bytes_max();
-        let bytes_max = if is_compressed {
-            compressed_bytes_max(message_bytes_max)
-        } else {
-            message_bytes_max
-        };
-        if bytes > bytes_max as u64 {
-            return Err(Violation::TooBig);
-        }
-        if fragments == self.limits.fragments_max {
-            return Err(Violation::TooManyFragments);
+        if !self.limits.parts {
+            self.check_limits(bytes, fragments, is_compressed)?;
         }
 
         let start = *at + header.header_len;
         let arrived = (input.len() - start) as u64;
-        let is_whole = self.open.is_none() && header.fin && header.payload_len <= arrived;
+        let is_whole = self.open.is_none()
+            && header.fin
+            && header.payload_len <= arrived.min(message_bytes_max as u64);
         if is_whole && !is_compressed {
             let payload = start..start + header.payload_len as usize;
             unmask(&mut input[payload.clone()], header.mask);
@@ -285,7 +280,7 @@ impl Decoder {
         }
         self.open = Some(OpenMessage {
             kind,
-            fragments: fragments + 1,
+            fragments: fragments.saturating_add(1),
             bytes,
             is_compressed,
             left: self
@@ -314,15 +309,32 @@ impl Decoder {
             frame.left -= placed as u64;
         }
         let arrived = &mut input[*at..];
-        let length =
+        let mut length =
             usize::try_from(frame.left).map_or(arrived.len(), |left| left.min(arrived.len()));
+        let part_bytes_max = part_bytes_max(&self.limits);
+        if self.limits.parts {
+            length = length.min(match &self.inflation {
+                // What it does not inflate at once it keeps.
+                Some(inflation) if open.is_compressed && inflation.has_rest() => 0,
+                Some(_) if open.is_compressed => PIECE_BYTES_MAX,
+                _ => part_bytes_max.saturating_sub(self.assembly.len()),
+            });
+        }
         let payload = &mut arrived[..length];
         frame.mask = unmask(payload, frame.mask);
         frame.left -= length as u64;
         *at += length;
-        let frame_is_whole = frame.left == 0;
-        let last = frame_is_whole && frame.fin;
+        let mut frame_is_whole = frame.left == 0;
+        let mut last = frame_is_whole && frame.fin;
         let inflated = match &mut self.inflation {
+            Some(inflation) if open.is_compressed && self.limits.parts => {
+                let inflated =
+                    inflation.inflate_part(payload, last, &mut self.assembly, part_bytes_max);
+                if inflation.has_rest() {
+                    (frame_is_whole, last) = (false, false);
+                }
+                inflated
+            }
             Some(inflation) if open.is_compressed => {
                 inflation.inflate(payload, last, &mut self.assembly, &mut open.left)
             }
@@ -353,7 +365,7 @@ impl Decoder {
             let place = Place::Assembly;
             return Ok(Filled::Step(Step::Message { kind, place, last }));
         }
-        if frame_is_whole {
+        if frame_is_whole || self.has_rest() {
             return Ok(Filled::Frame);
         }
         self.keep_what_came();
@@ -399,11 +411,9 @@ impl Decoder {
     }
 }
 
-/// Bytes that a compressed message may have: incompressible ones cost a few more than they are, and
-/// empty blocks must not go on for ever.
-fn compressed_bytes_max(message_bytes_max: usize) -> usize {
-    message_bytes_max.saturating_mul(2).saturating_add(1024)
-}
+/// So much of a compressed message is inflated at a time where it is given out in parts: the bytes that
+/// wait in between are no more.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 /// What is left of a frame that is worth a receive of its own; to tests, which cut streams of short
 /// frames into any pieces, nearly every one is.

@@ -9,6 +9,13 @@ const LIMITS: Limits = Limits {
     parts: false,
 };
 
+/// Where messages come in parts these are the limits of one part.
+const PARTS: Limits = Limits {
+    message_bytes_max: 1000,
+    fragments_max: 1,
+    parts: true,
+};
+
 /// The longest random inputs: Miri takes milliseconds for a byte.
 const BYTES_MAX: usize = if cfg!(miri) { 200 } else { 2000 };
 /// The longest script of [`oracle::stream`].
@@ -61,7 +68,7 @@ proptest! {
             bytes.extend(frame(0x80 | first, rest));
             expected.push(message.clone());
         }
-        let limits = Limits { parts, ..LIMITS };
+        let limits = if parts { PARTS } else { LIMITS };
         prop_assert_eq!(decode(&bytes, &reads, limits), (expected, None));
     }
 
@@ -159,6 +166,44 @@ fn order_of_fragments_is_kept() {
     );
 }
 
+/// The lengths of the parts that a message of zeros comes in, which `bytes` is.
+fn part_lengths(mut decoder: Decoder, bytes: &mut [u8]) -> Vec<usize> {
+    let (mut lengths, mut at, mut is_last) = (Vec::new(), 0, false);
+    while !is_last {
+        match decoder.step(bytes, &mut at) {
+            Ok(Step::Message { place, last, .. }) => {
+                let part = match place {
+                    Place::Input(range) => &bytes[range],
+                    Place::Assembly => decoder.assembled(),
+                };
+                assert!(part.iter().all(|byte| *byte == 0));
+                lengths.push(part.len());
+                is_last = last;
+            }
+            other => panic!("{other:?} after {lengths:?}"),
+        }
+    }
+    assert!(!decoder.has_placed() && at == bytes.len());
+    lengths
+}
+
+#[test]
+fn a_message_in_parts_may_be_of_any_length_and_no_part_is_longer_than_a_message_may_be() {
+    let mut bytes = frame(0x02, &[0; 2500]);
+    for _ in 0..200 {
+        bytes.extend(frame(0x00, &[0; 7]));
+    }
+    bytes.extend(frame(0x80, &[0; 2500]));
+
+    let lengths = part_lengths(Decoder::new(PARTS, None), &mut bytes);
+
+    assert_eq!(lengths.iter().sum::<usize>(), 2500 + 200 * 7 + 2500);
+    assert_eq!(lengths.iter().max(), Some(&1000));
+    // One that lies in the input whole is no exception.
+    let lengths = part_lengths(Decoder::new(PARTS, None), &mut frame(0x82, &[0; 1001]));
+    assert_eq!(lengths, [1000, 1]);
+}
+
 mod compressed {
     use super::*;
     use crate::config::Deflate;
@@ -205,7 +250,7 @@ mod compressed {
             context_takeover in any::<bool>(),
         ) {
             let policy = Deflate { context_takeover, ..TAKEOVER };
-            let (decoder, mut deflation) = negotiated(Limits { parts, ..LIMITS }, &policy);
+            let (decoder, mut deflation) = negotiated(if parts { PARTS } else { LIMITS }, &policy);
             let (mut bytes, mut expected) = (Vec::new(), Vec::new());
             for (message, is_compressed, cuts) in &messages {
                 let (opcode, payload) = match message {
@@ -336,6 +381,17 @@ mod compressed {
             oracle::decode(decoder, &frame(0xc2, &fits), &[1]),
             (said, None)
         );
+    }
+
+    #[test]
+    fn a_bomb_in_parts_comes_in_parts_that_are_as_long_as_others() {
+        let bomb = compress(&mut negotiated(PARTS, &TAKEOVER).1, &[0; 1 << 20]);
+        let (decoder, _) = negotiated(PARTS, &TAKEOVER);
+
+        let lengths = part_lengths(decoder, &mut frame(0xc2, &bomb));
+
+        assert_eq!(lengths.iter().sum::<usize>(), 1 << 20);
+        assert_eq!(lengths.iter().max(), Some(&1000));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! How much of a message has come and is to come, and where the rest of it is received.
 
-use super::{Decoder, LARGE_BYTES, ROOM_BYTES_LEAST};
+use super::{Decoder, LARGE_BYTES, Limits, ROOM_BYTES_LEAST};
+use crate::rooms;
 use crate::ws::frame;
+use crate::ws::violation::Violation;
 
 impl Decoder {
     /// Where what is left of a large frame is to be received, behind what is there, and how much at
@@ -10,9 +12,16 @@ impl Decoder {
         let (Some(frame), Some(open)) = (&self.frame, &self.open) else {
             return None;
         };
-        let left = usize::try_from(frame.left).unwrap_or(usize::MAX);
+        let mut left = usize::try_from(frame.left).unwrap_or(usize::MAX);
+        if self.limits.parts {
+            // What came of a character that is not whole is of the same part.
+            left = left.min(part_bytes_max(&self.limits).saturating_sub(self.assembly.len()));
+        }
         if open.is_compressed || left < LARGE_BYTES || self.taken != 0 || self.placed != 0 {
             return None;
+        }
+        if self.assembly.capacity() == 0 {
+            self.assembly = rooms::take();
         }
         // As much as has come, at least: what a header promises is only a limit.
         let more = self.assembly.len().max(ROOM_BYTES_LEAST).min(left);
@@ -27,7 +36,13 @@ impl Decoder {
 
     /// Whether there is something to look at besides the input.
     pub(crate) fn has_placed(&self) -> bool {
-        self.placed != 0
+        self.placed != 0 || self.has_rest()
+    }
+
+    /// Whether something that has come of a compressed message was not inflated yet.
+    pub(super) fn has_rest(&self) -> bool {
+        let inflation = self.inflation.as_ref();
+        inflation.is_some_and(|inflation| inflation.has_rest())
     }
 
     /// Bytes that have come of the message that is not complete; of a compressed one, on the wire.
@@ -55,4 +70,36 @@ impl Decoder {
         let bytes = before.saturating_add(next.map_or(0, |header| header.payload_len));
         usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.min(self.message_bytes_max()))
     }
+
+    /// Whether a message that is given out whole may go on: so many bytes with the frame that begins,
+    /// and so many frames before it.
+    pub(super) fn check_limits(
+        &self,
+        bytes: u64,
+        fragments: u32,
+        is_compressed: bool,
+    ) -> Result<(), Violation> {
+        let bytes_max = match is_compressed {
+            true => compressed_bytes_max(self.message_bytes_max()),
+            false => self.message_bytes_max(),
+        };
+        if bytes > bytes_max as u64 {
+            return Err(Violation::TooBig);
+        }
+        if fragments == self.limits.fragments_max {
+            return Err(Violation::TooManyFragments);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a compressed message may have: incompressible ones cost a few more than they are, and
+/// empty blocks must not go on for ever.
+fn compressed_bytes_max(message_bytes_max: usize) -> usize {
+    message_bytes_max.saturating_mul(2).saturating_add(1024)
+}
+
+/// Bytes of one part: at least a character, and what came of one that is not whole.
+pub(super) fn part_bytes_max(limits: &Limits) -> usize {
+    (limits.message_bytes_max as usize).max(8)
 }

@@ -17,7 +17,14 @@ pub(crate) struct Inflation {
     takes_over: bool,
     /// Bytes came since the message began, or since a block that ends the stream.
     is_inside: bool,
+    /// What came of a message and did not go into its last part: there while another part of it may
+    /// be had without more bytes.
+    rest: Option<Box<Rest>>,
 }
+
+/// Bytes that were not inflated yet.
+#[derive(Debug)]
+struct Rest(Vec<u8>);
 
 /// What it holds.
 #[derive(Debug)]
@@ -36,6 +43,111 @@ impl Inflation {
             share,
             takes_over,
             is_inside: false,
+            rest: None,
+        }
+    }
+
+    /// Whether [`inflate_part`](Self::inflate_part) has to be called again before more bytes are
+    /// looked at.
+    pub(crate) fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Appends what a piece of a message inflates to, be it its `last` one, up to `bytes_max` bytes of
+    /// `output` in all. What is left then [is a rest](Self::has_rest), and comes with the next call,
+    /// which brings no piece.
+    pub(crate) fn inflate_part(
+        &mut self,
+        piece: &[u8],
+        last: bool,
+        output: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<(), Violation> {
+        let (mut rest, is_first) = match self.rest.take() {
+            Some(rest) => (rest.0, false),
+            None => (Vec::new(), matches!(self.memory, Memory::Nothing)),
+        };
+        if is_first && !last && !piece.is_empty() && !self.takes_over && !self.share.grow(BYTES) {
+            self.memory = Memory::Pieces(Vec::new());
+        }
+        if let Memory::Pieces(pieces) = &mut self.memory {
+            pieces.extend_from_slice(piece);
+            if !last && !self.share.grow(BYTES) {
+                // It waits as it came; and longer than a whole message no message waits.
+                let is_too_big = pieces.len() > bytes_max;
+                return if is_too_big {
+                    Err(Violation::TooBig)
+                } else {
+                    Ok(())
+                };
+            }
+            rest = std::mem::take(pieces);
+            self.memory = Memory::Nothing;
+        }
+        let waits = !rest.is_empty();
+        let input = if waits { &rest } else { piece };
+        match self.push_up_to(input, output, bytes_max)? {
+            Some(read) if waits => {
+                rest.drain(..read);
+                self.rest = Some(Box::new(Rest(rest)));
+            }
+            Some(read) => self.rest = Some(Box::new(Rest(piece[read..].to_vec()))),
+            None if last => {
+                let mut left = usize::MAX;
+                self.finish(output, &mut left)?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Inflates until `output` has `bytes_max` bytes, which answers how much of the piece was read, or
+    /// until nothing more comes of it.
+    fn push_up_to(
+        &mut self,
+        piece: &[u8],
+        output: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Option<usize>, Violation> {
+        if !matches!(self.memory, Memory::Inflater(_)) {
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            self.memory = Memory::Inflater(pool::take_inflater());
+        }
+        let Memory::Inflater(inflater) = &mut self.memory else {
+            return Ok(None);
+        };
+        self.is_inside |= !piece.is_empty();
+        let mut at = 0;
+        loop {
+            let start = output.len();
+            let room = bytes_max.saturating_sub(start).min(PART_STEP_BYTES);
+            if room == 0 {
+                return Ok(Some(at));
+            }
+            output.resize(start + room, 0);
+            let (read, written) = (inflater.total_in(), inflater.total_out());
+            let outcome =
+                inflater.decompress(&piece[at..], &mut output[start..], FlushDecompress::None);
+            let (read, written) = (inflater.total_in() - read, inflater.total_out() - written);
+            at += read as usize;
+            output.truncate(start + written as usize);
+            let status = outcome.map_err(|_| Violation::Compression)?;
+            if status == Status::StreamEnd {
+                // As in `push`.
+                inflater.reset(false);
+                self.is_inside = at < piece.len();
+            }
+            if written as usize == room {
+                continue; // There may be more to come of what was read.
+            }
+            if at == piece.len() {
+                return Ok(None);
+            }
+            if read == 0 && written == 0 {
+                return Err(Violation::Compression);
+            }
         }
     }
 
@@ -146,5 +258,7 @@ impl Inflation {
 /// the message stopped short of its end, that one is no block and does not inflate to nothing.
 const TAIL: &[u8] = b"\x00\x00\xff\xff\x00\x00\x00\xff\xff";
 const OUTPUT_BYTES_LEAST: usize = 1024;
+/// What a part of a message grows by at a time.
+const PART_STEP_BYTES: usize = 16 * 1024;
 /// What a decompressor takes, whatever its window: measured, and rounded up.
 pub(super) const BYTES: usize = 48 * 1024;

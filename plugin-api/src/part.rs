@@ -1,0 +1,180 @@
+//! Parts of messages, for handlers that take long ones piece by piece.
+
+use std::fmt;
+
+use crate::message::{Kind, Message, MessageBuf};
+
+/// A part of a message of the peer, borrowed for as long as the callback runs: what
+/// [`Session::on_part`](crate::Session::on_part) gets.
+///
+/// A message comes in one part or more, in order, and nothing of another message comes between them. How it
+/// is cut says nothing: not where the peer's frames end, and not how long a part is, which is at most what
+/// the configuration calls `message_bytes_max`. A part of a text is whole characters; a part may be empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part<'a> {
+    message: Message<'a>,
+    place: Place,
+}
+
+/// A part that may be kept: what [`AsyncConn::recv_part`](crate::AsyncConn::recv_part) and
+/// [`BlockingConn::recv_part`](crate::BlockingConn::recv_part) give. See [`Part`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartBuf {
+    message: MessageBuf,
+    place: Place,
+}
+
+/// Where in its message a part stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) is_first: bool,
+    pub(crate) is_last: bool,
+}
+
+impl Place {
+    pub(crate) const WHOLE: Place = Place {
+        is_first: true,
+        is_last: true,
+    };
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn new(message: Message<'a>, place: Place) -> Self {
+        Part { message, place }
+    }
+
+    /// The bytes of the part as a message of its kind.
+    #[must_use]
+    pub fn as_message(&self) -> Message<'a> {
+        self.message
+    }
+
+    /// Which of the two the message is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        kind(&self.message)
+    }
+
+    /// The text, if the message is text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&'a str> {
+        self.message.as_text()
+    }
+
+    /// The bytes of either kind.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.message.as_bytes()
+    }
+
+    /// The length of the part in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Whether the part has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.message.is_empty()
+    }
+
+    /// Whether the message begins with it.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.place.is_first
+    }
+
+    /// Whether the message ends with it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.place.is_last
+    }
+
+    /// A copy that may be kept.
+    #[must_use]
+    pub fn to_buf(&self) -> PartBuf {
+        PartBuf::new(self.message.to_buf(), self.place)
+    }
+}
+
+impl PartBuf {
+    pub(crate) fn new(message: MessageBuf, place: Place) -> Self {
+        PartBuf { message, place }
+    }
+
+    /// The same part, borrowed.
+    #[must_use]
+    pub fn as_part(&self) -> Part<'_> {
+        Part::new(self.message.as_message(), self.place)
+    }
+
+    /// The bytes of the part as a message of its kind, without a copy.
+    #[must_use]
+    pub fn into_message(self) -> MessageBuf {
+        self.message
+    }
+
+    /// Which of the two the message is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        kind(&self.message.as_message())
+    }
+
+    /// The text, if the message is text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        self.message.as_text()
+    }
+
+    /// The bytes of either kind.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.message.as_bytes()
+    }
+
+    /// The length of the part in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Whether the part has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.message.is_empty()
+    }
+
+    /// Whether the message begins with it.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.place.is_first
+    }
+
+    /// Whether the message ends with it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.place.is_last
+    }
+}
+
+fn kind(message: &Message<'_>) -> Kind {
+    match message {
+        Message::Text(_) => Kind::Text,
+        Message::Binary(_) => Kind::Binary,
+    }
+}
+
+/// As its [`Message`].
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.message.fmt(f)
+    }
+}
+
+/// As its [`Message`].
+impl fmt::Display for PartBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.message.fmt(f)
+    }
+}
