@@ -181,10 +181,10 @@ fn failed(error: Error, conn: &Conn) -> Status {
     guard::fail(&error.to_string())
 }
 
-/// Finds out whether a session type is `Default`, for [`descriptor!`](crate::descriptor): an inherent
-/// constant goes before that of a trait, where its bounds hold.
+/// Finds out whether a handler's session type is `Default`, for [`descriptor!`](crate::descriptor): an
+/// inherent constant goes before that of a trait, where its bounds hold.
 #[derive(Debug)]
-pub struct Probe<S>(PhantomData<S>);
+pub struct Probe<H>(PhantomData<H>);
 
 /// Makes a session that needs nothing to begin.
 #[derive(Clone, Copy, Debug)]
@@ -194,18 +194,42 @@ pub struct FromDefault;
 #[derive(Clone, Copy, Debug)]
 pub struct FromNothing;
 
-impl<S: Default> Probe<S> {
-    /// `S` is `Default`.
+impl<H: Handler<Session: Default>> Probe<H> {
+    /// The session is `Default`.
     pub const BEGIN: FromDefault = FromDefault;
 }
 
 /// The answer for every other type.
 pub trait NotDefault {
-    /// `S` is not `Default`.
+    /// The session is not `Default`, or there is no handler.
     const BEGIN: FromNothing = FromNothing;
 }
 
-impl<S> NotDefault for Probe<S> {}
+impl<H> NotDefault for Probe<H> {}
+
+/// Finds out whether what [`handler!`](crate::handler) names is a function.
+#[derive(Debug)]
+pub struct Named<T>(PhantomData<T>);
+
+/// What stands in for the type where a name is none.
+pub mod named {
+    /// Stands in for the type.
+    #[derive(Debug)]
+    pub struct HandlerOfThisCrate;
+}
+
+impl Named<named::HandlerOfThisCrate> {
+    /// It is no type.
+    pub const IS_FUNCTION: bool = true;
+}
+
+/// The answer for every type.
+pub trait NotAFunction {
+    /// It is a type.
+    const IS_FUNCTION: bool = false;
+}
+
+impl<T> NotAFunction for Named<T> {}
 
 /// How a session begins without anything.
 pub trait Begin<S>: Copy + Send + Sync + 'static {

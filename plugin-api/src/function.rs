@@ -36,6 +36,7 @@ pub struct WithBoth(());
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an async handler function",
     label = "wanted: `async fn(conn: &mut AsyncConn<S>) -> Result`, which may take `request: &Request` and, with `shared = T`, `shared: &T` after it",
+    note = "a `fn(conn: BlockingConn) -> Result` is written `handler!(blocking name)`, a type `handler!(Name)`",
     note = "what it holds across an `.await` must be `Send`",
     note = "its state `S` must be `Default + Serialize + DeserializeOwned + Send`"
 )]
@@ -223,7 +224,8 @@ where
 /// A function of the blocking style; `A` is one of the four marks, `H` what its sessions share.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a blocking handler function",
-    label = "wanted: `fn(conn: BlockingConn) -> Result`, which may take `request: &Request` and, with `shared = T`, `shared: &T` after it"
+    label = "wanted: `fn(conn: BlockingConn) -> Result`, which may take `request: &Request` and, with `shared = T`, `shared: &T` after it",
+    note = "an `async fn(conn: &mut AsyncConn) -> Result` is written `handler!(async name)`, a type `handler!(Name)`"
 )]
 pub trait BlockingFunction<A, H>: Copy + Send + Sync + 'static {
     /// Whether the request is kept for it.

@@ -101,7 +101,7 @@ pub fn spawn(job: impl FnOnce(Stop) + Send + 'static) -> Result<(), Refused> {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::border::export::{Crate, asynchronous, blocking, events};
-    pub use crate::events::{NotDefault, Probe};
+    pub use crate::events::{Named, NotAFunction, NotDefault, Probe, named};
     pub use crate::function::OfShared;
     pub use crate::log;
 }

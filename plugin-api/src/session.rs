@@ -314,8 +314,8 @@ pub enum Closing {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
-    label = "neither a `Handler` nor a `Session` that is `Default`",
-    note = "a type is a handler through `impl Handler for {Self}`, or by being a `Session` and `Default`",
+    label = "neither a `Handler`, nor a `Session` that is `Default` and `Sync`",
+    note = "a type is a handler through `impl Handler for {Self}`, or by being a `Session`, `Default` and `Sync`",
     note = "a function is one with its style before it: `handler!(async name)`, `handler!(blocking name)`"
 )]
 pub trait Handler: Sized + Send + Sync + 'static {

@@ -6,7 +6,7 @@ use crate::{
     blocking::Blocking,
     border::shims,
     carry::Carry,
-    events::{Begin, Events},
+    events::{Begin, Events, named::HandlerOfThisCrate},
     function::{AsyncFunction, BlockingFunction, HandshakeFunction},
     session::Handler,
     shared::Shared,
@@ -27,11 +27,71 @@ pub struct Crate {
     pub origin_any: bool,
 }
 
-/// The descriptor of a handler in the events style.
+/// The descriptor of a handler in the events style. `M` follows from `H`.
 #[doc(hidden)]
 #[must_use]
-pub const fn events<H: Handler, B: Begin<H::Session>>(about: &Crate, _begin: B) -> Descriptor {
-    describe::<Events<H, B>>(about, Events::<H, B>::SCHEMA)
+pub const fn events<H: Exported<M, B>, M, B: Copy>(about: &Crate, _begin: B) -> Descriptor {
+    describe(about, H::FACTS)
+}
+
+/// A type that [`handler!`](crate::handler) takes.
+// The two marks are there for the message: with one implementation to choose from, the compiler would
+// speak of what that one lacks, which is `Session` and `Default` where an author wants neither.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "neither a `Handler`, nor a `Session` that is `Default` and `Sync`",
+    note = "a type is a handler through `impl Handler for {Self}`, or by being a `Session`, `Default` and `Sync`",
+    note = "a function is one with its style before it: `handler!(async name)`, `handler!(blocking name)`"
+)]
+pub trait Exported<M, B> {
+    /// What the descriptor has of it.
+    const FACTS: Facts;
+}
+
+/// Marks a handler.
+#[derive(Debug)]
+pub struct IsHandler(());
+
+/// Marks what stands in for a function.
+#[derive(Debug)]
+pub struct IsFunction(());
+
+impl<H: Handler, B: Begin<H::Session>> Exported<IsHandler, B> for H {
+    const FACTS: Facts = Facts::of::<Events<H, B>>();
+}
+
+impl<T: StandsIn, B> Exported<IsFunction, B> for T {
+    const FACTS: Facts = Facts {
+        flags: 0,
+        schema: (0, 0),
+        init: None,
+    };
+}
+
+/// What stands in where `handler!` names no type; it ends in a message, not in a descriptor.
+pub trait StandsIn {}
+
+impl StandsIn for HandlerOfThisCrate {}
+
+/// What of a descriptor follows from the handler.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    flags: u32,
+    schema: (u32, u32),
+    init: Option<Init>,
+}
+
+type Init =
+    unsafe extern "C" fn(*const abi::Host, *const abi::Init, *mut abi::Instance) -> abi::Status;
+
+impl Facts {
+    pub(crate) const fn of<E: Style>() -> Facts {
+        Facts {
+            flags: E::FLAGS,
+            schema: E::SCHEMA,
+            init: Some(shims::init::<E>),
+        }
+    }
 }
 
 /// The descriptor of an async function. The functions are taken for their types: see
@@ -50,10 +110,7 @@ where
     A: 'static,
     H: Shared,
 {
-    describe::<Async<F, C, S, A, H, RESTARTS, PARTS>>(
-        about,
-        Async::<F, C, S, A, H, RESTARTS, PARTS>::SCHEMA,
-    )
+    describe(about, Facts::of::<Async<F, C, S, A, H, RESTARTS, PARTS>>())
 }
 
 /// The descriptor of a blocking function. The functions are taken for their types: see
@@ -71,10 +128,10 @@ where
     A: 'static,
     H: Shared,
 {
-    describe::<Blocking<F, C, A, H, PARTS>>(about, Blocking::<F, C, A, H, PARTS>::SCHEMA)
+    describe(about, Facts::of::<Blocking<F, C, A, H, PARTS>>())
 }
 
-pub(crate) const fn describe<E: Style>(about: &Crate, schema: (u32, u32)) -> Descriptor {
+const fn describe(about: &Crate, facts: Facts) -> Descriptor {
     let panics = if about.panic_abort {
         abi::PANIC_ABORT
     } else {
@@ -88,14 +145,14 @@ pub(crate) const fn describe<E: Style>(about: &Crate, schema: (u32, u32)) -> Des
         // Nothing here needs more than 1.0 has: what a host lacks is answered UNSUPPORTED.
         min_host_minor: 0,
         size: size_of::<Descriptor>() as u32,
-        flags: E::FLAGS | panics | origins,
-        state_schema: schema.0,
-        state_schema_min: schema.1,
+        flags: facts.flags | panics | origins,
+        state_schema: facts.schema.0,
+        state_schema_min: facts.schema.1,
         reserved: 0,
         name: padded(handler_name(about.name)),
         version: padded(about.version.as_bytes()),
         toolchain: padded(env!("WSH_TOOLCHAIN").as_bytes()),
-        init: Some(shims::init::<E>),
+        init: facts.init,
     }
 }
 
@@ -226,10 +283,10 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// ```
 #[macro_export]
 macro_rules! handler {
-    ($($handler:tt)+) => {
+    ($($handler:tt)*) => {
         /// What the server looks for in this library.
         #[unsafe(no_mangle)]
-        pub static WSH_HANDLER: $crate::abi::Descriptor = $crate::descriptor!($($handler)+);
+        pub static WSH_HANDLER: $crate::abi::Descriptor = $crate::descriptor!($($handler)*);
     };
 }
 
@@ -237,6 +294,18 @@ macro_rules! handler {
 /// handlers in one crate.
 #[macro_export]
 macro_rules! descriptor {
+    () => {
+        $crate::__wanted!("nothing")
+    };
+    (async) => {
+        $crate::__wanted!("no function after `async`")
+    };
+    (blocking) => {
+        $crate::__wanted!("no function after `blocking`")
+    };
+    ($(async)? fn $($rest:tt)*) => {
+        $crate::__wanted!("`fn`, which is not written here")
+    };
     (async $function:path $(, $($options:tt)*)?) => {
         $crate::__function!(
             async $function, [$crate::__private::OfShared] [()] [false] [false] [false], $($($options)*)?
@@ -247,14 +316,69 @@ macro_rules! descriptor {
             blocking $function, [$crate::__private::OfShared] [()] [false] [false] [false], $($($options)*)?
         )
     };
+    // A path may name a type or a function. It is imported, which takes it for what it is; where it is no
+    // type, the outer block has one that says so.
+    ($($handler:ident)::+) => {{
+        #[allow(unused_imports)]
+        use $crate::__private::{NotAFunction as _, named::HandlerOfThisCrate};
+        {
+            #[allow(unused_imports)]
+            use $($handler)::+ as HandlerOfThisCrate;
+            const {
+                ::core::assert!(
+                    !$crate::__private::Named::<HandlerOfThisCrate>::IS_FUNCTION,
+                    ::core::concat!(
+                        "`", ::core::stringify!($($handler)::+), "` is a function, and its style is missing: \
+                         write `handler!(async ", ::core::stringify!($($handler)::+), ")` for an \
+                         `async fn(conn: &mut AsyncConn) -> Result`, `handler!(blocking ",
+                        ::core::stringify!($($handler)::+), ")` for a `fn(conn: BlockingConn) -> Result`"
+                    )
+                )
+            };
+            $crate::__events!(HandlerOfThisCrate)
+        }
+    }};
+    ($handler:ty) => {
+        $crate::__events!($handler)
+    };
+    ($handler:ty, $($rest:tt)*) => {
+        ::core::compile_error!(::core::concat!(
+            "a type takes no options: found `, ", ::core::stringify!($($rest)*), "` after `",
+            ::core::stringify!($handler), "`; what functions say with options, a type says in `impl Handler` \
+             or `impl Session`"
+        ))
+    };
+    ($($other:tt)+) => {
+        $crate::__wanted!(::core::concat!("`", ::core::stringify!($($other)+), "`"))
+    };
+}
+
+/// The descriptor of a type.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __events {
     ($handler:ty) => {{
         #[allow(unused_imports)]
         use $crate::__private::NotDefault as _;
-        $crate::__private::events::<$handler, _>(
+        $crate::__private::events::<$handler, _, _>(
             &$crate::__crate!(false),
-            $crate::__private::Probe::<<$handler as $crate::Handler>::Session>::BEGIN,
+            $crate::__private::Probe::<$handler>::BEGIN,
         )
     }};
+}
+
+/// Says what [`handler!`](crate::handler) takes, and what it was given.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __wanted {
+    ($found:expr) => {
+        ::core::compile_error!(::core::concat!(
+            "wanted a handler: `handler!(TYPE)` for a `Handler` or a `Session` that is `Default`, \
+             `handler!(async FUNCTION)` for an `async fn(conn: &mut AsyncConn) -> Result`, \
+             `handler!(blocking FUNCTION)` for a `fn(conn: BlockingConn) -> Result`; found ",
+            $found
+        ))
+    };
 }
 
 /// Takes the options after a function one by one: `[handshake] [shared] [restarts] [origin = any] [parts]`.
