@@ -1,6 +1,6 @@
 //! `wshd new`, as somebody uses it who has nothing but the binary: in an empty directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use crate::harness::site::Site;
 
 /// Cargo builds a little here, on a machine that others may use too.
 const BUILT: Duration = Duration::from_secs(120);
+
+const OURS: &str = env!("CARGO_PKG_VERSION");
 
 /// `wshd new` with these words, in the site's root.
 fn new(site: &Site, words: &[&str]) -> Output {
@@ -25,24 +27,47 @@ fn refusal(site: &Site, words: &[&str]) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
-/// Runs a program there, which must succeed; answers what it wrote to stdout. One target directory
-/// serves all, so that the SDK is built once.
+/// A directory for crates, empty and always the same one: what they depend on is built once, and stays
+/// built for the next run.
+fn workshop(name: &str) -> PathBuf {
+    let place = built().join(name);
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).expect("a directory for crates");
+    place
+}
+
+fn built() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("new")
+}
+
+fn command(directory: &Path, program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(directory)
+        .env("CARGO_TARGET_DIR", built().join("target"))
+        .env_remove("WSHD")
+        .args(arguments);
+    command
+}
+
+/// Runs a program there, which must succeed; answers what it wrote to stdout.
 #[track_caller]
-fn run(site: &Site, directory: &str, program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program)
-        .current_dir(site.root().join(directory))
-        .env("CARGO_TARGET_DIR", site.root().join("target"))
-        .args(arguments)
+fn run(directory: &Path, program: &str, arguments: &[&str]) -> String {
+    succeed(command(directory, program, arguments))
+}
+
+#[track_caller]
+fn succeed(mut command: Command) -> String {
+    let output = command
         .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}"));
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}:\n{}", all_of(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn all_of(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{program} in {directory}:\n{}\n{}",
-        text(&output.stdout),
-        text(&output.stderr)
-    );
-    text(&output.stdout)
+    format!("{}\n{}", text(&output.stdout), text(&output.stderr))
 }
 
 /// The one that runs this test.
@@ -51,22 +76,38 @@ fn cargo() -> String {
 }
 
 #[test]
-fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
-    let site = Site::empty();
+fn new_handlers_of_all_styles_share_an_sdk_pass_their_tests_and_are_served_at_once() {
+    let (site, mine) = (Site::empty(), workshop("mine"));
     let styles = ["event", "async", "blocking", "c", "cpp"];
     for style in styles {
-        let made = new(&site, &[&format!("mine/in_{style}"), "--style", style]);
+        let place = mine.join(format!("in_{style}"));
+        let made = new(&site, &[place.to_str().expect("UTF-8"), "--style", style]);
         assert!(made.status.success(), "{made:?}");
     }
 
+    assert_eq!(
+        files(&mine),
+        [
+            "in_async",
+            "in_blocking",
+            "in_c",
+            "in_cpp",
+            "in_event",
+            "wsh"
+        ]
+    );
     for style in styles {
-        let directory = format!("mine/in_{style}");
+        let directory = mine.join(format!("in_{style}"));
+        assert!(
+            !directory.join("wsh").exists(),
+            "{style} has an SDK of its own"
+        );
         let (tested, passed) = match style {
-            "c" | "cpp" => (run(&site, &directory, "make", &["check"]), "ok"),
-            // It needs no registry: there is nothing but the SDK, and that lies in it.
+            "c" | "cpp" => (run(&directory, "make", &["check"]), "ok"),
+            // One of the two is on a `wshd`: that which made the handler.
             _ => (
-                run(&site, &directory, &cargo(), &["test", "--offline"]),
-                "1 passed",
+                run(&directory, &cargo(), &["test", "--offline"]),
+                "2 passed",
             ),
         };
         assert!(tested.contains(passed), "{tested}");
@@ -74,9 +115,11 @@ fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
     let server = Server::bare(&site)
         .env(
             "CARGO_TARGET_DIR",
-            &site.root().join("target").to_string_lossy(),
+            &built().join("target").to_string_lossy(),
         )
-        .args(["dev", "mine", "-p", "0"])
+        .arg("dev")
+        .arg(&mine)
+        .args(["-p", "0"])
         .start();
 
     for style in styles {
@@ -84,6 +127,54 @@ fn a_new_handler_of_each_style_passes_its_test_and_is_served_at_once() {
         let mut client = server.connect(&format!("/in_{style}"));
         assert_eq!(client.ask("Ann"), "hello Ann");
     }
+}
+
+#[test]
+fn a_test_on_a_server_says_where_it_looks_for_one_and_survives_a_move() {
+    let (site, before) = (Site::empty(), workshop("before"));
+    let place = before.join("tea");
+    assert!(
+        new(&site, &[place.to_str().expect("UTF-8")])
+            .status
+            .success()
+    );
+    // Where it lies from now on, with what it is built with.
+    let after = workshop("after");
+    std::fs::remove_dir(&after).expect("it is empty");
+    std::fs::rename(&before, &after).expect("it is moved");
+    let tea = after.join("tea");
+
+    let test = ["test", "--offline", "a_server_greets"];
+    let cargo = cargo();
+    let with = |wshd: &str| {
+        let mut command = command(&tea, &cargo, &test);
+        command.env("WSHD", wshd);
+        command
+    };
+
+    assert!(run(&tea, &cargo, &test).contains("1 passed"));
+    assert!(succeed(with(env!("CARGO_BIN_EXE_wshd"))).contains("1 passed"));
+    let failed = all_of(&with("/no/wshd").output().expect("cargo runs"));
+    let sentence = "`WSHD` names `/no/wshd`, which is no file; wanted is the program `wshd`";
+    assert!(failed.contains(sentence), "{failed}");
+    // What says where the wshd is that made it goes, and so does every other place.
+    std::fs::remove_file(after.join("wsh/sdk.toml")).expect("the note is there");
+    let messages = run(
+        &tea,
+        &cargo,
+        &["test", "--offline", "--no-run", "--message-format", "json"],
+    );
+    let program = messages
+        .split(r#""executable":""#)
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let program = program.expect("cargo names the test").to_owned();
+    let mut alone = command(&tea, &program, &["a_server_greets"]);
+    alone.env("PATH", "").env("HOME", site.root());
+    let failed = all_of(&alone.output().expect("the test runs"));
+    let sentence = "cannot find `wshd`, which this test starts: it is neither beside the test nor on PATH; install \
+                    it with `cargo install --path server`";
+    assert!(failed.contains(sentence), "{failed}");
 }
 
 #[test]
@@ -113,12 +204,14 @@ fn a_new_handler_says_what_it_is_and_what_to_do_next() {
         "made `hello`, a handler of events, which answers at /hello
   hello/src/lib.rs  the handler
   hello/www/        a page that talks to it
-  hello/wsh/        what it is built with
+  wsh/              what it and other handlers beside it are built with
 
 serve it, and build again what you save:
   wshd dev hello
 run its test:
   cd hello && cargo test
+update what it is built with, when there is a newer wshd:
+  wshd sdk wsh
 "
     );
     assert_eq!(made.status.code(), Some(0));
@@ -127,11 +220,12 @@ run its test:
 }
 
 #[test]
-fn handlers_in_c_and_cpp_share_the_sdk_beside_them_unless_it_is_of_another_wshd() {
+fn handlers_in_c_and_cpp_share_the_headers_beside_them_and_one_in_rust_brings_the_rest() {
     let site = Site::empty();
     let root = site.root().join("mine");
     assert!(new(&site, &["mine/tea", "--style", "c"]).status.success());
-    std::fs::rename(root.join("tea/wsh"), root.join("wsh")).expect("it is moved");
+    let headers = ["LICENSE-APACHE", "LICENSE-MIT", "include", "sdk.toml"];
+    assert_eq!(files(&root.join("wsh")), headers);
 
     let made = new(&site, &["mine/milk", "--style", "cpp"]);
 
@@ -139,7 +233,7 @@ fn handlers_in_c_and_cpp_share_the_sdk_beside_them_unless_it_is_of_another_wshd(
     let shared = "
   mine/milk/milk.cpp  the handler
   mine/milk/www/      a page that talks to it
-  mine/wsh/           what it is built with
+  mine/wsh/           what it is built with, as those beside it
 ";
     assert!(report.contains(shared), "{report}");
     assert_eq!(
@@ -153,10 +247,23 @@ fn handlers_in_c_and_cpp_share_the_sdk_beside_them_unless_it_is_of_another_wshd(
             "www"
         ]
     );
-    for handler in ["mine/tea", "mine/milk"] {
-        assert!(run(&site, handler, "make", &["check", "all"]).contains("ok"));
+    assert_eq!(files(&root.join("wsh")), headers);
+    for handler in ["tea", "milk"] {
+        assert!(run(&root.join(handler), "make", &["check", "all"]).contains("ok"));
     }
-    // That of the handlers counts, not that of the program.
+    assert!(new(&site, &["mine/water"]).status.success());
+    let all = [
+        "Cargo.toml",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "build.rs",
+        "include",
+        "sdk.toml",
+        "src",
+    ];
+    assert_eq!(files(&root.join("wsh")), all);
+
+    // What lies beside the handlers counts, not what the program has.
     let header = root.join("wsh/include/wsh.h");
     let text = std::fs::read_to_string(&header).expect("the header");
     site.write(
@@ -176,15 +283,133 @@ fn handlers_in_c_and_cpp_share_the_sdk_beside_them_unless_it_is_of_another_wshd(
     );
     server.line_within(BUILT, &["tea_wsh: live in "]);
     assert_eq!(server.connect("/tea").ask("Ann"), "salve Ann");
+}
 
-    let made = new(&site, &["mine/juice", "--style", "c"]);
-    let report = String::from_utf8(made.stdout).expect("text");
-    let advice = "
-`mine/wsh` is of another wshd, so `juice` has its own; to have one of this wshd for all handlers beside it:
-  rm -r mine/wsh && mv mine/juice/wsh mine/wsh
-";
-    assert!(report.ends_with(advice), "{report}");
-    assert!(files(&root.join("juice")).contains(&"wsh".to_owned()));
+/// Makes the SDK there what an older wshd would have written.
+fn age(sdk: &Path) {
+    for file in ["Cargo.toml", "sdk.toml"] {
+        let text = std::fs::read_to_string(sdk.join(file)).expect("a file of the SDK");
+        let ours = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
+        std::fs::write(
+            sdk.join(file),
+            text.replacen(ours, "version = \"0.0.9\"", 1),
+        )
+        .expect("writing");
+    }
+}
+
+#[test]
+fn an_sdk_of_another_wshd_is_recognised_and_the_advice_works_as_it_stands() {
+    let (site, root) = (Site::empty(), workshop("older"));
+    let tool = |words: &[&str]| {
+        let mut wshd = command(&root, env!("CARGO_BIN_EXE_wshd"), words);
+        String::from_utf8(wshd.output().expect("wshd runs").stdout).expect("text")
+    };
+    tool(&["new", "tea"]);
+    age(&root.join("wsh"));
+
+    let report = tool(&["new", "milk"]);
+
+    let advice = format!(
+        "`wsh` is the SDK of wshd 0.0.9, and this is wshd {}, so `milk` has its own; to have this one for all \
+         handlers beside it, and to build them again:\n  ",
+        OURS
+    );
+    let (_, commands) = report
+        .split_once(&advice)
+        .unwrap_or_else(|| panic!("{report}"));
+    assert_eq!(
+        commands,
+        "wshd sdk wsh && rm -r milk/wsh && sed -i 's|path = \"wsh\"|path = \"../wsh\"|' milk/Cargo.toml\n"
+    );
+    let mut advised = command(&root, "sh", &["-c", commands]);
+    let place = Path::new(env!("CARGO_BIN_EXE_wshd"))
+        .parent()
+        .expect("a directory");
+    let path = std::env::var("PATH").expect("a path");
+    advised.env("PATH", format!("{}:{path}", place.display()));
+    let updated = succeed(advised);
+    // What an older wshd wrote differs in its version only, which its digest does not know.
+    let kept = format!(
+        "`wsh` is the SDK of wshd {OURS} now, and was that of wshd 0.0.9; what was there had been changed, and is \
+         at `wsh.old`\n"
+    );
+    assert!(updated.starts_with(&kept), "{updated}");
+    assert_eq!(
+        tool(&["sdk"]),
+        format!("`wsh` is the SDK of wshd {OURS} already\n")
+    );
+    run(&root.join("milk"), &cargo(), &["check", "--offline"]);
+    drop(site);
+}
+
+#[test]
+fn an_sdk_is_written_or_replaced_and_nothing_else_is() {
+    let site = Site::empty();
+    let sdk = |words: &[&str]| {
+        let mut wshd = command(site.root(), env!("CARGO_BIN_EXE_wshd"), &["sdk"]);
+        let output = wshd.args(words).output().expect("wshd runs");
+        (output.status.code(), all_of(&output))
+    };
+
+    let (code, said) = sdk(&[]);
+    assert_eq!(
+        (code, said.as_str()),
+        (
+            Some(0),
+            &*format!("wrote the SDK of wshd {OURS} to `wsh`\n\n")
+        )
+    );
+    age(&site.root().join("wsh"));
+    site.write("wsh.old/mine", "mine");
+    let (code, said) = sdk(&["wsh"]);
+    assert_eq!(code, Some(1));
+    let sentence = "wshd: cannot make `wsh.old`: it is there already, and what is in the SDK's place was to be kept there";
+    assert!(said.contains(sentence), "{said}");
+    site.write("other/mine", "mine");
+    let (code, said) = sdk(&["other"]);
+    assert_eq!(code, Some(1));
+    let sentence = "wshd: cannot make `other`: it is there already, and no SDK; choose another name, or remove it";
+    assert!(said.contains(sentence), "{said}");
+    assert_eq!(files(site.root()), ["handlers", "other", "wsh", "wsh.old"]);
+    // What lies beside a handler and is no SDK stays, too.
+    site.write("mine/wsh/notes", "mine");
+    assert!(new(&site, &["mine/tea", "--style", "c"]).status.success());
+    assert_eq!(files(&site.root().join("mine/wsh")), ["notes"]);
+    assert!(run(&site.root().join("mine/tea"), "make", &["check"]).contains("ok"));
+}
+
+/// The blocks of README's section on writing a handler, in this language.
+fn shown_in_readme(language: &str) -> Vec<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme).expect("README.md");
+    let section = readme
+        .split("\n## ")
+        .find(|section| section.starts_with("Write a handler"));
+    let section = section.expect("a section on writing a handler");
+    let fence = format!("\n```{language}\n");
+    let blocks = section.split(&fence).skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once("\n```"));
+    blocks.map(|(block, _)| block.to_owned()).collect()
+}
+
+#[test]
+fn what_readme_shows_of_a_handler_is_all_that_it_needs() {
+    let root = workshop("readme");
+    run(&root, env!("CARGO_BIN_EXE_wshd"), &["sdk"]);
+    let (manifests, handlers) = (shown_in_readme("toml"), shown_in_readme("rust"));
+    assert_eq!((manifests.len(), handlers.len()), (1, 3));
+
+    // Lest cargo take it for a member of this repository.
+    let manifest = format!("{}\n[workspace]\n", manifests[0]);
+    for handler in handlers {
+        let place = root.join("hello");
+        std::fs::create_dir_all(place.join("src")).expect("a directory");
+        std::fs::write(place.join("Cargo.toml"), &manifest).expect("the manifest");
+        std::fs::write(place.join("src/lib.rs"), &handler).expect("the source");
+
+        run(&place, &cargo(), &["check", "--offline"]);
+    }
 }
 
 #[test]
@@ -203,7 +428,11 @@ fn what_is_there_already_is_left_as_it_is() {
     );
 
     assert_eq!(files(&site.root().join("mine")), ["notes.txt"]);
-    assert_eq!(files(site.root()), ["file", "handlers", "mine"]);
+    assert_eq!(
+        files(site.root()),
+        ["file", "handlers", "mine"],
+        "no SDK either"
+    );
     let empty = new(&site, &["handlers"]);
     assert!(empty.status.success(), "an empty one is filled: {empty:?}");
 }

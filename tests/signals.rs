@@ -90,6 +90,32 @@ fn a_second_signal_ends_a_start_that_hangs() {
     server.line(&["a second signal, leaving at once"]);
 }
 
+#[test]
+fn a_server_that_stops_with_stdin_closes_its_sessions_when_the_other_end_goes() {
+    let site = Site::with(&["echo_wsh"]);
+    let server = Server::builder(&site).arg("--stop-with-stdin");
+    let mut server = server.with_stdin().start();
+    let mut client = server.connect("/echo");
+    assert_eq!(client.ask("hello"), "hello");
+
+    server.close_stdin();
+
+    server.line(&["end of stdin, stopping"]);
+    assert_eq!(client.close_code(), 1001);
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_server_does_not_mind_what_becomes_of_its_stdin_unless_it_is_told_to() {
+    let site = Site::with(&["echo_wsh"]);
+    let mut server = Server::builder(&site).with_stdin().start();
+
+    server.close_stdin();
+
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+    assert_eq!(server.count_lines(&["stopping"]), 0);
+}
+
 /// A plugin closes descriptors as `message` says; the server ends with this line, and not with 0.
 #[track_caller]
 fn ends_loudly(message: &str, line: &str) {

@@ -29,6 +29,8 @@
 //! time, which stands still until a test lets it pass, and that all callbacks run on the test's
 //! thread, one at a time, so that a test sees the same thing twice. Tests do not see each other.
 //!
+//! Where a real server matters, [`wshd()`] starts one.
+//!
 //! [`serve`] is for several clients, for requests with something in them, and for refusals:
 //!
 //! ```
@@ -89,6 +91,7 @@ mod request;
 mod server;
 mod session;
 mod table;
+mod wshd;
 
 use std::borrow::Borrow;
 
@@ -99,6 +102,7 @@ pub use self::{
     log::Line,
     opening::{Opening, Refusal, Request},
     server::Server,
+    wshd::{Wshd, WshdClient},
 };
 
 /// Loads a handler without a configuration and connects one client to it, which asks for `/`.
@@ -176,4 +180,73 @@ pub fn load(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<Serve
 /// ```
 pub fn load_raw(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<Server, String> {
     Server::load(handler.borrow(), config_json, true)
+}
+
+/// Starts a real server with the handler of this crate, on a free port of this machine, and waits until
+/// it serves. It ends when the answer is dropped.
+///
+/// For what only a server has: sockets, compression, limits, origins, a browser. It builds the crate's
+/// library, with its default features and in the profile of the test, so the crate's name ends in `_wsh`
+/// and its `crate-type` has `cdylib`. Its client is a small one that comes with it; any other is given its
+/// [`url`](Wshd::url).
+///
+/// ```no_run
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Echo;
+///
+/// impl Session for Echo {
+///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+///         conn.send(message)?;
+///         Ok(())
+///     }
+/// }
+///
+/// wsh::handler!(Echo);
+///
+/// // In a test of its crate, `echo_wsh`:
+/// let server = wsh::test::wshd(&WSH_HANDLER);
+/// let mut client = server.connect();
+/// client.send("hello");
+/// assert_eq!(client.receive().unwrap(), "hello");
+/// assert_eq!(client.close(1000, "").code, 1000);
+/// ```
+///
+/// The program is what the environment variable `WSHD` names, else the `wshd` that is found beside the
+/// test, where this SDK came from, or on `PATH`.
+///
+/// # Panics
+/// There is no `wshd`, the library cannot be built, or the server does not serve it. The sentence says
+/// which, and what to do.
+#[must_use = "the server ends when this is dropped"]
+pub fn wshd(handler: impl Borrow<Descriptor>) -> Wshd {
+    match wshd_with(handler, "") {
+        Ok(server) => server,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// As [`wshd()`], with the text of the server's configuration file.
+///
+/// ```no_run
+/// # #[derive(Default)] struct Chat;
+/// # impl wsh::Session for Chat {
+/// #     fn on_message(&mut self, _: &mut wsh::Conn, _: wsh::Message) -> wsh::Result { Ok(()) }
+/// # }
+/// # wsh::handler!(Chat);
+/// let config = r#"
+///     origins = "https://example.com"
+///     [handler.chat]
+///     config = { history = 100 }
+/// "#;
+/// let server = wsh::test::wshd_with(&WSH_HANDLER, config).unwrap();
+/// let foreign = [("Origin", "https://example.org")];
+/// assert_eq!(server.try_connect("", &foreign).unwrap_err().status, 403);
+/// ```
+///
+/// # Errors
+/// As what [`wshd()`] panics with.
+pub fn wshd_with(handler: impl Borrow<Descriptor>, config_toml: &str) -> Result<Wshd, String> {
+    Wshd::start(handler, config_toml)
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wshd::config::{Command, CommandLine, Config, ConfigError, Flags, Style};
+use wshd::config::{Command, CommandLine, Config, ConfigError, Flags};
 use wshd::dev::{Dev, Profile};
-use wshd::new;
+use wshd::new::{self, NewError};
 use wshd::optional::{self, Optional, is_allowed};
 use wshd::overlay::Overlay;
 use wshd::serve::Serving;
@@ -19,25 +19,38 @@ use wshd::{check, heap, last_resort, leave, logging};
 fn main() {
     wshd::be_trial_helper_if_asked();
     heap::set_limits();
-    let CommandLine { command, flags } = CommandLine::of_process();
+    let line = CommandLine::of_process();
     // Before anything else is made: a process that is forked later has threads and locks in it.
-    if !matches!(command, Some(Command::New { .. })) {
+    if !matches!(
+        line.command,
+        Some(Command::New { .. } | Command::Sdk { .. })
+    ) {
         wshd::start_trial_helper();
     }
     if cfg!(sanitized) {
         // A sanitizer keeps a signal to itself while its thread waits in a way that it does not know, as
         // runtimes do, and the first thread gets all signals. It knows this one.
-        let _ = std::thread::spawn(|| run(command, flags)).join();
+        let _ = std::thread::spawn(|| run(line)).join();
     } else {
-        run(command, flags);
+        run(line);
     }
 }
 
 /// Does what the command line says, and ends the process.
-fn run(command: Option<Command>, flags: Flags) -> ! {
+fn run(line: CommandLine) -> ! {
+    let CommandLine {
+        command,
+        stop_with_stdin,
+        flags,
+    } = line;
     let code = match command {
         // Whatever is wrong with a configuration is no matter here.
-        Some(Command::New { name, style }) => make(&name, style),
+        Some(Command::New { name, style }) => {
+            told(new::make(&name, style).map(|made| made.report()))
+        }
+        Some(Command::Sdk { directory }) => {
+            told(new::update(&directory).map(|updated| updated.report()))
+        }
         Some(Command::Check) => configured(flags, |config, _| check(&config)),
         Some(Command::Dev { path, release }) => configured(flags, |config, reread| {
             let profile = if release {
@@ -45,10 +58,14 @@ fn run(command: Option<Command>, flags: Flags) -> ! {
             } else {
                 Profile::Dev
             };
-            develop(config, reread, &path, profile)
+            let signals = begin(&config, HangUp::Stops, stop_with_stdin);
+            signals.map_or_else(
+                |code| code,
+                |signals| develop(signals, config, reread, &path, profile),
+            )
         }),
         None => configured(flags, |config, reread| {
-            match begin(&config, HangUp::Rereads) {
+            match begin(&config, HangUp::Rereads, stop_with_stdin) {
                 Ok(signals) => serve(signals, config, reread, None, |_| Ok(())),
                 Err(code) => code,
             }
@@ -76,12 +93,12 @@ fn configured(flags: Flags, then: impl FnOnce(Config, Box<Reread>) -> u8) -> u8 
     }
 }
 
-/// Makes a handler and says what to do with it.
-fn make(path: &Path, style: Style) -> u8 {
-    match new::make(path, style) {
-        Ok(made) => {
-            // Whoever does not read it has the files.
-            let _ = write!(std::io::stdout(), "{}", made.report());
+/// Says what was written and what to do with it.
+fn told(written: Result<String, NewError>) -> u8 {
+    match written {
+        Ok(report) => {
+            // A reader that has gone has the files.
+            let _ = write!(std::io::stdout(), "{report}");
             0
         }
         Err(error) => fail(FAILED, &error.to_string()),
@@ -89,11 +106,13 @@ fn make(path: &Path, style: Style) -> u8 {
 }
 
 /// Serves what cargo builds of the crates at or below `path`.
-fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profile) -> u8 {
-    let signals = match begin(&config, HangUp::Stops) {
-        Ok(signals) => signals,
-        Err(code) => return code,
-    };
+fn develop(
+    signals: Signals,
+    mut config: Config,
+    reread: Box<Reread>,
+    path: &Path,
+    profile: Profile,
+) -> u8 {
     let dev = match Dev::open(path, profile) {
         Ok(dev) => dev,
         Err(error) => return fail(FAILED, &error.to_string()),
@@ -120,13 +139,18 @@ fn develop(mut config: Config, reread: Box<Reread>, path: &Path, profile: Profil
 }
 
 /// Begins to log and to hear signals; an error is the exit code.
-fn begin(config: &Config, hang_up: HangUp) -> Result<Signals, u8> {
+fn begin(config: &Config, hang_up: HangUp, stop_with_stdin: bool) -> Result<Signals, u8> {
     logging::init(config.log_level);
     config.tell_remarks();
     optional::tell();
     last_resort::begin();
     wshd::tell_exits(true);
-    let signals = Signals::listen(hang_up);
+    let signals = Signals::listen(hang_up).and_then(|signals| {
+        if stop_with_stdin {
+            signals.stop_with_stdin()?;
+        }
+        Ok(signals)
+    });
     signals.map_err(|error| fail(FAILED, &format!("cannot listen to signals: {error}")))
 }
 

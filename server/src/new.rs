@@ -1,5 +1,5 @@
-//! `wshd new NAME`: a handler to begin with, which builds, has a test and a page, and needs no other
-//! place than its own directory: the SDK lies in it.
+//! `wshd new NAME`: a handler to begin with, which builds, has tests and a page. What it is built with lies
+//! beside it, once for all handlers there; `wshd sdk` writes that anew.
 
 mod manifest;
 mod name;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::name::NameFault;
 use self::name::name_of;
-use self::sdk::Sdk;
+use self::sdk::{Found, OUR_VERSION};
 use crate::config::Style;
 
 /// What was made.
@@ -21,7 +21,16 @@ pub struct New {
     directory: PathBuf,
     name: String,
     style: Style,
-    sdk: Sdk,
+    sdk: Found,
+}
+
+/// What became of an SDK.
+#[derive(Debug)]
+pub struct Updated {
+    place: PathBuf,
+    was: Found,
+    /// Where that which was there is now.
+    kept: Option<PathBuf>,
 }
 
 /// Why nothing was made.
@@ -59,30 +68,23 @@ pub enum NewError {
 /// nothing has changed.
 pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
     let name = name_of(path)?;
-    let not_written = |source| NewError::NotWritten {
-        // The working directory is what people mistake.
-        path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-        source,
-    };
-    let taken = |found| NewError::Taken {
-        path: path.to_owned(),
-        found,
-    };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(not_written(error)),
-        Ok(found) if !found.is_dir() => return Err(taken("and no directory")),
+        Err(error) => return Err(not_written(path, error)),
+        Ok(found) if !found.is_dir() => return Err(taken(path, "and no directory")),
         Ok(_) => {
-            if fs::read_dir(path).map_err(not_written)?.next().is_some() {
-                return Err(taken("and not empty"));
+            let mut entries = fs::read_dir(path).map_err(|error| not_written(path, error))?;
+            if entries.next().is_some() {
+                return Err(taken(path, NOT_EMPTY));
             }
         }
     }
-    let sdk = Sdk::beside(&parent(path), style);
-    write(path, &name, style, sdk).map_err(|error| match error.kind() {
-        // Somebody has put something there in between.
-        ErrorKind::DirectoryNotEmpty => taken("and not empty"),
-        _ => not_written(error),
+    let beside = parent(path).join(SDK);
+    let sdk = Found::at(&beside, |file| style.needs(file));
+    write(path, &name, style, &sdk).map_err(|error| match error.kind() {
+        // Something was put there in between.
+        ErrorKind::DirectoryNotEmpty => taken(path, NOT_EMPTY),
+        _ => not_written(path, error),
     })?;
     Ok(New {
         // Without a slash at its end.
@@ -90,6 +92,40 @@ pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
         name,
         style,
         sdk,
+    })
+}
+
+/// Writes the SDK to a directory, or puts it in the place of another wshd's.
+///
+/// # Errors
+///
+/// There is something else, or it cannot be written. Then nothing has changed.
+pub fn update(place: &Path) -> Result<Updated, NewError> {
+    let was = Found::at(place, |_| true);
+    let mut kept = None;
+    match &was {
+        Found::Ours => {}
+        Found::NoSdk => return Err(taken(place, "and no SDK")),
+        Found::Nothing | Found::Part => {
+            replace_sdk(place, |_| true, None).map_err(|error| not_written(place, error))?;
+        }
+        Found::Other { is_edited, .. } => {
+            let old = is_edited.then(|| place.with_extension("old"));
+            if let Some(old) = old.filter(|old| fs::symlink_metadata(old).is_ok()) {
+                return Err(taken(
+                    &old,
+                    "and what is in the SDK's place was to be kept there",
+                ));
+            }
+            kept = is_edited.then(|| place.with_extension("old"));
+            let replaced = replace_sdk(place, |_| true, kept.as_deref());
+            replaced.map_err(|error| not_written(place, error))?;
+        }
+    }
+    Ok(Updated {
+        place: place.components().collect(),
+        was,
+        kept,
     })
 }
 
@@ -103,58 +139,142 @@ impl New {
             sdk,
         } = self;
         let shared = directory.with_file_name(SDK);
-        let shared = shared.display();
+        let own = directory.join(SDK);
+        let place = if is_shared(sdk) { &shared } else { &own };
+        let (shared, place) = (shared.display(), format!("{}/", place.display()));
         let directory = directory.display();
-        let handler = style.handler_file(name);
-        let width = format!("{directory}/{handler}").len();
-        let line = |file: &str, what: &str| {
-            let file = format!("{directory}/{file}");
-            format!("  {file:width$}  {what}\n")
-        };
+        let handler = format!("{directory}/{}", style.handler_file(name));
+        let page = format!("{directory}/www/");
+        let width = handler.len().max(page.len()).max(place.len());
+        let line = |file: &str, what: &str| format!("  {file:width$}  {what}\n");
         let built_with = match sdk {
-            Sdk::Own | Sdk::OwnBesideAnother => line("wsh/", "what it is built with"),
-            Sdk::Shared => format!("  {:width$}  what it is built with\n", format!("{shared}/")),
+            Found::Nothing => "what it and other handlers beside it are built with",
+            Found::Ours | Found::Part => "what it is built with, as those beside it",
+            Found::Other { .. } | Found::NoSdk => "what it is built with",
         };
-        let advice = match sdk {
-            Sdk::OwnBesideAnother => format!(
-                "\n`{shared}` is of another wshd, so `{name}` has its own; to have one of this wshd for all \
-                 handlers beside it:\n  rm -r {shared} && mv {directory}/{SDK} {shared}\n"
+        let update = match sdk {
+            Found::Other { version, .. } => {
+                let other = Found::other(version.as_deref());
+                let point = if style.is_rust() {
+                    format!(
+                        " && sed -i 's|path = \"wsh\"|path = \"../wsh\"|' {directory}/Cargo.toml"
+                    )
+                } else {
+                    String::new()
+                };
+                format!(
+                    "`{shared}` is the SDK of {other}, and this is wshd {OUR_VERSION}, so `{name}` has its own; \
+                     to have this one for all handlers beside it, and to build them again:\n  \
+                     wshd sdk {shared} && rm -r {directory}/{SDK}{point}\n"
+                )
+            }
+            _ => format!(
+                "update what it is built with, when there is a newer wshd:\n  wshd sdk {}\n",
+                place.trim_end_matches('/')
             ),
-            Sdk::Own | Sdk::Shared => String::new(),
         };
         format!(
-            "made `{name}`, {style}, which answers at /{name}\n{}{}{built_with}\n\
+            "made `{name}`, {style}, which answers at /{name}\n{}{}{}\n\
              serve it, and build again what you save:\n  wshd dev {directory}\n\
-             run its test:\n  cd {directory} && {}\n",
+             run its test:\n  cd {directory} && {}\n{update}",
             line(&handler, "the handler"),
-            line("www/", "a page that talks to it"),
+            line(&page, "a page that talks to it"),
+            line(&place, built_with),
             style.test_command(),
-        ) + &advice
+        )
+    }
+}
+
+impl Updated {
+    /// What to say of it.
+    pub fn report(&self) -> String {
+        let place = self.place.display();
+        match &self.was {
+            Found::Ours => format!("`{place}` is the SDK of wshd {OUR_VERSION} already\n"),
+            Found::Other { version, .. } => {
+                let other = Found::other(version.as_deref());
+                let kept = match &self.kept {
+                    Some(kept) => format!(
+                        "; what was there had been changed, and is at `{}`",
+                        kept.display()
+                    ),
+                    None => String::new(),
+                };
+                format!(
+                    "`{place}` is the SDK of wshd {OUR_VERSION} now, and was that of {other}{kept}\n\
+                     build what uses it again; CHANGELOG.md of wshd says what has to be written otherwise\n"
+                )
+            }
+            _ => format!("wrote the SDK of wshd {OUR_VERSION} to `{place}`\n"),
+        }
+    }
+}
+
+/// Whether a new handler is built with what lies beside it.
+fn is_shared(sdk: &Found) -> bool {
+    match sdk {
+        Found::Nothing | Found::Ours | Found::Part => true,
+        Found::Other { .. } | Found::NoSdk => false,
     }
 }
 
 /// Writes it beside its place, and moves it there when it is whole.
-fn write(place: &Path, name: &str, style: Style, sdk: Sdk) -> io::Result<()> {
+fn write(place: &Path, name: &str, style: Style, sdk: &Found) -> io::Result<()> {
     let parent = &parent(place);
     fs::create_dir_all(parent)?;
-    let hidden = tempfile::Builder::new()
-        .prefix(".wshd-new-")
-        .tempdir_in(parent)?;
+    let hidden = hidden_in(parent)?;
     // The temporary directory is private, and what is made is as the user's umask says.
     let whole = hidden.path().join(name);
-    for (file, text) in style.files(name) {
+    let path_of_sdk = if is_shared(sdk) { "../wsh" } else { SDK };
+    for (file, text) in style.files(name, path_of_sdk) {
         put(&whole.join(file), &text)?;
     }
-    for (file, text) in sdk::files() {
-        if sdk != Sdk::Shared && style.needs(file) {
-            put(&whole.join(SDK).join(file), &text)?;
-        }
+    let needs = |file: &str| style.needs(file);
+    let beside = parent.join(SDK);
+    match sdk {
+        Found::Ours => {}
+        Found::Nothing => replace_sdk(&beside, needs, None)?,
+        // Headers for C are there, or sources only: the other part comes along, whatever the style.
+        Found::Part => replace_sdk(&beside, |_| true, None)?,
+        Found::Other { .. } | Found::NoSdk => sdk::write(&whole.join(SDK), needs)?,
     }
     // Takes the place of an empty directory, and of nothing else.
-    fs::rename(whole, place)
+    fs::rename(whole, place).inspect_err(|_| {
+        if *sdk == Found::Nothing {
+            let _ = fs::remove_dir_all(&beside);
+        }
+    })
 }
 
-/// The directory that a handler is to lie in.
+/// Puts the SDK in the place of what is there, which is kept at `kept` or goes.
+fn replace_sdk(place: &Path, needs: impl Fn(&str) -> bool, kept: Option<&Path>) -> io::Result<()> {
+    // Where the place is a link, what it leads to is replaced.
+    let place = &fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+    let parent = &parent(place);
+    fs::create_dir_all(parent)?;
+    let hidden = hidden_in(parent)?;
+    let (whole, old) = (hidden.path().join("new"), hidden.path().join("old"));
+    sdk::write(&whole, needs)?;
+    let old = kept.unwrap_or(&old);
+    let was_there = match fs::rename(place, old) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    fs::rename(whole, place).inspect_err(|_| {
+        if was_there {
+            let _ = fs::rename(old, place);
+        }
+    })
+}
+
+fn hidden_in(parent: &Path) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix(".wshd-new-")
+        .tempdir_in(parent)
+}
+
+/// The directory that something is to lie in.
 fn parent(place: &Path) -> PathBuf {
     match place.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
@@ -169,5 +289,21 @@ fn put(file: &Path, text: &str) -> io::Result<()> {
     fs::write(file, text)
 }
 
-/// Where the SDK lies, in the directory of a handler or beside it.
+fn taken(path: &Path, found: &'static str) -> NewError {
+    NewError::Taken {
+        path: path.to_owned(),
+        found,
+    }
+}
+
+fn not_written(path: &Path, source: io::Error) -> NewError {
+    NewError::NotWritten {
+        // The working directory is what people mistake.
+        path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+        source,
+    }
+}
+
+const NOT_EMPTY: &str = "and not empty";
+/// Where the SDK lies, beside a handler or in its directory.
 const SDK: &str = "wsh";

@@ -4,8 +4,7 @@
 mod meaning;
 
 use std::collections::HashMap;
-use std::ffi::c_int;
-use std::io;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,7 +70,7 @@ impl Signals {
                     in_vain += 1;
                     for signal in heard.wait() {
                         in_vain = 0;
-                        own.hear(signal, Meaning::of(signal, hang_up), &mut told);
+                        own.hear(&name(signal), Meaning::of(signal, hang_up), &mut told);
                     }
                 }
             }));
@@ -85,6 +84,25 @@ impl Signals {
             .name("signals".to_owned())
             .spawn(listen)?;
         Ok(signals)
+    }
+
+    /// Stops the server when stdin ends, which it does at the latest when the process at its other end does.
+    ///
+    /// # Errors
+    ///
+    /// The system does not give a thread.
+    pub fn stop_with_stdin(&self) -> io::Result<()> {
+        let own = self.clone();
+        let listen = move || {
+            let mut stdin = io::stdin().lock();
+            // What is written there means nothing; an error says as much as the end.
+            while stdin.read(&mut [0; 256]).is_ok_and(|read| read > 0) {}
+            own.hear("end of stdin", Meaning::Orphaned, &mut HashMap::new());
+        };
+        std::thread::Builder::new()
+            .name("stdin".to_owned())
+            .spawn(listen)?;
+        Ok(())
     }
 
     /// Handlers are loaded from now on: a signal that stops the server lets that come to its end.
@@ -108,8 +126,7 @@ impl Signals {
         let _ = stop.wait_for(|stops| *stops).await;
     }
 
-    fn hear(&self, signal: c_int, meaning: Meaning, told: &mut HashMap<c_int, Instant>) {
-        let name = name(signal);
+    fn hear(&self, name: &str, meaning: Meaning, told: &mut HashMap<String, Instant>) {
         let mut state = self.lock();
         let (phase, action) = step(state.phase, meaning);
         state.phase = phase;
@@ -140,9 +157,9 @@ impl Signals {
             Action::Nothing => {}
             Action::Tell => {
                 let now = Instant::now();
-                let before = told.get(&signal);
+                let before = told.get(name);
                 if before.is_none_or(|before| now.duration_since(*before) > TOLD_AGAIN) {
-                    told.insert(signal, now);
+                    told.insert(name.to_owned(), now);
                     warn!(signal = %name, "signal has no meaning here and is ignored");
                 }
             }

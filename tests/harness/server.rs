@@ -44,6 +44,12 @@ impl Builder {
         self
     }
 
+    /// Keeps the other end of its stdin.
+    pub(crate) fn with_stdin(mut self) -> Builder {
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
     /// Starts it by way of another command, which ends as the server.
     pub(crate) fn within(mut self, mut outer: Command) -> Builder {
         outer
@@ -280,6 +286,11 @@ impl Server {
                 lines.lock().expect("nobody panics with it").push(line);
             }
         }));
+    }
+
+    /// Closes the other end of its stdin.
+    pub(crate) fn close_stdin(&mut self) {
+        drop(self.child.stdin.take().expect("its stdin is piped"));
     }
 
     /// Sends a signal by its name.

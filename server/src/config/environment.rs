@@ -272,7 +272,7 @@ mod tests {
         let command = crate::config::CommandLine::command();
         let flags = command.get_arguments().map(|flag| flag.get_id().as_str());
         let mut of_flags: Vec<String> = flags
-            .filter(|id| !["help", "version"].contains(id))
+            .filter(|id| !["help", "version", "stop_with_stdin"].contains(id))
             .map(|id| format!("{PREFIX}{}", id.to_uppercase()))
             .collect();
         let mut known = KNOWN.to_vec();

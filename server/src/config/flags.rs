@@ -30,6 +30,12 @@ pub struct CommandLine {
     /// What to do; without one, serve.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Stop when stdin ends, as with SIGTERM
+    ///
+    /// For a program that starts a server and keeps the other end of its stdin: however that program ends, the
+    /// server does not outlive it. It has no variable: who starts the server says so.
+    #[arg(long, global = true, help_heading = "Process")]
+    pub stop_with_stdin: bool,
     /// How.
     #[command(flatten)]
     pub flags: Flags,
@@ -87,6 +93,14 @@ pub enum Command {
         /// How the handler is written
         #[arg(long, value_enum, default_value_t)]
         style: Style,
+    },
+    /// Write what handlers are built with, or put that of this wshd in the place of another's
+    ///
+    /// `wshd new` writes it beside the first handler, for all handlers there.
+    Sdk {
+        /// The directory to write
+        #[arg(default_value = "wsh")]
+        directory: PathBuf,
     },
 }
 

@@ -40,6 +40,19 @@ pub(crate) fn edition() -> String {
         .to_owned()
 }
 
+/// The version of the package that a manifest is of.
+pub(crate) fn version(manifest: &str) -> Option<String> {
+    let manifest: Table = manifest.parse().ok()?;
+    let version = manifest.get("package")?.get("version")?;
+    version.as_str().map(str::to_owned)
+}
+
+/// A string at the top of a file.
+pub(crate) fn value(file: &str, key: &str) -> Option<String> {
+    let file: Table = file.parse().ok()?;
+    file.get(key)?.as_str().map(str::to_owned)
+}
+
 fn workspace() -> Table {
     let mut root = parsed(WORKSPACE);
     match root.remove("workspace") {

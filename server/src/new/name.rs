@@ -2,15 +2,27 @@
 
 use std::path::Path;
 
+use super::SDK;
+
 /// Why a handler cannot be called so.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{found}` cannot be the name of a handler: wanted a lowercase letter, then lowercase letters, \
-     digits and `_`, {NAME_BYTES_MAX} in all at most, such as `{}`",
-    suggestion(found)
-)]
-pub struct NameFault {
-    found: String,
+pub enum NameFault {
+    /// It is no word.
+    #[error(
+        "`{found}` cannot be the name of a handler: wanted a lowercase letter, then lowercase letters, \
+         digits and `_`, {NAME_BYTES_MAX} in all at most, such as `{}`",
+        suggestion(found)
+    )]
+    NotAWord {
+        /// What was to be the name.
+        found: String,
+    },
+    /// The directory is that of the SDK.
+    #[error(
+        "`wsh` cannot be the directory of a handler: what handlers beside it are built with lies there; \
+         choose another name, such as `wsh_wsh`"
+    )]
+    OfTheSdk,
 }
 
 /// The handler that the directory `path` is for. Handlers' crates may end in `_wsh`, and so may
@@ -18,11 +30,14 @@ pub struct NameFault {
 pub(crate) fn name_of(path: &Path) -> Result<String, NameFault> {
     let last = path.file_name().unwrap_or(path.as_os_str());
     let last = last.to_string_lossy();
+    if last == SDK {
+        return Err(NameFault::OfTheSdk);
+    }
     let name = last.strip_suffix("_wsh").unwrap_or(&last);
     if is_name(name) {
         Ok(name.to_owned())
     } else {
-        Err(NameFault {
+        Err(NameFault::NotAWord {
             found: name.to_owned(),
         })
     }
@@ -76,6 +91,7 @@ mod tests {
             // Not a keyword where it stands, and neither a crate: those are called `…_wsh`.
             ("async", "async"),
             ("std", "std"),
+            ("wsh_wsh", "wsh"),
         ] {
             assert_eq!(name_of(Path::new(path)), Ok(name.to_owned()), "{path}");
         }
@@ -84,6 +100,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused_with_one_that_is() {
         for (path, meant) in [
+            ("mine/wsh", "`wsh_wsh`"),
             ("my-hello", "`my_hello`"),
             ("Hello", "`hello`"),
             ("2nd", "`nd`"),

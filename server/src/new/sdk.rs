@@ -1,51 +1,166 @@
 //! The SDK, packed by build.rs: what a new handler is built with, as no registry has it.
+//!
+//! It lies once beside all handlers of a directory. `sdk.toml` in it says which wshd wrote it, which
+//! tests of handlers start, and by a digest whether it is as it was written.
 
 use std::fs;
-use std::path::Path;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
-use super::{SDK, manifest};
-use crate::config::Style;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{manifest, put};
 use crate::regular_file::{self, Links};
 
-/// Where a new handler has the SDK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sdk {
-    /// In its directory.
-    Own,
-    /// In its directory, as the one beside it is not what this program brings along.
-    OwnBesideAnother,
-    /// Beside it, where other handlers have it too.
-    Shared,
+include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
+
+/// What lies where an SDK is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// What this program brings along.
+    Ours,
+    /// Only files of this program's, and not all that are needed.
+    Part,
+    /// That of another wshd.
+    Other {
+        /// Which, where it says so.
+        version: Option<String>,
+        /// Something else than that wshd has written there.
+        is_edited: bool,
+    },
+    /// Something else.
+    NoSdk,
 }
 
-impl Sdk {
-    /// Where a handler that is to lie in `parent` has the SDK. Only those in C and C++ share one.
-    pub(crate) fn beside(parent: &Path, style: Style) -> Sdk {
-        let place = parent.join(SDK);
-        if style.is_rust() || fs::symlink_metadata(place.join("include/wsh.h")).is_err() {
-            return Sdk::Own;
+impl Found {
+    /// Looks at a place for the files of which `needs` says that they are needed.
+    pub(crate) fn at(place: &Path, needs: impl Fn(&str) -> bool) -> Found {
+        let is_empty = || fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
+        match fs::symlink_metadata(place) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Found::Nothing,
+            Ok(_) if is_empty() => return Found::Nothing,
+            _ => {}
         }
-        let mut headers = FILES
-            .iter()
-            .filter(|(name, _)| name.starts_with("include/"));
-        let is_there = |(name, text): &(&str, &str)| {
-            let found = regular_file::read(&place.join(name), Links::Followed, text.len() as u64);
-            found.is_ok_and(|found| found.bytes == text.as_bytes())
-        };
-        match headers.all(is_there) {
-            true => Sdk::Shared,
-            false => Sdk::OwnBesideAnother,
+        if fs::metadata(place.join(HEADER)).is_err() {
+            return Found::NoSdk;
+        }
+        let (mut lacks, mut differs) = (false, false);
+        for (name, text) in files() {
+            match regular_file::read(&place.join(name), Links::Followed, text.len() as u64) {
+                Ok(found) => differs |= found.bytes != text.as_bytes(),
+                Err(_) if fs::symlink_metadata(place.join(name)).is_ok() => differs = true,
+                Err(_) => lacks |= needs(name),
+            }
+        }
+        match (differs, lacks) {
+            (false, false) => Found::Ours,
+            (false, true) => Found::Part,
+            (true, _) => Found::Other {
+                version: version(place),
+                is_edited: noted(place, "digest") != digest_of(place),
+            },
+        }
+    }
+
+    /// How an SDK of another wshd is called beside this one.
+    pub(crate) fn other(version: Option<&str>) -> String {
+        match version {
+            Some(version) if version == OUR_VERSION => {
+                format!("another build of wshd {version}")
+            }
+            Some(version) => format!("wshd {version}"),
+            None => "another wshd".to_owned(),
         }
     }
 }
-
-include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 /// Each file by its name, and its text.
 pub(crate) fn files() -> impl Iterator<Item = (&'static str, String)> {
     let packed = FILES.iter().map(|(name, text)| (*name, (*text).to_owned()));
     std::iter::once(("Cargo.toml", manifest::of_the_sdk())).chain(packed)
 }
+
+/// Writes what is needed to a place that is not there yet.
+pub(crate) fn write(place: &Path, needs: impl Fn(&str) -> bool) -> io::Result<()> {
+    let mut written: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, text) in files().filter(|(name, _)| needs(name)) {
+        put(&place.join(name), &text)?;
+        written.push((name.to_owned(), text.into_bytes()));
+    }
+    let digest = digest(written);
+    let mut note = format!(
+        "# Written by wshd; `wshd sdk` puts that of a newer one in its place.\nversion = \"{OUR_VERSION}\"\n\
+         digest = \"{digest}\"\n"
+    );
+    // Tests of handlers start it; they read no more of TOML than a plain string.
+    let program = std::env::current_exe().ok();
+    let program = program.as_deref().and_then(Path::to_str);
+    let is_plain = |text: &&str| !text.contains(['"', '\\', '\n']);
+    if let Some(program) = program.filter(is_plain) {
+        note.push_str(&format!("wshd = \"{program}\"\n"));
+    }
+    put(&place.join(NOTE), &note)
+}
+
+/// The version that an SDK says it has.
+fn version(place: &Path) -> Option<String> {
+    // An older wshd wrote no note.
+    noted(place, "version").or_else(|| manifest::version(&text(place, "Cargo.toml")?))
+}
+
+/// What the note of an SDK says.
+fn noted(place: &Path, key: &str) -> Option<String> {
+    manifest::value(&text(place, NOTE)?, key)
+}
+
+fn text(place: &Path, file: &str) -> Option<String> {
+    let found = regular_file::read(&place.join(file), Links::Followed, FILE_BYTES_MAX).ok()?;
+    String::from_utf8(found.bytes).ok()
+}
+
+/// The digest of what lies at a place, but for the note and what cargo makes; `None` where that cannot be
+/// read.
+fn digest_of(place: &Path) -> Option<String> {
+    let mut all = Vec::new();
+    let mut directories = vec![PathBuf::new()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(place.join(&directory)).ok()? {
+            let entry = entry.ok()?;
+            let name = directory.join(entry.file_name());
+            let name_text = name.to_str()?;
+            if ["target", "Cargo.lock", NOTE].contains(&name_text) {
+                continue;
+            }
+            if entry.file_type().ok()?.is_dir() {
+                directories.push(name);
+                continue;
+            }
+            let found = regular_file::read(&place.join(&name), Links::Refused, FILE_BYTES_MAX);
+            all.push((name_text.to_owned(), found.ok()?.bytes));
+        }
+    }
+    Some(digest(all))
+}
+
+fn digest(mut files: Vec<(String, Vec<u8>)>) -> String {
+    files.sort();
+    let mut hash = Xxh3::new();
+    for (name, bytes) in files {
+        for part in [name.as_bytes(), &bytes] {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    format!("{:032x}", hash.digest128())
+}
+
+/// The version of this program and of its SDK.
+pub(crate) const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What an SDK has in any language.
+const HEADER: &str = "include/wsh.h";
+const NOTE: &str = "sdk.toml";
+const FILE_BYTES_MAX: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -93,5 +208,39 @@ mod tests {
         assert_eq!(file("LICENSE-MIT"), include_str!("../../../LICENSE-MIT"));
         file("src/border/shims.rs");
         file("build.rs");
+    }
+
+    #[test]
+    fn what_lies_where_an_sdk_is_looked_for_is_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("wsh");
+        let found = |needs: &str| Found::at(&place, |file| file.starts_with(needs));
+
+        assert_eq!(found(""), Found::Nothing);
+        fs::create_dir(&place).unwrap();
+        assert_eq!(found(""), Found::Nothing);
+        fs::write(place.join("notes.txt"), "mine").unwrap();
+        assert_eq!(found(""), Found::NoSdk);
+        fs::remove_file(place.join("notes.txt")).unwrap();
+        write(&place, |file| file.starts_with("include/")).unwrap();
+        assert_eq!(found("include/"), Found::Ours);
+        assert_eq!(found(""), Found::Part);
+        write(&place, |_| true).unwrap();
+        assert_eq!(found(""), Found::Ours);
+        let other = |version: &str, is_edited| Found::Other {
+            version: Some(version.to_owned()),
+            is_edited,
+        };
+        put(&place.join("include/wsh.h"), "/* mine */\n").unwrap();
+        assert_eq!(found(""), other(OUR_VERSION, true));
+        // As an older wshd would have left it.
+        let digest = digest_of(&place).unwrap();
+        let note = format!("version = \"0.0.9\"\ndigest = \"{digest}\"\n");
+        put(&place.join(NOTE), &note).unwrap();
+        assert_eq!(found(""), other("0.0.9", false));
+        put(&place.join("Cargo.lock"), "").unwrap();
+        assert_eq!(found(""), other("0.0.9", false));
+        fs::remove_file(place.join(NOTE)).unwrap();
+        assert_eq!(found(""), other(OUR_VERSION, true));
     }
 }

@@ -34,7 +34,7 @@ impl Style {
     }
 
     /// What it is made of, without the SDK: paths and texts.
-    pub(crate) fn files(self, name: &str) -> Vec<(String, String)> {
+    pub(crate) fn files(self, name: &str, sdk: &str) -> Vec<(String, String)> {
         let handler = match self {
             Style::Event => include_str!("templates/events.rs"),
             Style::Async => include_str!("templates/async.rs"),
@@ -69,7 +69,7 @@ impl Style {
         });
         let edition = manifest::edition();
         let fill = |(file, text): (&str, &str)| {
-            let text = text.replace("{{name}}", name);
+            let text = text.replace("{{name}}", name).replace("{{sdk}}", sdk);
             (file.to_owned(), text.replace("{{edition}}", &edition))
         };
         files.into_iter().map(fill).collect()

@@ -29,6 +29,8 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Stop,
+    /// What started the server has gone, or wants it to go.
+    Orphaned,
     Reread,
     /// Without the server's doing it would end the process, and it means nothing here.
     Nothing,
@@ -57,6 +59,10 @@ pub(super) fn step(phase: Phase, meaning: Meaning) -> (Phase, Action) {
         (Preparing, Meaning::Stop) => (Stopping, Action::Leave),
         (Starting | Serving, Meaning::Stop) => (Stopping, Action::Stop),
         (Stopping, Meaning::Stop) => (Stopping, Action::LeaveAtOnce),
+        (Preparing, Meaning::Orphaned) => (Stopping, Action::Leave),
+        (Starting | Serving, Meaning::Orphaned) => (Stopping, Action::Stop),
+        // A signal came before: that the other end goes as well is no reason to hurry.
+        (Stopping, Meaning::Orphaned) => (Stopping, Action::Nothing),
         (Serving, Meaning::Reread) => (Serving, Action::Reread),
         // It has just been read, or is not needed any more.
         (phase, Meaning::Reread) => (phase, Action::Nothing),
@@ -137,6 +143,10 @@ mod tests {
             (Starting, Meaning::Stop, (Stopping, Action::Stop)),
             (Serving, Meaning::Stop, (Stopping, Action::Stop)),
             (Stopping, Meaning::Stop, (Stopping, Action::LeaveAtOnce)),
+            (Preparing, Meaning::Orphaned, (Stopping, Action::Leave)),
+            (Starting, Meaning::Orphaned, (Stopping, Action::Stop)),
+            (Serving, Meaning::Orphaned, (Stopping, Action::Stop)),
+            (Stopping, Meaning::Orphaned, (Stopping, Action::Nothing)),
             (Preparing, Meaning::Reread, (Preparing, Action::Nothing)),
             (Starting, Meaning::Reread, (Starting, Action::Nothing)),
             (Serving, Meaning::Reread, (Serving, Action::Reread)),

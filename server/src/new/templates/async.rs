@@ -1,27 +1,77 @@
 #![forbid(unsafe_code)]
 //! Answers at `/{{name}}`, as an async function: one call for each session.
 
+use serde::{Deserialize, Serialize};
 use wsh::prelude::*;
 
+/// What the server's config.toml may say of it: `[handler.{{name}}]`, `config = { greeting = "good day" }`.
+/// All sessions share it.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Settings {
+    greeting: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            greeting: "hello".into(),
+        }
+    }
+}
+
+impl Shared for Settings {
+    fn new(config: Config) -> Result<Self> {
+        config.parse()
+    }
+}
+
+/// What newer code takes over of a session, when this file has been saved: `greet` begins again with it.
+#[derive(Default, Serialize, Deserialize)]
+struct Visit {
+    last: Option<String>,
+}
+
 /// One open WebSocket, from its first message to its end.
-async fn greet(conn: &mut AsyncConn) -> Result {
+async fn greet(conn: &mut AsyncConn<Visit>, settings: &Settings) -> Result {
+    let greeting = &settings.greeting;
     while let Some(message) = conn.recv().await {
-        conn.send(format!("hello {message}")).await?;
+        let answer = match conn.state.last.replace(message.to_string()) {
+            None => format!("{greeting} {message}"),
+            Some(last) => format!("{greeting} {message}, after {last}"),
+        };
+        conn.send(answer).await?;
     }
     Ok(())
 }
 
-// A session has nothing to remember between two messages, so newer code may begin it again.
-wsh::handler!(async greet, restarts);
+wsh::handler!(async greet, shared = Settings);
 
 #[cfg(test)]
 mod tests {
+    use super::WSH_HANDLER;
+
     #[test]
-    fn whoever_gives_a_name_is_greeted() {
-        let mut client = wsh::test::connect(&super::WSH_HANDLER);
+    fn a_name_is_greeted_and_newer_code_remembers_it() {
+        let mut client = wsh::test::connect(&WSH_HANDLER);
+
+        client.send("Ann");
+        assert_eq!(client.receive().unwrap(), "hello Ann");
+
+        assert!(client.migrate());
+        client.send("Ben");
+        assert_eq!(client.receive().unwrap(), "hello Ben, after Ann");
+    }
+
+    /// On a `wshd` of its own, with this very library.
+    #[test]
+    fn a_server_greets_as_its_configuration_says() {
+        let config = "[handler.{{name}}]\nconfig = { greeting = 'good day' }\n";
+        let server = wsh::test::wshd_with(&WSH_HANDLER, config).unwrap();
+        let mut client = server.connect();
 
         client.send("Ann");
 
-        assert_eq!(client.receive().unwrap(), "hello Ann");
+        assert_eq!(client.receive().unwrap(), "good day Ann");
     }
 }

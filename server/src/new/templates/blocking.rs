@@ -1,26 +1,70 @@
 #![forbid(unsafe_code)]
 //! Answers at `/{{name}}`, as a blocking function: one call, on a thread of its own, for each session.
 
+use serde::Deserialize;
 use wsh::prelude::*;
 
-/// One open WebSocket, from its first message to its end.
-fn greet(conn: BlockingConn) -> Result {
+/// What the server's config.toml may say of it: `[handler.{{name}}]`, `config = { greeting = "good day" }`.
+/// All sessions share it.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Settings {
+    greeting: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            greeting: "hello".into(),
+        }
+    }
+}
+
+impl Shared for Settings {
+    fn new(config: Config) -> Result<Self> {
+        config.parse()
+    }
+}
+
+/// One open WebSocket, from its first message to its end. It ends with the code that it began with.
+fn greet(conn: BlockingConn, settings: &Settings) -> Result {
+    let greeting = &settings.greeting;
+    let mut last = None;
     for message in &conn {
-        conn.send(format!("hello {message}"))?;
+        match last.replace(message.to_string()) {
+            None => conn.send(format!("{greeting} {message}"))?,
+            Some(last) => conn.send(format!("{greeting} {message}, after {last}"))?,
+        }
     }
     Ok(())
 }
 
-wsh::handler!(blocking greet);
+wsh::handler!(blocking greet, shared = Settings);
 
 #[cfg(test)]
 mod tests {
+    use super::WSH_HANDLER;
+
     #[test]
-    fn whoever_gives_a_name_is_greeted() {
-        let mut client = wsh::test::connect(&super::WSH_HANDLER);
+    fn a_name_is_greeted_and_remembered() {
+        let mut client = wsh::test::connect(&WSH_HANDLER);
+
+        client.send("Ann");
+        assert_eq!(client.receive().unwrap(), "hello Ann");
+
+        client.send("Ben");
+        assert_eq!(client.receive().unwrap(), "hello Ben, after Ann");
+    }
+
+    /// On a `wshd` of its own, with this very library.
+    #[test]
+    fn a_server_greets_as_its_configuration_says() {
+        let config = "[handler.{{name}}]\nconfig = { greeting = 'good day' }\n";
+        let server = wsh::test::wshd_with(&WSH_HANDLER, config).unwrap();
+        let mut client = server.connect();
 
         client.send("Ann");
 
-        assert_eq!(client.receive().unwrap(), "hello Ann");
+        assert_eq!(client.receive().unwrap(), "good day Ann");
     }
 }

@@ -1,16 +1,80 @@
 #![forbid(unsafe_code)]
 //! Answers at `/{{name}}`, as events: one call for each message.
 
+use serde::{Deserialize, Serialize};
 use wsh::prelude::*;
 
-/// One open WebSocket. What it has to remember of its peer is a field here.
-#[derive(Default)]
-struct Greeter;
+/// What the server's config.toml may say of it: `[handler.{{name}}]`, `config = { greeting = "good day" }`.
+#[derive(Clone, Deserialize)]
+#[serde(default)]
+struct Settings {
+    greeting: String,
+}
 
-impl Session for Greeter {
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            greeting: "hello".into(),
+        }
+    }
+}
+
+/// What all sessions have in common.
+struct Greeter {
+    settings: Settings,
+}
+
+/// One open WebSocket, and what it remembers of its peer.
+struct Guest {
+    settings: Settings,
+    visit: Visit,
+}
+
+/// What newer code takes over of a session, when this file has been saved.
+#[derive(Default, Serialize, Deserialize)]
+struct Visit {
+    last: Option<String>,
+}
+
+impl Handler for Greeter {
+    type Session = Guest;
+
+    fn new(config: Config) -> Result<Self> {
+        Ok(Greeter {
+            settings: config.parse()?,
+        })
+    }
+
+    fn open(&self, _conn: &mut Conn, _request: &Request) -> Result<Guest> {
+        Ok(Guest {
+            settings: self.settings.clone(),
+            visit: Visit::default(),
+        })
+    }
+
+    fn restore(&self, _conn: &mut Conn, state: &State) -> Result<Guest> {
+        Ok(Guest {
+            settings: self.settings.clone(),
+            visit: state.parse()?,
+        })
+    }
+}
+
+impl Session for Guest {
+    /// Raise the end when `Visit` changes in a way that older state cannot be read as.
+    const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
+
     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
-        conn.send(format!("hello {message}"))?;
+        let greeting = &self.settings.greeting;
+        match self.visit.last.replace(message.to_string()) {
+            None => conn.send(format!("{greeting} {message}"))?,
+            Some(last) => conn.send(format!("{greeting} {message}, after {last}"))?,
+        };
         Ok(())
+    }
+
+    fn snapshot(&self, _conn: &Conn) -> Result<Snapshot<Self>> {
+        Snapshot::json(&self.visit)
     }
 }
 
@@ -18,12 +82,29 @@ wsh::handler!(Greeter);
 
 #[cfg(test)]
 mod tests {
+    use super::WSH_HANDLER;
+
     #[test]
-    fn whoever_gives_a_name_is_greeted() {
-        let mut client = wsh::test::connect(&super::WSH_HANDLER);
+    fn a_name_is_greeted_and_newer_code_remembers_it() {
+        let mut client = wsh::test::connect(&WSH_HANDLER);
+
+        client.send("Ann");
+        assert_eq!(client.receive().unwrap(), "hello Ann");
+
+        assert!(client.migrate());
+        client.send("Ben");
+        assert_eq!(client.receive().unwrap(), "hello Ben, after Ann");
+    }
+
+    /// On a `wshd` of its own, with this very library.
+    #[test]
+    fn a_server_greets_as_its_configuration_says() {
+        let config = "[handler.{{name}}]\nconfig = { greeting = 'good day' }\n";
+        let server = wsh::test::wshd_with(&WSH_HANDLER, config).unwrap();
+        let mut client = server.connect();
 
         client.send("Ann");
 
-        assert_eq!(client.receive().unwrap(), "hello Ann");
+        assert_eq!(client.receive().unwrap(), "good day Ann");
     }
 }

@@ -1,0 +1,277 @@
+//! A server of its own for one test: a `wshd` with the crate's handler.
+
+mod build;
+mod client;
+mod find;
+
+use std::{
+    borrow::Borrow,
+    fmt, fs,
+    io::{BufRead, BufReader},
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+pub use self::client::WshdClient;
+use crate::{abi::Descriptor, test::opening::Refusal};
+
+/// A real server with one handler, on a free port of this machine: see [`wshd`](crate::test::wshd).
+///
+/// It ends when this is dropped, and at the latest when the test's process does.
+pub struct Wshd {
+    child: Child,
+    log: Log,
+    address: SocketAddr,
+    url: String,
+    /// Removed after the server's end.
+    _place: Place,
+}
+
+/// The lines that a server has written so far.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Wshd {
+    pub(super) fn start(handler: impl Borrow<Descriptor>, config: &str) -> Result<Wshd, String> {
+        let name = build::name_of(handler.borrow());
+        let program = find::wshd()?;
+        let library = build::library(&name)?;
+        let place = Place::new().map_err(|error| format!("no directory for a server: {error}"))?;
+        let config = place.fill(&name, &library, config);
+        let config = config.map_err(|error| format!("no files for a server: {error}"))?;
+
+        let mut command = Command::new(&program);
+        for (variable, _) in std::env::vars_os() {
+            if variable.as_encoded_bytes().starts_with(b"WSHD_") {
+                command.env_remove(variable);
+            }
+        }
+        command
+            .args([
+                "--port",
+                "0",
+                "--server-host",
+                "127.0.0.1",
+                "--log-level",
+                "info",
+            ])
+            .args(["--stop-with-stdin", "--config"])
+            .arg(config)
+            .arg("--handlers-dir")
+            .arg(place.handlers())
+            .current_dir(&place.0)
+            .env("TMPDIR", &place.0)
+            // Closed when this process ends, however it does.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
+        let stderr = child.stderr.take().expect("it is piped");
+        let mut started = Wshd {
+            child,
+            log: Log::default(),
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            url: String::new(),
+            _place: place,
+        };
+        let lines = started.log.follow(stderr);
+        started.wait_until_it_serves(&name, &program, &lines)?;
+        Ok(started)
+    }
+
+    /// Waits for the line with the handler's URL, which follows those with the addresses.
+    fn wait_until_it_serves(
+        &mut self,
+        name: &str,
+        program: &Path,
+        lines: &mpsc::Receiver<String>,
+    ) -> Result<(), String> {
+        let deadline = Instant::now() + START_PATIENCE;
+        let failed = |what: &str, log: &Log| {
+            let said = log.text();
+            Err(format!("`{}` {what}; it said:\n{said}", program.display()))
+        };
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) if line.contains("plugin refused") => {
+                    return failed("does not serve the handler", &self.log);
+                }
+                Ok(line) if line.contains("listening") => {
+                    let found = value(&line, "address").and_then(|it| it.parse().ok());
+                    self.address = found.unwrap_or(self.address);
+                }
+                Ok(line) if line.contains("handler answers") => {
+                    if let Some(url) = value(&line, "url").filter(|_| self.address.port() != 0) {
+                        let path = url.splitn(4, '/').nth(3).unwrap_or(name);
+                        self.url = format!("ws://{}/{path}", self.address);
+                        return Ok(());
+                    }
+                }
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return failed("does not serve in time", &self.log);
+                }
+                Err(RecvTimeoutError::Disconnected) => return failed("has ended", &self.log),
+            }
+        }
+    }
+
+    /// Where the handler answers, `ws://127.0.0.1:41234/hello`: what any client can be given.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The address that the server listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// An open WebSocket at [`url`](Self::url).
+    ///
+    /// # Panics
+    /// The client is refused.
+    #[must_use]
+    pub fn connect(&self) -> WshdClient {
+        match self.try_connect("", &[]) {
+            Ok(client) => client,
+            Err(refusal) => panic!("{} refuses: {refusal}", self.url),
+        }
+    }
+
+    /// As [`connect`](Self::connect), with what follows the handler's path, such as `?name=ann`, and with
+    /// more header lines.
+    ///
+    /// ```no_run
+    /// # #[derive(Default)] struct Echo;
+    /// # impl wsh::Session for Echo {
+    /// #     fn on_message(&mut self, _: &mut wsh::Conn, _: wsh::Message) -> wsh::Result { Ok(()) }
+    /// # }
+    /// let server = wsh::test::wshd(wsh::descriptor!(Echo));
+    /// let refusal = server.try_connect("?name=ann", &[("Cookie", "token=wrong")]).unwrap_err();
+    /// assert_eq!(refusal.status, 403);
+    /// ```
+    ///
+    /// # Errors
+    /// The answer that is not a 101.
+    pub fn try_connect(&self, rest: &str, headers: &[(&str, &str)]) -> Result<WshdClient, Refusal> {
+        let path = self.url.splitn(4, '/').nth(3).unwrap_or_default();
+        WshdClient::open(self.address, &format!("/{path}{rest}"), headers)
+    }
+
+    /// What the server has logged so far, a line each.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines()
+    }
+}
+
+impl Drop for Wshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() && !self.url.is_empty() {
+            eprintln!("--- the log of {}\n{}---", self.url, self.log.text());
+        }
+    }
+}
+
+impl fmt::Debug for Wshd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wshd")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// Reads a log to its end, on a thread, and passes its lines on as they come.
+    fn follow(&self, log: ChildStderr) -> mpsc::Receiver<String> {
+        let (told, lines) = mpsc::channel();
+        let kept = self.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                let all = &kept.0;
+                all.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line.clone());
+                // The one that waits for the start may have heard enough.
+                let _ = told.send(line);
+            }
+        });
+        lines
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn text(&self) -> String {
+        let lines = self.lines();
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// The value of a field in a line of the log.
+fn value<'a>(line: &'a str, field: &str) -> Option<&'a str> {
+    let (_, value) = line.split_once(&format!("{field}="))?;
+    let value = value.split_whitespace().next()?;
+    Some(value.trim_matches('"'))
+}
+
+/// A directory of the server's own, which goes with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> std::io::Result<Place> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wsh-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        // Of a process of the same number that was killed.
+        let _ = fs::remove_dir_all(&path);
+        // A server takes no handler from a directory that others can write.
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Place(path))
+    }
+
+    fn handlers(&self) -> PathBuf {
+        self.0.join("handlers")
+    }
+
+    /// Puts the handler and the configuration there; answers where the latter is.
+    fn fill(&self, name: &str, library: &Path, config: &str) -> std::io::Result<PathBuf> {
+        let handlers = self.handlers();
+        fs::DirBuilder::new().mode(0o700).create(&handlers)?;
+        let handler = handlers.join(format!("{name}_wsh.so"));
+        fs::copy(library, &handler)?;
+        fs::set_permissions(&handler, fs::Permissions::from_mode(0o700))?;
+        let file = self.0.join("config.toml");
+        fs::write(&file, config)?;
+        Ok(file)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// How long a server may take to start, a trial of the handler included.
+const START_PATIENCE: Duration = Duration::from_secs(60);
