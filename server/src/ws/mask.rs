@@ -58,7 +58,13 @@ fn unmask_long(bytes: &mut [u8], mask: [u8; 4]) {
     let (head, bytes) = bytes.split_at_mut(bytes.as_ptr().align_offset(PIECE_BYTES));
     unmask_short(head, mask);
     let mask = mask_after(mask, head.len());
-    pulp::Arch::new().dispatch(Aligned { bytes, mask });
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        #[expect(unsafe_code, reason = "a function for some machines only")]
+        // SAFETY: the line above has found the vectors that the function needs.
+        return unsafe { unmask_aligned_avx2(bytes, mask) };
+    }
+    unmask_aligned(bytes, mask);
 }
 
 /// The mask as it stands behind so many bytes.
@@ -69,24 +75,22 @@ fn mask_after(mask: [u8; 4], bytes: usize) -> [u8; 4] {
         .to_le_bytes()
 }
 
-/// The work on what begins at a multiple of [`PIECE_BYTES`], compiled once for each kind of machine.
-struct Aligned<'a> {
-    bytes: &'a mut [u8],
-    mask: [u8; 4],
+/// [`unmask_aligned`] with vectors twice as wide as those that every x86-64 has.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn unmask_aligned_avx2(bytes: &mut [u8], mask: [u8; 4]) {
+    unmask_aligned(bytes, mask);
 }
 
-impl pulp::NullaryFnOnce for Aligned<'_> {
-    type Output = ();
-
-    // Always: only inside its caller is it compiled for that machine's vectors.
-    #[inline(always)]
-    fn call(self) {
-        let (blocks, rest) = self.bytes.as_chunks_mut::<BLOCK_BYTES>();
-        for block in blocks {
-            xor(block, self.mask);
-        }
-        unmask_short(rest, self.mask);
+/// Unmasks what begins at a multiple of [`PIECE_BYTES`].
+// Always inlined: only inside its caller is it compiled for the vectors that the caller may use.
+#[inline(always)]
+fn unmask_aligned(bytes: &mut [u8], mask: [u8; 4]) {
+    let (blocks, rest) = bytes.as_chunks_mut::<BLOCK_BYTES>();
+    for block in blocks {
+        xor(block, mask);
     }
+    unmask_short(rest, mask);
 }
 
 /// XORs a block whose length is a multiple of four.
@@ -122,6 +126,19 @@ mod tests {
             let after = unmask(first, mask);
             unmask(second, after);
             assert_eq!(bytes, expected, "split at {split}");
+        }
+    }
+
+    #[test]
+    fn every_machine_unmasks_alike() {
+        let mask = [0x9a, 0xbc, 0xde, 0xf0];
+        for bytes in 0..1024 {
+            let (mut widest, mut plain) = (vec![0x5a; bytes], vec![0x5a; bytes]);
+
+            unmask_whole(&mut widest, mask);
+            unmask_aligned(&mut plain, mask);
+
+            assert_eq!(widest, plain, "{bytes} bytes");
         }
     }
 }
