@@ -6,14 +6,17 @@
 use std::ops::Range;
 
 use object::elf::{PF_W, PF_X, RelocationType, STB_GNU_UNIQUE};
-use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
+use object::read::elf::{ElfFile64, FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{
-    Architecture, Endianness, File, FileKind, Object, ObjectKind, ObjectSection, ObjectSegment,
-    ObjectSymbol, RelocationFlags, SegmentFlags, SymbolFlags,
+    Architecture, Endianness, Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol,
+    RelocationFlags, SegmentFlags, SymbolFlags,
 };
 use wsh::abi::{self, Descriptor};
 
 use super::refusal::Refusal;
+
+/// A plugin's file, taken apart.
+type File<'data> = ElfFile64<'data, Endianness>;
 
 /// What a plugin's file says of the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,15 +90,13 @@ fn check_format(bytes: &[u8]) -> Result<(), Refusal> {
         return Err(cut_off(bytes, ELF_HEADER_BYTES));
     }
     if !bytes.starts_with(ELF_MAGIC) {
-        let found = match FileKind::parse(bytes) {
-            Ok(FileKind::MachO32 | FileKind::MachO64) => "a Mach-O file",
-            Ok(FileKind::Pe32 | FileKind::Pe64) => "a PE file",
-            _ => {
+        return Err(match foreign_format(bytes) {
+            Some(found) => Refusal::ForeignFormat { found, wanted },
+            None => {
                 let beginning = bytes[..bytes.len().min(16)].escape_ascii().to_string();
-                return Err(Refusal::NotALibrary { beginning });
+                Refusal::NotALibrary { beginning }
             }
-        };
-        return Err(Refusal::ForeignFormat { found, wanted });
+        });
     }
     match bytes.get(ELF_CLASS) {
         None => return Err(cut_off(bytes, ELF_HEADER_BYTES)),
@@ -113,6 +114,19 @@ fn check_format(bytes: &[u8]) -> Result<(), Refusal> {
         return Err(cut_off(bytes, wanted));
     }
     Ok(())
+}
+
+/// The name of the format that libraries of other systems have. Nothing else in them is read.
+fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
+    if MACH_O_MAGICS.iter().any(|magic| bytes.starts_with(magic)) {
+        return Some("a Mach-O file");
+    }
+    let header = bytes
+        .get(DOS_HEADER_PE)
+        .filter(|_| bytes.starts_with(b"MZ"))?;
+    let header = u32::from_le_bytes(header.try_into().ok()?);
+    let is_pe = bytes.get(header as usize..)?.starts_with(b"PE\0\0");
+    is_pe.then_some("a PE file")
 }
 
 /// How long the file is at least, by its own headers.
@@ -360,6 +374,14 @@ const FULL_TABLES: [&[u8]; 6] = [
     b".dynstr",
 ];
 pub(crate) const ELF_MAGIC: &[u8] = b"\x7fELF";
+const MACH_O_MAGICS: [[u8; 4]; 4] = [
+    *b"\xfe\xed\xfa\xce",
+    *b"\xfe\xed\xfa\xcf",
+    *b"\xce\xfa\xed\xfe",
+    *b"\xcf\xfa\xed\xfe",
+];
+/// Where the header of a DOS program says where that of a PE file is.
+const DOS_HEADER_PE: Range<usize> = 0x3c..0x40;
 /// Where an ELF file says whether it is of 32 or 64 bits.
 const ELF_CLASS: usize = 4;
 const ELF_HEADER_BYTES: u64 = 64;
@@ -370,3 +392,32 @@ const MACHINE: Architecture = if cfg!(target_arch = "x86_64") {
 } else {
     Architecture::Unknown
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_of_other_systems_are_named() {
+        let wanted = "64-bit ELF libraries";
+        let mut pe = vec![0; 0x80];
+        pe[..2].copy_from_slice(b"MZ");
+        pe[DOS_HEADER_PE].copy_from_slice(&0x78_u32.to_le_bytes());
+        pe[0x78..0x7c].copy_from_slice(b"PE\0\0");
+        let mach_o = b"\xcf\xfa\xed\xfe\x07\0\0\x01".to_vec();
+        for (bytes, found) in [(pe, "a PE file"), (mach_o, "a Mach-O file")] {
+            let refusal = Refusal::ForeignFormat { found, wanted };
+            assert_eq!(
+                inspect(&bytes).unwrap_err().to_string(),
+                refusal.to_string(),
+                "{found}"
+            );
+        }
+        let beginning = "#!/bin/sh\\n".to_owned();
+        let refusal = Refusal::NotALibrary { beginning };
+        assert_eq!(
+            inspect(b"#!/bin/sh\n").unwrap_err().to_string(),
+            refusal.to_string()
+        );
+    }
+}
