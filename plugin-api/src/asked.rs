@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserializer, de::Visitor, forward_to_deserialize_any};
+use serde_core::{Deserializer, de::Visitor, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 
 /// The keys that were asked for so far.

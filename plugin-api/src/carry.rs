@@ -1,7 +1,12 @@
 //! The state of an async session, from one generation to the next.
 
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::HashMap;
+
+#[cfg(feature = "serde")]
+use serde_core::{Serialize, de::DeserializeOwned};
+#[cfg(feature = "serde")]
+use serde_json::value::RawValue;
 
 use crate::request_copy::RequestCopy;
 
@@ -52,7 +57,7 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> Carry for T {
 
     fn join(request: &RequestCopy, state: Vec<u8>) -> Option<Vec<u8>> {
         let mut joined = br#"{"request":"#.to_vec();
-        serde_json::to_writer(&mut joined, request).ok()?;
+        serde_json::to_writer(&mut joined, &request.to_json()).ok()?;
         joined.extend_from_slice(br#","state":"#);
         joined.extend_from_slice(&state);
         joined.push(b'}');
@@ -60,14 +65,13 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> Carry for T {
     }
 
     fn split(bytes: &[u8]) -> crate::Result<(RequestCopy, Self)> {
-        #[derive(Deserialize)]
-        struct Joined<T> {
-            request: RequestCopy,
-            state: T,
-        }
-        let joined: Joined<T> = serde_json::from_slice(bytes)
-            .map_err(|error| format!("state with its request: {error}"))?;
-        Ok((joined.request, joined.state))
+        let both = || {
+            let joined: HashMap<String, &RawValue> = serde_json::from_slice(bytes)?;
+            let part = |name| joined.get(name).map_or("null", |part| part.get());
+            let request = RequestCopy::from_json(serde_json::from_str(part("request"))?)?;
+            Ok((request, serde_json::from_str(part("state"))?))
+        };
+        both().map_err(|error: serde_json::Error| format!("state with its request: {error}").into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the server's configuration says to a handler.
 
 #[cfg(feature = "serde")]
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 
 #[cfg(feature = "serde")]
 use crate::asked::{Asked, Table};

@@ -4,7 +4,7 @@
 
 use std::{error::Error as StdError, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde_core::{Deserialize, Serialize};
 
 use crate::{
     async_conn::AsyncConn,

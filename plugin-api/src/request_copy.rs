@@ -1,5 +1,10 @@
 //! A request that outlives `open`, for the functions that ask for it.
 
+#[cfg(feature = "serde")]
+use serde_core::de::DeserializeOwned;
+#[cfg(feature = "serde")]
+use serde_json::{Map, Value, json};
+
 use crate::{
     border::read::{Field, Text},
     request::Request,
@@ -7,7 +12,6 @@ use crate::{
 
 /// A copy of everything a [`Request`] says.
 #[derive(Clone, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestCopy {
     flags: u32,
     id: u64,
@@ -95,6 +99,61 @@ impl RequestCopy {
     }
 }
 
+/// Written out: with serde's macros each handler would wait for their compiler.
+#[cfg(feature = "serde")]
+impl RequestCopy {
+    /// The copy as a JSON object.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "flags": self.flags,
+            "id": self.id,
+            "target": self.target,
+            "path": self.path,
+            "query": self.query,
+            "host": self.host,
+            "origin": self.origin,
+            "remote_addr": self.remote_addr,
+            "client_addr": self.client_addr,
+            "user": self.user,
+            "headers": self.headers,
+            "cookies": self.cookies,
+            "protocols": self.protocols,
+            "params": self.params,
+            "tls_version": self.tls_version,
+            "tls_sni": self.tls_sni,
+            "tls_client_cert": self.tls_client_cert,
+        })
+    }
+
+    /// The copy that a JSON object is.
+    pub(crate) fn from_json(mut fields: Map<String, Value>) -> serde_json::Result<Self> {
+        Ok(RequestCopy {
+            flags: take(&mut fields, "flags")?,
+            id: take(&mut fields, "id")?,
+            target: take(&mut fields, "target")?,
+            path: take(&mut fields, "path")?,
+            query: take(&mut fields, "query")?,
+            host: take(&mut fields, "host")?,
+            origin: take(&mut fields, "origin")?,
+            remote_addr: take(&mut fields, "remote_addr")?,
+            client_addr: take(&mut fields, "client_addr")?,
+            user: take(&mut fields, "user")?,
+            headers: take(&mut fields, "headers")?,
+            cookies: take(&mut fields, "cookies")?,
+            protocols: take(&mut fields, "protocols")?,
+            params: take(&mut fields, "params")?,
+            tls_version: take(&mut fields, "tls_version")?,
+            tls_sni: take(&mut fields, "tls_sni")?,
+            tls_client_cert: take(&mut fields, "tls_client_cert")?,
+        })
+    }
+}
+
+#[cfg(feature = "serde")]
+fn take<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> serde_json::Result<T> {
+    T::deserialize(fields.remove(name).unwrap_or_default())
+}
+
 fn own(fields: &[Field<'_>]) -> Vec<(String, Vec<u8>)> {
     fields
         .iter()
@@ -107,4 +166,35 @@ fn lend(pairs: &[(String, Vec<u8>)]) -> Vec<Field<'_>> {
         .iter()
         .map(|(name, value)| Field::new(name, value))
         .collect()
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_read_from_what_any_generation_wrote() {
+        let written = r#"{"flags":1,"id":7,"target":[47,63],"path":"/","query":[],"host":"h","origin":"o",
+            "remote_addr":"r","client_addr":"c","user":"u","headers":[["a",[98]]],"cookies":[],"protocols":["p"],
+            "params":[["room",[255]]],"tls_version":"v","tls_sni":"s","tls_client_cert":[0]}"#;
+
+        let fields: Map<String, Value> = serde_json::from_str(written).unwrap();
+        let copy = RequestCopy::from_json(fields.clone()).unwrap();
+
+        assert_eq!(copy.to_json(), Value::Object(fields));
+        assert_eq!(copy.params, [("room".to_owned(), vec![255])]);
+    }
+
+    #[test]
+    fn a_field_that_is_missing_is_an_error() {
+        let mut fields = match RequestCopy::default().to_json() {
+            Value::Object(fields) => fields,
+            other => panic!("an object, not {other}"),
+        };
+        fields.remove("path");
+
+        let error = RequestCopy::from_json(fields).unwrap_err();
+
+        assert_eq!(error.to_string(), "invalid type: null, expected a string");
+    }
 }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 #[cfg(feature = "serde")]
-use serde::{Serialize, de::DeserializeOwned};
+use serde_core::{Serialize, de::DeserializeOwned};
 
 use crate::session::Session;
 

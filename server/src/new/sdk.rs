@@ -181,7 +181,7 @@ mod tests {
             "name = \"wshd-plugin\"\n",
             concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"\n"),
             concat!("rust-version = \"", env!("CARGO_PKG_RUST_VERSION"), "\"\n"),
-            "[dependencies.serde]\nfeatures = [\"derive\"]\noptional = true\nversion = \"1\"\n",
+            "[dependencies.serde_core]\nfeatures = [\"alloc\"]\noptional = true\nversion = \"1\"\n",
             "[dependencies.tracing]\ndefault-features = false\nfeatures = [\"std\"]\noptional = true\nversion = \"0.1\"\n",
             "default = [\"serde\"]\n",
         ] {
