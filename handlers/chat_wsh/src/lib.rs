@@ -10,7 +10,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use wsh::prelude::*;
 
 struct Chat {
@@ -64,7 +63,8 @@ impl Handler for Chat {
     /// What was said stays behind with the older generation. Members who do not move still hear everybody,
     /// for topics belong to all generations; only `/who` does not see across.
     fn restore(&self, _: &mut Conn, state: &State) -> Result<Member> {
-        let place: Place = state.parse()?;
+        let (room, name) = state.parse()?;
+        let place = Place { room, name };
         let mut rooms = self.rooms.lock();
         let here = rooms.entry(place.room.clone()).or_default();
         if !here.names.insert(place.name.clone()) {
@@ -84,8 +84,7 @@ impl Chat {
     }
 }
 
-/// What of a member moves to newer code.
-#[derive(Serialize, Deserialize)]
+/// What of a member moves to newer code, as a pair.
 struct Place {
     room: String,
     name: String,
@@ -98,7 +97,7 @@ struct Member {
 }
 
 impl Session for Member {
-    const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
+    const SCHEMA: std::ops::RangeInclusive<u32> = 2..=2;
 
     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
         let Some(text) = message.as_text().map(str::trim) else {
@@ -140,7 +139,8 @@ impl Session for Member {
     }
 
     fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
-        Snapshot::json(&self.place)
+        let Place { room, name } = &self.place;
+        Snapshot::json(&(room, name))
     }
 }
 
