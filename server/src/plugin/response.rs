@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
 
-use tungstenite::handshake::derive_accept_key;
+use data_encoding::BASE64;
+use sha1_smol::Sha1;
 use wsh::abi::{self, Status};
 use wsh::rules;
 
@@ -78,7 +79,9 @@ impl Draft {
 
     /// What `Sec-WebSocket-Accept` must be (RFC 6455 §4.2.2).
     pub(crate) fn accept_key(&self) -> String {
-        derive_accept_key(&self.key)
+        let mut sha1 = Sha1::from(&self.key);
+        sha1.update(ACCEPT_GUID);
+        BASE64.encode(&sha1.digest().bytes())
     }
 
     /// Takes the answer that the handler gives in bytes of its own.
@@ -150,6 +153,8 @@ thread_local! {
 
 /// permessage-deflate in [`Draft::extensions`] (abi.rs, `response_extensions`).
 const DEFLATE: u32 = 1;
+/// What a client's key is hashed with (RFC 6455 §1.3).
+const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]
 mod tests {
@@ -160,5 +165,11 @@ mod tests {
         let mut draft = Draft::new(Vec::new(), vec!["chat.v1".to_owned()], false);
         assert_eq!(draft.choose_protocol("chat.v2"), Err(abi::INVALID));
         assert_eq!(draft.choose_protocol("chat.v1"), Ok(()));
+    }
+
+    #[test]
+    fn the_key_of_the_rfc_is_accepted_as_it_says() {
+        let draft = Draft::new(b"dGhlIHNhbXBsZSBub25jZQ==".to_vec(), Vec::new(), false);
+        assert_eq!(draft.accept_key(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }
