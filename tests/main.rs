@@ -16,6 +16,7 @@ mod ending;
 mod failures;
 mod features;
 mod files;
+mod first_build;
 mod generated;
 mod golden;
 mod harness;

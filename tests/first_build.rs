@@ -1,0 +1,58 @@
+//! What a first `cargo run -- dev handlers` has to compile.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// `dev` builds handlers with a cargo of its own. What the server's build has compiled serves them only if
+/// it has the same features.
+#[test]
+fn what_handlers_share_with_the_server_is_compiled_once() {
+    let first = crates(&[]);
+    let handlers = crates(&[
+        "-p",
+        "chat_wsh",
+        "-p",
+        "clock_wsh",
+        "-p",
+        "echo_wsh",
+        "-p",
+        "slow_wsh",
+    ]);
+
+    let again: Vec<_> = handlers.difference(&first).collect();
+
+    assert!(
+        handlers.iter().any(|name| name.starts_with("serde_core ")),
+        "{handlers:#?}"
+    );
+    assert!(
+        again.is_empty(),
+        "compiled twice, with other features the second time: {again:#?}"
+    );
+}
+
+/// A handler's first build would wait for the crates that read Rust.
+#[test]
+fn the_library_of_handlers_needs_no_procedural_macro() {
+    let macros: Vec<_> = crates(&["-p", "wshd-plugin"])
+        .into_iter()
+        .filter(|name| name.contains("(proc-macro)") || name.starts_with("syn "))
+        .collect();
+
+    assert!(macros.is_empty(), "{macros:#?}");
+}
+
+/// Each crate that cargo compiles for these packages, with its version and its features.
+fn crates(packages: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["tree", "--locked", "--no-dedupe", "--prefix", "none"])
+        .args(["--edges", "normal,build", "--format", "{p} {f}"])
+        .args(packages)
+        .output()
+        .expect("cargo runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).expect("names are UTF-8");
+    text.lines().map(str::to_owned).collect()
+}
