@@ -3,6 +3,7 @@
 mod admission;
 mod allocations;
 mod applies;
+mod blocking;
 mod border;
 mod c_handlers;
 mod causes;
@@ -41,6 +42,7 @@ mod raw;
 mod refused_plugins;
 mod replacements;
 mod requests;
+mod sending;
 mod signals;
 mod straddling;
 mod strangers;

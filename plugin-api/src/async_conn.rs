@@ -98,22 +98,31 @@ impl<S> AsyncConn<S> {
         self.task.closed()
     }
 
-    /// Sends a message, at once. The answer may be awaited, which waits until the peer has taken enough of
-    /// what was sent.
+    /// Sends a message. Awaited, it waits until the message fits beside what waits for the peer, and while
+    /// more than 64 KiB are on their way; a peer that takes nothing ends the session by the server's
+    /// `outbound_timeout_ms`. What is sent and not awaited is explained at [`Sent`].
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// async fn count(conn: &mut AsyncConn) -> Result {
+    ///     for number in 0..1_000_000 {
+    ///         // As fast as this peer reads.
+    ///         conn.send(number.to_string()).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async count);
+    /// ```
     #[inline]
-    pub fn send<P: Payload>(&self, message: P) -> Sent<'_> {
-        let answer = if self.task.is_silent() {
-            Err(Refused::Gone)
-        } else {
-            self.link.send(message.kind(), message.bytes())
-        };
-        if let Some(memory) = message.recycle() {
-            self.spare.set(memory);
-        }
-        Sent::new(&self.link, &self.task, answer)
+    pub fn send<P: Payload>(&self, message: P) -> Sent<'_, P> {
+        Sent::send(&self.link, &self.task, message.kind(), message, |memory| {
+            self.spare.set(memory)
+        })
     }
 
-    /// Sends a message of at most `max` bytes that is written straight into the server's buffer.
+    /// Sends a message of at most `max` bytes that is written straight into the server's buffer, or into
+    /// memory of its own while other messages wait there. The answer is that of [`send`](Self::send).
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -131,13 +140,21 @@ impl<S> AsyncConn<S> {
         kind: Kind,
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
-    ) -> Sent<'_> {
-        let answer = if self.task.is_silent() {
-            Err(Refused::Gone)
-        } else {
-            self.link.send_with(kind.opcode(), max, write)
-        };
-        Sent::new(&self.link, &self.task, answer)
+    ) -> Sent<'_, Vec<u8>> {
+        let (link, task) = (&*self.link, &*self.task);
+        if task.is_silent() {
+            return Sent::told(link, task, Err(Refused::Gone));
+        }
+        if link.buffered() == 0 {
+            // Beside nothing every message fits, so what is written in place is not wanted again.
+            return Sent::told(link, task, link.send_with(kind.opcode(), max, write));
+        }
+        let mut memory = self.spare.take();
+        memory.clear();
+        match Writer::fill(&mut memory, kind.opcode(), max, write) {
+            Ok(kind) => Sent::send(link, task, kind, memory, |memory| self.spare.set(memory)),
+            Err(refused) => Sent::told(link, task, Err(refused)),
+        }
     }
 
     /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
@@ -162,17 +179,16 @@ impl<S> AsyncConn<S> {
     /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits. It
     /// is [`Refused::Invalid`] if the parts before it are of the other kind, and
     /// [`Refused::Misuse`] outside the session's own function, on a thread that the connection was lent to.
-    pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Sent<'_> {
-        let (kind, bytes) = (part_kind(part.kind(), last), part.bytes());
-        let answer = if self.task.is_silent() {
-            Err(Refused::Gone)
-        } else {
-            self.link.send_part(kind, bytes)
-        };
-        if let Some(memory) = part.recycle() {
-            self.spare.set(memory);
-        }
-        Sent::new(&self.link, &self.task, answer)
+    pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Sent<'_, P> {
+        let kind = part_kind(part.kind(), last);
+        Sent::send_by(
+            Link::send_part,
+            &self.link,
+            &self.task,
+            kind,
+            part,
+            |memory| self.spare.set(memory),
+        )
     }
 
     /// Sends a Ping of at most 125 bytes. The server sends its own besides, to find dead peers.

@@ -282,12 +282,8 @@ impl AsyncSlot {
                 self.task.is_over_now(close);
                 return Callback::Closed;
             }
-            Event::Ping(_)
-            | Event::Pong(_)
-            | Event::Timer(_)
-            | Event::Note(_)
-            | Event::Drain
-            | Event::Wake => {}
+            Event::Drain => self.task.drained(),
+            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) | Event::Wake => {}
         }
         Callback::Other
     }

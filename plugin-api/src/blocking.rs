@@ -11,7 +11,7 @@ use std::{
 use crate::{
     abi::{self, Status},
     blocking_conn::{BlockingConn, Deaf},
-    border::{guard, item::item, link::Link},
+    border::{guard, host::Host, item::item, link::Link},
     close::Close,
     config::Config,
     error::{Error, Refused},
@@ -23,6 +23,7 @@ use crate::{
     rule::Rule,
     shared::Shared,
     style::{Event, Slot, Style},
+    task::TOKEN,
 };
 
 /// The style of `handler!(blocking function)`. With `PARTS` messages come in parts.
@@ -173,21 +174,37 @@ impl BlockingSlot {
         }
     }
 
-    /// The peer closes. Who asks for messages hears of it after them, and is waited for.
+    /// The peer closes. A function that asks for messages hears of it after them, and is waited for. One
+    /// that has not asked yet may be about to: it has a moment.
     fn on_closing(&mut self, close: Close) -> Status {
         self.line.peer_closes(close);
         let status = self.status(false, abi::OK);
-        let is_waited_for = match self.end {
-            FunctionEnd::NotYet => self.line.is_waited_for(),
-            FunctionEnd::Next(_) => true,
-            FunctionEnd::Told => false,
-        };
-        if is_waited_for { abi::PENDING } else { status }
+        match self.end {
+            FunctionEnd::NotYet if self.line.is_deaf_to_close() => {
+                let set = |host: &Host, conn| host.timer(conn, TOKEN, FIRST_RECV_MS);
+                match self.link.inside(set) {
+                    abi::OK => abi::PENDING,
+                    _ => status,
+                }
+            }
+            FunctionEnd::NotYet | FunctionEnd::Next(_) => abi::PENDING,
+            FunctionEnd::Told => status,
+        }
+    }
+
+    /// The moment is over that a function had to ask for messages.
+    fn on_timer(&mut self) -> Status {
+        let goes_on = self.status(false, abi::OK);
+        match self.end {
+            // The host answers with the peer's own code.
+            FunctionEnd::NotYet if self.line.is_deaf_to_close() => abi::DONE,
+            FunctionEnd::NotYet | FunctionEnd::Next(_) | FunctionEnd::Told => goes_on,
+        }
     }
 
     fn on_wake(&mut self) -> Status {
         let was_next = matches!(self.end, FunctionEnd::Next(_));
-        self.line.serve(&self.link);
+        self.line.wakes(&self.link);
         if self.line.is_over() {
             self.status(true, abi::PENDING)
         } else {
@@ -204,16 +221,17 @@ impl Slot for BlockingSlot {
     fn on(&mut self, event: Event<'_>) -> Status {
         match event {
             Event::Message(message) => {
-                if self.line.push(message) {
+                if self.line.push(message, false, &self.link) {
                     self.link.inside(|host, conn| host.reads(conn, false));
                 }
             }
             Event::Part(message, is_last) => {
-                if self.line.push_part(message, is_last) {
+                if self.line.push_part(message, is_last, &self.link) {
                     self.link.inside(|host, conn| host.reads(conn, false));
                 }
             }
-            Event::Drain => self.line.serve(&self.link),
+            Event::Drain => self.line.drained(&self.link),
+            Event::Timer(TOKEN) => return self.on_timer(),
             Event::Wake => return self.on_wake(),
             Event::Closing(close) => return self.on_closing(close),
             Event::Closed(close) => {
@@ -236,3 +254,7 @@ impl Drop for BlockingSlot {
         self.line.is_over_now(Close::new(1006, ""));
     }
 }
+
+/// How long a function has to ask for messages when the peer closes before it has. Its thread may not
+/// have run yet; a function that never asks does not hold the answer up for longer.
+const FIRST_RECV_MS: u64 = 250;

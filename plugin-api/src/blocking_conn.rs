@@ -18,7 +18,6 @@ use crate::{
     message::{MessageBuf, Payload},
     part::PartBuf,
     rule::Rule,
-    sent::CROWD_BYTES,
     waits::TOO_LONG,
 };
 
@@ -165,29 +164,68 @@ impl BlockingConn {
         }
     }
 
-    /// Sends a message. It waits while the session has not taken what was sent before, and while
-    /// more than 64 KiB are on their way to the peer.
+    /// Sends a message. It waits until the message fits beside what waits for the peer, and while more
+    /// than 64 KiB are on their way; a peer that takes nothing ends the session by the server's
+    /// `outbound_timeout_ms`. While other messages wait to be received, it may leave a millisecond
+    /// later, together with the answers to those.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// fn count(conn: BlockingConn) -> Result {
+    ///     for number in 0..1_000_000 {
+    ///         // As fast as this peer reads.
+    ///         conn.send(number.to_string())?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking count);
+    /// ```
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is over or closing.
+    /// [`Refused::Gone`]: the session is over or closing, or ends meanwhile. [`Refused::TooBig`]: the
+    /// message is so long that there is never room for it; this is said at once.
     pub fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
-        let buffered = loop {
-            if self.line.is_silent() {
-                return Err(Refused::Gone);
-            }
-            let (kind, bytes) = (message.kind(), message.bytes());
-            match self.line.runtime.send_to(self.line.id, kind, bytes) {
-                Err(Refused::Full) => self.line.wait_for_room()?,
-                answer => break answer?,
-            }
-        };
-        if let Some(memory) = message.recycle() {
-            self.line.recycle(memory);
-        }
-        if buffered > CROWD_BYTES {
-            self.line.wait_for_room()?;
-        }
-        Ok(())
+        self.line.send(message)
+    }
+
+    /// Bytes that were sent and that the peer's system has not taken yet; HTML5 calls it
+    /// `bufferedAmount`. It is asked of the server, which takes a moment. 0 when the session is over.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn tell(conn: &BlockingConn, position: &str) -> Result {
+    /// // A peer that lags behind does without.
+    /// if conn.buffered() == 0 {
+    ///     conn.send(position)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn buffered(&self) -> u64 {
+        u64::try_from(self.line.run(Errand::Buffered)).unwrap_or(0)
+    }
+
+    /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
+    /// TCP window fills, and it has to wait. What has come before can still be received.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing.
+    pub fn pause(&self) -> Result<(), Refused> {
+        self.reads(false)
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing.
+    pub fn resume(&self) -> Result<(), Refused> {
+        self.reads(true)
+    }
+
+    fn reads(&self, on: bool) -> Result<(), Refused> {
+        let status = self.line.run_for_status(Errand::Reads(on));
+        Refused::check(status, |_| Rule::unknown())
     }
 
     /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
@@ -214,14 +252,8 @@ impl BlockingConn {
     /// [`Refused::Gone`]: the session is over or closing. [`Refused::Invalid`]: the parts before it are of the
     /// other kind. [`Refused::TooBig`]: such a part never fits.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<(), Refused> {
-        if self.line.is_silent() {
-            return Err(Refused::Gone);
-        }
         let kind = part_kind(part.kind(), last);
-        let bytes = part.into_vec();
-        let len = bytes.len();
-        let status = self.line.send_part(kind, bytes);
-        Refused::check(status, |status| Rule::part(status, len))
+        self.line.send_part(kind, part.into_vec())
     }
 
     /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
@@ -231,10 +263,11 @@ impl BlockingConn {
     /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: such a code may not be sent.
     /// [`Refused::TooBig`]: the reason has more than 123 bytes.
     pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
-        let status = self.line.runtime.host.close_to(self.line.id, code, reason);
-        Refused::check(status, |status| Rule::close(status, code, reason))?;
-        self.line.is_closing_now();
-        Ok(())
+        let status = self.line.run_for_status(Errand::Close {
+            code,
+            reason: reason.into(),
+        });
+        Refused::check(status, |status| Rule::close(status, code, reason))
     }
 
     /// Drops the connection without a Close frame.
@@ -242,17 +275,16 @@ impl BlockingConn {
     /// # Errors
     /// [`Refused::Gone`]: it is over.
     pub fn abort(&self) -> Result<(), Refused> {
-        Refused::check(self.line.run(Errand::Abort), |_| Rule::unknown())?;
-        self.line.is_closing_now();
-        Ok(())
+        let status = self.line.run_for_status(Errand::Abort);
+        Refused::check(status, |_| Rule::unknown())
     }
 
-    /// Sends a Ping of at most 125 bytes. It may leave before messages that were sent just before.
+    /// Sends a Ping of at most 125 bytes, behind what was sent before.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: more than 125 bytes.
     pub fn ping(&self, data: &[u8]) -> Result<(), Refused> {
-        let status = self.line.run(Errand::Ping(data.into()));
+        let status = self.line.run_for_status(Errand::Ping(data.into()));
         Refused::check(status, |_| Rule::ping(data))
     }
 
@@ -277,7 +309,7 @@ impl BlockingConn {
 
     fn topic(&self, name: &str, on: bool) -> Result<(), Refused> {
         let topic = name.into();
-        let status = self.line.run(Errand::Subscribe { topic, on });
+        let status = self.line.run_for_status(Errand::Subscribe { topic, on });
         Refused::check(status, |status| Rule::topic(status, name))
     }
 
@@ -287,7 +319,7 @@ impl BlockingConn {
     /// # Errors
     /// As of [`publish`](crate::publish).
     pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
-        handle::publish_in(self.line.runtime, topic, &message, 0)
+        self.publish_except(topic, message, 0)
     }
 
     /// As [`publish`](Self::publish), but not to this session.
@@ -295,7 +327,20 @@ impl BlockingConn {
     /// # Errors
     /// As of [`publish`](crate::publish).
     pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
-        handle::publish_in(self.line.runtime, topic, &message, self.line.id)
+        self.publish_except(topic, message, self.line.id)
+    }
+
+    fn publish_except<P: Payload>(
+        &self,
+        topic: &str,
+        message: P,
+        except: u64,
+    ) -> Result<u64, Refused> {
+        if self.line.has_unsent() {
+            // This session may be a subscriber, and gets in order what its function does.
+            let _ = self.line.run(Errand::Flush);
+        }
+        handle::publish_in(self.line.runtime, topic, &message, except)
     }
 
     /// What the handshake [attached](crate::Request::attach).

@@ -174,7 +174,7 @@ impl Conn {
     /// never fits.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<u64, Refused> {
         let (kind, bytes) = (part_kind(part.kind(), last), part.bytes());
-        self.heard(self.link.send_part(kind, bytes))
+        self.heard(self.link.send_part(kind | abi::IF_ROOM, bytes))
     }
 
     /// Sends a Ping of at most 125 bytes. The server sends its own besides, to find dead peers.

@@ -70,7 +70,7 @@ pub enum Refused {
     Gone,
     /// An argument is past a limit.
     TooBig(Rule),
-    /// The session's inbox is full; it may be tried again.
+    /// The queue is full; nothing was done, and it may be tried again.
     Full,
     /// An argument breaks its rule.
     Invalid(Rule),
@@ -121,7 +121,7 @@ impl fmt::Display for Refused {
         f.write_str(match self {
             Refused::Gone => "the session is over",
             Refused::TooBig(rule) | Refused::Invalid(rule) => return rule.fmt(f),
-            Refused::Full => "the session's inbox is full",
+            Refused::Full => "the queue is full",
             Refused::Misuse => "called at the wrong time or on the wrong thread",
             Refused::Unsupported => "this server does not know it",
             Refused::Failed => "the server failed",

@@ -193,7 +193,7 @@ impl Conn {
 }
 
 impl<S> AsyncConn<S> {
-    /// Sends a value as JSON, in a text message, at once. The answer may be awaited as that of
+    /// Sends a value as JSON, in a text message. The answer is awaited as that of
     /// [`send`](Self::send).
     ///
     /// It is [`Refused::Invalid`] if JSON cannot say the value, as a map whose keys are no strings; the
@@ -212,10 +212,10 @@ impl<S> AsyncConn<S> {
     /// # fn main() {}
     /// wsh::handler!(async count);
     /// ```
-    pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Sent<'_> {
+    pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Sent<'_, String> {
         match write(value) {
             Ok(text) => self.send(text),
-            Err(refused) => Sent::new(self.link(), &self.task, Err(refused)),
+            Err(refused) => Sent::told(self.link(), &self.task, Err(refused)),
         }
     }
 

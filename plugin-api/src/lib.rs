@@ -1,6 +1,7 @@
 //! Write WebSocket handlers for wshd.
 
 pub mod abi;
+mod arena;
 #[cfg(feature = "serde")]
 mod asked;
 mod async_conn;
@@ -25,6 +26,7 @@ mod line;
 #[doc(hidden)]
 pub mod log;
 mod message;
+mod outbox;
 mod part;
 mod pause;
 pub mod raw;

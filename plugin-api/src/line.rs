@@ -1,8 +1,12 @@
 //! Between the callbacks of a blocking session and the thread that its function runs on.
 //!
-//! The thread sends by id. What has no form by id is left here as an errand, and the session's
-//! `wake` does it. The wait is a mutex and a condition variable: `park` and the channels of std
-//! take a thread-local key of the process for each loaded image, and those run out.
+//! The thread leaves messages in the outbox, and what it wants to have an answer to as an errand; the
+//! session's callbacks send and do it, in the order of the calls. What does not fit beside what waits
+//! for the peer stays in the outbox until the peer has taken more. The wait is a mutex and a condition
+//! variable: `park` and the channels of std take a thread-local key of the process for each loaded image,
+//! and those run out.
+
+mod serving;
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -11,13 +15,18 @@ use std::{
 
 use crate::{
     abi::{self, Status},
-    border::{link::Link, runtime::Runtime},
+    border::{
+        link::Link,
+        runtime::{self, Runtime},
+    },
     close::Close,
     ending::Ending,
     error::{Elapsed, Refused},
-    inbox::Inbox,
-    message::Message,
-    sent::{CROWD_BYTES, ROOM_BYTES, room_for},
+    inbox::{self, Inbox},
+    message::Payload,
+    outbox::{self, Outbox},
+    rule::Rule,
+    sent::CROWD_BYTES,
 };
 
 /// Shared by the slot and the [`BlockingConn`](crate::BlockingConn).
@@ -26,6 +35,9 @@ pub(crate) struct Line {
     pub(crate) runtime: &'static Runtime,
     pub(crate) id: u64,
     pub(crate) protocol: Box<str>,
+    /// Whether a message may wait for a moment while others wait to be received. The clock of a test
+    /// stands still.
+    may_defer: bool,
     inner: Mutex<Inner>,
     changed: Condvar,
     closed: OnceLock<Close>,
@@ -34,20 +46,54 @@ pub(crate) struct Line {
 #[derive(Debug, Default)]
 struct Inner {
     inbox: Inbox,
+    outbox: Outbox,
     ending: Ending,
     /// The function has closed or dropped the connection.
     is_closing: bool,
     /// What the function came to, until a callback has taken it.
     outcome: Option<Outcome>,
+    desk: Desk,
+    /// A message was sent in parts, and not its last one.
+    is_in_message: bool,
+    room: Room,
+    /// The author holds the peer back.
+    is_paused: bool,
     /// The inbox has room again, and the host is to be told.
     wants_reads: bool,
-    /// The thread waits until little is on its way to the peer.
-    wants_room: bool,
-    errand: Option<Errand>,
-    /// What the last errand was answered.
-    answer: Option<Status>,
-    /// The thread waits: without it nobody need be notified, which is a system call.
-    is_waiting: bool,
+    /// A `wake` was asked for, and has not begun.
+    is_woken: bool,
+    /// A `wake` comes soon for messages that were left without one.
+    is_alarmed: bool,
+    /// What the thread waits for: without it nobody need be notified, which is a system call.
+    waits: Waits,
+}
+
+/// What a thread wants done that it waits for the answer to. There is one at a time.
+#[derive(Debug, Default)]
+enum Desk {
+    #[default]
+    Free,
+    Asked(Errand),
+    Answered(i64),
+}
+
+/// Whether the outbox may be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Room {
+    #[default]
+    Free,
+    /// So much is on its way to the peer that more waits until no more than this is, unless the function
+    /// has something else in mind.
+    Crowded(u64),
+    /// The next message fits when no more than this is on its way.
+    Full(u64),
+}
+
+/// What waits for a callback.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waits {
+    for_message: bool,
+    for_service: bool,
 }
 
 /// How the function ended: the status, and for an error its text.
@@ -60,31 +106,88 @@ pub(crate) struct Outcome {
 /// What a thread wants done that only a callback can do.
 #[derive(Debug)]
 pub(crate) enum Errand {
-    Abort,
+    Send {
+        kind: u32,
+        bytes: Vec<u8>,
+    },
+    /// Bytes past the framing.
+    Raw(Vec<u8>),
     Ping(Vec<u8>),
     Subscribe {
         topic: String,
         on: bool,
     },
-    /// A part of a message: what is sent by id is whole.
-    Part {
-        kind: u32,
-        bytes: Vec<u8>,
+    Close {
+        code: u32,
+        reason: String,
     },
+    /// Everything before it was sent.
+    Flush,
+    Abort,
+    Reads(bool),
+    /// How much is on its way to the peer.
+    Buffered,
+}
+
+/// When an errand is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    /// Before the messages that were sent before it.
+    Before,
+    /// After as many of them as fit.
+    Beside,
+    /// After all of them.
+    After,
 }
 
 impl Errand {
-    fn run(&self, link: &Link) -> Status {
-        let (host, conn) = (link.host(), link.conn());
+    fn turn(&self) -> Turn {
         match self {
-            Errand::Abort => host.abort(conn),
-            Errand::Ping(data) => host.ping(conn, data),
-            Errand::Subscribe { topic, on } => host.subscribe(conn, topic, *on),
-            Errand::Part { kind, bytes } => {
-                let answer = link.send_lent(kind | abi::IF_ROOM, bytes);
-                Status::try_from(answer.min(0)).unwrap_or(abi::ERROR)
-            }
+            Errand::Abort | Errand::Reads(_) => Turn::Before,
+            Errand::Buffered => Turn::Beside,
+            Errand::Send { .. }
+            | Errand::Raw(_)
+            | Errand::Ping(_)
+            | Errand::Subscribe { .. }
+            | Errand::Close { .. }
+            | Errand::Flush => Turn::After,
         }
+    }
+}
+
+impl Inner {
+    /// Whether a callback has something to do for the thread.
+    fn has_orders(&self) -> bool {
+        let is_asked = match self.asked() {
+            Some(Turn::After) => !matches!(self.room, Room::Full(_)),
+            Some(Turn::Before | Turn::Beside) => true,
+            None => false,
+        };
+        is_asked || self.has_mail() && self.room == Room::Free || self.wants_reads
+    }
+
+    /// Whether there is a message to send. Between two parts of one there is none.
+    fn has_mail(&self) -> bool {
+        !self.outbox.is_empty() && !self.is_in_message
+    }
+
+    /// The turn of what the thread waits for.
+    fn asked(&self) -> Option<Turn> {
+        match &self.desk {
+            Desk::Asked(errand) => Some(errand.turn()),
+            Desk::Free | Desk::Answered(_) => None,
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.is_closing || self.ending.is_silent()
+    }
+
+    /// Whether so much waits that its sender waits as well.
+    fn is_crowded(&self) -> bool {
+        self.room != Room::Free
+            || self.outbox.bytes() > CROWD_BYTES as usize
+            || self.outbox.len() >= inbox::MESSAGES_MAX
     }
 }
 
@@ -95,6 +198,7 @@ impl Line {
             runtime: link.runtime,
             id: link.id,
             protocol: link.protocol.clone(),
+            may_defer: !runtime::is_test(),
             inner: Mutex::default(),
             changed: Condvar::new(),
             closed: OnceLock::new(),
@@ -115,22 +219,6 @@ impl Line {
         inner.is_closing || !inner.ending.is_open()
     }
 
-    /// Whether nothing may be sent any more.
-    pub(crate) fn is_silent(&self) -> bool {
-        let inner = self.lock();
-        inner.is_closing || inner.ending.is_silent()
-    }
-
-    /// The function has closed or dropped the connection.
-    pub(crate) fn is_closing_now(&self) {
-        self.lock().is_closing = true;
-    }
-
-    /// Keeps the memory of a message that was sent on.
-    pub(crate) fn recycle(&self, memory: Vec<u8>) {
-        self.lock().inbox.recycle(memory);
-    }
-
     /// The next message, or as much of one as `take` wants; `Err(Told)` if there comes none any more.
     pub(crate) fn receive<T>(
         &self,
@@ -141,10 +229,9 @@ impl Line {
         inner.ending.reads();
         loop {
             if let Some((message, may_resume)) = take(&mut inner.inbox) {
-                inner.wants_reads |= may_resume;
-                drop(inner);
-                if may_resume {
-                    self.wake();
+                inner.wants_reads |= may_resume && !inner.is_paused;
+                if inner.wants_reads {
+                    drop(self.send_orders(inner));
                 }
                 return Ok(Ok(message));
             }
@@ -155,80 +242,153 @@ impl Line {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(Elapsed);
             }
+            inner.waits.for_message = true;
             inner = self.wait(inner, deadline);
         }
     }
 
-    /// Waits until little is on its way to the peer.
-    pub(crate) fn wait_for_room(&self) -> Result<(), Refused> {
-        self.lock().wants_room = true;
-        if !self.wake() {
-            return Err(Refused::Gone);
+    /// Sends a message, and waits while much is on its way to the peer.
+    pub(crate) fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
+        let (kind, len) = (message.kind(), message.bytes().len());
+        if len > CROWD_BYTES as usize {
+            // It may be too long for the server: that is said at once.
+            let bytes = message.into_vec();
+            let answer = self.run(Errand::Send { kind, bytes });
+            Refused::check_count(answer, |_| Rule::message_bytes(len))?;
+            return self.wait_for_room(self.lock());
         }
         let mut inner = self.lock();
-        while inner.wants_room {
+        if inner.is_silent() {
+            return Err(Refused::Gone);
+        }
+        if len <= outbox::SMALL_BYTES {
+            inner.outbox.push(kind, message.bytes());
+            if let Some(memory) = message.recycle() {
+                inner.inbox.recycle(memory);
+            }
+        } else {
+            inner.outbox.push_large(kind, message.into_vec());
+        }
+        if inner.is_crowded() {
+            return self.wait_for_room(inner);
+        }
+        if self.may_defer && !inner.inbox.is_empty() {
+            self.send_soon(inner);
+        } else {
+            drop(self.send_orders(inner));
+        }
+        Ok(())
+    }
+
+    /// Sends a part of a message, and waits while much is on its way to the peer.
+    pub(crate) fn send_part(&self, kind: u32, bytes: Vec<u8>) -> Result<(), Refused> {
+        let len = bytes.len();
+        let answer = self.run(Errand::Send { kind, bytes });
+        Refused::check_count(answer, |status| Rule::part(status, len))?;
+        self.wait_for_room(self.lock())
+    }
+
+    /// Has the outbox sent when the function has received what waits for it, or else within a moment.
+    fn send_soon(&self, mut inner: MutexGuard<'_, Inner>) {
+        if !inner.is_woken && !std::mem::replace(&mut inner.is_alarmed, true) {
+            drop(inner);
+            // GONE: nothing is sent any more.
+            let _ = self.runtime.host.wake_after(self.id, DEFERRED_MS);
+        }
+    }
+
+    /// Waits until nothing in the outbox can be sent and little is on its way to the peer.
+    fn wait_for_room<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> Result<(), Refused> {
+        while inner.room != Room::Free || inner.has_mail() {
             if inner.ending.is_over() {
                 return Err(Refused::Gone);
             }
+            inner.waits.for_service = true;
             inner = self.wait(inner, None);
         }
         Ok(())
     }
 
+    /// Whether something was sent that no callback has taken.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.lock().has_mail()
+    }
+
     /// Has a callback do something, and waits for the answer.
-    pub(crate) fn run(&self, errand: Errand) -> Status {
+    pub(crate) fn run(&self, errand: Errand) -> i64 {
         let mut inner = self.lock();
-        if inner.is_closing || inner.ending.is_over() {
-            return abi::GONE;
+        // Two threads may share the connection, and ask one after the other.
+        while !matches!(inner.desk, Desk::Free) && !inner.ending.is_over() {
+            inner.waits.for_service = true;
+            inner = self.wait(inner, None);
         }
-        // A connection is used by one thread at a time, so there is no other errand.
-        inner.errand = Some(errand);
-        drop(inner);
-        if !self.wake() {
-            return abi::GONE;
+        let is_silent = matches!(errand, Errand::Send { .. } | Errand::Raw(_)) && inner.is_silent();
+        if is_silent || inner.is_closing || inner.ending.is_over() {
+            return abi::GONE.into();
         }
-        let mut inner = self.lock();
+        inner.desk = Desk::Asked(errand);
         loop {
-            if let Some(answer) = inner.answer.take() {
-                return answer;
+            match &inner.desk {
+                Desk::Answered(answer) => {
+                    let answer = *answer;
+                    inner.desk = Desk::Free;
+                    self.notify_served(inner);
+                    return answer;
+                }
+                Desk::Free | Desk::Asked(_) if inner.ending.is_over() => {
+                    inner.desk = Desk::Free;
+                    return abi::GONE.into();
+                }
+                Desk::Free | Desk::Asked(_) => {}
             }
-            if inner.ending.is_over() {
-                return abi::GONE;
-            }
+            inner.waits.for_service = true;
             inner = self.wait(inner, None);
         }
     }
 
-    /// Has a callback send a part of a message, and waits until little is on its way to the peer.
-    pub(crate) fn send_part(&self, kind: u32, bytes: Vec<u8>) -> Status {
-        let answer = self.run(Errand::Part { kind, bytes });
-        let mut inner = self.lock();
-        while answer == abi::OK && inner.wants_room {
-            if inner.ending.is_over() {
-                return abi::GONE;
-            }
-            inner = self.wait(inner, None);
-        }
-        answer
+    /// As [`run`](Self::run), where the answer is a status.
+    pub(crate) fn run_for_status(&self, errand: Errand) -> Status {
+        Status::try_from(self.run(errand)).unwrap_or(abi::OK)
     }
 
     /// The function has ended.
     pub(crate) fn end(&self, outcome: Outcome) {
-        self.lock().outcome = Some(outcome);
+        let mut inner = self.lock();
+        inner.outcome = Some(outcome);
+        inner.is_woken = true;
+        drop(inner);
         self.wake();
     }
 
-    fn wake(&self) -> bool {
-        self.runtime.host.wake(self.id) == abi::OK
+    /// Lets a callback do what the thread left to do, if there is something.
+    fn send_orders<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        if !inner.has_orders() || std::mem::replace(&mut inner.is_woken, true) {
+            return inner;
+        }
+        let was_alarmed = std::mem::take(&mut inner.is_alarmed);
+        drop(inner);
+        self.wake();
+        if was_alarmed {
+            let _ = self.runtime.host.wake_after(self.id, u64::MAX);
+        }
+        self.lock()
     }
 
+    // GONE: it is over, and the callbacks have said so or say so soon.
+    fn wake(&self) {
+        let _ = self.runtime.host.wake(self.id);
+    }
+
+    /// Waits until something has changed; the caller looks what.
     fn wait<'a>(
-        &self,
-        mut inner: MutexGuard<'a, Inner>,
+        &'a self,
+        inner: MutexGuard<'a, Inner>,
         deadline: Option<Instant>,
     ) -> MutexGuard<'a, Inner> {
-        inner.is_waiting = true;
-        let mut inner = match deadline {
+        if inner.has_orders() && !inner.is_woken {
+            return self.send_orders(inner);
+        }
+        match deadline {
             None => self
                 .changed
                 .wait(inner)
@@ -240,93 +400,13 @@ impl Line {
                     .unwrap_or_else(PoisonError::into_inner)
                     .0
             }
-        };
-        inner.is_waiting = false;
-        inner
-    }
-}
-
-/// For the callbacks.
-impl Line {
-    /// A message came. True: the peer is to be held back.
-    pub(crate) fn push(&self, message: Message<'_>) -> bool {
-        let mut inner = self.lock();
-        let is_full = inner.inbox.push(message);
-        self.notify(&inner);
-        is_full
-    }
-
-    /// As [`push`](Self::push), for a part of a message.
-    pub(crate) fn push_part(&self, message: Message<'_>, is_last: bool) -> bool {
-        let mut inner = self.lock();
-        let is_full = inner.inbox.push_part(message, is_last);
-        self.notify(&inner);
-        is_full
-    }
-
-    pub(crate) fn peer_closes(&self, close: Close) {
-        let _ = self.closed.set(close);
-        let mut inner = self.lock();
-        inner.ending.peer_closes();
-        self.notify(&inner);
-    }
-
-    pub(crate) fn is_over_now(&self, close: Close) {
-        // Already set if the peer closed first.
-        let _ = self.closed.set(close);
-        let mut inner = self.lock();
-        inner.ending.is_over_now();
-        self.notify(&inner);
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.lock().ending.is_over()
-    }
-
-    /// Whether the function may have something to answer before the peer's Close.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        let inner = self.lock();
-        inner.ending.is_waited_for(!inner.inbox.is_empty())
-    }
-
-    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
-        self.lock().outcome.take()
-    }
-
-    /// Does what the thread left to do.
-    pub(crate) fn serve(&self, link: &Link) {
-        let mut inner = self.lock();
-        let mut low = None;
-        if let Some(errand) = inner.errand.take() {
-            match (errand.run(link), errand) {
-                (abi::FULL, Errand::Part { kind, bytes }) => {
-                    // It is tried again when there is room.
-                    low = Some(room_for(link.buffered(), bytes.len()));
-                    inner.errand = Some(Errand::Part { kind, bytes });
-                }
-                (answer, errand) => {
-                    inner.answer = Some(answer);
-                    if let Errand::Part { bytes, .. } = errand {
-                        inner.inbox.recycle(bytes);
-                        inner.wants_room |= link.buffered() > CROWD_BYTES;
-                    }
-                }
-            }
         }
-        if std::mem::take(&mut inner.wants_reads) {
-            link.inside(|host, conn| host.reads(conn, true));
-        }
-        if inner.wants_room {
-            inner.wants_room = link.buffered() > ROOM_BYTES;
-        }
-        if let Some(low) = low.or(inner.wants_room.then_some(ROOM_BYTES)) {
-            link.inside(|host, conn| host.watermark(conn, low, low));
-        }
-        self.notify(&inner);
     }
 
-    fn notify(&self, inner: &Inner) {
-        if inner.is_waiting {
+    /// Lets go on what waits for a callback to have done something.
+    fn notify_served(&self, mut inner: MutexGuard<'_, Inner>) {
+        if std::mem::take(&mut inner.waits.for_service) {
+            drop(inner);
             self.changed.notify_all();
         }
     }
@@ -338,3 +418,6 @@ pub(crate) struct Told {
     /// Whether the function may go on.
     pub(crate) listens: bool,
 }
+
+/// How long a message may wait while others wait to be received.
+const DEFERRED_MS: u64 = 1;

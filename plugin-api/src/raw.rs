@@ -25,6 +25,7 @@ use crate::{
     conn::Conn,
     error::Refused,
     handle::Handle,
+    line::Errand,
     response::{Handshake, Response},
     rule::Rule,
 };
@@ -77,7 +78,8 @@ pub fn is_allowed() -> bool {
 ///
 /// # Errors
 /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::Gone`]: the
-/// session is closing. [`Refused::TooBig`]: past the outbound limit, and the session closes.
+/// session is closing. [`Refused::TooBig`]: past the outbound limit, and the session closes; a
+/// [`BlockingConn`] waits until there is room.
 /// [`Refused::Full`]: the inbox of the session that a [`Handle`] stands for is full.
 pub fn write(to: &impl Target, bytes: impl AsRef<[u8]>) -> Result<(), Refused> {
     to.write(bytes.as_ref())
@@ -120,17 +122,8 @@ fn write_by(link: &Link, bytes: &[u8]) -> Result<(), Refused> {
 
 impl sealed::Target for BlockingConn {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
-        let line = self.line();
-        let raw = Raw::of(&line.runtime.host).ok_or(Refused::Unsupported)?;
-        loop {
-            if line.is_silent() {
-                return Err(Refused::Gone);
-            }
-            match Refused::check_count(raw.write_to(line.id, bytes), |_| Rule::message(bytes)) {
-                Err(Refused::Full) => line.wait_for_room()?,
-                answer => return answer.map(drop),
-            }
-        }
+        let answer = self.line().run(Errand::Raw(bytes.to_vec()));
+        Refused::check_count(answer, |_| Rule::message(bytes)).map(drop)
     }
 }
 

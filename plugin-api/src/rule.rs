@@ -92,6 +92,9 @@ impl Rule {
     }
 
     pub(crate) fn message_bytes(bytes: usize) -> Rule {
+        if bytes > rules::MESSAGE_BYTES_MAX {
+            return Name::LongMessage.bytes(bytes);
+        }
         Name::Message.bytes(bytes)
     }
 
@@ -213,6 +216,7 @@ texts! {
     Topic: "topic" Bytes, "1 to 255, and no NUL";
     Topics: "topic" OneTooMany, "at most `topics_max` topics of one session";
     Message: "message" Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
+    LongMessage: "message" Bytes, "at most 64 MiB, or `outbound_bytes_max` if that is more";
     Part: "part" OtherKind, "text or binary for all of a message";
     Max: "max" Number, "room for all that is written";
     Timers: "token" OneTooMany, "at most `timers_max` timers of one session";

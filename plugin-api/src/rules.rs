@@ -20,8 +20,8 @@ pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 pub const REJECTION_BYTES_MAX: usize = 1024 * 1024;
 /// An answer in bytes of the handler's own, and what may be read behind it.
 pub const RAW_BYTES_MAX: usize = 1024 * 1024;
-/// The largest message that is written in place.
-pub const RESERVE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The largest message that is sent or written in place, unless more bytes may wait for a peer.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What the kind of a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,19 @@ pub(crate) fn take(bytes: usize) -> Vec<u8> {
     taken.flatten().unwrap_or_else(|| Vec::with_capacity(bytes))
 }
 
+/// Memory for many small messages, of so many bytes to begin with: the largest that is kept, if that is
+/// enough.
+pub(crate) fn take_room(bytes: usize) -> Vec<u8> {
+    let taken = with_kept(|kept| {
+        let capacities = kept.iter().map(Vec::capacity).enumerate();
+        let (index, capacity) = capacities.max_by_key(|(_, capacity)| *capacity)?;
+        (capacity >= bytes).then(|| kept.swap_remove(index))
+    });
+    taken
+        .flatten()
+        .unwrap_or_else(|| Vec::with_capacity(2 * bytes))
+}
+
 /// Keeps memory, if it is not too much.
 pub(crate) fn put(mut memory: Vec<u8>) {
     if (1..=BYTES_MAX).contains(&memory.capacity()) {

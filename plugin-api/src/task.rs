@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) has_elapsed: bool,
     /// The function does not listen to being told of the end.
     pub(crate) is_deaf: bool,
+    /// What waits until little is on its way to the peer wants it to be as little as this, at least.
+    low: Option<u64>,
 }
 
 /// How far the question for the session's state has come. The function answers it where it waits
@@ -110,6 +112,20 @@ impl Task {
     #[inline]
     pub(crate) fn is_silent(&self) -> bool {
         self.is_silent.load(Ordering::Relaxed)
+    }
+
+    /// One more wait until no more than `low` bytes are on their way to the peer. Answers the least that
+    /// any wait wants: a session has one watermark.
+    pub(crate) fn wants_room(&self, low: u64) -> u64 {
+        let mut inner = self.lock();
+        let least = inner.low.map_or(low, |other| other.min(low));
+        inner.low = Some(least);
+        least
+    }
+
+    /// What waits for room asks again.
+    pub(crate) fn drained(&self) {
+        self.lock().low = None;
     }
 
     pub(crate) fn ask(&self, question: Question) {

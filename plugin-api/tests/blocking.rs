@@ -100,6 +100,189 @@ fn more_than_fits_is_sent_at_the_pace_of_the_peer() {
 }
 
 #[test]
+fn a_send_waits_until_its_message_fits_also_through_a_reload() {
+    fn floods(conn: BlockingConn) -> Result {
+        while conn.recv().is_some() {
+            // Two of them are more than may wait, and one is more than that by itself.
+            for bytes in [900_000, 900_000, 1024 * 1024 + 1, 10, 900_000] {
+                conn.send(vec![0; bytes])?;
+            }
+        }
+        Ok(())
+    }
+    let server = wsh::test::serve(wsh::descriptor!(blocking floods));
+    let mut client = server.connect();
+    client.stall();
+    client.send("go");
+    assert!(!client.migrate());
+    for _ in 0..10 {
+        client.ping(b"");
+    }
+    assert_eq!(client.closed(), None);
+    client.resume();
+
+    let lengths = [900_000, 900_000, 1024 * 1024 + 1, 10, 900_000];
+    for bytes in lengths {
+        assert_eq!(client.receive().unwrap().len(), bytes);
+    }
+    assert_eq!((client.generation(), client.closed()), (Some(1), None));
+}
+
+#[test]
+fn a_message_that_never_fits_is_refused_at_once_and_the_session_goes_on() {
+    fn floods(conn: BlockingConn) -> Result {
+        conn.send("before")?;
+        let refused = conn.send(vec![0; 64 * 1024 * 1024 + 1]).unwrap_err();
+        conn.send(refused.to_string())?;
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(blocking floods));
+
+    let refusal = "`message` has 67108865 bytes, \
+                   wanted at most 64 MiB, or `outbound_bytes_max` if that is more";
+    assert_eq!(received(&mut client), ["before", refusal]);
+    assert_eq!(client.closed().unwrap().code, 1000);
+}
+
+#[test]
+fn what_is_sent_published_and_closed_leaves_in_the_order_of_the_calls() {
+    fn tells(conn: BlockingConn) -> Result {
+        conn.subscribe("room")?;
+        // While a message waits to be received, what is sent may wait as well.
+        let _ = conn.recv();
+        for number in 0..3 {
+            conn.send(format!("sent {number}"))?;
+            conn.publish("room", format!("published {number}"))?;
+        }
+        conn.ping(b"between")?;
+        conn.send("last")?;
+        conn.close(4000, "done")?;
+        assert_eq!(conn.send("late"), Err(Refused::Gone));
+        assert_eq!(conn.close(4001, ""), Err(Refused::Gone));
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(blocking tells));
+    client.send("go");
+    client.send("not read");
+
+    let expected: Vec<_> = (0..3)
+        .flat_map(|number| [format!("sent {number}"), format!("published {number}")])
+        .chain(["last".to_owned()])
+        .collect();
+    assert_eq!(received(&mut client), expected);
+    assert_eq!(client.receive_ping().unwrap(), b"between");
+    assert_eq!(client.closed().unwrap().code, 4000);
+}
+
+#[test]
+fn two_threads_share_a_connection() {
+    fn shares(conn: BlockingConn) -> Result {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for number in 0..100 {
+                        conn.send(format!("{number}")).unwrap();
+                        conn.ping(b"").unwrap();
+                        assert!(conn.buffered() < 1024 * 1024);
+                    }
+                });
+            }
+        });
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(blocking shares));
+    assert_eq!(received(&mut client).len(), 400);
+    assert_eq!(client.closed().unwrap().code, 1000);
+}
+
+#[test]
+fn a_peer_is_held_back_as_long_as_the_function_wants_it() {
+    static GATE: Gate = Gate::shut();
+    fn pauses(conn: BlockingConn) -> Result {
+        assert_eq!(conn.recv().unwrap(), "first");
+        conn.pause()?;
+        conn.send(vec![0; 100])?;
+        say(6, conn.buffered());
+        GATE.pass();
+        assert_eq!(conn.recv_timeout(Duration::ZERO), Err(Elapsed));
+        conn.resume()?;
+        for message in &conn {
+            conn.send(message)?;
+        }
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(blocking pauses));
+    client.stall();
+    client.send("first");
+    while last_words(6).is_empty() {
+        assert_eq!(client.try_receive(), None);
+    }
+    assert_eq!(last_words(6), ["102"]);
+    client.resume();
+    assert_eq!(client.receive().unwrap().len(), 100);
+    client.send("second");
+
+    GATE.open();
+
+    assert_eq!(client.receive().unwrap(), "second");
+}
+
+#[test]
+fn a_close_before_the_first_recv_waits_a_moment_for_it() {
+    static GATE: Gate = Gate::shut();
+    fn elsewhere(_conn: BlockingConn) -> Result {
+        GATE.pass();
+        Ok(())
+    }
+    fn answers(conn: BlockingConn) -> Result {
+        std::thread::sleep(Duration::from_millis(20));
+        while conn.recv().is_some() {}
+        conn.close(4002, "in its own words")?;
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(blocking elsewhere));
+    client.close(4001, "bye");
+    client.advance(Duration::from_millis(249));
+    assert_eq!(client.closed(), None);
+    client.advance(Duration::from_millis(1));
+    let close = client.closed().unwrap();
+    assert_eq!((close.code, &*close.reason), (4001, "bye"));
+    GATE.open();
+
+    let mut client = wsh::test::connect(wsh::descriptor!(blocking answers));
+    client.close(4001, "bye");
+    assert_eq!(client.receive(), None);
+    assert_eq!(client.closed().unwrap().code, 4002);
+}
+
+#[test]
+fn the_connection_is_dropped_after_the_last_message_and_after_the_peers_close() {
+    fn drops(conn: BlockingConn) -> Result {
+        while let Some(message) = conn.recv() {
+            if message == "drop" {
+                break;
+            }
+        }
+        conn.abort()?;
+        assert_eq!(conn.abort(), Err(Refused::Gone));
+        assert_eq!(conn.close(4000, ""), Err(Refused::Gone));
+        Ok(())
+    }
+    let server = wsh::test::serve(wsh::descriptor!(blocking drops));
+    for closes in [false, true] {
+        let mut client = server.connect();
+        if closes {
+            client.close(4001, "");
+        } else {
+            client.send("drop");
+        }
+        assert_eq!(client.receive(), None);
+        assert_eq!(client.closed().unwrap().code, 1006);
+    }
+    let_go(server);
+}
+
+#[test]
 fn a_session_that_ends_frees_who_waits_for_room_or_for_a_message() {
     fn floods(conn: BlockingConn) -> Result {
         loop {

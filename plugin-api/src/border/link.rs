@@ -107,9 +107,9 @@ impl Link {
         Refused::check_count(answer, |_| Rule::message(bytes))
     }
 
-    /// Sends a part of a message, if there is room. There is no way to send one by id.
+    /// Sends a part of a message. There is no way to send one by id.
     pub(crate) fn send_part(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
-        let answer = self.send_lent(kind | abi::IF_ROOM, bytes);
+        let answer = self.send_lent(kind, bytes);
         Refused::check_count(answer, |status| Rule::part(status, bytes.len()))
     }
 
@@ -154,33 +154,16 @@ impl Link {
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Result<u64, Refused> {
         let conn = self.conn();
-        let reserved = NonNull::new(self.host().reserve(conn, max));
-        let mut own = Vec::new();
-        let mut writer = Writer {
-            room: Room::Own(&mut own),
-            max,
-            len: 0,
-            is_utf8: true,
+        let Some(room) = NonNull::new(self.host().reserve(conn, max)) else {
+            let mut own = Vec::new();
+            let kind = Writer::fill(&mut own, kind, max, write)?;
+            return self.send(kind, &own);
         };
-        if let Some(room) = reserved {
-            writer.room = Room::Host(room);
-        }
-        if write(&mut writer).is_err() {
-            return Err(Refused::TooBig(Rule::room(max)));
-        }
-        let (len, is_utf8) = (writer.len, writer.is_utf8);
-        let trusted = if kind == abi::TEXT && is_utf8 {
-            abi::TRUSTED_UTF8
-        } else {
-            0
-        };
-        if reserved.is_none() {
-            return self.send(kind | trusted, &own);
-        }
+        let (kind, len) = Writer::write(Room::Host(room), kind, max, write)?;
         // Nothing was called with the session since `reserve`: a session has one connection, and the
         // author's `&mut` to it is borrowed by this call; it is still the same callback, because `write`
         // ran inside it.
-        let answer = self.host().commit(conn, kind | trusted, len);
+        let answer = self.host().commit(conn, kind, len);
         Refused::check_count(answer, |_| Rule::message_bytes(len))
     }
 }
@@ -205,6 +188,37 @@ enum Room<'a> {
 }
 
 impl Writer<'_> {
+    /// Lets `write` fill `own`, which is empty; the kind of the message that it is.
+    pub(crate) fn fill(
+        own: &mut Vec<u8>,
+        kind: u32,
+        max: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
+    ) -> Result<u32, Refused> {
+        Writer::write(Room::Own(own), kind, max, write).map(|(kind, _)| kind)
+    }
+
+    /// Lets `write` fill `room`; the kind and the length of the message that it is.
+    fn write(
+        room: Room<'_>,
+        kind: u32,
+        max: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
+    ) -> Result<(u32, usize), Refused> {
+        let mut writer = Writer {
+            room,
+            max,
+            len: 0,
+            is_utf8: true,
+        };
+        if write(&mut writer).is_err() {
+            return Err(Refused::TooBig(Rule::room(max)));
+        }
+        let is_proven = kind == abi::TEXT && writer.is_utf8;
+        let trusted = if is_proven { abi::TRUSTED_UTF8 } else { 0 };
+        Ok((kind | trusted, writer.len))
+    }
+
     /// How many bytes are written.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -77,6 +77,11 @@ pub(crate) fn enter_test(runtime: Option<&'static Runtime>, now: Duration) {
     NOW.set(now);
 }
 
+/// Whether the calling thread runs for a handler under test.
+pub(crate) fn is_test() -> bool {
+    IS_TEST.get()
+}
+
 /// The time since some moment of the past, by the clock of the host.
 pub(crate) fn clock() -> Duration {
     if IS_TEST.get() {

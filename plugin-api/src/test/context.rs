@@ -133,6 +133,9 @@ impl Context {
 
 /// Whole messages only: what comes by id has no parts.
 fn letter(kind: u32, bytes: &[u8]) -> Result<Letter, Status> {
+    if bytes.len() > rules::MESSAGE_BYTES_MAX {
+        return Err(abi::TOO_BIG);
+    }
     let rules::Kind {
         opcode, is_last, ..
     } = rules::kind(kind)?;

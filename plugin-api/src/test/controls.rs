@@ -86,6 +86,9 @@ impl Controls {
 
     pub(super) fn send(&mut self, kind: u32, bytes: &[u8]) -> Result<u64, Status> {
         self.still_open()?;
+        if bytes.len() > rules::MESSAGE_BYTES_MAX {
+            return Err(abi::TOO_BIG);
+        }
         let rules::Kind {
             opcode,
             is_last,
@@ -117,6 +120,9 @@ impl Controls {
             return Err(abi::UNSUPPORTED);
         }
         self.still_open()?;
+        if bytes.len() > rules::MESSAGE_BYTES_MAX {
+            return Err(abi::TOO_BIG);
+        }
         self.make_room(bytes.len(), false)?;
         self.wire.queue.push_back(Frame::Raw(bytes.to_vec()));
         self.wire.buffered += bytes.len() as u64;
@@ -124,7 +130,7 @@ impl Controls {
     }
 
     pub(super) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
-        if self.ending != Ending::No || max > rules::RESERVE_BYTES_MAX {
+        if self.ending != Ending::No || max > rules::MESSAGE_BYTES_MAX {
             return None;
         }
         Some(self.reserved.insert(vec![0; max]))

@@ -180,14 +180,14 @@ fn a_peer_is_answered_at_once_by_who_never_asks_for_messages() {
 fn a_function_that_does_not_hear_the_end_is_dropped() {
     async fn ticks(conn: &mut AsyncConn) -> Result {
         loop {
-            conn.send("tick");
+            drop(conn.send("tick"));
             conn.sleep(Duration::from_secs(1)).await;
         }
     }
     async fn listens(conn: &mut AsyncConn) -> Result {
         loop {
             if let Some(message) = conn.recv().await {
-                conn.send(message);
+                drop(conn.send(message));
             }
         }
     }

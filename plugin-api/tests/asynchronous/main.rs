@@ -2,6 +2,7 @@
 
 mod ending;
 mod moving;
+mod sending;
 
 use std::{
     future::poll_fn,

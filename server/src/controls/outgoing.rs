@@ -16,7 +16,8 @@ impl Controls {
     /// Queues a message or a part of one; answers the bytes buffered after it.
     #[inline]
     pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
-        match self.send_plain(kind, payload) {
+        // What fits needs no room kept for it.
+        match self.send_plain(kind & !abi::IF_ROOM, payload) {
             Some(buffered) => Ok(buffered),
             None => self.send_any(kind, payload),
         }
@@ -242,4 +243,4 @@ fn is_proven(kind: u32) -> bool {
 }
 
 /// The largest message that is taken when nothing waits, unless more of them may wait.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const PAYLOAD_BYTES_MAX: usize = rules::MESSAGE_BYTES_MAX;
