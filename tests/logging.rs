@@ -1,8 +1,10 @@
-//! A log that is not read, or cannot be written, holds nothing up.
+//! A log that is not read, or cannot be written, holds nothing up; and what a handler's lines carry.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::harness::compile::compile;
+use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 
@@ -91,4 +93,47 @@ fn a_log_whose_reader_has_gone_costs_its_lines_only() {
     assert_eq!(server.connect("/echo").ask("hello"), "hello");
     server.signal("TERM");
     assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_handlers_lines_carry_its_session_in_every_style() {
+    let styles = ["streams", "async_streams", "blocking_streams"];
+    let site = Site::with(&["streams_wsh", "async_streams_wsh", "blocking_streams_wsh"]);
+    site.add_bytes(&compile("tests/fixtures/c/script.c", &[]), "script_wsh.so");
+    let server = Server::start(&site);
+    for handler in styles {
+        // The second session tells that the number is its own, and not any.
+        for _ in 0..2 {
+            let mut client = server.connect(&format!("/{handler}"));
+            let name = format!("handler={handler} ");
+            let opened = server.count_lines(&["session opened", &name]);
+            client.send("log");
+            let wanted = format!("session={}", session_of(&server, &name, opened));
+            let quoted = format!("handler=\"{handler}\"");
+            server.line(&["a line of the function", &quoted, &wanted]);
+        }
+    }
+    // A thread of a handler's is no session's.
+    let line = server.line(&["a line of a thread", "handler=\"streams\""]);
+    assert!(!line.contains("session="), "{line}");
+
+    // In C, with the number 0; and in the opening handshake.
+    let mut client = server.connect("/script?h=check+0");
+    client.send("check c");
+    let name = "handler=script ";
+    let wanted = format!("session={}", session_of(&server, name, 1));
+    for text in ["said: handshake check=MISUSE", "said: message check=OK"] {
+        server.line(&[text, "handler=\"script\"", &wanted]);
+    }
+}
+
+/// The number of the newest session of a handler, once it has had so many.
+fn session_of(server: &Server, handler: &str, many: usize) -> String {
+    eventually("the session is opened", || {
+        server.count_lines(&["session opened", handler]) >= many.max(1)
+    });
+    let lines = server.lines(&["session opened", handler]);
+    let line = lines.last().expect("a line");
+    let number = line.split("session=").nth(1).expect("a number");
+    number.split(' ').next().unwrap_or_default().to_owned()
 }

@@ -426,7 +426,8 @@ struct WshHost {
     /* [any thread] Says why the callback running on this thread is about to fail. Answers
      * WSH_ERROR, so that a callback may `return host->fail(...)`. */
     WshStatus(WSH_CALL *fail)(void *ctx, WshStr why);
-    /* [any thread] One line of log; id is the session it is about, or 0. Compare the level with
+    /* [any thread] One line of log; id is the session it is about. 0 is that of the callback which
+     * runs on this thread, a `handshake` included, if there is one. Compare the level with
      * *log_level first: what is above it is thrown away. */
     void(WSH_CALL *log)(void *ctx, uint64_t id, uint32_t level, WshStr target, WshStr message,
                 const WshPair *fields, size_t n_fields);

@@ -600,9 +600,11 @@ static inline void WSH_CALL wsh_test_host_log_(void *ctx, uint64_t id, uint32_t 
                                                WshStr target, WshStr message,
                                                const WshPair *fields, size_t n_fields) {
     WshTest *test = wsh_test_enter_(ctx);
+    const WshTestSession *about = wsh_test_lent_ != NULL ? wsh_test_lent_ : wsh_test_asked_;
     WshTestEvent *event;
     size_t i;
     if (test == NULL) return;
+    if (id == 0 && about != NULL) id = about->request.id;
     if (level <= test->log_level && wsh_test_lent_bytes_(target) == WSH_OK) {
         event = wsh_test_record_(test, WSH_TEST_LOG, id);
         event->code = level;

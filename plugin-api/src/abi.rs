@@ -514,7 +514,8 @@ pub struct Host {
     /// `[any thread]` Says why the callback running on this thread is about to fail. Answers
     /// [`ERROR`], so that a callback may return the answer.
     pub fail: Option<unsafe extern "C" fn(ctx: *mut c_void, why: Str) -> Status>,
-    /// `[any thread]` One line of log; `id` is the session it is about, or 0.
+    /// `[any thread]` One line of log; `id` is the session it is about. 0 is that of the callback which
+    /// runs on this thread, a `handshake` included, if there is one.
     pub log: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,

@@ -92,6 +92,7 @@ where
         let (function, own) = (self.function, Arc::clone(&line));
         let shared = Arc::clone(&self.shared);
         let job = move || {
+            crate::log::enter_session(own.id);
             let outcome = outcome(&own, || function.run(conn, copy, &shared));
             // What is shared may end with this session: before the host hears that the function has.
             drop(shared);

@@ -1,6 +1,12 @@
 //! Lines in the server's log.
+//!
+//! A line that is written in a callback, or by an async function, is the running session's: the host knows
+//! which that is. The function of a blocking session has a thread of its own, which keeps the number.
 
-use std::fmt::{self, Display};
+use std::{
+    cell::Cell,
+    fmt::{self, Display},
+};
 
 use crate::border::runtime;
 
@@ -22,6 +28,20 @@ pub fn write(
     if let Some(runtime) = runtime::current() {
         runtime.host.log(level, target, message, fields);
     }
+}
+
+/// The session whose function this thread runs, as far as the thread is that session's; else 0.
+pub(crate) fn session() -> u64 {
+    SESSION.get()
+}
+
+/// From now on what this thread logs is about this session.
+pub(crate) fn enter_session(id: u64) {
+    SESSION.set(id);
+}
+
+thread_local! {
+    static SESSION: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Collects fields until the message comes: `name = value`, `name = ?value` for what is `Debug`
@@ -70,6 +90,10 @@ macro_rules! warn {
 /// Logs at level info: what an operator wants to know. Fields first, then a format string.
 ///
 /// A line whose level is not kept costs one load and evaluates nothing.
+///
+/// A line from a callback of a session, from its opening handshake, or from the function that serves it has
+/// the session's number in the log, as `session`, beside the handler's name and generation. A line from a
+/// thread of [`spawn`](crate::spawn) has not: it says the number itself where it has one.
 ///
 /// ```
 /// # let (code, name) = (1000, "ann");

@@ -170,9 +170,10 @@ impl Asked {
         let sessions = &generation.context.shared.sessions;
         let registration = sessions.register(&generation.handler, generation.number, bytes_max);
         let may_be_raw = generation.context.rights.raw;
-        let draft = Draft::new(checked.key, checked.protocols.clone(), may_be_raw);
+        let id = registration.mailbox().id;
+        let draft = Draft::new(id, checked.key, checked.protocols.clone(), may_be_raw);
         let request = Request::new(Particulars {
-            id: registration.mailbox().id,
+            id,
             head: knock.head,
             path: knock.target.path,
             query: knock.target.query,

@@ -234,7 +234,8 @@ impl Host {
         unsafe {
             log(
                 self.0.ctx,
-                0,
+                // 0: the host knows whose callback runs here.
+                crate::log::session(),
                 level,
                 target,
                 message,

@@ -27,6 +27,11 @@ impl Table {
         }
     }
 
+    pub(super) fn id(&self) -> u64 {
+        // SAFETY: the table is ours, and the number never changes.
+        unsafe { (*self.conn).id }
+    }
+
     /// Whether the session is one that an older generation began.
     pub(super) fn set_restored(&self, is_restored: bool) {
         // SAFETY: the table is ours and no callback runs.

@@ -10,6 +10,8 @@ use crate::abi;
 pub struct Line {
     /// From [`LOG_ERROR`](abi::LOG_ERROR), 1, to [`LOG_TRACE`](abi::LOG_TRACE), 5.
     pub level: u32,
+    /// The number of the session that it is about, if it is about one.
+    pub session: Option<u64>,
     /// Where it comes from: the module, as a rule.
     pub target: String,
     /// The text.

@@ -201,7 +201,7 @@ impl Generation {
                 )
             }
         });
-        let made = match self.outcome("restore", status, false) {
+        let made = match self.outcome(table.id(), "restore", status, false) {
             Outcome::Continue => Some(self.session(session)),
             _ => None,
         };
@@ -257,7 +257,7 @@ impl Generation {
 
     /// What an answer means; a failure is logged. A status that stands for nothing in the callback
     /// counts as one.
-    fn outcome(&self, callback: &str, status: Status, may_wait: bool) -> Outcome {
+    fn outcome(&self, session: u64, callback: &str, status: Status, may_wait: bool) -> Outcome {
         let failure = table::take_failure();
         match status {
             abi::OK => Outcome::Continue,
@@ -266,6 +266,7 @@ impl Generation {
             _ => {
                 self.context.log(Line {
                     level: abi::LOG_ERROR,
+                    session: Some(session),
                     target: "wshd".into(),
                     message: failure.unwrap_or_else(|| sentence(callback, status)),
                     fields: vec![("callback".into(), callback.into())],
@@ -301,7 +302,11 @@ impl Attempt {
         };
         let mut place = 0_u8;
         let response: *mut abi::Response = (&raw mut place).cast();
-        ASKED.set(Some(Asked { response, draft }));
+        ASKED.set(Some(Asked {
+            id: request.id(),
+            response,
+            draft,
+        }));
         let attempt = &raw mut self.pointer;
         // SAFETY: what `init` gave, before `shutdown`; the request stays where it is, the other two
         // are for this call.
@@ -309,7 +314,7 @@ impl Attempt {
             .run(|handler| unsafe { handshake(handler, request.table(), response, attempt) });
         let asked = ASKED.take().expect("nobody but this function takes it");
         if !(0..=abi::ABORT).contains(&status) {
-            generation.outcome("handshake", status, false);
+            generation.outcome(request.id(), "handshake", status, false);
         }
         (status, asked.draft)
     }
@@ -340,7 +345,7 @@ impl Attempt {
                 )
             }
         });
-        let outcome = generation.outcome("open", status, false);
+        let outcome = generation.outcome(request.id(), "open", status, false);
         let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
         let made = exists.then(|| generation.session(session));
         (made, outcome, controls)
@@ -420,7 +425,10 @@ impl Instance {
                 Event::Closed(code, reason) => call!(closed, code, read::lend(reason.as_bytes())),
             }
         });
-        (self.generation.outcome(name, status, may_wait), controls)
+        (
+            self.generation.outcome(table.id(), name, status, may_wait),
+            controls,
+        )
     }
 
     /// The state, or none for now.
@@ -456,7 +464,9 @@ impl Instance {
         if status == abi::AGAIN {
             return (None, controls);
         }
-        let outcome = self.generation.outcome("snapshot", status, false);
+        let outcome = self
+            .generation
+            .outcome(table.id(), "snapshot", status, false);
         ((outcome == Outcome::Continue).then_some(state), controls)
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Running {
 /// The handshake whose callback runs on this thread, by the address that the plugin was given.
 #[derive(Debug)]
 pub(super) struct Asked {
+    /// The id that the session will have.
+    pub(super) id: u64,
     pub(super) response: *mut abi::Response,
     pub(super) draft: Draft,
 }
@@ -225,7 +227,7 @@ unsafe extern "C" fn fail(_ctx: *mut c_void, why: Str) -> Status {
 
 unsafe extern "C" fn log(
     ctx: *mut c_void,
-    _id: u64,
+    id: u64,
     level: u32,
     target: Str,
     message: Str,
@@ -235,10 +237,15 @@ unsafe extern "C" fn log(
     let Ok(context) = Context::find(ctx) else {
         return;
     };
+    let session = match id {
+        0 => running(),
+        id => Some(id),
+    };
     // SAFETY: *lent memory*.
     let line = unsafe {
         Line {
             level,
+            session,
             target: lossy(target),
             message: lossy(message),
             fields: read::list(fields, n_fields)
@@ -280,6 +287,12 @@ unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
         (Ok(abi::raw::RAW), Ok(context)) if context.allows_raw() => raw::table(),
         _ => ptr::null(),
     }
+}
+
+/// The session whose callback, or whose `handshake`, runs on this thread.
+fn running() -> Option<u64> {
+    let of_session = RUNNING.with_borrow(|running| running.as_ref().map(|it| it.controls.id));
+    of_session.or_else(|| ASKED.with_borrow(|asked| asked.as_ref().map(|it| it.id)))
 }
 
 /// A call that ends what was reserved, as every one but `commit` does.

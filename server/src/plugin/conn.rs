@@ -2,6 +2,7 @@
 //! the host functions act on.
 
 use std::cell::Cell;
+use std::ptr;
 
 use wsh::abi;
 
@@ -105,7 +106,22 @@ impl Conn {
     /// What the plugin is given while the loan lasts.
     #[inline]
     pub(super) fn lent(&mut self) -> *mut abi::Conn {
-        (&raw mut *self).cast()
+        let cell = &raw mut *self;
+        // `running` makes a pointer of the address again. To the machine this is nothing.
+        let _ = cell.expose_provenance();
+        cell.cast()
+    }
+
+    /// The id of the session of this handler whose callback runs on this thread.
+    pub(super) fn running(context: &Context) -> Option<u64> {
+        let cell: *const Conn = ptr::with_exposed_provenance(LENT.get() & !LOAN);
+        if cell.is_null() {
+            return None;
+        }
+        // SAFETY: as in `of`: the cell exists as long as it is lent, and the host's own `&mut` is dormant up
+        // the stack. What is read never changes.
+        let (of, id) = unsafe { ((*cell).context, (*cell).table.id) };
+        ptr::eq(of, context).then_some(id)
     }
 
     /// Ends the loan: from now on the pointer means nothing.

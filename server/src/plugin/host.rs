@@ -18,6 +18,7 @@ use super::context::Context;
 use super::log;
 use super::raw;
 use super::refused_calls::{self, By, Call, Lent};
+use super::response::Draft;
 use super::text::{self, borrow, borrow_below, borrow_pairs, borrow_str};
 use crate::cause::Cause;
 use crate::wire::LARGE_BYTES;
@@ -409,6 +410,10 @@ unsafe extern "C" fn log(
             }
         })
     });
+    let id = match id {
+        0 => Conn::running(context).or_else(Draft::running),
+        id => Some(id),
+    };
     log::forward(context, id, level, target, message, fields);
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Line {
 /// Logs one line of a handler. What it carries may come from a peer, so it is escaped.
 pub(super) fn forward<'a>(
     context: &Context,
-    id: u64,
+    session: Option<u64>,
     level: u32,
     target: Lent<'a>,
     message: Lent<'a>,
@@ -51,7 +51,7 @@ pub(super) fn forward<'a>(
     cut(&mut module, MODULE_BYTES_MAX);
     let line = Line {
         level,
-        session: (id != 0).then_some(id),
+        session,
         module,
         text,
     };

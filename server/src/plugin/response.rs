@@ -14,6 +14,8 @@ use super::raw::RawAnswer;
 /// The answer as the handler shapes it in `handshake`: for the 101 and for a refusal alike.
 #[derive(Debug)]
 pub(crate) struct Draft {
+    /// The id that the session will have.
+    id: u64,
     /// The subprotocols that the client offered.
     pub(crate) offered: Vec<String>,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
@@ -37,10 +39,11 @@ pub(crate) struct Rejection {
 }
 
 impl Draft {
-    /// The answer to a client with this key, which offers these subprotocols. `may_be_raw`: the
-    /// handler may answer in bytes of its own.
-    pub(crate) fn new(key: Vec<u8>, offered: Vec<String>, may_be_raw: bool) -> Draft {
+    /// The answer to the request `id` of a client with this key, which offers these subprotocols.
+    /// `may_be_raw`: the handler may answer in bytes of its own.
+    pub(crate) fn new(id: u64, key: Vec<u8>, offered: Vec<String>, may_be_raw: bool) -> Draft {
         Draft {
+            id,
             offered,
             headers: Vec::new(),
             protocol: None,
@@ -75,6 +78,13 @@ impl Draft {
         // SAFETY: `lend` made the pointer from a `&mut Draft` that is borrowed until the loan ends,
         // which is after the callback that runs.
         Ok(unsafe { &mut *response.cast::<Draft>() })
+    }
+
+    /// The id of the request whose `handshake` runs on this thread.
+    pub(super) fn running() -> Option<u64> {
+        let draft: *const Draft = LENT.get().cast();
+        // SAFETY: as in `of`; the id never changes.
+        (!draft.is_null()).then(|| unsafe { (*draft).id })
     }
 
     /// What `Sec-WebSocket-Accept` must be (RFC 6455 §4.2.2).
@@ -162,7 +172,7 @@ mod tests {
 
     #[test]
     fn only_an_offered_subprotocol_can_be_chosen() {
-        let mut draft = Draft::new(Vec::new(), vec!["chat.v1".to_owned()], false);
+        let mut draft = Draft::new(1, Vec::new(), vec!["chat.v1".to_owned()], false);
         assert_eq!(draft.choose_protocol("chat.v2"), Err(abi::INVALID));
         assert_eq!(draft.choose_protocol("chat.v1"), Ok(()));
     }
