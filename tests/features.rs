@@ -34,6 +34,24 @@ fn a_handler_adds_headers_and_cannot_split_the_answer() {
 }
 
 #[test]
+fn a_late_answer_brings_headers_the_subprotocol_and_what_is_attached_by_what_was_found_out() {
+    let (_site, server) = features();
+    let headers = [("Cookie", "name=ann"), ("Sec-WebSocket-Protocol", "v2, v1")];
+    let mut client = Client::connect(server.port(), "/features?handshake=found", &headers);
+    let sent = |name: &str| client.response.headers().get(name).map(|it| it.as_bytes());
+    assert_eq!(sent("x-found"), Some(&b"late"[..]));
+    assert_eq!(sent("sec-websocket-protocol"), Some(&b"v1"[..]));
+    assert_eq!(client.ask("attached"), "found");
+
+    let answer = server.exchange(opening("/features?handshake=found", "").as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(
+        answer.contains("\r\nX-Found: late\r\n") && answer.ends_with("who?"),
+        "{answer}"
+    );
+}
+
+#[test]
 fn what_the_handshake_attached_is_there_in_the_session() {
     let (_site, server) = features();
     let cookie = [("Cookie", "other=1; name=ann")];

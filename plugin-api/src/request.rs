@@ -239,7 +239,7 @@ impl fmt::Debug for Request<'_> {
 pub(crate) struct Attached(Mutex<Vec<Box<dyn Any + Send + Sync>>>);
 
 impl Attached {
-    fn put(&self, value: Box<dyn Any + Send + Sync>) {
+    pub(crate) fn put(&self, value: Box<dyn Any + Send + Sync>) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         values.retain(|old| (**old).type_id() != (*value).type_id());
         values.push(value);

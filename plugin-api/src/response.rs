@@ -1,6 +1,7 @@
 //! The answer to the opening handshake (RFC 6455 §4.2.2).
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     pin::Pin,
@@ -13,6 +14,7 @@ use crate::{
     border::{
         guard,
         host::{Host, ResponsePtr},
+        read::Text,
         runtime::Runtime,
     },
     error::Refused,
@@ -86,9 +88,36 @@ impl fmt::Debug for Response<'_> {
     }
 }
 
-/// Whether a client may enter.
+/// Whether a client may enter, and with what.
+///
+/// What goes with the answer may be said here or to the [`Response`]. An answer that comes
+/// [later](Self::later) says it here, by what it has found out meanwhile.
 #[derive(Debug)]
-pub struct Handshake(Verdict);
+pub struct Handshake {
+    verdict: Verdict,
+    /// There once something is said besides.
+    additions: Option<Box<Additions>>,
+}
+
+/// What an answer brings along.
+#[derive(Default)]
+struct Additions {
+    headers: Vec<(String, Vec<u8>)>,
+    protocol: Choice,
+    forbids_compression: bool,
+    attached: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+/// Which subprotocol an answer wants.
+#[derive(Default)]
+enum Choice {
+    /// As it was said to the [`Response`], or none.
+    #[default]
+    AsBefore,
+    This(String),
+    /// The first that the client offers too.
+    FirstOf(Vec<String>),
+}
 
 enum Verdict {
     Accept,
@@ -101,20 +130,20 @@ impl Handshake {
     /// Lets the client in.
     #[must_use]
     pub fn accept() -> Self {
-        Handshake(Verdict::Accept)
+        Handshake::new(Verdict::Accept)
     }
 
     /// Refuses with a status from 300 to 599 and a body.
     #[must_use]
     pub fn reject(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        Handshake(Verdict::Reject { status, body })
+        Handshake::new(Verdict::Reject { status, body })
     }
 
     /// Closes the connection without sending a byte.
     #[must_use]
     pub fn abort() -> Self {
-        Handshake(Verdict::Abort)
+        Handshake::new(Verdict::Abort)
     }
 
     /// Answers when the future is ready; with an error the client gets a 500. The server polls it whenever
@@ -136,7 +165,126 @@ impl Handshake {
     /// ```
     #[must_use]
     pub fn later(answer: impl Future<Output = crate::Result<Handshake>> + Send + 'static) -> Self {
-        Handshake(Verdict::Later(Box::pin(answer)))
+        Handshake::new(Verdict::Later(Box::pin(answer)))
+    }
+
+    /// Appends a header line to the 101 or the refusal. A line that may not be sent, as for
+    /// [`Response::header`], makes the answer a 500, and the server's log says which rule it breaks.
+    ///
+    /// ```
+    /// # use wsh::Handshake;
+    /// # async fn login(token: String) -> Option<String> { None }
+    /// # fn handshake(request: &wsh::Request) -> Handshake {
+    /// let token = request.cookie("token").unwrap_or_default().to_string();
+    /// Handshake::later(async move {
+    ///     Ok(match login(token).await {
+    ///         Some(renewed) => Handshake::accept()
+    ///             .header("Set-Cookie", format!("token={renewed}; HttpOnly"))
+    ///             .choose_protocol(&["chat.v2", "chat.v1"]),
+    ///         None => Handshake::reject(401, "").header("WWW-Authenticate", "Bearer"),
+    ///     })
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let line = (name.to_owned(), value.as_ref().to_owned());
+        self.additions().headers.push(line);
+        self
+    }
+
+    /// Chooses the subprotocol. One that the client did not offer makes the answer a 500.
+    #[must_use]
+    pub fn protocol(mut self, name: &str) -> Self {
+        self.additions().protocol = Choice::This(name.to_owned());
+        self
+    }
+
+    /// Chooses the first of `ours` that the client offers too, or none, as
+    /// [`Response::choose_protocol`] does.
+    #[must_use]
+    pub fn choose_protocol(mut self, ours: &[&str]) -> Self {
+        let ours = ours.iter().map(|our| (*our).to_owned()).collect();
+        self.additions().protocol = Choice::FirstOf(ours);
+        self
+    }
+
+    /// Keeps permessage-deflate off, as [`Response::forbid_compression`] does.
+    #[must_use]
+    pub fn forbid_compression(mut self) -> Self {
+        self.additions().forbids_compression = true;
+        self
+    }
+
+    /// Gives the session something to find as [`Conn::attached`](crate::Conn::attached), as
+    /// [`Request::attach`] does: one value of each type, the last.
+    ///
+    /// ```
+    /// # use wsh::Handshake;
+    /// struct User(String);
+    /// # async fn user_of(token: String) -> Option<User> { None }
+    /// # fn handshake(request: &wsh::Request) -> Handshake {
+    /// let token = request.cookie("token").unwrap_or_default().to_string();
+    /// Handshake::later(async move {
+    ///     Ok(match user_of(token).await {
+    ///         Some(user) => Handshake::accept().attach(user),
+    ///         None => Handshake::reject(403, "no such user"),
+    ///     })
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn attach<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.additions().attached.push(Box::new(value));
+        self
+    }
+
+    fn new(verdict: Verdict) -> Self {
+        Handshake {
+            verdict,
+            additions: None,
+        }
+    }
+
+    fn additions(&mut self) -> &mut Additions {
+        self.additions.get_or_insert_default()
+    }
+}
+
+impl Additions {
+    /// Says them to the host.
+    fn put(
+        self,
+        response: &mut Response<'_>,
+        offered: &[Text<'_>],
+        attached: &Attached,
+    ) -> Result<(), Refused> {
+        for (name, value) in &self.headers {
+            response.header(name, value)?;
+        }
+        match &self.protocol {
+            Choice::AsBefore => {}
+            Choice::This(name) => response.protocol(name)?,
+            Choice::FirstOf(ours) => {
+                let is_offered = |our: &&String| offered.iter().any(|it| it.get() == our.as_str());
+                if let Some(our) = ours.iter().find(is_offered) {
+                    response.protocol(our)?;
+                }
+            }
+        }
+        if self.forbids_compression {
+            response.forbid_compression()?;
+        }
+        for value in self.attached {
+            attached.put(value);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Additions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Additions").finish_non_exhaustive()
     }
 }
 
@@ -155,6 +303,7 @@ impl fmt::Debug for Verdict {
 pub(crate) struct Attempt {
     pub(crate) attached: Attached,
     verdict: Verdict,
+    additions: Option<Box<Additions>>,
     waker: Arc<HandshakeWaker>,
 }
 
@@ -178,22 +327,33 @@ impl Attempt {
         runtime: &'static Runtime,
         id: u64,
         attached: Attached,
-        Handshake(verdict): Handshake,
+        answer: Handshake,
     ) -> Box<Self> {
         let waker = Arc::new(HandshakeWaker { runtime, id });
         Box::new(Attempt {
             attached,
-            verdict,
+            verdict: answer.verdict,
+            additions: answer.additions,
             waker,
         })
     }
 
-    /// What the callback answers.
-    pub(crate) fn answer(&mut self, response: &mut Response<'_>) -> Status {
+    /// What the callback answers to a client that offers these subprotocols.
+    pub(crate) fn answer(&mut self, response: &mut Response<'_>, offered: &[Text<'_>]) -> Status {
+        if let Err(refused) = self.put_additions(response, offered) {
+            return guard::fail(&format!("cannot answer the handshake so: {refused}"));
+        }
         while let Verdict::Later(answer) = &mut self.verdict {
             let waker = Waker::from(Arc::clone(&self.waker));
             match answer.as_mut().poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(Ok(Handshake(verdict))) => self.verdict = verdict,
+                Poll::Ready(Ok(answer)) => {
+                    self.verdict = answer.verdict;
+                    self.additions = answer.additions;
+                    if let Err(refused) = self.put_additions(response, offered) {
+                        self.verdict = Verdict::Abort;
+                        return guard::fail(&format!("cannot answer the handshake so: {refused}"));
+                    }
+                }
                 Poll::Ready(Err(error)) => {
                     // It is not polled again, whatever the host does after this.
                     self.verdict = Verdict::Abort;
@@ -214,6 +374,17 @@ impl Attempt {
             }
             Verdict::Abort => abi::ABORT,
             Verdict::Accept | Verdict::Later(_) => abi::OK,
+        }
+    }
+
+    fn put_additions(
+        &mut self,
+        response: &mut Response<'_>,
+        offered: &[Text<'_>],
+    ) -> Result<(), Refused> {
+        match self.additions.take() {
+            None => Ok(()),
+            Some(additions) => additions.put(response, offered, &self.attached),
         }
     }
 

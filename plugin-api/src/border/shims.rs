@@ -176,9 +176,10 @@ unsafe extern "C" fn handshake<E: Style>(
         let mut response = Response::new(&root.runtime.host, response);
         // SAFETY: the host's cell for what we leave in it, NULL at the first call.
         let left = unsafe { attempt.read() };
+        // SAFETY: the callback's own argument.
+        let request = unsafe { request(asked) };
+        let offered = request.protocols;
         let mut own = if left.is_null() {
-            // SAFETY: the callback's own argument.
-            let request = unsafe { request(asked) };
             let answer = match root.style.handshake(&request, &mut response) {
                 Ok(answer) => answer,
                 Err(error) => return failed(&error),
@@ -191,7 +192,7 @@ unsafe extern "C" fn handshake<E: Style>(
         // While the answer is worked out, nobody else may find it: a panic drops it.
         // SAFETY: the host's cell.
         unsafe { attempt.write(ptr::null_mut()) };
-        let status = own.answer(&mut response);
+        let status = own.answer(&mut response, offered);
         if own.is_worth_keeping(status) {
             // SAFETY: the host's cell.
             unsafe { attempt.write(Box::into_raw(own).cast()) };

@@ -173,3 +173,131 @@ fn a_handshake_whose_client_goes_is_abandoned_with_what_it_attached() {
     assert_eq!(never.try_connect().unwrap_err().status, 503);
     assert_eq!(DROPPED.load(Relaxed), 2);
 }
+
+/// Answers after a while, by what the query says.
+struct Desk;
+#[derive(Default)]
+struct Found;
+
+impl Handler for Desk {
+    type Session = Found;
+
+    fn new(_: Config) -> Result<Self> {
+        Ok(Desk)
+    }
+
+    fn handshake(&self, request: &Request, response: &mut Response) -> Result<Handshake> {
+        response.header("X-Early", "1")?;
+        request.attach(Name("nobody yet".into()));
+        let (sleep, answer) = (
+            request.sleep(Duration::from_secs(1)),
+            request.query("answer").unwrap_or_default().to_owned(),
+        );
+        Ok(Handshake::later(async move {
+            sleep.await;
+            let accept = Handshake::accept();
+            Ok(match &*answer {
+                "all" => accept
+                    .header("Set-Cookie", "seen=1")
+                    .header("Set-Cookie", "again=1")
+                    .choose_protocol(&["v3", "v2", "v1"])
+                    .forbid_compression()
+                    .attach(Name("ann".into())),
+                "none in common" => accept.choose_protocol(&["v9"]),
+                "exact" => accept.protocol("v1"),
+                "later still" => Handshake::later(async { Ok(Handshake::accept().protocol("v1")) })
+                    .header("X-Between", "2"),
+                "unknown" => accept.protocol("v9"),
+                "split" => accept.header("X-A", "b\r\nX-B: c"),
+                "ours" => accept.header("Upgrade", "h2c"),
+                "long" => accept.header("X-A", "a".repeat(20_000)),
+                _ => Handshake::reject(401, "who?").header("WWW-Authenticate", "Bearer"),
+            })
+        }))
+    }
+
+    fn open(&self, conn: &mut Conn, _: &Request) -> Result<Found> {
+        conn.send(conn.attached::<Name>().map_or("nobody", |name| &name.0))?;
+        Ok(Found)
+    }
+}
+
+impl Session for Found {
+    fn on_message(&mut self, _: &mut Conn, _: Message) -> Result {
+        Ok(())
+    }
+}
+
+fn ask_desk(server: &Server, answer: &str) -> Result<wsh::test::Client, wsh::test::Refusal> {
+    let request = server.request(&format!("/?answer={answer}"));
+    let mut opening = request.protocol("v1").protocol("v2").begin();
+    assert!(opening.is_pending());
+    server.advance(Duration::from_secs(1));
+    opening.finish()
+}
+
+#[test]
+fn a_late_handshake_sets_headers_and_the_subprotocol_by_what_it_found_out() {
+    let server = wsh::test::serve(wsh::descriptor!(Desk));
+
+    let mut client = ask_desk(&server, "all").unwrap();
+    assert_eq!(client.protocol(), "v2");
+    assert_eq!(client.header("X-Early"), Some(&b"1"[..]));
+    assert_eq!(client.header("Set-Cookie"), Some(&b"seen=1"[..]));
+    assert_eq!(client.receive().unwrap(), "ann");
+
+    let mut client = ask_desk(&server, "exact").unwrap();
+    assert_eq!(client.protocol(), "v1");
+    assert_eq!(client.receive().unwrap(), "nobody yet");
+    assert_eq!(ask_desk(&server, "none+in+common").unwrap().protocol(), "");
+
+    let client = ask_desk(&server, "later+still").unwrap();
+    assert_eq!(
+        (client.protocol().as_str(), client.header("X-Between")),
+        ("v1", Some(&b"2"[..]))
+    );
+}
+
+#[test]
+fn a_late_handshake_refuses_with_headers_too() {
+    let server = wsh::test::serve(wsh::descriptor!(Desk));
+
+    let refusal = ask_desk(&server, "no").unwrap_err();
+
+    assert_eq!(refusal.to_string(), "401 who?");
+    let header = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+    let wanted = [
+        header("X-Early", b"1"),
+        header("WWW-Authenticate", b"Bearer"),
+    ];
+    assert_eq!(refusal.headers, wanted);
+}
+
+#[test]
+fn what_a_late_handshake_may_not_say_is_a_500_and_a_line() {
+    for (answer, why) in [
+        (
+            "unknown",
+            "cannot answer the handshake so: `name` has 2 bytes, wanted a subprotocol that the client offers",
+        ),
+        (
+            "split",
+            "cannot answer the handshake so: `value` has 9 bytes, wanted no CR, LF or other control character",
+        ),
+        (
+            "ours",
+            "cannot answer the handshake so: `name` has 7 bytes, wanted a token (RFC 9110 §5.6.2) that is none \
+             of the handshake's own names",
+        ),
+        (
+            "long",
+            "cannot answer the handshake so: `value` has 20000 bytes, wanted at most 16 KiB in all header lines",
+        ),
+    ] {
+        let server = wsh::test::serve(wsh::descriptor!(Desk));
+
+        assert_eq!(ask_desk(&server, answer).unwrap_err().status, 500);
+
+        assert_eq!(logged(&server, why).len(), 1, "{:?}", server.log());
+    }
+}

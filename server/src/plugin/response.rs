@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_key_of_the_rfc_is_accepted_as_it_says() {
-        let draft = Draft::new(b"dGhlIHNhbXBsZSBub25jZQ==".to_vec(), Vec::new(), false);
+        let draft = Draft::new(1, b"dGhlIHNhbXBsZSBub25jZQ==".to_vec(), Vec::new(), false);
         assert_eq!(draft.accept_key(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }
