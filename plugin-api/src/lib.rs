@@ -17,6 +17,7 @@ mod ending;
 mod error;
 mod events;
 mod function;
+pub mod guide;
 mod handle;
 mod inbox;
 #[cfg(feature = "serde")]
