@@ -3,6 +3,7 @@
 mod admission;
 mod allocations;
 mod applies;
+mod async_clients;
 mod blocking;
 mod border;
 mod c_handlers;
