@@ -20,6 +20,7 @@ mod features;
 mod files;
 mod first_build;
 mod generated;
+mod generations;
 mod golden;
 mod harness;
 mod hostile;

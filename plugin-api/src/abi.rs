@@ -32,8 +32,9 @@
 //!    is read.
 //! 7. *No way back.* No function of 1.0 enters the plugin before it returns. `send`, `ping`,
 //!    `close` take effect in call order; `send_to`, `close_to`, `notify` and `publish` are
-//!    messages, applied between callbacks, in order per calling thread. No order is promised
-//!    between `send`, `send_to` and `publish`.
+//!    messages, applied between callbacks. What one thread sends to one id, by the first three,
+//!    keeps its order, and so does what it publishes to one topic. No other order is promised:
+//!    none between `send`, `send_to` and `publish`, and none between two topics or two threads.
 //! 8. *No unwinding.* Nothing unwinds across, and nothing calls `longjmp` across.
 //! 9. *Nothing of the server's own.* A plugin depends on no address, thread, descriptor or process
 //!    id of the server. Several processes may have the image at once (a trial, a worker): statics
@@ -83,14 +84,29 @@
 //!   called between any two callbacks, as often as after each, also when no move follows; it changes
 //!   nothing outside the session. `restore` gets state that an older generation or the same one
 //!   wrote, perhaps in another process that has ended.
-//! - *Ids and generations.* An id is never 0, never reused, and opaque: unique among all servers that
-//!   work together, and across an upgrade of the server. A generation's number is opaque, and newer is
-//!   larger. [`GONE`] for an id: the session is known to be over.
-//! - *Topics.* A topic is 1 to 255 bytes of UTF-8 without NUL. It belongs to the handler's name, and
-//!   all its generations share it; one that begins with `/` belongs to the server, and any handler
-//!   may use it. `subscribe` answering [`OK`] means asked: it holds at once for what is published in
-//!   the same server. `publish` answers the subscribers of this server. `except` is the publisher's
-//!   own session, wherever it is. What arrives may have been published by another version.
+//! - *Ids and generations.* An id is never 0, and opaque: no two sessions have the same one, on all
+//!   servers that work together and across an upgrade that keeps sessions open. All 64 bits may be
+//!   used, more than a number of JSON holds in a browser. A server that works alone counts from 1 when it
+//!   starts, so an id that was kept outside the process may be another session's after a restart. A
+//!   generation's number is opaque, and newer is larger. [`GONE`] for an id: the session is known to
+//!   be over.
+//! - *Numbers that come back.* The token of a timer and the number of a note, as every token of a later
+//!   minor, come to the session wherever it has moved, and so to code that may be newer; to a session
+//!   that is over they do not come. So they are numbers that each generation understands, and never a
+//!   pointer.
+//! - *Topics.* A topic is 1 to 255 bytes of UTF-8 without NUL, and equal to another byte for byte; no
+//!   byte in it is a pattern. It belongs to the handler's name, and all its generations share it; one
+//!   that begins with `/` belongs to the server, and any handler may use it. `subscribe` answering
+//!   [`OK`] means asked: for what is published in the same server it holds at once, for what comes
+//!   from another one soon. `publish` answers how many subscribers of this server it was left for, as
+//!   last known and without `except`: 0 says nothing of other servers. A subscriber that has no room
+//!   for it is closed as past its outbound limit. The publisher, if it is a subscriber, may hear it after
+//!   what it sends next. `except` is the id of one session, as a rule the publisher's own, on
+//!   whatever server it is. What arrives may have been published by another version of the handler.
+//! - *Versions and positions*, which 1.0 has no function for. The version of something that is kept is
+//!   a `u64`, 0 where there is nothing, and only grows. A position in what was published is at most
+//!   64 opaque bytes, which any server that works with the one that gave it, and any later version of
+//!   it, understands or answers as unknown.
 //! - *Queues.* `buffered` and every count of bytes is as last known, and still held by the server.
 //!   [`TOO_BIG`] may also show as a close after the callback.
 //! - *After `shutdown` returned* every `[any thread]` function but `log` answers [`GONE`], or NULL, so
@@ -461,7 +477,8 @@ pub struct Host {
     pub close: Option<unsafe extern "C" fn(*mut Conn, code: u32, reason: Bytes) -> Status>,
     /// `[callback]` Drops the connection without a Close frame.
     pub abort: Option<unsafe extern "C" fn(*mut Conn) -> Status>,
-    /// `[callback]` One shot; the same token replaces; `u64::MAX` cancels.
+    /// `[callback]` One shot; the same token replaces; `u64::MAX` as `after_ms` cancels. The token is
+    /// a number of the handler's own, see *numbers that come back*.
     pub timer: Option<unsafe extern "C" fn(*mut Conn, token: u64, after_ms: u64) -> Status>,
     /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in;
     /// anything else is [`INVALID`].
@@ -481,8 +498,8 @@ pub struct Host {
     /// handshake that is [`PENDING`] is refused: 503 for the codes 1001, 1012 and 1013, else 403.
     pub close_to:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status>,
-    /// `[any thread]` Sends to the subscribers of a topic, but not to `except` (0 = none). Answers
-    /// an estimate of how many there are, or [`FULL`].
+    /// `[any thread]` Sends a whole message to the subscribers of a topic, but not to `except` (0 =
+    /// none), see *topics*. Answers how many of them this server has, as last known, or [`FULL`].
     pub publish: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,

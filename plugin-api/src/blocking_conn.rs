@@ -48,7 +48,10 @@ impl BlockingConn {
         BlockingConn { line, attached }
     }
 
-    /// The session's number: never 0, never used again.
+    /// The session's number, never 0: no other session has it, on all servers that work together.
+    ///
+    /// It is opaque and may use all 64 bits, so that JSON for a browser has it as text. A server that works
+    /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.line.id
@@ -288,9 +291,12 @@ impl BlockingConn {
         Refused::check(status, |_| Rule::ping(data))
     }
 
-    /// Lets the session hear what is published to a topic of this handler, or with a leading `/`
-    /// to one of the server's. A topic is 1 to 255 bytes of UTF-8 without NUL. What is published goes to
-    /// the peer, not to this function.
+    /// Lets the session hear what is published to a topic.
+    ///
+    /// A topic is 1 to 255 bytes of UTF-8 without NUL, none of which is a pattern. It belongs to this handler
+    /// in all its generations; one that begins with `/` belongs to the server, and any handler may use it.
+    /// Publications of this server are heard from now on, those of others that work with it soon after.
+    /// What is published goes to the peer, not to this function.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
@@ -313,8 +319,11 @@ impl BlockingConn {
         Refused::check(status, |status| Rule::topic(status, name))
     }
 
-    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers about
-    /// how many there are.
+    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers how many
+    /// of them this server has, as last known.
+    ///
+    /// This session may hear it after what it sends next: see [`publish`](crate::publish) for what is in
+    /// order and what is not.
     ///
     /// # Errors
     /// As of [`publish`](crate::publish).
@@ -322,7 +331,7 @@ impl BlockingConn {
         self.publish_except(topic, message, 0)
     }
 
-    /// As [`publish`](Self::publish), but not to this session.
+    /// As [`publish`](Self::publish), but not to this session, which is not counted either.
     ///
     /// # Errors
     /// As of [`publish`](crate::publish).

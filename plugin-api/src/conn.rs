@@ -48,7 +48,10 @@ impl Conn {
         &self.link
     }
 
-    /// The session's number: never 0, never used again.
+    /// The session's number, never 0: no other session has it, on all servers that work together.
+    ///
+    /// It is opaque and may use all 64 bits, so that JSON for a browser has it as text. A server that works
+    /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.link.id
@@ -210,8 +213,11 @@ impl Conn {
         self.heard(Refused::check(status, |_| Rule::unknown()))
     }
 
-    /// Lets the session hear what is published to a topic of this handler, or with a leading `/`
-    /// to one of the server's. A topic is 1 to 255 bytes of UTF-8 without NUL.
+    /// Lets the session hear what is published to a topic.
+    ///
+    /// A topic is 1 to 255 bytes of UTF-8 without NUL, none of which is a pattern. It belongs to this handler
+    /// in all its generations; one that begins with `/` belongs to the server, and any handler may use it.
+    /// Publications of this server are heard from now on, those of others that work with it soon after.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
@@ -233,8 +239,11 @@ impl Conn {
         self.heard(Refused::check(status, |status| Rule::topic(status, topic)))
     }
 
-    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers about
-    /// how many there are.
+    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers how many
+    /// of them this server has, as last known.
+    ///
+    /// This session may hear it after what it sends next: see [`publish`](crate::publish) for what is in
+    /// order and what is not.
     ///
     /// # Errors
     /// As of [`publish`](crate::publish).
@@ -242,7 +251,7 @@ impl Conn {
         handle::publish_in(self.link.runtime, topic, &message, 0)
     }
 
-    /// As [`publish`](Self::publish), but not to this session.
+    /// As [`publish`](Self::publish), but not to this session, which is not counted either.
     ///
     /// # Errors
     /// As of [`publish`](crate::publish).
@@ -252,6 +261,8 @@ impl Conn {
 
     /// Calls [`on_timer`](crate::Session::on_timer) once, after a while. A second timer with the
     /// same token replaces the first.
+    ///
+    /// A timer moves with its session, so that a token may come to code that is newer.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: it has as many timers as it may.

@@ -10,6 +10,10 @@ use crate::{
 /// A session by its number, from any thread and for any time: what is sent to a session that is
 /// over is answered with [`Refused::Gone`].
 ///
+/// It finds the session wherever that has moved, also from code of an older generation. What one thread
+/// does to one session by handles keeps its order; what the session itself sends, and what is
+/// [published](publish), may come before it or after it.
+///
 /// ```
 /// # use wsh::prelude::*;
 /// # fn on_message(conn: &Conn) -> Result {
@@ -54,6 +58,8 @@ impl Handle {
     /// Calls the session's [`on_note`](crate::Session::on_note) with a number, once for each call, in
     /// order with what is [sent](Self::send).
     ///
+    /// The session may have moved by then, to code that is newer: the number is one that both understand.
+    ///
     /// # Errors
     /// [`Refused::Gone`]: the session is over. [`Refused::Full`]: it takes too long to take what it
     /// was sent.
@@ -73,8 +79,15 @@ impl Handle {
     }
 }
 
-/// Sends a message to every subscriber of a topic of this handler, from any thread. Answers about
-/// how many there are.
+/// Sends a message to every subscriber of a topic, from any thread. Answers how many of them this
+/// server has, as last known: 0 says nothing of other servers that work with it.
+///
+/// What one thread publishes to one topic keeps its order. Between topics, between threads, and between
+/// this and what is sent to a session in another way, there is none. A subscriber that has no room for
+/// it is closed as past its limit; what arrives may have been published by another version of the
+/// handler.
+///
+/// A topic is what [`Conn::subscribe`](crate::Conn::subscribe) says.
 ///
 /// # Errors
 /// [`Refused::Invalid`], [`Refused::TooBig`]: the topic is not 1 to 255 bytes without NUL.

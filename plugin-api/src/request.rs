@@ -41,7 +41,7 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The id that the session will have: never 0, never reused.
+    /// The id that the session will have, see [`Conn::id`](crate::Conn::id).
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id

@@ -61,6 +61,7 @@ impl Registry {
         generation: u64,
         bytes_max: usize,
     ) -> Registration {
+        // The bits above the 44th are for the number of a node, 0 for a server that works alone.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mailbox = Arc::new(Mailbox::new(id, owner.clone(), generation, bytes_max));
         self.shard(id).insert(id, mailbox.clone());
