@@ -126,6 +126,34 @@ fn a_publication_reaches_each_subscriber_as_it_can_read_it() {
 }
 
 #[test]
+fn a_message_that_is_not_to_be_compressed_leaves_as_it_is_and_the_next_one_does_not() {
+    let site = Site::with(&["features_wsh"]);
+    let server = Server::start(&site);
+    let mut client = Deflating::open(&server, "/features", NO_TAKEOVER);
+    client.send("join plain");
+    let text = numbers(500);
+
+    for word in ["plain", "plain_to", "plain_publish"] {
+        client.send(&format!("{word} {text}"));
+        let (first, received, length) = client.receive();
+        assert_eq!(
+            (first, &received, length),
+            (0x81, &text, text.len()),
+            "{word}"
+        );
+    }
+    client.send(&format!("plain_parts {text}"));
+    let (first, head, _) = client.receive();
+    let (last, tail, _) = client.receive();
+    assert_eq!((first, last, head + &tail), (0x01, 0x80, text.clone()));
+
+    client.send(&text);
+    let (first, received, length) = client.receive();
+    assert_eq!((first, &received), (0xc1, &text));
+    assert!(length < text.len() / 2, "{length}");
+}
+
+#[test]
 fn a_bomb_is_too_big_when_it_has_inflated_to_the_limit() {
     let site = Site::with(&["echo_wsh"]);
     let server = Server::start(&site);

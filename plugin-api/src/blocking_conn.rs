@@ -256,7 +256,7 @@ impl BlockingConn {
     /// other kind. [`Refused::TooBig`]: such a part never fits.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<(), Refused> {
         let kind = part_kind(part.kind(), last);
-        self.line.send_part(kind, part.into_vec())
+        self.line.send_part(kind, part.into_owned())
     }
 
     /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at

@@ -30,6 +30,7 @@ mod message;
 mod outbox;
 mod part;
 mod pause;
+mod payload;
 pub mod raw;
 mod request;
 mod request_copy;
@@ -63,6 +64,7 @@ pub use crate::{
     message::{Kind, Message, MessageBuf, Payload},
     part::{Part, PartBuf},
     pause::Sleep,
+    payload::Uncompressed,
     request::Request,
     response::{Handshake, Response},
     rule::Rule,
@@ -84,7 +86,7 @@ pub mod prelude {
     pub use crate::{
         AsyncConn, BlockingConn, Close, Closing, Config, Conn, Elapsed, Handle, Handler, Handshake,
         Kind, Message, MessageBuf, Part, PartBuf, Refused, Request, Response, Result, Session,
-        Shared, Snapshot, State, Stop,
+        Shared, Snapshot, State, Stop, Uncompressed,
     };
 }
 

@@ -25,6 +25,7 @@ use crate::{
     inbox::{self, Inbox},
     message::Payload,
     outbox::{self, Outbox},
+    payload::Owned,
     rule::Rule,
     sent::CROWD_BYTES,
 };
@@ -108,7 +109,7 @@ pub(crate) struct Outcome {
 pub(crate) enum Errand {
     Send {
         kind: u32,
-        bytes: Vec<u8>,
+        bytes: Owned,
     },
     /// Bytes past the framing.
     Raw(Vec<u8>),
@@ -252,7 +253,7 @@ impl Line {
         let (kind, len) = (message.kind(), message.bytes().len());
         if len > CROWD_BYTES as usize {
             // It may be too long for the server: that is said at once.
-            let bytes = message.into_vec();
+            let bytes = message.into_owned();
             let answer = self.run(Errand::Send { kind, bytes });
             Refused::check_count(answer, |_| Rule::message_bytes(len))?;
             return self.wait_for_room(self.lock());
@@ -267,7 +268,7 @@ impl Line {
                 inner.inbox.recycle(memory);
             }
         } else {
-            inner.outbox.push_large(kind, message.into_vec());
+            inner.outbox.push_large(kind, message.into_owned());
         }
         if inner.is_crowded() {
             return self.wait_for_room(inner);
@@ -281,7 +282,7 @@ impl Line {
     }
 
     /// Sends a part of a message, and waits while much is on its way to the peer.
-    pub(crate) fn send_part(&self, kind: u32, bytes: Vec<u8>) -> Result<(), Refused> {
+    pub(crate) fn send_part(&self, kind: u32, bytes: Owned) -> Result<(), Refused> {
         let len = bytes.len();
         let answer = self.run(Errand::Send { kind, bytes });
         Refused::check_count(answer, |status| Rule::part(status, len))?;

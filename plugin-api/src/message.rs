@@ -171,8 +171,40 @@ impl From<Message<'_>> for MessageBuf {
     }
 }
 
-/// What can be sent: text as `&str` or `String`, binary as `&[u8]`, `&[u8; N]` or `Vec<u8>`, and
-/// either as a [`Message`] or a [`MessageBuf`].
+/// What can be sent: text as `&str`, `String` or `Arc<str>`, binary as `&[u8]`, `&[u8; N]`, `Vec<u8>`,
+/// `Arc<[u8]>` or, with the feature `bytes`, `bytes::Bytes`, and either as a [`Message`] or a
+/// [`MessageBuf`]. Each of them in [`Uncompressed`](crate::Uncompressed) leaves as it is.
+///
+/// # What is copied
+/// An `Arc` or `Bytes` may be sent any number of times, to any number of sessions. On the handler's side no
+/// byte of it is copied: the server reads it where it lies, and where a send waits the payload is held
+/// meanwhile. A blocking function copies what has at most 1 KiB, which is less than it costs to hold it.
+///
+/// The server copies a message of less than 16 KiB into what it is about to send. A larger one is handed to
+/// the system from where it lies, and what the system does not take is copied. What is sent by a
+/// [`Handle`](crate::Handle) is copied once for each session, what is [published](crate::publish) once for
+/// all, and compressed once for all.
+///
+/// ```
+/// use std::sync::Arc;
+/// use wsh::prelude::*;
+///
+/// struct Atlas {
+///     map: Arc<[u8]>,
+/// }
+///
+/// async fn atlas(conn: &mut AsyncConn, shared: &Atlas) -> Result {
+///     while conn.recv().await.is_some() {
+///         conn.send(&shared.map).await?;
+///     }
+///     Ok(())
+/// }
+/// # impl Shared for Atlas {
+/// #     fn new(_: Config) -> Result<Self> { Ok(Atlas { map: vec![0; 1 << 20].into() }) }
+/// # }
+/// # fn main() {}
+/// wsh::handler!(async atlas, shared = Atlas);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "not a message",
@@ -195,6 +227,7 @@ pub enum Kind {
 pub(crate) mod sealed {
     use super::{Message, MessageBuf, TEXT};
     use crate::abi::{self, BINARY};
+    use crate::payload::Owned;
 
     pub trait Sealed: Sized {
         fn kind(&self) -> u32;
@@ -203,11 +236,11 @@ pub(crate) mod sealed {
         fn recycle(self) -> Option<Vec<u8>> {
             None
         }
-        /// The bytes as they may be kept: what is not owned already is copied.
-        fn into_vec(self) -> Vec<u8> {
+        /// The bytes as they may be kept: what is neither owned nor shared already is copied.
+        fn into_owned(self) -> Owned {
             let mut copy = crate::spares::take(self.bytes().len());
             copy.extend_from_slice(self.bytes());
-            copy
+            Owned::Memory(copy)
         }
     }
 
@@ -226,11 +259,12 @@ pub(crate) mod sealed {
                 }
                 $(
                     fn recycle(self) -> Option<Vec<u8>> {
-                        Some(self.into_vec())
-                    }
-                    fn into_vec(self) -> Vec<u8> {
                         let $self = self;
-                        $recycled
+                        Some($recycled)
+                    }
+                    fn into_owned(self) -> Owned {
+                        let $self = self;
+                        Owned::Memory($recycled)
                     }
                 )?
             }
@@ -332,4 +366,4 @@ pub(crate) mod sealed {
 }
 
 /// Text out of a Rust string: the host need not look at it again.
-const TEXT: u32 = abi::TEXT | abi::TRUSTED_UTF8;
+pub(crate) const TEXT: u32 = abi::TEXT | abi::TRUSTED_UTF8;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{arena::Arena, spares};
+use crate::{arena::Arena, payload::Owned, spares};
 
 /// In the order of the calls. The sender sees to it that they are not too many.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 enum Outgoing {
     Small { kind: u32, len: usize },
-    Large { kind: u32, bytes: Vec<u8> },
+    Large { kind: u32, bytes: Owned },
 }
 
 impl Outbox {
@@ -24,7 +24,7 @@ impl Outbox {
         if bytes.len() > SMALL_BYTES {
             let mut copy = spares::take(bytes.len());
             copy.extend_from_slice(bytes);
-            return self.push_large(kind, copy);
+            return self.push_large(kind, Owned::Memory(copy));
         }
         self.bytes += bytes.len();
         self.small.push(bytes);
@@ -32,8 +32,8 @@ impl Outbox {
         self.messages.push_back(Outgoing::Small { kind, len });
     }
 
-    /// A message whose memory comes along.
-    pub(crate) fn push_large(&mut self, kind: u32, bytes: Vec<u8>) {
+    /// A message that is held as it is.
+    pub(crate) fn push_large(&mut self, kind: u32, bytes: Owned) {
         self.bytes += bytes.len();
         self.messages.push_back(Outgoing::Large { kind, bytes });
     }
@@ -55,7 +55,9 @@ impl Outbox {
             }
             Some(Outgoing::Large { bytes, .. }) => {
                 self.bytes -= bytes.len();
-                spares::put(bytes);
+                if let Some(memory) = bytes.into_memory() {
+                    spares::put(memory);
+                }
             }
             None => {}
         }
