@@ -110,7 +110,7 @@ fn a_payload_that_waits_to_be_sent_is_held_and_not_copied() {
         let payload = PAYLOAD.get_or_init(large);
         conn.recv().await;
         // Nothing waits yet, so it is queued at once; the next does not fit beside it.
-        let _ = conn.send(payload);
+        drop(conn.send(payload));
         conn.send(Arc::clone(payload)).await?;
         Ok(())
     }
