@@ -108,6 +108,40 @@ impl BlockingConn {
         self.receive(Instant::now().checked_add(timeout))
     }
 
+    /// As [`recv`](Self::recv), but until a moment only: messages beside something that is to happen at its
+    /// time, such as a tick each second. A moment that has passed is told at once, before messages that
+    /// wait, so that a peer that sends without a pause does not hold the ticks up.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wsh::prelude::*;
+    /// fn game(conn: BlockingConn) -> Result {
+    ///     let (mut moves, mut tick) = (0, wsh::Instant::now());
+    ///     loop {
+    ///         match conn.recv_until(tick) {
+    ///             Ok(Some(_)) => moves += 1,
+    ///             Ok(None) => return Ok(()),
+    ///             Err(Elapsed) => {
+    ///                 conn.send(format!("{moves} moves"))?;
+    ///                 // From tick to tick, however long it took to send.
+    ///                 tick += Duration::from_secs(1);
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking game);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Elapsed`]: the moment has come.
+    pub fn recv_until(&self, deadline: crate::Instant) -> Result<Option<MessageBuf>, Elapsed> {
+        match deadline.left() {
+            Duration::ZERO => Err(Elapsed),
+            left => self.recv_timeout(left),
+        }
+    }
+
     /// Waits for the next part of a message, or for the first of another one; `None` as
     /// [`recv`](Self::recv). Where `handler!` says `parts`, a message may be of any length and takes no more
     /// memory than a few parts do, since the peer is held back meanwhile; elsewhere each message is one part.

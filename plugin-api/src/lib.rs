@@ -20,6 +20,7 @@ mod function;
 pub mod guide;
 mod handle;
 mod inbox;
+mod instant;
 #[cfg(feature = "serde")]
 mod json;
 mod layout;
@@ -61,6 +62,7 @@ pub use crate::{
     conn::Conn,
     error::{Elapsed, Error, Refused, Result},
     handle::{Handle, publish},
+    instant::Instant,
     message::{Kind, Message, MessageBuf, Payload},
     part::{Part, PartBuf},
     pause::Sleep,

@@ -1,4 +1,4 @@
-//! Where an async function waits for its connection: `recv`, `recv_timeout`, `sleep`.
+//! Where an async function waits for its connection: `recv` and its like, `sleep`.
 //!
 //! These, when they are polled, answer the question for the session's state: a function that is in
 //! one of them can be moved to a newer generation, and one that is elsewhere never hears the
@@ -11,6 +11,7 @@ use crate::{
     async_conn::AsyncConn,
     error::{Elapsed, Refused},
     inbox::{Inbox, Whole},
+    instant::Instant,
     message::MessageBuf,
     part::PartBuf,
     rule::Rule,
@@ -38,6 +39,13 @@ impl<S> AsyncConn<S> {
     /// # fn main() {}
     /// wsh::handler!(async echo, restarts);
     /// ```
+    ///
+    /// # Cancel safety
+    /// A wait that is dropped, as in a `select!` where something else comes first, loses nothing: a message
+    /// is taken only when it is given out. So it is with [`recv_part`](Self::recv_part),
+    /// [`recv_timeout`](Self::recv_timeout) and [`recv_until`](Self::recv_until), and with what has come of
+    /// a message that comes in parts. For a timer beside messages there is
+    /// [`recv_until`](Self::recv_until), which borrows the connection once.
     pub async fn recv(&mut self) -> Option<MessageBuf> {
         let mut wait = Wait::new(self);
         poll_fn(|_| wait.poll_recv(false)).await.unwrap_or(None)
@@ -104,6 +112,40 @@ impl<S> AsyncConn<S> {
             polled
         })
         .await
+    }
+
+    /// As [`recv`](Self::recv), but until a moment only: messages beside something that is to happen at its
+    /// time, such as a tick each second. A moment that has passed is told at once, before messages that
+    /// wait, so that a peer that sends without a pause does not hold the ticks up.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wsh::{Instant, prelude::*};
+    /// async fn game(conn: &mut AsyncConn) -> Result {
+    ///     let (mut moves, mut tick) = (0, Instant::now());
+    ///     loop {
+    ///         match conn.recv_until(tick).await {
+    ///             Ok(Some(_)) => moves += 1,
+    ///             Ok(None) => return Ok(()),
+    ///             Err(Elapsed) => {
+    ///                 conn.send(format!("{moves} moves")).await?;
+    ///                 // From tick to tick, however long it took to send.
+    ///                 tick += Duration::from_secs(1);
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async game);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Elapsed`]: the moment has come.
+    pub async fn recv_until(&mut self, deadline: Instant) -> Result<Option<MessageBuf>, Elapsed> {
+        match deadline.left() {
+            Duration::ZERO => Err(Elapsed),
+            left => self.recv_timeout(left).await,
+        }
     }
 
     /// Waits for a while. It ends early when the session is over, and for a function that never

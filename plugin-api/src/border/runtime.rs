@@ -42,6 +42,8 @@ impl Runtime {
         let now = clock();
         self.host.spawn(Box::new(move || {
             enter_test(Some(self), now);
+            // No test can let time pass on a thread that runs by itself.
+            SINCE.set(Some(Instant::now()));
             #[cfg(feature = "tracing")]
             let _tracing = crate::trace::enter();
             job();
@@ -85,7 +87,8 @@ pub(crate) fn is_test() -> bool {
 /// The time since some moment of the past, by the clock of the host.
 pub(crate) fn clock() -> Duration {
     if IS_TEST.get() {
-        return NOW.get();
+        let real = SINCE.get().map_or(Duration::ZERO, |since| since.elapsed());
+        return NOW.get() + real;
     }
     BEGAN.get_or_init(Instant::now).elapsed()
 }
@@ -96,5 +99,7 @@ static BEGAN: OnceLock<Instant> = OnceLock::new();
 thread_local! {
     static IS_TEST: Cell<bool> = const { Cell::new(false) };
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// On a thread that a handler under test has begun: when it began.
+    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
     static CURRENT: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
 }

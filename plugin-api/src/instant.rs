@@ -1,0 +1,71 @@
+//! Moments of the host's clock, for waits that end at one.
+
+use std::{
+    ops::{Add, AddAssign, Sub},
+    time::Duration,
+};
+
+use crate::border::runtime;
+
+/// A moment, to wait until: [`AsyncConn::recv_until`](crate::AsyncConn::recv_until),
+/// [`BlockingConn::recv_until`](crate::BlockingConn::recv_until).
+///
+/// It is what `std::time::Instant` is, by the clock of the host: under [`test`](crate::test) time passes when
+/// a test lets it, but for blocking functions, whose threads wait in real time. It means something inside one
+/// process only, so it does not belong into a session's state.
+///
+/// ```
+/// use std::time::Duration;
+/// use wsh::Instant;
+///
+/// let began = Instant::now();
+/// let deadline = began + Duration::from_secs(1);
+/// assert!(deadline > began);
+/// assert_eq!(deadline - began, Duration::from_secs(1));
+/// assert_eq!(began - deadline, Duration::ZERO);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Instant(Duration);
+
+impl Instant {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        Instant(runtime::clock())
+    }
+
+    /// How long ago it was; zero if it is to come.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Instant::now() - *self
+    }
+
+    /// How long it is until then; zero if it has passed.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        *self - Instant::now()
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    fn add(self, duration: Duration) -> Instant {
+        Instant(self.0.saturating_add(duration))
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, duration: Duration) {
+        *self = *self + duration;
+    }
+}
+
+/// Zero if the other one is later.
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Instant) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
