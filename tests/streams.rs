@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use flate2::{Compress, Compression, FlushCompress};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::harness::client::{Raw, frame};
 use crate::harness::deflating::OFFER;
@@ -215,6 +215,36 @@ fn a_compressed_upload_comes_in_parts_that_are_no_longer_than_others() {
         );
     });
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB");
+}
+
+#[test]
+fn a_compressed_download_is_one_message_whose_parts_inflate_one_after_another() {
+    let (server, _site) = start();
+    for style in STYLES {
+        let grown = growth(&server, |parts| {
+            let (mut raw, _) = Raw::open_with(&server, &format!("/{style}"), OFFER);
+            raw.send(&frame(0x81, parts.to_string().as_bytes()));
+            let (mut inflater, mut bytes) = (Decompress::new(false), 0);
+            for number in 0..parts {
+                let (first, mut payload) = raw.frame().expect("a part");
+                let opcode = if number == 0 { 0x42 } else { 0 };
+                let is_last = number + 1 == parts;
+                assert_eq!(first, opcode | if is_last { 0x80 } else { 0 }, "{number}");
+                assert!(payload.len() < PART / 10, "{}", payload.len());
+                if is_last {
+                    payload.extend_from_slice(b"\x00\x00\xff\xff");
+                }
+                let mut part = Vec::with_capacity(2 * PART);
+                inflater
+                    .decompress_vec(&payload, &mut part, FlushDecompress::Sync)
+                    .expect("a part of a compressed message");
+                assert!(part.iter().all(|byte| *byte == b'd'));
+                bytes += part.len();
+            }
+            assert_eq!(bytes, parts as usize * PART);
+        });
+        assert!(grown < GROWTH_KIB_MAX, "{style}: {grown} KiB");
+    }
 }
 
 #[test]

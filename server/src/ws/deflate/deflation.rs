@@ -18,8 +18,6 @@ pub(crate) struct Deflation {
     /// Contexts of one's own are paid from it; `None`: no context takeover was agreed.
     budget: Option<Arc<Budget>>,
     own: Option<(Box<Compress>, Share)>,
-    /// The thread's compressor, lent to the message that is being sent in parts.
-    lent: Option<Box<Compress>>,
 }
 
 /// How hard to compress.
@@ -52,7 +50,6 @@ impl Deflation {
             bytes_min,
             budget,
             own: None,
-            lent: None,
         }
     }
 
@@ -79,14 +76,11 @@ impl Deflation {
             // It has seen the message, so the peer has to as well.
             return true;
         }
-        let lent = self.lent.take();
-        let mut lent = lent.unwrap_or_else(|| pool::take_deflater(self.effort));
+        // Each part by itself, with the thread's: a compressor that were kept from part to part would be one
+        // more for each client that stops to read in between. What follows a flush may refer to nothing.
+        let mut lent = pool::take_deflater(self.effort);
         deflate(&mut lent, payload, part.last, output);
-        if part.last {
-            pool::put_deflater(self.effort, lent);
-        } else {
-            self.lent = Some(lent);
-        }
+        pool::put_deflater(self.effort, lent);
         let is_whole = part.first && part.last;
         !is_whole || output.len() < payload.len()
     }

@@ -1,3 +1,4 @@
+mod in_parts;
 mod round_trips;
 
 use super::deflation::Part;
