@@ -1,9 +1,10 @@
 //! The server and the host of `wsh::test` answer alike: one table of scripts, played on both.
 //!
-//! A row of `tests/conformance/table.txt` says what a client asks with and sends, which calls the handler
-//! makes meanwhile (`tests/fixtures/c/script.c`), what each was answered, and what the client got. Its
-//! first line is its name. `?` is the query, with the scripts of callbacks; `>` is a message, or what
-//! else the client does; `=` is what came of it.
+//! A row of `tests/conformance/table.txt`, or of `parts.txt` for a handler that takes messages in parts,
+//! says what a client asks with and sends, which calls the handler makes meanwhile
+//! (`tests/fixtures/c/script.c`), what each was answered, and what the client got. Its first line is its
+//! name. `?` is the query, with the scripts of callbacks; `>` is a message, or what else the client does;
+//! `=` is what came of it.
 //!
 //! `WSHD_BLESS=1 cargo test -p wshd --test integration conformance` writes down what the server
 //! answers; read the difference before you keep it.
@@ -11,10 +12,12 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tungstenite::Message;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 use wsh::abi::{self, Descriptor};
 
 use crate::harness::client::Client;
@@ -35,6 +38,8 @@ struct Row {
 enum Step {
     /// It sends a script and reads until that is done or the session is over.
     Say(String),
+    /// It sends a fragment of a message, with a script of its own, and reads after the last.
+    Part(String, bool),
     Ping,
     Close(u16, String),
     Lose,
@@ -45,6 +50,7 @@ enum Step {
 /// A client of either host.
 trait Peer {
     fn say(&mut self, text: &str);
+    fn part(&mut self, text: &str, is_last: bool);
     fn ping(&mut self);
     fn close(&mut self, code: u16, reason: &str);
     fn lose(&mut self);
@@ -68,10 +74,26 @@ trait Host {
 
 #[test]
 fn the_server_and_the_test_host_answer_every_script_alike() {
-    let rows = rows(&std::fs::read_to_string(table()).expect("the table"));
-    assert!(rows.len() >= 120, "{} rows", rows.len());
+    compare("table.txt", &[], 120);
+}
+
+#[test]
+fn both_give_out_messages_in_parts_alike() {
+    compare("parts.txt", &["-DPARTS"], 12);
+}
+
+/// Plays a table, which has so many rows at least, with the handler that `options` make.
+fn compare(table: &str, options: &[&str], rows_min: usize) {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/conformance")
+        .join(table);
+    let rows = rows(&std::fs::read_to_string(&table).expect("the table"));
+    assert!(rows.len() >= rows_min, "{} rows", rows.len());
     let site = Site::empty();
-    let path = site.add_bytes(&compile("tests/fixtures/c/script.c", &[]), "script_wsh.so");
+    let path = site.add_bytes(
+        &compile("tests/fixtures/c/script.c", options),
+        "script_wsh.so",
+    );
     let server = Real(Server::start(&site));
     let test = Tested(wsh::test::serve(load(&path)));
 
@@ -97,7 +119,7 @@ fn the_server_and_the_test_host_answer_every_script_alike() {
         row.write(&real, &mut written);
     }
     if std::env::var_os("WSHD_BLESS").is_some() {
-        std::fs::write(table(), written).expect("the table is written");
+        std::fs::write(&table, written).expect("the table is written");
     }
     assert!(differences.is_empty(), "\n{differences}");
 }
@@ -113,8 +135,12 @@ fn play(host: &dyn Host, row: &Row) -> Vec<String> {
         Ok(mut peer) => {
             for step in &row.steps {
                 match step {
-                    Step::Say(script) => {
-                        peer.say(script);
+                    Step::Part(script, false) => peer.part(script, false),
+                    Step::Say(script) | Step::Part(script, true) => {
+                        match step {
+                            Step::Part(..) => peer.part(script, true),
+                            _ => peer.say(script),
+                        }
                         while let Some(text) = peer.read() {
                             let is_done = text == "done";
                             outcome.push(format!("got {}", text.replace('\0', "\\0")));
@@ -157,7 +183,8 @@ struct Real(Server);
 const PROBED: &str = "open extension=UNSUPPORTED";
 const PROBE_CLOSED: &str = "closed with 4999 probe";
 
-struct RealPeer(Option<Client>, Option<String>);
+/// A client; what its session ended with; whether it is between two fragments.
+struct RealPeer(Option<Client>, Option<String>, bool);
 
 impl Host for Real {
     fn connect(&self, query: &str) -> Result<Box<dyn Peer + '_>, u16> {
@@ -173,7 +200,7 @@ impl Host for Real {
         }
         let headers = [("Sec-WebSocket-Protocol", "a, b")];
         let client = Client::connect(self.0.port(), &target, &headers);
-        Ok(Box::new(RealPeer(Some(client), None)))
+        Ok(Box::new(RealPeer(Some(client), None, false)))
     }
 
     fn said(&self) -> Vec<String> {
@@ -212,6 +239,18 @@ impl Peer for RealPeer {
     fn say(&mut self, text: &str) {
         if let Some(client) = &mut self.0 {
             client.send(text);
+        }
+    }
+
+    fn part(&mut self, text: &str, is_last: bool) {
+        let data = if std::mem::replace(&mut self.2, !is_last) {
+            Data::Continue
+        } else {
+            Data::Text
+        };
+        if let Some(client) = &mut self.0 {
+            let frame = Frame::message(text.to_owned(), OpCode::Data(data), is_last);
+            client.send(Message::Frame(frame));
         }
     }
 
@@ -308,6 +347,10 @@ impl Peer for TestedPeer {
         self.client.send(text);
     }
 
+    fn part(&mut self, text: &str, is_last: bool) {
+        self.client.send_part(text, is_last);
+    }
+
     fn ping(&mut self) {
         self.client.ping(b"x");
     }
@@ -354,6 +397,12 @@ impl Row {
         for step in &self.steps {
             let _ = match step {
                 Step::Say(script) => writeln!(text, "> {script}"),
+                Step::Part(script, false) => {
+                    writeln!(text, "{}", format!("> #part {script}").trim_end())
+                }
+                Step::Part(script, true) => {
+                    writeln!(text, "{}", format!("> #end {script}").trim_end())
+                }
                 Step::Ping => writeln!(text, "> #ping"),
                 Step::Close(code, reason) => {
                     writeln!(text, "{}", format!("> #close {code} {reason}").trim_end())
@@ -399,6 +448,8 @@ fn step_of(text: &str) -> Step {
     };
     let (what, rest) = step.split_once(' ').unwrap_or((step, ""));
     match what {
+        "part" => Step::Part(rest.to_owned(), false),
+        "end" => Step::Part(rest.to_owned(), true),
         "ping" => Step::Ping,
         "lose" => Step::Lose,
         "read" => Step::Read,
@@ -408,10 +459,6 @@ fn step_of(text: &str) -> Step {
         }
         _ => panic!("`{text}` is no step"),
     }
-}
-
-fn table() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/table.txt")
 }
 
 /// The descriptor of a plugin, which stays mapped.

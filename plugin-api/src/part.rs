@@ -9,7 +9,7 @@ use crate::message::{Kind, Message, MessageBuf};
 ///
 /// A message comes in one part or more, in order, and nothing of another message comes between them. How it
 /// is cut says nothing: not where the peer's frames end, and not how long a part is, which is at most what
-/// the configuration calls `message_bytes_max`. A part of a text is whole characters; a part may be empty.
+/// the configuration calls `message_bytes_max`. A part of a text is whole characters; the last part may be empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Part<'a> {
     message: Message<'a>,

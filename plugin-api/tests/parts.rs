@@ -53,7 +53,7 @@ fn parts_come_as_they_are_sent_and_long_messages_in_parts() {
 
         client.send("short");
         client.send_part(b"ab", false);
-        client.send_part(b"", false);
+        client.send_part(b"", false); // is no part
         client.ping(b"between");
         client.send_part(b"c", true);
         // One byte stands before characters of two bytes, so none ends where a part would.
@@ -63,7 +63,6 @@ fn parts_come_as_they_are_sent_and_long_messages_in_parts() {
         for expected in [
             "Text 5 first last",
             "Binary 2 first",
-            "Binary 0",
             "Binary 1 last",
             "Text 65535 first",
             "Text 14466 last",

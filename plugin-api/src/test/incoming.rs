@@ -57,6 +57,10 @@ impl Hearing {
             self.assembled = Some(message);
             return None;
         }
+        if message.is_empty() && !is_last {
+            // It says nothing, not even that the message ends.
+            return None;
+        }
         let more = if is_last { 0 } else { abi::MORE };
         Some((kind(&message) | more, message.into_bytes()))
     }
