@@ -1,4 +1,5 @@
-//! Write WebSocket handlers for wshd.
+#![doc = include_str!("guide/start.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod abi;
 mod arena;
