@@ -22,7 +22,7 @@ use crate::{
 /// The connection of one session, for the async function that serves it. What it does takes effect in the
 /// order of the calls.
 ///
-/// ```
+/// ```standalone_crate
 /// use wsh::prelude::*;
 ///
 /// async fn echo(conn: &mut AsyncConn) -> Result {
@@ -33,6 +33,52 @@ use crate::{
 /// }
 /// # fn main() {}
 /// wsh::handler!(async echo);
+/// ```
+///
+/// What it can do besides receiving and sending:
+///
+/// ```standalone_crate
+/// use wsh::prelude::*;
+///
+/// struct User(String); // what the handshake attached
+///
+/// async fn member(conn: &mut AsyncConn) -> Result {
+///     if !conn.is_restored() {
+///         conn.subscribe("room")?;
+///     }
+///     let name = conn.attached().map_or("someone".to_owned(), |User(name)| name.clone());
+///     wsh::info!(protocol = conn.protocol(), "{name} is session {}", conn.id());
+///     while let Some(message) = conn.recv().await {
+///         match message.as_text() {
+///             Some("ping") => conn.ping(b"hello?")?,
+///             Some("leave") => conn.unsubscribe("room")?,
+///             Some("bye") => conn.close(1000, "goodbye")?,
+///             Some("hang up") => conn.abort()?,
+///             Some(text) => drop(conn.publish("room", format!("{name}: {text}"))?),
+///             None => drop(conn.publish_to_others("room", message)?),
+///         }
+///         if conn.buffered() > 64 * 1024 {
+///             conn.pause()?; // the peer sends no more, until
+///             conn.send("slowly").await?; // most of what waits is gone
+///             conn.resume()?;
+///         }
+///     }
+///     if let Some(close) = conn.closed() {
+///         wsh::info!("{name} has left with {close}");
+///     }
+///     Ok(())
+/// }
+/// # fn main() {
+/// #     let server = wsh::test::serve(&WSH_HANDLER);
+/// #     let mut client = server.connect();
+/// #     client.send("hello");
+/// #     assert_eq!(client.receive().unwrap(), "someone: hello");
+/// #     client.send("ping");
+/// #     assert_eq!(client.receive_ping().unwrap(), b"hello?");
+/// #     client.close(1001, "");
+/// #     assert!(server.log().iter().any(|line| line.message == "someone has left with 1001"));
+/// # }
+/// wsh::handler!(async member, restarts);
 /// ```
 pub struct AsyncConn<S = ()> {
     /// What of the session moves on to the next generation of the handler.
@@ -105,7 +151,7 @@ impl<S> AsyncConn<S> {
     /// more than 64 KiB are on their way; a peer that takes nothing ends the session by the server's
     /// `outbound_timeout_ms`. What is sent and not awaited is explained at [`Sent`].
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// async fn count(conn: &mut AsyncConn) -> Result {
     ///     for number in 0..1_000_000 {
@@ -165,7 +211,7 @@ impl<S> AsyncConn<S> {
     /// [`send`](Self::send): awaited, it waits until the part fits, and while more than 64 KiB are on their
     /// way to the peer.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// async fn download(conn: &mut AsyncConn) -> Result {
     ///     while conn.recv().await.is_some() {
@@ -310,6 +356,17 @@ impl<S> AsyncConn<S> {
     }
 
     /// The session as other threads and other sessions may know it.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # async fn ask(conn: &mut AsyncConn) -> Result {
+    /// let handle = conn.handle();
+    /// wsh::spawn(move |_| {
+    ///     // On another thread, whenever it has found out.
+    ///     let _ = handle.send("42");
+    /// })?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(self.link.runtime, self.link.id)
@@ -318,7 +375,7 @@ impl<S> AsyncConn<S> {
     /// As long as the answer lives, the session stays with this generation of the handler: for a stretch
     /// of the function that a newer one could not take up from the [`state`](Self::state).
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// async fn login(conn: &mut AsyncConn<String>) -> Result {
     ///     if conn.state.is_empty() {

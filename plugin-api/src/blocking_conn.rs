@@ -23,7 +23,7 @@ use crate::{
 
 /// The connection of a session that has a thread of its own: its calls wait.
 ///
-/// ```
+/// ```standalone_crate
 /// use wsh::prelude::*;
 ///
 /// fn echo(conn: BlockingConn) -> Result {
@@ -38,6 +38,53 @@ use crate::{
 ///
 /// What the function returns ends the session: `Ok` closes with 1000, or answers a peer that
 /// closed first with its own code; an error is logged and closes with 1011.
+///
+/// What it can do besides:
+///
+/// ```standalone_crate
+/// use wsh::prelude::*;
+///
+/// struct User(String); // what the handshake attached
+///
+/// fn member(conn: BlockingConn) -> Result {
+///     let name = conn.attached().map_or("someone", |User(name)| name);
+///     wsh::info!(protocol = conn.protocol(), "{name} is session {}", conn.id());
+///     conn.subscribe("room")?;
+///     while let Some(message) = conn.recv() {
+///         match message.as_text() {
+///             Some("ping") => conn.ping(b"hello?")?,
+///             Some("leave") => conn.unsubscribe("room")?,
+///             Some("bye") => conn.close(1000, "goodbye")?,
+///             Some("hang up") => conn.abort()?,
+///             Some("work") => {
+///                 conn.pause()?; // the peer sends no more, until it is done
+///                 let handle = conn.handle(); // for other threads
+///                 std::thread::scope(|scope| {
+///                     scope.spawn(|| handle.send("working"));
+///                 });
+///                 conn.resume()?;
+///             }
+///             Some(text) => drop(conn.publish("room", format!("{name}: {text}"))?),
+///             None => drop(conn.publish_to_others("room", message)?),
+///         }
+///         if !conn.is_open() {
+///             wsh::info!("{name} leaves: {:?}", conn.closed());
+///         }
+///     }
+///     Ok(())
+/// }
+/// # fn main() {
+/// #     let mut client = wsh::test::connect(&WSH_HANDLER);
+/// #     client.send("hello");
+/// #     assert_eq!(client.receive().unwrap(), "someone: hello");
+/// #     client.send("work");
+/// #     assert_eq!(client.receive().unwrap(), "working");
+/// #     client.send("bye");
+/// #     assert_eq!(client.receive(), None);
+/// #     assert_eq!(client.closed().unwrap().reason, "goodbye");
+/// # }
+/// wsh::handler!(blocking member);
+/// ```
 pub struct BlockingConn {
     line: Arc<Line>,
     attached: Vec<Box<dyn Any + Send + Sync>>,
@@ -85,7 +132,7 @@ impl BlockingConn {
 
     /// As [`recv`](Self::recv), but for so long only.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use std::time::Duration;
     /// # use wsh::prelude::*;
     /// fn quiet(conn: BlockingConn) -> Result {
@@ -112,7 +159,7 @@ impl BlockingConn {
     /// time, such as a tick each second. A moment that has passed is told at once, before messages that
     /// wait, so that a peer that sends without a pause does not hold the ticks up.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use std::time::Duration;
     /// # use wsh::prelude::*;
     /// fn game(conn: BlockingConn) -> Result {
@@ -149,7 +196,7 @@ impl BlockingConn {
     /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
     /// words that say what is to come. It takes what is left of a message that was begun with this.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// fn upload(conn: BlockingConn) -> Result {
     ///     let mut bytes = 0;
@@ -206,7 +253,7 @@ impl BlockingConn {
     /// `outbound_timeout_ms`. While other messages wait to be received, it may leave a millisecond
     /// later, together with the answers to those.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// fn count(conn: BlockingConn) -> Result {
     ///     for number in 0..1_000_000 {
@@ -269,7 +316,7 @@ impl BlockingConn {
     /// All parts of a message are of one kind, and the peer gets them as one message. It waits until the part
     /// fits, and while more than 64 KiB are on their way to the peer.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// fn download(conn: BlockingConn) -> Result {
     ///     while conn.recv().is_some() {

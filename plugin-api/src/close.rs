@@ -3,6 +3,32 @@
 use std::fmt;
 
 /// A close code and its reason (RFC 6455 §7.4).
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Guest;
+///
+/// impl Session for Guest {
+///     fn on_message(&mut self, _: &mut Conn, _: Message) -> Result {
+///         Ok(())
+///     }
+///     fn on_close(&mut self, _: &mut Conn, close: &Close) -> Result {
+///         match close.code {
+///             1000 | 1001 => wsh::info!("left: {close}"),
+///             _ if close.is_clean() => wsh::warn!(code = close.code, "left for `{}`", close.reason),
+///             _ => wsh::warn!("lost"),
+///         }
+///         Ok(())
+///     }
+/// }
+/// # let server = wsh::test::serve(wsh::descriptor!(Guest));
+/// # server.connect().close(1001, "going away");
+/// # drop(server.connect());
+/// # let log: Vec<String> = server.log().into_iter().map(|line| line.message).collect();
+/// # assert_eq!(log, ["left: 1001 going away", "lost"]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Close {

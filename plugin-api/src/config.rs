@@ -10,6 +10,40 @@ use crate::asked::{Asked, Table};
 ///
 /// A key of the table that is not asked for while the handler is built is a warning in the server's log,
 /// with the key that it looks like.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use wsh::prelude::*;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Settings {
+///     history: usize,
+///     #[serde(default)]
+///     rooms: BTreeMap<String, String>,
+/// }
+///
+/// struct Chat {
+///     settings: Settings,
+/// }
+///
+/// impl Shared for Chat {
+///     fn new(config: Config) -> Result<Self> {
+///         if !config.is_check() {
+///             wsh::info!("{} begins its generation {}", config.name(), config.generation());
+///         }
+///         wsh::debug!("configured with {}", config.json());
+///         Ok(Chat { settings: config.parse()? })
+///     }
+/// }
+/// # async fn chat(conn: &mut AsyncConn, chat: &Chat) -> Result {
+/// #     conn.send(format!("{} {}", chat.settings.history, chat.settings.rooms.len())).await?;
+/// #     Ok(())
+/// # }
+/// # let chat = wsh::descriptor!(async chat, shared = Chat);
+/// # let server = wsh::test::load(&chat, r#"{"history": 100, "rooms": {"tea": "for two"}}"#).unwrap();
+/// # assert_eq!(server.connect().receive().unwrap(), "100 1");
+/// # assert!(wsh::test::load(&chat, "{}").unwrap_err().contains("missing field `history`"));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
     pub(crate) name: &'a str,
@@ -61,6 +95,8 @@ impl<'a> Config<'a> {
 
     /// One key of the table. For one that may be missing ask for an `Option`.
     ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
     /// ```
     /// # fn new(config: wsh::Config) -> wsh::Result {
     /// let history: Option<usize> = config.get("history")?;
@@ -83,6 +119,8 @@ impl<'a> Config<'a> {
     }
 
     /// The whole table.
+    ///
+    /// Needs the feature `serde`, which is on by default.
     ///
     /// # Errors
     /// It is something else; the sentence names the table.

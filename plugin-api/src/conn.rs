@@ -24,6 +24,66 @@ use crate::{
 
 /// The connection of one session, inside its callbacks. What it does takes effect in the order of
 /// the calls.
+///
+/// ```
+/// use std::time::Duration;
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Member {
+///     warnings: u32,
+/// }
+///
+/// impl Session for Member {
+///     fn on_open(&mut self, conn: &mut Conn) -> Result {
+///         conn.subscribe("room")?;
+///         conn.watermark(16 * 1024, 256 * 1024)?; // `on_drain`, when a slow peer has caught up
+///         conn.timer(1, Duration::from_secs(60))?;
+///         wsh::info!(protocol = conn.protocol(), moved = conn.is_restored(), "{} is here", conn.id());
+///         Ok(())
+///     }
+///
+///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+///         conn.cancel_timer(1)?;
+///         match message.as_text() {
+///             Some("bye") => conn.close(1000, "goodbye")?,
+///             Some("are you there?") => conn.ping(b"yes")?,
+///             Some("leave me alone") => conn.unsubscribe("room")?,
+///             Some(_) => drop(conn.publish("room", message)?), // to this session too
+///             None => drop(conn.publish_to_others("room", message)?),
+///         }
+///         if conn.buffered() > 256 * 1024 {
+///             conn.pause()?; // the peer sends no more until `resume`
+///         }
+///         Ok(())
+///     }
+///
+///     fn on_drain(&mut self, conn: &mut Conn) -> Result {
+///         conn.resume()?;
+///         Ok(())
+///     }
+///
+///     fn on_timer(&mut self, conn: &mut Conn, token: u64) -> Result {
+///         self.warnings += 1;
+///         if self.warnings > 3 {
+///             conn.abort()?; // without a Close frame
+///         } else {
+///             conn.send("say something")?;
+///             conn.timer(token, Duration::from_secs(60))?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(Member));
+/// # client.advance(Duration::from_secs(60));
+/// # assert_eq!(client.receive().unwrap(), "say something");
+/// # client.send("hello");
+/// # assert_eq!(client.receive().unwrap(), "hello");
+/// # client.send("are you there?");
+/// # assert_eq!(client.receive_ping().unwrap(), b"yes");
+/// # client.send("bye");
+/// # assert_eq!(client.closed().unwrap().reason, "goodbye");
+/// ```
 pub struct Conn {
     link: Arc<Link>,
     attached: Vec<Box<dyn Any + Send + Sync>>,
@@ -131,7 +191,7 @@ impl Conn {
     /// A sender that stops while much is buffered, and goes on in [`on_drain`](crate::Session::on_drain),
     /// takes as much memory as that, however long the message is:
     ///
-    /// ```
+    /// ```standalone_crate
     /// use wsh::prelude::*;
     ///
     /// #[derive(Default)]
@@ -317,12 +377,32 @@ impl Conn {
 
     /// What the handshake [attached](crate::Request::attach). It does not move to a newer
     /// generation: what must belongs in the state.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # struct User(String);
+    /// # fn on_message(conn: &mut Conn) -> Result {
+    /// let name = conn.attached().map_or("someone", |User(name)| name);
+    /// conn.send(format!("hello {name}"))?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn attached<T: 'static>(&self) -> Option<&T> {
         self.attached.iter().find_map(|value| value.downcast_ref())
     }
 
     /// The session as other threads and other sessions may know it.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn on_message(conn: &mut Conn) -> Result {
+    /// let handle = conn.handle();
+    /// wsh::spawn(move |_| {
+    ///     // On another thread, whenever it has found out.
+    ///     let _ = handle.send("42");
+    /// })?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(self.link.runtime, self.link.id)

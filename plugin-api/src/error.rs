@@ -27,6 +27,13 @@ pub struct Error(Box<dyn StdError + Send + Sync>);
 
 impl Error {
     /// The error as it was, if it is one of this type.
+    ///
+    /// ```
+    /// use wsh::Refused;
+    ///
+    /// let error = wsh::Error::from(Refused::Full);
+    /// assert!(error.downcast_ref() == Some(&Refused::Full));
+    /// ```
     #[must_use]
     pub fn downcast_ref<T: StdError + 'static>(&self) -> Option<&T> {
         self.0.downcast_ref()
@@ -63,6 +70,30 @@ impl fmt::Debug for Error {
 /// A callback or a function of a handler may pass it on with `?`. [`Gone`](Refused::Gone) from a session's
 /// own connection only says then that the session ends, and is no failure; anything else closes with 1011
 /// and is logged.
+///
+/// ```
+/// # use wsh::prelude::*;
+/// #[derive(Default)]
+/// struct Careful;
+///
+/// impl Session for Careful {
+///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+///         match conn.subscribe(&message.to_string()) {
+///             Ok(()) => conn.send("subscribed")?,
+///             // It names the argument and what was wanted.
+///             Err(Refused::Invalid(rule) | Refused::TooBig(rule)) => conn.send(rule.to_string())?,
+///             Err(other) => return Err(other.into()),
+///         };
+///         Ok(())
+///     }
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(Careful));
+/// # client.send("");
+/// # client.send("tea");
+/// # let rule = client.receive().unwrap().to_string();
+/// # assert!(rule.contains("topic"), "{rule}");
+/// # assert_eq!(client.receive().unwrap(), "subscribed");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Refused {
@@ -132,6 +163,23 @@ impl fmt::Display for Refused {
 impl StdError for Refused {}
 
 /// Nothing came in time: what [`AsyncConn::recv_timeout`](crate::AsyncConn::recv_timeout) fails with.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use wsh::prelude::*;
+/// async fn guess(conn: &mut AsyncConn) -> Result {
+///     let answer = match conn.recv_timeout(Duration::from_secs(5)).await {
+///         Ok(Some(_)) => "thank you",
+///         Ok(None) => return Ok(()), // the session is over
+///         Err(Elapsed) => "too late",
+///     };
+///     conn.send(answer).await?;
+///     Ok(())
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(async guess));
+/// # client.advance(Duration::from_secs(5));
+/// # assert_eq!(client.receive().unwrap(), "too late");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed;
 

@@ -4,7 +4,7 @@
 pub mod programs {}
 
 #[doc = include_str!("guide/clients.md")]
-#[doc = "```"]
+#[doc = "```standalone_crate"]
 #[doc = include_str!("guide/lookup.rs")]
 #[doc = "#"]
 #[doc = "# fn main() {"]

@@ -23,6 +23,48 @@ use crate::{
 /// })?;
 /// # Ok(()) }
 /// ```
+///
+/// A table of sessions, as for letters from one to another:
+///
+/// ```standalone_crate
+/// use std::{collections::HashMap, sync::Mutex};
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Post(Mutex<HashMap<u64, Handle>>);
+///
+/// impl Shared for Post {
+///     fn new(_: Config) -> Result<Self> {
+///         Ok(Post::default())
+///     }
+/// }
+///
+/// async fn post(conn: &mut AsyncConn, post: &Post) -> Result {
+///     let all = || post.0.lock().map_err(|_| "a session has panicked");
+///     let handle = conn.handle();
+///     all()?.insert(handle.id(), handle);
+///     while let Some(message) = conn.recv().await {
+///         for other in all()?.values().filter(|other| other.id() != conn.id()) {
+///             let _ = if message == "fire!" {
+///                 other.close(1001, "leave by the stairs")
+///             } else {
+///                 other.send(&message).map(drop)
+///             };
+///         }
+///     }
+///     all()?.remove(&conn.id());
+///     Ok(())
+/// }
+/// # fn main() {
+/// #     let server = wsh::test::serve(&WSH_HANDLER);
+/// #     let (mut ann, mut ben) = (server.connect(), server.connect());
+/// #     ann.send("hello");
+/// #     assert_eq!(ben.receive().unwrap(), "hello");
+/// #     ann.send("fire!");
+/// #     assert_eq!(ben.closed().unwrap().code, 1001);
+/// # }
+/// wsh::handler!(async post, shared = Post);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Handle {
     runtime: &'static Runtime,
@@ -60,6 +102,29 @@ impl Handle {
     ///
     /// The session may have moved by then, to code that is newer: the number is one that both understand.
     ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// #[derive(Default)]
+    /// struct Alarm;
+    ///
+    /// impl Session for Alarm {
+    ///     fn on_message(&mut self, conn: &mut Conn, _: Message) -> Result {
+    ///         let handle = conn.handle();
+    ///         wsh::spawn(move |_| {
+    ///             let _ = handle.notify(7); // from another thread
+    ///         })?;
+    ///         Ok(())
+    ///     }
+    ///     fn on_note(&mut self, conn: &mut Conn, note: u64) -> Result {
+    ///         conn.send(format!("note {note}"))?; // in the session's own callback
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # let mut client = wsh::test::connect(wsh::descriptor!(Alarm));
+    /// # client.send("go");
+    /// # assert_eq!(client.receive().unwrap(), "note 7");
+    /// ```
+    ///
     /// # Errors
     /// [`Refused::Gone`]: the session is over. [`Refused::Full`]: it takes too long to take what it
     /// was sent.
@@ -88,6 +153,13 @@ impl Handle {
 /// handler.
 ///
 /// A topic is what [`Conn::subscribe`](crate::Conn::subscribe) says.
+///
+/// ```
+/// # fn news(headline: &str) -> wsh::Result {
+/// let subscribers = wsh::publish("news", headline)?;
+/// wsh::debug!(subscribers, "published");
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`Refused::Invalid`], [`Refused::TooBig`]: the topic is not 1 to 255 bytes without NUL.

@@ -35,12 +35,27 @@ impl Instant {
     }
 
     /// How long ago it was; zero if it is to come.
+    ///
+    /// ```
+    /// # use wsh::{Instant, prelude::*};
+    /// # fn on_message(conn: &mut Conn, began: Instant) -> Result {
+    /// let spoke = format!("{} s after its first word", began.elapsed().as_secs());
+    /// conn.send(spoke)?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         Instant::now() - *self
     }
 
     /// How long it is until then; zero if it has passed.
+    ///
+    /// ```
+    /// # use wsh::{Instant, prelude::*};
+    /// # fn on_message(conn: &mut Conn, ends: Instant) -> Result {
+    /// conn.timer(1, ends.left())?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn left(&self) -> Duration {
         *self - Instant::now()

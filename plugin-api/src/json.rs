@@ -20,6 +20,8 @@ use crate::{
 
 /// A message is not JSON, or not JSON of the wanted shape: what [`Message::json`] fails with.
 ///
+/// Needs the feature `serde`, which is on by default.
+///
 /// It says what was wanted, what was found and where, and how the message begins.
 ///
 /// ```
@@ -54,6 +56,13 @@ impl JsonError {
     }
 
     /// How the message begins: at most 64 bytes of it, with control characters escaped.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// let error = wsh::Message::Text("no\tJSON").json::<u8>().unwrap_err();
+    /// assert_eq!(error.found(), r"no\tJSON");
+    /// ```
     #[must_use]
     pub fn found(&self) -> &str {
         &self.0.found
@@ -87,7 +96,9 @@ impl<'a> Message<'a> {
     /// The value that the message says in JSON, be it text or binary. The value may borrow from the
     /// message.
     ///
-    /// ```
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```standalone_crate
     /// use serde::{Deserialize, Serialize};
     /// use wsh::prelude::*;
     ///
@@ -146,7 +157,9 @@ impl MessageBuf {
     /// The value that the message says in JSON, be it text or binary. The value may borrow from the
     /// message.
     ///
-    /// ```
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// async fn add(conn: &mut AsyncConn) -> Result {
     ///     while let Some(message) = conn.recv().await {
@@ -169,7 +182,16 @@ impl MessageBuf {
 
 impl Conn {
     /// Sends a value as JSON, in a text message. Answers the bytes that are
-    /// [buffered](Self::buffered) with it. See [`Message::json`] for an example.
+    /// [buffered](Self::buffered) with it.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn on_message(conn: &mut Conn) -> Result {
+    /// conn.send_json(&("seen", 3))?; // ["seen",3]
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Refused::Invalid`]: JSON cannot say the value, as a map whose keys are no strings; the log has
@@ -180,6 +202,15 @@ impl Conn {
 
     /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
     /// is one. Answers about how many there are.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn on_message(conn: &mut Conn) -> Result {
+    /// conn.publish_json("weather", &("temperature", 21.5))?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As of [`send_json`](Self::send_json) and of [`publish`](crate::publish).
@@ -196,10 +227,12 @@ impl<S> AsyncConn<S> {
     /// Sends a value as JSON, in a text message. The answer is awaited as that of
     /// [`send`](Self::send).
     ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
     /// It is [`Refused::Invalid`] if JSON cannot say the value, as a map whose keys are no strings; the
     /// log has the reason.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// async fn count(conn: &mut AsyncConn) -> Result {
     ///     let mut seen = 0;
@@ -222,6 +255,15 @@ impl<S> AsyncConn<S> {
     /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
     /// is one. Answers about how many there are.
     ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # async fn count(conn: &mut AsyncConn) -> Result {
+    /// conn.publish_json("weather", &("temperature", 21.5))?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As of [`Conn::publish_json`].
     pub fn publish_json<T: Serialize + ?Sized>(
@@ -236,7 +278,9 @@ impl<S> AsyncConn<S> {
 impl BlockingConn {
     /// Sends a value as JSON, in a text message. It waits as [`send`](Self::send) does.
     ///
-    /// ```
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// fn count(conn: BlockingConn) -> Result {
     ///     for (seen, _message) in conn.enumerate() {
@@ -258,6 +302,15 @@ impl BlockingConn {
     /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
     /// is one. Answers about how many there are.
     ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn count(conn: BlockingConn) -> Result {
+    /// conn.publish_json("weather", &("temperature", 21.5))?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As of [`Conn::publish_json`].
     pub fn publish_json<T: Serialize + ?Sized>(
@@ -272,6 +325,8 @@ impl BlockingConn {
 impl Handle {
     /// Sends a value as JSON, in a text message; it leaves between two callbacks of the session.
     /// Answers the bytes that are on their way, as last known.
+    ///
+    /// Needs the feature `serde`, which is on by default.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -293,6 +348,8 @@ impl Handle {
 
 /// Sends a value as JSON, in a text message, to every subscriber of a topic of this handler, from any
 /// thread. Answers about how many there are.
+///
+/// Needs the feature `serde`, which is on by default.
 ///
 /// ```
 /// # fn feed(temperature: f64) -> wsh::Result {

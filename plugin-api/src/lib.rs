@@ -96,6 +96,30 @@ pub mod prelude {
 /// Runs `job` on a thread of the server's, which counts it and knows its handler. The [`Stop`] says when
 /// it is to end.
 ///
+/// ```
+/// use std::time::Duration;
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Slow;
+///
+/// impl Session for Slow {
+///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+///         let (handle, message) = (conn.handle(), message.to_buf());
+///         wsh::spawn(move |stop| {
+///             // What takes long, here instead of in the callback.
+///             if !stop.wait(Duration::from_millis(10)) {
+///                 let _ = handle.send(message);
+///             }
+///         })?;
+///         Ok(())
+///     }
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(Slow));
+/// # client.send("hello");
+/// # assert_eq!(client.receive().unwrap(), "hello");
+/// ```
+///
 /// # Errors
 /// [`Refused::TooBig`]: the handler has as many threads as it may. [`Refused::Gone`]: it was shut
 /// down.

@@ -13,6 +13,17 @@ use crate::abi;
 /// assert!(message == "Goodbye");
 /// assert_eq!(format!("you said {message}"), "you said Goodbye");
 /// ```
+///
+/// ```
+/// use wsh::{Message, MessageBuf};
+///
+/// let message = Message::Binary(b"\x00\x01");
+/// assert_eq!(message.as_text(), None);
+/// assert_eq!(message.as_bytes(), b"\x00\x01");
+/// assert!(message.len() == 2 && !message.is_empty());
+/// let kept: MessageBuf = message.to_buf();
+/// assert_eq!(kept.as_message(), message);
+/// ```
 // Numbered as in the ABI: which it is goes in and out again as it came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
@@ -89,6 +100,17 @@ impl PartialEq<&str> for Message<'_> {
 }
 
 /// A message that may be kept: what [`recv`](crate::AsyncConn::recv) gives.
+///
+/// ```
+/// use wsh::MessageBuf;
+///
+/// let message = MessageBuf::Text("hello".into());
+/// assert_eq!(message.as_text(), Some("hello"));
+/// assert_eq!(message.as_bytes(), b"hello");
+/// assert!(message.len() == 5 && !message.is_empty());
+/// assert!(message.as_message() == "hello" && message == "hello");
+/// assert_eq!(message.into_bytes(), b"hello".to_vec());
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MessageBuf {
     /// Valid UTF-8.
@@ -185,7 +207,7 @@ impl From<Message<'_>> for MessageBuf {
 /// [`Handle`](crate::Handle) is copied once for each session, what is [published](crate::publish) once for
 /// all, and compressed once for all.
 ///
-/// ```
+/// ```standalone_crate
 /// use std::sync::Arc;
 /// use wsh::prelude::*;
 ///
@@ -215,6 +237,15 @@ pub trait Payload: sealed::Sealed {}
 impl<T: sealed::Sealed> Payload for T {}
 
 /// Which of the two a message is.
+///
+/// ```
+/// # use wsh::prelude::*;
+/// # fn tell(conn: &mut Conn, x: f64) -> Result {
+/// use std::fmt::Write;
+///
+/// conn.send_with(Kind::Text, 32, |out| write!(out, "{x:.3}"))?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Kind {

@@ -10,6 +10,43 @@ use crate::message::{Kind, Message, MessageBuf};
 /// A message comes in one part or more, in order, and nothing of another message comes between them. How it
 /// is cut says nothing: not where the peer's frames end, and not how long a part is, which is at most what
 /// the configuration calls `message_bytes_max`. A part of a text is whole characters; the last part may be empty.
+///
+/// ```
+/// use wsh::{Kind, prelude::*};
+///
+/// #[derive(Default)]
+/// struct Digest {
+///     sum: u64,
+///     kept: Vec<wsh::PartBuf>,
+/// }
+///
+/// impl Session for Digest {
+///     const PARTS: bool = true;
+///
+///     fn on_message(&mut self, _: &mut Conn, _: Message) -> Result {
+///         unreachable!("parts come instead")
+///     }
+///     fn on_part(&mut self, conn: &mut Conn, part: wsh::Part) -> Result {
+///         if part.is_first() && part.kind() == Kind::Text {
+///             conn.send(format!("text, which begins with {:?}", part.as_text()))?;
+///         }
+///         self.sum += part.as_bytes().iter().map(|byte| u64::from(*byte)).sum::<u64>();
+///         if part.len() < 16 && !part.is_empty() {
+///             self.kept.push(part.to_buf());
+///         }
+///         wsh::debug!("a part: {}", part.as_message());
+///         if part.is_last() {
+///             conn.send(format!("the sum of all bytes is {}", self.sum))?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(Digest));
+/// # client.send_part("a", false);
+/// # client.send_part("b", true);
+/// # assert_eq!(client.receive().unwrap(), "text, which begins with Some(\"a\")");
+/// # assert_eq!(client.receive().unwrap(), "the sum of all bytes is 195");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Part<'a> {
     message: Message<'a>,
@@ -18,6 +55,33 @@ pub struct Part<'a> {
 
 /// A part that may be kept: what [`AsyncConn::recv_part`](crate::AsyncConn::recv_part) and
 /// [`BlockingConn::recv_part`](crate::BlockingConn::recv_part) give. See [`Part`].
+///
+/// ```
+/// use wsh::{Kind, prelude::*};
+///
+/// async fn longest(conn: &mut AsyncConn) -> Result {
+///     let mut longest = MessageBuf::Binary(Vec::new());
+///     while let Some(part) = conn.recv_part().await {
+///         if part.is_first() {
+///             wsh::debug!("{:?} begins: {:?}", part.kind(), part.as_text());
+///         }
+///         if part.is_last() {
+///             wsh::debug!("it ends: {:?}", part.as_part());
+///         }
+///         if !part.is_empty() && part.len() > longest.len() && part.as_bytes()[0] != b'#' {
+///             longest = part.into_message();
+///         }
+///     }
+///     wsh::info!("{longest}");
+///     Ok(())
+/// }
+/// # let server = wsh::test::serve(wsh::descriptor!(async longest, parts));
+/// # let mut client = server.connect();
+/// # client.send_part("one ", false);
+/// # client.send_part("longer", true);
+/// # client.close(1000, "");
+/// # assert!(server.log().iter().any(|line| line.message == "longer"));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartBuf {
     message: MessageBuf,

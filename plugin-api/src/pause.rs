@@ -15,6 +15,24 @@ use crate::border::runtime::{self, Runtime};
 
 /// A wait inside [`Handshake::later`](crate::Handshake::later); see
 /// [`Request::sleep`](crate::Request::sleep).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use wsh::prelude::*;
+/// fn check(request: &Request, _: &mut Response) -> Result<Handshake> {
+///     let pause = request.sleep(Duration::from_secs(2));
+///     Ok(Handshake::later(async move {
+///         pause.await;
+///         Ok(Handshake::accept())
+///     }))
+/// }
+/// # async fn quiet(_: &mut AsyncConn) -> Result { Ok(()) }
+/// # let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// # let mut opening = server.request("/").begin();
+/// # assert!(opening.is_pending());
+/// # server.advance(Duration::from_secs(2));
+/// # assert!(!opening.is_pending());
+/// ```
 #[derive(Debug)]
 #[must_use = "it waits when it is awaited"]
 pub struct Sleep {

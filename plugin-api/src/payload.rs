@@ -11,7 +11,7 @@ use crate::{
 /// compressed already, as a picture is, or that mixes a secret with what a peer chose. Of a message that is
 /// sent in parts the first part says it.
 ///
-/// ```
+/// ```standalone_crate
 /// use wsh::prelude::*;
 ///
 /// #[derive(Default)]

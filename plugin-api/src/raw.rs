@@ -62,7 +62,7 @@ pub fn is_allowed() -> bool {
 /// }
 /// ```
 ///
-/// ```
+/// ```standalone_crate
 /// use wsh::prelude::*;
 ///
 /// fn cut(conn: BlockingConn) -> Result {
@@ -137,6 +137,19 @@ impl sealed::Target for Handle {
 
 /// What `Sec-WebSocket-Accept` must be for the request that is answered (RFC 6455 §4.2.2), for a 101
 /// of one's own.
+///
+/// ```
+/// use wsh::{prelude::*, raw};
+///
+/// fn handshake(_: &Request, response: &mut Response) -> Result<Handshake> {
+///     let key = raw::accept_key(response)?;
+///     let head = format!(
+///         "HTTP/1.1 101 Hello\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///          Sec-WebSocket-Accept: {key}\r\n\r\n"
+///     );
+///     raw::Answer::open(head).give(response)
+/// }
+/// ```
 ///
 /// # Errors
 /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`.
@@ -226,6 +239,17 @@ impl Answer {
     }
 
     /// As [`give`](Self::give), for a handler that knows what to do if the server refuses.
+    ///
+    /// ```
+    /// use wsh::{prelude::*, raw::Answer};
+    ///
+    /// fn handshake(_: &Request, response: &mut Response) -> Result<Handshake> {
+    ///     match Answer::close("HTTP/1.0 200 OK\r\n\r\n").try_give(response) {
+    ///         Err(Refused::Unsupported) => Ok(Handshake::reject(403, "not configured for it")),
+    ///         answer => Ok(answer.map(|()| Handshake::accept())?),
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::TooBig`]:

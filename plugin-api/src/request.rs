@@ -15,6 +15,45 @@ use crate::{
 };
 
 /// Who asks to come in, and for what. It lives from `handshake` to the end of `open`.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
+///     let room = request.param("room").or(request.query("room")).unwrap_or("lobby");
+///     wsh::info!(
+///         room,
+///         from = ?request.client_addr(),
+///         over = ?request.remote_addr(),
+///         as_written = request.client(),
+///         "{} asks {} for {}", request.id(), request.host(), request.path(),
+///     );
+///     for (name, value) in request.headers().chain(request.cookies()) {
+///         wsh::debug!("{name} has {} bytes", value.len());
+///     }
+///     if request.header("X-Legacy").is_some() || request.header_bytes("X-Old").is_some() {
+///         return Ok(Handshake::reject(400, request.target().to_vec()));
+///     }
+///     if request.is_tls() {
+///         wsh::debug!("{:?} for {:?}", request.tls_version(), request.tls_sni());
+///     }
+///     let is_known = request.user().is_some() || request.tls_client_cert().is_some();
+///     if !is_known && request.cookie("token").is_none() && request.origin().is_some() {
+///         return Ok(Handshake::reject(401, "log in first"));
+///     }
+///     if request.is_http2() || request.protocols().next().is_none() {
+///         return Ok(Handshake::accept());
+///     }
+///     wsh::debug!("all of the query: {}", request.query_bytes().escape_ascii());
+///     response.choose_protocol(request, &["chat.v2", "chat.v1"])
+/// }
+/// # async fn quiet(_: &mut AsyncConn) -> Result { Ok(()) }
+/// # let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// # let client = server.request("/chat?room=tea").protocol("chat.v1").connect();
+/// # assert_eq!(client.protocol(), "chat.v1");
+/// # let page = server.request("/chat").header("Origin", "https://example.com");
+/// # assert_eq!(page.try_connect().unwrap_err().status, 401);
+/// ```
 pub struct Request<'a> {
     pub(crate) flags: u32,
     pub(crate) id: u64,

@@ -23,6 +23,27 @@ use crate::{
 };
 
 /// What goes with the 101, or with a refusal: more header lines, the subprotocol.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
+///     response.header("X-Served-By", "chat")?;
+///     response.forbid_compression()?; // it sends secrets beside what peers chose
+///     if request.query("version") == Some("1") {
+///         response.protocol("chat.v1")?; // refused, unless the client offers it
+///         return Ok(Handshake::accept());
+///     }
+///     response.choose_protocol(request, &["chat.v2", "chat.v1"])
+/// }
+/// # async fn quiet(_: &mut AsyncConn) -> Result { Ok(()) }
+/// # let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// # let asking = server.request("/").protocol("chat.v1").protocol("chat.v2");
+/// # let client = asking.connect();
+/// # assert_eq!(client.protocol(), "chat.v2");
+/// # assert_eq!(client.header("X-Served-By"), Some(&b"chat"[..]));
+/// # assert_eq!(server.request("/?version=1").try_connect().unwrap_err().status, 500);
+/// ```
 pub struct Response<'a> {
     pub(crate) host: &'a Host,
     pub(crate) response: ResponsePtr,
@@ -92,6 +113,25 @@ impl fmt::Debug for Response<'_> {
 ///
 /// What goes with the answer may be said here or to the [`Response`]. An answer that comes
 /// [later](Self::later) says it here, by what it has found out meanwhile.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(request: &Request, _: &mut Response) -> Result<Handshake> {
+///     Ok(match request.query("as") {
+///         Some("guest") => Handshake::accept().protocol("guest").forbid_compression(),
+///         Some("member") => Handshake::accept().choose_protocol(&["v2", "v1"]),
+///         Some("robot") => Handshake::abort(), // not a byte
+///         _ => Handshake::reject(403, "who are you?"),
+///     })
+/// }
+/// # async fn quiet(_: &mut AsyncConn) -> Result { Ok(()) }
+/// # let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// # let guest = server.request("/?as=guest").protocol("guest").connect();
+/// # assert_eq!(guest.protocol(), "guest");
+/// # assert_eq!(server.request("/?as=robot").try_connect().unwrap_err().status, 0);
+/// # assert_eq!(server.request("/").try_connect().unwrap_err().body, b"who are you?");
+/// ```
 #[derive(Debug)]
 pub struct Handshake {
     verdict: Verdict,

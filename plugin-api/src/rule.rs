@@ -18,6 +18,24 @@ use crate::{
 /// }
 /// # }
 /// ```
+///
+/// ```
+/// # use wsh::prelude::*;
+/// #[derive(Default)]
+/// struct Pings;
+///
+/// impl Session for Pings {
+///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+///         if let Err(Refused::TooBig(rule)) = conn.ping(message.as_bytes()) {
+///             conn.send(format!("{} has {}", rule.argument(), rule.wanted()))?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(Pings));
+/// # client.send("x".repeat(126));
+/// # assert!(client.receive().unwrap().to_string().contains("125"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     // Small: what a call answers is two registers then.

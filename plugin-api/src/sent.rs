@@ -24,6 +24,22 @@ use crate::{
 /// Awaited, it is ready at once while at most 64 KiB are on their way to the peer, and otherwise when most
 /// of that is gone.
 ///
+/// ```
+/// # use wsh::prelude::*;
+/// async fn feed(conn: &mut AsyncConn) -> Result {
+///     conn.send("first").await?; // waits while the peer takes too little
+///     match conn.send("now or never").result() {
+///         Ok(buffered) => wsh::debug!("{buffered} bytes wait"),
+///         Err(Refused::Full) => wsh::debug!("left out"),
+///         Err(other) => return Err(other.into()),
+///     }
+///     Ok(())
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(async feed));
+/// # assert_eq!(client.receive().unwrap(), "first");
+/// # assert_eq!(client.receive().unwrap(), "now or never");
+/// ```
+///
 /// # Errors
 /// [`Refused::Gone`]: the session is closing, or ends meanwhile. [`Refused::TooBig`]: the message is so
 /// long that there is never room for it; this is said at once.

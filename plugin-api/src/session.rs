@@ -20,7 +20,7 @@ use crate::{
 /// A callback that returns an error ends the session with 1011, and the error is logged.
 /// [`Refused::Gone`](crate::Refused::Gone) of its own connection is none: the session is over.
 ///
-/// ```
+/// ```standalone_crate
 /// use wsh::prelude::*;
 ///
 /// #[derive(Default)]
@@ -34,6 +34,35 @@ use crate::{
 /// }
 /// # fn main() {}
 /// wsh::handler!(Echo);
+/// ```
+///
+/// Besides messages there are Pings, notes of other threads, timers and more; a callback that is not written does nothing:
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Attentive;
+///
+/// impl Session for Attentive {
+///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+///         conn.ping(message.as_bytes())?;
+///         Ok(())
+///     }
+///     fn on_ping(&mut self, conn: &mut Conn, data: &[u8]) -> Result {
+///         conn.send(format!("a Ping of {} bytes", data.len()))?;
+///         Ok(())
+///     }
+///     fn on_pong(&mut self, conn: &mut Conn, data: &[u8]) -> Result {
+///         conn.send(format!("a Pong of {} bytes", data.len()))?;
+///         Ok(())
+///     }
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(Attentive));
+/// # client.send("hello");
+/// # client.ping(b"abc");
+/// # assert_eq!(client.receive().unwrap(), "a Pong of 5 bytes");
+/// # assert_eq!(client.receive().unwrap(), "a Ping of 3 bytes");
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Session`",
@@ -91,7 +120,7 @@ pub trait Session: Sized + Send + 'static {
     /// `message_bytes_max` is the longest part. [`Conn::pause`] holds the next part back. A session moves to
     /// newer code only between two messages. [`Conn::send_part`] is the other way.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use wsh::prelude::*;
     ///
     /// #[derive(Default)]
@@ -227,7 +256,7 @@ pub trait Session: Sized + Send + 'static {
 
 /// When the Close of a peer that closes first is answered.
 ///
-/// ```
+/// ```standalone_crate
 /// # use std::time::Duration;
 /// # use wsh::prelude::*;
 /// #[derive(Default)]
@@ -264,7 +293,7 @@ pub enum Closing {
 ///
 /// A [`Session`] that is `Default` is a handler by itself.
 ///
-/// ```
+/// ```standalone_crate
 /// use std::collections::HashSet;
 /// use wsh::prelude::*;
 ///
@@ -311,6 +340,67 @@ pub enum Closing {
 /// }
 /// # fn main() {}
 /// wsh::handler!(Chat);
+/// ```
+///
+/// What begins and ends with its generation, and what a session needs of it again:
+///
+/// ```
+/// use std::sync::Arc;
+/// use wsh::prelude::*;
+///
+/// struct Dictionary {
+///     words: Arc<Vec<String>>,
+/// }
+///
+/// struct Reader {
+///     words: Arc<Vec<String>>,
+///     at: usize,
+/// }
+///
+/// impl Handler for Dictionary {
+///     type Session = Reader;
+///
+///     fn new(config: Config) -> Result<Self> {
+///         Ok(Dictionary { words: Arc::new(config.get("words")?) })
+///     }
+///     /// Before the first client; an error here keeps what served before.
+///     fn self_test(&self) -> Result {
+///         if self.words.is_empty() { Err("no words".into()) } else { Ok(()) }
+///     }
+///     fn serving(&self, on: bool) -> Result {
+///         wsh::info!("{} words, on: {on}", self.words.len());
+///         Ok(())
+///     }
+///     fn open(&self, _: &mut Conn, _: &Request) -> Result<Reader> {
+///         Ok(Reader { words: self.words.clone(), at: 0 })
+///     }
+///     /// A session of an older generation: its place is in the state, the words are of this handler.
+///     fn restore(&self, _: &mut Conn, state: &State) -> Result<Reader> {
+///         Ok(Reader { words: self.words.clone(), at: state.parse()? })
+///     }
+/// }
+///
+/// impl Session for Reader {
+///     const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
+///
+///     fn on_message(&mut self, conn: &mut Conn, _: Message) -> Result {
+///         conn.send(&self.words[self.at % self.words.len()])?;
+///         self.at += 1;
+///         Ok(())
+///     }
+///     fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
+///         Snapshot::json(&self.at)
+///     }
+/// }
+/// # let dictionary = wsh::descriptor!(Dictionary);
+/// # let server = wsh::test::load(&dictionary, r#"{"words": ["ape", "bee"]}"#).unwrap();
+/// # let mut client = server.connect();
+/// # client.send("");
+/// # assert!(client.migrate());
+/// # client.send("");
+/// # assert_eq!(client.receive().unwrap(), "ape");
+/// # assert_eq!(client.receive().unwrap(), "bee");
+/// # assert!(wsh::test::load(&dictionary, r#"{"words": []}"#).unwrap_err().contains("no words"));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",

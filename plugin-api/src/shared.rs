@@ -12,7 +12,7 @@ use crate::{
 /// It is what [`Handler`](crate::Handler) is in the events style. Named in
 /// [`handler!`](crate::handler), the function takes it as its last argument:
 ///
-/// ```
+/// ```standalone_crate
 /// use wsh::prelude::*;
 ///
 /// struct Greeter {

@@ -9,7 +9,7 @@ use crate::session::Session;
 
 /// The state of a session as an older generation wrote it, for `restore`.
 ///
-/// ```
+/// ```standalone_crate
 /// use serde::{Deserialize, Serialize};
 /// use wsh::prelude::*;
 ///
@@ -36,6 +36,47 @@ use crate::session::Session;
 /// # fn main() {}
 /// wsh::handler!(Counter);
 /// ```
+///
+/// Bytes of a handler's own, in two shapes:
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Seen {
+///     count: u64,
+///     is_busy: bool,
+/// }
+///
+/// impl Session for Seen {
+///     const SCHEMA: std::ops::RangeInclusive<u32> = 1..=2;
+///
+///     fn on_message(&mut self, conn: &mut Conn, _: Message) -> Result {
+///         self.count += 1;
+///         conn.send(self.count.to_string())?;
+///         Ok(())
+///     }
+///     fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
+///         Ok(match self.is_busy {
+///             true => Snapshot::later(), // asked again after the next callback
+///             false => Snapshot::bytes(self.count.to_le_bytes().into()),
+///         })
+///     }
+///     fn restore(_: &mut Conn, state: &State) -> Result<Self> {
+///         let count = match state.schema() {
+///             1 => u64::from(u32::from_le_bytes(state.as_bytes().try_into()?)),
+///             _ => u64::from_le_bytes(state.as_bytes().try_into()?),
+///         };
+///         Ok(Seen { count, is_busy: false })
+///     }
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(Seen));
+/// # client.send("one");
+/// # assert!(client.migrate());
+/// # client.send("two");
+/// # assert_eq!(client.receive().unwrap(), "1");
+/// # assert_eq!(client.receive().unwrap(), "2");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
     schema: u32,
@@ -61,6 +102,8 @@ impl State {
     }
 
     /// The state from JSON.
+    ///
+    /// Needs the feature `serde`, which is on by default.
     ///
     /// # Errors
     /// It is not JSON of this type.
@@ -96,6 +139,27 @@ impl State {
 /// # fn main() {}
 /// wsh::handler!(Counter);
 /// ```
+///
+/// What it answers is JSON, as [`State`] shows, bytes, or `later`:
+///
+/// ```
+/// # use wsh::prelude::*;
+/// # #[derive(Default, serde::Serialize)]
+/// # struct Guest { name: String, is_asked: bool }
+/// # impl Session for Guest {
+/// #     const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
+/// #     fn on_message(&mut self, _: &mut Conn, _: Message) -> Result { Ok(()) }
+/// fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
+///     if self.is_asked {
+///         return Ok(Snapshot::later());
+///     }
+///     if self.name.is_empty() {
+///         return Ok(Snapshot::bytes(b"{\"name\":\"\"}".into()));
+///     }
+///     Snapshot::json(self)
+/// }
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot<S> {
     state: Option<Vec<u8>>,
@@ -119,6 +183,8 @@ impl<S: Session> Snapshot<S> {
     }
 
     /// State as JSON.
+    ///
+    /// Needs the feature `serde`, which is on by default.
     ///
     /// # Errors
     /// `value` cannot be JSON.

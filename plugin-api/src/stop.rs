@@ -19,6 +19,21 @@ use std::{
 /// })?;
 /// # Ok(()) }
 /// ```
+///
+/// Between two steps of work that does not wait:
+///
+/// ```
+/// # fn serving() -> wsh::Result {
+/// wsh::spawn(|stop| {
+///     for number in 0.. {
+///         if stop.is_time() {
+///             break;
+///         }
+///         let _ = wsh::publish("squares", format!("{}", number * number));
+///     }
+/// })?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<Shared>);
 

@@ -1,6 +1,6 @@
 //! Drives a handler in `cargo test`, without a server and without a plugin file.
 //!
-//! ```
+//! ```standalone_crate
 //! use wsh::prelude::*;
 //!
 //! #[derive(Default)]
@@ -110,6 +110,22 @@ pub use self::{
 /// What [`handler!`](crate::handler) exports can be given as `&WSH_HANDLER`, any other handler as
 /// [`descriptor!`](crate::descriptor).
 ///
+/// ```standalone_crate
+/// # use wsh::prelude::*;
+/// # async fn echo(conn: &mut AsyncConn) -> Result {
+/// #     while let Some(message) = conn.recv().await {
+/// #         conn.send(message).await?;
+/// #     }
+/// #     Ok(())
+/// # }
+/// # wsh::handler!(async echo, restarts);
+/// # fn main() {
+/// let mut client = wsh::test::connect(&WSH_HANDLER);
+/// client.send("hello");
+/// assert_eq!(client.receive().unwrap(), "hello");
+/// # }
+/// ```
+///
 /// # Panics
 /// The handler cannot be loaded, or refuses the client.
 #[must_use]
@@ -118,6 +134,24 @@ pub fn connect(handler: impl Borrow<Descriptor>) -> Client {
 }
 
 /// Loads a handler without a configuration.
+///
+/// ```standalone_crate
+/// # use wsh::prelude::*;
+/// # async fn echo(conn: &mut AsyncConn) -> Result {
+/// #     while let Some(message) = conn.recv().await {
+/// #         conn.send(message).await?;
+/// #     }
+/// #     Ok(())
+/// # }
+/// # wsh::handler!(async echo, restarts);
+/// # fn main() {
+/// let server = wsh::test::serve(&WSH_HANDLER);
+/// let (mut ann, mut ben) = (server.connect(), server.connect());
+/// ann.send("to myself");
+/// assert_eq!(ann.receive().unwrap(), "to myself");
+/// assert_eq!(ben.receive(), None);
+/// # }
+/// ```
 ///
 /// # Panics
 /// It cannot be loaded.
@@ -190,7 +224,7 @@ pub fn load_raw(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<S
 /// and its `crate-type` has `cdylib`. Its client is a small one that comes with it; any other is given its
 /// [`url`](Wshd::url).
 ///
-/// ```no_run
+/// ```no_run,standalone_crate
 /// use wsh::prelude::*;
 ///
 /// #[derive(Default)]
@@ -229,7 +263,7 @@ pub fn wshd(handler: impl Borrow<Descriptor>) -> Wshd {
 
 /// As [`wshd()`], with the text of the server's configuration file.
 ///
-/// ```no_run
+/// ```no_run,standalone_crate
 /// # #[derive(Default)] struct Chat;
 /// # impl wsh::Session for Chat {
 /// #     fn on_message(&mut self, _: &mut wsh::Conn, _: wsh::Message) -> wsh::Result { Ok(()) }

@@ -28,7 +28,7 @@ impl<S> AsyncConn<S> {
     /// for besides, as in a `select!`, and not during a [`stay`](Self::stay). A function without a state
     /// says `restarts` in [`handler!`](crate::handler) if it may begin again; else its sessions stay.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// async fn echo(conn: &mut AsyncConn) -> Result {
     ///     while let Some(message) = conn.recv().await {
@@ -58,7 +58,7 @@ impl<S> AsyncConn<S> {
     /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
     /// words that say what is to come. It takes what is left of a message that was begun with this.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// async fn upload(conn: &mut AsyncConn) -> Result {
     ///     let mut bytes = 0;
@@ -83,7 +83,7 @@ impl<S> AsyncConn<S> {
 
     /// As [`recv`](Self::recv), but for so long only.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use std::time::Duration;
     /// # use wsh::prelude::*;
     /// async fn quiet(conn: &mut AsyncConn) -> Result {
@@ -118,7 +118,7 @@ impl<S> AsyncConn<S> {
     /// time, such as a tick each second. A moment that has passed is told at once, before messages that
     /// wait, so that a peer that sends without a pause does not hold the ticks up.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use std::time::Duration;
     /// # use wsh::{Instant, prelude::*};
     /// async fn game(conn: &mut AsyncConn) -> Result {
@@ -154,7 +154,7 @@ impl<S> AsyncConn<S> {
     ///
     /// A session that sleeps moves to a newer generation as one in [`recv`](Self::recv) does.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use std::time::Duration;
     /// # use wsh::prelude::*;
     /// async fn ticks(conn: &mut AsyncConn) -> Result {

@@ -9,7 +9,7 @@ fn programs() -> Vec<(&'static str, Vec<&'static str>)> {
         // What rustdoc hides of a program begins as its title does.
         let title = line.strip_prefix("# ");
         match (line, title, programs.last_mut()) {
-            ("```", ..) => is_code = !is_code,
+            ("```" | "```standalone_crate", ..) => is_code = !is_code,
             (_, Some(title), _) if !is_code => programs.push((title, Vec::new())),
             (line, None, Some((_, lines))) if is_code && line != "#" => lines.push(line),
             _ => {}

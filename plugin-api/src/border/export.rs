@@ -214,7 +214,7 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// with. A function goes on after the end of its session until it returns, within the server's
 /// patience.
 ///
-/// ```
+/// ```standalone_crate
 /// use std::time::Duration;
 /// use wsh::prelude::*;
 ///
@@ -244,7 +244,7 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// does one that says [`stay`](crate::AsyncConn::stay). One without a state would begin again with nothing:
 /// it moves if its handler says `restarts`, and else stays.
 ///
-/// ```
+/// ```standalone_crate
 /// use serde::{Deserialize, Serialize};
 /// use wsh::prelude::*;
 ///

@@ -18,6 +18,48 @@ use crate::{
 /// It answers pings and Close frames by itself, as every client does. Whatever it does, all that
 /// follows from it in the handler has happened when the call returns; what threads of the handler
 /// do comes when they do it, and [`receive`](Self::receive) waits for it.
+///
+/// ```
+/// use std::time::Duration;
+/// use wsh::prelude::*;
+///
+/// async fn echo(conn: &mut AsyncConn) -> Result {
+///     loop {
+///         match conn.recv_timeout(Duration::from_secs(60)).await {
+///             Ok(Some(message)) => conn.send(message).await?,
+///             Ok(None) => return Ok(()),
+///             Err(Elapsed) => conn.ping(b"still there?")?,
+///         }
+///     }
+/// }
+///
+/// let server = wsh::test::serve(wsh::descriptor!(async echo, restarts));
+/// let mut client = server.connect();
+/// assert!(client.id() > 0 && client.protocol().is_empty() && client.header("X-None").is_none());
+/// client.send("hello");
+/// assert_eq!(client.receive().unwrap(), "hello");
+/// assert_eq!(client.try_receive(), None);
+///
+/// client.advance(Duration::from_secs(60)); // no time passes otherwise
+/// assert_eq!(client.receive_ping().unwrap(), b"still there?");
+/// client.ping(b"yes");
+/// assert_eq!(client.receive_pong().unwrap(), b"yes");
+///
+/// assert!(client.migrate()); // newer code takes the session over
+/// assert_eq!(client.generation(), Some(2));
+///
+/// client.stall(); // a peer that takes nothing
+/// client.send("later");
+/// client.resume();
+/// assert_eq!(client.receive_within(Duration::from_secs(1)).unwrap(), "later");
+/// assert!(client.receive_raw().is_none() && client.raw_answer().is_none());
+///
+/// client.close(1000, "done");
+/// assert_eq!(client.closed().unwrap().code, 1000);
+/// let mut other = server.connect();
+/// other.lose(); // without a Close frame
+/// assert_eq!(other.closed().unwrap().code, 1006);
+/// ```
 pub struct Client {
     pub(super) floor: Rc<Floor>,
     pub(super) id: u64,

@@ -5,6 +5,29 @@ use std::fmt;
 use crate::abi;
 
 /// One line that a handler logged, or that the server logged about it.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Talker;
+///
+/// impl Session for Talker {
+///     fn on_message(&mut self, _: &mut Conn, message: Message) -> Result {
+///         wsh::warn!(bytes = message.len(), "too loud");
+///         Ok(())
+///     }
+/// }
+///
+/// let server = wsh::test::serve(wsh::descriptor!(Talker));
+/// let mut client = server.connect();
+/// client.send("HELLO");
+///
+/// let log = server.log();
+/// assert_eq!((log[0].level, log[0].message.as_str()), (wsh::abi::LOG_WARN, "too loud"));
+/// assert_eq!(log[0].field("bytes"), Some("5"));
+/// assert_eq!(log[0].session, Some(client.id()));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Line {

@@ -17,6 +17,37 @@ use crate::{
 };
 
 /// What a client asks with, before it does.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
+///     if request.cookie("token") == Some("secret") {
+///         return response.choose_protocol(request, &["chat"]);
+///     }
+///     let pause = request.sleep(std::time::Duration::from_secs(1)); // guessing takes a while
+///     Ok(Handshake::later(async move {
+///         pause.await;
+///         Ok(Handshake::reject(403, "no token"))
+///     }))
+/// }
+/// # async fn quiet(conn: &mut AsyncConn) -> Result {
+/// #     while conn.recv().await.is_some() {}
+/// #     Ok(())
+/// # }
+///
+/// let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// let request = server.request("/rooms/tea?name=ann"); // and, of what a client or a proxy says:
+/// let request = request.cookie("token", "secret").protocol("chat").header("X-More", "more");
+/// let request = request.param("room", "tea").user("ann");
+/// let request = request.remote_addr("10.0.0.1:4711").client_addr("192.0.2.7:55555");
+/// assert_eq!(request.connect().protocol(), "chat");
+///
+/// let mut opening = server.request("/").begin(); // without waiting for the answer
+/// assert!(opening.is_pending());
+/// server.advance(std::time::Duration::from_secs(1));
+/// assert_eq!(opening.finish().unwrap_err().status, 403);
+/// ```
 #[must_use = "a request does nothing until it is made"]
 pub struct Request {
     floor: Rc<Floor>,
@@ -131,6 +162,34 @@ impl fmt::Debug for Request {
 }
 
 /// An opening handshake that the handler may not have answered yet. Dropped, the client is gone.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
+///     if request.cookie("token") == Some("secret") {
+///         return response.choose_protocol(request, &["chat"]);
+///     }
+///     let pause = request.sleep(std::time::Duration::from_secs(1)); // guessing takes a while
+///     Ok(Handshake::later(async move {
+///         pause.await;
+///         Ok(Handshake::reject(403, "no token"))
+///     }))
+/// }
+/// # async fn quiet(conn: &mut AsyncConn) -> Result {
+/// #     while conn.recv().await.is_some() {}
+/// #     Ok(())
+/// # }
+///
+/// let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// let mut opening = server.request("/").begin();
+/// assert!(opening.is_pending());
+/// server.advance(std::time::Duration::from_secs(1));
+/// assert_eq!(opening.finish().unwrap_err().body, b"no token");
+/// // `finish_later` waits for threads, too, that a handler began by itself.
+/// let member = server.request("/").cookie("token", "secret").begin();
+/// assert!(member.finish_later().is_ok());
+/// ```
 pub struct Opening {
     floor: Rc<Floor>,
     id: u64,
@@ -275,6 +334,21 @@ impl fmt::Debug for Opening {
 }
 
 /// What a client gets that is not let in.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(_: &Request, response: &mut Response) -> Result<Handshake> {
+///     response.header("Retry-After", "60")?;
+///     Ok(Handshake::reject(503, "full"))
+/// }
+/// # async fn quiet(_: &mut AsyncConn) -> Result { Ok(()) }
+///
+/// let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// let refusal = server.request("/").try_connect().unwrap_err();
+/// assert_eq!(refusal.to_string(), "503 full");
+/// assert_eq!(refusal.headers, [("Retry-After".to_owned(), b"60".to_vec())]);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Refusal {

@@ -24,6 +24,39 @@ use crate::{
 };
 
 /// A handler that is loaded, and to which clients may connect. See the [module](crate::test).
+///
+/// ```
+/// use std::time::Duration;
+/// use wsh::prelude::*;
+///
+/// async fn v1(conn: &mut AsyncConn) -> Result {
+///     while conn.recv().await.is_some() {
+///         wsh::debug!("asked");
+///         conn.send("version 1").await?;
+///     }
+///     Ok(())
+/// }
+/// async fn v2(conn: &mut AsyncConn) -> Result {
+///     while conn.recv().await.is_some() {
+///         conn.send("version 2").await?;
+///     }
+///     Ok(())
+/// }
+///
+/// let server = wsh::test::serve(wsh::descriptor!(async v1, restarts));
+/// server.set_log_level(wsh::abi::LOG_INFO);
+/// let mut client = server.connect();
+/// let _other = server.request("/?name=ben").connect();
+/// client.send("which?");
+/// assert_eq!(client.receive().unwrap(), "version 1");
+/// assert!(server.log().is_empty(), "debug is not logged");
+///
+/// server.reload(wsh::descriptor!(async v2, restarts)).unwrap();
+/// client.send("which?");
+/// assert_eq!(client.receive().unwrap(), "version 2");
+/// server.advance(Duration::from_secs(3600)); // an hour passes for every session
+/// assert_eq!(server.threads(), 0);
+/// ```
 pub struct Server {
     pub(super) floor: Rc<Floor>,
 }

@@ -26,6 +26,25 @@ use crate::{abi::Descriptor, test::opening::Refusal};
 /// A real server with one handler, on a free port of this machine: see [`wshd`](crate::test::wshd).
 ///
 /// It ends when this is dropped, and at the latest when the test's process does.
+///
+/// ```no_run,standalone_crate
+/// # use wsh::prelude::*;
+/// # async fn echo(conn: &mut AsyncConn) -> Result {
+/// #     while let Some(message) = conn.recv().await {
+/// #         conn.send(message).await?;
+/// #     }
+/// #     Ok(())
+/// # }
+/// # wsh::handler!(async echo, restarts);
+/// # fn main() {
+/// let server = wsh::test::wshd(&WSH_HANDLER);
+/// assert_eq!(server.url(), format!("ws://{}/echo", server.address()));
+/// let mut client = server.connect();
+/// client.send("hello");
+/// assert_eq!(client.receive().unwrap(), "hello");
+/// assert!(server.log().iter().any(|line| line.contains("handler answers")));
+/// # }
+/// ```
 pub struct Wshd {
     child: Child,
     log: Log,

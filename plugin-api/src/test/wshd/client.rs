@@ -17,6 +17,26 @@ use crate::{
 /// A client with an open WebSocket to a [`Wshd`](crate::test::Wshd). Dropped, its connection is lost.
 ///
 /// It answers pings and Close frames while it receives.
+///
+/// ```no_run,standalone_crate
+/// # use wsh::prelude::*;
+/// # async fn echo(conn: &mut AsyncConn) -> Result {
+/// #     while let Some(message) = conn.recv().await {
+/// #         conn.send(message).await?;
+/// #     }
+/// #     Ok(())
+/// # }
+/// # wsh::handler!(async echo, restarts);
+/// # fn main() {
+/// let server = wsh::test::wshd(&WSH_HANDLER);
+/// let mut client = server.connect();
+/// assert!(client.protocol().is_empty() && client.header("Upgrade").is_some());
+/// client.send("hello");
+/// assert_eq!(client.receive().unwrap(), "hello");
+/// assert!(client.closed().is_none());
+/// assert_eq!(client.close(1000, "done").code, 1000);
+/// # }
+/// ```
 pub struct WshdClient {
     stream: BufReader<TcpStream>,
     headers: Vec<(String, Vec<u8>)>,
