@@ -43,6 +43,39 @@ impl Artifacts {
         })
     }
 
+    /// As [`build`](Artifacts::build), with an echo in each of the other two styles.
+    pub(crate) fn build_styles() -> Result<Artifacts> {
+        let styles = STYLES.map(|(_, plugin)| plugin);
+        Artifacts::build_with(&[&PLUGINS[..], &styles[..]].concat())
+    }
+
+    /// The same without those.
+    pub(crate) fn without_styles(&self) -> Artifacts {
+        let mut artifacts = self.clone();
+        artifacts.plugins.truncate(PLUGINS.len());
+        artifacts
+    }
+
+    /// The same with another plugin in the place of `echo_wsh`.
+    pub(crate) fn echoing(&self, plugin: &str) -> Artifacts {
+        let file = format!("lib{plugin}.so");
+        let mut artifacts = self.clone();
+        artifacts.plugins.retain(|it| it.ends_with(&file));
+        artifacts
+    }
+
+    /// The file that a plugin is served as: whatever echoes does so at `/echo`.
+    pub(crate) fn served_as(plugin: &Path) -> std::borrow::Cow<'_, std::ffi::OsStr> {
+        let name = plugin.file_name().unwrap_or_default();
+        let is_echo = STYLES
+            .iter()
+            .any(|(_, echo)| name == &*format!("lib{echo}.so"));
+        match is_echo {
+            true => std::ffi::OsString::from("libecho_wsh.so").into(),
+            false => name.into(),
+        }
+    }
+
     /// One of the plugins, by its crate's name.
     pub(crate) fn plugin(&self, name: &str) -> Option<&Path> {
         let index = PLUGINS.iter().position(|plugin| *plugin == name)?;
@@ -53,3 +86,8 @@ impl Artifacts {
 /// The profile of what is measured, and the name of its directory.
 const PROFILE: &str = "dist";
 const PLUGINS: [&str; 2] = ["echo_wsh", "fan_wsh"];
+/// What echoes in the other styles, and as what it is compared.
+pub(crate) const STYLES: [(&str, &str); 2] = [
+    ("async", "async_echo_wsh"),
+    ("blocking", "blocking_echo_wsh"),
+];

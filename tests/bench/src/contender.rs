@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::artifacts::Artifacts;
+use crate::artifacts::{Artifacts, STYLES};
 use crate::peers::Peer;
 use crate::{Result, Run};
 
@@ -28,7 +28,18 @@ enum Start {
 impl Contender {
     /// wshd, the libraries and the servers of the command line, in this order.
     pub(crate) fn all(run: &Run) -> Result<Vec<Contender>> {
-        let mut all = vec![Contender::wshd(Artifacts::build()?)];
+        let mut all = Vec::new();
+        if run.styles {
+            let artifacts = Artifacts::build_styles()?;
+            let styles = STYLES.map(|(name, plugin)| Contender {
+                name: name.to_owned(),
+                start: Start::Wshd(artifacts.echoing(plugin), ""),
+            });
+            all.push(Contender::wshd(artifacts.without_styles()));
+            all.extend(styles);
+        } else {
+            all.push(Contender::wshd(Artifacts::build()?));
+        }
         all.extend(LIBRARIES.map(|(name, library)| Contender {
             name: name.to_owned(),
             start: Start::Library(library),
@@ -119,8 +130,7 @@ pub(crate) fn wshd(
     let handlers = site.path().join("handlers");
     std::fs::create_dir(&handlers)?;
     for plugin in &artifacts.plugins {
-        let name = plugin.file_name().unwrap_or_default();
-        std::fs::copy(plugin, handlers.join(name))
+        std::fs::copy(plugin, handlers.join(Artifacts::served_as(plugin)))
             .map_err(|error| format!("cannot copy `{}`: {error}", plugin.display()))?;
     }
     let config = site.path().join("config.toml");

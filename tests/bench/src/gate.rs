@@ -64,6 +64,20 @@ pub(crate) fn run(top: usize) -> Result<bool> {
     Ok(holds)
 }
 
+/// Measures what another plugin that echoes takes, and prints it.
+pub(crate) fn show_echo(plugin: &str, top: usize) -> Result<bool> {
+    let artifacts = Artifacts::build_styles()?.echoing(plugin);
+    machine::raise_descriptors()?;
+    let cores = Cores::take()?;
+    for (cell, _) in INSTRUCTIONS {
+        let profile = measure(&artifacts, cores, cell)?;
+        let instructions = profile.instructions();
+        println!("       {cell:<12} {instructions:>8.0} instructions a message of `{plugin}`");
+        show(&profile, top);
+    }
+    Ok(true)
+}
+
 fn measure(artifacts: &Artifacts, cores: Cores, cell: Cell) -> Result<Profile> {
     let few = callgrind::profile(artifacts, cores, cell, BATCHES)?;
     let many = callgrind::profile(artifacts, cores, cell, BATCHES * 3)?;

@@ -59,6 +59,10 @@ enum Command {
         /// Functions to show for each case.
         #[arg(long, default_value_t = 12)]
         top: usize,
+        /// Another plugin that echoes, `async_echo_wsh` or `blocking_echo_wsh`: its instructions, for
+        /// which there are no limits.
+        #[arg(long, value_name = "PLUGIN", value_parser = ["async_echo_wsh", "blocking_echo_wsh"])]
+        echo: Option<String>,
     },
     /// What the border between server and plugin costs a message.
     Hop {
@@ -78,6 +82,9 @@ pub(crate) struct Run {
     /// Another server; `{port}` in the command is where it is to listen on 127.0.0.1. Repeatable.
     #[arg(long, value_name = "NAME=COMMAND")]
     peer: Vec<String>,
+    /// The echo as an async and as a blocking function too, as `async` and `blocking`.
+    #[arg(long)]
+    styles: bool,
     /// Only cases whose name contains one of these, such as `20Bx100`, `handshake`, `idle`, `fan`.
     #[arg(long, value_name = "CASE", value_delimiter = ',')]
     only: Vec<String>,
@@ -99,7 +106,11 @@ fn main() -> std::process::ExitCode {
     let done = match command {
         None => plan::run(&run).map(|()| true),
         Some(Command::Serve { peer, port }) => peer.serve(port).map(|()| true),
-        Some(Command::Gate { top }) => gate::run(top),
+        Some(Command::Gate { top, echo: None }) => gate::run(top),
+        Some(Command::Gate {
+            top,
+            echo: Some(echo),
+        }) => gate::show_echo(&echo, top),
         Some(Command::Hop { plugin }) => hop::run(plugin.as_deref()),
         Some(Command::Reload(plan)) => reload::run(&plan),
     };
