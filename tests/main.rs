@@ -4,6 +4,7 @@ mod admission;
 mod allocations;
 mod applies;
 mod async_clients;
+mod batches;
 mod blocking;
 mod border;
 mod c_handlers;

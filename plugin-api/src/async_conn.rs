@@ -13,6 +13,7 @@ use crate::{
     error::{Refused, Result},
     handle::{self, Handle},
     message::{Kind, Payload},
+    queue::Queue,
     rule::Rule,
     sent::Sent,
     stay::Stay,
@@ -90,6 +91,10 @@ pub struct AsyncConn<S = ()> {
     pub(crate) write_state: fn(&S) -> Option<Vec<u8>>,
     /// The memory of a message that was sent on; the next `recv` gives it to the inbox.
     pub(crate) spare: Cell<Vec<u8>>,
+    /// Messages that were taken out of the inbox together.
+    pub(crate) taken: Queue,
+    /// Whether messages come in parts.
+    pub(crate) is_in_parts: bool,
 }
 
 impl<S> AsyncConn<S> {
@@ -99,6 +104,7 @@ impl<S> AsyncConn<S> {
         state: S,
         task: Arc<Task>,
         write_state: fn(&S) -> Option<Vec<u8>>,
+        is_in_parts: bool,
     ) -> Self {
         AsyncConn {
             state,
@@ -107,6 +113,8 @@ impl<S> AsyncConn<S> {
             task,
             write_state,
             spare: Cell::default(),
+            taken: Queue::default(),
+            is_in_parts,
         }
     }
 

@@ -23,7 +23,9 @@ use crate::{
     ending::{Callback, Course, echoed},
     error::Error,
     function::{AsyncFunction, HandshakeFunction, Running},
+    inbox,
     message::Message,
+    queue::Queue,
     request::Request,
     request_copy::RequestCopy,
     response::{Handshake, Response},
@@ -60,6 +62,8 @@ pub(crate) struct AsyncSlot {
     /// It was restored and has had no callback: the host may still hold the peer back and have a
     /// timer running as the older generation wanted it.
     is_fresh: bool,
+    /// Messages that others follow at once; they go into the inbox with the last of them.
+    batch: Queue,
 }
 
 impl Wake for Link {
@@ -100,6 +104,7 @@ where
         abi::ASYNC | moves | origins
     };
     const PARTS: bool = PARTS;
+    const BATCHES: bool = true;
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(Async {
@@ -169,6 +174,7 @@ where
             state,
             Arc::clone(&task),
             S::write,
+            PARTS,
         );
         let future = self.function.start(conn, request.clone(), &self.shared);
         AsyncSlot {
@@ -177,6 +183,7 @@ where
             is_inside: false,
             outcome: None,
             is_fresh: link.is_restored,
+            batch: Queue::default(),
             join: S::join,
             link,
             task,
@@ -290,9 +297,25 @@ impl AsyncSlot {
 
     #[inline]
     fn take_message(&mut self, message: Message<'_>) {
-        if self.future.is_some() && self.task.lock().inbox.push(message) {
+        if self.future.is_none() {
+            return;
+        }
+        let mut inner = self.task.lock();
+        let is_full = if self.batch.is_empty() {
+            inner.inbox.push(message)
+        } else {
+            inner.inbox.push_batch(&mut self.batch, message)
+        };
+        drop(inner);
+        if is_full {
             self.link.inside(|host, conn| host.reads(conn, false));
         }
+    }
+
+    /// What was said to follow has not come.
+    #[cold]
+    fn end_batch(&mut self) {
+        self.task.lock().inbox.append(&mut self.batch);
     }
 
     fn take_part(&mut self, message: Message<'_>, is_last: bool) {
@@ -359,6 +382,9 @@ impl Slot for AsyncSlot {
                 host.timer(conn, TOKEN, u64::MAX)
             });
         }
+        if !self.batch.is_empty() && !matches!(event, Event::Message(_)) {
+            self.end_batch();
+        }
         let callback = self.take(event);
         if !self.is_inside {
             self.poll();
@@ -366,9 +392,23 @@ impl Slot for AsyncSlot {
         self.status(callback)
     }
 
+    // The function has its turn when the last of them has come, or many.
+    #[inline]
+    fn on_followed(&mut self, message: Message<'_>) -> Status {
+        let is_long = self.batch.len() >= BATCH_MAX || self.batch.bytes() >= BATCH_BYTES_MAX;
+        if is_long || self.is_fresh || self.future.is_none() {
+            return self.on(Event::Message(message));
+        }
+        self.batch.push_small(message);
+        abi::OK
+    }
+
     fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
         if self.future.is_none() || self.is_inside || self.task.is_ending() {
             return Ok(None);
+        }
+        if !self.batch.is_empty() {
+            self.end_batch();
         }
         let mut state = None;
         if let Question::Here = self.ask(Question::Where)
@@ -395,3 +435,7 @@ impl std::fmt::Debug for AsyncSlot {
             .finish_non_exhaustive()
     }
 }
+
+/// How many messages a function is given at once: half of what its inbox takes.
+const BATCH_MAX: usize = inbox::MESSAGES_MAX / 2;
+const BATCH_BYTES_MAX: usize = inbox::BYTES_MAX / 2;

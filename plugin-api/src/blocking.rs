@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Refused},
     function::{BlockingFunction, HandshakeFunction},
     line::{Line, Outcome},
+    message::Message,
     request::Request,
     request_copy::RequestCopy,
     response::{Handshake, Response},
@@ -63,6 +64,7 @@ where
     const SCHEMA: (u32, u32) = (0, 0);
     const FLAGS: u32 = abi::BLOCKING | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 });
     const PARTS: bool = PARTS;
+    const BATCHES: bool = true;
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(Blocking {
@@ -242,6 +244,13 @@ impl Slot for BlockingSlot {
             Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) => {}
         }
         self.status(false, abi::OK)
+    }
+
+    fn on_followed(&mut self, message: Message<'_>) -> Status {
+        if self.line.push(message, true, &self.link) {
+            self.link.inside(|host, conn| host.reads(conn, false));
+        }
+        abi::OK
     }
 
     fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use crate::message::{Message, MessageBuf};
 use crate::part::{PartBuf, Place};
+use crate::queue::{Queue, SMALL_BYTES};
 use crate::spares;
 
 /// In order of arrival. When it is full the peer is not read, so it holds at most one message more
 /// than its bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    messages: VecDeque<MessageBuf>,
-    bytes: usize,
+    queue: Queue,
     /// The memory of a message that was sent on, for the next one.
     spare: Vec<u8>,
     /// Whether the peer is held back until there is room again.
@@ -45,16 +45,40 @@ pub(crate) enum Whole {
 impl Inbox {
     /// Takes a copy. True: it is full now, and the peer is to be held back.
     pub(crate) fn push(&mut self, message: Message<'_>) -> bool {
-        let bytes = message.as_bytes().len();
-        let memory = if bytes <= self.spare.capacity() {
-            std::mem::take(&mut self.spare)
-        } else {
-            spares::take(bytes)
-        };
-        self.bytes += bytes;
-        self.messages.push_back(copy(message, memory));
+        self.queue.push(message, &mut self.spare);
+        self.note_length()
+    }
+
+    /// Takes all of `batch`, and a copy of the message that came behind it.
+    pub(crate) fn push_batch(&mut self, batch: &mut Queue, message: Message<'_>) -> bool {
+        batch.push_small(message);
+        self.queue.append(batch);
+        self.note_length()
+    }
+
+    /// Takes all of `batch`.
+    pub(crate) fn append(&mut self, batch: &mut Queue) {
+        self.queue.append(batch);
+    }
+
+    /// All messages, where they come whole, go to `others`; none if there is none. Memory for one of them
+    /// comes along. True: it was full and has room again.
+    pub(crate) fn take_all(
+        &mut self,
+        others: &mut Queue,
+        spare: &mut Vec<u8>,
+    ) -> Option<((), bool)> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        others.append(&mut self.queue);
+        std::mem::swap(&mut self.spare, spare);
+        Some(((), self.may_resume()))
+    }
+
+    fn note_length(&mut self) -> bool {
         let was_full = self.is_full;
-        self.is_full |= self.messages.len() >= MESSAGES_MAX || self.bytes >= BYTES_MAX;
+        self.is_full |= self.queue.len() >= MESSAGES_MAX || self.queue.bytes() >= BYTES_MAX;
         self.is_full && !was_full
     }
 
@@ -78,12 +102,6 @@ impl Inbox {
             }
         };
         Some((PartBuf::new(message, place), may_resume))
-    }
-
-    /// Whether messages come in parts here.
-    #[inline]
-    pub(crate) fn is_in_parts(&self) -> bool {
-        self.parts.is_some()
     }
 
     /// The oldest message, put together of its parts; none if no part is there. What is there of a message
@@ -113,12 +131,15 @@ impl Inbox {
 
     /// The oldest message. True: it was full and has room again.
     pub(crate) fn pop(&mut self) -> Option<(MessageBuf, bool)> {
-        let message = self.messages.pop_front()?;
-        self.bytes -= message.as_bytes().len();
-        let has_room = self.messages.len() <= MESSAGES_MAX / 2 && self.bytes <= BYTES_MAX / 2;
+        let message = self.queue.pop(&mut self.spare)?;
+        Some((message, self.may_resume()))
+    }
+
+    fn may_resume(&mut self) -> bool {
+        let has_room = self.queue.len() <= MESSAGES_MAX / 2 && self.queue.bytes() <= BYTES_MAX / 2;
         let may_resume = self.is_full && has_room;
         self.is_full &= !may_resume;
-        Some((message, may_resume))
+        may_resume
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -126,7 +147,7 @@ impl Inbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.queue.is_empty()
     }
 
     /// Keeps memory for the next message. What is too much for a session that may rest now, others
@@ -157,29 +178,14 @@ fn joined(message: MessageBuf, part: &[u8]) -> MessageBuf {
     }
 }
 
-/// The message in `memory`, which is empty.
-fn copy(message: Message<'_>, mut memory: Vec<u8>) -> MessageBuf {
-    match message {
-        Message::Text(text) => {
-            let mut copy = String::from_utf8(memory).unwrap_or_default();
-            copy.push_str(text);
-            MessageBuf::Text(copy)
-        }
-        Message::Binary(bytes) => {
-            memory.extend_from_slice(bytes);
-            MessageBuf::Binary(memory)
-        }
-    }
-}
-
 /// How many messages may wait.
 pub(crate) const MESSAGES_MAX: usize = 64;
 /// How many bytes may wait; one message may be larger.
-const BYTES_MAX: usize = 64 * 1024;
+pub(crate) const BYTES_MAX: usize = 64 * 1024;
 /// The longest message that is put together of its parts for a function that wants it whole.
 pub(crate) const WHOLE_BYTES_MAX: usize = 1024 * 1024;
 /// Memory that a session keeps for its next message.
-const SPARE_BYTES_MAX: usize = 1024;
+pub(crate) const SPARE_BYTES_MAX: usize = SMALL_BYTES;
 
 #[cfg(test)]
 mod tests {

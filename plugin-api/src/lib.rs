@@ -33,6 +33,7 @@ mod outbox;
 mod part;
 mod pause;
 mod payload;
+mod queue;
 pub mod raw;
 mod request;
 mod request_copy;

@@ -24,8 +24,9 @@ use crate::{
     error::{Elapsed, Refused},
     inbox::{self, Inbox},
     message::Payload,
-    outbox::{self, Outbox},
+    outbox::Outbox,
     payload::Owned,
+    queue::SMALL_BYTES,
     rule::Rule,
     sent::CROWD_BYTES,
 };
@@ -262,7 +263,7 @@ impl Line {
         if inner.is_silent() {
             return Err(Refused::Gone);
         }
-        if len <= outbox::SMALL_BYTES {
+        if len <= SMALL_BYTES {
             inner.outbox.push(kind, message.bytes());
             if let Some(memory) = message.recycle() {
                 inner.inbox.recycle(memory);

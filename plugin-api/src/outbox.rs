@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{arena::Arena, payload::Owned, spares};
+use crate::{arena::Arena, payload::Owned, queue::SMALL_BYTES, spares};
 
 /// In the order of the calls. The sender sees to it that they are not too many.
 #[derive(Debug, Default)]
@@ -81,9 +81,6 @@ impl Outbox {
         self.messages.len()
     }
 }
-
-/// A message that is worth a copy rather than memory of its own.
-pub(crate) const SMALL_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,8 @@ pub(crate) trait Style: Send + Sync + Sized + 'static {
     const FLAGS: u32;
     /// Whether messages come in parts.
     const PARTS: bool;
+    /// Whether it is told that one whole message follows another.
+    const BATCHES: bool = false;
 
     fn new(config: Config<'_>) -> crate::Result<Self>;
     fn handshake(
@@ -41,6 +43,10 @@ pub(crate) trait Slot: Send + 'static {
     /// The session's own link, whatever the author's code does with its connection.
     fn link(&self) -> &Arc<Link>;
     fn on(&mut self, event: Event<'_>) -> Status;
+    /// A message that another one follows at once, only where [`Style::BATCHES`] says so.
+    fn on_followed(&mut self, message: Message<'_>) -> Status {
+        self.on(Event::Message(message))
+    }
     /// The state, or none for now.
     fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>>;
 }

@@ -13,7 +13,8 @@ use crate::{
     inbox::{Inbox, Whole},
     instant::Instant,
     message::MessageBuf,
-    part::PartBuf,
+    part::{PartBuf, Place},
+    queue::Queue,
     rule::Rule,
     task::Question,
 };
@@ -47,6 +48,9 @@ impl<S> AsyncConn<S> {
     /// a message that comes in parts. For a timer beside messages there is
     /// [`recv_until`](Self::recv_until), which borrows the connection once.
     pub async fn recv(&mut self) -> Option<MessageBuf> {
+        if let Some(message) = self.taken.pop(self.spare.get_mut()) {
+            return Some(message);
+        }
         let mut wait = Wait::new(self);
         poll_fn(|_| wait.poll_recv(false)).await.unwrap_or(None)
     }
@@ -75,8 +79,11 @@ impl<S> AsyncConn<S> {
     /// wsh::handler!(async upload, parts);
     /// ```
     pub async fn recv_part(&mut self) -> Option<PartBuf> {
+        if let Some(message) = self.taken.pop(self.spare.get_mut()) {
+            return Some(PartBuf::new(message, Place::WHOLE));
+        }
         let mut wait = Wait::new(self);
-        poll_fn(|_| wait.poll_taken(false, Inbox::pop_part))
+        poll_fn(|_| wait.poll_taken(false, |inbox, _, _| inbox.pop_part()))
             .await
             .unwrap_or(None)
     }
@@ -197,10 +204,20 @@ impl<'a, S> Wait<'a, S> {
 
     #[inline]
     fn poll_recv(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
-        if self.conn.task.lock().inbox.is_in_parts() {
+        if self.conn.is_in_parts {
             return self.poll_whole(is_timed);
         }
-        self.poll_taken(is_timed, Inbox::pop)
+        if self.conn.taken.is_empty() {
+            // All at once: the lock is taken once for many.
+            match self.poll_taken(is_timed, Inbox::take_all) {
+                Poll::Ready(Ok(Some(()))) => {}
+                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Err(elapsed)) => return Poll::Ready(Err(elapsed)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let AsyncConn { taken, spare, .. } = &mut *self.conn;
+        Poll::Ready(Ok(taken.pop(spare.get_mut())))
     }
 
     /// Puts a message together of its parts. What has come stays in the inbox, so a wait that is dropped
@@ -208,7 +225,7 @@ impl<'a, S> Wait<'a, S> {
     #[cold]
     fn poll_whole(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
         loop {
-            let taken = match self.poll_taken(is_timed, Inbox::pop_whole) {
+            let taken = match self.poll_taken(is_timed, |inbox, _, _| inbox.pop_whole()) {
                 Poll::Ready(Ok(Some(taken))) => taken,
                 Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Err(elapsed)) => return Poll::Ready(Err(elapsed)),
@@ -227,13 +244,15 @@ impl<'a, S> Wait<'a, S> {
     fn poll_taken<T>(
         &mut self,
         is_timed: bool,
-        take: impl FnOnce(&mut Inbox) -> Option<(T, bool)>,
+        take: impl FnOnce(&mut Inbox, &mut Queue, &mut Vec<u8>) -> Option<(T, bool)>,
     ) -> Poll<Result<Option<T>, Elapsed>> {
-        let task = &self.conn.task;
+        let AsyncConn {
+            task, taken, spare, ..
+        } = &mut *self.conn;
         let mut inner = task.lock();
         inner.ending.reads();
-        inner.inbox.recycle(self.conn.spare.take());
-        if let Some((message, may_resume)) = take(&mut inner.inbox) {
+        inner.inbox.recycle(spare.take());
+        if let Some((message, may_resume)) = take(&mut inner.inbox, taken, spare.get_mut()) {
             let resumes = may_resume && !inner.is_paused;
             drop(inner);
             if resumes {
@@ -258,7 +277,7 @@ impl<'a, S> Wait<'a, S> {
     fn poll_sleep(&mut self, is_set: bool) -> Poll<()> {
         let task = &self.conn.task;
         let mut inner = task.lock();
-        let has_mail = !inner.inbox.is_empty();
+        let has_mail = !inner.inbox.is_empty() || !self.conn.taken.is_empty();
         if inner.ending.ends_sleep(has_mail) {
             return told(task.tell(&mut inner), ());
         }

@@ -37,12 +37,20 @@ pub(crate) struct Shims<E>(PhantomData<E>);
 impl<E: Style> Shims<E> {
     const VTABLE: &'static abi::Vtable = &abi::Vtable {
         size: size_of::<abi::Vtable>() as u32,
-        flags: if E::PARTS { abi::STREAM } else { 0 },
+        flags: if E::PARTS {
+            abi::STREAM
+        } else if E::BATCHES {
+            abi::BATCHES
+        } else {
+            0
+        },
         handshake: Some(handshake::<E>),
         abandon: Some(abandon),
         open: Some(open::<E>),
         message: Some(if E::PARTS {
             part::<E::Slot>
+        } else if E::BATCHES {
+            batched::<E::Slot>
         } else {
             message::<E::Slot>
         }),
@@ -325,6 +333,33 @@ unsafe extern "C" fn message<S: Slot>(
     unsafe {
         dispatch(session, conn, |slot: &mut S| {
             slot.on(Event::Message(message))
+        })
+    }
+}
+
+/// As [`message`], where [`abi::BATCHES`] is asked for.
+unsafe extern "C" fn batched<S: Slot>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    let message = match kind & !(abi::NO_COMPRESS | abi::TRUSTED_UTF8 | abi::FOLLOWED) {
+        // SAFETY: the host's promise: text is UTF-8, readable until the callback returns.
+        abi::TEXT => Message::Text(unsafe { read::text(abi::Str { ptr, len }) }),
+        // SAFETY: as above.
+        abi::BINARY => Message::Binary(unsafe { read::bytes(ptr, len) }),
+        _ => return abi::UNSUPPORTED,
+    };
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |slot: &mut S| {
+            if kind & abi::FOLLOWED != 0 {
+                slot.on_followed(message)
+            } else {
+                slot.on(Event::Message(message))
+            }
         })
     }
 }

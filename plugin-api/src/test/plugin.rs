@@ -213,6 +213,11 @@ impl Generation {
         self.vtable.flags & abi::STREAM != 0
     }
 
+    /// Whether its handler is told that one message follows another.
+    pub(super) fn takes_batches(&self) -> bool {
+        self.vtable.flags & abi::BATCHES != 0
+    }
+
     /// Whether sessions of `older` can move here.
     pub(super) fn can_restore(&self, older: &Generation) -> bool {
         self.facts.can_restore(&older.facts)

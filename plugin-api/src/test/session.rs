@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
+    abi,
     close::Close,
     test::{
         conn::Table,
@@ -182,7 +183,9 @@ impl Session {
             Incoming::Part(part, is_last) => {
                 let takes_parts = self.takes_parts();
                 if let Some((kind, bytes)) = self.hearing.take(part, is_last, takes_parts) {
-                    self.call(&Event::Message(kind, &bytes));
+                    let is_followed = kind & abi::MORE == 0 && self.is_followed();
+                    let followed = if is_followed { abi::FOLLOWED } else { 0 };
+                    self.call(&Event::Message(kind | followed, &bytes));
                 }
             }
             Incoming::Ping(payload) => {
@@ -199,6 +202,14 @@ impl Session {
     fn takes_parts(&self) -> bool {
         let instance = self.instance.as_ref();
         instance.is_some_and(|instance| instance.generation.takes_parts())
+    }
+
+    /// Whether another whole message comes next, and the handler wants to know.
+    fn is_followed(&self) -> bool {
+        let instance = self.instance.as_ref();
+        instance.is_some_and(|instance| instance.generation.takes_batches())
+            && self.reads()
+            && matches!(self.incoming.front(), Some(Incoming::Part(_, true)))
     }
 
     /// The peer's Close: the first of the two, or the answer to ours.

@@ -165,6 +165,12 @@ pub(crate) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
+    /// Whether the handler is told that one message follows another.
+    #[inline]
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.instance.takes_batches()
+    }
+
     /// One message, or one part of it with `abi::MORE`.
     #[inline]
     pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> Outcome {
@@ -193,6 +199,12 @@ impl Drop for Delivery<'_> {
 }
 
 impl Instance {
+    /// Whether its handler is told that one message follows another.
+    #[inline]
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.vtable.flags & abi::BATCHES != 0
+    }
+
     /// Lends the Conn for messages that follow one another.
     pub(crate) fn deliver<'a>(&'a mut self, conn: &'a mut Conn) -> Option<Delivery<'a>> {
         let message = self.vtable.message?;

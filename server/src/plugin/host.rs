@@ -90,6 +90,16 @@ unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: 
 #[cold]
 #[inline(never)]
 unsafe fn send_apart(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
+    if kind & abi::IF_ROOM != 0 {
+        // What awaits and what blocks sends so; what fits needs no more than any other message.
+        // SAFETY: the caller's promise.
+        let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), Conn::if_lent(conn)) };
+        if let (Some(payload), Some(lent)) = (payload, lent)
+            && let Some(buffered) = lent.controls.send_plain(kind & !abi::IF_ROOM, payload)
+        {
+            return lent.note_buffered(buffered);
+        }
+    }
     // SAFETY: the caller's promise.
     match unsafe { (borrow(ptr, len), Conn::of(conn)) } {
         (Ok(payload), Ok(conn)) => send_any(conn, kind, payload),

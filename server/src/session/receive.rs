@@ -7,10 +7,11 @@ use wsh::abi;
 use super::{Phase, Session};
 use crate::cause::Cause;
 use crate::controls::{Controls, Ending};
-use crate::plugin::calls::Outcome;
+use crate::plugin::calls::{Delivery, Outcome};
 use crate::wire::Received;
-use crate::ws::decoder::{Kind, Place, Step};
+use crate::ws::decoder::{Decoder, Kind, Place, Step};
 use crate::ws::deflate::pool;
+use crate::ws::frame;
 
 impl Session {
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
@@ -68,6 +69,7 @@ impl Session {
     #[inline(never)]
     fn receive_any(&mut self, buffer: &mut [u8], mut at: usize) {
         let mut pongs = Pongs::default();
+        let mut batch = Batch::default();
         while self.is_parsing() {
             if at == buffer.len() && !self.decoder.has_placed() {
                 self.decoder.rest();
@@ -82,7 +84,7 @@ impl Session {
             }
             match self.decoder.step(buffer, &mut at) {
                 Ok(Step::Starved) => break,
-                Ok(step) => self.take_step(step, buffer, &mut pongs),
+                Ok(step) => self.take_step(step, (&*buffer, at), &mut pongs, &mut batch),
                 Err(violation) => self.fail(violation),
             }
             self.follow_ending();
@@ -123,6 +125,13 @@ impl Session {
         else {
             return;
         };
+        if delivery.takes_batches() {
+            let outcome = deliver_batches(&self.decoder, &mut delivery, buffer, at);
+            drop(delivery);
+            self.settle(outcome);
+            self.follow_ending();
+            return;
+        }
         let mut outcome = Outcome::Continue;
         let half = delivery.conn.controls.half();
         while *at < buffer.len()
@@ -139,7 +148,13 @@ impl Session {
         self.follow_ending();
     }
 
-    fn take_step(&mut self, step: Step, buffer: &[u8], pongs: &mut Pongs) {
+    fn take_step(
+        &mut self,
+        step: Step,
+        (buffer, at): (&[u8], usize),
+        pongs: &mut Pongs,
+        batch: &mut Batch,
+    ) {
         if let Step::Close(body) = step {
             return self.take_close(&buffer[body]);
         }
@@ -155,8 +170,18 @@ impl Session {
                     Place::Input(range) => &buffer[range],
                     Place::Assembly => self.decoder.assembled(),
                 };
-                let more = if last { 0 } else { abi::MORE };
-                instance.message(conn, abi_kind(kind) | more, payload)
+                let bits = match last {
+                    false => abi::MORE,
+                    true if instance.takes_batches() => {
+                        let half = conn.controls.half();
+                        let bytes_max = conn.controls.answer_bytes_max(half).unwrap_or(0);
+                        batch.followed(payload.len(), bytes_max, |room| {
+                            self.decoder.is_followed(buffer, at, room)
+                        })
+                    }
+                    true => 0,
+                };
+                instance.message(conn, abi_kind(kind) | bits, payload)
             }
             Step::Ping(range) => {
                 pongs.answer(&mut conn.controls, buffer, range.clone());
@@ -166,6 +191,58 @@ impl Session {
             Step::Close(_) | Step::Starved => Outcome::Continue,
         };
         self.settle(outcome);
+    }
+}
+
+/// The same for a handler that takes batches: each message that another one follows here says so. A handler
+/// that answers a batch at its end finds room for it, as one does that answers each at once.
+#[inline(never)]
+fn deliver_batches(
+    decoder: &Decoder,
+    delivery: &mut Delivery<'_>,
+    buffer: &mut [u8],
+    at: &mut usize,
+) -> Outcome {
+    let half = delivery.conn.controls.half();
+    let mut batch = Batch::default();
+    while *at < buffer.len()
+        && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
+        && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
+    {
+        let followed = batch.followed(place.len(), bytes_max, |room| {
+            decoder.is_followed(buffer, *at, room)
+        });
+        let outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
+        if outcome != Outcome::Continue || delivery.conn.controls.ending != Ending::No {
+            return outcome;
+        }
+    }
+    Outcome::Continue
+}
+
+/// Messages that were said to be followed by another one.
+#[derive(Default)]
+struct Batch {
+    /// The bytes of as long answers to them.
+    bytes: usize,
+}
+
+impl Batch {
+    /// The kind bit of a message of so many bytes, where `bytes_max` is room for an answer to it. Whether
+    /// another one follows is asked with the room that is left.
+    #[inline]
+    fn followed(
+        &mut self,
+        bytes: usize,
+        bytes_max: usize,
+        follows: impl FnOnce(usize) -> bool,
+    ) -> u32 {
+        self.bytes += bytes + frame::HEADER_BYTES_MAX;
+        if self.bytes < bytes_max && follows(bytes_max - self.bytes) {
+            return abi::FOLLOWED;
+        }
+        self.bytes = 0;
+        0
     }
 }
 

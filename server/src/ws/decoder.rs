@@ -200,6 +200,18 @@ impl Decoder {
         Some((kind, place))
     }
 
+    /// Whether a whole message of at most `bytes_max` lies in `input` from `at`, in one frame, be it
+    /// compressed. What is wrong with it shows when it is taken.
+    pub(crate) fn is_followed(&self, input: &[u8], at: usize, bytes_max: usize) -> bool {
+        let Some((first, rest)) = input.get(at..).and_then(<[u8]>::split_first) else {
+            return false;
+        };
+        // RSV1 is a compressed message's (RFC 7692 §6), and of no consequence here.
+        let is_data = matches!(first & !0x40, 0x81 | 0x82);
+        let bytes = frame::whole_payload(rest);
+        is_data && bytes.is_some_and(|bytes| bytes <= self.message_bytes_max().min(bytes_max))
+    }
+
     fn message_bytes_max(&self) -> usize {
         self.limits.message_bytes_max as usize
     }

@@ -54,6 +54,19 @@ pub(super) fn whole_message(input: &[u8], at: usize) -> Option<(bool, [u8; 4], R
     (end <= input.len()).then_some((header.opcode == TEXT, header.mask, start..end))
 }
 
+/// The length of a payload below 64 KiB that lies whole behind the first byte of its frame, masked.
+pub(super) fn whole_payload(rest: &[u8]) -> Option<usize> {
+    let (len, header_len) = match *rest.first()? {
+        short @ 0x80..=0xfd => (usize::from(short & 0x7f), 5),
+        0xfe => {
+            let length = rest.get(1..3)?.first_chunk()?;
+            (usize::from(u16::from_be_bytes(*length)), 7)
+        }
+        _ => return None,
+    };
+    (header_len + len <= rest.len()).then_some(len)
+}
+
 /// What nearly every header is: a whole data message below 64 KiB, masked, no reserved bit, its
 /// length in the shortest form. Anything else, right or wrong, is left to [`parse_any`].
 #[inline]

@@ -1,0 +1,168 @@
+//! Messages in the order in which they came, small ones in one memory.
+
+use std::collections::VecDeque;
+
+use crate::{
+    arena::Arena,
+    message::{Message, MessageBuf},
+    spares,
+};
+
+/// First in, first out. Its holder sees to it that they are not too many.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    messages: VecDeque<Waiting>,
+    small: Arena,
+    bytes: usize,
+}
+
+/// A message that waits.
+#[derive(Debug)]
+enum Waiting {
+    /// In memory of its own.
+    Apart(MessageBuf),
+    /// The next so many bytes of the arena.
+    SmallText(usize),
+    SmallBinary(usize),
+}
+
+impl Queue {
+    /// Takes a copy, in `spare`, which is empty, if that is large enough.
+    #[inline]
+    pub(crate) fn push(&mut self, message: Message<'_>, spare: &mut Vec<u8>) {
+        let bytes = message.len();
+        if spare.capacity() > 0 && bytes <= spare.capacity() {
+            self.push_apart(copy(message, std::mem::take(spare)));
+        } else if bytes <= SMALL_BYTES {
+            self.push_small(message);
+        } else {
+            self.push_apart(copy(message, spares::take(bytes)));
+        }
+    }
+
+    /// Takes a copy, beside the others if it is small.
+    #[inline]
+    pub(crate) fn push_small(&mut self, message: Message<'_>) {
+        let bytes = message.len();
+        if bytes > SMALL_BYTES {
+            return self.push_apart(copy(message, spares::take(bytes)));
+        }
+        self.small.push(message.as_bytes());
+        self.bytes += bytes;
+        self.messages.push_back(match message {
+            Message::Text(_) => Waiting::SmallText(bytes),
+            Message::Binary(_) => Waiting::SmallBinary(bytes),
+        });
+    }
+
+    fn push_apart(&mut self, message: MessageBuf) {
+        self.bytes += message.len();
+        self.messages.push_back(Waiting::Apart(message));
+    }
+
+    /// The oldest; a small one in `spare` if that is large enough.
+    #[inline]
+    pub(crate) fn pop(&mut self, spare: &mut Vec<u8>) -> Option<MessageBuf> {
+        let message = match self.messages.pop_front()? {
+            Waiting::Apart(message) => message,
+            Waiting::SmallBinary(len) => MessageBuf::Binary(self.take_small(len, spare)),
+            Waiting::SmallText(len) => {
+                let text = self.take_small(len, spare);
+                // It came as text.
+                MessageBuf::Text(String::from_utf8(text).unwrap_or_default())
+            }
+        };
+        self.bytes -= message.len();
+        Some(message)
+    }
+
+    #[inline]
+    fn take_small(&mut self, len: usize, spare: &mut Vec<u8>) -> Vec<u8> {
+        let mut memory = match spare.capacity() {
+            room if room >= len => std::mem::take(spare),
+            _ => spares::take(len),
+        };
+        memory.clear();
+        memory.extend_from_slice(self.small.front(len));
+        self.small.pop(len);
+        memory
+    }
+
+    /// Puts all of `other` behind what is here.
+    pub(crate) fn append(&mut self, other: &mut Queue) {
+        if self.is_empty() {
+            return std::mem::swap(self, other);
+        }
+        let mut none = Vec::new();
+        while let Some(message) = other.pop(&mut none) {
+            self.push_apart(message);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// The bytes of all messages.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The message in `memory`, which is empty.
+fn copy(message: Message<'_>, mut memory: Vec<u8>) -> MessageBuf {
+    match message {
+        Message::Text(text) => {
+            let mut copy = String::from_utf8(memory).unwrap_or_default();
+            copy.push_str(text);
+            MessageBuf::Text(copy)
+        }
+        Message::Binary(bytes) => {
+            memory.extend_from_slice(bytes);
+            MessageBuf::Binary(memory)
+        }
+    }
+}
+
+/// A message that is worth a second copy rather than memory of its own.
+pub(crate) const SMALL_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_all_sizes_come_out_as_they_went_in_also_behind_others() {
+        let long = "x".repeat(SMALL_BYTES + 1);
+        let texts = ["a", "", &long[1..], &long, "\u{e4}"];
+        let (mut first, mut second, mut none) = (Queue::default(), Queue::default(), Vec::new());
+        for _ in 0..3 {
+            for text in texts {
+                first.push_small(Message::Text(text));
+                second.push(Message::Binary(text.as_bytes()), &mut none);
+            }
+            let mut all = Queue::default();
+            all.append(&mut first);
+            all.append(&mut second);
+            assert!(first.is_empty() && second.is_empty());
+            let bytes: usize = texts.iter().map(|text| text.len()).sum();
+            assert_eq!((all.len(), all.bytes()), (10, 2 * bytes));
+
+            for text in texts {
+                assert_eq!(all.pop(&mut none).unwrap(), text);
+            }
+            for text in texts {
+                let binary = MessageBuf::Binary(text.into());
+                assert_eq!(all.pop(&mut none), Some(binary));
+            }
+            assert_eq!((all.pop(&mut none), all.bytes()), (None, 0));
+        }
+    }
+}
