@@ -122,6 +122,48 @@ fn each_end_of_a_session_has_its_word_in_the_log_and_each_limit_its_key() {
 }
 
 #[test]
+fn a_handler_is_told_what_ended_its_session() {
+    let limits = "[limits]\nmessage_bytes_max = 1000\npong_timeout_ms = 300\nping_interval_ms = 300\n\
+                  close_timeout_ms = 300\nmessage_timeout_ms = 5000\n";
+    let config = format!("{limits}[handler.features]\nreload = \"close\"\n");
+    let (site, mut server) = features(&config);
+    let told = |number: usize, cause: &str| {
+        let ended = format!("ended by {cause}");
+        server.line(&[&ended, &format!("session={number}")]);
+    };
+    for (number, (bytes, cause)) in [
+        (frame(0x82, &[0; 1001]), "Limit"),
+        (b"\x81\x02hi".to_vec(), "Protocol"),
+        (frame(0x81, b"close 4321 enough"), "Handler"),
+        (frame(0x81, b"abort"), "Handler"),
+        (frame(0x81, b"fail on purpose"), "Failed"),
+        (closing(4000, "that was it"), "Peer"),
+        // It answers no Ping.
+        (Vec::new(), "Lost"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut raw = Raw::open(&server, "/features");
+        raw.send(&bytes);
+        told(number + 1, cause);
+    }
+    drop(Raw::open(&server, "/features"));
+    told(8, "Lost");
+
+    let mut late = server.connect("/features");
+    site.write("config.toml", &format!("{config}config = {{ a = 1 }}\n"));
+    assert_eq!(late.close_code(), 1012);
+    told(9, "Replaced");
+    let mut last = server.connect("/features");
+    assert_eq!(last.ask("here"), "here");
+    server.signal("TERM");
+    assert_eq!(last.close_code(), 1001);
+    told(10, "Stopping");
+    server.wait(Duration::from_secs(10));
+}
+
+#[test]
 fn a_peer_that_does_not_read_is_told_which_limit_it_met() {
     let (_site, server) =
         features("[limits]\noutbound_bytes_max = 100000\nclose_timeout_ms = 300\n");

@@ -181,7 +181,7 @@ struct Real(Server);
 
 /// What the handler says of a session that is there to wait for what was said before.
 const PROBED: &str = "open extension=UNSUPPORTED";
-const PROBE_CLOSED: &str = "closed with 4999 probe";
+const PROBE_CLOSED: &str = "closed with 4999 probe (peer)";
 
 /// A client; what its session ended with; whether it is between two fragments.
 struct RealPeer(Option<Client>, Option<String>, bool);

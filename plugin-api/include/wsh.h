@@ -247,6 +247,25 @@ typedef int32_t WshStatus;
 #define WSH_RESTORED 2u
 /* WshConn.flags: permessage-deflate was negotiated. */
 #define WSH_DEFLATE 4u
+/* WshConn.flags: the bits that say in `closing` and `closed` what ended the session first, one of
+ * the values below. 0, and a value that is not known: something else did. */
+#define WSH_CAUSE (0xffu << 8)
+/* WSH_CAUSE: the peer closed. */
+#define WSH_CAUSE_PEER (1u << 8)
+/* WSH_CAUSE: the handler closed, dropped the connection or was done. */
+#define WSH_CAUSE_HANDLER (2u << 8)
+/* WSH_CAUSE: a callback failed or panicked. */
+#define WSH_CAUSE_FAILED (3u << 8)
+/* WSH_CAUSE: the connection was lost, or the peer gave no sign of life any more. */
+#define WSH_CAUSE_LOST (4u << 8)
+/* WSH_CAUSE: the peer, or what was sent to it, passed a limit of the server's. */
+#define WSH_CAUSE_LIMIT (5u << 8)
+/* WSH_CAUSE: the peer broke a rule of the protocol. */
+#define WSH_CAUSE_PROTOCOL (6u << 8)
+/* WSH_CAUSE: newer code has replaced this generation, and the session could not go there. */
+#define WSH_CAUSE_REPLACED (7u << 8)
+/* WSH_CAUSE: the server stops. */
+#define WSH_CAUSE_STOPPING (8u << 8)
 
 /* Log levels. */
 #define WSH_LOG_OFF 0u

@@ -120,6 +120,7 @@ typedef struct WshTestSession {
     void *attempt;
     uint32_t peer_code; /* of the peer's Close, or of its answer to ours */
     WshBytes peer_reason;
+    uint32_t cause; /* under WSH_CAUSE: what ended the session first */
     uint32_t parts; /* the opcode of a message that is sent in parts, or 0 */
     uint8_t *reserved;
     size_t n_reserved;
@@ -264,6 +265,7 @@ static inline void wsh_test_finish_(WshTestSession *client, uint32_t code, WshBy
     wsh_test_lock_(client->test);
     client->phase = WSH_TEST_LINGERS;
     client->conn.flags |= WSH_CLOSING;
+    wsh_test_say_cause_(client, WSH_CAUSE_LOST);
     client->refuses_letters = 1;
     client->n_timers = 0;
     client->n_topics = 0;
@@ -284,6 +286,7 @@ static inline void wsh_test_settle_(WshTestSession *client, WshStatus status) {
     if (code == 1005) code = 0;
     if (status != WSH_OK && !(status == WSH_PENDING && is_peers)) {
         wsh_test_lock_(client->test);
+        if (status != WSH_DONE) wsh_test_blame_(client, WSH_CAUSE_FAILED);
         wsh_test_put_close_(client, code, wsh_str(NULL));
         wsh_test_unlock_(client->test);
     }
@@ -456,6 +459,7 @@ static inline void wsh_test_peer_closes(WshTestSession *client, uint32_t code,
     }
     client->phase = WSH_TEST_PEER_CLOSES;
     client->conn.flags |= WSH_CLOSING;
+    wsh_test_say_cause_(client, WSH_CAUSE_PEER);
     client->peer_code = code;
     wsh_test_lock_(client->test);
     client->peer_reason = wsh_test_keep_(client->test, wsh_str(reason));

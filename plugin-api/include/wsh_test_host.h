@@ -149,6 +149,17 @@ static inline void wsh_test_add_(WshTestSession *client, uint64_t len) {
     if (client->conn.buffered > client->high) client->is_above = 1;
 }
 
+/* Notes what ends the session. What came first counts. */
+static inline void wsh_test_blame_(WshTestSession *client, uint32_t cause) {
+    if (client->cause == 0) client->cause = cause;
+}
+
+/* Tells the handler what ended the session, which is `cause` if nothing did before. */
+static inline void wsh_test_say_cause_(WshTestSession *client, uint32_t cause) {
+    wsh_test_blame_(client, cause);
+    client->conn.flags = (client->conn.flags & ~WSH_CAUSE) | client->cause;
+}
+
 static inline WshStatus wsh_test_put_close_(WshTestSession *client, uint32_t code,
                                             WshBytes reason) {
     WshTestEvent *event;
@@ -159,6 +170,7 @@ static inline WshStatus wsh_test_put_close_(WshTestSession *client, uint32_t cod
     if (client->phase == WSH_TEST_OPEN) client->peer_code = event->code;
     client->phase = WSH_TEST_CLOSED;
     client->conn.flags |= WSH_CLOSING;
+    wsh_test_blame_(client, WSH_CAUSE_HANDLER);
     client->refuses_letters = 1;
     client->n_timers = 0;
     return WSH_OK;
@@ -187,6 +199,7 @@ static inline int64_t wsh_test_put_(WshTestSession *client, uint32_t kind, WshBy
     }
     if (client->conn.buffered > 0 && client->conn.buffered + len > WSH_TEST_OUTBOUND_BYTES_MAX) {
         if (kind & WSH_IF_ROOM) return WSH_FULL;
+        wsh_test_blame_(client, WSH_CAUSE_LIMIT);
         wsh_test_put_close_(client, 1008, wsh_str(""));
         return WSH_TOO_BIG;
     }
@@ -302,6 +315,7 @@ static inline WshStatus wsh_test_put_abort_(WshTestSession *client) {
     client->phase = WSH_TEST_ABORTED;
     client->peer_code = 1006;
     client->conn.flags |= WSH_CLOSING;
+    wsh_test_blame_(client, WSH_CAUSE_HANDLER);
     client->refuses_letters = 1;
     return WSH_OK;
 }

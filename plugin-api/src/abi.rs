@@ -151,7 +151,7 @@
 //! # Log of the ABI
 //!
 //! - 1.0, 2026-11-23: the first. Mended until 1.0.0 is tagged; last on 2026-11-29: codes of 32 bits,
-//!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], `client_addr`, `check`, `wake_after`,
+//!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], [`CAUSE`], `client_addr`, `check`, `wake_after`,
 //!   `notify` and `note`.
 
 pub mod raw;
@@ -244,6 +244,25 @@ pub const CLOSING: u32 = 1;
 pub const RESTORED: u32 = 2;
 /// [`Conn::flags`]: permessage-deflate was negotiated.
 pub const DEFLATE: u32 = 4;
+/// [`Conn::flags`]: the bits that say in `closing` and `closed` what ended the session first, one of
+/// the values below. 0, and a value that is not known: something else did.
+pub const CAUSE: u32 = 0xff << 8;
+/// [`CAUSE`]: the peer closed.
+pub const CAUSE_PEER: u32 = 1 << 8;
+/// [`CAUSE`]: the handler closed, dropped the connection or was done.
+pub const CAUSE_HANDLER: u32 = 2 << 8;
+/// [`CAUSE`]: a callback failed or panicked.
+pub const CAUSE_FAILED: u32 = 3 << 8;
+/// [`CAUSE`]: the connection was lost, or the peer gave no sign of life any more.
+pub const CAUSE_LOST: u32 = 4 << 8;
+/// [`CAUSE`]: the peer, or what was sent to it, passed a limit of the server's.
+pub const CAUSE_LIMIT: u32 = 5 << 8;
+/// [`CAUSE`]: the peer broke a rule of the protocol.
+pub const CAUSE_PROTOCOL: u32 = 6 << 8;
+/// [`CAUSE`]: newer code has replaced this generation, and the session could not go there.
+pub const CAUSE_REPLACED: u32 = 7 << 8;
+/// [`CAUSE`]: the server stops.
+pub const CAUSE_STOPPING: u32 = 8 << 8;
 
 /// Log level: nothing at all.
 pub const LOG_OFF: u32 = 0;
@@ -354,7 +373,7 @@ pub struct Instance {
 pub struct Conn {
     /// The size of this table in bytes.
     pub size: u32,
-    /// [`CLOSING`], [`RESTORED`], [`DEFLATE`].
+    /// [`CLOSING`], [`RESTORED`], [`DEFLATE`], and what is under [`CAUSE`].
     pub flags: u32,
     /// The session's number: never 0, never reused.
     pub id: u64,

@@ -12,7 +12,7 @@ use crate::{
     abi::{self, Status},
     blocking_conn::{BlockingConn, Deaf},
     border::{guard, host::Host, item::item, link::Link},
-    close::Close,
+    close::{Cause, Close},
     config::Config,
     error::{Error, Refused},
     function::{BlockingFunction, HandshakeFunction},
@@ -261,7 +261,7 @@ impl Slot for BlockingSlot {
 /// Nobody calls any more: the function is not to wait for anything.
 impl Drop for BlockingSlot {
     fn drop(&mut self) {
-        self.line.is_over_now(Close::new(1006, ""));
+        self.line.is_over_now(Close::new(1006, "", Cause::Unknown));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::abi;
+
 /// A close code and its reason (RFC 6455 §7.4).
 ///
 /// ```
@@ -36,13 +38,67 @@ pub struct Close {
     pub code: u32,
     /// At most 123 bytes, often empty.
     pub reason: String,
+    /// What ended the session first, whatever the code is.
+    pub cause: Cause,
+}
+
+/// What ended a session.
+///
+/// ```
+/// use wsh::{Cause, Close};
+///
+/// /// Whether the one at the other end went away without a word.
+/// fn has_vanished(close: &Close) -> bool {
+///     close.cause == Cause::Lost
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It is not known; or something that this version of the library has no name for.
+    #[default]
+    Unknown,
+    /// The peer closed.
+    Peer,
+    /// The handler closed, dropped the connection, or was done.
+    Handler,
+    /// The handler failed or panicked.
+    Failed,
+    /// The connection was lost, or the peer gave no sign of life any more.
+    Lost,
+    /// The peer, or what was sent to it, passed a limit of the server's.
+    Limit,
+    /// The peer broke a rule of the protocol.
+    Protocol,
+    /// Newer code has replaced this generation of the handler, and the session could not go there.
+    Replaced,
+    /// The server stops.
+    Stopping,
+}
+
+impl Cause {
+    /// What the flags of a connection say.
+    pub(crate) fn of(flags: u32) -> Cause {
+        match flags & abi::CAUSE {
+            abi::CAUSE_PEER => Cause::Peer,
+            abi::CAUSE_HANDLER => Cause::Handler,
+            abi::CAUSE_FAILED => Cause::Failed,
+            abi::CAUSE_LOST => Cause::Lost,
+            abi::CAUSE_LIMIT => Cause::Limit,
+            abi::CAUSE_PROTOCOL => Cause::Protocol,
+            abi::CAUSE_REPLACED => Cause::Replaced,
+            abi::CAUSE_STOPPING => Cause::Stopping,
+            _ => Cause::Unknown,
+        }
+    }
 }
 
 impl Close {
-    pub(crate) fn new(code: u32, reason: &str) -> Self {
+    pub(crate) fn new(code: u32, reason: &str, cause: Cause) -> Self {
         Close {
             code,
             reason: reason.into(),
+            cause,
         }
     }
 
@@ -61,5 +117,18 @@ impl fmt::Display for Close {
             return Ok(());
         }
         write!(f, " {}", self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_of_a_later_server_is_unknown_and_other_flags_are_none() {
+        let later = 200 << 8;
+        assert_eq!(Cause::of(later), Cause::Unknown);
+        assert_eq!(Cause::of(abi::CLOSING | abi::DEFLATE), Cause::Unknown);
+        assert_eq!(Cause::of(abi::CLOSING | abi::CAUSE_LOST), Cause::Lost);
     }
 }

@@ -59,7 +59,7 @@ pub use crate::{
     async_conn::AsyncConn,
     blocking_conn::BlockingConn,
     border::link::Writer,
-    close::Close,
+    close::{Cause, Close},
     config::Config,
     conn::Conn,
     error::{Elapsed, Error, Refused, Result},
@@ -88,9 +88,9 @@ use crate::border::runtime;
 /// What nearly every handler needs: `use wsh::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        AsyncConn, BlockingConn, Close, Closing, Config, Conn, Elapsed, Handle, Handler, Handshake,
-        Kind, Message, MessageBuf, Part, PartBuf, Refused, Request, Response, Result, Session,
-        Shared, Snapshot, State, Stop, Uncompressed,
+        AsyncConn, BlockingConn, Cause, Close, Closing, Config, Conn, Elapsed, Handle, Handler,
+        Handshake, Kind, Message, MessageBuf, Part, PartBuf, Refused, Request, Response, Result,
+        Session, Shared, Snapshot, State, Stop, Uncompressed,
     };
 }
 

@@ -1,7 +1,9 @@
 //! Why a session ends: what the peer, the handler, the server or a limit did first.
 //!
-//! One place says what each cause is to the peer, a close code and perhaps a reason, and what it is
-//! called in the log.
+//! One place says what each cause is to the peer, a close code and perhaps a reason, what it is to the
+//! handler, and what it is called in the log.
+
+use wsh::abi;
 
 use crate::config::SessionLimits;
 use crate::ws::violation::Violation;
@@ -65,6 +67,24 @@ impl Cause {
         match (code, limit) {
             (1008 | 1009, Some(limit)) => format!("{}: {word} = {limit}", self.complaint()),
             _ => String::new(),
+        }
+    }
+
+    /// What the handler is told, under [`abi::CAUSE`].
+    pub(crate) fn flag(self) -> u32 {
+        match self {
+            Cause::PeerClosed => abi::CAUSE_PEER,
+            Cause::HandlerClosed | Cause::HandlerDone | Cause::HandlerAborted => abi::CAUSE_HANDLER,
+            Cause::HandlerFailed | Cause::HandlerPanicked => abi::CAUSE_FAILED,
+            Cause::Stopping => abi::CAUSE_STOPPING,
+            Cause::Replaced => abi::CAUSE_REPLACED,
+            Cause::ConnectionLost | Cause::NoPong | Cause::NoProgress | Cause::NoClose => {
+                abi::CAUSE_LOST
+            }
+            Cause::Violation(Violation::TooBig | Violation::TooManyFragments)
+            | Cause::MessageTimeout
+            | Cause::OutboundFull => abi::CAUSE_LIMIT,
+            Cause::Violation(_) => abi::CAUSE_PROTOCOL,
         }
     }
 
@@ -210,6 +230,34 @@ mod tests {
             assert_eq!(cause.word(), word, "{cause:?}");
             assert_eq!(cause.limit(&limits), limit, "{cause:?}");
             assert!(cause.reason(&limits).len() <= wsh::rules::REASON_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn a_handler_is_told_who_ended_its_session() {
+        for (cause, flag) in [
+            (Cause::PeerClosed, abi::CAUSE_PEER),
+            (Cause::HandlerClosed, abi::CAUSE_HANDLER),
+            (Cause::HandlerDone, abi::CAUSE_HANDLER),
+            (Cause::HandlerAborted, abi::CAUSE_HANDLER),
+            (Cause::HandlerFailed, abi::CAUSE_FAILED),
+            (Cause::HandlerPanicked, abi::CAUSE_FAILED),
+            (Cause::ConnectionLost, abi::CAUSE_LOST),
+            (Cause::NoPong, abi::CAUSE_LOST),
+            (Cause::NoProgress, abi::CAUSE_LOST),
+            (Cause::NoClose, abi::CAUSE_LOST),
+            (Cause::Violation(Violation::TooBig), abi::CAUSE_LIMIT),
+            (
+                Cause::Violation(Violation::TooManyFragments),
+                abi::CAUSE_LIMIT,
+            ),
+            (Cause::MessageTimeout, abi::CAUSE_LIMIT),
+            (Cause::OutboundFull, abi::CAUSE_LIMIT),
+            (Cause::Violation(Violation::Utf8), abi::CAUSE_PROTOCOL),
+            (Cause::Replaced, abi::CAUSE_REPLACED),
+            (Cause::Stopping, abi::CAUSE_STOPPING),
+        ] {
+            assert_eq!(cause.flag(), flag, "{cause:?}");
         }
     }
 }

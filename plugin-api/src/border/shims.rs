@@ -16,7 +16,7 @@ use crate::{
         read::{self, Field, Text},
         runtime::{self, Runtime},
     },
-    close::Close,
+    close::{Cause, Close},
     config::Config,
     message::Message,
     request::Request,
@@ -450,8 +450,8 @@ unsafe extern "C" fn closing<S: Slot>(
     code: u32,
     reason: abi::Bytes,
 ) -> Status {
-    // SAFETY: the host's promise: UTF-8, readable until the callback returns.
-    let close = Close::new(code, unsafe { read::text(reason) });
+    // SAFETY: the callback's own arguments.
+    let close = unsafe { close(conn, code, reason) };
     // SAFETY: the callback's own arguments.
     unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Closing(close))) }
 }
@@ -462,10 +462,22 @@ unsafe extern "C" fn closed<S: Slot>(
     code: u32,
     reason: abi::Bytes,
 ) -> Status {
-    // SAFETY: the host's promise: UTF-8, readable until the callback returns.
-    let close = Close::new(code, unsafe { read::text(reason) });
+    // SAFETY: the callback's own arguments.
+    let close = unsafe { close(conn, code, reason) };
     // SAFETY: the callback's own arguments.
     unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Closed(close))) }
+}
+
+/// How the session ends.
+///
+/// # Safety
+/// The arguments are those of the callback that is running.
+unsafe fn close(conn: *const abi::Conn, code: u32, reason: abi::Bytes) -> Close {
+    // SAFETY: the host's promise: UTF-8, readable until the callback returns.
+    let reason = unsafe { read::text(reason) };
+    // SAFETY: the callback is running, so the table is there.
+    let table = unsafe { read::copy(conn) };
+    Close::new(code, reason, Cause::of(table.flags))
 }
 
 unsafe extern "C" fn destroy<S: Slot>(session: *mut c_void) {

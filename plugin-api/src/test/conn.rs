@@ -49,6 +49,13 @@ impl Table {
         unsafe { (*self.conn).flags |= abi::CLOSING };
     }
 
+    /// What ended the session, for the callbacks that say so.
+    pub(super) fn say_cause(&self, cause: u32) {
+        // SAFETY: as above.
+        let flags = unsafe { &mut (*self.conn).flags };
+        *flags = *flags & !abi::CAUSE | cause;
+    }
+
     /// Whether either side has closed, as the handler sees it.
     pub(super) fn is_closing(&self) -> bool {
         // SAFETY: as above.

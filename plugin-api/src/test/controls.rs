@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     abi::{self, Status},
-    close::Close,
+    close::{Cause, Close},
     message::MessageBuf,
     rules,
     test::{hub::Hub, limits},
@@ -17,6 +17,8 @@ pub(super) struct Controls {
     pub(super) ending: Ending,
     /// Whether the peer's messages are let in.
     pub(super) reads: bool,
+    /// What ended the session, under [`abi::CAUSE`]; 0 while nothing has.
+    pub(super) cause: u32,
     pub(super) wire: Wire,
     /// The server's clock, as it was when the callback began.
     pub(super) now: Duration,
@@ -71,6 +73,7 @@ impl Controls {
         Controls {
             id,
             ending: Ending::No,
+            cause: 0,
             reads: true,
             wire: Wire::default(),
             now: Duration::ZERO,
@@ -164,9 +167,17 @@ impl Controls {
         let code = if code == 0 { 1005 } else { code };
         self.put(Frame::Close(code, reason.into()), reason.len() + 2)?;
         self.ending = Ending::Closed;
+        self.blame(abi::CAUSE_HANDLER);
         self.hub.refuse_letters(self.id);
         self.timers.clear();
         Ok(())
+    }
+
+    /// Notes what ends the session. What came first counts.
+    pub(super) fn blame(&mut self, cause: u32) {
+        if self.cause == 0 {
+            self.cause = cause;
+        }
     }
 
     pub(super) fn abort(&mut self) -> Result<(), Status> {
@@ -174,6 +185,7 @@ impl Controls {
             return Err(abi::GONE);
         }
         self.ending = Ending::Aborted;
+        self.blame(abi::CAUSE_HANDLER);
         self.hub.refuse_letters(self.id);
         Ok(())
     }
@@ -300,6 +312,7 @@ impl Controls {
             return Err(abi::FULL);
         }
         // The limit's policy: a peer that takes too little is let go.
+        self.blame(abi::CAUSE_LIMIT);
         let _ = self.close(1008, "");
         Err(abi::TOO_BIG)
     }
@@ -320,7 +333,10 @@ impl Wire {
                 }
                 Frame::Pong(payload) => self.pongs.push_back(payload),
                 Frame::Raw(bytes) => self.raw.push_back(bytes),
-                Frame::Close(code, reason) => self.close = Some(Close { code, reason }),
+                Frame::Close(code, reason) => {
+                    // What the handler is told is not what a client sees.
+                    self.close = Some(Close::new(code, &reason, Cause::Unknown));
+                }
             }
         }
     }
@@ -329,10 +345,8 @@ impl Wire {
     pub(super) fn cut(&mut self) {
         self.queue.clear();
         self.buffered = 0;
-        self.close.get_or_insert(Close {
-            code: 1006,
-            reason: String::new(),
-        });
+        let lost = Close::new(1006, "", Cause::Unknown);
+        self.close.get_or_insert(lost);
     }
 }
 

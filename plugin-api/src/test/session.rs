@@ -134,6 +134,7 @@ impl Session {
     /// The connection is lost.
     pub(super) fn lose(&mut self) {
         self.controls().wire.cut();
+        self.controls().blame(abi::CAUSE_LOST);
         match mem::replace(&mut self.phase, Phase::Over) {
             Phase::Over => {}
             Phase::PeerCloses(code, reason) => self.end(code, &reason),
@@ -215,6 +216,7 @@ impl Session {
     /// The peer's Close: the first of the two, or the answer to ours.
     fn hear_close(&mut self, code: u32, reason: String) {
         self.table.set_closing();
+        self.controls().blame(abi::CAUSE_PEER);
         if self.ready().ending != Ending::No {
             self.phase = Phase::Over;
             return self.end(code, &reason);
@@ -232,6 +234,7 @@ impl Session {
         self.waiting.extend(inbox.letters);
         self.deliver_waiting();
         if inbox.has_overflowed && self.is_talking() {
+            self.controls().blame(abi::CAUSE_LIMIT);
             let _ = self.controls().close(1008, "");
         }
         if inbox.is_woken {
@@ -276,6 +279,9 @@ impl Session {
             return Outcome::Continue;
         };
         let controls = self.controls.take().expect(AWAY);
+        if let Event::Closing(..) | Event::Closed(..) = event {
+            self.table.say_cause(controls.cause);
+        }
         let (outcome, controls) = instance.on(event, &self.table, controls);
         self.controls = Some(controls);
         outcome
@@ -295,6 +301,9 @@ impl Session {
             Outcome::Pending | Outcome::Failed => Some((1011, String::new())),
         };
         if let Some((code, reason)) = close {
+            if code == 1011 {
+                self.controls().blame(abi::CAUSE_FAILED);
+            }
             // GONE: the handler's own `close` or `abort` came first.
             let _ = self.controls().close(code, &reason);
         }
@@ -351,7 +360,7 @@ impl Session {
             self.receive(Incoming::Pong(payload));
         }
         if let (Phase::Closing, Some(close)) = (&self.phase, &self.ready().wire.close) {
-            let Close { code, reason } = close.clone();
+            let Close { code, reason, .. } = close.clone();
             self.hear_close(code, reason);
         }
     }

@@ -334,6 +334,7 @@ impl Instance {
     /// The peer closes first.
     pub(crate) fn closing(&mut self, conn: &mut Conn, code: u16, reason: &str) -> Outcome {
         let session = self.session;
+        conn.say_cause();
         self.call(
             conn,
             Callback::Closing,
@@ -349,6 +350,7 @@ impl Instance {
     /// The session is over; to be called once.
     pub(crate) fn closed(&mut self, conn: &mut Conn, code: u16, reason: &str) -> Outcome {
         let session = self.session;
+        conn.say_cause();
         self.call(
             conn,
             Callback::Closed,

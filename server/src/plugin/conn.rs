@@ -8,6 +8,7 @@ use wsh::abi;
 
 use super::context::Context;
 use super::text;
+use crate::cause::Cause;
 use crate::controls::{Controls, Ending};
 
 /// What a `*mut abi::Conn` points to: the ABI's table first, the host's own part behind it.
@@ -73,6 +74,12 @@ impl Conn {
     /// Notes that the peer's Close came.
     pub(crate) fn set_closing(&mut self) {
         self.table.flags |= abi::CLOSING;
+    }
+
+    /// Tells the handler what ended the session.
+    pub(super) fn say_cause(&mut self) {
+        let cause = self.controls.cause.map_or(0, Cause::flag);
+        self.table.flags = self.table.flags & !abi::CAUSE | cause;
     }
 
     /// Whether a Close frame was sent or received, as the handler sees it.

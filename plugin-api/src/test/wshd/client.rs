@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     abi,
-    close::Close,
+    close::{Cause, Close},
     message::{MessageBuf, Payload},
     test::opening::Refusal,
 };
@@ -140,7 +140,7 @@ impl WshdClient {
                 }
                 // Lost without a Close frame.
                 Err(_) => {
-                    self.closed = Some(Close::new(1006, ""));
+                    self.closed = Some(Close::new(1006, "", Cause::Unknown));
                     break;
                 }
             };
@@ -151,7 +151,7 @@ impl WshdClient {
                         .first_chunk()
                         .map_or(1005, |code| u16::from_be_bytes(*code));
                     let reason = String::from_utf8_lossy(data.get(2..).unwrap_or_default());
-                    self.closed = Some(Close::new(code.into(), &reason));
+                    self.closed = Some(Close::new(code.into(), &reason, Cause::Unknown));
                 }
                 PING => self.frame(PONG, &data),
                 PONG => {}
