@@ -79,6 +79,12 @@ fn each_end_of_a_session_has_its_word_in_the_log_and_each_limit_its_key() {
             "code=1011 cause=handler_failed",
         ),
         (
+            "the handler fails and says how to close",
+            frame(0x81, b"deny come back tomorrow"),
+            Some((4403, "come back tomorrow")),
+            "code=4403 cause=handler_closed",
+        ),
+        (
             "the peer closes",
             closing(4000, "that was it"),
             Some((4000, "that was it")),
@@ -103,6 +109,11 @@ fn each_end_of_a_session_has_its_word_in_the_log_and_each_limit_its_key() {
         }
         let line = server.line(&["session closed", line]);
         assert!(!line.contains("cut_short"), "{what}: {line}");
+    }
+
+    for (how, code) in [("fail", 1011), ("deny", 4403)] {
+        let mut unopened = Raw::open(&server, &format!("/features?open={how}"));
+        assert_eq!(unopened.close_code(), code, "{how}");
     }
 
     // One code, three causes.

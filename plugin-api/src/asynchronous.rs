@@ -17,7 +17,7 @@ use std::{
 use crate::{
     abi::{self, Status},
     async_conn::AsyncConn,
-    border::{guard, item::item, link::Link},
+    border::{item::item, link::Link},
     carry::{self, Carry},
     config::Config,
     ending::{Callback, Course, echoed},
@@ -30,7 +30,7 @@ use crate::{
     request_copy::RequestCopy,
     response::{Handshake, Response},
     shared::Shared,
-    style::{Event, Slot, Style},
+    style::{self, Event, Slot, Style},
     task::{Question, TOKEN, Task},
 };
 
@@ -355,7 +355,7 @@ impl AsyncSlot {
             return abi::PANIC;
         }
         match self.outcome.take() {
-            Some(Err(error)) if !self.is_about_the_end(&error) => guard::fail(&error.to_string()),
+            Some(Err(error)) if !self.is_about_the_end(&error) => style::fail(&self.link, &error),
             Some(_) => abi::DONE,
             None => abi::OK,
         }

@@ -23,7 +23,7 @@ use crate::{
     response::{Handshake, Response},
     rule::Rule,
     shared::Shared,
-    style::{Event, Slot, Style},
+    style::{self, Event, Slot, Style},
     task::TOKEN,
 };
 
@@ -130,7 +130,7 @@ fn outcome(line: &Line, function: impl FnOnce() -> crate::Result) -> Outcome {
         Ok(()) => abi::DONE,
         Err(error) if is_about_the_end(line, &error) => abi::DONE,
         Err(error) => {
-            why = Some(error.to_string());
+            why = Some(error);
             abi::ERROR
         }
     });
@@ -166,7 +166,7 @@ impl BlockingSlot {
             FunctionEnd::Next(outcome) if is_due => {
                 let status = outcome.status;
                 if let Some(why) = &outcome.why {
-                    guard::fail(why);
+                    style::fail(&self.link, why);
                 }
                 self.end = FunctionEnd::Told;
                 status

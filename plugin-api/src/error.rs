@@ -26,6 +26,51 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 pub struct Error(Box<dyn StdError + Send + Sync>);
 
 impl Error {
+    /// The same error, which closes the session with this code and reason in the place of 1011. The log has
+    /// it as any other.
+    ///
+    /// ```
+    /// use wsh::prelude::*;
+    ///
+    /// fn bid(text: &str) -> Result<u64> {
+    ///     let amount = text.parse().map_err(|error| wsh::Error::from(error).close_with(4000, "not a number"))?;
+    ///     Ok(amount)
+    /// }
+    ///
+    /// async fn auction(conn: &mut AsyncConn) -> Result {
+    ///     while let Some(message) = conn.recv().await {
+    ///         let amount = bid(message.as_text().unwrap_or_default())?;
+    ///         conn.send(format!("{amount} is bid")).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async auction, restarts);
+    /// ```
+    ///
+    /// The code and the reason are those that [`Conn::close`](crate::Conn::close) takes; with any other, and where
+    /// the session is closing already, the error is as without. So it is where no session can be closed: in
+    /// `handshake` (500), in `snapshot` and `restore`, and in `on_close`. Of several calls the last one counts.
+    #[must_use]
+    pub fn close_with(self, code: u32, reason: &str) -> Error {
+        let Error(cause) = match self.0.downcast::<Closing>() {
+            Ok(closing) => Error(closing.cause),
+            Err(cause) => Error(cause),
+        };
+        let reason = reason.into();
+        Error(Box::new(Closing {
+            code,
+            reason,
+            cause,
+        }))
+    }
+
+    /// The code and the reason that the session closes with because of it, if they were said.
+    pub(crate) fn closes_with(&self) -> Option<(u32, &str)> {
+        let closing = self.0.downcast_ref::<Closing>()?;
+        Some((closing.code, &closing.reason))
+    }
+
     /// The error as it was, if it is one of this type.
     ///
     /// ```
@@ -36,12 +81,35 @@ impl Error {
     /// ```
     #[must_use]
     pub fn downcast_ref<T: StdError + 'static>(&self) -> Option<&T> {
-        self.0.downcast_ref()
+        match self.0.downcast_ref::<Closing>() {
+            Some(closing) => closing.cause.downcast_ref(),
+            None => self.0.downcast_ref(),
+        }
     }
 
     /// Whether it only says that a session is over.
     pub(crate) fn is_gone(&self) -> bool {
-        self.downcast_ref() == Some(&Refused::Gone)
+        self.0.downcast_ref() == Some(&Refused::Gone)
+    }
+}
+
+/// An error with the Close that follows from it.
+#[derive(Debug)]
+struct Closing {
+    code: u32,
+    reason: Box<str>,
+    cause: Box<dyn StdError + Send + Sync>,
+}
+
+impl fmt::Display for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl StdError for Closing {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.source()
     }
 }
 
@@ -190,3 +258,22 @@ impl fmt::Display for Elapsed {
 }
 
 impl StdError for Elapsed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_closes_is_the_error_that_it_was() {
+        let gone = Error::from(Refused::Gone);
+        assert!(gone.is_gone() && gone.closes_with().is_none());
+
+        let closing = gone.close_with(4000, "once").close_with(4001, "twice");
+
+        assert_eq!(closing.closes_with(), Some((4001, "twice")));
+        assert_eq!(closing.downcast_ref(), Some(&Refused::Gone));
+        assert_eq!(closing.to_string(), "the session is over");
+        // It says more than that the session is over.
+        assert!(!closing.is_gone());
+    }
+}

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use crate::{
     abi::{self, Status},
-    border::{guard, link::Link},
+    border::link::Link,
     config::Config,
     conn::Conn,
     error::Error,
@@ -13,7 +13,7 @@ use crate::{
     response::{Handshake, Response},
     session::{Closing, Handler, Session},
     state::State,
-    style::{Event, Slot, Style},
+    style::{self, Event, Slot, Style},
 };
 
 /// The style of `handler!(T)`.
@@ -178,7 +178,7 @@ fn failed(error: Error, conn: &Conn) -> Status {
     if error.is_gone() && conn.has_heard_of_end() {
         return abi::OK;
     }
-    guard::fail(&error.to_string())
+    style::fail(conn.link(), &error)
 }
 
 /// Finds out whether a handler's session type is `Default`, for [`descriptor!`](crate::descriptor): an

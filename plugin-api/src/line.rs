@@ -21,7 +21,7 @@ use crate::{
     },
     close::Close,
     ending::Ending,
-    error::{Elapsed, Refused},
+    error::{Elapsed, Error, Refused},
     inbox::{self, Inbox},
     message::Payload,
     outbox::Outbox,
@@ -98,11 +98,11 @@ struct Waits {
     for_service: bool,
 }
 
-/// How the function ended: the status, and for an error its text.
+/// How the function ended: the status, and the error if there was one.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: Status,
-    pub(crate) why: Option<String>,
+    pub(crate) why: Option<Error>,
 }
 
 /// What a thread wants done that only a callback can do.

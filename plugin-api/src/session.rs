@@ -100,7 +100,8 @@ pub trait Session: Sized + Send + 'static {
     /// ```
     ///
     /// # Errors
-    /// Whatever ends the session with 1011; so for every callback.
+    /// Whatever ends the session, with 1011 or as [`Error::close_with`](crate::Error::close_with) says; so for every
+    /// callback.
     fn on_message(&mut self, conn: &mut Conn, message: Message<'_>) -> crate::Result {
         const {
             assert!(

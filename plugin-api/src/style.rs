@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     abi::Status,
-    border::link::Link,
+    border::{guard, link::Link},
     close::Close,
     config::Config,
+    error::Error,
     message::Message,
     request::Request,
     response::{Handshake, Response},
@@ -49,6 +50,17 @@ pub(crate) trait Slot: Send + 'static {
     }
     /// The state, or none for now.
     fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>>;
+}
+
+/// What a callback of a session answers that fails.
+#[cold]
+#[inline(never)]
+pub(crate) fn fail(link: &Link, error: &Error) -> Status {
+    if let Some((code, reason)) = error.closes_with() {
+        // Refused: the log says why, and the session closes with 1011.
+        let _: Status = link.close(code, reason);
+    }
+    guard::fail(&error.to_string())
 }
 
 /// What happens to a session.

@@ -22,7 +22,7 @@ use crate::{
     request::Request,
     response::{Attempt, Response},
     stop::Stop,
-    style::{Event, Slot, Style},
+    style::{self, Event, Slot, Style},
 };
 
 /// What the host's handler pointer points to.
@@ -243,7 +243,7 @@ unsafe extern "C" fn open<E: Style>(
                 made = Some(Box::new(slot));
                 status
             }
-            Err(error) => failed(&error),
+            Err(error) => style::fail(&link, &error),
         }
     });
     if status < 0 {
