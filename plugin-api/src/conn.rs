@@ -19,6 +19,7 @@ use crate::{
     error::{Refused, Result},
     handle::{self, Handle},
     message::{Kind, Payload},
+    request,
     rule::Rule,
 };
 
@@ -375,8 +376,8 @@ impl Conn {
         self.heard(Refused::check(status, |_| Rule::watermark(low)))
     }
 
-    /// What the handshake [attached](crate::Request::attach). It does not move to a newer
-    /// generation: what must belongs in the state.
+    /// What the handshake [attached](crate::Request::attach), or [`attach`](Self::attach) did. It does not
+    /// move to a newer generation: what must belongs in the state, and `restore` attaches it again.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -389,6 +390,41 @@ impl Conn {
     #[must_use]
     pub fn attached<T: 'static>(&self) -> Option<&T> {
         self.attached.iter().find_map(|value| value.downcast_ref())
+    }
+
+    /// Gives the session something to find as [`attached`](Self::attached): one value of each type, the last.
+    ///
+    /// In `restore` it makes of the state what the handshake had attached, so that all else in the session
+    /// finds it where it was.
+    ///
+    /// ```
+    /// use wsh::prelude::*;
+    ///
+    /// struct User(String);
+    ///
+    /// struct Guarded;
+    ///
+    /// impl Session for Guarded {
+    ///     const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
+    ///
+    ///     fn restore(conn: &mut Conn, state: &State) -> Result<Self> {
+    ///         conn.attach(User(state.parse()?));
+    ///         Ok(Guarded)
+    ///     }
+    ///     fn snapshot(&self, conn: &Conn) -> Result<Snapshot<Self>> {
+    ///         let User(name) = conn.attached().ok_or("no user")?;
+    ///         Snapshot::json(name)
+    ///     }
+    ///     fn on_message(&mut self, conn: &mut Conn, _: Message) -> Result {
+    ///         let User(name) = conn.attached().ok_or("no user")?;
+    ///         conn.send(name)?;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn attach<T: Send + Sync + 'static>(&mut self, value: T) {
+        request::attach(&mut self.attached, Box::new(value));
     }
 
     /// The session as other threads and other sessions may know it.

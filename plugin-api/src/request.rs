@@ -280,8 +280,7 @@ pub(crate) struct Attached(Mutex<Vec<Box<dyn Any + Send + Sync>>>);
 impl Attached {
     pub(crate) fn put(&self, value: Box<dyn Any + Send + Sync>) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        values.retain(|old| (**old).type_id() != (*value).type_id());
-        values.push(value);
+        attach(&mut values, value);
     }
 
     pub(crate) fn is_empty(&mut self) -> bool {
@@ -295,6 +294,15 @@ impl Attached {
     pub(crate) fn into_values(mut self) -> Vec<Box<dyn Any + Send + Sync>> {
         std::mem::take(self.values())
     }
+}
+
+/// Puts a value in the place of the one of its type.
+pub(crate) fn attach(
+    values: &mut Vec<Box<dyn Any + Send + Sync>>,
+    value: Box<dyn Any + Send + Sync>,
+) {
+    values.retain(|old| (**old).type_id() != (*value).type_id());
+    values.push(value);
 }
 
 fn pairs<'a>(fields: &'a [Field<'a>]) -> impl Iterator<Item = (&'a str, &'a [u8])> {

@@ -183,3 +183,63 @@ fn a_self_test_that_fails_keeps_the_handler_out() {
     let error = wsh::test::load(wsh::descriptor!(Unfit), "{}").unwrap_err();
     assert_eq!(error, "no database");
 }
+
+struct User(String);
+
+struct Guarded;
+
+impl Handler for Guarded {
+    type Session = Known;
+
+    fn new(_: Config) -> Result<Self> {
+        Ok(Guarded)
+    }
+
+    fn handshake(&self, request: &Request, _: &mut Response) -> Result<Handshake> {
+        let name = request.query("name").unwrap_or_default().to_owned();
+        Ok(Handshake::accept().attach(User(name)))
+    }
+
+    fn open(&self, _: &mut Conn, _: &Request) -> Result<Known> {
+        Ok(Known)
+    }
+
+    fn restore(&self, conn: &mut Conn, state: &State) -> Result<Known> {
+        conn.attach(User("nobody".to_owned()));
+        conn.attach(7_u32);
+        conn.attach(User(state.parse()?));
+        Ok(Known)
+    }
+}
+
+struct Known;
+
+impl Session for Known {
+    const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
+
+    fn on_message(&mut self, conn: &mut Conn, _: Message) -> Result {
+        let User(name) = conn.attached().ok_or("no user")?;
+        let number = conn.attached::<u32>();
+        conn.send(format!("{name} {number:?}"))?;
+        Ok(())
+    }
+
+    fn snapshot(&self, conn: &Conn) -> Result<Snapshot<Self>> {
+        let User(name) = conn.attached().ok_or("no user")?;
+        Snapshot::json(name)
+    }
+}
+
+#[test]
+fn restore_attaches_again_what_the_handshake_had_attached() {
+    let server = wsh::test::serve(wsh::descriptor!(Guarded));
+    let mut client = server.request("/guarded?name=ann").connect();
+    client.send("who?");
+    assert_eq!(client.receive().unwrap(), "ann None");
+
+    for _ in 0..2 {
+        assert!(client.migrate());
+        client.send("who?");
+        assert_eq!(client.receive().unwrap(), "ann Some(7)");
+    }
+}
