@@ -1,6 +1,6 @@
 //! An async session's side of its connection; what waits is in `waits`.
 
-use std::{any::Any, cell::Cell, fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use crate::{
     abi::Status,
@@ -14,8 +14,10 @@ use crate::{
     handle::{self, Handle},
     message::{Kind, Payload},
     queue::Queue,
+    request,
     rule::Rule,
     sent::Sent,
+    spares::Spare,
     stay::Stay,
     task::{TOKEN, Task},
 };
@@ -90,7 +92,7 @@ pub struct AsyncConn<S = ()> {
     pub(crate) task: Arc<Task>,
     pub(crate) write_state: fn(&S) -> Option<Vec<u8>>,
     /// The memory of a message that was sent on; the next `recv` gives it to the inbox.
-    pub(crate) spare: Cell<Vec<u8>>,
+    pub(crate) spare: Spare,
     /// Messages that were taken out of the inbox together.
     pub(crate) taken: Queue,
     /// Whether messages come in parts.
@@ -112,7 +114,7 @@ impl<S> AsyncConn<S> {
             attached,
             task,
             write_state,
-            spare: Cell::default(),
+            spare: Spare::default(),
             taken: Queue::default(),
             is_in_parts,
         }
@@ -174,7 +176,7 @@ impl<S> AsyncConn<S> {
     #[inline]
     pub fn send<P: Payload>(&self, message: P) -> Sent<'_, P> {
         Sent::send(&self.link, &self.task, message.kind(), message, |memory| {
-            self.spare.set(memory)
+            self.spare.put(memory)
         })
     }
 
@@ -206,10 +208,10 @@ impl<S> AsyncConn<S> {
             // Beside nothing every message fits, so what is written in place is not wanted again.
             return Sent::told(link, task, link.send_with(kind.opcode(), max, write));
         }
-        let mut memory = self.spare.take();
+        let mut memory = self.spare.get();
         memory.clear();
         match Writer::fill(&mut memory, kind.opcode(), max, write) {
-            Ok(kind) => Sent::send(link, task, kind, memory, |memory| self.spare.set(memory)),
+            Ok(kind) => Sent::send(link, task, kind, memory, |memory| self.spare.put(memory)),
             Err(refused) => Sent::told(link, task, Err(refused)),
         }
     }
@@ -244,7 +246,7 @@ impl<S> AsyncConn<S> {
             &self.task,
             kind,
             part,
-            |memory| self.spare.set(memory),
+            |memory| self.spare.put(memory),
         )
     }
 
@@ -356,11 +358,37 @@ impl<S> AsyncConn<S> {
         Refused::check(status, |_| Rule::unknown())
     }
 
-    /// What the handshake [attached](crate::Request::attach). It does not move to a newer
-    /// generation: what must belongs in the state.
+    /// What the handshake [attached](crate::Request::attach), or [`attach`](Self::attach) did. It does not
+    /// move to a newer generation: what must belongs in the state.
     #[must_use]
     pub fn attached<T: 'static>(&self) -> Option<&T> {
         self.attached.iter().find_map(|value| value.downcast_ref())
+    }
+
+    /// Gives the session something to find as [`attached`](Self::attached): one value of each type, the last.
+    ///
+    /// A function that began again in newer code makes of its [`state`](Self::state) what the handshake had
+    /// attached, so that the functions that it calls find it.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// struct User(String);
+    ///
+    /// async fn greet(conn: &mut AsyncConn<String>) -> Result {
+    ///     if conn.attached::<User>().is_none() {
+    ///         conn.attach(User(conn.state.clone()));
+    ///     }
+    ///     hello(conn).await
+    /// }
+    ///
+    /// async fn hello<S>(conn: &AsyncConn<S>) -> Result {
+    ///     let User(name) = conn.attached().ok_or("no user")?;
+    ///     conn.send(format!("hello {name}")).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn attach<T: Send + Sync + 'static>(&mut self, value: T) {
+        request::attach(&mut self.attached, Box::new(value));
     }
 
     /// The session as other threads and other sessions may know it.

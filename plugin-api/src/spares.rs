@@ -2,7 +2,7 @@
 //!
 //! A session keeps room for one small message itself; what is larger, or more, is kept here.
 
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 /// Memory for a message of so many bytes; none at hand is an allocation.
 pub(crate) fn take(bytes: usize) -> Vec<u8> {
@@ -40,6 +40,42 @@ pub(crate) fn put(mut memory: Vec<u8>) {
             }
             kept.push(memory);
         });
+    }
+}
+
+/// Memory of one session, for its next message. Shared, so that several functions of a session can send
+/// in turn; what finds it taken goes to the others.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Vec<u8>>);
+
+impl Spare {
+    /// Keeps memory in the place of what is here.
+    #[inline]
+    pub(crate) fn put(&self, memory: Vec<u8>) {
+        match self.0.try_lock() {
+            Ok(mut kept) => *kept = memory,
+            Err(_) => put(memory),
+        }
+    }
+
+    /// What is here, or none.
+    pub(crate) fn get(&self) -> Vec<u8> {
+        self.0
+            .try_lock()
+            .map(|mut kept| std::mem::take(&mut *kept))
+            .unwrap_or_default()
+    }
+
+    /// As [`get`](Self::get), without a lock.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self.get_mut())
+    }
+
+    /// What is here, without a lock.
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> &mut Vec<u8> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

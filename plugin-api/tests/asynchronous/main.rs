@@ -1,6 +1,7 @@
 //! The async style, on the server of `wsh::test`.
 
 mod ending;
+mod helpers;
 mod moving;
 mod sending;
 
