@@ -18,7 +18,6 @@ use crate::{
     rule::Rule,
     sent::Sent,
     spares::Spare,
-    stay::Stay,
     task::{TOKEN, Task},
 };
 
@@ -406,33 +405,6 @@ impl<S> AsyncConn<S> {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(self.link.runtime, self.link.id)
-    }
-
-    /// As long as the answer lives, the session stays with this generation of the handler: for a stretch
-    /// of the function that a newer one could not take up from the [`state`](Self::state).
-    ///
-    /// ```standalone_crate
-    /// # use wsh::prelude::*;
-    /// async fn login(conn: &mut AsyncConn<String>) -> Result {
-    ///     if conn.state.is_empty() {
-    ///         // What was asked is nowhere in the state.
-    ///         let stay = conn.stay();
-    ///         conn.send("who are you?").await?;
-    ///         let name = conn.recv().await.ok_or("gone")?;
-    ///         conn.state = name.to_string();
-    ///         drop(stay);
-    ///     }
-    ///     while let Some(message) = conn.recv().await {
-    ///         conn.send(format!("{}: {message}", conn.state)).await?;
-    ///     }
-    ///     Ok(())
-    /// }
-    /// # fn main() {}
-    /// wsh::handler!(async login);
-    /// ```
-    #[must_use = "it stays as long as this lives"]
-    pub fn stay(&self) -> Stay {
-        Stay::new(Arc::clone(&self.task))
     }
 
     /// Sets the one timer of the function's waits.

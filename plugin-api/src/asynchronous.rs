@@ -266,8 +266,9 @@ impl AsyncSlot {
         self.is_inside = false;
         drop(waker);
         self.polled(polled);
+        let lets_go = self.task.lock().let_gos > 0;
         match self.task.take_answer() {
-            _ if elsewhere.is_waited_for() => Question::No,
+            _ if elsewhere.is_waited_for() && !lets_go => Question::No,
             answer => answer,
         }
     }

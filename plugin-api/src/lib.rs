@@ -76,7 +76,7 @@ pub use crate::{
     session::{Closing, Handler, Session},
     shared::Shared,
     state::{Snapshot, State},
-    stay::Stay,
+    stay::{LetGo, Stay},
     stop::Stop,
 };
 

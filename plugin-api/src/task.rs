@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) question: Question,
     /// How many stretches of the function that no newer generation can take up.
     pub(crate) stays: u32,
+    /// How many in which it lets go of what it waits for beside its connection.
+    pub(crate) let_gos: u32,
     /// The author holds the peer back.
     pub(crate) is_paused: bool,
     /// The timer of the `sleep` or `recv_timeout` that the function is in ran out.

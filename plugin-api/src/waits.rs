@@ -26,8 +26,8 @@ impl<S> AsyncConn<S> {
     ///
     /// A session that waits here moves to a newer generation of its handler with its
     /// [`state`](Self::state), and the function then starts at its top; not while something else is waited
-    /// for besides, as in a `select!`, and not during a [`stay`](Self::stay). A function without a state
-    /// says `restarts` in [`handler!`](crate::handler) if it may begin again; else its sessions stay.
+    /// for besides, as in a `select!`, unless it [lets go](Self::let_go), and not during a
+    /// [`stay`](Self::stay). A function without a state says `restarts` in [`handler!`](crate::handler) if it may begin again; else its sessions stay.
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;

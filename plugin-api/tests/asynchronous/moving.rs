@@ -237,6 +237,51 @@ fn a_session_that_waits_for_something_else_besides_stays_until_it_does_not() {
 }
 
 #[test]
+fn a_session_that_lets_go_moves_whatever_else_it_waits_for() {
+    static NEVER: Gate = Gate::shut();
+    async fn either(conn: &mut AsyncConn<u64>) -> Result {
+        let let_go = (conn.state < 2).then(|| conn.let_go());
+        conn.send(format!("begins with {}", conn.state)).await?;
+        loop {
+            let message = {
+                let (mut recv, mut pass) = (Box::pin(conn.recv()), Box::pin(NEVER.pass()));
+                poll_fn(|cx| match pass.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => recv.as_mut().poll(cx),
+                })
+                .await
+            };
+            let Some(message) = message else {
+                return Ok(());
+            };
+            match &*message.to_string() {
+                "stay" => std::mem::forget(conn.stay()),
+                _ => conn.state += 1,
+            }
+            conn.send(format!("heard {message}")).await?;
+            let _ = &let_go;
+        }
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async either));
+    client.send("a");
+    assert!(client.migrate());
+    client.send("b");
+    assert_eq!(
+        texts(&mut client),
+        ["begins with 0", "heard a", "begins with 1", "heard b"]
+    );
+
+    // It lets go until it is dropped, and a stay goes before it.
+    assert!(client.migrate());
+    assert_eq!(texts(&mut client), ["begins with 2"]);
+    assert!(!client.migrate());
+    let mut stays = wsh::test::connect(wsh::descriptor!(async either));
+    stays.send("stay");
+    assert!(!stays.migrate());
+    assert_eq!(texts(&mut stays), ["begins with 0", "heard stay"]);
+}
+
+#[test]
 fn a_session_stays_during_what_no_newer_generation_can_take_up() {
     async fn login(conn: &mut AsyncConn<String>) -> Result {
         if conn.state.is_empty() {
