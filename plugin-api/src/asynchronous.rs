@@ -235,10 +235,7 @@ impl AsyncSlot {
         match polled {
             Poll::Ready(outcome) => self.end(outcome),
             Poll::Pending if self.task.is_ending() && self.task.lock().is_deaf => {
-                crate::debug!(
-                    session = self.link.id,
-                    "function goes on after the end of its session; dropped"
-                );
+                crate::debug!("function goes on after the end of its session; dropped");
                 self.end(Ok(()));
             }
             Poll::Pending => {}

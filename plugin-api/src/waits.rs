@@ -324,7 +324,7 @@ impl<'a, S> Wait<'a, S> {
             abi::GONE => Poll::Pending,
             status => {
                 let error = Refused::check(status, |_| Rule::timers()).err();
-                crate::warn!(session = self.conn.id(), error = ?error, "timer refused");
+                crate::warn!(error = ?error, "timer refused");
                 Poll::Ready(Elapsed)
             }
         }

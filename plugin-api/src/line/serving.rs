@@ -175,7 +175,7 @@ impl Inner {
                 }
                 Err(_) if answer == i64::from(abi::GONE) => return self.outbox.clear(),
                 Err(_) => {
-                    crate::warn!(session = link.id, answer, "message refused");
+                    crate::warn!(answer, "message refused");
                     self.outbox.pop();
                 }
             }
