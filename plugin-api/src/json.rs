@@ -45,7 +45,13 @@ struct Inner {
 impl JsonError {
     #[cold]
     fn new(cause: serde_json::Error, bytes: &[u8]) -> Self {
-        let shown = &bytes[..bytes.len().min(FOUND_BYTES_MAX)];
+        let mut shown = &bytes[..bytes.len().min(FOUND_BYTES_MAX)];
+        if let Err(error) = str::from_utf8(shown)
+            && error.error_len().is_none()
+        {
+            // Cut inside a character.
+            shown = &shown[..error.valid_up_to()];
+        }
         let mut found = String::from_utf8_lossy(shown).escape_debug().to_string();
         // What a reader would write stays as it was written.
         found = found.replace("\\\"", "\"").replace("\\'", "'");
@@ -322,6 +328,35 @@ impl BlockingConn {
     }
 }
 
+impl crate::test::Client {
+    /// Sends a value as JSON, in a text message; lost if the session is over.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # #[derive(Default)]
+    /// # struct Adder;
+    /// impl Session for Adder {
+    ///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+    ///         conn.send_json(&message.json::<Vec<i64>>()?.iter().sum::<i64>())?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut client = wsh::test::connect(wsh::descriptor!(Adder));
+    /// client.send_json(&[1, 2, 39]);
+    /// assert_eq!(client.receive().unwrap().json::<i64>().unwrap(), 42);
+    /// ```
+    ///
+    /// # Panics
+    /// JSON cannot say the value.
+    pub fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) {
+        match serde_json::to_string(value) {
+            Ok(text) => self.send(text),
+            Err(error) => panic!("the value cannot be sent as JSON: {error}"),
+        }
+    }
+}
+
 impl Handle {
     /// Sends a value as JSON, in a text message; it leaves between two callbacks of the session.
     /// Answers the bytes that are on their way, as last known.
@@ -405,6 +440,7 @@ mod tests {
     #[test]
     fn an_error_says_what_was_wanted_and_what_was_found() {
         let long = format!("[{}]", "1,".repeat(100));
+        let umlauts = format!("x{}", "ü".repeat(100));
         for (bytes, wanted) in [
             (
                 &b""[..],
@@ -422,6 +458,13 @@ mod tests {
             (
                 b"[\xff",
                 "expected value at line 1 column 2; found `[\u{fffd}`",
+            ),
+            (
+                umlauts.as_bytes(),
+                &format!(
+                    "expected value at line 1 column 1; found `x{}…`",
+                    "ü".repeat(31)
+                ),
             ),
             (
                 long.as_bytes(),
