@@ -137,8 +137,8 @@
 //!   loaded image, unless a flag of a later minor allows more.
 //! - *Is appended with a minor*: fields at the end of [`Descriptor`], [`Init`], [`Instance`],
 //!   [`Conn`], [`Request`], [`Sink`], [`Host`] and [`Vtable`], each told by `size`; statuses, kind
-//!   bits and flags, none of which is sent to a side of an older minor. Each has its dated line in
-//!   the log below. An old plugin does not see them, and loses nothing by that.
+//!   bits and flags, none of which is sent to a side of an older minor; values under [`CAUSE`]. Each has
+//!   its dated line in the log below. An old plugin does not see them, and loses nothing by that.
 //! - *Works the other way, too*: a plugin of a newer minor is served by an older server as long as
 //!   its [`Descriptor::min_host_minor`] allows it; else it is refused with both versions named.
 //! - *Needs a new major*: anything else. A server of another major refuses the file in one sentence
