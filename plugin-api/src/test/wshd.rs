@@ -6,7 +6,7 @@ mod find;
 
 use std::{
     borrow::Borrow,
-    fmt, fs,
+    env, fmt, fs,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -68,7 +68,7 @@ impl Wshd {
         let config = config.map_err(|error| format!("no files for a server: {error}"))?;
 
         let mut command = Command::new(&program);
-        for (variable, _) in std::env::vars_os() {
+        for (variable, _) in env::vars_os() {
             if variable.as_encoded_bytes().starts_with(b"WSHD_") {
                 command.env_remove(variable);
             }
@@ -260,10 +260,9 @@ impl Place {
     fn new() -> std::io::Result<Place> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("wsh-test-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        // Of a process of the same number that was killed.
-        let _ = fs::remove_dir_all(&path);
+        let name = format!("{PREFIX}{}-{number}", std::process::id());
+        let path = env::temp_dir().join(name);
+        remove_orphans(&env::temp_dir());
         // A server takes no handler from a directory that others can write.
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Place(path))
@@ -292,5 +291,48 @@ impl Drop for Place {
     }
 }
 
+/// Removes what processes have left that ended without a destructor, as tests with a server in a static do.
+fn remove_orphans(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let process = process.and_then(|rest| rest.split_once('-'));
+        if let Some((process, _)) = process
+            && process
+                .parse::<u32>()
+                .is_ok_and(|it| it != std::process::id())
+            && !Path::new("/proc").join(process).exists()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+const PREFIX: &str = "wsh-test-";
 /// How long a server may take to start, a trial of the handler included.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_test_left_that_is_gone_is_removed_and_nothing_else() {
+        let place = Place::new().unwrap();
+        let (own, others) = (place.0.join("wsh-test-1-0"), ["wsh-test-x-1", "notes"]);
+        // Beyond what Linux numbers processes with.
+        let gone = place.0.join("wsh-test-4194305-0");
+        for directory in [&own, &gone] {
+            fs::create_dir_all(directory.join("handlers")).unwrap();
+        }
+        for other in others {
+            fs::create_dir(place.0.join(other)).unwrap();
+        }
+
+        remove_orphans(&place.0);
+
+        assert!(!gone.exists());
+        assert!(own.exists(), "the first process is always there");
+        assert!(others.iter().all(|other| place.0.join(other).exists()));
+    }
+}
