@@ -288,14 +288,48 @@ fn handlers_in_c_and_cpp_share_the_headers_beside_them_and_one_in_rust_brings_th
 /// Makes the SDK there what an older wshd would have written.
 fn age(sdk: &Path) {
     for file in ["Cargo.toml", "sdk.toml"] {
-        let text = std::fs::read_to_string(sdk.join(file)).expect("a file of the SDK");
-        let ours = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
-        std::fs::write(
-            sdk.join(file),
-            text.replacen(ours, "version = \"0.0.9\"", 1),
-        )
-        .expect("writing");
+        // Handlers in C need no manifest.
+        let Ok(text) = std::fs::read_to_string(sdk.join(file)) else {
+            continue;
+        };
+        let text = text.replacen(&format!("version = \"{OURS}\""), "version = \"0.0.9\"", 1);
+        std::fs::write(sdk.join(file), text).expect("writing");
     }
+    let header = sdk.join("include/wsh.h");
+    let text = std::fs::read_to_string(&header).expect("the header");
+    std::fs::write(header, format!("{text}/* older */\n")).expect("writing");
+}
+
+#[test]
+fn dev_says_that_handlers_are_built_with_the_sdk_of_another_wshd_and_what_to_do() {
+    let (new_site, old_site) = (Site::empty(), Site::empty());
+    let serve = |site: &Site| {
+        let server = Server::bare(site).args(["dev", "tea", "-p", "0"]).start();
+        server.line_within(BUILT, &["tea_wsh  ws://localhost:"]);
+        server
+    };
+    for site in [&new_site, &old_site] {
+        assert!(new(site, &["tea", "--style", "c"]).status.success());
+    }
+    age(&old_site.root().join("wsh"));
+
+    let (current, outdated) = (serve(&new_site), serve(&old_site));
+
+    let place = old_site
+        .root()
+        .canonicalize()
+        .expect("it is there")
+        .join("wsh");
+    let place = place.display();
+    outdated.line(&[&format!(
+        "`{place}` is the SDK of wshd 0.0.9, and this is wshd {OURS}; `wshd sdk {place}` puts this one in its place"
+    )]);
+    assert_eq!(
+        current.count_lines(&["is the SDK of"]),
+        0,
+        "{}",
+        current.log()
+    );
 }
 
 #[test]

@@ -129,6 +129,11 @@ pub fn update(place: &Path) -> Result<Updated, NewError> {
     })
 }
 
+/// What to say of a directory that handlers are built with, if it is the SDK of another wshd.
+pub(crate) fn outdated_sdk(place: &Path) -> Option<String> {
+    sdk::outdated(place)
+}
+
 impl New {
     /// What to say of it: what lies where, and what to do next.
     pub fn report(&self) -> String {
@@ -306,4 +311,4 @@ fn not_written(path: &Path, source: io::Error) -> NewError {
 
 const NOT_EMPTY: &str = "and not empty";
 /// Where the SDK lies, beside a handler or in its directory.
-const SDK: &str = "wsh";
+pub(crate) const SDK: &str = "wsh";

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::cargo::{Cargo, CargoError, Package};
 use super::{in_c, tree};
+use crate::new::{self, SDK};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -104,6 +105,7 @@ impl Crates {
         }
         crates.complaints.extend(in_c.complaints);
         crates.complaints.extend(known.complaints);
+        crates.complaints.extend(crates.outdated_sdks());
         crates.unreadable = known.unreadable;
         Ok(crates)
     }
@@ -172,6 +174,19 @@ impl Crates {
                 first.origin.display(),
             )),
         }
+    }
+
+    /// What to say of SDKs that handlers are built with and that an older wshd has written, a sentence each.
+    fn outdated_sdks(&self) -> BTreeSet<String> {
+        let parts = self.parts();
+        let nearby = parts
+            .iter()
+            .flat_map(|part| [part.to_path_buf(), part.join(SDK), part.with_file_name(SDK)]);
+        nearby
+            .collect::<BTreeSet<PathBuf>>()
+            .iter()
+            .filter_map(|place| new::outdated_sdk(place))
+            .collect()
     }
 
     /// Whether cargo could not read some manifest.

@@ -21,14 +21,13 @@ pub(crate) fn of_the_sdk() -> String {
         };
         manifest.insert(name, value);
     }
-    let head = concat!(
-        "# The SDK of wshd ",
-        env!("CARGO_PKG_VERSION"),
-        ", as `wshd new` wrote it.\n\n"
-    );
+    let version = env!("CARGO_PKG_VERSION");
     let text = toml::to_string_pretty(&manifest).expect("a table is written as TOML");
-    head.to_owned() + &text
+    format!("{HEAD}{version}, as `wshd new` wrote it.\n\n{text}")
 }
+
+/// What the manifest of each SDK begins with that a wshd has written.
+pub(crate) const HEAD: &str = "# The SDK of wshd ";
 
 /// The edition of Rust that a new handler is written in.
 pub(crate) fn edition() -> String {

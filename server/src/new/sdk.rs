@@ -75,6 +75,27 @@ impl Found {
     }
 }
 
+/// What to say of the SDK at a place that handlers are built with, if it is another wshd's.
+pub(crate) fn outdated(place: &Path) -> Option<String> {
+    // What a wshd has written: sources of the SDK itself lie elsewhere.
+    let is_copy = fs::symlink_metadata(place.join(NOTE)).is_ok()
+        || text(place, "Cargo.toml").is_some_and(|it| it.starts_with(manifest::HEAD));
+    let found = is_copy.then(|| Found::at(place, |_| false))?;
+    match found {
+        // One of this very version that was changed is as its owner wants it.
+        Found::Other { version, is_edited }
+            if !is_edited || version.as_deref() != Some(OUR_VERSION) =>
+        {
+            let (other, place) = (Found::other(version.as_deref()), place.display());
+            Some(format!(
+                "`{place}` is the SDK of {other}, and this is wshd {OUR_VERSION}; `wshd sdk {place}` puts this one \
+                 in its place"
+            ))
+        }
+        _ => None,
+    }
+}
+
 /// Each file by its name, and its text.
 pub(crate) fn files() -> impl Iterator<Item = (&'static str, String)> {
     let packed = FILES.iter().map(|(name, text)| (*name, (*text).to_owned()));
