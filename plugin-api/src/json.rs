@@ -331,6 +331,8 @@ impl BlockingConn {
 impl crate::test::Client {
     /// Sends a value as JSON, in a text message; lost if the session is over.
     ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
     /// ```
     /// # use wsh::prelude::*;
     /// # #[derive(Default)]
