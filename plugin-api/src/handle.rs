@@ -164,7 +164,8 @@ impl Handle {
 /// # Errors
 /// [`Refused::Invalid`], [`Refused::TooBig`]: the topic is not 1 to 255 bytes without NUL.
 /// [`Refused::Full`]: the server has too much to deliver. [`Refused::Gone`]: this generation of the
-/// handler is over.
+/// handler is over. [`Refused::Misuse`]: under [`test`](mod@crate::test), on a thread that the handler has begun
+/// by itself and not with [`spawn()`](crate::spawn()).
 pub fn publish<P: Payload>(topic: &str, message: P) -> Result<u64, Refused> {
     match runtime::current() {
         Some(runtime) => publish_in(runtime, topic, &message, 0),
