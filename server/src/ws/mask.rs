@@ -132,7 +132,9 @@ mod tests {
     #[test]
     fn every_machine_unmasks_alike() {
         let mask = [0x9a, 0xbc, 0xde, 0xf0];
-        for bytes in 0..1024 {
+        // Interpreted, each byte takes its time.
+        let step = if cfg!(miri) { 61 } else { 1 };
+        for bytes in (0..1024).step_by(step) {
             let (mut widest, mut plain) = (vec![0x5a; bytes], vec![0x5a; bytes]);
 
             unmask_whole(&mut widest, mask);
