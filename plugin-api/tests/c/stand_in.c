@@ -317,6 +317,9 @@ WSH_DEFINE_WITH("stand_in", "1.0", init, WSH_MIGRATES, 3, 1);
 
 static WshTest test;
 
+/* What the handler was told to have ended a session. */
+static uint32_t cause(const WshTestSession *client) { return client->conn.flags & WSH_CAUSE; }
+
 /* Whether a session ends so when it is told this, with this Close, or none for 0. */
 static int ends(const char *told, uint32_t code) {
     WshTestSession *client = wsh_test_open(&test, NULL);
@@ -324,6 +327,7 @@ static int ends(const char *told, uint32_t code) {
     CLAIM(client->phase == WSH_TEST_OVER);
     CLAIM(saw("hoCD"));
     if (code) CLAIM(wsh_test_got_close(client, code));
+    CLAIM(cause(client) == (code == 1011 ? WSH_CAUSE_FAILED : WSH_CAUSE_HANDLER));
     CLAIM(wsh_test_take(&test, client, WSH_TEST_CLOSE) == NULL);
     CLAIM(wsh_test_text(client, "more") == WSH_GONE);
     return 0;
@@ -342,7 +346,7 @@ static int handshakes(void) {
     CLAIM((event = wsh_test_take(&test, client, WSH_TEST_HEADER)) != NULL);
     CLAIM(wsh_equals(event->name, "A") && wsh_equals(event->bytes, "b"));
     wsh_test_peer_leaves(client);
-    CLAIM(saw("hoCD"));
+    CLAIM(saw("hoCD") && cause(client) == WSH_CAUSE_LOST);
 
     request.path = wsh_str("/no");
     client = wsh_test_open(&test, &request);
@@ -393,6 +397,7 @@ static int closes(void) {
     client = wsh_test_open(&test, NULL);
     wsh_test_peer_closes(client, 1001, "bye");
     CLAIM(wsh_test_got_close(client, 1001) && saw("hocCD"));
+    CLAIM(cause(client) == WSH_CAUSE_PEER);
 
     closes_late = 1;
     client = wsh_test_open(&test, NULL);
@@ -452,6 +457,7 @@ static int talks(void) {
     ann->is_stalled = 1;
     wsh_test_text(ann, "large");
     CLAIM(wsh_test_text(ann, "too large") == WSH_OK && wsh_test_got_close(ann, 1008));
+    CLAIM(cause(ann) == WSH_CAUSE_LIMIT);
     CLAIM(saw("CD"));
 
     wsh_test_text(bob, "hold");
