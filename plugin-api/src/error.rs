@@ -29,7 +29,7 @@ impl Error {
     /// The same error, which closes the session with this code and reason in the place of 1011. The log has
     /// it as any other.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use wsh::prelude::*;
     ///
     /// fn bid(text: &str) -> Result<u64> {

@@ -39,7 +39,7 @@ impl<S> AsyncConn<S> {
     /// Without it such a session stays, for what a channel or a socket of the function's own has and has not
     /// told yet would be lost. So it is for what can be asked for anew, from where the state says.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use std::{future::{Future, poll_fn}, pin::pin, task::Poll};
     /// # use wsh::prelude::*;
     /// # async fn next_price(_: u64) -> u64 { std::future::pending().await }

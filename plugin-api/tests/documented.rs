@@ -173,3 +173,39 @@ fn every_public_item_has_an_example_and_names_its_feature() {
     }
     assert!(lacking.is_empty(), "{}", lacking.join("\n"));
 }
+
+/// Examples that export a handler cannot be one program with others; a single one that is not marked makes
+/// cargo build each example by itself, all hundred of them.
+#[test]
+fn an_example_that_exports_a_handler_is_a_program_of_its_own() {
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut files,
+    );
+    let mut unmarked = Vec::new();
+    for file in &files {
+        let text = fs::read_to_string(file).expect("a source");
+        // The fence that an example began with, while it lasts.
+        let mut fence: Option<String> = None;
+        for (number, line) in text.lines().enumerate() {
+            let doc = line.trim_start().trim_start_matches(['/', '!', ' ']);
+            match (doc.strip_prefix("```"), &fence) {
+                (Some(_), Some(_)) => fence = None,
+                (Some(words), None) => fence = Some(words.to_owned()),
+                (None, Some(words)) if doc.contains("handler!(") => {
+                    let is_marked = ["standalone_crate", "compile_fail", "ignore", "text"];
+                    if !is_marked.iter().any(|word| words.contains(word)) {
+                        unmarked.push(format!("{}:{}", file.display(), number + 1));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        unmarked.is_empty(),
+        "write ```standalone_crate above:\n{}",
+        unmarked.join("\n")
+    );
+}
