@@ -1,5 +1,7 @@
 //! The three ways to write a handler, and what each promises.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -49,4 +51,38 @@ fn async_sessions_add_no_thread() {
     }
 
     assert!(server.proc_status("Threads") <= before);
+}
+
+#[test]
+fn ticks_come_in_time_beside_a_client_that_does_not_pause() {
+    let site = Site::with(&["async_streams_wsh", "blocking_streams_wsh"]);
+    let server = Server::start(&site);
+    for path in ["/async_streams", "/blocking_streams"] {
+        let mut client = server.connect(path);
+        let began = Instant::now();
+        client.send("ticks");
+
+        // Always one on its way, so that one waits whenever a tick is due.
+        let (mut sent, mut echoed) = (0, 0);
+        loop {
+            while sent < echoed + 10 {
+                client.send(format!("{sent}"));
+                sent += 1;
+            }
+            let text = client.text();
+            if text == "five ticks" {
+                break;
+            }
+            assert_eq!(text, echoed.to_string());
+            echoed += 1;
+        }
+
+        // The first tick is at once.
+        let took = began.elapsed();
+        assert!(
+            took >= Duration::from_millis(80) && took < Duration::from_secs(5),
+            "{took:?}"
+        );
+        assert!(echoed > 10, "{echoed}");
+    }
 }
