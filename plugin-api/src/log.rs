@@ -75,6 +75,10 @@ macro_rules! __log {
 }
 
 /// Logs at level error: someone must act. Written as [`info!`](crate::info).
+///
+/// ```
+/// wsh::error!(disk = "/var/lib/chat", "messages are not stored any more");
+/// ```
 #[macro_export]
 macro_rules! error {
     ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_ERROR, [] $($line)+) };
@@ -82,6 +86,11 @@ macro_rules! error {
 
 /// Logs at level warn: something was refused, or goes on without. Written as
 /// [`info!`](crate::info).
+///
+/// ```
+/// # let error = "no such room";
+/// wsh::warn!(error, "a link to a room is stale");
+/// ```
 #[macro_export]
 macro_rules! warn {
     ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_WARN, [] $($line)+) };
@@ -107,12 +116,21 @@ macro_rules! info {
 }
 
 /// Logs at level debug: the steps of one session. Written as [`info!`](crate::info).
+///
+/// ```
+/// wsh::debug!(room = "tea", "subscribed");
+/// ```
 #[macro_export]
 macro_rules! debug {
     ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_DEBUG, [] $($line)+) };
 }
 
 /// Logs at level trace: the steps of one message. Written as [`info!`](crate::info).
+///
+/// ```
+/// # let message = wsh::Message::Text("hello");
+/// wsh::trace!(bytes = message.len(), "received");
+/// ```
 #[macro_export]
 macro_rules! trace {
     ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_TRACE, [] $($line)+) };

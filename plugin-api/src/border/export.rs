@@ -292,6 +292,21 @@ macro_rules! handler {
 
 /// The descriptor that [`handler!`](crate::handler) exports, as a value: for tests of several
 /// handlers in one crate.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// async fn shout(conn: &mut AsyncConn) -> Result {
+///     while let Some(message) = conn.recv().await {
+///         conn.send(message.to_string().to_uppercase()).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// let mut client = wsh::test::connect(wsh::descriptor!(async shout, restarts));
+/// client.send("hello");
+/// assert_eq!(client.receive().unwrap(), "HELLO");
+/// ```
 #[macro_export]
 macro_rules! descriptor {
     () => {

@@ -170,6 +170,20 @@ impl Link {
 
 /// Where [`Conn::send_with`](crate::Conn::send_with) writes a message: straight into the server's
 /// output buffer. Text goes in with `write!`, bytes through [`io::Write`].
+///
+/// ```
+/// # use wsh::prelude::*;
+/// # fn tell(conn: &mut Conn, samples: &[i16]) -> Result {
+/// use std::io::Write;
+///
+/// conn.send_with(Kind::Binary, 2 * samples.len(), |out| {
+///     for sample in samples {
+///         out.write_all(&sample.to_le_bytes()).map_err(|_| std::fmt::Error)?;
+///     }
+///     Ok(())
+/// })?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Writer<'a> {
     room: Room<'a>,

@@ -33,7 +33,7 @@ pub struct CommandLine {
     /// Stop when stdin ends, as with SIGTERM
     ///
     /// For a program that starts a server and keeps the other end of its stdin: however that program ends, the
-    /// server does not outlive it. It has no variable: who starts the server says so.
+    /// server does not outlive it. It has no variable: processes that the server starts would inherit one.
     #[arg(long, global = true, help_heading = "Process")]
     pub stop_with_stdin: bool,
     /// How.
