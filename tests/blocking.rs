@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::harness::client::{Raw, frame};
 use crate::harness::is_long;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -83,4 +84,18 @@ fn a_function_holds_its_peer_back_and_asks_what_is_buffered() {
     assert_eq!(client.text(), "meanwhile Err(Elapsed)");
     assert_eq!(client.text(), "later");
     assert_eq!(client.ask("buffered"), "0");
+}
+
+#[test]
+fn an_answer_does_not_wait_for_a_function_that_has_more_to_receive_and_is_elsewhere() {
+    let (_site, server) = steps();
+    let mut raw = Raw::open(&server, "/blocking_steps");
+    let began = Instant::now();
+
+    raw.send(&[frame(0x81, b"slow"), frame(0x81, b"next")].concat());
+
+    assert_eq!(raw.frame(), Some((0x81, b"at once".to_vec())));
+    assert!(began.elapsed() < Duration::from_millis(900));
+    assert_eq!(raw.frame(), Some((0x81, b"next".to_vec())));
+    assert!(began.elapsed() >= Duration::from_millis(1000));
 }

@@ -15,6 +15,7 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
+    #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.bytes.capacity() - self.bytes.len() < bytes.len() {
             self.grow(bytes.len());
@@ -23,11 +24,13 @@ impl Arena {
     }
 
     /// The oldest so many bytes.
+    #[inline]
     pub(crate) fn front(&self, len: usize) -> &[u8] {
         &self.bytes[self.taken..][..len]
     }
 
     /// The oldest so many bytes are not wanted any more.
+    #[inline]
     pub(crate) fn pop(&mut self, len: usize) {
         self.taken += len;
         if self.taken == self.bytes.len() {

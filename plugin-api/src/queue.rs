@@ -11,19 +11,21 @@ use crate::{
 /// First in, first out. Its holder sees to it that they are not too many.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    messages: VecDeque<Waiting>,
+    order: VecDeque<Entry>,
     small: Arena,
+    /// Those in memory of their own.
+    apart: VecDeque<MessageBuf>,
     bytes: usize,
 }
 
-/// A message that waits.
-#[derive(Debug)]
-enum Waiting {
-    /// In memory of its own.
-    Apart(MessageBuf),
+/// Where the next message lies.
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    /// Next in `apart`.
+    Apart,
     /// The next so many bytes of the arena.
-    SmallText(usize),
-    SmallBinary(usize),
+    Text(u16),
+    Binary(u16),
 }
 
 impl Queue {
@@ -33,51 +35,61 @@ impl Queue {
         let bytes = message.len();
         if spare.capacity() > 0 && bytes <= spare.capacity() {
             self.push_apart(copy(message, std::mem::take(spare)));
-        } else if bytes <= SMALL_BYTES {
-            self.push_small(message);
         } else {
-            self.push_apart(copy(message, spares::take(bytes)));
+            self.push_small(message);
         }
     }
 
     /// Takes a copy, beside the others if it is small.
     #[inline]
     pub(crate) fn push_small(&mut self, message: Message<'_>) {
-        let bytes = message.len();
-        if bytes > SMALL_BYTES {
-            return self.push_apart(copy(message, spares::take(bytes)));
+        let (bytes, entry): (&[u8], fn(u16) -> Entry) = match message {
+            Message::Text(text) => (text.as_bytes(), Entry::Text),
+            Message::Binary(bytes) => (bytes, Entry::Binary),
+        };
+        match u16::try_from(bytes.len()) {
+            Ok(len) if bytes.len() <= SMALL_BYTES => {
+                self.small.push(bytes);
+                self.bytes += bytes.len();
+                self.order.push_back(entry(len));
+            }
+            _ => self.push_apart(copy(message, spares::take(bytes.len()))),
         }
-        self.small.push(message.as_bytes());
-        self.bytes += bytes;
-        self.messages.push_back(match message {
-            Message::Text(_) => Waiting::SmallText(bytes),
-            Message::Binary(_) => Waiting::SmallBinary(bytes),
-        });
     }
 
+    #[inline(never)]
     fn push_apart(&mut self, message: MessageBuf) {
         self.bytes += message.len();
-        self.messages.push_back(Waiting::Apart(message));
+        self.apart.push_back(message);
+        self.order.push_back(Entry::Apart);
     }
 
     /// The oldest; a small one in `spare` if that is large enough.
     #[inline]
     pub(crate) fn pop(&mut self, spare: &mut Vec<u8>) -> Option<MessageBuf> {
-        let message = match self.messages.pop_front()? {
-            Waiting::Apart(message) => message,
-            Waiting::SmallBinary(len) => MessageBuf::Binary(self.take_small(len, spare)),
-            Waiting::SmallText(len) => {
+        match self.order.pop_front()? {
+            Entry::Binary(len) => Some(MessageBuf::Binary(self.take_small(len, spare))),
+            Entry::Text(len) => {
                 let text = self.take_small(len, spare);
                 // It came as text.
-                MessageBuf::Text(String::from_utf8(text).unwrap_or_default())
+                Some(MessageBuf::Text(
+                    String::from_utf8(text).unwrap_or_default(),
+                ))
             }
-        };
+            Entry::Apart => self.pop_apart(),
+        }
+    }
+
+    #[inline(never)]
+    fn pop_apart(&mut self) -> Option<MessageBuf> {
+        let message = self.apart.pop_front()?;
         self.bytes -= message.len();
         Some(message)
     }
 
     #[inline]
-    fn take_small(&mut self, len: usize, spare: &mut Vec<u8>) -> Vec<u8> {
+    fn take_small(&mut self, len: u16, spare: &mut Vec<u8>) -> Vec<u8> {
+        let len = usize::from(len);
         let mut memory = match spare.capacity() {
             room if room >= len => std::mem::take(spare),
             _ => spares::take(len),
@@ -85,6 +97,7 @@ impl Queue {
         memory.clear();
         memory.extend_from_slice(self.small.front(len));
         self.small.pop(len);
+        self.bytes -= len;
         memory
     }
 
@@ -101,12 +114,12 @@ impl Queue {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.order.is_empty()
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.messages.len()
+        self.order.len()
     }
 
     /// The bytes of all messages.
