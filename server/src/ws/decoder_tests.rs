@@ -87,9 +87,11 @@ proptest! {
     fn arbitrary_bytes_decode_alike_in_any_pieces(
         bytes in prop::collection::vec(any::<u8>(), 0..BYTES_MAX),
         reads in prop::collection::vec(1usize..50, 1..8),
+        parts in any::<bool>(),
     ) {
+        let limits = if parts { PARTS } else { LIMITS };
         let masked: Vec<u8> = frame(0x82, &bytes).into_iter().chain(bytes.clone()).collect();
-        prop_assert_eq!(decode(&masked, &reads, LIMITS), decode(&masked, &[usize::MAX], LIMITS));
+        prop_assert_eq!(decode(&masked, &reads, limits), decode(&masked, &[usize::MAX], limits));
     }
 }
 
@@ -285,8 +287,9 @@ mod compressed {
             bfinal in any::<u8>(),
             first in prop_oneof![Just(0xc1), Just(0xc2)],
             reads in prop::collection::vec(1usize..50, 1..8),
+            parts in any::<bool>(),
         ) {
-            let limits = Limits { message_bytes_max: 1000, ..LIMITS };
+            let limits = Limits { message_bytes_max: 1000, parts, ..LIMITS };
             let mut payload = vec![bfinal];
             payload.extend(bytes);
             let stream = frame(first, &payload);
