@@ -43,18 +43,18 @@ impl Queue {
     /// Takes a copy, beside the others if it is small.
     #[inline]
     pub(crate) fn push_small(&mut self, message: Message<'_>) {
-        let (bytes, entry): (&[u8], fn(u16) -> Entry) = match message {
-            Message::Text(text) => (text.as_bytes(), Entry::Text),
-            Message::Binary(bytes) => (bytes, Entry::Binary),
-        };
-        match u16::try_from(bytes.len()) {
-            Ok(len) if bytes.len() <= SMALL_BYTES => {
-                self.small.push(bytes);
-                self.bytes += bytes.len();
-                self.order.push_back(entry(len));
-            }
-            _ => self.push_apart(copy(message, spares::take(bytes.len()))),
+        let len = message.len();
+        if len > SMALL_BYTES {
+            return self.push_apart(copy(message, spares::take(len)));
         }
+        self.small.push(message.as_bytes());
+        self.bytes += len;
+        // Small messages are far below 64 KiB.
+        let len = len as u16;
+        self.order.push_back(match message {
+            Message::Text(_) => Entry::Text(len),
+            Message::Binary(_) => Entry::Binary(len),
+        });
     }
 
     #[inline(never)]
@@ -65,7 +65,7 @@ impl Queue {
     }
 
     /// The oldest; a small one in `spare` if that is large enough.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self, spare: &mut Vec<u8>) -> Option<MessageBuf> {
         match self.order.pop_front()? {
             Entry::Binary(len) => Some(MessageBuf::Binary(self.take_small(len, spare))),
@@ -87,7 +87,7 @@ impl Queue {
         Some(message)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_small(&mut self, len: u16, spare: &mut Vec<u8>) -> Vec<u8> {
         let len = usize::from(len);
         let mut memory = match spare.capacity() {

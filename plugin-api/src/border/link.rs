@@ -87,6 +87,7 @@ impl Link {
         self.send.call(self.conn(), kind, bytes)
     }
 
+    #[inline]
     pub(crate) fn send(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
         let answer = self.send_lent(kind, bytes);
         u64::try_from(answer).or_else(|_| self.send_by_id_if_misuse(answer, kind, bytes))
