@@ -163,6 +163,26 @@ fn a_developers_server_ignores_what_means_nothing_and_ends_with_its_terminal() {
 }
 
 #[test]
+fn a_developers_server_under_nohup_outlives_its_terminal() {
+    let site = Site::empty();
+    write_c(&site, "mine/tea.c", str::to_owned);
+    let mut nohup = std::process::Command::new("env");
+    nohup.arg("--ignore-signal=HUP");
+    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]);
+    let mut server = server.within(nohup).start();
+    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
+
+    server.signal("HUP");
+    server.signal("USR1");
+    server.line(&["signal=SIGUSR1", "has no meaning here"]);
+
+    assert_eq!(server.connect("/tea").ask("hello"), "hello");
+    assert_eq!(server.count_lines(&["stopping"]), 0);
+    server.signal("TERM");
+    assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[test]
 fn a_stop_during_a_build_ends_the_compiler_and_removes_its_directory() {
     for (signal, times) in [("TERM", 1), ("INT", 1), ("TERM", 2)] {
         let site = Site::empty();

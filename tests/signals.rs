@@ -1,5 +1,7 @@
 //! What signals do, and the end of the server: every session is told, and nobody is waited for longer than was promised.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::client::Raw;
@@ -88,6 +90,50 @@ fn a_second_signal_ends_a_start_that_hangs() {
 
     assert_eq!(server.wait(Duration::from_secs(2)).code(), Some(130));
     server.line(&["a second signal, leaving at once"]);
+}
+
+/// How `env` of the GNU coreutils starts a program with a signal mask or ignored signals.
+fn env(option: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg(option);
+    command
+}
+
+#[test]
+fn a_server_hears_signals_that_what_started_it_has_blocked_or_ignored() {
+    for option in ["--block-signal", "--ignore-signal=TERM,INT,QUIT"] {
+        for signal in ["TERM", "INT", "QUIT"] {
+            let site = Site::with(&["echo_wsh"]);
+            let mut server = Server::builder(&site).within(env(option)).start();
+            let mut client = server.connect("/echo");
+            server.signal("HUP");
+            server.line(&["HUP, reading the configuration again"]);
+
+            server.signal(signal);
+
+            assert_eq!(client.close_code(), 1001, "{option} {signal}");
+            assert_eq!(server.wait(SOON).code(), Some(0), "{option} {signal}");
+        }
+    }
+}
+
+#[test]
+fn a_fault_is_told_and_plugins_are_tried_whatever_signals_are_blocked_or_ignored() {
+    let site = Site::with(&["echo_wsh"]);
+    site.add_bytes(
+        &compile("tests/fixtures/c/unruly.c", &["-DIN_MESSAGE=crash()"]),
+        "faults_wsh.so",
+    );
+    let mut outer = env("--block-signal");
+    outer.arg("--ignore-signal=CHLD");
+    let trial = Server::builder(&site).args(["--trial", "always"]);
+    let mut server = trial.within(outer).start();
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+
+    server.connect("/faults").send("go");
+
+    server.line(&["signal SIGSEGV in `message` of handler `faults`"]);
+    assert_eq!(server.wait(SOON).signal(), Some(libc::SIGSEGV));
 }
 
 #[test]
@@ -209,9 +255,7 @@ fn a_thousand_hangups_are_a_handful_of_looks_and_the_last_one_counts() {
             "for i in $(seq {times}); do kill -s HUP {}; done",
             server.pid()
         );
-        let status = std::process::Command::new("sh")
-            .args(["-c", &script])
-            .status();
+        let status = Command::new("sh").args(["-c", &script]).status();
         assert!(status.expect("sh runs").success());
     };
 

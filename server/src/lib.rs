@@ -64,8 +64,14 @@ mod ws;
 #[doc(hidden)]
 pub use plugin::hop::Hop;
 
-/// If this process was started to try plugins in, it does so until its end. To be called first thing in
-/// `main`.
+/// Empties the signal mask that the process has inherited, and has children waited for again where what
+/// started it ignored SIGCHLD. To be called first thing in `main`.
+pub fn forget_inherited_signals() {
+    plugin::dispositions::forget_inherited();
+}
+
+/// If this process was started to try plugins in, it does so until its end. To be called before
+/// anything else is made.
 pub fn be_trial_helper_if_asked() {
     plugin::trial::be_helper_if_asked();
 }

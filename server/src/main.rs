@@ -17,6 +17,7 @@ use wshd::signals::{HangUp, Signals};
 use wshd::{check, heap, last_resort, leave, logging};
 
 fn main() {
+    wshd::forget_inherited_signals();
     wshd::be_trial_helper_if_asked();
     heap::set_limits();
     let line = CommandLine::of_process();

@@ -4,11 +4,13 @@
 mod meaning;
 
 use std::collections::HashMap;
+use std::ffi::c_int;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals as Heard;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -18,7 +20,7 @@ use self::meaning::{Action, Meaning, Phase, name, step};
 use crate::dev;
 use crate::last_resort;
 use crate::logging;
-use crate::plugin::library;
+use crate::plugin::{dispositions, library};
 use crate::reload::Control;
 
 /// The signals that this process listens to. Those of the system's that end a process by default and
@@ -38,14 +40,18 @@ struct State {
 }
 
 impl Signals {
-    /// Listens from now on. `hang_up` is what SIGHUP means.
+    /// Listens from now on. `hang_up` is what SIGHUP means. One that would stop the server and was
+    /// ignored before, as `nohup` has it, stays ignored.
     ///
     /// # Errors
     ///
     /// The system does not give a signal or a thread.
     pub fn listen(hang_up: HangUp) -> io::Result<Signals> {
-        let mut heard = Heard::new(meaning::needed())?;
-        for signal in meaning::all() {
+        let is_hang_up_ignored = dispositions::is_ignored(SIGHUP);
+        let is_listened_to =
+            |signal: &c_int| meaning::is_listened_to(*signal, hang_up, is_hang_up_ignored);
+        let mut heard = Heard::new(meaning::needed().into_iter().filter(is_listened_to))?;
+        for signal in meaning::all().into_iter().filter(is_listened_to) {
             // A tool that runs the server, such as valgrind, may keep some for itself.
             let _ = heard.add_signal(signal);
         }

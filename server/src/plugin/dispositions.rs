@@ -22,6 +22,26 @@ type SetHandler = unsafe extern "C" fn(c_int, Handler) -> Handler;
 type SetAction = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
 type Ignore = unsafe extern "C" fn(c_int) -> c_int;
 
+/// Empties the signal mask of this thread, which later threads and processes inherit, and gives SIGCHLD
+/// back its default.
+///
+/// A program inherits both from what starts it. A blocked SIGTERM is never heard, a blocked SIGSEGV ends
+/// the process without a word, and where SIGCHLD is ignored the end of no child can be waited for.
+pub(crate) fn forget_inherited() {
+    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: memory of ours that the first call makes an empty set, and the default of a signal.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
+/// Whether a signal is ignored now.
+pub(crate) fn is_ignored(signal: c_int) -> bool {
+    surroundings::action(signal).sa_sigaction == libc::SIG_IGN
+}
+
 /// A change that did not happen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {

@@ -6,7 +6,7 @@
 pub(crate) mod calls;
 pub(crate) mod conn;
 pub(crate) mod context;
-mod dispositions;
+pub(crate) mod dispositions;
 pub(crate) mod exits;
 pub(crate) mod hold;
 #[cfg(feature = "bench")]

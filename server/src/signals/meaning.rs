@@ -89,6 +89,15 @@ impl Meaning {
     }
 }
 
+/// Whether the server hears this signal, where SIGHUP says `hang_up` and was ignored when the process
+/// began or not.
+///
+/// What asks to stop is heard although a shell ignores SIGINT for what it runs in the background: a
+/// supervisor may send it. `nohup` alone asks for something that is meant for this program.
+pub(super) fn is_listened_to(signal: c_int, hang_up: HangUp, is_hang_up_ignored: bool) -> bool {
+    signal != signals::SIGHUP || hang_up == HangUp::Rereads || !is_hang_up_ignored
+}
+
 /// The signals that the server cannot do without.
 pub(super) fn needed() -> [c_int; 3] {
     [signals::SIGTERM, signals::SIGINT, signals::SIGHUP]
@@ -157,6 +166,22 @@ mod tests {
             (Stopping, Meaning::Nothing, (Stopping, Action::Tell)),
         ] {
             assert_eq!(step(phase, meaning), expected, "{phase:?} {meaning:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_hang_up_that_would_stop_what_runs_under_nohup_is_not_heard() {
+        use self::HangUp::{Rereads, Stops};
+        for (signal, hang_up, is_ignored, expected) in [
+            (signals::SIGHUP, Stops, true, false),
+            (signals::SIGHUP, Stops, false, true),
+            (signals::SIGHUP, Rereads, true, true),
+            (signals::SIGHUP, Rereads, false, true),
+            (signals::SIGINT, Stops, true, true),
+            (signals::SIGTERM, Rereads, true, true),
+        ] {
+            let is_heard = is_listened_to(signal, hang_up, is_ignored);
+            assert_eq!(is_heard, expected, "{signal} {hang_up:?} {is_ignored}");
         }
     }
 
