@@ -261,6 +261,110 @@ fn a_download_that_moves_goes_on_and_one_that_does_not_ends_by_its_key() {
     assert_eq!(server.count_lines(&["the peer takes nothing"]), before);
 }
 
+/// A server of 30 MB at `/large`, with these limits.
+fn serve_large(site: &Site, limits: &str) -> Server {
+    let large = site.write("www/large", "");
+    let file = std::fs::File::options().write(true).open(large);
+    file.and_then(|file| file.set_len(LARGE_BYTES))
+        .expect("a large file");
+    site.write("config.toml", &format!("[limits]\n{limits}"));
+    serve(site)
+}
+
+const LARGE_BYTES: u64 = 30 << 20;
+/// A stop that waits for nothing but what is short, on a busy machine.
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_download_that_is_not_read_holds_a_stop_for_the_close_timeout_only() {
+    let site = Site::empty();
+    let mut server = serve_large(&site, "close_timeout_ms = 700\n");
+    let _deaf = [
+        asks_with_a_small_buffer(&server),
+        stalled(&server, "/large"),
+    ];
+
+    let began = Instant::now();
+    server.signal("TERM");
+
+    assert_eq!(server.wait(SOON).code(), Some(0));
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(700), "{took:?}");
+    assert_eq!(server.count_lines(&["stopped waiting"]), 0);
+}
+
+#[test]
+fn a_download_that_moves_is_finished_while_the_server_stops() {
+    let site = Site::empty();
+    let mut server = serve_large(&site, "close_timeout_ms = 400\n");
+    let mut slow = asks_with_a_small_buffer(&server);
+    let mut start = [0; 12];
+    slow.read_exact(&mut start).expect("an answer");
+
+    server.signal("TERM");
+    server.line(&["stopping"]);
+    let (began, mut read, mut part) = (Instant::now(), 0, vec![0; 256 * 1024]);
+    loop {
+        let length = slow.read(&mut part).expect("it goes on");
+        if length == 0 {
+            break;
+        }
+        read += length as u64;
+        // For twice the time that one without progress has.
+        if began.elapsed() < Duration::from_millis(800) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    assert!(read > LARGE_BYTES, "{read}");
+    assert!(began.elapsed() >= Duration::from_millis(800));
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_half_requests_or_for_peers_that_have_their_answer() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write("www/small", "small");
+    let limits = "[limits]\nclose_timeout_ms = 20000\n";
+    site.write("config.toml", limits);
+    let mut server = serve(&site);
+    let (_silent, mut half) = (server.raw(), server.raw());
+    half.write_all(b"GET /small HTT").expect("half a request");
+    let mut open = [stalled(&server, "/small"), server.raw()];
+    write!(open[1], "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
+    open[1].read_exact(&mut [0; 12]).expect("an answer");
+
+    let began = Instant::now();
+    server.signal("TERM");
+
+    assert_eq!(server.wait(SOON).code(), Some(0));
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1_500), "{took:?}");
+    let mut rest = String::new();
+    open[0].read_to_string(&mut rest).expect("no reset");
+    assert!(rest.ends_with("small"), "{rest}");
+}
+
+#[test]
+fn a_stop_that_takes_too_long_says_what_it_waited_for() {
+    let site = Site::with(&["echo_wsh"]);
+    let limits = "stop_timeout_ms = 500\nclose_timeout_ms = 20000\n";
+    let mut server = serve_large(&site, limits);
+    let _deaf = [
+        asks_with_a_small_buffer(&server),
+        stalled(&server, "/large"),
+    ];
+    let _silent = crate::harness::client::Raw::open(&server, "/echo");
+
+    server.signal("TERM");
+
+    server.line(&[
+        "stopped waiting for connections",
+        "sessions=1 downloads=2 others=0",
+    ]);
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}
+
 #[test]
 fn a_document_root_that_is_not_there_is_said_at_start_by_check_and_on_reload() {
     let site = Site::with(&["echo_wsh"]);

@@ -13,20 +13,21 @@ use std::task::{Context, Poll, ready};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::debug;
 
 pub(crate) use self::admission::Admission;
 use self::entering::{Absent, Road, open};
 pub(crate) use self::refusals::Refusals;
 use crate::config::Config;
-use crate::files;
+use crate::files::{self, Patience};
 use crate::overlay::Overlay;
 use crate::places::{Guest, Place};
 use crate::reply::{FullOf, Reply};
 use crate::router::Router;
 use crate::session::Session;
 use crate::soon::Soon;
+use crate::stopping::Stopping;
 use crate::wakes;
 
 /// What every connection needs.
@@ -39,8 +40,7 @@ pub(crate) struct Server {
     pub(crate) is_loopback_only: bool,
     /// What pages are told of failed builds, in `wshd dev`.
     pub(crate) overlay: Option<Arc<Overlay>>,
-    /// Becomes true when the server stops.
-    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) stopping: Stopping,
 }
 
 impl Server {
@@ -186,7 +186,7 @@ fn turn_away(
         return Soon::Now(None);
     };
     Soon::later(async move {
-        reply.send(socket).await;
+        reply.send(socket, &server.stopping).await;
         drop(place);
         None
     })
@@ -218,11 +218,8 @@ async fn follow(
 
 /// Whoever has said nothing yet, or waits for an answer, is not waited for when the server stops.
 async fn unless_stopping(open: impl Future<Output = Road>, server: &Server) -> Road {
-    let mut stopping = server.stopping.clone();
-    tokio::select! {
-        road = open => road,
-        _ = stopping.changed() => Road::Nowhere,
-    }
+    let road = server.stopping.unless_begun(open).await;
+    road.unwrap_or(Road::Nowhere)
 }
 
 /// Gives the answers that are no session.
@@ -251,8 +248,13 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
                 return send(socket, reply, peer, server).await;
             };
             let addition = server.overlay.as_ref().map(|it| it.tag());
-            let timeout_ms = config.defaults.session.outbound_timeout_ms;
-            let unserved = files::serve(socket, &head, root, addition.as_deref(), timeout_ms).await;
+            let limits = &config.defaults.session;
+            let patience = Patience {
+                timeout_ms: limits.outbound_timeout_ms,
+                close_timeout_ms: limits.close_timeout_ms,
+                stopping: server.stopping.clone(),
+            };
+            let unserved = files::serve(socket, &head, root, addition.as_deref(), patience).await;
             drop(place);
             if let Some(socket) = unserved {
                 let reply = absent.reply();
@@ -264,15 +266,16 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
         }
         Road::Farewell(farewell) => {
             let mut stand = server.admission.answered().enter(peer, None);
-            let mut stopping = server.stopping.clone();
             tokio::select! {
                 biased;
                 () = farewell.send() => {}
                 () = stand.evicted() => {}
-                _ = stopping.changed() => {}
+                () = server.stopping.begun() => {}
             }
         }
-        Road::News(socket, overlay) => overlay.tell(socket, server.stopping.clone()).await,
+        Road::News(socket, overlay) => {
+            server.stopping.unless_begun(overlay.tell(socket)).await;
+        }
         Road::Session(_) | Road::Nowhere => {}
     }
 }
@@ -282,7 +285,7 @@ async fn send(socket: TcpStream, reply: Reply, peer: SocketAddr, server: &Server
     let mut stand = server.admission.answered().enter(peer, None);
     tokio::select! {
         biased;
-        () = reply.send(socket) => {}
+        () = reply.send(socket, &server.stopping) => {}
         () = stand.evicted() => {}
     }
 }

@@ -7,7 +7,7 @@ mod transfer;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpStream;
 use tracing::debug;
@@ -18,25 +18,52 @@ use self::transfer::Body;
 use crate::config::Config;
 use crate::head::Head;
 use crate::regular_file;
+use crate::stopping::Stopping;
 use crate::target;
 
+/// How long an answer may make no progress.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    pub(crate) timeout_ms: u64,
+    /// From the stop of the server on: as long as a session has for its Close frame.
+    pub(crate) close_timeout_ms: u64,
+    pub(crate) stopping: Stopping,
+}
+
 /// Answers one request and closes; a page gets `addition` at its end. Gives the socket back where no
-/// file lies. What is sent may make no progress for `timeout_ms`.
+/// file lies.
 pub(crate) async fn serve(
     socket: TcpStream,
     head: &Head,
     root: &Path,
     addition: Option<&str>,
-    timeout_ms: u64,
+    patience: Patience,
 ) -> Option<TcpStream> {
-    let Some(answer) = answer(head, root, addition).await else {
+    // A disk may take its time for a file, or for ever.
+    let answer = patience.bound(answer(head, root, addition)).await;
+    let Some(answer) = answer.unwrap_or_else(|error| Some(failed(error))) else {
         return Some(socket);
     };
     let is_head = head.method() == b"HEAD";
-    if let Err(error) = answer.send(socket, is_head, timeout_ms).await {
+    if let Err(error) = answer.send(socket, is_head, patience).await {
         debug!(%error, "file not sent");
     }
     None
+}
+
+impl Patience {
+    /// What `work` answers, which has its time however long that is, until the server stops.
+    async fn bound<T>(&self, work: impl Future<Output = T>) -> io::Result<T> {
+        let limit = Duration::from_millis(self.close_timeout_ms);
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = async {
+                self.stopping.begun().await;
+                tokio::time::sleep(limit).await;
+            } => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
 }
 
 /// Why no pages can be served.
@@ -188,10 +215,10 @@ impl Answer {
         self
     }
 
-    async fn send(self, socket: TcpStream, is_head: bool, timeout_ms: u64) -> io::Result<()> {
+    async fn send(self, socket: TcpStream, is_head: bool, patience: Patience) -> io::Result<()> {
         let head = self.head();
         let body = if is_head { Body::Nothing } else { self.body };
-        transfer::send(socket, head, body, timeout_ms).await
+        transfer::send(socket, head, body, patience).await
     }
 
     fn head(&self) -> Vec<u8> {

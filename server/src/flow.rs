@@ -55,6 +55,11 @@ impl Flow {
         now >= self.since.after(timeout_ms.max(self.step_ms))
     }
 
+    /// Whether it has not moved for `timeout_ms` within the time that began at `start`.
+    pub(crate) fn has_not_moved_since(&self, start: Moment, now: Moment, timeout_ms: u64) -> bool {
+        now >= self.since.max(start).after(timeout_ms)
+    }
+
     /// When it was last looked at.
     pub(crate) fn looked(&self) -> Moment {
         self.looked
@@ -82,3 +87,21 @@ const LOOK_AGAIN_MS: u64 = 1_000;
 /// A peer that reads so much is alive.
 const SLOWEST_BYTES_A_SECOND: u64 = 2 * 1024;
 const BUFFER_BYTES: u64 = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_last_moved_before_a_stop_has_its_time_from_the_stop_on() {
+        let began = Moment::now();
+        let at = |ms| began.after(ms);
+        let mut flow = Flow::new(began, began, 0);
+        assert!(!flow.has_not_moved_since(at(9_000), at(9_999), 1_000));
+        assert!(flow.has_not_moved_since(at(9_000), at(10_000), 1_000));
+
+        flow.note(at(9_500), 10);
+        assert!(!flow.has_not_moved_since(at(9_000), at(10_499), 1_000));
+        assert!(flow.has_not_moved_since(at(9_000), at(10_500), 1_000));
+    }
+}

@@ -49,6 +49,7 @@ mod session;
 mod shared;
 pub mod signals;
 mod soon;
+mod stopping;
 mod tally;
 mod target;
 mod threads;

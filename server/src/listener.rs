@@ -132,14 +132,13 @@ pub(crate) fn are_loopback(listeners: &[Listener]) -> bool {
 
 /// Accepts until the server stops. Every connection holds a clone of `alive` while it lasts.
 pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc::Sender<()>) {
-    let mut stopping = server.stopping.clone();
     let mut pause = PAUSE_MIN;
     // Connections that were gone before they could be accepted, since the last one that was.
     let mut gone = 0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopping.changed() => return,
+            () = server.stopping.begun() => return,
         };
         match accepted {
             Ok((socket, peer)) => {

@@ -62,8 +62,8 @@ impl Overlay {
         format!("<script src=\"{SCRIPT_PATH}\" data-pages=\"{pages:016x}\"></script>\n")
     }
 
-    /// Tells one page what is to be told, until it or the server goes away.
-    pub(crate) async fn tell(&self, mut page: TcpStream, mut stopping: watch::Receiver<bool>) {
+    /// Tells one page what is to be told, until it goes away.
+    pub(crate) async fn tell(&self, mut page: TcpStream) {
         let mut newest = self.news.subscribe();
         let mut text = STREAM_HEAD.to_owned();
         loop {
@@ -81,7 +81,6 @@ impl Overlay {
                         Ok(()) => break,
                         Err(_) => return,
                     },
-                    _ = stopping.changed() => return,
                     () = gone(&page) => return,
                     // Who has vanished without a word is found out by writing.
                     () = tokio::time::sleep(BEAT) => {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::config::{DecidedBy, Origins};
 use crate::head::first_bytes::NotARequest;
+use crate::stopping::Stopping;
 
 /// Why a request gets no 101, or what else it gets.
 #[derive(Debug)]
@@ -121,12 +122,12 @@ impl Reply {
 
     /// Answers once and closes: what the peer sent behind its request is never taken for another
     /// request (RFC 9931).
-    pub(crate) async fn send(self, mut socket: TcpStream) {
+    pub(crate) async fn send(self, mut socket: TcpStream, stopping: &Stopping) {
         let bytes = self.into_bytes();
         let all = async {
             socket.write_all(&bytes).await?;
             socket.shutdown().await?;
-            linger(&socket).await
+            linger(&socket, stopping).await
         };
         // A peer that does not take its refusal does not get it.
         let _ = timeout(SEND_TIMEOUT, all).await;
@@ -259,9 +260,11 @@ impl Reply {
 }
 
 /// Reads and drops until the peer closes: closing over unread bytes would reset the connection and
-/// may take the answer with it.
-pub(crate) async fn linger(socket: &TcpStream) -> std::io::Result<()> {
-    drop_bytes(socket, LINGER_BYTES_MAX).await
+/// may take the answer with it. A server that stops waits no longer: the peer has its whole answer, and
+/// what has come from it is read.
+pub(crate) async fn linger(socket: &TcpStream, stopping: &Stopping) -> std::io::Result<()> {
+    let dropped = drop_bytes(socket, LINGER_BYTES_MAX);
+    stopping.unless_begun(dropped).await.unwrap_or(Ok(()))
 }
 
 /// Reads and drops so many bytes, or what comes until the peer closes.

@@ -20,6 +20,7 @@ use crate::overlay::Overlay;
 use crate::plugin::watchdog;
 use crate::reload::{Control, Reread, StartError};
 use crate::shared::Shared;
+use crate::stopping::Stopping;
 use crate::wakes;
 
 /// A server that listens and has loaded its handlers, and accepts nobody yet.
@@ -85,7 +86,7 @@ impl Serving {
         for fault in config.load().hidden_handlers(&known) {
             warn!(error = %fault, "a route hides a handler");
         }
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = Stopping::new();
         let server = Server {
             router: control.router(),
             config,
@@ -130,8 +131,9 @@ impl Serving {
         let workers = watchdog::start(tokio::runtime::Handle::current());
         wakes::start(&tokio::runtime::Handle::current());
         let server = self.server.clone();
+        let counted = server.clone();
         let runtime = tokio::runtime::Handle::current();
-        memory::start(runtime, workers, move || server.admission.taken());
+        memory::start(runtime, workers, move || counted.admission.taken());
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.pulse.run(&shared.sessions).await });
         let sessions = self.shared.sessions.clone();
@@ -164,8 +166,8 @@ impl Serving {
         let closed = async { while accepting.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LISTENERS_END, closed).await;
         drop(accepting);
-        let limits = self.server.config.load().limits.clone();
-        drain(&self.shared, &limits, &mut ended).await;
+        let limits = server.config.load().limits.clone();
+        drain(&self.shared, &server, &limits, &mut ended).await;
         // Plugins may take their time to shut down; the runtime has nothing else to do.
         if !self.control.stop() {
             warn!("the thread that loads handlers does not end, leaving without it");
@@ -174,7 +176,10 @@ impl Serving {
 }
 
 /// Closes every session, in batches so that their peers do not all come back at one moment.
-async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>) {
+///
+/// Connections without a session hear of the stop by themselves: a request that is not whole ends at once, a
+/// download when it makes no progress.
+async fn drain(shared: &Shared, server: &Server, limits: &Limits, ended: &mut mpsc::Receiver<()>) {
     let open = shared.sessions.list(|_, _| true);
     info!(sessions = open.len(), "stopping");
     let deadline = Instant::now() + Duration::from_millis(limits.stop_timeout_ms);
@@ -191,7 +196,10 @@ async fn drain(shared: &Shared, limits: &Limits, ended: &mut mpsc::Receiver<()>)
         tokio::select! {
             _ = ended.recv() => break,
             () = tokio::time::sleep_until(deadline) => {
-                warn!(sessions = shared.sessions.list(|_, _| true).len(), "stopped waiting for sessions");
+                let sessions = shared.sessions.list(|_, _| true).len();
+                let downloads = server.admission.downloads();
+                let others = ended.sender_strong_count().saturating_sub(sessions + downloads);
+                warn!(sessions, downloads, others, "stopped waiting for connections");
                 break;
             }
             // A handshake that was under way may have become a session since.

@@ -98,6 +98,11 @@ impl Admission {
         )
     }
 
+    /// Files that are being sent.
+    pub(crate) fn downloads(&self) -> usize {
+        self.files.taken()
+    }
+
     /// A place for a connection that is to be told that there is none.
     pub(crate) fn refusal(&self) -> Option<Place> {
         self.refused.take(REFUSED_MAX)

@@ -16,8 +16,9 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::Patience;
 use crate::clock::Moment;
 use crate::flow::{Flow, pause_ms};
 use crate::reply::linger;
@@ -38,17 +39,18 @@ struct Transfer {
     taken: u64,
     /// There once the kernel had no room for a while.
     flow: Option<Flow>,
-    /// How long nothing may move, in ms.
-    timeout_ms: u64,
+    patience: Patience,
+    /// When it heard that the server stops.
+    stopped: Option<Moment>,
 }
 
 /// Sends all of it and ends the connection. A peer is given up whose TCP acknowledges nothing more for
-/// `timeout_ms`, as one that has a session is.
+/// as long as `patience` says, as one that has a session is.
 pub(super) async fn send(
     socket: TcpStream,
     head: Vec<u8>,
     body: Body,
-    timeout_ms: u64,
+    patience: Patience,
 ) -> io::Result<()> {
     // What the kernel has and the peer has no room for is the kernel's memory.
     let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
@@ -56,7 +58,8 @@ pub(super) async fn send(
         socket: Arc::new(socket),
         taken: 0,
         flow: None,
-        timeout_ms,
+        patience,
+        stopped: None,
     };
     transfer.send_bytes(&head).await?;
     match body {
@@ -66,7 +69,8 @@ pub(super) async fn send(
     }
     let socket = transfer.socket;
     SockRef::from(&*socket).shutdown(std::net::Shutdown::Write)?;
-    timeout(LINGER, linger(&socket)).await.unwrap_or(Ok(()))
+    let lingered = timeout(LINGER, linger(&socket, &transfer.patience.stopping)).await;
+    lingered.unwrap_or(Ok(()))
 }
 
 impl Transfer {
@@ -100,7 +104,7 @@ impl Transfer {
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 sendfile(&*to, &*from, Some(&mut at), bytes.min(CHUNK_BYTES_MAX))
             });
-            match sent.await?.map_err(io::Error::from) {
+            match self.patience.bound(sent).await??.map_err(io::Error::from) {
                 Ok(0) => {
                     return Err(shortened());
                 }
@@ -128,7 +132,7 @@ impl Transfer {
             part.truncate(length);
             Ok::<_, io::Error>(part)
         });
-        let part = read.await??;
+        let part = self.patience.bound(read).await???;
         if part.is_empty() {
             return Err(shortened());
         }
@@ -139,11 +143,20 @@ impl Transfer {
     /// Waits until the kernel has room, for as long as what it has already moves.
     async fn wait_for(&mut self, room: impl Future<Output = io::Result<()>>) -> io::Result<()> {
         let began = Moment::now();
-        let pause = Duration::from_millis(pause_ms(self.timeout_ms).max(1));
         let mut room = pin!(room);
         loop {
-            if let Ok(ready) = timeout(pause, &mut room).await {
-                return ready;
+            let timeout_ms = match self.stopped {
+                Some(_) => self.patience.timeout_ms.min(self.patience.close_timeout_ms),
+                None => self.patience.timeout_ms,
+            };
+            let pause = Duration::from_millis(pause_ms(timeout_ms).max(1));
+            tokio::select! {
+                biased;
+                ready = &mut room => return ready,
+                () = self.patience.stopping.begun(), if self.stopped.is_none() => {
+                    self.stopped = Some(Moment::now());
+                }
+                () = sleep(pause) => {}
             }
             let now = Moment::now();
             let acked = self.taken.saturating_sub(unacked(&*self.socket));
@@ -151,7 +164,10 @@ impl Transfer {
                 .flow
                 .get_or_insert_with(|| Flow::new(began, now, acked));
             flow.note(now, acked);
-            if flow.has_stalled(now, self.timeout_ms) {
+            let close_timeout_ms = self.patience.close_timeout_ms;
+            let is_late = |stopped| flow.has_not_moved_since(stopped, now, close_timeout_ms);
+            if flow.has_stalled(now, self.patience.timeout_ms) || self.stopped.is_some_and(is_late)
+            {
                 let text = "the peer takes nothing";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
