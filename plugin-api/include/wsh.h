@@ -29,14 +29,17 @@
  *     plugin that it is going to refuse.
  *  2. A table starts with its size. A reader reads min(size, sizeof mine) bytes of it; an absent
  *     field is NULL and means the default. A writer that fills a table writes nothing past the size
- *     found in it. Fields are appended, never moved, never reused. See WSH_HAS.
+ *     found in it. Fields are appended, never moved, never reused. A table of a plugin's that ends
+ *     before a field of 1.0 is refused. See WSH_HAS.
  *  3. abi_major must match; min_host_minor must not be above the server's minor. A descriptor flag
  *     that the server does not know is ignored: a plugin that must be understood raises
  *     min_host_minor.
  *  4. Memory passed in lives until the call returns. The exceptions: WshHost, its ctx and log_level
  *     live as long as the process, and a WshRequest stays where it is, with all it points to, from
- *     the first `handshake` call until `open` or `abandon` returned. Each side frees only what it
- *     allocated. A pointer and a length are a pair: with length 0 the pointer may be NULL.
+ *     the first `handshake` call until `open` or `abandon` returned. `abandon` comes only where an
+ *     attempt was left: a handler that reads the WshRequest between two calls of `handshake` leaves
+ *     one. Each side frees only what it allocated. A pointer and a length are a pair: with length 0
+ *     the pointer may be NULL or dangling.
  *  5. Callbacks of one session never overlap and keep their order, but may run on different
  *     threads. `handshake`, `open`, `restore` and different sessions run concurrently; `init`,
  *     `self_test`, `serving` and `shutdown` of one generation follow one another.
@@ -53,18 +56,20 @@
  *     processes may have the image at once (a trial, a worker): statics are each process's own.
  *
  * The life of a session
- *     `handshake`, again after each `wake` with the request's id while it answers WSH_PENDING; then
- *     `open`, or `abandon` if an attempt was left and no `open` will come. Then `message ping pong
+ *     `handshake`, again after each `wake` with the request's id while it answers WSH_PENDING, with
+ *     the WshResponse as earlier calls left it: a header line that each of them appends is there
+ *     several times. Then `open`, or `abandon` if an attempt was left and no `open` will come. Then `message ping pong
  *     drain timer wake note` in any order, and `snapshot` between any two of them; `closing` if the
  *     peer closes first; `closed` once; `destroy`. After `close`, `abort`, WSH_DONE or an error
  *     only `closed`, `wake` after a `closed` that answered WSH_PENDING, and `destroy` follow. A
  *     failed `open` or `restore` leaves no session: no `closed`, no `destroy`. A NULL session is
  *     legal.
  *
- *     In `restore` the functions that take a WshConn answer WSH_MISUSE, in `closed` and later
- *     WSH_GONE. `destroy`, `abandon` and `shutdown` may call [any thread] functions only. `closed`,
- *     `destroy`, `abandon` and `shutdown` come at most once, and exactly once unless the process
- *     ends.
+ *     In `snapshot` and `restore` the functions that take a WshConn answer WSH_MISUSE, and in
+ *     `closed` WSH_GONE; `check` answers WSH_OK in all three, where the table may be read. `destroy`,
+ *     `abandon` and `shutdown` may call [any thread] functions only. `closed`, `destroy`, `abandon`
+ *     and `shutdown` come at most once, and exactly once unless the process ends. `serving(1)` of a
+ *     new generation comes before `serving(0)` of the one before it.
  *
  * What a callback returns, and what that means
  *     init, self_test   OK: fit. Below 0: refused, with the words of `fail`.
@@ -77,17 +82,22 @@
  *     drain timer wake
  *     note
  *     closing           OK: the code is echoed unless `close` or `abort` was called. PENDING:
- *                       answered later, within the close timeout. Below 0: closes with 1011.
- *     closed            OK: over. PENDING: `wake` goes on until it answers otherwise, or a
- *                       deadline.
+ *                       answered later: other callbacks but `message` go on until `close`, `abort`
+ *                       or DONE, which echoes the code, as the close timeout does. Below 0: closes
+ *                       with 1011.
+ *     closed            OK: over. PENDING: `wake` goes on for as long as it answers PENDING, or
+ *                       until a deadline.
  *     snapshot          OK: the state is written. AGAIN: not now, asked again after the next
- *                       callback. Below 0: the session stays in this generation.
- *     restore           OK: a session. Below 0: it stays in the older generation.
+ *                       callback. Below 0: the session stays in this generation; a later callback
+ *                       may have changed that, so it can be asked again.
+ *     restore           OK: a session. Below 0: it stays in the older generation, and may be tried
+ *                       again.
  *     A status that stands for nothing in its callback counts as WSH_ERROR and is logged.
  *
  * What more is promised
  *   - Calls of `wake` may be merged, and a `wake` callback may come without a call. After any call of
- *     `wake`, also one made during a callback, a `wake` callback begins.
+ *     `wake`, also one made during a callback, a `wake` callback begins, unless the session ends
+ *     first.
  *   - A message sent with WSH_MORE stays open until a part without it. Each part repeats the opcode,
  *     and a part of text is whole characters. Until then a `send` with another opcode is
  *     WSH_INVALID, and what was sent by id waits; `ping` and `close` pass. A handler with WSH_STREAM
@@ -103,7 +113,7 @@
  *     number of JSON holds in a browser. A server that works alone counts from 1 when it starts, so
  *     an id that was kept outside the process may be another session's after a restart. A
  *     generation's number is opaque, and newer is larger. WSH_GONE for an id: the session is known
- *     to be over.
+ *     to be over, or the calling generation is, whose sessions may go on in a newer one.
  *   - The token of a timer and the number of a note, as every token of a later minor, come to the
  *     session wherever it has moved, and so to code that may be newer; to a session that is over
  *     they do not come. So they are numbers that each generation understands, and never a pointer.
@@ -123,15 +133,16 @@
  *     version of it, understands or answers as unknown.
  *   - `buffered` and every count of bytes is as last known, and still held by the server.
  *     WSH_TOO_BIG may also show as a close after the callback.
- *   - After `shutdown` returned every [any thread] function but `log` answers WSH_GONE, or NULL, so
- *     a thread that never ends stays harmless.
+ *   - After `shutdown` returned every [any thread] function answers WSH_GONE, or NULL, but `log`,
+ *     `fail` and `check`, which know no session: so a thread that never ends stays harmless.
  *
  * What is survived
- *     Any pointer that is no WshConn or WshResponse of the running callback: WSH_MISUSE. NULL with
- *     a length: WSH_INVALID. A length above half the address space: WSH_TOO_BIG. A WshResponse
- *     after its `handshake` returned: WSH_MISUSE. `commit` of room that a later call or the end of
- *     the callback took back: WSH_INVALID. Ids that are stale, foreign, or 0: WSH_GONE. Texts that
- *     are not UTF-8, or hold a NUL where none may be: WSH_INVALID.
+ *     Any pointer that is no WshConn or WshResponse of the running callback, and any ctx of a WshSink
+ *     but that of the running `snapshot`: WSH_MISUSE. NULL with a length, however long: WSH_INVALID.
+ *     A length above half the address space: WSH_TOO_BIG. A WshResponse after its `handshake`
+ *     returned: WSH_MISUSE. `commit` of room that a later call or the end of the callback took back:
+ *     WSH_INVALID. Ids that are stale, foreign, or 0: WSH_GONE. Texts that are not UTF-8, unless
+ *     WSH_TRUSTED_UTF8 vouches for them, or hold a NUL where none may be: WSH_INVALID.
  *
  *     Not survived: writes into memory that is not the plugin's; a pointer to fewer bytes than its
  *     length says; a ctx that is neither the host table's nor NULL; signal handlers; pthread_exit,
@@ -209,13 +220,17 @@ typedef int32_t WshStatus;
 #define WSH_MORE (1u << 8)
 /* Do not compress this message; in its first part, where it has several. */
 #define WSH_NO_COMPRESS (1u << 9)
-/* The sender vouches for UTF-8. A hint: set it for text that the server gave you. */
+/* The sender vouches for UTF-8, as for text that the server gave it, and the host need not look: text
+ * that is none may reach the peer. */
 #define WSH_TRUSTED_UTF8 (1u << 10)
 /* `send` and `commit`: WSH_FULL where the message does not fit beside what waits, in the place of
- * WSH_TOO_BIG and the limit's policy. Nothing was done; `drain` says when there is room. */
+ * WSH_TOO_BIG and the limit's policy. Nothing was done; `drain` says when there is room. By id it is
+ * WSH_UNSUPPORTED. */
 #define WSH_IF_ROOM (1u << 11)
 /* The callback `message`, for handlers with WSH_BATCHES: another whole message follows at once. A
- * hint: one that does not say so may be followed all the same. */
+ * hint: one that does not say so may be followed all the same, and what follows may break the
+ * protocol, so that `closed` comes in its place. Where a message is sent it is WSH_UNSUPPORTED: an
+ * echo takes it away. */
 #define WSH_FOLLOWED (1u << 12)
 
 /* WshDescriptor.flags: compiled with panic = "abort". Refused where the plugin would share the
@@ -223,7 +238,8 @@ typedef int32_t WshStatus;
 #define WSH_PANIC_ABORT 1u
 /* WshDescriptor.flags: sessions can move to a newer generation. */
 #define WSH_MIGRATES 2u
-/* WshDescriptor.flags: every session runs on a thread of its own. */
+/* WshDescriptor.flags: the plugin runs every session on a thread of its own, and the server limits
+ * how many there are. */
 #define WSH_BLOCKING 4u
 /* WshDescriptor.flags: sessions are futures. */
 #define WSH_ASYNC 8u
@@ -305,9 +321,9 @@ typedef struct WshDescriptor {
     uint32_t size;             /* of this table in bytes */
     uint32_t flags;            /* WSH_PANIC_ABORT, WSH_MIGRATES, WSH_BLOCKING, WSH_ASYNC,
                                 * WSH_ORIGIN_ANY */
-    uint32_t state_schema;     /* the schema of the state that `snapshot` writes; 0 = none */
-    uint32_t state_schema_min; /* the oldest schema that `restore` reads; 0 = none */
-    uint32_t reserved;         /* 0 */
+    uint32_t state_schema;     /* of what `snapshot` writes; 0 as a rule where it writes none */
+    uint32_t state_schema_min; /* the oldest that `restore` reads; not above state_schema */
+    uint32_t reserved;         /* 0; refused otherwise */
     char name[64];             /* UTF-8, NUL-padded; these three are for people only */
     char version[32];
     char toolchain[64];
@@ -330,7 +346,7 @@ struct WshInit {
 /* What `init` fills in; size is set by the server. */
 struct WshInstance {
     uint32_t size;           /* of this table in bytes */
-    uint32_t flags;          /* 0 */
+    uint32_t flags;          /* 0; refused otherwise */
     void *handler;           /* the first argument of the vtable's handler functions; may be NULL */
     const WshVtable *vtable; /* lives as long as the image is mapped: a static const, as a rule */
 };
@@ -339,7 +355,7 @@ struct WshInstance {
  * callback of this session and on its thread; it changes only through calls with it. */
 typedef struct WshConn {
     uint32_t size;     /* of this table in bytes */
-    uint32_t flags;    /* WSH_CLOSING, WSH_RESTORED, WSH_DEFLATE */
+    uint32_t flags;    /* WSH_CLOSING, WSH_RESTORED, WSH_DEFLATE, and what is under WSH_CAUSE */
     uint64_t id;       /* the session's number: never 0, never reused */
     uint64_t buffered; /* bytes accepted for sending that the server still holds */
     WshStr protocol;   /* the chosen subprotocol, or empty */
@@ -405,14 +421,15 @@ struct WshHost {
      * Answers the bytes buffered after it; WSH_GONE when closing; WSH_INVALID for text that is
      * not UTF-8 or an opcode that is neither WSH_TEXT nor WSH_BINARY; WSH_UNSUPPORTED for an
      * unknown kind bit; WSH_TOO_BIG past the outbound limit: nothing was queued and the limit's
-     * policy applies,
-     * unless WSH_IF_ROOM asks for WSH_FULL. */
+     * policy applies, unless WSH_IF_ROOM asks for WSH_FULL. A message that is longer than any may be
+     * is WSH_TOO_BIG as well, and nothing else comes of it. */
     int64_t(WSH_CALL *send)(WshConn *conn, uint32_t kind, const uint8_t *data, size_t len);
     /* [callback] Room for max bytes, uninitialised; NULL if not to be had. It lives until the next
      * call with this WshConn or the end of the callback; uncommitted, it was nothing. */
     uint8_t *(WSH_CALL *reserve)(WshConn *conn, size_t max);
     /* [callback] Queues the first len bytes of what was reserved; as `send` otherwise. WSH_INVALID
-     * unless `reserve`, for as many bytes, was the call with this WshConn before it. */
+     * unless `reserve`, for as many bytes, was the call with this WshConn before it; `check` is
+     * none. Whatever it answers, the room is gone. */
     int64_t(WSH_CALL *commit)(WshConn *conn, uint32_t kind, size_t len);
     /* [callback] Queues a Ping. Over 125 bytes: WSH_TOO_BIG. */
     WshStatus(WSH_CALL *ping)(WshConn *conn, const uint8_t *data, size_t len);
@@ -420,20 +437,24 @@ struct WshHost {
      * stays incomplete. Code 0 is an empty body, without a reason. A code that the transport may
      * not send is WSH_INVALID (over WebSocket every one but 1000 to 1003, 1007 to 1014, 3000 to
      * 4999); a reason over the transport's limit, 123 bytes for WebSocket, is WSH_TOO_BIG. A
-     * reason is UTF-8 and may hold NUL. */
+     * reason is UTF-8 and may hold NUL. From now on what needs an open session is WSH_GONE, and what
+     * was sent by id and has not left does not leave; `reads`, `watermark` and `subscribe` are WSH_OK
+     * and mean nothing. */
     WshStatus(WSH_CALL *close)(WshConn *conn, uint32_t code, WshBytes reason);
     /* [callback] Drops the connection without a Close frame. */
     WshStatus(WSH_CALL *abort)(WshConn *conn);
     /* [callback] One shot; the same token replaces; UINT64_MAX as after_ms cancels. The token is a
      * number of the handler's own; it survives a move. */
     WshStatus(WSH_CALL *timer)(WshConn *conn, uint64_t token, uint64_t after_ms);
-    /* [callback] Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in;
-     * anything else is WSH_INVALID. */
+    /* [callback] Inbound backpressure: 0 holds the peer's messages back at once, and all that comes
+     * after them (its Pings, its Close, the loss of the connection); 1 lets them in. Anything else is
+     * WSH_INVALID. */
     WshStatus(WSH_CALL *reads)(WshConn *conn, uint32_t on);
-    /* [callback] `drain` fires once when buffered, having been above high, is at most low.
-     * WSH_INVALID if low is above high. */
+    /* [callback] `drain` fires each time that buffered, having been above high, is at most low, once
+     * for each. WSH_INVALID if low is above high. */
     WshStatus(WSH_CALL *watermark)(WshConn *conn, uint64_t low, uint64_t high);
-    /* [callback] Joins (1) or leaves (0) a topic; any other `on` is WSH_INVALID. */
+    /* [callback] Joins (1) or leaves (0) a topic; any other `on` is WSH_INVALID. WSH_TOO_BIG for a
+     * topic that is too long, and for one more than a session may have. */
     WshStatus(WSH_CALL *subscribe)(WshConn *conn, WshStr topic, uint32_t on);
 
     /* [any thread] Sends a whole message to a session of this handler, also to one's own. Answers
@@ -458,7 +479,8 @@ struct WshHost {
      * pointer, once for each call, in order with what is sent by id. WSH_FULL when the session's
      * inbox is full. A note to a handshake that is WSH_PENDING waits until after `open`. */
     WshStatus(WSH_CALL *notify)(void *ctx, uint64_t id, uint64_t note);
-    /* [any thread] Runs `run(arg)` on a host thread, counted. Unless WSH_OK, arg is still yours. */
+    /* [any thread] Runs `run(arg)` once on a thread of the host's, which keeps the image mapped until
+     * it returns; `shutdown` waits for none. Unless WSH_OK, arg is still the caller's. */
     WshStatus(WSH_CALL *spawn)(void *ctx, void(WSH_CALL *run)(void *arg), void *arg);
     /* [any thread] Says why the callback running on this thread is about to fail. Answers
      * WSH_ERROR, so that a callback may `return host->fail(...)`. */
@@ -469,12 +491,13 @@ struct WshHost {
     void(WSH_CALL *log)(void *ctx, uint64_t id, uint32_t level, WshStr target, WshStr message,
                 const WshPair *fields, size_t n_fields);
 
-    /* [handshake] Appends a header line to the 101 or the refusal. CR, LF, control characters and
-     * the handshake's own names: WSH_INVALID. */
+    /* [handshake] Appends a header line to the 101 or the refusal. Control characters but the tab,
+     * and the handshake's own names: WSH_INVALID. More than 16 KiB in all: WSH_TOO_BIG. */
     WshStatus(WSH_CALL *response_header)(WshResponse *response, WshStr name, WshBytes value);
     /* [handshake] Chooses the subprotocol; one that the client did not offer is WSH_INVALID. */
     WshStatus(WSH_CALL *response_protocol)(WshResponse *response, WshStr name);
-    /* [handshake] The status, 300 to 599, and body of a refusal; then answer WSH_REJECT. */
+    /* [handshake] The status, 300 to 599, and body of a refusal; then answer WSH_REJECT. A body that
+     * the status may not have (304) is left out. */
     WshStatus(WSH_CALL *response_reject)(WshResponse *response, uint32_t status, WshBytes body);
     /* [handshake] Extensions that may be negotiated: bit 0 permessage-deflate. Unknown bits are
      * ignored. */
@@ -485,8 +508,10 @@ struct WshHost {
     const void *(WSH_CALL *extension)(void *ctx, WshStr id);
 };
 
-/* What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there; any other that
- * is NULL has its default behaviour.
+/* What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there. Where another is
+ * NULL: `handshake` accepts, `closing` echoes the code, `closed` is over, without `snapshot` and
+ * `restore` sessions stay in their generation, `self_test` finds the handler fit, and the others do
+ * nothing.
  *
  * A callback that answers below 0 ends its session with 1011; `open message ping pong drain timer
  * wake` may answer WSH_DONE, which closes with 1000. */
@@ -521,11 +546,11 @@ struct WshVtable {
     /* WshHost.notify was called with this number. */
     WshStatus(WSH_CALL *note)(void *session, WshConn *conn, uint64_t note);
     /* The peer closes first. Code 1005: none came. The reason is UTF-8 and may hold NUL. WSH_OK
-     * echoes the code unless `close` or `abort` was called; WSH_PENDING: answered later, within
-     * the close timeout. */
+     * echoes the code unless `close` or `abort` was called; WSH_PENDING: answered later, within the
+     * close timeout. */
     WshStatus(WSH_CALL *closing)(void *session, WshConn *conn, uint32_t code, WshBytes reason);
     /* The session is over; comes exactly once. Code 1006: no Close was received. WSH_PENDING:
-     * `wake` goes on until WSH_DONE, or a deadline. */
+     * `wake` goes on for as long as it answers WSH_PENDING, or until a deadline. */
     WshStatus(WSH_CALL *closed)(void *session, WshConn *conn, uint32_t code, WshBytes reason);
     /* Frees the session: exactly once for each that exists. */
     void(WSH_CALL *destroy)(void *session);

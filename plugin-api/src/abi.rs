@@ -13,14 +13,15 @@
 //! 2. *Sizes.* A table starts with its `size`. A reader of a table reads `min(size, mine)` bytes
 //!    of it; an absent field is NULL and means the default. A writer that fills a table writes
 //!    nothing past the `size` found in it. Fields are appended, never moved, never reused, and no
-//!    table ends in padding.
+//!    table ends in padding. A table of a plugin's that ends before a field of 1.0 is refused.
 //! 3. *Versions.* `abi_major` must match; `min_host_minor` must not be above the server's
 //!    minor. A descriptor flag that the server does not know is ignored: a plugin that must be
 //!    understood raises `min_host_minor`.
 //! 4. *Lent memory.* Memory passed in lives until the call returns. The exceptions: [`Host`],
 //!    its `ctx` and `log_level` live as long as the process, and a [`Request`] stays where it
 //!    is, with all it points to, from the first `handshake` call until `open` or `abandon`
-//!    returned. Each side frees only what it allocated. A pointer and a length are a pair: with
+//!    returned. `abandon` comes only where an attempt was left: a handler that reads the Request
+//!    between two calls of `handshake` leaves one. Each side frees only what it allocated. A pointer and a length are a pair: with
 //!    length 0 the pointer may be NULL or dangling.
 //! 5. *Order of callbacks.* Callbacks of one session never overlap and keep their order, but
 //!    may run on different threads. `handshake`, `open`, `restore` and different sessions run
@@ -42,17 +43,19 @@
 //!
 //! # The life of a session
 //!
-//! `handshake`, again after each `wake` with the request's id while it answers [`PENDING`]; then
-//! `open`, or `abandon` if an attempt was left and no `open` will come. Then `message`, `ping`,
+//! `handshake`, again after each `wake` with the request's id while it answers [`PENDING`], with the
+//! Response as earlier calls left it: a header line that each of them appends is there several times.
+//! Then `open`, or `abandon` if an attempt was left and no `open` will come. Then `message`, `ping`,
 //! `pong`, `drain`, `timer`, `wake`, `note` in any order, and `snapshot` between any two of them;
 //! `closing` if the peer closes first; `closed` once; `destroy`. After `close`, `abort`, [`DONE`] or
 //! an error only `closed`, `wake` after a `closed` that answered [`PENDING`], and `destroy` follow.
 //! A failed `open` or `restore` leaves no session: no `closed`, no `destroy`. A NULL session is
 //! legal.
 //!
-//! In `restore` the functions that take a Conn answer [`MISUSE`], in `closed` and later [`GONE`].
-//! `destroy`, `abandon` and `shutdown` may call `[any thread]` functions only. `closed`, `destroy`,
+//! In `snapshot` and `restore` the functions that take a Conn answer [`MISUSE`], and in `closed`
+//! [`GONE`]; `check` answers [`OK`] in all three, where the table may be read. `destroy`, `abandon` and `shutdown` may call `[any thread]` functions only. `closed`, `destroy`,
 //! `abandon` and `shutdown` come at most once, and exactly once unless the process ends.
+//! `serving(1)` of a new generation comes before `serving(0)` of the one before it.
 //!
 //! What a callback returns, and what that means:
 //!
@@ -62,10 +65,10 @@
 //! | `handshake` | accepted | | asked again after a `wake` | | a 500; also [`REJECT`], [`ABORT`] |
 //! | `open` | a session | closes with 1000 | | | no session; closes with 1011 |
 //! | `message` `ping` `pong` `drain` `timer` `wake` `note` | go on | closes with 1000 | | | closes with 1011 |
-//! | `closing` | the code is echoed unless `close` or `abort` was called | as OK | answered later, within the close timeout | | closes with 1011 |
+//! | `closing` | the code is echoed unless `close` or `abort` was called | as OK | answered later: other callbacks but `message` go on until `close`, `abort` or DONE, which echoes the code, as the close timeout does | | closes with 1011 |
 //! | `closed` | over | over | `wake` goes on until it answers otherwise, or a deadline | | over |
-//! | `snapshot` | the state is written | | | not now: asked again after the next callback | the session stays in this generation |
-//! | `restore` | a session | | | | it stays in the older generation |
+//! | `snapshot` | the state is written | | | not now: asked again after the next callback | the session stays in this generation; a later callback may have changed that, so it can be asked again |
+//! | `restore` | a session | | | | it stays in the older generation, and may be tried again |
 //!
 //! A status that stands for nothing in its callback, known or not, counts as [`ERROR`] and is
 //! logged.
@@ -73,7 +76,8 @@
 //! # What more is promised
 //!
 //! - *Wakes.* Calls of `wake` may be merged, and a `wake` callback may come without a call. After any
-//!   call of `wake`, also one made during a callback, a `wake` callback begins.
+//!   call of `wake`, also one made during a callback, a `wake` callback begins, unless the session
+//!   ends first.
 //! - *Parts.* A message sent with [`MORE`] stays open until a part without it. Each part repeats the
 //!   opcode, and a part of text is whole characters. Until then another `send` with another opcode is
 //!   [`INVALID`], and what was sent by id waits; `ping` and `close` pass. A handler with [`STREAM`]
@@ -89,7 +93,7 @@
 //!   used, more than a number of JSON holds in a browser. A server that works alone counts from 1 when it
 //!   starts, so an id that was kept outside the process may be another session's after a restart. A
 //!   generation's number is opaque, and newer is larger. [`GONE`] for an id: the session is known to
-//!   be over.
+//!   be over, or the calling generation is, whose sessions may go on in a newer one.
 //! - *Numbers that come back.* The token of a timer and the number of a note, as every token of a later
 //!   minor, come to the session wherever it has moved, and so to code that may be newer; to a session
 //!   that is over they do not come. So they are numbers that each generation understands, and never a
@@ -109,16 +113,17 @@
 //!   it, understands or answers as unknown.
 //! - *Queues.* `buffered` and every count of bytes is as last known, and still held by the server.
 //!   [`TOO_BIG`] may also show as a close after the callback.
-//! - *After `shutdown` returned* every `[any thread]` function but `log` answers [`GONE`], or NULL, so
-//!   a thread that never ends stays harmless.
+//! - *After `shutdown` returned* every `[any thread]` function answers [`GONE`], or NULL, but `log`,
+//!   `fail` and `check`, which know no session: so a thread that never ends stays harmless.
 //!
 //! # What is survived
 //!
 //! The server survives, and answers by a status: any pointer that is no Conn or Response of the
-//! running callback ([`MISUSE`]); NULL with a length ([`INVALID`]); a length above `isize::MAX`
-//! ([`TOO_BIG`]); a Response after its `handshake` returned ([`MISUSE`]); `commit` of room that a
+//! running callback, and any `ctx` of a Sink but that of the running `snapshot` ([`MISUSE`]); NULL
+//! with a length, however long ([`INVALID`]); a length above `isize::MAX` ([`TOO_BIG`]); a Response after its `handshake` returned ([`MISUSE`]); `commit` of room that a
 //! later call or the end of the callback took back ([`INVALID`]); ids that are stale, foreign, or 0
-//! ([`GONE`]); texts that are not UTF-8, or hold a NUL where none may be ([`INVALID`]).
+//! ([`GONE`]); texts that are not UTF-8, unless [`TRUSTED_UTF8`] vouches for them, or hold a NUL where
+//! none may be ([`INVALID`]).
 //!
 //! It does not survive, and promises nothing about: writes into memory that is not the plugin's; a
 //! pointer to fewer bytes than its length says; a `ctx` that is neither the host table's nor NULL;
@@ -152,7 +157,7 @@
 //!
 //! - 1.0, 2026-11-23: the first. Mended until 1.0.0 is tagged; last on 2026-11-29: codes of 32 bits,
 //!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], [`CAUSE`], `client_addr`, `check`, `wake_after`,
-//!   `notify` and `note`.
+//!   `notify` and `note`; fields that are 0 must be 0.
 
 pub mod raw;
 
@@ -206,13 +211,17 @@ pub const BINARY: u32 = 2;
 pub const MORE: u32 = 1 << 8;
 /// Kind bit: do not compress this message; in its first part, where it has several.
 pub const NO_COMPRESS: u32 = 1 << 9;
-/// Kind bit: the sender vouches for UTF-8. A hint, never a reason for unchecked code in the host.
+/// Kind bit: the sender vouches for UTF-8, and the host need not look: text that is none may reach the
+/// peer. Never a reason for unchecked code in the host.
 pub const TRUSTED_UTF8: u32 = 1 << 10;
 /// Kind bit of `send` and `commit`: [`FULL`] where the message does not fit beside what waits, in the
-/// place of [`TOO_BIG`] and the limit's policy. Nothing was done; `drain` says when there is room.
+/// place of [`TOO_BIG`] and the limit's policy. Nothing was done; `drain` says when there is room. By
+/// id it is [`UNSUPPORTED`].
 pub const IF_ROOM: u32 = 1 << 11;
 /// Kind bit of the callback `message`, for handlers with [`BATCHES`]: another whole message follows at
-/// once. A hint: one that does not say so may be followed all the same.
+/// once. A hint: one that does not say so may be followed all the same, and what follows may break the
+/// protocol, so that `closed` comes in its place. Where a message is sent it is [`UNSUPPORTED`]: an
+/// echo takes it away.
 pub const FOLLOWED: u32 = 1 << 12;
 
 /// [`Descriptor::flags`]: compiled with `panic = "abort"`. Refused where the plugin would share the
@@ -220,7 +229,8 @@ pub const FOLLOWED: u32 = 1 << 12;
 pub const PANIC_ABORT: u32 = 1;
 /// [`Descriptor::flags`]: sessions can move to a newer generation.
 pub const MIGRATES: u32 = 2;
-/// [`Descriptor::flags`]: every session runs on a thread of its own.
+/// [`Descriptor::flags`]: the plugin runs every session on a thread of its own, and the server limits
+/// how many there are.
 pub const BLOCKING: u32 = 4;
 /// [`Descriptor::flags`]: sessions are futures.
 pub const ASYNC: u32 = 8;
@@ -316,11 +326,11 @@ pub struct Descriptor {
     pub size: u32,
     /// [`PANIC_ABORT`], [`MIGRATES`], [`BLOCKING`], [`ASYNC`], [`ORIGIN_ANY`].
     pub flags: u32,
-    /// The schema of the state that `snapshot` writes; 0 = none.
+    /// The schema of the state that `snapshot` writes; 0 as a rule where it writes none.
     pub state_schema: u32,
-    /// The oldest schema that `restore` reads; 0 = none.
+    /// The oldest schema that `restore` reads; not above `state_schema`.
     pub state_schema_min: u32,
-    /// 0.
+    /// 0; refused otherwise.
     pub reserved: u32,
     /// The handler's own name, UTF-8, NUL-padded; for people only.
     pub name: [u8; 64],
@@ -359,7 +369,7 @@ pub struct Init {
 pub struct Instance {
     /// The size of this table in bytes.
     pub size: u32,
-    /// 0.
+    /// 0; refused otherwise.
     pub flags: u32,
     /// The handler: the first argument of the vtable's handler functions.
     pub handler: *mut c_void,
@@ -478,13 +488,15 @@ pub struct Host {
     /// Answers the bytes buffered after it; [`GONE`] when closing; [`INVALID`] for text that is not
     /// UTF-8 or an opcode that is neither [`TEXT`] nor [`BINARY`]; [`UNSUPPORTED`] for an unknown
     /// kind bit; [`TOO_BIG`] past the outbound limit: nothing was queued and the limit's policy
-    /// applies, unless [`IF_ROOM`] asks for [`FULL`].
+    /// applies, unless [`IF_ROOM`] asks for [`FULL`]. A message that is longer than any may be is
+    /// [`TOO_BIG`] as well, and nothing else comes of it.
     pub send: Option<unsafe extern "C" fn(*mut Conn, kind: u32, *const u8, usize) -> i64>,
     /// `[callback]` Room for `max` bytes, uninitialised; NULL if not to be had. It lives until the
     /// next call with this Conn or the end of the callback; uncommitted, it was nothing.
     pub reserve: Option<unsafe extern "C" fn(*mut Conn, max: usize) -> *mut u8>,
     /// `[callback]` Queues the first `len` bytes of what was reserved; as `send` otherwise.
-    /// [`INVALID`] unless `reserve`, for as many bytes, was the call with this Conn before it.
+    /// [`INVALID`] unless `reserve`, for as many bytes, was the call with this Conn before it; `check`
+    /// is none. Whatever it answers, the room is gone.
     pub commit: Option<unsafe extern "C" fn(*mut Conn, kind: u32, len: usize) -> i64>,
     /// `[callback]` Queues a Ping. Over 125 bytes: [`TOO_BIG`].
     pub ping: Option<unsafe extern "C" fn(*mut Conn, *const u8, usize) -> Status>,
@@ -492,20 +504,24 @@ pub struct Host {
     /// stays incomplete. Code 0 is an empty body, without a reason. A code that the transport may
     /// not send is [`INVALID`] (over WebSocket every one but 1000 to 1003, 1007 to 1014, 3000 to
     /// 4999); a reason over the transport's limit, 123 bytes for WebSocket, is [`TOO_BIG`]. A reason
-    /// is UTF-8 and may hold NUL.
+    /// is UTF-8 and may hold NUL. From now on what needs an open session is [`GONE`], and what was
+    /// sent by id and has not left does not leave; `reads`, `watermark` and `subscribe` are [`OK`] and
+    /// mean nothing.
     pub close: Option<unsafe extern "C" fn(*mut Conn, code: u32, reason: Bytes) -> Status>,
     /// `[callback]` Drops the connection without a Close frame.
     pub abort: Option<unsafe extern "C" fn(*mut Conn) -> Status>,
     /// `[callback]` One shot; the same token replaces; `u64::MAX` as `after_ms` cancels. The token is
     /// a number of the handler's own, see *numbers that come back*.
     pub timer: Option<unsafe extern "C" fn(*mut Conn, token: u64, after_ms: u64) -> Status>,
-    /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, 1 lets them in;
-    /// anything else is [`INVALID`].
+    /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, and all that comes
+    /// after them (its Pings, its Close, the loss of the connection); 1 lets them in. Anything else is
+    /// [`INVALID`].
     pub reads: Option<unsafe extern "C" fn(*mut Conn, on: u32) -> Status>,
-    /// `[callback]` `drain` fires once when `buffered`, having been above `high`, is at most `low`.
-    /// [`INVALID`] if `low` is above `high`.
+    /// `[callback]` `drain` fires each time that `buffered`, having been above `high`, is at most `low`,
+    /// once for each. [`INVALID`] if `low` is above `high`.
     pub watermark: Option<unsafe extern "C" fn(*mut Conn, low: u64, high: u64) -> Status>,
     /// `[callback]` Joins (1) or leaves (0) a topic, see *topics*; any other `on` is [`INVALID`].
+    /// [`TOO_BIG`] for a topic that is too long, and for one more than a session may have.
     pub subscribe: Option<unsafe extern "C" fn(*mut Conn, topic: Str, on: u32) -> Status>,
     /// `[any thread]` Sends a whole message to a session of this handler, also from inside its own
     /// callback. Answers the bytes buffered; [`FULL`] when the session's inbox is full. What is sent
@@ -538,8 +554,8 @@ pub struct Host {
     /// pointer, once for each call, in order with what is sent by id. [`FULL`] when the session's
     /// inbox is full. A note to a handshake that is [`PENDING`] waits until after `open`.
     pub notify: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, note: u64) -> Status>,
-    /// `[any thread]` Runs `run(arg)` once on a thread of the host's, counted. Unless [`OK`], `arg` is
-    /// still the caller's.
+    /// `[any thread]` Runs `run(arg)` once on a thread of the host's, which keeps the image mapped until
+    /// it returns; `shutdown` waits for none. Unless [`OK`], `arg` is still the caller's.
     pub spawn: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -563,12 +579,13 @@ pub struct Host {
             n_fields: usize,
         ),
     >,
-    /// `[handshake]` Appends a header line to the 101 or the refusal. CR, LF, control characters and
-    /// the handshake's own names: [`INVALID`]. More than 16 KiB in all: [`TOO_BIG`].
+    /// `[handshake]` Appends a header line to the 101 or the refusal. Control characters but the tab,
+    /// and the handshake's own names: [`INVALID`]. More than 16 KiB in all: [`TOO_BIG`].
     pub response_header: Option<unsafe extern "C" fn(*mut Response, Str, Bytes) -> Status>,
     /// `[handshake]` Chooses the subprotocol; one that the client did not offer is [`INVALID`].
     pub response_protocol: Option<unsafe extern "C" fn(*mut Response, Str) -> Status>,
-    /// `[handshake]` The status, 300 to 599, and body of a refusal; then answer [`REJECT`].
+    /// `[handshake]` The status, 300 to 599, and body of a refusal; then answer [`REJECT`]. A body that
+    /// the status may not have (304) is left out.
     pub response_reject:
         Option<unsafe extern "C" fn(*mut Response, status: u32, body: Bytes) -> Status>,
     /// `[handshake]` Extensions that may be negotiated: bit 0 permessage-deflate. Unknown bits are
@@ -578,8 +595,10 @@ pub struct Host {
     pub extension: Option<unsafe extern "C" fn(ctx: *mut c_void, id: Str) -> *const c_void>,
 }
 
-/// What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there; any other
-/// that is NULL has its default behaviour.
+/// What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there. Where another is
+/// NULL: `handshake` accepts, `closing` echoes the code, `closed` is over, without `snapshot` and
+/// `restore` sessions stay in their generation, `self_test` finds the handler fit, and the others do
+/// nothing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Vtable {
@@ -637,8 +656,8 @@ pub struct Vtable {
     /// echoes the code unless `close` or `abort` was called; [`PENDING`]: answered later.
     pub closing:
         Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u32, Bytes) -> Status>,
-    /// The session is over; comes exactly once. Code 1006: no Close was received. [`PENDING`]:
-    /// `wake` goes on until [`DONE`].
+    /// The session is over; comes exactly once. Code 1006: no Close was received. [`PENDING`]: `wake`
+    /// goes on for as long as it answers [`PENDING`], or until a deadline.
     pub closed:
         Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u32, Bytes) -> Status>,
     /// Frees the session: exactly once for each that exists.
