@@ -86,6 +86,56 @@ fn changes_that_events_tell_of_are_not_taken_for_silent_ones() {
 }
 
 #[test]
+fn another_directory_in_the_configuration_is_not_taken_for_silence() {
+    let site = Site::with(&["echo_wsh"]);
+    let handlers = site.handlers();
+    fs::create_dir(handlers.join("live")).expect("a directory");
+    replace(&handlers.join("live/inner_wsh.so"), 1);
+    let outside = site.root().join("outside.so");
+    replace(&outside, 1);
+    symlink(&outside, handlers.join("linked_wsh.so")).expect("a link");
+    let configure = |handlers_dir: &Path, lines: &str| {
+        site.write(
+            "config.toml",
+            &format!("handlers_dir = {handlers_dir:?}\n{lines}"),
+        );
+    };
+    configure(&handlers, "");
+    let server = Server::bare(&site).args(["-p", "0"]).start();
+    assert_eq!(server.handshake_status("/live/inner"), 101);
+    let all = "allow_handlers_outside_root_dir = true\n";
+
+    let live = handlers.join("live");
+    for (handlers_dir, lines, there, gone) in [
+        (
+            &handlers,
+            &*format!("scan_dir = {live:?}\n"),
+            "/live/inner",
+            "/echo",
+        ),
+        (&handlers, "", "/echo", "/linked"),
+        (&live, "", "/inner", "/echo"),
+        (&handlers, "", "/live/inner", "/inner"),
+    ] {
+        configure(handlers_dir, lines);
+        eventually("the configuration is applied", || {
+            server.handshake_status(there) == 101 && server.handshake_status(gone) == 404
+        });
+    }
+    // An event may take a second to come.
+    std::thread::sleep(Duration::from_millis(1_200));
+
+    assert_eq!(server.count_lines(&["no event told of a change"]), 0);
+    // Where events are missing is still found out.
+    configure(&handlers, all);
+    eventually("the link is followed", || {
+        server.handshake_status("/linked") == 101
+    });
+    replace(&outside, 2);
+    server.line(&["no event told of a change", "linked_wsh.so"]);
+}
+
+#[test]
 fn the_limits_of_the_system_are_named_and_changes_are_looked_for() {
     for (limit, sysctl) in [
         ("max_inotify_watches", "fs.inotify.max_user_watches"),

@@ -16,7 +16,7 @@ use crate::plugin::trust;
 use crate::reload::StartError;
 use crate::reload::file::read;
 use crate::reload::load::{self, Job};
-use crate::scan::{self, Found};
+use crate::scan::{self, Found, Scope};
 use crate::shared::Shared;
 
 /// What was found.
@@ -41,7 +41,7 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
         path: config.handlers_dir.clone(),
         source,
     };
-    let scan = scan::scan(config).map_err(no_directory)?;
+    let scan = scan::scan(&Scope::of(config)).map_err(no_directory)?;
     trust::tell(config.trust);
     let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
     stage.set_trust(config.trust);

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Trust};
 use crate::plugin::refusal::Refusal;
 use crate::plugin::trust::Guard;
 use crate::regular_file::{self, is_absence};
@@ -26,6 +26,15 @@ pub(crate) struct Scan {
     pub(crate) links: Vec<PathBuf>,
     /// Whether there are crates of handlers: sources instead of libraries.
     pub(crate) has_crates: bool,
+}
+
+/// What decides which files a scan finds, apart from the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    handlers_dir: PathBuf,
+    scan_dir: PathBuf,
+    allows_outside: bool,
+    trust: Trust,
 }
 
 /// A file that is to be a plugin.
@@ -69,32 +78,48 @@ impl Stamp {
 
 /// Looks through the handlers directory. Fails only if there is no such directory; one that cannot be
 /// read is in `Scan::unreadable`.
-pub(crate) fn scan(config: &Config) -> io::Result<Scan> {
+pub(crate) fn scan(scope: &Scope) -> io::Result<Scan> {
     // Names go by the path as it is written: a link that is switched to another directory leads to
     // new files of the same names.
     let mut walk = Walk {
         scan: Scan::default(),
         real_root: PathBuf::new(),
-        allows_outside: config.allow_handlers_outside_root_dir,
-        guard: Guard::new(config.trust),
+        allows_outside: scope.allows_outside,
+        guard: Guard::new(scope.trust),
         is_cache: false,
         seen: HashSet::new(),
     };
     // The name of a handler is relative to the handlers directory also when only a part is scanned.
-    let below = config.scan_dir.strip_prefix(&config.handlers_dir);
+    let below = scope.scan_dir.strip_prefix(&scope.handlers_dir);
     let prefix = below.unwrap_or(Path::new("")).to_path_buf();
     // `join` with nothing would add a slash.
     let start = match prefix.as_os_str().is_empty() {
-        true => config.handlers_dir.clone(),
-        false => config.handlers_dir.join(&prefix),
+        true => scope.handlers_dir.clone(),
+        false => scope.handlers_dir.join(&prefix),
     };
-    match walk.start(&config.handlers_dir, &start, &prefix) {
+    match walk.start(&scope.handlers_dir, &start, &prefix) {
         Err(error) if is_absence(&error) => return Err(error),
         Err(error) => walk.cannot_read(&start, &error),
         Ok(()) => {}
     }
     walk.scan.plugins.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(walk.scan)
+}
+
+impl Scope {
+    /// The directory that handlers' names are relative to.
+    pub(crate) fn handlers_dir(&self) -> &Path {
+        &self.handlers_dir
+    }
+
+    pub(crate) fn of(config: &Config) -> Scope {
+        Scope {
+            handlers_dir: config.handlers_dir.clone(),
+            scan_dir: config.scan_dir.clone(),
+            allows_outside: config.allow_handlers_outside_root_dir,
+            trust: config.trust,
+        }
+    }
 }
 
 impl Scan {

@@ -163,6 +163,11 @@ impl Watcher {
         self.silence.unannounced = None;
     }
 
+    /// Other directories are looked at from now on: whether events tell of their changes is open.
+    pub(crate) fn begin_anew(&mut self) {
+        self.silence = Silence::default();
+    }
+
     /// A look has found these changes. Answers when to look again, if it is not known yet whether a
     /// hint is still to come.
     pub(crate) fn looked(&mut self, changed: &[PathBuf], now: Instant) -> Option<Instant> {
@@ -270,5 +275,18 @@ mod tests {
         assert_eq!(watcher.looked(&[], now + GRACE), None);
 
         assert!(watcher.is_blind());
+    }
+
+    #[test]
+    fn a_watcher_that_went_blind_elsewhere_sees_where_it_begins_anew() {
+        let (mut watcher, now) = (watcher(), Instant::now());
+        watcher.looked(&[PathBuf::from("echo_wsh.so")], now);
+        watcher.looked(&[], now + GRACE);
+        assert!(watcher.is_blind());
+
+        watcher.begin_anew();
+
+        assert!(!watcher.is_blind());
+        assert_eq!(watcher.looked(&[], now + GRACE), None);
     }
 }

@@ -26,7 +26,7 @@ use crate::plugin::surroundings;
 use crate::plugin::trial::Bounds;
 use crate::regular_file::NotRead;
 use crate::router::{Router, Table};
-use crate::scan::{self, Scan};
+use crate::scan::{self, Scan, Scope};
 use crate::shared::Shared;
 use crate::watcher::{Watcher, waypoints};
 
@@ -48,6 +48,8 @@ pub(super) struct Keeper {
     pub(super) told: HashMap<PathBuf, Refusal>,
     /// What the last look could not read, and what the system said.
     pub(super) unreadable: BTreeMap<PathBuf, String>,
+    /// What the last scan was of.
+    scope: Option<Scope>,
     /// Every directory that plugins are looked for in.
     directories: Vec<PathBuf>,
     pub(super) is_directory_gone: bool,
@@ -86,6 +88,7 @@ impl Keeper {
             handlers: BTreeMap::new(),
             told: HashMap::new(),
             unreadable: BTreeMap::new(),
+            scope: None,
             directories: Vec::new(),
             is_directory_gone: false,
             is_empty: false,
@@ -106,11 +109,22 @@ impl Keeper {
         self.next = now + SWEEP;
         self.look_at_config(now);
         let config = self.config.load_full();
-        let scan = self.scan(&config);
+        let scope = Scope::of(&config);
+        let is_elsewhere = *self.scope.get_or_insert_with(|| scope.clone()) != scope;
+        if is_elsewhere {
+            self.watcher.begin_anew();
+        }
+        let scan = self.scan(&scope);
+        self.scope = Some(scope);
         let is_any_new = self.watch(&scan, &config);
         self.tell_refused(&scan);
         let mut changed = Vec::new();
         for found in &scan.plugins {
+            // Its name is another one below another handlers directory.
+            let known = self.files.get(&found.path);
+            if known.is_some_and(|file| file.name != found.name) {
+                self.remove(&found.path);
+            }
             let file = self.files.entry(found.path.clone());
             let is_new = matches!(file, Entry::Vacant(_));
             let file = file.or_insert_with(|| PluginFile::new(found, now));
@@ -136,7 +150,7 @@ impl Keeper {
             self.miss(&path, saw, now);
         }
         let is_readable_again = self.tell_unreadable(&scan);
-        if self.is_eager || is_readable_again {
+        if self.is_eager || is_readable_again || is_elsewhere {
             // Whatever is found now needs no event.
             self.watcher.heard();
         }
@@ -176,8 +190,8 @@ impl Keeper {
         self.mind_generations(now);
     }
 
-    fn scan(&mut self, config: &Config) -> Scan {
-        match scan::scan(config) {
+    fn scan(&mut self, scope: &Scope) -> Scan {
+        match scan::scan(scope) {
             Ok(scan) => {
                 self.is_directory_gone = false;
                 scan
@@ -186,7 +200,7 @@ impl Keeper {
             Err(error) => {
                 if !self.is_directory_gone {
                     self.is_directory_gone = true;
-                    let path = config.handlers_dir.display();
+                    let path = scope.handlers_dir().display();
                     warn!(%path, %error, "handlers directory is gone, waiting for it");
                 }
                 Scan::default()
@@ -229,8 +243,15 @@ impl Keeper {
             self.due(now + file::REMOVAL_DELAY);
             return;
         }
-        let name = file.name.clone();
-        self.files.remove(path);
+        self.remove(path);
+    }
+
+    /// Forgets a file, and removes the handler that was loaded from it.
+    fn remove(&mut self, path: &Path) {
+        let Some(file) = self.files.remove(path) else {
+            return;
+        };
+        let name = file.name;
         self.forget_refusal(&name, path);
         let Some(handler) = self.handlers.get_mut(&name) else {
             return;
