@@ -363,3 +363,62 @@ fn a_fault_in_a_callback_names_it_and_ends_the_server_by_its_signal() {
         )]);
     }
 }
+
+#[test]
+fn a_fault_on_a_thread_of_a_plugins_own_names_the_thread_and_the_handler() {
+    let in_code = "in code of handler `faults` ends the server";
+    let on_stack = ", whose stack has addresses of handler `faults`, ends the server";
+    for (statement, signal, words) in [
+        ("usleep(9999),crash()", libc::SIGSEGV, in_code),
+        ("usleep(9999),read_past_the_end()", libc::SIGBUS, in_code),
+        ("usleep(9999),abort()", libc::SIGABRT, on_stack),
+        ("usleep(9999),raise(SIGFPE)", libc::SIGFPE, on_stack),
+        ("usleep(9999),raise(SIGSYS)", libc::SIGSYS, on_stack),
+        // A call of nothing.
+        ("usleep(9999),((void(*)(void))0)()", libc::SIGSEGV, on_stack),
+    ] {
+        let site = Site::empty();
+        let in_thread = format!("-DIN_THREAD={statement}");
+        site.add_bytes(
+            &unruly(&["-DIN_MESSAGE=on_thread()", &in_thread]),
+            "faults_wsh.so",
+        );
+        let mut server = Server::start(&site);
+
+        server.connect("/faults").send("go");
+
+        let status = server.wait(Duration::from_secs(8));
+        assert_eq!(status.signal(), Some(signal), "{statement}");
+        let line = server.line(&["wshd: signal SIG", " on thread `pinger`"]);
+        assert!(line.ends_with(words), "{statement}: {line}");
+    }
+}
+
+#[test]
+fn an_abort_of_a_forked_child_is_not_the_servers_end() {
+    let site = Site::empty();
+    site.add_bytes(
+        &unruly(&["-DIN_MESSAGE=abort_in_a_child()"]),
+        "forks_wsh.so",
+    );
+    let server = Server::start(&site);
+
+    assert_eq!(server.connect("/forks").ask("hello"), "hello");
+
+    assert_eq!(server.count_lines(&["ends the server"]), 0);
+}
+
+#[test]
+fn a_fatal_signal_from_outside_names_the_process_that_sent_it() {
+    let site = Site::with(&["echo_wsh"]);
+    let mut server = Server::start(&site);
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+
+    server.signal("ABRT");
+
+    assert_eq!(
+        server.wait(Duration::from_secs(8)).signal(),
+        Some(libc::SIGABRT)
+    );
+    server.line(&["wshd: signal SIGABRT sent by process", " ends the server"]);
+}

@@ -2,7 +2,7 @@
 //!
 //! `exit` and `quick_exit` run what [`begin`] has registered, on the thread that called it: the handler and the callback
 //! are named, every session is closed as far as time allows, and the status is not 0. `abort` and a
-//! fault leave time for one line only. `_exit` leaves none: the system has no hook for it.
+//! fault leave time for one line only, which names the callback, or what is known of another thread. `_exit` leaves none: the system has no hook for it.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -14,6 +14,7 @@ use std::time::Duration;
 use tracing::error;
 
 use super::context::Context;
+use super::images;
 use super::trial::report::signal_name;
 use super::watchdog;
 use crate::logging;
@@ -65,7 +66,12 @@ pub(crate) fn begin(has_sessions: bool) {
             previous.assume_init()
         }
     });
-    let _ = LAST_WORDS.set(LastWords { log, previous });
+    let _ = LAST_WORDS.set(LastWords {
+        log,
+        // SAFETY: it only answers.
+        pid: unsafe { libc::getpid() },
+        previous,
+    });
 }
 
 unsafe extern "C" {
@@ -139,31 +145,26 @@ fn lock() -> MutexGuard<'static, Option<Caller>> {
 }
 
 /// Called when a thread faults or calls `abort`. Whatever it uses may be used in a signal's handler.
-extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, state: *mut c_void) {
     let words = LAST_WORDS.get();
-    if let (Some(words), Some((context, callback))) = (words, here()) {
-        let mut line = Line::default();
-        for part in [
-            "wshd: signal ",
-            signal_name(signal).unwrap_or("?"),
-            " in `",
-            callback,
-            "` of handler `",
-            &context.handler,
-            "` ends the server\n",
-        ] {
-            line.add(part);
-        }
-        line.write(words.log);
-    }
     // SAFETY: the kernel lends what it says of the signal.
-    let is_sent = unsafe { (*info).si_code } <= 0;
+    let info = unsafe { &*info };
+    let is_sent = info.si_code <= 0;
+    // SAFETY: it only answers. A process that a plugin has forked dies alone.
+    if let Some(words) = words.filter(|words| words.pid == unsafe { libc::getpid() }) {
+        // SAFETY: a signal that `kill` sends says which process called it.
+        let sender = (info.si_code == libc::SI_USER).then(|| unsafe { info.si_pid() });
+        // SAFETY: the kernel lends what the thread was at.
+        let at = unsafe { At::of(state) };
+        let sender = sender.filter(|sender| *sender != words.pid);
+        last_words(signal, sender, &at).write(words.log);
+    }
     let index = FAULTS.iter().position(|fault| *fault == signal);
     // SAFETY: what the process had before, or the default; a signal to this very thread, which comes when
     // this handler returns. A fault comes again by itself then.
     unsafe {
         match (words, index) {
-            (Some(words), Some(index)) if !is_sent => {
+            (Some(words), Some(index)) if !is_sent && !TRAPS.contains(&signal) => {
                 let previous = &raw const words.previous[index];
                 libc::sigaction(signal, previous, std::ptr::null_mut());
             }
@@ -173,6 +174,108 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void
             }
         }
     }
+}
+
+/// What is said of the signal that ends the process: the process that sent it, the handler and the callback,
+/// or the thread and the handler whose code it is at.
+fn last_words(signal: c_int, sender: Option<libc::pid_t>, at: &At) -> Line {
+    let mut line = Line::default();
+    line.add("wshd: signal ");
+    line.add(signal_name(signal).unwrap_or("?"));
+    if let Some(sender) = sender {
+        line.add(" sent by process ");
+        line.add_number(sender.unsigned_abs());
+    } else if let Some((context, callback)) = here() {
+        line.add(" in `");
+        line.add(callback);
+        line.add("` of handler `");
+        line.add(&context.handler);
+        line.add("`");
+    } else {
+        line.add(" on thread `");
+        line.add_thread_name();
+        line.add("`");
+        if let Some(context) = images::handler_at(at.code) {
+            line.add(" in code of handler `");
+            line.add(&context.handler);
+            line.add("`");
+        } else if let Some(context) = at.handler_on_stack() {
+            line.add(", whose stack has addresses of handler `");
+            line.add(&context.handler);
+            line.add("`,");
+        }
+    }
+    line.add(" ends the server\n");
+    line
+}
+
+/// Where a thread was when a signal came; 0 where that is not known.
+struct At {
+    code: usize,
+    stack: usize,
+}
+
+impl At {
+    /// # Safety
+    ///
+    /// `state` is what a signal's handler gets.
+    unsafe fn of(state: *const c_void) -> At {
+        // SAFETY: by the contract it is a context, or NULL.
+        let Some(state) = (unsafe { state.cast::<libc::ucontext_t>().as_ref() }) else {
+            return At { code: 0, stack: 0 };
+        };
+        #[cfg(target_arch = "x86_64")]
+        let (code, stack) = {
+            let registers = &state.uc_mcontext.gregs;
+            let of = |register: c_int| registers[register as usize] as usize;
+            (of(libc::REG_RIP), of(libc::REG_RSP))
+        };
+        #[cfg(target_arch = "aarch64")]
+        let (code, stack) = {
+            let registers = &state.uc_mcontext;
+            (registers.pc as usize, registers.sp as usize)
+        };
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let (code, stack) = {
+            let _ = state;
+            (0, 0)
+        };
+        At { code, stack }
+    }
+
+    /// The handler whose image the innermost address on the stack points into that points into one: a thread
+    /// that is in the C library, as `abort` is, came from there.
+    fn handler_on_stack(&self) -> Option<&'static Context> {
+        // A sanitizer takes reading other functions' variables for a fault.
+        if cfg!(any(sanitized, miri)) || self.stack == 0 {
+            return None;
+        }
+        let first = self.stack.next_multiple_of(size_of::<usize>());
+        for index in 0..STACK_WORDS {
+            let address = first.checked_add(index * size_of::<usize>())?;
+            if (index == 0 || address.is_multiple_of(PAGE_BYTES)) && !is_readable(address) {
+                return None;
+            }
+            // SAFETY: the page can be read, and the word is aligned; what it means is not asked.
+            let word =
+                unsafe { std::ptr::with_exposed_provenance::<usize>(address).read_volatile() };
+            if let Some(context) = images::handler_at(word) {
+                return Some(context);
+            }
+        }
+        None
+    }
+}
+
+/// Whether eight bytes at this address can be read: the kernel reads a signal mask there, and finds only
+/// afterwards that it is asked for nothing.
+fn is_readable(address: usize) -> bool {
+    let (nothing, no_mask) = (-1_i64, std::ptr::null_mut::<c_void>());
+    // SAFETY: the kernel looks at the address itself, and nothing is changed by an operation that is none.
+    let status =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, nothing, address, no_mask, 8_usize) };
+    // SAFETY: this thread's number of the last error.
+    status == 0 || unsafe { *libc::__errno_location() } != libc::EFAULT
 }
 
 /// A line that is put together without memory of the heap.
@@ -198,8 +301,43 @@ impl Line {
         self.length += length;
     }
 
+    fn add_number(&mut self, number: u32) {
+        let mut digits = [0; 10];
+        let (mut first, mut left) = (digits.len(), number);
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        self.add(std::str::from_utf8(&digits[first..]).unwrap_or("?"));
+    }
+
+    /// What the system calls this thread. A name that is no text or would end the line is not shown.
+    fn add_thread_name(&mut self) {
+        let mut name = [0_u8; 16];
+        // SAFETY: a name has at most so many bytes, the NUL at its end counted in.
+        unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        let length = name
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(name.len());
+        let name = std::str::from_utf8(&name[..length]).unwrap_or("?");
+        self.add(if name.contains(char::is_control) {
+            "?"
+        } else {
+            name
+        });
+    }
+
     /// Writes it, unless that would wait.
-    fn write(&self, log: c_int) {
+    fn write(&mut self, log: c_int) {
+        // One that was too long is a line all the same.
+        if let Some(last) = self.bytes[..self.length].last_mut() {
+            *last = b'\n';
+        }
         let mut ready = libc::pollfd {
             fd: log,
             events: libc::POLLOUT,
@@ -217,6 +355,8 @@ impl Line {
 /// What a fault's handler needs.
 struct LastWords {
     log: c_int,
+    /// The server's process.
+    pid: libc::pid_t,
     previous: [libc::sigaction; FAULTS.len()],
 }
 
@@ -234,13 +374,21 @@ static EXIT: Condvar = Condvar::new();
 static HAS_SESSIONS: AtomicBool = AtomicBool::new(false);
 static IS_EXITING: AtomicBool = AtomicBool::new(false);
 
-const FAULTS: [c_int; 5] = [
+const FAULTS: [c_int; 7] = [
     libc::SIGSEGV,
     libc::SIGBUS,
     libc::SIGABRT,
     libc::SIGILL,
     libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
 ];
+/// Those after which a thread would go on behind what caused them.
+const TRAPS: [c_int; 2] = [libc::SIGTRAP, libc::SIGSYS];
+/// How far a stack is looked at.
+const STACK_WORDS: usize = 4096;
+/// A page has so many bytes, or a multiple of it.
+const PAGE_BYTES: usize = 4096;
 /// `EX_SOFTWARE` of sysexits.h.
 const EXITED: u8 = 70;
 /// How long sessions have to close.

@@ -13,6 +13,7 @@ use wsh::abi::{self, Descriptor, Status, Vtable};
 use super::context::Context;
 use super::exits;
 use super::host;
+use super::images;
 use super::inspect::About;
 use super::keys::{self, Image};
 use super::libraries::{self, Claim};
@@ -180,7 +181,7 @@ impl Plugin {
         // Where it lies follows from the file: to ask the linker takes longer with each image.
         let descriptor_at = std::ptr::from_ref(descriptor).addr();
         let image = source.about.placement.image(descriptor_at);
-        thread_local_destructors::keep(image.clone());
+        images::keep(image.clone(), Some(context));
         progress.reach(Step::Init);
         let argument = Argument {
             config_json: source.config_json,

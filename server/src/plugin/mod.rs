@@ -12,6 +12,7 @@ pub(crate) mod hold;
 #[cfg(feature = "bench")]
 pub(crate) mod hop;
 pub(crate) mod host;
+mod images;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod libraries;

@@ -8,13 +8,12 @@
 //! takes no lock. Other images, which a plugin may close again, are left to the C library.
 
 use std::ffi::{c_int, c_void};
-use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::pthread_key_t;
 
 use super::dispositions::Next;
+use super::images;
 use super::keys::{self, Image};
 
 type Destructor = unsafe extern "C" fn(*mut c_void);
@@ -25,30 +24,6 @@ struct Variable {
     destructor: Destructor,
     address: *mut c_void,
     earlier: *mut Variable,
-}
-
-/// An image that is never unmapped, and those that were noted before it.
-struct Kept {
-    image: Image,
-    earlier: *mut Kept,
-}
-
-/// Notes an image that stays mapped for as long as the process lives.
-pub(super) fn keep(image: Image) {
-    let kept = Box::into_raw(Box::new(Kept {
-        image,
-        earlier: KEPT.load(Ordering::Acquire),
-    }));
-    let mut earlier = KEPT.load(Ordering::Acquire);
-    loop {
-        // SAFETY: it was made above, and is not in the list yet.
-        unsafe { (*kept).earlier = earlier };
-        let added = KEPT.compare_exchange_weak(earlier, kept, Ordering::AcqRel, Ordering::Acquire);
-        match added {
-            Ok(_) => return,
-            Err(now) => earlier = now,
-        }
-    }
 }
 
 /// Looks up what threads need that begin or end, while the dynamic linker is free. To be called before a
@@ -118,18 +93,7 @@ unsafe extern "C" fn run(variables: *mut c_void) {
 }
 
 fn stays_mapped(address: usize) -> bool {
-    if program().contains(&address) {
-        return true;
-    }
-    let mut next = KEPT.load(Ordering::Acquire).cast_const();
-    // SAFETY: what is in the list is never freed or changed.
-    while let Some(kept) = unsafe { next.as_ref() } {
-        if kept.image.contains(&address) {
-            return true;
-        }
-        next = kept.earlier;
-    }
-    false
+    program().contains(&address) || images::has(address)
 }
 
 /// Where the program itself lies in memory.
@@ -153,12 +117,12 @@ fn key() -> Option<pthread_key_t> {
 }
 
 static KEY: OnceLock<Option<pthread_key_t>> = OnceLock::new();
-static KEPT: AtomicPtr<Kept> = AtomicPtr::new(ptr::null_mut());
 static THEIRS: Next = Next::new(c"__cxa_thread_atexit_impl");
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::ptr;
     use std::sync::Mutex;
 
     use super::*;
@@ -219,7 +183,7 @@ mod tests {
         assert!(stays_mapped((&raw const THEIRS).addr()));
         assert!(!stays_mapped(16));
 
-        keep(8..24);
+        images::keep(8..24, None);
 
         assert!(stays_mapped(16));
     }
