@@ -293,6 +293,27 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
+fn what_is_no_file_beside_a_handler_in_c_is_said_once_and_left_out() {
+    let site = Site::empty();
+    write_c(&site, "mine/tea.c", str::to_owned);
+    site.add_fifo("mine/pipe.c");
+    let endless = site.root().join("mine/endless.c");
+    std::os::unix::fs::symlink("/dev/zero", endless).expect("a link");
+    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
+    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
+
+    write_c(&site, "mine/tea.c", |it| {
+        it.replace("\"Goodbye\"", "\"Enough\"")
+    });
+    server.line_within(BUILT, &["tea_wsh: live in "]);
+
+    for (file, what) in [("pipe.c", "a FIFO"), ("endless.c", "a device")] {
+        let why = format!("{file}` is left out: it is {what}, wanted is a regular file");
+        assert_eq!(server.count_lines(&[&why]), 1, "{}", server.log());
+    }
+}
+
+#[test]
 fn a_handler_in_cpp_is_built_again_what_it_throws_is_caught_and_c_beside_it_is_said_to_be_left_out()
 {
     let site = Site::empty();

@@ -89,7 +89,9 @@ impl Crates {
     /// Cargo cannot be run. A manifest that it refuses is a complaint.
     pub(crate) fn find(root: &Path, cargo: &Cargo) -> Result<Crates, CargoError> {
         let mut known = Known::new(cargo);
-        let manifests = tree::manifests(root).files;
+        let manifests = tree::manifests(root);
+        let irregular = manifests.complaints(|path| path.ends_with(tree::MANIFEST));
+        let manifests = manifests.files;
         for manifest in &manifests {
             known.learn(manifest)?;
         }
@@ -105,6 +107,7 @@ impl Crates {
         }
         crates.complaints.extend(in_c.complaints);
         crates.complaints.extend(known.complaints);
+        crates.complaints.extend(irregular);
         crates.complaints.extend(crates.outdated_sdks());
         crates.unreadable = known.unreadable;
         Ok(crates)

@@ -25,7 +25,9 @@ pub(crate) struct Found {
 
 pub(crate) fn find(root: &Path) -> Found {
     let mut directories = BTreeMap::<PathBuf, Vec<PathBuf>>::new();
-    for file in tree::package(root).files {
+    let tree = tree::package(root);
+    let irregular = tree.complaints(tree::is_c);
+    for file in tree.files {
         if let Some(directory) = file.parent().filter(|_| tree::is_c(&file)) {
             let files = directories.entry(directory.to_owned()).or_default();
             files.push(file);
@@ -55,6 +57,7 @@ pub(crate) fn find(root: &Path) -> Found {
             });
         }
     }
+    found.complaints.extend(irregular);
     found
 }
 
@@ -155,12 +158,22 @@ mod tests {
         );
         assert_eq!(
             all.complaints,
-            [format!(
-                "`{}` is left out: {} is in C++, and is built from the `.cc`, `.cpp` and `.cxx` files \
-                 beside it",
-                plain.display(),
-                juice.display()
-            )]
+            [
+                format!(
+                    "`{}` is left out: {} is in C++, and is built from the `.cc`, `.cpp` and `.cxx` files \
+                     beside it",
+                    plain.display(),
+                    juice.display()
+                ),
+                format!(
+                    "`{}` is left out: it is a device, wanted is a regular file",
+                    root.join("rooms/endless.c").display()
+                ),
+                format!(
+                    "`{}` is left out: it is a FIFO, wanted is a regular file",
+                    root.join("rooms/fifo.c").display()
+                ),
+            ]
         );
     }
 }

@@ -4,18 +4,31 @@ use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
 use super::language::Language;
-use crate::regular_file::is_absence;
+use crate::regular_file::{self, is_absence};
 
 /// What a walk has met.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) files: Vec<PathBuf>,
+    /// What has a file's place and is none, such as a FIFO or a link to a device.
+    pub(crate) irregular: Vec<PathBuf>,
     pub(crate) directories: Vec<PathBuf>,
     /// What cannot be read: what lies there or below it is neither present nor gone.
     pub(crate) unreadable: Vec<PathBuf>,
 }
 
 impl Tree {
+    /// Why each of those that is no regular file is left out, where `is_wanted` by its name.
+    pub(crate) fn complaints(&self, is_wanted: impl Fn(&Path) -> bool) -> Vec<String> {
+        let wanted = self.irregular.iter().filter(|path| is_wanted(path));
+        let complaint = |path: &PathBuf| {
+            let metadata = fs::metadata(path).ok()?;
+            let why = regular_file::check_kind(&metadata).err()?;
+            Some(format!("`{}` is left out: {why}", path.display()))
+        };
+        wanted.filter_map(complaint).collect()
+    }
+
     /// Whether it is not known what is at this path.
     pub(crate) fn is_unknown(&self, path: &Path) -> bool {
         let mut unreadable = self.unreadable.iter();
@@ -81,7 +94,7 @@ fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
     };
     tree.directories.push(directory.to_owned());
     let mut below = Vec::new();
-    let first = tree.files.len();
+    let (first, first_irregular) = (tree.files.len(), tree.irregular.len());
     for entry in entries {
         let Ok((entry, kind)) = entry.and_then(|entry| entry.file_type().map(|it| (entry, it)))
         else {
@@ -95,9 +108,12 @@ fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
             below.push(entry.path());
         } else if may_be_source(kind, &entry.path()) {
             tree.files.push(entry.path());
+        } else if is_irregular(&entry.path()) {
+            tree.irregular.push(entry.path());
         }
     }
     tree.files[first..].sort();
+    tree.irregular[first_irregular..].sort();
     below.sort();
     for path in below {
         // Caches, cargo's `target` among them, are tagged.
@@ -114,6 +130,12 @@ fn may_be_source(kind: FileType, path: &Path) -> bool {
         Err(error) => !is_absence(&error),
     };
     kind.is_file() || kind.is_symlink() && leads_to_file()
+}
+
+/// Whether something lies there that is neither a file nor a directory. A link that leads nowhere is nothing:
+/// editors lock files with one.
+fn is_irregular(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 /// What editors leave beside a file that they save, what is hidden, and the largest heap of
