@@ -103,6 +103,7 @@ fn a_filter_that_kills_for_resources_costs_what_is_optional_only() {
 #[test]
 fn what_is_optional_may_all_be_forbidden_on_pain_of_death() {
     let optional = [
+        "sysinfo",
         "sched_setattr",
         "inotify_init1",
         "inotify_init",
@@ -183,19 +184,20 @@ fn the_server_lives_with_the_filter_of_the_unit_file() {
     serves(&site, server);
 }
 
-#[test]
-fn an_error_of_accept_that_nothing_is_known_of_is_told_once_and_costs_no_processor() {
+/// `accept4` answers `error` for ever, which is told in one line of this level.
+#[track_caller]
+fn is_told_once_and_costs_no_processor(error: i32, level: &str) {
     let site = Site::with(&["echo_wsh"]);
     let accept = HashSet::from(["accept4".to_owned()]);
     let server = confined(
         Server::builder(&site),
         &accept,
-        SeccompAction::Errno(libc::EPERM as u32),
+        SeccompAction::Errno(error as u32),
         SeccompAction::Allow,
     );
 
     let _waits = server.raw();
-    server.line(&["ERROR", "cannot accept"]);
+    server.line(&[level, "cannot accept"]);
     let before = server.processor_ticks();
     std::thread::sleep(std::time::Duration::from_millis(1500));
 
@@ -207,4 +209,14 @@ fn an_error_of_accept_that_nothing_is_known_of_is_told_once_and_costs_no_process
         "{}",
         server.log()
     );
+}
+
+#[test]
+fn an_error_of_accept_that_nothing_is_known_of_is_told_once_and_costs_no_processor() {
+    is_told_once_and_costs_no_processor(libc::EPERM, "ERROR");
+}
+
+#[test]
+fn descriptors_that_have_run_out_for_ever_are_told_of_once() {
+    is_told_once_and_costs_no_processor(libc::EMFILE, "WARN");
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
@@ -135,6 +135,8 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
     let mut pause = PAUSE_MIN;
     // Connections that were gone before they could be accepted, since the last one that was.
     let mut gone = 0;
+    // When it was last said that something has run out.
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -158,7 +160,12 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
                 server
                     .admission
                     .evict_any(UNKNOWN_PEER, &server.config.load().limits);
-                warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept");
+                // Said once, and again after a connection was accepted, but not with each of those.
+                let is_told = told.is_some_and(|told| told.elapsed() < TOLD_AGAIN);
+                if pause == PAUSE_MIN && !is_told {
+                    warn!(%error, "cannot accept; trying again, every second in the end");
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -241,5 +248,7 @@ const GONE_MAX: u32 = 1000;
 const UNKNOWN_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const BACKLOG: i32 = 1024;
 const PORT_TRIES: u32 = 20;
+/// A lack that comes and goes is said once in that time.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
