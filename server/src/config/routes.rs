@@ -1,5 +1,6 @@
 //! Aliases and patterns from `[routes]` and from pywebsocket's map file, checked against each other.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use matchit::InsertError;
@@ -14,6 +15,8 @@ use super::values::{Entry, Reader};
 #[derive(Default)]
 pub(super) struct Routes {
     written: Vec<Route>,
+    /// By pattern, the place among those.
+    places: HashMap<String, usize>,
     tree: matchit::Router<()>,
 }
 
@@ -85,6 +88,10 @@ impl Routes {
         self.written
     }
 
+    fn with_pattern(&self, pattern: &str) -> Option<&Route> {
+        self.written.get(*self.places.get(pattern)?)
+    }
+
     fn map(
         &mut self,
         alias: &str,
@@ -118,7 +125,7 @@ impl Routes {
         asked_for(pattern)?;
         self.tree.insert(pattern, ()).map_err(|error| match error {
             InsertError::Conflict { with } => {
-                let other = self.written.iter().find(|route| route.pattern == with);
+                let other = self.with_pattern(&with);
                 RouteFault::Conflict {
                     place: other.map(|route| route.place.clone()),
                     with,
@@ -129,8 +136,9 @@ impl Routes {
             // The others that there are, and that may come, are about parameters too.
             _ => RouteFault::Parameter,
         })?;
-        let aliased = self.written.iter().find(|route| route.pattern == target);
+        let aliased = self.with_pattern(target);
         let target = aliased.map_or(target, |route| &route.target).to_owned();
+        self.places.insert(pattern.to_owned(), self.written.len());
         self.written.push(Route {
             pattern: pattern.to_owned(),
             target,

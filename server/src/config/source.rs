@@ -52,9 +52,17 @@ impl fmt::Display for Place {
 pub(super) struct Source {
     file: String,
     text: String,
+    /// Where each line begins: a place is asked for with each key.
+    lines: Vec<usize>,
 }
 
 impl Source {
+    fn new(file: String, text: String) -> Source {
+        let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(after_newlines).collect();
+        Source { file, text, lines }
+    }
+
     /// Reads the file; messages name it relative to the working directory if it lies below it.
     pub(super) fn read(path: &Path, working_dir: &Path) -> Result<Source, ConfigError> {
         let read = regular_file::read(path, Links::Followed, BYTES_MAX);
@@ -67,11 +75,11 @@ impl Source {
         let shown = path.strip_prefix(working_dir).unwrap_or(path);
         let file = shown.display().to_string();
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Source { file, text }),
+            Ok(text) => Ok(Source::new(file, text)),
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let place = Source { file, text }.place(valid..valid);
+                let place = Source::new(file, text).place(valid..valid);
                 Err(ConfigError::Faults(vec![Fault {
                     place,
                     what: What::NotUtf8,
@@ -87,9 +95,8 @@ impl Source {
     /// The place of a range of bytes; what goes on in the next line is cut.
     pub(super) fn place(&self, span: Range<usize>) -> Place {
         let start = floor_char_boundary(&self.text, span.start);
-        let line_start = self.text[..start]
-            .rfind('\n')
-            .map_or(0, |newline| newline + 1);
+        let line_number = self.lines.partition_point(|line| *line <= start);
+        let line_start = self.lines[line_number - 1];
         let rest = &self.text[line_start..];
         let line = rest.split('\n').next().unwrap_or(rest);
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -97,7 +104,7 @@ impl Source {
         let end = floor_char_boundary(&self.text, span.end).clamp(start, line_end.max(start));
         Place {
             file: self.file.clone(),
-            line: self.text[..line_start].matches('\n').count() + 1,
+            line: line_number,
             column: self.text[line_start..start].chars().count() + 1,
             // A message must not steer the terminal.
             text: line.replace(

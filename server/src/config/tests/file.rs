@@ -242,3 +242,21 @@ fn several_faults_are_one_line_in_a_log() {
         "config.toml:1:1: unknown key `lisen`; did you mean `listen`? (and 2 more)"
     );
 }
+
+#[test]
+fn tens_of_thousands_of_routes_are_read_in_a_moment() {
+    // Each is an alias of the one above, and lies on a line of its own.
+    let mut text = "[routes]\n\"/r0\" = \"/echo\"\n".to_owned();
+    for number in 1..30_000 {
+        text += &format!("\"/r{number}\" = \"/r{}\"\n", number - 1);
+    }
+    let start = Start::new().file("config.toml", &text);
+
+    let began = std::time::Instant::now();
+    let config = start.read(&[]);
+
+    // By their square it is a minute in a build without optimisation.
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    assert_eq!(config.routes.len(), 30_000);
+    assert!(config.routes.iter().all(|route| route.target == "/echo"));
+}
