@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -132,6 +133,9 @@ pub(crate) fn are_loopback(listeners: &[Listener]) -> bool {
 
 /// Accepts until the server stops. Every connection holds a clone of `alive` while it lasts.
 pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc::Sender<()>) {
+    // Made once: each connection would pay for another one.
+    let stopping = server.stopping.clone();
+    let mut stopped = pin!(stopping.begun());
     let mut pause = PAUSE_MIN;
     // Connections that were gone before they could be accepted, since the last one that was.
     let mut gone = 0;
@@ -140,7 +144,7 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = server.stopping.begun() => return,
+            () = &mut stopped => return,
         };
         match accepted {
             Ok((socket, peer)) => {
