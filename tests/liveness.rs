@@ -121,6 +121,37 @@ fn pings_go_by_their_interval_whether_they_are_answered_or_not() {
 }
 
 #[test]
+fn a_paused_session_ends_when_its_peer_is_gone_and_lives_while_it_is_there() {
+    let site = Site::with(&["features_wsh"]);
+    site.write(
+        "config.toml",
+        "[limits]\nping_interval_ms = 200\npong_timeout_ms = 300\n",
+    );
+    let server = Server::start(&site);
+    let paused = || {
+        let mut raw = Raw::open(&server, "/features");
+        raw.send(&frame(0x81, b"pause 600000"));
+        raw
+    };
+    let mut stays = paused();
+    // It waits for nothing but Pings of the session, so each is told of one.
+    assert_eq!(stays.frame(), Some((0x89, Vec::new())));
+
+    for last in [&b""[..], &frame(0x81, b"unread"), &frame(0x88, b"\x03\xe8")] {
+        let mut leaves = paused();
+        assert_eq!(leaves.frame(), Some((0x89, Vec::new())));
+        assert_eq!(server.sessions("features"), 2);
+        leaves.send(last);
+        drop(leaves);
+        eventually("the session is over", || server.sessions("features") == 1);
+    }
+
+    for _ in 0..3 {
+        assert_eq!(stays.frame(), Some((0x89, Vec::new())));
+    }
+}
+
+#[test]
 fn a_message_that_never_ends_is_ended_and_a_slow_one_that_goes_on_is_not() {
     let site = Site::with(&["echo_wsh"]);
     site.write(

@@ -447,8 +447,8 @@ struct WshHost {
      * number of the handler's own; it survives a move. */
     WshStatus(WSH_CALL *timer)(WshConn *conn, uint64_t token, uint64_t after_ms);
     /* [callback] Inbound backpressure: 0 holds the peer's messages back at once, and all that comes
-     * after them (its Pings, its Close, the loss of the connection); 1 lets them in. Anything else is
-     * WSH_INVALID. */
+     * after them (its Pings, its Close); 1 lets them in. A connection that is lost meanwhile ends the
+     * session, though not before a Ping of the server's. Anything else is WSH_INVALID. */
     WshStatus(WSH_CALL *reads)(WshConn *conn, uint32_t on);
     /* [callback] `drain` fires each time that buffered, having been above high, is at most low, once
      * for each. WSH_INVALID if low is above high. */

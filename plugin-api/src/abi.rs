@@ -514,8 +514,8 @@ pub struct Host {
     /// a number of the handler's own, see *numbers that come back*.
     pub timer: Option<unsafe extern "C" fn(*mut Conn, token: u64, after_ms: u64) -> Status>,
     /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, and all that comes
-    /// after them (its Pings, its Close, the loss of the connection); 1 lets them in. Anything else is
-    /// [`INVALID`].
+    /// after them (its Pings, its Close); 1 lets them in. A connection that is lost meanwhile ends the
+    /// session, though not before a Ping of the server's. Anything else is [`INVALID`].
     pub reads: Option<unsafe extern "C" fn(*mut Conn, on: u32) -> Status>,
     /// `[callback]` `drain` fires each time that `buffered`, having been above `high`, is at most `low`,
     /// once for each. [`INVALID`] if `low` is above `high`.

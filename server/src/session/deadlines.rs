@@ -13,6 +13,7 @@ use crate::clock::Moment;
 use crate::config::SessionLimits;
 use crate::controls::Controls;
 use crate::pulse::Pulse;
+use crate::wire::PeerEnd;
 
 /// The deadlines of one session.
 pub(super) struct Deadlines {
@@ -190,6 +191,9 @@ impl Session {
         };
         match verdict {
             Verdict::Wait => {}
+            Verdict::Ping if !facts.hears && self.peer_has_left() => {
+                self.lose(Cause::ConnectionLost);
+            }
             Verdict::Ping => drop(self.controls().ping(b"")),
             Verdict::Unfinished => {
                 self.controls().close_for(Cause::MessageTimeout);
@@ -199,6 +203,17 @@ impl Session {
             Verdict::Silent => self.lose(Cause::NoPong),
             Verdict::Stalled => self.lose(Cause::NoProgress),
             Verdict::NotClosed => self.lose(Cause::NoClose),
+        }
+    }
+
+    /// Whether a peer that is not read is gone, or has left nothing to read. One that has sent something
+    /// before it left is read by a handler that resumes, until the next Ping shows that it is gone.
+    fn peer_has_left(&self) -> bool {
+        let wire = &self.conn.controls.wire;
+        match wire.peer_end() {
+            PeerEnd::No => false,
+            PeerEnd::Finished => wire.unread() == 0,
+            PeerEnd::Lost => true,
         }
     }
 

@@ -21,8 +21,6 @@ pub(super) struct Liveness {
     message_began: Option<Moment>,
     /// The low bits of the number of bytes sent before the last Ping that was answered.
     answered: u32,
-    /// What the peer sends is not read.
-    rests: bool,
 }
 
 /// What the peer owes.
@@ -32,6 +30,11 @@ enum Expects {
     /// Anything at all: the first Ping that it has not answered leaves it time `until` then.
     Life {
         until: Moment,
+        last_ping: Moment,
+    },
+    /// Nothing, for what it sends is not read. A Ping shows whether it is still there: where it is not,
+    /// the connection breaks.
+    Nobody {
         last_ping: Moment,
     },
     /// The end: the closing handshake, or the wait for the end of the connection, has begun.
@@ -97,7 +100,6 @@ impl Liveness {
             flow: None,
             message_began: None,
             answered: 0,
-            rests: false,
         }
     }
 
@@ -114,13 +116,18 @@ impl Liveness {
 
     /// Whether the peer is not read. When it is read again, its time begins anew.
     pub(super) fn set_rests(&mut self, rests: bool, now: impl FnOnce() -> Moment) {
-        if rests || self.rests {
-            self.rest(now());
+        if rests == matches!(self.expects, Expects::Nobody { .. }) || self.is_closing() {
+            return;
         }
-        self.rests = rests;
+        let now = now();
+        self.rest(now);
+        self.expects = match rests {
+            true => Expects::Nobody { last_ping: now },
+            false => Expects::Nothing,
+        };
     }
 
-    /// The peer is not read, so nothing is expected of what it sends.
+    /// The peer is not read for now, so nothing is expected of what it sends.
     pub(super) fn rest(&mut self, now: Moment) {
         self.heard(now);
         self.message_began = self.message_began.map(|_| now);
@@ -169,11 +176,9 @@ impl Liveness {
         if self.is_stalled(now, facts, timeouts) {
             return Verdict::Stalled;
         }
-        if !facts.hears {
-            self.rest(now);
-            return Verdict::Wait;
-        }
-        if let Some(until) = self.message_until(facts.message_bytes, timeouts)
+        self.set_rests(!facts.hears, || now);
+        if facts.hears
+            && let Some(until) = self.message_until(facts.message_bytes, timeouts)
             && now >= until
         {
             return Verdict::Unfinished;
@@ -182,7 +187,7 @@ impl Liveness {
         let may_ping = is_due && !is_long_way(facts);
         match &mut self.expects {
             Expects::Life { until, .. } if now >= *until => Verdict::Silent,
-            Expects::Life { last_ping, .. } if may_ping => {
+            Expects::Life { last_ping, .. } | Expects::Nobody { last_ping } if may_ping => {
                 *last_ping = now;
                 Verdict::Ping
             }
@@ -264,9 +269,6 @@ impl Liveness {
             Some(flow) => Some(looks_again(flow)),
             None => facts.queued_since.map(|since| since.after(pause)),
         };
-        if !facts.hears {
-            return again.map(|at| (at, false));
-        }
         // While a Ping waits for what is on its way, it is looked at again with that.
         let ping = self.ping_at(timeouts).map(|at| match &self.flow {
             Some(flow) => at.max(looks_again(flow)),
@@ -276,7 +278,9 @@ impl Liveness {
             Expects::Life { until, .. } => Some(until),
             _ => None,
         };
-        let message = self.message_until(facts.message_bytes, timeouts);
+        let message = (facts.hears)
+            .then(|| self.message_until(facts.message_bytes, timeouts))
+            .flatten();
         let strict = [again, life, message].into_iter().flatten().min();
         match (ping, strict) {
             (Some(ping), Some(strict)) if strict <= ping => Some((strict, false)),
@@ -289,7 +293,7 @@ impl Liveness {
     fn ping_at(&self, timeouts: &Timeouts) -> Option<Moment> {
         let last = match self.expects {
             Expects::Nothing => self.last_heard,
-            Expects::Life { last_ping, .. } => last_ping,
+            Expects::Life { last_ping, .. } | Expects::Nobody { last_ping } => last_ping,
             Expects::End { .. } => return None,
         };
         (timeouts.ping_interval > 0).then(|| last.after(timeouts.ping_interval))

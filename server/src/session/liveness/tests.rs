@@ -201,19 +201,27 @@ fn a_message_has_its_time_and_more_for_what_came_of_it() {
 }
 
 #[test]
-fn nothing_is_expected_of_a_peer_that_is_not_read_but_that_it_reads() {
+fn a_peer_that_is_not_read_gets_pings_and_need_only_take_them() {
     let mut liveness = liveness();
     liveness.note_message(true, || at(0));
     let paused = Facts {
         hears: false,
         ..IDLE
     };
-    assert_eq!(liveness.next(true, &paused, &TIMEOUTS), None);
-    assert_eq!(
-        liveness.look(at(500_000), &paused, &TIMEOUTS),
-        Verdict::Wait
-    );
-    assert_eq!(liveness.look(at(524_999), &IDLE, &TIMEOUTS), Verdict::Wait);
+    liveness.set_rests(true, || at(0));
+    let seen = run(&mut liveness, &TIMEOUTS, 500_000, |_| paused);
+    let pings: Vec<_> = (1..=20).map(|n| (n * 25_000, Verdict::Ping)).collect();
+    assert_eq!(seen, pings);
+    // It is read again, and its time begins anew.
+    assert_eq!(liveness.look(at(510_000), &IDLE, &TIMEOUTS), Verdict::Wait);
+    assert_eq!(liveness.look(at(534_999), &IDLE, &TIMEOUTS), Verdict::Wait);
+    assert_eq!(liveness.look(at(535_000), &IDLE, &TIMEOUTS), Verdict::Ping);
+
+    let never = Timeouts {
+        ping_interval: 0,
+        ..TIMEOUTS
+    };
+    assert_eq!(run(&mut liveness, &never, 3_600_000, |_| paused), []);
 
     let mut stops = reader(2_048, 95_000, 0);
     let stops = move |now| Facts {
