@@ -7,6 +7,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use crate::conformance::load;
 use crate::harness::compile::compile;
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
@@ -67,6 +68,116 @@ fn a_pointer_that_means_nothing_is_misuse_and_nothing_behind_it_is_read() {
     on_a_server_under_valgrind(&site, provoke);
 }
 
+/// What a handler hears that calls everything in its `snapshot`.
+const SAID_IN_SNAPSHOT: [&str; 22] = [
+    "check: OK",
+    "send: MISUSE",
+    "reserve: MISUSE",
+    "commit: MISUSE",
+    "ping: MISUSE",
+    "close: MISUSE",
+    "abort: MISUSE",
+    "timer: MISUSE",
+    "reads: MISUSE",
+    "watermark: MISUSE",
+    "subscribe: MISUSE",
+    "notify: OK",
+    "write nowhere: MISUSE",
+    "write to the Conn: MISUSE",
+    "write to the host: MISUSE",
+    "write one byte off: MISUSE",
+    "write on another thread: MISUSE",
+    "write nothing with a length: INVALID",
+    "write no memory: INVALID",
+    "write more than there is: TOO_BIG",
+    "write: OK",
+    "write after the end: MISUSE",
+];
+
+#[test]
+fn a_snapshot_writes_to_its_sink_only_and_acts_on_nothing_else() {
+    let site = Site::with(&["echo_wsh"]);
+    let library = compile("tests/fixtures/c/snapshots.c", &["-pthread"]);
+    let path = site.add_bytes(&library, "snapshots_wsh.so");
+
+    on_a_server_under_valgrind(&site, |server| {
+        let mut innocent = server.connect("/echo");
+        let mut client = server.connect("/snapshots");
+        let newer = compile("tests/fixtures/c/snapshots.c", &["-pthread", "-DNEWER"]);
+        site.add_bytes(&newer, "snapshots_wsh.so");
+        server.line(&["said: write: OK"]);
+        server.line(&["moved=1"]);
+
+        assert_eq!(client.ask("still here"), "still here");
+        assert_eq!(innocent.ask("still there?"), "still there?");
+        let said = server.lines(&["said: "]).join("\n");
+        let heard = SAID_IN_SNAPSHOT.iter().filter(|line| said.contains(**line));
+        // The newer code has kept nothing.
+        assert_eq!(heard.count(), SAID_IN_SNAPSHOT.len() - 1, "{said}");
+        site.add_bytes(&library, "snapshots_wsh.so");
+    });
+
+    let test = wsh::test::serve(load(&path));
+    let mut client = test.connect();
+    assert!(client.migrate());
+    client.send("still here");
+    assert_eq!(client.receive().expect("an echo"), "still here");
+    let said = test.log().into_iter();
+    let said = said.filter_map(|line| line.message.strip_prefix("said: ").map(str::to_owned));
+    assert_eq!(said.collect::<Vec<_>>(), SAID_IN_SNAPSHOT);
+}
+
+#[test]
+fn what_a_later_minor_may_give_a_meaning_to_is_refused_in_a_sentence() {
+    let site = Site::with(&["echo_wsh"]);
+    for (name, options, sentence) in [
+        (
+            "flags",
+            ["-DIN_INIT=instance->flags = 4"].as_slice(),
+            "its `init` left 4 in `WshInstance.flags`, which must be 0",
+        ),
+        (
+            "schemas",
+            &["-DSCHEMA=1", "-DSCHEMA_MIN=2"],
+            "it reads state from schema 2 on and writes schema 1; `state_schema_min` must not be \
+             above `state_schema`",
+        ),
+    ] {
+        let file = format!("{name}_wsh.so");
+        let path = site.add_bytes(&unruly(options), &file);
+
+        let (code, said) = check(&site);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(sentence), "{said}");
+        let refused = wsh::test::load(load(&path), "{}");
+        assert!(refused.is_err_and(|why| why.contains(sentence)));
+    }
+    let server = Server::start(&site);
+    server.line(&["cannot load `flags_wsh.so`"]);
+    server.line(&["cannot load `schemas_wsh.so`"]);
+    assert_eq!(server.connect("/echo").ask("hello"), "hello");
+}
+
+#[test]
+fn a_refusal_whose_status_has_no_body_goes_without_one() {
+    let site = Site::empty();
+    for (status, file) in [(304, "unchanged_wsh.so"), (404, "missing_wsh.so")] {
+        let option = format!(
+            "-DIN_HANDSHAKE=host->response_reject(response, {status}, wsh_str(\"hidden\")); \
+             return WSH_REJECT"
+        );
+        site.add_bytes(&unruly(&[&option]), file);
+    }
+    let server = Server::start(&site);
+
+    let answer = server.exchange(opening("/unchanged", "").as_bytes());
+    assert_eq!(status_of(&answer), 304);
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(!answer.contains("Content-Length"), "{answer}");
+    let answer = server.exchange(opening("/missing", "").as_bytes());
+    assert!(answer.ends_with("\r\n\r\nhidden"), "{answer}");
+}
+
 #[test]
 fn safe_code_that_swaps_two_connections_follows_none_whose_session_is_gone() {
     let site = Site::with(&["swaps_wsh"]);
@@ -101,6 +212,17 @@ fn on_a_server_under_valgrind(site: &Site, test: impl Fn(&Server)) {
     server.signal("TERM");
     let status = server.wait(Duration::from_secs(60));
     assert_eq!(status.code(), Some(0), "{}", server.log());
+}
+
+fn check(site: &Site) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
+    let output = command.current_dir(site.root()).arg("check").output();
+    let output = output.expect("wshd runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 fn unruly(options: &[&str]) -> Vec<u8> {

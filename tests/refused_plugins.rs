@@ -77,6 +77,19 @@ fn faulty() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "its descriptor has 100 bytes, in ABI 1.0 it had 208",
         ),
         (
+            "a field of a later minor",
+            trace().number(patch::RESERVED, 1).into_bytes(),
+            "its descriptor has 1 in `reserved`, which must be 0",
+        ),
+        (
+            "schemas that cannot be",
+            trace()
+                .number(patch::SCHEMA, 1)
+                .number(patch::SCHEMA_MIN, 2)
+                .into_bytes(),
+            "it reads state from schema 2 on and writes schema 1; `state_schema_min` must not be above `state_schema`",
+        ),
+        (
             "panic = abort",
             trace().number(patch::FLAGS, 1).into_bytes(),
             "it is compiled with `panic = \"abort\"`, so a panic would end the server; build it with `panic = \"unwind\"`",

@@ -196,7 +196,8 @@ static inline void wsh_test_turn(WshTest *test);
 /* The clock goes on: timers and alarms that are due ring, in their order. */
 static inline void wsh_test_advance(WshTest *test, uint64_t ms);
 /* Moves an open session: `snapshot`, `restore`, `destroy` of the old one. Answers what the one that
- * did not say WSH_OK answered; then the session stays as it was. */
+ * did not say WSH_OK answered; then the session stays as it was, as it does with WSH_AGAIN between two
+ * parts of a message that it sends. */
 static inline WshStatus wsh_test_move(WshTestSession *client);
 /* Runs what `spawn` was given. */
 static inline void wsh_test_run_spawned(WshTest *test);
@@ -361,8 +362,17 @@ static inline WshStatus wsh_test_begin(WshTest *test, const WshDescriptor *handl
     test->about.name = wsh_str(handler->name);
     test->instance.size = (uint32_t)sizeof test->instance;
     test->schema = handler->state_schema;
+    if (handler->reserved != 0 || handler->state_schema_min > handler->state_schema) {
+        fprintf(stderr, "wsh_test.h: the descriptor's `reserved` must be 0, and its "
+                        "`state_schema_min` not above `state_schema`\n");
+        return WSH_ERROR;
+    }
     status = handler->init(&test->host, &test->about, &test->instance);
     if (status != WSH_OK) return status;
+    if (test->instance.flags != 0) {
+        fprintf(stderr, "wsh_test.h: `flags` of the instance must be 0\n");
+        return WSH_ERROR;
+    }
     given = test->instance.vtable;
     if (given != NULL) {
         memcpy(&test->vtable, given,
@@ -630,6 +640,7 @@ static inline WshStatus WSH_CALL wsh_test_write_(void *ctx, const uint8_t *data,
     WshBytes *state = (WshBytes *)ctx;
     const WshBytes bytes = wsh_bytes(data, len);
     const WshStatus lent = wsh_test_lent_bytes_(bytes);
+    if (state == NULL || state != wsh_test_sink_) return WSH_MISUSE;
     if (lent != WSH_OK) return lent;
     if (len > WSH_TEST_STATE_MAX - state->len) return WSH_TOO_BIG;
     if (len > 0) memcpy(wsh_test_running_->state + state->len, data, len);
@@ -646,12 +657,15 @@ static inline WshStatus wsh_test_move(WshTestSession *client) {
     WshSink sink;
     if (client->phase != WSH_TEST_OPEN) return WSH_GONE;
     if (!test->vtable.snapshot || !test->vtable.restore) return WSH_UNSUPPORTED;
+    if (client->parts) return WSH_AGAIN;
     memset(&sink, 0, sizeof sink);
     sink.size = (uint32_t)sizeof sink;
     sink.ctx = &state;
     sink.write = wsh_test_write_;
+    wsh_test_sink_ = &state;
     WSH_TEST_RUN_(client, WSH_MISUSE,
                   test->vtable.snapshot(client->session, &client->conn, &sink));
+    wsh_test_sink_ = NULL;
     if (client->answered != WSH_OK) return client->answered;
     client->conn.flags |= WSH_RESTORED;
     WSH_TEST_RUN_(client, WSH_MISUSE,

@@ -22,6 +22,8 @@ extern "C" {
 #endif
 
 #define WSH_TEST_NOTE_ 255u
+/* The largest message, unless more bytes may wait for a peer. */
+#define WSH_TEST_MESSAGE_BYTES_MAX_ (64u * 1024u * 1024u)
 
 /* The test that runs, and what is lent to the callback on this thread. */
 static WshTest *wsh_test_running_ = NULL;
@@ -29,6 +31,8 @@ static WSH_TEST_THREAD_ WshTestSession *wsh_test_lent_ = NULL;
 /* What calls with the Conn are answered: WSH_OK for being done. */
 static WSH_TEST_THREAD_ WshStatus wsh_test_verdict_ = WSH_OK;
 static WSH_TEST_THREAD_ WshTestSession *wsh_test_asked_ = NULL;
+/* What is written to by the `snapshot` on this thread. */
+static WSH_TEST_THREAD_ WshBytes *wsh_test_sink_ = NULL;
 
 static inline void wsh_test_lock_(WshTest *test) {
 #if defined(__GNUC__)
@@ -53,8 +57,8 @@ static inline void wsh_test_full_(const char *what, const char *macro) {
 }
 
 static inline WshStatus wsh_test_lent_bytes_(WshBytes bytes) {
-    if (bytes.len > SIZE_MAX / 2) return WSH_TOO_BIG;
-    return bytes.len > 0 && bytes.ptr == NULL ? WSH_INVALID : WSH_OK;
+    if (bytes.len > 0 && bytes.ptr == NULL) return WSH_INVALID;
+    return bytes.len > SIZE_MAX / 2 ? WSH_TOO_BIG : WSH_OK;
 }
 
 /* Whether bytes are UTF-8 (RFC 3629). */
@@ -179,10 +183,19 @@ static inline WshStatus wsh_test_put_close_(WshTestSession *client, uint32_t cod
 static inline WshStatus wsh_test_kind_(uint32_t kind, WshBytes bytes) {
     const uint32_t opcode = kind & 0xffu;
     const uint32_t known = 0xffu | WSH_MORE | WSH_NO_COMPRESS | WSH_TRUSTED_UTF8 | WSH_IF_ROOM;
+    if (bytes.len > WSH_TEST_MESSAGE_BYTES_MAX_) return WSH_TOO_BIG;
     if (opcode != WSH_TEXT && opcode != WSH_BINARY) return WSH_INVALID;
     if (kind & ~known) return WSH_UNSUPPORTED;
     /* Looked at also where the sender vouches for it: here a lie should be found. */
     return opcode == WSH_TEXT && !wsh_test_is_utf8_(bytes) ? WSH_INVALID : WSH_OK;
+}
+
+/* The kind of what is sent by id, which is whole and never asks for room. */
+static inline WshStatus wsh_test_kind_by_id_(uint32_t kind, WshBytes bytes) {
+    const WshStatus status = wsh_test_kind_(kind, bytes);
+    if (status != WSH_OK) return status;
+    if (kind & WSH_IF_ROOM) return WSH_UNSUPPORTED;
+    return kind & WSH_MORE ? WSH_INVALID : WSH_OK;
 }
 
 /* `bytes` are kept already, if `is_kept`. */
@@ -239,7 +252,7 @@ static inline int64_t WSH_CALL wsh_test_host_send_(WshConn *conn, uint32_t kind,
 }
 
 static inline uint8_t *wsh_test_reserve_(WshTestSession *client, size_t max) {
-    if (wsh_test_still_open_(client) != WSH_OK || max > 64u * 1024u * 1024u) return NULL;
+    if (wsh_test_still_open_(client) != WSH_OK || max > WSH_TEST_MESSAGE_BYTES_MAX_) return NULL;
     client->reserved = wsh_test_room_(client->test, max);
     client->n_reserved = max;
     return client->reserved;
@@ -258,10 +271,11 @@ static inline int64_t WSH_CALL wsh_test_host_commit_(WshConn *conn, uint32_t kin
     uint8_t *room;
     int64_t answer = WSH_INVALID;
     if (client == NULL) return status;
-    if (wsh_test_still_open_(client) != WSH_OK) return WSH_GONE;
     wsh_test_lock_(client->test);
     room = client->reserved;
-    if (room != NULL && len <= client->n_reserved) {
+    if (wsh_test_still_open_(client) != WSH_OK) {
+        answer = WSH_GONE;
+    } else if (room != NULL && len <= client->n_reserved) {
         /* The room stays where it is, with what is in it. */
         if (room + client->n_reserved == client->test->bytes + client->test->n_bytes) {
             client->test->n_bytes -= client->n_reserved - len;
@@ -487,7 +501,7 @@ static inline int64_t WSH_CALL wsh_test_host_send_to_(void *ctx, uint64_t id, ui
     int64_t answer;
     if (test == NULL) return wsh_test_no_entry_(ctx);
     answer = wsh_test_lent_bytes_(bytes);
-    if (answer == WSH_OK) answer = kind & WSH_MORE ? WSH_INVALID : wsh_test_kind_(kind, bytes);
+    if (answer == WSH_OK) answer = wsh_test_kind_by_id_(kind, bytes);
     if (answer == WSH_OK) {
         answer = wsh_test_post_(test, id, wsh_test_letter_(WSH_TEST_SENT, kind & 0xffu, bytes));
     }
@@ -535,7 +549,7 @@ static inline int64_t WSH_CALL wsh_test_host_publish_(void *ctx, WshStr topic, u
     if (test == NULL) return wsh_test_no_entry_(ctx);
     answer = wsh_test_topic_(topic);
     if (answer == WSH_OK) answer = wsh_test_lent_bytes_(bytes);
-    if (answer == WSH_OK) answer = kind & WSH_MORE ? WSH_INVALID : wsh_test_kind_(kind, bytes);
+    if (answer == WSH_OK) answer = wsh_test_kind_by_id_(kind, bytes);
     if (answer == WSH_OK) {
         const WshTestLetter letter = wsh_test_letter_(WSH_TEST_SENT, kind & 0xffu, bytes);
         answer = wsh_test_publish_(test, topic, letter, except);

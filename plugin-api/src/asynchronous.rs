@@ -9,7 +9,7 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, Ordering, fence},
     },
     task::{Context, Poll, Wake, Waker},
 };
@@ -64,6 +64,21 @@ pub(crate) struct AsyncSlot {
     is_fresh: bool,
     /// Messages that others follow at once; they go into the inbox with the last of them.
     batch: Queue,
+    checkpoint: Checkpoint,
+}
+
+/// How far it has come that a function which may go on is asked for its state. In `snapshot` it could do
+/// nothing with its connection, so it is asked at the end of another callback.
+#[derive(Debug, Default)]
+enum Checkpoint {
+    #[default]
+    Idle,
+    /// A `snapshot` waits for the end of the next callback.
+    Wanted,
+    /// The last callback has asked, and this is what the next `snapshot` writes, or not now.
+    Asked(Option<Vec<u8>>),
+    /// A `snapshot` has said so; another one before the next callback learns nothing new.
+    Told,
 }
 
 impl Wake for Link {
@@ -72,6 +87,7 @@ impl Wake for Link {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
         self.wake_session();
     }
 }
@@ -184,6 +200,7 @@ where
             outcome: None,
             is_fresh: link.is_restored,
             batch: Queue::default(),
+            checkpoint: Checkpoint::Idle,
             join: S::join,
             link,
             task,
@@ -270,6 +287,52 @@ impl AsyncSlot {
         }
     }
 
+    /// Whether the function would go on if it were polled now, or something else may let it do so at
+    /// any moment.
+    fn may_go_on(&self) -> bool {
+        // The link, the waker and the author's connection have it; one more is a waker that a future keeps.
+        let is_kept = Arc::strong_count(&self.link) > 3;
+        // A waker that is let go of was called before.
+        fence(Ordering::Acquire);
+        is_kept
+            || self.is_fresh
+            || self.link.is_woken.load(Ordering::Relaxed)
+            || !self.batch.is_empty()
+            || self.task.waits_for_room()
+    }
+
+    /// A callback has ended for which a `snapshot` may have waited.
+    #[cold]
+    fn end_checkpoint(&mut self) {
+        self.checkpoint = match self.checkpoint {
+            Checkpoint::Idle | Checkpoint::Told => Checkpoint::Idle,
+            Checkpoint::Wanted | Checkpoint::Asked(_) => Checkpoint::Asked(self.state()),
+        };
+    }
+
+    /// What the next generation needs, if the function waits where it can be taken up.
+    #[cold]
+    fn state(&mut self) -> Option<Vec<u8>> {
+        if self.future.is_none() || self.is_inside || self.task.is_ending() {
+            return None;
+        }
+        let mut state = None;
+        if let Question::Here = self.ask(Question::Where)
+            && let Question::Answered(answer) = self.ask(Question::What)
+        {
+            state = Some(answer);
+        }
+        if self.outcome.is_some() {
+            // If this callback cannot say so, the next one does.
+            self.link.wake_session();
+            return None;
+        }
+        match (&self.request, state) {
+            (Some(request), Some(state)) => (self.join)(request, state),
+            (_, state) => state,
+        }
+    }
+
     /// Puts in what happened.
     #[inline]
     fn take(&mut self, event: Event<'_>) -> Callback {
@@ -288,7 +351,8 @@ impl AsyncSlot {
                 return Callback::Closed;
             }
             Event::Drain => self.task.drained(),
-            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) | Event::Wake => {}
+            Event::Wake => self.link.is_woken.store(false, Ordering::Relaxed),
+            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) => {}
         }
         Callback::Other
     }
@@ -387,6 +451,9 @@ impl Slot for AsyncSlot {
         if !self.is_inside {
             self.poll();
         }
+        if !matches!(self.checkpoint, Checkpoint::Idle) {
+            self.end_checkpoint();
+        }
         self.status(callback)
     }
 
@@ -394,7 +461,8 @@ impl Slot for AsyncSlot {
     #[inline]
     fn on_followed(&mut self, message: Message<'_>) -> Status {
         let is_long = self.batch.len() >= BATCH_MAX || self.batch.bytes() >= BATCH_BYTES_MAX;
-        if is_long || self.is_fresh || self.future.is_none() {
+        let is_asked = !matches!(self.checkpoint, Checkpoint::Idle);
+        if is_long || self.is_fresh || is_asked || self.future.is_none() {
             return self.on(Event::Message(message));
         }
         self.batch.push_small(message);
@@ -402,27 +470,23 @@ impl Slot for AsyncSlot {
     }
 
     fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
-        if self.future.is_none() || self.is_inside || self.task.is_ending() {
-            return Ok(None);
+        match std::mem::replace(&mut self.checkpoint, Checkpoint::Told) {
+            Checkpoint::Asked(state) => Ok(state),
+            Checkpoint::Told => Ok(None),
+            Checkpoint::Wanted => {
+                self.checkpoint = Checkpoint::Wanted;
+                Ok(None)
+            }
+            Checkpoint::Idle if self.may_go_on() => {
+                self.checkpoint = Checkpoint::Wanted;
+                self.link.wake_session();
+                Ok(None)
+            }
+            Checkpoint::Idle => {
+                self.checkpoint = Checkpoint::Idle;
+                Ok(self.state())
+            }
         }
-        if !self.batch.is_empty() {
-            self.end_batch();
-        }
-        let mut state = None;
-        if let Question::Here = self.ask(Question::Where)
-            && let Question::Answered(answer) = self.ask(Question::What)
-        {
-            state = Some(answer);
-        }
-        if self.outcome.is_some() {
-            // This callback cannot say so; the next one does.
-            self.link.wake_session();
-            return Ok(None);
-        }
-        Ok(match (&self.request, state) {
-            (Some(request), Some(state)) => (self.join)(request, state),
-            (_, state) => state,
-        })
     }
 }
 

@@ -38,6 +38,38 @@ pub struct Kind {
     pub is_unproven_text: bool,
 }
 
+/// Whether a descriptor says nothing that a later minor may give a meaning to, and its schemas can be.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn descriptor(reserved: u32, schema: u32, schema_min: u32) -> Result<(), String> {
+    if reserved != 0 {
+        return Err(format!(
+            "its descriptor has {reserved} in `reserved`, which must be 0"
+        ));
+    }
+    if schema_min > schema {
+        return Err(format!(
+            "it reads state from schema {schema_min} on and writes schema {schema}; \
+             `state_schema_min` must not be above `state_schema`"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether what `init` filled in says nothing that a later minor may give a meaning to.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn instance(flags: u32) -> Result<(), String> {
+    if flags != 0 {
+        return Err(format!(
+            "its `init` left {flags} in `WshInstance.flags`, which must be 0"
+        ));
+    }
+    Ok(())
+}
+
 /// Reads the kind of a message or a part of one.
 ///
 /// # Errors
@@ -57,6 +89,18 @@ pub fn kind(kind: u32) -> Result<Kind, Status> {
         if_room: kind & abi::IF_ROOM != 0,
         is_unproven_text: kind & (OPCODE | abi::TRUSTED_UTF8) == abi::TEXT,
     })
+}
+
+/// Reads the kind of a message to a session by its id, or to a topic.
+///
+/// # Errors
+/// As [`kind`]; [`abi::IF_ROOM`] is [`abi::UNSUPPORTED`]: there is no policy that it could stand aside.
+pub fn kind_by_id(bits: u32) -> Result<Kind, Status> {
+    let kind = kind(bits)?;
+    if kind.if_room {
+        return Err(abi::UNSUPPORTED);
+    }
+    Ok(kind)
 }
 
 /// What follows an answer in bytes of the handler's own.
@@ -194,6 +238,12 @@ pub fn rejection(status: u32, body_bytes: usize) -> Result<u16, Status> {
     Ok(status)
 }
 
+/// Whether an answer with this status has a body (RFC 9110 §15.2.5 and §15.4.5).
+#[must_use]
+pub fn has_body(status: u16) -> bool {
+    !matches!(status, 100..=199 | 204 | 304)
+}
+
 /// The name of a status, as abi.rs has it.
 #[must_use]
 pub fn status_name(status: Status) -> Option<&'static str> {
@@ -257,6 +307,37 @@ mod tests {
         }
         for bit in 12..32 {
             assert_eq!(kind(abi::BINARY | 1 << bit), Err(abi::UNSUPPORTED), "{bit}");
+        }
+    }
+
+    #[test]
+    fn what_a_later_minor_may_give_a_meaning_to_is_0() {
+        for (reserved, schema, schema_min, word) in [
+            (0, 0, 0, None),
+            (0, 3, 3, None),
+            (0, 3, 0, None),
+            (1, 0, 0, Some("`reserved`")),
+            (0, 1, 2, Some("`state_schema_min`")),
+            (0, 0, u32::MAX, Some("`state_schema_min`")),
+        ] {
+            let why = descriptor(reserved, schema, schema_min).err();
+            let has_word = |why: String| why.contains(word.unwrap_or("no fault"));
+            assert_eq!(why.map(has_word), word.map(|_| true), "{reserved} {schema}");
+        }
+        assert_eq!(instance(0), Ok(()));
+        assert!(instance(1).is_err_and(|why| why.contains("`WshInstance.flags`")));
+    }
+
+    #[test]
+    fn what_is_sent_by_id_does_not_ask_for_room() {
+        for (bits, expected) in [
+            (abi::TEXT | abi::TRUSTED_UTF8, None),
+            (abi::BINARY | abi::NO_COMPRESS, None),
+            (abi::BINARY | abi::IF_ROOM, Some(abi::UNSUPPORTED)),
+            (abi::BINARY | abi::FOLLOWED, Some(abi::UNSUPPORTED)),
+            (abi::IF_ROOM, Some(abi::INVALID)),
+        ] {
+            assert_eq!(kind_by_id(bits).err(), expected, "{bits}");
         }
     }
 

@@ -125,6 +125,11 @@ impl Task {
         least
     }
 
+    /// Whether something waits until less is on its way to the peer.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.lock().low.is_some()
+    }
+
     /// What waits for room asks again.
     pub(crate) fn drained(&self) {
         self.lock().low = None;

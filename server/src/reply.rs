@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use wsh::rules;
 
 use crate::config::{DecidedBy, Origins};
 use crate::head::first_bytes::NotARequest;
@@ -185,10 +186,16 @@ impl Reply {
             Reply::Script(script) => (Vec::new(), script.as_bytes().to_vec()),
             other => (Vec::new(), format!("{}\n", other.text()).into_bytes()),
         };
-        line("Content-Length", &body.len().to_string());
-        if !headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        let has_body = rules::has_body(status);
+        let body = if has_body { body } else { Vec::new() };
+        // Of an answer that has no body they would speak of another one (RFC 9110 §8.6).
+        if has_body {
+            line("Content-Length", &body.len().to_string());
+        }
+        if has_body
+            && !headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
         {
             line("Content-Type", content_type);
         }

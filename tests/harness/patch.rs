@@ -19,6 +19,7 @@ pub(crate) const SIZE: usize = 20;
 pub(crate) const FLAGS: usize = 24;
 pub(crate) const SCHEMA: usize = 28;
 pub(crate) const SCHEMA_MIN: usize = 32;
+pub(crate) const RESERVED: usize = 36;
 
 impl Patch {
     #[track_caller]

@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     ptr::{self, NonNull},
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 
 use crate::{
@@ -29,6 +29,8 @@ pub(crate) struct Link {
     /// connection, which safe code can swap for another session's: so it goes when its callback ends,
     /// wherever that connection is by then.
     conn: AtomicPtr<abi::Conn>,
+    /// Whether a future's waker was called since the last `wake` callback began.
+    pub(crate) is_woken: AtomicBool,
 }
 
 /// As long as this lives, the callback's pointer is in its link.
@@ -59,6 +61,7 @@ impl Link {
             is_restored,
             send: runtime.host.send(),
             conn: AtomicPtr::new(ptr::null_mut()),
+            is_woken: AtomicBool::new(false),
         }
     }
 
@@ -103,7 +106,8 @@ impl Link {
         bytes: &[u8],
     ) -> Result<u64, Refused> {
         if answer == i64::from(abi::MISUSE) {
-            return self.runtime.send_to(self.id, kind, bytes);
+            // By id a message never meets the limit's policy, and the bit has no meaning.
+            return self.runtime.send_to(self.id, kind & !abi::IF_ROOM, bytes);
         }
         Refused::check_count(answer, |_| Rule::message(bytes))
     }

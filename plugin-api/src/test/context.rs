@@ -138,7 +138,7 @@ fn letter(kind: u32, bytes: &[u8]) -> Result<Letter, Status> {
     }
     let rules::Kind {
         opcode, is_last, ..
-    } = rules::kind(kind)?;
+    } = rules::kind_by_id(kind)?;
     let is_text = opcode != abi::TEXT || str::from_utf8(bytes).is_ok();
     if !is_last || !is_text {
         return Err(abi::INVALID);

@@ -140,8 +140,9 @@ impl Controls {
     }
 
     pub(super) fn commit(&mut self, kind: u32, len: usize) -> Result<u64, Status> {
+        let room = self.reserved.take();
         self.still_open()?;
-        let room = self.reserved.take().ok_or(abi::INVALID)?;
+        let room = room.ok_or(abi::INVALID)?;
         let written = room.get(..len).ok_or(abi::INVALID)?;
         self.send(kind, written)
     }

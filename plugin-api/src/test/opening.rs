@@ -4,7 +4,7 @@ use std::{fmt, mem, rc::Rc};
 
 use crate::{
     abi,
-    rules::RawThen,
+    rules::{self, RawThen},
     test::{
         client::Client,
         draft::Draft,
@@ -265,7 +265,10 @@ impl Opening {
             // Dropped here, an attempt is abandoned.
             (abi::REJECT, _) => {
                 let headers = mem::take(&mut self.draft.headers);
-                let (status, body) = self.draft.rejection.take().unwrap_or((403, Vec::new()));
+                let (status, mut body) = self.draft.rejection.take().unwrap_or((403, Vec::new()));
+                if !rules::has_body(status) {
+                    body.clear();
+                }
                 Err(Refusal {
                     status,
                     headers,

@@ -42,6 +42,7 @@ pub(super) struct Generation {
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) name: String,
+    reserved: u32,
     flags: u32,
     schema: u32,
     schema_min: u32,
@@ -78,6 +79,7 @@ impl Facts {
         let name = descriptor.name.split(|byte| *byte == 0).next();
         Facts {
             name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
+            reserved: descriptor.reserved,
             flags: descriptor.flags,
             schema: descriptor.state_schema,
             schema_min: descriptor.state_schema_min,
@@ -100,6 +102,7 @@ impl Generation {
         number: u64,
         config_json: &str,
     ) -> Result<Rc<Generation>, String> {
+        rules::descriptor(facts.reserved, facts.schema, facts.schema_min)?;
         let (context, ctx) = Context::new(hub);
         // Never freed: the ABI gives it to the plugin for as long as the process lives.
         let host: &'static abi::Host = Box::leak(Box::new(table::table(&context, ctx)));
@@ -125,6 +128,7 @@ impl Generation {
         if status != abi::OK {
             return Err(why("init", status));
         }
+        rules::instance(made.flags)?;
         if made.vtable.is_null() {
             return Err("`init` gave no vtable".into());
         }
@@ -443,9 +447,17 @@ impl Instance {
         controls: Controls,
     ) -> (Option<Vec<u8>>, Controls) {
         unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
+            if ctx.is_null() || ctx != SINK.get() {
+                return abi::MISUSE;
+            }
             // SAFETY: `ctx` is the vector below; nobody else uses it during the call.
-            let (state, bytes) = unsafe { (&mut *ctx.cast::<Vec<u8>>(), read::bytes(ptr, len)) };
-            if state.len() + bytes.len() > limits::SNAPSHOT_BYTES_MAX {
+            let state = unsafe { &mut *ctx.cast::<Vec<u8>>() };
+            // SAFETY: *lent memory*.
+            let bytes = match unsafe { read::lent(ptr, len) } {
+                Ok(bytes) => bytes,
+                Err(status) => return status,
+            };
+            if bytes.len() > limits::SNAPSHOT_BYTES_MAX - state.len() {
                 return abi::TOO_BIG;
             }
             state.extend_from_slice(bytes);
@@ -462,10 +474,13 @@ impl Instance {
             write: Some(write),
         };
         let session = self.session;
-        let (status, controls) = self.generation.call(table, controls, None, |conn| {
+        let verdict = Some(abi::MISUSE);
+        SINK.set(sink.ctx);
+        let (status, controls) = self.generation.call(table, controls, verdict, |conn| {
             // SAFETY: as in `on`.
             unsafe { snapshot(session, conn, &raw const sink) }
         });
+        SINK.set(ptr::null_mut());
         if status == abi::AGAIN {
             return (None, controls);
         }
@@ -487,6 +502,11 @@ impl Drop for Instance {
             self.generation.run(|_| unsafe { destroy(session) });
         }
     }
+}
+
+thread_local! {
+    /// The `ctx` of the sink that is lent to the `snapshot` that runs on this thread, or NULL.
+    static SINK: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
 }
 
 /// Why a handler was not loaded: what it said, else which callback answered what.

@@ -50,6 +50,14 @@ static int break_rules(WshConn *conn) {
     RULE(host->send(NULL, WSH_TEXT, NULL, 0), WSH_MISUSE);
     RULE(host->send((WshConn *)(void *)8, WSH_TEXT, NULL, 0), WSH_MISUSE);
     RULE(host->send(conn, WSH_TEXT, NULL, 1), WSH_INVALID);
+    RULE(host->send(conn, WSH_TEXT, NULL, SIZE_MAX), WSH_INVALID);
+    RULE(host->send(conn, WSH_BINARY, of_length(0).ptr, 64u * 1024u * 1024u + 1u), WSH_TOO_BIG);
+    RULE(host->send_to(host->ctx, conn->id, WSH_BINARY, of_length(0).ptr, 64u * 1024u * 1024u + 1u),
+         WSH_TOO_BIG);
+    RULE(host->send_to(host->ctx, conn->id, WSH_BINARY | WSH_IF_ROOM, NULL, 0), WSH_UNSUPPORTED);
+    RULE(host->send_to(host->ctx, conn->id, WSH_BINARY | WSH_FOLLOWED, NULL, 0), WSH_UNSUPPORTED);
+    RULE(host->publish(host->ctx, wsh_str("a"), WSH_TEXT | WSH_IF_ROOM, NULL, 0, 0),
+         WSH_UNSUPPORTED);
     RULE(host->send(conn, WSH_TEXT, latin, SIZE_MAX), WSH_TOO_BIG);
     RULE(host->send(conn, WSH_TEXT, latin, 2), WSH_INVALID);
     RULE(host->send(conn, 3, NULL, 0), WSH_INVALID);
@@ -70,6 +78,7 @@ static int break_rules(WshConn *conn) {
     RULE(host->commit(conn, WSH_TEXT, 0), WSH_INVALID);
     if (host->reserve(conn, 8) == NULL) return __LINE__;
     RULE(host->commit(conn, WSH_TEXT, 9), WSH_INVALID);
+    RULE(host->commit(conn, WSH_TEXT, 8), WSH_INVALID);
     if (host->reserve(conn, 8) == NULL) return __LINE__;
     RULE(host->reads(conn, 1), WSH_OK);
     RULE(host->commit(conn, WSH_TEXT, 0), WSH_INVALID);
@@ -193,6 +202,10 @@ static WshStatus on_message(void *session, WshConn *conn, uint32_t kind, const u
         host->log(host->ctx, conn->id, WSH_LOG_INFO, wsh_str("t"), wsh_str("a line"), &field, 1);
         return WSH_OK;
     }
+    if (wsh_equals(it, "begin") || wsh_equals(it, "finish")) {
+        const uint32_t more = wsh_equals(it, "begin") ? WSH_MORE : 0;
+        return host->send(conn, WSH_BINARY | more, NULL, 0) < 0 ? WSH_ERROR : WSH_OK;
+    }
     if (wsh_equals(it, "large")) {
         host->watermark(conn, 10, 1000);
         host->send(conn, WSH_BINARY, large, sizeof large);
@@ -265,6 +278,9 @@ static WshStatus on_snapshot(void *session, WshConn *conn, const WshSink *sink) 
     sink->write(sink->ctx, (const uint8_t *)"st", 2);
     wsh_log(host, WSH_LOG_INFO, "between two parts of the state");
     if (sink->write(sink->ctx, NULL, 1) != WSH_INVALID) return WSH_ERROR;
+    if (sink->write(NULL, NULL, 0) != WSH_MISUSE) return WSH_ERROR;
+    if (sink->write(conn, (const uint8_t *)"st", 2) != WSH_MISUSE) return WSH_ERROR;
+    if (host->check(conn) != WSH_OK || host->reserve(conn, 1) != NULL) return WSH_ERROR;
     if (host->send(conn, WSH_TEXT, NULL, 0) != WSH_MISUSE) return WSH_ERROR;
     return sink->write(sink->ctx, (const uint8_t *)"ate", 3);
 }
@@ -452,6 +468,8 @@ static int talks(void) {
     ann->is_stalled = 0;
     wsh_test_turn(&test);
     CLAIM(saw("d"));
+    CLAIM(wsh_test_text(ann, "begin") == WSH_OK && wsh_test_move(ann) == WSH_AGAIN);
+    CLAIM(saw("") && wsh_test_text(ann, "finish") == WSH_OK);
     CLAIM(wsh_test_move(ann) == WSH_OK && (ann->conn.flags & WSH_RESTORED));
     CLAIM(saw("rD"));
     ann->is_stalled = 1;

@@ -108,17 +108,20 @@ impl Controls {
     }
 
     /// Takes the reserved room for `len` bytes, which are to come back to
-    /// [`Controls::send_reserved`].
+    /// [`Controls::send_reserved`]. The reservation is over in any case.
     pub(crate) fn take_reserved(&mut self, len: usize) -> Result<Vec<u8>, abi::Status> {
-        let reserved = match &mut self.extras {
+        let extras = self.extras.get_or_insert_default();
+        match extras.reserved_bytes.take() {
             // The room may be larger, and what lies there is of another message.
-            Some(extras) if extras.reserved_bytes.is_some_and(|max| len <= max) => {
-                extras.reserved_bytes = None;
-                std::mem::take(&mut extras.reserved)
+            Some(max) if len <= max => Ok(std::mem::take(&mut extras.reserved)),
+            _ => {
+                pool::put_room(std::mem::take(&mut extras.reserved));
+                match self.ending {
+                    Ending::No => Err(abi::INVALID),
+                    _ => Err(abi::GONE),
+                }
             }
-            _ => return Err(abi::INVALID),
-        };
-        Ok(reserved)
+        }
     }
 
     /// Sends what was written into the reserved room.

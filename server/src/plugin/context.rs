@@ -245,7 +245,7 @@ fn encode(kind: u32, payload: &[u8]) -> Result<Arc<Encoded>, abi::Status> {
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(abi::TOO_BIG);
     }
-    let kind = rules::kind(kind)?;
+    let kind = rules::kind_by_id(kind)?;
     // Whole messages only: what comes by id has no parts.
     let is_text = !kind.is_unproven_text || simdutf8::basic::from_utf8(payload).is_ok();
     if !kind.is_last || !is_text {

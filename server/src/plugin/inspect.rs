@@ -12,6 +12,7 @@ use object::{
     RelocationFlags, SegmentFlags, SymbolFlags,
 };
 use wsh::abi::{self, Descriptor};
+use wsh::rules;
 
 use super::refusal::Refusal;
 
@@ -232,6 +233,8 @@ fn read_descriptor(head: &[u8], placement: Placement, file: &File<'_>) -> Result
     if flags & abi::PANIC_ABORT != 0 {
         return Err(Refusal::PanicAbort);
     }
+    let (schema, schema_min) = (number(at!(state_schema)), number(at!(state_schema_min)));
+    rules::descriptor(number(at!(reserved)), schema, schema_min).map_err(Refusal::Unfit)?;
     let libraries = file.import_libraries().map_err(malformed)?;
     let needed = libraries
         .flatten()
@@ -245,8 +248,8 @@ fn read_descriptor(head: &[u8], placement: Placement, file: &File<'_>) -> Result
     Ok(About {
         abi_minor: minor,
         flags,
-        schema: number(at!(state_schema)),
-        schema_min: number(at!(state_schema_min)),
+        schema,
+        schema_min,
         version: text(&head[at!(version)..at!(toolchain)]),
         toolchain: text(&head[at!(toolchain)..HEAD_BYTES]),
         needed,

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use wsh::abi::{self, Descriptor, Status, Vtable};
+use wsh::rules;
 
 use super::context::Context;
 use super::exits;
@@ -236,6 +237,7 @@ impl Plugin {
             )
         };
         settled("init", status)?;
+        rules::instance(instance.flags).map_err(Refusal::Unfit)?;
         if instance.vtable.is_null() {
             let why = "it left no vtable".to_owned();
             return Err(Refusal::Failed {

@@ -3,7 +3,10 @@
 //! A session exists once at the end of either, whatever the plugins do: a snapshot leaves it able to
 //! go on, and only a restore that succeeded makes another one.
 
+use std::cell::Cell;
 use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 use wsh::abi::{self, Status};
@@ -44,20 +47,23 @@ impl Instance {
             has_overflowed: false,
             began: Instant::now(),
         };
+        let lent_room = room.lend();
         let sink = abi::Sink {
             size: size_of::<abi::Sink>() as u32,
             reserved: 0,
-            ctx: (&raw mut room).cast(),
+            ctx: lent_room.ctx,
             write: Some(write),
         };
         let watched = watch(self.context, Callback::Snapshot);
-        let lent = conn.begin(Loan::Running);
+        // It may be called at any time and often, so it must find nothing that it could change.
+        let lent = conn.begin(Loan::Foreign);
         // SAFETY: `session` came from `open` or `restore` of this vtable and lives until `destroy`,
         // which is our `Drop`; `&mut self` keeps calls from overlapping; the sink and the room
         // behind it outlive the call.
         let status = unsafe { snapshot(self.session, lent, &raw const sink) };
         conn.end();
         drop(watched);
+        drop(lent_room);
         if room.began.elapsed() > SNAPSHOT_TIME_MAX {
             let why = format!("its `snapshot` took more than {SNAPSHOT_TIME_MAX:?}");
             return Err(Unmoved::Late(why));
@@ -127,14 +133,57 @@ struct Room {
     began: Instant,
 }
 
+impl Room {
+    /// Lends the room to the `snapshot` that runs on this thread, until the answer is dropped.
+    fn lend(&mut self) -> LentRoom<'_> {
+        let ctx = (&raw mut *self).cast();
+        LENT.set(ctx);
+        LentRoom {
+            ctx,
+            room: PhantomData,
+        }
+    }
+
+    /// The room behind the pointer that a plugin gave: MISUSE for any but the one that is lent on
+    /// this thread. Nothing behind another pointer is read.
+    ///
+    /// # Safety
+    ///
+    /// The caller lets go of the answer before it returns into the plugin.
+    unsafe fn of<'a>(ctx: *mut c_void) -> Result<&'a mut Room, Status> {
+        if ctx.is_null() || ctx != LENT.get() {
+            return Err(abi::MISUSE);
+        }
+        // SAFETY: `lend` made the pointer from a `&mut Room` that is borrowed until the loan ends,
+        // which is after the callback that runs.
+        Ok(unsafe { &mut *ctx.cast::<Room>() })
+    }
+}
+
+/// The loan of a room to one call of `snapshot`.
+struct LentRoom<'a> {
+    /// What the plugin knows the room by.
+    ctx: *mut c_void,
+    room: PhantomData<&'a mut Room>,
+}
+
+impl Drop for LentRoom<'_> {
+    fn drop(&mut self) {
+        LENT.set(ptr::null_mut());
+    }
+}
+
+thread_local! {
+    /// What is lent to the `snapshot` that runs on this thread, or NULL.
+    static LENT: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
+}
+
 /// `abi::Sink::write`.
 unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
-    // SAFETY: `ctx` is the room that `snapshot` made for this very call, and is used by it alone;
-    // by the ABI the bytes are lent for the call.
-    let (room, bytes) = unsafe { (&mut *ctx.cast::<Room>(), borrow(ptr, len)) };
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
-        Err(status) => return status,
+    // SAFETY: by the ABI the bytes are lent for the call; the room is let go of at its end.
+    let (room, bytes) = match unsafe { (Room::of(ctx), borrow(ptr, len)) } {
+        (Ok(room), Ok(bytes)) => (room, bytes),
+        (Err(status), _) | (_, Err(status)) => return status,
     };
     // One that writes without end is told so in time, too, as long as it listens.
     let is_late = room.began.elapsed() > SNAPSHOT_TIME_MAX;

@@ -397,6 +397,9 @@ fn message(
         abi::TOO_BIG => payload
             .is_some_and(|payload| payload.len > bytes_max)
             .then_some(TOO_LONG),
+        abi::UNSUPPORTED if matches!(part, Part::MayNot) => {
+            Some("`kind` has no other bits than WSH_NO_COMPRESS and WSH_TRUSTED_UTF8")
+        }
         abi::UNSUPPORTED => Some(
             "`kind` has no other bits than WSH_MORE, WSH_NO_COMPRESS, WSH_TRUSTED_UTF8 and WSH_IF_ROOM",
         ),
