@@ -310,3 +310,26 @@ fn a_session_stays_during_what_no_newer_generation_can_take_up() {
     );
     assert_eq!(client.generation(), Some(2));
 }
+
+#[test]
+fn a_function_that_was_woken_before_a_move_goes_on_where_it_can_use_its_connection() {
+    static GATE: Gate = Gate::shut();
+    async fn joins(conn: &mut AsyncConn<u32>) -> Result {
+        if conn.state == 0 {
+            GATE.pass().await;
+            conn.subscribe("room")?;
+            conn.state = 1;
+        }
+        while let Some(message) = conn.recv().await {
+            conn.send(format!("{}: {message}", conn.state)).await?;
+        }
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async joins));
+
+    GATE.open();
+
+    assert!(client.migrate());
+    client.send("moved");
+    assert_eq!(client.receive().unwrap(), "1: moved");
+}
