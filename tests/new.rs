@@ -78,7 +78,7 @@ fn cargo() -> String {
 #[test]
 fn new_handlers_of_all_styles_share_an_sdk_pass_their_tests_and_are_served_at_once() {
     let (site, mine) = (Site::empty(), workshop("mine"));
-    let styles = ["event", "async", "blocking", "c", "cpp"];
+    let styles = ["events", "async", "blocking", "c", "cpp"];
     for style in styles {
         let place = mine.join(format!("in_{style}"));
         let made = new(&site, &[place.to_str().expect("UTF-8"), "--style", style]);
@@ -92,7 +92,7 @@ fn new_handlers_of_all_styles_share_an_sdk_pass_their_tests_and_are_served_at_on
             "in_blocking",
             "in_c",
             "in_cpp",
-            "in_event",
+            "in_events",
             "wsh"
         ]
     );
@@ -453,7 +453,8 @@ fn what_is_there_already_is_left_as_it_is() {
     site.write("file", "mine");
 
     assert_eq!(
-        refusal(&site, &["mine"]),
+        // As the style is called too.
+        refusal(&site, &["mine", "--style", "event"]),
         "wshd: cannot make `mine`: it is there already, and not empty; choose another name, or remove it\n"
     );
     assert_eq!(

@@ -109,6 +109,7 @@ pub enum Command {
 pub enum Style {
     /// In Rust, one call for each message.
     #[default]
+    #[value(name = "events", alias = "event")]
     Event,
     /// In Rust, an async function for each session.
     Async,
