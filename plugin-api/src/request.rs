@@ -10,7 +10,10 @@ use std::{
 
 use crate::{
     abi,
-    border::read::{Field, Text},
+    border::{
+        guard::guard_void,
+        read::{Field, Text},
+    },
     pause::{Alarm, Sleep},
 };
 
@@ -301,8 +304,17 @@ pub(crate) fn attach(
     values: &mut Vec<Box<dyn Any + Send + Sync>>,
     value: Box<dyn Any + Send + Sync>,
 ) {
-    values.retain(|old| (**old).type_id() != (*value).type_id());
+    let is_of_its_type = |old: &Box<dyn Any + Send + Sync>| (**old).type_id() == (*value).type_id();
+    let old = values.iter().position(is_of_its_type);
+    let old = old.map(|index| values.swap_remove(index));
     values.push(value);
+    // Its `Drop` may panic: the new value is in place by then. While another panic unwinds, the process
+    // would end by it.
+    if std::thread::panicking() {
+        guard_void(|| drop(old));
+    } else {
+        drop(old);
+    }
 }
 
 fn pairs<'a>(fields: &'a [Field<'a>]) -> impl Iterator<Item = (&'a str, &'a [u8])> {

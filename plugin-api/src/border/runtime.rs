@@ -79,6 +79,14 @@ pub(crate) fn enter_test(runtime: Option<&'static Runtime>, now: Duration) {
     NOW.set(now);
 }
 
+/// Whose handler's a thread of a test is, and its clock.
+pub(crate) type OfTest = (Option<&'static Runtime>, Duration);
+
+/// What [`enter_test`] was told last on this thread.
+pub(crate) fn of_test() -> OfTest {
+    (CURRENT.get(), NOW.get())
+}
+
 /// Whether the calling thread runs for a handler under test.
 pub(crate) fn is_test() -> bool {
     IS_TEST.get()

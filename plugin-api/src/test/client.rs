@@ -8,7 +8,7 @@ use crate::{
     rules,
     test::{
         incoming::Incoming,
-        server::{Floor, PATIENCE},
+        server::{Floor, NESTED, PATIENCE},
         session::Session,
     },
 };
@@ -249,7 +249,7 @@ impl Client {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Session) -> T) -> T {
-        let mut sessions = self.floor.sessions.borrow_mut();
+        let mut sessions = self.floor.sessions.try_borrow_mut().expect(NESTED);
         act(sessions.get_mut(&self.id).expect("a client has a session"))
     }
 }
@@ -264,7 +264,14 @@ fn kept<P: Payload>(message: &P) -> MessageBuf {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let Some(mut session) = self.floor.sessions.borrow_mut().remove(&self.id) else {
+        let Ok(mut sessions) = self.floor.sessions.try_borrow_mut() else {
+            // Inside a callback of its own server. A panic that is under way says more than a second one.
+            assert!(std::thread::panicking(), "{NESTED}");
+            return;
+        };
+        let found = sessions.remove(&self.id);
+        drop(sessions);
+        let Some(mut session) = found.filter(Session::is_whole) else {
             return;
         };
         session.lose();

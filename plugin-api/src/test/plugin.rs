@@ -120,6 +120,7 @@ impl Generation {
             vtable: ptr::null(),
         };
         let init = facts.init.ok_or("the descriptor has no `init`")?;
+        let _nested = Nested::enter();
         runtime::enter_test(None, hub.now());
         // SAFETY: the descriptor's own function with three tables of ours: the first is there for
         // ever, with its `ctx` and `log_level`, the other two for the call.
@@ -246,19 +247,22 @@ impl Generation {
     ) -> (Status, Controls) {
         let conn = table.conn;
         table.begin(&controls);
-        RUNNING.set(Some(Running {
+        // Of a callback that runs a test of its own, as long as this one runs.
+        let outer = RUNNING.replace(Some(Running {
             conn,
             controls,
             verdict,
         }));
         let status = self.run(|_| callback(conn));
-        let running = RUNNING.take().expect("nobody but this function takes it");
+        let running = RUNNING.replace(outer).expect("put there above");
         (status, running.controls)
     }
 
     /// One callback.
     fn run<T>(&self, callback: impl FnOnce(*mut c_void) -> T) -> T {
+        let _nested = Nested::enter();
         runtime::enter_test(self.runtime, self.context.hub.now());
+        let _inside = Inside::enter();
         #[cfg(feature = "tracing")]
         let _tracing = crate::trace::enter();
         callback(self.handler)
@@ -302,6 +306,45 @@ impl Drop for Generation {
     }
 }
 
+/// As long as this lives, a callback runs on this thread.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Inside
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// Gives a callback that runs a test of its own its thread back as it was. A test itself goes on with the
+/// handler that was called last.
+struct Nested(Option<runtime::OfTest>);
+
+impl Nested {
+    fn enter() -> Self {
+        Nested((DEPTH.get() > 0).then(runtime::of_test))
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        if let Some((runtime, now)) = self.0 {
+            runtime::enter_test(runtime, now);
+        }
+    }
+}
+
+thread_local! {
+    /// How many callbacks run on this thread, one inside of another.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
 impl Attempt {
     /// Asks the handler; what it said so far about the answer goes in and comes out.
     pub(super) fn ask(&mut self, request: &Request, draft: Draft) -> (Status, Draft) {
@@ -311,17 +354,21 @@ impl Attempt {
         };
         let mut place = 0_u8;
         let response: *mut abi::Response = (&raw mut place).cast();
-        ASKED.set(Some(Asked {
-            id: request.id(),
-            response,
-            draft,
-        }));
+        let outer = (
+            RUNNING.take(),
+            ASKED.replace(Some(Asked {
+                id: request.id(),
+                response,
+                draft,
+            })),
+        );
         let attempt = &raw mut self.pointer;
         // SAFETY: what `init` gave, before `shutdown`; the request stays where it is, the other two
         // are for this call.
         let status = generation
             .run(|handler| unsafe { handshake(handler, request.table(), response, attempt) });
-        let asked = ASKED.take().expect("nobody but this function takes it");
+        let asked = ASKED.replace(outer.1).expect("put there above");
+        RUNNING.set(outer.0);
         if !(0..=abi::ABORT).contains(&status) {
             generation.outcome(request.id(), "handshake", status, false);
         }

@@ -164,7 +164,7 @@ impl Floor {
         newer.serve(true);
         older.serve(false);
         drop(older);
-        for session in self.sessions.borrow_mut().values_mut() {
+        for session in self.sessions.try_borrow_mut().expect(NESTED).values_mut() {
             session.move_to(&newer);
         }
         self.run();
@@ -250,6 +250,7 @@ impl Drop for Floor {
     fn drop(&mut self) {
         self.generation.borrow().serve(false);
         let sessions = self.sessions.get_mut();
+        sessions.retain(|_, session| session.is_whole());
         for session in sessions.values_mut() {
             session.lose();
         }
@@ -266,7 +267,8 @@ impl Drop for Floor {
     }
 }
 
-const NESTED: &str = "a test's client cannot be used inside a callback";
+pub(super) const NESTED: &str =
+    "a test's client cannot be used inside a callback of its own server";
 /// How often sessions are looked at before the test goes on.
 const TURNS_MAX: usize = 10_000;
 /// How long a test waits for threads.

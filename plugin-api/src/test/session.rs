@@ -161,6 +161,11 @@ impl Session {
         self.phase == Phase::Over && self.instance.is_none()
     }
 
+    /// Whether no callback was left by a panic of this host, after which nothing can be done with it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.controls.is_some()
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
@@ -431,7 +436,7 @@ impl Session {
     }
 }
 
-const AWAY: &str = "a test's client cannot be used inside a callback";
+const AWAY: &str = "a test's client cannot be used inside a callback of its own server";
 /// How long a closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a handler may go on after its session.
