@@ -24,6 +24,11 @@ use crate::{
 /// The connection of one session, for the async function that serves it. What it does takes effect in the
 /// order of the calls.
 ///
+/// On another thread that the function lends it to, [`send`](Self::send) and [`close`](Self::close) go by the
+/// session's [`handle`](Self::handle), and [`publish`](Self::publish) works as everywhere. `send_part`, `ping`,
+/// `abort`, `subscribe`, `unsubscribe`, `pause` and `resume` are [`Refused::Misuse`] there, and
+/// [`buffered`](Self::buffered) is 0.
+///
 /// ```standalone_crate
 /// use wsh::prelude::*;
 ///
@@ -234,8 +239,11 @@ impl<S> AsyncConn<S> {
     /// wsh::handler!(async download);
     /// ```
     ///
-    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits. It
-    /// is [`Refused::Invalid`] if the parts before it are of the other kind, and
+    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits,
+    /// and a whole message from here is [`Refused::Invalid`]. A function that returns before the last part
+    /// has failed, and closes with 1011.
+    ///
+    /// It is [`Refused::Invalid`] if the parts before it are of the other kind, and
     /// [`Refused::Misuse`] outside the session's own function, on a thread that the connection was lent to.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Sent<'_, P> {
         let kind = part_kind(part.kind(), last);
@@ -275,7 +283,7 @@ impl<S> AsyncConn<S> {
     /// # Errors
     /// [`Refused::Gone`]: it is over.
     pub fn abort(&self) -> Result<(), Refused> {
-        let status = self.inside(|host, conn| host.abort(conn));
+        let status = self.link.abort();
         Refused::check(status, |_| Rule::unknown())
     }
 
@@ -286,8 +294,10 @@ impl<S> AsyncConn<S> {
     /// Publications of this server are heard from now on, those of others that work with it soon after.
     /// What is published goes to the peer, not to this function.
     ///
+    /// After [`close`](Self::close) it is accepted, and nothing comes of it.
+    ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
+    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
     /// breaks its rule, or the session has as many as it may.
     pub fn subscribe(&self, topic: &str) -> Result<(), Refused> {
         self.topic(topic, true)
@@ -327,10 +337,10 @@ impl<S> AsyncConn<S> {
     }
 
     /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
-    /// TCP window fills, and it has to wait.
+    /// TCP window fills, and it has to wait. After [`close`](Self::close) it is accepted, and nothing comes of it.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing.
+    /// [`Refused::Gone`]: the session is over.
     pub fn pause(&self) -> Result<(), Refused> {
         self.task.lock().is_paused = true;
         self.reads(false)
@@ -339,7 +349,7 @@ impl<S> AsyncConn<S> {
     /// Ends a [`pause`](Self::pause).
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing.
+    /// [`Refused::Gone`]: the session is over.
     pub fn resume(&self) -> Result<(), Refused> {
         {
             let mut inner = self.task.lock();

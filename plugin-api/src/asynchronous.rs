@@ -418,6 +418,9 @@ impl AsyncSlot {
         }
         match self.outcome.take() {
             Some(Err(error)) if !self.is_about_the_end(&error) => style::fail(&self.link, &error),
+            Some(Ok(())) if self.link.is_in_message() && !self.is_ending() => {
+                style::fail(&self.link, &style::MESSAGE_IS_OPEN.into())
+            }
             Some(_) => abi::DONE,
             None => abi::OK,
         }
@@ -425,7 +428,11 @@ impl AsyncSlot {
 
     /// A function that ends because its session did has not failed.
     fn is_about_the_end(&self, error: &Error) -> bool {
-        error.is_gone() && (self.task.is_ending() || self.link.is_closing())
+        error.is_gone() && self.is_ending()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.task.is_ending() || self.link.is_closing()
     }
 }
 

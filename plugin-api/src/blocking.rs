@@ -127,6 +127,10 @@ where
 fn outcome(line: &Line, function: impl FnOnce() -> crate::Result) -> Outcome {
     let mut why = None;
     let status = guard::guard(|| match until_deaf(function) {
+        Ok(()) if line.has_open_message() => {
+            why = Some(style::MESSAGE_IS_OPEN.into());
+            abi::ERROR
+        }
         Ok(()) => abi::DONE,
         Err(error) if is_about_the_end(line, &error) => abi::DONE,
         Err(error) => {

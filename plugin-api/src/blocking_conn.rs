@@ -268,13 +268,13 @@ impl BlockingConn {
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is over or closing, or ends meanwhile. [`Refused::TooBig`]: the
-    /// message is so long that there is never room for it; this is said at once.
+    /// message is so long that there is never room for it; this is said at once. [`Refused::Invalid`]: a
+    /// message that was begun with [`send_part`](Self::send_part) is open.
     pub fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
         self.line.send(message)
     }
 
-    /// Bytes that were sent and that the peer's system has not taken yet; HTML5 calls it
-    /// `bufferedAmount`. It is asked of the server, which takes a moment. 0 when the session is over.
+    /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`. It is asked of the server, which takes a moment. 0 when the session is over.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -330,7 +330,9 @@ impl BlockingConn {
     /// wsh::handler!(blocking download);
     /// ```
     ///
-    /// Until the last part was sent, whole messages to this session wait, from whatever end.
+    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits,
+    /// and a whole message from here, on whichever thread, is [`Refused::Invalid`]. A function that returns
+    /// before the last part has failed, and closes with 1011.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is over or closing. [`Refused::Invalid`]: the parts before it are of the

@@ -140,11 +140,15 @@ impl Conn {
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: past the outbound limit; nothing
-    /// was sent.
+    /// was sent. [`Refused::Invalid`]: a message that was begun with [`send_part`](Self::send_part) is open.
     #[inline]
     pub fn send<P: Payload>(&self, message: P) -> Result<u64, Refused> {
         let (kind, bytes) = (message.kind(), message.bytes());
-        let answer = self.link.send_lent(kind, bytes);
+        let answer = if self.link.is_in_message() {
+            abi::INVALID.into()
+        } else {
+            self.link.send_lent(kind, bytes)
+        };
         if answer >= 0 {
             return Ok(answer.unsigned_abs());
         }
@@ -155,10 +159,10 @@ impl Conn {
     #[cold]
     #[inline(never)]
     fn send_apart(&self, answer: i64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
-        self.heard(if answer == i64::from(abi::MISUSE) {
-            self.link.send(kind, bytes)
+        self.heard(if self.link.is_in_message() {
+            Err(self.link.refused_between_parts())
         } else {
-            Refused::check_count(answer, |_| Rule::message(bytes))
+            self.link.send_by_id_if_misuse(answer, kind, bytes)
         })
     }
 
@@ -230,7 +234,8 @@ impl Conn {
     /// Where there is no room the answer is [`Refused::Full`], and nothing was sent: other than
     /// [`send`](Self::send), this never ends the session of a peer that takes too little.
     ///
-    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits.
+    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits,
+    /// and a whole message from here is [`Refused::Invalid`].
     ///
     /// # Errors
     /// [`Refused::Full`]: there is no room now. [`Refused::Gone`]: the session is closing.
@@ -270,7 +275,7 @@ impl Conn {
     /// # Errors
     /// [`Refused::Gone`]: it is over.
     pub fn abort(&self) -> Result<(), Refused> {
-        let status = self.inside(|host, conn| host.abort(conn));
+        let status = self.link.abort();
         self.heard(Refused::check(status, |_| Rule::unknown()))
     }
 
@@ -280,8 +285,10 @@ impl Conn {
     /// in all its generations; one that begins with `/` belongs to the server, and any handler may use it.
     /// Publications of this server are heard from now on, those of others that work with it soon after.
     ///
+    /// After [`close`](Self::close) it is accepted, and nothing comes of it.
+    ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
+    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
     /// breaks its rule, or the session has as many as it may.
     pub fn subscribe(&self, topic: &str) -> Result<(), Refused> {
         self.topic(topic, true)
@@ -345,10 +352,10 @@ impl Conn {
     }
 
     /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
-    /// TCP window fills, and it has to wait.
+    /// TCP window fills, and it has to wait. After [`close`](Self::close) it is accepted, and nothing comes of it.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing.
+    /// [`Refused::Gone`]: the session is over.
     pub fn pause(&self) -> Result<(), Refused> {
         self.reads(false)
     }
@@ -356,7 +363,7 @@ impl Conn {
     /// Ends a [`pause`](Self::pause).
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing.
+    /// [`Refused::Gone`]: the session is over.
     pub fn resume(&self) -> Result<(), Refused> {
         self.reads(true)
     }
@@ -367,10 +374,10 @@ impl Conn {
     }
 
     /// Calls [`on_drain`](crate::Session::on_drain) when [`buffered`](Self::buffered), having been
-    /// above `high`, is at most `low`.
+    /// above `high`, is at most `low`. After [`close`](Self::close) it is accepted, and nothing comes of it.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: `low` is above `high`.
+    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`]: `low` is above `high`.
     pub fn watermark(&self, low: u64, high: u64) -> Result<(), Refused> {
         let status = self.inside(|host, conn| host.watermark(conn, low, high));
         self.heard(Refused::check(status, |_| Rule::watermark(low)))

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use crate::{
     abi::{self, Status},
-    border::link::Link,
+    border::link::{Link, Moving},
     config::Config,
     conn::Conn,
     error::Error,
@@ -158,6 +158,7 @@ impl<S: Session> Slot for EventSlot<S> {
         if self.is_fieldless {
             return Ok(Some(Vec::new()));
         }
+        let _moving = Moving::snapshot(self.link.id);
         Ok(self.session.snapshot(&self.conn)?.into_bytes())
     }
 }

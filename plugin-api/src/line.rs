@@ -111,6 +111,7 @@ pub(crate) enum Errand {
     Send {
         kind: u32,
         bytes: Owned,
+        is_part: bool,
     },
     /// Bytes past the framing.
     Raw(Vec<u8>),
@@ -255,13 +256,21 @@ impl Line {
         if len > CROWD_BYTES as usize {
             // It may be too long for the server: that is said at once.
             let bytes = message.into_owned();
-            let answer = self.run(Errand::Send { kind, bytes });
-            Refused::check_count(answer, |_| Rule::message_bytes(len))?;
+            let is_part = false;
+            let answer = self.run(Errand::Send {
+                kind,
+                bytes,
+                is_part,
+            });
+            Refused::check_count(answer, |status| Rule::message_bytes(status, len))?;
             return self.wait_for_room(self.lock());
         }
         let mut inner = self.lock();
         if inner.is_silent() {
             return Err(Refused::Gone);
+        }
+        if inner.is_in_message {
+            return Err(Refused::Invalid(Rule::between_parts()));
         }
         if len <= SMALL_BYTES {
             inner.outbox.push(kind, message.bytes());
@@ -285,7 +294,12 @@ impl Line {
     /// Sends a part of a message, and waits while much is on its way to the peer.
     pub(crate) fn send_part(&self, kind: u32, bytes: Owned) -> Result<(), Refused> {
         let len = bytes.len();
-        let answer = self.run(Errand::Send { kind, bytes });
+        let is_part = true;
+        let answer = self.run(Errand::Send {
+            kind,
+            bytes,
+            is_part,
+        });
         Refused::check_count(answer, |status| Rule::part(status, len))?;
         self.wait_for_room(self.lock())
     }
@@ -311,6 +325,12 @@ impl Line {
         Ok(())
     }
 
+    /// Whether a message was begun in parts, and is to be ended, for its session goes on.
+    pub(crate) fn has_open_message(&self) -> bool {
+        let inner = self.lock();
+        inner.is_in_message && !inner.is_closing && inner.ending.is_open()
+    }
+
     /// Whether something was sent that no callback has taken.
     pub(crate) fn has_unsent(&self) -> bool {
         self.lock().has_mail()
@@ -327,6 +347,9 @@ impl Line {
         let is_silent = matches!(errand, Errand::Send { .. } | Errand::Raw(_)) && inner.is_silent();
         if is_silent || inner.is_closing || inner.ending.is_over() {
             return abi::GONE.into();
+        }
+        if matches!(errand, Errand::Send { is_part: false, .. }) && inner.is_in_message {
+            return abi::INVALID.into();
         }
         inner.desk = Desk::Asked(errand);
         loop {

@@ -117,13 +117,13 @@ fn write_by(link: &Link, bytes: &[u8]) -> Result<(), Refused> {
         // Outside of its callbacks.
         answer = raw.write_to(link.id, bytes);
     }
-    Refused::check_count(answer, |_| Rule::message(bytes)).map(drop)
+    Refused::check_count(answer, |status| Rule::message(status, bytes)).map(drop)
 }
 
 impl sealed::Target for BlockingConn {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
         let answer = self.line().run(Errand::Raw(bytes.to_vec()));
-        Refused::check_count(answer, |_| Rule::message(bytes)).map(drop)
+        Refused::check_count(answer, |status| Rule::message(status, bytes)).map(drop)
     }
 }
 
@@ -131,7 +131,7 @@ impl sealed::Target for Handle {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
         let raw = Raw::of(&self.runtime().host).ok_or(Refused::Unsupported)?;
         let answer = raw.write_to(self.id(), bytes);
-        Refused::check_count(answer, |_| Rule::message(bytes)).map(drop)
+        Refused::check_count(answer, |status| Rule::message(status, bytes)).map(drop)
     }
 }
 

@@ -55,6 +55,7 @@ enum Found {
     Bytes,
     OneTooMany,
     OtherKind,
+    BetweenParts,
     #[cfg(feature = "serde")]
     NoJson,
 }
@@ -93,23 +94,32 @@ impl Rule {
 
     pub(crate) fn publish(topic: &str, message: &[u8]) -> Rule {
         match rules::topic(topic) {
-            Ok(_) => Rule::message(message),
+            Ok(_) => Rule::message(abi::TOO_BIG, message),
             Err(_) => Name::Topic.bytes(topic.len()),
         }
     }
 
-    pub(crate) fn message(message: &[u8]) -> Rule {
-        Rule::message_bytes(message.len())
+    pub(crate) fn message(status: Status, message: &[u8]) -> Rule {
+        Rule::message_bytes(status, message.len())
+    }
+
+    /// Of a whole message while one in parts is open.
+    pub(crate) fn between_parts() -> Rule {
+        Name::BetweenParts.number(0)
     }
 
     pub(crate) fn part(status: Status, bytes: usize) -> Rule {
         match status {
             abi::INVALID => Name::Part.number(0),
-            _ => Rule::message_bytes(bytes),
+            _ => Rule::message_bytes(status, bytes),
         }
     }
 
-    pub(crate) fn message_bytes(bytes: usize) -> Rule {
+    pub(crate) fn message_bytes(status: Status, bytes: usize) -> Rule {
+        if status == abi::INVALID {
+            // Texts are UTF-8 here, and the kind is one of two.
+            return Rule::between_parts();
+        }
         if bytes > rules::MESSAGE_BYTES_MAX {
             return Name::LongMessage.bytes(bytes);
         }
@@ -191,6 +201,7 @@ impl fmt::Display for Rule {
             Found::Number => write!(f, "is {found}")?,
             Found::Bytes => write!(f, "has {found} bytes")?,
             Found::OtherKind => f.write_str("is of another kind than the parts before it")?,
+            Found::BetweenParts => f.write_str("comes between the parts of another")?,
             Found::OneTooMany => f.write_str("is one too many")?,
             #[cfg(feature = "serde")]
             Found::NoJson => f.write_str("cannot be said in JSON")?,
@@ -235,6 +246,7 @@ texts! {
     Topics: "topic" OneTooMany, "at most `topics_max` topics of one session";
     Message: "message" Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
     LongMessage: "message" Bytes, "at most 64 MiB, or `outbound_bytes_max` if that is more";
+    BetweenParts: "message" BetweenParts, "the last part of that one first, by `send_part`";
     Part: "part" OtherKind, "text or binary for all of a message";
     Max: "max" Number, "room for all that is written";
     Timers: "token" OneTooMany, "at most `timers_max` timers of one session";
@@ -292,6 +304,18 @@ mod tests {
             (
                 Rule::publish("a\0b", b""),
                 "`topic` has 3 bytes, wanted 1 to 255, and no NUL",
+            ),
+            (
+                Rule::message(abi::INVALID, b"x"),
+                "`message` comes between the parts of another, wanted the last part of that one first, by `send_part`",
+            ),
+            (
+                Rule::part(abi::INVALID, 1),
+                "`part` is of another kind than the parts before it, wanted text or binary for all of a message",
+            ),
+            (
+                Rule::message(abi::TOO_BIG, b"x"),
+                "`message` has 1 bytes, wanted no more than `outbound_bytes_max` allows, with what waits for the peer",
             ),
             (
                 Rule::watermark(7),

@@ -42,10 +42,13 @@ use crate::{
 ///
 /// # Errors
 /// [`Refused::Gone`]: the session is closing, or ends meanwhile. [`Refused::TooBig`]: the message is so
-/// long that there is never room for it; this is said at once.
+/// long that there is never room for it; this is said at once. [`Refused::Invalid`]: a message that was
+/// begun with [`send_part`](crate::AsyncConn::send_part) is open.
 ///
 /// # Cancel safety
-/// A wait that is dropped, as in a `select!`, does not send its message unless it was queued already.
+/// A wait that is dropped, as in a `select!`, does not send its message unless it was queued already, as every
+/// message is for which there was room: a loop that sends again what it has not seen the end of may send it
+/// twice. [`result`](Self::result) says at once whether it was queued.
 #[derive(Debug)]
 #[must_use = "it is awaited, or given to `drop`"]
 pub struct Sent<'a, P: Payload = MessageBuf> {

@@ -235,7 +235,8 @@ pub trait Session: Sized + Send + 'static {
 
     /// What the next generation of the handler needs to go on with this session, written with the last
     /// schema of [`SCHEMA`](Self::SCHEMA). It may be asked for between any two callbacks, also when no
-    /// move follows, and changes nothing outside the session.
+    /// move follows, and changes nothing outside the session: [`Conn::close`] is
+    /// [`Refused::Misuse`](crate::Refused::Misuse) here.
     ///
     /// # Errors
     /// Whatever is in the way; the session then stays with this generation, and the error is logged.

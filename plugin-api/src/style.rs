@@ -78,3 +78,7 @@ pub(crate) enum Event<'a> {
     Closing(Close),
     Closed(Close),
 }
+
+/// Why a function has failed that returns between two parts of a message: the peer would wait for the rest.
+pub(crate) const MESSAGE_IS_OPEN: &str =
+    "the function returned while a message that it sends in parts is open";

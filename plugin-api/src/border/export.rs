@@ -211,8 +211,8 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// `close` with a code of its own. A function that has not asked for messages is not waited for if
 /// there are none, nor is an async one that waits for something else after the `None`; the server's
 /// close timeout bounds the rest. [`AsyncConn::closed`](crate::AsyncConn::closed) says what the peer closed
-/// with. A function goes on after the end of its session until it returns, within the server's
-/// patience.
+/// with. A function goes on after the end of its session until it returns, for at most 30
+/// seconds.
 ///
 /// ```standalone_crate
 /// use std::time::Duration;

@@ -92,10 +92,16 @@ impl Host {
 
     /// What the host says of the session now; none unless its callback runs on this thread.
     pub(crate) fn table(&self, conn: ConnPtr) -> Option<abi::Conn> {
-        let status: Status = call!(self.check(conn.get()));
         // SAFETY: the host says that the callback runs on this thread, so the table is there until we
         // return to it.
-        (status == abi::OK).then(|| unsafe { read::copy(conn.get()) })
+        self.is_lent(conn)
+            .then(|| unsafe { read::copy(conn.get()) })
+    }
+
+    /// Whether the session's callback runs on this thread.
+    pub(crate) fn is_lent(&self, conn: ConnPtr) -> bool {
+        let status: Status = call!(self.check(conn.get()));
+        status == abi::OK
     }
 
     /// `send`, for sessions to keep: nearly every message calls it.

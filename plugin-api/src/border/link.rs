@@ -1,6 +1,7 @@
 //! A session's line to its host: inside a callback by pointer, anywhere else by id.
 
 use std::{
+    cell::Cell,
     fmt, io,
     ptr::{self, NonNull},
     sync::atomic::{AtomicBool, AtomicPtr, Ordering},
@@ -31,6 +32,56 @@ pub(crate) struct Link {
     conn: AtomicPtr<abi::Conn>,
     /// Whether a future's waker was called since the last `wake` callback began.
     pub(crate) is_woken: AtomicBool,
+    /// A message was begun in parts, and its last one was not sent.
+    is_in_message: AtomicBool,
+}
+
+/// As long as this lives, a `snapshot` or a `restore` of the session runs on this thread: what it may not
+/// do with the session it may not do by the session's id either.
+#[must_use]
+pub(crate) struct Moving {
+    before: Move,
+}
+
+/// A session that moves, and how far it is; 0 is none.
+#[derive(Clone, Copy)]
+struct Move {
+    id: u64,
+    /// What is sent in `restore` leaves after it.
+    may_send: bool,
+}
+
+impl Moving {
+    pub(crate) fn snapshot(id: u64) -> Self {
+        Moving::enter(Move {
+            id,
+            may_send: false,
+        })
+    }
+
+    pub(crate) fn restore(id: u64) -> Self {
+        Moving::enter(Move { id, may_send: true })
+    }
+
+    fn enter(moves: Move) -> Self {
+        let before = MOVING.replace(moves);
+        Moving { before }
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        MOVING.set(self.before);
+    }
+}
+
+thread_local! {
+    static MOVING: Cell<Move> = const {
+        Cell::new(Move {
+            id: 0,
+            may_send: false,
+        })
+    };
 }
 
 /// As long as this lives, the callback's pointer is in its link.
@@ -62,6 +113,7 @@ impl Link {
             send: runtime.host.send(),
             conn: AtomicPtr::new(ptr::null_mut()),
             is_woken: AtomicBool::new(false),
+            is_in_message: AtomicBool::new(false),
         }
     }
 
@@ -90,8 +142,17 @@ impl Link {
         self.send.call(self.conn(), kind, bytes)
     }
 
+    /// Whether a message was begun in parts, and its last one was not sent.
+    #[inline]
+    pub(crate) fn is_in_message(&self) -> bool {
+        self.is_in_message.load(Ordering::Relaxed)
+    }
+
     #[inline]
     pub(crate) fn send(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
+        if self.is_in_message() {
+            return Err(self.refused_between_parts());
+        }
         let answer = self.send_lent(kind, bytes);
         u64::try_from(answer).or_else(|_| self.send_by_id_if_misuse(answer, kind, bytes))
     }
@@ -105,24 +166,64 @@ impl Link {
         kind: u32,
         bytes: &[u8],
     ) -> Result<u64, Refused> {
-        if answer == i64::from(abi::MISUSE) {
+        if answer == i64::from(abi::MISUSE) && (!self.is_moving() || MOVING.get().may_send) {
             // By id a message never meets the limit's policy, and the bit has no meaning.
             return self.runtime.send_to(self.id, kind & !abi::IF_ROOM, bytes);
         }
-        Refused::check_count(answer, |_| Rule::message(bytes))
+        Refused::check_count(answer, |status| Rule::message(status, bytes))
+    }
+
+    /// Why a whole message cannot be sent between two parts of another: the host would take it for the
+    /// last part.
+    #[cold]
+    pub(crate) fn refused_between_parts(&self) -> Refused {
+        if self.is_closing() {
+            Refused::Gone
+        } else {
+            Refused::Invalid(Rule::between_parts())
+        }
+    }
+
+    /// Whether a `snapshot` or a `restore` of the session runs on this thread.
+    fn is_moving(&self) -> bool {
+        MOVING.get().id == self.id
     }
 
     /// Sends a part of a message. There is no way to send one by id.
     pub(crate) fn send_part(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
         let answer = self.send_lent(kind, bytes);
+        if answer >= 0 {
+            let is_open = kind & abi::MORE != 0;
+            self.is_in_message.store(is_open, Ordering::Relaxed);
+        }
         Refused::check_count(answer, |status| Rule::part(status, bytes.len()))
     }
 
     pub(crate) fn close(&self, code: u32, reason: &str) -> Status {
-        match self.host().close(self.conn(), code, reason) {
-            abi::MISUSE => self.host().close_to(self.id, code, reason),
-            answer => answer,
+        let (host, conn) = (self.host(), self.conn());
+        if self.is_moving() {
+            return abi::MISUSE;
         }
+        // Asked first: a call that is refused is a line in the host's log.
+        let status = if host.is_lent(conn) {
+            host.close(conn, code, reason)
+        } else {
+            host.close_to(self.id, code, reason)
+        };
+        self.note_end(status)
+    }
+
+    pub(crate) fn abort(&self) -> Status {
+        let status = self.inside(|host, conn| host.abort(conn));
+        self.note_end(status)
+    }
+
+    /// What is open when the session ends stays so: what is sent from then on is told that it is over.
+    fn note_end(&self, status: Status) -> Status {
+        if status == abi::OK {
+            self.is_in_message.store(false, Ordering::Relaxed);
+        }
+        status
     }
 
     /// Calls what exists for the session of the running callback only.
@@ -158,6 +259,9 @@ impl Link {
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Result<u64, Refused> {
+        if self.is_in_message() {
+            return Err(self.refused_between_parts());
+        }
         let conn = self.conn();
         let Some(room) = NonNull::new(self.host().reserve(conn, max)) else {
             let mut own = Vec::new();
@@ -169,7 +273,7 @@ impl Link {
         // author's `&mut` to it is borrowed by this call; it is still the same callback, because `write`
         // ran inside it.
         let answer = self.host().commit(conn, kind, len);
-        Refused::check_count(answer, |_| Rule::message_bytes(len))
+        Refused::check_count(answer, |status| Rule::message_bytes(status, len))
     }
 }
 

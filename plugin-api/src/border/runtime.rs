@@ -31,7 +31,7 @@ impl Runtime {
     /// Sends to a session by its id.
     pub(crate) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
         let answer = self.host.send_to(id, kind, bytes);
-        Refused::check_count(answer, |_| Rule::message(bytes))
+        Refused::check_count(answer, |status| Rule::message(status, bytes))
     }
 
     /// Runs a job on a thread of the host's.

@@ -12,7 +12,7 @@ use crate::{
     border::{
         guard::{fail, guard, guard_void},
         host::{Host, ResponsePtr},
-        link::Link,
+        link::{Link, Moving},
         read::{self, Field, Text},
         runtime::{self, Runtime},
     },
@@ -273,6 +273,7 @@ unsafe extern "C" fn restore<E: Style>(
         let link = Arc::new(unsafe { Link::new(root.runtime, conn, true) });
         // SAFETY: the callback's own argument.
         let state = unsafe { read::bytes(state, len) };
+        let _moving = Moving::restore(link.id);
         match root.style.restore(link, schema, state) {
             Ok(slot) => {
                 made = Some(Box::new(slot));

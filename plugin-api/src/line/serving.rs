@@ -194,7 +194,7 @@ impl Inner {
             return;
         };
         let answer = match &errand {
-            Errand::Send { kind, bytes } => {
+            Errand::Send { kind, bytes, .. } => {
                 let answer = link.send_lent(kind | abi::IF_ROOM, bytes);
                 if answer == i64::from(abi::FULL) {
                     let low = room_for(link.buffered(), bytes.len());

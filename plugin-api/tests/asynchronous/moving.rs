@@ -333,3 +333,23 @@ fn a_function_that_was_woken_before_a_move_goes_on_where_it_can_use_its_connecti
     client.send("moved");
     assert_eq!(client.receive().unwrap(), "1: moved");
 }
+
+#[test]
+fn a_function_that_begins_again_has_not_paused() {
+    async fn pauses(conn: &mut AsyncConn) -> Result {
+        while let Some(message) = conn.recv().await {
+            conn.send(message).await?;
+            conn.pause()?;
+        }
+        Ok(())
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(async pauses, restarts));
+    client.send("first");
+    assert_eq!(client.receive().unwrap(), "first");
+    client.send("second");
+    assert_eq!(client.try_receive(), None);
+
+    assert!(client.migrate());
+
+    assert_eq!(client.receive().unwrap(), "second");
+}

@@ -243,3 +243,71 @@ fn restore_attaches_again_what_the_handshake_had_attached() {
         assert_eq!(client.receive().unwrap(), "ann Some(7)");
     }
 }
+
+#[test]
+fn neither_snapshot_nor_restore_can_end_their_session() {
+    #[derive(Default)]
+    struct Stays;
+    impl Session for Stays {
+        const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
+
+        fn snapshot(&self, conn: &Conn) -> Result<Snapshot<Self>> {
+            assert_eq!(conn.close(4005, "in `snapshot`"), Err(Refused::Misuse));
+            Ok(Snapshot::bytes(Vec::new()))
+        }
+        fn restore(conn: &mut Conn, _: &State) -> Result<Self> {
+            assert_eq!(conn.close(4006, "in `restore`"), Err(Refused::Misuse));
+            assert_eq!(conn.send_part("in `restore`", true), Err(Refused::Misuse));
+            Err(wsh::Error::from("not today").close_with(4007, "by its error"))
+        }
+        fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+            conn.send(message)?;
+            Ok(())
+        }
+    }
+    let server = wsh::test::serve(wsh::descriptor!(Stays));
+    let mut client = server.connect();
+
+    assert!(!client.migrate());
+
+    client.send("still here");
+    assert_eq!(client.receive().unwrap(), "still here");
+    assert_eq!((client.closed(), client.generation()), (None, Some(1)));
+    let log = server.log();
+    assert!(
+        log.iter()
+            .any(|line| line.to_string().contains("not today")),
+        "{log:?}"
+    );
+    // Its own code can still be said by the session itself, later.
+    client.close(1001, "");
+    assert_eq!(client.closed().map(|close| close.code), Some(1001));
+}
+
+#[test]
+fn a_pause_moves_with_its_session() {
+    #[derive(Default)]
+    struct Pauses;
+    impl Session for Pauses {
+        fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+            conn.send(message)?;
+            conn.timer(1, Duration::from_secs(1))?;
+            conn.pause()?;
+            Ok(())
+        }
+        fn on_timer(&mut self, conn: &mut Conn, _: u64) -> Result {
+            conn.resume()?;
+            Ok(())
+        }
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(Pauses));
+    client.send("first");
+    assert_eq!(client.receive().unwrap(), "first");
+
+    assert!(client.migrate());
+    client.send("second");
+    assert_eq!(client.try_receive(), None);
+
+    client.advance(Duration::from_secs(1));
+    assert_eq!(client.receive().unwrap(), "second");
+}
