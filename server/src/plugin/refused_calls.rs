@@ -282,7 +282,7 @@ impl Call<'_> {
                 }
                 _ => {
                     "`conn` is that of the callback that runs, on the thread of that callback, and \
-                     in `restore` it is only looked at"
+                     in `snapshot` and `restore` it is only looked at"
                 }
             });
         }
