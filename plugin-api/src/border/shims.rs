@@ -315,6 +315,28 @@ unsafe fn dispatch<S: Slot>(
     })
 }
 
+/// What came, if `kind` has no other bits than hints and `asked_for`: what an unknown bit changes is not
+/// known.
+///
+/// # Safety
+/// `ptr` and `len` are those of a callback, and the answer does not outlive it. Text is UTF-8, as the host
+/// promises, also in parts.
+#[inline(always)]
+unsafe fn message_of<'a>(
+    kind: u32,
+    asked_for: u32,
+    ptr: *const u8,
+    len: usize,
+) -> Option<Message<'a>> {
+    match kind & !(abi::NO_COMPRESS | abi::TRUSTED_UTF8 | asked_for) {
+        // SAFETY: the caller's promise.
+        abi::TEXT => Some(Message::Text(unsafe { read::text(abi::Str { ptr, len }) })),
+        // SAFETY: as above.
+        abi::BINARY => Some(Message::Binary(unsafe { read::bytes(ptr, len) })),
+        _ => None,
+    }
+}
+
 unsafe extern "C" fn message<S: Slot>(
     session: *mut c_void,
     conn: *mut abi::Conn,
@@ -322,13 +344,9 @@ unsafe extern "C" fn message<S: Slot>(
     ptr: *const u8,
     len: usize,
 ) -> Status {
-    // Parts come to those only who ask for them, and what a bit means that is not known is not known.
-    let message = match kind & !(abi::NO_COMPRESS | abi::TRUSTED_UTF8) {
-        // SAFETY: the host's promise: text is UTF-8, readable until the callback returns.
-        abi::TEXT => Message::Text(unsafe { read::text(abi::Str { ptr, len }) }),
-        // SAFETY: as above.
-        abi::BINARY => Message::Binary(unsafe { read::bytes(ptr, len) }),
-        _ => return abi::UNSUPPORTED,
+    // SAFETY: the callback's own arguments.
+    let Some(message) = (unsafe { message_of(kind, 0, ptr, len) }) else {
+        return abi::UNSUPPORTED;
     };
     // SAFETY: the callback's own arguments.
     unsafe {
@@ -346,12 +364,9 @@ unsafe extern "C" fn batched<S: Slot>(
     ptr: *const u8,
     len: usize,
 ) -> Status {
-    let message = match kind & !(abi::NO_COMPRESS | abi::TRUSTED_UTF8 | abi::FOLLOWED) {
-        // SAFETY: the host's promise: text is UTF-8, readable until the callback returns.
-        abi::TEXT => Message::Text(unsafe { read::text(abi::Str { ptr, len }) }),
-        // SAFETY: as above.
-        abi::BINARY => Message::Binary(unsafe { read::bytes(ptr, len) }),
-        _ => return abi::UNSUPPORTED,
+    // SAFETY: the callback's own arguments.
+    let Some(message) = (unsafe { message_of(kind, abi::FOLLOWED, ptr, len) }) else {
+        return abi::UNSUPPORTED;
     };
     // SAFETY: the callback's own arguments.
     unsafe {
@@ -373,12 +388,9 @@ unsafe extern "C" fn part<S: Slot>(
     ptr: *const u8,
     len: usize,
 ) -> Status {
-    let part = match kind & !(abi::NO_COMPRESS | abi::TRUSTED_UTF8 | abi::MORE) {
-        // SAFETY: the host's promise: a part of text is UTF-8 too, readable until the callback returns.
-        abi::TEXT => Message::Text(unsafe { read::text(abi::Str { ptr, len }) }),
-        // SAFETY: as above.
-        abi::BINARY => Message::Binary(unsafe { read::bytes(ptr, len) }),
-        _ => return abi::UNSUPPORTED,
+    // SAFETY: the callback's own arguments.
+    let Some(part) = (unsafe { message_of(kind, abi::MORE, ptr, len) }) else {
+        return abi::UNSUPPORTED;
     };
     let is_last = kind & abi::MORE == 0;
     // SAFETY: the callback's own arguments.
