@@ -66,7 +66,7 @@ struct Inner {
     is_woken: bool,
     /// A `wake` comes soon for messages that were left without one.
     is_alarmed: bool,
-    /// What the thread waits for: without it nobody need be notified, which is a system call.
+    /// What the thread waits for. A thread that does not wait is not notified: that would cost a system call.
     waits: Waits,
 }
 

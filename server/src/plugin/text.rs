@@ -46,7 +46,7 @@ pub(super) unsafe fn borrow<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], 
 /// As [`borrow`].
 #[inline]
 pub(super) unsafe fn borrow_below<'a>(end: usize, ptr: *const u8, len: usize) -> Option<&'a [u8]> {
-    // One comparison; that there are some spares who copies them a second one.
+    // One comparison. The caller copies the bytes, and a length that is not 0 saves it a second one.
     let is_short = len.wrapping_sub(1) < end - 1;
     // SAFETY: the caller's promise; the pointer is not NULL and the length one of memory.
     (!ptr.is_null() && is_short).then(|| unsafe { std::slice::from_raw_parts(ptr, len) })

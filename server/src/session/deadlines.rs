@@ -129,7 +129,7 @@ impl Deadlines {
             && controls.wire.stalled_since().is_none()
     }
 
-    /// Whether something may be due and nobody has looked.
+    /// Whether something may be due that was not looked at yet.
     pub(super) fn is_due(&self) -> bool {
         self.is_due
     }
