@@ -21,14 +21,14 @@ fn note_sanitizer() -> bool {
     let is_sanitized = std::env::var_os("CARGO_CFG_SANITIZE").is_some();
     if is_sanitized {
         println!("cargo::rustc-cfg=sanitized");
-        // See `leave` in `src/plugin/library.rs`; only what is exported is kept of a runtime.
+        // See `leave` in `src/border/library.rs`; only what is exported is kept of a runtime.
         let leaks = "__lsan_do_recoverable_leak_check";
         println!("cargo::rustc-link-arg-bins=-Wl,--export-dynamic-symbol={leaks}");
     }
     is_sanitized
 }
 
-/// See `keys.rs`, `dispositions.rs`, `open_files.rs` and `thread_local_destructors.rs` in `src/plugin`.
+/// See `keys.rs`, `dispositions.rs`, `open_files.rs` and `thread_local_destructors.rs` in `src/border/guards`.
 fn export_functions(is_sanitized: bool) -> Result<(), Box<dyn Error>> {
     let guarded: &[&str] = if is_sanitized {
         &[]

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use crate::border::context::Rights;
+use crate::border::trial::Bounds;
 use crate::config::Config;
-use crate::files;
-use crate::plugin::context::Rights;
+use crate::connection::files;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
-use crate::plugin::trial::Bounds;
 use crate::plugin::trust;
 use crate::reload::StartError;
 use crate::reload::file::read;
 use crate::reload::load::{self, Job};
-use crate::scan::{self, Found, Scope};
-use crate::shared::Shared;
+use crate::reload::scan::{self, Found, Scope};
+use crate::sessions::shared::Shared;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

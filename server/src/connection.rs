@@ -2,9 +2,19 @@
 
 mod admission;
 mod entering;
+mod eviction;
+pub(crate) mod files;
 mod first_head;
+pub(crate) mod handshake;
 mod host;
+pub(crate) mod listener;
+pub(crate) mod origin;
+pub mod overlay;
 mod refusals;
+pub(crate) mod reply;
+mod soon;
+pub(crate) mod stopping;
+mod throttle;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,15 +30,15 @@ pub(crate) use self::admission::Admission;
 use self::entering::{Absent, Road, open};
 pub(crate) use self::refusals::Refusals;
 use crate::config::Config;
-use crate::files::{self, Patience};
-use crate::overlay::Overlay;
-use crate::places::{Guest, Place};
-use crate::reply::{FullOf, Reply};
+use crate::connection::files::Patience;
+use crate::connection::overlay::Overlay;
+use crate::connection::reply::{FullOf, Reply};
+use crate::connection::soon::Soon;
+use crate::connection::stopping::Stopping;
 use crate::router::Router;
+use crate::runtime::wakes;
 use crate::session::Session;
-use crate::soon::Soon;
-use crate::stopping::Stopping;
-use crate::wakes;
+use crate::sessions::places::{Guest, Place};
 
 /// What every connection needs.
 pub(crate) struct Server {

@@ -35,9 +35,9 @@ pub(crate) use self::running::clear_up;
 use self::shelf::Shelf;
 use self::workshop::Workshop;
 use crate::config::Config;
-use crate::overlay::Overlay;
+use crate::connection::overlay::Overlay;
+use crate::process::threads::has_ended;
 use crate::reload::Change;
-use crate::threads::has_ended;
 
 /// Handlers that were found, and not built yet.
 #[derive(Debug)]

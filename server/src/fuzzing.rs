@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use crate::config::{Deflate, Origins};
-use crate::handshake::rules;
-use crate::head::Head;
-use crate::origin;
-use crate::target::Target;
+use crate::connection::handshake::rules;
+use crate::connection::origin;
+use crate::http::head::Head;
+use crate::http::target::Target;
 use crate::ws::close;
 use crate::ws::decoder::{Decoder, Limits};
 use crate::ws::deflate::Agreement;

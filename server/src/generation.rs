@@ -22,11 +22,11 @@ use self::count::Count;
 use self::life::{Action, Event, Life};
 use self::lifecycle::Lifecycle;
 use self::lineage::Lineage;
+use crate::border::context::Context;
+use crate::border::library::Plugin;
+use crate::border::quarantine::Rule;
 use crate::config::{HandlerConfig, SessionLimits};
-use crate::plugin::context::Context;
 use crate::plugin::inspect::About;
-use crate::plugin::library::Plugin;
-use crate::plugin::quarantine::Rule;
 
 /// One loaded version of a plugin.
 #[derive(Debug)]

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
+use crate::border::library;
 use crate::dev;
 use crate::logging;
-use crate::plugin::library;
 
 /// The descriptors that are open at a moment, each with what it leads to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::authority::Authority;
 use crate::generation::Generation;
-use crate::head::Head;
+use crate::http::head::Head;
 
 /// What is known of all handlers, in the order of their names. It never changes; a change makes a
 /// new one. The numbers of sessions are those of the moment that it is looked at.

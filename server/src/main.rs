@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wshd::config::{Command, CommandLine, Config, ConfigError, Flags};
+use wshd::connection::overlay::Overlay;
 use wshd::dev::{Dev, Profile};
 use wshd::new::{self, NewError};
-use wshd::optional::{self, Optional, is_allowed};
-use wshd::overlay::Overlay;
+use wshd::process::heap;
+use wshd::process::optional::{self, Optional, is_allowed};
 use wshd::serve::Serving;
 use wshd::signals::{HangUp, Signals};
-use wshd::{check, heap, last_resort, leave, logging};
+use wshd::{check, last_resort, leave, logging};
 
 fn main() {
     wshd::forget_inherited_signals();
@@ -179,7 +180,7 @@ fn serve<T>(
         // workers: of every second turn, one is theirs. With a thousand busy connections they wait
         // ten times as long as the others otherwise.
         .global_queue_interval(2)
-        .on_thread_start(wshd::urgency::go_first)
+        .on_thread_start(wshd::process::urgency::go_first)
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

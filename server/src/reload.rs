@@ -13,8 +13,10 @@ mod moving;
 mod old;
 mod reading;
 mod refused;
+pub(crate) mod scan;
 mod telling;
 mod walk;
+pub(crate) mod watcher;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,13 +30,13 @@ use tracing::info;
 
 use self::keeper::Keeper;
 use self::load::Finished;
+use crate::border::guards::keys;
 use crate::config::Config;
-use crate::plugin::keys;
 use crate::plugin::stage::{Stage, StageError};
 use crate::plugin::trust;
+use crate::process::threads::has_ended;
 use crate::router::Router;
-use crate::shared::Shared;
-use crate::threads::has_ended;
+use crate::sessions::shared::Shared;
 
 /// Reads the configuration again, from wherever it came.
 pub type Reread = Box<dyn Fn() -> Result<Config, Box<dyn std::error::Error>> + Send>;

@@ -9,19 +9,19 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::border::watchdog;
 use crate::config::{Config, Limits};
+use crate::connection::files::{self, NoPages};
+use crate::connection::listener::{self, ListenError, Listener};
+use crate::connection::overlay::Overlay;
+use crate::connection::stopping::Stopping;
 use crate::connection::{Admission, Refusals, Server};
-use crate::files::{self, NoPages};
 use crate::last_resort;
-use crate::listener::{self, ListenError, Listener};
-use crate::mailbox::Dismissal;
-use crate::memory;
-use crate::overlay::Overlay;
-use crate::plugin::watchdog;
 use crate::reload::{Control, Reread, StartError};
-use crate::shared::Shared;
-use crate::stopping::Stopping;
-use crate::wakes;
+use crate::runtime::memory;
+use crate::runtime::wakes;
+use crate::sessions::mailbox::Dismissal;
+use crate::sessions::shared::Shared;
 
 /// A server that listens and has loaded its handlers, and accepts nobody yet.
 pub struct Serving {

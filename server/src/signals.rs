@@ -17,10 +17,11 @@ use tracing::{error, info, warn};
 
 pub use self::meaning::HangUp;
 use self::meaning::{Action, Meaning, Phase, name, step};
+use crate::border::guards::dispositions;
+use crate::border::library;
 use crate::dev;
 use crate::last_resort;
 use crate::logging;
-use crate::plugin::{dispositions, library};
 use crate::reload::Control;
 
 /// The signals that this process listens to. Those of the system's that end a process by default and

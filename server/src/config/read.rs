@@ -13,7 +13,7 @@ use super::keys::Draft;
 use super::routes::Routes;
 use super::source::Source;
 use super::values::absolute;
-use crate::regular_file;
+use crate::process::regular_file;
 
 impl Flags {
     /// What these flags decide, over what the `WSHD_*` variables say, over the file, over the defaults.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::fault::{ConfigError, Fault, What};
-use crate::regular_file::{self, Links};
+use crate::process::regular_file::{self, Links};
 
 /// Where something is written: `config.toml:14:1`.
 #[derive(Clone, Debug, PartialEq, Eq)]

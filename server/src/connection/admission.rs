@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::config::Limits;
-use crate::descriptors::Descriptors;
-use crate::eviction::EvictionQueue;
-use crate::places::{Place, Places};
-use crate::throttle::Throttle;
+use crate::connection::eviction::EvictionQueue;
+use crate::connection::throttle::Throttle;
+use crate::sessions::descriptors::Descriptors;
+use crate::sessions::places::{Place, Places};
 
 /// The places of a server, and the connections that may have to give theirs up.
 #[derive(Debug)]

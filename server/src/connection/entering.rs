@@ -8,19 +8,19 @@ use tokio::net::TcpStream;
 
 use super::first_head::{self, Unread};
 use super::{Server, host};
-use crate::clock::Moment;
 use crate::config::Limits;
-use crate::handshake::farewell::Farewell;
-use crate::handshake::{self, Knock, Outcome};
-use crate::head::{Head, HeadFault};
+use crate::connection::handshake::farewell::Farewell;
+use crate::connection::handshake::{self, Knock, Outcome};
+use crate::connection::overlay::{self, Overlay};
+use crate::connection::reply::{FullOf, Reply};
+use crate::connection::soon::Soon;
+use crate::http::head::{Head, HeadFault};
+use crate::http::target::Target;
 use crate::listing::is_from_here;
-use crate::overlay::{self, Overlay};
-use crate::places::Place;
-use crate::reply::{FullOf, Reply};
+use crate::process::clock::Moment;
 use crate::router::NoWay;
 use crate::session::{About, Session};
-use crate::soon::Soon;
-use crate::target::Target;
+use crate::sessions::places::Place;
 
 /// Where a connection goes after its first request head.
 pub(super) enum Road {

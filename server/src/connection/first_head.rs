@@ -4,10 +4,10 @@ use std::io::{ErrorKind, Read};
 
 use tokio::net::TcpStream;
 
+use crate::buffers::scratch::Scratch;
 use crate::config::Limits;
-use crate::head::{Head, first_bytes};
-use crate::reply::Reply;
-use crate::scratch::Scratch;
+use crate::connection::reply::Reply;
+use crate::http::head::{Head, first_bytes};
 
 /// Why there is no request head.
 pub(super) enum Unread {

@@ -6,9 +6,9 @@
 
 use crate::config::Hosts;
 use crate::config::authority::{Authority, is_below};
-use crate::head::Head;
-use crate::reply::Reply;
-use crate::target::Target;
+use crate::connection::reply::Reply;
+use crate::http::head::Head;
+use crate::http::target::Target;
 
 /// The host with its port; empty where the request has none, which HTTP/1.0 allows.
 pub(super) fn of(head: &Head, target: &Target) -> Result<String, Reply> {

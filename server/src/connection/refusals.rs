@@ -11,9 +11,9 @@ use tracing::{info, warn};
 
 use crate::config::authority::Authority;
 use crate::config::{self, Config, DecidedBy, Hosts};
-use crate::origin;
-use crate::reply::{OriginRefusal, Reply};
-use crate::throttle::Throttle;
+use crate::connection::origin;
+use crate::connection::reply::{OriginRefusal, Reply};
+use crate::connection::throttle::Throttle;
 
 /// The refused opening handshakes.
 #[derive(Debug)]

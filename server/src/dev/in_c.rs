@@ -13,7 +13,7 @@ use super::crates::{HandlerCrate, Recipe, SUFFIX};
 use super::language::Language;
 use super::sources::SOURCE_BYTES_MAX;
 use super::tree;
-use crate::regular_file::{self, Links};
+use crate::process::regular_file::{self, Links};
 
 /// What was found.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::sources::SOURCE_BYTES_MAX;
-use crate::regular_file::{self, Links};
+use crate::process::regular_file::{self, Links};
 
 /// Why a compiler is not to read these sources, or what they include: the first file of which it would
 /// find no end. What cannot be looked at is the compiler's to tell.

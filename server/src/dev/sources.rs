@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::crates::Crates;
 use super::tree;
-use crate::regular_file::{self, Links, NotRead, is_absence};
+use crate::process::regular_file::{self, Links, NotRead, is_absence};
 
 /// The sources at one moment.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
 use super::language::Language;
-use crate::regular_file::{self, is_absence};
+use crate::process::regular_file::{self, is_absence};
 
 /// What a walk has met.
 #[derive(Debug, Default)]

@@ -18,9 +18,9 @@ use super::shelf::Shelf;
 use super::sources::{Changes, Snapshot};
 use super::tree;
 use super::verdict::{Failure, Finished, State};
-use crate::overlay::Overlay;
+use crate::connection::overlay::Overlay;
 use crate::reload::Change;
-use crate::watcher::Watcher;
+use crate::reload::watcher::Watcher;
 
 /// Everything that the cycle works with.
 pub(crate) struct Workshop<L> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use crate::patient_threads::PatientThreads;
+use crate::process::patient_threads::PatientThreads;
 
 /// The calls of one generation.
 #[derive(Clone, Debug, Default)]

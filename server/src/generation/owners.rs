@@ -9,11 +9,11 @@
 use std::sync::Arc;
 
 use super::{Generation, Stay};
-use crate::plugin::calls::{Answer, Attempt, Instance, Outcome};
-use crate::plugin::conn::Conn;
-use crate::plugin::moving::Unmoved;
-use crate::plugin::request::Request;
-use crate::plugin::response::Draft;
+use crate::border::calls::{Answer, Attempt, Instance, Outcome};
+use crate::border::conn::Conn;
+use crate::border::moving::Unmoved;
+use crate::border::request::Request;
+use crate::border::response::Draft;
 
 /// An opening handshake before its handler.
 // The fields are dropped in this order.

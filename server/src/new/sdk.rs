@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{manifest, put};
-use crate::regular_file::{self, Links};
+use crate::process::regular_file::{self, Links};
 
 include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 

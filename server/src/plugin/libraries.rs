@@ -4,6 +4,8 @@
 //! name, it is given the one that came first. So it is noted what came, and a plugin that wants
 //! another version is refused, because only a restart can give it that.
 
+#![allow(unsafe_code)] // the dynamic linker tells through a callback what the process has open
+
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -17,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::refusal::Refusal;
-use crate::regular_file::{self, Links};
-use crate::scan::PLUGIN_BYTES_MAX;
+use crate::process::regular_file::{self, Links};
+use crate::reload::scan::PLUGIN_BYTES_MAX;
 
 /// One version of a library.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -31,13 +33,13 @@ pub(crate) struct Library {
 /// Libraries that are about to be mapped. Dropped without [`keep`](Claim::keep), those that are new
 /// are forgotten again.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     new: Vec<String>,
 }
 
 impl Library {
     /// The library with these bytes, which lies at `path`.
-    pub(super) fn of(path: &Path, bytes: &[u8]) -> Library {
+    pub(crate) fn of(path: &Path, bytes: &[u8]) -> Library {
         let name = soname(bytes);
         Library {
             name: name.unwrap_or_else(|| path.to_string_lossy().into_owned()),
@@ -47,13 +49,13 @@ impl Library {
 }
 
 /// The library at `path`; `None` if it cannot be read any more, or is too large to be read each time.
-pub(super) fn read(path: &Path) -> Option<Library> {
+pub(crate) fn read(path: &Path) -> Option<Library> {
     let read = regular_file::read(path, Links::Followed, PLUGIN_BYTES_MAX).ok()?;
     Some(Library::of(path, &read.bytes))
 }
 
 /// Notes that these are mapped from now on; refuses if the process has another version of one.
-pub(super) fn claim(libraries: &[Library]) -> Result<Claim, Refusal> {
+pub(crate) fn claim(libraries: &[Library]) -> Result<Claim, Refusal> {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.get_or_insert_default();
     for library in libraries {
@@ -76,7 +78,7 @@ pub(super) fn claim(libraries: &[Library]) -> Result<Claim, Refusal> {
 
 impl Claim {
     /// They are mapped, and stay so.
-    pub(super) fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.new.clear();
     }
 }
@@ -94,7 +96,7 @@ impl Drop for Claim {
 }
 
 /// The paths of all libraries that are mapped now, as the dynamic linker says them.
-pub(super) fn mapped() -> Vec<PathBuf> {
+pub(crate) fn mapped() -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = Vec::new();
     // SAFETY: the function is called until this call returns, and `paths` outlives that.
     unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut paths).cast()) };

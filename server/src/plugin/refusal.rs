@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use wsh::abi::{ABI_MAJOR, ABI_MINOR};
 
-use super::library::Step;
-use super::trial::report::End;
 use super::trust::Writer;
-use crate::regular_file::NotRead;
+use crate::border::library::Step;
+use crate::border::trial::report::End;
+use crate::process::regular_file::NotRead;
 
 /// Why a plugin is refused. What serves goes on serving.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

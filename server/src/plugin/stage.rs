@@ -22,8 +22,8 @@ pub(crate) use self::directory::StageError;
 use super::libraries::Library;
 use super::trust::Guard;
 use crate::config::Trust;
-use crate::regular_file::{self, Links, NotRead, is_absence};
-use crate::scan::PLUGIN_BYTES_MAX;
+use crate::process::regular_file::{self, Links, NotRead, is_absence};
+use crate::reload::scan::PLUGIN_BYTES_MAX;
 
 /// This process's place for copies.
 #[derive(Debug)]
@@ -46,10 +46,10 @@ enum Place {
 
 /// One staged copy.
 #[derive(Debug)]
-pub(super) struct Copy {
-    pub(super) path: PathBuf,
+pub(crate) struct Copy {
+    pub(crate) path: PathBuf,
     /// The libraries that were copied with it.
-    pub(super) beside: Vec<Library>,
+    pub(crate) beside: Vec<Library>,
     medium: Medium,
 }
 
@@ -108,7 +108,7 @@ impl Stage {
     }
 
     /// Copies a plugin's bytes, and beside them what it needs and has beside it.
-    pub(super) fn copy(
+    pub(crate) fn copy(
         &self,
         name: &str,
         bytes: &[u8],

@@ -17,7 +17,7 @@ use tracing::warn;
 use self::acl::{Acl, Grantee};
 use super::refusal::Refusal;
 use crate::config::Trust;
-use crate::regular_file::{self, Links, is_absence};
+use crate::process::regular_file::{self, Links, is_absence};
 
 /// What decides about files during one walk over them.
 #[derive(Debug)]

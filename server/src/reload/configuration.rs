@@ -9,11 +9,11 @@ use tracing::{error, info, warn};
 
 use super::keeper::Keeper;
 use crate::config::{Config, ConfigError};
-use crate::files;
+use crate::connection::files;
 use crate::logging;
 use crate::plugin::trust;
-use crate::regular_file::is_absence;
-use crate::scan::Stamp;
+use crate::process::regular_file::is_absence;
+use crate::reload::scan::Stamp;
 
 /// The file as it was last seen.
 #[derive(Debug)]

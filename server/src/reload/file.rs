@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::plugin::inspect::{About, ELF_MAGIC};
 use crate::plugin::refusal::Refusal;
-use crate::regular_file::{self, Links, NotRead};
-use crate::scan::{Found, PLUGIN_BYTES_MAX, Stamp};
+use crate::process::regular_file::{self, Links, NotRead};
+use crate::reload::scan::{Found, PLUGIN_BYTES_MAX, Stamp};
 
 /// What is known of a file in the handlers directory.
 #[derive(Debug)]

@@ -17,18 +17,18 @@ use super::handler::Handler;
 use super::load::{self, Job};
 use super::reading::Reading;
 use super::{Change, Order, Reread};
+use crate::border::context::Rights;
+use crate::border::guards::surroundings;
+use crate::border::trial::Bounds;
 use crate::config::Config;
-use crate::plugin::context::Rights;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
-use crate::plugin::surroundings;
-use crate::plugin::trial::Bounds;
-use crate::regular_file::NotRead;
+use crate::process::regular_file::NotRead;
+use crate::reload::scan::{self, Scan, Scope};
+use crate::reload::watcher::{Watcher, waypoints};
 use crate::router::{Router, Table};
-use crate::scan::{self, Scan, Scope};
-use crate::shared::Shared;
-use crate::watcher::{Watcher, waypoints};
+use crate::sessions::shared::Shared;
 
 /// What the thread knows.
 pub(super) struct Keeper {

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::border::context::{Context, Rights};
+use crate::border::library::{Plugin, Progress, Source, Step};
+use crate::border::trial::Bounds;
 use crate::generation::Provenance;
-use crate::plugin::context::{Context, Rights};
 use crate::plugin::inspect::About;
-use crate::plugin::library::{Plugin, Progress, Source, Step};
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
-use crate::plugin::trial::Bounds;
-use crate::shared::Shared;
+use crate::sessions::shared::Shared;
 
 /// A plugin that was read and inspected, and is to be loaded.
 pub(crate) struct Job {

@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::Moved;
 use crate::generation::Generation;
-use crate::tally::{Counts, Tally};
+use crate::sessions::tally::{Counts, Tally};
 
 /// One move of a handler's sessions.
 #[derive(Debug)]

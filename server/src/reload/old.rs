@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::generation::Generation;
-use crate::mailbox::{Dismissal, Mailbox};
+use crate::sessions::mailbox::{Dismissal, Mailbox};
 
 /// A generation that was superseded or removed.
 #[derive(Debug)]

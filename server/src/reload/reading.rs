@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use super::Order;
 use super::file::{self, Content};
 use crate::plugin::inspect::inspect;
-use crate::regular_file::NotRead;
+use crate::process::regular_file::NotRead;
 
 /// The reading that is under way, and the one that is over and not taken yet. There is one at a time,
 /// because each holds a whole file in memory.

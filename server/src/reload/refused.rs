@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::Change;
 use super::keeper::Keeper;
 use crate::plugin::refusal::Refusal;
-use crate::scan::{self, Scan};
+use crate::reload::scan::{self, Scan};
 
 /// Why a file is not what serves.
 #[derive(Clone, Debug)]

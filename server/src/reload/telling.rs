@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::keeper::Keeper;
 use crate::config::Config;
-use crate::scan::Scan;
+use crate::reload::scan::Scan;
 
 impl Keeper {
     /// Says of each path that cannot be read why, once, and when that ends. Answers whether it has ended

@@ -1,19 +1,19 @@
 //! When a session wakes although nothing has happened: its handler's timers, and what its peer owes.
 //!
 //! A handler's timers are the runtime's, to the millisecond. What the peer owes is in seconds: what
-//! and by when is [`Liveness`]'s, and the [pulse](crate::pulse) wakes the session for it.
+//! and by when is [`Liveness`]'s, and the [pulse](crate::sessions::pulse) wakes the session for it.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::liveness::{Facts, Liveness, Timeouts, Verdict};
 use super::{Phase, Session};
-use crate::cause::Cause;
-use crate::clock::Moment;
 use crate::config::SessionLimits;
-use crate::controls::Controls;
-use crate::pulse::Pulse;
-use crate::wire::PeerEnd;
+use crate::outbound::controls::Controls;
+use crate::outbound::wire::PeerEnd;
+use crate::process::clock::Moment;
+use crate::sessions::cause::Cause;
+use crate::sessions::pulse::Pulse;
 
 /// The deadlines of one session.
 pub(super) struct Deadlines {

@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use tracing::{Level, debug, error};
 
 use super::{Close, Phase, Session};
-use crate::cause::Cause;
-use crate::clock::Moment;
-use crate::controls::{Controls, Ending};
+use crate::border::calls::Outcome;
 use crate::logging::{self, line::Line};
-use crate::plugin::calls::Outcome;
+use crate::outbound::controls::{Controls, Ending};
+use crate::process::clock::Moment;
+use crate::sessions::cause::Cause;
 use crate::ws::close::ABNORMAL;
 use crate::ws::violation::Violation;
 

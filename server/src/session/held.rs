@@ -4,17 +4,17 @@
 //! and so is the server's order to close. Then socket and place are given back, and `closed` is told
 //! when the handler's other callbacks let go.
 //!
-//! [`Hold`]: crate::plugin::hold::Hold
+//! [`Hold`]: crate::border::hold::Hold
 
 use std::task::{Context, Poll};
 
 use super::deadlines::timeouts;
 use super::liveness::{Facts, Verdict};
 use super::{Phase, Session};
-use crate::cause::Cause;
-use crate::clock::Moment;
-use crate::controls::Ending;
-use crate::wire::PeerEnd;
+use crate::outbound::controls::Ending;
+use crate::outbound::wire::PeerEnd;
+use crate::process::clock::Moment;
+use crate::sessions::cause::Cause;
 
 impl Session {
     /// Whether the next step of the session may call the handler.

@@ -1,9 +1,9 @@
 //! What others posted to a session, taken between two callbacks.
 
 use super::Session;
-use crate::cause::Cause;
-use crate::controls::Ending;
-use crate::mailbox::{Dismissal, Letter, Post};
+use crate::outbound::controls::Ending;
+use crate::sessions::cause::Cause;
+use crate::sessions::mailbox::{Dismissal, Letter, Post};
 
 impl Session {
     /// What others posted, in their order; the server's own orders last.

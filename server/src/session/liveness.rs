@@ -7,8 +7,8 @@
 //!
 //! [`Liveness`] does no I/O: it is told the time and the [`Facts`], and says what is to be done.
 
-use crate::clock::Moment;
-use crate::flow::{Flow, pause_ms, slow_reader_ms};
+use crate::outbound::flow::{Flow, pause_ms, slow_reader_ms};
+use crate::process::clock::Moment;
 
 /// What is known of one peer.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::{Phase, Session};
-use crate::controls::Ending;
+use crate::border::moving::Unmoved;
 use crate::generation::Generation;
-use crate::plugin::moving::Unmoved;
-use crate::tally::Ask;
+use crate::outbound::controls::Ending;
+use crate::sessions::tally::Ask;
 
 /// A move that is to be made.
 #[derive(Debug, Default)]

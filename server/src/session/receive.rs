@@ -5,10 +5,10 @@ use std::ops::Range;
 use wsh::abi;
 
 use super::{Phase, Session};
-use crate::cause::Cause;
-use crate::controls::{Controls, Ending};
-use crate::plugin::calls::{Delivery, Outcome};
-use crate::wire::Received;
+use crate::border::calls::{Delivery, Outcome};
+use crate::outbound::controls::{Controls, Ending};
+use crate::outbound::wire::Received;
+use crate::sessions::cause::Cause;
 use crate::ws::decoder::{Decoder, Kind, Place, Step};
 use crate::ws::deflate::pool;
 use crate::ws::frame;

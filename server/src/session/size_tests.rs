@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::Session;
-use crate::mailbox::Mailbox;
-use crate::plugin::conn::Conn;
+use crate::border::conn::Conn;
+use crate::sessions::mailbox::Mailbox;
 use crate::ws::deflate::{deflation::Deflation, inflation::Inflation};
 
 /// Bytes that the C library takes from the system for an allocation.

@@ -18,7 +18,7 @@ use super::deflate::pool;
 use super::frame::{self, Header};
 use super::mask::{unmask, unmask_whole};
 use super::violation::Violation;
-use crate::rooms;
+use crate::buffers::rooms;
 
 /// Turns the bytes of one connection into steps.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! Where a stage can lie: a directory of this process's own that programs can be mapped from.
 
+#![allow(unsafe_code)] // `statfs` and `statvfs` of one path, and who asks
+
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{debug, warn};
 
-use crate::regular_file::{self, Links};
+use crate::process::regular_file::{self, Links};
 
 /// A directory of copies; removed at the process's end, or swept by a later process.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
 use super::PART_BYTES;
-use crate::optional::{Optional, is_allowed};
+use crate::process::optional::{Optional, is_allowed};
 
 /// Whether this system has such files.
 pub(super) fn is_possible() -> bool {

@@ -1,7 +1,7 @@
 //! How much of a message has come and is to come, and where the rest of it is received.
 
 use super::{Decoder, LARGE_BYTES, Limits, ROOM_BYTES_LEAST};
-use crate::rooms;
+use crate::buffers::rooms;
 use crate::ws::frame;
 use crate::ws::violation::Violation;
 

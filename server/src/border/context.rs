@@ -1,0 +1,263 @@
+//! One handler in one generation, as its plugin knows it: the `ctx` of the host table.
+//!
+//! It lives as long as the process, because a thread of a retired plugin may still call with it.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use wsh::{abi, rules};
+
+use super::hold::Hold;
+use super::quarantine::Quarantine;
+use crate::config::HandlerConfig;
+use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
+use crate::sessions::encoded::Encoded;
+use crate::sessions::mailbox::{Letter, Mailbox, Undelivered};
+use crate::sessions::shared::Shared;
+use crate::sessions::topics::Topic;
+use crate::ws::frame;
+
+/// What the configuration lets a handler do, for a generation's whole life.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Rights {
+    /// Host threads that run for it at a time.
+    pub(crate) threads_max: usize,
+    /// Whether it may write past the framing.
+    pub(crate) raw: bool,
+}
+
+impl Rights {
+    pub(crate) fn of(settings: &HandlerConfig) -> Rights {
+        Rights {
+            threads_max: settings.threads_max,
+            raw: settings.raw,
+        }
+    }
+}
+
+/// What the functions of the host table need that are called with `ctx`.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) handler: Arc<str>,
+    pub(crate) generation: u64,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) rights: Rights,
+    threads: AtomicUsize,
+    has_ended: AtomicBool,
+    pub(crate) quarantine: Quarantine,
+    /// Whether it was said that the handler chose none of the subprotocols that were offered.
+    has_warned: AtomicBool,
+    pub(crate) hold: Hold,
+}
+
+impl Context {
+    /// A context for the process's life.
+    pub(crate) fn leak(
+        handler: &str,
+        generation: u64,
+        shared: &Arc<Shared>,
+        rights: Rights,
+    ) -> &'static Context {
+        Box::leak(Box::new(Context {
+            handler: handler.into(),
+            generation,
+            shared: shared.clone(),
+            rights,
+            threads: AtomicUsize::new(0),
+            has_ended: AtomicBool::new(false),
+            quarantine: Quarantine::default(),
+            has_warned: AtomicBool::new(false),
+            hold: Hold::default(),
+        }))
+    }
+
+    /// From now on every function but `log` answers GONE.
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether this is the first client whose subprotocols the handler passes over.
+    pub(crate) fn passes_over_protocols(&self) -> bool {
+        !self.has_warned.swap(true, Ordering::Relaxed)
+    }
+
+    /// Host threads that run for this handler now.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn send_to(&self, id: u64, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
+        let mailbox = self.find(id)?;
+        let encoded = encode(kind, payload)?;
+        mailbox.post(Letter::Send(encoded)).map_err(status_of)
+    }
+
+    pub(crate) fn close_to(&self, id: u64, code: u32, reason: &str) -> Result<(), abi::Status> {
+        let code = rules::close(code, reason)?;
+        let letter = Letter::Close {
+            code,
+            reason: reason.to_owned(),
+        };
+        self.find(id)?.post(letter).map_err(status_of)?;
+        Ok(())
+    }
+
+    pub(crate) fn notify(&self, id: u64, note: u64) -> Result<(), abi::Status> {
+        self.find(id)?.post(Letter::Note(note)).map_err(status_of)?;
+        Ok(())
+    }
+
+    pub(crate) fn wake_after(&self, id: u64, ms: u64) -> Result<(), abi::Status> {
+        let mailbox = self.find(id)?;
+        self.shared
+            .sessions
+            .wake_after(&mailbox, ms)
+            .map_err(status_of)
+    }
+
+    pub(crate) fn wake(&self, id: u64) -> Result<(), abi::Status> {
+        self.find(id)?.wake().map_err(status_of)
+    }
+
+    pub(crate) fn publish(
+        &self,
+        topic: &str,
+        kind: u32,
+        payload: &[u8],
+        except: u64,
+    ) -> Result<usize, abi::Status> {
+        self.still_going()?;
+        // Encoded once, before the lock, for all who get it.
+        let encoded = encode(kind, payload)?;
+        let topic = Topic::new(&self.handler, topic);
+        Ok(self.shared.topics.publish(topic, &encoded, except))
+    }
+
+    /// Runs `run(argument)` on a thread of its own, counted.
+    pub(crate) fn spawn(
+        &'static self,
+        run: unsafe extern "C" fn(*mut c_void),
+        argument: *mut c_void,
+    ) -> Result<(), abi::Status> {
+        self.still_going()?;
+        if self.threads.fetch_add(1, Ordering::Relaxed) >= self.rights.threads_max {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            return Err(abi::TOO_BIG);
+        }
+        let errand = Errand { run, argument };
+        let name = format!("{}-{}", self.handler, self.generation);
+        let spawned = std::thread::Builder::new().name(name).spawn(move || {
+            // The first thread-local of this thread is the last that is dropped: the thread counts
+            // until nothing of the plugin's can run on it.
+            ON_THIS_THREAD.set(Some(Counted(self)));
+            errand.run();
+        });
+        spawned.map(drop).map_err(|_| {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            abi::ERROR
+        })
+    }
+
+    /// Sends bytes past the framing.
+    pub(crate) fn write_to(&self, id: u64, bytes: &[u8]) -> Result<u64, abi::Status> {
+        self.check_raw()?;
+        let mailbox = self.find(id)?;
+        // Before a byte of them is read.
+        if bytes.len() > PAYLOAD_BYTES_MAX {
+            return Err(abi::TOO_BIG);
+        }
+        let letter = Letter::Send(Encoded::verbatim(bytes));
+        mailbox.post(letter).map_err(status_of)
+    }
+
+    /// Whether it may write past the framing.
+    pub(crate) fn check_raw(&self) -> Result<(), abi::Status> {
+        if self.rights.raw {
+            Ok(())
+        } else {
+            Err(abi::UNSUPPORTED)
+        }
+    }
+
+    /// Whether it was given up, or its generation was shut down.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    fn find(&self, id: u64) -> Result<Arc<Mailbox>, abi::Status> {
+        self.still_going()?;
+        let found = self.shared.sessions.find(&self.handler, id);
+        found.ok_or(abi::GONE)
+    }
+
+    fn still_going(&self) -> Result<(), abi::Status> {
+        if self.has_ended() {
+            return Err(abi::GONE);
+        }
+        Ok(())
+    }
+}
+
+/// The handler that this thread runs for, if [`Context::spawn`] made it.
+pub(crate) fn of_this_thread() -> Option<&'static Context> {
+    let counted = ON_THIS_THREAD.take();
+    let context = counted.as_ref().map(|counted| counted.0);
+    ON_THIS_THREAD.set(counted);
+    context
+}
+
+/// A thread that runs for a handler, until it is over.
+struct Counted(&'static Context);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.threads.fetch_sub(1, Ordering::Release);
+    }
+}
+
+thread_local! {
+    static ON_THIS_THREAD: Cell<Option<Counted>> = const { Cell::new(None) };
+}
+
+/// What a plugin wants run on a thread.
+struct Errand {
+    run: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+}
+
+// SAFETY: by the ABI (`Host::spawn`) the plugin gives `argument` away to the thread that runs it.
+unsafe impl Send for Errand {}
+
+impl Errand {
+    fn run(self) {
+        // SAFETY: `run` is code of an image that is never unmapped, and by the ABI `argument` is
+        // its own; it is called once, here.
+        unsafe { (self.run)(self.argument) }
+    }
+}
+
+/// A whole message as one frame.
+fn encode(kind: u32, payload: &[u8]) -> Result<Arc<Encoded>, abi::Status> {
+    // Before a byte of it is read.
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(abi::TOO_BIG);
+    }
+    let kind = rules::kind_by_id(kind)?;
+    // Whole messages only: what comes by id has no parts.
+    let is_text = !kind.is_unproven_text || simdutf8::basic::from_utf8(payload).is_ok();
+    if !kind.is_last || !is_text {
+        return Err(abi::INVALID);
+    }
+    let opcode = frame::opcode_of(kind);
+    Ok(Encoded::new(opcode, payload, kind.may_compress))
+}
+
+fn status_of(undelivered: Undelivered) -> abi::Status {
+    match undelivered {
+        Undelivered::Gone => abi::GONE,
+        Undelivered::Full => abi::FULL,
+    }
+}

@@ -1,0 +1,191 @@
+//! What the border costs a message: a real plugin's table and this server's, against the same work
+//! done without them. For `tests/bench` only.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{self, Runtime};
+use wsh::{Message, abi};
+
+use super::calls::{Instance, Outcome};
+use super::conn::Conn;
+use super::context::{Context, Rights};
+use super::library::{Plugin, Progress, Source};
+use super::request::{Particulars, Request};
+use super::trial::Bounds;
+use super::watchdog::{Callback, watch};
+use crate::config::{Config, Trial};
+use crate::http::head::Head;
+use crate::outbound::controls::{Controls, Ending};
+use crate::outbound::wire::Wire;
+use crate::plugin::inspect::inspect;
+use crate::plugin::stage::Stage;
+use crate::sessions::cause::Cause;
+use crate::sessions::registry::Registration;
+use crate::sessions::shared::Shared;
+
+/// An open session of an echo handler, and its peer.
+pub struct Hop {
+    // Dropped in this order: `destroy` before what it may still look at.
+    instance: Instance,
+    conn: Box<Conn>,
+    peer: TcpStream,
+    _registration: Registration,
+    _runtime: Runtime,
+}
+
+impl Hop {
+    /// Loads a plugin whose sessions echo, and opens one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be loaded, or refuses the session.
+    pub fn load(plugin: &Path) -> Result<Hop, Box<dyn Error + Send + Sync>> {
+        let config = Config {
+            // It is one's own, and there is no process to try it in.
+            trial: Trial::Never,
+            ..Config::default()
+        };
+        let shared = Shared::new(config.log_level, &config.limits);
+        let rights = Rights::of(config.handler("echo"));
+        let context = Context::leak("echo", 1, &shared, rights);
+        let bytes = std::fs::read(plugin)?;
+        let source = Source {
+            bytes: &bytes,
+            hash: 0,
+            path: plugin,
+            about: &inspect(&bytes).map_err(|refusal| refusal.to_string())?,
+            config_json: "{}",
+            bounds: Bounds::of(&config, config.handler("echo")),
+        };
+        let stage = Stage::new(None, false)?;
+        let loaded = Plugin::load(&source, context, &stage, &Progress::new());
+        stage.remove();
+        let loaded = loaded.map_err(|refusal| refusal.to_string())?;
+
+        let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let peer = TcpStream::connect(listener.local_addr()?)?;
+        let (socket, _) = listener.accept()?;
+        socket.set_nonblocking(true)?;
+        let entered = runtime.enter();
+        let wire = Wire::new(tokio::net::TcpStream::from_std(socket)?, Vec::new());
+        drop(entered);
+
+        let limits = Arc::new(config.handler("echo").session.clone());
+        let registration =
+            (shared.sessions).register(&context.handler, 1, limits.outbound_bytes_max);
+        let mailbox = registration.mailbox().clone();
+        let request = Request::new(Particulars {
+            id: mailbox.id,
+            head: Head::parse(HEAD.into(), 1)?,
+            path: "/echo".to_owned(),
+            query: Vec::new(),
+            host: "localhost".to_owned(),
+            origin: String::new(),
+            remote_addr: String::new(),
+            client_addr: None,
+            protocols: Vec::new(),
+            params: Vec::new(),
+        });
+        let controls = Controls::new(wire, limits, mailbox);
+        let mut conn = Conn::new(request.id(), String::new(), context, controls);
+        let (instance, _) = loaded.open(&mut conn, &request, loaded.attempt(context));
+        Ok(Hop {
+            instance: instance.ok_or("the handler refuses the session")?,
+            conn,
+            peer,
+            _registration: registration,
+            _runtime: runtime,
+        })
+    }
+
+    /// How long the plugin takes for so many messages: each a call of its `message`, which calls
+    /// this server's `send`.
+    pub fn through_the_table(&mut self, messages: u32, payload: &[u8]) -> Duration {
+        let mut delivery = (self.instance.deliver(&mut self.conn)).expect("`message` is there");
+        let began = Instant::now();
+        for _ in 0..messages {
+            let outcome = delivery.message(abi::BINARY, payload);
+            assert_eq!(outcome, Outcome::Continue);
+        }
+        let took = began.elapsed();
+        drop(delivery);
+        self.leave(messages, payload);
+        took
+    }
+
+    /// How long the same takes if the handler is a function of this program, which calls `send` as
+    /// another function of it.
+    pub fn directly(&mut self, messages: u32, payload: &[u8]) -> Duration {
+        self.call(echo::<false>, messages, payload)
+    }
+
+    /// As before, and `send` is part of the handler's function.
+    pub fn in_one(&mut self, messages: u32, payload: &[u8]) -> Duration {
+        self.call(echo::<true>, messages, payload)
+    }
+
+    fn call(&mut self, handler: Handler, messages: u32, payload: &[u8]) -> Duration {
+        let watched = watch(self.conn.context, Callback::Message);
+        let controls = &mut self.conn.controls;
+        // Which function it is nobody knows who compiles the loop, as with any handler.
+        let on_message = black_box(handler);
+        let began = Instant::now();
+        for _ in 0..messages {
+            watched.renew();
+            let outcome = on_message(controls, Message::Binary(payload));
+            assert_eq!(outcome, Outcome::Continue);
+        }
+        let took = began.elapsed();
+        drop(watched);
+        self.leave(messages, payload);
+        took
+    }
+
+    /// The echoes go to the peer, which looks at them.
+    fn leave(&mut self, messages: u32, payload: &[u8]) {
+        self.conn.controls.wire.flush();
+        let frame = [&[0x82, payload.len() as u8], payload].concat();
+        let mut received = vec![0; frame.len() * messages as usize];
+        (self.peer.read_exact(&mut received)).expect("the socket has room for them");
+        assert!(received.chunks(frame.len()).all(|echo| *echo == *frame));
+    }
+}
+
+/// A handler that is part of the program.
+type Handler = fn(&mut Controls, Message<'_>) -> Outcome;
+
+/// What `echo_wsh` does.
+fn echo<const IN_ONE: bool>(controls: &mut Controls, message: Message<'_>) -> Outcome {
+    let kind = match message {
+        Message::Text(_) => abi::TEXT | abi::TRUSTED_UTF8,
+        Message::Binary(_) => abi::BINARY,
+    };
+    // GONE: it is closing.
+    let _ = if IN_ONE {
+        controls.send(kind, message.as_bytes())
+    } else {
+        send(controls, kind, message.as_bytes())
+    };
+    if message == "Goodbye" {
+        let _ = controls.close(1000, "", Cause::HandlerClosed);
+    }
+    if controls.ending == Ending::No {
+        Outcome::Continue
+    } else {
+        Outcome::Done
+    }
+}
+
+#[inline(never)]
+fn send(controls: &mut Controls, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
+    controls.send(kind, payload)
+}
+
+const HEAD: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n";

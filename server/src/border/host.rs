@@ -1,0 +1,504 @@
+//! The host table: every function that a plugin can call.
+//!
+//! Each one turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
+//! [`Context`], and turns the answer into a status. None enters the plugin before it returns.
+
+pub(crate) mod answer;
+pub(crate) mod failure;
+
+use std::ffi::c_void;
+
+use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
+use wsh::rules::{self, REASON_BYTES_MAX, TOPIC_BYTES_MAX};
+
+use self::answer::{response_extensions, response_header, response_protocol, response_reject};
+use self::failure::fail;
+use super::conn::Conn;
+use super::context::Context;
+use super::log;
+use super::raw;
+use super::refused_calls::{self, By, Call, Lent};
+use super::response::Draft;
+use super::text::{self, borrow, borrow_below, borrow_pairs, borrow_str};
+use crate::outbound::wire::LARGE_BYTES;
+use crate::sessions::cause::Cause;
+
+/// The table for one handler in one generation; it lives as long as the process.
+pub(crate) fn table(context: &'static Context) -> &'static Host {
+    Box::leak(Box::new(Host {
+        size: size_of::<Host>() as u32,
+        abi_minor: abi::ABI_MINOR,
+        ctx: std::ptr::from_ref(context).cast_mut().cast(),
+        log_level: context.shared.log_level.as_ptr(),
+        check: Some(check),
+        send: Some(send),
+        reserve: Some(reserve),
+        commit: Some(commit),
+        ping: Some(ping),
+        close: Some(close),
+        abort: Some(abort),
+        timer: Some(timer),
+        reads: Some(reads),
+        watermark: Some(watermark),
+        subscribe: Some(subscribe),
+        send_to: Some(send_to),
+        close_to: Some(close_to),
+        publish: Some(publish),
+        wake: Some(wake),
+        wake_after: Some(wake_after),
+        notify: Some(notify),
+        spawn: Some(spawn),
+        fail: Some(fail),
+        log: Some(log),
+        response_header: Some(response_header),
+        response_protocol: Some(response_protocol),
+        response_reject: Some(response_reject),
+        response_extensions: Some(response_extensions),
+        extension: Some(extension),
+    }))
+}
+
+// In all that follows the plugin keeps the rules of abi.rs, which are cited by their names: pointers it passes are valid for the
+// call, and a `*mut Conn`, `*mut Response` or `ctx` is one that the server handed out.
+
+unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
+    match Conn::is_lent(conn) {
+        true => abi::OK,
+        false => abi::MISUSE,
+    }
+}
+
+unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
+    // Nearly every message goes this way: each answer is one that fits into a register.
+    // SAFETY: *lent memory* for the payload, *the Conn* for the Conn; neither outlives this call.
+    let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), Conn::if_lent(conn)) };
+    if let (Some(payload), Some(lent)) = (payload, lent)
+        && let Some(buffered) = lent.controls.send_plain(kind, payload)
+    {
+        return lent.note_buffered(buffered);
+    }
+    // SAFETY: as above.
+    unsafe { send_apart(conn, kind, ptr, len) }
+}
+
+/// Apart and cold, as are the two below: with more ways around it, the short way to send counts as one
+/// that is rarely taken, and its copy into the output is a call then.
+///
+/// # Safety
+///
+/// As for `send`.
+#[cold]
+#[inline(never)]
+unsafe fn send_apart(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
+    if kind & abi::IF_ROOM != 0 {
+        // What awaits and what blocks sends so; what fits needs no more than any other message.
+        // SAFETY: the caller's promise.
+        let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), Conn::if_lent(conn)) };
+        if let (Some(payload), Some(lent)) = (payload, lent)
+            && let Some(buffered) = lent.controls.send_plain(kind & !abi::IF_ROOM, payload)
+        {
+            return lent.note_buffered(buffered);
+        }
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { (borrow(ptr, len), Conn::of(conn)) } {
+        (Ok(payload), Ok(conn)) => send_any(conn, kind, payload),
+        (payload, conn) => refused(kind, ptr, len, payload, conn),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn refused(
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+    payload: Result<&[u8], Status>,
+    conn: Result<&mut Conn, Status>,
+) -> i64 {
+    let id = conn.as_ref().map_or(0, |conn| conn.id());
+    let status = match (payload, conn) {
+        (_, Err(status)) | (Err(status), _) => status,
+        (Ok(_), Ok(_)) => return i64::from(abi::OK),
+    };
+    let call = Call::Send {
+        kind,
+        payload: Lent::new(Str { ptr, len }, payload.ok()),
+        open: None,
+        bytes_max: usize::MAX,
+    };
+    refused_calls::tell(By::Here(id), &call, status);
+    i64::from(status)
+}
+
+// Its answer goes through memory, and nearly no message comes here.
+#[cold]
+#[inline(never)]
+fn send_any(conn: &mut Conn, kind: u32, payload: &[u8]) -> i64 {
+    let sent = conn.controls.send(kind, payload);
+    conn.refresh();
+    if let Err(status) = sent {
+        let call = Call::Send {
+            kind,
+            payload: Lent::new(text::lend_bytes(payload), Some(payload)),
+            open: conn.controls.open_message(),
+            bytes_max: conn.controls.payload_bytes_max(),
+        };
+        refused_calls::tell(By::Here(conn.id()), &call, status);
+    }
+    amount(sent)
+}
+
+unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
+    let call = || Call::Reserve { max };
+    // SAFETY: *the Conn*.
+    let conn = unsafe { Conn::of_another_call(conn) };
+    let room = told(conn, call, |conn| {
+        conn.controls.reserve(max).ok_or(abi::TOO_BIG)
+    });
+    room.map_or(std::ptr::null_mut(), |room| room.as_mut_ptr())
+}
+
+unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 {
+    let mut is_reserved = false;
+    // SAFETY: *the Conn*.
+    let found = unsafe { Conn::of(conn) };
+    let sent = found.and_then(|conn| {
+        let mut room = conn.controls.take_reserved(len)?;
+        is_reserved = true;
+        // SAFETY: `len` is at most what `reserve` was asked for, and by the ABI the plugin wrote
+        // that many bytes into the room that it gave.
+        unsafe { room.set_len(len) };
+        let sent = conn.controls.send_reserved(kind, room);
+        conn.refresh();
+        sent
+    });
+    if let Err(status) = sent {
+        // SAFETY: *the Conn*; the one that was found is not used any more.
+        let conn = unsafe { Conn::of(conn) };
+        tell_of_commit(conn.ok(), kind, len, is_reserved, status);
+    }
+    amount(sent)
+}
+
+#[cold]
+#[inline(never)]
+fn tell_of_commit(
+    conn: Option<&mut Conn>,
+    kind: u32,
+    len: usize,
+    is_reserved: bool,
+    status: Status,
+) {
+    let controls = conn.as_ref().map(|conn| &conn.controls);
+    let call = Call::Commit {
+        kind,
+        len,
+        is_reserved,
+        open: controls.and_then(|controls| controls.open_message()),
+        bytes_max: controls.map_or(0, |controls| controls.payload_bytes_max()),
+    };
+    refused_calls::tell(By::Here(conn.map_or(0, |conn| conn.id())), &call, status);
+}
+
+unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
+    // SAFETY: *lent memory* and *the Conn*.
+    let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of_another_call(conn)) };
+    let call = || Call::Ping {
+        payload: Lent::new(Str { ptr, len }, payload.ok()),
+    };
+    status(told(conn, call, |conn| conn.controls.ping(payload?)))
+}
+
+unsafe extern "C" fn close(conn: *mut abi::Conn, code: u32, reason: Bytes) -> Status {
+    // SAFETY: *lent memory* and *the Conn*.
+    let (text, conn) = unsafe { (borrow_reason(reason), Conn::of_another_call(conn)) };
+    let call = || Call::Close {
+        code,
+        reason: lent_text(reason, text),
+    };
+    status(told(conn, call, |conn| {
+        conn.controls.close(code, text?, Cause::HandlerClosed)?;
+        conn.refresh();
+        Ok(())
+    }))
+}
+
+unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
+    // SAFETY: *the Conn*.
+    let conn = unsafe { Conn::of_another_call(conn) };
+    status(told(
+        conn,
+        || Call::Abort,
+        |conn| {
+            conn.controls.abort()?;
+            conn.refresh();
+            Ok(())
+        },
+    ))
+}
+
+unsafe extern "C" fn timer(conn: *mut abi::Conn, token: u64, after_ms: u64) -> Status {
+    // SAFETY: *the Conn*.
+    let conn = unsafe { Conn::of_another_call(conn) };
+    let set = |conn: &mut Conn| conn.controls.timer(token, after_ms);
+    status(told(conn, || Call::Timer, set))
+}
+
+unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
+    // SAFETY: *the Conn*.
+    let conn = unsafe { Conn::of_another_call(conn) };
+    status(told(
+        conn,
+        || Call::Reads,
+        |conn| {
+            conn.controls.reads = rules::switch(on)?;
+            Ok(())
+        },
+    ))
+}
+
+unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Status {
+    // SAFETY: *the Conn*.
+    let conn = unsafe { Conn::of_another_call(conn) };
+    let set = |conn: &mut Conn| conn.controls.set_watermark(low, high);
+    status(told(conn, || Call::Watermark, set))
+}
+
+unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
+    // SAFETY: *lent memory* and *the Conn*.
+    let (name, conn) = unsafe {
+        (
+            borrow_str(topic, TOPIC_BYTES_MAX),
+            Conn::of_another_call(conn),
+        )
+    };
+    let call = || Call::Subscribe {
+        topic: lent_text(topic, name),
+        on,
+    };
+    status(told(conn, call, |conn| {
+        let name = rules::topic(name?)?;
+        if rules::switch(on)? {
+            let topics = &conn.context.shared.topics;
+            conn.controls.subscribe(topics, name)
+        } else {
+            conn.controls.unsubscribe(name);
+            Ok(())
+        }
+    }))
+}
+
+unsafe extern "C" fn send_to(
+    ctx: *mut c_void,
+    id: u64,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+) -> i64 {
+    // SAFETY: *lent memory*; the context is never freed.
+    let (payload, context) = unsafe { (borrow(ptr, len), context(ctx)) };
+    let call = || Call::SendTo {
+        kind,
+        payload: Lent::new(Str { ptr, len }, payload.ok()),
+    };
+    amount(told_of(context, id, call, |context| {
+        context.send_to(id, kind, payload?)
+    }))
+}
+
+unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status {
+    // SAFETY: *lent memory*; the context is never freed.
+    let (text, context) = unsafe { (borrow_reason(reason), context(ctx)) };
+    let call = || Call::CloseTo {
+        code,
+        reason: lent_text(reason, text),
+    };
+    status(told_of(context, id, call, |context| {
+        context.close_to(id, code, text?)
+    }))
+}
+
+unsafe extern "C" fn publish(
+    ctx: *mut c_void,
+    topic: Str,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+    except: u64,
+) -> i64 {
+    // SAFETY: *lent memory*; the context is never freed.
+    let (name, payload, context) = unsafe {
+        (
+            borrow_str(topic, TOPIC_BYTES_MAX),
+            borrow(ptr, len),
+            context(ctx),
+        )
+    };
+    let call = || Call::Publish {
+        topic: lent_text(topic, name),
+        kind,
+        payload: Lent::new(Str { ptr, len }, payload.ok()),
+    };
+    amount(told_of(context, 0, call, |context| {
+        let reached = context.publish(rules::topic(name?)?, kind, payload?, except)?;
+        Ok(reached as u64)
+    }))
+}
+
+unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
+    // SAFETY: the context is never freed.
+    let context = unsafe { context(ctx) };
+    status(told_of(
+        context,
+        id,
+        || Call::Wake,
+        |context| context.wake(id),
+    ))
+}
+
+unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
+    // SAFETY: the context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || Call::WakeAfter;
+    status(told_of(context, id, call, |context| {
+        context.wake_after(id, ms)
+    }))
+}
+
+unsafe extern "C" fn notify(ctx: *mut c_void, id: u64, note: u64) -> Status {
+    // SAFETY: the context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || Call::Notify;
+    status(told_of(context, id, call, |context| {
+        context.notify(id, note)
+    }))
+}
+
+unsafe extern "C" fn spawn(
+    ctx: *mut c_void,
+    run: Option<unsafe extern "C" fn(*mut c_void)>,
+    argument: *mut c_void,
+) -> Status {
+    // SAFETY: the context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || Call::Spawn {
+        is_null: run.is_none(),
+    };
+    status(told_of(context, 0, call, |context| {
+        context.spawn(run.ok_or(abi::INVALID)?, argument)
+    }))
+}
+
+unsafe extern "C" fn log(
+    ctx: *mut c_void,
+    id: u64,
+    level: u32,
+    target: Str,
+    message: Str,
+    fields: *const Pair,
+    n_fields: usize,
+) {
+    // SAFETY: *lent memory*; the context is never freed.
+    let (context, target, message, fields) = unsafe {
+        (
+            context(ctx),
+            borrow(target.ptr, target.len),
+            borrow(message.ptr, message.len),
+            borrow_pairs(fields, n_fields, log::FIELDS_MAX),
+        )
+    };
+    let Ok(context) = context else { return };
+    let fields = fields.map(|fields| {
+        fields.iter().map(|pair| {
+            // SAFETY: *lent memory*: a pair's name and value are lent like the pair.
+            unsafe {
+                (
+                    borrow(pair.name.ptr, pair.name.len),
+                    borrow(pair.value.ptr, pair.value.len),
+                )
+            }
+        })
+    });
+    let id = match id {
+        0 => Conn::running(context).or_else(Draft::running),
+        id => Some(id),
+    };
+    log::forward(context, id, level, target, message, fields);
+}
+
+unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
+    // SAFETY: *lent memory*; the context is never freed.
+    let (id, context) = unsafe { (borrow_str(id, EXTENSION_BYTES_MAX), context(ctx)) };
+    match (id, context) {
+        (Ok(abi::raw::RAW), Ok(context)) => raw::table_for(context),
+        _ => std::ptr::null(),
+    }
+}
+
+/// The reason of a Close frame.
+///
+/// # Safety
+///
+/// As [`borrow`].
+unsafe fn borrow_reason<'a>(reason: Bytes) -> Result<&'a str, Status> {
+    // SAFETY: the caller's promise.
+    unsafe { borrow_str(reason, REASON_BYTES_MAX) }
+}
+
+/// # Safety
+///
+/// `ctx` is the `ctx` of a table that [`table`] made, or NULL.
+pub(crate) unsafe fn context(ctx: *mut c_void) -> Result<&'static Context, Status> {
+    // SAFETY: the caller's promise; contexts are leaked, so the reference is good for ever.
+    unsafe { ctx.cast::<Context>().as_ref() }.ok_or(abi::MISUSE)
+}
+
+/// Text that a plugin lends, as the log looks at it.
+fn lent_text<'a>(raw: Str, text: Result<&'a str, Status>) -> Lent<'a> {
+    Lent::new(raw, text.ok().map(str::as_bytes))
+}
+
+/// Runs `run` on the Conn; what is refused by the plugin's fault is told.
+pub(crate) fn told<'a, 'b, T>(
+    conn: Result<&'a mut Conn, Status>,
+    call: impl FnOnce() -> Call<'b>,
+    run: impl FnOnce(&'a mut Conn) -> Result<T, Status>,
+) -> Result<T, Status> {
+    let id = conn.as_ref().map_or(0, |conn| conn.id());
+    let outcome = conn.and_then(run);
+    if let Err(status) = outcome {
+        refused_calls::tell(By::Here(id), &call(), status);
+    }
+    outcome
+}
+
+/// As [`told`], for a call with `ctx` about the session `id`; 0 is none.
+pub(crate) fn told_of<'b, T>(
+    context: Result<&'static Context, Status>,
+    id: u64,
+    call: impl FnOnce() -> Call<'b>,
+    run: impl FnOnce(&'static Context) -> Result<T, Status>,
+) -> Result<T, Status> {
+    let outcome = context.and_then(run);
+    if let Err(status) = outcome {
+        let by = context.map_or(By::Here(id), |context| By::Handler(context, id));
+        refused_calls::tell(by, &call(), status);
+    }
+    outcome
+}
+
+pub(crate) fn status(outcome: Result<(), Status>) -> Status {
+    outcome.map_or_else(|status| status, |()| abi::OK)
+}
+
+pub(crate) fn amount(outcome: Result<u64, Status>) -> i64 {
+    match outcome {
+        // They lie in memory, so there is no such number that an i64 has not.
+        Ok(bytes) => bytes as i64,
+        Err(status) => i64::from(status),
+    }
+}
+
+/// The id of an extension; a longer one is none that there is.
+const EXTENSION_BYTES_MAX: usize = 255;

@@ -1,0 +1,101 @@
+//! The functions of the host table that shape the answer to an opening handshake.
+
+use wsh::abi::{self, Bytes, Status, Str};
+use wsh::rules::{self, HEADER_BYTES_MAX, REJECTION_BYTES_MAX};
+
+use super::{lent_text, status};
+use crate::border::refused_calls::{self, By, Call, Lent};
+use crate::border::response::Draft;
+use crate::border::text::{borrow_at_most, borrow_str};
+
+// As in the parent, the plugin keeps the rules of abi.rs: what it lends is readable for the call.
+
+pub(super) unsafe extern "C" fn response_header(
+    response: *mut abi::Response,
+    name: Str,
+    value: Bytes,
+) -> Status {
+    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
+    let (text, bytes, draft) = unsafe {
+        (
+            borrow_str(name, HEADER_BYTES_MAX),
+            borrow_at_most(value, HEADER_BYTES_MAX),
+            Draft::of(response),
+        )
+    };
+    let call = || Call::ResponseHeader {
+        name: lent_text(name, text),
+        value: Lent::new(value, bytes.ok()),
+        is_token: text.is_ok_and(rules::is_token),
+        is_the_servers: text.is_ok_and(rules::is_the_servers),
+    };
+    status(told_at_handshake(draft, call, |draft| {
+        draft.add_header(text?, bytes?)
+    }))
+}
+
+pub(super) unsafe extern "C" fn response_protocol(
+    response: *mut abi::Response,
+    protocol: Str,
+) -> Status {
+    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
+    let (text, draft) = unsafe { (borrow_str(protocol, HEADER_BYTES_MAX), Draft::of(response)) };
+    // One so long is none that a client offers.
+    let text = text.map_err(|_| abi::INVALID);
+    let call = || Call::ResponseProtocol {
+        protocol: lent_text(protocol, text),
+    };
+    status(told_at_handshake(draft, call, |draft| {
+        draft.choose_protocol(text?)
+    }))
+}
+
+pub(super) unsafe extern "C" fn response_reject(
+    response: *mut abi::Response,
+    code: u32,
+    body: Bytes,
+) -> Status {
+    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
+    let (bytes, draft) = unsafe {
+        (
+            borrow_at_most(body, REJECTION_BYTES_MAX),
+            Draft::of(response),
+        )
+    };
+    let call = || Call::ResponseReject {
+        code,
+        body: Lent::new(body, bytes.ok()),
+    };
+    status(told_at_handshake(draft, call, |draft| {
+        draft.reject(code, bytes?)
+    }))
+}
+
+pub(super) unsafe extern "C" fn response_extensions(
+    response: *mut abi::Response,
+    allow: u32,
+) -> Status {
+    // SAFETY: the draft lives until `handshake` returns.
+    let draft = unsafe { Draft::of(response) };
+    status(told_at_handshake(
+        draft,
+        || Call::ResponseExtensions,
+        |draft| {
+            draft.extensions = allow;
+            Ok(())
+        },
+    ))
+}
+
+/// Runs `run` on the answer to a handshake; what is refused by the plugin's fault is told.
+pub(crate) fn told_at_handshake<'b>(
+    draft: Result<&mut Draft, Status>,
+    call: impl FnOnce() -> Call<'b>,
+    run: impl FnOnce(&mut Draft) -> Result<(), Status>,
+) -> Result<(), Status> {
+    let outcome = draft.and_then(run);
+    if let Err(status) = outcome {
+        refused_calls::tell(By::Here(0), &call(), status);
+    }
+    outcome
+}

@@ -1,0 +1,450 @@
+//! Loads a plugin: opens its copy, and calls what a generation calls once in its life.
+
+use std::collections::HashSet;
+use std::ffi::c_void;
+use std::mem::{MaybeUninit, offset_of};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use wsh::abi::{self, Descriptor, Status, Vtable};
+use wsh::rules;
+
+use super::context::Context;
+use super::guards::exits;
+use super::guards::images;
+use super::guards::keys::{self, Image};
+use super::guards::surroundings;
+use super::guards::thread_local_destructors;
+use super::host;
+use super::log::escape_into;
+use super::opening::Opening;
+use super::text;
+use super::trial::{self, Bounds, Subject, Tried};
+use crate::plugin::inspect::About;
+use crate::plugin::libraries::{self, Claim};
+use crate::plugin::refusal::Refusal;
+use crate::plugin::stage::{Copy, Stage};
+
+/// A loaded plugin, initialised and tested. Its image is never unmapped: threads, thread-locals and
+/// `'static` data of a Rust library would be left pointing into nothing.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) handler: *mut c_void,
+    context: &'static Context,
+    image: Image,
+    /// A copy, NULL where the plugin is older than this server.
+    pub(crate) vtable: &'static Vtable,
+}
+
+// SAFETY: by the ABI the handler is shared (abi.rs, *order of callbacks*): its functions may be called from
+// any thread, and those that follow one another are called by `Generation` only.
+unsafe impl Send for Plugin {}
+// SAFETY: as above.
+unsafe impl Sync for Plugin {}
+
+/// What is loaded, and for whom.
+pub(crate) struct Source<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) hash: u64,
+    pub(crate) path: &'a Path,
+    pub(crate) about: &'a About,
+    /// The handler's table of the configuration as JSON.
+    pub(crate) config_json: &'a str,
+    /// How it is tried before it is loaded.
+    pub(crate) bounds: Bounds,
+}
+
+/// What `init` is told.
+pub(crate) struct Argument<'a> {
+    pub(crate) config_json: &'a str,
+    /// Whether no traffic follows.
+    pub(crate) is_check: bool,
+}
+
+/// How far a load has come; who waits for it holds it against a deadline.
+#[derive(Debug)]
+pub(crate) struct Progress(Mutex<(Step, Instant)>);
+
+/// What a load is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing of the plugin runs yet.
+    Staging = 0,
+    /// It runs in a process of its own, which has a deadline of its own.
+    Trial = 1,
+    /// Its initialisers run.
+    Opening = 2,
+    Init = 3,
+    SelfTest = 4,
+    /// The last call of a trial.
+    Shutdown = 5,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Progress {
+        Progress(Mutex::new((Step::Staging, Instant::now())))
+    }
+
+    /// What is done now, and since when.
+    pub(crate) fn now(&self) -> (Step, Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self, step: Step) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (step, Instant::now());
+    }
+}
+
+impl Step {
+    /// What a message calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Step::Staging => "copy",
+            Step::Trial => "trial",
+            Step::Opening => "constructors",
+            Step::Init => "init",
+            Step::SelfTest => "self_test",
+            Step::Shutdown => "shutdown",
+        }
+    }
+
+    /// The step of a trial that has this number; a number that is none is the first of them.
+    pub(crate) fn numbered(number: u32) -> Step {
+        let steps = [Step::Init, Step::SelfTest, Step::Shutdown];
+        let found = steps.into_iter().find(|step| *step as u32 == number);
+        found.unwrap_or(Step::Opening)
+    }
+}
+
+impl Plugin {
+    /// Stages, tries, opens, initialises and tests a plugin. Takes as long as the plugin does.
+    pub(crate) fn load(
+        source: &Source<'_>,
+        context: &'static Context,
+        stage: &Stage,
+        progress: &Progress,
+    ) -> Result<Plugin, Refusal> {
+        keys::check_left()?;
+        let copy = staged(source, context, stage)?;
+        let libraries = match try_staged(&copy, source, context, progress, false)? {
+            Tried::Passed(libraries) => libraries,
+            Tried::Not => copy.beside.clone(),
+        };
+        let claim = libraries::claim(&libraries)?;
+        Plugin::open_staged(copy, claim, source, context, progress, false)
+    }
+
+    /// Whether a plugin could be loaded. It is tried; where there is no trial it is loaded, told
+    /// that no traffic follows, and shut down again.
+    pub(crate) fn check(
+        source: &Source<'_>,
+        context: &'static Context,
+        stage: &Stage,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
+        let copy = staged(source, context, stage)?;
+        match try_staged(&copy, source, context, progress, true)? {
+            Tried::Passed(libraries) => {
+                // As if it were loaded: two plugins that want two versions cannot both be.
+                libraries::claim(&libraries)?.keep();
+            }
+            Tried::Not => {
+                keys::check_left()?;
+                let claim = libraries::claim(&copy.beside)?;
+                Plugin::open_staged(copy, claim, source, context, progress, true)?.shutdown();
+            }
+        }
+        Ok(())
+    }
+
+    fn open_staged(
+        copy: Copy,
+        claim: Claim,
+        source: &Source<'_>,
+        context: &'static Context,
+        progress: &Progress,
+        is_check: bool,
+    ) -> Result<Plugin, Refusal> {
+        thread_local_destructors::prepare();
+        let opening = Opening::begin(&context.handler, source.bounds.timeout)?;
+        let _loading = surroundings::loading(context);
+        progress.reach(Step::Opening);
+        let within = exits::within(context, "constructors");
+        let opened = open(&copy.path);
+        drop(within);
+        drop(opening);
+        surroundings::mend_after(context, "constructors");
+        let descriptor = opened?;
+        claim.keep();
+        drop(copy);
+        // Where it lies follows from the file: to ask the linker takes longer with each image.
+        let descriptor_at = std::ptr::from_ref(descriptor).addr();
+        let image = source.about.placement.image(descriptor_at);
+        images::keep(image.clone(), Some(context));
+        progress.reach(Step::Init);
+        let argument = Argument {
+            config_json: source.config_json,
+            is_check,
+        };
+        let plugin = Plugin::init(descriptor, &argument, context, image.clone());
+        surroundings::mend_after(context, "init");
+        let loaded = plugin.and_then(|plugin| {
+            progress.reach(Step::SelfTest);
+            let is_fit = plugin.self_test();
+            if is_fit.is_err() {
+                plugin.shutdown();
+            }
+            is_fit.map(|()| plugin)
+        });
+        if loaded.is_err() && !source.about.may_start_threads && context.threads() == 0 {
+            keys::give_back(&image);
+        }
+        loaded
+    }
+
+    /// Calls `init` of an image that is open.
+    pub(crate) fn init(
+        descriptor: &'static Descriptor,
+        argument: &Argument<'_>,
+        context: &'static Context,
+        image: Image,
+    ) -> Result<Plugin, Refusal> {
+        let init = descriptor.init.ok_or(Refusal::NoFunction("init"))?;
+        let arguments = abi::Init {
+            size: size_of::<abi::Init>() as u32,
+            flags: if argument.is_check { abi::CHECK } else { 0 },
+            generation: context.generation,
+            config_json: text::lend(argument.config_json),
+            name: text::lend(&context.handler),
+        };
+        let mut instance = abi::Instance {
+            size: size_of::<abi::Instance>() as u32,
+            flags: 0,
+            handler: std::ptr::null_mut(),
+            vtable: std::ptr::null(),
+        };
+        host::failure::take_failure();
+        let _within = exits::within(context, "init");
+        // SAFETY: the descriptor's file was inspected, its image stays mapped, the host table lives
+        // as long as the process, and the arguments live until the call returns. Once an image.
+        let status = unsafe {
+            init(
+                host::table(context),
+                &raw const arguments,
+                &raw mut instance,
+            )
+        };
+        settled("init", status)?;
+        rules::instance(instance.flags).map_err(Refusal::Unfit)?;
+        if instance.vtable.is_null() {
+            let why = "it left no vtable".to_owned();
+            return Err(Refusal::Failed {
+                callback: "init",
+                why,
+            });
+        }
+        // SAFETY: by the ABI the vtable lives as long as the image, which is never unmapped.
+        let vtable = unsafe { copy_vtable(instance.vtable) }?;
+        Ok(Plugin {
+            handler: instance.handler,
+            context,
+            image,
+            vtable: Box::leak(Box::new(vtable)),
+        })
+    }
+
+    /// Whether the handler says that it is fit to serve.
+    pub(crate) fn self_test(&self) -> Result<(), Refusal> {
+        let Some(self_test) = self.vtable.self_test else {
+            return Ok(());
+        };
+        host::failure::take_failure();
+        let _within = exits::within(self.context, "self_test");
+        // SAFETY: `handler` is what `init` gave, and `shutdown` has not run.
+        settled("self_test", unsafe { self_test(self.handler) })
+    }
+
+    /// Tells the handler that connections come now, or come no more.
+    pub(crate) fn serving(&self, on: bool) {
+        if let Some(serving) = self.vtable.serving {
+            let _loading = surroundings::loading(self.context);
+            let within = exits::within(self.context, "serving");
+            // SAFETY: `handler` is what `init` gave, and `shutdown` has not run: a generation's
+            // lifecycle calls follow one another and `shutdown` is the last.
+            unsafe { serving(self.handler, u32::from(on)) }
+            drop(within);
+            surroundings::mend_after(self.context, "serving");
+        }
+    }
+
+    /// Frees the handler. To be called once, when it has no session and no attempt any more.
+    pub(crate) fn shutdown(&self) {
+        if let Some(shutdown) = self.vtable.shutdown {
+            let _loading = surroundings::loading(self.context);
+            let within = exits::within(self.context, "shutdown");
+            // SAFETY: as in `serving`; the caller's promise that this is the last call.
+            unsafe { shutdown(self.handler) }
+            drop(within);
+            surroundings::mend_after(self.context, "shutdown");
+        }
+    }
+
+    /// Gives back what the process has too few of. To be called once, after `shutdown`, when none
+    /// of the plugin's code runs or can run any more.
+    pub(crate) fn give_back_keys(&self) -> usize {
+        keys::give_back(&self.image)
+    }
+}
+
+/// Ends the process without running what libraries have for its end: their threads may still run,
+/// and none of them was ever closed.
+pub(crate) fn leave(code: u8) -> ! {
+    #[cfg(sanitized)]
+    tell_leaks();
+    // SAFETY: `_exit` may be called at any time.
+    unsafe { libc::_exit(i32::from(exits::code_or(code))) }
+}
+
+/// Has AddressSanitizer look for memory that nothing leads to any more, which it does by itself at an
+/// `exit` only.
+#[cfg(sanitized)]
+fn tell_leaks() {
+    // SAFETY: a lookup by a name that ends with NUL.
+    let check = unsafe {
+        let name = c"__lsan_do_recoverable_leak_check";
+        libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr())
+    };
+    if !check.is_null() {
+        // SAFETY: the function of this name takes nothing and answers a number.
+        let check: extern "C" fn() -> libc::c_int = unsafe { std::mem::transmute(check) };
+        check();
+    }
+}
+
+/// Stages a plugin's copy, and what it needs beside it.
+fn staged(source: &Source<'_>, context: &'static Context, stage: &Stage) -> Result<Copy, Refusal> {
+    let needed = &source.about.needed;
+    let copy = stage.copy(&context.handler, source.bytes, source.path, needed);
+    copy.map_err(|error| Refusal::Unstaged(error.to_string()))
+}
+
+/// Tries a copy, in a process of its own.
+fn try_staged(
+    copy: &Copy,
+    source: &Source<'_>,
+    context: &'static Context,
+    progress: &Progress,
+    is_all: bool,
+) -> Result<Tried, Refusal> {
+    progress.reach(Step::Trial);
+    let subject = Subject {
+        context,
+        config_json: source.config_json,
+        bounds: source.bounds,
+        hash: source.hash,
+        beside: &copy.beside,
+        is_all,
+    };
+    trial::try_copy(&copy.path, &subject)
+}
+
+/// Maps a copy, whose initialisers run, and finds its descriptor.
+pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
+    // Now: a symbol that is missing would otherwise end the server at its first call. Local: two
+    // generations must not find each other's symbols.
+    // SAFETY: loading runs the plugin's initialisers; whoever may write the file is trusted with
+    // that (see `trust`), and the file was inspected.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+    let library = library.map_err(|error| Refusal::Unopened(without_path(&error, path)))?;
+    // SAFETY: the symbol is a static of this type: the inspected head began with the magic.
+    let symbol = unsafe { library.get::<*const Descriptor>(abi::SYMBOL) };
+    let address = symbol.map(|symbol| symbol.into_raw().cast_const().cast::<Descriptor>());
+    let address = address.map_err(|_| Refusal::NoSymbol)?;
+    // Never closed, see `Plugin`.
+    let _ = library.into_raw();
+    let mut known = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !known.get_or_insert_default().insert(address.addr()) {
+        return Err(Refusal::StaleImage);
+    }
+    // SAFETY: the image is never unmapped, a descriptor is never written to, and its `size` was
+    // found to be at least that of this type.
+    Ok(unsafe { &*address })
+}
+
+/// A vtable of one's own with what the plugin has of it.
+///
+/// # Safety
+///
+/// `theirs` points to a vtable of which as many bytes can be read as its `size` says.
+unsafe fn copy_vtable(theirs: *const Vtable) -> Result<Vtable, Refusal> {
+    // SAFETY: every table begins with its size.
+    let size = unsafe { theirs.cast::<u32>().read() };
+    if (size as usize) < VTABLE_BYTES_1_0 {
+        return Err(Refusal::ShortTable {
+            table: "vtable",
+            found: size,
+            wanted: VTABLE_BYTES_1_0,
+        });
+    }
+    let mut ours = MaybeUninit::<Vtable>::zeroed();
+    // SAFETY: the caller vouches for `size` bytes, and no more than ours has are written.
+    unsafe {
+        let length = (size as usize).min(size_of::<Vtable>());
+        std::ptr::copy_nonoverlapping(theirs.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), length);
+    }
+    // SAFETY: integers and `Option<fn>`: zero is a value of each, and fields are appended whole.
+    let vtable = unsafe { ours.assume_init() };
+    for (is_there, name) in [
+        (vtable.open.is_some(), "open"),
+        (vtable.message.is_some(), "message"),
+        (vtable.destroy.is_some(), "destroy"),
+        (vtable.shutdown.is_some(), "shutdown"),
+    ] {
+        if !is_there {
+            return Err(Refusal::NoFunction(name));
+        }
+    }
+    Ok(vtable)
+}
+
+/// What a lifecycle callback's status means, with the words that the plugin gave to `fail`.
+fn settled(callback: &'static str, status: Status) -> Result<(), Refusal> {
+    let words = host::failure::take_failure();
+    if status == abi::OK {
+        return Ok(());
+    }
+    let why = words.unwrap_or_else(|| match status {
+        abi::PANIC => "it panicked".to_owned(),
+        other => format!("it answered status {other}"),
+    });
+    let mut escaped = String::new();
+    escape_into(&mut escaped, why.as_bytes());
+    Err(Refusal::Failed {
+        callback,
+        why: escaped,
+    })
+}
+
+/// What the dynamic linker says, without the name of the copy that nobody knows.
+fn without_path(error: &libloading::Error, path: &Path) -> String {
+    use std::error::Error;
+    let text = match error.source() {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    };
+    let path = path.display().to_string();
+    let text = text.replace(&format!("{path}: "), "").replace(&path, "it");
+    if text.contains("static TLS") {
+        return format!("{text}; restart the server");
+    }
+    text
+}
+
+/// Where the descriptors of all generations lie; images are never unmapped, so none lies where
+/// another did unless the system gave out an old image again.
+static DESCRIPTORS: Mutex<Option<HashSet<usize>>> = Mutex::new(None);
+
+/// What a vtable had in ABI 1.0.
+const VTABLE_BYTES_1_0: usize = offset_of!(Vtable, extension) + size_of::<usize>();

@@ -1,0 +1,225 @@
+//! A plugin's log lines, as lines of the server's log.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tracing::{debug, error, info, trace, warn};
+use wsh::abi::{self, Status};
+use wsh::rules;
+
+use super::context::Context;
+use super::host;
+use crate::logging::value;
+
+/// One line of a handler, ready for the log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Line {
+    level: u32,
+    session: Option<u64>,
+    module: String,
+    text: String,
+}
+
+/// Logs one line of a handler. What it carries may come from a peer, so it is escaped.
+pub(crate) fn forward<'a>(
+    context: &Context,
+    session: Option<u64>,
+    level: u32,
+    target: Lent<'a>,
+    message: Lent<'a>,
+    fields: Result<impl Iterator<Item = (Lent<'a>, Lent<'a>)>, Status>,
+) {
+    let mut text = String::new();
+    add(&mut text, message);
+    match fields {
+        Ok(fields) => {
+            for (name, value) in fields {
+                if text.len() > LINE_BYTES_MAX {
+                    break;
+                }
+                text.push(' ');
+                add_value(&mut text, name);
+                text.push('=');
+                add_value(&mut text, value);
+            }
+        }
+        Err(_) => text.push_str(UNREADABLE),
+    }
+    cut(&mut text, LINE_BYTES_MAX);
+    let mut module = String::new();
+    add(&mut module, target);
+    cut(&mut module, MODULE_BYTES_MAX);
+    let line = Line {
+        level,
+        session,
+        module,
+        text,
+    };
+    match KEPT.get() {
+        None => line.log(&context.handler, context.generation),
+        Some(kept) => kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(line),
+    }
+}
+
+/// Adds as much of a field as a line can hold, quoted if it could be taken for several.
+fn add_value(line: &mut String, lent: Lent<'_>) {
+    match lent {
+        Ok(bytes) => {
+            let shown = &bytes[..bytes.len().min(LINE_BYTES_MAX + 1)];
+            value::push(line, &String::from_utf8_lossy(shown));
+        }
+        Err(_) => line.push_str(UNREADABLE),
+    }
+}
+
+/// Adds as much of what a plugin lends as a line can hold.
+fn add(line: &mut String, lent: Lent<'_>) {
+    match lent {
+        // One byte more than there is room for, so that it shows that something is missing.
+        Ok(bytes) => escape_into(line, &bytes[..bytes.len().min(LINE_BYTES_MAX + 1)]),
+        Err(_) => line.push_str(UNREADABLE),
+    }
+}
+
+/// Shortens a text that is longer than it may be, and says so in it.
+fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        let fits = |end: &usize| text.is_char_boundary(*end);
+        let end = (0..=bytes_max).rev().find(fits).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("… (cut)");
+    }
+}
+
+impl Line {
+    /// Says it in the server's log, as a line of this handler.
+    pub(crate) fn log(&self, handler: &str, generation: u64) {
+        let Line {
+            session,
+            module,
+            text,
+            ..
+        } = self;
+        match self.level {
+            abi::LOG_ERROR => {
+                error!(target: "handler", handler, generation, session, module, "{text}");
+            }
+            abi::LOG_WARN => {
+                warn!(target: "handler", handler, generation, session, module, "{text}");
+            }
+            abi::LOG_INFO => {
+                info!(target: "handler", handler, generation, session, module, "{text}");
+            }
+            abi::LOG_DEBUG => {
+                debug!(target: "handler", handler, generation, session, module, "{text}");
+            }
+            abi::LOG_TRACE => {
+                trace!(target: "handler", handler, generation, session, module, "{text}");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The lines of a process that has no log of its own: the first ones, as far as there is room.
+#[derive(Debug, Default)]
+struct Kept {
+    lines: Vec<Line>,
+    room: usize,
+}
+
+impl Kept {
+    fn add(&mut self, line: Line) {
+        // What stands around the texts, too.
+        let bytes = line.module.len() + line.text.len() + 64;
+        if let Some(room) = self.room.checked_sub(bytes) {
+            self.room = room;
+            self.lines.push(line);
+        }
+    }
+}
+
+/// From now on handlers' lines are kept, up to so many bytes, and not logged.
+pub(crate) fn keep_lines(bytes_max: usize) {
+    let kept = Kept {
+        lines: Vec::new(),
+        room: bytes_max,
+    };
+    let _ = KEPT.set(Mutex::new(kept));
+}
+
+/// The lines that were kept.
+pub(crate) fn take_kept_lines() -> Vec<Line> {
+    let kept = KEPT
+        .get()
+        .map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner));
+    kept.map(|mut kept| std::mem::take(&mut kept.lines))
+        .unwrap_or_default()
+}
+
+/// What a plugin lends, or that it cannot be meant.
+type Lent<'a> = Result<&'a [u8], Status>;
+
+/// A line of a handler's, fields included. A longer one is cut, so that no handler fills a disk with one.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+/// The module that a line comes from.
+const MODULE_BYTES_MAX: usize = 256;
+/// Fields of a line. A larger number is not one that is meant.
+pub(crate) const FIELDS_MAX: usize = 1024;
+/// What stands for a pointer and a length that cannot be meant.
+const UNREADABLE: &str = "(not readable: a length or a pointer that cannot be meant)";
+/// There in a trial only.
+static KEPT: OnceLock<Mutex<Kept>> = OnceLock::new();
+
+/// Logs why a session's callback failed, in the handler's own words if it gave some.
+pub(crate) fn failure(context: &Context, id: u64, callback: &str, status: abi::Status) {
+    let words = host::failure::take_failure_of(context);
+    // Panics are logged by the plugin, with their place.
+    if words.is_none() && status == abi::PANIC {
+        return;
+    }
+    let error = words.unwrap_or_else(|| rules::answered(status));
+    let handler = &*context.handler;
+    let generation = context.generation;
+    error!(
+        handler,
+        generation,
+        session = id,
+        callback,
+        %error,
+        "callback failed"
+    );
+}
+
+/// Appends text with its control characters escaped, so that one event stays one line.
+pub(crate) fn escape_into(line: &mut String, text: &[u8]) {
+    value::push_message(line, &String::from_utf8_lossy(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_says_so() {
+        let mut line = String::new();
+        add(&mut line, Ok(&vec![b'x'; 1 << 20]));
+        cut(&mut line, LINE_BYTES_MAX);
+        assert_eq!(line.len(), LINE_BYTES_MAX + "… (cut)".len());
+        assert!(line.ends_with("x… (cut)"));
+
+        let mut line = "é".repeat(10);
+        cut(&mut line, 5);
+        assert_eq!(line, "éé… (cut)");
+    }
+
+    #[test]
+    fn a_line_stays_one_line_whatever_a_peer_put_into_it() {
+        let mut line = String::new();
+        escape_into(&mut line, b"caf\xc3\xa9\r\n\x1b[31m\xff");
+        assert_eq!(line, "café\\r\\n\\u{1b}[31m\u{fffd}");
+    }
+}

@@ -1,0 +1,430 @@
+//! A trial before the load: a plugin is opened, initialised and tested in a process of its own, and
+//! only what passes is opened in the server.
+//!
+//! A library can end its process before any of its code is asked for anything: a torn page is enough
+//! for that inside `dlopen`. A constructor that hangs holds the dynamic linker's lock, and with it
+//! everything. So the first time is in a process that may end or hang. The server keeps one *helper*
+//! for this, forked before anything else is done, which forks a process a trial.
+//!
+//! [`link`] is the server's way to the helper, [`page`] the memory that a trial shares with the
+//! server, [`helper`] the process that forks, [`child`] what runs in the forked process, [`report`]
+//! what it is asked and what it answers, [`sentinels`] what shows that a plugin closes what is not its own.
+
+mod child;
+mod helper;
+mod link;
+mod page;
+pub(crate) mod report;
+mod sentinels;
+
+pub(crate) use self::link::{be_helper_if_asked, start_helper};
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::helper::{ANSWER_BYTES, Answer};
+use self::page::Page;
+use self::report::{End, Report, Request};
+use super::context::Context;
+use super::library::Step;
+use super::log::escape_into;
+use crate::config::{Config, HandlerConfig, Trial};
+use crate::plugin::libraries::Library;
+use crate::plugin::refusal::Refusal;
+
+/// What is tried, and within which bounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    pub(crate) context: &'static Context,
+    pub(crate) config_json: &'a str,
+    pub(crate) bounds: Bounds,
+    /// The plugin's file, and what lies beside the copy.
+    pub(crate) hash: u64,
+    pub(crate) beside: &'a [Library],
+    /// Whether no load follows that would say again what the trial has logged.
+    pub(crate) is_all: bool,
+}
+
+/// What a trial may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) policy: Trial,
+    /// Each step of it.
+    pub(crate) timeout: Duration,
+    pub(crate) memory_bytes_max: u64,
+}
+
+impl Bounds {
+    /// What the configuration says of a handler with these settings.
+    pub(crate) fn of(config: &Config, settings: &HandlerConfig) -> Bounds {
+        Bounds {
+            policy: config.trial,
+            timeout: Duration::from_millis(settings.init_timeout_ms),
+            memory_bytes_max: settings.trial_memory_bytes_max,
+        }
+    }
+}
+
+/// Whether a plugin was tried.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// It passed, and these libraries come with it.
+    Passed(Vec<Library>),
+    /// There was no trial, as the configuration wants it or because there cannot be one.
+    Not,
+}
+
+/// Why there is no trial.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("there is no process to try them in: {0}")]
+    NoHelper(String),
+    #[error("no process can be made for it: {0}")]
+    NotMade(io::Error),
+    #[error("the process that tries plugins has ended")]
+    HelperGone,
+    #[error("the process that tries plugins ended meanwhile")]
+    HelperEnded,
+    #[error("the process that tries plugins does not answer")]
+    HelperSilent,
+    /// Nothing of the plugin has run.
+    #[error("the process that tries plugins does not answer")]
+    NotBegun,
+}
+
+/// Tries the copy at `path`. `Not` is an answer only where the policy allows to go on without.
+pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refusal> {
+    if subject.bounds.policy == Trial::Never {
+        return Ok(Tried::Not);
+    }
+    let key = verdict_key(subject);
+    if let Some(libraries) = passed_before(key) {
+        debug!(handler = %subject.context.handler, "these bytes with this configuration have passed their trial before");
+        return Ok(Tried::Passed(libraries));
+    }
+    let solitude = Solitude::begin();
+    let held = match hold(path, subject) {
+        // At once, and not when the plugin that stopped the helper is tried again too.
+        Err(Trouble::NotBegun) => hold(path, subject),
+        held => held,
+    };
+    let was_alone = solitude.end();
+    match held {
+        Ok(outcome) => {
+            let libraries = outcome?;
+            note_passed(key, &libraries);
+            Ok(Tried::Passed(libraries))
+        }
+        // No other code ran meanwhile, but for the helper's own.
+        Err(Trouble::HelperEnded | Trouble::HelperSilent) if was_alone => Err(Refusal::LosesHelper),
+        // The plugin may have brought that about, and is not to do it here.
+        Err(trouble @ (Trouble::HelperEnded | Trouble::HelperSilent | Trouble::NotBegun)) => {
+            Err(Refusal::Untried(trouble.to_string()))
+        }
+        Err(trouble) if subject.bounds.policy == Trial::Always => {
+            Err(Refusal::Untried(trouble.to_string()))
+        }
+        Err(trouble) => {
+            if !HAS_WARNED.swap(true, Ordering::Relaxed) {
+                warn!(error = %trouble, "plugins are loaded without a trial, and a broken one can end the server; `trial = \"always\"` refuses them instead");
+            }
+            Ok(Tried::Not)
+        }
+    }
+}
+
+/// A trial under way, to find out whether another one was at the same time.
+struct Solitude {
+    /// Trials that have begun, this one included; 0 if there was another one already.
+    begun: u64,
+}
+
+impl Solitude {
+    fn begin() -> Solitude {
+        let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.begun += 1;
+        trials.running += 1;
+        Solitude {
+            begun: if trials.running == 1 { trials.begun } else { 0 },
+        }
+    }
+
+    /// Whether there was no other one from its beginning to its end.
+    fn end(self) -> bool {
+        let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.running -= 1;
+        trials.begun == self.begun
+    }
+}
+
+struct Trials {
+    begun: u64,
+    running: u64,
+}
+
+/// Holds one trial: the verdict, or why there is none.
+fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refusal>, Trouble> {
+    // Before anything is made for it: a system call filter may end the process for that.
+    link::check()?;
+    let request = Request {
+        copy: path.as_os_str().as_bytes().to_vec(),
+        handler: subject.context.handler.to_string(),
+        generation: subject.context.generation,
+        config_json: subject.config_json.to_owned(),
+        log_level: subject.context.shared.log_level.load(Ordering::Relaxed),
+        rights: subject.context.rights,
+        memory_bytes_max: subject.bounds.memory_bytes_max,
+        processor_s_max: 4 * subject.bounds.timeout.as_secs() + 5,
+    };
+    let request = serde_json::to_vec(&request).unwrap_or_default();
+    let page = Page::new(&request).map_err(Trouble::NotMade)?;
+    let (mut line, theirs) = UnixStream::pair().map_err(Trouble::NotMade)?;
+    let helper = link::ask(&page, &theirs)?;
+    // Held by the helper alone from now on, so that its end is the line's.
+    drop(theirs);
+    let (late, end) = wait(&mut line, &page, subject.bounds.timeout)?;
+    if end.is_none() {
+        // A plugin can stop the helper; the trials to come need one that answers.
+        helper.end();
+    }
+    let verdict = judge(late, end, page.report().is_some())?;
+    let report = page.report();
+    let report = report.and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
+    let refused = match (verdict, &report) {
+        (Verdict::Late(step), _) => Some(Refusal::Late {
+            step,
+            limit: subject.bounds.timeout,
+        }),
+        (Verdict::Ended(End::Exited(0)), Some(report)) => report.unfit.clone().map(Refusal::Unfit),
+        (Verdict::Ended(end), _) => Some(Refusal::Died {
+            step: page.step(),
+            end,
+            words: last_words(&page.words()),
+        }),
+    };
+    let Report {
+        libraries, lines, ..
+    } = report.unwrap_or_default();
+    // The load says them again.
+    if refused.is_some() || subject.is_all {
+        for line in lines {
+            line.log(&subject.context.handler, subject.context.generation);
+        }
+    }
+    Ok(refused.map_or(Ok(libraries), Err))
+}
+
+/// How a trial ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Ended(End),
+    /// It was in this step for too long, and was ended.
+    Late(Step),
+}
+
+/// What is said of a trial: the step that was too long, the end that the helper told, if it told any,
+/// and whether the trial wrote its report, which is the last that it does.
+fn judge(late: Option<Step>, end: Option<End>, is_reported: bool) -> Result<Verdict, Trouble> {
+    match (late, end) {
+        (None, Some(end)) => Ok(Verdict::Ended(end)),
+        (Some(Step::Trial), _) => Err(Trouble::NotBegun),
+        (None, None) => Err(Trouble::HelperSilent),
+        (Some(_), Some(end @ End::Exited(_))) if is_reported => Ok(Verdict::Ended(end)),
+        // The plugin's code is all done: it is the helper that was late.
+        (Some(_), _) if is_reported => Err(Trouble::HelperSilent),
+        (Some(step), _) => Ok(Verdict::Late(step)),
+    }
+}
+
+/// Waits for the end of a trial, and brings it about when a step takes longer than `limit`. Answers
+/// that step, and the end as the helper tells it; `None` when it does not tell it.
+fn wait(
+    line: &mut UnixStream,
+    page: &Page,
+    limit: Duration,
+) -> Result<(Option<Step>, Option<End>), Trouble> {
+    let tick = (limit / 4).clamp(Duration::from_millis(1), TICK);
+    let (mut step, mut since) = (Step::Trial, Instant::now());
+    let mut late = None;
+    loop {
+        let pause = if late.is_some() { END_TIMEOUT } else { tick };
+        line.set_read_timeout(Some(pause))
+            .map_err(Trouble::NotMade)?;
+        let mut answer = [0; ANSWER_BYTES];
+        match line.read_exact(&mut answer) {
+            Ok(()) => {
+                let end = match Answer::from_bytes(answer) {
+                    Answer::NotMade(error) => {
+                        return Err(Trouble::NotMade(io::Error::from_raw_os_error(error)));
+                    }
+                    Answer::Exited(status) => End::Exited(status),
+                    Answer::Killed(signal) => End::Killed(signal),
+                };
+                return Ok((late, Some(end)));
+            }
+            Err(error) if is_early(&error) => {}
+            // Another trial has ended the helper meanwhile; what was late stays so.
+            Err(_) if late.is_some() => return Ok((late, None)),
+            Err(_) if page.step() == Step::Trial => return Err(Trouble::NotBegun),
+            Err(_) => return Err(Trouble::HelperEnded),
+        }
+        if late.is_some() {
+            return Ok((late, None));
+        }
+        let now = page.step();
+        if now != step {
+            (step, since) = (now, Instant::now());
+        } else if since.elapsed() > limit {
+            late = Some(step);
+            // To the helper this says that nobody waits any more.
+            let _ = line.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+fn is_early(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+/// The last line that a trial wrote to stderr, as part of a sentence.
+fn last_words(words: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(words);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    let line: String = line.chars().take(WORDS_CHARACTERS_MAX).collect();
+    let mut escaped = String::new();
+    escape_into(&mut escaped, line.as_bytes());
+    Some(escaped)
+}
+
+/// What a verdict depends on: the file, what lies beside it, its configuration, what it may do and its
+/// name.
+fn verdict_key(subject: &Subject<'_>) -> u64 {
+    let beside = format!("{:?}", subject.beside);
+    let parts = [
+        subject.hash,
+        xxh3_64(beside.as_bytes()),
+        xxh3_64(subject.config_json.as_bytes()),
+        u64::from(subject.context.rights.raw),
+        xxh3_64(subject.context.handler.as_bytes()),
+    ];
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_ne_bytes()).collect();
+    xxh3_64(&bytes)
+}
+
+fn passed_before(key: u64) -> Option<Vec<Library>> {
+    let passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    passed.get(&key).cloned()
+}
+
+fn note_passed(key: u64, libraries: &[Library]) {
+    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if passed.len() >= PASSED_MAX {
+        passed.clear();
+    }
+    passed.insert(key, libraries.to_vec());
+}
+
+/// What has passed, by [`verdict_key`]. A refusal is not kept: a file that is touched is tried again,
+/// because its reason may have lain outside the file.
+static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());
+static TRIALS: Mutex<Trials> = Mutex::new(Trials {
+    begun: 0,
+    running: 0,
+});
+static HAS_WARNED: AtomicBool = AtomicBool::new(false);
+
+/// How often it is looked at how far a trial has come.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the helper may take to end a process and to say so.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// Verdicts that are kept: a few hundred bytes each.
+const PASSED_MAX: usize = 10_000;
+/// What is told of a line on stderr.
+const WORDS_CHARACTERS_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_is_late_only_in_a_step_that_its_own_code_was_in() {
+        let (exited, killed) = (End::Exited(0), End::Killed(libc::SIGKILL));
+        for (late, end, is_reported, verdict) in [
+            (None, Some(exited), true, Some(Verdict::Ended(exited))),
+            (None, Some(killed), false, Some(Verdict::Ended(killed))),
+            (
+                Some(Step::Init),
+                Some(killed),
+                false,
+                Some(Verdict::Late(Step::Init)),
+            ),
+            (
+                Some(Step::Init),
+                None,
+                false,
+                Some(Verdict::Late(Step::Init)),
+            ),
+            // Its process never began.
+            (Some(Step::Trial), None, false, None),
+            (Some(Step::Trial), Some(killed), false, None),
+            // It has come to its end, and the helper did not say so, or late.
+            (Some(Step::Shutdown), None, true, None),
+            (
+                Some(Step::Shutdown),
+                Some(exited),
+                true,
+                Some(Verdict::Ended(exited)),
+            ),
+        ] {
+            let judged = judge(late, end, is_reported).ok();
+            assert_eq!(judged, verdict, "{late:?} {end:?} {is_reported}");
+        }
+    }
+
+    #[test]
+    fn a_trial_is_alone_if_no_other_one_was_under_way_at_any_time_of_it() {
+        // No other test holds a trial.
+        assert!(Solitude::begin().end());
+
+        let first = Solitude::begin();
+        let second = Solitude::begin();
+        assert!(!second.end(), "it began beside the first");
+        assert!(!first.end(), "another one began and ended meanwhile");
+
+        let first = Solitude::begin();
+        let second = Solitude::begin();
+        assert!(!first.end());
+        assert!(!second.end(), "the first ended meanwhile");
+        assert!(Solitude::begin().end());
+    }
+
+    #[test]
+    fn the_last_words_are_one_line_without_control_characters() {
+        for (words, told) in [
+            (&b""[..], None),
+            (b"\n \n", None),
+            (
+                b"free(): invalid pointer\n",
+                Some("free(): invalid pointer"),
+            ),
+            (b"one\ntwo \x1b[31m\n\n", Some("two \\u{1b}[31m")),
+        ] {
+            assert_eq!(last_words(words).as_deref(), told);
+        }
+        let long = last_words(&[b'x'; 4096]).expect("a line");
+        assert_eq!(long.len(), WORDS_CHARACTERS_MAX);
+    }
+}

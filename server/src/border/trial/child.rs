@@ -1,0 +1,199 @@
+//! One trial, in a process of its own: opens the copy, makes the calls of a load, and reports.
+//!
+//! The process has what the server has at a load (working directory, environment, the functions that
+//! the program exports) and none of its descriptors. Whatever the plugin does here ends with it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+
+use super::page::{Mapped, REPORT_BYTES_MAX};
+use super::report::{Report, Request};
+use super::sentinels::Sentinels;
+use crate::border::context::Context;
+use crate::border::library::{self, Argument, Plugin, Step};
+use crate::border::log;
+use crate::config::{Limits, LogLevel};
+use crate::plugin::libraries;
+use crate::plugin::refusal::Refusal;
+use crate::process::optional::{Optional, is_allowed};
+use crate::sessions::shared::Shared;
+
+/// Runs the trial that `page` asks for, in the process that was forked for it.
+pub(super) fn run(page: &OwnedFd) -> ! {
+    let ran = std::panic::catch_unwind(|| {
+        if let Ok(mapped) = Mapped::map(page)
+            && let Ok(request) = serde_json::from_slice::<Request>(&mapped.request())
+        {
+            settle(page, &mapped, &request);
+            attempt(&mapped, &request);
+        }
+    });
+    // Whatever was not reported by now is a fault of this program's own.
+    let status = if ran.is_ok() { 0 } else { BROKEN };
+    // SAFETY: it may be called at any time; nothing that libraries have for the end of a process is to
+    // run, as it would not in the server.
+    unsafe { libc::_exit(status) }
+}
+
+/// Makes the process one that can be ended with all its children, and that can hurt nothing else.
+fn settle(page: &OwnedFd, mapped: &Mapped, request: &Request) {
+    // Each of these makes a bad plugin less of a nuisance; none decides about a good one.
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let _ = rustix::thread::set_name(c"wshd-trial-of");
+    for signal in IGNORED {
+        // SAFETY: the disposition of a signal of this process, which has no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let words = rustix::fs::SeekFrom::Start(mapped.words_at());
+    if rustix::fs::seek(page, words).is_ok() {
+        let _ = rustix::stdio::dup2_stderr(page);
+    }
+    // SAFETY: the process never returns from `run`, and uses no descriptor but the first three: the
+    // page stays mapped.
+    unsafe { close_from(3) };
+    // If memory runs out, the kernel ends this process and not the server.
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
+    // One byte, and not none: of a core that goes to a program, none would be no limit.
+    limit(Resource::Core, 1);
+    limit(Resource::Cpu, request.processor_s_max);
+    let allowed = match request.memory_bytes_max {
+        0 => memory_of_the_machine() / 2,
+        bytes => bytes,
+    };
+    limit(Resource::Data, data_bytes().saturating_add(allowed));
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+}
+
+/// Makes the calls of a load, and reports what came of them.
+fn attempt(page: &Mapped, request: &Request) {
+    log::keep_lines(LINES_BYTES_MAX);
+    let before = libraries::mapped();
+    let copy = Path::new(OsStr::from_bytes(&request.copy));
+    // Opened last, when the limit of open files is what the plugin finds.
+    let sentinels = Sentinels::open();
+    let outcome = load(page, request, copy).and_then(|()| match sentinels.harm() {
+        Some(harm) => Err(Refusal::Unfit(harm.to_owned())),
+        None => Ok(()),
+    });
+    let after = libraries::mapped();
+    let came = after
+        .iter()
+        .filter(|path| !before.contains(path) && *path != copy);
+    let mut report = Report {
+        unfit: outcome.err().map(|refusal| refusal.to_string()),
+        libraries: came.filter_map(|path| libraries::read(path)).collect(),
+        lines: log::take_kept_lines(),
+    };
+    let mut bytes = serde_json::to_vec(&report).unwrap_or_default();
+    if bytes.len() > REPORT_BYTES_MAX {
+        // The verdict matters more than what was said on the way.
+        report.lines.clear();
+        bytes = serde_json::to_vec(&report).unwrap_or_default();
+    }
+    page.write_report(&bytes);
+}
+
+fn load(page: &Mapped, request: &Request, copy: &Path) -> Result<(), Refusal> {
+    let shared = Shared::new(LogLevel::Off, &Limits::default());
+    let level = &shared.log_level;
+    level.store(request.log_level, std::sync::atomic::Ordering::Relaxed);
+    let context = Context::leak(
+        &request.handler,
+        request.generation,
+        &shared,
+        request.rights,
+    );
+    page.reach(Step::Opening);
+    let descriptor = library::open(copy)?;
+    page.reach(Step::Init);
+    let argument = Argument {
+        config_json: &request.config_json,
+        is_check: true,
+    };
+    // The image's place matters only to a server that gives thread keys back.
+    let plugin = Plugin::init(descriptor, &argument, context, 0..0)?;
+    page.reach(Step::SelfTest);
+    let is_fit = plugin.self_test();
+    page.reach(Step::Shutdown);
+    plugin.shutdown();
+    is_fit
+}
+
+/// Sets the soft limit of a resource, if it is lower than what holds.
+fn limit(resource: Resource, most: u64) {
+    let now = getrlimit(resource);
+    let current = now.current.map_or(most, |current| current.min(most));
+    let _ = setrlimit(
+        resource,
+        Rlimit {
+            current: Some(current),
+            maximum: now.maximum,
+        },
+    );
+}
+
+/// The memory that this process can write to already, which counts against the limit.
+fn data_bytes() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_ascii_whitespace().nth(5);
+    let pages: u64 = pages.and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages.saturating_mul(rustix::param::page_size() as u64)
+}
+
+/// Read where a filter of system calls does not look: one that ends a process for `sysinfo` would end every
+/// trial. Where it is not told, memory has no end.
+fn memory_of_the_machine() -> u64 {
+    let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|it| it.trim().strip_suffix(" kB")?.parse().ok());
+    kib.map_or(u64::MAX, |kib: u64| kib.saturating_mul(1024))
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// # Safety
+///
+/// No owner of such a descriptor uses or drops it afterwards.
+pub(super) unsafe fn close_from(first: i32) {
+    if is_allowed(Optional::ClosingMany) {
+        // SAFETY: the caller's promise.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+        if closed == 0 {
+            return;
+        }
+    }
+    // A kernel before 5.9, or a filter that does not know the call.
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        name.to_str()?.parse::<i32>().ok()
+    });
+    let open: Vec<i32> = open.filter(|fd| *fd >= first).collect();
+    for fd in open {
+        // SAFETY: the caller's promise; the directory's own descriptor is closed already.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// The signals that the helper ignores, because they are meant for the server.
+pub(super) const IGNORED: [i32; 7] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+];
+/// What is kept of a trial's log lines.
+const LINES_BYTES_MAX: usize = 48 * 1024;
+/// The exit status after a fault of this program's own: `EX_SOFTWARE` of sysexits.h.
+const BROKEN: i32 = 70;

@@ -1,0 +1,192 @@
+//! The server's side of the helper process: how it is made, asked, and made again.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    sendmsg, socketpair,
+};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use tracing::warn;
+
+use super::Trouble;
+use super::helper;
+use super::page::Page;
+use crate::process::optional;
+use crate::process::optional::{Optional, is_allowed};
+
+/// The process that forks trials.
+#[derive(Debug)]
+pub(super) struct Helper {
+    socket: OwnedFd,
+    /// `None` once it is reaped: from then on the number can be another process's.
+    pid: Mutex<Option<Pid>>,
+}
+
+/// Forks the helper. To be called once, first thing in `main`, while the process has a single thread
+/// and nothing waits in a buffer.
+pub(crate) fn start_helper() {
+    let helper = match is_allowed(Optional::Trial) {
+        true => Helper::fork().map_err(|error| error.to_string()),
+        false => Err("a system call filter forbids what they take".to_owned()),
+    };
+    *HELPER.lock().unwrap_or_else(PoisonError::into_inner) = Some(helper.map(Arc::new));
+}
+
+/// If this process was started as a helper, it is one until its end.
+pub(crate) fn be_helper_if_asked() {
+    if std::env::args_os().next().is_some_and(|name| name == NAME)
+        && let Ok(socket) = io::stdin().as_fd().try_clone_to_owned()
+    {
+        optional::probe();
+        helper::run(socket, helper::Parent::MayLoseThreads);
+    }
+}
+
+/// Why there cannot be a trial, if it is known.
+pub(super) fn check() -> Result<(), Trouble> {
+    now().map(drop)
+}
+
+/// Asks for the trial of what `page` says; how it ends is told on the other end of `line`. A helper
+/// that has ended is made again first. The answer is the helper that was asked.
+pub(super) fn ask(page: &Page, line: &UnixStream) -> Result<Arc<Helper>, Trouble> {
+    let helper = now()?;
+    match helper.ask(page, line) {
+        Err(Trouble::HelperGone) => {
+            let other = renewed(&helper)?;
+            other.ask(page, line).map(|()| other)
+        }
+        asked => asked.map(|()| helper),
+    }
+}
+
+fn now() -> Result<Arc<Helper>, Trouble> {
+    match &*HELPER.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(Ok(helper)) => Ok(helper.clone()),
+        Some(Err(error)) => Err(Trouble::NoHelper(error.clone())),
+        None => Err(Trouble::NoHelper("none was made at the start".to_owned())),
+    }
+}
+
+/// The helper that takes the place of `old`.
+fn renewed(old: &Arc<Helper>) -> Result<Arc<Helper>, Trouble> {
+    let mut current = HELPER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Ok(other)) = &*current
+        && !Arc::ptr_eq(other, old)
+    {
+        return Ok(other.clone()); // another load was faster
+    }
+    old.reap();
+    let helper = Helper::spawn().map_err(|_| Trouble::HelperGone)?;
+    let helper = Arc::new(helper);
+    *current = Some(Ok(helper.clone()));
+    warn!("the process that tries plugins had ended, another one is there");
+    Ok(helper)
+}
+
+impl Helper {
+    fn fork() -> io::Result<Helper> {
+        let (socket, theirs) = sockets()?;
+        // SAFETY: the caller's promise: no other thread holds a lock that the copy would find taken.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                drop(socket);
+                helper::run(theirs, helper::Parent::IsMainThread)
+            }
+            pid => Ok(Helper {
+                socket,
+                pid: Mutex::new(Pid::from_raw(pid)),
+            }),
+        }
+    }
+
+    /// A helper of this very program, run anew: this process has threads by now, and a copy of it would
+    /// find locks taken.
+    fn spawn() -> io::Result<Helper> {
+        let (socket, theirs) = sockets()?;
+        let child = Command::new("/proc/self/exe")
+            .arg0(NAME)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        Ok(Helper {
+            socket,
+            pid: Mutex::new(pid),
+        })
+    }
+
+    fn ask(&self, page: &Page, line: &UnixStream) -> Result<(), Trouble> {
+        let fds = [page.as_fd(), line.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        let data = [IoSlice::new(b"t")];
+        let sent = sendmsg(&self.socket, &data, &mut ancillary, SendFlags::NOSIGNAL);
+        sent.map(drop).map_err(|error| match error {
+            Errno::PIPE | Errno::CONNRESET => Trouble::HelperGone,
+            error => Trouble::NotMade(error.into()),
+        })
+    }
+
+    /// Lets go of what is left of a process that has ended.
+    fn reap(&self) {
+        reap(&mut self.pid.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Ends a helper that does not answer, a stopped one too; the next trial makes another. Its trials
+    /// end with it, and the waits for them with their lines.
+    pub(super) fn end(&self) {
+        let mut pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(number) = *pid else {
+            return; // another trial was faster
+        };
+        let _ = kill_process(number, Signal::KILL);
+        let since = Instant::now();
+        // What is left of one that the kernel takes longer to end is reaped when the next is made.
+        while !reap(&mut pid) && since.elapsed() < REAP_TIMEOUT {
+            std::thread::sleep(REAP_PAUSE);
+        }
+    }
+}
+
+/// Reaps the process if it has ended; answers whether nothing of it is left.
+fn reap(pid: &mut Option<Pid>) -> bool {
+    if let Some(number) = *pid {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if !matches!(waitid(WaitId::Pid(number), options), Ok(None)) {
+            *pid = None;
+        }
+    }
+    pid.is_none()
+}
+
+/// The two ends of the way between the server and its helper.
+fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC;
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        flags,
+        None,
+    )?)
+}
+
+static HELPER: Mutex<Option<Result<Arc<Helper>, String>>> = Mutex::new(None);
+
+/// How long a helper that was killed is waited for, and how often it is looked at meanwhile.
+const REAP_TIMEOUT: Duration = Duration::from_secs(1);
+const REAP_PAUSE: Duration = Duration::from_millis(5);
+/// What the program is called when it is run as a helper.
+const NAME: &str = "wshd-trial-helper";

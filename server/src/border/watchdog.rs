@@ -1,0 +1,197 @@
+//! Sees callbacks that run too long.
+//!
+//! A callback holds the worker it runs on. If that worker also drives the I/O of the runtime, every
+//! other session waits with it, until an idle worker is made to look: so a plain thread
+//! [watches](thread), and wakes one. Here is what a callback says of itself, which every message
+//! pays for.
+
+mod doze;
+mod pace;
+mod sight;
+mod thread;
+
+use std::cell::Cell;
+#[cfg(test)]
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+
+use self::doze::Doze;
+pub(crate) use self::thread::start;
+use super::context::Context;
+use crate::runtime::wakes::{self, Kept};
+
+/// The callbacks, by the names of the ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Callback {
+    Handshake,
+    Abandon,
+    Open,
+    Message,
+    Ping,
+    Pong,
+    Drain,
+    Timer,
+    Wake,
+    Note,
+    Closing,
+    Closed,
+    Destroy,
+    Snapshot,
+    Restore,
+}
+
+impl Callback {
+    pub(crate) fn name(self) -> &'static str {
+        NAMES[self as usize]
+    }
+}
+
+/// A running callback: made when it begins, dropped when it ends.
+pub(crate) struct Watched {
+    slot: &'static Slot,
+}
+
+/// What one thread is busy with. Written by that thread, read by the watchdog.
+#[derive(Debug)]
+struct Slot {
+    /// The number of the watchdog's last look before the callback began; 0 is none.
+    since: AtomicU64,
+    callback: AtomicUsize,
+    context: AtomicPtr<Context>,
+    /// Whether the callback has said why it is about to fail.
+    has_said_why: AtomicBool,
+    /// The tasks that the thread woke meanwhile.
+    kept: &'static Kept,
+}
+
+/// Notes that `callback` of the handler `context` begins on this thread.
+#[inline]
+pub(crate) fn watch(context: &'static Context, callback: Callback) -> Watched {
+    let slot = slot();
+    slot.callback.store(callback as usize, Ordering::Relaxed);
+    slot.context
+        .store(std::ptr::from_ref(context).cast_mut(), Ordering::Relaxed);
+    slot.has_said_why.store(false, Ordering::Relaxed);
+    slot.since
+        .store(LOOKS.load(Ordering::Relaxed), Ordering::Release);
+    if DOZE.is_asleep() {
+        wake_up();
+    }
+    Watched { slot }
+}
+
+impl Watched {
+    /// Notes that another call of the same callback begins.
+    #[inline]
+    pub(crate) fn renew(&self) {
+        let now = LOOKS.load(Ordering::Relaxed);
+        self.slot.since.store(now, Ordering::Release);
+        self.slot.has_said_why.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Notes that the callback on this thread, if there is one, says why it is about to fail.
+pub(crate) fn note_said_why() {
+    if let Some(slot) = SLOT.get() {
+        slot.has_said_why.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The handler whose callback runs on this thread, and the callback's name. It may be asked in a
+/// signal's handler.
+pub(crate) fn here() -> Option<(&'static Context, &'static str)> {
+    let slot = SLOT.get()?;
+    let is_running = slot.since.load(Ordering::Acquire) != 0;
+    let context = slot.context().filter(|_| is_running)?;
+    Some((context, slot.callback_name()))
+}
+
+/// Whether the callback that ran last on this thread has said why it is about to fail.
+pub(crate) fn has_said_why() -> bool {
+    SLOT.get()
+        .is_some_and(|slot| slot.has_said_why.load(Ordering::Relaxed))
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.slot.since.store(0, Ordering::Release);
+    }
+}
+
+impl Slot {
+    fn context(&self) -> Option<&'static Context> {
+        let context = self.context.load(Ordering::Relaxed);
+        // SAFETY: the pointer was made from a `&'static Context` in `watch`, or is NULL.
+        unsafe { context.as_ref() }
+    }
+
+    fn callback_name(&self) -> &'static str {
+        NAMES
+            .get(self.callback.load(Ordering::Relaxed))
+            .copied()
+            .unwrap_or("?")
+    }
+}
+
+#[inline]
+fn slot() -> &'static Slot {
+    SLOT.get().unwrap_or_else(new_slot)
+}
+
+#[cold]
+fn new_slot() -> &'static Slot {
+    // Workers live as long as the runtime; a slot for each is all that is ever made.
+    let slot: &'static Slot = Box::leak(Box::new(Slot {
+        since: AtomicU64::new(0),
+        callback: AtomicUsize::new(0),
+        context: AtomicPtr::default(),
+        has_said_why: AtomicBool::new(false),
+        kept: wakes::of_this_thread(),
+    }));
+    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    slots.push(slot);
+    SLOT.set(Some(slot));
+    slot
+}
+
+thread_local! {
+    static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
+}
+
+#[cold]
+fn wake_up() {
+    if DOZE.ends()
+        && let Some(watchdog) = WATCHDOG.get()
+    {
+        watchdog.unpark();
+    }
+}
+
+static SLOTS: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
+/// Looks since the start; begins at 1 because 0 means "in no callback".
+static LOOKS: AtomicU64 = AtomicU64::new(1);
+#[cfg(not(test))]
+static DOZE: Doze = Doze::new();
+#[cfg(test)]
+static DOZE: LazyLock<Doze> = LazyLock::new(Doze::new);
+static WATCHDOG: OnceLock<Thread> = OnceLock::new();
+
+const NAMES: [&str; 15] = [
+    "handshake",
+    "abandon",
+    "open",
+    "message",
+    "ping",
+    "pong",
+    "drain",
+    "timer",
+    "wake",
+    "note",
+    "closing",
+    "closed",
+    "destroy",
+    "snapshot",
+    "restore",
+];

@@ -1,0 +1,259 @@
+//! Which connection gives way when places are short: the oldest of those that only hold one.
+//!
+//! A connection stands in a queue while it has not sent its whole request head, or has its answer
+//! and does not close. It leaves the queue by itself, or is evicted: a newcomer gets its place. A
+//! connection that gets its answer in the first poll, as nearly all do, never stands in a queue.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::sessions::places::Place;
+
+/// Connections that may be evicted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EvictionQueue(Arc<Mutex<Queue<Holder>>>);
+
+/// What a connection in the queue holds.
+#[derive(Debug)]
+struct Holder {
+    place: Option<Place>,
+    /// Dropped when the connection is evicted, which is its notice.
+    _notice: oneshot::Sender<()>,
+}
+
+/// A connection's stand in the queue, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Stand {
+    queue: EvictionQueue,
+    number: u64,
+    notice: oneshot::Receiver<()>,
+}
+
+impl EvictionQueue {
+    /// Puts a connection at the end. The queue keeps `place` for it.
+    pub(crate) fn enter(&self, peer: SocketAddr, place: Option<Place>) -> Stand {
+        let (sender, notice) = oneshot::channel();
+        let holder = Holder {
+            place,
+            _notice: sender,
+        };
+        let number = self.lock().push(Network::of(peer.ip()), holder);
+        Stand {
+            queue: self.clone(),
+            number,
+            notice,
+        }
+    }
+
+    /// Evicts a connection in favour of `newcomer` and answers the place that it held; `None` when
+    /// the queue is empty. No network keeps more than `share` while any gives way.
+    pub(crate) fn evict(&self, newcomer: SocketAddr, share: usize) -> Option<Option<Place>> {
+        let evicted = self.lock().evict(Network::of(newcomer.ip()), share);
+        evicted.map(|holder| holder.place)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<Holder>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stand {
+    /// Ends when the connection is evicted.
+    pub(crate) async fn evicted(&mut self) {
+        // Nothing is ever sent: the sender goes with the place.
+        let _ = (&mut self.notice).await;
+    }
+
+    /// Leaves the queue with the place that it kept; `None` when the connection was evicted.
+    pub(crate) fn leave(self) -> Option<Place> {
+        let holder = self.queue.lock().remove(self.number);
+        holder.and_then(|holder| holder.place)
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        // Dropped after the lock is released: a place does more than memory when it goes.
+        let left = self.queue.lock().remove(self.number);
+        drop(left);
+    }
+}
+
+/// Where peers come from that are likely one: an IPv4 address, or the 64 bits of an IPv6 address
+/// that its owner gets from a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Network {
+    V4(u32),
+    V6(u64),
+}
+
+impl Network {
+    fn of(address: IpAddr) -> Network {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Network::V4(address.to_bits()),
+            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// The order of eviction, without anything that happens in it.
+#[derive(Debug)]
+struct Queue<T> {
+    /// By number, which is the order of arrival.
+    all: BTreeMap<u64, (Network, T)>,
+    by_network: HashMap<Network, BTreeSet<u64>>,
+    next: u64,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue {
+            all: BTreeMap::new(),
+            by_network: HashMap::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    fn push(&mut self, network: Network, value: T) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.all.insert(number, (network, value));
+        self.by_network.entry(network).or_default().insert(number);
+        number
+    }
+
+    fn remove(&mut self, number: u64) -> Option<T> {
+        let (network, value) = self.all.remove(&number)?;
+        if let Some(numbers) = self.by_network.get_mut(&network) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.by_network.remove(&network);
+            }
+        }
+        Some(value)
+    }
+
+    /// Removes the oldest of the networks that are over their share, the newcomer counted in;
+    /// the oldest of all if none is.
+    fn evict(&mut self, newcomer: Network, share: usize) -> Option<T> {
+        let over_share = self.by_network.iter().filter(|(network, numbers)| {
+            let newcomers = usize::from(**network == newcomer);
+            numbers.len() + newcomers > share
+        });
+        let oldest_over_share = over_share.filter_map(|(_, numbers)| numbers.first()).min();
+        let oldest = oldest_over_share.or_else(|| self.all.keys().next());
+        self.remove(*oldest?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn peer(text: &str) -> SocketAddr {
+        format!("{text}:1").parse().expect(text)
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_a_network_over_its_share_loses_its_own() {
+        let mut queue = Queue::default();
+        let [a, b, c] = [1, 2, 3].map(Network::V4);
+        for (network, name) in [(b, "b1"), (a, "a1"), (a, "a2"), (c, "c1"), (a, "a3")] {
+            queue.push(network, name);
+        }
+
+        for (newcomer, share, evicted) in [
+            (c, 2, Some("a1")), // a has three
+            (c, 2, Some("b1")), // none has more than two
+            (a, 2, Some("a2")), // a would have three
+            (c, 9, Some("c1")),
+            (c, 1, Some("a3")),
+            (c, 1, None),
+        ] {
+            assert_eq!(queue.evict(newcomer, share), evicted);
+        }
+    }
+
+    #[test]
+    fn an_ipv4_address_is_a_network_however_it_is_written_and_so_is_half_an_ipv6_address() {
+        let network = |text| Network::of(peer(text).ip());
+        assert_eq!(network("10.0.0.1"), network("[::ffff:10.0.0.1]"));
+        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
+        assert_eq!(network("[2001:db8::1]"), network("[2001:db8::ffff:2]"));
+        assert_ne!(network("[2001:db8::1]"), network("[2001:db8:0:1::1]"));
+        assert_ne!(network("[::1]"), network("0.0.0.0"));
+    }
+
+    #[tokio::test]
+    async fn an_evicted_connection_gets_notice_and_its_place_is_the_newcomers() {
+        let places = crate::sessions::places::Places::default();
+        let queue = EvictionQueue::default();
+        let mut first = queue.enter(peer("10.0.0.1"), places.take(2));
+        let second = queue.enter(peer("10.0.0.2"), places.take(2));
+
+        let place = queue.evict(peer("10.0.0.3"), 9).flatten();
+
+        first.evicted().await;
+        assert!(first.leave().is_none());
+        assert!(place.is_some());
+        assert!(places.take(2).is_none(), "no place more than there are");
+        assert!(second.leave().is_some(), "the second was not evicted");
+        assert!(queue.evict(peer("10.0.0.3"), 9).is_none());
+        drop(place);
+        assert!(places.take(1).is_some(), "both places are free again");
+    }
+
+    #[test]
+    fn a_connection_that_ends_leaves_the_queue() {
+        let places = crate::sessions::places::Places::default();
+        let queue = EvictionQueue::default();
+        drop(queue.enter(peer("10.0.0.1"), places.take(1)));
+        assert!(queue.evict(peer("10.0.0.1"), 0).is_none());
+        assert!(places.take(1).is_some());
+        assert!(queue.lock().by_network.is_empty());
+    }
+
+    proptest! {
+        /// The queue against a list that is searched from its start.
+        #[test]
+        fn the_queue_evicts_what_a_plain_list_would(
+            steps in proptest::collection::vec((0..3u8, 0..5u32, 0..20usize), 0..200)
+        ) {
+            let mut queue = Queue::default();
+            let mut list: Vec<(u64, Network)> = Vec::new();
+            for (step, network, number) in steps {
+                let network = Network::V4(network);
+                match step {
+                    0 => {
+                        let number = queue.push(network, queue.next);
+                        list.push((number, network));
+                    }
+                    1 if !list.is_empty() => {
+                        let (number, _) = list.remove(number % list.len());
+                        prop_assert_eq!(queue.remove(number), Some(number));
+                        prop_assert_eq!(queue.remove(number), None);
+                    }
+                    _ => {
+                        let share = number % 4;
+                        let has = |wanted: Network| {
+                            let of_it = list.iter().filter(|(_, network)| *network == wanted);
+                            of_it.count() + usize::from(wanted == network)
+                        };
+                        let at = list.iter().position(|(_, network)| has(*network) > share);
+                        let at = at.or((!list.is_empty()).then_some(0));
+                        let expected = at.map(|at| list.remove(at).0);
+                        prop_assert_eq!(queue.evict(network, share), expected);
+                    }
+                }
+                prop_assert_eq!(queue.all.len(), list.len());
+            }
+        }
+    }
+}

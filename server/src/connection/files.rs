@@ -1,0 +1,253 @@
+//! Everything that is not a handler: files below the document root.
+
+mod conditions;
+mod lookup;
+mod transfer;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use self::conditions::{Version, Wanted};
+use self::lookup::Found;
+use self::transfer::Body;
+use crate::config::Config;
+use crate::connection::stopping::Stopping;
+use crate::http::head::Head;
+use crate::http::target;
+use crate::process::regular_file;
+
+/// How long an answer may make no progress.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    pub(crate) timeout_ms: u64,
+    /// From the stop of the server on: as long as a session has for its Close frame.
+    pub(crate) close_timeout_ms: u64,
+    pub(crate) stopping: Stopping,
+}
+
+/// Answers one request and closes; a page gets `addition` at its end. Gives the socket back where no
+/// file lies.
+pub(crate) async fn serve(
+    socket: TcpStream,
+    head: &Head,
+    root: &Path,
+    addition: Option<&str>,
+    patience: Patience,
+) -> Option<TcpStream> {
+    // A disk may take its time for a file, or for ever.
+    let answer = patience.bound(answer(head, root, addition)).await;
+    let Some(answer) = answer.unwrap_or_else(|error| Some(failed(error))) else {
+        return Some(socket);
+    };
+    let is_head = head.method() == b"HEAD";
+    if let Err(error) = answer.send(socket, is_head, patience).await {
+        debug!(%error, "file not sent");
+    }
+    None
+}
+
+impl Patience {
+    /// What `work` answers, which has its time however long that is, until the server stops.
+    async fn bound<T>(&self, work: impl Future<Output = T>) -> io::Result<T> {
+        let limit = Duration::from_millis(self.close_timeout_ms);
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = async {
+                self.stopping.begun().await;
+                tokio::time::sleep(limit).await;
+            } => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// Why no pages can be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve pages from `{}`: {source}", path.display())]
+pub struct NoPages {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Whether the document root, where one is configured, is a directory that can be read.
+pub(crate) fn check_root(config: &Config) -> Result<(), NoPages> {
+    let Some(root) = &config.document_root else {
+        return Ok(());
+    };
+    let read = std::fs::read_dir(root).map(drop);
+    read.map_err(|source| NoPages {
+        path: root.clone(),
+        source,
+    })
+}
+
+/// An answer before it is sent.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    lines: Vec<(&'static str, String)>,
+    body: Body,
+}
+
+/// `None` where nothing lies.
+async fn answer(head: &Head, root: &Path, addition: Option<&str>) -> Option<Answer> {
+    if !matches!(head.method(), b"GET" | b"HEAD") {
+        return Some(Answer::of(405).with("Allow", "GET, HEAD"));
+    }
+    let (path, query) = target::raw_path(head.target())?;
+    let (root, path) = (root.to_owned(), path.to_owned());
+    let found = transfer::on_thread(move || lookup::find(&root, &path));
+    match found.await.unwrap_or_else(Found::Unknown) {
+        Found::Nothing => None,
+        Found::Directory(path) => {
+            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+            Some(Answer::of(301).with("Location", format!("{path}{query}")))
+        }
+        Found::File(file, path) => Some(
+            with_file(head, file, path, addition)
+                .await
+                .unwrap_or_else(failed),
+        ),
+        Found::Unknown(error) => Some(failed(error)),
+    }
+}
+
+/// A file that is there could not be had.
+fn failed(error: io::Error) -> Answer {
+    debug!(%error, "file not read");
+    let is_short = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+    let is_short = is_short
+        .iter()
+        .any(|code| error.raw_os_error() == Some(*code));
+    if is_short {
+        return Answer::of(503).with("Retry-After", "5");
+    }
+    Answer::of(500)
+}
+
+async fn with_file(
+    head: &Head,
+    file: File,
+    path: PathBuf,
+    addition: Option<&str>,
+) -> io::Result<Answer> {
+    let metadata = file.metadata()?;
+    let kind = mime_guess::from_path(&path)
+        .first_raw()
+        .unwrap_or("application/octet-stream");
+    let is_page = kind == "text/html" && metadata.len() <= PAGE_BYTES_MAX;
+    if let Some(addition) = addition.filter(|_| is_page) {
+        // Whole and always anew: half a page, or the one that the browser has, is without it.
+        let read = move || regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX);
+        let mut page = transfer::on_thread(read).await??.bytes;
+        // A parser takes a script behind everything else for the body's last.
+        page.extend_from_slice(addition.as_bytes());
+        return Ok(Answer::of(200)
+            .with("Content-Type", kind)
+            .with("Cache-Control", "no-cache")
+            .with_bytes(page));
+    }
+    let version = Version::new(metadata.len(), metadata.modified().unwrap_or(UNIX_EPOCH));
+    let mut answer = of_version(&version, version.wanted(head), kind, file);
+    answer = answer
+        .with("Last-Modified", httpdate::fmt_http_date(version.modified))
+        .with("ETag", version.etag)
+        .with("Accept-Ranges", "bytes");
+    if addition.is_some() {
+        answer = answer.with("Cache-Control", "no-cache");
+    }
+    Ok(answer)
+}
+
+fn of_version(version: &Version, wanted: Wanted, kind: &str, file: File) -> Answer {
+    let length = version.length;
+    match wanted {
+        Wanted::Whole => Answer::of(200)
+            .with("Content-Type", kind)
+            .with_file(file, 0..length),
+        Wanted::Part(part) => {
+            let (first, last) = (part.start, part.end - 1);
+            Answer::of(206)
+                .with("Content-Type", kind)
+                .with("Content-Range", format!("bytes {first}-{last}/{length}"))
+                .with_file(file, part)
+        }
+        Wanted::NoSuchPart => Answer::of(416).with("Content-Range", format!("bytes */{length}")),
+        Wanted::Nothing => Answer {
+            status: 304,
+            lines: Vec::new(),
+            body: Body::Nothing,
+        },
+        Wanted::OtherVersion => Answer::of(412),
+    }
+}
+
+impl Answer {
+    /// One that says in a line of text what its status means.
+    fn of(status: u16) -> Answer {
+        let reason = http::StatusCode::from_u16(status).ok();
+        let reason = reason.and_then(|status| status.canonical_reason());
+        let text = format!("{}\n", reason.unwrap_or("refused").to_ascii_lowercase());
+        Answer {
+            status,
+            lines: Vec::new(),
+            body: Body::Bytes(text.into_bytes()),
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Answer {
+        self.lines.push((name, value.into()));
+        self
+    }
+
+    fn with_bytes(mut self, bytes: Vec<u8>) -> Answer {
+        self.body = Body::Bytes(bytes);
+        self
+    }
+
+    fn with_file(mut self, file: File, part: std::ops::Range<u64>) -> Answer {
+        self.body = Body::File(file, part);
+        self
+    }
+
+    async fn send(self, socket: TcpStream, is_head: bool, patience: Patience) -> io::Result<()> {
+        let head = self.head();
+        let body = if is_head { Body::Nothing } else { self.body };
+        transfer::send(socket, head, body, patience).await
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let reason = http::StatusCode::from_u16(self.status).ok();
+        let reason = reason.and_then(|status| status.canonical_reason());
+        let status = format!("{} {}", self.status, reason.unwrap_or("Refused"));
+        let mut head = format!("HTTP/1.1 {status}\r\n");
+        let mut line = |name: &str, value: &str| head += &format!("{name}: {value}\r\n");
+        line("Date", &httpdate::fmt_http_date(SystemTime::now()));
+        let length = match &self.body {
+            Body::Nothing => None,
+            Body::Bytes(bytes) => Some(bytes.len() as u64),
+            Body::File(_, part) => Some(part.end - part.start),
+        };
+        if let Some(length) = length {
+            line("Content-Length", &length.to_string());
+        }
+        if !self.lines.iter().any(|(name, _)| *name == "Content-Type") && length.is_some() {
+            line("Content-Type", "text/plain; charset=utf-8");
+        }
+        for (name, value) in &self.lines {
+            line(name, value);
+        }
+        // One request a connection: what follows could be an upgrade, and that road begins at accept.
+        line("Connection", "close");
+        head += "\r\n";
+        head.into_bytes()
+    }
+}
+
+/// A page that is larger gets no addition.
+const PAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;

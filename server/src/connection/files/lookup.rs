@@ -1,0 +1,281 @@
+//! From the path of a request to an opened file below the document root.
+//!
+//! What decides is where the file really lies: a link or a spelling may call it anything.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+
+use crate::process::optional::{Optional, is_allowed};
+use crate::process::regular_file::{self, Links};
+
+/// What lies at a path.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A regular file, and its real path.
+    File(File, PathBuf),
+    /// A directory that was asked for without the slash at its end; the path with it.
+    Directory(String),
+    /// Nothing, or nothing that may be served.
+    Nothing,
+    /// The system did not say.
+    Unknown(io::Error),
+}
+
+/// Looks up `path`, as the request line says it, without its query.
+pub(super) fn find(root: &Path, path: &str) -> Found {
+    let Some(names) = names(path) else {
+        return Found::Nothing;
+    };
+    match find_real(root, path, &names) {
+        Ok(found) => found,
+        Err(error) if says_nothing_there(&error) => Found::Nothing,
+        Err(error) => Found::Unknown(error),
+    }
+}
+
+fn find_real(root: &Path, path: &str, names: &[OsString]) -> io::Result<Found> {
+    let root = root.canonicalize()?;
+    let asked = names.iter().fold(root.clone(), |at, name| at.join(name));
+    let wants_directory = names.is_empty() || path.ends_with('/');
+    let Some(mut real) = below(&root, &asked)? else {
+        return Ok(Found::Nothing);
+    };
+    if std::fs::symlink_metadata(&real)?.is_dir() {
+        if !wants_directory {
+            return Ok(Found::Directory(with_slash(names)));
+        }
+        match below(&root, &real.join(INDEX))? {
+            Some(index) => real = index,
+            None => return Ok(Found::Nothing),
+        }
+    } else if wants_directory {
+        return Ok(Found::Nothing);
+    }
+    Ok(Found::File(open(&real)?, real))
+}
+
+/// Where a path really leads, if that is below the root and no name on the way is private.
+fn below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
+    let real = path.canonicalize()?;
+    let is_public = real
+        .strip_prefix(root)
+        .is_ok_and(|inside| inside.iter().all(is_public));
+    Ok(is_public.then_some(real))
+}
+
+/// Opens a regular file at its real path. A link that has come into that path since is not followed.
+fn open(real: &Path) -> io::Result<File> {
+    // A device may act on being opened, so its kind is looked at before.
+    regular_file::check_kind(&std::fs::symlink_metadata(real)?)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let opened = if is_allowed(Optional::OpeningWithoutLinks) {
+        openat2(CWD, real, flags, Mode::empty(), resolve)
+    } else {
+        Err(Errno::NOSYS)
+    };
+    match opened {
+        Ok(file) => {
+            let file = File::from(file);
+            regular_file::check_kind(&file.metadata()?)?;
+            Ok(file)
+        }
+        // A kernel before 5.6, or a filter of system calls that does not know it.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let opened = regular_file::open(real, Links::Refused);
+            opened.map(|(file, _)| file).map_err(io::Error::from)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The names on the way, decoded once each; `None` if one may not be asked for.
+fn names(path: &str) -> Option<Vec<OsString>> {
+    let names = path.split('/').filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            let name: Vec<u8> = percent_decode(name.as_bytes()).collect();
+            let is_name = !name.iter().any(|byte| matches!(byte, b'/' | 0));
+            let name = OsString::from_vec(name);
+            (is_name && is_public(&name)).then_some(name)
+        })
+        .collect()
+}
+
+/// Whether a name may be asked for: hidden files are private, and compiled handlers are no
+/// downloads, nor what editors and deployers make of their names (`chat_wsh.so~`, `chat_wsh.so.old`).
+fn is_public(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    if name.starts_with(b".") {
+        return name == b".well-known";
+    }
+    // Whatever their case: some file systems take one spelling for another.
+    let name = name.to_ascii_lowercase();
+    !PLUGIN_ENDINGS.iter().any(|ending| {
+        let mut found = (0..name.len()).filter(|at| name[*at..].starts_with(ending.as_bytes()));
+        found.any(|at| {
+            let next = name.get(at + ending.len());
+            next.is_none_or(|byte| !byte.is_ascii_alphanumeric())
+        })
+    })
+}
+
+/// The path of a directory, for a `Location` that leads to no other host.
+fn with_slash(names: &[OsString]) -> String {
+    let mut path = String::new();
+    for name in names {
+        path.push('/');
+        path.extend(percent_encode(name.as_bytes(), ESCAPED));
+    }
+    path.push('/');
+    path
+}
+
+/// Whether an error says that nothing is there to be served, as far as a client is concerned.
+fn says_nothing_there(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::NotFound,
+        io::ErrorKind::NotADirectory,
+        io::ErrorKind::IsADirectory,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::InvalidFilename,
+    ];
+    // A loop of links, or a link that has come since a path was made real.
+    kinds.contains(&error.kind()) || error.raw_os_error() == Some(libc::ELOOP)
+}
+
+/// What lies in a directory as its page.
+const INDEX: &str = "index.html";
+const PLUGIN_ENDINGS: [&str; 3] = ["_wsh.so", "_wsh.dylib", "_wsh.dll"];
+/// What RFC 3986 §2.3 leaves unescaped is all that is.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    fn said(found: Found) -> String {
+        match found {
+            Found::File(mut file, _) => io::read_to_string(&mut file).expect("text"),
+            Found::Directory(path) => format!("to {path}"),
+            Found::Nothing => "nothing".to_owned(),
+            Found::Unknown(error) => format!("unknown: {error}"),
+        }
+    }
+
+    #[test]
+    fn what_is_served_lies_below_the_root_and_is_public_under_every_name() {
+        let site = tempfile::tempdir().unwrap();
+        let root = site.path().join("www");
+        let at = |name: &str| root.join(name);
+        for directory in ["sub", "empty", ".git", ".well-known", "a b"] {
+            fs::create_dir_all(at(directory)).unwrap();
+        }
+        fs::write(site.path().join("secret"), "secret").unwrap();
+        for (name, text) in [
+            ("index.html", "the index"),
+            ("sub/index.html", "of sub"),
+            ("a b/c+d.txt", "spaces"),
+            (".env", "private"),
+            (".git/config", "private"),
+            (".well-known/security.txt", "well known"),
+            ("x_wsh.so", "compiled"),
+            ("x_wsh.so.old", "compiled"),
+            ("X_WSH.SO", "compiled"),
+            ("x_wsh.source", "text"),
+            ("so.so", "text"),
+        ] {
+            fs::write(at(name), text).unwrap();
+        }
+        for (link, to) in [
+            ("out", site.path().join("secret")),
+            ("up", PathBuf::from("../secret")),
+            ("outside", site.path().to_owned()),
+            ("inside", at("sub")),
+            ("to_plugin.txt", at("x_wsh.so")),
+            ("to_hidden.txt", at(".env")),
+            ("loop", at("loop")),
+            ("nowhere", at("gone")),
+            ("to_null", PathBuf::from("/dev/null")),
+        ] {
+            symlink(to, at(link)).unwrap();
+        }
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+
+        for (path, wanted) in [
+            ("/", "the index"),
+            ("", "the index"),
+            ("/index.html", "the index"),
+            ("/sub", "to /sub/"),
+            ("//sub", "to /sub/"),
+            ("/sub/", "of sub"),
+            ("//sub//", "of sub"),
+            ("/inside/", "of sub"),
+            ("/inside/index.html", "of sub"),
+            ("/a%20b", "to /a%20b/"),
+            ("/a%20b/c%2bd.txt", "spaces"),
+            ("/.well-known/security.txt", "well known"),
+            ("/x_wsh.source", "text"),
+            ("/so.so", "text"),
+            ("/index.html/", "nothing"),
+            ("/empty/", "nothing"),
+            ("/gone", "nothing"),
+            ("/out", "nothing"),
+            ("/up", "nothing"),
+            ("/outside/secret", "nothing"),
+            ("/outside/www/index.html", "the index"),
+            ("/../secret", "nothing"),
+            ("/%2e%2e/secret", "nothing"),
+            ("/sub/../../secret", "nothing"),
+            ("/..%2fsecret", "nothing"),
+            ("/.env", "nothing"),
+            ("/%2eenv", "nothing"),
+            ("/.git/config", "nothing"),
+            ("/to_hidden.txt", "nothing"),
+            ("/x_wsh.so", "nothing"),
+            ("/x_wsh%2eso", "nothing"),
+            ("/x_wsh.so%2f", "nothing"),
+            ("/x_wsh.so/", "nothing"),
+            ("/x_wsh.so/.", "nothing"),
+            ("/x_wsh.so%00", "nothing"),
+            ("/x_wsh.so.old", "nothing"),
+            ("/X_WSH.SO", "nothing"),
+            ("/to_plugin.txt", "nothing"),
+            ("/loop", "nothing"),
+            ("/nowhere", "nothing"),
+            ("/to_null", "nothing"),
+            ("/socket", "nothing"),
+        ] {
+            assert_eq!(said(find(&root, path)), wanted, "{path}");
+        }
+        let long = format!("/{}", "x".repeat(300));
+        assert_eq!(said(find(&root, &long)), "nothing");
+    }
+
+    #[test]
+    fn a_root_that_is_a_link_is_the_directory_that_it_leads_to() {
+        let site = tempfile::tempdir().unwrap();
+        fs::create_dir(site.path().join("www")).unwrap();
+        fs::write(site.path().join("www/index.html"), "the index").unwrap();
+        symlink(site.path().join("www"), site.path().join("current")).unwrap();
+        let root = site.path().join("current");
+        assert_eq!(said(find(&root, "/index.html")), "the index");
+        assert_eq!(said(find(&site.path().join("gone"), "/")), "nothing");
+    }
+}

@@ -1,0 +1,225 @@
+//! Sends an answer with a file behind it, at the peer's pace and without memory of its own: the
+//! kernel takes the bytes from the file when it has room for them. Where it does not know how, they
+//! are read and written, a few at a time.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::sendfile;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::Patience;
+use crate::connection::reply::linger;
+use crate::outbound::flow::{Flow, pause_ms};
+use crate::outbound::wire::unacked::unacked;
+use crate::process::clock::Moment;
+
+/// What follows the head of an answer.
+#[derive(Debug)]
+pub(super) enum Body {
+    Nothing,
+    Bytes(Vec<u8>),
+    File(File, Range<u64>),
+}
+
+/// A connection that an answer goes out on.
+struct Transfer {
+    socket: Arc<TcpStream>,
+    /// Bytes that the kernel has taken.
+    taken: u64,
+    /// There once the kernel had no room for a while.
+    flow: Option<Flow>,
+    patience: Patience,
+    /// When it heard that the server stops.
+    stopped: Option<Moment>,
+}
+
+/// Sends all of it and ends the connection. A peer is given up whose TCP acknowledges nothing more for
+/// as long as `patience` says, as one that has a session is.
+pub(super) async fn send(
+    socket: TcpStream,
+    head: Vec<u8>,
+    body: Body,
+    patience: Patience,
+) -> io::Result<()> {
+    // What the kernel has and the peer has no room for is the kernel's memory.
+    let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    let mut transfer = Transfer {
+        socket: Arc::new(socket),
+        taken: 0,
+        flow: None,
+        patience,
+        stopped: None,
+    };
+    transfer.send_bytes(&head).await?;
+    match body {
+        Body::Nothing => {}
+        Body::Bytes(bytes) => transfer.send_bytes(&bytes).await?,
+        Body::File(file, range) => transfer.send_file(file, range).await?,
+    }
+    let socket = transfer.socket;
+    SockRef::from(&*socket).shutdown(std::net::Shutdown::Write)?;
+    let lingered = timeout(LINGER, linger(&socket, &transfer.patience.stopping)).await;
+    lingered.unwrap_or(Ok(()))
+}
+
+impl Transfer {
+    async fn send_bytes(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let socket = self.socket.clone();
+        while !bytes.is_empty() {
+            self.wait_for(socket.writable()).await?;
+            match socket.try_write(bytes) {
+                Ok(length) => {
+                    self.taken += length as u64;
+                    bytes = &bytes[length..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_file(&mut self, file: File, mut range: Range<u64>) -> io::Result<()> {
+        let (socket, file) = (self.socket.clone(), Arc::new(file));
+        while !range.is_empty() {
+            // Asked of the kernel: that there was no room is not known to the runtime, since it shows
+            // on another thread.
+            let room = socket.async_io(Interest::WRITABLE, || has_room(&socket));
+            self.wait_for(room).await?;
+            let (to, from) = (socket.clone(), file.clone());
+            let (mut at, bytes) = (range.start, range.end - range.start);
+            // A disk may take its time, which is no worker's.
+            let sent = on_thread(move || {
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                sendfile(&*to, &*from, Some(&mut at), bytes.min(CHUNK_BYTES_MAX))
+            });
+            match self.patience.bound(sent).await??.map_err(io::Error::from) {
+                Ok(0) => {
+                    return Err(shortened());
+                }
+                Ok(length) => {
+                    self.taken += length as u64;
+                    range.start += length as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if is_not_for(&error) => {
+                    range.start += self.send_part(&file, range.clone()).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a part of the file and sends it; answers how long it was.
+    async fn send_part(&mut self, file: &Arc<File>, range: Range<u64>) -> io::Result<u64> {
+        let file = file.clone();
+        let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let read = on_thread(move || {
+            let mut part = vec![0; bytes.min(PART_BYTES_MAX)];
+            let length = file.read_at(&mut part, range.start)?;
+            part.truncate(length);
+            Ok::<_, io::Error>(part)
+        });
+        let part = self.patience.bound(read).await???;
+        if part.is_empty() {
+            return Err(shortened());
+        }
+        self.send_bytes(&part).await?;
+        Ok(part.len() as u64)
+    }
+
+    /// Waits until the kernel has room, for as long as what it has already moves.
+    async fn wait_for(&mut self, room: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        let began = Moment::now();
+        let mut room = pin!(room);
+        loop {
+            let timeout_ms = match self.stopped {
+                Some(_) => self.patience.timeout_ms.min(self.patience.close_timeout_ms),
+                None => self.patience.timeout_ms,
+            };
+            let pause = Duration::from_millis(pause_ms(timeout_ms).max(1));
+            tokio::select! {
+                biased;
+                ready = &mut room => return ready,
+                () = self.patience.stopping.begun(), if self.stopped.is_none() => {
+                    self.stopped = Some(Moment::now());
+                }
+                () = sleep(pause) => {}
+            }
+            let now = Moment::now();
+            let acked = self.taken.saturating_sub(unacked(&*self.socket));
+            let flow = self
+                .flow
+                .get_or_insert_with(|| Flow::new(began, now, acked));
+            flow.note(now, acked);
+            let close_timeout_ms = self.patience.close_timeout_ms;
+            let is_late = |stopped| flow.has_not_moved_since(stopped, now, close_timeout_ms);
+            if flow.has_stalled(now, self.patience.timeout_ms) || self.stopped.is_some_and(is_late)
+            {
+                let text = "the peer takes nothing";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
+        }
+    }
+}
+
+/// Whether the kernel sends nothing from this file, or at all: some file systems and filters of system
+/// calls do not know how.
+fn is_not_for(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [libc::EINVAL, libc::ENOSYS, libc::EPERM]
+        .iter()
+        .any(|c| code == Some(*c))
+}
+
+fn shortened() -> io::Error {
+    let text = "the file has become shorter while it was sent";
+    io::Error::new(io::ErrorKind::UnexpectedEof, text)
+}
+
+/// Runs what waits for a disk on a thread that may; a few at a time, so that a disk that does not
+/// answer takes no more than those.
+pub(super) async fn on_thread<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let permit = DISK.acquire().await.map_err(io::Error::other)?;
+    let ran = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        run()
+    });
+    ran.await.map_err(io::Error::other)
+}
+
+fn has_room(socket: &TcpStream) -> io::Result<()> {
+    let mut asked = [PollFd::new(socket, PollFlags::OUT)];
+    poll(&mut asked, Some(&Timespec::default()))?;
+    // An error is told by the next attempt.
+    match asked[0].revents().is_empty() {
+        true => Err(io::ErrorKind::WouldBlock.into()),
+        false => Ok(()),
+    }
+}
+
+static DISK: Semaphore = Semaphore::const_new(16);
+
+/// How long the peer's end is waited for when it has been sent everything.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes of one call: a disk gives so many at once, and others wait no longer.
+const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// What is read at a time of a file that the kernel does not send.
+const PART_BYTES_MAX: usize = 16 * 1024;
+/// Bytes that lie in the kernel for a peer and are not on their way. A slow peer takes half of them
+/// well within the time that it may take nothing.
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;

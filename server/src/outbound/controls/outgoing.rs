@@ -1,0 +1,249 @@
+//! Messages on their way out: whole, in parts, written in place, encoded elsewhere, compressed.
+
+use tungstenite::protocol::frame::coding::OpCode;
+use wsh::abi;
+use wsh::rules::{self, Kind};
+
+use super::{Controls, Ending};
+use crate::outbound::wire::{self, Wire};
+use crate::sessions::cause::Cause;
+use crate::sessions::encoded::Encoded;
+use crate::ws::deflate::deflation::Part;
+use crate::ws::deflate::pool;
+use crate::ws::frame;
+
+impl Controls {
+    /// Queues a message or a part of one; answers the bytes buffered after it.
+    #[inline]
+    pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
+        // What fits needs no room kept for it.
+        match self.send_plain(kind & !abi::IF_ROOM, payload) {
+            Some(buffered) => Ok(buffered),
+            None => self.send_any(kind, payload),
+        }
+    }
+
+    /// The short way of [`send`](Self::send). Nearly every message is whole, plain, of proven text
+    /// or binary, and fits; any other is none for here.
+    #[inline(always)]
+    pub(crate) fn send_plain(&mut self, kind: u32, payload: &[u8]) -> Option<u64> {
+        if is_proven(kind)
+            && self.ending == Ending::No
+            && self.open_message.is_none()
+            && self.deflation.is_none()
+            && payload.len() < wire::LARGE_BYTES
+            && self.wire.buffered() + payload.len() + frame::HEADER_BYTES_MAX
+                <= self.limits.outbound_bytes_max
+        {
+            self.wire.put_whole(kind as u8, payload);
+            return Some(self.arm_watermark());
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn send_any(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
+        if self.ending != Ending::No {
+            return Err(abi::GONE);
+        }
+        // Before a byte of it is read: so long is no message, but a length that is not meant.
+        if payload.len() > self.payload_bytes_max() {
+            return Err(abi::TOO_BIG);
+        }
+        let kind = rules::kind(kind)?;
+        let opcode = self.opcode_of(kind, payload)?;
+        let fin = kind.is_last;
+        let part = Part {
+            first: self.open_message.is_none(),
+            last: fin,
+        };
+        let compresses = if part.first {
+            self.compresses(kind.may_compress, payload.len())
+        } else {
+            self.open_is_compressed
+        };
+        // Before it is compressed, for then it is part of what later messages refer to.
+        if kind.if_room && !self.has_room(payload.len()) {
+            return Err(abi::FULL);
+        }
+        if compresses {
+            self.put_compressed(part, opcode, payload)?;
+        } else {
+            self.make_room(payload.len())?;
+            self.wire.put(fin, opcode, payload);
+        }
+        self.open_is_compressed = compresses;
+        self.open_message = (!fin).then_some(kind.opcode as u8);
+        Ok(self.note_buffered())
+    }
+
+    /// Whether a message is being sent in parts, and not complete.
+    pub(crate) fn is_in_message(&self) -> bool {
+        self.open_message.is_some()
+    }
+
+    /// The kind of the message that is being sent in parts.
+    pub(crate) fn open_message(&self) -> Option<u8> {
+        self.open_message
+    }
+
+    /// The bytes that a message may have when nothing else waits.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max)
+    }
+
+    /// Room for `max` bytes of a message that [`Controls::send_reserved`] sends.
+    pub(crate) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
+        if self.ending != Ending::No || max > PAYLOAD_BYTES_MAX {
+            return None;
+        }
+        let extras = self.extras.get_or_insert_default();
+        if extras.reserved.capacity() == 0 {
+            extras.reserved = pool::take_room();
+        }
+        extras.reserved.clear();
+        extras.reserved.try_reserve_exact(max).ok()?;
+        extras.reserved_bytes = Some(max);
+        Some(&mut extras.reserved)
+    }
+
+    /// Takes the reserved room for `len` bytes, which are to come back to
+    /// [`Controls::send_reserved`]. The reservation is over in any case.
+    pub(crate) fn take_reserved(&mut self, len: usize) -> Result<Vec<u8>, abi::Status> {
+        let extras = self.extras.get_or_insert_default();
+        match extras.reserved_bytes.take() {
+            // The room may be larger, and what lies there is of another message.
+            Some(max) if len <= max => Ok(std::mem::take(&mut extras.reserved)),
+            _ => {
+                pool::put_room(std::mem::take(&mut extras.reserved));
+                match self.ending {
+                    Ending::No => Err(abi::INVALID),
+                    _ => Err(abi::GONE),
+                }
+            }
+        }
+    }
+
+    /// Sends what was written into the reserved room.
+    pub(crate) fn send_reserved(
+        &mut self,
+        kind: u32,
+        written: Vec<u8>,
+    ) -> Result<u64, abi::Status> {
+        let sent = self.send(kind, &written);
+        pool::put_room(written);
+        sent
+    }
+
+    /// The callback is over: what it reserved and did not send was nothing.
+    #[inline]
+    pub(crate) fn forget_reserved(&mut self) {
+        if let Some(extras) = &mut self.extras {
+            extras.reserved_bytes = None;
+            pool::put_room(std::mem::take(&mut extras.reserved));
+        }
+    }
+
+    /// Queues a whole message that was encoded elsewhere. False: it has to wait until the message
+    /// that is being sent in parts is complete.
+    pub(crate) fn send_encoded(&mut self, encoded: &Encoded) -> bool {
+        if self.ending != Ending::No {
+            return true;
+        }
+        if self.open_message.is_some() {
+            return false;
+        }
+        let bytes = encoded.payload().len();
+        let deflation = self.deflation.as_mut();
+        let deflation = deflation.filter(|d| encoded.may_compress() && d.is_worth(bytes));
+        let frame = match deflation.map(|deflation| deflation.shared_effort()) {
+            None => encoded.plain(),
+            Some(Some(effort)) => encoded.compressed(effort),
+            Some(None) => {
+                // TOO_BIG: the session closes, and there is nobody here to tell.
+                let _ = self.put_compressed(Part::WHOLE, encoded.opcode(), encoded.payload());
+                self.note_buffered();
+                return true;
+            }
+        };
+        if self.make_room(frame.len()).is_ok() {
+            self.wire.put_raw(frame);
+            self.note_buffered();
+        }
+        true
+    }
+
+    /// Whether a message that is so long, or begins with a part so long, goes compressed.
+    fn compresses(&self, may: bool, bytes: usize) -> bool {
+        let deflation = self.deflation.as_ref();
+        deflation.is_some_and(|deflation| may && deflation.is_worth(bytes))
+    }
+
+    /// Queues a part of a message compressed, or as it is if that is no smaller.
+    fn put_compressed(
+        &mut self,
+        part: Part,
+        opcode: OpCode,
+        payload: &[u8],
+    ) -> Result<(), abi::Status> {
+        let Some(deflation) = &mut self.deflation else {
+            return Ok(());
+        };
+        let mut room = pool::take_room();
+        let is_smaller = deflation.compress(part, payload, &mut room);
+        let queued = if is_smaller { &room[..] } else { payload };
+        let outcome = self.make_room(queued.len());
+        match outcome {
+            Ok(()) if is_smaller => self.wire.put_compressed(part.last, opcode, queued),
+            Ok(()) => self.wire.put(part.last, opcode, queued),
+            Err(_) => {}
+        }
+        pool::put_room(room);
+        outcome
+    }
+
+    /// The frame that a message of `kind` is next sent as.
+    fn opcode_of(&self, kind: Kind, payload: &[u8]) -> Result<OpCode, abi::Status> {
+        if kind.is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
+            return Err(abi::INVALID);
+        }
+        match self.open_message {
+            None => Ok(frame::opcode_of(kind)),
+            Some(open) if u32::from(open) == kind.opcode => Ok(frame::CONTINUE),
+            Some(_) => Err(abi::INVALID),
+        }
+    }
+
+    /// Whether a message fits beside what waits, when the kernel has taken what it takes.
+    fn has_room(&mut self, payload_len: usize) -> bool {
+        let needed = payload_len + frame::HEADER_BYTES_MAX;
+        let fits = |wire: &Wire| {
+            wire.buffered() == 0 || wire.buffered() + needed <= self.limits.outbound_bytes_max
+        };
+        if fits(&self.wire) {
+            return true;
+        }
+        // The kernel may have room although this event has not sent yet.
+        self.wire.flush();
+        fits(&self.wire)
+    }
+
+    /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
+    pub(super) fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
+        if self.has_room(payload_len) {
+            return Ok(());
+        }
+        // The limit's policy: a peer that takes too little is let go.
+        self.close_for(Cause::OutboundFull);
+        Err(abi::TOO_BIG)
+    }
+}
+
+/// Whether a message of this kind is whole and needs no look at its bytes.
+#[inline]
+fn is_proven(kind: u32) -> bool {
+    kind == abi::BINARY || kind == abi::TEXT | abi::TRUSTED_UTF8
+}
+
+/// The largest message that is taken when nothing waits, unless more of them may wait.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = rules::MESSAGE_BYTES_MAX;

@@ -1,0 +1,337 @@
+//! The sending and receiving end of a session: the socket, and the bytes that it has not taken yet.
+//!
+//! One receive and one send a readiness event. While an event lasts, replies gather in the
+//! thread's scratch buffer; what the kernel does not take then is kept in memory of the session's
+//! own, and that is given back when it is empty.
+
+pub(crate) mod unacked;
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::task::{Context, Poll};
+
+use bytes::BufMut;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tungstenite::protocol::frame::coding::OpCode;
+
+use self::unacked::unacked;
+use crate::buffers::rooms;
+use crate::process::clock::Moment;
+use crate::ws::frame;
+
+/// A socket and its outgoing queue.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// `None` once the connection is over.
+    socket: Option<TcpStream>,
+    output: Vec<u8>,
+    /// How much of `output` the kernel has.
+    sent: usize,
+    /// Since when the kernel has taken nothing although there is something.
+    stalled_since: Option<Moment>,
+    /// Bytes sent and received over the session's life, for its log line.
+    pub(crate) bytes_out: u64,
+    pub(crate) bytes_in: u64,
+    is_broken: bool,
+}
+
+/// What one receive came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// So many, at least one.
+    Bytes(usize),
+    /// There is nothing now.
+    Nothing,
+    /// The connection is over, well or badly.
+    End,
+}
+
+/// Whether a peer has ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerEnd {
+    No,
+    /// It sends nothing more.
+    Finished,
+    /// The connection is gone.
+    Lost,
+}
+
+impl Wire {
+    /// `output` is the first that is sent, and no frame: the 101.
+    pub(crate) fn new(socket: TcpStream, output: Vec<u8>) -> Wire {
+        Wire {
+            socket: Some(socket),
+            output,
+            sent: 0,
+            stalled_since: None,
+            bytes_out: 0,
+            bytes_in: 0,
+            is_broken: false,
+        }
+    }
+
+    /// Bytes that the kernel has not taken.
+    pub(crate) fn buffered(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Since when nothing has moved, if something should.
+    pub(crate) fn stalled_since(&self) -> Option<Moment> {
+        self.stalled_since
+    }
+
+    /// Bytes that the kernel has taken and the peer's TCP has not acknowledged. It is a system call.
+    pub(crate) fn unacked(&self) -> u64 {
+        self.socket.as_ref().map_or(0, unacked)
+    }
+
+    /// Bytes that the kernel has and nobody has read. It is a system call.
+    pub(crate) fn unread(&self) -> u64 {
+        let unread = self.socket.as_ref().map(rustix::io::ioctl_fionread);
+        unread.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// Whether the peer has ended the connection, as far as can be seen without reading. It is a
+    /// system call.
+    pub(crate) fn peer_end(&self) -> PeerEnd {
+        let Some(socket) = &self.socket else {
+            return PeerEnd::Lost;
+        };
+        let mut watched = [PollFd::new(socket, PollFlags::RDHUP)];
+        let _ = poll(&mut watched, Some(&Timespec::default()));
+        let seen = watched[0].revents();
+        if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
+            PeerEnd::Lost
+        } else if seen.contains(PollFlags::RDHUP) {
+            PeerEnd::Finished
+        } else {
+            PeerEnd::No
+        }
+    }
+
+    /// Queues bytes that are frames already.
+    pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
+        let may_send = self.stalled_since.is_none() && !self.is_broken;
+        let Some(socket) =
+            (self.socket.as_ref()).filter(|_| may_send && bytes.len() >= LARGE_BYTES)
+        else {
+            return self.output.extend_from_slice(bytes);
+        };
+        // The kernel takes it from where it lies.
+        let queued = self.buffered();
+        let both = [IoSlice::new(&self.output[self.sent..]), IoSlice::new(bytes)];
+        let sent = SockRef::from(socket).send_vectored_with_flags(&both, NO_SIGNAL.bits() as i32);
+        let sent = sent.unwrap_or(0); // Why, if it is for good, shows when the rest is flushed.
+        self.bytes_out += sent as u64;
+        if sent < queued {
+            self.sent += sent;
+            self.output.extend_from_slice(bytes);
+        } else {
+            self.output.clear();
+            self.sent = 0;
+            self.output.extend_from_slice(&bytes[sent - queued..]);
+        }
+        self.stalled_since = (self.buffered() > 0).then(Moment::now);
+    }
+
+    /// Queues a whole plain message as one frame of the data opcode `opcode`.
+    #[inline(always)]
+    pub(crate) fn put_whole(&mut self, opcode: u8, payload: &[u8]) {
+        frame::put_whole(&mut self.output, opcode, payload);
+    }
+
+    /// Queues one frame.
+    pub(crate) fn put(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
+        frame::put_header(&mut self.output, fin, opcode, payload.len());
+        self.put_raw(payload);
+    }
+
+    /// Queues one frame with a part of a compressed message.
+    pub(crate) fn put_compressed(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
+        frame::put_compressed_header(&mut self.output, fin, opcode, payload.len());
+        self.put_raw(payload);
+    }
+
+    /// Lends the thread's output buffer for one event, unless older output is still unsent.
+    pub(crate) fn borrow_output(&mut self, scratch: &mut Vec<u8>) {
+        if self.output.is_empty() {
+            std::mem::swap(&mut self.output, scratch);
+        }
+    }
+
+    /// Ends the loan: what is unsent moves into the session's own memory.
+    pub(crate) fn return_output(&mut self, scratch: &mut Vec<u8>) {
+        if scratch.capacity() != 0 {
+            // Nothing was lent.
+            return self.give_back();
+        }
+        if self.buffered() == 0 {
+            return std::mem::swap(&mut self.output, scratch);
+        }
+        if self.buffered() >= LARGE_BYTES {
+            // Not worth another copy: the thread gets another buffer.
+            *scratch = rooms::take();
+            return;
+        }
+        std::mem::swap(&mut self.output, scratch);
+        self.output = scratch[self.sent..].to_vec();
+        self.sent = 0;
+        scratch.clear();
+    }
+
+    /// An empty queue holds no memory.
+    pub(crate) fn give_back(&mut self) {
+        if self.output.is_empty() && self.output.capacity() != 0 {
+            rooms::put_back(std::mem::take(&mut self.output));
+        }
+    }
+
+    /// Offers the kernel what is queued, once; a lost connection shows in the next receive.
+    #[inline]
+    pub(crate) fn flush(&mut self) {
+        if self.buffered() == 0 || self.is_broken {
+            return;
+        }
+        // The kernel nearly always has room, and takes all of it.
+        let queued = &self.output[self.sent..];
+        if self.stalled_since.is_none()
+            && let Some(socket) = &self.socket
+            && let Ok(length) = send(socket, queued, NO_SIGNAL)
+        {
+            return self.note_sent(length);
+        }
+        self.try_flush();
+    }
+
+    /// The same, seen by the runtime: only if it sees that there is no room, it can tell when
+    /// there is some again.
+    #[cold]
+    fn try_flush(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        match socket.try_write(&self.output[self.sent..]) {
+            Ok(length) => self.note_sent(length),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.stalled_since.get_or_insert_with(Moment::now);
+            }
+            Err(_) => self.is_broken = true,
+        }
+    }
+
+    #[inline]
+    fn note_sent(&mut self, length: usize) {
+        self.bytes_out += length as u64;
+        self.sent += length;
+        if self.buffered() == 0 {
+            self.output.clear();
+            self.sent = 0;
+            self.stalled_since = None;
+        } else {
+            self.note_rest();
+        }
+    }
+
+    #[cold]
+    fn note_rest(&mut self) {
+        self.stalled_since = Some(Moment::now());
+        if self.sent >= COMPACT_BYTES && self.sent >= self.buffered() {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Whether sending failed for good.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Ready when there may be something to receive.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.socket {
+            Some(socket) => socket.poll_read_ready(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Ready when there may be room to send.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.socket {
+            Some(socket) => socket.poll_write_ready(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Receives once.
+    ///
+    /// After a short read the kernel has no more, so the readiness is cleared without asking again.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        let Some(socket) = &self.socket else {
+            return Received::End;
+        };
+        let mut received = Received::Nothing;
+        let _ = socket.try_io(Interest::READABLE, || {
+            let room = buffer.len();
+            received = match recv(socket, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => Received::End,
+                Ok((length, _)) => Received::Bytes(length),
+                Err(Errno::AGAIN) => Received::Nothing,
+                Err(_) => Received::End,
+            };
+            match received {
+                Received::Bytes(length) if length == room => Ok(()),
+                Received::End => Ok(()),
+                _ => Err(ErrorKind::WouldBlock.into()),
+            }
+        });
+        if let Received::Bytes(length) = received {
+            self.bytes_in += length as u64;
+        }
+        received
+    }
+
+    /// Receives once, at most so much, behind what is in `room`, and only into memory that it has.
+    pub(crate) fn receive_into(&mut self, room: &mut Vec<u8>, bytes_max: usize) -> Received {
+        let Some(socket) = &self.socket else {
+            return Received::End;
+        };
+        let received = match socket.try_read_buf(&mut room.limit(bytes_max)) {
+            Ok(0) => Received::End,
+            Ok(length) => Received::Bytes(length),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
+            Err(_) => Received::End,
+        };
+        if let Received::Bytes(length) = received {
+            self.bytes_in += length as u64;
+        }
+        received
+    }
+
+    /// Says that nothing more will be sent; the peer's bytes are still received.
+    pub(crate) fn finish(&mut self) {
+        if let Some(socket) = &self.socket {
+            // A peer that is gone already needs no telling.
+            let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    /// Gives the descriptor back, and drops what was not sent.
+    pub(crate) fn close(&mut self) {
+        self.socket = None;
+        self.output = Vec::new();
+        self.sent = 0;
+        self.stalled_since = None;
+    }
+}
+
+/// A peer that is gone is an error of the call, never a signal.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
+/// Bytes that are sent from where they lie, at once: a system call costs less than their copy.
+pub(crate) const LARGE_BYTES: usize = 16 * 1024;
+/// Sent bytes at the front of a queue that are worth moving the rest for, if that is no more.
+const COMPACT_BYTES: usize = 256 * 1024;

@@ -1,0 +1,9 @@
+//! What the process is to the system: its clock, threads, memory and files.
+
+pub(crate) mod clock;
+pub mod heap;
+pub mod optional;
+pub(crate) mod patient_threads;
+pub(crate) mod regular_file;
+pub(crate) mod threads;
+pub mod urgency;

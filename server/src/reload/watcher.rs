@@ -1,0 +1,292 @@
+//! Hints that something changed in a set of directories. Never more than a hint: who gets one looks
+//! again, and looks every few seconds besides.
+
+mod waypoints;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use notify::event::{AccessKind, AccessMode};
+use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tracing::{debug, warn};
+
+pub(crate) use self::waypoints::waypoints;
+use crate::process::optional::{Optional, is_allowed};
+use crate::process::regular_file::is_absence;
+
+/// Watches directories, each by itself.
+pub(crate) struct Watcher {
+    /// `None` where the system has no events to give.
+    events: Option<RecommendedWatcher>,
+    /// What is watched, and which directory was there when that began.
+    watched: HashMap<PathBuf, (u64, u64)>,
+    /// Which events are hints; the thread that gets them reads it.
+    interest: Arc<ArcSwap<Interest>>,
+    is_blind: bool,
+    silence: Silence,
+}
+
+/// What is to be told of.
+#[derive(Debug, Default)]
+struct Interest {
+    /// Directories in which everything matters.
+    whole: HashSet<PathBuf>,
+    /// Names that matter in other directories.
+    names: BTreeSet<PathBuf>,
+}
+
+impl Interest {
+    /// Whether a change of what lies at this path matters.
+    fn covers(&self, path: &Path) -> bool {
+        self.names.contains(path)
+            || self.whole.contains(path)
+            || path.parent().is_some_and(|it| self.whole.contains(it))
+    }
+}
+
+/// Whether events tell of changes at all: some file systems have none, and a link may lead to where
+/// nothing is watched.
+#[derive(Debug, Default)]
+struct Silence {
+    /// Whether a hint has come since the last look.
+    was_broken: bool,
+    /// A change that no hint told of, and when it was found.
+    unannounced: Option<(PathBuf, Instant)>,
+    is_certain: bool,
+}
+
+impl Watcher {
+    /// Calls `hint` from a thread of its own whenever something may have changed.
+    pub(crate) fn new(hint: impl Fn() + Send + 'static) -> Watcher {
+        let interest = Arc::new(ArcSwap::from_pointee(Interest::default()));
+        let of_listener = interest.clone();
+        let listener = move |event: notify::Result<Event>| {
+            // An error can mean that events were lost, which is a reason to look.
+            if event.is_ok_and(|event| !is_hint(&event, &of_listener.load())) {
+                return;
+            }
+            hint();
+        };
+        let events = match is_allowed(Optional::Watching) {
+            true => notify::recommended_watcher(listener),
+            false => Err(notify::Error::generic("a system call filter forbids it")),
+        };
+        let mut watcher = Watcher {
+            events: None,
+            watched: HashMap::new(),
+            interest,
+            is_blind: false,
+            silence: Silence::default(),
+        };
+        match events {
+            Ok(events) => watcher.events = Some(events),
+            Err(error) => watcher.go_blind(&error),
+        }
+        watcher
+    }
+
+    /// Watches exactly these directories from now on, and the directories that `names` lie in, of which
+    /// nothing but these names matters. One that is not there is left out until the next call. Answers
+    /// whether some are watched that were not: what has changed there until now may not be known.
+    pub(crate) fn watch(&mut self, directories: &[PathBuf], names: BTreeSet<PathBuf>) -> bool {
+        let Some(events) = &mut self.events else {
+            return false;
+        };
+        let mut wanted: Vec<PathBuf> = directories.to_vec();
+        wanted.extend(
+            names
+                .iter()
+                .filter_map(|name| name.parent())
+                .map(Path::to_owned),
+        );
+        self.interest.store(Arc::new(Interest {
+            whole: directories.iter().cloned().collect(),
+            names,
+        }));
+        self.watched.retain(|path, inode| {
+            // A directory that was removed and made again is another one. What cannot be looked at now
+            // may be the one that is watched.
+            let is_same = match inode_of(path) {
+                Ok(found) => found == *inode,
+                Err(error) => !is_absence(&error),
+            };
+            let stays = wanted.contains(path) && is_same;
+            if !stays {
+                // Whether it was watched does not matter any more.
+                let _ = events.unwatch(path);
+            }
+            stays
+        });
+        let (mut failure, mut is_any_new) = (None, false);
+        for path in wanted {
+            let Ok(inode) = inode_of(&path) else {
+                continue;
+            };
+            // The system has one watch for a directory, whatever its name is.
+            let mut known = self.watched.iter();
+            if known.any(|(other, watched)| *other == path || *watched == inode) {
+                continue;
+            }
+            match events.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(path, inode);
+                    is_any_new = true;
+                }
+                Err(error) if directories.contains(&path) || is_limit(&error.kind) => {
+                    failure = Some(error);
+                }
+                // A directory above may be closed to us; what is switched there is found a little later.
+                Err(error) => debug!(path = %path.display(), %error, "not watched"),
+            }
+        }
+        match failure {
+            Some(error) => self.go_blind(&error),
+            None => self.is_blind = false,
+        }
+        is_any_new
+    }
+
+    /// Whether some changes can only be found by looking.
+    pub(crate) fn is_blind(&self) -> bool {
+        self.is_blind || self.silence.is_certain
+    }
+
+    /// A hint has come.
+    pub(crate) fn heard(&mut self) {
+        self.silence.was_broken = true;
+        self.silence.unannounced = None;
+    }
+
+    /// Other directories are looked at from now on: whether events tell of their changes is open.
+    pub(crate) fn begin_anew(&mut self) {
+        self.silence = Silence::default();
+    }
+
+    /// A look has found these changes. Answers when to look again, if it is not known yet whether a
+    /// hint is still to come.
+    pub(crate) fn looked(&mut self, changed: &[PathBuf], now: Instant) -> Option<Instant> {
+        // What cannot be watched is known already.
+        if self.is_blind() {
+            return None;
+        }
+        let silence = &mut self.silence;
+        let was_broken = std::mem::take(&mut silence.was_broken);
+        if let (false, Some(path)) = (was_broken, changed.first()) {
+            silence
+                .unannounced
+                .get_or_insert_with(|| (path.clone(), now));
+        }
+        let (path, since) = silence.unannounced.as_ref()?;
+        if now < *since + GRACE {
+            return Some(*since + GRACE);
+        }
+        warn!(
+            path = %path.display(),
+            "no event told of a change: its file system has none, or a link leads to where nothing is watched; looking for changes twice a second from now on"
+        );
+        silence.is_certain = true;
+        None
+    }
+
+    fn go_blind(&mut self, error: &notify::Error) {
+        if !self.is_blind {
+            self.is_blind = true;
+            let way_out = way_out(&error.kind);
+            warn!(%error, "cannot watch every directory, looking for changes twice a second instead{way_out}");
+        }
+    }
+}
+
+/// Whether the system has no more watches to give, for whatever directory.
+fn is_limit(kind: &ErrorKind) -> bool {
+    !way_out(kind).is_empty()
+}
+
+/// What an operator can do about a limit of the system's.
+fn way_out(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::MaxFilesWatch => "; raise the sysctl `fs.inotify.max_user_watches`",
+        ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+            "; raise the sysctl `fs.inotify.max_user_instances`"
+        }
+        _ => "",
+    }
+}
+
+/// Whether an event is a reason to look. One without a path says that events were lost.
+fn is_hint(event: &Event, interest: &Interest) -> bool {
+    let paths = &event.paths;
+    is_a_change(&event.kind) && (paths.is_empty() || paths.iter().any(|path| interest.covers(path)))
+}
+
+/// Reading is no change; the end of a write is the best hint there is.
+fn is_a_change(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    }
+}
+
+fn inode_of(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// How long an event may take to arrive.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watcher() -> Watcher {
+        Watcher::new(|| {})
+    }
+
+    #[test]
+    fn a_change_that_is_announced_late_is_announced() {
+        let (mut watcher, now) = (watcher(), Instant::now());
+        let changed = [PathBuf::from("echo_wsh.so")];
+
+        assert_eq!(watcher.looked(&changed, now), Some(now + GRACE));
+        watcher.heard();
+        assert_eq!(watcher.looked(&[], now + GRACE), None);
+
+        assert!(!watcher.is_blind());
+    }
+
+    #[test]
+    fn a_change_that_is_never_announced_makes_the_watcher_blind() {
+        let (mut watcher, now) = (watcher(), Instant::now());
+        let changed = [PathBuf::from("echo_wsh.so")];
+
+        watcher.heard();
+        assert_eq!(watcher.looked(&changed, now), None, "it was announced");
+        assert_eq!(watcher.looked(&changed, now), Some(now + GRACE));
+        assert_eq!(watcher.looked(&[], now + GRACE / 2), Some(now + GRACE));
+        assert!(!watcher.is_blind());
+        assert_eq!(watcher.looked(&[], now + GRACE), None);
+
+        assert!(watcher.is_blind());
+    }
+
+    #[test]
+    fn a_watcher_that_went_blind_elsewhere_sees_where_it_begins_anew() {
+        let (mut watcher, now) = (watcher(), Instant::now());
+        watcher.looked(&[PathBuf::from("echo_wsh.so")], now);
+        watcher.looked(&[], now + GRACE);
+        assert!(watcher.is_blind());
+
+        watcher.begin_anew();
+
+        assert!(!watcher.is_blind());
+        assert_eq!(watcher.looked(&[], now + GRACE), None);
+    }
+}

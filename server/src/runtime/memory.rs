@@ -1,0 +1,189 @@
+//! Gives memory back to the system when much of it is not needed any more.
+//!
+//! Ten thousand sessions that have left leave their memory in the C library's arenas, and buffers in
+//! pools. A thread that carries no messages looks now and then, and gives it back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tracing::{debug, error};
+
+use crate::buffers::rooms;
+use crate::buffers::scratch::Scratch;
+use crate::process::heap;
+use crate::ws::deflate::pool;
+
+/// Looks for as long as the process lives; `connections` says how many there are and how many there
+/// were at most, `workers` how many threads of the runtime usually carry messages.
+pub(crate) fn start(
+    runtime: Handle,
+    workers: usize,
+    connections: impl Fn() -> (usize, usize) + Send + 'static,
+) {
+    let watch = move || {
+        let mut watch = Watch::default();
+        for look in 1_u32.. {
+            std::thread::sleep(LOOK);
+            let now = Instant::now();
+            let (connections, most) = connections();
+            let free = look.is_multiple_of(LOOKS_A_COUNT).then(heap::free_bytes);
+            if watch.is_due(connections, most, free, now) {
+                forget_on_workers(&runtime, workers);
+                rooms::forget();
+                heap::give_back();
+                watch.note_free(heap::free_bytes());
+                let took_us = now.elapsed().as_micros() as u64;
+                debug!(took_us, "free memory given back");
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new()
+        .name("memory".to_owned())
+        .spawn(watch);
+    if let Err(error) = spawned {
+        error!(%error, "no thread to give memory back on; it stays what it was at most");
+    }
+}
+
+/// Frees what the calling thread keeps for the next message.
+pub(crate) fn forget_here() {
+    pool::forget();
+    Scratch::forget();
+}
+
+/// Has each of the workers free what it keeps. For that each stays in its task until all have come,
+/// or for a moment, since a worker that were done would take the next one's.
+fn forget_on_workers(runtime: &Handle, workers: usize) {
+    let came = Arc::new(AtomicUsize::new(0));
+    for _ in 0..workers {
+        let came = came.clone();
+        runtime.spawn(async move {
+            forget_here();
+            came.fetch_add(1, Ordering::Relaxed);
+            let deadline = Instant::now() + TOGETHER;
+            while came.load(Ordering::Relaxed) < workers && Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+        });
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while came.load(Ordering::Relaxed) < workers && Instant::now() < deadline {
+        std::thread::sleep(TOGETHER);
+    }
+}
+
+/// What was seen until now.
+#[derive(Debug, Default)]
+struct Watch {
+    /// The most connections since memory was given back.
+    peak: usize,
+    connections: usize,
+    /// Bytes that were free after memory was given back last, and when they were counted last.
+    free_after: usize,
+    free: usize,
+    last: Option<Instant>,
+}
+
+impl Watch {
+    /// Whether memory is to be given back: half of the connections have left and no more are
+    /// leaving, or much was freed that was not used again since it was counted last. `free` is what
+    /// is free, if it was counted at this look.
+    fn is_due(
+        &mut self,
+        connections: usize,
+        most: usize,
+        free: Option<usize>,
+        now: Instant,
+    ) -> bool {
+        let before = std::mem::replace(&mut self.connections, connections);
+        self.peak = self.peak.max(most).max(connections);
+        let have_left = self.peak > 0 && connections <= self.peak / 2;
+        let are_leaving = connections < before - before / 8;
+        let unused = free.map_or(0, |free| {
+            let free_before = std::mem::replace(&mut self.free, free);
+            free.min(free_before).saturating_sub(self.free_after)
+        });
+        let rests = self.last.is_some_and(|last| now - last < PAUSE);
+        let is_due = have_left && !are_leaving || unused >= UNUSED_BYTES && !rests;
+        if is_due {
+            self.peak = connections;
+            self.last = Some(now);
+        }
+        is_due
+    }
+
+    /// So much is free after memory was given back.
+    fn note_free(&mut self, free: usize) {
+        self.free_after = free;
+        self.free = free;
+    }
+}
+
+/// How long a worker waits for the others, and how long all are waited for.
+const TOGETHER: Duration = Duration::from_micros(500);
+const PATIENCE: Duration = Duration::from_millis(50);
+/// A look costs some microseconds.
+const LOOK: Duration = Duration::from_secs(2);
+/// Of so many looks one counts what is free: the C library goes through each free piece for that, some
+/// milliseconds where thousands of sessions are open, and who allocates waits for it.
+const LOOKS_A_COUNT: u32 = 5;
+/// While connections stay, memory that they free is given back at most so often: they are likely to
+/// want it again, and fresh pages have their price.
+const PAUSE: Duration = Duration::from_secs(30);
+const UNUSED_BYTES: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    #[test]
+    fn memory_is_given_back_once_half_of_the_connections_have_left() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        let mut is_due = |connections| watch.is_due(connections, connections, None, now);
+        assert!(!is_due(0));
+        assert!(!is_due(10_000));
+        assert!(!is_due(6_000));
+        assert!(!is_due(4_000), "they are leaving");
+        assert!(is_due(3_900));
+        assert!(!is_due(3_900));
+        assert!(!is_due(2_000));
+        assert!(!is_due(0));
+        assert!(is_due(0));
+        assert!(!is_due(0));
+        assert!(!is_due(1));
+        assert!(!is_due(0));
+        assert!(is_due(0), "a single one, too");
+        assert!(
+            watch.is_due(0, 200, None, now),
+            "and those that no look saw"
+        );
+        assert!(!watch.is_due(0, 0, None, now));
+    }
+
+    #[test]
+    fn memory_that_connections_have_freed_and_do_not_use_is_given_back_now_and_then() {
+        let (mut watch, began) = (Watch::default(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        assert!(!watch.is_due(100, 100, Some(50 * MIB), at(0)));
+        assert!(watch.is_due(100, 100, Some(50 * MIB), at(2)));
+        // It stays free; its pages are gone.
+        watch.note_free(50 * MIB);
+        assert!(!watch.is_due(100, 100, Some(50 * MIB), at(60)));
+        // In use again between two looks.
+        assert!(!watch.is_due(100, 100, Some(80 * MIB), at(62)));
+        assert!(!watch.is_due(100, 100, Some(51 * MIB), at(64)));
+        assert!(!watch.is_due(100, 100, Some(80 * MIB), at(66)));
+        assert!(watch.is_due(100, 100, Some(60 * MIB), at(68)));
+        watch.note_free(60 * MIB);
+        assert!(!watch.is_due(100, 100, Some(90 * MIB), at(70)));
+        assert!(
+            !watch.is_due(100, 100, Some(90 * MIB), at(72)),
+            "not so soon"
+        );
+        assert!(watch.is_due(100, 100, Some(90 * MIB), at(98)));
+    }
+}

@@ -1,0 +1,215 @@
+//! Wakes tasks from inside a callback, so that they run even if the callback does not return.
+//!
+//! The runtime puts the task that a worker wakes last where no other worker finds it, to run it as
+//! soon as the task that woke it gives way (its LIFO slot). A handler's callback that blocks after
+//! it has sent to another session would keep that session waiting. So what is woken while a
+//! connection is polled is kept here: the worker wakes it when the poll is over, or the
+//! [watchdog](crate::border::watchdog) has another worker do it when a callback runs late.
+//!
+//! The other way about, a task that is woken by a thread which is no worker goes before one in that
+//! place, and its callback may block as well. So the [relay], a task, wakes it: on a worker, whose
+//! other tasks lie where they are found from then on.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use tokio::runtime::Handle;
+
+/// What one thread has to wake; lives as long as the process.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Mutex<Vec<Waker>>);
+
+/// Tasks to wake are kept while this lives, and woken when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Keeping(());
+
+/// What other threads have for the relay to wake.
+#[derive(Debug, Default)]
+struct Relay {
+    woken: Vec<Waker>,
+    /// The relay's own, from its first poll on.
+    waker: Option<Waker>,
+}
+
+/// What is woken from outside the workers of `runtime` is woken on one of them from now on.
+pub(crate) fn start(runtime: &Handle) {
+    runtime.spawn(relay());
+}
+
+/// Wakes, on a worker, what threads that are no workers have for it. One task does it for all of
+/// them: a task for each would take memory for each message of a blocking handler.
+async fn relay() {
+    /// Without a relay, a thread wakes what it has to wake itself.
+    struct Relaying;
+    impl Drop for Relaying {
+        fn drop(&mut self) {
+            let left = std::mem::take(&mut *lock_relay());
+            left.woken.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    let _relaying = Relaying;
+    let mut woken = Vec::new();
+    poll_fn(|cx| {
+        let mut relay = lock_relay();
+        relay.waker.get_or_insert_with(|| cx.waker().clone());
+        // The memory of both goes to and fro.
+        std::mem::swap(&mut woken, &mut relay.woken);
+        drop(relay);
+        woken.drain(..).for_each(Waker::wake);
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Keeps what the calling thread wakes until the answer is dropped.
+#[inline]
+pub(crate) fn keep() -> Keeping {
+    IS_KEEPING.set(true);
+    Keeping(())
+}
+
+impl Drop for Keeping {
+    #[inline]
+    fn drop(&mut self) {
+        IS_KEEPING.set(false);
+        if HAS_KEPT.get() {
+            wake_kept();
+        }
+    }
+}
+
+/// Wakes the task of a connection: now, or when the poll that it happens in is over.
+pub(crate) fn wake(waker: Waker) {
+    if !IS_KEEPING.get() {
+        return wake_from_outside(waker);
+    }
+    HAS_KEPT.set(true);
+    let mut kept = of_this_thread().lock();
+    kept.push(waker);
+    if kept.len() >= KEPT_MAX {
+        let full = std::mem::take(&mut *kept);
+        drop(kept);
+        full.into_iter().for_each(Waker::wake);
+        // The last of them would lie where only this worker finds it: this lies there instead.
+        tokio::spawn(async {});
+    }
+}
+
+fn wake_from_outside(waker: Waker) {
+    let mut relay = lock_relay();
+    let Some(relays) = relay.waker.clone() else {
+        drop(relay);
+        return waker.wake();
+    };
+    relay.woken.push(waker);
+    let is_first = relay.woken.len() == 1;
+    drop(relay);
+    // The relay takes all of them at once.
+    if is_first {
+        relays.wake();
+    }
+}
+
+fn lock_relay() -> MutexGuard<'static, Relay> {
+    RELAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the calling thread has to wake.
+pub(crate) fn of_this_thread() -> &'static Kept {
+    let kept = KEPT.get().unwrap_or_else(|| Box::leak(Box::default()));
+    KEPT.set(Some(kept));
+    kept
+}
+
+/// Wakes what this thread kept.
+#[cold]
+fn wake_kept() {
+    HAS_KEPT.set(false);
+    let kept = of_this_thread();
+    let mut woken = kept.take();
+    woken.drain(..).for_each(Waker::wake);
+    // The memory is used again.
+    let mut kept = kept.lock();
+    if kept.capacity() == 0 {
+        *kept = woken;
+    }
+}
+
+impl Kept {
+    /// Takes everything, to be woken by the caller.
+    pub(crate) fn take(&self) -> Vec<Waker> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+thread_local! {
+    static IS_KEEPING: Cell<bool> = const { Cell::new(false) };
+    static HAS_KEPT: Cell<bool> = const { Cell::new(false) };
+    static KEPT: Cell<Option<&'static Kept>> = const { Cell::new(None) };
+}
+
+static RELAY: Mutex<Relay> = Mutex::new(Relay {
+    woken: Vec::new(),
+    waker: None,
+});
+
+/// So many are kept at most: a publication to many sessions is to be sent by all workers at once.
+const KEPT_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_is_woken_when_the_poll_is_over_or_when_another_thread_takes_it_before() {
+        let count = Arc::new(Count::default());
+        let woken = || count.0.load(Ordering::Relaxed);
+        wake(count.clone().into());
+        assert_eq!(woken(), 1, "outside a poll at once");
+
+        let keeping = keep();
+        wake(count.clone().into());
+        assert_eq!(woken(), 1);
+        let kept = of_this_thread();
+        std::thread::spawn(|| kept.take().into_iter().for_each(Waker::wake))
+            .join()
+            .expect("it does not panic");
+        assert_eq!(woken(), 2, "before the poll is over");
+
+        wake(count.clone().into());
+        drop(keeping);
+        assert_eq!(woken(), 3, "and each once");
+    }
+
+    #[tokio::test]
+    async fn a_poll_that_wakes_many_tasks_keeps_only_a_few() {
+        let count = Arc::new(Count::default());
+        let keeping = keep();
+        for _ in 0..KEPT_MAX + 3 {
+            wake(count.clone().into());
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), KEPT_MAX);
+        drop(keeping);
+        assert_eq!(count.0.load(Ordering::Relaxed), KEPT_MAX + 3);
+    }
+}

@@ -1,0 +1,14 @@
+//! What all sessions share: how one is found, what others have for it, and what wakes it.
+
+pub(crate) mod alarms;
+pub(crate) mod cause;
+pub(crate) mod descriptors;
+pub(crate) mod encoded;
+pub(crate) mod mailbox;
+pub(crate) mod peer;
+pub(crate) mod places;
+pub(crate) mod pulse;
+pub(crate) mod registry;
+pub(crate) mod shared;
+pub(crate) mod tally;
+pub(crate) mod topics;

@@ -1,0 +1,219 @@
+//! Publish and subscribe inside this server.
+//!
+//! A topic belongs to a handler's name and is shared by its generations; one that begins with `/`
+//! belongs to the server, and any handler may use it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::sessions::encoded::Encoded;
+use crate::sessions::mailbox::Mailbox;
+
+/// Who subscribed to what.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    hasher: RandomState,
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+/// By owner and name, so that a publication finds its topic without a name of its own.
+type Shard = HashMap<Box<str>, HashMap<Box<str>, Subscribers>>;
+type Subscribers = HashMap<u64, Arc<Mailbox>>;
+
+/// A topic's full name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Topic<'a> {
+    /// The handler's name; empty for the server's own topics.
+    owner: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Topic<'a> {
+    /// What the handler `owner` means by `name`.
+    pub(crate) fn new(owner: &'a str, name: &'a str) -> Topic<'a> {
+        let owner = if name.starts_with('/') { "" } else { owner };
+        Topic { owner, name }
+    }
+}
+
+/// The topics that one session has joined. It leaves them when this is dropped, whatever ends the
+/// session.
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    topics: Arc<Topics>,
+    mailbox: Arc<Mailbox>,
+    /// As the handler says them.
+    names: Vec<Box<str>>,
+}
+
+impl Subscriptions {
+    /// None yet.
+    pub(crate) fn new(topics: &Arc<Topics>, mailbox: &Arc<Mailbox>) -> Subscriptions {
+        Subscriptions {
+            topics: topics.clone(),
+            mailbox: mailbox.clone(),
+            names: Vec::new(),
+        }
+    }
+
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether the topic is one of them.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|other| **other == *name)
+    }
+
+    /// Joins a topic that is not one of them.
+    pub(crate) fn join(&mut self, name: &str) {
+        let topic = Topic::new(self.mailbox.owner(), name);
+        self.topics.subscribe(topic, &self.mailbox);
+        self.names.push(name.into());
+    }
+
+    /// Leaves a topic, if it is one of them.
+    pub(crate) fn leave(&mut self, name: &str) {
+        if let Some(index) = self.names.iter().position(|other| **other == *name) {
+            let topic = Topic::new(self.mailbox.owner(), name);
+            self.topics.unsubscribe(topic, self.mailbox.id);
+            self.names.swap_remove(index);
+        }
+    }
+}
+
+impl Drop for Subscriptions {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let topic = Topic::new(self.mailbox.owner(), name);
+            self.topics.unsubscribe(topic, self.mailbox.id);
+        }
+    }
+}
+
+impl Topics {
+    pub(crate) fn new() -> Arc<Topics> {
+        Arc::new(Topics {
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        })
+    }
+
+    pub(crate) fn subscribe(&self, topic: Topic<'_>, mailbox: &Arc<Mailbox>) {
+        let mut shard = self.shard(topic);
+        let owned = shard.entry(topic.owner.into()).or_default();
+        let subscribers = owned.entry(topic.name.into()).or_default();
+        subscribers.insert(mailbox.id, mailbox.clone());
+    }
+
+    pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
+        let mut shard = self.shard(topic);
+        let Some(owned) = shard.get_mut(topic.owner) else {
+            return;
+        };
+        if let Some(subscribers) = owned.get_mut(topic.name) {
+            subscribers.remove(&id);
+            if subscribers.is_empty() {
+                owned.remove(topic.name);
+            }
+        }
+        if owned.is_empty() {
+            shard.remove(topic.owner);
+        }
+    }
+
+    /// Posts one encoded message to every subscriber but `except`; answers how many there were.
+    pub(crate) fn publish(&self, topic: Topic<'_>, message: &Arc<Encoded>, except: u64) -> usize {
+        let shard = self.shard(topic);
+        let owned = shard.get(topic.owner);
+        let Some(subscribers) = owned.and_then(|owned| owned.get(topic.name)) else {
+            return 0;
+        };
+        let others = subscribers.iter().filter(|(id, _)| **id != except);
+        others.map(|(_, mailbox)| mailbox.publish(message)).count()
+    }
+
+    fn shard(&self, topic: Topic<'_>) -> MutexGuard<'_, Shard> {
+        let shard = &self.shards[self.hasher.hash_one(topic) as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const SHARDS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sessions::registry::{Registration, Registry};
+
+    fn sessions<const N: usize>() -> [Registration; N] {
+        let registry = Registry::new();
+        std::array::from_fn(|_| registry.register(&Arc::from("chat"), 1, 100))
+    }
+
+    #[test]
+    fn a_publication_reaches_every_subscriber_but_the_excepted_one() {
+        let topics = Topics::new();
+        let topic = Topic::new("chat", "lobby");
+        let [ann, ben, cat] = sessions();
+        topics.subscribe(topic, ann.mailbox());
+        topics.subscribe(topic, ben.mailbox());
+
+        let message = Encoded::new(crate::ws::frame::TEXT, b"hi", false);
+        let reached = topics.publish(topic, &message, ann.mailbox().id);
+
+        assert_eq!(reached, 1);
+        let mut letters = None;
+        assert!(ann.mailbox().take(&mut letters, false).is_none());
+        assert!(ben.mailbox().take(&mut letters, false).is_some());
+        assert_eq!(letters.as_ref().map(|letters| letters.len()), Some(1));
+        assert!(cat.mailbox().take(&mut letters, false).is_none());
+    }
+
+    #[test]
+    fn a_topic_belongs_to_its_handler_unless_it_begins_with_a_slash() {
+        assert_ne!(Topic::new("chat", "lobby"), Topic::new("echo", "lobby"));
+        assert_eq!(Topic::new("chat", "/news"), Topic::new("echo", "/news"));
+    }
+
+    #[test]
+    fn a_session_that_is_dropped_leaves_its_topics() {
+        let topics = Topics::new();
+        let [ann, ben] = sessions();
+        let mut anns = Subscriptions::new(&topics, ann.mailbox());
+        let mut bens = Subscriptions::new(&topics, ben.mailbox());
+        for name in ["lobby", "/news", "tea"] {
+            anns.join(name);
+            bens.join(name);
+        }
+        anns.leave("tea");
+        assert!(!anns.has("tea") && anns.len() == 2);
+
+        drop(anns);
+
+        let message = Encoded::new(crate::ws::frame::TEXT, b"hi", false);
+        for name in ["lobby", "/news", "tea"] {
+            let reached = topics.publish(Topic::new("chat", name), &message, 0);
+            assert_eq!(reached, 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_topic_without_subscribers_takes_no_memory() {
+        let topics = Topics::new();
+        let topic = Topic::new("chat", "lobby");
+        let [ann] = sessions();
+
+        topics.subscribe(topic, ann.mailbox());
+        topics.unsubscribe(topic, ann.mailbox().id);
+
+        assert!(
+            topics
+                .shards
+                .iter()
+                .all(|shard| shard.lock().unwrap().is_empty())
+        );
+    }
+}
