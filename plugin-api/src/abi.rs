@@ -159,6 +159,7 @@
 //!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], [`CAUSE`], `client_addr`, `check`, `wake_after`,
 //!   `notify` and `note`; fields that are 0 must be 0.
 
+mod layout;
 pub mod raw;
 
 use std::ffi::c_void;

@@ -1,10 +1,13 @@
 //! What the server's configuration says to a handler.
 
 #[cfg(feature = "serde")]
+pub(crate) mod used_keys;
+
+#[cfg(feature = "serde")]
 use serde_core::de::DeserializeOwned;
 
 #[cfg(feature = "serde")]
-use crate::asked::{Asked, Table};
+use crate::config::used_keys::{Asked, Table};
 
 /// The handler's own table of the configuration, `[handler.chat.config]`, and what it is loaded as.
 ///

@@ -1,10 +1,12 @@
 //! What can go wrong with a call to the server.
 
+pub(crate) mod rule;
+
 use std::{error::Error as StdError, fmt};
 
 use crate::{
     abi::{self, Status},
-    rule::Rule,
+    error::rule::Rule,
 };
 
 /// What a handler's functions return: any error goes up with `?`, and a sentence with

@@ -2,9 +2,8 @@
 
 use crate::{
     border::runtime::{self, Runtime},
-    error::{Refused, Result},
+    error::{Refused, Result, rule::Rule},
     message::Payload,
-    rule::Rule,
 };
 
 /// A session by its number, from any thread and for any time: what is sent to a session that is

@@ -2,86 +2,61 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod abi;
-mod arena;
-#[cfg(feature = "serde")]
-mod asked;
-mod async_conn;
-mod asynchronous;
-mod blocking;
-mod blocking_conn;
 mod border;
-mod carry;
+mod buffers;
 mod close;
 mod config;
-mod conn;
-mod ending;
 mod error;
-mod events;
-mod function;
 pub mod guide;
 mod handle;
-mod inbox;
+mod handshake;
 mod instant;
-#[cfg(feature = "serde")]
-mod json;
-mod layout;
-mod line;
 #[doc(hidden)]
 pub mod log;
 mod message;
-mod outbox;
-mod part;
-mod pause;
-mod payload;
-mod queue;
 pub mod raw;
-mod request;
-mod request_copy;
-mod response;
-mod rule;
 #[doc(hidden)]
 pub mod rules;
-mod sent;
-mod session;
-mod shared;
-mod spares;
-mod state;
-mod stay;
 mod stop;
-mod style;
-mod task;
+mod styles;
 pub mod test;
-#[cfg(feature = "tracing")]
-mod trace;
-mod waits;
 
 pub use crate::{
-    async_conn::AsyncConn,
-    blocking_conn::BlockingConn,
-    border::link::Writer,
+    border::host_session::Writer,
     close::{Cause, Close},
     config::Config,
-    conn::Conn,
-    error::{Elapsed, Error, Refused, Result},
+    error::{Elapsed, Error, Refused, Result, rule::Rule},
     handle::{Handle, publish},
+    handshake::{
+        request::Request,
+        response::{Handshake, Response},
+        sleep::Sleep,
+    },
     instant::Instant,
-    message::{Kind, Message, MessageBuf, Payload},
-    part::{Part, PartBuf},
-    pause::Sleep,
-    payload::Uncompressed,
-    request::Request,
-    response::{Handshake, Response},
-    rule::Rule,
-    sent::Sent,
-    session::{Closing, Handler, Session},
-    shared::Shared,
-    state::{Snapshot, State},
-    stay::{LetGo, Stay},
+    message::{
+        Kind, Message, MessageBuf, Payload,
+        part::{Part, PartBuf},
+        payload::Uncompressed,
+    },
     stop::Stop,
+    styles::{
+        asynchronous::{
+            conn::AsyncConn,
+            migration::{LetGo, Stay},
+            send::Sent,
+        },
+        blocking::conn::BlockingConn,
+        events::{
+            conn::Conn,
+            session::{Closing, Handler, Session},
+            state::{Snapshot, State},
+        },
+        functions::shared::Shared,
+    },
 };
 
 #[cfg(feature = "serde")]
-pub use crate::json::{JsonError, publish_json};
+pub use crate::message::json::{JsonError, publish_json};
 
 use crate::border::runtime;
 
@@ -134,7 +109,7 @@ pub fn spawn(job: impl FnOnce(Stop) + Send + 'static) -> Result<(), Refused> {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::border::export::{Crate, asynchronous, blocking, events};
-    pub use crate::events::{Named, NotAFunction, NotDefault, Probe, named};
-    pub use crate::function::OfShared;
     pub use crate::log;
+    pub use crate::styles::events::adapter::{Named, NotAFunction, NotDefault, Probe, named};
+    pub use crate::styles::functions::signatures::OfShared;
 }

@@ -3,6 +3,9 @@
 //! A line that is written in a callback, or by an async function, is the running session's: the host knows
 //! which that is. The function of a blocking session has a thread of its own, which keeps the number.
 
+#[cfg(feature = "tracing")]
+pub(crate) mod forward;
+
 use std::{
     cell::Cell,
     fmt::{self, Display},

@@ -1,5 +1,10 @@
 //! Messages (RFC 6455 §5.6): whole, and either text or binary.
 
+#[cfg(feature = "serde")]
+pub(crate) mod json;
+pub(crate) mod part;
+pub(crate) mod payload;
+
 use std::fmt;
 
 use crate::abi;
@@ -258,7 +263,7 @@ pub enum Kind {
 pub(crate) mod sealed {
     use super::{Message, MessageBuf, TEXT};
     use crate::abi::{self, BINARY};
-    use crate::payload::Owned;
+    use crate::message::payload::Owned;
 
     pub trait Sealed: Sized {
         fn kind(&self) -> u32;
@@ -269,7 +274,7 @@ pub(crate) mod sealed {
         }
         /// The bytes as they may be kept: what is neither owned nor shared already is copied.
         fn into_owned(self) -> Owned {
-            let mut copy = crate::spares::take(self.bytes().len());
+            let mut copy = crate::buffers::pool::take(self.bytes().len());
             copy.extend_from_slice(self.bytes());
             Owned::Memory(copy)
         }

@@ -19,15 +19,15 @@ use crate::{
         self,
         raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
     },
-    async_conn::AsyncConn,
-    blocking_conn::BlockingConn,
-    border::{link::Link, raw::Raw, runtime},
-    conn::Conn,
-    error::Refused,
+    border::{host_session::Link, raw::Raw, runtime},
+    error::{Refused, rule::Rule},
     handle::Handle,
-    line::Errand,
-    response::{Handshake, Response},
-    rule::Rule,
+    handshake::response::{Handshake, Response},
+    styles::{
+        asynchronous::conn::AsyncConn,
+        blocking::{channel::Errand, conn::BlockingConn},
+        events::conn::Conn,
+    },
 };
 
 /// Whether the server lets this handler write past the framing.

@@ -2,15 +2,20 @@
 
 use crate::{
     abi::{self, Descriptor},
-    asynchronous::Async,
-    blocking::Blocking,
     border::shims,
-    carry::Carry,
-    events::{Begin, Events, named::HandlerOfThisCrate},
-    function::{AsyncFunction, BlockingFunction, HandshakeFunction},
-    session::Handler,
-    shared::Shared,
-    style::Style,
+    styles::{
+        adapter::Style,
+        asynchronous::{adapter::Async, state::Carry},
+        blocking::adapter::Blocking,
+        events::{
+            adapter::{Begin, Events, named::HandlerOfThisCrate},
+            session::Handler,
+        },
+        functions::{
+            shared::Shared,
+            signatures::{AsyncFunction, BlockingFunction, HandshakeFunction},
+        },
+    },
 };
 
 /// What the macro knows of the crate that it stands in.
@@ -95,7 +100,7 @@ impl Facts {
 }
 
 /// The descriptor of an async function. The functions are taken for their types: see
-/// [`item`](crate::border::item::item).
+/// [`item`](crate::border::function_item::item).
 #[doc(hidden)]
 #[must_use]
 pub const fn asynchronous<H, const RESTARTS: bool, const PARTS: bool, F, C, S, A>(
@@ -114,7 +119,7 @@ where
 }
 
 /// The descriptor of a blocking function. The functions are taken for their types: see
-/// [`item`](crate::border::item::item).
+/// [`item`](crate::border::function_item::item).
 #[doc(hidden)]
 #[must_use]
 pub const fn blocking<H, const PARTS: bool, F, C, A>(

@@ -6,10 +6,10 @@
 #![allow(unsafe_code)] // raw pointers are what a C ABI is made of
 
 pub(crate) mod export;
+pub(crate) mod function_item;
 pub(crate) mod guard;
 pub(crate) mod host;
-pub(crate) mod item;
-pub(crate) mod link;
+pub(crate) mod host_session;
 pub(crate) mod raw;
 pub(crate) mod read;
 pub(crate) mod runtime;

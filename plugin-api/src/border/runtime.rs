@@ -12,8 +12,7 @@ use std::{
 use crate::{
     abi::Status,
     border::{guard, host::Host},
-    error::Refused,
-    rule::Rule,
+    error::{Refused, rule::Rule},
     stop::Stop,
 };
 
@@ -45,7 +44,7 @@ impl Runtime {
             // No test can let time pass on a thread that runs by itself.
             SINCE.set(Some(Instant::now()));
             #[cfg(feature = "tracing")]
-            let _tracing = crate::trace::enter();
+            let _tracing = crate::log::forward::enter();
             job();
         }))
     }
@@ -62,7 +61,7 @@ pub(crate) fn install(runtime: Runtime) -> Option<&'static Runtime> {
     IMAGE.set(runtime).ok()?;
     guard::set_panic_hook();
     #[cfg(feature = "tracing")]
-    crate::trace::install();
+    crate::log::forward::install();
     IMAGE.get()
 }
 

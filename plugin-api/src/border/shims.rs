@@ -6,23 +6,25 @@
 use std::{ffi::c_void, marker::PhantomData, mem::offset_of, ptr, sync::Arc};
 
 #[cfg(feature = "serde")]
-use crate::asked::Asked;
+use crate::config::used_keys::Asked;
 use crate::{
     abi::{self, Status},
     border::{
         guard::{fail, guard, guard_void},
         host::{Host, ResponsePtr},
-        link::{Link, Moving},
+        host_session::{Link, Moving},
         read::{self, Field, Text},
         runtime::{self, Runtime},
     },
     close::{Cause, Close},
     config::Config,
+    handshake::{
+        request::Request,
+        response::{Attempt, Response},
+    },
     message::Message,
-    request::Request,
-    response::{Attempt, Response},
     stop::Stop,
-    style::{self, Event, Slot, Style},
+    styles::adapter::{self, Event, Slot, Style},
 };
 
 /// What the host's handler pointer points to.
@@ -243,7 +245,7 @@ unsafe extern "C" fn open<E: Style>(
                 made = Some(Box::new(slot));
                 status
             }
-            Err(error) => style::fail(&link, &error),
+            Err(error) => adapter::fail(&link, &error),
         }
     });
     if status < 0 {

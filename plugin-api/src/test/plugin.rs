@@ -264,7 +264,7 @@ impl Generation {
         runtime::enter_test(self.runtime, self.context.hub.now());
         let _inside = Inside::enter();
         #[cfg(feature = "tracing")]
-        let _tracing = crate::trace::enter();
+        let _tracing = crate::log::forward::enter();
         callback(self.handler)
     }
 

@@ -1,0 +1,434 @@
+//! The answer to the opening handshake (RFC 6455 §4.2.2).
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+};
+
+use crate::{
+    abi::{self, Status},
+    border::{
+        guard,
+        host::{Host, ResponsePtr},
+        read::Text,
+        runtime::Runtime,
+    },
+    error::{Refused, rule::Rule},
+    handshake::request::{Attached, Request},
+};
+
+/// What goes with the 101, or with a refusal: more header lines, the subprotocol.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
+///     response.header("X-Served-By", "chat")?;
+///     response.forbid_compression()?; // it sends secrets beside what peers chose
+///     if request.query("version") == Some("1") {
+///         response.protocol("chat.v1")?; // refused, unless the client offers it
+///         return Ok(Handshake::accept());
+///     }
+///     response.choose_protocol(request, &["chat.v2", "chat.v1"])
+/// }
+/// # async fn quiet(_: &mut AsyncConn) -> Result { Ok(()) }
+/// # let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// # let asking = server.request("/").protocol("chat.v1").protocol("chat.v2");
+/// # let client = asking.connect();
+/// # assert_eq!(client.protocol(), "chat.v2");
+/// # assert_eq!(client.header("X-Served-By"), Some(&b"chat"[..]));
+/// # assert_eq!(server.request("/?version=1").try_connect().unwrap_err().status, 500);
+/// ```
+pub struct Response<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) response: ResponsePtr,
+}
+
+impl<'a> Response<'a> {
+    pub(crate) fn new(host: &'a Host, response: ResponsePtr) -> Self {
+        Response { host, response }
+    }
+
+    /// Appends a header line.
+    ///
+    /// # Errors
+    /// [`Refused::Invalid`]: a CR, LF or control character, or a name that belongs to the handshake.
+    /// [`Refused::TooBig`]: with it the header lines have more than 16 KiB.
+    pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Refused> {
+        let value = value.as_ref();
+        let status = self.host.response_header(self.response, name, value);
+        Refused::check(status, |status| Rule::header(status, name, value))
+    }
+
+    /// Chooses the subprotocol.
+    ///
+    /// # Errors
+    /// [`Refused::Invalid`]: the client did not offer it.
+    pub fn protocol(&mut self, name: &str) -> Result<(), Refused> {
+        let status = self.host.response_protocol(self.response, name);
+        Refused::check(status, |_| Rule::protocol(name))
+    }
+
+    /// Accepts, with the first of `ours` that the client offers too. With none in common it accepts
+    /// without a subprotocol, which a browser that offered some takes as a failure (RFC 6455 §4.1).
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn choose_protocol(
+        &mut self,
+        request: &Request<'_>,
+        ours: &[&str],
+    ) -> crate::Result<Handshake> {
+        let chosen = ours
+            .iter()
+            .find(|our| request.protocols().any(|theirs| theirs == **our));
+        if let Some(chosen) = chosen {
+            self.protocol(chosen)?;
+        }
+        Ok(Handshake::accept())
+    }
+
+    /// Keeps permessage-deflate off, for sessions that mix secrets with what a peer chose.
+    ///
+    /// # Errors
+    /// [`Refused::Unsupported`]: this server has no say in it.
+    pub fn forbid_compression(&mut self) -> Result<(), Refused> {
+        let status = self.host.response_extensions(self.response, 0);
+        Refused::check(status, |_| Rule::unknown())
+    }
+}
+
+impl fmt::Debug for Response<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").finish_non_exhaustive()
+    }
+}
+
+/// Whether a client may enter, and with what.
+///
+/// What goes with the answer may be said here or to the [`Response`]. An answer that comes
+/// [later](Self::later) says it here, by what it has found out meanwhile.
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// fn check(request: &Request, _: &mut Response) -> Result<Handshake> {
+///     Ok(match request.query("as") {
+///         Some("guest") => Handshake::accept().protocol("guest").forbid_compression(),
+///         Some("member") => Handshake::accept().choose_protocol(&["v2", "v1"]),
+///         Some("robot") => Handshake::abort(), // not a byte
+///         _ => Handshake::reject(403, "who are you?"),
+///     })
+/// }
+/// # async fn quiet(_: &mut AsyncConn) -> Result { Ok(()) }
+/// # let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
+/// # let guest = server.request("/?as=guest").protocol("guest").connect();
+/// # assert_eq!(guest.protocol(), "guest");
+/// # assert_eq!(server.request("/?as=robot").try_connect().unwrap_err().status, 0);
+/// # assert_eq!(server.request("/").try_connect().unwrap_err().body, b"who are you?");
+/// ```
+#[derive(Debug)]
+pub struct Handshake {
+    verdict: Verdict,
+    /// There once something is said besides.
+    additions: Option<Box<Additions>>,
+}
+
+/// What an answer brings along.
+#[derive(Default)]
+struct Additions {
+    headers: Vec<(String, Vec<u8>)>,
+    protocol: Choice,
+    forbids_compression: bool,
+    attached: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+/// Which subprotocol an answer wants.
+#[derive(Default)]
+enum Choice {
+    /// As it was said to the [`Response`], or none.
+    #[default]
+    AsBefore,
+    This(String),
+    /// The first that the client offers too.
+    FirstOf(Vec<String>),
+}
+
+enum Verdict {
+    Accept,
+    Reject { status: u16, body: Vec<u8> },
+    Abort,
+    Later(Pin<Box<dyn Future<Output = crate::Result<Handshake>> + Send>>),
+}
+
+impl Handshake {
+    /// Lets the client in.
+    #[must_use]
+    pub fn accept() -> Self {
+        Handshake::new(Verdict::Accept)
+    }
+
+    /// Refuses with a status from 300 to 599 and a body.
+    #[must_use]
+    pub fn reject(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Handshake::new(Verdict::Reject { status, body })
+    }
+
+    /// Closes the connection without sending a byte.
+    #[must_use]
+    pub fn abort() -> Self {
+        Handshake::new(Verdict::Abort)
+    }
+
+    /// Answers when the future is ready; with an error the client gets a 500. The server polls it whenever
+    /// it is woken, and drops it when the client goes or the handshake's time is over.
+    ///
+    /// ```
+    /// # use wsh::Handshake;
+    /// # async fn may_enter(token: String) -> bool { true }
+    /// # fn handshake(request: &wsh::Request) -> Handshake {
+    /// let token = request.cookie("token").unwrap_or_default().to_string();
+    /// Handshake::later(async move {
+    ///     if may_enter(token).await {
+    ///         Ok(Handshake::accept())
+    ///     } else {
+    ///         Ok(Handshake::reject(403, "no token"))
+    ///     }
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn later(answer: impl Future<Output = crate::Result<Handshake>> + Send + 'static) -> Self {
+        Handshake::new(Verdict::Later(Box::pin(answer)))
+    }
+
+    /// Appends a header line to the 101 or the refusal. A line that may not be sent, as for
+    /// [`Response::header`], makes the answer a 500, and the server's log says which rule it breaks.
+    ///
+    /// ```
+    /// # use wsh::Handshake;
+    /// # async fn login(token: String) -> Option<String> { None }
+    /// # fn handshake(request: &wsh::Request) -> Handshake {
+    /// let token = request.cookie("token").unwrap_or_default().to_string();
+    /// Handshake::later(async move {
+    ///     Ok(match login(token).await {
+    ///         Some(renewed) => Handshake::accept()
+    ///             .header("Set-Cookie", format!("token={renewed}; HttpOnly"))
+    ///             .choose_protocol(&["chat.v2", "chat.v1"]),
+    ///         None => Handshake::reject(401, "").header("WWW-Authenticate", "Bearer"),
+    ///     })
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let line = (name.to_owned(), value.as_ref().to_owned());
+        self.additions().headers.push(line);
+        self
+    }
+
+    /// Chooses the subprotocol. One that the client did not offer makes the answer a 500.
+    #[must_use]
+    pub fn protocol(mut self, name: &str) -> Self {
+        self.additions().protocol = Choice::This(name.to_owned());
+        self
+    }
+
+    /// Chooses the first of `ours` that the client offers too, or none, as
+    /// [`Response::choose_protocol`] does.
+    #[must_use]
+    pub fn choose_protocol(mut self, ours: &[&str]) -> Self {
+        let ours = ours.iter().map(|our| (*our).to_owned()).collect();
+        self.additions().protocol = Choice::FirstOf(ours);
+        self
+    }
+
+    /// Keeps permessage-deflate off, as [`Response::forbid_compression`] does.
+    #[must_use]
+    pub fn forbid_compression(mut self) -> Self {
+        self.additions().forbids_compression = true;
+        self
+    }
+
+    /// Gives the session something to find as [`Conn::attached`](crate::Conn::attached), as
+    /// [`Request::attach`] does: one value of each type, the last.
+    ///
+    /// ```
+    /// # use wsh::Handshake;
+    /// struct User(String);
+    /// # async fn user_of(token: String) -> Option<User> { None }
+    /// # fn handshake(request: &wsh::Request) -> Handshake {
+    /// let token = request.cookie("token").unwrap_or_default().to_string();
+    /// Handshake::later(async move {
+    ///     Ok(match user_of(token).await {
+    ///         Some(user) => Handshake::accept().attach(user),
+    ///         None => Handshake::reject(403, "no such user"),
+    ///     })
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn attach<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.additions().attached.push(Box::new(value));
+        self
+    }
+
+    fn new(verdict: Verdict) -> Self {
+        Handshake {
+            verdict,
+            additions: None,
+        }
+    }
+
+    fn additions(&mut self) -> &mut Additions {
+        self.additions.get_or_insert_default()
+    }
+}
+
+impl Additions {
+    /// Says them to the host.
+    fn put(
+        self,
+        response: &mut Response<'_>,
+        offered: &[Text<'_>],
+        attached: &Attached,
+    ) -> Result<(), Refused> {
+        for (name, value) in &self.headers {
+            response.header(name, value)?;
+        }
+        match &self.protocol {
+            Choice::AsBefore => {}
+            Choice::This(name) => response.protocol(name)?,
+            Choice::FirstOf(ours) => {
+                let is_offered = |our: &&String| offered.iter().any(|it| it.get() == our.as_str());
+                if let Some(our) = ours.iter().find(is_offered) {
+                    response.protocol(our)?;
+                }
+            }
+        }
+        if self.forbids_compression {
+            response.forbid_compression()?;
+        }
+        for value in self.attached {
+            attached.put(value);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Additions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Additions").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Accept => f.write_str("Accept"),
+            Verdict::Reject { status, .. } => write!(f, "Reject({status})"),
+            Verdict::Abort => f.write_str("Abort"),
+            Verdict::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+/// An opening handshake between its first call and `open`.
+pub(crate) struct Attempt {
+    pub(crate) attached: Attached,
+    verdict: Verdict,
+    additions: Option<Box<Additions>>,
+    waker: Arc<HandshakeWaker>,
+}
+
+struct HandshakeWaker {
+    runtime: &'static Runtime,
+    id: u64,
+}
+
+impl Wake for HandshakeWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.runtime.host.wake(self.id);
+    }
+}
+
+impl Attempt {
+    pub(crate) fn new(
+        runtime: &'static Runtime,
+        id: u64,
+        attached: Attached,
+        answer: Handshake,
+    ) -> Box<Self> {
+        let waker = Arc::new(HandshakeWaker { runtime, id });
+        Box::new(Attempt {
+            attached,
+            verdict: answer.verdict,
+            additions: answer.additions,
+            waker,
+        })
+    }
+
+    /// What the callback answers to a client that offers these subprotocols.
+    pub(crate) fn answer(&mut self, response: &mut Response<'_>, offered: &[Text<'_>]) -> Status {
+        if let Err(refused) = self.put_additions(response, offered) {
+            return guard::fail(&format!("cannot answer the handshake so: {refused}"));
+        }
+        while let Verdict::Later(answer) = &mut self.verdict {
+            let waker = Waker::from(Arc::clone(&self.waker));
+            match answer.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(Ok(answer)) => {
+                    self.verdict = answer.verdict;
+                    self.additions = answer.additions;
+                    if let Err(refused) = self.put_additions(response, offered) {
+                        self.verdict = Verdict::Abort;
+                        return guard::fail(&format!("cannot answer the handshake so: {refused}"));
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    // It is not polled again, whatever the host does after this.
+                    self.verdict = Verdict::Abort;
+                    return guard::fail(&error.to_string());
+                }
+                Poll::Pending => return abi::PENDING,
+            }
+        }
+        match &self.verdict {
+            Verdict::Reject { status, body } => {
+                let answer = response
+                    .host
+                    .response_reject(response.response, *status, body);
+                match Refused::check(answer, |answer| Rule::rejection(answer, *status, body)) {
+                    Ok(()) => abi::REJECT,
+                    Err(refused) => guard::fail(&format!("cannot refuse with {status}: {refused}")),
+                }
+            }
+            Verdict::Abort => abi::ABORT,
+            Verdict::Accept | Verdict::Later(_) => abi::OK,
+        }
+    }
+
+    fn put_additions(
+        &mut self,
+        response: &mut Response<'_>,
+        offered: &[Text<'_>],
+    ) -> Result<(), Refused> {
+        match self.additions.take() {
+            None => Ok(()),
+            Some(additions) => additions.put(response, offered, &self.attached),
+        }
+    }
+
+    /// Whether `open`, or the next call, needs it.
+    pub(crate) fn is_worth_keeping(&mut self, status: Status) -> bool {
+        status == abi::PENDING || (status == abi::OK && !self.attached.is_empty())
+    }
+}

@@ -1,0 +1,503 @@
+//! Messages as JSON: values of serde in and out.
+//!
+//! JSON is sent as text, so that a browser's `onmessage` gets a string for `JSON.parse`.
+
+use std::{error::Error as StdError, fmt};
+
+use serde_core::{Deserialize, Serialize};
+
+use crate::{
+    buffers::pool,
+    error::{Refused, rule::Rule},
+    handle::{self, Handle},
+    message::{Message, MessageBuf},
+    styles::{
+        asynchronous::{conn::AsyncConn, send::Sent},
+        blocking::conn::BlockingConn,
+        events::conn::Conn,
+    },
+};
+
+/// A message is not JSON, or not JSON of the wanted shape: what [`Message::json`] fails with.
+///
+/// Needs the feature `serde`, which is on by default.
+///
+/// It says what was wanted, what was found and where, and how the message begins.
+///
+/// ```
+/// use wsh::Message;
+///
+/// let error = Message::Text(r#"{"x": "one"}"#).json::<std::collections::HashMap<String, u8>>();
+/// assert_eq!(
+///     error.unwrap_err().to_string(),
+///     "message is not the JSON that was wanted: invalid type: string \"one\", expected u8 at line 1 \
+///      column 11; found `{\"x\": \"one\"}`"
+/// );
+/// ```
+// A box: what a callback returns with `?` is mostly no error, and small.
+pub struct JsonError(Box<Inner>);
+
+struct Inner {
+    cause: serde_json::Error,
+    found: String,
+}
+
+impl JsonError {
+    #[cold]
+    fn new(cause: serde_json::Error, bytes: &[u8]) -> Self {
+        let mut shown = &bytes[..bytes.len().min(FOUND_BYTES_MAX)];
+        if let Err(error) = str::from_utf8(shown)
+            && error.error_len().is_none()
+        {
+            // Cut inside a character.
+            shown = &shown[..error.valid_up_to()];
+        }
+        let mut found = String::from_utf8_lossy(shown).escape_debug().to_string();
+        // What a reader would write stays as it was written.
+        found = found.replace("\\\"", "\"").replace("\\'", "'");
+        if shown.len() < bytes.len() {
+            found.push('…');
+        }
+        JsonError(Box::new(Inner { cause, found }))
+    }
+
+    /// How the message begins: at most 64 bytes of it, with control characters escaped.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// let error = wsh::Message::Text("no\tJSON").json::<u8>().unwrap_err();
+    /// assert_eq!(error.found(), r"no\tJSON");
+    /// ```
+    #[must_use]
+    pub fn found(&self) -> &str {
+        &self.0.found
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { cause, found } = &*self.0;
+        write!(f, "message is not the JSON that was wanted: {cause}; ")?;
+        match found.is_empty() {
+            true => f.write_str("found nothing"),
+            false => write!(f, "found `{found}`"),
+        }
+    }
+}
+
+impl fmt::Debug for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl StdError for JsonError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0.cause)
+    }
+}
+
+impl<'a> Message<'a> {
+    /// The value that the message says in JSON, be it text or binary. The value may borrow from the
+    /// message.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```standalone_crate
+    /// use serde::{Deserialize, Serialize};
+    /// use wsh::prelude::*;
+    ///
+    /// #[derive(Default)]
+    /// struct Adder;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Task<'a> {
+    ///     name: &'a str,
+    ///     terms: Vec<i64>,
+    /// }
+    ///
+    /// #[derive(Serialize)]
+    /// struct Sum<'a> {
+    ///     name: &'a str,
+    ///     sum: i64,
+    /// }
+    ///
+    /// impl Session for Adder {
+    ///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+    ///         let Task { name, terms } = message.json()?;
+    ///         conn.send_json(&Sum { name, sum: terms.iter().sum() })?;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(Adder);
+    /// ```
+    ///
+    /// `?` ends the session with 1011 and logs the error, as every error of a callback does. A handler
+    /// whose peers may be wrong answers them instead:
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn on_message(conn: &mut Conn, message: Message) -> Result {
+    /// let terms: Vec<i64> = match message.json() {
+    ///     Ok(terms) => terms,
+    ///     Err(error) => {
+    ///         wsh::debug!("{error}");
+    ///         conn.close(1007, "a list of numbers was wanted")?;
+    ///         return Ok(());
+    ///     }
+    /// };
+    /// # drop(terms);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The message is not JSON, or not that of a `T`.
+    pub fn json<T: Deserialize<'a>>(&self) -> Result<T, JsonError> {
+        read(self.as_bytes())
+    }
+}
+
+impl MessageBuf {
+    /// The value that the message says in JSON, be it text or binary. The value may borrow from the
+    /// message.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// async fn add(conn: &mut AsyncConn) -> Result {
+    ///     while let Some(message) = conn.recv().await {
+    ///         let terms: Vec<i64> = message.json()?;
+    ///         conn.send_json(&terms.iter().sum::<i64>()).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async add);
+    /// ```
+    ///
+    /// # Errors
+    /// The message is not JSON, or not that of a `T`. With `?` the function ends its session with 1011,
+    /// and the error is logged.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, JsonError> {
+        read(self.as_bytes())
+    }
+}
+
+impl Conn {
+    /// Sends a value as JSON, in a text message. Answers the bytes that are
+    /// [buffered](Self::buffered) with it.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn on_message(conn: &mut Conn) -> Result {
+    /// conn.send_json(&("seen", 3))?; // ["seen",3]
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refused::Invalid`]: JSON cannot say the value, as a map whose keys are no strings; the log has
+    /// the reason. Otherwise as of [`send`](Self::send).
+    pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<u64, Refused> {
+        with_text(value, |text| self.send(text))
+    }
+
+    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
+    /// is one. Answers about how many there are.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn on_message(conn: &mut Conn) -> Result {
+    /// conn.publish_json("weather", &("temperature", 21.5))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`send_json`](Self::send_json) and of [`publish`](crate::publish).
+    pub fn publish_json<T: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        value: &T,
+    ) -> Result<u64, Refused> {
+        with_text(value, |text| self.publish(topic, text))
+    }
+}
+
+impl<S> AsyncConn<S> {
+    /// Sends a value as JSON, in a text message. The answer is awaited as that of
+    /// [`send`](Self::send).
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// It is [`Refused::Invalid`] if JSON cannot say the value, as a map whose keys are no strings; the
+    /// log has the reason.
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// async fn count(conn: &mut AsyncConn) -> Result {
+    ///     let mut seen = 0;
+    ///     while conn.recv().await.is_some() {
+    ///         seen += 1;
+    ///         conn.send_json(&("seen", seen)).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async count);
+    /// ```
+    pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Sent<'_, String> {
+        match write(value) {
+            Ok(text) => self.send(text),
+            Err(refused) => Sent::told(self.link(), &self.task, Err(refused)),
+        }
+    }
+
+    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
+    /// is one. Answers about how many there are.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # async fn count(conn: &mut AsyncConn) -> Result {
+    /// conn.publish_json("weather", &("temperature", 21.5))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`Conn::publish_json`].
+    pub fn publish_json<T: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        value: &T,
+    ) -> Result<u64, Refused> {
+        with_text(value, |text| self.publish(topic, text))
+    }
+}
+
+impl BlockingConn {
+    /// Sends a value as JSON, in a text message. It waits as [`send`](Self::send) does.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// fn count(conn: BlockingConn) -> Result {
+    ///     for (seen, _message) in conn.enumerate() {
+    ///         conn.send_json(&("seen", seen + 1))?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking count);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refused::Invalid`]: JSON cannot say the value, as a map whose keys are no strings; the log has
+    /// the reason. Otherwise as of [`send`](Self::send).
+    pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Refused> {
+        self.send(write(value)?)
+    }
+
+    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
+    /// is one. Answers about how many there are.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn count(conn: BlockingConn) -> Result {
+    /// conn.publish_json("weather", &("temperature", 21.5))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`Conn::publish_json`].
+    pub fn publish_json<T: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        value: &T,
+    ) -> Result<u64, Refused> {
+        with_text(value, |text| self.publish(topic, text))
+    }
+}
+
+impl crate::test::Client {
+    /// Sends a value as JSON, in a text message; lost if the session is over.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # #[derive(Default)]
+    /// # struct Adder;
+    /// impl Session for Adder {
+    ///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+    ///         conn.send_json(&message.json::<Vec<i64>>()?.iter().sum::<i64>())?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut client = wsh::test::connect(wsh::descriptor!(Adder));
+    /// client.send_json(&[1, 2, 39]);
+    /// assert_eq!(client.receive().unwrap().json::<i64>().unwrap(), 42);
+    /// ```
+    ///
+    /// # Panics
+    /// JSON cannot say the value.
+    pub fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) {
+        match serde_json::to_string(value) {
+            Ok(text) => self.send(text),
+            Err(error) => panic!("the value cannot be sent as JSON: {error}"),
+        }
+    }
+}
+
+impl Handle {
+    /// Sends a value as JSON, in a text message; it leaves between two callbacks of the session.
+    /// Answers the bytes that are on their way, as last known.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn on_message(conn: &Conn) -> Result {
+    /// let handle = conn.handle();
+    /// wsh::spawn(move |_| {
+    ///     let _ = handle.send_json(&("worked out", 42));
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refused::Invalid`]: JSON cannot say the value; the log has the reason. Otherwise as of
+    /// [`send`](Self::send).
+    pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<u64, Refused> {
+        with_text(value, |text| self.send(text))
+    }
+}
+
+/// Sends a value as JSON, in a text message, to every subscriber of a topic of this handler, from any
+/// thread. Answers about how many there are.
+///
+/// Needs the feature `serde`, which is on by default.
+///
+/// ```
+/// # fn feed(temperature: f64) -> wsh::Result {
+/// wsh::publish_json("weather", &("temperature", temperature))?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`Refused::Invalid`]: JSON cannot say the value, as a map whose keys are no strings; the log has the
+/// reason. Otherwise as of [`publish`](crate::publish).
+pub fn publish_json<T: Serialize + ?Sized>(topic: &str, value: &T) -> Result<u64, Refused> {
+    with_text(value, |text| handle::publish(topic, text))
+}
+
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonError> {
+    serde_json::from_slice(bytes).map_err(|error| JsonError::new(error, bytes))
+}
+
+/// Lends the JSON of a value; its memory serves a later message.
+fn with_text<T: Serialize + ?Sized>(
+    value: &T,
+    send: impl FnOnce(&str) -> Result<u64, Refused>,
+) -> Result<u64, Refused> {
+    let text = write(value)?;
+    let answer = send(&text);
+    pool::put(text.into_bytes());
+    answer
+}
+
+/// The JSON of a value, in memory of an earlier message where there is some.
+fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, Refused> {
+    let mut bytes = pool::take(TEXT_BYTES_FIRST);
+    let outcome = serde_json::to_writer(&mut bytes, value);
+    match outcome.map(|()| String::from_utf8(bytes)) {
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(_)) => Err(Refused::Invalid(Rule::json())),
+        Err(error) => {
+            crate::warn!(error, "value cannot be sent as JSON");
+            Err(Refused::Invalid(Rule::json()))
+        }
+    }
+}
+
+/// How much of a message an error shows.
+const FOUND_BYTES_MAX: usize = 64;
+/// What the memory for a value has before anything is known of it.
+const TEXT_BYTES_FIRST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_was_wanted_and_what_was_found() {
+        let long = format!("[{}]", "1,".repeat(100));
+        let umlauts = format!("x{}", "ü".repeat(100));
+        for (bytes, wanted) in [
+            (
+                &b""[..],
+                "EOF while parsing a value at line 1 column 0; found nothing",
+            ),
+            (b"hello", "expected value at line 1 column 1; found `hello`"),
+            (
+                b"\"x\"",
+                "invalid type: string \"x\", expected a sequence at line 1 column 3; found `\"x\"`",
+            ),
+            (
+                b"[1]\n[2]",
+                "trailing characters at line 2 column 1; found `[1]\\n[2]`",
+            ),
+            (
+                b"[\xff",
+                "expected value at line 1 column 2; found `[\u{fffd}`",
+            ),
+            (
+                umlauts.as_bytes(),
+                &format!(
+                    "expected value at line 1 column 1; found `x{}…`",
+                    "ü".repeat(31)
+                ),
+            ),
+            (
+                long.as_bytes(),
+                &format!(
+                    "trailing comma at line 1 column 202; found `[{}1…`",
+                    "1,".repeat(31)
+                ),
+            ),
+        ] {
+            let error = Message::Binary(bytes).json::<Vec<u32>>().unwrap_err();
+            let prefix = "message is not the JSON that was wanted: ";
+            assert_eq!(error.to_string(), format!("{prefix}{wanted}"));
+        }
+    }
+
+    #[test]
+    fn a_value_that_json_cannot_say_is_invalid() {
+        let map = std::collections::HashMap::from([((1, 2), 3)]);
+        let refused = write(&map).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "`value` cannot be said in JSON, wanted maps whose keys are strings or numbers, and no error \
+             of its own `Serialize`"
+        );
+        assert_eq!(write(&("é", 1)), Ok("[\"é\",1]".into()));
+    }
+
+    #[test]
+    fn a_value_may_borrow_from_its_message() {
+        let message = MessageBuf::Text(r#"["ann","ben"]"#.into());
+        let names: Vec<&str> = message.json().unwrap();
+        assert_eq!(names, ["ann", "ben"]);
+    }
+}

@@ -1,0 +1,518 @@
+//! The async style: an `async fn` a session, polled by the callbacks of its session.
+//!
+//! The future lives in the slot. Every callback polls it, except `restore`, which only makes it,
+//! and `destroy`, which drops it. There is no runtime: a waker calls the host's `wake`, and the
+//! host calls the session's `wake` in turn.
+
+use std::{
+    any::Any,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering, fence},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use crate::{
+    abi::{self, Status},
+    border::{function_item::item, host_session::Link},
+    buffers::message_queue::Queue,
+    config::Config,
+    error::Error,
+    handshake::{
+        request::Request,
+        response::{Handshake, Response},
+    },
+    message::Message,
+    styles::{
+        adapter::{self, Event, Slot, Style},
+        asynchronous::{
+            channel::{Question, TOKEN, Task},
+            conn::AsyncConn,
+            state::{self, Carry},
+        },
+        functions::{
+            inbox,
+            owned_request::RequestCopy,
+            session_end::{Callback, Course, echoed},
+            shared::Shared,
+            signatures::{AsyncFunction, HandshakeFunction, Running},
+        },
+    },
+};
+
+/// The style of `handler!(async function)`. With `RESTARTS` a function without a state may begin again, with
+/// `PARTS` messages come in parts.
+#[derive(Debug)]
+pub(crate) struct Async<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> {
+    function: F,
+    check: C,
+    shared: Arc<H>,
+    types: PhantomData<fn() -> (S, A)>,
+}
+
+/// One session: its future, and what it shares with it.
+pub(crate) struct AsyncSlot {
+    link: Arc<Link>,
+    task: Arc<Task>,
+    waker: Waker,
+    /// The function, until it has ended.
+    future: Option<Running>,
+    /// It is being polled, or was when it panicked: it must not be polled again then, and what is
+    /// left of it is dropped with the slot.
+    is_inside: bool,
+    /// What the function ended with, until a callback has said so.
+    outcome: Option<crate::Result>,
+    /// Carried through a snapshot, for the functions that ask for it.
+    request: Option<Arc<RequestCopy>>,
+    join: fn(&RequestCopy, Vec<u8>) -> Option<Vec<u8>>,
+    /// It was restored and has had no callback: the host may still hold the peer back and have a
+    /// timer running as the older generation wanted it.
+    is_fresh: bool,
+    /// Messages that others follow at once; they go into the inbox with the last of them.
+    batch: Queue,
+    checkpoint: Checkpoint,
+}
+
+/// How far it has come that a function which may go on is asked for its state. In `snapshot` it could do
+/// nothing with its connection, so it is asked at the end of another callback.
+#[derive(Debug, Default)]
+enum Checkpoint {
+    #[default]
+    Idle,
+    /// A `snapshot` waits for the end of the next callback.
+    Wanted,
+    /// The last callback has asked, and this is what the next `snapshot` writes, or not now.
+    Asked(Option<Vec<u8>>),
+    /// A `snapshot` has said so; another one before the next callback learns nothing new.
+    Told,
+}
+
+impl Wake for Link {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        self.wake_session();
+    }
+}
+
+impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> Style
+    for Async<F, C, S, A, H, RESTARTS, PARTS>
+where
+    F: AsyncFunction<S, A, H>,
+    C: HandshakeFunction<H>,
+    S: Carry,
+    A: 'static,
+    H: Shared,
+{
+    type Slot = AsyncSlot;
+    const SCHEMA: (u32, u32) = {
+        let moves = RESTARTS || size_of::<S>() != 0;
+        match (moves, F::TAKES_REQUEST, S::WITH_REQUEST) {
+            (true, false, _) => (state::STATE, state::STATE),
+            (true, true, true) => (state::STATE_WITH_REQUEST, state::STATE_WITH_REQUEST),
+            (false, _, _) | (true, true, false) => (0, 0),
+        }
+    };
+    const FLAGS: u32 = {
+        let moves = if Self::SCHEMA.0 == 0 {
+            0
+        } else {
+            abi::MIGRATES
+        };
+        let origins = if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 };
+        abi::ASYNC | moves | origins
+    };
+    const PARTS: bool = PARTS;
+    const BATCHES: bool = true;
+
+    fn new(config: Config<'_>) -> crate::Result<Self> {
+        Ok(Async {
+            function: item(),
+            check: item(),
+            shared: Arc::new(H::new(config)?),
+            types: PhantomData,
+        })
+    }
+
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake> {
+        self.check.answer(&self.shared, request, response)
+    }
+
+    fn open(
+        &self,
+        link: Arc<Link>,
+        mut request: Request<'_>,
+    ) -> crate::Result<(Self::Slot, Status)> {
+        let attached = request.take_attached();
+        let copy = F::TAKES_REQUEST.then(|| Arc::new(RequestCopy::new(&request)));
+        let mut slot = self.slot(link, attached, copy, S::default());
+        slot.poll();
+        let status = slot.status(Callback::Other);
+        Ok((slot, status))
+    }
+
+    fn restore(&self, link: Arc<Link>, _schema: u32, state: &[u8]) -> crate::Result<Self::Slot> {
+        let (copy, state) = if F::TAKES_REQUEST {
+            let (copy, state) = S::split(state)?;
+            (Some(Arc::new(copy)), state)
+        } else {
+            (None, S::read(state)?)
+        };
+        Ok(self.slot(link, Vec::new(), copy, state))
+    }
+
+    fn self_test(&self) -> crate::Result {
+        self.shared.self_test()
+    }
+
+    fn serving(&self, on: bool) -> crate::Result {
+        self.shared.serving(on)
+    }
+}
+
+impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> Async<F, C, S, A, H, RESTARTS, PARTS>
+where
+    F: AsyncFunction<S, A, H>,
+    S: Carry,
+{
+    fn slot(
+        &self,
+        link: Arc<Link>,
+        attached: Vec<Box<dyn Any + Send + Sync>>,
+        request: Option<Arc<RequestCopy>>,
+        state: S,
+    ) -> AsyncSlot {
+        let task = Arc::new(Task::default());
+        let conn = AsyncConn::new(
+            Arc::clone(&link),
+            attached,
+            state,
+            Arc::clone(&task),
+            S::write,
+            PARTS,
+        );
+        let future = self.function.start(conn, request.clone(), &self.shared);
+        AsyncSlot {
+            waker: Waker::from(Arc::clone(&link)),
+            future: Some(future),
+            is_inside: false,
+            outcome: None,
+            is_fresh: link.is_restored,
+            batch: Queue::default(),
+            checkpoint: Checkpoint::Idle,
+            join: S::join,
+            link,
+            task,
+            request,
+        }
+    }
+}
+
+/// What the function is polled with while it is asked for its state. A future that is no wait for the
+/// connection has to keep it, or it would miss what it waits for: so it shows that there is one.
+struct Elsewhere {
+    link: Arc<Link>,
+    was_woken: AtomicBool,
+}
+
+impl Wake for Elsewhere {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.was_woken.store(true, Ordering::Release);
+        self.link.wake_session();
+    }
+}
+
+impl Elsewhere {
+    /// Whether some future waits for this. The caller has dropped its own waker.
+    fn is_waited_for(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || self.was_woken.load(Ordering::Acquire)
+    }
+}
+
+impl AsyncSlot {
+    /// Lets the function go on as far as it can.
+    #[inline]
+    fn poll(&mut self) {
+        let Some(future) = &mut self.future else {
+            return;
+        };
+        self.is_inside = true;
+        let polled = future.as_mut().poll(&mut Context::from_waker(&self.waker));
+        self.is_inside = false;
+        self.polled(polled);
+    }
+
+    #[inline]
+    fn polled(&mut self, polled: Poll<crate::Result>) {
+        match polled {
+            Poll::Ready(outcome) => self.end(outcome),
+            Poll::Pending if self.task.is_ending() && self.task.lock().is_deaf => {
+                crate::debug!("function goes on after the end of its session; dropped");
+                self.end(Ok(()));
+            }
+            Poll::Pending => {}
+        }
+    }
+
+    fn end(&mut self, outcome: crate::Result) {
+        self.outcome = Some(outcome);
+        self.future = None;
+    }
+
+    /// Asks the function something, and answers what it said if it waits for nothing but its connection.
+    fn ask(&mut self, question: Question) -> Question {
+        let Some(future) = &mut self.future else {
+            return Question::No;
+        };
+        self.task.ask(question);
+        let elsewhere = Arc::new(Elsewhere {
+            link: Arc::clone(&self.link),
+            was_woken: AtomicBool::new(false),
+        });
+        let waker = Waker::from(Arc::clone(&elsewhere));
+        self.is_inside = true;
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        self.is_inside = false;
+        drop(waker);
+        self.polled(polled);
+        let lets_go = self.task.lock().let_gos > 0;
+        match self.task.take_answer() {
+            _ if elsewhere.is_waited_for() && !lets_go => Question::No,
+            answer => answer,
+        }
+    }
+
+    /// Whether the function would go on if it were polled now, or something else may let it do so at
+    /// any moment.
+    fn may_go_on(&self) -> bool {
+        // The link, the waker and the author's connection have it; one more is a waker that a future keeps.
+        let is_kept = Arc::strong_count(&self.link) > 3;
+        // A waker that is let go of was called before.
+        fence(Ordering::Acquire);
+        is_kept
+            || self.is_fresh
+            || self.link.is_woken.load(Ordering::Relaxed)
+            || !self.batch.is_empty()
+            || self.task.waits_for_room()
+    }
+
+    /// A callback has ended for which a `snapshot` may have waited.
+    #[cold]
+    fn end_checkpoint(&mut self) {
+        self.checkpoint = match self.checkpoint {
+            Checkpoint::Idle | Checkpoint::Told => Checkpoint::Idle,
+            Checkpoint::Wanted | Checkpoint::Asked(_) => Checkpoint::Asked(self.state()),
+        };
+    }
+
+    /// What the next generation needs, if the function waits where it can be taken up.
+    #[cold]
+    fn state(&mut self) -> Option<Vec<u8>> {
+        if self.future.is_none() || self.is_inside || self.task.is_ending() {
+            return None;
+        }
+        let mut state = None;
+        if let Question::Here = self.ask(Question::Where)
+            && let Question::Answered(answer) = self.ask(Question::What)
+        {
+            state = Some(answer);
+        }
+        if self.outcome.is_some() {
+            // If this callback cannot say so, the next one does.
+            self.link.wake_session();
+            return None;
+        }
+        match (&self.request, state) {
+            (Some(request), Some(state)) => (self.join)(request, state),
+            (_, state) => state,
+        }
+    }
+
+    /// Puts in what happened.
+    #[inline]
+    fn take(&mut self, event: Event<'_>) -> Callback {
+        match event {
+            Event::Message(message) => self.take_message(message),
+            Event::Part(message, is_last) => self.take_part(message, is_last),
+            Event::Timer(TOKEN) => {
+                self.task.lock().has_elapsed = true;
+            }
+            Event::Closing(close) => {
+                self.task.peer_closes(close);
+                return Callback::Closing;
+            }
+            Event::Closed(close) => {
+                self.task.is_over_now(close);
+                return Callback::Closed;
+            }
+            Event::Drain => self.task.drained(),
+            Event::Wake => self.link.is_woken.store(false, Ordering::Relaxed),
+            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) => {}
+        }
+        Callback::Other
+    }
+
+    #[inline]
+    fn take_message(&mut self, message: Message<'_>) {
+        if self.future.is_none() {
+            return;
+        }
+        let mut inner = self.task.lock();
+        let is_full = if self.batch.is_empty() {
+            inner.inbox.push(message)
+        } else {
+            inner.inbox.push_batch(&mut self.batch, message)
+        };
+        drop(inner);
+        if is_full {
+            self.link.inside(|host, conn| host.reads(conn, false));
+        }
+    }
+
+    /// What was said to follow has not come.
+    #[cold]
+    fn end_batch(&mut self) {
+        self.task.lock().inbox.append(&mut self.batch);
+    }
+
+    fn take_part(&mut self, message: Message<'_>, is_last: bool) {
+        if self.future.is_some() && self.task.lock().inbox.push_part(message, is_last) {
+            self.link.inside(|host, conn| host.reads(conn, false));
+        }
+    }
+
+    /// What the callback answers after the function had its turn.
+    #[inline]
+    fn status(&mut self, callback: Callback) -> Status {
+        if self.outcome.is_some() || self.future.is_none() || self.is_inside {
+            return self.end_status(callback);
+        }
+        if !self.task.is_ending() {
+            return abi::OK;
+        }
+        match self.course(callback) {
+            Course::Status(status) => status,
+            Course::Echo => {
+                let code = self.task.closed().map_or(0, |close| close.code);
+                self.link.close(echoed(code), "");
+                abi::OK
+            }
+        }
+    }
+
+    fn course(&self, callback: Callback) -> Course {
+        let mut inner = self.task.lock();
+        let has_mail = !inner.inbox.is_empty();
+        inner.ending.course(callback, has_mail)
+    }
+
+    #[cold]
+    fn end_status(&mut self, callback: Callback) -> Status {
+        if self.is_inside && callback != Callback::Closed {
+            return abi::PANIC;
+        }
+        match self.outcome.take() {
+            Some(Err(error)) if !self.is_about_the_end(&error) => adapter::fail(&self.link, &error),
+            Some(Ok(())) if self.link.is_in_message() && !self.is_ending() => {
+                adapter::fail(&self.link, &adapter::MESSAGE_IS_OPEN.into())
+            }
+            Some(_) => abi::DONE,
+            None => abi::OK,
+        }
+    }
+
+    /// A function that ends because its session did has not failed.
+    fn is_about_the_end(&self, error: &Error) -> bool {
+        error.is_gone() && self.is_ending()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.task.is_ending() || self.link.is_closing()
+    }
+}
+
+impl Slot for AsyncSlot {
+    #[inline]
+    fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    #[inline]
+    fn on(&mut self, event: Event<'_>) -> Status {
+        if std::mem::take(&mut self.is_fresh) {
+            // The older generation may have held the peer back, and waited, for reasons of its own.
+            self.link.inside(|host, conn| {
+                host.reads(conn, true);
+                host.timer(conn, TOKEN, u64::MAX)
+            });
+        }
+        if !self.batch.is_empty() && !matches!(event, Event::Message(_)) {
+            self.end_batch();
+        }
+        let callback = self.take(event);
+        if !self.is_inside {
+            self.poll();
+        }
+        if !matches!(self.checkpoint, Checkpoint::Idle) {
+            self.end_checkpoint();
+        }
+        self.status(callback)
+    }
+
+    // The function has its turn when the last of them has come, or many.
+    #[inline]
+    fn on_followed(&mut self, message: Message<'_>) -> Status {
+        let is_long = self.batch.len() >= BATCH_MAX || self.batch.bytes() >= BATCH_BYTES_MAX;
+        let is_asked = !matches!(self.checkpoint, Checkpoint::Idle);
+        if is_long || self.is_fresh || is_asked || self.future.is_none() {
+            return self.on(Event::Message(message));
+        }
+        self.batch.push_small(message);
+        abi::OK
+    }
+
+    fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
+        match std::mem::replace(&mut self.checkpoint, Checkpoint::Told) {
+            Checkpoint::Asked(state) => Ok(state),
+            Checkpoint::Told => Ok(None),
+            Checkpoint::Wanted => {
+                self.checkpoint = Checkpoint::Wanted;
+                Ok(None)
+            }
+            Checkpoint::Idle if self.may_go_on() => {
+                self.checkpoint = Checkpoint::Wanted;
+                self.link.wake_session();
+                Ok(None)
+            }
+            Checkpoint::Idle => {
+                self.checkpoint = Checkpoint::Idle;
+                Ok(self.state())
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for AsyncSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsyncSlot")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How many messages a function is given at once: half of what its inbox takes.
+const BATCH_MAX: usize = inbox::MESSAGES_MAX / 2;
+const BATCH_BYTES_MAX: usize = inbox::BYTES_MAX / 2;

@@ -1,0 +1,140 @@
+//! Stretches of an async function in which it says itself when its session may move.
+
+use std::sync::Arc;
+
+use crate::styles::asynchronous::{channel::Task, conn::AsyncConn};
+
+impl<S> AsyncConn<S> {
+    /// As long as the answer lives, the session stays with this generation of the handler: for a stretch
+    /// of the function that a newer one could not take up from the [`state`](Self::state).
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// async fn login(conn: &mut AsyncConn<String>) -> Result {
+    ///     if conn.state.is_empty() {
+    ///         // What was asked is nowhere in the state.
+    ///         let stay = conn.stay();
+    ///         conn.send("who are you?").await?;
+    ///         let name = conn.recv().await.ok_or("gone")?;
+    ///         conn.state = name.to_string();
+    ///         drop(stay);
+    ///     }
+    ///     while let Some(message) = conn.recv().await {
+    ///         conn.send(format!("{}: {message}", conn.state)).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async login);
+    /// ```
+    #[must_use = "it stays as long as this lives"]
+    pub fn stay(&self) -> Stay {
+        Stay::new(Arc::clone(&self.task))
+    }
+
+    /// As long as the answer lives, the session moves also while the function waits for something beside
+    /// its connection, as in a `select!` that it never leaves. What it waits for is dropped then, and the function
+    /// begins again in the newer generation with its [`state`](Self::state).
+    ///
+    /// Without it such a session stays, for what a channel or a socket of the function's own has and has not
+    /// told yet would be lost. So it is for what can be asked for anew, from where the state says.
+    ///
+    /// ```standalone_crate
+    /// # use std::{future::{Future, poll_fn}, pin::pin, task::Poll};
+    /// # use wsh::prelude::*;
+    /// # async fn next_price(_: u64) -> u64 { std::future::pending().await }
+    /// async fn prices(conn: &mut AsyncConn<u64>) -> Result {
+    ///     let _let_go = conn.let_go();
+    ///     loop {
+    ///         let price = {
+    ///             // Or `select!`.
+    ///             let (mut next, mut said) = (pin!(next_price(conn.state)), pin!(conn.recv()));
+    ///             poll_fn(|cx| match next.as_mut().poll(cx) {
+    ///                 Poll::Ready(price) => Poll::Ready(Some(price)),
+    ///                 Poll::Pending => said.as_mut().poll(cx).map(|_| None),
+    ///             })
+    ///             .await
+    ///         };
+    ///         let Some(price) = price else { return Ok(()) };
+    ///         conn.state = price;
+    ///         conn.send(price.to_string()).await?;
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async prices);
+    /// ```
+    ///
+    /// A [`stay`](Self::stay) that lives as well goes before it.
+    #[must_use = "it lets go as long as this lives"]
+    pub fn let_go(&self) -> LetGo {
+        LetGo::new(Arc::clone(&self.task))
+    }
+}
+
+/// As long as this lives, its session does not move: see [`AsyncConn::stay`](crate::AsyncConn::stay).
+///
+/// ```
+/// # use wsh::prelude::*;
+/// async fn order(conn: &mut AsyncConn) -> Result {
+///     let stay = conn.stay(); // until the order is whole, newer code waits
+///     let what = conn.recv().await.ok_or("gone")?;
+///     conn.send("how many?").await?;
+///     let many = conn.recv().await.ok_or("gone")?;
+///     drop(stay);
+///     conn.send(format!("{many} {what}")).await?;
+///     while conn.recv().await.is_some() {}
+///     Ok(())
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(async order, restarts));
+/// # client.send("tea");
+/// # assert_eq!(client.receive().unwrap(), "how many?");
+/// # assert!(!client.migrate());
+/// # client.send("two");
+/// # assert_eq!(client.receive().unwrap(), "two tea");
+/// ```
+#[derive(Debug)]
+pub struct Stay(Arc<Task>);
+
+impl Stay {
+    pub(crate) fn new(task: Arc<Task>) -> Self {
+        task.lock().stays += 1;
+        Stay(task)
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.lock().stays -= 1;
+    }
+}
+
+/// As long as this lives, its session moves also while it waits for something else: see
+/// [`AsyncConn::let_go`](crate::AsyncConn::let_go).
+///
+/// ```
+/// use wsh::prelude::*;
+///
+/// async fn watch(conn: &mut AsyncConn, feed: impl Future<Output = String>) -> Result {
+///     let let_go = conn.let_go();
+///     let news = feed.await;
+///     // What came is on its way before the session moves again.
+///     drop(let_go);
+///     conn.send(news).await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct LetGo(Arc<Task>);
+
+impl LetGo {
+    pub(crate) fn new(task: Arc<Task>) -> Self {
+        task.lock().let_gos += 1;
+        LetGo(task)
+    }
+}
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.lock().let_gos -= 1;
+    }
+}

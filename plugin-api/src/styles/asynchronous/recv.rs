@@ -1,0 +1,355 @@
+//! Where an async function waits for its connection: `recv` and its like, `sleep`.
+//!
+//! These, when they are polled, answer the question for the session's state: a function that is in
+//! one of them can be moved to a newer generation, and one that is elsewhere never hears the
+//! question.
+
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use crate::{
+    abi,
+    buffers::message_queue::Queue,
+    error::{Elapsed, Refused, rule::Rule},
+    instant::Instant,
+    message::{
+        MessageBuf,
+        part::{PartBuf, Place},
+    },
+    styles::{
+        asynchronous::{channel::Question, conn::AsyncConn},
+        functions::inbox::{Inbox, Whole},
+    },
+};
+
+impl<S> AsyncConn<S> {
+    /// Waits for the next message; `None` when the session is over, or when the peer closes and
+    /// every message that it sent before was received. The peer is held back while many messages
+    /// wait to be received.
+    ///
+    /// A session that waits here moves to a newer generation of its handler with its
+    /// [`state`](Self::state), and the function then starts at its top; not while something else is waited
+    /// for besides, as in a `select!`, unless it [lets go](Self::let_go), and not during a
+    /// [`stay`](Self::stay). A function without a state says `restarts` in [`handler!`](crate::handler) if it may begin again; else its sessions stay.
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// async fn echo(conn: &mut AsyncConn) -> Result {
+    ///     while let Some(message) = conn.recv().await {
+    ///         conn.send(message).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async echo, restarts);
+    /// ```
+    ///
+    /// # Cancel safety
+    /// A wait that is dropped, as in a `select!` where something else comes first, loses nothing: a message
+    /// is taken only when it is given out. So it is with [`recv_part`](Self::recv_part),
+    /// [`recv_timeout`](Self::recv_timeout) and [`recv_until`](Self::recv_until), and with what has come of
+    /// a message that comes in parts. For a timer beside messages there is
+    /// [`recv_until`](Self::recv_until), which borrows the connection once.
+    pub async fn recv(&mut self) -> Option<MessageBuf> {
+        if let Some(message) = self.taken.pop(self.spare.get_mut()) {
+            return Some(message);
+        }
+        let mut wait = Wait::new(self);
+        poll_fn(|_| wait.poll_recv(false)).await.unwrap_or(None)
+    }
+
+    /// Waits for the next part of a message, or for the first of another one; `None` as
+    /// [`recv`](Self::recv). Where `handler!` says `parts`, a message may be of any length and takes no more
+    /// memory than a few parts do, since the peer is held back meanwhile; elsewhere each message is one part.
+    ///
+    /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
+    /// words that say what is to come. It takes what is left of a message that was begun with this.
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// async fn upload(conn: &mut AsyncConn) -> Result {
+    ///     let mut bytes = 0;
+    ///     while let Some(part) = conn.recv_part().await {
+    ///         bytes += part.len();
+    ///         if part.is_last() {
+    ///             conn.send(format!("{bytes} bytes")).await?;
+    ///             bytes = 0;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async upload, parts);
+    /// ```
+    pub async fn recv_part(&mut self) -> Option<PartBuf> {
+        if let Some(message) = self.taken.pop(self.spare.get_mut()) {
+            return Some(PartBuf::new(message, Place::WHOLE));
+        }
+        let mut wait = Wait::new(self);
+        poll_fn(|_| wait.poll_taken(false, |inbox, _, _| inbox.pop_part()))
+            .await
+            .unwrap_or(None)
+    }
+
+    /// As [`recv`](Self::recv), but for so long only.
+    ///
+    /// ```standalone_crate
+    /// # use std::time::Duration;
+    /// # use wsh::prelude::*;
+    /// async fn quiet(conn: &mut AsyncConn) -> Result {
+    ///     loop {
+    ///         match conn.recv_timeout(Duration::from_secs(60)).await {
+    ///             Ok(Some(message)) => conn.send(message).await?,
+    ///             Ok(None) => return Ok(()),
+    ///             Err(Elapsed) => conn.send("still there?").await?,
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async quiet);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Elapsed`]: nothing came in time.
+    pub async fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<MessageBuf>, Elapsed> {
+        let mut wait = Wait::new(self);
+        let mut is_set = false;
+        poll_fn(|_| {
+            let polled = wait.poll_recv(is_set);
+            if polled.is_pending() && !std::mem::replace(&mut is_set, true) {
+                return wait.set_timer(timeout).map(Err);
+            }
+            polled
+        })
+        .await
+    }
+
+    /// As [`recv`](Self::recv), but until a moment only: messages beside something that is to happen at its
+    /// time, such as a tick each second. A moment that has passed is told at once, before messages that
+    /// wait, so that a peer that sends without a pause does not hold the ticks up.
+    ///
+    /// ```standalone_crate
+    /// # use std::time::Duration;
+    /// # use wsh::{Instant, prelude::*};
+    /// async fn game(conn: &mut AsyncConn) -> Result {
+    ///     let (mut moves, mut tick) = (0, Instant::now());
+    ///     loop {
+    ///         match conn.recv_until(tick).await {
+    ///             Ok(Some(_)) => moves += 1,
+    ///             Ok(None) => return Ok(()),
+    ///             Err(Elapsed) => {
+    ///                 conn.send(format!("{moves} moves")).await?;
+    ///                 // From tick to tick, however long it took to send.
+    ///                 tick += Duration::from_secs(1);
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async game);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Elapsed`]: the moment has come.
+    pub async fn recv_until(&mut self, deadline: Instant) -> Result<Option<MessageBuf>, Elapsed> {
+        match deadline.left() {
+            Duration::ZERO => Err(Elapsed),
+            left => self.recv_timeout(left).await,
+        }
+    }
+
+    /// Waits for a while. It ends early when the session is over, and for a function that never
+    /// asks for messages also when the peer closes; what is sent then answers
+    /// [`Refused::Gone`](crate::Refused::Gone), which ends a function that says `?`.
+    ///
+    /// A session that sleeps moves to a newer generation as one in [`recv`](Self::recv) does.
+    ///
+    /// ```standalone_crate
+    /// # use std::time::Duration;
+    /// # use wsh::prelude::*;
+    /// async fn ticks(conn: &mut AsyncConn) -> Result {
+    ///     loop {
+    ///         conn.send("tick").await?;
+    ///         conn.sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(async ticks);
+    /// ```
+    pub async fn sleep(&mut self, duration: Duration) {
+        let mut wait = Wait::new(self);
+        let mut is_set = false;
+        poll_fn(|_| {
+            let polled = wait.poll_sleep(is_set);
+            if polled.is_pending() && !std::mem::replace(&mut is_set, true) {
+                return wait.set_timer(duration).map(drop);
+            }
+            polled
+        })
+        .await;
+    }
+}
+
+/// One wait. While it lives it borrows the connection, so the state that it wrote down is the
+/// state.
+struct Wait<'a, S> {
+    conn: &'a mut AsyncConn<S>,
+    has_answered: bool,
+}
+
+impl<'a, S> Wait<'a, S> {
+    fn new(conn: &'a mut AsyncConn<S>) -> Self {
+        Wait {
+            conn,
+            has_answered: false,
+        }
+    }
+
+    #[inline]
+    fn poll_recv(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
+        if self.conn.is_in_parts {
+            return self.poll_whole(is_timed);
+        }
+        if self.conn.taken.is_empty() {
+            // All at once: the lock is taken once for many.
+            match self.poll_taken(is_timed, Inbox::take_all) {
+                Poll::Ready(Ok(Some(()))) => {}
+                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Err(elapsed)) => return Poll::Ready(Err(elapsed)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let AsyncConn { taken, spare, .. } = &mut *self.conn;
+        Poll::Ready(Ok(taken.pop(spare.get_mut())))
+    }
+
+    /// Puts a message together of its parts. What has come stays in the inbox, so a wait that is dropped
+    /// loses nothing.
+    #[cold]
+    fn poll_whole(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
+        loop {
+            let taken = match self.poll_taken(is_timed, |inbox, _, _| inbox.pop_whole()) {
+                Poll::Ready(Ok(Some(taken))) => taken,
+                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Err(elapsed)) => return Poll::Ready(Err(elapsed)),
+                Poll::Pending => return Poll::Pending,
+            };
+            match taken {
+                Whole::Message(message) => return Poll::Ready(Ok(Some(message))),
+                Whole::Incomplete => {}
+                // The end of the session follows, and ends the wait.
+                Whole::TooLong => drop(self.conn.close(TOO_LONG, "")),
+            }
+        }
+    }
+
+    #[inline]
+    fn poll_taken<T>(
+        &mut self,
+        is_timed: bool,
+        take: impl FnOnce(&mut Inbox, &mut Queue, &mut Vec<u8>) -> Option<(T, bool)>,
+    ) -> Poll<Result<Option<T>, Elapsed>> {
+        let AsyncConn {
+            task, taken, spare, ..
+        } = &mut *self.conn;
+        let mut inner = task.lock();
+        inner.ending.reads();
+        inner.inbox.recycle(spare.take());
+        if let Some((message, may_resume)) = take(&mut inner.inbox, taken, spare.get_mut()) {
+            let resumes = may_resume && !inner.is_paused;
+            drop(inner);
+            if resumes {
+                self.conn.inside(|host, conn| host.reads(conn, true));
+            }
+            return Poll::Ready(Ok(Some(message)));
+        }
+        if !inner.ending.is_open() {
+            return told(task.tell(&mut inner), Ok(None));
+        }
+        if is_timed && inner.has_elapsed {
+            return Poll::Ready(Err(Elapsed));
+        }
+        let is_asked = !matches!(inner.question, Question::No);
+        drop(inner);
+        if is_asked {
+            self.answer();
+        }
+        Poll::Pending
+    }
+
+    fn poll_sleep(&mut self, is_set: bool) -> Poll<()> {
+        let task = &self.conn.task;
+        let mut inner = task.lock();
+        let has_mail = !inner.inbox.is_empty() || !self.conn.taken.is_empty();
+        if inner.ending.ends_sleep(has_mail) {
+            return told(task.tell(&mut inner), ());
+        }
+        if is_set && inner.has_elapsed {
+            return Poll::Ready(());
+        }
+        // What waits in the inbox cannot move.
+        let is_asked = !matches!(inner.question, Question::No) && !has_mail;
+        drop(inner);
+        if is_asked {
+            self.answer();
+        }
+        Poll::Pending
+    }
+
+    /// Says that the function waits here, or writes its state down for the next generation.
+    #[cold]
+    fn answer(&mut self) {
+        let mut inner = self.conn.task.lock();
+        if inner.stays > 0 {
+            return;
+        }
+        match inner.question {
+            Question::Where => inner.question = Question::Here,
+            Question::What => {
+                drop(inner);
+                // Not under the lock: it is the author's `Serialize`.
+                if let Some(state) = (self.conn.write_state)(&self.conn.state) {
+                    self.conn.task.lock().question = Question::Answered(state);
+                }
+            }
+            Question::No | Question::Here | Question::Answered(_) => return,
+        }
+        self.has_answered = true;
+    }
+
+    /// Sets the timer of this wait; the one before it is forgotten. One that cannot be set counts
+    /// as run out, lest the function wait for ever.
+    fn set_timer(&mut self, after: Duration) -> Poll<Elapsed> {
+        self.conn.task.lock().has_elapsed = false;
+        match self.conn.set_timer(after) {
+            abi::OK => Poll::Pending,
+            // It is closing: `closed` comes, and ends every wait.
+            abi::GONE => Poll::Pending,
+            status => {
+                let error = Refused::check(status, |_| Rule::timers()).err();
+                crate::warn!(error = ?error, "timer refused");
+                Poll::Ready(Elapsed)
+            }
+        }
+    }
+}
+
+impl<S> Drop for Wait<'_, S> {
+    fn drop(&mut self) {
+        // The function goes on, so what it said is no longer so.
+        if self.has_answered {
+            self.conn.task.lock().question.take_back();
+        }
+    }
+}
+
+/// Message Too Big (RFC 6455 §7.4.1).
+pub(crate) const TOO_LONG: u32 = 1009;
+
+/// A function that does not listen waits for ever; the slot drops it.
+fn told<T>(listens: bool, answer: T) -> Poll<T> {
+    if listens {
+        Poll::Ready(answer)
+    } else {
+        Poll::Pending
+    }
+}

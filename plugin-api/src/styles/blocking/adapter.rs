@@ -1,0 +1,281 @@
+//! The blocking style: a function a session, on a thread of the host's.
+//!
+//! The callbacks put what happens into the session's [`Line`], which the function takes it from.
+
+use std::{
+    marker::PhantomData,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
+
+use crate::{
+    abi::{self, Status},
+    border::{function_item::item, guard, host::Host, host_session::Link},
+    close::{Cause, Close},
+    config::Config,
+    error::{Error, Refused, rule::Rule},
+    handshake::{
+        request::Request,
+        response::{Handshake, Response},
+    },
+    message::Message,
+    styles::{
+        adapter::{self, Event, Slot, Style},
+        asynchronous::channel::TOKEN,
+        blocking::{
+            channel::{Line, Outcome},
+            conn::{BlockingConn, Deaf},
+        },
+        functions::{
+            owned_request::RequestCopy,
+            shared::Shared,
+            signatures::{BlockingFunction, HandshakeFunction},
+        },
+    },
+};
+
+/// The style of `handler!(blocking function)`. With `PARTS` messages come in parts.
+#[derive(Debug)]
+pub(crate) struct Blocking<F, C, A, H, const PARTS: bool> {
+    function: F,
+    check: C,
+    shared: Arc<H>,
+    types: PhantomData<fn() -> A>,
+}
+
+/// One session as its callbacks have it.
+#[derive(Debug)]
+pub(crate) struct BlockingSlot {
+    link: Arc<Link>,
+    line: Arc<Line>,
+    end: FunctionEnd,
+}
+
+/// What the host knows of the function's end.
+#[derive(Debug)]
+enum FunctionEnd {
+    NotYet,
+    /// It is told in the next `wake`: what the function sent before is ahead of that.
+    Next(Outcome),
+    Told,
+}
+
+impl<F, C, A, H, const PARTS: bool> Style for Blocking<F, C, A, H, PARTS>
+where
+    F: BlockingFunction<A, H>,
+    C: HandshakeFunction<H>,
+    A: 'static,
+    H: Shared,
+{
+    type Slot = BlockingSlot;
+    const SCHEMA: (u32, u32) = (0, 0);
+    const FLAGS: u32 = abi::BLOCKING | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 });
+    const PARTS: bool = PARTS;
+    const BATCHES: bool = true;
+
+    fn new(config: Config<'_>) -> crate::Result<Self> {
+        Ok(Blocking {
+            function: item(),
+            check: item(),
+            shared: Arc::new(H::new(config)?),
+            types: PhantomData,
+        })
+    }
+
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake> {
+        self.check.answer(&self.shared, request, response)
+    }
+
+    fn open(
+        &self,
+        link: Arc<Link>,
+        mut request: Request<'_>,
+    ) -> crate::Result<(Self::Slot, Status)> {
+        let line = Arc::new(Line::new(&link));
+        let conn = BlockingConn::new(Arc::clone(&line), request.take_attached());
+        let copy = F::TAKES_REQUEST.then(|| RequestCopy::new(&request));
+        let (function, own) = (self.function, Arc::clone(&line));
+        let shared = Arc::clone(&self.shared);
+        let job = move || {
+            crate::log::enter_session(own.id);
+            let outcome = outcome(&own, || function.run(conn, copy, &shared));
+            // What is shared may end with this session: before the host hears that the function has.
+            drop(shared);
+            own.end(outcome);
+        };
+        let status = link.runtime.spawn(Box::new(job));
+        if let Err(refused) = Refused::check(status, |_| Rule::threads()) {
+            // The client may try again later.
+            link.close(1013, "");
+            return Err(format!("no thread for one more session: {refused}").into());
+        }
+        let end = FunctionEnd::NotYet;
+        Ok((BlockingSlot { link, line, end }, abi::OK))
+    }
+
+    fn restore(&self, _link: Arc<Link>, _schema: u32, _state: &[u8]) -> crate::Result<Self::Slot> {
+        Err("a blocking session stays where it began".into())
+    }
+
+    fn self_test(&self) -> crate::Result {
+        self.shared.self_test()
+    }
+
+    fn serving(&self, on: bool) -> crate::Result {
+        self.shared.serving(on)
+    }
+}
+
+/// Runs the function to its end.
+fn outcome(line: &Line, function: impl FnOnce() -> crate::Result) -> Outcome {
+    let mut why = None;
+    let status = guard::guard(|| match until_deaf(function) {
+        Ok(()) if line.has_open_message() => {
+            why = Some(adapter::MESSAGE_IS_OPEN.into());
+            abi::ERROR
+        }
+        Ok(()) => abi::DONE,
+        Err(error) if is_about_the_end(line, &error) => abi::DONE,
+        Err(error) => {
+            why = Some(error);
+            abi::ERROR
+        }
+    });
+    Outcome { status, why }
+}
+
+/// A function that does not hear the end of its session was unwound, and has not failed.
+fn until_deaf(function: impl FnOnce() -> crate::Result) -> crate::Result {
+    match panic::catch_unwind(AssertUnwindSafe(function)) {
+        Ok(result) => result,
+        Err(payload) if payload.is::<Deaf>() => Ok(()),
+        Err(payload) => panic::resume_unwind(payload),
+    }
+}
+
+/// A function that ends because its session did has not failed.
+fn is_about_the_end(line: &Line, error: &Error) -> bool {
+    error.is_gone() && line.is_ending()
+}
+
+impl BlockingSlot {
+    /// What the callback answers while the function goes on, or after it was told that it ended.
+    /// `is_due`: the end of the function may be told now.
+    fn status(&mut self, is_due: bool, goes_on: Status) -> Status {
+        if let Some(outcome) = self.line.take_outcome() {
+            self.end = FunctionEnd::Next(outcome);
+            if !is_due {
+                // What the function sent by id may not have left yet, and would come too late.
+                self.link.wake_session();
+            }
+        }
+        match &self.end {
+            FunctionEnd::Next(outcome) if is_due => {
+                let status = outcome.status;
+                if let Some(why) = &outcome.why {
+                    adapter::fail(&self.link, why);
+                }
+                self.end = FunctionEnd::Told;
+                status
+            }
+            // Nobody would wake us any more.
+            FunctionEnd::Told => abi::OK,
+            FunctionEnd::Next(_) | FunctionEnd::NotYet => goes_on,
+        }
+    }
+
+    /// The peer closes. A function that asks for messages hears of it after them, and is waited for. One
+    /// that has not asked yet may be about to: it has a moment.
+    fn on_closing(&mut self, close: Close) -> Status {
+        self.line.peer_closes(close);
+        let status = self.status(false, abi::OK);
+        match self.end {
+            FunctionEnd::NotYet if self.line.is_deaf_to_close() => {
+                let set = |host: &Host, conn| host.timer(conn, TOKEN, FIRST_RECV_MS);
+                match self.link.inside(set) {
+                    abi::OK => abi::PENDING,
+                    _ => status,
+                }
+            }
+            FunctionEnd::NotYet | FunctionEnd::Next(_) => abi::PENDING,
+            FunctionEnd::Told => status,
+        }
+    }
+
+    /// The moment is over that a function had to ask for messages.
+    fn on_timer(&mut self) -> Status {
+        let goes_on = self.status(false, abi::OK);
+        match self.end {
+            // The host answers with the peer's own code.
+            FunctionEnd::NotYet if self.line.is_deaf_to_close() => abi::DONE,
+            FunctionEnd::NotYet | FunctionEnd::Next(_) | FunctionEnd::Told => goes_on,
+        }
+    }
+
+    fn on_wake(&mut self) -> Status {
+        let was_next = matches!(self.end, FunctionEnd::Next(_));
+        self.line.wakes(&self.link);
+        if self.line.is_over() {
+            self.status(true, abi::PENDING)
+        } else {
+            self.status(was_next, abi::OK)
+        }
+    }
+}
+
+impl Slot for BlockingSlot {
+    fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    fn on(&mut self, event: Event<'_>) -> Status {
+        match event {
+            Event::Message(message) => {
+                if self.line.push(message, false, &self.link) {
+                    self.link.inside(|host, conn| host.reads(conn, false));
+                }
+            }
+            Event::Part(message, is_last) => {
+                if self.line.push_part(message, is_last, &self.link) {
+                    self.link.inside(|host, conn| host.reads(conn, false));
+                }
+            }
+            Event::Drain => self.line.drained(&self.link),
+            Event::Timer(TOKEN) => return self.on_timer(),
+            Event::Wake => return self.on_wake(),
+            Event::Closing(close) => return self.on_closing(close),
+            Event::Closed(close) => {
+                self.line.is_over_now(close);
+                return self.status(true, abi::PENDING);
+            }
+            Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) => {}
+        }
+        self.status(false, abi::OK)
+    }
+
+    fn on_followed(&mut self, message: Message<'_>) -> Status {
+        if self.line.push(message, true, &self.link) {
+            self.link.inside(|host, conn| host.reads(conn, false));
+        }
+        abi::OK
+    }
+
+    fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+}
+
+/// Nobody calls any more: the function is not to wait for anything.
+impl Drop for BlockingSlot {
+    fn drop(&mut self) {
+        self.line.is_over_now(Close::new(1006, "", Cause::Unknown));
+    }
+}
+
+/// How long a function has to ask for messages when the peer closes before it has. Its thread may not
+/// have run yet; a function that never asks does not hold the answer up for longer.
+const FIRST_RECV_MS: u64 = 250;

@@ -1,0 +1,476 @@
+//! A blocking session's side of its connection.
+
+use std::{
+    any::Any,
+    fmt, panic,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    close::Close,
+    error::{Elapsed, Refused, Result, rule::Rule},
+    handle::{self, Handle},
+    message::{MessageBuf, Payload, part::PartBuf},
+    styles::{
+        asynchronous::recv::TOO_LONG,
+        blocking::channel::{Errand, Line, Told},
+        events::conn::part_kind,
+        functions::inbox::{Inbox, Whole},
+    },
+};
+
+/// The connection of a session that has a thread of its own: its calls wait.
+///
+/// ```standalone_crate
+/// use wsh::prelude::*;
+///
+/// fn echo(conn: BlockingConn) -> Result {
+///     for message in &conn {
+///         conn.send(message)?;
+///     }
+///     Ok(())
+/// }
+/// # fn main() {}
+/// wsh::handler!(blocking echo);
+/// ```
+///
+/// What the function returns ends the session: `Ok` closes with 1000, or answers a peer that
+/// closed first with its own code; an error is logged and closes with 1011.
+///
+/// What it can do besides:
+///
+/// ```standalone_crate
+/// use wsh::prelude::*;
+///
+/// struct User(String); // what the handshake attached
+///
+/// fn member(conn: BlockingConn) -> Result {
+///     let name = conn.attached().map_or("someone", |User(name)| name);
+///     wsh::info!(protocol = conn.protocol(), "{name} is session {}", conn.id());
+///     conn.subscribe("room")?;
+///     while let Some(message) = conn.recv() {
+///         match message.as_text() {
+///             Some("ping") => conn.ping(b"hello?")?,
+///             Some("leave") => conn.unsubscribe("room")?,
+///             Some("bye") => conn.close(1000, "goodbye")?,
+///             Some("hang up") => conn.abort()?,
+///             Some("work") => {
+///                 conn.pause()?; // the peer sends no more, until it is done
+///                 let handle = conn.handle(); // for other threads
+///                 std::thread::scope(|scope| {
+///                     scope.spawn(|| handle.send("working"));
+///                 });
+///                 conn.resume()?;
+///             }
+///             Some(text) => drop(conn.publish("room", format!("{name}: {text}"))?),
+///             None => drop(conn.publish_to_others("room", message)?),
+///         }
+///         if !conn.is_open() {
+///             wsh::info!("{name} leaves: {:?}", conn.closed());
+///         }
+///     }
+///     Ok(())
+/// }
+/// # fn main() {
+/// #     let mut client = wsh::test::connect(&WSH_HANDLER);
+/// #     client.send("hello");
+/// #     assert_eq!(client.receive().unwrap(), "someone: hello");
+/// #     client.send("work");
+/// #     assert_eq!(client.receive().unwrap(), "working");
+/// #     client.send("bye");
+/// #     assert_eq!(client.receive(), None);
+/// #     assert_eq!(client.closed().unwrap().reason, "goodbye");
+/// # }
+/// wsh::handler!(blocking member);
+/// ```
+pub struct BlockingConn {
+    line: Arc<Line>,
+    attached: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+impl BlockingConn {
+    pub(crate) fn new(line: Arc<Line>, attached: Vec<Box<dyn Any + Send + Sync>>) -> Self {
+        BlockingConn { line, attached }
+    }
+
+    /// The session's number, never 0: no other session has it, on all servers that work together.
+    ///
+    /// It is opaque and may use all 64 bits, so that JSON for a browser has it as text. A server that works
+    /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.line.id
+    }
+
+    /// The subprotocol that the handshake chose, or `""`.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        &self.line.protocol
+    }
+
+    /// Whether neither side has closed yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.line.is_ending()
+    }
+
+    /// What the peer closed with, or how else the session ended; `None` as long as it is open.
+    #[must_use]
+    pub fn closed(&self) -> Option<&Close> {
+        self.line.closed()
+    }
+
+    /// Waits for the next message; `None` when the session is over, or when the peer closes and
+    /// every message that it sent before was received. The peer is held back while many messages
+    /// wait to be received.
+    #[must_use]
+    pub fn recv(&self) -> Option<MessageBuf> {
+        self.receive(None).unwrap_or(None)
+    }
+
+    /// As [`recv`](Self::recv), but for so long only.
+    ///
+    /// ```standalone_crate
+    /// # use std::time::Duration;
+    /// # use wsh::prelude::*;
+    /// fn quiet(conn: BlockingConn) -> Result {
+    ///     loop {
+    ///         match conn.recv_timeout(Duration::from_secs(60)) {
+    ///             Ok(Some(message)) => conn.send(message)?,
+    ///             Ok(None) => return Ok(()),
+    ///             Err(Elapsed) => conn.send("still there?")?,
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking quiet);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Elapsed`]: nothing came in time.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<MessageBuf>, Elapsed> {
+        // A time that no clock can say never comes.
+        self.receive(Instant::now().checked_add(timeout))
+    }
+
+    /// As [`recv`](Self::recv), but until a moment only: messages beside something that is to happen at its
+    /// time, such as a tick each second. A moment that has passed is told at once, before messages that
+    /// wait, so that a peer that sends without a pause does not hold the ticks up.
+    ///
+    /// ```standalone_crate
+    /// # use std::time::Duration;
+    /// # use wsh::prelude::*;
+    /// fn game(conn: BlockingConn) -> Result {
+    ///     let (mut moves, mut tick) = (0, wsh::Instant::now());
+    ///     loop {
+    ///         match conn.recv_until(tick) {
+    ///             Ok(Some(_)) => moves += 1,
+    ///             Ok(None) => return Ok(()),
+    ///             Err(Elapsed) => {
+    ///                 conn.send(format!("{moves} moves"))?;
+    ///                 // From tick to tick, however long it took to send.
+    ///                 tick += Duration::from_secs(1);
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking game);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Elapsed`]: the moment has come.
+    pub fn recv_until(&self, deadline: crate::Instant) -> Result<Option<MessageBuf>, Elapsed> {
+        match deadline.left() {
+            Duration::ZERO => Err(Elapsed),
+            left => self.recv_timeout(left),
+        }
+    }
+
+    /// Waits for the next part of a message, or for the first of another one; `None` as
+    /// [`recv`](Self::recv). Where `handler!` says `parts`, a message may be of any length and takes no more
+    /// memory than a few parts do, since the peer is held back meanwhile; elsewhere each message is one part.
+    ///
+    /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
+    /// words that say what is to come. It takes what is left of a message that was begun with this.
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// fn upload(conn: BlockingConn) -> Result {
+    ///     let mut bytes = 0;
+    ///     while let Some(part) = conn.recv_part() {
+    ///         bytes += part.len();
+    ///         if part.is_last() {
+    ///             conn.send(format!("{bytes} bytes"))?;
+    ///             bytes = 0;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking upload, parts);
+    /// ```
+    #[must_use]
+    pub fn recv_part(&self) -> Option<PartBuf> {
+        self.take(None, Inbox::pop_part).unwrap_or(None)
+    }
+
+    fn receive(&self, deadline: Option<Instant>) -> Result<Option<MessageBuf>, Elapsed> {
+        loop {
+            match self.take(deadline, Inbox::pop_whole)? {
+                Some(Whole::Message(message)) => return Ok(Some(message)),
+                Some(Whole::Incomplete) => {}
+                // The end of the session follows, and ends the wait.
+                Some(Whole::TooLong) => drop(self.close(TOO_LONG, "")),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn take<T>(
+        &self,
+        deadline: Option<Instant>,
+        take: impl Fn(&mut Inbox) -> Option<(T, bool)>,
+    ) -> Result<Option<T>, Elapsed> {
+        match self.line.receive(deadline, take)? {
+            Ok(taken) => Ok(Some(taken)),
+            Err(Told { listens: true }) => Ok(None),
+            // It asks from a destructor while it unwinds, and a panic from there ends the process. What
+            // asks in a loop even so is to leave the processor to others.
+            Err(Told { listens: false }) if thread::panicking() => {
+                thread::sleep(UNWINDING_PAUSE);
+                Ok(None)
+            }
+            // It would spin for ever, on a thread that cannot be ended from outside.
+            Err(Told { listens: false }) => panic::resume_unwind(Box::new(Deaf)),
+        }
+    }
+
+    /// Sends a message. It waits until the message fits beside what waits for the peer, and while more
+    /// than 64 KiB are on their way; a peer that takes nothing ends the session by the server's
+    /// `outbound_timeout_ms`. While other messages wait to be received, it may leave a millisecond
+    /// later, together with the answers to those.
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// fn count(conn: BlockingConn) -> Result {
+    ///     for number in 0..1_000_000 {
+    ///         // As fast as this peer reads.
+    ///         conn.send(number.to_string())?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking count);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is over or closing, or ends meanwhile. [`Refused::TooBig`]: the
+    /// message is so long that there is never room for it; this is said at once. [`Refused::Invalid`]: a
+    /// message that was begun with [`send_part`](Self::send_part) is open.
+    pub fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
+        self.line.send(message)
+    }
+
+    /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`. It is asked of the server, which takes a moment. 0 when the session is over.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// # fn tell(conn: &BlockingConn, position: &str) -> Result {
+    /// // A peer that lags behind does without.
+    /// if conn.buffered() == 0 {
+    ///     conn.send(position)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn buffered(&self) -> u64 {
+        u64::try_from(self.line.run(Errand::Buffered)).unwrap_or(0)
+    }
+
+    /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
+    /// TCP window fills, and it has to wait. What has come before can still be received.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing.
+    pub fn pause(&self) -> Result<(), Refused> {
+        self.reads(false)
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing.
+    pub fn resume(&self) -> Result<(), Refused> {
+        self.reads(true)
+    }
+
+    fn reads(&self, on: bool) -> Result<(), Refused> {
+        let status = self.line.run_for_status(Errand::Reads(on));
+        Refused::check(status, |_| Rule::unknown())
+    }
+
+    /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
+    /// All parts of a message are of one kind, and the peer gets them as one message. It waits until the part
+    /// fits, and while more than 64 KiB are on their way to the peer.
+    ///
+    /// ```standalone_crate
+    /// # use wsh::prelude::*;
+    /// fn download(conn: BlockingConn) -> Result {
+    ///     while conn.recv().is_some() {
+    ///         for part in 0..16384 {
+    ///             conn.send_part(&[0; 65536], part == 16383)?;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// wsh::handler!(blocking download);
+    /// ```
+    ///
+    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits,
+    /// and a whole message from here, on whichever thread, is [`Refused::Invalid`]. A function that returns
+    /// before the last part has failed, and closes with 1011.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is over or closing. [`Refused::Invalid`]: the parts before it are of the
+    /// other kind. [`Refused::TooBig`]: such a part never fits.
+    pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<(), Refused> {
+        let kind = part_kind(part.kind(), last);
+        self.line.send_part(kind, part.into_owned())
+    }
+
+    /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
+    /// most 123 bytes. Code 0 sends a Close frame without a body.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: such a code may not be sent.
+    /// [`Refused::TooBig`]: the reason has more than 123 bytes.
+    pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
+        let status = self.line.run_for_status(Errand::Close {
+            code,
+            reason: reason.into(),
+        });
+        Refused::check(status, |status| Rule::close(status, code, reason))
+    }
+
+    /// Drops the connection without a Close frame.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: it is over.
+    pub fn abort(&self) -> Result<(), Refused> {
+        let status = self.line.run_for_status(Errand::Abort);
+        Refused::check(status, |_| Rule::unknown())
+    }
+
+    /// Sends a Ping of at most 125 bytes, behind what was sent before.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: more than 125 bytes.
+    pub fn ping(&self, data: &[u8]) -> Result<(), Refused> {
+        let status = self.line.run_for_status(Errand::Ping(data.into()));
+        Refused::check(status, |_| Rule::ping(data))
+    }
+
+    /// Lets the session hear what is published to a topic.
+    ///
+    /// A topic is 1 to 255 bytes of UTF-8 without NUL, none of which is a pattern. It belongs to this handler
+    /// in all its generations; one that begins with `/` belongs to the server, and any handler may use it.
+    /// Publications of this server are heard from now on, those of others that work with it soon after.
+    /// What is published goes to the peer, not to this function.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
+    /// breaks its rule, or the session has as many as it may.
+    pub fn subscribe(&self, topic: &str) -> Result<(), Refused> {
+        self.topic(topic, true)
+    }
+
+    /// Ends what [`subscribe`](Self::subscribe) began.
+    ///
+    /// # Errors
+    /// As of [`subscribe`](Self::subscribe).
+    pub fn unsubscribe(&self, topic: &str) -> Result<(), Refused> {
+        self.topic(topic, false)
+    }
+
+    fn topic(&self, name: &str, on: bool) -> Result<(), Refused> {
+        let topic = name.into();
+        let status = self.line.run_for_status(Errand::Subscribe { topic, on });
+        Refused::check(status, |status| Rule::topic(status, name))
+    }
+
+    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers how many
+    /// of them this server has, as last known.
+    ///
+    /// This session may hear it after what it sends next: see [`publish`](crate::publish) for what is in
+    /// order and what is not.
+    ///
+    /// # Errors
+    /// As of [`publish`](crate::publish).
+    pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
+        self.publish_except(topic, message, 0)
+    }
+
+    /// As [`publish`](Self::publish), but not to this session, which is not counted either.
+    ///
+    /// # Errors
+    /// As of [`publish`](crate::publish).
+    pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
+        self.publish_except(topic, message, self.line.id)
+    }
+
+    fn publish_except<P: Payload>(
+        &self,
+        topic: &str,
+        message: P,
+        except: u64,
+    ) -> Result<u64, Refused> {
+        if self.line.has_unsent() {
+            // This session may be a subscriber, and gets in order what its function does.
+            let _ = self.line.run(Errand::Flush);
+        }
+        handle::publish_in(self.line.runtime, topic, &message, except)
+    }
+
+    /// What the handshake [attached](crate::Request::attach).
+    #[must_use]
+    pub fn attached<T: 'static>(&self) -> Option<&T> {
+        self.attached.iter().find_map(|value| value.downcast_ref())
+    }
+
+    /// The session as other threads and other sessions may know it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.line.runtime, self.line.id)
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+}
+
+impl fmt::Debug for BlockingConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingConn")
+            .field("id", &self.line.id)
+            .field("protocol", &self.line.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Message by message, until [`recv`](BlockingConn::recv) gives none.
+impl Iterator for &BlockingConn {
+    type Item = MessageBuf;
+
+    fn next(&mut self) -> Option<MessageBuf> {
+        self.recv()
+    }
+}
+
+/// What a function is unwound with that does not listen to the end of its session.
+pub(crate) struct Deaf;
+
+const UNWINDING_PAUSE: Duration = Duration::from_millis(10);

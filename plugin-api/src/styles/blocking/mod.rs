@@ -1,0 +1,6 @@
+//! The blocking style: a function that serves one session on a thread of its own.
+
+pub(crate) mod adapter;
+pub(crate) mod channel;
+pub(crate) mod conn;
+pub(crate) mod outbox;

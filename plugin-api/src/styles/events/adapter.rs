@@ -1,0 +1,253 @@
+//! Runs a [`Handler`] and its [`Session`]s behind the vtable.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use crate::{
+    abi::{self, Status},
+    border::host_session::{Link, Moving},
+    config::Config,
+    error::Error,
+    handshake::{
+        request::Request,
+        response::{Handshake, Response},
+    },
+    message::part::{Part, Place},
+    styles::{
+        adapter::{self, Event, Slot, Style},
+        events::{
+            conn::Conn,
+            session::{Closing, Handler, Session},
+            state::State,
+        },
+    },
+};
+
+/// The style of `handler!(T)`.
+#[derive(Debug)]
+pub(crate) struct Events<H, B> {
+    handler: H,
+    begin: PhantomData<fn() -> B>,
+}
+
+/// One session and its connection.
+#[derive(Debug)]
+pub(crate) struct EventSlot<S> {
+    /// The session's own, whatever the author's code does with `conn`.
+    link: Arc<Link>,
+    conn: Conn,
+    session: S,
+    /// A session without anything in it moves to a newer generation by itself.
+    is_fieldless: bool,
+    /// A message has begun, and its last part has not come.
+    is_in_message: bool,
+}
+
+impl<H: Handler, B: Begin<H::Session>> Events<H, B> {
+    /// How a session without anything in it begins again in a newer generation.
+    const FIELDLESS: Option<fn() -> H::Session> = match B::BEGIN {
+        Some(begin) if size_of::<H::Session>() == 0 && Self::SCHEMA.0 == 0 => Some(begin),
+        _ => None,
+    };
+}
+
+impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
+    type Slot = EventSlot<H::Session>;
+    const SCHEMA: (u32, u32) = {
+        let range = <H::Session as Session>::SCHEMA;
+        (*range.end(), *range.start())
+    };
+    const FLAGS: u32 = {
+        let migrates = Self::SCHEMA.0 != 0 || Self::FIELDLESS.is_some();
+        (if migrates { abi::MIGRATES } else { 0 })
+            | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 })
+    };
+
+    const PARTS: bool = <H::Session as Session>::PARTS;
+
+    fn new(config: Config<'_>) -> crate::Result<Self> {
+        Ok(Events {
+            handler: H::new(config)?,
+            begin: PhantomData,
+        })
+    }
+
+    fn handshake(
+        &self,
+        request: &Request<'_>,
+        response: &mut Response<'_>,
+    ) -> crate::Result<Handshake> {
+        self.handler.handshake(request, response)
+    }
+
+    fn open(
+        &self,
+        link: Arc<Link>,
+        mut request: Request<'_>,
+    ) -> crate::Result<(Self::Slot, Status)> {
+        let mut conn = Conn::new(Arc::clone(&link), request.take_attached());
+        let mut session = self.handler.open(&mut conn, &request)?;
+        let status = status(session.on_open(&mut conn), &conn);
+        let slot = EventSlot {
+            link,
+            conn,
+            session,
+            is_fieldless: Self::FIELDLESS.is_some(),
+            is_in_message: false,
+        };
+        Ok((slot, status))
+    }
+
+    fn restore(&self, link: Arc<Link>, schema: u32, state: &[u8]) -> crate::Result<Self::Slot> {
+        let mut conn = Conn::new(Arc::clone(&link), Vec::new());
+        let session = match Self::FIELDLESS {
+            Some(begin) => begin(),
+            None => self
+                .handler
+                .restore(&mut conn, &State::new(schema, state))?,
+        };
+        Ok(EventSlot {
+            link,
+            conn,
+            session,
+            is_fieldless: Self::FIELDLESS.is_some(),
+            is_in_message: false,
+        })
+    }
+
+    fn self_test(&self) -> crate::Result {
+        self.handler.self_test()
+    }
+
+    fn serving(&self, on: bool) -> crate::Result {
+        self.handler.serving(on)
+    }
+}
+
+impl<S: Session> Slot for EventSlot<S> {
+    #[inline]
+    fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    // Always: each callback has one kind of event, and needs nothing of the others.
+    #[inline(always)]
+    fn on(&mut self, event: Event<'_>) -> Status {
+        let EventSlot {
+            conn,
+            session,
+            is_in_message,
+            ..
+        } = self;
+        let result = match event {
+            Event::Message(message) => session.on_message(conn, message),
+            Event::Part(message, is_last) => {
+                let is_first = !std::mem::replace(is_in_message, !is_last);
+                session.on_part(conn, Part::new(message, Place { is_first, is_last }))
+            }
+            Event::Ping(data) => session.on_ping(conn, data),
+            Event::Pong(data) => session.on_pong(conn, data),
+            Event::Drain => session.on_drain(conn),
+            Event::Timer(token) => session.on_timer(conn, token),
+            Event::Wake => Ok(()),
+            Event::Note(note) => session.on_note(conn, note),
+            Event::Closing(close) => match session.on_closing(conn, &close) {
+                Ok(Closing::Later) => return abi::PENDING,
+                Ok(Closing::Now) => Ok(()),
+                Err(error) => Err(error),
+            },
+            Event::Closed(close) => session.on_close(conn, &close),
+        };
+        status(result, conn)
+    }
+
+    fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
+        if self.is_fieldless {
+            return Ok(Some(Vec::new()));
+        }
+        let _moving = Moving::snapshot(self.link.id);
+        Ok(self.session.snapshot(&self.conn)?.into_bytes())
+    }
+}
+
+/// What a callback answers.
+#[inline(always)]
+fn status(result: crate::Result, conn: &Conn) -> Status {
+    match result {
+        Ok(()) => abi::OK,
+        Err(error) => failed(error, conn),
+    }
+}
+
+/// A callback that passes on that its session is over has not failed.
+#[cold]
+#[inline(never)]
+fn failed(error: Error, conn: &Conn) -> Status {
+    if error.is_gone() && conn.has_heard_of_end() {
+        return abi::OK;
+    }
+    adapter::fail(conn.link(), &error)
+}
+
+/// Finds out whether a handler's session type is `Default`, for [`descriptor!`](crate::descriptor): an
+/// inherent constant goes before that of a trait, where its bounds hold.
+#[derive(Debug)]
+pub struct Probe<H>(PhantomData<H>);
+
+/// Makes a session that needs nothing to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct FromDefault;
+
+/// Makes none.
+#[derive(Clone, Copy, Debug)]
+pub struct FromNothing;
+
+impl<H: Handler<Session: Default>> Probe<H> {
+    /// The session is `Default`.
+    pub const BEGIN: FromDefault = FromDefault;
+}
+
+/// The answer for every other type.
+pub trait NotDefault {
+    /// The session is not `Default`, or there is no handler.
+    const BEGIN: FromNothing = FromNothing;
+}
+
+impl<H> NotDefault for Probe<H> {}
+
+/// Finds out whether what [`handler!`](crate::handler) names is a function.
+#[derive(Debug)]
+pub struct Named<T>(PhantomData<T>);
+
+/// What stands in for the type where a name is none.
+pub mod named {
+    /// Stands in for the type.
+    #[derive(Debug)]
+    pub struct HandlerOfThisCrate;
+}
+
+impl Named<named::HandlerOfThisCrate> {
+    /// It is no type.
+    pub const IS_FUNCTION: bool = true;
+}
+
+/// The answer for every type.
+pub trait NotAFunction {
+    /// It is a type.
+    const IS_FUNCTION: bool = false;
+}
+
+impl<T> NotAFunction for Named<T> {}
+
+/// How a session begins without anything.
+pub trait Begin<S>: Copy + Send + Sync + 'static {
+    /// The function, if there is one.
+    const BEGIN: Option<fn() -> S>;
+}
+
+impl<S: Default> Begin<S> for FromDefault {
+    const BEGIN: Option<fn() -> S> = Some(S::default);
+}
+
+impl<S> Begin<S> for FromNothing {
+    const BEGIN: Option<fn() -> S> = None;
+}
