@@ -54,6 +54,7 @@ mod stress;
 mod styles;
 mod surroundings;
 mod telling;
+mod trial_ends;
 mod trials;
 mod trust;
 mod unreadable;

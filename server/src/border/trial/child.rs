@@ -9,7 +9,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
+};
 
 use super::page::{Mapped, REPORT_BYTES_MAX};
 use super::report::{Report, Request};
@@ -23,8 +25,14 @@ use crate::plugin::refusal::Refusal;
 use crate::process::optional::{Optional, is_allowed};
 use crate::sessions::shared::Shared;
 
-/// Runs the trial that `page` asks for, in the process that was forked for it.
-pub(super) fn run(page: &OwnedFd) -> ! {
+/// Runs the trial that `page` asks for, in the process that `helper` has forked for it.
+pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if getppid() != Some(helper) {
+        // The helper ended before there was a signal to tell of it.
+        // SAFETY: it may be called at any time.
+        unsafe { libc::_exit(BROKEN) }
+    }
     let ran = std::panic::catch_unwind(|| {
         if let Ok(mapped) = Mapped::map(page)
             && let Ok(request) = serde_json::from_slice::<Request>(&mapped.request())
@@ -44,7 +52,6 @@ pub(super) fn run(page: &OwnedFd) -> ! {
 fn settle(page: &OwnedFd, mapped: &Mapped, request: &Request) {
     // Each of these makes a bad plugin less of a nuisance; none decides about a good one.
     let _ = rustix::process::setsid();
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let _ = rustix::thread::set_name(c"wshd-trial-of");
     for signal in IGNORED {
         // SAFETY: the disposition of a signal of this process, which has no handler.

@@ -1,22 +1,28 @@
 //! The helper process: it forks a process for each trial, sees it end, and says how.
 //!
 //! It is forked from the server when that has a single thread and nothing that matters in memory, so
-//! its own forks are cheap and inherit no lock that is held. It never runs a plugin itself, allocates
-//! little, and ends with the server: when the server's socket closes or its main thread does.
+//! its own forks are cheap and inherit no lock that is held. It never runs a plugin itself and allocates
+//! little.
+//!
+//! It ends when the server does, and ends every process of every trial first. It sees that end by a
+//! pidfd: the socket alone would not do, because a child of a plugin may hold a copy of the server's
+//! half. A plugin that has stopped the helper does not keep it: the kernel continues it with SIGCONT,
+//! its parent-death signal.
 
 use std::fs;
 use std::io::{self, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
-    pidfd_send_signal, set_child_subreaper, set_parent_process_death_signal, setsid, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process,
+    kill_process_group, pidfd_open, pidfd_send_signal, set_child_subreaper,
+    set_parent_process_death_signal, setsid, waitid,
 };
 
 use super::child;
@@ -40,22 +46,24 @@ struct Running {
     is_given_up: bool,
 }
 
-/// Who made the helper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parent {
-    /// The main thread, which lives as long as the server does.
-    IsMainThread,
-    /// Some thread, whose end means nothing.
-    MayLoseThreads,
-}
-
-/// Runs the helper in the process that was made for it.
-pub(super) fn run(control: OwnedFd, parent: Parent) -> ! {
-    let control = settle(control, parent);
+/// Runs the helper in the process that `server` has made for it.
+pub(super) fn run(control: OwnedFd, server: Pid) -> ! {
+    let control = settle(control);
+    let Some(server) = watch(server) else {
+        leave(&[]);
+    };
     let mut trials: Vec<Running> = Vec::new();
     let mut has_orphans = false;
     loop {
-        let (is_asked, over) = wait(&control, &mut trials, has_orphans);
+        let happened = wait(&control, server.as_ref(), &mut trials, has_orphans);
+        let Happened {
+            is_server_gone,
+            is_asked,
+            over,
+        } = happened;
+        if is_server_gone {
+            leave(&trials);
+        }
         // From the back, so that the places of the others stay what they are.
         for index in over.into_iter().rev() {
             end(trials.swap_remove(index));
@@ -73,14 +81,13 @@ pub(super) fn run(control: OwnedFd, parent: Parent) -> ! {
 }
 
 /// Makes the process one of its own: nothing of the server's stays open or reaches it.
-fn settle(control: OwnedFd, parent: Parent) -> OwnedFd {
+fn settle(control: OwnedFd) -> OwnedFd {
     // Each of these is a nicety; without it the helper does its work all the same.
     let _ = setsid();
     let _ = rustix::thread::set_name(c"wshd-trial");
-    if parent == Parent::IsMainThread {
-        let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    }
-    let _ = set_child_subreaper(Some(rustix::process::getpid()));
+    // It also comes at the end of a thread of the server, and changes nothing then.
+    let _ = set_parent_process_death_signal(Some(Signal::CONT));
+    let _ = set_child_subreaper(Some(getpid()));
     for signal in child::IGNORED {
         // SAFETY: the disposition of a signal of this process, which has no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -104,10 +111,37 @@ fn settle(control: OwnedFd, parent: Parent) -> OwnedFd {
     }
 }
 
-/// Waits until something happens: whether the server asks for something, and the places of the
-/// trials that are over.
-fn wait(control: &OwnedFd, trials: &mut [Running], has_orphans: bool) -> (bool, Vec<usize>) {
+/// What tells of the server's end; `None` when it has ended already. Without a pidfd, which a system
+/// call filter may refuse, the socket alone tells of it.
+fn watch(server: Pid) -> Option<Option<OwnedFd>> {
+    let end = pidfd_open(server, PidfdFlags::empty()).ok();
+    // Looked at afterwards: the number still was the server's when the pidfd was opened.
+    (getppid() == Some(server)).then_some(end)
+}
+
+/// What the helper was woken for.
+#[derive(Debug, Default)]
+struct Happened {
+    is_server_gone: bool,
+    /// Whether the server asks for a trial.
+    is_asked: bool,
+    /// The places of the trials whose process has ended.
+    over: Vec<usize>,
+}
+
+/// Waits until something happens.
+fn wait(
+    control: &OwnedFd,
+    server: Option<&OwnedFd>,
+    trials: &mut [Running],
+    has_orphans: bool,
+) -> Happened {
+    // Without a pidfd of the server the socket takes its place, so that the places below stay fixed.
     let mut fds = vec![PollFd::new(control, PollFlags::IN)];
+    fds.push(match server {
+        Some(end) => PollFd::new(end, PollFlags::IN),
+        None => PollFd::new(control, PollFlags::empty()),
+    });
     for trial in trials.iter() {
         fds.push(PollFd::new(&trial.end, PollFlags::IN));
         // Its end is all that a trial is waited for that was given up: a closed line stays ready.
@@ -122,19 +156,23 @@ fn wait(control: &OwnedFd, trials: &mut [Running], has_orphans: bool) -> (bool, 
         tv_nsec: ORPHANS_PAUSE.subsec_nanos().into(),
     };
     if poll(&mut fds, has_orphans.then_some(&soon)).is_err() {
-        return (false, Vec::new());
+        return Happened::default();
     }
     let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
     let mut over = Vec::new();
     for (index, trial) in trials.iter_mut().enumerate() {
-        if happened[1 + 2 * index] {
+        if happened[2 + 2 * index] {
             over.push(index);
-        } else if happened[2 + 2 * index] && !trial.is_given_up {
+        } else if happened[3 + 2 * index] && !trial.is_given_up {
             trial.is_given_up = true;
             let _ = pidfd_send_signal(&trial.end, Signal::KILL);
         }
     }
-    (happened[0], over)
+    Happened {
+        is_asked: happened[0],
+        is_server_gone: server.is_some() && happened[1],
+        over,
+    }
 }
 
 /// The page and the line of a trial that is wanted; `None` when the server is gone.
@@ -159,10 +197,11 @@ fn receive(control: &OwnedFd) -> Result<Option<[OwnedFd; 2]>, Errno> {
 
 /// Forks the process of a trial.
 fn begin(page: &OwnedFd, mut line: UnixStream, trials: &mut Vec<Running>) {
+    let own = getpid();
     // SAFETY: this process has a single thread, so its copy finds every lock free.
     let forked = unsafe { libc::fork() };
     if forked == 0 {
-        child::run(page);
+        child::run(page, own);
     }
     let began = match Pid::from_raw(forked.max(0)) {
         None => Err(io::Error::last_os_error()),
@@ -207,7 +246,7 @@ fn end(mut trial: Running) {
 /// Ends the children of trials that left their group and have lost their parent, which makes them
 /// this process's own; answers whether any is still there.
 fn end_orphans(trials: &[Running]) -> bool {
-    let own = rustix::process::getpid().as_raw_nonzero();
+    let own = getpid().as_raw_nonzero();
     let Ok(children) = fs::read_to_string(format!("/proc/self/task/{own}/children")) else {
         return false;
     };
@@ -225,13 +264,17 @@ fn end_orphans(trials: &[Running]) -> bool {
     are_left
 }
 
-/// Ends every trial, and this process.
+/// Ends every process of every trial, and this one.
 fn leave(trials: &[Running]) -> ! {
     for trial in trials {
         let _ = kill_process_group(trial.pid, Signal::KILL);
         let _ = kill_process(trial.pid, Signal::KILL);
     }
-    end_orphans(&[]);
+    // Each process that ends leaves its children to this one.
+    let began = Instant::now();
+    while end_orphans(&[]) && began.elapsed() < LEAVE_TIMEOUT {
+        std::thread::sleep(ORPHANS_PAUSE);
+    }
     // SAFETY: it may be called at any time.
     unsafe { libc::_exit(0) }
 }
@@ -266,6 +309,8 @@ pub(super) const ANSWER_BYTES: usize = 8;
 const CONTROL: i32 = 3;
 /// How long orphans have to end before they are looked at again.
 const ORPHANS_PAUSE: Duration = Duration::from_millis(20);
+/// How long the helper ends what is left of trials when the server has ended.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     sendmsg, socketpair,
 };
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
 use tracing::warn;
 
 use super::Trouble;
@@ -43,11 +43,14 @@ pub(crate) fn start_helper() {
 
 /// If this process was started as a helper, it is one until its end.
 pub(crate) fn be_helper_if_asked() {
-    if std::env::args_os().next().is_some_and(|name| name == NAME)
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_some_and(|name| name == NAME)
+        && let Some(server) = arguments.next().and_then(|id| id.to_str()?.parse().ok())
+        && let Some(server) = Pid::from_raw(server)
         && let Ok(socket) = io::stdin().as_fd().try_clone_to_owned()
     {
         optional::probe();
-        helper::run(socket, helper::Parent::MayLoseThreads);
+        helper::run(socket, server);
     }
 }
 
@@ -96,12 +99,13 @@ fn renewed(old: &Arc<Helper>) -> Result<Arc<Helper>, Trouble> {
 impl Helper {
     fn fork() -> io::Result<Helper> {
         let (socket, theirs) = sockets()?;
+        let server = getpid();
         // SAFETY: the caller's promise: no other thread holds a lock that the copy would find taken.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 drop(socket);
-                helper::run(theirs, helper::Parent::IsMainThread)
+                helper::run(theirs, server)
             }
             pid => Ok(Helper {
                 socket,
@@ -116,6 +120,7 @@ impl Helper {
         let (socket, theirs) = sockets()?;
         let child = Command::new("/proc/self/exe")
             .arg0(NAME)
+            .arg(getpid().as_raw_nonzero().to_string())
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
