@@ -38,7 +38,7 @@ use crate::connection::stopping::Stopping;
 use crate::router::Router;
 use crate::runtime::wakes;
 use crate::session::Session;
-use crate::sessions::places::{Guest, Place};
+use crate::sessions::permits::{ConnectionGuard, Permit};
 
 /// What every connection needs.
 pub(crate) struct Server {
@@ -82,7 +82,7 @@ impl Connection {
         socket: std::net::TcpStream,
         peer: SocketAddr,
         server: Arc<Server>,
-        place: Option<Place>,
+        place: Option<Permit>,
         alive: mpsc::Sender<()>,
     ) -> Connection {
         Connection(Stage::Arrived(Some(Box::new(Arrival {
@@ -139,7 +139,7 @@ struct Arrival {
     peer: SocketAddr,
     server: Arc<Server>,
     /// `None` when none was free.
-    place: Option<Place>,
+    place: Option<Permit>,
     /// The server waits for it when it stops.
     alive: mpsc::Sender<()>,
 }
@@ -162,7 +162,7 @@ impl Arrival {
         let Some(place) = place.or_else(make_room) else {
             return turn_away(socket, peer, server);
         };
-        let guest = Guest::new(place, alive);
+        let guard = ConnectionGuard::new(place, alive);
         let looked = first_head::look(&socket);
         // Without descriptors to watch it there is nothing to say and nobody to say it.
         let Ok(socket) = TcpStream::from_std(socket) else {
@@ -175,10 +175,10 @@ impl Arrival {
         match road {
             Soon::Now(Road::Nowhere) => Soon::Now(None),
             Soon::Now(Road::Session(mut session)) => {
-                session.set_guest(Some(guest));
+                session.set_guard(Some(guard));
                 Soon::Now(Some(session))
             }
-            road => Soon::later(follow(road, peer, server, guest)),
+            road => Soon::later(follow(road, peer, server, guard)),
         }
     }
 }
@@ -207,7 +207,7 @@ async fn follow(
     road: Soon<Road>,
     peer: SocketAddr,
     server: Arc<Server>,
-    guest: Guest,
+    guard: ConnectionGuard,
 ) -> Option<Box<Session>> {
     let road = match road {
         // The answer that is there is given, whether the server stops or not.
@@ -216,7 +216,7 @@ async fn follow(
     };
     match road {
         Road::Session(mut session) => {
-            session.set_guest(Some(guest));
+            session.set_guard(Some(guard));
             Some(session)
         }
         road => {

@@ -31,14 +31,14 @@ pub(crate) type Params = Vec<(String, String)>;
 
 /// A way in that was found.
 #[derive(Debug)]
-pub(crate) struct Entrance {
+pub(crate) struct RouteMatch {
     pub(crate) stay: Stay,
     pub(crate) params: Params,
 }
 
 /// What leads nowhere, or where there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoWay {
+pub(crate) enum RouteError {
     /// No handler answers at this path.
     NoRoute,
     /// Its handler has no place for one more.
@@ -52,13 +52,13 @@ impl Router {
     }
 
     /// A place on the generation that answers at `path`: percent-decoded, without the query.
-    pub(crate) fn enter(&self, path: &str) -> Result<Entrance, NoWay> {
+    pub(crate) fn enter(&self, path: &str) -> Result<RouteMatch, RouteError> {
         loop {
             let table = self.table.load();
-            let (generation, params) = table.find(path).ok_or(NoWay::NoRoute)?;
+            let (generation, params) = table.find(path).ok_or(RouteError::NoRoute)?;
             match generation.enter() {
-                Ok(stay) => return Ok(Entrance { stay, params }),
-                Err(NoEntry::Full) => return Err(NoWay::Full),
+                Ok(stay) => return Ok(RouteMatch { stay, params }),
+                Err(NoEntry::Full) => return Err(RouteError::Full),
                 // Superseded, emptied and shut down since the table was read: there is a new one.
                 Err(NoEntry::Over) => drop(table),
             }

@@ -32,7 +32,7 @@ use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
 use crate::sessions::mailbox::Letters;
 use crate::sessions::peer::Peer;
-use crate::sessions::places::Guest;
+use crate::sessions::permits::ConnectionGuard;
 use crate::sessions::registry::Registration;
 use crate::ws::decoder::{Decoder, Limits};
 use crate::ws::deflate::{Agreement, pool};
@@ -67,7 +67,7 @@ pub(crate) struct Session {
     /// There is newer code that it is to move to.
     moving: Option<Box<Moving>>,
     about: About,
-    guest: Option<Guest>,
+    guard: Option<ConnectionGuard>,
 }
 
 /// What the opening handshake leaves for the session.
@@ -164,7 +164,7 @@ impl Session {
             deadlines: Deadlines::new(),
             moving: None,
             about,
-            guest: None,
+            guard: None,
         };
         session.log_begin(is_compressing);
         session.settle(outcome);
@@ -176,9 +176,9 @@ impl Session {
         session
     }
 
-    /// Counts `guest` as there until the session is gone.
-    pub(crate) fn set_guest(&mut self, guest: Option<Guest>) {
-        self.guest = guest;
+    /// Counts `guard` as there until the session is gone.
+    pub(crate) fn set_guard(&mut self, guard: Option<ConnectionGuard>) {
+        self.guard = guard;
     }
 
     /// Runs to the end.

@@ -6,7 +6,7 @@ pub(crate) mod descriptors;
 pub(crate) mod encoded;
 pub(crate) mod mailbox;
 pub(crate) mod peer;
-pub(crate) mod places;
+pub(crate) mod permits;
 pub(crate) mod pulse;
 pub(crate) mod registry;
 pub(crate) mod shared;

@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::connection::eviction::EvictionQueue;
 use crate::connection::throttle::Throttle;
 use crate::sessions::descriptors::Descriptors;
-use crate::sessions::places::{Place, Places};
+use crate::sessions::permits::{Permit, Permits};
 
 /// The places of a server, and the connections that may have to give theirs up.
 #[derive(Debug)]
@@ -18,13 +18,13 @@ pub(crate) struct Admission {
     /// Whose room connections take, with the files that they are sent.
     descriptors: Arc<Descriptors>,
     /// Connections that are open.
-    connections: Places,
+    connections: Permits,
     /// Files that are being sent.
-    files: Places,
+    files: Permits,
     /// Opening handshakes that are under way.
-    handshakes: Places,
+    handshakes: Permits,
     /// Connections beyond the limit that are told so.
-    refused: Places,
+    refused: Permits,
     /// Connections without a whole request head.
     silent: EvictionQueue,
     /// Connections that have their answer and do not close.
@@ -36,10 +36,10 @@ impl Admission {
     pub(crate) fn new(descriptors: Arc<Descriptors>) -> Admission {
         Admission {
             descriptors,
-            connections: Places::default(),
-            files: Places::default(),
-            handshakes: Places::default(),
-            refused: Places::default(),
+            connections: Permits::default(),
+            files: Permits::default(),
+            handshakes: Permits::default(),
+            refused: Permits::default(),
             silent: EvictionQueue::default(),
             answered: EvictionQueue::default(),
             evictions: Throttle::new(1),
@@ -52,7 +52,7 @@ impl Admission {
     }
 
     /// A place for a connection that was accepted, if one is free.
-    pub(crate) fn connection(&self, limits: &Limits) -> Option<Place> {
+    pub(crate) fn connection(&self, limits: &Limits) -> Option<Permit> {
         let room = self.descriptors.room().saturating_sub(self.files.taken());
         self.connections.take(limits.connections_max.min(room))
     }
@@ -60,7 +60,7 @@ impl Admission {
     /// A place for a connection, of another one that gives way if none is free.
     ///
     /// What gives way is gone, descriptor and all, after its next poll.
-    pub(crate) fn make_room(&self, newcomer: SocketAddr, limits: &Limits) -> Option<Place> {
+    pub(crate) fn make_room(&self, newcomer: SocketAddr, limits: &Limits) -> Option<Permit> {
         self.connection(limits).or_else(|| {
             let is_evicted = self.evict_any(newcomer, limits);
             is_evicted.then(|| self.connections.take_anyway())
@@ -80,7 +80,7 @@ impl Admission {
     }
 
     /// A place for an opening handshake.
-    pub(crate) fn handshake(&self, peer: SocketAddr, limits: &Limits) -> Option<Place> {
+    pub(crate) fn handshake(&self, peer: SocketAddr, limits: &Limits) -> Option<Permit> {
         let place = self.handshakes.take(limits.pending_handshakes_max);
         place.or_else(|| {
             let evicted = self.silent.evict(peer, share(limits))?;
@@ -90,7 +90,7 @@ impl Admission {
     }
 
     /// A place for a file that is sent: it is one more descriptor.
-    pub(crate) fn file(&self) -> Option<Place> {
+    pub(crate) fn file(&self) -> Option<Permit> {
         self.files.take(
             self.descriptors
                 .room()
@@ -104,7 +104,7 @@ impl Admission {
     }
 
     /// A place for a connection that is to be told that there is none.
-    pub(crate) fn refusal(&self) -> Option<Place> {
+    pub(crate) fn refusal(&self) -> Option<Permit> {
         self.refused.take(REFUSED_MAX)
     }
 

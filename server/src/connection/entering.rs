@@ -18,9 +18,9 @@ use crate::http::head::{Head, HeadFault};
 use crate::http::target::Target;
 use crate::listing::is_from_here;
 use crate::process::clock::Moment;
-use crate::router::NoWay;
+use crate::router::RouteError;
 use crate::session::{About, Session};
-use crate::sessions::places::Place;
+use crate::sessions::permits::Permit;
 
 /// Where a connection goes after its first request head.
 pub(super) enum Road {
@@ -110,7 +110,7 @@ struct Entering {
 impl Entering {
     /// Reads the head first. Until it is whole, the connection gives way to others when places are
     /// short.
-    async fn enter_when_whole(mut self, pending: Place, server: Arc<Server>) -> Road {
+    async fn enter_when_whole(mut self, pending: Permit, server: Arc<Server>) -> Road {
         let mut stand = server.admission.silent().enter(self.peer, Some(pending));
         let head = first_head::read(&self.socket, &mut self.received, &self.limits);
         let head = tokio::select! {
@@ -140,7 +140,7 @@ impl Entering {
     }
 
     /// The head is there up to `end`.
-    fn enter(mut self, end: usize, pending: Place, server: &Arc<Server>) -> Soon<Road> {
+    fn enter(mut self, end: usize, pending: Permit, server: &Arc<Server>) -> Soon<Road> {
         let early = self.received.split_off(end);
         let received = std::mem::take(&mut self.received);
         let (head, target) = match parse(received, &self.limits) {
@@ -168,10 +168,10 @@ impl Entering {
                 server,
             ));
         }
-        let entrance = match server.router.enter(&target.path) {
-            Ok(entrance) => entrance,
+        let route = match server.router.enter(&target.path) {
+            Ok(route) => route,
             // An upgrade may be ignored (RFC 9110 §7.8): the answer is what lies there.
-            Err(NoWay::NoRoute) => {
+            Err(RouteError::NoRoute) => {
                 let absent = Absent::NoHandler;
                 return Soon::Now(other_than_upgrade(
                     self,
@@ -180,12 +180,12 @@ impl Entering {
                     server,
                 ));
             }
-            Err(NoWay::Full) => {
+            Err(RouteError::Full) => {
                 let reply = Reply::Full(FullOf::Handler);
                 return Soon::Now(self.refuse(reply, Some(&target.path), server));
             }
         };
-        let own = target.path.strip_prefix('/') == Some(&*entrance.stay.generation().handler);
+        let own = target.path.strip_prefix('/') == Some(&*route.stay.generation().handler);
         let about = About {
             peer: self.peer.into(),
             path: (!own).then(|| target.path.as_str().into()),
@@ -202,7 +202,7 @@ impl Entering {
             pending,
         };
         let peer = self.peer;
-        match handshake::shake(knock, entrance) {
+        match handshake::shake(knock, route) {
             Soon::Now(outcome) => Soon::Now(lead(outcome, peer, server)),
             Soon::Later(outcome) => {
                 let server = server.clone();

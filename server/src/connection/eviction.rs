@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::sessions::places::Place;
+use crate::sessions::permits::Permit;
 
 /// Connections that may be evicted.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub(crate) struct EvictionQueue(Arc<Mutex<Queue<Holder>>>);
 /// What a connection in the queue holds.
 #[derive(Debug)]
 struct Holder {
-    place: Option<Place>,
+    place: Option<Permit>,
     /// Dropped when the connection is evicted, which is its notice.
     _notice: oneshot::Sender<()>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Stand {
 
 impl EvictionQueue {
     /// Puts a connection at the end. The queue keeps `place` for it.
-    pub(crate) fn enter(&self, peer: SocketAddr, place: Option<Place>) -> Stand {
+    pub(crate) fn enter(&self, peer: SocketAddr, place: Option<Permit>) -> Stand {
         let (sender, notice) = oneshot::channel();
         let holder = Holder {
             place,
@@ -50,7 +50,7 @@ impl EvictionQueue {
 
     /// Evicts a connection in favour of `newcomer` and answers the place that it held; `None` when
     /// the queue is empty. No network keeps more than `share` while any gives way.
-    pub(crate) fn evict(&self, newcomer: SocketAddr, share: usize) -> Option<Option<Place>> {
+    pub(crate) fn evict(&self, newcomer: SocketAddr, share: usize) -> Option<Option<Permit>> {
         let evicted = self.lock().evict(Network::of(newcomer.ip()), share);
         evicted.map(|holder| holder.place)
     }
@@ -68,7 +68,7 @@ impl Stand {
     }
 
     /// Leaves the queue with the place that it kept; `None` when the connection was evicted.
-    pub(crate) fn leave(self) -> Option<Place> {
+    pub(crate) fn leave(self) -> Option<Permit> {
         let holder = self.queue.lock().remove(self.number);
         holder.and_then(|holder| holder.place)
     }
@@ -193,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_evicted_connection_gets_notice_and_its_place_is_the_newcomers() {
-        let places = crate::sessions::places::Places::default();
+        let places = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
         let mut first = queue.enter(peer("10.0.0.1"), places.take(2));
         let second = queue.enter(peer("10.0.0.2"), places.take(2));
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_ends_leaves_the_queue() {
-        let places = crate::sessions::places::Places::default();
+        let places = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
         drop(queue.enter(peer("10.0.0.1"), places.take(1)));
         assert!(queue.evict(peer("10.0.0.1"), 0).is_none());

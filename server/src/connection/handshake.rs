@@ -27,10 +27,10 @@ use crate::generation::owners::HandshakeOwner;
 use crate::http::head::Head;
 use crate::http::target::Target;
 use crate::outbound::wire::Wire;
-use crate::router::Entrance;
+use crate::router::RouteMatch;
 use crate::session::{About, Opening, Session};
 use crate::sessions::mailbox::Knocked;
-use crate::sessions::places::Place;
+use crate::sessions::permits::Permit;
 use crate::sessions::registry::Registration;
 use crate::ws::deflate::Agreement;
 
@@ -47,7 +47,7 @@ pub(crate) struct Knock {
     /// When the whole handshake must be over.
     pub(crate) deadline: Instant,
     /// It is under way.
-    pub(crate) pending: Place,
+    pub(crate) pending: Permit,
 }
 
 impl Knock {
@@ -87,8 +87,8 @@ pub(crate) enum Outcome {
 }
 
 /// Carries a handshake through to its outcome.
-pub(crate) fn shake(knock: Knock, entrance: Entrance) -> Soon<Outcome> {
-    let generation = entrance.stay.generation();
+pub(crate) fn shake(knock: Knock, route: RouteMatch) -> Soon<Outcome> {
+    let generation = route.stay.generation();
     let checked = match check(&knock, generation) {
         Ok(checked) => checked,
         Err(reply) => return Soon::Now(knock.refuse(reply)),
@@ -97,7 +97,7 @@ pub(crate) fn shake(knock: Knock, entrance: Entrance) -> Soon<Outcome> {
         return Soon::Now(knock.refuse(Reply::Quarantined { after }));
     }
     let is_held = generation.context.hold.is_on();
-    let mut asked = Asked::new(knock, entrance, checked);
+    let mut asked = Asked::new(knock, route, checked);
     if is_held {
         return Soon::later(asked.wait(true));
     }
@@ -159,12 +159,12 @@ struct Asked {
     /// One for all calls: what the handler said before it asked for time still holds.
     draft: Draft,
     early: Vec<u8>,
-    _pending: Place,
+    _pending: Permit,
 }
 
 impl Asked {
-    fn new(knock: Knock, entrance: Entrance, checked: Checked) -> Asked {
-        let Entrance { stay, params } = entrance;
+    fn new(knock: Knock, route: RouteMatch, checked: Checked) -> Asked {
+        let RouteMatch { stay, params } = route;
         let generation = stay.generation();
         let bytes_max = generation.settings().session.outbound_bytes_max;
         let sessions = &generation.context.shared.sessions;

@@ -11,20 +11,20 @@ use self::first_bytes::NotARequest;
 #[derive(Debug)]
 pub(crate) struct Head {
     bytes: Box<[u8]>,
-    method: Place,
-    target: Place,
+    method: Span,
+    target: Span,
     is_http_1_1: bool,
-    lines: Vec<(Place, Place)>,
+    lines: Vec<(Span, Span)>,
 }
 
 /// Where something lies in a head, which is shorter than 4 GiB.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Span {
     start: u32,
     end: u32,
 }
 
-impl Place {
+impl Span {
     fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -99,7 +99,7 @@ impl Head {
         let place = |part: &[u8]| {
             let start = (part.as_ptr().addr() - bytes.as_ptr().addr()) as u32;
             let end = start + part.len() as u32;
-            Place { start, end }
+            Span { start, end }
         };
         let lines = request.headers.iter();
         let lines = lines
@@ -136,9 +136,8 @@ impl Head {
 
     /// The header lines in order: name and value.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let line = |(name, value): &(Place, Place)| {
-            (&self.bytes[name.range()], &self.bytes[value.range()])
-        };
+        let line =
+            |(name, value): &(Span, Span)| (&self.bytes[name.range()], &self.bytes[value.range()]);
         self.lines.iter().map(line)
     }
 

@@ -30,7 +30,7 @@ use crate::reload::scan::PLUGIN_BYTES_MAX;
 pub(crate) struct Stage {
     /// Where the operator wants it.
     wanted: Option<PathBuf>,
-    place: Mutex<Place>,
+    place: Mutex<Storage>,
     next: AtomicU64,
     keeps_copies: bool,
     /// Whether libraries beside a plugin are copied whoever can write them.
@@ -38,7 +38,7 @@ pub(crate) struct Stage {
 }
 
 #[derive(Debug)]
-enum Place {
+enum Storage {
     Directory(Directory),
     /// Where no directory will do.
     Memory,
@@ -71,20 +71,20 @@ impl Stage {
     /// `keeps_copies` the copies stay until the end, for debuggers.
     pub(crate) fn new(wanted: Option<&Path>, keeps_copies: bool) -> Result<Stage, StageError> {
         let place = match Directory::find(wanted) {
-            Ok(directory) => Place::Directory(directory),
+            Ok(directory) => Storage::Directory(directory),
             Err(error @ StageError::Nowhere(_)) if memory::is_possible() => {
                 warn!(
                     %error,
                     "plugins are staged in memory: each generation stays there for ever"
                 );
-                Place::Memory
+                Storage::Memory
             }
             Err(error) => return Err(error),
         };
         Ok(Stage::in_place(wanted, place, keeps_copies))
     }
 
-    fn in_place(wanted: Option<&Path>, place: Place, keeps_copies: bool) -> Stage {
+    fn in_place(wanted: Option<&Path>, place: Storage, keeps_copies: bool) -> Stage {
         Stage {
             wanted: wanted.map(Path::to_owned),
             place: Mutex::new(place),
@@ -168,7 +168,7 @@ impl Stage {
             fs::DirBuilder::new().mode(0o700).create(&directory)?;
             Ok(directory)
         };
-        let Place::Directory(stage) = &*place else {
+        let Storage::Directory(stage) = &*place else {
             return Ok(None);
         };
         match make(&stage.path) {
@@ -177,7 +177,7 @@ impl Stage {
                 let stage = Directory::find(self.wanted.as_deref()).map_err(io::Error::other)?;
                 info!(path = %stage.path.display(), lost, "the directory of staged copies is made again");
                 let made = make(&stage.path);
-                *place = Place::Directory(stage);
+                *place = Storage::Directory(stage);
                 made.map(Some)
             }
             made => made.map(Some),
@@ -187,7 +187,7 @@ impl Stage {
     /// Removes every copy that is left.
     pub(crate) fn remove(&self) {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Place::Directory(stage) = &*place {
+        if let Storage::Directory(stage) = &*place {
             // What cannot be removed is swept by the next process.
             let _ = fs::remove_dir_all(&stage.path);
         }

@@ -222,8 +222,8 @@ impl Session {
         self.held = Vec::new();
         self.held_is_ripe = false;
         self.waiting = None;
-        if let Some(guest) = &mut self.guest {
-            guest.give_up_place();
+        if let Some(guard) = &mut self.guard {
+            guard.give_up_permit();
         }
     }
 

@@ -9,7 +9,7 @@ use crate::border::calls::{Delivery, Outcome};
 use crate::outbound::controls::{Controls, Ending};
 use crate::outbound::wire::Received;
 use crate::sessions::cause::Cause;
-use crate::ws::decoder::{Decoder, Kind, Place, Step};
+use crate::ws::decoder::{Decoder, Kind, PayloadLocation, Step};
 use crate::ws::deflate::pool;
 use crate::ws::frame;
 
@@ -167,8 +167,8 @@ impl Session {
         let outcome = match step {
             Step::Message { kind, place, last } => {
                 let payload = match place {
-                    Place::Input(range) => &buffer[range],
-                    Place::Assembly => self.decoder.assembled(),
+                    PayloadLocation::Input(range) => &buffer[range],
+                    PayloadLocation::Assembly => self.decoder.assembled(),
                 };
                 let bits = match last {
                     false => abi::MORE,

@@ -62,7 +62,7 @@ pub(crate) enum Step {
     /// A message, or a part of one.
     Message {
         kind: Kind,
-        place: Place,
+        place: PayloadLocation,
         last: bool,
     },
     /// A Ping, with its payload's place in the input.
@@ -82,7 +82,7 @@ pub(crate) enum Kind {
 
 /// Where the payload of a message lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum PayloadLocation {
     /// In the input.
     Input(Range<usize>),
     /// In the decoder: see [`Decoder::assembled`].
@@ -225,7 +225,7 @@ impl Decoder {
         }
     }
 
-    /// The payload of the last step, if its place is [`Place::Assembly`].
+    /// The payload of the last step, if its place is [`PayloadLocation::Assembly`].
     pub(crate) fn assembled(&self) -> &[u8] {
         &self.assembly[..self.taken]
     }
@@ -271,7 +271,7 @@ impl Decoder {
                 return Err(Violation::Utf8);
             }
             *at = payload.end;
-            let place = Place::Input(payload);
+            let place = PayloadLocation::Input(payload);
             return Ok(Some(Step::Message {
                 kind,
                 place,
@@ -374,7 +374,7 @@ impl Decoder {
         }
         if last || (self.limits.parts && self.checked > 0) {
             self.taken = self.checked;
-            let place = Place::Assembly;
+            let place = PayloadLocation::Assembly;
             return Ok(Filled::Step(Step::Message { kind, place, last }));
         }
         if frame_is_whole || self.has_rest() {

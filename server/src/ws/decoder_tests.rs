@@ -175,8 +175,8 @@ fn part_lengths(mut decoder: Decoder, bytes: &mut [u8]) -> Vec<usize> {
         match decoder.step(bytes, &mut at) {
             Ok(Step::Message { place, last, .. }) => {
                 let part = match place {
-                    Place::Input(range) => &bytes[range],
-                    Place::Assembly => decoder.assembled(),
+                    PayloadLocation::Input(range) => &bytes[range],
+                    PayloadLocation::Assembly => decoder.assembled(),
                 };
                 assert!(part.iter().all(|byte| *byte == 0));
                 lengths.push(part.len());

@@ -8,7 +8,7 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::close;
-use super::decoder::{Decoder, Kind, Limits, Place, Step};
+use super::decoder::{Decoder, Kind, Limits, PayloadLocation, Step};
 use super::violation::Violation;
 
 /// How many random inputs a property is tried with; Miri takes seconds for each.
@@ -84,8 +84,8 @@ pub(crate) fn decode(
                 Ok(Step::Starved) => break,
                 Ok(Step::Message { kind, place, last }) => {
                     open.extend_from_slice(match place {
-                        Place::Input(range) => &held[range],
-                        Place::Assembly => decoder.assembled(),
+                        PayloadLocation::Input(range) => &held[range],
+                        PayloadLocation::Assembly => decoder.assembled(),
                     });
                     let is_text = std::str::from_utf8(&open).is_ok();
                     assert!(kind != Kind::Text || is_text, "each part is whole text");

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 /// Counts who is there.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct Permits {
     taken: Arc<AtomicUsize>,
     /// The most that were taken since it was last asked.
     most: AtomicUsize,
@@ -15,51 +15,51 @@ pub(crate) struct Places {
 
 /// One who is there, for as long as it lasts.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicUsize>);
+pub(crate) struct Permit(Arc<AtomicUsize>);
 
-/// A connection that is there: it has a place, and the server waits for it when it stops.
+/// A connection that is there: it has a permit, and the server waits for it when it stops.
 #[derive(Debug)]
-pub(crate) struct Guest {
-    place: Option<Place>,
+pub(crate) struct ConnectionGuard {
+    permit: Option<Permit>,
     _alive: mpsc::Sender<()>,
 }
 
-impl Guest {
-    pub(crate) fn new(place: Place, alive: mpsc::Sender<()>) -> Guest {
-        Guest {
-            place: Some(place),
+impl ConnectionGuard {
+    pub(crate) fn new(permit: Permit, alive: mpsc::Sender<()>) -> ConnectionGuard {
+        ConnectionGuard {
+            permit: Some(permit),
             _alive: alive,
         }
     }
 
-    /// The socket is closed, so another connection may have the place. The server still waits for
+    /// The socket is closed, so another connection may have the permit. The server still waits for
     /// what the handler has to finish.
-    pub(crate) fn give_up_place(&mut self) {
-        self.place = None;
+    pub(crate) fn give_up_permit(&mut self) {
+        self.permit = None;
     }
 }
 
-impl Places {
-    /// A place, if fewer than `max` are taken now.
-    pub(crate) fn take(&self, max: usize) -> Option<Place> {
+impl Permits {
+    /// A permit, if fewer than `max` are taken now.
+    pub(crate) fn take(&self, max: usize) -> Option<Permit> {
         let one_more = |taken| (taken < max).then_some(taken + 1);
         let took = self
             .taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        took.ok().map(|before| self.place(before + 1))
+        took.ok().map(|before| self.permit(before + 1))
     }
 
     /// A place beyond any limit, for one whose predecessor is on its way out.
-    pub(crate) fn take_anyway(&self) -> Place {
+    pub(crate) fn take_anyway(&self) -> Permit {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        self.place(before + 1)
+        self.permit(before + 1)
     }
 
-    fn place(&self, taken: usize) -> Place {
+    fn permit(&self, taken: usize) -> Permit {
         if self.most.load(Ordering::Relaxed) < taken {
             self.most.fetch_max(taken, Ordering::Relaxed);
         }
-        Place(self.taken.clone())
+        Permit(self.taken.clone())
     }
 
     /// How many are taken.
@@ -73,7 +73,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -85,16 +85,16 @@ mod tests {
 
     #[test]
     fn a_limit_that_was_lowered_lets_nobody_in_until_enough_have_left() {
-        let places = Places::default();
-        let first = places.take(2).unwrap();
-        let second = places.take(2).unwrap();
-        assert!(places.take(2).is_none());
-        assert!(places.take(1).is_none());
+        let permits = Permits::default();
+        let first = permits.take(2).unwrap();
+        let second = permits.take(2).unwrap();
+        assert!(permits.take(2).is_none());
+        assert!(permits.take(1).is_none());
 
         drop(first);
-        assert!(places.take(1).is_none());
+        assert!(permits.take(1).is_none());
         drop(second);
 
-        assert!(places.take(1).is_some());
+        assert!(permits.take(1).is_some());
     }
 }
