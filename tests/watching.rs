@@ -318,7 +318,7 @@ fn the_same_content_is_one_generation_whatever_is_done_to_its_file() {
     ];
     for (index, (deed, run)) in deeds.iter().enumerate() {
         run();
-        // The keeper has looked at everything when it has loaded what came after.
+        // The reconciler has looked at everything when it has loaded what came after.
         let mut other = fs::read(crate::harness::site::library("echo_wsh")).expect("a library");
         other.push(index as u8);
         site.add_bytes(&other, "echo_wsh.so");

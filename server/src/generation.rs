@@ -3,7 +3,7 @@
 //! A generation serves until it is superseded or removed; it then stays for the sessions that it
 //! has, and when the last of them is gone it shuts down and is retired: mapped, counted, silent.
 
-mod count;
+mod closable_counter;
 pub(crate) mod life;
 mod lifecycle;
 pub(crate) mod lineage;
@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use tracing::{debug, info, warn};
 use wsh::abi;
 
-use self::count::Count;
+use self::closable_counter::ClosableCounter;
 use self::life::{Action, Event, Life};
 use self::lifecycle::Lifecycle;
 use self::lineage::Lineage;
@@ -41,7 +41,7 @@ pub(crate) struct Generation {
     settings: ArcSwap<HandlerConfig>,
     /// Those of the settings, shared by the sessions that begin now.
     session_limits: ArcSwap<SessionLimits>,
-    stays: Count,
+    references: ClosableCounter,
     lineage: Arc<Lineage>,
     lifecycle: Lifecycle,
     life: Mutex<Life>,
@@ -84,7 +84,7 @@ impl Generation {
             provenance,
             session_limits: ArcSwap::from_pointee(settings.session.clone()),
             settings: ArcSwap::from_pointee(settings),
-            stays: Count::default(),
+            references: ClosableCounter::default(),
             lineage,
             lifecycle: Lifecycle::default(),
             life: Mutex::default(),
@@ -110,7 +110,7 @@ impl Generation {
     }
 
     /// A place for one handshake and the session that may come of it.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<Stay, NoEntry> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<GenerationRef, NoEntry> {
         if self.is_blocking() {
             let max = self.settings.load().blocking_sessions_max;
             let taken = &self.lineage.blocking_sessions;
@@ -119,8 +119,8 @@ impl Generation {
                 return Err(NoEntry::Full);
             }
         }
-        if self.stays.enter() {
-            return Ok(Stay(self.clone()));
+        if self.references.enter() {
+            return Ok(GenerationRef(self.clone()));
         }
         self.give_thread_back();
         Err(NoEntry::Over)
@@ -128,7 +128,7 @@ impl Generation {
 
     /// Handshakes and sessions on it.
     pub(crate) fn sessions(&self) -> usize {
-        self.stays.get()
+        self.references.get()
     }
 
     /// Where it stands.
@@ -146,7 +146,7 @@ impl Generation {
     /// down when it is empty. Only the first call counts.
     pub(crate) fn end_serving(self: &Arc<Self>) {
         self.happens(Event::End);
-        if self.stays.end() {
+        if self.references.end() {
             self.happens(Event::Empty);
         }
     }
@@ -203,7 +203,7 @@ impl Generation {
 
     fn leave(self: &Arc<Self>) {
         self.give_thread_back();
-        if self.stays.leave() {
+        if self.references.leave() {
             self.happens(Event::Empty);
         }
     }
@@ -228,7 +228,7 @@ impl Generation {
                 generation.plugin.shutdown();
                 generation.context.end();
                 generation.happens(Event::ShutDown);
-                // With threads it is looked at again, whenever the keeper does.
+                // With threads it is looked at again, whenever the reconciler does.
                 generation.look();
             }),
             Some(Action::LogRetired) => {
@@ -268,15 +268,15 @@ fn quarantine_rule(settings: &HandlerConfig) -> Rule {
 
 /// A place on a generation: while it lasts, the generation is not shut down.
 #[derive(Debug)]
-pub(crate) struct Stay(Arc<Generation>);
+pub(crate) struct GenerationRef(Arc<Generation>);
 
-impl Stay {
+impl GenerationRef {
     pub(crate) fn generation(&self) -> &Arc<Generation> {
         &self.0
     }
 }
 
-impl Drop for Stay {
+impl Drop for GenerationRef {
     fn drop(&mut self) {
         self.0.leave();
     }

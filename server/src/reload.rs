@@ -3,19 +3,19 @@
 //!
 //! Whatever fails, what serves goes on serving: the reason is logged once and kept.
 
-mod audience;
 mod configuration;
+mod deployment;
+mod draining;
+mod event_loop;
 pub(crate) mod file;
-mod handler;
-mod keeper;
 pub(crate) mod load;
-mod moving;
-mod old;
 mod reading;
+mod reconciler;
 mod refused;
+mod rolling_move;
 pub(crate) mod scan;
 mod telling;
-mod walk;
+mod waiters;
 pub(crate) mod watcher;
 
 use std::path::PathBuf;
@@ -28,8 +28,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tracing::info;
 
-use self::keeper::Keeper;
 use self::load::Finished;
+use self::reconciler::Reconciler;
 use crate::border::guards::keys;
 use crate::config::Config;
 use crate::plugin::stage::{Stage, StageError};
@@ -148,7 +148,7 @@ impl Control {
         let router = Arc::new(Router::default());
         let (orders, inbox) = mpsc::channel();
         let (first, loaded) = mpsc::channel();
-        let keeper = Keeper::new(
+        let reconciler = Reconciler::new(
             config.clone(),
             shared,
             reread,
@@ -159,7 +159,7 @@ impl Control {
         );
         let thread = std::thread::Builder::new().name("control".to_owned());
         let thread = thread
-            .spawn(move || keeper.walk(&inbox))
+            .spawn(move || reconciler.run(&inbox))
             .map_err(StartError::Thread)?;
         // Nobody is to find a route missing that will be there in a moment.
         let _ = loaded.recv();
@@ -204,7 +204,7 @@ impl Control {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        thread.is_none_or(|thread| has_ended(&thread, handler::STOP_LIMIT + STOP_SPARE))
+        thread.is_none_or(|thread| has_ended(&thread, deployment::STOP_LIMIT + STOP_SPARE))
     }
 }
 

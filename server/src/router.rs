@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::{self, Route};
-use crate::generation::{Generation, NoEntry, Stay};
+use crate::generation::{Generation, GenerationRef, NoEntry};
 use crate::listing::Listing;
 
 /// The table of routes that holds now.
@@ -32,7 +32,7 @@ pub(crate) type Params = Vec<(String, String)>;
 /// A way in that was found.
 #[derive(Debug)]
 pub(crate) struct RouteMatch {
-    pub(crate) stay: Stay,
+    pub(crate) generation_ref: GenerationRef,
     pub(crate) params: Params,
 }
 
@@ -57,7 +57,12 @@ impl Router {
             let table = self.table.load();
             let (generation, params) = table.find(path).ok_or(RouteError::NoRoute)?;
             match generation.enter() {
-                Ok(stay) => return Ok(RouteMatch { stay, params }),
+                Ok(generation_ref) => {
+                    return Ok(RouteMatch {
+                        generation_ref,
+                        params,
+                    });
+                }
                 Err(NoEntry::Full) => return Err(RouteError::Full),
                 // Superseded, emptied and shut down since the table was read: there is a new one.
                 Err(NoEntry::Over) => drop(table),

@@ -185,7 +185,8 @@ impl Entering {
                 return Soon::Now(self.refuse(reply, Some(&target.path), server));
             }
         };
-        let own = target.path.strip_prefix('/') == Some(&*route.stay.generation().handler);
+        let own =
+            target.path.strip_prefix('/') == Some(&*route.generation_ref.generation().handler);
         let about = About {
             peer: self.peer.into(),
             path: (!own).then(|| target.path.as_str().into()),

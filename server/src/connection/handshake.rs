@@ -88,7 +88,7 @@ pub(crate) enum Outcome {
 
 /// Carries a handshake through to its outcome.
 pub(crate) fn shake(knock: Knock, route: RouteMatch) -> Soon<Outcome> {
-    let generation = route.stay.generation();
+    let generation = route.generation_ref.generation();
     let checked = match check(&knock, generation) {
         Ok(checked) => checked,
         Err(reply) => return Soon::Now(knock.refuse(reply)),
@@ -164,8 +164,11 @@ struct Asked {
 
 impl Asked {
     fn new(knock: Knock, route: RouteMatch, checked: Checked) -> Asked {
-        let RouteMatch { stay, params } = route;
-        let generation = stay.generation();
+        let RouteMatch {
+            generation_ref,
+            params,
+        } = route;
+        let generation = generation_ref.generation();
         let bytes_max = generation.settings().session.outbound_bytes_max;
         let sessions = &generation.context.shared.sessions;
         let registration = sessions.register(&generation.handler, generation.number, bytes_max);
@@ -187,7 +190,7 @@ impl Asked {
         });
         Asked {
             registration,
-            owner: HandshakeOwner::new(stay, request),
+            owner: HandshakeOwner::new(generation_ref, request),
             draft,
             socket: knock.socket,
             about: knock.about,

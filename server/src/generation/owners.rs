@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::{Generation, Stay};
+use super::{Generation, GenerationRef};
 use crate::border::calls::{Answer, Attempt, Instance, Outcome};
 use crate::border::conn::Conn;
 use crate::border::moving::Unmoved;
@@ -23,7 +23,7 @@ pub(crate) struct HandshakeOwner {
     attempt: Attempt,
     /// `abandon` may read it (abi.rs, *lent memory*).
     request: Box<Request>,
-    stay: Stay,
+    generation_ref: GenerationRef,
 }
 
 /// A session of a handler, until the handler is done with it.
@@ -32,21 +32,21 @@ pub(crate) struct HandshakeOwner {
 pub(crate) struct SessionOwner {
     /// `None` once the handler knows of the end, and has no more to do.
     instance: Option<Instance>,
-    stay: Stay,
+    generation_ref: GenerationRef,
 }
 
 impl HandshakeOwner {
     /// A handshake that its handler was not asked about.
-    pub(crate) fn new(stay: Stay, request: Box<Request>) -> HandshakeOwner {
+    pub(crate) fn new(generation_ref: GenerationRef, request: Box<Request>) -> HandshakeOwner {
         HandshakeOwner {
-            attempt: stay.0.plugin.attempt(stay.0.context),
+            attempt: generation_ref.0.plugin.attempt(generation_ref.0.context),
             request,
-            stay,
+            generation_ref,
         }
     }
 
     pub(crate) fn generation(&self) -> &Arc<Generation> {
-        self.stay.generation()
+        self.generation_ref.generation()
     }
 
     pub(crate) fn request(&self) -> &Request {
@@ -55,7 +55,7 @@ impl HandshakeOwner {
 
     /// Asks the handler.
     pub(crate) fn ask(&mut self, draft: &mut Draft) -> Answer {
-        let generation = &self.stay.0;
+        let generation = &self.generation_ref.0;
         let answer = (generation.plugin).handshake(&self.request, draft, &mut self.attempt);
         if answer == Answer::Panicked {
             generation.context.record_panic();
@@ -68,17 +68,23 @@ impl HandshakeOwner {
         let HandshakeOwner {
             attempt,
             request,
-            stay,
+            generation_ref,
         } = self;
-        let (instance, outcome) = stay.0.plugin.open(conn, &request, attempt);
-        (SessionOwner { instance, stay }, outcome)
+        let (instance, outcome) = generation_ref.0.plugin.open(conn, &request, attempt);
+        (
+            SessionOwner {
+                instance,
+                generation_ref,
+            },
+            outcome,
+        )
     }
 }
 
 impl SessionOwner {
     /// The generation that the session runs on.
     pub(crate) fn generation(&self) -> &Arc<Generation> {
-        self.stay.generation()
+        self.generation_ref.generation()
     }
 
     /// The session as its handler has it, until that is over.
@@ -104,14 +110,14 @@ impl SessionOwner {
         to: &Arc<Generation>,
         conn: &mut Conn,
         state: &[u8],
-    ) -> Result<Stay, Unmoved> {
+    ) -> Result<GenerationRef, Unmoved> {
         let schema = self.generation().provenance.about.schema;
         // Retired since it was found: then there is a newer one, which asks for itself.
-        let stay = to.enter().map_err(|_| Unmoved::NotNow(NO_PLACE))?;
+        let generation_ref = to.enter().map_err(|_| Unmoved::NotNow(NO_PLACE))?;
         let new = to.plugin.restore(to.context, conn, schema, state)?;
         // From here on nothing can fail. The old code's `destroy` runs while its place is taken.
         self.instance = Some(new);
-        Ok(std::mem::replace(&mut self.stay, stay))
+        Ok(std::mem::replace(&mut self.generation_ref, generation_ref))
     }
 }
 

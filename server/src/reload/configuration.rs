@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::keeper::Keeper;
+use super::reconciler::Reconciler;
 use crate::config::{Config, ConfigError};
 use crate::connection::files;
 use crate::logging;
@@ -141,7 +141,7 @@ impl ConfigFile {
     }
 }
 
-impl Keeper {
+impl Reconciler {
     /// An operator asks to read the configuration. Answers whether that is to be done now: the first
     /// request is answered at once, and those that follow together a little later.
     pub(super) fn ask_to_reread(&mut self, asked: Arc<AtomicBool>, now: Instant) -> bool {
@@ -284,14 +284,14 @@ impl Keeper {
         self.shared.set_log_level(new.log_level);
         let budget = &self.shared.deflate_budget;
         budget.set_max(new.limits.deflate_contexts_bytes_max);
-        for (name, handler) in &self.handlers {
+        for (name, handler) in &self.deployments {
             if let Some(serving) = &handler.serving {
                 serving.set_settings(new.handler(name).clone());
             }
         }
         for file in self.files.values_mut() {
             let [before, after] = [&*old, &new].map(|it| it.handler(&file.name));
-            let handler = self.handlers.get(&file.name);
+            let handler = self.deployments.get(&file.name);
             let is_refused = handler.is_some_and(|it| it.refusal.is_some());
             // Its own table is what a handler is built from: a new one is a new generation. And what
             // was refused may have been for any of its keys.

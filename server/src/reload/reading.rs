@@ -48,7 +48,7 @@ impl Reading {
         }
         let (own, orders) = (path.to_owned(), orders.clone());
         let read = move || {
-            // A panic must not leave the keeper waiting.
+            // A panic must not leave the reconciler waiting.
             let read = catch_unwind(AssertUnwindSafe(|| read_and_inspect(&own)));
             let panicked = || io::Error::other("its inspection panicked").into();
             let outcome = read.unwrap_or_else(|_| Err(panicked()));

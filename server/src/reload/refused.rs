@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::Change;
-use super::keeper::Keeper;
+use super::reconciler::Reconciler;
 use crate::plugin::refusal::Refusal;
 use crate::reload::scan::{self, Scan};
 
@@ -19,7 +19,7 @@ pub(super) struct Refused {
     pub(super) reason: String,
 }
 
-impl Keeper {
+impl Reconciler {
     /// Says of each file that is no plugin why, once.
     pub(super) fn tell_refused(&mut self, scan: &Scan) {
         let refused: HashSet<&Path> = scan.refused.iter().map(|(path, _)| &**path).collect();
@@ -68,7 +68,7 @@ impl Keeper {
                 file.end_trouble();
             }
         }
-        let handler = name.map(|name| self.handlers.entry(name.to_owned()).or_default());
+        let handler = name.map(|name| self.deployments.entry(name.to_owned()).or_default());
         let owns = handler.filter(|handler| handler.path.as_deref().is_none_or(|p| p == path));
         if let Some(handler) = owns {
             if let Some(serving) = &handler.serving {
@@ -87,7 +87,7 @@ impl Keeper {
         } else {
             debug!(error = %reason, "still in the way");
         }
-        self.audience.note(Change {
+        self.waiters.note(Change {
             handler: name.unwrap_or_default().to_owned(),
             outcome: Err(reason),
             elapsed: began.elapsed(),
@@ -105,7 +105,7 @@ impl Keeper {
         }
         let path = scan::relative(path, &self.config.load());
         info!(handler = name, path = %path.display(), "what was in the way of loading it has passed");
-        if let Some(handler) = self.handlers.get_mut(name) {
+        if let Some(handler) = self.deployments.get_mut(name) {
             handler.refusal = None;
         }
     }
@@ -113,7 +113,10 @@ impl Keeper {
     /// Says that a file that was refused is what serves again.
     pub(super) fn tell_whole(&mut self, name: &str, path: &Path) {
         if self.take_refusal(name, path) {
-            let serving = self.handlers.get(name).and_then(|it| it.serving.as_ref());
+            let serving = self
+                .deployments
+                .get(name)
+                .and_then(|it| it.serving.as_ref());
             let generation = serving.map(|it| it.number);
             let path = scan::relative(path, &self.config.load());
             info!(handler = %name, generation, path = %path.display(), "plugin whole again: it is what serves");
@@ -129,7 +132,7 @@ impl Keeper {
     }
 
     fn take_refusal(&mut self, name: &str, path: &Path) -> bool {
-        let handler = self.handlers.get_mut(name);
+        let handler = self.deployments.get_mut(name);
         let refusal = handler.and_then(|it| it.refusal.take_if(|refusal| refusal.path == path));
         refusal.is_some()
     }

@@ -2,11 +2,11 @@
 
 use tracing::{info, warn};
 
-use super::keeper::Keeper;
+use super::reconciler::Reconciler;
 use crate::config::Config;
 use crate::reload::scan::Scan;
 
-impl Keeper {
+impl Reconciler {
     /// Says of each path that cannot be read why, once, and when that ends. Answers whether it has ended
     /// for any.
     pub(super) fn tell_unreadable(&mut self, scan: &Scan) -> bool {

@@ -13,7 +13,7 @@ use super::{Phase, Session};
 use crate::border::moving::Unmoved;
 use crate::generation::Generation;
 use crate::outbound::controls::Ending;
-use crate::sessions::tally::Ask;
+use crate::sessions::move_tracker::Ask;
 
 /// A move that is to be made.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 
 use crate::runtime::wakes;
 use crate::sessions::encoded::Encoded;
-use crate::sessions::tally::{Ask, Tally};
+use crate::sessions::move_tracker::{Ask, MoveTracker};
 
 /// The inbox of one session, or of a handshake that will be one.
 #[derive(Debug)]
@@ -240,12 +240,12 @@ impl Mailbox {
     }
 
     /// Asks the session to move to newer code; one that is over is not asked.
-    pub(crate) fn ask_to_move(&self, tally: &Arc<Tally>) {
+    pub(crate) fn ask_to_move(&self, tracker: &Arc<MoveTracker>) {
         let mut inner = self.lock();
         if inner.intake == Intake::Nothing {
             return;
         }
-        let earlier = std::mem::replace(&mut inner.ask, tally.ask());
+        let earlier = std::mem::replace(&mut inner.ask, tracker.ask());
         self.ring(inner);
         drop(earlier);
     }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::keeper::{Keeper, LOOK_AT_LOADS};
+use super::draining::Draining;
 use super::load::{Finished, Loading};
-use super::moving::Move;
-use super::old::Old;
+use super::reconciler::{LOOK_AT_LOADS, Reconciler};
 use super::refused::Refused;
+use super::rolling_move::RollingMove;
 use super::{Change, Order};
 use crate::config::ReloadPolicy;
 use crate::generation::Generation;
@@ -20,7 +20,7 @@ use crate::listing::{Listed, Listing};
 
 /// One handler, by its name.
 #[derive(Debug, Default)]
-pub(super) struct Handler {
+pub(super) struct Deployment {
     /// The file that answers at its route.
     pub(super) path: Option<PathBuf>,
     pub(super) serving: Option<Arc<Generation>>,
@@ -28,7 +28,7 @@ pub(super) struct Handler {
     /// Why its file is not what serves.
     pub(super) refusal: Option<Refused>,
     /// Generations that were superseded and of which something still runs, the oldest first.
-    old: VecDeque<Old>,
+    draining: VecDeque<Draining>,
     retired: usize,
     numbers: u64,
     lineage: Arc<Lineage>,
@@ -43,12 +43,12 @@ struct Succession {
     from: Option<Arc<Generation>>,
     to: Arc<Generation>,
     /// The move of the sessions that older generations have.
-    to_move: Option<Move>,
+    to_move: Option<RollingMove>,
     /// When it follows although `serving` has not returned.
     at_the_latest: Instant,
 }
 
-impl Handler {
+impl Deployment {
     pub(super) fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
@@ -57,7 +57,7 @@ impl Handler {
     /// Whether there is anything to say of it: a file, a reason, or code that may still run.
     fn is_there(&self) -> bool {
         let is_coming = self.loading.is_some() || self.refusal.is_some();
-        is_coming || self.serving.is_some() || !self.old.is_empty()
+        is_coming || self.serving.is_some() || !self.draining.is_empty()
     }
 
     /// What is said of it to those who ask.
@@ -65,7 +65,11 @@ impl Handler {
         Listed {
             name: name.to_owned(),
             serving: self.serving.clone(),
-            old: self.old.iter().map(|old| old.generation.clone()).collect(),
+            old: self
+                .draining
+                .iter()
+                .map(|old| old.generation.clone())
+                .collect(),
             retired: self.retired,
             refusal: self.refusal.as_ref().map(|it| it.reason.clone()),
         }
@@ -74,11 +78,11 @@ impl Handler {
     fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.serving
             .iter()
-            .chain(self.old.iter().map(|old| &old.generation))
+            .chain(self.draining.iter().map(|old| &old.generation))
     }
 }
 
-impl Keeper {
+impl Reconciler {
     /// What a load came to.
     pub(super) fn finish(&mut self, finished: Finished) {
         let Finished {
@@ -87,7 +91,7 @@ impl Keeper {
             outcome,
         } = finished;
         let name = context.handler.to_string();
-        let Some(handler) = self.handlers.get_mut(&name) else {
+        let Some(handler) = self.deployments.get_mut(&name) else {
             return;
         };
         let is_awaited = |loading: &mut Loading| loading.number == context.generation;
@@ -112,14 +116,14 @@ impl Keeper {
             // used, but it exists, so it is shut down.
             _ => {
                 generation.end_serving();
-                handler.old.push_back(Old::new(generation, None));
+                handler.draining.push_back(Draining::new(generation, None));
             }
         }
     }
 
     /// The one moment of a reload: from here on connections begin on the new generation.
     fn swap(&mut self, name: &str, generation: Arc<Generation>, began: Instant) {
-        let Some(handler) = self.handlers.get_mut(name) else {
+        let Some(handler) = self.deployments.get_mut(name) else {
             return;
         };
         handler.refusal = None;
@@ -136,23 +140,23 @@ impl Keeper {
             elapsed_ms = elapsed.as_millis() as u64,
             "handler loaded"
         );
-        self.audience.note(Change {
+        self.waiters.note(Change {
             handler: name.to_owned(),
             outcome: Ok(generation.number),
             elapsed,
             moved: None,
         });
         if let Some(old) = &old {
-            self.keep_old(name, old.clone());
+            self.drain(name, old.clone());
         }
         let to_move = self.plan_move(name, &generation);
         if to_move.is_some() {
             let now = Instant::now();
-            self.audience.expect_move(name, generation.number, now);
+            self.waiters.expect_move(name, generation.number, now);
         }
         self.succeed(name);
         let at_the_latest = Instant::now() + SERVING_PATIENCE;
-        if let Some(handler) = self.handlers.get_mut(name) {
+        if let Some(handler) = self.deployments.get_mut(name) {
             handler.succession = Some(Succession {
                 from: old,
                 to: generation.clone(),
@@ -174,7 +178,7 @@ impl Keeper {
     /// The code of this generation knows that it serves.
     pub(super) fn serves(&mut self, name: &str, generation: u64) {
         let succession = self
-            .handlers
+            .deployments
             .get(name)
             .and_then(|it| it.succession.as_ref());
         if succession.is_some_and(|it| it.to.number == generation) {
@@ -185,7 +189,7 @@ impl Keeper {
     /// What served before serves no more, and its sessions move. It is not to wait for ever for
     /// code that is not its own, so this comes as well when that does not return.
     fn succeed(&mut self, name: &str) {
-        let handler = self.handlers.get_mut(name);
+        let handler = self.deployments.get_mut(name);
         let Some(succession) = handler.and_then(|it| it.succession.take()) else {
             return;
         };
@@ -207,16 +211,16 @@ impl Keeper {
 
     /// The move of all sessions that older generations still have, if they are to move; else what
     /// bounds the generations follows at once.
-    fn plan_move(&mut self, name: &str, to: &Arc<Generation>) -> Option<Move> {
-        let handler = self.handlers.get(name)?;
+    fn plan_move(&mut self, name: &str, to: &Arc<Generation>) -> Option<RollingMove> {
+        let handler = self.deployments.get(name)?;
         let from: Vec<_> = handler
-            .old
+            .draining
             .iter()
             .map(|old| old.generation.clone())
             .collect();
         if !from.is_empty() && to.moves_sessions() {
             let to = to.clone();
-            return Some(Move { from, to });
+            return Some(RollingMove { from, to });
         }
         self.bound_generations(name);
         None
@@ -224,42 +228,42 @@ impl Keeper {
 
     /// Nothing leads to a generation any more.
     pub(super) fn supersede(&mut self, name: &str, old: Arc<Generation>) {
-        if let Some(handler) = self.handlers.get(name) {
+        if let Some(handler) = self.deployments.get(name) {
             handler.lineage.set_newest(None);
         }
         self.succeed(name);
         old.end_serving();
-        self.keep_old(name, old);
+        self.drain(name, old);
         self.bound_generations(name);
     }
 
-    fn keep_old(&mut self, name: &str, generation: Arc<Generation>) {
+    fn drain(&mut self, name: &str, generation: Arc<Generation>) {
         let settings = generation.settings();
-        let Some(handler) = self.handlers.get_mut(name) else {
+        let Some(handler) = self.deployments.get_mut(name) else {
             return;
         };
         let now = Instant::now();
         let deadline = settings.drain_timeout_s;
         let deadline = deadline.map(|seconds| now + Duration::from_secs(seconds));
-        let mut old = Old::new(generation, deadline);
+        let mut old = Draining::new(generation, deadline);
         match settings.reload {
             ReloadPolicy::Close => old.send_away(now),
             // What does not move finishes where it is, or at the deadline.
             ReloadPolicy::Migrate | ReloadPolicy::Drain => {}
         }
-        handler.old.push_back(old);
+        handler.draining.push_back(old);
         self.due(Instant::now());
     }
 
     /// Of more generations with sessions than there may be, the oldest are sent away.
     pub(super) fn bound_generations(&mut self, name: &str) {
         let max = self.config.load().handler(name).generations_max.max(1);
-        let Some(handler) = self.handlers.get_mut(name) else {
+        let Some(handler) = self.deployments.get_mut(name) else {
             return;
         };
         let serving = usize::from(handler.serving.is_some());
-        let crowded = handler.old.iter_mut().filter(|old| old.has_sessions());
-        let mut crowded: Vec<&mut Old> = crowded.collect();
+        let crowded = handler.draining.iter_mut().filter(|old| old.has_sessions());
+        let mut crowded: Vec<&mut Draining> = crowded.collect();
         let over = (crowded.len() + serving).saturating_sub(max);
         for old in crowded
             .iter_mut()
@@ -282,7 +286,7 @@ impl Keeper {
         let mut next = None;
         let (mut given_up, mut succeeding) = (Vec::new(), Vec::new());
         self.shared.lifecycle.tend();
-        for (name, handler) in &mut self.handlers {
+        for (name, handler) in &mut self.deployments {
             match &handler.succession {
                 Some(succession) if succession.at_the_latest <= now => {
                     succeeding.push(name.clone())
@@ -310,12 +314,12 @@ impl Keeper {
                     );
                 }
             }
-            for old in &mut handler.old {
+            for old in &mut handler.draining {
                 next = next.into_iter().chain(old.see_out(now)).min();
             }
-            let before = handler.old.len();
-            handler.old.retain(|old| !old.is_over());
-            handler.retired += before - handler.old.len();
+            let before = handler.draining.len();
+            handler.draining.retain(|old| !old.is_over());
+            handler.retired += before - handler.draining.len();
         }
         for name in succeeding {
             self.succeed(&name);
@@ -332,7 +336,7 @@ impl Keeper {
     /// Loads that keep a processor busy.
     pub(super) fn loads_under_way(&self) -> usize {
         let loading = self
-            .handlers
+            .deployments
             .values()
             .filter_map(|handler| handler.loading.as_ref());
         loading
@@ -342,7 +346,7 @@ impl Keeper {
 
     /// Makes known what has become of the handlers.
     pub(super) fn publish(&self) {
-        let handlers = self.handlers.iter().filter(|(_, it)| it.is_there());
+        let handlers = self.deployments.iter().filter(|(_, it)| it.is_there());
         let listed = handlers.map(|(name, handler)| handler.listed(name));
         self.router.set_listing(Listing::new(listed.collect()));
     }
@@ -353,7 +357,7 @@ impl Keeper {
         let awaiting = self.files.values_mut();
         for file in awaiting.filter(|file| file.is_awaiting_route()) {
             let is_free = self
-                .handlers
+                .deployments
                 .get(&file.name)
                 .is_none_or(|handler| handler.path.is_none());
             if is_free {
@@ -370,12 +374,12 @@ impl Keeper {
     pub(super) fn stop(mut self, inbox: &mpsc::Receiver<Order>) {
         let mut limit = Duration::ZERO;
         self.router.swap(crate::router::Table::default());
-        for (name, handler) in &mut self.handlers {
+        for (name, handler) in &mut self.deployments {
             let own = self.config.load().handler(name).init_timeout_ms;
             limit = limit.max(Duration::from_millis(own));
             handler.lineage.set_newest(None);
             if let Some(serving) = handler.serving.take() {
-                handler.old.push_back(Old::new(serving, None));
+                handler.draining.push_back(Draining::new(serving, None));
             }
             // Those before it may still wait for it to know that it serves.
             handler.generations().for_each(|it| it.end_serving());
@@ -393,7 +397,7 @@ impl Keeper {
 
     /// Whether a load is under way, or a call of a generation's life.
     fn is_busy(&self) -> bool {
-        self.handlers.values().any(|handler| {
+        self.deployments.values().any(|handler| {
             let mut generations = handler.generations();
             handler.loading.is_some()
                 // Sessions that are still there have been waited for long enough.

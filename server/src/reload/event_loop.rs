@@ -9,11 +9,11 @@ use tracing::error;
 
 use super::Order;
 use super::file::PluginFile;
-use super::keeper::{Keeper, SWEEP};
+use super::reconciler::{Reconciler, SWEEP};
 
-impl Keeper {
+impl Reconciler {
     /// Goes on until it is told to stop. A panic costs one look, and is said.
-    pub(super) fn walk(mut self, inbox: &mpsc::Receiver<Order>) {
+    pub(super) fn run(mut self, inbox: &mpsc::Receiver<Order>) {
         let mut orders = Vec::new();
         let mut last_panic = None;
         loop {
@@ -58,7 +58,7 @@ impl Keeper {
                 Order::LookNow(reply) => {
                     (looks, self.is_eager) = (true, true);
                     self.files.values_mut().for_each(PluginFile::hurry);
-                    self.audience.join(reply);
+                    self.waiters.join(reply);
                 }
                 Order::Reread(asked) => looks |= self.ask_to_reread(asked, Instant::now()),
                 Order::Loaded(finished) => {
@@ -81,7 +81,7 @@ impl Keeper {
                     generation,
                     moved,
                 } => {
-                    self.audience.end_move(&handler, generation, moved);
+                    self.waiters.end_move(&handler, generation, moved);
                     self.bound_generations(&handler);
                     looks = true;
                 }

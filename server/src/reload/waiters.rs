@@ -7,7 +7,7 @@ use super::{Change, Moved};
 
 /// Those who wait, and the answer as far as it is known.
 #[derive(Debug, Default)]
-pub(super) struct Audience {
+pub(super) struct Waiters {
     waiting: Vec<mpsc::Sender<Vec<Change>>>,
     /// What became of each handler since somebody asked.
     changes: Vec<Change>,
@@ -16,7 +16,7 @@ pub(super) struct Audience {
     moves: Vec<(String, u64, Instant)>,
 }
 
-impl Audience {
+impl Waiters {
     /// One more waits until nothing is under way.
     pub(super) fn join(&mut self, reply: mpsc::Sender<Vec<Change>>) {
         self.waiting.push(reply);
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn who_waits_is_told_the_last_of_each_handler_with_its_move() {
-        let mut audience = Audience::default();
+        let mut waiters = Waiters::default();
         let now = Instant::now();
         let change = |handler: &str, outcome| Change {
             handler: handler.to_owned(),
@@ -91,29 +91,29 @@ mod tests {
             sessions: 3,
             elapsed: Duration::from_millis(1),
         };
-        audience.note(change("chat", Err("not yet".to_owned())));
-        audience.note(change("echo", Ok(7)));
-        audience.note(change("chat", Ok(1)));
-        audience.expect_move("echo", 7, now);
+        waiters.note(change("chat", Err("not yet".to_owned())));
+        waiters.note(change("echo", Ok(7)));
+        waiters.note(change("chat", Ok(1)));
+        waiters.expect_move("echo", 7, now);
         let (reply, answer) = mpsc::channel();
-        audience.join(reply);
+        waiters.join(reply);
 
-        assert_eq!(audience.answer(true, now), Err(None));
-        assert_eq!(audience.answer(false, now), Err(Some(now + PATIENCE)));
-        assert_eq!(audience.moves_until("echo", now), Some(now + PATIENCE));
-        assert_eq!(audience.moves_until("chat", now), None);
-        assert_eq!(audience.moves_until("echo", now + PATIENCE), None);
-        audience.end_move("echo", 7, moved);
-        assert_eq!(audience.answer(false, now), Ok(()));
+        assert_eq!(waiters.answer(true, now), Err(None));
+        assert_eq!(waiters.answer(false, now), Err(Some(now + PATIENCE)));
+        assert_eq!(waiters.moves_until("echo", now), Some(now + PATIENCE));
+        assert_eq!(waiters.moves_until("chat", now), None);
+        assert_eq!(waiters.moves_until("echo", now + PATIENCE), None);
+        waiters.end_move("echo", 7, moved);
+        assert_eq!(waiters.answer(false, now), Ok(()));
 
         let mut echo = change("echo", Ok(7));
         echo.moved = Some(moved);
         assert_eq!(answer.try_recv(), Ok(vec![echo, change("chat", Ok(1))]));
         // A move that does not end is not waited for without end.
-        audience.expect_move("echo", 8, now);
+        waiters.expect_move("echo", 8, now);
         let (reply, answer) = mpsc::channel();
-        audience.join(reply);
-        assert_eq!(audience.answer(false, now + PATIENCE), Ok(()));
+        waiters.join(reply);
+        assert_eq!(waiters.answer(false, now + PATIENCE), Ok(()));
         assert_eq!(answer.try_recv(), Ok(Vec::new()));
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The answers to one move. One thread waits for them.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct MoveTracker {
     state: Mutex<State>,
     answered: Condvar,
 }
@@ -42,9 +42,9 @@ pub(crate) struct Counts {
 /// The question to one session. The default is no question.
 // Each mailbox has room for one, and an `Option` of it would take twice as much.
 #[derive(Debug, Default)]
-pub(crate) struct Ask(Option<Arc<Tally>>);
+pub(crate) struct Ask(Option<Arc<MoveTracker>>);
 
-impl Tally {
+impl MoveTracker {
     /// One more is asked.
     pub(crate) fn ask(self: &Arc<Self>) -> Ask {
         self.lock().counts.waiting += 1;
@@ -93,7 +93,7 @@ impl Counts {
 impl Ask {
     /// Takes the question, if it is one.
     pub(crate) fn take(&mut self) -> Option<Ask> {
-        self.0.take().map(|tally| Ask(Some(tally)))
+        self.0.take().map(|tracker| Ask(Some(tracker)))
     }
 
     /// It is on the new code.
@@ -120,8 +120,8 @@ impl Ask {
     }
 
     fn answer(&mut self, count: impl FnOnce(&mut Counts)) {
-        if let Some(tally) = self.0.take() {
-            tally.answer(count);
+        if let Some(tracker) = self.0.take() {
+            tracker.answer(count);
         }
     }
 }
@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn every_question_is_answered_once_whatever_becomes_of_it() {
-        let tally = Arc::new(Tally::default());
-        let [ann, ben, cat, dan, eve] = std::array::from_fn(|_| tally.ask());
-        assert_eq!(tally.wait(5, Duration::ZERO).waiting, 5);
+        let tracker = Arc::new(MoveTracker::default());
+        let [ann, ben, cat, dan, eve] = std::array::from_fn(|_| tracker.ask());
+        assert_eq!(tracker.wait(5, Duration::ZERO).waiting, 5);
 
         ann.moved();
         drop(ben);
@@ -151,7 +151,7 @@ mod tests {
         assert!(!dan.failed("another"));
         eve.stays("busy");
 
-        let counts = tally.wait(0, Duration::from_secs(10));
+        let counts = tracker.wait(0, Duration::from_secs(10));
         let wanted = Counts {
             waiting: 0,
             moved: 1,

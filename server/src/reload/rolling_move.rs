@@ -11,17 +11,17 @@ use tracing::info;
 
 use super::Moved;
 use crate::generation::Generation;
-use crate::sessions::tally::{Counts, Tally};
+use crate::sessions::move_tracker::{Counts, MoveTracker};
 
 /// One move of a handler's sessions.
 #[derive(Debug)]
-pub(super) struct Move {
+pub(super) struct RollingMove {
     /// The generations that they come from.
     pub(super) from: Vec<Arc<Generation>>,
     pub(super) to: Arc<Generation>,
 }
 
-impl Move {
+impl RollingMove {
     /// Begins to move; `done` is called when everybody has answered, or was given the time to.
     pub(super) fn begin(self, done: impl FnOnce(Moved) + Send + 'static) {
         let threads = self.to.context.shared.lifecycle.clone();
@@ -81,7 +81,7 @@ impl Move {
     /// from the first question to the last answer. The move held up no thread for longer, unless a
     /// session was late, whose callback did.
     fn ask(&self, numbers: &[u64]) -> (Counts, Duration) {
-        let tally = Arc::new(Tally::default());
+        let tracker = Arc::new(MoveTracker::default());
         let is_wanted =
             |owner: &str, number| *owner == *self.to.handler && numbers.contains(&number);
         let sessions = self.to.context.shared.sessions.list(is_wanted);
@@ -92,16 +92,16 @@ impl Move {
                 break; // whoever came after it asks them all
             }
             for mailbox in slice {
-                mailbox.ask_to_move(&tally);
+                mailbox.ask_to_move(&tracker);
             }
             // Whoever is late is not waited for again with the next slice.
-            let waiting = tally.wait(late, SLICE_PATIENCE).waiting;
+            let waiting = tracker.wait(late, SLICE_PATIENCE).waiting;
             late = late.max(waiting);
             let took = began.elapsed();
             longest_slice = longest_slice.max(took);
             std::thread::sleep((took / 2).min(REST_MAX));
         }
-        (tally.wait(0, PATIENCE), longest_slice)
+        (tracker.wait(0, PATIENCE), longest_slice)
     }
 
     /// Says why the sessions of a generation cannot move; answers how many they are.

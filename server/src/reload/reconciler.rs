@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tracing::{info, trace, warn};
 
-use super::audience::Audience;
 use super::configuration::ConfigFile;
+use super::deployment::Deployment;
 use super::file::{self, Content, PluginFile, Saw};
-use super::handler::Handler;
 use super::load::{self, Job};
 use super::reading::Reading;
+use super::waiters::Waiters;
 use super::{Change, Order, Reread};
 use crate::border::context::Rights;
 use crate::border::guards::surroundings;
@@ -31,7 +31,7 @@ use crate::router::{Router, Table};
 use crate::sessions::shared::Shared;
 
 /// What the thread knows.
-pub(super) struct Keeper {
+pub(super) struct Reconciler {
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) config_file: ConfigFile,
     pub(super) shared: Arc<Shared>,
@@ -43,7 +43,7 @@ pub(super) struct Keeper {
     pub(super) files: BTreeMap<PathBuf, PluginFile>,
     pub(super) reading: Reading,
     /// By name. A handler that was removed stays, for its old generations and its numbers.
-    pub(super) handlers: BTreeMap<String, Handler>,
+    pub(super) deployments: BTreeMap<String, Deployment>,
     /// What the scan refused, so that it is said once.
     pub(super) told: HashMap<PathBuf, Refusal>,
     /// What the last look could not read, and what the system said.
@@ -56,12 +56,12 @@ pub(super) struct Keeper {
     pub(super) is_empty: bool,
     /// Files are taken for whole although they are young: somebody waits, and says that they are.
     pub(super) is_eager: bool,
-    pub(super) audience: Audience,
+    pub(super) waiters: Waiters,
     /// When to look next, if nothing hints at a change before.
     pub(super) next: Instant,
 }
 
-impl Keeper {
+impl Reconciler {
     pub(super) fn new(
         config: Arc<ArcSwap<Config>>,
         shared: Arc<Shared>,
@@ -70,11 +70,11 @@ impl Keeper {
         router: Arc<Router>,
         orders: mpsc::Sender<Order>,
         waiting: mpsc::Sender<Vec<Change>>,
-    ) -> Keeper {
+    ) -> Reconciler {
         let hints = orders.clone();
-        let mut audience = Audience::default();
-        audience.join(waiting);
-        Keeper {
+        let mut waiters = Waiters::default();
+        waiters.join(waiting);
+        Reconciler {
             config_file: ConfigFile::new(&config.load()),
             config,
             shared,
@@ -85,7 +85,7 @@ impl Keeper {
             watcher: Watcher::new(move || drop(hints.send(Order::Look))),
             files: BTreeMap::new(),
             reading: Reading::default(),
-            handlers: BTreeMap::new(),
+            deployments: BTreeMap::new(),
             told: HashMap::new(),
             unreadable: BTreeMap::new(),
             scope: None,
@@ -93,7 +93,7 @@ impl Keeper {
             is_directory_gone: false,
             is_empty: false,
             is_eager: true,
-            audience,
+            waiters,
             next: Instant::now(),
         }
     }
@@ -253,7 +253,7 @@ impl Keeper {
         };
         let name = file.name;
         self.forget_refusal(&name, path);
-        let Some(handler) = self.handlers.get_mut(&name) else {
+        let Some(handler) = self.deployments.get_mut(&name) else {
             return;
         };
         if handler.path.as_deref() == Some(path) {
@@ -282,13 +282,13 @@ impl Keeper {
             return;
         };
         let name = file.name.clone();
-        let handler = self.handlers.entry(name.clone()).or_default();
+        let handler = self.deployments.entry(name.clone()).or_default();
         if handler.loading.is_some() {
             return; // its end is a reason to look again
         }
         // So is the end of a move. Else sessions that are late, on a busy machine, would be overtaken by
         // one generation after another, and in the end be closed for being on too old a one.
-        if let Some(until) = self.audience.moves_until(&name, now) {
+        if let Some(until) = self.waiters.moves_until(&name, now) {
             return self.due(until);
         }
         if let Some(owner) = handler.path.clone().filter(|owner| owner != path) {
@@ -333,7 +333,7 @@ impl Keeper {
         let settings = config.handler(name);
         let config_json = settings.config.to_string();
         let serving = self
-            .handlers
+            .deployments
             .get(name)
             .and_then(|handler| handler.serving.as_ref());
         let is_serving = serving.is_some_and(|serving| {
@@ -360,7 +360,7 @@ impl Keeper {
             }
         };
         self.decide(path);
-        let handler = self.handlers.entry(name.to_owned()).or_default();
+        let handler = self.deployments.entry(name.to_owned()).or_default();
         let job = Job {
             name: name.to_owned(),
             number: handler.next_number(),
@@ -386,7 +386,7 @@ impl Keeper {
 
     /// From now on the table holds what serves now.
     pub(super) fn swap_table(&self) {
-        let handlers = self.handlers.iter().filter_map(|(name, handler)| {
+        let handlers = self.deployments.iter().filter_map(|(name, handler)| {
             let serving = handler.serving.clone()?;
             Some((Arc::from(&**name), serving))
         });
@@ -407,9 +407,9 @@ impl Keeper {
 
     /// Tells those who wait, if nothing is under way.
     pub(super) fn answer(&mut self) {
-        let is_loading = self.handlers.values().any(|it| it.loading.is_some());
+        let is_loading = self.deployments.values().any(|it| it.loading.is_some());
         let is_loading = is_loading || self.reading.is_under_way();
-        match self.audience.answer(is_loading, Instant::now()) {
+        match self.waiters.answer(is_loading, Instant::now()) {
             Ok(()) => self.is_eager = false,
             Err(Some(again)) => self.due(again),
             Err(None) => {}

@@ -8,7 +8,7 @@ use crate::sessions::mailbox::{Dismissal, Mailbox};
 
 /// A generation that was superseded or removed.
 #[derive(Debug)]
-pub(super) struct Old {
+pub(super) struct Draining {
     pub(super) generation: Arc<Generation>,
     /// When its sessions are told to close, at the latest.
     deadline: Option<Instant>,
@@ -23,9 +23,9 @@ struct Leaving {
     listed: Instant,
 }
 
-impl Old {
-    pub(super) fn new(generation: Arc<Generation>, deadline: Option<Instant>) -> Old {
-        Old {
+impl Draining {
+    pub(super) fn new(generation: Arc<Generation>, deadline: Option<Instant>) -> Draining {
+        Draining {
             generation,
             deadline,
             leaving: None,

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A count that can be ended: once it is, it stays at zero when it gets there.
 #[derive(Debug, Default)]
-pub(super) struct Count(AtomicUsize);
+pub(super) struct ClosableCounter(AtomicUsize);
 
-impl Count {
+impl ClosableCounter {
     /// One more; false once it is over.
     pub(super) fn enter(&self) -> bool {
         let enter = |word| (word & OVER == 0).then_some(word + 1);
@@ -70,7 +70,7 @@ mod tests {
     /// One generation: how many saw its end, which must be one.
     #[derive(Default)]
     struct Generation {
-        count: Count,
+        count: ClosableCounter,
         ends: Plain,
     }
 
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_count_is_over_when_it_was_ended_and_the_last_has_left() {
         loom::model(|| {
-            let count = Count::default();
+            let count = ClosableCounter::default();
             assert!(count.enter());
             assert!(!count.end());
             assert!(count.enter(), "a handshake in flight still gets in");
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn an_empty_count_is_over_at_once_and_only_once() {
         loom::model(|| {
-            let count = Count::default();
+            let count = ClosableCounter::default();
             assert!(count.end());
             assert!(!count.end());
         });
@@ -234,7 +234,7 @@ mod tests {
                 });
 
                 newest.store(2, Ordering::Release);
-                // As `Keeper::mind_generations` and `Move::run`.
+                // As `Reconciler::mind_generations` and `RollingMove::run`.
                 let is_listed = |generation: &usize| {
                     *generation == 1 || are_all_movable && !generations[0].count.is_over()
                 };
