@@ -7,7 +7,7 @@ pub(crate) mod used_keys;
 use serde_core::de::DeserializeOwned;
 
 #[cfg(feature = "serde")]
-use crate::config::used_keys::{Asked, Table};
+use crate::config::used_keys::{ConfigTable, UsedKeys};
 
 /// The handler's own table of the configuration, `[handler.chat.config]`, and what it is loaded as.
 ///
@@ -54,7 +54,7 @@ pub struct Config<'a> {
     pub(crate) generation: u64,
     pub(crate) is_check: bool,
     #[cfg(feature = "serde")]
-    pub(crate) asked: &'a Asked,
+    pub(crate) asked: &'a UsedKeys,
 }
 
 impl<'a> Config<'a> {
@@ -130,7 +130,7 @@ impl<'a> Config<'a> {
     #[cfg(feature = "serde")]
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
         let (asked, table) = (self.asked, self.table()?);
-        T::deserialize(Table { asked, table })
+        T::deserialize(ConfigTable { asked, table })
             .map_err(|error| format!("[handler.{}.config]: {error}", self.name).into())
     }
 

@@ -55,12 +55,12 @@ impl Error {
     /// `handshake` (500), in `snapshot` and `restore`, and in `on_close`. Of several calls the last one counts.
     #[must_use]
     pub fn close_with(self, code: u32, reason: &str) -> Error {
-        let Error(cause) = match self.0.downcast::<Closing>() {
+        let Error(cause) = match self.0.downcast::<WithClose>() {
             Ok(closing) => Error(closing.cause),
             Err(cause) => Error(cause),
         };
         let reason = reason.into();
-        Error(Box::new(Closing {
+        Error(Box::new(WithClose {
             code,
             reason,
             cause,
@@ -69,7 +69,7 @@ impl Error {
 
     /// The code and the reason that the session closes with because of it, if they were said.
     pub(crate) fn closes_with(&self) -> Option<(u32, &str)> {
-        let closing = self.0.downcast_ref::<Closing>()?;
+        let closing = self.0.downcast_ref::<WithClose>()?;
         Some((closing.code, &closing.reason))
     }
 
@@ -83,7 +83,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn downcast_ref<T: StdError + 'static>(&self) -> Option<&T> {
-        match self.0.downcast_ref::<Closing>() {
+        match self.0.downcast_ref::<WithClose>() {
             Some(closing) => closing.cause.downcast_ref(),
             None => self.0.downcast_ref(),
         }
@@ -97,19 +97,19 @@ impl Error {
 
 /// An error with the Close that follows from it.
 #[derive(Debug)]
-struct Closing {
+struct WithClose {
     code: u32,
     reason: Box<str>,
     cause: Box<dyn StdError + Send + Sync>,
 }
 
-impl fmt::Display for Closing {
+impl fmt::Display for WithClose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)
     }
 }
 
-impl StdError for Closing {
+impl StdError for WithClose {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.cause.source()
     }

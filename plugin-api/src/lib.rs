@@ -111,5 +111,5 @@ pub mod __private {
     pub use crate::border::export::{Crate, asynchronous, blocking, events};
     pub use crate::log;
     pub use crate::styles::events::adapter::{Named, NotAFunction, NotDefault, Probe, named};
-    pub use crate::styles::functions::signatures::OfShared;
+    pub use crate::styles::functions::signatures::HandshakeOfShared;
 }

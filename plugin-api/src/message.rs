@@ -263,7 +263,7 @@ pub enum Kind {
 pub(crate) mod sealed {
     use super::{Message, MessageBuf, TEXT};
     use crate::abi::{self, BINARY};
-    use crate::message::payload::Owned;
+    use crate::message::payload::OwnedPayload;
 
     pub trait Sealed: Sized {
         fn kind(&self) -> u32;
@@ -273,10 +273,10 @@ pub(crate) mod sealed {
             None
         }
         /// The bytes as they may be kept: what is neither owned nor shared already is copied.
-        fn into_owned(self) -> Owned {
+        fn into_owned(self) -> OwnedPayload {
             let mut copy = crate::buffers::pool::take(self.bytes().len());
             copy.extend_from_slice(self.bytes());
-            Owned::Memory(copy)
+            OwnedPayload::Memory(copy)
         }
     }
 
@@ -298,9 +298,9 @@ pub(crate) mod sealed {
                         let $self = self;
                         Some($recycled)
                     }
-                    fn into_owned(self) -> Owned {
+                    fn into_owned(self) -> OwnedPayload {
                         let $self = self;
-                        Owned::Memory($recycled)
+                        OwnedPayload::Memory($recycled)
                     }
                 )?
             }

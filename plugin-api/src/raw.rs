@@ -19,13 +19,13 @@ use crate::{
         self,
         raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
     },
-    border::{host_session::Link, raw::Raw, runtime},
+    border::{host_session::HostSession, raw::RawFunctions, runtime},
     error::{Refused, rule::Rule},
     handle::Handle,
     handshake::response::{Handshake, Response},
     styles::{
         asynchronous::conn::AsyncConn,
-        blocking::{channel::Errand, conn::BlockingConn},
+        blocking::{channel::Command, conn::BlockingConn},
         events::conn::Conn,
     },
 };
@@ -44,7 +44,7 @@ use crate::{
 /// ```
 #[must_use]
 pub fn is_allowed() -> bool {
-    runtime::current().is_some_and(|runtime| Raw::of(&runtime.host).is_some())
+    runtime::current().is_some_and(|runtime| RawFunctions::of(&runtime.host).is_some())
 }
 
 /// Sends bytes as they are, behind what was sent before and before what is sent next.
@@ -100,36 +100,36 @@ mod sealed {
 
 impl sealed::Target for Conn {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
-        write_by(self.link(), bytes)
+        write_by(self.session(), bytes)
     }
 }
 
 impl<S> sealed::Target for AsyncConn<S> {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
-        write_by(self.link(), bytes)
+        write_by(self.session(), bytes)
     }
 }
 
-fn write_by(link: &Link, bytes: &[u8]) -> Result<(), Refused> {
-    let raw = Raw::of(link.host()).ok_or(Refused::Unsupported)?;
-    let mut answer = raw.write(link.conn(), bytes);
+fn write_by(session: &HostSession, bytes: &[u8]) -> Result<(), Refused> {
+    let raw = RawFunctions::of(session.host()).ok_or(Refused::Unsupported)?;
+    let mut answer = raw.write(session.conn(), bytes);
     if answer == i64::from(abi::MISUSE) {
         // Outside of its callbacks.
-        answer = raw.write_to(link.id, bytes);
+        answer = raw.write_to(session.id, bytes);
     }
     Refused::check_count(answer, |status| Rule::message(status, bytes)).map(drop)
 }
 
 impl sealed::Target for BlockingConn {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
-        let answer = self.line().run(Errand::Raw(bytes.to_vec()));
+        let answer = self.channel().run(Command::Raw(bytes.to_vec()));
         Refused::check_count(answer, |status| Rule::message(status, bytes)).map(drop)
     }
 }
 
 impl sealed::Target for Handle {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
-        let raw = Raw::of(&self.runtime().host).ok_or(Refused::Unsupported)?;
+        let raw = RawFunctions::of(&self.runtime().host).ok_or(Refused::Unsupported)?;
         let answer = raw.write_to(self.id(), bytes);
         Refused::check_count(answer, |status| Rule::message(status, bytes)).map(drop)
     }
@@ -154,7 +154,7 @@ impl sealed::Target for Handle {
 /// # Errors
 /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`.
 pub fn accept_key(response: &Response<'_>) -> Result<String, Refused> {
-    let raw = Raw::of(response.host).ok_or(Refused::Unsupported)?;
+    let raw = RawFunctions::of(response.host).ok_or(Refused::Unsupported)?;
     raw.accept(response.response)
         .map_err(|status| Refused::from_status(status, |_| Rule::unknown()))
 }
@@ -255,7 +255,7 @@ impl Answer {
     /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::TooBig`]:
     /// more than 1 MiB. [`Refused::Invalid`]: [`linger`](Self::linger) where a session follows.
     pub fn try_give(self, response: &mut Response<'_>) -> Result<(), Refused> {
-        let raw = Raw::of(response.host).ok_or(Refused::Unsupported)?;
+        let raw = RawFunctions::of(response.host).ok_or(Refused::Unsupported)?;
         let status = raw.answer(response.response, &self.bytes, self.then, self.linger);
         Refused::check(status, |status| {
             Rule::raw_answer(status, &self.bytes, self.linger)

@@ -25,7 +25,7 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What the kind of a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct ParsedKind {
     /// [`abi::TEXT`] or [`abi::BINARY`].
     pub opcode: u32,
     /// No part follows.
@@ -74,7 +74,7 @@ pub fn instance(flags: u32) -> Result<(), String> {
 ///
 /// # Errors
 /// [`abi::INVALID`]: another opcode. [`abi::UNSUPPORTED`]: an unknown bit.
-pub fn kind(kind: u32) -> Result<Kind, Status> {
+pub fn kind(kind: u32) -> Result<ParsedKind, Status> {
     let opcode = kind & OPCODE;
     if opcode != abi::TEXT && opcode != abi::BINARY {
         return Err(abi::INVALID);
@@ -82,7 +82,7 @@ pub fn kind(kind: u32) -> Result<Kind, Status> {
     if kind & !(OPCODE | abi::MORE | abi::NO_COMPRESS | abi::TRUSTED_UTF8 | abi::IF_ROOM) != 0 {
         return Err(abi::UNSUPPORTED);
     }
-    Ok(Kind {
+    Ok(ParsedKind {
         opcode,
         is_last: kind & abi::MORE == 0,
         may_compress: kind & abi::NO_COMPRESS == 0,
@@ -95,7 +95,7 @@ pub fn kind(kind: u32) -> Result<Kind, Status> {
 ///
 /// # Errors
 /// As [`kind`]; [`abi::IF_ROOM`] is [`abi::UNSUPPORTED`]: there is no policy that it could stand aside.
-pub fn kind_by_id(bits: u32) -> Result<Kind, Status> {
+pub fn kind_by_id(bits: u32) -> Result<ParsedKind, Status> {
     let kind = kind(bits)?;
     if kind.if_room {
         return Err(abi::UNSUPPORTED);

@@ -35,10 +35,10 @@ use std::{
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<Shared>);
+pub struct Stop(Arc<StopState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct StopState {
     is_time: Mutex<bool>,
     changed: Condvar,
 }

@@ -76,21 +76,21 @@
 //! ```
 
 mod client;
-mod conn;
+mod conn_table;
 mod context;
 mod controls;
-mod draft;
+mod generation;
+mod handshake;
+mod host_table;
 mod hub;
 mod incoming;
 mod limits;
 mod log;
-mod opening;
-mod plugin;
-mod raw;
-mod request;
+mod raw_table;
+mod request_table;
+mod response_draft;
 mod server;
 mod session;
-mod table;
 mod wshd;
 
 use std::borrow::Borrow;
@@ -99,8 +99,8 @@ use crate::abi::Descriptor;
 
 pub use self::{
     client::Client,
+    handshake::{Opening, Refusal, Request},
     log::Line,
-    opening::{Opening, Refusal, Request},
     server::Server,
     wshd::{Wshd, WshdClient},
 };

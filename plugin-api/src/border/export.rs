@@ -4,11 +4,11 @@ use crate::{
     abi::{self, Descriptor},
     border::shims,
     styles::{
-        adapter::Style,
-        asynchronous::{adapter::Async, state::Carry},
-        blocking::adapter::Blocking,
+        adapter::HandlerAdapter,
+        asynchronous::{adapter::AsyncHandler, state::AsyncState},
+        blocking::adapter::BlockingHandler,
         events::{
-            adapter::{Begin, Events, named::HandlerOfThisCrate},
+            adapter::{Begin, EventsHandler, named::HandlerOfThisCrate},
             session::Handler,
         },
         functions::{
@@ -50,7 +50,7 @@ pub const fn events<H: Exported<M, B>, M, B: Copy>(about: &Crate, _begin: B) -> 
 )]
 pub trait Exported<M, B> {
     /// What the descriptor has of it.
-    const FACTS: Facts;
+    const FACTS: DescriptorFacts;
 }
 
 /// Marks a handler.
@@ -62,11 +62,11 @@ pub struct IsHandler(());
 pub struct IsFunction(());
 
 impl<H: Handler, B: Begin<H::Session>> Exported<IsHandler, B> for H {
-    const FACTS: Facts = Facts::of::<Events<H, B>>();
+    const FACTS: DescriptorFacts = DescriptorFacts::of::<EventsHandler<H, B>>();
 }
 
 impl<T: StandsIn, B> Exported<IsFunction, B> for T {
-    const FACTS: Facts = Facts {
+    const FACTS: DescriptorFacts = DescriptorFacts {
         flags: 0,
         schema: (0, 0),
         init: None,
@@ -80,18 +80,18 @@ impl StandsIn for HandlerOfThisCrate {}
 
 /// What of a descriptor follows from the handler.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct DescriptorFacts {
     flags: u32,
     schema: (u32, u32),
-    init: Option<Init>,
+    init: Option<InitFn>,
 }
 
-type Init =
+type InitFn =
     unsafe extern "C" fn(*const abi::Host, *const abi::Init, *mut abi::Instance) -> abi::Status;
 
-impl Facts {
-    pub(crate) const fn of<E: Style>() -> Facts {
-        Facts {
+impl DescriptorFacts {
+    pub(crate) const fn of<E: HandlerAdapter>() -> DescriptorFacts {
+        DescriptorFacts {
             flags: E::FLAGS,
             schema: E::SCHEMA,
             init: Some(shims::init::<E>),
@@ -111,11 +111,14 @@ pub const fn asynchronous<H, const RESTARTS: bool, const PARTS: bool, F, C, S, A
 where
     F: AsyncFunction<S, A, H>,
     C: HandshakeFunction<H>,
-    S: Carry,
+    S: AsyncState,
     A: 'static,
     H: Shared,
 {
-    describe(about, Facts::of::<Async<F, C, S, A, H, RESTARTS, PARTS>>())
+    describe(
+        about,
+        DescriptorFacts::of::<AsyncHandler<F, C, S, A, H, RESTARTS, PARTS>>(),
+    )
 }
 
 /// The descriptor of a blocking function. The functions are taken for their types: see
@@ -133,10 +136,13 @@ where
     A: 'static,
     H: Shared,
 {
-    describe(about, Facts::of::<Blocking<F, C, A, H, PARTS>>())
+    describe(
+        about,
+        DescriptorFacts::of::<BlockingHandler<F, C, A, H, PARTS>>(),
+    )
 }
 
-const fn describe(about: &Crate, facts: Facts) -> Descriptor {
+const fn describe(about: &Crate, facts: DescriptorFacts) -> Descriptor {
     let panics = if about.panic_abort {
         abi::PANIC_ABORT
     } else {
@@ -328,12 +334,12 @@ macro_rules! descriptor {
     };
     (async $function:path $(, $($options:tt)*)?) => {
         $crate::__function!(
-            async $function, [$crate::__private::OfShared] [()] [false] [false] [false], $($($options)*)?
+            async $function, [$crate::__private::HandshakeOfShared] [()] [false] [false] [false], $($($options)*)?
         )
     };
     (blocking $function:path $(, $($options:tt)*)?) => {
         $crate::__function!(
-            blocking $function, [$crate::__private::OfShared] [()] [false] [false] [false], $($($options)*)?
+            blocking $function, [$crate::__private::HandshakeOfShared] [()] [false] [false] [false], $($($options)*)?
         )
     };
     // A path may name a type or a function. It is imported, which takes it for what it is; where it is no

@@ -15,13 +15,13 @@ use crate::{
 
 /// A copy of [`abi::Host`], NULL where the host is older than this library.
 #[derive(Debug)]
-pub(crate) struct Host(abi::Host);
+pub(crate) struct HostFunctions(abi::Host);
 
 // SAFETY: `ctx` and `log_level` live as long as the process, and the host takes calls from any
 // thread; the functions for one session compare the thread and answer MISUSE.
-unsafe impl Send for Host {}
+unsafe impl Send for HostFunctions {}
 // SAFETY: as above.
-unsafe impl Sync for Host {}
+unsafe impl Sync for HostFunctions {}
 
 /// What a callback was given for its session, or NULL. The host compares it with what is lent to the
 /// callback that runs on the thread of the call, before it reads what lies behind it; here it is not read.
@@ -82,12 +82,12 @@ macro_rules! call {
     };
 }
 
-impl Host {
+impl HostFunctions {
     /// # Safety
     /// `from` is the host table given to `init`.
     pub(crate) unsafe fn new(from: *const abi::Host) -> Self {
         // SAFETY: the caller's promise.
-        Host(unsafe { read::copy(from) })
+        HostFunctions(unsafe { read::copy(from) })
     }
 
     /// What the host says of the session now; none unless its callback runs on this thread.

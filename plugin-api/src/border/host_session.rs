@@ -10,7 +10,7 @@ use std::{
 use crate::{
     abi::{self, Status},
     border::{
-        host::{ConnPtr, Host, SendFn},
+        host::{ConnPtr, HostFunctions, SendFn},
         read,
         runtime::Runtime,
     },
@@ -19,7 +19,7 @@ use crate::{
 
 /// Made at `open` or `restore`; what must outlive the callback is copied here.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct HostSession {
     pub(crate) runtime: &'static Runtime,
     pub(crate) id: u64,
     pub(crate) protocol: Box<str>,
@@ -38,45 +38,45 @@ pub(crate) struct Link {
 /// As long as this lives, a `snapshot` or a `restore` of the session runs on this thread: what it may not
 /// do with the session it may not do by the session's id either.
 #[must_use]
-pub(crate) struct Moving {
-    before: Move,
+pub(crate) struct MoveScope {
+    before: SessionMove,
 }
 
 /// A session that moves, and how far it is; 0 is none.
 #[derive(Clone, Copy)]
-struct Move {
+struct SessionMove {
     id: u64,
     /// What is sent in `restore` leaves after it.
     may_send: bool,
 }
 
-impl Moving {
+impl MoveScope {
     pub(crate) fn snapshot(id: u64) -> Self {
-        Moving::enter(Move {
+        MoveScope::enter(SessionMove {
             id,
             may_send: false,
         })
     }
 
     pub(crate) fn restore(id: u64) -> Self {
-        Moving::enter(Move { id, may_send: true })
+        MoveScope::enter(SessionMove { id, may_send: true })
     }
 
-    fn enter(moves: Move) -> Self {
+    fn enter(moves: SessionMove) -> Self {
         let before = MOVING.replace(moves);
-        Moving { before }
+        MoveScope { before }
     }
 }
 
-impl Drop for Moving {
+impl Drop for MoveScope {
     fn drop(&mut self) {
         MOVING.set(self.before);
     }
 }
 
 thread_local! {
-    static MOVING: Cell<Move> = const {
-        Cell::new(Move {
+    static MOVING: Cell<SessionMove> = const {
+        Cell::new(SessionMove {
             id: 0,
             may_send: false,
         })
@@ -84,16 +84,16 @@ thread_local! {
 }
 
 /// As long as this lives, the callback's pointer is in its link.
-pub(crate) struct Inside<'a>(&'a Link);
+pub(crate) struct CallbackScope<'a>(&'a HostSession);
 
-impl Drop for Inside<'_> {
+impl Drop for CallbackScope<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.conn.store(ptr::null_mut(), Ordering::Relaxed);
     }
 }
 
-impl Link {
+impl HostSession {
     /// # Safety
     /// `conn` is the pointer of the callback that is running.
     pub(crate) unsafe fn new(
@@ -103,7 +103,7 @@ impl Link {
     ) -> Self {
         // SAFETY: the callback is running, so the table is there.
         let table = unsafe { read::copy(conn) };
-        Link {
+        HostSession {
             runtime,
             id: table.id,
             // SAFETY: the host's promise: UTF-8, readable until the callback returns.
@@ -118,9 +118,9 @@ impl Link {
 
     /// Keeps what a callback was given until the answer is dropped.
     #[inline]
-    pub(crate) fn enter(&self, conn: *mut abi::Conn) -> Inside<'_> {
+    pub(crate) fn enter(&self, conn: *mut abi::Conn) -> CallbackScope<'_> {
         self.conn.store(conn, Ordering::Relaxed);
-        Inside(self)
+        CallbackScope(self)
     }
 
     /// What the running callback was given; NULL between callbacks.
@@ -130,7 +130,7 @@ impl Link {
     }
 
     #[inline]
-    pub(crate) fn host(&self) -> &'static Host {
+    pub(crate) fn host(&self) -> &'static HostFunctions {
         &self.runtime.host
     }
 
@@ -226,7 +226,7 @@ impl Link {
     }
 
     /// Calls what exists for the session of the running callback only.
-    pub(crate) fn inside(&self, call: impl FnOnce(&Host, ConnPtr) -> Status) -> Status {
+    pub(crate) fn inside(&self, call: impl FnOnce(&HostFunctions, ConnPtr) -> Status) -> Status {
         call(self.host(), self.conn())
     }
 
@@ -267,7 +267,7 @@ impl Link {
             let kind = Writer::fill(&mut own, kind, max, write)?;
             return self.send(kind, &own);
         };
-        let (kind, len) = Writer::write(Room::Host(room), kind, max, write)?;
+        let (kind, len) = Writer::write(WriterTarget::Host(room), kind, max, write)?;
         // Nothing was called with the session since `reserve`: a session has one connection, and the
         // author's `&mut` to it is borrowed by this call; it is still the same callback, because `write`
         // ran inside it.
@@ -294,7 +294,7 @@ impl Link {
 /// ```
 #[derive(Debug)]
 pub struct Writer<'a> {
-    room: Room<'a>,
+    room: WriterTarget<'a>,
     max: usize,
     len: usize,
     /// Only whole strings went in.
@@ -302,7 +302,7 @@ pub struct Writer<'a> {
 }
 
 #[derive(Debug)]
-enum Room<'a> {
+enum WriterTarget<'a> {
     /// `max` bytes of the host's, of which the first `len` are written.
     Host(NonNull<u8>),
     /// No room was to be had, or no callback is running.
@@ -317,12 +317,12 @@ impl Writer<'_> {
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Result<u32, Refused> {
-        Writer::write(Room::Own(own), kind, max, write).map(|(kind, _)| kind)
+        Writer::write(WriterTarget::Own(own), kind, max, write).map(|(kind, _)| kind)
     }
 
     /// Lets `write` fill `room`; the kind and the length of the message that it is.
     fn write(
-        room: Room<'_>,
+        room: WriterTarget<'_>,
         kind: u32,
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
@@ -360,10 +360,10 @@ impl Writer<'_> {
         match &mut self.room {
             // SAFETY: `max` bytes were reserved, `len` plus these are not more, and the memory is
             // the host's, so it does not overlap a slice of ours.
-            Room::Host(room) => unsafe {
+            WriterTarget::Host(room) => unsafe {
                 ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_ptr().add(self.len), bytes.len());
             },
-            Room::Own(own) => own.extend_from_slice(bytes),
+            WriterTarget::Own(own) => own.extend_from_slice(bytes),
         }
         self.len += bytes.len();
         true

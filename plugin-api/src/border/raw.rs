@@ -8,28 +8,28 @@ use crate::{
         raw::{RAW, RAW_ACCEPT_BYTES},
     },
     border::{
-        host::{ConnPtr, Host, ResponsePtr},
+        host::{ConnPtr, HostFunctions, ResponsePtr},
         read,
     },
 };
 
 /// A copy of [`abi::raw::Raw`], NULL where the host is older than this library, and its host.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Raw<'a> {
+pub(crate) struct RawFunctions<'a> {
     table: abi::raw::Raw,
-    host: &'a Host,
+    host: &'a HostFunctions,
 }
 
-impl<'a> Raw<'a> {
+impl<'a> RawFunctions<'a> {
     /// The host's table, if it has one for this handler.
-    pub(crate) fn of(host: &'a Host) -> Option<Self> {
+    pub(crate) fn of(host: &'a HostFunctions) -> Option<Self> {
         let table = host.extension(RAW).cast::<abi::raw::Raw>();
         if table.is_null() {
             return None;
         }
         // SAFETY: under this id the host gives a table of this kind, which lives as long as the process.
         let table = unsafe { read::copy(table) };
-        Some(Raw { table, host })
+        Some(RawFunctions { table, host })
     }
 
     pub(crate) fn write(self, conn: ConnPtr, bytes: &[u8]) -> i64 {

@@ -8,28 +8,28 @@ use crate::abi;
 ///
 /// # Safety
 /// The type is `repr(C)`, its first field is `size: u32`, and zero bytes are a valid value of it.
-pub(crate) unsafe trait Table: Sized {}
+pub(crate) unsafe trait AbiTable: Sized {}
 
 // SAFETY: `repr(C)`, `size` first; integers, raw pointers and `Option<fn>` may all be zero.
-unsafe impl Table for abi::Host {}
+unsafe impl AbiTable for abi::Host {}
 // SAFETY: as above.
-unsafe impl Table for abi::Init {}
+unsafe impl AbiTable for abi::Init {}
 // SAFETY: as above.
-unsafe impl Table for abi::Request {}
+unsafe impl AbiTable for abi::Request {}
 // SAFETY: as above.
-unsafe impl Table for abi::Conn {}
+unsafe impl AbiTable for abi::Conn {}
 // SAFETY: as above.
-unsafe impl Table for abi::Sink {}
+unsafe impl AbiTable for abi::Sink {}
 // SAFETY: as above.
-unsafe impl Table for abi::Vtable {}
+unsafe impl AbiTable for abi::Vtable {}
 // SAFETY: as above.
-unsafe impl Table for abi::raw::Raw {}
+unsafe impl AbiTable for abi::raw::Raw {}
 
 /// A table of one's own with what `from` has of it; the rest is NULL and 0.
 ///
 /// # Safety
 /// `from` points to a table of this kind, of which as many bytes may be read as its `size` says.
-pub(crate) unsafe fn copy<T: Table>(from: *const T) -> T {
+pub(crate) unsafe fn copy<T: AbiTable>(from: *const T) -> T {
     let mut own = MaybeUninit::<T>::zeroed();
     // SAFETY: every table begins with its size.
     let size = unsafe { from.cast::<u32>().read() } as usize;
@@ -106,20 +106,20 @@ pub(crate) fn lend(text: &[u8]) -> abi::Str {
 /// A [`abi::Pair`] whose strings can be read for `'a`; its name is UTF-8.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub(crate) struct Field<'a>(abi::Pair, PhantomData<&'a [u8]>);
+pub(crate) struct PairRef<'a>(abi::Pair, PhantomData<&'a [u8]>);
 
 // SAFETY: it is two shared slices.
-unsafe impl Send for Field<'_> {}
+unsafe impl Send for PairRef<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Field<'_> {}
+unsafe impl Sync for PairRef<'_> {}
 
-impl<'a> Field<'a> {
+impl<'a> PairRef<'a> {
     pub(crate) fn new(name: &'a str, value: &'a [u8]) -> Self {
         let pair = abi::Pair {
             name: lend(name.as_bytes()),
             value: lend(value),
         };
-        Field(pair, PhantomData)
+        PairRef(pair, PhantomData)
     }
 
     pub(crate) fn name(&self) -> &'a str {
@@ -133,7 +133,7 @@ impl<'a> Field<'a> {
     }
 }
 
-impl fmt::Debug for Field<'_> {
+impl fmt::Debug for PairRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name(), self.value().escape_ascii())
     }
@@ -142,16 +142,16 @@ impl fmt::Debug for Field<'_> {
 /// A [`abi::Str`] that can be read for `'a` and is UTF-8.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub(crate) struct Text<'a>(abi::Str, PhantomData<&'a str>);
+pub(crate) struct TextRef<'a>(abi::Str, PhantomData<&'a str>);
 
 // SAFETY: it is a shared string slice.
-unsafe impl Send for Text<'_> {}
+unsafe impl Send for TextRef<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Text<'_> {}
+unsafe impl Sync for TextRef<'_> {}
 
-impl<'a> Text<'a> {
+impl<'a> TextRef<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Text(lend(text.as_bytes()), PhantomData)
+        TextRef(lend(text.as_bytes()), PhantomData)
     }
 
     pub(crate) fn get(&self) -> &'a str {
@@ -160,7 +160,7 @@ impl<'a> Text<'a> {
     }
 }
 
-impl fmt::Debug for Text<'_> {
+impl fmt::Debug for TextRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
     }

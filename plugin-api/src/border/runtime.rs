@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     abi::Status,
-    border::{guard, host::Host},
+    border::{guard, host::HostFunctions},
     error::{Refused, rule::Rule},
     stop::Stop,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// Set at `init`, never changed.
 #[derive(Debug)]
 pub(crate) struct Runtime {
-    pub(crate) host: Host,
+    pub(crate) host: HostFunctions,
     /// The handler's name, as the server's configuration has it.
     pub(crate) name: String,
     /// What the jobs of [`spawn`](crate::spawn) hear of the end of this generation.

@@ -1,34 +1,34 @@
 //! The vtable: one `extern "C"` function a callback, generic over the style it serves.
 //!
 //! A shim turns pointers into references, puts the running callback's Conn into the session's
-//! [`Link`], and guards against unwinding. What the callback means is safe code, in the styles.
+//! [`HostSession`], and guards against unwinding. What the callback means is safe code, in the styles.
 
 use std::{ffi::c_void, marker::PhantomData, mem::offset_of, ptr, sync::Arc};
 
 #[cfg(feature = "serde")]
-use crate::config::used_keys::Asked;
+use crate::config::used_keys::UsedKeys;
 use crate::{
     abi::{self, Status},
     border::{
         guard::{fail, guard, guard_void},
-        host::{Host, ResponsePtr},
-        host_session::{Link, Moving},
-        read::{self, Field, Text},
+        host::{HostFunctions, ResponsePtr},
+        host_session::{HostSession, MoveScope},
+        read::{self, PairRef, TextRef},
         runtime::{self, Runtime},
     },
     close::{Cause, Close},
     config::Config,
     handshake::{
         request::Request,
-        response::{Attempt, Response},
+        response::{PendingHandshake, Response},
     },
     message::Message,
     stop::Stop,
-    styles::adapter::{self, Event, Slot, Style},
+    styles::adapter::{self, Event, HandlerAdapter, SessionAdapter},
 };
 
 /// What the host's handler pointer points to.
-struct Root<E> {
+struct HandlerRoot<E> {
     style: E,
     runtime: &'static Runtime,
 }
@@ -36,7 +36,7 @@ struct Root<E> {
 /// The functions of one style.
 pub(crate) struct Shims<E>(PhantomData<E>);
 
-impl<E: Style> Shims<E> {
+impl<E: HandlerAdapter> Shims<E> {
     const VTABLE: &'static abi::Vtable = &abi::Vtable {
         size: size_of::<abi::Vtable>() as u32,
         flags: if E::PARTS {
@@ -50,22 +50,22 @@ impl<E: Style> Shims<E> {
         abandon: Some(abandon),
         open: Some(open::<E>),
         message: Some(if E::PARTS {
-            part::<E::Slot>
+            part::<E::Session>
         } else if E::BATCHES {
-            batched::<E::Slot>
+            batched::<E::Session>
         } else {
-            message::<E::Slot>
+            message::<E::Session>
         }),
-        ping: Some(ping::<E::Slot>),
-        pong: Some(pong::<E::Slot>),
-        drain: Some(drain::<E::Slot>),
-        timer: Some(timer::<E::Slot>),
-        wake: Some(wake::<E::Slot>),
-        note: Some(note::<E::Slot>),
-        closing: Some(closing::<E::Slot>),
-        closed: Some(closed::<E::Slot>),
-        destroy: Some(destroy::<E::Slot>),
-        snapshot: Some(snapshot::<E::Slot>),
+        ping: Some(ping::<E::Session>),
+        pong: Some(pong::<E::Session>),
+        drain: Some(drain::<E::Session>),
+        timer: Some(timer::<E::Session>),
+        wake: Some(wake::<E::Session>),
+        note: Some(note::<E::Session>),
+        closing: Some(closing::<E::Session>),
+        closed: Some(closed::<E::Session>),
+        destroy: Some(destroy::<E::Session>),
+        snapshot: Some(snapshot::<E::Session>),
         restore: Some(restore::<E>),
         self_test: Some(self_test::<E>),
         serving: Some(serving::<E>),
@@ -78,7 +78,7 @@ impl<E: Style> Shims<E> {
 ///
 /// # Safety
 /// As the ABI says of [`abi::Descriptor::init`].
-pub(crate) unsafe extern "C" fn init<E: Style>(
+pub(crate) unsafe extern "C" fn init<E: HandlerAdapter>(
     host: *const abi::Host,
     init: *const abi::Init,
     instance: *mut abi::Instance,
@@ -93,7 +93,7 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
         let init = unsafe { read::copy(init) };
         let runtime = runtime::install(Runtime {
             // SAFETY: the table given to `init`.
-            host: unsafe { Host::new(host) },
+            host: unsafe { HostFunctions::new(host) },
             // SAFETY: UTF-8 that lives as long as the call.
             name: unsafe { read::text(init.name) }.into(),
             stop: Stop::default(),
@@ -102,7 +102,7 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
             return abi::MISUSE;
         };
         #[cfg(feature = "serde")]
-        let asked = Asked::default();
+        let asked = UsedKeys::default();
         let config = Config {
             name: &runtime.name,
             // SAFETY: UTF-8 that lives as long as the call.
@@ -118,7 +118,7 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
         };
         #[cfg(feature = "serde")]
         config.warn_of_the_rest();
-        let root = Box::into_raw(Box::new(Root { style, runtime }));
+        let root = Box::into_raw(Box::new(HandlerRoot { style, runtime }));
         // SAFETY: the size covers both fields, and the host waits for them.
         unsafe {
             (&raw mut (*instance).handler).write(root.cast());
@@ -130,9 +130,9 @@ pub(crate) unsafe extern "C" fn init<E: Style>(
 
 /// # Safety
 /// `handler` came from [`init`] of the same style and `shutdown` was not called.
-unsafe fn root<'a, E>(handler: *mut c_void) -> &'a Root<E> {
+unsafe fn root<'a, E>(handler: *mut c_void) -> &'a HandlerRoot<E> {
     // SAFETY: the caller's promise; handlers are only ever shared.
-    unsafe { &*handler.cast::<Root<E>>() }
+    unsafe { &*handler.cast::<HandlerRoot<E>>() }
 }
 
 /// Says why the running callback is about to fail.
@@ -145,8 +145,8 @@ fn failed(why: &crate::Error) -> Status {
 unsafe fn request<'a>(request: *const abi::Request) -> Request<'a> {
     // SAFETY: the host's promise for the callback's arguments.
     let table = unsafe { read::copy(request) };
-    // SAFETY: as above; what the ABI calls `Str` is UTF-8, pairs have UTF-8 names, and `Field` and
-    // `Text` have the layout of `Pair` and `Str`.
+    // SAFETY: as above; what the ABI calls `Str` is UTF-8, pairs have UTF-8 names, and `PairRef` and
+    // `TextRef` have the layout of `Pair` and `Str`.
     unsafe {
         Request {
             flags: table.flags,
@@ -159,10 +159,10 @@ unsafe fn request<'a>(request: *const abi::Request) -> Request<'a> {
             remote_addr: read::text(table.remote_addr),
             client_addr: read::text(table.client_addr),
             user: read::text(table.user),
-            headers: read::list(table.headers.cast::<Field<'a>>(), table.n_headers),
-            cookies: read::list(table.cookies.cast::<Field<'a>>(), table.n_cookies),
-            protocols: read::list(table.protocols.cast::<Text<'a>>(), table.n_protocols),
-            params: read::list(table.params.cast::<Field<'a>>(), table.n_params),
+            headers: read::list(table.headers.cast::<PairRef<'a>>(), table.n_headers),
+            cookies: read::list(table.cookies.cast::<PairRef<'a>>(), table.n_cookies),
+            protocols: read::list(table.protocols.cast::<TextRef<'a>>(), table.n_protocols),
+            params: read::list(table.params.cast::<PairRef<'a>>(), table.n_params),
             tls_version: read::text(table.tls_version),
             tls_sni: read::text(table.tls_sni),
             tls_client_cert: read::bytes(table.tls_client_cert.ptr, table.tls_client_cert.len),
@@ -173,7 +173,7 @@ unsafe fn request<'a>(request: *const abi::Request) -> Request<'a> {
     }
 }
 
-unsafe extern "C" fn handshake<E: Style>(
+unsafe extern "C" fn handshake<E: HandlerAdapter>(
     handler: *mut c_void,
     asked: *const abi::Request,
     response: *mut abi::Response,
@@ -194,10 +194,10 @@ unsafe extern "C" fn handshake<E: Style>(
                 Ok(answer) => answer,
                 Err(error) => return failed(&error),
             };
-            Attempt::new(root.runtime, request.id, request.attached, answer)
+            PendingHandshake::new(root.runtime, request.id, request.attached, answer)
         } else {
             // SAFETY: the host gives back what an earlier call left, and asks once at a time.
-            unsafe { Box::from_raw(left.cast::<Attempt>()) }
+            unsafe { Box::from_raw(left.cast::<PendingHandshake>()) }
         };
         // While the answer is worked out, nobody else may find it: a panic drops it.
         // SAFETY: the host's cell.
@@ -215,12 +215,12 @@ unsafe extern "C" fn abandon(_handler: *mut c_void, attempt: *mut c_void) {
     guard_void(|| {
         if !attempt.is_null() {
             // SAFETY: `handshake` left it, and the host passes it on once.
-            drop(unsafe { Box::from_raw(attempt.cast::<Attempt>()) });
+            drop(unsafe { Box::from_raw(attempt.cast::<PendingHandshake>()) });
         }
     });
 }
 
-unsafe extern "C" fn open<E: Style>(
+unsafe extern "C" fn open<E: HandlerAdapter>(
     handler: *mut c_void,
     conn: *mut abi::Conn,
     asked: *const abi::Request,
@@ -230,22 +230,22 @@ unsafe extern "C" fn open<E: Style>(
     let mut made = None;
     let status = guard(|| {
         // SAFETY: `handshake` left it, and the host passes it on once.
-        let attempt =
-            (!attempt.is_null()).then(|| unsafe { Box::from_raw(attempt.cast::<Attempt>()) });
+        let attempt = (!attempt.is_null())
+            .then(|| unsafe { Box::from_raw(attempt.cast::<PendingHandshake>()) });
         // SAFETY: the host passes what `init` gave it.
         let root = unsafe { root::<E>(handler) };
         // SAFETY: the callback's own argument.
         let mut request = unsafe { request(asked) };
         request.attached = attempt.map(|attempt| attempt.attached).unwrap_or_default();
         // SAFETY: the callback's own argument.
-        let link = Arc::new(unsafe { Link::new(root.runtime, conn, false) });
-        let _inside = link.enter(conn);
-        match root.style.open(Arc::clone(&link), request) {
-            Ok((slot, status)) => {
-                made = Some(Box::new(slot));
+        let host_session = Arc::new(unsafe { HostSession::new(root.runtime, conn, false) });
+        let _inside = host_session.enter(conn);
+        match root.style.open(Arc::clone(&host_session), request) {
+            Ok((adapter, status)) => {
+                made = Some(Box::new(adapter));
                 status
             }
-            Err(error) => adapter::fail(&link, &error),
+            Err(error) => adapter::fail(&host_session, &error),
         }
     });
     if status < 0 {
@@ -259,7 +259,7 @@ unsafe extern "C" fn open<E: Style>(
     status
 }
 
-unsafe extern "C" fn restore<E: Style>(
+unsafe extern "C" fn restore<E: HandlerAdapter>(
     handler: *mut c_void,
     conn: *mut abi::Conn,
     schema: u32,
@@ -272,13 +272,13 @@ unsafe extern "C" fn restore<E: Style>(
         // SAFETY: the host passes what `init` gave it.
         let root = unsafe { root::<E>(handler) };
         // SAFETY: the callback's own argument. It is not entered: nothing may be called with it.
-        let link = Arc::new(unsafe { Link::new(root.runtime, conn, true) });
+        let host_session = Arc::new(unsafe { HostSession::new(root.runtime, conn, true) });
         // SAFETY: the callback's own argument.
         let state = unsafe { read::bytes(state, len) };
-        let _moving = Moving::restore(link.id);
-        match root.style.restore(link, schema, state) {
-            Ok(slot) => {
-                made = Some(Box::new(slot));
+        let _moving = MoveScope::restore(host_session.id);
+        match root.style.restore(host_session, schema, state) {
+            Ok(adapter) => {
+                made = Some(Box::new(adapter));
                 abi::OK
             }
             Err(error) => failed(&error),
@@ -301,19 +301,19 @@ unsafe extern "C" fn restore<E: Style>(
 /// `session` came from `open` or `restore` of a style with this slot, `destroy` was not called, no
 /// other callback of it runs, and `conn` is its Conn.
 #[inline(always)]
-unsafe fn dispatch<S: Slot>(
+unsafe fn dispatch<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     on: impl FnOnce(&mut S) -> Status,
 ) -> Status {
     guard(|| {
-        // SAFETY: the caller's promise: the slot is ours alone while the callback runs.
-        let slot = unsafe { &mut *session.cast::<S>() };
-        let link = Arc::as_ptr(slot.link());
-        // SAFETY: the slot keeps its link until `destroy`; the guard is dropped at the end of this
+        // SAFETY: the caller's promise: the adapter is ours alone while the callback runs.
+        let adapter = unsafe { &mut *session.cast::<S>() };
+        let host_session = Arc::as_ptr(adapter.session());
+        // SAFETY: the adapter keeps its host_session until `destroy`; the guard is dropped at the end of this
         // closure, before the callback returns.
-        let _inside = unsafe { &*link }.enter(conn);
-        on(slot)
+        let _inside = unsafe { &*host_session }.enter(conn);
+        on(adapter)
     })
 }
 
@@ -339,7 +339,7 @@ unsafe fn message_of<'a>(
     }
 }
 
-unsafe extern "C" fn message<S: Slot>(
+unsafe extern "C" fn message<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     kind: u32,
@@ -352,14 +352,14 @@ unsafe extern "C" fn message<S: Slot>(
     };
     // SAFETY: the callback's own arguments.
     unsafe {
-        dispatch(session, conn, |slot: &mut S| {
-            slot.on(Event::Message(message))
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Message(message))
         })
     }
 }
 
 /// As [`message`], where [`abi::BATCHES`] is asked for.
-unsafe extern "C" fn batched<S: Slot>(
+unsafe extern "C" fn batched<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     kind: u32,
@@ -372,18 +372,18 @@ unsafe extern "C" fn batched<S: Slot>(
     };
     // SAFETY: the callback's own arguments.
     unsafe {
-        dispatch(session, conn, |slot: &mut S| {
+        dispatch(session, conn, |adapter: &mut S| {
             if kind & abi::FOLLOWED != 0 {
-                slot.on_followed(message)
+                adapter.on_followed(message)
             } else {
-                slot.on(Event::Message(message))
+                adapter.on(Event::Message(message))
             }
         })
     }
 }
 
 /// As [`message`], where [`abi::STREAM`] is asked for.
-unsafe extern "C" fn part<S: Slot>(
+unsafe extern "C" fn part<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     kind: u32,
@@ -397,13 +397,13 @@ unsafe extern "C" fn part<S: Slot>(
     let is_last = kind & abi::MORE == 0;
     // SAFETY: the callback's own arguments.
     unsafe {
-        dispatch(session, conn, |slot: &mut S| {
-            slot.on(Event::Part(part, is_last))
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Part(part, is_last))
         })
     }
 }
 
-unsafe extern "C" fn ping<S: Slot>(
+unsafe extern "C" fn ping<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     ptr: *const u8,
@@ -411,13 +411,13 @@ unsafe extern "C" fn ping<S: Slot>(
 ) -> Status {
     // SAFETY: the callback's own arguments.
     unsafe {
-        dispatch(session, conn, |slot: &mut S| {
-            slot.on(Event::Ping(read::bytes(ptr, len)))
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Ping(read::bytes(ptr, len)))
         })
     }
 }
 
-unsafe extern "C" fn pong<S: Slot>(
+unsafe extern "C" fn pong<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     ptr: *const u8,
@@ -425,41 +425,52 @@ unsafe extern "C" fn pong<S: Slot>(
 ) -> Status {
     // SAFETY: the callback's own arguments.
     unsafe {
-        dispatch(session, conn, |slot: &mut S| {
-            slot.on(Event::Pong(read::bytes(ptr, len)))
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Pong(read::bytes(ptr, len)))
         })
     }
 }
 
-unsafe extern "C" fn drain<S: Slot>(session: *mut c_void, conn: *mut abi::Conn) -> Status {
+unsafe extern "C" fn drain<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Drain)) }
+    unsafe { dispatch(session, conn, |adapter: &mut S| adapter.on(Event::Drain)) }
 }
 
-unsafe extern "C" fn timer<S: Slot>(
+unsafe extern "C" fn timer<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     token: u64,
 ) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Timer(token))) }
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Timer(token))
+        })
+    }
 }
 
-unsafe extern "C" fn wake<S: Slot>(session: *mut c_void, conn: *mut abi::Conn) -> Status {
+unsafe extern "C" fn wake<S: SessionAdapter>(session: *mut c_void, conn: *mut abi::Conn) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Wake)) }
+    unsafe { dispatch(session, conn, |adapter: &mut S| adapter.on(Event::Wake)) }
 }
 
-unsafe extern "C" fn note<S: Slot>(
+unsafe extern "C" fn note<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     note: u64,
 ) -> Status {
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Note(note))) }
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Note(note))
+        })
+    }
 }
 
-unsafe extern "C" fn closing<S: Slot>(
+unsafe extern "C" fn closing<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     code: u32,
@@ -468,10 +479,14 @@ unsafe extern "C" fn closing<S: Slot>(
     // SAFETY: the callback's own arguments.
     let close = unsafe { close(conn, code, reason) };
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Closing(close))) }
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Closing(close))
+        })
+    }
 }
 
-unsafe extern "C" fn closed<S: Slot>(
+unsafe extern "C" fn closed<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     code: u32,
@@ -480,7 +495,11 @@ unsafe extern "C" fn closed<S: Slot>(
     // SAFETY: the callback's own arguments.
     let close = unsafe { close(conn, code, reason) };
     // SAFETY: the callback's own arguments.
-    unsafe { dispatch(session, conn, |slot: &mut S| slot.on(Event::Closed(close))) }
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Closed(close))
+        })
+    }
 }
 
 /// How the session ends.
@@ -495,25 +514,25 @@ unsafe fn close(conn: *const abi::Conn, code: u32, reason: abi::Bytes) -> Close 
     Close::new(code, reason, Cause::of(table.flags))
 }
 
-unsafe extern "C" fn destroy<S: Slot>(session: *mut c_void) {
+unsafe extern "C" fn destroy<S: SessionAdapter>(session: *mut c_void) {
     guard_void(|| {
         // SAFETY: `open` or `restore` boxed it, and the host passes it here once.
         drop(unsafe { Box::from_raw(session.cast::<S>()) });
     });
 }
 
-unsafe extern "C" fn snapshot<S: Slot>(
+unsafe extern "C" fn snapshot<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
     sink: *const abi::Sink,
 ) -> Status {
     guard(|| {
         // SAFETY: the host's promise for a session's callbacks: nobody else has it now.
-        let slot = unsafe { &mut *session.cast::<S>() };
-        let link = Arc::as_ptr(slot.link());
-        // SAFETY: the slot keeps its link until `destroy`; dropped at the end of this closure.
-        let _inside = unsafe { &*link }.enter(conn);
-        let state = match slot.snapshot() {
+        let adapter = unsafe { &mut *session.cast::<S>() };
+        let host_session = Arc::as_ptr(adapter.session());
+        // SAFETY: the adapter keeps its host_session until `destroy`; dropped at the end of this closure.
+        let _inside = unsafe { &*host_session }.enter(conn);
+        let state = match adapter.snapshot() {
             Ok(Some(state)) => state,
             Ok(None) => return abi::AGAIN,
             Err(error) => return failed(&error),
@@ -528,7 +547,7 @@ unsafe extern "C" fn snapshot<S: Slot>(
     })
 }
 
-unsafe extern "C" fn self_test<E: Style>(handler: *mut c_void) -> Status {
+unsafe extern "C" fn self_test<E: HandlerAdapter>(handler: *mut c_void) -> Status {
     guard(|| {
         // SAFETY: the host passes what `init` gave it.
         match unsafe { root::<E>(handler) }.style.self_test() {
@@ -538,7 +557,7 @@ unsafe extern "C" fn self_test<E: Style>(handler: *mut c_void) -> Status {
     })
 }
 
-unsafe extern "C" fn serving<E: Style>(handler: *mut c_void, on: u32) {
+unsafe extern "C" fn serving<E: HandlerAdapter>(handler: *mut c_void, on: u32) {
     guard_void(|| {
         // SAFETY: the host passes what `init` gave it.
         let root = unsafe { root::<E>(handler) };
@@ -552,10 +571,10 @@ unsafe extern "C" fn serving<E: Style>(handler: *mut c_void, on: u32) {
     });
 }
 
-unsafe extern "C" fn shutdown<E: Style>(handler: *mut c_void) {
+unsafe extern "C" fn shutdown<E: HandlerAdapter>(handler: *mut c_void) {
     guard_void(|| {
         // SAFETY: `init` boxed it, and the host calls this once, last.
-        let root = unsafe { Box::from_raw(handler.cast::<Root<E>>()) };
+        let root = unsafe { Box::from_raw(handler.cast::<HandlerRoot<E>>()) };
         root.runtime.stop.set();
         drop(root);
     });

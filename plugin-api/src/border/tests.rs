@@ -84,7 +84,7 @@ const NOTHING: Str = Str {
 };
 
 /// A table whose bytes from `end` on are not there: whoever reads them reads nonsense.
-fn cut<T: read::Table>(mut table: T, end: usize) -> T {
+fn cut<T: read::AbiTable>(mut table: T, end: usize) -> T {
     let start = (&raw mut table).cast::<u8>();
     // SAFETY: within the table; these tables are integers and pointers, which nobody follows whom
     // the size tells that they are not there.

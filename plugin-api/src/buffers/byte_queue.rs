@@ -6,7 +6,7 @@ use crate::buffers::pool;
 
 /// The bytes of messages; their lengths are the caller's.
 #[derive(Debug, Default)]
-pub(crate) struct Arena {
+pub(crate) struct ByteQueue {
     bytes: Vec<u8>,
     /// How much of `bytes` was taken already.
     taken: usize,
@@ -14,7 +14,7 @@ pub(crate) struct Arena {
     kept: Vec<u8>,
 }
 
-impl Arena {
+impl ByteQueue {
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.bytes.capacity() - self.bytes.len() < bytes.len() {
@@ -50,7 +50,7 @@ impl Arena {
         }
         let needed = self.bytes.len() + more;
         if needed > KEPT_BYTES && self.bytes.capacity() <= KEPT_BYTES {
-            let mut room = pool::take_room(needed);
+            let mut room = pool::take_largest(needed);
             room.extend_from_slice(&self.bytes);
             self.kept = std::mem::replace(&mut self.bytes, room);
         }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn bytes_come_out_in_the_order_they_went_in_and_a_burst_leaves_little() {
-        let mut arena = Arena::default();
+        let mut arena = ByteQueue::default();
         for count in [1, 3, 100, 2] {
             for number in 0..count {
                 arena.push(&[number; 200]);
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn one_that_is_never_empty_does_not_grow() {
-        let mut arena = Arena::default();
+        let mut arena = ByteQueue::default();
         arena.push(&[1; 100]);
         for _ in 0..10_000 {
             arena.push(&[1; 100]);

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 
 use crate::{
-    buffers::{byte_queue::Arena, pool},
+    buffers::{byte_queue::ByteQueue, pool},
     message::{Message, MessageBuf},
 };
 
 /// First in, first out. Its holder sees to it that they are not too many.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct MessageQueue {
     order: VecDeque<Entry>,
-    small: Arena,
+    small: ByteQueue,
     /// Those in memory of their own.
     apart: VecDeque<MessageBuf>,
     bytes: usize,
@@ -27,7 +27,7 @@ enum Entry {
     Binary(u16),
 }
 
-impl Queue {
+impl MessageQueue {
     /// Takes a copy, in `spare`, which is empty, if that is large enough.
     #[inline]
     pub(crate) fn push(&mut self, message: Message<'_>, spare: &mut Vec<u8>) {
@@ -101,7 +101,7 @@ impl Queue {
     }
 
     /// Puts all of `other` behind what is here.
-    pub(crate) fn append(&mut self, other: &mut Queue) {
+    pub(crate) fn append(&mut self, other: &mut MessageQueue) {
         if self.is_empty() {
             return std::mem::swap(self, other);
         }
@@ -154,13 +154,14 @@ mod tests {
     fn messages_of_all_sizes_come_out_as_they_went_in_also_behind_others() {
         let long = "x".repeat(SMALL_BYTES + 1);
         let texts = ["a", "", &long[1..], &long, "\u{e4}"];
-        let (mut first, mut second, mut none) = (Queue::default(), Queue::default(), Vec::new());
+        let (mut first, mut second, mut none) =
+            (MessageQueue::default(), MessageQueue::default(), Vec::new());
         for _ in 0..3 {
             for text in texts {
                 first.push_small(Message::Text(text));
                 second.push(Message::Binary(text.as_bytes()), &mut none);
             }
-            let mut all = Queue::default();
+            let mut all = MessageQueue::default();
             all.append(&mut first);
             all.append(&mut second);
             assert!(first.is_empty() && second.is_empty());

@@ -18,7 +18,7 @@ pub(crate) fn take(bytes: usize) -> Vec<u8> {
 
 /// Memory for many small messages, of so many bytes to begin with: the largest that is kept, if that is
 /// enough.
-pub(crate) fn take_room(bytes: usize) -> Vec<u8> {
+pub(crate) fn take_largest(bytes: usize) -> Vec<u8> {
     let taken = with_kept(|kept| {
         let capacities = kept.iter().map(Vec::capacity).enumerate();
         let (index, capacity) = capacities.max_by_key(|(_, capacity)| *capacity)?;
@@ -46,9 +46,9 @@ pub(crate) fn put(mut memory: Vec<u8>) {
 /// Memory of one session, for its next message. Shared, so that several functions of a session can send
 /// in turn; what finds it taken goes to the others.
 #[derive(Debug, Default)]
-pub(crate) struct Spare(Mutex<Vec<u8>>);
+pub(crate) struct SpareBuffer(Mutex<Vec<u8>>);
 
-impl Spare {
+impl SpareBuffer {
     /// Keeps memory in the place of what is here.
     #[inline]
     pub(crate) fn put(&self, memory: Vec<u8>) {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// The keys that were asked for so far.
 #[derive(Debug, Default)]
-pub(crate) struct Asked(Mutex<Keys>);
+pub(crate) struct UsedKeys(Mutex<Keys>);
 
 #[derive(Debug, Default)]
 struct Keys {
@@ -16,7 +16,7 @@ struct Keys {
     are_all: bool,
 }
 
-impl Asked {
+impl UsedKeys {
     pub(crate) fn key(&self, name: &str) {
         let mut keys = self.lock();
         if !keys.names.iter().any(|known| known == name) {
@@ -93,12 +93,12 @@ fn nearest(key: &str, known: &[String]) -> Option<String> {
 }
 
 /// A table on its way into a type of the handler's, which says by its fields what it asks for.
-pub(crate) struct Table<'a> {
-    pub(crate) asked: &'a Asked,
+pub(crate) struct ConfigTable<'a> {
+    pub(crate) asked: &'a UsedKeys,
     pub(crate) table: Map<String, Value>,
 }
 
-impl<'de> Deserializer<'de> for Table<'_> {
+impl<'de> Deserializer<'de> for ConfigTable<'_> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {

@@ -39,11 +39,11 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     // Small: what a call answers is two registers then.
-    name: Name,
+    name: RuleName,
     found: u32,
 }
 
-struct Text {
+struct RuleText {
     argument: &'static str,
     found: Found,
     wanted: &'static str,
@@ -75,27 +75,27 @@ impl Rule {
 
     pub(crate) fn close(status: Status, code: u32, reason: &str) -> Rule {
         match status {
-            abi::TOO_BIG => Name::Reason.bytes(reason.len()),
-            _ if code == 0 => Name::NoReason.bytes(reason.len()),
-            _ => Name::Code.number(code.into()),
+            abi::TOO_BIG => RuleName::Reason.bytes(reason.len()),
+            _ if code == 0 => RuleName::NoReason.bytes(reason.len()),
+            _ => RuleName::Code.number(code.into()),
         }
     }
 
     pub(crate) fn ping(data: &[u8]) -> Rule {
-        Name::Ping.bytes(data.len())
+        RuleName::Ping.bytes(data.len())
     }
 
     pub(crate) fn topic(status: Status, topic: &str) -> Rule {
         match (status, rules::topic(topic)) {
-            (abi::TOO_BIG, Ok(_)) => Name::Topics.number(0),
-            _ => Name::Topic.bytes(topic.len()),
+            (abi::TOO_BIG, Ok(_)) => RuleName::Topics.number(0),
+            _ => RuleName::Topic.bytes(topic.len()),
         }
     }
 
     pub(crate) fn publish(topic: &str, message: &[u8]) -> Rule {
         match rules::topic(topic) {
             Ok(_) => Rule::message(abi::TOO_BIG, message),
-            Err(_) => Name::Topic.bytes(topic.len()),
+            Err(_) => RuleName::Topic.bytes(topic.len()),
         }
     }
 
@@ -105,12 +105,12 @@ impl Rule {
 
     /// Of a whole message while one in parts is open.
     pub(crate) fn between_parts() -> Rule {
-        Name::BetweenParts.number(0)
+        RuleName::BetweenParts.number(0)
     }
 
     pub(crate) fn part(status: Status, bytes: usize) -> Rule {
         match status {
-            abi::INVALID => Name::Part.number(0),
+            abi::INVALID => RuleName::Part.number(0),
             _ => Rule::message_bytes(status, bytes),
         }
     }
@@ -121,66 +121,66 @@ impl Rule {
             return Rule::between_parts();
         }
         if bytes > rules::MESSAGE_BYTES_MAX {
-            return Name::LongMessage.bytes(bytes);
+            return RuleName::LongMessage.bytes(bytes);
         }
-        Name::Message.bytes(bytes)
+        RuleName::Message.bytes(bytes)
     }
 
     pub(crate) fn room(max: usize) -> Rule {
-        Name::Max.number(max as u64)
+        RuleName::Max.number(max as u64)
     }
 
     pub(crate) fn timers() -> Rule {
-        Name::Timers.number(0)
+        RuleName::Timers.number(0)
     }
 
     pub(crate) fn watermark(low: u64) -> Rule {
-        Name::Low.number(low)
+        RuleName::Low.number(low)
     }
 
     pub(crate) fn threads() -> Rule {
-        Name::Job.number(0)
+        RuleName::Job.number(0)
     }
 
     pub(crate) fn header(status: Status, name: &str, value: &[u8]) -> Rule {
         match (status, rules::header(name, b"", 0)) {
-            (abi::TOO_BIG, _) => Name::Headers.bytes(value.len()),
-            (_, Err(_)) => Name::Header.bytes(name.len()),
-            (_, Ok(())) => Name::Value.bytes(value.len()),
+            (abi::TOO_BIG, _) => RuleName::Headers.bytes(value.len()),
+            (_, Err(_)) => RuleName::Header.bytes(name.len()),
+            (_, Ok(())) => RuleName::Value.bytes(value.len()),
         }
     }
 
     pub(crate) fn protocol(name: &str) -> Rule {
-        Name::Protocol.bytes(name.len())
+        RuleName::Protocol.bytes(name.len())
     }
 
     pub(crate) fn rejection(status: Status, http: u16, body: &[u8]) -> Rule {
         match status {
-            abi::TOO_BIG => Name::Body.bytes(body.len()),
-            _ => Name::Status.number(http.into()),
+            abi::TOO_BIG => RuleName::Body.bytes(body.len()),
+            _ => RuleName::Status.number(http.into()),
         }
     }
 
     pub(crate) fn raw_answer(status: Status, bytes: &[u8], linger: u32) -> Rule {
         match status {
-            abi::TOO_BIG if linger as usize <= bytes.len() => Name::RawBytes.bytes(bytes.len()),
-            abi::TOO_BIG => Name::RawLinger.number(linger.into()),
-            _ => Name::Linger.number(linger.into()),
+            abi::TOO_BIG if linger as usize <= bytes.len() => RuleName::RawBytes.bytes(bytes.len()),
+            abi::TOO_BIG => RuleName::RawLinger.number(linger.into()),
+            _ => RuleName::Linger.number(linger.into()),
         }
     }
 
     #[cfg(feature = "serde")]
     pub(crate) fn json() -> Rule {
-        Name::Json.number(0)
+        RuleName::Json.number(0)
     }
 
     /// Of a call that no argument can be wrong with, as far as is known here.
     pub(crate) fn unknown() -> Rule {
-        Name::Unknown.number(0)
+        RuleName::Unknown.number(0)
     }
 }
 
-impl Name {
+impl RuleName {
     /// A number that does not fit is said as the largest that does.
     fn number(self, found: u64) -> Rule {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
@@ -219,14 +219,14 @@ impl fmt::Debug for Rule {
 macro_rules! texts {
     ($($(#[$if:meta])* $name:ident: $argument:literal $found:ident, $wanted:literal;)*) => {
         #[derive(Clone, Copy, PartialEq, Eq)]
-        enum Name {
+        enum RuleName {
             $($(#[$if])* $name,)*
         }
 
-        impl Name {
-            fn text(self) -> Text {
+        impl RuleName {
+            fn text(self) -> RuleText {
                 match self {
-                    $($(#[$if])* Name::$name => Text {
+                    $($(#[$if])* RuleName::$name => RuleText {
                         argument: $argument,
                         found: Found::$found,
                         wanted: $wanted,

@@ -12,7 +12,7 @@ use crate::{
     abi,
     border::{
         guard::guard_void,
-        read::{Field, Text},
+        read::{PairRef, TextRef},
     },
     handshake::sleep::{Alarm, Sleep},
 };
@@ -68,14 +68,14 @@ pub struct Request<'a> {
     pub(crate) remote_addr: &'a str,
     pub(crate) client_addr: &'a str,
     pub(crate) user: &'a str,
-    pub(crate) headers: &'a [Field<'a>],
-    pub(crate) cookies: &'a [Field<'a>],
-    pub(crate) protocols: &'a [Text<'a>],
-    pub(crate) params: &'a [Field<'a>],
+    pub(crate) headers: &'a [PairRef<'a>],
+    pub(crate) cookies: &'a [PairRef<'a>],
+    pub(crate) protocols: &'a [TextRef<'a>],
+    pub(crate) params: &'a [PairRef<'a>],
     pub(crate) tls_version: &'a str,
     pub(crate) tls_sni: &'a str,
     pub(crate) tls_client_cert: &'a [u8],
-    pub(crate) attached: Attached,
+    pub(crate) attached: Attachments,
     /// The query, from when it is first asked for.
     pub(crate) decoded: OnceLock<Vec<(String, String)>>,
     /// What wakes the handshake, once it was asked for.
@@ -202,7 +202,7 @@ impl Request<'_> {
 
     /// The subprotocols that the client offers, in its order.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
-        self.protocols.iter().map(Text::get)
+        self.protocols.iter().map(TextRef::get)
     }
 
     /// A parameter of the route: `room` of `/rooms/{room}`.
@@ -278,9 +278,9 @@ impl fmt::Debug for Request<'_> {
 
 /// Values found by their type.
 #[derive(Default)]
-pub(crate) struct Attached(Mutex<Vec<Box<dyn Any + Send + Sync>>>);
+pub(crate) struct Attachments(Mutex<Vec<Box<dyn Any + Send + Sync>>>);
 
-impl Attached {
+impl Attachments {
     pub(crate) fn put(&self, value: Box<dyn Any + Send + Sync>) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         attach(&mut values, value);
@@ -317,11 +317,11 @@ pub(crate) fn attach(
     }
 }
 
-fn pairs<'a>(fields: &'a [Field<'a>]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+fn pairs<'a>(fields: &'a [PairRef<'a>]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     fields.iter().map(|field| (field.name(), field.value()))
 }
 
-fn find<'a>(fields: &'a [Field<'a>], name: &str) -> Option<&'a str> {
+fn find<'a>(fields: &'a [PairRef<'a>], name: &str) -> Option<&'a str> {
     let (_, value) = pairs(fields).find(|(found, _)| *found == name)?;
     str::from_utf8(value).ok()
 }

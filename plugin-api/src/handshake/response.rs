@@ -13,12 +13,12 @@ use crate::{
     abi::{self, Status},
     border::{
         guard,
-        host::{Host, ResponsePtr},
-        read::Text,
+        host::{HostFunctions, ResponsePtr},
+        read::TextRef,
         runtime::Runtime,
     },
     error::{Refused, rule::Rule},
-    handshake::request::{Attached, Request},
+    handshake::request::{Attachments, Request},
 };
 
 /// What goes with the 101, or with a refusal: more header lines, the subprotocol.
@@ -44,12 +44,12 @@ use crate::{
 /// # assert_eq!(server.request("/?version=1").try_connect().unwrap_err().status, 500);
 /// ```
 pub struct Response<'a> {
-    pub(crate) host: &'a Host,
+    pub(crate) host: &'a HostFunctions,
     pub(crate) response: ResponsePtr,
 }
 
 impl<'a> Response<'a> {
-    pub(crate) fn new(host: &'a Host, response: ResponsePtr) -> Self {
+    pub(crate) fn new(host: &'a HostFunctions, response: ResponsePtr) -> Self {
         Response { host, response }
     }
 
@@ -133,7 +133,7 @@ impl fmt::Debug for Response<'_> {
 /// ```
 #[derive(Debug)]
 pub struct Handshake {
-    verdict: Verdict,
+    decision: Decision,
     /// There once something is said besides.
     additions: Option<Box<Additions>>,
 }
@@ -152,13 +152,13 @@ struct Additions {
 enum Choice {
     /// As it was said to the [`Response`], or none.
     #[default]
-    AsBefore,
+    Unchanged,
     This(String),
     /// The first that the client offers too.
     FirstOf(Vec<String>),
 }
 
-enum Verdict {
+enum Decision {
     Accept,
     Reject { status: u16, body: Vec<u8> },
     Abort,
@@ -169,20 +169,20 @@ impl Handshake {
     /// Lets the client in.
     #[must_use]
     pub fn accept() -> Self {
-        Handshake::new(Verdict::Accept)
+        Handshake::new(Decision::Accept)
     }
 
     /// Refuses with a status from 300 to 599 and a body.
     #[must_use]
     pub fn reject(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        Handshake::new(Verdict::Reject { status, body })
+        Handshake::new(Decision::Reject { status, body })
     }
 
     /// Closes the connection without sending a byte.
     #[must_use]
     pub fn abort() -> Self {
-        Handshake::new(Verdict::Abort)
+        Handshake::new(Decision::Abort)
     }
 
     /// Answers when the future is ready; with an error the client gets a 500. The server polls it whenever
@@ -204,7 +204,7 @@ impl Handshake {
     /// ```
     #[must_use]
     pub fn later(answer: impl Future<Output = crate::Result<Handshake>> + Send + 'static) -> Self {
-        Handshake::new(Verdict::Later(Box::pin(answer)))
+        Handshake::new(Decision::Later(Box::pin(answer)))
     }
 
     /// Appends a header line to the 101 or the refusal. A line that may not be sent, as for
@@ -278,9 +278,9 @@ impl Handshake {
         self
     }
 
-    fn new(verdict: Verdict) -> Self {
+    fn new(decision: Decision) -> Self {
         Handshake {
-            verdict,
+            decision,
             additions: None,
         }
     }
@@ -295,14 +295,14 @@ impl Additions {
     fn put(
         self,
         response: &mut Response<'_>,
-        offered: &[Text<'_>],
-        attached: &Attached,
+        offered: &[TextRef<'_>],
+        attached: &Attachments,
     ) -> Result<(), Refused> {
         for (name, value) in &self.headers {
             response.header(name, value)?;
         }
         match &self.protocol {
-            Choice::AsBefore => {}
+            Choice::Unchanged => {}
             Choice::This(name) => response.protocol(name)?,
             Choice::FirstOf(ours) => {
                 let is_offered = |our: &&String| offered.iter().any(|it| it.get() == our.as_str());
@@ -327,21 +327,21 @@ impl fmt::Debug for Additions {
     }
 }
 
-impl fmt::Debug for Verdict {
+impl fmt::Debug for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Accept => f.write_str("Accept"),
-            Verdict::Reject { status, .. } => write!(f, "Reject({status})"),
-            Verdict::Abort => f.write_str("Abort"),
-            Verdict::Later(_) => f.write_str("Later"),
+            Decision::Accept => f.write_str("Accept"),
+            Decision::Reject { status, .. } => write!(f, "Reject({status})"),
+            Decision::Abort => f.write_str("Abort"),
+            Decision::Later(_) => f.write_str("Later"),
         }
     }
 }
 
 /// An opening handshake between its first call and `open`.
-pub(crate) struct Attempt {
-    pub(crate) attached: Attached,
-    verdict: Verdict,
+pub(crate) struct PendingHandshake {
+    pub(crate) attached: Attachments,
+    decision: Decision,
     additions: Option<Box<Additions>>,
     waker: Arc<HandshakeWaker>,
 }
@@ -361,48 +361,52 @@ impl Wake for HandshakeWaker {
     }
 }
 
-impl Attempt {
+impl PendingHandshake {
     pub(crate) fn new(
         runtime: &'static Runtime,
         id: u64,
-        attached: Attached,
+        attached: Attachments,
         answer: Handshake,
     ) -> Box<Self> {
         let waker = Arc::new(HandshakeWaker { runtime, id });
-        Box::new(Attempt {
+        Box::new(PendingHandshake {
             attached,
-            verdict: answer.verdict,
+            decision: answer.decision,
             additions: answer.additions,
             waker,
         })
     }
 
     /// What the callback answers to a client that offers these subprotocols.
-    pub(crate) fn answer(&mut self, response: &mut Response<'_>, offered: &[Text<'_>]) -> Status {
+    pub(crate) fn answer(
+        &mut self,
+        response: &mut Response<'_>,
+        offered: &[TextRef<'_>],
+    ) -> Status {
         if let Err(refused) = self.put_additions(response, offered) {
             return guard::fail(&format!("cannot answer the handshake so: {refused}"));
         }
-        while let Verdict::Later(answer) = &mut self.verdict {
+        while let Decision::Later(answer) = &mut self.decision {
             let waker = Waker::from(Arc::clone(&self.waker));
             match answer.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(Ok(answer)) => {
-                    self.verdict = answer.verdict;
+                    self.decision = answer.decision;
                     self.additions = answer.additions;
                     if let Err(refused) = self.put_additions(response, offered) {
-                        self.verdict = Verdict::Abort;
+                        self.decision = Decision::Abort;
                         return guard::fail(&format!("cannot answer the handshake so: {refused}"));
                     }
                 }
                 Poll::Ready(Err(error)) => {
                     // It is not polled again, whatever the host does after this.
-                    self.verdict = Verdict::Abort;
+                    self.decision = Decision::Abort;
                     return guard::fail(&error.to_string());
                 }
                 Poll::Pending => return abi::PENDING,
             }
         }
-        match &self.verdict {
-            Verdict::Reject { status, body } => {
+        match &self.decision {
+            Decision::Reject { status, body } => {
                 let answer = response
                     .host
                     .response_reject(response.response, *status, body);
@@ -411,15 +415,15 @@ impl Attempt {
                     Err(refused) => guard::fail(&format!("cannot refuse with {status}: {refused}")),
                 }
             }
-            Verdict::Abort => abi::ABORT,
-            Verdict::Accept | Verdict::Later(_) => abi::OK,
+            Decision::Abort => abi::ABORT,
+            Decision::Accept | Decision::Later(_) => abi::OK,
         }
     }
 
     fn put_additions(
         &mut self,
         response: &mut Response<'_>,
-        offered: &[Text<'_>],
+        offered: &[TextRef<'_>],
     ) -> Result<(), Refused> {
         match self.additions.take() {
             None => Ok(()),

@@ -52,7 +52,7 @@ impl Subscriber for Forward {
         let Some(runtime) = runtime::current() else {
             return;
         };
-        let mut line = Line::default();
+        let mut line = EventLine::default();
         event.record(&mut line);
         let fields: Vec<(&str, &dyn Display)> = line
             .fields
@@ -82,12 +82,12 @@ impl Subscriber for Forward {
 
 /// An event's message and its other fields.
 #[derive(Default)]
-struct Line {
+struct EventLine {
     message: String,
     fields: Vec<(&'static str, String)>,
 }
 
-impl Line {
+impl EventLine {
     fn put(&mut self, field: &Field, value: String) {
         if field.name() == "message" {
             self.message = value;
@@ -97,7 +97,7 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for EventLine {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.put(field, format!("{value:?}"));
     }

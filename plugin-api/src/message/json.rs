@@ -35,9 +35,9 @@ use crate::{
 /// );
 /// ```
 // A box: what a callback returns with `?` is mostly no error, and small.
-pub struct JsonError(Box<Inner>);
+pub struct JsonError(Box<JsonErrorParts>);
 
-struct Inner {
+struct JsonErrorParts {
     cause: serde_json::Error,
     found: String,
 }
@@ -58,7 +58,7 @@ impl JsonError {
         if shown.len() < bytes.len() {
             found.push('…');
         }
-        JsonError(Box::new(Inner { cause, found }))
+        JsonError(Box::new(JsonErrorParts { cause, found }))
     }
 
     /// How the message begins: at most 64 bytes of it, with control characters escaped.
@@ -77,7 +77,7 @@ impl JsonError {
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { cause, found } = &*self.0;
+        let JsonErrorParts { cause, found } = &*self.0;
         write!(f, "message is not the JSON that was wanted: {cause}; ")?;
         match found.is_empty() {
             true => f.write_str("found nothing"),
@@ -254,7 +254,7 @@ impl<S> AsyncConn<S> {
     pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Sent<'_, String> {
         match write(value) {
             Ok(text) => self.send(text),
-            Err(refused) => Sent::told(self.link(), &self.task, Err(refused)),
+            Err(refused) => Sent::told(self.session(), &self.channel, Err(refused)),
         }
     }
 

@@ -50,7 +50,7 @@ use crate::message::{Kind, Message, MessageBuf};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Part<'a> {
     message: Message<'a>,
-    place: Place,
+    position: PartPosition,
 }
 
 /// A part that may be kept: what [`AsyncConn::recv_part`](crate::AsyncConn::recv_part) and
@@ -85,26 +85,26 @@ pub struct Part<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartBuf {
     message: MessageBuf,
-    place: Place,
+    position: PartPosition,
 }
 
 /// Where in its message a part stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place {
+pub(crate) struct PartPosition {
     pub(crate) is_first: bool,
     pub(crate) is_last: bool,
 }
 
-impl Place {
-    pub(crate) const WHOLE: Place = Place {
+impl PartPosition {
+    pub(crate) const WHOLE: PartPosition = PartPosition {
         is_first: true,
         is_last: true,
     };
 }
 
 impl<'a> Part<'a> {
-    pub(crate) fn new(message: Message<'a>, place: Place) -> Self {
-        Part { message, place }
+    pub(crate) fn new(message: Message<'a>, position: PartPosition) -> Self {
+        Part { message, position }
     }
 
     /// The bytes of the part as a message of its kind.
@@ -146,31 +146,31 @@ impl<'a> Part<'a> {
     /// Whether the message begins with it.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        self.place.is_first
+        self.position.is_first
     }
 
     /// Whether the message ends with it.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        self.place.is_last
+        self.position.is_last
     }
 
     /// A copy that may be kept.
     #[must_use]
     pub fn to_buf(&self) -> PartBuf {
-        PartBuf::new(self.message.to_buf(), self.place)
+        PartBuf::new(self.message.to_buf(), self.position)
     }
 }
 
 impl PartBuf {
-    pub(crate) fn new(message: MessageBuf, place: Place) -> Self {
-        PartBuf { message, place }
+    pub(crate) fn new(message: MessageBuf, position: PartPosition) -> Self {
+        PartBuf { message, position }
     }
 
     /// The same part, borrowed.
     #[must_use]
     pub fn as_part(&self) -> Part<'_> {
-        Part::new(self.message.as_message(), self.place)
+        Part::new(self.message.as_message(), self.position)
     }
 
     /// The bytes of the part as a message of its kind, without a copy.
@@ -212,13 +212,13 @@ impl PartBuf {
     /// Whether the message begins with it.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        self.place.is_first
+        self.position.is_first
     }
 
     /// Whether the message ends with it.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        self.place.is_last
+        self.position.is_last
     }
 }
 

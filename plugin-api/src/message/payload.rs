@@ -42,14 +42,14 @@ impl<P: Payload> Sealed for Uncompressed<P> {
     fn recycle(self) -> Option<Vec<u8>> {
         self.0.recycle()
     }
-    fn into_owned(self) -> Owned {
+    fn into_owned(self) -> OwnedPayload {
         self.0.into_owned()
     }
 }
 
 /// The bytes of a message that waits to be sent.
 #[derive(Debug)]
-pub enum Owned {
+pub enum OwnedPayload {
     /// Memory that a later message may have.
     Memory(Vec<u8>),
     /// What others hold as well.
@@ -59,27 +59,27 @@ pub enum Owned {
     Bytes(bytes::Bytes),
 }
 
-impl Owned {
+impl OwnedPayload {
     /// The memory, if nothing else holds it.
     pub(crate) fn into_memory(self) -> Option<Vec<u8>> {
         match self {
-            Owned::Memory(memory) => Some(memory),
-            Owned::Shared(_) => None,
+            OwnedPayload::Memory(memory) => Some(memory),
+            OwnedPayload::Shared(_) => None,
             #[cfg(feature = "bytes")]
-            Owned::Bytes(_) => None,
+            OwnedPayload::Bytes(_) => None,
         }
     }
 }
 
-impl Deref for Owned {
+impl Deref for OwnedPayload {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match self {
-            Owned::Memory(memory) => memory,
-            Owned::Shared(shared) => shared,
+            OwnedPayload::Memory(memory) => memory,
+            OwnedPayload::Shared(shared) => shared,
             #[cfg(feature = "bytes")]
-            Owned::Bytes(shared) => shared,
+            OwnedPayload::Bytes(shared) => shared,
         }
     }
 }
@@ -95,7 +95,7 @@ macro_rules! shared {
             fn bytes(&self) -> &[u8] {
                 self.as_ref()
             }
-            fn into_owned(self) -> Owned {
+            fn into_owned(self) -> OwnedPayload {
                 let $self = self;
                 $owned
             }
@@ -103,12 +103,12 @@ macro_rules! shared {
     };
 }
 
-shared!(Arc<[u8]>, BINARY, it, Owned::Shared(it));
-shared!(&Arc<[u8]>, BINARY, it, Owned::Shared(Arc::clone(it)));
+shared!(Arc<[u8]>, BINARY, it, OwnedPayload::Shared(it));
+shared!(&Arc<[u8]>, BINARY, it, OwnedPayload::Shared(Arc::clone(it)));
 #[cfg(feature = "bytes")]
-shared!(bytes::Bytes, BINARY, it, Owned::Bytes(it));
+shared!(bytes::Bytes, BINARY, it, OwnedPayload::Bytes(it));
 #[cfg(feature = "bytes")]
-shared!(&bytes::Bytes, BINARY, it, Owned::Bytes(it.clone()));
+shared!(&bytes::Bytes, BINARY, it, OwnedPayload::Bytes(it.clone()));
 
 impl Sealed for Arc<str> {
     #[inline]
@@ -119,8 +119,8 @@ impl Sealed for Arc<str> {
     fn bytes(&self) -> &[u8] {
         self.as_bytes()
     }
-    fn into_owned(self) -> Owned {
-        Owned::Shared(self.into())
+    fn into_owned(self) -> OwnedPayload {
+        OwnedPayload::Shared(self.into())
     }
 }
 
@@ -133,7 +133,7 @@ impl Sealed for &Arc<str> {
     fn bytes(&self) -> &[u8] {
         self.as_bytes()
     }
-    fn into_owned(self) -> Owned {
+    fn into_owned(self) -> OwnedPayload {
         Arc::clone(self).into_owned()
     }
 }
@@ -156,7 +156,7 @@ mod tests {
 
         assert_eq!(owned.each_ref().map(|owned| owned.as_ptr()), places);
         assert_eq!(&*owned[1], b"text");
-        let kept = owned.map(Owned::into_memory);
+        let kept = owned.map(OwnedPayload::into_memory);
         assert_eq!(kept, [None, None, Some(vec![3; 4])]);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     abi::Status,
-    border::{guard, host_session::Link},
+    border::{guard, host_session::HostSession},
     close::Close,
     config::Config,
     error::Error,
@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// One way to write a handler; `Self` is the handler itself.
-pub(crate) trait Style: Send + Sync + Sized + 'static {
+pub(crate) trait HandlerAdapter: Send + Sync + Sized + 'static {
     /// A session.
-    type Slot: Slot;
+    type Session: SessionAdapter;
     /// The schema that `snapshot` writes and the oldest that `restore` reads; 0 = none.
     const SCHEMA: (u32, u32);
     /// The flags of the descriptor.
@@ -35,18 +35,27 @@ pub(crate) trait Style: Send + Sync + Sized + 'static {
         response: &mut Response<'_>,
     ) -> crate::Result<Handshake>;
     /// Makes the session; the second is what the callback answers.
-    fn open(&self, link: Arc<Link>, request: Request<'_>) -> crate::Result<(Self::Slot, Status)>;
-    fn restore(&self, link: Arc<Link>, schema: u32, state: &[u8]) -> crate::Result<Self::Slot>;
+    fn open(
+        &self,
+        session: Arc<HostSession>,
+        request: Request<'_>,
+    ) -> crate::Result<(Self::Session, Status)>;
+    fn restore(
+        &self,
+        session: Arc<HostSession>,
+        schema: u32,
+        state: &[u8],
+    ) -> crate::Result<Self::Session>;
     fn self_test(&self) -> crate::Result;
     fn serving(&self, on: bool) -> crate::Result;
 }
 
 /// A session of one style.
-pub(crate) trait Slot: Send + 'static {
+pub(crate) trait SessionAdapter: Send + 'static {
     /// The session's own link, whatever the author's code does with its connection.
-    fn link(&self) -> &Arc<Link>;
+    fn session(&self) -> &Arc<HostSession>;
     fn on(&mut self, event: Event<'_>) -> Status;
-    /// A message that another one follows at once, only where [`Style::BATCHES`] says so.
+    /// A message that another one follows at once, only where [`HandlerAdapter::BATCHES`] says so.
     fn on_followed(&mut self, message: Message<'_>) -> Status {
         self.on(Event::Message(message))
     }
@@ -57,10 +66,10 @@ pub(crate) trait Slot: Send + 'static {
 /// What a callback of a session answers that fails.
 #[cold]
 #[inline(never)]
-pub(crate) fn fail(link: &Link, error: &Error) -> Status {
+pub(crate) fn fail(session: &HostSession, error: &Error) -> Status {
     if let Some((code, reason)) = error.closes_with() {
         // Refused: the log says why, and the session closes with 1011.
-        let _: Status = link.close(code, reason);
+        let _: Status = session.close(code, reason);
     }
     guard::fail(&error.to_string())
 }
@@ -69,7 +78,7 @@ pub(crate) fn fail(link: &Link, error: &Error) -> Status {
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Message(Message<'a>),
-    /// A part of a message, only where [`Style::PARTS`] says so; whether it is the last.
+    /// A part of a message, only where [`HandlerAdapter::PARTS`] says so; whether it is the last.
     Part(Message<'a>, bool),
     Ping(&'a [u8]),
     Pong(&'a [u8]),

@@ -8,8 +8,8 @@ use crate::{
     rules,
     test::{
         incoming::Incoming,
-        server::{Floor, NESTED, PATIENCE},
-        session::Session,
+        server::{NESTED, PATIENCE, ServerCore},
+        session::TestSession,
     },
 };
 
@@ -61,7 +61,7 @@ use crate::{
 /// assert_eq!(other.closed().unwrap().code, 1006);
 /// ```
 pub struct Client {
-    pub(super) floor: Rc<Floor>,
+    pub(super) core: Rc<ServerCore>,
     pub(super) id: u64,
     pub(super) headers: Vec<(String, Vec<u8>)>,
     pub(super) raw_answer: Option<Vec<u8>>,
@@ -145,8 +145,8 @@ impl Client {
 
     /// Loses the connection, without a Close frame.
     pub fn lose(&mut self) {
-        self.with(Session::lose);
-        self.floor.run();
+        self.with(TestSession::lose);
+        self.core.run();
     }
 
     /// The next message. Waits while threads run that the handler began through the server; none if
@@ -172,14 +172,14 @@ impl Client {
     /// The payload of the next Ping.
     #[must_use]
     pub fn receive_ping(&mut self) -> Option<Vec<u8>> {
-        self.floor.run();
+        self.core.run();
         self.with(|session| session.controls().wire.pings.pop_front())
     }
 
     /// The payload of the next Pong.
     #[must_use]
     pub fn receive_pong(&mut self) -> Option<Vec<u8>> {
-        self.floor.run();
+        self.core.run();
         self.with(|session| session.controls().wire.pongs.pop_front())
     }
 
@@ -187,8 +187,8 @@ impl Client {
     /// the messages shows on a server only.
     #[must_use]
     pub fn receive_raw(&mut self) -> Option<Vec<u8>> {
-        let floor = Rc::clone(&self.floor);
-        floor.run_until(PATIENCE, false, || {
+        let core = Rc::clone(&self.core);
+        core.run_until(PATIENCE, false, || {
             self.with(|session| session.controls().wire.raw.pop_front())
         })
     }
@@ -197,13 +197,13 @@ impl Client {
     /// the server sent, or with 1006 if the connection was lost. None while it is open.
     #[must_use]
     pub fn closed(&mut self) -> Option<Close> {
-        self.floor.run();
+        self.core.run();
         self.with(|session| session.controls().wire.close.clone())
     }
 
     /// Lets time pass, for every session of the server: timers run out, late closes fail.
     pub fn advance(&mut self, time: Duration) {
-        self.floor.advance(time);
+        self.core.advance(time);
     }
 
     /// Takes nothing from the connection until [`resume`](Self::resume): what the handler sends
@@ -215,15 +215,15 @@ impl Client {
     /// Ends a [`stall`](Self::stall).
     pub fn resume(&mut self) {
         self.with(|session| session.controls().wire.is_stalled = false);
-        self.floor.run();
+        self.core.run();
     }
 
     /// Puts a second instance of the handler in the place of the one that runs, with every session
     /// that can move. Answers whether this one has.
     pub fn migrate(&mut self) -> bool {
-        let reloaded = self.floor.reload_same();
+        let reloaded = self.core.reload_same();
         reloaded.expect("the same handler is loaded again");
-        self.generation() == Some(self.floor.generation().number)
+        self.generation() == Some(self.core.generation().number)
     }
 
     /// The number of the generation that runs the session, from 1; none after its end.
@@ -233,7 +233,7 @@ impl Client {
     }
 
     fn wait(&mut self, patience: Duration, always: bool) -> Option<MessageBuf> {
-        let found = self.floor.run_until(patience, always, || {
+        let found = self.core.run_until(patience, always, || {
             self.with(|session| {
                 let message = session.controls().wire.messages.pop_front();
                 // Over, with nothing left: that is an answer too.
@@ -245,11 +245,11 @@ impl Client {
 
     fn put(&mut self, incoming: Incoming) {
         self.with(|session| session.receive(incoming));
-        self.floor.run();
+        self.core.run();
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Session) -> T) -> T {
-        let mut sessions = self.floor.sessions.try_borrow_mut().expect(NESTED);
+    fn with<T>(&self, act: impl FnOnce(&mut TestSession) -> T) -> T {
+        let mut sessions = self.core.sessions.try_borrow_mut().expect(NESTED);
         act(sessions.get_mut(&self.id).expect("a client has a session"))
     }
 }
@@ -264,22 +264,22 @@ fn kept<P: Payload>(message: &P) -> MessageBuf {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let Ok(mut sessions) = self.floor.sessions.try_borrow_mut() else {
+        let Ok(mut sessions) = self.core.sessions.try_borrow_mut() else {
             // Inside a callback of its own server. A panic that is under way says more than a second one.
             assert!(std::thread::panicking(), "{NESTED}");
             return;
         };
         let found = sessions.remove(&self.id);
         drop(sessions);
-        let Some(mut session) = found.filter(Session::is_whole) else {
+        let Some(mut session) = found.filter(TestSession::is_whole) else {
             return;
         };
         session.lose();
         if !session.is_destroyed() {
             // Its handler goes on for a while.
-            self.floor.sessions.borrow_mut().insert(self.id, session);
+            self.core.sessions.borrow_mut().insert(self.id, session);
         }
-        self.floor.run();
+        self.core.run();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     abi::{self, Status},
     rules,
     test::{
-        hub::{Hub, Letter},
+        hub::{Hub, MailboxItem},
         log::Line,
     },
 };
@@ -52,7 +52,7 @@ impl Context {
 
     pub(super) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> Result<u64, Status> {
         self.still_going()?;
-        self.hub.post(id, letter(kind, bytes)?)
+        self.hub.post(id, item(kind, bytes)?)
     }
 
     pub(super) fn write_to(&self, id: u64, bytes: &[u8]) -> Result<u64, Status> {
@@ -60,7 +60,7 @@ impl Context {
             return Err(abi::UNSUPPORTED);
         }
         self.still_going()?;
-        self.hub.post(id, Letter::Raw(bytes.into()))
+        self.hub.post(id, MailboxItem::Raw(bytes.into()))
     }
 
     /// Whether its handler may write past the framing, and there is one.
@@ -72,7 +72,9 @@ impl Context {
         self.still_going()?;
         rules::close(code, reason)?;
         let reason = reason.into();
-        self.hub.post(id, Letter::Close { code, reason }).map(drop)
+        self.hub
+            .post(id, MailboxItem::Close { code, reason })
+            .map(drop)
     }
 
     pub(super) fn publish(
@@ -83,7 +85,7 @@ impl Context {
         except: u64,
     ) -> Result<u64, Status> {
         self.still_going()?;
-        Ok(self.hub.publish(topic, &letter(kind, bytes)?, except))
+        Ok(self.hub.publish(topic, &item(kind, bytes)?, except))
     }
 
     pub(super) fn wake(&self, id: u64) -> Result<(), Status> {
@@ -98,7 +100,7 @@ impl Context {
 
     pub(super) fn notify(&self, id: u64, note: u64) -> Result<(), Status> {
         self.still_going()?;
-        self.hub.post(id, Letter::Note(note)).map(drop)
+        self.hub.post(id, MailboxItem::Note(note)).map(drop)
     }
 
     /// Runs a job on a thread of its own, counted.
@@ -132,11 +134,11 @@ impl Context {
 }
 
 /// Whole messages only: what comes by id has no parts.
-fn letter(kind: u32, bytes: &[u8]) -> Result<Letter, Status> {
+fn item(kind: u32, bytes: &[u8]) -> Result<MailboxItem, Status> {
     if bytes.len() > rules::MESSAGE_BYTES_MAX {
         return Err(abi::TOO_BIG);
     }
-    let rules::Kind {
+    let rules::ParsedKind {
         opcode, is_last, ..
     } = rules::kind_by_id(kind)?;
     let is_text = opcode != abi::TEXT || str::from_utf8(bytes).is_ok();
@@ -144,7 +146,7 @@ fn letter(kind: u32, bytes: &[u8]) -> Result<Letter, Status> {
         return Err(abi::INVALID);
     }
     let (kind, bytes) = (opcode, bytes.into());
-    Ok(Letter::Send { kind, bytes })
+    Ok(MailboxItem::Send { kind, bytes })
 }
 
 static CONTEXTS: Mutex<Vec<Arc<Context>>> = Mutex::new(Vec::new());

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Controls {
     pub(super) id: u64,
-    pub(super) ending: Ending,
+    pub(super) ending: LocalEnd,
     /// Whether the peer's messages are let in.
     pub(super) reads: bool,
     /// What ended the session, under [`abi::CAUSE`]; 0 while nothing has.
@@ -36,8 +36,8 @@ pub(super) struct Controls {
 
 /// How far the end of the session has come, on the handler's side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ending {
-    No,
+pub(super) enum LocalEnd {
+    None,
     Closed,
     Aborted,
 }
@@ -72,7 +72,7 @@ impl Controls {
     pub(super) fn new(id: u64, hub: Arc<Hub>) -> Self {
         Controls {
             id,
-            ending: Ending::No,
+            ending: LocalEnd::None,
             cause: 0,
             reads: true,
             wire: Wire::default(),
@@ -92,7 +92,7 @@ impl Controls {
         if bytes.len() > rules::MESSAGE_BYTES_MAX {
             return Err(abi::TOO_BIG);
         }
-        let rules::Kind {
+        let rules::ParsedKind {
             opcode,
             is_last,
             if_room,
@@ -133,7 +133,7 @@ impl Controls {
     }
 
     pub(super) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
-        if self.ending != Ending::No || max > rules::MESSAGE_BYTES_MAX {
+        if self.ending != LocalEnd::None || max > rules::MESSAGE_BYTES_MAX {
             return None;
         }
         Some(self.reserved.insert(vec![0; max]))
@@ -167,9 +167,9 @@ impl Controls {
         rules::close(code, reason)?;
         let code = if code == 0 { 1005 } else { code };
         self.put(Frame::Close(code, reason.into()), reason.len() + 2)?;
-        self.ending = Ending::Closed;
+        self.ending = LocalEnd::Closed;
         self.blame(abi::CAUSE_HANDLER);
-        self.hub.refuse_letters(self.id);
+        self.hub.refuse_items(self.id);
         self.timers.clear();
         Ok(())
     }
@@ -182,12 +182,12 @@ impl Controls {
     }
 
     pub(super) fn abort(&mut self) -> Result<(), Status> {
-        if self.ending == Ending::Aborted {
+        if self.ending == LocalEnd::Aborted {
             return Err(abi::GONE);
         }
-        self.ending = Ending::Aborted;
+        self.ending = LocalEnd::Aborted;
         self.blame(abi::CAUSE_HANDLER);
-        self.hub.refuse_letters(self.id);
+        self.hub.refuse_items(self.id);
         Ok(())
     }
 
@@ -292,7 +292,7 @@ impl Controls {
 
     fn still_open(&self) -> Result<(), Status> {
         match self.ending {
-            Ending::No => Ok(()),
+            LocalEnd::None => Ok(()),
             _ => Err(abi::GONE),
         }
     }

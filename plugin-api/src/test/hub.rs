@@ -20,15 +20,15 @@ pub(super) struct Hub {
     pub(super) level: AtomicU32,
     /// Whether the handler may write past the framing.
     pub(super) allows_raw: bool,
-    state: Mutex<State>,
+    state: Mutex<HubState>,
     /// Rings whenever something was posted.
     bell: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HubState {
     last_id: u64,
-    inboxes: HashMap<u64, Inbox>,
+    mailboxes: HashMap<u64, Mailbox>,
     topics: HashMap<String, BTreeSet<u64>>,
     threads: usize,
     /// How often the bell rang.
@@ -40,13 +40,13 @@ struct State {
 
 /// What waits for one session.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(super) struct Mailbox {
     /// In the order posted.
-    pub(super) letters: VecDeque<Letter>,
+    pub(super) items: VecDeque<MailboxItem>,
     /// `wake` was called, or the alarm rang.
     pub(super) is_woken: bool,
     /// Nothing follows a Close frame.
-    refuses_letters: bool,
+    refuses_items: bool,
     /// When the alarm of `wake_after` rings.
     alarm: Option<Duration>,
     /// A publication found the inbox full.
@@ -57,7 +57,7 @@ pub(super) struct Inbox {
 
 /// What others want of a session.
 #[derive(Clone, Debug)]
-pub(super) enum Letter {
+pub(super) enum MailboxItem {
     Send {
         kind: u32,
         bytes: Vec<u8>,
@@ -73,7 +73,7 @@ pub(super) enum Letter {
 
 /// What was posted to an opening handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Knocked {
+pub(super) enum HandshakeSignal {
     /// The handler is to be asked again.
     Woken,
     /// The session that would come of it is to be closed.
@@ -95,74 +95,74 @@ impl Hub {
         let mut state = self.lock();
         state.last_id += 1;
         let id = state.last_id;
-        state.inboxes.insert(id, Inbox::default());
+        state.mailboxes.insert(id, Mailbox::default());
         id
     }
 
     /// From now on the id is a dead one.
     pub(super) fn remove(&self, id: u64) {
         let mut state = self.lock();
-        state.inboxes.remove(&id);
+        state.mailboxes.remove(&id);
         for subscribers in state.topics.values_mut() {
             subscribers.remove(&id);
         }
     }
 
     /// Takes what waits for a session, if there is something.
-    pub(super) fn take(&self, id: u64) -> Option<Inbox> {
+    pub(super) fn take(&self, id: u64) -> Option<Mailbox> {
         let mut state = self.lock();
-        let inbox = state.inboxes.get_mut(&id)?;
-        if inbox.letters.is_empty() && !inbox.is_woken && !inbox.has_overflowed {
+        let mailbox = state.mailboxes.get_mut(&id)?;
+        if mailbox.items.is_empty() && !mailbox.is_woken && !mailbox.has_overflowed {
             return None;
         }
-        let left = Inbox {
-            buffered: inbox.buffered,
-            alarm: inbox.alarm,
-            refuses_letters: inbox.refuses_letters,
-            ..Inbox::default()
+        let left = Mailbox {
+            buffered: mailbox.buffered,
+            alarm: mailbox.alarm,
+            refuses_items: mailbox.refuses_items,
+            ..Mailbox::default()
         };
-        Some(std::mem::replace(inbox, left))
+        Some(std::mem::replace(mailbox, left))
     }
 
     /// Takes what an opening handshake acts on; messages stay for the session that comes of it.
-    pub(super) fn take_knocked(&self, id: u64) -> Option<Knocked> {
+    pub(super) fn take_handshake_signal(&self, id: u64) -> Option<HandshakeSignal> {
         let mut state = self.lock();
-        let inbox = state.inboxes.get_mut(&id)?;
-        let closes = inbox.letters.iter().find_map(|letter| match letter {
-            Letter::Close { code, .. } => Some(Knocked::Closed { code: *code }),
-            Letter::Send { .. } | Letter::Raw(_) | Letter::Note(_) => None,
+        let mailbox = state.mailboxes.get_mut(&id)?;
+        let closes = mailbox.items.iter().find_map(|item| match item {
+            MailboxItem::Close { code, .. } => Some(HandshakeSignal::Closed { code: *code }),
+            MailboxItem::Send { .. } | MailboxItem::Raw(_) | MailboxItem::Note(_) => None,
         });
-        let woken = std::mem::take(&mut inbox.is_woken).then_some(Knocked::Woken);
+        let woken = std::mem::take(&mut mailbox.is_woken).then_some(HandshakeSignal::Woken);
         closes.or(woken)
     }
 
     /// Notes what a session has buffered, for those who send by its id.
     pub(super) fn note_buffered(&self, id: u64, buffered: u64) {
-        if let Some(inbox) = self.lock().inboxes.get_mut(&id) {
-            inbox.buffered = buffered;
+        if let Some(mailbox) = self.lock().mailboxes.get_mut(&id) {
+            mailbox.buffered = buffered;
         }
     }
 
-    pub(super) fn post(&self, id: u64, letter: Letter) -> Result<u64, Status> {
+    pub(super) fn post(&self, id: u64, item: MailboxItem) -> Result<u64, Status> {
         let mut state = self.lock();
-        let inbox = state.inboxes.get_mut(&id).ok_or(abi::GONE)?;
-        let buffered = inbox.post(letter)?;
+        let mailbox = state.mailboxes.get_mut(&id).ok_or(abi::GONE)?;
+        let buffered = mailbox.post(item)?;
         self.ring(state);
         Ok(buffered)
     }
 
     pub(super) fn wake(&self, id: u64) -> Result<(), Status> {
         let mut state = self.lock();
-        state.inboxes.get_mut(&id).ok_or(abi::GONE)?.is_woken = true;
+        state.mailboxes.get_mut(&id).ok_or(abi::GONE)?.is_woken = true;
         self.ring(state);
         Ok(())
     }
 
     /// From now on what is sent to a session is refused, and what was not delivered is dropped.
-    pub(super) fn refuse_letters(&self, id: u64) {
-        if let Some(inbox) = self.lock().inboxes.get_mut(&id) {
-            inbox.refuses_letters = true;
-            inbox.letters.clear();
+    pub(super) fn refuse_items(&self, id: u64) {
+        if let Some(mailbox) = self.lock().mailboxes.get_mut(&id) {
+            mailbox.refuses_items = true;
+            mailbox.items.clear();
         }
     }
 
@@ -170,8 +170,8 @@ impl Hub {
     pub(super) fn wake_after(&self, id: u64, ms: u64) -> Result<(), Status> {
         let mut state = self.lock();
         let at = state.now.saturating_add(Duration::from_millis(ms));
-        let inbox = state.inboxes.get_mut(&id).ok_or(abi::GONE)?;
-        inbox.alarm = (ms != u64::MAX).then_some(at);
+        let mailbox = state.mailboxes.get_mut(&id).ok_or(abi::GONE)?;
+        mailbox.alarm = (ms != u64::MAX).then_some(at);
         Ok(())
     }
 
@@ -184,9 +184,9 @@ impl Hub {
     pub(super) fn ring_alarms(&self, now: Duration) {
         let mut state = self.lock();
         state.now = now;
-        for inbox in state.inboxes.values_mut() {
-            if inbox.alarm.take_if(|at| *at <= now).is_some() {
-                inbox.is_woken = true;
+        for mailbox in state.mailboxes.values_mut() {
+            if mailbox.alarm.take_if(|at| *at <= now).is_some() {
+                mailbox.is_woken = true;
             }
         }
     }
@@ -194,7 +194,11 @@ impl Hub {
     /// When the next alarm rings.
     pub(super) fn next_alarm(&self) -> Option<Duration> {
         let state = self.lock();
-        state.inboxes.values().filter_map(|inbox| inbox.alarm).min()
+        state
+            .mailboxes
+            .values()
+            .filter_map(|mailbox| mailbox.alarm)
+            .min()
     }
 
     pub(super) fn subscribe(&self, topic: &str, id: u64, on: bool) {
@@ -208,16 +212,16 @@ impl Hub {
     }
 
     /// Posts a message to every subscriber but one; answers to how many.
-    pub(super) fn publish(&self, topic: &str, letter: &Letter, except: u64) -> u64 {
+    pub(super) fn publish(&self, topic: &str, item: &MailboxItem, except: u64) -> u64 {
         let mut state = self.lock();
-        let State {
-            topics, inboxes, ..
+        let HubState {
+            topics, mailboxes, ..
         } = &mut *state;
         let mut count = 0;
         for id in topics.get(topic).into_iter().flatten() {
-            if let Some(inbox) = inboxes.get_mut(id).filter(|_| *id != except) {
+            if let Some(mailbox) = mailboxes.get_mut(id).filter(|_| *id != except) {
                 count += 1;
-                inbox.has_overflowed |= inbox.post(letter.clone()).is_err();
+                mailbox.has_overflowed |= mailbox.post(item.clone()).is_err();
             }
         }
         self.ring(state);
@@ -282,35 +286,35 @@ impl Hub {
         }
     }
 
-    fn ring(&self, mut state: MutexGuard<'_, State>) {
+    fn ring(&self, mut state: MutexGuard<'_, HubState>) {
         state.rings += 1;
         drop(state);
         self.bell.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HubState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inbox {
-    fn post(&mut self, letter: Letter) -> Result<u64, Status> {
-        let len = match &letter {
-            Letter::Send { bytes, .. } => limits::frame_len(bytes.len()),
-            Letter::Raw(bytes) => bytes.len() as u64,
-            Letter::Close { reason, .. } => limits::frame_len(reason.len() + 2),
-            Letter::Note(_) => NOTE_BYTES,
+impl Mailbox {
+    fn post(&mut self, item: MailboxItem) -> Result<u64, Status> {
+        let len = match &item {
+            MailboxItem::Send { bytes, .. } => limits::frame_len(bytes.len()),
+            MailboxItem::Raw(bytes) => bytes.len() as u64,
+            MailboxItem::Close { reason, .. } => limits::frame_len(reason.len() + 2),
+            MailboxItem::Note(_) => NOTE_BYTES,
         };
-        if self.refuses_letters {
+        if self.refuses_items {
             return Err(abi::GONE);
         }
-        self.refuses_letters = matches!(letter, Letter::Close { .. });
+        self.refuses_items = matches!(item, MailboxItem::Close { .. });
         // One message larger than the limit must be able to pass.
         if self.bytes > 0 && self.bytes + len > limits::OUTBOUND_BYTES_MAX {
             return Err(abi::FULL);
         }
         self.bytes += len;
-        self.letters.push_back(letter);
+        self.items.push_back(item);
         Ok(self.buffered + self.bytes)
     }
 }
@@ -328,16 +332,19 @@ mod tests {
         let id = hub.register();
         let (kind, bytes) = (abi::TEXT, b"hi".to_vec());
 
-        hub.post(id, Letter::Send { kind, bytes }).unwrap();
-        assert_eq!(hub.take_knocked(id), None);
+        hub.post(id, MailboxItem::Send { kind, bytes }).unwrap();
+        assert_eq!(hub.take_handshake_signal(id), None);
         hub.wake(id).unwrap();
-        assert_eq!(hub.take_knocked(id), Some(Knocked::Woken));
-        assert_eq!(hub.take_knocked(id), None);
+        assert_eq!(hub.take_handshake_signal(id), Some(HandshakeSignal::Woken));
+        assert_eq!(hub.take_handshake_signal(id), None);
         let (code, reason) = (1008, String::new());
-        hub.post(id, Letter::Close { code, reason }).unwrap();
-        assert_eq!(hub.take_knocked(id), Some(Knocked::Closed { code }));
+        hub.post(id, MailboxItem::Close { code, reason }).unwrap();
+        assert_eq!(
+            hub.take_handshake_signal(id),
+            Some(HandshakeSignal::Closed { code })
+        );
 
-        assert_eq!(hub.take(id).map(|inbox| inbox.letters.len()), Some(2));
+        assert_eq!(hub.take(id).map(|mailbox| mailbox.items.len()), Some(2));
         hub.remove(id);
         assert_eq!(hub.wake(id), Err(abi::GONE));
     }

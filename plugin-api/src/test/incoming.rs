@@ -18,7 +18,7 @@ pub(super) enum Incoming {
 
 /// The message that a client is sending in parts.
 #[derive(Debug, Default)]
-pub(super) struct Hearing {
+pub(super) struct PartAssembly {
     /// What has come, for a handler that takes messages whole.
     assembled: Option<MessageBuf>,
     /// Its last part has not come.
@@ -26,9 +26,9 @@ pub(super) struct Hearing {
 }
 
 /// What a handler is given: the kind with its bits, and the bytes.
-pub(super) type Heard = (u32, Vec<u8>);
+pub(super) type HandlerInput = (u32, Vec<u8>);
 
-impl Hearing {
+impl PartAssembly {
     /// Whether a message has begun and is not complete.
     pub(super) fn is_open(&self) -> bool {
         self.is_open
@@ -40,7 +40,7 @@ impl Hearing {
         part: MessageBuf,
         is_last: bool,
         takes_parts: bool,
-    ) -> Option<Heard> {
+    ) -> Option<HandlerInput> {
         self.is_open = !is_last;
         let message = match self.assembled.take() {
             None => part,

@@ -14,12 +14,12 @@ use crate::{
     abi::Descriptor,
     test::{
         client::Client,
-        draft::Draft,
+        generation::{Generation, HandlerFacts},
+        handshake::{Opening, Request},
         hub::Hub,
         log::Line,
-        opening::{Opening, Request},
-        plugin::{Facts, Generation},
-        session::Session,
+        response_draft::ResponseDraft,
+        session::TestSession,
     },
 };
 
@@ -58,14 +58,14 @@ use crate::{
 /// assert_eq!(server.threads(), 0);
 /// ```
 pub struct Server {
-    pub(super) floor: Rc<Floor>,
+    pub(super) core: Rc<ServerCore>,
 }
 
 /// What server and clients share.
-pub(super) struct Floor {
+pub(super) struct ServerCore {
     pub(super) hub: Arc<Hub>,
-    pub(super) sessions: RefCell<BTreeMap<u64, Session>>,
-    facts: RefCell<Facts>,
+    pub(super) sessions: RefCell<BTreeMap<u64, TestSession>>,
+    facts: RefCell<HandlerFacts>,
     config_json: String,
     /// Who takes new clients. Older generations live as long as a session of theirs.
     generation: RefCell<Rc<Generation>>,
@@ -79,11 +79,11 @@ impl Server {
         allows_raw: bool,
     ) -> Result<Server, String> {
         let hub = Arc::new(Hub::new(allows_raw));
-        let facts = Facts::of(handler);
+        let facts = HandlerFacts::of(handler);
         let generation = Generation::load(&hub, facts.clone(), 1, config_json)?;
         generation.serve(true);
         Ok(Server {
-            floor: Rc::new(Floor {
+            core: Rc::new(ServerCore {
                 hub,
                 sessions: RefCell::default(),
                 facts: RefCell::new(facts),
@@ -105,7 +105,7 @@ impl Server {
 
     /// A request, `/rooms/blue?name=ann`, to which headers, subprotocols and more can be added.
     pub fn request(&self, target: &str) -> Request {
-        Request::new(Rc::clone(&self.floor), target)
+        Request::new(Rc::clone(&self.core), target)
     }
 
     /// Puts a newer generation in the place of this one, as the server does when the file of a
@@ -114,30 +114,30 @@ impl Server {
     /// # Errors
     /// It cannot be loaded, and says why; the older one goes on.
     pub fn reload(&self, handler: impl Borrow<Descriptor>) -> Result<(), String> {
-        self.floor.reload(Facts::of(handler.borrow()))
+        self.core.reload(HandlerFacts::of(handler.borrow()))
     }
 
     /// Lets time pass, for every session: timers run out, closes that nobody answers fail. No
     /// time passes otherwise.
     pub fn advance(&self, time: Duration) {
-        self.floor.advance(time);
+        self.core.advance(time);
     }
 
     /// What was logged so far, also by the server about the handler.
     #[must_use]
     pub fn log(&self) -> Vec<Line> {
-        self.floor.hub.lines()
+        self.core.hub.lines()
     }
 
     /// Sets the level that is logged, [`LOG_TRACE`](crate::abi::LOG_TRACE) unless set.
     pub fn set_log_level(&self, level: u32) {
-        self.floor.hub.level.store(level, Ordering::Relaxed);
+        self.core.hub.level.store(level, Ordering::Relaxed);
     }
 
     /// How many threads run that the handler began.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.floor.hub.threads()
+        self.core.hub.threads()
     }
 }
 
@@ -147,7 +147,7 @@ impl fmt::Debug for Server {
     }
 }
 
-impl Floor {
+impl ServerCore {
     pub(super) fn generation(&self) -> Rc<Generation> {
         Rc::clone(&self.generation.borrow())
     }
@@ -156,7 +156,7 @@ impl Floor {
         self.now.get()
     }
 
-    pub(super) fn reload(&self, facts: Facts) -> Result<(), String> {
+    pub(super) fn reload(&self, facts: HandlerFacts) -> Result<(), String> {
         let number = self.generation.borrow().number + 1;
         let newer = Generation::load(&self.hub, facts.clone(), number, &self.config_json)?;
         *self.facts.borrow_mut() = facts;
@@ -182,7 +182,7 @@ impl Floor {
         loop {
             self.run();
             let sessions = self.sessions.borrow();
-            let due = sessions.values().filter_map(Session::next_deadline);
+            let due = sessions.values().filter_map(TestSession::next_deadline);
             let due = due.chain(self.hub.next_alarm());
             let Some(at) = due.filter(|at| *at > self.now.get() && *at <= until).min() else {
                 break;
@@ -236,17 +236,17 @@ impl Floor {
     }
 
     /// Begins an opening handshake.
-    pub(super) fn knock(self: &Rc<Self>, request: &Request) -> Opening {
+    pub(super) fn begin_handshake(self: &Rc<Self>, request: &Request) -> Opening {
         let id = self.hub.register();
-        let draft = Draft {
-            offered: request.asking.protocols.clone(),
-            ..Draft::default()
+        let draft = ResponseDraft {
+            offered: request.parts.protocols.clone(),
+            ..ResponseDraft::default()
         };
-        Opening::new(Rc::clone(self), id, request.asking.clone(), draft)
+        Opening::new(Rc::clone(self), id, request.parts.clone(), draft)
     }
 }
 
-impl Drop for Floor {
+impl Drop for ServerCore {
     fn drop(&mut self) {
         self.generation.borrow().serve(false);
         let sessions = self.sessions.get_mut();
@@ -257,7 +257,10 @@ impl Drop for Floor {
         // A handler may go on for a while after its sessions.
         let ended = self.run_until(PATIENCE, true, || {
             let sessions = self.sessions.borrow();
-            sessions.values().all(Session::is_destroyed).then_some(())
+            sessions
+                .values()
+                .all(TestSession::is_destroyed)
+                .then_some(())
         });
         self.sessions.get_mut().clear();
         assert!(

@@ -6,31 +6,31 @@ use crate::{
     abi,
     close::Close,
     test::{
-        conn::Table,
-        controls::{Controls, Ending},
-        hub::{Hub, Inbox, Letter},
-        incoming::{self, Hearing, Incoming},
-        plugin::{Attempt, Event, Generation, Instance, Outcome},
-        request::Request,
+        conn_table::ConnTable,
+        controls::{Controls, LocalEnd},
+        generation::{CallbackEvent, CallbackOutcome, Generation, PluginHandshake, PluginSession},
+        hub::{Hub, Mailbox, MailboxItem},
+        incoming::{self, Incoming, PartAssembly},
+        request_table::RequestTable,
     },
 };
 
 /// One session and its client's end of the connection.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct TestSession {
     pub(super) id: u64,
     pub(super) protocol: String,
     // The order matters: `destroy` runs before the table goes.
-    instance: Option<Instance>,
-    table: Table,
+    instance: Option<PluginSession>,
+    table: ConnTable,
     /// Away only while a callback runs.
     controls: Option<Controls>,
     phase: Phase,
     /// What the client sent and the handler has not got yet.
     incoming: VecDeque<Incoming>,
-    hearing: Hearing,
+    assembly: PartAssembly,
     /// Messages by id that wait behind one that is being sent in parts.
-    waiting: VecDeque<Letter>,
+    waiting: VecDeque<MailboxItem>,
     is_told: bool,
     /// Where it is to move, as soon as it can.
     destination: Option<Rc<Generation>>,
@@ -49,20 +49,20 @@ enum Phase {
     Over,
 }
 
-impl Session {
+impl TestSession {
     pub(super) fn open(
         hub: &Arc<Hub>,
-        attempt: Attempt,
-        request: &Request,
+        attempt: PluginHandshake,
+        request: &RequestTable,
         protocol: String,
         now: Duration,
-    ) -> Session {
+    ) -> TestSession {
         let id = request.id();
-        let table = Table::new(id, &protocol);
+        let table = ConnTable::new(id, &protocol);
         let mut controls = Controls::new(id, Arc::clone(hub));
         controls.now = now;
         let (instance, outcome, controls) = attempt.open(&table, controls, request);
-        let mut session = Session {
+        let mut session = TestSession {
             id,
             protocol,
             instance,
@@ -70,7 +70,7 @@ impl Session {
             controls: Some(controls),
             phase: Phase::Open,
             incoming: VecDeque::new(),
-            hearing: Hearing::default(),
+            assembly: PartAssembly::default(),
             waiting: VecDeque::new(),
             is_told: false,
             destination: None,
@@ -96,8 +96,8 @@ impl Session {
     pub(super) fn turn(&mut self, now: Duration) -> bool {
         self.controls().now = now;
         let mut progress = false;
-        if let Some(inbox) = self.hub.take(self.id) {
-            self.deliver(inbox);
+        if let Some(mailbox) = self.hub.take(self.id) {
+            self.deliver(mailbox);
             progress = true;
         }
         self.deliver_waiting();
@@ -110,12 +110,12 @@ impl Session {
         while self.is_talking()
             && let Some(token) = self.controls().take_expired(now)
         {
-            self.call(&Event::Timer(token));
+            self.call(&CallbackEvent::Timer(token));
             progress = true;
         }
         self.flush();
         if self.is_talking() && self.controls().take_drain() {
-            self.call(&Event::Drain);
+            self.call(&CallbackEvent::Drain);
             progress = true;
         }
         if self.is_late(now) {
@@ -144,7 +144,7 @@ impl Session {
 
     /// Asks the session to move to a newer generation, and again after each callback until it has.
     pub(super) fn move_to(&mut self, generation: &Rc<Generation>) {
-        let is_there = |instance: &Instance| instance.generation.number == generation.number;
+        let is_there = |instance: &PluginSession| instance.generation.number == generation.number;
         if !self.instance.as_ref().is_none_or(is_there) {
             self.destination = Some(Rc::clone(generation));
         }
@@ -188,18 +188,18 @@ impl Session {
         match incoming {
             Incoming::Part(part, is_last) => {
                 let takes_parts = self.takes_parts();
-                if let Some((kind, bytes)) = self.hearing.take(part, is_last, takes_parts) {
+                if let Some((kind, bytes)) = self.assembly.take(part, is_last, takes_parts) {
                     let is_followed = kind & abi::MORE == 0 && self.is_followed();
                     let followed = if is_followed { abi::FOLLOWED } else { 0 };
-                    self.call(&Event::Message(kind | followed, &bytes));
+                    self.call(&CallbackEvent::Message(kind | followed, &bytes));
                 }
             }
             Incoming::Ping(payload) => {
                 // Answered before the handler looks on.
                 let _ = self.controls().pong(&payload);
-                self.call(&Event::Ping(&payload));
+                self.call(&CallbackEvent::Ping(&payload));
             }
-            Incoming::Pong(payload) => self.call(&Event::Pong(&payload)),
+            Incoming::Pong(payload) => self.call(&CallbackEvent::Pong(&payload)),
             // A message is parts by now.
             Incoming::Message(_) | Incoming::Close(..) => {}
         }
@@ -222,29 +222,29 @@ impl Session {
     fn hear_close(&mut self, code: u32, reason: String) {
         self.table.set_closing();
         self.controls().blame(abi::CAUSE_PEER);
-        if self.ready().ending != Ending::No {
+        if self.ready().ending != LocalEnd::None {
             self.phase = Phase::Over;
             return self.end(code, &reason);
         }
         self.phase = Phase::PeerCloses(code, reason.clone());
         self.start_closing();
-        match self.run(&Event::Closing(code, &reason)) {
-            Outcome::Continue | Outcome::Done => self.settle(Outcome::Done),
-            Outcome::Pending => {}
-            Outcome::Failed => self.settle(Outcome::Failed),
+        match self.run(&CallbackEvent::Closing(code, &reason)) {
+            CallbackOutcome::Continue | CallbackOutcome::Done => self.settle(CallbackOutcome::Done),
+            CallbackOutcome::Pending => {}
+            CallbackOutcome::Failed => self.settle(CallbackOutcome::Failed),
         }
     }
 
-    fn deliver(&mut self, inbox: Inbox) {
-        self.waiting.extend(inbox.letters);
+    fn deliver(&mut self, mailbox: Mailbox) {
+        self.waiting.extend(mailbox.items);
         self.deliver_waiting();
-        if inbox.has_overflowed && self.is_talking() {
+        if mailbox.has_overflowed && self.is_talking() {
             self.controls().blame(abi::CAUSE_LIMIT);
             let _ = self.controls().close(1008, "");
         }
-        if inbox.is_woken {
+        if mailbox.is_woken {
             if self.is_talking() {
-                self.call(&Event::Wake);
+                self.call(&CallbackEvent::Wake);
             } else if self.phase == Phase::Over && self.instance.is_some() {
                 self.wake_after_end();
             }
@@ -253,38 +253,40 @@ impl Session {
 
     fn deliver_waiting(&mut self) {
         while !self.ready().is_between_parts()
-            && let Some(letter) = self.waiting.pop_front()
+            && let Some(item) = self.waiting.pop_front()
         {
             // GONE and TOO_BIG: it is closing, or is about to.
-            match letter {
-                Letter::Send { kind, bytes } => drop(self.controls().send(kind, &bytes)),
-                Letter::Raw(bytes) => drop(self.controls().write_raw(&bytes)),
-                Letter::Close { code, reason } => drop(self.controls().close(code, &reason)),
-                Letter::Note(note) if self.is_talking() => self.call(&Event::Note(note)),
-                Letter::Note(_) => {}
+            match item {
+                MailboxItem::Send { kind, bytes } => drop(self.controls().send(kind, &bytes)),
+                MailboxItem::Raw(bytes) => drop(self.controls().write_raw(&bytes)),
+                MailboxItem::Close { code, reason } => drop(self.controls().close(code, &reason)),
+                MailboxItem::Note(note) if self.is_talking() => {
+                    self.call(&CallbackEvent::Note(note))
+                }
+                MailboxItem::Note(_) => {}
             }
         }
         self.follow_ending();
     }
 
     fn wake_after_end(&mut self) {
-        if self.run(&Event::WakeAfterEnd) != Outcome::Pending {
+        if self.run(&CallbackEvent::WakeAfterEnd) != CallbackOutcome::Pending {
             self.forget();
         }
     }
 
     /// Runs one callback and does what its answer means.
-    fn call(&mut self, event: &Event<'_>) {
+    fn call(&mut self, event: &CallbackEvent<'_>) {
         let outcome = self.run(event);
         self.settle(outcome);
     }
 
-    fn run(&mut self, event: &Event<'_>) -> Outcome {
+    fn run(&mut self, event: &CallbackEvent<'_>) -> CallbackOutcome {
         let Some(instance) = &mut self.instance else {
-            return Outcome::Continue;
+            return CallbackOutcome::Continue;
         };
         let controls = self.controls.take().expect(AWAY);
-        if let Event::Closing(..) | Event::Closed(..) = event {
+        if let CallbackEvent::Closing(..) | CallbackEvent::Closed(..) = event {
             self.table.say_cause(controls.cause);
         }
         let (outcome, controls) = instance.on(event, &self.table, controls);
@@ -292,7 +294,7 @@ impl Session {
         outcome
     }
 
-    fn settle(&mut self, outcome: Outcome) {
+    fn settle(&mut self, outcome: CallbackOutcome) {
         let done = match &self.phase {
             // An empty Close is echoed by an empty one.
             Phase::PeerCloses(1005, _) => (0, String::new()),
@@ -300,10 +302,10 @@ impl Session {
             _ => (1000, String::new()),
         };
         let close = match outcome {
-            Outcome::Continue => None,
-            Outcome::Pending if matches!(self.phase, Phase::PeerCloses(..)) => None,
-            Outcome::Done => Some(done),
-            Outcome::Pending | Outcome::Failed => Some((1011, String::new())),
+            CallbackOutcome::Continue => None,
+            CallbackOutcome::Pending if matches!(self.phase, Phase::PeerCloses(..)) => None,
+            CallbackOutcome::Done => Some(done),
+            CallbackOutcome::Pending | CallbackOutcome::Failed => Some((1011, String::new())),
         };
         if let Some((code, reason)) = close {
             if code == 1011 {
@@ -318,17 +320,17 @@ impl Session {
     /// Moves the phase after the handler, or the server, closed or aborted.
     fn follow_ending(&mut self) {
         match (&self.phase, self.ready().ending) {
-            (Phase::Over, _) | (_, Ending::No) | (Phase::Closing, Ending::Closed) => {}
-            (_, Ending::Aborted) => {
+            (Phase::Over, _) | (_, LocalEnd::None) | (Phase::Closing, LocalEnd::Closed) => {}
+            (_, LocalEnd::Aborted) => {
                 // What was queued before leaves, a Close frame too.
                 self.controls().flush();
                 self.lose();
             }
-            (Phase::Open, Ending::Closed) => {
+            (Phase::Open, LocalEnd::Closed) => {
                 self.phase = Phase::Closing;
                 self.start_closing();
             }
-            (Phase::PeerCloses(code, reason), Ending::Closed) => {
+            (Phase::PeerCloses(code, reason), LocalEnd::Closed) => {
                 let (code, reason) = (*code, reason.clone());
                 self.controls().flush();
                 self.phase = Phase::Over;
@@ -340,14 +342,14 @@ impl Session {
     /// Tells the handler that the session is over, once.
     fn end(&mut self, code: u32, reason: &str) {
         self.controls().unsubscribe_all();
-        self.hub.refuse_letters(self.id);
+        self.hub.refuse_items(self.id);
         self.incoming.clear();
         self.destination = None;
         if mem::replace(&mut self.is_told, true) {
             return;
         }
         self.deadline = Some(self.ready().now + AFTERLIFE);
-        if self.run(&Event::Closed(code, reason)) != Outcome::Pending {
+        if self.run(&CallbackEvent::Closed(code, reason)) != CallbackOutcome::Pending {
             self.forget();
         }
     }
@@ -385,7 +387,7 @@ impl Session {
         let Some(destination) = self.destination.clone() else {
             return false;
         };
-        let (Phase::Open, Ending::No) = (&self.phase, self.ready().ending) else {
+        let (Phase::Open, LocalEnd::None) = (&self.phase, self.ready().ending) else {
             return false;
         };
         let Some(old) = &mut self.instance else {
@@ -397,7 +399,7 @@ impl Session {
         }
         let sees_parts = destination.takes_parts() || old.generation.takes_parts();
         let controls = self.controls.take().expect(AWAY);
-        if controls.is_between_parts() || (sees_parts && self.hearing.is_open()) {
+        if controls.is_between_parts() || (sees_parts && self.assembly.is_open()) {
             self.controls = Some(controls);
             return false;
         }
@@ -415,7 +417,7 @@ impl Session {
             Some(new) => self.instance = Some(new),
             None => self.table.set_restored(false),
         }
-        self.call(&Event::Wake);
+        self.call(&CallbackEvent::Wake);
         true
     }
 
@@ -432,7 +434,7 @@ impl Session {
     /// Whether callbacks other than `closed` may run.
     fn is_talking(&self) -> bool {
         let may = matches!(self.phase, Phase::Open | Phase::PeerCloses(..));
-        may && self.ready().ending == Ending::No
+        may && self.ready().ending == LocalEnd::None
     }
 }
 

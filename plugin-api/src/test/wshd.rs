@@ -21,7 +21,7 @@ use std::{
 };
 
 pub use self::client::WshdClient;
-use crate::{abi::Descriptor, test::opening::Refusal};
+use crate::{abi::Descriptor, test::handshake::Refusal};
 
 /// A real server with one handler, on a free port of this machine: see [`wshd`](crate::test::wshd).
 ///
@@ -51,7 +51,7 @@ pub struct Wshd {
     address: SocketAddr,
     url: String,
     /// Removed after the server's end.
-    _place: Place,
+    _dir: ServerDir,
 }
 
 /// The lines that a server has written so far.
@@ -63,8 +63,9 @@ impl Wshd {
         let name = build::name_of(handler.borrow());
         let program = find::wshd()?;
         let library = build::library(&name)?;
-        let place = Place::new().map_err(|error| format!("no directory for a server: {error}"))?;
-        let config = place.fill(&name, &library, config);
+        let dir =
+            ServerDir::new().map_err(|error| format!("no directory for a server: {error}"))?;
+        let config = dir.fill(&name, &library, config);
         let config = config.map_err(|error| format!("no files for a server: {error}"))?;
 
         let mut command = Command::new(&program);
@@ -85,9 +86,9 @@ impl Wshd {
             .args(["--stop-with-stdin", "--config"])
             .arg(config)
             .arg("--handlers-dir")
-            .arg(place.handlers())
-            .current_dir(&place.0)
-            .env("TMPDIR", &place.0)
+            .arg(dir.handlers())
+            .current_dir(&dir.0)
+            .env("TMPDIR", &dir.0)
             // Closed when this process ends, however it does.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -101,7 +102,7 @@ impl Wshd {
             log: Log::default(),
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             url: String::new(),
-            _place: place,
+            _dir: dir,
         };
         let lines = started.log.follow(stderr);
         started.wait_until_it_serves(&name, &program, &lines)?;
@@ -254,10 +255,10 @@ fn value<'a>(line: &'a str, field: &str) -> Option<&'a str> {
 }
 
 /// A directory of the server's own, which goes with it.
-struct Place(PathBuf);
+struct ServerDir(PathBuf);
 
-impl Place {
-    fn new() -> std::io::Result<Place> {
+impl ServerDir {
+    fn new() -> std::io::Result<ServerDir> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
@@ -265,7 +266,7 @@ impl Place {
         remove_orphans(&env::temp_dir());
         // A server takes no handler from a directory that others can write.
         fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Place(path))
+        Ok(ServerDir(path))
     }
 
     fn handlers(&self) -> PathBuf {
@@ -285,7 +286,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ServerDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -318,21 +319,21 @@ mod tests {
 
     #[test]
     fn what_a_test_left_that_is_gone_is_removed_and_nothing_else() {
-        let place = Place::new().unwrap();
-        let (own, others) = (place.0.join("wsh-test-1-0"), ["wsh-test-x-1", "notes"]);
+        let dir = ServerDir::new().unwrap();
+        let (own, others) = (dir.0.join("wsh-test-1-0"), ["wsh-test-x-1", "notes"]);
         // Beyond what Linux numbers processes with.
-        let gone = place.0.join("wsh-test-4194305-0");
+        let gone = dir.0.join("wsh-test-4194305-0");
         for directory in [&own, &gone] {
             fs::create_dir_all(directory.join("handlers")).unwrap();
         }
         for other in others {
-            fs::create_dir(place.0.join(other)).unwrap();
+            fs::create_dir(dir.0.join(other)).unwrap();
         }
 
-        remove_orphans(&place.0);
+        remove_orphans(&dir.0);
 
         assert!(!gone.exists());
         assert!(own.exists(), "the first process is always there");
-        assert!(others.iter().all(|other| place.0.join(other).exists()));
+        assert!(others.iter().all(|other| dir.0.join(other).exists()));
     }
 }

@@ -9,7 +9,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use wsh::abi;
-use wsh::rules::Kind;
+use wsh::rules::ParsedKind;
 
 use super::violation::Violation;
 
@@ -28,7 +28,7 @@ pub(super) struct Header {
 }
 
 /// The opcode of a message that a handler sends.
-pub(crate) fn opcode_of(kind: Kind) -> OpCode {
+pub(crate) fn opcode_of(kind: ParsedKind) -> OpCode {
     match kind.opcode {
         abi::TEXT => TEXT,
         _ => BINARY,

@@ -16,8 +16,8 @@ use std::{
 
 use crate::{
     abi::{self, Status},
-    border::{function_item::item, host_session::Link},
-    buffers::message_queue::Queue,
+    border::{function_item::item, host_session::HostSession},
+    buffers::message_queue::MessageQueue,
     config::Config,
     error::Error,
     handshake::{
@@ -26,18 +26,18 @@ use crate::{
     },
     message::Message,
     styles::{
-        adapter::{self, Event, Slot, Style},
+        adapter::{self, Event, HandlerAdapter, SessionAdapter},
         asynchronous::{
-            channel::{Question, TOKEN, Task},
+            channel::{AsyncChannel, Question, WAIT_TIMER},
             conn::AsyncConn,
-            state::{self, Carry},
+            state::{self, AsyncState},
         },
         functions::{
             inbox,
-            owned_request::RequestCopy,
-            session_end::{Callback, Course, echoed},
+            owned_request::OwnedRequest,
+            session_end::{CallbackAnswer, CallbackKind, echoed},
             shared::Shared,
-            signatures::{AsyncFunction, HandshakeFunction, Running},
+            signatures::{AsyncFunction, HandshakeFunction, SessionFuture},
         },
     },
 };
@@ -45,7 +45,7 @@ use crate::{
 /// The style of `handler!(async function)`. With `RESTARTS` a function without a state may begin again, with
 /// `PARTS` messages come in parts.
 #[derive(Debug)]
-pub(crate) struct Async<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> {
+pub(crate) struct AsyncHandler<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> {
     function: F,
     check: C,
     shared: Arc<H>,
@@ -53,25 +53,25 @@ pub(crate) struct Async<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> 
 }
 
 /// One session: its future, and what it shares with it.
-pub(crate) struct AsyncSlot {
-    link: Arc<Link>,
-    task: Arc<Task>,
+pub(crate) struct AsyncSession {
+    session: Arc<HostSession>,
+    channel: Arc<AsyncChannel>,
     waker: Waker,
     /// The function, until it has ended.
-    future: Option<Running>,
+    future: Option<SessionFuture>,
     /// It is being polled, or was when it panicked: it must not be polled again then, and what is
     /// left of it is dropped with the slot.
     is_inside: bool,
     /// What the function ended with, until a callback has said so.
     outcome: Option<crate::Result>,
     /// Carried through a snapshot, for the functions that ask for it.
-    request: Option<Arc<RequestCopy>>,
-    join: fn(&RequestCopy, Vec<u8>) -> Option<Vec<u8>>,
+    request: Option<Arc<OwnedRequest>>,
+    join: fn(&OwnedRequest, Vec<u8>) -> Option<Vec<u8>>,
     /// It was restored and has had no callback: the host may still hold the peer back and have a
     /// timer running as the older generation wanted it.
     is_fresh: bool,
     /// Messages that others follow at once; they go into the inbox with the last of them.
-    batch: Queue,
+    batch: MessageQueue,
     checkpoint: Checkpoint,
 }
 
@@ -89,7 +89,7 @@ enum Checkpoint {
     Told,
 }
 
-impl Wake for Link {
+impl Wake for HostSession {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -100,21 +100,24 @@ impl Wake for Link {
     }
 }
 
-impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> Style
-    for Async<F, C, S, A, H, RESTARTS, PARTS>
+impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> HandlerAdapter
+    for AsyncHandler<F, C, S, A, H, RESTARTS, PARTS>
 where
     F: AsyncFunction<S, A, H>,
     C: HandshakeFunction<H>,
-    S: Carry,
+    S: AsyncState,
     A: 'static,
     H: Shared,
 {
-    type Slot = AsyncSlot;
+    type Session = AsyncSession;
     const SCHEMA: (u32, u32) = {
         let moves = RESTARTS || size_of::<S>() != 0;
         match (moves, F::TAKES_REQUEST, S::WITH_REQUEST) {
-            (true, false, _) => (state::STATE, state::STATE),
-            (true, true, true) => (state::STATE_WITH_REQUEST, state::STATE_WITH_REQUEST),
+            (true, false, _) => (state::SCHEMA_STATE, state::SCHEMA_STATE),
+            (true, true, true) => (
+                state::SCHEMA_STATE_WITH_REQUEST,
+                state::SCHEMA_STATE_WITH_REQUEST,
+            ),
             (false, _, _) | (true, true, false) => (0, 0),
         }
     };
@@ -131,7 +134,7 @@ where
     const BATCHES: bool = true;
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
-        Ok(Async {
+        Ok(AsyncHandler {
             function: item(),
             check: item(),
             shared: Arc::new(H::new(config)?),
@@ -149,25 +152,30 @@ where
 
     fn open(
         &self,
-        link: Arc<Link>,
+        session: Arc<HostSession>,
         mut request: Request<'_>,
-    ) -> crate::Result<(Self::Slot, Status)> {
+    ) -> crate::Result<(Self::Session, Status)> {
         let attached = request.take_attached();
-        let copy = F::TAKES_REQUEST.then(|| Arc::new(RequestCopy::new(&request)));
-        let mut slot = self.slot(link, attached, copy, S::default());
-        slot.poll();
-        let status = slot.status(Callback::Other);
-        Ok((slot, status))
+        let copy = F::TAKES_REQUEST.then(|| Arc::new(OwnedRequest::new(&request)));
+        let mut adapter = self.start_session(session, attached, copy, S::default());
+        adapter.poll();
+        let status = adapter.status(CallbackKind::Other);
+        Ok((adapter, status))
     }
 
-    fn restore(&self, link: Arc<Link>, _schema: u32, state: &[u8]) -> crate::Result<Self::Slot> {
+    fn restore(
+        &self,
+        session: Arc<HostSession>,
+        _schema: u32,
+        state: &[u8],
+    ) -> crate::Result<Self::Session> {
         let (copy, state) = if F::TAKES_REQUEST {
             let (copy, state) = S::split(state)?;
             (Some(Arc::new(copy)), state)
         } else {
             (None, S::read(state)?)
         };
-        Ok(self.slot(link, Vec::new(), copy, state))
+        Ok(self.start_session(session, Vec::new(), copy, state))
     }
 
     fn self_test(&self) -> crate::Result {
@@ -179,39 +187,40 @@ where
     }
 }
 
-impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> Async<F, C, S, A, H, RESTARTS, PARTS>
+impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool>
+    AsyncHandler<F, C, S, A, H, RESTARTS, PARTS>
 where
     F: AsyncFunction<S, A, H>,
-    S: Carry,
+    S: AsyncState,
 {
-    fn slot(
+    fn start_session(
         &self,
-        link: Arc<Link>,
+        session: Arc<HostSession>,
         attached: Vec<Box<dyn Any + Send + Sync>>,
-        request: Option<Arc<RequestCopy>>,
+        request: Option<Arc<OwnedRequest>>,
         state: S,
-    ) -> AsyncSlot {
-        let task = Arc::new(Task::default());
+    ) -> AsyncSession {
+        let channel = Arc::new(AsyncChannel::default());
         let conn = AsyncConn::new(
-            Arc::clone(&link),
+            Arc::clone(&session),
             attached,
             state,
-            Arc::clone(&task),
+            Arc::clone(&channel),
             S::write,
             PARTS,
         );
         let future = self.function.start(conn, request.clone(), &self.shared);
-        AsyncSlot {
-            waker: Waker::from(Arc::clone(&link)),
+        AsyncSession {
+            waker: Waker::from(Arc::clone(&session)),
             future: Some(future),
             is_inside: false,
             outcome: None,
-            is_fresh: link.is_restored,
-            batch: Queue::default(),
+            is_fresh: session.is_restored,
+            batch: MessageQueue::default(),
             checkpoint: Checkpoint::Idle,
             join: S::join,
-            link,
-            task,
+            session,
+            channel,
             request,
         }
     }
@@ -220,7 +229,7 @@ where
 /// What the function is polled with while it is asked for its state. A future that is no wait for the
 /// connection has to keep it, or it would miss what it waits for: so it shows that there is one.
 struct Elsewhere {
-    link: Arc<Link>,
+    session: Arc<HostSession>,
     was_woken: AtomicBool,
 }
 
@@ -231,7 +240,7 @@ impl Wake for Elsewhere {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.was_woken.store(true, Ordering::Release);
-        self.link.wake_session();
+        self.session.wake_session();
     }
 }
 
@@ -242,7 +251,7 @@ impl Elsewhere {
     }
 }
 
-impl AsyncSlot {
+impl AsyncSession {
     /// Lets the function go on as far as it can.
     #[inline]
     fn poll(&mut self) {
@@ -259,7 +268,7 @@ impl AsyncSlot {
     fn polled(&mut self, polled: Poll<crate::Result>) {
         match polled {
             Poll::Ready(outcome) => self.end(outcome),
-            Poll::Pending if self.task.is_ending() && self.task.lock().is_deaf => {
+            Poll::Pending if self.channel.is_ending() && self.channel.lock().is_deaf => {
                 crate::debug!("function goes on after the end of its session; dropped");
                 self.end(Ok(()));
             }
@@ -277,9 +286,9 @@ impl AsyncSlot {
         let Some(future) = &mut self.future else {
             return Question::No;
         };
-        self.task.ask(question);
+        self.channel.ask(question);
         let elsewhere = Arc::new(Elsewhere {
-            link: Arc::clone(&self.link),
+            session: Arc::clone(&self.session),
             was_woken: AtomicBool::new(false),
         });
         let waker = Waker::from(Arc::clone(&elsewhere));
@@ -288,8 +297,8 @@ impl AsyncSlot {
         self.is_inside = false;
         drop(waker);
         self.polled(polled);
-        let lets_go = self.task.lock().let_gos > 0;
-        match self.task.take_answer() {
+        let lets_go = self.channel.lock().let_gos > 0;
+        match self.channel.take_answer() {
             _ if elsewhere.is_waited_for() && !lets_go => Question::No,
             answer => answer,
         }
@@ -298,15 +307,15 @@ impl AsyncSlot {
     /// Whether the function would go on if it were polled now, or something else may let it do so at
     /// any moment.
     fn may_go_on(&self) -> bool {
-        // The link, the waker and the author's connection have it; one more is a waker that a future keeps.
-        let is_kept = Arc::strong_count(&self.link) > 3;
+        // The session, the waker and the author's connection have it; one more is a waker that a future keeps.
+        let is_kept = Arc::strong_count(&self.session) > 3;
         // A waker that is let go of was called before.
         fence(Ordering::Acquire);
         is_kept
             || self.is_fresh
-            || self.link.is_woken.load(Ordering::Relaxed)
+            || self.session.is_woken.load(Ordering::Relaxed)
             || !self.batch.is_empty()
-            || self.task.waits_for_room()
+            || self.channel.waits_for_room()
     }
 
     /// A callback has ended for which a `snapshot` may have waited.
@@ -321,7 +330,7 @@ impl AsyncSlot {
     /// What the next generation needs, if the function waits where it can be taken up.
     #[cold]
     fn state(&mut self) -> Option<Vec<u8>> {
-        if self.future.is_none() || self.is_inside || self.task.is_ending() {
+        if self.future.is_none() || self.is_inside || self.channel.is_ending() {
             return None;
         }
         let mut state = None;
@@ -332,7 +341,7 @@ impl AsyncSlot {
         }
         if self.outcome.is_some() {
             // If this callback cannot say so, the next one does.
-            self.link.wake_session();
+            self.session.wake_session();
             return None;
         }
         match (&self.request, state) {
@@ -343,26 +352,26 @@ impl AsyncSlot {
 
     /// Puts in what happened.
     #[inline]
-    fn take(&mut self, event: Event<'_>) -> Callback {
+    fn take(&mut self, event: Event<'_>) -> CallbackKind {
         match event {
             Event::Message(message) => self.take_message(message),
             Event::Part(message, is_last) => self.take_part(message, is_last),
-            Event::Timer(TOKEN) => {
-                self.task.lock().has_elapsed = true;
+            Event::Timer(WAIT_TIMER) => {
+                self.channel.lock().has_elapsed = true;
             }
             Event::Closing(close) => {
-                self.task.peer_closes(close);
-                return Callback::Closing;
+                self.channel.peer_closes(close);
+                return CallbackKind::Closing;
             }
             Event::Closed(close) => {
-                self.task.is_over_now(close);
-                return Callback::Closed;
+                self.channel.is_over_now(close);
+                return CallbackKind::Closed;
             }
-            Event::Drain => self.task.drained(),
-            Event::Wake => self.link.is_woken.store(false, Ordering::Relaxed),
+            Event::Drain => self.channel.drained(),
+            Event::Wake => self.session.is_woken.store(false, Ordering::Relaxed),
             Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) => {}
         }
-        Callback::Other
+        CallbackKind::Other
     }
 
     #[inline]
@@ -370,7 +379,7 @@ impl AsyncSlot {
         if self.future.is_none() {
             return;
         }
-        let mut inner = self.task.lock();
+        let mut inner = self.channel.lock();
         let is_full = if self.batch.is_empty() {
             inner.inbox.push(message)
         } else {
@@ -378,56 +387,58 @@ impl AsyncSlot {
         };
         drop(inner);
         if is_full {
-            self.link.inside(|host, conn| host.reads(conn, false));
+            self.session.inside(|host, conn| host.reads(conn, false));
         }
     }
 
     /// What was said to follow has not come.
     #[cold]
     fn end_batch(&mut self) {
-        self.task.lock().inbox.append(&mut self.batch);
+        self.channel.lock().inbox.append(&mut self.batch);
     }
 
     fn take_part(&mut self, message: Message<'_>, is_last: bool) {
-        if self.future.is_some() && self.task.lock().inbox.push_part(message, is_last) {
-            self.link.inside(|host, conn| host.reads(conn, false));
+        if self.future.is_some() && self.channel.lock().inbox.push_part(message, is_last) {
+            self.session.inside(|host, conn| host.reads(conn, false));
         }
     }
 
     /// What the callback answers after the function had its turn.
     #[inline]
-    fn status(&mut self, callback: Callback) -> Status {
+    fn status(&mut self, callback: CallbackKind) -> Status {
         if self.outcome.is_some() || self.future.is_none() || self.is_inside {
             return self.end_status(callback);
         }
-        if !self.task.is_ending() {
+        if !self.channel.is_ending() {
             return abi::OK;
         }
         match self.course(callback) {
-            Course::Status(status) => status,
-            Course::Echo => {
-                let code = self.task.closed().map_or(0, |close| close.code);
-                self.link.close(echoed(code), "");
+            CallbackAnswer::Status(status) => status,
+            CallbackAnswer::Echo => {
+                let code = self.channel.closed().map_or(0, |close| close.code);
+                self.session.close(echoed(code), "");
                 abi::OK
             }
         }
     }
 
-    fn course(&self, callback: Callback) -> Course {
-        let mut inner = self.task.lock();
+    fn course(&self, callback: CallbackKind) -> CallbackAnswer {
+        let mut inner = self.channel.lock();
         let has_mail = !inner.inbox.is_empty();
         inner.ending.course(callback, has_mail)
     }
 
     #[cold]
-    fn end_status(&mut self, callback: Callback) -> Status {
-        if self.is_inside && callback != Callback::Closed {
+    fn end_status(&mut self, callback: CallbackKind) -> Status {
+        if self.is_inside && callback != CallbackKind::Closed {
             return abi::PANIC;
         }
         match self.outcome.take() {
-            Some(Err(error)) if !self.is_about_the_end(&error) => adapter::fail(&self.link, &error),
-            Some(Ok(())) if self.link.is_in_message() && !self.is_ending() => {
-                adapter::fail(&self.link, &adapter::MESSAGE_IS_OPEN.into())
+            Some(Err(error)) if !self.is_about_the_end(&error) => {
+                adapter::fail(&self.session, &error)
+            }
+            Some(Ok(())) if self.session.is_in_message() && !self.is_ending() => {
+                adapter::fail(&self.session, &adapter::MESSAGE_IS_OPEN.into())
             }
             Some(_) => abi::DONE,
             None => abi::OK,
@@ -440,23 +451,23 @@ impl AsyncSlot {
     }
 
     fn is_ending(&self) -> bool {
-        self.task.is_ending() || self.link.is_closing()
+        self.channel.is_ending() || self.session.is_closing()
     }
 }
 
-impl Slot for AsyncSlot {
+impl SessionAdapter for AsyncSession {
     #[inline]
-    fn link(&self) -> &Arc<Link> {
-        &self.link
+    fn session(&self) -> &Arc<HostSession> {
+        &self.session
     }
 
     #[inline]
     fn on(&mut self, event: Event<'_>) -> Status {
         if std::mem::take(&mut self.is_fresh) {
             // The older generation may have held the peer back, and waited, for reasons of its own.
-            self.link.inside(|host, conn| {
+            self.session.inside(|host, conn| {
                 host.reads(conn, true);
-                host.timer(conn, TOKEN, u64::MAX)
+                host.timer(conn, WAIT_TIMER, u64::MAX)
             });
         }
         if !self.batch.is_empty() && !matches!(event, Event::Message(_)) {
@@ -494,7 +505,7 @@ impl Slot for AsyncSlot {
             }
             Checkpoint::Idle if self.may_go_on() => {
                 self.checkpoint = Checkpoint::Wanted;
-                self.link.wake_session();
+                self.session.wake_session();
                 Ok(None)
             }
             Checkpoint::Idle => {
@@ -505,10 +516,10 @@ impl Slot for AsyncSlot {
     }
 }
 
-impl std::fmt::Debug for AsyncSlot {
+impl std::fmt::Debug for AsyncSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AsyncSlot")
-            .field("link", &self.link)
+        f.debug_struct("AsyncSession")
+            .field("session", &self.session)
             .finish_non_exhaustive()
     }
 }

@@ -11,13 +11,13 @@ use std::sync::{
 
 use crate::{
     close::Close,
-    styles::functions::{inbox::Inbox, session_end::Ending},
+    styles::functions::{inbox::Inbox, session_end::SessionEnd},
 };
 
 /// Shared by the slot, which puts in what happens, and the [`AsyncConn`](crate::AsyncConn), which takes it.
 #[derive(Debug, Default)]
-pub(crate) struct Task {
-    inner: Mutex<Inner>,
+pub(crate) struct AsyncChannel {
+    inner: Mutex<ChannelState>,
     closed: OnceLock<Close>,
     /// One side has closed, as far as the callbacks said: one load instead of the lock.
     is_ending: AtomicBool,
@@ -27,9 +27,9 @@ pub(crate) struct Task {
 
 /// Behind the lock.
 #[derive(Debug, Default)]
-pub(crate) struct Inner {
+pub(crate) struct ChannelState {
     pub(crate) inbox: Inbox,
-    pub(crate) ending: Ending,
+    pub(crate) ending: SessionEnd,
     pub(crate) question: Question,
     /// How many stretches of the function that no newer generation can take up.
     pub(crate) stays: u32,
@@ -74,9 +74,9 @@ impl Question {
     }
 }
 
-impl Task {
+impl AsyncChannel {
     #[inline]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ChannelState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,7 +106,7 @@ impl Task {
     }
 
     /// Tells the function that its session is over; false: it is not to go on.
-    pub(crate) fn tell(&self, inner: &mut Inner) -> bool {
+    pub(crate) fn tell(&self, inner: &mut ChannelState) -> bool {
         self.is_silent.store(true, Ordering::Relaxed);
         let listens = inner.ending.tell();
         inner.is_deaf = !listens;
@@ -150,4 +150,4 @@ impl Task {
 /// The timer of the function's waits, one at a time and in every generation the same: what an older
 /// one left can be cancelled by its name. The highest bit keeps it apart from the small numbers that
 /// authors choose.
-pub(crate) const TOKEN: u64 = 1 << 63;
+pub(crate) const WAIT_TIMER: u64 = 1 << 63;

@@ -5,10 +5,10 @@ use std::{any::Any, fmt, sync::Arc};
 use crate::{
     abi::Status,
     border::{
-        host::{ConnPtr, Host},
-        host_session::{Link, Writer},
+        host::{ConnPtr, HostFunctions},
+        host_session::{HostSession, Writer},
     },
-    buffers::{message_queue::Queue, pool::Spare},
+    buffers::{message_queue::MessageQueue, pool::SpareBuffer},
     close::Close,
     error::{Refused, Result, rule::Rule},
     handle::{self, Handle},
@@ -16,7 +16,7 @@ use crate::{
     message::{Kind, Payload},
     styles::{
         asynchronous::{
-            channel::{TOKEN, Task},
+            channel::{AsyncChannel, WAIT_TIMER},
             send::Sent,
         },
         events::conn::{part_kind, whole_ms},
@@ -92,42 +92,42 @@ use crate::{
 pub struct AsyncConn<S = ()> {
     /// What of the session moves on to the next generation of the handler.
     pub state: S,
-    link: Arc<Link>,
+    session: Arc<HostSession>,
     attached: Vec<Box<dyn Any + Send + Sync>>,
     /// What it shares with the session's callbacks.
-    pub(crate) task: Arc<Task>,
+    pub(crate) channel: Arc<AsyncChannel>,
     pub(crate) write_state: fn(&S) -> Option<Vec<u8>>,
     /// The memory of a message that was sent on; the next `recv` gives it to the inbox.
-    pub(crate) spare: Spare,
+    pub(crate) spare: SpareBuffer,
     /// Messages that were taken out of the inbox together.
-    pub(crate) taken: Queue,
+    pub(crate) taken: MessageQueue,
     /// Whether messages come in parts.
     pub(crate) is_in_parts: bool,
 }
 
 impl<S> AsyncConn<S> {
     pub(crate) fn new(
-        link: Arc<Link>,
+        session: Arc<HostSession>,
         attached: Vec<Box<dyn Any + Send + Sync>>,
         state: S,
-        task: Arc<Task>,
+        channel: Arc<AsyncChannel>,
         write_state: fn(&S) -> Option<Vec<u8>>,
         is_in_parts: bool,
     ) -> Self {
         AsyncConn {
             state,
-            link,
+            session,
             attached,
-            task,
+            channel,
             write_state,
-            spare: Spare::default(),
-            taken: Queue::default(),
+            spare: SpareBuffer::default(),
+            taken: MessageQueue::default(),
             is_in_parts,
         }
     }
 
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
+    pub(crate) fn session(&self) -> &HostSession {
+        &self.session
     }
 
     /// The session's number, never 0: no other session has it, on all servers that work together.
@@ -136,31 +136,31 @@ impl<S> AsyncConn<S> {
     /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.link.id
+        self.session.id
     }
 
     /// The subprotocol that the handshake chose, or `""`.
     #[must_use]
     pub fn protocol(&self) -> &str {
-        &self.link.protocol
+        &self.session.protocol
     }
 
     /// Whether the session was begun by an older generation of the handler.
     #[must_use]
     pub fn is_restored(&self) -> bool {
-        self.link.is_restored
+        self.session.is_restored
     }
 
     /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`.
     #[must_use]
     pub fn buffered(&self) -> u64 {
-        self.link.buffered()
+        self.session.buffered()
     }
 
     /// What the peer closed with, or how else the session ended; `None` as long as it is open.
     #[must_use]
     pub fn closed(&self) -> Option<&Close> {
-        self.task.closed()
+        self.channel.closed()
     }
 
     /// Sends a message. Awaited, it waits until the message fits beside what waits for the peer, and while
@@ -181,9 +181,13 @@ impl<S> AsyncConn<S> {
     /// ```
     #[inline]
     pub fn send<P: Payload>(&self, message: P) -> Sent<'_, P> {
-        Sent::send(&self.link, &self.task, message.kind(), message, |memory| {
-            self.spare.put(memory)
-        })
+        Sent::send(
+            &self.session,
+            &self.channel,
+            message.kind(),
+            message,
+            |memory| self.spare.put(memory),
+        )
     }
 
     /// Sends a message of at most `max` bytes that is written straight into the server's buffer, or into
@@ -206,19 +210,25 @@ impl<S> AsyncConn<S> {
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Sent<'_, Vec<u8>> {
-        let (link, task) = (&*self.link, &*self.task);
-        if task.is_silent() {
-            return Sent::told(link, task, Err(Refused::Gone));
+        let (session, channel) = (&*self.session, &*self.channel);
+        if channel.is_silent() {
+            return Sent::told(session, channel, Err(Refused::Gone));
         }
-        if link.buffered() == 0 {
+        if session.buffered() == 0 {
             // Beside nothing every message fits, so what is written in place is not wanted again.
-            return Sent::told(link, task, link.send_with(kind.opcode(), max, write));
+            return Sent::told(
+                session,
+                channel,
+                session.send_with(kind.opcode(), max, write),
+            );
         }
         let mut memory = self.spare.get();
         memory.clear();
         match Writer::fill(&mut memory, kind.opcode(), max, write) {
-            Ok(kind) => Sent::send(link, task, kind, memory, |memory| self.spare.put(memory)),
-            Err(refused) => Sent::told(link, task, Err(refused)),
+            Ok(kind) => Sent::send(session, channel, kind, memory, |memory| {
+                self.spare.put(memory)
+            }),
+            Err(refused) => Sent::told(session, channel, Err(refused)),
         }
     }
 
@@ -250,9 +260,9 @@ impl<S> AsyncConn<S> {
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Sent<'_, P> {
         let kind = part_kind(part.kind(), last);
         Sent::send_by(
-            Link::send_part,
-            &self.link,
-            &self.task,
+            HostSession::send_part,
+            &self.session,
+            &self.channel,
             kind,
             part,
             |memory| self.spare.put(memory),
@@ -276,7 +286,7 @@ impl<S> AsyncConn<S> {
     /// [`Refused::TooBig`]: the reason has more than 123 bytes.
     #[inline(never)]
     pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
-        let status = self.link.close(code, reason);
+        let status = self.session.close(code, reason);
         Refused::check(status, |status| Rule::close(status, code, reason))
     }
 
@@ -285,7 +295,7 @@ impl<S> AsyncConn<S> {
     /// # Errors
     /// [`Refused::Gone`]: it is over.
     pub fn abort(&self) -> Result<(), Refused> {
-        let status = self.link.abort();
+        let status = self.session.abort();
         Refused::check(status, |_| Rule::unknown())
     }
 
@@ -327,7 +337,7 @@ impl<S> AsyncConn<S> {
     /// # Errors
     /// As of [`publish`](crate::publish).
     pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
-        handle::publish_in(self.link.runtime, topic, &message, 0)
+        handle::publish_in(self.session.runtime, topic, &message, 0)
     }
 
     /// As [`publish`](Self::publish), but not to this session, which is not counted either.
@@ -335,7 +345,7 @@ impl<S> AsyncConn<S> {
     /// # Errors
     /// As of [`publish`](crate::publish).
     pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
-        handle::publish_in(self.link.runtime, topic, &message, self.link.id)
+        handle::publish_in(self.session.runtime, topic, &message, self.session.id)
     }
 
     /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
@@ -344,7 +354,7 @@ impl<S> AsyncConn<S> {
     /// # Errors
     /// [`Refused::Gone`]: the session is over.
     pub fn pause(&self) -> Result<(), Refused> {
-        self.task.lock().is_paused = true;
+        self.channel.lock().is_paused = true;
         self.reads(false)
     }
 
@@ -354,7 +364,7 @@ impl<S> AsyncConn<S> {
     /// [`Refused::Gone`]: the session is over.
     pub fn resume(&self) -> Result<(), Refused> {
         {
-            let mut inner = self.task.lock();
+            let mut inner = self.channel.lock();
             inner.is_paused = false;
             if inner.inbox.is_full() {
                 // `recv` lets the peer in again.
@@ -416,26 +426,26 @@ impl<S> AsyncConn<S> {
     /// ```
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self.link.runtime, self.link.id)
+        Handle::new(self.session.runtime, self.session.id)
     }
 
     /// Sets the one timer of the function's waits.
     pub(crate) fn set_timer(&self, after: std::time::Duration) -> Status {
         let after_ms = whole_ms(after);
-        self.inside(|host, conn| host.timer(conn, TOKEN, after_ms))
+        self.inside(|host, conn| host.timer(conn, WAIT_TIMER, after_ms))
     }
 
     /// Calls what exists for the session of the running callback only.
-    pub(crate) fn inside(&self, call: impl FnOnce(&Host, ConnPtr) -> Status) -> Status {
-        self.link.inside(call)
+    pub(crate) fn inside(&self, call: impl FnOnce(&HostFunctions, ConnPtr) -> Status) -> Status {
+        self.session.inside(call)
     }
 }
 
 impl<S> fmt::Debug for AsyncConn<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncConn")
-            .field("id", &self.link.id)
-            .field("protocol", &self.link.protocol)
+            .field("id", &self.session.id)
+            .field("protocol", &self.session.protocol)
             .finish_non_exhaustive()
     }
 }

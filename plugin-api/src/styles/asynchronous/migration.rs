@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::styles::asynchronous::{channel::Task, conn::AsyncConn};
+use crate::styles::asynchronous::{channel::AsyncChannel, conn::AsyncConn};
 
 impl<S> AsyncConn<S> {
     /// As long as the answer lives, the session stays with this generation of the handler: for a stretch
@@ -29,7 +29,7 @@ impl<S> AsyncConn<S> {
     /// ```
     #[must_use = "it stays as long as this lives"]
     pub fn stay(&self) -> Stay {
-        Stay::new(Arc::clone(&self.task))
+        Stay::new(Arc::clone(&self.channel))
     }
 
     /// As long as the answer lives, the session moves also while the function waits for something beside
@@ -67,7 +67,7 @@ impl<S> AsyncConn<S> {
     /// A [`stay`](Self::stay) that lives as well goes before it.
     #[must_use = "it lets go as long as this lives"]
     pub fn let_go(&self) -> LetGo {
-        LetGo::new(Arc::clone(&self.task))
+        LetGo::new(Arc::clone(&self.channel))
     }
 }
 
@@ -93,12 +93,12 @@ impl<S> AsyncConn<S> {
 /// # assert_eq!(client.receive().unwrap(), "two tea");
 /// ```
 #[derive(Debug)]
-pub struct Stay(Arc<Task>);
+pub struct Stay(Arc<AsyncChannel>);
 
 impl Stay {
-    pub(crate) fn new(task: Arc<Task>) -> Self {
-        task.lock().stays += 1;
-        Stay(task)
+    pub(crate) fn new(channel: Arc<AsyncChannel>) -> Self {
+        channel.lock().stays += 1;
+        Stay(channel)
     }
 }
 
@@ -124,12 +124,12 @@ impl Drop for Stay {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct LetGo(Arc<Task>);
+pub struct LetGo(Arc<AsyncChannel>);
 
 impl LetGo {
-    pub(crate) fn new(task: Arc<Task>) -> Self {
-        task.lock().let_gos += 1;
-        LetGo(task)
+    pub(crate) fn new(channel: Arc<AsyncChannel>) -> Self {
+        channel.lock().let_gos += 1;
+        LetGo(channel)
     }
 }
 

@@ -8,16 +8,16 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use crate::{
     abi,
-    buffers::message_queue::Queue,
+    buffers::message_queue::MessageQueue,
     error::{Elapsed, Refused, rule::Rule},
     instant::Instant,
     message::{
         MessageBuf,
-        part::{PartBuf, Place},
+        part::{PartBuf, PartPosition},
     },
     styles::{
         asynchronous::{channel::Question, conn::AsyncConn},
-        functions::inbox::{Inbox, Whole},
+        functions::inbox::{Assembled, Inbox},
     },
 };
 
@@ -82,7 +82,7 @@ impl<S> AsyncConn<S> {
     /// ```
     pub async fn recv_part(&mut self) -> Option<PartBuf> {
         if let Some(message) = self.taken.pop(self.spare.get_mut()) {
-            return Some(PartBuf::new(message, Place::WHOLE));
+            return Some(PartBuf::new(message, PartPosition::WHOLE));
         }
         let mut wait = Wait::new(self);
         poll_fn(|_| wait.poll_taken(false, |inbox, _, _| inbox.pop_part()))
@@ -234,10 +234,10 @@ impl<'a, S> Wait<'a, S> {
                 Poll::Pending => return Poll::Pending,
             };
             match taken {
-                Whole::Message(message) => return Poll::Ready(Ok(Some(message))),
-                Whole::Incomplete => {}
+                Assembled::Message(message) => return Poll::Ready(Ok(Some(message))),
+                Assembled::Incomplete => {}
                 // The end of the session follows, and ends the wait.
-                Whole::TooLong => drop(self.conn.close(TOO_LONG, "")),
+                Assembled::TooLong => drop(self.conn.close(TOO_LONG, "")),
             }
         }
     }
@@ -246,12 +246,15 @@ impl<'a, S> Wait<'a, S> {
     fn poll_taken<T>(
         &mut self,
         is_timed: bool,
-        take: impl FnOnce(&mut Inbox, &mut Queue, &mut Vec<u8>) -> Option<(T, bool)>,
+        take: impl FnOnce(&mut Inbox, &mut MessageQueue, &mut Vec<u8>) -> Option<(T, bool)>,
     ) -> Poll<Result<Option<T>, Elapsed>> {
         let AsyncConn {
-            task, taken, spare, ..
+            channel,
+            taken,
+            spare,
+            ..
         } = &mut *self.conn;
-        let mut inner = task.lock();
+        let mut inner = channel.lock();
         inner.ending.reads();
         inner.inbox.recycle(spare.take());
         if let Some((message, may_resume)) = take(&mut inner.inbox, taken, spare.get_mut()) {
@@ -263,7 +266,7 @@ impl<'a, S> Wait<'a, S> {
             return Poll::Ready(Ok(Some(message)));
         }
         if !inner.ending.is_open() {
-            return told(task.tell(&mut inner), Ok(None));
+            return told(channel.tell(&mut inner), Ok(None));
         }
         if is_timed && inner.has_elapsed {
             return Poll::Ready(Err(Elapsed));
@@ -277,11 +280,11 @@ impl<'a, S> Wait<'a, S> {
     }
 
     fn poll_sleep(&mut self, is_set: bool) -> Poll<()> {
-        let task = &self.conn.task;
-        let mut inner = task.lock();
+        let channel = &self.conn.channel;
+        let mut inner = channel.lock();
         let has_mail = !inner.inbox.is_empty() || !self.conn.taken.is_empty();
         if inner.ending.ends_sleep(has_mail) {
-            return told(task.tell(&mut inner), ());
+            return told(channel.tell(&mut inner), ());
         }
         if is_set && inner.has_elapsed {
             return Poll::Ready(());
@@ -298,7 +301,7 @@ impl<'a, S> Wait<'a, S> {
     /// Says that the function waits here, or writes its state down for the next generation.
     #[cold]
     fn answer(&mut self) {
-        let mut inner = self.conn.task.lock();
+        let mut inner = self.conn.channel.lock();
         if inner.stays > 0 {
             return;
         }
@@ -308,7 +311,7 @@ impl<'a, S> Wait<'a, S> {
                 drop(inner);
                 // Not under the lock: it is the author's `Serialize`.
                 if let Some(state) = (self.conn.write_state)(&self.conn.state) {
-                    self.conn.task.lock().question = Question::Answered(state);
+                    self.conn.channel.lock().question = Question::Answered(state);
                 }
             }
             Question::No | Question::Here | Question::Answered(_) => return,
@@ -319,7 +322,7 @@ impl<'a, S> Wait<'a, S> {
     /// Sets the timer of this wait; the one before it is forgotten. One that cannot be set counts
     /// as run out, lest the function wait for ever.
     fn set_timer(&mut self, after: Duration) -> Poll<Elapsed> {
-        self.conn.task.lock().has_elapsed = false;
+        self.conn.channel.lock().has_elapsed = false;
         match self.conn.set_timer(after) {
             abi::OK => Poll::Pending,
             // It is closing: `closed` comes, and ends every wait.
@@ -337,7 +340,7 @@ impl<S> Drop for Wait<'_, S> {
     fn drop(&mut self) {
         // The function goes on, so what it said is no longer so.
         if self.has_answered {
-            self.conn.task.lock().question.take_back();
+            self.conn.channel.lock().question.take_back();
         }
     }
 }

@@ -8,10 +8,10 @@ use std::{
 
 use crate::{
     abi,
-    border::host_session::Link,
+    border::host_session::HostSession,
     error::Refused,
     message::{MessageBuf, Payload},
-    styles::asynchronous::channel::Task,
+    styles::asynchronous::channel::AsyncChannel,
 };
 
 /// The answer to [`AsyncConn::send`](crate::AsyncConn::send).
@@ -52,8 +52,8 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "it is awaited, or given to `drop`"]
 pub struct Sent<'a, P: Payload = MessageBuf> {
-    link: &'a Link,
-    task: &'a Task,
+    session: &'a HostSession,
+    channel: &'a AsyncChannel,
     kind: u32,
     /// How a message goes to the host: whole or in parts.
     send: SendBy,
@@ -61,7 +61,7 @@ pub struct Sent<'a, P: Payload = MessageBuf> {
 }
 
 /// A way to send so many bytes of a kind; answers the bytes buffered with them.
-type SendBy = fn(&Link, u32, &[u8]) -> Result<u64, Refused>;
+type SendBy = fn(&HostSession, u32, &[u8]) -> Result<u64, Refused>;
 
 /// How far a message has come.
 #[derive(Debug)]
@@ -84,29 +84,29 @@ impl<'a, P: Payload> Sent<'a, P> {
     /// Sends the message, if there is room for it.
     #[inline]
     pub(crate) fn send(
-        link: &'a Link,
-        task: &'a Task,
+        session: &'a HostSession,
+        channel: &'a AsyncChannel,
         kind: u32,
         message: P,
         recycle: impl FnOnce(Vec<u8>),
     ) -> Self {
-        Sent::send_by(Link::send, link, task, kind, message, recycle)
+        Sent::send_by(HostSession::send, session, channel, kind, message, recycle)
     }
 
     /// As [`send`](Self::send), by another way.
     #[inline(always)]
     pub(crate) fn send_by(
         send: SendBy,
-        link: &'a Link,
-        task: &'a Task,
+        session: &'a HostSession,
+        channel: &'a AsyncChannel,
         kind: u32,
         message: P,
         recycle: impl FnOnce(Vec<u8>),
     ) -> Self {
-        let progress = if task.is_silent() {
+        let progress = if channel.is_silent() {
             Progress::Refused(Refused::Gone)
         } else {
-            match send(link, kind | abi::IF_ROOM, message.bytes()) {
+            match send(session, kind | abi::IF_ROOM, message.bytes()) {
                 Ok(buffered) => {
                     if let Some(memory) = message.recycle() {
                         recycle(memory);
@@ -118,8 +118,8 @@ impl<'a, P: Payload> Sent<'a, P> {
             }
         };
         Sent {
-            link,
-            task,
+            session,
+            channel,
             kind,
             send,
             progress,
@@ -127,12 +127,16 @@ impl<'a, P: Payload> Sent<'a, P> {
     }
 
     /// Of a message that was sent already.
-    pub(crate) fn told(link: &'a Link, task: &'a Task, answer: Result<u64, Refused>) -> Self {
+    pub(crate) fn told(
+        session: &'a HostSession,
+        channel: &'a AsyncChannel,
+        answer: Result<u64, Refused>,
+    ) -> Self {
         Sent {
-            link,
-            task,
+            session,
+            channel,
             kind: 0,
-            send: Link::send,
+            send: HostSession::send,
             progress: answer.map_or_else(Progress::Refused, Progress::Queued),
         }
     }
@@ -147,7 +151,7 @@ impl<'a, P: Payload> Sent<'a, P> {
             Progress::Queued(buffered) => Ok(buffered),
             Progress::Refused(refused) => Err(refused),
             Progress::Unsent(_) | Progress::WaitsToSend(..) => Err(Refused::Full),
-            Progress::WaitsForRoom | Progress::Told => Ok(self.link.buffered()),
+            Progress::WaitsForRoom | Progress::Told => Ok(self.session.buffered()),
         }
     }
 
@@ -160,14 +164,14 @@ impl<'a, P: Payload> Sent<'a, P> {
                 Progress::Queued(_) | Progress::Told => return Poll::Ready(Ok(())),
                 Progress::Refused(refused) => return Poll::Ready(Err(refused)),
                 Progress::Unsent(message) => {
-                    let buffered = self.link.buffered();
+                    let buffered = self.session.buffered();
                     let low = room_for(buffered, message.bytes().len());
                     self.progress = Progress::WaitsToSend(message, low);
                     if buffered > 0 {
                         continue;
                     }
                     // No callback runs here, so the next one tries again.
-                    self.link.wake_session();
+                    self.session.wake_session();
                     return Poll::Pending;
                 }
                 Progress::WaitsForRoom => match self.poll_room(ROOM_BYTES) {
@@ -180,7 +184,7 @@ impl<'a, P: Payload> Sent<'a, P> {
                 Progress::WaitsToSend(message, low) => match self.poll_room(low) {
                     Poll::Ready(Ok(())) => {
                         let answer =
-                            (self.send)(self.link, self.kind | abi::IF_ROOM, message.bytes());
+                            (self.send)(self.session, self.kind | abi::IF_ROOM, message.bytes());
                         self.sent(answer, message)
                     }
                     Poll::Ready(Err(refused)) => return Poll::Ready(Err(refused)),
@@ -197,7 +201,7 @@ impl<'a, P: Payload> Sent<'a, P> {
         match answer {
             Ok(buffered) => {
                 if let Some(memory) = message.recycle() {
-                    self.task.lock().inbox.recycle(memory);
+                    self.channel.lock().inbox.recycle(memory);
                 }
                 Progress::Queued(buffered)
             }
@@ -208,15 +212,15 @@ impl<'a, P: Payload> Sent<'a, P> {
 
     /// Ready when at most `low` bytes wait for the peer.
     fn poll_room(&self, low: u64) -> Poll<Result<(), Refused>> {
-        if self.task.lock().ending.is_over() {
+        if self.channel.lock().ending.is_over() {
             return Poll::Ready(Err(Refused::Gone));
         }
-        if self.link.buffered() <= low {
+        if self.session.buffered() <= low {
             return Poll::Ready(Ok(()));
         }
-        let low = self.task.wants_room(low);
+        let low = self.channel.wants_room(low);
         // Both marks are one, so that setting them again never takes back a `drain` that is due.
-        self.link
+        self.session
             .inside(|host, conn| host.watermark(conn, low, low));
         Poll::Pending
     }
@@ -243,7 +247,7 @@ impl<P: Payload> Drop for Sent<'_, P> {
     fn drop(&mut self) {
         if let Progress::Unsent(message) = &self.progress {
             // GONE, TOO_BIG: nothing asks.
-            let _ = (self.send)(self.link, self.kind, message.bytes());
+            let _ = (self.send)(self.session, self.kind, message.bytes());
         }
     }
 }

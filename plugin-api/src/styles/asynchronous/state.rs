@@ -8,7 +8,7 @@ use serde_core::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "serde")]
 use serde_json::value::RawValue;
 
-use crate::styles::functions::owned_request::RequestCopy;
+use crate::styles::functions::owned_request::OwnedRequest;
 
 /// The state of an async session: it begins as its default and moves as JSON.
 #[diagnostic::on_unimplemented(
@@ -16,7 +16,7 @@ use crate::styles::functions::owned_request::RequestCopy;
     label = "needs `Default + Serialize + DeserializeOwned + Send`",
     note = "serde is wsh's feature `serde`, which is on by default; without it the state is `()`"
 )]
-pub trait Carry: Default + Send + 'static {
+pub trait AsyncState: Default + Send + 'static {
     /// Whether the request can be carried beside it.
     const WITH_REQUEST: bool;
 
@@ -30,17 +30,17 @@ pub trait Carry: Default + Send + 'static {
     fn read(bytes: &[u8]) -> crate::Result<Self>;
 
     /// Puts the request beside a state that was written.
-    fn join(request: &RequestCopy, state: Vec<u8>) -> Option<Vec<u8>>;
+    fn join(request: &OwnedRequest, state: Vec<u8>) -> Option<Vec<u8>>;
 
     /// Both again.
     ///
     /// # Errors
     /// The bytes are something else.
-    fn split(bytes: &[u8]) -> crate::Result<(RequestCopy, Self)>;
+    fn split(bytes: &[u8]) -> crate::Result<(OwnedRequest, Self)>;
 }
 
 #[cfg(feature = "serde")]
-impl<T: Default + Send + Serialize + DeserializeOwned + 'static> Carry for T {
+impl<T: Default + Send + Serialize + DeserializeOwned + 'static> AsyncState for T {
     const WITH_REQUEST: bool = true;
 
     fn write(&self) -> Option<Vec<u8>> {
@@ -55,7 +55,7 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> Carry for T {
         serde_json::from_slice(bytes).map_err(|error| format!("state: {error}").into())
     }
 
-    fn join(request: &RequestCopy, state: Vec<u8>) -> Option<Vec<u8>> {
+    fn join(request: &OwnedRequest, state: Vec<u8>) -> Option<Vec<u8>> {
         let mut joined = br#"{"request":"#.to_vec();
         serde_json::to_writer(&mut joined, &request.to_json()).ok()?;
         joined.extend_from_slice(br#","state":"#);
@@ -64,11 +64,11 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> Carry for T {
         Some(joined)
     }
 
-    fn split(bytes: &[u8]) -> crate::Result<(RequestCopy, Self)> {
+    fn split(bytes: &[u8]) -> crate::Result<(OwnedRequest, Self)> {
         let both = || {
             let joined: HashMap<String, &RawValue> = serde_json::from_slice(bytes)?;
             let part = |name| joined.get(name).map_or("null", |part| part.get());
-            let request = RequestCopy::from_json(serde_json::from_str(part("request"))?)?;
+            let request = OwnedRequest::from_json(serde_json::from_str(part("request"))?)?;
             Ok((request, serde_json::from_str(part("state"))?))
         };
         both().map_err(|error: serde_json::Error| format!("state with its request: {error}").into())
@@ -76,7 +76,7 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> Carry for T {
 }
 
 #[cfg(not(feature = "serde"))]
-impl Carry for () {
+impl AsyncState for () {
     const WITH_REQUEST: bool = false;
 
     fn write(&self) -> Option<Vec<u8>> {
@@ -87,17 +87,17 @@ impl Carry for () {
         Ok(())
     }
 
-    fn join(_request: &RequestCopy, _state: Vec<u8>) -> Option<Vec<u8>> {
+    fn join(_request: &OwnedRequest, _state: Vec<u8>) -> Option<Vec<u8>> {
         None
     }
 
-    fn split(_bytes: &[u8]) -> crate::Result<(RequestCopy, Self)> {
+    fn split(_bytes: &[u8]) -> crate::Result<(OwnedRequest, Self)> {
         Err("a session with its request moves with the feature `serde` only".into())
     }
 }
 
 /// The schema of a state alone.
-pub(crate) const STATE: u32 = 1;
+pub(crate) const SCHEMA_STATE: u32 = 1;
 /// The schema of a state with its request. Neither reads the other: a function that asks for the
 /// request cannot do without, and to one that does not, it is another handler's session.
-pub(crate) const STATE_WITH_REQUEST: u32 = 2;
+pub(crate) const SCHEMA_STATE_WITH_REQUEST: u32 = 2;

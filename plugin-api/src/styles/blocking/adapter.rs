@@ -1,6 +1,6 @@
 //! The blocking style: a function a session, on a thread of the host's.
 //!
-//! The callbacks put what happens into the session's [`Line`], which the function takes it from.
+//! The callbacks put what happens into the session's [`BlockingChannel`], which the function takes it from.
 
 use std::{
     marker::PhantomData,
@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     abi::{self, Status},
-    border::{function_item::item, guard, host::Host, host_session::Link},
+    border::{function_item::item, guard, host::HostFunctions, host_session::HostSession},
     close::{Cause, Close},
     config::Config,
     error::{Error, Refused, rule::Rule},
@@ -20,14 +20,14 @@ use crate::{
     },
     message::Message,
     styles::{
-        adapter::{self, Event, Slot, Style},
-        asynchronous::channel::TOKEN,
+        adapter::{self, Event, HandlerAdapter, SessionAdapter},
+        asynchronous::channel::WAIT_TIMER,
         blocking::{
-            channel::{Line, Outcome},
-            conn::{BlockingConn, Deaf},
+            channel::{BlockingChannel, FunctionResult},
+            conn::{BlockingConn, EndIgnored},
         },
         functions::{
-            owned_request::RequestCopy,
+            owned_request::OwnedRequest,
             shared::Shared,
             signatures::{BlockingFunction, HandshakeFunction},
         },
@@ -36,7 +36,7 @@ use crate::{
 
 /// The style of `handler!(blocking function)`. With `PARTS` messages come in parts.
 #[derive(Debug)]
-pub(crate) struct Blocking<F, C, A, H, const PARTS: bool> {
+pub(crate) struct BlockingHandler<F, C, A, H, const PARTS: bool> {
     function: F,
     check: C,
     shared: Arc<H>,
@@ -45,9 +45,9 @@ pub(crate) struct Blocking<F, C, A, H, const PARTS: bool> {
 
 /// One session as its callbacks have it.
 #[derive(Debug)]
-pub(crate) struct BlockingSlot {
-    link: Arc<Link>,
-    line: Arc<Line>,
+pub(crate) struct BlockingSession {
+    session: Arc<HostSession>,
+    channel: Arc<BlockingChannel>,
     end: FunctionEnd,
 }
 
@@ -56,25 +56,25 @@ pub(crate) struct BlockingSlot {
 enum FunctionEnd {
     NotYet,
     /// It is told in the next `wake`: what the function sent before is ahead of that.
-    Next(Outcome),
-    Told,
+    Next(FunctionResult),
+    Reported,
 }
 
-impl<F, C, A, H, const PARTS: bool> Style for Blocking<F, C, A, H, PARTS>
+impl<F, C, A, H, const PARTS: bool> HandlerAdapter for BlockingHandler<F, C, A, H, PARTS>
 where
     F: BlockingFunction<A, H>,
     C: HandshakeFunction<H>,
     A: 'static,
     H: Shared,
 {
-    type Slot = BlockingSlot;
+    type Session = BlockingSession;
     const SCHEMA: (u32, u32) = (0, 0);
     const FLAGS: u32 = abi::BLOCKING | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 });
     const PARTS: bool = PARTS;
     const BATCHES: bool = true;
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
-        Ok(Blocking {
+        Ok(BlockingHandler {
             function: item(),
             check: item(),
             shared: Arc::new(H::new(config)?),
@@ -92,13 +92,13 @@ where
 
     fn open(
         &self,
-        link: Arc<Link>,
+        session: Arc<HostSession>,
         mut request: Request<'_>,
-    ) -> crate::Result<(Self::Slot, Status)> {
-        let line = Arc::new(Line::new(&link));
-        let conn = BlockingConn::new(Arc::clone(&line), request.take_attached());
-        let copy = F::TAKES_REQUEST.then(|| RequestCopy::new(&request));
-        let (function, own) = (self.function, Arc::clone(&line));
+    ) -> crate::Result<(Self::Session, Status)> {
+        let channel = Arc::new(BlockingChannel::new(&session));
+        let conn = BlockingConn::new(Arc::clone(&channel), request.take_attached());
+        let copy = F::TAKES_REQUEST.then(|| OwnedRequest::new(&request));
+        let (function, own) = (self.function, Arc::clone(&channel));
         let shared = Arc::clone(&self.shared);
         let job = move || {
             crate::log::enter_session(own.id);
@@ -107,17 +107,29 @@ where
             drop(shared);
             own.end(outcome);
         };
-        let status = link.runtime.spawn(Box::new(job));
+        let status = session.runtime.spawn(Box::new(job));
         if let Err(refused) = Refused::check(status, |_| Rule::threads()) {
             // The client may try again later.
-            link.close(1013, "");
+            session.close(1013, "");
             return Err(format!("no thread for one more session: {refused}").into());
         }
         let end = FunctionEnd::NotYet;
-        Ok((BlockingSlot { link, line, end }, abi::OK))
+        Ok((
+            BlockingSession {
+                session,
+                channel,
+                end,
+            },
+            abi::OK,
+        ))
     }
 
-    fn restore(&self, _link: Arc<Link>, _schema: u32, _state: &[u8]) -> crate::Result<Self::Slot> {
+    fn restore(
+        &self,
+        _session: Arc<HostSession>,
+        _schema: u32,
+        _state: &[u8],
+    ) -> crate::Result<Self::Session> {
         Err("a blocking session stays where it began".into())
     }
 
@@ -131,59 +143,59 @@ where
 }
 
 /// Runs the function to its end.
-fn outcome(line: &Line, function: impl FnOnce() -> crate::Result) -> Outcome {
+fn outcome(channel: &BlockingChannel, function: impl FnOnce() -> crate::Result) -> FunctionResult {
     let mut why = None;
     let status = guard::guard(|| match until_deaf(function) {
-        Ok(()) if line.has_open_message() => {
+        Ok(()) if channel.has_open_message() => {
             why = Some(adapter::MESSAGE_IS_OPEN.into());
             abi::ERROR
         }
         Ok(()) => abi::DONE,
-        Err(error) if is_about_the_end(line, &error) => abi::DONE,
+        Err(error) if is_about_the_end(channel, &error) => abi::DONE,
         Err(error) => {
             why = Some(error);
             abi::ERROR
         }
     });
-    Outcome { status, why }
+    FunctionResult { status, why }
 }
 
 /// A function that does not hear the end of its session was unwound, and has not failed.
 fn until_deaf(function: impl FnOnce() -> crate::Result) -> crate::Result {
     match panic::catch_unwind(AssertUnwindSafe(function)) {
         Ok(result) => result,
-        Err(payload) if payload.is::<Deaf>() => Ok(()),
+        Err(payload) if payload.is::<EndIgnored>() => Ok(()),
         Err(payload) => panic::resume_unwind(payload),
     }
 }
 
 /// A function that ends because its session did has not failed.
-fn is_about_the_end(line: &Line, error: &Error) -> bool {
-    error.is_gone() && line.is_ending()
+fn is_about_the_end(channel: &BlockingChannel, error: &Error) -> bool {
+    error.is_gone() && channel.is_ending()
 }
 
-impl BlockingSlot {
+impl BlockingSession {
     /// What the callback answers while the function goes on, or after it was told that it ended.
     /// `is_due`: the end of the function may be told now.
     fn status(&mut self, is_due: bool, goes_on: Status) -> Status {
-        if let Some(outcome) = self.line.take_outcome() {
+        if let Some(outcome) = self.channel.take_outcome() {
             self.end = FunctionEnd::Next(outcome);
             if !is_due {
                 // What the function sent by id may not have left yet, and would come too late.
-                self.link.wake_session();
+                self.session.wake_session();
             }
         }
         match &self.end {
             FunctionEnd::Next(outcome) if is_due => {
                 let status = outcome.status;
                 if let Some(why) = &outcome.why {
-                    adapter::fail(&self.link, why);
+                    adapter::fail(&self.session, why);
                 }
-                self.end = FunctionEnd::Told;
+                self.end = FunctionEnd::Reported;
                 status
             }
             // Nobody would wake us any more.
-            FunctionEnd::Told => abi::OK,
+            FunctionEnd::Reported => abi::OK,
             FunctionEnd::Next(_) | FunctionEnd::NotYet => goes_on,
         }
     }
@@ -191,18 +203,18 @@ impl BlockingSlot {
     /// The peer closes. A function that asks for messages hears of it after them, and is waited for. One
     /// that has not asked yet may be about to: it has a moment.
     fn on_closing(&mut self, close: Close) -> Status {
-        self.line.peer_closes(close);
+        self.channel.peer_closes(close);
         let status = self.status(false, abi::OK);
         match self.end {
-            FunctionEnd::NotYet if self.line.is_deaf_to_close() => {
-                let set = |host: &Host, conn| host.timer(conn, TOKEN, FIRST_RECV_MS);
-                match self.link.inside(set) {
+            FunctionEnd::NotYet if self.channel.is_deaf_to_close() => {
+                let set = |host: &HostFunctions, conn| host.timer(conn, WAIT_TIMER, FIRST_RECV_MS);
+                match self.session.inside(set) {
                     abi::OK => abi::PENDING,
                     _ => status,
                 }
             }
             FunctionEnd::NotYet | FunctionEnd::Next(_) => abi::PENDING,
-            FunctionEnd::Told => status,
+            FunctionEnd::Reported => status,
         }
     }
 
@@ -211,15 +223,15 @@ impl BlockingSlot {
         let goes_on = self.status(false, abi::OK);
         match self.end {
             // The host answers with the peer's own code.
-            FunctionEnd::NotYet if self.line.is_deaf_to_close() => abi::DONE,
-            FunctionEnd::NotYet | FunctionEnd::Next(_) | FunctionEnd::Told => goes_on,
+            FunctionEnd::NotYet if self.channel.is_deaf_to_close() => abi::DONE,
+            FunctionEnd::NotYet | FunctionEnd::Next(_) | FunctionEnd::Reported => goes_on,
         }
     }
 
     fn on_wake(&mut self) -> Status {
         let was_next = matches!(self.end, FunctionEnd::Next(_));
-        self.line.wakes(&self.link);
-        if self.line.is_over() {
+        self.channel.wakes(&self.session);
+        if self.channel.is_over() {
             self.status(true, abi::PENDING)
         } else {
             self.status(was_next, abi::OK)
@@ -227,29 +239,29 @@ impl BlockingSlot {
     }
 }
 
-impl Slot for BlockingSlot {
-    fn link(&self) -> &Arc<Link> {
-        &self.link
+impl SessionAdapter for BlockingSession {
+    fn session(&self) -> &Arc<HostSession> {
+        &self.session
     }
 
     fn on(&mut self, event: Event<'_>) -> Status {
         match event {
             Event::Message(message) => {
-                if self.line.push(message, false, &self.link) {
-                    self.link.inside(|host, conn| host.reads(conn, false));
+                if self.channel.push(message, false, &self.session) {
+                    self.session.inside(|host, conn| host.reads(conn, false));
                 }
             }
             Event::Part(message, is_last) => {
-                if self.line.push_part(message, is_last, &self.link) {
-                    self.link.inside(|host, conn| host.reads(conn, false));
+                if self.channel.push_part(message, is_last, &self.session) {
+                    self.session.inside(|host, conn| host.reads(conn, false));
                 }
             }
-            Event::Drain => self.line.drained(&self.link),
-            Event::Timer(TOKEN) => return self.on_timer(),
+            Event::Drain => self.channel.drained(&self.session),
+            Event::Timer(WAIT_TIMER) => return self.on_timer(),
             Event::Wake => return self.on_wake(),
             Event::Closing(close) => return self.on_closing(close),
             Event::Closed(close) => {
-                self.line.is_over_now(close);
+                self.channel.is_over_now(close);
                 return self.status(true, abi::PENDING);
             }
             Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) => {}
@@ -258,8 +270,8 @@ impl Slot for BlockingSlot {
     }
 
     fn on_followed(&mut self, message: Message<'_>) -> Status {
-        if self.line.push(message, true, &self.link) {
-            self.link.inside(|host, conn| host.reads(conn, false));
+        if self.channel.push(message, true, &self.session) {
+            self.session.inside(|host, conn| host.reads(conn, false));
         }
         abi::OK
     }
@@ -270,9 +282,10 @@ impl Slot for BlockingSlot {
 }
 
 /// Nobody calls any more: the function is not to wait for anything.
-impl Drop for BlockingSlot {
+impl Drop for BlockingSession {
     fn drop(&mut self) {
-        self.line.is_over_now(Close::new(1006, "", Cause::Unknown));
+        self.channel
+            .is_over_now(Close::new(1006, "", Cause::Unknown));
     }
 }
 

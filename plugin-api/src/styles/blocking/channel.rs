@@ -16,50 +16,50 @@ use std::{
 use crate::{
     abi::{self, Status},
     border::{
-        host_session::Link,
+        host_session::HostSession,
         runtime::{self, Runtime},
     },
     buffers::message_queue::SMALL_BYTES,
     close::Close,
     error::{Elapsed, Error, Refused, rule::Rule},
-    message::{Payload, payload::Owned},
+    message::{Payload, payload::OwnedPayload},
     styles::{
         asynchronous::send::CROWD_BYTES,
         blocking::outbox::Outbox,
         functions::{
             inbox::{self, Inbox},
-            session_end::Ending,
+            session_end::SessionEnd,
         },
     },
 };
 
 /// Shared by the slot and the [`BlockingConn`](crate::BlockingConn).
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct BlockingChannel {
     pub(crate) runtime: &'static Runtime,
     pub(crate) id: u64,
     pub(crate) protocol: Box<str>,
     /// Whether a message may wait for a moment while others wait to be received. The clock of a test
     /// stands still.
     may_defer: bool,
-    inner: Mutex<Inner>,
+    inner: Mutex<ChannelState>,
     changed: Condvar,
     closed: OnceLock<Close>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct ChannelState {
     inbox: Inbox,
     outbox: Outbox,
-    ending: Ending,
+    ending: SessionEnd,
     /// The function has closed or dropped the connection.
     is_closing: bool,
     /// What the function came to, until a callback has taken it.
-    outcome: Option<Outcome>,
-    desk: Desk,
+    outcome: Option<FunctionResult>,
+    command: CommandState,
     /// A message was sent in parts, and not its last one.
     is_in_message: bool,
-    room: Room,
+    congestion: Congestion,
     /// The author holds the peer back.
     is_paused: bool,
     /// The inbox has room again, and the host is to be told.
@@ -69,21 +69,21 @@ struct Inner {
     /// A `wake` comes soon for messages that were left without one.
     is_alarmed: bool,
     /// What the thread waits for. A thread that does not wait is not notified: that would cost a system call.
-    waits: Waits,
+    waits: WaitsFor,
 }
 
 /// What a thread wants done that it waits for the answer to. There is one at a time.
 #[derive(Debug, Default)]
-enum Desk {
+enum CommandState {
     #[default]
     Free,
-    Asked(Errand),
+    Asked(Command),
     Answered(i64),
 }
 
 /// Whether the outbox may be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Room {
+enum Congestion {
     #[default]
     Free,
     /// So much is on its way to the peer that more waits until no more than this is, unless the function
@@ -95,24 +95,24 @@ enum Room {
 
 /// What waits for a callback.
 #[derive(Clone, Copy, Debug, Default)]
-struct Waits {
+struct WaitsFor {
     for_message: bool,
     for_service: bool,
 }
 
 /// How the function ended: the status, and the error if there was one.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct FunctionResult {
     pub(crate) status: Status,
     pub(crate) why: Option<Error>,
 }
 
 /// What a thread wants done that only a callback can do.
 #[derive(Debug)]
-pub(crate) enum Errand {
+pub(crate) enum Command {
     Send {
         kind: u32,
-        bytes: Owned,
+        bytes: OwnedPayload,
         is_part: bool,
     },
     /// Bytes past the framing.
@@ -136,7 +136,7 @@ pub(crate) enum Errand {
 
 /// When an errand is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Turn {
+enum CommandOrder {
     /// Before the messages that were sent before it.
     Before,
     /// After as many of them as fit.
@@ -145,30 +145,30 @@ enum Turn {
     After,
 }
 
-impl Errand {
-    fn turn(&self) -> Turn {
+impl Command {
+    fn turn(&self) -> CommandOrder {
         match self {
-            Errand::Abort | Errand::Reads(_) => Turn::Before,
-            Errand::Buffered => Turn::Beside,
-            Errand::Send { .. }
-            | Errand::Raw(_)
-            | Errand::Ping(_)
-            | Errand::Subscribe { .. }
-            | Errand::Close { .. }
-            | Errand::Flush => Turn::After,
+            Command::Abort | Command::Reads(_) => CommandOrder::Before,
+            Command::Buffered => CommandOrder::Beside,
+            Command::Send { .. }
+            | Command::Raw(_)
+            | Command::Ping(_)
+            | Command::Subscribe { .. }
+            | Command::Close { .. }
+            | Command::Flush => CommandOrder::After,
         }
     }
 }
 
-impl Inner {
+impl ChannelState {
     /// Whether a callback has something to do for the thread.
     fn has_orders(&self) -> bool {
         let is_asked = match self.asked() {
-            Some(Turn::After) => !matches!(self.room, Room::Full(_)),
-            Some(Turn::Before | Turn::Beside) => true,
+            Some(CommandOrder::After) => !matches!(self.congestion, Congestion::Full(_)),
+            Some(CommandOrder::Before | CommandOrder::Beside) => true,
             None => false,
         };
-        is_asked || self.has_mail() && self.room == Room::Free || self.wants_reads
+        is_asked || self.has_mail() && self.congestion == Congestion::Free || self.wants_reads
     }
 
     /// Whether there is a message to send. Between two parts of one there is none.
@@ -177,10 +177,10 @@ impl Inner {
     }
 
     /// The turn of what the thread waits for.
-    fn asked(&self) -> Option<Turn> {
-        match &self.desk {
-            Desk::Asked(errand) => Some(errand.turn()),
-            Desk::Free | Desk::Answered(_) => None,
+    fn asked(&self) -> Option<CommandOrder> {
+        match &self.command {
+            CommandState::Asked(command) => Some(command.turn()),
+            CommandState::Free | CommandState::Answered(_) => None,
         }
     }
 
@@ -190,19 +190,19 @@ impl Inner {
 
     /// Whether so much waits that its sender waits as well.
     fn is_crowded(&self) -> bool {
-        self.room != Room::Free
+        self.congestion != Congestion::Free
             || self.outbox.bytes() > CROWD_BYTES as usize
             || self.outbox.len() >= inbox::MESSAGES_MAX
     }
 }
 
 /// For the thread.
-impl Line {
-    pub(crate) fn new(link: &Link) -> Self {
-        Line {
-            runtime: link.runtime,
-            id: link.id,
-            protocol: link.protocol.clone(),
+impl BlockingChannel {
+    pub(crate) fn new(session: &HostSession) -> Self {
+        BlockingChannel {
+            runtime: session.runtime,
+            id: session.id,
+            protocol: session.protocol.clone(),
             may_defer: !runtime::is_test(),
             inner: Mutex::default(),
             changed: Condvar::new(),
@@ -210,7 +210,7 @@ impl Line {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, ChannelState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -229,7 +229,7 @@ impl Line {
         &self,
         deadline: Option<Instant>,
         take: impl Fn(&mut Inbox) -> Option<(T, bool)>,
-    ) -> Result<Result<T, Told>, Elapsed> {
+    ) -> Result<Result<T, NoMoreMessages>, Elapsed> {
         let mut inner = self.lock();
         inner.ending.reads();
         loop {
@@ -242,7 +242,7 @@ impl Line {
             }
             if !inner.ending.is_open() {
                 let listens = inner.ending.tell();
-                return Ok(Err(Told { listens }));
+                return Ok(Err(NoMoreMessages { listens }));
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(Elapsed);
@@ -259,7 +259,7 @@ impl Line {
             // It may be too long for the server: that is said at once.
             let bytes = message.into_owned();
             let is_part = false;
-            let answer = self.run(Errand::Send {
+            let answer = self.run(Command::Send {
                 kind,
                 bytes,
                 is_part,
@@ -294,10 +294,10 @@ impl Line {
     }
 
     /// Sends a part of a message, and waits while much is on its way to the peer.
-    pub(crate) fn send_part(&self, kind: u32, bytes: Owned) -> Result<(), Refused> {
+    pub(crate) fn send_part(&self, kind: u32, bytes: OwnedPayload) -> Result<(), Refused> {
         let len = bytes.len();
         let is_part = true;
-        let answer = self.run(Errand::Send {
+        let answer = self.run(Command::Send {
             kind,
             bytes,
             is_part,
@@ -307,7 +307,7 @@ impl Line {
     }
 
     /// Has the outbox sent when the function has received what waits for it, or else within a moment.
-    fn send_soon(&self, mut inner: MutexGuard<'_, Inner>) {
+    fn send_soon(&self, mut inner: MutexGuard<'_, ChannelState>) {
         if !inner.is_woken && !std::mem::replace(&mut inner.is_alarmed, true) {
             drop(inner);
             // GONE: nothing is sent any more.
@@ -316,8 +316,8 @@ impl Line {
     }
 
     /// Waits until nothing in the outbox can be sent and little is on its way to the peer.
-    fn wait_for_room<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> Result<(), Refused> {
-        while inner.room != Room::Free || inner.has_mail() {
+    fn wait_for_room<'a>(&'a self, mut inner: MutexGuard<'a, ChannelState>) -> Result<(), Refused> {
+        while inner.congestion != Congestion::Free || inner.has_mail() {
             if inner.ending.is_over() {
                 return Err(Refused::Gone);
             }
@@ -339,34 +339,35 @@ impl Line {
     }
 
     /// Has a callback do something, and waits for the answer.
-    pub(crate) fn run(&self, errand: Errand) -> i64 {
+    pub(crate) fn run(&self, command: Command) -> i64 {
         let mut inner = self.lock();
         // Two threads may share the connection, and ask one after the other.
-        while !matches!(inner.desk, Desk::Free) && !inner.ending.is_over() {
+        while !matches!(inner.command, CommandState::Free) && !inner.ending.is_over() {
             inner.waits.for_service = true;
             inner = self.wait(inner, None);
         }
-        let is_silent = matches!(errand, Errand::Send { .. } | Errand::Raw(_)) && inner.is_silent();
+        let is_silent =
+            matches!(command, Command::Send { .. } | Command::Raw(_)) && inner.is_silent();
         if is_silent || inner.is_closing || inner.ending.is_over() {
             return abi::GONE.into();
         }
-        if matches!(errand, Errand::Send { is_part: false, .. }) && inner.is_in_message {
+        if matches!(command, Command::Send { is_part: false, .. }) && inner.is_in_message {
             return abi::INVALID.into();
         }
-        inner.desk = Desk::Asked(errand);
+        inner.command = CommandState::Asked(command);
         loop {
-            match &inner.desk {
-                Desk::Answered(answer) => {
+            match &inner.command {
+                CommandState::Answered(answer) => {
                     let answer = *answer;
-                    inner.desk = Desk::Free;
+                    inner.command = CommandState::Free;
                     self.notify_served(inner);
                     return answer;
                 }
-                Desk::Free | Desk::Asked(_) if inner.ending.is_over() => {
-                    inner.desk = Desk::Free;
+                CommandState::Free | CommandState::Asked(_) if inner.ending.is_over() => {
+                    inner.command = CommandState::Free;
                     return abi::GONE.into();
                 }
-                Desk::Free | Desk::Asked(_) => {}
+                CommandState::Free | CommandState::Asked(_) => {}
             }
             inner.waits.for_service = true;
             inner = self.wait(inner, None);
@@ -374,12 +375,12 @@ impl Line {
     }
 
     /// As [`run`](Self::run), where the answer is a status.
-    pub(crate) fn run_for_status(&self, errand: Errand) -> Status {
-        Status::try_from(self.run(errand)).unwrap_or(abi::OK)
+    pub(crate) fn run_for_status(&self, command: Command) -> Status {
+        Status::try_from(self.run(command)).unwrap_or(abi::OK)
     }
 
     /// The function has ended.
-    pub(crate) fn end(&self, outcome: Outcome) {
+    pub(crate) fn end(&self, outcome: FunctionResult) {
         let mut inner = self.lock();
         inner.outcome = Some(outcome);
         inner.is_woken = true;
@@ -388,7 +389,10 @@ impl Line {
     }
 
     /// Lets a callback do what the thread left to do, if there is something.
-    fn send_orders<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+    fn send_orders<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, ChannelState>,
+    ) -> MutexGuard<'a, ChannelState> {
         if !inner.has_orders() || std::mem::replace(&mut inner.is_woken, true) {
             return inner;
         }
@@ -409,9 +413,9 @@ impl Line {
     /// Waits until something has changed; the caller looks what.
     fn wait<'a>(
         &'a self,
-        inner: MutexGuard<'a, Inner>,
+        inner: MutexGuard<'a, ChannelState>,
         deadline: Option<Instant>,
-    ) -> MutexGuard<'a, Inner> {
+    ) -> MutexGuard<'a, ChannelState> {
         if inner.has_orders() && !inner.is_woken {
             return self.send_orders(inner);
         }
@@ -431,7 +435,7 @@ impl Line {
     }
 
     /// Lets go on what waits for a callback to have done something.
-    fn notify_served(&self, mut inner: MutexGuard<'_, Inner>) {
+    fn notify_served(&self, mut inner: MutexGuard<'_, ChannelState>) {
         if std::mem::take(&mut inner.waits.for_service) {
             drop(inner);
             self.changed.notify_all();
@@ -441,7 +445,7 @@ impl Line {
 
 /// There is no message any more.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct NoMoreMessages {
     /// Whether the function may go on.
     pub(crate) listens: bool,
 }

@@ -15,9 +15,9 @@ use crate::{
     message::{MessageBuf, Payload, part::PartBuf},
     styles::{
         asynchronous::recv::TOO_LONG,
-        blocking::channel::{Errand, Line, Told},
+        blocking::channel::{BlockingChannel, Command, NoMoreMessages},
         events::conn::part_kind,
-        functions::inbox::{Inbox, Whole},
+        functions::inbox::{Assembled, Inbox},
     },
 };
 
@@ -86,13 +86,16 @@ use crate::{
 /// wsh::handler!(blocking member);
 /// ```
 pub struct BlockingConn {
-    line: Arc<Line>,
+    channel: Arc<BlockingChannel>,
     attached: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl BlockingConn {
-    pub(crate) fn new(line: Arc<Line>, attached: Vec<Box<dyn Any + Send + Sync>>) -> Self {
-        BlockingConn { line, attached }
+    pub(crate) fn new(
+        channel: Arc<BlockingChannel>,
+        attached: Vec<Box<dyn Any + Send + Sync>>,
+    ) -> Self {
+        BlockingConn { channel, attached }
     }
 
     /// The session's number, never 0: no other session has it, on all servers that work together.
@@ -101,25 +104,25 @@ impl BlockingConn {
     /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.line.id
+        self.channel.id
     }
 
     /// The subprotocol that the handshake chose, or `""`.
     #[must_use]
     pub fn protocol(&self) -> &str {
-        &self.line.protocol
+        &self.channel.protocol
     }
 
     /// Whether neither side has closed yet.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.line.is_ending()
+        !self.channel.is_ending()
     }
 
     /// What the peer closed with, or how else the session ended; `None` as long as it is open.
     #[must_use]
     pub fn closed(&self) -> Option<&Close> {
-        self.line.closed()
+        self.channel.closed()
     }
 
     /// Waits for the next message; `None` when the session is over, or when the peer closes and
@@ -220,10 +223,10 @@ impl BlockingConn {
     fn receive(&self, deadline: Option<Instant>) -> Result<Option<MessageBuf>, Elapsed> {
         loop {
             match self.take(deadline, Inbox::pop_whole)? {
-                Some(Whole::Message(message)) => return Ok(Some(message)),
-                Some(Whole::Incomplete) => {}
+                Some(Assembled::Message(message)) => return Ok(Some(message)),
+                Some(Assembled::Incomplete) => {}
                 // The end of the session follows, and ends the wait.
-                Some(Whole::TooLong) => drop(self.close(TOO_LONG, "")),
+                Some(Assembled::TooLong) => drop(self.close(TOO_LONG, "")),
                 None => return Ok(None),
             }
         }
@@ -234,17 +237,17 @@ impl BlockingConn {
         deadline: Option<Instant>,
         take: impl Fn(&mut Inbox) -> Option<(T, bool)>,
     ) -> Result<Option<T>, Elapsed> {
-        match self.line.receive(deadline, take)? {
+        match self.channel.receive(deadline, take)? {
             Ok(taken) => Ok(Some(taken)),
-            Err(Told { listens: true }) => Ok(None),
+            Err(NoMoreMessages { listens: true }) => Ok(None),
             // It asks from a destructor while it unwinds, and a panic from there ends the process. What
             // asks in a loop even so is to leave the processor to others.
-            Err(Told { listens: false }) if thread::panicking() => {
+            Err(NoMoreMessages { listens: false }) if thread::panicking() => {
                 thread::sleep(UNWINDING_PAUSE);
                 Ok(None)
             }
             // It would spin for ever, on a thread that cannot be ended from outside.
-            Err(Told { listens: false }) => panic::resume_unwind(Box::new(Deaf)),
+            Err(NoMoreMessages { listens: false }) => panic::resume_unwind(Box::new(EndIgnored)),
         }
     }
 
@@ -271,7 +274,7 @@ impl BlockingConn {
     /// message is so long that there is never room for it; this is said at once. [`Refused::Invalid`]: a
     /// message that was begun with [`send_part`](Self::send_part) is open.
     pub fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
-        self.line.send(message)
+        self.channel.send(message)
     }
 
     /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`. It is asked of the server, which takes a moment. 0 when the session is over.
@@ -287,7 +290,7 @@ impl BlockingConn {
     /// ```
     #[must_use]
     pub fn buffered(&self) -> u64 {
-        u64::try_from(self.line.run(Errand::Buffered)).unwrap_or(0)
+        u64::try_from(self.channel.run(Command::Buffered)).unwrap_or(0)
     }
 
     /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
@@ -308,7 +311,7 @@ impl BlockingConn {
     }
 
     fn reads(&self, on: bool) -> Result<(), Refused> {
-        let status = self.line.run_for_status(Errand::Reads(on));
+        let status = self.channel.run_for_status(Command::Reads(on));
         Refused::check(status, |_| Rule::unknown())
     }
 
@@ -339,7 +342,7 @@ impl BlockingConn {
     /// other kind. [`Refused::TooBig`]: such a part never fits.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<(), Refused> {
         let kind = part_kind(part.kind(), last);
-        self.line.send_part(kind, part.into_owned())
+        self.channel.send_part(kind, part.into_owned())
     }
 
     /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
@@ -349,7 +352,7 @@ impl BlockingConn {
     /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: such a code may not be sent.
     /// [`Refused::TooBig`]: the reason has more than 123 bytes.
     pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
-        let status = self.line.run_for_status(Errand::Close {
+        let status = self.channel.run_for_status(Command::Close {
             code,
             reason: reason.into(),
         });
@@ -361,7 +364,7 @@ impl BlockingConn {
     /// # Errors
     /// [`Refused::Gone`]: it is over.
     pub fn abort(&self) -> Result<(), Refused> {
-        let status = self.line.run_for_status(Errand::Abort);
+        let status = self.channel.run_for_status(Command::Abort);
         Refused::check(status, |_| Rule::unknown())
     }
 
@@ -370,7 +373,7 @@ impl BlockingConn {
     /// # Errors
     /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: more than 125 bytes.
     pub fn ping(&self, data: &[u8]) -> Result<(), Refused> {
-        let status = self.line.run_for_status(Errand::Ping(data.into()));
+        let status = self.channel.run_for_status(Command::Ping(data.into()));
         Refused::check(status, |_| Rule::ping(data))
     }
 
@@ -398,7 +401,9 @@ impl BlockingConn {
 
     fn topic(&self, name: &str, on: bool) -> Result<(), Refused> {
         let topic = name.into();
-        let status = self.line.run_for_status(Errand::Subscribe { topic, on });
+        let status = self
+            .channel
+            .run_for_status(Command::Subscribe { topic, on });
         Refused::check(status, |status| Rule::topic(status, name))
     }
 
@@ -419,7 +424,7 @@ impl BlockingConn {
     /// # Errors
     /// As of [`publish`](crate::publish).
     pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
-        self.publish_except(topic, message, self.line.id)
+        self.publish_except(topic, message, self.channel.id)
     }
 
     fn publish_except<P: Payload>(
@@ -428,11 +433,11 @@ impl BlockingConn {
         message: P,
         except: u64,
     ) -> Result<u64, Refused> {
-        if self.line.has_unsent() {
+        if self.channel.has_unsent() {
             // This session may be a subscriber, and gets in order what its function does.
-            let _ = self.line.run(Errand::Flush);
+            let _ = self.channel.run(Command::Flush);
         }
-        handle::publish_in(self.line.runtime, topic, &message, except)
+        handle::publish_in(self.channel.runtime, topic, &message, except)
     }
 
     /// What the handshake [attached](crate::Request::attach).
@@ -444,19 +449,19 @@ impl BlockingConn {
     /// The session as other threads and other sessions may know it.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self.line.runtime, self.line.id)
+        Handle::new(self.channel.runtime, self.channel.id)
     }
 
-    pub(crate) fn line(&self) -> &Line {
-        &self.line
+    pub(crate) fn channel(&self) -> &BlockingChannel {
+        &self.channel
     }
 }
 
 impl fmt::Debug for BlockingConn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockingConn")
-            .field("id", &self.line.id)
-            .field("protocol", &self.line.protocol)
+            .field("id", &self.channel.id)
+            .field("protocol", &self.channel.protocol)
             .finish_non_exhaustive()
     }
 }
@@ -471,6 +476,6 @@ impl Iterator for &BlockingConn {
 }
 
 /// What a function is unwound with that does not listen to the end of its session.
-pub(crate) struct Deaf;
+pub(crate) struct EndIgnored;
 
 const UNWINDING_PAUSE: Duration = Duration::from_millis(10);

@@ -3,22 +3,22 @@
 use std::collections::VecDeque;
 
 use crate::{
-    buffers::{byte_queue::Arena, message_queue::SMALL_BYTES, pool},
-    message::payload::Owned,
+    buffers::{byte_queue::ByteQueue, message_queue::SMALL_BYTES, pool},
+    message::payload::OwnedPayload,
 };
 
 /// In the order of the calls. The sender sees to it that they are not too many.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    messages: VecDeque<Outgoing>,
-    small: Arena,
+    messages: VecDeque<QueuedMessage>,
+    small: ByteQueue,
     bytes: usize,
 }
 
 #[derive(Debug)]
-enum Outgoing {
+enum QueuedMessage {
     Small { kind: u32, len: usize },
-    Large { kind: u32, bytes: Owned },
+    Large { kind: u32, bytes: OwnedPayload },
 }
 
 impl Outbox {
@@ -27,36 +27,37 @@ impl Outbox {
         if bytes.len() > SMALL_BYTES {
             let mut copy = pool::take(bytes.len());
             copy.extend_from_slice(bytes);
-            return self.push_large(kind, Owned::Memory(copy));
+            return self.push_large(kind, OwnedPayload::Memory(copy));
         }
         self.bytes += bytes.len();
         self.small.push(bytes);
         let len = bytes.len();
-        self.messages.push_back(Outgoing::Small { kind, len });
+        self.messages.push_back(QueuedMessage::Small { kind, len });
     }
 
     /// A message that is held as it is.
-    pub(crate) fn push_large(&mut self, kind: u32, bytes: Owned) {
+    pub(crate) fn push_large(&mut self, kind: u32, bytes: OwnedPayload) {
         self.bytes += bytes.len();
-        self.messages.push_back(Outgoing::Large { kind, bytes });
+        self.messages
+            .push_back(QueuedMessage::Large { kind, bytes });
     }
 
     /// The kind and the bytes of the oldest.
     pub(crate) fn front(&self) -> Option<(u32, &[u8])> {
         Some(match self.messages.front()? {
-            Outgoing::Small { kind, len } => (*kind, self.small.front(*len)),
-            Outgoing::Large { kind, bytes } => (*kind, bytes),
+            QueuedMessage::Small { kind, len } => (*kind, self.small.front(*len)),
+            QueuedMessage::Large { kind, bytes } => (*kind, bytes),
         })
     }
 
     /// The oldest was sent.
     pub(crate) fn pop(&mut self) {
         match self.messages.pop_front() {
-            Some(Outgoing::Small { len, .. }) => {
+            Some(QueuedMessage::Small { len, .. }) => {
                 self.bytes -= len;
                 self.small.pop(len);
             }
-            Some(Outgoing::Large { bytes, .. }) => {
+            Some(QueuedMessage::Large { bytes, .. }) => {
                 self.bytes -= bytes.len();
                 if let Some(memory) = bytes.into_memory() {
                     pool::put(memory);

@@ -4,16 +4,16 @@ use std::{marker::PhantomData, sync::Arc};
 
 use crate::{
     abi::{self, Status},
-    border::host_session::{Link, Moving},
+    border::host_session::{HostSession, MoveScope},
     config::Config,
     error::Error,
     handshake::{
         request::Request,
         response::{Handshake, Response},
     },
-    message::part::{Part, Place},
+    message::part::{Part, PartPosition},
     styles::{
-        adapter::{self, Event, Slot, Style},
+        adapter::{self, Event, HandlerAdapter, SessionAdapter},
         events::{
             conn::Conn,
             session::{Closing, Handler, Session},
@@ -24,25 +24,25 @@ use crate::{
 
 /// The style of `handler!(T)`.
 #[derive(Debug)]
-pub(crate) struct Events<H, B> {
+pub(crate) struct EventsHandler<H, B> {
     handler: H,
     begin: PhantomData<fn() -> B>,
 }
 
 /// One session and its connection.
 #[derive(Debug)]
-pub(crate) struct EventSlot<S> {
+pub(crate) struct EventsSession<S> {
     /// The session's own, whatever the author's code does with `conn`.
-    link: Arc<Link>,
+    session: Arc<HostSession>,
     conn: Conn,
-    session: S,
+    callbacks: S,
     /// A session without anything in it moves to a newer generation by itself.
     is_fieldless: bool,
     /// A message has begun, and its last part has not come.
     is_in_message: bool,
 }
 
-impl<H: Handler, B: Begin<H::Session>> Events<H, B> {
+impl<H: Handler, B: Begin<H::Session>> EventsHandler<H, B> {
     /// How a session without anything in it begins again in a newer generation.
     const FIELDLESS: Option<fn() -> H::Session> = match B::BEGIN {
         Some(begin) if size_of::<H::Session>() == 0 && Self::SCHEMA.0 == 0 => Some(begin),
@@ -50,8 +50,8 @@ impl<H: Handler, B: Begin<H::Session>> Events<H, B> {
     };
 }
 
-impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
-    type Slot = EventSlot<H::Session>;
+impl<H: Handler, B: Begin<H::Session>> HandlerAdapter for EventsHandler<H, B> {
+    type Session = EventsSession<H::Session>;
     const SCHEMA: (u32, u32) = {
         let range = <H::Session as Session>::SCHEMA;
         (*range.end(), *range.start())
@@ -65,7 +65,7 @@ impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
     const PARTS: bool = <H::Session as Session>::PARTS;
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
-        Ok(Events {
+        Ok(EventsHandler {
             handler: H::new(config)?,
             begin: PhantomData,
         })
@@ -81,34 +81,39 @@ impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
 
     fn open(
         &self,
-        link: Arc<Link>,
+        session: Arc<HostSession>,
         mut request: Request<'_>,
-    ) -> crate::Result<(Self::Slot, Status)> {
-        let mut conn = Conn::new(Arc::clone(&link), request.take_attached());
-        let mut session = self.handler.open(&mut conn, &request)?;
-        let status = status(session.on_open(&mut conn), &conn);
-        let slot = EventSlot {
-            link,
-            conn,
+    ) -> crate::Result<(Self::Session, Status)> {
+        let mut conn = Conn::new(Arc::clone(&session), request.take_attached());
+        let mut callbacks = self.handler.open(&mut conn, &request)?;
+        let status = status(callbacks.on_open(&mut conn), &conn);
+        let adapter = EventsSession {
             session,
+            conn,
+            callbacks,
             is_fieldless: Self::FIELDLESS.is_some(),
             is_in_message: false,
         };
-        Ok((slot, status))
+        Ok((adapter, status))
     }
 
-    fn restore(&self, link: Arc<Link>, schema: u32, state: &[u8]) -> crate::Result<Self::Slot> {
-        let mut conn = Conn::new(Arc::clone(&link), Vec::new());
-        let session = match Self::FIELDLESS {
+    fn restore(
+        &self,
+        session: Arc<HostSession>,
+        schema: u32,
+        state: &[u8],
+    ) -> crate::Result<Self::Session> {
+        let mut conn = Conn::new(Arc::clone(&session), Vec::new());
+        let callbacks = match Self::FIELDLESS {
             Some(begin) => begin(),
             None => self
                 .handler
                 .restore(&mut conn, &State::new(schema, state))?,
         };
-        Ok(EventSlot {
-            link,
-            conn,
+        Ok(EventsSession {
             session,
+            conn,
+            callbacks,
             is_fieldless: Self::FIELDLESS.is_some(),
             is_in_message: false,
         })
@@ -123,39 +128,39 @@ impl<H: Handler, B: Begin<H::Session>> Style for Events<H, B> {
     }
 }
 
-impl<S: Session> Slot for EventSlot<S> {
+impl<S: Session> SessionAdapter for EventsSession<S> {
     #[inline]
-    fn link(&self) -> &Arc<Link> {
-        &self.link
+    fn session(&self) -> &Arc<HostSession> {
+        &self.session
     }
 
     // Always: each callback has one kind of event, and needs nothing of the others.
     #[inline(always)]
     fn on(&mut self, event: Event<'_>) -> Status {
-        let EventSlot {
+        let EventsSession {
             conn,
-            session,
+            callbacks,
             is_in_message,
             ..
         } = self;
         let result = match event {
-            Event::Message(message) => session.on_message(conn, message),
+            Event::Message(message) => callbacks.on_message(conn, message),
             Event::Part(message, is_last) => {
                 let is_first = !std::mem::replace(is_in_message, !is_last);
-                session.on_part(conn, Part::new(message, Place { is_first, is_last }))
+                callbacks.on_part(conn, Part::new(message, PartPosition { is_first, is_last }))
             }
-            Event::Ping(data) => session.on_ping(conn, data),
-            Event::Pong(data) => session.on_pong(conn, data),
-            Event::Drain => session.on_drain(conn),
-            Event::Timer(token) => session.on_timer(conn, token),
+            Event::Ping(data) => callbacks.on_ping(conn, data),
+            Event::Pong(data) => callbacks.on_pong(conn, data),
+            Event::Drain => callbacks.on_drain(conn),
+            Event::Timer(token) => callbacks.on_timer(conn, token),
             Event::Wake => Ok(()),
-            Event::Note(note) => session.on_note(conn, note),
-            Event::Closing(close) => match session.on_closing(conn, &close) {
+            Event::Note(note) => callbacks.on_note(conn, note),
+            Event::Closing(close) => match callbacks.on_closing(conn, &close) {
                 Ok(Closing::Later) => return abi::PENDING,
                 Ok(Closing::Now) => Ok(()),
                 Err(error) => Err(error),
             },
-            Event::Closed(close) => session.on_close(conn, &close),
+            Event::Closed(close) => callbacks.on_close(conn, &close),
         };
         status(result, conn)
     }
@@ -164,8 +169,8 @@ impl<S: Session> Slot for EventSlot<S> {
         if self.is_fieldless {
             return Ok(Some(Vec::new()));
         }
-        let _moving = Moving::snapshot(self.link.id);
-        Ok(self.session.snapshot(&self.conn)?.into_bytes())
+        let _moving = MoveScope::snapshot(self.session.id);
+        Ok(self.callbacks.snapshot(&self.conn)?.into_bytes())
     }
 }
 
@@ -185,7 +190,7 @@ fn failed(error: Error, conn: &Conn) -> Status {
     if error.is_gone() && conn.has_heard_of_end() {
         return abi::OK;
     }
-    adapter::fail(conn.link(), &error)
+    adapter::fail(conn.session(), &error)
 }
 
 /// Finds out whether a handler's session type is `Default`, for [`descriptor!`](crate::descriptor): an

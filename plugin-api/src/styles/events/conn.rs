@@ -13,8 +13,8 @@ use std::{
 use crate::{
     abi::{self, Status},
     border::{
-        host::{ConnPtr, Host},
-        host_session::{Link, Writer},
+        host::{ConnPtr, HostFunctions},
+        host_session::{HostSession, Writer},
     },
     error::{Refused, Result, rule::Rule},
     handle::{self, Handle},
@@ -85,16 +85,19 @@ use crate::{
 /// # assert_eq!(client.closed().unwrap().reason, "goodbye");
 /// ```
 pub struct Conn {
-    link: Arc<Link>,
+    session: Arc<HostSession>,
     attached: Vec<Box<dyn Any + Send + Sync>>,
     /// A call was answered that the session is over: passing that on is no failure of the handler.
     has_heard_of_end: AtomicBool,
 }
 
 impl Conn {
-    pub(crate) fn new(link: Arc<Link>, attached: Vec<Box<dyn Any + Send + Sync>>) -> Self {
+    pub(crate) fn new(
+        session: Arc<HostSession>,
+        attached: Vec<Box<dyn Any + Send + Sync>>,
+    ) -> Self {
         Conn {
-            link,
+            session,
             attached,
             has_heard_of_end: AtomicBool::new(false),
         }
@@ -104,8 +107,8 @@ impl Conn {
         self.has_heard_of_end.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
+    pub(crate) fn session(&self) -> &HostSession {
+        &self.session
     }
 
     /// The session's number, never 0: no other session has it, on all servers that work together.
@@ -114,25 +117,25 @@ impl Conn {
     /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.link.id
+        self.session.id
     }
 
     /// The subprotocol that the handshake chose, or `""`.
     #[must_use]
     pub fn protocol(&self) -> &str {
-        &self.link.protocol
+        &self.session.protocol
     }
 
     /// Whether the session was begun by an older generation of the handler.
     #[must_use]
     pub fn is_restored(&self) -> bool {
-        self.link.is_restored
+        self.session.is_restored
     }
 
     /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`.
     #[must_use]
     pub fn buffered(&self) -> u64 {
-        self.link.buffered()
+        self.session.buffered()
     }
 
     /// Sends a message, at once. Answers the bytes that are [buffered](Self::buffered) with it.
@@ -143,10 +146,10 @@ impl Conn {
     #[inline]
     pub fn send<P: Payload>(&self, message: P) -> Result<u64, Refused> {
         let (kind, bytes) = (message.kind(), message.bytes());
-        let answer = if self.link.is_in_message() {
+        let answer = if self.session.is_in_message() {
             abi::INVALID.into()
         } else {
-            self.link.send_lent(kind, bytes)
+            self.session.send_lent(kind, bytes)
         };
         if answer >= 0 {
             return Ok(answer.unsigned_abs());
@@ -158,10 +161,10 @@ impl Conn {
     #[cold]
     #[inline(never)]
     fn send_apart(&self, answer: i64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
-        self.heard(if self.link.is_in_message() {
-            Err(self.link.refused_between_parts())
+        self.heard(if self.session.is_in_message() {
+            Err(self.session.refused_between_parts())
         } else {
-            self.link.send_by_id_if_misuse(answer, kind, bytes)
+            self.session.send_by_id_if_misuse(answer, kind, bytes)
         })
     }
 
@@ -185,7 +188,7 @@ impl Conn {
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Result<u64, Refused> {
-        self.heard(self.link.send_with(kind.opcode(), max, write))
+        self.heard(self.session.send_with(kind.opcode(), max, write))
     }
 
     /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
@@ -242,7 +245,7 @@ impl Conn {
     /// never fits.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<u64, Refused> {
         let (kind, bytes) = (part_kind(part.kind(), last), part.bytes());
-        self.heard(self.link.send_part(kind | abi::IF_ROOM, bytes))
+        self.heard(self.session.send_part(kind | abi::IF_ROOM, bytes))
     }
 
     /// Sends a Ping of at most 125 bytes. The server sends its own besides, to find dead peers.
@@ -263,7 +266,7 @@ impl Conn {
     // Apart: a handler's function that can close must not be slower when it does not.
     #[inline(never)]
     pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
-        let status = self.link.close(code, reason);
+        let status = self.session.close(code, reason);
         self.heard(Refused::check(status, |status| {
             Rule::close(status, code, reason)
         }))
@@ -274,7 +277,7 @@ impl Conn {
     /// # Errors
     /// [`Refused::Gone`]: it is over.
     pub fn abort(&self) -> Result<(), Refused> {
-        let status = self.link.abort();
+        let status = self.session.abort();
         self.heard(Refused::check(status, |_| Rule::unknown()))
     }
 
@@ -315,7 +318,7 @@ impl Conn {
     /// # Errors
     /// As of [`publish`](crate::publish).
     pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
-        handle::publish_in(self.link.runtime, topic, &message, 0)
+        handle::publish_in(self.session.runtime, topic, &message, 0)
     }
 
     /// As [`publish`](Self::publish), but not to this session, which is not counted either.
@@ -323,7 +326,7 @@ impl Conn {
     /// # Errors
     /// As of [`publish`](crate::publish).
     pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
-        handle::publish_in(self.link.runtime, topic, &message, self.link.id)
+        handle::publish_in(self.session.runtime, topic, &message, self.session.id)
     }
 
     /// Calls [`on_timer`](crate::Session::on_timer) once, after a while. A second timer with the
@@ -447,12 +450,12 @@ impl Conn {
     /// ```
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self.link.runtime, self.link.id)
+        Handle::new(self.session.runtime, self.session.id)
     }
 
     /// Calls what exists for the session of the running callback only.
-    fn inside(&self, call: impl FnOnce(&Host, ConnPtr) -> Status) -> Status {
-        self.link.inside(call)
+    fn inside(&self, call: impl FnOnce(&HostFunctions, ConnPtr) -> Status) -> Status {
+        self.session.inside(call)
     }
 
     fn heard<T>(&self, answer: Result<T, Refused>) -> Result<T, Refused> {
@@ -466,8 +469,8 @@ impl Conn {
 impl fmt::Debug for Conn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn")
-            .field("id", &self.link.id)
-            .field("protocol", &self.link.protocol)
+            .field("id", &self.session.id)
+            .field("protocol", &self.session.protocol)
             .finish_non_exhaustive()
     }
 }

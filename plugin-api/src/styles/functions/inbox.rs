@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 
-use crate::buffers::message_queue::{Queue, SMALL_BYTES};
+use crate::buffers::message_queue::{MessageQueue, SMALL_BYTES};
 use crate::buffers::pool;
-use crate::message::part::{PartBuf, Place};
+use crate::message::part::{PartBuf, PartPosition};
 use crate::message::{Message, MessageBuf};
 
 /// In order of arrival. When it is full the peer is not read, so it holds at most one message more
 /// than its bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    queue: Queue,
+    queue: MessageQueue,
     /// The memory of a message that was sent on, for the next one.
     spare: Vec<u8>,
     /// Whether the peer is held back until there is room again.
@@ -33,7 +33,7 @@ struct Parts {
 
 /// What there is of a message that is wanted whole.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Whole {
+pub(crate) enum Assembled {
     /// All of it.
     Message(MessageBuf),
     /// Not all of it.
@@ -50,14 +50,14 @@ impl Inbox {
     }
 
     /// Takes all of `batch`, and a copy of the message that came behind it.
-    pub(crate) fn push_batch(&mut self, batch: &mut Queue, message: Message<'_>) -> bool {
+    pub(crate) fn push_batch(&mut self, batch: &mut MessageQueue, message: Message<'_>) -> bool {
         batch.push_small(message);
         self.queue.append(batch);
         self.note_length()
     }
 
     /// Takes all of `batch`.
-    pub(crate) fn append(&mut self, batch: &mut Queue) {
+    pub(crate) fn append(&mut self, batch: &mut MessageQueue) {
         self.queue.append(batch);
     }
 
@@ -65,7 +65,7 @@ impl Inbox {
     /// comes along. True: it was full and has room again.
     pub(crate) fn take_all(
         &mut self,
-        others: &mut Queue,
+        others: &mut MessageQueue,
         spare: &mut Vec<u8>,
     ) -> Option<((), bool)> {
         if self.queue.is_empty() {
@@ -93,20 +93,20 @@ impl Inbox {
     /// again.
     pub(crate) fn pop_part(&mut self) -> Option<(PartBuf, bool)> {
         let (message, may_resume) = self.pop()?;
-        let place = match &mut self.parts {
-            None => Place::WHOLE,
+        let position = match &mut self.parts {
+            None => PartPosition::WHOLE,
             Some(parts) => {
                 let is_last = parts.are_last.pop_front().unwrap_or(true);
                 let is_first = !std::mem::replace(&mut parts.is_inside, !is_last);
-                Place { is_first, is_last }
+                PartPosition { is_first, is_last }
             }
         };
-        Some((PartBuf::new(message, place), may_resume))
+        Some((PartBuf::new(message, position), may_resume))
     }
 
     /// The oldest message, put together of its parts; none if no part is there. What is there of a message
     /// that is not complete is kept. True: the inbox was full and has room again.
-    pub(crate) fn pop_whole(&mut self) -> Option<(Whole, bool)> {
+    pub(crate) fn pop_whole(&mut self) -> Option<(Assembled, bool)> {
         let (part, may_resume) = self.pop_part()?;
         let is_last = part.is_last();
         let gathered = self.parts.as_mut().and_then(|parts| parts.gathered.take());
@@ -119,12 +119,12 @@ impl Inbox {
             }
         };
         let whole = match &mut self.parts {
-            Some(_) if message.len() > WHOLE_BYTES_MAX => Whole::TooLong,
+            Some(_) if message.len() > WHOLE_BYTES_MAX => Assembled::TooLong,
             Some(parts) if !is_last => {
                 parts.gathered = Some(message);
-                Whole::Incomplete
+                Assembled::Incomplete
             }
-            _ => Whole::Message(message),
+            _ => Assembled::Message(message),
         };
         Some((whole, may_resume))
     }

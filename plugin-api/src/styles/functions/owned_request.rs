@@ -6,13 +6,13 @@ use serde_core::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    border::read::{Field, Text},
+    border::read::{PairRef, TextRef},
     handshake::request::Request,
 };
 
 /// A copy of everything a [`Request`] says.
 #[derive(Clone, Debug, Default)]
-pub struct RequestCopy {
+pub struct OwnedRequest {
     flags: u32,
     id: u64,
     target: Vec<u8>,
@@ -33,16 +33,16 @@ pub struct RequestCopy {
 }
 
 /// What the lists of a [`Request`] borrow from.
-pub(crate) struct Lists<'a> {
-    headers: Vec<Field<'a>>,
-    cookies: Vec<Field<'a>>,
-    protocols: Vec<Text<'a>>,
-    params: Vec<Field<'a>>,
+pub(crate) struct RequestLists<'a> {
+    headers: Vec<PairRef<'a>>,
+    cookies: Vec<PairRef<'a>>,
+    protocols: Vec<TextRef<'a>>,
+    params: Vec<PairRef<'a>>,
 }
 
-impl RequestCopy {
+impl OwnedRequest {
     pub(crate) fn new(request: &Request<'_>) -> Self {
-        RequestCopy {
+        OwnedRequest {
             flags: request.flags,
             id: request.id,
             target: request.target.into(),
@@ -63,17 +63,17 @@ impl RequestCopy {
         }
     }
 
-    pub(crate) fn lists(&self) -> Lists<'_> {
-        Lists {
+    pub(crate) fn lists(&self) -> RequestLists<'_> {
+        RequestLists {
             headers: lend(&self.headers),
             cookies: lend(&self.cookies),
-            protocols: self.protocols.iter().map(|it| Text::new(it)).collect(),
+            protocols: self.protocols.iter().map(|it| TextRef::new(it)).collect(),
             params: lend(&self.params),
         }
     }
 
     /// The request again.
-    pub(crate) fn request<'a>(&'a self, lists: &'a Lists<'a>) -> Request<'a> {
+    pub(crate) fn request<'a>(&'a self, lists: &'a RequestLists<'a>) -> Request<'a> {
         Request {
             flags: self.flags,
             id: self.id,
@@ -101,7 +101,7 @@ impl RequestCopy {
 
 /// Written out: with serde's macros each handler would wait for their compiler.
 #[cfg(feature = "serde")]
-impl RequestCopy {
+impl OwnedRequest {
     /// The copy as a JSON object.
     pub(crate) fn to_json(&self) -> Value {
         json!({
@@ -127,7 +127,7 @@ impl RequestCopy {
 
     /// The copy that a JSON object is.
     pub(crate) fn from_json(mut fields: Map<String, Value>) -> serde_json::Result<Self> {
-        Ok(RequestCopy {
+        Ok(OwnedRequest {
             flags: take(&mut fields, "flags")?,
             id: take(&mut fields, "id")?,
             target: take(&mut fields, "target")?,
@@ -154,17 +154,17 @@ fn take<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> ser
     T::deserialize(fields.remove(name).unwrap_or_default())
 }
 
-fn own(fields: &[Field<'_>]) -> Vec<(String, Vec<u8>)> {
+fn own(fields: &[PairRef<'_>]) -> Vec<(String, Vec<u8>)> {
     fields
         .iter()
         .map(|field| (field.name().into(), field.value().into()))
         .collect()
 }
 
-fn lend(pairs: &[(String, Vec<u8>)]) -> Vec<Field<'_>> {
+fn lend(pairs: &[(String, Vec<u8>)]) -> Vec<PairRef<'_>> {
     pairs
         .iter()
-        .map(|(name, value)| Field::new(name, value))
+        .map(|(name, value)| PairRef::new(name, value))
         .collect()
 }
 
@@ -179,7 +179,7 @@ mod tests {
             "params":[["room",[255]]],"tls_version":"v","tls_sni":"s","tls_client_cert":[0]}"#;
 
         let fields: Map<String, Value> = serde_json::from_str(written).unwrap();
-        let copy = RequestCopy::from_json(fields.clone()).unwrap();
+        let copy = OwnedRequest::from_json(fields.clone()).unwrap();
 
         assert_eq!(copy.to_json(), Value::Object(fields));
         assert_eq!(copy.params, [("room".to_owned(), vec![255])]);
@@ -187,13 +187,13 @@ mod tests {
 
     #[test]
     fn a_field_that_is_missing_is_an_error() {
-        let mut fields = match RequestCopy::default().to_json() {
+        let mut fields = match OwnedRequest::default().to_json() {
             Value::Object(fields) => fields,
             other => panic!("an object, not {other}"),
         };
         fields.remove("path");
 
-        let error = RequestCopy::from_json(fields).unwrap_err();
+        let error = OwnedRequest::from_json(fields).unwrap_err();
 
         assert_eq!(error.to_string(), "invalid type: null, expected a string");
     }

@@ -10,7 +10,7 @@ use crate::abi::{self, Status};
 
 /// What of the session's end has come, and what of it the function knows.
 #[derive(Debug, Default)]
-pub(crate) struct Ending {
+pub(crate) struct SessionEnd {
     phase: Phase,
     /// Whether the function asks for messages.
     is_reader: bool,
@@ -31,7 +31,7 @@ enum Phase {
 
 /// Which of the three kinds of callback is running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Callback {
+pub(crate) enum CallbackKind {
     Closing,
     Closed,
     Other,
@@ -39,14 +39,14 @@ pub(crate) enum Callback {
 
 /// What a callback does while the function goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Course {
+pub(crate) enum CallbackAnswer {
     /// It answers this.
     Status(Status),
     /// It closes with the peer's code, then answers OK.
     Echo,
 }
 
-impl Ending {
+impl SessionEnd {
     pub(crate) fn peer_closes(&mut self) {
         self.phase = Phase::PeerCloses;
     }
@@ -98,19 +98,19 @@ impl Ending {
     }
 
     /// What the callback does after the function had its turn and has not ended.
-    pub(crate) fn course(&mut self, callback: Callback, has_mail: bool) -> Course {
+    pub(crate) fn course(&mut self, callback: CallbackKind, has_mail: bool) -> CallbackAnswer {
         match self.phase {
-            Phase::Open => Course::Status(abi::OK),
-            Phase::Over => Course::Status(abi::PENDING),
+            Phase::Open => CallbackAnswer::Status(abi::OK),
+            Phase::Over => CallbackAnswer::Status(abi::PENDING),
             Phase::PeerCloses => {
                 let is_time = !self.is_answered && (self.told > 0 || !self.is_waited_for(has_mail));
                 self.is_answered |= is_time;
                 match callback {
-                    Callback::Closing if !is_time => Course::Status(abi::PENDING),
+                    CallbackKind::Closing if !is_time => CallbackAnswer::Status(abi::PENDING),
                     // The host echoes what this callback says OK to.
-                    Callback::Closing => Course::Status(abi::OK),
-                    _ if is_time => Course::Echo,
-                    _ => Course::Status(abi::OK),
+                    CallbackKind::Closing => CallbackAnswer::Status(abi::OK),
+                    _ if is_time => CallbackAnswer::Echo,
+                    _ => CallbackAnswer::Status(abi::OK),
                 }
             }
         }

@@ -11,12 +11,12 @@ use crate::{
     styles::{
         asynchronous::conn::AsyncConn,
         blocking::conn::BlockingConn,
-        functions::{owned_request::RequestCopy, shared::Shared},
+        functions::{owned_request::OwnedRequest, shared::Shared},
     },
 };
 
 /// What a session's future is kept as.
-pub(crate) type Running = Pin<Box<dyn Future<Output = crate::Result> + Send>>;
+pub(crate) type SessionFuture = Pin<Box<dyn Future<Output = crate::Result> + Send>>;
 
 /// Marks a function that takes its connection only.
 #[derive(Debug)]
@@ -51,9 +51,9 @@ pub trait AsyncFunction<S, A, H>: Copy + Send + Sync + 'static {
     fn start(
         self,
         conn: AsyncConn<S>,
-        request: Option<Arc<RequestCopy>>,
+        request: Option<Arc<OwnedRequest>>,
         shared: &Arc<H>,
-    ) -> Running;
+    ) -> SessionFuture;
 }
 
 impl<F, S, H> AsyncFunction<S, Alone, H> for F
@@ -63,7 +63,12 @@ where
 {
     const TAKES_REQUEST: bool = false;
 
-    fn start(self, mut conn: AsyncConn<S>, _: Option<Arc<RequestCopy>>, _: &Arc<H>) -> Running {
+    fn start(
+        self,
+        mut conn: AsyncConn<S>,
+        _: Option<Arc<OwnedRequest>>,
+        _: &Arc<H>,
+    ) -> SessionFuture {
         // The future owns the connection that the function borrows: that is what ties the two
         // together without a lifetime.
         Box::pin(async move { self.call(&mut conn).await })
@@ -80,9 +85,9 @@ where
     fn start(
         self,
         mut conn: AsyncConn<S>,
-        request: Option<Arc<RequestCopy>>,
+        request: Option<Arc<OwnedRequest>>,
         _: &Arc<H>,
-    ) -> Running {
+    ) -> SessionFuture {
         Box::pin(async move {
             let copy = request.unwrap_or_default();
             let lists = copy.lists();
@@ -103,9 +108,9 @@ where
     fn start(
         self,
         mut conn: AsyncConn<S>,
-        _: Option<Arc<RequestCopy>>,
+        _: Option<Arc<OwnedRequest>>,
         shared: &Arc<H>,
-    ) -> Running {
+    ) -> SessionFuture {
         let shared = Arc::clone(shared);
         Box::pin(async move { self.call(&mut conn, &*shared).await })
     }
@@ -122,9 +127,9 @@ where
     fn start(
         self,
         mut conn: AsyncConn<S>,
-        request: Option<Arc<RequestCopy>>,
+        request: Option<Arc<OwnedRequest>>,
         shared: &Arc<H>,
-    ) -> Running {
+    ) -> SessionFuture {
         let shared = Arc::clone(shared);
         Box::pin(async move {
             let copy = request.unwrap_or_default();
@@ -238,7 +243,7 @@ pub trait BlockingFunction<A, H>: Copy + Send + Sync + 'static {
     ///
     /// # Errors
     /// What the function returns.
-    fn run(self, conn: BlockingConn, request: Option<RequestCopy>, shared: &H) -> crate::Result;
+    fn run(self, conn: BlockingConn, request: Option<OwnedRequest>, shared: &H) -> crate::Result;
 }
 
 impl<F, H> BlockingFunction<Alone, H> for F
@@ -247,7 +252,7 @@ where
 {
     const TAKES_REQUEST: bool = false;
 
-    fn run(self, conn: BlockingConn, _: Option<RequestCopy>, _: &H) -> crate::Result {
+    fn run(self, conn: BlockingConn, _: Option<OwnedRequest>, _: &H) -> crate::Result {
         self(conn)
     }
 }
@@ -258,7 +263,7 @@ where
 {
     const TAKES_REQUEST: bool = true;
 
-    fn run(self, conn: BlockingConn, request: Option<RequestCopy>, _: &H) -> crate::Result {
+    fn run(self, conn: BlockingConn, request: Option<OwnedRequest>, _: &H) -> crate::Result {
         let copy = request.unwrap_or_default();
         let lists = copy.lists();
         self(conn, &copy.request(&lists))
@@ -271,7 +276,7 @@ where
 {
     const TAKES_REQUEST: bool = false;
 
-    fn run(self, conn: BlockingConn, _: Option<RequestCopy>, shared: &H) -> crate::Result {
+    fn run(self, conn: BlockingConn, _: Option<OwnedRequest>, shared: &H) -> crate::Result {
         self(conn, shared)
     }
 }
@@ -282,7 +287,7 @@ where
 {
     const TAKES_REQUEST: bool = true;
 
-    fn run(self, conn: BlockingConn, request: Option<RequestCopy>, shared: &H) -> crate::Result {
+    fn run(self, conn: BlockingConn, request: Option<OwnedRequest>, shared: &H) -> crate::Result {
         let copy = request.unwrap_or_default();
         let lists = copy.lists();
         self(conn, &copy.request(&lists), shared)
@@ -327,9 +332,9 @@ where
 
 /// The handshake of a handler that names none: that of what its sessions share.
 #[derive(Clone, Copy, Debug)]
-pub struct OfShared;
+pub struct HandshakeOfShared;
 
-impl<H: Shared> HandshakeFunction<H> for OfShared {
+impl<H: Shared> HandshakeFunction<H> for HandshakeOfShared {
     fn answer(
         self,
         shared: &H,

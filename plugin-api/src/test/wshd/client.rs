@@ -11,7 +11,7 @@ use crate::{
     abi,
     close::{Cause, Close},
     message::{MessageBuf, Payload},
-    test::opening::Refusal,
+    test::handshake::Refusal,
 };
 
 /// A client with an open WebSocket to a [`Wshd`](crate::test::Wshd). Dropped, its connection is lost.

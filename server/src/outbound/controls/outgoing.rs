@@ -2,7 +2,7 @@
 
 use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
-use wsh::rules::{self, Kind};
+use wsh::rules::{self, ParsedKind};
 
 use super::{Controls, Ending};
 use crate::outbound::wire::{self, Wire};
@@ -203,7 +203,7 @@ impl Controls {
     }
 
     /// The frame that a message of `kind` is next sent as.
-    fn opcode_of(&self, kind: Kind, payload: &[u8]) -> Result<OpCode, abi::Status> {
+    fn opcode_of(&self, kind: ParsedKind, payload: &[u8]) -> Result<OpCode, abi::Status> {
         if kind.is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
             return Err(abi::INVALID);
         }

@@ -11,15 +11,17 @@ use crate::{
     },
     rules,
     test::{
-        conn::Table,
+        conn_table::ConnTable,
         context::Context,
         controls::Controls,
-        draft::Draft,
+        host_table::{
+            self, RUNNING_CALLBACK, RUNNING_HANDSHAKE, RunningCallback, RunningHandshake,
+        },
         hub::Hub,
         limits,
         log::Line,
-        request::Request,
-        table::{self, ASKED, Asked, RUNNING, Running},
+        request_table::RequestTable,
+        response_draft::ResponseDraft,
     },
 };
 
@@ -27,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Generation {
     pub(super) number: u64,
-    pub(super) facts: Facts,
+    pub(super) facts: HandlerFacts,
     context: Arc<Context>,
     /// Which handler this thread's log lines and publications belong to while a callback runs.
     runtime: Option<&'static Runtime>,
@@ -40,7 +42,7 @@ pub(super) struct Generation {
 
 /// What a descriptor says of a handler.
 #[derive(Clone, Debug)]
-pub(super) struct Facts {
+pub(super) struct HandlerFacts {
     pub(super) name: String,
     reserved: u32,
     flags: u32,
@@ -53,31 +55,31 @@ pub(super) struct Facts {
 
 /// A session of a handler, destroyed when dropped.
 #[derive(Debug)]
-pub(super) struct Instance {
+pub(super) struct PluginSession {
     session: *mut c_void,
     pub(super) generation: Rc<Generation>,
 }
 
 /// What an opening handshake has left with the handler, abandoned when dropped.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(super) struct PluginHandshake {
     pointer: *mut c_void,
     pub(super) generation: Rc<Generation>,
 }
 
 /// What a callback answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(super) enum CallbackOutcome {
     Continue,
     Done,
     Pending,
     Failed,
 }
 
-impl Facts {
+impl HandlerFacts {
     pub(super) fn of(descriptor: &Descriptor) -> Self {
         let name = descriptor.name.split(|byte| *byte == 0).next();
-        Facts {
+        HandlerFacts {
             name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
             reserved: descriptor.reserved,
             flags: descriptor.flags,
@@ -88,7 +90,7 @@ impl Facts {
     }
 
     /// Whether sessions of `older` can move here.
-    fn can_restore(&self, older: &Facts) -> bool {
+    fn can_restore(&self, older: &HandlerFacts) -> bool {
         self.flags & older.flags & abi::MIGRATES != 0
             && (self.schema_min..=self.schema).contains(&older.schema)
     }
@@ -98,14 +100,14 @@ impl Generation {
     /// Loads a handler: `init`, then `self_test`.
     pub(super) fn load(
         hub: &Arc<Hub>,
-        facts: Facts,
+        facts: HandlerFacts,
         number: u64,
         config_json: &str,
     ) -> Result<Rc<Generation>, String> {
         rules::descriptor(facts.reserved, facts.schema, facts.schema_min)?;
         let (context, ctx) = Context::new(hub);
         // Never freed: the ABI gives it to the plugin for as long as the process lives.
-        let host: &'static abi::Host = Box::leak(Box::new(table::table(&context, ctx)));
+        let host: &'static abi::Host = Box::leak(Box::new(host_table::table(&context, ctx)));
         let about = abi::Init {
             size: size_of::<abi::Init>() as u32,
             flags: 0,
@@ -120,7 +122,7 @@ impl Generation {
             vtable: ptr::null(),
         };
         let init = facts.init.ok_or("the descriptor has no `init`")?;
-        let _nested = Nested::enter();
+        let _nested = ThreadRestore::enter();
         runtime::enter_test(None, hub.now());
         // SAFETY: the descriptor's own function with three tables of ours: the first is there for
         // ever, with its `ctx` and `log_level`, the other two for the call.
@@ -173,8 +175,8 @@ impl Generation {
         }
     }
 
-    pub(super) fn attempt(self: &Rc<Self>) -> Attempt {
-        Attempt {
+    pub(super) fn attempt(self: &Rc<Self>) -> PluginHandshake {
+        PluginHandshake {
             pointer: ptr::null_mut(),
             generation: Rc::clone(self),
         }
@@ -183,11 +185,11 @@ impl Generation {
     /// A session in a newer generation from the state that an older one wrote.
     pub(super) fn restore(
         self: &Rc<Self>,
-        old: &Instance,
-        table: &Table,
+        old: &PluginSession,
+        table: &ConnTable,
         controls: Controls,
         state: &[u8],
-    ) -> (Option<Instance>, Controls) {
+    ) -> (Option<PluginSession>, Controls) {
         let Some(restore) = self.vtable.restore else {
             return (None, controls);
         };
@@ -207,7 +209,7 @@ impl Generation {
             }
         });
         let made = match self.outcome(table.id(), "restore", status, false) {
-            Outcome::Continue => Some(self.session(session)),
+            CallbackOutcome::Continue => Some(self.session(session)),
             _ => None,
         };
         (made, controls)
@@ -228,10 +230,10 @@ impl Generation {
         self.facts.can_restore(&older.facts)
     }
 
-    fn session(self: &Rc<Self>, session: *mut c_void) -> Instance {
+    fn session(self: &Rc<Self>, session: *mut c_void) -> PluginSession {
         let (made, destroyed) = self.sessions.get();
         self.sessions.set((made + 1, destroyed));
-        Instance {
+        PluginSession {
             session,
             generation: Rc::clone(self),
         }
@@ -240,7 +242,7 @@ impl Generation {
     /// One callback that has to do with a session.
     fn call(
         &self,
-        table: &Table,
+        table: &ConnTable,
         controls: Controls,
         verdict: Option<Status>,
         callback: impl FnOnce(*mut abi::Conn) -> Status,
@@ -248,21 +250,21 @@ impl Generation {
         let conn = table.conn;
         table.begin(&controls);
         // Of a callback that runs a test of its own, as long as this one runs.
-        let outer = RUNNING.replace(Some(Running {
+        let outer = RUNNING_CALLBACK.replace(Some(RunningCallback {
             conn,
             controls,
             verdict,
         }));
         let status = self.run(|_| callback(conn));
-        let running = RUNNING.replace(outer).expect("put there above");
+        let running = RUNNING_CALLBACK.replace(outer).expect("put there above");
         (status, running.controls)
     }
 
     /// One callback.
     fn run<T>(&self, callback: impl FnOnce(*mut c_void) -> T) -> T {
-        let _nested = Nested::enter();
+        let _nested = ThreadRestore::enter();
         runtime::enter_test(self.runtime, self.context.hub.now());
-        let _inside = Inside::enter();
+        let _inside = CallbackScope::enter();
         #[cfg(feature = "tracing")]
         let _tracing = crate::log::forward::enter();
         callback(self.handler)
@@ -270,12 +272,18 @@ impl Generation {
 
     /// What an answer means; a failure is logged. A status that stands for nothing in the callback
     /// counts as one.
-    fn outcome(&self, session: u64, callback: &str, status: Status, may_wait: bool) -> Outcome {
-        let failure = table::take_failure();
+    fn outcome(
+        &self,
+        session: u64,
+        callback: &str,
+        status: Status,
+        may_wait: bool,
+    ) -> CallbackOutcome {
+        let failure = host_table::take_failure();
         match status {
-            abi::OK => Outcome::Continue,
-            abi::DONE => Outcome::Done,
-            abi::PENDING if may_wait => Outcome::Pending,
+            abi::OK => CallbackOutcome::Continue,
+            abi::DONE => CallbackOutcome::Done,
+            abi::PENDING if may_wait => CallbackOutcome::Pending,
             _ => {
                 self.context.log(Line {
                     level: abi::LOG_ERROR,
@@ -284,7 +292,7 @@ impl Generation {
                     message: failure.unwrap_or_else(|| sentence(callback, status)),
                     fields: vec![("callback".into(), callback.into())],
                 });
-                Outcome::Failed
+                CallbackOutcome::Failed
             }
         }
     }
@@ -307,16 +315,16 @@ impl Drop for Generation {
 }
 
 /// As long as this lives, a callback runs on this thread.
-struct Inside;
+struct CallbackScope;
 
-impl Inside {
+impl CallbackScope {
     fn enter() -> Self {
         DEPTH.set(DEPTH.get() + 1);
-        Inside
+        CallbackScope
     }
 }
 
-impl Drop for Inside {
+impl Drop for CallbackScope {
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);
     }
@@ -324,15 +332,15 @@ impl Drop for Inside {
 
 /// Gives a callback that runs a test of its own its thread back as it was. A test itself goes on with the
 /// handler that was called last.
-struct Nested(Option<runtime::OfTest>);
+struct ThreadRestore(Option<runtime::OfTest>);
 
-impl Nested {
+impl ThreadRestore {
     fn enter() -> Self {
-        Nested((DEPTH.get() > 0).then(runtime::of_test))
+        ThreadRestore((DEPTH.get() > 0).then(runtime::of_test))
     }
 }
 
-impl Drop for Nested {
+impl Drop for ThreadRestore {
     fn drop(&mut self) {
         if let Some((runtime, now)) = self.0 {
             runtime::enter_test(runtime, now);
@@ -345,9 +353,13 @@ thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-impl Attempt {
+impl PluginHandshake {
     /// Asks the handler; what it said so far about the answer goes in and comes out.
-    pub(super) fn ask(&mut self, request: &Request, draft: Draft) -> (Status, Draft) {
+    pub(super) fn ask(
+        &mut self,
+        request: &RequestTable,
+        draft: ResponseDraft,
+    ) -> (Status, ResponseDraft) {
         let generation = &self.generation;
         let Some(handshake) = generation.vtable.handshake else {
             return (abi::OK, draft);
@@ -355,8 +367,8 @@ impl Attempt {
         let mut place = 0_u8;
         let response: *mut abi::Response = (&raw mut place).cast();
         let outer = (
-            RUNNING.take(),
-            ASKED.replace(Some(Asked {
+            RUNNING_CALLBACK.take(),
+            RUNNING_HANDSHAKE.replace(Some(RunningHandshake {
                 id: request.id(),
                 response,
                 draft,
@@ -367,8 +379,8 @@ impl Attempt {
         // are for this call.
         let status = generation
             .run(|handler| unsafe { handshake(handler, request.table(), response, attempt) });
-        let asked = ASKED.replace(outer.1).expect("put there above");
-        RUNNING.set(outer.0);
+        let asked = RUNNING_HANDSHAKE.replace(outer.1).expect("put there above");
+        RUNNING_CALLBACK.set(outer.0);
         if !(0..=abi::ABORT).contains(&status) {
             generation.outcome(request.id(), "handshake", status, false);
         }
@@ -378,10 +390,10 @@ impl Attempt {
     /// Makes the session; a failure leaves none, and the attempt is taken either way.
     pub(super) fn open(
         mut self,
-        table: &Table,
+        table: &ConnTable,
         controls: Controls,
-        request: &Request,
-    ) -> (Option<Instance>, Outcome, Controls) {
+        request: &RequestTable,
+    ) -> (Option<PluginSession>, CallbackOutcome, Controls) {
         let attempt = std::mem::replace(&mut self.pointer, ptr::null_mut());
         let generation = &self.generation;
         let open = generation
@@ -402,13 +414,13 @@ impl Attempt {
             }
         });
         let outcome = generation.outcome(request.id(), "open", status, false);
-        let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
+        let exists = matches!(outcome, CallbackOutcome::Continue | CallbackOutcome::Done);
         let made = exists.then(|| generation.session(session));
         (made, outcome, controls)
     }
 }
 
-impl Drop for Attempt {
+impl Drop for PluginHandshake {
     fn drop(&mut self) {
         if let (false, Some(abandon)) = (self.pointer.is_null(), self.generation.vtable.abandon) {
             let pointer = self.pointer;
@@ -421,7 +433,7 @@ impl Drop for Attempt {
 
 /// One thing that happens to a session.
 #[derive(Debug)]
-pub(super) enum Event<'a> {
+pub(super) enum CallbackEvent<'a> {
     Message(u32, &'a [u8]),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
@@ -435,22 +447,22 @@ pub(super) enum Event<'a> {
     WakeAfterEnd,
 }
 
-impl Instance {
+impl PluginSession {
     /// One callback; one that is not there has nothing to say.
     pub(super) fn on(
         &mut self,
-        event: &Event<'_>,
-        table: &Table,
+        event: &CallbackEvent<'_>,
+        table: &ConnTable,
         controls: Controls,
-    ) -> (Outcome, Controls) {
+    ) -> (CallbackOutcome, Controls) {
         let vtable = &self.generation.vtable;
         let session = self.session;
         let verdict = match event {
-            Event::Closed(..) | Event::WakeAfterEnd => Some(abi::GONE),
+            CallbackEvent::Closed(..) | CallbackEvent::WakeAfterEnd => Some(abi::GONE),
             _ => None,
         };
         // While the peer waits for the answer to its Close, every callback may say that it comes later.
-        let is_closing = matches!(event, Event::Closing(..)) || table.is_closing();
+        let is_closing = matches!(event, CallbackEvent::Closing(..)) || table.is_closing();
         let may_wait = verdict.is_some() || is_closing;
         let mut name = "";
         // SAFETY of every call below: `session` came from `open` or `restore` of this vtable and
@@ -468,17 +480,21 @@ impl Instance {
                 }};
             }
             match *event {
-                Event::Message(kind, bytes) => call!(message, kind, bytes.as_ptr(), bytes.len()),
-                Event::Ping(bytes) => call!(ping, bytes.as_ptr(), bytes.len()),
-                Event::Pong(bytes) => call!(pong, bytes.as_ptr(), bytes.len()),
-                Event::Drain => call!(drain),
-                Event::Timer(token) => call!(timer, token),
-                Event::Wake | Event::WakeAfterEnd => call!(wake),
-                Event::Note(it) => call!(note, it),
-                Event::Closing(code, reason) => {
+                CallbackEvent::Message(kind, bytes) => {
+                    call!(message, kind, bytes.as_ptr(), bytes.len())
+                }
+                CallbackEvent::Ping(bytes) => call!(ping, bytes.as_ptr(), bytes.len()),
+                CallbackEvent::Pong(bytes) => call!(pong, bytes.as_ptr(), bytes.len()),
+                CallbackEvent::Drain => call!(drain),
+                CallbackEvent::Timer(token) => call!(timer, token),
+                CallbackEvent::Wake | CallbackEvent::WakeAfterEnd => call!(wake),
+                CallbackEvent::Note(it) => call!(note, it),
+                CallbackEvent::Closing(code, reason) => {
                     call!(closing, code, read::lend(reason.as_bytes()))
                 }
-                Event::Closed(code, reason) => call!(closed, code, read::lend(reason.as_bytes())),
+                CallbackEvent::Closed(code, reason) => {
+                    call!(closed, code, read::lend(reason.as_bytes()))
+                }
             }
         });
         (
@@ -490,7 +506,7 @@ impl Instance {
     /// The state, or none for now.
     pub(super) fn snapshot(
         &mut self,
-        table: &Table,
+        table: &ConnTable,
         controls: Controls,
     ) -> (Option<Vec<u8>>, Controls) {
         unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
@@ -534,11 +550,14 @@ impl Instance {
         let outcome = self
             .generation
             .outcome(table.id(), "snapshot", status, false);
-        ((outcome == Outcome::Continue).then_some(state), controls)
+        (
+            (outcome == CallbackOutcome::Continue).then_some(state),
+            controls,
+        )
     }
 }
 
-impl Drop for Instance {
+impl Drop for PluginSession {
     fn drop(&mut self) {
         let (made, destroyed) = self.generation.sessions.get();
         self.generation.sessions.set((made, destroyed + 1));
@@ -558,7 +577,7 @@ thread_local! {
 
 /// Why a handler was not loaded: what it said, else which callback answered what.
 fn why(callback: &str, status: Status) -> String {
-    table::take_failure().unwrap_or_else(|| sentence(callback, status))
+    host_table::take_failure().unwrap_or_else(|| sentence(callback, status))
 }
 
 fn sentence(callback: &str, status: Status) -> String {

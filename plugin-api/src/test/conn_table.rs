@@ -5,13 +5,13 @@ use crate::{abi, border::read, test::controls::Controls};
 
 /// What a plugin knows a session by.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct ConnTable {
     pub(super) conn: *mut abi::Conn,
     // Not a `Box`: what lies in one may not be lent when it moves.
     _protocol: String,
 }
 
-impl Table {
+impl ConnTable {
     pub(super) fn new(id: u64, protocol: &str) -> Self {
         let protocol = protocol.to_owned();
         let conn = Box::into_raw(Box::new(abi::Conn {
@@ -21,7 +21,7 @@ impl Table {
             buffered: 0,
             protocol: read::lend(protocol.as_bytes()),
         }));
-        Table {
+        ConnTable {
             conn,
             _protocol: protocol,
         }
@@ -69,7 +69,7 @@ impl Table {
     }
 }
 
-impl Drop for Table {
+impl Drop for ConnTable {
     fn drop(&mut self) {
         // SAFETY: `new` boxed it; the session that knew it is destroyed.
         drop(unsafe { Box::from_raw(self.conn) });

@@ -7,7 +7,7 @@ use crate::{
 
 /// What a client asks with.
 #[derive(Clone, Debug)]
-pub(super) struct Asking {
+pub(super) struct RequestParts {
     pub(super) target: String,
     pub(super) origin: String,
     pub(super) remote_addr: String,
@@ -21,29 +21,26 @@ pub(super) struct Asking {
 /// A request that a plugin can read, in one place from `handshake` until `open` or `abandon`
 /// returned.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct RequestTable {
     table: abi::Request,
     /// What the table points to; nothing of it changes or goes while the table exists.
     _pairs: [Vec<Pair>; 3],
     _protocols: Vec<Str>,
     _path: String,
     _host: String,
-    _asking: Asking,
+    _asking: RequestParts,
 }
 
-impl Request {
-    pub(super) fn new(id: u64, asking: Asking) -> Self {
-        let (path, query) = asking
-            .target
-            .split_once('?')
-            .unwrap_or((&asking.target, ""));
+impl RequestTable {
+    pub(super) fn new(id: u64, parts: RequestParts) -> Self {
+        let (path, query) = parts.target.split_once('?').unwrap_or((&parts.target, ""));
         let path = String::from_utf8(decode(path.as_bytes())).unwrap_or_default();
-        let headers: Vec<Pair> = asking
+        let headers: Vec<Pair> = parts
             .headers
             .iter()
             .map(|(name, value)| pair(name.as_bytes(), value))
             .collect();
-        let cookies: Vec<Pair> = asking
+        let cookies: Vec<Pair> = parts
             .headers
             .iter()
             .filter(|(name, _)| name.eq_ignore_ascii_case("cookie"))
@@ -55,35 +52,35 @@ impl Request {
                 str::from_utf8(name).is_ok().then(|| pair(name, value))
             })
             .collect();
-        let params: Vec<Pair> = asking
+        let params: Vec<Pair> = parts
             .params
             .iter()
             .map(|(name, value)| pair(name.as_bytes(), value.as_bytes()))
             .collect();
-        let protocols: Vec<Str> = asking
+        let protocols: Vec<Str> = parts
             .protocols
             .iter()
             .map(|name| lend(name.as_bytes()))
             .collect();
-        let host = asking
+        let host = parts
             .headers
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("host"))
             .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
             .unwrap_or_default();
-        let client_addr = asking.client_addr.as_ref().unwrap_or(&asking.remote_addr);
+        let client_addr = parts.client_addr.as_ref().unwrap_or(&parts.remote_addr);
         let table = abi::Request {
             size: size_of::<abi::Request>() as u32,
             flags: 0,
             id,
-            target: lend(asking.target.as_bytes()),
+            target: lend(parts.target.as_bytes()),
             path: lend(path.as_bytes()),
             query: lend(query.as_bytes()),
             host: lend(host.as_bytes()),
-            origin: lend(asking.origin.as_bytes()),
-            remote_addr: lend(asking.remote_addr.as_bytes()),
+            origin: lend(parts.origin.as_bytes()),
+            remote_addr: lend(parts.remote_addr.as_bytes()),
             client_addr: lend(client_addr.as_bytes()),
-            user: lend(asking.user.as_bytes()),
+            user: lend(parts.user.as_bytes()),
             headers: headers.as_ptr(),
             n_headers: headers.len(),
             cookies: cookies.as_ptr(),
@@ -96,13 +93,13 @@ impl Request {
             tls_sni: lend(b""),
             tls_client_cert: lend(b""),
         };
-        Request {
+        RequestTable {
             table,
             _pairs: [headers, cookies, params],
             _protocols: protocols,
             _path: path,
             _host: host,
-            _asking: asking,
+            _asking: parts,
         }
     }
 

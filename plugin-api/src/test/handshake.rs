@@ -7,12 +7,12 @@ use crate::{
     rules::{self, RawThen},
     test::{
         client::Client,
-        draft::Draft,
-        hub::Knocked,
-        plugin::Attempt,
-        request::{self, Asking},
-        server::{Floor, PATIENCE},
-        session::Session,
+        generation::PluginHandshake,
+        hub::HandshakeSignal,
+        request_table::{RequestParts, RequestTable},
+        response_draft::ResponseDraft,
+        server::{PATIENCE, ServerCore},
+        session::TestSession,
     },
 };
 
@@ -50,18 +50,18 @@ use crate::{
 /// ```
 #[must_use = "a request does nothing until it is made"]
 pub struct Request {
-    floor: Rc<Floor>,
-    pub(super) asking: Asking,
+    core: Rc<ServerCore>,
+    pub(super) parts: RequestParts,
 }
 
 impl Request {
-    pub(super) fn new(floor: Rc<Floor>, target: &str) -> Self {
+    pub(super) fn new(core: Rc<ServerCore>, target: &str) -> Self {
         assert!(
             target.starts_with('/') && target.is_ascii(),
             "`{target}` is not a request target"
         );
         let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
-        let asking = Asking {
+        let parts = RequestParts {
             target: target.into(),
             origin: String::new(),
             remote_addr: "127.0.0.1:49152".into(),
@@ -77,18 +77,18 @@ impl Request {
             protocols: Vec::new(),
             params: Vec::new(),
         };
-        Request { floor, asking }
+        Request { core, parts }
     }
 
     /// Adds a header line.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         match name.to_ascii_lowercase().as_str() {
-            "origin" => self.asking.origin = String::from_utf8_lossy(value).into_owned(),
-            "host" => self.asking.headers.retain(|(name, _)| name != "Host"),
+            "origin" => self.parts.origin = String::from_utf8_lossy(value).into_owned(),
+            "host" => self.parts.headers.retain(|(name, _)| name != "Host"),
             _ => {}
         }
-        self.asking.headers.push((name.into(), value.into()));
+        self.parts.headers.push((name.into(), value.into()));
         self
     }
 
@@ -99,32 +99,32 @@ impl Request {
 
     /// Offers a subprotocol; the first is the most wanted.
     pub fn protocol(mut self, name: &str) -> Self {
-        self.asking.protocols.push(name.into());
+        self.parts.protocols.push(name.into());
         self.header("Sec-WebSocket-Protocol", name)
     }
 
     /// Sets a parameter of the route: `room` of `/rooms/{room}`.
     pub fn param(mut self, name: &str, value: &str) -> Self {
-        self.asking.params.push((name.into(), value.into()));
+        self.parts.params.push((name.into(), value.into()));
         self
     }
 
     /// Says that the server knows who this is.
     pub fn user(mut self, name: &str) -> Self {
-        self.asking.user = name.into();
+        self.parts.user = name.into();
         self
     }
 
     /// Sets where the client is, `127.0.0.1:49152` unless set.
     pub fn remote_addr(mut self, address: &str) -> Self {
-        self.asking.remote_addr = address.into();
+        self.parts.remote_addr = address.into();
         self
     }
 
     /// Sets where a proxy that the server trusts says that the client is; the client itself connects
     /// from [`remote_addr`](Self::remote_addr) unless set.
     pub fn client_addr(mut self, address: &str) -> Self {
-        self.asking.client_addr = Some(address.into());
+        self.parts.client_addr = Some(address.into());
         self
     }
 
@@ -151,13 +151,13 @@ impl Request {
     /// Asks, and leaves the handler its time to answer.
     #[must_use = "dropping it is what a client does that goes away"]
     pub fn begin(self) -> Opening {
-        self.floor.knock(&self)
+        self.core.begin_handshake(&self)
     }
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.asking.fmt(f)
+        self.parts.fmt(f)
     }
 }
 
@@ -191,21 +191,26 @@ impl fmt::Debug for Request {
 /// assert!(member.finish_later().is_ok());
 /// ```
 pub struct Opening {
-    floor: Rc<Floor>,
+    core: Rc<ServerCore>,
     id: u64,
     // The order matters: `abandon` runs before the request goes.
-    attempt: Option<Attempt>,
-    request: request::Request,
-    draft: Draft,
+    attempt: Option<PluginHandshake>,
+    request: RequestTable,
+    draft: ResponseDraft,
     answer: i32,
 }
 
 impl Opening {
-    pub(super) fn new(floor: Rc<Floor>, id: u64, asking: Asking, draft: Draft) -> Self {
+    pub(super) fn new(
+        core: Rc<ServerCore>,
+        id: u64,
+        parts: RequestParts,
+        draft: ResponseDraft,
+    ) -> Self {
         let mut opening = Opening {
-            attempt: Some(floor.generation().attempt()),
-            request: request::Request::new(id, asking),
-            floor,
+            attempt: Some(core.generation().attempt()),
+            request: RequestTable::new(id, parts),
+            core,
             id,
             draft,
             answer: abi::PENDING,
@@ -217,7 +222,7 @@ impl Opening {
     /// Whether the handler will answer later.
     #[must_use]
     pub fn is_pending(&mut self) -> bool {
-        self.floor.run();
+        self.core.run();
         self.answer_if_woken();
         self.answer == abi::PENDING
     }
@@ -243,8 +248,8 @@ impl Opening {
         patience: std::time::Duration,
         always: bool,
     ) -> Result<Client, Refusal> {
-        let floor = Rc::clone(&self.floor);
-        floor.run_until(patience, always, || {
+        let core = Rc::clone(&self.core);
+        core.run_until(patience, always, || {
             self.answer_if_woken();
             (self.answer != abi::PENDING).then_some(())
         });
@@ -281,14 +286,14 @@ impl Opening {
         }
     }
 
-    fn open(&mut self, attempt: Attempt, raw_answer: Option<Vec<u8>>) -> Client {
+    fn open(&mut self, attempt: PluginHandshake, raw_answer: Option<Vec<u8>>) -> Client {
         let protocol = mem::take(&mut self.draft.protocol);
-        let (hub, now) = (&self.floor.hub, self.floor.now());
-        let session = Session::open(hub, attempt, &self.request, protocol, now);
-        self.floor.sessions.borrow_mut().insert(self.id, session);
-        self.floor.run();
+        let (hub, now) = (&self.core.hub, self.core.now());
+        let session = TestSession::open(hub, attempt, &self.request, protocol, now);
+        self.core.sessions.borrow_mut().insert(self.id, session);
+        self.core.run();
         Client {
-            floor: Rc::clone(&self.floor),
+            core: Rc::clone(&self.core),
             id: self.id,
             headers: mem::take(&mut self.draft.headers),
             raw_answer,
@@ -297,11 +302,11 @@ impl Opening {
 
     fn answer_if_woken(&mut self) {
         while self.answer == abi::PENDING
-            && let Some(knocked) = self.floor.hub.take_knocked(self.id)
+            && let Some(signal) = self.core.hub.take_handshake_signal(self.id)
         {
-            match knocked {
-                Knocked::Woken => self.ask(),
-                Knocked::Closed { code } => {
+            match signal {
+                HandshakeSignal::Woken => self.ask(),
+                HandshakeSignal::Closed { code } => {
                     let status = if matches!(code, 1001 | 1012 | 1013) {
                         503
                     } else {
@@ -324,8 +329,8 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if !self.floor.sessions.borrow().contains_key(&self.id) {
-            self.floor.hub.remove(self.id);
+        if !self.core.sessions.borrow().contains_key(&self.id) {
+            self.core.hub.remove(self.id);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 
 /// The answer as the handler shapes it, for the 101 and for a refusal alike.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct ResponseDraft {
     /// The subprotocols that the client offers.
     pub(super) offered: Vec<String>,
     pub(super) headers: Vec<(String, Vec<u8>)>,
@@ -17,7 +17,7 @@ pub(super) struct Draft {
     pub(super) raw: Option<(Vec<u8>, rules::RawThen)>,
 }
 
-impl Draft {
+impl ResponseDraft {
     pub(super) fn add_header(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
         let before = self.headers.iter();
         let bytes = before.map(|(name, value)| name.len() + value.len()).sum();

@@ -12,16 +12,16 @@ use crate::{
     rules,
     test::{
         context::Context,
-        controls::{Controls, Ending},
-        draft::Draft,
+        controls::{Controls, LocalEnd},
         log::Line,
-        raw,
+        raw_table,
+        response_draft::ResponseDraft,
     },
 };
 
 /// The session whose callback runs on this thread.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningCallback {
     /// What the plugin knows it by.
     pub(super) conn: *mut abi::Conn,
     pub(super) controls: Controls,
@@ -31,16 +31,16 @@ pub(super) struct Running {
 
 /// The handshake whose callback runs on this thread, by the address that the plugin was given.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct RunningHandshake {
     /// The id that the session will have.
     pub(super) id: u64,
     pub(super) response: *mut abi::Response,
-    pub(super) draft: Draft,
+    pub(super) draft: ResponseDraft,
 }
 
 thread_local! {
-    pub(super) static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
-    pub(super) static ASKED: RefCell<Option<Asked>> = const { RefCell::new(None) };
+    pub(super) static RUNNING_CALLBACK: RefCell<Option<RunningCallback>> = const { RefCell::new(None) };
+    pub(super) static RUNNING_HANDSHAKE: RefCell<Option<RunningHandshake>> = const { RefCell::new(None) };
     static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -86,8 +86,8 @@ pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
 // In all that follows the plugin keeps *lent memory* of abi.rs: what it lends is readable for the call.
 
 unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
-    let is_it = |running: &Running| running.conn.cast_const() == conn;
-    match RUNNING.with_borrow(|running| running.as_ref().is_some_and(is_it)) {
+    let is_it = |running: &RunningCallback| running.conn.cast_const() == conn;
+    match RUNNING_CALLBACK.with_borrow(|running| running.as_ref().is_some_and(is_it)) {
         true => abi::OK,
         false => abi::MISUSE,
     }
@@ -203,15 +203,15 @@ unsafe extern "C" fn spawn(
     arg: *mut c_void,
 ) -> Status {
     /// What a plugin gives away to a thread.
-    struct Errand(*mut c_void);
+    struct ThreadArg(*mut c_void);
     // SAFETY: the plugin's promise in `Host::spawn`: `arg` is the thread's from now on.
-    unsafe impl Send for Errand {}
+    unsafe impl Send for ThreadArg {}
 
-    let errand = Errand(arg);
+    let arg_of_thread = ThreadArg(arg);
     status(Context::find(ctx).and_then(|context| {
         let run = run.ok_or(abi::INVALID)?;
         context.spawn(move || {
-            let Errand(arg) = { errand };
+            let ThreadArg(arg) = { arg_of_thread };
             // SAFETY: the plugin's function with what it gave for it, once.
             unsafe { run(arg) };
         })
@@ -284,15 +284,16 @@ unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
     // SAFETY: *lent memory*.
     let id = unsafe { checked(id) };
     match (id, Context::find(ctx)) {
-        (Ok(abi::raw::RAW), Ok(context)) if context.allows_raw() => raw::table(),
+        (Ok(abi::raw::RAW), Ok(context)) if context.allows_raw() => raw_table::table(),
         _ => ptr::null(),
     }
 }
 
 /// The session whose callback, or whose `handshake`, runs on this thread.
 fn running() -> Option<u64> {
-    let of_session = RUNNING.with_borrow(|running| running.as_ref().map(|it| it.controls.id));
-    of_session.or_else(|| ASKED.with_borrow(|asked| asked.as_ref().map(|it| it.id)))
+    let of_session =
+        RUNNING_CALLBACK.with_borrow(|running| running.as_ref().map(|it| it.controls.id));
+    of_session.or_else(|| RUNNING_HANDSHAKE.with_borrow(|asked| asked.as_ref().map(|it| it.id)))
 }
 
 /// A call that ends what was reserved, as every one but `commit` does.
@@ -311,7 +312,7 @@ fn on_running<T>(
     conn: *mut abi::Conn,
     call: impl FnOnce(&mut Controls) -> Result<T, Status>,
 ) -> Result<T, Status> {
-    RUNNING.with_borrow_mut(|running| {
+    RUNNING_CALLBACK.with_borrow_mut(|running| {
         let running = running.as_mut().filter(|running| running.conn == conn);
         let running = running.ok_or(abi::MISUSE)?;
         if let Some(status) = running.verdict {
@@ -322,7 +323,7 @@ fn on_running<T>(
         // reads it in place and holds no reference while it calls.
         unsafe {
             (&raw mut (*conn).buffered).write(running.controls.buffered());
-            if running.controls.ending != Ending::No {
+            if running.controls.ending != LocalEnd::None {
                 (*conn).flags |= abi::CLOSING;
             }
         }
@@ -332,9 +333,9 @@ fn on_running<T>(
 
 pub(super) fn on_asked<T>(
     response: *mut abi::Response,
-    call: impl FnOnce(&mut Draft) -> Result<T, Status>,
+    call: impl FnOnce(&mut ResponseDraft) -> Result<T, Status>,
 ) -> Result<T, Status> {
-    ASKED.with_borrow_mut(|asked| {
+    RUNNING_HANDSHAKE.with_borrow_mut(|asked| {
         let asked = asked.as_mut().filter(|asked| asked.response == response);
         call(&mut asked.ok_or(abi::MISUSE)?.draft)
     })

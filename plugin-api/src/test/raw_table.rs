@@ -13,7 +13,7 @@ use crate::{
     rules,
     test::{
         context::Context,
-        table::{amount, on_asked, status, with},
+        host_table::{amount, on_asked, status, with},
     },
 };
 
