@@ -1,4 +1,6 @@
 //! Memory that connections share, so that an idle one holds none.
+//!
+//! [`pool`] has buffers for one message each, [`event_buffers`] what one readiness event needs.
 
-pub(crate) mod rooms;
-pub(crate) mod scratch;
+pub(crate) mod event_buffers;
+pub(crate) mod pool;

@@ -22,7 +22,8 @@ use self::deadlines::Deadlines;
 use self::moving::Moving;
 use crate::border::calls::{Instance, Outcome};
 use crate::border::conn::Conn;
-use crate::buffers::scratch::Scratch;
+use crate::buffers::event_buffers::EventBuffers;
+use crate::buffers::pool::Buffer;
 use crate::config::SessionLimits;
 use crate::generation::Generation;
 use crate::generation::owners::{HandshakeOwner, SessionOwner};
@@ -35,7 +36,7 @@ use crate::sessions::peer::Peer;
 use crate::sessions::permits::ConnectionGuard;
 use crate::sessions::registry::Registration;
 use crate::ws::decoder::{Decoder, Limits};
-use crate::ws::deflate::{Agreement, pool};
+use crate::ws::deflate::Agreement;
 
 /// One open WebSocket.
 // The first three and the last are dropped in this order: the id is gone before the session is; the
@@ -47,7 +48,7 @@ pub(crate) struct Session {
     conn: Box<Conn>,
     decoder: Decoder,
     /// Received and not used yet: the start of a frame, or all that came while reading was off.
-    held: Vec<u8>,
+    held: Buffer,
     /// Whether `held` may have a whole frame in it.
     held_is_ripe: bool,
     /// Messages by id that wait behind one that is being sent in parts.
@@ -153,7 +154,7 @@ impl Session {
             conn,
             decoder,
             held_is_ripe: !early.is_empty(),
-            held: early,
+            held: early.into(),
             waiting: None,
             phase: Phase::Open,
             their_close: None,
@@ -235,13 +236,12 @@ impl Session {
                     ready!(self.poll_held(cx));
                     continue;
                 }
-                let mut scratch = Scratch::take();
-                self.controls().wire.borrow_output(&mut scratch.output);
-                self.turn(&mut scratch.input);
+                let mut buffers = EventBuffers::take();
+                self.controls().wire.borrow_output(&mut buffers.output);
+                self.turn(&mut buffers.input);
                 self.controls().wire.flush();
                 self.controls().note_buffered();
-                self.controls().wire.return_output(&mut scratch.output);
-                scratch.put_back();
+                self.controls().wire.return_output(&mut buffers.output);
                 may_receive = false;
             } else if self.is_settled(cx) {
                 if self.poll_input(cx).is_pending() {
@@ -335,7 +335,6 @@ impl Session {
         if self.held_is_ripe && self.reads() {
             let mut held = std::mem::take(&mut self.held);
             self.receive_held(&mut held);
-            pool::put_room(held);
         }
         if !self.held_is_ripe && self.reads() {
             self.read_once(input);

@@ -153,10 +153,10 @@ unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
     let call = || Call::Reserve { max };
     // SAFETY: *the Conn*.
     let conn = unsafe { Conn::of_another_call(conn) };
-    let room = told(conn, call, |conn| {
+    let reserved = told(conn, call, |conn| {
         conn.controls.reserve(max).ok_or(abi::TOO_BIG)
     });
-    room.map_or(std::ptr::null_mut(), |room| room.as_mut_ptr())
+    reserved.map_or(std::ptr::null_mut(), |reserved| reserved.as_mut_ptr())
 }
 
 unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 {
@@ -164,12 +164,12 @@ unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 
     // SAFETY: *the Conn*.
     let found = unsafe { Conn::of(conn) };
     let sent = found.and_then(|conn| {
-        let mut room = conn.controls.take_reserved(len)?;
+        let mut written = conn.controls.take_reserved(len)?;
         is_reserved = true;
         // SAFETY: `len` is at most what `reserve` was asked for, and by the ABI the plugin wrote
-        // that many bytes into the room that it gave.
-        unsafe { room.set_len(len) };
-        let sent = conn.controls.send_reserved(kind, room);
+        // that many bytes into the memory that it gave.
+        unsafe { written.set_len(len) };
+        let sent = conn.controls.send(kind, &written);
         conn.refresh();
         sent
     });

@@ -53,7 +53,10 @@ impl Admission {
 
     /// A place for a connection that was accepted, if one is free.
     pub(crate) fn connection(&self, limits: &Limits) -> Option<Permit> {
-        let room = self.descriptors.room().saturating_sub(self.files.taken());
+        let room = self
+            .descriptors
+            .capacity()
+            .saturating_sub(self.files.taken());
         self.connections.take(limits.connections_max.min(room))
     }
 
@@ -93,7 +96,7 @@ impl Admission {
     pub(crate) fn file(&self) -> Option<Permit> {
         self.files.take(
             self.descriptors
-                .room()
+                .capacity()
                 .saturating_sub(self.connections.taken()),
         )
     }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 
 use tokio::net::TcpStream;
 
-use crate::buffers::scratch::Scratch;
+use crate::buffers::event_buffers::EventBuffers;
 use crate::config::Limits;
 use crate::connection::reply::Reply;
 use crate::http::head::{Head, first_bytes};
@@ -18,15 +18,13 @@ pub(super) enum Unread {
 
 /// What the peer has sent by now, which mostly is its whole request.
 pub(super) fn look(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
-    let mut scratch = Scratch::take();
-    let received = match socket.read(&mut scratch.input) {
+    let mut buffers = EventBuffers::take();
+    match socket.read(&mut buffers.input) {
         Ok(0) => Err(Unread::Gone),
-        Ok(length) => Ok(scratch.input[..length].to_vec()),
+        Ok(length) => Ok(buffers.input[..length].to_vec()),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Vec::new()),
         Err(_) => Err(Unread::Gone),
-    };
-    scratch.put_back();
-    received
+    }
 }
 
 /// Reads until the head is whole; answers where it ends. More may have come behind it.

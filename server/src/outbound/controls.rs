@@ -13,6 +13,7 @@ use tungstenite::protocol::frame::coding::OpCode;
 use wsh::{abi, rules};
 
 use self::timers::Timers;
+use crate::buffers::pool::Buffer;
 use crate::config::SessionLimits;
 use crate::outbound::wire::Wire;
 use crate::sessions::cause::Cause;
@@ -54,7 +55,7 @@ struct Extras {
     subscriptions: Option<Subscriptions>,
     /// Room that a handler writes a message into, and how much of it it has asked for, until another
     /// call takes it back.
-    reserved: Vec<u8>,
+    reserved: Buffer,
     reserved_bytes: Option<usize>,
 }
 
@@ -268,13 +269,13 @@ impl Controls {
     /// read.
     #[inline]
     pub(crate) fn answer_bytes_max(&self, half: usize) -> Option<usize> {
-        let room = half.checked_sub(self.wire.buffered() + frame::HEADER_BYTES_MAX)?;
-        self.reads.then_some(room)
+        let left = half.checked_sub(self.wire.buffered() + frame::HEADER_BYTES_MAX)?;
+        self.reads.then_some(left)
     }
 
     /// The next message has so many bytes.
     pub(crate) fn expect_message(&mut self, bytes: usize) {
-        self.congested_above = at_most_u32(room_beside(bytes, &self.limits));
+        self.congested_above = at_most_u32(limit_beside(bytes, &self.limits));
     }
 
     fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), abi::Status> {
@@ -288,10 +289,10 @@ impl Controls {
 }
 
 /// Half the outbound limit, or what a message of so many bytes leaves of it.
-fn room_beside(bytes: usize, limits: &SessionLimits) -> usize {
+fn limit_beside(bytes: usize, limits: &SessionLimits) -> usize {
     let answer = bytes.saturating_add(frame::HEADER_BYTES_MAX);
-    let room = limits.outbound_bytes_max.saturating_sub(answer);
-    room.min(half_of(limits))
+    let left = limits.outbound_bytes_max.saturating_sub(answer);
+    left.min(half_of(limits))
 }
 
 /// The configuration allows a queue of 1 GiB.

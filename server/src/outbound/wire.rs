@@ -1,7 +1,7 @@
 //! The sending and receiving end of a session: the socket, and the bytes that it has not taken yet.
 //!
 //! One receive and one send a readiness event. While an event lasts, replies gather in the
-//! thread's scratch buffer; what the kernel does not take then is kept in memory of the session's
+//! thread's output buffer; what the kernel does not take then is kept in memory of the session's
 //! own, and that is given back when it is empty.
 
 pub(crate) mod unacked;
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tungstenite::protocol::frame::coding::OpCode;
 
 use self::unacked::unacked;
-use crate::buffers::rooms;
+use crate::buffers::pool::Buffer;
 use crate::process::clock::Moment;
 use crate::ws::frame;
 
@@ -28,7 +28,7 @@ use crate::ws::frame;
 pub(crate) struct Wire {
     /// `None` once the connection is over.
     socket: Option<TcpStream>,
-    output: Vec<u8>,
+    output: Buffer,
     /// How much of `output` the kernel has.
     sent: usize,
     /// Since when the kernel has taken nothing although there is something.
@@ -65,7 +65,7 @@ impl Wire {
     pub(crate) fn new(socket: TcpStream, output: Vec<u8>) -> Wire {
         Wire {
             socket: Some(socket),
-            output,
+            output: output.into(),
             sent: 0,
             stalled_since: None,
             bytes_out: 0,
@@ -157,36 +157,36 @@ impl Wire {
     }
 
     /// Lends the thread's output buffer for one event, unless older output is still unsent.
-    pub(crate) fn borrow_output(&mut self, scratch: &mut Vec<u8>) {
+    pub(crate) fn borrow_output(&mut self, of_thread: &mut Buffer) {
         if self.output.is_empty() {
-            std::mem::swap(&mut self.output, scratch);
+            std::mem::swap(&mut self.output, of_thread);
         }
     }
 
     /// Ends the loan: what is unsent moves into the session's own memory.
-    pub(crate) fn return_output(&mut self, scratch: &mut Vec<u8>) {
-        if scratch.capacity() != 0 {
+    pub(crate) fn return_output(&mut self, of_thread: &mut Buffer) {
+        if of_thread.capacity() != 0 {
             // Nothing was lent.
             return self.give_back();
         }
         if self.buffered() == 0 {
-            return std::mem::swap(&mut self.output, scratch);
+            return std::mem::swap(&mut self.output, of_thread);
         }
         if self.buffered() >= LARGE_BYTES {
             // Not worth another copy: the thread gets another buffer.
-            *scratch = rooms::take();
+            *of_thread = Buffer::large();
             return;
         }
-        std::mem::swap(&mut self.output, scratch);
-        self.output = scratch[self.sent..].to_vec();
+        std::mem::swap(&mut self.output, of_thread);
+        self.output = of_thread[self.sent..].to_vec().into();
         self.sent = 0;
-        scratch.clear();
+        of_thread.clear();
     }
 
     /// An empty queue holds no memory.
     pub(crate) fn give_back(&mut self) {
-        if self.output.is_empty() && self.output.capacity() != 0 {
-            rooms::put_back(std::mem::take(&mut self.output));
+        if self.output.is_empty() {
+            self.output = Buffer::default();
         }
     }
 
@@ -292,12 +292,12 @@ impl Wire {
         received
     }
 
-    /// Receives once, at most so much, behind what is in `room`, and only into memory that it has.
-    pub(crate) fn receive_into(&mut self, room: &mut Vec<u8>, bytes_max: usize) -> Received {
+    /// Receives once, at most so much, behind what is in `target`, and only into memory that it has.
+    pub(crate) fn receive_into(&mut self, target: &mut Vec<u8>, bytes_max: usize) -> Received {
         let Some(socket) = &self.socket else {
             return Received::End;
         };
-        let received = match socket.try_read_buf(&mut room.limit(bytes_max)) {
+        let received = match socket.try_read_buf(&mut target.limit(bytes_max)) {
             Ok(0) => Received::End,
             Ok(length) => Received::Bytes(length),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
@@ -320,7 +320,7 @@ impl Wire {
     /// Gives the descriptor back, and drops what was not sent.
     pub(crate) fn close(&mut self) {
         self.socket = None;
-        self.output = Vec::new();
+        self.output = Buffer::default();
         self.sent = 0;
         self.stalled_since = None;
     }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tracing::{debug, error};
 
-use crate::buffers::rooms;
-use crate::buffers::scratch::Scratch;
+use crate::buffers::event_buffers::EventBuffers;
+use crate::buffers::pool;
 use crate::process::heap;
-use crate::ws::deflate::pool;
+use crate::ws::deflate;
 
 /// Looks for as long as the process lives; `connections` says how many there are and how many there
 /// were at most, `workers` how many threads of the runtime usually carry messages.
@@ -31,7 +31,7 @@ pub(crate) fn start(
             let free = look.is_multiple_of(LOOKS_A_COUNT).then(heap::free_bytes);
             if watch.is_due(connections, most, free, now) {
                 forget_on_workers(&runtime, workers);
-                rooms::forget();
+                pool::forget_large();
                 heap::give_back();
                 watch.note_free(heap::free_bytes());
                 let took_us = now.elapsed().as_micros() as u64;
@@ -49,8 +49,9 @@ pub(crate) fn start(
 
 /// Frees what the calling thread keeps for the next message.
 pub(crate) fn forget_here() {
-    pool::forget();
-    Scratch::forget();
+    deflate::pool::forget();
+    pool::forget_small();
+    EventBuffers::forget();
 }
 
 /// Has each of the workers free what it keeps. For that each stays in its task until all have come,

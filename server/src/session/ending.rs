@@ -8,6 +8,7 @@ use tracing::{Level, debug, error};
 
 use super::{Close, Phase, Session};
 use crate::border::calls::Outcome;
+use crate::buffers::pool::Buffer;
 use crate::logging::{self, line::Line};
 use crate::outbound::controls::{Controls, Ending};
 use crate::process::clock::Moment;
@@ -167,7 +168,7 @@ impl Session {
     pub(super) fn linger(&mut self) {
         self.phase = Phase::Lingering;
         self.deadlines.start_closing(&self.conn.controls);
-        self.held = Vec::new();
+        self.held = Buffer::default();
         self.held_is_ripe = false;
     }
 
@@ -219,7 +220,7 @@ impl Session {
         controls.wire.close();
         controls.deflation = None;
         self.decoder.clear();
-        self.held = Vec::new();
+        self.held = Buffer::default();
         self.held_is_ripe = false;
         self.waiting = None;
         if let Some(guard) = &mut self.guard {

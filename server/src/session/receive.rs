@@ -6,19 +6,19 @@ use wsh::abi;
 
 use super::{Phase, Session};
 use crate::border::calls::{Delivery, Outcome};
+use crate::buffers::pool::Buffer;
 use crate::outbound::controls::{Controls, Ending};
 use crate::outbound::wire::Received;
 use crate::sessions::cause::Cause;
 use crate::ws::decoder::{Decoder, Kind, PayloadLocation, Step};
-use crate::ws::deflate::pool;
 use crate::ws::frame;
 
 impl Session {
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
         if self.is_parsing()
-            && let Some((room, bytes_max)) = self.decoder.room()
+            && let Some((target, bytes_max)) = self.decoder.receive_target()
         {
-            return match self.conn.controls.wire.receive_into(room, bytes_max) {
+            return match self.conn.controls.wire.receive_into(target, bytes_max) {
                 Received::Bytes(length) => {
                     self.deadlines.heard();
                     self.decoder.placed(length);
@@ -37,7 +37,7 @@ impl Session {
             Received::Bytes(length) => {
                 self.deadlines.heard();
                 if held > 0 {
-                    pool::put_room(std::mem::take(&mut self.held));
+                    self.held = Buffer::default();
                 }
                 self.receive(&mut input[..held + length]);
             }
@@ -99,7 +99,7 @@ impl Session {
             self.deadlines.note_message(is_incomplete);
         }
         if self.is_parsing() && at < buffer.len() {
-            self.held = pool::take_room();
+            self.held = Buffer::small();
             self.held.extend_from_slice(&buffer[at..]);
         }
     }

@@ -35,21 +35,21 @@ impl Descriptors {
         info!(
             open_files = limit,
             before,
-            connections = self.room().min(connections_max),
+            connections = self.capacity().min(connections_max),
             "the limit of open files was changed from outside, and holds from now on"
         );
         self.tell_if_short(connections_max);
     }
 
     /// Descriptors that connections may take, with the files that are sent to them.
-    pub(crate) fn room(&self) -> usize {
-        room(self.limit.load(Ordering::Relaxed), self.open)
+    pub(crate) fn capacity(&self) -> usize {
+        capacity(self.limit.load(Ordering::Relaxed), self.open)
     }
 
     /// Says so if there can be fewer connections than the configuration allows.
     pub(crate) fn tell_if_short(&self, connections_max: usize) {
         let open_files = self.limit.load(Ordering::Relaxed);
-        let connections = self.room();
+        let connections = self.capacity();
         if connections >= connections_max {
             return;
         }
@@ -73,7 +73,7 @@ impl Descriptors {
 }
 
 /// What a limit leaves over `open` files and the reserve, and never nothing.
-fn room(limit: usize, open: usize) -> usize {
+fn capacity(limit: usize, open: usize) -> usize {
     limit.saturating_sub(open + reserve(limit)).max(1)
 }
 
@@ -93,7 +93,7 @@ const RESERVE_MOST: usize = 4096;
 mod tests {
     #[test]
     fn connections_get_what_the_limit_leaves_over_the_reserve() {
-        for (limit, open, room) in [
+        for (limit, open, capacity) in [
             (256, 16, 256 - 16 - 64),
             (1024, 20, 1024 - 20 - 128),
             (4096, 20, 4096 - 20 - 512),
@@ -104,7 +104,7 @@ mod tests {
             (64, 40, 1),
             (10, 40, 1),
         ] {
-            assert_eq!(super::room(limit, open), room, "{limit}, {open}");
+            assert_eq!(super::capacity(limit, open), capacity, "{limit}, {open}");
         }
     }
 }

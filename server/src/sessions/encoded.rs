@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tungstenite::protocol::frame::coding::OpCode;
 
+use crate::buffers::pool::Buffer;
 use crate::ws::deflate::deflation::{Effort, compress_alone};
-use crate::ws::deflate::pool;
 use crate::ws::frame;
 
 /// A message for one session or for ten thousand.
@@ -97,19 +97,17 @@ impl Encoded {
             return &self.plain;
         };
         let compressed = once.get_or_init(|| {
-            let mut room = pool::take_room();
-            let is_smaller = compress_alone(effort, self.payload(), &mut room);
-            let compressed = is_smaller.then(|| {
+            let mut payload = Buffer::small();
+            let is_smaller = compress_alone(effort, self.payload(), &mut payload);
+            is_smaller.then(|| {
                 let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut output = std::mem::take(&mut *spare);
                 output.clear();
-                output.reserve_exact(room.len() + frame::HEADER_BYTES_MAX);
-                frame::put_compressed_header(&mut output, true, self.opcode, room.len());
-                output.extend_from_slice(&room);
+                output.reserve_exact(payload.len() + frame::HEADER_BYTES_MAX);
+                frame::put_compressed_header(&mut output, true, self.opcode, payload.len());
+                output.extend_from_slice(&payload);
                 output
-            });
-            pool::put_room(room);
-            compressed
+            })
         });
         compressed.as_deref().unwrap_or(&self.plain)
     }

@@ -14,11 +14,10 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use self::measures::part_bytes_max;
 use super::deflate::inflation::Inflation;
-use super::deflate::pool;
 use super::frame::{self, Header};
 use super::mask::{unmask, unmask_whole};
 use super::violation::Violation;
-use crate::buffers::rooms;
+use crate::buffers::pool::Buffer;
 
 /// Turns the bytes of one connection into steps.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(crate) struct Decoder {
     open: Option<OpenMessage>,
     /// The data frame whose payload has not come whole.
     frame: Option<OpenFrame>,
-    assembly: Vec<u8>,
+    assembly: Buffer,
     /// How much at the end of `assembly` was received there and not looked at yet.
     placed: usize,
     /// `assembly` is the thread's, lent to a compressed message until the input is used up.
@@ -114,7 +113,7 @@ impl Decoder {
             inflation,
             open: None,
             frame: None,
-            assembly: Vec::new(),
+            assembly: Buffer::default(),
             placed: 0,
             is_lent: false,
             checked: 0,
@@ -281,13 +280,13 @@ impl Decoder {
 
         *at = start;
         if is_compressed && self.open.is_none() {
-            self.assembly = pool::take_room();
+            self.assembly = Buffer::small();
             self.is_lent = true;
         } else if self.open.is_none() {
             self.assembly = if header.payload_len >= LARGE_BYTES as u64 {
-                rooms::take()
+                Buffer::large()
             } else {
-                pool::take_room()
+                Buffer::small()
             };
         }
         self.open = Some(OpenMessage {
@@ -401,12 +400,8 @@ impl Decoder {
         }
         if self.taken == self.assembly.len() {
             // The next message may be small or never come: an idle connection holds nothing.
-            let given_out = std::mem::take(&mut self.assembly);
-            if std::mem::take(&mut self.is_lent) || given_out.capacity() < rooms::BYTES_LEAST {
-                pool::put_room(given_out);
-            } else {
-                rooms::put_back(given_out);
-            }
+            self.assembly = Buffer::default();
+            self.is_lent = false;
         } else {
             self.assembly.drain(..self.taken);
         }
@@ -417,8 +412,7 @@ impl Decoder {
     /// Nothing more comes in this event, so what the thread lent goes back.
     fn keep_what_came(&mut self) {
         if std::mem::take(&mut self.is_lent) {
-            let came = self.assembly.to_vec();
-            pool::put_room(std::mem::replace(&mut self.assembly, came));
+            self.assembly = self.assembly.to_vec().into();
         }
     }
 }
@@ -434,7 +428,7 @@ const LARGE_BYTES: usize = if cfg!(any(test, fuzzing)) {
 } else {
     16 * 1024
 };
-const ROOM_BYTES_LEAST: usize = 64 * 1024;
+const RECEIVE_BYTES_LEAST: usize = 64 * 1024;
 
 enum Filled {
     /// The frame is whole and its message is not: the next frame follows.

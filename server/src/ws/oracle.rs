@@ -71,7 +71,7 @@ pub(crate) fn decode(
     let (mut said, mut open, mut held) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces(bytes, reads) {
         let mut piece = piece;
-        if let Some((room, bytes_max)) = decoder.room() {
+        if let Some((room, bytes_max)) = decoder.receive_target() {
             let (placed, rest) = piece.split_at(bytes_max.min(piece.len()));
             room.extend_from_slice(placed);
             decoder.placed(placed.len());

@@ -5,11 +5,11 @@ use wsh::abi;
 use wsh::rules::{self, ParsedKind};
 
 use super::{Controls, Ending};
+use crate::buffers::pool::Buffer;
 use crate::outbound::wire::{self, Wire};
 use crate::sessions::cause::Cause;
 use crate::sessions::encoded::Encoded;
 use crate::ws::deflate::deflation::Part;
-use crate::ws::deflate::pool;
 use crate::ws::frame;
 
 impl Controls {
@@ -63,13 +63,13 @@ impl Controls {
             self.open_is_compressed
         };
         // Before it is compressed, for then it is part of what later messages refer to.
-        if kind.if_room && !self.has_room(payload.len()) {
+        if kind.if_room && !self.fits(payload.len()) {
             return Err(abi::FULL);
         }
         if compresses {
             self.put_compressed(part, opcode, payload)?;
         } else {
-            self.make_room(payload.len())?;
+            self.check_limit(payload.len())?;
             self.wire.put(fin, opcode, payload);
         }
         self.open_is_compressed = compresses;
@@ -92,14 +92,14 @@ impl Controls {
         PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max)
     }
 
-    /// Room for `max` bytes of a message that [`Controls::send_reserved`] sends.
+    /// Memory for `max` bytes of a message: [`Controls::take_reserved`] gives it back to be sent.
     pub(crate) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
         if self.ending != Ending::No || max > PAYLOAD_BYTES_MAX {
             return None;
         }
         let extras = self.extras.get_or_insert_default();
         if extras.reserved.capacity() == 0 {
-            extras.reserved = pool::take_room();
+            extras.reserved = Buffer::small();
         }
         extras.reserved.clear();
         extras.reserved.try_reserve_exact(max).ok()?;
@@ -107,15 +107,15 @@ impl Controls {
         Some(&mut extras.reserved)
     }
 
-    /// Takes the reserved room for `len` bytes, which are to come back to
-    /// [`Controls::send_reserved`]. The reservation is over in any case.
-    pub(crate) fn take_reserved(&mut self, len: usize) -> Result<Vec<u8>, abi::Status> {
+    /// Takes the reserved memory, of which `len` bytes are to be sent. The reservation is over in any
+    /// case.
+    pub(crate) fn take_reserved(&mut self, len: usize) -> Result<Buffer, abi::Status> {
         let extras = self.extras.get_or_insert_default();
         match extras.reserved_bytes.take() {
-            // The room may be larger, and what lies there is of another message.
+            // The memory may be larger, and what lies behind the reserved bytes is of another message.
             Some(max) if len <= max => Ok(std::mem::take(&mut extras.reserved)),
             _ => {
-                pool::put_room(std::mem::take(&mut extras.reserved));
+                extras.reserved = Buffer::default();
                 match self.ending {
                     Ending::No => Err(abi::INVALID),
                     _ => Err(abi::GONE),
@@ -124,23 +124,12 @@ impl Controls {
         }
     }
 
-    /// Sends what was written into the reserved room.
-    pub(crate) fn send_reserved(
-        &mut self,
-        kind: u32,
-        written: Vec<u8>,
-    ) -> Result<u64, abi::Status> {
-        let sent = self.send(kind, &written);
-        pool::put_room(written);
-        sent
-    }
-
     /// The callback is over: what it reserved and did not send was nothing.
     #[inline]
     pub(crate) fn forget_reserved(&mut self) {
         if let Some(extras) = &mut self.extras {
             extras.reserved_bytes = None;
-            pool::put_room(std::mem::take(&mut extras.reserved));
+            extras.reserved = Buffer::default();
         }
     }
 
@@ -166,7 +155,7 @@ impl Controls {
                 return true;
             }
         };
-        if self.make_room(frame.len()).is_ok() {
+        if self.check_limit(frame.len()).is_ok() {
             self.wire.put_raw(frame);
             self.note_buffered();
         }
@@ -189,17 +178,16 @@ impl Controls {
         let Some(deflation) = &mut self.deflation else {
             return Ok(());
         };
-        let mut room = pool::take_room();
-        let is_smaller = deflation.compress(part, payload, &mut room);
-        let queued = if is_smaller { &room[..] } else { payload };
-        let outcome = self.make_room(queued.len());
-        match outcome {
-            Ok(()) if is_smaller => self.wire.put_compressed(part.last, opcode, queued),
-            Ok(()) => self.wire.put(part.last, opcode, queued),
-            Err(_) => {}
+        let mut compressed = Buffer::small();
+        let is_smaller = deflation.compress(part, payload, &mut compressed);
+        let queued = if is_smaller { &compressed[..] } else { payload };
+        self.check_limit(queued.len())?;
+        if is_smaller {
+            self.wire.put_compressed(part.last, opcode, queued);
+        } else {
+            self.wire.put(part.last, opcode, queued);
         }
-        pool::put_room(room);
-        outcome
+        Ok(())
     }
 
     /// The frame that a message of `kind` is next sent as.
@@ -215,7 +203,7 @@ impl Controls {
     }
 
     /// Whether a message fits beside what waits, when the kernel has taken what it takes.
-    fn has_room(&mut self, payload_len: usize) -> bool {
+    fn fits(&mut self, payload_len: usize) -> bool {
         let needed = payload_len + frame::HEADER_BYTES_MAX;
         let fits = |wire: &Wire| {
             wire.buffered() == 0 || wire.buffered() + needed <= self.limits.outbound_bytes_max
@@ -229,8 +217,8 @@ impl Controls {
     }
 
     /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
-    pub(super) fn make_room(&mut self, payload_len: usize) -> Result<(), abi::Status> {
-        if self.has_room(payload_len) {
+    pub(super) fn check_limit(&mut self, payload_len: usize) -> Result<(), abi::Status> {
+        if self.fits(payload_len) {
             return Ok(());
         }
         // The limit's policy: a peer that takes too little is let go.

@@ -15,7 +15,7 @@ impl Controls {
         if bytes.len() > self.payload_bytes_max() {
             return Err(abi::TOO_BIG);
         }
-        self.make_room(bytes.len())?;
+        self.check_limit(bytes.len())?;
         self.wire.put_raw(bytes);
         Ok(self.note_buffered())
     }

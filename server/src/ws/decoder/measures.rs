@@ -1,14 +1,14 @@
 //! How much of a message has come and is to come, and where the rest of it is received.
 
-use super::{Decoder, LARGE_BYTES, Limits, ROOM_BYTES_LEAST};
-use crate::buffers::rooms;
+use super::{Decoder, LARGE_BYTES, Limits, RECEIVE_BYTES_LEAST};
+use crate::buffers::pool::Buffer;
 use crate::ws::frame;
 use crate::ws::violation::Violation;
 
 impl Decoder {
     /// Where what is left of a large frame is to be received, behind what is there, and how much at
     /// most; [`placed`](Self::placed) says what came. None if there is no such frame.
-    pub(crate) fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+    pub(crate) fn receive_target(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let (Some(frame), Some(open)) = (&self.frame, &self.open) else {
             return None;
         };
@@ -21,15 +21,15 @@ impl Decoder {
             return None;
         }
         if self.assembly.capacity() == 0 {
-            self.assembly = rooms::take();
+            self.assembly = Buffer::large();
         }
         // As much as has come, at least: what a header promises is only a limit.
-        let more = self.assembly.len().max(ROOM_BYTES_LEAST).min(left);
+        let more = self.assembly.len().max(RECEIVE_BYTES_LEAST).min(left);
         self.assembly.reserve(more);
         Some((&mut self.assembly, left))
     }
 
-    /// So many bytes of the open frame were received in its [`room`](Self::room).
+    /// So many bytes of the open frame were received in its [`receive_target`](Self::receive_target).
     pub(crate) fn placed(&mut self, length: usize) {
         self.placed = length;
     }

@@ -1,4 +1,4 @@
-//! Compressors, decompressors and buffers that the sessions of one thread share, so that a session
+//! Compressors and decompressors that the sessions of one thread share, so that a session
 //! without context takeover holds none between two messages.
 
 use std::cell::RefCell;
@@ -13,7 +13,6 @@ struct Pool {
     #[expect(clippy::vec_box)]
     inflaters: Vec<Box<Decompress>>,
     deflaters: Vec<(Effort, Box<Compress>)>,
-    rooms: Vec<Vec<u8>>,
 }
 
 thread_local! {
@@ -63,20 +62,6 @@ pub(super) fn new_deflater(effort: Effort) -> Box<Compress> {
     ))
 }
 
-/// An empty buffer, with room in it if one was put back.
-pub(crate) fn take_room() -> Vec<u8> {
-    let pooled = POOL.with_borrow_mut(|pool| pool.rooms.pop());
-    pooled.unwrap_or_default()
-}
-
-/// Gives a buffer back; one that a message made huge is not kept.
-pub(crate) fn put_room(mut room: Vec<u8>) {
-    if (1..=ROOM_BYTES_KEPT).contains(&room.capacity()) {
-        room.clear();
-        POOL.with_borrow_mut(|pool| keep(&mut pool.rooms, room));
-    }
-}
-
 /// Frees what the calling thread keeps.
 pub(crate) fn forget() {
     drop(POOL.take());
@@ -90,4 +75,3 @@ fn keep<T>(pool: &mut Vec<T>, item: T) {
 
 /// Of each kind a thread; a message uses one of each.
 const KEPT: usize = 4;
-const ROOM_BYTES_KEPT: usize = 256 * 1024;
