@@ -120,6 +120,27 @@ fn every_rule_of_the_opening_handshake_has_its_status() {
             "Sec-WebSocket-Protocol: v2\r\n",
         ),
         (
+            "a subprotocol twice",
+            opening("/features", "Sec-WebSocket-Protocol: v2, v1, v2\r\n"),
+            400,
+            "`Sec-WebSocket-Protocol` lists a subprotocol twice",
+        ),
+        (
+            "a subprotocol again on another line",
+            opening(
+                "/features",
+                "Sec-WebSocket-Protocol: v2\r\nSec-WebSocket-Protocol: v1, v2\r\n",
+            ),
+            400,
+            "",
+        ),
+        (
+            "subprotocols that differ in case",
+            opening("/features", "Sec-WebSocket-Protocol: V2, v2\r\n"),
+            101,
+            "Sec-WebSocket-Protocol: v2\r\n",
+        ),
+        (
             "a list of no extensions",
             opening("/features", "Sec-WebSocket-Extensions: ,\r\n"),
             400,

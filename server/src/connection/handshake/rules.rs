@@ -8,7 +8,7 @@ use crate::ws::extension::{self, Offer};
 pub(crate) struct Checked {
     pub(crate) key: Vec<u8>,
     pub(crate) origin: String,
-    /// Each once.
+    /// The subprotocols that the client offers, none of them twice.
     pub(crate) protocols: Vec<String>,
 }
 
@@ -67,7 +67,8 @@ pub(super) fn offers(head: &Head) -> Result<Vec<Offer<'_>>, Reply> {
     offers.map_err(|_| Reply::Malformed("`Sec-WebSocket-Extensions` is not a list of extensions"))
 }
 
-/// The subprotocols that the client offers, each once, in its order.
+/// The subprotocols that the client offers, in its order. None is there twice, on one line or on
+/// several (RFC 6455 §4.1, §11.3.4).
 fn protocols(head: &Head) -> Result<Vec<String>, Reply> {
     const NO_LIST: Reply = Reply::Malformed("`Sec-WebSocket-Protocol` is not a list of tokens");
     let mut protocols = Vec::new();
@@ -78,9 +79,12 @@ fn protocols(head: &Head) -> Result<Vec<String>, Reply> {
             let text = std::str::from_utf8(element).ok();
             let text = text.filter(|text| text.bytes().all(wsh::rules::is_token_byte));
             let text = text.ok_or(NO_LIST)?;
-            if !protocols.iter().any(|known| known == text) {
-                protocols.push(text.to_owned());
+            if protocols.iter().any(|known| known == text) {
+                return Err(Reply::Malformed(
+                    "`Sec-WebSocket-Protocol` lists a subprotocol twice",
+                ));
             }
+            protocols.push(text.to_owned());
         }
     }
     // The list has at least one element (RFC 6455 §11.3.4).
