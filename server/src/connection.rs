@@ -4,17 +4,17 @@ mod admission;
 mod entering;
 mod eviction;
 pub(crate) mod files;
-mod first_head;
 pub(crate) mod handshake;
+mod head_reader;
 mod host;
 pub(crate) mod listener;
+mod log_rate;
+mod maybe_future;
 pub(crate) mod origin;
 pub mod overlay;
-mod refusals;
+mod refusal_log;
 pub(crate) mod reply;
-mod soon;
 pub(crate) mod stopping;
-mod throttle;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -28,12 +28,12 @@ use tracing::debug;
 
 pub(crate) use self::admission::Admission;
 use self::entering::{Absent, Road, open};
-pub(crate) use self::refusals::Refusals;
+pub(crate) use self::refusal_log::RefusalLog;
 use crate::config::Config;
-use crate::connection::files::Patience;
+use crate::connection::files::TransferTimeouts;
+use crate::connection::maybe_future::MaybeFuture;
 use crate::connection::overlay::Overlay;
 use crate::connection::reply::{FullOf, Reply};
-use crate::connection::soon::Soon;
 use crate::connection::stopping::Stopping;
 use crate::router::Router;
 use crate::runtime::wakes;
@@ -45,7 +45,7 @@ pub(crate) struct Server {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) router: Arc<Router>,
     pub(crate) admission: Admission,
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: RefusalLog,
     /// Whether only loopback addresses are listened on.
     pub(crate) is_loopback_only: bool,
     /// What pages are told of failed builds, in `wshd dev`.
@@ -122,8 +122,8 @@ impl Connection {
             && let Some(arrival) = arrival.take()
         {
             match arrival.begin() {
-                Soon::Now(session) => return Poll::Ready(session),
-                Soon::Later(first) => self.0 = Stage::FirstRequest(first),
+                MaybeFuture::Ready(session) => return Poll::Ready(session),
+                MaybeFuture::Waiting(first) => self.0 = Stage::FirstRequest(first),
             }
         }
         match &mut self.0 {
@@ -146,7 +146,7 @@ struct Arrival {
 
 impl Arrival {
     /// Goes as far as it can without waiting, which for nearly all is all the way to the session.
-    fn begin(self) -> Soon<Option<Box<Session>>> {
+    fn begin(self) -> MaybeFuture<Option<Box<Session>>> {
         let Arrival {
             socket,
             peer,
@@ -163,22 +163,22 @@ impl Arrival {
             return turn_away(socket, peer, server);
         };
         let guard = ConnectionGuard::new(place, alive);
-        let looked = first_head::look(&socket);
+        let looked = head_reader::first_bytes(&socket);
         // Without descriptors to watch it there is nothing to say and nobody to say it.
         let Ok(socket) = TcpStream::from_std(socket) else {
-            return Soon::Now(None);
+            return MaybeFuture::Ready(None);
         };
         let road = match looked {
             Ok(received) => open(socket, received, peer, &server),
-            Err(_) => Soon::Now(Road::Nowhere),
+            Err(_) => MaybeFuture::Ready(Road::Nowhere),
         };
         match road {
-            Soon::Now(Road::Nowhere) => Soon::Now(None),
-            Soon::Now(Road::Session(mut session)) => {
+            MaybeFuture::Ready(Road::Nowhere) => MaybeFuture::Ready(None),
+            MaybeFuture::Ready(Road::Session(mut session)) => {
                 session.set_guard(Some(guard));
-                Soon::Now(Some(session))
+                MaybeFuture::Ready(Some(session))
             }
-            road => Soon::later(follow(road, peer, server, guard)),
+            road => MaybeFuture::wait_for(follow(road, peer, server, guard)),
         }
     }
 }
@@ -188,14 +188,14 @@ fn turn_away(
     socket: std::net::TcpStream,
     peer: SocketAddr,
     server: Arc<Server>,
-) -> Soon<Option<Box<Session>>> {
+) -> MaybeFuture<Option<Box<Session>>> {
     let reply = Reply::Full(FullOf::Connections);
     server.log_refusal(peer, None, &reply);
     let place = server.admission.refusal();
     let (Some(place), Ok(socket)) = (place, TcpStream::from_std(socket)) else {
-        return Soon::Now(None);
+        return MaybeFuture::Ready(None);
     };
-    Soon::later(async move {
+    MaybeFuture::wait_for(async move {
         reply.send(socket, &server.stopping).await;
         drop(place);
         None
@@ -204,15 +204,15 @@ fn turn_away(
 
 /// Waits for what there is to wait for; `None` unless a session came of it.
 async fn follow(
-    road: Soon<Road>,
+    road: MaybeFuture<Road>,
     peer: SocketAddr,
     server: Arc<Server>,
     guard: ConnectionGuard,
 ) -> Option<Box<Session>> {
     let road = match road {
         // The answer that is there is given, whether the server stops or not.
-        Soon::Now(road) => road,
-        Soon::Later(road) => unless_stopping(road, &server).await,
+        MaybeFuture::Ready(road) => road,
+        MaybeFuture::Waiting(road) => unless_stopping(road, &server).await,
     };
     match road {
         Road::Session(mut session) => {
@@ -259,12 +259,12 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
             };
             let addition = server.overlay.as_ref().map(|it| it.tag());
             let limits = &config.defaults.session;
-            let patience = Patience {
-                timeout_ms: limits.outbound_timeout_ms,
-                close_timeout_ms: limits.close_timeout_ms,
+            let timeouts = TransferTimeouts {
+                outbound_ms: limits.outbound_timeout_ms,
+                close_ms: limits.close_timeout_ms,
                 stopping: server.stopping.clone(),
             };
-            let unserved = files::serve(socket, &head, root, addition.as_deref(), patience).await;
+            let unserved = files::serve(socket, &head, root, addition.as_deref(), timeouts).await;
             drop(place);
             if let Some(socket) = unserved {
                 let reply = absent.reply();
@@ -274,12 +274,12 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
                 send(socket, reply.for_method(head.method()), peer, server).await;
             }
         }
-        Road::Farewell(farewell) => {
-            let mut stand = server.admission.answered().enter(peer, None);
+        Road::RawReply(raw_reply) => {
+            let mut entry = server.admission.answered().enter(peer, None);
             tokio::select! {
                 biased;
-                () = farewell.send() => {}
-                () = stand.evicted() => {}
+                () = raw_reply.send() => {}
+                () = entry.evicted() => {}
                 () = server.stopping.begun() => {}
             }
         }
@@ -292,10 +292,10 @@ async fn answer(road: Road, peer: SocketAddr, server: &Server) {
 
 /// Sends a reply. A peer that has it and does not close may be evicted.
 async fn send(socket: TcpStream, reply: Reply, peer: SocketAddr, server: &Server) {
-    let mut stand = server.admission.answered().enter(peer, None);
+    let mut entry = server.admission.answered().enter(peer, None);
     tokio::select! {
         biased;
         () = reply.send(socket, &server.stopping) => {}
-        () = stand.evicted() => {}
+        () = entry.evicted() => {}
     }
 }

@@ -15,7 +15,7 @@ use crate::connection::files::{self, NoPages};
 use crate::connection::listener::{self, ListenError, Listener};
 use crate::connection::overlay::Overlay;
 use crate::connection::stopping::Stopping;
-use crate::connection::{Admission, Refusals, Server};
+use crate::connection::{Admission, RefusalLog, Server};
 use crate::last_resort;
 use crate::reload::{Control, Reread, StartError};
 use crate::runtime::memory;
@@ -91,7 +91,7 @@ impl Serving {
             router: control.router(),
             config,
             admission: Admission::new(shared.descriptors.clone()),
-            refusals: Refusals::new(),
+            refusals: RefusalLog::new(),
             is_loopback_only: listener::are_loopback(&listeners),
             overlay,
             stopping,

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::config::Limits;
 use crate::connection::eviction::EvictionQueue;
-use crate::connection::throttle::Throttle;
+use crate::connection::log_rate::LogRateLimit;
 use crate::sessions::descriptors::Descriptors;
 use crate::sessions::permits::{Permit, Permits};
 
@@ -29,7 +29,7 @@ pub(crate) struct Admission {
     silent: EvictionQueue,
     /// Connections that have their answer and do not close.
     answered: EvictionQueue,
-    evictions: Arc<Throttle>,
+    evictions: Arc<LogRateLimit>,
 }
 
 impl Admission {
@@ -42,7 +42,7 @@ impl Admission {
             refused: Permits::default(),
             silent: EvictionQueue::default(),
             answered: EvictionQueue::default(),
-            evictions: Throttle::new(1),
+            evictions: LogRateLimit::new(1),
         }
     }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
-use super::first_head::{self, Unread};
+use super::head_reader::{self, Unread};
 use super::{Server, host};
 use crate::config::Limits;
-use crate::connection::handshake::farewell::Farewell;
+use crate::connection::handshake::raw_reply::RawReply;
 use crate::connection::handshake::{self, Knock, Outcome};
+use crate::connection::maybe_future::MaybeFuture;
 use crate::connection::overlay::{self, Overlay};
 use crate::connection::reply::{FullOf, Reply};
-use crate::connection::soon::Soon;
 use crate::http::head::{Head, HeadFault};
 use crate::http::target::Target;
 use crate::listing::is_from_here;
@@ -33,7 +33,7 @@ pub(super) enum Road {
         absent: Absent,
     },
     News(TcpStream, Arc<Overlay>),
-    Farewell(Farewell),
+    RawReply(RawReply),
     Nowhere,
 }
 
@@ -63,13 +63,13 @@ pub(super) fn open(
     received: Vec<u8>,
     peer: SocketAddr,
     server: &Arc<Server>,
-) -> Soon<Road> {
+) -> MaybeFuture<Road> {
     let began = Instant::now();
     let limits = server.config.load().limits.clone();
     let Some(pending) = server.admission.handshake(peer, &limits) else {
         let reply = Reply::Full(FullOf::Handshakes);
         server.log_refusal(peer, None, &reply);
-        return Soon::Now(Road::Reply(socket, reply));
+        return MaybeFuture::Ready(Road::Reply(socket, reply));
     };
     let entering = Entering {
         socket,
@@ -80,10 +80,10 @@ pub(super) fn open(
         deadline: began + Duration::from_millis(limits.handshake_timeout_ms),
         limits,
     };
-    match first_head::end(&entering.received, 0, &entering.limits) {
+    match head_reader::end(&entering.received, 0, &entering.limits) {
         Ok(Some(end)) => entering.enter(end, pending, server),
-        Ok(None) => Soon::later(entering.enter_when_whole(pending, server.clone())),
-        Err(reply) => Soon::Now(entering.refuse(reply, None, server)),
+        Ok(None) => MaybeFuture::wait_for(entering.enter_when_whole(pending, server.clone())),
+        Err(reply) => MaybeFuture::Ready(entering.refuse(reply, None, server)),
     }
 }
 
@@ -111,13 +111,13 @@ impl Entering {
     /// Reads the head first. Until it is whole, the connection gives way to others when places are
     /// short.
     async fn enter_when_whole(mut self, pending: Permit, server: Arc<Server>) -> Road {
-        let mut stand = server.admission.silent().enter(self.peer, Some(pending));
-        let head = first_head::read(&self.socket, &mut self.received, &self.limits);
+        let mut entry = server.admission.silent().enter(self.peer, Some(pending));
+        let head = head_reader::read(&self.socket, &mut self.received, &self.limits);
         let head = tokio::select! {
             head = tokio::time::timeout_at(self.deadline.into(), head) => head,
-            () = stand.evicted() => return Road::Nowhere,
+            () = entry.evicted() => return Road::Nowhere,
         };
-        let Some(pending) = stand.leave() else {
+        let Some(pending) = entry.leave() else {
             return Road::Nowhere;
         };
         match head {
@@ -140,28 +140,30 @@ impl Entering {
     }
 
     /// The head is there up to `end`.
-    fn enter(mut self, end: usize, pending: Permit, server: &Arc<Server>) -> Soon<Road> {
+    fn enter(mut self, end: usize, pending: Permit, server: &Arc<Server>) -> MaybeFuture<Road> {
         let early = self.received.split_off(end);
         let received = std::mem::take(&mut self.received);
         let (head, target) = match parse(received, &self.limits) {
             Ok(parsed) => parsed,
-            Err(reply) => return Soon::Now(self.refuse(reply, None, server)),
+            Err(reply) => return MaybeFuture::Ready(self.refuse(reply, None, server)),
         };
         self.wants_head = head.method() == b"HEAD";
         let host = match host::of(&head, &target) {
             Ok(host) => host,
-            Err(reply) => return Soon::Now(self.refuse(reply, Some(&target.path), server)),
+            Err(reply) => {
+                return MaybeFuture::Ready(self.refuse(reply, Some(&target.path), server));
+            }
         };
         if !host::is_served(&server.config.load().hosts, server.is_loopback_only, &host) {
             let reply = Reply::HostRefused(host.into());
-            return Soon::Now(self.refuse(reply, Some(&target.path), server));
+            return MaybeFuture::Ready(self.refuse(reply, Some(&target.path), server));
         }
         if !wants_upgrade(&head) {
             let absent = match server.router.has(&target.path) {
                 true => Absent::Handler,
                 false => Absent::Nothing,
             };
-            return Soon::Now(other_than_upgrade(
+            return MaybeFuture::Ready(other_than_upgrade(
                 self,
                 Request { head, target, host },
                 absent,
@@ -173,7 +175,7 @@ impl Entering {
             // An upgrade may be ignored (RFC 9110 §7.8): the answer is what lies there.
             Err(RouteError::NoRoute) => {
                 let absent = Absent::NoHandler;
-                return Soon::Now(other_than_upgrade(
+                return MaybeFuture::Ready(other_than_upgrade(
                     self,
                     Request { head, target, host },
                     absent,
@@ -182,7 +184,7 @@ impl Entering {
             }
             Err(RouteError::Full) => {
                 let reply = Reply::Full(FullOf::Handler);
-                return Soon::Now(self.refuse(reply, Some(&target.path), server));
+                return MaybeFuture::Ready(self.refuse(reply, Some(&target.path), server));
             }
         };
         let own =
@@ -204,10 +206,10 @@ impl Entering {
         };
         let peer = self.peer;
         match handshake::shake(knock, route) {
-            Soon::Now(outcome) => Soon::Now(lead(outcome, peer, server)),
-            Soon::Later(outcome) => {
+            MaybeFuture::Ready(outcome) => MaybeFuture::Ready(lead(outcome, peer, server)),
+            MaybeFuture::Waiting(outcome) => {
                 let server = server.clone();
-                Soon::later(async move { lead(outcome.await, peer, &server) })
+                MaybeFuture::wait_for(async move { lead(outcome.await, peer, &server) })
             }
         }
     }
@@ -229,9 +231,9 @@ fn lead(outcome: Outcome, peer: SocketAddr, server: &Server) -> Road {
             server.refusals.log_abort(peer, &path);
             Road::Nowhere
         }
-        Outcome::Farewell { farewell, path } => {
-            server.refusals.log_farewell(peer, &path);
-            Road::Farewell(farewell)
+        Outcome::RawReply { raw_reply, path } => {
+            server.refusals.log_raw(peer, &path);
+            Road::RawReply(raw_reply)
         }
         Outcome::Dropped => Road::Nowhere,
     }
@@ -271,7 +273,7 @@ fn other_than_upgrade(
     let is_listing = target.path == LISTING_PATH && server.config.load().handlers_json;
     let allowed: &[&str] = match target.path.as_str() {
         // A stream has no end, and so no length that its head could say.
-        overlay::STREAM_PATH if server.overlay.is_some() => &["GET"],
+        overlay::EVENTS_PATH if server.overlay.is_some() => &["GET"],
         overlay::SCRIPT_PATH if server.overlay.is_some() => &["GET", "HEAD"],
         _ if is_listing => &["GET", "HEAD"],
         // Files say so themselves.
@@ -290,7 +292,7 @@ fn other_than_upgrade(
         return Road::Reply(socket, read(listing));
     }
     match (&server.overlay, target.path.as_str()) {
-        (Some(overlay), overlay::STREAM_PATH) => Road::News(socket, overlay.clone()),
+        (Some(overlay), overlay::EVENTS_PATH) => Road::News(socket, overlay.clone()),
         (Some(_), overlay::SCRIPT_PATH) => {
             Road::Reply(socket, read(Reply::Script(overlay::SCRIPT)))
         }

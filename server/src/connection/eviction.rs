@@ -26,7 +26,7 @@ struct Holder {
 
 /// A connection's stand in the queue, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Stand {
+pub(crate) struct QueueEntry {
     queue: EvictionQueue,
     number: u64,
     notice: oneshot::Receiver<()>,
@@ -34,14 +34,14 @@ pub(crate) struct Stand {
 
 impl EvictionQueue {
     /// Puts a connection at the end. The queue keeps `place` for it.
-    pub(crate) fn enter(&self, peer: SocketAddr, place: Option<Permit>) -> Stand {
+    pub(crate) fn enter(&self, peer: SocketAddr, place: Option<Permit>) -> QueueEntry {
         let (sender, notice) = oneshot::channel();
         let holder = Holder {
             place,
             _notice: sender,
         };
         let number = self.lock().push(Network::of(peer.ip()), holder);
-        Stand {
+        QueueEntry {
             queue: self.clone(),
             number,
             notice,
@@ -60,7 +60,7 @@ impl EvictionQueue {
     }
 }
 
-impl Stand {
+impl QueueEntry {
     /// Ends when the connection is evicted.
     pub(crate) async fn evicted(&mut self) {
         // Nothing is ever sent: the sender goes with the place.
@@ -74,7 +74,7 @@ impl Stand {
     }
 }
 
-impl Drop for Stand {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
         // Dropped after the lock is released: a place does more than memory when it goes.
         let left = self.queue.lock().remove(self.number);

@@ -23,10 +23,10 @@ use crate::process::regular_file;
 
 /// How long an answer may make no progress.
 #[derive(Clone, Debug)]
-pub(crate) struct Patience {
-    pub(crate) timeout_ms: u64,
+pub(crate) struct TransferTimeouts {
+    pub(crate) outbound_ms: u64,
     /// From the stop of the server on: as long as a session has for its Close frame.
-    pub(crate) close_timeout_ms: u64,
+    pub(crate) close_ms: u64,
     pub(crate) stopping: Stopping,
 }
 
@@ -37,24 +37,24 @@ pub(crate) async fn serve(
     head: &Head,
     root: &Path,
     addition: Option<&str>,
-    patience: Patience,
+    timeouts: TransferTimeouts,
 ) -> Option<TcpStream> {
     // A disk may take its time for a file, or for ever.
-    let answer = patience.bound(answer(head, root, addition)).await;
+    let answer = timeouts.bound(answer(head, root, addition)).await;
     let Some(answer) = answer.unwrap_or_else(|error| Some(failed(error))) else {
         return Some(socket);
     };
     let is_head = head.method() == b"HEAD";
-    if let Err(error) = answer.send(socket, is_head, patience).await {
+    if let Err(error) = answer.send(socket, is_head, timeouts).await {
         debug!(%error, "file not sent");
     }
     None
 }
 
-impl Patience {
+impl TransferTimeouts {
     /// What `work` answers, which has its time however long that is, until the server stops.
     async fn bound<T>(&self, work: impl Future<Output = T>) -> io::Result<T> {
-        let limit = Duration::from_millis(self.close_timeout_ms);
+        let limit = Duration::from_millis(self.close_ms);
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -88,16 +88,16 @@ pub(crate) fn check_root(config: &Config) -> Result<(), NoPages> {
 
 /// An answer before it is sent.
 #[derive(Debug)]
-struct Answer {
+struct FileResponse {
     status: u16,
     lines: Vec<(&'static str, String)>,
     body: Body,
 }
 
 /// `None` where nothing lies.
-async fn answer(head: &Head, root: &Path, addition: Option<&str>) -> Option<Answer> {
+async fn answer(head: &Head, root: &Path, addition: Option<&str>) -> Option<FileResponse> {
     if !matches!(head.method(), b"GET" | b"HEAD") {
-        return Some(Answer::of(405).with("Allow", "GET, HEAD"));
+        return Some(FileResponse::of(405).with("Allow", "GET, HEAD"));
     }
     let (path, query) = target::raw_path(head.target())?;
     let (root, path) = (root.to_owned(), path.to_owned());
@@ -106,7 +106,7 @@ async fn answer(head: &Head, root: &Path, addition: Option<&str>) -> Option<Answ
         Found::Nothing => None,
         Found::Directory(path) => {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-            Some(Answer::of(301).with("Location", format!("{path}{query}")))
+            Some(FileResponse::of(301).with("Location", format!("{path}{query}")))
         }
         Found::File(file, path) => Some(
             with_file(head, file, path, addition)
@@ -118,16 +118,16 @@ async fn answer(head: &Head, root: &Path, addition: Option<&str>) -> Option<Answ
 }
 
 /// A file that is there could not be had.
-fn failed(error: io::Error) -> Answer {
+fn failed(error: io::Error) -> FileResponse {
     debug!(%error, "file not read");
     let is_short = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
     let is_short = is_short
         .iter()
         .any(|code| error.raw_os_error() == Some(*code));
     if is_short {
-        return Answer::of(503).with("Retry-After", "5");
+        return FileResponse::of(503).with("Retry-After", "5");
     }
-    Answer::of(500)
+    FileResponse::of(500)
 }
 
 async fn with_file(
@@ -135,7 +135,7 @@ async fn with_file(
     file: File,
     path: PathBuf,
     addition: Option<&str>,
-) -> io::Result<Answer> {
+) -> io::Result<FileResponse> {
     let metadata = file.metadata()?;
     let kind = mime_guess::from_path(&path)
         .first_raw()
@@ -147,7 +147,7 @@ async fn with_file(
         let mut page = transfer::on_thread(read).await??.bytes;
         // A parser takes a script behind everything else for the body's last.
         page.extend_from_slice(addition.as_bytes());
-        return Ok(Answer::of(200)
+        return Ok(FileResponse::of(200)
             .with("Content-Type", kind)
             .with("Cache-Control", "no-cache")
             .with_bytes(page));
@@ -164,61 +164,68 @@ async fn with_file(
     Ok(answer)
 }
 
-fn of_version(version: &Version, wanted: Wanted, kind: &str, file: File) -> Answer {
+fn of_version(version: &Version, wanted: Wanted, kind: &str, file: File) -> FileResponse {
     let length = version.length;
     match wanted {
-        Wanted::Whole => Answer::of(200)
+        Wanted::Whole => FileResponse::of(200)
             .with("Content-Type", kind)
             .with_file(file, 0..length),
         Wanted::Part(part) => {
             let (first, last) = (part.start, part.end - 1);
-            Answer::of(206)
+            FileResponse::of(206)
                 .with("Content-Type", kind)
                 .with("Content-Range", format!("bytes {first}-{last}/{length}"))
                 .with_file(file, part)
         }
-        Wanted::NoSuchPart => Answer::of(416).with("Content-Range", format!("bytes */{length}")),
-        Wanted::Nothing => Answer {
+        Wanted::NoSuchPart => {
+            FileResponse::of(416).with("Content-Range", format!("bytes */{length}"))
+        }
+        Wanted::Nothing => FileResponse {
             status: 304,
             lines: Vec::new(),
             body: Body::Nothing,
         },
-        Wanted::OtherVersion => Answer::of(412),
+        Wanted::OtherVersion => FileResponse::of(412),
     }
 }
 
-impl Answer {
+impl FileResponse {
     /// One that says in a line of text what its status means.
-    fn of(status: u16) -> Answer {
+    fn of(status: u16) -> FileResponse {
         let reason = http::StatusCode::from_u16(status).ok();
         let reason = reason.and_then(|status| status.canonical_reason());
         let text = format!("{}\n", reason.unwrap_or("refused").to_ascii_lowercase());
-        Answer {
+        FileResponse {
             status,
             lines: Vec::new(),
             body: Body::Bytes(text.into_bytes()),
         }
     }
 
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Answer {
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> FileResponse {
         self.lines.push((name, value.into()));
         self
     }
 
-    fn with_bytes(mut self, bytes: Vec<u8>) -> Answer {
+    fn with_bytes(mut self, bytes: Vec<u8>) -> FileResponse {
         self.body = Body::Bytes(bytes);
         self
     }
 
-    fn with_file(mut self, file: File, part: std::ops::Range<u64>) -> Answer {
+    fn with_file(mut self, file: File, part: std::ops::Range<u64>) -> FileResponse {
         self.body = Body::File(file, part);
         self
     }
 
-    async fn send(self, socket: TcpStream, is_head: bool, patience: Patience) -> io::Result<()> {
+    async fn send(
+        self,
+        socket: TcpStream,
+        is_head: bool,
+        timeouts: TransferTimeouts,
+    ) -> io::Result<()> {
         let head = self.head();
         let body = if is_head { Body::Nothing } else { self.body };
-        transfer::send(socket, head, body, patience).await
+        transfer::send(socket, head, body, timeouts).await
     }
 
     fn head(&self) -> Vec<u8> {

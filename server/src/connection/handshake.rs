@@ -1,6 +1,6 @@
 //! The opening handshake (RFC 6455 §4.2): from a request head to a session, or to a refusal.
 
-pub(crate) mod farewell;
+pub(crate) mod raw_reply;
 pub(crate) mod rules;
 
 use std::future::poll_fn;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tracing::warn;
 use wsh::rules::RawThen;
 
-use self::farewell::Farewell;
+use self::raw_reply::RawReply;
 use self::rules::Checked;
 use crate::border::calls::Answer;
 use crate::border::hold::Hold;
@@ -19,9 +19,9 @@ use crate::border::raw::RawAnswer;
 use crate::border::request::{Particulars, Request};
 use crate::border::response::Draft;
 use crate::config::DecidedBy;
+use crate::connection::maybe_future::MaybeFuture;
 use crate::connection::origin;
 use crate::connection::reply::{OriginRefusal, Reply};
-use crate::connection::soon::Soon;
 use crate::generation::Generation;
 use crate::generation::owners::HandshakeOwner;
 use crate::http::head::Head;
@@ -77,8 +77,8 @@ pub(crate) enum Outcome {
         path: String,
     },
     /// The handler answers in bytes of its own, and wants no session.
-    Farewell {
-        farewell: Farewell,
+    RawReply {
+        raw_reply: RawReply,
         /// What was asked for.
         path: String,
     },
@@ -87,23 +87,23 @@ pub(crate) enum Outcome {
 }
 
 /// Carries a handshake through to its outcome.
-pub(crate) fn shake(knock: Knock, route: RouteMatch) -> Soon<Outcome> {
+pub(crate) fn shake(knock: Knock, route: RouteMatch) -> MaybeFuture<Outcome> {
     let generation = route.generation_ref.generation();
     let checked = match check(&knock, generation) {
         Ok(checked) => checked,
-        Err(reply) => return Soon::Now(knock.refuse(reply)),
+        Err(reply) => return MaybeFuture::Ready(knock.refuse(reply)),
     };
     if let Err(after) = generation.context.let_in() {
-        return Soon::Now(knock.refuse(Reply::Quarantined { after }));
+        return MaybeFuture::Ready(knock.refuse(Reply::Quarantined { after }));
     }
     let is_held = generation.context.hold.is_on();
     let mut asked = Asked::new(knock, route, checked);
     if is_held {
-        return Soon::later(asked.wait(true));
+        return MaybeFuture::wait_for(asked.wait(true));
     }
     match asked.ask() {
-        Answer::Pending => Soon::later(asked.wait(false)),
-        answer => Soon::Now(asked.conclude(answer)),
+        Answer::Pending => MaybeFuture::wait_for(asked.wait(false)),
+        answer => MaybeFuture::Ready(asked.conclude(answer)),
     }
 }
 
@@ -300,13 +300,13 @@ impl Asked {
         let session = match then {
             RawThen::Close { linger } => {
                 let path = self.owner.request().path().to_owned();
-                let farewell = Farewell {
+                let raw_reply = RawReply {
                     linger: linger.saturating_sub(self.early.len()),
                     socket: self.socket,
                     bytes,
                     deadline: self.deadline,
                 };
-                return Outcome::Farewell { farewell, path };
+                return Outcome::RawReply { raw_reply, path };
             }
             RawThen::Continue => {
                 let head = self.owner.request().head();

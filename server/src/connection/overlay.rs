@@ -17,12 +17,12 @@ use tokio::time::timeout;
 /// The newest news; what becomes of it on the way is nobody's loss.
 #[derive(Debug)]
 pub struct Overlay {
-    news: watch::Sender<News>,
+    news: watch::Sender<Told>,
 }
 
 /// What pages are told.
 #[derive(Clone, Debug)]
-struct News {
+struct Told {
     /// What does not build, in JSON.
     failures: String,
     /// Of all files that pages are made of; a page that came with another is not what is there now.
@@ -33,7 +33,7 @@ impl Overlay {
     /// One that has nothing to tell.
     pub(crate) fn new() -> Arc<Overlay> {
         let failures = document(&BTreeMap::new());
-        let news = watch::Sender::new(News { failures, pages: 0 });
+        let news = watch::Sender::new(Told { failures, pages: 0 });
         Arc::new(Overlay { news })
     }
 
@@ -67,7 +67,7 @@ impl Overlay {
         let mut newest = self.news.subscribe();
         let mut text = STREAM_HEAD.to_owned();
         loop {
-            let News { failures, pages } = newest.borrow_and_update().clone();
+            let Told { failures, pages } = newest.borrow_and_update().clone();
             text.push_str(&format!(
                 "event: pages\ndata: {pages:016x}\n\ndata: {failures}\n\n"
             ));
@@ -129,7 +129,7 @@ pub(crate) const SCRIPT: &str = include_str!("overlay/dev.js");
 /// Where it is.
 pub(crate) const SCRIPT_PATH: &str = "/.wshd/dev.js";
 /// Where the stream of events is.
-pub(crate) const STREAM_PATH: &str = "/.wshd/dev";
+pub(crate) const EVENTS_PATH: &str = "/.wshd/dev";
 
 /// The stream ends with the connection; a page that has lost it tries again soon.
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::Patience;
+use super::TransferTimeouts;
 use crate::connection::reply::linger;
 use crate::outbound::flow::{Flow, pause_ms};
 use crate::outbound::wire::unacked::unacked;
@@ -39,18 +39,18 @@ struct Transfer {
     taken: u64,
     /// There once the kernel had no room for a while.
     flow: Option<Flow>,
-    patience: Patience,
+    timeouts: TransferTimeouts,
     /// When it heard that the server stops.
     stopped: Option<Moment>,
 }
 
 /// Sends all of it and ends the connection. A peer is given up whose TCP acknowledges nothing more for
-/// as long as `patience` says, as one that has a session is.
+/// as long as `timeouts` says, as one that has a session is.
 pub(super) async fn send(
     socket: TcpStream,
     head: Vec<u8>,
     body: Body,
-    patience: Patience,
+    timeouts: TransferTimeouts,
 ) -> io::Result<()> {
     // What the kernel has and the peer has no room for is the kernel's memory.
     let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
@@ -58,7 +58,7 @@ pub(super) async fn send(
         socket: Arc::new(socket),
         taken: 0,
         flow: None,
-        patience,
+        timeouts,
         stopped: None,
     };
     transfer.send_bytes(&head).await?;
@@ -69,7 +69,7 @@ pub(super) async fn send(
     }
     let socket = transfer.socket;
     SockRef::from(&*socket).shutdown(std::net::Shutdown::Write)?;
-    let lingered = timeout(LINGER, linger(&socket, &transfer.patience.stopping)).await;
+    let lingered = timeout(LINGER, linger(&socket, &transfer.timeouts.stopping)).await;
     lingered.unwrap_or(Ok(()))
 }
 
@@ -104,7 +104,7 @@ impl Transfer {
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 sendfile(&*to, &*from, Some(&mut at), bytes.min(CHUNK_BYTES_MAX))
             });
-            match self.patience.bound(sent).await??.map_err(io::Error::from) {
+            match self.timeouts.bound(sent).await??.map_err(io::Error::from) {
                 Ok(0) => {
                     return Err(shortened());
                 }
@@ -132,7 +132,7 @@ impl Transfer {
             part.truncate(length);
             Ok::<_, io::Error>(part)
         });
-        let part = self.patience.bound(read).await???;
+        let part = self.timeouts.bound(read).await???;
         if part.is_empty() {
             return Err(shortened());
         }
@@ -146,14 +146,14 @@ impl Transfer {
         let mut room = pin!(room);
         loop {
             let timeout_ms = match self.stopped {
-                Some(_) => self.patience.timeout_ms.min(self.patience.close_timeout_ms),
-                None => self.patience.timeout_ms,
+                Some(_) => self.timeouts.outbound_ms.min(self.timeouts.close_ms),
+                None => self.timeouts.outbound_ms,
             };
             let pause = Duration::from_millis(pause_ms(timeout_ms).max(1));
             tokio::select! {
                 biased;
                 ready = &mut room => return ready,
-                () = self.patience.stopping.begun(), if self.stopped.is_none() => {
+                () = self.timeouts.stopping.begun(), if self.stopped.is_none() => {
                     self.stopped = Some(Moment::now());
                 }
                 () = sleep(pause) => {}
@@ -164,9 +164,9 @@ impl Transfer {
                 .flow
                 .get_or_insert_with(|| Flow::new(began, now, acked));
             flow.note(now, acked);
-            let close_timeout_ms = self.patience.close_timeout_ms;
+            let close_timeout_ms = self.timeouts.close_ms;
             let is_late = |stopped| flow.has_not_moved_since(stopped, now, close_timeout_ms);
-            if flow.has_stalled(now, self.patience.timeout_ms) || self.stopped.is_some_and(is_late)
+            if flow.has_stalled(now, self.timeouts.outbound_ms) || self.stopped.is_some_and(is_late)
             {
                 let text = "the peer takes nothing";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));

@@ -17,7 +17,7 @@ pub(super) enum Unread {
 }
 
 /// What the peer has sent by now, which mostly is its whole request.
-pub(super) fn look(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
+pub(super) fn first_bytes(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
     let mut buffers = EventBuffers::take();
     match socket.read(&mut buffers.input) {
         Ok(0) => Err(Unread::Gone),

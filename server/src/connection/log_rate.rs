@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 /// A limit for one kind of line.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(crate) struct LogRateLimit {
     /// Lines that a second may have.
     lines_max: u32,
     window: Mutex<Window>,
 }
 
-impl Throttle {
-    pub(crate) fn new(lines_max: u32) -> Arc<Throttle> {
-        Arc::new(Throttle {
+impl LogRateLimit {
+    pub(crate) fn new(lines_max: u32) -> Arc<LogRateLimit> {
+        Arc::new(LogRateLimit {
             lines_max,
             window: Mutex::default(),
         })
@@ -28,10 +28,10 @@ impl Throttle {
             Step::Log => line(),
             Step::Count => {}
             Step::CountFirst { until } => {
-                let throttle = self.clone();
+                let limit = self.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep_until(until.into()).await;
-                    rest(throttle.take_count());
+                    rest(limit.take_count());
                 });
             }
         }

@@ -11,24 +11,24 @@ use tracing::{info, warn};
 
 use crate::config::authority::Authority;
 use crate::config::{self, Config, DecidedBy, Hosts};
+use crate::connection::log_rate::LogRateLimit;
 use crate::connection::origin;
 use crate::connection::reply::{OriginRefusal, Reply};
-use crate::connection::throttle::Throttle;
 
 /// The refused opening handshakes.
 #[derive(Debug)]
-pub(crate) struct Refusals {
-    lines: Arc<Throttle>,
-    warnings: Arc<Throttle>,
+pub(crate) struct RefusalLog {
+    lines: Arc<LogRateLimit>,
+    warnings: Arc<LogRateLimit>,
     /// The newest warnings: a page that tries again and again is warned of once in a while.
     warned: Mutex<VecDeque<(String, Instant)>>,
 }
 
-impl Refusals {
-    pub(crate) fn new() -> Refusals {
-        Refusals {
-            lines: Throttle::new(LINES_MAX),
-            warnings: Throttle::new(LINES_MAX),
+impl RefusalLog {
+    pub(crate) fn new() -> RefusalLog {
+        RefusalLog {
+            lines: LogRateLimit::new(LINES_MAX),
+            warnings: LogRateLimit::new(LINES_MAX),
             warned: Mutex::default(),
         }
     }
@@ -72,7 +72,7 @@ impl Refusals {
     }
 
     /// Logs that the handler answers `peer` in bytes of its own, and wants no session.
-    pub(crate) fn log_farewell(&self, peer: SocketAddr, path: &str) {
+    pub(crate) fn log_raw(&self, peer: SocketAddr, path: &str) {
         let reason = "the handler answers in bytes of its own";
         self.log_line(peer, Some(path), None, || reason.into());
     }

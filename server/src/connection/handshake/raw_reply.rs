@@ -10,7 +10,7 @@ use crate::connection::reply;
 
 /// An answer that no session follows.
 #[derive(Debug)]
-pub(crate) struct Farewell {
+pub(crate) struct RawReply {
     pub(crate) socket: TcpStream,
     pub(crate) bytes: Vec<u8>,
     /// What the peer has still to send before the connection is closed.
@@ -19,7 +19,7 @@ pub(crate) struct Farewell {
     pub(crate) deadline: Instant,
 }
 
-impl Farewell {
+impl RawReply {
     /// Sends the bytes, reads as many of the peer's as is wanted, and closes. Our side stays open
     /// until then: what the peer sends may be its answer to a Close frame.
     pub(crate) async fn send(mut self) {
