@@ -8,8 +8,6 @@ pub(crate) mod conn;
 pub(crate) mod context;
 pub(crate) mod guards;
 pub(crate) mod hold;
-#[cfg(feature = "bench")]
-pub(crate) mod hop;
 pub(crate) mod host;
 pub(crate) mod library;
 pub(crate) mod log;

@@ -7,9 +7,6 @@ pub mod check;
 pub mod config;
 pub mod connection;
 pub mod dev;
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzzing;
 mod generation;
 mod http;
 pub mod last_resort;
@@ -26,11 +23,10 @@ pub mod serve;
 mod session;
 mod sessions;
 pub mod signals;
-mod ws;
-
-#[cfg(feature = "bench")]
+#[cfg(any(test, fuzzing, feature = "bench"))]
 #[doc(hidden)]
-pub use border::hop::Hop;
+pub mod testing;
+mod ws;
 
 /// Empties the signal mask that the process has inherited, and has children waited for again where what
 /// started it ignored SIGCHLD. To be called first thing in `main`.

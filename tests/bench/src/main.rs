@@ -9,6 +9,7 @@
 )]
 
 mod artifacts;
+mod border;
 mod callgrind;
 mod cell;
 mod contender;
@@ -17,7 +18,6 @@ mod fan;
 mod frame;
 mod gate;
 mod handshakes;
-mod hop;
 mod idle;
 mod load;
 mod machine;
@@ -65,7 +65,7 @@ enum Command {
         echo: Option<String>,
     },
     /// What the border between server and plugin costs a message.
-    Hop {
+    Border {
         /// Another file than `echo_wsh`, which echoes.
         plugin: Option<PathBuf>,
     },
@@ -111,7 +111,7 @@ fn main() -> std::process::ExitCode {
             top,
             echo: Some(echo),
         }) => gate::show_echo(&echo, top),
-        Some(Command::Hop { plugin }) => hop::run(plugin.as_deref()),
+        Some(Command::Border { plugin }) => border::run(plugin.as_deref()),
         Some(Command::Reload(plan)) => reload::run(&plan),
     };
     match done {

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| wshd::fuzzing::close(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wshd::testing::fuzzing::close(data));

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{self, Runtime};
 use wsh::{Message, abi};
 
-use super::calls::{Instance, Outcome};
-use super::conn::Conn;
-use super::context::{Context, Rights};
-use super::library::{Plugin, Progress, Source};
-use super::request::{Particulars, Request};
-use super::trial::Bounds;
-use super::watchdog::{Callback, watch};
+use crate::border::calls::{Instance, Outcome};
+use crate::border::conn::Conn;
+use crate::border::context::{Context, Rights};
+use crate::border::library::{Plugin, Progress, Source};
+use crate::border::request::{Particulars, Request};
+use crate::border::trial::Bounds;
+use crate::border::watchdog::{Callback, watch};
 use crate::config::{Config, Trial};
 use crate::http::head::Head;
 use crate::outbound::controls::{Controls, Ending};
@@ -30,7 +30,7 @@ use crate::sessions::registry::Registration;
 use crate::sessions::shared::Shared;
 
 /// An open session of an echo handler, and its peer.
-pub struct Hop {
+pub struct BorderBench {
     // Dropped in this order: `destroy` before what it may still look at.
     instance: Instance,
     conn: Box<Conn>,
@@ -39,13 +39,13 @@ pub struct Hop {
     _runtime: Runtime,
 }
 
-impl Hop {
+impl BorderBench {
     /// Loads a plugin whose sessions echo, and opens one.
     ///
     /// # Errors
     ///
     /// It cannot be loaded, or refuses the session.
-    pub fn load(plugin: &Path) -> Result<Hop, Box<dyn Error + Send + Sync>> {
+    pub fn load(plugin: &Path) -> Result<BorderBench, Box<dyn Error + Send + Sync>> {
         let config = Config {
             // It is one's own, and there is no process to try it in.
             trial: Trial::Never,
@@ -96,7 +96,7 @@ impl Hop {
         let controls = Controls::new(wire, limits, mailbox);
         let mut conn = Conn::new(request.id(), String::new(), context, controls);
         let (instance, _) = loaded.open(&mut conn, &request, loaded.attempt(context));
-        Ok(Hop {
+        Ok(BorderBench {
             instance: instance.ok_or("the handler refuses the session")?,
             conn,
             peer,

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use wshd::Hop;
+use wshd::testing::border_bench::BorderBench;
 
 use crate::Result;
 use crate::artifacts::Artifacts;
@@ -14,14 +14,18 @@ use crate::stats::Quartiles;
 pub(crate) fn run(plugin: Option<&Path>) -> Result<bool> {
     let artifacts = Artifacts::build()?;
     let plugin = plugin.or(artifacts.plugin("echo_wsh"));
-    let mut hop = Hop::load(plugin.ok_or("no `echo_wsh`")?)?;
-    let ways: [Way; 3] = [Hop::in_one, Hop::directly, Hop::through_the_table];
+    let mut bench = BorderBench::load(plugin.ok_or("no `echo_wsh`")?)?;
+    let ways: [Way; 3] = [
+        BorderBench::in_one,
+        BorderBench::directly,
+        BorderBench::through_the_table,
+    ];
     let mut figures: [Vec<f64>; 3] = Default::default();
     for round in 0..WARM_UP + ROUNDS {
         // In turn, each first as often as the others: whoever comes next finds the last one's caches.
         for turn in 0..ways.len() {
             let way = (round as usize + turn) % ways.len();
-            let took = ways[way](&mut hop, MESSAGES, PAYLOAD);
+            let took = ways[way](&mut bench, MESSAGES, PAYLOAD);
             if round >= WARM_UP {
                 figures[way].push(took.as_nanos() as f64 / f64::from(MESSAGES));
             }
@@ -54,7 +58,7 @@ fn line(name: &str, figures: Vec<f64>) -> f64 {
     median
 }
 
-type Way = fn(&mut Hop, u32, &[u8]) -> Duration;
+type Way = fn(&mut BorderBench, u32, &[u8]) -> Duration;
 
 const PAYLOAD: &[u8] = b"thirty-two bytes, not one more..";
 /// What a readiness event has at most, about.
