@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use crate::harness::client::{Raw, frame};
+use crate::harness::client::Raw;
+use crate::harness::client_frame::frame;
 use crate::harness::compile::compile;
 use crate::harness::server::Server;
 use crate::harness::site::Site;

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::client::{Client, Raw, frame};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
 use crate::harness::compile::compile;
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};

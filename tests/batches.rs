@@ -1,6 +1,7 @@
 //! What a handler is told of messages that follow one another, and what functions make of it.
 
-use crate::harness::client::{Raw, frame};
+use crate::harness::client::Raw;
+use crate::harness::client_frame::frame;
 use crate::harness::compile::compile;
 use crate::harness::deflating::{Deflating, NO_TAKEOVER};
 use crate::harness::server::Server;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::client::{Raw, frame};
+use crate::harness::client::Raw;
+use crate::harness::client_frame::frame;
 use crate::harness::is_long;
 use crate::harness::server::Server;
 use crate::harness::site::Site;

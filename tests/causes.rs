@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::harness::client::{Client, Raw, frame};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
 use crate::harness::deflating::{Deflating, NO_TAKEOVER};
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening};

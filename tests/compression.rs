@@ -4,7 +4,8 @@ use std::io::Write;
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use crate::harness::client::{Raw, frame};
+use crate::harness::client::Raw;
+use crate::harness::client_frame::frame;
 use crate::harness::deflating::{Deflating, NO_TAKEOVER, OFFER, TAKEOVER, deflate};
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;

@@ -124,7 +124,7 @@ fn echo_without_reading(config: &str, bytes: usize, count: usize) {
     let mut client = server.connect("/echo");
     let payload = vec![b'x'; bytes];
     let mut writer = client.raw_writer();
-    let frame = crate::harness::client::frame(0x82, &payload);
+    let frame = crate::harness::client_frame::frame(0x82, &payload);
     let sender = std::thread::spawn(move || {
         use std::io::Write;
         for _ in 0..count {

@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 
-use crate::harness::client::{Client, Raw, frame};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 

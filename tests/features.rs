@@ -2,7 +2,8 @@
 
 use tungstenite::Message;
 
-use crate::harness::client::{Client, Raw, frame};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
 use crate::harness::compile::compile;
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tungstenite::Message;
 
-use crate::harness::client::{Client, Raw, frame};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
 use crate::harness::patch::{self, Patch};
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;

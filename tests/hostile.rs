@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-use crate::harness::client::{Client, Raw, frame};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
 use crate::harness::is_long;
 use crate::harness::server::Server;
 use crate::harness::site::Site;

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::client::{Raw, frame};
+use crate::harness::client::Raw;
+use crate::harness::client_frame::frame;
 use crate::harness::compile::compile;
 use crate::harness::deflating::{Deflating, NO_TAKEOVER};
 use crate::harness::server::{Server, opening};

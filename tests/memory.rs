@@ -4,7 +4,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::harness::client::{Client, frame};
+use crate::harness::client::Client;
+use crate::harness::client_frame::frame;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::within;

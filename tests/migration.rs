@@ -1,6 +1,7 @@
 //! Sessions move to new code with the socket open, and nobody at the far end can tell.
 
-use crate::harness::client::{Client, Raw, frame};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
 use crate::harness::compile::compile;
 use crate::harness::eventually;
 use crate::harness::patch::{build, build_again, build_name};

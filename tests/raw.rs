@@ -7,7 +7,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::conformance::load;
-use crate::harness::client::{Raw, frame};
+use crate::harness::client::Raw;
+use crate::harness::client_frame::frame;
 use crate::harness::compile::compile;
 use crate::harness::deflating::{Deflating, TAKEOVER};
 use crate::harness::eventually;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tungstenite::Message;
 
-use crate::harness::client::{Client, Raw, frame};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
 use crate::harness::eventually;
 use crate::harness::server::Server;
 use crate::harness::site::{Site, library};

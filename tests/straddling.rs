@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::harness::client::frame;
+use crate::harness::client_frame::frame;
 use crate::harness::deflating::{Deflating, NO_TAKEOVER, TAKEOVER};
 use crate::harness::eventually;
 use crate::harness::patch::{build_again, build_name};

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-use crate::harness::client::{Raw, frame};
+use crate::harness::client::Raw;
+use crate::harness::client_frame::{frame, header};
 use crate::harness::deflating::OFFER;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long};
 
+/// A payload after this key follows as it is.
+const NO_MASK: [u8; 4] = [0; 4];
 const PART: usize = 64 * 1024;
 /// What the server's resident set may grow by, be the message as long as it likes.
 const GROWTH_KIB_MAX: u64 = 4 * 1024;
@@ -54,17 +57,9 @@ fn growth(server: &Server, transfer: impl Fn(u64)) -> u64 {
     grown
 }
 
-/// A masked frame's header; the mask is zeros, so the payload may follow as it is.
-fn header(first: u8, bytes: u64) -> Vec<u8> {
-    let mut header = vec![first, 0x80 | 127];
-    header.extend_from_slice(&bytes.to_be_bytes());
-    header.extend_from_slice(&[0; 4]);
-    header
-}
-
 /// Sends one binary message of so many parts, in one frame.
 fn upload_in_one_frame(raw: &mut Raw, parts: u64) {
-    raw.send(&header(0x82, parts * PART as u64));
+    raw.send(&header(0x82, parts * PART as u64, NO_MASK));
     for _ in 0..parts {
         raw.send(&[b'u'; PART]);
     }
@@ -75,7 +70,7 @@ fn upload_in_frames(raw: &mut Raw, parts: u64) {
     for number in 0..parts {
         let opcode = if number == 0 { 2 } else { 0 };
         let fin = if number + 1 == parts { 0x80 } else { 0 };
-        raw.send(&header(fin | opcode, PART as u64));
+        raw.send(&header(fin | opcode, PART as u64, NO_MASK));
         raw.send(&[b'u'; PART]);
     }
 }

@@ -1,7 +1,9 @@
-//! Entries of fuzz targets and the bench to private parts of the server. A server that is built to
-//! serve has none of it.
+//! What tests, fuzz targets and the bench share, and their entries to private parts of the server. A server that is built to
+//! serve has none of them.
 
 #[cfg(feature = "bench")]
 pub mod border_bench;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod client_frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -273,28 +273,3 @@ impl Raw {
         code.unwrap_or(1006)
     }
 }
-
-/// One masked frame with this first byte.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ 0..126 => bytes.push(0x80 | short as u8),
-        medium @ 126..0x1_0000 => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
-    let mask = [0x37, 0xfa, 0x21, 0x3d];
-    bytes.extend_from_slice(&mask);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
-    bytes
-}

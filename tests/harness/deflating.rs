@@ -2,7 +2,8 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-use super::client::{Raw, frame};
+use super::client::Raw;
+use super::client_frame::frame;
 use super::server::Server;
 
 /// What browsers offer.

@@ -2,9 +2,9 @@
 //!
 //! The harness hides processes, sockets and directories, never the thing under test.
 
-#![allow(dead_code)] // each test file uses its own part of it
-
 pub(crate) mod client;
+#[path = "../../server/src/testing/client_frame.rs"]
+pub(crate) mod client_frame;
 pub(crate) mod compile;
 pub(crate) mod deflating;
 pub(crate) mod limits;

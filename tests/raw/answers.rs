@@ -5,7 +5,8 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::{close_code, configure, expect, knock, rest, server, site, text, waits};
-use crate::harness::client::{Raw, frame};
+use crate::harness::client::Raw;
+use crate::harness::client_frame::frame;
 use crate::harness::deflating::{OFFER, TAKEOVER};
 use crate::harness::eventually;
 use crate::harness::server::opening;

@@ -10,6 +10,7 @@ use crate::connection::handshake::rules;
 use crate::connection::origin;
 use crate::http::head::Head;
 use crate::http::target::Target;
+use crate::testing::client_frame::frame;
 use crate::ws::close;
 use crate::ws::decoder::{Decoder, Limits};
 use crate::ws::deflate::Agreement;
@@ -133,8 +134,8 @@ pub fn messages(data: &[u8]) {
         for _ in 0..make_up >> 2 & 7 {
             let (now, later) = rest.split_at(usize::from(script.byte()).min(rest.len()));
             let (ping, payload) = (script.byte() & 1 == 0, script.take(3));
-            bytes.extend(oracle::frame(first, now));
-            bytes.extend(oracle::frame(if ping { 0x89 } else { 0x8a }, payload));
+            bytes.extend(frame(first, now));
+            bytes.extend(frame(if ping { 0x89 } else { 0x8a }, payload));
             expected.push(if ping {
                 Said::Ping(payload.to_vec())
             } else {
@@ -142,7 +143,7 @@ pub fn messages(data: &[u8]) {
             });
             (rest, first) = (later, 0);
         }
-        bytes.extend(oracle::frame(0x80 | first, rest));
+        bytes.extend(frame(0x80 | first, rest));
         expected.push(if opcode == 1 {
             Said::Text(payload)
         } else {

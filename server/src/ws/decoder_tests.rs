@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ws::oracle::{self, Said, frame};
+use crate::testing::client_frame::frame;
+use crate::ws::oracle::{self, Said};
 
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,

@@ -10,6 +10,7 @@ use tungstenite::{Error, Message, WebSocket};
 use super::close;
 use super::decoder::{Decoder, Kind, Limits, PayloadLocation, Step};
 use super::violation::Violation;
+use crate::testing::client_frame::frame;
 
 /// How many random inputs a property is tried with; Miri takes seconds for each.
 #[cfg(test)]
@@ -24,27 +25,6 @@ pub(crate) enum Said {
     Pong(Vec<u8>),
     /// With its body. Nothing after it is looked at.
     Close(Vec<u8>),
-}
-
-/// One masked frame with this first byte.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ 0..126 => bytes.push(0x80 | short as u8),
-        medium @ 126..0x1_0000 => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
-    let mask = [0x37, 0xfa, 0x21, 0x3d];
-    bytes.extend_from_slice(&mask);
-    let masked = payload.iter().zip(mask.iter().cycle());
-    bytes.extend(masked.map(|(byte, key)| byte ^ key));
-    bytes
 }
 
 /// Cuts `bytes` into reads of these sizes, over and over.

@@ -3,6 +3,7 @@
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::Result;
+use crate::client_frame::frame;
 
 /// What is sent at a time, and what each message of it holds.
 #[derive(Clone, Debug)]
@@ -16,16 +17,16 @@ impl Batch {
     /// So many binary messages of so many bytes.
     pub(crate) fn binary(payload_bytes: usize, messages: u32) -> Batch {
         let payload: Vec<u8> = (0..payload_bytes).map(|at| (at * 31 % 251) as u8).collect();
-        Batch::repeat(&frame(BINARY, &payload), payload, messages)
+        Batch::repeat(&frame(FIN | BINARY, &payload), payload, messages)
     }
 
     /// So many text messages, compressed if that has been negotiated.
     pub(crate) fn text(text: &str, messages: u32, deflated: bool) -> Result<Batch> {
         let payload = text.as_bytes().to_vec();
         let frame = if deflated {
-            frame(TEXT | RSV1, &deflate(&payload)?)
+            frame(FIN | TEXT | RSV1, &deflate(&payload)?)
         } else {
-            frame(TEXT, &payload)
+            frame(FIN | TEXT, &payload)
         };
         Ok(Batch::repeat(&frame, payload, messages))
     }
@@ -47,30 +48,6 @@ impl Batch {
             payload: self.payload.clone(),
         }
     }
-}
-
-/// One masked frame with FIN (RFC 6455 §5.2).
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![FIN | first];
-    match payload.len() {
-        length @ 0..126 => frame.push(MASKED | length as u8),
-        length @ 126..=0xffff => {
-            frame.push(MASKED | 126);
-            frame.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(MASKED | 127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&KEY);
-    frame.extend(
-        payload
-            .iter()
-            .zip(KEY.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
-    frame
 }
 
 /// RFC 7692 §7.2.1, with a context for this message alone.
@@ -185,7 +162,6 @@ const MASKED: u8 = 0x80;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// What RFC 7692 leaves out at the end of a message.
 const DEFLATE_TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
@@ -227,16 +203,5 @@ mod tests {
 
         assert!(deflated.len() < payload.len() / 4);
         assert_eq!(inflate(&deflated, payload.len()).unwrap(), payload);
-    }
-
-    #[test]
-    fn a_frame_has_the_shortest_length_that_its_payload_needs() {
-        for (payload_bytes, header_bytes) in [(125, 2), (126, 4), (0xffff, 4), (0x1_0000, 10)] {
-            let payload = vec![0; payload_bytes];
-
-            let frame = frame(BINARY, &payload);
-
-            assert_eq!(frame.len(), header_bytes + KEY.len() + payload_bytes);
-        }
     }
 }

@@ -12,6 +12,8 @@ mod artifacts;
 mod border;
 mod callgrind;
 mod cell;
+#[path = "../../../server/src/testing/client_frame.rs"]
+mod client_frame;
 mod contender;
 mod echo;
 mod fan;
