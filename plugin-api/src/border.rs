@@ -16,3 +16,4 @@ pub(crate) mod runtime;
 pub(crate) mod shims;
 #[cfg(test)]
 mod tests;
+pub(crate) mod writer;

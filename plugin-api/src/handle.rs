@@ -3,7 +3,7 @@
 use crate::{
     border::runtime::{self, Runtime},
     error::{Refused, Result, rule::Rule},
-    message::Payload,
+    message::payload::Payload,
 };
 
 /// A session by its number, from any thread and for any time: what is sent to a session that is

@@ -9,6 +9,7 @@ mod config;
 mod error;
 pub mod guide;
 mod handle;
+mod handler_macro;
 mod handshake;
 mod instant;
 #[doc(hidden)]
@@ -22,7 +23,7 @@ mod styles;
 pub mod test;
 
 pub use crate::{
-    border::host_session::Writer,
+    border::writer::Writer,
     close::{Cause, Close},
     config::Config,
     error::{Elapsed, Error, Refused, Result, rule::Rule},
@@ -34,9 +35,9 @@ pub use crate::{
     },
     instant::Instant,
     message::{
-        Kind, Message, MessageBuf, Payload,
+        Kind, Message, MessageBuf,
         part::{Part, PartBuf},
-        payload::Uncompressed,
+        payload::{Payload, Uncompressed},
     },
     stop::Stop,
     styles::{
@@ -48,7 +49,8 @@ pub use crate::{
         blocking::conn::BlockingConn,
         events::{
             conn::Conn,
-            session::{Closing, Handler, Session},
+            handler::Handler,
+            session::{Closing, Session},
             state::{Snapshot, State},
         },
         functions::shared::Shared,
@@ -56,7 +58,7 @@ pub use crate::{
 };
 
 #[cfg(feature = "serde")]
-pub use crate::message::json::{JsonError, publish_json};
+pub use crate::message::json::{JsonError, send::publish_json};
 
 use crate::border::runtime;
 

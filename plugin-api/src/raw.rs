@@ -25,7 +25,7 @@ use crate::{
     handshake::response::{Handshake, Response},
     styles::{
         asynchronous::conn::AsyncConn,
-        blocking::{channel::Command, conn::BlockingConn},
+        blocking::{command::Command, conn::BlockingConn},
         events::conn::Conn,
     },
 };

@@ -75,6 +75,7 @@
 //! assert_eq!((refusal.status, refusal.body), (403, b"who?".to_vec()));
 //! ```
 
+mod callback_scope;
 mod client;
 mod conn_table;
 mod context;
@@ -86,6 +87,8 @@ mod hub;
 mod incoming;
 mod limits;
 mod log;
+mod plugin_handshake;
+mod plugin_session;
 mod raw_table;
 mod request_table;
 mod response_draft;

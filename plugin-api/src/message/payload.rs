@@ -3,9 +3,54 @@
 use std::{ops::Deref, sync::Arc};
 
 use crate::{
-    abi::{BINARY, NO_COMPRESS},
-    message::{Payload, TEXT, sealed::Sealed},
+    abi::{self, BINARY, NO_COMPRESS},
+    message::{Message, MessageBuf},
 };
+
+use self::sealed::Sealed;
+
+/// What can be sent: text as `&str`, `String` or `Arc<str>`, binary as `&[u8]`, `&[u8; N]`, `Vec<u8>`,
+/// `Arc<[u8]>` or, with the feature `bytes`, `bytes::Bytes`, and either as a [`Message`] or a
+/// [`MessageBuf`]. Each of them in [`Uncompressed`](crate::Uncompressed) leaves as it is.
+///
+/// # What is copied
+/// An `Arc` or `Bytes` may be sent any number of times, to any number of sessions. On the handler's side no
+/// byte of it is copied: the server reads it where it lies, and where a send waits the payload is held
+/// meanwhile. A blocking function copies what has at most 1 KiB, which is less than it costs to hold it.
+///
+/// The server copies a message of less than 16 KiB into what it is about to send. A larger one is handed to
+/// the system from where it lies, and what the system does not take is copied. What is sent by a
+/// [`Handle`](crate::Handle) is copied once for each session, what is [published](crate::publish) once for
+/// all, and compressed once for all.
+///
+/// ```standalone_crate
+/// use std::sync::Arc;
+/// use wsh::prelude::*;
+///
+/// struct Atlas {
+///     map: Arc<[u8]>,
+/// }
+///
+/// async fn atlas(conn: &mut AsyncConn, shared: &Atlas) -> Result {
+///     while conn.recv().await.is_some() {
+///         conn.send(&shared.map).await?;
+///     }
+///     Ok(())
+/// }
+/// # impl Shared for Atlas {
+/// #     fn new(_: Config) -> Result<Self> { Ok(Atlas { map: vec![0; 1 << 20].into() }) }
+/// # }
+/// # fn main() {}
+/// wsh::handler!(async atlas, shared = Atlas);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as a message",
+    label = "not a message",
+    note = "text is sent as `&str` or `String`, binary as `&[u8]` or `Vec<u8>`"
+)]
+pub trait Payload: sealed::Sealed {}
+
+impl<T: sealed::Sealed> Payload for T {}
 
 /// A message that leaves as it is, also where permessage-deflate (RFC 7692) was negotiated: one that is
 /// compressed already, as a picture is, or that mixes a secret with what a peer chose. Of a message that is
@@ -137,6 +182,148 @@ impl Sealed for &Arc<str> {
         Arc::clone(self).into_owned()
     }
 }
+
+pub(crate) mod sealed {
+    use super::{BINARY, Message, MessageBuf, OwnedPayload, TEXT, abi};
+
+    pub trait Sealed: Sized {
+        fn kind(&self) -> u32;
+        fn bytes(&self) -> &[u8];
+        /// The memory, for the next message to come.
+        fn recycle(self) -> Option<Vec<u8>> {
+            None
+        }
+        /// The bytes as they may be kept: what is neither owned nor shared already is copied.
+        fn into_owned(self) -> OwnedPayload {
+            let mut copy = crate::buffers::pool::take(self.bytes().len());
+            copy.extend_from_slice(self.bytes());
+            OwnedPayload::Memory(copy)
+        }
+    }
+
+    macro_rules! sealed {
+        ($type:ty, $self:ident, $kind:expr, $bytes:expr $(, $recycled:expr)?) => {
+            impl Sealed for $type {
+                #[inline]
+                fn kind(&self) -> u32 {
+                    let $self = self;
+                    $kind
+                }
+                #[inline]
+                fn bytes(&self) -> &[u8] {
+                    let $self = self;
+                    $bytes
+                }
+                $(
+                    fn recycle(self) -> Option<Vec<u8>> {
+                        let $self = self;
+                        Some($recycled)
+                    }
+                    fn into_owned(self) -> OwnedPayload {
+                        let $self = self;
+                        OwnedPayload::Memory($recycled)
+                    }
+                )?
+            }
+        };
+    }
+
+    sealed!(
+        &str,
+        it,
+        {
+            let _ = it;
+            TEXT
+        },
+        it.as_bytes()
+    );
+    sealed!(
+        &String,
+        it,
+        {
+            let _ = it;
+            TEXT
+        },
+        it.as_bytes()
+    );
+    sealed!(
+        String,
+        it,
+        {
+            let _ = it;
+            TEXT
+        },
+        it.as_bytes(),
+        it.into_bytes()
+    );
+    sealed!(
+        &[u8],
+        it,
+        {
+            let _ = it;
+            BINARY
+        },
+        it
+    );
+    sealed!(
+        &Vec<u8>,
+        it,
+        {
+            let _ = it;
+            BINARY
+        },
+        it
+    );
+    sealed!(
+        Vec<u8>,
+        it,
+        {
+            let _ = it;
+            BINARY
+        },
+        it,
+        it
+    );
+    sealed!(
+        Message<'_>,
+        it,
+        {
+            let kind = match it {
+                Message::Text(_) => abi::TEXT,
+                Message::Binary(_) => abi::BINARY,
+            };
+            kind | ((kind & abi::TEXT) * abi::TRUSTED_UTF8)
+        },
+        it.as_bytes()
+    );
+    sealed!(
+        MessageBuf,
+        it,
+        if it.as_text().is_some() { TEXT } else { BINARY },
+        it.as_bytes(),
+        it.into_bytes()
+    );
+    sealed!(
+        &MessageBuf,
+        it,
+        if it.as_text().is_some() { TEXT } else { BINARY },
+        it.as_bytes()
+    );
+
+    impl<const N: usize> Sealed for &[u8; N] {
+        #[inline]
+        fn kind(&self) -> u32 {
+            BINARY
+        }
+        #[inline]
+        fn bytes(&self) -> &[u8] {
+            *self
+        }
+    }
+}
+
+/// Text out of a Rust string: the host need not look at it again.
+pub(crate) const TEXT: u32 = abi::TEXT | abi::TRUSTED_UTF8;
 
 #[cfg(test)]
 mod tests {

@@ -6,4 +6,5 @@ pub(crate) mod conn;
 pub(crate) mod migration;
 pub(crate) mod recv;
 pub(crate) mod send;
+pub(crate) mod session;
 pub(crate) mod state;

@@ -2,5 +2,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod channel;
+pub(crate) mod command;
 pub(crate) mod conn;
 pub(crate) mod outbox;
+pub(crate) mod recv;

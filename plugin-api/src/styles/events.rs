@@ -2,5 +2,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod conn;
+pub(crate) mod handler;
+mod send;
 pub(crate) mod session;
 pub(crate) mod state;

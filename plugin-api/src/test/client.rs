@@ -4,7 +4,7 @@ use std::{fmt, rc::Rc, time::Duration};
 
 use crate::{
     close::Close,
-    message::{MessageBuf, Payload},
+    message::{MessageBuf, payload::Payload},
     rules,
     test::{
         incoming::Incoming,

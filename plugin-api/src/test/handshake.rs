@@ -7,8 +7,8 @@ use crate::{
     rules::{self, RawThen},
     test::{
         client::Client,
-        generation::PluginHandshake,
         hub::HandshakeSignal,
+        plugin_handshake::PluginHandshake,
         request_table::{RequestParts, RequestTable},
         response_draft::ResponseDraft,
         server::{PATIENCE, ServerCore},
@@ -208,7 +208,7 @@ impl Opening {
         draft: ResponseDraft,
     ) -> Self {
         let mut opening = Opening {
-            attempt: Some(core.generation().attempt()),
+            attempt: Some(PluginHandshake::new(core.generation())),
             request: RequestTable::new(id, parts),
             core,
             id,

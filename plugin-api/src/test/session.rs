@@ -8,9 +8,11 @@ use crate::{
     test::{
         conn_table::ConnTable,
         controls::{Controls, LocalEnd},
-        generation::{CallbackEvent, CallbackOutcome, Generation, PluginHandshake, PluginSession},
+        generation::Generation,
         hub::{Hub, Mailbox, MailboxItem},
         incoming::{self, Incoming, PartAssembly},
+        plugin_handshake::PluginHandshake,
+        plugin_session::{CallbackEvent, CallbackOutcome, PluginSession},
         request_table::RequestTable,
     },
 };

@@ -6,14 +6,15 @@ use crate::{
     abi::Status,
     border::{
         host::{ConnPtr, HostFunctions},
-        host_session::{HostSession, Writer},
+        host_session::HostSession,
+        writer::Writer,
     },
     buffers::{message_queue::MessageQueue, pool::SpareBuffer},
     close::Close,
     error::{Refused, Result, rule::Rule},
     handle::{self, Handle},
     handshake::request,
-    message::{Kind, Payload},
+    message::{Kind, payload::Payload},
     styles::{
         asynchronous::{
             channel::{AsyncChannel, WAIT_TIMER},

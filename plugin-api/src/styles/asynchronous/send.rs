@@ -10,7 +10,7 @@ use crate::{
     abi,
     border::host_session::HostSession,
     error::Refused,
-    message::{MessageBuf, Payload},
+    message::{MessageBuf, payload::Payload},
     styles::asynchronous::channel::AsyncChannel,
 };
 

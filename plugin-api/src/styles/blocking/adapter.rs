@@ -24,7 +24,8 @@ use crate::{
         asynchronous::channel::WAIT_TIMER,
         blocking::{
             channel::{BlockingChannel, FunctionResult},
-            conn::{BlockingConn, EndIgnored},
+            conn::BlockingConn,
+            recv::EndIgnored,
         },
         functions::{
             owned_request::OwnedRequest,

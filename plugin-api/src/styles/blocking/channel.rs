@@ -22,10 +22,13 @@ use crate::{
     buffers::message_queue::SMALL_BYTES,
     close::Close,
     error::{Elapsed, Error, Refused, rule::Rule},
-    message::{Payload, payload::OwnedPayload},
+    message::payload::{OwnedPayload, Payload},
     styles::{
         asynchronous::send::CROWD_BYTES,
-        blocking::outbox::Outbox,
+        blocking::{
+            command::{Command, CommandOrder, CommandState},
+            outbox::Outbox,
+        },
         functions::{
             inbox::{self, Inbox},
             session_end::SessionEnd,
@@ -72,15 +75,6 @@ struct ChannelState {
     waits: WaitsFor,
 }
 
-/// What a thread wants done that it waits for the answer to. There is one at a time.
-#[derive(Debug, Default)]
-enum CommandState {
-    #[default]
-    Free,
-    Asked(Command),
-    Answered(i64),
-}
-
 /// Whether the outbox may be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Congestion {
@@ -105,59 +99,6 @@ struct WaitsFor {
 pub(crate) struct FunctionResult {
     pub(crate) status: Status,
     pub(crate) why: Option<Error>,
-}
-
-/// What a thread wants done that only a callback can do.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Send {
-        kind: u32,
-        bytes: OwnedPayload,
-        is_part: bool,
-    },
-    /// Bytes past the framing.
-    Raw(Vec<u8>),
-    Ping(Vec<u8>),
-    Subscribe {
-        topic: String,
-        on: bool,
-    },
-    Close {
-        code: u32,
-        reason: String,
-    },
-    /// Everything before it was sent.
-    Flush,
-    Abort,
-    Reads(bool),
-    /// How much is on its way to the peer.
-    Buffered,
-}
-
-/// When an errand is done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum CommandOrder {
-    /// Before the messages that were sent before it.
-    Before,
-    /// After as many of them as fit.
-    Beside,
-    /// After all of them.
-    After,
-}
-
-impl Command {
-    fn turn(&self) -> CommandOrder {
-        match self {
-            Command::Abort | Command::Reads(_) => CommandOrder::Before,
-            Command::Buffered => CommandOrder::Beside,
-            Command::Send { .. }
-            | Command::Raw(_)
-            | Command::Ping(_)
-            | Command::Subscribe { .. }
-            | Command::Close { .. }
-            | Command::Flush => CommandOrder::After,
-        }
-    }
 }
 
 impl ChannelState {

@@ -1,23 +1,15 @@
 //! A blocking session's side of its connection.
 
-use std::{
-    any::Any,
-    fmt, panic,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{any::Any, fmt, sync::Arc};
 
 use crate::{
     close::Close,
-    error::{Elapsed, Refused, Result, rule::Rule},
+    error::{Refused, Result, rule::Rule},
     handle::{self, Handle},
-    message::{MessageBuf, Payload, part::PartBuf},
+    message::payload::Payload,
     styles::{
-        asynchronous::recv::TOO_LONG,
-        blocking::channel::{BlockingChannel, Command, NoMoreMessages},
+        blocking::{channel::BlockingChannel, command::Command},
         events::conn::part_kind,
-        functions::inbox::{Assembled, Inbox},
     },
 };
 
@@ -86,7 +78,7 @@ use crate::{
 /// wsh::handler!(blocking member);
 /// ```
 pub struct BlockingConn {
-    channel: Arc<BlockingChannel>,
+    pub(super) channel: Arc<BlockingChannel>,
     attached: Vec<Box<dyn Any + Send + Sync>>,
 }
 
@@ -123,132 +115,6 @@ impl BlockingConn {
     #[must_use]
     pub fn closed(&self) -> Option<&Close> {
         self.channel.closed()
-    }
-
-    /// Waits for the next message; `None` when the session is over, or when the peer closes and
-    /// every message that it sent before was received. The peer is held back while many messages
-    /// wait to be received.
-    #[must_use]
-    pub fn recv(&self) -> Option<MessageBuf> {
-        self.receive(None).unwrap_or(None)
-    }
-
-    /// As [`recv`](Self::recv), but for so long only.
-    ///
-    /// ```standalone_crate
-    /// # use std::time::Duration;
-    /// # use wsh::prelude::*;
-    /// fn quiet(conn: BlockingConn) -> Result {
-    ///     loop {
-    ///         match conn.recv_timeout(Duration::from_secs(60)) {
-    ///             Ok(Some(message)) => conn.send(message)?,
-    ///             Ok(None) => return Ok(()),
-    ///             Err(Elapsed) => conn.send("still there?")?,
-    ///         }
-    ///     }
-    /// }
-    /// # fn main() {}
-    /// wsh::handler!(blocking quiet);
-    /// ```
-    ///
-    /// # Errors
-    /// [`Elapsed`]: nothing came in time.
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<MessageBuf>, Elapsed> {
-        // A time that no clock can say never comes.
-        self.receive(Instant::now().checked_add(timeout))
-    }
-
-    /// As [`recv`](Self::recv), but until a moment only: messages beside something that is to happen at its
-    /// time, such as a tick each second. A moment that has passed is told at once, before messages that
-    /// wait, so that a peer that sends without a pause does not hold the ticks up.
-    ///
-    /// ```standalone_crate
-    /// # use std::time::Duration;
-    /// # use wsh::prelude::*;
-    /// fn game(conn: BlockingConn) -> Result {
-    ///     let (mut moves, mut tick) = (0, wsh::Instant::now());
-    ///     loop {
-    ///         match conn.recv_until(tick) {
-    ///             Ok(Some(_)) => moves += 1,
-    ///             Ok(None) => return Ok(()),
-    ///             Err(Elapsed) => {
-    ///                 conn.send(format!("{moves} moves"))?;
-    ///                 // From tick to tick, however long it took to send.
-    ///                 tick += Duration::from_secs(1);
-    ///             }
-    ///         }
-    ///     }
-    /// }
-    /// # fn main() {}
-    /// wsh::handler!(blocking game);
-    /// ```
-    ///
-    /// # Errors
-    /// [`Elapsed`]: the moment has come.
-    pub fn recv_until(&self, deadline: crate::Instant) -> Result<Option<MessageBuf>, Elapsed> {
-        match deadline.left() {
-            Duration::ZERO => Err(Elapsed),
-            left => self.recv_timeout(left),
-        }
-    }
-
-    /// Waits for the next part of a message, or for the first of another one; `None` as
-    /// [`recv`](Self::recv). Where `handler!` says `parts`, a message may be of any length and takes no more
-    /// memory than a few parts do, since the peer is held back meanwhile; elsewhere each message is one part.
-    ///
-    /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
-    /// words that say what is to come. It takes what is left of a message that was begun with this.
-    ///
-    /// ```standalone_crate
-    /// # use wsh::prelude::*;
-    /// fn upload(conn: BlockingConn) -> Result {
-    ///     let mut bytes = 0;
-    ///     while let Some(part) = conn.recv_part() {
-    ///         bytes += part.len();
-    ///         if part.is_last() {
-    ///             conn.send(format!("{bytes} bytes"))?;
-    ///             bytes = 0;
-    ///         }
-    ///     }
-    ///     Ok(())
-    /// }
-    /// # fn main() {}
-    /// wsh::handler!(blocking upload, parts);
-    /// ```
-    #[must_use]
-    pub fn recv_part(&self) -> Option<PartBuf> {
-        self.take(None, Inbox::pop_part).unwrap_or(None)
-    }
-
-    fn receive(&self, deadline: Option<Instant>) -> Result<Option<MessageBuf>, Elapsed> {
-        loop {
-            match self.take(deadline, Inbox::pop_whole)? {
-                Some(Assembled::Message(message)) => return Ok(Some(message)),
-                Some(Assembled::Incomplete) => {}
-                // The end of the session follows, and ends the wait.
-                Some(Assembled::TooLong) => drop(self.close(TOO_LONG, "")),
-                None => return Ok(None),
-            }
-        }
-    }
-
-    fn take<T>(
-        &self,
-        deadline: Option<Instant>,
-        take: impl Fn(&mut Inbox) -> Option<(T, bool)>,
-    ) -> Result<Option<T>, Elapsed> {
-        match self.channel.receive(deadline, take)? {
-            Ok(taken) => Ok(Some(taken)),
-            Err(NoMoreMessages { listens: true }) => Ok(None),
-            // It asks from a destructor while it unwinds, and a panic from there ends the process. What
-            // asks in a loop even so is to leave the processor to others.
-            Err(NoMoreMessages { listens: false }) if thread::panicking() => {
-                thread::sleep(UNWINDING_PAUSE);
-                Ok(None)
-            }
-            // It would spin for ever, on a thread that cannot be ended from outside.
-            Err(NoMoreMessages { listens: false }) => panic::resume_unwind(Box::new(EndIgnored)),
-        }
     }
 
     /// Sends a message. It waits until the message fits beside what waits for the peer, and while more
@@ -465,17 +331,3 @@ impl fmt::Debug for BlockingConn {
             .finish_non_exhaustive()
     }
 }
-
-/// Message by message, until [`recv`](BlockingConn::recv) gives none.
-impl Iterator for &BlockingConn {
-    type Item = MessageBuf;
-
-    fn next(&mut self) -> Option<MessageBuf> {
-        self.recv()
-    }
-}
-
-/// What a function is unwound with that does not listen to the end of its session.
-pub(crate) struct EndIgnored;
-
-const UNWINDING_PAUSE: Duration = Duration::from_millis(10);

@@ -16,7 +16,8 @@ use crate::{
         adapter::{self, Event, HandlerAdapter, SessionAdapter},
         events::{
             conn::Conn,
-            session::{Closing, Handler, Session},
+            handler::Handler,
+            session::{Closing, Session},
             state::State,
         },
     },

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     abi,
     close::{Cause, Close},
-    message::{MessageBuf, Payload},
+    message::{MessageBuf, payload::Payload},
     test::handshake::Refusal,
 };
 

@@ -2,16 +2,16 @@
 
 use std::sync::MutexGuard;
 
-use super::{
-    BlockingChannel, ChannelState, Command, CommandOrder, CommandState, Congestion, FunctionResult,
-    WaitsFor,
-};
+use super::{BlockingChannel, ChannelState, Congestion, FunctionResult, WaitsFor};
 use crate::{
     abi,
     border::{host_session::HostSession, raw::RawFunctions},
     close::Close,
     message::Message,
-    styles::asynchronous::send::{CROWD_BYTES, ROOM_BYTES, room_for},
+    styles::{
+        asynchronous::send::{CROWD_BYTES, ROOM_BYTES, room_for},
+        blocking::command::{Command, CommandOrder, CommandState},
+    },
 };
 
 impl BlockingChannel {

@@ -1,0 +1,271 @@
+//! The callbacks of one session, from its first message to `destroy`.
+
+use std::{ffi::c_void, sync::Arc};
+
+use super::failed;
+use crate::{
+    abi::{self, Status},
+    border::{
+        guard::{guard, guard_void},
+        read,
+    },
+    close::{Cause, Close},
+    message::Message,
+    styles::adapter::{Event, SessionAdapter},
+};
+
+/// Hands one event to a session. Each callback has a closure of its own for it: so what the author
+/// wrote becomes a part of the callback's function, and not of one that all of them call.
+///
+/// # Safety
+/// `session` came from `open` or `restore` of a style with this slot, `destroy` was not called, no
+/// other callback of it runs, and `conn` is its Conn.
+#[inline(always)]
+unsafe fn dispatch<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    on: impl FnOnce(&mut S) -> Status,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise: the adapter is ours alone while the callback runs.
+        let adapter = unsafe { &mut *session.cast::<S>() };
+        let host_session = Arc::as_ptr(adapter.session());
+        // SAFETY: the adapter keeps its host_session until `destroy`; the guard is dropped at the end of this
+        // closure, before the callback returns.
+        let _inside = unsafe { &*host_session }.enter(conn);
+        on(adapter)
+    })
+}
+
+/// What came, if `kind` has no other bits than hints and `asked_for`: what an unknown bit changes is not
+/// known.
+///
+/// # Safety
+/// `ptr` and `len` are those of a callback, and the answer does not outlive it. Text is UTF-8, as the host
+/// promises, also in parts.
+#[inline(always)]
+unsafe fn message_of<'a>(
+    kind: u32,
+    asked_for: u32,
+    ptr: *const u8,
+    len: usize,
+) -> Option<Message<'a>> {
+    match kind & !(abi::NO_COMPRESS | abi::TRUSTED_UTF8 | asked_for) {
+        // SAFETY: the caller's promise.
+        abi::TEXT => Some(Message::Text(unsafe { read::text(abi::Str { ptr, len }) })),
+        // SAFETY: as above.
+        abi::BINARY => Some(Message::Binary(unsafe { read::bytes(ptr, len) })),
+        _ => None,
+    }
+}
+
+pub(super) unsafe extern "C" fn message<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    let Some(message) = (unsafe { message_of(kind, 0, ptr, len) }) else {
+        return abi::UNSUPPORTED;
+    };
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Message(message))
+        })
+    }
+}
+
+/// As [`message`], where [`abi::BATCHES`] is asked for.
+pub(super) unsafe extern "C" fn batched<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    let Some(message) = (unsafe { message_of(kind, abi::FOLLOWED, ptr, len) }) else {
+        return abi::UNSUPPORTED;
+    };
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            if kind & abi::FOLLOWED != 0 {
+                adapter.on_followed(message)
+            } else {
+                adapter.on(Event::Message(message))
+            }
+        })
+    }
+}
+
+/// As [`message`], where [`abi::STREAM`] is asked for.
+pub(super) unsafe extern "C" fn part<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    kind: u32,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    let Some(part) = (unsafe { message_of(kind, abi::MORE, ptr, len) }) else {
+        return abi::UNSUPPORTED;
+    };
+    let is_last = kind & abi::MORE == 0;
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Part(part, is_last))
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn ping<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Ping(read::bytes(ptr, len)))
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn pong<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    ptr: *const u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Pong(read::bytes(ptr, len)))
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn drain<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch(session, conn, |adapter: &mut S| adapter.on(Event::Drain)) }
+}
+
+pub(super) unsafe extern "C" fn timer<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    token: u64,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Timer(token))
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn wake<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe { dispatch(session, conn, |adapter: &mut S| adapter.on(Event::Wake)) }
+}
+
+pub(super) unsafe extern "C" fn note<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    note: u64,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Note(note))
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn closing<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    code: u32,
+    reason: abi::Bytes,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    let close = unsafe { close(conn, code, reason) };
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Closing(close))
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn closed<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    code: u32,
+    reason: abi::Bytes,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    let close = unsafe { close(conn, code, reason) };
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            adapter.on(Event::Closed(close))
+        })
+    }
+}
+
+/// How the session ends.
+///
+/// # Safety
+/// The arguments are those of the callback that is running.
+unsafe fn close(conn: *const abi::Conn, code: u32, reason: abi::Bytes) -> Close {
+    // SAFETY: the host's promise: UTF-8, readable until the callback returns.
+    let reason = unsafe { read::text(reason) };
+    // SAFETY: the callback is running, so the table is there.
+    let table = unsafe { read::copy(conn) };
+    Close::new(code, reason, Cause::of(table.flags))
+}
+
+pub(super) unsafe extern "C" fn destroy<S: SessionAdapter>(session: *mut c_void) {
+    guard_void(|| {
+        // SAFETY: `open` or `restore` boxed it, and the host passes it here once.
+        drop(unsafe { Box::from_raw(session.cast::<S>()) });
+    });
+}
+
+pub(super) unsafe extern "C" fn snapshot<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    sink: *const abi::Sink,
+) -> Status {
+    guard(|| {
+        // SAFETY: the host's promise for a session's callbacks: nobody else has it now.
+        let adapter = unsafe { &mut *session.cast::<S>() };
+        let host_session = Arc::as_ptr(adapter.session());
+        // SAFETY: the adapter keeps its host_session until `destroy`; dropped at the end of this closure.
+        let _inside = unsafe { &*host_session }.enter(conn);
+        let state = match adapter.snapshot() {
+            Ok(Some(state)) => state,
+            Ok(None) => return abi::AGAIN,
+            Err(error) => return failed(&error),
+        };
+        // SAFETY: the callback's own argument.
+        let sink = unsafe { read::copy(sink) };
+        let Some(write) = sink.write else {
+            return abi::UNSUPPORTED;
+        };
+        // SAFETY: the host's function with the context beside it, and bytes of ours.
+        unsafe { write(sink.ctx, state.as_ptr(), state.len()) }
+    })
+}
