@@ -109,7 +109,7 @@ fn try_load(
     let loading = load::check(job, shared, stage, move |outcome| {
         drop(sender.send(outcome));
     })?;
-    let limit = Duration::from_millis(settings.init_timeout_ms);
+    let limit = Duration::from_millis(settings.limits.init_timeout_ms);
     loop {
         match finished.recv_timeout(LOOK) {
             Ok(outcome) => return outcome,

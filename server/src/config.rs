@@ -9,12 +9,12 @@ mod fault;
 mod file;
 mod flags;
 mod host;
-mod keys;
 mod level;
 mod lists;
 pub(crate) mod origin;
 mod read;
 mod routes;
+mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -29,6 +29,7 @@ use tracing::warn;
 
 pub use self::fault::{ConfigError, Fault};
 pub use self::flags::{Command, CommandLine, Flags, Style};
+pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
 
 /// The known word that was probably meant, if one comes near.
@@ -165,105 +166,23 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Limits of the server as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Open connections; one more is answered 503.
-    pub connections_max: usize,
-    /// Connections that have not finished their opening handshake.
-    pub pending_handshakes_max: usize,
-    /// From accept to the whole request head.
-    pub handshake_timeout_ms: u64,
-    /// The request head, in bytes.
-    pub header_bytes_max: usize,
-    /// The request head, in lines.
-    pub header_lines_max: usize,
-    /// Compression contexts that outlive an event, in all sessions together.
-    pub deflate_contexts_bytes_max: usize,
-    /// From the signal to the end of the process.
-    pub stop_timeout_ms: u64,
-    /// Sessions that are told to close every two seconds while stopping.
-    pub stop_batch_sessions: usize,
-}
-
 /// What holds for one handler.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandlerConfig {
     /// What a new generation does with the sessions of the old one.
     pub reload: ReloadPolicy,
-    /// How long a superseded generation may keep its sessions; `None` is as long as they last.
-    pub drain_timeout_s: Option<u64>,
-    /// Generations with sessions, the serving one included.
-    pub generations_max: usize,
     /// Which pages may connect.
     pub origins: Origins,
     /// Where that is decided.
     pub origins_by: DecidedBy,
-    /// Panics in `panics_window_ms` that quarantine the handler.
-    pub panics_max: u32,
-    /// See `panics_max`.
-    pub panics_window_ms: u64,
-    /// How long a quarantined handler is left alone before one session is let in.
-    pub quarantine_ms: u64,
-    /// Open sessions of a blocking handler; one more is answered 503.
-    pub blocking_sessions_max: usize,
-    /// Host threads that run for the handler.
-    pub threads_max: usize,
-    /// `init`, `self_test` and `shutdown`, each.
-    pub init_timeout_ms: u64,
-    /// Memory that a trial can write to; 0 is half of what the machine has.
-    pub trial_memory_bytes_max: u64,
-    /// One session's state.
-    pub snapshot_bytes_max: usize,
     /// Whether it may write past the framing: `wsh.raw/1`.
     pub raw: bool,
+    /// Limits of the handler.
+    pub limits: HandlerLimits,
     /// Limits of each of its sessions.
     pub session: SessionLimits,
     /// Reaches the handler: `[handler.NAME] config = {…}`, an object.
     pub config: Value,
-}
-
-/// Limits of one session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// One message after inflation.
-    pub message_bytes_max: usize,
-    /// Frames of one message.
-    pub fragments_max: usize,
-    /// Bytes accepted for sending and not yet taken by the kernel.
-    pub outbound_bytes_max: usize,
-    /// How long what is sent to a peer may make no progress.
-    pub outbound_timeout_ms: u64,
-    /// From a message's first byte to its last, and as long again for each 64 KiB of it; 0 is for
-    /// ever.
-    pub message_timeout_ms: u64,
-    /// Silence after which a Ping is sent, jittered; 0 is never.
-    pub ping_interval_ms: u64,
-    /// From the Ping to anything at all from the peer.
-    pub pong_timeout_ms: u64,
-    /// From our Close frame to the peer's.
-    pub close_timeout_ms: u64,
-    /// Timers at a time.
-    pub timers_max: usize,
-    /// Topics at a time.
-    pub topics_max: usize,
-    /// Compression.
-    pub deflate: Deflate,
-}
-
-/// permessage-deflate (RFC 7692), with a client that offers it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deflate {
-    /// Whether it is agreed to.
-    pub enabled: bool,
-    /// Whether the server's messages may refer to earlier ones; it takes memory for each session.
-    pub context_takeover: bool,
-    /// How far back they may refer: 2 to the power of 9 to 15 bytes.
-    pub window_bits: u8,
-    /// Messages shorter than this are sent as they are.
-    pub bytes_min: usize,
-    /// zlib's level, 1 to 9: higher ones make messages smaller and take longer.
-    pub level: u8,
 }
 
 /// What a new generation does with the sessions of the old one.
@@ -350,70 +269,16 @@ impl Default for Config {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            connections_max: 65_536,
-            pending_handshakes_max: 1_024,
-            handshake_timeout_ms: 10_000,
-            header_bytes_max: 16 * 1024,
-            header_lines_max: 100,
-            deflate_contexts_bytes_max: 256 * 1024 * 1024,
-            stop_timeout_ms: 30_000,
-            stop_batch_sessions: 10_000,
-        }
-    }
-}
-
 impl Default for HandlerConfig {
     fn default() -> HandlerConfig {
         HandlerConfig {
             reload: ReloadPolicy::Migrate,
-            drain_timeout_s: None,
-            generations_max: 8,
             origins: Origins::SameHost,
             origins_by: DecidedBy::File,
-            panics_max: 5,
-            panics_window_ms: 10_000,
-            quarantine_ms: 5_000,
-            blocking_sessions_max: 256,
-            threads_max: 1_024,
-            init_timeout_ms: 10_000,
-            trial_memory_bytes_max: 0,
-            snapshot_bytes_max: 1024 * 1024,
             raw: false,
+            limits: HandlerLimits::default(),
             session: SessionLimits::default(),
             config: Value::Object(serde_json::Map::new()),
-        }
-    }
-}
-
-impl Default for SessionLimits {
-    fn default() -> SessionLimits {
-        SessionLimits {
-            message_bytes_max: 64 * 1024,
-            fragments_max: 4_096,
-            outbound_bytes_max: 1024 * 1024,
-            outbound_timeout_ms: 90_000,
-            message_timeout_ms: 60_000,
-            ping_interval_ms: 25_000,
-            pong_timeout_ms: 10_000,
-            close_timeout_ms: 5_000,
-            timers_max: 64,
-            topics_max: 256,
-            deflate: Deflate::default(),
-        }
-    }
-}
-
-impl Default for Deflate {
-    fn default() -> Deflate {
-        Deflate {
-            enabled: true,
-            context_takeover: false,
-            window_bits: 15,
-            bytes_min: 1024,
-            level: 2,
         }
     }
 }

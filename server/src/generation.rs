@@ -112,7 +112,7 @@ impl Generation {
     /// A place for one handshake and the session that may come of it.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<GenerationRef, NoEntry> {
         if self.is_blocking() {
-            let max = self.settings.load().blocking_sessions_max;
+            let max = self.settings.load().limits.blocking_sessions_max;
             let taken = &self.lineage.blocking_sessions;
             if taken.fetch_add(1, Ordering::Relaxed) >= max {
                 taken.fetch_sub(1, Ordering::Relaxed);
@@ -260,9 +260,9 @@ impl Generation {
 
 fn quarantine_rule(settings: &HandlerConfig) -> Rule {
     Rule {
-        panics_max: settings.panics_max as usize,
-        window: Duration::from_millis(settings.panics_window_ms),
-        pause: Duration::from_millis(settings.quarantine_ms),
+        panics_max: settings.limits.panics_max as usize,
+        window: Duration::from_millis(settings.limits.panics_window_ms),
+        pause: Duration::from_millis(settings.limits.quarantine_ms),
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Rights {
 impl Rights {
     pub(crate) fn of(settings: &HandlerConfig) -> Rights {
         Rights {
-            threads_max: settings.threads_max,
+            threads_max: settings.limits.threads_max,
             raw: settings.raw,
         }
     }

@@ -69,8 +69,8 @@ impl Bounds {
     pub(crate) fn of(config: &Config, settings: &HandlerConfig) -> Bounds {
         Bounds {
             policy: config.trial,
-            timeout: Duration::from_millis(settings.init_timeout_ms),
-            memory_bytes_max: settings.trial_memory_bytes_max,
+            timeout: Duration::from_millis(settings.limits.init_timeout_ms),
+            memory_bytes_max: settings.limits.trial_memory_bytes_max,
         }
     }
 }

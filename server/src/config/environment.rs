@@ -4,15 +4,12 @@
 //! `wshd` gives every container of its namespace a `WSHD_PORT` that is a URL.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::Path;
 
 use super::DecidedBy;
 use super::fault::{ConfigError, nearest};
-use super::flags::{Chosen, Flags};
-use super::host::HOST_WANTED;
-use super::keys::{LOG_LEVEL_WANTED, TRIAL_WANTED, TRUST_WANTED};
-use super::lists;
+use super::flags::Flags;
+use super::settings::{self, Draft};
 
 /// The variables of a process.
 #[derive(Debug)]
@@ -32,43 +29,25 @@ impl Environment {
     /// `flags`, and what the variables say of what they leave open. An empty variable says nothing,
     /// and one whose flag is given is not read.
     pub(super) fn below(&self, flags: Flags) -> Result<Flags, ConfigError> {
-        let path = |name| self.value(name).map(PathBuf::from);
         let mut flags = flags;
-        if flags.server_host.is_empty()
-            && let Some(list) = self.value(SERVER_HOST)
-        {
-            let list = list.to_string_lossy();
-            let hosts = list.split(',').map(str::trim);
-            let hosts = hosts.map(|host| parsed(SERVER_HOST, host, HOST_WANTED));
-            flags.server_host = hosts.collect::<Result<_, _>>()?;
-        }
-        self.fill(&mut flags.port, PORT, "a number from 0 to 65535")?;
-        self.fill(
-            &mut flags.allow_handlers_outside_root_dir,
-            OUTSIDE,
-            "`true` or `false`",
-        )?;
-        self.fill(&mut flags.trial, TRIAL, TRIAL_WANTED)?;
-        self.fill(&mut flags.trust, TRUST, TRUST_WANTED)?;
-        self.fill(&mut flags.log_level, LOG_LEVEL, LOG_LEVEL_WANTED)?;
-        self.choose(
-            &mut flags.hosts,
-            HOSTS,
-            lists::hosts_in,
-            lists::HOSTS_WANTED,
-        )?;
-        let (parse, wanted) = (lists::origins_in, lists::ORIGINS_WANTED);
-        self.choose(&mut flags.origins, ORIGINS, parse, wanted)?;
-        for (flag, name) in [
-            (&mut flags.config, CONFIG),
-            (&mut flags.handlers_dir, HANDLERS_DIR),
-            (&mut flags.scan_dir, SCAN_DIR),
-            (&mut flags.handlers_map_file, HANDLERS_MAP_FILE),
-            (&mut flags.document_root, DOCUMENT_ROOT),
-        ] {
-            if flag.is_none() {
-                *flag = path(name);
-            }
+        for flag in settings::flags() {
+            let name = variable(flag.name);
+            let Some(text) = self
+                .value(&name)
+                .filter(|_| flags.text(flag.name).is_none())
+            else {
+                continue;
+            };
+            // Where a path begins is no question of whether it is one.
+            let (draft, by) = (&mut Draft::default(), DecidedBy::Variable);
+            settings::decide(draft, flag.name, text, by, Path::new("/")).map_err(|unfit| {
+                ConfigError::Variable {
+                    name,
+                    found: unfit.found,
+                    wanted: unfit.wanted,
+                }
+            })?;
+            flags.say(flag.name, text.to_owned(), by);
         }
         Ok(flags)
     }
@@ -77,7 +56,8 @@ impl Environment {
     /// `flags` are those of the command line.
     pub(super) fn remarks(&self, flags: &Flags) -> Vec<String> {
         let mut remarks = Vec::new();
-        if flags.port.is_none()
+        let known = known();
+        if flags.text("port").is_none()
             && let Some(value) = self.get(PORT)
             && is_of_a_service(value)
         {
@@ -91,10 +71,10 @@ impl Environment {
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
                 continue;
             };
-            if value.is_empty() || KNOWN.contains(&name) || is_made_up(name) {
+            if value.is_empty() || known.iter().any(|known| known == name) || is_made_up(name) {
                 continue;
             }
-            if let Some(known) = meant(name) {
+            if let Some(known) = meant(name, &known) {
                 remarks.push(format!(
                     "environment variable `{name}` is not known; did you mean `{known}`?"
                 ));
@@ -102,38 +82,6 @@ impl Environment {
         }
         remarks.sort();
         remarks
-    }
-
-    fn fill<T: FromStr>(
-        &self,
-        flag: &mut Option<T>,
-        name: &'static str,
-        wanted: &str,
-    ) -> Result<(), ConfigError> {
-        if flag.is_none()
-            && let Some(value) = self.value(name)
-        {
-            *flag = Some(parsed(name, &value.to_string_lossy(), wanted)?);
-        }
-        Ok(())
-    }
-
-    fn choose<T>(
-        &self,
-        flag: &mut Option<Chosen<T>>,
-        name: &'static str,
-        parse: fn(&str) -> Option<T>,
-        wanted: &str,
-    ) -> Result<(), ConfigError> {
-        if flag.is_none()
-            && let Some(text) = self.value(name)
-        {
-            let text = text.to_string_lossy();
-            let value = parse(&text).ok_or_else(|| unfit(name, &text, wanted))?;
-            let by = DecidedBy::Variable;
-            *flag = Some(Chosen { value, by });
-        }
-        Ok(())
     }
 
     /// What a variable of ours says.
@@ -172,67 +120,35 @@ fn is_made_up(name: &str) -> bool {
 }
 
 /// The variable that may have been meant: one that differs in a few letters, or has words more.
-fn meant(name: &str) -> Option<&'static str> {
-    let words = |known: &'static str| known[PREFIX.len()..].split('_');
+fn meant<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let own = &name[PREFIX.len()..];
-    let near = nearest(own, KNOWN.map(|known| &known[PREFIX.len()..]));
-    let near = KNOWN
-        .into_iter()
-        .find(|known| Some(&known[PREFIX.len()..]) == near);
-    let has_all = |known: &&'static str| {
-        own.split('_')
-            .all(|word| words(known).any(|one| one == word))
+    let mut known = known.iter().map(|known| (&**known, &known[PREFIX.len()..]));
+    let near = nearest(own, known.clone().map(|(_, rest)| rest));
+    let is_near = |(_, rest): &(&str, &str)| Some(*rest) == near;
+    let has_all = |(_, rest): &(&str, &str)| {
+        let mut words = own.split('_');
+        words.all(|word| rest.split('_').any(|one| one == word))
     };
-    near.or_else(|| KNOWN.into_iter().find(has_all))
+    let found = known.clone().find(is_near).or_else(|| known.find(has_all));
+    found.map(|(known, _)| known)
 }
 
-fn parsed<T: FromStr>(name: &'static str, text: &str, wanted: &str) -> Result<T, ConfigError> {
-    text.parse().map_err(|_| unfit(name, text, wanted))
+/// Every variable that this server reads.
+fn known() -> Vec<String> {
+    let flags = settings::flags().into_iter();
+    flags.map(|flag| variable(flag.name)).collect()
 }
 
-fn unfit(name: &'static str, text: &str, wanted: &str) -> ConfigError {
-    ConfigError::Variable {
-        name,
-        found: text.to_owned(),
-        wanted: wanted.to_owned(),
-    }
+/// The variable of a flag.
+pub(super) fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_uppercase())
 }
 
 const PREFIX: &str = "WSHD_";
-const CONFIG: &str = "WSHD_CONFIG";
 const PORT: &str = "WSHD_PORT";
-const SERVER_HOST: &str = "WSHD_SERVER_HOST";
-const HOSTS: &str = "WSHD_HOSTS";
-const ORIGINS: &str = "WSHD_ORIGINS";
-const HANDLERS_DIR: &str = "WSHD_HANDLERS_DIR";
-const SCAN_DIR: &str = "WSHD_SCAN_DIR";
-const HANDLERS_MAP_FILE: &str = "WSHD_HANDLERS_MAP_FILE";
-const OUTSIDE: &str = "WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR";
-const TRIAL: &str = "WSHD_TRIAL";
-const TRUST: &str = "WSHD_TRUST";
-const DOCUMENT_ROOT: &str = "WSHD_DOCUMENT_ROOT";
-const LOG_LEVEL: &str = "WSHD_LOG_LEVEL";
-/// Every variable that this server reads.
-const KNOWN: [&str; 13] = [
-    CONFIG,
-    PORT,
-    SERVER_HOST,
-    HOSTS,
-    ORIGINS,
-    HANDLERS_DIR,
-    SCAN_DIR,
-    HANDLERS_MAP_FILE,
-    OUTSIDE,
-    TRIAL,
-    TRUST,
-    DOCUMENT_ROOT,
-    LOG_LEVEL,
-];
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn remarks(variables: &[(&str, &str)], flags: &Flags) -> Vec<String> {
@@ -260,24 +176,22 @@ mod tests {
                       keeps it away";
         assert_eq!(remarks(&made_up, &Flags::default()), [remark]);
 
-        let flags = Flags {
-            port: Some(1),
-            ..Flags::default()
-        };
+        let mut flags = Flags::default();
+        flags.say("port", "1".into(), DecidedBy::Flag);
         assert_eq!(remarks(&made_up, &flags), [""; 0], "the flag decides");
     }
 
     #[test]
     fn each_flag_has_a_variable_of_its_name() {
-        let command = crate::config::CommandLine::command();
-        let flags = command.get_arguments().map(|flag| flag.get_id().as_str());
+        let program = crate::config::flags::program();
+        let flags = program.get_arguments().filter_map(|flag| flag.get_long());
         let mut of_flags: Vec<String> = flags
-            .filter(|id| !["help", "version", "stop_with_stdin"].contains(id))
-            .map(|id| format!("{PREFIX}{}", id.to_uppercase()))
+            .filter(|long| !["help", "version", "stop-with-stdin"].contains(long))
+            .map(|long| format!("{PREFIX}{}", long.replace('-', "_").to_uppercase()))
             .collect();
-        let mut known = KNOWN.to_vec();
+        let mut known = known();
         of_flags.sort();
-        known.sort_unstable();
+        known.sort();
         assert_eq!(of_flags, known);
     }
 

@@ -21,7 +21,7 @@ pub enum ConfigError {
     /// A `WSHD_*` variable does not say what it should.
     Variable {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// What is in it.
         found: String,
         /// What it wants.

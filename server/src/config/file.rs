@@ -6,22 +6,27 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::{ConfigError, Fault, Hint, What, nearest};
 use super::flags::Flags;
-use super::keys::{self, Draft, Key, Limit};
 use super::routes::Routes;
+use super::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
+use super::settings::top::{OWN, POLICY, SYNONYMS, TABLES, TOP};
+use super::settings::{self, Draft, Limit, Setting};
 use super::source::Source;
 use super::values::{Entry, Reader, entries};
 use super::{DecidedBy, HandlerConfig};
 
-/// What the file says over the defaults, and its routes. Paths are relative to `base`. What `flags`
-/// say of the top of the file holds for the tables of handlers, which may say otherwise.
+/// What the file says over the defaults, what `flags` say over that, and the routes.
+///
+/// Paths in the file are relative to `base`, those in flags to `working_dir`. A handler's table may say
+/// otherwise than a flag.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it; of bad TOML the first.
+/// Everything that is wrong with the file; of bad TOML the first.
 pub(super) fn parse(
     source: &Source,
     base: &Path,
     flags: &Flags,
+    working_dir: &Path,
 ) -> Result<(Draft, Routes), ConfigError> {
     let document = DeTable::parse(source.text()).map_err(|error| {
         let place = source.place(error.span().unwrap_or(0..0));
@@ -34,8 +39,9 @@ pub(super) fn parse(
     let mut routes = Routes::default();
     let mut handlers = Vec::new();
     for entry in entries(document.get_ref()) {
-        let is_known = read(keys::TOP, &mut reader, entry, &mut draft)
-            || read(keys::POLICY, &mut reader, entry, &mut draft.config.defaults);
+        let defaults = &mut draft.config.defaults;
+        let is_known = read(POLICY, &mut reader, entry, DecidedBy::File, defaults)
+            || read(TOP, &mut reader, entry, DecidedBy::File, &mut draft);
         match entry.key {
             _ if is_known => {}
             "limits" => {
@@ -48,20 +54,18 @@ pub(super) fn parse(
                     routes.read(&mut reader, entry);
                 }
             }
-            // They start from the defaults, which stand perhaps further down.
+            // They start from the defaults, which may stand further down.
             "handler" => handlers = table(&mut reader, entry),
             _ => unknown(&mut reader, entry, Table::Top),
         }
     }
-    flags.set_policy(&mut draft.config.defaults);
+    flags.decide(&mut draft, working_dir);
     for entry in handlers {
-        if let Some(handler) = handler(&mut reader, entry, &draft.config.defaults) {
-            draft
-                .config
-                .places
-                .insert(entry.key.to_owned(), reader.key_place(entry));
-            draft.config.handlers.insert(entry.key.to_owned(), handler);
-        }
+        let handler = handler(&mut reader, entry, &draft.config.defaults);
+        let name = entry.key.to_owned();
+        let place = reader.key_place(entry);
+        draft.config.places.insert(name.clone(), place);
+        draft.config.handlers.insert(name, handler);
     }
     let faults = reader.into_faults();
     if faults.is_empty() {
@@ -73,24 +77,23 @@ pub(super) fn parse(
 
 /// One line under `[limits]`.
 fn limit(reader: &mut Reader<'_>, entry: Entry<'_>, draft: &mut Draft) {
-    let is_known = read_limit(keys::SERVER_LIMITS, reader, entry, &mut draft.config.limits)
-        || read_limit(
-            keys::HANDLER_LIMITS,
-            reader,
-            entry,
-            &mut draft.config.defaults,
-        );
+    let is_known = read_limit(Limits::KEYS, reader, entry, &mut draft.config.limits)
+        || handler_limit(reader, entry, &mut draft.config.defaults);
     if !is_known {
         unknown(reader, entry, Table::Limits);
     }
 }
 
+/// A limit that a handler's table can decide otherwise, if the key is one.
+fn handler_limit(reader: &mut Reader<'_>, entry: Entry<'_>, handler: &mut HandlerConfig) -> bool {
+    let session = &mut handler.session;
+    read_limit(HandlerLimits::KEYS, reader, entry, &mut handler.limits)
+        || read_limit(SessionLimits::KEYS, reader, entry, session)
+        || read_limit(Deflate::KEYS, reader, entry, &mut session.deflate)
+}
+
 /// One table `[handler.NAME]`.
-fn handler(
-    reader: &mut Reader<'_>,
-    entry: Entry<'_>,
-    defaults: &HandlerConfig,
-) -> Option<HandlerConfig> {
+fn handler(reader: &mut Reader<'_>, entry: Entry<'_>, defaults: &HandlerConfig) -> HandlerConfig {
     let name = entry.key;
     if let Some(bare) = name.strip_prefix('/') {
         let what = What::Unwanted {
@@ -103,27 +106,27 @@ fn handler(
     }
     let mut handler = defaults.clone();
     for entry in table(reader, entry) {
-        if entry.key == "origins" {
-            handler.origins_by = DecidedBy::Table;
-        }
-        let is_known = read(keys::POLICY, reader, entry, &mut handler)
-            || read(keys::OWN, reader, entry, &mut handler)
-            || read_limit(keys::HANDLER_LIMITS, reader, entry, &mut handler);
-        match (entry.key, entry.value.get_ref()) {
-            _ if is_known => {}
-            (keys::CONFIG, DeValue::Table(_)) => handler.config = reader.json(entry)?,
-            (keys::CONFIG, _) => reader.wrong_type(entry, "a table like `{ history = 100 }`"),
-            _ => unknown(reader, entry, Table::Handler(name)),
+        let is_known = read(POLICY, reader, entry, DecidedBy::Table, &mut handler)
+            || read(OWN, reader, entry, DecidedBy::Table, &mut handler)
+            || handler_limit(reader, entry, &mut handler);
+        if !is_known {
+            unknown(reader, entry, Table::Handler(name));
         }
     }
-    Some(handler)
+    handler
 }
 
 /// Reads the entry if its key is one of these.
-fn read<T>(keys: &[Key<T>], reader: &mut Reader<'_>, entry: Entry<'_>, target: &mut T) -> bool {
-    let known = keys.iter().find(|key| key.name == entry.key);
-    if let Some(key) = known {
-        (key.read)(reader, entry, target);
+fn read<T>(
+    settings: &'static [Setting<T>],
+    reader: &mut Reader<'_>,
+    entry: Entry<'_>,
+    by: DecidedBy,
+    target: &mut T,
+) -> bool {
+    let known = settings::find(settings, entry.key).filter(|known| known.key.is_some());
+    if let Some(known) = known {
+        known.kind.read(reader, entry, by, target);
     }
     known.is_some()
 }
@@ -136,11 +139,10 @@ fn read_limit<T>(
     target: &mut T,
 ) -> bool {
     let known = limits.iter().find(|limit| limit.name == entry.key);
-    if let Some(limit) = known {
-        let (least, most) = limit.range;
-        if let Some(number) = reader.number(entry, least, most) {
-            (limit.set)(target, number);
-        }
+    if let Some(limit) = known
+        && let Some(number) = reader.number(entry, &limit.range)
+    {
+        (limit.set)(target, number);
     }
     known.is_some()
 }
@@ -179,19 +181,7 @@ fn unknown(reader: &mut Reader<'_>, entry: Entry<'_>, table: Table<'_>) {
 
 fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
     let key = entry.key;
-    let top = [names(keys::TOP), names(keys::POLICY)].concat();
-    let limits = [
-        limit_names(keys::SERVER_LIMITS),
-        limit_names(keys::HANDLER_LIMITS),
-    ]
-    .concat();
-    let own = [names(keys::OWN), vec![keys::CONFIG]].concat();
-    let handler = [
-        names(keys::POLICY),
-        limit_names(keys::HANDLER_LIMITS),
-        own.clone(),
-    ]
-    .concat();
+    let (top, limits, own) = (top_keys(), limit_keys(), settings::keys(OWN));
     if limits.contains(&key) {
         return Hint::BelongsTo("under `[limits]`");
     }
@@ -202,11 +192,11 @@ fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
         return Hint::BelongsTo("to a handler's table like `[handler.chat]`");
     }
     let known = match table {
-        Table::Top => [top, keys::TABLES.to_vec()].concat(),
+        Table::Top => [top, TABLES.to_vec()].concat(),
         Table::Limits => limits,
-        Table::Handler(_) => handler,
+        Table::Handler(_) => handler_keys(),
     };
-    let synonym = keys::SYNONYMS
+    let synonym = SYNONYMS
         .iter()
         .find(|(word, meant)| *word == key && known.contains(meant));
     let meant = synonym.map(|(_, meant)| *meant);
@@ -222,11 +212,36 @@ fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
     }
 }
 
-fn names<T>(keys: &[Key<T>]) -> Vec<&'static str> {
-    keys.iter().map(|key| key.name).collect()
+/// The keys above the first table.
+fn top_keys() -> Vec<&'static str> {
+    [settings::keys(TOP), settings::keys(POLICY)].concat()
 }
 
-fn limit_names<T>(limits: &[Limit<T>]) -> Vec<&'static str> {
+/// The keys of `[limits]`.
+fn limit_keys() -> Vec<&'static str> {
+    [names(Limits::KEYS), handler_limit_keys()].concat()
+}
+
+/// The keys of a handler's table.
+fn handler_keys() -> Vec<&'static str> {
+    [
+        settings::keys(POLICY),
+        handler_limit_keys(),
+        settings::keys(OWN),
+    ]
+    .concat()
+}
+
+fn handler_limit_keys() -> Vec<&'static str> {
+    [
+        names(HandlerLimits::KEYS),
+        names(SessionLimits::KEYS),
+        names(Deflate::KEYS),
+    ]
+    .concat()
+}
+
+fn names<T>(limits: &[Limit<T>]) -> Vec<&'static str> {
     limits.iter().map(|limit| limit.name).collect()
 }
 
@@ -243,21 +258,9 @@ pub(super) fn quoted(key: &str) -> String {
 /// Every key that can be written, as `key` or `table.key`, for the test of the manual.
 #[cfg(test)]
 pub(super) fn all_keys() -> std::collections::BTreeSet<String> {
-    let top = [names(keys::TOP), names(keys::POLICY)].concat();
-    let limits = [
-        limit_names(keys::SERVER_LIMITS),
-        limit_names(keys::HANDLER_LIMITS),
-    ]
-    .concat();
-    let handler = [
-        names(keys::POLICY),
-        limit_names(keys::HANDLER_LIMITS),
-        names(keys::OWN),
-        vec![keys::CONFIG],
-    ]
-    .concat();
-    let top = top.into_iter().map(str::to_owned);
-    let limits = limits.into_iter().map(|key| format!("limits.{key}"));
-    let handler = handler.into_iter().map(|key| format!("handler.{key}"));
+    let top = top_keys().into_iter().map(str::to_owned);
+    let limits = limit_keys().into_iter().map(|key| format!("limits.{key}"));
+    let handler = handler_keys().into_iter();
+    let handler = handler.map(|key| format!("handler.{key}"));
     top.chain(limits).chain(handler).collect()
 }

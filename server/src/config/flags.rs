@@ -1,57 +1,330 @@
-//! The command line.
+//! The command line, made from the table of settings.
 //!
 //! pywebsocket's flags keep their letters and both spellings, so its old command lines still work.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, ValueEnum, value_parser};
 
-use super::host::Host;
-use super::keys::{TRIAL, TRIAL_WANTED, TRUST, TRUST_WANTED};
-use super::lists;
-use super::{DecidedBy, HandlerConfig, Hosts, LogLevel, Origins, Trial, Trust};
+use super::environment::variable;
+use super::settings::{self, Draft, FlagOf};
+use super::{Config, DecidedBy};
 
-/// A server of pluggable WebSocket handlers.
-///
-/// Each compiled handler in a directory answers at a path of its own name, and is replaced while
-/// the server runs.
-#[derive(Clone, Debug, Parser)]
-#[command(
-    name = "wshd",
-    version,
-    max_term_width = 100,
-    after_help = AFTER_HELP,
-    after_long_help = AFTER_LONG_HELP
-)]
+/// What the process was started with.
+#[derive(Clone, Debug)]
 pub struct CommandLine {
     /// What to do; without one, serve.
-    #[command(subcommand)]
     pub command: Option<Command>,
-    /// Stop when stdin ends, as with SIGTERM
-    ///
-    /// For a program that starts a server and keeps the other end of its stdin: however that program ends, the
-    /// server does not outlive it. It has no variable: processes that the server starts would inherit one.
-    #[arg(long, global = true, help_heading = "Process")]
+    /// Whether the end of stdin stops the server, as SIGTERM does.
     pub stop_with_stdin: bool,
-    /// How.
-    #[command(flatten)]
+    /// What is decided over the environment and the file.
     pub flags: Flags,
 }
 
+/// What to do instead of serving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Say what the server would say of its configuration and its handlers.
+    Check,
+    /// Build every handler at or below a directory, serve it, and rebuild what is saved.
+    Dev {
+        /// Where to look for handlers.
+        path: PathBuf,
+        /// Whether they are built with cargo's release profile.
+        release: bool,
+    },
+    /// Make a handler to begin with.
+    New {
+        /// The directory to make; its last part is the handler's name.
+        name: PathBuf,
+        /// How the handler is written.
+        style: Style,
+    },
+    /// Write what handlers are built with.
+    Sdk {
+        /// The directory to write.
+        directory: PathBuf,
+    },
+}
+
+/// How a new handler is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// In Rust, one call for each message.
+    #[default]
+    Event,
+    /// In Rust, an async function for each session.
+    Async,
+    /// In Rust, a function on a thread of its own for each session.
+    Blocking,
+    /// In C, one call for each message.
+    C,
+    /// In C++, one call for each message.
+    Cpp,
+}
+
+/// What the command line says over the environment, and the environment over the file: texts by the
+/// name of their setting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    said: BTreeMap<&'static str, Said>,
+}
+
+/// A text that its setting can read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Said {
+    text: OsString,
+    by: DecidedBy,
+}
+
 impl CommandLine {
-    /// That of this process; a wrong one ends it, with what is wrong.
+    /// Reads the command line of this process. A wrong one ends the process, with what is wrong.
     pub fn of_process() -> CommandLine {
         CommandLine::of(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
-    /// That of these arguments, the name of the program first.
+    /// Reads these arguments, the name of the program first.
     pub(super) fn of(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<CommandLine, clap::Error> {
-        CommandLine::try_parse_from(arguments).map_err(with_tip)
+        let matches = program().try_get_matches_from(arguments);
+        let matches = matches.map_err(with_tip)?;
+        Ok(CommandLine {
+            command: matches.subcommand().map(Command::of),
+            stop_with_stdin: matches.get_flag(STOP_WITH_STDIN),
+            flags: Flags::of(&matches),
+        })
+    }
+}
+
+impl Command {
+    fn of((name, matches): (&str, &ArgMatches)) -> Command {
+        let path = |name: &str| {
+            let path = matches.get_one::<PathBuf>(name);
+            path.cloned().unwrap_or_default()
+        };
+        match name {
+            "dev" => Command::Dev {
+                path: path("path"),
+                release: matches.get_flag("release"),
+            },
+            "new" => Command::New {
+                name: path("name"),
+                style: matches.get_one("style").copied().unwrap_or_default(),
+            },
+            "sdk" => Command::Sdk {
+                directory: path("directory"),
+            },
+            _ => Command::Check,
+        }
+    }
+}
+
+impl Flags {
+    fn of(matches: &ArgMatches) -> Flags {
+        let mut flags = Flags::default();
+        for flag in settings::flags() {
+            if let Some(values) = matches.get_raw(flag.name) {
+                // Several of a list are one list.
+                let text = values.collect::<Vec<_>>().join(OsStr::new(","));
+                flags.say(flag.name, text, DecidedBy::Flag);
+            }
+        }
+        flags
+    }
+
+    /// What is said of the setting of this name.
+    pub(super) fn text(&self, name: &str) -> Option<&OsStr> {
+        self.said.get(name).map(|said| &*said.text)
+    }
+
+    /// The configuration file that is named.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.text(CONFIG).map(Path::new)
+    }
+
+    /// Decides a setting by a text that it can read.
+    pub(super) fn say(&mut self, name: &'static str, text: OsString, by: DecidedBy) {
+        self.said.insert(name, Said { text, by });
+    }
+
+    /// Lays what is said over `draft`. Paths are relative to `working_dir`.
+    pub(super) fn decide(&self, draft: &mut Draft, working_dir: &Path) {
+        for flag in settings::flags() {
+            if let Some(Said { text, by }) = self.said.get(flag.name) {
+                settings::decide(draft, flag.name, text, *by, working_dir)
+                    .expect("the text was read when it was said");
+            }
+        }
+    }
+
+    /// These flags, and the file that was read with them, so that it is this one that is read again.
+    ///
+    /// Without that, while an editor has it removed, the next place would be looked at, and the
+    /// defaults applied in the end.
+    #[must_use]
+    pub fn with_file_of(mut self, config: &Config) -> Flags {
+        if let Some(file) = &config.file {
+            self.say(CONFIG, file.clone().into(), DecidedBy::Flag);
+        }
+        self
+    }
+}
+
+/// The whole of `wshd --help`.
+pub(super) fn program() -> clap::Command {
+    clap::Command::new("wshd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(format!("{ABOUT}.\n\n{MORE_ABOUT}"))
+        .max_term_width(100)
+        .after_help(AFTER_HELP)
+        .after_long_help(after_long_help())
+        .arg(
+            Arg::new(STOP_WITH_STDIN)
+                .long("stop-with-stdin")
+                .action(ArgAction::SetTrue)
+                .global(true)
+                .help_heading("Process")
+                .help("Stop when stdin ends, as with SIGTERM")
+                .long_help(format!(
+                    "Stop when stdin ends, as with SIGTERM\n\n{STOP_WITH_STDIN_MORE}"
+                )),
+        )
+        .args(settings::flags().into_iter().map(argument))
+        .subcommands([check(), dev(), new(), sdk()])
+}
+
+/// The argument of a setting.
+fn argument(of: FlagOf) -> Arg {
+    let FlagOf { name, flag, .. } = of;
+    let about = match of.default {
+        Some(default) => format!("{} [default: {}]", of.about, default.trim_matches('"')),
+        None => of.about.to_owned(),
+    };
+    let mut argument = Arg::new(name)
+        .long(name.replace('_', "-"))
+        .value_name(flag.value)
+        .value_parser(of.parser)
+        .aliases(flag.spellings)
+        .global(true)
+        .help_heading(flag.heading.text());
+    if let Some(short) = flag.short {
+        argument = argument.short(short);
+    }
+    if let Some(alias) = flag.alias {
+        argument = argument.visible_alias(alias);
+    }
+    if of.is_switch {
+        argument = argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .hide_possible_values(true);
+    }
+    if of.is_list {
+        argument = argument.action(ArgAction::Append).value_delimiter(',');
+    }
+    if !flag.more.is_empty() {
+        argument = argument.long_help(format!("{about}\n\n{}", flag.more));
+    }
+    argument.help(about)
+}
+
+fn check() -> clap::Command {
+    let about =
+        "Say what the server would say of its configuration and its handlers, and serve nothing";
+    let more = "Exits with 0 if all is well, with 78 if the configuration is wrong, with 1 if a handler is refused.";
+    clap::Command::new("check")
+        .about(about)
+        .long_about(format!("{about}\n\n{more}"))
+}
+
+fn dev() -> clap::Command {
+    clap::Command::new("dev")
+        .about("Build every handler at or below PATH, serve it, and rebuild what is saved")
+        .arg(
+            Arg::new("path")
+                .value_parser(value_parser!(PathBuf))
+                .default_value("handlers")
+                .value_name("PATH")
+                .help("Where to look for crates with a `cdylib` named `…_wsh`, and for C with `WSH_DEFINE`"),
+        )
+        .arg(
+            Arg::new("release")
+                .long("release")
+                .action(ArgAction::SetTrue)
+                .help("Build with cargo's release profile"),
+        )
+}
+
+fn new() -> clap::Command {
+    clap::Command::new("new")
+        .about("Make a handler to begin with, in a directory of its own")
+        .arg(
+            Arg::new("name")
+                .value_parser(value_parser!(PathBuf))
+                .required(true)
+                .value_name("NAME")
+                .help("The directory to make; its last part is the handler's name"),
+        )
+        .arg(
+            Arg::new("style")
+                .long("style")
+                .value_parser(value_parser!(Style))
+                .default_value("events")
+                .value_name("STYLE")
+                .help("How the handler is written"),
+        )
+}
+
+fn sdk() -> clap::Command {
+    let about =
+        "Write what handlers are built with, or put that of this wshd in the place of another's";
+    let more = "`wshd new` writes it beside the first handler, for all handlers there.";
+    clap::Command::new("sdk")
+        .about(about)
+        .long_about(format!("{about}\n\n{more}"))
+        .arg(
+            Arg::new("directory")
+                .value_parser(value_parser!(PathBuf))
+                .default_value("wsh")
+                .value_name("DIRECTORY")
+                .help("The directory to write"),
+        )
+}
+
+impl ValueEnum for Style {
+    fn value_variants<'a>() -> &'a [Style] {
+        &[
+            Style::Event,
+            Style::Async,
+            Style::Blocking,
+            Style::C,
+            Style::Cpp,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Style::Event => ("events", "In Rust, one call for each message"),
+            Style::Async => ("async", "In Rust, an async function for each session"),
+            Style::Blocking => (
+                "blocking",
+                "In Rust, a function on a thread of its own for each session",
+            ),
+            Style::C => ("c", "In C, one call for each message"),
+            Style::Cpp => ("cpp", "In C++, one call for each message"),
+        };
+        let value = PossibleValue::new(name).help(help);
+        Some(match self {
+            Style::Event => value.alias("event"),
+            _ => value,
+        })
     }
 }
 
@@ -70,265 +343,54 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// What to do instead of serving.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub enum Command {
-    /// Say what the server would say of its configuration and its handlers, and serve nothing
-    ///
-    /// Exits with 0 if all is well, with 78 if the configuration is wrong, with 1 if a handler is refused.
-    Check,
-    /// Build every handler at or below PATH, serve it, and rebuild what is saved
-    Dev {
-        /// Where to look for crates with a `cdylib` named `…_wsh`, and for C with `WSH_DEFINE`
-        #[arg(default_value = "handlers")]
-        path: PathBuf,
-        /// Build with cargo's release profile
-        #[arg(long)]
-        release: bool,
-    },
-    /// Make a handler to begin with, in a directory of its own
-    New {
-        /// The directory to make; its last part is the handler's name
-        name: PathBuf,
-        /// How the handler is written
-        #[arg(long, value_enum, default_value_t)]
-        style: Style,
-    },
-    /// Write what handlers are built with, or put that of this wshd in the place of another's
-    ///
-    /// `wshd new` writes it beside the first handler, for all handlers there.
-    Sdk {
-        /// The directory to write
-        #[arg(default_value = "wsh")]
-        directory: PathBuf,
-    },
+/// What `--help` says after the flags.
+fn after_long_help() -> String {
+    let variables: Vec<String> = settings::flags()
+        .iter()
+        .map(|flag| variable(flag.name))
+        .collect();
+    let environment = format!(
+        "Each flag has a variable: {}. An empty one says nothing, and so does a WSHD_PORT that \
+         Kubernetes sets for a Service named `wshd`.",
+        variables.join(", ")
+    );
+    format!(
+        "Environment:\n{}  A flag beats its variable, that beats config.toml, that the defaults.\n\n\
+         {AFTER_ENVIRONMENT}",
+        indented(&environment)
+    )
 }
 
-/// How a new handler is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Style {
-    /// In Rust, one call for each message.
-    #[default]
-    #[value(name = "events", alias = "event")]
-    Event,
-    /// In Rust, an async function for each session.
-    Async,
-    /// In Rust, a function on a thread of its own for each session.
-    Blocking,
-    /// In C, one call for each message.
-    C,
-    /// In C++, one call for each message.
-    Cpp,
-}
-
-/// What the command line says over the environment, or the environment over the file.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Flags {
-    /// Read this configuration file
-    ///
-    /// Without it, ./config.toml or ./config/config.toml is read if it is there.
-    #[arg(
-        long,
-        value_name = "FILE",
-        global = true,
-        help_heading = "Configuration"
-    )]
-    pub config: Option<PathBuf>,
-
-    /// Listen on this port; 0 is any free one [default: 9998]
-    ///
-    /// It takes the place of the port of every address listened on, those of the file included.
-    #[arg(short, long, global = true, help_heading = "Network")]
-    pub port: Option<u16>,
-
-    /// Listen on this address instead [default: 127.0.0.1 and ::1]
-    ///
-    /// An IPv4 or IPv6 address or `localhost`, with or without a port. 0.0.0.0 is every IPv4 address of this
-    /// machine, :: every IPv6 one. Can be given several times, or as a list with commas.
-    #[arg(
-        short = 'H',
-        long,
-        alias = "server_host",
-        value_name = "HOST",
-        value_delimiter = ',',
-        global = true,
-        help_heading = "Network"
-    )]
-    pub(super) server_host: Vec<Host>,
-
-    /// Answer requests for these hosts too: names with commas, or `any`
-    ///
-    /// Needed where only loopback addresses are listened on and clients know the server by a name, as behind
-    /// a proxy that passes `Host` on. `*.example.com` is all below a name.
-    #[arg(
-        long,
-        value_name = "HOSTS",
-        value_parser = chosen_by_flag(lists::hosts_in, lists::HOSTS_WANTED),
-        global = true,
-        help_heading = "Network"
-    )]
-    pub(super) hosts: Option<Chosen<Hosts>>,
-
-    /// Let pages of these origins connect: same-host, any, or a list with commas [default: same-host]
-    ///
-    /// Like `same-host,https://example.com,https://*.example.org`. A handler's table in the file may say
-    /// otherwise.
-    #[arg(
-        long,
-        value_name = "ORIGINS",
-        value_parser = chosen_by_flag(lists::origins_in, lists::ORIGINS_WANTED),
-        global = true,
-        help_heading = "Network"
-    )]
-    pub(super) origins: Option<Chosen<Origins>>,
-
-    /// Serve the handlers of this directory [default: handlers]
-    #[arg(
-        short = 'w',
-        long,
-        visible_alias = "websock-handlers",
-        alias = "websock_handlers",
-        value_name = "DIR",
-        global = true,
-        help_heading = "Handlers"
-    )]
-    pub handlers_dir: Option<PathBuf>,
-
-    /// Look for handlers only below this directory inside it
-    ///
-    /// Their paths stay relative to the handlers directory.
-    #[arg(
-        short,
-        long,
-        alias = "scan_dir",
-        value_name = "DIR",
-        global = true,
-        help_heading = "Handlers"
-    )]
-    pub scan_dir: Option<PathBuf>,
-
-    /// Read aliases from this file, lines `alias existing`
-    #[arg(
-        short = 'm',
-        long,
-        visible_alias = "websock-handlers-map-file",
-        alias = "websock_handlers_map_file",
-        value_name = "FILE",
-        global = true,
-        help_heading = "Handlers"
-    )]
-    pub handlers_map_file: Option<PathBuf>,
-
-    /// Follow symlinks that lead out of the handlers directory
-    #[arg(
-        long,
-        alias = "allow_handlers_outside_root_dir",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        global = true, help_heading = "Handlers"
-    )]
-    pub allow_handlers_outside_root_dir: Option<bool>,
-
-    /// Try handlers in a process of their own before they are loaded: auto, always, never [default: auto]
-    ///
-    /// `auto` goes on without where the system allows no such process, `always` refuses them then.
-    #[arg(long, value_name = "WHEN", global = true, help_heading = "Handlers")]
-    pub trial: Option<Trial>,
-
-    /// Whose handlers run: those that only the server's user and root can write, or any [default: owner]
-    ///
-    /// `any` is for where modes and owners say nothing, as in some containers: then whoever can write a
-    /// handler's file or its directory runs code in the server.
-    #[arg(long, value_name = "WHOSE", global = true, help_heading = "Handlers")]
-    pub trust: Option<Trust>,
-
-    /// Serve the files of this directory wherever no handler answers
-    #[arg(
-        short,
-        long,
-        alias = "document_root",
-        value_name = "DIR",
-        global = true,
-        help_heading = "Files"
-    )]
-    pub document_root: Option<PathBuf>,
-
-    /// Log this much: off, error, warn, info, debug, trace [default: info]
-    ///
-    /// In any case; pywebsocket's `critical`, `warning` and `fine` are known too.
-    #[arg(
-        long,
-        alias = "log_level",
-        value_name = "LEVEL",
-        global = true,
-        help_heading = "Logging"
-    )]
-    pub log_level: Option<LogLevel>,
-}
-
-/// A value, and whether a flag or a variable has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chosen<T> {
-    pub(super) value: T,
-    pub(super) by: DecidedBy,
-}
-
-/// Parses the value of a flag.
-fn chosen_by_flag<T>(
-    parse: fn(&str) -> Option<T>,
-    wanted: &'static str,
-) -> impl Fn(&str) -> Result<Chosen<T>, String> + Clone {
-    move |text| {
-        let by = DecidedBy::Flag;
-        let value = parse(text).ok_or_else(|| format!("wants {wanted}"))?;
-        Ok(Chosen { value, by })
-    }
-}
-
-impl Flags {
-    /// Lays what the flags say of every handler over `defaults`.
-    pub(super) fn set_policy(&self, defaults: &mut HandlerConfig) {
-        if let Some(Chosen { value, by }) = &self.origins {
-            (defaults.origins, defaults.origins_by) = (value.clone(), *by);
+/// In lines of the help's width, two blanks before each.
+fn indented(text: &str) -> String {
+    let mut lines = String::new();
+    let mut line = String::from(" ");
+    for word in text.split(' ') {
+        if line.len() + 1 + word.len() >= WIDTH {
+            lines += &line;
+            lines.push('\n');
+            line = String::from(" ");
         }
+        line.push(' ');
+        line += word;
     }
+    lines + &line + "\n"
 }
 
-impl FromStr for Trial {
-    type Err = String;
+/// The setting that says which file is read.
+const CONFIG: &str = "config";
+const STOP_WITH_STDIN: &str = "stop_with_stdin";
+const WIDTH: usize = 100;
 
-    fn from_str(text: &str) -> Result<Trial, String> {
-        let found = TRIAL.iter().find(|(name, _)| *name == text);
-        found
-            .map(|(_, trial)| *trial)
-            .ok_or_else(|| format!("wants {TRIAL_WANTED}"))
-    }
-}
-
-impl FromStr for Trust {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Trust, String> {
-        let found = TRUST.iter().find(|(name, _)| *name == text);
-        found
-            .map(|(_, trust)| *trust)
-            .ok_or_else(|| format!("wants {TRUST_WANTED}"))
-    }
-}
-
+const ABOUT: &str = "A server of pluggable WebSocket handlers";
+const MORE_ABOUT: &str = "Each compiled handler in a directory answers at a path of its own name, and is \
+                          replaced while the server runs.";
+const STOP_WITH_STDIN_MORE: &str = "For a program that starts a server and keeps the other end of its stdin: \
+     however that program ends, the server does not outlive it. It has no variable: processes that the server \
+     starts would inherit one.";
 const AFTER_HELP: &str =
     "A flag beats its WSHD_* variable, that beats config.toml, that the defaults. See --help.";
-const AFTER_LONG_HELP: &str = "\
-Environment:
-  Each flag has a variable: WSHD_CONFIG, WSHD_PORT, WSHD_SERVER_HOST, WSHD_HOSTS, WSHD_ORIGINS,
-  WSHD_HANDLERS_DIR, WSHD_SCAN_DIR, WSHD_HANDLERS_MAP_FILE, WSHD_ALLOW_HANDLERS_OUTSIDE_ROOT_DIR,
-  WSHD_TRIAL, WSHD_TRUST, WSHD_DOCUMENT_ROOT, WSHD_LOG_LEVEL. An empty one says nothing, and so
-  does a WSHD_PORT that Kubernetes sets for a Service named `wshd`.
-  A flag beats its variable, that beats config.toml, that the defaults.
-
+const AFTER_ENVIRONMENT: &str = "\
 Signals:
   SIGTERM, SIGINT, SIGQUIT  close every session with 1001, then exit with 0; a second one exits
                             at once with 130

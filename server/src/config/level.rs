@@ -14,7 +14,7 @@ pub struct NotALevel {
 
 impl std::fmt::Display for NotALevel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "wants {}", super::keys::LOG_LEVEL_WANTED)?;
+        write!(f, "wants {}", super::settings::LEVEL_WANTED)?;
         match self.suggestion {
             Some(level) => write!(f, "; did you mean `{level}`?"),
             None => Ok(()),

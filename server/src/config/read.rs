@@ -1,16 +1,14 @@
 //! Puts the layers together: flags over environment over file over defaults.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::environment::Environment;
 use super::fault::ConfigError;
 use super::file;
-use super::flags::{Chosen, Flags};
-use super::host::Host;
-use super::keys::Draft;
+use super::flags::Flags;
 use super::routes::Routes;
+use super::settings::Draft;
 use super::source::Source;
 use super::values::absolute;
 use crate::process::regular_file;
@@ -37,37 +35,27 @@ impl Flags {
     ) -> Result<Config, ConfigError> {
         let remarks = environment.remarks(self);
         let flags = environment.below(self.clone())?;
-        let places = places(flags.config.as_deref(), working_dir);
-        let found = find(&places, flags.config.is_some(), working_dir)?;
-        let (mut draft, routes) = match found {
+        let is_named = flags.file().is_some();
+        let places = places(flags.file(), working_dir);
+        let (mut draft, routes) = match find(&places, is_named, working_dir)? {
             None => {
                 let mut draft = Draft::default();
-                flags.set_policy(&mut draft.config.defaults);
+                flags.decide(&mut draft, working_dir);
                 (draft, Routes::default())
             }
             Some((file, source)) => {
                 let base = file.parent().unwrap_or(working_dir);
-                let (mut draft, routes) = file::parse(&source, base, &flags)?;
+                let (mut draft, routes) = file::parse(&source, base, &flags, working_dir)?;
                 draft.config.file = Some(file);
                 (draft, routes)
             }
         };
-        if flags.config.is_none() {
+        if !is_named {
             draft.config.file_places = places;
         }
-        let mut config = finish(draft, routes, flags, working_dir)?;
+        let mut config = finish(draft, routes, working_dir)?;
         config.remarks = remarks;
         Ok(config)
-    }
-
-    /// These flags, and the file that was read with them, so that it is this one that is read again.
-    ///
-    /// Without that, while an editor has it removed, the next place would be looked at, and the
-    /// defaults applied in the end.
-    #[must_use]
-    pub fn with_file_of(mut self, config: &Config) -> Flags {
-        self.config = config.file.clone().or(self.config);
-        self
     }
 }
 
@@ -97,30 +85,16 @@ fn find(
     Ok(None)
 }
 
-/// Lays the flags over what the file said.
-fn finish(
-    draft: Draft,
-    mut routes: Routes,
-    flags: Flags,
-    working_dir: &Path,
-) -> Result<Config, ConfigError> {
+/// Makes the directories absolute, and adds the routes of the map file.
+fn finish(draft: Draft, mut routes: Routes, working_dir: &Path) -> Result<Config, ConfigError> {
     let Draft {
         mut config,
         scan_dir,
     } = draft;
-    let here = |path: PathBuf| absolute(working_dir, &path);
-    let (scan_dir, place) = match (flags.scan_dir, scan_dir) {
-        (Some(dir), _) => (Some(here(dir)), None),
-        // A part of the file's directory is no part of another one.
-        (None, Some((dir, place))) if flags.handlers_dir.is_none() => (Some(dir), Some(place)),
-        (None, _) => (None, None),
-    };
-    config.handlers_dir = match (flags.handlers_dir, &config.file) {
-        (Some(dir), _) => here(dir),
-        (None, Some(file)) => absolute(file.parent().unwrap_or(working_dir), &config.handlers_dir),
-        (None, None) => here(config.handlers_dir),
-    };
-    let scan_dir = scan_dir.unwrap_or_else(|| config.handlers_dir.clone());
+    // The default is relative to the file, if there is one.
+    let base = config.file.as_deref().and_then(Path::parent);
+    config.handlers_dir = absolute(base.unwrap_or(working_dir), &config.handlers_dir);
+    let (scan_dir, place) = scan_dir.unwrap_or_else(|| (config.handlers_dir.clone(), None));
     // By whole names: `/a/handlers2` begins with `/a/handlers` and does not lie below it.
     if !scan_dir.starts_with(&config.handlers_dir) {
         let handlers_dir = config.handlers_dir;
@@ -131,28 +105,6 @@ fn finish(
         });
     }
     config.scan_dir = scan_dir;
-    if let Some(allow) = flags.allow_handlers_outside_root_dir {
-        config.allow_handlers_outside_root_dir = allow;
-    }
-    if let Some(trust) = flags.trust {
-        config.trust = trust;
-    }
-    if let Some(Chosen { value, by }) = flags.hosts {
-        (config.hosts, config.hosts_by) = (value, by);
-    }
-    if let Some(root) = flags.document_root {
-        config.document_root = Some(here(root));
-    }
-    if let Some(trial) = flags.trial {
-        config.trial = trial;
-    }
-    if let Some(level) = flags.log_level {
-        config.log_level = level;
-    }
-    config.listen = listen(&config.listen, &flags.server_host, flags.port);
-    if let Some(map) = flags.handlers_map_file {
-        config.handlers_map_file = Some(here(map));
-    }
     if let Some(map) = &config.handlers_map_file {
         routes.read_map_file(map, working_dir)?;
     }
@@ -160,27 +112,5 @@ fn finish(
     Ok(config)
 }
 
-/// The hosts of the flags instead of what is written, and their port for every address.
-fn listen(written: &[SocketAddr], hosts: &[Host], port: Option<u16>) -> Vec<SocketAddr> {
-    let wanted: Vec<SocketAddr> = if hosts.is_empty() {
-        written
-            .iter()
-            .map(|address| SocketAddr::new(address.ip(), port.unwrap_or(address.port())))
-            .collect()
-    } else {
-        let default = written.first().map_or(0, SocketAddr::port);
-        let port = port.unwrap_or(default);
-        hosts.iter().flat_map(|host| host.with_port(port)).collect()
-    };
-    let mut listen = Vec::new();
-    for address in wanted {
-        // Two addresses may be one now that they have one port.
-        if !listen.contains(&address) {
-            listen.push(address);
-        }
-    }
-    listen
-}
-
-/// Where a file is looked for that nobody named.
+/// Where a file is looked for that is not named.
 const PLACES: [&str; 2] = ["config.toml", "config/config.toml"];

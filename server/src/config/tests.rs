@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
 use tempfile::TempDir;
 
 use super::environment::Environment;
@@ -12,6 +11,8 @@ use super::*;
 mod file;
 mod layers;
 mod manual;
+mod reference;
+mod table;
 
 /// A directory to start in, an environment, and a command line.
 struct Start {
@@ -68,7 +69,7 @@ fn flags(arguments: &[&str]) -> Flags {
 
 fn command_line(arguments: &[&str]) -> (Option<Command>, Flags) {
     let arguments = ["wshd"].iter().chain(arguments);
-    let line = CommandLine::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
+    let line = CommandLine::of(arguments).unwrap_or_else(|error| panic!("{error}"));
     (line.command, line.flags)
 }
 

@@ -1,5 +1,6 @@
 //! Reads the values of a config file, and collects what is wrong with them.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -104,15 +105,15 @@ impl<'a> Reader<'a> {
         truth
     }
 
-    /// A whole number from `least` to `most`.
-    pub(super) fn number(&mut self, entry: Entry<'_>, least: u64, most: u64) -> Option<u64> {
+    /// A whole number in this range.
+    pub(super) fn number(&mut self, entry: Entry<'_>, range: &RangeInclusive<u64>) -> Option<u64> {
         let number = match entry.value.get_ref() {
             DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
             _ => None,
         };
-        let number = number.filter(|number| (least..=most).contains(number));
+        let number = number.filter(|number| range.contains(number));
         if number.is_none() {
-            let wanted = format!("a whole number from {least} to {most}");
+            let wanted = format!("a whole number from {} to {}", range.start(), range.end());
             self.wrong_type(entry, wanted);
         }
         number
@@ -202,7 +203,7 @@ pub(super) fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
 }
 
 /// "`drain` or `close`", for messages.
-fn one_of<T>(words: &[(&str, T)]) -> String {
+pub(super) fn one_of<T>(words: &[(&str, T)]) -> String {
     let quoted: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
     match quoted.as_slice() {
         [] => String::new(),

@@ -243,7 +243,7 @@ impl Reconciler {
             return;
         };
         let now = Instant::now();
-        let deadline = settings.drain_timeout_s;
+        let deadline = settings.limits.drain_timeout_s;
         let deadline = deadline.map(|seconds| now + Duration::from_secs(seconds));
         let mut old = Draining::new(generation, deadline);
         match settings.reload {
@@ -257,7 +257,13 @@ impl Reconciler {
 
     /// Of more generations with sessions than there may be, the oldest are sent away.
     pub(super) fn bound_generations(&mut self, name: &str) {
-        let max = self.config.load().handler(name).generations_max.max(1);
+        let max = self
+            .config
+            .load()
+            .handler(name)
+            .limits
+            .generations_max
+            .max(1);
         let Some(handler) = self.deployments.get_mut(name) else {
             return;
         };
@@ -294,7 +300,8 @@ impl Reconciler {
                 Some(succession) => next = next.into_iter().chain([succession.at_the_latest]).min(),
                 None => {}
             }
-            let limit = Duration::from_millis(self.config.load().handler(name).init_timeout_ms);
+            let limit =
+                Duration::from_millis(self.config.load().handler(name).limits.init_timeout_ms);
             if let Some(loading) = &handler.loading {
                 if let Some(refusal) = loading.overdue(limit) {
                     loading.give_up();
@@ -375,7 +382,7 @@ impl Reconciler {
         let mut limit = Duration::ZERO;
         self.router.swap(crate::router::Table::default());
         for (name, handler) in &mut self.deployments {
-            let own = self.config.load().handler(name).init_timeout_ms;
+            let own = self.config.load().handler(name).limits.init_timeout_ms;
             limit = limit.max(Duration::from_millis(own));
             handler.lineage.set_newest(None);
             if let Some(serving) = handler.serving.take() {

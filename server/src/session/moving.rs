@@ -90,7 +90,7 @@ impl Session {
         let Some(old) = self.owner.instance() else {
             return Err(Unmoved::NotNow(BUSY));
         };
-        let bytes_max = to.settings().snapshot_bytes_max;
+        let bytes_max = to.settings().limits.snapshot_bytes_max;
         let state = old.snapshot(&mut self.conn, bytes_max)?;
         // The handler may have used its connection meanwhile.
         self.follow_ending();

@@ -86,10 +86,13 @@ fn every_key_says_what_it_says() {
     );
     assert!(!config.handlers_json);
     assert_eq!(config.defaults.session.message_bytes_max, 65_536);
-    assert_eq!(config.defaults.drain_timeout_s, Some(60));
+    assert_eq!(config.defaults.limits.drain_timeout_s, Some(60));
 
     let chat = config.handler("chat");
-    assert_eq!((chat.reload, chat.panics_max), (ReloadPolicy::Close, 3));
+    assert_eq!(
+        (chat.reload, chat.limits.panics_max),
+        (ReloadPolicy::Close, 3)
+    );
     assert_eq!(
         chat.origins,
         Origins::Listed(vec![
@@ -105,7 +108,7 @@ fn every_key_says_what_it_says() {
 
     let rooms = config.handler("rooms/chat");
     assert_eq!(
-        (rooms.reload, rooms.drain_timeout_s),
+        (rooms.reload, rooms.limits.drain_timeout_s),
         (ReloadPolicy::Drain, None)
     );
     assert_eq!(
@@ -113,7 +116,7 @@ fn every_key_says_what_it_says() {
         (16 * 1024 * 1024, &Origins::Any)
     );
     assert_eq!(rooms.config, json!({ "history": 5 }));
-    assert_eq!(config.handler("").panics_max, 9);
+    assert_eq!(config.handler("").limits.panics_max, 9);
     assert_eq!(config.handler("echo"), &config.defaults);
 
     let routes: Vec<_> = config
@@ -162,7 +165,11 @@ fn a_handlers_table_inherits_what_stands_below_it() {
 
     let chat = config.handler("chat");
     assert_eq!(
-        (chat.panics_max, chat.reload, chat.session.fragments_max),
+        (
+            chat.limits.panics_max,
+            chat.reload,
+            chat.session.fragments_max
+        ),
         (1, ReloadPolicy::Close, 7)
     );
 }

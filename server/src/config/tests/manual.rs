@@ -1,5 +1,6 @@
 //! config/config.toml is a manual: it says what the parser knows, and nothing else.
 
+use super::table::rows;
 use super::*;
 
 /// The manual, and with what it has switched off.
@@ -97,16 +98,41 @@ fn the_manual_has_every_key_and_no_other() {
 }
 
 #[test]
-fn the_manual_says_of_every_key_when_it_applies() {
-    let mut explained = false;
-    for line in MANUAL.lines() {
-        if line.is_empty() {
-            explained = false;
+fn the_manual_says_of_every_key_when_it_applies_and_which_flag_it_has() {
+    let manual = whole_manual();
+    let mut paragraph = String::new();
+    let mut told = 0;
+    for line in manual
+        .lines()
+        .take_while(|line| !line.starts_with("## One handler's"))
+    {
+        if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            let row = rows().into_iter().find(|row| row.name == key);
+            let row = row.unwrap_or_else(|| panic!("`{key}` is not in the table"));
+            let applies = paragraph.split("Applies: ").nth(1).unwrap_or_default();
+            let words = row.applies.expect("it is a key").words();
+            // More than that may be said of it.
+            let rest = applies.strip_prefix(words);
+            let rest = rest.unwrap_or_else(|| panic!("`{key}` applies {words}: {paragraph}"));
+            assert!(
+                rest.starts_with(['.', ';']),
+                "`{key}` applies {words}: {paragraph}"
+            );
+            let flag = match row.short {
+                _ if !row.is_flag => "",
+                Some(short) => &format!("Flag -{short}."),
+                None => &format!("Flag --{}.", key.replace('_', "-")),
+            };
+            assert!(paragraph.contains(flag), "`{key}` has {flag}: {paragraph}");
+            told += 1;
+        } else if let Some(text) = line.strip_prefix('#') {
+            paragraph = format!("{paragraph} {}", text.trim());
+        } else {
+            paragraph.clear();
         }
-        explained |= line.contains("Applies: ");
-        let is_setting = line.contains(" = ") && !line.starts_with('#');
-        assert!(!is_setting || explained, "{line}");
     }
+    let keys = rows().iter().filter(|row| row.applies.is_some()).count();
+    assert_eq!(told, keys);
 }
 
 #[test]

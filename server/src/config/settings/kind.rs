@@ -1,0 +1,207 @@
+//! What may stand behind a key or a flag: how it is read from the file, from the command line and from a
+//! variable.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::builder::ValueParser;
+use clap::value_parser;
+use serde_json::Value;
+use toml::de::DeValue;
+
+use crate::config::host::{HOST_WANTED, Host};
+use crate::config::lists::{self, HOSTS_WANTED, ORIGINS_WANTED};
+use crate::config::source::Place;
+use crate::config::values::{Entry, Reader, absolute, one_of};
+use crate::config::{DecidedBy, Hosts, LogLevel, Origins};
+
+/// A kind of value, with the function that sets it in a `T`.
+pub(in crate::config) enum Kind<T: 'static> {
+    /// A directory or a file. It is absolute when it is set; the place is that in the file.
+    Path {
+        /// What the file wants, in words.
+        wanted: &'static str,
+        set: fn(&mut T, PathBuf, Option<Place>),
+    },
+    Truth(fn(&mut T, bool)),
+    /// One of these words; each comes with what it sets.
+    Word(&'static [Word<T>]),
+    Level(fn(&mut T, LogLevel)),
+    Hosts(fn(&mut T, Hosts, DecidedBy)),
+    Origins(fn(&mut T, Origins, DecidedBy)),
+    /// A list of addresses with their ports; in the file only.
+    Addresses(fn(&mut T, Vec<SocketAddr>)),
+    /// A table that reaches a handler as it stands; in the file only.
+    Object(fn(&mut T, Value)),
+    /// A port alone; a flag only.
+    Port(fn(&mut T, u16)),
+    /// Addresses with or without a port; a flag only.
+    Interfaces(fn(&mut T, Vec<Host>)),
+}
+
+/// A word, and what it sets.
+pub(in crate::config) type Word<T> = (&'static str, fn(&mut T));
+
+/// A text that is not what a setting wants.
+#[derive(Debug)]
+pub(in crate::config) struct Unfit {
+    pub(in crate::config) found: String,
+    /// In words.
+    pub(in crate::config) wanted: String,
+}
+
+impl<T: 'static> Kind<T> {
+    /// Reads the value of a key, and sets it unless it is wrong.
+    pub(in crate::config) fn read(
+        &self,
+        reader: &mut Reader<'_>,
+        entry: Entry<'_>,
+        by: DecidedBy,
+        target: &mut T,
+    ) {
+        match self {
+            Kind::Path { wanted, set } => {
+                let place = reader.value_place(entry.value);
+                if let Some(path) = reader.path(entry, wanted) {
+                    set(target, path, Some(place));
+                }
+            }
+            Kind::Truth(set) => {
+                if let Some(truth) = reader.truth(entry) {
+                    set(target, truth);
+                }
+            }
+            Kind::Word(words) => {
+                if let Some(set) = reader.word(entry, words) {
+                    set(target);
+                }
+            }
+            Kind::Level(set) => {
+                if let Some(level) = level(reader, entry) {
+                    set(target, level);
+                }
+            }
+            Kind::Hosts(set) => {
+                if let Some(hosts) = lists::hosts(reader, entry) {
+                    set(target, hosts, by);
+                }
+            }
+            Kind::Origins(set) => {
+                if let Some(origins) = lists::origins(reader, entry) {
+                    set(target, origins, by);
+                }
+            }
+            Kind::Addresses(set) => {
+                if let Some(addresses) = lists::listen(reader, entry) {
+                    set(target, addresses);
+                }
+            }
+            Kind::Object(set) => {
+                let DeValue::Table(_) = entry.value.get_ref() else {
+                    return reader.wrong_type(entry, "a table like `{ history = 100 }`");
+                };
+                if let Some(object) = reader.json(entry) {
+                    set(target, object);
+                }
+            }
+            // No key has one of these.
+            Kind::Port(_) | Kind::Interfaces(_) => {}
+        }
+    }
+
+    /// Reads the text of a flag or a variable, and sets what it says.
+    pub(in crate::config) fn take(
+        &self,
+        text: &OsStr,
+        by: DecidedBy,
+        working_dir: &Path,
+        target: &mut T,
+    ) -> Result<(), Unfit> {
+        let lossy = text.to_string_lossy();
+        match self {
+            Kind::Path { set, .. } => {
+                set(target, absolute(working_dir, Path::new(text)), None);
+            }
+            Kind::Truth(set) => set(target, parsed(&lossy, "`true` or `false`")?),
+            Kind::Word(words) => match word(words, &lossy) {
+                Some(set) => set(target),
+                None => return Err(unfit(&lossy, one_of(words))),
+            },
+            Kind::Level(set) => set(target, parsed(&lossy, LEVEL_WANTED)?),
+            Kind::Hosts(set) => match lists::hosts_in(&lossy) {
+                Some(hosts) => set(target, hosts, by),
+                None => return Err(unfit(&lossy, HOSTS_WANTED)),
+            },
+            Kind::Origins(set) => match lists::origins_in(&lossy) {
+                Some(origins) => set(target, origins, by),
+                None => return Err(unfit(&lossy, ORIGINS_WANTED)),
+            },
+            Kind::Port(set) => set(target, parsed(&lossy, "a number from 0 to 65535")?),
+            Kind::Interfaces(set) => {
+                let hosts = lossy.split(',').map(str::trim);
+                let hosts = hosts.map(|host| parsed(host, HOST_WANTED));
+                set(target, hosts.collect::<Result<_, _>>()?);
+            }
+            // No flag has one of these.
+            Kind::Addresses(_) | Kind::Object(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What checks the value of a flag, and says what is wrong with it.
+    pub(super) fn parser(&self) -> ValueParser {
+        match self {
+            Kind::Path { .. } => value_parser!(PathBuf),
+            Kind::Truth(_) => value_parser!(bool),
+            Kind::Word(words) => {
+                let words: &'static [Word<T>] = words;
+                ValueParser::new(move |text: &str| match word(words, text) {
+                    Some(_) => Ok(text.to_owned()),
+                    None => Err(format!("wants {}", one_of(words))),
+                })
+            }
+            Kind::Level(_) => ValueParser::new(LogLevel::from_str),
+            Kind::Hosts(_) => ValueParser::new(|text: &str| {
+                lists::hosts_in(text).ok_or_else(|| format!("wants {HOSTS_WANTED}"))
+            }),
+            Kind::Origins(_) => ValueParser::new(|text: &str| {
+                lists::origins_in(text).ok_or_else(|| format!("wants {ORIGINS_WANTED}"))
+            }),
+            Kind::Port(_) => value_parser!(u16).into(),
+            Kind::Interfaces(_) => ValueParser::new(Host::from_str),
+            Kind::Addresses(_) | Kind::Object(_) => ValueParser::string(),
+        }
+    }
+}
+
+fn word<T>(words: &[Word<T>], text: &str) -> Option<fn(&mut T)> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, set)| *set)
+}
+
+fn level(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<LogLevel> {
+    let level = entry.value.get_ref().as_str().map(LogLevel::from_str);
+    match level {
+        Some(Ok(level)) => return Some(level),
+        Some(Err(error)) => reader.unwanted(entry, LEVEL_WANTED, error.suggestion),
+        None => reader.wrong_type(entry, LEVEL_WANTED),
+    }
+    None
+}
+
+fn parsed<V: FromStr>(text: &str, wanted: &str) -> Result<V, Unfit> {
+    text.parse().map_err(|_| unfit(text, wanted))
+}
+
+fn unfit(found: &str, wanted: impl Into<String>) -> Unfit {
+    Unfit {
+        found: found.to_owned(),
+        wanted: wanted.into(),
+    }
+}
+
+/// What `log_level` wants, in words.
+pub(in crate::config) const LEVEL_WANTED: &str =
+    "`off`, `error`, `warn`, `info`, `debug` or `trace`";

@@ -1,0 +1,209 @@
+//! Every key under `[limits]`.
+//!
+//! An entry is all of it: the field and its documentation, the key of the file, the default, the unit,
+//! the range, and when a change applies. `as` gives a key another name than its field.
+
+use std::ops::RangeInclusive;
+
+use super::{Applies, Limit};
+
+/// Makes a struct of limits, its `Default`, and the table of its keys, `KEYS`.
+macro_rules! limits {
+    (
+        $(#[$struct_doc:meta])+
+        pub struct $name:ident {
+            $( $(#[$field_doc:meta])+ $field:ident: $field_type:ty = $field_default:expr, )*
+            limits {
+                $(
+                    $(#[doc = $doc:literal])+
+                    $limit:ident $(as $key:literal)?: $type:ty = $default:expr, $unit:literal, $range:expr, $applies:ident;
+                )+
+            }
+        }
+    ) => {
+        $(#[$struct_doc])+
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $( $(#[$field_doc])+ pub $field: $field_type, )*
+            $( $(#[doc = $doc])+ pub $limit: $type, )+
+        }
+
+        impl Default for $name {
+            fn default() -> $name {
+                $name {
+                    $( $field: $field_default, )*
+                    $( $limit: Amount::of($default), )+
+                }
+            }
+        }
+
+        impl $name {
+            /// The keys that these limits have in config.toml.
+            pub(in crate::config) const KEYS: &[Limit<$name>] = &[$(
+                Limit {
+                    name: key!($limit $($key)?),
+                    about: concat!($($doc),+),
+                    default: $default,
+                    unit: $unit,
+                    range: $range,
+                    applies: Applies::$applies,
+                    set: |limits, number| limits.$limit = Amount::of(number),
+                },
+            )+];
+        }
+    };
+}
+
+macro_rules! key {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $key:literal) => {
+        $key
+    };
+}
+
+limits! {
+    /// Limits of the server as a whole.
+    pub struct Limits {
+        limits {
+            /// Open connections; one more is answered 503.
+            connections_max: usize = 65_536, "connections", COUNTS, AtOnce;
+            /// Connections that have not finished their opening handshake.
+            pending_handshakes_max: usize = 1_024, "connections", COUNTS, AtOnce;
+            /// From accept to the end of the opening handshake, a handler's late answer included.
+            handshake_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextConnection;
+            /// The head of a request; a larger one is answered 431 or 414.
+            header_bytes_max: usize = 16 * KIB, "bytes", 512..=MIB, NextConnection;
+            /// The head of a request; a longer one is answered 431.
+            header_lines_max: usize = 100, "lines", 8..=10_000, NextConnection;
+            /// What compression may keep between two events, in all sessions together.
+            deflate_contexts_bytes_max: usize = 256 * MIB, "bytes", 0..=TIB, AtOnce;
+            /// From the signal to the end of the process.
+            stop_timeout_ms: u64 = 30_000, "ms", 0..=DAY_MS, AtOnce;
+            /// Sessions that are told to close every two seconds while the server stops.
+            stop_batch_sessions: usize = 10_000, "sessions", COUNTS, AtOnce;
+        }
+    }
+}
+
+limits! {
+    /// Limits of one handler.
+    pub struct HandlerLimits {
+        limits {
+            /// How long a superseded generation may keep its sessions. 0 is as long as they last.
+            drain_timeout_s: Option<u64> = 0, "s", 0..=30 * DAY_MS / 1_000, NextVersion;
+            /// Generations that may have sessions at a time, the serving one included.
+            generations_max: usize = 8, "generations", 1..=64, AtOnce;
+            /// Panics within `panics_window_ms` that quarantine the handler.
+            panics_max: u32 = 5, "panics", 1..=1_000_000, AtOnce;
+            /// The window of `panics_max`.
+            panics_window_ms: u64 = 10_000, "ms", 1..=DAY_MS, AtOnce;
+            /// How long a quarantined handler is left alone before one session is let in.
+            quarantine_ms: u64 = 5_000, "ms", 1..=DAY_MS, AtOnce;
+            /// Open sessions of a handler in the blocking style; one more is answered 503.
+            blocking_sessions_max: usize = 256, "sessions", 1..=65_536, AtOnce;
+            /// Threads of the host that run for the handler.
+            threads_max: usize = 1_024, "threads", 1..=65_536, NextLoad;
+            /// For each of `init`, `self_test` and `shutdown`, and for each step of a trial.
+            init_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextLoad;
+            /// Memory that a trial can write to. 0 is half of what the machine has.
+            trial_memory_bytes_max: u64 = 0, "bytes", 0..=TIB, NextLoad;
+            /// The state of one session that moves to a new version.
+            snapshot_bytes_max: usize = MIB, "bytes", 1_024..=256 * MIB, NextVersion;
+        }
+    }
+}
+
+limits! {
+    /// Limits of one session.
+    pub struct SessionLimits {
+        /// Compression.
+        deflate: Deflate = Deflate::default(),
+        limits {
+            /// One message after inflation. In a handler that takes messages in parts, one part.
+            message_bytes_max: usize = 64 * KIB, "bytes", 1..=16 * MIB, NextSession;
+            /// Frames of one message.
+            fragments_max: usize = 4_096, "frames", COUNTS, NextSession;
+            /// Bytes that are accepted for sending and that the kernel has not taken yet.
+            outbound_bytes_max: usize = MIB, "bytes", 1_024..=1_024 * MIB, NextSession;
+            /// How long what is sent to a peer may make no progress.
+            outbound_timeout_ms: u64 = 90_000, "ms", 1..=DAY_MS, NextSession;
+            /// From a message's first byte to its last, and as long again for each 64 KiB of it.
+            /// 0 is for ever.
+            message_timeout_ms: u64 = 60_000, "ms", 0..=DAY_MS, NextSession;
+            /// Silence after which a Ping is sent, give or take a tenth. 0 is never.
+            ping_interval_ms: u64 = 25_000, "ms", 0..=DAY_MS, NextSession;
+            /// From the Ping to anything at all from the peer.
+            pong_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextSession;
+            /// From the server's Close frame to the peer's.
+            close_timeout_ms: u64 = 5_000, "ms", 1..=DAY_MS, NextSession;
+            /// Timers that run at a time.
+            timers_max: usize = 64, "timers", 0..=65_536, NextSession;
+            /// Topics that the session is subscribed to at a time.
+            topics_max: usize = 256, "topics", 0..=65_536, NextSession;
+        }
+    }
+}
+
+limits! {
+    /// permessage-deflate (RFC 7692), with a client that offers it.
+    pub struct Deflate {
+        /// Whether it is agreed to.
+        enabled: bool = true,
+        /// Whether the server's messages may refer to earlier ones; it takes memory for each session.
+        context_takeover: bool = false,
+        limits {
+            /// Messages shorter than this are sent as they are.
+            bytes_min as "deflate_bytes_min": usize = 1_024, "bytes", 0..=16 * MIB, NextSession;
+            /// The level of zlib. A higher one makes messages smaller and takes longer.
+            level as "deflate_level": u8 = 2, "", 1..=9, NextSession;
+            /// How far back messages may refer: 2 to the power of this many bytes.
+            window_bits as "deflate_window_bits": u8 = 15, "bits", 9..=15, NextSession;
+        }
+    }
+}
+
+/// A number of the file as a field has it.
+trait Amount {
+    /// The number is in the range of its key, which the field's type can hold.
+    fn of(number: u64) -> Self;
+}
+
+impl Amount for u64 {
+    fn of(number: u64) -> u64 {
+        number
+    }
+}
+
+impl Amount for usize {
+    /// As large as this machine can have it.
+    fn of(number: u64) -> usize {
+        usize::try_from(number).unwrap_or(usize::MAX)
+    }
+}
+
+impl Amount for u32 {
+    fn of(number: u64) -> u32 {
+        u32::try_from(number).unwrap_or(u32::MAX)
+    }
+}
+
+impl Amount for u8 {
+    fn of(number: u64) -> u8 {
+        u8::try_from(number).unwrap_or(u8::MAX)
+    }
+}
+
+/// 0 is no limit.
+impl Amount for Option<u64> {
+    fn of(number: u64) -> Option<u64> {
+        (number > 0).then_some(number)
+    }
+}
+
+const COUNTS: RangeInclusive<u64> = 1..=10_000_000;
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const TIB: u64 = 1024 * 1024 * MIB;
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;

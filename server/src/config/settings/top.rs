@@ -1,0 +1,372 @@
+//! The keys above the first table of config.toml, those of a handler's table, and every flag.
+
+use std::net::SocketAddr;
+
+use super::{Applies, Draft, Flag, Heading, Kind, Setting};
+use crate::config::host::Host;
+use crate::config::{HandlerConfig, ReloadPolicy, Trial, Trust};
+
+/// What is decided for the server as a whole.
+///
+/// Flags are laid over the file in this order: `port` before `server_host`, which falls back on it, and
+/// `handlers_dir` before `scan_dir`, which lies below it.
+pub(in crate::config) const TOP: &[Setting<Draft>] = &[
+    Setting {
+        name: "config",
+        about: "Read this configuration file",
+        default: None,
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Configuration,
+            value: "FILE",
+            more: "Without it, ./config.toml or ./config/config.toml is read if it is there.",
+            ..LONG_ONLY
+        }),
+        // The file is read before there is a draft.
+        kind: Kind::Path {
+            wanted: A_FILE,
+            set: |_, _, _| {},
+        },
+    },
+    Setting {
+        name: "listen",
+        about: "Listen on these addresses; port 0 is one free port for all of them",
+        default: Some("[\"127.0.0.1:9998\", \"[::1]:9998\"]"),
+        key: Some(Applies::Restart),
+        flag: None,
+        kind: Kind::Addresses(|draft, addresses| draft.config.listen = addresses),
+    },
+    Setting {
+        name: "port",
+        about: "Listen on this port; 0 is any free one",
+        default: Some("9998"),
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Network,
+            short: Some('p'),
+            value: "PORT",
+            more: "It takes the place of the port of every address listened on, those of the file included.",
+            ..LONG_ONLY
+        }),
+        kind: Kind::Port(set_port),
+    },
+    Setting {
+        name: "server_host",
+        about: "Listen on this address instead",
+        default: Some("127.0.0.1 and ::1"),
+        key: None,
+        flag: Some(Flag {
+            heading: Heading::Network,
+            short: Some('H'),
+            value: "HOST",
+            spellings: &["server_host"],
+            more: "An IPv4 or IPv6 address or `localhost`, with or without a port. 0.0.0.0 is every IPv4 address \
+                   of this machine, :: every IPv6 one. Can be given several times, or as a list with commas.",
+            ..LONG_ONLY
+        }),
+        kind: Kind::Interfaces(set_interfaces),
+    },
+    Setting {
+        name: "hosts",
+        about: "Answer requests for these hosts too: names with commas, or `any`",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Network,
+            value: "HOSTS",
+            more: "Needed where only loopback addresses are listened on and clients know the server by a name, as \
+                   behind a proxy that passes `Host` on. `*.example.com` is all below a name.",
+            ..LONG_ONLY
+        }),
+        kind: Kind::Hosts(|draft, hosts, by| {
+            (draft.config.hosts, draft.config.hosts_by) = (hosts, by);
+        }),
+    },
+    Setting {
+        name: "handlers_dir",
+        about: "Serve the handlers of this directory",
+        default: Some("\"handlers\""),
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Handlers,
+            short: Some('w'),
+            value: "DIR",
+            alias: Some("websock-handlers"),
+            spellings: &["websock_handlers"],
+            ..LONG_ONLY
+        }),
+        kind: Kind::Path {
+            wanted: A_DIRECTORY,
+            set: |draft, path, place| {
+                draft.config.handlers_dir = path;
+                if place.is_none() {
+                    // A part of the file's directory is no part of another one.
+                    draft.scan_dir = None;
+                }
+            },
+        },
+    },
+    Setting {
+        name: "scan_dir",
+        about: "Look for handlers only below this directory inside it",
+        default: None,
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Handlers,
+            short: Some('s'),
+            value: "DIR",
+            spellings: &["scan_dir"],
+            more: "Their paths stay relative to the handlers directory.",
+            ..LONG_ONLY
+        }),
+        kind: Kind::Path {
+            wanted: A_DIRECTORY,
+            set: |draft, path, place| draft.scan_dir = Some((path, place)),
+        },
+    },
+    Setting {
+        name: "handlers_map_file",
+        about: "Read aliases from this file, lines `alias existing`",
+        default: None,
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Handlers,
+            short: Some('m'),
+            value: "FILE",
+            alias: Some("websock-handlers-map-file"),
+            spellings: &["websock_handlers_map_file"],
+            ..LONG_ONLY
+        }),
+        kind: Kind::Path {
+            wanted: A_FILE,
+            set: |draft, path, _| draft.config.handlers_map_file = Some(path),
+        },
+    },
+    Setting {
+        name: "allow_handlers_outside_root_dir",
+        about: "Follow symlinks that lead out of the handlers directory",
+        default: Some("false"),
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Handlers,
+            value: "BOOL",
+            spellings: &["allow_handlers_outside_root_dir"],
+            ..LONG_ONLY
+        }),
+        kind: Kind::Truth(|draft, is_allowed| {
+            draft.config.allow_handlers_outside_root_dir = is_allowed;
+        }),
+    },
+    Setting {
+        name: "trial",
+        about: "Try handlers in a process of their own before they are loaded: auto, always, never",
+        default: Some("\"auto\""),
+        key: Some(Applies::NextLoad),
+        flag: Some(Flag {
+            heading: Heading::Handlers,
+            value: "WHEN",
+            more: "`auto` goes on without where the system allows no such process, `always` refuses them then.",
+            ..LONG_ONLY
+        }),
+        kind: Kind::Word(&[
+            ("auto", |draft| draft.config.trial = Trial::Auto),
+            ("always", |draft| draft.config.trial = Trial::Always),
+            ("never", |draft| draft.config.trial = Trial::Never),
+        ]),
+    },
+    Setting {
+        name: "trust",
+        about: "Whose handlers run: those that only the server's user and root can write, or any",
+        default: Some("\"owner\""),
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Handlers,
+            value: "WHOSE",
+            more: "`any` is for where modes and owners say nothing, as in some containers: then whoever can write a \
+                   handler's file or its directory runs code in the server.",
+            ..LONG_ONLY
+        }),
+        kind: Kind::Word(&[
+            ("owner", |draft| draft.config.trust = Trust::Owner),
+            ("any", |draft| draft.config.trust = Trust::Any),
+        ]),
+    },
+    Setting {
+        name: "stage_dir",
+        about: "Keep private copies of handlers in this directory",
+        default: None,
+        key: Some(Applies::Restart),
+        flag: None,
+        kind: Kind::Path {
+            wanted: A_DIRECTORY,
+            set: |draft, path, _| draft.config.stage_dir = Some(path),
+        },
+    },
+    Setting {
+        name: "document_root",
+        about: "Serve the files of this directory wherever no handler answers",
+        default: None,
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Files,
+            short: Some('d'),
+            value: "DIR",
+            spellings: &["document_root"],
+            ..LONG_ONLY
+        }),
+        kind: Kind::Path {
+            wanted: A_DIRECTORY,
+            set: |draft, path, _| draft.config.document_root = Some(path),
+        },
+    },
+    Setting {
+        name: "handlers_json",
+        about: "List the handlers at `/.wshd/handlers.json`",
+        default: Some("true"),
+        key: Some(Applies::NextConnection),
+        flag: None,
+        kind: Kind::Truth(|draft, is_served| draft.config.handlers_json = is_served),
+    },
+    Setting {
+        name: "log_level",
+        about: "Log this much: off, error, warn, info, debug, trace",
+        default: Some("\"info\""),
+        key: Some(Applies::AtOnce),
+        flag: Some(Flag {
+            heading: Heading::Logging,
+            value: "LEVEL",
+            spellings: &["log_level"],
+            more: "In any case; pywebsocket's `critical`, `warning` and `fine` are known too.",
+            ..LONG_ONLY
+        }),
+        kind: Kind::Level(|draft, level| draft.config.log_level = level),
+    },
+];
+
+/// What a handler's table may decide otherwise than the top of the file.
+pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
+    Setting {
+        name: "reload",
+        about: "Move sessions to a new version of their handler, let them finish, or close them",
+        default: Some("\"migrate\""),
+        key: Some(Applies::NextVersion),
+        flag: None,
+        kind: Kind::Word(&[
+            ("migrate", |handler| handler.reload = ReloadPolicy::Migrate),
+            ("drain", |handler| handler.reload = ReloadPolicy::Drain),
+            ("close", |handler| handler.reload = ReloadPolicy::Close),
+        ]),
+    },
+    Setting {
+        name: "origins",
+        about: "Let pages of these origins connect: same-host, any, or a list with commas",
+        default: Some("\"same-host\""),
+        key: Some(Applies::NextConnection),
+        flag: Some(Flag {
+            heading: Heading::Network,
+            value: "ORIGINS",
+            more: "Like `same-host,https://example.com,https://*.example.org`. A handler's table in the file may say \
+                   otherwise.",
+            ..LONG_ONLY
+        }),
+        kind: Kind::Origins(|handler, origins, by| {
+            (handler.origins, handler.origins_by) = (origins, by);
+        }),
+    },
+    Setting {
+        name: "deflate",
+        about: "Compress messages (permessage-deflate) with clients that offer it",
+        default: Some("true"),
+        key: Some(Applies::NextSession),
+        flag: None,
+        kind: Kind::Truth(|handler, is_agreed| handler.session.deflate.enabled = is_agreed),
+    },
+    Setting {
+        name: "deflate_context_takeover",
+        about: "Let the server's compressed messages refer to earlier ones",
+        default: Some("false"),
+        key: Some(Applies::NextSession),
+        flag: None,
+        kind: Kind::Truth(|handler, may_refer| {
+            handler.session.deflate.context_takeover = may_refer;
+        }),
+    },
+];
+
+/// What stands in a handler's table only.
+pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
+    Setting {
+        name: "raw",
+        about: "Let the handler write past the framing (`wsh.raw/1`)",
+        default: Some("false"),
+        key: Some(Applies::AtOnce),
+        flag: None,
+        kind: Kind::Truth(|handler, may_write| handler.raw = may_write),
+    },
+    Setting {
+        name: "config",
+        about: "Reaches the handler as it stands",
+        default: Some("{}"),
+        key: Some(Applies::AtOnce),
+        flag: None,
+        kind: Kind::Object(|handler, config| handler.config = config),
+    },
+];
+
+/// The tables of the file.
+pub(in crate::config) const TABLES: &[&str] = &["limits", "handler", "routes"];
+
+/// Other words for a key or a table, from flags and from other servers.
+pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
+    ("port", "listen"),
+    ("host", "listen"),
+    ("server_host", "listen"),
+    ("bind", "listen"),
+    ("websock_handlers", "handlers_dir"),
+    ("websock_handlers_map_file", "handlers_map_file"),
+    ("map_file", "handlers_map_file"),
+    ("root", "document_root"),
+    ("handlers", "handler"),
+    ("aliases", "routes"),
+    ("allowed_hosts", "hosts"),
+    ("server_name", "hosts"),
+    ("allowed_origins", "origins"),
+    ("cors", "origins"),
+];
+
+/// Gives every address this port.
+fn set_port(draft: &mut Draft, port: u16) {
+    let moved = draft.config.listen.iter();
+    let moved = moved.map(|address| SocketAddr::new(address.ip(), port));
+    draft.config.listen = each_once(moved);
+}
+
+/// Listens on these addresses instead; one without a port has that of the first address before.
+fn set_interfaces(draft: &mut Draft, hosts: Vec<Host>) {
+    let port = draft.config.listen.first().map_or(0, SocketAddr::port);
+    let addresses = hosts.iter().flat_map(|host| host.with_port(port));
+    draft.config.listen = each_once(addresses);
+}
+
+/// Two addresses may be one when they have one port.
+fn each_once(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut once = Vec::new();
+    for address in addresses {
+        if !once.contains(&address) {
+            once.push(address);
+        }
+    }
+    once
+}
+
+/// A flag that has its long name only.
+const LONG_ONLY: Flag = Flag {
+    heading: Heading::Configuration,
+    short: None,
+    value: "",
+    alias: None,
+    spellings: &[],
+    more: "",
+};
+const A_DIRECTORY: &str = "a directory like `\"handlers\"`";
+const A_FILE: &str = "a file like `\"handler_map.txt\"`";
