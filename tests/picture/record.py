@@ -5,8 +5,8 @@
     pip install pillow && apt-get install chromium chromium-driver fonts-dejavu
     tests/picture/record.py
 
-Runs `wshd new hello` and `wshd dev hello` in a directory of its own, on port 9998, and opens the page that they serve
-in a headless Chromium. Then it edits and saves the handler. stage.html shows the three side by side: what the editor
+Runs `wshd new hello` in a directory of its own, gives it the first handler that README shows, runs `wshd dev hello` on
+port 9998, and opens the page that is served in a headless Chromium. Then it edits and saves the handler. stage.html shows the three side by side: what the editor
 holds is what is written to the file, the terminal's lines are what `wshd dev` prints, and the page is the served one.
 Only the log lines below `error` are left out. Pauses for the reader are added; waits for `wshd` last as long as they do.
 
@@ -34,7 +34,7 @@ from PIL import Image, ImageChops
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGE = "http://localhost:9998/"
-SIZE = (900, 440)
+SIZE = (900, 474)
 SCALE = 2
 # As WebDriver writes the key.
 ENTER = "\ue007"
@@ -50,12 +50,14 @@ def main():
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="wshd-picture-"))
         subprocess.run([wshd, "new", "hello"], cwd=directory, check=True, stdout=subprocess.DEVNULL)
+        source = pathlib.Path(directory, "hello/src/lib.rs")
+        source.write_text((ROOT / "README.md").read_text().split("```rust\n")[1].split("```")[0])
         # The first build compiles the SDK as well, which is no part of what is shown.
         with Dev(wshd, directory) as first:
             first.wait(r"^pages ")
         browser = stack.enter_context(Browser())
         film = Film(browser)
-        play(film, browser, wshd, directory, stack)
+        play(film, browser, wshd, source, stack)
     frames = film.frames
     if arguments.frames:
         arguments.frames.mkdir(parents=True, exist_ok=True)
@@ -76,14 +78,14 @@ def main():
     print(f"{arguments.out}: {len(frames)} frames, {seconds:.1f} s, {arguments.out.stat().st_size // 1000} KB")
 
 
-def play(film, browser, wshd, directory, stack):
+def play(film, browser, wshd, source, stack):
     """What happens in the picture, from the first command to the last answer."""
-    editor = Editor(browser, film, pathlib.Path(directory, "hello/src/lib.rs"))
+    editor = Editor(browser, film, source)
     browser.run("say(['$ '])")
     film.hold(0.8)
     browser.run("say(['$ wshd dev hello'])")
     film.hold(0.5)
-    dev = stack.enter_context(Dev(wshd, directory))
+    dev = stack.enter_context(Dev(wshd, source.parents[2]))
     film.until(lambda: dev.show(browser, r"^pages "))
     browser.run(f"browse('{PAGE}')")
     film.until(lambda: "connected" in browser.in_page("#state"))
@@ -124,13 +126,11 @@ def greet(film, browser, answer):
 
 
 class Editor:
-    """The lines of the source that are shown, with a cursor, and what of them is saved."""
+    """A source file as an editor shows it, with a cursor."""
 
     def __init__(self, browser, film, path):
         self.browser, self.film, self.path = browser, film, path
-        whole = path.read_text()
-        begin, end = whole.index("#[derive(Default)]"), whole.index("\n#[cfg(test)]")
-        self.before, self.text, self.after = whole[:begin], whole[begin:end].rstrip("\n"), whole[end:]
+        self.text = path.read_text().rstrip("\n")
         self.show(-1)
 
     def show(self, cursor, saved=False):
@@ -159,7 +159,7 @@ class Editor:
         self.film.hold(0.5)
 
     def save(self):
-        self.path.write_text(self.before + self.text + "\n" + self.after)
+        self.path.write_text(self.text + "\n")
         self.show(self.cursor, True)
         self.film.hold(0.1)
 
