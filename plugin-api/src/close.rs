@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::abi;
+use crate::{abi, close_codes};
 
 /// A close code and its reason (RFC 6455 §7.4).
 ///
@@ -105,7 +105,7 @@ impl Close {
     /// Whether the closing handshake was made: any code but 1006.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.code != 1006
+        self.code != u32::from(close_codes::ABNORMAL)
     }
 }
 

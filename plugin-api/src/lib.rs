@@ -5,6 +5,8 @@ pub mod abi;
 mod border;
 mod buffers;
 mod close;
+#[doc(hidden)]
+pub mod close_codes;
 mod config;
 mod error;
 pub mod guide;

@@ -3,9 +3,12 @@
 //! Both hosts use them, the server and the one of [`test`](crate::test), so that they agree. No part
 //! of what authors write against.
 
-use crate::abi::{
-    self, Status,
-    raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
+use crate::{
+    abi::{
+        self, Status,
+        raw::{RAW_CLOSE, RAW_CONTINUE, RAW_OPEN},
+    },
+    close_codes,
 };
 
 /// The reason of a Close frame (RFC 6455 §5.5).
@@ -188,6 +191,22 @@ pub fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
+/// The HTTP status for a client whose session is closed with this code before its 101 was sent: 503 for the codes that
+/// say *try again*, else 403.
+#[must_use]
+pub fn status_of_close(code: u32) -> u16 {
+    let again = [
+        close_codes::GOING_AWAY,
+        close_codes::SERVICE_RESTART,
+        close_codes::TRY_AGAIN_LATER,
+    ];
+    if again.map(u32::from).contains(&code) {
+        503
+    } else {
+        403
+    }
+}
+
 /// A header line of the answer to an opening handshake; `bytes` is what those before it have.
 ///
 /// # Errors
@@ -359,6 +378,22 @@ mod tests {
             (1000, &long, Err(abi::TOO_BIG)),
         ] {
             assert_eq!(close(code, reason), expected, "{code} {reason}");
+        }
+    }
+
+    #[test]
+    fn a_close_before_the_101_is_a_503_if_the_client_may_try_again() {
+        for (code, status) in [
+            (1001, 503),
+            (1012, 503),
+            (1013, 503),
+            (0, 403),
+            (1000, 403),
+            (1008, 403),
+            (1011, 403),
+            (65_536 + 1001, 403),
+        ] {
+            assert_eq!(status_of_close(code), status, "{code}");
         }
     }
 

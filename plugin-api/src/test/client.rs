@@ -6,6 +6,7 @@ use crate::{
     close::Close,
     message::{MessageBuf, payload::Payload},
     rules,
+    styles::functions::session_end::echoed,
     test::{
         incoming::Incoming,
         server::{NESTED, PATIENCE, ServerCore},
@@ -135,7 +136,7 @@ impl Client {
 
     /// Starts the closing handshake. Code 1005 sends a Close frame without a body.
     pub fn close(&mut self, code: u32, reason: &str) {
-        let sent = if code == 1005 { 0 } else { code };
+        let sent = echoed(code);
         assert!(
             rules::close(sent, reason).is_ok(),
             "a client may not close with `{code} {reason}`"

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use crate::{
     abi::{self, Status},
     close::{Cause, Close},
+    close_codes,
     message::MessageBuf,
     rules,
     test::{hub::Hub, limits},
@@ -165,7 +166,10 @@ impl Controls {
 
     pub(super) fn close(&mut self, code: u32, reason: &str) -> Result<(), Status> {
         rules::close(code, reason)?;
-        let code = if code == 0 { 1005 } else { code };
+        let code = match code {
+            0 => close_codes::NO_STATUS.into(),
+            code => code,
+        };
         self.put(Frame::Close(code, reason.into()), reason.len() + 2)?;
         self.ending = LocalEnd::Closed;
         self.blame(abi::CAUSE_HANDLER);
@@ -314,7 +318,7 @@ impl Controls {
         }
         // The limit's policy: a peer that takes too little is let go.
         self.blame(abi::CAUSE_LIMIT);
-        let _ = self.close(1008, "");
+        let _ = self.close(close_codes::POLICY_VIOLATION.into(), "");
         Err(abi::TOO_BIG)
     }
 }
@@ -346,7 +350,7 @@ impl Wire {
     pub(super) fn cut(&mut self) {
         self.queue.clear();
         self.buffered = 0;
-        let lost = Close::new(1006, "", Cause::Unknown);
+        let lost = Close::new(close_codes::ABNORMAL.into(), "", Cause::Unknown);
         self.close.get_or_insert(lost);
     }
 }

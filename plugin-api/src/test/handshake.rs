@@ -307,11 +307,7 @@ impl Opening {
             match signal {
                 HandshakeSignal::Woken => self.ask(),
                 HandshakeSignal::Closed { code } => {
-                    let status = if matches!(code, 1001 | 1012 | 1013) {
-                        503
-                    } else {
-                        403
-                    };
+                    let status = rules::status_of_close(code);
                     self.draft.headers = Vec::new();
                     self.draft.rejection = Some((status, Vec::new()));
                     self.answer = abi::REJECT;

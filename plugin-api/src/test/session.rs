@@ -5,6 +5,8 @@ use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
 use crate::{
     abi,
     close::Close,
+    close_codes,
+    styles::functions::session_end::echoed,
     test::{
         conn_table::ConnTable,
         controls::{Controls, LocalEnd},
@@ -140,7 +142,7 @@ impl TestSession {
         match mem::replace(&mut self.phase, Phase::Over) {
             Phase::Over => {}
             Phase::PeerCloses(code, reason) => self.end(code, &reason),
-            Phase::Open | Phase::Closing => self.end(1006, ""),
+            Phase::Open | Phase::Closing => self.end(close_codes::ABNORMAL.into(), ""),
         }
     }
 
@@ -242,7 +244,9 @@ impl TestSession {
         self.deliver_waiting();
         if mailbox.has_overflowed && self.is_talking() {
             self.controls().blame(abi::CAUSE_LIMIT);
-            let _ = self.controls().close(1008, "");
+            let _ = self
+                .controls()
+                .close(close_codes::POLICY_VIOLATION.into(), "");
         }
         if mailbox.is_woken {
             if self.is_talking() {
@@ -298,21 +302,19 @@ impl TestSession {
 
     fn settle(&mut self, outcome: CallbackOutcome) {
         let done = match &self.phase {
-            // An empty Close is echoed by an empty one.
-            Phase::PeerCloses(1005, _) => (0, String::new()),
-            Phase::PeerCloses(code, reason) => (*code, reason.clone()),
-            _ => (1000, String::new()),
+            Phase::PeerCloses(code, reason) => (echoed(*code), reason.clone()),
+            _ => (close_codes::NORMAL.into(), String::new()),
         };
         let close = match outcome {
             CallbackOutcome::Continue => None,
             CallbackOutcome::Pending if matches!(self.phase, Phase::PeerCloses(..)) => None,
             CallbackOutcome::Done => Some(done),
-            CallbackOutcome::Pending | CallbackOutcome::Failed => Some((1011, String::new())),
+            CallbackOutcome::Pending | CallbackOutcome::Failed => {
+                self.controls().blame(abi::CAUSE_FAILED);
+                Some((close_codes::INTERNAL_ERROR.into(), String::new()))
+            }
         };
         if let Some((code, reason)) = close {
-            if code == 1011 {
-                self.controls().blame(abi::CAUSE_FAILED);
-            }
             // GONE: the handler's own `close` or `abort` came first.
             let _ = self.controls().close(code, &reason);
         }

@@ -110,12 +110,7 @@ impl Reply {
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
             Reply::Full(_) | Reply::Quarantined { .. } | Reply::NoAnswer => 503,
-            // Going away, restart, try again later: the codes that say "not now" (RFC 6455 §7.4.1
-            // and the registry beside it).
-            Reply::ClosedEarly {
-                code: 1001 | 1012 | 1013,
-            } => 503,
-            Reply::ClosedEarly { .. } => 403,
+            Reply::ClosedEarly { code } => rules::status_of_close((*code).into()),
             Reply::Refused { status, .. } => *status,
             Reply::HeadOf(reply) => reply.status(),
         }

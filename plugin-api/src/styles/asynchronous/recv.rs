@@ -9,6 +9,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 use crate::{
     abi,
     buffers::message_queue::MessageQueue,
+    close_codes,
     error::{Elapsed, Refused, rule::Rule},
     instant::Instant,
     message::{
@@ -237,7 +238,7 @@ impl<'a, S> Wait<'a, S> {
                 Assembled::Message(message) => return Poll::Ready(Ok(Some(message))),
                 Assembled::Incomplete => {}
                 // The end of the session follows, and ends the wait.
-                Assembled::TooLong => drop(self.conn.close(TOO_LONG, "")),
+                Assembled::TooLong => drop(self.conn.close(close_codes::TOO_BIG.into(), "")),
             }
         }
     }
@@ -344,9 +345,6 @@ impl<S> Drop for Wait<'_, S> {
         }
     }
 }
-
-/// Message Too Big (RFC 6455 §7.4.1).
-pub(crate) const TOO_LONG: u32 = 1009;
 
 /// A function that does not listen waits for ever; the slot drops it.
 fn told<T>(listens: bool, answer: T) -> Poll<T> {

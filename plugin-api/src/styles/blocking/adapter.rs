@@ -12,6 +12,7 @@ use crate::{
     abi::{self, Status},
     border::{function_item::item, guard, host::HostFunctions, host_session::HostSession},
     close::{Cause, Close},
+    close_codes,
     config::Config,
     error::{Error, Refused, rule::Rule},
     handshake::{
@@ -111,7 +112,7 @@ where
         let status = session.runtime.spawn(Box::new(job));
         if let Err(refused) = Refused::check(status, |_| Rule::threads()) {
             // The client may try again later.
-            session.close(1013, "");
+            session.close(close_codes::TRY_AGAIN_LATER.into(), "");
             return Err(format!("no thread for one more session: {refused}").into());
         }
         let end = FunctionEnd::NotYet;
@@ -286,7 +287,7 @@ impl SessionAdapter for BlockingSession {
 impl Drop for BlockingSession {
     fn drop(&mut self) {
         self.channel
-            .is_over_now(Close::new(1006, "", Cause::Unknown));
+            .is_over_now(Close::new(close_codes::ABNORMAL.into(), "", Cause::Unknown));
     }
 }
 

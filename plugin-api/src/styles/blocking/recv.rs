@@ -6,10 +6,10 @@ use std::{
 };
 
 use crate::{
+    close_codes,
     error::{Elapsed, Result},
     message::{MessageBuf, part::PartBuf},
     styles::{
-        asynchronous::recv::TOO_LONG,
         blocking::{channel::NoMoreMessages, conn::BlockingConn},
         functions::inbox::{Assembled, Inbox},
     },
@@ -117,7 +117,7 @@ impl BlockingConn {
                 Some(Assembled::Message(message)) => return Ok(Some(message)),
                 Some(Assembled::Incomplete) => {}
                 // The end of the session follows, and ends the wait.
-                Some(Assembled::TooLong) => drop(self.close(TOO_LONG, "")),
+                Some(Assembled::TooLong) => drop(self.close(close_codes::TOO_BIG.into(), "")),
                 None => return Ok(None),
             }
         }

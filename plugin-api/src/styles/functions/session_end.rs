@@ -6,7 +6,10 @@
 //! asked for messages, if none waits for it. In any case the server answers within its close
 //! timeout.
 
-use crate::abi::{self, Status};
+use crate::{
+    abi::{self, Status},
+    close_codes,
+};
 
 /// What of the session's end has come, and what of it the function knows.
 #[derive(Debug, Default)]
@@ -119,7 +122,11 @@ impl SessionEnd {
 
 /// The code to answer a peer's Close with: 1005 says that its frame had none, so ours has none.
 pub(crate) fn echoed(code: u32) -> u32 {
-    if code == 1005 { 0 } else { code }
+    if code == u32::from(close_codes::NO_STATUS) {
+        0
+    } else {
+        code
+    }
 }
 
 /// How often a function may ask on after the end. One that asks in a loop would spin, one that is

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     abi,
     close::{Cause, Close},
+    close_codes,
     message::{MessageBuf, payload::Payload},
     test::handshake::Refusal,
 };
@@ -140,7 +141,8 @@ impl WshdClient {
                 }
                 // Lost without a Close frame.
                 Err(_) => {
-                    self.closed = Some(Close::new(1006, "", Cause::Unknown));
+                    self.closed =
+                        Some(Close::new(close_codes::ABNORMAL.into(), "", Cause::Unknown));
                     break;
                 }
             };
@@ -149,7 +151,7 @@ impl WshdClient {
                     self.frame(CLOSE, &data);
                     let code = data
                         .first_chunk()
-                        .map_or(1005, |code| u16::from_be_bytes(*code));
+                        .map_or(close_codes::NO_STATUS, |code| u16::from_be_bytes(*code));
                     let reason = String::from_utf8_lossy(data.get(2..).unwrap_or_default());
                     self.closed = Some(Close::new(code.into(), &reason, Cause::Unknown));
                 }
