@@ -12,7 +12,6 @@ mod liveness;
 mod moving;
 mod receive;
 
-use std::num::NonZeroU16;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use crate::buffers::pool::Buffer;
 use crate::config::SessionLimits;
 use crate::generation::Generation;
 use crate::generation::owners::{HandshakeOwner, SessionOwner};
-use crate::outbound::controls::{Controls, Ending};
+use crate::outbound::controls::Controls;
 use crate::outbound::wire::Wire;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
@@ -35,6 +34,8 @@ use crate::sessions::mailbox::Letters;
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::ConnectionGuard;
 use crate::sessions::registry::Registration;
+use crate::ws::close::CloseBody;
+use crate::ws::closing::{ClosingEvent, ClosingState};
 use crate::ws::decoder::{Decoder, Limits};
 use crate::ws::deflate::Agreement;
 
@@ -53,17 +54,13 @@ pub(crate) struct Session {
     held_is_ripe: bool,
     /// Messages by id that wait behind one that is being sent in parts.
     waiting: Letters,
-    phase: Phase,
-    /// The peer's Close, while the handler may still answer it.
-    their_close: Option<Box<Close>>,
+    /// What the peer's Close said, if it came before the handler was told of the end; the handler is
+    /// told so.
+    their_close: Option<Box<CloseBody>>,
+    handler_end: HandlerEnd,
+    teardown: Teardown,
     /// Whether what is posted wakes the task.
     is_listening: bool,
-    /// Its Close frame came, so nothing of it is left to come.
-    peer_has_closed: bool,
-    /// The code with which the handler was told that the session is over.
-    told: Option<NonZeroU16>,
-    /// The session is over, and the handler is to be told when its callbacks may run.
-    is_untold: bool,
     deadlines: Deadlines,
     /// There is newer code that it is to move to.
     moving: Option<Box<Moving>>,
@@ -90,31 +87,32 @@ pub(crate) struct About {
     pub(crate) began: Moment,
 }
 
-/// A Close frame's body.
-struct Close {
-    code: u16,
-    reason: String,
+/// What came from the peer, as a callback may be given it.
+#[derive(Clone, Copy)]
+struct FromPeer<'a> {
+    decoder: &'a Decoder,
+    close: Option<&'a CloseBody>,
 }
 
-/// Where the session is between the 101 and the end of the connection.
+/// What the handler knows of the end of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The peer closes, and the handler has not answered yet; `their_close` is what it said.
-    PeerCloses,
-    /// Our Close frame is out, be it for a rule that the peer broke; what comes before the peer's is
-    /// dropped.
-    Closing,
-    /// Nothing more is to be said: what is queued leaves, and what comes is dropped.
-    Lingering,
-    /// As before, and our side is shut: what is left is to wait until the peer closes the
-    /// connection.
-    Finished,
-    /// The connection is over, and what the session holds of it is to be given back.
-    Over,
-    /// That is done; what is left is the handler's.
+enum HandlerEnd {
+    /// Nothing.
+    Untold,
+    /// `closed` is to run as soon as the handler's callbacks may run again.
+    Due,
+    /// `closed` has run.
+    Told,
+}
+
+/// What a session has given back since its connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Teardown {
+    /// Nothing, or the connection is not over.
+    Connected,
+    /// Socket, place and buffers. What is left is the handler's.
     Left,
-    /// The handler knows of the end, and has some time to finish.
+    /// The same, and the handler, which was told of the end, has some time to finish.
     Afterlife,
 }
 
@@ -156,12 +154,10 @@ impl Session {
             held_is_ripe: !early.is_empty(),
             held: early.into(),
             waiting: None,
-            phase: Phase::Open,
             their_close: None,
+            handler_end: HandlerEnd::Untold,
+            teardown: Teardown::Connected,
             is_listening: false,
-            peer_has_closed: false,
-            told: None,
-            is_untold: false,
             deadlines: Deadlines::new(),
             moving: None,
             about,
@@ -184,7 +180,7 @@ impl Session {
 
     /// Runs to the end.
     pub(crate) fn poll_to_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !matches!(self.phase, Phase::Left | Phase::Afterlife) {
+        if self.teardown == Teardown::Connected {
             ready!(self.poll(cx));
         }
         self.poll_after_the_end(cx)
@@ -194,13 +190,13 @@ impl Session {
     // Cold, like all that most polls do without, so that these pay nothing for it.
     #[cold]
     fn poll_after_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !matches!(self.phase, Phase::Left | Phase::Afterlife) {
+        if self.teardown == Teardown::Connected {
             self.log_end();
             self.leave_connection();
-            self.phase = Phase::Left;
+            self.teardown = Teardown::Left;
         }
-        if self.phase == Phase::Left {
-            if self.is_untold {
+        if self.teardown == Teardown::Left {
+            if self.handler_end == HandlerEnd::Due {
                 if self.is_held(cx) {
                     return Poll::Pending;
                 }
@@ -211,7 +207,7 @@ impl Session {
             }
             // Async handlers go on after the end until they are done.
             self.controls().limit_time(AFTERLIFE);
-            self.phase = Phase::Afterlife;
+            self.teardown = Teardown::Afterlife;
         }
         if self.poll_afterlife(cx).is_ready() {
             return Poll::Ready(());
@@ -228,11 +224,11 @@ impl Session {
         // It was woken, most likely by input. Receiving where there is none costs no system call.
         let mut may_receive = true;
         for _ in 0..TURNS_PER_POLL {
-            if self.phase == Phase::Over {
+            if self.is_over() {
                 return Poll::Ready(());
             }
             if may_receive || self.has_work() {
-                if self.is_held(cx) && self.may_call() {
+                if self.is_held(cx) && self.state().may_send() {
                     ready!(self.poll_held(cx));
                     continue;
                 }
@@ -282,9 +278,9 @@ impl Session {
     /// Whether there is nothing left to do now, and everything to come wakes the task.
     fn is_settled(&mut self, cx: &mut Context<'_>) -> bool {
         let wire = &self.conn.controls.wire;
-        if wire.is_broken() && !(self.phase == Phase::Open && self.reads()) {
+        if wire.is_broken() && !(self.state().is_open() && self.reads()) {
             // Nothing can be said any more, so nothing is waited for.
-            self.lose(Cause::ConnectionLost);
+            self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
             return false;
         }
         if wire.buffered() > 0 && !wire.is_broken() && wire.poll_writable(cx).is_ready() {
@@ -293,14 +289,9 @@ impl Session {
             self.controls().note_buffered();
             return false;
         }
-        if self.phase == Phase::Lingering && self.controls().wire.buffered() == 0 {
-            self.controls().wire.finish();
-            self.phase = if self.peer_has_closed {
-                // Both Close frames are exchanged: the server closes first (RFC 6455 §7.1.1).
-                Phase::Over
-            } else {
-                Phase::Finished
-            };
+        if self.state().is_flushing() && self.conn.controls.wire.buffered() == 0 {
+            self.controls().closing.advance(ClosingEvent::Flushed);
+            self.act();
             return false;
         }
         // One task polls a session all its life, so one waker does.
@@ -311,7 +302,7 @@ impl Session {
                 return false; // since it was looked at, and nobody was to be woken
             }
         }
-        let is_open = self.phase == Phase::Open;
+        let is_open = self.state().is_open();
         let rests = is_open && !self.reads();
         let is_armed = is_open && !rests && self.deadlines.is_armed_before(&self.conn.controls);
         is_armed || self.poll_deadlines(cx, is_open).is_pending()
@@ -319,7 +310,7 @@ impl Session {
 
     /// One pass over everything that can have happened.
     fn turn(&mut self, input: &mut [u8]) {
-        if self.is_untold && !self.conn.context.hold.is_on() {
+        if self.handler_end == HandlerEnd::Due && !self.conn.context.hold.is_on() {
             self.tell_end();
         }
         if self.registration.mailbox().is_rung() {
@@ -342,7 +333,8 @@ impl Session {
         if self.deadlines.take_due() {
             self.meet_deadlines();
         }
-        self.follow_ending();
+        // Letters and sends may have closed the session too.
+        self.act();
         if self.controls().take_drain() {
             self.tell_drain();
         }
@@ -351,8 +343,8 @@ impl Session {
 
     #[cold]
     fn tell_drain(&mut self) {
-        if self.is_talking() {
-            self.call(|instance, conn| instance.drain(conn));
+        if self.state().may_send() {
+            self.call(|instance, conn, _| instance.drain(conn));
         }
     }
 
@@ -381,21 +373,32 @@ impl Session {
         hold.is_on() && hold.wait(self.conn.id(), cx.waker())
     }
 
-    /// Runs one callback, if there is a handler to call.
-    fn call(&mut self, callback: impl FnOnce(&mut Instance, &mut Conn) -> Outcome) {
+    /// Runs one callback, if there is a handler to call, and does what follows from it.
+    ///
+    /// Every callback between `open` and `closed` runs here.
+    #[inline(always)]
+    fn call(&mut self, callback: impl FnOnce(&mut Instance, &mut Conn, FromPeer<'_>) -> Outcome) {
         if let Some(instance) = self.owner.instance() {
-            let outcome = callback(instance, &mut self.conn);
+            let from_peer = FromPeer {
+                decoder: &self.decoder,
+                close: self.their_close.as_deref(),
+            };
+            let outcome = callback(instance, &mut self.conn, from_peer);
             self.settle(outcome);
-            self.follow_ending();
+            self.act();
         }
     }
 
     /// Whether the peer's bytes are wanted now, be it to drop them.
     fn reads(&self) -> bool {
-        match self.phase {
-            Phase::Open => self.conn.controls.reads && !self.conn.controls.is_congested(),
-            Phase::PeerCloses | Phase::Over | Phase::Left | Phase::Afterlife => false,
-            Phase::Closing | Phase::Lingering | Phase::Finished => true,
+        match self.state() {
+            ClosingState::Open => self.conn.controls.reads && !self.conn.controls.is_congested(),
+            ClosingState::PeerCloses | ClosingState::Closed | ClosingState::Lost => false,
+            ClosingState::WeClose
+            | ClosingState::Skipping
+            | ClosingState::Exchanged
+            | ClosingState::GivenUp
+            | ClosingState::HalfShut => true,
         }
     }
 
@@ -413,15 +416,15 @@ impl Session {
         self.reads()
     }
 
-    /// Whether the peer's bytes still mean something.
-    fn is_parsing(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Closing)
+    /// How far the end of the session has come.
+    #[inline]
+    fn state(&self) -> ClosingState {
+        self.conn.controls.closing.state()
     }
 
-    /// Whether callbacks other than `closed` may run.
-    fn is_talking(&self) -> bool {
-        let may = matches!(self.phase, Phase::Open | Phase::PeerCloses);
-        may && self.conn.controls.ending == Ending::No
+    /// Whether the connection is over and everything that follows from its end is done.
+    fn is_over(&self) -> bool {
+        self.state().is_over() && !self.conn.controls.closing.has_actions()
     }
 
     fn controls(&mut self) -> &mut Controls {

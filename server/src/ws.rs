@@ -3,6 +3,7 @@
 //! It knows no socket, takes no lock and waits for nothing, so that it can be fuzzed and compared.
 
 pub(crate) mod close;
+pub(crate) mod closing;
 pub(crate) mod decoder;
 pub(crate) mod deflate;
 pub(crate) mod extension;

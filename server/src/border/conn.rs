@@ -8,7 +8,7 @@ use wsh::abi;
 
 use super::context::Context;
 use super::text;
-use crate::outbound::controls::{Controls, Ending};
+use crate::outbound::controls::Controls;
 use crate::sessions::cause::Cause;
 
 /// What a `*mut abi::Conn` points to: the ABI's table first, the host's own part behind it.
@@ -69,11 +69,6 @@ impl Conn {
     /// The chosen subprotocol, or nothing.
     pub(crate) fn protocol(&self) -> &str {
         self.protocol.as_ref().map_or("", |protocol| protocol)
-    }
-
-    /// Notes that the peer's Close came.
-    pub(crate) fn set_closing(&mut self) {
-        self.table.flags |= abi::CLOSING;
     }
 
     /// Tells the handler what ended the session.
@@ -148,7 +143,15 @@ impl Conn {
     /// Brings the table up to date after a call changed something.
     pub(crate) fn refresh(&mut self) {
         self.table.buffered = self.controls.wire.buffered() as u64;
-        if self.controls.ending != Ending::No {
+        if !self.controls.closing.state().is_open() {
+            self.refresh_closing();
+        }
+    }
+
+    /// [`abi::CLOSING`] is this view of the closing handshake's state, and is set nowhere else.
+    #[cold]
+    fn refresh_closing(&mut self) {
+        if self.controls.closing.state().has_begun() {
             self.table.flags |= abi::CLOSING;
         }
     }

@@ -19,6 +19,8 @@ use crate::outbound::wire::Wire;
 use crate::sessions::cause::Cause;
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::topics::{Subscriptions, Topics};
+use crate::ws::close::CloseBody;
+use crate::ws::closing::{CloseFrame, ClosingEvent, ClosingHandshake};
 use crate::ws::deflate::deflation::Deflation;
 use crate::ws::{close, frame};
 
@@ -29,7 +31,10 @@ pub(crate) struct Controls {
     /// There if compression was agreed on.
     pub(crate) deflation: Option<Box<Deflation>>,
     pub(crate) limits: Arc<SessionLimits>,
-    pub(crate) ending: Ending,
+    /// How far the end of the session has come.
+    pub(crate) closing: ClosingHandshake,
+    /// The code of our Close frame; 0 while there is none, or it has no code.
+    pub(crate) close_code: u16,
     /// Why the session ends, once it does.
     pub(crate) cause: Option<Cause>,
     /// What broke off the end that was under way.
@@ -59,17 +64,6 @@ struct Extras {
     reserved_bytes: Option<usize>,
 }
 
-/// How far the end of the session has come, on our side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Nobody here has asked for it.
-    No,
-    /// Our Close frame is queued; nothing follows it.
-    Closed { code: u16 },
-    /// The connection is dropped without a Close frame.
-    Aborted,
-}
-
 #[derive(Debug, Default)]
 struct Watermark {
     low: u64,
@@ -94,7 +88,8 @@ impl Controls {
             congested_above: at_most_u32(half_of(&limits)),
             deflation: None,
             limits,
-            ending: Ending::No,
+            closing: ClosingHandshake::new(),
+            close_code: 0,
             cause: None,
             cut_short: None,
             reads: true,
@@ -133,37 +128,76 @@ impl Controls {
         cause: Cause,
     ) -> Result<(), abi::Status> {
         let code = rules::close(code, reason)?;
-        self.control(frame::CLOSE, &close::body(code, reason))?;
-        self.ending = Ending::Closed { code };
-        self.blame(cause);
-        self.mailbox.refuse_letters();
-        if let Some(extras) = &mut self.extras {
-            extras.timers = Timers::default();
+        if self.advance(ClosingEvent::Close, cause).is_none() {
+            return Err(abi::GONE);
         }
+        self.put_close(code, reason);
         Ok(())
     }
 
-    /// Queues the Close frame that the server sends for `cause`; it does nothing if one is queued.
+    /// Closes for the server, which says why; nothing happens if our Close frame is queued already.
     pub(crate) fn close_for(&mut self, cause: Cause) {
-        let reason = cause.reason(&self.limits);
-        // GONE: it is closing already.
-        let _ = self.close(cause.code().into(), &reason, cause);
-    }
-
-    /// Notes why the session ends. What came first counts.
-    pub(crate) fn blame(&mut self, cause: Cause) {
-        self.cause.get_or_insert(cause);
+        self.note_event(ClosingEvent::Close, cause, None);
     }
 
     /// Drops the connection without a Close frame.
     pub(crate) fn abort(&mut self) -> Result<(), abi::Status> {
-        if self.ending == Ending::Aborted {
+        if self.closing.state().is_over() {
             return Err(abi::GONE);
         }
-        self.ending = Ending::Aborted;
-        self.blame(Cause::HandlerAborted);
+        self.advance(ClosingEvent::Abort, Cause::HandlerAborted);
+        self.close_code = 0; // A Close frame that is queued does not leave.
         self.mailbox.refuse_letters();
         Ok(())
+    }
+
+    /// Takes an event that bears on the end of the session, and queues our Close frame if it is due:
+    /// with the words of `cause`, or with those of the peer's Close, which are `theirs`.
+    pub(crate) fn note_event(
+        &mut self,
+        event: ClosingEvent,
+        cause: Cause,
+        theirs: Option<&CloseBody>,
+    ) {
+        match self.advance(event, cause) {
+            Some(CloseFrame::Own) => {
+                let reason = cause.reason(&self.limits);
+                self.put_close(cause.code(), &reason);
+            }
+            Some(CloseFrame::Echo) => {
+                let (code, reason) = theirs.map_or((0, ""), |it| (it.code, &it.reason));
+                self.put_close(code, reason);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes an event, and notes `cause` as the reason for the end unless there is one. Answers which
+    /// Close frame has to be queued now.
+    fn advance(&mut self, event: ClosingEvent, cause: Cause) -> Option<CloseFrame> {
+        let transition = self.closing.advance(event);
+        self.cause.get_or_insert(cause);
+        if transition.cuts_short {
+            self.cut_short = Some(cause);
+        }
+        transition.frame
+    }
+
+    fn put_close(&mut self, code: u16, reason: &str) {
+        self.wire
+            .put(true, frame::CLOSE, &close::body(code, reason));
+        self.note_buffered();
+        self.close_code = code;
+        self.mailbox.refuse_letters();
+        if let Some(extras) = &mut self.extras {
+            extras.timers = Timers::default();
+        }
+    }
+
+    /// Whether our Close frame is still to come, so that anything may be sent.
+    #[inline]
+    pub(crate) fn may_send(&self) -> bool {
+        self.closing.state().may_send()
     }
 
     /// `drain` fires once when `buffered`, having been above `high`, is at most `low`.
@@ -279,7 +313,7 @@ impl Controls {
     }
 
     fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), abi::Status> {
-        if self.ending != Ending::No {
+        if !self.may_send() {
             return Err(abi::GONE);
         }
         self.wire.put(true, opcode, payload);

@@ -6,14 +6,15 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::Session;
 use super::liveness::{Facts, Liveness, Timeouts, Verdict};
-use super::{Phase, Session};
 use crate::config::SessionLimits;
 use crate::outbound::controls::Controls;
 use crate::outbound::wire::PeerEnd;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
 use crate::sessions::pulse::Pulse;
+use crate::ws::closing::ClosingEvent;
 
 /// The deadlines of one session.
 pub(super) struct Deadlines {
@@ -171,38 +172,51 @@ impl Session {
     #[cold]
     pub(super) fn meet_deadlines(&mut self) {
         let now = Instant::now();
-        while self.is_talking() {
+        while self.state().may_send() {
             let Some(token) = self.controls().take_expired(now) else {
                 break;
             };
-            self.call(|instance, conn| instance.timer(conn, token));
+            self.call(|instance, conn, _| instance.timer(conn, token));
         }
-        self.follow_ending();
         let mut facts = self.facts();
         if self.deadlines.life.asks_unacked(&facts) {
             facts.unacked = self.conn.controls.wire.unacked();
         }
         let timeouts = timeouts(&self.conn.controls);
-        let (life, now) = (&mut self.deadlines.life, Moment::now());
-        let verdict = match self.phase {
-            Phase::Open => life.look(now, &facts, &timeouts),
-            Phase::Over | Phase::Left | Phase::Afterlife => Verdict::Wait,
-            _ => life.look_at_end(now, &facts, &timeouts),
-        };
+        match self.look_at_peer(Moment::now(), &facts, &timeouts) {
+            Verdict::Ping if !facts.hears && self.peer_has_left() => {
+                self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
+            }
+            verdict => self.follow(verdict),
+        }
+    }
+
+    /// What a look at the peer comes to; nothing once the connection is over.
+    pub(super) fn look_at_peer(
+        &mut self,
+        now: Moment,
+        facts: &Facts,
+        timeouts: &Timeouts,
+    ) -> Verdict {
+        let (state, life) = (self.state(), &mut self.deadlines.life);
+        if state.is_open() {
+            life.look(now, facts, timeouts)
+        } else if state.is_over() {
+            Verdict::Wait
+        } else {
+            life.look_at_end(now, facts, timeouts)
+        }
+    }
+
+    /// Does what follows from a look at the peer.
+    pub(super) fn follow(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Wait => {}
-            Verdict::Ping if !facts.hears && self.peer_has_left() => {
-                self.lose(Cause::ConnectionLost);
-            }
             Verdict::Ping => drop(self.controls().ping(b"")),
-            Verdict::Unfinished => {
-                self.controls().close_for(Cause::MessageTimeout);
-                self.follow_ending();
-            }
-            Verdict::NotClosed if self.phase == Phase::PeerCloses => self.answer_close(),
-            Verdict::Silent => self.lose(Cause::NoPong),
-            Verdict::Stalled => self.lose(Cause::NoProgress),
-            Verdict::NotClosed => self.lose(Cause::NoClose),
+            Verdict::Unfinished => self.meet(ClosingEvent::Close, Cause::MessageTimeout),
+            Verdict::Silent => self.meet(ClosingEvent::ConnectionLost, Cause::NoPong),
+            Verdict::Stalled => self.meet(ClosingEvent::ConnectionLost, Cause::NoProgress),
+            Verdict::NotClosed => self.meet(ClosingEvent::Overdue, Cause::NoClose),
         }
     }
 

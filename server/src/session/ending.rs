@@ -1,122 +1,100 @@
 //! How a session ends: who closes first, what is said then, who is told.
 
-use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
 use tracing::{Level, debug, error};
 
-use super::{Close, Phase, Session};
-use crate::border::calls::Outcome;
+use super::{FromPeer, HandlerEnd, Session};
+use crate::border::calls::{Instance, Outcome};
+use crate::border::conn::Conn;
 use crate::buffers::pool::Buffer;
 use crate::logging::{self, line::Line};
-use crate::outbound::controls::{Controls, Ending};
+use crate::outbound::controls::Controls;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
-use crate::ws::close::ABNORMAL;
+use crate::ws::close::{self, ABNORMAL, CloseBody};
+use crate::ws::closing::{Action, ClosingEvent};
 use crate::ws::violation::Violation;
 
 impl Session {
+    /// Takes an event that bears on the end of the session, and does what follows from it.
+    #[cold]
+    pub(super) fn meet(&mut self, event: ClosingEvent, cause: Cause) {
+        let theirs = self.their_close.as_deref();
+        self.conn.controls.note_event(event, cause, theirs);
+        self.act();
+    }
+
+    /// Does what the end of the session asks for, if it asks for anything.
+    #[inline]
+    pub(super) fn act(&mut self) {
+        if self.conn.controls.closing.has_actions() {
+            self.act_now();
+        }
+    }
+
+    #[cold]
+    fn act_now(&mut self) {
+        while let Some(action) = self.controls().closing.next_action() {
+            match action {
+                Action::TellHandler => self.end(),
+                Action::SkipMessages => self.decoder.skip_messages(),
+                Action::StartDeadline => self.deadlines.start_closing(&self.conn.controls),
+                Action::DropInput => {
+                    self.held = Buffer::default();
+                    self.held_is_ripe = false;
+                }
+                Action::ShutDown => self.controls().wire.finish(),
+                Action::AskHandler => self.ask_handler(),
+            }
+        }
+    }
+
     /// The peer's Close: the first of the two, or the answer to ours.
     pub(super) fn take_close(&mut self, body: &[u8]) {
-        let (code, reason) = match crate::ws::close::parse(body) {
-            Ok(parsed) => parsed,
-            Err(violation) => {
-                self.fail(violation);
-                if self.phase == Phase::Closing {
-                    // It was the peer's Close, so none is to come.
-                    self.linger();
+        match close::parse(body) {
+            Ok((code, reason)) => {
+                if self.handler_end == HandlerEnd::Untold {
+                    let reason = reason.to_owned();
+                    self.their_close = Some(Box::new(CloseBody { code, reason }));
                 }
-                return;
+                self.meet(ClosingEvent::PeerClosed, Cause::PeerClosed);
             }
+            // It was the peer's Close all the same, so none is to come.
+            Err(violation) => self.fail(violation, ClosingEvent::FramingLost),
+        }
+    }
+
+    /// The peer broke a rule, so its messages mean nothing any more.
+    pub(super) fn take_violation(&mut self, violation: Violation) {
+        let event = match violation.leaves_frames_whole() {
+            true => ClosingEvent::RuleBroken,
+            false => ClosingEvent::FramingLost,
         };
-        self.conn.set_closing();
-        self.controls().blame(Cause::PeerClosed);
-        self.peer_has_closed = true;
-        if self.conn.controls.ending != Ending::No {
-            self.end(code, reason);
-            self.linger();
-            return;
-        }
-        self.phase = Phase::PeerCloses;
-        self.their_close = Some(Box::new(Close {
-            code,
-            reason: reason.to_owned(),
-        }));
-        self.deadlines.start_closing(&self.conn.controls);
-        let outcome = match self.owner.instance() {
-            Some(instance) => instance.closing(&mut self.conn, code, reason),
-            None => Outcome::Continue,
-        };
-        match outcome {
-            Outcome::Continue | Outcome::Done => self.answer_close(),
-            Outcome::Pending => {}
-            Outcome::Failed | Outcome::Panicked => self.settle(outcome),
-        }
+        self.fail(violation, event);
     }
 
-    /// Echoes the peer's code and reason, unless the handler has closed in its own words.
-    pub(super) fn answer_close(&mut self) {
-        self.echo_close();
-        self.follow_ending();
-    }
-
-    fn echo_close(&mut self) {
-        if let Some(close) = &self.their_close {
-            let code = code_to_echo(close.code);
-            // GONE: the handler's own `close` or `abort` came first.
-            let _ = (self.conn.controls).close(code.into(), &close.reason, Cause::PeerClosed);
-        }
-    }
-
-    /// The peer broke a rule: one Close frame, and its messages mean nothing any more.
-    ///
-    /// Where its frames can still be told apart, they are skipped until its own Close comes, so that
-    /// a browser finds the connection closed cleanly.
-    pub(super) fn fail(&mut self, violation: Violation) {
+    fn fail(&mut self, violation: Violation, event: ClosingEvent) {
         debug!(session = self.conn.id(), peer = %self.about.peer, %violation, "protocol violation");
-        if self.conn.controls.ending == Ending::Aborted {
-            return;
-        }
-        let is_first = self.conn.controls.ending == Ending::No;
-        self.controls().close_for(Cause::Violation(violation));
-        self.end(ABNORMAL, "");
-        if !violation.leaves_frames_whole() || !self.decoder.skip_messages() {
-            self.linger();
-        } else if is_first {
-            self.phase = Phase::Closing;
-            self.deadlines.start_closing(&self.conn.controls);
-        }
+        self.meet(event, Cause::Violation(violation));
     }
 
-    /// The connection is gone, or nothing can be expected of it.
-    #[cold]
-    pub(super) fn lose(&mut self, cause: Cause) {
-        let controls = &mut self.conn.controls;
-        match controls.cause {
-            // What is left when our side is shut is the peer's side of the connection.
-            Some(first) if first != cause && self.phase != Phase::Finished => {
-                controls.cut_short = Some(cause);
+    /// Asks the handler what it answers to the peer's Close.
+    fn ask_handler(&mut self) {
+        self.call(|instance, conn, from_peer| {
+            let Some(CloseBody { code, reason }) = from_peer.close else {
+                return Outcome::Done;
+            };
+            // Of all callbacks this one leaves the answer to the server by going on.
+            match instance.closing(conn, *code, reason) {
+                Outcome::Continue => Outcome::Done,
+                outcome => outcome,
             }
-            Some(_) => {}
-            None => controls.blame(cause),
-        }
-        self.phase = Phase::Over;
-        self.end_as_told(ABNORMAL);
+        });
     }
 
-    /// The end as the peer wants it, or else with this code.
-    fn end_as_told(&mut self, otherwise: u16) {
-        if self.is_untold {
-            return;
-        }
-        match self.their_close.take() {
-            Some(close) => self.end(close.code, &close.reason),
-            None => self.end(otherwise, ""),
-        }
-    }
-
-    /// What a callback's answer means for the session.
+    /// What a callback's answer means for the session. What follows from it stays due.
     #[inline]
     pub(super) fn settle(&mut self, outcome: Outcome) {
         if outcome != Outcome::Continue {
@@ -126,91 +104,66 @@ impl Session {
 
     #[cold]
     fn settle_other(&mut self, outcome: Outcome) {
-        let cause = match outcome {
+        let (event, cause) = match outcome {
             Outcome::Continue => return,
-            Outcome::Done if self.their_close.is_some() => return self.echo_close(),
-            Outcome::Done => Cause::HandlerDone,
-            Outcome::Pending if self.phase == Phase::PeerCloses => return,
-            Outcome::Pending | Outcome::Failed => Cause::HandlerFailed,
+            Outcome::Done => (ClosingEvent::Done, Cause::HandlerDone),
+            Outcome::Pending => (ClosingEvent::Pending, Cause::HandlerFailed),
+            Outcome::Failed => (ClosingEvent::Close, Cause::HandlerFailed),
             Outcome::Panicked => {
                 self.owner.generation().context.record_panic();
-                Cause::HandlerPanicked
+                (ClosingEvent::Close, Cause::HandlerPanicked)
             }
         };
-        self.controls().close_for(cause);
+        let theirs = self.their_close.as_deref();
+        self.conn.controls.note_event(event, cause, theirs);
     }
 
-    /// Moves the phase after a callback, or the server, closed or aborted.
-    #[inline]
-    pub(super) fn follow_ending(&mut self) {
-        if self.conn.controls.ending != Ending::No {
-            self.follow_this_ending();
-        }
-    }
-
-    #[cold]
-    fn follow_this_ending(&mut self) {
-        match (self.phase, self.conn.controls.ending) {
-            (Phase::Over | Phase::Left | Phase::Afterlife, _) | (_, Ending::No) => {}
-            (_, Ending::Aborted) => self.lose(Cause::HandlerAborted),
-            (Phase::Open, Ending::Closed { .. }) => {
-                self.phase = Phase::Closing;
-                self.deadlines.start_closing(&self.conn.controls);
-            }
-            (Phase::PeerCloses, Ending::Closed { .. }) => {
-                self.end_as_told(ABNORMAL);
-                self.linger();
-            }
-            (Phase::Closing | Phase::Lingering | Phase::Finished, Ending::Closed { .. }) => {}
-        }
-    }
-
-    pub(super) fn linger(&mut self) {
-        self.phase = Phase::Lingering;
-        self.deadlines.start_closing(&self.conn.controls);
-        self.held = Buffer::default();
-        self.held_is_ripe = false;
-    }
-
-    /// Tells the handler that the session is over, once.
-    pub(super) fn end(&mut self, code: u16, reason: &str) {
+    /// Tells the handler that the session is over, or notes that it has to be told.
+    fn end(&mut self) {
         self.controls().unsubscribe_all();
         self.registration.mailbox().refuse_letters();
-        let has_ended = self.told.is_some() || self.is_untold;
-        if has_ended || !self.owner.has_instance() {
+        if !self.owner.has_instance() {
             return;
         }
-        if self.conn.context.hold.is_on() {
-            // `closed` waits, like every callback.
-            self.is_untold = true;
-            let reason = reason.to_owned();
-            self.their_close = Some(Box::new(Close { code, reason }));
-            return;
+        self.handler_end = HandlerEnd::Due;
+        // `closed` waits, like every callback.
+        if !self.conn.context.hold.is_on() {
+            self.tell_end();
         }
-        self.tell(code, reason);
     }
 
-    /// Tells the handler of an end that was put off while the handler's callbacks had to wait.
+    /// Runs `closed`, which is due.
     #[cold]
     pub(super) fn tell_end(&mut self) {
-        self.is_untold = false;
-        if let Some(close) = self.their_close.take() {
-            self.tell(close.code, &close.reason);
-        }
-    }
-
-    fn tell(&mut self, code: u16, reason: &str) {
-        let Some(instance) = self.owner.instance() else {
-            return;
-        };
-        self.told = NonZeroU16::new(code).or(NonZeroU16::new(ABNORMAL));
-        let outcome = instance.closed(&mut self.conn, code, reason);
+        self.handler_end = HandlerEnd::Told;
+        let outcome = self.call_after_end(|instance, conn, from_peer| {
+            let theirs = from_peer.close.map(|it| (it.code, &*it.reason));
+            let (code, reason) = theirs.unwrap_or((ABNORMAL, ""));
+            instance.closed(conn, code, reason)
+        });
         if outcome == Outcome::Panicked {
             self.owner.generation().context.record_panic();
         }
+    }
+
+    /// Runs `closed`, or a wake after it. Unless the handler says that it is not done yet, its part of
+    /// the session is freed.
+    fn call_after_end(
+        &mut self,
+        callback: impl FnOnce(&mut Instance, &mut Conn, FromPeer<'_>) -> Outcome,
+    ) -> Outcome {
+        let Some(instance) = self.owner.instance() else {
+            return Outcome::Done;
+        };
+        let from_peer = FromPeer {
+            decoder: &self.decoder,
+            close: self.their_close.as_deref(),
+        };
+        let outcome = callback(instance, &mut self.conn, from_peer);
         if outcome != Outcome::Pending {
             self.owner.free_instance();
         }
+        outcome
     }
 
     /// The connection is over. The handler may go on, but holds neither socket nor place nor what
@@ -236,11 +189,10 @@ impl Session {
             self.waiting = None;
             while let Some(post) = self.registration.mailbox().take(&mut self.waiting, false) {
                 self.waiting = None;
-                let Some(instance) = self.owner.instance() else {
-                    return Poll::Ready(());
-                };
-                if post.woken && instance.wake_after_end(&mut self.conn) != Outcome::Pending {
-                    self.owner.free_instance();
+                if post.woken {
+                    self.call_after_end(|instance, conn, _| instance.wake_after_end(conn));
+                }
+                if !self.owner.has_instance() {
                     return Poll::Ready(());
                 }
             }
@@ -306,13 +258,9 @@ impl Session {
 
     /// What we closed with, or else what the peer did.
     pub(super) fn end_code(&self) -> u16 {
-        match self.conn.controls.ending {
-            Ending::Closed { code } if code != 0 => code,
-            _ if self.is_untold => self
-                .their_close
-                .as_ref()
-                .map_or(ABNORMAL, |close| close.code),
-            _ => self.told.map_or(ABNORMAL, NonZeroU16::get),
+        match self.conn.controls.close_code {
+            0 => self.their_close.as_ref().map_or(ABNORMAL, |it| it.code),
+            code => code,
         }
     }
 }
@@ -321,7 +269,7 @@ impl Session {
 /// its handler as well.
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.told.is_some() || !self.owner.has_instance() {
+        if self.handler_end != HandlerEnd::Untold || !self.owner.has_instance() {
             return;
         }
         let (session, handler) = (self.conn.id(), &self.owner.generation().handler);
@@ -329,15 +277,6 @@ impl Drop for Session {
             error!(session, %handler, "the server panicked in a session, and drops its connection");
         }
         // A second panic would end the process.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.end(ABNORMAL, "")));
-    }
-}
-
-/// An empty Close is echoed by an empty one.
-fn code_to_echo(code: u16) -> u16 {
-    if code == crate::ws::close::NO_STATUS {
-        0
-    } else {
-        code
+        let _ = catch_unwind(AssertUnwindSafe(|| self.end()));
     }
 }

@@ -8,20 +8,15 @@
 
 use std::task::{Context, Poll};
 
+use super::Session;
 use super::deadlines::timeouts;
 use super::liveness::{Facts, Verdict};
-use super::{Phase, Session};
-use crate::outbound::controls::Ending;
 use crate::outbound::wire::PeerEnd;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
+use crate::ws::closing::ClosingEvent;
 
 impl Session {
-    /// Whether the next step of the session may call the handler.
-    pub(super) fn may_call(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::PeerCloses)
-    }
-
     /// Ready when the session has begun to end. Looks about once a second, and when it is woken.
     #[cold]
     pub(super) fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -40,11 +35,10 @@ impl Session {
             self.conn.controls.note_buffered();
             wire = &mut self.conn.controls.wire;
         }
-        if self.conn.controls.ending == Ending::No {
+        if self.state().may_send() {
             self.look_at_held_peer();
         }
-        self.follow_ending();
-        if !self.may_call() {
+        if !self.state().may_send() {
             return Poll::Ready(());
         }
         let (deadlines, controls) = (&mut self.deadlines, &self.conn.controls);
@@ -57,39 +51,31 @@ impl Session {
         let wire = &self.conn.controls.wire;
         let (end, unread) = (wire.peer_end(), wire.unread());
         if wire.is_broken() || end == PeerEnd::Lost {
-            return self.lose(Cause::ConnectionLost);
+            return self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
         }
         let facts = Facts {
             // Behind much that is unread a Pong may not fit any more.
-            hears: self.phase == Phase::Open && unread < UNREAD_BYTES_MAX,
+            hears: self.state().is_open() && unread < UNREAD_BYTES_MAX,
             unacked: wire.unacked(),
             ..self.facts()
         };
         let timeouts = timeouts(&self.conn.controls);
-        let deadlines = &mut self.deadlines;
         let is_finished = end == PeerEnd::Finished;
         let hold = &self.conn.context.hold;
         let seen = hold.see(self.registration.mailbox().id, unread, is_finished, now);
         // What has come may be the Pong that is waited for.
         if seen.has_more {
-            deadlines.life.rest(now);
+            self.deadlines.life.rest(now);
         }
         // The handler is to have what came before the end, if it lets go in time.
         let is_over = |since: Moment| unread == 0 || now >= since.after(timeouts.close);
         if seen.finished_since.is_some_and(is_over) {
-            return self.lose(Cause::ConnectionLost);
+            return self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
         }
-        let verdict = match self.phase {
-            Phase::Open => deadlines.life.look(now, &facts, &timeouts),
-            _ => deadlines.life.look_at_end(now, &facts, &timeouts),
-        };
-        match verdict {
-            Verdict::Ping => drop(self.controls().ping(b"")),
-            Verdict::Silent => self.lose(Cause::NoPong),
-            Verdict::Stalled => self.lose(Cause::NoProgress),
-            Verdict::NotClosed => self.answer_close(),
+        match self.look_at_peer(now, &facts, &timeouts) {
             // Its rest may be among what is unread.
-            Verdict::Unfinished | Verdict::Wait => {}
+            Verdict::Unfinished => {}
+            verdict => self.follow(verdict),
         }
         self.controls().wire.flush();
     }

@@ -1,9 +1,9 @@
 //! What others posted to a session, taken between two callbacks.
 
 use super::Session;
-use crate::outbound::controls::Ending;
 use crate::sessions::cause::Cause;
 use crate::sessions::mailbox::{Dismissal, Letter, Post};
+use crate::ws::closing::ClosingEvent;
 
 impl Session {
     /// What others posted, in their order; the server's own orders last.
@@ -15,21 +15,22 @@ impl Session {
         if let Some(dismissal) = post.dismissal {
             self.leave(dismissal);
         }
-        if post.overflowed && self.is_talking() {
-            self.controls().close_for(Cause::OutboundFull);
+        if post.overflowed {
+            self.meet(ClosingEvent::Close, Cause::OutboundFull);
         }
-        if post.woken && self.is_talking() {
-            self.call(|instance, conn| instance.wake(conn));
+        if post.woken && self.state().may_send() {
+            self.call(|instance, conn, _| instance.wake(conn));
         }
     }
 
     /// Closes for the server, if this session is meant.
     pub(super) fn leave(&mut self, dismissal: Dismissal) {
         if dismissal.concerns(self.owner.generation().number) {
-            self.controls().close_for(match dismissal {
+            let cause = match dismissal {
                 Dismissal::STOPPING => Cause::Stopping,
                 _ => Cause::Replaced,
-            });
+            };
+            self.meet(ClosingEvent::Close, cause);
         }
     }
 
@@ -37,7 +38,7 @@ impl Session {
     /// too cannot be sent between two of them.
     pub(super) fn holds_letters(&self) -> bool {
         let controls = &self.conn.controls;
-        controls.is_in_message() && controls.ending == Ending::No
+        controls.is_in_message() && controls.may_send()
     }
 
     /// In their order; what has to wait, waits. Answers the bytes that have left.
@@ -67,8 +68,8 @@ impl Session {
                 true
             }
             Letter::Note(note) => {
-                if self.is_talking() {
-                    self.call(|instance, conn| instance.note(conn, *note));
+                if self.state().may_send() {
+                    self.call(|instance, conn, _| instance.note(conn, *note));
                 }
                 true
             }

@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use super::{Phase, Session};
+use super::Session;
 use crate::border::moving::Unmoved;
 use crate::generation::Generation;
-use crate::outbound::controls::Ending;
 use crate::sessions::move_tracker::Ask;
 
 /// A move that is to be made.
@@ -51,7 +50,7 @@ impl Session {
                     ask.moved();
                 }
                 // A callback like any other, and the new code's first.
-                self.call(|instance, conn| instance.wake(conn));
+                self.call(|instance, conn, _| instance.wake(conn));
                 // Superseded while the session was on its way to it, and the move to what came then
                 // may have looked for sessions of this generation only.
                 let is_superseded = self.owner.generation().successor().is_some();
@@ -92,11 +91,6 @@ impl Session {
         };
         let bytes_max = to.settings().limits.snapshot_bytes_max;
         let state = old.snapshot(&mut self.conn, bytes_max)?;
-        // The handler may have used its connection meanwhile.
-        self.follow_ending();
-        if !self.is_between_messages(to) {
-            return Err(Unmoved::NotNow(BUSY));
-        }
         let left = self.owner.move_to(to, &mut self.conn, &state)?;
         self.adopt_limits();
         // Only now: a generation that is over is looked for by no move.
@@ -108,8 +102,7 @@ impl Session {
     /// that they get whole is the server's own.
     fn is_between_messages(&self, to: &Generation) -> bool {
         let sees_parts = self.owner.generation().takes_parts() || to.takes_parts();
-        self.phase == Phase::Open
-            && self.conn.controls.ending == Ending::No
+        self.state().is_open()
             && !self.conn.controls.is_in_message()
             && !(sees_parts && self.decoder.is_in_message())
     }

@@ -4,18 +4,19 @@ use std::ops::Range;
 
 use wsh::abi;
 
-use super::{Phase, Session};
+use super::{FromPeer, Session};
 use crate::border::calls::{Delivery, Outcome};
 use crate::buffers::pool::Buffer;
-use crate::outbound::controls::{Controls, Ending};
+use crate::outbound::controls::Controls;
 use crate::outbound::wire::Received;
 use crate::sessions::cause::Cause;
+use crate::ws::closing::ClosingEvent;
 use crate::ws::decoder::{Decoder, Kind, PayloadLocation, Step};
 use crate::ws::frame;
 
 impl Session {
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
-        if self.is_parsing()
+        if self.state().is_parsing()
             && let Some((target, bytes_max)) = self.decoder.receive_target()
         {
             return match self.conn.controls.wire.receive_into(target, bytes_max) {
@@ -25,7 +26,7 @@ impl Session {
                     self.receive_any(&mut [], 0);
                 }
                 Received::Nothing => {}
-                Received::End => self.lose(Cause::ConnectionLost),
+                Received::End => self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost),
             };
         }
         // What is held is less than one control frame; it goes before what comes.
@@ -42,7 +43,7 @@ impl Session {
                 self.receive(&mut input[..held + length]);
             }
             Received::Nothing => {}
-            Received::End => self.lose(Cause::ConnectionLost),
+            Received::End => self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost),
         }
     }
 
@@ -70,35 +71,31 @@ impl Session {
     fn receive_any(&mut self, buffer: &mut [u8], mut at: usize) {
         let mut pongs = Pongs::default();
         let mut batch = Batch::default();
-        while self.is_parsing() {
+        while self.state().is_parsing() {
             if at == buffer.len() && !self.decoder.has_placed() {
                 self.decoder.rest();
                 break;
             }
-            if self.phase == Phase::Open
-                && self.conn.controls.ending == Ending::No
-                && !self.may_deliver(&buffer[at..])
-            {
+            if self.state().is_open() && !self.may_deliver(&buffer[at..]) {
                 self.held_is_ripe = true;
                 break;
             }
             match self.decoder.step(buffer, &mut at) {
                 Ok(Step::Starved) => break,
                 Ok(step) => self.take_step(step, (&*buffer, at), &mut pongs, &mut batch),
-                Err(violation) => self.fail(violation),
+                Err(violation) => self.take_violation(violation),
             }
-            self.follow_ending();
             self.deliver_more(buffer, &mut at);
         }
         if let Some(payload) = pongs.held {
             // The latest Ping stands for the others (RFC 6455 §5.5.3).
             let _ = self.controls().pong(&buffer[payload]);
         }
-        if self.phase == Phase::Open {
+        if self.state().is_open() {
             let is_incomplete = at < buffer.len() || self.decoder.is_in_message();
             self.deadlines.note_message(is_incomplete);
         }
-        if self.is_parsing() && at < buffer.len() {
+        if self.state().is_parsing() && at < buffer.len() {
             self.held = Buffer::small();
             self.held.extend_from_slice(&buffer[at..]);
         }
@@ -114,38 +111,29 @@ impl Session {
     /// short way for what nearly everything is.
     #[inline(always)]
     fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize) {
-        if self.phase != Phase::Open
-            || self.conn.controls.ending != Ending::No
-            || !self.decoder.is_between_messages()
-        {
+        if !self.state().is_open() || !self.decoder.is_between_messages() {
             return;
         }
-        let instance = self.owner.instance();
-        let Some(mut delivery) = instance.and_then(|instance| instance.deliver(&mut self.conn))
-        else {
-            return;
-        };
-        if delivery.takes_batches() {
-            let outcome = deliver_batches(&self.decoder, &mut delivery, buffer, at);
-            drop(delivery);
-            self.settle(outcome);
-            self.follow_ending();
-            return;
-        }
-        let mut outcome = Outcome::Continue;
-        let half = delivery.conn.controls.half();
-        while *at < buffer.len()
-            && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
-            && let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max)
-        {
-            outcome = delivery.message(abi_kind(kind), &buffer[place]);
-            if outcome != Outcome::Continue || delivery.conn.controls.ending != Ending::No {
-                break;
+        self.call(|instance, conn, FromPeer { decoder, .. }| {
+            let Some(mut delivery) = instance.deliver(conn) else {
+                return Outcome::Continue;
+            };
+            if delivery.takes_batches() {
+                return deliver_batches(decoder, &mut delivery, buffer, at);
             }
-        }
-        drop(delivery);
-        self.settle(outcome);
-        self.follow_ending();
+            let half = delivery.conn.controls.half();
+            while *at < buffer.len()
+                && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
+                && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
+            {
+                let outcome = delivery.message(abi_kind(kind), &buffer[place]);
+                if outcome != Outcome::Continue || !delivery.conn.controls.closing.state().is_open()
+                {
+                    return outcome;
+                }
+            }
+            Outcome::Continue
+        });
     }
 
     fn take_step(
@@ -158,17 +146,14 @@ impl Session {
         if let Step::Close(body) = step {
             return self.take_close(&buffer[body]);
         }
-        let (Phase::Open, Ending::No, Some(instance)) =
-            (self.phase, self.conn.controls.ending, self.owner.instance())
-        else {
-            return; // late data
-        };
-        let conn = &mut self.conn;
-        let outcome = match step {
+        if !self.state().is_open() {
+            return; // It came too late: the session closes.
+        }
+        self.call(|instance, conn, FromPeer { decoder, .. }| match step {
             Step::Message { kind, place, last } => {
                 let payload = match place {
                     PayloadLocation::Input(range) => &buffer[range],
-                    PayloadLocation::Assembly => self.decoder.assembled(),
+                    PayloadLocation::Assembly => decoder.assembled(),
                 };
                 let bits = match last {
                     false => abi::MORE,
@@ -176,7 +161,7 @@ impl Session {
                         let half = conn.controls.half();
                         let bytes_max = conn.controls.answer_bytes_max(half).unwrap_or(0);
                         batch.followed(payload.len(), bytes_max, |room| {
-                            self.decoder.is_followed(buffer, at, room)
+                            decoder.is_followed(buffer, at, room)
                         })
                     }
                     true => 0,
@@ -189,8 +174,7 @@ impl Session {
             }
             Step::Pong(range) => instance.pong(conn, &buffer[range]),
             Step::Close(_) | Step::Starved => Outcome::Continue,
-        };
-        self.settle(outcome);
+        });
     }
 }
 
@@ -213,7 +197,7 @@ fn deliver_batches(
             decoder.is_followed(buffer, *at, room)
         });
         let outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
-        if outcome != Outcome::Continue || delivery.conn.controls.ending != Ending::No {
+        if outcome != Outcome::Continue || !delivery.conn.controls.closing.state().is_open() {
             return outcome;
         }
     }

@@ -21,7 +21,7 @@ use crate::border::trial::Bounds;
 use crate::border::watchdog::{Callback, watch};
 use crate::config::{Config, Trial};
 use crate::http::head::Head;
-use crate::outbound::controls::{Controls, Ending};
+use crate::outbound::controls::Controls;
 use crate::outbound::wire::Wire;
 use crate::plugin::inspect::inspect;
 use crate::plugin::stage::Stage;
@@ -176,7 +176,7 @@ fn echo<const IN_ONE: bool>(controls: &mut Controls, message: Message<'_>) -> Ou
     if message == "Goodbye" {
         let _ = controls.close(1000, "", Cause::HandlerClosed);
     }
-    if controls.ending == Ending::No {
+    if controls.may_send() {
         Outcome::Continue
     } else {
         Outcome::Done

@@ -12,6 +12,7 @@ use crate::http::head::Head;
 use crate::http::target::Target;
 use crate::testing::client_frame::frame;
 use crate::ws::close;
+use crate::ws::closing::promises;
 use crate::ws::decoder::{Decoder, Limits};
 use crate::ws::deflate::Agreement;
 use crate::ws::deflate::budget::Budget;
@@ -89,6 +90,12 @@ pub fn close(data: &[u8]) {
     };
     assert!(code == close::NO_STATUS || wsh::rules::may_be_sent(code));
     assert_eq!(close::body(code, reason), data);
+}
+
+/// Events that bear on the end of a session, in any order: one Close frame at most, nothing after it,
+/// and always an end.
+pub fn closing(data: &[u8]) {
+    promises::check(data);
 }
 
 /// Any bytes, compressed or not: the outcome does not depend on how they are cut.

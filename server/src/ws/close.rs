@@ -9,6 +9,13 @@ pub(crate) const NO_STATUS: u16 = 1005;
 /// No Close frame came: what the handler is told, never sent.
 pub(crate) const ABNORMAL: u16 = 1006;
 
+/// What a Close frame says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CloseBody {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
 /// The code and the reason in the body of a peer's Close frame; [`NO_STATUS`] for an empty body.
 pub(crate) fn parse(body: &[u8]) -> Result<(u16, &str), Violation> {
     match body {

@@ -4,7 +4,7 @@ use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
 use wsh::rules::{self, ParsedKind};
 
-use super::{Controls, Ending};
+use super::Controls;
 use crate::buffers::pool::Buffer;
 use crate::outbound::wire::{self, Wire};
 use crate::sessions::cause::Cause;
@@ -28,7 +28,7 @@ impl Controls {
     #[inline(always)]
     pub(crate) fn send_plain(&mut self, kind: u32, payload: &[u8]) -> Option<u64> {
         if is_proven(kind)
-            && self.ending == Ending::No
+            && self.may_send()
             && self.open_message.is_none()
             && self.deflation.is_none()
             && payload.len() < wire::LARGE_BYTES
@@ -43,7 +43,7 @@ impl Controls {
 
     #[inline(never)]
     fn send_any(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
-        if self.ending != Ending::No {
+        if !self.may_send() {
             return Err(abi::GONE);
         }
         // Before a byte of it is read: so long is no message, but a length that is not meant.
@@ -94,7 +94,7 @@ impl Controls {
 
     /// Memory for `max` bytes of a message: [`Controls::take_reserved`] gives it back to be sent.
     pub(crate) fn reserve(&mut self, max: usize) -> Option<&mut Vec<u8>> {
-        if self.ending != Ending::No || max > PAYLOAD_BYTES_MAX {
+        if !self.may_send() || max > PAYLOAD_BYTES_MAX {
             return None;
         }
         let extras = self.extras.get_or_insert_default();
@@ -116,9 +116,9 @@ impl Controls {
             Some(max) if len <= max => Ok(std::mem::take(&mut extras.reserved)),
             _ => {
                 extras.reserved = Buffer::default();
-                match self.ending {
-                    Ending::No => Err(abi::INVALID),
-                    _ => Err(abi::GONE),
+                match self.may_send() {
+                    true => Err(abi::INVALID),
+                    false => Err(abi::GONE),
                 }
             }
         }
@@ -136,7 +136,7 @@ impl Controls {
     /// Queues a whole message that was encoded elsewhere. False: it has to wait until the message
     /// that is being sent in parts is complete.
     pub(crate) fn send_encoded(&mut self, encoded: &Encoded) -> bool {
-        if self.ending != Ending::No {
+        if !self.may_send() {
             return true;
         }
         if self.open_message.is_some() {

@@ -2,13 +2,13 @@
 
 use wsh::abi;
 
-use super::{Controls, Ending};
+use super::Controls;
 
 impl Controls {
     /// Queues bytes as they are, in order with the frames around them; answers the bytes buffered
     /// after them. Nothing else of the session changes: the server does not know what they mean.
     pub(crate) fn write_raw(&mut self, bytes: &[u8]) -> Result<u64, abi::Status> {
-        if self.ending != Ending::No {
+        if !self.may_send() {
             return Err(abi::GONE);
         }
         // Before a byte of them is read.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 use wsh::abi;
 
-use super::{Controls, Ending};
+use super::Controls;
 
 /// The timers of one session.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ struct Timer {
 impl Controls {
     /// Sets, replaces or with `u64::MAX` cancels the timer `token`.
     pub(crate) fn timer(&mut self, token: u64, after_ms: u64) -> Result<(), abi::Status> {
-        if self.ending != Ending::No {
+        if !self.may_send() {
             return Err(abi::GONE);
         }
         let timers = &mut self.extras.get_or_insert_default().timers.set;

@@ -9,15 +9,13 @@ use crate::ws::violation::Violation;
 
 impl Decoder {
     /// Skips data frames from now on, the rest of the present one first; control frames are still
-    /// steps. False if it does so already.
-    pub(crate) fn skip_messages(&mut self) -> bool {
-        let is_new = !self.skips;
+    /// steps.
+    pub(crate) fn skip_messages(&mut self) {
         *self = Decoder {
             frame: self.frame.take(),
             skips: true,
             ..Decoder::new(self.limits, None)
         };
-        is_new
     }
 
     /// The next control frame; data frames are used up.
