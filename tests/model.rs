@@ -8,7 +8,7 @@
 //!
 //! To see that it finds faults, make one: in `Reconciler::swap` of `server/src/reload/deployment.rs`, swap the
 //! table only `if !generation.number.is_multiple_of(5)`; or in `Session::plan_move` of
-//! `server/src/session/moving.rs`, return at once `if self.conn.id().is_multiple_of(20)`. Already the
+//! `server/src/session/migration.rs`, return at once `if self.conn.id().is_multiple_of(20)`. Already the
 //! short form fails on either.
 
 mod world;

@@ -4,13 +4,13 @@
 //! It is one task. A readiness event costs it one receive and one send: every whole message is
 //! handled where it lies in the thread's input buffer, and all replies leave together.
 
+mod closing_actions;
 mod deadlines;
-mod ending;
-mod held;
 mod letters;
 mod liveness;
-mod moving;
+mod migration;
 mod receive;
+mod throttled;
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tracing::debug;
 
 use self::deadlines::Deadlines;
-use self::moving::Moving;
+use self::migration::Migration;
 use crate::border::calls::{Instance, Outcome};
 use crate::border::conn::Conn;
 use crate::buffers::event_buffers::EventBuffers;
@@ -49,9 +49,9 @@ pub(crate) struct Session {
     conn: Box<Conn>,
     decoder: Decoder,
     /// Received and not used yet: the start of a frame, or all that came while reading was off.
-    held: Buffer,
-    /// Whether `held` may have a whole frame in it.
-    held_is_ripe: bool,
+    unparsed: Buffer,
+    /// Whether `unparsed` may have a whole frame in it.
+    unparsed_has_frames: bool,
     /// Messages by id that wait behind one that is being sent in parts.
     waiting: Letters,
     /// What the peer's Close said, if it came before the handler was told of the end; the handler is
@@ -63,7 +63,7 @@ pub(crate) struct Session {
     is_listening: bool,
     deadlines: Deadlines,
     /// There is newer code that it is to move to.
-    moving: Option<Box<Moving>>,
+    moving: Option<Box<Migration>>,
     about: About,
     guard: Option<ConnectionGuard>,
 }
@@ -151,8 +151,8 @@ impl Session {
             owner,
             conn,
             decoder,
-            held_is_ripe: !early.is_empty(),
-            held: early.into(),
+            unparsed_has_frames: !early.is_empty(),
+            unparsed: early.into(),
             waiting: None,
             their_close: None,
             handler_end: HandlerEnd::Untold,
@@ -197,7 +197,7 @@ impl Session {
         }
         if self.teardown == Teardown::Left {
             if self.handler_end == HandlerEnd::Due {
-                if self.is_held(cx) {
+                if self.is_throttled(cx) {
                     return Poll::Pending;
                 }
                 self.tell_end();
@@ -228,8 +228,8 @@ impl Session {
                 return Poll::Ready(());
             }
             if may_receive || self.has_work() {
-                if self.is_held(cx) && self.state().may_send() {
-                    ready!(self.poll_held(cx));
+                if self.is_throttled(cx) && self.state().may_send() {
+                    ready!(self.poll_throttled(cx));
                     continue;
                 }
                 let mut buffers = EventBuffers::take();
@@ -253,7 +253,7 @@ impl Session {
 
     /// Pending until the socket may have something that is wanted.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_wanted = !self.held_is_ripe && self.reads();
+        let is_wanted = !self.unparsed_has_frames && self.reads();
         if is_wanted && self.conn.controls.wire.poll_readable(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -263,7 +263,7 @@ impl Session {
     /// Whether a turn has something to do besides input.
     fn has_work(&self) -> bool {
         self.registration.mailbox().is_rung()
-            || self.held_is_ripe && self.reads()
+            || self.unparsed_has_frames && self.reads()
             || self.deadlines.is_due()
             || self.has_waiting() && !self.holds_letters()
             || self.conn.controls.is_drain_due()
@@ -323,11 +323,11 @@ impl Session {
         if self.has_waiting() {
             self.deliver_what_waits();
         }
-        if self.held_is_ripe && self.reads() {
-            let mut held = std::mem::take(&mut self.held);
-            self.receive_held(&mut held);
+        if self.unparsed_has_frames && self.reads() {
+            let mut unparsed = std::mem::take(&mut self.unparsed);
+            self.receive_unparsed(&mut unparsed);
         }
-        if !self.held_is_ripe && self.reads() {
+        if !self.unparsed_has_frames && self.reads() {
             self.read_once(input);
         }
         if self.deadlines.take_due() {
@@ -368,7 +368,7 @@ impl Session {
 
     /// Whether the handler holds too many workers, so that this session waits.
     #[inline]
-    fn is_held(&self, cx: &Context<'_>) -> bool {
+    fn is_throttled(&self, cx: &Context<'_>) -> bool {
         let hold = &self.conn.context.hold;
         hold.is_on() && hold.wait(self.conn.id(), cx.waker())
     }

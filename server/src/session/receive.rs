@@ -29,35 +29,36 @@ impl Session {
                 Received::End => self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost),
             };
         }
-        // What is held is less than one control frame; it goes before what comes.
-        let held = self.held.len();
-        if held > 0 {
-            input[..held].copy_from_slice(&self.held);
+        // What is unparsed is less than one control frame; it goes before what comes.
+        let before = self.unparsed.len();
+        if before > 0 {
+            input[..before].copy_from_slice(&self.unparsed);
         }
-        match self.controls().wire.receive(&mut input[held..]) {
+        match self.controls().wire.receive(&mut input[before..]) {
             Received::Bytes(length) => {
                 self.deadlines.heard();
-                if held > 0 {
-                    self.held = Buffer::default();
+                if before > 0 {
+                    self.unparsed = Buffer::default();
                 }
-                self.receive(&mut input[..held + length]);
+                self.receive(&mut input[..before + length]);
             }
             Received::Nothing => {}
             Received::End => self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost),
         }
     }
 
-    /// What was held while reading was off.
+    /// Parses what came while reading was off.
     #[cold]
-    pub(super) fn receive_held(&mut self, held: &mut [u8]) {
-        self.receive(held);
+    pub(super) fn receive_unparsed(&mut self, unparsed: &mut [u8]) {
+        self.receive(unparsed);
     }
 
-    /// Handles every whole frame in `buffer` and holds the rest. Nothing is held now.
+    /// Handles every whole frame in `buffer` and keeps the rest as unparsed. Nothing is unparsed when
+    /// it is called.
     #[inline(always)]
     fn receive(&mut self, buffer: &mut [u8]) {
         let mut at = 0;
-        self.held_is_ripe = false;
+        self.unparsed_has_frames = false;
         self.deliver_whole(buffer, &mut at);
         if at < buffer.len() || self.decoder.has_placed() {
             self.receive_any(buffer, at);
@@ -77,7 +78,7 @@ impl Session {
                 break;
             }
             if self.state().is_open() && !self.may_deliver(&buffer[at..]) {
-                self.held_is_ripe = true;
+                self.unparsed_has_frames = true;
                 break;
             }
             match self.decoder.step(buffer, &mut at) {
@@ -87,7 +88,7 @@ impl Session {
             }
             self.deliver_more(buffer, &mut at);
         }
-        if let Some(payload) = pongs.held {
+        if let Some(payload) = pongs.latest {
             // The latest Ping stands for the others (RFC 6455 §5.5.3).
             let _ = self.controls().pong(&buffer[payload]);
         }
@@ -96,8 +97,8 @@ impl Session {
             self.deadlines.note_message(is_incomplete);
         }
         if self.state().is_parsing() && at < buffer.len() {
-            self.held = Buffer::small();
-            self.held.extend_from_slice(&buffer[at..]);
+            self.unparsed = Buffer::small();
+            self.unparsed.extend_from_slice(&buffer[at..]);
         }
     }
 
@@ -242,7 +243,7 @@ fn abi_kind(kind: Kind) -> u32 {
 #[derive(Default)]
 struct Pongs {
     sent: usize,
-    held: Option<Range<usize>>,
+    latest: Option<Range<usize>>,
 }
 
 impl Pongs {
@@ -251,7 +252,7 @@ impl Pongs {
             self.sent += 1;
             let _ = controls.pong(&buffer[payload]);
         } else {
-            self.held = Some(payload);
+            self.latest = Some(payload);
         }
     }
 }

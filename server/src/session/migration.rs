@@ -16,7 +16,7 @@ use crate::sessions::move_tracker::Ask;
 
 /// A move that is to be made.
 #[derive(Debug, Default)]
-pub(super) struct Moving {
+pub(super) struct Migration {
     /// Who wants to know what came of it.
     ask: Option<Ask>,
     failures: u8,
@@ -25,7 +25,7 @@ pub(super) struct Moving {
 impl Session {
     /// There is newer code; the session moves to it as soon as it can.
     pub(super) fn plan_move(&mut self, ask: Option<Ask>) {
-        self.moving = Some(Box::new(Moving { ask, failures: 0 }));
+        self.moving = Some(Box::new(Migration { ask, failures: 0 }));
     }
 
     /// Moves, if a move is planned and possible now; on to the next, if that code is superseded too.

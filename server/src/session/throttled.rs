@@ -19,7 +19,7 @@ use crate::ws::closing::ClosingEvent;
 impl Session {
     /// Ready when the session has begun to end. Looks about once a second, and when it is woken.
     #[cold]
-    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_throttled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mailbox = self.registration.mailbox();
         if !self.is_listening {
             mailbox.listen(cx.waker());
@@ -36,7 +36,7 @@ impl Session {
             wire = &mut self.conn.controls.wire;
         }
         if self.state().may_send() {
-            self.look_at_held_peer();
+            self.look_at_unread_peer();
         }
         if !self.state().may_send() {
             return Poll::Ready(());
@@ -46,7 +46,7 @@ impl Session {
         Poll::Pending
     }
 
-    fn look_at_held_peer(&mut self) {
+    fn look_at_unread_peer(&mut self) {
         let now = Moment::now();
         let wire = &self.conn.controls.wire;
         let (end, unread) = (wire.peer_end(), wire.unread());

@@ -42,8 +42,8 @@ impl Session {
                 Action::SkipMessages => self.decoder.skip_messages(),
                 Action::StartDeadline => self.deadlines.start_closing(&self.conn.controls),
                 Action::DropInput => {
-                    self.held = Buffer::default();
-                    self.held_is_ripe = false;
+                    self.unparsed = Buffer::default();
+                    self.unparsed_has_frames = false;
                 }
                 Action::ShutDown => self.controls().wire.finish(),
                 Action::AskHandler => self.ask_handler(),
@@ -173,8 +173,8 @@ impl Session {
         controls.wire.close();
         controls.deflation = None;
         self.decoder.clear();
-        self.held = Buffer::default();
-        self.held_is_ripe = false;
+        self.unparsed = Buffer::default();
+        self.unparsed_has_frames = false;
         self.waiting = None;
         if let Some(guard) = &mut self.guard {
             guard.give_up_permit();
@@ -183,7 +183,7 @@ impl Session {
 
     pub(super) fn poll_afterlife(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.is_held(cx) {
+            if self.is_throttled(cx) {
                 return Poll::Pending;
             }
             self.waiting = None;
