@@ -6,6 +6,7 @@
 pub(crate) mod calls;
 pub(crate) mod conn;
 pub(crate) mod context;
+pub(crate) mod failure;
 pub(crate) mod guards;
 pub(crate) mod hold;
 pub(crate) mod host;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::border::context::Rights;
 use crate::border::trial::Bounds;
 use crate::config::Config;
-use crate::connection::files;
+use crate::config::document_root;
 use crate::plugin::inspect::inspect;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
@@ -47,7 +47,7 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
     stage.set_trust(config.trust);
     let shared = Shared::new(config.log_level, &config.limits);
     let mut report = Report::default();
-    if let Err(error) = files::check_root(config) {
+    if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());
     }
     for (path, refusal) in &scan.refused {

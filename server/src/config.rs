@@ -4,6 +4,7 @@
 
 pub(crate) mod authority;
 mod compare;
+pub(crate) mod document_root;
 mod environment;
 mod fault;
 mod file;

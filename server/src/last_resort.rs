@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use crate::border::library;
-use crate::dev;
 use crate::logging;
 
 /// The descriptors that are open at a moment, each with what it leads to.
@@ -65,8 +63,10 @@ impl Descriptors {
 }
 
 /// Notes what is open before the server opens anything: that is not its own. From now on a panic is a
-/// line of the log, and ends the process if it comes of a lost descriptor.
-pub fn begin() {
+/// line of the log, and ends the process if it comes of a lost descriptor. `leave` ends the process with
+/// an exit code, at once.
+pub fn begin(leave: fn(u8) -> !) {
+    let _ = LEAVE.set(leave);
     let _ = BEFORE.set(Descriptors::now());
     std::panic::set_hook(Box::new(|info| {
         logging::panicked(info);
@@ -154,8 +154,10 @@ pub(crate) fn end_without(what: &dyn std::fmt::Display) -> ! {
 
 fn end() -> ! {
     logging::flush(LAST_WORDS);
-    dev::clear_up();
-    library::leave(FAILED)
+    match LEAVE.get() {
+        Some(leave) => leave(FAILED),
+        None => std::process::exit(FAILED.into()),
+    }
 }
 
 fn lock() -> MutexGuard<'static, Option<Duty>> {
@@ -163,6 +165,7 @@ fn lock() -> MutexGuard<'static, Option<Duty>> {
 }
 
 static DUTY: Mutex<Option<Duty>> = Mutex::new(None);
+static LEAVE: OnceLock<fn(u8) -> !> = OnceLock::new();
 static BEFORE: OnceLock<Descriptors> = OnceLock::new();
 
 const TABLE: &str = "/proc/self/fd";

@@ -18,7 +18,7 @@ mod plugin;
 pub mod process;
 pub mod reload;
 mod router;
-mod runtime;
+pub mod runtime;
 pub mod serve;
 mod session;
 mod sessions;
@@ -56,6 +56,12 @@ pub fn tell_exits(has_sessions: bool) {
 /// Ends the process, without running what plugins' libraries have for its end.
 pub fn leave(code: u8) -> ! {
     logging::flush(LOG_WAIT);
+    border::library::leave(code)
+}
+
+/// Like [`leave`], from a thread that waits for nothing. Builds of `wshd dev` that run are ended.
+pub fn leave_at_once(code: u8) -> ! {
+    dev::clear_up();
     border::library::leave(code)
 }
 

@@ -13,6 +13,7 @@ use wshd::dev::{Dev, Profile};
 use wshd::new::{self, NewError};
 use wshd::process::heap;
 use wshd::process::optional::{self, Optional, is_allowed};
+use wshd::runtime;
 use wshd::serve::Serving;
 use wshd::signals::{HangUp, Signals};
 use wshd::{check, last_resort, leave, logging};
@@ -145,7 +146,7 @@ fn begin(config: &Config, hang_up: HangUp, stop_with_stdin: bool) -> Result<Sign
     logging::init(config.log_level);
     config.tell_remarks();
     optional::tell();
-    last_resort::begin();
+    last_resort::begin(wshd::leave_at_once);
     wshd::tell_exits(true);
     let signals = Signals::listen(hang_up).and_then(|signals| {
         if stop_with_stdin {
@@ -170,19 +171,7 @@ fn serve<T>(
     if is_allowed(Optional::OpenFiles) {
         let _ = rlimit::increase_nofile_limit(u64::MAX);
     }
-    // A callback that blocks holds a worker. One for each processor works, the others rest until
-    // they are needed.
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2 * (processors + 2))
-        .enable_all()
-        // A worker's own queue holds 256 tasks, and those that find it full wait in the one of all
-        // workers: of every second turn, one is theirs. With a thousand busy connections they wait
-        // ten times as long as the others otherwise.
-        .global_queue_interval(2)
-        .on_thread_start(wshd::process::urgency::go_first)
-        .build();
-    let runtime = match runtime {
+    let runtime = match runtime::build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
     };

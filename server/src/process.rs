@@ -4,6 +4,6 @@ pub(crate) mod clock;
 pub mod heap;
 pub mod optional;
 pub(crate) mod patient_threads;
+pub(crate) mod priority;
 pub(crate) mod regular_file;
 pub(crate) mod threads;
-pub mod urgency;

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::border::watchdog;
+use crate::config::document_root::{self, NoPages};
 use crate::config::{Config, Limits};
-use crate::connection::files::{self, NoPages};
 use crate::connection::listener::{self, ListenError, Listener};
 use crate::connection::overlay::Overlay;
 use crate::connection::stopping::Stopping;
@@ -66,7 +66,7 @@ impl Serving {
             Some(file) => info!(file = %file.display(), "configuration read"),
             None => info!("no configuration file, the defaults hold"),
         }
-        files::check_root(&config)?;
+        document_root::check(&config)?;
         // A busy port is found out before any handler runs.
         let listeners = listener::bind(&config.listen)?;
         let shared = Shared::new(config.log_level, &config.limits);

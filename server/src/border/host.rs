@@ -4,7 +4,6 @@
 //! [`Context`], and turns the answer into a status. None enters the plugin before it returns.
 
 pub(crate) mod answer;
-pub(crate) mod failure;
 
 use std::ffi::c_void;
 
@@ -12,9 +11,9 @@ use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
 use wsh::rules::{self, REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 
 use self::answer::{response_extensions, response_header, response_protocol, response_reject};
-use self::failure::fail;
 use super::conn::Conn;
 use super::context::Context;
+use super::failure::fail;
 use super::log;
 use super::raw;
 use super::refused_calls::{self, By, Call, Lent};

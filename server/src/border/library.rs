@@ -12,6 +12,7 @@ use wsh::abi::{self, Descriptor, Status, Vtable};
 use wsh::rules;
 
 use super::context::Context;
+use super::failure;
 use super::guards::exits;
 use super::guards::images;
 use super::guards::keys::{self, Image};
@@ -26,6 +27,7 @@ use crate::plugin::inspect::About;
 use crate::plugin::libraries::{self, Claim};
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::{Copy, Stage};
+use crate::plugin::step::Step;
 
 /// A loaded plugin, initialised and tested. Its image is never unmapped: threads, thread-locals and
 /// `'static` data of a Rust library would be left pointing into nothing.
@@ -67,21 +69,6 @@ pub(crate) struct Argument<'a> {
 #[derive(Debug)]
 pub(crate) struct Progress(Mutex<(Step, Instant)>);
 
-/// What a load is busy with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Nothing of the plugin runs yet.
-    Staging = 0,
-    /// It runs in a process of its own, which has a deadline of its own.
-    Trial = 1,
-    /// Its initialisers run.
-    Opening = 2,
-    Init = 3,
-    SelfTest = 4,
-    /// The last call of a trial.
-    Shutdown = 5,
-}
-
 impl Progress {
     pub(crate) fn new() -> Progress {
         Progress(Mutex::new((Step::Staging, Instant::now())))
@@ -94,27 +81,6 @@ impl Progress {
 
     fn reach(&self, step: Step) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (step, Instant::now());
-    }
-}
-
-impl Step {
-    /// What a message calls it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Step::Staging => "copy",
-            Step::Trial => "trial",
-            Step::Opening => "constructors",
-            Step::Init => "init",
-            Step::SelfTest => "self_test",
-            Step::Shutdown => "shutdown",
-        }
-    }
-
-    /// The step of a trial that has this number; a number that is none is the first of them.
-    pub(crate) fn numbered(number: u32) -> Step {
-        let steps = [Step::Init, Step::SelfTest, Step::Shutdown];
-        let found = steps.into_iter().find(|step| *step as u32 == number);
-        found.unwrap_or(Step::Opening)
     }
 }
 
@@ -225,7 +191,7 @@ impl Plugin {
             handler: std::ptr::null_mut(),
             vtable: std::ptr::null(),
         };
-        host::failure::take_failure();
+        failure::take_failure();
         let _within = exits::within(context, "init");
         // SAFETY: the descriptor's file was inspected, its image stays mapped, the host table lives
         // as long as the process, and the arguments live until the call returns. Once an image.
@@ -260,7 +226,7 @@ impl Plugin {
         let Some(self_test) = self.vtable.self_test else {
             return Ok(());
         };
-        host::failure::take_failure();
+        failure::take_failure();
         let _within = exits::within(self.context, "self_test");
         // SAFETY: `handler` is what `init` gave, and `shutdown` has not run.
         settled("self_test", unsafe { self_test(self.handler) })
@@ -411,7 +377,7 @@ unsafe fn copy_vtable(theirs: *const Vtable) -> Result<Vtable, Refusal> {
 
 /// What a lifecycle callback's status means, with the words that the plugin gave to `fail`.
 fn settled(callback: &'static str, status: Status) -> Result<(), Refusal> {
-    let words = host::failure::take_failure();
+    let words = failure::take_failure();
     if status == abi::OK {
         return Ok(());
     }

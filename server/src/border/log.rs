@@ -8,7 +8,7 @@ use wsh::abi::{self, Status};
 use wsh::rules;
 
 use super::context::Context;
-use super::host;
+use super::failure;
 use crate::logging::value;
 
 /// One line of a handler, ready for the log.
@@ -176,7 +176,7 @@ static KEPT: OnceLock<Mutex<Kept>> = OnceLock::new();
 
 /// Logs why a session's callback failed, in the handler's own words if it gave some.
 pub(crate) fn failure(context: &Context, id: u64, callback: &str, status: abi::Status) {
-    let words = host::failure::take_failure_of(context);
+    let words = failure::take_failure_of(context);
     // Panics are logged by the plugin, with their place.
     if words.is_none() && status == abi::PANIC {
         return;

@@ -14,7 +14,7 @@ use wsh::abi::{self, Status};
 use super::calls::Instance;
 use super::conn::{Conn, Loan};
 use super::context::Context;
-use super::host;
+use super::failure;
 use super::library::Plugin;
 use super::log::escape_into;
 use super::text::borrow;
@@ -203,7 +203,7 @@ const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(1);
 fn failed(context: &Context, callback: Callback, status: Status) -> Unmoved {
     let name = callback.name();
     let mut why = format!("`{name}` failed: ");
-    match (host::failure::take_failure_of(context), status) {
+    match (failure::take_failure_of(context), status) {
         (Some(words), _) => escape_into(&mut why, words.as_bytes()),
         (None, abi::PANIC) => why = format!("`{name}` panicked"),
         (None, status) => why = format!("`{name}` answered status {status}"),

@@ -34,13 +34,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::helper::{ANSWER_BYTES, Answer};
 use self::page::Page;
-use self::report::{End, Report, Request};
+use self::report::{Report, Request};
 use super::context::Context;
-use super::library::Step;
 use super::log::escape_into;
 use crate::config::{Config, HandlerConfig, Trial};
 use crate::plugin::libraries::Library;
 use crate::plugin::refusal::Refusal;
+use crate::plugin::step::{End, Step};
 
 /// What is tried, and within which bounds.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,6 @@ use tracing::debug;
 use self::conditions::{Version, Wanted};
 use self::lookup::Found;
 use self::transfer::Body;
-use crate::config::Config;
 use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
 use crate::http::target;
@@ -64,26 +63,6 @@ impl TransferTimeouts {
             } => Err(io::ErrorKind::TimedOut.into()),
         }
     }
-}
-
-/// Why no pages can be served.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot serve pages from `{}`: {source}", path.display())]
-pub struct NoPages {
-    path: PathBuf,
-    source: io::Error,
-}
-
-/// Whether the document root, where one is configured, is a directory that can be read.
-pub(crate) fn check_root(config: &Config) -> Result<(), NoPages> {
-    let Some(root) = &config.document_root else {
-        return Ok(());
-    };
-    let read = std::fs::read_dir(root).map(drop);
-    read.map_err(|source| NoPages {
-        path: root.clone(),
-        source,
-    })
 }
 
 /// An answer before it is sent.

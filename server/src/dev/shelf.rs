@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::plugin::PLUGIN_BYTES_MAX;
 use crate::process::regular_file::{self, Links};
-use crate::reload::scan::PLUGIN_BYTES_MAX;
 
 /// A directory of plugins that nobody else can write.
 #[derive(Debug)]

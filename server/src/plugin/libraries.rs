@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::refusal::Refusal;
+use crate::plugin::PLUGIN_BYTES_MAX;
 use crate::process::regular_file::{self, Links};
-use crate::reload::scan::PLUGIN_BYTES_MAX;
 
 /// One version of a library.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

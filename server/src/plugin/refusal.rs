@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use wsh::abi::{ABI_MAJOR, ABI_MINOR};
 
+use super::step::{End, Step};
 use super::trust::Writer;
-use crate::border::library::Step;
-use crate::border::trial::report::End;
 use crate::process::regular_file::NotRead;
 
 /// Why a plugin is refused. What serves goes on serving.

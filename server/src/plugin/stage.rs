@@ -22,8 +22,8 @@ pub(crate) use self::directory::StageError;
 use super::libraries::Library;
 use super::trust::Guard;
 use crate::config::Trust;
+use crate::plugin::PLUGIN_BYTES_MAX;
 use crate::process::regular_file::{self, Links, NotRead, is_absence};
-use crate::reload::scan::PLUGIN_BYTES_MAX;
 
 /// This process's place for copies.
 #[derive(Debug)]

@@ -15,13 +15,13 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::thread::membarrier_query;
 use tracing::info;
 
-use crate::process::urgency;
+use crate::process::priority;
 
 /// Something that takes optional system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Optional {
     /// Threads that carry messages go before others.
-    Urgency,
+    Priority,
     /// The limit of open files is raised.
     OpenFiles,
     /// The watchdog asks the kernel for fences.
@@ -75,7 +75,7 @@ impl Optional {
 
     fn what(self) -> &'static str {
         match self {
-            Optional::Urgency => "shorter waits for threads that carry messages",
+            Optional::Priority => "shorter waits for threads that carry messages",
             Optional::OpenFiles => "more open files than the soft limit",
             Optional::Fences => "fences on other processors, which a moment's wait replaces",
             Optional::Watching => "events of directories, which are looked at twice a second",
@@ -88,7 +88,7 @@ impl Optional {
 
     fn calls(self) -> &'static str {
         match self {
-            Optional::Urgency => "getpriority sched_setattr",
+            Optional::Priority => "getpriority sched_setattr",
             Optional::OpenFiles => "prlimit64",
             Optional::Fences => "membarrier",
             Optional::Watching => "inotify_init1",
@@ -103,7 +103,7 @@ impl Optional {
     fn make(self) {
         // Whether a call is refused is found out where it is needed.
         match self {
-            Optional::Urgency => urgency::ask(),
+            Optional::Priority => priority::go_first(),
             Optional::OpenFiles => drop(rlimit::increase_nofile_limit(u64::MAX)),
             Optional::Fences => drop(membarrier_query()),
             Optional::Watching => drop(inotify::init(inotify::CreateFlags::CLOEXEC)),
@@ -175,7 +175,7 @@ fn survives(optional: Optional) -> bool {
 }
 
 const ALL: [Optional; 8] = [
-    Optional::Urgency,
+    Optional::Priority,
     Optional::OpenFiles,
     Optional::Fences,
     Optional::Watching,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::reconciler::Reconciler;
+use crate::config::document_root;
 use crate::config::{Config, ConfigError};
-use crate::connection::files;
 use crate::logging;
 use crate::plugin::trust;
 use crate::process::regular_file::is_absence;
@@ -277,7 +277,7 @@ impl Reconciler {
             trust::tell(new.trust);
             self.stage.set_trust(new.trust);
         }
-        if let Err(error) = files::check_root(&new) {
+        if let Err(error) = document_root::check(&new) {
             warn!(%error, "no page is served until it is there");
         }
         logging::set_level(new.log_level);

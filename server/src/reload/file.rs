@@ -6,10 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::plugin::PLUGIN_BYTES_MAX;
 use crate::plugin::inspect::{About, ELF_MAGIC};
 use crate::plugin::refusal::Refusal;
 use crate::process::regular_file::{self, Links, NotRead};
-use crate::reload::scan::{Found, PLUGIN_BYTES_MAX, Stamp};
+use crate::reload::scan::{Found, Stamp};
 
 /// What is known of a file in the handlers directory.
 #[derive(Debug)]

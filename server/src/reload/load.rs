@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::border::context::{Context, Rights};
-use crate::border::library::{Plugin, Progress, Source, Step};
+use crate::border::library::{Plugin, Progress, Source};
 use crate::border::trial::Bounds;
 use crate::generation::Provenance;
 use crate::plugin::inspect::About;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
+use crate::plugin::step::Step;
 use crate::sessions::shared::Shared;
 
 /// A plugin that was read and inspected, and is to be loaded.

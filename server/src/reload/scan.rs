@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Trust};
+use crate::plugin::PLUGIN_BYTES_MAX;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::trust::Guard;
 use crate::process::regular_file::{self, is_absence};
@@ -302,8 +303,6 @@ fn name_of(prefix: &Path, stem: &[u8]) -> Result<String, Refusal> {
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 /// Directories inside one another.
 const DEPTH_MAX: usize = 32;
-/// The largest file that is read as a plugin: four times a large one with its debugging information.
-pub(crate) const PLUGIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

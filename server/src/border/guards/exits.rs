@@ -15,9 +15,9 @@ use tracing::error;
 
 use super::images;
 use crate::border::context::Context;
-use crate::border::trial::report::signal_name;
 use crate::border::watchdog;
 use crate::logging;
+use signal_hook::low_level::signal_name;
 
 /// A call that a load or a generation makes: made when it begins, dropped when it ends.
 pub(crate) struct Within {

@@ -19,7 +19,7 @@ use tracing::{error, warn};
 
 use super::dispositions::{self, Attempt};
 use crate::border::context::Context;
-use crate::border::trial::report::signal_name;
+use signal_hook::low_level::signal_name;
 
 /// How all of it is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,11 +17,12 @@ use super::page::{Mapped, REPORT_BYTES_MAX};
 use super::report::{Report, Request};
 use super::sentinels::Sentinels;
 use crate::border::context::Context;
-use crate::border::library::{self, Argument, Plugin, Step};
+use crate::border::library::{self, Argument, Plugin};
 use crate::border::log;
 use crate::config::{Limits, LogLevel};
 use crate::plugin::libraries;
 use crate::plugin::refusal::Refusal;
+use crate::plugin::step::Step;
 use crate::process::optional::{Optional, is_allowed};
 use crate::sessions::shared::Shared;
 

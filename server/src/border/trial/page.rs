@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 
-use crate::border::library::Step;
+use crate::plugin::step::Step;
 
 /// The server's end of the memory.
 #[derive(Debug)]

@@ -17,22 +17,19 @@ use super::sight::Seen;
 use super::{DOZE, LOOKS, SLOTS, Slot, WATCHDOG};
 use crate::border::context::Context;
 use crate::process::clock;
-use crate::process::urgency;
+use crate::runtime;
 use crate::runtime::reserve::{Reserve, Share};
 
-/// Starts the thread that watches the callbacks of `runtime`; once a process. As many of the
-/// runtime's workers work as there are processors, which is the answer; the others become the
-/// reserve.
-pub(crate) fn start(runtime: Handle) -> usize {
-    let all = runtime.metrics().num_workers();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    // More would only take turns with one another on the same processors.
-    let usual = processors.min(all);
-    let reserve = Reserve::new(runtime, usual);
+/// Starts the thread that watches the callbacks of a runtime's workers; once a process. Answers how many
+/// workers work from now on; the others become the reserve.
+pub(crate) fn start(workers: Handle) -> usize {
+    let usual = runtime::usual_workers(&workers);
+    let per_handler = runtime::workers_of_one_handler(&workers);
+    let reserve = Reserve::new(workers, usual);
     let mut watchdog = Watchdog {
         share: Share::new(reserve.workers),
         reserve,
-        workers: all - all / 2,
+        workers: per_handler,
         seen: Vec::new(),
         held: Vec::new(),
         ticks: 0,
@@ -41,7 +38,7 @@ pub(crate) fn start(runtime: Handle) -> usize {
         .name("watchdog".to_owned())
         .spawn(move || {
             // It sleeps nearly always, and is of use only while it is on time.
-            urgency::go_first();
+            runtime::go_first();
             watchdog.run();
         });
     match spawned {

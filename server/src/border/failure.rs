@@ -38,7 +38,7 @@ thread_local! {
 /// # Safety
 ///
 /// As the other functions of the table.
-pub(super) unsafe extern "C" fn fail(ctx: *mut c_void, why: Str) -> Status {
+pub(crate) unsafe extern "C" fn fail(ctx: *mut c_void, why: Str) -> Status {
     // SAFETY: *lent memory*.
     let why = unsafe { borrow(why.ptr, why.len) };
     // A sentence of a log line; what cannot be read says nothing.

@@ -1,26 +1,17 @@
-//! The threads that carry messages go before those that do not.
+//! Asks the kernel to run the threads that carry messages before those that do not.
 
 #![allow(unsafe_code)] // a system call that no library has a safe function for
 
 use std::time::Duration;
 
-use crate::process::optional::{Optional, is_allowed};
-
-/// Has the calling thread, and those that it starts, run as soon as there is something to do.
+/// Has the calling thread, and those that it starts, run as soon as there is something to do. A system
+/// call filter may end the process for it: [`Optional::Priority`](super::optional::Optional::Priority).
 ///
 /// Linux lets a thread that wakes up wait while another one uses up its slice of the processor, 3 ms:
 /// this long a plugin's load held up a worker that shared its processor. Since 6.12 a thread may ask
 /// for shorter slices, and then goes before those with longer ones (`sched(7)`, `sched_runtime`); its
-/// share of the processor stays what it was. Elsewhere, and where a filter forbids it, this changes
-/// nothing.
-pub fn go_first() {
-    if is_allowed(Optional::Urgency) {
-        ask();
-    }
-}
-
-/// Asks the kernel, whatever a filter does about it.
-pub(crate) fn ask() {
+/// share of the processor stays what it was. Older kernels change nothing.
+pub(crate) fn go_first() {
     // SAFETY: reads a number of the calling thread.
     let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let wanted = libc::sched_attr {
