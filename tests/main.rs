@@ -3,6 +3,7 @@
 mod admission;
 mod allocations;
 mod applies;
+mod architecture;
 mod async_clients;
 mod batches;
 mod blocking;
