@@ -1,6 +1,6 @@
 //! What ARCHITECTURE.md says of the source is so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +51,81 @@ fn floors() -> HashMap<&'static str, usize> {
         .filter_map(|(number, names)| Some((number.parse().ok()?, names)))
         .flat_map(|(number, names): (usize, _)| names.split(", ").map(move |name| (name, number)))
         .collect()
+}
+
+#[test]
+fn every_source_file_is_named_and_every_named_file_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut faults = Vec::new();
+
+    for folder in ["plugin-api/src", "server/src"] {
+        let section = ARCHITECTURE
+            .split("\n## ")
+            .find(|it| it.starts_with(folder));
+        let named = names(section.unwrap_or_else(|| panic!("a section `{folder}`")));
+        let files = modules(&root.join(folder));
+        assert!(files.len() > 50, "only {} files were found", files.len());
+        let unnamed = files.iter().filter(|file| !is_on(&named, file));
+        faults.extend(unnamed.map(|file| format!("{folder}/{file}.rs is not named")));
+
+        let beginnings: BTreeSet<&str> = files.iter().map(|file| beginning(file)).collect();
+        let stale = named.iter().filter(|name| {
+            let is_path = name.contains('/') && beginnings.contains(beginning(name));
+            is_path && !files.contains(*name) && !root.join(folder).join(name).is_dir()
+        });
+        faults.extend(stale.map(|name| format!("{folder}/{name}.rs is not there")));
+    }
+    for path in names(ARCHITECTURE) {
+        let is_path = ["plugin-api", "server", "tests", "handlers"].contains(&beginning(&path));
+        let is_there = root.join(&path).exists() || root.join(format!("{path}.rs")).exists();
+        if is_path && path.contains('/') && !is_there {
+            faults.push(format!("{path} is not there"));
+        }
+    }
+
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What stands in backticks, without `.rs` and without a last `/`: `a/{b, c}` is `a/b` and `a/c`.
+fn names(text: &str) -> BTreeSet<String> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let expanded = quoted.flat_map(|name| match name.split_once('{') {
+        Some((before, rest)) => {
+            let (inside, after) = rest.split_once('}').unwrap_or((rest, ""));
+            let parts = inside.split(',').map(str::trim);
+            parts.map(|part| format!("{before}{part}{after}")).collect()
+        }
+        None => vec![name.to_owned()],
+    });
+    expanded
+        .map(|name| {
+            let name = name.trim_end_matches('/');
+            name.strip_suffix(".rs").unwrap_or(name).to_owned()
+        })
+        .collect()
+}
+
+/// The modules below a folder, such as `session/receive`, without tests, which lie beside what they test.
+fn modules(folder: &Path) -> BTreeSet<String> {
+    let mut files = Vec::new();
+    rust_files(folder, &mut files);
+    let names = files.iter().map(|file| {
+        let name = file.strip_prefix(folder).unwrap().with_extension("");
+        name.to_str().unwrap().to_owned()
+    });
+    let is_test =
+        |name: &String| name.split('/').any(|part| part == "tests") || name.ends_with("_tests");
+    names.filter(|name| !is_test(name)).collect()
+}
+
+/// Whether a module is named, or its folder by what lies in it: `http` by `http/head`.
+fn is_on(named: &BTreeSet<String>, module: &str) -> bool {
+    let inside = format!("{module}/");
+    named.contains(module) || named.iter().any(|name| name.starts_with(&inside))
+}
+
+fn beginning(path: &str) -> &str {
+    path.split('/').next().unwrap_or(path)
 }
 
 fn rust_files(directory: &Path, into: &mut Vec<PathBuf>) {
