@@ -125,5 +125,6 @@ static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
 static FINISHED: Condvar = Condvar::new();
 static THREAD: OnceLock<Option<Thread>> = OnceLock::new();
 
+/// How long a session's line waits for others: a system call for each would cost a sixth of an opening handshake.
 const WAIT: Duration = Duration::from_millis(50);
 const BATCH_BYTES_KEPT: usize = 64 * 1024;
