@@ -21,7 +21,7 @@ use crate::sessions::shared::Shared;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct CheckReport {
     /// The plugins that can be served: handler's name and file, in the order of files.
     pub good: Vec<(String, PathBuf)>,
     /// One sentence for each that cannot, as the server would say it.
@@ -36,7 +36,7 @@ pub struct Report {
 /// # Errors
 ///
 /// The handlers directory is not there, or plugins can be opened from nowhere.
-pub fn check(config: &Config) -> Result<Report, StartError> {
+pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     let no_directory = |source| StartError::NoDirectory {
         path: config.handlers_dir.clone(),
         source,
@@ -46,7 +46,7 @@ pub fn check(config: &Config) -> Result<Report, StartError> {
     let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
     stage.set_trust(config.trust);
     let shared = Shared::new(config.log_level, &config.limits);
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());
     }

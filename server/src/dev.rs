@@ -4,21 +4,21 @@
 //! It stands before the road of a change, not on it: built libraries go into a private directory,
 //! which the server watches like any other.
 
+mod build_loop;
+mod build_process;
+mod c_handlers;
 mod cargo;
 mod cc;
 mod crates;
 mod feedback;
-mod in_c;
 mod includes;
 mod language;
+mod library_dir;
 mod messages;
+mod outcome;
 mod report;
-mod running;
-mod shelf;
 mod sources;
 mod tree;
-mod verdict;
-mod workshop;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,14 +26,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use self::build_loop::BuildLoop;
+pub(crate) use self::build_process::clear_up;
 use self::cargo::Cargo;
 pub use self::cargo::{CargoError, Profile};
 use self::cc::Cc;
 use self::crates::Crates;
+use self::library_dir::LibraryDir;
 use self::report::say;
-pub(crate) use self::running::clear_up;
-use self::shelf::Shelf;
-use self::workshop::Workshop;
 use crate::config::Config;
 use crate::connection::overlay::Overlay;
 use crate::process::threads::has_ended;
@@ -46,20 +46,20 @@ pub struct Dev {
     cargo: Arc<Cargo>,
     cc: Cc,
     crates: Crates,
-    shelf: Shelf,
+    library_dir: LibraryDir,
     overlay: Arc<Overlay>,
 }
 
 /// What `wshd dev` decides about the server's configuration.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct Overrides {
     libraries: PathBuf,
     pages: Option<PathBuf>,
 }
 
 /// The thread that builds; it ends, and so does the cargo that it runs, when this is dropped.
 #[derive(Debug)]
-pub struct Builder {
+pub struct BuildThread {
     cargo: Arc<Cargo>,
     hints: mpsc::SyncSender<SystemTime>,
     thread: Option<JoinHandle<()>>,
@@ -92,7 +92,7 @@ pub enum DevError {
     Cargo(#[from] CargoError),
     /// There is no place for what is built.
     #[error("cannot make a directory for the libraries: {0}")]
-    Shelf(io::Error),
+    LibraryDir(io::Error),
 }
 
 impl Dev {
@@ -116,16 +116,16 @@ impl Dev {
         if crates.handlers.is_empty() && !crates.is_incomplete() {
             return Err(DevError::NoHandler { path: root });
         }
-        let shelf = Shelf::new().map_err(DevError::Shelf)?;
-        running::note(cargo.builds(), shelf.path().to_owned());
-        let cc = Cc::new(profile, shelf.hidden("cc"), cargo.builds().clone())
-            .map_err(DevError::Shelf)?;
+        let library_dir = LibraryDir::new().map_err(DevError::LibraryDir)?;
+        build_process::note(cargo.builds(), library_dir.path().to_owned());
+        let cc = Cc::new(profile, library_dir.hidden("cc"), cargo.builds().clone())
+            .map_err(DevError::LibraryDir)?;
         Ok(Dev {
             root,
             cargo,
             cc,
             crates,
-            shelf,
+            library_dir,
             overlay: Overlay::new(),
         })
     }
@@ -136,10 +136,10 @@ impl Dev {
     }
 
     /// Where the server is to find handlers and pages.
-    pub fn places(&self) -> Places {
+    pub fn overrides(&self) -> Overrides {
         let pages = self.root.join("www");
-        Places {
-            libraries: self.shelf.path().to_owned(),
+        Overrides {
+            libraries: self.library_dir.path().to_owned(),
             pages: pages.is_dir().then_some(pages),
         }
     }
@@ -155,14 +155,14 @@ impl Dev {
         port: u16,
         pages: Option<PathBuf>,
         load: impl FnMut() -> Vec<Change> + Send + 'static,
-    ) -> io::Result<Builder> {
+    ) -> io::Result<BuildThread> {
         let (hints, inbox) = mpsc::sync_channel(1);
         let cargo = self.cargo.clone();
-        let workshop = Workshop::new(self, port, pages, load);
+        let build_loop = BuildLoop::new(self, port, pages, load);
         let sender = hints.clone();
         let thread = std::thread::Builder::new().name("dev".to_owned());
-        let thread = thread.spawn(move || workshop.work(sender, &inbox))?;
-        Ok(Builder {
+        let thread = thread.spawn(move || build_loop.work(sender, &inbox))?;
+        Ok(BuildThread {
             cargo,
             hints,
             thread: Some(thread),
@@ -170,7 +170,7 @@ impl Dev {
     }
 }
 
-impl Places {
+impl Overrides {
     /// Serves what is built, and `www` beside the crates unless another document root is set.
     pub fn apply(&self, config: &mut Config) {
         config.handlers_dir.clone_from(&self.libraries);
@@ -183,7 +183,7 @@ impl Places {
     }
 }
 
-impl Drop for Builder {
+impl Drop for BuildThread {
     fn drop(&mut self) {
         self.cargo.stop();
         // If a hint is waiting already, that one wakes it.

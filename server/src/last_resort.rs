@@ -18,22 +18,22 @@ use crate::logging;
 
 /// The descriptors that are open at a moment, each with what it leads to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Descriptors(Vec<(PathBuf, PathBuf)>);
+struct OwnDescriptors(Vec<(PathBuf, PathBuf)>);
 
 /// What the thread looks after.
 enum Duty {
     /// The server works as long as these descriptors are what they are.
-    Work(Descriptors),
+    Work(OwnDescriptors),
     /// The server stops; it closes its descriptors itself, and is gone by then.
     Stop(Instant),
 }
 
-impl Descriptors {
+impl OwnDescriptors {
     /// Those that are open now; none where there is no /proc.
-    fn now() -> Descriptors {
+    fn now() -> OwnDescriptors {
         let entries = fs::read_dir(TABLE).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path());
-        Descriptors(
+        OwnDescriptors(
             paths
                 .filter_map(|path| Some((path.clone(), fs::read_link(path).ok()?)))
                 .collect(),
@@ -42,14 +42,14 @@ impl Descriptors {
 
     /// What the server cannot go on without: the runtime's epoll, its eventfd and all sockets, but for
     /// those that were open `before`.
-    fn vital_since(self, before: &Descriptors) -> Descriptors {
+    fn vital_since(self, before: &OwnDescriptors) -> OwnDescriptors {
         let is_vital = |(path, target): &(PathBuf, PathBuf)| {
             let target = target.to_string_lossy();
             let kinds = ["anon_inode:[eventpoll]", "anon_inode:[eventfd]", "socket:["];
             let is_vital = kinds.iter().any(|kind| target.starts_with(kind));
             is_vital && !before.0.iter().any(|(other, _)| other == path)
         };
-        Descriptors(self.0.into_iter().filter(is_vital).collect())
+        OwnDescriptors(self.0.into_iter().filter(is_vital).collect())
     }
 
     /// The first that is closed or leads elsewhere now.
@@ -67,7 +67,7 @@ impl Descriptors {
 /// an exit code, at once.
 pub fn begin(leave: fn(u8) -> !) {
     let _ = LEAVE.set(leave);
-    let _ = BEFORE.set(Descriptors::now());
+    let _ = BEFORE.set(OwnDescriptors::now());
     std::panic::set_hook(Box::new(|info| {
         logging::panicked(info);
         look();
@@ -85,7 +85,7 @@ pub fn begin(leave: fn(u8) -> !) {
 pub(crate) fn watch() -> io::Result<()> {
     let own = BEFORE
         .get()
-        .map(|before| Descriptors::now().vital_since(before));
+        .map(|before| OwnDescriptors::now().vital_since(before));
     lock().get_or_insert(Duty::Work(own.unwrap_or_default()));
     look_after_panics();
     let thread = std::thread::Builder::new().name("last-resort".to_owned());
@@ -166,7 +166,7 @@ fn lock() -> MutexGuard<'static, Option<Duty>> {
 
 static DUTY: Mutex<Option<Duty>> = Mutex::new(None);
 static LEAVE: OnceLock<fn(u8) -> !> = OnceLock::new();
-static BEFORE: OnceLock<Descriptors> = OnceLock::new();
+static BEFORE: OnceLock<OwnDescriptors> = OnceLock::new();
 
 const TABLE: &str = "/proc/self/fd";
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -181,9 +181,9 @@ mod tests {
     use super::*;
 
     /// The descriptor of `socket` alone: other tests run beside this one.
-    fn only(socket: &TcpListener) -> Descriptors {
+    fn only(socket: &TcpListener) -> OwnDescriptors {
         let number = socket.as_raw_fd().to_string();
-        let mut descriptors = Descriptors::now().vital_since(&Descriptors::default());
+        let mut descriptors = OwnDescriptors::now().vital_since(&OwnDescriptors::default());
         descriptors.0.retain(|(path, _)| path.ends_with(&number));
         assert_eq!(descriptors.0.len(), 1);
         descriptors
@@ -205,6 +205,9 @@ mod tests {
         let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let before = only(&socket);
 
-        assert_eq!(before.clone().vital_since(&before), Descriptors::default());
+        assert_eq!(
+            before.clone().vital_since(&before),
+            OwnDescriptors::default()
+        );
     }
 }

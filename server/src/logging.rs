@@ -25,7 +25,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use self::line::Line;
+use self::line::LogLine;
 use crate::config::LogLevel;
 
 /// Begins to log at `level`; to be called once, before anything is logged.
@@ -59,12 +59,12 @@ pub(crate) fn set_level(level: LogLevel) {
 ///
 /// It goes past tracing, whose dispatch takes as long as everything else that is done for the line.
 #[inline]
-pub(crate) fn session(level: Level, message: &str, fields: impl FnOnce(&mut Line<'_>)) {
+pub(crate) fn session(level: Level, message: &str, fields: impl FnOnce(&mut LogLine<'_>)) {
     if LEVEL.load(Ordering::Relaxed) < rank(level) {
         return;
     }
     with_buffer(|text| {
-        let mut line = Line::begin(text, level, is_colourful());
+        let mut line = LogLine::begin(text, level, is_colourful());
         line.message(message);
         fields(&mut line);
         line.end();
@@ -144,7 +144,7 @@ fn with_buffer(then: impl FnOnce(&mut Vec<u8>)) {
 pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let mut text = Vec::new();
-    let mut line = Line::begin(&mut text, Level::ERROR, is_colourful());
+    let mut line = LogLine::begin(&mut text, Level::ERROR, is_colourful());
     line.message("panicked");
     line.text("thread", thread.name().unwrap_or("?"));
     if let Some(place) = info.location() {

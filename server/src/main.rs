@@ -120,11 +120,11 @@ fn develop(
         Ok(dev) => dev,
         Err(error) => return fail(FAILED, &error.to_string()),
     };
-    let places = dev.places();
-    places.apply(&mut config);
+    let overrides = dev.overrides();
+    overrides.apply(&mut config);
     let reread = move || {
         let mut config = reread()?;
-        places.apply(&mut config);
+        overrides.apply(&mut config);
         Ok(config)
     };
     let pages = config.document_root.clone();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::name::NameFault;
 use self::name::name_of;
-use self::sdk::{Found, OUR_VERSION};
+use self::sdk::{ExistingSdk, OUR_VERSION};
 use crate::config::Style;
 
 /// What was made.
@@ -21,14 +21,14 @@ pub struct New {
     directory: PathBuf,
     name: String,
     style: Style,
-    sdk: Found,
+    sdk: ExistingSdk,
 }
 
 /// What became of an SDK.
 #[derive(Debug)]
 pub struct Updated {
     place: PathBuf,
-    was: Found,
+    was: ExistingSdk,
     /// Where that which was there is now.
     kept: Option<PathBuf>,
 }
@@ -80,7 +80,7 @@ pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
         }
     }
     let beside = parent(path).join(SDK);
-    let sdk = Found::at(&beside, |file| style.needs(file));
+    let sdk = ExistingSdk::at(&beside, |file| style.needs(file));
     write(path, &name, style, &sdk).map_err(|error| match error.kind() {
         // Something was put there in between.
         ErrorKind::DirectoryNotEmpty => taken(path, NOT_EMPTY),
@@ -101,15 +101,15 @@ pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
 ///
 /// There is something else, or it cannot be written. Then nothing has changed.
 pub fn update(place: &Path) -> Result<Updated, NewError> {
-    let was = Found::at(place, |_| true);
+    let was = ExistingSdk::at(place, |_| true);
     let mut kept = None;
     match &was {
-        Found::Ours => {}
-        Found::NoSdk => return Err(taken(place, "and no SDK")),
-        Found::Nothing | Found::Part => {
+        ExistingSdk::Ours => {}
+        ExistingSdk::NoSdk => return Err(taken(place, "and no SDK")),
+        ExistingSdk::Nothing | ExistingSdk::Part => {
             replace_sdk(place, |_| true, None).map_err(|error| not_written(place, error))?;
         }
-        Found::Other { is_edited, .. } => {
+        ExistingSdk::Other { is_edited, .. } => {
             let old = is_edited.then(|| place.with_extension("old"));
             if let Some(old) = old.filter(|old| fs::symlink_metadata(old).is_ok()) {
                 return Err(taken(
@@ -153,13 +153,13 @@ impl New {
         let width = handler.len().max(page.len()).max(place.len());
         let line = |file: &str, what: &str| format!("  {file:width$}  {what}\n");
         let built_with = match sdk {
-            Found::Nothing => "what it and other handlers beside it are built with",
-            Found::Ours | Found::Part => "what it is built with, as those beside it",
-            Found::Other { .. } | Found::NoSdk => "what it is built with",
+            ExistingSdk::Nothing => "what it and other handlers beside it are built with",
+            ExistingSdk::Ours | ExistingSdk::Part => "what it is built with, as those beside it",
+            ExistingSdk::Other { .. } | ExistingSdk::NoSdk => "what it is built with",
         };
         let update = match sdk {
-            Found::Other { version, .. } => {
-                let other = Found::other(version.as_deref());
+            ExistingSdk::Other { version, .. } => {
+                let other = ExistingSdk::other(version.as_deref());
                 let point = if style.is_rust() {
                     format!(
                         " && sed -i 's|path = \"wsh\"|path = \"../wsh\"|' {directory}/Cargo.toml"
@@ -195,9 +195,9 @@ impl Updated {
     pub fn report(&self) -> String {
         let place = self.place.display();
         match &self.was {
-            Found::Ours => format!("`{place}` is the SDK of wshd {OUR_VERSION} already\n"),
-            Found::Other { version, .. } => {
-                let other = Found::other(version.as_deref());
+            ExistingSdk::Ours => format!("`{place}` is the SDK of wshd {OUR_VERSION} already\n"),
+            ExistingSdk::Other { version, .. } => {
+                let other = ExistingSdk::other(version.as_deref());
                 let kept = match &self.kept {
                     Some(kept) => format!(
                         "; what was there had been changed, and is at `{}`",
@@ -216,15 +216,15 @@ impl Updated {
 }
 
 /// Whether a new handler is built with what lies beside it.
-fn is_shared(sdk: &Found) -> bool {
+fn is_shared(sdk: &ExistingSdk) -> bool {
     match sdk {
-        Found::Nothing | Found::Ours | Found::Part => true,
-        Found::Other { .. } | Found::NoSdk => false,
+        ExistingSdk::Nothing | ExistingSdk::Ours | ExistingSdk::Part => true,
+        ExistingSdk::Other { .. } | ExistingSdk::NoSdk => false,
     }
 }
 
 /// Writes it beside its place, and moves it there when it is whole.
-fn write(place: &Path, name: &str, style: Style, sdk: &Found) -> io::Result<()> {
+fn write(place: &Path, name: &str, style: Style, sdk: &ExistingSdk) -> io::Result<()> {
     let parent = &parent(place);
     fs::create_dir_all(parent)?;
     let hidden = hidden_in(parent)?;
@@ -237,15 +237,15 @@ fn write(place: &Path, name: &str, style: Style, sdk: &Found) -> io::Result<()> 
     let needs = |file: &str| style.needs(file);
     let beside = parent.join(SDK);
     match sdk {
-        Found::Ours => {}
-        Found::Nothing => replace_sdk(&beside, needs, None)?,
+        ExistingSdk::Ours => {}
+        ExistingSdk::Nothing => replace_sdk(&beside, needs, None)?,
         // Headers for C are there, or sources only: the other part comes along, whatever the style.
-        Found::Part => replace_sdk(&beside, |_| true, None)?,
-        Found::Other { .. } | Found::NoSdk => sdk::write(&whole.join(SDK), needs)?,
+        ExistingSdk::Part => replace_sdk(&beside, |_| true, None)?,
+        ExistingSdk::Other { .. } | ExistingSdk::NoSdk => sdk::write(&whole.join(SDK), needs)?,
     }
     // Takes the place of an empty directory, and of nothing else.
     fs::rename(whole, place).inspect_err(|_| {
-        if *sdk == Found::Nothing {
+        if *sdk == ExistingSdk::Nothing {
             let _ = fs::remove_dir_all(&beside);
         }
     })

@@ -28,12 +28,12 @@ use crate::reload::Control;
 /// mean nothing here are ignored with a line.
 #[derive(Clone, Debug)]
 pub struct Signals {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<SignalState>>,
     stop: watch::Sender<bool>,
 }
 
 /// What signals act on.
-struct State {
+struct SignalState {
     phase: Phase,
     control: Option<Arc<Control>>,
     /// How long a stop may take, asked when it begins.
@@ -58,7 +58,7 @@ impl Signals {
         }
         let (stop, _) = watch::channel(false);
         let signals = Signals {
-            state: Arc::new(Mutex::new(State {
+            state: Arc::new(Mutex::new(SignalState {
                 phase: Phase::Preparing,
                 control: None,
                 patience: Box::new(|| START_PATIENCE),
@@ -173,14 +173,14 @@ impl Signals {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SignalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for SignalState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State")
+        f.debug_struct("SignalState")
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }

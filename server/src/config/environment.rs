@@ -9,7 +9,7 @@ use std::path::Path;
 use super::DecidedBy;
 use super::fault::{ConfigError, nearest};
 use super::flags::Flags;
-use super::settings::{self, Draft};
+use super::settings::{self, ConfigDraft};
 
 /// The variables of a process.
 #[derive(Debug)]
@@ -39,12 +39,12 @@ impl Environment {
                 continue;
             };
             // Where a path begins is no question of whether it is one.
-            let (draft, by) = (&mut Draft::default(), DecidedBy::Variable);
-            settings::decide(draft, flag.name, text, by, Path::new("/")).map_err(|unfit| {
+            let (draft, by) = (&mut ConfigDraft::default(), DecidedBy::Variable);
+            settings::decide(draft, flag.name, text, by, Path::new("/")).map_err(|wrong_text| {
                 ConfigError::Variable {
                     name,
-                    found: unfit.found,
-                    wanted: unfit.wanted,
+                    found: wrong_text.found,
+                    wanted: wrong_text.wanted,
                 }
             })?;
             flags.say(flag.name, text.to_owned(), by);

@@ -9,7 +9,7 @@ use super::flags::Flags;
 use super::routes::Routes;
 use super::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 use super::settings::top::{OWN, POLICY, SYNONYMS, TABLES, TOP};
-use super::settings::{self, Draft, Limit, Setting};
+use super::settings::{self, ConfigDraft, Limit, Setting};
 use super::source::Source;
 use super::values::{Entry, Reader, entries};
 use super::{DecidedBy, HandlerConfig};
@@ -27,7 +27,7 @@ pub(super) fn parse(
     base: &Path,
     flags: &Flags,
     working_dir: &Path,
-) -> Result<(Draft, Routes), ConfigError> {
+) -> Result<(ConfigDraft, Routes), ConfigError> {
     let document = DeTable::parse(source.text()).map_err(|error| {
         let place = source.place(error.span().unwrap_or(0..0));
         // The parser explains over several lines; a log has one.
@@ -35,7 +35,7 @@ pub(super) fn parse(
         ConfigError::Faults(vec![Fault { place, what }])
     })?;
     let mut reader = Reader::new(source, base);
-    let mut draft = Draft::default();
+    let mut draft = ConfigDraft::default();
     let mut routes = Routes::default();
     let mut handlers = Vec::new();
     for entry in entries(document.get_ref()) {
@@ -56,7 +56,7 @@ pub(super) fn parse(
             }
             // They start from the defaults, which may stand further down.
             "handler" => handlers = table(&mut reader, entry),
-            _ => unknown(&mut reader, entry, Table::Top),
+            _ => unknown(&mut reader, entry, KeyTable::Top),
         }
     }
     flags.decide(&mut draft, working_dir);
@@ -76,11 +76,11 @@ pub(super) fn parse(
 }
 
 /// One line under `[limits]`.
-fn limit(reader: &mut Reader<'_>, entry: Entry<'_>, draft: &mut Draft) {
+fn limit(reader: &mut Reader<'_>, entry: Entry<'_>, draft: &mut ConfigDraft) {
     let is_known = read_limit(Limits::KEYS, reader, entry, &mut draft.config.limits)
         || handler_limit(reader, entry, &mut draft.config.defaults);
     if !is_known {
-        unknown(reader, entry, Table::Limits);
+        unknown(reader, entry, KeyTable::Limits);
     }
 }
 
@@ -110,7 +110,7 @@ fn handler(reader: &mut Reader<'_>, entry: Entry<'_>, defaults: &HandlerConfig) 
             || read(OWN, reader, entry, DecidedBy::Table, &mut handler)
             || handler_limit(reader, entry, &mut handler);
         if !is_known {
-            unknown(reader, entry, Table::Handler(name));
+            unknown(reader, entry, KeyTable::Handler(name));
         }
     }
     handler
@@ -160,26 +160,26 @@ fn table<'a>(reader: &mut Reader<'_>, entry: Entry<'a>) -> Vec<Entry<'a>> {
 
 /// Where an unknown key stands.
 #[derive(Clone, Copy)]
-enum Table<'a> {
+enum KeyTable<'a> {
     Top,
     Limits,
     Handler(&'a str),
 }
 
-fn unknown(reader: &mut Reader<'_>, entry: Entry<'_>, table: Table<'_>) {
+fn unknown(reader: &mut Reader<'_>, entry: Entry<'_>, table: KeyTable<'_>) {
     let what = What::UnknownKey {
         key: entry.key.to_owned(),
         table: match table {
-            Table::Top => String::new(),
-            Table::Limits => "[limits]".to_owned(),
-            Table::Handler(name) => format!("[handler.{}]", quoted(name)),
+            KeyTable::Top => String::new(),
+            KeyTable::Limits => "[limits]".to_owned(),
+            KeyTable::Handler(name) => format!("[handler.{}]", quoted(name)),
         },
         hint: hint(entry, table),
     };
     reader.fault(reader.key_place(entry), what);
 }
 
-fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
+fn hint(entry: Entry<'_>, table: KeyTable<'_>) -> Hint {
     let key = entry.key;
     let (top, limits, own) = (top_keys(), limit_keys(), settings::keys(OWN));
     if limits.contains(&key) {
@@ -192,9 +192,9 @@ fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
         return Hint::BelongsTo("to a handler's table like `[handler.chat]`");
     }
     let known = match table {
-        Table::Top => [top, TABLES.to_vec()].concat(),
-        Table::Limits => limits,
-        Table::Handler(_) => handler_keys(),
+        KeyTable::Top => [top, TABLES.to_vec()].concat(),
+        KeyTable::Limits => limits,
+        KeyTable::Handler(_) => handler_keys(),
     };
     let synonym = SYNONYMS
         .iter()
@@ -202,10 +202,10 @@ fn hint(entry: Entry<'_>, table: Table<'_>) -> Hint {
     let meant = synonym.map(|(_, meant)| *meant);
     match (meant.or_else(|| nearest(key, known)), table) {
         (Some(meant), _) => Hint::DidYouMean(meant.to_owned()),
-        (None, Table::Handler(name)) if entry.value.get_ref().is_table() => {
+        (None, KeyTable::Handler(name)) if entry.value.get_ref().is_table() => {
             Hint::Quote(format!("[handler.{}]", quoted(&format!("{name}/{key}"))))
         }
-        (None, Table::Handler(_)) => {
+        (None, KeyTable::Handler(_)) => {
             Hint::BelongsTo("under `config = { … }` if it is the handler's own")
         }
         (None, _) => Hint::Nothing,

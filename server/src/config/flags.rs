@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum, value_parser};
 
 use super::environment::variable;
-use super::settings::{self, Draft, FlagOf};
+use super::settings::{self, ConfigDraft, FlagOf};
 use super::{Config, DecidedBy};
 
 /// What the process was started with.
@@ -71,12 +71,12 @@ pub enum Style {
 /// name of their setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    said: BTreeMap<&'static str, Said>,
+    said: BTreeMap<&'static str, Decision>,
 }
 
 /// A text that its setting can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Said {
+struct Decision {
     text: OsString,
     by: DecidedBy,
 }
@@ -149,13 +149,13 @@ impl Flags {
 
     /// Decides a setting by a text that it can read.
     pub(super) fn say(&mut self, name: &'static str, text: OsString, by: DecidedBy) {
-        self.said.insert(name, Said { text, by });
+        self.said.insert(name, Decision { text, by });
     }
 
     /// Lays what is said over `draft`. Paths are relative to `working_dir`.
-    pub(super) fn decide(&self, draft: &mut Draft, working_dir: &Path) {
+    pub(super) fn decide(&self, draft: &mut ConfigDraft, working_dir: &Path) {
         for flag in settings::flags() {
-            if let Some(Said { text, by }) = self.said.get(flag.name) {
+            if let Some(Decision { text, by }) = self.said.get(flag.name) {
                 settings::decide(draft, flag.name, text, *by, working_dir)
                     .expect("the text was read when it was said");
             }

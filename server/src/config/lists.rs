@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::authority::Authority;
 use super::fault::What;
-use super::host::Host;
+use super::listen_address::ListenAddress;
 use super::origin::Pattern;
 use super::values::{Entry, Reader};
 use super::{Hosts, Origins, SAME_HOST};
@@ -28,8 +28,8 @@ pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<So
         let host = value
             .get_ref()
             .as_str()
-            .and_then(|text| text.parse::<Host>().ok());
-        let Some(addresses) = host.as_ref().and_then(Host::complete) else {
+            .and_then(|text| text.parse::<ListenAddress>().ok());
+        let Some(addresses) = host.as_ref().and_then(ListenAddress::complete) else {
             reader.unwanted(
                 Entry { value, ..entry },
                 "an address like `127.0.0.1:9998`",

@@ -8,7 +8,7 @@ use super::fault::ConfigError;
 use super::file;
 use super::flags::Flags;
 use super::routes::Routes;
-use super::settings::Draft;
+use super::settings::ConfigDraft;
 use super::source::Source;
 use super::values::absolute;
 use crate::process::regular_file;
@@ -39,7 +39,7 @@ impl Flags {
         let places = places(flags.file(), working_dir);
         let (mut draft, routes) = match find(&places, is_named, working_dir)? {
             None => {
-                let mut draft = Draft::default();
+                let mut draft = ConfigDraft::default();
                 flags.decide(&mut draft, working_dir);
                 (draft, Routes::default())
             }
@@ -86,8 +86,12 @@ fn find(
 }
 
 /// Makes the directories absolute, and adds the routes of the map file.
-fn finish(draft: Draft, mut routes: Routes, working_dir: &Path) -> Result<Config, ConfigError> {
-    let Draft {
+fn finish(
+    draft: ConfigDraft,
+    mut routes: Routes,
+    working_dir: &Path,
+) -> Result<Config, ConfigError> {
+    let ConfigDraft {
         mut config,
         scan_dir,
     } = draft;

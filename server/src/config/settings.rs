@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::ValueParser;
 
-pub(super) use self::kind::{Kind, LEVEL_WANTED, Unfit};
+pub(super) use self::kind::{Kind, LEVEL_WANTED, WrongText};
 use super::source::Place;
 use super::{Config, DecidedBy};
 
 /// A key of config.toml above the first table or in a handler's table, a flag, or both.
 ///
-/// `T` is what it decides something of: a [`Draft`], or the `HandlerConfig` of one handler.
+/// `T` is what it decides something of: a [`ConfigDraft`], or the `HandlerConfig` of one handler.
 pub(super) struct Setting<T: 'static> {
     /// The key, and the flag and the variable: `log_level` is `--log-level` and `WSHD_LOG_LEVEL`.
     pub(super) name: &'static str,
@@ -128,7 +128,7 @@ impl Heading {
 
 /// A configuration while its layers are put together.
 #[derive(Default)]
-pub(super) struct Draft {
+pub(super) struct ConfigDraft {
     pub(super) config: Config,
     /// The scan directory, and where the file says it. Without one it is the handlers directory, which
     /// may still change.
@@ -178,12 +178,12 @@ fn flag_of<T>(setting: &'static Setting<T>) -> Option<FlagOf> {
 ///
 /// What it says is not what the setting wants.
 pub(super) fn decide(
-    draft: &mut Draft,
+    draft: &mut ConfigDraft,
     name: &str,
     text: &OsStr,
     by: DecidedBy,
     working_dir: &Path,
-) -> Result<(), Unfit> {
+) -> Result<(), WrongText> {
     if let Some(setting) = find(top::TOP, name) {
         setting.kind.take(text, by, working_dir, draft)
     } else if let Some(setting) = find(top::POLICY, name) {

@@ -9,9 +9,9 @@ use std::sync::{Arc, mpsc};
 
 use serde::Deserialize;
 
+use super::build_process::Builds;
 use super::messages::{self, Built};
 use super::report::say;
-use super::running::Builds;
 
 /// A way to run cargo.
 #[derive(Debug)]

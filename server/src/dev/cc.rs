@@ -8,12 +8,12 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::build_process::{Builds, TimeLimit};
 use super::cargo::Profile;
 use super::includes;
 use super::language::Language;
 use super::messages::{Artifact, plain};
 use super::report::say;
-use super::running::{Builds, Limit};
 
 /// A way to compile C and C++, and a place for what comes out.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Cc {
 }
 
 /// What became of a compiler.
-enum Ran {
+enum CompilerEnd {
     /// With what it wrote to stderr.
     Ended(ExitStatus, Vec<u8>),
     /// `wshd` ends.
@@ -88,9 +88,9 @@ impl Cc {
             why
         })?;
         let (status, words) = match ran {
-            Ran::Ended(status, words) => (status, words),
-            Ran::Stopped => return Err("the build was stopped".to_owned()),
-            Ran::Late => {
+            CompilerEnd::Ended(status, words) => (status, words),
+            CompilerEnd::Stopped => return Err("the build was stopped".to_owned()),
+            CompilerEnd::Late => {
                 let why = self.late(language, sources);
                 say(&why);
                 return Err(why);
@@ -115,22 +115,22 @@ impl Cc {
     }
 
     /// Runs it to its end.
-    fn run(&self, command: &mut Command) -> io::Result<Ran> {
+    fn run(&self, command: &mut Command) -> io::Result<CompilerEnd> {
         command.stderr(Stdio::piped());
         let Some(mut child) = self.builds.start(command)? else {
-            return Ok(Ran::Stopped);
+            return Ok(CompilerEnd::Stopped);
         };
         let limit = self.builds.end_after(self.timeout);
         let mut words = Vec::new();
         let mut stderr = child.stderr.take().expect("stderr is piped");
         let read = stderr.read_to_end(&mut words);
         let status = self.builds.wait(&mut child)?;
-        let is_late = limit.is_some_and(Limit::was_reached);
+        let is_late = limit.is_some_and(TimeLimit::was_reached);
         read?;
         Ok(match (self.builds.is_stopped(), is_late) {
-            (true, _) => Ran::Stopped,
-            (false, true) => Ran::Late,
-            (false, false) => Ran::Ended(status, words),
+            (true, _) => CompilerEnd::Stopped,
+            (false, true) => CompilerEnd::Late,
+            (false, false) => CompilerEnd::Ended(status, words),
         })
     }
 
@@ -181,7 +181,7 @@ impl Cc {
         *self.knows_unique.get_or_init(|| {
             let mut command = self.compiler(Language::Cpp);
             command.args([NO_UNIQUE, "-E", "-x", "c++", "/dev/null"]);
-            matches!(self.run(&mut command), Ok(Ran::Ended(status, _)) if status.success())
+            matches!(self.run(&mut command), Ok(CompilerEnd::Ended(status, _)) if status.success())
         })
     }
 

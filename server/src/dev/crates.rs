@@ -2,14 +2,14 @@
 //!
 //! A handler crate is a package with a `cdylib` target named `…_wsh`. It is made of its own
 //! directory, those of its path dependencies, and what holds for its workspace as a whole. Handlers
-//! in C and C++ are found by `in_c`, and kept among the crates.
+//! in C and C++ are found by `c_handlers`, and kept among the crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cargo::{Cargo, CargoError, Package};
-use super::{in_c, tree};
+use super::{c_handlers, tree};
 use crate::new::{self, SDK};
 
 /// What was found.
@@ -70,7 +70,9 @@ impl HandlerCrate {
         match &self.recipe {
             // Anything can be included in a crate.
             Recipe::Cargo { .. } => true,
-            Recipe::Cc { sources } => in_c::is_header(file) || sources.iter().any(|it| it == file),
+            Recipe::Cc { sources } => {
+                c_handlers::is_header(file) || sources.iter().any(|it| it == file)
+            }
         }
     }
 
@@ -88,7 +90,7 @@ impl Crates {
     ///
     /// Cargo cannot be run. A manifest that it refuses is a complaint.
     pub(crate) fn find(root: &Path, cargo: &Cargo) -> Result<Crates, CargoError> {
-        let mut known = Known::new(cargo);
+        let mut known = Packages::new(cargo);
         let manifests = tree::manifests(root);
         let irregular = manifests.complaints(|path| path.ends_with(tree::MANIFEST));
         let manifests = manifests.files;
@@ -101,11 +103,11 @@ impl Crates {
                 crates.add(handler);
             }
         }
-        let in_c = in_c::find(root);
-        for handler in in_c.handlers {
+        let c_handlers = c_handlers::find(root);
+        for handler in c_handlers.handlers {
             crates.add(handler);
         }
-        crates.complaints.extend(in_c.complaints);
+        crates.complaints.extend(c_handlers.complaints);
         crates.complaints.extend(known.complaints);
         crates.complaints.extend(irregular);
         crates.complaints.extend(crates.outdated_sdks());
@@ -140,10 +142,10 @@ impl Crates {
             complaints: self.complaints.clone(),
             unreadable: self.unreadable.clone(),
         };
-        let in_c::Found {
+        let c_handlers::CHandlers {
             handlers: found,
             complaints,
-        } = in_c::find(root);
+        } = c_handlers::find(root);
         let kept = self
             .handlers
             .values()
@@ -247,7 +249,7 @@ impl Crates {
 }
 
 /// The packages that cargo has told of, by directory.
-struct Known<'a> {
+struct Packages<'a> {
     cargo: &'a Cargo,
     packages: BTreeMap<PathBuf, Arc<Member>>,
     /// Manifests asked about, those of workspaces without a package too.
@@ -262,9 +264,9 @@ struct Member {
     shared: Arc<BTreeSet<PathBuf>>,
 }
 
-impl<'a> Known<'a> {
-    fn new(cargo: &'a Cargo) -> Known<'a> {
-        Known {
+impl<'a> Packages<'a> {
+    fn new(cargo: &'a Cargo) -> Packages<'a> {
+        Packages {
             cargo,
             packages: BTreeMap::new(),
             asked: BTreeSet::new(),

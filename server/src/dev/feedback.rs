@@ -13,7 +13,7 @@ use super::sources::Changes;
 
 /// Why a build begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum BuildCause {
     /// Something changed while no build ran, or it is the first build.
     Saved,
     /// Something changed while a build ran that was caused by a save.
@@ -24,17 +24,17 @@ pub(crate) enum Cause {
 
 /// What follows a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum NextBuild {
     Nothing,
-    Build(Cause),
-    BuildWhenQuiet(Cause),
+    Build(BuildCause),
+    BuildWhenQuiet(BuildCause),
     /// What has changed is the build's own, and starts none from now on.
     Tell,
 }
 
 /// What changed during a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum BuildChanges {
     Nothing,
     /// Only what code of the build may have written.
     Suspects,
@@ -43,13 +43,15 @@ enum Found {
 }
 
 /// What follows a build of this cause.
-fn next(cause: Cause, found: Found) -> Next {
+fn next(cause: BuildCause, found: BuildChanges) -> NextBuild {
     match (cause, found) {
-        (_, Found::Nothing) => Next::Nothing,
-        (_, Found::Saves) => Next::Build(Cause::Saved),
-        (Cause::Saved, Found::Suspects) => Next::Build(Cause::ChangedInBuild),
-        (Cause::ChangedInBuild, Found::Suspects) => Next::BuildWhenQuiet(Cause::Doubt),
-        (Cause::Doubt, Found::Suspects) => Next::Tell,
+        (_, BuildChanges::Nothing) => NextBuild::Nothing,
+        (_, BuildChanges::Saves) => NextBuild::Build(BuildCause::Saved),
+        (BuildCause::Saved, BuildChanges::Suspects) => NextBuild::Build(BuildCause::ChangedInBuild),
+        (BuildCause::ChangedInBuild, BuildChanges::Suspects) => {
+            NextBuild::BuildWhenQuiet(BuildCause::Doubt)
+        }
+        (BuildCause::Doubt, BuildChanges::Suspects) => NextBuild::Tell,
     }
 }
 
@@ -67,8 +69,8 @@ pub(crate) struct Questions<'a> {
 #[derive(Debug)]
 pub(crate) struct Feedback {
     /// Why the last build began, or the one that runs.
-    cause: Cause,
-    next: Next,
+    cause: BuildCause,
+    next: NextBuild,
     /// When the last build was over.
     since: Instant,
     /// Builds since something changed while none ran.
@@ -82,8 +84,8 @@ pub(crate) struct Feedback {
 impl Feedback {
     pub(crate) fn new() -> Feedback {
         Feedback {
-            cause: Cause::Saved,
-            next: Next::Nothing,
+            cause: BuildCause::Saved,
+            next: NextBuild::Nothing,
             since: Instant::now(),
             in_a_row: 0,
             held: Changes::default(),
@@ -110,15 +112,15 @@ impl Feedback {
         changes.saved_again.clear();
         let is_suspect = |file: &PathBuf| self.in_a_row >= IN_A_ROW_MAX || (ask.is_suspect)(file);
         let found = match changes.changed.as_slice() {
-            [] => Found::Nothing,
-            changed if changed.iter().all(is_suspect) => Found::Suspects,
-            _ => Found::Saves,
+            [] => BuildChanges::Nothing,
+            changed if changed.iter().all(is_suspect) => BuildChanges::Suspects,
+            _ => BuildChanges::Saves,
         };
         self.next = next(self.cause, found);
         self.since = now;
         self.held = changes;
         match self.next {
-            Next::Tell => {
+            NextBuild::Tell => {
                 let told = std::mem::take(&mut self.held).changed;
                 self.generated.extend(told.iter().cloned());
                 told
@@ -131,20 +133,20 @@ impl Feedback {
     pub(crate) fn begin_build(&mut self, since: Changes, now: Instant) -> Changes {
         let has_saves = !since.changed.is_empty() || !since.saved_again.is_empty();
         self.cause = match self.next {
-            _ if has_saves => Cause::Saved,
-            Next::Build(cause) => cause,
-            Next::BuildWhenQuiet(cause) if self.wait(now).is_none() => cause,
-            Next::BuildWhenQuiet(_) | Next::Nothing | Next::Tell => return since,
+            _ if has_saves => BuildCause::Saved,
+            NextBuild::Build(cause) => cause,
+            NextBuild::BuildWhenQuiet(cause) if self.wait(now).is_none() => cause,
+            NextBuild::BuildWhenQuiet(_) | NextBuild::Nothing | NextBuild::Tell => return since,
         };
         self.in_a_row = if has_saves { 0 } else { self.in_a_row + 1 };
-        self.next = Next::Nothing;
+        self.next = NextBuild::Nothing;
         std::mem::take(&mut self.held).and(since)
     }
 
     /// How long until something is to be built although nothing changes.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let left = QUIET.saturating_sub(now.saturating_duration_since(self.since));
-        let is_waiting = matches!(self.next, Next::BuildWhenQuiet(_)) && !left.is_zero();
+        let is_waiting = matches!(self.next, NextBuild::BuildWhenQuiet(_)) && !left.is_zero();
         is_waiting.then_some(left)
     }
 }
@@ -191,17 +193,25 @@ mod tests {
 
     #[test]
     fn only_the_third_build_in_a_row_whose_changes_may_all_be_its_own_is_the_last() {
-        let (saved, in_build, doubt) = (Cause::Saved, Cause::ChangedInBuild, Cause::Doubt);
+        let (saved, in_build, doubt) = (
+            BuildCause::Saved,
+            BuildCause::ChangedInBuild,
+            BuildCause::Doubt,
+        );
         for (cause, found, expected) in [
-            (saved, Found::Nothing, Next::Nothing),
-            (in_build, Found::Nothing, Next::Nothing),
-            (doubt, Found::Nothing, Next::Nothing),
-            (saved, Found::Suspects, Next::Build(in_build)),
-            (in_build, Found::Suspects, Next::BuildWhenQuiet(doubt)),
-            (doubt, Found::Suspects, Next::Tell),
-            (saved, Found::Saves, Next::Build(saved)),
-            (in_build, Found::Saves, Next::Build(saved)),
-            (doubt, Found::Saves, Next::Build(saved)),
+            (saved, BuildChanges::Nothing, NextBuild::Nothing),
+            (in_build, BuildChanges::Nothing, NextBuild::Nothing),
+            (doubt, BuildChanges::Nothing, NextBuild::Nothing),
+            (saved, BuildChanges::Suspects, NextBuild::Build(in_build)),
+            (
+                in_build,
+                BuildChanges::Suspects,
+                NextBuild::BuildWhenQuiet(doubt),
+            ),
+            (doubt, BuildChanges::Suspects, NextBuild::Tell),
+            (saved, BuildChanges::Saves, NextBuild::Build(saved)),
+            (in_build, BuildChanges::Saves, NextBuild::Build(saved)),
+            (doubt, BuildChanges::Saves, NextBuild::Build(saved)),
         ] {
             assert_eq!(next(cause, found), expected, "{cause:?} {found:?}");
         }

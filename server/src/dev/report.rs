@@ -28,7 +28,7 @@ impl Address {
 
 /// How long the way from an editor to the next connection was.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct LiveTimes {
     /// From the newest save until all that can run the new code do.
     pub(crate) live: Duration,
     pub(crate) build: Duration,
@@ -37,9 +37,9 @@ pub(crate) struct Times {
     pub(crate) moved: Option<Duration>,
 }
 
-impl fmt::Display for Times {
+impl fmt::Display for LiveTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Times {
+        let LiveTimes {
             live,
             build,
             load,
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn times_are_told_in_the_units_that_people_feel() {
-        let mut times = Times {
+        let mut times = LiveTimes {
             live: Duration::from_millis(836),
             build: Duration::from_millis(790),
             load: Duration::from_micros(2_200),

@@ -18,13 +18,13 @@ use crate::process::regular_file::{self, Links, NotRead, is_absence};
 
 /// The sources at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct Snapshot {
-    files: BTreeMap<PathBuf, Stamp>,
+pub(crate) struct Sources {
+    files: BTreeMap<PathBuf, SourceStamp>,
     directories: BTreeSet<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct SourceStamp {
     saved: SystemTime,
     size: u64,
     inode: u64,
@@ -43,11 +43,11 @@ pub(crate) struct Changes {
     pub(crate) saved: Option<SystemTime>,
 }
 
-impl Snapshot {
+impl Sources {
     /// Looks at all manifests and all C below `root` and at all that `crates` are made of. What `before`
     /// knows already is not read again.
-    pub(crate) fn take(root: &Path, crates: &Crates, before: &Snapshot) -> Snapshot {
-        let mut snapshot = Snapshot::default();
+    pub(crate) fn take(root: &Path, crates: &Crates, before: &Sources) -> Sources {
+        let mut snapshot = Sources::default();
         snapshot.add(tree::beginnings(root), before);
         for directory in crates.parts() {
             snapshot.add(tree::package(directory), before);
@@ -66,8 +66,8 @@ impl Snapshot {
     }
 
     /// Looks at all that pages are made of.
-    pub(crate) fn of_pages(root: &Path, before: &Snapshot) -> Snapshot {
-        let mut snapshot = Snapshot::default();
+    pub(crate) fn of_pages(root: &Path, before: &Sources) -> Sources {
+        let mut snapshot = Sources::default();
         snapshot.add(tree::pages(root), before);
         snapshot
     }
@@ -92,7 +92,7 @@ impl Snapshot {
         self.directories.iter().cloned().collect()
     }
 
-    pub(crate) fn since(&self, before: &Snapshot) -> Changes {
+    pub(crate) fn since(&self, before: &Sources) -> Changes {
         let mut changes = Changes::default();
         for (path, stamp) in &self.files {
             match before.files.get(path) {
@@ -127,7 +127,7 @@ impl Snapshot {
         };
     }
 
-    fn add(&mut self, tree: tree::Tree, before: &Snapshot) {
+    fn add(&mut self, tree: tree::Tree, before: &Sources) {
         // What cannot be read is as it was.
         for (file, stamp) in &before.files {
             if tree.is_unknown(file) {
@@ -148,7 +148,7 @@ impl Snapshot {
     }
 
     /// Answers whether it is there.
-    fn add_file(&mut self, file: &Path, before: &Snapshot) -> bool {
+    fn add_file(&mut self, file: &Path, before: &Sources) -> bool {
         if self.files.contains_key(file) {
             return true;
         }
@@ -187,7 +187,7 @@ impl Changes {
 }
 
 /// `None` if there is no such file; one that cannot be read is as it was `before`.
-fn stamp(file: &Path, before: Option<&Stamp>) -> Option<Stamp> {
+fn stamp(file: &Path, before: Option<&SourceStamp>) -> Option<SourceStamp> {
     match stamp_now(file, before) {
         Ok(stamp) => Some(stamp),
         Err(NotRead::Io(error)) if !is_absence(&error) => before.copied(),
@@ -195,10 +195,10 @@ fn stamp(file: &Path, before: Option<&Stamp>) -> Option<Stamp> {
     }
 }
 
-fn stamp_now(file: &Path, before: Option<&Stamp>) -> Result<Stamp, NotRead> {
+fn stamp_now(file: &Path, before: Option<&SourceStamp>) -> Result<SourceStamp, NotRead> {
     let metadata = fs::metadata(file)?;
     regular_file::check_kind(&metadata)?;
-    let mut stamp = Stamp {
+    let mut stamp = SourceStamp {
         saved: metadata.modified()?,
         size: metadata.len(),
         inode: metadata.ino(),
@@ -240,7 +240,7 @@ mod tests {
             .status();
         assert!(made.expect("mkfifo, of coreutils, runs").success());
 
-        let snapshot = Snapshot::of_pages(root.path(), &Snapshot::default());
+        let snapshot = Sources::of_pages(root.path(), &Sources::default());
 
         let found: Vec<&PathBuf> = snapshot.files.keys().collect();
         assert_eq!(found, [&at("index.html"), &at("page.html")]);
@@ -255,15 +255,15 @@ mod tests {
             fs::write(at(folder).join("page.html"), folder).unwrap();
         }
         fs::write(at("index.html"), "index").unwrap();
-        let look = |before: &_| Snapshot::of_pages(root.path(), before);
-        let before = look(&Snapshot::default());
+        let look = |before: &_| Sources::of_pages(root.path(), before);
+        let before = look(&Sources::default());
         let all: Vec<PathBuf> = before.files.keys().cloned().collect();
 
         let unreadable = |name: &str| tree::Tree {
             unreadable: vec![at(name)],
             ..tree::Tree::default()
         };
-        let mut during = Snapshot::default();
+        let mut during = Sources::default();
         during.add(unreadable("closed"), &before);
         assert_eq!(during.files.keys().collect::<Vec<_>>(), [&all[0]]);
         assert!(during.directories.contains(&at("closed")));
@@ -282,8 +282,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let manifest = root.path().join(tree::MANIFEST);
         fs::write(&manifest, "before").unwrap();
-        let look = |before: &_| Snapshot::take(root.path(), &Crates::default(), before);
-        let before = look(&Snapshot::default());
+        let look = |before: &_| Sources::take(root.path(), &Crates::default(), before);
+        let before = look(&Sources::default());
         let date = fs::metadata(&manifest).unwrap().modified().unwrap();
 
         fs::write(&manifest, "").unwrap();

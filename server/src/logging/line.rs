@@ -11,22 +11,22 @@ use tracing::{Event, Level};
 use super::value;
 
 /// A line that is being written: what happened comes first, then the fields.
-pub(crate) struct Line<'a> {
+pub(crate) struct LogLine<'a> {
     text: &'a mut Vec<u8>,
     is_colourful: bool,
 }
 
 /// Appends the line of `event`.
 pub(super) fn write(text: &mut Vec<u8>, event: &Event<'_>, is_colourful: bool) {
-    let mut line = Line::begin(text, *event.metadata().level(), is_colourful);
+    let mut line = LogLine::begin(text, *event.metadata().level(), is_colourful);
     // The message stands first in every event.
     event.record(&mut line);
     line.end();
 }
 
-impl Line<'_> {
+impl LogLine<'_> {
     /// Appends the time and the level.
-    pub(super) fn begin(text: &mut Vec<u8>, level: Level, is_colourful: bool) -> Line<'_> {
+    pub(super) fn begin(text: &mut Vec<u8>, level: Level, is_colourful: bool) -> LogLine<'_> {
         let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let (colour, level) = match level {
             Level::ERROR => ("\x1b[31m", "ERROR"),
@@ -41,7 +41,7 @@ impl Line<'_> {
         for part in [style(PLAIN), " ", style(colour), level, style(PLAIN)] {
             text.extend_from_slice(part.as_bytes());
         }
-        Line { text, is_colourful }
+        LogLine { text, is_colourful }
     }
 
     /// Appends what happened.
@@ -112,7 +112,7 @@ impl Line<'_> {
     }
 }
 
-impl Visit for Line<'_> {
+impl Visit for LogLine<'_> {
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.number(field.name(), value);
     }

@@ -2,7 +2,7 @@
 
 /// Lines in the order they came, and how many found no room since the last batch was taken.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct LineQueue {
     lines: Vec<u8>,
     /// Whether a line waits that leaves at once; the other lines may wait for company.
     is_urgent: bool,
@@ -22,9 +22,9 @@ pub(super) struct Taken {
     pub(super) bytes: usize,
 }
 
-impl Queue {
-    pub(super) const fn new() -> Queue {
-        Queue {
+impl LineQueue {
+    pub(super) const fn new() -> LineQueue {
+        LineQueue {
             lines: Vec::new(),
             is_urgent: false,
             dropped: 0,
@@ -49,7 +49,7 @@ impl Queue {
         is_first || self.is_urgent != was_urgent
     }
 
-    /// Has the lines that wait leave at once. Answers what [`Queue::finished`] is when they have.
+    /// Has the lines that wait leave at once. Answers what [`LineQueue::finished`] is when they have.
     pub(super) fn hurry(&mut self) -> u64 {
         self.is_urgent = !self.lines.is_empty();
         self.accepted
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_writer_is_woken_for_the_first_line_the_first_urgent_one_and_a_full_batch() {
-        let mut queue = Queue::new();
+        let mut queue = LineQueue::new();
         let some = [b'.'; BATCH_BYTES / 2];
         for (line, may_wait, wakes, is_urgent) in [
             (&some[..8], true, true, false),
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn lines_that_find_no_room_are_counted_and_the_others_keep_their_order() {
-        let mut queue = Queue::new();
+        let mut queue = LineQueue::new();
         let line = [b'.'; 1024];
         for _ in 0..BYTES_MAX / line.len() {
             queue.push(&line, true);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_was_accepted_is_finished_when_its_batch_is() {
-        let mut queue = Queue::new();
+        let mut queue = LineQueue::new();
         queue.push(b"one\n", true);
         let mut batch = Vec::new();
         let taken = queue.take(&mut batch);

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 /// The log, as a file, a pipe, a terminal or a socket.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(super) struct LogSink {
     /// `None` if not even a copy of stderr can be made.
     file: Option<File>,
     identity: Option<Identity>,
@@ -24,11 +24,11 @@ pub(super) struct Sink {
 /// The device and the number of what a descriptor leads to.
 type Identity = (u64, u64);
 
-impl Sink {
+impl LogSink {
     /// The log that stderr is now.
-    pub(super) fn open() -> Sink {
+    pub(super) fn open() -> LogSink {
         let file = stderr();
-        Sink {
+        LogSink {
             identity: file.as_ref().and_then(identity),
             file,
             is_within_line: false,
@@ -37,8 +37,8 @@ impl Sink {
 
     /// A sink that writes to `file`.
     #[cfg(test)]
-    fn to(file: File) -> Sink {
-        Sink {
+    fn to(file: File) -> LogSink {
+        LogSink {
             identity: identity(&file),
             file: Some(file),
             is_within_line: false,
@@ -126,13 +126,13 @@ mod tests {
     use super::*;
 
     /// A log of the kind that is a socket, and its reader.
-    fn log() -> (Sink, UnixStream) {
+    fn log() -> (LogSink, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
         (
-            Sink::to(File::from(std::os::fd::OwnedFd::from(ours))),
+            LogSink::to(File::from(std::os::fd::OwnedFd::from(ours))),
             theirs,
         )
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_full_disk_loses_lines_and_no_more() {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut sink = Sink::to(full);
+        let mut sink = LogSink::to(full);
 
         assert_eq!(sink.write(b"one\ntwo\n"), 2);
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use super::line::Line;
-use super::queue::Queue;
-use super::sink::Sink;
+use super::line::LogLine;
+use super::queue::LineQueue;
+use super::sink::LogSink;
 
 /// Leaves a line for the writer. A line that may wait does so for a moment and leaves with others: a
 /// system call a session is too many.
@@ -20,7 +20,7 @@ pub(super) fn write(line: &[u8], may_wait: bool) {
         Some(thread) if wakes => thread.unpark(),
         Some(_) => {}
         // Not even a thread: what cannot wait for the reader is lost, what can is written here.
-        None => Writer::default().write_waiting(),
+        None => LogWriter::default().write_waiting(),
     }
 }
 
@@ -40,7 +40,7 @@ pub(super) fn flush(limit: Duration) {
 
 fn start() -> Option<Thread> {
     // Before the thread: it is the log that the process began with.
-    let mut writer = Writer::default();
+    let mut writer = LogWriter::default();
     let write = move || {
         loop {
             wait();
@@ -68,24 +68,24 @@ fn wait() {
 }
 
 /// What the thread has in its hands.
-struct Writer {
-    sink: Sink,
+struct LogWriter {
+    sink: LogSink,
     batch: Vec<u8>,
     /// Lines that found no room or could not be written, and of which the log does not tell yet.
     untold: u64,
 }
 
-impl Default for Writer {
-    fn default() -> Writer {
-        Writer {
-            sink: Sink::open(),
+impl Default for LogWriter {
+    fn default() -> LogWriter {
+        LogWriter {
+            sink: LogSink::open(),
             batch: Vec::new(),
             untold: 0,
         }
     }
 }
 
-impl Writer {
+impl LogWriter {
     /// Writes what waits, for as long as that takes.
     fn write_waiting(&mut self) {
         self.batch.clear();
@@ -106,7 +106,7 @@ impl Writer {
             return;
         }
         let mut text = Vec::new();
-        let mut line = Line::begin(&mut text, Level::WARN, super::is_colourful());
+        let mut line = LogLine::begin(&mut text, Level::WARN, super::is_colourful());
         line.message("log lines were dropped");
         line.number("lines", self.untold);
         line.end();
@@ -116,11 +116,11 @@ impl Writer {
     }
 }
 
-fn lock() -> MutexGuard<'static, Queue> {
+fn lock() -> MutexGuard<'static, LineQueue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
+static QUEUE: Mutex<LineQueue> = Mutex::new(LineQueue::new());
 /// A batch is written or lost.
 static FINISHED: Condvar = Condvar::new();
 static THREAD: OnceLock<Option<Thread>> = OnceLock::new();

@@ -16,7 +16,7 @@ include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 /// What lies where an SDK is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum ExistingSdk {
     Nothing,
     /// What this program brings along.
     Ours,
@@ -33,17 +33,17 @@ pub(crate) enum Found {
     NoSdk,
 }
 
-impl Found {
+impl ExistingSdk {
     /// Looks at a place for the files of which `needs` says that they are needed.
-    pub(crate) fn at(place: &Path, needs: impl Fn(&str) -> bool) -> Found {
+    pub(crate) fn at(place: &Path, needs: impl Fn(&str) -> bool) -> ExistingSdk {
         let is_empty = || fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
         match fs::symlink_metadata(place) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Found::Nothing,
-            Ok(_) if is_empty() => return Found::Nothing,
+            Err(error) if error.kind() == ErrorKind::NotFound => return ExistingSdk::Nothing,
+            Ok(_) if is_empty() => return ExistingSdk::Nothing,
             _ => {}
         }
         if fs::metadata(place.join(HEADER)).is_err() {
-            return Found::NoSdk;
+            return ExistingSdk::NoSdk;
         }
         let (mut lacks, mut differs) = (false, false);
         for (name, text) in files() {
@@ -54,9 +54,9 @@ impl Found {
             }
         }
         match (differs, lacks) {
-            (false, false) => Found::Ours,
-            (false, true) => Found::Part,
-            (true, _) => Found::Other {
+            (false, false) => ExistingSdk::Ours,
+            (false, true) => ExistingSdk::Part,
+            (true, _) => ExistingSdk::Other {
                 version: version(place),
                 is_edited: noted(place, "digest") != digest_of(place),
             },
@@ -80,13 +80,13 @@ pub(crate) fn outdated(place: &Path) -> Option<String> {
     // What a wshd has written: sources of the SDK itself lie elsewhere.
     let is_copy = fs::symlink_metadata(place.join(NOTE)).is_ok()
         || text(place, "Cargo.toml").is_some_and(|it| it.starts_with(manifest::HEAD));
-    let found = is_copy.then(|| Found::at(place, |_| false))?;
+    let found = is_copy.then(|| ExistingSdk::at(place, |_| false))?;
     match found {
         // One of this very version that was changed is as its owner wants it.
-        Found::Other { version, is_edited }
+        ExistingSdk::Other { version, is_edited }
             if !is_edited || version.as_deref() != Some(OUR_VERSION) =>
         {
-            let (other, place) = (Found::other(version.as_deref()), place.display());
+            let (other, place) = (ExistingSdk::other(version.as_deref()), place.display());
             Some(format!(
                 "`{place}` is the SDK of {other}, and this is wshd {OUR_VERSION}; `wshd sdk {place}` puts this one \
                  in its place"
@@ -235,20 +235,20 @@ mod tests {
     fn what_lies_where_an_sdk_is_looked_for_is_told_apart() {
         let root = tempfile::tempdir().unwrap();
         let place = root.path().join("wsh");
-        let found = |needs: &str| Found::at(&place, |file| file.starts_with(needs));
+        let found = |needs: &str| ExistingSdk::at(&place, |file| file.starts_with(needs));
 
-        assert_eq!(found(""), Found::Nothing);
+        assert_eq!(found(""), ExistingSdk::Nothing);
         fs::create_dir(&place).unwrap();
-        assert_eq!(found(""), Found::Nothing);
+        assert_eq!(found(""), ExistingSdk::Nothing);
         fs::write(place.join("notes.txt"), "mine").unwrap();
-        assert_eq!(found(""), Found::NoSdk);
+        assert_eq!(found(""), ExistingSdk::NoSdk);
         fs::remove_file(place.join("notes.txt")).unwrap();
         write(&place, |file| file.starts_with("include/")).unwrap();
-        assert_eq!(found("include/"), Found::Ours);
-        assert_eq!(found(""), Found::Part);
+        assert_eq!(found("include/"), ExistingSdk::Ours);
+        assert_eq!(found(""), ExistingSdk::Part);
         write(&place, |_| true).unwrap();
-        assert_eq!(found(""), Found::Ours);
-        let other = |version: &str, is_edited| Found::Other {
+        assert_eq!(found(""), ExistingSdk::Ours);
+        let other = |version: &str, is_edited| ExistingSdk::Other {
             version: Some(version.to_owned()),
             is_edited,
         };

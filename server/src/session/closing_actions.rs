@@ -9,7 +9,7 @@ use super::{FromPeer, HandlerEnd, Session};
 use crate::border::calls::{Instance, Outcome};
 use crate::border::conn::Conn;
 use crate::buffers::pool::Buffer;
-use crate::logging::{self, line::Line};
+use crate::logging::{self, line::LogLine};
 use crate::outbound::controls::Controls;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
@@ -214,7 +214,7 @@ impl Session {
     }
 
     /// Which session it is.
-    fn name_in(&self, line: &mut Line<'_>) {
+    fn name_in(&self, line: &mut LogLine<'_>) {
         let generation = self.owner.generation();
         let (slash, path) = match &self.about.path {
             Some(path) => ("", &**path),

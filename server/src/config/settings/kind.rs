@@ -11,7 +11,7 @@ use clap::value_parser;
 use serde_json::Value;
 use toml::de::DeValue;
 
-use crate::config::host::{HOST_WANTED, Host};
+use crate::config::listen_address::{LISTEN_ADDRESS_WANTED, ListenAddress};
 use crate::config::lists::{self, HOSTS_WANTED, ORIGINS_WANTED};
 use crate::config::source::Place;
 use crate::config::values::{Entry, Reader, absolute, one_of};
@@ -38,7 +38,7 @@ pub(in crate::config) enum Kind<T: 'static> {
     /// A port alone; a flag only.
     Port(fn(&mut T, u16)),
     /// Addresses with or without a port; a flag only.
-    Interfaces(fn(&mut T, Vec<Host>)),
+    Interfaces(fn(&mut T, Vec<ListenAddress>)),
 }
 
 /// A word, and what it sets.
@@ -46,7 +46,7 @@ pub(in crate::config) type Word<T> = (&'static str, fn(&mut T));
 
 /// A text that is not what a setting wants.
 #[derive(Debug)]
-pub(in crate::config) struct Unfit {
+pub(in crate::config) struct WrongText {
     pub(in crate::config) found: String,
     /// In words.
     pub(in crate::config) wanted: String,
@@ -118,7 +118,7 @@ impl<T: 'static> Kind<T> {
         by: DecidedBy,
         working_dir: &Path,
         target: &mut T,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), WrongText> {
         let lossy = text.to_string_lossy();
         match self {
             Kind::Path { set, .. } => {
@@ -127,21 +127,21 @@ impl<T: 'static> Kind<T> {
             Kind::Truth(set) => set(target, parsed(&lossy, "`true` or `false`")?),
             Kind::Word(words) => match word(words, &lossy) {
                 Some(set) => set(target),
-                None => return Err(unfit(&lossy, one_of(words))),
+                None => return Err(wrong_text(&lossy, one_of(words))),
             },
             Kind::Level(set) => set(target, parsed(&lossy, LEVEL_WANTED)?),
             Kind::Hosts(set) => match lists::hosts_in(&lossy) {
                 Some(hosts) => set(target, hosts, by),
-                None => return Err(unfit(&lossy, HOSTS_WANTED)),
+                None => return Err(wrong_text(&lossy, HOSTS_WANTED)),
             },
             Kind::Origins(set) => match lists::origins_in(&lossy) {
                 Some(origins) => set(target, origins, by),
-                None => return Err(unfit(&lossy, ORIGINS_WANTED)),
+                None => return Err(wrong_text(&lossy, ORIGINS_WANTED)),
             },
             Kind::Port(set) => set(target, parsed(&lossy, "a number from 0 to 65535")?),
             Kind::Interfaces(set) => {
                 let hosts = lossy.split(',').map(str::trim);
-                let hosts = hosts.map(|host| parsed(host, HOST_WANTED));
+                let hosts = hosts.map(|host| parsed(host, LISTEN_ADDRESS_WANTED));
                 set(target, hosts.collect::<Result<_, _>>()?);
             }
             // No flag has one of these.
@@ -170,7 +170,7 @@ impl<T: 'static> Kind<T> {
                 lists::origins_in(text).ok_or_else(|| format!("wants {ORIGINS_WANTED}"))
             }),
             Kind::Port(_) => value_parser!(u16).into(),
-            Kind::Interfaces(_) => ValueParser::new(Host::from_str),
+            Kind::Interfaces(_) => ValueParser::new(ListenAddress::from_str),
             Kind::Addresses(_) | Kind::Object(_) => ValueParser::string(),
         }
     }
@@ -191,12 +191,12 @@ fn level(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<LogLevel> {
     None
 }
 
-fn parsed<V: FromStr>(text: &str, wanted: &str) -> Result<V, Unfit> {
-    text.parse().map_err(|_| unfit(text, wanted))
+fn parsed<V: FromStr>(text: &str, wanted: &str) -> Result<V, WrongText> {
+    text.parse().map_err(|_| wrong_text(text, wanted))
 }
 
-fn unfit(found: &str, wanted: impl Into<String>) -> Unfit {
-    Unfit {
+fn wrong_text(found: &str, wanted: impl Into<String>) -> WrongText {
+    WrongText {
         found: found.to_owned(),
         wanted: wanted.into(),
     }

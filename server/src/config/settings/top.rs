@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::{Applies, Draft, Flag, Heading, Kind, Setting};
-use crate::config::host::Host;
+use super::{Applies, ConfigDraft, Flag, Heading, Kind, Setting};
+use crate::config::listen_address::ListenAddress;
 use crate::config::{HandlerConfig, ReloadPolicy, Trial, Trust};
 
 /// What is decided for the server as a whole.
 ///
 /// Flags are laid over the file in this order: `port` before `server_host`, which falls back on it, and
 /// `handlers_dir` before `scan_dir`, which lies below it.
-pub(in crate::config) const TOP: &[Setting<Draft>] = &[
+pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
     Setting {
         name: "config",
         about: "Read this configuration file",
@@ -335,14 +335,14 @@ pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
 ];
 
 /// Gives every address this port.
-fn set_port(draft: &mut Draft, port: u16) {
+fn set_port(draft: &mut ConfigDraft, port: u16) {
     let moved = draft.config.listen.iter();
     let moved = moved.map(|address| SocketAddr::new(address.ip(), port));
     draft.config.listen = each_once(moved);
 }
 
 /// Listens on these addresses instead; one without a port has that of the first address before.
-fn set_interfaces(draft: &mut Draft, hosts: Vec<Host>) {
+fn set_interfaces(draft: &mut ConfigDraft, hosts: Vec<ListenAddress>) {
     let port = draft.config.listen.first().map_or(0, SocketAddr::port);
     let addresses = hosts.iter().flat_map(|host| host.with_port(port));
     draft.config.listen = each_once(addresses);

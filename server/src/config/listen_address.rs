@@ -8,12 +8,12 @@ use std::str::FromStr;
 /// Other names than `localhost` are not looked up: what a server listens on must not depend on
 /// who answers the resolver at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host {
+pub(super) struct ListenAddress {
     addresses: Vec<IpAddr>,
     port: Option<u16>,
 }
 
-impl Host {
+impl ListenAddress {
     /// The addresses to bind, with `port` where none was written.
     pub(super) fn with_port(&self, port: u16) -> impl Iterator<Item = SocketAddr> + '_ {
         let port = self.port.unwrap_or(port);
@@ -28,20 +28,20 @@ impl Host {
     }
 }
 
-/// A text that is no [`Host`].
+/// A text that is no [`ListenAddress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("wants {HOST_WANTED}")]
-pub(super) struct NotAHost;
+#[error("wants {LISTEN_ADDRESS_WANTED}")]
+pub(super) struct NotAListenAddress;
 
 /// What a flag wants, in words.
-pub(super) const HOST_WANTED: &str =
+pub(super) const LISTEN_ADDRESS_WANTED: &str =
     "an address like `127.0.0.1`, `::1`, `0.0.0.0` or `localhost`, with or without a port";
 
-impl FromStr for Host {
-    type Err = NotAHost;
+impl FromStr for ListenAddress {
+    type Err = NotAListenAddress;
 
-    fn from_str(text: &str) -> Result<Host, NotAHost> {
-        let one = |address: IpAddr, port| Host {
+    fn from_str(text: &str) -> Result<ListenAddress, NotAListenAddress> {
+        let one = |address: IpAddr, port| ListenAddress {
             addresses: vec![address],
             port,
         };
@@ -56,21 +56,21 @@ impl FromStr for Host {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
         {
-            let address: Ipv6Addr = inner.parse().map_err(|_| NotAHost)?;
+            let address: Ipv6Addr = inner.parse().map_err(|_| NotAListenAddress)?;
             return Ok(one(address.into(), None));
         }
         let (name, port) = match text.split_once(':') {
             // `parse` would take a plus sign too.
-            Some((_, port)) if port.starts_with('+') => return Err(NotAHost),
-            Some((name, port)) => (name, Some(port.parse().map_err(|_| NotAHost)?)),
+            Some((_, port)) if port.starts_with('+') => return Err(NotAListenAddress),
+            Some((name, port)) => (name, Some(port.parse().map_err(|_| NotAListenAddress)?)),
             None => (text, None),
         };
         if !name.eq_ignore_ascii_case("localhost") {
-            return Err(NotAHost);
+            return Err(NotAListenAddress);
         }
         // Browsers resolve it to either.
         let addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        Ok(Host { addresses, port })
+        Ok(ListenAddress { addresses, port })
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn bound(text: &str) -> Vec<String> {
-        let host: Host = text.parse().expect(text);
+        let host: ListenAddress = text.parse().expect(text);
         host.with_port(1)
             .map(|address| address.to_string())
             .collect()
@@ -124,7 +124,11 @@ mod tests {
             "http://127.0.0.1",
             "127.0.0.1 ",
         ] {
-            assert_eq!(text.parse::<Host>(), Err(NotAHost), "{text}");
+            assert_eq!(
+                text.parse::<ListenAddress>(),
+                Err(NotAListenAddress),
+                "{text}"
+            );
         }
     }
 }

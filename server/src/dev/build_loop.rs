@@ -1,4 +1,4 @@
-//! The cycle of `wshd dev`: look at the sources, build what they change, put it on the shelf, have
+//! The cycle of `wshd dev`: look at the sources, build what they change, put it into the library directory, have
 //! it loaded, tell how it went. One thread, one build at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,44 +12,44 @@ use super::cargo::Cargo;
 use super::cc::Cc;
 use super::crates::{Crates, HandlerCrate, LOCK_FILE, Recipe};
 use super::feedback::{Feedback, Questions};
+use super::library_dir::LibraryDir;
 use super::messages::{Artifact, Built, plain};
+use super::outcome::{BuildResult, HandlerState, NotServed};
 use super::report::{Address, say};
-use super::shelf::Shelf;
-use super::sources::{Changes, Snapshot};
+use super::sources::{Changes, Sources};
 use super::tree;
-use super::verdict::{Failure, Finished, State};
 use crate::connection::overlay::Overlay;
 use crate::reload::Change;
 use crate::reload::watcher::Watcher;
 
 /// Everything that the cycle works with.
-pub(crate) struct Workshop<L> {
+pub(crate) struct BuildLoop<L> {
     root: PathBuf,
     cargo: Arc<Cargo>,
     cc: Cc,
     crates: Crates,
-    sources: Snapshot,
+    sources: Sources,
     feedback: Feedback,
     /// The document root, and what is in it.
     pages: Option<PathBuf>,
-    page_files: Snapshot,
-    shelf: Shelf,
+    page_files: Sources,
+    library_dir: LibraryDir,
     overlay: Arc<Overlay>,
     address: Address,
     load: L,
     /// What became of each handler, from its first build on.
-    states: BTreeMap<String, State>,
+    states: BTreeMap<String, HandlerState>,
 }
 
-impl<L: FnMut() -> Vec<Change>> Workshop<L> {
-    pub(crate) fn new(dev: Dev, port: u16, pages: Option<PathBuf>, load: L) -> Workshop<L> {
+impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
+    pub(crate) fn new(dev: Dev, port: u16, pages: Option<PathBuf>, load: L) -> BuildLoop<L> {
         // Before the first build, so that what is saved while it runs is a change.
-        let sources = Snapshot::take(&dev.root, &dev.crates, &Snapshot::default());
+        let sources = Sources::take(&dev.root, &dev.crates, &Sources::default());
         let address = Address {
             port,
             has_pages: pages.is_some(),
         };
-        let mut workshop = Workshop {
+        let mut build_loop = BuildLoop {
             root: dev.root,
             cargo: dev.cargo,
             cc: dev.cc,
@@ -57,15 +57,15 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             sources,
             feedback: Feedback::new(),
             pages,
-            page_files: Snapshot::default(),
-            shelf: dev.shelf,
+            page_files: Sources::default(),
+            library_dir: dev.library_dir,
             overlay: dev.overlay,
             address,
             load,
             states: BTreeMap::new(),
         };
-        workshop.look_at_pages();
-        workshop
+        build_loop.look_at_pages();
+        build_loop
     }
 
     /// Builds everything, then what changes, until cargo is stopped.
@@ -109,7 +109,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
     /// Tells the open pages what they are made of.
     fn look_at_pages(&mut self) {
         if let Some(root) = &self.pages {
-            self.page_files = Snapshot::of_pages(root, &self.page_files);
+            self.page_files = Sources::of_pages(root, &self.page_files);
             self.overlay.set_pages(self.page_files.digest());
         }
     }
@@ -128,7 +128,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
                 Some(state) if state.generation.is_some() => say(format!("{name:width$}  {url}")),
                 state => {
                     let failure = state.and_then(|state| state.failure.as_ref());
-                    let why = failure.map_or("not built", Failure::name);
+                    let why = failure.map_or("not built", NotServed::name);
                     say(format!("{name:width$}  {why}; will answer at {url}"));
                 }
             }
@@ -140,7 +140,8 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
 
     /// What was built and not loaded may be loaded by now: its configuration has come.
     fn look_at_unloaded(&mut self) {
-        let is_unloaded = |state: &State| matches!(state.failure, Some(Failure::NotLoaded(_)));
+        let is_unloaded =
+            |state: &HandlerState| matches!(state.failure, Some(NotServed::NotLoaded(_)));
         if !self.states.values().any(is_unloaded) {
             return;
         }
@@ -162,7 +163,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
 
     /// Looks once, and builds what has changed since the last look.
     fn look(&mut self, noticed: SystemTime) {
-        let mut now = Snapshot::take(&self.root, &self.crates, &self.sources);
+        let mut now = Sources::take(&self.root, &self.crates, &self.sources);
         let since = now.since(&self.sources);
         let mut changes = self.feedback.begin_build(since, Instant::now());
         let mut step = changes.clone();
@@ -174,7 +175,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
             } else {
                 self.find_c_again(&step)
             });
-            let next = Snapshot::take(&self.root, &self.crates, &now);
+            let next = Sources::take(&self.root, &self.crates, &now);
             step = next.since(&now);
             changes = changes.and(step.clone());
             now = next;
@@ -242,7 +243,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
     fn forget(&mut self, name: &str) {
         self.states.remove(name);
         self.show_failures();
-        match self.shelf.remove(name) {
+        match self.library_dir.remove(name) {
             Ok(true) => {
                 (self.load)();
                 say(format!(
@@ -258,7 +259,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
     /// unless it is the first build of all.
     fn build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) {
         let ran = self.run_build(wanted, saved);
-        let now = Snapshot::take(&self.root, &self.crates, &self.sources);
+        let now = Sources::take(&self.root, &self.crates, &self.sources);
         let changes = now.since(&self.sources);
         self.sources = now;
         let (crates, sources) = (&self.crates, &self.sources);
@@ -294,10 +295,10 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
     }
 
     /// Runs one cargo a workspace.
-    fn run_build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) -> Ran {
-        let mut ran = Ran::default();
+    fn run_build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) -> ScriptRuns {
+        let mut ran = ScriptRuns::default();
         let mut workspaces = BTreeMap::<PathBuf, Vec<(HandlerCrate, String)>>::new();
-        let mut in_c = Vec::new();
+        let mut c_handlers = Vec::new();
         let known = &self.crates.handlers;
         for handler in wanted.iter().filter_map(|name| known.get(name)) {
             match &handler.recipe {
@@ -305,10 +306,10 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
                     let members = workspaces.entry(workspace.clone()).or_default();
                     members.push((handler.clone(), package.clone()));
                 }
-                Recipe::Cc { sources } => in_c.push((handler.clone(), sources.clone())),
+                Recipe::Cc { sources } => c_handlers.push((handler.clone(), sources.clone())),
             }
         }
-        for (handler, sources) in in_c {
+        for (handler, sources) in c_handlers {
             let began = Instant::now();
             let artifact = self.cc.build(&handler.name, &sources);
             if self.cargo.is_stopped() {
@@ -360,7 +361,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
         let mut finished = Vec::new();
         for (handler, artifact) in outcomes {
             let library = artifact.as_ref().ok().map(|artifact| &artifact.library);
-            let placed = library.map(|library| self.shelf.put(&handler.name, library));
+            let placed = library.map(|library| self.library_dir.put(&handler.name, library));
             let placed = placed.transpose().unwrap_or_else(|error| {
                 say(format!(
                     "{}: cannot copy its library: {error}",
@@ -368,7 +369,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
                 ));
                 None
             });
-            finished.push(Finished {
+            finished.push(BuildResult {
                 handler,
                 artifact,
                 placed,
@@ -399,7 +400,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
 
     /// Tells the open pages.
     fn show_failures(&self) {
-        let failed = |(name, state): (&String, &State)| {
+        let failed = |(name, state): (&String, &HandlerState)| {
             let failure = state.failure.as_ref()?;
             Some((name.clone(), failure.text()))
         };
@@ -413,7 +414,7 @@ impl<L: FnMut() -> Vec<Change>> Workshop<L> {
 
 /// What is known of the code that ran in a build.
 #[derive(Debug, Default)]
-struct Ran {
+struct ScriptRuns {
     /// When the last build script had run, if any has.
     scripts_ended: Option<SystemTime>,
     /// Whether some crate was not built.

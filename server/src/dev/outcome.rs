@@ -3,50 +3,50 @@
 use std::time::{Duration, SystemTime};
 
 use super::crates::HandlerCrate;
+use super::library_dir::Placed;
 use super::messages::Artifact;
-use super::report::{Address, Times};
-use super::shelf::Placed;
+use super::report::{Address, LiveTimes};
 use crate::reload::Change;
 
 /// What is known of a handler from its first build on.
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct HandlerState {
     /// The generation that serves.
     pub(crate) generation: Option<u64>,
     /// Why the newest sources are not what serves.
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<NotServed>,
 }
 
 /// Where the way from the sources to the table of routes has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum NotServed {
     /// What the compiler says.
     NotBuilt(String),
     /// Why the server refuses the library.
     NotLoaded(String),
 }
 
-impl Failure {
+impl NotServed {
     /// What it is called in a list of all handlers.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Failure::NotBuilt(_) => "not built",
-            Failure::NotLoaded(_) => "built, but not loaded",
+            NotServed::NotBuilt(_) => "not built",
+            NotServed::NotLoaded(_) => "built, but not loaded",
         }
     }
 
     /// What the open pages show.
     pub(crate) fn text(&self) -> String {
         match self {
-            Failure::NotBuilt(why) => why.clone(),
-            Failure::NotLoaded(why) => format!("{}: {why}", self.name()),
+            NotServed::NotBuilt(why) => why.clone(),
+            NotServed::NotLoaded(why) => format!("{}: {why}", self.name()),
         }
     }
 }
 
 /// A handler that was built, or could not be.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct BuildResult {
     pub(crate) handler: HandlerCrate,
     /// The library, or what the compiler says.
     pub(crate) artifact: Result<Artifact, String>,
@@ -58,12 +58,12 @@ pub(crate) struct Finished {
     pub(crate) build: Duration,
 }
 
-impl Finished {
+impl BuildResult {
     /// Notes how it went, and answers what is to be said of it. `saved` is when the sources were,
     /// unless this is the first build of all, which tells of all handlers together.
     pub(crate) fn conclude(
         &self,
-        state: &mut State,
+        state: &mut HandlerState,
         saved: Option<SystemTime>,
         address: Address,
     ) -> Option<String> {
@@ -75,7 +75,7 @@ impl Finished {
             (artifact, _) => {
                 let why = artifact.as_ref().err().cloned();
                 let why = why.unwrap_or_else(|| NOT_COPIED.to_owned());
-                state.failure = Some(Failure::NotBuilt(why));
+                state.failure = Some(NotServed::NotBuilt(why));
                 return match serving {
                     Some(generation) => Some(format!(
                         "{name}: build failed; generation {generation} keeps serving"
@@ -88,7 +88,7 @@ impl Finished {
             (_, Some(change)) => match &change.outcome {
                 Ok(generation) => {
                     state.generation = Some(*generation);
-                    let times = Times {
+                    let times = LiveTimes {
                         live: SystemTime::now().duration_since(saved?).unwrap_or_default(),
                         build: self.build,
                         load: change.elapsed,
@@ -103,14 +103,14 @@ impl Finished {
                     Some(format!("{name}: live{url} in {times}"))
                 }
                 Err(reason) => {
-                    let failure = Failure::NotLoaded(reason.clone());
+                    let failure = NotServed::NotLoaded(reason.clone());
                     let line = format!("{name}: {}", failure.text());
                     state.failure = Some(failure);
                     Some(line)
                 }
             },
             // The same library: what was in the way of it still is.
-            (Placed::Same, None) if matches!(before, Some(Failure::NotLoaded(_))) => {
+            (Placed::Same, None) if matches!(before, Some(NotServed::NotLoaded(_))) => {
                 let line = before.as_ref().map(|it| format!("{name}: {}", it.text()));
                 state.failure = before;
                 line

@@ -14,7 +14,7 @@ use crate::process::regular_file::{self, Links};
 
 /// A directory of plugins that nobody else can write.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct LibraryDir {
     directory: TempDir,
 }
 
@@ -27,10 +27,10 @@ pub(crate) enum Placed {
     Same,
 }
 
-impl Shelf {
-    pub(crate) fn new() -> io::Result<Shelf> {
+impl LibraryDir {
+    pub(crate) fn new() -> io::Result<LibraryDir> {
         let directory = tempfile::Builder::new().prefix("wshd-dev-").tempdir()?;
-        Ok(Shelf { directory })
+        Ok(LibraryDir { directory })
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -17,13 +17,13 @@ use crate::process::regular_file::{self, Links};
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct CHandlers {
     pub(crate) handlers: Vec<HandlerCrate>,
     /// What is left out, and why.
     pub(crate) complaints: Vec<String>,
 }
 
-pub(crate) fn find(root: &Path) -> Found {
+pub(crate) fn find(root: &Path) -> CHandlers {
     let mut directories = BTreeMap::<PathBuf, Vec<PathBuf>>::new();
     let tree = tree::package(root);
     let irregular = tree.complaints(tree::is_c);
@@ -33,7 +33,7 @@ pub(crate) fn find(root: &Path) -> Found {
             files.push(file);
         }
     }
-    let mut found = Found::default();
+    let mut found = CHandlers::default();
     for (directory, files) in directories {
         let (defining, common): (Vec<PathBuf>, Vec<PathBuf>) =
             files.into_iter().partition(|file| defines_handler(file));

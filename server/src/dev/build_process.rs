@@ -16,11 +16,11 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 /// Starts builds, one at a time, and ends the one that runs.
 #[derive(Debug, Default)]
 pub(crate) struct Builds {
-    state: Mutex<State>,
+    state: Mutex<Current>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Current {
     /// The group of the build that runs. Its leader is not reaped, so the number is not given out anew.
     group: Option<Pid>,
     is_stopped: bool,
@@ -50,7 +50,7 @@ impl Builds {
 
     /// Kills the build that runs when so much time has passed, unless the answer is dropped before;
     /// `None` where there is no thread for it.
-    pub(crate) fn end_after(self: &Arc<Self>, timeout: Duration) -> Option<Limit> {
+    pub(crate) fn end_after(self: &Arc<Self>, timeout: Duration) -> Option<TimeLimit> {
         let (builds, group) = (self.clone(), self.lock().group);
         let (over, is_over) = mpsc::channel::<()>();
         let wait = move || {
@@ -66,7 +66,7 @@ impl Builds {
         };
         let thread = std::thread::Builder::new().name("dev-limit".to_owned());
         let thread = thread.spawn(wait).ok()?;
-        Some(Limit { over, thread })
+        Some(TimeLimit { over, thread })
     }
 
     /// Kills the build that runs, and lets no other one begin.
@@ -83,19 +83,19 @@ impl Builds {
         self.lock().is_stopped
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Current> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How long a build may run.
 #[derive(Debug)]
-pub(crate) struct Limit {
+pub(crate) struct TimeLimit {
     over: mpsc::Sender<()>,
     thread: JoinHandle<bool>,
 }
 
-impl Limit {
+impl TimeLimit {
     /// The build is over: whether its time was, before.
     pub(crate) fn was_reached(self) -> bool {
         drop(self.over);
