@@ -189,6 +189,10 @@ fn the_head_of_an_answer_is_asked_for_without_its_body_and_what_is_only_read_tak
         assert!(!body.is_empty(), "{whole}");
         assert_eq!(head.trim_end(), head_of_whole, "RFC 9110 \u{a7}9.3.2");
     }
+    let upgrade = opening("/echo", "").replacen("GET", "HEAD", 1);
+    let refused = server.exchange(upgrade.as_bytes());
+    assert_eq!(status_of(&refused), 400, "an opening handshake is a GET");
+    assert!(refused.ends_with("\r\n\r\n"), "{refused}");
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let answer = ask(method, "/.wshd/handlers.json", "localhost");
         assert_eq!(status_of(&answer), 405, "{method}: {answer}");

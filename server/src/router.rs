@@ -29,19 +29,19 @@ pub(crate) struct Table {
 /// What a pattern's parameters stand for, by their names.
 pub(crate) type Params = Vec<(String, String)>;
 
-/// A way in that was found.
+/// The handler that answers at a path.
 #[derive(Debug)]
 pub(crate) struct RouteMatch {
     pub(crate) generation_ref: GenerationRef,
     pub(crate) params: Params,
 }
 
-/// What leads nowhere, or where there is no place.
+/// Why no handler takes a request for an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RouteError {
     /// No handler answers at this path.
     NoRoute,
-    /// Its handler has no place for one more.
+    /// Its handler has as many sessions as it may have.
     Full,
 }
 

@@ -116,9 +116,15 @@ impl Admission {
         &self.silent
     }
 
-    /// Where a connection stands while it has its answer and does not close.
-    pub(crate) fn answered(&self) -> &EvictionQueue {
-        &self.answered
+    /// Waits for the end of `answer`, which sends `peer` its answer. Meanwhile the connection may be
+    /// evicted, since a peer that has its answer and does not close loses nothing.
+    pub(crate) async fn unless_evicted(&self, peer: SocketAddr, answer: impl Future<Output = ()>) {
+        let mut entry = self.answered.enter(peer, None);
+        tokio::select! {
+            biased;
+            () = answer => {}
+            () = entry.evicted() => {}
+        }
     }
 
     fn tell_eviction(&self, limit: &'static str) {

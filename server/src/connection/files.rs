@@ -19,6 +19,7 @@ use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
 use crate::http::target;
 use crate::process::regular_file;
+use crate::sessions::permits::Permit;
 
 /// How long an answer may make no progress.
 #[derive(Clone, Debug)]
@@ -29,25 +30,37 @@ pub(crate) struct TransferTimeouts {
     pub(crate) stopping: Stopping,
 }
 
-/// Answers one request and closes; a page gets `addition` at its end. Gives the socket back where no
-/// file lies.
-pub(crate) async fn serve(
-    socket: TcpStream,
+/// Looks below `root` for the file that a request asks for; `None` where there is none. A page gets
+/// `addition` at its end. The permit is kept until the file is sent.
+pub(super) async fn find(
     head: &Head,
     root: &Path,
     addition: Option<&str>,
     timeouts: TransferTimeouts,
-) -> Option<TcpStream> {
+    permit: Permit,
+) -> Option<FileTransfer> {
     // A disk may take its time for a file, or for ever.
-    let answer = timeouts.bound(answer(head, root, addition)).await;
-    let Some(answer) = answer.unwrap_or_else(|error| Some(failed(error))) else {
-        return Some(socket);
-    };
-    let is_head = head.method() == b"HEAD";
-    if let Err(error) = answer.send(socket, is_head, timeouts).await {
-        debug!(%error, "file not sent");
+    let response = timeouts.bound(respond(head, root, addition)).await;
+    let response = response.unwrap_or_else(|error| Some(failed(error)))?;
+    Some(FileTransfer {
+        response,
+        timeouts,
+        _permit: permit,
+    })
+}
+
+impl FileTransfer {
+    /// Sends it and ends the connection. The answer to a HEAD request has no body.
+    pub(super) async fn send(self, socket: TcpStream, is_head_request: bool) {
+        let head = self.response.head();
+        let body = match is_head_request {
+            true => Body::Nothing,
+            false => self.response.body,
+        };
+        if let Err(error) = transfer::send(socket, head, body, self.timeouts).await {
+            debug!(%error, "file not sent");
+        }
     }
-    None
 }
 
 impl TransferTimeouts {
@@ -65,7 +78,16 @@ impl TransferTimeouts {
     }
 }
 
-/// An answer before it is sent.
+/// A file, or what there is to say of it, on its way to a peer.
+#[derive(Debug)]
+pub(super) struct FileTransfer {
+    response: FileResponse,
+    timeouts: TransferTimeouts,
+    /// For one more open file.
+    _permit: Permit,
+}
+
+/// A response before it is sent.
 #[derive(Debug)]
 struct FileResponse {
     status: u16,
@@ -73,8 +95,8 @@ struct FileResponse {
     body: Body,
 }
 
-/// `None` where nothing lies.
-async fn answer(head: &Head, root: &Path, addition: Option<&str>) -> Option<FileResponse> {
+/// The response to a request for a file; `None` where there is no file.
+async fn respond(head: &Head, root: &Path, addition: Option<&str>) -> Option<FileResponse> {
     if !matches!(head.method(), b"GET" | b"HEAD") {
         return Some(FileResponse::of(405).with("Allow", "GET, HEAD"));
     }
@@ -194,17 +216,6 @@ impl FileResponse {
     fn with_file(mut self, file: File, part: std::ops::Range<u64>) -> FileResponse {
         self.body = Body::File(file, part);
         self
-    }
-
-    async fn send(
-        self,
-        socket: TcpStream,
-        is_head: bool,
-        timeouts: TransferTimeouts,
-    ) -> io::Result<()> {
-        let head = self.head();
-        let body = if is_head { Body::Nothing } else { self.body };
-        transfer::send(socket, head, body, timeouts).await
     }
 
     fn head(&self) -> Vec<u8> {

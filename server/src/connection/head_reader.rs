@@ -1,4 +1,4 @@
-//! The first request head of a connection, as far as it has come.
+//! Reads the request head of a connection.
 
 use std::io::{ErrorKind, Read};
 
@@ -11,13 +11,13 @@ use crate::http::head::{Head, first_bytes};
 
 /// Why there is no request head.
 pub(super) enum Unread {
-    /// The peer has closed.
+    /// The peer has ended the connection.
     Gone,
     Refused(Reply),
 }
 
-/// What the peer has sent by now, which mostly is its whole request.
-pub(super) fn first_bytes(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
+/// Reads what the peer has sent by now, which mostly is its whole request.
+pub(super) fn read_now(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
     let mut buffers = EventBuffers::take();
     match socket.read(&mut buffers.input) {
         Ok(0) => Err(Unread::Gone),
@@ -27,7 +27,7 @@ pub(super) fn first_bytes(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, U
     }
 }
 
-/// Reads until the head is whole; answers where it ends. More may have come behind it.
+/// Reads until the head is whole and returns its length. More may have come behind it.
 pub(super) async fn read(
     socket: &TcpStream,
     received: &mut Vec<u8>,
@@ -51,8 +51,8 @@ pub(super) async fn read(
     }
 }
 
-/// Where the head ends, if it does; `before` was searched before. Bytes that cannot become a head
-/// are refused at once.
+/// The length of the head, or `None` until it is whole. The first `before` bytes were searched by an
+/// earlier call. Bytes that cannot become a head are refused at once.
 pub(super) fn end(received: &[u8], before: usize, limits: &Limits) -> Result<Option<usize>, Reply> {
     let end = Head::end(received, before);
     if end.unwrap_or(received.len()) <= limits.header_bytes_max {
@@ -67,5 +67,5 @@ pub(super) fn end(received: &[u8], before: usize, limits: &Limits) -> Result<Opt
     })
 }
 
-/// What one read of a head asks for.
+/// Bytes that one read of a head asks for.
 const READ_BYTES: usize = 1024;

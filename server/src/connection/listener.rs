@@ -12,7 +12,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use crate::connection::{Connection, Server};
+use crate::connection::Connection;
+use crate::connection::server::Server;
 use crate::last_resort;
 
 /// An address that cannot be listened on.

@@ -62,8 +62,8 @@ impl Overlay {
         format!("<script src=\"{SCRIPT_PATH}\" data-pages=\"{pages:016x}\"></script>\n")
     }
 
-    /// Tells one page what is to be told, until it goes away.
-    pub(crate) async fn tell(&self, mut page: TcpStream) {
+    /// Streams to one page what it is told, until it goes away.
+    pub(super) async fn stream(&self, page: &mut TcpStream) {
         let mut newest = self.news.subscribe();
         let mut text = STREAM_HEAD.to_owned();
         loop {
@@ -71,7 +71,7 @@ impl Overlay {
             text.push_str(&format!(
                 "event: pages\ndata: {pages:016x}\n\ndata: {failures}\n\n"
             ));
-            if !write(&mut page, &text).await {
+            if !write(page, &text).await {
                 return;
             }
             text.clear();
@@ -81,10 +81,10 @@ impl Overlay {
                         Ok(()) => break,
                         Err(_) => return,
                     },
-                    () = gone(&page) => return,
+                    () = gone(page) => return,
                     // Who has vanished without a word is found out by writing.
                     () = tokio::time::sleep(BEAT) => {
-                        if !write(&mut page, ":\n\n").await {
+                        if !write(page, ":\n\n").await {
                             return;
                         }
                     }

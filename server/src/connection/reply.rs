@@ -59,8 +59,6 @@ pub(crate) enum Reply {
     Script(&'static str),
     /// A document of the server's own is only read.
     MethodNotAllowed { allowed: &'static [&'static str] },
-    /// As another reply, for a HEAD request: its head alone (RFC 9110 §9.3.2).
-    HeadOf(Box<Reply>),
 }
 
 /// A page that may not connect, and what its handler allows.
@@ -86,14 +84,6 @@ pub(crate) enum FullOf {
 }
 
 impl Reply {
-    /// The reply to a request with this method.
-    pub(crate) fn for_method(self, method: &[u8]) -> Reply {
-        match method {
-            b"HEAD" => Reply::HeadOf(Box::new(self)),
-            _ => self,
-        }
-    }
-
     /// Each failure's status: the one place where it is decided.
     pub(crate) fn status(&self) -> u16 {
         match self {
@@ -112,32 +102,30 @@ impl Reply {
             Reply::Full(_) | Reply::Quarantined { .. } | Reply::NoAnswer => 503,
             Reply::ClosedEarly { code } => rules::status_of_close((*code).into()),
             Reply::Refused { status, .. } => *status,
-            Reply::HeadOf(reply) => reply.status(),
         }
     }
 
     /// Answers once and closes: what the peer sent behind its request is never taken for another
     /// request (RFC 9931).
-    pub(crate) async fn send(self, mut socket: TcpStream, stopping: &Stopping) {
-        let bytes = self.into_bytes();
+    ///
+    /// The answer to a HEAD request has no body (RFC 9110 §9.3.2).
+    pub(super) async fn send(
+        self,
+        socket: &mut TcpStream,
+        is_head_request: bool,
+        stopping: &Stopping,
+    ) {
+        let (mut bytes, body) = self.into_head_and_body();
+        if !is_head_request {
+            bytes.extend_from_slice(&body);
+        }
         let all = async {
             socket.write_all(&bytes).await?;
             socket.shutdown().await?;
-            linger(&socket, stopping).await
+            linger(socket, stopping).await
         };
         // A peer that does not take its refusal does not get it.
         let _ = timeout(SEND_TIMEOUT, all).await;
-    }
-
-    fn into_bytes(self) -> Vec<u8> {
-        match self {
-            Reply::HeadOf(reply) => reply.into_head_and_body().0,
-            reply => {
-                let (mut bytes, body) = reply.into_head_and_body();
-                bytes.extend_from_slice(&body);
-                bytes
-            }
-        }
     }
 
     fn into_head_and_body(self) -> (Vec<u8>, Vec<u8>) {
@@ -255,7 +243,6 @@ impl Reply {
             Reply::ClosedEarly { .. } => "the handler closed this connection before it was open",
             Reply::HandlerFailed => "the handler failed",
             Reply::MethodNotAllowed { .. } => "this is only read",
-            Reply::HeadOf(reply) => reply.text(),
             Reply::Refused { .. } | Reply::Json(_) | Reply::Script(_) => "",
         }
     }

@@ -1,4 +1,4 @@
-//! The last that a connection is sent when a handler answers in bytes of its own and wants no session.
+//! The one answer of a handler that answers an opening handshake in bytes of its own, and wants no session.
 
 use std::time::Instant;
 
@@ -10,24 +10,27 @@ use crate::connection::reply;
 
 /// An answer that no session follows.
 #[derive(Debug)]
-pub(crate) struct RawReply {
-    pub(crate) socket: TcpStream,
-    pub(crate) bytes: Vec<u8>,
-    /// What the peer has still to send before the connection is closed.
-    pub(crate) linger: usize,
-    /// When it is closed at the latest.
-    pub(crate) deadline: Instant,
+pub(in crate::connection) struct RawReply {
+    pub(super) bytes: Vec<u8>,
+    /// Bytes that the peer may still send before the connection is closed.
+    pub(super) linger: usize,
 }
 
 impl RawReply {
-    /// Sends the bytes, reads as many of the peer's as is wanted, and closes. Our side stays open
-    /// until then: what the peer sends may be its answer to a Close frame.
-    pub(crate) async fn send(mut self) {
+    /// Sends the bytes, reads as many of the peer's as the handler wants, and returns at `deadline` at the
+    /// latest; `received` of them have come already. Our side stays open until then, since what the peer
+    /// sends may be its answer to a Close frame.
+    pub(in crate::connection) async fn send(
+        self,
+        socket: &mut TcpStream,
+        received: usize,
+        deadline: Instant,
+    ) {
         let all = async {
-            self.socket.write_all(&self.bytes).await?;
-            reply::drop_bytes(&self.socket, self.linger).await
+            socket.write_all(&self.bytes).await?;
+            reply::drop_bytes(socket, self.linger.saturating_sub(received)).await
         };
         // A peer that does not take its answer, or says nothing, does not hold the connection.
-        let _ = timeout_at(self.deadline.into(), all).await;
+        let _ = timeout_at(deadline.into(), all).await;
     }
 }

@@ -1,0 +1,265 @@
+//! An opening handshake before its handler: asked at once, and again after each wake while the handler
+//! says PENDING.
+//!
+//! What happens meanwhile is an [`Event`], and [`step`] says what to do about it.
+
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::sleep_until;
+
+use super::UpgradeRequest;
+use super::rules::Checked;
+use crate::border::calls::Answer;
+use crate::border::hold::Hold;
+use crate::border::request::{Particulars, Request};
+use crate::border::response::Draft;
+use crate::connection::next_step::NextStep;
+use crate::connection::reply::Reply;
+use crate::generation::owners::HandshakeOwner;
+use crate::router::RouteMatch;
+use crate::sessions::mailbox::Knocked;
+use crate::sessions::peer::Peer;
+use crate::sessions::permits::Permit;
+use crate::sessions::registry::Registration;
+
+/// An opening handshake that its handler has not answered.
+// The fields are dropped in this order: the id is gone first, so that nothing is posted to a
+// handshake that is over; then what the handler has of it; the permit last.
+pub(in crate::connection) struct PendingHandshake {
+    pub(super) registration: Registration,
+    pub(super) owner: HandshakeOwner,
+    /// One for all calls: what the handler said before it asked for time still holds.
+    pub(super) draft: Draft,
+    waiting: Waiting,
+    _permit: Permit,
+}
+
+/// What a pending handshake waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// The handler's sessions are held back: it is asked when that is over.
+    ForRelease,
+    /// The handler was asked: it is asked again when it calls `wake`.
+    ForWake,
+}
+
+/// What happens to a pending handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// The handler's sessions are not held back any more.
+    Released,
+    /// The handler called `wake`; its sessions are held back now or not.
+    Woken { is_held: bool },
+    /// The handler closes the session that would come of the handshake.
+    Closed { code: u16 },
+    /// The peer has ended the connection.
+    PeerGone,
+    /// The handshake has taken all the time that it may take.
+    DeadlinePassed,
+}
+
+/// What is to be done about an event.
+#[derive(Debug)]
+enum Action {
+    Wait,
+    Ask,
+    Refuse(Reply),
+    Close,
+}
+
+/// The state machine of a pending handshake.
+fn step(waiting: Waiting, event: Event) -> (Waiting, Action) {
+    match (waiting, event) {
+        (Waiting::ForRelease, Event::Woken { .. }) => (waiting, Action::Wait),
+        (Waiting::ForWake, Event::Woken { is_held: true }) => (Waiting::ForRelease, Action::Wait),
+        (Waiting::ForWake, Event::Woken { is_held: false }) | (_, Event::Released) => {
+            (Waiting::ForWake, Action::Ask)
+        }
+        (_, Event::Closed { code }) => (waiting, Action::Refuse(Reply::ClosedEarly { code })),
+        (_, Event::PeerGone) => (waiting, Action::Close),
+        (Waiting::ForRelease, Event::DeadlinePassed) => {
+            let after = HELD_PAUSE;
+            (waiting, Action::Refuse(Reply::Quarantined { after }))
+        }
+        (Waiting::ForWake, Event::DeadlinePassed) => (waiting, Action::Refuse(Reply::NoAnswer)),
+    }
+}
+
+impl PendingHandshake {
+    /// A handshake that its handler was not asked about.
+    pub(super) fn new(upgrade: UpgradeRequest, checked: Checked) -> PendingHandshake {
+        let RouteMatch {
+            generation_ref,
+            params,
+        } = upgrade.route;
+        let generation = generation_ref.generation();
+        let bytes_max = generation.settings().session.outbound_bytes_max;
+        let sessions = &generation.context.shared.sessions;
+        let registration = sessions.register(&generation.handler, generation.number, bytes_max);
+        let may_be_raw = generation.context.rights.raw;
+        let id = registration.mailbox().id;
+        let draft = Draft::new(id, checked.key, checked.protocols.clone(), may_be_raw);
+        let request = Request::new(Particulars {
+            id,
+            head: upgrade.request.head,
+            path: upgrade.request.target.path,
+            query: upgrade.request.target.query,
+            host: upgrade.host,
+            origin: checked.origin,
+            remote_addr: Peer::from(upgrade.peer).to_string(),
+            // No proxy is trusted.
+            client_addr: None,
+            protocols: checked.protocols,
+            params,
+        });
+        PendingHandshake {
+            registration,
+            owner: HandshakeOwner::new(generation_ref, request),
+            draft,
+            waiting: Waiting::ForWake,
+            _permit: upgrade.permit,
+        }
+    }
+
+    /// Asks the handler for the first time.
+    pub(super) fn ask(mut self) -> NextStep {
+        match self.owner.ask(&mut self.draft) {
+            Answer::Pending => NextStep::AwaitHandler(Box::new(self)),
+            answer => self.conclude(answer),
+        }
+    }
+
+    /// Asks the handler when its sessions are not held back any more.
+    pub(super) fn wait_for_release(self) -> NextStep {
+        let waiting = Waiting::ForRelease;
+        NextStep::AwaitHandler(Box::new(PendingHandshake { waiting, ..self }))
+    }
+
+    /// Waits until the handler has answered, or something else ends the handshake. What the peer
+    /// sends meanwhile is kept in `early`, up to a limit.
+    pub(in crate::connection) async fn wait(
+        mut self: Box<Self>,
+        socket: &TcpStream,
+        early: &mut Vec<u8>,
+        deadline: Instant,
+    ) -> NextStep {
+        loop {
+            let hold = self.hold();
+            let event = tokio::select! {
+                knocked = knocked(&self.registration) => self.event_of(knocked),
+                () = released(hold, &self.registration), if self.waiting == Waiting::ForRelease => {
+                    Event::Released
+                }
+                () = peer_gone(socket, early) => Event::PeerGone,
+                () = sleep_until(deadline.into()) => Event::DeadlinePassed,
+            };
+            let (waiting, action) = step(self.waiting, event);
+            self.waiting = waiting;
+            match action {
+                Action::Wait => {}
+                Action::Ask => match self.owner.ask(&mut self.draft) {
+                    Answer::Pending => {}
+                    answer => return self.conclude(answer),
+                },
+                Action::Refuse(reply) => return self.refuse(reply),
+                Action::Close => return NextStep::Close,
+            }
+        }
+    }
+
+    fn event_of(&self, knocked: Knocked) -> Event {
+        match knocked {
+            Knocked::Woken => Event::Woken {
+                is_held: self.hold().is_on(),
+            },
+            Knocked::Closed { code } => Event::Closed { code },
+        }
+    }
+
+    /// Refuses the handshake with `reply`.
+    pub(super) fn refuse(&self, reply: Reply) -> NextStep {
+        NextStep::refuse(reply, Some(self.owner.request().path().to_owned()))
+    }
+
+    fn hold(&self) -> &'static Hold {
+        &self.owner.generation().context.hold
+    }
+}
+
+/// Ends when the handler's sessions are not held back any more.
+async fn released(hold: &Hold, registration: &Registration) {
+    let id = registration.mailbox().id;
+    poll_fn(|cx| match hold.wait(id, cx.waker()) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// Ends when the handler calls `wake` or `close_to` with the id of the handshake.
+async fn knocked(registration: &Registration) -> Knocked {
+    poll_fn(|cx| registration.mailbox().poll_knocked(cx.waker())).await
+}
+
+/// Ends when the peer has ended the connection. What it sends is kept in `early`, up to a limit.
+async fn peer_gone(socket: &TcpStream, early: &mut Vec<u8>) {
+    loop {
+        if early.len() >= EARLY_BYTES_MAX {
+            return std::future::pending().await;
+        }
+        if socket.readable().await.is_err() {
+            return;
+        }
+        match socket.try_read_buf(early) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// When to try again a handler whose callbacks hold the workers.
+const HELD_PAUSE: Duration = Duration::from_secs(5);
+/// Bytes that a peer may send while its handler has not answered.
+const EARLY_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pending_handshake_does_with_each_event_what_the_table_says() {
+        use Waiting::{ForRelease, ForWake};
+        let woken = |is_held| Event::Woken { is_held };
+        let closed = Event::Closed { code: 4000 };
+        let closed_early = "Refuse(ClosedEarly { code: 4000 })";
+        for (waiting, event, then, action) in [
+            (ForRelease, Event::Released, ForWake, "Ask"),
+            (ForRelease, woken(true), ForRelease, "Wait"),
+            (ForRelease, woken(false), ForRelease, "Wait"),
+            (ForRelease, closed, ForRelease, closed_early),
+            (ForRelease, Event::PeerGone, ForRelease, "Close"),
+            (
+                ForRelease,
+                Event::DeadlinePassed,
+                ForRelease,
+                "Refuse(Quarantined { after: 5s })",
+            ),
+            (ForWake, Event::Released, ForWake, "Ask"),
+            (ForWake, woken(true), ForRelease, "Wait"),
+            (ForWake, woken(false), ForWake, "Ask"),
+            (ForWake, closed, ForWake, closed_early),
+            (ForWake, Event::PeerGone, ForWake, "Close"),
+            (ForWake, Event::DeadlinePassed, ForWake, "Refuse(NoAnswer)"),
+        ] {
+            let (found, done) = step(waiting, event);
+            let done = format!("{done:?}");
+            assert_eq!((found, &*done), (then, action), "{waiting:?}, {event:?}");
+        }
+    }
+}

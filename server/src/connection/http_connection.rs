@@ -1,0 +1,245 @@
+//! A connection while it speaks HTTP: from its first byte to its session, or to its one answer.
+//!
+//! ```text
+//! read head ──▶ judge ──▶ ask the handler ──▶ await the handler ──▶ open the session
+//!                 │              └─────────────────────┴──▶ refuse, abort, send raw bytes
+//!                 ├──▶ find a file ──▶ send it
+//!                 └──▶ reply, refuse, stream events
+//! ```
+//!
+//! [`HttpConnection::run`] takes the steps and decides nothing: `routing` judges a request, `handshake`
+//! what its handler says, and each answers with the [`NextStep`]. A connection has one request, so
+//! every step but the first three ends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use tracing::debug;
+
+use super::files::{self, TransferTimeouts};
+use super::handshake::answer::AcceptedHandshake;
+use super::head_reader::{self, Unread};
+use super::maybe_future::MaybeFuture;
+use super::next_step::{FileRequest, NextStep};
+use super::reply::{FullOf, Reply};
+use super::request::HttpRequest;
+use super::routing;
+use super::server::Server;
+use crate::config::Limits;
+use crate::outbound::wire::Wire;
+use crate::process::clock::Moment;
+use crate::session::{About, Opening, Session};
+use crate::sessions::permits::{ConnectionGuard, Permit};
+
+/// What a connection has at every step before its session.
+// The fields are dropped in this order: the socket is closed before the guard lets another
+// connection in.
+pub(super) struct HttpConnection {
+    socket: TcpStream,
+    peer: SocketAddr,
+    server: Arc<Server>,
+    /// When the server first looked at it.
+    began: Instant,
+    /// Those that held then.
+    limits: Limits,
+    /// Received and not used: the request head as far as it has come, and later what follows it.
+    received: Vec<u8>,
+    /// Whether the request is a HEAD, whose answer has no body (RFC 9110 §9.3.2).
+    is_head_request: bool,
+    guard: ConnectionGuard,
+}
+
+impl HttpConnection {
+    /// A connection of which `received` was read.
+    pub(super) fn new(
+        socket: TcpStream,
+        received: Vec<u8>,
+        peer: SocketAddr,
+        server: Arc<Server>,
+        guard: ConnectionGuard,
+    ) -> HttpConnection {
+        let limits = server.config.load().limits.clone();
+        HttpConnection {
+            socket,
+            peer,
+            server,
+            began: Instant::now(),
+            limits,
+            received,
+            is_head_request: false,
+            guard,
+        }
+    }
+
+    /// Goes as far as it can without waiting. `None` when the connection ends without a session.
+    pub(super) fn begin(mut self) -> MaybeFuture<Option<Box<Session>>> {
+        match self.first_step() {
+            NextStep::OpenSession(handshake) => {
+                MaybeFuture::Ready(Some(self.open_session(handshake)))
+            }
+            NextStep::Close => MaybeFuture::Ready(None),
+            next => MaybeFuture::wait_for(self.run(next)),
+        }
+    }
+
+    /// Takes one step after another. `None` when the connection ends without a session.
+    async fn run(mut self, mut next: NextStep) -> Option<Box<Session>> {
+        loop {
+            next = match next {
+                NextStep::ReadHead(permit) => self.read_head(permit).await,
+                NextStep::AwaitHandler(handshake) => {
+                    let deadline = self.deadline();
+                    let answered = handshake.wait(&self.socket, &mut self.received, deadline);
+                    let answered = self.server.stopping.unless_begun(answered).await;
+                    answered.unwrap_or(NextStep::Close)
+                }
+                NextStep::OpenSession(handshake) => return Some(self.open_session(handshake)),
+                NextStep::FindFile(request) => self.find_file(request).await,
+                NextStep::SendFile(transfer) => {
+                    transfer.send(self.socket, self.is_head_request).await;
+                    return None;
+                }
+                NextStep::StreamEvents(overlay) => {
+                    let streamed = overlay.stream(&mut self.socket);
+                    self.server.stopping.unless_begun(streamed).await;
+                    return None;
+                }
+                NextStep::Refuse { reply, path } => {
+                    self.server.log_refusal(self.peer, path.as_deref(), &reply);
+                    NextStep::Reply(reply)
+                }
+                NextStep::Reply(reply) => {
+                    debug!(peer = %self.peer, status = reply.status(), "request answered");
+                    let stopping = &self.server.stopping;
+                    let sent = reply.send(&mut self.socket, self.is_head_request, stopping);
+                    self.server.admission.unless_evicted(self.peer, sent).await;
+                    return None;
+                }
+                NextStep::SendRaw { reply, path } => {
+                    self.server.refusals.log_raw(self.peer, &path);
+                    let deadline = self.deadline();
+                    let sent = reply.send(&mut self.socket, self.received.len(), deadline);
+                    let sent = self.server.admission.unless_evicted(self.peer, sent);
+                    self.server.stopping.unless_begun(sent).await;
+                    return None;
+                }
+                NextStep::Abort { path } => {
+                    self.server.refusals.log_abort(self.peer, &path);
+                    return None;
+                }
+                NextStep::Close => return None,
+            };
+        }
+    }
+
+    /// Judges what had come when the connection was first looked at.
+    fn first_step(&mut self) -> NextStep {
+        let permit = self.server.admission.handshake(self.peer, &self.limits);
+        let Some(permit) = permit else {
+            return NextStep::refuse(Reply::Full(FullOf::Handshakes), None);
+        };
+        match head_reader::end(&self.received, 0, &self.limits) {
+            Ok(Some(end)) => self.judge(end, permit),
+            Ok(None) => NextStep::ReadHead(permit),
+            Err(reply) => NextStep::refuse(reply, None),
+        }
+    }
+
+    /// Reads until the head is whole. Meanwhile the connection gives way when permits are short, and
+    /// a server that stops does not wait for it.
+    async fn read_head(&mut self, permit: Permit) -> NextStep {
+        let silent = self.server.admission.silent();
+        let mut entry = silent.enter(self.peer, Some(permit));
+        let deadline = self.deadline();
+        let read = head_reader::read(&self.socket, &mut self.received, &self.limits);
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(deadline.into(), read) => read,
+            () = entry.evicted() => return NextStep::Close,
+            () = self.server.stopping.begun() => return NextStep::Close,
+        };
+        let Some(permit) = entry.leave() else {
+            return NextStep::Close;
+        };
+        match read {
+            Ok(Ok(end)) => self.judge(end, permit),
+            Ok(Err(Unread::Gone)) => NextStep::Close,
+            Ok(Err(Unread::Refused(reply))) => NextStep::refuse(reply, None),
+            // A peer that says nothing is told nothing.
+            Err(_) if self.received.is_empty() => NextStep::Close,
+            Err(_) => NextStep::refuse(Reply::TooSlow, None),
+        }
+    }
+
+    /// Judges the request whose head is the first `end` bytes received.
+    fn judge(&mut self, end: usize, permit: Permit) -> NextStep {
+        let behind = self.received.split_off(end);
+        let head = std::mem::replace(&mut self.received, behind);
+        match HttpRequest::parse(head, &self.limits) {
+            Ok(request) => {
+                self.is_head_request = request.head.method() == b"HEAD";
+                routing::route(request, self.peer, permit, &self.server)
+            }
+            Err(reply) => NextStep::refuse(reply, None),
+        }
+    }
+
+    /// Looks for the file of a request.
+    async fn find_file(&mut self, request: FileRequest) -> NextStep {
+        let config = self.server.config.load_full();
+        let Some(root) = &config.document_root else {
+            return request.fall_back();
+        };
+        let Some(permit) = self.server.admission.file() else {
+            return NextStep::Reply(Reply::Full(FullOf::Files));
+        };
+        let limits = &config.defaults.session;
+        let timeouts = TransferTimeouts {
+            outbound_ms: limits.outbound_timeout_ms,
+            close_ms: limits.close_timeout_ms,
+            stopping: self.server.stopping.clone(),
+        };
+        let addition = self.server.overlay.as_ref().map(|it| it.tag());
+        let addition = addition.as_deref();
+        match files::find(&request.head, root, addition, timeouts, permit).await {
+            Some(transfer) => NextStep::SendFile(transfer),
+            None => request.fall_back(),
+        }
+    }
+
+    /// Begins the session of a handshake that its handler accepts.
+    fn open_session(self, handshake: AcceptedHandshake) -> Box<Session> {
+        let path = handshake.path_of_route();
+        let AcceptedHandshake {
+            registration,
+            owner,
+            protocol,
+            deflate,
+            answer,
+        } = handshake;
+        let opening = Opening {
+            owner,
+            protocol,
+            deflate,
+            early: self.received,
+        };
+        let about = About {
+            peer: self.peer.into(),
+            path,
+            began: Moment::at(self.began),
+        };
+        let wire = Wire::new(self.socket, answer);
+        let session = Session::open(registration, wire, opening, about);
+        let mut session = Box::new(session);
+        session.set_guard(Some(self.guard));
+        session
+    }
+
+    /// When the whole opening handshake must be over.
+    fn deadline(&self) -> Instant {
+        self.began + Duration::from_millis(self.limits.handshake_timeout_ms)
+    }
+}

@@ -1,0 +1,89 @@
+//! What a connection does next while it speaks HTTP.
+
+use std::sync::Arc;
+
+use super::files::FileTransfer;
+use super::handshake::answer::AcceptedHandshake;
+use super::handshake::pending::PendingHandshake;
+use super::handshake::raw_reply::RawReply;
+use super::overlay::Overlay;
+use super::reply::Reply;
+use crate::http::head::Head;
+use crate::sessions::permits::Permit;
+
+/// The next step of a connection that has no session yet.
+pub(super) enum NextStep {
+    /// Read the rest of the request head. The permit is that of an opening handshake.
+    ReadHead(Permit),
+    /// Wait for the handler, which has not answered the opening handshake.
+    AwaitHandler(Box<PendingHandshake>),
+    /// Begin the session that the handler accepts.
+    OpenSession(AcceptedHandshake),
+    /// Look for the file that the request asks for.
+    FindFile(FileRequest),
+    /// Send a file, or what there is to say of it.
+    SendFile(FileTransfer),
+    /// Tell a page of `wshd dev` what happens, until it goes away.
+    StreamEvents(Arc<Overlay>),
+    /// Answer a request as it wants it, or that nothing is there.
+    Reply(Reply),
+    /// Log that a request is refused, and why, and answer it.
+    Refuse {
+        reply: Reply,
+        /// `None` where the request could not be read.
+        path: Option<String>,
+    },
+    /// Send what the handler answers in bytes of its own, without a session to follow.
+    SendRaw { reply: RawReply, path: String },
+    /// Close without a byte, because the handler wants that.
+    Abort { path: String },
+    /// Close without a byte, because there is nothing to answer.
+    Close,
+}
+
+/// A request that a file may answer.
+pub(super) struct FileRequest {
+    pub(super) head: Head,
+    pub(super) path: String,
+    pub(super) fallback: Fallback,
+}
+
+/// What a request gets where no file lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// 404. Only a file was asked for, so the log says nothing of it.
+    NotFound,
+    /// 404. A handler was asked for.
+    NoHandler,
+    /// 426. A handler answers at this path, and no upgrade was asked for.
+    UpgradeRequired,
+}
+
+impl NextStep {
+    /// Refuses a request for `path`; `None` where it could not be read.
+    pub(super) fn refuse(reply: Reply, path: Option<String>) -> NextStep {
+        NextStep::Refuse { reply, path }
+    }
+}
+
+impl FileRequest {
+    /// The step where no file lies.
+    pub(super) fn fall_back(self) -> NextStep {
+        let reply = self.fallback.reply();
+        match self.fallback {
+            Fallback::NotFound => NextStep::Reply(reply),
+            Fallback::NoHandler | Fallback::UpgradeRequired => {
+                NextStep::refuse(reply, Some(self.path))
+            }
+        }
+    }
+}
+
+impl Fallback {
+    pub(super) fn reply(self) -> Reply {
+        match self {
+            Fallback::NotFound | Fallback::NoHandler => Reply::NoRoute,
+            Fallback::UpgradeRequired => Reply::UpgradeRequired,
+        }
+    }
+}

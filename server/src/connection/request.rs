@@ -1,0 +1,34 @@
+//! The request that a connection begins with.
+
+use super::reply::Reply;
+use crate::config::Limits;
+use crate::http::head::{Head, HeadFault};
+use crate::http::target::Target;
+
+/// A request whose head and target can be read.
+pub(super) struct HttpRequest {
+    pub(super) head: Head,
+    pub(super) target: Target,
+}
+
+impl HttpRequest {
+    /// Reads a whole head; a fault is the reply.
+    pub(super) fn parse(head: Vec<u8>, limits: &Limits) -> Result<HttpRequest, Reply> {
+        let head = match Head::parse(head.into_boxed_slice(), limits.header_lines_max) {
+            Ok(head) => head,
+            Err(HeadFault::Malformed) => return Err(Reply::Malformed("the request is malformed")),
+            Err(HeadFault::NotARequest(what)) => return Err(Reply::NotARequest(what)),
+            Err(HeadFault::TooManyLines) => return Err(Reply::HeadTooLarge),
+        };
+        match Target::parse(head.target()) {
+            Some(target) => Ok(HttpRequest { head, target }),
+            None => Err(Reply::Malformed("the request's target is malformed")),
+        }
+    }
+
+    /// Whether it asks for a WebSocket (RFC 6455 §4.1).
+    pub(super) fn wants_upgrade(&self) -> bool {
+        let mut protocols = self.head.elements("upgrade");
+        protocols.any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+    }
+}

@@ -1,0 +1,158 @@
+//! From a request to the next step: which handler, file or document of the server's own it is for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::handshake::{self, UpgradeRequest};
+use super::host;
+use super::next_step::{Fallback, FileRequest, NextStep};
+use super::overlay::{self, Overlay};
+use super::reply::{FullOf, Reply};
+use super::request::HttpRequest;
+use super::server::Server;
+use crate::listing::is_from_here;
+use crate::router::RouteError;
+use crate::sessions::permits::Permit;
+
+/// Judges a request. The permit is that of an opening handshake, and is kept while one is under way.
+pub(super) fn route(
+    request: HttpRequest,
+    peer: SocketAddr,
+    permit: Permit,
+    server: &Server,
+) -> NextStep {
+    let host = match host::of(&request.head, &request.target) {
+        Ok(host) => host,
+        Err(reply) => return NextStep::refuse(reply, Some(request.target.path)),
+    };
+    if !host::is_served(&server.config.load().hosts, server.is_loopback_only, &host) {
+        let reply = Reply::HostRefused(host.into());
+        return NextStep::refuse(reply, Some(request.target.path));
+    }
+    if !request.wants_upgrade() {
+        let fallback = match server.router.has(&request.target.path) {
+            true => Fallback::UpgradeRequired,
+            false => Fallback::NotFound,
+        };
+        return route_to_resource(request, &host, fallback, peer, server);
+    }
+    match server.router.enter(&request.target.path) {
+        Ok(route) => handshake::begin(UpgradeRequest {
+            request,
+            host,
+            peer,
+            route,
+            permit,
+        }),
+        // An upgrade may be ignored (RFC 9110 §7.8): the answer is what lies at the path.
+        Err(RouteError::NoRoute) => {
+            route_to_resource(request, &host, Fallback::NoHandler, peer, server)
+        }
+        Err(RouteError::Full) => {
+            NextStep::refuse(Reply::Full(FullOf::Handler), Some(request.target.path))
+        }
+    }
+}
+
+/// Judges a request that asks for no upgrade, or asks for one where there is no handler.
+fn route_to_resource(
+    request: HttpRequest,
+    host: &str,
+    fallback: Fallback,
+    peer: SocketAddr,
+    server: &Server,
+) -> NextStep {
+    let HttpRequest { head, target } = request;
+    let path = target.path;
+    // Files are only read; any other method on a handler's path is meant for the handler.
+    let is_for_files = matches!(head.method(), b"GET" | b"HEAD");
+    if !is_for_files && fallback != Fallback::NotFound {
+        return NextStep::refuse(fallback.reply(), Some(path));
+    }
+    let has_listing = server.config.load().handlers_json;
+    let resource = Resource::at(&path, has_listing, server.overlay.as_ref());
+    if let Some(allowed) = resource.methods()
+        && !allowed.iter().any(|it| it.as_bytes() == head.method())
+    {
+        return NextStep::refuse(Reply::MethodNotAllowed { allowed }, Some(path));
+    }
+    match resource {
+        Resource::Listing => {
+            let is_here = is_from_here(peer.ip(), &head, host);
+            NextStep::Reply(Reply::Json(server.router.listing().json(is_here)))
+        }
+        Resource::DevScript => NextStep::Reply(Reply::Script(overlay::SCRIPT)),
+        Resource::DevEvents(overlay) => NextStep::StreamEvents(overlay.clone()),
+        Resource::File => NextStep::FindFile(FileRequest {
+            head,
+            path,
+            fallback,
+        }),
+    }
+}
+
+/// What lies at a path that leads to no handler.
+#[derive(Debug)]
+enum Resource<'a> {
+    /// The list of handlers.
+    Listing,
+    /// The script in pages of `wshd dev`.
+    DevScript,
+    /// The stream of events that this script listens to.
+    DevEvents(&'a Arc<Overlay>),
+    /// A file, or nothing.
+    File,
+}
+
+impl<'a> Resource<'a> {
+    /// What lies at `path`: the list of handlers unless the configuration hides it, and what only
+    /// `wshd dev` has, if there is an overlay.
+    fn at(path: &str, has_listing: bool, overlay: Option<&'a Arc<Overlay>>) -> Resource<'a> {
+        match (path, overlay) {
+            (LISTING_PATH, _) if has_listing => Resource::Listing,
+            (overlay::SCRIPT_PATH, Some(_)) => Resource::DevScript,
+            (overlay::EVENTS_PATH, Some(overlay)) => Resource::DevEvents(overlay),
+            _ => Resource::File,
+        }
+    }
+
+    /// The methods that it takes; `None` where that depends on the file.
+    fn methods(&self) -> Option<&'static [&'static str]> {
+        match self {
+            Resource::Listing | Resource::DevScript => Some(&["GET", "HEAD"]),
+            // A stream has no end, and so no length that an answer to HEAD could say.
+            Resource::DevEvents(_) => Some(&["GET"]),
+            Resource::File => None,
+        }
+    }
+}
+
+/// Where the list of handlers is, for the pages that show it and for operators.
+const LISTING_PATH: &str = "/.wshd/handlers.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_at_a_path_depends_on_the_configuration_and_on_wshd_dev() {
+        let overlay = Overlay::new();
+        for (path, has_listing, is_dev, expected, methods) in [
+            (LISTING_PATH, true, false, "Listing", "GET, HEAD"),
+            (LISTING_PATH, false, false, "File", ""),
+            (LISTING_PATH, false, true, "File", ""),
+            (overlay::SCRIPT_PATH, true, true, "DevScript", "GET, HEAD"),
+            (overlay::SCRIPT_PATH, true, false, "File", ""),
+            (overlay::EVENTS_PATH, false, true, "DevEvents", "GET"),
+            (overlay::EVENTS_PATH, false, false, "File", ""),
+            ("/", true, true, "File", ""),
+            ("/.wshd/other", true, true, "File", ""),
+        ] {
+            let found = Resource::at(path, has_listing, is_dev.then_some(&overlay));
+            let taken = found.methods().unwrap_or_default().join(", ");
+            let found = format!("{found:?}");
+            assert!(found.starts_with(expected), "{path}: {found}");
+            assert_eq!(taken, methods, "{path}");
+        }
+    }
+}

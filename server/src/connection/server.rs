@@ -1,0 +1,36 @@
+//! What all connections share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::admission::Admission;
+use super::overlay::Overlay;
+use super::refusal_log::RefusalLog;
+use super::reply::Reply;
+use super::stopping::Stopping;
+use crate::config::Config;
+use crate::router::Router;
+
+/// What every connection needs of the server.
+pub(crate) struct Server {
+    pub(crate) config: Arc<ArcSwap<Config>>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) admission: Admission,
+    pub(crate) refusals: RefusalLog,
+    /// Whether the server listens on loopback addresses only.
+    pub(crate) is_loopback_only: bool,
+    /// What pages are told of failed builds; there in `wshd dev` only.
+    pub(crate) overlay: Option<Arc<Overlay>>,
+    pub(crate) stopping: Stopping,
+}
+
+impl Server {
+    /// Logs why `peer` gets `reply`. A request that could not be read has no path.
+    pub(super) fn log_refusal(&self, peer: SocketAddr, path: Option<&str>, reply: &Reply) {
+        let meant = || self.router.meant(path?);
+        self.refusals
+            .log(peer, path, reply, &meant, &self.config.load());
+    }
+}
