@@ -1,14 +1,15 @@
 //! What signals do, and the end of the server: every session is told, and nobody is waited for longer than was promised.
 
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::client::Raw;
 use crate::harness::compile::compile;
-use crate::harness::server::Server;
+use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
-use crate::harness::within;
+use crate::harness::{eventually, within};
 
 /// Well within the drain time: sessions whose peers answer end at once.
 const SOON: Duration = Duration::from_secs(5);
@@ -227,6 +228,35 @@ fn a_second_signal_ends_it_at_once() {
 
     let status = server.wait(Duration::from_secs(1));
     assert_ne!(status.code(), Some(0), "it did not end in good order");
+}
+
+#[test]
+fn a_handshake_that_waits_for_its_handler_is_answered_503_when_the_server_stops() {
+    let site = Site::with(&["echo_wsh", "features_wsh"]);
+    site.write("config.toml", "[limits]\nhandshake_timeout_ms = 60000\n");
+    let mut server = Server::start(&site);
+    let mut session = server.connect("/echo");
+    let mut waiting = server.raw();
+    let request = opening("/features?handshake=never", "");
+    waiting.write_all(request.as_bytes()).expect("a request");
+    eventually("its handler is asked", || server.sessions("features") == 1);
+
+    server.signal("TERM");
+
+    let mut answer = String::new();
+    let read = waiting.read_to_string(&mut answer);
+    read.expect("an answer and an end without a reset");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: "), "{answer}");
+    assert_eq!(session.close_code(), 1001);
+    assert_eq!(server.wait(SOON).code(), Some(0));
+    server.line(&[
+        "handshake refused",
+        "path=/features",
+        "status=503",
+        "the server stops",
+    ]);
 }
 
 #[test]

@@ -92,9 +92,10 @@ impl HttpConnection {
                 NextStep::ReadHead(permit) => self.read_head(permit).await,
                 NextStep::AwaitHandler(handshake) => {
                     let deadline = self.deadline();
-                    let answered = handshake.wait(&self.socket, &mut self.received, deadline);
-                    let answered = self.server.stopping.unless_begun(answered).await;
-                    answered.unwrap_or(NextStep::Close)
+                    let stopping = &self.server.stopping;
+                    handshake
+                        .wait(&self.socket, &mut self.received, deadline, stopping)
+                        .await
                 }
                 NextStep::OpenSession(handshake) => return Some(self.open_session(handshake)),
                 NextStep::FindFile(request) => self.find_file(request).await,

@@ -43,6 +43,8 @@ pub(crate) enum Reply {
     Quarantined { after: Duration },
     /// The handler gave no answer in time.
     NoAnswer,
+    /// The server stops, and the handler has not answered yet.
+    Stopping,
     /// The handler closed the session before it was open; with this code.
     ClosedEarly { code: u16 },
     /// The handler refuses.
@@ -99,7 +101,7 @@ impl Reply {
             Reply::UpgradeRequired | Reply::WrongVersion => 426,
             Reply::HeadTooLarge => 431,
             Reply::HandlerFailed => 500,
-            Reply::Full(_) | Reply::Quarantined { .. } | Reply::NoAnswer => 503,
+            Reply::Full(_) | Reply::Quarantined { .. } | Reply::NoAnswer | Reply::Stopping => 503,
             Reply::ClosedEarly { code } => rules::status_of_close((*code).into()),
             Reply::Refused { status, .. } => *status,
         }
@@ -146,7 +148,7 @@ impl Reply {
                 line("Upgrade", "websocket");
                 line("Sec-WebSocket-Version", "13");
             }
-            Reply::Full(_) | Reply::NoAnswer => line("Retry-After", "5"),
+            Reply::Full(_) | Reply::NoAnswer | Reply::Stopping => line("Retry-After", "5"),
             Reply::Quarantined { after } => {
                 // Whole seconds, and not too early.
                 let seconds = after.as_millis().div_ceil(1_000).max(1);
@@ -240,6 +242,7 @@ impl Reply {
             Reply::Full(_) => "no place for one more connection now",
             Reply::Quarantined { .. } => "the handler is out of service",
             Reply::NoAnswer => "the handler gave no answer in time",
+            Reply::Stopping => "the server stops",
             Reply::ClosedEarly { .. } => "the handler closed this connection before it was open",
             Reply::HandlerFailed => "the handler failed",
             Reply::MethodNotAllowed { .. } => "this is only read",

@@ -19,6 +19,7 @@ use crate::border::request::{Particulars, Request};
 use crate::border::response::Draft;
 use crate::connection::next_step::NextStep;
 use crate::connection::reply::Reply;
+use crate::connection::stopping::Stopping;
 use crate::generation::owners::HandshakeOwner;
 use crate::router::RouteMatch;
 use crate::sessions::mailbox::Knocked;
@@ -60,6 +61,8 @@ enum Event {
     PeerGone,
     /// The handshake has taken all the time that it may take.
     DeadlinePassed,
+    /// The server stops.
+    Stopped,
 }
 
 /// What is to be done about an event.
@@ -86,6 +89,7 @@ fn step(waiting: Waiting, event: Event) -> (Waiting, Action) {
             (waiting, Action::Refuse(Reply::Quarantined { after }))
         }
         (Waiting::ForWake, Event::DeadlinePassed) => (waiting, Action::Refuse(Reply::NoAnswer)),
+        (_, Event::Stopped) => (waiting, Action::Refuse(Reply::Stopping)),
     }
 }
 
@@ -146,6 +150,7 @@ impl PendingHandshake {
         socket: &TcpStream,
         early: &mut Vec<u8>,
         deadline: Instant,
+        stopping: &Stopping,
     ) -> NextStep {
         loop {
             let hold = self.hold();
@@ -156,6 +161,7 @@ impl PendingHandshake {
                 }
                 () = peer_gone(socket, early) => Event::PeerGone,
                 () = sleep_until(deadline.into()) => Event::DeadlinePassed,
+                () = stopping.begun() => Event::Stopped,
             };
             let (waiting, action) = step(self.waiting, event);
             self.waiting = waiting;
@@ -250,12 +256,14 @@ mod tests {
                 ForRelease,
                 "Refuse(Quarantined { after: 5s })",
             ),
+            (ForRelease, Event::Stopped, ForRelease, "Refuse(Stopping)"),
             (ForWake, Event::Released, ForWake, "Ask"),
             (ForWake, woken(true), ForRelease, "Wait"),
             (ForWake, woken(false), ForWake, "Ask"),
             (ForWake, closed, ForWake, closed_early),
             (ForWake, Event::PeerGone, ForWake, "Close"),
             (ForWake, Event::DeadlinePassed, ForWake, "Refuse(NoAnswer)"),
+            (ForWake, Event::Stopped, ForWake, "Refuse(Stopping)"),
         ] {
             let (found, done) = step(waiting, event);
             let done = format!("{done:?}");
