@@ -46,7 +46,7 @@ impl Handler for Chat {
         let mut rooms = self.rooms.lock();
         let here = rooms.entry(room.clone()).or_default();
         if here.names.contains(&name) {
-            // No name has a `-` of its own and no id comes again: nobody else is called this.
+            // No name has a `-`, and no id is used twice: this one is free.
             name = format!("{name}-{}", conn.id());
         }
         conn.subscribe(&room)?;
@@ -54,30 +54,30 @@ impl Handler for Chat {
             conn.send(line)?;
         }
         here.names.insert(name.clone());
-        // From here on `on_close` takes the name out again, so there must be a session: nothing fails.
+        // From here on nothing fails: only `on_close` of a session takes the name out again.
         let _ = conn.send(format!("* you are {name} in {room}; {}", here.who()));
         let _ = conn.publish_to_others(&room, format!("* {name} joined"));
-        Ok(self.member(Place { room, name }))
+        Ok(self.member(Membership { room, name }))
     }
 
-    /// What was said stays behind with the older generation. Members who do not move still hear everybody,
-    /// for topics belong to all generations; only `/who` does not see across.
+    /// What was said stays with the older generation. Members who stay there still hear every line, because
+    /// topics belong to all generations; only `/who` lists those of one.
     fn restore(&self, _: &mut Conn, state: &State) -> Result<Member> {
         let (room, name) = state.parse()?;
-        let place = Place { room, name };
+        let membership = Membership { room, name };
         let mut rooms = self.rooms.lock();
-        let here = rooms.entry(place.room.clone()).or_default();
-        if !here.names.insert(place.name.clone()) {
-            return Err(format!("somebody else is `{}` by now", place.name).into());
+        let here = rooms.entry(membership.room.clone()).or_default();
+        if !here.names.insert(membership.name.clone()) {
+            return Err(format!("somebody else is `{}` by now", membership.name).into());
         }
-        Ok(self.member(place))
+        Ok(self.member(membership))
     }
 }
 
 impl Chat {
-    fn member(&self, place: Place) -> Member {
+    fn member(&self, membership: Membership) -> Member {
         Member {
-            place,
+            membership,
             history: self.history,
             rooms: Arc::clone(&self.rooms),
         }
@@ -85,13 +85,13 @@ impl Chat {
 }
 
 /// What of a member moves to newer code, as a pair.
-struct Place {
+struct Membership {
     room: String,
     name: String,
 }
 
 struct Member {
-    place: Place,
+    membership: Membership,
     history: usize,
     rooms: Arc<Rooms>,
 }
@@ -104,7 +104,7 @@ impl Session for Member {
             conn.close(1003, "text only")?;
             return Ok(());
         };
-        let Place { room, name } = &self.place;
+        let Membership { room, name } = &self.membership;
         let mut rooms = self.rooms.lock();
         let here = rooms.entry(room.clone()).or_default();
         if text == "/who" {
@@ -112,7 +112,7 @@ impl Session for Member {
         } else if text.len() > LINE_BYTES_MAX {
             conn.send(format!("* not said: more than {LINE_BYTES_MAX} bytes"))?;
         } else if !text.is_empty() {
-            // One line is one message: nobody can write a second one that looks like the room's.
+            // One line is one message, so that no member can write a second one that looks like the room's.
             let line = format!("{name}: {}", text.replace(char::is_control, " "));
             conn.publish(room, &line)?;
             here.said.push_back(line);
@@ -123,7 +123,7 @@ impl Session for Member {
     }
 
     fn on_close(&mut self, _: &mut Conn, _: &Close) -> Result {
-        let Place { room, name } = &self.place;
+        let Membership { room, name } = &self.membership;
         let mut rooms = self.rooms.lock();
         let Some(here) = rooms.get_mut(room) else {
             return Ok(());
@@ -139,7 +139,7 @@ impl Session for Member {
     }
 
     fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
-        let Place { room, name } = &self.place;
+        let Membership { room, name } = &self.membership;
         Snapshot::json(&(room, name))
     }
 }

@@ -13,7 +13,7 @@ async fn clock(conn: &mut AsyncConn) -> Result {
 
         let into_the_second = now.duration_since(UNIX_EPOCH)?.subsec_nanos();
         let rest = Duration::from_nanos(1_000_000_000 - u64::from(into_the_second));
-        // Not `sleep`, which would leave in the way what the peer sends.
+        // Not `sleep`, which would not take what the peer sends.
         if let Ok(None) = conn.recv_timeout(rest).await {
             return Ok(());
         }

@@ -9,7 +9,7 @@ struct Echo;
 
 impl Session for Echo {
     const PROTOCOLS: &[&str] = &["echo"];
-    // A page opened from a file may talk to it: it has nothing that a stranger could be after.
+    // A page opened from a file may talk to it: it has no secrets.
     const ORIGIN_ANY: bool = true;
 
     // Becomes a part of its callback, as in a crate that is nothing but a handler: this one is an `rlib` too.
