@@ -14,7 +14,7 @@ use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
 use crate::plugin::trust;
 use crate::reload::StartError;
-use crate::reload::file::read;
+use crate::reload::content::read;
 use crate::reload::load::{self, Job};
 use crate::reload::scan::{self, Found, Scope};
 use crate::sessions::shared::Shared;

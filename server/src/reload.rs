@@ -3,18 +3,20 @@
 //!
 //! Whatever fails, what serves goes on serving: the reason is logged once and kept.
 
+mod belief;
 mod configuration;
+pub(crate) mod content;
 mod deployment;
 mod draining;
 mod event_loop;
-pub(crate) mod file;
 pub(crate) mod load;
+mod notices;
 mod reading;
 mod reconciler;
 mod refused;
 mod rolling_move;
 pub(crate) mod scan;
-mod telling;
+mod turns;
 mod waiters;
 pub(crate) mod watcher;
 

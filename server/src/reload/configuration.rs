@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::Reread;
+use super::belief::Observation;
 use super::reconciler::Reconciler;
 use crate::config::document_root;
 use crate::config::{Config, ConfigError};
@@ -16,8 +18,9 @@ use crate::process::regular_file::is_absence;
 use crate::reload::scan::Stamp;
 
 /// The file as it was last seen.
-#[derive(Debug)]
 pub(super) struct ConfigFile {
+    /// Reads the configuration again, from wherever it came.
+    reread: Reread,
     /// The file that was read. Without one, the first at [`ConfigFile::places`] is taken.
     path: Option<PathBuf>,
     /// Where a file may appear, in this order.
@@ -96,10 +99,11 @@ struct Trouble {
 
 impl ConfigFile {
     /// That of a configuration that was just read.
-    pub(super) fn new(config: &Config) -> ConfigFile {
+    pub(super) fn new(config: &Config, reread: Reread) -> ConfigFile {
         let path = config.file.clone();
         let stamp = path.as_deref().and_then(stamp_of);
         ConfigFile {
+            reread,
             path,
             places: config.file_places.clone(),
             told_of: Vec::new(),
@@ -220,7 +224,7 @@ impl Reconciler {
 
     /// Reads the configuration and applies it; a broken one changes nothing.
     pub(super) fn reread(&mut self, asker: Asker) {
-        match (self.reread)() {
+        match (self.config_file.reread)() {
             Ok(config) => {
                 if self.config_file.trouble.take().is_some() {
                     info!("the configuration can be read again");
@@ -289,17 +293,15 @@ impl Reconciler {
                 serving.set_settings(new.handler(name).clone());
             }
         }
-        for file in self.files.values_mut() {
+        self.observe_each(&Observation::Reconfigured, |this, file| {
             let [before, after] = [&*old, &new].map(|it| it.handler(&file.name));
-            let handler = self.deployments.get(&file.name);
-            let is_refused = handler.is_some_and(|it| it.refusal.is_some());
+            let deployment = this.deployments.get(&file.name);
+            let is_refused = deployment.is_some_and(|it| it.refusal.is_some());
             // Its own table is what a handler is built from: a new one is a new generation. And what
             // was refused may have been for any of its keys.
             let is_built_otherwise = before.config != after.config || before.raw != after.raw;
-            if is_built_otherwise || is_refused && before != after {
-                file.forget();
-            }
-        }
+            is_built_otherwise || is_refused && before != after
+        });
         self.config.store(Arc::new(new));
         self.swap_table();
         info!("configuration applied");

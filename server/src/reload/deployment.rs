@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::belief::Observation;
 use super::draining::Draining;
 use super::load::{Finished, Loading};
-use super::reconciler::{LOOK_AT_LOADS, Reconciler};
+use super::reconciler::Reconciler;
 use super::refused::Refused;
 use super::rolling_move::RollingMove;
+use super::turns::LOOK_AT_LOADS;
 use super::{Change, Order};
 use crate::config::ReloadPolicy;
 use crate::generation::Generation;
@@ -109,7 +111,9 @@ impl Reconciler {
         let generation = Generation::new(plugin, context, provenance, settings, lineage);
         match loading {
             Some(loading) if self.files.contains_key(&loading.path) => {
-                self.tell_well(&name, &loading.path);
+                let now = Instant::now();
+                let action = self.observe(&loading.path, &Observation::Loaded, now);
+                self.perform(&loading.path, action, now);
                 self.swap(&name, generation, loading.began);
             }
             // The file went while it was loaded, or the load was given up. What was built is never
@@ -337,7 +341,7 @@ impl Reconciler {
         if let Some(next) = next {
             self.due(next);
         }
-        self.look_again_at_freed_routes();
+        self.observe_freed_routes();
     }
 
     /// Loads that keep a processor busy.
@@ -358,23 +362,12 @@ impl Reconciler {
         self.router.set_listing(Listing::new(listed.collect()));
     }
 
-    /// A file whose route was taken gets it when the other file is gone.
-    fn look_again_at_freed_routes(&mut self) {
-        let mut freed = false;
-        let awaiting = self.files.values_mut();
-        for file in awaiting.filter(|file| file.is_awaiting_route()) {
-            let is_free = self
-                .deployments
-                .get(&file.name)
-                .is_none_or(|handler| handler.path.is_none());
-            if is_free {
-                file.forget();
-                freed = true;
-            }
-        }
-        if freed {
-            self.due(Instant::now());
-        }
+    /// Tells files that wait for their route when it is free.
+    fn observe_freed_routes(&mut self) {
+        self.observe_each(&Observation::RouteFreed, |this, file| {
+            let deployment = || this.deployments.get(&file.name);
+            file.belief.awaits_route() && deployment().is_none_or(|it| it.path.is_none())
+        });
     }
 
     /// Shuts every generation down and waits for it, not longer than a plugin may take.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tracing::error;
 
 use super::Order;
-use super::file::PluginFile;
+use super::belief::Observation;
 use super::reconciler::{Reconciler, SWEEP};
 
 impl Reconciler {
@@ -56,8 +56,8 @@ impl Reconciler {
                     looks = true;
                 }
                 Order::LookNow(reply) => {
-                    (looks, self.is_eager) = (true, true);
-                    self.files.values_mut().for_each(PluginFile::hurry);
+                    looks = true;
+                    self.observe_each(&Observation::Hurried, |_, _| true);
                     self.waiters.join(reply);
                 }
                 Order::Reread(asked) => looks |= self.ask_to_reread(asked, Instant::now()),

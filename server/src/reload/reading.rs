@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use super::Order;
-use super::file::{self, Content};
+use super::content::{self, PluginContent};
 use crate::plugin::inspect::inspect;
 use crate::process::regular_file::NotRead;
 
@@ -22,7 +22,7 @@ pub(super) enum Reading {
 }
 
 /// What became of a reading.
-pub(super) type Read = Result<Content, NotRead>;
+pub(super) type Read = Result<PluginContent, NotRead>;
 
 impl Reading {
     /// What this file holds, which had so many bytes when it was seen; `None` where that takes a while. Then
@@ -44,7 +44,7 @@ impl Reading {
             Reading::UnderWay => *self = Reading::UnderWay,
         }
         if bytes <= LARGE_BYTES {
-            return Some(file::read(path));
+            return Some(content::read(path));
         }
         let (own, orders) = (path.to_owned(), orders.clone());
         let read = move || {
@@ -56,7 +56,7 @@ impl Reading {
         };
         let thread = std::thread::Builder::new().name("read".to_owned());
         if thread.spawn(read).is_err() {
-            return Some(file::read(path));
+            return Some(content::read(path));
         }
         *self = Reading::UnderWay;
         None
@@ -80,7 +80,7 @@ impl Reading {
 }
 
 fn read_and_inspect(path: &Path) -> Read {
-    let mut content = file::read(path)?;
+    let mut content = content::read(path)?;
     content.about = Some(inspect(&content.bytes));
     Ok(content)
 }

@@ -1,15 +1,15 @@
 //! Files that are refused: the reason is said once, kept as long as it holds, and taken back.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
 use super::Change;
+use super::belief::{Action, Observation, Refuse};
 use super::reconciler::Reconciler;
+use super::scan::{self, Scan};
 use crate::plugin::refusal::Refusal;
-use crate::reload::scan::{self, Scan};
 
 /// Why a file is not what serves.
 #[derive(Clone, Debug)]
@@ -20,33 +20,24 @@ pub(super) struct Refused {
 }
 
 impl Reconciler {
-    /// Says of each file that is no plugin why, once.
+    /// Says of each file that the scan refuses why, once.
     pub(super) fn tell_refused(&mut self, scan: &Scan) {
-        let refused: HashSet<&Path> = scan.refused.iter().map(|(path, _)| &**path).collect();
-        let is_refused = |path: &PathBuf| refused.contains(&**path) || scan.is_unknown(path);
-        let passed: Vec<PathBuf> = (self.told.keys())
-            .filter(|path| !is_refused(path))
-            .cloned()
-            .collect();
+        let (passed, new) = self.notices.note_refused(scan);
         for path in passed {
-            self.told.remove(&path);
-            // A file that is known is looked at, and then told whole or refused again.
+            // A file that is known is given a turn, which loads it or refuses it again.
             if !self.files.contains_key(&path)
                 && let Some(name) = self.name_at(&path)
             {
                 self.forget_refusal(&name, &path);
             }
         }
-        for (path, refusal) in &scan.refused {
-            if self.told.get(path) != Some(refusal) {
-                self.told.insert(path.clone(), refusal.clone());
-                let name = self.name_at(path);
-                self.refuse(name.as_deref(), path, refusal, Instant::now());
-            }
+        for (path, refusal) in new {
+            let name = self.name_at(path);
+            self.refuse(name.as_deref(), path, refusal, Instant::now());
         }
     }
 
-    /// Says why a file is not loaded, and keeps the reason.
+    /// Refuses a file, by the scan or because of a load that began at this time.
     pub(super) fn refuse(
         &mut self,
         name: Option<&str>,
@@ -54,35 +45,48 @@ impl Reconciler {
         refusal: &Refusal,
         began: Instant,
     ) {
-        let judged = self.files.get(path).map(|file| file.judge(refusal));
-        let refusal = judged.as_ref().unwrap_or(refusal);
-        let mut reason = refusal.sentence(&scan::relative(path, &self.config.load()));
-        let mut is_news = true;
-        if let Some(file) = self.files.get_mut(path) {
-            if refusal.is_passing() {
-                let again;
-                (again, is_news) = file.defer(refusal, Instant::now());
-                self.due(again);
-                reason += "; it is tried again until that has passed";
-            } else {
-                file.end_trouble();
-            }
+        let observation = Observation::Refused(refusal.clone());
+        let refuse = match self.observe(path, &observation, Instant::now()) {
+            Action::Refuse(refuse) => refuse,
+            // The file is not known: it is one that only the scan has seen, or has gone.
+            _ => Refuse {
+                refusal: refusal.clone(),
+                retry: None,
+                is_news: true,
+            },
+        };
+        self.tell_refusal(name, path, &refuse, began);
+    }
+
+    /// Says why a file is not loaded, and keeps the reason.
+    pub(super) fn tell_refusal(
+        &mut self,
+        name: Option<&str>,
+        path: &Path,
+        refuse: &Refuse,
+        began: Instant,
+    ) {
+        let file = scan::relative(path, &self.config.load());
+        let mut reason = refuse.refusal.sentence(&file);
+        if let Some(at) = refuse.retry {
+            self.due(at);
+            reason += "; it is tried again until that has passed";
         }
-        let handler = name.map(|name| self.deployments.entry(name.to_owned()).or_default());
-        let owns = handler.filter(|handler| handler.path.as_deref().is_none_or(|p| p == path));
-        if let Some(handler) = owns {
-            if let Some(serving) = &handler.serving {
+        let deployment = name.map(|name| self.deployments.entry(name.to_owned()).or_default());
+        let owns = deployment.filter(|it| it.path.as_deref().is_none_or(|its| its == path));
+        if let Some(deployment) = owns {
+            if let Some(serving) = &deployment.serving {
                 reason += &format!("; generation {} keeps serving", serving.number);
             }
-            handler.refusal = Some(Refused {
+            deployment.refusal = Some(Refused {
                 path: path.to_path_buf(),
                 reason: reason.clone(),
             });
-            if handler.serving.is_none() && handler.loading.is_none() {
-                handler.path = None;
+            if deployment.serving.is_none() && deployment.loading.is_none() {
+                deployment.path = None;
             }
         }
-        if is_news {
+        if refuse.is_news {
             warn!(error = %reason, "plugin refused");
         } else {
             debug!(error = %reason, "still in the way");
@@ -95,35 +99,27 @@ impl Reconciler {
         });
     }
 
-    /// Says that what was in the way of a file has passed, if something was.
-    pub(super) fn tell_well(&mut self, name: &str, path: &Path) {
-        let Some(file) = self.files.get_mut(path) else {
-            return;
-        };
-        if !file.end_trouble() {
-            return;
-        }
+    /// Says that what was in the way of loading a file has passed.
+    pub(super) fn tell_passed(&mut self, name: &str, path: &Path) {
         let path = scan::relative(path, &self.config.load());
         info!(handler = name, path = %path.display(), "what was in the way of loading it has passed");
-        if let Some(handler) = self.deployments.get_mut(name) {
-            handler.refusal = None;
+        if let Some(deployment) = self.deployments.get_mut(name) {
+            deployment.refusal = None;
         }
     }
 
     /// Says that a file that was refused is what serves again.
     pub(super) fn tell_whole(&mut self, name: &str, path: &Path) {
         if self.take_refusal(name, path) {
-            let serving = self
-                .deployments
-                .get(name)
-                .and_then(|it| it.serving.as_ref());
+            let deployment = self.deployments.get(name);
+            let serving = deployment.and_then(|it| it.serving.as_ref());
             let generation = serving.map(|it| it.number);
             let path = scan::relative(path, &self.config.load());
             info!(handler = %name, generation, path = %path.display(), "plugin whole again: it is what serves");
         }
     }
 
-    /// A file that was refused is gone, and the reason with it.
+    /// Says that a file that was refused is gone, and forgets the reason.
     pub(super) fn forget_refusal(&mut self, name: &str, path: &Path) {
         if self.take_refusal(name, path) {
             let path = scan::relative(path, &self.config.load());
@@ -132,8 +128,8 @@ impl Reconciler {
     }
 
     fn take_refusal(&mut self, name: &str, path: &Path) -> bool {
-        let handler = self.deployments.get_mut(name);
-        let refusal = handler.and_then(|it| it.refusal.take_if(|refusal| refusal.path == path));
+        let deployment = self.deployments.get_mut(name);
+        let refusal = deployment.and_then(|it| it.refusal.take_if(|refusal| refusal.path == path));
         refusal.is_some()
     }
 

@@ -70,6 +70,17 @@ impl Stamp {
         }
     }
 
+    /// That of a file which no file system has.
+    #[cfg(test)]
+    pub(crate) fn made_up(inode: u64, modified: i128, changed: i128) -> Stamp {
+        Stamp {
+            inode: (1, inode),
+            bytes: 4096,
+            modified,
+            changed,
+        }
+    }
+
     /// Whether only the file's mode, owner or links may differ.
     pub(crate) fn has_same_content_as(&self, other: &Stamp) -> bool {
         let content = |stamp: &Stamp| (stamp.inode, stamp.bytes, stamp.modified);

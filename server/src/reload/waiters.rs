@@ -22,6 +22,12 @@ impl Waiters {
         self.waiting.push(reply);
     }
 
+    /// Whether an answer is waited for. As long as it is, files are taken for whole although they are
+    /// young: who asks says that they are.
+    pub(super) fn are_there(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Something became of a handler; the last thing that did is what is told.
     pub(super) fn note(&mut self, change: Change) {
         self.changes.retain(|it| it.handler != change.handler);
@@ -52,21 +58,21 @@ impl Waiters {
         }
     }
 
-    /// Tells those who wait, unless a load or a move is under way; answers when to try again, if
-    /// nothing happens before.
-    pub(super) fn answer(&mut self, is_loading: bool, now: Instant) -> Result<(), Option<Instant>> {
+    /// Tells those who wait, unless a load or a move is under way. Answers when to try again, if nothing
+    /// happens before.
+    pub(super) fn answer(&mut self, is_loading: bool, now: Instant) -> Option<Instant> {
         self.moves.retain(|(.., until)| *until > now);
         if self.waiting.is_empty() || is_loading {
-            return Err(None);
+            return None;
         }
         if let Some(until) = self.moves.iter().map(|(.., until)| *until).min() {
-            return Err(Some(until));
+            return Some(until);
         }
         let changes = std::mem::take(&mut self.changes);
         for waiting in self.waiting.drain(..) {
             let _ = waiting.send(changes.clone());
         }
-        Ok(())
+        None
     }
 }
 
@@ -98,13 +104,15 @@ mod tests {
         let (reply, answer) = mpsc::channel();
         waiters.join(reply);
 
-        assert_eq!(waiters.answer(true, now), Err(None));
-        assert_eq!(waiters.answer(false, now), Err(Some(now + PATIENCE)));
+        assert_eq!(waiters.answer(true, now), None);
+        assert_eq!(waiters.answer(false, now), Some(now + PATIENCE));
+        assert!(waiters.are_there());
         assert_eq!(waiters.moves_until("echo", now), Some(now + PATIENCE));
         assert_eq!(waiters.moves_until("chat", now), None);
         assert_eq!(waiters.moves_until("echo", now + PATIENCE), None);
         waiters.end_move("echo", 7, moved);
-        assert_eq!(waiters.answer(false, now), Ok(()));
+        assert_eq!(waiters.answer(false, now), None);
+        assert!(!waiters.are_there());
 
         let mut echo = change("echo", Ok(7));
         echo.moved = Some(moved);
@@ -113,7 +121,7 @@ mod tests {
         waiters.expect_move("echo", 8, now);
         let (reply, answer) = mpsc::channel();
         waiters.join(reply);
-        assert_eq!(waiters.answer(false, now + PATIENCE), Ok(()));
+        assert_eq!(waiters.answer(false, now + PATIENCE), None);
         assert_eq!(answer.try_recv(), Ok(Vec::new()));
     }
 }

@@ -1,0 +1,454 @@
+//! When a plugin's file is believed.
+//!
+//! A file may be half written, may be out of sight for a moment, and may be refused for a reason that
+//! is not its own. [`Belief`] is what is known of one file. [`Belief::after`] says what an observation
+//! makes of it, and what is to be done then. It reads no file and no clock: the reconciler observes,
+//! and performs what it is told.
+//!
+//! The rules, which the tests hold it to:
+//! - A file is read when it has been left alone: for 25 ms, or for 200 ms if it is written in place.
+//! - A decision holds until the file looks different, its configuration changes, its route is freed or
+//!   a retry is due. New content begins anew, whatever became of the content before it.
+//! - The rest of an incomplete file is waited for one second.
+//! - Only an absence that lasts 500 ms without a break is a removal. What cannot be looked at is
+//!   neither present nor gone.
+//! - A refusal that is no fault of the file is told once. The file is tried again after 250 ms, then
+//!   after twice as long each time, 8 s at most.
+//! - A file whose trials lose the helper process three times is at fault itself.
+
+use std::time::{Duration, Instant};
+
+use super::scan::Stamp;
+use crate::plugin::refusal::Refusal;
+
+/// What is known of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Belief {
+    state: FileState,
+    appearance: Appearance,
+    obstruction: Option<Obstruction>,
+}
+
+/// Whether a file is there, and what was decided of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileState {
+    /// It is there and may be read.
+    Present(Decision),
+    /// Something on the way to it cannot be read. The decision holds.
+    Hidden(Decision),
+    /// It is there and must not be read. It is decided anew when it may be.
+    Barred,
+    /// It has not been there since then. It is decided anew when it comes back.
+    Missing { since: Instant },
+}
+
+/// What was decided of the content that a file has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    /// Nothing: it is read at its next turn.
+    Open,
+    /// It is loaded, being loaded, what serves already, or refused until the file changes.
+    Made,
+    /// It is refused as long as another file answers at its route.
+    AwaitsRoute,
+    /// Something other than the file was in the way; it is tried again then.
+    AwaitsRetry { at: Instant },
+}
+
+/// How a file looks from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Appearance {
+    stamp: Stamp,
+    /// When it was first seen to look like this.
+    since: Instant,
+    /// Whether it was written into, and not replaced, when it came to look like this.
+    is_written_in_place: bool,
+}
+
+/// What has been in the way of loading a content, and is no fault of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Obstruction {
+    attempts: u32,
+    told: Refusal,
+    /// Trials that were this file's alone, and lost the helper process.
+    helpers_lost: u32,
+}
+
+/// What happens to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Observation {
+    /// A look has found it, and it looks like this.
+    Found(Stamp),
+    /// A look has found that it must not be read.
+    Barred,
+    /// A look could not read something on the way to it.
+    Hidden,
+    /// A look has found nothing at its path.
+    Absent,
+    /// The reconciler can do something about it now.
+    Turn(Turn),
+    /// It was read.
+    Read(ReadResult),
+    /// A content of it was loaded.
+    Loaded,
+    /// A content of it was refused, by the scan or by a load.
+    Refused(Refusal),
+    /// An operator or a program wants it looked at now.
+    Hurried,
+    /// No other file answers at its route any more.
+    RouteFreed,
+    /// What it would be loaded with has changed.
+    Reconfigured,
+}
+
+/// What decides about a file's turn beside the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Whether files are to be taken for whole although they are young.
+    pub(super) is_eager: bool,
+    /// How long ago it was last written to, by the system's clock.
+    pub(super) age: Duration,
+    pub(super) route: Route,
+}
+
+/// What a file would find at its route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// It can be loaded.
+    Free,
+    /// A load for this route is under way. Its end is another turn.
+    Loading,
+    /// Sessions move to the generation that serves there, until this time at most.
+    ///
+    /// They would be overtaken by one generation after another on a busy machine, and in the end be
+    /// closed for being on too old a one.
+    Moving { until: Instant },
+    /// Another file answers there, as the refusal says.
+    Taken(Refusal),
+}
+
+/// What came of reading a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ReadResult {
+    /// It had just gone. The next look sees that.
+    Gone,
+    /// It looks different from what the last look saw.
+    Changed,
+    /// It could not be read.
+    Failed(Refusal),
+    /// What serves was made from this very content.
+    Serving,
+    /// Its content is no plugin that can be loaded.
+    Unfit(Refusal),
+    /// Its content can be loaded.
+    Fit,
+}
+
+/// What the reconciler is to do about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Nothing,
+    /// Look again at this time, if nothing happens before.
+    Wait {
+        until: Instant,
+    },
+    /// Count this as a change that an event should have told of.
+    NoteChange,
+    /// Count this as a change, and look at this time whether the file is back.
+    AwaitReturn {
+        until: Instant,
+    },
+    /// Forget the file, and remove the handler that was loaded from it.
+    Remove,
+    /// Read it.
+    Read,
+    /// Load what was read.
+    Load,
+    /// Leave what serves as it is: it was made from this content. `has_passed` says that something
+    /// was in the way until now.
+    Keep {
+        has_passed: bool,
+    },
+    /// Say that what was in the way has passed.
+    TellPassed,
+    /// Say why the file is not loaded.
+    Refuse(Refuse),
+}
+
+/// A refusal as it is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refuse {
+    pub(super) refusal: Refusal,
+    /// When the file is tried again; `None` when only a change of the file helps.
+    pub(super) retry: Option<Instant>,
+    /// Whether this was not said before.
+    pub(super) is_news: bool,
+}
+
+impl Action {
+    /// Whether an event should have told of what was found.
+    pub(super) fn is_change(&self) -> bool {
+        matches!(self, Action::NoteChange | Action::AwaitReturn { .. })
+    }
+}
+
+impl Belief {
+    /// A file that was just found, of which nothing is decided.
+    pub(super) fn new(stamp: Stamp, now: Instant) -> Belief {
+        Belief {
+            state: FileState::Present(Decision::Open),
+            appearance: Appearance {
+                stamp,
+                since: now,
+                is_written_in_place: false,
+            },
+            obstruction: None,
+        }
+    }
+
+    /// How the file looked when it was last found.
+    pub(super) fn stamp(&self) -> Stamp {
+        self.appearance.stamp
+    }
+
+    /// Whether the file is to be given a turn.
+    pub(super) fn wants_turn(&self) -> bool {
+        use Decision::{AwaitsRetry, Open};
+        matches!(self.state, FileState::Present(Open | AwaitsRetry { .. }))
+    }
+
+    /// Whether the file waits for another one to leave its route.
+    pub(super) fn awaits_route(&self) -> bool {
+        self.decision() == Some(Decision::AwaitsRoute)
+    }
+
+    /// What becomes of the file by an observation, and what is to be done.
+    pub(super) fn after(&self, observation: &Observation, now: Instant) -> (Belief, Action) {
+        let mut next = self.clone();
+        let action = match observation {
+            Observation::Found(stamp) => next.found(*stamp, now),
+            Observation::Barred => {
+                next.state = FileState::Barred;
+                Action::Nothing
+            }
+            Observation::Hidden => {
+                next.state = FileState::Hidden(self.decision().unwrap_or(Decision::Open));
+                Action::Nothing
+            }
+            Observation::Absent => next.absent(now),
+            Observation::Turn(turn) if self.wants_turn() => next.turn(turn, now),
+            Observation::Read(result) if self.wants_turn() => next.read(result, now),
+            Observation::Turn(_) | Observation::Read(_) => Action::Nothing,
+            Observation::Loaded => match next.obstruction.take() {
+                Some(_) => Action::TellPassed,
+                None => Action::Nothing,
+            },
+            Observation::Refused(refusal) => next.refused(refusal, now),
+            Observation::Hurried => {
+                if let Some(Decision::AwaitsRetry { .. }) = self.decision() {
+                    next.decide(Decision::Open);
+                }
+                Action::Nothing
+            }
+            Observation::RouteFreed if self.awaits_route() => {
+                next.decide(Decision::Open);
+                Action::Wait { until: now }
+            }
+            Observation::RouteFreed => Action::Nothing,
+            Observation::Reconfigured => {
+                next.decide(Decision::Open);
+                Action::Nothing
+            }
+        };
+        (next, action)
+    }
+
+    /// A look has found the file.
+    fn found(&mut self, stamp: Stamp, now: Instant) -> Action {
+        let was_missing = matches!(self.state, FileState::Missing { .. });
+        let before = self.appearance;
+        let decision = if stamp == before.stamp {
+            self.decision().unwrap_or(Decision::Open)
+        } else {
+            self.appearance = Appearance {
+                stamp,
+                since: now,
+                is_written_in_place: stamp.inode == before.stamp.inode,
+            };
+            Decision::Open
+        };
+        self.state = FileState::Present(decision);
+        let has_other_content = !stamp.has_same_content_as(&before.stamp);
+        if has_other_content {
+            self.obstruction = None;
+        }
+        // No event tells of a mode, an owner or one more hard link.
+        if has_other_content || was_missing {
+            Action::NoteChange
+        } else {
+            Action::Nothing
+        }
+    }
+
+    /// A look has found nothing. A build removes and makes again.
+    fn absent(&mut self, now: Instant) -> Action {
+        let FileState::Missing { since } = self.state else {
+            self.state = FileState::Missing { since: now };
+            return Action::AwaitReturn {
+                until: now + REMOVAL_DELAY,
+            };
+        };
+        let until = since + REMOVAL_DELAY;
+        if now < until {
+            Action::Wait { until }
+        } else {
+            Action::Remove
+        }
+    }
+
+    /// What is to be done about an undecided file.
+    fn turn(&mut self, turn: &Turn, now: Instant) -> Action {
+        if let Some(until) = self.left_alone_until(turn, now) {
+            return Action::Wait { until };
+        }
+        match &turn.route {
+            Route::Free => Action::Read,
+            Route::Loading => Action::Nothing,
+            Route::Moving { until } => Action::Wait { until: *until },
+            Route::Taken(refusal) => {
+                self.decide(Decision::AwaitsRoute);
+                self.refused(refusal, now)
+            }
+        }
+    }
+
+    /// Until when the file is left alone, because it may be being written or its retry is not due.
+    ///
+    /// The wait also closes a gap: a write within the same tick of the file system's clock as the one
+    /// before it would leave the stamp as it was.
+    fn left_alone_until(&self, turn: &Turn, now: Instant) -> Option<Instant> {
+        if let Some(Decision::AwaitsRetry { at }) = self.decision()
+            && now < at
+        {
+            return Some(at);
+        }
+        if turn.is_eager {
+            return None;
+        }
+        let quiet = if self.appearance.is_written_in_place {
+            QUIET_IN_PLACE
+        } else {
+            QUIET
+        };
+        // What was renamed into the directory may have been whole for long.
+        let left = quiet.saturating_sub(self.seen_for(now).max(turn.age));
+        (!left.is_zero()).then(|| now + left)
+    }
+
+    /// An undecided file was read.
+    fn read(&mut self, result: &ReadResult, now: Instant) -> Action {
+        match result {
+            ReadResult::Gone => Action::Nothing,
+            ReadResult::Changed => Action::Wait { until: now + QUIET },
+            ReadResult::Serving => {
+                self.decide(Decision::Made);
+                let has_passed = self.obstruction.take().is_some();
+                Action::Keep { has_passed }
+            }
+            ReadResult::Unfit(refusal)
+                if refusal.may_be_incomplete() && self.seen_for(now) < INCOMPLETE_DELAY =>
+            {
+                let until = now + (INCOMPLETE_DELAY - self.seen_for(now));
+                Action::Wait { until }
+            }
+            ReadResult::Failed(refusal) | ReadResult::Unfit(refusal) => {
+                self.decide(Decision::Made);
+                self.refused(refusal, now)
+            }
+            ReadResult::Fit => {
+                self.decide(Decision::Made);
+                Action::Load
+            }
+        }
+    }
+
+    /// A content was refused: the one that the file has now, unless that is still undecided.
+    fn refused(&mut self, refusal: &Refusal, now: Instant) -> Action {
+        let refuse = |refusal, retry, is_news| {
+            Action::Refuse(Refuse {
+                refusal,
+                retry,
+                is_news,
+            })
+        };
+        if refusal.is_passing() && self.decision() == Some(Decision::Open) {
+            return refuse(refusal.clone(), Some(now), true);
+        }
+        let before = self.obstruction.take();
+        let helpers_lost = before.as_ref().map_or(0, |it| it.helpers_lost)
+            + u32::from(*refusal == Refusal::LosesHelper);
+        if *refusal == Refusal::LosesHelper && helpers_lost >= HELPERS_LOST_MAX {
+            let trials = helpers_lost;
+            return refuse(Refusal::LostHelper { trials }, None, true);
+        }
+        if !refusal.is_passing() {
+            return refuse(refusal.clone(), None, true);
+        }
+        let is_news = before.as_ref().is_none_or(|it| it.told != *refusal);
+        let attempts = before.map_or(0, |it| it.attempts);
+        let at = now + retry_delay(attempts);
+        self.obstruction = Some(Obstruction {
+            attempts: attempts + 1,
+            told: refusal.clone(),
+            helpers_lost,
+        });
+        self.decide(Decision::AwaitsRetry { at });
+        refuse(refusal.clone(), Some(at), is_news)
+    }
+
+    /// What was decided of the content; `None` where that is forgotten.
+    fn decision(&self) -> Option<Decision> {
+        match self.state {
+            FileState::Present(decision) | FileState::Hidden(decision) => Some(decision),
+            FileState::Barred | FileState::Missing { .. } => None,
+        }
+    }
+
+    /// Notes a decision, unless it would be forgotten anyway.
+    fn decide(&mut self, decided: Decision) {
+        match &mut self.state {
+            FileState::Present(decision) | FileState::Hidden(decision) => *decision = decided,
+            FileState::Barred | FileState::Missing { .. } => {}
+        }
+    }
+
+    /// For how long the file has looked as it does.
+    fn seen_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.appearance.since)
+    }
+}
+
+/// From a failed attempt to the next one, after so many attempts before.
+fn retry_delay(attempts: u32) -> Duration {
+    RETRY_DELAY_MIN
+        .saturating_mul(1 << attempts.min(16))
+        .min(RETRY_DELAY_MAX)
+}
+
+/// The first retry: whatever was in the way may have been there for a moment only.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(250);
+/// An operator who has made space does not wait longer. A retry reads the file, which costs little.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(8);
+/// So many trials that lose the helper process are no accident.
+const HELPERS_LOST_MAX: u32 = 3;
+/// How long a file must have been left alone to be read.
+const QUIET: Duration = Duration::from_millis(25);
+/// How long a file that is written in place must have been left alone: such a writer may pause.
+const QUIET_IN_PLACE: Duration = Duration::from_millis(200);
+/// How long an absence must last to be a removal.
+const REMOVAL_DELAY: Duration = Duration::from_millis(500);
+/// How long the rest of an incomplete file is waited for.
+const INCOMPLETE_DELAY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

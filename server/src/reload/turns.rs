@@ -1,0 +1,212 @@
+//! Performs what becomes of a file: reads it, loads it, refuses it, removes its handler.
+//!
+//! Whether and when is decided by the file's [`Belief`](super::belief::Belief).
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::info;
+
+use super::Order;
+use super::belief::{Action, Observation, ReadResult, Route, Turn};
+use super::content::PluginContent;
+use super::load::{self, Job};
+use super::reconciler::Reconciler;
+use super::scan::{self, Stamp};
+use crate::border::context::Rights;
+use crate::border::trial::Bounds;
+use crate::config::Config;
+use crate::plugin::inspect::{About, inspect};
+use crate::plugin::refusal::Refusal;
+use crate::process::regular_file::NotRead;
+
+impl Reconciler {
+    /// Gives a file its turn. Breaks off when no further load can begin now.
+    pub(super) fn give_turn(
+        &mut self,
+        path: &Path,
+        config: &Config,
+        now: Instant,
+    ) -> ControlFlow<()> {
+        let Some(file) = self.files.get(path) else {
+            return ControlFlow::Continue(());
+        };
+        let turn = Turn {
+            is_eager: self.waiters.are_there(),
+            age: age(&file.belief.stamp()),
+            route: self.route_of(path, &file.name, config, now),
+        };
+        match self.observe(path, &Observation::Turn(turn), now) {
+            // Each end of a load is a reason to go on.
+            Action::Read if self.loads_under_way() >= LOADS_MAX => return ControlFlow::Break(()),
+            Action::Read => self.read(path, config, now),
+            action => self.perform(path, action, now),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// What the file at `path` finds at the route of its handler.
+    fn route_of(&self, path: &Path, name: &str, config: &Config, now: Instant) -> Route {
+        let deployment = self.deployments.get(name);
+        if deployment.is_some_and(|it| it.loading.is_some()) {
+            return Route::Loading;
+        }
+        if let Some(until) = self.waiters.moves_until(name, now) {
+            return Route::Moving { until };
+        }
+        let owner = deployment.and_then(|it| it.path.as_deref());
+        match owner.filter(|owner| *owner != path) {
+            // The owner may be gone and not be missed yet.
+            Some(owner) => Route::Taken(Refusal::RouteTaken {
+                route: format!("/{name}"),
+                by: scan::relative(owner, config),
+            }),
+            None => Route::Free,
+        }
+    }
+
+    /// Reads a file, and loads it if that serves something new.
+    fn read(&mut self, path: &Path, config: &Config, now: Instant) {
+        let Some(file) = self.files.get(path) else {
+            return;
+        };
+        let (name, stamp) = (file.name.clone(), file.belief.stamp());
+        let Some(read) = self.reading.of(path, stamp.bytes, &self.orders) else {
+            return; // its end is a reason to go on
+        };
+        let mut fit = None;
+        let result = match read {
+            Err(NotRead::Io(error)) if error.kind() == io::ErrorKind::NotFound => ReadResult::Gone,
+            Err(error) => ReadResult::Failed(error.into()),
+            Ok(content) if content.stamp != stamp => ReadResult::Changed,
+            Ok(content) if self.serves_content(&name, &content, config) => ReadResult::Serving,
+            Ok(mut content) => {
+                let about = content.about.take();
+                match about.unwrap_or_else(|| inspect(&content.bytes)) {
+                    Ok(about) => {
+                        fit = Some((content, about));
+                        ReadResult::Fit
+                    }
+                    Err(refusal) => ReadResult::Unfit(refusal),
+                }
+            }
+        };
+        let action = self.observe(path, &Observation::Read(result), now);
+        match (action, fit) {
+            (Action::Load, Some((content, about))) => {
+                self.load(path, &name, content, about, config, now);
+            }
+            (action, _) => self.perform(path, action, now),
+        }
+    }
+
+    /// Whether the generation that serves was made from this content, with this configuration.
+    fn serves_content(&self, name: &str, content: &PluginContent, config: &Config) -> bool {
+        let settings = config.handler(name);
+        let config_json = settings.config.to_string();
+        let deployment = self.deployments.get(name);
+        let serving = deployment.and_then(|it| it.serving.as_ref());
+        serving.is_some_and(|serving| {
+            let from = &serving.provenance;
+            from.hash == content.hash
+                && from.config_json == config_json
+                && serving.context.rights.raw == settings.raw
+                && !serving.is_quarantined()
+        })
+    }
+
+    /// Begins to load a content.
+    fn load(
+        &mut self,
+        path: &Path,
+        name: &str,
+        content: PluginContent,
+        about: About,
+        config: &Config,
+        now: Instant,
+    ) {
+        let settings = config.handler(name);
+        let deployment = self.deployments.entry(name.to_owned()).or_default();
+        let job = Job {
+            name: name.to_owned(),
+            number: deployment.next_number(),
+            path: path.to_path_buf(),
+            bytes: content.bytes,
+            hash: content.hash,
+            about,
+            config_json: settings.config.to_string(),
+            rights: Rights::of(settings),
+            bounds: Bounds::of(config, settings),
+        };
+        let orders = self.orders.clone();
+        let done = move |finished| drop(orders.send(Order::Loaded(finished)));
+        match load::start(job, &self.shared, &self.stage, done) {
+            Ok(loading) => {
+                deployment.path = Some(path.to_path_buf());
+                deployment.loading = Some(loading);
+                self.due(now + LOOK_AT_LOADS);
+            }
+            Err(refusal) => self.refuse(Some(name), path, &refusal, now),
+        }
+    }
+
+    /// Does what follows from an observation that was made at `began`.
+    pub(super) fn perform(&mut self, path: &Path, action: Action, began: Instant) {
+        let name = || Some(self.files.get(path)?.name.clone());
+        match action {
+            Action::Nothing | Action::NoteChange => {}
+            Action::Wait { until } | Action::AwaitReturn { until } => self.due(until),
+            Action::Remove => self.remove(path),
+            Action::Keep { has_passed } => {
+                if let Some(name) = name() {
+                    if has_passed {
+                        self.tell_passed(&name, path);
+                    }
+                    self.tell_whole(&name, path);
+                }
+            }
+            Action::TellPassed => {
+                if let Some(name) = name() {
+                    self.tell_passed(&name, path);
+                }
+            }
+            Action::Refuse(refuse) => self.tell_refusal(name().as_deref(), path, &refuse, began),
+            // Done where the turn is given and where the file is read, which have what these take.
+            Action::Read | Action::Load => {}
+        }
+    }
+
+    /// Forgets a file, and removes the handler that was loaded from it.
+    pub(super) fn remove(&mut self, path: &Path) {
+        let Some(file) = self.files.remove(path) else {
+            return;
+        };
+        let name = file.name;
+        self.forget_refusal(&name, path);
+        let Some(deployment) = self.deployments.get_mut(&name) else {
+            return;
+        };
+        if deployment.path.as_deref() == Some(path) {
+            deployment.path = None;
+            if let Some(old) = deployment.serving.take() {
+                self.swap_table();
+                info!(handler = %name, generation = old.number, sessions = old.sessions(), "handler removed");
+                self.supersede(&name, old);
+            }
+        }
+    }
+}
+
+/// How long ago a file was last written to, by the clock of the system.
+fn age(stamp: &Stamp) -> Duration {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wall = wall.map_or(0, |wall| wall.as_nanos() as i128);
+    u64::try_from(wall - stamp.modified).map_or(Duration::ZERO, Duration::from_nanos)
+}
+
+/// Loads at a time: more would only wait for the processor. One that hangs does not count.
+const LOADS_MAX: usize = 8;
+/// How often loads under way are held against their deadlines.
+pub(super) const LOOK_AT_LOADS: Duration = Duration::from_millis(200);
