@@ -32,7 +32,7 @@ use tracing::info;
 
 use self::load::Finished;
 use self::reconciler::Reconciler;
-use crate::border::guards::keys;
+use crate::border::guards::thread_keys;
 use crate::config::Config;
 use crate::plugin::stage::{Stage, StageError};
 use crate::plugin::trust;
@@ -138,7 +138,7 @@ impl Control {
             source,
         };
         std::fs::read_dir(&now.handlers_dir).map_err(no_directory)?;
-        if !keys::are_noted() {
+        if !thread_keys::are_noted() {
             info!(
                 "thread keys of retired handlers stay taken here; a few hundred loads need a restart"
             );

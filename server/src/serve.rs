@@ -137,7 +137,7 @@ impl Serving {
         let runtime = tokio::runtime::Handle::current();
         memory::start(runtime, workers, move || counted.admission.taken());
         let shared = self.shared.clone();
-        tokio::spawn(async move { shared.pulse.run(&shared.sessions).await });
+        tokio::spawn(async move { shared.timer_wheel.run(&shared.sessions).await });
         let sessions = self.shared.sessions.clone();
         tokio::spawn(async move { sessions.ring_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);

@@ -310,7 +310,7 @@ impl Session {
 
     /// One pass over everything that can have happened.
     fn turn(&mut self, input: &mut [u8]) {
-        if self.handler_end == HandlerEnd::Due && !self.conn.context.hold.is_on() {
+        if self.handler_end == HandlerEnd::Due && !self.conn.context.throttle.is_on() {
             self.tell_end();
         }
         if self.registration.mailbox().is_rung() {
@@ -369,8 +369,8 @@ impl Session {
     /// Whether the handler holds too many workers, so that this session waits.
     #[inline]
     fn is_throttled(&self, cx: &Context<'_>) -> bool {
-        let hold = &self.conn.context.hold;
-        hold.is_on() && hold.wait(self.conn.id(), cx.waker())
+        let throttle = &self.conn.context.throttle;
+        throttle.is_on() && throttle.wait(self.conn.id(), cx.waker())
     }
 
     /// Runs one callback, if there is a handler to call, and does what follows from it.

@@ -3,12 +3,12 @@
 pub(crate) mod alarms;
 pub(crate) mod cause;
 pub(crate) mod descriptors;
-pub(crate) mod encoded;
 pub(crate) mod mailbox;
 pub(crate) mod move_tracker;
 pub(crate) mod peer;
 pub(crate) mod permits;
-pub(crate) mod pulse;
+pub(crate) mod prepared_message;
 pub(crate) mod registry;
 pub(crate) mod shared;
+pub(crate) mod timer_wheel;
 pub(crate) mod topics;

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use wsh::{abi, rules};
 
-use super::hold::Hold;
 use super::quarantine::Quarantine;
+use super::throttle::Throttle;
 use crate::config::HandlerConfig;
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
-use crate::sessions::encoded::Encoded;
 use crate::sessions::mailbox::{Letter, Mailbox, Undelivered};
+use crate::sessions::prepared_message::PreparedMessage;
 use crate::sessions::shared::Shared;
 use crate::sessions::topics::Topic;
 use crate::ws::frame;
@@ -50,7 +50,7 @@ pub(crate) struct Context {
     pub(crate) quarantine: Quarantine,
     /// Whether it was said that the handler chose none of the subprotocols that were offered.
     has_warned: AtomicBool,
-    pub(crate) hold: Hold,
+    pub(crate) throttle: Throttle,
 }
 
 impl Context {
@@ -70,7 +70,7 @@ impl Context {
             has_ended: AtomicBool::new(false),
             quarantine: Quarantine::default(),
             has_warned: AtomicBool::new(false),
-            hold: Hold::default(),
+            throttle: Throttle::default(),
         }))
     }
 
@@ -91,8 +91,8 @@ impl Context {
 
     pub(crate) fn send_to(&self, id: u64, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
         let mailbox = self.find(id)?;
-        let encoded = encode(kind, payload)?;
-        mailbox.post(Letter::Send(encoded)).map_err(status_of)
+        let message = prepare(kind, payload)?;
+        mailbox.post(Letter::Send(message)).map_err(status_of)
     }
 
     pub(crate) fn close_to(&self, id: u64, code: u32, reason: &str) -> Result<(), abi::Status> {
@@ -131,9 +131,9 @@ impl Context {
     ) -> Result<usize, abi::Status> {
         self.still_going()?;
         // Encoded once, before the lock, for all who get it.
-        let encoded = encode(kind, payload)?;
+        let message = prepare(kind, payload)?;
         let topic = Topic::new(&self.handler, topic);
-        Ok(self.shared.topics.publish(topic, &encoded, except))
+        Ok(self.shared.topics.publish(topic, &message, except))
     }
 
     /// Runs `run(argument)` on a thread of its own, counted.
@@ -169,7 +169,7 @@ impl Context {
         if bytes.len() > PAYLOAD_BYTES_MAX {
             return Err(abi::TOO_BIG);
         }
-        let letter = Letter::Send(Encoded::verbatim(bytes));
+        let letter = Letter::Send(PreparedMessage::verbatim(bytes));
         mailbox.post(letter).map_err(status_of)
     }
 
@@ -240,7 +240,7 @@ impl Errand {
 }
 
 /// A whole message as one frame.
-fn encode(kind: u32, payload: &[u8]) -> Result<Arc<Encoded>, abi::Status> {
+fn prepare(kind: u32, payload: &[u8]) -> Result<Arc<PreparedMessage>, abi::Status> {
     // Before a byte of it is read.
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(abi::TOO_BIG);
@@ -252,7 +252,7 @@ fn encode(kind: u32, payload: &[u8]) -> Result<Arc<Encoded>, abi::Status> {
         return Err(abi::INVALID);
     }
     let opcode = frame::opcode_of(kind);
-    Ok(Encoded::new(opcode, payload, kind.may_compress))
+    Ok(PreparedMessage::new(opcode, payload, kind.may_compress))
 }
 
 fn status_of(undelivered: Undelivered) -> abi::Status {

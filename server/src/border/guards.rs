@@ -3,7 +3,7 @@
 pub(crate) mod dispositions;
 pub(crate) mod exits;
 pub(crate) mod images;
-pub(crate) mod keys;
 pub(crate) mod open_files;
 pub(crate) mod surroundings;
+pub(crate) mod thread_keys;
 pub(crate) mod thread_local_destructors;

@@ -15,8 +15,8 @@ use super::context::Context;
 use super::failure;
 use super::guards::exits;
 use super::guards::images;
-use super::guards::keys::{self, Image};
 use super::guards::surroundings;
+use super::guards::thread_keys::{self, Image};
 use super::guards::thread_local_destructors;
 use super::host;
 use super::log::escape_into;
@@ -92,7 +92,7 @@ impl Plugin {
         stage: &Stage,
         progress: &Progress,
     ) -> Result<Plugin, Refusal> {
-        keys::check_left()?;
+        thread_keys::check_left()?;
         let copy = staged(source, context, stage)?;
         let libraries = match try_staged(&copy, source, context, progress, false)? {
             Tried::Passed(libraries) => libraries,
@@ -117,7 +117,7 @@ impl Plugin {
                 libraries::claim(&libraries)?.keep();
             }
             Tried::Not => {
-                keys::check_left()?;
+                thread_keys::check_left()?;
                 let claim = libraries::claim(&copy.beside)?;
                 Plugin::open_staged(copy, claim, source, context, progress, true)?.shutdown();
             }
@@ -165,7 +165,7 @@ impl Plugin {
             is_fit.map(|()| plugin)
         });
         if loaded.is_err() && !source.about.may_start_threads && context.threads() == 0 {
-            keys::give_back(&image);
+            thread_keys::give_back(&image);
         }
         loaded
     }
@@ -260,7 +260,7 @@ impl Plugin {
     /// Gives back what the process has too few of. To be called once, after `shutdown`, when none
     /// of the plugin's code runs or can run any more.
     pub(crate) fn give_back_keys(&self) -> usize {
-        keys::give_back(&self.image)
+        thread_keys::give_back(&self.image)
     }
 }
 

@@ -244,7 +244,7 @@ impl Context {
         if !self.is_quarantined() {
             return Ok(());
         }
-        let is_held = self.hold.is_on();
+        let is_held = self.throttle.is_on();
         match self.happens(Event::Knock { is_held }) {
             Outcome::Refused(after) => Err(after),
             _ => Ok(()),

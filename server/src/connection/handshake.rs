@@ -43,7 +43,7 @@ pub(super) fn begin(upgrade: UpgradeRequest) -> NextStep {
     if let Err(after) = generation.context.let_in() {
         return refuse(upgrade, Reply::Quarantined { after });
     }
-    let is_held = generation.context.hold.is_on();
+    let is_held = generation.context.throttle.is_on();
     let handshake = PendingHandshake::new(upgrade, checked);
     match is_held {
         true => handshake.wait_for_release(),

@@ -127,7 +127,7 @@ impl Session {
         }
         self.handler_end = HandlerEnd::Due;
         // `closed` waits, like every callback.
-        if !self.conn.context.hold.is_on() {
+        if !self.conn.context.throttle.is_on() {
             self.tell_end();
         }
     }

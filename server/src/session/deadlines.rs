@@ -1,7 +1,7 @@
 //! When a session wakes although nothing has happened: its handler's timers, and what its peer owes.
 //!
 //! A handler's timers are the runtime's, to the millisecond. What the peer owes is in seconds: what
-//! and by when is [`Liveness`]'s, and the [pulse](crate::sessions::pulse) wakes the session for it.
+//! and by when is [`Liveness`]'s, and the [timer wheel](crate::sessions::timer_wheel) wakes the session for it.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -13,13 +13,13 @@ use crate::outbound::controls::Controls;
 use crate::outbound::wire::PeerEnd;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
-use crate::sessions::pulse::Pulse;
+use crate::sessions::timer_wheel::TimerWheel;
 use crate::ws::closing::ClosingEvent;
 
 /// The deadlines of one session.
 pub(super) struct Deadlines {
     pub(super) life: Liveness,
-    /// The tick for which the pulse was asked; 0 is none.
+    /// The tick for which the timer wheel was asked; 0 is none.
     armed_for: u32,
     is_due: bool,
     /// Whether something has changed that moves the next deadline, and not only a little away.
@@ -65,7 +65,7 @@ impl Deadlines {
         is_open: bool,
         facts: &Facts,
         controls: &mut Controls,
-        pulse: &Pulse,
+        timer_wheel: &TimerWheel,
     ) -> Poll<()> {
         let rests = is_open && !facts.hears;
         if is_open {
@@ -78,12 +78,12 @@ impl Deadlines {
         }
         let timeouts = timeouts(controls);
         if let Some((next, may_be_late)) = self.life.next(is_open, facts, &timeouts) {
-            let mut tick = pulse.tick_of(next);
+            let mut tick = timer_wheel.tick_of(next);
             if may_be_late {
                 // Those of one second are woken together, which costs each of them less.
                 tick = tick.next_multiple_of(TICKS_A_SECOND);
             }
-            self.arm(tick.max(1), controls, pulse);
+            self.arm(tick.max(1), controls, timer_wheel);
         }
         self.has_moved = rests;
         Poll::Pending
@@ -91,13 +91,13 @@ impl Deadlines {
 
     /// Has the session woken at `tick`, if it is not woken before: that does no harm, and moving it
     /// with every message would cost.
-    fn arm(&mut self, tick: u32, controls: &Controls, pulse: &Pulse) {
+    fn arm(&mut self, tick: u32, controls: &Controls, timer_wheel: &TimerWheel) {
         if self.armed_for == 0 || tick < self.armed_for {
             self.armed_for = tick;
             controls.mailbox.set_due(tick);
-            pulse.wake_at(controls.mailbox.id, tick);
+            timer_wheel.wake_at(controls.mailbox.id, tick);
         } else if self.has_moved {
-            // The pulse finds this when it has come to the earlier tick, and wakes nothing then.
+            // The timer wheel finds this when it has come to the earlier tick, and wakes nothing then.
             self.armed_for = tick;
             controls.mailbox.set_due(tick);
         }
@@ -112,10 +112,10 @@ impl Deadlines {
     }
 
     /// Has the session woken in a second. What is due until then stays so.
-    pub(super) fn look_in_a_second(&mut self, controls: &Controls, pulse: &Pulse) {
+    pub(super) fn look_in_a_second(&mut self, controls: &Controls, timer_wheel: &TimerWheel) {
         self.note_roused(controls);
-        let tick = pulse.tick_of(Moment::now().after(HELD_LOOK_MS));
-        self.arm(tick.max(1), controls, pulse);
+        let tick = timer_wheel.tick_of(Moment::now().after(HELD_LOOK_MS));
+        self.arm(tick.max(1), controls, timer_wheel);
     }
 
     /// Whether nothing has come up that wakes the task too late, without asking what is: a message
@@ -164,8 +164,9 @@ impl Session {
     #[inline(never)]
     pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
         let (facts, controls) = (self.facts(), &mut self.conn.controls);
-        let pulse = &self.conn.context.shared.pulse;
-        self.deadlines.poll(cx, is_open, &facts, controls, pulse)
+        let timer_wheel = &self.conn.context.shared.timer_wheel;
+        self.deadlines
+            .poll(cx, is_open, &facts, controls, timer_wheel)
     }
 
     /// Does what is due.
@@ -246,5 +247,5 @@ impl Session {
 
 /// Between two looks at a peer that is not read.
 const HELD_LOOK_MS: u64 = 1_000;
-/// Of the pulse.
+/// Of the timer wheel.
 const TICKS_A_SECOND: u32 = 10;

@@ -61,7 +61,7 @@ impl Session {
     fn deliver_letter(&mut self, letter: &Letter) -> bool {
         let controls = &mut self.conn.controls;
         match letter {
-            Letter::Send(encoded) => controls.send_encoded(encoded),
+            Letter::Send(message) => controls.send_prepared(message),
             // GONE: it is closing already.
             Letter::Close { code, reason } => {
                 let _ = controls.close((*code).into(), reason, Cause::HandlerClosed);

@@ -1,10 +1,10 @@
-//! A session whose callbacks wait because its handler holds the workers (see [`Hold`]).
+//! A session whose callbacks wait because its handler holds the workers (see [`Throttle`]).
 //!
 //! Its connection waits for nothing: what was said leaves, a peer that is gone or silent is noticed,
 //! and so is the server's order to close. Then socket and place are given back, and `closed` is told
 //! when the handler's other callbacks let go.
 //!
-//! [`Hold`]: crate::border::hold::Hold
+//! [`Throttle`]: crate::border::throttle::Throttle
 
 use std::task::{Context, Poll};
 
@@ -42,7 +42,7 @@ impl Session {
             return Poll::Ready(());
         }
         let (deadlines, controls) = (&mut self.deadlines, &self.conn.controls);
-        deadlines.look_in_a_second(controls, &self.conn.context.shared.pulse);
+        deadlines.look_in_a_second(controls, &self.conn.context.shared.timer_wheel);
         Poll::Pending
     }
 
@@ -61,8 +61,8 @@ impl Session {
         };
         let timeouts = timeouts(&self.conn.controls);
         let is_finished = end == PeerEnd::Finished;
-        let hold = &self.conn.context.hold;
-        let seen = hold.see(self.registration.mailbox().id, unread, is_finished, now);
+        let throttle = &self.conn.context.throttle;
+        let seen = throttle.see(self.registration.mailbox().id, unread, is_finished, now);
         // What has come may be the Pong that is waited for.
         if seen.has_more {
             self.deadlines.life.rest(now);

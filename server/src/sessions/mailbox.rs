@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::runtime::wakes;
-use crate::sessions::encoded::Encoded;
 use crate::sessions::move_tracker::{Ask, MoveTracker};
+use crate::sessions::prepared_message::PreparedMessage;
 
 /// The inbox of one session, or of a handshake that will be one.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Mailbox {
     roused: AtomicBool,
     /// Whether an alarm was ever set for it.
     has_alarm: AtomicBool,
-    /// The tick of the pulse at which the session is to be woken next.
+    /// The tick of the timer wheel at which the session is to be woken next.
     due: AtomicU32,
     /// What the session had buffered when it last looked.
     buffered: AtomicU64,
@@ -66,7 +66,7 @@ enum Intake {
 #[derive(Clone, Debug)]
 pub(crate) enum Letter {
     /// Send this, a whole message.
-    Send(Arc<Encoded>),
+    Send(Arc<PreparedMessage>),
     /// Start the closing handshake, as the handler says; the code and the reason may be sent.
     Close { code: u16, reason: String },
     /// Tell the handler this number.
@@ -173,7 +173,7 @@ impl Mailbox {
     }
 
     /// Posts a publication; a mailbox that is full ends its session.
-    pub(crate) fn publish(&self, message: &Arc<Encoded>) {
+    pub(crate) fn publish(&self, message: &Arc<PreparedMessage>) {
         if self.post(Letter::Send(message.clone())) == Err(Undelivered::Full) {
             let mut inner = self.lock();
             inner.overflowed = true;
@@ -350,7 +350,7 @@ impl Mailbox {
         self.roused.store(true, Ordering::Release);
         let waker = inner.waker.clone();
         drop(inner);
-        // The pulse is a task, and no callback runs in it.
+        // The timer wheel is a task, and no callback runs in it.
         if let Some(waker) = waker {
             waker.wake();
         }

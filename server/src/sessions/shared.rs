@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::config::{Limits, LogLevel};
 use crate::process::patient_threads::PatientThreads;
 use crate::sessions::descriptors::Descriptors;
-use crate::sessions::pulse::Pulse;
 use crate::sessions::registry::Registry;
+use crate::sessions::timer_wheel::TimerWheel;
 use crate::sessions::topics::Topics;
 use crate::ws::deflate::budget::Budget;
 
@@ -17,7 +17,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Arc<Registry>,
     pub(crate) topics: Arc<Topics>,
     /// What wakes sessions for their deadlines.
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) timer_wheel: Arc<TimerWheel>,
     /// What compression contexts may take.
     pub(crate) deflate_budget: Arc<Budget>,
     /// What the system allows.
@@ -33,7 +33,7 @@ impl Shared {
         let shared = Shared {
             sessions: Registry::new(),
             topics: Topics::new(),
-            pulse: Pulse::new(),
+            timer_wheel: TimerWheel::new(),
             deflate_budget: Budget::new(limits.deflate_contexts_bytes_max),
             descriptors: Arc::new(Descriptors::now()),
             lifecycle: PatientThreads::new(),

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::sessions::encoded::Encoded;
 use crate::sessions::mailbox::Mailbox;
+use crate::sessions::prepared_message::PreparedMessage;
 
 /// Who subscribed to what.
 #[derive(Debug)]
@@ -125,7 +125,12 @@ impl Topics {
     }
 
     /// Posts one encoded message to every subscriber but `except`; answers how many there were.
-    pub(crate) fn publish(&self, topic: Topic<'_>, message: &Arc<Encoded>, except: u64) -> usize {
+    pub(crate) fn publish(
+        &self,
+        topic: Topic<'_>,
+        message: &Arc<PreparedMessage>,
+        except: u64,
+    ) -> usize {
         let shard = self.shard(topic);
         let owned = shard.get(topic.owner);
         let Some(subscribers) = owned.and_then(|owned| owned.get(topic.name)) else {
@@ -161,7 +166,7 @@ mod tests {
         topics.subscribe(topic, ann.mailbox());
         topics.subscribe(topic, ben.mailbox());
 
-        let message = Encoded::new(crate::ws::frame::TEXT, b"hi", false);
+        let message = PreparedMessage::new(crate::ws::frame::TEXT, b"hi", false);
         let reached = topics.publish(topic, &message, ann.mailbox().id);
 
         assert_eq!(reached, 1);
@@ -193,7 +198,7 @@ mod tests {
 
         drop(anns);
 
-        let message = Encoded::new(crate::ws::frame::TEXT, b"hi", false);
+        let message = PreparedMessage::new(crate::ws::frame::TEXT, b"hi", false);
         for name in ["lobby", "/news", "tea"] {
             let reached = topics.publish(Topic::new("chat", name), &message, 0);
             assert_eq!(reached, 1, "{name}");

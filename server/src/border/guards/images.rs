@@ -6,7 +6,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::keys::Image;
+use super::thread_keys::Image;
 use crate::border::context::Context;
 
 /// An image, and those that were noted before it.

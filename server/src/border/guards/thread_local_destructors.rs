@@ -14,7 +14,7 @@ use libc::pthread_key_t;
 
 use super::dispositions::Next;
 use super::images;
-use super::keys::{self, Image};
+use super::thread_keys::{self, Image};
 
 type Destructor = unsafe extern "C" fn(*mut c_void);
 type Register = unsafe extern "C" fn(Destructor, *mut c_void, *mut c_void) -> c_int;
@@ -30,7 +30,7 @@ struct Variable {
 /// plugin is opened.
 pub(crate) fn prepare() {
     THEIRS.next();
-    keys::are_noted();
+    thread_keys::are_noted();
     key();
 }
 

@@ -123,7 +123,7 @@ impl Watchdog {
         }
         drop(slots);
         // Before others go on, who would take them too is held back.
-        hold(&stuck, self.workers, &mut self.held);
+        throttle(&stuck, self.workers, &mut self.held);
         let free = (self.reserve.usual + self.reserve.workers).saturating_sub(stuck.len());
         let is_held = !self.held.is_empty();
         let work = if is_held {
@@ -188,7 +188,11 @@ fn tell_over_budget(slot: &Slot, context: &Context, age: Duration) {
 /// Has the sessions of each handler wait that holds half of all workers, or a quarter for
 /// long; where several hold so many together, those of each of them. Lets those go on whose
 /// handler no longer does.
-fn hold(stuck: &[(&'static Context, Duration)], workers: usize, held: &mut Vec<&'static Context>) {
+fn throttle(
+    stuck: &[(&'static Context, Duration)],
+    workers: usize,
+    held: &mut Vec<&'static Context>,
+) {
     let is_over = |context: &Context| {
         let own = stuck
             .iter()
@@ -198,12 +202,12 @@ fn hold(stuck: &[(&'static Context, Duration)], workers: usize, held: &mut Vec<&
         holds_some && stuck.len() >= workers || long.count() * 2 >= workers
     };
     for (context, _) in stuck {
-        if is_over(context) && context.hold.set(true) {
+        if is_over(context) && context.throttle.set(true) {
             debug!(handler = %context.handler, generation = context.generation, "its callbacks hold the workers: its other sessions wait");
             held.push(*context);
         }
     }
-    held.retain(|context| is_over(context) || !context.hold.set(false));
+    held.retain(|context| is_over(context) || !context.throttle.set(false));
 }
 
 /// After so long a worker is stuck, and another takes its place.

@@ -14,9 +14,9 @@ use tokio::time::sleep_until;
 use super::UpgradeRequest;
 use super::rules::Checked;
 use crate::border::calls::Answer;
-use crate::border::hold::Hold;
 use crate::border::request::{Particulars, Request};
 use crate::border::response::Draft;
+use crate::border::throttle::Throttle;
 use crate::connection::next_step::NextStep;
 use crate::connection::reply::Reply;
 use crate::connection::stopping::Stopping;
@@ -153,10 +153,10 @@ impl PendingHandshake {
         stopping: &Stopping,
     ) -> NextStep {
         loop {
-            let hold = self.hold();
+            let throttle = self.throttle();
             let event = tokio::select! {
                 knocked = knocked(&self.registration) => self.event_of(knocked),
-                () = released(hold, &self.registration), if self.waiting == Waiting::ForRelease => {
+                () = released(throttle, &self.registration), if self.waiting == Waiting::ForRelease => {
                     Event::Released
                 }
                 () = peer_gone(socket, early) => Event::PeerGone,
@@ -180,7 +180,7 @@ impl PendingHandshake {
     fn event_of(&self, knocked: Knocked) -> Event {
         match knocked {
             Knocked::Woken => Event::Woken {
-                is_held: self.hold().is_on(),
+                is_held: self.throttle().is_on(),
             },
             Knocked::Closed { code } => Event::Closed { code },
         }
@@ -191,15 +191,15 @@ impl PendingHandshake {
         NextStep::refuse(reply, Some(self.owner.request().path().to_owned()))
     }
 
-    fn hold(&self) -> &'static Hold {
-        &self.owner.generation().context.hold
+    fn throttle(&self) -> &'static Throttle {
+        &self.owner.generation().context.throttle
     }
 }
 
 /// Ends when the handler's sessions are not held back any more.
-async fn released(hold: &Hold, registration: &Registration) {
+async fn released(throttle: &Throttle, registration: &Registration) {
     let id = registration.mailbox().id;
-    poll_fn(|cx| match hold.wait(id, cx.waker()) {
+    poll_fn(|cx| match throttle.wait(id, cx.waker()) {
         true => Poll::Pending,
         false => Poll::Ready(()),
     })

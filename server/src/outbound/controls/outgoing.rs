@@ -8,7 +8,7 @@ use super::Controls;
 use crate::buffers::pool::Buffer;
 use crate::outbound::wire::{self, Wire};
 use crate::sessions::cause::Cause;
-use crate::sessions::encoded::Encoded;
+use crate::sessions::prepared_message::PreparedMessage;
 use crate::ws::deflate::deflation::Part;
 use crate::ws::frame;
 
@@ -135,22 +135,22 @@ impl Controls {
 
     /// Queues a whole message that was encoded elsewhere. False: it has to wait until the message
     /// that is being sent in parts is complete.
-    pub(crate) fn send_encoded(&mut self, encoded: &Encoded) -> bool {
+    pub(crate) fn send_prepared(&mut self, message: &PreparedMessage) -> bool {
         if !self.may_send() {
             return true;
         }
         if self.open_message.is_some() {
             return false;
         }
-        let bytes = encoded.payload().len();
+        let bytes = message.payload().len();
         let deflation = self.deflation.as_mut();
-        let deflation = deflation.filter(|d| encoded.may_compress() && d.is_worth(bytes));
+        let deflation = deflation.filter(|d| message.may_compress() && d.is_worth(bytes));
         let frame = match deflation.map(|deflation| deflation.shared_effort()) {
-            None => encoded.plain(),
-            Some(Some(effort)) => encoded.compressed(effort),
+            None => message.plain(),
+            Some(Some(effort)) => message.compressed(effort),
             Some(None) => {
                 // TOO_BIG: the session closes, and there is nobody here to tell.
-                let _ = self.put_compressed(Part::WHOLE, encoded.opcode(), encoded.payload());
+                let _ = self.put_compressed(Part::WHOLE, message.opcode(), message.payload());
                 self.note_buffered();
                 return true;
             }

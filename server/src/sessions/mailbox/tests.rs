@@ -6,7 +6,11 @@ fn mailbox(bytes_max: usize) -> Mailbox {
 
 fn letter(length: usize) -> Letter {
     let payload = vec![0; length];
-    Letter::Send(Encoded::new(crate::ws::frame::BINARY, &payload, false))
+    Letter::Send(PreparedMessage::new(
+        crate::ws::frame::BINARY,
+        &payload,
+        false,
+    ))
 }
 
 fn lengths(letters: &Letters) -> Vec<usize> {

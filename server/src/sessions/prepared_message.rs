@@ -12,7 +12,7 @@ use crate::ws::frame;
 
 /// A message for one session or for ten thousand.
 #[derive(Debug)]
-pub(crate) struct Encoded {
+pub(crate) struct PreparedMessage {
     opcode: OpCode,
     plain: Vec<u8>,
     payload_len: usize,
@@ -25,12 +25,12 @@ pub(crate) struct Encoded {
     spare: Mutex<Vec<u8>>,
 }
 
-impl Encoded {
+impl PreparedMessage {
     /// `may_compress` is what whoever sends it says; each session has its own say.
     ///
     /// It lies where an earlier message of this thread lay that all have sent, if there is one.
-    pub(crate) fn new(opcode: OpCode, payload: &[u8], may_compress: bool) -> Arc<Encoded> {
-        let mut message = take_recent().unwrap_or_else(|| Arc::new(Encoded::nothing()));
+    pub(crate) fn new(opcode: OpCode, payload: &[u8], may_compress: bool) -> Arc<PreparedMessage> {
+        let mut message = take_recent().unwrap_or_else(|| Arc::new(PreparedMessage::nothing()));
         if let Some(message) = Arc::get_mut(&mut message) {
             message.renew(opcode, payload, may_compress);
         }
@@ -39,16 +39,16 @@ impl Encoded {
     }
 
     /// Bytes that leave as they are, whatever they mean.
-    pub(crate) fn verbatim(bytes: &[u8]) -> Arc<Encoded> {
-        Arc::new(Encoded {
+    pub(crate) fn verbatim(bytes: &[u8]) -> Arc<PreparedMessage> {
+        Arc::new(PreparedMessage {
             plain: bytes.to_vec(),
             payload_len: bytes.len(),
-            ..Encoded::nothing()
+            ..PreparedMessage::nothing()
         })
     }
 
-    fn nothing() -> Encoded {
-        Encoded {
+    fn nothing() -> PreparedMessage {
+        PreparedMessage {
             opcode: frame::BINARY,
             plain: Vec::new(),
             payload_len: 0,
@@ -114,7 +114,7 @@ impl Encoded {
 }
 
 /// The oldest of this thread's messages, if all have sent it.
-fn take_recent() -> Option<Arc<Encoded>> {
+fn take_recent() -> Option<Arc<PreparedMessage>> {
     // A plugin's thread may send while it ends, when this is gone.
     let taken = RECENT.try_with(|recent| {
         let mut recent = recent.borrow_mut();
@@ -126,14 +126,14 @@ fn take_recent() -> Option<Arc<Encoded>> {
     taken.ok().flatten()
 }
 
-fn keep_recent(message: &Arc<Encoded>) {
+fn keep_recent(message: &Arc<PreparedMessage>) {
     if message.plain.capacity() > RECENT_BYTES_MAX / 2 {
         return;
     }
     let _ = RECENT.try_with(|recent| {
         let mut recent = recent.borrow_mut();
         recent.push_back(message.clone());
-        let bytes = |recent: &VecDeque<Arc<Encoded>>| -> usize {
+        let bytes = |recent: &VecDeque<Arc<PreparedMessage>>| -> usize {
             recent.iter().map(|it| it.plain.capacity()).sum()
         };
         while bytes(&recent) > RECENT_BYTES_MAX {
@@ -144,7 +144,7 @@ fn keep_recent(message: &Arc<Encoded>) {
 
 thread_local! {
     /// What was encoded last, the oldest first.
-    static RECENT: RefCell<VecDeque<Arc<Encoded>>> = const { RefCell::new(VecDeque::new()) };
+    static RECENT: RefCell<VecDeque<Arc<PreparedMessage>>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// What a thread keeps for its next messages. A blocking session has a thread of its own.
@@ -160,8 +160,8 @@ mod tests {
         level: 1,
     };
 
-    fn message(payload: &[u8]) -> Arc<Encoded> {
-        Encoded::new(frame::BINARY, payload, true)
+    fn message(payload: &[u8]) -> Arc<PreparedMessage> {
+        PreparedMessage::new(frame::BINARY, payload, true)
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::sessions::registry::Registry;
 
 /// The wheel, its clock, and what makes it turn.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct TimerWheel {
     began: Moment,
     wheel: Mutex<Wheel>,
     /// Notified when the wheel gets its first entry.
@@ -38,9 +38,9 @@ struct Wheel {
     entries: usize,
 }
 
-impl Pulse {
-    pub(crate) fn new() -> Arc<Pulse> {
-        Arc::new(Pulse {
+impl TimerWheel {
+    pub(crate) fn new() -> Arc<TimerWheel> {
+        Arc::new(TimerWheel {
             began: Moment::now(),
             wheel: Mutex::new(Wheel::new()),
             begins: Notify::new(),
@@ -191,14 +191,14 @@ mod tests {
     #[test]
     fn two_sessions_that_begin_after_a_standstill_are_both_woken_in_time() {
         loom::model(|| {
-            let pulse = Pulse::new();
+            let timer_wheel = TimerWheel::new();
             let (now, tick) = (1_000, 1_050);
-            let its_pulse = pulse.clone();
-            let other = loom::thread::spawn(move || its_pulse.put(1, tick, now));
-            pulse.put(2, tick, now);
+            let its_timer_wheel = timer_wheel.clone();
+            let other = loom::thread::spawn(move || its_timer_wheel.put(1, tick, now));
+            timer_wheel.put(2, tick, now);
             other.join().expect("it does not panic");
 
-            let (mut wheel, mut woken) = (pulse.wheel(), Vec::new());
+            let (mut wheel, mut woken) = (timer_wheel.wheel(), Vec::new());
             while let Some(next) = wheel.next().filter(|next| *next <= tick) {
                 woken.extend(wheel.turn(next));
             }
@@ -210,10 +210,10 @@ mod tests {
     #[test]
     fn a_tick_is_never_before_its_time() {
         loom::model(|| {
-            let pulse = Pulse::new();
+            let timer_wheel = TimerWheel::new();
             for (after, tick) in [(0, 0), (1, 1), (100, 1), (101, 2), (25_000, 250)] {
-                let at = pulse.began.after(after);
-                assert_eq!(pulse.tick_of(at), tick, "{after} ms");
+                let at = timer_wheel.began.after(after);
+                assert_eq!(timer_wheel.tick_of(at), tick, "{after} ms");
             }
         });
     }

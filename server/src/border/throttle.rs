@@ -11,7 +11,7 @@ use crate::runtime::wakes;
 
 /// Whether the sessions of a handler wait, and which do.
 #[derive(Debug, Default)]
-pub(crate) struct Hold {
+pub(crate) struct Throttle {
     is_on: AtomicBool,
     /// By the session's id.
     waiting: Mutex<HashMap<u64, Waiting>>,
@@ -35,7 +35,7 @@ pub(crate) struct Seen {
     pub(crate) finished_since: Option<Moment>,
 }
 
-impl Hold {
+impl Throttle {
     /// Whether whoever is not in a callback waits; asked before each turn of a session.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
@@ -109,18 +109,18 @@ mod tests {
 
     #[test]
     fn who_waits_is_woken_once_and_nobody_waits_without_a_hold() {
-        let (hold, count) = (Hold::default(), Arc::new(Count::default()));
+        let (throttle, count) = (Throttle::default(), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
-        assert!(!hold.wait(1, &waker));
+        assert!(!throttle.wait(1, &waker));
 
-        assert!(hold.set(true));
-        assert!(!hold.set(true));
+        assert!(throttle.set(true));
+        assert!(!throttle.set(true));
         for id in [1, 1, 2] {
-            assert!(hold.wait(id, &waker));
+            assert!(throttle.wait(id, &waker));
         }
-        assert!(hold.set(false));
+        assert!(throttle.set(false));
 
         assert_eq!(count.0.load(Ordering::Relaxed), 2);
-        assert!(!hold.wait(1, &waker));
+        assert!(!throttle.wait(1, &waker));
     }
 }
