@@ -4,22 +4,22 @@
 //! It is one task. A readiness event costs it one receive and one send: every whole message is
 //! handled where it lies in the thread's input buffer, and all replies leave together.
 
+mod callbacks;
 mod closing_actions;
 mod deadlines;
 mod letters;
 mod liveness;
+mod log_lines;
 mod migration;
 mod receive;
+mod teardown;
 mod throttled;
 
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-use tracing::debug;
 
 use self::deadlines::Deadlines;
 use self::migration::Migration;
-use crate::border::calls::{Instance, Outcome};
+use self::teardown::Teardown;
 use crate::border::conn::Conn;
 use crate::buffers::event_buffers::EventBuffers;
 use crate::buffers::pool::Buffer;
@@ -40,29 +40,28 @@ use crate::ws::decoder::{Decoder, Limits};
 use crate::ws::deflate::Agreement;
 
 /// One open WebSocket.
-// The first three and the last are dropped in this order: the id is gone before the session is; the
-// handler frees its session while the Conn that it knows is still there; and the connection counts
-// as there until everything else of it is gone.
+// The first three fields and the last are dropped in this order. The id is gone before the session is.
+// The handler frees its session while the Conn that it knows is still there. The connection counts
+// until everything else of it is gone.
 pub(crate) struct Session {
     registration: Registration,
     owner: SessionOwner,
     conn: Box<Conn>,
     decoder: Decoder,
-    /// Received and not used yet: the start of a frame, or all that came while reading was off.
+    /// Bytes that came and were not parsed: the start of a frame, or all that came while reading was off.
     unparsed: Buffer,
     /// Whether `unparsed` may have a whole frame in it.
     unparsed_has_frames: bool,
-    /// Messages by id that wait behind one that is being sent in parts.
+    /// Letters that wait behind a message that is being sent in parts.
     waiting: Letters,
-    /// What the peer's Close said, if it came before the handler was told of the end; the handler is
-    /// told so.
+    /// What the peer's Close said, if it came before the handler was told of the end.
     their_close: Option<Box<CloseBody>>,
     handler_end: HandlerEnd,
     teardown: Teardown,
     /// Whether what is posted wakes the task.
     is_listening: bool,
     deadlines: Deadlines,
-    /// There is newer code that it is to move to.
+    /// The move to newer code that is to be made.
     moving: Option<Box<Migration>>,
     about: About,
     guard: Option<ConnectionGuard>,
@@ -75,23 +74,16 @@ pub(crate) struct Opening {
     pub(crate) protocol: String,
     /// Whether and how messages are compressed.
     pub(crate) deflate: Option<Agreement>,
-    /// What the peer sent behind its request.
+    /// The bytes that the peer sent behind its request.
     pub(crate) early: Vec<u8>,
 }
 
-/// What the session's log line says of it.
+/// What the log lines of a session say of its connection.
 pub(crate) struct About {
     pub(crate) peer: Peer,
-    /// Unless it is the handler's own.
+    /// The path of the request; `None` is the handler's own path.
     pub(crate) path: Option<Box<str>>,
     pub(crate) began: Moment,
-}
-
-/// What came from the peer, as a callback may be given it.
-#[derive(Clone, Copy)]
-struct FromPeer<'a> {
-    decoder: &'a Decoder,
-    close: Option<&'a CloseBody>,
 }
 
 /// What the handler knows of the end of its session.
@@ -103,17 +95,6 @@ enum HandlerEnd {
     Due,
     /// `closed` has run.
     Told,
-}
-
-/// What a session has given back since its connection is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Teardown {
-    /// Nothing, or the connection is not over.
-    Connected,
-    /// Socket, place and buffers. What is left is the handler's.
-    Left,
-    /// The same, and the handler, which was told of the end, has some time to finish.
-    Afterlife,
 }
 
 impl Session {
@@ -166,19 +147,19 @@ impl Session {
         session.log_begin(is_compressing);
         session.settle(outcome);
         if session.owner.generation().successor().is_some() {
-            // Its generation was superseded during the handshake, and nobody may have asked it.
+            // Its generation was superseded during the handshake, when no session could be asked to move.
             session.plan_move(None);
             session.try_to_move();
         }
         session
     }
 
-    /// Counts `guard` as there until the session is gone.
+    /// Keeps `guard`, which counts the connection, until the session is gone.
     pub(crate) fn set_guard(&mut self, guard: Option<ConnectionGuard>) {
         self.guard = guard;
     }
 
-    /// Runs to the end.
+    /// Runs the session. Ready when its connection is over and its handler is done with it.
     pub(crate) fn poll_to_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.teardown == Teardown::Connected {
             ready!(self.poll(cx));
@@ -186,42 +167,9 @@ impl Session {
         self.poll_after_the_end(cx)
     }
 
-    /// Ends with the handler's part of the session, once that of the connection is over.
-    // Cold, like all that most polls do without, so that these pay nothing for it.
-    #[cold]
-    fn poll_after_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.teardown == Teardown::Connected {
-            self.log_end();
-            self.leave_connection();
-            self.teardown = Teardown::Left;
-        }
-        if self.teardown == Teardown::Left {
-            if self.handler_end == HandlerEnd::Due {
-                if self.is_throttled(cx) {
-                    return Poll::Pending;
-                }
-                self.tell_end();
-            }
-            if !self.owner.has_instance() {
-                return Poll::Ready(());
-            }
-            // Async handlers go on after the end until they are done.
-            self.controls().limit_time(AFTERLIFE);
-            self.teardown = Teardown::Afterlife;
-        }
-        if self.poll_afterlife(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        ready!(self.controls().poll_time_left(cx));
-        debug!(
-            session = self.conn.id(),
-            "handler took too long after the close"
-        );
-        Poll::Ready(())
-    }
-
+    /// Runs the session as long as it has a connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // It was woken, most likely by input. Receiving where there is none costs no system call.
+        // The task was woken, most likely by input. Receiving where there is none costs no system call.
         let mut may_receive = true;
         for _ in 0..TURNS_PER_POLL {
             if self.is_over() {
@@ -251,7 +199,7 @@ impl Session {
         Poll::Pending
     }
 
-    /// Pending until the socket may have something that is wanted.
+    /// Ready when the socket may have bytes that are wanted.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_wanted = !self.unparsed_has_frames && self.reads();
         if is_wanted && self.conn.controls.wire.poll_readable(cx).is_ready() {
@@ -269,17 +217,11 @@ impl Session {
             || self.conn.controls.is_drain_due()
     }
 
-    fn has_waiting(&self) -> bool {
-        self.waiting
-            .as_ref()
-            .is_some_and(|waiting| !waiting.is_empty())
-    }
-
-    /// Whether there is nothing left to do now, and everything to come wakes the task.
+    /// Whether there is nothing left to do now, and the task is woken for whatever comes next.
     fn is_settled(&mut self, cx: &mut Context<'_>) -> bool {
         let wire = &self.conn.controls.wire;
         if wire.is_broken() && !(self.state().is_open() && self.reads()) {
-            // Nothing can be said any more, so nothing is waited for.
+            // Nothing can be sent any more, so nothing is waited for.
             self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
             return false;
         }
@@ -299,7 +241,7 @@ impl Session {
             self.registration.mailbox().listen(cx.waker());
             self.is_listening = true;
             if self.registration.mailbox().is_rung() {
-                return false; // since it was looked at, and nobody was to be woken
+                return false; // It was rung before there was a waker.
             }
         }
         let is_open = self.state().is_open();
@@ -308,7 +250,7 @@ impl Session {
         is_armed || self.poll_deadlines(cx, is_open).is_pending()
     }
 
-    /// One pass over everything that can have happened.
+    /// Does once everything that can have come up, and receives once.
     fn turn(&mut self, input: &mut [u8]) {
         if self.handler_end == HandlerEnd::Due && !self.conn.context.throttle.is_on() {
             self.tell_end();
@@ -317,7 +259,7 @@ impl Session {
             self.take_post();
         }
         if self.registration.mailbox().is_roused() {
-            // Now rather than in a turn of its own.
+            // What is due is done in this turn, not in one of its own.
             self.deadlines.note_roused(&self.conn.controls);
         }
         if self.has_waiting() {
@@ -333,7 +275,7 @@ impl Session {
         if self.deadlines.take_due() {
             self.meet_deadlines();
         }
-        // Letters and sends may have closed the session too.
+        // Letters may have closed the session, and so may a message that found no room.
         self.act();
         if self.controls().take_drain() {
             self.tell_drain();
@@ -341,52 +283,11 @@ impl Session {
         self.try_to_move();
     }
 
-    #[cold]
-    fn tell_drain(&mut self) {
-        if self.state().may_send() {
-            self.call(|instance, conn, _| instance.drain(conn));
-        }
-    }
-
-    /// Delivers letters that waited behind a message in parts, if it is complete.
-    #[cold]
-    fn deliver_what_waits(&mut self) {
-        if !self.holds_letters() {
-            let bytes = self.deliver_waiting();
-            self.registration.mailbox().release(bytes);
-        }
-    }
-
-    /// Takes and delivers what others posted.
-    #[inline(never)]
-    fn take_post(&mut self) {
-        let stay = self.holds_letters();
-        if let Some(post) = self.registration.mailbox().take(&mut self.waiting, stay) {
-            self.deliver(post);
-        }
-    }
-
-    /// Whether the handler holds too many workers, so that this session waits.
+    /// Whether this session waits, because its handler holds too many workers.
     #[inline]
     fn is_throttled(&self, cx: &Context<'_>) -> bool {
         let throttle = &self.conn.context.throttle;
         throttle.is_on() && throttle.wait(self.conn.id(), cx.waker())
-    }
-
-    /// Runs one callback, if there is a handler to call, and does what follows from it.
-    ///
-    /// Every callback between `open` and `closed` runs here.
-    #[inline(always)]
-    fn call(&mut self, callback: impl FnOnce(&mut Instance, &mut Conn, FromPeer<'_>) -> Outcome) {
-        if let Some(instance) = self.owner.instance() {
-            let from_peer = FromPeer {
-                decoder: &self.decoder,
-                close: self.their_close.as_deref(),
-            };
-            let outcome = callback(instance, &mut self.conn, from_peer);
-            self.settle(outcome);
-            self.act();
-        }
     }
 
     /// Whether the peer's bytes are wanted now, be it to drop them.
@@ -402,8 +303,8 @@ impl Session {
         }
     }
 
-    /// Whether the next message, which `input` begins with or goes on with, may go to the handler;
-    /// a long queue is first offered to the kernel.
+    /// Whether the next message, which `input` begins or continues, may go to the handler. A long queue
+    /// is offered to the kernel before that is decided.
     #[inline]
     fn may_deliver(&mut self, input: &[u8]) -> bool {
         if self.conn.controls.wire.buffered() > 0 {
@@ -434,17 +335,14 @@ impl Session {
 
 fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> Limits {
     Limits {
-        // The configuration allows less than either number can say.
+        // The configuration allows less than a `u32` can hold.
         message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
         fragments_max: u32::try_from(limits.fragments_max).unwrap_or(u32::MAX),
         parts: generation.takes_parts(),
     }
 }
 
-/// What a session may do before others get their turn; each turn receives once.
+/// The turns that a session may take before other tasks run; each turn receives once.
 const TURNS_PER_POLL: usize = 32;
-/// How long a handler's `closed` may stay PENDING.
-const AFTERLIFE: Duration = Duration::from_secs(30);
-
 #[cfg(test)]
 mod size_tests;

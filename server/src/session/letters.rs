@@ -1,4 +1,4 @@
-//! What others posted to a session, taken between two callbacks.
+//! What was posted to a session's mailbox, taken and acted on between two callbacks.
 
 use super::Session;
 use crate::sessions::cause::Cause;
@@ -6,8 +6,32 @@ use crate::sessions::mailbox::{Dismissal, Letter, Post};
 use crate::ws::closing::ClosingEvent;
 
 impl Session {
-    /// What others posted, in their order; the server's own orders last.
-    pub(super) fn deliver(&mut self, post: Post) {
+    /// Whether letters wait.
+    pub(super) fn has_waiting(&self) -> bool {
+        let waiting = self.waiting.as_ref();
+        waiting.is_some_and(|waiting| !waiting.is_empty())
+    }
+
+    /// Delivers the letters that waited behind a message in parts, if that is complete.
+    #[cold]
+    pub(super) fn deliver_what_waits(&mut self) {
+        if !self.holds_letters() {
+            let bytes = self.deliver_waiting();
+            self.registration.mailbox().release(bytes);
+        }
+    }
+
+    /// Takes what was posted, and delivers it.
+    #[inline(never)]
+    pub(super) fn take_post(&mut self) {
+        let stay = self.holds_letters();
+        if let Some(post) = self.registration.mailbox().take(&mut self.waiting, stay) {
+            self.deliver(post);
+        }
+    }
+
+    /// Delivers the letters in their order, and follows the server's own orders last.
+    fn deliver(&mut self, post: Post) {
         self.deliver_waiting();
         if post.ask.is_some() {
             self.plan_move(post.ask);
@@ -23,7 +47,7 @@ impl Session {
         }
     }
 
-    /// Closes for the server, if this session is meant.
+    /// Closes for the server, if the order concerns this session.
     pub(super) fn leave(&mut self, dismissal: Dismissal) {
         if dismissal.concerns(self.owner.generation().number) {
             let cause = match dismissal {
@@ -34,15 +58,16 @@ impl Session {
         }
     }
 
-    /// Whether letters have to wait: a message is being sent in parts, and a letter that is one
-    /// too cannot be sent between two of them.
+    /// Whether letters have to wait, because a message is being sent in parts: no other message may
+    /// stand between two of them.
     pub(super) fn holds_letters(&self) -> bool {
         let controls = &self.conn.controls;
         controls.is_in_message() && controls.may_send()
     }
 
-    /// In their order; what has to wait, waits. Answers the bytes that have left.
-    pub(super) fn deliver_waiting(&mut self) -> usize {
+    /// Delivers letters in their order, up to the first that has to wait. Answers the bytes of those
+    /// that were delivered.
+    fn deliver_waiting(&mut self) -> usize {
         let Some(mut waiting) = self.waiting.take() else {
             return 0;
         };
@@ -57,13 +82,13 @@ impl Session {
         bytes
     }
 
-    /// False if it has to wait.
+    /// Delivers one letter; false if it has to wait.
     fn deliver_letter(&mut self, letter: &Letter) -> bool {
         let controls = &mut self.conn.controls;
         match letter {
             Letter::Send(message) => controls.send_prepared(message),
-            // GONE: it is closing already.
             Letter::Close { code, reason } => {
+                // GONE: our Close frame is queued already.
                 let _ = controls.close((*code).into(), reason, Cause::HandlerClosed);
                 true
             }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use wsh::abi;
 
-use super::{FromPeer, Session};
+use super::Session;
+use super::callbacks::FromPeer;
 use crate::border::calls::{Delivery, Outcome};
 use crate::buffers::pool::Buffer;
 use crate::outbound::controls::Controls;

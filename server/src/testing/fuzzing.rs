@@ -88,7 +88,7 @@ pub fn close(data: &[u8]) {
     let Ok((code, reason)) = close::parse(data) else {
         return;
     };
-    assert!(code == close::NO_STATUS || wsh::rules::may_be_sent(code));
+    assert!(code == wsh::close_codes::NO_STATUS || wsh::rules::may_be_sent(code));
     assert_eq!(close::body(code, reason), data);
 }
 

@@ -1,22 +1,18 @@
 //! The body of a Close frame, both ways (RFC 6455 §5.5.1, §7.4).
 
+use wsh::close_codes::NO_STATUS;
 use wsh::rules::may_be_sent;
 
 use super::violation::Violation;
 
-/// No code came: what the handler is told, never sent.
-pub(crate) const NO_STATUS: u16 = 1005;
-/// No Close frame came: what the handler is told, never sent.
-pub(crate) const ABNORMAL: u16 = 1006;
-
-/// What a Close frame says.
+/// The code and the reason of a Close frame; the code is [`NO_STATUS`] for an empty body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CloseBody {
     pub(crate) code: u16,
     pub(crate) reason: String,
 }
 
-/// The code and the reason in the body of a peer's Close frame; [`NO_STATUS`] for an empty body.
+/// Reads the code and the reason in the body of a peer's Close frame; [`NO_STATUS`] for an empty body.
 pub(crate) fn parse(body: &[u8]) -> Result<(u16, &str), Violation> {
     match body {
         [] => Ok((NO_STATUS, "")),
@@ -32,7 +28,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<(u16, &str), Violation> {
     }
 }
 
-/// The body of a Close frame; code 0 and [`NO_STATUS`] are an empty one.
+/// Writes the body of a Close frame; code 0 and [`NO_STATUS`] make an empty one.
 pub(crate) fn body(code: u16, reason: &str) -> Vec<u8> {
     if code == 0 || code == NO_STATUS {
         return Vec::new();

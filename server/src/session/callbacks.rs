@@ -1,0 +1,93 @@
+//! The ways into a handler: every callback of a session runs here, and what it answers is acted on here.
+//!
+//! Only three calls are made elsewhere, because they make or move what the others need: `open`,
+//! `snapshot` and `restore`, all through `generation::owners`.
+
+use super::Session;
+use crate::border::calls::{Instance, Outcome};
+use crate::border::conn::Conn;
+use crate::sessions::cause::Cause;
+use crate::ws::close::CloseBody;
+use crate::ws::closing::ClosingEvent;
+use crate::ws::decoder::Decoder;
+
+/// What came from the peer, for a callback to be given.
+#[derive(Clone, Copy)]
+pub(super) struct FromPeer<'a> {
+    pub(super) decoder: &'a Decoder,
+    /// What the peer's Close said, once it came.
+    pub(super) close: Option<&'a CloseBody>,
+}
+
+impl Session {
+    /// Runs one callback of a session that has not ended, and does what follows from it.
+    ///
+    /// It does nothing where `open` failed, so that there is nothing to call.
+    #[inline(always)]
+    pub(super) fn call(
+        &mut self,
+        callback: impl FnOnce(&mut Instance, &mut Conn, FromPeer<'_>) -> Outcome,
+    ) {
+        if let Some(instance) = self.owner.instance() {
+            let from_peer = FromPeer {
+                decoder: &self.decoder,
+                close: self.their_close.as_deref(),
+            };
+            let outcome = callback(instance, &mut self.conn, from_peer);
+            self.settle(outcome);
+            self.act();
+        }
+    }
+
+    /// Runs `closed`, or a wake after it. Unless the handler answers that it is not done yet, its part
+    /// of the session is freed.
+    pub(super) fn call_after_end(
+        &mut self,
+        callback: impl FnOnce(&mut Instance, &mut Conn, FromPeer<'_>) -> Outcome,
+    ) -> Outcome {
+        let Some(instance) = self.owner.instance() else {
+            return Outcome::Done;
+        };
+        let from_peer = FromPeer {
+            decoder: &self.decoder,
+            close: self.their_close.as_deref(),
+        };
+        let outcome = callback(instance, &mut self.conn, from_peer);
+        if outcome != Outcome::Pending {
+            self.owner.free_instance();
+        }
+        outcome
+    }
+
+    /// Takes what a callback answered as an event of the session's end. What follows stays due.
+    #[inline]
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        if outcome != Outcome::Continue {
+            self.settle_other(outcome);
+        }
+    }
+
+    #[cold]
+    fn settle_other(&mut self, outcome: Outcome) {
+        let (event, cause) = match outcome {
+            Outcome::Continue => return,
+            Outcome::Done => (ClosingEvent::Done, Cause::HandlerDone),
+            Outcome::Pending => (ClosingEvent::Pending, Cause::HandlerFailed),
+            Outcome::Failed => (ClosingEvent::Close, Cause::HandlerFailed),
+            Outcome::Panicked => {
+                self.owner.generation().context.record_panic();
+                (ClosingEvent::Close, Cause::HandlerPanicked)
+            }
+        };
+        let theirs = self.their_close.as_deref();
+        self.conn.controls.note_event(event, cause, theirs);
+    }
+
+    /// Tells the handler that there is room to send again.
+    #[cold]
+    pub(super) fn tell_drain(&mut self) {
+        if self.state().may_send() {
+            self.call(|instance, conn, _| instance.drain(conn));
+        }
+    }
+}

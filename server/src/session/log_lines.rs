@@ -1,0 +1,74 @@
+//! The two lines that a session leaves in the log: when it opens and when it has ended.
+
+use tracing::Level;
+use wsh::close_codes::ABNORMAL;
+
+use super::Session;
+use crate::logging::{self, line::LogLine};
+use crate::outbound::controls::Controls;
+use crate::process::clock::Moment;
+use crate::sessions::cause::Cause;
+
+impl Session {
+    pub(super) fn log_begin(&self, is_compressing: bool) {
+        logging::session(Level::DEBUG, "session opened", |line| {
+            self.name_in(line);
+            let protocol = self.conn.protocol();
+            if !protocol.is_empty() {
+                line.text("protocol", protocol);
+            }
+            line.text("deflate", is_compressing);
+        });
+    }
+
+    /// Which session it is.
+    fn name_in(&self, line: &mut LogLine<'_>) {
+        let generation = self.owner.generation();
+        let (slash, path) = match &self.about.path {
+            Some(path) => ("", &**path),
+            None => ("/", &*generation.handler),
+        };
+        line.number("session", self.conn.id());
+        line.text("peer", &self.about.peer);
+        line.text("path", format_args!("{slash}{path}"));
+        line.text("handler", &generation.handler);
+        line.number("generation", generation.number);
+    }
+
+    pub(super) fn log_end(&self) {
+        let Controls {
+            wire,
+            limits,
+            cause,
+            cut_short,
+            ..
+        } = &self.conn.controls;
+        let (cause, cut_short) = (*cause, *cut_short);
+        logging::session(Level::INFO, "session closed", |line| {
+            self.name_in(line);
+            line.number("code", self.end_code().into());
+            if let Some(cause) = cause {
+                line.text("cause", cause.word());
+                match (cause.limit(limits), cause) {
+                    (Some(limit), _) => line.number("limit", limit),
+                    (None, Cause::Violation(violation)) => line.text("error", violation),
+                    (None, _) => {}
+                }
+            }
+            if let Some(cause) = cut_short {
+                line.text("cut_short", cause.word());
+            }
+            line.number("bytes_in", wire.bytes_in);
+            line.number("bytes_out", wire.bytes_out);
+            line.number("elapsed_ms", Moment::now().ms_since(self.about.began));
+        });
+    }
+
+    /// What we closed with, or else what the peer did.
+    pub(super) fn end_code(&self) -> u16 {
+        match self.conn.controls.close_code {
+            0 => self.their_close.as_ref().map_or(ABNORMAL, |it| it.code),
+            code => code,
+        }
+    }
+}
