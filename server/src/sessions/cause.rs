@@ -1,9 +1,9 @@
 //! Why a session ends: what the peer, the handler, the server or a limit did first.
 //!
-//! One place says what each cause is to the peer, a close code and perhaps a reason, what it is to the
-//! handler, and what it is called in the log.
+//! One table says what each cause is to the peer (a close code, and perhaps a reason), to the handler
+//! and in the log.
 
-use wsh::abi;
+use wsh::{abi, close_codes};
 
 use crate::config::SessionLimits;
 use crate::ws::violation::Violation;
@@ -21,6 +21,7 @@ pub(crate) enum Cause {
     HandlerAborted,
     /// A callback failed, or answered what it may not.
     HandlerFailed,
+    /// A callback panicked.
     HandlerPanicked,
     /// The server stops.
     Stopping,
@@ -42,12 +43,12 @@ pub(crate) enum Cause {
     NoClose,
 }
 
-/// What a cause comes to.
+/// What the table says of one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Row {
-    /// The code of our Close frame. 0: there is none, or its code depends.
+    /// The code of our Close frame; 0 where there is none, or where the handler or the peer names it.
     code: u16,
-    /// What the log calls it; of a limit its key.
+    /// The word for it in the log; for a limit its key.
     word: &'static str,
     /// The limit that was met.
     limit: Option<u64>,
@@ -59,18 +60,20 @@ impl Cause {
         self.row(None).code
     }
 
-    /// The reason that stands in the Close frame beside the code.
+    /// The reason that stands in the Close frame beside the code; empty where the code says it all.
     ///
-    /// A peer can do something about a limit (1008, 1009); what the other codes say is all there is.
+    /// A peer can do something about a limit (1008 or 1009), so its reason names the limit.
     pub(crate) fn reason(self, limits: &SessionLimits) -> String {
         let Row { code, word, limit } = self.row(Some(limits));
         match (code, limit) {
-            (1008 | 1009, Some(limit)) => format!("{}: {word} = {limit}", self.complaint()),
+            (close_codes::POLICY_VIOLATION | close_codes::TOO_BIG, Some(limit)) => {
+                format!("{}: {word} = {limit}", self.complaint())
+            }
             _ => String::new(),
         }
     }
 
-    /// What the handler is told, under [`abi::CAUSE`].
+    /// The value that the handler is told, under [`abi::CAUSE`].
     pub(crate) fn flag(self) -> u32 {
         match self {
             Cause::PeerClosed => abi::CAUSE_PEER,
@@ -88,17 +91,17 @@ impl Cause {
         }
     }
 
-    /// What the log calls it.
+    /// The word for it in the log.
     pub(crate) fn word(self) -> &'static str {
         self.row(None).word
     }
 
-    /// The limit whose key the word is.
+    /// The limit that was met, if the word is the key of one.
     pub(crate) fn limit(self, limits: &SessionLimits) -> Option<u64> {
         self.row(Some(limits)).limit
     }
 
-    /// What is wrong, to the peer.
+    /// What the peer did wrong, in its own terms.
     fn complaint(self) -> &'static str {
         match self {
             Cause::Violation(Violation::TooBig) => "message too big",
@@ -108,7 +111,7 @@ impl Cause {
         }
     }
 
-    /// The table. A limit's number is there if the limits are given.
+    /// The table. A row has the number of its limit if `limits` are given.
     fn row(self, limits: Option<&SessionLimits>) -> Row {
         let plain = |code, word| Row {
             code,
@@ -123,30 +126,38 @@ impl Cause {
         match self {
             Cause::PeerClosed => plain(0, "peer_closed"),
             Cause::HandlerClosed => plain(0, "handler_closed"),
-            Cause::HandlerDone => plain(1000, "handler_done"),
+            Cause::HandlerDone => plain(close_codes::NORMAL, "handler_done"),
             Cause::HandlerAborted => plain(0, "handler_aborted"),
-            Cause::HandlerFailed => plain(1011, "handler_failed"),
-            Cause::HandlerPanicked => plain(1011, "handler_panicked"),
-            Cause::Stopping => plain(1001, "server_stops"),
-            Cause::Replaced => plain(1012, "handler_replaced"),
+            Cause::HandlerFailed => plain(close_codes::INTERNAL_ERROR, "handler_failed"),
+            Cause::HandlerPanicked => plain(close_codes::INTERNAL_ERROR, "handler_panicked"),
+            Cause::Stopping => plain(close_codes::GOING_AWAY, "server_stops"),
+            Cause::Replaced => plain(close_codes::SERVICE_RESTART, "handler_replaced"),
             Cause::ConnectionLost => plain(0, "connection_lost"),
-            Cause::Violation(Violation::TooBig) => limit(1009, "message_bytes_max", |limits| {
-                limits.message_bytes_max as u64
-            }),
+            Cause::Violation(Violation::TooBig) => {
+                limit(close_codes::TOO_BIG, "message_bytes_max", |limits| {
+                    limits.message_bytes_max as u64
+                })
+            }
             Cause::Violation(Violation::TooManyFragments) => {
-                limit(1008, "fragments_max", |limits| limits.fragments_max as u64)
+                limit(close_codes::POLICY_VIOLATION, "fragments_max", |limits| {
+                    limits.fragments_max as u64
+                })
             }
             Cause::Violation(violation) => plain(violation.close_code(), "protocol_error"),
             Cause::NoPong => limit(0, "pong_timeout_ms", |limits| limits.pong_timeout_ms),
             Cause::NoProgress => limit(0, "outbound_timeout_ms", |limits| {
                 limits.outbound_timeout_ms
             }),
-            Cause::MessageTimeout => limit(1008, "message_timeout_ms", |limits| {
-                limits.message_timeout_ms
-            }),
-            Cause::OutboundFull => limit(1008, "outbound_bytes_max", |limits| {
-                limits.outbound_bytes_max as u64
-            }),
+            Cause::MessageTimeout => limit(
+                close_codes::POLICY_VIOLATION,
+                "message_timeout_ms",
+                |limits| limits.message_timeout_ms,
+            ),
+            Cause::OutboundFull => limit(
+                close_codes::POLICY_VIOLATION,
+                "outbound_bytes_max",
+                |limits| limits.outbound_bytes_max as u64,
+            ),
             Cause::NoClose => limit(0, "close_timeout_ms", |limits| limits.close_timeout_ms),
         }
     }

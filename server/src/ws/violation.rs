@@ -1,6 +1,8 @@
 //! What a peer can do wrong after the 101, and the close code it is answered with.
 
-/// A rule that the peer broke. The session ends with one Close frame.
+use wsh::close_codes;
+
+/// A rule that the peer broke. It ends the session with one Close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
     /// RFC 6455 §5.1: a client masks every frame.
@@ -42,13 +44,16 @@ pub(crate) enum Violation {
 }
 
 impl Violation {
-    /// Whether the peer's frames can still be told apart: what is wrong is what they carry, or how
-    /// much.
+    /// Whether the frames that follow can be told apart: the fault is in what a frame carries, or in how
+    /// much, not in its header.
     pub(crate) fn leaves_frames_whole(self) -> bool {
-        matches!(self.close_code(), 1007..=1009)
+        matches!(
+            self.close_code(),
+            close_codes::INVALID_DATA | close_codes::POLICY_VIOLATION | close_codes::TOO_BIG
+        )
     }
 
-    /// RFC 6455 §7.4.1.
+    /// The code of the Close frame that answers it (RFC 6455 §7.4.1).
     pub(crate) fn close_code(self) -> u16 {
         match self {
             Violation::Unmasked
@@ -58,10 +63,10 @@ impl Violation {
             | Violation::ControlFrame
             | Violation::NothingToContinue
             | Violation::MessageInsideMessage
-            | Violation::CloseBody => 1002,
-            Violation::Utf8 | Violation::Compression => 1007,
-            Violation::TooManyFragments => 1008,
-            Violation::TooBig => 1009,
+            | Violation::CloseBody => close_codes::PROTOCOL_ERROR,
+            Violation::Utf8 | Violation::Compression => close_codes::INVALID_DATA,
+            Violation::TooManyFragments => close_codes::POLICY_VIOLATION,
+            Violation::TooBig => close_codes::TOO_BIG,
         }
     }
 }
