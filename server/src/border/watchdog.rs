@@ -43,10 +43,54 @@ pub(crate) enum Callback {
 }
 
 impl Callback {
+    /// Every callback, where its number says.
+    const ALL: [Callback; 15] = [
+        Callback::Handshake,
+        Callback::Abandon,
+        Callback::Open,
+        Callback::Message,
+        Callback::Ping,
+        Callback::Pong,
+        Callback::Drain,
+        Callback::Timer,
+        Callback::Wake,
+        Callback::Note,
+        Callback::Closing,
+        Callback::Closed,
+        Callback::Destroy,
+        Callback::Snapshot,
+        Callback::Restore,
+    ];
+
+    /// Its name in the ABI.
     pub(crate) fn name(self) -> &'static str {
-        NAMES[self as usize]
+        match self {
+            Callback::Handshake => "handshake",
+            Callback::Abandon => "abandon",
+            Callback::Open => "open",
+            Callback::Message => "message",
+            Callback::Ping => "ping",
+            Callback::Pong => "pong",
+            Callback::Drain => "drain",
+            Callback::Timer => "timer",
+            Callback::Wake => "wake",
+            Callback::Note => "note",
+            Callback::Closing => "closing",
+            Callback::Closed => "closed",
+            Callback::Destroy => "destroy",
+            Callback::Snapshot => "snapshot",
+            Callback::Restore => "restore",
+        }
     }
 }
+
+const _: () = {
+    let mut number = 0;
+    while number < Callback::ALL.len() {
+        assert!(Callback::ALL[number] as usize == number);
+        number += 1;
+    }
+};
 
 /// A running callback: made when it begins, dropped when it ends.
 pub(crate) struct Watched {
@@ -128,10 +172,8 @@ impl Slot {
     }
 
     fn callback_name(&self) -> &'static str {
-        NAMES
-            .get(self.callback.load(Ordering::Relaxed))
-            .copied()
-            .unwrap_or("?")
+        let callback = Callback::ALL.get(self.callback.load(Ordering::Relaxed));
+        callback.map_or("?", |callback| callback.name())
     }
 }
 
@@ -177,21 +219,3 @@ static DOZE: Doze = Doze::new();
 #[cfg(test)]
 static DOZE: LazyLock<Doze> = LazyLock::new(Doze::new);
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();
-
-const NAMES: [&str; 15] = [
-    "handshake",
-    "abandon",
-    "open",
-    "message",
-    "ping",
-    "pong",
-    "drain",
-    "timer",
-    "wake",
-    "note",
-    "closing",
-    "closed",
-    "destroy",
-    "snapshot",
-    "restore",
-];
