@@ -16,8 +16,11 @@
 //!   after twice as long each time, 8 s at most.
 //! - A file whose trials lose the helper process three times is at fault itself.
 
+mod events;
+
 use std::time::{Duration, Instant};
 
+pub(super) use self::events::{Action, Observation, ReadResult, Refuse, Route, Turn};
 use super::scan::Stamp;
 use crate::plugin::refusal::Refusal;
 
@@ -72,124 +75,6 @@ struct Obstruction {
     told: Refusal,
     /// Trials that were this file's alone, and lost the helper process.
     helpers_lost: u32,
-}
-
-/// What happens to a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Observation {
-    /// A look has found it, and it looks like this.
-    Found(Stamp),
-    /// A look has found that it must not be read.
-    Barred,
-    /// A look could not read something on the way to it.
-    Hidden,
-    /// A look has found nothing at its path.
-    Absent,
-    /// The reconciler can do something about it now.
-    Turn(Turn),
-    /// It was read.
-    Read(ReadResult),
-    /// A content of it was loaded.
-    Loaded,
-    /// A content of it was refused, by the scan or by a load.
-    Refused(Refusal),
-    /// An operator or a program wants it looked at now.
-    Hurried,
-    /// No other file answers at its route any more.
-    RouteFreed,
-    /// What it would be loaded with has changed.
-    Reconfigured,
-}
-
-/// What decides about a file's turn beside the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Turn {
-    /// Whether files are to be taken for whole although they are young.
-    pub(super) is_eager: bool,
-    /// How long ago it was last written to, by the system's clock.
-    pub(super) age: Duration,
-    pub(super) route: Route,
-}
-
-/// What a file would find at its route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    /// It can be loaded.
-    Free,
-    /// A load for this route is under way. Its end is another turn.
-    Loading,
-    /// Sessions move to the generation that serves there, until this time at most.
-    ///
-    /// They would be overtaken by one generation after another on a busy machine, and in the end be
-    /// closed for being on too old a one.
-    Moving { until: Instant },
-    /// Another file answers there, as the refusal says.
-    Taken(Refusal),
-}
-
-/// What came of reading a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ReadResult {
-    /// It had just gone. The next look sees that.
-    Gone,
-    /// It looks different from what the last look saw.
-    Changed,
-    /// It could not be read.
-    Failed(Refusal),
-    /// What serves was made from this very content.
-    Serving,
-    /// Its content is no plugin that can be loaded.
-    Unfit(Refusal),
-    /// Its content can be loaded.
-    Fit,
-}
-
-/// What the reconciler is to do about a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Nothing,
-    /// Look again at this time, if nothing happens before.
-    Wait {
-        until: Instant,
-    },
-    /// Count this as a change that an event should have told of.
-    NoteChange,
-    /// Count this as a change, and look at this time whether the file is back.
-    AwaitReturn {
-        until: Instant,
-    },
-    /// Forget the file, and remove the handler that was loaded from it.
-    Remove,
-    /// Read it.
-    Read,
-    /// Load what was read.
-    Load,
-    /// Leave what serves as it is: it was made from this content. `has_passed` says that something
-    /// was in the way until now.
-    Keep {
-        has_passed: bool,
-    },
-    /// Say that what was in the way has passed.
-    TellPassed,
-    /// Say why the file is not loaded.
-    Refuse(Refuse),
-}
-
-/// A refusal as it is to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refuse {
-    pub(super) refusal: Refusal,
-    /// When the file is tried again; `None` when only a change of the file helps.
-    pub(super) retry: Option<Instant>,
-    /// Whether this was not said before.
-    pub(super) is_news: bool,
-}
-
-impl Action {
-    /// Whether an event should have told of what was found.
-    pub(super) fn is_change(&self) -> bool {
-        matches!(self, Action::NoteChange | Action::AwaitReturn { .. })
-    }
 }
 
 impl Belief {
@@ -450,5 +335,7 @@ const REMOVAL_DELAY: Duration = Duration::from_millis(500);
 /// How long the rest of an incomplete file is waited for.
 const INCOMPLETE_DELAY: Duration = Duration::from_secs(1);
 
+#[cfg(test)]
+mod history_tests;
 #[cfg(test)]
 mod tests;
