@@ -1,16 +1,16 @@
-//! Memory in which small messages lie one behind the other, first in, first out.
+//! A queue of bytes: small messages lie one behind the other in one buffer, first in, first out.
 //!
-//! A session that rests keeps little of it; what a burst takes beyond that is shared by all sessions.
+//! An idle session keeps at most [`KEPT_BYTES`] of it. What a burst needs beyond that comes from the pool and goes back.
 
 use crate::buffers::pool;
 
-/// The bytes of messages; their lengths are the caller's.
+/// The bytes of messages. The caller knows their lengths.
 #[derive(Debug, Default)]
 pub(crate) struct ByteQueue {
     bytes: Vec<u8>,
-    /// How much of `bytes` was taken already.
+    /// How many bytes at the front of `bytes` are popped already.
     taken: usize,
-    /// What the session keeps, while a burst needs more.
+    /// The session's own buffer, while a burst uses a larger one from the pool.
     kept: Vec<u8>,
 }
 
@@ -23,13 +23,13 @@ impl ByteQueue {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The oldest so many bytes.
+    /// The oldest `len` bytes.
     #[inline]
     pub(crate) fn front(&self, len: usize) -> &[u8] {
         &self.bytes[self.taken..][..len]
     }
 
-    /// The oldest so many bytes are not wanted any more.
+    /// Removes the oldest `len` bytes.
     #[inline]
     pub(crate) fn pop(&mut self, len: usize) {
         self.taken += len;
@@ -42,6 +42,7 @@ impl ByteQueue {
         }
     }
 
+    /// Makes room for `more` bytes behind those that are there.
     #[cold]
     fn grow(&mut self, more: usize) {
         if self.taken > 0 {
@@ -50,13 +51,14 @@ impl ByteQueue {
         }
         let needed = self.bytes.len() + more;
         if needed > KEPT_BYTES && self.bytes.capacity() <= KEPT_BYTES {
-            let mut room = pool::take_largest(needed);
-            room.extend_from_slice(&self.bytes);
-            self.kept = std::mem::replace(&mut self.bytes, room);
+            let mut larger = pool::take_largest(needed);
+            larger.extend_from_slice(&self.bytes);
+            self.kept = std::mem::replace(&mut self.bytes, larger);
         }
         self.bytes.reserve(more);
     }
 
+    /// Returns the buffer of a burst to the pool.
     #[cold]
     fn give_back(&mut self) {
         let mut kept = std::mem::take(&mut self.kept);
@@ -65,7 +67,7 @@ impl ByteQueue {
     }
 }
 
-/// What a session that rests may keep.
+/// The largest buffer that an idle session keeps.
 const KEPT_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
@@ -74,27 +76,27 @@ mod tests {
 
     #[test]
     fn bytes_come_out_in_the_order_they_went_in_and_a_burst_leaves_little() {
-        let mut arena = ByteQueue::default();
+        let mut queue = ByteQueue::default();
         for count in [1, 3, 100, 2] {
             for number in 0..count {
-                arena.push(&[number; 200]);
+                queue.push(&[number; 200]);
             }
             for number in 0..count {
-                assert_eq!(arena.front(200), [number; 200]);
-                arena.pop(200);
+                assert_eq!(queue.front(200), [number; 200]);
+                queue.pop(200);
             }
-            assert!(arena.bytes.capacity() <= KEPT_BYTES);
+            assert!(queue.bytes.capacity() <= KEPT_BYTES);
         }
     }
 
     #[test]
-    fn one_that_is_never_empty_does_not_grow() {
-        let mut arena = ByteQueue::default();
-        arena.push(&[1; 100]);
+    fn a_queue_that_is_never_empty_does_not_grow() {
+        let mut queue = ByteQueue::default();
+        queue.push(&[1; 100]);
         for _ in 0..10_000 {
-            arena.push(&[1; 100]);
-            arena.pop(100);
+            queue.push(&[1; 100]);
+            queue.pop(100);
         }
-        assert!(arena.bytes.capacity() <= KEPT_BYTES);
+        assert!(queue.bytes.capacity() <= KEPT_BYTES);
     }
 }

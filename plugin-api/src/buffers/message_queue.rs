@@ -1,4 +1,4 @@
-//! Messages in the order in which they came, small ones in one memory.
+//! A queue of messages, in the order in which they came. Small messages share one buffer.
 
 use std::collections::VecDeque;
 
@@ -7,48 +7,50 @@ use crate::{
     message::{Message, MessageBuf},
 };
 
-/// First in, first out. Its holder sees to it that they are not too many.
+/// First in, first out. The owner of the queue bounds its length.
 #[derive(Debug, Default)]
 pub(crate) struct MessageQueue {
     order: VecDeque<Entry>,
     small: ByteQueue,
-    /// Those in memory of their own.
-    apart: VecDeque<MessageBuf>,
+    /// The messages that have a buffer of their own.
+    large: VecDeque<MessageBuf>,
+    /// The bytes of all messages.
     bytes: usize,
 }
 
-/// Where the next message lies.
+/// Where one message lies.
 #[derive(Clone, Copy, Debug)]
 enum Entry {
-    /// Next in `apart`.
-    Apart,
-    /// The next so many bytes of the arena.
+    /// It is the next message of `large`.
+    Large,
+    /// It is text: the next so many bytes of `small`.
     Text(u16),
+    /// It is binary: the next so many bytes of `small`.
     Binary(u16),
 }
 
 impl MessageQueue {
-    /// Takes a copy, in `spare`, which is empty, if that is large enough.
+    /// Puts in a copy of a message. The copy takes the empty buffer `spare` if the message fits in it.
     #[inline]
     pub(crate) fn push(&mut self, message: Message<'_>, spare: &mut Vec<u8>) {
         let bytes = message.len();
         if spare.capacity() > 0 && bytes <= spare.capacity() {
-            self.push_apart(copy(message, std::mem::take(spare)));
+            self.push_large(copy(message, std::mem::take(spare)));
         } else {
             self.push_small(message);
         }
     }
 
-    /// Takes a copy, beside the others if it is small.
+    /// Puts in a copy of a message: among the small ones if it is small, else in a buffer from the pool.
     #[inline]
     pub(crate) fn push_small(&mut self, message: Message<'_>) {
         let len = message.len();
         if len > SMALL_BYTES {
-            return self.push_apart(copy(message, pool::take(len)));
+            return self.push_large(copy(message, pool::take(len)));
         }
         self.small.push(message.as_bytes());
         self.bytes += len;
-        // Small messages are far below 64 KiB.
+        // A small message has at most `SMALL_BYTES`, far below 64 KiB.
         let len = len as u16;
         self.order.push_back(match message {
             Message::Text(_) => Entry::Text(len),
@@ -57,31 +59,31 @@ impl MessageQueue {
     }
 
     #[inline(never)]
-    fn push_apart(&mut self, message: MessageBuf) {
+    fn push_large(&mut self, message: MessageBuf) {
         self.bytes += message.len();
-        self.apart.push_back(message);
-        self.order.push_back(Entry::Apart);
+        self.large.push_back(message);
+        self.order.push_back(Entry::Large);
     }
 
-    /// The oldest; a small one in `spare` if that is large enough.
+    /// Takes out the oldest message. A small one takes the buffer `spare` if it fits in it.
     #[inline(always)]
     pub(crate) fn pop(&mut self, spare: &mut Vec<u8>) -> Option<MessageBuf> {
         match self.order.pop_front()? {
             Entry::Binary(len) => Some(MessageBuf::Binary(self.take_small(len, spare))),
             Entry::Text(len) => {
                 let text = self.take_small(len, spare);
-                // It came as text.
+                // Only text is put in as text, so it is UTF-8.
                 Some(MessageBuf::Text(
                     String::from_utf8(text).unwrap_or_default(),
                 ))
             }
-            Entry::Apart => self.pop_apart(),
+            Entry::Large => self.pop_large(),
         }
     }
 
     #[inline(never)]
-    fn pop_apart(&mut self) -> Option<MessageBuf> {
-        let message = self.apart.pop_front()?;
+    fn pop_large(&mut self) -> Option<MessageBuf> {
+        let message = self.large.pop_front()?;
         self.bytes -= message.len();
         Some(message)
     }
@@ -90,7 +92,7 @@ impl MessageQueue {
     fn take_small(&mut self, len: u16, spare: &mut Vec<u8>) -> Vec<u8> {
         let len = usize::from(len);
         let mut memory = match spare.capacity() {
-            room if room >= len => std::mem::take(spare),
+            capacity if capacity >= len => std::mem::take(spare),
             _ => pool::take(len),
         };
         memory.clear();
@@ -100,14 +102,14 @@ impl MessageQueue {
         memory
     }
 
-    /// Puts all of `other` behind what is here.
+    /// Moves every message of `other` behind those of this queue.
     pub(crate) fn append(&mut self, other: &mut MessageQueue) {
         if self.is_empty() {
             return std::mem::swap(self, other);
         }
         let mut none = Vec::new();
         while let Some(message) = other.pop(&mut none) {
-            self.push_apart(message);
+            self.push_large(message);
         }
     }
 
@@ -128,7 +130,7 @@ impl MessageQueue {
     }
 }
 
-/// The message in `memory`, which is empty.
+/// A copy of a message in the empty buffer `memory`.
 fn copy(message: Message<'_>, mut memory: Vec<u8>) -> MessageBuf {
     match message {
         Message::Text(text) => {
@@ -143,7 +145,7 @@ fn copy(message: Message<'_>, mut memory: Vec<u8>) -> MessageBuf {
     }
 }
 
-/// A message that is worth a second copy rather than memory of its own.
+/// The longest small message: it costs less to copy twice than to keep in a buffer of its own.
 pub(crate) const SMALL_BYTES: usize = 1024;
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Memory of messages that were sent on, for those to come: what all sessions of a plugin share.
+//! The buffer pool that all sessions of a plugin share: buffers of messages that were sent, for messages to come.
 //!
-//! A session keeps room for one small message itself; what is larger, or more, is kept here.
+//! A session keeps a [`SpareBuffer`] for one small message itself. What is larger, or more, goes to the pool.
 
 use std::sync::{Mutex, PoisonError, TryLockError};
 
-/// Memory for a message of so many bytes; none at hand is an allocation.
+/// An empty buffer for a message of `bytes` bytes: from the pool, or newly allocated.
 pub(crate) fn take(bytes: usize) -> Vec<u8> {
-    // Not much more than is needed: a message that waits for long must not hold a multiple of itself.
+    // At most four times what is needed: a message that waits for long must not hold a multiple of itself.
     let fits = 1..=bytes.max(BYTES_LEAST).saturating_mul(4);
     let fits = |memory: &Vec<u8>| memory.capacity() >= bytes && fits.contains(&memory.capacity());
     let taken = with_kept(|kept| {
@@ -16,8 +16,8 @@ pub(crate) fn take(bytes: usize) -> Vec<u8> {
     taken.flatten().unwrap_or_else(|| Vec::with_capacity(bytes))
 }
 
-/// Memory for many small messages, of so many bytes to begin with: the largest that is kept, if that is
-/// enough.
+/// An empty buffer for many small messages, which have `bytes` bytes to begin with: the largest of the pool if the
+/// messages fit in it, else a newly allocated one of twice their size.
 pub(crate) fn take_largest(bytes: usize) -> Vec<u8> {
     let taken = with_kept(|kept| {
         let capacities = kept.iter().map(Vec::capacity).enumerate();
@@ -29,13 +29,13 @@ pub(crate) fn take_largest(bytes: usize) -> Vec<u8> {
         .unwrap_or_else(|| Vec::with_capacity(2 * bytes))
 }
 
-/// Keeps memory, if it is not too much.
+/// Gives a buffer to the pool, which keeps it unless it is larger than [`BYTES_MAX`].
 pub(crate) fn put(mut memory: Vec<u8>) {
     if (1..=BYTES_MAX).contains(&memory.capacity()) {
         memory.clear();
         with_kept(|kept| {
             if kept.len() == COUNT_MAX {
-                // What lies here longest is of a size that nobody wants.
+                // The buffer that lies here longest has a size that no message asks for.
                 kept.remove(0);
             }
             kept.push(memory);
@@ -43,13 +43,13 @@ pub(crate) fn put(mut memory: Vec<u8>) {
     }
 }
 
-/// Memory of one session, for its next message. Shared, so that several functions of a session can send
-/// in turn; what finds it taken goes to the others.
+/// The buffer that one session keeps for its next message. Several functions of a session may use it in turn; a buffer
+/// that comes while another thread uses this one goes to the pool.
 #[derive(Debug, Default)]
 pub(crate) struct SpareBuffer(Mutex<Vec<u8>>);
 
 impl SpareBuffer {
-    /// Keeps memory in the place of what is here.
+    /// Keeps a buffer, in the place of the one that is here.
     #[inline]
     pub(crate) fn put(&self, memory: Vec<u8>) {
         match self.0.try_lock() {
@@ -58,7 +58,7 @@ impl SpareBuffer {
         }
     }
 
-    /// What is here, or none.
+    /// Takes the buffer out, or an empty one if another thread uses it.
     pub(crate) fn get(&self) -> Vec<u8> {
         self.0
             .try_lock()
@@ -66,20 +66,20 @@ impl SpareBuffer {
             .unwrap_or_default()
     }
 
-    /// As [`get`](Self::get), without a lock.
+    /// Takes the buffer out, without a lock.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(self.get_mut())
     }
 
-    /// What is here, without a lock.
+    /// The buffer, without a lock.
     #[inline]
     pub(crate) fn get_mut(&mut self) -> &mut Vec<u8> {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Nobody waits for it: while another thread is in here, one does without.
+/// Runs something on the pool; `None` while another thread uses it. No thread waits for the pool.
 fn with_kept<T>(run: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> Option<T> {
     let mut kept = match KEPT.try_lock() {
         Ok(kept) => kept,
@@ -89,13 +89,15 @@ fn with_kept<T>(run: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> Option<T> {
     Some(run(&mut kept))
 }
 
-// For the plugin and not for the thread, which may go before its memory comes back.
+// One pool for the plugin and not one for each thread: a thread may end before its buffers come back.
 static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// How much is kept: at most 4 MiB, and in a plugin of small messages next to nothing.
+/// How many buffers the pool keeps. With [`BYTES_MAX`] that is at most 4 MiB, and next to nothing where messages are
+/// small.
 const COUNT_MAX: usize = 64;
+/// The largest buffer that the pool keeps.
 const BYTES_MAX: usize = 64 * 1024;
-/// Small messages need not fit so closely.
+/// A message that is shorter than this takes any buffer that would do for this length.
 const BYTES_LEAST: usize = 64;
 
 #[cfg(test)]
@@ -104,7 +106,7 @@ mod tests {
 
     #[test]
     fn memory_comes_back_for_a_message_about_as_long() {
-        // Other tests may be in here at the same time.
+        // Other tests may use the pool at the same time.
         let is_back = (0..1_000).any(|_| {
             let memory = Vec::with_capacity(5_003);
             let place = memory.as_ptr();

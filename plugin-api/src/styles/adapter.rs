@@ -1,4 +1,6 @@
-//! What the three ways to write a handler have in common, as the export shims see it.
+//! What the shims of the border need of each style: a handler adapter and a session adapter.
+//!
+//! A style turns the callbacks of the ABI into what an author writes. The shims know these two traits only.
 
 use std::sync::Arc;
 
@@ -15,17 +17,17 @@ use crate::{
     message::Message,
 };
 
-/// One way to write a handler; `Self` is the handler itself.
+/// A handler of one style, between `init` and `shutdown`.
 pub(crate) trait HandlerAdapter: Send + Sync + Sized + 'static {
-    /// A session.
+    /// What it makes for each client.
     type Session: SessionAdapter;
-    /// The schema that `snapshot` writes and the oldest that `restore` reads; 0 = none.
+    /// The schema that `snapshot` writes, and the oldest that `restore` reads. 0 is none.
     const SCHEMA: (u32, u32);
-    /// The flags of the descriptor.
+    /// The flags of the descriptor that follow from the style and the handler.
     const FLAGS: u32;
     /// Whether messages come in parts.
     const PARTS: bool;
-    /// Whether it is told that one whole message follows another.
+    /// Whether the handler is told that one whole message follows another.
     const BATCHES: bool = false;
 
     fn new(config: Config<'_>) -> crate::Result<Self>;
@@ -34,7 +36,7 @@ pub(crate) trait HandlerAdapter: Send + Sync + Sized + 'static {
         request: &Request<'_>,
         response: &mut Response<'_>,
     ) -> crate::Result<Handshake>;
-    /// Makes the session; the second is what the callback answers.
+    /// Makes the session. The status is what the callback `open` answers.
     fn open(
         &self,
         session: Arc<HostSession>,
@@ -52,23 +54,25 @@ pub(crate) trait HandlerAdapter: Send + Sync + Sized + 'static {
 
 /// A session of one style.
 pub(crate) trait SessionAdapter: Send + 'static {
-    /// The session's own link, whatever the author's code does with its connection.
+    /// The session itself, whatever the author's code does with its connection.
     fn session(&self) -> &Arc<HostSession>;
+    /// Handles one event; the status is what the callback answers.
     fn on(&mut self, event: Event<'_>) -> Status;
-    /// A message that another one follows at once, only where [`HandlerAdapter::BATCHES`] says so.
+    /// Handles a message that another one follows at once. Called only if [`HandlerAdapter::BATCHES`].
     fn on_followed(&mut self, message: Message<'_>) -> Status {
         self.on(Event::Message(message))
     }
-    /// The state, or none for now.
+    /// The session's state; `None` if it cannot be written now.
     fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>>;
 }
 
-/// What a callback of a session answers that fails.
+/// Reports that a callback of a session has failed; answers the callback's status. An error that names a close code
+/// closes the session with it.
 #[cold]
 #[inline(never)]
 pub(crate) fn fail(session: &HostSession, error: &Error) -> Status {
     if let Some((code, reason)) = error.closes_with() {
-        // Refused: the log says why, and the session closes with 1011.
+        // If the code is refused, the log says so, and the session closes with 1011.
         let _: Status = session.close(code, reason);
     }
     guard::fail(&error.to_string())
@@ -78,7 +82,7 @@ pub(crate) fn fail(session: &HostSession, error: &Error) -> Status {
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Message(Message<'a>),
-    /// A part of a message, only where [`HandlerAdapter::PARTS`] says so; whether it is the last.
+    /// A part of a message, and whether it is the last one. Comes only if [`HandlerAdapter::PARTS`].
     Part(Message<'a>, bool),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
@@ -90,6 +94,6 @@ pub(crate) enum Event<'a> {
     Closed(Close),
 }
 
-/// Why a function has failed that returns between two parts of a message: the peer would wait for the rest.
+/// Why a function has failed that returns between two parts of a message. The peer would wait for the rest.
 pub(crate) const MESSAGE_IS_OPEN: &str =
     "the function returned while a message that it sends in parts is open";

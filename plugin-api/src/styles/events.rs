@@ -1,4 +1,4 @@
-//! The events style: a type whose callbacks hear what happens to a session.
+//! The events style: a type with a callback for each kind of event of a session.
 
 pub(crate) mod adapter;
 pub(crate) mod conn;

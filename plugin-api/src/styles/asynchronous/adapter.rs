@@ -1,8 +1,4 @@
-//! The async style: an `async fn` a session, polled by the callbacks of its session.
-//!
-//! The future lives in the slot. Every callback polls it, except `restore`, which only makes it,
-//! and `destroy`, which drops it. There is no runtime: a waker calls the host's `wake`, and the
-//! host calls the session's `wake` in turn.
+//! The handler adapter of the async style: makes a future for each session.
 
 use std::{any::Any, marker::PhantomData, sync::Arc};
 
@@ -30,8 +26,8 @@ use crate::{
     },
 };
 
-/// The style of `handler!(async function)`. With `RESTARTS` a function without a state may begin again, with
-/// `PARTS` messages come in parts.
+/// The handler adapter of `handler!(async function)`. With `RESTARTS` a function without a state may begin again in a
+/// newer generation. With `PARTS` messages come in parts.
 #[derive(Debug)]
 pub(crate) struct AsyncHandler<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> {
     function: F,
@@ -97,9 +93,9 @@ where
     ) -> crate::Result<(Self::Session, Status)> {
         let attached = request.take_attached();
         let copy = F::TAKES_REQUEST.then(|| Arc::new(OwnedRequest::new(&request)));
-        let mut adapter = self.start_session(session, attached, copy, S::default());
-        let status = adapter.begin();
-        Ok((adapter, status))
+        let mut made = self.start_session(session, attached, copy, S::default());
+        let status = made.begin();
+        Ok((made, status))
     }
 
     fn restore(
@@ -132,6 +128,7 @@ where
     F: AsyncFunction<S, A, H>,
     S: AsyncState,
 {
+    /// Makes the function's future for one session, and the channel between the two. Nothing of the function runs yet.
     fn start_session(
         &self,
         session: Arc<HostSession>,

@@ -1,8 +1,7 @@
-//! What the callbacks of an async session and the function that serves it have in common.
+//! The channel between the callbacks of an async session and the function that serves it.
 //!
-//! Both run on the thread of the callback, one after the other, so the lock is always free. It is
-//! there because the function is the author's, who may lend its connection to another thread while
-//! the callback waits.
+//! Both run on the thread of the callback, one after the other, so the lock is nearly always free. It is there because
+//! the author's function may lend its connection to another thread while the callback waits.
 
 use std::sync::{
     Mutex, MutexGuard, OnceLock, PoisonError,
@@ -14,61 +13,63 @@ use crate::{
     styles::functions::{inbox::Inbox, session_end::SessionEnd},
 };
 
-/// Shared by the slot, which puts in what happens, and the [`AsyncConn`](crate::AsyncConn), which takes it.
+/// Shared by the session adapter, which puts events in, and the [`AsyncConn`](crate::AsyncConn), which takes them out.
 #[derive(Debug, Default)]
 pub(crate) struct AsyncChannel {
     inner: Mutex<ChannelState>,
     closed: OnceLock<Close>,
-    /// One side has closed, as far as the callbacks said: one load instead of the lock.
+    /// One side has closed, as far as the callbacks said. A copy of the state, which is read without the lock.
     is_ending: AtomicBool,
-    /// Nothing may be sent any more: likewise.
+    /// Nothing may be sent any more. A copy of the state, which is read without the lock.
     is_silent: AtomicBool,
 }
 
-/// Behind the lock.
+/// The part of the channel behind its lock.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelState {
     pub(crate) inbox: Inbox,
-    pub(crate) ending: SessionEnd,
-    pub(crate) question: Question,
-    /// How many stretches of the function that no newer generation can take up.
+    pub(crate) end: SessionEnd,
+    pub(crate) state_request: StateRequest,
+    /// How many [`Stay`](crate::Stay) guards live.
     pub(crate) stays: u32,
-    /// How many in which it lets go of what it waits for beside its connection.
+    /// How many [`LetGo`](crate::LetGo) guards live.
     pub(crate) let_gos: u32,
     /// The author holds the peer back.
     pub(crate) is_paused: bool,
-    /// The timer of the `sleep` or `recv_timeout` that the function is in ran out.
+    /// The timer of the running `sleep` or `recv_timeout` has run out.
     pub(crate) has_elapsed: bool,
-    /// The function does not listen to being told of the end.
-    pub(crate) is_deaf: bool,
-    /// What waits until little is on its way to the peer wants it to be as little as this, at least.
+    /// The function ignores the end of its session, and is dropped.
+    pub(crate) ignores_end: bool,
+    /// The lowest watermark that a waiting send asks for.
     low: Option<u64>,
 }
 
-/// How far the question for the session's state has come. The function answers it where it waits
-/// for its connection; anywhere else the question passes.
+/// The request for the session's state, and the function's answer. The function answers where it waits for its
+/// connection; a function that waits for something else does not see the request.
 ///
-/// There are two questions: what is written down is in vain when the function waits for something else
-/// besides, as in a `select!`.
+/// There are two requests, because writing the state is in vain if the function also waits for something else, as in a
+/// `select!`.
 #[derive(Debug, Default)]
-pub(crate) enum Question {
+pub(crate) enum StateRequest {
+    /// Nothing is asked.
     #[default]
-    No,
-    /// Whether it waits for its connection.
-    Where,
-    /// It does.
-    Here,
-    /// What its state is.
-    What,
-    Answered(Vec<u8>),
+    None,
+    /// Asked: does the function wait for its connection?
+    WaitsForConnection,
+    /// Answered: it does.
+    Waits,
+    /// Asked: write the state.
+    Write,
+    /// Answered: this is the state.
+    Written(Vec<u8>),
 }
 
-impl Question {
-    /// The wait that has answered is over: the function went on, and what it said holds no more.
-    pub(crate) fn take_back(&mut self) {
+impl StateRequest {
+    /// Undoes the answer of a wait that is over: the function went on.
+    pub(crate) fn undo_answer(&mut self) {
         *self = match std::mem::take(self) {
-            Question::Here => Question::Where,
-            Question::Answered(_) => Question::What,
+            StateRequest::Waits => StateRequest::WaitsForConnection,
+            StateRequest::Written(_) => StateRequest::Write,
             unanswered => unanswered,
         };
     }
@@ -80,21 +81,23 @@ impl AsyncChannel {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the peer closed with, as it was heard first.
+    /// How the session ended or ends, as the first callback that knew said it.
     pub(crate) fn closed(&self) -> Option<&Close> {
         self.closed.get()
     }
 
+    /// The peer's Close came.
     pub(crate) fn peer_closes(&self, close: Close) {
         let _ = self.closed.set(close);
-        self.lock().ending.peer_closes();
+        self.lock().end.peer_closes();
         self.is_ending.store(true, Ordering::Relaxed);
     }
 
+    /// The session is over.
     pub(crate) fn is_over_now(&self, close: Close) {
         // Already set if the peer closed first.
         let _ = self.closed.set(close);
-        self.lock().ending.is_over_now();
+        self.lock().end.is_over_now();
         self.is_ending.store(true, Ordering::Relaxed);
         self.is_silent.store(true, Ordering::Relaxed);
     }
@@ -105,49 +108,48 @@ impl AsyncChannel {
         self.is_ending.load(Ordering::Relaxed)
     }
 
-    /// Tells the function that its session is over; false: it is not to go on.
-    pub(crate) fn tell(&self, inner: &mut ChannelState) -> bool {
+    /// Tells the function that no message follows. False: the function was told too often, and must not go on.
+    pub(crate) fn tell_end(&self, inner: &mut ChannelState) -> bool {
         self.is_silent.store(true, Ordering::Relaxed);
-        let listens = inner.ending.tell();
-        inner.is_deaf = !listens;
-        listens
+        let may_go_on = inner.end.tell();
+        inner.ignores_end = !may_go_on;
+        may_go_on
     }
 
-    /// Whether nothing may be sent any more: it is over, or the function knows that the peer closes.
+    /// Whether nothing may be sent any more: the session is over, or the function knows that the peer closes.
     #[inline]
     pub(crate) fn is_silent(&self) -> bool {
         self.is_silent.load(Ordering::Relaxed)
     }
 
-    /// One more wait until no more than `low` bytes are on their way to the peer. Answers the least that
-    /// any wait wants: a session has one watermark.
-    pub(crate) fn wants_room(&self, low: u64) -> u64 {
+    /// Notes that a send waits until at most `low` bytes wait for the peer. Answers the lowest such mark of all waiting
+    /// sends: a session has one watermark.
+    pub(crate) fn ask_for_mark(&self, low: u64) -> u64 {
         let mut inner = self.lock();
         let least = inner.low.map_or(low, |other| other.min(low));
         inner.low = Some(least);
         least
     }
 
-    /// Whether something waits until less is on its way to the peer.
-    pub(crate) fn waits_for_room(&self) -> bool {
+    /// Whether a send waits until fewer bytes wait for the peer.
+    pub(crate) fn has_waiting_send(&self) -> bool {
         self.lock().low.is_some()
     }
 
-    /// What waits for room asks again.
+    /// The host's `drain` came: waiting sends try again, and ask anew if they still have to wait.
     pub(crate) fn drained(&self) {
         self.lock().low = None;
     }
 
-    pub(crate) fn ask(&self, question: Question) {
-        self.lock().question = question;
+    pub(crate) fn ask(&self, request: StateRequest) {
+        self.lock().state_request = request;
     }
 
-    pub(crate) fn take_answer(&self) -> Question {
-        std::mem::take(&mut self.lock().question)
+    pub(crate) fn take_answer(&self) -> StateRequest {
+        std::mem::take(&mut self.lock().state_request)
     }
 }
 
-/// The timer of the function's waits, one at a time and in every generation the same: what an older
-/// one left can be cancelled by its name. The highest bit keeps it apart from the small numbers that
-/// authors choose.
+/// The token of the one timer that a function's waits use. It is the same number in every generation, so that a newer
+/// one can cancel the timer of an older one. Its highest bit tells it from the small numbers that authors choose.
 pub(crate) const WAIT_TIMER: u64 = 1 << 63;

@@ -1,4 +1,4 @@
-//! An async session's side of its connection; what waits is in `waits`.
+//! The connection of an async function. Waiting for messages is in `recv`, the answer to a send in `send`.
 
 use std::{any::Any, fmt, sync::Arc};
 
@@ -24,13 +24,12 @@ use crate::{
     },
 };
 
-/// The connection of one session, for the async function that serves it. What it does takes effect in the
-/// order of the calls.
+/// The connection of one session, for the async function that serves it. Its calls take effect in their order.
 ///
-/// On another thread that the function lends it to, [`send`](Self::send) and [`close`](Self::close) go by the
-/// session's [`handle`](Self::handle), and [`publish`](Self::publish) works as everywhere. `send_part`, `ping`,
-/// `abort`, `subscribe`, `unsubscribe`, `pause` and `resume` are [`Refused::Misuse`] there, and
-/// [`buffered`](Self::buffered) is 0.
+/// A function may lend it to another thread. There, [`send`](Self::send) and [`close`](Self::close) act by the session's
+/// [`handle`](Self::handle), and [`publish`](Self::publish) works as everywhere. `send_part`, `ping`, `abort`,
+/// `subscribe`, `unsubscribe`, `pause` and `resume` answer [`Refused::Misuse`] there, and [`buffered`](Self::buffered)
+/// is 0.
 ///
 /// ```standalone_crate
 /// use wsh::prelude::*;
@@ -45,7 +44,7 @@ use crate::{
 /// wsh::handler!(async echo);
 /// ```
 ///
-/// What it can do besides receiving and sending:
+/// Besides receiving and sending it can do the following:
 ///
 /// ```standalone_crate
 /// use wsh::prelude::*;
@@ -68,8 +67,8 @@ use crate::{
 ///             None => drop(conn.publish_to_others("room", message)?),
 ///         }
 ///         if conn.buffered() > 64 * 1024 {
-///             conn.pause()?; // the peer sends no more, until
-///             conn.send("slowly").await?; // most of what waits is gone
+///             conn.pause()?; // the peer's messages are held back,
+///             conn.send("slowly").await?; // until most of what waits for it is gone
 ///             conn.resume()?;
 ///         }
 ///     }
@@ -91,16 +90,16 @@ use crate::{
 /// wsh::handler!(async member, restarts);
 /// ```
 pub struct AsyncConn<S = ()> {
-    /// What of the session moves on to the next generation of the handler.
+    /// The part of the session that moves to the next generation of the handler.
     pub state: S,
     session: Arc<HostSession>,
     attached: Vec<Box<dyn Any + Send + Sync>>,
-    /// What it shares with the session's callbacks.
+    /// The channel to the session's callbacks.
     pub(crate) channel: Arc<AsyncChannel>,
     pub(crate) write_state: fn(&S) -> Option<Vec<u8>>,
-    /// The memory of a message that was sent on; the next `recv` gives it to the inbox.
+    /// The buffer of a message that was sent; the next `recv` gives it to the inbox.
     pub(crate) spare: SpareBuffer,
-    /// Messages that were taken out of the inbox together.
+    /// Messages that were taken out of the inbox together, and are received one by one.
     pub(crate) taken: MessageQueue,
     /// Whether messages come in parts.
     pub(crate) is_in_parts: bool,
@@ -131,10 +130,10 @@ impl<S> AsyncConn<S> {
         &self.session
     }
 
-    /// The session's number, never 0: no other session has it, on all servers that work together.
+    /// The session's number. It is never 0, and no other session of all servers that work together has it.
     ///
-    /// It is opaque and may use all 64 bits, so that JSON for a browser has it as text. A server that works
-    /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
+    /// It is opaque and may use all 64 bits: JSON for a browser should carry it as text. A server that works alone counts
+    /// from 1 when it starts, so data outside the process should not refer to sessions by it.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.session.id
@@ -146,27 +145,27 @@ impl<S> AsyncConn<S> {
         &self.session.protocol
     }
 
-    /// Whether the session was begun by an older generation of the handler.
+    /// Whether an older generation of the handler began the session.
     #[must_use]
     pub fn is_restored(&self) -> bool {
         self.session.is_restored
     }
 
-    /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`.
+    /// How many bytes the server has accepted for sending and still holds. HTML5 calls it `bufferedAmount`.
     #[must_use]
     pub fn buffered(&self) -> u64 {
         self.session.buffered()
     }
 
-    /// What the peer closed with, or how else the session ended; `None` as long as it is open.
+    /// The code and reason that the peer closed with, or how else the session ended. `None` while it is open.
     #[must_use]
     pub fn closed(&self) -> Option<&Close> {
         self.channel.closed()
     }
 
-    /// Sends a message. Awaited, it waits until the message fits beside what waits for the peer, and while
-    /// more than 64 KiB are on their way; a peer that takes nothing ends the session by the server's
-    /// `outbound_timeout_ms`. What is sent and not awaited is explained at [`Sent`].
+    /// Sends a message. The answer is to be awaited: it is ready when the message has been queued and at most 64 KiB wait
+    /// for the peer. A peer that takes nothing ends the session by the server's `outbound_timeout_ms`. [`Sent`] explains
+    /// what a send does that is not awaited.
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
@@ -191,8 +190,8 @@ impl<S> AsyncConn<S> {
         )
     }
 
-    /// Sends a message of at most `max` bytes that is written straight into the server's buffer, or into
-    /// memory of its own while other messages wait there. The answer is that of [`send`](Self::send).
+    /// Sends a message of at most `max` bytes, which `write` writes straight into the server's buffer, or into a buffer
+    /// of its own while other messages wait for the peer. The answer is that of [`send`](Self::send).
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -203,8 +202,7 @@ impl<S> AsyncConn<S> {
     /// # Ok(()) }
     /// ```
     ///
-    /// If `write` fails, as it does past `max`, nothing is sent and the answer is
-    /// [`Refused::TooBig`].
+    /// If `write` fails, as it does past `max`, nothing is sent and the answer is [`Refused::TooBig`].
     pub fn send_with(
         &mut self,
         kind: Kind,
@@ -216,7 +214,7 @@ impl<S> AsyncConn<S> {
             return Sent::told(session, channel, Err(Refused::Gone));
         }
         if session.buffered() == 0 {
-            // Beside nothing every message fits, so what is written in place is not wanted again.
+            // Nothing waits for the peer, so the message fits, and need not be sent a second time.
             return Sent::told(
                 session,
                 channel,
@@ -233,10 +231,9 @@ impl<S> AsyncConn<S> {
         }
     }
 
-    /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
-    /// All parts of a message are of one kind, and the peer gets them as one message. The answer is that of
-    /// [`send`](Self::send): awaited, it waits until the part fits, and while more than 64 KiB are on their
-    /// way to the peer.
+    /// Sends a part of a message, so that a long message is never in memory as a whole. `last` says whether the message
+    /// ends with this part. All parts are of one kind, and the peer receives one message. The answer is that of
+    /// [`send`](Self::send).
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
@@ -252,12 +249,12 @@ impl<S> AsyncConn<S> {
     /// wsh::handler!(async download);
     /// ```
     ///
-    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits,
-    /// and a whole message from here is [`Refused::Invalid`]. A function that returns before the last part
-    /// has failed, and closes with 1011.
+    /// While a message is not complete, messages of other senders to this session wait, be they sent by its handle or to a
+    /// topic. A whole message from this session is [`Refused::Invalid`] meanwhile. A function that returns before the last
+    /// part has failed, and closes with 1011.
     ///
-    /// It is [`Refused::Invalid`] if the parts before it are of the other kind, and
-    /// [`Refused::Misuse`] outside the session's own function, on a thread that the connection was lent to.
+    /// The answer is [`Refused::Invalid`] if the parts before it are of the other kind, and [`Refused::Misuse`] on a
+    /// thread that the connection was lent to.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Sent<'_, P> {
         let kind = part_kind(part.kind(), last);
         Sent::send_by(
@@ -279,11 +276,11 @@ impl<S> AsyncConn<S> {
         Refused::check(status, |_| Rule::ping(data))
     }
 
-    /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
-    /// most 123 bytes. Code 0 sends a Close frame without a body.
+    /// Starts the closing handshake, with a code that may be sent (RFC 6455 §7.4) and a reason of at most 123 bytes. Code 0
+    /// sends a Close frame without a body.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: such a code may not be sent.
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: the code may not be sent.
     /// [`Refused::TooBig`]: the reason has more than 123 bytes.
     #[inline(never)]
     pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
@@ -294,32 +291,31 @@ impl<S> AsyncConn<S> {
     /// Drops the connection without a Close frame.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: it is over.
+    /// [`Refused::Gone`]: the session is over.
     pub fn abort(&self) -> Result<(), Refused> {
         let status = self.session.abort();
         Refused::check(status, |_| Rule::unknown())
     }
 
-    /// Lets the session hear what is published to a topic.
+    /// Subscribes the session to a topic. What is published there goes to the peer, not to this function.
     ///
-    /// A topic is 1 to 255 bytes of UTF-8 without NUL, none of which is a pattern. It belongs to this handler
-    /// in all its generations; one that begins with `/` belongs to the server, and any handler may use it.
-    /// Publications of this server are heard from now on, those of others that work with it soon after.
-    /// What is published goes to the peer, not to this function.
+    /// A topic is 1 to 255 bytes of UTF-8 without NUL, and has no wildcards. It belongs to this handler in all its
+    /// generations. A topic that begins with `/` belongs to the server, and any handler may use it. Publications of this
+    /// server arrive from now on, those of servers that work with it soon after.
     ///
-    /// After [`close`](Self::close) it is accepted, and nothing comes of it.
+    /// After [`close`](Self::close) the call is accepted and has no effect.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
-    /// breaks its rule, or the session has as many as it may.
+    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`], [`Refused::TooBig`]: the topic breaks its rule, or the
+    /// session has as many topics as it may.
     pub fn subscribe(&self, topic: &str) -> Result<(), Refused> {
         self.topic(topic, true)
     }
 
-    /// Ends what [`subscribe`](Self::subscribe) began.
+    /// Ends a subscription that [`subscribe`](Self::subscribe) began.
     ///
     /// # Errors
-    /// As of [`subscribe`](Self::subscribe).
+    /// Those of [`subscribe`](Self::subscribe).
     pub fn unsubscribe(&self, topic: &str) -> Result<(), Refused> {
         self.topic(topic, false)
     }
@@ -329,28 +325,28 @@ impl<S> AsyncConn<S> {
         Refused::check(status, |status| Rule::topic(status, topic))
     }
 
-    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers how many
-    /// of them this server has, as last known.
+    /// Sends a message to every subscriber of a topic, this session included if it is one. Answers how many subscribers
+    /// this server has, as last known.
     ///
-    /// This session may hear it after what it sends next: see [`publish`](crate::publish) for what is in
-    /// order and what is not.
+    /// This session's peer may receive it after what this session sends next; see [`publish`](crate::publish) for what
+    /// keeps its order.
     ///
     /// # Errors
-    /// As of [`publish`](crate::publish).
+    /// Those of [`publish`](crate::publish).
     pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
         handle::publish_in(self.session.runtime, topic, &message, 0)
     }
 
-    /// As [`publish`](Self::publish), but not to this session, which is not counted either.
+    /// Like [`publish`](Self::publish), but neither sends to this session nor counts it.
     ///
     /// # Errors
-    /// As of [`publish`](crate::publish).
+    /// Those of [`publish`](crate::publish).
     pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
         handle::publish_in(self.session.runtime, topic, &message, self.session.id)
     }
 
-    /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
-    /// TCP window fills, and it has to wait. After [`close`](Self::close) it is accepted, and nothing comes of it.
+    /// Holds back what the peer sends, from this moment until [`resume`](Self::resume). The peer's TCP window fills, and
+    /// the peer has to wait. After [`close`](Self::close) the call is accepted and has no effect.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is over.
@@ -368,7 +364,7 @@ impl<S> AsyncConn<S> {
             let mut inner = self.channel.lock();
             inner.is_paused = false;
             if inner.inbox.is_full() {
-                // `recv` lets the peer in again.
+                // A later `recv` lets the peer's messages in again.
                 return Ok(());
             }
         }
@@ -380,17 +376,17 @@ impl<S> AsyncConn<S> {
         Refused::check(status, |_| Rule::unknown())
     }
 
-    /// What the handshake [attached](crate::Request::attach), or [`attach`](Self::attach) did. It does not
-    /// move to a newer generation: what must belongs in the state.
+    /// A value that the handshake [attached](crate::Request::attach), or [`attach`](Self::attach) did. It does not move to
+    /// a newer generation: what must move belongs in the state.
     #[must_use]
     pub fn attached<T: 'static>(&self) -> Option<&T> {
         self.attached.iter().find_map(|value| value.downcast_ref())
     }
 
-    /// Gives the session something to find as [`attached`](Self::attached): one value of each type, the last.
+    /// Attaches a value, which [`attached`](Self::attached) finds by its type. A value replaces an earlier one of its type.
     ///
-    /// A function that began again in newer code makes of its [`state`](Self::state) what the handshake had
-    /// attached, so that the functions that it calls find it.
+    /// A function that began again in newer code attaches, from its [`state`](Self::state), what the handshake had
+    /// attached. So the functions that it calls need not know of the move.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -413,14 +409,14 @@ impl<S> AsyncConn<S> {
         request::attach(&mut self.attached, Box::new(value));
     }
 
-    /// The session as other threads and other sessions may know it.
+    /// A handle of this session, for other threads and other sessions.
     ///
     /// ```
     /// # use wsh::prelude::*;
     /// # async fn ask(conn: &mut AsyncConn) -> Result {
     /// let handle = conn.handle();
     /// wsh::spawn(move |_| {
-    ///     // On another thread, whenever it has found out.
+    ///     // On another thread, when the answer is known.
     ///     let _ = handle.send("42");
     /// })?;
     /// # Ok(()) }
@@ -436,7 +432,7 @@ impl<S> AsyncConn<S> {
         self.inside(|host, conn| host.timer(conn, WAIT_TIMER, after_ms))
     }
 
-    /// Calls what exists for the session of the running callback only.
+    /// Calls a function that the host has for the session of the running callback only.
     pub(crate) fn inside(&self, call: impl FnOnce(&HostFunctions, ConnPtr) -> Status) -> Status {
         self.session.inside(call)
     }

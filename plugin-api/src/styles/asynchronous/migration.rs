@@ -1,18 +1,18 @@
-//! Stretches of an async function in which it says itself when its session may move.
+//! Guards by which an async function says when its session may move to a newer generation.
 
 use std::sync::Arc;
 
 use crate::styles::asynchronous::{channel::AsyncChannel, conn::AsyncConn};
 
 impl<S> AsyncConn<S> {
-    /// As long as the answer lives, the session stays with this generation of the handler: for a stretch
-    /// of the function that a newer one could not take up from the [`state`](Self::state).
+    /// Keeps the session in this generation of the handler while the returned guard lives: for a section of the function
+    /// that a newer generation could not continue from the [`state`](Self::state).
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
     /// async fn login(conn: &mut AsyncConn<String>) -> Result {
     ///     if conn.state.is_empty() {
-    ///         // What was asked is nowhere in the state.
+    ///         // The state does not say that the question was asked.
     ///         let stay = conn.stay();
     ///         conn.send("who are you?").await?;
     ///         let name = conn.recv().await.ok_or("gone")?;
@@ -27,17 +27,18 @@ impl<S> AsyncConn<S> {
     /// # fn main() {}
     /// wsh::handler!(async login);
     /// ```
-    #[must_use = "it stays as long as this lives"]
+    #[must_use = "the session stays while this lives"]
     pub fn stay(&self) -> Stay {
         Stay::new(Arc::clone(&self.channel))
     }
 
-    /// As long as the answer lives, the session moves also while the function waits for something beside
-    /// its connection, as in a `select!` that it never leaves. What it waits for is dropped then, and the function
+    /// Lets the session move while the function waits for something beside its connection, as in a `select!` that it never
+    /// leaves. It holds while the returned guard lives. When the session moves, those waits are dropped, and the function
     /// begins again in the newer generation with its [`state`](Self::state).
     ///
-    /// Without it such a session stays, for what a channel or a socket of the function's own has and has not
-    /// told yet would be lost. So it is for what can be asked for anew, from where the state says.
+    /// Without the guard such a session stays: an event that a channel or a socket of the function holds, and has not
+    /// delivered yet, would be lost. So the guard is for events that can be asked for again, from the point that the state
+    /// says.
     ///
     /// ```standalone_crate
     /// # use std::{future::{Future, poll_fn}, pin::pin, task::Poll};
@@ -64,19 +65,19 @@ impl<S> AsyncConn<S> {
     /// wsh::handler!(async prices);
     /// ```
     ///
-    /// A [`stay`](Self::stay) that lives as well goes before it.
-    #[must_use = "it lets go as long as this lives"]
+    /// While a [`stay`](Self::stay) lives, too, the session stays.
+    #[must_use = "the function lets go while this lives"]
     pub fn let_go(&self) -> LetGo {
         LetGo::new(Arc::clone(&self.channel))
     }
 }
 
-/// As long as this lives, its session does not move: see [`AsyncConn::stay`](crate::AsyncConn::stay).
+/// Keeps its session in this generation while it lives: see [`AsyncConn::stay`](crate::AsyncConn::stay).
 ///
 /// ```
 /// # use wsh::prelude::*;
 /// async fn order(conn: &mut AsyncConn) -> Result {
-///     let stay = conn.stay(); // until the order is whole, newer code waits
+///     let stay = conn.stay(); // newer code waits until the order is complete
 ///     let what = conn.recv().await.ok_or("gone")?;
 ///     conn.send("how many?").await?;
 ///     let many = conn.recv().await.ok_or("gone")?;
@@ -108,7 +109,7 @@ impl Drop for Stay {
     }
 }
 
-/// As long as this lives, its session moves also while it waits for something else: see
+/// Lets its session move while the function waits for something beside its connection: see
 /// [`AsyncConn::let_go`](crate::AsyncConn::let_go).
 ///
 /// ```
@@ -117,7 +118,7 @@ impl Drop for Stay {
 /// async fn watch(conn: &mut AsyncConn, feed: impl Future<Output = String>) -> Result {
 ///     let let_go = conn.let_go();
 ///     let news = feed.await;
-///     // What came is on its way before the session moves again.
+///     // The session cannot move before the news is sent.
 ///     drop(let_go);
 ///     conn.send(news).await?;
 ///     Ok(())

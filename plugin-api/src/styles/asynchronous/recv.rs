@@ -1,8 +1,7 @@
-//! Where an async function waits for its connection: `recv` and its like, `sleep`.
+//! Where an async function waits for its connection: `recv` and its like, and `sleep`.
 //!
-//! These, when they are polled, answer the question for the session's state: a function that is in
-//! one of them can be moved to a newer generation, and one that is elsewhere never hears the
-//! question.
+//! When these are polled, they answer the request for the session's state. So a function that waits in one of them can
+//! move to a newer generation. A function that waits for something else does not see the request.
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
@@ -17,20 +16,19 @@ use crate::{
         part::{PartBuf, PartPosition},
     },
     styles::{
-        asynchronous::{channel::Question, conn::AsyncConn},
+        asynchronous::{channel::StateRequest, conn::AsyncConn},
         functions::inbox::{Assembled, Inbox},
     },
 };
 
 impl<S> AsyncConn<S> {
-    /// Waits for the next message; `None` when the session is over, or when the peer closes and
-    /// every message that it sent before was received. The peer is held back while many messages
-    /// wait to be received.
+    /// Waits for the next message. `None` when the session is over, or when the peer has closed and every message that it
+    /// sent before was received. The peer is held back while many messages wait to be received.
     ///
-    /// A session that waits here moves to a newer generation of its handler with its
-    /// [`state`](Self::state), and the function then starts at its top; not while something else is waited
-    /// for besides, as in a `select!`, unless it [lets go](Self::let_go), and not during a
-    /// [`stay`](Self::stay). A function without a state says `restarts` in [`handler!`](crate::handler) if it may begin again; else its sessions stay.
+    /// A session that waits here moves to a newer generation of its handler with its [`state`](Self::state), and the
+    /// function starts at its top there. It does not move during a [`stay`](Self::stay). Nor does it while the function
+    /// also waits for something else, as in a `select!`, unless the function [lets go](Self::let_go) of that. A function
+    /// without a state says `restarts` in [`handler!`](crate::handler) if it may begin again; otherwise its sessions stay.
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
@@ -45,11 +43,10 @@ impl<S> AsyncConn<S> {
     /// ```
     ///
     /// # Cancel safety
-    /// A wait that is dropped, as in a `select!` where something else comes first, loses nothing: a message
-    /// is taken only when it is given out. So it is with [`recv_part`](Self::recv_part),
-    /// [`recv_timeout`](Self::recv_timeout) and [`recv_until`](Self::recv_until), and with what has come of
-    /// a message that comes in parts. For a timer beside messages there is
-    /// [`recv_until`](Self::recv_until), which borrows the connection once.
+    /// A wait that is dropped, as in a `select!` where something else comes first, loses nothing: a message is taken only
+    /// when it is returned. This holds for [`recv_part`](Self::recv_part), [`recv_timeout`](Self::recv_timeout) and
+    /// [`recv_until`](Self::recv_until), too, and for the parts of a message that is not complete. For a timer beside
+    /// messages there is [`recv_until`](Self::recv_until), which borrows the connection once.
     pub async fn recv(&mut self) -> Option<MessageBuf> {
         if let Some(message) = self.taken.pop(self.spare.get_mut()) {
             return Some(message);
@@ -58,12 +55,14 @@ impl<S> AsyncConn<S> {
         poll_fn(|_| wait.poll_recv(false)).await.unwrap_or(None)
     }
 
-    /// Waits for the next part of a message, or for the first of another one; `None` as
-    /// [`recv`](Self::recv). Where `handler!` says `parts`, a message may be of any length and takes no more
-    /// memory than a few parts do, since the peer is held back meanwhile; elsewhere each message is one part.
+    /// Waits for the next part of a message, or for the first part of another message. `None` when the session is over, or
+    /// when the peer has closed and everything before was received.
     ///
-    /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
-    /// words that say what is to come. It takes what is left of a message that was begun with this.
+    /// Where `handler!` says `parts`, a message may be of any length and takes no more memory than a few parts do, since
+    /// the peer is held back meanwhile. Elsewhere each message is one part.
+    ///
+    /// A function that takes parts can still wait for a whole message with [`recv`](Self::recv), of at most 1 MiB: for the
+    /// text that announces an upload, say. `recv` returns the rest of a message that was begun with this function.
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
@@ -91,7 +90,7 @@ impl<S> AsyncConn<S> {
             .unwrap_or(None)
     }
 
-    /// As [`recv`](Self::recv), but for so long only.
+    /// Like [`recv`](Self::recv), but waits no longer than `timeout`.
     ///
     /// ```standalone_crate
     /// # use std::time::Duration;
@@ -124,9 +123,9 @@ impl<S> AsyncConn<S> {
         .await
     }
 
-    /// As [`recv`](Self::recv), but until a moment only: messages beside something that is to happen at its
-    /// time, such as a tick each second. A moment that has passed is told at once, before messages that
-    /// wait, so that a peer that sends without a pause does not hold the ticks up.
+    /// Like [`recv`](Self::recv), but waits no longer than until `deadline`: for messages beside something that happens at
+    /// its time, such as a tick each second. A deadline that has passed is reported at once, before messages that wait. So
+    /// a peer that sends without a pause does not delay the ticks.
     ///
     /// ```standalone_crate
     /// # use std::time::Duration;
@@ -150,7 +149,7 @@ impl<S> AsyncConn<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Elapsed`]: the moment has come.
+    /// [`Elapsed`]: the deadline has passed.
     pub async fn recv_until(&mut self, deadline: Instant) -> Result<Option<MessageBuf>, Elapsed> {
         match deadline.left() {
             Duration::ZERO => Err(Elapsed),
@@ -158,11 +157,11 @@ impl<S> AsyncConn<S> {
         }
     }
 
-    /// Waits for a while. It ends early when the session is over, and for a function that never
-    /// asks for messages also when the peer closes; what is sent then answers
-    /// [`Refused::Gone`](crate::Refused::Gone), which ends a function that says `?`.
+    /// Waits for a while. The wait ends early when the session is over. For a function that never asks for messages it
+    /// also ends when the peer closes. A send is then answered with [`Refused::Gone`](crate::Refused::Gone), which ends a
+    /// function that says `?`.
     ///
-    /// A session that sleeps moves to a newer generation as one in [`recv`](Self::recv) does.
+    /// A session that waits here moves to a newer generation like one in [`recv`](Self::recv).
     ///
     /// ```standalone_crate
     /// # use std::time::Duration;
@@ -190,8 +189,7 @@ impl<S> AsyncConn<S> {
     }
 }
 
-/// One wait. While it lives it borrows the connection, so the state that it wrote down is the
-/// state.
+/// One wait. It borrows the connection, so the state that it has written stays right while it lives.
 struct Wait<'a, S> {
     conn: &'a mut AsyncConn<S>,
     has_answered: bool,
@@ -223,8 +221,7 @@ impl<'a, S> Wait<'a, S> {
         Poll::Ready(Ok(taken.pop(spare.get_mut())))
     }
 
-    /// Puts a message together of its parts. What has come stays in the inbox, so a wait that is dropped
-    /// loses nothing.
+    /// Assembles a message of its parts. The parts that have come stay in the inbox, so a dropped wait loses nothing.
     #[cold]
     fn poll_whole(&mut self, is_timed: bool) -> Poll<Result<Option<MessageBuf>, Elapsed>> {
         loop {
@@ -256,7 +253,7 @@ impl<'a, S> Wait<'a, S> {
             ..
         } = &mut *self.conn;
         let mut inner = channel.lock();
-        inner.ending.reads();
+        inner.end.asks_for_messages();
         inner.inbox.recycle(spare.take());
         if let Some((message, may_resume)) = take(&mut inner.inbox, taken, spare.get_mut()) {
             let resumes = may_resume && !inner.is_paused;
@@ -266,13 +263,13 @@ impl<'a, S> Wait<'a, S> {
             }
             return Poll::Ready(Ok(Some(message)));
         }
-        if !inner.ending.is_open() {
-            return told(channel.tell(&mut inner), Ok(None));
+        if !inner.end.is_open() {
+            return told(channel.tell_end(&mut inner), Ok(None));
         }
         if is_timed && inner.has_elapsed {
             return Poll::Ready(Err(Elapsed));
         }
-        let is_asked = !matches!(inner.question, Question::No);
+        let is_asked = !matches!(inner.state_request, StateRequest::None);
         drop(inner);
         if is_asked {
             self.answer();
@@ -283,15 +280,15 @@ impl<'a, S> Wait<'a, S> {
     fn poll_sleep(&mut self, is_set: bool) -> Poll<()> {
         let channel = &self.conn.channel;
         let mut inner = channel.lock();
-        let has_mail = !inner.inbox.is_empty() || !self.conn.taken.is_empty();
-        if inner.ending.ends_sleep(has_mail) {
-            return told(channel.tell(&mut inner), ());
+        let has_messages = !inner.inbox.is_empty() || !self.conn.taken.is_empty();
+        if inner.end.ends_sleep(has_messages) {
+            return told(channel.tell_end(&mut inner), ());
         }
         if is_set && inner.has_elapsed {
             return Poll::Ready(());
         }
-        // What waits in the inbox cannot move.
-        let is_asked = !matches!(inner.question, Question::No) && !has_mail;
+        // A session whose messages wait to be received cannot move.
+        let is_asked = !matches!(inner.state_request, StateRequest::None) && !has_messages;
         drop(inner);
         if is_asked {
             self.answer();
@@ -299,34 +296,34 @@ impl<'a, S> Wait<'a, S> {
         Poll::Pending
     }
 
-    /// Says that the function waits here, or writes its state down for the next generation.
+    /// Answers the request for the state: that the function waits here, or the state itself.
     #[cold]
     fn answer(&mut self) {
         let mut inner = self.conn.channel.lock();
         if inner.stays > 0 {
             return;
         }
-        match inner.question {
-            Question::Where => inner.question = Question::Here,
-            Question::What => {
+        match inner.state_request {
+            StateRequest::WaitsForConnection => inner.state_request = StateRequest::Waits,
+            StateRequest::Write => {
                 drop(inner);
                 // Not under the lock: it is the author's `Serialize`.
                 if let Some(state) = (self.conn.write_state)(&self.conn.state) {
-                    self.conn.channel.lock().question = Question::Answered(state);
+                    self.conn.channel.lock().state_request = StateRequest::Written(state);
                 }
             }
-            Question::No | Question::Here | Question::Answered(_) => return,
+            StateRequest::None | StateRequest::Waits | StateRequest::Written(_) => return,
         }
         self.has_answered = true;
     }
 
-    /// Sets the timer of this wait; the one before it is forgotten. One that cannot be set counts
-    /// as run out, lest the function wait for ever.
+    /// Sets the timer of this wait, in the place of an earlier one. A timer that cannot be set counts as run out, so that
+    /// the function does not wait for ever.
     fn set_timer(&mut self, after: Duration) -> Poll<Elapsed> {
         self.conn.channel.lock().has_elapsed = false;
         match self.conn.set_timer(after) {
             abi::OK => Poll::Pending,
-            // It is closing: `closed` comes, and ends every wait.
+            // The session is closing: the callback `closed` comes, and ends every wait.
             abi::GONE => Poll::Pending,
             status => {
                 let error = Refused::check(status, |_| Rule::timers()).err();
@@ -339,16 +336,17 @@ impl<'a, S> Wait<'a, S> {
 
 impl<S> Drop for Wait<'_, S> {
     fn drop(&mut self) {
-        // The function goes on, so what it said is no longer so.
+        // The function goes on, so its answer is out of date.
         if self.has_answered {
-            self.conn.channel.lock().question.take_back();
+            self.conn.channel.lock().state_request.undo_answer();
         }
     }
 }
 
-/// A function that does not listen waits for ever; the slot drops it.
-fn told<T>(listens: bool, answer: T) -> Poll<T> {
-    if listens {
+/// The answer of a wait at the end of the session. A function that must not go on waits for ever, and is dropped with its
+/// future.
+fn told<T>(may_go_on: bool, answer: T) -> Poll<T> {
+    if may_go_on {
         Poll::Ready(answer)
     } else {
         Poll::Pending

@@ -1,4 +1,4 @@
-//! What became of a message that was sent, and the wait until it fits.
+//! The answer to a send of the async style, and the wait until a message fits.
 
 use std::{
     future::Future,
@@ -16,13 +16,11 @@ use crate::{
 
 /// The answer to [`AsyncConn::send`](crate::AsyncConn::send).
 ///
-/// A message for which there is room is queued already, whatever is done with this. One for which there
-/// is none waits until there is some, if this is awaited. Otherwise it is sent when this is dropped, and
-/// a peer that takes too little is then closed with 1008, as for
-/// [`Conn::send`](crate::Conn::send).
+/// A message that fits is queued already, whatever is done with this answer. A message that does not fit waits until it
+/// does, if the answer is awaited. If the answer is dropped instead, the message is sent then, and a peer that takes too
+/// little is closed with 1008, as by [`Conn::send`](crate::Conn::send).
 ///
-/// Awaited, it is ready at once while at most 64 KiB are on their way to the peer, and otherwise when most
-/// of that is gone.
+/// The awaited answer is ready at once while at most 64 KiB wait for the peer, and otherwise when most of that is gone.
 ///
 /// ```
 /// # use wsh::prelude::*;
@@ -41,47 +39,47 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// [`Refused::Gone`]: the session is closing, or ends meanwhile. [`Refused::TooBig`]: the message is so
-/// long that there is never room for it; this is said at once. [`Refused::Invalid`]: a message that was
-/// begun with [`send_part`](crate::AsyncConn::send_part) is open.
+/// [`Refused::Gone`]: the session is closing, or ends during the wait. [`Refused::TooBig`]: a message of this length never
+/// fits; this is answered at once. [`Refused::Invalid`]: a message that was begun with
+/// [`send_part`](crate::AsyncConn::send_part) is not complete.
 ///
 /// # Cancel safety
-/// A wait that is dropped, as in a `select!`, does not send its message unless it was queued already, as every
-/// message is for which there was room: a loop that sends again what it has not seen the end of may send it
-/// twice. [`result`](Self::result) says at once whether it was queued.
+/// A wait that is dropped, as in a `select!`, does not send its message, unless the message was queued already. Every
+/// message that fits is queued at once. So a loop that repeats an unfinished send may send its message twice.
+/// [`result`](Self::result) says at once whether the message was queued.
 #[derive(Debug)]
 #[must_use = "it is awaited, or given to `drop`"]
 pub struct Sent<'a, P: Payload = MessageBuf> {
     session: &'a HostSession,
     channel: &'a AsyncChannel,
     kind: u32,
-    /// How a message goes to the host: whole or in parts.
+    /// How the message goes to the host: whole, or as a part.
     send: SendBy,
     progress: Progress<P>,
 }
 
-/// A way to send so many bytes of a kind; answers the bytes buffered with them.
+/// A function that sends bytes of a kind to the host, and answers how many bytes are buffered afterwards.
 type SendBy = fn(&HostSession, u32, &[u8]) -> Result<u64, Refused>;
 
-/// How far a message has come.
+/// How far the send of a message has come.
 #[derive(Debug)]
 enum Progress<P> {
-    /// It is queued, and so many bytes wait with it.
+    /// The message is queued, and so many bytes wait for the peer.
     Queued(u64),
-    /// It was refused for good.
+    /// The message was refused for good.
     Refused(Refused),
-    /// It does not fit, and nothing was done yet.
+    /// The message does not fit, and its sender does not wait yet.
     Unsent(P),
-    /// It waits until at most so many bytes wait for the peer, then it is sent.
+    /// The message is sent when at most so many bytes wait for the peer.
     WaitsToSend(P, u64),
-    /// It is queued, and its sender waits until most of what waits is gone.
-    WaitsForRoom,
+    /// The message is queued, and its sender waits until few bytes wait for the peer.
+    WaitsForDrain,
     /// The answer was given.
-    Told,
+    Finished,
 }
 
 impl<'a, P: Payload> Sent<'a, P> {
-    /// Sends the message, if there is room for it.
+    /// Sends a whole message if it fits.
     #[inline]
     pub(crate) fn send(
         session: &'a HostSession,
@@ -93,7 +91,7 @@ impl<'a, P: Payload> Sent<'a, P> {
         Sent::send_by(HostSession::send, session, channel, kind, message, recycle)
     }
 
-    /// As [`send`](Self::send), by another way.
+    /// Sends a message or a part, by the function `send`, if it fits.
     #[inline(always)]
     pub(crate) fn send_by(
         send: SendBy,
@@ -126,7 +124,7 @@ impl<'a, P: Payload> Sent<'a, P> {
         }
     }
 
-    /// Of a message that was sent already.
+    /// The answer for a message that was sent or refused already.
     pub(crate) fn told(
         session: &'a HostSession,
         channel: &'a AsyncChannel,
@@ -141,47 +139,50 @@ impl<'a, P: Payload> Sent<'a, P> {
         }
     }
 
-    /// The bytes buffered with this message, or why it was not queued. It is not sent later then.
+    /// How many bytes are buffered, this message included, or why the message was not queued. A message that was not
+    /// queued is not sent later.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::Full`]: there is no room for it now.
-    /// [`Refused::TooBig`]: there never is.
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Full`]: the message does not fit now. [`Refused::TooBig`]: it
+    /// never fits.
     pub fn result(mut self) -> Result<u64, Refused> {
-        match std::mem::replace(&mut self.progress, Progress::Told) {
+        match std::mem::replace(&mut self.progress, Progress::Finished) {
             Progress::Queued(buffered) => Ok(buffered),
             Progress::Refused(refused) => Err(refused),
             Progress::Unsent(_) | Progress::WaitsToSend(..) => Err(Refused::Full),
-            Progress::WaitsForRoom | Progress::Told => Ok(self.session.buffered()),
+            Progress::WaitsForDrain | Progress::Finished => Ok(self.session.buffered()),
         }
     }
 
-    /// Goes on as far as it can.
+    /// Makes as much progress as is possible now.
     #[cold]
     fn poll_on(&mut self) -> Poll<Result<(), Refused>> {
         loop {
-            self.progress = match std::mem::replace(&mut self.progress, Progress::Told) {
-                Progress::Queued(buffered) if buffered > CROWD_BYTES => Progress::WaitsForRoom,
-                Progress::Queued(_) | Progress::Told => return Poll::Ready(Ok(())),
+            self.progress = match std::mem::replace(&mut self.progress, Progress::Finished) {
+                Progress::Queued(buffered) if buffered > HIGH_WATER_BYTES => {
+                    Progress::WaitsForDrain
+                }
+                Progress::Queued(_) | Progress::Finished => return Poll::Ready(Ok(())),
                 Progress::Refused(refused) => return Poll::Ready(Err(refused)),
                 Progress::Unsent(message) => {
                     let buffered = self.session.buffered();
-                    let low = room_for(buffered, message.bytes().len());
+                    let low = retry_mark(buffered, message.bytes().len());
                     self.progress = Progress::WaitsToSend(message, low);
                     if buffered > 0 {
                         continue;
                     }
-                    // No callback runs here, so the next one tries again.
+                    // `buffered` is 0 between callbacks, so the next callback tries again.
                     self.session.wake_session();
                     return Poll::Pending;
                 }
-                Progress::WaitsForRoom => match self.poll_room(ROOM_BYTES) {
+                Progress::WaitsForDrain => match self.poll_low_water(LOW_WATER_BYTES) {
                     Poll::Ready(answer) => return Poll::Ready(answer),
                     Poll::Pending => {
-                        self.progress = Progress::WaitsForRoom;
+                        self.progress = Progress::WaitsForDrain;
                         return Poll::Pending;
                     }
                 },
-                Progress::WaitsToSend(message, low) => match self.poll_room(low) {
+                Progress::WaitsToSend(message, low) => match self.poll_low_water(low) {
                     Poll::Ready(Ok(())) => {
                         let answer =
                             (self.send)(self.session, self.kind | abi::IF_ROOM, message.bytes());
@@ -197,6 +198,7 @@ impl<'a, P: Payload> Sent<'a, P> {
         }
     }
 
+    /// The progress of a message after another attempt to send it.
     fn sent(&self, answer: Result<u64, Refused>, message: P) -> Progress<P> {
         match answer {
             Ok(buffered) => {
@@ -210,16 +212,16 @@ impl<'a, P: Payload> Sent<'a, P> {
         }
     }
 
-    /// Ready when at most `low` bytes wait for the peer.
-    fn poll_room(&self, low: u64) -> Poll<Result<(), Refused>> {
-        if self.channel.lock().ending.is_over() {
+    /// Ready when at most `low` bytes wait for the peer, or when the session is over.
+    fn poll_low_water(&self, low: u64) -> Poll<Result<(), Refused>> {
+        if self.channel.lock().end.is_over() {
             return Poll::Ready(Err(Refused::Gone));
         }
         if self.session.buffered() <= low {
             return Poll::Ready(Ok(()));
         }
-        let low = self.channel.wants_room(low);
-        // Both marks are one, so that setting them again never takes back a `drain` that is due.
+        let low = self.channel.ask_for_mark(low);
+        // Both marks are equal, so that setting them again never cancels a `drain` that is due.
         self.session
             .inside(|host, conn| host.watermark(conn, low, low));
         Poll::Pending
@@ -236,7 +238,7 @@ impl<P: Payload> Future for Sent<'_, P> {
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         let sent = self.get_mut();
         match sent.progress {
-            Progress::Queued(buffered) if buffered <= CROWD_BYTES => Poll::Ready(Ok(())),
+            Progress::Queued(buffered) if buffered <= HIGH_WATER_BYTES => Poll::Ready(Ok(())),
             _ => sent.poll_on(),
         }
     }
@@ -246,26 +248,25 @@ impl<P: Payload> Drop for Sent<'_, P> {
     #[inline]
     fn drop(&mut self) {
         if let Progress::Unsent(message) = &self.progress {
-            // GONE, TOO_BIG: nothing asks.
+            // A refusal is not reported: the answer was dropped.
             let _ = (self.send)(self.session, self.kind, message.bytes());
         }
     }
 }
 
-/// How few bytes may wait for the peer before a message is tried again that did not fit beside `buffered`
-/// bytes. It is less than those, so that a `drain` comes; when nothing waits, every message fits that may
-/// be sent at all.
-pub(crate) fn room_for(buffered: u64, message_bytes: usize) -> u64 {
+/// The mark at which to retry a message that did not fit beside `buffered` bytes: so many bytes may wait for the peer then.
+/// It is below `buffered`, so that a `drain` comes. At mark 0 every message fits that may be sent at all.
+pub(crate) fn retry_mark(buffered: u64, message_bytes: usize) -> u64 {
     let needed = (message_bytes as u64).saturating_add(HEADER_BYTES_MAX);
-    buffered.saturating_sub(needed).min(ROOM_BYTES)
+    buffered.saturating_sub(needed).min(LOW_WATER_BYTES)
 }
 
-/// More than this on its way to the peer, and the sender waits: far below the usual outbound limit, and
-/// enough to keep a connection busy.
-pub(crate) const CROWD_BYTES: u64 = 64 * 1024;
-/// So little on its way, and there is room again.
-pub(crate) const ROOM_BYTES: u64 = 16 * 1024;
-/// The largest header of a frame (RFC 6455 §5.2).
+/// A sender waits while more bytes than this wait for the peer. That is far below the usual outbound limit, and enough to
+/// keep a connection busy.
+pub(crate) const HIGH_WATER_BYTES: u64 = 64 * 1024;
+/// A sender that waits goes on when at most so many bytes wait for the peer.
+pub(crate) const LOW_WATER_BYTES: u64 = 16 * 1024;
+/// The longest header of a frame (RFC 6455 §5.2).
 const HEADER_BYTES_MAX: u64 = 14;
 
 #[cfg(test)]
@@ -275,13 +276,13 @@ mod tests {
     #[test]
     fn a_message_that_does_not_fit_waits_for_less_than_what_waits_now() {
         for (buffered, message_bytes, expected) in [
-            (1_000_000, 1024, ROOM_BYTES),
+            (1_000_000, 1024, LOW_WATER_BYTES),
             (1_000_000, 1_000_000, 0),
             (20_000, 10_000, 9_986),
             (10, 0, 0),
             (1, usize::MAX, 0),
         ] {
-            let low = room_for(buffered, message_bytes);
+            let low = retry_mark(buffered, message_bytes);
             assert_eq!(low, expected, "{buffered} {message_bytes}");
             assert!(low < buffered);
         }

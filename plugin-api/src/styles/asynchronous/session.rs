@@ -1,4 +1,8 @@
-//! One async session: its future, polled by the callbacks of its session.
+//! The session adapter of the async style: a future, which the callbacks of the session poll.
+//!
+//! The future lives in the [`AsyncSession`]. Every callback polls it, except `restore`, which only makes it, and
+//! `destroy`, which drops it. There is no runtime: a waker calls the host's `wake`, and the host then calls the
+//! session's callback `wake`.
 
 use std::{
     sync::{
@@ -16,7 +20,7 @@ use crate::{
     message::Message,
     styles::{
         adapter::{self, Event, SessionAdapter},
-        asynchronous::channel::{AsyncChannel, Question, WAIT_TIMER},
+        asynchronous::channel::{AsyncChannel, StateRequest, WAIT_TIMER},
         functions::{
             inbox,
             owned_request::OwnedRequest,
@@ -26,41 +30,42 @@ use crate::{
     },
 };
 
-/// One session: its future, and what it shares with it.
+/// One session: the future of its function, and the channel between the two.
 pub(crate) struct AsyncSession {
     session: Arc<HostSession>,
     channel: Arc<AsyncChannel>,
     waker: Waker,
-    /// The function, until it has ended.
+    /// The function's future, until it has ended.
     future: Option<SessionFuture>,
-    /// It is being polled, or was when it panicked: it must not be polled again then, and what is
-    /// left of it is dropped with the slot.
+    /// The future is being polled, or has panicked while it was. After a panic it is not polled again, and is dropped with
+    /// the session.
     is_inside: bool,
-    /// What the function ended with, until a callback has said so.
+    /// The function's result, until a callback has reported it.
     outcome: Option<crate::Result>,
-    /// Carried through a snapshot, for the functions that ask for it.
+    /// The request, which a snapshot contains, for functions that take it.
     request: Option<Arc<OwnedRequest>>,
     join: fn(&OwnedRequest, Vec<u8>) -> Option<Vec<u8>>,
-    /// It was restored and has had no callback: the host may still hold the peer back and have a
-    /// timer running as the older generation wanted it.
+    /// The session was restored, and no callback has run since. The host may still hold the peer back, and run a timer, on
+    /// behalf of the older generation.
     is_fresh: bool,
-    /// Messages that others follow at once; they go into the inbox with the last of them.
+    /// Messages that others follow at once. They go into the inbox together with the last of them.
     batch: MessageQueue,
     checkpoint: Checkpoint,
 }
 
-/// How far it has come that a function which may go on is asked for its state. In `snapshot` it could do
-/// nothing with its connection, so it is asked at the end of another callback.
+/// How a `snapshot` gets the state of a function that may have work to do. In `snapshot` the function could not use its
+/// connection, so it is asked for its state at the end of another callback.
 #[derive(Debug, Default)]
 enum Checkpoint {
+    /// No `snapshot` waits for a callback.
     #[default]
     Idle,
-    /// A `snapshot` waits for the end of the next callback.
+    /// A `snapshot` has asked for the state; the end of the next callback takes it.
     Wanted,
-    /// The last callback has asked, and this is what the next `snapshot` writes, or not now.
-    Asked(Option<Vec<u8>>),
-    /// A `snapshot` has said so; another one before the next callback learns nothing new.
-    Told,
+    /// The last callback has taken the state, for the next `snapshot`. `None`: there is none now.
+    Taken(Option<Vec<u8>>),
+    /// A `snapshot` has written the state. Another one before the next callback learns nothing new.
+    Written,
 }
 
 impl Wake for HostSession {
@@ -74,14 +79,16 @@ impl Wake for HostSession {
     }
 }
 
-/// What the function is polled with while it is asked for its state. A future that is no wait for the
-/// connection has to keep it, or it would miss what it waits for: so it shows that there is one.
-struct Elsewhere {
+/// The waker with which the function is polled while it is asked for its state.
+///
+/// A future that waits for something beside the connection keeps this waker, or it would miss its event. So a kept waker
+/// shows that there is such a future.
+struct ProbeWaker {
     session: Arc<HostSession>,
     was_woken: AtomicBool,
 }
 
-impl Wake for Elsewhere {
+impl Wake for ProbeWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -92,9 +99,9 @@ impl Wake for Elsewhere {
     }
 }
 
-impl Elsewhere {
-    /// Whether some future waits for this. The caller has dropped its own waker.
-    fn is_waited_for(self: &Arc<Self>) -> bool {
+impl ProbeWaker {
+    /// Whether some future has kept the waker, or has called it. The caller has dropped its own waker.
+    fn is_kept(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > 1 || self.was_woken.load(Ordering::Acquire)
     }
 }
@@ -128,7 +135,7 @@ impl AsyncSession {
         self.status(CallbackKind::Other)
     }
 
-    /// Lets the function go on as far as it can.
+    /// Polls the function's future, unless it has ended.
     #[inline]
     fn poll(&mut self) {
         let Some(future) = &mut self.future else {
@@ -140,11 +147,12 @@ impl AsyncSession {
         self.polled(polled);
     }
 
+    /// Acts on the result of a poll.
     #[inline]
     fn polled(&mut self, polled: Poll<crate::Result>) {
         match polled {
             Poll::Ready(outcome) => self.end(outcome),
-            Poll::Pending if self.channel.is_ending() && self.channel.lock().is_deaf => {
+            Poll::Pending if self.channel.is_ending() && self.channel.lock().ignores_end => {
                 crate::debug!("function goes on after the end of its session; dropped");
                 self.end(Ok(()));
             }
@@ -157,17 +165,18 @@ impl AsyncSession {
         self.future = None;
     }
 
-    /// Asks the function something, and answers what it said if it waits for nothing but its connection.
-    fn ask(&mut self, question: Question) -> Question {
+    /// Polls the function with a request for its state. Answers what the function made of it: `StateRequest::None` if the
+    /// function waits for something beside its connection, and does not let go of it.
+    fn ask(&mut self, request: StateRequest) -> StateRequest {
         let Some(future) = &mut self.future else {
-            return Question::No;
+            return StateRequest::None;
         };
-        self.channel.ask(question);
-        let elsewhere = Arc::new(Elsewhere {
+        self.channel.ask(request);
+        let probe = Arc::new(ProbeWaker {
             session: Arc::clone(&self.session),
             was_woken: AtomicBool::new(false),
         });
-        let waker = Waker::from(Arc::clone(&elsewhere));
+        let waker = Waker::from(Arc::clone(&probe));
         self.is_inside = true;
         let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
         self.is_inside = false;
@@ -175,48 +184,47 @@ impl AsyncSession {
         self.polled(polled);
         let lets_go = self.channel.lock().let_gos > 0;
         match self.channel.take_answer() {
-            _ if elsewhere.is_waited_for() && !lets_go => Question::No,
+            _ if probe.is_kept() && !lets_go => StateRequest::None,
             answer => answer,
         }
     }
 
-    /// Whether the function would go on if it were polled now, or something else may let it do so at
-    /// any moment.
+    /// Whether the function would go on if it were polled now, or may be woken at any moment.
     fn may_go_on(&self) -> bool {
-        // The session, the waker and the author's connection have it; one more is a waker that a future keeps.
+        // This adapter, its waker and the author's connection hold the session. One more is a waker that a future keeps.
         let is_kept = Arc::strong_count(&self.session) > 3;
-        // A waker that is let go of was called before.
+        // A waker that was dropped may have been called before: `is_woken` is read after its drop.
         fence(Ordering::Acquire);
         is_kept
             || self.is_fresh
             || self.session.is_woken.load(Ordering::Relaxed)
             || !self.batch.is_empty()
-            || self.channel.waits_for_room()
+            || self.channel.has_waiting_send()
     }
 
-    /// A callback has ended for which a `snapshot` may have waited.
+    /// Takes the function's state at the end of a callback, if a `snapshot` waits for it.
     #[cold]
     fn end_checkpoint(&mut self) {
         self.checkpoint = match self.checkpoint {
-            Checkpoint::Idle | Checkpoint::Told => Checkpoint::Idle,
-            Checkpoint::Wanted | Checkpoint::Asked(_) => Checkpoint::Asked(self.state()),
+            Checkpoint::Idle | Checkpoint::Written => Checkpoint::Idle,
+            Checkpoint::Wanted | Checkpoint::Taken(_) => Checkpoint::Taken(self.state()),
         };
     }
 
-    /// What the next generation needs, if the function waits where it can be taken up.
+    /// The state for the next generation; `None` unless the function waits for its connection only.
     #[cold]
     fn state(&mut self) -> Option<Vec<u8>> {
         if self.future.is_none() || self.is_inside || self.channel.is_ending() {
             return None;
         }
         let mut state = None;
-        if let Question::Here = self.ask(Question::Where)
-            && let Question::Answered(answer) = self.ask(Question::What)
+        if let StateRequest::Waits = self.ask(StateRequest::WaitsForConnection)
+            && let StateRequest::Written(answer) = self.ask(StateRequest::Write)
         {
             state = Some(answer);
         }
         if self.outcome.is_some() {
-            // If this callback cannot say so, the next one does.
+            // If this callback cannot report the function's end, the next one does.
             self.session.wake_session();
             return None;
         }
@@ -226,7 +234,7 @@ impl AsyncSession {
         }
     }
 
-    /// Puts in what happened.
+    /// Passes an event to the function's side of the channel.
     #[inline]
     fn take(&mut self, event: Event<'_>) -> CallbackKind {
         match event {
@@ -267,7 +275,7 @@ impl AsyncSession {
         }
     }
 
-    /// What was said to follow has not come.
+    /// Delivers the messages that wait for one to follow, which has not come.
     #[cold]
     fn end_batch(&mut self) {
         self.channel.lock().inbox.append(&mut self.batch);
@@ -279,7 +287,7 @@ impl AsyncSession {
         }
     }
 
-    /// What the callback answers after the function had its turn.
+    /// The status that the callback answers after the function was polled.
     #[inline]
     fn status(&mut self, callback: CallbackKind) -> Status {
         if self.outcome.is_some() || self.future.is_none() || self.is_inside {
@@ -288,7 +296,7 @@ impl AsyncSession {
         if !self.channel.is_ending() {
             return abi::OK;
         }
-        match self.course(callback) {
+        match self.answer_to_end(callback) {
             CallbackAnswer::Status(status) => status,
             CallbackAnswer::Echo => {
                 let code = self.channel.closed().map_or(0, |close| close.code);
@@ -298,12 +306,13 @@ impl AsyncSession {
         }
     }
 
-    fn course(&self, callback: CallbackKind) -> CallbackAnswer {
+    fn answer_to_end(&self, callback: CallbackKind) -> CallbackAnswer {
         let mut inner = self.channel.lock();
-        let has_mail = !inner.inbox.is_empty();
-        inner.ending.course(callback, has_mail)
+        let has_messages = !inner.inbox.is_empty();
+        inner.end.answer(callback, has_messages)
     }
 
+    /// The status of a callback once the function has ended or panicked.
     #[cold]
     fn end_status(&mut self, callback: CallbackKind) -> Status {
         if self.is_inside && callback != CallbackKind::Closed {
@@ -321,7 +330,7 @@ impl AsyncSession {
         }
     }
 
-    /// A function that ends because its session did has not failed.
+    /// Whether an error only says that the session is over. A function that ends with it has not failed.
     fn is_about_the_end(&self, error: &Error) -> bool {
         error.is_gone() && self.is_ending()
     }
@@ -340,7 +349,7 @@ impl SessionAdapter for AsyncSession {
     #[inline]
     fn on(&mut self, event: Event<'_>) -> Status {
         if std::mem::take(&mut self.is_fresh) {
-            // The older generation may have held the peer back, and waited, for reasons of its own.
+            // The function begins again: a pause and a timer of the older generation mean nothing to it.
             self.session.inside(|host, conn| {
                 host.reads(conn, true);
                 host.timer(conn, WAIT_TIMER, u64::MAX)
@@ -359,7 +368,7 @@ impl SessionAdapter for AsyncSession {
         self.status(callback)
     }
 
-    // The function has its turn when the last of them has come, or many.
+    // The function is polled when the last message of a batch has come, or when the batch is long.
     #[inline]
     fn on_followed(&mut self, message: Message<'_>) -> Status {
         let is_long = self.batch.len() >= BATCH_MAX || self.batch.bytes() >= BATCH_BYTES_MAX;
@@ -372,9 +381,9 @@ impl SessionAdapter for AsyncSession {
     }
 
     fn snapshot(&mut self) -> crate::Result<Option<Vec<u8>>> {
-        match std::mem::replace(&mut self.checkpoint, Checkpoint::Told) {
-            Checkpoint::Asked(state) => Ok(state),
-            Checkpoint::Told => Ok(None),
+        match std::mem::replace(&mut self.checkpoint, Checkpoint::Written) {
+            Checkpoint::Taken(state) => Ok(state),
+            Checkpoint::Written => Ok(None),
             Checkpoint::Wanted => {
                 self.checkpoint = Checkpoint::Wanted;
                 Ok(None)
@@ -400,6 +409,7 @@ impl std::fmt::Debug for AsyncSession {
     }
 }
 
-/// How many messages a function is given at once: half of what its inbox takes.
+/// How many messages a function gets in one batch: half of what its inbox takes.
 const BATCH_MAX: usize = inbox::MESSAGES_MAX / 2;
+/// How many bytes a function gets in one batch: half of what its inbox takes.
 const BATCH_BYTES_MAX: usize = inbox::BYTES_MAX / 2;

@@ -1,4 +1,4 @@
-//! The state of an async session, from one generation to the next.
+//! The state that an async session leaves to its next generation.
 
 #[cfg(feature = "serde")]
 use std::collections::HashMap;
@@ -10,32 +10,32 @@ use serde_json::value::RawValue;
 
 use crate::styles::functions::owned_request::OwnedRequest;
 
-/// The state of an async session: it begins as its default and moves as JSON.
+/// The state of an async session. It begins as its `Default`, and moves as JSON.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the state of an async session",
     label = "needs `Default + Serialize + DeserializeOwned + Send`",
     note = "serde is wsh's feature `serde`, which is on by default; without it the state is `()`"
 )]
 pub trait AsyncState: Default + Send + 'static {
-    /// Whether the request can be carried beside it.
+    /// Whether a state can be written together with the request.
     const WITH_REQUEST: bool;
 
-    /// The state as bytes; none if it cannot be written, which is logged.
+    /// Writes the state. `None` if that fails, which is logged.
     fn write(&self) -> Option<Vec<u8>>;
 
-    /// The state again.
+    /// Reads a state that [`write`](Self::write) wrote.
     ///
     /// # Errors
-    /// The bytes are something else.
+    /// The bytes are no state of this type.
     fn read(bytes: &[u8]) -> crate::Result<Self>;
 
-    /// Puts the request beside a state that was written.
+    /// Writes the request together with a state that was written.
     fn join(request: &OwnedRequest, state: Vec<u8>) -> Option<Vec<u8>>;
 
-    /// Both again.
+    /// Reads what [`join`](Self::join) wrote.
     ///
     /// # Errors
-    /// The bytes are something else.
+    /// The bytes are no request with a state of this type.
     fn split(bytes: &[u8]) -> crate::Result<(OwnedRequest, Self)>;
 }
 
@@ -96,8 +96,8 @@ impl AsyncState for () {
     }
 }
 
-/// The schema of a state alone.
+/// The schema of a state without the request.
 pub(crate) const SCHEMA_STATE: u32 = 1;
-/// The schema of a state with its request. Neither reads the other: a function that asks for the
-/// request cannot do without, and to one that does not, it is another handler's session.
+/// The schema of a state with the request. Code of one schema does not read the other: a function that takes the request
+/// cannot do without it, and one that does not take it is another kind of handler.
 pub(crate) const SCHEMA_STATE_WITH_REQUEST: u32 = 2;

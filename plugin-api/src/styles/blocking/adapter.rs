@@ -1,6 +1,6 @@
-//! The blocking style: a function a session, on a thread of the host's.
+//! The adapter of the blocking style: each session has a function on a thread of the host's.
 //!
-//! The callbacks put what happens into the session's [`BlockingChannel`], which the function takes it from.
+//! The callbacks put events into the session's [`BlockingChannel`], and the function takes them out.
 
 use std::{
     marker::PhantomData,
@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// The style of `handler!(blocking function)`. With `PARTS` messages come in parts.
+/// The handler adapter of `handler!(blocking function)`. With `PARTS` messages come in parts.
 #[derive(Debug)]
 pub(crate) struct BlockingHandler<F, C, A, H, const PARTS: bool> {
     function: F,
@@ -45,7 +45,7 @@ pub(crate) struct BlockingHandler<F, C, A, H, const PARTS: bool> {
     types: PhantomData<fn() -> A>,
 }
 
-/// One session as its callbacks have it.
+/// The session adapter: the callbacks' side of one session.
 #[derive(Debug)]
 pub(crate) struct BlockingSession {
     session: Arc<HostSession>,
@@ -53,12 +53,12 @@ pub(crate) struct BlockingSession {
     end: FunctionEnd,
 }
 
-/// What the host knows of the function's end.
+/// How far the end of the function has come.
 #[derive(Debug)]
 enum FunctionEnd {
-    NotYet,
-    /// It is told in the next `wake`: what the function sent before is ahead of that.
-    Next(FunctionResult),
+    Running,
+    /// The function has ended. The next `wake` reports it: what the function sent before leaves first.
+    Ended(FunctionResult),
     Reported,
 }
 
@@ -105,17 +105,16 @@ where
         let job = move || {
             crate::log::enter_session(own.id);
             let outcome = outcome(&own, || function.run(conn, copy, &shared));
-            // What is shared may end with this session: before the host hears that the function has.
+            // The shared value may be dropped here, for the last time: before the host hears that the function has ended.
             drop(shared);
             own.end(outcome);
         };
         let status = session.runtime.spawn(Box::new(job));
         if let Err(refused) = Refused::check(status, |_| Rule::threads()) {
-            // The client may try again later.
             session.close(close_codes::TRY_AGAIN_LATER.into(), "");
             return Err(format!("no thread for one more session: {refused}").into());
         }
-        let end = FunctionEnd::NotYet;
+        let end = FunctionEnd::Running;
         Ok((
             BlockingSession {
                 session,
@@ -147,7 +146,7 @@ where
 /// Runs the function to its end.
 fn outcome(channel: &BlockingChannel, function: impl FnOnce() -> crate::Result) -> FunctionResult {
     let mut why = None;
-    let status = guard::guard(|| match until_deaf(function) {
+    let status = guard::guard(|| match until_end_is_ignored(function) {
         Ok(()) if channel.has_open_message() => {
             why = Some(adapter::MESSAGE_IS_OPEN.into());
             abi::ERROR
@@ -162,8 +161,8 @@ fn outcome(channel: &BlockingChannel, function: impl FnOnce() -> crate::Result) 
     FunctionResult { status, why }
 }
 
-/// A function that does not hear the end of its session was unwound, and has not failed.
-fn until_deaf(function: impl FnOnce() -> crate::Result) -> crate::Result {
+/// Runs the function. One that ignores the end of its session is unwound, and has not failed.
+fn until_end_is_ignored(function: impl FnOnce() -> crate::Result) -> crate::Result {
     match panic::catch_unwind(AssertUnwindSafe(function)) {
         Ok(result) => result,
         Err(payload) if payload.is::<EndIgnored>() => Ok(()),
@@ -171,24 +170,24 @@ fn until_deaf(function: impl FnOnce() -> crate::Result) -> crate::Result {
     }
 }
 
-/// A function that ends because its session did has not failed.
+/// Whether an error only says that the session is over. A function that ends with it has not failed.
 fn is_about_the_end(channel: &BlockingChannel, error: &Error) -> bool {
     error.is_gone() && channel.is_ending()
 }
 
 impl BlockingSession {
-    /// What the callback answers while the function goes on, or after it was told that it ended.
-    /// `is_due`: the end of the function may be told now.
+    /// The status of a callback: `goes_on`, unless the function has ended. `is_due`: this callback may report the
+    /// function's end.
     fn status(&mut self, is_due: bool, goes_on: Status) -> Status {
         if let Some(outcome) = self.channel.take_outcome() {
-            self.end = FunctionEnd::Next(outcome);
+            self.end = FunctionEnd::Ended(outcome);
             if !is_due {
-                // What the function sent by id may not have left yet, and would come too late.
+                // A message that the function sent by the session's id may not have left yet. The next `wake` comes after it.
                 self.session.wake_session();
             }
         }
         match &self.end {
-            FunctionEnd::Next(outcome) if is_due => {
+            FunctionEnd::Ended(outcome) if is_due => {
                 let status = outcome.status;
                 if let Some(why) = &outcome.why {
                     adapter::fail(&self.session, why);
@@ -196,42 +195,42 @@ impl BlockingSession {
                 self.end = FunctionEnd::Reported;
                 status
             }
-            // Nobody would wake us any more.
+            // PENDING would keep a session alive that has nothing to wait for.
             FunctionEnd::Reported => abi::OK,
-            FunctionEnd::Next(_) | FunctionEnd::NotYet => goes_on,
+            FunctionEnd::Ended(_) | FunctionEnd::Running => goes_on,
         }
     }
 
-    /// The peer closes. A function that asks for messages hears of it after them, and is waited for. One
-    /// that has not asked yet may be about to: it has a moment.
+    /// The peer closes. The answer waits for a function that asks for messages, which hears of the Close after them. A
+    /// function that has not asked yet has a moment to do so.
     fn on_closing(&mut self, close: Close) -> Status {
         self.channel.peer_closes(close);
         let status = self.status(false, abi::OK);
         match self.end {
-            FunctionEnd::NotYet if self.channel.is_deaf_to_close() => {
+            FunctionEnd::Running if self.channel.ignores_close() => {
                 let set = |host: &HostFunctions, conn| host.timer(conn, WAIT_TIMER, FIRST_RECV_MS);
                 match self.session.inside(set) {
                     abi::OK => abi::PENDING,
                     _ => status,
                 }
             }
-            FunctionEnd::NotYet | FunctionEnd::Next(_) => abi::PENDING,
+            FunctionEnd::Running | FunctionEnd::Ended(_) => abi::PENDING,
             FunctionEnd::Reported => status,
         }
     }
 
-    /// The moment is over that a function had to ask for messages.
+    /// The moment is over in which a function could ask for messages.
     fn on_timer(&mut self) -> Status {
         let goes_on = self.status(false, abi::OK);
         match self.end {
             // The host answers with the peer's own code.
-            FunctionEnd::NotYet if self.channel.is_deaf_to_close() => abi::DONE,
-            FunctionEnd::NotYet | FunctionEnd::Next(_) | FunctionEnd::Reported => goes_on,
+            FunctionEnd::Running if self.channel.ignores_close() => abi::DONE,
+            FunctionEnd::Running | FunctionEnd::Ended(_) | FunctionEnd::Reported => goes_on,
         }
     }
 
     fn on_wake(&mut self) -> Status {
-        let was_next = matches!(self.end, FunctionEnd::Next(_));
+        let was_next = matches!(self.end, FunctionEnd::Ended(_));
         self.channel.wakes(&self.session);
         if self.channel.is_over() {
             self.status(true, abi::PENDING)
@@ -283,7 +282,7 @@ impl SessionAdapter for BlockingSession {
     }
 }
 
-/// Nobody calls any more: the function is not to wait for anything.
+/// No callback follows, so the function must not wait for anything.
 impl Drop for BlockingSession {
     fn drop(&mut self) {
         self.channel
@@ -291,6 +290,6 @@ impl Drop for BlockingSession {
     }
 }
 
-/// How long a function has to ask for messages when the peer closes before it has. Its thread may not
-/// have run yet; a function that never asks does not hold the answer up for longer.
+/// How long a function has to ask for messages when the peer closes before it has. Its thread may not have run yet. A
+/// function that never asks delays the answer no longer than this.
 const FIRST_RECV_MS: u64 = 250;

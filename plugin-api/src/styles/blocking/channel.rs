@@ -1,10 +1,9 @@
-//! Between the callbacks of a blocking session and the thread that its function runs on.
+//! The channel between the callbacks of a blocking session and the thread of its function.
 //!
-//! The thread leaves messages in the outbox, and what it wants to have an answer to as an errand; the
-//! session's callbacks send and do it, in the order of the calls. What does not fit beside what waits
-//! for the peer stays in the outbox until the peer has taken more. The wait is a mutex and a condition
-//! variable: `park` and the channels of std take a thread-local key of the process for each loaded image,
-//! and those run out.
+//! The thread leaves messages in the outbox, and a [`Command`] for what it wants an answer to. The session's callbacks
+//! send and do this, in the order of the calls. A message that does not fit stays in the outbox until the peer has taken
+//! more. Threads wait on a mutex and a condition variable: `park` and the channels of std take a thread-local key of the
+//! process for each loaded image, and a process has few of those.
 
 mod callbacks;
 
@@ -24,7 +23,7 @@ use crate::{
     error::{Elapsed, Error, Refused, rule::Rule},
     message::payload::{OwnedPayload, Payload},
     styles::{
-        asynchronous::send::CROWD_BYTES,
+        asynchronous::send::HIGH_WATER_BYTES,
         blocking::{
             command::{Command, CommandOrder, CommandState},
             outbox::Outbox,
@@ -36,62 +35,65 @@ use crate::{
     },
 };
 
-/// Shared by the slot and the [`BlockingConn`](crate::BlockingConn).
+/// Shared by the session adapter and the [`BlockingConn`](crate::BlockingConn).
 #[derive(Debug)]
 pub(crate) struct BlockingChannel {
     pub(crate) runtime: &'static Runtime,
     pub(crate) id: u64,
     pub(crate) protocol: Box<str>,
-    /// Whether a message may wait for a moment while others wait to be received. The clock of a test
-    /// stands still.
+    /// Whether a message may leave a moment later while others wait to be received. Not in a test, whose clock stands
+    /// still.
     may_defer: bool,
     inner: Mutex<ChannelState>,
     changed: Condvar,
     closed: OnceLock<Close>,
 }
 
+/// The part of the channel behind its lock.
 #[derive(Debug, Default)]
 struct ChannelState {
     inbox: Inbox,
     outbox: Outbox,
-    ending: SessionEnd,
+    end: SessionEnd,
     /// The function has closed or dropped the connection.
     is_closing: bool,
-    /// What the function came to, until a callback has taken it.
+    /// The function's result, until a callback has taken it.
     outcome: Option<FunctionResult>,
     command: CommandState,
-    /// A message was sent in parts, and not its last one.
+    /// A message was begun in parts, and its last part was not sent.
     is_in_message: bool,
     congestion: Congestion,
     /// The author holds the peer back.
     is_paused: bool,
-    /// The inbox has room again, and the host is to be told.
-    wants_reads: bool,
-    /// A `wake` was asked for, and has not begun.
+    /// The inbox is no longer full, and a callback has to let the peer's messages in again.
+    resumes_reads: bool,
+    /// The host's `wake` was called, and the callback has not begun.
     is_woken: bool,
-    /// A `wake` comes soon for messages that were left without one.
-    is_alarmed: bool,
-    /// What the thread waits for. A thread that does not wait is not notified: that would cost a system call.
+    /// The host's `wake_after` was called, for messages that may leave a moment later.
+    has_alarm: bool,
+    /// What the thread waits for. A thread that does not wait is not notified, which would cost a system call.
     waits: WaitsFor,
 }
 
-/// Whether the outbox may be sent.
+/// Whether the messages of the outbox may be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Congestion {
     #[default]
-    Free,
-    /// So much is on its way to the peer that more waits until no more than this is, unless the function
-    /// has something else in mind.
+    None,
+    /// Much waits for the peer: the next message is sent when at most so many bytes do, or sooner if the function has
+    /// ended or has asked for a command.
     Crowded(u64),
-    /// The next message fits when no more than this is on its way.
+    /// The next message does not fit. It is tried again when at most so many bytes wait for the peer.
     Full(u64),
 }
 
-/// What waits for a callback.
+/// What a thread waits for.
 #[derive(Clone, Copy, Debug, Default)]
 struct WaitsFor {
-    for_message: bool,
-    for_service: bool,
+    /// A message in the inbox.
+    message: bool,
+    /// A callback that sends the outbox, or does the command.
+    service: bool,
 }
 
 /// How the function ended: the status, and the error if there was one.
@@ -102,42 +104,44 @@ pub(crate) struct FunctionResult {
 }
 
 impl ChannelState {
-    /// Whether a callback has something to do for the thread.
-    fn has_orders(&self) -> bool {
-        let is_asked = match self.asked() {
-            Some(CommandOrder::After) => !matches!(self.congestion, Congestion::Full(_)),
-            Some(CommandOrder::Before | CommandOrder::Beside) => true,
+    /// Whether a callback could do something for the thread now.
+    fn has_work(&self) -> bool {
+        let has_command = match self.command_order() {
+            Some(CommandOrder::Last) => !matches!(self.congestion, Congestion::Full(_)),
+            Some(CommandOrder::First | CommandOrder::AfterThoseThatFit) => true,
             None => false,
         };
-        is_asked || self.has_mail() && self.congestion == Congestion::Free || self.wants_reads
+        has_command
+            || self.has_unsent_message() && self.congestion == Congestion::None
+            || self.resumes_reads
     }
 
-    /// Whether there is a message to send. Between two parts of one there is none.
-    fn has_mail(&self) -> bool {
+    /// Whether the outbox has a message that may be sent. Between two parts of a message it has none.
+    fn has_unsent_message(&self) -> bool {
         !self.outbox.is_empty() && !self.is_in_message
     }
 
-    /// The turn of what the thread waits for.
-    fn asked(&self) -> Option<CommandOrder> {
+    /// The order of the command that the thread has asked for.
+    fn command_order(&self) -> Option<CommandOrder> {
         match &self.command {
-            CommandState::Asked(command) => Some(command.turn()),
-            CommandState::Free | CommandState::Answered(_) => None,
+            CommandState::Requested(command) => Some(command.order()),
+            CommandState::None | CommandState::Answered(_) => None,
         }
     }
 
     fn is_silent(&self) -> bool {
-        self.is_closing || self.ending.is_silent()
+        self.is_closing || self.end.is_silent()
     }
 
-    /// Whether so much waits that its sender waits as well.
-    fn is_crowded(&self) -> bool {
-        self.congestion != Congestion::Free
-            || self.outbox.bytes() > CROWD_BYTES as usize
+    /// Whether so much waits for the peer that a sender has to wait.
+    fn must_wait(&self) -> bool {
+        self.congestion != Congestion::None
+            || self.outbox.bytes() > HIGH_WATER_BYTES as usize
             || self.outbox.len() >= inbox::MESSAGES_MAX
     }
 }
 
-/// For the thread.
+/// The thread's side.
 impl BlockingChannel {
     pub(crate) fn new(session: &HostSession) -> Self {
         BlockingChannel {
@@ -159,45 +163,45 @@ impl BlockingChannel {
         self.closed.get()
     }
 
-    /// Whether either side has closed, as far as is known here.
+    /// Whether either side has closed, as far as the channel knows.
     pub(crate) fn is_ending(&self) -> bool {
         let inner = self.lock();
-        inner.is_closing || !inner.ending.is_open()
+        inner.is_closing || !inner.end.is_open()
     }
 
-    /// The next message, or as much of one as `take` wants; `Err(Told)` if there comes none any more.
+    /// Waits for a message, or for as much of one as `take` takes. `Err(NoMoreMessages)` if none follows.
     pub(crate) fn receive<T>(
         &self,
         deadline: Option<Instant>,
         take: impl Fn(&mut Inbox) -> Option<(T, bool)>,
     ) -> Result<Result<T, NoMoreMessages>, Elapsed> {
         let mut inner = self.lock();
-        inner.ending.reads();
+        inner.end.asks_for_messages();
         loop {
             if let Some((message, may_resume)) = take(&mut inner.inbox) {
-                inner.wants_reads |= may_resume && !inner.is_paused;
-                if inner.wants_reads {
-                    drop(self.send_orders(inner));
+                inner.resumes_reads |= may_resume && !inner.is_paused;
+                if inner.resumes_reads {
+                    drop(self.wake_for_work(inner));
                 }
                 return Ok(Ok(message));
             }
-            if !inner.ending.is_open() {
-                let listens = inner.ending.tell();
-                return Ok(Err(NoMoreMessages { listens }));
+            if !inner.end.is_open() {
+                let may_go_on = inner.end.tell();
+                return Ok(Err(NoMoreMessages { may_go_on }));
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(Elapsed);
             }
-            inner.waits.for_message = true;
+            inner.waits.message = true;
             inner = self.wait(inner, deadline);
         }
     }
 
-    /// Sends a message, and waits while much is on its way to the peer.
+    /// Sends a message, and waits while much waits for the peer.
     pub(crate) fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
         let (kind, len) = (message.kind(), message.bytes().len());
-        if len > CROWD_BYTES as usize {
-            // It may be too long for the server: that is said at once.
+        if len > HIGH_WATER_BYTES as usize {
+            // The server may refuse it for its length, which the function hears at once.
             let bytes = message.into_owned();
             let is_part = false;
             let answer = self.run(Command::Send {
@@ -223,18 +227,18 @@ impl BlockingChannel {
         } else {
             inner.outbox.push_large(kind, message.into_owned());
         }
-        if inner.is_crowded() {
+        if inner.must_wait() {
             return self.wait_for_room(inner);
         }
         if self.may_defer && !inner.inbox.is_empty() {
             self.send_soon(inner);
         } else {
-            drop(self.send_orders(inner));
+            drop(self.wake_for_work(inner));
         }
         Ok(())
     }
 
-    /// Sends a part of a message, and waits while much is on its way to the peer.
+    /// Sends a part of a message, and waits while much waits for the peer.
     pub(crate) fn send_part(&self, kind: u32, bytes: OwnedPayload) -> Result<(), Refused> {
         let len = bytes.len();
         let is_part = true;
@@ -247,75 +251,75 @@ impl BlockingChannel {
         self.wait_for_room(self.lock())
     }
 
-    /// Has the outbox sent when the function has received what waits for it, or else within a moment.
+    /// Has the outbox sent when the function waits for its next message, at the latest after [`DEFERRED_MS`].
     fn send_soon(&self, mut inner: MutexGuard<'_, ChannelState>) {
-        if !inner.is_woken && !std::mem::replace(&mut inner.is_alarmed, true) {
+        if !inner.is_woken && !std::mem::replace(&mut inner.has_alarm, true) {
             drop(inner);
-            // GONE: nothing is sent any more.
+            // GONE: the session is over, and nothing is sent any more.
             let _ = self.runtime.host.wake_after(self.id, DEFERRED_MS);
         }
     }
 
-    /// Waits until nothing in the outbox can be sent and little is on its way to the peer.
+    /// Waits until the outbox is empty and little waits for the peer.
     fn wait_for_room<'a>(&'a self, mut inner: MutexGuard<'a, ChannelState>) -> Result<(), Refused> {
-        while inner.congestion != Congestion::Free || inner.has_mail() {
-            if inner.ending.is_over() {
+        while inner.congestion != Congestion::None || inner.has_unsent_message() {
+            if inner.end.is_over() {
                 return Err(Refused::Gone);
             }
-            inner.waits.for_service = true;
+            inner.waits.service = true;
             inner = self.wait(inner, None);
         }
         Ok(())
     }
 
-    /// Whether a message was begun in parts, and is to be ended, for its session goes on.
+    /// Whether a message was begun in parts and is not complete, and the session goes on.
     pub(crate) fn has_open_message(&self) -> bool {
         let inner = self.lock();
-        inner.is_in_message && !inner.is_closing && inner.ending.is_open()
+        inner.is_in_message && !inner.is_closing && inner.end.is_open()
     }
 
-    /// Whether something was sent that no callback has taken.
+    /// Whether the outbox has a message that no callback has sent.
     pub(crate) fn has_unsent(&self) -> bool {
-        self.lock().has_mail()
+        self.lock().has_unsent_message()
     }
 
-    /// Has a callback do something, and waits for the answer.
+    /// Has a callback do a command, and waits for the answer.
     pub(crate) fn run(&self, command: Command) -> i64 {
         let mut inner = self.lock();
-        // Two threads may share the connection, and ask one after the other.
-        while !matches!(inner.command, CommandState::Free) && !inner.ending.is_over() {
-            inner.waits.for_service = true;
+        // Several threads may share the connection. Their commands follow one another.
+        while !matches!(inner.command, CommandState::None) && !inner.end.is_over() {
+            inner.waits.service = true;
             inner = self.wait(inner, None);
         }
         let is_silent =
             matches!(command, Command::Send { .. } | Command::Raw(_)) && inner.is_silent();
-        if is_silent || inner.is_closing || inner.ending.is_over() {
+        if is_silent || inner.is_closing || inner.end.is_over() {
             return abi::GONE.into();
         }
         if matches!(command, Command::Send { is_part: false, .. }) && inner.is_in_message {
             return abi::INVALID.into();
         }
-        inner.command = CommandState::Asked(command);
+        inner.command = CommandState::Requested(command);
         loop {
             match &inner.command {
                 CommandState::Answered(answer) => {
                     let answer = *answer;
-                    inner.command = CommandState::Free;
-                    self.notify_served(inner);
+                    inner.command = CommandState::None;
+                    self.notify_waiting(inner);
                     return answer;
                 }
-                CommandState::Free | CommandState::Asked(_) if inner.ending.is_over() => {
-                    inner.command = CommandState::Free;
+                CommandState::None | CommandState::Requested(_) if inner.end.is_over() => {
+                    inner.command = CommandState::None;
                     return abi::GONE.into();
                 }
-                CommandState::Free | CommandState::Asked(_) => {}
+                CommandState::None | CommandState::Requested(_) => {}
             }
-            inner.waits.for_service = true;
+            inner.waits.service = true;
             inner = self.wait(inner, None);
         }
     }
 
-    /// As [`run`](Self::run), where the answer is a status.
+    /// Has a callback do a command whose answer is a status.
     pub(crate) fn run_for_status(&self, command: Command) -> Status {
         Status::try_from(self.run(command)).unwrap_or(abi::OK)
     }
@@ -329,15 +333,15 @@ impl BlockingChannel {
         self.wake();
     }
 
-    /// Lets a callback do what the thread left to do, if there is something.
-    fn send_orders<'a>(
+    /// Calls the host's `wake` if a callback could do something for the thread.
+    fn wake_for_work<'a>(
         &'a self,
         mut inner: MutexGuard<'a, ChannelState>,
     ) -> MutexGuard<'a, ChannelState> {
-        if !inner.has_orders() || std::mem::replace(&mut inner.is_woken, true) {
+        if !inner.has_work() || std::mem::replace(&mut inner.is_woken, true) {
             return inner;
         }
-        let was_alarmed = std::mem::take(&mut inner.is_alarmed);
+        let was_alarmed = std::mem::take(&mut inner.has_alarm);
         drop(inner);
         self.wake();
         if was_alarmed {
@@ -346,19 +350,19 @@ impl BlockingChannel {
         self.lock()
     }
 
-    // GONE: it is over, and the callbacks have said so or say so soon.
+    // GONE: the session is over, which the callbacks have said or say soon.
     fn wake(&self) {
         let _ = self.runtime.host.wake(self.id);
     }
 
-    /// Waits until something has changed; the caller looks what.
+    /// Waits until something has changed. The caller finds out what.
     fn wait<'a>(
         &'a self,
         inner: MutexGuard<'a, ChannelState>,
         deadline: Option<Instant>,
     ) -> MutexGuard<'a, ChannelState> {
-        if inner.has_orders() && !inner.is_woken {
-            return self.send_orders(inner);
+        if inner.has_work() && !inner.is_woken {
+            return self.wake_for_work(inner);
         }
         match deadline {
             None => self
@@ -375,21 +379,21 @@ impl BlockingChannel {
         }
     }
 
-    /// Lets go on what waits for a callback to have done something.
-    fn notify_served(&self, mut inner: MutexGuard<'_, ChannelState>) {
-        if std::mem::take(&mut inner.waits.for_service) {
+    /// Notifies the threads that wait for a callback.
+    fn notify_waiting(&self, mut inner: MutexGuard<'_, ChannelState>) {
+        if std::mem::take(&mut inner.waits.service) {
             drop(inner);
             self.changed.notify_all();
         }
     }
 }
 
-/// There is no message any more.
+/// No message follows: the session is over, or the peer closes.
 #[derive(Debug)]
 pub(crate) struct NoMoreMessages {
-    /// Whether the function may go on.
-    pub(crate) listens: bool,
+    /// Whether the function may go on. False: it has ignored the end too often, and must be ended.
+    pub(crate) may_go_on: bool,
 }
 
-/// How long a message may wait while others wait to be received.
+/// How long a message may wait in the outbox while others wait to be received.
 const DEFERRED_MS: u64 = 1;

@@ -1,8 +1,8 @@
-//! What the thread of a function has a callback do.
+//! A command: what the function's thread has a callback do, and waits for the answer to.
 
 use crate::message::payload::OwnedPayload;
 
-/// What a thread wants done that only a callback can do.
+/// What only a callback can do, because it needs the Conn.
 #[derive(Debug)]
 pub(crate) enum Command {
     Send {
@@ -10,7 +10,7 @@ pub(crate) enum Command {
         bytes: OwnedPayload,
         is_part: bool,
     },
-    /// Bytes past the framing.
+    /// Write bytes past the framing.
     Raw(Vec<u8>),
     Ping(Vec<u8>),
     Subscribe {
@@ -21,45 +21,47 @@ pub(crate) enum Command {
         code: u32,
         reason: String,
     },
-    /// Everything before it was sent.
+    /// Answer when every message before it was sent.
     Flush,
     Abort,
     Reads(bool),
-    /// How much is on its way to the peer.
+    /// Answer how many bytes wait for the peer.
     Buffered,
 }
 
-/// When an errand is done.
+/// When a command runs, relative to the messages that were sent before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum CommandOrder {
-    /// Before the messages that were sent before it.
-    Before,
+    /// Before them.
+    First,
     /// After as many of them as fit.
-    Beside,
+    AfterThoseThatFit,
     /// After all of them.
-    After,
+    Last,
+}
+
+/// The one command of a channel, if there is one.
+#[derive(Debug, Default)]
+pub(super) enum CommandState {
+    #[default]
+    None,
+    /// The thread has asked for it.
+    Requested(Command),
+    /// A callback has done it; the thread has still to take the answer.
+    Answered(i64),
 }
 
 impl Command {
-    pub(super) fn turn(&self) -> CommandOrder {
+    pub(super) fn order(&self) -> CommandOrder {
         match self {
-            Command::Abort | Command::Reads(_) => CommandOrder::Before,
-            Command::Buffered => CommandOrder::Beside,
+            Command::Abort | Command::Reads(_) => CommandOrder::First,
+            Command::Buffered => CommandOrder::AfterThoseThatFit,
             Command::Send { .. }
             | Command::Raw(_)
             | Command::Ping(_)
             | Command::Subscribe { .. }
             | Command::Close { .. }
-            | Command::Flush => CommandOrder::After,
+            | Command::Flush => CommandOrder::Last,
         }
     }
-}
-
-/// What a thread wants done that it waits for the answer to. There is one at a time.
-#[derive(Debug, Default)]
-pub(super) enum CommandState {
-    #[default]
-    Free,
-    Asked(Command),
-    Answered(i64),
 }

@@ -1,4 +1,4 @@
-//! A blocking session's side of its connection.
+//! The connection of a blocking function. Waiting for messages is in `recv`.
 
 use std::{any::Any, fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The connection of a session that has a thread of its own: its calls wait.
+/// The connection of a session whose function has a thread of its own. Its calls wait.
 ///
 /// ```standalone_crate
 /// use wsh::prelude::*;
@@ -28,10 +28,10 @@ use crate::{
 /// wsh::handler!(blocking echo);
 /// ```
 ///
-/// What the function returns ends the session: `Ok` closes with 1000, or answers a peer that
-/// closed first with its own code; an error is logged and closes with 1011.
+/// The session ends when the function returns. `Ok` closes with 1000, or answers a peer that closed first with its own
+/// code. An error is logged and closes with 1011.
 ///
-/// What it can do besides:
+/// Besides receiving and sending it can do the following:
 ///
 /// ```standalone_crate
 /// use wsh::prelude::*;
@@ -49,7 +49,7 @@ use crate::{
 ///             Some("bye") => conn.close(1000, "goodbye")?,
 ///             Some("hang up") => conn.abort()?,
 ///             Some("work") => {
-///                 conn.pause()?; // the peer sends no more, until it is done
+///                 conn.pause()?; // the peer's messages are held back until the work is done
 ///                 let handle = conn.handle(); // for other threads
 ///                 std::thread::scope(|scope| {
 ///                     scope.spawn(|| handle.send("working"));
@@ -90,10 +90,10 @@ impl BlockingConn {
         BlockingConn { channel, attached }
     }
 
-    /// The session's number, never 0: no other session has it, on all servers that work together.
+    /// The session's number. It is never 0, and no other session of all servers that work together has it.
     ///
-    /// It is opaque and may use all 64 bits, so that JSON for a browser has it as text. A server that works
-    /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
+    /// It is opaque and may use all 64 bits: JSON for a browser should carry it as text. A server that works alone counts
+    /// from 1 when it starts, so data outside the process should not refer to sessions by it.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.channel.id
@@ -111,16 +111,15 @@ impl BlockingConn {
         !self.channel.is_ending()
     }
 
-    /// What the peer closed with, or how else the session ended; `None` as long as it is open.
+    /// The code and reason that the peer closed with, or how else the session ended. `None` while it is open.
     #[must_use]
     pub fn closed(&self) -> Option<&Close> {
         self.channel.closed()
     }
 
-    /// Sends a message. It waits until the message fits beside what waits for the peer, and while more
-    /// than 64 KiB are on their way; a peer that takes nothing ends the session by the server's
-    /// `outbound_timeout_ms`. While other messages wait to be received, it may leave a millisecond
-    /// later, together with the answers to those.
+    /// Sends a message. The call returns when the message has been queued and at most 64 KiB wait for the peer. A peer
+    /// that takes nothing ends the session by the server's `outbound_timeout_ms`. While other messages wait to be
+    /// received, the message may leave a millisecond later, together with the answers to those.
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
@@ -136,19 +135,20 @@ impl BlockingConn {
     /// ```
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is over or closing, or ends meanwhile. [`Refused::TooBig`]: the
-    /// message is so long that there is never room for it; this is said at once. [`Refused::Invalid`]: a
-    /// message that was begun with [`send_part`](Self::send_part) is open.
+    /// [`Refused::Gone`]: the session is over or closing, or ends during the call. [`Refused::TooBig`]: a message of this
+    /// length never fits; this is answered at once. [`Refused::Invalid`]: a message that was begun with
+    /// [`send_part`](Self::send_part) is not complete.
     pub fn send<P: Payload>(&self, message: P) -> Result<(), Refused> {
         self.channel.send(message)
     }
 
-    /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`. It is asked of the server, which takes a moment. 0 when the session is over.
+    /// How many bytes the server has accepted for sending and still holds. HTML5 calls it `bufferedAmount`. The call asks
+    /// the server, which takes a moment. 0 when the session is over.
     ///
     /// ```
     /// # use wsh::prelude::*;
     /// # fn tell(conn: &BlockingConn, position: &str) -> Result {
-    /// // A peer that lags behind does without.
+    /// // A slow peer skips positions.
     /// if conn.buffered() == 0 {
     ///     conn.send(position)?;
     /// }
@@ -159,8 +159,8 @@ impl BlockingConn {
         u64::try_from(self.channel.run(Command::Buffered)).unwrap_or(0)
     }
 
-    /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
-    /// TCP window fills, and it has to wait. What has come before can still be received.
+    /// Holds back what the peer sends, from this moment until [`resume`](Self::resume). The peer's TCP window fills, and
+    /// the peer has to wait. Messages that came before can still be received.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is closing.
@@ -181,9 +181,9 @@ impl BlockingConn {
         Refused::check(status, |_| Rule::unknown())
     }
 
-    /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
-    /// All parts of a message are of one kind, and the peer gets them as one message. It waits until the part
-    /// fits, and while more than 64 KiB are on their way to the peer.
+    /// Sends a part of a message, so that a long message is never in memory as a whole. `last` says whether the message
+    /// ends with this part. All parts are of one kind, and the peer receives one message. The call returns when the part
+    /// has been queued and at most 64 KiB wait for the peer.
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
@@ -199,23 +199,23 @@ impl BlockingConn {
     /// wsh::handler!(blocking download);
     /// ```
     ///
-    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits,
-    /// and a whole message from here, on whichever thread, is [`Refused::Invalid`]. A function that returns
-    /// before the last part has failed, and closes with 1011.
+    /// While a message is not complete, messages of other senders to this session wait, be they sent by its handle or to a
+    /// topic. A whole message from this connection, on any thread, is [`Refused::Invalid`] meanwhile. A function that
+    /// returns before the last part has failed, and closes with 1011.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is over or closing. [`Refused::Invalid`]: the parts before it are of the
-    /// other kind. [`Refused::TooBig`]: such a part never fits.
+    /// [`Refused::Gone`]: the session is over or closing. [`Refused::Invalid`]: the parts before it are of the other kind.
+    /// [`Refused::TooBig`]: a part of this length never fits.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<(), Refused> {
         let kind = part_kind(part.kind(), last);
         self.channel.send_part(kind, part.into_owned())
     }
 
-    /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
-    /// most 123 bytes. Code 0 sends a Close frame without a body.
+    /// Starts the closing handshake, with a code that may be sent (RFC 6455 §7.4) and a reason of at most 123 bytes. Code 0
+    /// sends a Close frame without a body.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: such a code may not be sent.
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: the code may not be sent.
     /// [`Refused::TooBig`]: the reason has more than 123 bytes.
     pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
         let status = self.channel.run_for_status(Command::Close {
@@ -228,7 +228,7 @@ impl BlockingConn {
     /// Drops the connection without a Close frame.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: it is over.
+    /// [`Refused::Gone`]: the session is over.
     pub fn abort(&self) -> Result<(), Refused> {
         let status = self.channel.run_for_status(Command::Abort);
         Refused::check(status, |_| Rule::unknown())
@@ -243,24 +243,23 @@ impl BlockingConn {
         Refused::check(status, |_| Rule::ping(data))
     }
 
-    /// Lets the session hear what is published to a topic.
+    /// Subscribes the session to a topic. What is published there goes to the peer, not to this function.
     ///
-    /// A topic is 1 to 255 bytes of UTF-8 without NUL, none of which is a pattern. It belongs to this handler
-    /// in all its generations; one that begins with `/` belongs to the server, and any handler may use it.
-    /// Publications of this server are heard from now on, those of others that work with it soon after.
-    /// What is published goes to the peer, not to this function.
+    /// A topic is 1 to 255 bytes of UTF-8 without NUL, and has no wildcards. It belongs to this handler in all its
+    /// generations. A topic that begins with `/` belongs to the server, and any handler may use it. Publications of this
+    /// server arrive from now on, those of servers that work with it soon after.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
-    /// breaks its rule, or the session has as many as it may.
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`], [`Refused::TooBig`]: the topic breaks its rule, or
+    /// the session has as many topics as it may.
     pub fn subscribe(&self, topic: &str) -> Result<(), Refused> {
         self.topic(topic, true)
     }
 
-    /// Ends what [`subscribe`](Self::subscribe) began.
+    /// Ends a subscription that [`subscribe`](Self::subscribe) began.
     ///
     /// # Errors
-    /// As of [`subscribe`](Self::subscribe).
+    /// Those of [`subscribe`](Self::subscribe).
     pub fn unsubscribe(&self, topic: &str) -> Result<(), Refused> {
         self.topic(topic, false)
     }
@@ -273,22 +272,22 @@ impl BlockingConn {
         Refused::check(status, |status| Rule::topic(status, name))
     }
 
-    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers how many
-    /// of them this server has, as last known.
+    /// Sends a message to every subscriber of a topic, this session included if it is one. Answers how many subscribers
+    /// this server has, as last known.
     ///
-    /// This session may hear it after what it sends next: see [`publish`](crate::publish) for what is in
-    /// order and what is not.
+    /// This session's peer may receive it after what this session sends next; see [`publish`](crate::publish) for what
+    /// keeps its order.
     ///
     /// # Errors
-    /// As of [`publish`](crate::publish).
+    /// Those of [`publish`](crate::publish).
     pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
         self.publish_except(topic, message, 0)
     }
 
-    /// As [`publish`](Self::publish), but not to this session, which is not counted either.
+    /// Like [`publish`](Self::publish), but neither sends to this session nor counts it.
     ///
     /// # Errors
-    /// As of [`publish`](crate::publish).
+    /// Those of [`publish`](crate::publish).
     pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
         self.publish_except(topic, message, self.channel.id)
     }
@@ -300,19 +299,19 @@ impl BlockingConn {
         except: u64,
     ) -> Result<u64, Refused> {
         if self.channel.has_unsent() {
-            // This session may be a subscriber, and gets in order what its function does.
+            // If this session is a subscriber, its peer receives what the function sent before the publication first.
             let _ = self.channel.run(Command::Flush);
         }
         handle::publish_in(self.channel.runtime, topic, &message, except)
     }
 
-    /// What the handshake [attached](crate::Request::attach).
+    /// A value that the handshake [attached](crate::Request::attach).
     #[must_use]
     pub fn attached<T: 'static>(&self) -> Option<&T> {
         self.attached.iter().find_map(|value| value.downcast_ref())
     }
 
-    /// The session as other threads and other sessions may know it.
+    /// A handle of this session, for other threads and other sessions.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(self.channel.runtime, self.channel.id)

@@ -1,4 +1,4 @@
-//! Messages on their way from a function on a thread of its own to the callback that sends them.
+//! The outbox of a blocking session: messages that its function has sent, until a callback queues them with the host.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use crate::{
     message::payload::OwnedPayload,
 };
 
-/// In the order of the calls. The sender sees to it that they are not too many.
+/// Messages in the order of the calls. The sender bounds their number.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     messages: VecDeque<QueuedMessage>,
@@ -22,7 +22,7 @@ enum QueuedMessage {
 }
 
 impl Outbox {
-    /// A message that is copied.
+    /// Puts in a copy of a message.
     pub(crate) fn push(&mut self, kind: u32, bytes: &[u8]) {
         if bytes.len() > SMALL_BYTES {
             let mut copy = pool::take(bytes.len());
@@ -35,14 +35,14 @@ impl Outbox {
         self.messages.push_back(QueuedMessage::Small { kind, len });
     }
 
-    /// A message that is held as it is.
+    /// Puts in a message without a copy.
     pub(crate) fn push_large(&mut self, kind: u32, bytes: OwnedPayload) {
         self.bytes += bytes.len();
         self.messages
             .push_back(QueuedMessage::Large { kind, bytes });
     }
 
-    /// The kind and the bytes of the oldest.
+    /// The kind and the bytes of the oldest message.
     pub(crate) fn front(&self) -> Option<(u32, &[u8])> {
         Some(match self.messages.front()? {
             QueuedMessage::Small { kind, len } => (*kind, self.small.front(*len)),
@@ -50,7 +50,7 @@ impl Outbox {
         })
     }
 
-    /// The oldest was sent.
+    /// Removes the oldest message.
     pub(crate) fn pop(&mut self) {
         match self.messages.pop_front() {
             Some(QueuedMessage::Small { len, .. }) => {
@@ -67,7 +67,7 @@ impl Outbox {
         }
     }
 
-    /// Nothing is sent any more.
+    /// Removes every message.
     pub(crate) fn clear(&mut self) {
         *self = Outbox::default();
     }

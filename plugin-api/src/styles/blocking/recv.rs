@@ -16,15 +16,14 @@ use crate::{
 };
 
 impl BlockingConn {
-    /// Waits for the next message; `None` when the session is over, or when the peer closes and
-    /// every message that it sent before was received. The peer is held back while many messages
-    /// wait to be received.
+    /// Waits for the next message. `None` when the session is over, or when the peer has closed and every message that it
+    /// sent before was received. The peer is held back while many messages wait to be received.
     #[must_use]
     pub fn recv(&self) -> Option<MessageBuf> {
         self.receive(None).unwrap_or(None)
     }
 
-    /// As [`recv`](Self::recv), but for so long only.
+    /// Like [`recv`](Self::recv), but waits no longer than `timeout`.
     ///
     /// ```standalone_crate
     /// # use std::time::Duration;
@@ -45,13 +44,13 @@ impl BlockingConn {
     /// # Errors
     /// [`Elapsed`]: nothing came in time.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<MessageBuf>, Elapsed> {
-        // A time that no clock can say never comes.
+        // A deadline past the range of the clock never comes.
         self.receive(Instant::now().checked_add(timeout))
     }
 
-    /// As [`recv`](Self::recv), but until a moment only: messages beside something that is to happen at its
-    /// time, such as a tick each second. A moment that has passed is told at once, before messages that
-    /// wait, so that a peer that sends without a pause does not hold the ticks up.
+    /// Like [`recv`](Self::recv), but waits no longer than until `deadline`: for messages beside something that happens at
+    /// its time, such as a tick each second. A deadline that has passed is reported at once, before messages that wait. So
+    /// a peer that sends without a pause does not delay the ticks.
     ///
     /// ```standalone_crate
     /// # use std::time::Duration;
@@ -75,7 +74,7 @@ impl BlockingConn {
     /// ```
     ///
     /// # Errors
-    /// [`Elapsed`]: the moment has come.
+    /// [`Elapsed`]: the deadline has passed.
     pub fn recv_until(&self, deadline: crate::Instant) -> Result<Option<MessageBuf>, Elapsed> {
         match deadline.left() {
             Duration::ZERO => Err(Elapsed),
@@ -83,12 +82,14 @@ impl BlockingConn {
         }
     }
 
-    /// Waits for the next part of a message, or for the first of another one; `None` as
-    /// [`recv`](Self::recv). Where `handler!` says `parts`, a message may be of any length and takes no more
-    /// memory than a few parts do, since the peer is held back meanwhile; elsewhere each message is one part.
+    /// Waits for the next part of a message, or for the first part of another message. `None` when the session is over, or
+    /// when the peer has closed and everything before was received.
     ///
-    /// In the same function [`recv`](Self::recv) still waits for a whole message, of at most 1 MiB, as the
-    /// words that say what is to come. It takes what is left of a message that was begun with this.
+    /// Where `handler!` says `parts`, a message may be of any length and takes no more memory than a few parts do, since
+    /// the peer is held back meanwhile. Elsewhere each message is one part.
+    ///
+    /// A function that takes parts can still wait for a whole message with [`recv`](Self::recv), of at most 1 MiB: for the
+    /// text that announces an upload, say. `recv` returns the rest of a message that was begun with this function.
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
@@ -130,20 +131,20 @@ impl BlockingConn {
     ) -> Result<Option<T>, Elapsed> {
         match self.channel.receive(deadline, take)? {
             Ok(taken) => Ok(Some(taken)),
-            Err(NoMoreMessages { listens: true }) => Ok(None),
-            // It asks from a destructor while it unwinds, and a panic from there ends the process. What
-            // asks in a loop even so is to leave the processor to others.
-            Err(NoMoreMessages { listens: false }) if thread::panicking() => {
+            Err(NoMoreMessages { may_go_on: true }) => Ok(None),
+            // A destructor asks while the function unwinds, where a second panic would end the process. The pause leaves
+            // the processor to others if it asks in a loop.
+            Err(NoMoreMessages { may_go_on: false }) if thread::panicking() => {
                 thread::sleep(UNWINDING_PAUSE);
                 Ok(None)
             }
-            // It would spin for ever, on a thread that cannot be ended from outside.
-            Err(NoMoreMessages { listens: false }) => panic::resume_unwind(Box::new(EndIgnored)),
+            // The function would spin for ever, on a thread that cannot be ended from outside.
+            Err(NoMoreMessages { may_go_on: false }) => panic::resume_unwind(Box::new(EndIgnored)),
         }
     }
 }
 
-/// Message by message, until [`recv`](BlockingConn::recv) gives none.
+/// Iterates over the messages, until [`recv`](BlockingConn::recv) returns `None`.
 impl Iterator for &BlockingConn {
     type Item = MessageBuf;
 
@@ -152,7 +153,7 @@ impl Iterator for &BlockingConn {
     }
 }
 
-/// What a function is unwound with that does not listen to the end of its session.
+/// The payload of the unwinding that ends a function which ignores the end of its session.
 pub(crate) struct EndIgnored;
 
 const UNWINDING_PAUSE: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! Runs a [`Handler`] and its [`Session`]s behind the vtable.
+//! The adapter of the events style: calls the callbacks of a [`Handler`] and of its [`Session`]s.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -23,28 +23,28 @@ use crate::{
     },
 };
 
-/// The style of `handler!(T)`.
+/// The handler adapter of `handler!(T)`.
 #[derive(Debug)]
 pub(crate) struct EventsHandler<H, B> {
     handler: H,
     begin: PhantomData<fn() -> B>,
 }
 
-/// One session and its connection.
+/// The session adapter: the author's session and its connection.
 #[derive(Debug)]
 pub(crate) struct EventsSession<S> {
-    /// The session's own, whatever the author's code does with `conn`.
+    /// The session as the host knows it, whatever the author's code does with `conn`.
     session: Arc<HostSession>,
     conn: Conn,
     callbacks: S,
-    /// A session without anything in it moves to a newer generation by itself.
+    /// The author's session has no fields, so it moves to a newer generation without a state.
     is_fieldless: bool,
-    /// A message has begun, and its last part has not come.
+    /// A message has begun, and its last part has not arrived.
     is_in_message: bool,
 }
 
 impl<H: Handler, B: Begin<H::Session>> EventsHandler<H, B> {
-    /// How a session without anything in it begins again in a newer generation.
+    /// How a session without fields begins again in a newer generation; `None` if the session is not of that kind.
     const FIELDLESS: Option<fn() -> H::Session> = match B::BEGIN {
         Some(begin) if size_of::<H::Session>() == 0 && Self::SCHEMA.0 == 0 => Some(begin),
         _ => None,
@@ -88,14 +88,14 @@ impl<H: Handler, B: Begin<H::Session>> HandlerAdapter for EventsHandler<H, B> {
         let mut conn = Conn::new(Arc::clone(&session), request.take_attached());
         let mut callbacks = self.handler.open(&mut conn, &request)?;
         let status = status(callbacks.on_open(&mut conn), &conn);
-        let adapter = EventsSession {
+        let made = EventsSession {
             session,
             conn,
             callbacks,
             is_fieldless: Self::FIELDLESS.is_some(),
             is_in_message: false,
         };
-        Ok((adapter, status))
+        Ok((made, status))
     }
 
     fn restore(
@@ -135,7 +135,7 @@ impl<S: Session> SessionAdapter for EventsSession<S> {
         &self.session
     }
 
-    // Always: each callback has one kind of event, and needs nothing of the others.
+    // Always inlined: each callback of the vtable has one kind of event, and the code for the others falls away.
     #[inline(always)]
     fn on(&mut self, event: Event<'_>) -> Status {
         let EventsSession {
@@ -175,7 +175,7 @@ impl<S: Session> SessionAdapter for EventsSession<S> {
     }
 }
 
-/// What a callback answers.
+/// The status for what an author's callback returned.
 #[inline(always)]
 fn status(result: crate::Result, conn: &Conn) -> Status {
     match result {
@@ -184,7 +184,7 @@ fn status(result: crate::Result, conn: &Conn) -> Status {
     }
 }
 
-/// A callback that passes on that its session is over has not failed.
+/// The status for an error. A callback that passes on that its own session is over has not failed.
 #[cold]
 #[inline(never)]
 fn failed(error: Error, conn: &Conn) -> Status {
@@ -194,59 +194,60 @@ fn failed(error: Error, conn: &Conn) -> Status {
     adapter::fail(conn.session(), &error)
 }
 
-/// Finds out whether a handler's session type is `Default`, for [`descriptor!`](crate::descriptor): an
-/// inherent constant goes before that of a trait, where its bounds hold.
+/// Finds out whether a handler's session type is `Default`, for [`descriptor!`](crate::descriptor).
+///
+/// `Probe::<H>::BEGIN` is the inherent constant where its bounds hold, and else that of the trait [`NotDefault`].
 #[derive(Debug)]
 pub struct Probe<H>(PhantomData<H>);
 
-/// Makes a session that needs nothing to begin.
+/// Makes a session by its `Default`.
 #[derive(Clone, Copy, Debug)]
 pub struct FromDefault;
 
-/// Makes none.
+/// Makes no session.
 #[derive(Clone, Copy, Debug)]
 pub struct FromNothing;
 
 impl<H: Handler<Session: Default>> Probe<H> {
-    /// The session is `Default`.
+    /// The session type is `Default`.
     pub const BEGIN: FromDefault = FromDefault;
 }
 
-/// The answer for every other type.
+/// The answer of [`Probe`] for every other type.
 pub trait NotDefault {
-    /// The session is not `Default`, or there is no handler.
+    /// The session type is not `Default`, or the type is no handler.
     const BEGIN: FromNothing = FromNothing;
 }
 
 impl<H> NotDefault for Probe<H> {}
 
-/// Finds out whether what [`handler!`](crate::handler) names is a function.
+/// Finds out whether the name in [`handler!`](crate::handler) is a function.
 #[derive(Debug)]
 pub struct Named<T>(PhantomData<T>);
 
-/// What stands in for the type where a name is none.
+/// The type that a name stands for which names no type.
 pub mod named {
-    /// Stands in for the type.
+    /// What `handler!` imports where the name in it is a function.
     #[derive(Debug)]
     pub struct HandlerOfThisCrate;
 }
 
 impl Named<named::HandlerOfThisCrate> {
-    /// It is no type.
+    /// The name is no type.
     pub const IS_FUNCTION: bool = true;
 }
 
-/// The answer for every type.
+/// The answer of [`Named`] for every type.
 pub trait NotAFunction {
-    /// It is a type.
+    /// The name is a type.
     const IS_FUNCTION: bool = false;
 }
 
 impl<T> NotAFunction for Named<T> {}
 
-/// How a session begins without anything.
+/// How a session begins that needs nothing.
 pub trait Begin<S>: Copy + Send + Sync + 'static {
-    /// The function, if there is one.
+    /// Makes the session; `None` if its type is not `Default`.
     const BEGIN: Option<fn() -> S>;
 }
 

@@ -1,4 +1,4 @@
-//! A session's side of its connection, in the events style.
+//! The connection of a session in the events style.
 
 use std::{
     any::Any,
@@ -22,8 +22,7 @@ use crate::{
     message::{Kind, payload::Payload},
 };
 
-/// The connection of one session, inside its callbacks. What it does takes effect in the order of
-/// the calls.
+/// The connection of one session, for its callbacks. Its calls take effect in their order.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,7 +36,7 @@ use crate::{
 /// impl Session for Member {
 ///     fn on_open(&mut self, conn: &mut Conn) -> Result {
 ///         conn.subscribe("room")?;
-///         conn.watermark(16 * 1024, 256 * 1024)?; // `on_drain`, when a slow peer has caught up
+///         conn.watermark(16 * 1024, 256 * 1024)?; // `on_drain` comes when a slow peer has caught up
 ///         conn.timer(1, Duration::from_secs(60))?;
 ///         wsh::info!(protocol = conn.protocol(), moved = conn.is_restored(), "{} is here", conn.id());
 ///         Ok(())
@@ -87,7 +86,7 @@ use crate::{
 pub struct Conn {
     pub(super) session: Arc<HostSession>,
     attached: Vec<Box<dyn Any + Send + Sync>>,
-    /// A call was answered that the session is over: passing that on is no failure of the handler.
+    /// A call was answered with `Gone`. A callback that passes this on has not failed.
     has_heard_of_end: AtomicBool,
 }
 
@@ -111,10 +110,10 @@ impl Conn {
         &self.session
     }
 
-    /// The session's number, never 0: no other session has it, on all servers that work together.
+    /// The session's number. It is never 0, and no other session of all servers that work together has it.
     ///
-    /// It is opaque and may use all 64 bits, so that JSON for a browser has it as text. A server that works
-    /// alone counts from 1 when it starts: what is kept outside the process should not know sessions by it.
+    /// It is opaque and may use all 64 bits: JSON for a browser should carry it as text. A server that works alone counts
+    /// from 1 when it starts, so data outside the process should not refer to sessions by it.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.session.id
@@ -126,13 +125,13 @@ impl Conn {
         &self.session.protocol
     }
 
-    /// Whether the session was begun by an older generation of the handler.
+    /// Whether an older generation of the handler began the session.
     #[must_use]
     pub fn is_restored(&self) -> bool {
         self.session.is_restored
     }
 
-    /// Bytes accepted for sending that the server still holds; HTML5 calls it `bufferedAmount`.
+    /// How many bytes the server has accepted for sending and still holds. HTML5 calls it `bufferedAmount`.
     #[must_use]
     pub fn buffered(&self) -> u64 {
         self.session.buffered()
@@ -147,13 +146,13 @@ impl Conn {
         self.heard(Refused::check(status, |_| Rule::ping(data)))
     }
 
-    /// Starts the closing handshake with a code that may be sent (RFC 6455 §7.4) and a reason of at
-    /// most 123 bytes. Code 0 sends a Close frame without a body.
+    /// Starts the closing handshake, with a code that may be sent (RFC 6455 §7.4) and a reason of at most 123 bytes. Code 0
+    /// sends a Close frame without a body.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: such a code may not be sent.
+    /// [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: the code may not be sent.
     /// [`Refused::TooBig`]: the reason has more than 123 bytes.
-    // Apart: a handler's function that can close must not be slower when it does not.
+    // Not inlined: a handler's function that may close must not be slower when it does not.
     #[inline(never)]
     pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
         let status = self.session.close(code, reason);
@@ -165,31 +164,31 @@ impl Conn {
     /// Drops the connection without a Close frame.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: it is over.
+    /// [`Refused::Gone`]: the session is over.
     pub fn abort(&self) -> Result<(), Refused> {
         let status = self.session.abort();
         self.heard(Refused::check(status, |_| Rule::unknown()))
     }
 
-    /// Lets the session hear what is published to a topic.
+    /// Subscribes the session to a topic: its peer receives what is published there.
     ///
-    /// A topic is 1 to 255 bytes of UTF-8 without NUL, none of which is a pattern. It belongs to this handler
-    /// in all its generations; one that begins with `/` belongs to the server, and any handler may use it.
-    /// Publications of this server are heard from now on, those of others that work with it soon after.
+    /// A topic is 1 to 255 bytes of UTF-8 without NUL, and has no wildcards. It belongs to this handler in all its
+    /// generations. A topic that begins with `/` belongs to the server, and any handler may use it. Publications of this
+    /// server arrive from now on, those of servers that work with it soon after.
     ///
-    /// After [`close`](Self::close) it is accepted, and nothing comes of it.
+    /// After [`close`](Self::close) the call is accepted and has no effect.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`], [`Refused::TooBig`]: the topic
-    /// breaks its rule, or the session has as many as it may.
+    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`], [`Refused::TooBig`]: the topic breaks its rule, or the
+    /// session has as many topics as it may.
     pub fn subscribe(&self, topic: &str) -> Result<(), Refused> {
         self.topic(topic, true)
     }
 
-    /// Ends what [`subscribe`](Self::subscribe) began.
+    /// Ends a subscription that [`subscribe`](Self::subscribe) began.
     ///
     /// # Errors
-    /// As of [`subscribe`](Self::subscribe).
+    /// Those of [`subscribe`](Self::subscribe).
     pub fn unsubscribe(&self, topic: &str) -> Result<(), Refused> {
         self.topic(topic, false)
     }
@@ -199,38 +198,38 @@ impl Conn {
         self.heard(Refused::check(status, |status| Rule::topic(status, topic)))
     }
 
-    /// Sends a message to every subscriber of a topic, this session too if it is one. Answers how many
-    /// of them this server has, as last known.
+    /// Sends a message to every subscriber of a topic, this session included if it is one. Answers how many subscribers
+    /// this server has, as last known.
     ///
-    /// This session may hear it after what it sends next: see [`publish`](crate::publish) for what is in
-    /// order and what is not.
+    /// This session's peer may receive it after what this session sends next; see [`publish`](crate::publish) for what
+    /// keeps its order.
     ///
     /// # Errors
-    /// As of [`publish`](crate::publish).
+    /// Those of [`publish`](crate::publish).
     pub fn publish<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
         handle::publish_in(self.session.runtime, topic, &message, 0)
     }
 
-    /// As [`publish`](Self::publish), but not to this session, which is not counted either.
+    /// Like [`publish`](Self::publish), but neither sends to this session nor counts it.
     ///
     /// # Errors
-    /// As of [`publish`](crate::publish).
+    /// Those of [`publish`](crate::publish).
     pub fn publish_to_others<P: Payload>(&self, topic: &str, message: P) -> Result<u64, Refused> {
         handle::publish_in(self.session.runtime, topic, &message, self.session.id)
     }
 
-    /// Calls [`on_timer`](crate::Session::on_timer) once, after a while. A second timer with the
-    /// same token replaces the first.
+    /// Has [`on_timer`](crate::Session::on_timer) called once, after a while. A timer replaces an earlier one with its
+    /// token.
     ///
-    /// A timer moves with its session, so that a token may come to code that is newer.
+    /// A timer moves with its session, so its token may come to code that is newer.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: it has as many timers as it may.
+    /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: the session has as many timers as it may.
     pub fn timer(&self, token: u64, after: Duration) -> Result<(), Refused> {
         self.set_timer(token, whole_ms(after))
     }
 
-    /// Forgets the timer with this token.
+    /// Cancels the timer with this token.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is closing.
@@ -243,8 +242,8 @@ impl Conn {
         self.heard(Refused::check(status, |_| Rule::timers()))
     }
 
-    /// Holds back what the peer sends, from this moment, until [`resume`](Self::resume). The peer's
-    /// TCP window fills, and it has to wait. After [`close`](Self::close) it is accepted, and nothing comes of it.
+    /// Holds back what the peer sends, from this moment until [`resume`](Self::resume). The peer's TCP window fills, and
+    /// the peer has to wait. After [`close`](Self::close) the call is accepted and has no effect.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is over.
@@ -265,8 +264,8 @@ impl Conn {
         self.heard(Refused::check(status, |_| Rule::unknown()))
     }
 
-    /// Calls [`on_drain`](crate::Session::on_drain) when [`buffered`](Self::buffered), having been
-    /// above `high`, is at most `low`. After [`close`](Self::close) it is accepted, and nothing comes of it.
+    /// Has [`on_drain`](crate::Session::on_drain) called each time that [`buffered`](Self::buffered), having been above
+    /// `high`, is at most `low`. After [`close`](Self::close) the call is accepted and has no effect.
     ///
     /// # Errors
     /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`]: `low` is above `high`.
@@ -275,8 +274,8 @@ impl Conn {
         self.heard(Refused::check(status, |_| Rule::watermark(low)))
     }
 
-    /// What the handshake [attached](crate::Request::attach), or [`attach`](Self::attach) did. It does not
-    /// move to a newer generation: what must belongs in the state, and `restore` attaches it again.
+    /// A value that the handshake [attached](crate::Request::attach), or [`attach`](Self::attach) did. It does not move to
+    /// a newer generation: what must move belongs in the state, and `restore` attaches it again.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -291,10 +290,10 @@ impl Conn {
         self.attached.iter().find_map(|value| value.downcast_ref())
     }
 
-    /// Gives the session something to find as [`attached`](Self::attached): one value of each type, the last.
+    /// Attaches a value, which [`attached`](Self::attached) finds by its type. A value replaces an earlier one of its type.
     ///
-    /// In `restore` it makes of the state what the handshake had attached, so that all else in the session
-    /// finds it where it was.
+    /// In `restore` it attaches again what the handshake had attached, so that the session's other code need not know
+    /// of the move.
     ///
     /// ```
     /// use wsh::prelude::*;
@@ -326,14 +325,14 @@ impl Conn {
         request::attach(&mut self.attached, Box::new(value));
     }
 
-    /// The session as other threads and other sessions may know it.
+    /// A handle of this session, for other threads and other sessions.
     ///
     /// ```
     /// # use wsh::prelude::*;
     /// # fn on_message(conn: &mut Conn) -> Result {
     /// let handle = conn.handle();
     /// wsh::spawn(move |_| {
-    ///     // On another thread, whenever it has found out.
+    ///     // On another thread, when the answer is known.
     ///     let _ = handle.send("42");
     /// })?;
     /// # Ok(()) }
@@ -343,11 +342,12 @@ impl Conn {
         Handle::new(self.session.runtime, self.session.id)
     }
 
-    /// Calls what exists for the session of the running callback only.
+    /// Calls a function that the host has for the session of the running callback only.
     fn inside(&self, call: impl FnOnce(&HostFunctions, ConnPtr) -> Status) -> Status {
         self.session.inside(call)
     }
 
+    /// Passes an answer on, and notes if it says that the session is over.
     pub(super) fn heard<T>(&self, answer: Result<T, Refused>) -> Result<T, Refused> {
         if let Err(Refused::Gone) = answer {
             self.has_heard_of_end.store(true, Ordering::Relaxed);
@@ -365,7 +365,7 @@ impl fmt::Debug for Conn {
     }
 }
 
-/// The kind of a part, from that of a whole message.
+/// The kind bits of a part, from those of a whole message.
 pub(crate) fn part_kind(kind: u32, is_last: bool) -> u32 {
     if is_last { kind } else { kind | abi::MORE }
 }
@@ -379,7 +379,7 @@ impl Kind {
     }
 }
 
-/// Rounded up: a timer never runs out too early. The largest number would mean cancel.
+/// The duration in milliseconds, rounded up: a timer never runs out too early. It is never `u64::MAX`, which cancels.
 pub(crate) fn whole_ms(after: Duration) -> u64 {
     let after_ms = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     after_ms.min(u64::MAX - 1)

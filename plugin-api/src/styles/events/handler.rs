@@ -1,4 +1,4 @@
-//! The handler of the events style, which makes a session for each client.
+//! A handler of the events style: decides which clients enter, and makes their sessions.
 
 use crate::{
     config::Config,
@@ -9,7 +9,7 @@ use crate::{
     styles::events::{conn::Conn, session::Session, state::State},
 };
 
-/// What a plugin is: it may refuse clients, and makes a session for each that it lets in.
+/// What a plugin exports in the events style: it may refuse clients, and makes a session for each client that enters.
 ///
 /// A [`Session`] that is `Default` is a handler by itself.
 ///
@@ -62,7 +62,7 @@ use crate::{
 /// wsh::handler!(Chat);
 /// ```
 ///
-/// What begins and ends with its generation, and what a session needs of it again:
+/// A handler that is tested before it serves, and gives restored sessions what they share:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -83,7 +83,7 @@ use crate::{
 ///     fn new(config: Config) -> Result<Self> {
 ///         Ok(Dictionary { words: Arc::new(config.get("words")?) })
 ///     }
-///     /// Before the first client; an error here keeps what served before.
+///     /// Runs before the first client. An error here keeps the older generation serving.
 ///     fn self_test(&self) -> Result {
 ///         if self.words.is_empty() { Err("no words".into()) } else { Ok(()) }
 ///     }
@@ -94,7 +94,7 @@ use crate::{
 ///     fn open(&self, _: &mut Conn, _: &Request) -> Result<Reader> {
 ///         Ok(Reader { words: self.words.clone(), at: 0 })
 ///     }
-///     /// A session of an older generation: its place is in the state, the words are of this handler.
+///     /// A session of an older generation: its position comes from the state, the words from this handler.
 ///     fn restore(&self, _: &mut Conn, state: &State) -> Result<Reader> {
 ///         Ok(Reader { words: self.words.clone(), at: state.parse()? })
 ///     }
@@ -129,26 +129,26 @@ use crate::{
     note = "a function is one with its style before it: `handler!(async name)`, `handler!(blocking name)`"
 )]
 pub trait Handler: Sized + Send + Sync + 'static {
-    /// What it makes for each client. Sessions without anything in them move to a newer generation by
-    /// themselves if their type is `Default`.
+    /// What the handler makes for each client. Sessions of a type without fields that is `Default` move to a newer
+    /// generation by themselves.
     type Session: Session;
 
     /// Whether the handler's own [`handshake`](Self::handshake) judges the `Origin` (RFC 6455 §10.2).
-    /// The server lets in pages of any origin then, unless its configuration has a rule for this very
-    /// handler. For handlers that act on nothing a user is logged in to.
+    ///
+    /// If so, the server admits pages of any origin, unless its configuration has a rule for this handler. It is meant for
+    /// handlers that do nothing on behalf of a user who is logged in.
     const ORIGIN_ANY: bool = false;
 
-    /// Builds the handler from its configuration. Acts on nothing outside: see
-    /// [`serving`](Self::serving).
+    /// Builds the handler from its configuration. It changes nothing outside: that is for [`serving`](Self::serving).
     ///
     /// # Errors
-    /// The handler is not loaded, and the server's log says why.
+    /// With any error the handler is not loaded, and the server's log says why.
     fn new(config: Config<'_>) -> crate::Result<Self>;
 
-    /// Whether to let a client in, and with what.
+    /// Decides whether a client may enter, and what the answer carries.
     ///
     /// # Errors
-    /// The client gets a 500, and the server's log says why.
+    /// With any error the client gets a 500, and the server's log says why.
     fn handshake(
         &self,
         request: &Request<'_>,
@@ -158,35 +158,36 @@ pub trait Handler: Sized + Send + Sync + 'static {
         Ok(Handshake::accept())
     }
 
-    /// The client is in. Messages may be sent from here on.
+    /// Makes the session of a client that has received its 101. Messages may be sent from here on.
     ///
     /// # Errors
-    /// There is no session: the client gets a Close with 1011, and the server's log says why.
+    /// With any error there is no session: the client gets a Close with 1011, and the server's log says why.
     fn open(&self, conn: &mut Conn, request: &Request<'_>) -> crate::Result<Self::Session>;
 
-    /// A session of an older generation again. What is sent here leaves after it; everything else that is
-    /// asked of `conn` is [`Refused::Misuse`](crate::Refused::Misuse), for topics and timers move by
-    /// themselves.
+    /// Makes a session from the state that an older generation wrote.
+    ///
+    /// What is sent here leaves after this callback. Every other request to `conn` is answered with
+    /// [`Refused::Misuse`](crate::Refused::Misuse): topics and timers move by themselves.
     ///
     /// # Errors
-    /// Whatever makes the state unusable; the session then stays with the older generation.
+    /// Any error keeps the session in the older generation, and is logged.
     fn restore(&self, conn: &mut Conn, state: &State) -> crate::Result<Self::Session> {
         Session::restore(conn, state)
     }
 
-    /// Clients come now, or no more: start and stop here what runs beside the sessions.
+    /// Clients come from now on, or come no more: the place to start and to stop what runs beside the sessions.
     ///
     /// # Errors
-    /// The server's log says why.
+    /// Any error is logged.
     fn serving(&self, on: bool) -> crate::Result {
         let _ = on;
         Ok(())
     }
 
-    /// Whether the handler is fit to serve. Runs before the first client.
+    /// Checks whether the handler is fit to serve. It runs before the first client.
     ///
     /// # Errors
-    /// The handler is not used, and the server's log says why.
+    /// With any error the handler is not used, and the server's log says why.
     fn self_test(&self) -> crate::Result {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Sending messages in the events style: whole, written in place, and in parts.
+//! Sending messages in the events style: whole, written in place, or in parts.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use crate::{
 };
 
 impl Conn {
-    /// Sends a message, at once. Answers the bytes that are [buffered](Self::buffered) with it.
+    /// Sends a message at once. Answers how many bytes are [buffered](Self::buffered), this message included.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: past the outbound limit; nothing
-    /// was sent. [`Refused::Invalid`]: a message that was begun with [`send_part`](Self::send_part) is open.
+    /// [`Refused::Gone`]: the session is closing. [`Refused::TooBig`]: the message passes the outbound limit, and was not
+    /// sent. [`Refused::Invalid`]: a message that was begun with [`send_part`](Self::send_part) is not complete.
     #[inline]
     pub fn send<P: Payload>(&self, message: P) -> Result<u64, Refused> {
         let (kind, bytes) = (message.kind(), message.bytes());
@@ -30,7 +30,7 @@ impl Conn {
         self.send_apart(answer, kind, bytes)
     }
 
-    // Apart: what a message needs fits into the handler's own function.
+    // A function of its own, so that the common path is small enough to be inlined into the handler's function.
     #[cold]
     #[inline(never)]
     fn send_apart(&self, answer: i64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
@@ -41,7 +41,7 @@ impl Conn {
         })
     }
 
-    /// Sends a message of at most `max` bytes that is written straight into the server's buffer.
+    /// Sends a message of at most `max` bytes, which `write` writes straight into the server's buffer.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -53,8 +53,8 @@ impl Conn {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Self::send). If `write` fails, as it does past `max`, nothing is sent and the answer
-    /// is [`Refused::TooBig`].
+    /// [`Refused::TooBig`]: `write` failed, as it does past `max`; nothing was sent. Otherwise those of
+    /// [`send`](Self::send).
     pub fn send_with(
         &mut self,
         kind: Kind,
@@ -64,12 +64,12 @@ impl Conn {
         self.heard(self.session.send_with(kind.opcode(), max, write))
     }
 
-    /// Sends a part of a message, be it the `last` one: a long message need never be in memory as a whole.
-    /// All parts of a message are of one kind, and the peer gets them as one message. Answers the bytes that
-    /// are [buffered](Self::buffered) with it.
+    /// Sends a part of a message, so that a long message is never in memory as a whole. `last` says whether the message
+    /// ends with this part. All parts are of one kind, and the peer receives one message. Answers how many bytes are
+    /// [buffered](Self::buffered), this part included.
     ///
-    /// A sender that stops while much is buffered, and goes on in [`on_drain`](crate::Session::on_drain),
-    /// takes as much memory as that, however long the message is:
+    /// A sender that stops while much is buffered, and goes on in [`on_drain`](crate::Session::on_drain), sends a message
+    /// of any length in bounded memory:
     ///
     /// ```standalone_crate
     /// use wsh::prelude::*;
@@ -106,16 +106,15 @@ impl Conn {
     /// wsh::handler!(Download);
     /// ```
     ///
-    /// Where there is no room the answer is [`Refused::Full`], and nothing was sent: other than
-    /// [`send`](Self::send), this never ends the session of a peer that takes too little.
+    /// A part that does not fit is answered with [`Refused::Full`], and was not sent. So this function, unlike
+    /// [`send`](Self::send), never ends the session of a slow peer.
     ///
-    /// Until the last part was sent, what others send to this session, by its handle or to a topic, waits,
-    /// and a whole message from here is [`Refused::Invalid`].
+    /// While a message is not complete, messages of other senders to this session wait, be they sent by its handle or to a
+    /// topic. A whole message from this session is [`Refused::Invalid`] meanwhile.
     ///
     /// # Errors
-    /// [`Refused::Full`]: there is no room now. [`Refused::Gone`]: the session is closing.
-    /// [`Refused::Invalid`]: the parts before it are of the other kind. [`Refused::TooBig`]: such a part
-    /// never fits.
+    /// [`Refused::Full`]: the part does not fit now. [`Refused::Gone`]: the session is closing. [`Refused::Invalid`]: the
+    /// parts before it are of the other kind. [`Refused::TooBig`]: a part of this length never fits.
     pub fn send_part<P: Payload>(&self, part: P, last: bool) -> Result<u64, Refused> {
         let (kind, bytes) = (part_kind(part.kind(), last), part.bytes());
         self.heard(self.session.send_part(kind | abi::IF_ROOM, bytes))

@@ -1,5 +1,4 @@
-//! The events style: a handler makes a session for each open WebSocket, the server tells the
-//! session what happens.
+//! A session of the events style: the callbacks that an author writes.
 
 use std::ops::RangeInclusive;
 
@@ -12,11 +11,11 @@ use crate::{
     },
 };
 
-/// One open WebSocket, from `open` to `on_close`. Its callbacks never overlap and keep their order;
-/// they may run on different threads.
+/// One open WebSocket, from `open` to `on_close`. The callbacks of a session never overlap and keep their order. They
+/// may run on different threads.
 ///
 /// A callback that returns an error ends the session with 1011, and the error is logged.
-/// [`Refused::Gone`](crate::Refused::Gone) of its own connection is none: the session is over.
+/// [`Refused::Gone`](crate::Refused::Gone) of the session's own connection is no failure: it says that the session is over.
 ///
 /// ```standalone_crate
 /// use wsh::prelude::*;
@@ -34,7 +33,8 @@ use crate::{
 /// wsh::handler!(Echo);
 /// ```
 ///
-/// Besides messages there are Pings, notes of other threads, timers and more; a callback that is not written does nothing:
+/// Besides messages there are Pings, notes of other threads, timers and more. A callback that is not written does
+/// nothing:
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -67,25 +67,25 @@ use crate::{
     label = "needs `impl Session for {Self}`"
 )]
 pub trait Session: Sized + Send + 'static {
-    /// The schemas of the state that [`restore`](Self::restore) reads, the last being the one that
-    /// [`snapshot`](Self::snapshot) writes; `0..=0` is no state.
+    /// The schemas of the state that [`restore`](Self::restore) reads. The last one is the schema that
+    /// [`snapshot`](Self::snapshot) writes. `0..=0` is no state.
     const SCHEMA: RangeInclusive<u32> = 0..=0;
 
-    /// The subprotocols that it speaks, the best first, where the session is its own handler: the
-    /// first that a client offers too is chosen. A [`Handler`](crate::Handler) says so in its
+    /// The subprotocols that the session speaks, the best first; the first that a client offers too is chosen. It counts
+    /// where the session is its own handler. A [`Handler`](crate::Handler) chooses in its
     /// [`handshake`](crate::Handler::handshake).
     const PROTOCOLS: &[&str] = &[];
 
-    /// Whether pages of any origin may connect, where the session is its own handler; see
-    /// [`Handler::ORIGIN_ANY`](crate::Handler::ORIGIN_ANY).
+    /// Whether pages of any origin may connect; see [`Handler::ORIGIN_ANY`](crate::Handler::ORIGIN_ANY). It counts where
+    /// the session is its own handler.
     const ORIGIN_ANY: bool = false;
 
-    /// Whether messages come in parts, to [`on_part`](Self::on_part) and not to
-    /// [`on_message`](Self::on_message). They may be of any length then.
+    /// Whether messages come in parts, to [`on_part`](Self::on_part) and not to [`on_message`](Self::on_message). Such
+    /// messages may be of any length.
     const PARTS: bool = false;
 
-    /// A whole message came. Every session has this callback, unless its [`PARTS`](Self::PARTS) is `true`
-    /// and it has [`on_part`](Self::on_part): one without either does not compile.
+    /// A whole message came. A session needs this callback, or `PARTS = true` and [`on_part`](Self::on_part). A session
+    /// without either does not compile:
     ///
     /// ```compile_fail
     /// use wsh::prelude::*;
@@ -98,8 +98,7 @@ pub trait Session: Sized + Send + 'static {
     /// ```
     ///
     /// # Errors
-    /// Whatever ends the session, with 1011 or as [`Error::close_with`](crate::Error::close_with) says; so for every
-    /// callback.
+    /// Any error of any callback ends the session: with 1011, or as [`Error::close_with`](crate::Error::close_with) says.
     fn on_message(&mut self, conn: &mut Conn, message: Message<'_>) -> crate::Result {
         const {
             assert!(
@@ -111,13 +110,13 @@ pub trait Session: Sized + Send + 'static {
         Ok(())
     }
 
-    /// A part of a message came: the next of the message before it, or the first of another. Only where
-    /// [`PARTS`](Self::PARTS) is `true`, which does not compile without this callback.
+    /// The next part of a message came, or the first part of another message. It comes only where [`PARTS`](Self::PARTS)
+    /// is `true`, which does not compile without this callback.
     ///
-    /// A message that is taken in parts may be of any length, and takes no more memory than one part does:
-    /// neither `message_bytes_max` nor `fragments_max` of the configuration holds for it, and
-    /// `message_bytes_max` is the longest part. [`Conn::pause`] holds the next part back. A session moves to
-    /// newer code only between two messages. [`Conn::send_part`] is the other way.
+    /// A message that is taken in parts may be of any length, and takes no more memory than one part does. The limits
+    /// `message_bytes_max` and `fragments_max` of the configuration do not apply to such a message; `message_bytes_max`
+    /// limits a part. [`Conn::pause`] holds the next part back. A session moves to newer code only between two messages.
+    /// [`Conn::send_part`] sends a message in parts.
     ///
     /// ```standalone_crate
     /// use wsh::prelude::*;
@@ -144,7 +143,7 @@ pub trait Session: Sized + Send + 'static {
     /// ```
     ///
     /// # Errors
-    /// As of [`on_message`](Self::on_message).
+    /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_part(&mut self, conn: &mut Conn, part: Part<'_>) -> crate::Result {
         const {
             assert!(
@@ -156,19 +155,19 @@ pub trait Session: Sized + Send + 'static {
         Ok(())
     }
 
-    /// The session begins; the client has its 101.
+    /// The session begins. The client has received its 101.
     ///
     /// # Errors
-    /// As of [`on_message`](Self::on_message).
+    /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_open(&mut self, conn: &mut Conn) -> crate::Result {
         let _ = conn;
         Ok(())
     }
 
-    /// A Ping came; the server has answered it.
+    /// A Ping came. The server has answered it.
     ///
     /// # Errors
-    /// As of [`on_message`](Self::on_message).
+    /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_ping(&mut self, conn: &mut Conn, data: &[u8]) -> crate::Result {
         let _ = (conn, data);
         Ok(())
@@ -177,16 +176,16 @@ pub trait Session: Sized + Send + 'static {
     /// A Pong came.
     ///
     /// # Errors
-    /// As of [`on_message`](Self::on_message).
+    /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_pong(&mut self, conn: &mut Conn, data: &[u8]) -> crate::Result {
         let _ = (conn, data);
         Ok(())
     }
 
-    /// There is room again, see [`Conn::watermark`].
+    /// The peer has taken most of what waited for it; see [`Conn::watermark`].
     ///
     /// # Errors
-    /// As of [`on_message`](Self::on_message).
+    /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_drain(&mut self, conn: &mut Conn) -> crate::Result {
         let _ = conn;
         Ok(())
@@ -195,66 +194,66 @@ pub trait Session: Sized + Send + 'static {
     /// A timer set with [`Conn::timer`] ran out.
     ///
     /// # Errors
-    /// As of [`on_message`](Self::on_message).
+    /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_timer(&mut self, conn: &mut Conn, token: u64) -> crate::Result {
         let _ = (conn, token);
         Ok(())
     }
 
-    /// [`Handle::notify`](crate::Handle::notify) was called with this number, from another thread or
-    /// session.
+    /// [`Handle::notify`](crate::Handle::notify) was called with this number, on another thread or by another session.
     ///
     /// # Errors
-    /// As of [`on_message`](Self::on_message).
+    /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_note(&mut self, conn: &mut Conn, note: u64) -> crate::Result {
         let _ = (conn, note);
         Ok(())
     }
 
-    /// The peer closes first. Its code is echoed, unless [`Conn::close`] is called here or the answer is
+    /// The peer closes first. The server echoes the peer's code, unless this callback calls [`Conn::close`] or returns
     /// [`Closing::Later`].
     ///
     /// # Errors
-    /// As of [`on_message`](Self::on_message).
+    /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_closing(&mut self, conn: &mut Conn, close: &Close) -> crate::Result<Closing> {
         let _ = (conn, close);
         Ok(Closing::Now)
     }
 
-    /// The session is over. Comes once, whatever ended it. What would be sent is
-    /// [`Refused::Gone`](crate::Refused::Gone).
+    /// The session is over. This callback comes once, whatever ended the session. A send is answered with
+    /// [`Refused::Gone`](crate::Refused::Gone) here.
     ///
     /// # Errors
-    /// Whatever is to be logged.
+    /// Any error is logged.
     fn on_close(&mut self, conn: &mut Conn, close: &Close) -> crate::Result {
         let _ = (conn, close);
         Ok(())
     }
 
-    /// What the next generation of the handler needs to go on with this session, written with the last
-    /// schema of [`SCHEMA`](Self::SCHEMA). It may be asked for between any two callbacks, also when no
-    /// move follows, and changes nothing outside the session: [`Conn::close`] is
-    /// [`Refused::Misuse`](crate::Refused::Misuse) here.
+    /// The state that the next generation of the handler needs to go on with this session, in the last schema of
+    /// [`SCHEMA`](Self::SCHEMA).
+    ///
+    /// The server may ask for it between any two callbacks, also when no move follows. So it changes nothing outside the
+    /// session: [`Conn::close`] answers [`Refused::Misuse`](crate::Refused::Misuse) here.
     ///
     /// # Errors
-    /// Whatever is in the way; the session then stays with this generation, and the error is logged.
+    /// Any error keeps the session in this generation, and is logged.
     fn snapshot(&self, conn: &Conn) -> crate::Result<Snapshot<Self>> {
         let _ = conn;
         Ok(Snapshot::later())
     }
 
-    /// The session again, in a newer generation, where it needs nothing of its handler; else see
-    /// [`Handler::restore`](crate::Handler::restore).
+    /// Makes a session from the state that an older generation wrote. A session that needs something of its handler is
+    /// restored by [`Handler::restore`](crate::Handler::restore).
     ///
     /// # Errors
-    /// Whatever makes the state unusable; the session then stays with the older generation.
+    /// Any error keeps the session in the older generation, and is logged.
     fn restore(conn: &mut Conn, state: &State) -> crate::Result<Self> {
         let _ = (conn, state);
         Err("neither the handler nor its session has a `restore`".into())
     }
 }
 
-/// When the Close of a peer that closes first is answered.
+/// When the server answers the Close of a peer that closes first.
 ///
 /// ```standalone_crate
 /// # use std::time::Duration;
@@ -284,7 +283,7 @@ pub enum Closing {
     /// When the callback returns.
     #[default]
     Now,
-    /// When [`Conn::close`], or [`Handle::close`](crate::Handle::close), is called, within the server's
-    /// close timeout.
+    /// When [`Conn::close`] or [`Handle::close`](crate::Handle::close) is called, at the latest after the server's close
+    /// timeout.
     Later,
 }

@@ -1,4 +1,4 @@
-//! What a session leaves to its next generation.
+//! The state that a session of the events style leaves to its next generation.
 
 use std::marker::PhantomData;
 
@@ -37,7 +37,7 @@ use crate::styles::events::session::Session;
 /// wsh::handler!(Counter);
 /// ```
 ///
-/// Bytes of a handler's own, in two shapes:
+/// A state in a format of the handler's own, in two schemas:
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -89,24 +89,24 @@ impl State {
         State { schema, bytes }
     }
 
-    /// The schema that it was written with.
+    /// The schema in which the state was written.
     #[must_use]
     pub fn schema(&self) -> u32 {
         self.schema
     }
 
-    /// The bytes as they were written.
+    /// The bytes of the state.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The state from JSON.
+    /// Reads the state as JSON.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
     /// # Errors
-    /// It is not JSON of this type.
+    /// The state is not JSON of the type `T`.
     #[cfg(feature = "serde")]
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
         serde_json::from_slice(&self.bytes)
@@ -114,10 +114,10 @@ impl State {
     }
 }
 
-/// What [`Session::snapshot`] answers: the state of a session, in JSON or in a form of the handler's own, or
-/// that it is to be asked for later.
+/// What [`Session::snapshot`] returns: the state of a session, as JSON or in a format of the handler's own, or that the
+/// server asks again later.
 ///
-/// A state has a number, the last of [`Session::SCHEMA`]; without one this does not compile:
+/// A state has a schema, the last of [`Session::SCHEMA`]. A `snapshot` with a state and without a schema does not compile:
 ///
 /// ```compile_fail
 /// use wsh::prelude::*;
@@ -140,7 +140,7 @@ impl State {
 /// wsh::handler!(Counter);
 /// ```
 ///
-/// What it answers is JSON, as [`State`] shows, bytes, or `later`:
+/// The three answers are JSON, bytes, and `later`; [`State`] has whole examples:
 ///
 /// ```
 /// # use wsh::prelude::*;
@@ -167,7 +167,7 @@ pub struct Snapshot<S> {
 }
 
 impl<S: Session> Snapshot<S> {
-    /// State in a form of the handler's own.
+    /// State in a format of the handler's own.
     #[must_use]
     pub fn bytes(bytes: Vec<u8>) -> Self {
         const {
@@ -187,7 +187,7 @@ impl<S: Session> Snapshot<S> {
     /// Needs the feature `serde`, which is on by default.
     ///
     /// # Errors
-    /// `value` cannot be JSON.
+    /// `value` cannot be written as JSON.
     #[cfg(feature = "serde")]
     pub fn json<T: Serialize>(value: &T) -> crate::Result<Self> {
         let json = serde_json::to_vec(value)
@@ -195,7 +195,7 @@ impl<S: Session> Snapshot<S> {
         Ok(Snapshot::bytes(json))
     }
 
-    /// The session stays with this generation for now, and is asked again after its next callback.
+    /// No state now: the session stays in this generation, and the server asks again after its next callback.
     #[must_use]
     pub fn later() -> Self {
         Snapshot {

@@ -1,4 +1,4 @@
-//! Messages on their way from a callback to a function that asks for them: a bounded queue.
+//! The inbox of a function: a bounded queue of messages from the callbacks.
 
 use std::collections::VecDeque;
 
@@ -7,62 +7,62 @@ use crate::buffers::pool;
 use crate::message::part::{PartBuf, PartPosition};
 use crate::message::{Message, MessageBuf};
 
-/// In order of arrival. When it is full the peer is not read, so it holds at most one message more
-/// than its bounds.
+/// Messages in order of arrival. When the inbox is full the peer is held back, so it holds at most one batch more than its
+/// bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     queue: MessageQueue,
-    /// The memory of a message that was sent on, for the next one.
+    /// The buffer of a message that was sent, for the next message.
     spare: Vec<u8>,
-    /// Whether the peer is held back until there is room again.
+    /// The peer is held back until the inbox is half empty.
     is_full: bool,
-    /// There once a part has come: where messages are whole nothing more is kept of them.
+    /// Present once a part has come.
     parts: Option<Box<Parts>>,
 }
 
 /// What is known of messages that come in parts.
 #[derive(Debug, Default)]
 struct Parts {
-    /// Of each that waits, whether it is the last of its message.
+    /// For each part that waits, whether it is the last of its message.
     are_last: VecDeque<bool>,
-    /// The last that was taken was not the last of its message.
+    /// The part that was taken last was not the last of its message.
     is_inside: bool,
-    /// What was taken of a message that is wanted whole.
+    /// The parts that were taken of a message that is wanted whole.
     gathered: Option<MessageBuf>,
 }
 
-/// What there is of a message that is wanted whole.
+/// How far the assembly of a message has come that is wanted whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Assembled {
-    /// All of it.
+    /// The message is complete.
     Message(MessageBuf),
-    /// Not all of it.
+    /// Parts are missing.
     Incomplete,
-    /// More than may be kept; it is dropped.
+    /// The message is longer than [`WHOLE_BYTES_MAX`], and is dropped.
     TooLong,
 }
 
 impl Inbox {
-    /// Takes a copy. True: it is full now, and the peer is to be held back.
+    /// Puts in a copy of a message. True: the inbox is full now, and the peer is to be held back.
     pub(crate) fn push(&mut self, message: Message<'_>) -> bool {
         self.queue.push(message, &mut self.spare);
         self.note_length()
     }
 
-    /// Takes all of `batch`, and a copy of the message that came behind it.
+    /// Moves all messages of `batch` in, and a copy of the message that follows them. True: the inbox is full now.
     pub(crate) fn push_batch(&mut self, batch: &mut MessageQueue, message: Message<'_>) -> bool {
         batch.push_small(message);
         self.queue.append(batch);
         self.note_length()
     }
 
-    /// Takes all of `batch`.
+    /// Moves all messages of `batch` in.
     pub(crate) fn append(&mut self, batch: &mut MessageQueue) {
         self.queue.append(batch);
     }
 
-    /// All messages, where they come whole, go to `others`; none if there is none. Memory for one of them
-    /// comes along. True: it was full and has room again.
+    /// Moves all messages to `others`, and a buffer for one of them to `spare`; `None` if there is no message. For inboxes
+    /// of whole messages only. True: the inbox was full, and the peer's messages may be let in again.
     pub(crate) fn take_all(
         &mut self,
         others: &mut MessageQueue,
@@ -82,15 +82,15 @@ impl Inbox {
         self.is_full && !was_full
     }
 
-    /// As [`push`](Self::push), for a part of a message.
+    /// Puts in a copy of a part of a message. True: the inbox is full now.
     pub(crate) fn push_part(&mut self, message: Message<'_>, is_last: bool) -> bool {
         let parts = self.parts.get_or_insert_default();
         parts.are_last.push_back(is_last);
         self.push(message)
     }
 
-    /// The oldest part; of messages that come whole the oldest message. True: it was full and has room
-    /// again.
+    /// Takes out the oldest part, or the oldest message where messages come whole. True: the inbox was full, and the
+    /// peer's messages may be let in again.
     pub(crate) fn pop_part(&mut self) -> Option<(PartBuf, bool)> {
         let (message, may_resume) = self.pop()?;
         let position = match &mut self.parts {
@@ -104,8 +104,8 @@ impl Inbox {
         Some((PartBuf::new(message, position), may_resume))
     }
 
-    /// The oldest message, put together of its parts; none if no part is there. What is there of a message
-    /// that is not complete is kept. True: the inbox was full and has room again.
+    /// Takes out the oldest message, or the next of its parts; `None` if nothing waits. Parts that were taken are kept until
+    /// the message is complete. True: the inbox was full, and the peer's messages may be let in again.
     pub(crate) fn pop_whole(&mut self) -> Option<(Assembled, bool)> {
         let (part, may_resume) = self.pop_part()?;
         let is_last = part.is_last();
@@ -129,7 +129,7 @@ impl Inbox {
         Some((whole, may_resume))
     }
 
-    /// The oldest message. True: it was full and has room again.
+    /// Takes out the oldest entry. True: the inbox was full, and the peer's messages may be let in again.
     pub(crate) fn pop(&mut self) -> Option<(MessageBuf, bool)> {
         let message = self.queue.pop(&mut self.spare)?;
         Some((message, self.may_resume()))
@@ -150,8 +150,7 @@ impl Inbox {
         self.queue.is_empty()
     }
 
-    /// Keeps memory for the next message. What is too much for a session that may rest now, others
-    /// may have as well.
+    /// Keeps a buffer for the next message, if it is small and there is none yet. Another buffer goes to the pool.
     pub(crate) fn recycle(&mut self, mut memory: Vec<u8>) {
         let has_none = self.spare.capacity() == 0;
         if has_none && memory.capacity() <= SPARE_BYTES_MAX {
@@ -163,11 +162,11 @@ impl Inbox {
     }
 }
 
-/// A message with another part of it.
+/// A message with its next part appended.
 fn joined(message: MessageBuf, part: &[u8]) -> MessageBuf {
     match message {
         MessageBuf::Text(mut text) => {
-            // Parts of a text are text.
+            // A part of text is whole characters.
             text.push_str(&String::from_utf8_lossy(part));
             MessageBuf::Text(text)
         }
@@ -178,13 +177,13 @@ fn joined(message: MessageBuf, part: &[u8]) -> MessageBuf {
     }
 }
 
-/// How many messages may wait.
+/// How many messages may wait before the inbox is full.
 pub(crate) const MESSAGES_MAX: usize = 64;
-/// How many bytes may wait; one message may be larger.
+/// How many bytes may wait before the inbox is full. One message may be larger.
 pub(crate) const BYTES_MAX: usize = 64 * 1024;
-/// The longest message that is put together of its parts for a function that wants it whole.
+/// The longest message that is assembled of its parts.
 pub(crate) const WHOLE_BYTES_MAX: usize = 1024 * 1024;
-/// Memory that a session keeps for its next message.
+/// The largest buffer that a session keeps for its next message.
 pub(crate) const SPARE_BYTES_MAX: usize = SMALL_BYTES;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A request that outlives `open`, for the functions that ask for it.
+//! A copy of a request that outlives `open`, for functions that take the request.
 
 #[cfg(feature = "serde")]
 use serde_core::de::DeserializeOwned;
@@ -10,7 +10,7 @@ use crate::{
     handshake::request::Request,
 };
 
-/// A copy of everything a [`Request`] says.
+/// A copy of all fields of a [`Request`], without what is attached to it.
 #[derive(Clone, Debug, Default)]
 pub struct OwnedRequest {
     flags: u32,
@@ -32,7 +32,7 @@ pub struct OwnedRequest {
     tls_client_cert: Vec<u8>,
 }
 
-/// What the lists of a [`Request`] borrow from.
+/// The lists of a [`Request`], in the form that it borrows.
 pub(crate) struct RequestLists<'a> {
     headers: Vec<PairRef<'a>>,
     cookies: Vec<PairRef<'a>>,
@@ -72,7 +72,7 @@ impl OwnedRequest {
         }
     }
 
-    /// The request again.
+    /// The request, borrowed from this copy and its lists.
     pub(crate) fn request<'a>(&'a self, lists: &'a RequestLists<'a>) -> Request<'a> {
         Request {
             flags: self.flags,
@@ -99,7 +99,7 @@ impl OwnedRequest {
     }
 }
 
-/// Written out: with serde's macros each handler would wait for their compiler.
+/// Written out by hand: with serde's derive macros every handler would have to compile those.
 #[cfg(feature = "serde")]
 impl OwnedRequest {
     /// The copy as a JSON object.
@@ -125,7 +125,7 @@ impl OwnedRequest {
         })
     }
 
-    /// The copy that a JSON object is.
+    /// Reads a copy from a JSON object.
     pub(crate) fn from_json(mut fields: Map<String, Value>) -> serde_json::Result<Self> {
         Ok(OwnedRequest {
             flags: take(&mut fields, "flags")?,

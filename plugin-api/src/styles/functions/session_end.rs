@@ -1,38 +1,40 @@
-//! How a session ends for a function that serves it, async or blocking.
+//! How a session ends for a function that serves it, async or blocking: a state machine without I/O.
 //!
-//! A peer that closes first is answered with its own code, after the messages that it sent before:
-//! when the function ends. An async function that was told ([`recv`](crate::Conn::recv) gave
-//! `None`) and then waits for something else is not waited for, nor is a function that has not
-//! asked for messages, if none waits for it. In any case the server answers within its close
-//! timeout.
+//! A peer that closes first is answered with its own code when the function ends: first the messages that the peer sent
+//! before are received. The answer does not wait for an async function that was told of the end ([`recv`] gave `None`)
+//! and then waits for something else. Nor does it wait for a function that has never asked for messages, if there are
+//! none. In any case the server answers within its close timeout.
+//!
+//! [`recv`]: crate::AsyncConn::recv
 
 use crate::{
     abi::{self, Status},
     close_codes,
 };
 
-/// What of the session's end has come, and what of it the function knows.
+/// How far the end of the session has come, and what the function knows of it.
 #[derive(Debug, Default)]
 pub(crate) struct SessionEnd {
-    phase: Phase,
-    /// Whether the function asks for messages.
-    is_reader: bool,
-    /// How often the function was told.
+    state: EndState,
+    /// The function has asked for messages.
+    asks_for_messages: bool,
+    /// How often the function was told that no message follows.
     told: u8,
-    is_answered: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Phase {
+enum EndState {
     #[default]
     Open,
-    /// The peer's Close came, and ours is not sent.
-    PeerCloses,
+    /// The peer's Close came, and a callback has still to answer it.
+    PeerClosed,
+    /// The peer's Close came, and a callback has answered it.
+    Answered,
     /// There is no connection any more.
     Over,
 }
 
-/// Which of the three kinds of callback is running.
+/// Which callback is running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CallbackKind {
     Closing,
@@ -40,87 +42,92 @@ pub(crate) enum CallbackKind {
     Other,
 }
 
-/// What a callback does while the function goes on.
+/// What a callback answers while the function goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CallbackAnswer {
-    /// It answers this.
+    /// It returns this status.
     Status(Status),
-    /// It closes with the peer's code, then answers OK.
+    /// It closes with the peer's code, and returns OK.
     Echo,
 }
 
 impl SessionEnd {
+    /// The peer's Close came.
     pub(crate) fn peer_closes(&mut self) {
-        self.phase = Phase::PeerCloses;
+        self.state = EndState::PeerClosed;
     }
 
+    /// The session is over.
     pub(crate) fn is_over_now(&mut self) {
-        self.phase = Phase::Over;
+        self.state = EndState::Over;
     }
 
-    /// Nobody has closed yet, as far as the callbacks said.
-    pub(crate) fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+    /// The function asks for a message.
+    pub(crate) fn asks_for_messages(&mut self) {
+        self.asks_for_messages = true;
     }
 
-    /// There is no connection any more.
-    pub(crate) fn is_over(&self) -> bool {
-        self.phase == Phase::Over
-    }
-
-    /// Whether nothing more may be sent: it is over, or the function knows that the peer closes.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.is_over() || self.told > 0
-    }
-
-    /// The function asks for messages.
-    pub(crate) fn reads(&mut self) {
-        self.is_reader = true;
-    }
-
-    /// Whether the function may have something to answer before the peer's Close: a message in
-    /// hand, or one that waits.
-    pub(crate) fn is_waited_for(&self, has_mail: bool) -> bool {
-        self.is_reader || has_mail
-    }
-
-    /// Whether a function that sleeps is to be told now.
-    pub(crate) fn ends_sleep(&self, has_mail: bool) -> bool {
-        match self.phase {
-            Phase::Open => false,
-            Phase::PeerCloses => !self.is_waited_for(has_mail),
-            Phase::Over => true,
-        }
-    }
-
-    /// Tells the function. False: it was told so often that it does not listen, and would spin for
-    /// ever; it must be ended.
+    /// The function is told that no message follows. False: it was told so often that it would spin for ever, and must be
+    /// ended.
     pub(crate) fn tell(&mut self) -> bool {
         self.told = self.told.saturating_add(1);
         self.told <= TOLD_MAX
     }
 
-    /// What the callback does after the function had its turn and has not ended.
-    pub(crate) fn course(&mut self, callback: CallbackKind, has_mail: bool) -> CallbackAnswer {
-        match self.phase {
-            Phase::Open => CallbackAnswer::Status(abi::OK),
-            Phase::Over => CallbackAnswer::Status(abi::PENDING),
-            Phase::PeerCloses => {
-                let is_time = !self.is_answered && (self.told > 0 || !self.is_waited_for(has_mail));
-                self.is_answered |= is_time;
-                match callback {
-                    CallbackKind::Closing if !is_time => CallbackAnswer::Status(abi::PENDING),
-                    // The host echoes what this callback says OK to.
-                    CallbackKind::Closing => CallbackAnswer::Status(abi::OK),
-                    _ if is_time => CallbackAnswer::Echo,
-                    _ => CallbackAnswer::Status(abi::OK),
-                }
+    /// What a callback answers after the function was polled and has not ended. `has_messages`: some wait to be received.
+    pub(crate) fn answer(&mut self, callback: CallbackKind, has_messages: bool) -> CallbackAnswer {
+        let is_time = self.told > 0 || !self.is_waited_for(has_messages);
+        let answer = match (self.state, callback) {
+            (EndState::Open, _) => CallbackAnswer::Status(abi::OK),
+            (EndState::Over, _) => CallbackAnswer::Status(abi::PENDING),
+            // The host echoes the code when `closing` answers OK.
+            (EndState::PeerClosed, CallbackKind::Closing) if is_time => {
+                CallbackAnswer::Status(abi::OK)
             }
+            (EndState::PeerClosed, _) if is_time => CallbackAnswer::Echo,
+            (EndState::PeerClosed | EndState::Answered, CallbackKind::Closing) => {
+                CallbackAnswer::Status(abi::PENDING)
+            }
+            (EndState::PeerClosed | EndState::Answered, _) => CallbackAnswer::Status(abi::OK),
+        };
+        if self.state == EndState::PeerClosed && is_time {
+            self.state = EndState::Answered;
+        }
+        answer
+    }
+
+    /// Whether neither side has closed, as far as the callbacks said.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == EndState::Open
+    }
+
+    /// Whether there is no connection any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == EndState::Over
+    }
+
+    /// Whether nothing more may be sent: the session is over, or the function knows that the peer closes.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_over() || self.told > 0
+    }
+
+    /// Whether the function may still have something to send before the peer's Close is answered: the answer to a message
+    /// that it has received, or to one that waits.
+    pub(crate) fn is_waited_for(&self, has_messages: bool) -> bool {
+        self.asks_for_messages || has_messages
+    }
+
+    /// Whether a function that sleeps is to be woken and told of the end.
+    pub(crate) fn ends_sleep(&self, has_messages: bool) -> bool {
+        match self.state {
+            EndState::Open => false,
+            EndState::PeerClosed | EndState::Answered => !self.is_waited_for(has_messages),
+            EndState::Over => true,
         }
     }
 }
 
-/// The code to answer a peer's Close with: 1005 says that its frame had none, so ours has none.
+/// The code that answers a peer's Close: its own, or 0 (an empty body) for [`close_codes::NO_STATUS`].
 pub(crate) fn echoed(code: u32) -> u32 {
     if code == u32::from(close_codes::NO_STATUS) {
         0
@@ -129,6 +136,96 @@ pub(crate) fn echoed(code: u32) -> u32 {
     }
 }
 
-/// How often a function may ask on after the end. One that asks in a loop would spin, one that is
-/// made of several loops is told by each of them.
+/// How often a function may be told of the end. One that asks in a loop would spin; one that is made of several loops is
+/// told by each of them.
 const TOLD_MAX: u8 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OK: CallbackAnswer = CallbackAnswer::Status(abi::OK);
+    const PENDING: CallbackAnswer = CallbackAnswer::Status(abi::PENDING);
+    const ECHO: CallbackAnswer = CallbackAnswer::Echo;
+
+    fn end(state: EndState, asks_for_messages: bool, told: u8) -> SessionEnd {
+        SessionEnd {
+            state,
+            asks_for_messages,
+            told,
+        }
+    }
+
+    #[test]
+    fn every_state_has_its_answer_to_every_callback() {
+        use CallbackKind::{Closed, Closing, Other};
+        use EndState::{Answered, Open, Over, PeerClosed};
+        // State, the function is waited for, it was told; the answers of `closing`, of `closed`, of another callback; the
+        // state afterwards.
+        for (state, is_waited_for, told, answers, after) in [
+            (Open, false, 0, [OK, OK, OK], Open),
+            (Open, true, 0, [OK, OK, OK], Open),
+            (Open, true, 1, [OK, OK, OK], Open),
+            (PeerClosed, true, 0, [PENDING, OK, OK], PeerClosed),
+            (PeerClosed, false, 0, [OK, ECHO, ECHO], Answered),
+            (PeerClosed, true, 1, [OK, ECHO, ECHO], Answered),
+            (Answered, true, 0, [PENDING, OK, OK], Answered),
+            (Answered, false, 0, [PENDING, OK, OK], Answered),
+            (Answered, true, 1, [PENDING, OK, OK], Answered),
+            (Over, false, 0, [PENDING, PENDING, PENDING], Over),
+            (Over, true, 0, [PENDING, PENDING, PENDING], Over),
+            (Over, true, 1, [PENDING, PENDING, PENDING], Over),
+        ] {
+            for (callback, expected) in [Closing, Closed, Other].into_iter().zip(answers) {
+                // A function is waited for if it has asked, or if messages wait for it.
+                for (asks, has_messages) in [(is_waited_for, false), (false, is_waited_for)] {
+                    let mut end = end(state, asks, told);
+                    let answer = end.answer(callback, has_messages);
+                    let case = format!("{state:?} {callback:?} {asks} {has_messages} {told}");
+                    assert_eq!((answer, end.state), (expected, after), "{case}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_close_of_the_peer_is_answered_once() {
+        let mut end = SessionEnd::default();
+        end.asks_for_messages();
+        end.peer_closes();
+        let mut answers = vec![end.answer(CallbackKind::Closing, true)];
+        answers.extend((0..3).map(|_| end.answer(CallbackKind::Other, false)));
+        end.tell();
+        answers.extend((0..3).map(|_| end.answer(CallbackKind::Other, false)));
+
+        assert_eq!(answers, [PENDING, OK, OK, OK, ECHO, OK, OK]);
+    }
+
+    #[test]
+    fn a_sleep_ends_with_the_session_or_when_the_answer_waits_for_nothing_else() {
+        use EndState::{Answered, Open, Over, PeerClosed};
+        for (state, is_waited_for, ends) in [
+            (Open, false, false),
+            (Open, true, false),
+            (PeerClosed, false, true),
+            (PeerClosed, true, false),
+            (Answered, false, true),
+            (Answered, true, false),
+            (Over, false, true),
+            (Over, true, true),
+        ] {
+            let found = end(state, false, 0).ends_sleep(is_waited_for);
+            assert_eq!(found, ends, "{state:?} {is_waited_for}");
+        }
+    }
+
+    #[test]
+    fn a_function_is_told_sixteen_times_and_nothing_is_sent_after_the_first() {
+        let mut end = SessionEnd::default();
+        end.peer_closes();
+        assert!(!end.is_silent());
+        assert!((0..TOLD_MAX).all(|_| end.tell() && end.is_silent()));
+        assert!(!end.tell());
+        assert!((0..1000).all(|_| !end.tell()));
+    }
+}

@@ -1,4 +1,4 @@
-//! What all sessions of an async or a blocking function share.
+//! The value that all sessions of an async or blocking function share.
 
 use crate::{
     config::Config,
@@ -8,11 +8,11 @@ use crate::{
     },
 };
 
-/// What all sessions of an async or a blocking function share: made once from the configuration, passed to
+/// The value that all sessions of an async or blocking function share. It is made once from the configuration, passed to
 /// each call of the function, and dropped after the last session of its generation.
 ///
-/// It is what [`Handler`](crate::Handler) is in the events style. Named in
-/// [`handler!`](crate::handler), the function takes it as its last argument:
+/// Its counterpart in the events style is [`Handler`](crate::Handler). [`handler!`](crate::handler) names its type, and
+/// the function takes it as its last argument:
 ///
 /// ```standalone_crate
 /// use wsh::prelude::*;
@@ -48,21 +48,21 @@ use crate::{
     label = "needs `impl Shared for {Self}`"
 )]
 pub trait Shared: Sized + Send + Sync + 'static {
-    /// Whether [`handshake`](Self::handshake) judges the `Origin`, see
+    /// Whether [`handshake`](Self::handshake) judges the `Origin`; see
     /// [`Handler::ORIGIN_ANY`](crate::Handler::ORIGIN_ANY).
     const ORIGIN_ANY: bool = false;
 
-    /// Builds it from the handler's configuration. Acts on nothing outside: see
+    /// Builds the value from the handler's configuration. It changes nothing outside: that is for
     /// [`serving`](Self::serving).
     ///
     /// # Errors
-    /// The handler is not loaded, and the server's log says why.
+    /// With any error the handler is not loaded, and the server's log says why.
     fn new(config: Config<'_>) -> crate::Result<Self>;
 
-    /// Whether to let a client in, and with what.
+    /// Decides whether a client may enter, and what the answer carries.
     ///
     /// # Errors
-    /// The client gets a 500, and the server's log says why.
+    /// With any error the client gets a 500, and the server's log says why.
     fn handshake(
         &self,
         request: &Request<'_>,
@@ -72,25 +72,25 @@ pub trait Shared: Sized + Send + Sync + 'static {
         Ok(Handshake::accept())
     }
 
-    /// Clients come now, or no more: start and stop here what runs beside the sessions.
+    /// Clients come from now on, or come no more: the place to start and to stop what runs beside the sessions.
     ///
     /// # Errors
-    /// The server's log says why.
+    /// Any error is logged.
     fn serving(&self, on: bool) -> crate::Result {
         let _ = on;
         Ok(())
     }
 
-    /// Whether the handler is fit to serve. Runs before the first client.
+    /// Checks whether the handler is fit to serve. It runs before the first client.
     ///
     /// # Errors
-    /// The handler is not used, and the server's log says why.
+    /// With any error the handler is not used, and the server's log says why.
     fn self_test(&self) -> crate::Result {
         Ok(())
     }
 }
 
-/// Functions that share nothing.
+/// The shared value of functions that share nothing.
 impl Shared for () {
     fn new(_config: Config<'_>) -> crate::Result<Self> {
         Ok(())

@@ -1,5 +1,5 @@
-//! The functions that [`handler!`](crate::handler) takes: with and without the request and what their
-//! sessions share.
+//! The signatures of functions that [`handler!`](crate::handler) takes: with or without the request, and with or without
+//! the value that their sessions share.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -15,27 +15,27 @@ use crate::{
     },
 };
 
-/// What a session's future is kept as.
+/// The future of one session's function.
 pub(crate) type SessionFuture = Pin<Box<dyn Future<Output = crate::Result> + Send>>;
 
-/// Marks a function that takes its connection only.
+/// Marks a function that takes the connection only.
 #[derive(Debug)]
 pub struct Alone(());
 
-/// Marks a function that takes the request too.
+/// Marks a function that takes the connection and the request.
 #[derive(Debug)]
 pub struct WithRequest(());
 
-/// Marks a function that takes what its sessions share too.
+/// Marks a function that takes the connection and the shared value.
 #[derive(Debug)]
 pub struct WithShared(());
 
-/// Marks a function that takes both.
+/// Marks a function that takes the connection, the request and the shared value.
 #[derive(Debug)]
 pub struct WithBoth(());
 
-/// A function of the async style. `S` is its state, `A` one of the four marks; both follow from the
-/// function. `H` is what its sessions share.
+/// A function of the async style. `S` is its state, and `A` one of the four marks; both follow from the function. `H` is
+/// the type of the shared value.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an async handler function",
     label = "wanted: `async fn(conn: &mut AsyncConn<S>) -> Result`, which may take `request: &Request` and, with `shared = T`, `shared: &T` after it",
@@ -44,10 +44,10 @@ pub struct WithBoth(());
     note = "its state `S` must be `Default + Serialize + DeserializeOwned + Send`"
 )]
 pub trait AsyncFunction<S, A, H>: Copy + Send + Sync + 'static {
-    /// Whether the request is kept for it.
+    /// Whether the function takes the request, which is kept for it.
     const TAKES_REQUEST: bool;
 
-    /// The future of one session; nothing runs before it is polled.
+    /// Makes the future of one session. Nothing of the function runs before it is polled.
     fn start(
         self,
         conn: AsyncConn<S>,
@@ -69,8 +69,7 @@ where
         _: Option<Arc<OwnedRequest>>,
         _: &Arc<H>,
     ) -> SessionFuture {
-        // The future owns the connection that the function borrows: that is what ties the two
-        // together without a lifetime.
+        // The future owns the connection that the function borrows, so that no lifetime shows outside.
         Box::pin(async move { self.call(&mut conn).await })
     }
 }
@@ -142,10 +141,10 @@ where
 
 /// An `async fn(&mut AsyncConn<S>)` for one lifetime.
 pub trait CallAlone<'a, S> {
-    /// What it returns.
+    /// The future that the function returns.
     type Future: Future<Output = crate::Result> + Send + 'a;
 
-    /// Calls it.
+    /// Calls the function.
     fn call(self, conn: &'a mut AsyncConn<S>) -> Self::Future;
 }
 
@@ -163,10 +162,10 @@ where
 
 /// An `async fn(&mut AsyncConn<S>, &Request)` for one lifetime.
 pub trait CallWithRequest<'a, S> {
-    /// What it returns.
+    /// The future that the function returns.
     type Future: Future<Output = crate::Result> + Send + 'a;
 
-    /// Calls it.
+    /// Calls the function.
     fn call(self, conn: &'a mut AsyncConn<S>, request: &'a Request<'a>) -> Self::Future;
 }
 
@@ -184,10 +183,10 @@ where
 
 /// An `async fn(&mut AsyncConn<S>, &H)` for one lifetime.
 pub trait CallWithShared<'a, S, H> {
-    /// What it returns.
+    /// The future that the function returns.
     type Future: Future<Output = crate::Result> + Send + 'a;
 
-    /// Calls it.
+    /// Calls the function.
     fn call(self, conn: &'a mut AsyncConn<S>, shared: &'a H) -> Self::Future;
 }
 
@@ -205,10 +204,10 @@ where
 
 /// An `async fn(&mut AsyncConn<S>, &Request, &H)` for one lifetime.
 pub trait CallWithBoth<'a, S, H> {
-    /// What it returns.
+    /// The future that the function returns.
     type Future: Future<Output = crate::Result> + Send + 'a;
 
-    /// Calls it.
+    /// Calls the function.
     fn call(
         self,
         conn: &'a mut AsyncConn<S>,
@@ -229,14 +228,14 @@ where
     }
 }
 
-/// A function of the blocking style; `A` is one of the four marks, `H` what its sessions share.
+/// A function of the blocking style. `A` is one of the four marks, and `H` the type of the shared value.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a blocking handler function",
     label = "wanted: `fn(conn: BlockingConn) -> Result`, which may take `request: &Request` and, with `shared = T`, `shared: &T` after it",
     note = "an `async fn(conn: &mut AsyncConn) -> Result` is written `handler!(async name)`, a type `handler!(Name)`"
 )]
 pub trait BlockingFunction<A, H>: Copy + Send + Sync + 'static {
-    /// Whether the request is kept for it.
+    /// Whether the function takes the request, which is kept for it.
     const TAKES_REQUEST: bool;
 
     /// Serves one session, from its first message to its last.
@@ -300,7 +299,7 @@ where
     label = "wanted: `fn(request: &Request, response: &mut Response) -> Result<Handshake>`"
 )]
 pub trait HandshakeFunction<H>: Copy + Send + Sync + 'static {
-    /// Calls it.
+    /// Calls the function.
     ///
     /// # Errors
     /// What the function returns.
@@ -330,7 +329,7 @@ where
     }
 }
 
-/// The handshake of a handler that names none: that of what its sessions share.
+/// The handshake of a handler that names no function for it: that of the shared value.
 #[derive(Clone, Copy, Debug)]
 pub struct HandshakeOfShared;
 

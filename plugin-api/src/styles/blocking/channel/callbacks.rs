@@ -1,4 +1,4 @@
-//! The callbacks' side of a [`BlockingChannel`]: they put in what happens, and do what the thread has left.
+//! The callbacks' side of a [`BlockingChannel`]: they put events in, and do what the thread has left to do.
 
 use std::sync::MutexGuard;
 
@@ -9,13 +9,13 @@ use crate::{
     close::Close,
     message::Message,
     styles::{
-        asynchronous::send::{CROWD_BYTES, ROOM_BYTES, room_for},
+        asynchronous::send::{HIGH_WATER_BYTES, LOW_WATER_BYTES, retry_mark},
         blocking::command::{Command, CommandOrder, CommandState},
     },
 };
 
 impl BlockingChannel {
-    /// A message came, and another follows at once if `is_followed`. True: the peer is to be held back.
+    /// Puts in a message. `is_followed`: another one follows at once. True: the peer is to be held back.
     pub(crate) fn push(
         &self,
         message: Message<'_>,
@@ -25,7 +25,7 @@ impl BlockingChannel {
         let mut inner = self.lock();
         let is_full = inner.inbox.push(message);
         if is_followed && !is_full {
-            // The thread takes them all at once.
+            // The thread is notified once for all messages of a batch.
             return false;
         }
         inner.serve(session);
@@ -33,7 +33,7 @@ impl BlockingChannel {
         is_full
     }
 
-    /// As [`push`](Self::push), for a part of a message.
+    /// Puts in a part of a message. True: the peer is to be held back.
     pub(crate) fn push_part(
         &self,
         message: Message<'_>,
@@ -47,68 +47,67 @@ impl BlockingChannel {
         is_full
     }
 
+    /// The peer's Close came.
     pub(crate) fn peer_closes(&self, close: Close) {
         let _ = self.closed.set(close);
         let mut inner = self.lock();
-        inner.ending.peer_closes();
+        inner.end.peer_closes();
         self.notify_all(inner);
     }
 
+    /// The session is over.
     pub(crate) fn is_over_now(&self, close: Close) {
         // Already set if the peer closed first.
         let _ = self.closed.set(close);
         let mut inner = self.lock();
-        inner.ending.is_over_now();
+        inner.end.is_over_now();
         inner.outbox.clear();
         self.notify_all(inner);
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.lock().ending.is_over()
+        self.lock().end.is_over()
     }
 
-    /// Whether the peer closes, and the function is not waited for.
-    pub(crate) fn is_deaf_to_close(&self) -> bool {
+    /// Whether the peer closes, and its answer does not wait for the function.
+    pub(crate) fn ignores_close(&self) -> bool {
         let inner = self.lock();
-        let is_waited_for = inner.ending.is_waited_for(!inner.inbox.is_empty());
-        !inner.ending.is_open() && !is_waited_for
+        let is_waited_for = inner.end.is_waited_for(!inner.inbox.is_empty());
+        !inner.end.is_open() && !is_waited_for
     }
 
-    /// What the function came to, once all that it sent was taken.
+    /// Takes the function's result, once the outbox is empty.
     pub(crate) fn take_outcome(&self) -> Option<FunctionResult> {
         let mut inner = self.lock();
-        if inner.has_mail() {
+        if inner.has_unsent_message() {
             return None;
         }
         inner.outcome.take()
     }
 
-    /// A `wake`: does what the thread left to do.
+    /// The callback `wake`: does what the thread has left to do.
     pub(crate) fn wakes(&self, session: &HostSession) {
         let mut inner = self.lock();
         inner.is_woken = false;
-        inner.is_alarmed = false;
+        inner.has_alarm = false;
         inner.serve(session);
         self.notify(inner, false);
     }
 
-    /// The peer has taken most of what was on its way.
+    /// The callback `drain`: the peer has taken most of what waited for it.
     pub(crate) fn drained(&self, session: &HostSession) {
         let mut inner = self.lock();
         inner.serve(session);
         self.notify(inner, false);
     }
 
-    /// Notifies the thread if what it waits for is there. Without the lock, which it wants at once; and
-    /// once, however much comes before it runs.
+    /// Notifies the thread if what it waits for is there: once, however much comes before the thread runs. The lock is
+    /// released before, since the thread takes it at once.
     fn notify(&self, mut inner: MutexGuard<'_, ChannelState>, has_message: bool) {
         let is_served = inner.is_served();
-        let WaitsFor {
-            for_message,
-            for_service,
-        } = &mut inner.waits;
-        let received = has_message && std::mem::take(for_message);
-        let served = is_served && std::mem::take(for_service);
+        let WaitsFor { message, service } = &mut inner.waits;
+        let received = has_message && std::mem::take(message);
+        let served = is_served && std::mem::take(service);
         drop(inner);
         if received || served {
             self.changed.notify_all();
@@ -123,54 +122,55 @@ impl BlockingChannel {
 }
 
 impl ChannelState {
-    /// Whether what waits for a callback can go on.
+    /// Whether a thread that waits for a callback can go on.
     fn is_served(&self) -> bool {
         match self.command {
             CommandState::Answered(_) => true,
-            CommandState::Asked(_) => false,
-            CommandState::Free => self.congestion == Congestion::Free && !self.has_mail(),
+            CommandState::Requested(_) => false,
+            CommandState::None => self.congestion == Congestion::None && !self.has_unsent_message(),
         }
     }
 
-    /// Does what can be done now of what the thread left to do.
+    /// Does what the thread has left to do, as far as it is possible now.
     fn serve(&mut self, session: &HostSession) {
-        if std::mem::take(&mut self.wants_reads) && !self.is_paused {
+        if std::mem::take(&mut self.resumes_reads) && !self.is_paused {
             session.inside(|host, conn| host.reads(conn, true));
         }
-        if self.asked() == Some(CommandOrder::Before) {
-            self.run_errand(session);
+        if self.command_order() == Some(CommandOrder::First) {
+            self.run_command(session);
         }
-        self.look_for_room(session);
+        self.note_drained(session);
         self.send_messages(session);
-        let is_time = match self.asked() {
-            Some(CommandOrder::After) => {
-                !self.has_mail() && !matches!(self.congestion, Congestion::Full(_))
+        let is_time = match self.command_order() {
+            Some(CommandOrder::Last) => {
+                !self.has_unsent_message() && !matches!(self.congestion, Congestion::Full(_))
             }
-            Some(CommandOrder::Before | CommandOrder::Beside) => true,
+            Some(CommandOrder::First | CommandOrder::AfterThoseThatFit) => true,
             None => false,
         };
         if is_time {
-            self.run_errand(session);
+            self.run_command(session);
         }
     }
 
-    fn look_for_room(&mut self, session: &HostSession) {
+    fn note_drained(&mut self, session: &HostSession) {
         if let Congestion::Crowded(low) | Congestion::Full(low) = self.congestion
             && session.buffered() <= low
         {
-            self.congestion = Congestion::Free;
+            self.congestion = Congestion::None;
         }
     }
 
-    /// Sends as much of the outbox as there is room for.
+    /// Sends the messages of the outbox that fit.
     fn send_messages(&mut self, session: &HostSession) {
-        // A function that has ended, or waits for something else, sends nothing more meanwhile.
-        let may_crowd = self.outcome.is_some() || self.asked() == Some(CommandOrder::After);
-        while self.has_mail() {
+        // A function that has ended, or waits for a command, adds no messages meanwhile.
+        let may_send_on =
+            self.outcome.is_some() || self.command_order() == Some(CommandOrder::Last);
+        while self.has_unsent_message() {
             match self.congestion {
                 Congestion::Full(_) => return,
-                Congestion::Crowded(_) if !may_crowd => return,
-                Congestion::Free | Congestion::Crowded(_) => {}
+                Congestion::Crowded(_) if !may_send_on => return,
+                Congestion::None | Congestion::Crowded(_) => {}
             }
             let Some((kind, bytes)) = self.outbox.front() else {
                 return;
@@ -180,12 +180,12 @@ impl ChannelState {
             match u64::try_from(answer) {
                 Ok(buffered) => {
                     self.outbox.pop();
-                    if buffered > CROWD_BYTES {
-                        self.wait_for(ROOM_BYTES, Congestion::Crowded, session);
+                    if buffered > HIGH_WATER_BYTES {
+                        self.wait_for(LOW_WATER_BYTES, Congestion::Crowded, session);
                     }
                 }
                 Err(_) if answer == i64::from(abi::FULL) => {
-                    let low = room_for(session.buffered(), len);
+                    let low = retry_mark(session.buffered(), len);
                     self.wait_for(low, Congestion::Full, session);
                 }
                 Err(_) if answer == i64::from(abi::GONE) => return self.outbox.clear(),
@@ -197,40 +197,40 @@ impl ChannelState {
         }
     }
 
-    /// From now on it is waited until no more than `low` bytes are on their way to the peer.
-    fn wait_for(&mut self, low: u64, room: fn(u64) -> Congestion, session: &HostSession) {
-        self.congestion = room(low);
-        // Both marks are one, so that setting them again never takes back a `drain` that is due.
+    /// Enters a kind of congestion, which ends when at most `low` bytes wait for the peer.
+    fn wait_for(&mut self, low: u64, congestion: fn(u64) -> Congestion, session: &HostSession) {
+        self.congestion = congestion(low);
+        // Both marks are equal, so that setting them again never cancels a `drain` that is due.
         session.inside(|host, conn| host.watermark(conn, low, low));
     }
 
-    fn run_errand(&mut self, session: &HostSession) {
-        let CommandState::Asked(command) = std::mem::take(&mut self.command) else {
+    fn run_command(&mut self, session: &HostSession) {
+        let CommandState::Requested(command) = std::mem::take(&mut self.command) else {
             return;
         };
         let answer = match &command {
             Command::Send { kind, bytes, .. } => {
                 let answer = session.send_lent(kind | abi::IF_ROOM, bytes);
                 if answer == i64::from(abi::FULL) {
-                    let low = room_for(session.buffered(), bytes.len());
+                    let low = retry_mark(session.buffered(), bytes.len());
                     self.wait_for(low, Congestion::Full, session);
-                    self.command = CommandState::Asked(command);
+                    self.command = CommandState::Requested(command);
                     return;
                 }
                 if answer >= 0 {
                     self.is_in_message = kind & abi::MORE != 0;
                 }
-                if answer > CROWD_BYTES as i64 {
-                    self.wait_for(ROOM_BYTES, Congestion::Crowded, session);
+                if answer > HIGH_WATER_BYTES as i64 {
+                    self.wait_for(LOW_WATER_BYTES, Congestion::Crowded, session);
                 }
                 answer
             }
             Command::Raw(bytes) => {
                 let buffered = session.buffered();
-                // The host knows no raw bytes that wait for room. Beside nothing they fit.
-                if buffered > 0 && buffered + bytes.len() as u64 > CROWD_BYTES {
+                // The host has no IF_ROOM for raw bytes. If nothing waits for the peer, they fit.
+                if buffered > 0 && buffered + bytes.len() as u64 > HIGH_WATER_BYTES {
                     self.wait_for(0, Congestion::Full, session);
-                    self.command = CommandState::Asked(command);
+                    self.command = CommandState::Requested(command);
                     return;
                 }
                 match RawFunctions::of(session.host()) {
@@ -254,7 +254,7 @@ impl ChannelState {
                 status.into()
             }
             Command::Reads(on) => {
-                // While the inbox is full, `recv` lets the peer in again.
+                // While the inbox is full, a later `recv` lets the peer's messages in again.
                 self.is_paused = !on;
                 if *on && self.inbox.is_full() {
                     abi::OK.into()
