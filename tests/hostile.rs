@@ -7,28 +7,14 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use flate2::{Decompress, FlushDecompress};
 
 use crate::harness::client::{Client, Raw};
 use crate::harness::client_frame::frame;
+use crate::harness::deflating::bomb;
 use crate::harness::is_long;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
-
-/// 64 KiB that inflate to 64 MiB: a mebibyte of zeros, and 63 times one that follows such.
-fn bomb() -> Vec<u8> {
-    let mut deflater = Compress::new(Compression::best(), false);
-    let mut mebibyte = || {
-        let mut wire = Vec::with_capacity(64 * 1024);
-        deflater
-            .compress_vec(&vec![0; 1 << 20], &mut wire, FlushCompress::Sync)
-            .expect("compressing");
-        wire
-    };
-    let bomb = [mebibyte(), mebibyte().repeat(63)].concat();
-    assert!((60_000..70_000).contains(&bomb.len()), "{}", bomb.len());
-    bomb
-}
 
 /// How much of a bomb inflates to as much as a message may have, or a little less.
 fn fuse(bomb: &[u8]) -> usize {

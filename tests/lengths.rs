@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::harness::at_once;
 use crate::harness::compile::compile;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -28,7 +29,7 @@ const TOO_BIG: &str = "status=-4";
 const NONE: &str = "status=0";
 
 #[test]
-fn a_length_that_cannot_be_meant_costs_nobody_anything() {
+fn a_length_that_cannot_be_meant_is_refused_and_costs_no_session_anything() {
     let calls = [
         ("host->send(conn, WSH_BINARY, some, endless)", TOO_BIG),
         ("host->send(conn, WSH_TEXT, some, endless)", TOO_BIG),
@@ -167,7 +168,7 @@ fn a_rejection_of_four_gibibytes_is_none() {
 
 #[test]
 fn a_snapshot_that_never_returns_or_is_late_keeps_its_own_session_only() {
-    for (how, says) in [
+    let snapshots = [
         // It waits for ever.
         ("if (stays) hang();", "callback=\"snapshot\""),
         // It writes until it is told to stop, which is when the state is too large.
@@ -183,7 +184,8 @@ fn a_snapshot_that_never_returns_or_is_late_keeps_its_own_session_only() {
             "if (stays) { usleep(1200000); }",
             "its `snapshot` took more than 1s",
         ),
-    ] {
+    ];
+    at_once(snapshots, |(how, says)| {
         let site = Site::empty();
         let library = |number: &str| {
             let options = [
@@ -214,5 +216,5 @@ fn a_snapshot_that_never_returns_or_is_late_keeps_its_own_session_only() {
         assert_eq!(server.connect("/late").ask("new"), "number=2", "{how}");
         let mut innocent = server.connect("/late");
         assert_eq!(innocent.ask("new"), "number=2", "{how}");
-    }
+    });
 }

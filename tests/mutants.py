@@ -161,7 +161,7 @@ class Server:
         os.mkdir(self.handlers)
         shutil.copy(plugin, os.path.join(self.handlers, "innocent_wsh.so"))
         with open(os.path.join(self.directory, "config.toml"), "w") as config:
-            config.write("[limits]\ninit_timeout_ms = 2000\ntrial_memory_bytes_max = 1000000000\n")
+            config.write("[limits]\ninit_timeout_ms = 1000\ntrial_memory_bytes_max = 1000000000\n")
         config = ["--config", config.name]
         help = subprocess.run([binary, "--help"], capture_output=True, text=True).stdout
         if "--trial" not in help:

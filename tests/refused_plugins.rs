@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::patch::{self, Patch, versioned};
@@ -220,7 +221,7 @@ fn what_others_can_write_is_refused_with_the_command_that_mends_it() {
         server.handshake_status("/echo") == 101 && server.handshake_status("/sub/versioned") == 101
     });
 
-    // Whoever serves already goes on serving when its file becomes writable.
+    // A handler that serves already goes on serving when its file becomes writable.
     let mut open = server.connect("/echo");
     chmod(&file, 0o666);
     server.line(&[
@@ -232,7 +233,7 @@ fn what_others_can_write_is_refused_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn what_is_no_regular_file_holds_nobody_up() {
+fn what_is_no_regular_file_holds_no_load_up() {
     let site = Site::with(&["echo_wsh"]);
     site.add_fifo("handlers/fifo_wsh.so");
     let huge = fs::File::create(site.handlers().join("huge_wsh.so")).expect("a file");
@@ -297,7 +298,8 @@ fn a_handler_that_fails_beside_its_sessions_costs_none_of_them() {
 #[test]
 fn a_handler_that_was_really_built_with_panic_abort_is_refused() {
     let site = Site::empty();
-    let target = site.root().join("target");
+    // Not below the site: what it depends on stays built for the next run.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("panic_abort");
     let built = std::process::Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--lib", "-p", "echo_wsh", "--locked"])

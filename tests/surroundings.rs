@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use crate::harness::at_once;
 use crate::harness::compile::compile;
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
@@ -61,7 +62,7 @@ const WISHES: [(&str, &str); 9] = [
 
 #[test]
 fn a_signal_that_comes_right_after_a_plugin_wanted_it_ignored_is_heard() {
-    for (wish, signal) in WISHES {
+    at_once(WISHES, |(wish, signal)| {
         let site = Site::with(&["echo_wsh"]);
         let option = format!("-DIN_MESSAGE={wish}");
         site.add_bytes(&unruly(&[&option]), "deaf_wsh.so");
@@ -73,7 +74,7 @@ fn a_signal_that_comes_right_after_a_plugin_wanted_it_ignored_is_heard() {
 
         assert_eq!(innocent.close_code(), 1001, "{wish}");
         assert!(server.wait(Duration::from_secs(8)).success(), "{wish}");
-    }
+    });
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn a_limit_of_open_files_that_a_callback_lowers_stays_what_it_is() {
         "struct rlimit it = {64, 64}; answer(conn, \"set\", prlimit(0, RLIMIT_NOFILE, &it, NULL))",
         "struct rlimit it = {64, 64}; answer(conn, \"set\", prlimit(getpid(), RLIMIT_NOFILE, &it, &it))",
     ];
-    for calls in lower {
+    at_once(lower, |calls| {
         let site = Site::empty();
         site.add_bytes(
             &unruly(&[&format!("-DIN_MESSAGE={calls}")]),
@@ -182,7 +183,7 @@ fn a_limit_of_open_files_that_a_callback_lowers_stays_what_it_is() {
         assert!(line.contains("callback=\"message\""), "{line}");
         assert_eq!(soft_limit(&server), before, "{calls}");
         assert_eq!(server.count_lines(&["changed from outside"]), 0);
-    }
+    });
 }
 
 #[test]
@@ -275,12 +276,13 @@ fn what_is_changed_by_a_message_or_at_the_end_is_put_back_too() {
 
 #[test]
 fn exit_in_a_callback_names_it_closes_every_session_and_is_a_failure() {
-    for (option, callback) in [
+    let ways = [
         ("-DIN_MESSAGE=exit(0)", "message"),
         ("-DIN_OPEN=exit(0)", "open"),
         ("-DIN_CLOSED=exit(0)", "closed"),
         ("-DIN_MESSAGE=quick_exit(0)", "message"),
-    ] {
+    ];
+    at_once(ways, |(option, callback)| {
         let site = Site::with(&["echo_wsh"]);
         site.add_bytes(&unruly(&[option]), "exits_wsh.so");
         let mut server = Server::start(&site);
@@ -309,7 +311,7 @@ fn exit_in_a_callback_names_it_closes_every_session_and_is_a_failure() {
         ]);
         assert!(line.contains(&format!("callback=\"{callback}\"")), "{line}");
         assert_eq!(server.count_lines(&["called `exit`"]), 1);
-    }
+    });
 }
 
 #[test]
@@ -368,7 +370,7 @@ fn a_fault_in_a_callback_names_it_and_ends_the_server_by_its_signal() {
 fn a_fault_on_a_thread_of_a_plugins_own_names_the_thread_and_the_handler() {
     let in_code = "in code of handler `faults` ends the server";
     let on_stack = ", whose stack has addresses of handler `faults`, ends the server";
-    for (statement, signal, words) in [
+    let faults = [
         ("usleep(9999),crash()", libc::SIGSEGV, in_code),
         ("usleep(9999),read_past_the_end()", libc::SIGBUS, in_code),
         ("usleep(9999),abort()", libc::SIGABRT, on_stack),
@@ -376,7 +378,8 @@ fn a_fault_on_a_thread_of_a_plugins_own_names_the_thread_and_the_handler() {
         ("usleep(9999),raise(SIGSYS)", libc::SIGSYS, on_stack),
         // A call of nothing.
         ("usleep(9999),((void(*)(void))0)()", libc::SIGSEGV, on_stack),
-    ] {
+    ];
+    at_once(faults, |(statement, signal, words)| {
         let site = Site::empty();
         let in_thread = format!("-DIN_THREAD={statement}");
         site.add_bytes(
@@ -391,7 +394,7 @@ fn a_fault_on_a_thread_of_a_plugins_own_names_the_thread_and_the_handler() {
         assert_eq!(status.signal(), Some(signal), "{statement}");
         let line = server.line(&["wshd: signal SIG", " on thread `pinger`"]);
         assert!(line.ends_with(words), "{statement}: {line}");
-    }
+    });
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::harness::compile::compile;
 use crate::harness::patch::versioned;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
-use crate::harness::{eventually, within};
+use crate::harness::{at_once, eventually, within};
 
 /// How soon a change shows where the system tells of it, or is asked twice a second.
 const SOON: Duration = Duration::from_secs(1);
@@ -157,33 +157,33 @@ fn the_limits_of_the_system_are_named_and_changes_are_looked_for() {
 
 #[test]
 fn a_directory_that_is_removed_and_made_again_is_watched_again() {
-    let site = Site::empty();
-    site.add_bytes(&versioned(1), "versioned_wsh.so");
-    site.add_bytes(&versioned(1), "rooms/tea_wsh.so");
-    let server = Server::start(&site);
-
-    for (directory, path) in [
-        (site.handlers(), "/versioned"),
-        (site.handlers().join("rooms"), "/rooms/tea"),
-    ] {
-        site.add_bytes(&versioned(1), &format!("{}_wsh.so", &path[1..]));
-        eventually("it is served", || serves(&server, path, 1));
-        for number in [2, 4] {
-            fs::remove_dir_all(&directory).expect("removing");
-            within(SOON, "its handler is gone", || {
-                server.handshake_status(path) == 404
-            });
+    // The handlers directory itself, and a folder in it.
+    at_once(
+        [("", "/versioned"), ("rooms", "/rooms/tea")],
+        |(folder, path)| {
+            let site = Site::empty();
             let file = format!("{}_wsh.so", &path[1..]);
-            site.add_bytes(&versioned(number), &file);
-            eventually("the new directory is served", || {
-                serves(&server, path, number)
-            });
-            site.add_bytes(&versioned(number + 1), &file);
-            within(SOON, "the new directory is watched", || {
-                serves(&server, path, number + 1)
-            });
-        }
-    }
+            site.add_bytes(&versioned(1), &file);
+            let server = Server::start(&site);
+            let directory = site.handlers().join(folder);
+
+            assert!(serves(&server, path, 1));
+            for number in [2, 4] {
+                fs::remove_dir_all(&directory).expect("removing");
+                within(SOON, "its handler is gone", || {
+                    server.handshake_status(path) == 404
+                });
+                site.add_bytes(&versioned(number), &file);
+                eventually("the new directory is served", || {
+                    serves(&server, path, number)
+                });
+                site.add_bytes(&versioned(number + 1), &file);
+                within(SOON, "the new directory is watched", || {
+                    serves(&server, path, number + 1)
+                });
+            }
+        },
+    );
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn a_thousand_files_are_read_once_each() {
     let read_to_load = bytes_read(&server);
 
     // Each change is a look at everything.
-    let changes = 20;
+    let changes = 5;
     for number in 0..changes {
         site.add_bytes(&versioned(number + 2), "changes_wsh.so");
         eventually("it is served", || serves(&server, "/changes", number + 2));
@@ -384,7 +384,7 @@ fn a_file_that_is_refused_is_not_read_over_and_over() {
     server.line(&["cannot load `worse_wsh.so`"]);
     let before = bytes_read(&server);
 
-    let changes = 20;
+    let changes = 8;
     for number in 1..=changes {
         site.add_bytes(&versioned(number), "changes_wsh.so");
         eventually("it is served", || serves(&server, "/changes", number));

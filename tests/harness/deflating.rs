@@ -92,3 +92,18 @@ pub(crate) fn deflate(deflater: &mut Compress, payload: &[u8]) -> Vec<u8> {
     wire.truncate(wire.len() - 4);
     wire
 }
+
+/// 64 KiB that inflate to 64 MiB: a mebibyte of zeros, and 63 times one that follows such.
+pub(crate) fn bomb() -> Vec<u8> {
+    let mut deflater = Compress::new(Compression::best(), false);
+    let mut mebibyte = || {
+        let mut wire = Vec::with_capacity(64 * 1024);
+        deflater
+            .compress_vec(&vec![0; 1 << 20], &mut wire, FlushCompress::Sync)
+            .expect("compressing");
+        wire
+    };
+    let bomb = [mebibyte(), mebibyte().repeat(63)].concat();
+    assert!((60_000..70_000).contains(&bomb.len()), "{}", bomb.len());
+    bomb
+}

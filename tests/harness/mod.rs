@@ -31,6 +31,16 @@ pub(crate) fn within(limit: Duration, what: &str, mut claim: impl FnMut() -> boo
     }
 }
 
+/// Runs a test for each case at the same time, so that the waits of the cases do not add up.
+pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Send + Sync) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            let test = &test;
+            scope.spawn(move || test(case));
+        }
+    });
+}
+
 /// Whether the long forms of tests were asked for, with `WSHD_LONG=1`.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("WSHD_LONG").is_some_and(|value| value != "0")
