@@ -1,4 +1,4 @@
-//! What one session or one handler does wrong costs nobody else anything.
+//! What one session or one handler does wrong costs no other session anything.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -181,7 +181,7 @@ fn a_callback_that_blocks_holds_no_other_session_up_and_is_named() {
     assert_eq!(blocked.text(), "done");
 }
 
-/// Sends `how` to so many sessions of a handler that does not return, all at once; everybody else
+/// Sends `how` to so many sessions of a handler that does not return, all at once. Every other session
 /// is served meanwhile.
 fn get_stuck(how: &str, sessions: usize) -> (Site, Server, Vec<Client>) {
     let site = Site::with(&["stuck_wsh", "echo_wsh"]);
@@ -242,14 +242,14 @@ fn many() -> usize {
 }
 
 #[test]
-fn a_callback_that_never_returns_holds_nobody_else_up() {
+fn a_callback_that_never_returns_holds_no_other_session_up() {
     for how in ["loop", "sleep", "deadlock"] {
         get_stuck(how, 1);
     }
 }
 
 #[test]
-fn callbacks_that_never_return_on_every_worker_at_once_hold_nobody_else_up() {
+fn callbacks_that_never_return_on_every_worker_at_once_hold_no_other_handler_up() {
     for how in ["loop", "deadlock"] {
         let (site, server, _stuck) = get_stuck(how, many());
         server.line(&[
@@ -269,7 +269,7 @@ fn callbacks_that_never_return_on_every_worker_at_once_hold_nobody_else_up() {
 }
 
 #[test]
-fn several_handlers_that_never_return_hold_nobody_else_up() {
+fn several_handlers_that_never_return_hold_no_other_handler_up() {
     for how in ["deadlock", "loop"] {
         let site = Site::with(&["echo_wsh"]);
         let names = ["ann", "ben", "cat"];

@@ -91,7 +91,7 @@ fn get(server: &Server, path: &str) -> String {
 }
 
 #[test]
-fn a_saved_handler_is_live_for_everybody_and_a_broken_one_changes_nothing() {
+fn a_saved_handler_is_live_for_all_sessions_and_a_broken_one_changes_nothing() {
     let site = Site::empty();
     write_crate(&site, "hello");
     let server = Server::bare(&site)

@@ -251,7 +251,7 @@ fn a_refused_upgrade_is_answered_once_and_what_follows_is_no_request() {
 }
 
 #[test]
-fn who_is_too_slow_gets_408_and_a_handler_that_never_answers_503() {
+fn a_request_that_is_too_slow_gets_408_and_one_that_its_handler_never_answers_503() {
     let (_site, server) = features("[limits]\nhandshake_timeout_ms = 200\n");
 
     assert_eq!(

@@ -181,7 +181,7 @@ fn a_client_that_closes_its_side_gets_its_file_whole() {
 }
 
 #[test]
-fn downloads_that_nobody_reads_take_no_memory_and_hold_nobody_up() {
+fn downloads_that_are_not_read_take_no_memory_and_hold_no_other_request_up() {
     let site = Site::with(&["echo_wsh"]);
     let large = site.write("www/large", "");
     let file = std::fs::File::options().write(true).open(large);

@@ -1,4 +1,4 @@
-//! Who is alive and who is not: slow readers, peers that read nothing, silent ones, and messages
+//! Which peers count as alive and which do not: slow readers, peers that read nothing, silent ones, and messages
 //! that never end.
 
 use std::io::{Read, Write};

@@ -204,7 +204,7 @@ fn a_directory_switched_by_its_link_serves_what_it_leads_to_now() {
 }
 
 #[test]
-fn a_handler_that_hangs_while_it_is_loaded_keeps_nobody_waiting() {
+fn a_handler_that_hangs_while_it_is_loaded_keeps_no_other_handler_waiting() {
     let site = Site::empty();
     let server = Server::start(&site);
 

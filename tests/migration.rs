@@ -1,4 +1,4 @@
-//! Sessions move to new code with the socket open, and nobody at the far end can tell.
+//! Sessions move to new code with the socket open, and no peer can tell.
 
 use crate::harness::client::{Client, Raw};
 use crate::harness::client_frame::frame;
@@ -315,7 +315,7 @@ fn a_handler_that_closes_sends_its_sessions_away_with_1012_and_they_come_back_to
     }
     let mut back = server.connect("/ledger");
     assert_eq!(answered(&mut back, 0), (build_name(2), 0));
-    // Whoever was in the middle of the handshake is told as soon as it is over.
+    // A session that was in the middle of the handshake is told as soon as it is over.
     site.write("gate", "");
     late.skip_head();
     assert_eq!(late.close_code(), 1012);

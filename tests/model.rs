@@ -304,7 +304,7 @@ impl Walker<'_> {
             .serving
             .filter(|it| self.reload == Reload::Migrate && !self.loaded[*it].is_quarantined());
         let loaded = &self.loaded;
-        // Of two generations that answer alike, nobody can tell which it was.
+        // No answer tells two generations apart that answer alike.
         let can_tell = |open: &&mut Open| {
             let own = &loaded[open.on];
             open.trouble.is_some() && !serving.as_ref().is_some_and(|it| it.looks_like(own))

@@ -1,4 +1,4 @@
-//! `wshd new`, as somebody uses it who has nothing but the binary: in an empty directory.
+//! `wshd new` in an empty directory, where there is nothing but the binary.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

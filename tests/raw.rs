@@ -162,7 +162,7 @@ fn the_server_goes_on_as_if_nothing_had_been_written() {
     client.send(&frame(0x88, b"\x03\xe8"));
     expect(&mut client.stream, b"\x8a\x03bye\x88\x02\x03\xe8");
 
-    // The peer is judged as before.
+    // The peer is judged as a peer of any other handler is.
     let mut client = Raw::open(&server, "/craw");
     client.send(&frame(0x81, b"between"));
     expect(&mut client.stream, b"\x81\x06before\xc1\x02hi\x81\x05after");

@@ -154,7 +154,7 @@ fn replace(plugin: &str, next: &str) {
 /// Idle sessions of several kinds move in one go, and an unrelated handler answers meanwhile. How
 /// fast is printed, not asserted: a busy machine is no fault of the server's.
 #[test]
-fn idle_sessions_move_all_together_and_keep_nobody_else_waiting() {
+fn idle_sessions_move_all_together_and_keep_no_other_session_waiting() {
     let count = if is_long() { 10_000 } else { 300 };
     let limit = rlimit::increase_nofile_limit(2 * count + 1_000).expect("a limit of files");
     assert!(limit >= count + 100, "{limit} files are too few");
@@ -187,17 +187,21 @@ fn idle_sessions_move_all_together_and_keep_nobody_else_waiting() {
                 });
             }
         };
-        // The same loads with nobody to move, so that what the moves add shows.
-        site.add(plugin, "nobody_wsh.so");
-        server.line(&["handler loaded", "nobody"]);
-        let loads = probe(&server, || replace("nobody", &["handler loaded"]));
+        // The loads alone, with no session to move, so that what the moves add shows.
+        site.add(plugin, "idle_wsh.so");
+        server.line(&["handler loaded", "idle"]);
+        let loads = probe(&server, || replace("idle", &["handler loaded"]));
         let moved = format!("moved={count} drained=0 refused=0");
         let moves = probe(&server, || replace(&path[1..], &["sessions moved", &moved]));
 
         eventually("both probes are over", || {
             server.count_lines(&["session closed"]) >= 2
         });
-        assert_eq!(server.count_lines(&["session closed"]), 2, "nobody else");
+        assert_eq!(
+            server.count_lines(&["session closed"]),
+            2,
+            "no other session"
+        );
         eprintln!(
             "{plugin}: {count} idle sessions; echo of another handler, median and worst: {loads:?} \
              during loads, {moves:?} during loads and moves"

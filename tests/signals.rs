@@ -1,4 +1,5 @@
-//! What signals do, and the end of the server: every session is told, and nobody is waited for longer than was promised.
+//! What signals do, and the end of the server: every session is told, and none is waited for
+//! longer than was promised.
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -260,7 +261,7 @@ fn a_handshake_that_waits_for_its_handler_is_answered_503_when_the_server_stops(
 }
 
 #[test]
-fn nobody_gets_in_while_it_stops() {
+fn no_connection_is_accepted_while_it_stops() {
     let site = Site::with(&["echo_wsh"]);
     let mut server = Server::start(&site);
     let mut silent = Raw::open(&server, "/echo");

@@ -178,7 +178,7 @@ fn a_room_and_a_timer_of_an_async_session_go_on_in_the_new_code() {
 
     member.send("publish tea after");
     assert_eq!(member.text(), "news after");
-    // Who is on newer code publishes to the same room.
+    // A session on newer code publishes to the same topic.
     server
         .connect("/async_ledger")
         .send("publish tea from afar");

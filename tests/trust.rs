@@ -1,4 +1,4 @@
-//! Only code that nobody but the server's user and root can write runs, unless the operator says otherwise.
+//! Only code runs that no user but the server's and root can write, unless the operator says otherwise.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -51,7 +51,7 @@ fn a_file_and_a_folder_that_an_acl_lets_another_user_write_are_refused() {
     let folder = site.handlers().join("rooms");
     set_acl(&file, 6);
     set_acl(&folder, 7);
-    // What may be read only is nobody's to change.
+    // What may be read only cannot be changed.
     set_acl(&read_only, 4);
     let server = Server::start(&site);
 
@@ -86,7 +86,7 @@ fn a_file_whose_group_has_another_member_is_refused() {
         ("root:x:0:\n", users.to_owned(), None),
         ("root:x:0:root\n", users.to_owned(), None),
         ("root:x:0:root,bob\n", format!("{users}{bob}"), Some("bob")),
-        // One who is in the group by the user's own entry, and one whose name is taken by no user yet.
+        // One user is in the group by its own entry, and one has a name that no user has taken yet.
         ("root:x:0:\n", format!("{users}{clerk}"), Some("clerk")),
         ("root:x:0:later\n", users.to_owned(), Some("later")),
     ] {

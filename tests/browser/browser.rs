@@ -216,7 +216,7 @@ impl Driver {
             let _ = child.wait();
             return None;
         };
-        // Read on, for a driver whose output nobody reads gets stuck.
+        // Read on: a driver gets stuck when its output is not read.
         std::thread::spawn(move || lines.map_while(Result::ok).count());
         let profile = profile.expect("a temp dir");
         Some(Driver {

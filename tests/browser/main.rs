@@ -149,7 +149,7 @@ async fn the_console_shows_what_the_browser_sees() {
     browser.sees("#ready-state", "3 (closed)").await;
     browser.screenshot("console").await;
 
-    // A path where nobody answers is a failure that says where to look.
+    // A path where no handler answers is a failure that says where to look.
     browser
         .fill(
             "#url",

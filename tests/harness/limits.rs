@@ -1,4 +1,4 @@
-//! Limits that hold for a server, whoever runs it.
+//! Limits that hold for a server, also if root runs it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

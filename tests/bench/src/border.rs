@@ -22,7 +22,7 @@ pub(crate) fn run(plugin: Option<&Path>) -> Result<bool> {
     ];
     let mut figures: [Vec<f64>; 3] = Default::default();
     for round in 0..WARM_UP + ROUNDS {
-        // In turn, each first as often as the others: whoever comes next finds the last one's caches.
+        // In turn, each first as often as the others: the next one finds the caches of the last.
         for turn in 0..ways.len() {
             let way = (round as usize + turn) % ways.len();
             let took = ways[way](&mut bench, MESSAGES, PAYLOAD);

@@ -1,4 +1,4 @@
-//! Who is compared: wshd first, then every other server.
+//! The servers that are compared: wshd first, then every other server.
 
 use std::path::PathBuf;
 use std::process::Command;

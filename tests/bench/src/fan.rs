@@ -9,7 +9,7 @@ use crate::rounds::Sample;
 use crate::server::Server;
 use crate::socket::Offer;
 
-/// A server whose `/fan` sends every message to everybody there.
+/// A server whose `/fan` sends every message to all connections there.
 pub(crate) struct Fan {
     pub(crate) server: Server,
     load: Load,

@@ -82,7 +82,7 @@ impl Load {
         self.drive(batch, 0..self.sockets.len(), Until::Elapsed(duration))
     }
 
-    /// The same, for so many batches on each connection.
+    /// Like `run`, for so many batches on each connection.
     pub(crate) fn run_batches(&mut self, batch: &Batch, batches: u32) -> Result<Driven> {
         let all = u64::from(batch.messages) * u64::from(batches) * self.sockets.len() as u64;
         self.drive(batch, 0..self.sockets.len(), Until::Sent(all))

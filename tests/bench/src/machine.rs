@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use crate::Result;
 
-/// A core for the servers and another one for whoever drives them.
+/// A core for the servers and another one for the load generator.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cores {
     server: usize,
@@ -46,7 +46,7 @@ impl Cores {
 /// Allows as many descriptors as the system lets this process have, here and in what it starts.
 pub(crate) fn raise_descriptors() -> Result<u64> {
     let (_, allowed) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // Whoever is privileged may have more than was given.
+    // A privileged process may have more than was given.
     for most in [DESCRIPTORS.max(allowed), allowed] {
         if setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok() {
             return Ok(most);

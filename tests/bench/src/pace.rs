@@ -58,8 +58,8 @@ impl Pace {
         let (mut sent, mut heard_at) = (0, began);
         let mut events = [EpollEvent::empty(); 64];
         while latencies.len() < messages {
-            // Asleep while nothing is to be done: on a machine with a quota of processor time, whoever
-            // spins has everybody stand still for tens of milliseconds.
+            // Asleep while nothing is to be done: on a machine with a quota of processor time, a process
+            // that spins stops every process for tens of milliseconds.
             let is_awaiting = latencies.len() < sent;
             let timeout = EpollTimeout::from(u8::from(is_awaiting));
             let count = self.epoll.wait(&mut events, timeout)?;

@@ -127,7 +127,7 @@ fn cases(run: &Run) -> Result<Vec<Case>> {
     let mut cases: Vec<Case> = with_targets.iter().copied().map(Case::Echo).collect();
     cases.extend([Case::Handshake, Case::Idle, Case::Fan]);
     cases.push(Case::Json(Cell::new(4 * KIB, 100, 1)));
-    // Whoever names cases may name any.
+    // Cases that are named may be any.
     if !run.quick || !run.only.is_empty() {
         cases.push(Case::Json(Cell::new(4 * KIB, 100, 32)));
         let grid = Cell::grid().into_iter();

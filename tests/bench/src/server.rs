@@ -40,7 +40,7 @@ impl Server {
         port: u16,
         cores: Cores,
     ) -> Result<Server> {
-        // A file and not a pipe, so that nobody needs to read while a measure is taken.
+        // A file and not a pipe, which would have to be read while a measure is taken.
         let log = tempfile::tempfile()?;
         command
             .stdin(Stdio::null())
@@ -99,7 +99,7 @@ impl Server {
         Ok(self.clock.now()?.into())
     }
 
-    /// The same, once it has come to rest.
+    /// The CPU time so far, once the server has come to rest.
     pub(crate) fn settled_cpu_time(&self) -> Result<Duration> {
         let deadline = Instant::now() + REST_TIMEOUT;
         let mut last = self.cpu_time()?;
@@ -144,7 +144,7 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody listens on now.
+/// A port that no socket listens on now.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -50,7 +50,7 @@ async fn fan(mut socket: WebSocket, everybody: broadcast::Sender<Message>) {
         tokio::select! {
             message = socket.recv() => match message {
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
-                    // It is subscribed itself, so there is somebody to hear it.
+                    // It is subscribed itself, so there is a subscriber.
                     let _ = everybody.send(message);
                 }
                 Some(Ok(_)) => {}

@@ -1,4 +1,4 @@
-//! tokio-tungstenite, twice: as everybody writes it, and with its costs known.
+//! tokio-tungstenite, twice: as its documentation writes it, and with its costs known.
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -72,7 +72,7 @@ async fn feed(socket: &mut WebSocketStream<TcpStream>, message: Message) -> Resu
 mod fan {
     use super::*;
 
-    /// Everybody on `/fan`, by tokio's broadcast channel.
+    /// All connections on `/fan`, by tokio's broadcast channel.
     #[derive(Clone)]
     pub(super) struct Fan(broadcast::Sender<Message>);
 

@@ -1,4 +1,4 @@
-//! yawc over hyper, as its documentation shows, with permessage-deflate for whoever offers it.
+//! yawc over hyper, as its documentation shows, with permessage-deflate for a client that offers it.
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
