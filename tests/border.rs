@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::conformance::load;
-use crate::harness::compile::compile;
+use crate::harness::compile::{compile, unruly};
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
@@ -223,10 +223,6 @@ fn check(site: &Site) -> (Option<i32>, String) {
         output.status.code(),
         String::from_utf8_lossy(&said).into_owned(),
     )
-}
-
-fn unruly(options: &[&str]) -> Vec<u8> {
-    compile("tests/fixtures/c/unruly.c", options)
 }
 
 #[test]

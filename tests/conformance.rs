@@ -9,21 +9,20 @@
 //! `WSHD_BLESS=1 cargo test -p wshd --test integration conformance` writes down what the server
 //! answers; read the difference before you keep it.
 
+mod real;
+mod tested;
+
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 
-use tungstenite::Message;
-use tungstenite::protocol::frame::Frame;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
 use wsh::abi::{self, Descriptor};
 
-use crate::harness::client::Client;
+use self::real::Real;
+use self::tested::Tested;
 use crate::harness::compile::compile;
-use crate::harness::eventually;
-use crate::harness::server::{Server, opening, status_of};
+use crate::harness::server::Server;
 use crate::harness::site::Site;
 
 /// One script and what comes of it.
@@ -175,217 +174,6 @@ fn play(host: &dyn Host, row: &Row) -> Vec<String> {
     // the two there is none.
     outcome.extend(said[before..].iter().cloned());
     outcome
-}
-
-struct Real(Server);
-
-/// What the handler says of a session that is there to wait for what was said before.
-const PROBED: &str = "open extension=UNSUPPORTED";
-const PROBE_CLOSED: &str = "closed with 4999 probe (peer)";
-
-/// A client; what its session ended with; whether it is between two fragments.
-struct RealPeer(Option<Client>, Option<String>, bool);
-
-impl Host for Real {
-    fn connect(&self, query: &str) -> Result<Box<dyn Peer + '_>, u16> {
-        let target = format!("/script?{query}");
-        let extra = "Sec-WebSocket-Protocol: a, b\r\n";
-        if query.contains("refused") {
-            let answer = self.0.exchange(opening(&target, extra).as_bytes());
-            return Err(if answer.is_empty() {
-                0
-            } else {
-                status_of(&answer)
-            });
-        }
-        let headers = [("Sec-WebSocket-Protocol", "a, b")];
-        let client = Client::connect(self.0.port(), &target, &headers);
-        Ok(Box::new(RealPeer(Some(client), None, false)))
-    }
-
-    fn said(&self) -> Vec<String> {
-        let said = |line: String| line.split("said: ").nth(1).map(str::to_owned);
-        let lines = self.0.lines(&["said: "]);
-        let is_probe = |line: &String| line == PROBED || line == PROBE_CLOSED;
-        let text = |line: String| {
-            said(line).map(|text| text.split(" handler=").next().unwrap_or("").to_owned())
-        };
-        let said = lines.into_iter().filter_map(text);
-        said.filter(|line| !is_probe(line)).collect()
-    }
-
-    fn wait_for_end(&self, before: usize) {
-        eventually("the session is over for its handler", || {
-            self.said()[before..]
-                .iter()
-                .any(|line| line.starts_with("closed with"))
-        });
-    }
-
-    fn settle(&self) {
-        let probed = self.0.count_lines(&[PROBED]);
-        let target = "/script?o=extension+wsh.probe/1";
-        let headers = [("Sec-WebSocket-Protocol", "a")];
-        let mut probe = Client::connect(self.0.port(), target, &headers);
-        eventually("the log has come so far", || {
-            self.0.count_lines(&[PROBED]) > probed
-        });
-        probe.start_closing(4999, "probe");
-        probe.close_code();
-    }
-}
-
-impl Peer for RealPeer {
-    fn say(&mut self, text: &str) {
-        if let Some(client) = &mut self.0 {
-            client.send(text);
-        }
-    }
-
-    fn part(&mut self, text: &str, is_last: bool) {
-        let data = if std::mem::replace(&mut self.2, !is_last) {
-            Data::Continue
-        } else {
-            Data::Text
-        };
-        if let Some(client) = &mut self.0 {
-            let frame = Frame::message(text.to_owned(), OpCode::Data(data), is_last);
-            client.send(Message::Frame(frame));
-        }
-    }
-
-    fn ping(&mut self) {
-        if let Some(client) = &mut self.0 {
-            client.send(Message::Ping(b"x".to_vec().into()));
-        }
-    }
-
-    fn close(&mut self, code: u16, reason: &str) {
-        if let Some(client) = &mut self.0 {
-            client.start_closing(code, reason);
-        }
-    }
-
-    fn lose(&mut self) {
-        self.0 = None;
-        self.1 = Some("1006".to_owned());
-    }
-
-    fn read(&mut self) -> Option<String> {
-        loop {
-            match self.0.as_mut()?.try_read() {
-                Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
-                Ok(Message::Binary(bytes)) => return Some(format!("{} bytes", bytes.len())),
-                Ok(Message::Close(frame)) => {
-                    let end = frame.map_or("1005".to_owned(), |frame| {
-                        format!("{} {}", u16::from(frame.code), frame.reason.as_str())
-                    });
-                    self.1.get_or_insert(end.trim_end().to_owned());
-                }
-                Ok(_) => {}
-                Err(_) => {
-                    self.0 = None;
-                    self.1.get_or_insert("1006".to_owned());
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn end(mut self: Box<Self>) -> String {
-        if self.1.is_none() && self.0.is_some() {
-            self.close(1000, "");
-        }
-        while self.read().is_some() {}
-        self.1.unwrap_or_default()
-    }
-}
-
-struct Tested(wsh::test::Server);
-
-struct TestedPeer {
-    client: wsh::test::Client,
-    is_closing: bool,
-}
-
-impl Host for Tested {
-    fn connect(&self, query: &str) -> Result<Box<dyn Peer + '_>, u16> {
-        let request = self.0.request(&format!("/script?{query}"));
-        let mut opening = request.protocol("a").protocol("b").begin();
-        // A handshake that wakes itself after a while does it in the time of the test.
-        if opening.is_pending() {
-            self.0.advance(Duration::from_secs(1));
-        }
-        match opening.finish() {
-            Ok(client) => Ok(Box::new(TestedPeer {
-                client,
-                is_closing: false,
-            })),
-            Err(refusal) => Err(refusal.status),
-        }
-    }
-
-    fn said(&self) -> Vec<String> {
-        let lines = self.0.log().into_iter();
-        let said = |line: wsh::test::Line| line.message.strip_prefix("said: ").map(str::to_owned);
-        lines.filter_map(said).collect()
-    }
-
-    fn wait_for_end(&self, before: usize) {
-        let said = self.said();
-        let is_over = said[before..]
-            .iter()
-            .any(|line| line.starts_with("closed with"));
-        assert!(is_over, "{:?}", &said[before..]);
-    }
-
-    fn settle(&self) {}
-}
-
-impl Peer for TestedPeer {
-    fn say(&mut self, text: &str) {
-        self.client.send(text);
-    }
-
-    fn part(&mut self, text: &str, is_last: bool) {
-        self.client.send_part(text, is_last);
-    }
-
-    fn ping(&mut self) {
-        self.client.ping(b"x");
-    }
-
-    fn close(&mut self, code: u16, reason: &str) {
-        self.is_closing = true;
-        self.client.close(code.into(), reason);
-    }
-
-    fn lose(&mut self) {
-        self.is_closing = true;
-        self.client.lose();
-    }
-
-    fn read(&mut self) -> Option<String> {
-        let mut message = self.client.try_receive();
-        if message.is_none() && self.client.closed().is_none() {
-            // A timer, or an alarm.
-            self.client.advance(Duration::from_secs(1));
-            message = self.client.try_receive();
-        }
-        let message = message?;
-        Some(match message.as_text() {
-            Some(text) => text.to_owned(),
-            None => format!("{} bytes", message.as_bytes().len()),
-        })
-    }
-
-    fn end(mut self: Box<Self>) -> String {
-        if !self.is_closing && self.client.closed().is_none() {
-            self.client.close(1000, "");
-        }
-        let closed = self.client.closed();
-        closed.map_or("nothing".to_owned(), |close| close.to_string())
-    }
 }
 
 impl Row {

@@ -1,13 +1,15 @@
 //! `wshd dev` on handlers outside this repository, written as README says.
 
+mod c;
+mod page;
+
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::server::{Server, status_of};
+use self::page::Page;
+use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, within};
 
@@ -44,50 +46,6 @@ fn write_c(site: &Site, file: &str, change: impl Fn(&str) -> String) {
     let handler = Path::new(env!("CARGO_MANIFEST_DIR")).join("../handlers/c/cecho.c");
     let handler = std::fs::read_to_string(handler).expect("the handler in C");
     site.write(file, &change(&handler));
-}
-
-/// What an open page is told.
-struct Page(BufReader<TcpStream>);
-
-impl Page {
-    fn open(server: &Server) -> Page {
-        let mut stream = server.raw();
-        stream
-            .set_read_timeout(Some(BUILT))
-            .expect("a timeout of its own");
-        stream
-            .write_all(b"GET /.wshd/dev HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            .expect("sending a request");
-        Page(BufReader::new(stream))
-    }
-
-    /// The next news of what does not build, as the JSON that it is.
-    #[track_caller]
-    fn news(&mut self) -> String {
-        self.event("message")
-    }
-
-    /// The data of the next event of this kind.
-    #[track_caller]
-    fn event(&mut self, wanted: &str) -> String {
-        let mut kind = "message".to_owned();
-        loop {
-            let mut line = String::new();
-            self.0.read_line(&mut line).expect("a line in time");
-            assert_ne!(line, "", "the stream goes on");
-            if let Some(named) = line.strip_prefix("event: ") {
-                named.trim_end().clone_into(&mut kind);
-            } else if let Some(data) = line.strip_prefix("data: ")
-                && std::mem::replace(&mut kind, "message".to_owned()) == wanted
-            {
-                return data.trim_end().to_owned();
-            }
-        }
-    }
-}
-
-fn get(server: &Server, path: &str) -> String {
-    server.exchange(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
 }
 
 #[test]
@@ -226,197 +184,6 @@ fn a_stop_during_a_build_ends_the_compiler_and_removes_its_directory() {
 fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-#[test]
-fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
-    let site = Site::empty();
-    write_c(&site, "mine/tea.c", str::to_owned);
-    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
-    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
-    assert_eq!(server.connect("/tea").ask("hello"), "hello");
-    let mut page = Page::open(&server);
-    assert_eq!(page.news(), "[]");
-
-    write_c(&site, "mine/tea.c", |it| {
-        it.replace("return WSH_OK;", "return x;")
-    });
-    server.line_within(
-        BUILT,
-        &["tea_wsh: build failed; generation 1 keeps serving"],
-    );
-    server.line(&["tea.c:", "error: ", "undeclared"]);
-    let news = page.news();
-    assert!(news.starts_with(r#"[{"name":"tea_wsh","text":""#), "{news}");
-    assert!(news.contains("undeclared"), "{news}");
-    assert_eq!(server.connect("/tea").ask("hello"), "hello");
-
-    // What is compiled and is no plugin is told like what is not compiled.
-    site.write("mine/tea.c", "int x;\n");
-    server.line_within(BUILT, &["tea_wsh: built, but not loaded: "]);
-    let news = page.news();
-    assert!(news.contains("built, but not loaded: "), "{news}");
-    assert_eq!(server.connect("/tea").ask("hello"), "hello");
-
-    write_c(&site, "mine/tea.c", |it| {
-        it.replace("\"Goodbye\"", "\"Enough\"")
-    });
-    server.line_within(BUILT, &["tea_wsh: live in ", " s (build ", "load "]);
-    assert_eq!(page.news(), "[]");
-    let mut client = server.connect("/tea");
-    assert_eq!(client.ask("Enough"), "Enough");
-    assert_eq!(client.close_code(), 1000);
-
-    // A header that the compiler would wait at for ever.
-    let pipe = site.root().join("mine/pipe.h");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-    assert!(made.expect("mkfifo, of coreutils, runs").success());
-    write_c(&site, "mine/tea.c", |it| {
-        format!("#include \"pipe.h\"\n{it}")
-    });
-    let why = "not built: `pipe.h`, which `tea.c` includes: it is a FIFO, wanted is a regular file";
-    server.line_within(BUILT, &[why]);
-    assert_eq!(server.connect("/tea").ask("hello"), "hello");
-    std::fs::remove_file(&pipe).expect("it is there");
-    site.write("mine/pipe.h", "");
-    server.line_within(BUILT, &["tea_wsh: ", " in ", " s (build "]);
-
-    // One more, and one less.
-    write_c(&site, "mine/milk.c", str::to_owned);
-    server.line_within(BUILT, &["milk_wsh: live at ws://localhost:", "/milk in "]);
-    std::fs::remove_file(site.root().join("mine/tea.c")).expect("it is there");
-    server.line_within(BUILT, &["tea_wsh: its sources are gone"]);
-    within(BUILT, "nothing answers there", || {
-        server.handshake_status("/tea") == 404
-    });
-    assert_eq!(server.connect("/milk").ask("hello"), "hello");
-}
-
-#[test]
-fn what_is_no_file_beside_a_handler_in_c_is_said_once_and_left_out() {
-    let site = Site::empty();
-    write_c(&site, "mine/tea.c", str::to_owned);
-    site.add_fifo("mine/pipe.c");
-    let endless = site.root().join("mine/endless.c");
-    std::os::unix::fs::symlink("/dev/zero", endless).expect("a link");
-    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
-    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
-
-    write_c(&site, "mine/tea.c", |it| {
-        it.replace("\"Goodbye\"", "\"Enough\"")
-    });
-    server.line_within(BUILT, &["tea_wsh: live in "]);
-
-    for (file, what) in [("pipe.c", "a FIFO"), ("endless.c", "a device")] {
-        let why = format!("{file}` is left out: it is {what}, wanted is a regular file");
-        assert_eq!(server.count_lines(&[&why]), 1, "{}", server.log());
-    }
-}
-
-#[test]
-fn a_handler_in_cpp_is_built_again_what_it_throws_is_caught_and_c_beside_it_is_said_to_be_left_out()
-{
-    let site = Site::empty();
-    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/new/templates/handler.cpp");
-    let template = std::fs::read_to_string(template).expect("the template in C++");
-    let write = |answer: &str| {
-        let text = template.replace("{{name}}", "tea").replace(
-            "answer_ = \"hello \";",
-            &format!(
-                "if (message == \"throw\") throw std::string(\"no exception\").at(99);
-                 answer_ = {answer};"
-            ),
-        );
-        let declared = "#include <wsh.h>\nextern const char *const greeting;\n";
-        site.write(
-            "mine/tea.cpp",
-            &text.replace("#include <wsh.h>\n", declared),
-        );
-    };
-    write("greeting");
-    let beside = "extern const char *const greeting;\nconst char *const greeting = \"tea, \";\n";
-    site.write("mine/greeting.cc", beside);
-    site.write("mine/plain.c", "int plain;\n");
-
-    let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
-
-    server.line_within(
-        BUILT,
-        &[
-            "plain.c` is left out: ",
-            "tea.cpp is in C++, and is built from the `.cc`, `.cpp` and `.cxx` files beside it",
-        ],
-    );
-    server.line_within(BUILT, &["tea_wsh  ws://localhost:", "/tea"]);
-    let mut client = server.connect("/tea");
-    assert_eq!(client.ask("Ann"), "tea, Ann");
-    client.send("throw");
-    assert_eq!(client.close_code(), 1011);
-    server.line(&["ERROR callback failed handler=\"tea\"", "basic_string::at"]);
-
-    site.write("mine/greeting.cc", &beside.replace("tea, ", "more tea, "));
-    server.line_within(BUILT, &["tea_wsh: live in "]);
-    assert_eq!(server.connect("/tea").ask("Ann"), "more tea, Ann");
-    write("nothing");
-    server.line_within(
-        BUILT,
-        &["tea_wsh: build failed; generation 2 keeps serving"],
-    );
-    server.line(&["tea.cpp:", "error: ", "nothing"]);
-    assert_eq!(server.connect("/tea").ask("Ann"), "more tea, Ann");
-}
-
-#[test]
-fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
-    let site = Site::empty();
-    let page = "<!doctype html>\n<title>tea</title>\n";
-    site.write("mine/www/index.html", page);
-    site.write("mine/www/tea.js", "let tea;\n");
-    write_c(&site, "mine/tea.c", str::to_owned);
-
-    let dev = Server::bare(&site).args(["dev", "mine", "-p", "0"]).start();
-    for path in ["/", "/index.html"] {
-        let answer = get(&dev, path);
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let pages = Page::open(&dev).event("pages");
-        let script = format!("<script src=\"/.wshd/dev.js\" data-pages=\"{pages}\"></script>\n");
-        assert_eq!(body, format!("{page}{script}"));
-        let head = head.to_ascii_lowercase();
-        let length = format!("content-length: {}", page.len() + script.len());
-        assert!(head.contains(&length), "{head}");
-        assert!(head.contains("cache-control: no-cache"), "{head}");
-        assert!(!head.contains("last-modified"), "{head}");
-    }
-    // The browser may have a page of before, and only a part may be asked for.
-    let again = dev.exchange(
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-3\r\n\
-          If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n\r\n",
-    );
-    assert!(again.starts_with("HTTP/1.1 200 "), "{again}");
-    assert!(get(&dev, "/tea.js").ends_with("\r\n\r\nlet tea;\n"));
-    assert!(get(&dev, "/.wshd/dev.js").contains("EventSource"));
-    assert_eq!(status_of(&get(&dev, "/.wshd/other")), 404);
-    // Of what the compiler says, a page of another site that had its name lead here hears nothing.
-    for path in ["/", "/.wshd/dev", "/.wshd/dev.js", "/.wshd/handlers.json"] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n");
-        assert_eq!(status_of(&dev.exchange(request.as_bytes())), 421, "{path}");
-    }
-    // What the pages are made of has changed, and is what it was again.
-    let mut open = Page::open(&dev);
-    let before = open.event("pages");
-    site.write("mine/www/tea.js", "let milk;\n");
-    let after = open.event("pages");
-    assert_ne!(after, before);
-    assert!(get(&dev, "/").contains(&format!("data-pages=\"{after}\"")));
-    site.write("mine/www/tea.js", "let tea;\n");
-    assert_eq!(open.event("pages"), before);
-    drop(dev);
-
-    let server = Server::builder(&site).args(["-d", "mine/www"]).start();
-    assert!(get(&server, "/").ends_with(page));
-    for path in ["/.wshd/dev", "/.wshd/dev.js"] {
-        assert_eq!(status_of(&get(&server, path)), 404, "{path}");
-    }
 }
 
 #[test]

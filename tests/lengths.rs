@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::at_once;
-use crate::harness::compile::compile;
+use crate::harness::compile::unruly;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -16,10 +16,7 @@ fn answering(calls: &[(&str, &str)]) -> (Site, Server) {
         .map(|(call, _)| format!("answer(conn, \"status\", (int64_t)({call}));"))
         .collect();
     let option = format!("-DIN_MESSAGE={}", statements.concat());
-    site.add_bytes(
-        &compile("tests/fixtures/c/unruly.c", &[&option]),
-        "lengths_wsh.so",
-    );
+    site.add_bytes(&unruly(&[&option]), "lengths_wsh.so");
     let server = Server::start(&site);
     (site, server)
 }
@@ -128,10 +125,7 @@ fn what_a_refusal_or_a_log_line_is_given_is_read_within_bounds() {
             .to_owned(),
     ]
     .concat();
-    site.add_bytes(
-        &compile("tests/fixtures/c/unruly.c", &[&option]),
-        "lengths_wsh.so",
-    );
+    site.add_bytes(&unruly(&[&option]), "lengths_wsh.so");
     let server = Server::start(&site);
 
     let mut client = server.connect("/lengths");
@@ -157,10 +151,7 @@ fn a_rejection_of_four_gibibytes_is_none() {
             && host->response_header(response, (WshStr){some, four_gib}, wsh_str(\"t\")) == WSH_TOO_BIG\
             && host->response_header(response, (WshStr){(const uint8_t *)\"x\", 1}, (WshStr){NULL, 1}) == WSH_INVALID\
             && host->response_protocol(response, (WshStr){some, endless}) == WSH_INVALID";
-    site.add_bytes(
-        &compile("tests/fixtures/c/unruly.c", &[option]),
-        "lengths_wsh.so",
-    );
+    site.add_bytes(&unruly(&[option]), "lengths_wsh.so");
     let server = Server::start(&site);
 
     assert_eq!(server.connect("/lengths").ask("hello"), "hello");
@@ -195,10 +186,7 @@ fn a_snapshot_that_never_returns_or_is_late_keeps_its_own_session_only() {
                 "-DIN_MESSAGE=if (data[0] == 's') stays = 1; answer(conn, \"number\", NUMBER)"
                     .to_owned(),
             ];
-            compile(
-                "tests/fixtures/c/unruly.c",
-                &options.each_ref().map(|it| &**it),
-            )
+            unruly(&options.each_ref().map(|it| &**it))
         };
         site.add_bytes(&library("1"), "late_wsh.so");
         let server = Server::start(&site);

@@ -8,16 +8,14 @@
 //! WSHD_LONG=1 cargo test -p wshd --test integration replacements -- --nocapture --test-threads 1
 //! ```
 
-use std::collections::HashMap;
+mod checker;
+
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tungstenite::protocol::frame::Frame;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
-use tungstenite::{Error, Message};
-
-use crate::harness::client::{Client, Raw};
+use self::checker::Checker;
+use crate::harness::client::Raw;
 use crate::harness::patch::{Builds, build_name, versioned};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -28,22 +26,6 @@ struct Form {
     clients: usize,
     renames: u32,
     in_place: u32,
-}
-
-/// One client, which checks whatever it is sent.
-struct Checker {
-    client: Client,
-    number: usize,
-    sent: u64,
-    answered: u64,
-    /// The first fragment of a message is out, and its last is not.
-    is_in_message: bool,
-    published: u64,
-    ticks: u64,
-    /// What came of the publications of each client.
-    news: HashMap<usize, u64>,
-    build: String,
-    moves: u64,
 }
 
 #[test]
@@ -249,149 +231,6 @@ fn talk(mut checkers: Vec<Checker>, is_over: &AtomicBool) -> Vec<Checker> {
         checker.finish();
     }
     checkers
-}
-
-impl Checker {
-    fn connect(server: &Server, path: &str, number: usize) -> Checker {
-        let tick = if number.is_multiple_of(3) {
-            "&tick_ms=100"
-        } else {
-            ""
-        };
-        let room = number / ROOM;
-        let client = server.connect(&format!("{path}?room={room}{tick}"));
-        let mut checker = Checker {
-            client,
-            number,
-            sent: 0,
-            answered: 0,
-            is_in_message: false,
-            published: 0,
-            ticks: 0,
-            news: HashMap::new(),
-            build: build_name(0),
-            moves: 0,
-        };
-        if checker.is_async() {
-            // The events style has it from the request.
-            let joined = checker.client.ask(&format!("join {room}"));
-            assert_eq!(joined, format!("joined {room}"));
-            if number.is_multiple_of(3) {
-                checker.client.send("tick");
-            }
-        }
-        checker
-    }
-
-    /// Says the next thing: a message, or half of one.
-    fn say(&mut self) {
-        let Self { number, sent, .. } = *self;
-        if number % 4 == 1 {
-            let (kind, text) = if self.is_in_message {
-                (Data::Continue, " and its end".to_owned())
-            } else {
-                (Data::Text, format!("{sent} the beginning"))
-            };
-            let frame = Frame::message(text, OpCode::Data(kind), self.is_in_message);
-            self.client.send(Message::Frame(frame));
-            self.sent += u64::from(self.is_in_message);
-            self.is_in_message = !self.is_in_message;
-            return;
-        }
-        self.client.send(format!("{sent} whole"));
-        self.sent += 1;
-        if number.is_multiple_of(ROOM) {
-            let room = if self.is_async() {
-                format!("{} ", number / ROOM)
-            } else {
-                String::new()
-            };
-            self.client
-                .send(format!("publish {room}{number} {}", self.published));
-            self.published += 1;
-        }
-    }
-
-    /// Takes what has come.
-    fn listen(&mut self) {
-        self.client
-            .stream()
-            .set_nonblocking(true)
-            .expect("a socket");
-        loop {
-            match self.client.try_read() {
-                Ok(message) => self.check(&message),
-                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(error) => panic!("client {}: {error}", self.number),
-            }
-        }
-        self.client
-            .stream()
-            .set_nonblocking(false)
-            .expect("a socket");
-    }
-
-    /// Holds a message against what must come next.
-    #[track_caller]
-    fn check(&mut self, message: &Message) {
-        let text = match message {
-            Message::Text(text) => text.as_str(),
-            Message::Ping(_) => return,
-            other => panic!("client {}: {other:?}", self.number),
-        };
-        let words: Vec<&str> = text.split(' ').collect();
-        let number = |word: &str| word.parse::<u64>().expect("a number");
-        match words[..] {
-            ["tick", tick, _] => {
-                assert_eq!(number(tick), self.ticks, "client {}", self.number);
-                self.ticks += 1;
-            }
-            ["news", publisher, edition] => {
-                let publisher = publisher.parse().expect("a number");
-                let expected = self.news.entry(publisher).or_default();
-                assert_eq!(number(edition), *expected, "client {}", self.number);
-                *expected += 1;
-            }
-            [answered, build, moves] => {
-                assert_eq!(number(answered), self.answered, "client {}", self.number);
-                self.answered += 1;
-                assert!(build >= &*self.build, "{build} after {}", self.build);
-                build.clone_into(&mut self.build);
-                assert!(number(moves) >= self.moves, "{text} after {}", self.moves);
-                self.moves = number(moves);
-            }
-            _ => panic!("client {}: {text}", self.number),
-        }
-    }
-
-    /// Ends what it is saying, and waits for the answer to everything.
-    fn finish(&mut self) {
-        if self.is_in_message {
-            self.say();
-        }
-        while self.answered < self.sent {
-            let message = self.client.receive();
-            self.check(&message);
-        }
-    }
-
-    /// Everything that was published has come, and what answers is this build.
-    fn end(&mut self, build: &str) {
-        within(SOON, "the session runs the last build", || {
-            if self.number % 4 == 1 {
-                self.say();
-            }
-            self.say();
-            self.finish();
-            self.build == build
-        });
-        assert!(self.moves > 0, "client {} never moved", self.number);
-        self.listen();
-    }
-
-    fn is_async(&self) -> bool {
-        self.client.path.contains("async")
-    }
 }
 
 /// What the server's log says of the moves.

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::client::Raw;
-use crate::harness::compile::compile;
+use crate::harness::compile::{compile, unruly};
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 use crate::harness::{eventually, within};
@@ -122,10 +122,7 @@ fn a_server_hears_signals_that_what_started_it_has_blocked_or_ignored() {
 #[test]
 fn a_fault_is_told_and_plugins_are_tried_whatever_signals_are_blocked_or_ignored() {
     let site = Site::with(&["echo_wsh"]);
-    site.add_bytes(
-        &compile("tests/fixtures/c/unruly.c", &["-DIN_MESSAGE=crash()"]),
-        "faults_wsh.so",
-    );
+    site.add_bytes(&unruly(&["-DIN_MESSAGE=crash()"]), "faults_wsh.so");
     let mut outer = env("--block-signal");
     outer.arg("--ignore-signal=CHLD");
     let trial = Server::builder(&site).args(["--trial", "always"]);

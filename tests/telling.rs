@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::client::Client;
-use crate::harness::compile::compile;
+use crate::harness::compile::{compile, unruly};
 use crate::harness::eventually;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -140,7 +140,7 @@ fn threads_of_a_retired_generation_have_a_moment_to_end() {
 fn making(calls: &str) -> (Site, Server) {
     let site = Site::empty();
     let option = format!("-DIN_MESSAGE={calls}");
-    let bytes = compile("tests/fixtures/c/unruly.c", &[&option]);
+    let bytes = unruly(&[&option]);
     site.add_bytes(&bytes, "calls_wsh.so");
     let server = Server::start(&site);
     (site, server)
@@ -196,7 +196,7 @@ fn a_refused_call_in_a_handshake_is_told_and_one_that_is_taken_is_not() {
         host->response_protocol(response, (WshStr){(const uint8_t *)\"chat\", 4}); \
         host->response_reject(response, 200, (WshBytes){0}); \
         host->response_header(response, (WshStr){(const uint8_t *)\"X-Fine\", 6}, (WshBytes){0})";
-    let bytes = compile("tests/fixtures/c/unruly.c", &[calls]);
+    let bytes = unruly(&[calls]);
     site.add_bytes(&bytes, "calls_wsh.so");
     let server = Server::start(&site);
 

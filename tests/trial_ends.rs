@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::compile::compile;
+use crate::harness::compile::unruly;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, within};
@@ -26,7 +26,7 @@ impl Marked {
         // Nothing of the trial is to end because it takes long.
         site.write("config.toml", "[limits]\ninit_timeout_ms = 60000\n");
         let plugin = format!("-DIN_INIT={in_init}");
-        let plugin = compile("tests/fixtures/c/unruly.c", &[&plugin]);
+        let plugin = unruly(&[&plugin]);
         site.add_bytes(&plugin, "unruly_wsh.so");
         let mark = site.root().to_string_lossy().into_owned();
         let trace = site.root().join("trace").to_string_lossy().into_owned();

@@ -1,22 +1,17 @@
 //! What a plugin would do to the process that opens it, it does to a process of its own: the server
 //! refuses it in one sentence and goes on.
 
+mod damage;
+mod helper;
+
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use object::{Object, ObjectSection};
-
-use crate::harness::compile::{compile, compile_program};
+use crate::harness::compile::{compile, compile_program, unruly};
+use crate::harness::eventually;
 use crate::harness::server::Server;
-use crate::harness::site::{Site, library};
-use crate::harness::{eventually, is_long};
-
-/// A plugin that does this where the test wants it.
-#[track_caller]
-fn unruly(options: &[&str]) -> Vec<u8> {
-    compile("tests/fixtures/c/unruly.c", options)
-}
+use crate::harness::site::Site;
 
 /// What ends or hangs the process that opens it, and what is said of it.
 const FATAL: &[(&str, &str)] = &[
@@ -271,46 +266,6 @@ fn what_a_refused_plugin_logged_in_its_trial_is_in_the_log() {
 }
 
 #[test]
-fn the_helper_is_small_and_ends_with_the_server_however_that_ends() {
-    let site = Site::with(&["echo_wsh"]);
-    let server = Server::start(&site);
-    let helper = helper(&server);
-    let rollup = fs::read_to_string(format!("/proc/{helper}/smaps_rollup")).expect("its memory");
-    let own: u64 = ["Private_Dirty:", "Private_Clean:"]
-        .iter()
-        .filter_map(|name| rollup.lines().find(|line| line.starts_with(name)))
-        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
-        .sum();
-    assert!(own < 4096, "{own} KiB of its own:\n{rollup}");
-
-    server.signal("KILL");
-
-    eventually("the helper is gone", || {
-        let status = fs::read_to_string(format!("/proc/{helper}/stat"));
-        status.is_err() || status.is_ok_and(|status| status.contains(") Z "))
-    });
-}
-
-#[test]
-fn signals_that_a_terminal_sends_to_all_leave_the_helper_alone() {
-    let site = Site::empty();
-    let mut server = Server::start(&site);
-    let helper = helper(&server);
-    for signal in ["HUP", "INT", "TERM", "QUIT", "USR1"] {
-        let sent = Command::new("kill")
-            .args(["-s", signal, &helper.to_string()])
-            .status();
-        assert!(sent.expect("kill runs").success());
-    }
-
-    site.add_bytes(&unruly(&["-DIN_INIT=exit(0)"]), "exits_wsh.so");
-
-    server.line(&["it ended the process with exit status 0 during init"]);
-    server.signal("TERM");
-    assert!(server.wait(Duration::from_secs(5)).success());
-}
-
-#[test]
 fn where_no_process_can_be_made_auto_goes_on_with_a_warning_and_always_refuses() {
     let without_fork = compile_program("tests/fixtures/c/without_fork.c");
     for (trial, is_served) in [("auto", true), ("always", false), ("never", true)] {
@@ -334,47 +289,6 @@ fn where_no_process_can_be_made_auto_goes_on_with_a_warning_and_always_refuses()
             server.log()
         );
     }
-}
-
-#[test]
-fn a_helper_that_was_killed_is_made_again() {
-    let site = Site::empty();
-    let server = Server::builder(&site).env("WSHD_TRIAL", "always").start();
-    for round in 0..3 {
-        let helper = helper(&server).to_string();
-        let sent = Command::new("kill").args(["-s", "KILL", &helper]).status();
-        assert!(sent.expect("kill runs").success());
-
-        site.add("echo_wsh", &format!("echo{round}_wsh.so"));
-        server.line(&["handler loaded", &format!("handler=\"echo{round}\"")]);
-        site.add_bytes(
-            &unruly(&["-DIN_INIT=exit(4)"]),
-            &format!("exits{round}_wsh.so"),
-        );
-        server.line(&[&format!(
-            "cannot load `exits{round}_wsh.so`: it ended the process with exit status 4 during init"
-        )]);
-    }
-    let again =
-        server.count_lines(&["the process that tries plugins had ended, another one is there"]);
-    assert_eq!(again, 3);
-}
-
-#[test]
-fn a_plugin_that_ends_the_helper_is_refused_and_others_are_tried_all_the_same() {
-    let site = Site::empty();
-    let server = Server::start(&site);
-    let mine = "-DIN_CONSTRUCTOR=kill(getppid(), SIGKILL); hang()";
-
-    site.add_bytes(&unruly(&[mine]), "patricide_wsh.so");
-    server.line(&[
-        "cannot load `patricide_wsh.so`: its trial stops or ends the process that tries plugins",
-    ]);
-    site.add("echo_wsh", "echo_wsh.so");
-
-    server.line(&["handler loaded", "handler=\"echo\""]);
-    assert_eq!(server.connect("/echo").ask("hello"), "hello");
-    assert_eq!(server.handshake_status("/patricide"), 404);
 }
 
 #[test]
@@ -407,80 +321,6 @@ fn another_version_of_a_library_that_the_process_has_is_refused() {
 
     server.line(&["cannot load `other/three_wsh.so`: it needs another version of `libshared_by_two.so.1` than the one that this process has loaded, and a process has one of each name; restart the server"]);
     assert_eq!(server.connect("/same/two").ask("which?"), "library 1");
-}
-
-#[test]
-fn no_damage_to_a_file_ends_the_server_or_holds_a_session_up() {
-    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let count = if is_long() { 2_400 } else { 66 };
-    let mut script = Command::new("python3");
-    script
-        .arg(repository.join("tests/mutants.py"))
-        .args([
-            "--server",
-            env!("CARGO_BIN_EXE_wshd"),
-            "--count",
-            &count.to_string(),
-        ])
-        .arg("--plugin")
-        .arg(library("echo_wsh"));
-
-    let output = script
-        .output()
-        .expect("there is no Python: `apt-get install python3` brings it");
-
-    let said = String::from_utf8_lossy(&output.stdout);
-    if is_long() {
-        eprintln!("{said}");
-    }
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{error}");
-    assert!(said.contains("deaths of the server: 0"), "{said}");
-    assert!(
-        said.contains(&format!("{count} mutants of libecho_wsh.so")),
-        "{said}"
-    );
-}
-
-#[test]
-fn a_page_of_zeros_where_no_zeros_can_be_is_seen_in_the_file() {
-    let bytes = fs::read(library("versioned_wsh")).expect("the plugin's library");
-    let file = object::File::parse(&*bytes).expect("a library");
-    let site = Site::empty();
-    let server = Server::start(&site);
-
-    for (index, name) in [".text", ".eh_frame", ".dynsym"].into_iter().enumerate() {
-        let section = file.section_by_name(name).expect("a section");
-        let (offset, length) = section.file_range().expect("bytes");
-        let at = offset.next_multiple_of(4096) as usize;
-        if at + 4096 > (offset + length) as usize {
-            continue; // too small for a whole page
-        }
-        let mut torn = bytes.clone();
-        torn[at..at + 4096].fill(0);
-        site.add_bytes(&torn, &format!("torn{index}_wsh.so"));
-
-        server.line(&[&format!(
-            "cannot load `torn{index}_wsh.so`: a part of it is missing: from byte {at} on there are 4096 zeros where no zeros can be; copy it again"
-        )]);
-    }
-    assert!(server.count_lines(&["a part of it is missing"]) >= 2);
-}
-
-#[test]
-fn a_relocation_that_writes_outside_of_the_library_is_seen_in_the_file() {
-    let mut bytes = fs::read(library("versioned_wsh")).expect("the plugin's library");
-    let file = object::File::parse(&*bytes).expect("a library");
-    let section = file.section_by_name(".rela.dyn").expect("relocations");
-    let (offset, _) = section.file_range().expect("bytes");
-    let at = offset as usize;
-    bytes[at..at + 8].copy_from_slice(&0x7000_0000_u64.to_ne_bytes());
-    let site = Site::empty();
-    let server = Server::start(&site);
-
-    site.add_bytes(&bytes, "writes_wsh.so");
-
-    server.line(&["cannot load `writes_wsh.so`: it is malformed: a relocation writes to 0x70000000, which is no part of its data"]);
 }
 
 /// What harms descriptors and limits that belong to all, and whether it is refused for that.
@@ -529,77 +369,4 @@ fn a_plugin_that_harms_descriptors_of_others_is_refused_and_one_with_its_own_is_
         }
         assert_eq!(innocent.ask("still there?"), "still there?", "{option}");
     }
-}
-
-#[test]
-fn a_plugin_that_stops_the_helper_is_refused_and_others_load_without_a_restart() {
-    let site = Site::empty();
-    site.write("config.toml", "[limits]\ninit_timeout_ms = 300\n");
-    let server = Server::start(&site);
-    let stopped = helper(&server);
-    let stop = "kill(getppid(), SIGSTOP)";
-
-    // It hangs in a step of its own, and is named for that one.
-    site.add_bytes(
-        &unruly(&[&format!("-DIN_INIT=if (is_check) {{ {stop}; hang(); }}")]),
-        "hangs_wsh.so",
-    );
-    eventually("the helper is stopped", || {
-        let stat = fs::read_to_string(format!("/proc/{stopped}/stat"));
-        stat.is_ok_and(|stat| stat.contains(") T "))
-    });
-    // Asked while nothing answers.
-    site.add("echo_wsh", "meanwhile_wsh.so");
-    server.line(&["cannot load `hangs_wsh.so`: its `init` did not return within 300 ms"]);
-    server.line(&["handler loaded", "handler=\"meanwhile\""]);
-    assert_eq!(
-        server.count_lines(&["cannot load `meanwhile_wsh.so`: its"]),
-        0
-    );
-
-    // It goes on, and comes to its end unseen.
-    site.add_bytes(
-        &unruly(&[&format!("-DIN_INIT=if (is_check) {{ {stop}; }}")]),
-        "stops_wsh.so",
-    );
-    server.line(&["cannot load `stops_wsh.so`: its trial stops or ends the process that tries plugins; it is tried again"]);
-    fs::remove_file(site.handlers().join("stops_wsh.so")).expect("removed");
-    site.add("echo_wsh", "afterwards_wsh.so");
-    server.line(&["handler loaded", "handler=\"afterwards\""]);
-    assert_eq!(server.connect("/afterwards").ask("hello"), "hello");
-    assert_ne!(helper(&server), stopped);
-}
-
-#[test]
-fn a_plugin_that_takes_the_helper_away_again_and_again_is_refused_for_good() {
-    let site = Site::with(&["echo_wsh"]);
-    site.write("config.toml", "[limits]\ninit_timeout_ms = 300\n");
-    let server = Server::start(&site);
-    // A stopped helper is waited for, each time.
-    let (signal, within) = match is_long() {
-        true => ("SIGSTOP", Duration::from_secs(30)),
-        false => ("SIGKILL", Duration::from_secs(10)),
-    };
-    let kills = format!("-DIN_INIT=if (is_check) {{ kill(getppid(), {signal}); usleep(20000); }}");
-
-    site.add_bytes(&unruly(&[&kills]), "kills_wsh.so");
-
-    let refused = "cannot load `kills_wsh.so`: each of 3 trials of it stopped or ended the process that tries plugins";
-    server.line_within(within, &[refused]);
-    assert_eq!(
-        server.count_lines(&["WARN", "its trial stops or ends", "it is tried again"]),
-        1
-    );
-    let listing = server.listing().to_string();
-    assert!(listing.contains("each of 3 trials of it"), "{listing}");
-    // It is left alone from now on, and others load.
-    site.add("echo_wsh", "other_wsh.so");
-    server.line(&["handler loaded", "handler=\"other\""]);
-    assert_eq!(server.count_lines(&[refused]), 1);
-    let now = helper(&server);
-    // A new file in its place is tried.
-    site.add("echo_wsh", "kills_wsh.so");
-    server.line(&["handler loaded", "handler=\"kills\""]);
-    assert_eq!(helper(&server), now);
-    assert_eq!(server.connect("/kills").ask("hello"), "hello");
 }

@@ -36,6 +36,12 @@ pub(crate) fn compile(source: &str, options: &[&str]) -> Vec<u8> {
     std::fs::read(&library).expect("the library")
 }
 
+/// The plugin of `unruly.c`, which does what each option says, in the callback that the option names.
+#[track_caller]
+pub(crate) fn unruly(options: &[&str]) -> Vec<u8> {
+    compile("tests/fixtures/c/unruly.c", options)
+}
+
 #[track_caller]
 fn cc(source: &str, options: &[&str], out: &Path) {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -1,0 +1,195 @@
+//! A server that runs, whose configuration changes, and what can be asked of it.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::probes::{end_or_frame, some_json, yes_or_no};
+use super::{OFFER, PATIENCE, Row, SOON};
+use crate::harness::client::{Client, Raw};
+use crate::harness::client_frame::frame;
+use crate::harness::compile::{compile, unruly};
+use crate::harness::eventually;
+use crate::harness::server::{Server, opening, status_of};
+use crate::harness::site::{Site, library};
+
+/// What every row needs: a running server and its site.
+pub(super) struct World {
+    pub(super) site: Site,
+    pub(super) server: Server,
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        let site = Site::with(&[
+            "echo_wsh",
+            "features_wsh",
+            "speaks_later_wsh",
+            "panics_wsh",
+            "blocking_echo_wsh",
+        ]);
+        site.add("echo_wsh", "reloaded_wsh.so");
+        let pours = compile("tests/fixtures/c/pours.c", &[]);
+        site.add_bytes(&pours, "pours_wsh.so");
+        let open = site.add("echo_wsh", "open_wsh.so");
+        let everybodys = std::fs::Permissions::from_mode(0o666);
+        std::fs::set_permissions(open, everybodys).expect("a mode");
+        site.write("map.txt", "/mapped /echo\n");
+        site.write("www/page.txt", "a page");
+        for (directory, file) in [("others", "other_wsh.so"), ("outside", "linked_wsh.so")] {
+            let directory = site.root().join(directory);
+            std::fs::create_dir_all(&directory).expect("a directory");
+            std::fs::copy(library("echo_wsh"), directory.join(file)).expect("a copy");
+        }
+        std::fs::create_dir_all(site.handlers().join("live")).expect("a directory");
+        let outside = site.root().join("outside/linked_wsh.so");
+        std::os::unix::fs::symlink(outside, site.handlers().join("linked_wsh.so")).expect("a link");
+        site.write("config.toml", "handlers_dir = \"handlers\"\n");
+        let server = Server::bare(&site).args(["-p", "0"]).start();
+        World { site, server }
+    }
+
+    /// Has these lines be the configuration, and waits until they apply.
+    #[track_caller]
+    pub(super) fn configure(&self, lines: &str) {
+        let applied = self.server.count_lines(&["configuration applied"]);
+        let base = match lines.contains("handlers_dir = ") {
+            true => "",
+            false => "handlers_dir = \"handlers\"\n",
+        };
+        let text = format!("{base}{lines}\n");
+        let path = self.site.root().join("config.toml");
+        let now = std::fs::read_to_string(path).expect("it is there");
+        if now.trim() == text.trim() {
+            return;
+        }
+        self.site.write("config.toml", &text);
+        self.server.signal("HUP");
+        eventually("it is applied", || {
+            self.server.count_lines(&["configuration applied"]) > applied
+        });
+    }
+
+    /// Waits until the row's probe shows this; where nothing is said, answers what it shows.
+    #[track_caller]
+    pub(super) fn shows(&self, row: &Row, expected: &str) -> String {
+        let mut shown = (row.probe)(self);
+        let began = Instant::now();
+        while !expected.is_empty() && shown != expected {
+            let waited = began.elapsed();
+            assert!(
+                waited < SOON,
+                "{}: `{shown}`, and not `{expected}`",
+                row.key
+            );
+            std::thread::sleep(Duration::from_millis(20));
+            shown = (row.probe)(self);
+        }
+        shown
+    }
+
+    /// Puts another file at a handler's place, a plugin in C that does this, and answers what becomes of it.
+    #[track_caller]
+    pub(super) fn load(&self, name: &str, option: &str) -> String {
+        let bytes = unruly(&[option]);
+        self.put(name, bytes)
+    }
+
+    #[track_caller]
+    pub(super) fn put(&self, name: &str, mut bytes: Vec<u8>) -> String {
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        // Another file each time, and the same code.
+        bytes.extend(FILES.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        let handler = format!("handler=\"{name}\"");
+        let file = format!("cannot load `{name}_wsh.so`");
+        let count = || {
+            let loaded = self.server.count_lines(&["handler loaded", &handler]);
+            (loaded, self.server.count_lines(&["plugin refused", &file]))
+        };
+        let before = count();
+        self.site.add_bytes(&bytes, &format!("{name}_wsh.so"));
+        eventually("it is loaded or refused", || count() != before);
+        let is_loaded = count().0 > before.0;
+        if is_loaded { "loaded" } else { "refused" }.to_owned()
+    }
+
+    pub(super) fn asks_for_restart(&self, key: &str) -> String {
+        let parts = ["applies after a restart", &format!("key=\"{key}\"")];
+        yes_or_no(self.server.count_lines(&parts) > 0)
+    }
+
+    pub(super) fn status(&self, path: &str, extra: &str) -> String {
+        status_of(&self.server.exchange(opening(path, extra).as_bytes())).to_string()
+    }
+
+    pub(super) fn status_for(&self, path: &str, host: &str, extra: &str) -> String {
+        let request = opening(path, extra).replace("Host: localhost", &format!("Host: {host}"));
+        status_of(&self.server.exchange(request.as_bytes())).to_string()
+    }
+
+    pub(super) fn get(&self, path: &str) -> String {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        status_of(&self.server.exchange(request.as_bytes())).to_string()
+    }
+
+    /// Whether an answer to an offer of compression has this in it.
+    pub(super) fn agrees(&self, part: &str) -> String {
+        let answer = self.server.exchange(opening("/echo", OFFER).as_bytes());
+        yes_or_no(answer.contains(part))
+    }
+
+    #[track_caller]
+    pub(super) fn open(&self, path: &str) -> Client {
+        self.server.connect(path)
+    }
+
+    #[track_caller]
+    pub(super) fn open_raw(&self, path: &str) -> Raw {
+        Raw::open(&self.server, path)
+    }
+
+    /// The first byte and the length of the echo of something that compresses well, but not by itself.
+    pub(super) fn compressed(&self) -> (u8, usize) {
+        let text = some_json();
+        let (mut raw, _) = Raw::open_with(&self.server, "/echo", OFFER);
+        raw.send(&frame(0x81, &text));
+        raw.frame()
+            .map_or((0, 0), |(first, payload)| (first, payload.len()))
+    }
+
+    /// What comes within a moment for these bytes.
+    pub(super) fn answer(&self, path: &str, bytes: &[u8]) -> String {
+        let mut raw = self.open_raw(path);
+        raw.send(bytes);
+        raw.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout");
+        end_or_frame(&mut raw.stream)
+    }
+
+    /// Whether the connection ends a moment after the first frame.
+    pub(super) fn end_after_answer(&self, path: &str, bytes: &[u8]) -> String {
+        let mut raw = self.open_raw(path);
+        raw.send(bytes);
+        let _ = raw.frame();
+        raw.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout");
+        let (mut rest, began) = ([0; 64], Instant::now());
+        loop {
+            if began.elapsed() > PATIENCE {
+                return "waits".to_owned();
+            }
+            match raw.stream.read(&mut rest) {
+                Ok(0) => return "ends".to_owned(),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    return "waits".to_owned();
+                }
+                Err(_) => return "ends".to_owned(),
+            }
+        }
+    }
+}

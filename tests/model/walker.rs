@@ -1,0 +1,345 @@
+//! What the model knows of one handler, and how a step changes it.
+
+use std::fs;
+
+use std::path::PathBuf;
+
+use super::world::{PANICS_MAX, RELOADS, Reload, World, fresh_build, name_of};
+use super::{LIMIT, Step};
+use crate::harness::client::Client;
+use crate::harness::patch::build_name;
+use crate::harness::within;
+
+/// What keeps a session of `troubled_wsh` from moving: the old code, or the new, which refuses or
+/// panics.
+pub(super) const TROUBLES: [&str; 6] = [
+    "busy",
+    "snapshot fails",
+    "snapshot panics",
+    "too large",
+    "restore fails",
+    "restore panics",
+];
+
+/// What lies at the handler's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum File {
+    Absent,
+    Good(u32),
+    Bad,
+}
+
+/// One generation, by what it answers.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    build: u32,
+    note: u32,
+    panics: usize,
+}
+
+impl Loaded {
+    fn answer(&self, seen: u64) -> String {
+        format!("{} {seen} note-{:04}", build_name(self.build), self.note)
+    }
+
+    fn is_quarantined(&self) -> bool {
+        self.panics >= PANICS_MAX
+    }
+
+    fn looks_like(&self, other: &Loaded) -> bool {
+        (self.build, self.note) == (other.build, other.note)
+    }
+}
+
+/// An open session.
+pub(super) struct Open {
+    client: Client,
+    /// The generation whose code it runs, and the one that may still answer until it has moved there.
+    on: usize,
+    was: usize,
+    seen: u64,
+    trouble: Option<&'static str>,
+}
+
+/// What the model knows of one handler.
+pub(super) struct Walker<'a> {
+    name: String,
+    path: PathBuf,
+    world: &'a World,
+    random: u64,
+    /// Every generation there was.
+    loaded: Vec<Loaded>,
+    serving: Option<usize>,
+    file: File,
+    note: u32,
+    reload: Reload,
+    /// The oldest first.
+    sessions: Vec<Open>,
+    /// What the log must have said of it so far.
+    refusals: usize,
+    removals: usize,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(seed: u64, world: &'a World) -> Walker<'a> {
+        let name = name_of(seed);
+        Walker {
+            path: world.site.handlers().join(format!("{name}_wsh.so")),
+            name,
+            world,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            loaded: Vec::new(),
+            serving: None,
+            file: File::Absent,
+            note: 0,
+            reload: RELOADS[seed as usize % 3],
+            sessions: Vec::new(),
+            refusals: 0,
+            removals: 0,
+        }
+    }
+
+    pub(super) fn step(&mut self, step: Step) {
+        match step {
+            Step::Replace => self.put(fresh_build()),
+            Step::Overwrite => {
+                let build = fresh_build();
+                fs::write(&self.path, self.world.builds.number(build)).expect("writing");
+                self.has_put(build);
+            }
+            Step::Restore => {
+                if !self.loaded.is_empty() {
+                    let index = self.choose(self.loaded.len());
+                    self.put(self.loaded[index].build);
+                }
+            }
+            Step::Repeat => {
+                if let Some(serving) = self.serving {
+                    self.put(self.loaded[serving].build);
+                }
+            }
+            Step::Remove => {
+                if self.file != File::Absent {
+                    fs::remove_file(&self.path).expect("it is there");
+                    self.file = File::Absent;
+                    if let Some(old) = self.serving.take() {
+                        self.removals += 1;
+                        self.supersede(old);
+                    }
+                }
+            }
+            Step::Spoil => self.spoil(),
+            Step::Configure => self.configure(),
+            Step::Connect => {
+                let serving = self.serving.filter(|it| !self.loaded[*it].is_quarantined());
+                if let Some(on) = serving {
+                    self.sessions.push(Open {
+                        client: self.world.server.connect(&self.route()),
+                        on,
+                        was: on,
+                        seen: 0,
+                        trouble: None,
+                    });
+                }
+            }
+            Step::Ask => {}
+            Step::Trouble => {
+                let trouble = TROUBLES[self.choose(TROUBLES.len())];
+                let mut calm = self.sessions.iter_mut().rev();
+                if let Some(open) = calm.find(|open| open.trouble.is_none()) {
+                    open.trouble = Some(trouble);
+                }
+            }
+            Step::Calm => self.calm(),
+            Step::Close => {
+                if !self.sessions.is_empty() {
+                    let mut open = self.sessions.remove(0);
+                    assert_eq!(open.client.close(1000), 1000);
+                }
+            }
+            Step::Panic => {
+                if let Some(mut open) = self.sessions.pop() {
+                    open.client.send("panic");
+                    assert_eq!(open.client.close_code(), 1011);
+                    self.loaded[open.on].panics += 1;
+                }
+            }
+        }
+        // Both while the change is made and after it.
+        self.ask();
+        self.serves();
+        self.ask();
+    }
+
+    /// A build comes by rename.
+    fn put(&mut self, build: u32) {
+        let bytes = self.world.builds.number(build);
+        self.world.site.add_bytes(&bytes, &self.file_name());
+        self.has_put(build);
+    }
+
+    /// A good file is a new generation, unless it is what serves already.
+    fn has_put(&mut self, build: u32) {
+        self.file = File::Good(build);
+        let new = Loaded {
+            build,
+            note: self.note,
+            panics: 0,
+        };
+        let serving = self.serving.map(|serving| &self.loaded[serving]);
+        if serving.is_some_and(|it| it.looks_like(&new) && !it.is_quarantined()) {
+            return;
+        }
+        self.loaded.push(new);
+        let newest = self.loaded.len() - 1;
+        if let Some(old) = self.serving.replace(newest) {
+            self.supersede(old);
+        }
+        if self.reload == Reload::Migrate {
+            let calm = self.sessions.iter_mut().filter(|it| it.trouble.is_none());
+            calm.for_each(|open| open.on = newest);
+        }
+    }
+
+    /// New connections do not come to this generation any more.
+    fn supersede(&mut self, old: usize) {
+        if self.reload == Reload::Close {
+            for gone in self.sessions.extract_if(.., |open| open.on == old) {
+                let mut gone = gone;
+                assert_eq!(gone.client.close_code(), 1012);
+            }
+        }
+    }
+
+    fn spoil(&mut self) {
+        let mut bytes = match self.choose(3) {
+            0 => b"#!/bin/sh\n".to_vec(),
+            1 => self.world.other_major.clone(),
+            // Whose handler cannot be built.
+            _ => self.world.builds.number(0),
+        };
+        // Different every time: the same fault twice is said once.
+        bytes.extend_from_slice(&fresh_build().to_ne_bytes());
+        self.world.site.add_bytes(&bytes, &self.file_name());
+        self.file = File::Bad;
+        self.is_refused();
+    }
+
+    /// Whatever is there is said once more not to be good.
+    fn is_refused(&mut self) {
+        self.refusals += 1;
+        self.is_told(
+            &format!("cannot load `{}`", self.file_name()),
+            self.refusals,
+        );
+    }
+
+    /// Waits until the log says this so often.
+    fn is_told(&self, what: &str, count: usize) {
+        within(LIMIT, &format!("{count} times `{what}`"), || {
+            self.world.server.count_lines(&[what]) == count
+        });
+    }
+
+    /// A changed table is a new generation of a handler that serves; whether it was read shows
+    /// nowhere else.
+    fn configure(&mut self) {
+        if self.serving.is_none() {
+            return;
+        }
+        self.note += 1;
+        self.reload = RELOADS[self.choose(RELOADS.len())];
+        self.world.set_table(&self.name, self.reload, self.note);
+        match self.file {
+            File::Good(build) => self.has_put(build),
+            File::Bad => self.is_refused(),
+            File::Absent => panic!("it serves from a file"),
+        }
+    }
+
+    /// A session that can move again does so after its next callback, if it still tries; else with
+    /// the next generation.
+    fn calm(&mut self) {
+        let serving = self.serving.map(|serving| self.loaded[serving].clone());
+        let goes_to = self
+            .serving
+            .filter(|it| self.reload == Reload::Migrate && !self.loaded[*it].is_quarantined());
+        let loaded = &self.loaded;
+        // No answer tells two generations apart that answer alike.
+        let can_tell = |open: &&mut Open| {
+            let own = &loaded[open.on];
+            open.trouble.is_some() && !serving.as_ref().is_some_and(|it| it.looks_like(own))
+        };
+        let Some(open) = self.sessions.iter_mut().find(can_tell) else {
+            return;
+        };
+        open.trouble = None;
+        open.seen += 1;
+        let own = loaded[open.on].answer(open.seen);
+        assert_eq!(open.client.ask("calm"), own, "{}", self.name);
+        open.seen += 1;
+        let answer = open.client.ask("calm");
+        match goes_to {
+            Some(newest) if answer == loaded[newest].answer(open.seen) => open.on = newest,
+            _ => assert_eq!(answer, loaded[open.on].answer(open.seen), "{}", self.name),
+        }
+        open.was = open.on;
+    }
+
+    /// What is served is what the model says, from the moment on at which the log says so.
+    fn serves(&self) {
+        let name = &self.name;
+        let loaded = format!("handler loaded handler=\"{name}\"");
+        self.is_told(&loaded, self.loaded.len());
+        self.is_told(&format!("handler removed handler={name} "), self.removals);
+
+        let (server, route) = (&self.world.server, self.route());
+        let serving = self.serving.map(|serving| &self.loaded[serving]);
+        let status = server.handshake_status(&route);
+        let what = format!("{route} is served by {serving:?}");
+        match serving {
+            None => assert_eq!(status, 404, "{what}"),
+            Some(it) if it.is_quarantined() => assert_eq!(status, 503, "{what}"),
+            Some(it) => {
+                assert_eq!(status, 101, "{what}");
+                assert_eq!(server.connect(&route).ask("which?"), it.answer(1), "{what}");
+            }
+        }
+    }
+
+    /// Every session runs what the model says, in its own state; one that moves does so a moment
+    /// after the swap.
+    fn ask(&mut self) {
+        for open in &mut self.sessions {
+            let [on, was] = [open.on, open.was].map(|index| &self.loaded[index]);
+            let what = format!("a session of {} runs {on:?}", self.name);
+            within(LIMIT, &what, || {
+                open.seen += 1;
+                let answer = open.client.ask(open.trouble.unwrap_or("calm"));
+                let has_moved = answer == on.answer(open.seen);
+                if !has_moved {
+                    assert_eq!(answer, was.answer(open.seen), "{what}");
+                }
+                has_moved
+            });
+            open.was = open.on;
+        }
+    }
+
+    /// A number below `count`.
+    pub(super) fn choose(&mut self, count: usize) -> usize {
+        // xorshift64
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 32) as usize % count
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}_wsh.so", self.name)
+    }
+
+    fn route(&self) -> String {
+        format!("/{}", self.name)
+    }
+}
