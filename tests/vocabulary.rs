@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const NAMES: &[(&str, &str)] = &[
     ("take_room", "take of the buffer pool"),
     ("spares", "pool"),
+    ("Pulse", "TimerWheel"),
     ("Tally", "MoveTracker"),
     ("tally", "move tracker"),
     ("Hop", "BorderBench"),
