@@ -11,6 +11,8 @@ mod cargo;
 mod cc;
 mod crates;
 mod feedback;
+mod handler;
+mod handlers;
 mod includes;
 mod language;
 mod library_dir;
@@ -31,7 +33,7 @@ pub(crate) use self::build_process::clear_up;
 use self::cargo::Cargo;
 pub use self::cargo::{CargoError, Profile};
 use self::cc::Cc;
-use self::crates::Crates;
+use self::handlers::Handlers;
 use self::library_dir::LibraryDir;
 use self::report::say;
 use crate::config::Config;
@@ -45,7 +47,7 @@ pub struct Dev {
     root: PathBuf,
     cargo: Arc<Cargo>,
     cc: Cc,
-    crates: Crates,
+    handlers: Handlers,
     library_dir: LibraryDir,
     overlay: Arc<Overlay>,
 }
@@ -109,11 +111,11 @@ impl Dev {
             source,
         })?;
         let cargo = Arc::new(Cargo::new(profile));
-        let crates = Crates::find(&root, &cargo)?;
-        for complaint in &crates.complaints {
+        let handlers = Handlers::find(&root, &cargo)?;
+        for complaint in &handlers.complaints {
             say(complaint);
         }
-        if crates.handlers.is_empty() && !crates.is_incomplete() {
+        if handlers.by_name.is_empty() && !handlers.is_incomplete() {
             return Err(DevError::NoHandler { path: root });
         }
         let library_dir = LibraryDir::new().map_err(DevError::LibraryDir)?;
@@ -124,7 +126,7 @@ impl Dev {
             root,
             cargo,
             cc,
-            crates,
+            handlers,
             library_dir,
             overlay: Overlay::new(),
         })

@@ -1,6 +1,8 @@
 //! The cycle of `wshd dev`: look at the sources, build what they change, put it into the library directory, have
 //! it loaded, tell how it went. One thread, one build at a time.
 
+mod build;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,11 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Dev;
 use super::cargo::Cargo;
 use super::cc::Cc;
-use super::crates::{Crates, HandlerCrate, LOCK_FILE, Recipe};
-use super::feedback::{Feedback, Questions};
+use super::feedback::Feedback;
+use super::handlers::Handlers;
 use super::library_dir::LibraryDir;
-use super::messages::{Artifact, Built, plain};
-use super::outcome::{BuildResult, HandlerState, NotServed};
+use super::outcome::{HandlerState, NotServed};
 use super::report::{Address, say};
 use super::sources::{Changes, Sources};
 use super::tree;
@@ -27,7 +28,7 @@ pub(crate) struct BuildLoop<L> {
     root: PathBuf,
     cargo: Arc<Cargo>,
     cc: Cc,
-    crates: Crates,
+    handlers: Handlers,
     sources: Sources,
     feedback: Feedback,
     /// The document root, and what is in it.
@@ -44,7 +45,7 @@ pub(crate) struct BuildLoop<L> {
 impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
     pub(crate) fn new(dev: Dev, port: u16, pages: Option<PathBuf>, load: L) -> BuildLoop<L> {
         // Before the first build, so that what is saved while it runs is a change.
-        let sources = Sources::take(&dev.root, &dev.crates, &Sources::default());
+        let sources = Sources::take(&dev.root, &dev.handlers, &Sources::default());
         let address = Address {
             port,
             has_pages: pages.is_some(),
@@ -53,7 +54,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
             root: dev.root,
             cargo: dev.cargo,
             cc: dev.cc,
-            crates: dev.crates,
+            handlers: dev.handlers,
             sources,
             feedback: Feedback::new(),
             pages,
@@ -115,14 +116,14 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
     }
 
     fn build_all(&mut self) {
-        let all: BTreeSet<String> = self.crates.handlers.keys().cloned().collect();
+        let all: BTreeSet<String> = self.handlers.by_name.keys().cloned().collect();
         self.build(&all, None);
         if self.cargo.is_stopped() {
             return;
         }
-        let names = self.crates.handlers.keys().map(String::len);
+        let names = self.handlers.by_name.keys().map(String::len);
         let width = names.max().unwrap_or(0).max("pages".len());
-        for (name, handler) in &self.crates.handlers {
+        for (name, handler) in &self.handlers.by_name {
             let url = self.address.handler(&handler.route());
             match self.states.get(name) {
                 Some(state) if state.generation.is_some() => say(format!("{name:width$}  {url}")),
@@ -146,7 +147,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
             return;
         }
         for change in (self.load)() {
-            let mut handlers = self.crates.handlers.values();
+            let mut handlers = self.handlers.by_name.values();
             let its = handlers.find(|it| it.handler() == change.handler);
             let state = its.and_then(|it| self.states.get_mut(&it.name));
             if let (Some(handler), Some(state), Ok(generation)) = (its, state, change.outcome)
@@ -163,7 +164,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
 
     /// Looks once, and builds what has changed since the last look.
     fn look(&mut self, noticed: SystemTime) {
-        let mut now = Sources::take(&self.root, &self.crates, &self.sources);
+        let mut now = Sources::take(&self.root, &self.handlers, &self.sources);
         let since = now.since(&self.sources);
         let mut changes = self.feedback.begin_build(since, Instant::now());
         let mut step = changes.clone();
@@ -175,7 +176,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
             } else {
                 self.find_c_again(&step)
             });
-            let next = Sources::take(&self.root, &self.crates, &now);
+            let next = Sources::take(&self.root, &self.handlers, &now);
             step = next.since(&now);
             changes = changes.and(step.clone());
             now = next;
@@ -184,16 +185,16 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
 
         let mut wanted: BTreeSet<&str> = otherwise.iter().map(String::as_str).collect();
         for file in &changes.changed {
-            wanted.extend(self.crates.made_of(file));
+            wanted.extend(self.handlers.made_of(file));
         }
         // Who saves again what did not build wants another try: the cause may lie elsewhere.
         for file in &changes.saved_again {
-            let again = self.crates.made_of(file).into_iter();
+            let again = self.handlers.made_of(file).into_iter();
             wanted.extend(
                 again.filter(|name| self.states.get(*name).is_none_or(|s| s.failure.is_some())),
             );
         }
-        let new = self.crates.handlers.keys().map(String::as_str);
+        let new = self.handlers.by_name.keys().map(String::as_str);
         wanted.extend(new.filter(|name| !self.states.contains_key(*name)));
         if !wanted.is_empty() {
             let wanted = wanted.into_iter().map(str::to_owned).collect();
@@ -203,8 +204,8 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
 
     /// Asks cargo anew which crates there are; answers which are built otherwise now.
     fn find_again(&mut self) -> BTreeSet<String> {
-        match Crates::find_again(&self.root, &self.cargo, &self.crates) {
-            Ok(crates) => self.adopt(crates),
+        match Handlers::find_again(&self.root, &self.cargo, &self.handlers) {
+            Ok(handlers) => self.adopt(handlers),
             Err(error) => {
                 say(error);
                 BTreeSet::new()
@@ -220,23 +221,23 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
             // gone a moment later, too.
             std::thread::sleep(ABSENCE);
         }
-        self.adopt(self.crates.find_c_again(&self.root))
+        self.adopt(self.handlers.find_c_again(&self.root))
     }
 
-    fn adopt(&mut self, crates: Crates) -> BTreeSet<String> {
-        for complaint in &crates.complaints {
-            if !self.crates.complaints.contains(complaint) {
+    fn adopt(&mut self, handlers: Handlers) -> BTreeSet<String> {
+        for complaint in &handlers.complaints {
+            if !self.handlers.complaints.contains(complaint) {
                 say(complaint);
             }
         }
-        let gone: Vec<String> = self.crates.handlers.keys().cloned().collect();
+        let gone: Vec<String> = self.handlers.by_name.keys().cloned().collect();
         for name in gone {
-            if !crates.handlers.contains_key(&name) {
+            if !handlers.by_name.contains_key(&name) {
                 self.forget(&name);
             }
         }
-        let otherwise = crates.built_otherwise(&self.crates);
-        self.crates = crates;
+        let otherwise = handlers.built_otherwise(&self.handlers);
+        self.handlers = handlers;
         otherwise
     }
 
@@ -255,149 +256,6 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         }
     }
 
-    /// Builds these handlers, and sees what has changed meanwhile. `saved` is when their sources were,
-    /// unless it is the first build of all.
-    fn build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) {
-        let ran = self.run_build(wanted, saved);
-        let now = Sources::take(&self.root, &self.crates, &self.sources);
-        let changes = now.since(&self.sources);
-        self.sources = now;
-        let (crates, sources) = (&self.crates, &self.sources);
-        let built = wanted.iter().filter_map(|name| crates.handlers.get(name));
-        let (has_script, has_macro) = built.fold((false, false), |(script, mac), handler| {
-            (script || handler.has_script, mac || handler.has_macro)
-        });
-        let generated = self.feedback.end_build(
-            changes,
-            &Questions {
-                matters: &|file| tree::is_beginning(file) || !crates.made_of(file).is_empty(),
-                was_built: &|file| {
-                    let mut names = crates.made_of(file).into_iter();
-                    names.any(|name| wanted.contains(name))
-                },
-                is_suspect: &|file| match (ran.scripts_ended, sources.saved(file)) {
-                    // Cargo does not say when a script has failed, and a macro runs until the end.
-                    _ if has_macro || has_script && ran.has_failed => true,
-                    (Some(ended), Some(saved)) => saved <= ended,
-                    (Some(_), None) => true,
-                    (None, _) => false,
-                },
-            },
-            Instant::now(),
-        );
-        for file in generated {
-            let file = file.strip_prefix(&self.root).unwrap_or(&file).display();
-            say(format!(
-                "{file} changes during each build, so the build writes it, and it starts no further one; \
-                 if you have saved it, save it once more"
-            ));
-        }
-    }
-
-    /// Runs one cargo a workspace.
-    fn run_build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) -> ScriptRuns {
-        let mut ran = ScriptRuns::default();
-        let mut workspaces = BTreeMap::<PathBuf, Vec<(HandlerCrate, String)>>::new();
-        let mut c_handlers = Vec::new();
-        let known = &self.crates.handlers;
-        for handler in wanted.iter().filter_map(|name| known.get(name)) {
-            match &handler.recipe {
-                Recipe::Cargo { package, workspace } => {
-                    let members = workspaces.entry(workspace.clone()).or_default();
-                    members.push((handler.clone(), package.clone()));
-                }
-                Recipe::Cc { sources } => c_handlers.push((handler.clone(), sources.clone())),
-            }
-        }
-        for (handler, sources) in c_handlers {
-            let began = Instant::now();
-            let artifact = self.cc.build(&handler.name, &sources);
-            if self.cargo.is_stopped() {
-                return ran;
-            }
-            self.serve(vec![(handler, artifact)], began.elapsed(), saved);
-        }
-        for (workspace, members) in workspaces {
-            // Cargo has said already what it cannot read.
-            let readable = members
-                .iter()
-                .filter(|(handler, _)| !self.crates.is_unreadable(handler));
-            let packages: Vec<&str> = readable.map(|(_, package)| package.as_str()).collect();
-            let began = Instant::now();
-            let built = if packages.is_empty() {
-                Built::nothing(&plain(&self.crates.complaints.join("\n")))
-            } else {
-                let built = self.cargo.build(&workspace, &packages);
-                built.unwrap_or_else(|error| {
-                    say(&error);
-                    Built::nothing(&error.to_string())
-                })
-            };
-            if self.cargo.is_stopped() {
-                return ran;
-            }
-            let build = began.elapsed();
-            ran.scripts_ended = ran.scripts_ended.max(built.scripts_ended);
-            // Cargo writes it where there is none, or where it does not fit the manifests.
-            self.sources.accept(&workspace.join(LOCK_FILE));
-            let outcome = |(handler, package): (HandlerCrate, String)| {
-                let artifact = built.of(&package);
-                (handler, artifact)
-            };
-            let outcomes: Vec<_> = members.into_iter().map(outcome).collect();
-            ran.has_failed |= outcomes.iter().any(|(_, artifact)| artifact.is_err());
-            self.serve(outcomes, build, saved);
-        }
-        ran
-    }
-
-    /// Has loaded what came out of one build, and tells the developer.
-    fn serve(
-        &mut self,
-        outcomes: Vec<(HandlerCrate, Result<Artifact, String>)>,
-        build: Duration,
-        saved: Option<SystemTime>,
-    ) {
-        let mut finished = Vec::new();
-        for (handler, artifact) in outcomes {
-            let library = artifact.as_ref().ok().map(|artifact| &artifact.library);
-            let placed = library.map(|library| self.library_dir.put(&handler.name, library));
-            let placed = placed.transpose().unwrap_or_else(|error| {
-                say(format!(
-                    "{}: cannot copy its library: {error}",
-                    handler.name
-                ));
-                None
-            });
-            finished.push(BuildResult {
-                handler,
-                artifact,
-                placed,
-                change: None,
-                build,
-            });
-        }
-        // A library that is what it was may have been loaded since, when its configuration came.
-        if finished.iter().any(|one| one.placed.is_some()) {
-            for change in (self.load)() {
-                let its = finished
-                    .iter_mut()
-                    .find(|one| one.handler.handler() == change.handler);
-                if let Some(one) = its {
-                    // The last one holds: a file may have been looked at before.
-                    one.change = Some(change);
-                }
-            }
-        }
-        for one in finished {
-            let state = self.states.entry(one.handler.name.clone()).or_default();
-            if let Some(line) = one.conclude(state, saved, self.address) {
-                say(line);
-            }
-        }
-        self.show_failures();
-    }
-
     /// Tells the open pages.
     fn show_failures(&self) {
         let failed = |(name, state): (&String, &HandlerState)| {
@@ -410,15 +268,6 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
             .map(|(name, text)| (name.as_str(), text.as_str()));
         self.overlay.show(&shown.collect());
     }
-}
-
-/// What is known of the code that ran in a build.
-#[derive(Debug, Default)]
-struct ScriptRuns {
-    /// When the last build script had run, if any has.
-    scripts_ended: Option<SystemTime>,
-    /// Whether some crate was not built.
-    has_failed: bool,
 }
 
 /// Waits for a hint, and then for quiet: who saves one file often saves more. Answers when the

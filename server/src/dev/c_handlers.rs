@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cc;
-use super::crates::{HandlerCrate, Recipe, SUFFIX};
+use super::handler::{HandlerSource, Recipe, SUFFIX};
 use super::language::Language;
 use super::sources::SOURCE_BYTES_MAX;
 use super::tree;
@@ -18,7 +18,7 @@ use crate::process::regular_file::{self, Links};
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct CHandlers {
-    pub(crate) handlers: Vec<HandlerCrate>,
+    pub(crate) handlers: Vec<HandlerSource>,
     /// What is left out, and why.
     pub(crate) complaints: Vec<String>,
 }
@@ -46,7 +46,7 @@ pub(crate) fn find(root: &Path) -> CHandlers {
             let mut sources = vec![origin.clone()];
             let is_same = |file: &&PathBuf| Language::of(file) == Language::of(&origin);
             sources.extend(common.iter().filter(is_same).cloned());
-            found.handlers.push(HandlerCrate {
+            found.handlers.push(HandlerSource {
                 name: format!("{name}{SUFFIX}"),
                 recipe: Recipe::Cc { sources },
                 has_script: false,
@@ -88,12 +88,6 @@ fn left_out(defining: &[PathBuf], common: &[PathBuf]) -> Vec<String> {
         )
     };
     common.iter().filter(is_left_out).map(complaint).collect()
-}
-
-/// Whether a file is there to be included in others.
-pub(crate) fn is_header(file: &Path) -> bool {
-    let ending = file.extension().and_then(|ending| ending.to_str());
-    matches!(ending, Some("h" | "hh" | "hpp" | "hxx" | "inc"))
 }
 
 fn defines_handler(file: &Path) -> bool {

@@ -62,3 +62,9 @@ impl fmt::Display for Language {
         })
     }
 }
+
+/// Whether a file is there to be included in others.
+pub(crate) fn is_header(file: &Path) -> bool {
+    let ending = file.extension().and_then(|ending| ending.to_str());
+    matches!(ending, Some("h" | "hh" | "hpp" | "hxx" | "inc"))
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::crates::HandlerCrate;
+use super::handler::HandlerSource;
 use super::library_dir::Placed;
 use super::messages::Artifact;
 use super::report::{Address, LiveTimes};
@@ -47,7 +47,7 @@ impl NotServed {
 /// A handler that was built, or could not be.
 #[derive(Debug)]
 pub(crate) struct BuildResult {
-    pub(crate) handler: HandlerCrate,
+    pub(crate) handler: HandlerSource,
     /// The library, or what the compiler says.
     pub(crate) artifact: Result<Artifact, String>,
     /// What became of the library.

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::crates::Crates;
+use super::handlers::Handlers;
 use super::tree;
 use crate::process::regular_file::{self, Links, NotRead, is_absence};
 
@@ -46,15 +46,15 @@ pub(crate) struct Changes {
 impl Sources {
     /// Looks at all manifests and all C below `root` and at all that `crates` are made of. What `before`
     /// knows already is not read again.
-    pub(crate) fn take(root: &Path, crates: &Crates, before: &Sources) -> Sources {
+    pub(crate) fn take(root: &Path, handlers: &Handlers, before: &Sources) -> Sources {
         let mut snapshot = Sources::default();
         snapshot.add(tree::beginnings(root), before);
-        for directory in crates.parts() {
+        for directory in handlers.parts() {
             snapshot.add(tree::package(directory), before);
         }
         // A workspace above that cargo could not read is mended there.
         let above = root.ancestors().map(|above| above.join(tree::MANIFEST));
-        let shared = crates.shared().into_iter().map(Path::to_owned);
+        let shared = handlers.shared().into_iter().map(Path::to_owned);
         for file in above.chain(shared) {
             if snapshot.add_file(&file, before) {
                 snapshot
@@ -282,7 +282,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let manifest = root.path().join(tree::MANIFEST);
         fs::write(&manifest, "before").unwrap();
-        let look = |before: &_| Sources::take(root.path(), &Crates::default(), before);
+        let look = |before: &_| Sources::take(root.path(), &Handlers::default(), before);
         let before = look(&Sources::default());
         let date = fs::metadata(&manifest).unwrap().modified().unwrap();
 
