@@ -8,6 +8,7 @@ mod build_loop;
 mod build_process;
 mod c_handlers;
 mod cargo;
+mod cargo_json;
 mod cc;
 mod crates;
 mod feedback;

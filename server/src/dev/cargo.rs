@@ -3,13 +3,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, mpsc};
 
-use serde::Deserialize;
-
 use super::build_process::Builds;
+use super::cargo_json::Metadata;
 use super::messages::{self, Built};
 use super::report::say;
 
@@ -28,40 +27,6 @@ pub enum Profile {
     Dev,
     /// `--release`.
     Release,
-}
-
-/// What `cargo metadata --no-deps` says of one workspace.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Metadata {
-    pub(crate) workspace_root: PathBuf,
-    /// Its members, and no other packages.
-    pub(crate) packages: Vec<Package>,
-}
-
-/// One member of a workspace.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Package {
-    /// What `-p` takes and what messages name.
-    pub(crate) id: String,
-    pub(crate) manifest_path: PathBuf,
-    pub(crate) targets: Vec<Target>,
-    pub(crate) dependencies: Vec<Dependency>,
-}
-
-/// Something that cargo builds of a package.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) kind: Vec<String>,
-}
-
-/// A dependency as it is declared.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Dependency {
-    /// The directory of a path dependency.
-    pub(crate) path: Option<PathBuf>,
-    /// `dev`, `build`, or nothing.
-    pub(crate) kind: Option<String>,
 }
 
 /// Why cargo gave no answer.
@@ -260,12 +225,6 @@ fn is_of_outer_cargo(name: &OsStr) -> bool {
     of_package.contains(&name)
         || name.starts_with("CARGO_PKG_")
         || name.starts_with("CARGO_BIN_EXE_")
-}
-
-impl Target {
-    pub(crate) fn is_cdylib(&self) -> bool {
-        self.kind.iter().any(|kind| kind == "cdylib")
-    }
 }
 
 #[cfg(test)]

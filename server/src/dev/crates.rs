@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::cargo::{Cargo, CargoError, Package};
+use super::cargo::{Cargo, CargoError};
+use super::cargo_json::Package;
 use super::handler::{HandlerSource, Recipe, SUFFIX};
 use super::tree;
 

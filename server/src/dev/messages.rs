@@ -10,9 +10,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-
-use super::cargo::Target;
+use super::cargo_json::Message;
 
 /// What a build came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -129,38 +127,6 @@ impl Built {
         }
         false
     }
-}
-
-/// What matters of a line that cargo writes for programs.
-#[derive(Deserialize)]
-#[serde(tag = "reason")]
-enum Message {
-    #[serde(rename = "compiler-artifact")]
-    Artifact {
-        package_id: String,
-        target: Target,
-        filenames: Vec<PathBuf>,
-        fresh: bool,
-    },
-    #[serde(rename = "compiler-message")]
-    Diagnostic {
-        package_id: String,
-        message: Diagnostic,
-    },
-    #[serde(rename = "build-finished")]
-    Finished,
-    #[serde(rename = "build-script-executed")]
-    ScriptExecuted,
-    #[serde(other)]
-    Other,
-}
-
-/// What rustc says of one place.
-#[derive(Deserialize)]
-struct Diagnostic {
-    level: String,
-    /// As it is shown, with colours if there are some.
-    rendered: String,
 }
 
 /// A text without colours and whatever else a terminal understands (ECMA-48 §5.4, §8.3.89).

@@ -1,0 +1,80 @@
+//! What cargo says in JSON, as far as `dev` reads it: of a workspace, and of a build.
+//!
+//! The author's cargo may be newer than this server. So each type names the fields that are read and no
+//! others, and a diagnostic of an unknown level is shown like any other.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// What `cargo metadata --no-deps` says of one workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) workspace_root: PathBuf,
+    /// Its members, and no other packages.
+    pub(crate) packages: Vec<Package>,
+}
+
+/// One member of a workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Package {
+    /// What `-p` takes and what messages name.
+    pub(crate) id: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) dependencies: Vec<Dependency>,
+}
+
+/// Something that cargo builds of a package.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+/// A dependency as it is declared.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Dependency {
+    /// The directory of a path dependency.
+    pub(crate) path: Option<PathBuf>,
+    /// `dev`, `build`, or nothing.
+    pub(crate) kind: Option<String>,
+}
+
+impl Target {
+    pub(crate) fn is_cdylib(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "cdylib")
+    }
+}
+
+/// A line that `cargo build --message-format=json` writes.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "reason")]
+pub(crate) enum Message {
+    #[serde(rename = "compiler-artifact")]
+    Artifact {
+        package_id: String,
+        target: Target,
+        filenames: Vec<PathBuf>,
+        fresh: bool,
+    },
+    #[serde(rename = "compiler-message")]
+    Diagnostic {
+        package_id: String,
+        message: Diagnostic,
+    },
+    #[serde(rename = "build-finished")]
+    Finished,
+    #[serde(rename = "build-script-executed")]
+    ScriptExecuted,
+    #[serde(other)]
+    Other,
+}
+
+/// What rustc says of one place.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Diagnostic {
+    pub(crate) level: String,
+    /// As it is shown, with colours if there are some.
+    pub(crate) rendered: String,
+}
