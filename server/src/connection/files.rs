@@ -1,4 +1,7 @@
-//! Everything that is not a handler: files below the document root.
+//! Files below the document root, for requests that no handler answers.
+//!
+//! `lookup` finds the file by where it really lies, `conditions` what the request wants of it, and
+//! `transfer` sends it.
 
 mod conditions;
 mod lookup;
@@ -17,17 +20,27 @@ use self::lookup::Found;
 use self::transfer::Body;
 use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
+use crate::http::response::{ResponseHead, reason_phrase};
 use crate::http::target;
 use crate::process::regular_file;
 use crate::sessions::permits::Permit;
 
-/// How long an answer may make no progress.
+/// How long the transfer of a file may make no progress.
 #[derive(Clone, Debug)]
-pub(crate) struct TransferTimeouts {
-    pub(crate) outbound_ms: u64,
-    /// From the stop of the server on: as long as a session has for its Close frame.
-    pub(crate) close_ms: u64,
-    pub(crate) stopping: Stopping,
+pub(super) struct TransferTimeouts {
+    pub(super) outbound_ms: u64,
+    /// From the stop of the server on. A session has as long for its Close frame.
+    pub(super) close_ms: u64,
+    pub(super) stopping: Stopping,
+}
+
+/// A response on its way to a peer: a file, or why there is none.
+#[derive(Debug)]
+pub(super) struct FileTransfer {
+    response: FileResponse,
+    timeouts: TransferTimeouts,
+    /// Counts one more open file.
+    _permit: Permit,
 }
 
 /// Looks below `root` for the file that a request asks for; `None` where there is none. A page gets
@@ -39,7 +52,6 @@ pub(super) async fn find(
     timeouts: TransferTimeouts,
     permit: Permit,
 ) -> Option<FileTransfer> {
-    // A disk may take its time for a file, or for ever.
     let response = timeouts.bound(respond(head, root, addition)).await;
     let response = response.unwrap_or_else(|error| Some(failed(error)))?;
     Some(FileTransfer {
@@ -50,7 +62,7 @@ pub(super) async fn find(
 }
 
 impl FileTransfer {
-    /// Sends it and ends the connection. The answer to a HEAD request has no body.
+    /// Sends the response and ends the connection. The response to a HEAD request has no body.
     pub(super) async fn send(self, socket: TcpStream, is_head_request: bool) {
         let head = self.response.head();
         let body = match is_head_request {
@@ -64,7 +76,8 @@ impl FileTransfer {
 }
 
 impl TransferTimeouts {
-    /// What `work` answers, which has its time however long that is, until the server stops.
+    /// The result of `work`, which waits for a disk and may take any time until the server stops. Then
+    /// it has `close_ms`.
     async fn bound<T>(&self, work: impl Future<Output = T>) -> io::Result<T> {
         let limit = Duration::from_millis(self.close_ms);
         tokio::select! {
@@ -76,15 +89,6 @@ impl TransferTimeouts {
             } => Err(io::ErrorKind::TimedOut.into()),
         }
     }
-}
-
-/// A file, or what there is to say of it, on its way to a peer.
-#[derive(Debug)]
-pub(super) struct FileTransfer {
-    response: FileResponse,
-    timeouts: TransferTimeouts,
-    /// For one more open file.
-    _permit: Permit,
 }
 
 /// A response before it is sent.
@@ -118,19 +122,20 @@ async fn respond(head: &Head, root: &Path, addition: Option<&str>) -> Option<Fil
     }
 }
 
-/// A file that is there could not be had.
+/// The response where a file is there and cannot be read.
 fn failed(error: io::Error) -> FileResponse {
     debug!(%error, "file not read");
-    let is_short = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
-    let is_short = is_short
-        .iter()
-        .any(|code| error.raw_os_error() == Some(*code));
-    if is_short {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+    if error
+        .raw_os_error()
+        .is_some_and(|code| lacks.contains(&code))
+    {
         return FileResponse::of(503).with("Retry-After", "5");
     }
     FileResponse::of(500)
 }
 
+/// The response where a file is there.
 async fn with_file(
     head: &Head,
     file: File,
@@ -143,10 +148,10 @@ async fn with_file(
         .unwrap_or("application/octet-stream");
     let is_page = kind == "text/html" && metadata.len() <= PAGE_BYTES_MAX;
     if let Some(addition) = addition.filter(|_| is_page) {
-        // Whole and always anew: half a page, or the one that the browser has, is without it.
+        // Always whole and never from a cache: a part of the page would lack the addition.
         let read = move || regular_file::read_opened(file, &metadata, PAGE_BYTES_MAX);
         let mut page = transfer::on_thread(read).await??.bytes;
-        // A parser takes a script behind everything else for the body's last.
+        // A parser takes a script behind the end of the document for the last of its body.
         page.extend_from_slice(addition.as_bytes());
         return Ok(FileResponse::of(200)
             .with("Content-Type", kind)
@@ -165,6 +170,7 @@ async fn with_file(
     Ok(answer)
 }
 
+/// The response to a request that wants this of a version of a file.
 fn of_version(version: &Version, wanted: Wanted, kind: &str, file: File) -> FileResponse {
     let length = version.length;
     match wanted {
@@ -191,15 +197,13 @@ fn of_version(version: &Version, wanted: Wanted, kind: &str, file: File) -> File
 }
 
 impl FileResponse {
-    /// One that says in a line of text what its status means.
+    /// A response whose body is its reason phrase as a line of text.
     fn of(status: u16) -> FileResponse {
-        let reason = http::StatusCode::from_u16(status).ok();
-        let reason = reason.and_then(|status| status.canonical_reason());
-        let text = format!("{}\n", reason.unwrap_or("refused").to_ascii_lowercase());
+        let reason = reason_phrase(status).unwrap_or("refused");
         FileResponse {
             status,
             lines: Vec::new(),
-            body: Body::Bytes(text.into_bytes()),
+            body: Body::Bytes(format!("{}\n", reason.to_ascii_lowercase()).into_bytes()),
         }
     }
 
@@ -219,32 +223,27 @@ impl FileResponse {
     }
 
     fn head(&self) -> Vec<u8> {
-        let reason = http::StatusCode::from_u16(self.status).ok();
-        let reason = reason.and_then(|status| status.canonical_reason());
-        let status = format!("{} {}", self.status, reason.unwrap_or("Refused"));
-        let mut head = format!("HTTP/1.1 {status}\r\n");
-        let mut line = |name: &str, value: &str| head += &format!("{name}: {value}\r\n");
-        line("Date", &httpdate::fmt_http_date(SystemTime::now()));
+        let mut head = ResponseHead::new(self.status);
+        head.line("Date", httpdate::fmt_http_date(SystemTime::now()));
         let length = match &self.body {
             Body::Nothing => None,
             Body::Bytes(bytes) => Some(bytes.len() as u64),
             Body::File(_, part) => Some(part.end - part.start),
         };
         if let Some(length) = length {
-            line("Content-Length", &length.to_string());
-        }
-        if !self.lines.iter().any(|(name, _)| *name == "Content-Type") && length.is_some() {
-            line("Content-Type", "text/plain; charset=utf-8");
+            head.number("Content-Length", length);
+            if !self.lines.iter().any(|(name, _)| *name == "Content-Type") {
+                head.line("Content-Type", "text/plain; charset=utf-8");
+            }
         }
         for (name, value) in &self.lines {
-            line(name, value);
+            head.line(name, value);
         }
-        // One request a connection: what follows could be an upgrade, and that road begins at accept.
-        line("Connection", "close");
-        head += "\r\n";
+        // One request a connection: the next one could ask for an upgrade, which only the first may.
+        head.line("Connection", "close");
         head.into_bytes()
     }
 }
 
-/// A page that is larger gets no addition.
+/// A larger page gets no addition.
 const PAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -1,7 +1,6 @@
-//! The server's own HTTP answers: what an opening handshake becomes when no session comes of it.
+//! The server's own HTTP answers, most of which say why a request gets no session.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use wsh::rules;
 use crate::config::{DecidedBy, Origins};
 use crate::connection::stopping::Stopping;
 use crate::http::head::first_bytes::NotARequest;
+use crate::http::response::ResponseHead;
 
-/// Why a request gets no 101, or what else it gets.
+/// An answer other than a 101 and a file.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// No handler and no file answers at this path.
@@ -25,19 +25,19 @@ pub(crate) enum Reply {
     WrongVersion,
     /// A rule of RFC 6455 §4.2.1 or of HTTP is broken.
     Malformed(&'static str),
-    /// What came is no request.
+    /// The bytes received are no request.
     NotARequest(NotARequest),
-    /// The head is larger than the limits.
+    /// The head has more bytes or lines than the limits allow.
     HeadTooLarge,
-    /// The request line alone is.
+    /// The request line alone has more bytes than the limit of the head.
     TargetTooLong,
     /// The head did not come in time.
     TooSlow,
     /// The page's origin may not connect.
     OriginRefused(Box<OriginRefusal>),
-    /// The server answers for no such host.
+    /// The server does not answer for this host.
     HostRefused(Box<str>),
-    /// There is no place for one more.
+    /// A limit is reached.
     Full(FullOf),
     /// The handler panicked too often.
     Quarantined { after: Duration },
@@ -45,7 +45,7 @@ pub(crate) enum Reply {
     NoAnswer,
     /// The server stops, and the handler has not answered yet.
     Stopping,
-    /// The handler closed the session before it was open; with this code.
+    /// The handler closed the session with this code before it was open.
     ClosedEarly { code: u16 },
     /// The handler refuses.
     Refused {
@@ -59,34 +59,34 @@ pub(crate) enum Reply {
     Json(String),
     /// A script of the server's own.
     Script(&'static str),
-    /// A document of the server's own is only read.
+    /// The request's method is not one that a document of the server's own takes.
     MethodNotAllowed { allowed: &'static [&'static str] },
 }
 
-/// A page that may not connect, and what its handler allows.
+/// A page that may not connect, and the origins that its handler allows.
 #[derive(Debug)]
 pub(crate) struct OriginRefusal {
     pub(crate) handler: Arc<str>,
     pub(crate) origin: String,
     pub(crate) host: String,
     pub(crate) origins: Origins,
-    /// Where that is decided.
+    /// Where the configuration decides that.
     pub(crate) by: DecidedBy,
 }
 
-/// What there is no place for.
+/// What the server has as many of as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FullOf {
     Connections,
     Handshakes,
     /// The handler's sessions.
     Handler,
-    /// Files that are sent at a time.
+    /// Files that are being sent.
     Files,
 }
 
 impl Reply {
-    /// Each failure's status: the one place where it is decided.
+    /// The status of each answer, decided here and nowhere else.
     pub(crate) fn status(&self) -> u16 {
         match self {
             Reply::Json(_) | Reply::Script(_) => 200,
@@ -107,10 +107,8 @@ impl Reply {
         }
     }
 
-    /// Answers once and closes: what the peer sent behind its request is never taken for another
-    /// request (RFC 9931).
-    ///
-    /// The answer to a HEAD request has no body (RFC 9110 §9.3.2).
+    /// Answers once and ends the connection. What the peer sent behind its request is never taken for
+    /// another request (RFC 9931). The answer to a HEAD request has no body (RFC 9110 §9.3.2).
     pub(super) async fn send(
         self,
         socket: &mut TcpStream,
@@ -126,45 +124,15 @@ impl Reply {
             socket.shutdown().await?;
             linger(socket, stopping).await
         };
-        // A peer that does not take its refusal does not get it.
+        // A peer that does not read its answer in time does not get it.
         let _ = timeout(SEND_TIMEOUT, all).await;
     }
 
     fn into_head_and_body(self) -> (Vec<u8>, Vec<u8>) {
         let status = self.status();
-        let reason = http::StatusCode::from_u16(status).ok();
-        let reason = reason
-            .and_then(|s| s.canonical_reason())
-            .unwrap_or("Refused");
-        let mut head = format!("HTTP/1.1 {status} {reason}\r\n");
-        let mut content_type = "text/plain; charset=utf-8";
-        let mut line = |name: &str, value: &str| {
-            let _ = write!(head, "{name}: {value}\r\n");
-        };
-        match &self {
-            Reply::UpgradeRequired => line("Upgrade", "websocket"),
-            Reply::MethodNotAllowed { allowed } => line("Allow", &allowed.join(", ")),
-            Reply::WrongVersion => {
-                line("Upgrade", "websocket");
-                line("Sec-WebSocket-Version", "13");
-            }
-            Reply::Full(_) | Reply::NoAnswer | Reply::Stopping => line("Retry-After", "5"),
-            Reply::Quarantined { after } => {
-                // Whole seconds, and not too early.
-                let seconds = after.as_millis().div_ceil(1_000).max(1);
-                line("Retry-After", &seconds.to_string());
-            }
-            Reply::ClosedEarly { .. } if status == 503 => line("Retry-After", "5"),
-            Reply::Json(_) => {
-                content_type = "application/json";
-                line("Cache-Control", "no-store");
-            }
-            Reply::Script(_) => {
-                content_type = "text/javascript; charset=utf-8";
-                line("Cache-Control", "no-store");
-            }
-            _ => {}
-        }
+        let mut head = ResponseHead::new(status);
+        self.write_own_lines(&mut head);
+        let default_type = self.content_type();
         let (headers, body) = match self {
             Reply::Refused { headers, body, .. } => (headers, body),
             Reply::Json(document) => (Vec::new(), document.into_bytes()),
@@ -173,37 +141,58 @@ impl Reply {
         };
         let has_body = rules::has_body(status);
         let body = if has_body { body } else { Vec::new() };
-        // Of an answer that has no body they would speak of another one (RFC 9110 §8.6).
+        // In an answer that has no body these lines would be about another answer (RFC 9110 §8.6).
         if has_body {
-            line("Content-Length", &body.len().to_string());
+            head.number("Content-Length", body.len() as u64);
+            let is_type = |name: &str| name.eq_ignore_ascii_case("content-type");
+            if !headers.iter().any(|(name, _)| is_type(name)) {
+                head.line("Content-Type", default_type);
+            }
         }
-        if has_body
-            && !headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
-        {
-            line("Content-Type", content_type);
-        }
-        line(
+        head.line(
             "Connection",
-            if status == 426 {
-                "close, Upgrade"
-            } else {
-                "close"
+            match status {
+                426 => "close, Upgrade",
+                _ => "close",
             },
         );
-        let mut bytes = head.into_bytes();
         for (name, value) in headers {
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.extend_from_slice(b": ");
-            bytes.extend_from_slice(&value);
-            bytes.extend_from_slice(b"\r\n");
+            head.line(&name, value);
         }
-        bytes.extend_from_slice(b"\r\n");
-        (bytes, body)
+        (head.into_bytes(), body)
     }
 
-    /// Why, for the log: what the peer is told, and the key that decides it.
+    /// Writes the header lines that only this reply has.
+    fn write_own_lines(&self, head: &mut ResponseHead) {
+        match self {
+            Reply::UpgradeRequired => head.line("Upgrade", "websocket"),
+            Reply::WrongVersion => {
+                head.line("Upgrade", "websocket");
+                head.line("Sec-WebSocket-Version", "13");
+            }
+            Reply::MethodNotAllowed { allowed } => head.line("Allow", allowed.join(", ")),
+            Reply::Full(_) | Reply::NoAnswer | Reply::Stopping => head.number("Retry-After", 5),
+            Reply::Quarantined { after } => {
+                // Whole seconds, and not too early.
+                let seconds = after.as_millis().div_ceil(1_000).max(1);
+                head.line("Retry-After", seconds.to_string());
+            }
+            Reply::ClosedEarly { .. } if self.status() == 503 => head.number("Retry-After", 5),
+            Reply::Json(_) | Reply::Script(_) => head.line("Cache-Control", "no-store"),
+            _ => {}
+        }
+    }
+
+    /// The type of the body, unless a handler says another.
+    fn content_type(&self) -> &'static str {
+        match self {
+            Reply::Json(_) => "application/json",
+            Reply::Script(_) => "text/javascript; charset=utf-8",
+            _ => "text/plain; charset=utf-8",
+        }
+    }
+
+    /// The reason, for the log: what the peer is told, or the key of the configuration that decides it.
     pub(crate) fn reason(&self) -> Cow<'static, str> {
         let reason = match self {
             Reply::NotARequest(what) => return what.to_string().into(),
@@ -227,6 +216,7 @@ impl Reply {
         reason.into()
     }
 
+    /// What the peer is told.
     fn text(&self) -> &'static str {
         match self {
             Reply::NoRoute => "nothing answers at this path",
@@ -251,16 +241,15 @@ impl Reply {
     }
 }
 
-/// Reads and drops until the peer closes: closing over unread bytes would reset the connection and
-/// may take the answer with it. A server that stops waits no longer: the peer has its whole answer, and
-/// what has come from it is read.
-pub(crate) async fn linger(socket: &TcpStream, stopping: &Stopping) -> std::io::Result<()> {
+/// Reads and drops bytes until the peer closes. To close over unread bytes would reset the connection,
+/// and the peer might lose its answer. A server that stops does not wait for the peer to close.
+pub(super) async fn linger(socket: &TcpStream, stopping: &Stopping) -> std::io::Result<()> {
     let dropped = drop_bytes(socket, LINGER_BYTES_MAX);
     stopping.unless_begun(dropped).await.unwrap_or(Ok(()))
 }
 
-/// Reads and drops so many bytes, or what comes until the peer closes.
-pub(crate) async fn drop_bytes(socket: &TcpStream, mut bytes: usize) -> std::io::Result<()> {
+/// Reads and drops so many bytes, or fewer when the peer closes before.
+pub(super) async fn drop_bytes(socket: &TcpStream, mut bytes: usize) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
     while bytes > 0 {
         socket.readable().await?;
@@ -274,6 +263,7 @@ pub(crate) async fn drop_bytes(socket: &TcpStream, mut bytes: usize) -> std::io:
     Ok(())
 }
 
-/// From the first byte of an answer to the peer's end of the connection.
+/// How long an answer may take, the wait for the peer to close included.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes that are read of a peer that has its answer.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
