@@ -1,4 +1,4 @@
-//! The places for connections and opening handshakes, up to their limits, and which connection gives
+//! How many connections, opening handshakes and downloads there may be, and which connection gives
 //! way to a newcomer when a limit is reached.
 
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use crate::connection::log_rate::LogRateLimit;
 use crate::sessions::descriptors::Descriptors;
 use crate::sessions::permits::{Permit, Permits};
 
-/// The places of a server, and the connections that may have to give theirs up.
+/// The permits of a server, and the connections that may lose theirs to a newcomer.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// Whose room connections take, with the files that they are sent.
+    /// Connections and the files that are sent to them take descriptors of these.
     descriptors: Arc<Descriptors>,
     /// Connections that are open.
     connections: Permits,
@@ -23,9 +23,9 @@ pub(crate) struct Admission {
     files: Permits,
     /// Opening handshakes that are under way.
     handshakes: Permits,
-    /// Connections beyond the limit that are told so.
+    /// Connections over the limit that are being answered 503.
     refused: Permits,
-    /// Connections without a whole request head.
+    /// Connections whose request head is not whole.
     silent: EvictionQueue,
     /// Connections that have their answer and do not close.
     answered: EvictionQueue,
@@ -46,12 +46,12 @@ impl Admission {
         }
     }
 
-    /// Connections that have a place, and the most that had one since the last such call.
+    /// The number of open connections, and the most that were open since the last such call.
     pub(crate) fn taken(&self) -> (usize, usize) {
         (self.connections.taken(), self.connections.take_most())
     }
 
-    /// A place for a connection that was accepted, if one is free.
+    /// A permit for a connection that was accepted, if one is free.
     pub(crate) fn connection(&self, limits: &Limits) -> Option<Permit> {
         let room = self
             .descriptors
@@ -60,9 +60,9 @@ impl Admission {
         self.connections.take(limits.connections_max.min(room))
     }
 
-    /// A place for a connection, of another one that gives way if none is free.
+    /// A permit for a connection. Where none is free, an older connection is evicted for it.
     ///
-    /// What gives way is gone, descriptor and all, after its next poll.
+    /// The evicted connection closes its descriptor in its next poll.
     pub(crate) fn make_room(&self, newcomer: SocketAddr, limits: &Limits) -> Option<Permit> {
         self.connection(limits).or_else(|| {
             let is_evicted = self.evict_any(newcomer, limits);
@@ -70,10 +70,10 @@ impl Admission {
         })
     }
 
-    /// Lets the oldest connection go that only holds a place; false when there is none.
+    /// Evicts the oldest connection that asks for nothing; false when there is none.
     pub(crate) fn evict_any(&self, newcomer: SocketAddr, limits: &Limits) -> bool {
         let share = share(limits);
-        // Those that have their answer lose nothing.
+        // A connection that has its answer loses nothing.
         let evicted = self.answered.evict(newcomer, share);
         let evicted = evicted.or_else(|| self.silent.evict(newcomer, share));
         if evicted.is_some() {
@@ -82,17 +82,18 @@ impl Admission {
         evicted.is_some()
     }
 
-    /// A place for an opening handshake.
+    /// A permit for an opening handshake. Where none is free, a connection whose request head is not
+    /// whole is evicted for it.
     pub(crate) fn handshake(&self, peer: SocketAddr, limits: &Limits) -> Option<Permit> {
-        let place = self.handshakes.take(limits.pending_handshakes_max);
-        place.or_else(|| {
+        let permit = self.handshakes.take(limits.pending_handshakes_max);
+        permit.or_else(|| {
             let evicted = self.silent.evict(peer, share(limits))?;
             self.tell_eviction("pending_handshakes_max");
             evicted
         })
     }
 
-    /// A place for a file that is sent: it is one more descriptor.
+    /// A permit for a file that is sent, which takes one more descriptor.
     pub(crate) fn file(&self) -> Option<Permit> {
         self.files.take(
             self.descriptors
@@ -101,17 +102,17 @@ impl Admission {
         )
     }
 
-    /// Files that are being sent.
+    /// The number of files that are being sent.
     pub(crate) fn downloads(&self) -> usize {
         self.files.taken()
     }
 
-    /// A place for a connection that is to be told that there is none.
+    /// A permit to answer 503 to a connection over the limit.
     pub(crate) fn refusal(&self) -> Option<Permit> {
         self.refused.take(REFUSED_MAX)
     }
 
-    /// Where a connection stands while its head is not whole.
+    /// The queue of connections whose request head is not whole.
     pub(crate) fn silent(&self) -> &EvictionQueue {
         &self.silent
     }
@@ -140,10 +141,10 @@ impl Admission {
     }
 }
 
-/// Connections that one network may have in a queue while any has to give way.
+/// Connections that one network may keep in a queue while any connection is evicted.
 fn share(limits: &Limits) -> usize {
     limits.connections_max.min(limits.pending_handshakes_max) / 4
 }
 
-/// Each of them takes a descriptor of those that are reserved.
+/// Connections over the limit that are answered at a time. Each takes one of the reserved descriptors.
 const REFUSED_MAX: usize = 16;

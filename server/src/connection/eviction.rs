@@ -1,8 +1,8 @@
-//! Which connection gives way when places are short: the oldest of those that only hold one.
+//! Which connection gives way when permits are short: the oldest that asks for nothing.
 //!
-//! A connection stands in a queue while it has not sent its whole request head, or has its answer
-//! and does not close. It leaves the queue by itself, or is evicted: a newcomer gets its place. A
-//! connection that gets its answer in the first poll, as nearly all do, never stands in a queue.
+//! A connection is in a queue while its request head is not whole, or while it has its answer and
+//! does not close. It leaves the queue by itself, or is evicted for a newcomer, which gets its permit.
+//! Nearly all connections get their session in their first poll and are never in a queue.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -14,17 +14,17 @@ use crate::sessions::permits::Permit;
 
 /// Connections that may be evicted.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct EvictionQueue(Arc<Mutex<Queue<Holder>>>);
+pub(crate) struct EvictionQueue(Arc<Mutex<Queue<Kept>>>);
 
-/// What a connection in the queue holds.
+/// What the queue keeps for a connection.
 #[derive(Debug)]
-struct Holder {
-    place: Option<Permit>,
-    /// Dropped when the connection is evicted, which is its notice.
+struct Kept {
+    permit: Option<Permit>,
+    /// Dropped when the connection is evicted, which tells the connection.
     _notice: oneshot::Sender<()>,
 }
 
-/// A connection's stand in the queue, until it is dropped.
+/// A connection's entry in the queue. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct QueueEntry {
     queue: EvictionQueue,
@@ -33,14 +33,14 @@ pub(crate) struct QueueEntry {
 }
 
 impl EvictionQueue {
-    /// Puts a connection at the end. The queue keeps `place` for it.
-    pub(crate) fn enter(&self, peer: SocketAddr, place: Option<Permit>) -> QueueEntry {
+    /// Puts a connection at the end. The queue keeps `permit` for it.
+    pub(crate) fn enter(&self, peer: SocketAddr, permit: Option<Permit>) -> QueueEntry {
         let (sender, notice) = oneshot::channel();
-        let holder = Holder {
-            place,
+        let kept = Kept {
+            permit,
             _notice: sender,
         };
-        let number = self.lock().push(Network::of(peer.ip()), holder);
+        let number = self.lock().push(Network::of(peer.ip()), kept);
         QueueEntry {
             queue: self.clone(),
             number,
@@ -48,14 +48,14 @@ impl EvictionQueue {
         }
     }
 
-    /// Evicts a connection in favour of `newcomer` and answers the place that it held; `None` when
-    /// the queue is empty. No network keeps more than `share` while any gives way.
+    /// Evicts a connection for `newcomer` and returns the permit that was kept for it, if there was one;
+    /// `None` when the queue is empty. A network that has more than `share` entries loses one of its own.
     pub(crate) fn evict(&self, newcomer: SocketAddr, share: usize) -> Option<Option<Permit>> {
         let evicted = self.lock().evict(Network::of(newcomer.ip()), share);
-        evicted.map(|holder| holder.place)
+        evicted.map(|kept| kept.permit)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<Holder>> {
+    fn lock(&self) -> MutexGuard<'_, Queue<Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,27 +63,27 @@ impl EvictionQueue {
 impl QueueEntry {
     /// Ends when the connection is evicted.
     pub(crate) async fn evicted(&mut self) {
-        // Nothing is ever sent: the sender goes with the place.
+        // Nothing is ever sent: the sender is dropped with the permit.
         let _ = (&mut self.notice).await;
     }
 
-    /// Leaves the queue with the place that it kept; `None` when the connection was evicted.
+    /// Leaves the queue with the permit that it kept; `None` when the connection was evicted.
     pub(crate) fn leave(self) -> Option<Permit> {
-        let holder = self.queue.lock().remove(self.number);
-        holder.and_then(|holder| holder.place)
+        let kept = self.queue.lock().remove(self.number);
+        kept.and_then(|kept| kept.permit)
     }
 }
 
 impl Drop for QueueEntry {
     fn drop(&mut self) {
-        // Dropped after the lock is released: a place does more than memory when it goes.
+        // Dropped after the lock is released, since a permit does more than free memory.
         let left = self.queue.lock().remove(self.number);
         drop(left);
     }
 }
 
-/// Where peers come from that are likely one: an IPv4 address, or the 64 bits of an IPv6 address
-/// that its owner gets from a provider.
+/// A network whose peers are likely one owner's: an IPv4 address, or the first 64 bits of an IPv6
+/// address, which a provider gives to one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Network {
     V4(u32),
@@ -99,7 +99,7 @@ impl Network {
     }
 }
 
-/// The order of eviction, without anything that happens in it.
+/// The order of eviction. Knows nothing of connections.
 #[derive(Debug)]
 struct Queue<T> {
     /// By number, which is the order of arrival.
@@ -138,8 +138,8 @@ impl<T> Queue<T> {
         Some(value)
     }
 
-    /// Removes the oldest of the networks that are over their share, the newcomer counted in;
-    /// the oldest of all if none is.
+    /// Removes the oldest entry of the networks that are over their share, the newcomer counted in. If
+    /// no network is, removes the oldest of all.
     fn evict(&mut self, newcomer: Network, share: usize) -> Option<T> {
         let over_share = self.by_network.iter().filter(|(network, numbers)| {
             let newcomers = usize::from(**network == newcomer);

@@ -1,8 +1,8 @@
 //! The host that a request is for, and whether this server answers for it.
 //!
-//! A page of any site can have a name of its own lead to 127.0.0.1 (DNS rebinding), and is then of the
-//! same host as what listens there. So where only loopback addresses are listened on, the names that
-//! are answered for are those that always mean the machine itself, and those that `hosts` lists.
+//! Any site can have a name of its own lead to 127.0.0.1 (DNS rebinding). Its pages are then of the
+//! host of the server that listens there. So a server that listens on loopback addresses only answers
+//! for names that always mean the machine itself, and for those that `hosts` lists.
 
 use crate::config::Hosts;
 use crate::config::authority::{Authority, is_below};
@@ -10,7 +10,8 @@ use crate::connection::reply::Reply;
 use crate::http::head::Head;
 use crate::http::target::Target;
 
-/// The host with its port; empty where the request has none, which HTTP/1.0 allows.
+/// The host of a request, with its port if it says one. Empty where the request has no `Host`, which
+/// HTTP/1.0 allows.
 pub(super) fn of(head: &Head, target: &Target) -> Result<String, Reply> {
     let line = head
         .value("host")
@@ -24,12 +25,13 @@ pub(super) fn of(head: &Head, target: &Target) -> Result<String, Reply> {
             text.ok_or(Reply::Malformed("`Host` is no host with or without a port"))?
         }
     };
-    // What an absolute target says counts instead (RFC 9112 §3.2.2).
+    // The authority of an absolute target counts instead (RFC 9112 §3.2.2).
     let host = target.authority.as_deref().unwrap_or(host);
     Ok(host.to_owned())
 }
 
-/// Whether a request for `host` is answered, where only loopback addresses are listened on or not.
+/// Whether the server answers a request for `host`. `is_loopback_only`: the server listens on loopback
+/// addresses only.
 pub(super) fn is_served(hosts: &Hosts, is_loopback_only: bool, host: &str) -> bool {
     let listed: &[String] = match hosts {
         Hosts::Any => return true,
@@ -37,7 +39,7 @@ pub(super) fn is_served(hosts: &Hosts, is_loopback_only: bool, host: &str) -> bo
         Hosts::Local => &[],
         Hosts::Listed(listed) => listed,
     };
-    // Only a browser can be led here by a name, and it always sends one.
+    // Only a browser can be led here by a foreign name, and a browser always sends the host.
     let Some(authority) = Authority::parse(host) else {
         return host.is_empty();
     };

@@ -1,14 +1,14 @@
-//! So many log lines a second of one kind, then one line that counts the rest.
+//! A limit of log lines a second: some are written, and one more line counts the rest.
 //!
-//! What a peer can cause must not fill a disk, and must not push out of the log what matters.
+//! Peers can cause these lines, which must neither fill a disk nor hide what matters.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A limit for one kind of line.
+/// The limit for one kind of line.
 #[derive(Debug)]
 pub(crate) struct LogRateLimit {
-    /// Lines that a second may have.
+    /// Lines that are logged in one second.
     lines_max: u32,
     window: Mutex<Window>,
 }
@@ -21,8 +21,8 @@ impl LogRateLimit {
         })
     }
 
-    /// Logs `line`, unless there were too many within a second. Then it is only counted, and `rest`
-    /// logs the count when the second is over.
+    /// Logs `line`, unless too many were logged in this second. Then the line is counted, and `rest` logs
+    /// the count when the second is over.
     pub(crate) fn log(self: &Arc<Self>, line: impl FnOnce(), rest: fn(u64)) {
         match self.step(Instant::now()) {
             Step::Log => line(),
@@ -48,21 +48,21 @@ impl LogRateLimit {
     }
 }
 
-/// The second that is under way.
+/// The current second.
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
     logged: u32,
-    /// Lines that were not logged, of this second and of one before whose count is still to be told.
+    /// Lines that were counted and whose count is not logged yet.
     counted: u64,
 }
 
-/// What is to be done with a line.
+/// What to do with a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Log,
     Count,
-    /// The first that is only counted: the count is to be told then.
+    /// Count the line, and log the count then.
     CountFirst {
         until: Instant,
     },
@@ -112,7 +112,7 @@ mod tests {
         }
         assert_eq!(window.counted, 10);
 
-        // The count is not told yet, and the next second begins.
+        // The next second begins before the count is logged.
         assert_eq!(window.step(until, 3), Step::Log);
         for _ in 1..3 {
             assert_eq!(window.step(until, 3), Step::Log);

@@ -1,4 +1,4 @@
-//! Which pages may open a WebSocket (RFC 6455 §10.2): the guard against other sites' scripts.
+//! Which pages may open a WebSocket (RFC 6455 §10.2). This keeps the scripts of other sites out.
 
 use crate::config::authority::Authority;
 use crate::config::origin::{Origin, Pattern};
@@ -6,7 +6,7 @@ use crate::config::{Origins, SAME_HOST};
 
 /// Whether a page of `origin` may connect to a server that the client calls `host`.
 ///
-/// No origin is no browser, and that is allowed before this is asked.
+/// Not called for a request without an origin, which no browser makes and which is allowed.
 pub(crate) fn is_allowed(origins: &Origins, origin: &str, host: &str) -> bool {
     if *origins == Origins::Any {
         return true;
@@ -27,7 +27,7 @@ pub(crate) fn is_allowed(origins: &Origins, origin: &str, host: &str) -> bool {
     }
 }
 
-/// The list that allows `origin` too, and nothing less than now; `None` where the configuration
+/// The list that allows `origin` and everything that is allowed now; `None` where the configuration
 /// takes no such origin.
 pub(crate) fn allowing<'a>(origins: &'a Origins, origin: &'a str) -> Option<Vec<&'a str>> {
     Origin::parse(origin)?;

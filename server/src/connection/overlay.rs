@@ -1,8 +1,8 @@
-//! What `wshd dev` tells the open pages: which handlers could not be built, and why, and that they
-//! are to be loaded again because a page's file was saved.
+//! What `wshd dev` shows in open pages: which handlers do not build and why. A page whose files were
+//! saved loads again.
 //!
-//! A script that the server puts into its pages listens to one stream of events
-//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). Only `wshd dev` has this.
+//! A script that the server adds to its pages listens to a stream of events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,60 +14,60 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// The newest news; what becomes of it on the way is nobody's loss.
+/// The newest event of each kind. A page that misses one gets the next.
 #[derive(Debug)]
 pub struct Overlay {
-    news: watch::Sender<Told>,
+    newest: watch::Sender<Events>,
 }
 
-/// What pages are told.
+/// What a page is told.
 #[derive(Clone, Debug)]
-struct Told {
-    /// What does not build, in JSON.
+struct Events {
+    /// The handlers that do not build, in JSON.
     failures: String,
-    /// Of all files that pages are made of; a page that came with another is not what is there now.
+    /// A digest of all files of pages. A page that was sent with another digest is out of date.
     pages: u64,
 }
 
 impl Overlay {
-    /// One that has nothing to tell.
+    /// An overlay without failures.
     pub(crate) fn new() -> Arc<Overlay> {
         let failures = document(&BTreeMap::new());
-        let news = watch::Sender::new(Told { failures, pages: 0 });
-        Arc::new(Overlay { news })
+        let newest = watch::Sender::new(Events { failures, pages: 0 });
+        Arc::new(Overlay { newest })
     }
 
-    /// Shows these failures, by the handler's name, instead of all others.
+    /// Shows these failures, by the name of the handler, in place of all earlier ones.
     pub(crate) fn show(&self, failures: &BTreeMap<&str, &str>) {
         let document = document(failures);
-        self.news.send_if_modified(|news| {
-            let is_new = news.failures != document;
-            news.failures = document;
+        self.newest.send_if_modified(|events| {
+            let is_new = events.failures != document;
+            events.failures = document;
             is_new
         });
     }
 
-    /// Pages are made of these files now; those that are not load again.
+    /// Has pages that were sent with another digest load again.
     pub(crate) fn set_pages(&self, digest: u64) {
-        self.news.send_if_modified(|news| {
-            let is_new = news.pages != digest;
-            news.pages = digest;
+        self.newest.send_if_modified(|events| {
+            let is_new = events.pages != digest;
+            events.pages = digest;
             is_new
         });
     }
 
-    /// What a page gets at its end, to listen.
+    /// The script element that a page gets at its end.
     pub(crate) fn tag(&self) -> String {
-        let pages = self.news.borrow().pages;
+        let pages = self.newest.borrow().pages;
         format!("<script src=\"{SCRIPT_PATH}\" data-pages=\"{pages:016x}\"></script>\n")
     }
 
     /// Streams to one page what it is told, until it goes away.
     pub(super) async fn stream(&self, page: &mut TcpStream) {
-        let mut newest = self.news.subscribe();
+        let mut changes = self.newest.subscribe();
         let mut text = STREAM_HEAD.to_owned();
         loop {
-            let Told { failures, pages } = newest.borrow_and_update().clone();
+            let Events { failures, pages } = changes.borrow_and_update().clone();
             text.push_str(&format!(
                 "event: pages\ndata: {pages:016x}\n\ndata: {failures}\n\n"
             ));
@@ -77,12 +77,12 @@ impl Overlay {
             text.clear();
             loop {
                 tokio::select! {
-                    changed = newest.changed() => match changed {
+                    changed = changes.changed() => match changed {
                         Ok(()) => break,
                         Err(_) => return,
                     },
                     () = gone(page) => return,
-                    // Who has vanished without a word is found out by writing.
+                    // A page that vanished without closing is found out by writing.
                     () = tokio::time::sleep(BEAT) => {
                         if !write(page, ":\n\n").await {
                             return;
@@ -94,7 +94,7 @@ impl Overlay {
     }
 }
 
-/// In JSON, which is one line whatever the texts are.
+/// The failures in JSON, which has no line feed whatever the texts are.
 fn document(failures: &BTreeMap<&str, &str>) -> String {
     let failures = failures.iter();
     let failures = failures.map(|(name, text)| {
@@ -105,13 +105,13 @@ fn document(failures: &BTreeMap<&str, &str>) -> String {
     serde_json::Value::from(failures.collect::<Vec<_>>()).to_string()
 }
 
-/// Answers whether it was taken in time.
+/// Writes to a page; false when it does not take the text in time.
 async fn write(page: &mut TcpStream, text: &str) -> bool {
     let written = timeout(WRITE_TIMEOUT, page.write_all(text.as_bytes())).await;
     matches!(written, Ok(Ok(())))
 }
 
-/// Waits for the end of what the page has to say, which is nothing.
+/// Ends when the page closes the connection. What it sends is dropped.
 async fn gone(page: &TcpStream) {
     let mut dropped = [0; 512];
     while page.readable().await.is_ok() {
@@ -124,18 +124,18 @@ async fn gone(page: &TcpStream) {
     }
 }
 
-/// What pages run.
+/// The script in pages.
 pub(crate) const SCRIPT: &str = include_str!("overlay/dev.js");
-/// Where it is.
+/// The path of the script.
 pub(crate) const SCRIPT_PATH: &str = "/.wshd/dev.js";
-/// Where the stream of events is.
+/// The path of the stream of events.
 pub(crate) const EVENTS_PATH: &str = "/.wshd/dev";
 
-/// The stream ends with the connection; a page that has lost it tries again soon.
+/// The stream ends with the connection. A page that has lost it tries again after half a second.
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
      Cache-Control: no-store\r\nConnection: close\r\n\r\nretry: 500\n";
-/// Nobody reads on after so many errors, and the terminal has them all.
+/// Characters of one failure that a page shows. The terminal shows all.
 const TEXT_CHARS_MAX: usize = 64 * 1024;
-/// Between two signs of life.
+/// Time between two comments, which show that the page is still there.
 const BEAT: Duration = Duration::from_secs(15);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);

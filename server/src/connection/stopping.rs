@@ -1,28 +1,28 @@
-//! The stop of the server, as its connections hear of it.
+//! How connections learn that the server stops.
 
 use tokio::sync::watch;
 
-/// Hears that the server stops.
+/// Tells whether the server stops.
 #[derive(Clone, Debug)]
 pub(crate) struct Stopping(watch::Receiver<bool>);
 
 impl Stopping {
-    /// One that hears what its other end says, and takes the loss of that for a stop.
+    /// The receiver and the sender that begins the stop, by `true` or by being dropped.
     pub(crate) fn new() -> (watch::Sender<bool>, Stopping) {
         let (stop, stopping) = watch::channel(false);
         (stop, Stopping(stopping))
     }
 
-    /// Ends when the server stops, at once if it does already.
+    /// Ends when the server stops, at once if it stops already.
     pub(crate) async fn begun(&self) {
         let mut stopping = self.0.clone();
         let _ = stopping.wait_for(|stops| *stops).await;
     }
 
-    /// What `work` answers; `None` if the server stops before that.
+    /// The result of `work`; `None` if the server stops before `work` is done.
     pub(crate) async fn unless_begun<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            // What has come to its end counts.
+            // The result counts where both are ready.
             biased;
             done = work => Some(done),
             () = self.begun() => None,

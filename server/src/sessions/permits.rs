@@ -5,19 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-/// Counts who is there.
+/// Gives out permits and counts those that are out.
 #[derive(Debug, Default)]
 pub(crate) struct Permits {
     taken: Arc<AtomicUsize>,
-    /// The most that were taken since it was last asked.
+    /// The most that were out at a time since `take_most` was last called.
     most: AtomicUsize,
 }
 
-/// One who is there, for as long as it lasts.
+/// One of the things that are counted. Dropping it gives the permit back.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<AtomicUsize>);
 
-/// A connection that is there: it has a permit, and the server waits for it when it stops.
+/// What an open connection holds: its permit, and the reason why a server that stops waits for it.
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     permit: Option<Permit>,
@@ -32,15 +32,15 @@ impl ConnectionGuard {
         }
     }
 
-    /// The socket is closed, so another connection may have the permit. The server still waits for
-    /// what the handler has to finish.
+    /// Gives the permit back, since the socket is closed. A server that stops still waits for what the
+    /// handler has to finish.
     pub(crate) fn give_up_permit(&mut self) {
         self.permit = None;
     }
 }
 
 impl Permits {
-    /// A permit, if fewer than `max` are taken now.
+    /// A permit, if fewer than `max` are out now.
     pub(crate) fn take(&self, max: usize) -> Option<Permit> {
         let one_more = |taken| (taken < max).then_some(taken + 1);
         let took = self
@@ -49,7 +49,7 @@ impl Permits {
         took.ok().map(|before| self.permit(before + 1))
     }
 
-    /// A place beyond any limit, for one whose predecessor is on its way out.
+    /// A permit over any limit, for a connection that takes the place of an evicted one.
     pub(crate) fn take_anyway(&self) -> Permit {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
         self.permit(before + 1)
@@ -62,12 +62,12 @@ impl Permits {
         Permit(self.taken.clone())
     }
 
-    /// How many are taken.
+    /// The number of permits that are out.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// The most that were taken at a time since the last such call.
+    /// The most that were out at a time since the last such call.
     pub(crate) fn take_most(&self) -> usize {
         self.most.swap(self.taken(), Ordering::Relaxed)
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_was_lowered_lets_nobody_in_until_enough_have_left() {
+    fn a_limit_that_was_lowered_gives_no_permit_until_enough_are_back() {
         let permits = Permits::default();
         let first = permits.take(2).unwrap();
         let second = permits.take(2).unwrap();

@@ -1,4 +1,4 @@
-//! What a request wants of a file: all of it, a part, or only to know that it has not changed
+//! What a request wants of a file: all of it, a part, or only to learn that it has not changed
 //! (RFC 9110 §13 and §14).
 
 use std::ops::Range;
@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::http::head::{Head, elements};
 
-/// What tells one version of a file from another.
+/// One version of a file, and what tells it from others.
 #[derive(Debug)]
 pub(super) struct Version {
     pub(super) length: u64,
     pub(super) etag: String,
-    /// In whole seconds, as HTTP says it.
+    /// In whole seconds, since dates of HTTP have no more.
     pub(super) modified: SystemTime,
 }
 
@@ -41,10 +41,11 @@ impl Version {
         }
     }
 
-    /// What `head`, a GET or a HEAD, wants of this version; in the order of §13.2.2.
+    /// What `head`, of a GET or a HEAD, wants of this version. Conditions are checked in the order of
+    /// RFC 9110 §13.2.2.
     pub(super) fn wanted(&self, head: &Head) -> Wanted {
         if head.values("if-match").next().is_some() {
-            // Strongly compared: a weak tag matches nothing.
+            // Compared strongly, so a weak tag matches nothing.
             if !head
                 .elements("if-match")
                 .any(|tag| tag == b"*" || self.is(tag))
@@ -67,19 +68,19 @@ impl Version {
             return Wanted::Nothing;
         }
         match head.value("range") {
-            // Only a GET has ranges (§14.2).
+            // Only a GET has ranges (RFC 9110 §14.2).
             Ok(Some(range)) if head.method() == b"GET" && self.is_current(head) => self.part(range),
-            // Several lines are no list, and what is not understood may be ignored.
+            // Several lines are no list, and a server may ignore the field.
             _ => Wanted::Whole,
         }
     }
 
-    /// Whether a part may be sent to a client that has parts of the version that `If-Range` names.
+    /// Whether `If-Range` names this version or is not there. Only then a part may be sent.
     fn is_current(&self, head: &Head) -> bool {
         match head.value("if-range") {
             Ok(None) => true,
             Ok(Some(tag)) if tag.starts_with(b"\"") => self.is(tag),
-            // A date is compared for equality; a weak tag is neither date nor strong.
+            // A date must be equal. A weak tag is no date, so it never is.
             Ok(Some(_)) => date(head, "if-range") == Some(self.modified),
             Err(_) => false,
         }
@@ -89,8 +90,8 @@ impl Version {
         tag == self.etag.as_bytes()
     }
 
-    /// What a `Range` leads to. Of another unit than bytes, of a wrong form, and of several ranges
-    /// the whole comes: a server may ignore the field (§14.2).
+    /// What a `Range` leads to. Another unit than bytes, a wrong form and several ranges lead to the
+    /// whole file, since a server may ignore the field (RFC 9110 §14.2).
     fn part(&self, range: &[u8]) -> Wanted {
         let ranges = match range.split_at_checked(6) {
             Some((unit, ranges)) if unit.eq_ignore_ascii_case(b"bytes=") => ranges,
@@ -107,7 +108,7 @@ impl Version {
         match (number(first), number(last)) {
             (Some(first), _) if last.is_empty() => self.bytes(first, u64::MAX),
             (Some(first), Some(last)) if first <= last => self.bytes(first, last),
-            // So many at the end. An empty file has its whole at its end, and no part.
+            // So many bytes at the end. The end of an empty file is its whole.
             (None, Some(0)) if first.is_empty() => Wanted::NoSuchPart,
             (None, Some(_)) if first.is_empty() && self.length == 0 => Wanted::Whole,
             (None, Some(most)) if first.is_empty() => {
@@ -125,14 +126,14 @@ impl Version {
     }
 }
 
-/// A number of digits only; one that is too large is the largest.
+/// A number of digits only. One that is too large becomes the largest.
 fn number(digits: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
     Some(text.parse().unwrap_or(u64::MAX))
 }
 
-/// A date that one line says; any other value is ignored.
+/// The date of the one line with this name; `None` for any other value.
 fn date(head: &Head, name: &str) -> Option<SystemTime> {
     let value = head.value(name).ok()??;
     httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()

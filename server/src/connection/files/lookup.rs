@@ -1,6 +1,6 @@
 //! From the path of a request to an opened file below the document root.
 //!
-//! What decides is where the file really lies: a link or a spelling may call it anything.
+//! Where the file really lies decides, since a link or a spelling may give it any name.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,15 +20,15 @@ use crate::process::regular_file::{self, Links};
 pub(super) enum Found {
     /// A regular file, and its real path.
     File(File, PathBuf),
-    /// A directory that was asked for without the slash at its end; the path with it.
+    /// A directory that was asked for without the slash at its end. The path has the slash.
     Directory(String),
     /// Nothing, or nothing that may be served.
     Nothing,
-    /// The system did not say.
+    /// The system could not tell.
     Unknown(io::Error),
 }
 
-/// Looks up `path`, as the request line says it, without its query.
+/// Looks up `path`, which is that of the request line without its query.
 pub(super) fn find(root: &Path, path: &str) -> Found {
     let Some(names) = names(path) else {
         return Found::Nothing;
@@ -61,7 +61,7 @@ fn find_real(root: &Path, path: &str, names: &[OsString]) -> io::Result<Found> {
     Ok(Found::File(open(&real)?, real))
 }
 
-/// Where a path really leads, if that is below the root and no name on the way is private.
+/// The real path that `path` leads to, if it is below the root and no name in it is private.
 fn below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let real = path.canonicalize()?;
     let is_public = real
@@ -70,9 +70,9 @@ fn below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(is_public.then_some(real))
 }
 
-/// Opens a regular file at its real path. A link that has come into that path since is not followed.
+/// Opens a regular file at its real path. A link that was put into that path meanwhile is not followed.
 fn open(real: &Path) -> io::Result<File> {
-    // A device may act on being opened, so its kind is looked at before.
+    // A device may act on being opened, so the kind is checked before.
     regular_file::check_kind(&std::fs::symlink_metadata(real)?)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -87,7 +87,7 @@ fn open(real: &Path) -> io::Result<File> {
             regular_file::check_kind(&file.metadata()?)?;
             Ok(file)
         }
-        // A kernel before 5.6, or a filter of system calls that does not know it.
+        // A kernel before 5.6, or a filter of system calls that does not know `openat2`.
         Err(Errno::NOSYS | Errno::PERM) => {
             let opened = regular_file::open(real, Links::Refused);
             opened.map(|(file, _)| file).map_err(io::Error::from)
@@ -96,7 +96,7 @@ fn open(real: &Path) -> io::Result<File> {
     }
 }
 
-/// The names on the way, decoded once each; `None` if one may not be asked for.
+/// The names in a path, each decoded once; `None` if one of them is private.
 fn names(path: &str) -> Option<Vec<OsString>> {
     let names = path.split('/').filter(|name| !name.is_empty());
     names
@@ -109,14 +109,14 @@ fn names(path: &str) -> Option<Vec<OsString>> {
         .collect()
 }
 
-/// Whether a name may be asked for: hidden files are private, and compiled handlers are no
-/// downloads, nor what editors and deployers make of their names (`chat_wsh.so~`, `chat_wsh.so.old`).
+/// Whether a name may be asked for. Hidden files are private, and so are compiled handlers, also under
+/// the names that editors and deployers give to copies (`chat_wsh.so~`, `chat_wsh.so.old`).
 fn is_public(name: &OsStr) -> bool {
     let name = name.as_bytes();
     if name.starts_with(b".") {
         return name == b".well-known";
     }
-    // Whatever their case: some file systems take one spelling for another.
+    // In any case, since some file systems take one spelling for another.
     let name = name.to_ascii_lowercase();
     !PLUGIN_ENDINGS.iter().any(|ending| {
         let mut found = (0..name.len()).filter(|at| name[*at..].starts_with(ending.as_bytes()));
@@ -127,7 +127,7 @@ fn is_public(name: &OsStr) -> bool {
     })
 }
 
-/// The path of a directory, for a `Location` that leads to no other host.
+/// The path of a directory, for a `Location` that cannot lead to another host.
 fn with_slash(names: &[OsString]) -> String {
     let mut path = String::new();
     for name in names {
@@ -138,7 +138,7 @@ fn with_slash(names: &[OsString]) -> String {
     path
 }
 
-/// Whether an error says that nothing is there to be served, as far as a client is concerned.
+/// Whether an error means to a client that nothing is there.
 fn says_nothing_there(error: &io::Error) -> bool {
     let kinds = [
         io::ErrorKind::NotFound,
@@ -148,14 +148,15 @@ fn says_nothing_there(error: &io::Error) -> bool {
         io::ErrorKind::InvalidInput,
         io::ErrorKind::InvalidFilename,
     ];
-    // A loop of links, or a link that has come since a path was made real.
+    // A loop of links, or a link that was put into the path meanwhile.
     kinds.contains(&error.kind()) || error.raw_os_error() == Some(libc::ELOOP)
 }
 
-/// What lies in a directory as its page.
+/// The page of a directory.
 const INDEX: &str = "index.html";
+/// How the names of compiled handlers end.
 const PLUGIN_ENDINGS: [&str; 3] = ["_wsh.so", "_wsh.dylib", "_wsh.dll"];
-/// What RFC 3986 §2.3 leaves unescaped is all that is.
+/// Everything but the unreserved characters (RFC 3986 §2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -1,6 +1,6 @@
-//! Sends an answer with a file behind it, at the peer's pace and without memory of its own: the
-//! kernel takes the bytes from the file when it has room for them. Where it does not know how, they
-//! are read and written, a few at a time.
+//! Sends a response with a file behind it, at the peer's pace and without a buffer: the kernel takes
+//! the bytes from the file when it has room for them. Where the kernel cannot do that, the file is read
+//! and sent in small parts.
 
 use std::fs::File;
 use std::io;
@@ -24,7 +24,7 @@ use crate::outbound::flow::{Flow, pause_ms};
 use crate::outbound::wire::unacked::unacked;
 use crate::process::clock::Moment;
 
-/// What follows the head of an answer.
+/// What follows the head of a response.
 #[derive(Debug)]
 pub(super) enum Body {
     Nothing,
@@ -32,27 +32,27 @@ pub(super) enum Body {
     File(File, Range<u64>),
 }
 
-/// A connection that an answer goes out on.
+/// A response that is being sent.
 struct Transfer {
     socket: Arc<TcpStream>,
     /// Bytes that the kernel has taken.
     taken: u64,
-    /// There once the kernel had no room for a while.
+    /// `None` until the kernel had no room for a while.
     flow: Option<Flow>,
     timeouts: TransferTimeouts,
-    /// When it heard that the server stops.
+    /// When the server stopped, if it did.
     stopped: Option<Moment>,
 }
 
-/// Sends all of it and ends the connection. A peer is given up whose TCP acknowledges nothing more for
-/// as long as `timeouts` says, as one that has a session is.
+/// Sends a whole response and ends the connection. The transfer fails when the peer's TCP acknowledges
+/// nothing more for as long as `timeouts` says, which is the rule of sessions too.
 pub(super) async fn send(
     socket: TcpStream,
     head: Vec<u8>,
     body: Body,
     timeouts: TransferTimeouts,
 ) -> io::Result<()> {
-    // What the kernel has and the peer has no room for is the kernel's memory.
+    // The kernel keeps in memory what it has taken and the peer has no room for.
     let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     let mut transfer = Transfer {
         socket: Arc::new(socket),
@@ -93,13 +93,13 @@ impl Transfer {
     async fn send_file(&mut self, file: File, mut range: Range<u64>) -> io::Result<()> {
         let (socket, file) = (self.socket.clone(), Arc::new(file));
         while !range.is_empty() {
-            // Asked of the kernel: that there was no room is not known to the runtime, since it shows
-            // on another thread.
+            // The kernel is asked, since the runtime does not learn that a send on another thread found
+            // no room.
             let room = socket.async_io(Interest::WRITABLE, || has_room(&socket));
             self.wait_for(room).await?;
             let (to, from) = (socket.clone(), file.clone());
             let (mut at, bytes) = (range.start, range.end - range.start);
-            // A disk may take its time, which is no worker's.
+            // A disk may take its time, and would hold a worker.
             let sent = on_thread(move || {
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 sendfile(&*to, &*from, Some(&mut at), bytes.min(CHUNK_BYTES_MAX))
@@ -122,7 +122,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Reads a part of the file and sends it; answers how long it was.
+    /// Reads a part of the file, sends it and returns its length.
     async fn send_part(&mut self, file: &Arc<File>, range: Range<u64>) -> io::Result<u64> {
         let file = file.clone();
         let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
@@ -140,7 +140,7 @@ impl Transfer {
         Ok(part.len() as u64)
     }
 
-    /// Waits until the kernel has room, for as long as what it has already moves.
+    /// Waits until the kernel has room. Fails when what the kernel has does not move for too long.
     async fn wait_for(&mut self, room: impl Future<Output = io::Result<()>>) -> io::Result<()> {
         let began = Moment::now();
         let mut room = pin!(room);
@@ -175,8 +175,8 @@ impl Transfer {
     }
 }
 
-/// Whether the kernel sends nothing from this file, or at all: some file systems and filters of system
-/// calls do not know how.
+/// Whether the error says that the kernel cannot send from this file, or from any: some file systems
+/// and some filters of system calls refuse `sendfile`.
 fn is_not_for(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     [libc::EINVAL, libc::ENOSYS, libc::EPERM]
@@ -189,8 +189,8 @@ fn shortened() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, text)
 }
 
-/// Runs what waits for a disk on a thread that may; a few at a time, so that a disk that does not
-/// answer takes no more than those.
+/// Runs `run`, which waits for a disk, on a thread that may wait. A few run at a time, so that a disk
+/// that does not answer holds no more threads than those.
 pub(super) async fn on_thread<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -205,21 +205,22 @@ pub(super) async fn on_thread<T: Send + 'static>(
 fn has_room(socket: &TcpStream) -> io::Result<()> {
     let mut asked = [PollFd::new(socket, PollFlags::OUT)];
     poll(&mut asked, Some(&Timespec::default()))?;
-    // An error is told by the next attempt.
+    // The next attempt to send returns the error.
     match asked[0].revents().is_empty() {
         true => Err(io::ErrorKind::WouldBlock.into()),
         false => Ok(()),
     }
 }
 
+/// Threads that may wait for a disk.
 static DISK: Semaphore = Semaphore::const_new(16);
 
-/// How long the peer's end is waited for when it has been sent everything.
+/// How long a peer that was sent everything may take to close.
 const LINGER: Duration = Duration::from_secs(2);
-/// Bytes of one call: a disk gives so many at once, and others wait no longer.
+/// Bytes of one call. A disk reads as many at once, and other transfers wait no longer for a thread.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// What is read at a time of a file that the kernel does not send.
+/// Bytes that are read at a time of a file that the kernel cannot send.
 const PART_BYTES_MAX: usize = 16 * 1024;
-/// Bytes that lie in the kernel for a peer and are not on their way. A slow peer takes half of them
-/// well within the time that it may take nothing.
+/// Bytes that the kernel has for a peer and has not sent. A slow peer takes half of them well within
+/// the time in which it may take nothing.
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
