@@ -9,6 +9,7 @@ pub(crate) mod context;
 pub(crate) mod failure;
 pub(crate) mod guards;
 pub(crate) mod host;
+pub(crate) mod image;
 pub(crate) mod library;
 pub(crate) mod log;
 pub(crate) mod moving;

@@ -16,6 +16,7 @@ mod reconciler;
 mod refused;
 mod rolling_move;
 pub(crate) mod scan;
+mod succession;
 mod turns;
 mod waiters;
 pub(crate) mod watcher;

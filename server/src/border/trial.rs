@@ -14,27 +14,28 @@ mod child;
 mod helper;
 mod link;
 mod page;
+mod passed;
 pub(crate) mod report;
 mod sentinels;
+mod solitude;
 
 pub(crate) use self::link::{be_helper_if_asked, start_helper};
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
-use xxhash_rust::xxh3::xxh3_64;
 
 use self::helper::{ANSWER_BYTES, Answer};
 use self::page::Page;
+use self::passed::{note_passed, passed_before, verdict_key};
 use self::report::{Report, Request};
+use self::solitude::Solitude;
 use super::context::Context;
 use super::log::escape_into;
 use crate::config::{Config, HandlerConfig, Trial};
@@ -141,35 +142,6 @@ pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
             Ok(Tried::Not)
         }
     }
-}
-
-/// A trial under way, to find out whether another one was at the same time.
-struct Solitude {
-    /// Trials that have begun, this one included; 0 if there was another one already.
-    begun: u64,
-}
-
-impl Solitude {
-    fn begin() -> Solitude {
-        let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
-        trials.begun += 1;
-        trials.running += 1;
-        Solitude {
-            begun: if trials.running == 1 { trials.begun } else { 0 },
-        }
-    }
-
-    /// Whether there was no other one from its beginning to its end.
-    fn end(self) -> bool {
-        let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
-        trials.running -= 1;
-        trials.begun == self.begun
-    }
-}
-
-struct Trials {
-    begun: u64,
-    running: u64,
 }
 
 /// Holds one trial: the verdict, or why there is none.
@@ -309,49 +281,12 @@ fn last_words(words: &[u8]) -> Option<String> {
     Some(escaped)
 }
 
-/// What a verdict depends on: the file, what lies beside it, its configuration, what it may do and its
-/// name.
-fn verdict_key(subject: &Subject<'_>) -> u64 {
-    let beside = format!("{:?}", subject.beside);
-    let parts = [
-        subject.hash,
-        xxh3_64(beside.as_bytes()),
-        xxh3_64(subject.config_json.as_bytes()),
-        u64::from(subject.context.rights.raw),
-        xxh3_64(subject.context.handler.as_bytes()),
-    ];
-    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_ne_bytes()).collect();
-    xxh3_64(&bytes)
-}
-
-fn passed_before(key: u64) -> Option<Vec<Library>> {
-    let passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
-    passed.get(&key).cloned()
-}
-
-fn note_passed(key: u64, libraries: &[Library]) {
-    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
-    if passed.len() >= PASSED_MAX {
-        passed.clear();
-    }
-    passed.insert(key, libraries.to_vec());
-}
-
-/// What has passed, by [`verdict_key`]. A refusal is not kept: a file that is touched is tried again,
-/// because its reason may have lain outside the file.
-static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());
-static TRIALS: Mutex<Trials> = Mutex::new(Trials {
-    begun: 0,
-    running: 0,
-});
 static HAS_WARNED: AtomicBool = AtomicBool::new(false);
 
 /// How often it is looked at how far a trial has come.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the helper may take to end a process and to say so.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
-/// Verdicts that are kept: a few hundred bytes each.
-const PASSED_MAX: usize = 10_000;
 /// What is told of a line on stderr.
 const WORDS_CHARACTERS_MAX: usize = 300;
 
@@ -392,23 +327,6 @@ mod tests {
             let judged = judge(late, end, is_reported).ok();
             assert_eq!(judged, verdict, "{late:?} {end:?} {is_reported}");
         }
-    }
-
-    #[test]
-    fn a_trial_is_alone_if_no_other_one_was_under_way_at_any_time_of_it() {
-        // No other test holds a trial.
-        assert!(Solitude::begin().end());
-
-        let first = Solitude::begin();
-        let second = Solitude::begin();
-        assert!(!second.end(), "it began beside the first");
-        assert!(!first.end(), "another one began and ended meanwhile");
-
-        let first = Solitude::begin();
-        let second = Solitude::begin();
-        assert!(!first.end());
-        assert!(!second.end(), "the first ended meanwhile");
-        assert!(Solitude::begin().end());
     }
 
     #[test]

@@ -3,17 +3,19 @@
 //! Everything that a descriptor says before its first pointer is taken from the file's bytes, so
 //! the initialisers of a plugin that is going to be refused never run.
 
+mod damage;
+mod format;
+
 use std::ops::Range;
 
-use object::elf::{PF_W, PF_X, RelocationType, STB_GNU_UNIQUE};
-use object::read::elf::{ElfFile64, FileHeader, ProgramHeader as _, SectionHeader as _};
-use object::{
-    Architecture, Endianness, Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol,
-    RelocationFlags, SegmentFlags, SymbolFlags,
-};
+use object::read::elf::ElfFile64;
+use object::{Architecture, Endianness, Object, ObjectKind, ObjectSegment, ObjectSymbol};
 use wsh::abi::{self, Descriptor};
 use wsh::rules;
 
+use self::damage::{check_holes, check_relocations, check_unique_symbols};
+pub(crate) use self::format::ELF_MAGIC;
+use self::format::check_format;
 use super::refusal::Refusal;
 
 /// A plugin's file, taken apart.
@@ -79,91 +81,6 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<About, Refusal> {
     check_holes(&file, bytes)?;
     check_relocations(&file)?;
     Ok(about)
-}
-
-/// Whether the bytes begin as a library of this system does, and all of it is there.
-fn check_format(bytes: &[u8]) -> Result<(), Refusal> {
-    if bytes.is_empty() {
-        return Err(Refusal::Empty);
-    }
-    let wanted = "64-bit ELF libraries";
-    if bytes.len() < ELF_MAGIC.len() && ELF_MAGIC.starts_with(bytes) {
-        return Err(cut_off(bytes, ELF_HEADER_BYTES));
-    }
-    if !bytes.starts_with(ELF_MAGIC) {
-        return Err(match foreign_format(bytes) {
-            Some(found) => Refusal::ForeignFormat { found, wanted },
-            None => {
-                let beginning = bytes[..bytes.len().min(16)].escape_ascii().to_string();
-                Refusal::NotALibrary { beginning }
-            }
-        });
-    }
-    match bytes.get(ELF_CLASS) {
-        None => return Err(cut_off(bytes, ELF_HEADER_BYTES)),
-        Some(1) => {
-            let found = "a 32-bit ELF file";
-            return Err(Refusal::ForeignFormat { found, wanted });
-        }
-        Some(_) => {}
-    }
-    if (bytes.len() as u64) < ELF_HEADER_BYTES {
-        return Err(cut_off(bytes, ELF_HEADER_BYTES));
-    }
-    let wanted = elf_length(bytes)?;
-    if (bytes.len() as u64) < wanted {
-        return Err(cut_off(bytes, wanted));
-    }
-    Ok(())
-}
-
-/// The name of the format that libraries of other systems have. Nothing else in them is read.
-fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
-    if MACH_O_MAGICS.iter().any(|magic| bytes.starts_with(magic)) {
-        return Some("a Mach-O file");
-    }
-    let header = bytes
-        .get(DOS_HEADER_PE)
-        .filter(|_| bytes.starts_with(b"MZ"))?;
-    let header = u32::from_le_bytes(header.try_into().ok()?);
-    let is_pe = bytes.get(header as usize..)?.starts_with(b"PE\0\0");
-    is_pe.then_some("a PE file")
-}
-
-/// How long the file is at least, by its own headers.
-fn elf_length(bytes: &[u8]) -> Result<u64, Refusal> {
-    let header = object::elf::FileHeader64::<Endianness>::parse(bytes).map_err(malformed)?;
-    let endian = header.endian().map_err(malformed)?;
-    let table = |offset: u64, entries: u16, entry_bytes: u16| {
-        offset.saturating_add(u64::from(entries) * u64::from(entry_bytes))
-    };
-    let sections = table(
-        header.e_shoff(endian),
-        header.e_shnum(endian),
-        header.e_shentsize(endian),
-    );
-    let segments = table(
-        header.e_phoff(endian),
-        header.e_phnum(endian),
-        header.e_phentsize(endian),
-    );
-    let tables = sections.max(segments);
-    if (bytes.len() as u64) < tables {
-        return Ok(tables);
-    }
-    // Both tables are there; what they point to may not be.
-    let mut end = tables;
-    for segment in header.program_headers(endian, bytes).map_err(malformed)? {
-        let (offset, length) = (segment.p_offset(endian), segment.p_filesz(endian));
-        end = end.max(offset.saturating_add(length));
-    }
-    for section in header.section_headers(endian, bytes).map_err(malformed)? {
-        if section.sh_type(endian) != object::elf::SHT_NOBITS {
-            let (offset, length) = (section.sh_offset(endian), section.sh_size(endian));
-            end = end.max(offset.saturating_add(length));
-        }
-    }
-    Ok(end)
 }
 
 /// The head of the descriptor, as it lies in the file, and where it will lie in the image.
@@ -265,93 +182,11 @@ fn is_of_the_system(library: &str) -> bool {
         || name.starts_with("ld-linux")
 }
 
-/// C++ marks the statics of inline functions and templates as unique in the process: the dynamic
-/// linker then gives a new generation the statics of the old one.
-fn check_unique_symbols(file: &File<'_>) -> Result<(), Refusal> {
-    let unique = file.dynamic_symbols().find(|symbol| match symbol.flags() {
-        SymbolFlags::Elf { st_info, .. } => {
-            st_info.st_bind() == STB_GNU_UNIQUE && symbol.is_definition()
-        }
-        _ => false,
-    });
-    match unique {
-        Some(symbol) => {
-            let symbol = symbol.name_bytes().unwrap_or_default();
-            let symbol = String::from_utf8_lossy(symbol).into_owned();
-            Err(Refusal::UniqueSymbol { symbol })
-        }
-        None => Ok(()),
-    }
-}
-
-/// Refuses a file that has lost a page, as after an upload that was cut off and goes on elsewhere.
-///
-/// Where code lies, and the tables that only a panic or a first call reads, a page of zeros is never
-/// meant; a trial need not come across it, and a session would.
-fn check_holes(file: &File<'_>, bytes: &[u8]) -> Result<(), Refusal> {
-    let code = file.segments().filter_map(|segment| match segment.flags() {
-        SegmentFlags::Elf { p_flags, .. } if p_flags & PF_X == PF_X => Some(segment.file_range()),
-        _ => None,
-    });
-    let tables = file.sections().filter_map(|section| {
-        let name = section.name_bytes().unwrap_or_default();
-        let range = section.file_range()?;
-        FULL_TABLES.contains(&name).then_some(range)
-    });
-    for (offset, length) in code.chain(tables) {
-        let end = usize::try_from(offset.saturating_add(length)).unwrap_or(usize::MAX);
-        let end = end.min(bytes.len());
-        let first = usize::try_from(offset).unwrap_or(usize::MAX);
-        let mut at = first.saturating_add(HOLE_BYTES - 1) / HOLE_BYTES * HOLE_BYTES;
-        while at.saturating_add(HOLE_BYTES) <= end {
-            if bytes[at..at + HOLE_BYTES].iter().all(|byte| *byte == 0) {
-                return Err(Refusal::Hole { at: at as u64 });
-            }
-            at += HOLE_BYTES;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a file whose relocations write outside of its own image. What lies there differs from one
-/// process to the next, so a trial may live through it and the server may not.
-fn check_relocations(file: &File<'_>) -> Result<(), Refusal> {
-    let writable: Vec<Range<u64>> = file
-        .segments()
-        .filter(|segment| match segment.flags() {
-            SegmentFlags::Elf { p_flags, .. } => p_flags & PF_W == PF_W,
-            _ => false,
-        })
-        .map(|segment| segment.address()..segment.address().saturating_add(segment.size()))
-        .collect();
-    for (at, relocation) in file.dynamic_relocations().into_iter().flatten() {
-        // Type 0 writes nothing, on every machine; tools leave it where an entry was.
-        if matches!(relocation.flags(), RelocationFlags::Elf { r_type } if r_type == RelocationType(0))
-        {
-            continue;
-        }
-        let last = at.saturating_add(7);
-        let is_inside = writable
-            .iter()
-            .any(|range| range.contains(&at) && range.contains(&last));
-        if !is_inside {
-            let text = format!("a relocation writes to {at:#x}, which is no part of its data");
-            return Err(Refusal::Malformed(text));
-        }
-    }
-    Ok(())
-}
-
 /// NUL-padded text for people, made safe for a log line.
 fn text(field: &[u8]) -> String {
     let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(text);
     text.chars().filter(|c| !c.is_control()).collect()
-}
-
-fn cut_off(bytes: &[u8], wanted: u64) -> Refusal {
-    let found = bytes.len() as u64;
-    Refusal::CutOff { found, wanted }
 }
 
 fn malformed(error: object::read::Error) -> Refusal {
@@ -365,29 +200,6 @@ const DESCRIPTOR_BYTES_1_0: usize = 208;
 /// What a library asks of the system if it has threads of its own. Rust's standard library does only
 /// where `thread::spawn` is called.
 const THREAD_STARTERS: [&[u8]; 4] = [b"pthread_create", b"thrd_create", b"timer_create", b"clone"];
-/// What a file loses at least when a part of it does not arrive.
-const HOLE_BYTES: usize = 4096;
-/// Sections in which something stands everywhere.
-const FULL_TABLES: [&[u8]; 6] = [
-    b".eh_frame",
-    b".gcc_except_table",
-    b".rela.dyn",
-    b".rela.plt",
-    b".dynsym",
-    b".dynstr",
-];
-pub(crate) const ELF_MAGIC: &[u8] = b"\x7fELF";
-const MACH_O_MAGICS: [[u8; 4]; 4] = [
-    *b"\xfe\xed\xfa\xce",
-    *b"\xfe\xed\xfa\xcf",
-    *b"\xce\xfa\xed\xfe",
-    *b"\xcf\xfa\xed\xfe",
-];
-/// Where the header of a DOS program says where that of a PE file is.
-const DOS_HEADER_PE: Range<usize> = 0x3c..0x40;
-/// Where an ELF file says whether it is of 32 or 64 bits.
-const ELF_CLASS: usize = 4;
-const ELF_HEADER_BYTES: u64 = 64;
 const MACHINE: Architecture = if cfg!(target_arch = "x86_64") {
     Architecture::X86_64
 } else if cfg!(target_arch = "aarch64") {
@@ -395,32 +207,3 @@ const MACHINE: Architecture = if cfg!(target_arch = "x86_64") {
 } else {
     Architecture::Unknown
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_of_other_systems_are_named() {
-        let wanted = "64-bit ELF libraries";
-        let mut pe = vec![0; 0x80];
-        pe[..2].copy_from_slice(b"MZ");
-        pe[DOS_HEADER_PE].copy_from_slice(&0x78_u32.to_le_bytes());
-        pe[0x78..0x7c].copy_from_slice(b"PE\0\0");
-        let mach_o = b"\xcf\xfa\xed\xfe\x07\0\0\x01".to_vec();
-        for (bytes, found) in [(pe, "a PE file"), (mach_o, "a Mach-O file")] {
-            let refusal = Refusal::ForeignFormat { found, wanted };
-            assert_eq!(
-                inspect(&bytes).unwrap_err().to_string(),
-                refusal.to_string(),
-                "{found}"
-            );
-        }
-        let beginning = "#!/bin/sh\\n".to_owned();
-        let refusal = Refusal::NotALibrary { beginning };
-        assert_eq!(
-            inspect(b"#!/bin/sh\n").unwrap_err().to_string(),
-            refusal.to_string()
-        );
-    }
-}

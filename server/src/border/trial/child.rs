@@ -17,7 +17,8 @@ use super::page::{Mapped, REPORT_BYTES_MAX};
 use super::report::{Report, Request};
 use super::sentinels::Sentinels;
 use crate::border::context::Context;
-use crate::border::library::{self, Argument, Plugin};
+use crate::border::image;
+use crate::border::library::{Argument, Plugin};
 use crate::border::log;
 use crate::config::{Limits, LogLevel};
 use crate::plugin::libraries;
@@ -118,7 +119,7 @@ fn load(page: &Mapped, request: &Request, copy: &Path) -> Result<(), Refusal> {
         request.rights,
     );
     page.reach(Step::Opening);
-    let descriptor = library::open(copy)?;
+    let descriptor = image::open(copy)?;
     page.reach(Step::Init);
     let argument = Argument {
         config_json: &request.config_json,

@@ -1,0 +1,43 @@
+//! What has passed its trial, so that it is not tried again.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Subject;
+use crate::plugin::libraries::Library;
+
+/// What a verdict depends on: the file, what lies beside it, its configuration, what it may do and its
+/// name.
+pub(super) fn verdict_key(subject: &Subject<'_>) -> u64 {
+    let beside = format!("{:?}", subject.beside);
+    let parts = [
+        subject.hash,
+        xxh3_64(beside.as_bytes()),
+        xxh3_64(subject.config_json.as_bytes()),
+        u64::from(subject.context.rights.raw),
+        xxh3_64(subject.context.handler.as_bytes()),
+    ];
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_ne_bytes()).collect();
+    xxh3_64(&bytes)
+}
+
+pub(super) fn passed_before(key: u64) -> Option<Vec<Library>> {
+    let passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    passed.get(&key).cloned()
+}
+
+pub(super) fn note_passed(key: u64, libraries: &[Library]) {
+    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if passed.len() >= PASSED_MAX {
+        passed.clear();
+    }
+    passed.insert(key, libraries.to_vec());
+}
+
+/// What has passed, by [`verdict_key`]. A refusal is not kept: a file that is touched is tried again,
+/// because its reason may have lain outside the file.
+static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());
+/// Verdicts that are kept: a few hundred bytes each.
+const PASSED_MAX: usize = 10_000;
