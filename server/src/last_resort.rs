@@ -1,9 +1,9 @@
-//! Ends the process where it can neither go on nor end by itself, from a thread that needs nothing but
-//! a processor.
+//! Ends the process when it can neither go on nor stop by itself, from a thread that needs nothing but a
+//! processor.
 //!
-//! Two things lead there. A plugin may close descriptors that are not its own, or shut the listening
-//! sockets down. Without the runtime's epoll and without listeners the process would run on and accept
-//! no connection. And a stop may hang, in a plugin or in the system; it has a deadline.
+//! There are two such cases. A plugin may close descriptors that are not its own, or shut the listening
+//! sockets down. Without the runtime's epoll or without listeners the process would run on and accept no
+//! connection. And a stop, which has a deadline, may hang in a plugin or in the system.
 
 use std::fs;
 use std::io;
@@ -20,16 +20,16 @@ use crate::logging;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct OwnDescriptors(Vec<(PathBuf, PathBuf)>);
 
-/// What the thread looks after.
+/// What the thread watches.
 enum Duty {
-    /// The server works as long as these descriptors are what they are.
+    /// The server works as long as these descriptors stay what they are.
     Work(OwnDescriptors),
-    /// The server stops; it closes its descriptors itself, and is gone by then.
+    /// The server is stopping and closes its descriptors itself. At this moment it is ended.
     Stop(Instant),
 }
 
 impl OwnDescriptors {
-    /// Those that are open now; none where there is no /proc.
+    /// The descriptors that are open now; none where there is no /proc.
     fn now() -> OwnDescriptors {
         let entries = fs::read_dir(TABLE).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path());
@@ -40,8 +40,8 @@ impl OwnDescriptors {
         )
     }
 
-    /// What the server cannot go on without: the runtime's epoll, its eventfd and all sockets, but for
-    /// those that were open `before`.
+    /// The descriptors that the server cannot go on without: the runtime's epoll, its eventfd and all sockets,
+    /// except those that were open `before`.
     fn vital_since(self, before: &OwnDescriptors) -> OwnDescriptors {
         let is_vital = |(path, target): &(PathBuf, PathBuf)| {
             let target = target.to_string_lossy();
@@ -62,8 +62,8 @@ impl OwnDescriptors {
     }
 }
 
-/// Notes what is open before the server opens anything: that is not its own. From now on a panic is a
-/// line of the log, and ends the process if it comes of a lost descriptor. `leave` ends the process with
+/// Notes the descriptors that are open before the server opens its own. From now on a panic is a line of the
+/// log, and ends the process if a lost descriptor is behind it. `leave` ends the process with
 /// an exit code, at once.
 pub fn begin(leave: fn(u8) -> !) {
     let _ = LEAVE.set(leave);
@@ -76,8 +76,8 @@ pub fn begin(leave: fn(u8) -> !) {
     }));
 }
 
-/// Starts the thread. It looks once a second whether what the server has opened by now is still
-/// there, until [`leave_within`] is called.
+/// Starts the thread. Until [`leave_within`] is called, it looks once a second whether the descriptors that the
+/// server has opened by now are still there.
 ///
 /// # Errors
 ///
@@ -87,12 +87,12 @@ pub(crate) fn watch() -> io::Result<()> {
         .get()
         .map(|before| OwnDescriptors::now().vital_since(before));
     lock().get_or_insert(Duty::Work(own.unwrap_or_default()));
-    look_after_panics();
+    look_at_panics();
     let thread = std::thread::Builder::new().name("last-resort".to_owned());
-    thread.spawn(look_after).map(drop)
+    thread.spawn(look_for_ever).map(drop)
 }
 
-/// The server stops from now on, by itself within `limit`, or else from here.
+/// Says that the server is stopping. If it has not ended within `limit`, the thread ends it.
 pub fn leave_within(limit: Duration) {
     let mut duty = lock();
     if !matches!(*duty, Some(Duty::Stop(_))) {
@@ -100,9 +100,9 @@ pub fn leave_within(limit: Duration) {
     }
 }
 
-/// Looks after each panic as well, once its line is out: the runtime aborts the process when a worker
-/// of its own panics, which it does without its descriptors.
-fn look_after_panics() {
+/// Has each panic look at the descriptors too, once its line is written. A worker of the runtime panics
+/// without its descriptors, and then the runtime aborts the process.
+fn look_at_panics() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         before(info);
@@ -111,7 +111,7 @@ fn look_after_panics() {
     }));
 }
 
-fn look_after() {
+fn look_for_ever() {
     loop {
         std::thread::sleep(INTERVAL);
         look();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_open_before_the_server_opened_its_own_is_not_looked_after() {
+    fn descriptors_that_were_open_before_the_server_began_are_not_watched() {
         let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let before = only(&socket);
 

@@ -34,26 +34,26 @@ pub fn forget_inherited_signals() {
     border::guards::dispositions::forget_inherited();
 }
 
-/// If this process was started to try plugins in, it does so until its end. To be called before
-/// anything else is made.
+/// If this process was started to try plugins, does that and never returns. To be called before anything
+/// else is made.
 pub fn be_trial_helper_if_asked() {
     border::trial::be_helper_if_asked();
 }
 
 /// Makes the process in which plugins are tried before they are loaded. To be called once, first thing in
-/// `main`: the process must have a single thread, and nothing that waits in a buffer.
+/// `main`: the process must have a single thread, and no buffer with bytes that are not written.
 pub fn start_trial_helper() {
     process::optional::probe();
     border::trial::start_helper();
 }
 
-/// From now on it is told when code of a plugin ends the process, whose code it is. `has_sessions` says
-/// whether there will be any to close.
+/// From now on, when code of a plugin ends the process, the log says which plugin it was. `has_sessions` says
+/// whether there will be sessions to close.
 pub fn tell_exits(has_sessions: bool) {
     border::guards::exits::begin(has_sessions);
 }
 
-/// Ends the process, without running what plugins' libraries have for its end.
+/// Ends the process without running the destructors of plugins' libraries.
 pub fn leave(code: u8) -> ! {
     logging::flush(LOG_WAIT);
     border::library::leave(code)
@@ -65,5 +65,5 @@ pub fn leave_at_once(code: u8) -> ! {
     border::library::leave(code)
 }
 
-/// What the end waits for a log that is not read.
+/// How long the end waits for a log that is not read.
 const LOG_WAIT: std::time::Duration = std::time::Duration::from_secs(1);

@@ -3,7 +3,7 @@
 pub(crate) mod clock;
 pub mod heap;
 pub mod optional;
-pub(crate) mod patient_threads;
 pub(crate) mod priority;
 pub(crate) mod regular_file;
+pub(crate) mod thread_pool;
 pub(crate) mod threads;

@@ -25,7 +25,7 @@ use crate::runtime::wakes;
 use crate::sessions::mailbox::Dismissal;
 use crate::sessions::shared::Shared;
 
-/// A server that listens and has loaded its handlers, and accepts nobody yet.
+/// A server that listens and has loaded its handlers, and accepts no connection yet.
 pub struct Serving {
     listeners: Vec<Listener>,
     server: Arc<Server>,
@@ -37,13 +37,13 @@ pub struct Serving {
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// An address cannot be listened on.
+    /// The server cannot listen on an address.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The handlers directory cannot be served.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// There is no document root where the configuration says.
+    /// The document root of the configuration is no directory that can be read.
     #[error(transparent)]
     Pages(#[from] NoPages),
     /// The system has no thread left.
@@ -52,8 +52,8 @@ pub enum ServeError {
 }
 
 impl Serving {
-    /// Binds every address and loads every handler. `reread` is asked when the file has changed;
-    /// `overlay` is what pages are told, if it is for a developer that they are served.
+    /// Binds every address and loads every handler. `reread` reads the configuration again when its file has
+    /// changed. `overlay`, for `wshd dev`, is what pages are told.
     ///
     /// # Errors
     ///
@@ -69,20 +69,20 @@ impl Serving {
             None => info!("no configuration file, the defaults hold"),
         }
         document_root::check(&config)?;
-        // A busy port is found out before any handler runs.
+        // A busy port is an error before any handler runs.
         let listeners = listener::bind(&config.listen)?;
         let shared = Shared::new(config.log_level, &config.limits);
         shared
             .descriptors
             .tell_if_short(config.limits.connections_max);
         let config = Arc::new(ArcSwap::from_pointee(config));
-        // Before any code of a plugin runs.
+        // This must come before any code of a plugin runs.
         last_resort::watch().map_err(ServeError::Thread)?;
         let control = Control::start(config.clone(), shared.clone(), reread)?;
-        // Those that were refused are there too, and the reason was said.
+        // Refused handlers are known too; the log has said why.
         let known = control.router().listing().names();
         for fault in config.load().unknown_handlers(&known) {
-            // It may come later.
+            // The handler may be put there later.
             warn!(error = %fault, "configured, and not there yet");
         }
         for fault in config.load().hidden_handlers(&known) {
@@ -116,19 +116,19 @@ impl Serving {
         addresses.map(|address| address.port()).next().unwrap_or(0)
     }
 
-    /// The hand on the road of changes.
+    /// The control over the road of a change.
     pub fn control(&self) -> Arc<Control> {
         self.control.clone()
     }
 
-    /// How long a stop may take in all, asked when it begins.
+    /// How long a stop may take in all. To be called when the stop begins.
     pub fn patience(&self) -> impl Fn() -> Duration + Send + use<> {
         let server = self.server.clone();
         move || Duration::from_millis(server.config.load().limits.stop_timeout_ms) + STOP_REST
     }
 
-    /// Accepts until `stop` ends, then closes every session with 1001 and waits for it, in
-    /// bounded time.
+    /// Accepts connections until `stop` ends. Then closes every session with 1001 and waits for all of them,
+    /// for a bounded time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let workers = watchdog::start(tokio::runtime::Handle::current());
         wakes::start(&tokio::runtime::Handle::current());
@@ -139,7 +139,7 @@ impl Serving {
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.timer_wheel.run(&shared.sessions).await });
         let sessions = self.shared.sessions.clone();
-        tokio::spawn(async move { sessions.ring_alarms().await });
+        tokio::spawn(async move { sessions.run_alarms().await });
         let (alive, mut ended) = mpsc::channel(1);
         let port = self.port();
         let mut accepting = JoinSet::new();
@@ -164,13 +164,13 @@ impl Serving {
 
         stop.await;
         self.stop.send_replace(true);
-        // A client that is told to go may come back at once, and must find nothing listening then.
+        // A client that is told to leave may connect again at once, and must find no listener then.
         let closed = async { while accepting.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LISTENERS_END, closed).await;
         drop(accepting);
         let limits = server.config.load().limits.clone();
         drain(&self.shared, &server, &limits, &mut ended).await;
-        // Plugins may take their time to shut down; the runtime has nothing else to do.
+        // This blocks while plugins shut down. The runtime has nothing else to do.
         if !self.control.stop() {
             warn!("the thread that loads handlers does not end, leaving without it");
         }
@@ -179,8 +179,8 @@ impl Serving {
 
 /// Closes every session, in batches so that their peers do not all come back at one moment.
 ///
-/// Connections without a session hear of the stop by themselves: a request that is not whole ends at once, a
-/// download when it makes no progress.
+/// Connections without a session see the stop by themselves. A request that is not complete ends at once, a
+/// download ends when it makes no progress.
 async fn drain(shared: &Shared, server: &Server, limits: &Limits, ended: &mut mpsc::Receiver<()>) {
     let open = shared.sessions.list(|_, _| true);
     info!(sessions = open.len(), "stopping");
@@ -204,7 +204,7 @@ async fn drain(shared: &Shared, server: &Server, limits: &Limits, ended: &mut mp
                 warn!(sessions, downloads, others, "stopped waiting for connections");
                 break;
             }
-            // A handshake that was under way may have become a session since.
+            // A handshake that was pending may have become a session since.
             () = tokio::time::sleep(LATECOMERS) => {
                 for mailbox in shared.sessions.list(|_, _| true) {
                     mailbox.dismiss(Dismissal::STOPPING);
@@ -215,10 +215,10 @@ async fn drain(shared: &Shared, server: &Server, limits: &Limits, ended: &mut mp
     info!("stopped");
 }
 
-/// What a stop takes beside the time for sessions: for plugins, for the log, and some to spare.
+/// What a stop may take besides the time for sessions: for plugins, for the log, and some to spare.
 const STOP_REST: Duration = Duration::from_secs(10);
 /// How long the listeners may take to close.
 const LISTENERS_END: Duration = Duration::from_millis(500);
-/// Between two batches of sessions told to close.
+/// The time between two batches of sessions that are told to close.
 const BATCH_PAUSE: Duration = Duration::from_secs(2);
 const LATECOMERS: Duration = Duration::from_millis(500);

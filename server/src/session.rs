@@ -210,7 +210,7 @@ impl Session {
 
     /// Whether a turn has something to do besides input.
     fn has_work(&self) -> bool {
-        self.registration.mailbox().is_rung()
+        self.registration.mailbox().has_post()
             || self.unparsed_has_frames && self.reads()
             || self.deadlines.is_due()
             || self.has_waiting() && !self.holds_letters()
@@ -240,8 +240,8 @@ impl Session {
         if !self.is_listening {
             self.registration.mailbox().listen(cx.waker());
             self.is_listening = true;
-            if self.registration.mailbox().is_rung() {
-                return false; // It was rung before there was a waker.
+            if self.registration.mailbox().has_post() {
+                return false; // Something was posted before there was a waker.
             }
         }
         let is_open = self.state().is_open();
@@ -255,12 +255,12 @@ impl Session {
         if self.handler_end == HandlerEnd::Due && !self.conn.context.throttle.is_on() {
             self.tell_end();
         }
-        if self.registration.mailbox().is_rung() {
+        if self.registration.mailbox().has_post() {
             self.take_post();
         }
-        if self.registration.mailbox().is_roused() {
+        if self.registration.mailbox().is_deadline_due() {
             // What is due is done in this turn, not in one of its own.
-            self.deadlines.note_roused(&self.conn.controls);
+            self.deadlines.note_deadline_due(&self.conn.controls);
         }
         if self.has_waiting() {
             self.deliver_what_waits();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use crate::process::patient_threads::PatientThreads;
+use crate::process::thread_pool::ThreadPool;
 
 /// The calls of one generation.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ impl Lifecycle {
     /// Makes `call` after those asked for before.
     pub(super) fn run(
         &self,
-        threads: &Arc<PatientThreads>,
+        threads: &Arc<ThreadPool>,
         callback: &'static str,
         call: impl FnOnce() + Send + 'static,
     ) {

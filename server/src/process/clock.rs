@@ -1,8 +1,8 @@
-//! The time to a few milliseconds, for the price of a load.
+//! The time, exact to a few milliseconds, for the price of a load.
 //!
-//! Reading the real clock for every receive would cost as much as a short message does. While any
-//! callback runs the watchdog ticks anyway, and keeps the time as it does so; while nothing happens
-//! it sleeps, and whoever asks first reads the real one.
+//! Reading the system's clock for every receive would cost as much as a short message. While callbacks run,
+//! the watchdog ticks anyway, and stores the time at each tick. While it sleeps, a caller reads the
+//! system's clock.
 
 use std::num::NonZeroU64;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ impl Moment {
     /// When the process began.
     pub(crate) const ORIGIN: Moment = Moment(NonZeroU64::MIN);
 
-    /// Now, or a few milliseconds ago.
+    /// The present moment, or one a few milliseconds ago.
     #[inline]
     pub(crate) fn recent() -> Moment {
         if IS_KEPT.load(Ordering::Acquire) {
@@ -36,7 +36,7 @@ impl Moment {
         Moment::ORIGIN.after(since.as_millis() as u64)
     }
 
-    /// So many milliseconds later.
+    /// The moment `ms` milliseconds later.
     pub(crate) fn after(self, ms: u64) -> Moment {
         Moment(self.0.saturating_add(ms))
     }
@@ -46,21 +46,21 @@ impl Moment {
         self.0.get().saturating_sub(earlier.0.get())
     }
 
-    /// A century after the process began is as late as it gets.
+    /// This moment as an `Instant`, at most a century after the process began.
     pub(crate) fn instant(self) -> Instant {
         let ms = self.ms_since(Moment::ORIGIN);
         *START + Duration::from_millis(ms.min(CENTURY_MS))
     }
 }
 
-/// Keeps the time, to be called every few milliseconds until [`stop`].
+/// Stores the time. The watchdog calls it every few milliseconds until [`stop`].
 pub(crate) fn keep() {
     let ms = Moment::now().ms_since(Moment::ORIGIN);
     KEPT.store(ms, Ordering::Relaxed);
     IS_KEPT.store(true, Ordering::Release);
 }
 
-/// The time is not kept from now on.
+/// Says that the time is not stored from now on.
 pub(crate) fn stop() {
     IS_KEPT.store(false, Ordering::Relaxed);
 }

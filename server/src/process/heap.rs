@@ -1,12 +1,12 @@
-//! What the C library does with memory that is free: by itself it keeps nearly all of it.
+//! Makes the C library give free memory back to the system. By itself it keeps nearly all of it.
 
 #![allow(unsafe_code)] // three calls that no library has safe functions for
 
 /// Sets how free memory is given back. To be called before there are threads.
 ///
-/// Buffers of a megabyte and more are mappings of their own, and go back when they are freed. The C
-/// library decides so at first, but the first large buffer that is freed moves that limit up to its
-/// size, for good; and what is free at an arena's end stays there up to twice that limit.
+/// Buffers of a megabyte and more become mappings of their own, which go back when they are freed. The C
+/// library does so at first, but raises the limit for good to the size of the first large buffer that is
+/// freed; and at the end of an arena it keeps free memory up to twice the limit.
 pub fn set_limits() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for option in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
@@ -15,8 +15,8 @@ pub fn set_limits() {
     }
 }
 
-/// Gives back every page that nothing lies in. It takes milliseconds where there is much, and who
-/// allocates meanwhile may wait for it.
+/// Gives back every page that is not used. This takes milliseconds where there are many, and allocations may
+/// wait for it.
 pub(crate) fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: touches free memory only, under the locks of the arenas.
@@ -25,7 +25,7 @@ pub(crate) fn give_back() {
     }
 }
 
-/// Bytes that are free in the arenas, whether their pages were given back or not.
+/// The bytes that are free in the arenas, whether their pages were given back or not.
 pub(crate) fn free_bytes() -> usize {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

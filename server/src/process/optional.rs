@@ -1,4 +1,4 @@
-//! System calls that the server does well without, and is not to be ended for.
+//! System calls that the server can do without, and must not be killed for.
 //!
 //! A seccomp filter, such as `SystemCallFilter=` of a systemd unit, may end the process for a call
 //! (SIGSYS), and no error tells of it before. Where a filter is in force, a forked child makes each
@@ -17,10 +17,10 @@ use tracing::info;
 
 use crate::process::priority;
 
-/// Something that takes optional system calls.
+/// A part of the server that makes optional system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Optional {
-    /// Threads that carry messages go before others.
+    /// Threads that carry messages run before others.
     Priority,
     /// The limit of open files is raised.
     OpenFiles,
@@ -28,13 +28,13 @@ pub enum Optional {
     Fences,
     /// Directories are watched, and not only looked at.
     Watching,
-    /// Copies of plugins in memory, for where no directory will do.
+    /// Copies of plugins are kept in memory where no directory can hold them.
     Memory,
     /// Plugins are tried in a process of their own.
     Trial,
-    /// A file is opened, and no link followed on the way to it.
+    /// A file is opened in one step that follows no link.
     OpeningWithoutLinks,
-    /// All descriptors from one on are closed.
+    /// All descriptors from a number on are closed in one step.
     ClosingMany,
 }
 
@@ -50,12 +50,12 @@ pub fn probe() {
     }
 }
 
-/// Whether the calls that this takes do not end the process. They may still be refused.
+/// Whether the calls of this part do not kill the process. The kernel may still refuse them.
 pub fn is_allowed(optional: Optional) -> bool {
     FORBIDDEN.load(Ordering::Relaxed) & optional.bit() == 0
 }
 
-/// Says what is left out.
+/// Logs what the server does without.
 pub fn tell() {
     for optional in ALL {
         if !is_allowed(optional) {
@@ -99,9 +99,9 @@ impl Optional {
         }
     }
 
-    /// Makes the calls, in a process that may end for them.
+    /// Makes the calls, in a process that may be killed for them.
     fn make(self) {
-        // Whether a call is refused is found out where it is needed.
+        // Whether the kernel refuses a call is found out where the call is needed.
         match self {
             Optional::Priority => priority::go_first(),
             Optional::OpenFiles => drop(rlimit::increase_nofile_limit(u64::MAX)),
@@ -143,19 +143,19 @@ fn is_filtered() -> bool {
     seccomp.is_none_or(|mode| mode.trim() != "0")
 }
 
-/// Whether a process that makes these calls lives on.
+/// Whether a process that makes these calls survives them.
 fn survives(optional: Optional) -> bool {
     // SAFETY: the process has a single thread (see `probe`), so the child finds no lock taken.
     match unsafe { libc::fork() } {
-        // Without a second process the safe answer is the one.
+        // Without a child process the calls are left out, to be safe.
         -1 => false,
         0 => {
-            // No core for a death that is expected.
+            // A death that is expected leaves no core file.
             let _ = rustix::process::set_dumpable_behavior(
                 rustix::process::DumpableBehavior::NotDumpable,
             );
             optional.make();
-            // SAFETY: it may be called at any time.
+            // SAFETY: `_exit` may be called at any time.
             unsafe { libc::_exit(0) }
         }
         child => {
@@ -184,5 +184,5 @@ const ALL: [Optional; 8] = [
     Optional::OpeningWithoutLinks,
     Optional::ClosingMany,
 ];
-/// A bit for each that is forbidden.
+/// One bit for each [`Optional`] that is forbidden.
 static FORBIDDEN: AtomicU32 = AtomicU32::new(0);

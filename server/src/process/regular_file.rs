@@ -1,14 +1,14 @@
-//! Opens and reads files that an operator, a deployer or a build puts down, whatever lies there.
+//! Opens and reads files at paths that an operator or a build controls, where anything may lie.
 //!
-//! A FIFO would hold up its reader for ever, a device may have no end, and a file may be larger than
-//! memory. Nothing here waits for another process, and nothing here reads past a limit.
+//! A FIFO would block its reader for ever, a device may have no end, and a file may be larger than memory.
+//! Nothing here waits for another process, and nothing here reads past a limit.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What a symbolic link in the last place of a path means.
+/// What a symbolic link at the end of a path means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Links {
     /// The file that it leads to.
@@ -21,7 +21,7 @@ pub(crate) enum Links {
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
-    /// From after the reading: metadata of before could vouch for bytes that were written during it.
+    /// Read after the bytes. Metadata from before could stand for bytes that were written during the read.
     pub(crate) metadata: Metadata,
 }
 
@@ -42,7 +42,8 @@ pub(crate) fn open(path: &Path, links: Links) -> Result<(File, Metadata), NotRea
         Links::Followed => std::fs::metadata(path)?,
         Links::Refused => std::fs::symlink_metadata(path)?,
     };
-    // Before the opening, which a device may act on, and which a FIFO's writer takes for a reader.
+    // Checked before the file is opened: opening may make a device act, and tells the writer of a FIFO that
+    // there is a reader.
     check_kind(&before)?;
     let no_follow = match links {
         Links::Followed => 0,
@@ -52,20 +53,20 @@ pub(crate) fn open(path: &Path, links: Links) -> Result<(File, Metadata), NotRea
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | no_follow)
         .open(path)?;
-    // After it as well: another file may have taken its place.
+    // Checked again on the open file, because another file may have taken its place.
     let metadata = file.metadata()?;
     check_kind(&metadata)?;
     Ok((file, metadata))
 }
 
-/// Reads a whole regular file of at most `bytes_max` bytes. One that grows meanwhile is read up to
-/// that limit too, and is refused past it.
+/// Reads a whole regular file of at most `bytes_max` bytes. A file that grows past this limit while it is read
+/// is refused too.
 pub(crate) fn read(path: &Path, links: Links, bytes_max: u64) -> Result<Content, NotRead> {
     let (file, metadata) = open(path, links)?;
     read_opened(file, &metadata, bytes_max)
 }
 
-/// Reads the rest of a file that `open` answered.
+/// Reads the rest of a file that [`open`] returned.
 pub(crate) fn read_opened(
     mut file: File,
     opened: &Metadata,
@@ -74,19 +75,19 @@ pub(crate) fn read_opened(
     check_length(opened.len(), bytes_max)?;
     let expected = usize::try_from(opened.len()).unwrap_or(0);
     let mut bytes = Vec::new();
-    // One more than expected, so that the end is seen without a larger buffer.
+    // One byte more than expected, so that the end is seen without a larger buffer.
     bytes.try_reserve_exact(expected + 1).map_err(|_| {
         let text = format!("there is no memory for its {expected} bytes");
         io::Error::new(io::ErrorKind::OutOfMemory, text)
     })?;
-    // Files in /proc and /sys say 0 and have more.
+    // Files in /proc and /sys claim a length of 0 and have more.
     (&mut file).take(bytes_max + 1).read_to_end(&mut bytes)?;
     check_length(bytes.len() as u64, bytes_max)?;
     let metadata = file.metadata()?;
     Ok(Content { bytes, metadata })
 }
 
-/// What is wrong with a file that was opened or looked at in another way, if it is not a regular one.
+/// Fails for a file that is not a regular one, however its metadata was read.
 pub(crate) fn check_kind(metadata: &Metadata) -> Result<(), NotRead> {
     if metadata.is_file() {
         return Ok(());
@@ -95,7 +96,7 @@ pub(crate) fn check_kind(metadata: &Metadata) -> Result<(), NotRead> {
     Err(NotRead::NotRegular { found })
 }
 
-/// What is wrong with a length that was found in another way, if it is past the limit.
+/// Fails for a length past the limit, however it was found.
 pub(crate) fn check_length(found: u64, max: u64) -> Result<(), NotRead> {
     if found > max {
         return Err(NotRead::TooLarge { found, max });
@@ -103,7 +104,7 @@ pub(crate) fn check_length(found: u64, max: u64) -> Result<(), NotRead> {
     Ok(())
 }
 
-/// Whether an error says that there is no such file. Any other error says nothing of what is there.
+/// Whether an error says that there is no such file. Any other error says nothing about the file.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -111,7 +112,7 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-/// What messages call something that is not a regular file.
+/// The word in messages for something that is not a regular file.
 fn kind(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_dir() => "a directory",
@@ -188,7 +189,7 @@ mod tests {
         let wanted = "it has 1025 bytes, at most 1024 are read";
         assert_eq!(refusal(&path, Links::Refused), wanted);
 
-        // More than this machine has; it is sparse, and its length alone decides.
+        // The file is sparse. Its length alone decides.
         file.set_len(1 << 42).unwrap();
         let wanted = "it has 4398046511104 bytes, at most 1024 are read";
         assert_eq!(refusal(&path, Links::Refused), wanted);

@@ -1,11 +1,11 @@
-//! Waiting for threads that may be held by something outside the process.
+//! Waits for threads that something outside the process may hold.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Waits for the end of a thread, but not longer than `limit`. Answers whether it has ended.
+/// Waits for the end of a thread, but not longer than `limit`. Returns whether it has ended.
 ///
-/// std can join a thread only without a limit.
+/// `JoinHandle::join` of the standard library has no limit.
 pub(crate) fn has_ended<T>(thread: &JoinHandle<T>, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     while !thread.is_finished() {

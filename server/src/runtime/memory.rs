@@ -1,7 +1,7 @@
 //! Gives memory back to the system when much of it is not needed any more.
 //!
-//! Ten thousand sessions that have left leave their memory in the C library's arenas, and buffers in
-//! pools. A thread that carries no messages looks now and then, and gives it back.
+//! When ten thousand sessions end, their memory stays in the arenas of the C library, and buffers stay in
+//! pools. A thread that carries no messages looks now and then, and gives this memory back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +15,8 @@ use crate::buffers::pool;
 use crate::process::heap;
 use crate::ws::deflate;
 
-/// Looks for as long as the process lives; `connections` says how many there are and how many there
-/// were at most, `workers` how many threads of the runtime usually carry messages.
+/// Starts the thread, which looks for as long as the process lives. `connections` returns how many there are
+/// now and the most since the last call; `workers` of the runtime's threads usually carry messages.
 pub(crate) fn start(
     runtime: Handle,
     workers: usize,
@@ -47,15 +47,15 @@ pub(crate) fn start(
     }
 }
 
-/// Frees what the calling thread keeps for the next message.
+/// Frees the memory that the calling thread keeps for its next message.
 pub(crate) fn forget_here() {
     deflate::pool::forget();
     pool::forget_small();
     EventBuffers::forget();
 }
 
-/// Has each of the workers free what it keeps. For that each stays in its task until all have come,
-/// or for a moment, since a worker that were done would take the next one's.
+/// Has each worker free what it keeps, by one task each. A worker stays in its task until all tasks have
+/// begun, or for a moment: otherwise it could run the task of another worker as well.
 fn forget_on_workers(runtime: &Handle, workers: usize) {
     let came = Arc::new(AtomicUsize::new(0));
     for _ in 0..workers {
@@ -75,22 +75,22 @@ fn forget_on_workers(runtime: &Handle, workers: usize) {
     }
 }
 
-/// What was seen until now.
+/// What the looks have seen until now.
 #[derive(Debug, Default)]
 struct Watch {
-    /// The most connections since memory was given back.
+    /// The most connections since memory was given back last.
     peak: usize,
     connections: usize,
-    /// Bytes that were free after memory was given back last, and when they were counted last.
+    /// The bytes that were free after memory was given back last, and at the last count.
     free_after: usize,
     free: usize,
     last: Option<Instant>,
 }
 
 impl Watch {
-    /// Whether memory is to be given back: half of the connections have left and no more are
-    /// leaving, or much was freed that was not used again since it was counted last. `free` is what
-    /// is free, if it was counted at this look.
+    /// Whether memory is to be given back. Either half of the connections have ended and no more are
+    /// ending, or much memory is free that was not used since the last count. `free` is the number of free
+    /// bytes, if this look counted them.
     fn is_due(
         &mut self,
         connections: usize,
@@ -115,23 +115,23 @@ impl Watch {
         is_due
     }
 
-    /// So much is free after memory was given back.
+    /// Notes how many bytes are free after memory was given back.
     fn note_free(&mut self, free: usize) {
         self.free_after = free;
         self.free = free;
     }
 }
 
-/// How long a worker waits for the others, and how long all are waited for.
+/// How long a worker waits for the others, and how long the thread waits for all.
 const TOGETHER: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_millis(50);
-/// A look costs some microseconds.
+/// The time between two looks. A look costs some microseconds.
 const LOOK: Duration = Duration::from_secs(2);
-/// Of so many looks one counts what is free: the C library goes through each free piece for that, some
-/// milliseconds where thousands of sessions are open, and who allocates waits for it.
+/// One look of this many counts the free bytes. The C library visits each free piece for that, which takes
+/// some milliseconds where thousands of sessions are open, and allocations wait for it.
 const LOOKS_A_COUNT: u32 = 5;
-/// While connections stay, memory that they free is given back at most so often: they are likely to
-/// want it again, and fresh pages have their price.
+/// While connections stay, the memory that they free is given back at most this often. They are likely to
+/// need it again, and fresh pages cost time.
 const PAUSE: Duration = Duration::from_secs(30);
 const UNUSED_BYTES: usize = 8 * 1024 * 1024;
 
@@ -171,10 +171,10 @@ mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         assert!(!watch.is_due(100, 100, Some(50 * MIB), at(0)));
         assert!(watch.is_due(100, 100, Some(50 * MIB), at(2)));
-        // It stays free; its pages are gone.
+        // The memory stays free, but its pages were given back.
         watch.note_free(50 * MIB);
         assert!(!watch.is_due(100, 100, Some(50 * MIB), at(60)));
-        // In use again between two looks.
+        // The memory is in use again between two looks.
         assert!(!watch.is_due(100, 100, Some(80 * MIB), at(62)));
         assert!(!watch.is_due(100, 100, Some(51 * MIB), at(64)));
         assert!(!watch.is_due(100, 100, Some(80 * MIB), at(66)));

@@ -1,8 +1,8 @@
-//! Workers of the runtime that rest until others are held by callbacks that do not return.
+//! Workers of the runtime that rest until callbacks that do not return hold other workers.
 //!
-//! A runtime gets no more workers than it began with, and a worker that is in a callback cannot be
-//! taken out of it. So most of the workers sleep from the beginning, each in a task that blocks on
-//! purpose; one is let go for every worker that is stuck, and is sent back when that one is free.
+//! A runtime cannot get more workers later, and a worker cannot be taken out of a callback. So more than half
+//! of the workers sleep from the beginning, each in a task that blocks on purpose. For every worker that is
+//! stuck one of them is released, and rests again when the stuck one is free.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
@@ -14,19 +14,19 @@ use crate::runtime::memory;
 /// The resting workers of a runtime.
 pub(crate) struct Reserve {
     runtime: Handle,
-    /// How many workers work when nobody is stuck.
+    /// How many workers work when none is stuck.
     pub(crate) usual: usize,
-    /// How many rest then.
+    /// How many workers rest when none is stuck.
     pub(crate) workers: usize,
     rest: Arc<Rest>,
 }
 
-/// How many of the reserve rest. One after another is let go, not all at once: whatever holds workers
-/// takes those that come next too before that is seen.
+/// How many workers of the reserve rest now. They are released one after another: a handler that holds
+/// workers would take all of them before the watchdog sees it.
 #[derive(Debug)]
 pub(crate) struct Share {
     rests: usize,
-    /// The tick at which one was let go last.
+    /// The tick at which a worker was released last.
     since: u64,
 }
 
@@ -40,12 +40,12 @@ struct Rest {
 struct Counts {
     /// How many are to rest.
     wanted: usize,
-    /// How many rest, or were sent to.
+    /// How many rest, or are about to.
     resting: usize,
 }
 
 impl Reserve {
-    /// All workers of the runtime but those that usually work.
+    /// The reserve: all workers of the runtime except the `usual` ones that work.
     pub(crate) fn new(runtime: Handle, usual: usize) -> Reserve {
         let workers = runtime.metrics().num_workers() - usual;
         let reserve = Reserve {
@@ -58,7 +58,7 @@ impl Reserve {
         reserve
     }
 
-    /// So many rest from now on, and the others go on in place of workers that are stuck.
+    /// Has `wanted` workers rest from now on. The others work in place of workers that are stuck.
     pub(crate) fn rest(&self, wanted: usize) {
         let mut counts = self.rest.lock();
         if counts.wanted == wanted && counts.resting == wanted {
@@ -70,7 +70,7 @@ impl Reserve {
             counts.resting += 1;
             let rest = self.rest.clone();
             self.runtime.spawn(async move {
-                // This worker may be the one that drives the I/O: another is made to look.
+                // This worker may drive the I/O. A new task makes another worker look for work.
                 tokio::spawn(async {});
                 memory::forget_here();
                 rest.take();
@@ -78,9 +78,9 @@ impl Reserve {
         }
     }
 
-    /// Makes a worker that sleeps look for work, and drive the I/O if no worker does. It wakes the
-    /// tasks of `woken`, which then lie where workers find them before what they wake from outside.
-    pub(crate) fn stir(&self, woken: Vec<Waker>) {
+    /// Makes a sleeping worker look for work, and drive the I/O if no worker does. It wakes the tasks of
+    /// `woken`, which other workers then find before the tasks that are woken from outside the runtime.
+    pub(crate) fn wake_worker(&self, woken: Vec<Waker>) {
         self.runtime.spawn(async move {
             woken.into_iter().for_each(Waker::wake);
         });
@@ -92,8 +92,8 @@ impl Share {
         Share { rests, since: 0 }
     }
 
-    /// How many rest now, of whom `wanted` would do in the long run. While handlers are `held` back,
-    /// none that works is sent to rest.
+    /// Goes towards `wanted` resting workers and returns how many rest now. While a handler is throttled
+    /// (`is_held`), no worker is sent to rest.
     pub(crate) fn towards(&mut self, wanted: usize, is_held: bool, now: u64) -> usize {
         if wanted < self.rests && now - self.since >= RELEASE_TICKS {
             self.rests -= 1;
@@ -106,7 +106,7 @@ impl Share {
 }
 
 impl Rest {
-    /// Blocks the worker for as long as it is to rest.
+    /// Blocks the calling worker for as long as it is to rest.
     fn take(&self) {
         let mut counts = self.lock();
         while counts.resting <= counts.wanted {
@@ -121,7 +121,7 @@ impl Rest {
     }
 }
 
-/// From one that is let go to the next, in the watchdog's ticks: long enough to see the first taken.
+/// The watchdog's ticks between two releases: long enough to see that the first worker is stuck too.
 const RELEASE_TICKS: u64 = 3;
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_of_the_reserve_are_let_go_one_after_another_and_rest_again_at_once() {
+    fn workers_of_the_reserve_are_released_one_after_another_and_rest_again_at_once() {
         let mut share = Share::new(4);
         assert_eq!(share.towards(2, true, 100), 3);
         assert_eq!(share.towards(2, true, 101), 3);

@@ -1,14 +1,14 @@
 //! Wakes tasks from inside a callback, so that they run even if the callback does not return.
 //!
-//! The runtime puts the task that a worker wakes last where no other worker finds it, to run it as
-//! soon as the task that woke it gives way (its LIFO slot). A handler's callback that blocks after
-//! it has sent to another session would keep that session waiting. So what is woken while a
-//! connection is polled is kept here: the worker wakes it when the poll is over, or the
-//! [watchdog](crate::border::watchdog) has another worker do it when a callback runs late.
+//! tokio puts the task that a worker wakes last into the worker's LIFO slot: no other worker finds it there,
+//! and it runs when the current task yields. A callback that sends to another session and then blocks
+//! would keep that session waiting. So tasks that are woken while a connection is polled are kept here.
+//! The worker wakes them when the poll is over; if the callback runs late, the
+//! [watchdog](crate::border::watchdog) has another worker wake them.
 //!
-//! The other way about, a task that is woken by a thread which is no worker goes before one in that
-//! place, and its callback may block as well. So the [relay], a task, wakes it: on a worker, whose
-//! other tasks lie where they are found from then on.
+//! A task that is woken from a thread outside the runtime could run before the one in the slot, and its
+//! callback could block as well. So the [relay], a task on a worker, wakes it. The other tasks of that
+//! worker then lie where every worker finds them.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -17,31 +17,31 @@ use std::task::{Poll, Waker};
 
 use tokio::runtime::Handle;
 
-/// What one thread has to wake; lives as long as the process.
+/// The wakers that one thread keeps. It lives as long as the process.
 #[derive(Debug, Default)]
 pub(crate) struct Kept(Mutex<Vec<Waker>>);
 
-/// Tasks to wake are kept while this lives, and woken when it is dropped.
+/// While this exists, the thread keeps the tasks that it wakes. Dropping it wakes them.
 #[derive(Debug)]
 pub(crate) struct Keeping(());
 
-/// What other threads have for the relay to wake.
+/// The wakers that threads outside the runtime leave for the relay.
 #[derive(Debug, Default)]
 struct Relay {
     woken: Vec<Waker>,
-    /// The relay's own, from its first poll on.
+    /// The relay's own waker, from its first poll on.
     waker: Option<Waker>,
 }
 
-/// What is woken from outside the workers of `runtime` is woken on one of them from now on.
+/// Starts the relay on `runtime`: from now on it wakes what threads outside the runtime wake.
 pub(crate) fn start(runtime: &Handle) {
     runtime.spawn(relay());
 }
 
-/// Wakes, on a worker, what threads that are no workers have for it. One task does it for all of
-/// them: a task for each would take memory for each message of a blocking handler.
+/// Wakes, on a worker, what threads outside the runtime leave for it. A task for each waker would take
+/// memory for each message of a blocking handler, so one task wakes all.
 async fn relay() {
-    /// Without a relay, a thread wakes what it has to wake itself.
+    /// Its drop wakes what is left. Without a relay, a thread wakes its tasks itself.
     struct Relaying;
     impl Drop for Relaying {
         fn drop(&mut self) {
@@ -55,7 +55,7 @@ async fn relay() {
     poll_fn(|cx| {
         let mut relay = lock_relay();
         relay.waker.get_or_insert_with(|| cx.waker().clone());
-        // The memory of both goes to and fro.
+        // The two vectors change places, so that their memory is used again.
         std::mem::swap(&mut woken, &mut relay.woken);
         drop(relay);
         woken.drain(..).for_each(Waker::wake);
@@ -64,7 +64,7 @@ async fn relay() {
     .await;
 }
 
-/// Keeps what the calling thread wakes until the answer is dropped.
+/// Keeps the tasks that the calling thread wakes until the returned value is dropped.
 #[inline]
 pub(crate) fn keep() -> Keeping {
     IS_KEEPING.set(true);
@@ -81,7 +81,7 @@ impl Drop for Keeping {
     }
 }
 
-/// Wakes the task of a connection: now, or when the poll that it happens in is over.
+/// Wakes the task of a connection: now, or at the end of the poll that this is called in.
 pub(crate) fn wake(waker: Waker) {
     if !IS_KEEPING.get() {
         return wake_from_outside(waker);
@@ -93,7 +93,7 @@ pub(crate) fn wake(waker: Waker) {
         let full = std::mem::take(&mut *kept);
         drop(kept);
         full.into_iter().for_each(Waker::wake);
-        // The last of them would lie where only this worker finds it: this lies there instead.
+        // The last one would lie in the LIFO slot of this worker. An empty task takes that place.
         tokio::spawn(async {});
     }
 }
@@ -117,14 +117,14 @@ fn lock_relay() -> MutexGuard<'static, Relay> {
     RELAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the calling thread has to wake.
+/// The wakers of the calling thread.
 pub(crate) fn of_this_thread() -> &'static Kept {
     let kept = KEPT.get().unwrap_or_else(|| Box::leak(Box::default()));
     KEPT.set(Some(kept));
     kept
 }
 
-/// Wakes what this thread kept.
+/// Wakes the tasks that this thread kept.
 #[cold]
 fn wake_kept() {
     HAS_KEPT.set(false);
@@ -139,7 +139,7 @@ fn wake_kept() {
 }
 
 impl Kept {
-    /// Takes everything, to be woken by the caller.
+    /// Takes all wakers; the caller wakes them.
     pub(crate) fn take(&self) -> Vec<Waker> {
         std::mem::take(&mut *self.lock())
     }
@@ -160,7 +160,7 @@ static RELAY: Mutex<Relay> = Mutex::new(Relay {
     waker: None,
 });
 
-/// So many are kept at most: a publication to many sessions is to be sent by all workers at once.
+/// The most wakers that are kept. A publication to many sessions is thus sent by all workers at once.
 const KEPT_MAX: usize = 32;
 
 #[cfg(test)]

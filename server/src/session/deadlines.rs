@@ -71,7 +71,7 @@ impl Deadlines {
         if is_open {
             self.life.set_rests(rests, Moment::now);
         }
-        self.note_roused(controls);
+        self.note_deadline_due(controls);
         self.is_due |= controls.poll_timers(cx).is_ready();
         if self.is_due {
             return Poll::Ready(());
@@ -104,8 +104,8 @@ impl Deadlines {
     }
 
     /// Whether the session was woken for its deadlines: then something may be due.
-    pub(super) fn note_roused(&mut self, controls: &Controls) {
-        if controls.mailbox.take_roused() {
+    pub(super) fn note_deadline_due(&mut self, controls: &Controls) {
+        if controls.mailbox.take_deadline_due() {
             self.armed_for = 0;
             self.is_due = true;
         }
@@ -113,7 +113,7 @@ impl Deadlines {
 
     /// Has the session woken in a second. What is due until then stays so.
     pub(super) fn look_in_a_second(&mut self, controls: &Controls, timer_wheel: &TimerWheel) {
-        self.note_roused(controls);
+        self.note_deadline_due(controls);
         let tick = timer_wheel.tick_of(Moment::now().after(HELD_LOOK_MS));
         self.arm(tick.max(1), controls, timer_wheel);
     }
@@ -124,7 +124,7 @@ impl Deadlines {
     pub(super) fn is_armed_before(&self, controls: &Controls) -> bool {
         self.armed_for != 0
             && !self.has_moved
-            && !controls.mailbox.is_roused()
+            && !controls.mailbox.is_deadline_due()
             && !controls.has_timers()
             && !self.life.is_closing()
             && controls.wire.stalled_since().is_none()

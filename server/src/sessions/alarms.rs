@@ -1,7 +1,7 @@
-//! Wakes that handlers ask for after a while: the host's `wake_after`.
+//! The timers behind the host's `wake_after`: each wakes a session once, after a while.
 //!
-//! A session, or a handshake, has one alarm at most. It goes with the session, so what lies here is
-//! bounded by the sessions that live.
+//! A session or a pending handshake has at most one alarm, which ends with it. So there are never more
+//! alarms than sessions.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     times: Mutex<Times>,
-    /// Notified when there is an alarm before all others.
+    /// Notified when an alarm is set that comes before all others.
     changed: Notify,
 }
 
-/// When to wake whom, in both directions.
+/// The moment of each alarm, by session and in the order of time.
 #[derive(Debug, Default)]
 struct Times {
     by_id: HashMap<u64, Instant>,
@@ -25,7 +25,7 @@ struct Times {
 }
 
 impl Alarms {
-    /// Sets or replaces the alarm of the session `id`; with `u64::MAX` it has none from now on.
+    /// Sets or replaces the alarm of the session `id`. `u64::MAX` removes it.
     pub(crate) fn set(&self, id: u64, after_ms: u64) {
         let mut times = self.lock();
         times.forget(id);
@@ -42,12 +42,12 @@ impl Alarms {
         }
     }
 
-    /// The session `id` is over.
+    /// Removes the alarm of the session `id`, which is over.
     pub(crate) fn forget(&self, id: u64) {
         self.lock().forget(id);
     }
 
-    /// Rings for as long as the server runs; `wake` is given the session's id.
+    /// Runs as long as the server, and calls `wake` with the id of each session whose alarm is due.
     pub(crate) async fn run(&self, wake: impl Fn(u64)) {
         loop {
             let next = self.lock().in_order.first().map(|(at, _)| *at);
@@ -87,7 +87,7 @@ impl Times {
     }
 }
 
-/// A century: what an alarm further away than that amounts to.
+/// A century. An alarm further away is set to this.
 const FOR_EVER_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 
 #[cfg(test)]

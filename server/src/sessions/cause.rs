@@ -1,4 +1,4 @@
-//! Why a session ends: what the peer, the handler, the server or a limit did first.
+//! Why a session ends: the first reason that the peer, the handler, the server or a limit gave.
 //!
 //! One table says what each cause is to the peer (a close code, and perhaps a reason), to the handler
 //! and in the log.
@@ -23,44 +23,45 @@ pub(crate) enum Cause {
     HandlerFailed,
     /// A callback panicked.
     HandlerPanicked,
-    /// The server stops.
+    /// The server is stopping.
     Stopping,
-    /// The session's generation was replaced, and has to be left.
+    /// Newer code has replaced the session's generation, and the session could not move.
     Replaced,
     /// The connection was closed or reset without a Close frame.
     ConnectionLost,
-    /// The peer broke a rule of the protocol, or a limit that its decoder holds.
+    /// The peer broke a rule of the protocol, or exceeded a limit of the decoder.
     Violation(Violation),
     /// A Ping was not answered.
     NoPong,
-    /// The peer takes nothing of what is sent to it.
+    /// The peer acknowledges nothing of what is sent to it.
     NoProgress,
-    /// The peer does not complete its message.
+    /// The peer has not completed a message in time.
     MessageTimeout,
-    /// More waits to be sent than may.
+    /// More bytes wait to be sent than the limit allows.
     OutboundFull,
-    /// The peer does not do its part of the closing handshake.
+    /// The peer has not done its part of the closing handshake in time.
     NoClose,
 }
 
-/// What the table says of one cause.
+/// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Row {
-    /// The code of our Close frame; 0 where there is none, or where the handler or the peer names it.
+    /// The code of the server's Close frame. 0 where it sends none, or where the handler or the peer
+    /// chooses the code.
     code: u16,
-    /// The word for it in the log; for a limit its key.
+    /// The word in the log; for a limit, its configuration key.
     word: &'static str,
-    /// The limit that was met.
+    /// The value of the limit that was exceeded.
     limit: Option<u64>,
 }
 
 impl Cause {
-    /// The code of the Close frame that the server sends for it; 0 where it sends none of its own.
+    /// The code of the Close frame that the server sends for this cause. 0 where it sends none of its own.
     pub(crate) fn code(self) -> u16 {
         self.row(None).code
     }
 
-    /// The reason that stands in the Close frame beside the code; empty where the code says it all.
+    /// The reason in the Close frame. Empty where the code says it all.
     ///
     /// A peer can do something about a limit (1008 or 1009), so its reason names the limit.
     pub(crate) fn reason(self, limits: &SessionLimits) -> String {
@@ -73,7 +74,7 @@ impl Cause {
         }
     }
 
-    /// The value that the handler is told, under [`abi::CAUSE`].
+    /// The bits that the handler is told, within [`abi::CAUSE`].
     pub(crate) fn flag(self) -> u32 {
         match self {
             Cause::PeerClosed => abi::CAUSE_PEER,
@@ -91,17 +92,17 @@ impl Cause {
         }
     }
 
-    /// The word for it in the log.
+    /// The word for this cause in the log.
     pub(crate) fn word(self) -> &'static str {
         self.row(None).word
     }
 
-    /// The limit that was met, if the word is the key of one.
+    /// The value of the limit that was exceeded, if the word is the key of one.
     pub(crate) fn limit(self, limits: &SessionLimits) -> Option<u64> {
         self.row(Some(limits)).limit
     }
 
-    /// What the peer did wrong, in its own terms.
+    /// What the peer did wrong, in words for the peer.
     fn complaint(self) -> &'static str {
         match self {
             Cause::Violation(Violation::TooBig) => "message too big",
@@ -111,7 +112,7 @@ impl Cause {
         }
     }
 
-    /// The table. A row has the number of its limit if `limits` are given.
+    /// The table. A row has the value of its limit if `limits` are given.
     fn row(self, limits: Option<&SessionLimits>) -> Row {
         let plain = |code, word| Row {
             code,

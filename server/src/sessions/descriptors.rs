@@ -1,4 +1,4 @@
-//! How many connections the system's limit of open files leaves room for.
+//! How many connections the system's limit of open files allows.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,23 +9,24 @@ use crate::config::Limits;
 /// The limit of open files, and how many of them are open before the first connection.
 #[derive(Debug)]
 pub(crate) struct Descriptors {
-    /// An operator may change it while the server runs.
+    /// An operator may change it from outside while the server runs.
     limit: AtomicUsize,
     open: usize,
 }
 
 impl Descriptors {
-    /// What holds for this process now. `main` has raised the limit as far as the system allows.
+    /// Reads the limit and the open files of this process. `main` has raised the limit as far as the
+    /// system allows.
     pub(crate) fn now() -> Descriptors {
         let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
         Descriptors {
             limit: AtomicUsize::new(usize::try_from(limit).unwrap_or(usize::MAX)),
-            // Without /proc the reserve has to cover them.
+            // Without /proc they count as none; the reserve covers them.
             open: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
         }
     }
 
-    /// Another limit holds from now on, if it is one.
+    /// Takes over a limit that was changed from outside.
     pub(crate) fn follow(&self, limit: u64, connections_max: usize) {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let before = self.limit.swap(limit, Ordering::Relaxed);
@@ -41,12 +42,12 @@ impl Descriptors {
         self.tell_if_short(connections_max);
     }
 
-    /// Descriptors that connections may take, with the files that are sent to them.
+    /// How many descriptors connections may take, together with the files that are sent to them.
     pub(crate) fn capacity(&self) -> usize {
         capacity(self.limit.load(Ordering::Relaxed), self.open)
     }
 
-    /// Says so if there can be fewer connections than the configuration allows.
+    /// Logs it if the limit allows fewer connections than the configuration.
     pub(crate) fn tell_if_short(&self, connections_max: usize) {
         let open_files = self.limit.load(Ordering::Relaxed);
         let connections = self.capacity();
@@ -57,7 +58,7 @@ impl Descriptors {
             "raise it (`LimitNOFILE=` in a systemd unit, `ulimit -Hn` in a shell), or set \
              `connections_max = {connections}`"
         );
-        // Many a machine allows fewer than the default, which no operator has asked for.
+        // No operator has asked for the default, and many machines allow less.
         if connections_max == Limits::default().connections_max {
             info!(
                 connections_max,
@@ -72,13 +73,13 @@ impl Descriptors {
     }
 }
 
-/// What a limit leaves over `open` files and the reserve, and never nothing.
+/// What is left of the limit after `open` files and the reserve; at least 1.
 fn capacity(limit: usize, open: usize) -> usize {
     limit.saturating_sub(open + reserve(limit)).max(1)
 }
 
-/// Descriptors that no connection gets: looking for changes, loading handlers, and what the
-/// handlers open themselves must go on when connections are at their limit.
+/// Descriptors that no connection gets. The server looks for changes and loads handlers, and handlers
+/// open files, also when connections are at their limit.
 fn reserve(limit: usize) -> usize {
     let wanted = (limit / 8).clamp(RESERVE_LEAST, RESERVE_MOST);
     wanted.min(limit / 2)

@@ -1,8 +1,8 @@
-//! What others have for a session: messages sent by its id, publications, orders to close or to
-//! move to newer code, wakes.
+//! The inbox of a session: messages sent by its id, publications, wakes, and orders to close or to move to
+//! newer code.
 //!
-//! Any thread may post; the session takes everything between two callbacks. Letters are in the
-//! order posted and count against the session's outbound limit until they have left.
+//! Any thread may post. The session takes everything between two callbacks. Letters keep the order in which
+//! they were posted, and count against the session's outbound limit until they are sent.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -14,22 +14,22 @@ use crate::runtime::wakes;
 use crate::sessions::move_tracker::{Ask, MoveTracker};
 use crate::sessions::prepared_message::PreparedMessage;
 
-/// The inbox of one session, or of a handshake that will be one.
+/// The inbox of one session, or of a handshake that may become one.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     /// The session's id: never 0, never reused.
     pub(crate) id: u64,
     /// The name of the handler that the session belongs to.
     owner: Arc<str>,
-    /// Whether there is something to take: one load on the message path instead of the lock.
-    rung: AtomicBool,
+    /// Whether there is something to take. The message path loads this instead of taking the lock.
+    has_post: AtomicBool,
     /// Whether one of the session's deadlines may have come.
-    roused: AtomicBool,
-    /// Whether an alarm was ever set for it.
+    is_deadline_due: AtomicBool,
+    /// Whether an alarm was ever set for the session.
     has_alarm: AtomicBool,
     /// The tick of the timer wheel at which the session is to be woken next.
     due: AtomicU32,
-    /// What the session had buffered when it last looked.
+    /// The bytes that the session had buffered for its peer when it last told.
     buffered: AtomicU64,
     inner: Mutex<Inner>,
 }
@@ -39,9 +39,9 @@ struct Inner {
     /// The number of the generation that the session runs on.
     generation: u64,
     letters: Letters,
-    /// Of all letters that have not left, those that the session has taken and keeps included.
+    /// The bytes of all letters that are not sent, also of those that the session has taken and keeps.
     bytes: usize,
-    /// How many may wait; the session's outbound limit.
+    /// The most bytes that may wait: the session's outbound limit.
     bytes_max: usize,
     woken: bool,
     overflowed: bool,
@@ -51,7 +51,7 @@ struct Inner {
     waker: Option<Waker>,
 }
 
-/// What a mailbox still takes.
+/// What a mailbox still accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Intake {
     #[default]
@@ -65,79 +65,79 @@ enum Intake {
 /// One thing for a session to do.
 #[derive(Clone, Debug)]
 pub(crate) enum Letter {
-    /// Send this, a whole message.
+    /// Send this whole message.
     Send(Arc<PreparedMessage>),
-    /// Start the closing handshake, as the handler says; the code and the reason may be sent.
+    /// Start the closing handshake for the handler. The code and the reason were checked.
     Close { code: u16, reason: String },
-    /// Tell the handler this number.
+    /// Call the handler's `note` with this number.
     Note(u64),
 }
 
-/// The server's own order to close: sessions of a generation, and of older ones, are to leave. It
-/// passes letters that wait, and the parts of a message.
+/// The server's own order to close, to sessions of a generation and of older ones. It overtakes letters that
+/// wait, and the parts of a message.
 ///
-/// Generations of a handler only rise, so the greater of two orders stands for both.
+/// The generations of a handler only rise, so the greater of two orders stands for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Dismissal(NonZeroU64);
 
 impl Dismissal {
-    /// The server stops. The order concerns every session.
+    /// The order of a server that stops. It concerns every session.
     pub(crate) const STOPPING: Dismissal = Dismissal(NonZeroU64::MAX);
 
-    /// Newer code has replaced this generation.
+    /// The order to sessions on this generation, which newer code has replaced.
     pub(crate) fn replaced(generation: u64) -> Dismissal {
         // The first generation of a handler is 1.
         Dismissal(NonZeroU64::new(generation).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// Whether it means a session on this generation.
+    /// Whether the order concerns a session on this generation.
     pub(crate) fn concerns(self, generation: u64) -> bool {
         generation <= self.0.get()
     }
 }
 
-/// Letters on their way; there once there was one.
+/// Letters in the order posted. `None` until the first one.
 pub(crate) type Letters = Option<Box<VecDeque<Letter>>>;
 
 /// What was in a mailbox besides letters.
 #[derive(Debug, Default)]
 pub(crate) struct Post {
-    /// Somebody called `wake`.
+    /// `wake` was called.
     pub(crate) woken: bool,
     /// A publication found the mailbox full: the peer is too slow for what it subscribed to.
     pub(crate) overflowed: bool,
     /// The server wants the session closed.
     pub(crate) dismissal: Option<Dismissal>,
-    /// There is newer code to move to.
+    /// There is newer code, and the session is asked to move to it.
     pub(crate) ask: Option<Ask>,
 }
 
-/// What was posted to an opening handshake that its handler has not answered.
+/// What was posted to an opening handshake that its handler has not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Knocked {
-    /// `wake` was called: the handler is to be asked again.
+pub(crate) enum HandshakePost {
+    /// `wake` was called: the handler is asked again.
     Woken,
-    /// The session that would come of it is to be closed with this code; 0 is none.
+    /// The handler closed the session that the handshake would become. Code 0 is a close without a code.
     Closed { code: u16 },
 }
 
-/// Why a letter was not taken.
+/// Why a letter was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Undelivered {
     /// The session is over.
     Gone,
-    /// Too many bytes wait already.
+    /// The outbound limit: too many bytes wait already.
     Full,
 }
 
 impl Mailbox {
-    /// An empty one, for a session of the handler `owner`.
+    /// An empty mailbox, for a session of the handler `owner`.
     pub(crate) fn new(id: u64, owner: Arc<str>, generation: u64, bytes_max: usize) -> Mailbox {
         Mailbox {
             id,
             owner,
-            rung: AtomicBool::new(false),
-            roused: AtomicBool::new(false),
+            has_post: AtomicBool::new(false),
+            is_deadline_due: AtomicBool::new(false),
             has_alarm: AtomicBool::new(false),
             due: AtomicU32::new(NEVER),
             buffered: AtomicU64::new(0),
@@ -149,7 +149,7 @@ impl Mailbox {
         }
     }
 
-    /// Posts a letter; answers the bytes buffered for the peer, as last known.
+    /// Posts a letter. Returns the bytes buffered for the peer, as last known.
     pub(crate) fn post(&self, letter: Letter) -> Result<u64, Undelivered> {
         let mut inner = self.lock();
         if inner.intake != Intake::Everything {
@@ -157,8 +157,7 @@ impl Mailbox {
         }
         let length = letter.len();
         let is_close = matches!(letter, Letter::Close { .. });
-        // One message larger than the limit must be able to pass, and so must the one Close, which
-        // nothing follows.
+        // A single message may be larger than the limit. The one Close always passes; nothing follows it.
         if !is_close && inner.bytes > 0 && inner.bytes + length > inner.bytes_max {
             return Err(Undelivered::Full);
         }
@@ -168,30 +167,30 @@ impl Mailbox {
         }
         let buffered = self.buffered.load(Ordering::Relaxed) + inner.bytes as u64;
         inner.letters.get_or_insert_default().push_back(letter);
-        self.ring(inner);
+        self.notify(inner);
         Ok(buffered)
     }
 
-    /// Posts a publication; a mailbox that is full ends its session.
+    /// Posts a publication. If the mailbox is full, the session ends.
     pub(crate) fn publish(&self, message: &Arc<PreparedMessage>) {
         if self.post(Letter::Send(message.clone())) == Err(Undelivered::Full) {
             let mut inner = self.lock();
             inner.overflowed = true;
-            self.ring(inner);
+            self.notify(inner);
         }
     }
 
-    /// Has the session closed by the server; one that is over needs no telling.
+    /// Orders the session to close. Does nothing if it is over.
     pub(crate) fn dismiss(&self, dismissal: Dismissal) {
         let mut inner = self.lock();
         if inner.intake == Intake::Nothing {
             return;
         }
         inner.dismissal = inner.dismissal.max(Some(dismissal));
-        self.ring(inner);
+        self.notify(inner);
     }
 
-    /// Takes no letters from now on: nothing follows a Close frame.
+    /// Accepts no letters from now on: nothing follows a Close frame.
     pub(crate) fn refuse_letters(&self) {
         let mut inner = self.lock();
         if inner.intake == Intake::Everything {
@@ -199,32 +198,32 @@ impl Mailbox {
         }
         let refused = inner.letters.take();
         drop(inner);
-        // What was in them may have something to say, but not under the lock.
+        // Dropping a letter may run other code, which must not happen under the lock.
         drop(refused);
     }
 
-    /// Makes the session's `wake` run.
+    /// Has the handler's `wake` run for this session.
     pub(crate) fn wake(&self) -> Result<(), Undelivered> {
         let mut inner = self.lock();
         if inner.intake == Intake::Nothing {
             return Err(Undelivered::Gone);
         }
         inner.woken = true;
-        self.ring(inner);
+        self.notify(inner);
         Ok(())
     }
 
-    /// Notes that an alarm is set for it.
+    /// Notes that an alarm is set for the session.
     pub(crate) fn note_alarm(&self) {
         self.has_alarm.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an alarm was ever set for it.
+    /// Whether an alarm was ever set for the session.
     pub(crate) fn has_alarm(&self) -> bool {
         self.has_alarm.load(Ordering::Relaxed)
     }
 
-    /// Whether its session is over.
+    /// Whether the session is over.
     pub(crate) fn is_over(&self) -> bool {
         self.lock().intake == Intake::Nothing
     }
@@ -239,37 +238,40 @@ impl Mailbox {
         self.lock().generation
     }
 
-    /// Asks the session to move to newer code; one that is over is not asked.
+    /// Asks the session to move to newer code. Does nothing if it is over.
     pub(crate) fn ask_to_move(&self, tracker: &Arc<MoveTracker>) {
         let mut inner = self.lock();
         if inner.intake == Intake::Nothing {
             return;
         }
         let earlier = std::mem::replace(&mut inner.ask, tracker.ask());
-        self.ring(inner);
+        self.notify(inner);
         drop(earlier);
     }
 
-    /// The session is on another generation now. It has not left the one before yet, and looks for
-    /// a newer one afterwards: so a move that begins meanwhile finds it here, or it finds the move.
+    /// Notes that the session is on another generation now.
+    ///
+    /// The session calls this before it leaves the old generation, and looks for a newer one afterwards.
+    /// So a move that begins in between finds the session here, or the session finds the move.
     pub(crate) fn set_generation(&self, generation: u64, bytes_max: usize) {
         let mut inner = self.lock();
         inner.generation = generation;
         inner.bytes_max = bytes_max;
     }
 
-    /// Takes everything, if there is something; letters go behind those in `letters`, in the order
-    /// posted. Where they `stay` they count until they are [released](Self::release), else they
-    /// and all before them leave now.
+    /// Takes everything, if there is something. Letters are appended to `letters` in the order posted.
+    ///
+    /// With `stay`, they count against the limit until they are [released](Self::release). Otherwise they
+    /// and all before them count no more.
     #[inline]
     pub(crate) fn take(&self, letters: &mut Letters, stay: bool) -> Option<Post> {
-        self.is_rung().then(|| self.take_all(letters, stay))
+        self.has_post().then(|| self.take_all(letters, stay))
     }
 
     #[inline(never)]
     fn take_all(&self, letters: &mut Letters, stay: bool) -> Post {
         let mut inner = self.lock();
-        self.rung.store(false, Ordering::Relaxed);
+        self.has_post.store(false, Ordering::Relaxed);
         if !stay {
             inner.bytes = 0;
         }
@@ -280,7 +282,7 @@ impl Mailbox {
                 }
             }
             _ => {
-                // The memory goes to and fro, unless it once took very many.
+                // The two queues change places, so that their memory is used again, unless it is very large.
                 std::mem::swap(letters, &mut inner.letters);
                 if let Some(empty) = &mut inner.letters {
                     empty.shrink_to(LETTERS_KEPT);
@@ -295,59 +297,61 @@ impl Mailbox {
         }
     }
 
-    /// Takes the server's order to close, and leaves everything else.
+    /// Takes the server's order to close, and nothing else.
     pub(crate) fn take_dismissal(&self) -> Option<Dismissal> {
         self.lock().dismissal.take()
     }
 
-    /// Letters of so many bytes, which had stayed, have left.
+    /// Counts `bytes` of letters, which had stayed, no more: they are sent.
     pub(crate) fn release(&self, bytes: usize) {
         let mut inner = self.lock();
         inner.bytes = inner.bytes.saturating_sub(bytes);
     }
 
-    /// Ready when something was posted that an opening handshake acts on; `waker` is woken for it
-    /// otherwise. Messages and a dismissal stay for the session that comes of the handshake.
-    pub(crate) fn poll_knocked(&self, waker: &Waker) -> Poll<Knocked> {
+    /// Ready when something was posted that an opening handshake acts on. Otherwise `waker` is woken when it
+    /// is. Messages and a dismissal stay for the session that the handshake becomes.
+    pub(crate) fn poll_handshake_event(&self, waker: &Waker) -> Poll<HandshakePost> {
         let mut inner = self.lock();
-        // A handshake does not move. The session of it looks for newer code when it begins.
+        // A handshake does not move. Its session looks for newer code when it begins.
         let ask = inner.ask.take();
-        let knocked = if let Some(code) = inner.closes_with() {
-            Poll::Ready(Knocked::Closed { code })
+        let post = if let Some(code) = inner.closes_with() {
+            Poll::Ready(HandshakePost::Closed { code })
         } else if std::mem::take(&mut inner.woken) {
-            Poll::Ready(Knocked::Woken)
+            Poll::Ready(HandshakePost::Woken)
         } else {
             inner.waker = Some(waker.clone());
             Poll::Pending
         };
         drop(inner);
         drop(ask);
-        knocked
+        post
     }
 
     /// Whether there is something to take.
     #[inline]
-    pub(crate) fn is_rung(&self) -> bool {
-        self.rung.load(Ordering::Acquire)
+    pub(crate) fn has_post(&self) -> bool {
+        self.has_post.load(Ordering::Acquire)
     }
 
-    /// The session is to be woken for its deadlines at this tick. Where it is later than before, the
-    /// pulse learns it when it wants to wake the session; where not, it has to be asked.
+    /// Sets the tick at which the session is to be woken for its deadlines.
+    ///
+    /// The timer wheel reads it when it comes to an earlier tick that it was told. So it must be told of a
+    /// tick only if that is earlier than the one before.
     pub(crate) fn set_due(&self, tick: u32) {
         self.due.store(tick, Ordering::Release);
     }
 
-    /// Wakes the session for its deadlines at `tick`; answers the tick at which that is to be tried
-    /// again, if the deadlines have moved away meanwhile.
-    pub(crate) fn rouse(&self, tick: u32) -> Option<u32> {
+    /// Wakes the session for its deadlines at `tick`. Returns the tick at which to try again, if the
+    /// deadlines are later by now.
+    pub(crate) fn wake_for_deadline(&self, tick: u32) -> Option<u32> {
         let due = self.due.load(Ordering::Acquire);
         if due > tick {
             return (due != NEVER).then_some(due);
         }
-        // A session that sets it now is woken all the same, and asks again.
+        // A session that sets a tick at this moment is woken all the same, and sets it again.
         self.due.store(NEVER, Ordering::Release);
         let inner = self.lock();
-        self.roused.store(true, Ordering::Release);
+        self.is_deadline_due.store(true, Ordering::Release);
         let waker = inner.waker.clone();
         drop(inner);
         // The timer wheel is a task, and no callback runs in it.
@@ -357,43 +361,43 @@ impl Mailbox {
         None
     }
 
-    /// Whether the session was woken for its deadlines since it was last told so.
+    /// Whether the session was woken for its deadlines since [`take_deadline_due`](Self::take_deadline_due).
     #[inline]
-    pub(crate) fn is_roused(&self) -> bool {
-        self.roused.load(Ordering::Acquire)
+    pub(crate) fn is_deadline_due(&self) -> bool {
+        self.is_deadline_due.load(Ordering::Acquire)
     }
 
-    /// The same, told.
-    pub(crate) fn take_roused(&self) -> bool {
-        self.is_roused() && self.roused.swap(false, Ordering::AcqRel)
+    /// Like [`is_deadline_due`](Self::is_deadline_due), and clears it.
+    pub(crate) fn take_deadline_due(&self) -> bool {
+        self.is_deadline_due() && self.is_deadline_due.swap(false, Ordering::AcqRel)
     }
 
-    /// Remembers whom to wake when something is posted; answers whether something is there already.
+    /// Sets the waker for what is posted next. Returns whether something is there already.
     pub(crate) fn listen(&self, waker: &Waker) -> bool {
         let mut inner = self.lock();
         if !inner.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
-        self.rung.load(Ordering::Acquire)
+        self.has_post.load(Ordering::Acquire)
     }
 
-    /// Notes what the session has buffered.
+    /// Notes the bytes that the session has buffered for its peer.
     pub(crate) fn set_buffered(&self, bytes: u64) {
         self.buffered.store(bytes, Ordering::Relaxed);
     }
 
-    fn ring(&self, inner: MutexGuard<'_, Inner>) {
-        self.rung.store(true, Ordering::Release);
+    fn notify(&self, inner: MutexGuard<'_, Inner>) {
+        self.has_post.store(true, Ordering::Release);
         wake(inner);
     }
 
-    /// Its session is over.
+    /// Closes the mailbox, because its session is over.
     pub(crate) fn close(&self) {
         let closed = Inner {
             intake: Intake::Nothing,
             ..Inner::default()
         };
-        // What was in it may have something to say, but not under the lock.
+        // Dropping what was in it may run other code, which must not happen under the lock.
         let _left = std::mem::replace(&mut *self.lock(), closed);
     }
 
@@ -402,7 +406,7 @@ impl Mailbox {
     }
 }
 
-/// Wakes without the lock.
+/// Wakes the session after the lock is released.
 fn wake(inner: MutexGuard<'_, Inner>) {
     let waker = inner.waker.clone();
     drop(inner);
@@ -423,7 +427,7 @@ impl Inner {
 }
 
 impl Letter {
-    /// The bytes that it counts for; an empty message takes memory too.
+    /// The bytes that a letter counts for. An empty message counts too, because it takes memory.
     pub(crate) fn len(&self) -> usize {
         let text = match self {
             Letter::Send(message) => message.plain().len(),
@@ -436,7 +440,7 @@ impl Letter {
 
 /// No tick: the session does not wait to be woken.
 const NEVER: u32 = u32::MAX;
-/// Letters that an empty mailbox keeps room for.
+/// An empty mailbox keeps memory for this many letters.
 const LETTERS_KEPT: usize = 16;
 
 #[cfg(test)]

@@ -1,85 +1,85 @@
-//! How a move of many sessions goes: who was asked, and what they said.
+//! Tracks a move of many sessions to newer code: how many were asked, and what they answered.
 //!
-//! A session that is asked holds an [`Ask`] until it has answered, in the inbox or in its own hands;
-//! whatever becomes of it, the answer comes, because letting go of the question is one.
+//! A session that is asked has an [`Ask`], in its mailbox or in its task. Dropping the `Ask` is an answer
+//! too, so every session answers exactly once, however it ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The answers to one move. One thread waits for them.
+/// The answers of one move. One thread waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct MoveTracker {
-    state: Mutex<State>,
+    progress: Mutex<Progress>,
     answered: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Progress {
     counts: Counts,
-    /// Who waits wants to know when not more than so many are waiting: to be woken by each of
-    /// thousands of answers would cost as much as the moves.
+    /// The waiting thread is notified when exactly this many have yet to answer. A notification for each
+    /// of thousands of answers would cost as much as the moves.
     wanted: usize,
 }
 
-/// What was said so far.
+/// The answers so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Asked, and not answered yet.
+    /// Sessions that were asked and have not answered yet.
     pub(crate) waiting: usize,
-    /// On the new code now.
+    /// Sessions that are on the new code now.
     pub(crate) moved: usize,
-    /// On the old code for now: they move later, or finish there.
+    /// Sessions that stay on the old code for now. They move later, or finish there.
     pub(crate) stayed: usize,
-    /// On the old code, because the move failed.
+    /// Sessions that stay on the old code because their move failed.
     pub(crate) failed: usize,
-    /// Why those stayed that did.
+    /// How many sessions stayed, by reason.
     pub(crate) stayed_because: BTreeMap<&'static str, usize>,
-    /// Why the first one failed.
+    /// Why the first failed move failed.
     pub(crate) first_failure: Option<String>,
 }
 
-/// The question to one session. The default is no question.
-// Each mailbox has room for one, and an `Option` of it would take twice as much.
+/// The request to one session to move. The default is no request.
+// Each mailbox has a field for one; an `Option` of this type would take twice as much.
 #[derive(Debug, Default)]
 pub(crate) struct Ask(Option<Arc<MoveTracker>>);
 
 impl MoveTracker {
-    /// One more is asked.
+    /// Counts one more session as asked.
     pub(crate) fn ask(self: &Arc<Self>) -> Ask {
         self.lock().counts.waiting += 1;
         Ask(Some(self.clone()))
     }
 
-    /// Waits until not more than `waiting` have yet to answer, or for `limit`.
+    /// Waits until at most `waiting` sessions have yet to answer, but no longer than `limit`.
     pub(crate) fn wait(&self, waiting: usize, limit: Duration) -> Counts {
         let deadline = Instant::now() + limit;
-        let mut state = self.lock();
-        state.wanted = waiting;
-        while state.counts.waiting > waiting {
+        let mut progress = self.lock();
+        progress.wanted = waiting;
+        while progress.counts.waiting > waiting {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let waited = self.answered.wait_timeout(state, left);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let waited = self.answered.wait_timeout(progress, left);
+            (progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        state.counts.clone()
+        progress.counts.clone()
     }
 
     fn answer(&self, count: impl FnOnce(&mut Counts)) {
-        let mut state = self.lock();
-        state.counts.waiting -= 1;
-        count(&mut state.counts);
-        let is_wanted = state.counts.waiting == state.wanted;
-        drop(state);
+        let mut progress = self.lock();
+        progress.counts.waiting -= 1;
+        count(&mut progress.counts);
+        let is_wanted = progress.counts.waiting == progress.wanted;
+        drop(progress);
         if is_wanted {
             self.answered.notify_one();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,22 +91,23 @@ impl Counts {
 }
 
 impl Ask {
-    /// Takes the question, if it is one.
+    /// Takes the request out, if there is one.
     pub(crate) fn take(&mut self) -> Option<Ask> {
         self.0.take().map(|tracker| Ask(Some(tracker)))
     }
 
-    /// It is on the new code.
+    /// Answers: the session is on the new code.
     pub(crate) fn moved(mut self) {
         self.answer(|counts| counts.moved += 1);
     }
 
-    /// It stays on the old code for now.
+    /// Answers: the session stays on the old code for now.
     pub(crate) fn stays(mut self, why: &'static str) {
         self.answer(|counts| counts.stay(why));
     }
 
-    /// It stays on the old code, because the move failed. Answers whether it is the first.
+    /// Answers: the move failed and the session stays on the old code. Returns whether it is the first
+    /// that failed.
     pub(crate) fn failed(mut self, why: &str) -> bool {
         let mut is_first = false;
         self.answer(|counts| {
@@ -132,7 +133,7 @@ impl Drop for Ask {
     }
 }
 
-/// Why a session has not moved whose question was dropped.
+/// The reason that is counted when an [`Ask`] is dropped.
 const OVER: &str = "the session was over, or a handshake";
 
 #[cfg(test)]
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_question_is_answered_once_whatever_becomes_of_it() {
+    fn every_request_is_answered_once_whatever_becomes_of_it() {
         let tracker = Arc::new(MoveTracker::default());
         let [ann, ben, cat, dan, eve] = std::array::from_fn(|_| tracker.ask());
         assert_eq!(tracker.wait(5, Duration::ZERO).waiting, 5);

@@ -1,9 +1,9 @@
-//! A peer's address as a session keeps it, small, and as everybody writes it.
+//! The address of a peer: small in a session, and in its usual form in text.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// A peer's address, in half of its own size for the usual ones.
+/// The address of a peer. An IPv4 address takes half of what `SocketAddr` takes.
 pub(crate) enum Peer {
     V4(SocketAddrV4),
     V6(Box<SocketAddrV6>),

@@ -1,4 +1,4 @@
-//! A whole message as the frame it leaves in, encoded once for all the sessions that get it.
+//! A whole message as a frame that is encoded, and compressed, once for all sessions that get it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,18 +17,17 @@ pub(crate) struct PreparedMessage {
     plain: Vec<u8>,
     payload_len: usize,
     may_compress: bool,
-    /// Compressed by itself, for each window from 9 to 15 bits, when the first session asks, at its
-    /// level;
-    /// `None` if that makes it no smaller.
+    /// The compressed frame for each window from 9 to 15 bits. The first session that asks decides the
+    /// level. `None` if compression makes the message no smaller.
     compressed: [OnceLock<Option<Vec<u8>>>; 7],
-    /// Memory for a compressed form, of the message that was here before.
+    /// Memory for a compressed frame, from a message that was here before.
     spare: Mutex<Vec<u8>>,
 }
 
 impl PreparedMessage {
-    /// `may_compress` is what whoever sends it says; each session has its own say.
+    /// Encodes a message. `may_compress` is the sender's wish; each session decides for itself as well.
     ///
-    /// It lies where an earlier message of this thread lay that all have sent, if there is one.
+    /// It uses the memory of an earlier message of this thread that all sessions have sent, if there is one.
     pub(crate) fn new(opcode: OpCode, payload: &[u8], may_compress: bool) -> Arc<PreparedMessage> {
         let mut message = take_recent().unwrap_or_else(|| Arc::new(PreparedMessage::nothing()));
         if let Some(message) = Arc::get_mut(&mut message) {
@@ -38,7 +37,7 @@ impl PreparedMessage {
         message
     }
 
-    /// Bytes that leave as they are, whatever they mean.
+    /// Bytes that are sent as they are, without a frame.
     pub(crate) fn verbatim(bytes: &[u8]) -> Arc<PreparedMessage> {
         Arc::new(PreparedMessage {
             plain: bytes.to_vec(),
@@ -81,17 +80,17 @@ impl PreparedMessage {
         self.may_compress
     }
 
-    /// The message without its frame.
+    /// The message without its frame header.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.plain[self.plain.len() - self.payload_len..]
     }
 
-    /// The frame as it is.
+    /// The frame, uncompressed.
     pub(crate) fn plain(&self) -> &[u8] {
         &self.plain
     }
 
-    /// The frame compressed by itself, or as it is if that is no smaller.
+    /// The frame, compressed without context, or uncompressed if that is no larger.
     pub(crate) fn compressed(&self, effort: Effort) -> &[u8] {
         let Some(once) = self.compressed.get(usize::from(effort.window_bits) - 9) else {
             return &self.plain;
@@ -113,9 +112,9 @@ impl PreparedMessage {
     }
 }
 
-/// The oldest of this thread's messages, if all have sent it.
+/// The oldest message of this thread, if all sessions have sent it.
 fn take_recent() -> Option<Arc<PreparedMessage>> {
-    // A plugin's thread may send while it ends, when this is gone.
+    // A plugin may send from a thread that is ending, when the thread-local is gone.
     let taken = RECENT.try_with(|recent| {
         let mut recent = recent.borrow_mut();
         let is_free = recent.front_mut().and_then(Arc::get_mut).is_some();
@@ -143,11 +142,11 @@ fn keep_recent(message: &Arc<PreparedMessage>) {
 }
 
 thread_local! {
-    /// What was encoded last, the oldest first.
+    /// The messages that this thread encoded last, the oldest first.
     static RECENT: RefCell<VecDeque<Arc<PreparedMessage>>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// What a thread keeps for its next messages. A blocking session has a thread of its own.
+/// A thread keeps this many messages, for the memory of the next. Each blocking session has a thread.
 const RECENT_MAX: usize = 8;
 const RECENT_BYTES_MAX: usize = 128 * 1024;
 
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_all_have_sent_makes_place_for_the_next_and_no_other_does() {
+    fn the_memory_of_a_message_that_all_have_sent_is_used_again_and_no_other() {
         let long = [7; 500];
         let first = message(&long);
         let place = Arc::as_ptr(&first);
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_nobody_takes_are_not_kept_for_ever() {
+    fn messages_that_are_not_sent_are_not_kept_for_ever() {
         let waiting: Vec<_> = (0..100).map(|_| message(b"hello")).collect();
 
         let kept = waiting.iter().filter(|it| Arc::strong_count(it) > 1);

@@ -1,4 +1,4 @@
-//! Every session of this server, by id.
+//! Finds every session of this server by its id.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::sessions::alarms::Alarms;
 use crate::sessions::mailbox::{Mailbox, Undelivered};
 
-/// The mailboxes of all living sessions.
+/// The mailboxes of all open sessions.
 #[derive(Debug)]
 pub(crate) struct Registry {
     next_id: AtomicU64,
@@ -18,7 +18,7 @@ pub(crate) struct Registry {
 
 type Shard = HashMap<u64, Arc<Mailbox>, BuildHasherDefault<IdHasher>>;
 
-/// Spreads ids, which no peer chooses, over the bits that a table looks at.
+/// Spreads ids over the bits that a hash table looks at. No peer chooses an id, so nothing more is needed.
 #[derive(Debug, Default)]
 struct IdHasher(u64);
 
@@ -38,7 +38,7 @@ impl Hasher for IdHasher {
     }
 }
 
-/// A place in the registry; dropping it ends the mailbox, and the id answers "gone" for ever.
+/// An entry in the registry. Dropping it closes the mailbox, and the id is gone for ever.
 #[derive(Debug)]
 pub(crate) struct Registration {
     mailbox: Arc<Mailbox>,
@@ -54,7 +54,7 @@ impl Registry {
         })
     }
 
-    /// A new mailbox with a new id, for a session of the handler `owner`.
+    /// Registers a new mailbox with a new id, for a session of the handler `owner`.
     pub(crate) fn register(
         self: &Arc<Self>,
         owner: &Arc<str>,
@@ -71,17 +71,17 @@ impl Registry {
         }
     }
 
-    /// The mailbox of a living session of the handler `owner`.
+    /// The mailbox of an open session of the handler `owner`.
     pub(crate) fn find(&self, owner: &str, id: u64) -> Option<Arc<Mailbox>> {
         let mailbox = self.shard(id).get(&id)?.clone();
         (**mailbox.owner() == *owner).then_some(mailbox)
     }
 
-    /// Has the session's `wake` run after a while; a later call replaces an earlier one.
+    /// Has the session's `wake` run after `ms` milliseconds. A later call replaces an earlier one.
     pub(crate) fn wake_after(&self, mailbox: &Mailbox, ms: u64) -> Result<(), Undelivered> {
         mailbox.note_alarm();
         self.alarms.set(mailbox.id, ms);
-        // Its end may have come before it could know of the alarm.
+        // The session may have ended before it could see that it has an alarm.
         if mailbox.is_over() {
             self.alarms.forget(mailbox.id);
             return Err(Undelivered::Gone);
@@ -89,24 +89,24 @@ impl Registry {
         Ok(())
     }
 
-    /// Rings the alarms that [`wake_after`](Self::wake_after) set, for as long as the server runs.
-    pub(crate) async fn ring_alarms(&self) {
+    /// Runs the alarms that [`wake_after`](Self::wake_after) set, for as long as the server runs.
+    pub(crate) async fn run_alarms(&self) {
         let wake = |id| {
             let mailbox = self.shard(id).get(&id).cloned();
-            // Gone: it is over.
+            // An error means that the session is over.
             let _ = mailbox.map(|mailbox| mailbox.wake());
         };
         self.alarms.run(wake).await;
     }
 
-    /// Wakes the session `id` for its deadlines at `tick`, if it lives; answers the tick at which
-    /// that is to be tried again, if they have moved away.
-    pub(crate) fn rouse(&self, id: u64, tick: u32) -> Option<u32> {
+    /// Wakes the session `id` for its deadlines at `tick`, if it is open. Returns the tick at which to try
+    /// again, if the deadlines are later by now.
+    pub(crate) fn wake_for_deadline(&self, id: u64, tick: u32) -> Option<u32> {
         let mailbox = self.shard(id).get(&id).cloned();
-        mailbox?.rouse(tick)
+        mailbox?.wake_for_deadline(tick)
     }
 
-    /// The mailboxes of all living sessions that `is_wanted` by the name of their handler and the
+    /// The mailboxes of all open sessions that `is_wanted` selects, by the name of their handler and the
     /// number of their generation.
     pub(crate) fn list(&self, is_wanted: impl Fn(&str, u64) -> bool) -> Vec<Arc<Mailbox>> {
         let mut found = Vec::new();
@@ -144,7 +144,7 @@ impl Drop for Registration {
     }
 }
 
-/// Ids are handed out one after another, so they spread evenly.
+/// Ids follow one another, so they spread evenly over the shards.
 const SHARDS: usize = 64;
 
 #[cfg(test)]

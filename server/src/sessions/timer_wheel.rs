@@ -1,12 +1,12 @@
-//! Wakes sessions when something is due that may be a moment late: a Ping, a peer's answer to it.
+//! Wakes sessions for deadlines that may be a moment late: a Ping, a peer's answer to it.
 //!
-//! A timer of the runtime's for each session would take 130 bytes and a lock that all share, twice.
-//! Here it is an id in a slot of a wheel that turns ten times a second. Nothing is taken out before
-//! its time: a session whose deadline has moved away meanwhile is put in again or looks and asks
-//! again, one that is over is not found.
+//! A timer of the runtime for each session would take 130 bytes, and twice a lock that all sessions share.
+//! Here a timer is an id in a slot of a wheel that turns ten times a second. No id is removed before its
+//! time. If the deadline of a session is later by then, its id is put in again; if the session is over,
+//! the id is not found.
 //!
-//! One lock guards the whole wheel. A session asks once in many seconds, and how far the wheel has
-//! turned, whether it is empty and what lies in which slot only mean something together.
+//! One lock guards the whole wheel: its position, its slots and whether it is empty only mean something
+//! together. A session takes the lock once in many seconds.
 
 use std::sync::{Arc, PoisonError};
 
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::process::clock::Moment;
 use crate::sessions::registry::Registry;
 
-/// The wheel, its clock, and what makes it turn.
+/// The wheel, its clock, and what starts it.
 #[derive(Debug)]
 pub(crate) struct TimerWheel {
     began: Moment,
@@ -28,13 +28,13 @@ pub(crate) struct TimerWheel {
     begins: Notify,
 }
 
-/// Ids of sessions, by the tick at which they are woken.
+/// The ids of sessions, by the tick at which they are woken.
 #[derive(Debug)]
 struct Wheel {
     /// The last tick whose slot was emptied.
     last: u32,
     slots: Box<[Vec<u64>; SLOTS]>,
-    /// How many ids lie in all slots together. While there is none, the wheel stands still.
+    /// How many ids are in all slots together. While there is none, the wheel stands still.
     entries: usize,
 }
 
@@ -53,7 +53,7 @@ impl TimerWheel {
         ticks.try_into().unwrap_or(u32::MAX)
     }
 
-    /// Has the session `id` woken at `tick`, or before if that is far away.
+    /// Has the session `id` woken at `tick`, or earlier if that is far away.
     pub(crate) fn wake_at(&self, id: u64, tick: u32) {
         self.put(id, tick, self.tick_of(Moment::now()));
     }
@@ -64,7 +64,7 @@ impl TimerWheel {
         }
     }
 
-    /// Turns for as long as the server runs.
+    /// Turns the wheel for as long as the server runs.
     pub(crate) async fn run(&self, sessions: &Registry) {
         loop {
             let next = self.wheel().next();
@@ -75,7 +75,7 @@ impl TimerWheel {
             let at = self.began.after(TICK_MS * u64::from(next));
             tokio::time::sleep_until(at.instant().into()).await;
             let due = self.wheel().turn(next);
-            let later = |id| sessions.rouse(id, next).map(|tick| (id, tick));
+            let later = |id| sessions.wake_for_deadline(id, next).map(|tick| (id, tick));
             let later: Vec<_> = due.into_iter().filter_map(later).collect();
             if !later.is_empty() {
                 let mut wheel = self.wheel();
@@ -100,8 +100,8 @@ impl Wheel {
         }
     }
 
-    /// Puts `id` where it is woken at `tick`, or at the wheel's end if that is nearer. True if the
-    /// wheel stood still: then it goes on from the tick `now`.
+    /// Puts `id` into the slot of `tick`, or into the last slot if `tick` is further away. True if the wheel
+    /// stood still: it goes on from the tick `now`.
     fn put(&mut self, id: u64, tick: u32, now: u32) -> bool {
         let is_first = self.entries == 0;
         if is_first {
@@ -113,12 +113,12 @@ impl Wheel {
         is_first
     }
 
-    /// The tick that comes next; none while nothing is there to be woken.
+    /// The tick that comes next. `None` while the wheel is empty.
     fn next(&self) -> Option<u32> {
         (self.entries > 0).then_some(self.last + 1)
     }
 
-    /// Turns to `tick`, which is the next one; answers who is due.
+    /// Turns to `tick`, which is the next one. Returns the ids that are due.
     fn turn(&mut self, tick: u32) -> Vec<u64> {
         self.last = tick;
         let due = std::mem::take(&mut self.slots[tick as usize % SLOTS]);
@@ -128,14 +128,14 @@ impl Wheel {
 }
 
 const TICK_MS: u64 = 100;
-/// What is further away than 51 s is looked at before its time.
+/// 51 s. An entry that is further away is looked at earlier.
 const SLOTS: usize = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Turns once, whether something is there or not.
+    /// Turns once, also when the wheel is empty.
     fn turn(wheel: &mut Wheel) -> Vec<u64> {
         wheel.turn(wheel.last + 1)
     }
@@ -176,10 +176,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wheel_that_turns_late_wakes_nobody_later_for_it() {
+    fn a_wheel_that_turns_late_wakes_no_session_later_for_it() {
         let mut wheel = Wheel::new();
         wheel.put(1, 10, 0);
-        // As after a stop of the whole process: the clock is far ahead of the wheel.
+        // The clock is far ahead of the wheel, as after the process was stopped for a while.
         wheel.put(2, 5_000, 4_990);
         assert_eq!(wheel.next(), Some(1));
         let turned: Vec<u64> = (1..=SLOTS as u32)

@@ -1,7 +1,7 @@
 //! Publish and subscribe inside this server.
 //!
-//! A topic belongs to a handler's name and is shared by its generations; one that begins with `/`
-//! belongs to the server, and any handler may use it.
+//! A topic belongs to the name of a handler, and all generations of the handler share it. A topic whose name
+//! begins with `/` belongs to the server, and any handler may use it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::prepared_message::PreparedMessage;
 
-/// Who subscribed to what.
+/// The subscribers of every topic.
 #[derive(Debug)]
 pub(crate) struct Topics {
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
 }
 
-/// By owner and name, so that a publication finds its topic without a name of its own.
+/// Keyed by owner, then by name: a publication finds its topic without allocating a key of both.
 type Shard = HashMap<Box<str>, HashMap<Box<str>, Subscribers>>;
 type Subscribers = HashMap<u64, Arc<Mailbox>>;
 
@@ -30,25 +30,24 @@ pub(crate) struct Topic<'a> {
 }
 
 impl<'a> Topic<'a> {
-    /// What the handler `owner` means by `name`.
+    /// The topic that `name` is for the handler `owner`.
     pub(crate) fn new(owner: &'a str, name: &'a str) -> Topic<'a> {
         let owner = if name.starts_with('/') { "" } else { owner };
         Topic { owner, name }
     }
 }
 
-/// The topics that one session has joined. It leaves them when this is dropped, whatever ends the
-/// session.
+/// The topics that one session has joined. Dropping this leaves them, however the session ends.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     topics: Arc<Topics>,
     mailbox: Arc<Mailbox>,
-    /// As the handler says them.
+    /// As the handler wrote them.
     names: Vec<Box<str>>,
 }
 
 impl Subscriptions {
-    /// None yet.
+    /// No subscription yet.
     pub(crate) fn new(topics: &Arc<Topics>, mailbox: &Arc<Mailbox>) -> Subscriptions {
         Subscriptions {
             topics: topics.clone(),
@@ -57,24 +56,24 @@ impl Subscriptions {
         }
     }
 
-    /// How many they are.
+    /// The number of topics that the session has joined.
     pub(crate) fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether the topic is one of them.
+    /// Whether the session has joined the topic.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names.iter().any(|other| **other == *name)
     }
 
-    /// Joins a topic that is not one of them.
+    /// Joins a topic that the session has not joined yet.
     pub(crate) fn join(&mut self, name: &str) {
         let topic = Topic::new(self.mailbox.owner(), name);
         self.topics.subscribe(topic, &self.mailbox);
         self.names.push(name.into());
     }
 
-    /// Leaves a topic, if it is one of them.
+    /// Leaves a topic, if the session has joined it.
     pub(crate) fn leave(&mut self, name: &str) {
         if let Some(index) = self.names.iter().position(|other| **other == *name) {
             let topic = Topic::new(self.mailbox.owner(), name);
@@ -124,7 +123,7 @@ impl Topics {
         }
     }
 
-    /// Posts one encoded message to every subscriber but `except`; answers how many there were.
+    /// Posts one message to every subscriber except the session `except`. Returns how many there were.
     pub(crate) fn publish(
         &self,
         topic: Topic<'_>,

@@ -93,7 +93,7 @@ impl Watchdog {
             if sight == Sight::TurnedLate || sight == Sight::Late {
                 let woken = slot.kept.take();
                 if sight == Sight::TurnedLate || !woken.is_empty() {
-                    self.reserve.stir(woken);
+                    self.reserve.wake_worker(woken);
                 }
             }
             most = most.max(sight);
@@ -135,7 +135,7 @@ impl Watchdog {
         let rest = self.share.towards(free - work, is_held, self.ticks);
         self.reserve.rest(rest);
         for _ in &stuck {
-            self.reserve.stir(Vec::new());
+            self.reserve.wake_worker(Vec::new());
         }
         self.quarantine(&over_budget);
     }

@@ -22,7 +22,7 @@ use crate::connection::reply::Reply;
 use crate::connection::stopping::Stopping;
 use crate::generation::owners::HandshakeOwner;
 use crate::router::RouteMatch;
-use crate::sessions::mailbox::Knocked;
+use crate::sessions::mailbox::HandshakePost;
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 use crate::sessions::registry::Registration;
@@ -155,7 +155,7 @@ impl PendingHandshake {
         loop {
             let throttle = self.throttle();
             let event = tokio::select! {
-                knocked = knocked(&self.registration) => self.event_of(knocked),
+                post = next_post(&self.registration) => self.event_of(post),
                 () = released(throttle, &self.registration), if self.waiting == Waiting::ForRelease => {
                     Event::Released
                 }
@@ -177,12 +177,12 @@ impl PendingHandshake {
         }
     }
 
-    fn event_of(&self, knocked: Knocked) -> Event {
-        match knocked {
-            Knocked::Woken => Event::Woken {
+    fn event_of(&self, post: HandshakePost) -> Event {
+        match post {
+            HandshakePost::Woken => Event::Woken {
                 is_held: self.throttle().is_on(),
             },
-            Knocked::Closed { code } => Event::Closed { code },
+            HandshakePost::Closed { code } => Event::Closed { code },
         }
     }
 
@@ -207,8 +207,8 @@ async fn released(throttle: &Throttle, registration: &Registration) {
 }
 
 /// Ends when the handler calls `wake` or `close_to` with the id of the handshake.
-async fn knocked(registration: &Registration) -> Knocked {
-    poll_fn(|cx| registration.mailbox().poll_knocked(cx.waker())).await
+async fn next_post(registration: &Registration) -> HandshakePost {
+    poll_fn(|cx| registration.mailbox().poll_handshake_event(cx.waker())).await
 }
 
 /// Ends when the peer has ended the connection. What it sends is kept in `early`, up to a limit.

@@ -53,15 +53,18 @@ fn a_handshake_acts_on_wakes_and_orders_to_close_and_leaves_messages_where_they_
     let waker = Waker::noop();
 
     mailbox.post(letter(2)).unwrap();
-    assert_eq!(mailbox.poll_knocked(waker), Poll::Pending);
+    assert_eq!(mailbox.poll_handshake_event(waker), Poll::Pending);
     mailbox.wake().unwrap();
-    assert_eq!(mailbox.poll_knocked(waker), Poll::Ready(Knocked::Woken));
-    assert_eq!(mailbox.poll_knocked(waker), Poll::Pending);
+    assert_eq!(
+        mailbox.poll_handshake_event(waker),
+        Poll::Ready(HandshakePost::Woken)
+    );
+    assert_eq!(mailbox.poll_handshake_event(waker), Poll::Pending);
     mailbox.wake().unwrap();
     let (code, reason) = (1008, String::new());
     mailbox.post(Letter::Close { code, reason }).unwrap();
-    let closed = Knocked::Closed { code };
-    assert_eq!(mailbox.poll_knocked(waker), Poll::Ready(closed));
+    let closed = HandshakePost::Closed { code };
+    assert_eq!(mailbox.poll_handshake_event(waker), Poll::Ready(closed));
 
     let mut letters = None;
     let post = mailbox.take(&mut letters, false);
@@ -75,7 +78,7 @@ fn a_dismissal_leaves_a_handshake_its_time_and_closes_the_session_of_it() {
     let dismissal = Dismissal::replaced(1);
     mailbox.dismiss(dismissal);
 
-    assert_eq!(mailbox.poll_knocked(Waker::noop()), Poll::Pending);
+    assert_eq!(mailbox.poll_handshake_event(Waker::noop()), Poll::Pending);
 
     let post = mailbox.take(&mut None, false);
     assert_eq!(post.and_then(|post| post.dismissal), Some(dismissal));
@@ -152,15 +155,15 @@ fn of_two_dismissals_the_one_that_concerns_more_stands_for_both() {
 #[test]
 fn a_deadline_that_has_moved_away_is_told_and_wakes_nothing() {
     let mailbox = mailbox(1_000);
-    assert_eq!(mailbox.rouse(5), None, "nothing is waited for");
-    assert!(!mailbox.is_roused());
+    assert_eq!(mailbox.wake_for_deadline(5), None, "nothing is waited for");
+    assert!(!mailbox.is_deadline_due());
 
     mailbox.set_due(9);
-    assert_eq!(mailbox.rouse(5), Some(9));
-    assert!(!mailbox.is_roused());
-    assert_eq!(mailbox.rouse(9), None);
-    assert!(mailbox.take_roused());
+    assert_eq!(mailbox.wake_for_deadline(5), Some(9));
+    assert!(!mailbox.is_deadline_due());
+    assert_eq!(mailbox.wake_for_deadline(9), None);
+    assert!(mailbox.take_deadline_due());
     // A second entry for the same tick.
-    assert_eq!(mailbox.rouse(9), None);
-    assert!(!mailbox.is_roused());
+    assert_eq!(mailbox.wake_for_deadline(9), None);
+    assert!(!mailbox.is_deadline_due());
 }

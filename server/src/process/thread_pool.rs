@@ -1,8 +1,8 @@
 //! Threads for work that may never end, such as a plugin's lifecycle calls.
 //!
-//! One thread is there from the start, and one more than is needed is made ahead of time. So work
-//! that comes when the system gives out no more threads is still done, and a call that does not
-//! return holds up nobody else's.
+//! There is always one idle thread: one is made at the start, and another one whenever the last idle one
+//! gets work. So work is done even when the system gives out no more threads, and a call that does not
+//! return holds up no other.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 /// A group of threads that grows with the work that has not ended.
-pub(crate) struct PatientThreads {
+pub(crate) struct ThreadPool {
     state: Mutex<State>,
     work: Condvar,
     spawn: Spawn,
@@ -22,23 +22,23 @@ pub(crate) struct PatientThreads {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Work>,
-    /// Threads that have nothing to do, those that were just made included.
+    /// Idle threads, also those that were just made.
     idle: usize,
-    /// Whether it was said that the system gives out no thread.
+    /// Whether the log has said that the system gives out no thread.
     is_short: bool,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
-type Spawn = fn(Arc<PatientThreads>) -> io::Result<()>;
+type Spawn = fn(Arc<ThreadPool>) -> io::Result<()>;
 
-impl PatientThreads {
+impl ThreadPool {
     /// No thread yet.
-    pub(crate) fn new() -> Arc<PatientThreads> {
-        PatientThreads::with(spawn)
+    pub(crate) fn new() -> Arc<ThreadPool> {
+        ThreadPool::with(spawn)
     }
 
-    fn with(spawn: Spawn) -> Arc<PatientThreads> {
-        Arc::new(PatientThreads {
+    fn with(spawn: Spawn) -> Arc<ThreadPool> {
+        Arc::new(ThreadPool {
             state: Mutex::default(),
             work: Condvar::new(),
             spawn,
@@ -55,7 +55,7 @@ impl PatientThreads {
         Ok(())
     }
 
-    /// Does `work` as soon as a thread is free for it.
+    /// Runs `work` as soon as a thread is idle.
     pub(crate) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
         let mut state = self.lock();
         state.waiting.push_back(Box::new(work));
@@ -64,7 +64,7 @@ impl PatientThreads {
         self.work.notify_one();
     }
 
-    /// Tries again to make the threads that could not be made. To be called every now and then.
+    /// Tries again to make the threads that could not be made. The reconciler calls it at each look.
     pub(crate) fn tend(self: &Arc<Self>) {
         let mut state = self.lock();
         if !state.waiting.is_empty() {
@@ -72,7 +72,7 @@ impl PatientThreads {
         }
     }
 
-    /// Makes threads until one more is idle than the work that waits now can take.
+    /// Makes threads until one stays idle when all waiting work has a thread.
     fn grow(self: &Arc<Self>, state: &mut State) {
         let wanted = state.waiting.len().min(AHEAD_MAX) + 1;
         while state.idle < wanted {
@@ -116,24 +116,24 @@ impl PatientThreads {
     }
 }
 
-impl std::fmt::Debug for PatientThreads {
+impl std::fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.lock();
-        f.debug_struct("PatientThreads")
+        f.debug_struct("ThreadPool")
             .field("waiting", &state.waiting.len())
             .field("idle", &state.idle)
             .finish_non_exhaustive()
     }
 }
 
-fn spawn(threads: Arc<PatientThreads>) -> io::Result<()> {
+fn spawn(threads: Arc<ThreadPool>) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("lifecycle".to_owned());
     thread.spawn(move || threads.work()).map(drop)
 }
 
-/// Threads made at a time: short calls of many handlers share a few.
+/// The most threads that are made at a time: short calls of many handlers share a few.
 const AHEAD_MAX: usize = 4;
-/// How long a thread that is not the last idle one stays.
+/// How long an idle thread stays that is not the last one.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn work_that_does_not_end_holds_up_no_other_work() {
-        let threads = PatientThreads::new();
+        let threads = ThreadPool::new();
         let (hold, held) = mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
         for _ in 0..20 {
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn work_is_done_although_no_more_threads_are_to_be_had() {
         static LEFT: AtomicUsize = AtomicUsize::new(2);
-        let threads = PatientThreads::with(|threads| {
+        let threads = ThreadPool::with(|threads| {
             let take = |left: usize| left.checked_sub(1);
             match LEFT.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
                 Ok(_) => spawn(threads),
@@ -174,7 +174,7 @@ mod tests {
         });
         threads.start().unwrap();
         let (hold, held) = mpsc::channel::<()>();
-        // One is stuck, and the other, made ahead of time, goes on.
+        // One thread is stuck; the other one, made ahead of time, goes on.
         threads.run(move || assert!(held.recv().is_err()));
         for _ in 0..3 {
             let (done, ended) = mpsc::channel();
@@ -182,7 +182,7 @@ mod tests {
             assert!(ended.recv_timeout(SOON).is_ok());
         }
 
-        // Both are stuck: the work waits until a thread is to be had again.
+        // Both are stuck: the work waits until the system gives out a thread again.
         let (hold_too, held_too) = mpsc::channel::<()>();
         threads.run(move || assert!(held_too.recv().is_err()));
         let (done, ended) = mpsc::channel();
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_no_thread() {
-        let threads = PatientThreads::new();
+        let threads = ThreadPool::new();
         threads.start().unwrap();
         threads.run(|| panic!("on purpose"));
 
