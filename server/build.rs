@@ -28,7 +28,7 @@ fn note_sanitizer() -> bool {
     is_sanitized
 }
 
-/// See `thread_keys.rs`, `dispositions.rs`, `open_files.rs` and `thread_local_destructors.rs` in `src/border/guards`.
+/// See `thread_keys.rs`, `signal_dispositions.rs`, `open_files_limit.rs` and `thread_local_destructors.rs` in `src/border/guards`.
 fn export_functions(is_sanitized: bool) -> Result<(), Box<dyn Error>> {
     let guarded: &[&str] = if is_sanitized {
         &[]

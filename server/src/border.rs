@@ -4,22 +4,22 @@
 #![allow(unsafe_code)] // this is the border
 
 pub(crate) mod calls;
-pub(crate) mod conn;
 pub(crate) mod context;
-pub(crate) mod failure;
+pub(crate) mod failure_reason;
 pub(crate) mod guards;
-pub(crate) mod host;
+pub(crate) mod handler_log;
+pub(crate) mod host_conn;
+pub(crate) mod host_table;
 pub(crate) mod image;
+pub(crate) mod lent_memory;
 pub(crate) mod library;
-pub(crate) mod log;
-pub(crate) mod moving;
 pub(crate) mod opening;
 pub(crate) mod quarantine;
-pub(crate) mod raw;
+pub(crate) mod raw_table;
 pub(crate) mod refused_calls;
-pub(crate) mod request;
-pub(crate) mod response;
-pub(crate) mod text;
+pub(crate) mod request_table;
+pub(crate) mod response_draft;
+pub(crate) mod state_transfer;
 pub(crate) mod throttle;
 pub(crate) mod trial;
 pub(crate) mod watchdog;

@@ -240,7 +240,7 @@ impl Generation {
             }
             // Otherwise a thread that the server does not count may still enter the image.
             Some(Action::GiveBack) if !self.provenance.about.may_start_threads => {
-                let keys = self.plugin.give_back_keys();
+                let keys = self.plugin.free_thread_keys();
                 debug!(%handler, generation = number, keys, "thread keys given back");
             }
             Some(Action::GiveBack) => {}

@@ -31,7 +31,7 @@ mod ws;
 /// Empties the signal mask that the process has inherited, and has children waited for again where what
 /// started it ignored SIGCHLD. To be called first thing in `main`.
 pub fn forget_inherited_signals() {
-    border::guards::dispositions::forget_inherited();
+    border::guards::signal_dispositions::reset_inherited();
 }
 
 /// If this process was started to try plugins, does that and never returns. To be called before anything
@@ -50,7 +50,7 @@ pub fn start_trial_helper() {
 /// From now on, when code of a plugin ends the process, the log says which plugin it was. `has_sessions` says
 /// whether there will be sessions to close.
 pub fn tell_exits(has_sessions: bool) {
-    border::guards::exits::begin(has_sessions);
+    border::guards::exits::install(has_sessions);
 }
 
 /// Ends the process without running the destructors of plugins' libraries.

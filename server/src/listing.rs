@@ -128,7 +128,7 @@ impl Listed {
 fn generation_json(generation: &Generation) -> Value {
     let from = &generation.provenance;
     let life = generation.life();
-    let seen = generation.context.look_at_quarantine();
+    let seen = generation.context.quarantine_status();
     let state = if life.is_serving() {
         seen.state
     } else {

@@ -139,7 +139,7 @@ impl Control {
             source,
         };
         std::fs::read_dir(&now.handlers_dir).map_err(no_directory)?;
-        if !thread_keys::are_noted() {
+        if !thread_keys::are_tracked() {
             info!(
                 "thread keys of retired handlers stay taken here; a few hundred loads need a restart"
             );

@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use self::deadlines::Deadlines;
 use self::migration::Migration;
 use self::teardown::Teardown;
-use crate::border::conn::Conn;
+use crate::border::host_conn::HostConn;
 use crate::buffers::event_buffers::EventBuffers;
 use crate::buffers::pool::Buffer;
 use crate::config::SessionLimits;
@@ -46,7 +46,7 @@ use crate::ws::deflate::Agreement;
 pub(crate) struct Session {
     registration: Registration,
     owner: SessionOwner,
-    conn: Box<Conn>,
+    conn: Box<HostConn>,
     decoder: Decoder,
     /// Bytes that came and were not parsed: the start of a frame, or all that came while reading was off.
     unparsed: Buffer,
@@ -120,7 +120,7 @@ impl Session {
         wire.bytes_in += early.len() as u64;
         let mut controls = Controls::new(wire, limits.clone(), mailbox);
         controls.deflation = deflation;
-        let mut conn = Conn::new(id, protocol, context, controls);
+        let mut conn = HostConn::new(id, protocol, context, controls);
         let is_compressing = inflation.is_some();
         if is_compressing {
             conn.set_deflate();

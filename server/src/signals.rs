@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 pub use self::meaning::HangUp;
 use self::meaning::{Action, Meaning, Phase, name, step};
-use crate::border::guards::dispositions;
+use crate::border::guards::signal_dispositions;
 use crate::border::library;
 use crate::dev;
 use crate::last_resort;
@@ -48,7 +48,7 @@ impl Signals {
     ///
     /// The system does not give a signal or a thread.
     pub fn listen(hang_up: HangUp) -> io::Result<Signals> {
-        let is_hang_up_ignored = dispositions::is_ignored(SIGHUP);
+        let is_hang_up_ignored = signal_dispositions::is_ignored(SIGHUP);
         let is_listened_to =
             |signal: &c_int| meaning::is_listened_to(*signal, hang_up, is_hang_up_ignored);
         let mut heard = Heard::new(meaning::needed().into_iter().filter(is_listened_to))?;

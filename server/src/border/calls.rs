@@ -1,22 +1,22 @@
 //! The calls into a plugin on the road of a connection. Every one of them is in this file, but for
-//! the two that [move](super::moving) a session.
+//! the two that [move](super::state_transfer) a session.
 
 use std::ffi::c_void;
 
 use wsh::abi::{self, Status, Vtable};
 
-use super::conn::{Conn, Loan};
 use super::context::Context;
+use super::handler_log;
+use super::host_conn::{HostConn, Loan};
+use super::lent_memory;
 use super::library::Plugin;
-use super::log;
-use super::request::Request;
-use super::response::Draft;
-use super::text;
+use super::request_table::RequestTable;
+use super::response_draft::Draft;
 use super::watchdog::{Callback, Watched, watch};
 
 /// What a handler's callback came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CallbackOutcome {
     /// Go on.
     Continue,
     /// The handler is done with the session.
@@ -31,7 +31,7 @@ pub(crate) enum Outcome {
 
 /// What a handler says to an opening handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum HandshakeAnswer {
     Accept,
     Reject,
     Pending,
@@ -55,14 +55,14 @@ unsafe impl Send for Attempt {}
 
 /// A handler's session: made by `open` or `restore`, freed when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Instance {
+pub(crate) struct SessionInstance {
     pub(crate) session: *mut c_void,
     pub(crate) vtable: &'static Vtable,
     pub(crate) context: &'static Context,
 }
 
 // SAFETY: as for `Attempt`; calls of one session do not overlap because they take `&mut self`.
-unsafe impl Send for Instance {}
+unsafe impl Send for SessionInstance {}
 
 impl Plugin {
     /// No attempt yet.
@@ -78,13 +78,13 @@ impl Plugin {
     /// Asks the handler whether to accept; `None` in the vtable accepts everybody.
     pub(crate) fn handshake(
         &self,
-        request: &Request,
+        request: &RequestTable,
         draft: &mut Draft,
         attempt: &mut Attempt,
-    ) -> Answer {
+    ) -> HandshakeAnswer {
         let context = attempt.context;
         let Some(handshake) = self.vtable.handshake else {
-            return Answer::Accept;
+            return HandshakeAnswer::Accept;
         };
         let _watched = watch(context, Callback::Handshake);
         let lent = draft.lend();
@@ -101,15 +101,15 @@ impl Plugin {
         };
         drop(lent);
         let answer = match status {
-            abi::OK => Answer::Accept,
-            abi::REJECT => Answer::Reject,
-            abi::PENDING => Answer::Pending,
-            abi::ABORT => Answer::Abort,
-            abi::PANIC => Answer::Panicked,
-            _ => Answer::Failed,
+            abi::OK => HandshakeAnswer::Accept,
+            abi::REJECT => HandshakeAnswer::Reject,
+            abi::PENDING => HandshakeAnswer::Pending,
+            abi::ABORT => HandshakeAnswer::Abort,
+            abi::PANIC => HandshakeAnswer::Panicked,
+            _ => HandshakeAnswer::Failed,
         };
-        if matches!(answer, Answer::Failed | Answer::Panicked) {
-            log::failure(context, request.id(), Callback::Handshake.name(), status);
+        if matches!(answer, HandshakeAnswer::Failed | HandshakeAnswer::Panicked) {
+            handler_log::callback_failed(context, request.id(), Callback::Handshake.name(), status);
         }
         answer
     }
@@ -117,13 +117,13 @@ impl Plugin {
     /// Makes the session; a failure leaves none, and the attempt is taken either way.
     pub(crate) fn open(
         &self,
-        conn: &mut Conn,
-        request: &Request,
+        conn: &mut HostConn,
+        request: &RequestTable,
         mut attempt: Attempt,
-    ) -> (Option<Instance>, Outcome) {
+    ) -> (Option<SessionInstance>, CallbackOutcome) {
         let taken = std::mem::replace(&mut attempt.pointer, std::ptr::null_mut());
         let Some(open) = self.vtable.open else {
-            return (None, Outcome::Failed);
+            return (None, CallbackOutcome::Failed);
         };
         let mut session = std::ptr::null_mut();
         let context = conn.context;
@@ -134,9 +134,9 @@ impl Plugin {
         conn.end();
         drop(watched);
         let outcome = outcome(status, conn, Callback::Open, false);
-        let exists = matches!(outcome, Outcome::Continue | Outcome::Done);
+        let exists = matches!(outcome, CallbackOutcome::Continue | CallbackOutcome::Done);
         // Made only if it exists: dropping an instance is `destroy`.
-        let instance = exists.then(|| Instance {
+        let instance = exists.then(|| SessionInstance {
             session,
             vtable: self.vtable,
             context,
@@ -158,9 +158,9 @@ impl Drop for Attempt {
 
 /// The loan of a session's Conn for several messages in a row: what each call needs is set up once.
 pub(crate) struct Delivery<'a> {
-    instance: &'a mut Instance,
+    instance: &'a mut SessionInstance,
     message: MessageFn,
-    pub(crate) conn: &'a mut Conn,
+    pub(crate) conn: &'a mut HostConn,
     watched: Watched,
 }
 
@@ -173,7 +173,7 @@ impl Delivery<'_> {
 
     /// One message, or one part of it with `abi::MORE`.
     #[inline]
-    pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> Outcome {
+    pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> CallbackOutcome {
         self.watched.renew();
         let session = self.instance.session;
         // SAFETY: `session` came from this vtable and lives until `destroy`, which is the drop of
@@ -198,7 +198,7 @@ impl Drop for Delivery<'_> {
     }
 }
 
-impl Instance {
+impl SessionInstance {
     /// Whether its handler is told that one message follows another.
     #[inline]
     pub(crate) fn takes_batches(&self) -> bool {
@@ -206,7 +206,7 @@ impl Instance {
     }
 
     /// Lends the Conn for messages that follow one another.
-    pub(crate) fn deliver<'a>(&'a mut self, conn: &'a mut Conn) -> Option<Delivery<'a>> {
+    pub(crate) fn deliver<'a>(&'a mut self, conn: &'a mut HostConn) -> Option<Delivery<'a>> {
         let message = self.vtable.message?;
         let watched = watch(self.context, Callback::Message);
         conn.begin(Loan::Running);
@@ -219,15 +219,20 @@ impl Instance {
     }
 
     /// One message, or one part of it with `abi::MORE`.
-    pub(crate) fn message(&mut self, conn: &mut Conn, kind: u32, payload: &[u8]) -> Outcome {
+    pub(crate) fn message(
+        &mut self,
+        conn: &mut HostConn,
+        kind: u32,
+        payload: &[u8],
+    ) -> CallbackOutcome {
         match self.deliver(conn) {
             Some(mut delivery) => delivery.message(kind, payload),
-            None => Outcome::Continue,
+            None => CallbackOutcome::Continue,
         }
     }
 
     /// A Ping came; it is answered already.
-    pub(crate) fn ping(&mut self, conn: &mut Conn, payload: &[u8]) -> Outcome {
+    pub(crate) fn ping(&mut self, conn: &mut HostConn, payload: &[u8]) -> CallbackOutcome {
         let session = self.session;
         self.call(
             conn,
@@ -242,7 +247,7 @@ impl Instance {
     }
 
     /// A Pong came.
-    pub(crate) fn pong(&mut self, conn: &mut Conn, payload: &[u8]) -> Outcome {
+    pub(crate) fn pong(&mut self, conn: &mut HostConn, payload: &[u8]) -> CallbackOutcome {
         let session = self.session;
         self.call(
             conn,
@@ -257,7 +262,7 @@ impl Instance {
     }
 
     /// There is room to send again.
-    pub(crate) fn drain(&mut self, conn: &mut Conn) -> Outcome {
+    pub(crate) fn drain(&mut self, conn: &mut HostConn) -> CallbackOutcome {
         let session = self.session;
         self.call(
             conn,
@@ -272,7 +277,7 @@ impl Instance {
     }
 
     /// A timer ran out.
-    pub(crate) fn timer(&mut self, conn: &mut Conn, token: u64) -> Outcome {
+    pub(crate) fn timer(&mut self, conn: &mut HostConn, token: u64) -> CallbackOutcome {
         let session = self.session;
         self.call(
             conn,
@@ -287,7 +292,7 @@ impl Instance {
     }
 
     /// The host's `wake` was called.
-    pub(crate) fn wake(&mut self, conn: &mut Conn) -> Outcome {
+    pub(crate) fn wake(&mut self, conn: &mut HostConn) -> CallbackOutcome {
         let session = self.session;
         self.call(
             conn,
@@ -302,7 +307,7 @@ impl Instance {
     }
 
     /// The host's `notify` was called.
-    pub(crate) fn note(&mut self, conn: &mut Conn, note: u64) -> Outcome {
+    pub(crate) fn note(&mut self, conn: &mut HostConn, note: u64) -> CallbackOutcome {
         let session = self.session;
         self.call(
             conn,
@@ -317,7 +322,7 @@ impl Instance {
     }
 
     /// As `wake`, after `closed` said PENDING: there is no connection any more.
-    pub(crate) fn wake_after_end(&mut self, conn: &mut Conn) -> Outcome {
+    pub(crate) fn wake_after_end(&mut self, conn: &mut HostConn) -> CallbackOutcome {
         let session = self.session;
         self.call(
             conn,
@@ -332,9 +337,14 @@ impl Instance {
     }
 
     /// The peer closes first.
-    pub(crate) fn closing(&mut self, conn: &mut Conn, code: u16, reason: &str) -> Outcome {
+    pub(crate) fn closing(
+        &mut self,
+        conn: &mut HostConn,
+        code: u16,
+        reason: &str,
+    ) -> CallbackOutcome {
         let session = self.session;
-        conn.say_cause();
+        conn.set_cause();
         self.call(
             conn,
             Callback::Closing,
@@ -342,15 +352,20 @@ impl Instance {
             self.vtable.closing,
             |closing, conn| {
                 // SAFETY: as in `Delivery::message`.
-                unsafe { closing(session, conn, code.into(), text::lend(reason)) }
+                unsafe { closing(session, conn, code.into(), lent_memory::lend(reason)) }
             },
         )
     }
 
     /// The session is over; to be called once.
-    pub(crate) fn closed(&mut self, conn: &mut Conn, code: u16, reason: &str) -> Outcome {
+    pub(crate) fn closed(
+        &mut self,
+        conn: &mut HostConn,
+        code: u16,
+        reason: &str,
+    ) -> CallbackOutcome {
         let session = self.session;
-        conn.say_cause();
+        conn.set_cause();
         self.call(
             conn,
             Callback::Closed,
@@ -358,7 +373,7 @@ impl Instance {
             self.vtable.closed,
             |closed, conn| {
                 // SAFETY: as in `Delivery::message`.
-                unsafe { closed(session, conn, code.into(), text::lend(reason)) }
+                unsafe { closed(session, conn, code.into(), lent_memory::lend(reason)) }
             },
         )
     }
@@ -366,14 +381,14 @@ impl Instance {
     /// Lends the Conn to one callback; a callback that is not there has nothing to say.
     fn call<F>(
         &self,
-        conn: &mut Conn,
+        conn: &mut HostConn,
         name: Callback,
         loan: Loan,
         callback: Option<F>,
         run: impl FnOnce(F, *mut abi::Conn) -> Status,
-    ) -> Outcome {
+    ) -> CallbackOutcome {
         let Some(callback) = callback else {
-            return Outcome::Continue;
+            return CallbackOutcome::Continue;
         };
         let _watched = watch(self.context, name);
         let lent = conn.begin(loan);
@@ -383,7 +398,7 @@ impl Instance {
     }
 }
 
-impl Drop for Instance {
+impl Drop for SessionInstance {
     fn drop(&mut self) {
         if let Some(destroy) = self.vtable.destroy {
             let _watched = watch(self.context, Callback::Destroy);
@@ -396,9 +411,14 @@ impl Drop for Instance {
 
 /// What nearly every callback answers is OK. `is_after_end`: there is no connection any more.
 #[inline]
-fn outcome(status: Status, conn: &Conn, callback: Callback, is_after_end: bool) -> Outcome {
+fn outcome(
+    status: Status,
+    conn: &HostConn,
+    callback: Callback,
+    is_after_end: bool,
+) -> CallbackOutcome {
     if status == abi::OK {
-        return Outcome::Continue;
+        return CallbackOutcome::Continue;
     }
     other_outcome(status, conn, callback, is_after_end)
 }
@@ -406,17 +426,22 @@ fn outcome(status: Status, conn: &Conn, callback: Callback, is_after_end: bool) 
 /// A status that stands for nothing in this callback counts as a failure (abi.rs, *what a callback
 /// returns*). Why a callback failed is logged.
 #[cold]
-fn other_outcome(status: Status, conn: &Conn, callback: Callback, is_after_end: bool) -> Outcome {
+fn other_outcome(
+    status: Status,
+    conn: &HostConn,
+    callback: Callback,
+    is_after_end: bool,
+) -> CallbackOutcome {
     // While the peer waits for the answer to its Close, every callback may say that it comes later.
     let may_wait = is_after_end || callback == Callback::Closing || conn.is_closing();
     let outcome = match status {
-        abi::DONE => Outcome::Done,
-        abi::PENDING if may_wait => Outcome::Pending,
-        abi::PANIC => Outcome::Panicked,
-        _ => Outcome::Failed,
+        abi::DONE => CallbackOutcome::Done,
+        abi::PENDING if may_wait => CallbackOutcome::Pending,
+        abi::PANIC => CallbackOutcome::Panicked,
+        _ => CallbackOutcome::Failed,
     };
-    if matches!(outcome, Outcome::Failed | Outcome::Panicked) {
-        log::failure(conn.context, conn.id(), callback.name(), status);
+    if matches!(outcome, CallbackOutcome::Failed | CallbackOutcome::Panicked) {
+        handler_log::callback_failed(conn.context, conn.id(), callback.name(), status);
     }
     outcome
 }

@@ -49,7 +49,7 @@ pub(crate) struct Context {
     has_ended: AtomicBool,
     pub(crate) quarantine: Quarantine,
     /// Whether it was said that the handler chose none of the subprotocols that were offered.
-    has_warned: AtomicBool,
+    has_warned_of_protocols: AtomicBool,
     pub(crate) throttle: Throttle,
 }
 
@@ -69,7 +69,7 @@ impl Context {
             threads: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
             quarantine: Quarantine::default(),
-            has_warned: AtomicBool::new(false),
+            has_warned_of_protocols: AtomicBool::new(false),
             throttle: Throttle::default(),
         }))
     }
@@ -80,8 +80,8 @@ impl Context {
     }
 
     /// Whether this is the first client whose subprotocols the handler passes over.
-    pub(crate) fn passes_over_protocols(&self) -> bool {
-        !self.has_warned.swap(true, Ordering::Relaxed)
+    pub(crate) fn is_first_to_pass_over_protocols(&self) -> bool {
+        !self.has_warned_of_protocols.swap(true, Ordering::Relaxed)
     }
 
     /// Host threads that run for this handler now.
@@ -129,7 +129,7 @@ impl Context {
         payload: &[u8],
         except: u64,
     ) -> Result<usize, abi::Status> {
-        self.still_going()?;
+        self.check_not_ended()?;
         // Encoded once, before the lock, for all who get it.
         let message = prepare(kind, payload)?;
         let topic = Topic::new(&self.handler, topic);
@@ -142,18 +142,18 @@ impl Context {
         run: unsafe extern "C" fn(*mut c_void),
         argument: *mut c_void,
     ) -> Result<(), abi::Status> {
-        self.still_going()?;
+        self.check_not_ended()?;
         if self.threads.fetch_add(1, Ordering::Relaxed) >= self.rights.threads_max {
             self.threads.fetch_sub(1, Ordering::Relaxed);
             return Err(abi::TOO_BIG);
         }
-        let errand = Errand { run, argument };
+        let job = ThreadJob { run, argument };
         let name = format!("{}-{}", self.handler, self.generation);
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
             // The first thread-local of this thread is the last that is dropped: the thread counts
             // until nothing of the plugin's can run on it.
-            ON_THIS_THREAD.set(Some(Counted(self)));
-            errand.run();
+            COUNTED.set(Some(CountedThread(self)));
+            job.run();
         });
         spawned.map(drop).map_err(|_| {
             self.threads.fetch_sub(1, Ordering::Relaxed);
@@ -188,12 +188,12 @@ impl Context {
     }
 
     fn find(&self, id: u64) -> Result<Arc<Mailbox>, abi::Status> {
-        self.still_going()?;
+        self.check_not_ended()?;
         let found = self.shared.sessions.find(&self.handler, id);
         found.ok_or(abi::GONE)
     }
 
-    fn still_going(&self) -> Result<(), abi::Status> {
+    fn check_not_ended(&self) -> Result<(), abi::Status> {
         if self.has_ended() {
             return Err(abi::GONE);
         }
@@ -203,35 +203,35 @@ impl Context {
 
 /// The handler that this thread runs for, if [`Context::spawn`] made it.
 pub(crate) fn of_this_thread() -> Option<&'static Context> {
-    let counted = ON_THIS_THREAD.take();
+    let counted = COUNTED.take();
     let context = counted.as_ref().map(|counted| counted.0);
-    ON_THIS_THREAD.set(counted);
+    COUNTED.set(counted);
     context
 }
 
 /// A thread that runs for a handler, until it is over.
-struct Counted(&'static Context);
+struct CountedThread(&'static Context);
 
-impl Drop for Counted {
+impl Drop for CountedThread {
     fn drop(&mut self) {
         self.0.threads.fetch_sub(1, Ordering::Release);
     }
 }
 
 thread_local! {
-    static ON_THIS_THREAD: Cell<Option<Counted>> = const { Cell::new(None) };
+    static COUNTED: Cell<Option<CountedThread>> = const { Cell::new(None) };
 }
 
 /// What a plugin wants run on a thread.
-struct Errand {
+struct ThreadJob {
     run: unsafe extern "C" fn(*mut c_void),
     argument: *mut c_void,
 }
 
 // SAFETY: by the ABI (`Host::spawn`) the plugin gives `argument` away to the thread that runs it.
-unsafe impl Send for Errand {}
+unsafe impl Send for ThreadJob {}
 
-impl Errand {
+impl ThreadJob {
     fn run(self) {
         // SAFETY: `run` is code of an image that is never unmapped, and by the ABI `argument` is
         // its own; it is called once, here.

@@ -1,9 +1,9 @@
 //! Keeps the process whole around the code of plugins: its signals, descriptors, limits and thread keys.
 
-pub(crate) mod dispositions;
 pub(crate) mod exits;
 pub(crate) mod images;
-pub(crate) mod open_files;
-pub(crate) mod surroundings;
+pub(crate) mod open_files_limit;
+pub(crate) mod process_state;
+pub(crate) mod signal_dispositions;
 pub(crate) mod thread_keys;
 pub(crate) mod thread_local_destructors;

@@ -9,17 +9,17 @@ use wsh::abi::{self, Descriptor, Status, Vtable};
 use wsh::rules;
 
 use super::context::Context;
-use super::failure;
+use super::failure_reason;
 use super::guards::exits;
 use super::guards::images;
-use super::guards::surroundings;
-use super::guards::thread_keys::{self, Image};
+use super::guards::process_state;
+use super::guards::thread_keys::{self, ImageRange};
 use super::guards::thread_local_destructors;
-use super::host;
+use super::handler_log::escape_into;
+use super::host_table;
 use super::image::{copy_vtable, open};
-use super::log::escape_into;
+use super::lent_memory;
 use super::opening::Opening;
-use super::text;
 use super::trial::{self, Bounds, Subject, Tried};
 use crate::plugin::inspect::About;
 use crate::plugin::libraries::{self, Claim};
@@ -33,7 +33,7 @@ use crate::plugin::step::Step;
 pub(crate) struct Plugin {
     pub(crate) handler: *mut c_void,
     context: &'static Context,
-    image: Image,
+    image: ImageRange,
     /// A copy, NULL where the plugin is older than this server.
     pub(crate) vtable: &'static Vtable,
 }
@@ -90,7 +90,7 @@ impl Plugin {
         stage: &Stage,
         progress: &Progress,
     ) -> Result<Plugin, Refusal> {
-        thread_keys::check_left()?;
+        thread_keys::check_enough_left()?;
         let copy = staged(source, context, stage)?;
         let libraries = match try_staged(&copy, source, context, progress, false)? {
             Tried::Passed(libraries) => libraries,
@@ -115,7 +115,7 @@ impl Plugin {
                 libraries::claim(&libraries)?.keep();
             }
             Tried::Not => {
-                thread_keys::check_left()?;
+                thread_keys::check_enough_left()?;
                 let claim = libraries::claim(&copy.beside)?;
                 Plugin::open_staged(copy, claim, source, context, progress, true)?.shutdown();
             }
@@ -133,27 +133,27 @@ impl Plugin {
     ) -> Result<Plugin, Refusal> {
         thread_local_destructors::prepare();
         let opening = Opening::begin(&context.handler, source.bounds.timeout)?;
-        let _loading = surroundings::loading(context);
+        let _call = process_state::lifecycle_call(context);
         progress.reach(Step::Opening);
-        let within = exits::within(context, "constructors");
+        let within = exits::enter_call(context, "constructors");
         let opened = open(&copy.path);
         drop(within);
         drop(opening);
-        surroundings::mend_after(context, "constructors");
+        process_state::restore_after(context, "constructors");
         let descriptor = opened?;
         claim.keep();
         drop(copy);
         // Where it lies follows from the file: to ask the linker takes longer with each image.
         let descriptor_at = std::ptr::from_ref(descriptor).addr();
         let image = source.about.placement.image(descriptor_at);
-        images::keep(image.clone(), Some(context));
+        images::note(image.clone(), Some(context));
         progress.reach(Step::Init);
         let argument = Argument {
             config_json: source.config_json,
             is_check,
         };
         let plugin = Plugin::init(descriptor, &argument, context, image.clone());
-        surroundings::mend_after(context, "init");
+        process_state::restore_after(context, "init");
         let loaded = plugin.and_then(|plugin| {
             progress.reach(Step::SelfTest);
             let is_fit = plugin.self_test();
@@ -163,7 +163,7 @@ impl Plugin {
             is_fit.map(|()| plugin)
         });
         if loaded.is_err() && !source.about.may_start_threads && context.threads() == 0 {
-            thread_keys::give_back(&image);
+            thread_keys::free_keys_of(&image);
         }
         loaded
     }
@@ -173,15 +173,15 @@ impl Plugin {
         descriptor: &'static Descriptor,
         argument: &Argument<'_>,
         context: &'static Context,
-        image: Image,
+        image: ImageRange,
     ) -> Result<Plugin, Refusal> {
         let init = descriptor.init.ok_or(Refusal::NoFunction("init"))?;
         let arguments = abi::Init {
             size: size_of::<abi::Init>() as u32,
             flags: if argument.is_check { abi::CHECK } else { 0 },
             generation: context.generation,
-            config_json: text::lend(argument.config_json),
-            name: text::lend(&context.handler),
+            config_json: lent_memory::lend(argument.config_json),
+            name: lent_memory::lend(&context.handler),
         };
         let mut instance = abi::Instance {
             size: size_of::<abi::Instance>() as u32,
@@ -189,13 +189,13 @@ impl Plugin {
             handler: std::ptr::null_mut(),
             vtable: std::ptr::null(),
         };
-        failure::take_failure();
-        let _within = exits::within(context, "init");
+        failure_reason::take_reason();
+        let _within = exits::enter_call(context, "init");
         // SAFETY: the descriptor's file was inspected, its image stays mapped, the host table lives
         // as long as the process, and the arguments live until the call returns. Once an image.
         let status = unsafe {
             init(
-                host::table(context),
+                host_table::table(context),
                 &raw const arguments,
                 &raw mut instance,
             )
@@ -224,8 +224,8 @@ impl Plugin {
         let Some(self_test) = self.vtable.self_test else {
             return Ok(());
         };
-        failure::take_failure();
-        let _within = exits::within(self.context, "self_test");
+        failure_reason::take_reason();
+        let _within = exits::enter_call(self.context, "self_test");
         // SAFETY: `handler` is what `init` gave, and `shutdown` has not run.
         settled("self_test", unsafe { self_test(self.handler) })
     }
@@ -233,32 +233,32 @@ impl Plugin {
     /// Tells the handler that connections come now, or come no more.
     pub(crate) fn serving(&self, on: bool) {
         if let Some(serving) = self.vtable.serving {
-            let _loading = surroundings::loading(self.context);
-            let within = exits::within(self.context, "serving");
+            let _call = process_state::lifecycle_call(self.context);
+            let within = exits::enter_call(self.context, "serving");
             // SAFETY: `handler` is what `init` gave, and `shutdown` has not run: a generation's
             // lifecycle calls follow one another and `shutdown` is the last.
             unsafe { serving(self.handler, u32::from(on)) }
             drop(within);
-            surroundings::mend_after(self.context, "serving");
+            process_state::restore_after(self.context, "serving");
         }
     }
 
     /// Frees the handler. To be called once, when it has no session and no attempt any more.
     pub(crate) fn shutdown(&self) {
         if let Some(shutdown) = self.vtable.shutdown {
-            let _loading = surroundings::loading(self.context);
-            let within = exits::within(self.context, "shutdown");
+            let _call = process_state::lifecycle_call(self.context);
+            let within = exits::enter_call(self.context, "shutdown");
             // SAFETY: as in `serving`; the caller's promise that this is the last call.
             unsafe { shutdown(self.handler) }
             drop(within);
-            surroundings::mend_after(self.context, "shutdown");
+            process_state::restore_after(self.context, "shutdown");
         }
     }
 
     /// Gives back what the process has too few of. To be called once, after `shutdown`, when none
     /// of the plugin's code runs or can run any more.
-    pub(crate) fn give_back_keys(&self) -> usize {
-        thread_keys::give_back(&self.image)
+    pub(crate) fn free_thread_keys(&self) -> usize {
+        thread_keys::free_keys_of(&self.image)
     }
 }
 
@@ -316,7 +316,7 @@ fn try_staged(
 
 /// What a lifecycle callback's status means, with the words that the plugin gave to `fail`.
 fn settled(callback: &'static str, status: Status) -> Result<(), Refusal> {
-    let words = failure::take_failure();
+    let words = failure_reason::take_reason();
     if status == abi::OK {
         return Ok(());
     }

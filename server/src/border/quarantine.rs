@@ -22,7 +22,7 @@ pub(crate) struct Quarantine {
 
 #[derive(Debug, Default)]
 struct Inner {
-    circuit: Circuit,
+    breaker: Breaker,
     rule: Rule,
     /// Panics since the load.
     panics: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Rule {
 
 /// What is seen of a quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct QuarantineStatus {
     /// What stands for `serving` in the list of handlers.
     pub(crate) state: &'static str,
     pub(crate) panics: u64,
@@ -50,7 +50,7 @@ pub(crate) struct Seen {
 
 /// The state of the breaker. It is closed while the handler is in service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Circuit {
+enum Breaker {
     Closed {
         /// The times of the latest panics.
         panics: Vec<Instant>,
@@ -75,20 +75,20 @@ enum Circuit {
 
 /// What happens to the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+enum BreakerEvent {
     /// A callback panicked.
     Panic,
     /// The handler's callbacks hold a quarter of the workers.
     Stuck,
     /// A session wants to begin; `is_held` while the handler's callbacks hold the workers.
-    Knock { is_held: bool },
+    NewSession { is_held: bool },
     /// Somebody looks.
-    Look,
+    StatusRead,
 }
 
 /// What comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum BreakerOutcome {
     Nothing,
     /// It was taken out of service.
     Opened,
@@ -106,9 +106,9 @@ enum Outcome {
     ClosedAndLetIn,
 }
 
-impl Default for Circuit {
-    fn default() -> Circuit {
-        Circuit::Closed {
+impl Default for Breaker {
+    fn default() -> Breaker {
+        Breaker::Closed {
             panics: Vec::new(),
             relapses: 0,
             since: None,
@@ -116,14 +116,18 @@ impl Default for Circuit {
     }
 }
 
-impl Circuit {
+impl Breaker {
     /// What becomes of it, and what comes of the event.
-    fn after(self, event: Event, now: Instant, rule: &Rule) -> (Circuit, Outcome) {
+    fn after(self, event: BreakerEvent, now: Instant, rule: &Rule) -> (Breaker, BreakerOutcome) {
         match (self, event) {
-            (closed @ Circuit::Closed { .. }, Event::Knock { .. }) => (closed, Outcome::LetIn),
-            (closed @ Circuit::Closed { .. }, Event::Look) => (closed, Outcome::Nothing),
+            (closed @ Breaker::Closed { .. }, BreakerEvent::NewSession { .. }) => {
+                (closed, BreakerOutcome::LetIn)
+            }
+            (closed @ Breaker::Closed { .. }, BreakerEvent::StatusRead) => {
+                (closed, BreakerOutcome::Nothing)
+            }
             (
-                Circuit::Closed {
+                Breaker::Closed {
                     mut panics,
                     relapses,
                     since,
@@ -132,51 +136,56 @@ impl Circuit {
             ) => {
                 panics.retain(|at| now.saturating_duration_since(*at) <= rule.window);
                 panics.push(now);
-                if event == Event::Panic && panics.len() < rule.panics_max {
-                    let closed = Circuit::Closed {
+                if event == BreakerEvent::Panic && panics.len() < rule.panics_max {
+                    let closed = Breaker::Closed {
                         panics,
                         relapses,
                         since,
                     };
-                    return (closed, Outcome::Nothing);
+                    return (closed, BreakerOutcome::Nothing);
                 }
                 let is_relapse = since.is_some_and(|since| now - since < RELAPSE_WINDOW);
                 let relapses = if is_relapse { relapses + 1 } else { 0 };
-                (Circuit::open(now, rule, relapses), Outcome::Opened)
+                (Breaker::open(now, rule, relapses), BreakerOutcome::Opened)
             }
             // Sessions that were open before go on, and may fail.
-            (open @ Circuit::Open { .. }, Event::Panic | Event::Stuck | Event::Look) => {
-                (open, Outcome::Nothing)
-            }
-            (Circuit::Open { until, relapses }, Event::Knock { .. }) if now < until => {
-                let open = Circuit::Open { until, relapses };
-                (open, Outcome::Refused(until - now))
+            (
+                open @ Breaker::Open { .. },
+                BreakerEvent::Panic | BreakerEvent::Stuck | BreakerEvent::StatusRead,
+            ) => (open, BreakerOutcome::Nothing),
+            (Breaker::Open { until, relapses }, BreakerEvent::NewSession { .. }) if now < until => {
+                let open = Breaker::Open { until, relapses };
+                (open, BreakerOutcome::Refused(until - now))
             }
             // It shows already that it is no better.
-            (Circuit::Open { relapses, .. }, Event::Knock { is_held: true }) => {
+            (Breaker::Open { relapses, .. }, BreakerEvent::NewSession { is_held: true }) => {
                 let pause = rule.pause_after(relapses);
-                (Circuit::open(now, rule, relapses), Outcome::Refused(pause))
+                (
+                    Breaker::open(now, rule, relapses),
+                    BreakerOutcome::Refused(pause),
+                )
             }
-            (Circuit::Open { relapses, .. }, Event::Knock { is_held: false }) => {
-                let half_open = Circuit::HalfOpen {
+            (Breaker::Open { relapses, .. }, BreakerEvent::NewSession { is_held: false }) => {
+                let half_open = Breaker::HalfOpen {
                     step: 0,
                     let_in: 1,
                     since: Some(now),
                     relapses,
                 };
-                (half_open, Outcome::LetInFirst)
+                (half_open, BreakerOutcome::LetInFirst)
             }
-            (Circuit::HalfOpen { relapses, .. }, Event::Panic | Event::Stuck) => {
-                (Circuit::open(now, rule, relapses + 1), Outcome::Reopened)
-            }
+            (Breaker::HalfOpen { relapses, .. }, BreakerEvent::Panic | BreakerEvent::Stuck) => (
+                Breaker::open(now, rule, relapses + 1),
+                BreakerOutcome::Reopened,
+            ),
             (
-                Circuit::HalfOpen {
+                Breaker::HalfOpen {
                     step,
                     let_in,
                     since,
                     relapses,
                 },
-                event @ (Event::Knock { .. } | Event::Look),
+                event @ (BreakerEvent::NewSession { .. } | BreakerEvent::StatusRead),
             ) => {
                 let left = since.map(|since| (since + PROOF_TIME).saturating_duration_since(now));
                 let has_passed = left.is_some_and(|left| left.is_zero());
@@ -184,26 +193,30 @@ impl Circuit {
                     true => (step + 1, 0, None),
                     false => (step, let_in, since),
                 };
-                let is_knock = event != Event::Look;
+                let is_new_session = event != BreakerEvent::StatusRead;
                 if step == STEPS {
-                    let closed = Circuit::Closed {
+                    let closed = Breaker::Closed {
                         panics: Vec::new(),
                         relapses,
                         since: Some(now),
                     };
-                    let outcome = match is_knock {
-                        true => Outcome::ClosedAndLetIn,
-                        false => Outcome::Closed,
+                    let outcome = match is_new_session {
+                        true => BreakerOutcome::ClosedAndLetIn,
+                        false => BreakerOutcome::Closed,
                     };
                     return (closed, outcome);
                 }
                 let has_room = let_in < 1 << step;
-                let (let_in, since, outcome) = match (is_knock, has_room) {
-                    (false, _) => (let_in, since, Outcome::Nothing),
-                    (true, true) => (let_in + 1, since.or(Some(now)), Outcome::LetIn),
-                    (true, false) => (let_in, since, Outcome::Refused(left.unwrap_or(PROOF_TIME))),
+                let (let_in, since, outcome) = match (is_new_session, has_room) {
+                    (false, _) => (let_in, since, BreakerOutcome::Nothing),
+                    (true, true) => (let_in + 1, since.or(Some(now)), BreakerOutcome::LetIn),
+                    (true, false) => (
+                        let_in,
+                        since,
+                        BreakerOutcome::Refused(left.unwrap_or(PROOF_TIME)),
+                    ),
                 };
-                let half_open = Circuit::HalfOpen {
+                let half_open = Breaker::HalfOpen {
                     step,
                     let_in,
                     since,
@@ -214,8 +227,8 @@ impl Circuit {
         }
     }
 
-    fn open(now: Instant, rule: &Rule, relapses: u32) -> Circuit {
-        Circuit::Open {
+    fn open(now: Instant, rule: &Rule, relapses: u32) -> Breaker {
+        Breaker::Open {
             until: now + rule.pause_after(relapses),
             relapses,
         }
@@ -245,35 +258,35 @@ impl Context {
             return Ok(());
         }
         let is_held = self.throttle.is_on();
-        match self.happens(Event::Knock { is_held }) {
-            Outcome::Refused(after) => Err(after),
+        match self.happens(BreakerEvent::NewSession { is_held }) {
+            BreakerOutcome::Refused(after) => Err(after),
             _ => Ok(()),
         }
     }
 
     /// Counts a panic; too many within a short time take the handler out of service.
     pub(crate) fn record_panic(&self) {
-        self.happens(Event::Panic);
+        self.happens(BreakerEvent::Panic);
     }
 
     /// Takes the handler out of service because its callbacks hold the workers. Answers whether it
     /// was in service until now.
     pub(crate) fn quarantine_stuck(&self) -> bool {
-        self.happens(Event::Stuck) == Outcome::Opened
+        self.happens(BreakerEvent::Stuck) == BreakerOutcome::Opened
     }
 
     /// What is to be seen of it now.
-    pub(crate) fn look_at_quarantine(&self) -> Seen {
-        self.happens(Event::Look);
+    pub(crate) fn quarantine_status(&self) -> QuarantineStatus {
+        self.happens(BreakerEvent::StatusRead);
         let inner = self.quarantine.lock();
         let now = Instant::now();
-        let (state, next_try) = match &inner.circuit {
-            Circuit::Closed { .. } => ("serving", None),
-            Circuit::Open { until, .. } => {
+        let (state, next_try) = match &inner.breaker {
+            Breaker::Closed { .. } => ("serving", None),
+            Breaker::Open { until, .. } => {
                 let left = until.saturating_duration_since(now);
                 ("quarantined", Some(left))
             }
-            Circuit::HalfOpen {
+            Breaker::HalfOpen {
                 step,
                 let_in,
                 since,
@@ -287,52 +300,55 @@ impl Context {
                 ("half_open", Some(left))
             }
         };
-        Seen {
+        QuarantineStatus {
             state,
             panics: inner.panics,
             next_try,
         }
     }
 
-    fn happens(&self, event: Event) -> Outcome {
+    fn happens(&self, event: BreakerEvent) -> BreakerOutcome {
         let mut inner = self.quarantine.lock();
-        inner.panics += u64::from(event == Event::Panic);
-        let circuit = std::mem::take(&mut inner.circuit);
-        let (circuit, outcome) = circuit.after(event, Instant::now(), &inner.rule);
-        let is_on = !matches!(circuit, Circuit::Closed { .. });
+        inner.panics += u64::from(event == BreakerEvent::Panic);
+        let breaker = std::mem::take(&mut inner.breaker);
+        let (breaker, outcome) = breaker.after(event, Instant::now(), &inner.rule);
+        let is_on = !matches!(breaker, Breaker::Closed { .. });
         self.quarantine.is_on.store(is_on, Ordering::Relaxed);
-        let pause_ms = match circuit {
-            Circuit::Open { relapses, .. } => inner.rule.pause_after(relapses).as_millis() as u64,
-            Circuit::Closed { .. } | Circuit::HalfOpen { .. } => 0,
+        let pause_ms = match breaker {
+            Breaker::Open { relapses, .. } => inner.rule.pause_after(relapses).as_millis() as u64,
+            Breaker::Closed { .. } | Breaker::HalfOpen { .. } => 0,
         };
-        inner.circuit = circuit;
+        inner.breaker = breaker;
         let panics = inner.panics;
         drop(inner);
         let (handler, generation) = (&self.handler, self.generation);
         match outcome {
-            Outcome::Opened if event == Event::Panic => error!(
+            BreakerOutcome::Opened if event == BreakerEvent::Panic => error!(
                 %handler,
                 generation,
                 panics,
                 pause_ms,
                 "handler quarantined: it panics too often; after a pause one session is let in, and a new file or table brings it back at once"
             ),
-            Outcome::Reopened => error!(
+            BreakerOutcome::Reopened => error!(
                 %handler,
                 generation,
                 panics,
                 pause_ms,
                 "handler quarantined again: it failed while it was tried"
             ),
-            Outcome::LetInFirst => warn!(
+            BreakerOutcome::LetInFirst => warn!(
                 %handler,
                 generation,
                 "quarantined handler is tried: one session is let in, then more"
             ),
-            Outcome::Closed | Outcome::ClosedAndLetIn => {
+            BreakerOutcome::Closed | BreakerOutcome::ClosedAndLetIn => {
                 info!(%handler, generation, "handler is in service again");
             }
-            Outcome::Opened | Outcome::Nothing | Outcome::LetIn | Outcome::Refused(_) => {}
+            BreakerOutcome::Opened
+            | BreakerOutcome::Nothing
+            | BreakerOutcome::LetIn
+            | BreakerOutcome::Refused(_) => {}
         }
         outcome
     }

@@ -20,10 +20,10 @@ use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 
 /// A function of the host table with the arguments that have rules.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Call<'a> {
+pub(crate) enum HostCall<'a> {
     Send {
         kind: u32,
-        payload: Lent<'a>,
+        payload: LentBytes<'a>,
         /// The kind of the message whose first part was sent.
         open: Option<u8>,
         bytes_max: usize,
@@ -40,32 +40,32 @@ pub(crate) enum Call<'a> {
         bytes_max: usize,
     },
     Ping {
-        payload: Lent<'a>,
+        payload: LentBytes<'a>,
     },
     Close {
         code: u32,
-        reason: Lent<'a>,
+        reason: LentBytes<'a>,
     },
     Abort,
     Timer,
     Reads,
     Watermark,
     Subscribe {
-        topic: Lent<'a>,
+        topic: LentBytes<'a>,
         on: u32,
     },
     SendTo {
         kind: u32,
-        payload: Lent<'a>,
+        payload: LentBytes<'a>,
     },
     CloseTo {
         code: u32,
-        reason: Lent<'a>,
+        reason: LentBytes<'a>,
     },
     Publish {
-        topic: Lent<'a>,
+        topic: LentBytes<'a>,
         kind: u32,
-        payload: Lent<'a>,
+        payload: LentBytes<'a>,
     },
     Wake,
     WakeAfter,
@@ -74,17 +74,17 @@ pub(crate) enum Call<'a> {
         is_null: bool,
     },
     ResponseHeader {
-        name: Lent<'a>,
-        value: Lent<'a>,
+        name: LentBytes<'a>,
+        value: LentBytes<'a>,
         is_token: bool,
         is_the_servers: bool,
     },
     ResponseProtocol {
-        protocol: Lent<'a>,
+        protocol: LentBytes<'a>,
     },
     ResponseReject {
         code: u32,
-        body: Lent<'a>,
+        body: LentBytes<'a>,
     },
     ResponseExtensions,
     Raw(RawCall<'a>),
@@ -93,16 +93,16 @@ pub(crate) enum Call<'a> {
 /// A pointer and a length that a plugin lends. Nothing of it is read but where a call was refused because
 /// it is no text: what is too long may not be there at all.
 #[derive(Clone, Copy)]
-pub(crate) struct Lent<'a> {
+pub(crate) struct LentBytes<'a> {
     is_null: bool,
     len: usize,
     bytes: Option<&'a [u8]>,
 }
 
-impl<'a> Lent<'a> {
+impl<'a> LentBytes<'a> {
     /// What was lent, and what of it can be read.
-    pub(crate) fn new(raw: Bytes, bytes: Option<&'a [u8]>) -> Lent<'a> {
-        Lent {
+    pub(crate) fn new(raw: Bytes, bytes: Option<&'a [u8]>) -> LentBytes<'a> {
+        LentBytes {
             is_null: raw.ptr.is_null(),
             len: raw.len,
             bytes,
@@ -123,9 +123,9 @@ impl<'a> Lent<'a> {
     }
 }
 
-impl std::fmt::Debug for Lent<'_> {
+impl std::fmt::Debug for LentBytes<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lent")
+        f.debug_struct("LentBytes")
             .field("len", &self.len)
             .finish_non_exhaustive()
     }
@@ -133,7 +133,7 @@ impl std::fmt::Debug for Lent<'_> {
 
 /// Whose call it was.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum By {
+pub(crate) enum Caller {
     /// The code that runs on this thread, for this session; 0 is none that is known.
     Here(u64),
     /// The handler itself, about this session; 0 is none.
@@ -143,14 +143,14 @@ pub(crate) enum By {
 /// Says that a call was refused, if that is the plugin's fault.
 #[cold]
 #[inline(never)]
-pub(crate) fn tell(by: By, call: &Call<'_>, status: Status) {
+pub(crate) fn log_refusal(by: Caller, call: &HostCall<'_>, status: Status) {
     let Some(rule) = call.broken_rule(status) else {
         return;
     };
     let ((context, callback), session) = match by {
-        By::Here(session) => (here(), session),
-        By::Handler(context, session) => {
-            let callback = exits::here().map(|(_, callback)| callback);
+        Caller::Here(session) => (here(), session),
+        Caller::Handler(context, session) => {
+            let callback = exits::running_callback().map(|(_, callback)| callback);
             ((Some(context), callback), session)
         }
     };
@@ -160,7 +160,7 @@ pub(crate) fn tell(by: By, call: &Call<'_>, status: Status) {
         function,
         rule,
     );
-    let Some(times) = times_untold(key, Instant::now()) else {
+    let Some(times) = times_to_log(key, Instant::now()) else {
         return;
     };
     let error = match status {
@@ -195,7 +195,7 @@ pub(crate) fn tell(by: By, call: &Call<'_>, status: Status) {
 
 /// The handler whose code runs on this thread, and in which callback.
 fn here() -> (Option<&'static Context>, Option<&'static str>) {
-    match exits::here() {
+    match exits::running_callback() {
         Some((context, callback)) => (Some(context), Some(callback)),
         None => (context::of_this_thread(), None),
     }
@@ -204,60 +204,60 @@ fn here() -> (Option<&'static Context>, Option<&'static str>) {
 type Key = (usize, &'static str, &'static str);
 
 /// What was told of late.
-struct Told {
+struct LoggedRefusal {
     key: Key,
     at: Instant,
     /// Refusals since, which were not told.
-    untold: u64,
+    unlogged: u64,
 }
 
 /// How many refusals of this kind are to be told of now, this one included; `None` if one was told a
 /// moment ago.
-fn times_untold(key: Key, now: Instant) -> Option<u64> {
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_recent = |it: &Told| now.duration_since(it.at) < TOLD_AGAIN;
+fn times_to_log(key: Key, now: Instant) -> Option<u64> {
+    let mut told = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_recent = |it: &LoggedRefusal| now.duration_since(it.at) < LOG_INTERVAL;
     let times = match told.iter_mut().find(|it| it.key == key) {
         Some(it) if is_recent(it) => {
-            it.untold += 1;
+            it.unlogged += 1;
             return None;
         }
-        Some(it) => it.untold + 1,
+        Some(it) => it.unlogged + 1,
         None => 1,
     };
     told.retain(|it| it.key != key && is_recent(it));
-    told.push(Told {
+    told.push(LoggedRefusal {
         key,
         at: now,
-        untold: 0,
+        unlogged: 0,
     });
     Some(times)
 }
 
-impl Call<'_> {
+impl HostCall<'_> {
     fn name(&self) -> &'static str {
         match self {
-            Call::Send { .. } => "send",
-            Call::Reserve { .. } => "reserve",
-            Call::Commit { .. } => "commit",
-            Call::Ping { .. } => "ping",
-            Call::Close { .. } => "close",
-            Call::Abort => "abort",
-            Call::Timer => "timer",
-            Call::Reads => "reads",
-            Call::Watermark => "watermark",
-            Call::Subscribe { .. } => "subscribe",
-            Call::SendTo { .. } => "send_to",
-            Call::CloseTo { .. } => "close_to",
-            Call::Publish { .. } => "publish",
-            Call::Wake => "wake",
-            Call::WakeAfter => "wake_after",
-            Call::Notify => "notify",
-            Call::Spawn { .. } => "spawn",
-            Call::ResponseHeader { .. } => "response_header",
-            Call::ResponseProtocol { .. } => "response_protocol",
-            Call::ResponseReject { .. } => "response_reject",
-            Call::ResponseExtensions => "response_extensions",
-            Call::Raw(call) => call.name(),
+            HostCall::Send { .. } => "send",
+            HostCall::Reserve { .. } => "reserve",
+            HostCall::Commit { .. } => "commit",
+            HostCall::Ping { .. } => "ping",
+            HostCall::Close { .. } => "close",
+            HostCall::Abort => "abort",
+            HostCall::Timer => "timer",
+            HostCall::Reads => "reads",
+            HostCall::Watermark => "watermark",
+            HostCall::Subscribe { .. } => "subscribe",
+            HostCall::SendTo { .. } => "send_to",
+            HostCall::CloseTo { .. } => "close_to",
+            HostCall::Publish { .. } => "publish",
+            HostCall::Wake => "wake",
+            HostCall::WakeAfter => "wake_after",
+            HostCall::Notify => "notify",
+            HostCall::Spawn { .. } => "spawn",
+            HostCall::ResponseHeader { .. } => "response_header",
+            HostCall::ResponseProtocol { .. } => "response_protocol",
+            HostCall::ResponseReject { .. } => "response_reject",
+            HostCall::ResponseExtensions => "response_extensions",
+            HostCall::Raw(call) => call.name(),
         }
     }
 
@@ -265,19 +265,19 @@ impl Call<'_> {
     fn broken_rule(&self, status: Status) -> Option<&'static str> {
         if status == abi::MISUSE {
             return Some(match self {
-                Call::SendTo { .. }
-                | Call::CloseTo { .. }
-                | Call::Publish { .. }
-                | Call::Wake
-                | Call::WakeAfter
-                | Call::Notify
-                | Call::Spawn { .. }
-                | Call::Raw(RawCall::WriteTo { .. }) => "`ctx` is that of the host table",
-                Call::ResponseHeader { .. }
-                | Call::ResponseProtocol { .. }
-                | Call::ResponseReject { .. }
-                | Call::ResponseExtensions
-                | Call::Raw(RawCall::Answer { .. } | RawCall::Accept) => {
+                HostCall::SendTo { .. }
+                | HostCall::CloseTo { .. }
+                | HostCall::Publish { .. }
+                | HostCall::Wake
+                | HostCall::WakeAfter
+                | HostCall::Notify
+                | HostCall::Spawn { .. }
+                | HostCall::Raw(RawCall::WriteTo { .. }) => "`ctx` is that of the host table",
+                HostCall::ResponseHeader { .. }
+                | HostCall::ResponseProtocol { .. }
+                | HostCall::ResponseReject { .. }
+                | HostCall::ResponseExtensions
+                | HostCall::Raw(RawCall::Answer { .. } | RawCall::Accept) => {
                     "`response` is that of the `handshake` that runs"
                 }
                 _ => {
@@ -290,52 +290,60 @@ impl Call<'_> {
             return None;
         }
         match *self {
-            Call::Send {
+            HostCall::Send {
                 kind,
                 payload,
                 open,
                 bytes_max,
-            } => message(status, kind, Some(payload), Part::May(open), bytes_max),
-            Call::Reserve { max } => (max > PAYLOAD_BYTES_MAX).then_some("`max` is at most 64 MiB"),
-            Call::Commit {
+            } => message(status, kind, Some(payload), PartsRule::May(open), bytes_max),
+            HostCall::Reserve { max } => {
+                (max > PAYLOAD_BYTES_MAX).then_some("`max` is at most 64 MiB")
+            }
+            HostCall::Commit {
                 is_reserved: false, ..
             } => Some("`reserve`, for as many bytes, is the call with this Conn before `commit`"),
-            Call::Commit {
+            HostCall::Commit {
                 kind,
                 len,
                 open,
                 bytes_max,
                 ..
-            } if len <= bytes_max => message(status, kind, None, Part::May(open), bytes_max),
-            Call::Commit { .. } => Some(TOO_LONG),
-            Call::Ping { payload } => Some(match payload.is_readable() {
+            } if len <= bytes_max => message(status, kind, None, PartsRule::May(open), bytes_max),
+            HostCall::Commit { .. } => Some(TOO_LONG),
+            HostCall::Ping { payload } => Some(match payload.is_readable() {
                 true => "`len` is at most 125",
                 false => UNREADABLE,
             }),
-            Call::Close { code, reason } | Call::CloseTo { code, reason } => {
+            HostCall::Close { code, reason } | HostCall::CloseTo { code, reason } => {
                 Some(closing(code, reason))
             }
-            Call::Timer => Some("a session has at most `timers_max` timers"),
-            Call::Watermark => Some("`low` is not above `high`"),
-            Call::Subscribe { topic, on } => Some(match topic_rule(status, topic) {
+            HostCall::Timer => Some("a session has at most `timers_max` timers"),
+            HostCall::Watermark => Some("`low` is not above `high`"),
+            HostCall::Subscribe { topic, on } => Some(match topic_rule(status, topic) {
                 Some(rule) => rule,
                 None if on > 1 => "`on` is 0 or 1",
                 None => "a session joins at most `topics_max` topics",
             }),
-            Call::SendTo { kind, payload } => {
-                message(status, kind, Some(payload), Part::MayNot, PAYLOAD_BYTES_MAX)
-            }
-            Call::Publish {
+            HostCall::SendTo { kind, payload } => message(
+                status,
+                kind,
+                Some(payload),
+                PartsRule::MayNot,
+                PAYLOAD_BYTES_MAX,
+            ),
+            HostCall::Publish {
                 topic,
                 kind,
                 payload,
             } => topic_rule(status, topic).or_else(|| {
                 let max = PAYLOAD_BYTES_MAX;
-                message(status, kind, Some(payload), Part::MayNot, max)
+                message(status, kind, Some(payload), PartsRule::MayNot, max)
             }),
-            Call::Spawn { is_null: true } => Some("`run` is not NULL"),
-            Call::Spawn { is_null: false } => Some("a handler has at most `threads_max` threads"),
-            Call::ResponseHeader {
+            HostCall::Spawn { is_null: true } => Some("`run` is not NULL"),
+            HostCall::Spawn { is_null: false } => {
+                Some("a handler has at most `threads_max` threads")
+            }
+            HostCall::ResponseHeader {
                 name,
                 value,
                 is_token,
@@ -351,31 +359,31 @@ impl Call<'_> {
             } else {
                 "`value` has no control characters"
             }),
-            Call::ResponseProtocol { protocol } => Some(match protocol.is_readable() {
+            HostCall::ResponseProtocol { protocol } => Some(match protocol.is_readable() {
                 true => "`protocol` is one that the client offered",
                 false => UNREADABLE,
             }),
-            Call::ResponseReject { code, body } => Some(if !body.is_readable() {
+            HostCall::ResponseReject { code, body } => Some(if !body.is_readable() {
                 UNREADABLE
             } else if !(300..=599).contains(&code) {
                 "`status` is 300 to 599"
             } else {
                 "`body` has at most 1 MiB"
             }),
-            Call::Reads => Some("`on` is 0 or 1"),
-            Call::Raw(call) => call.broken_rule(status),
-            Call::Abort
-            | Call::Wake
-            | Call::WakeAfter
-            | Call::Notify
-            | Call::ResponseExtensions => None,
+            HostCall::Reads => Some("`on` is 0 or 1"),
+            HostCall::Raw(call) => call.broken_rule(status),
+            HostCall::Abort
+            | HostCall::Wake
+            | HostCall::WakeAfter
+            | HostCall::Notify
+            | HostCall::ResponseExtensions => None,
         }
     }
 }
 
 /// Whether a message may be sent in parts, and the kind of the one that is.
 #[derive(Clone, Copy)]
-enum Part {
+enum PartsRule {
     May(Option<u8>),
     MayNot,
 }
@@ -384,8 +392,8 @@ enum Part {
 fn message(
     status: Status,
     kind: u32,
-    payload: Option<Lent<'_>>,
-    part: Part,
+    payload: Option<LentBytes<'_>>,
+    part: PartsRule,
     bytes_max: usize,
 ) -> Option<&'static str> {
     let opcode = kind & 0xff;
@@ -397,7 +405,7 @@ fn message(
         abi::TOO_BIG => payload
             .is_some_and(|payload| payload.len > bytes_max)
             .then_some(TOO_LONG),
-        abi::UNSUPPORTED if matches!(part, Part::MayNot) => {
+        abi::UNSUPPORTED if matches!(part, PartsRule::MayNot) => {
             Some("`kind` has no other bits than WSH_NO_COMPRESS and WSH_TRUSTED_UTF8")
         }
         abi::UNSUPPORTED => Some(
@@ -407,14 +415,14 @@ fn message(
             Some("`kind` is WSH_TEXT or WSH_BINARY, with or without flags")
         }
         _ => Some(match part {
-            Part::MayNot if kind & abi::MORE != 0 => {
+            PartsRule::MayNot if kind & abi::MORE != 0 => {
                 "`kind` is without WSH_MORE: what is sent by id or topic is a whole message"
             }
-            Part::May(Some(open))
+            PartsRule::May(Some(open))
                 if u32::from(open) != opcode
                     && (opcode != abi::TEXT
                         || kind & abi::TRUSTED_UTF8 != 0
-                        || payload.is_none_or(Lent::is_text)) =>
+                        || payload.is_none_or(LentBytes::is_text)) =>
             {
                 "`kind` is that of the message's first part"
             }
@@ -423,7 +431,7 @@ fn message(
     }
 }
 
-fn closing(code: u32, reason: Lent<'_>) -> &'static str {
+fn closing(code: u32, reason: LentBytes<'_>) -> &'static str {
     if !reason.is_readable() {
         UNREADABLE
     } else if reason.len > rules::REASON_BYTES_MAX {
@@ -438,7 +446,7 @@ fn closing(code: u32, reason: Lent<'_>) -> &'static str {
 }
 
 /// The rule that a topic's name breaks by itself, if any.
-fn topic_rule(status: Status, topic: Lent<'_>) -> Option<&'static str> {
+fn topic_rule(status: Status, topic: LentBytes<'_>) -> Option<&'static str> {
     match status {
         abi::INVALID if !topic.is_readable() => Some(UNREADABLE),
         abi::TOO_BIG if topic.len > rules::TOPIC_BYTES_MAX => Some("`topic` has at most 255 bytes"),
@@ -449,9 +457,9 @@ fn topic_rule(status: Status, topic: Lent<'_>) -> Option<&'static str> {
     }
 }
 
-static TOLD: Mutex<Vec<Told>> = Mutex::new(Vec::new());
+static LOGGED: Mutex<Vec<LoggedRefusal>> = Mutex::new(Vec::new());
 /// What a handler does wrong in the same way is told once in that time.
-const TOLD_AGAIN: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 const UNREADABLE: &str =
     "a pointer with a length above 0 is not NULL, and no length is more than memory has";

@@ -14,12 +14,12 @@ use crate::runtime::wakes;
 pub(crate) struct Throttle {
     is_on: AtomicBool,
     /// By the session's id.
-    waiting: Mutex<HashMap<u64, Waiting>>,
+    waiting: Mutex<HashMap<u64, WaitingSession>>,
 }
 
 /// A session that waits.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingSession {
     waker: Waker,
     /// Bytes of its peer that are unread.
     unread: u64,
@@ -29,7 +29,7 @@ struct Waiting {
 
 /// What has become of a peer that is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct UnreadPeer {
     /// Whether other bytes are unread than before.
     pub(crate) has_more: bool,
     pub(crate) finished_since: Option<Moment>,
@@ -47,7 +47,7 @@ impl Throttle {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = self.is_on();
         if waits {
-            let entry = waiting.entry(id).or_insert_with(|| Waiting {
+            let entry = waiting.entry(id).or_insert_with(|| WaitingSession {
                 waker: waker.clone(),
                 unread: 0,
                 finished_since: None,
@@ -58,11 +58,17 @@ impl Throttle {
     }
 
     /// Notes what was seen of the peer of a session that waits.
-    pub(crate) fn see(&self, id: u64, unread: u64, is_finished: bool, now: Moment) -> Seen {
+    pub(crate) fn note_peer(
+        &self,
+        id: u64,
+        unread: u64,
+        is_finished: bool,
+        now: Moment,
+    ) -> UnreadPeer {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(entry) = waiting.get_mut(&id) else {
             // It was let go meanwhile.
-            return Seen {
+            return UnreadPeer {
                 has_more: true,
                 finished_since: None,
             };
@@ -70,7 +76,7 @@ impl Throttle {
         let before = std::mem::replace(&mut entry.unread, unread);
         let since = entry.finished_since.take().unwrap_or(now);
         entry.finished_since = is_finished.then_some(since);
-        Seen {
+        UnreadPeer {
             has_more: unread != before,
             finished_since: entry.finished_since,
         }

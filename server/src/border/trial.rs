@@ -37,7 +37,7 @@ use self::passed::{note_passed, passed_before, verdict_key};
 use self::report::{Report, Request};
 use self::solitude::Solitude;
 use super::context::Context;
-use super::log::escape_into;
+use super::handler_log::escape_into;
 use crate::config::{Config, HandlerConfig, Trial};
 use crate::plugin::libraries::Library;
 use crate::plugin::refusal::Refusal;

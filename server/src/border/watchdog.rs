@@ -5,9 +5,9 @@
 //! [watches](thread), and wakes one. Here is what a callback says of itself, which every message
 //! pays for.
 
-mod doze;
-mod pace;
-mod sight;
+mod idle_sleep;
+mod observed_thread;
+mod sample_rate;
 mod thread;
 
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
-use self::doze::Doze;
+use self::idle_sleep::IdleSleep;
 pub(crate) use self::thread::start;
 use super::context::Context;
 use crate::runtime::wakes::{self, Kept};
@@ -105,7 +105,7 @@ struct Slot {
     callback: AtomicUsize,
     context: AtomicPtr<Context>,
     /// Whether the callback has said why it is about to fail.
-    has_said_why: AtomicBool,
+    has_given_reason: AtomicBool,
     /// The tasks that the thread woke meanwhile.
     kept: &'static Kept,
 }
@@ -117,10 +117,10 @@ pub(crate) fn watch(context: &'static Context, callback: Callback) -> Watched {
     slot.callback.store(callback as usize, Ordering::Relaxed);
     slot.context
         .store(std::ptr::from_ref(context).cast_mut(), Ordering::Relaxed);
-    slot.has_said_why.store(false, Ordering::Relaxed);
+    slot.has_given_reason.store(false, Ordering::Relaxed);
     slot.since
-        .store(LOOKS.load(Ordering::Relaxed), Ordering::Release);
-    if DOZE.is_asleep() {
+        .store(SAMPLES.load(Ordering::Relaxed), Ordering::Release);
+    if IDLE_SLEEP.is_asleep() {
         wake_up();
     }
     Watched { slot }
@@ -130,22 +130,22 @@ impl Watched {
     /// Notes that another call of the same callback begins.
     #[inline]
     pub(crate) fn renew(&self) {
-        let now = LOOKS.load(Ordering::Relaxed);
+        let now = SAMPLES.load(Ordering::Relaxed);
         self.slot.since.store(now, Ordering::Release);
-        self.slot.has_said_why.store(false, Ordering::Relaxed);
+        self.slot.has_given_reason.store(false, Ordering::Relaxed);
     }
 }
 
 /// Notes that the callback on this thread, if there is one, says why it is about to fail.
-pub(crate) fn note_said_why() {
+pub(crate) fn note_reason_given() {
     if let Some(slot) = SLOT.get() {
-        slot.has_said_why.store(true, Ordering::Relaxed);
+        slot.has_given_reason.store(true, Ordering::Relaxed);
     }
 }
 
 /// The handler whose callback runs on this thread, and the callback's name. It may be asked in a
 /// signal's handler.
-pub(crate) fn here() -> Option<(&'static Context, &'static str)> {
+pub(crate) fn running_callback() -> Option<(&'static Context, &'static str)> {
     let slot = SLOT.get()?;
     let is_running = slot.since.load(Ordering::Acquire) != 0;
     let context = slot.context().filter(|_| is_running)?;
@@ -153,9 +153,9 @@ pub(crate) fn here() -> Option<(&'static Context, &'static str)> {
 }
 
 /// Whether the callback that ran last on this thread has said why it is about to fail.
-pub(crate) fn has_said_why() -> bool {
+pub(crate) fn has_given_reason() -> bool {
     SLOT.get()
-        .is_some_and(|slot| slot.has_said_why.load(Ordering::Relaxed))
+        .is_some_and(|slot| slot.has_given_reason.load(Ordering::Relaxed))
 }
 
 impl Drop for Watched {
@@ -189,7 +189,7 @@ fn new_slot() -> &'static Slot {
         since: AtomicU64::new(0),
         callback: AtomicUsize::new(0),
         context: AtomicPtr::default(),
-        has_said_why: AtomicBool::new(false),
+        has_given_reason: AtomicBool::new(false),
         kept: wakes::of_this_thread(),
     }));
     let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,7 +204,7 @@ thread_local! {
 
 #[cold]
 fn wake_up() {
-    if DOZE.ends()
+    if IDLE_SLEEP.take()
         && let Some(watchdog) = WATCHDOG.get()
     {
         watchdog.unpark();
@@ -213,9 +213,9 @@ fn wake_up() {
 
 static SLOTS: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
 /// Looks since the start; begins at 1 because 0 means "in no callback".
-static LOOKS: AtomicU64 = AtomicU64::new(1);
+static SAMPLES: AtomicU64 = AtomicU64::new(1);
 #[cfg(not(test))]
-static DOZE: Doze = Doze::new();
+static IDLE_SLEEP: IdleSleep = IdleSleep::new();
 #[cfg(test)]
-static DOZE: LazyLock<Doze> = LazyLock::new(Doze::new);
+static IDLE_SLEEP: LazyLock<IdleSleep> = LazyLock::new(IdleSleep::new);
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();

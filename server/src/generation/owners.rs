@@ -9,11 +9,11 @@
 use std::sync::Arc;
 
 use super::{Generation, GenerationRef};
-use crate::border::calls::{Answer, Attempt, Instance, Outcome};
-use crate::border::conn::Conn;
-use crate::border::moving::Unmoved;
-use crate::border::request::Request;
-use crate::border::response::Draft;
+use crate::border::calls::{Attempt, CallbackOutcome, HandshakeAnswer, SessionInstance};
+use crate::border::host_conn::HostConn;
+use crate::border::request_table::RequestTable;
+use crate::border::response_draft::Draft;
+use crate::border::state_transfer::NotMoved;
 
 /// An opening handshake before its handler.
 // The fields are dropped in this order.
@@ -22,7 +22,7 @@ pub(crate) struct HandshakeOwner {
     /// Abandoned when it is dropped, unless `open` took it.
     attempt: Attempt,
     /// `abandon` may read it (abi.rs, *lent memory*).
-    request: Box<Request>,
+    request: Box<RequestTable>,
     generation_ref: GenerationRef,
 }
 
@@ -31,13 +31,13 @@ pub(crate) struct HandshakeOwner {
 #[derive(Debug)]
 pub(crate) struct SessionOwner {
     /// `None` once the handler knows of the end, and has no more to do.
-    instance: Option<Instance>,
+    instance: Option<SessionInstance>,
     generation_ref: GenerationRef,
 }
 
 impl HandshakeOwner {
     /// A handshake that its handler was not asked about.
-    pub(crate) fn new(generation_ref: GenerationRef, request: Box<Request>) -> HandshakeOwner {
+    pub(crate) fn new(generation_ref: GenerationRef, request: Box<RequestTable>) -> HandshakeOwner {
         HandshakeOwner {
             attempt: generation_ref.0.plugin.attempt(generation_ref.0.context),
             request,
@@ -49,22 +49,22 @@ impl HandshakeOwner {
         self.generation_ref.generation()
     }
 
-    pub(crate) fn request(&self) -> &Request {
+    pub(crate) fn request(&self) -> &RequestTable {
         &self.request
     }
 
     /// Asks the handler.
-    pub(crate) fn ask(&mut self, draft: &mut Draft) -> Answer {
+    pub(crate) fn ask(&mut self, draft: &mut Draft) -> HandshakeAnswer {
         let generation = &self.generation_ref.0;
         let answer = (generation.plugin).handshake(&self.request, draft, &mut self.attempt);
-        if answer == Answer::Panicked {
+        if answer == HandshakeAnswer::Panicked {
             generation.context.record_panic();
         }
         answer
     }
 
     /// Makes the session.
-    pub(crate) fn open(self, conn: &mut Conn) -> (SessionOwner, Outcome) {
+    pub(crate) fn open(self, conn: &mut HostConn) -> (SessionOwner, CallbackOutcome) {
         let HandshakeOwner {
             attempt,
             request,
@@ -89,7 +89,7 @@ impl SessionOwner {
 
     /// The session as its handler has it, until that is over.
     #[inline]
-    pub(crate) fn instance(&mut self) -> Option<&mut Instance> {
+    pub(crate) fn instance(&mut self) -> Option<&mut SessionInstance> {
         self.instance.as_mut()
     }
 
@@ -108,12 +108,12 @@ impl SessionOwner {
     pub(crate) fn move_to(
         &mut self,
         to: &Arc<Generation>,
-        conn: &mut Conn,
+        conn: &mut HostConn,
         state: &[u8],
-    ) -> Result<GenerationRef, Unmoved> {
+    ) -> Result<GenerationRef, NotMoved> {
         let schema = self.generation().provenance.about.schema;
         // Retired since it was found: then there is a newer one, which asks for itself.
-        let generation_ref = to.enter().map_err(|_| Unmoved::NotNow(NO_PLACE))?;
+        let generation_ref = to.enter().map_err(|_| NotMoved::NotNow(NO_PLACE))?;
         let new = to.plugin.restore(to.context, conn, schema, state)?;
         // From here on nothing can fail. The old code's `destroy` runs while its place is taken.
         self.instance = Some(new);

@@ -22,7 +22,7 @@ use super::scan::{self, Scan, Scope};
 use super::waiters::Waiters;
 use super::watcher::{Watcher, waypoints};
 use super::{Change, Order, Reread};
-use crate::border::guards::surroundings;
+use crate::border::guards::process_state;
 use crate::config::Config;
 use crate::plugin::stage::Stage;
 use crate::router::{Router, Table};
@@ -96,8 +96,8 @@ impl Reconciler {
 
     /// Looks at everything once.
     pub(super) fn look(&mut self) {
-        surroundings::mend_now();
-        if let Some(limit) = surroundings::open_files_max() {
+        process_state::restore_now();
+        if let Some(limit) = process_state::open_files_max() {
             let connections_max = self.config.load().limits.connections_max;
             self.shared.descriptors.follow(limit, connections_max);
         }

@@ -4,8 +4,8 @@
 //! `snapshot` and `restore`, all through `generation::owners`.
 
 use super::Session;
-use crate::border::calls::{Instance, Outcome};
-use crate::border::conn::Conn;
+use crate::border::calls::{CallbackOutcome, SessionInstance};
+use crate::border::host_conn::HostConn;
 use crate::sessions::cause::Cause;
 use crate::ws::close::CloseBody;
 use crate::ws::closing::ClosingEvent;
@@ -26,7 +26,7 @@ impl Session {
     #[inline(always)]
     pub(super) fn call(
         &mut self,
-        callback: impl FnOnce(&mut Instance, &mut Conn, FromPeer<'_>) -> Outcome,
+        callback: impl FnOnce(&mut SessionInstance, &mut HostConn, FromPeer<'_>) -> CallbackOutcome,
     ) {
         if let Some(instance) = self.owner.instance() {
             let from_peer = FromPeer {
@@ -43,17 +43,17 @@ impl Session {
     /// of the session is freed.
     pub(super) fn call_after_end(
         &mut self,
-        callback: impl FnOnce(&mut Instance, &mut Conn, FromPeer<'_>) -> Outcome,
-    ) -> Outcome {
+        callback: impl FnOnce(&mut SessionInstance, &mut HostConn, FromPeer<'_>) -> CallbackOutcome,
+    ) -> CallbackOutcome {
         let Some(instance) = self.owner.instance() else {
-            return Outcome::Done;
+            return CallbackOutcome::Done;
         };
         let from_peer = FromPeer {
             decoder: &self.decoder,
             close: self.their_close.as_deref(),
         };
         let outcome = callback(instance, &mut self.conn, from_peer);
-        if outcome != Outcome::Pending {
+        if outcome != CallbackOutcome::Pending {
             self.owner.free_instance();
         }
         outcome
@@ -61,20 +61,20 @@ impl Session {
 
     /// Takes what a callback answered as an event of the session's end. What follows stays due.
     #[inline]
-    pub(super) fn settle(&mut self, outcome: Outcome) {
-        if outcome != Outcome::Continue {
+    pub(super) fn settle(&mut self, outcome: CallbackOutcome) {
+        if outcome != CallbackOutcome::Continue {
             self.settle_other(outcome);
         }
     }
 
     #[cold]
-    fn settle_other(&mut self, outcome: Outcome) {
+    fn settle_other(&mut self, outcome: CallbackOutcome) {
         let (event, cause) = match outcome {
-            Outcome::Continue => return,
-            Outcome::Done => (ClosingEvent::Done, Cause::HandlerDone),
-            Outcome::Pending => (ClosingEvent::Pending, Cause::HandlerFailed),
-            Outcome::Failed => (ClosingEvent::Close, Cause::HandlerFailed),
-            Outcome::Panicked => {
+            CallbackOutcome::Continue => return,
+            CallbackOutcome::Done => (ClosingEvent::Done, Cause::HandlerDone),
+            CallbackOutcome::Pending => (ClosingEvent::Pending, Cause::HandlerFailed),
+            CallbackOutcome::Failed => (ClosingEvent::Close, Cause::HandlerFailed),
+            CallbackOutcome::Panicked => {
                 self.owner.generation().context.record_panic();
                 (ClosingEvent::Close, Cause::HandlerPanicked)
             }

@@ -7,7 +7,7 @@ use tracing::debug;
 use wsh::close_codes::ABNORMAL;
 
 use super::{HandlerEnd, Session};
-use crate::border::calls::Outcome;
+use crate::border::calls::CallbackOutcome;
 use crate::buffers::pool::Buffer;
 use crate::sessions::cause::Cause;
 use crate::ws::close::{self, CloseBody};
@@ -82,11 +82,11 @@ impl Session {
     fn ask_handler(&mut self) {
         self.call(|instance, conn, from_peer| {
             let Some(CloseBody { code, reason }) = from_peer.close else {
-                return Outcome::Done;
+                return CallbackOutcome::Done;
             };
             // Only in this callback OK leaves the answer to the server, as DONE does in every one.
             match instance.closing(conn, *code, reason) {
-                Outcome::Continue => Outcome::Done,
+                CallbackOutcome::Continue => CallbackOutcome::Done,
                 outcome => outcome,
             }
         });
@@ -115,7 +115,7 @@ impl Session {
             let (code, reason) = theirs.unwrap_or((ABNORMAL, ""));
             instance.closed(conn, code, reason)
         });
-        if outcome == Outcome::Panicked {
+        if outcome == CallbackOutcome::Panicked {
             self.owner.generation().context.record_panic();
         }
     }

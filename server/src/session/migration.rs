@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::Session;
-use crate::border::moving::Unmoved;
+use crate::border::state_transfer::NotMoved;
 use crate::generation::Generation;
 use crate::sessions::move_tracker::Ask;
 
@@ -59,13 +59,13 @@ impl Session {
                 }
                 return is_superseded;
             }
-            Err(Unmoved::NotNow(why)) => {
+            Err(NotMoved::NotNow(why)) => {
                 if let Some(ask) = moving.ask.take() {
                     ask.stays(why);
                 }
                 self.moving = Some(moving);
             }
-            Err(Unmoved::Failed(error)) => {
+            Err(NotMoved::Failed(error)) => {
                 let is_first = moving.ask.take().is_some_and(|ask| ask.failed(&error));
                 self.tell_failure(&to, &error, is_first);
                 moving.failures += 1;
@@ -74,7 +74,7 @@ impl Session {
                 }
             }
             // It finishes on the old code: each other try would hold a worker as long.
-            Err(Unmoved::Late(error)) => {
+            Err(NotMoved::Late(error)) => {
                 let is_first = moving.ask.take().is_some_and(|ask| ask.failed(&error));
                 self.tell_failure(&to, &error, is_first);
             }
@@ -82,12 +82,12 @@ impl Session {
         false
     }
 
-    fn move_to(&mut self, to: &Arc<Generation>) -> Result<(), Unmoved> {
+    fn move_to(&mut self, to: &Arc<Generation>) -> Result<(), NotMoved> {
         if !self.is_between_messages(to) {
-            return Err(Unmoved::NotNow(BUSY));
+            return Err(NotMoved::NotNow(BUSY));
         }
         let Some(old) = self.owner.instance() else {
-            return Err(Unmoved::NotNow(BUSY));
+            return Err(NotMoved::NotNow(BUSY));
         };
         let bytes_max = to.settings().limits.snapshot_bytes_max;
         let state = old.snapshot(&mut self.conn, bytes_max)?;

@@ -6,7 +6,7 @@ use wsh::abi;
 
 use super::Session;
 use super::callbacks::FromPeer;
-use crate::border::calls::{Delivery, Outcome};
+use crate::border::calls::{CallbackOutcome, Delivery};
 use crate::buffers::pool::Buffer;
 use crate::outbound::controls::Controls;
 use crate::outbound::wire::Received;
@@ -118,7 +118,7 @@ impl Session {
         }
         self.call(|instance, conn, FromPeer { decoder, .. }| {
             let Some(mut delivery) = instance.deliver(conn) else {
-                return Outcome::Continue;
+                return CallbackOutcome::Continue;
             };
             if delivery.takes_batches() {
                 return deliver_batches(decoder, &mut delivery, buffer, at);
@@ -129,12 +129,13 @@ impl Session {
                 && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
             {
                 let outcome = delivery.message(abi_kind(kind), &buffer[place]);
-                if outcome != Outcome::Continue || !delivery.conn.controls.closing.state().is_open()
+                if outcome != CallbackOutcome::Continue
+                    || !delivery.conn.controls.closing.state().is_open()
                 {
                     return outcome;
                 }
             }
-            Outcome::Continue
+            CallbackOutcome::Continue
         });
     }
 
@@ -175,7 +176,7 @@ impl Session {
                 instance.ping(conn, &buffer[range])
             }
             Step::Pong(range) => instance.pong(conn, &buffer[range]),
-            Step::Close(_) | Step::Starved => Outcome::Continue,
+            Step::Close(_) | Step::Starved => CallbackOutcome::Continue,
         });
     }
 }
@@ -188,7 +189,7 @@ fn deliver_batches(
     delivery: &mut Delivery<'_>,
     buffer: &mut [u8],
     at: &mut usize,
-) -> Outcome {
+) -> CallbackOutcome {
     let half = delivery.conn.controls.half();
     let mut batch = Batch::default();
     while *at < buffer.len()
@@ -199,11 +200,12 @@ fn deliver_batches(
             decoder.is_followed(buffer, *at, room)
         });
         let outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
-        if outcome != Outcome::Continue || !delivery.conn.controls.closing.state().is_open() {
+        if outcome != CallbackOutcome::Continue || !delivery.conn.controls.closing.state().is_open()
+        {
             return outcome;
         }
     }
-    Outcome::Continue
+    CallbackOutcome::Continue
 }
 
 /// Messages that were said to be followed by another one.

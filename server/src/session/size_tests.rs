@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::Session;
-use crate::border::conn::Conn;
+use crate::border::host_conn::HostConn;
 use crate::sessions::mailbox::Mailbox;
 use crate::ws::deflate::{deflation::Deflation, inflation::Inflation};
 
@@ -18,7 +18,7 @@ fn an_idle_session_takes_no_more_than_it_has_to() {
 
     // Ten thousand of them take 160 KB more with each step.
     assert_eq!(taken(size_of::<Session>()), 352);
-    assert_eq!(taken(size_of::<Conn>()), 224);
+    assert_eq!(taken(size_of::<HostConn>()), 224);
     assert_eq!(taken(COUNTS + size_of::<Mailbox>()), 144);
     // With permessage-deflate.
     assert_eq!(taken(size_of::<Inflation>()), 64);

@@ -62,7 +62,7 @@ impl Session {
         let timeouts = timeouts(&self.conn.controls);
         let is_finished = end == PeerEnd::Finished;
         let throttle = &self.conn.context.throttle;
-        let seen = throttle.see(self.registration.mailbox().id, unread, is_finished, now);
+        let seen = throttle.note_peer(self.registration.mailbox().id, unread, is_finished, now);
         // What has come may be the Pong that is waited for.
         if seen.has_more {
             self.deadlines.life.rest(now);

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{self, Runtime};
 use wsh::{Message, abi};
 
-use crate::border::calls::{Instance, Outcome};
-use crate::border::conn::Conn;
+use crate::border::calls::{CallbackOutcome, SessionInstance};
 use crate::border::context::{Context, Rights};
+use crate::border::host_conn::HostConn;
 use crate::border::library::{Plugin, Progress, Source};
-use crate::border::request::{Particulars, Request};
+use crate::border::request_table::{RequestParts, RequestTable};
 use crate::border::trial::Bounds;
 use crate::border::watchdog::{Callback, watch};
 use crate::config::{Config, Trial};
@@ -32,8 +32,8 @@ use crate::sessions::shared::Shared;
 /// An open session of an echo handler, and its peer.
 pub struct BorderBench {
     // Dropped in this order: `destroy` before what it may still look at.
-    instance: Instance,
-    conn: Box<Conn>,
+    instance: SessionInstance,
+    conn: Box<HostConn>,
     peer: TcpStream,
     _registration: Registration,
     _runtime: Runtime,
@@ -81,7 +81,7 @@ impl BorderBench {
         let registration =
             (shared.sessions).register(&context.handler, 1, limits.outbound_bytes_max);
         let mailbox = registration.mailbox().clone();
-        let request = Request::new(Particulars {
+        let request = RequestTable::new(RequestParts {
             id: mailbox.id,
             head: Head::parse(HEAD.into(), 1)?,
             path: "/echo".to_owned(),
@@ -94,7 +94,7 @@ impl BorderBench {
             params: Vec::new(),
         });
         let controls = Controls::new(wire, limits, mailbox);
-        let mut conn = Conn::new(request.id(), String::new(), context, controls);
+        let mut conn = HostConn::new(request.id(), String::new(), context, controls);
         let (instance, _) = loaded.open(&mut conn, &request, loaded.attempt(context));
         Ok(BorderBench {
             instance: instance.ok_or("the handler refuses the session")?,
@@ -112,7 +112,7 @@ impl BorderBench {
         let began = Instant::now();
         for _ in 0..messages {
             let outcome = delivery.message(abi::BINARY, payload);
-            assert_eq!(outcome, Outcome::Continue);
+            assert_eq!(outcome, CallbackOutcome::Continue);
         }
         let took = began.elapsed();
         drop(delivery);
@@ -140,7 +140,7 @@ impl BorderBench {
         for _ in 0..messages {
             watched.renew();
             let outcome = on_message(controls, Message::Binary(payload));
-            assert_eq!(outcome, Outcome::Continue);
+            assert_eq!(outcome, CallbackOutcome::Continue);
         }
         let took = began.elapsed();
         drop(watched);
@@ -159,10 +159,10 @@ impl BorderBench {
 }
 
 /// A handler that is part of the program.
-type Handler = fn(&mut Controls, Message<'_>) -> Outcome;
+type Handler = fn(&mut Controls, Message<'_>) -> CallbackOutcome;
 
 /// What `echo_wsh` does.
-fn echo<const IN_ONE: bool>(controls: &mut Controls, message: Message<'_>) -> Outcome {
+fn echo<const IN_ONE: bool>(controls: &mut Controls, message: Message<'_>) -> CallbackOutcome {
     let kind = match message {
         Message::Text(_) => abi::TEXT | abi::TRUSTED_UTF8,
         Message::Binary(_) => abi::BINARY,
@@ -177,9 +177,9 @@ fn echo<const IN_ONE: bool>(controls: &mut Controls, message: Message<'_>) -> Ou
         let _ = controls.close(1000, "", Cause::HandlerClosed);
     }
     if controls.may_send() {
-        Outcome::Continue
+        CallbackOutcome::Continue
     } else {
-        Outcome::Done
+        CallbackOutcome::Done
     }
 }
 

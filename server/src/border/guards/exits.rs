@@ -1,6 +1,6 @@
 //! What is said, and done, when code of a plugin ends the process.
 //!
-//! `exit` and `quick_exit` run what [`begin`] has registered, on the thread that called it: the handler and the callback
+//! `exit` and `quick_exit` run what [`install`] has registered, on the thread that called it: the handler and the callback
 //! are named, every session is closed as far as time allows, and the status is not 0. `abort` and a
 //! fault leave time for one line only, which names the callback, or what is known of another thread. `_exit` leaves none: the system has no hook for it.
 
@@ -20,18 +20,18 @@ use crate::logging;
 use signal_hook::low_level::signal_name;
 
 /// A call that a load or a generation makes: made when it begins, dropped when it ends.
-pub(crate) struct Within {
+pub(crate) struct EnteredCall {
     outer: Option<(&'static Context, &'static str)>,
 }
 
 /// Notes that this call of the handler `context` begins on this thread.
-pub(crate) fn within(context: &'static Context, callback: &'static str) -> Within {
-    Within {
+pub(crate) fn enter_call(context: &'static Context, callback: &'static str) -> EnteredCall {
+    EnteredCall {
         outer: CALL.replace(Some((context, callback))),
     }
 }
 
-impl Drop for Within {
+impl Drop for EnteredCall {
     fn drop(&mut self) {
         CALL.set(self.outer);
     }
@@ -39,13 +39,13 @@ impl Drop for Within {
 
 /// From now on it is told when a plugin ends the process. `has_sessions` says whether there will be any
 /// to close. To be called once.
-pub(crate) fn begin(has_sessions: bool) {
+pub(crate) fn install(has_sessions: bool) {
     HAS_SESSIONS.store(has_sessions, Ordering::Relaxed);
     // A copy that stays what it is, whatever becomes of descriptor 2.
     // SAFETY: it answers a number or an error.
     let log = unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, LOG_FROM) };
     let thread = std::thread::Builder::new().name("exits".to_owned());
-    if thread.spawn(see_to_end).is_ok() {
+    if thread.spawn(end_process).is_ok() {
         // SAFETY: the function lives as long as the program.
         unsafe {
             libc::atexit(on_exit);
@@ -89,8 +89,8 @@ pub(crate) fn code_or(code: u8) -> u8 {
 }
 
 /// The handler whose code runs on this thread, and in which callback.
-pub(crate) fn here() -> Option<(&'static Context, &'static str)> {
-    CALL.get().or_else(watchdog::here)
+pub(crate) fn running_callback() -> Option<(&'static Context, &'static str)> {
+    CALL.get().or_else(watchdog::running_callback)
 }
 
 /// Called by `exit`, which the server itself never calls once this is registered.
@@ -99,7 +99,7 @@ pub(crate) fn here() -> Option<(&'static Context, &'static str)> {
 /// thread sees to the end.
 extern "C" fn on_exit() {
     if !IS_EXITING.swap(true, Ordering::AcqRel) {
-        *lock() = Some(here());
+        *lock() = Some(running_callback());
         EXIT.notify_all();
     }
     std::thread::sleep(CLOSE_TIME + Duration::from_secs(1));
@@ -107,7 +107,7 @@ extern "C" fn on_exit() {
 }
 
 /// Waits for an `exit`, and brings about the end in as good an order as time allows.
-fn see_to_end() {
+fn end_process() {
     let mut exit = lock();
     let by = loop {
         match exit.take() {
@@ -178,14 +178,14 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, state: *mut c_
 
 /// What is said of the signal that ends the process: the process that sent it, the handler and the callback,
 /// or the thread and the handler whose code it is at.
-fn last_words(signal: c_int, sender: Option<libc::pid_t>, at: &At) -> Line {
-    let mut line = Line::default();
+fn last_words(signal: c_int, sender: Option<libc::pid_t>, at: &At) -> StackLine {
+    let mut line = StackLine::default();
     line.add("wshd: signal ");
     line.add(signal_name(signal).unwrap_or("?"));
     if let Some(sender) = sender {
         line.add(" sent by process ");
         line.add_number(sender.unsigned_abs());
-    } else if let Some((context, callback)) = here() {
+    } else if let Some((context, callback)) = running_callback() {
         line.add(" in `");
         line.add(callback);
         line.add("` of handler `");
@@ -279,21 +279,21 @@ fn is_readable(address: usize) -> bool {
 }
 
 /// A line that is put together without memory of the heap.
-struct Line {
+struct StackLine {
     bytes: [u8; 256],
     length: usize,
 }
 
-impl Default for Line {
-    fn default() -> Line {
-        Line {
+impl Default for StackLine {
+    fn default() -> StackLine {
+        StackLine {
             bytes: [0; 256],
             length: 0,
         }
     }
 }
 
-impl Line {
+impl StackLine {
     fn add(&mut self, text: &str) {
         let room = &mut self.bytes[self.length..];
         let length = text.len().min(room.len());

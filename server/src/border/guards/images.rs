@@ -6,28 +6,29 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::thread_keys::Image;
+use super::thread_keys::ImageRange;
 use crate::border::context::Context;
 
 /// An image, and those that were noted before it.
-struct Kept {
-    image: Image,
+struct ImageEntry {
+    image: ImageRange,
     context: Option<&'static Context>,
-    earlier: *mut Kept,
+    earlier: *mut ImageEntry,
 }
 
 /// Notes an image that stays mapped, and the handler that it was opened for.
-pub(crate) fn keep(image: Image, context: Option<&'static Context>) {
-    let mut earlier = KEPT.load(Ordering::Acquire);
-    let kept = Box::into_raw(Box::new(Kept {
+pub(crate) fn note(image: ImageRange, context: Option<&'static Context>) {
+    let mut earlier = IMAGES.load(Ordering::Acquire);
+    let entry = Box::into_raw(Box::new(ImageEntry {
         image,
         context,
         earlier,
     }));
     loop {
         // SAFETY: it was made above, and is not in the list yet.
-        unsafe { (*kept).earlier = earlier };
-        let added = KEPT.compare_exchange_weak(earlier, kept, Ordering::AcqRel, Ordering::Acquire);
+        unsafe { (*entry).earlier = earlier };
+        let added =
+            IMAGES.compare_exchange_weak(earlier, entry, Ordering::AcqRel, Ordering::Acquire);
         match added {
             Ok(_) => return,
             Err(now) => earlier = now,
@@ -36,7 +37,7 @@ pub(crate) fn keep(image: Image, context: Option<&'static Context>) {
 }
 
 /// Whether an address lies in an image of a plugin.
-pub(crate) fn has(address: usize) -> bool {
+pub(crate) fn contains(address: usize) -> bool {
     find(address).is_some()
 }
 
@@ -45,16 +46,16 @@ pub(crate) fn handler_at(address: usize) -> Option<&'static Context> {
     find(address)?.context
 }
 
-fn find(address: usize) -> Option<&'static Kept> {
-    let mut next = KEPT.load(Ordering::Acquire).cast_const();
+fn find(address: usize) -> Option<&'static ImageEntry> {
+    let mut next = IMAGES.load(Ordering::Acquire).cast_const();
     // SAFETY: what is in the list is never freed or changed.
-    while let Some(kept) = unsafe { next.as_ref() } {
-        if kept.image.contains(&address) {
-            return Some(kept);
+    while let Some(entry) = unsafe { next.as_ref() } {
+        if entry.image.contains(&address) {
+            return Some(entry);
         }
-        next = kept.earlier;
+        next = entry.earlier;
     }
     None
 }
 
-static KEPT: AtomicPtr<Kept> = AtomicPtr::new(ptr::null_mut());
+static IMAGES: AtomicPtr<ImageEntry> = AtomicPtr::new(ptr::null_mut());

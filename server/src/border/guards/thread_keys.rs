@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::pthread_key_t;
 
-use super::dispositions::Next;
+use super::signal_dispositions::LibcFunction;
 use crate::plugin::refusal::Refusal;
 
 /// Where an image lies in memory.
-pub(crate) type Image = Range<usize>;
+pub(crate) type ImageRange = Range<usize>;
 
 /// The C library's type of a key's destructor.
 type Destructor = Option<unsafe extern "C" fn(*mut c_void)>;
@@ -32,9 +32,9 @@ struct Owner {
 }
 
 /// Refuses while too few keys are left for one more library and for everybody else.
-pub(crate) fn check_left() -> Result<(), Refusal> {
-    let mut taken = Vec::with_capacity(LEFT_MIN);
-    while taken.len() < LEFT_MIN {
+pub(crate) fn check_enough_left() -> Result<(), Refusal> {
+    let mut taken = Vec::with_capacity(KEYS_LEFT_MIN);
+    while taken.len() < KEYS_LEFT_MIN {
         let mut key = 0;
         // SAFETY: `key` is a cell of ours; a key without a destructor runs nothing.
         if unsafe { libc::pthread_key_create(&raw mut key, None) } != 0 {
@@ -47,16 +47,18 @@ pub(crate) fn check_left() -> Result<(), Refusal> {
         // SAFETY: the key was created above and nobody else knows it.
         unsafe { libc::pthread_key_delete(key) };
     }
-    if left < LEFT_MIN {
-        return Err(Refusal::NoThreadKeys { wanted: LEFT_MIN });
+    if left < KEYS_LEFT_MIN {
+        return Err(Refusal::NoThreadKeys {
+            wanted: KEYS_LEFT_MIN,
+        });
     }
     Ok(())
 }
 
 /// Whether plugins call the functions below: what the dynamic linker finds for them is these.
-pub(crate) fn are_noted() -> bool {
+pub(crate) fn are_tracked() -> bool {
     // Asked once: a lookup waits for a plugin that is being opened.
-    *ARE_NOTED.get_or_init(|| {
+    *ARE_TRACKED.get_or_init(|| {
         let ours = [create as Create as usize, delete as Delete as usize];
         let found = [c"pthread_key_create", c"pthread_key_delete"].map(|name| {
             // SAFETY: a lookup by a name that ends with NUL.
@@ -68,12 +70,12 @@ pub(crate) fn are_noted() -> bool {
 
 /// Deletes the keys of an image and answers how many there were. None of its code may run from now
 /// on but what ignores a value that it never stored.
-pub(crate) fn give_back(image: &Image) -> usize {
+pub(crate) fn free_keys_of(image: &ImageRange) -> usize {
     // With only one of the functions in place, a key could be somebody else's by now.
-    if !are_noted() {
+    if !are_tracked() {
         return 0;
     }
-    let mut given_back = 0;
+    let mut freed = 0;
     for (key, owner) in OWNERS.iter().enumerate() {
         let destructor = owner.destructor.load(Ordering::Acquire);
         let variable = owner.variable.load(Ordering::Acquire);
@@ -88,10 +90,10 @@ pub(crate) fn give_back(image: &Image) -> usize {
             // SAFETY: the C library's own function of this name and type.
             let delete = unsafe { std::mem::transmute::<*mut c_void, Delete>(delete) };
             // SAFETY: the image made this key and has not deleted it, else it were forgotten.
-            given_back += usize::from(unsafe { delete(key) } == 0);
+            freed += usize::from(unsafe { delete(key) } == 0);
         }
     }
-    given_back
+    freed
 }
 
 /// As the C library's function of this name, which it calls: makes a key, and notes whose it is.
@@ -164,7 +166,7 @@ static OWNERS: [Owner; KEYS_MAX] = [const {
 
 /// `PTHREAD_KEYS_MAX` of glibc.
 const KEYS_MAX: usize = 1024;
-const LEFT_MIN: usize = 64;
-static ARE_NOTED: OnceLock<bool> = OnceLock::new();
-static CREATE: Next = Next::new(c"pthread_key_create");
-static DELETE: Next = Next::new(c"pthread_key_delete");
+const KEYS_LEFT_MIN: usize = 64;
+static ARE_TRACKED: OnceLock<bool> = OnceLock::new();
+static CREATE: LibcFunction = LibcFunction::new(c"pthread_key_create");
+static DELETE: LibcFunction = LibcFunction::new(c"pthread_key_delete");

@@ -12,9 +12,9 @@ use std::sync::OnceLock;
 
 use libc::pthread_key_t;
 
-use super::dispositions::Next;
 use super::images;
-use super::thread_keys::{self, Image};
+use super::signal_dispositions::LibcFunction;
+use super::thread_keys::{self, ImageRange};
 
 type Destructor = unsafe extern "C" fn(*mut c_void);
 type Register = unsafe extern "C" fn(Destructor, *mut c_void, *mut c_void) -> c_int;
@@ -30,7 +30,7 @@ struct Variable {
 /// plugin is opened.
 pub(crate) fn prepare() {
     THEIRS.next();
-    thread_keys::are_noted();
+    thread_keys::are_tracked();
     key();
 }
 
@@ -93,11 +93,11 @@ unsafe extern "C" fn run(variables: *mut c_void) {
 }
 
 fn stays_mapped(address: usize) -> bool {
-    program().contains(&address) || images::has(address)
+    program().contains(&address) || images::contains(address)
 }
 
 /// Where the program itself lies in memory.
-fn program() -> Image {
+fn program() -> ImageRange {
     unsafe extern "C" {
         // The linker defines both.
         static __executable_start: u8;
@@ -117,7 +117,7 @@ fn key() -> Option<pthread_key_t> {
 }
 
 static KEY: OnceLock<Option<pthread_key_t>> = OnceLock::new();
-static THEIRS: Next = Next::new(c"__cxa_thread_atexit_impl");
+static THEIRS: LibcFunction = LibcFunction::new(c"__cxa_thread_atexit_impl");
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +183,7 @@ mod tests {
         assert!(stays_mapped((&raw const THEIRS).addr()));
         assert!(!stays_mapped(16));
 
-        images::keep(8..24, None);
+        images::note(8..24, None);
 
         assert!(stays_mapped(16));
     }

@@ -5,16 +5,16 @@ const RULE: Rule = Rule {
     window: Duration::from_secs(10),
     pause: Duration::from_secs(5),
 };
-const KNOCK: Event = Event::Knock { is_held: false };
+const NEW_SESSION: BreakerEvent = BreakerEvent::NewSession { is_held: false };
 
 /// The outcomes of these events, each so many milliseconds after the start.
-fn outcomes(events: &[(u64, Event)]) -> Vec<Outcome> {
+fn outcomes(events: &[(u64, BreakerEvent)]) -> Vec<BreakerOutcome> {
     let begin = Instant::now();
-    let mut circuit = Circuit::default();
-    let step = |(after_ms, event): &(u64, Event)| {
+    let mut breaker = Breaker::default();
+    let step = |(after_ms, event): &(u64, BreakerEvent)| {
         let now = begin + Duration::from_millis(*after_ms);
-        let (next, outcome) = std::mem::take(&mut circuit).after(*event, now, &RULE);
-        circuit = next;
+        let (next, outcome) = std::mem::take(&mut breaker).after(*event, now, &RULE);
+        breaker = next;
         outcome
     };
     events.iter().map(step).collect()
@@ -22,102 +22,110 @@ fn outcomes(events: &[(u64, Event)]) -> Vec<Outcome> {
 
 #[test]
 fn panics_within_the_window_open_it_and_after_the_pause_a_few_sessions_are_let_in() {
-    let refused = |ms| Outcome::Refused(Duration::from_millis(ms));
+    let refused = |ms| BreakerOutcome::Refused(Duration::from_millis(ms));
     for (events, wanted) in [
         // Too far apart.
         (
-            vec![(0, Event::Panic), (10_001, Event::Panic), (10_001, KNOCK)],
-            vec![Outcome::Nothing, Outcome::Nothing, Outcome::LetIn],
+            vec![
+                (0, BreakerEvent::Panic),
+                (10_001, BreakerEvent::Panic),
+                (10_001, NEW_SESSION),
+            ],
+            vec![
+                BreakerOutcome::Nothing,
+                BreakerOutcome::Nothing,
+                BreakerOutcome::LetIn,
+            ],
         ),
         // The pause, then one session, which is given its time.
         (
             vec![
-                (0, Event::Panic),
-                (1, Event::Panic),
-                (2, Event::Panic),
-                (1001, KNOCK),
-                (5001, KNOCK),
-                (5002, KNOCK),
-                (6001, KNOCK),
-                (6002, KNOCK),
-                (6003, KNOCK),
+                (0, BreakerEvent::Panic),
+                (1, BreakerEvent::Panic),
+                (2, BreakerEvent::Panic),
+                (1001, NEW_SESSION),
+                (5001, NEW_SESSION),
+                (5002, NEW_SESSION),
+                (6001, NEW_SESSION),
+                (6002, NEW_SESSION),
+                (6003, NEW_SESSION),
             ],
             vec![
-                Outcome::Nothing,
-                Outcome::Opened,
-                Outcome::Nothing,
+                BreakerOutcome::Nothing,
+                BreakerOutcome::Opened,
+                BreakerOutcome::Nothing,
                 refused(4000),
-                Outcome::LetInFirst,
+                BreakerOutcome::LetInFirst,
                 refused(999),
-                Outcome::LetIn,
-                Outcome::LetIn,
+                BreakerOutcome::LetIn,
+                BreakerOutcome::LetIn,
                 refused(998),
             ],
         ),
         // A failure while it is tried doubles the pause, as often as it comes.
         (
             vec![
-                (0, Event::Stuck),
-                (5_000, KNOCK),
-                (5_100, Event::Panic),
-                (15_099, KNOCK),
-                (15_100, KNOCK),
-                (15_200, Event::Stuck),
-                (15_200, KNOCK),
+                (0, BreakerEvent::Stuck),
+                (5_000, NEW_SESSION),
+                (5_100, BreakerEvent::Panic),
+                (15_099, NEW_SESSION),
+                (15_100, NEW_SESSION),
+                (15_200, BreakerEvent::Stuck),
+                (15_200, NEW_SESSION),
             ],
             vec![
-                Outcome::Opened,
-                Outcome::LetInFirst,
-                Outcome::Reopened,
+                BreakerOutcome::Opened,
+                BreakerOutcome::LetInFirst,
+                BreakerOutcome::Reopened,
                 refused(1),
-                Outcome::LetInFirst,
-                Outcome::Reopened,
+                BreakerOutcome::LetInFirst,
+                BreakerOutcome::Reopened,
                 refused(20_000),
             ],
         ),
         // One that still holds the workers is not tried.
         (
             vec![
-                (0, Event::Stuck),
-                (5_000, Event::Knock { is_held: true }),
-                (9_999, KNOCK),
-                (10_000, KNOCK),
+                (0, BreakerEvent::Stuck),
+                (5_000, BreakerEvent::NewSession { is_held: true }),
+                (9_999, NEW_SESSION),
+                (10_000, NEW_SESSION),
             ],
             vec![
-                Outcome::Opened,
+                BreakerOutcome::Opened,
                 refused(5_000),
                 refused(1),
-                Outcome::LetInFirst,
+                BreakerOutcome::LetInFirst,
             ],
         ),
         // Five good seconds with sessions, and it is back; soon after, its next pause is longer.
         (
             vec![
-                (0, Event::Stuck),
-                (5_000, KNOCK),
-                (6_000, KNOCK),
-                (7_000, KNOCK),
-                (8_000, KNOCK),
-                (9_000, KNOCK),
-                (9_500, Event::Look),
-                (10_000, Event::Look),
-                (10_000, KNOCK),
-                (11_000, Event::Panic),
-                (11_000, Event::Panic),
-                (11_000, KNOCK),
+                (0, BreakerEvent::Stuck),
+                (5_000, NEW_SESSION),
+                (6_000, NEW_SESSION),
+                (7_000, NEW_SESSION),
+                (8_000, NEW_SESSION),
+                (9_000, NEW_SESSION),
+                (9_500, BreakerEvent::StatusRead),
+                (10_000, BreakerEvent::StatusRead),
+                (10_000, NEW_SESSION),
+                (11_000, BreakerEvent::Panic),
+                (11_000, BreakerEvent::Panic),
+                (11_000, NEW_SESSION),
             ],
             vec![
-                Outcome::Opened,
-                Outcome::LetInFirst,
-                Outcome::LetIn,
-                Outcome::LetIn,
-                Outcome::LetIn,
-                Outcome::LetIn,
-                Outcome::Nothing,
-                Outcome::Closed,
-                Outcome::LetIn,
-                Outcome::Nothing,
-                Outcome::Opened,
+                BreakerOutcome::Opened,
+                BreakerOutcome::LetInFirst,
+                BreakerOutcome::LetIn,
+                BreakerOutcome::LetIn,
+                BreakerOutcome::LetIn,
+                BreakerOutcome::LetIn,
+                BreakerOutcome::Nothing,
+                BreakerOutcome::Closed,
+                BreakerOutcome::LetIn,
+                BreakerOutcome::Nothing,
+                BreakerOutcome::Opened,
                 refused(10_000),
             ],
         ),

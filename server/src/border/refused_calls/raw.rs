@@ -3,15 +3,23 @@
 use wsh::abi::raw::RAW_OPEN;
 use wsh::abi::{self, Status};
 
-use super::{Lent, TOO_LONG, UNREADABLE};
+use super::{LentBytes, TOO_LONG, UNREADABLE};
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 
 /// A function of the extension with the arguments that have rules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RawCall<'a> {
-    Write { bytes: Lent<'a>, bytes_max: usize },
-    WriteTo { bytes: Lent<'a> },
-    Answer { bytes: Lent<'a>, then: u32 },
+    Write {
+        bytes: LentBytes<'a>,
+        bytes_max: usize,
+    },
+    WriteTo {
+        bytes: LentBytes<'a>,
+    },
+    Answer {
+        bytes: LentBytes<'a>,
+        then: u32,
+    },
     Accept,
 }
 

@@ -2,21 +2,21 @@
 
 use super::*;
 
-fn lent(bytes: &[u8]) -> Lent<'_> {
+fn lent(bytes: &[u8]) -> LentBytes<'_> {
     let raw = Bytes {
         ptr: bytes.as_ptr(),
         len: bytes.len(),
     };
-    Lent::new(raw, Some(bytes))
+    LentBytes::new(raw, Some(bytes))
 }
 
-fn unreadable(len: usize) -> Lent<'static> {
+fn unreadable(len: usize) -> LentBytes<'static> {
     let ptr = std::ptr::null();
-    Lent::new(Bytes { ptr, len }, None)
+    LentBytes::new(Bytes { ptr, len }, None)
 }
 
-fn send(kind: u32, payload: Lent<'_>, open: Option<u8>) -> Call<'_> {
-    Call::Send {
+fn send(kind: u32, payload: LentBytes<'_>, open: Option<u8>) -> HostCall<'_> {
+    HostCall::Send {
         kind,
         payload,
         open,
@@ -28,18 +28,18 @@ fn send(kind: u32, payload: Lent<'_>, open: Option<u8>) -> Call<'_> {
 fn each_refusal_names_the_argument_and_its_rule() {
     let (text, bytes) = (lent(b"text"), lent(b"\xff"));
     let (code, reason) = (1000, unreadable(4));
-    let header = |name, is_token, is_the_servers, value| Call::ResponseHeader {
+    let header = |name, is_token, is_the_servers, value| HostCall::ResponseHeader {
         name,
         value,
         is_token,
         is_the_servers,
     };
-    let publish = |topic, kind| Call::Publish {
+    let publish = |topic, kind| HostCall::Publish {
         topic,
         kind,
         payload: text,
     };
-    let commit = |kind, is_reserved| Call::Commit {
+    let commit = |kind, is_reserved| HostCall::Commit {
         kind,
         len: 4,
         is_reserved,
@@ -47,19 +47,19 @@ fn each_refusal_names_the_argument_and_its_rule() {
         bytes_max: 100,
     };
     let write = |bytes| {
-        Call::Raw(RawCall::Write {
+        HostCall::Raw(RawCall::Write {
             bytes,
             bytes_max: 1,
         })
     };
-    let answer = |bytes, then| Call::Raw(RawCall::Answer { bytes, then });
+    let answer = |bytes, then| HostCall::Raw(RawCall::Answer { bytes, then });
     for (call, status, told) in [
         (write(unreadable(1)), abi::INVALID, UNREADABLE),
         (write(text), abi::TOO_BIG, TOO_LONG),
         (write(text), abi::UNSUPPORTED, "`raw = true`"),
         (write(text), abi::MISUSE, "`conn` is that of"),
         (
-            Call::Raw(RawCall::WriteTo { bytes: text }),
+            HostCall::Raw(RawCall::WriteTo { bytes: text }),
             abi::MISUSE,
             "`ctx` is that of",
         ),
@@ -69,7 +69,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
         (answer(text, 1), abi::INVALID, "`linger` is 0"),
         (answer(unreadable(1), 1), abi::INVALID, UNREADABLE),
         (answer(text, 0), abi::MISUSE, "`response` is that of"),
-        (Call::Raw(RawCall::Accept), abi::INVALID, "`out` is not"),
+        (HostCall::Raw(RawCall::Accept), abi::INVALID, "`out` is not"),
         (send(9, text, None), abi::INVALID, "`kind` is WSH_TEXT or"),
         (send(abi::TEXT, bytes, None), abi::INVALID, "UTF-8"),
         (
@@ -99,7 +99,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
         ),
         (send(abi::BINARY, text, None), abi::MISUSE, "`conn` is"),
         (
-            Call::Reserve { max: usize::MAX },
+            HostCall::Reserve { max: usize::MAX },
             abi::TOO_BIG,
             "`max` is at",
         ),
@@ -107,15 +107,15 @@ fn each_refusal_names_the_argument_and_its_rule() {
         (commit(abi::TEXT, true), abi::INVALID, "UTF-8"),
         (commit(0, true), abi::INVALID, "`kind` is"),
         (
-            Call::Ping {
+            HostCall::Ping {
                 payload: lent(&[0; 126]),
             },
             abi::TOO_BIG,
             "125",
         ),
-        (Call::Close { code, reason }, abi::INVALID, UNREADABLE),
+        (HostCall::Close { code, reason }, abi::INVALID, UNREADABLE),
         (
-            Call::Close {
+            HostCall::Close {
                 code: 1005,
                 reason: text,
             },
@@ -123,7 +123,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
             "`code` is 1000",
         ),
         (
-            Call::CloseTo {
+            HostCall::CloseTo {
                 code: 0,
                 reason: text,
             },
@@ -131,7 +131,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
             "`code` 0",
         ),
         (
-            Call::Close {
+            HostCall::Close {
                 code,
                 reason: bytes,
             },
@@ -139,7 +139,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
             "`reason` is UTF-8",
         ),
         (
-            Call::Subscribe {
+            HostCall::Subscribe {
                 topic: lent(b""),
                 on: 1,
             },
@@ -147,7 +147,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
             "not empty",
         ),
         (
-            Call::Subscribe {
+            HostCall::Subscribe {
                 topic: bytes,
                 on: 1,
             },
@@ -155,12 +155,12 @@ fn each_refusal_names_the_argument_and_its_rule() {
             "`topic` is UTF-8",
         ),
         (
-            Call::Subscribe { topic: text, on: 1 },
+            HostCall::Subscribe { topic: text, on: 1 },
             abi::TOO_BIG,
             "`topics_max`",
         ),
-        (Call::Watermark, abi::INVALID, "`low`"),
-        (Call::Timer, abi::TOO_BIG, "`timers_max`"),
+        (HostCall::Watermark, abi::INVALID, "`low`"),
+        (HostCall::Timer, abi::TOO_BIG, "`timers_max`"),
         (publish(bytes, abi::TEXT), abi::INVALID, "`topic` is UTF-8"),
         (
             publish(text, abi::TEXT | abi::MORE),
@@ -168,8 +168,12 @@ fn each_refusal_names_the_argument_and_its_rule() {
             "WSH_MORE",
         ),
         (publish(text, abi::TEXT), abi::MISUSE, "`ctx`"),
-        (Call::Spawn { is_null: true }, abi::INVALID, "`run`"),
-        (Call::Spawn { is_null: false }, abi::TOO_BIG, "threads_max"),
+        (HostCall::Spawn { is_null: true }, abi::INVALID, "`run`"),
+        (
+            HostCall::Spawn { is_null: false },
+            abi::TOO_BIG,
+            "threads_max",
+        ),
         (
             header(text, false, false, text),
             abi::INVALID,
@@ -187,19 +191,19 @@ fn each_refusal_names_the_argument_and_its_rule() {
         ),
         (header(text, true, false, text), abi::TOO_BIG, "16 KiB"),
         (
-            Call::ResponseProtocol { protocol: text },
+            HostCall::ResponseProtocol { protocol: text },
             abi::INVALID,
             "offered",
         ),
         (
-            Call::ResponseReject {
+            HostCall::ResponseReject {
                 code: 200,
                 body: text,
             },
             abi::INVALID,
             "300 to 599",
         ),
-        (Call::ResponseExtensions, abi::MISUSE, "`response`"),
+        (HostCall::ResponseExtensions, abi::MISUSE, "`response`"),
     ] {
         let rule = call.broken_rule(status).unwrap_or_default();
         assert!(rule.contains(told), "{call:?} {status}: {rule}");
@@ -213,8 +217,8 @@ fn what_a_peer_is_the_reason_of_is_no_fault_of_the_handler() {
         // Its outgoing queue is full.
         (send(abi::TEXT, text, None), abi::TOO_BIG),
         (send(abi::TEXT, text, None), abi::GONE),
-        (Call::Wake, abi::AGAIN),
-        (Call::Spawn { is_null: false }, abi::ERROR),
+        (HostCall::Wake, abi::AGAIN),
+        (HostCall::Spawn { is_null: false }, abi::ERROR),
     ] {
         assert_eq!(call.broken_rule(status), None, "{call:?} {status}");
     }
@@ -223,10 +227,10 @@ fn what_a_peer_is_the_reason_of_is_no_fault_of_the_handler() {
 #[test]
 fn what_is_repeated_is_told_with_its_count_after_a_while() {
     let (key, start) = ((1, "a call of this test", "a rule"), Instant::now());
-    assert_eq!(times_untold(key, start), Some(1));
+    assert_eq!(times_to_log(key, start), Some(1));
     for _ in 0..5 {
-        assert_eq!(times_untold(key, start), None);
+        assert_eq!(times_to_log(key, start), None);
     }
-    assert_eq!(times_untold((2, key.1, key.2), start), Some(1), "another");
-    assert_eq!(times_untold(key, start + TOLD_AGAIN), Some(6));
+    assert_eq!(times_to_log((2, key.1, key.2), start), Some(1), "another");
+    assert_eq!(times_to_log(key, start + LOG_INTERVAL), Some(6));
 }

@@ -17,9 +17,9 @@ use super::page::{Mapped, REPORT_BYTES_MAX};
 use super::report::{Report, Request};
 use super::sentinels::Sentinels;
 use crate::border::context::Context;
+use crate::border::handler_log;
 use crate::border::image;
 use crate::border::library::{Argument, Plugin};
-use crate::border::log;
 use crate::config::{Limits, LogLevel};
 use crate::plugin::libraries;
 use crate::plugin::refusal::Refusal;
@@ -81,7 +81,7 @@ fn settle(page: &OwnedFd, mapped: &Mapped, request: &Request) {
 
 /// Makes the calls of a load, and reports what came of them.
 fn attempt(page: &Mapped, request: &Request) {
-    log::keep_lines(LINES_BYTES_MAX);
+    handler_log::capture_lines(LINES_BYTES_MAX);
     let before = libraries::mapped();
     let copy = Path::new(OsStr::from_bytes(&request.copy));
     // Opened last, when the limit of open files is what the plugin finds.
@@ -97,7 +97,7 @@ fn attempt(page: &Mapped, request: &Request) {
     let mut report = Report {
         unfit: outcome.err().map(|refusal| refusal.to_string()),
         libraries: came.filter_map(|path| libraries::read(path)).collect(),
-        lines: log::take_kept_lines(),
+        lines: handler_log::take_captured_lines(),
     };
     let mut bytes = serde_json::to_vec(&report).unwrap_or_default();
     if bytes.len() > REPORT_BYTES_MAX {

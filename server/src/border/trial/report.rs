@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::border::context::Rights;
-use crate::border::log::Line;
+use crate::border::handler_log::HandlerLine;
 use crate::plugin::libraries::Library;
 
 /// What is to be tried, and how.
@@ -31,5 +31,5 @@ pub(super) struct Report {
     /// The libraries that came into the process with it.
     pub(super) libraries: Vec<Library>,
     /// What it logged.
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<HandlerLine>,
 }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tracing::{debug, error, warn};
 
-use super::pace::{Pace, SLOW, Sight};
-use super::sight::Seen;
-use super::{DOZE, LOOKS, SLOTS, Slot, WATCHDOG};
+use super::observed_thread::ObservedThread;
+use super::sample_rate::{Observation, SLOW, SampleRate};
+use super::{IDLE_SLEEP, SAMPLES, SLOTS, Slot, WATCHDOG};
 use crate::border::context::Context;
 use crate::process::clock;
 use crate::runtime;
@@ -55,7 +55,7 @@ struct Watchdog {
     /// How many workers one handler may hold.
     workers: usize,
     /// What was seen in each of the slots.
-    seen: Vec<Seen>,
+    seen: Vec<ObservedThread>,
     /// The handlers whose sessions wait.
     held: Vec<&'static Context>,
     /// How often it was seen to what is stuck.
@@ -64,45 +64,45 @@ struct Watchdog {
 
 impl Watchdog {
     fn run(&mut self) {
-        let mut pace = Pace::Slow { idle: 0 };
-        let mut seen_to = Instant::now();
+        let mut rate = SampleRate::Slow { idle: 0 };
+        let mut relieved_at = Instant::now();
         loop {
-            match pace.rest() {
+            match rate.rest() {
                 Some(rest) => std::thread::sleep(rest),
                 None => sleep_until_a_callback_begins(),
             }
             clock::keep();
-            LOOKS.fetch_add(1, Ordering::Relaxed);
+            SAMPLES.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
-            let sight = self.look(now);
-            if now - seen_to >= SLOW {
-                seen_to = now;
-                self.see_to_stuck(now);
+            let observation = self.look(now);
+            if now - relieved_at >= SLOW {
+                relieved_at = now;
+                self.relieve_stuck_workers(now);
             }
-            pace = pace.after(sight, !self.held.is_empty());
+            rate = rate.after(observation, !self.held.is_empty());
         }
     }
 
     /// Looks at every thread. A callback that is late gets an idle worker to go on beside it.
-    fn look(&mut self, now: Instant) -> Sight {
+    fn look(&mut self, now: Instant) -> Observation {
         let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
-        self.seen.resize_with(slots.len(), Seen::default);
-        let mut most = Sight::Nothing;
+        self.seen.resize_with(slots.len(), ObservedThread::default);
+        let mut most = Observation::Nothing;
         for (slot, seen) in slots.iter().zip(&mut self.seen) {
-            let sight = seen.look(slot.since.load(Ordering::Acquire), now);
-            if sight == Sight::TurnedLate || sight == Sight::Late {
+            let observation = seen.look(slot.since.load(Ordering::Acquire), now);
+            if observation == Observation::TurnedLate || observation == Observation::Late {
                 let woken = slot.kept.take();
-                if sight == Sight::TurnedLate || !woken.is_empty() {
+                if observation == Observation::TurnedLate || !woken.is_empty() {
                     self.reserve.wake_worker(woken);
                 }
             }
-            most = most.max(sight);
+            most = most.max(observation);
         }
         most
     }
 
     /// Sees to workers that are stuck, and to callbacks that are past their budget.
-    fn see_to_stuck(&mut self, now: Instant) {
+    fn relieve_stuck_workers(&mut self, now: Instant) {
         self.ticks += 1;
         let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stuck: Vec<(&'static Context, Duration)> = Vec::new();
@@ -116,8 +116,8 @@ impl Watchdog {
             }
             if age >= BUDGET {
                 over_budget.push(context);
-                if seen.take_untold() {
-                    tell_over_budget(slot, context, age);
+                if seen.take_unlogged() {
+                    log_over_budget(slot, context, age);
                 }
             }
         }
@@ -161,9 +161,9 @@ impl Watchdog {
 
 fn sleep_until_a_callback_begins() {
     clock::stop();
-    if DOZE.lie_down(is_any_running) {
+    if IDLE_SLEEP.try_begin(is_any_running) {
         std::thread::park_timeout(SLEEP_MAX);
-        DOZE.get_up();
+        IDLE_SLEEP.end();
     }
 }
 
@@ -175,7 +175,7 @@ fn is_any_running() -> bool {
         .any(|slot| slot.since.load(Ordering::Acquire) != 0)
 }
 
-fn tell_over_budget(slot: &Slot, context: &Context, age: Duration) {
+fn log_over_budget(slot: &Slot, context: &Context, age: Duration) {
     warn!(
         handler = %context.handler,
         generation = context.generation,

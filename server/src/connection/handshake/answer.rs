@@ -7,9 +7,9 @@ use wsh::rules::RawThen;
 use super::pending::PendingHandshake;
 use super::raw_reply::RawReply;
 use super::rules;
-use crate::border::calls::Answer;
-use crate::border::raw::RawAnswer;
-use crate::border::response::Draft;
+use crate::border::calls::HandshakeAnswer;
+use crate::border::raw_table::RawAnswer;
+use crate::border::response_draft::Draft;
 use crate::connection::next_step::NextStep;
 use crate::connection::reply::Reply;
 use crate::generation::Generation;
@@ -41,28 +41,31 @@ impl AcceptedHandshake {
 
 impl PendingHandshake {
     /// The step that the handler's answer leads to.
-    pub(super) fn conclude(mut self, answer: Answer) -> NextStep {
+    pub(super) fn conclude(mut self, answer: HandshakeAnswer) -> NextStep {
         match answer {
-            Answer::Accept => match self.draft.take_raw() {
+            HandshakeAnswer::Accept => match self.draft.take_raw() {
                 None => NextStep::OpenSession(self.accept()),
                 Some(raw) => self.answer_raw(*raw),
             },
-            Answer::Reject => {
+            HandshakeAnswer::Reject => {
                 let reply = refusal(&mut self.draft);
                 self.refuse(reply)
             }
-            Answer::Abort => NextStep::Abort {
+            HandshakeAnswer::Abort => NextStep::Abort {
                 path: self.owner.request().path().to_owned(),
             },
-            Answer::Failed | Answer::Panicked => self.refuse(Reply::HandlerFailed),
+            HandshakeAnswer::Failed | HandshakeAnswer::Panicked => {
+                self.refuse(Reply::HandlerFailed)
+            }
             // Its caller asks the handler again instead.
-            Answer::Pending => self.refuse(Reply::NoAnswer),
+            HandshakeAnswer::Pending => self.refuse(Reply::NoAnswer),
         }
     }
 
     fn accept(self) -> AcceptedHandshake {
         let generation = self.owner.generation();
-        if self.draft.chooses_no_protocol() && generation.context.passes_over_protocols() {
+        if self.draft.chooses_no_protocol() && generation.context.is_first_to_pass_over_protocols()
+        {
             warn!(
                 handler = %generation.handler,
                 generation = generation.number,

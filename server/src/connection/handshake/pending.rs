@@ -13,9 +13,9 @@ use tokio::time::sleep_until;
 
 use super::UpgradeRequest;
 use super::rules::Checked;
-use crate::border::calls::Answer;
-use crate::border::request::{Particulars, Request};
-use crate::border::response::Draft;
+use crate::border::calls::HandshakeAnswer;
+use crate::border::request_table::{RequestParts, RequestTable};
+use crate::border::response_draft::Draft;
 use crate::border::throttle::Throttle;
 use crate::connection::next_step::NextStep;
 use crate::connection::reply::Reply;
@@ -107,7 +107,7 @@ impl PendingHandshake {
         let may_be_raw = generation.context.rights.raw;
         let id = registration.mailbox().id;
         let draft = Draft::new(id, checked.key, checked.protocols.clone(), may_be_raw);
-        let request = Request::new(Particulars {
+        let request = RequestTable::new(RequestParts {
             id,
             head: upgrade.request.head,
             path: upgrade.request.target.path,
@@ -132,7 +132,7 @@ impl PendingHandshake {
     /// Asks the handler for the first time.
     pub(super) fn ask(mut self) -> NextStep {
         match self.owner.ask(&mut self.draft) {
-            Answer::Pending => NextStep::AwaitHandler(Box::new(self)),
+            HandshakeAnswer::Pending => NextStep::AwaitHandler(Box::new(self)),
             answer => self.conclude(answer),
         }
     }
@@ -168,7 +168,7 @@ impl PendingHandshake {
             match action {
                 Action::Wait => {}
                 Action::Ask => match self.owner.ask(&mut self.draft) {
-                    Answer::Pending => {}
+                    HandshakeAnswer::Pending => {}
                     answer => return self.conclude(answer),
                 },
                 Action::Refuse(reply) => return self.refuse(reply),

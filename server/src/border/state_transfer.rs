@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use wsh::abi::{self, Status};
 
-use super::calls::Instance;
-use super::conn::{Conn, Loan};
+use super::calls::SessionInstance;
 use super::context::Context;
-use super::failure;
+use super::failure_reason;
+use super::handler_log::escape_into;
+use super::host_conn::{HostConn, Loan};
+use super::lent_memory::borrow;
 use super::library::Plugin;
-use super::log::escape_into;
-use super::text::borrow;
 use super::watchdog::{Callback, watch};
 
 /// Why a session stays with the code that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unmoved {
+pub(crate) enum NotMoved {
     /// It is busy with something that cannot be moved; asked again later, it may be moved.
     NotNow(&'static str),
     /// The old code cannot write its state, or the new code cannot read it, and this is why.
@@ -31,51 +31,53 @@ pub(crate) enum Unmoved {
     Late(String),
 }
 
-impl Instance {
+impl SessionInstance {
     /// The session's state; it can go on afterwards.
     pub(crate) fn snapshot(
         &mut self,
-        conn: &mut Conn,
+        conn: &mut HostConn,
         bytes_max: usize,
-    ) -> Result<Vec<u8>, Unmoved> {
+    ) -> Result<Vec<u8>, NotMoved> {
         let Some(snapshot) = self.vtable.snapshot else {
-            return Err(Unmoved::NotNow("the old code has no state that could move"));
+            return Err(NotMoved::NotNow(
+                "the old code has no state that could move",
+            ));
         };
-        let mut room = Room {
+        let mut buffer = SnapshotBuffer {
             state: Vec::new(),
             bytes_max,
             has_overflowed: false,
             began: Instant::now(),
         };
-        let lent_room = room.lend();
+        let loan = buffer.lend();
         let sink = abi::Sink {
             size: size_of::<abi::Sink>() as u32,
             reserved: 0,
-            ctx: lent_room.ctx,
+            ctx: loan.ctx,
             write: Some(write),
         };
         let watched = watch(self.context, Callback::Snapshot);
         // It may be called at any time and often, so it must find nothing that it could change.
         let lent = conn.begin(Loan::Foreign);
         // SAFETY: `session` came from `open` or `restore` of this vtable and lives until `destroy`,
-        // which is our `Drop`; `&mut self` keeps calls from overlapping; the sink and the room
+        // which is our `Drop`; `&mut self` keeps calls from overlapping; the sink and the buffer
         // behind it outlive the call.
         let status = unsafe { snapshot(self.session, lent, &raw const sink) };
         conn.end();
         drop(watched);
-        drop(lent_room);
-        if room.began.elapsed() > SNAPSHOT_TIME_MAX {
+        drop(loan);
+        if buffer.began.elapsed() > SNAPSHOT_TIME_MAX {
             let why = format!("its `snapshot` took more than {SNAPSHOT_TIME_MAX:?}");
-            return Err(Unmoved::Late(why));
+            return Err(NotMoved::Late(why));
         }
         match status {
             // A plugin that does not look at what the sink answers has written half a state.
-            abi::OK | abi::TOO_BIG if room.has_overflowed => {
+            abi::OK | abi::TOO_BIG if buffer.has_overflowed => {
                 let why = format!("its state is larger than {bytes_max} bytes");
-                Err(Unmoved::Failed(why))
+                Err(NotMoved::Failed(why))
             }
-            abi::OK => Ok(room.state),
-            abi::AGAIN => Err(Unmoved::NotNow("its `snapshot` said AGAIN")),
+            abi::OK => Ok(buffer.state),
+            abi::AGAIN => Err(NotMoved::NotNow("its `snapshot` said AGAIN")),
             status => Err(failed(self.context, Callback::Snapshot, status)),
         }
     }
@@ -86,12 +88,12 @@ impl Plugin {
     pub(crate) fn restore(
         &self,
         context: &'static Context,
-        conn: &mut Conn,
+        conn: &mut HostConn,
         schema: u32,
         state: &[u8],
-    ) -> Result<Instance, Unmoved> {
+    ) -> Result<SessionInstance, NotMoved> {
         let Some(restore) = self.vtable.restore else {
-            return Err(Unmoved::NotNow("the new code takes no sessions over"));
+            return Err(NotMoved::NotNow("the new code takes no sessions over"));
         };
         let mut session = std::ptr::null_mut();
         let was_restored = conn.set_restored(true);
@@ -117,7 +119,7 @@ impl Plugin {
             return Err(failed(context, Callback::Restore, status));
         }
         conn.context = context;
-        Ok(Instance {
+        Ok(SessionInstance {
             session,
             vtable: self.vtable,
             context,
@@ -126,72 +128,72 @@ impl Plugin {
 }
 
 /// Where a snapshot goes.
-struct Room {
+struct SnapshotBuffer {
     state: Vec<u8>,
     bytes_max: usize,
     has_overflowed: bool,
     began: Instant,
 }
 
-impl Room {
-    /// Lends the room to the `snapshot` that runs on this thread, until the answer is dropped.
-    fn lend(&mut self) -> LentRoom<'_> {
+impl SnapshotBuffer {
+    /// Lends the buffer to the `snapshot` that runs on this thread, until the answer is dropped.
+    fn lend(&mut self) -> BufferLoan<'_> {
         let ctx = (&raw mut *self).cast();
-        LENT.set(ctx);
-        LentRoom {
+        LENT_BUFFER.set(ctx);
+        BufferLoan {
             ctx,
-            room: PhantomData,
+            buffer: PhantomData,
         }
     }
 
-    /// The room behind the pointer that a plugin gave: MISUSE for any but the one that is lent on
+    /// The buffer behind the pointer that a plugin gave: MISUSE for any but the one that is lent on
     /// this thread. Nothing behind another pointer is read.
     ///
     /// # Safety
     ///
     /// The caller lets go of the answer before it returns into the plugin.
-    unsafe fn of<'a>(ctx: *mut c_void) -> Result<&'a mut Room, Status> {
-        if ctx.is_null() || ctx != LENT.get() {
+    unsafe fn of<'a>(ctx: *mut c_void) -> Result<&'a mut SnapshotBuffer, Status> {
+        if ctx.is_null() || ctx != LENT_BUFFER.get() {
             return Err(abi::MISUSE);
         }
-        // SAFETY: `lend` made the pointer from a `&mut Room` that is borrowed until the loan ends,
+        // SAFETY: `lend` made the pointer from a `&mut SnapshotBuffer` that is borrowed until the loan ends,
         // which is after the callback that runs.
-        Ok(unsafe { &mut *ctx.cast::<Room>() })
+        Ok(unsafe { &mut *ctx.cast::<SnapshotBuffer>() })
     }
 }
 
-/// The loan of a room to one call of `snapshot`.
-struct LentRoom<'a> {
-    /// What the plugin knows the room by.
+/// The loan of a buffer to one call of `snapshot`.
+struct BufferLoan<'a> {
+    /// What the plugin knows the buffer by.
     ctx: *mut c_void,
-    room: PhantomData<&'a mut Room>,
+    buffer: PhantomData<&'a mut SnapshotBuffer>,
 }
 
-impl Drop for LentRoom<'_> {
+impl Drop for BufferLoan<'_> {
     fn drop(&mut self) {
-        LENT.set(ptr::null_mut());
+        LENT_BUFFER.set(ptr::null_mut());
     }
 }
 
 thread_local! {
     /// What is lent to the `snapshot` that runs on this thread, or NULL.
-    static LENT: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
+    static LENT_BUFFER: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
 }
 
 /// `abi::Sink::write`.
 unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
-    // SAFETY: by the ABI the bytes are lent for the call; the room is let go of at its end.
-    let (room, bytes) = match unsafe { (Room::of(ctx), borrow(ptr, len)) } {
-        (Ok(room), Ok(bytes)) => (room, bytes),
+    // SAFETY: by the ABI the bytes are lent for the call; the buffer is let go of at its end.
+    let (buffer, bytes) = match unsafe { (SnapshotBuffer::of(ctx), borrow(ptr, len)) } {
+        (Ok(buffer), Ok(bytes)) => (buffer, bytes),
         (Err(status), _) | (_, Err(status)) => return status,
     };
     // One that writes without end is told so in time, too, as long as it listens.
-    let is_late = room.began.elapsed() > SNAPSHOT_TIME_MAX;
-    if is_late || bytes.len() > room.bytes_max - room.state.len() {
-        room.has_overflowed = true;
+    let is_late = buffer.began.elapsed() > SNAPSHOT_TIME_MAX;
+    if is_late || bytes.len() > buffer.bytes_max - buffer.state.len() {
+        buffer.has_overflowed = true;
         return abi::TOO_BIG;
     }
-    room.state.extend_from_slice(bytes);
+    buffer.state.extend_from_slice(bytes);
     abi::OK
 }
 
@@ -200,13 +202,13 @@ unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Stat
 const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// In the plugin's own words, if it has some; a panic is logged by itself, with its place.
-fn failed(context: &Context, callback: Callback, status: Status) -> Unmoved {
+fn failed(context: &Context, callback: Callback, status: Status) -> NotMoved {
     let name = callback.name();
     let mut why = format!("`{name}` failed: ");
-    match (failure::take_failure_of(context), status) {
+    match (failure_reason::take_reason_of(context), status) {
         (Some(words), _) => escape_into(&mut why, words.as_bytes()),
         (None, abi::PANIC) => why = format!("`{name}` panicked"),
         (None, status) => why = format!("`{name}` answered status {status}"),
     }
-    Unmoved::Failed(why)
+    NotMoved::Failed(why)
 }

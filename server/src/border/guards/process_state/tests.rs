@@ -3,13 +3,13 @@ use super::*;
 #[test]
 fn each_thing_that_changed_is_found_and_nothing_else() {
     let file = |inode| {
-        Some(Identity {
+        Some(FileIdentity {
             device: 1,
             inode,
             kind: FileType::RegularFile,
         })
     };
-    let was = State {
+    let was = ProcessState {
         signals: vec![(0, 0); SIGNALS.len()],
         files: [file(1), None, file(3)],
         umask: Some(0o022),
@@ -18,21 +18,24 @@ fn each_thing_that_changed_is_found_and_nothing_else() {
         open_files_max: 1024,
     };
     assert_eq!(was.differing(&was), []);
-    type Change = fn(&mut State);
-    let changes: [(Change, &[Thing]); 10] = [
-        (|it| it.signals[3] = (1, 0), &[Thing::Signal(3)]),
-        (|it| it.signals[7] = (0, 4), &[Thing::Signal(7)]),
-        (|it| it.files[0] = None, &[Thing::Descriptor(0)]),
-        (|it| it.files[2] = it.files[0], &[Thing::Descriptor(2)]),
+    type Change = fn(&mut ProcessState);
+    let changes: [(Change, &[ProcessItem]); 10] = [
+        (|it| it.signals[3] = (1, 0), &[ProcessItem::Signal(3)]),
+        (|it| it.signals[7] = (0, 4), &[ProcessItem::Signal(7)]),
+        (|it| it.files[0] = None, &[ProcessItem::Descriptor(0)]),
+        (
+            |it| it.files[2] = it.files[0],
+            &[ProcessItem::Descriptor(2)],
+        ),
         // It was closed, and whatever is there now has a right to the number.
         (|it| it.files[1] = it.files[0], &[]),
-        (|it| it.umask = Some(0), &[Thing::Umask]),
-        (|it| it.directory = None, &[Thing::Directory]),
+        (|it| it.umask = Some(0), &[ProcessItem::Umask]),
+        (|it| it.directory = None, &[ProcessItem::Directory]),
         (
             |it| it.locale = Some(c"de_DE.UTF-8".to_owned()),
-            &[Thing::Locale],
+            &[ProcessItem::Locale],
         ),
-        (|it| it.open_files_max = 64, &[Thing::OpenFilesMax]),
+        (|it| it.open_files_max = 64, &[ProcessItem::OpenFilesMax]),
         (|it| it.open_files_max = u64::MAX, &[]),
     ];
     for (index, (change, found)) in changes.into_iter().enumerate() {
@@ -44,12 +47,12 @@ fn each_thing_that_changed_is_found_and_nothing_else() {
 
 #[test]
 fn each_thing_says_what_it_is() {
-    for (thing, text) in [
-        (Thing::Signal(3), "what SIGTERM does"),
-        (Thing::Signal(8), "what SIGCHLD does"),
-        (Thing::Descriptor(2), "descriptor 2"),
-        (Thing::OpenFilesMax, "the limit of open files"),
+    for (item, text) in [
+        (ProcessItem::Signal(3), "what SIGTERM does"),
+        (ProcessItem::Signal(8), "what SIGCHLD does"),
+        (ProcessItem::Descriptor(2), "descriptor 2"),
+        (ProcessItem::OpenFilesMax, "the limit of open files"),
     ] {
-        assert_eq!(thing.to_string(), text);
+        assert_eq!(item.to_string(), text);
     }
 }

@@ -8,8 +8,8 @@ use std::ffi::{c_int, c_void};
 
 use libc::{rlimit, rlimit64};
 
-use super::dispositions::{Next, OPEN_FILES, note};
-use super::surroundings;
+use super::process_state;
+use super::signal_dispositions::{LibcFunction, OPEN_FILES, note_refused_change};
 
 type Set = unsafe extern "C" fn(Resource, *const rlimit) -> c_int;
 type Set64 = unsafe extern "C" fn(Resource, *const rlimit64) -> c_int;
@@ -123,10 +123,10 @@ unsafe extern "C" fn prlimit64(
 #[allow(clippy::useless_conversion)] // not on every platform
 fn keeps(resource: Resource, wanted: Option<impl Into<u64>>) -> bool {
     let keeps = resource == libc::RLIMIT_NOFILE
-        && surroundings::are_kept()
-        && wanted.is_some_and(|wanted| wanted.into() < surroundings::open_files_now());
+        && process_state::is_protected()
+        && wanted.is_some_and(|wanted| wanted.into() < process_state::open_files_now());
     if keeps {
-        note(OPEN_FILES);
+        note_refused_change(OPEN_FILES);
     }
     keeps
 }
@@ -135,7 +135,7 @@ fn is_own(process: libc::pid_t) -> bool {
     process == 0 || process == rustix::process::getpid().as_raw_nonzero().get()
 }
 
-static SETRLIMIT: Next = Next::new(c"setrlimit");
-static SETRLIMIT64: Next = Next::new(c"setrlimit64");
-static PRLIMIT: Next = Next::new(c"prlimit");
-static PRLIMIT64: Next = Next::new(c"prlimit64");
+static SETRLIMIT: LibcFunction = LibcFunction::new(c"setrlimit");
+static SETRLIMIT64: LibcFunction = LibcFunction::new(c"setrlimit64");
+static PRLIMIT: LibcFunction = LibcFunction::new(c"prlimit");
+static PRLIMIT64: LibcFunction = LibcFunction::new(c"prlimit64");

@@ -2,49 +2,49 @@
 
 use std::time::{Duration, Instant};
 
-use super::pace::Sight;
+use super::sample_rate::Observation;
 
 /// One thread, as the looks until now showed it.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    running: Option<Running>,
+pub(super) struct ObservedThread {
+    running: Option<ObservedCallback>,
 }
 
 /// A callback that was seen.
 #[derive(Debug)]
-struct Running {
+struct ObservedCallback {
     /// The number of the last look before it began; what tells it from the next one.
     began_after: u64,
     first_seen: Instant,
     is_late: bool,
     /// Whether it was said that it is past its budget.
-    is_told: bool,
+    is_logged: bool,
 }
 
-impl Seen {
+impl ObservedThread {
     /// Takes in that a callback runs that began after the look `began_after`; 0 is none.
-    pub(super) fn look(&mut self, began_after: u64, now: Instant) -> Sight {
+    pub(super) fn look(&mut self, began_after: u64, now: Instant) -> Observation {
         if began_after == 0 {
             self.running = None;
-            return Sight::Nothing;
+            return Observation::Nothing;
         }
         match &mut self.running {
             Some(running) if running.began_after == began_after => {
                 let was_late = std::mem::replace(&mut running.is_late, true);
                 if was_late {
-                    Sight::Late
+                    Observation::Late
                 } else {
-                    Sight::TurnedLate
+                    Observation::TurnedLate
                 }
             }
             running => {
-                *running = Some(Running {
+                *running = Some(ObservedCallback {
                     began_after,
                     first_seen: now,
                     is_late: false,
-                    is_told: false,
+                    is_logged: false,
                 });
-                Sight::Fresh
+                Observation::Fresh
             }
         }
     }
@@ -56,9 +56,9 @@ impl Seen {
     }
 
     /// True once for each callback: that it is to be told of.
-    pub(super) fn take_untold(&mut self) -> bool {
+    pub(super) fn take_unlogged(&mut self) -> bool {
         let running = self.running.as_mut();
-        running.is_some_and(|running| !std::mem::replace(&mut running.is_told, true))
+        running.is_some_and(|running| !std::mem::replace(&mut running.is_logged, true))
     }
 }
 
@@ -68,22 +68,22 @@ mod tests {
 
     #[test]
     fn a_callback_is_late_when_two_looks_saw_it_and_each_is_told_of_once() {
-        let mut seen = Seen::default();
+        let mut seen = ObservedThread::default();
         let began = Instant::now();
         let at = |ms| began + Duration::from_millis(ms);
 
-        assert_eq!(seen.look(7, at(0)), Sight::Fresh);
-        assert_eq!(seen.look(8, at(1)), Sight::Fresh, "another one");
-        assert_eq!(seen.look(8, at(2)), Sight::TurnedLate);
-        assert_eq!(seen.look(8, at(3)), Sight::Late);
+        assert_eq!(seen.look(7, at(0)), Observation::Fresh);
+        assert_eq!(seen.look(8, at(1)), Observation::Fresh, "another one");
+        assert_eq!(seen.look(8, at(2)), Observation::TurnedLate);
+        assert_eq!(seen.look(8, at(3)), Observation::Late);
         assert_eq!(seen.age(at(4)), Some(Duration::from_millis(3)));
-        assert!(seen.take_untold());
-        assert!(!seen.take_untold());
+        assert!(seen.take_unlogged());
+        assert!(!seen.take_unlogged());
 
-        assert_eq!(seen.look(0, at(5)), Sight::Nothing);
+        assert_eq!(seen.look(0, at(5)), Observation::Nothing);
         assert_eq!(seen.age(at(6)), None);
-        assert!(!seen.take_untold());
-        assert_eq!(seen.look(9, at(7)), Sight::Fresh);
-        assert!(seen.take_untold());
+        assert!(!seen.take_unlogged());
+        assert_eq!(seen.look(9, at(7)), Observation::Fresh);
+        assert!(seen.take_unlogged());
     }
 }

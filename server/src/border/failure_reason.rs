@@ -6,19 +6,19 @@ use std::ffi::c_void;
 use wsh::abi::{self, Status, Str};
 
 use crate::border::context::Context;
-use crate::border::text::borrow;
+use crate::border::lent_memory::borrow;
 use crate::border::watchdog;
 
 /// What a plugin gave to `fail` on this thread since the last time. For threads that make the calls
 /// of one plugin only.
-pub(crate) fn take_failure() -> Option<String> {
+pub(crate) fn take_reason() -> Option<String> {
     FAILURE.take().map(|failure| failure.words)
 }
 
 /// What the handler `context` gave to `fail` in the callback that ran last on this thread.
-pub(crate) fn take_failure_of(context: &Context) -> Option<String> {
+pub(crate) fn take_reason_of(context: &Context) -> Option<String> {
     let failure = FAILURE.take()?;
-    let is_its_own = std::ptr::eq(failure.of, context) && watchdog::has_said_why();
+    let is_its_own = std::ptr::eq(failure.of, context) && watchdog::has_given_reason();
     is_its_own.then_some(failure.words)
 }
 
@@ -48,7 +48,7 @@ pub(crate) unsafe extern "C" fn fail(ctx: *mut c_void, why: Str) -> Status {
         of: ctx.cast_const().cast(),
         words: String::from_utf8_lossy(why).into_owned(),
     }));
-    watchdog::note_said_why();
+    watchdog::note_reason_given();
     abi::ERROR
 }
 

@@ -9,7 +9,7 @@ use sha1_smol::Sha1;
 use wsh::abi::{self, Status};
 use wsh::rules;
 
-use super::raw::RawAnswer;
+use super::raw_table::RawAnswer;
 
 /// The answer as the handler shapes it in `handshake`: for the 101 and for a refusal alike.
 #[derive(Debug)]
@@ -56,10 +56,10 @@ impl Draft {
     }
 
     /// Lends the draft to the `handshake` that runs on this thread, until the answer is dropped.
-    pub(crate) fn lend(&mut self) -> LentDraft<'_> {
+    pub(crate) fn lend(&mut self) -> DraftLoan<'_> {
         let response = (&raw mut *self).cast();
-        LENT.set(response);
-        LentDraft {
+        LENT_DRAFT.set(response);
+        DraftLoan {
             response,
             draft: PhantomData,
         }
@@ -72,7 +72,7 @@ impl Draft {
     ///
     /// The caller lets go of the answer before it returns into the plugin.
     pub(crate) unsafe fn of<'a>(response: *mut abi::Response) -> Result<&'a mut Draft, Status> {
-        if response.is_null() || response != LENT.get() {
+        if response.is_null() || response != LENT_DRAFT.get() {
             return Err(abi::MISUSE);
         }
         // SAFETY: `lend` made the pointer from a `&mut Draft` that is borrowed until the loan ends,
@@ -82,7 +82,7 @@ impl Draft {
 
     /// The id of the request whose `handshake` runs on this thread.
     pub(crate) fn running() -> Option<u64> {
-        let draft: *const Draft = LENT.get().cast();
+        let draft: *const Draft = LENT_DRAFT.get().cast();
         // SAFETY: as in `of`; the id never changes.
         (!draft.is_null()).then(|| unsafe { (*draft).id })
     }
@@ -144,21 +144,21 @@ impl Draft {
 }
 
 /// The loan of a draft to one call of `handshake`.
-pub(crate) struct LentDraft<'a> {
+pub(crate) struct DraftLoan<'a> {
     /// What the plugin knows the draft by.
     pub(crate) response: *mut abi::Response,
     draft: PhantomData<&'a mut Draft>,
 }
 
-impl Drop for LentDraft<'_> {
+impl Drop for DraftLoan<'_> {
     fn drop(&mut self) {
-        LENT.set(ptr::null_mut());
+        LENT_DRAFT.set(ptr::null_mut());
     }
 }
 
 thread_local! {
     /// What is lent to the `handshake` that runs on this thread, or NULL.
-    static LENT: Cell<*mut abi::Response> = const { Cell::new(ptr::null_mut()) };
+    static LENT_DRAFT: Cell<*mut abi::Response> = const { Cell::new(ptr::null_mut()) };
 }
 
 /// permessage-deflate in [`Draft::extensions`] (abi.rs, `response_extensions`).

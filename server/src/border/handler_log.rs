@@ -8,12 +8,12 @@ use wsh::abi::{self, Status};
 use wsh::rules;
 
 use super::context::Context;
-use super::failure;
+use super::failure_reason;
 use crate::logging::value;
 
 /// One line of a handler, ready for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct Line {
+pub(crate) struct HandlerLine {
     level: u32,
     session: Option<u64>,
     module: String,
@@ -25,9 +25,9 @@ pub(crate) fn forward<'a>(
     context: &Context,
     session: Option<u64>,
     level: u32,
-    target: Lent<'a>,
-    message: Lent<'a>,
-    fields: Result<impl Iterator<Item = (Lent<'a>, Lent<'a>)>, Status>,
+    target: MaybeBytes<'a>,
+    message: MaybeBytes<'a>,
+    fields: Result<impl Iterator<Item = (MaybeBytes<'a>, MaybeBytes<'a>)>, Status>,
 ) {
     let mut text = String::new();
     add(&mut text, message);
@@ -49,15 +49,15 @@ pub(crate) fn forward<'a>(
     let mut module = String::new();
     add(&mut module, target);
     cut(&mut module, MODULE_BYTES_MAX);
-    let line = Line {
+    let line = HandlerLine {
         level,
         session,
         module,
         text,
     };
-    match KEPT.get() {
+    match CAPTURED.get() {
         None => line.log(&context.handler, context.generation),
-        Some(kept) => kept
+        Some(captured) => captured
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .add(line),
@@ -65,7 +65,7 @@ pub(crate) fn forward<'a>(
 }
 
 /// Adds as much of a field as a line can hold, quoted if it could be taken for several.
-fn add_value(line: &mut String, lent: Lent<'_>) {
+fn add_value(line: &mut String, lent: MaybeBytes<'_>) {
     match lent {
         Ok(bytes) => {
             let shown = &bytes[..bytes.len().min(LINE_BYTES_MAX + 1)];
@@ -76,7 +76,7 @@ fn add_value(line: &mut String, lent: Lent<'_>) {
 }
 
 /// Adds as much of what a plugin lends as a line can hold.
-fn add(line: &mut String, lent: Lent<'_>) {
+fn add(line: &mut String, lent: MaybeBytes<'_>) {
     match lent {
         // One byte more than there is room for, so that it shows that something is missing.
         Ok(bytes) => escape_into(line, &bytes[..bytes.len().min(LINE_BYTES_MAX + 1)]),
@@ -94,10 +94,10 @@ fn cut(text: &mut String, bytes_max: usize) {
     }
 }
 
-impl Line {
+impl HandlerLine {
     /// Says it in the server's log, as a line of this handler.
     pub(crate) fn log(&self, handler: &str, generation: u64) {
-        let Line {
+        let HandlerLine {
             session,
             module,
             text,
@@ -126,13 +126,13 @@ impl Line {
 
 /// The lines of a process that has no log of its own: the first ones, as far as there is room.
 #[derive(Debug, Default)]
-struct Kept {
-    lines: Vec<Line>,
+struct CapturedLines {
+    lines: Vec<HandlerLine>,
     room: usize,
 }
 
-impl Kept {
-    fn add(&mut self, line: Line) {
+impl CapturedLines {
+    fn add(&mut self, line: HandlerLine) {
         // What stands around the texts, too.
         let bytes = line.module.len() + line.text.len() + 64;
         if let Some(room) = self.room.checked_sub(bytes) {
@@ -142,26 +142,27 @@ impl Kept {
     }
 }
 
-/// From now on handlers' lines are kept, up to so many bytes, and not logged.
-pub(crate) fn keep_lines(bytes_max: usize) {
-    let kept = Kept {
+/// From now on handlers' lines are captured, up to so many bytes, and not logged.
+pub(crate) fn capture_lines(bytes_max: usize) {
+    let captured = CapturedLines {
         lines: Vec::new(),
         room: bytes_max,
     };
-    let _ = KEPT.set(Mutex::new(kept));
+    let _ = CAPTURED.set(Mutex::new(captured));
 }
 
-/// The lines that were kept.
-pub(crate) fn take_kept_lines() -> Vec<Line> {
-    let kept = KEPT
+/// The lines that were captured.
+pub(crate) fn take_captured_lines() -> Vec<HandlerLine> {
+    let captured = CAPTURED
         .get()
-        .map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner));
-    kept.map(|mut kept| std::mem::take(&mut kept.lines))
+        .map(|captured| captured.lock().unwrap_or_else(PoisonError::into_inner));
+    captured
+        .map(|mut captured| std::mem::take(&mut captured.lines))
         .unwrap_or_default()
 }
 
 /// What a plugin lends, or that it cannot be meant.
-type Lent<'a> = Result<&'a [u8], Status>;
+type MaybeBytes<'a> = Result<&'a [u8], Status>;
 
 /// A line of a handler's, fields included. A longer one is cut, so that no handler fills a disk with one.
 const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -172,11 +173,11 @@ pub(crate) const FIELDS_MAX: usize = 1024;
 /// What stands for a pointer and a length that cannot be meant.
 const UNREADABLE: &str = "(not readable: a length or a pointer that cannot be meant)";
 /// There in a trial only.
-static KEPT: OnceLock<Mutex<Kept>> = OnceLock::new();
+static CAPTURED: OnceLock<Mutex<CapturedLines>> = OnceLock::new();
 
 /// Logs why a session's callback failed, in the handler's own words if it gave some.
-pub(crate) fn failure(context: &Context, id: u64, callback: &str, status: abi::Status) {
-    let words = failure::take_failure_of(context);
+pub(crate) fn callback_failed(context: &Context, id: u64, callback: &str, status: abi::Status) {
+    let words = failure_reason::take_reason_of(context);
     // Panics are logged by the plugin, with their place.
     if words.is_none() && status == abi::PANIC {
         return;

@@ -6,13 +6,13 @@ use wsh::abi::raw::Raw;
 use wsh::abi::{self, Bytes, Status};
 use wsh::rules::{self, RAW_BYTES_MAX, RawThen};
 
-use super::conn::Conn;
 use super::context::Context;
-use super::host::answer::told_at_handshake;
-use super::host::{amount, context, status, told, told_of};
-use super::refused_calls::{Call, Lent, RawCall};
-use super::response::Draft;
-use super::text::{borrow, borrow_at_most};
+use super::host_conn::HostConn;
+use super::host_table::response::call_on_draft;
+use super::host_table::{amount, call_on_conn, call_on_context, context, status};
+use super::lent_memory::{borrow, borrow_at_most};
+use super::refused_calls::{HostCall, LentBytes, RawCall};
+use super::response_draft::Draft;
 
 /// An answer to an opening handshake in bytes of the handler's own.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,17 +40,17 @@ static TABLE: Raw = Raw {
 
 unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: *lent memory* for the bytes, *the Conn* for the Conn; neither outlives this call.
-    let (bytes, conn) = unsafe { (borrow(ptr, len), Conn::of_another_call(conn)) };
+    let (bytes, conn) = unsafe { (borrow(ptr, len), HostConn::of_another_call(conn)) };
     let bytes_max = conn
         .as_ref()
         .map_or(0, |conn| conn.controls.payload_bytes_max());
     let call = || {
-        Call::Raw(RawCall::Write {
-            bytes: Lent::new(Bytes { ptr, len }, bytes.ok()),
+        HostCall::Raw(RawCall::Write {
+            bytes: LentBytes::new(Bytes { ptr, len }, bytes.ok()),
             bytes_max,
         })
     };
-    amount(told(conn, call, |conn| {
+    amount(call_on_conn(conn, call, |conn| {
         conn.context.check_raw()?;
         let buffered = conn.controls.write_raw(bytes?);
         conn.refresh();
@@ -62,11 +62,11 @@ unsafe extern "C" fn write_to(ctx: *mut c_void, id: u64, ptr: *const u8, len: us
     // SAFETY: *lent memory*; the context is never freed.
     let (bytes, context) = unsafe { (borrow(ptr, len), context(ctx)) };
     let call = || {
-        Call::Raw(RawCall::WriteTo {
-            bytes: Lent::new(Bytes { ptr, len }, bytes.ok()),
+        HostCall::Raw(RawCall::WriteTo {
+            bytes: LentBytes::new(Bytes { ptr, len }, bytes.ok()),
         })
     };
-    amount(told_of(context, id, call, |context| {
+    amount(call_on_context(context, id, call, |context| {
         context.write_to(id, bytes?)
     }))
 }
@@ -80,12 +80,12 @@ unsafe extern "C" fn answer(
     // SAFETY: *lent memory*; the draft lives until `handshake` returns.
     let (lent, draft) = unsafe { (borrow_at_most(bytes, RAW_BYTES_MAX), Draft::of(response)) };
     let call = || {
-        Call::Raw(RawCall::Answer {
-            bytes: Lent::new(bytes, lent.ok()),
+        HostCall::Raw(RawCall::Answer {
+            bytes: LentBytes::new(bytes, lent.ok()),
             then,
         })
     };
-    status(told_at_handshake(draft, call, |draft| {
+    status(call_on_draft(draft, call, |draft| {
         draft.check_raw()?;
         let bytes = lent?;
         let then = rules::raw_answer(bytes.len(), then, linger)?;
@@ -100,8 +100,8 @@ unsafe extern "C" fn answer(
 unsafe extern "C" fn accept(response: *mut abi::Response, out: *mut u8) -> Status {
     // SAFETY: the draft lives until `handshake` returns.
     let draft = unsafe { Draft::of(response) };
-    let call = || Call::Raw(RawCall::Accept);
-    status(told_at_handshake(draft, call, |draft| {
+    let call = || HostCall::Raw(RawCall::Accept);
+    status(call_on_draft(draft, call, |draft| {
         draft.check_raw()?;
         if out.is_null() {
             return Err(abi::INVALID);

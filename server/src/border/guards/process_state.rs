@@ -4,7 +4,7 @@
 //! A plugin that ignores SIGTERM makes the server unstoppable, and one that closes stderr has the next
 //! client's socket take its number. So it is compared with what it was before any plugin ran, after
 //! each call that a load makes and every few seconds, and put back with a warning. What the C library
-//! is asked to make of signals does not even happen (`dispositions`), and is told here.
+//! is asked to make of signals does not even happen (`signal_dispositions`), and is told here.
 
 use std::ffi::{CStr, CString, c_int};
 use std::fs::{self, File};
@@ -17,34 +17,34 @@ use rustix::fs::FileType;
 use rustix::process::{Pid, Resource, Rlimit, getpid, getrlimit, setrlimit};
 use tracing::{error, warn};
 
-use super::dispositions::{self, Attempt};
+use super::signal_dispositions::{self, RefusedChange};
 use crate::border::context::Context;
 use signal_hook::low_level::signal_name;
 
 /// How all of it is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct State {
+struct ProcessState {
     /// What each of [`SIGNALS`] does: the handler and its flags.
     signals: Vec<(usize, c_int)>,
     /// What descriptors 0, 1 and 2 lead to; `None` is closed.
-    files: [Option<Identity>; 3],
+    files: [Option<FileIdentity>; 3],
     umask: Option<u32>,
-    directory: Option<Identity>,
+    directory: Option<FileIdentity>,
     locale: Option<CString>,
     open_files_max: u64,
 }
 
 /// A file by its device, its number and its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
+struct FileIdentity {
     device: u64,
     inode: u64,
     kind: FileType,
 }
 
-/// One thing that differs.
+/// One item that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Thing {
+enum ProcessItem {
     /// By its place in [`SIGNALS`].
     Signal(usize),
     Descriptor(c_int),
@@ -55,8 +55,8 @@ enum Thing {
 }
 
 /// How it is to be, with what puts it back.
-struct Wanted {
-    state: State,
+struct Baseline {
+    state: ProcessState,
     actions: Vec<libc::sigaction>,
     files: [Option<OwnedFd>; 3],
     directory: Option<File>,
@@ -66,39 +66,39 @@ struct Wanted {
 }
 
 /// A load, or another call of a generation's life, under way: made when it begins, dropped when it ends.
-pub(crate) struct Loading(&'static Context);
+pub(crate) struct LifecycleCall(&'static Context);
 
 /// Notes that code of this plugin runs now, and that no call of it is over yet.
-pub(crate) fn loading(context: &'static Context) -> Loading {
+pub(crate) fn lifecycle_call(context: &'static Context) -> LifecycleCall {
     note();
-    let mut loading = lock(&LOADING);
+    let mut loading = lock(&LIFECYCLE_CALLS);
     accept_open_files(&loading);
     loading.push(context);
-    Loading(context)
+    LifecycleCall(context)
 }
 
-impl Drop for Loading {
+impl Drop for LifecycleCall {
     fn drop(&mut self) {
-        lock(&LOADING).retain(|other| !std::ptr::eq(*other, self.0));
+        lock(&LIFECYCLE_CALLS).retain(|other| !std::ptr::eq(*other, self.0));
     }
 }
 
 /// Notes how it is. To be called before any plugin's code runs; only the first time counts.
 fn note() {
-    WANTED.get_or_init(|| {
+    BASELINE.get_or_init(|| {
         OPEN_FILES_MAX.store(open_files_now(), Ordering::Relaxed);
-        Wanted::now()
+        Baseline::now()
     });
 }
 
 /// The limit of open files that holds, by the operator's will; `None` before any plugin's code ran.
 pub(crate) fn open_files_max() -> Option<u64> {
-    WANTED.get()?;
+    BASELINE.get()?;
     Some(OPEN_FILES_MAX.load(Ordering::Relaxed))
 }
 
 /// Takes a limit of open files that is another one by now for what is wanted. No plugin's call is under
-/// way, and in a message's callback none can lower it (`open_files`): it came from outside.
+/// way, and in a message's callback none can lower it (`open_files_limit`): it came from outside.
 fn accept_open_files(loading: &[&'static Context]) {
     if loading.is_empty() {
         OPEN_FILES_MAX.store(open_files_now(), Ordering::Relaxed);
@@ -111,56 +111,56 @@ pub(crate) fn open_files_now() -> u64 {
 }
 
 /// Whether this is a process in which plugins may not change what signals do.
-pub(crate) fn are_kept() -> bool {
-    WANTED.get().is_some_and(|wanted| wanted.pid == getpid())
+pub(crate) fn is_protected() -> bool {
+    BASELINE.get().is_some_and(|wanted| wanted.pid == getpid())
 }
 
 /// Puts back what has changed, after `callback` of this handler.
-pub(crate) fn mend_after(context: &Context, callback: &str) {
-    tell_attempts();
-    for (thing, is_back) in mend(|_| true) {
+pub(crate) fn restore_after(context: &Context, callback: &str) {
+    log_refused_changes();
+    for (item, is_back) in restore(|_| true) {
         let (handler, generation) = (&context.handler, context.generation);
         // It may as well have been one that is loaded at this very moment.
-        let others: Vec<&str> = lock(&LOADING)
+        let others: Vec<&str> = lock(&LIFECYCLE_CALLS)
             .iter()
             .filter(|other| !std::ptr::eq(**other, context))
             .map(|other| &*other.handler)
             .collect();
         let or = (!others.is_empty()).then(|| others.join(", "));
         if is_back {
-            warn!(%handler, generation, callback, changed = %thing, or, "plugin changed what belongs to the whole process; it is put back");
+            warn!(%handler, generation, callback, changed = %item, or, "plugin changed what belongs to the whole process; it is put back");
         } else {
-            error!(%handler, generation, callback, changed = %thing, or, "plugin changed what belongs to the whole process, and it cannot be put back; restart the server");
+            error!(%handler, generation, callback, changed = %item, or, "plugin changed what belongs to the whole process, and it cannot be put back; restart the server");
         }
     }
 }
 
 /// Puts back what has changed since the last time, whoever did it.
-pub(crate) fn mend_now() {
-    tell_attempts();
-    if WANTED.get().is_some() {
-        accept_open_files(&lock(&LOADING));
+pub(crate) fn restore_now() {
+    log_refused_changes();
+    if BASELINE.get().is_some() {
+        accept_open_files(&lock(&LIFECYCLE_CALLS));
     }
     // A limit of open files that a load lowers at this moment is put back when its call is over.
-    for (thing, is_back) in mend(|thing| thing != Thing::OpenFilesMax) {
+    for (item, is_back) in restore(|item| item != ProcessItem::OpenFilesMax) {
         if is_back {
-            warn!(changed = %thing, "code of a plugin changed what belongs to the whole process; it is put back");
+            warn!(changed = %item, "code of a plugin changed what belongs to the whole process; it is put back");
         } else {
-            error!(changed = %thing, "code of a plugin changed what belongs to the whole process, and it cannot be put back; restart the server");
+            error!(changed = %item, "code of a plugin changed what belongs to the whole process, and it cannot be put back; restart the server");
         }
     }
 }
 
-/// Says what plugins wanted to change since the last time; of one handler and one thing once a minute.
-fn tell_attempts() {
-    let attempts = dispositions::take_attempts();
-    if attempts.is_empty() {
+/// Says what plugins wanted to change since the last time; of one handler and one item once a minute.
+fn log_refused_changes() {
+    let refused = signal_dispositions::take_refused_changes();
+    if refused.is_empty() {
         return;
     }
     let now = Instant::now();
     let mut told = lock(&TOLD);
     told.retain(|(_, at)| now.duration_since(*at) < TOLD_AGAIN);
-    for Attempt { of, by } in attempts {
+    for RefusedChange { of, by } in refused {
         let key = (
             of,
             by.map_or(0, |(context, _)| std::ptr::from_ref(context).addr()),
@@ -170,8 +170,8 @@ fn tell_attempts() {
         }
         told.push((key, now));
         let wanted = match of {
-            dispositions::OPEN_FILES => Thing::OpenFilesMax,
-            signal => Thing::Signal(signal),
+            signal_dispositions::OPEN_FILES => ProcessItem::OpenFilesMax,
+            signal => ProcessItem::Signal(signal),
         };
         match by {
             Some((context, callback)) => {
@@ -187,93 +187,96 @@ fn tell_attempts() {
 
 /// What differed among the things that are `looked_at`, and whether it is as it was again. What cannot be
 /// put back is told once.
-fn mend(looked_at: fn(Thing) -> bool) -> Vec<(String, bool)> {
-    let Some(wanted) = WANTED.get() else {
+fn restore(looked_at: fn(ProcessItem) -> bool) -> Vec<(String, bool)> {
+    let Some(wanted) = BASELINE.get() else {
         return Vec::new();
     };
-    let mut lost = lock(&LOST);
-    let was = State {
+    let mut unrestored = lock(&UNRESTORED);
+    let was = ProcessState {
         open_files_max: OPEN_FILES_MAX.load(Ordering::Relaxed),
         ..wanted.state.clone()
     };
-    let mut differing = was.differing(&State::now());
-    differing.retain(|thing| looked_at(*thing));
+    let mut differing = was.differing(&ProcessState::now());
+    differing.retain(|item| looked_at(*item));
     let mut told = Vec::new();
-    for thing in differing {
-        let is_back = wanted.put_back(thing);
-        if is_back || !lost.contains(&thing) {
-            told.push((thing.to_string(), is_back));
+    for item in differing {
+        let is_back = wanted.put_back(item);
+        if is_back || !unrestored.contains(&item) {
+            told.push((item.to_string(), is_back));
         }
-        if !is_back && !lost.contains(&thing) {
-            lost.push(thing);
+        if !is_back && !unrestored.contains(&item) {
+            unrestored.push(item);
         }
     }
     told
 }
 
-impl State {
-    fn now() -> State {
-        State {
-            signals: SIGNALS.iter().map(|signal| does(action(*signal))).collect(),
+impl ProcessState {
+    fn now() -> ProcessState {
+        ProcessState {
+            signals: SIGNALS
+                .iter()
+                .map(|signal| signal_effect(action(*signal)))
+                .collect(),
             files: [0, 1, 2].map(identity_of),
             umask: umask(),
-            directory: rustix::fs::stat(".").ok().map(Identity::of),
+            directory: rustix::fs::stat(".").ok().map(FileIdentity::of),
             locale: locale(),
             open_files_max: open_files_now(),
         }
     }
 
     /// What is not in `now` as it is here. What was not there before is no plugin's fault.
-    fn differing(&self, now: &State) -> Vec<Thing> {
+    fn differing(&self, now: &ProcessState) -> Vec<ProcessItem> {
         let mut differing = Vec::new();
         let signals = self.signals.iter().zip(&now.signals).enumerate();
         let signals = signals.filter(|(_, (was, is))| was != is);
-        differing.extend(signals.map(|(index, _)| Thing::Signal(index)));
+        differing.extend(signals.map(|(index, _)| ProcessItem::Signal(index)));
         for number in [0, 1, 2] {
             let (was, is) = (self.files[number], now.files[number]);
             if was.is_some() && was != is {
-                differing.push(Thing::Descriptor(number as c_int));
+                differing.push(ProcessItem::Descriptor(number as c_int));
             }
         }
-        for (is_other, thing) in [
+        for (is_other, item) in [
             (
                 // It cannot be read while no descriptor is left.
                 now.umask
                     .is_some_and(|now| self.umask.is_some_and(|umask| umask != now)),
-                Thing::Umask,
+                ProcessItem::Umask,
             ),
             (
                 self.directory.is_some() && self.directory != now.directory,
-                Thing::Directory,
+                ProcessItem::Directory,
             ),
             (
                 self.locale.is_some() && self.locale != now.locale,
-                Thing::Locale,
+                ProcessItem::Locale,
             ),
             // More of them is no harm.
             (
                 now.open_files_max < self.open_files_max,
-                Thing::OpenFilesMax,
+                ProcessItem::OpenFilesMax,
             ),
         ] {
             if is_other {
-                differing.push(thing);
+                differing.push(item);
             }
         }
         differing
     }
 }
 
-impl Wanted {
-    fn now() -> Wanted {
+impl Baseline {
+    fn now() -> Baseline {
         // Above the first three, so that it is none of those that plugins close by habit.
         let copy = |number| {
             // SAFETY: the descriptor is looked at for the length of the call.
             let file = unsafe { BorrowedFd::borrow_raw(number) };
             rustix::io::fcntl_dupfd_cloexec(file, COPIES_FROM).ok()
         };
-        Wanted {
-            state: State::now(),
+        Baseline {
+            state: ProcessState::now(),
             actions: SIGNALS.iter().map(|signal| action(*signal)).collect(),
             files: [0, 1, 2].map(copy),
             directory: File::open(".").ok(),
@@ -283,27 +286,28 @@ impl Wanted {
     }
 
     /// Whether it is as it was again.
-    fn put_back(&self, thing: Thing) -> bool {
-        match thing {
-            Thing::Signal(index) => {
+    fn put_back(&self, item: ProcessItem) -> bool {
+        match item {
+            ProcessItem::Signal(index) => {
                 let action = &raw const self.actions[index];
                 // SAFETY: the action is one that the process had for this signal.
                 unsafe {
-                    dispositions::set_action(SIGNALS[index], action, std::ptr::null_mut()) == 0
+                    signal_dispositions::set_action(SIGNALS[index], action, std::ptr::null_mut())
+                        == 0
                 }
             }
-            Thing::Descriptor(number) => self.put_descriptor_back(number),
-            Thing::Umask => {
+            ProcessItem::Descriptor(number) => self.put_descriptor_back(number),
+            ProcessItem::Umask => {
                 let umask = self.state.umask.unwrap_or_default();
                 // SAFETY: it may be called at any time.
                 unsafe { libc::umask(umask as libc::mode_t) };
                 true
             }
-            Thing::Directory => {
+            ProcessItem::Directory => {
                 let directory = self.directory.as_ref();
                 directory.is_some_and(|directory| rustix::process::fchdir(directory).is_ok())
             }
-            Thing::Locale => {
+            ProcessItem::Locale => {
                 let Some(locale) = &self.state.locale else {
                     return false;
                 };
@@ -311,7 +315,7 @@ impl Wanted {
                 // no worse off than when another one set it.
                 unsafe { !libc::setlocale(libc::LC_ALL, locale.as_ptr()).is_null() }
             }
-            Thing::OpenFilesMax => {
+            ProcessItem::OpenFilesMax => {
                 let wanted = OPEN_FILES_MAX.load(Ordering::Relaxed);
                 let current = (wanted != u64::MAX).then_some(wanted);
                 let hard = [self.open_files_hard, getrlimit(Resource::Nofile).maximum];
@@ -347,25 +351,25 @@ impl Wanted {
     }
 }
 
-impl std::fmt::Display for Thing {
+impl std::fmt::Display for ProcessItem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Thing::Signal(index) => {
+            ProcessItem::Signal(index) => {
                 let name = signal_name(SIGNALS[*index]).unwrap_or("a signal");
                 write!(f, "what {name} does")
             }
-            Thing::Descriptor(number) => write!(f, "descriptor {number}"),
-            Thing::Umask => f.write_str("the umask"),
-            Thing::Directory => f.write_str("the working directory"),
-            Thing::Locale => f.write_str("the locale"),
-            Thing::OpenFilesMax => f.write_str("the limit of open files"),
+            ProcessItem::Descriptor(number) => write!(f, "descriptor {number}"),
+            ProcessItem::Umask => f.write_str("the umask"),
+            ProcessItem::Directory => f.write_str("the working directory"),
+            ProcessItem::Locale => f.write_str("the locale"),
+            ProcessItem::OpenFilesMax => f.write_str("the limit of open files"),
         }
     }
 }
 
-impl Identity {
-    fn of(stat: rustix::fs::Stat) -> Identity {
-        Identity {
+impl FileIdentity {
+    fn of(stat: rustix::fs::Stat) -> FileIdentity {
+        FileIdentity {
             device: stat.st_dev,
             inode: stat.st_ino,
             kind: FileType::from_raw_mode(stat.st_mode),
@@ -377,22 +381,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn identity_of(number: c_int) -> Option<Identity> {
+fn identity_of(number: c_int) -> Option<FileIdentity> {
     // SAFETY: the descriptor is looked at for the length of the call; a closed one is an error.
     let file = unsafe { BorrowedFd::borrow_raw(number) };
-    rustix::fs::fstat(file).ok().map(Identity::of)
+    rustix::fs::fstat(file).ok().map(FileIdentity::of)
 }
 
 /// What a signal does now.
 pub(crate) fn action(signal: c_int) -> libc::sigaction {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: memory of ours for the answer; nothing is set.
-    unsafe { dispositions::set_action(signal, std::ptr::null(), action.as_mut_ptr()) };
+    unsafe { signal_dispositions::set_action(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: integers and an optional function: zero is a value of each.
     unsafe { action.assume_init() }
 }
 
-fn does(action: libc::sigaction) -> (usize, c_int) {
+fn signal_effect(action: libc::sigaction) -> (usize, c_int) {
     (action.sa_sigaction, action.sa_flags)
 }
 
@@ -415,11 +419,11 @@ fn locale() -> Option<CString> {
     Some(unsafe { CStr::from_ptr(name) }.to_owned())
 }
 
-static WANTED: OnceLock<Wanted> = OnceLock::new();
+static BASELINE: OnceLock<Baseline> = OnceLock::new();
 static OPEN_FILES_MAX: AtomicU64 = AtomicU64::new(u64::MAX);
-static LOADING: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
+static LIFECYCLE_CALLS: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
 /// What could not be put back. Locked while anything is.
-static LOST: Mutex<Vec<Thing>> = Mutex::new(Vec::new());
+static UNRESTORED: Mutex<Vec<ProcessItem>> = Mutex::new(Vec::new());
 /// What was said of attempts: of what, the address of the handler's context, and when.
 static TOLD: Mutex<Vec<((usize, usize), Instant)>> = Mutex::new(Vec::new());
 const TOLD_AGAIN: Duration = Duration::from_secs(60);

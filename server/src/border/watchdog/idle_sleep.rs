@@ -13,37 +13,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the watchdog sleeps until a callback begins.
 #[derive(Debug)]
-pub(super) struct Doze {
+pub(super) struct IdleSleep {
     is_asleep: AtomicBool,
 }
 
-impl Doze {
+impl IdleSleep {
     #[cfg(not(test))]
-    pub(super) const fn new() -> Doze {
+    pub(super) const fn new() -> IdleSleep {
         let is_asleep = AtomicBool::new(false);
-        Doze { is_asleep }
+        IdleSleep { is_asleep }
     }
 
     #[cfg(test)]
-    pub(super) fn new() -> Doze {
+    pub(super) fn new() -> IdleSleep {
         let is_asleep = AtomicBool::new(false);
-        Doze { is_asleep }
+        IdleSleep { is_asleep }
     }
 
     /// True if the watchdog may sleep. It may not if a callback `runs`, which is looked at after
     /// every callback that begins from now on has been told to wake it.
-    pub(super) fn lie_down(&self, runs: impl FnOnce() -> bool) -> bool {
+    pub(super) fn try_begin(&self, runs: impl FnOnce() -> bool) -> bool {
         self.is_asleep.store(true, Ordering::Relaxed);
         fence::heavy();
         let may_sleep = !runs();
         if !may_sleep {
-            self.get_up();
+            self.end();
         }
         may_sleep
     }
 
     /// The watchdog looks again.
-    pub(super) fn get_up(&self) {
+    pub(super) fn end(&self) {
         self.is_asleep.store(false, Ordering::Relaxed);
     }
 
@@ -55,7 +55,7 @@ impl Doze {
     }
 
     /// Whether the watchdog sleeps; true to one caller, which wakes it.
-    pub(super) fn ends(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         self.is_asleep.swap(false, Ordering::Relaxed)
     }
 }
@@ -121,16 +121,16 @@ mod tests {
     #[test]
     fn a_watchdog_never_sleeps_while_a_callback_runs_that_did_not_wake_it() {
         loom::model(|| {
-            let doze = Arc::new(Doze::new());
+            let sleep = Arc::new(IdleSleep::new());
             // As `Slot::since`.
             let since = Arc::new(AtomicU64::new(0));
-            let (its_doze, its_since) = (doze.clone(), since.clone());
+            let (its_sleep, its_since) = (sleep.clone(), since.clone());
             let callback = thread::spawn(move || {
                 its_since.store(1, Ordering::Release);
-                its_doze.is_asleep() && its_doze.ends()
+                its_sleep.is_asleep() && its_sleep.take()
             });
 
-            let sleeps = doze.lie_down(|| since.load(Ordering::Acquire) != 0);
+            let sleeps = sleep.try_begin(|| since.load(Ordering::Acquire) != 0);
 
             let woke = callback.join().unwrap();
             assert!(!sleeps || woke);

@@ -2,12 +2,12 @@
 
 use wsh::abi::{self, Pair, Str};
 
-use super::text::{lend, lend_bytes};
+use super::lent_memory::{lend, lend_bytes};
 use crate::http::head::Head;
 
 /// What the server made of a request; all of it was checked.
 #[derive(Debug)]
-pub(crate) struct Particulars {
+pub(crate) struct RequestParts {
     /// The id that the session will have.
     pub(crate) id: u64,
     pub(crate) head: Head,
@@ -29,24 +29,24 @@ pub(crate) struct Particulars {
 /// A request that a plugin can read, in one place from the first `handshake` until `open` or
 /// `abandon` returned.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct RequestTable {
     table: abi::Request,
     /// What the table points to. Nothing of it changes or goes while the table exists.
     _headers: Vec<Pair>,
     _cookies: Vec<Pair>,
     _protocols: Vec<Str>,
     _params: Vec<Pair>,
-    particulars: Particulars,
+    particulars: RequestParts,
 }
 
 // SAFETY: every pointer in the tables is into `particulars` or one of the vectors beside it, all
 // of which keep their heap memory when the request moves, and none of which is ever changed.
-unsafe impl Send for Request {}
+unsafe impl Send for RequestTable {}
 // SAFETY: as above; reading is all that anyone does.
-unsafe impl Sync for Request {}
+unsafe impl Sync for RequestTable {}
 
-impl Request {
-    pub(crate) fn new(particulars: Particulars) -> Box<Request> {
+impl RequestTable {
+    pub(crate) fn new(particulars: RequestParts) -> Box<RequestTable> {
         let pair = |name: &[u8], value: &[u8]| Pair {
             name: lend_bytes(name),
             value: lend_bytes(value),
@@ -98,7 +98,7 @@ impl Request {
             tls_sni: lend(""),
             tls_client_cert: lend(""),
         };
-        Box::new(Request {
+        Box::new(RequestTable {
             table,
             _headers: headers,
             _cookies: cookies,

@@ -4,7 +4,7 @@
 //! To put such a change back later would be too late for a signal that comes meanwhile: it would be
 //! lost, or end the process without one Close frame. So the program exports the functions that change
 //! what a signal does, and plugins call these instead of the C library's. What goes around them (a raw
-//! system call, `system` for the time that its command runs) is found by `surroundings`, a little later.
+//! system call, `system` for the time that its command runs) is found by `process_state`, a little later.
 //!
 //! To block the signals in all threads and to read them would need no such functions. But every process
 //! that a plugin makes with `system`, `popen` or `posix_spawn` would inherit that, and hear no SIGTERM.
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::exits;
-use super::surroundings::{self, SIGNALS};
+use super::process_state::{self, SIGNALS};
 use crate::border::context::Context;
 
 type Handler = libc::sighandler_t;
@@ -27,7 +27,7 @@ type Ignore = unsafe extern "C" fn(c_int) -> c_int;
 ///
 /// A program inherits both from what starts it. A blocked SIGTERM is never heard, a blocked SIGSEGV ends
 /// the process without a word, and where SIGCHLD is ignored the end of no child can be waited for.
-pub(crate) fn forget_inherited() {
+pub(crate) fn reset_inherited() {
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: memory of ours that the first call makes an empty set, and the default of a signal.
     unsafe {
@@ -39,12 +39,12 @@ pub(crate) fn forget_inherited() {
 
 /// Whether a signal is ignored now.
 pub(crate) fn is_ignored(signal: c_int) -> bool {
-    surroundings::action(signal).sa_sigaction == libc::SIG_IGN
+    process_state::action(signal).sa_sigaction == libc::SIG_IGN
 }
 
 /// A change that did not happen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct RefusedChange {
     /// Of what a signal does, by its place in [`SIGNALS`], or [`OPEN_FILES`].
     pub(crate) of: usize,
     /// The handler and the callback whose code it was; `None` on a thread of the plugin's own.
@@ -58,17 +58,17 @@ pub(crate) const OPEN_FILES: usize = SIGNALS.len();
 
 /// Notes that code on this thread wanted to change that. Takes no memory and waits for no lock, since a
 /// signal's handler may call what calls this.
-pub(crate) fn note(of: usize) {
-    if let Ok(mut attempts) = ATTEMPTS.try_lock() {
-        let by = exits::here();
-        attempts[of].get_or_insert(Attempt { of, by });
+pub(crate) fn note_refused_change(of: usize) {
+    if let Ok(mut refused) = REFUSED.try_lock() {
+        let by = exits::running_callback();
+        refused[of].get_or_insert(RefusedChange { of, by });
     }
 }
 
 /// The attempts since the last time, one for each thing.
-pub(crate) fn take_attempts() -> Vec<Attempt> {
-    let mut attempts = ATTEMPTS.lock().unwrap_or_else(PoisonError::into_inner);
-    attempts.iter_mut().filter_map(Option::take).collect()
+pub(crate) fn take_refused_changes() -> Vec<RefusedChange> {
+    let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    refused.iter_mut().filter_map(Option::take).collect()
 }
 
 /// The C library's `sigaction`, for the server's own use.
@@ -103,7 +103,7 @@ unsafe extern "C" fn sigaction(
 ) -> c_int {
     // SAFETY: by the C library's rules it is NULL or can be read.
     if let Some(wanted) = unsafe { new.as_ref() }
-        && let Some(now) = kept(signal, wanted.sa_sigaction)
+        && let Some(now) = refuse_change(signal, wanted.sa_sigaction)
     {
         if !old.is_null() {
             // SAFETY: by the same rules it can be written to.
@@ -122,7 +122,7 @@ unsafe extern "C" fn sigaction(
 /// As for the C library's.
 #[cfg_attr(not(any(fuzzing, miri, sanitized)), unsafe(export_name = "sigignore"))]
 unsafe extern "C" fn sigignore(signal: c_int) -> c_int {
-    if kept(signal, libc::SIG_IGN).is_some() {
+    if refuse_change(signal, libc::SIG_IGN).is_some() {
         return 0;
     }
     let Some(next) = SIGIGNORE.next() else {
@@ -164,8 +164,8 @@ handler_setters! {
 /// # Safety
 ///
 /// As for the C library's function that `next` names.
-unsafe fn set_handler(signal: c_int, handler: Handler, next: &Next) -> Handler {
-    if let Some(now) = kept(signal, handler) {
+unsafe fn set_handler(signal: c_int, handler: Handler, next: &LibcFunction) -> Handler {
+    if let Some(now) = refuse_change(signal, handler) {
         return now.sa_sigaction;
     }
     let Some(next) = next.next() else {
@@ -179,27 +179,27 @@ unsafe fn set_handler(signal: c_int, handler: Handler, next: &Next) -> Handler {
 
 /// What a signal does and goes on to do, where it is the server's; noted, if `handler` is something
 /// else.
-fn kept(signal: c_int, handler: Handler) -> Option<libc::sigaction> {
+fn refuse_change(signal: c_int, handler: Handler) -> Option<libc::sigaction> {
     let index = SIGNALS.iter().position(|it| *it == signal)?;
-    if !surroundings::are_kept() {
+    if !process_state::is_protected() {
         return None;
     }
-    let now = surroundings::action(signal);
+    let now = process_state::action(signal);
     if now.sa_sigaction != handler {
-        note(index);
+        note_refused_change(index);
     }
     Some(now)
 }
 
 /// A function of the C library that one of this program's stands before.
-pub(crate) struct Next {
+pub(crate) struct LibcFunction {
     name: &'static CStr,
     found: AtomicPtr<c_void>,
 }
 
-impl Next {
-    pub(crate) const fn new(name: &'static CStr) -> Next {
-        Next {
+impl LibcFunction {
+    pub(crate) const fn new(name: &'static CStr) -> LibcFunction {
+        LibcFunction {
             name,
             found: AtomicPtr::new(std::ptr::null_mut()),
         }
@@ -218,13 +218,13 @@ impl Next {
     }
 }
 
-static SIGACTION: Next = Next::new(c"sigaction");
-static SIGIGNORE: Next = Next::new(c"sigignore");
-static SIGNAL: Next = Next::new(c"signal");
-static SSIGNAL: Next = Next::new(c"ssignal");
-static BSD_SIGNAL: Next = Next::new(c"bsd_signal");
-static SYSV_SIGNAL: Next = Next::new(c"sysv_signal");
-static SYSV_SIGNAL_TOO: Next = Next::new(c"__sysv_signal");
-static SIGSET: Next = Next::new(c"sigset");
+static SIGACTION: LibcFunction = LibcFunction::new(c"sigaction");
+static SIGIGNORE: LibcFunction = LibcFunction::new(c"sigignore");
+static SIGNAL: LibcFunction = LibcFunction::new(c"signal");
+static SSIGNAL: LibcFunction = LibcFunction::new(c"ssignal");
+static BSD_SIGNAL: LibcFunction = LibcFunction::new(c"bsd_signal");
+static SYSV_SIGNAL: LibcFunction = LibcFunction::new(c"sysv_signal");
+static SYSV_SIGNAL_TOO: LibcFunction = LibcFunction::new(c"__sysv_signal");
+static SIGSET: LibcFunction = LibcFunction::new(c"sigset");
 
-static ATTEMPTS: Mutex<[Option<Attempt>; OPEN_FILES + 1]> = Mutex::new([None; OPEN_FILES + 1]);
+static REFUSED: Mutex<[Option<RefusedChange>; OPEN_FILES + 1]> = Mutex::new([None; OPEN_FILES + 1]);

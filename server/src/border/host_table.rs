@@ -3,22 +3,22 @@
 //! Each one turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
 //! [`Context`], and turns the answer into a status. None enters the plugin before it returns.
 
-pub(crate) mod answer;
+pub(crate) mod response;
 
 use std::ffi::c_void;
 
 use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
 use wsh::rules::{self, REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 
-use self::answer::{response_extensions, response_header, response_protocol, response_reject};
-use super::conn::Conn;
+use self::response::{response_extensions, response_header, response_protocol, response_reject};
 use super::context::Context;
-use super::failure::fail;
-use super::log;
-use super::raw;
-use super::refused_calls::{self, By, Call, Lent};
-use super::response::Draft;
-use super::text::{self, borrow, borrow_below, borrow_pairs, borrow_str};
+use super::failure_reason::fail;
+use super::handler_log;
+use super::host_conn::HostConn;
+use super::lent_memory::{self, borrow, borrow_below, borrow_pairs, borrow_str};
+use super::raw_table;
+use super::refused_calls::{self, Caller, HostCall, LentBytes};
+use super::response_draft::Draft;
 use crate::outbound::wire::LARGE_BYTES;
 use crate::sessions::cause::Cause;
 
@@ -61,7 +61,7 @@ pub(crate) fn table(context: &'static Context) -> &'static Host {
 // call, and a `*mut Conn`, `*mut Response` or `ctx` is one that the server handed out.
 
 unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
-    match Conn::is_lent(conn) {
+    match HostConn::is_lent(conn) {
         true => abi::OK,
         false => abi::MISUSE,
     }
@@ -70,14 +70,14 @@ unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
     // Nearly every message goes this way: each answer is one that fits into a register.
     // SAFETY: *lent memory* for the payload, *the Conn* for the Conn; neither outlives this call.
-    let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), Conn::if_lent(conn)) };
+    let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), HostConn::if_lent(conn)) };
     if let (Some(payload), Some(lent)) = (payload, lent)
         && let Some(buffered) = lent.controls.send_plain(kind, payload)
     {
         return lent.note_buffered(buffered);
     }
     // SAFETY: as above.
-    unsafe { send_apart(conn, kind, ptr, len) }
+    unsafe { send_otherwise(conn, kind, ptr, len) }
 }
 
 /// Apart and cold, as are the two below: with more ways around it, the short way to send counts as one
@@ -88,11 +88,12 @@ unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: 
 /// As for `send`.
 #[cold]
 #[inline(never)]
-unsafe fn send_apart(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
+unsafe fn send_otherwise(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
     if kind & abi::IF_ROOM != 0 {
         // What awaits and what blocks sends so; what fits needs no more than any other message.
         // SAFETY: the caller's promise.
-        let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), Conn::if_lent(conn)) };
+        let (payload, lent) =
+            unsafe { (borrow_below(LARGE_BYTES, ptr, len), HostConn::if_lent(conn)) };
         if let (Some(payload), Some(lent)) = (payload, lent)
             && let Some(buffered) = lent.controls.send_plain(kind & !abi::IF_ROOM, payload)
         {
@@ -100,8 +101,8 @@ unsafe fn send_apart(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize
         }
     }
     // SAFETY: the caller's promise.
-    match unsafe { (borrow(ptr, len), Conn::of(conn)) } {
-        (Ok(payload), Ok(conn)) => send_any(conn, kind, payload),
+    match unsafe { (borrow(ptr, len), HostConn::of(conn)) } {
+        (Ok(payload), Ok(conn)) => send_and_refresh(conn, kind, payload),
         (payload, conn) => refused(kind, ptr, len, payload, conn),
     }
 }
@@ -113,46 +114,46 @@ fn refused(
     ptr: *const u8,
     len: usize,
     payload: Result<&[u8], Status>,
-    conn: Result<&mut Conn, Status>,
+    conn: Result<&mut HostConn, Status>,
 ) -> i64 {
     let id = conn.as_ref().map_or(0, |conn| conn.id());
     let status = match (payload, conn) {
         (_, Err(status)) | (Err(status), _) => status,
         (Ok(_), Ok(_)) => return i64::from(abi::OK),
     };
-    let call = Call::Send {
+    let call = HostCall::Send {
         kind,
-        payload: Lent::new(Str { ptr, len }, payload.ok()),
+        payload: LentBytes::new(Str { ptr, len }, payload.ok()),
         open: None,
         bytes_max: usize::MAX,
     };
-    refused_calls::tell(By::Here(id), &call, status);
+    refused_calls::log_refusal(Caller::Here(id), &call, status);
     i64::from(status)
 }
 
 // Its answer goes through memory, and nearly no message comes here.
 #[cold]
 #[inline(never)]
-fn send_any(conn: &mut Conn, kind: u32, payload: &[u8]) -> i64 {
+fn send_and_refresh(conn: &mut HostConn, kind: u32, payload: &[u8]) -> i64 {
     let sent = conn.controls.send(kind, payload);
     conn.refresh();
     if let Err(status) = sent {
-        let call = Call::Send {
+        let call = HostCall::Send {
             kind,
-            payload: Lent::new(text::lend_bytes(payload), Some(payload)),
+            payload: LentBytes::new(lent_memory::lend_bytes(payload), Some(payload)),
             open: conn.controls.open_message(),
             bytes_max: conn.controls.payload_bytes_max(),
         };
-        refused_calls::tell(By::Here(conn.id()), &call, status);
+        refused_calls::log_refusal(Caller::Here(conn.id()), &call, status);
     }
     amount(sent)
 }
 
 unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
-    let call = || Call::Reserve { max };
+    let call = || HostCall::Reserve { max };
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of_another_call(conn) };
-    let reserved = told(conn, call, |conn| {
+    let conn = unsafe { HostConn::of_another_call(conn) };
+    let reserved = call_on_conn(conn, call, |conn| {
         conn.controls.reserve(max).ok_or(abi::TOO_BIG)
     });
     reserved.map_or(std::ptr::null_mut(), |reserved| reserved.as_mut_ptr())
@@ -161,7 +162,7 @@ unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
 unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 {
     let mut is_reserved = false;
     // SAFETY: *the Conn*.
-    let found = unsafe { Conn::of(conn) };
+    let found = unsafe { HostConn::of(conn) };
     let sent = found.and_then(|conn| {
         let mut written = conn.controls.take_reserved(len)?;
         is_reserved = true;
@@ -174,49 +175,55 @@ unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 
     });
     if let Err(status) = sent {
         // SAFETY: *the Conn*; the one that was found is not used any more.
-        let conn = unsafe { Conn::of(conn) };
-        tell_of_commit(conn.ok(), kind, len, is_reserved, status);
+        let conn = unsafe { HostConn::of(conn) };
+        log_refused_commit(conn.ok(), kind, len, is_reserved, status);
     }
     amount(sent)
 }
 
 #[cold]
 #[inline(never)]
-fn tell_of_commit(
-    conn: Option<&mut Conn>,
+fn log_refused_commit(
+    conn: Option<&mut HostConn>,
     kind: u32,
     len: usize,
     is_reserved: bool,
     status: Status,
 ) {
     let controls = conn.as_ref().map(|conn| &conn.controls);
-    let call = Call::Commit {
+    let call = HostCall::Commit {
         kind,
         len,
         is_reserved,
         open: controls.and_then(|controls| controls.open_message()),
         bytes_max: controls.map_or(0, |controls| controls.payload_bytes_max()),
     };
-    refused_calls::tell(By::Here(conn.map_or(0, |conn| conn.id())), &call, status);
+    refused_calls::log_refusal(
+        Caller::Here(conn.map_or(0, |conn| conn.id())),
+        &call,
+        status,
+    );
 }
 
 unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
     // SAFETY: *lent memory* and *the Conn*.
-    let (payload, conn) = unsafe { (borrow(ptr, len), Conn::of_another_call(conn)) };
-    let call = || Call::Ping {
-        payload: Lent::new(Str { ptr, len }, payload.ok()),
+    let (payload, conn) = unsafe { (borrow(ptr, len), HostConn::of_another_call(conn)) };
+    let call = || HostCall::Ping {
+        payload: LentBytes::new(Str { ptr, len }, payload.ok()),
     };
-    status(told(conn, call, |conn| conn.controls.ping(payload?)))
+    status(call_on_conn(conn, call, |conn| {
+        conn.controls.ping(payload?)
+    }))
 }
 
 unsafe extern "C" fn close(conn: *mut abi::Conn, code: u32, reason: Bytes) -> Status {
     // SAFETY: *lent memory* and *the Conn*.
-    let (text, conn) = unsafe { (borrow_reason(reason), Conn::of_another_call(conn)) };
-    let call = || Call::Close {
+    let (text, conn) = unsafe { (borrow_reason(reason), HostConn::of_another_call(conn)) };
+    let call = || HostCall::Close {
         code,
         reason: lent_text(reason, text),
     };
-    status(told(conn, call, |conn| {
+    status(call_on_conn(conn, call, |conn| {
         conn.controls.close(code, text?, Cause::HandlerClosed)?;
         conn.refresh();
         Ok(())
@@ -225,10 +232,10 @@ unsafe extern "C" fn close(conn: *mut abi::Conn, code: u32, reason: Bytes) -> St
 
 unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of_another_call(conn) };
-    status(told(
+    let conn = unsafe { HostConn::of_another_call(conn) };
+    status(call_on_conn(
         conn,
-        || Call::Abort,
+        || HostCall::Abort,
         |conn| {
             conn.controls.abort()?;
             conn.refresh();
@@ -239,17 +246,17 @@ unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
 
 unsafe extern "C" fn timer(conn: *mut abi::Conn, token: u64, after_ms: u64) -> Status {
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of_another_call(conn) };
-    let set = |conn: &mut Conn| conn.controls.timer(token, after_ms);
-    status(told(conn, || Call::Timer, set))
+    let conn = unsafe { HostConn::of_another_call(conn) };
+    let set = |conn: &mut HostConn| conn.controls.timer(token, after_ms);
+    status(call_on_conn(conn, || HostCall::Timer, set))
 }
 
 unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of_another_call(conn) };
-    status(told(
+    let conn = unsafe { HostConn::of_another_call(conn) };
+    status(call_on_conn(
         conn,
-        || Call::Reads,
+        || HostCall::Reads,
         |conn| {
             conn.controls.reads = rules::switch(on)?;
             Ok(())
@@ -259,9 +266,9 @@ unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
 
 unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Status {
     // SAFETY: *the Conn*.
-    let conn = unsafe { Conn::of_another_call(conn) };
-    let set = |conn: &mut Conn| conn.controls.set_watermark(low, high);
-    status(told(conn, || Call::Watermark, set))
+    let conn = unsafe { HostConn::of_another_call(conn) };
+    let set = |conn: &mut HostConn| conn.controls.set_watermark(low, high);
+    status(call_on_conn(conn, || HostCall::Watermark, set))
 }
 
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
@@ -269,14 +276,14 @@ unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Sta
     let (name, conn) = unsafe {
         (
             borrow_str(topic, TOPIC_BYTES_MAX),
-            Conn::of_another_call(conn),
+            HostConn::of_another_call(conn),
         )
     };
-    let call = || Call::Subscribe {
+    let call = || HostCall::Subscribe {
         topic: lent_text(topic, name),
         on,
     };
-    status(told(conn, call, |conn| {
+    status(call_on_conn(conn, call, |conn| {
         let name = rules::topic(name?)?;
         if rules::switch(on)? {
             let topics = &conn.context.shared.topics;
@@ -297,11 +304,11 @@ unsafe extern "C" fn send_to(
 ) -> i64 {
     // SAFETY: *lent memory*; the context is never freed.
     let (payload, context) = unsafe { (borrow(ptr, len), context(ctx)) };
-    let call = || Call::SendTo {
+    let call = || HostCall::SendTo {
         kind,
-        payload: Lent::new(Str { ptr, len }, payload.ok()),
+        payload: LentBytes::new(Str { ptr, len }, payload.ok()),
     };
-    amount(told_of(context, id, call, |context| {
+    amount(call_on_context(context, id, call, |context| {
         context.send_to(id, kind, payload?)
     }))
 }
@@ -309,11 +316,11 @@ unsafe extern "C" fn send_to(
 unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status {
     // SAFETY: *lent memory*; the context is never freed.
     let (text, context) = unsafe { (borrow_reason(reason), context(ctx)) };
-    let call = || Call::CloseTo {
+    let call = || HostCall::CloseTo {
         code,
         reason: lent_text(reason, text),
     };
-    status(told_of(context, id, call, |context| {
+    status(call_on_context(context, id, call, |context| {
         context.close_to(id, code, text?)
     }))
 }
@@ -334,12 +341,12 @@ unsafe extern "C" fn publish(
             context(ctx),
         )
     };
-    let call = || Call::Publish {
+    let call = || HostCall::Publish {
         topic: lent_text(topic, name),
         kind,
-        payload: Lent::new(Str { ptr, len }, payload.ok()),
+        payload: LentBytes::new(Str { ptr, len }, payload.ok()),
     };
-    amount(told_of(context, 0, call, |context| {
+    amount(call_on_context(context, 0, call, |context| {
         let reached = context.publish(rules::topic(name?)?, kind, payload?, except)?;
         Ok(reached as u64)
     }))
@@ -348,10 +355,10 @@ unsafe extern "C" fn publish(
 unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
     // SAFETY: the context is never freed.
     let context = unsafe { context(ctx) };
-    status(told_of(
+    status(call_on_context(
         context,
         id,
-        || Call::Wake,
+        || HostCall::Wake,
         |context| context.wake(id),
     ))
 }
@@ -359,8 +366,8 @@ unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
 unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
     // SAFETY: the context is never freed.
     let context = unsafe { context(ctx) };
-    let call = || Call::WakeAfter;
-    status(told_of(context, id, call, |context| {
+    let call = || HostCall::WakeAfter;
+    status(call_on_context(context, id, call, |context| {
         context.wake_after(id, ms)
     }))
 }
@@ -368,8 +375,8 @@ unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
 unsafe extern "C" fn notify(ctx: *mut c_void, id: u64, note: u64) -> Status {
     // SAFETY: the context is never freed.
     let context = unsafe { context(ctx) };
-    let call = || Call::Notify;
-    status(told_of(context, id, call, |context| {
+    let call = || HostCall::Notify;
+    status(call_on_context(context, id, call, |context| {
         context.notify(id, note)
     }))
 }
@@ -381,10 +388,10 @@ unsafe extern "C" fn spawn(
 ) -> Status {
     // SAFETY: the context is never freed.
     let context = unsafe { context(ctx) };
-    let call = || Call::Spawn {
+    let call = || HostCall::Spawn {
         is_null: run.is_none(),
     };
-    status(told_of(context, 0, call, |context| {
+    status(call_on_context(context, 0, call, |context| {
         context.spawn(run.ok_or(abi::INVALID)?, argument)
     }))
 }
@@ -404,7 +411,7 @@ unsafe extern "C" fn log(
             context(ctx),
             borrow(target.ptr, target.len),
             borrow(message.ptr, message.len),
-            borrow_pairs(fields, n_fields, log::FIELDS_MAX),
+            borrow_pairs(fields, n_fields, handler_log::FIELDS_MAX),
         )
     };
     let Ok(context) = context else { return };
@@ -420,17 +427,17 @@ unsafe extern "C" fn log(
         })
     });
     let id = match id {
-        0 => Conn::running(context).or_else(Draft::running),
+        0 => HostConn::running(context).or_else(Draft::running),
         id => Some(id),
     };
-    log::forward(context, id, level, target, message, fields);
+    handler_log::forward(context, id, level, target, message, fields);
 }
 
 unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
     // SAFETY: *lent memory*; the context is never freed.
     let (id, context) = unsafe { (borrow_str(id, EXTENSION_BYTES_MAX), context(ctx)) };
     match (id, context) {
-        (Ok(abi::raw::RAW), Ok(context)) => raw::table_for(context),
+        (Ok(abi::raw::RAW), Ok(context)) => raw_table::table_for(context),
         _ => std::ptr::null(),
     }
 }
@@ -454,35 +461,35 @@ pub(crate) unsafe fn context(ctx: *mut c_void) -> Result<&'static Context, Statu
 }
 
 /// Text that a plugin lends, as the log looks at it.
-fn lent_text<'a>(raw: Str, text: Result<&'a str, Status>) -> Lent<'a> {
-    Lent::new(raw, text.ok().map(str::as_bytes))
+fn lent_text<'a>(raw: Str, text: Result<&'a str, Status>) -> LentBytes<'a> {
+    LentBytes::new(raw, text.ok().map(str::as_bytes))
 }
 
 /// Runs `run` on the Conn; what is refused by the plugin's fault is told.
-pub(crate) fn told<'a, 'b, T>(
-    conn: Result<&'a mut Conn, Status>,
-    call: impl FnOnce() -> Call<'b>,
-    run: impl FnOnce(&'a mut Conn) -> Result<T, Status>,
+pub(crate) fn call_on_conn<'a, 'b, T>(
+    conn: Result<&'a mut HostConn, Status>,
+    call: impl FnOnce() -> HostCall<'b>,
+    run: impl FnOnce(&'a mut HostConn) -> Result<T, Status>,
 ) -> Result<T, Status> {
     let id = conn.as_ref().map_or(0, |conn| conn.id());
     let outcome = conn.and_then(run);
     if let Err(status) = outcome {
-        refused_calls::tell(By::Here(id), &call(), status);
+        refused_calls::log_refusal(Caller::Here(id), &call(), status);
     }
     outcome
 }
 
-/// As [`told`], for a call with `ctx` about the session `id`; 0 is none.
-pub(crate) fn told_of<'b, T>(
+/// As [`call_on_conn`], for a call with `ctx` about the session `id`; 0 is none.
+pub(crate) fn call_on_context<'b, T>(
     context: Result<&'static Context, Status>,
     id: u64,
-    call: impl FnOnce() -> Call<'b>,
+    call: impl FnOnce() -> HostCall<'b>,
     run: impl FnOnce(&'static Context) -> Result<T, Status>,
 ) -> Result<T, Status> {
     let outcome = context.and_then(run);
     if let Err(status) = outcome {
-        let by = context.map_or(By::Here(id), |context| By::Handler(context, id));
-        refused_calls::tell(by, &call(), status);
+        let by = context.map_or(Caller::Here(id), |context| Caller::Handler(context, id));
+        refused_calls::log_refusal(by, &call(), status);
     }
     outcome
 }

@@ -4,9 +4,9 @@ use wsh::abi::{self, Bytes, Status, Str};
 use wsh::rules::{self, HEADER_BYTES_MAX, REJECTION_BYTES_MAX};
 
 use super::{lent_text, status};
-use crate::border::refused_calls::{self, By, Call, Lent};
-use crate::border::response::Draft;
-use crate::border::text::{borrow_at_most, borrow_str};
+use crate::border::lent_memory::{borrow_at_most, borrow_str};
+use crate::border::refused_calls::{self, Caller, HostCall, LentBytes};
+use crate::border::response_draft::Draft;
 
 // As in the parent, the plugin keeps the rules of abi.rs: what it lends is readable for the call.
 
@@ -23,13 +23,13 @@ pub(super) unsafe extern "C" fn response_header(
             Draft::of(response),
         )
     };
-    let call = || Call::ResponseHeader {
+    let call = || HostCall::ResponseHeader {
         name: lent_text(name, text),
-        value: Lent::new(value, bytes.ok()),
+        value: LentBytes::new(value, bytes.ok()),
         is_token: text.is_ok_and(rules::is_token),
         is_the_servers: text.is_ok_and(rules::is_the_servers),
     };
-    status(told_at_handshake(draft, call, |draft| {
+    status(call_on_draft(draft, call, |draft| {
         draft.add_header(text?, bytes?)
     }))
 }
@@ -42,10 +42,10 @@ pub(super) unsafe extern "C" fn response_protocol(
     let (text, draft) = unsafe { (borrow_str(protocol, HEADER_BYTES_MAX), Draft::of(response)) };
     // One so long is none that a client offers.
     let text = text.map_err(|_| abi::INVALID);
-    let call = || Call::ResponseProtocol {
+    let call = || HostCall::ResponseProtocol {
         protocol: lent_text(protocol, text),
     };
-    status(told_at_handshake(draft, call, |draft| {
+    status(call_on_draft(draft, call, |draft| {
         draft.choose_protocol(text?)
     }))
 }
@@ -62,11 +62,11 @@ pub(super) unsafe extern "C" fn response_reject(
             Draft::of(response),
         )
     };
-    let call = || Call::ResponseReject {
+    let call = || HostCall::ResponseReject {
         code,
-        body: Lent::new(body, bytes.ok()),
+        body: LentBytes::new(body, bytes.ok()),
     };
-    status(told_at_handshake(draft, call, |draft| {
+    status(call_on_draft(draft, call, |draft| {
         draft.reject(code, bytes?)
     }))
 }
@@ -77,9 +77,9 @@ pub(super) unsafe extern "C" fn response_extensions(
 ) -> Status {
     // SAFETY: the draft lives until `handshake` returns.
     let draft = unsafe { Draft::of(response) };
-    status(told_at_handshake(
+    status(call_on_draft(
         draft,
-        || Call::ResponseExtensions,
+        || HostCall::ResponseExtensions,
         |draft| {
             draft.extensions = allow;
             Ok(())
@@ -88,14 +88,14 @@ pub(super) unsafe extern "C" fn response_extensions(
 }
 
 /// Runs `run` on the answer to a handshake; what is refused by the plugin's fault is told.
-pub(crate) fn told_at_handshake<'b>(
+pub(crate) fn call_on_draft<'b>(
     draft: Result<&mut Draft, Status>,
-    call: impl FnOnce() -> Call<'b>,
+    call: impl FnOnce() -> HostCall<'b>,
     run: impl FnOnce(&mut Draft) -> Result<(), Status>,
 ) -> Result<(), Status> {
     let outcome = draft.and_then(run);
     if let Err(status) = outcome {
-        refused_calls::tell(By::Here(0), &call(), status);
+        refused_calls::log_refusal(Caller::Here(0), &call(), status);
     }
     outcome
 }

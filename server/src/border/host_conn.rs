@@ -7,14 +7,14 @@ use std::ptr;
 use wsh::abi;
 
 use super::context::Context;
-use super::text;
+use super::lent_memory;
 use crate::outbound::controls::Controls;
 use crate::sessions::cause::Cause;
 
 /// What a `*mut abi::Conn` points to: the ABI's table first, the host's own part behind it.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Conn {
+pub(crate) struct HostConn {
     table: abi::Conn,
     pub(crate) controls: Controls,
     pub(crate) context: &'static Context,
@@ -35,19 +35,19 @@ pub(crate) enum Loan {
 
 // SAFETY: `table.protocol` points into `protocol`, which moves with it and never changes; nothing
 // else in the table is a pointer.
-unsafe impl Send for Conn {}
+unsafe impl Send for HostConn {}
 
-impl Conn {
+impl HostConn {
     /// A session's cell: boxed, because plugins know it by its address.
     pub(crate) fn new(
         id: u64,
         protocol: String,
         context: &'static Context,
         controls: Controls,
-    ) -> Box<Conn> {
+    ) -> Box<HostConn> {
         let protocol = (!protocol.is_empty()).then(|| Box::new(protocol.into_boxed_str()));
-        let lent = text::lend(protocol.as_ref().map_or("", |protocol| protocol));
-        Box::new(Conn {
+        let lent = lent_memory::lend(protocol.as_ref().map_or("", |protocol| protocol));
+        Box::new(HostConn {
             table: abi::Conn {
                 size: size_of::<abi::Conn>() as u32,
                 flags: 0,
@@ -72,7 +72,7 @@ impl Conn {
     }
 
     /// Tells the handler what ended the session.
-    pub(crate) fn say_cause(&mut self) {
+    pub(crate) fn set_cause(&mut self) {
         let cause = self.controls.cause.map_or(0, Cause::flag);
         self.table.flags = self.table.flags & !abi::CAUSE | cause;
     }
@@ -101,7 +101,7 @@ impl Conn {
     pub(crate) fn begin(&mut self, loan: Loan) -> *mut abi::Conn {
         self.refresh();
         let lent = self.lent();
-        LENT.set(lent.addr() | loan as usize);
+        LENT_CONN.set(lent.addr() | loan as usize);
         lent
     }
 
@@ -116,7 +116,7 @@ impl Conn {
 
     /// The id of the session of this handler whose callback runs on this thread.
     pub(crate) fn running(context: &Context) -> Option<u64> {
-        let cell: *const Conn = ptr::with_exposed_provenance(LENT.get() & !LOAN);
+        let cell: *const HostConn = ptr::with_exposed_provenance(LENT_CONN.get() & !LOAN);
         if cell.is_null() {
             return None;
         }
@@ -128,7 +128,7 @@ impl Conn {
 
     /// Ends the loan: from now on the pointer means nothing.
     pub(crate) fn end(&mut self) {
-        LENT.set(0);
+        LENT_CONN.set(0);
         self.controls.forget_reserved();
     }
 
@@ -158,7 +158,7 @@ impl Conn {
 
     /// Whether the pointer that a plugin gave is to the cell that is lent on this thread.
     pub(crate) fn is_lent(conn: *const abi::Conn) -> bool {
-        !conn.is_null() && conn.addr() == LENT.get() & !LOAN
+        !conn.is_null() && conn.addr() == LENT_CONN.get() & !LOAN
     }
 
     /// As [`of`](Self::of), where a refusal is answered elsewhere.
@@ -167,10 +167,11 @@ impl Conn {
     ///
     /// As for [`of`](Self::of).
     #[inline]
-    pub(crate) unsafe fn if_lent<'a>(conn: *mut abi::Conn) -> Option<&'a mut Conn> {
+    pub(crate) unsafe fn if_lent<'a>(conn: *mut abi::Conn) -> Option<&'a mut HostConn> {
         // SAFETY: a callback with this cell runs on this very thread, inside `begin` and `end`, so
         // the cell exists and the host's own `&mut` is dormant up the stack.
-        (!conn.is_null() && conn.addr() == LENT.get()).then(|| unsafe { &mut *conn.cast::<Conn>() })
+        (!conn.is_null() && conn.addr() == LENT_CONN.get())
+            .then(|| unsafe { &mut *conn.cast::<HostConn>() })
     }
 
     /// The cell behind the pointer that a plugin gave, if it is the one that is lent on this thread for
@@ -180,9 +181,9 @@ impl Conn {
     ///
     /// The caller lets go of the answer before it returns into the plugin.
     #[inline]
-    pub(crate) unsafe fn of<'a>(conn: *mut abi::Conn) -> Result<&'a mut Conn, abi::Status> {
+    pub(crate) unsafe fn of<'a>(conn: *mut abi::Conn) -> Result<&'a mut HostConn, abi::Status> {
         // SAFETY: the caller's promise.
-        unsafe { Conn::if_lent(conn) }.ok_or_else(|| refusal(conn.addr()))
+        unsafe { HostConn::if_lent(conn) }.ok_or_else(|| refusal(conn.addr()))
     }
 
     /// As [`of`](Self::of), for a call that takes back what was reserved, as all but `commit` do.
@@ -192,9 +193,9 @@ impl Conn {
     /// As for [`of`](Self::of).
     pub(crate) unsafe fn of_another_call<'a>(
         conn: *mut abi::Conn,
-    ) -> Result<&'a mut Conn, abi::Status> {
+    ) -> Result<&'a mut HostConn, abi::Status> {
         // SAFETY: the caller's promise.
-        let cell = unsafe { Conn::of(conn) }?;
+        let cell = unsafe { HostConn::of(conn) }?;
         cell.controls.forget_reserved();
         Ok(cell)
     }
@@ -202,16 +203,16 @@ impl Conn {
 
 #[cold]
 fn refusal(conn: usize) -> abi::Status {
-    let is_over = conn != 0 && LENT.get() == conn | Loan::Over as usize;
+    let is_over = conn != 0 && LENT_CONN.get() == conn | Loan::Over as usize;
     if is_over { abi::GONE } else { abi::MISUSE }
 }
 
 thread_local! {
     /// The address of the cell that is lent to the callback that runs on this thread, in its low bits the
     /// [`Loan`]; 0 is none.
-    static LENT: Cell<usize> = const { Cell::new(0) };
+    static LENT_CONN: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The bits of the [`Loan`]; a cell's address has none of them.
 const LOAN: usize = 3;
-const _: () = assert!(align_of::<Conn>() > LOAN);
+const _: () = assert!(align_of::<HostConn>() > LOAN);
