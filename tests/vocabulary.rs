@@ -47,7 +47,16 @@ const PHRASES: &[(&str, &str)] = &[
 ];
 
 /// Where the phrases are looked for.
-const PLAIN: &[&str] = &["tests", ".ci"];
+const PLAIN: &[&str] = &[
+    "tests",
+    "handlers",
+    ".ci",
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+];
 
 /// A file of the repository: its path from the root, and its text.
 struct Source {

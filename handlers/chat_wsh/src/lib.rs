@@ -2,7 +2,7 @@
 //! Rooms to talk in: `/chat?room=tea&name=ann`, or `/rooms/tea?name=ann` with `"/rooms/{room}" = "/chat"`.
 //!
 //! Everything is a line of text, for people as for pages: `ann: hello` is ann's, and what begins
-//! with `* ` is the room's own. `/who` asks who is here. `history = 50` is how much a newcomer sees.
+//! with `* ` is the room's own. `/who` asks for the names in the room. `history = 50` is how much a newcomer sees.
 
 #[cfg(test)]
 mod tests;

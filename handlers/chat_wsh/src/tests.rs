@@ -57,7 +57,7 @@ fn a_newcomer_sees_the_last_lines_and_no_more() {
 }
 
 #[test]
-fn nobody_can_write_a_line_that_looks_like_the_rooms() {
+fn no_member_can_write_a_line_that_looks_like_the_rooms() {
     let server = chat();
     let mut ann = join(&server, "/?room=forged&name=ann");
     next(&mut ann);
