@@ -1,8 +1,8 @@
-//! The plugin's side of the border: where a plugin touches raw pointers, and nowhere else.
+//! The plugin's side of the ABI: the only part of a plugin that touches raw pointers.
 //!
-//! What comes in is checked against its table's `size` and turned into references that live as
-//! long as the call; what goes out goes through a table copied once. Everything outside this folder,
-//! and outside the host of [`test`](crate::test), is safe code.
+//! Tables that come in are read no further than their `size`, and become references that live as long as the call. Calls
+//! to the host go through a table that is copied once. All other code of this crate is safe, but for the host of
+//! [`test`](crate::test).
 #![allow(unsafe_code)] // raw pointers are what a C ABI is made of
 
 pub(crate) mod export;

@@ -34,9 +34,9 @@ use crate::{abi, close_codes};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Close {
-    /// 1005: the peer's Close frame had none. 1006: no Close frame was received.
+    /// The close code. 1005: the peer's Close frame had none. 1006: no Close frame was received.
     pub code: u32,
-    /// At most 123 bytes, often empty.
+    /// The reason, of at most 123 bytes. It is often empty.
     pub reason: String,
     /// What ended the session first, whatever the code is.
     pub cause: Cause,
@@ -47,7 +47,7 @@ pub struct Close {
 /// ```
 /// use wsh::{Cause, Close};
 ///
-/// /// Whether the one at the other end went away without a word.
+/// /// Whether the connection broke without a closing handshake.
 /// fn has_vanished(close: &Close) -> bool {
 ///     close.cause == Cause::Lost
 /// }
@@ -55,29 +55,29 @@ pub struct Close {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// It is not known; or something that this version of the library has no name for.
+    /// The cause is not known, or this version of the library has no name for it.
     #[default]
     Unknown,
     /// The peer closed.
     Peer,
-    /// The handler closed, dropped the connection, or was done.
+    /// The handler closed, dropped the connection, or was done with the session.
     Handler,
     /// The handler failed or panicked.
     Failed,
-    /// The connection was lost, or the peer gave no sign of life any more.
+    /// The connection was lost, or the peer gave no sign of life for too long.
     Lost,
     /// The peer, or what was sent to it, passed a limit of the server's.
     Limit,
     /// The peer broke a rule of the protocol.
     Protocol,
-    /// Newer code has replaced this generation of the handler, and the session could not go there.
+    /// Newer code has replaced this generation of the handler, and the session could not move to it.
     Replaced,
     /// The server stops.
     Stopping,
 }
 
 impl Cause {
-    /// What the flags of a connection say.
+    /// The cause that the flags of a Conn say.
     pub(crate) fn of(flags: u32) -> Cause {
         match flags & abi::CAUSE {
             abi::CAUSE_PEER => Cause::Peer,
@@ -102,14 +102,14 @@ impl Close {
         }
     }
 
-    /// Whether the closing handshake was made: any code but 1006.
+    /// Whether there was a closing handshake: the code is not 1006.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.code != u32::from(close_codes::ABNORMAL)
     }
 }
 
-/// `1000`, or `1001 going away`.
+/// Writes the code and the reason: `1000`, or `1001 going away`.
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;

@@ -1,4 +1,4 @@
-//! What the server's configuration says to a handler.
+//! The handler's own part of the server's configuration.
 
 #[cfg(feature = "serde")]
 pub(crate) mod used_keys;
@@ -9,10 +9,11 @@ use serde_core::de::DeserializeOwned;
 #[cfg(feature = "serde")]
 use crate::config::used_keys::{ConfigTable, UsedKeys};
 
-/// The handler's own table of the configuration, `[handler.chat.config]`, and what it is loaded as.
+/// The handler's own table of the configuration, such as `[handler.chat.config]`, and under which name and number the
+/// handler is loaded.
 ///
-/// A key of the table that is not asked for while the handler is built is a warning in the server's log,
-/// with the key that it looks like.
+/// A key of the table that the handler does not ask for while it is built is a warning in the server's log. The warning
+/// names the known key that the unknown one looks like.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -58,7 +59,7 @@ pub struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// The handler's name, by which its route and its table are found: `chat`.
+    /// The handler's name, such as `chat`, which its route and its table have as well.
     #[must_use]
     pub fn name(&self) -> &'a str {
         self.name
@@ -86,17 +87,17 @@ impl<'a> Config<'a> {
         self.generation
     }
 
-    /// Whether the handler is loaded to be checked: no traffic will follow.
+    /// Whether the handler is only loaded to be checked: no client will come.
     ///
-    /// The server tries each file in a process of its own before it loads it, and `wshd check` does the
-    /// same, so `new` runs once with this and then once without. What it builds goes with that process;
-    /// what it changes outside (files, a database, other servers) does not, and belongs into `serving`.
+    /// The server tries each file in a process of its own before it loads it, and so does `wshd check`. So `new` runs first
+    /// with `true` here and then with `false`. What it builds ends with that process. What it changes outside (files, a
+    /// database, other servers) does not, and belongs in `serving`.
     #[must_use]
     pub fn is_check(&self) -> bool {
         self.is_check
     }
 
-    /// One key of the table. For one that may be missing ask for an `Option`.
+    /// The value of one key of the table. A key that may be missing is asked for as an `Option`.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -107,7 +108,7 @@ impl<'a> Config<'a> {
     /// ```
     ///
     /// # Errors
-    /// The key is missing or is something else; the sentence names key and table.
+    /// The key is missing, or its value is no `T`. The error names the key and the table.
     #[cfg(feature = "serde")]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> crate::Result<T> {
         let table = self.table()?;
@@ -121,12 +122,12 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// The whole table.
+    /// The whole table as a `T`.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
     /// # Errors
-    /// It is something else; the sentence names the table.
+    /// The table is no `T`. The error names the table.
     #[cfg(feature = "serde")]
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
         let (asked, table) = (self.asked, self.table()?);
@@ -140,7 +141,7 @@ impl<'a> Config<'a> {
             .map_err(|error| format!("[handler.{}.config]: {error}", self.name).into())
     }
 
-    /// Tells of the keys of the table that nothing asked for.
+    /// Logs a warning for each key of the table that the handler has not asked for.
     #[cfg(feature = "serde")]
     pub(crate) fn warn_of_the_rest(&self) {
         for (key, meant) in self.asked.rest(self.text()) {

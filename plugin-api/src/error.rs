@@ -1,4 +1,4 @@
-//! What can go wrong with a call to the server.
+//! The errors of handlers, and the server's refusals.
 
 pub(crate) mod rule;
 
@@ -9,8 +9,8 @@ use crate::{
     error::rule::Rule,
 };
 
-/// What a handler's functions return: any error goes up with `?`, and a sentence with
-/// `Err("no room".into())`.
+/// The result of a handler's functions. `?` turns any error into an [`Error`], and `Err("no room".into())` makes one of a
+/// sentence.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// Why a callback or a function of a handler failed: any error, or a sentence.
@@ -23,13 +23,13 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// assert_eq!(sentence.to_string(), "no room");
 /// assert_eq!(refused.downcast_ref(), Some(&Refused::Gone));
 /// ```
-// Not the box itself: what makes one in the place of a `?` would be larger than all else in a small
-// callback, which would no longer be compiled into the function that the server calls.
+// A type of its own around the box, with a cold `From`: the code that `?` adds stays small, so that a small callback is
+// inlined into the function that the server calls.
 pub struct Error(Box<dyn StdError + Send + Sync>);
 
 impl Error {
-    /// The same error, which closes the session with this code and reason in the place of 1011. The log has
-    /// it as any other.
+    /// Lets the error close its session with this code and reason, in the place of 1011. The error is logged like any
+    /// other.
     ///
     /// ```standalone_crate
     /// use wsh::prelude::*;
@@ -50,9 +50,10 @@ impl Error {
     /// wsh::handler!(async auction, restarts);
     /// ```
     ///
-    /// The code and the reason are those that [`Conn::close`](crate::Conn::close) takes; with any other, and where
-    /// the session is closing already, the error is as without. So it is where no session can be closed: in
-    /// `handshake` (500), in `snapshot` and `restore`, and in `on_close`. Of several calls the last one counts.
+    /// The code and the reason are those that [`Conn::close`](crate::Conn::close) takes. A code or a reason that may not
+    /// be sent has no effect, nor has this call where the session is closing already, or where no session can be closed:
+    /// in `handshake` (which answers 500), in `snapshot` and `restore`, and in `on_close`. Of several calls the last one
+    /// counts.
     #[must_use]
     pub fn close_with(self, code: u32, reason: &str) -> Error {
         let Error(cause) = match self.0.downcast::<WithClose>() {
@@ -67,13 +68,13 @@ impl Error {
         }))
     }
 
-    /// The code and the reason that the session closes with because of it, if they were said.
+    /// The code and the reason of [`close_with`](Self::close_with), if it was called.
     pub(crate) fn closes_with(&self) -> Option<(u32, &str)> {
         let closing = self.0.downcast_ref::<WithClose>()?;
         Some((closing.code, &closing.reason))
     }
 
-    /// The error as it was, if it is one of this type.
+    /// The error that this one was made of, if that is a `T`.
     ///
     /// ```
     /// use wsh::Refused;
@@ -89,13 +90,13 @@ impl Error {
         }
     }
 
-    /// Whether it only says that a session is over.
+    /// Whether the error only says that a session is over.
     pub(crate) fn is_gone(&self) -> bool {
         self.0.downcast_ref() == Some(&Refused::Gone)
     }
 }
 
-/// An error with the Close that follows from it.
+/// An error together with the code and reason that close its session.
 #[derive(Debug)]
 struct WithClose {
     code: u32,
@@ -135,11 +136,10 @@ impl fmt::Debug for Error {
     }
 }
 
-/// The server did not do what it was asked.
+/// The server refused a call.
 ///
-/// A callback or a function of a handler may pass it on with `?`. [`Gone`](Refused::Gone) from a session's
-/// own connection only says then that the session ends, and is no failure; anything else closes with 1011
-/// and is logged.
+/// A callback or a function of a handler may pass it on with `?`. [`Gone`](Refused::Gone) from a session's own connection
+/// is then no failure, as it only says that the session ends. Any other refusal is logged, and closes with 1011.
 ///
 /// ```
 /// # use wsh::prelude::*;
@@ -150,7 +150,7 @@ impl fmt::Debug for Error {
 ///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
 ///         match conn.subscribe(&message.to_string()) {
 ///             Ok(()) => conn.send("subscribed")?,
-///             // It names the argument and what was wanted.
+///             // The rule names the argument, what was found, and what was wanted.
 ///             Err(Refused::Invalid(rule) | Refused::TooBig(rule)) => conn.send(rule.to_string())?,
 ///             Err(other) => return Err(other.into()),
 ///         };
@@ -171,20 +171,20 @@ pub enum Refused {
     Gone,
     /// An argument is past a limit.
     TooBig(Rule),
-    /// The queue is full; nothing was done, and it may be tried again.
+    /// The queue is full. Nothing was done, and the call may be tried again.
     Full,
     /// An argument breaks its rule.
     Invalid(Rule),
-    /// Called at the wrong time or on the wrong thread.
+    /// The call came at the wrong time or on the wrong thread.
     Misuse,
-    /// This server does not know it.
+    /// The server does not know the call, or does not allow it to this handler.
     Unsupported,
-    /// It failed, and the server's log says why.
+    /// The server failed, and its log says why.
     Failed,
 }
 
 impl Refused {
-    /// What a status means; `rule` is asked which rule was broken, if one was.
+    /// The result that a status stands for. `rule` is called for the rule that was broken, if one was.
     #[inline]
     pub(crate) fn check(status: Status, rule: impl FnOnce(Status) -> Rule) -> Result<(), Refused> {
         if status >= 0 {
@@ -193,7 +193,7 @@ impl Refused {
         Err(Self::from_status(status, rule))
     }
 
-    /// As [`check`](Self::check) of a status or, from 0 on, a number of bytes or subscribers.
+    /// The result that an answer stands for: a number of bytes or subscribers, or below 0 a status.
     #[inline]
     pub(crate) fn check_count(
         answer: i64,
@@ -222,17 +222,21 @@ impl fmt::Display for Refused {
         f.write_str(match self {
             Refused::Gone => "the session is over",
             Refused::TooBig(rule) | Refused::Invalid(rule) => return rule.fmt(f),
-            Refused::Full => "the queue is full",
-            Refused::Misuse => "called at the wrong time or on the wrong thread",
-            Refused::Unsupported => "this server does not know it",
-            Refused::Failed => "the server failed",
+            Refused::Full => "the queue is full; nothing was done, and it may be tried again",
+            Refused::Misuse => {
+                "called at the wrong time or on the wrong thread, wanted a callback of this session that may do so"
+            }
+            Refused::Unsupported => {
+                "this server does not know the call, or does not allow it to this handler"
+            }
+            Refused::Failed => "the server failed, and its log says why",
         })
     }
 }
 
 impl StdError for Refused {}
 
-/// Nothing came in time: what [`AsyncConn::recv_timeout`](crate::AsyncConn::recv_timeout) fails with.
+/// No message came in time: the error of [`AsyncConn::recv_timeout`](crate::AsyncConn::recv_timeout) and its like.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -275,7 +279,7 @@ mod tests {
         assert_eq!(closing.closes_with(), Some((4001, "twice")));
         assert_eq!(closing.downcast_ref(), Some(&Refused::Gone));
         assert_eq!(closing.to_string(), "the session is over");
-        // It says more than that the session is over.
+        // With a code of its own it says more than that the session is over.
         assert!(!closing.is_gone());
     }
 }

@@ -1,4 +1,4 @@
-//! The pages of the guide that stand beside the crate's own.
+//! The pages of the guide beside the crate's own page.
 
 #[doc = include_str!("guide/programs.md")]
 pub mod programs {}

@@ -1,4 +1,4 @@
-//! A session as other threads and other sessions know it, and what goes to the sessions of a topic.
+//! Sending to a session by its handle, and publishing to a topic, from any thread.
 
 use crate::{
     border::runtime::{self, Runtime},
@@ -6,12 +6,12 @@ use crate::{
     message::payload::Payload,
 };
 
-/// A session by its number, from any thread and for any time: what is sent to a session that is
-/// over is answered with [`Refused::Gone`].
+/// A session by its number, for any thread and for any time. A send to a session that is over is answered with
+/// [`Refused::Gone`].
 ///
-/// It finds the session wherever that has moved, also from code of an older generation. What one thread
-/// does to one session by handles keeps its order; what the session itself sends, and what is
-/// [published](publish), may come before it or after it.
+/// The handle finds the session wherever it has moved, also from code of an older generation. The calls of one thread by
+/// handles of one session keep their order. Messages that the session itself sends, or that are [published](publish), may
+/// come before or after them.
 ///
 /// ```
 /// # use wsh::prelude::*;
@@ -23,7 +23,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 ///
-/// A table of sessions, as for letters from one to another:
+/// A table of sessions, which send messages to one another:
 ///
 /// ```standalone_crate
 /// use std::{collections::HashMap, sync::Mutex};
@@ -85,21 +85,20 @@ impl Handle {
         self.id
     }
 
-    /// Sends a message; it leaves between two callbacks of the session. Answers the bytes that are
-    /// on their way, as last known.
+    /// Sends a message, which leaves between two callbacks of the session. Answers how many bytes wait for the peer, as
+    /// last known.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is over. [`Refused::Full`]: it takes too long to take what it
-    /// was sent.
+    /// [`Refused::Gone`]: the session is over. [`Refused::Full`]: too much waits for the session already.
     pub fn send<P: Payload>(&self, message: P) -> Result<u64, Refused> {
         self.runtime
             .send_to(self.id, message.kind(), message.bytes())
     }
 
-    /// Calls the session's [`on_note`](crate::Session::on_note) with a number, once for each call, in
-    /// order with what is [sent](Self::send).
+    /// Has the session's [`on_note`](crate::Session::on_note) called with a number, once for each call, in order with what
+    /// is [sent](Self::send).
     ///
-    /// The session may have moved by then, to code that is newer: the number is one that both understand.
+    /// The session may have moved to newer code by then, so the number should mean one thing in every version.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -125,17 +124,16 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is over. [`Refused::Full`]: it takes too long to take what it
-    /// was sent.
+    /// [`Refused::Gone`]: the session is over. [`Refused::Full`]: too much waits for the session already.
     pub fn notify(&self, note: u64) -> Result<(), Refused> {
         let status = self.runtime.host.notify(self.id, note);
         Refused::check(status, |_| Rule::unknown())
     }
 
-    /// Closes the session, behind what was sent to it before.
+    /// Closes the session, after the messages that were sent to it before.
     ///
     /// # Errors
-    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`]: such a code may not be sent.
+    /// [`Refused::Gone`]: the session is over. [`Refused::Invalid`]: the code may not be sent.
     /// [`Refused::TooBig`]: the reason has more than 123 bytes.
     pub fn close(&self, code: u32, reason: &str) -> Result<(), Refused> {
         let status = self.runtime.host.close_to(self.id, code, reason);
@@ -143,15 +141,14 @@ impl Handle {
     }
 }
 
-/// Sends a message to every subscriber of a topic, from any thread. Answers how many of them this
-/// server has, as last known: 0 says nothing of other servers that work with it.
+/// Sends a message to every subscriber of a topic. Any thread may call it. Answers how many subscribers this server has,
+/// as last known; 0 says nothing of other servers that work with it.
 ///
-/// What one thread publishes to one topic keeps its order. Between topics, between threads, and between
-/// this and what is sent to a session in another way, there is none. A subscriber that has no room for
-/// it is closed as past its limit; what arrives may have been published by another version of the
-/// handler.
+/// What one thread publishes to one topic keeps its order. No other order is kept: none between topics, between threads,
+/// or between publications and messages that are sent to a session. A subscriber that has too much waiting is closed as
+/// past its limit. A subscriber may receive publications of another version of the handler.
 ///
-/// A topic is what [`Conn::subscribe`](crate::Conn::subscribe) says.
+/// [`Conn::subscribe`](crate::Conn::subscribe) says what a topic is.
 ///
 /// ```
 /// # fn news(headline: &str) -> wsh::Result {
@@ -162,9 +159,9 @@ impl Handle {
 ///
 /// # Errors
 /// [`Refused::Invalid`], [`Refused::TooBig`]: the topic is not 1 to 255 bytes without NUL.
-/// [`Refused::Full`]: the server has too much to deliver. [`Refused::Gone`]: this generation of the
-/// handler is over. [`Refused::Misuse`]: under [`test`](mod@crate::test), on a thread that the handler has begun
-/// by itself and not with [`spawn()`](crate::spawn()).
+/// [`Refused::Full`]: the server has too much to deliver. [`Refused::Gone`]: this generation of the handler is over.
+/// [`Refused::Misuse`]: in [`test`](mod@crate::test), on a thread that the handler has not begun by
+/// [`spawn()`](crate::spawn()).
 pub fn publish<P: Payload>(topic: &str, message: P) -> Result<u64, Refused> {
     match runtime::current() {
         Some(runtime) => publish_in(runtime, topic, &message, 0),
@@ -172,7 +169,7 @@ pub fn publish<P: Payload>(topic: &str, message: P) -> Result<u64, Refused> {
     }
 }
 
-/// As [`publish`], but not to the session `except`.
+/// Publishes a message to all subscribers of a topic but the session `except`; 0 is none.
 pub(crate) fn publish_in<P: Payload>(
     runtime: &Runtime,
     topic: &str,

@@ -1,38 +1,36 @@
 //! The macros that make a crate a plugin.
 
-/// Makes this crate a plugin: exports a handler as the symbol that the server looks for. Once a
-/// crate, in its root.
+/// Makes this crate a plugin: exports a handler as the symbol that the server looks for. It is written once, in the root
+/// of the crate.
 ///
 /// | | |
 /// |---|---|
 /// | `handler!(Chat)` | a type: a [`Handler`](crate::Handler), or a [`Session`](crate::Session) that is `Default` |
-/// | `handler!(async echo)` | `async fn echo(conn: &mut AsyncConn<S>) -> Result`: a future a session |
-/// | `handler!(blocking echo)` | `fn echo(conn: BlockingConn) -> Result`: a thread a session |
+/// | `handler!(async echo)` | `async fn echo(conn: &mut AsyncConn<S>) -> Result`: a future for each session |
+/// | `handler!(blocking echo)` | `fn echo(conn: BlockingConn) -> Result`: a thread for each session |
 ///
-/// After a function may stand, in any order:
+/// A function may be followed by options, in any order:
 ///
 /// | | |
 /// |---|---|
-/// | `, handshake = check` | `fn check(request: &Request, response: &mut Response) -> Result<Handshake>` says who may enter |
+/// | `, handshake = check` | `fn check(request: &Request, response: &mut Response) -> Result<Handshake>` decides which clients may enter |
 /// | `, shared = Chat` | the sessions share a value, made from the configuration: a [`Shared`](crate::Shared). The function takes `shared: &Chat` last |
 /// | `, restarts` | an async function without a state may begin again at its top in a newer generation |
 /// | `, parts` | messages come in parts, and may be of any length: [`AsyncConn::recv_part`](crate::AsyncConn::recv_part) |
 /// | `, origin = any` | the function judges the `Origin` itself: see [`Handler::ORIGIN_ANY`](crate::Handler::ORIGIN_ANY) |
 ///
-/// An async or blocking function may take `request: &Request` after its connection; the request is
-/// kept for as long as the session lasts.
+/// An async or blocking function may take `request: &Request` after its connection. The request is then kept for as long
+/// as the session lasts.
 ///
-/// What a function returns ends its session: `Ok(())` closes with 1000, an error is logged and
-/// closes with 1011, as a panic does. `Err(Refused::Gone)`, which `?` passes on when the session is
-/// over, is no failure.
+/// A session ends when its function returns. `Ok(())` closes with 1000. An error is logged and closes with 1011, and so
+/// does a panic. `Err(Refused::Gone)`, which `?` passes on when the session is over, is no failure.
 ///
-/// A peer that closes first is answered with its own code. First the messages that it sent before
-/// are received, then `recv` gives `None`, and the answer leaves when the function ends, or calls
-/// `close` with a code of its own. A function that has not asked for messages is not waited for if
-/// there are none, nor is an async one that waits for something else after the `None`; the server's
-/// close timeout bounds the rest. [`AsyncConn::closed`](crate::AsyncConn::closed) says what the peer closed
-/// with. A function goes on after the end of its session until it returns, for at most 30
-/// seconds.
+/// A peer that closes first is answered with its own code. First the messages that it sent before are received. Then
+/// `recv` returns `None`, and the answer leaves when the function ends, or when it calls `close` with a code of its own.
+/// The answer does not wait for a function that has never asked for messages, if there are none. Nor does it wait for an
+/// async function that waits for something else after the `None`. In any case it leaves within the server's close
+/// timeout. [`AsyncConn::closed`](crate::AsyncConn::closed) says what the peer closed with. A function may go on after the
+/// end of its session, for at most 30 seconds.
 ///
 /// ```standalone_crate
 /// use std::time::Duration;
@@ -57,12 +55,12 @@
 ///
 /// # State that survives a reload
 ///
-/// An async session with a state, waiting in [`recv`](crate::AsyncConn::recv),
-/// [`recv_timeout`](crate::AsyncConn::recv_timeout) or [`sleep`](crate::AsyncConn::sleep), moves to a newer
-/// generation of its handler with the socket open: the new function starts at its top, with the
-/// `state` of the old one. One that awaits anything else, also besides, stays where it is for now, and so
-/// does one that says [`stay`](crate::AsyncConn::stay). One without a state would begin again with nothing:
-/// it moves if its handler says `restarts`, and else stays.
+/// An async session with a state moves to a newer generation of its handler while its function waits in
+/// [`recv`](crate::AsyncConn::recv), [`recv_timeout`](crate::AsyncConn::recv_timeout) or
+/// [`sleep`](crate::AsyncConn::sleep). The socket stays open, and the new function starts at its top with the `state` of
+/// the old one. A function that also awaits something else keeps its session in the old generation for now, and so does
+/// one that says [`stay`](crate::AsyncConn::stay). A function without a state would begin again with nothing: its sessions
+/// move if its handler says `restarts`, and stay otherwise.
 ///
 /// ```standalone_crate
 /// use serde::{Deserialize, Serialize};
@@ -87,7 +85,7 @@
 /// wsh::handler!(async count);
 /// ```
 ///
-/// What a future holds across an `.await` must be `Send`:
+/// Values that a future holds across an `.await` must be `Send`:
 ///
 /// ```compile_fail
 /// use wsh::prelude::*;
@@ -104,14 +102,13 @@
 #[macro_export]
 macro_rules! handler {
     ($($handler:tt)*) => {
-        /// What the server looks for in this library.
+        /// The descriptor that the server looks for in this library.
         #[unsafe(no_mangle)]
         pub static WSH_HANDLER: $crate::abi::Descriptor = $crate::descriptor!($($handler)*);
     };
 }
 
-/// The descriptor that [`handler!`](crate::handler) exports, as a value: for tests of several
-/// handlers in one crate.
+/// The descriptor that [`handler!`](crate::handler) would export, as a value: for tests of several handlers in one crate.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -151,8 +148,8 @@ macro_rules! descriptor {
             blocking $function, [$crate::__private::HandshakeOfShared] [()] [false] [false] [false], $($($options)*)?
         )
     };
-    // A path may name a type or a function. It is imported, which takes it for what it is; where it is no
-    // type, the outer block has one that says so.
+    // A path may name a type or a function. The import takes it for what it is: if it is no type, the type of the outer
+    // block shows through.
     ($($handler:ident)::+) => {{
         #[allow(unused_imports)]
         use $crate::__private::{NotAFunction as _, named::HandlerOfThisCrate};
@@ -202,7 +199,7 @@ macro_rules! __events {
     }};
 }
 
-/// Says what [`handler!`](crate::handler) takes, and what it was given.
+/// A compile error that says what [`handler!`](crate::handler) takes, and what was found.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __wanted {
@@ -216,7 +213,7 @@ macro_rules! __wanted {
     };
 }
 
-/// Takes the options after a function one by one: `[handshake] [shared] [restarts] [origin = any] [parts]`.
+/// Reads the options after a function one by one: `[handshake] [shared] [restarts] [origin = any] [parts]`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __function {

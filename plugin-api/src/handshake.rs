@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4): the client's request and the handler's answer.
+//! The opening handshake (RFC 6455 §4): the client's request, and the handler's answer.
 
 pub(crate) mod pending;
 pub(crate) mod request;

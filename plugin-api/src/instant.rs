@@ -1,4 +1,4 @@
-//! Moments of the host's clock, for waits that end at one.
+//! Moments of the host's clock, for waits that end at a deadline.
 
 use std::{
     ops::{Add, AddAssign, Sub},
@@ -7,12 +7,12 @@ use std::{
 
 use crate::border::runtime;
 
-/// A moment, to wait until: [`AsyncConn::recv_until`](crate::AsyncConn::recv_until),
+/// A moment of the host's clock: the deadline of [`AsyncConn::recv_until`](crate::AsyncConn::recv_until) and
 /// [`BlockingConn::recv_until`](crate::BlockingConn::recv_until).
 ///
-/// It is what `std::time::Instant` is, by the clock of the host: under [`test`](crate::test) time passes when
-/// a test lets it, but for blocking functions, whose threads wait in real time. It means something inside one
-/// process only, so it does not belong into a session's state.
+/// It is like `std::time::Instant`, but by the clock of the host. In a [`test`](crate::test) time passes when the test
+/// lets it, except for blocking functions, whose threads wait in real time. A moment has a meaning in one process only, so
+/// it does not belong in a session's state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,13 +28,13 @@ use crate::border::runtime;
 pub struct Instant(Duration);
 
 impl Instant {
-    /// This moment.
+    /// The present moment.
     #[must_use]
     pub fn now() -> Self {
         Instant(runtime::clock())
     }
 
-    /// How long ago it was; zero if it is to come.
+    /// How much time has passed since this moment; zero if it is in the future.
     ///
     /// ```
     /// # use wsh::{Instant, prelude::*};
@@ -48,7 +48,7 @@ impl Instant {
         Instant::now() - *self
     }
 
-    /// How long it is until then; zero if it has passed.
+    /// How much time is left until this moment; zero if it has passed.
     ///
     /// ```
     /// # use wsh::{Instant, prelude::*};
@@ -76,7 +76,7 @@ impl AddAssign<Duration> for Instant {
     }
 }
 
-/// Zero if the other one is later.
+/// The time between two moments; zero if the second one is later.
 impl Sub for Instant {
     type Output = Duration;
 

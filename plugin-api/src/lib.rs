@@ -64,7 +64,7 @@ pub use crate::message::json::{JsonError, send::publish_json};
 
 use crate::border::runtime;
 
-/// What nearly every handler needs: `use wsh::prelude::*;`
+/// The items that nearly every handler needs: `use wsh::prelude::*;`
 pub mod prelude {
     pub use crate::{
         AsyncConn, BlockingConn, Cause, Close, Closing, Config, Conn, Elapsed, Handle, Handler,
@@ -73,8 +73,8 @@ pub mod prelude {
     };
 }
 
-/// Runs `job` on a thread of the server's, which counts it and knows its handler. The [`Stop`] says when
-/// it is to end.
+/// Runs `job` on a thread of the server's, which counts the threads of each handler. The [`Stop`] says when the job is to
+/// end.
 ///
 /// ```
 /// use std::time::Duration;
@@ -87,7 +87,7 @@ pub mod prelude {
 ///     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
 ///         let (handle, message) = (conn.handle(), message.to_buf());
 ///         wsh::spawn(move |stop| {
-///             // What takes long, here instead of in the callback.
+///             // Work that takes long is done here instead of in the callback.
 ///             if !stop.wait(Duration::from_millis(10)) {
 ///                 let _ = handle.send(message);
 ///             }
@@ -101,8 +101,8 @@ pub mod prelude {
 /// ```
 ///
 /// # Errors
-/// [`Refused::TooBig`]: the handler has as many threads as it may. [`Refused::Gone`]: it was shut
-/// down.
+/// [`Refused::TooBig`]: the handler has as many threads as it may. [`Refused::Gone`]: the handler was shut down.
+/// [`Refused::Misuse`]: in [`test`](mod@crate::test), on a thread that the handler has not begun by this function.
 pub fn spawn(job: impl FnOnce(Stop) + Send + 'static) -> Result<(), Refused> {
     let runtime = runtime::current().ok_or(Refused::Misuse)?;
     let stop = runtime.stop.clone();

@@ -1,7 +1,7 @@
-//! Lines in the server's log.
+//! Lines of a handler in the server's log.
 //!
-//! A line that is written in a callback, or by an async function, is the running session's: the host knows
-//! which that is. The function of a blocking session has a thread of its own, which keeps the number.
+//! A line from a callback or an async function belongs to the running session, which the host knows. The function of a
+//! blocking session has a thread of its own, so the thread keeps the session's number.
 
 #[cfg(feature = "tracing")]
 pub(crate) mod forward;
@@ -13,7 +13,7 @@ use std::{
 
 use crate::border::runtime;
 
-/// Whether a line of this level is kept now.
+/// Whether the host logs lines of this level now.
 #[doc(hidden)]
 #[inline]
 #[must_use]
@@ -33,12 +33,12 @@ pub fn write(
     }
 }
 
-/// The session whose function this thread runs, as far as the thread is that session's; else 0.
+/// The session whose blocking function this thread runs; 0 if it runs none.
 pub(crate) fn session() -> u64 {
     SESSION.get()
 }
 
-/// From now on what this thread logs is about this session.
+/// Makes this thread that of a session's blocking function: the lines that it logs are about the session.
 pub(crate) fn enter_session(id: u64) {
     SESSION.set(id);
 }
@@ -47,8 +47,8 @@ thread_local! {
     static SESSION: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Collects fields until the message comes: `name = value`, `name = ?value` for what is `Debug`
-/// only, `name` for a variable of that name.
+/// Collects the fields of a line, which precede its message: `name = value`, `name = ?value` for a value that is `Debug`
+/// only, or `name` for a variable of that name.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log {
@@ -77,7 +77,7 @@ macro_rules! __log {
     };
 }
 
-/// Logs at level error: someone must act. Written as [`info!`](crate::info).
+/// Logs at level error: the operator must act. It is written like [`info!`](crate::info).
 ///
 /// ```
 /// wsh::error!(disk = "/var/lib/chat", "messages are not stored any more");
@@ -87,7 +87,7 @@ macro_rules! error {
     ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_ERROR, [] $($line)+) };
 }
 
-/// Logs at level warn: something was refused, or goes on without. Written as
+/// Logs at level warn: something was refused, or the handler goes on without it. It is written like
 /// [`info!`](crate::info).
 ///
 /// ```
@@ -99,13 +99,13 @@ macro_rules! warn {
     ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_WARN, [] $($line)+) };
 }
 
-/// Logs at level info: what an operator wants to know. Fields first, then a format string.
+/// Logs at level info: what an operator wants to know. Fields come first, then a format string.
 ///
-/// A line whose level is not kept costs one load and evaluates nothing.
+/// A line whose level is not logged costs one load and evaluates nothing.
 ///
-/// A line from a callback of a session, from its opening handshake, or from the function that serves it has
-/// the session's number in the log, as `session`, beside the handler's name and generation. A line from a
-/// thread of [`spawn`](crate::spawn) has not: it says the number itself where it has one.
+/// The log adds the handler's name and generation to each line. A line from a callback of a session, from its opening
+/// handshake, or from the function that serves it also has the session's number, as `session`. A line from a thread of
+/// [`spawn`](crate::spawn) has no such number, and may give one itself.
 ///
 /// ```
 /// # let (code, name) = (1000, "ann");
@@ -118,7 +118,7 @@ macro_rules! info {
     ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_INFO, [] $($line)+) };
 }
 
-/// Logs at level debug: the steps of one session. Written as [`info!`](crate::info).
+/// Logs at level debug: the steps of one session. It is written like [`info!`](crate::info).
 ///
 /// ```
 /// wsh::debug!(room = "tea", "subscribed");
@@ -128,7 +128,7 @@ macro_rules! debug {
     ($($line:tt)+) => { $crate::__log!($crate::abi::LOG_DEBUG, [] $($line)+) };
 }
 
-/// Logs at level trace: the steps of one message. Written as [`info!`](crate::info).
+/// Logs at level trace: the steps of one message. It is written like [`info!`](crate::info).
 ///
 /// ```
 /// # let message = wsh::Message::Text("hello");

@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::abi;
 
-/// A message of the peer, borrowed for as long as the callback runs.
+/// A message of the peer, which the callback borrows.
 ///
 /// ```
 /// use wsh::Message;
@@ -29,7 +29,7 @@ use crate::abi;
 /// let kept: MessageBuf = message.to_buf();
 /// assert_eq!(kept.as_message(), message);
 /// ```
-// Numbered as in the ABI: which it is goes in and out again as it came.
+// Numbered like the kinds of the ABI, so that no conversion is needed where a message comes in or goes out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Message<'a> {
@@ -40,7 +40,7 @@ pub enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The text, if it is a text message.
+    /// The text; `None` for a binary message.
     #[must_use]
     pub fn as_text(&self) -> Option<&'a str> {
         match *self {
@@ -49,7 +49,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The bytes of either kind.
+    /// The bytes of a message of either kind.
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
         match *self {
@@ -64,13 +64,13 @@ impl<'a> Message<'a> {
         self.as_bytes().len()
     }
 
-    /// Whether it has no bytes.
+    /// Whether the message has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
 
-    /// A copy that may be kept.
+    /// A copy, which may outlive the callback.
     #[must_use]
     pub fn to_buf(&self) -> MessageBuf {
         match *self {
@@ -80,7 +80,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Text as it is; of binary what is UTF-8, and U+FFFD for the rest.
+/// Writes text as it is. Of a binary message it writes what is UTF-8, and U+FFFD for the rest.
 impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -104,7 +104,7 @@ impl PartialEq<&str> for Message<'_> {
     }
 }
 
-/// A message that may be kept: what [`recv`](crate::AsyncConn::recv) gives.
+/// A message with a buffer of its own: what [`recv`](crate::AsyncConn::recv) returns.
 ///
 /// ```
 /// use wsh::MessageBuf;
@@ -125,7 +125,7 @@ pub enum MessageBuf {
 }
 
 impl MessageBuf {
-    /// The same message, borrowed.
+    /// The message, borrowed.
     #[must_use]
     pub fn as_message(&self) -> Message<'_> {
         match self {
@@ -134,13 +134,13 @@ impl MessageBuf {
         }
     }
 
-    /// The text, if it is a text message.
+    /// The text; `None` for a binary message.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         self.as_message().as_text()
     }
 
-    /// The bytes of either kind.
+    /// The bytes of a message of either kind.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -155,13 +155,13 @@ impl MessageBuf {
         self.as_bytes().len()
     }
 
-    /// Whether it has no bytes.
+    /// Whether the message has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
 
-    /// The bytes of either kind, without a copy.
+    /// The buffer of a message of either kind, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         match self {
@@ -171,7 +171,7 @@ impl MessageBuf {
     }
 }
 
-/// As [`Message`].
+/// Writes the message like [`Message`] does.
 impl fmt::Display for MessageBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_message().fmt(f)
@@ -198,7 +198,7 @@ impl From<Message<'_>> for MessageBuf {
     }
 }
 
-/// Which of the two a message is.
+/// The kind of a message: text or binary.
 ///
 /// ```
 /// # use wsh::prelude::*;

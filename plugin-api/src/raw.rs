@@ -1,18 +1,17 @@
-//! Bytes past the framing, to test how browsers and clients take a server that breaks the protocol.
+//! Bytes past the framing: for handlers that test how browsers and clients treat a server that breaks the protocol.
 //!
-//! The server lets a handler do this only if the handler's table in its configuration says so:
+//! The server allows it only to a handler whose table in the configuration says so:
 //!
 //! ```toml
 //! [handler.broken]
 //! raw = true
 //! ```
 //!
-//! Without it every function here answers [`Refused::Unsupported`]. In tests,
-//! [`load_raw`](crate::test::load_raw) is a server with it.
+//! Otherwise every function here answers [`Refused::Unsupported`]. In tests, [`load_raw`](crate::test::load_raw) makes a
+//! server that allows it.
 //!
-//! [`write()`] puts bytes between the frames of a session, [`Answer`] stands in place of the server's
-//! 101 or before it. The server sends them and takes no notice of what they mean: see
-//! [`abi::raw`] for what it still does by itself.
+//! [`write()`] puts bytes between the frames of a session. An [`Answer`] comes in the place of the server's 101, or before
+//! it. The server sends such bytes without interpreting them; [`abi::raw`] says what it still does by itself.
 
 use crate::{
     abi::{
@@ -47,10 +46,10 @@ pub fn is_allowed() -> bool {
     runtime::current().is_some_and(|runtime| RawFunctions::of(&runtime.host).is_some())
 }
 
-/// Sends bytes as they are, behind what was sent before and before what is sent next.
+/// Sends bytes as they are, after what was sent before and before what is sent next.
 ///
-/// It takes the connection of any style, or a [`Handle`], whose bytes leave in order with what else it
-/// sends. A blocking connection waits as long as the session takes nothing more.
+/// It takes the connection of any style, or a [`Handle`]. The bytes of a handle leave in order with its messages. A
+/// blocking connection waits until the bytes fit.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -77,10 +76,9 @@ pub fn is_allowed() -> bool {
 /// ```
 ///
 /// # Errors
-/// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::Gone`]: the
-/// session is closing. [`Refused::TooBig`]: past the outbound limit, and the session closes; a
-/// [`BlockingConn`] waits until there is room.
-/// [`Refused::Full`]: the inbox of the session that a [`Handle`] stands for is full.
+/// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::Gone`]: the session is closing.
+/// [`Refused::TooBig`]: the bytes pass the outbound limit, and the session closes; a [`BlockingConn`] waits instead.
+/// [`Refused::Full`]: too much waits for the session of a [`Handle`] already.
 pub fn write(to: &impl Target, bytes: impl AsRef<[u8]>) -> Result<(), Refused> {
     to.write(bytes.as_ref())
 }
@@ -114,7 +112,7 @@ fn write_by(session: &HostSession, bytes: &[u8]) -> Result<(), Refused> {
     let raw = RawFunctions::of(session.host()).ok_or(Refused::Unsupported)?;
     let mut answer = raw.write(session.conn(), bytes);
     if answer == i64::from(abi::MISUSE) {
-        // Outside of its callbacks.
+        // No callback of the session runs on this thread.
         answer = raw.write_to(session.id, bytes);
     }
     Refused::check_count(answer, |status| Rule::message(status, bytes)).map(drop)
@@ -135,8 +133,8 @@ impl sealed::Target for Handle {
     }
 }
 
-/// What `Sec-WebSocket-Accept` must be for the request that is answered (RFC 6455 §4.2.2), for a 101
-/// of one's own.
+/// The value of `Sec-WebSocket-Accept` for the request that is being answered (RFC 6455 §4.2.2), for a handler that writes
+/// its own 101.
 ///
 /// ```
 /// use wsh::{prelude::*, raw};
@@ -169,14 +167,14 @@ pub fn accept_key(response: &Response<'_>) -> Result<String, Refused> {
 ///
 /// fn handshake(request: &Request, response: &mut Response) -> Result<Handshake> {
 ///     match request.query("broken") {
-///         // A 101 with a wrong key. It takes what the client says to that, up to 64 bytes.
+///         // A 101 with a wrong key. The client may answer with up to 64 bytes.
 ///         Some("key") => {
 ///             let head = format!("{UPGRADE}Sec-WebSocket-Accept: wrong\r\n\r\n");
 ///             Answer::close(head).linger(64).give(response)
 ///         }
 ///         // A line before the server's own 101.
 ///         Some("line") => Answer::before("\r\n").give(response),
-///         // A right 101, with a header line that the server would not send, and the session.
+///         // A correct 101 with a header line that the server would not send, and then the session.
 ///         Some("header") => {
 ///             let key = raw::accept_key(response)?;
 ///             let head = format!("{UPGRADE}Sec-WebSocket-Accept: {key}\r\nX-Bell: \x07\r\n\r\n");
@@ -187,7 +185,7 @@ pub fn accept_key(response: &Response<'_>) -> Result<String, Refused> {
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "it is an answer once it is given"]
+#[must_use = "an answer has no effect unless it is given"]
 pub struct Answer {
     bytes: Vec<u8>,
     then: u32,
@@ -195,18 +193,18 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// These bytes, of at most 1 MiB, and the end of the connection. No session comes of it.
+    /// Answers with these bytes, of at most 1 MiB, and closes the connection. There is no session.
     pub fn close(bytes: impl Into<Vec<u8>>) -> Self {
         Answer::new(bytes, RAW_CLOSE)
     }
 
-    /// These bytes, of at most 1 MiB, before the server's own 101; then the session.
+    /// Sends these bytes, of at most 1 MiB, before the server's own 101. Then the session begins.
     pub fn before(bytes: impl Into<Vec<u8>>) -> Self {
         Answer::new(bytes, RAW_CONTINUE)
     }
 
-    /// These bytes, of at most 1 MiB, in place of the 101 and of what the response was told; then the
-    /// session, with the response's subprotocol and without compression, whatever they say.
+    /// Sends these bytes, of at most 1 MiB, in the place of the 101 and of the header lines of the response. Then the
+    /// session begins, with the response's subprotocol and without compression, whatever the bytes say.
     pub fn open(bytes: impl Into<Vec<u8>>) -> Self {
         Answer::new(bytes, RAW_OPEN)
     }
@@ -219,18 +217,18 @@ impl Answer {
         }
     }
 
-    /// Lets the client send so many bytes behind its request, at most 1 MiB, before the connection
-    /// is closed: its own Close frame, for example. They are dropped. At the latest it is closed with
-    /// the time that the handshake has. For [`close`](Self::close) only.
+    /// Lets the client send up to `bytes` bytes after its request, at most 1 MiB, before the connection is closed: its own
+    /// Close frame, for example. They are dropped. The connection is closed at the latest when the time for the handshake
+    /// is over. For [`close`](Self::close) only.
     pub fn linger(mut self, bytes: u32) -> Self {
         self.linger = bytes;
         self
     }
 
-    /// Gives the answer; what `handshake` is to return, now or [later](Handshake::later).
+    /// Gives the answer. The result is what `handshake` is to return, now or [later](Handshake::later).
     ///
     /// # Errors
-    /// The server refuses the answer: passed on, the handshake fails with a line in the log.
+    /// The server refuses the answer. With `?` the handshake fails with a line in the log.
     pub fn give(self, response: &mut Response<'_>) -> crate::Result<Handshake> {
         match self.try_give(response) {
             Ok(()) => Ok(Handshake::accept()),
@@ -238,7 +236,7 @@ impl Answer {
         }
     }
 
-    /// As [`give`](Self::give), for a handler that knows what to do if the server refuses.
+    /// Like [`give`](Self::give), for a handler that does something else if the server refuses.
     ///
     /// ```
     /// use wsh::{prelude::*, raw::Answer};

@@ -1,7 +1,6 @@
-//! What a host checks before it does what a plugin asks: the rules of [`abi`](crate::abi) as functions.
+//! The checks that a host makes before it does what a plugin asks: the rules of [`abi`](crate::abi) as functions.
 //!
-//! Both hosts use them, the server and the one of [`test`](crate::test), so that they agree. No part
-//! of what authors write against.
+//! Both hosts use them, the server and that of [`test`](crate::test), so that they agree. Authors do not use this module.
 
 use crate::{
     abi::{
@@ -11,40 +10,41 @@ use crate::{
     close_codes,
 };
 
-/// The reason of a Close frame (RFC 6455 §5.5).
+/// The longest reason of a Close frame (RFC 6455 §5.5).
 pub const REASON_BYTES_MAX: usize = 123;
-/// The payload of a Ping (RFC 6455 §5.5).
+/// The longest payload of a Ping (RFC 6455 §5.5).
 pub const PING_BYTES_MAX: usize = 125;
-/// The name of a topic.
+/// The longest name of a topic.
 pub const TOPIC_BYTES_MAX: usize = 255;
-/// All header lines that a handler adds to the answer, names and values.
+/// The most bytes of all header lines that a handler adds to the answer, names and values together.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// The body of a refusal.
+/// The longest body of a refusal.
 pub const REJECTION_BYTES_MAX: usize = 1024 * 1024;
-/// An answer in bytes of the handler's own, and what may be read behind it.
+/// The longest answer in bytes of the handler's own, and the most that the client may send after its request then.
 pub const RAW_BYTES_MAX: usize = 1024 * 1024;
-/// The largest message that is sent or written in place, unless more bytes may wait for a peer.
+/// The longest message that can be sent, unless the outbound limit is higher.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What the kind of a message says.
+/// The kind of a message or of a part, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParsedKind {
     /// [`abi::TEXT`] or [`abi::BINARY`].
     pub opcode: u32,
     /// No part follows.
     pub is_last: bool,
-    /// Whether it may be compressed.
+    /// The message may be compressed.
     pub may_compress: bool,
-    /// [`abi::FULL`] where it does not fit, in the place of the limit's policy.
+    /// A message that does not fit is answered with [`abi::FULL`], and the limit's policy does not apply.
     pub if_room: bool,
-    /// The bytes have to be looked at: text, and the sender does not vouch for it.
+    /// The message is text, and the sender does not vouch for UTF-8, so its bytes have to be checked.
     pub is_unproven_text: bool,
 }
 
-/// Whether a descriptor says nothing that a later minor may give a meaning to, and its schemas can be.
+/// Checks that a descriptor's reserved field is 0, and that its schemas are in order. A later minor may give other values
+/// a meaning.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A sentence that says what is wrong.
 pub fn descriptor(reserved: u32, schema: u32, schema_min: u32) -> Result<(), String> {
     if reserved != 0 {
         return Err(format!(
@@ -60,10 +60,10 @@ pub fn descriptor(reserved: u32, schema: u32, schema_min: u32) -> Result<(), Str
     Ok(())
 }
 
-/// Whether what `init` filled in says nothing that a later minor may give a meaning to.
+/// Checks the flags that `init` has filled in. A later minor may give other values than 0 a meaning.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A sentence that says what is wrong.
 pub fn instance(flags: u32) -> Result<(), String> {
     if flags != 0 {
         return Err(format!(
@@ -73,7 +73,7 @@ pub fn instance(flags: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads the kind of a message or a part of one.
+/// Reads the kind of a message, or of a part of a message.
 ///
 /// # Errors
 /// [`abi::INVALID`]: another opcode. [`abi::UNSUPPORTED`]: an unknown bit.
@@ -97,7 +97,7 @@ pub fn kind(kind: u32) -> Result<ParsedKind, Status> {
 /// Reads the kind of a message to a session by its id, or to a topic.
 ///
 /// # Errors
-/// As [`kind`]; [`abi::IF_ROOM`] is [`abi::UNSUPPORTED`]: there is no policy that it could stand aside.
+/// Those of [`kind`]. Also [`abi::UNSUPPORTED`] for [`abi::IF_ROOM`]: the limit's policy does not apply by id.
 pub fn kind_by_id(bits: u32) -> Result<ParsedKind, Status> {
     let kind = kind(bits)?;
     if kind.if_room {
@@ -109,18 +109,18 @@ pub fn kind_by_id(bits: u32) -> Result<ParsedKind, Status> {
 /// What follows an answer in bytes of the handler's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RawThen {
-    /// No session: the connection is closed when the peer has sent so many bytes.
+    /// The end of the connection. There is no session.
     Close {
-        /// How many.
+        /// How many more bytes the client may send before.
         linger: usize,
     },
-    /// The server's own 101, and the session.
+    /// The server's own 101, and then the session.
     Continue,
     /// The session.
     Open,
 }
 
-/// Reads what follows an answer in so many bytes of the handler's own.
+/// Reads what follows an answer in `bytes` bytes of the handler's own.
 ///
 /// # Errors
 /// [`abi::UNSUPPORTED`]: an unknown `then`. [`abi::INVALID`]: `linger` before a session.
@@ -142,7 +142,7 @@ pub fn raw_answer(bytes: usize, then: u32, linger: u32) -> Result<RawThen, Statu
     Ok(then)
 }
 
-/// An argument that is 1 for yes and 0 for no.
+/// Reads an argument that is 1 for yes and 0 for no.
 ///
 /// # Errors
 /// [`abi::INVALID`]: anything else.
@@ -154,7 +154,7 @@ pub fn switch(on: u32) -> Result<bool, Status> {
     }
 }
 
-/// The name of a topic.
+/// Checks the name of a topic.
 ///
 /// # Errors
 /// [`abi::TOO_BIG`]: above [`TOPIC_BYTES_MAX`]. [`abi::INVALID`]: empty, or with a NUL.
@@ -168,7 +168,7 @@ pub fn topic(name: &str) -> Result<&str, Status> {
     Ok(name)
 }
 
-/// The code and the reason of a Close frame; code 0 is an empty frame.
+/// Checks the code and the reason of a Close frame. Code 0 is an empty frame.
 ///
 /// # Errors
 /// [`abi::INVALID`]: a code that may not be sent, or a reason without a code. [`abi::TOO_BIG`]: a
@@ -184,8 +184,7 @@ pub fn close(code: u32, reason: &str) -> Result<u16, Status> {
     Ok(code)
 }
 
-/// Whether a code may stand in a Close frame: those that IANA registered for it, and 3000 to 4999
-/// (RFC 6455 §7.4).
+/// Whether a code may be in a Close frame: the codes that IANA has registered for it, and 3000 to 4999 (RFC 6455 §7.4).
 #[must_use]
 pub fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
@@ -207,11 +206,11 @@ pub fn status_of_close(code: u32) -> u16 {
     }
 }
 
-/// A header line of the answer to an opening handshake; `bytes` is what those before it have.
+/// Checks a header line of the answer to an opening handshake. `bytes` is the length of the lines before it.
 ///
 /// # Errors
-/// [`abi::INVALID`]: not a header line, or one of the handshake's own. [`abi::TOO_BIG`]: with it they
-/// have more than [`HEADER_BYTES_MAX`].
+/// [`abi::INVALID`]: it is no header line, or its name belongs to the handshake itself. [`abi::TOO_BIG`]: all lines
+/// together have more than [`HEADER_BYTES_MAX`].
 pub fn header(name: &str, value: &[u8], bytes: usize) -> Result<(), Status> {
     let is_plain = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
     if !is_token(name) || !value.iter().all(is_plain) || is_the_servers(name) {
@@ -229,23 +228,23 @@ pub fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token_byte)
 }
 
-/// Whether the server itself says what this header says.
+/// Whether a header of this name belongs to the handshake itself, so that only the server writes it.
 #[must_use]
 pub fn is_the_servers(name: &str) -> bool {
     let mut ours = OUR_HEADERS.iter();
     ours.any(|ours| ours.eq_ignore_ascii_case(name))
 }
 
-/// A byte of a token (RFC 9110 §5.6.2).
+/// Whether a byte may be in a token (RFC 9110 §5.6.2).
 #[must_use]
 pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The status and the length of the body of a refusal.
+/// Checks the status and the length of the body of a refusal.
 ///
 /// # Errors
-/// [`abi::INVALID`]: not from 300 to 599. [`abi::TOO_BIG`]: a body above [`REJECTION_BYTES_MAX`].
+/// [`abi::INVALID`]: the status is not from 300 to 599. [`abi::TOO_BIG`]: the body is above [`REJECTION_BYTES_MAX`].
 pub fn rejection(status: u32, body_bytes: usize) -> Result<u16, Status> {
     let status = u16::try_from(status).map_err(|_| abi::INVALID)?;
     if !(300..=599).contains(&status) {
@@ -263,7 +262,7 @@ pub fn has_body(status: u16) -> bool {
     !matches!(status, 100..=199 | 204 | 304)
 }
 
-/// The name of a status, as abi.rs has it.
+/// The name of a status in abi.rs.
 #[must_use]
 pub fn status_name(status: Status) -> Option<&'static str> {
     Some(match status {
@@ -285,7 +284,7 @@ pub fn status_name(status: Status) -> Option<&'static str> {
     })
 }
 
-/// What a callback answered, for a log line: ``it answered `PENDING` (4)``.
+/// What a callback answered, in words for a log line: ``it answered `PENDING` (4)``.
 #[must_use]
 pub fn answered(status: Status) -> String {
     match status_name(status) {
@@ -296,7 +295,7 @@ pub fn answered(status: Status) -> String {
 
 /// The part of a kind that is the opcode.
 const OPCODE: u32 = 0xff;
-/// What the server itself says in an answer to an opening handshake.
+/// The headers of an answer to an opening handshake that only the server writes.
 const OUR_HEADERS: [&str; 9] = [
     "connection",
     "content-length",

@@ -1,12 +1,12 @@
-//! How a job on another thread hears that its generation of the handler has had its time.
+//! How a job on another thread learns that its generation of the handler serves no more.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// Says when a job of [`spawn`](crate::spawn) is to stop: when its generation of the handler serves no
-/// new clients any more, because a newer one does or because the handler goes.
+/// Says when a job of [`spawn`](crate::spawn) is to stop. That is when its generation of the handler takes no more
+/// clients, because a newer one does or because the handler is removed.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -20,7 +20,7 @@ use std::{
 /// # Ok(()) }
 /// ```
 ///
-/// Between two steps of work that does not wait:
+/// Work that does not wait asks between two steps:
 ///
 /// ```
 /// # fn serving() -> wsh::Result {
@@ -50,10 +50,10 @@ impl Stop {
         *self.lock()
     }
 
-    /// Waits for so long, or until the job is to stop, and answers whether it is.
+    /// Waits for `duration`, or until the job is to stop. Answers whether it is to stop.
     #[must_use]
     pub fn wait(&self, duration: Duration) -> bool {
-        // A time that no clock can say never comes.
+        // A deadline past the range of the clock never comes.
         let deadline = Instant::now().checked_add(duration);
         let mut is_time = self.lock();
         while !*is_time {
@@ -74,7 +74,7 @@ impl Stop {
         *is_time
     }
 
-    /// From now on every job of this generation is to stop.
+    /// Tells every job of this generation to stop.
     pub(crate) fn set(&self) {
         *self.lock() = true;
         self.0.changed.notify_all();

@@ -108,9 +108,15 @@ fn without_it_nothing_is_written_and_it_says_so() {
 
     let mut client = server.connect();
     client.send("x");
-    assert_eq!(client.receive().unwrap(), "this server does not know it");
+    assert_eq!(
+        client.receive().unwrap(),
+        "this server does not know the call, or does not allow it to this handler"
+    );
     client.send("by id");
-    assert_eq!(client.receive().unwrap(), "this server does not know it");
+    assert_eq!(
+        client.receive().unwrap(),
+        "this server does not know the call, or does not allow it to this handler"
+    );
     let refusal = server.request("/?answer=close").try_connect().unwrap_err();
     assert_eq!(refusal.status, 500);
     let said = |line: &wsh::test::Line| format!("{line:?}").contains("it wants `raw = true`");

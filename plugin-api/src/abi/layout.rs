@@ -1,7 +1,7 @@
-//! The tables of the ABI have no padding, on no machine: checked when this crate is compiled.
+//! Proves, when this crate is compiled, that no table of the ABI has padding on the machine it is compiled for.
 //!
-//! So a table's layout follows from the order and the sizes of its fields alone, and a field that is
-//! appended lies behind all others.
+//! So the layout of a table follows from the order and the sizes of its fields alone, and an appended field lies behind
+//! all others.
 
 use std::mem::offset_of;
 
@@ -49,7 +49,7 @@ dense! {
     Raw { size flags write write_to answer accept }
 }
 
-/// The size of the field that a function points to; the function is not called.
+/// The size of the field that a function returns a pointer to. The function is not called.
 const fn size_of_field<T, F>(_: fn(&T) -> *const F) -> usize {
     size_of::<F>()
 }

@@ -1,4 +1,4 @@
-//! The one symbol of a plugin, and the macro that makes it.
+//! The descriptor of a plugin, made at compile time from the handler's type.
 
 use crate::{
     abi::{self, Descriptor},
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What the macro knows of the crate that it stands in.
+/// What the macro knows of the author's crate.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Crate {
@@ -28,7 +28,7 @@ pub struct Crate {
     pub version: &'static str,
     /// `cfg!(panic = "abort")`
     pub panic_abort: bool,
-    /// The handler is a function that judges origins itself.
+    /// `handler!` says `origin = any`.
     pub origin_any: bool,
 }
 
@@ -40,8 +40,8 @@ pub const fn events<H: Exported<M, B>, M, B: Copy>(about: &Crate, _begin: B) -> 
 }
 
 /// A type that [`handler!`](crate::handler) takes.
-// The two marks are there for the message: with one implementation to choose from, the compiler would
-// speak of what that one lacks, which is `Session` and `Default` where an author wants neither.
+// The two marks shape the compiler's message. With a single implementation the compiler would complain about the bounds
+// of that one, `Session` and `Default`, where an author needs neither.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "neither a `Handler`, nor a `Session` that is `Default` and `Sync`",
@@ -49,7 +49,7 @@ pub const fn events<H: Exported<M, B>, M, B: Copy>(about: &Crate, _begin: B) -> 
     note = "a function is one with its style before it: `handler!(async name)`, `handler!(blocking name)`"
 )]
 pub trait Exported<M, B> {
-    /// What the descriptor has of it.
+    /// What of the descriptor follows from the type.
     const FACTS: DescriptorFacts;
 }
 
@@ -57,7 +57,7 @@ pub trait Exported<M, B> {
 #[derive(Debug)]
 pub struct IsHandler(());
 
-/// Marks what stands in for a function.
+/// Marks the type that stands in for a function.
 #[derive(Debug)]
 pub struct IsFunction(());
 
@@ -73,12 +73,12 @@ impl<T: StandsIn, B> Exported<IsFunction, B> for T {
     };
 }
 
-/// What stands in where `handler!` names no type; it ends in a message, not in a descriptor.
+/// The type that stands in where `handler!` names no type. It leads to a compile error, never to a descriptor.
 pub trait StandsIn {}
 
 impl StandsIn for HandlerOfThisCrate {}
 
-/// What of a descriptor follows from the handler.
+/// The fields of a descriptor that follow from the handler.
 #[derive(Clone, Copy, Debug)]
 pub struct DescriptorFacts {
     flags: u32,
@@ -99,7 +99,7 @@ impl DescriptorFacts {
     }
 }
 
-/// The descriptor of an async function. The functions are taken for their types: see
+/// The descriptor of an async function. The function arguments only convey their types; see
 /// [`item`](crate::border::function_item::item).
 #[doc(hidden)]
 #[must_use]
@@ -121,7 +121,7 @@ where
     )
 }
 
-/// The descriptor of a blocking function. The functions are taken for their types: see
+/// The descriptor of a blocking function. The function arguments only convey their types; see
 /// [`item`](crate::border::function_item::item).
 #[doc(hidden)]
 #[must_use]
@@ -153,7 +153,7 @@ const fn describe(about: &Crate, facts: DescriptorFacts) -> Descriptor {
         magic: abi::MAGIC,
         abi_major: abi::ABI_MAJOR,
         abi_minor: abi::ABI_MINOR,
-        // Nothing here needs more than 1.0 has: what a host lacks is answered UNSUPPORTED.
+        // This library works with a host of 1.0: a function that the host lacks is answered UNSUPPORTED.
         min_host_minor: 0,
         size: size_of::<Descriptor>() as u32,
         flags: facts.flags | panics | origins,
@@ -167,7 +167,7 @@ const fn describe(about: &Crate, facts: DescriptorFacts) -> Descriptor {
     }
 }
 
-/// `echo` of `echo_wsh`.
+/// The handler's name, from that of its package: `echo` from `echo_wsh`.
 const fn handler_name(package: &str) -> &[u8] {
     let name = package.as_bytes();
     match name {
@@ -176,7 +176,8 @@ const fn handler_name(package: &str) -> &[u8] {
     }
 }
 
-/// Filled up with NUL, and cut where a character ends; the last byte is always NUL.
+/// The text in a field of `N` bytes, padded with NUL. A longer text is cut between two characters. The last byte is
+/// always NUL.
 const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
     let mut field = [0; N];
     let mut len = if text.len() < N { text.len() } else { N - 1 };

@@ -1,8 +1,8 @@
-//! Nothing unwinds across the border: every callback runs in here.
+//! Catches panics: every callback runs in [`guard`], so that nothing unwinds across the border.
 //!
-//! Each plugin carries a standard library of its own, and a panic that escapes into another one
-//! aborts the process. The hook keeps backtraces off: the first one that a plugin takes reads the
-//! symbols of every mapped library and keeps them, tens of megabytes a generation.
+//! Each plugin carries a standard library of its own, and a panic that escapes into another one aborts the process. The
+//! panic hook takes no backtrace: the first backtrace of a plugin reads the symbols of every mapped library and keeps
+//! them, tens of megabytes for each generation.
 
 use std::{
     any::Any,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Runs a callback and turns a panic into [`abi::PANIC`].
-// Always: as a function of its own it takes the callback's arguments through memory.
+// Always inlined: as a function of its own it would take the callback's arguments through memory.
 #[inline(always)]
 pub(crate) fn guard(callback: impl FnOnce() -> Status) -> Status {
     match panic::catch_unwind(AssertUnwindSafe(callback)) {
@@ -24,7 +24,7 @@ pub(crate) fn guard(callback: impl FnOnce() -> Status) -> Status {
     }
 }
 
-// Apart: a callback that does not panic need not save the registers for it.
+// Not inlined: a callback that does not panic need not save registers for it.
 #[cold]
 #[inline(never)]
 fn panicked(payload: Box<dyn Any + Send>) -> Status {
@@ -32,7 +32,7 @@ fn panicked(payload: Box<dyn Any + Send>) -> Status {
     abi::PANIC
 }
 
-/// As [`guard`], for callbacks that answer nothing.
+/// Runs a callback that answers nothing, and drops a panic.
 pub(crate) fn guard_void(callback: impl FnOnce()) {
     guard(|| {
         callback();
@@ -40,7 +40,7 @@ pub(crate) fn guard_void(callback: impl FnOnce()) {
     });
 }
 
-/// Says why the callback that runs on this thread is about to fail, and answers what it returns then.
+/// Tells the host why the callback on this thread is about to fail; answers the status of the failure.
 pub(crate) fn fail(why: &str) -> Status {
     if let Some(runtime) = runtime::current() {
         runtime.host.fail(why);
@@ -48,7 +48,7 @@ pub(crate) fn fail(why: &str) -> Status {
     abi::ERROR
 }
 
-/// From now on a panic is one line in the server's log: message and place, no backtrace.
+/// Makes a panic one line in the server's log, with its message and place and without a backtrace.
 pub(crate) fn set_panic_hook() {
     panic::set_hook(Box::new(|info| {
         if let Some(runtime) = runtime::current() {
@@ -64,6 +64,7 @@ pub(crate) fn set_panic_hook() {
     }));
 }
 
+/// The message of a panic.
 fn text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
     let payload = info.payload();
     let text = payload.downcast_ref::<&str>().copied();
@@ -71,8 +72,7 @@ fn text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
         .unwrap_or("panic with a payload that is no text")
 }
 
-/// Drops what a panic carried. Its `Drop` may panic too; what that carries is leaked, or this
-/// could go on for ever.
+/// Drops the payload of a panic. If that panics, the second payload is leaked: its `Drop` could panic again, without end.
 fn bury(payload: Box<dyn Any + Send>) {
     if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(again);

@@ -1,6 +1,6 @@
-//! The host's table, copied once, as functions that are safe to call.
+//! The functions of the host's table, made safe to call.
 //!
-//! A function that the host does not have answers [`UNSUPPORTED`](abi::UNSUPPORTED).
+//! The table is copied once. A function that the host does not have answers [`UNSUPPORTED`](abi::UNSUPPORTED).
 
 use std::{
     ffi::c_void,
@@ -13,23 +13,23 @@ use crate::{
     border::{guard::guard_void, read},
 };
 
-/// A copy of [`abi::Host`], NULL where the host is older than this library.
+/// A copy of [`abi::Host`]. Its fields are NULL where the host is older than this library.
 #[derive(Debug)]
 pub(crate) struct HostFunctions(abi::Host);
 
-// SAFETY: `ctx` and `log_level` live as long as the process, and the host takes calls from any
-// thread; the functions for one session compare the thread and answer MISUSE.
+// SAFETY: `ctx` and `log_level` live as long as the process, and the host takes calls from any thread. Functions for the
+// running callback answer MISUSE on any other thread.
 unsafe impl Send for HostFunctions {}
 // SAFETY: as above.
 unsafe impl Sync for HostFunctions {}
 
-/// What a callback was given for its session, or NULL. The host compares it with what is lent to the
-/// callback that runs on the thread of the call, before it reads what lies behind it; here it is not read.
+/// The Conn pointer of a callback, or NULL. It is not read here. The host compares it with the Conn of the callback that
+/// runs on the calling thread, before it reads anything behind it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnPtr(*mut abi::Conn);
 
 impl ConnPtr {
-    /// Any pointer: the host says whether it means something.
+    /// Takes any pointer: the host decides whether it is a Conn.
     #[inline]
     pub(crate) fn new(conn: *mut abi::Conn) -> Self {
         ConnPtr(conn)
@@ -41,7 +41,7 @@ impl ConnPtr {
     }
 }
 
-/// The host's `send`, or what answers [`UNSUPPORTED`](abi::UNSUPPORTED) in its place.
+/// The host's `send`, or a function that answers [`UNSUPPORTED`](abi::UNSUPPORTED) in its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendFn(unsafe extern "C" fn(*mut abi::Conn, u32, *const u8, usize) -> i64);
 
@@ -54,8 +54,8 @@ impl SendFn {
     }
 }
 
-/// The answer to a handshake. The host compares it with what is lent to the `handshake` that runs on
-/// the thread of the call.
+/// The Response pointer of a `handshake`. The host compares it with the Response of the `handshake` that runs on the
+/// calling thread.
 #[derive(Clone, Copy)]
 pub(crate) struct ResponsePtr(*mut abi::Response);
 
@@ -69,7 +69,7 @@ impl ResponsePtr {
     }
 }
 
-/// Calls a function of the table, or answers that it is not there.
+/// Calls a function of the table, or answers UNSUPPORTED if it is NULL.
 macro_rules! call {
     ($host:ident . $function:ident ( $($argument:expr),* )) => {
         match $host.0.$function {
@@ -90,21 +90,21 @@ impl HostFunctions {
         HostFunctions(unsafe { read::copy(from) })
     }
 
-    /// What the host says of the session now; none unless its callback runs on this thread.
+    /// A copy of a session's table; `None` unless the session's callback runs on this thread.
     pub(crate) fn table(&self, conn: ConnPtr) -> Option<abi::Conn> {
-        // SAFETY: the host says that the callback runs on this thread, so the table is there until we
-        // return to it.
+        // SAFETY: the host says that this is the Conn of the callback on this thread, so its table is there until the
+        // callback returns.
         self.is_lent(conn)
             .then(|| unsafe { read::copy(conn.get()) })
     }
 
-    /// Whether the session's callback runs on this thread.
+    /// Whether this is the Conn of the callback that runs on this thread.
     pub(crate) fn is_lent(&self, conn: ConnPtr) -> bool {
         let status: Status = call!(self.check(conn.get()));
         status == abi::OK
     }
 
-    /// `send`, for sessions to keep: nearly every message calls it.
+    /// The function `send`, which each session keeps: nearly every message calls it.
     pub(crate) fn send(&self) -> SendFn {
         unsafe extern "C" fn unsupported(_: *mut abi::Conn, _: u32, _: *const u8, _: usize) -> i64 {
             abi::UNSUPPORTED.into()
@@ -112,7 +112,8 @@ impl HostFunctions {
         SendFn(self.0.send.unwrap_or(unsupported))
     }
 
-    /// Room for `max` bytes, uninitialised; dangling as soon as anything else is called with `conn`.
+    /// Reserves `max` bytes of the host's memory, uninitialised; NULL if there are none. The pointer dangles as soon as
+    /// anything else is called with `conn`.
     pub(crate) fn reserve(&self, conn: ConnPtr, max: usize) -> *mut u8 {
         match self.0.reserve {
             // SAFETY: the function comes from the host's table, and takes any pointer for a Conn.
@@ -178,7 +179,7 @@ impl HostFunctions {
         call!(self.notify(self.0.ctx, id, note))
     }
 
-    /// A thread of the host's; what `job` panics with stays on it.
+    /// Runs a job on a thread of the host's. A panic of the job stays on that thread.
     pub(crate) fn spawn(&self, job: Box<dyn FnOnce() + Send>) -> Status {
         unsafe extern "C" fn run(arg: *mut c_void) {
             guard_void(|| {
@@ -190,7 +191,7 @@ impl HostFunctions {
         let arg = Box::into_raw(Box::new(job)).cast::<c_void>();
         let status = call!(self.spawn(self.0.ctx, Some(run), arg));
         if status != abi::OK {
-            // SAFETY: unless OK, `arg` is still ours, and it is the box above.
+            // SAFETY: with any status but OK the host has not taken `arg`, which is the box above.
             drop(unsafe { Box::from_raw(arg.cast::<Box<dyn FnOnce() + Send>>()) });
         }
         status
@@ -200,13 +201,13 @@ impl HostFunctions {
         let _: Status = call!(self.fail(self.0.ctx, read::lend(why.as_bytes())));
     }
 
-    /// Whether a line of this level would be kept: one load, besides the branch.
+    /// Whether the host logs lines of this level. It costs one load and a branch.
     #[inline]
     pub(crate) fn logs(&self, level: u32) -> bool {
         if self.0.log_level.is_null() {
             return level <= abi::LOG_INFO;
         }
-        // SAFETY: the host's promise: it lives as long as the process and is an atomic.
+        // SAFETY: by the ABI, `log_level` lives as long as the process and is an atomic.
         let enabled = unsafe { AtomicU32::from_ptr(self.0.log_level.cast_mut()) };
         level <= enabled.load(Ordering::Relaxed)
     }
@@ -240,7 +241,7 @@ impl HostFunctions {
         unsafe {
             log(
                 self.0.ctx,
-                // 0: the host knows whose callback runs here.
+                // 0 stands for the session whose callback runs on this thread.
                 crate::log::session(),
                 level,
                 target,
@@ -251,12 +252,12 @@ impl HostFunctions {
         };
     }
 
-    /// This handler in this generation, as the host knows it.
+    /// The host's name for this handler in this generation.
     pub(super) fn ctx(&self) -> *mut c_void {
         self.0.ctx
     }
 
-    /// An optional table by its id; NULL where the host has none for this handler.
+    /// The host's table of an extension; NULL if the host has none for this handler.
     pub(crate) fn extension(&self, id: &str) -> *const c_void {
         match self.0.extension {
             // SAFETY: the function comes from the host's table, and the string outlives the call.
@@ -282,7 +283,7 @@ impl HostFunctions {
     }
 }
 
-/// A `Str` holds no NUL.
+/// The text with U+FFFD in the place of each NUL: a `Str` holds none.
 fn without_nul(text: String) -> String {
     if text.contains('\0') {
         text.replace('\0', "\u{fffd}")

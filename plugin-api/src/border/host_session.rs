@@ -1,4 +1,4 @@
-//! A session's line to its host: inside a callback by pointer, anywhere else by id.
+//! One session as the host knows it: by its Conn inside a callback, by its id anywhere else.
 
 use std::{
     cell::Cell,
@@ -18,7 +18,7 @@ use crate::{
     error::{Refused, rule::Rule},
 };
 
-/// Made at `open` or `restore`; what must outlive the callback is copied here.
+/// Calls to the host about one session. Made by `open` or `restore`, with copies of what outlives the callback.
 #[derive(Debug)]
 pub(crate) struct HostSession {
     pub(crate) runtime: &'static Runtime,
@@ -26,28 +26,27 @@ pub(crate) struct HostSession {
     pub(crate) protocol: Box<str>,
     pub(crate) is_restored: bool,
     send: SendFn,
-    /// What the running callback was given; NULL between callbacks. It is here and not in the author's
-    /// connection, which safe code can swap for another session's: so it goes when its callback ends,
-    /// wherever that connection is by then.
+    /// The Conn of the running callback; NULL between callbacks. It is not in the author's connection, because safe code
+    /// can swap the connections of two sessions. So it is cleared when its callback ends, wherever the connection is then.
     conn: AtomicPtr<abi::Conn>,
-    /// Whether a future's waker was called since the last `wake` callback began.
+    /// A future's waker was called since the last callback `wake` began.
     pub(crate) is_woken: AtomicBool,
-    /// A message was begun in parts, and its last one was not sent.
+    /// A message was begun in parts, and its last part was not sent.
     is_in_message: AtomicBool,
 }
 
-/// As long as this lives, a `snapshot` or a `restore` of the session runs on this thread: what it may not
-/// do with the session it may not do by the session's id either.
+/// A guard: while it lives, a `snapshot` or a `restore` of a session runs on this thread. What the author's code may not do
+/// there with the connection, it may not do by the session's id either.
 #[must_use]
 pub(crate) struct MoveScope {
     before: SessionMove,
 }
 
-/// A session that moves, and how far it is; 0 is none.
+/// The session whose `snapshot` or `restore` runs on a thread; id 0 is none.
 #[derive(Clone, Copy)]
 struct SessionMove {
     id: u64,
-    /// What is sent in `restore` leaves after it.
+    /// Messages may be sent by id, as in `restore`: they leave after it.
     may_send: bool,
 }
 
@@ -84,7 +83,7 @@ thread_local! {
     };
 }
 
-/// As long as this lives, the callback's pointer is in its link.
+/// A guard: while it lives, the session has the Conn of the running callback.
 pub(crate) struct CallbackScope<'a>(&'a HostSession);
 
 impl Drop for CallbackScope<'_> {
@@ -107,7 +106,7 @@ impl HostSession {
         HostSession {
             runtime,
             id: table.id,
-            // SAFETY: the host's promise: UTF-8, readable until the callback returns.
+            // SAFETY: by the ABI, the text is UTF-8 and can be read until the callback returns.
             protocol: unsafe { read::text(table.protocol) }.into(),
             is_restored,
             send: runtime.host.send(),
@@ -117,14 +116,14 @@ impl HostSession {
         }
     }
 
-    /// Keeps what a callback was given until the answer is dropped.
+    /// Keeps the Conn of a callback until the guard is dropped.
     #[inline]
     pub(crate) fn enter(&self, conn: *mut abi::Conn) -> CallbackScope<'_> {
         self.conn.store(conn, Ordering::Relaxed);
         CallbackScope(self)
     }
 
-    /// What the running callback was given; NULL between callbacks.
+    /// The Conn of the running callback; NULL between callbacks.
     #[inline]
     pub(crate) fn conn(&self) -> ConnPtr {
         ConnPtr::new(self.conn.load(Ordering::Relaxed))
@@ -135,19 +134,20 @@ impl HostSession {
         &self.runtime.host
     }
 
-    /// Sends with what the running callback was given. [`abi::MISUSE`] between callbacks, and on a thread
-    /// that a callback lent its session to.
+    /// Sends with the Conn of the running callback. [`abi::MISUSE`] between callbacks, and on a thread that the callback
+    /// has lent its connection to.
     #[inline]
     pub(crate) fn send_lent(&self, kind: u32, bytes: &[u8]) -> i64 {
         self.send.call(self.conn(), kind, bytes)
     }
 
-    /// Whether a message was begun in parts, and its last one was not sent.
+    /// Whether a message was begun in parts, and its last part was not sent.
     #[inline]
     pub(crate) fn is_in_message(&self) -> bool {
         self.is_in_message.load(Ordering::Relaxed)
     }
 
+    /// Sends a whole message: with the Conn inside a callback, by the session's id elsewhere.
     #[inline]
     pub(crate) fn send(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
         if self.is_in_message() {
@@ -157,8 +157,8 @@ impl HostSession {
         u64::try_from(answer).or_else(|_| self.send_by_id_if_misuse(answer, kind, bytes))
     }
 
-    /// What a refused [`send_lent`](Self::send_lent) comes to: outside its callbacks a session is sent to
-    /// by its id.
+    /// Acts on the answer of a refused [`send_lent`](Self::send_lent): outside a callback the message is sent by the
+    /// session's id.
     #[cold]
     pub(crate) fn send_by_id_if_misuse(
         &self,
@@ -167,14 +167,13 @@ impl HostSession {
         bytes: &[u8],
     ) -> Result<u64, Refused> {
         if answer == i64::from(abi::MISUSE) && (!self.is_moving() || MOVING.get().may_send) {
-            // By id a message never meets the limit's policy, and the bit has no meaning.
+            // A message by id is never subject to the limit's policy, so the bit is not allowed there.
             return self.runtime.send_to(self.id, kind & !abi::IF_ROOM, bytes);
         }
         Refused::check_count(answer, |status| Rule::message(status, bytes))
     }
 
-    /// Why a whole message cannot be sent between two parts of another: the host would take it for the
-    /// last part.
+    /// The refusal of a whole message between two parts of another. The host would take it for the last part.
     #[cold]
     pub(crate) fn refused_between_parts(&self) -> Refused {
         if self.is_closing() {
@@ -189,7 +188,7 @@ impl HostSession {
         MOVING.get().id == self.id
     }
 
-    /// Sends a part of a message. There is no way to send one by id.
+    /// Sends a part of a message, inside a callback only: parts cannot be sent by id.
     pub(crate) fn send_part(&self, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
         let answer = self.send_lent(kind, bytes);
         if answer >= 0 {
@@ -204,7 +203,7 @@ impl HostSession {
         if self.is_moving() {
             return abi::MISUSE;
         }
-        // Asked first: a call that is refused is a line in the host's log.
+        // The host is asked first, because it logs a call that it refuses.
         let status = if host.is_lent(conn) {
             host.close(conn, code, reason)
         } else {
@@ -218,7 +217,7 @@ impl HostSession {
         self.note_end(status)
     }
 
-    /// What is open when the session ends stays so: what is sent from then on is told that it is over.
+    /// Forgets a message that is not complete when the session closes: later sends are answered with GONE.
     fn note_end(&self, status: Status) -> Status {
         if status == abi::OK {
             self.is_in_message.store(false, Ordering::Relaxed);
@@ -226,7 +225,7 @@ impl HostSession {
         status
     }
 
-    /// Calls what exists for the session of the running callback only.
+    /// Calls a function that the host has for the session of the running callback only.
     pub(crate) fn inside(&self, call: impl FnOnce(&HostFunctions, ConnPtr) -> Status) -> Status {
         call(self.host(), self.conn())
     }
@@ -235,24 +234,24 @@ impl HostSession {
         self.table().map_or(0, |table| table.buffered)
     }
 
-    /// What the host says of the session now; none outside its callbacks.
+    /// A copy of the session's table; `None` outside its callbacks.
     fn table(&self) -> Option<abi::Conn> {
         self.host().table(self.conn())
     }
 
-    /// Whether a Close was sent or received, as far as the running callback can see.
+    /// Whether a Close was sent or received; false outside the session's callbacks.
     pub(crate) fn is_closing(&self) -> bool {
         self.table()
             .is_some_and(|table| table.flags & abi::CLOSING != 0)
     }
 
-    /// Lets the session's `wake` run, from any thread.
+    /// Has the host call the session's `wake`. Any thread may call this.
     pub(crate) fn wake_session(&self) {
-        // GONE: it is over, and nobody waits to be woken.
+        // GONE: the session is over, and nothing waits to be woken.
         let _: Status = self.host().wake(self.id);
     }
 
-    /// Lets `write` fill memory of the host's own, and queues what it wrote.
+    /// Lets `write` fill memory of the host's, and queues the result as a message.
     pub(crate) fn send_with(
         &self,
         kind: u32,
@@ -263,15 +262,14 @@ impl HostSession {
             return Err(self.refused_between_parts());
         }
         let conn = self.conn();
-        let Some(room) = NonNull::new(self.host().reserve(conn, max)) else {
+        let Some(reserved) = NonNull::new(self.host().reserve(conn, max)) else {
             let mut own = Vec::new();
             let kind = Writer::fill(&mut own, kind, max, write)?;
             return self.send(kind, &own);
         };
-        let (kind, len) = Writer::write(WriterTarget::Host(room), kind, max, write)?;
-        // Nothing was called with the session since `reserve`: a session has one connection, and the
-        // author's `&mut` to it is borrowed by this call; it is still the same callback, because `write`
-        // ran inside it.
+        let (kind, len) = Writer::write(WriterTarget::Host(reserved), kind, max, write)?;
+        // Nothing was called with this Conn since `reserve`: the session has one connection, which this call borrows
+        // mutably. The callback still runs, because `write` ran inside it.
         let answer = self.host().commit(conn, kind, len);
         Refused::check_count(answer, |status| Rule::message_bytes(status, len))
     }

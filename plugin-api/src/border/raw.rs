@@ -1,6 +1,6 @@
-//! The host's extension `wsh.raw/1`, copied, as functions that are safe to call.
+//! The functions of the extension `wsh.raw/1`, made safe to call.
 //!
-//! A function that the host does not have answers [`UNSUPPORTED`](abi::UNSUPPORTED).
+//! The host's table is copied. A function that the host does not have answers [`UNSUPPORTED`](abi::UNSUPPORTED).
 
 use crate::{
     abi::{
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// A copy of [`abi::raw::Raw`], NULL where the host is older than this library, and its host.
+/// A copy of [`abi::raw::Raw`], whose fields are NULL where the host is older than this library, and its host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawFunctions<'a> {
     table: abi::raw::Raw,
@@ -21,7 +21,7 @@ pub(crate) struct RawFunctions<'a> {
 }
 
 impl<'a> RawFunctions<'a> {
-    /// The host's table, if it has one for this handler.
+    /// The extension's functions; `None` if the host has none for this handler.
     pub(crate) fn of(host: &'a HostFunctions) -> Option<Self> {
         let table = host.extension(RAW).cast::<abi::raw::Raw>();
         if table.is_null() {
@@ -57,7 +57,7 @@ impl<'a> RawFunctions<'a> {
         }
     }
 
-    /// What `Sec-WebSocket-Accept` must be.
+    /// The value that `Sec-WebSocket-Accept` must have.
     pub(crate) fn accept(self, to: ResponsePtr) -> Result<String, Status> {
         let accept = self.table.accept.ok_or(abi::UNSUPPORTED)?;
         let mut key = [0; RAW_ACCEPT_BYTES as usize];

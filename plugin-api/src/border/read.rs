@@ -1,10 +1,10 @@
-//! Reading what the host passes in: bounded by `size`, tolerant of NULL with length 0.
+//! Reads tables, texts and lists that come from the other side: bounded by `size`, with NULL allowed for length 0.
 
 use std::{fmt, marker::PhantomData, mem::MaybeUninit, ptr, slice};
 
 use crate::abi;
 
-/// A table of the ABI: begins with a `u32` that is its size, and may be all zeros.
+/// A table of the ABI. It begins with a `u32`, which is its size, and may be all zeros.
 ///
 /// # Safety
 /// The type is `repr(C)`, its first field is `size: u32`, and zero bytes are a valid value of it.
@@ -25,7 +25,7 @@ unsafe impl AbiTable for abi::Vtable {}
 // SAFETY: as above.
 unsafe impl AbiTable for abi::raw::Raw {}
 
-/// A table of one's own with what `from` has of it; the rest is NULL and 0.
+/// A copy of a table. Fields that `from` does not have are NULL or 0.
 ///
 /// # Safety
 /// `from` points to a table of this kind, of which as many bytes may be read as its `size` says.
@@ -58,11 +58,11 @@ pub(crate) unsafe fn bytes<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
     unsafe { slice::from_raw_parts(ptr, len) }
 }
 
-/// What a plugin lends to a host: [`abi::INVALID`] for NULL with a length, [`abi::TOO_BIG`] for a length
-/// that no memory has.
+/// The bytes that a plugin lends to a host. [`abi::INVALID`]: the pointer is NULL and the length is not 0.
+/// [`abi::TOO_BIG`]: no memory has this length.
 ///
 /// # Safety
-/// As [`bytes`], unless the pointer or the length is one of these two.
+/// Where neither error applies, the bytes can be read for `'a`.
 pub(crate) unsafe fn lent<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], abi::Status> {
     if len > 0 && ptr.is_null() {
         return Err(abi::INVALID);
@@ -77,7 +77,7 @@ pub(crate) unsafe fn lent<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], ab
 /// The text behind a [`abi::Str`].
 ///
 /// # Safety
-/// As [`bytes`], and they are UTF-8.
+/// The bytes are UTF-8, and with a length above 0 they can be read for `'a`.
 pub(crate) unsafe fn text<'a>(from: abi::Str) -> &'a str {
     // SAFETY: the caller's promise.
     unsafe { str::from_utf8_unchecked(bytes(from.ptr, from.len)) }
@@ -86,7 +86,7 @@ pub(crate) unsafe fn text<'a>(from: abi::Str) -> &'a str {
 /// The `len` entries at `ptr`.
 ///
 /// # Safety
-/// With `len` above 0 they can be read for `'a`, and `T` is what they are.
+/// With `len` above 0 the entries can be read for `'a`, and each is a `T`.
 pub(crate) unsafe fn list<'a, T>(ptr: *const T, len: usize) -> &'a [T] {
     if len == 0 || ptr.is_null() {
         return &[];
@@ -95,7 +95,7 @@ pub(crate) unsafe fn list<'a, T>(ptr: *const T, len: usize) -> &'a [T] {
     unsafe { slice::from_raw_parts(ptr, len) }
 }
 
-/// A string of ours, as the host wants it.
+/// A text or bytes of this side, in the form of the ABI.
 pub(crate) fn lend(text: &[u8]) -> abi::Str {
     abi::Str {
         ptr: text.as_ptr(),

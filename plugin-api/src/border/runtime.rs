@@ -1,7 +1,7 @@
-//! What a loaded plugin knows of its host: the table and its own name.
+//! What a loaded plugin knows of its host and of itself: the host's table, its name, its clock.
 //!
-//! A plugin is initialised once per image, so this is a static. Under a test one
-//! image holds many handlers and many tests: there it belongs to the thread.
+//! A plugin is initialised once per image, so this is a static. In a test one image holds many handlers, so there it
+//! belongs to the thread.
 
 use std::{
     cell::Cell,
@@ -16,18 +16,18 @@ use crate::{
     stop::Stop,
 };
 
-/// Set at `init`, never changed.
+/// Made by `init`, and never changed.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     pub(crate) host: HostFunctions,
     /// The handler's name, as the server's configuration has it.
     pub(crate) name: String,
-    /// What the jobs of [`spawn`](crate::spawn) hear of the end of this generation.
+    /// Tells the jobs of [`spawn`](crate::spawn) when this generation ends.
     pub(crate) stop: Stop,
 }
 
 impl Runtime {
-    /// Sends to a session by its id.
+    /// Sends a message to a session by its id.
     pub(crate) fn send_to(&self, id: u64, kind: u32, bytes: &[u8]) -> Result<u64, Refused> {
         let answer = self.host.send_to(id, kind, bytes);
         Refused::check_count(answer, |status| Rule::message(status, bytes))
@@ -41,7 +41,7 @@ impl Runtime {
         let now = clock();
         self.host.spawn(Box::new(move || {
             enter_test(Some(self), now);
-            // No test can let time pass on a thread that runs by itself.
+            // A test cannot advance the clock of a thread that runs by itself, so its time is real time.
             SINCE.set(Some(Instant::now()));
             #[cfg(feature = "tracing")]
             let _tracing = crate::log::forward::enter();
@@ -50,8 +50,8 @@ impl Runtime {
     }
 }
 
-/// Keeps a runtime for as long as the image is mapped. None: the image has one already, of a host
-/// that forgot that each generation is an image of its own.
+/// Keeps a runtime for as long as the image is mapped. `None` if the image has one already: the host has called `init`
+/// twice.
 pub(crate) fn install(runtime: Runtime) -> Option<&'static Runtime> {
     if IS_TEST.get() {
         let runtime = Box::leak(Box::new(runtime));
@@ -65,24 +65,24 @@ pub(crate) fn install(runtime: Runtime) -> Option<&'static Runtime> {
     IMAGE.get()
 }
 
-/// The runtime of this image, if `init` was called.
+/// The runtime of this image, or of the handler under test; `None` before `init`.
 #[inline]
 pub(crate) fn current() -> Option<&'static Runtime> {
     IMAGE.get().or_else(|| CURRENT.get())
 }
 
-/// From now on `install` and `current` on this thread mean `runtime`, and it is `now` of a test's clock.
+/// Lets this thread run for the handler `runtime` under test, with `now` as the time of its clock.
 pub(crate) fn enter_test(runtime: Option<&'static Runtime>, now: Duration) {
     IS_TEST.set(true);
     CURRENT.set(runtime);
     NOW.set(now);
 }
 
-/// Whose handler's a thread of a test is, and its clock.
-pub(crate) type OfTest = (Option<&'static Runtime>, Duration);
+/// The handler for which a thread of a test runs, and the time of its clock.
+pub(crate) type TestThread = (Option<&'static Runtime>, Duration);
 
-/// What [`enter_test`] was told last on this thread.
-pub(crate) fn of_test() -> OfTest {
+/// The arguments of the last [`enter_test`] on this thread.
+pub(crate) fn test_thread() -> TestThread {
     (CURRENT.get(), NOW.get())
 }
 
@@ -106,7 +106,7 @@ static BEGAN: OnceLock<Instant> = OnceLock::new();
 thread_local! {
     static IS_TEST: Cell<bool> = const { Cell::new(false) };
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-    /// On a thread that a handler under test has begun: when it began.
+    /// When this thread began, if a handler under test has begun it.
     static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
     static CURRENT: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
 }

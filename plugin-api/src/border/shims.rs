@@ -1,7 +1,8 @@
-//! The vtable: one `extern "C"` function a callback, generic over the style it serves.
+//! The vtable: one `extern "C"` function for each callback, generic over the style of the handler.
 //!
-//! A shim turns pointers into references, puts the running callback's Conn into the session's
-//! [`HostSession`], and guards against unwinding. What the callback means is safe code, in the styles.
+//! A shim turns pointers into references, puts the Conn of the running callback into the session's
+//! [`HostSession`](crate::border::host_session::HostSession), and catches panics. What a callback means is safe code, in
+//! the adapters of the styles.
 
 mod handshake;
 mod session;
@@ -31,13 +32,13 @@ use self::{
     },
 };
 
-/// What the host's handler pointer points to.
+/// A handler as the host keeps it: the target of the vtable's `handler` pointer.
 struct HandlerRoot<E> {
     style: E,
     runtime: &'static Runtime,
 }
 
-/// The functions of one style.
+/// The vtable of one handler type.
 pub(crate) struct Shims<E>(PhantomData<E>);
 
 impl<E: HandlerAdapter> Shims<E> {
@@ -78,19 +79,19 @@ impl<E: HandlerAdapter> Shims<E> {
     };
 }
 
-/// `init` of the descriptor.
+/// The function `init` of the descriptor.
 ///
 /// # Safety
-/// As the ABI says of [`abi::Descriptor::init`].
+/// The caller keeps what the ABI says of [`abi::Descriptor::init`].
 pub(crate) unsafe extern "C" fn init<E: HandlerAdapter>(
     host: *const abi::Host,
     init: *const abi::Init,
     instance: *mut abi::Instance,
 ) -> Status {
     guard(|| {
-        // SAFETY: the host set the size of the table it wants filled.
-        let room = unsafe { (&raw const (*instance).size).read() } as usize;
-        if room < offset_of!(abi::Instance, vtable) + size_of::<*const abi::Vtable>() {
+        // SAFETY: by the ABI, the host has set the size of the table that it wants filled.
+        let size = unsafe { (&raw const (*instance).size).read() } as usize;
+        if size < offset_of!(abi::Instance, vtable) + size_of::<*const abi::Vtable>() {
             return abi::INVALID;
         }
         // SAFETY: the table given to `init`, which lives as long as the call.
@@ -123,7 +124,7 @@ pub(crate) unsafe extern "C" fn init<E: HandlerAdapter>(
         #[cfg(feature = "serde")]
         config.warn_of_the_rest();
         let root = Box::into_raw(Box::new(HandlerRoot { style, runtime }));
-        // SAFETY: the size covers both fields, and the host waits for them.
+        // SAFETY: the size covers both fields, and the host waits for this call to fill them.
         unsafe {
             (&raw mut (*instance).handler).write(root.cast());
             (&raw mut (*instance).vtable).write(Shims::<E>::VTABLE);
@@ -139,7 +140,7 @@ unsafe fn root<'a, E>(handler: *mut c_void) -> &'a HandlerRoot<E> {
     unsafe { &*handler.cast::<HandlerRoot<E>>() }
 }
 
-/// Says why the running callback is about to fail.
+/// Tells the host why the running callback is about to fail; answers the status of the failure.
 fn failed(why: &crate::Error) -> Status {
     fail(&why.to_string())
 }
@@ -159,7 +160,7 @@ unsafe extern "C" fn serving<E: HandlerAdapter>(handler: *mut c_void, on: u32) {
         // SAFETY: the host passes what `init` gave it.
         let root = unsafe { root::<E>(handler) };
         if on == 0 {
-            // First, so that `serving` can wait for its jobs.
+            // Before the handler's `serving`, so that it can wait for its jobs.
             root.runtime.stop.set();
         }
         if let Err(error) = root.style.serving(on != 0) {

@@ -1,4 +1,4 @@
-//! The border against hosts that are older, newer or stranger than this library.
+//! The border against hosts that are older or newer than this library, or send what it does not know.
 
 use std::time::Duration;
 use std::{
@@ -14,7 +14,7 @@ use crate::{
     prelude::*,
 };
 
-/// Answers with what it can find out about its connection.
+/// A handler that answers with what it can find out about its connection.
 struct Asker(u64);
 
 impl Handler for Asker {
@@ -60,17 +60,17 @@ impl Drop for Asker {
 }
 
 thread_local! {
-    /// Sessions.
+    /// How many sessions live.
     static LIVING: Cell<usize> = const { Cell::new(0) };
     static SENT: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Every Conn here is the one of the running callback.
+/// The host's `check`: here every Conn is that of the running callback.
 unsafe extern "C" fn check(_: *const abi::Conn) -> Status {
     abi::OK
 }
 
-/// All that the oldest host can do here, besides.
+/// The host's `send`: the only other function of this oldest host.
 unsafe extern "C" fn send(_: *mut abi::Conn, _: u32, ptr: *const u8, len: usize) -> i64 {
     // SAFETY: what the library lends for the call.
     let bytes = unsafe { read::bytes(ptr, len) };
@@ -83,11 +83,11 @@ const NOTHING: Str = Str {
     len: 0,
 };
 
-/// A table whose bytes from `end` on are not there: whoever reads them reads nonsense.
+/// A table that ends at `end`. The bytes behind it are nonsense, which a reader must not take for fields.
 fn cut<T: read::AbiTable>(mut table: T, end: usize) -> T {
     let start = (&raw mut table).cast::<u8>();
-    // SAFETY: within the table; these tables are integers and pointers, which nobody follows whom
-    // the size tells that they are not there.
+    // SAFETY: the write stays within the table. Its fields are integers and pointers, and the size says that those behind
+    // `end` are absent.
     unsafe {
         start.add(end).write_bytes(0xa5, size_of::<T>() - end);
         start.cast::<u32>().write(end as u32);
@@ -103,8 +103,8 @@ fn host() -> abi::Host {
     cut(host, offset_of!(abi::Host, reserve))
 }
 
-/// `init`, as a host calls it that gives room for so much of an `Instance`.
-fn init(host: &abi::Host, room: usize) -> (Status, abi::Instance) {
+/// Calls `init` like a host whose `Instance` has `size` bytes.
+fn init(host: &abi::Host, size: usize) -> (Status, abi::Instance) {
     let descriptor = crate::descriptor!(Asker);
     let about = abi::Init {
         size: size_of::<abi::Init>() as u32,
@@ -114,14 +114,14 @@ fn init(host: &abi::Host, room: usize) -> (Status, abi::Instance) {
         name: read::lend(b"asker"),
     };
     let mut instance = abi::Instance {
-        size: room as u32,
+        size: size as u32,
         flags: 0,
         handler: ptr::null_mut(),
         vtable: ptr::null(),
     };
     runtime::enter_test(None, Duration::ZERO);
     let init = descriptor.init.unwrap();
-    // SAFETY: three tables of ours.
+    // SAFETY: three tables that outlive the call.
     let status = unsafe { init(host, &raw const about, &raw mut instance) };
     (status, instance)
 }
@@ -183,7 +183,7 @@ fn a_host_that_has_less_than_this_library_is_enough() {
         unsafe { (vtable.message.unwrap())(session, &raw mut conn, abi::TEXT, ptr::null(), 0) };
 
     assert_eq!(status, abi::OK);
-    // No `reserve`, so what is written in place went through `send`.
+    // This host has no `reserve`, so what was written in place came through `send`.
     assert_eq!(SENT.take(), ["7 `` 0 0", ""]);
     assert_eq!(LIVING.get(), 1);
     close(handler, &vtable, session);
@@ -238,7 +238,7 @@ fn a_kind_that_is_not_known_is_not_taken_for_another() {
 }
 
 #[test]
-fn nothing_is_written_past_the_room_that_the_host_gave() {
+fn nothing_is_written_past_the_end_of_the_hosts_instance() {
     let (status, instance) = init(&host(), offset_of!(abi::Instance, vtable));
 
     assert_eq!(status, abi::INVALID);

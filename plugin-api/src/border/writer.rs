@@ -1,4 +1,4 @@
-//! A message that is written piece by piece, as a rule straight into the host's buffer.
+//! A message that is written piece by piece, straight into the host's buffer if possible.
 
 use std::{
     fmt, io,
@@ -28,23 +28,24 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Writer<'a> {
-    room: WriterTarget<'a>,
+    target: WriterTarget<'a>,
     max: usize,
     len: usize,
-    /// Only whole strings went in.
+    /// Only strings were written.
     is_utf8: bool,
 }
 
+/// Where the bytes go.
 #[derive(Debug)]
 pub(super) enum WriterTarget<'a> {
     /// `max` bytes of the host's, of which the first `len` are written.
     Host(NonNull<u8>),
-    /// No room was to be had, or no callback is running.
+    /// A buffer of this side: the host has reserved none, or no callback runs.
     Own(&'a mut Vec<u8>),
 }
 
 impl Writer<'_> {
-    /// Lets `write` fill `own`, which is empty; the kind of the message that it is.
+    /// Lets `write` fill the empty buffer `own`; answers the kind of the message.
     pub(crate) fn fill(
         own: &mut Vec<u8>,
         kind: u32,
@@ -54,15 +55,15 @@ impl Writer<'_> {
         Writer::write(WriterTarget::Own(own), kind, max, write).map(|(kind, _)| kind)
     }
 
-    /// Lets `write` fill `room`; the kind and the length of the message that it is.
+    /// Lets `write` fill `target`; answers the kind and the length of the message.
     pub(super) fn write(
-        room: WriterTarget<'_>,
+        target: WriterTarget<'_>,
         kind: u32,
         max: usize,
         write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> Result<(u32, usize), Refused> {
         let mut writer = Writer {
-            room,
+            target,
             max,
             len: 0,
             is_utf8: true,
@@ -87,15 +88,20 @@ impl Writer<'_> {
         self.len == 0
     }
 
+    /// Appends bytes. False if they would pass `max`.
     fn push(&mut self, bytes: &[u8]) -> bool {
         if bytes.len() > self.max - self.len {
             return false;
         }
-        match &mut self.room {
-            // SAFETY: `max` bytes were reserved, `len` plus these are not more, and the memory is
-            // the host's, so it does not overlap a slice of ours.
-            WriterTarget::Host(room) => unsafe {
-                ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_ptr().add(self.len), bytes.len());
+        match &mut self.target {
+            // SAFETY: `max` bytes were reserved, and `len` plus these are not more. The memory is the host's, so it does
+            // not overlap with `bytes`.
+            WriterTarget::Host(reserved) => unsafe {
+                ptr::copy_nonoverlapping(
+                    bytes.as_ptr(),
+                    reserved.as_ptr().add(self.len),
+                    bytes.len(),
+                );
             },
             WriterTarget::Own(own) => own.extend_from_slice(bytes),
         }

@@ -1,18 +1,18 @@
-//! Which keys of its table a handler has asked for, so that the others can be told of.
+//! The keys of its table that a handler has asked for, so that a warning can name the others.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_core::{Deserializer, de::Visitor, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 
-/// The keys that were asked for so far.
+/// The keys that the handler has asked for so far.
 #[derive(Debug, Default)]
 pub(crate) struct UsedKeys(Mutex<Keys>);
 
 #[derive(Debug, Default)]
 struct Keys {
     names: Vec<String>,
-    /// Some part of the handler took the table as a whole, and only it knows which keys mean something.
+    /// The handler has taken the table as a whole, so only it knows which keys mean something.
     are_all: bool,
 }
 
@@ -28,7 +28,7 @@ impl UsedKeys {
         self.lock().are_all = true;
     }
 
-    /// The keys of a table that nothing asked for, each with the known key that it looks like.
+    /// The keys of a table that the handler has not asked for, each with the known key that it looks like.
     pub(crate) fn rest(&self, json: &str) -> Vec<(String, Option<String>)> {
         let keys = self.lock();
         if keys.are_all {
@@ -49,8 +49,8 @@ impl UsedKeys {
     }
 }
 
-/// The keys of a JSON object, escapes as they stand.
-// By hand: a handler that asks for nothing would carry all of serde_json for this, 140 KB.
+/// The keys of a JSON object, with their escapes.
+// Written by hand: a handler that reads no configuration would contain all of serde_json for this, 140 KB.
 fn table_keys(json: &str) -> Vec<String> {
     let (mut keys, mut depth, mut rest) = (Vec::new(), 0, json);
     while let Some(at) = rest.find(['{', '}', '[', ']', '"']) {
@@ -71,7 +71,7 @@ fn table_keys(json: &str) -> Vec<String> {
     keys
 }
 
-/// Where a string ends that begins here: at a quote that no backslash escapes.
+/// The end of the JSON string that begins here: the first quote that no backslash escapes.
 fn string_end(text: &str) -> usize {
     let mut is_escaped = false;
     text.find(|letter| {
@@ -82,7 +82,7 @@ fn string_end(text: &str) -> usize {
     .unwrap_or(text.len())
 }
 
-/// The known key that a misspelt one may mean.
+/// The known key that a misspelt key looks like.
 fn nearest(key: &str, known: &[String]) -> Option<String> {
     let near = known
         .iter()
@@ -92,7 +92,7 @@ fn nearest(key: &str, known: &[String]) -> Option<String> {
     Some(near.1.clone())
 }
 
-/// A table on its way into a type of the handler's, which says by its fields what it asks for.
+/// A table that is deserialized into a type of the handler's. The fields of the type count as keys that it asks for.
 pub(crate) struct ConfigTable<'a> {
     pub(crate) asked: &'a UsedKeys,
     pub(crate) table: Map<String, Value>,

@@ -1,4 +1,4 @@
-//! Which rule of [`abi`](crate::abi) a refused call broke: which argument, what was found, what was wanted.
+//! The rule of [`abi`](crate::abi) that a refused call broke: which argument, what was found, what was wanted.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::{
     rules,
 };
 
-/// The rule that a call broke, and by what: inside [`Refused`](crate::Refused).
+/// The rule that a refused call broke, and the argument that broke it: part of [`Refused`](crate::Refused).
 ///
 /// ```
 /// # use wsh::prelude::*;
@@ -38,26 +38,26 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    // Small: what a call answers is two registers then.
+    // Two small fields: the answer of a call fits into two registers.
     name: RuleName,
     found: u32,
 }
 
+/// What a rule says in words.
 struct RuleText {
     argument: &'static str,
     found: Found,
     wanted: &'static str,
 }
 
-/// What the number that was found stands for.
+/// What was found in the place of what was wanted.
 enum Found {
+    /// The argument is this number.
     Number,
+    /// The argument has so many bytes.
     Bytes,
-    OneTooMany,
-    OtherKind,
-    BetweenParts,
-    #[cfg(feature = "serde")]
-    NoJson,
+    /// What the argument is or does; no number says more.
+    Words(&'static str),
 }
 
 impl Rule {
@@ -88,14 +88,22 @@ impl Rule {
     pub(crate) fn topic(status: Status, topic: &str) -> Rule {
         match (status, rules::topic(topic)) {
             (abi::TOO_BIG, Ok(_)) => RuleName::Topics.number(0),
-            _ => RuleName::Topic.bytes(topic.len()),
+            _ => Rule::topic_name(topic),
+        }
+    }
+
+    fn topic_name(topic: &str) -> Rule {
+        if topic.contains('\0') {
+            RuleName::TopicNul.number(0)
+        } else {
+            RuleName::Topic.bytes(topic.len())
         }
     }
 
     pub(crate) fn publish(topic: &str, message: &[u8]) -> Rule {
         match rules::topic(topic) {
             Ok(_) => Rule::message(abi::TOO_BIG, message),
-            Err(_) => RuleName::Topic.bytes(topic.len()),
+            Err(_) => Rule::topic_name(topic),
         }
     }
 
@@ -103,7 +111,7 @@ impl Rule {
         Rule::message_bytes(status, message.len())
     }
 
-    /// Of a whole message while one in parts is open.
+    /// The rule that a whole message breaks which comes between two parts of another.
     pub(crate) fn between_parts() -> Rule {
         RuleName::BetweenParts.number(0)
     }
@@ -117,7 +125,7 @@ impl Rule {
 
     pub(crate) fn message_bytes(status: Status, bytes: usize) -> Rule {
         if status == abi::INVALID {
-            // Texts are UTF-8 here, and the kind is one of two.
+            // A text of this library is UTF-8, and its kind is right, so only this rule is left.
             return Rule::between_parts();
         }
         if bytes > rules::MESSAGE_BYTES_MAX {
@@ -143,15 +151,18 @@ impl Rule {
     }
 
     pub(crate) fn header(status: Status, name: &str, value: &[u8]) -> Rule {
-        match (status, rules::header(name, b"", 0)) {
-            (abi::TOO_BIG, _) => RuleName::Headers.bytes(value.len()),
-            (_, Err(_)) => RuleName::Header.bytes(name.len()),
-            (_, Ok(())) => RuleName::Value.bytes(value.len()),
+        if status == abi::TOO_BIG {
+            return RuleName::Headers.bytes(value.len());
+        }
+        match (rules::is_the_servers(name), rules::is_token(name)) {
+            (true, _) => RuleName::OwnHeader.number(0),
+            (false, false) => RuleName::Header.number(0),
+            (false, true) => RuleName::Value.number(0),
         }
     }
 
-    pub(crate) fn protocol(name: &str) -> Rule {
-        RuleName::Protocol.bytes(name.len())
+    pub(crate) fn protocol() -> Rule {
+        RuleName::Protocol.number(0)
     }
 
     pub(crate) fn rejection(status: Status, http: u16, body: &[u8]) -> Rule {
@@ -174,14 +185,14 @@ impl Rule {
         RuleName::Json.number(0)
     }
 
-    /// Of a call that no argument can be wrong with, as far as is known here.
+    /// A rule that this library does not know: none of its own rules can be broken by the call.
     pub(crate) fn unknown() -> Rule {
         RuleName::Unknown.number(0)
     }
 }
 
 impl RuleName {
-    /// A number that does not fit is said as the largest that does.
+    /// A number above the range of `u32` is shown as the largest in it.
     fn number(self, found: u64) -> Rule {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
         Rule { name: self, found }
@@ -192,7 +203,7 @@ impl RuleName {
     }
 }
 
-/// `` `code` is 999, wanted 1000 to 1003, … ``
+/// Writes a sentence like `` `code` is 999, wanted 1000 to 1003, … ``.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (text, found) = (self.name.text(), self.found);
@@ -200,11 +211,7 @@ impl fmt::Display for Rule {
         match text.found {
             Found::Number => write!(f, "is {found}")?,
             Found::Bytes => write!(f, "has {found} bytes")?,
-            Found::OtherKind => f.write_str("is of another kind than the parts before it")?,
-            Found::BetweenParts => f.write_str("comes between the parts of another")?,
-            Found::OneTooMany => f.write_str("is one too many")?,
-            #[cfg(feature = "serde")]
-            Found::NoJson => f.write_str("cannot be said in JSON")?,
+            Found::Words(words) => f.write_str(words)?,
         }
         write!(f, ", wanted {}", text.wanted)
     }
@@ -217,7 +224,7 @@ impl fmt::Debug for Rule {
 }
 
 macro_rules! texts {
-    ($($(#[$if:meta])* $name:ident: $argument:literal $found:ident, $wanted:literal;)*) => {
+    ($($(#[$if:meta])* $name:ident: $argument:literal $found:expr, $wanted:literal;)*) => {
         #[derive(Clone, Copy, PartialEq, Eq)]
         enum RuleName {
             $($(#[$if])* $name,)*
@@ -228,7 +235,7 @@ macro_rules! texts {
                 match self {
                     $($(#[$if])* RuleName::$name => RuleText {
                         argument: $argument,
-                        found: Found::$found,
+                        found: $found,
                         wanted: $wanted,
                     },)*
                 }
@@ -238,33 +245,40 @@ macro_rules! texts {
 }
 
 texts! {
-    Code: "code" Number, "1000 to 1003, 1007 to 1014 or 3000 to 4999, or 0 without a reason";
-    Reason: "reason" Bytes, "at most 123";
-    NoReason: "reason" Bytes, "none with `code` 0";
-    Ping: "data" Bytes, "at most 125";
-    Topic: "topic" Bytes, "1 to 255, and no NUL";
-    Topics: "topic" OneTooMany, "at most `topics_max` topics of one session";
-    Message: "message" Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
-    LongMessage: "message" Bytes, "at most 64 MiB, or `outbound_bytes_max` if that is more";
-    BetweenParts: "message" BetweenParts, "the last part of that one first, by `send_part`";
-    Part: "part" OtherKind, "text or binary for all of a message";
-    Max: "max" Number, "room for all that is written";
-    Timers: "token" OneTooMany, "at most `timers_max` timers of one session";
-    Low: "low" Number, "not more than `high`";
-    Job: "job" OneTooMany, "at most `threads_max` threads of one handler";
-    Header: "name" Bytes, "a token (RFC 9110 §5.6.2) that is none of the handshake's own names";
-    Value: "value" Bytes, "no CR, LF or other control character";
-    Headers: "value" Bytes, "at most 16 KiB in all header lines";
-    Protocol: "name" Bytes, "a subprotocol that the client offers";
-    Status: "status" Number, "300 to 599";
-    Body: "body" Bytes, "at most 1 MiB";
-    RawBytes: "bytes" Bytes, "at most 1 MiB";
-    RawLinger: "linger" Number, "at most 1 MiB";
-    Linger: "linger" Number, "0 where a session follows";
+    Code: "code" Found::Number, "1000 to 1003, 1007 to 1014 or 3000 to 4999, or 0 without a reason";
+    Reason: "reason" Found::Bytes, "at most 123";
+    NoReason: "reason" Found::Bytes, "none with `code` 0";
+    Ping: "data" Found::Bytes, "at most 125";
+    Topic: "topic" Found::Bytes, "1 to 255 bytes without NUL";
+    TopicNul: "topic" Found::Words("contains NUL"), "1 to 255 bytes without NUL";
+    Topics: "topic" ONE_TOO_MANY, "at most `topics_max` topics of one session";
+    Message: "message" Found::Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
+    LongMessage: "message" Found::Bytes, "at most 64 MiB, or `outbound_bytes_max` if that is more";
+    BetweenParts: "message" Found::Words("comes between the parts of another"),
+        "the last part of that one first, by `send_part`";
+    Part: "part" Found::Words("is of another kind than the parts before it"),
+        "text or binary for all of a message";
+    Max: "max" Found::Number, "room for all that is written";
+    Timers: "token" ONE_TOO_MANY, "at most `timers_max` timers of one session";
+    Low: "low" Found::Number, "not more than `high`";
+    Job: "job" ONE_TOO_MANY, "at most `threads_max` threads of one handler";
+    Header: "name" Found::Words("is no token"), "a token (RFC 9110 §5.6.2)";
+    OwnHeader: "name" Found::Words("is a header of the handshake itself"), "any other";
+    Value: "value" Found::Words("contains a control character"), "none but the tab";
+    Headers: "value" Found::Bytes, "at most 16 KiB in all header lines";
+    Protocol: "name" Found::Words("was not offered"), "a subprotocol that the client offers";
+    Status: "status" Found::Number, "300 to 599";
+    Body: "body" Found::Bytes, "at most 1 MiB";
+    RawBytes: "bytes" Found::Bytes, "at most 1 MiB";
+    RawLinger: "linger" Found::Number, "at most 1 MiB";
+    Linger: "linger" Found::Number, "0 where a session follows";
     #[cfg(feature = "serde")]
-    Json: "value" NoJson, "maps whose keys are strings or numbers, and no error of its own `Serialize`";
-    Unknown: "argument" Number, "what the server allows";
+    Json: "value" Found::Words("cannot be said in JSON"),
+        "maps whose keys are strings or numbers, and no error of its own `Serialize`";
+    Unknown: "argument" Found::Words("was refused"), "what the server allows";
 }
+
+const ONE_TOO_MANY: Found = Found::Words("is one too many");
 
 #[cfg(test)]
 mod tests {
@@ -291,11 +305,11 @@ mod tests {
             ),
             (
                 Rule::topic(abi::INVALID, ""),
-                "`topic` has 0 bytes, wanted 1 to 255, and no NUL",
+                "`topic` has 0 bytes, wanted 1 to 255 bytes without NUL",
             ),
             (
                 Rule::topic(abi::TOO_BIG, &"x".repeat(256)),
-                "`topic` has 256 bytes, wanted 1 to 255, and no NUL",
+                "`topic` has 256 bytes, wanted 1 to 255 bytes without NUL",
             ),
             (
                 Rule::topic(abi::TOO_BIG, "tea"),
@@ -303,7 +317,7 @@ mod tests {
             ),
             (
                 Rule::publish("a\0b", b""),
-                "`topic` has 3 bytes, wanted 1 to 255, and no NUL",
+                "`topic` contains NUL, wanted 1 to 255 bytes without NUL",
             ),
             (
                 Rule::message(abi::INVALID, b"x"),
@@ -323,11 +337,23 @@ mod tests {
             ),
             (
                 Rule::header(abi::INVALID, "X-A", b"a\nb"),
-                "`value` has 3 bytes, wanted no CR, LF or other control character",
+                "`value` contains a control character, wanted none but the tab",
             ),
             (
                 Rule::header(abi::INVALID, "Upgrade", b"x"),
-                "`name` has 7 bytes, wanted a token (RFC 9110 §5.6.2) that is none of the handshake's own names",
+                "`name` is a header of the handshake itself, wanted any other",
+            ),
+            (
+                Rule::header(abi::INVALID, "X A", b"x"),
+                "`name` is no token, wanted a token (RFC 9110 §5.6.2)",
+            ),
+            (
+                Rule::header(abi::TOO_BIG, "X-A", &[b'x'; 20_000]),
+                "`value` has 20000 bytes, wanted at most 16 KiB in all header lines",
+            ),
+            (
+                Rule::protocol(),
+                "`name` was not offered, wanted a subprotocol that the client offers",
             ),
             (
                 Rule::rejection(abi::INVALID, 200, b""),

@@ -1,4 +1,4 @@
-//! An opening handshake that the handler has not answered for good.
+//! An opening handshake that waits for the handler's answer, or for `open`.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// An opening handshake between its first call and `open`.
+/// An opening handshake between the first call of `handshake` and `open`.
 pub(crate) struct PendingHandshake {
     pub(crate) attached: Attachments,
     decision: Decision,
@@ -54,7 +54,7 @@ impl PendingHandshake {
         })
     }
 
-    /// What the callback answers to a client that offers these subprotocols.
+    /// The status that the callback answers, for a client that offers these subprotocols.
     pub(crate) fn answer(
         &mut self,
         response: &mut Response<'_>,
@@ -75,7 +75,7 @@ impl PendingHandshake {
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    // It is not polled again, whatever the host does after this.
+                    // The future must not be polled again, whatever the host does next.
                     self.decision = Decision::Abort;
                     return guard::fail(&error.to_string());
                 }
@@ -108,7 +108,7 @@ impl PendingHandshake {
         }
     }
 
-    /// Whether `open`, or the next call, needs it.
+    /// Whether the next call of `handshake`, or `open`, needs this.
     pub(crate) fn is_worth_keeping(&mut self, status: Status) -> bool {
         status == abi::PENDING || (status == abi::OK && !self.attached.is_empty())
     }

@@ -1,4 +1,4 @@
-//! The opening handshake's request (RFC 6455 §4.1), and what a handler attaches to it.
+//! The request of an opening handshake (RFC 6455 §4.1), and the values that a handler attaches to it.
 
 use std::{
     any::Any,
@@ -17,7 +17,7 @@ use crate::{
     handshake::sleep::{Alarm, Sleep},
 };
 
-/// Who asks to come in, and for what. It lives from `handshake` to the end of `open`.
+/// The request of an opening handshake. It lives from `handshake` to the end of `open`.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -76,20 +76,20 @@ pub struct Request<'a> {
     pub(crate) tls_sni: &'a str,
     pub(crate) tls_client_cert: &'a [u8],
     pub(crate) attached: Attachments,
-    /// The query, from when it is first asked for.
+    /// The decoded query, once a value of it was asked for.
     pub(crate) decoded: OnceLock<Vec<(String, String)>>,
-    /// What wakes the handshake, once it was asked for.
+    /// The alarm of the handshake's waits, once one was asked for.
     pub(crate) alarm: OnceLock<Arc<Alarm>>,
 }
 
 impl Request<'_> {
-    /// The id that the session will have, see [`Conn::id`](crate::Conn::id).
+    /// The id that the session will have; see [`Conn::id`](crate::Conn::id).
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The request target as it came, `/rooms/blue?name=ann`.
+    /// The request target as the client wrote it, such as `/rooms/blue?name=ann`.
     #[must_use]
     pub fn target(&self) -> &[u8] {
         self.target
@@ -101,13 +101,13 @@ impl Request<'_> {
         self.path
     }
 
-    /// What follows the first `?`, as it came.
+    /// The query as the client wrote it: what follows the first `?`.
     #[must_use]
     pub fn query_bytes(&self) -> &[u8] {
         self.query
     }
 
-    /// One value of the query, with `+` and percent escapes decoded; the first, if there are more.
+    /// A value of the query, with `+` and percent escapes decoded. Of several values the first.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
         let values = self.decoded.get_or_init(|| decode_query(self.query));
@@ -121,32 +121,31 @@ impl Request<'_> {
         self.host
     }
 
-    /// The `Origin` header; browsers send it, others need not.
+    /// The `Origin` header. Browsers send it; other clients need not.
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
         (!self.origin.is_empty()).then_some(self.origin)
     }
 
-    /// The other end of the connection; none where that has no address and port.
+    /// The address at the other end of the connection. `None` if that has no IP address and port.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.remote_addr.parse().ok()
     }
 
-    /// The client: what a proxy that the server trusts says of it, or else the other end of the
-    /// connection.
+    /// The client's address: what a proxy that the server trusts says, or else the other end of the connection.
     #[must_use]
     pub fn client_addr(&self) -> Option<SocketAddr> {
         self.client_addr.parse().ok()
     }
 
-    /// The client as the server writes it, where that is no address and port.
+    /// The client's address as the server writes it, also where it has no IP address and port.
     #[must_use]
     pub fn client(&self) -> &str {
         self.client_addr
     }
 
-    /// A wait, for an answer that comes [later](crate::Handshake::later). It takes no thread.
+    /// A wait, for an answer that comes [later](crate::Handshake::later). It occupies no thread.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -164,19 +163,19 @@ impl Request<'_> {
         Arc::clone(alarm).sleep(self.id, duration)
     }
 
-    /// Who the peer is, if the server authenticated it.
+    /// The user that the server has authenticated the client as.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         (!self.user.is_empty()).then_some(self.user)
     }
 
-    /// A header's value, if it is UTF-8: the first line of this name, in any case.
+    /// A header's value, if it is UTF-8. Of several lines the first. The case of the name does not matter.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         str::from_utf8(self.header_bytes(name)?).ok()
     }
 
-    /// A header's value as it came.
+    /// A header's value, in any encoding. Of several lines the first. The case of the name does not matter.
     #[must_use]
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
         self.headers()
@@ -184,7 +183,7 @@ impl Request<'_> {
             .map(|(_, value)| value)
     }
 
-    /// Every header line in order, repeated ones repeated.
+    /// Every header line in order. A name may come several times.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         pairs(self.headers)
     }
@@ -207,38 +206,38 @@ impl Request<'_> {
 
     /// A parameter of the route: `room` of `/rooms/{room}`.
     ///
-    /// It is what the client wrote, percent-decoded once: `..` for `{room}`, `../../etc/passwd` for
-    /// `{*path}` (from `..%2f..%2fetc/passwd`). Check it before it becomes part of a file's path.
+    /// It is what the client wrote, percent-decoded once. So `{room}` may be `..`, and `{*path}` may be
+    /// `../../etc/passwd` (from `..%2f..%2fetc/passwd`). Check it before it becomes part of a file's path.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
         find(self.params, name)
     }
 
-    /// Whether it came over TLS.
+    /// Whether the request came over TLS that ended at this server.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.flags & abi::TLS != 0
     }
 
-    /// Whether it came over HTTP/2 (RFC 8441).
+    /// Whether the request came over HTTP/2 (RFC 8441).
     #[must_use]
     pub fn is_http2(&self) -> bool {
         self.flags & abi::HTTP2 != 0
     }
 
-    /// `TLSv1.3`, over TLS.
+    /// The version of TLS, such as `TLSv1.3`. `None` without TLS.
     #[must_use]
     pub fn tls_version(&self) -> Option<&str> {
         (!self.tls_version.is_empty()).then_some(self.tls_version)
     }
 
-    /// The server name that the client asked for, over TLS.
+    /// The server name that the client asked for in TLS. `None` without TLS.
     #[must_use]
     pub fn tls_sni(&self) -> Option<&str> {
         (!self.tls_sni.is_empty()).then_some(self.tls_sni)
     }
 
-    /// The client's certificate in DER, if it was asked for one.
+    /// The client's certificate in DER, if it gave one.
     #[must_use]
     pub fn tls_client_cert(&self) -> Option<&[u8]> {
         (!self.tls_client_cert.is_empty()).then_some(self.tls_client_cert)
@@ -248,8 +247,8 @@ impl Request<'_> {
         std::mem::take(&mut self.attached).into_values()
     }
 
-    /// Gives the session something to find as [`Conn::attached`](crate::Conn::attached); one value
-    /// a type, the last one stays.
+    /// Attaches a value, which the session finds by its type as [`Conn::attached`](crate::Conn::attached). A value
+    /// replaces an earlier one of its type.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -276,7 +275,7 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// Values found by their type.
+/// Attached values, one of each type.
 #[derive(Default)]
 pub(crate) struct Attachments(Mutex<Vec<Box<dyn Any + Send + Sync>>>);
 
@@ -299,7 +298,7 @@ impl Attachments {
     }
 }
 
-/// Puts a value in the place of the one of its type.
+/// Attaches a value, in the place of one of its type.
 pub(crate) fn attach(
     values: &mut Vec<Box<dyn Any + Send + Sync>>,
     value: Box<dyn Any + Send + Sync>,
@@ -308,8 +307,8 @@ pub(crate) fn attach(
     let old = values.iter().position(is_of_its_type);
     let old = old.map(|index| values.swap_remove(index));
     values.push(value);
-    // Its `Drop` may panic: the new value is in place by then. While another panic unwinds, the process
-    // would end by it.
+    // The new value is in place before the old one is dropped, whose `Drop` may panic. While another panic unwinds, a
+    // second one would end the process.
     if std::thread::panicking() {
         guard_void(|| drop(old));
     } else {
@@ -326,7 +325,7 @@ fn find<'a>(fields: &'a [PairRef<'a>], name: &str) -> Option<&'a str> {
     str::from_utf8(value).ok()
 }
 
-/// `application/x-www-form-urlencoded`, leniently: a broken escape stands for itself.
+/// Decodes `application/x-www-form-urlencoded`. A broken escape stands for itself.
 fn decode_query(query: &[u8]) -> Vec<(String, String)> {
     query
         .split(|byte| *byte == b'&')

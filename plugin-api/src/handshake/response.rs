@@ -1,4 +1,4 @@
-//! The answer to the opening handshake (RFC 6455 §4.2.2).
+//! The answer to an opening handshake (RFC 6455 §4.2.2).
 
 use std::{any::Any, fmt, future::Future, pin::Pin};
 
@@ -11,14 +11,14 @@ use crate::{
     handshake::request::{Attachments, Request},
 };
 
-/// What goes with the 101, or with a refusal: more header lines, the subprotocol.
+/// What the 101 or a refusal carries: more header lines, and the subprotocol.
 ///
 /// ```
 /// use wsh::prelude::*;
 ///
 /// fn check(request: &Request, response: &mut Response) -> Result<Handshake> {
 ///     response.header("X-Served-By", "chat")?;
-///     response.forbid_compression()?; // it sends secrets beside what peers chose
+///     response.forbid_compression()?; // its messages mix secrets with what peers chose
 ///     if request.query("version") == Some("1") {
 ///         response.protocol("chat.v1")?; // refused, unless the client offers it
 ///         return Ok(Handshake::accept());
@@ -46,8 +46,8 @@ impl<'a> Response<'a> {
     /// Appends a header line.
     ///
     /// # Errors
-    /// [`Refused::Invalid`]: a CR, LF or control character, or a name that belongs to the handshake.
-    /// [`Refused::TooBig`]: with it the header lines have more than 16 KiB.
+    /// [`Refused::Invalid`]: the name is no token or belongs to the handshake itself, or the value contains a control
+    /// character. [`Refused::TooBig`]: the header lines have more than 16 KiB with this one.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Refused> {
         let value = value.as_ref();
         let status = self.host.response_header(self.response, name, value);
@@ -60,14 +60,14 @@ impl<'a> Response<'a> {
     /// [`Refused::Invalid`]: the client did not offer it.
     pub fn protocol(&mut self, name: &str) -> Result<(), Refused> {
         let status = self.host.response_protocol(self.response, name);
-        Refused::check(status, |_| Rule::protocol(name))
+        Refused::check(status, |_| Rule::protocol())
     }
 
-    /// Accepts, with the first of `ours` that the client offers too. With none in common it accepts
-    /// without a subprotocol, which a browser that offered some takes as a failure (RFC 6455 §4.1).
+    /// Accepts, with the first subprotocol of `ours` that the client offers. If it offers none of them, the answer has no
+    /// subprotocol, which a browser that offered some takes as a failure (RFC 6455 §4.1).
     ///
     /// # Errors
-    /// The server does not take it.
+    /// The server refuses the subprotocol.
     pub fn choose_protocol(
         &mut self,
         request: &Request<'_>,
@@ -82,10 +82,10 @@ impl<'a> Response<'a> {
         Ok(Handshake::accept())
     }
 
-    /// Keeps permessage-deflate off, for sessions that mix secrets with what a peer chose.
+    /// Keeps permessage-deflate off, for sessions whose messages mix secrets with what a peer chose.
     ///
     /// # Errors
-    /// [`Refused::Unsupported`]: this server has no say in it.
+    /// [`Refused::Unsupported`]: the server does not know the call.
     pub fn forbid_compression(&mut self) -> Result<(), Refused> {
         let status = self.host.response_extensions(self.response, 0);
         Refused::check(status, |_| Rule::unknown())
@@ -98,10 +98,10 @@ impl fmt::Debug for Response<'_> {
     }
 }
 
-/// Whether a client may enter, and with what.
+/// The handler's answer to an opening handshake: whether a client may enter.
 ///
-/// What goes with the answer may be said here or to the [`Response`]. An answer that comes
-/// [later](Self::later) says it here, by what it has found out meanwhile.
+/// Header lines and the subprotocol may be set here or on the [`Response`]. An answer that comes [later](Self::later) sets
+/// them here.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -124,11 +124,11 @@ impl fmt::Debug for Response<'_> {
 #[derive(Debug)]
 pub struct Handshake {
     pub(super) decision: Decision,
-    /// There once something is said besides.
+    /// Present once something was added.
     pub(super) additions: Option<Box<Additions>>,
 }
 
-/// What an answer brings along.
+/// What an answer carries besides the decision.
 #[derive(Default)]
 pub(super) struct Additions {
     headers: Vec<(String, Vec<u8>)>,
@@ -140,11 +140,11 @@ pub(super) struct Additions {
 /// Which subprotocol an answer wants.
 #[derive(Default)]
 enum Choice {
-    /// As it was said to the [`Response`], or none.
+    /// The one that was set on the [`Response`], or none.
     #[default]
     Unchanged,
     This(String),
-    /// The first that the client offers too.
+    /// The first of these that the client offers.
     FirstOf(Vec<String>),
 }
 
@@ -156,13 +156,13 @@ pub(super) enum Decision {
 }
 
 impl Handshake {
-    /// Lets the client in.
+    /// Accepts the client.
     #[must_use]
     pub fn accept() -> Self {
         Handshake::new(Decision::Accept)
     }
 
-    /// Refuses with a status from 300 to 599 and a body.
+    /// Refuses the client, with a status from 300 to 599 and a body.
     #[must_use]
     pub fn reject(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
@@ -175,8 +175,8 @@ impl Handshake {
         Handshake::new(Decision::Abort)
     }
 
-    /// Answers when the future is ready; with an error the client gets a 500. The server polls it whenever
-    /// it is woken, and drops it when the client goes or the handshake's time is over.
+    /// Answers when the future is ready. If its result is an error, the client gets a 500. The server polls the future each
+    /// time that it is woken, and drops it when the client goes or the time for the handshake is over.
     ///
     /// ```
     /// # use wsh::Handshake;
@@ -197,8 +197,8 @@ impl Handshake {
         Handshake::new(Decision::Later(Box::pin(answer)))
     }
 
-    /// Appends a header line to the 101 or the refusal. A line that may not be sent, as for
-    /// [`Response::header`], makes the answer a 500, and the server's log says which rule it breaks.
+    /// Appends a header line to the 101 or the refusal. A line that [`Response::header`] would refuse makes the answer a
+    /// 500, and the server's log says which rule the line breaks.
     ///
     /// ```
     /// # use wsh::Handshake;
@@ -222,15 +222,15 @@ impl Handshake {
         self
     }
 
-    /// Chooses the subprotocol. One that the client did not offer makes the answer a 500.
+    /// Chooses the subprotocol. A subprotocol that the client did not offer makes the answer a 500.
     #[must_use]
     pub fn protocol(mut self, name: &str) -> Self {
         self.additions().protocol = Choice::This(name.to_owned());
         self
     }
 
-    /// Chooses the first of `ours` that the client offers too, or none, as
-    /// [`Response::choose_protocol`] does.
+    /// Chooses the first subprotocol of `ours` that the client offers, or none, like
+    /// [`Response::choose_protocol`].
     #[must_use]
     pub fn choose_protocol(mut self, ours: &[&str]) -> Self {
         let ours = ours.iter().map(|our| (*our).to_owned()).collect();
@@ -238,15 +238,15 @@ impl Handshake {
         self
     }
 
-    /// Keeps permessage-deflate off, as [`Response::forbid_compression`] does.
+    /// Keeps permessage-deflate off, like [`Response::forbid_compression`].
     #[must_use]
     pub fn forbid_compression(mut self) -> Self {
         self.additions().forbids_compression = true;
         self
     }
 
-    /// Gives the session something to find as [`Conn::attached`](crate::Conn::attached), as
-    /// [`Request::attach`] does: one value of each type, the last.
+    /// Attaches a value, which the session finds by its type as [`Conn::attached`](crate::Conn::attached). A value
+    /// replaces an earlier one of its type, like in [`Request::attach`].
     ///
     /// ```
     /// # use wsh::Handshake;
@@ -281,7 +281,7 @@ impl Handshake {
 }
 
 impl Additions {
-    /// Says them to the host.
+    /// Passes the additions to the host.
     pub(super) fn put(
         self,
         response: &mut Response<'_>,

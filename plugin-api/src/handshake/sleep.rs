@@ -1,4 +1,4 @@
-//! A wait of an opening handshake, without a thread: the host's `wake_after`.
+//! A wait of an opening handshake, which occupies no thread: it uses the host's `wake_after`.
 
 use std::{
     future::Future,
@@ -34,19 +34,19 @@ use crate::border::runtime::{self, Runtime};
 /// # assert!(!opening.is_pending());
 /// ```
 #[derive(Debug)]
-#[must_use = "it waits when it is awaited"]
+#[must_use = "a wait does nothing unless it is awaited"]
 pub struct Sleep {
     runtime: Option<&'static Runtime>,
     id: u64,
-    /// In milliseconds of the host's clock.
+    /// When the wait ends, in milliseconds of the host's clock.
     until_ms: u64,
     alarm: Arc<Alarm>,
 }
 
-/// The alarm of one handshake, which all its waits share.
+/// The one alarm of a handshake, which all its waits share.
 #[derive(Debug)]
 pub(crate) struct Alarm {
-    /// When it was last set to ring, in milliseconds of the host's clock.
+    /// When the alarm rings, in milliseconds of the host's clock.
     at_ms: AtomicU64,
 }
 
@@ -59,7 +59,7 @@ impl Default for Alarm {
 }
 
 impl Alarm {
-    /// A wait of the handshake `id`, which begins now.
+    /// A wait of the handshake `id` that begins now.
     pub(crate) fn sleep(self: Arc<Self>, id: u64, duration: Duration) -> Sleep {
         Sleep {
             runtime: runtime::current(),
@@ -78,12 +78,11 @@ impl Future for Sleep {
         let Some(runtime) = self.runtime.filter(|_| now < self.until_ms) else {
             return Poll::Ready(());
         };
-        // One alarm for all waits of a handshake: the earliest counts, and when it has rung every wait
-        // that goes on asks again.
+        // The earliest wait sets the alarm. When it has rung, every wait that goes on is polled and sets it again.
         let set = self.alarm.at_ms.load(Ordering::Relaxed);
         if set <= now || self.until_ms < set {
             self.alarm.at_ms.store(self.until_ms, Ordering::Relaxed);
-            // GONE: the client is, and so is the handshake.
+            // GONE: the client has left, and the handshake is over.
             let _ = runtime.host.wake_after(self.id, self.until_ms - now);
         }
         Poll::Pending

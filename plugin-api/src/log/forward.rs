@@ -1,7 +1,7 @@
-//! The plugin's own `tracing` events, in the server's log.
+//! Forwards the plugin's `tracing` events to the server's log.
 //!
-//! `tracing` keeps its dispatcher in statics, and each plugin has its own, so none crosses the
-//! border: this one takes an event apart and hands it on as one line. Spans are not kept.
+//! `tracing` keeps its dispatcher in statics, and each plugin has its own copy of them. So the server's subscriber never
+//! sees a plugin's event. This subscriber passes each event on as one line of log. It ignores spans.
 
 use std::fmt::{Debug, Display};
 
@@ -15,13 +15,12 @@ use tracing::{
 
 use crate::{abi, border::runtime};
 
-/// From now on events go to the server, in this image. A subscriber that the handler has set before
-/// stays.
+/// Sends the events of this image to the server, unless the handler has set a subscriber before.
 pub(crate) fn install() {
     let _ = subscriber::set_global_default(Forward);
 }
 
-/// Until the answer is dropped, events of this thread go to the server of its test.
+/// Sends the events of this thread to the server of its test, until the guard is dropped.
 pub(crate) fn enter() -> DefaultGuard {
     subscriber::set_default(Forward)
 }
@@ -35,7 +34,7 @@ impl Subscriber for Forward {
         if metadata.is_span() {
             return Interest::never();
         }
-        // The server's level may change at any time: asked each time, which is one load.
+        // The server's level may change at any time, so each event asks for it, which is one load.
         Interest::sometimes()
     }
 
@@ -65,7 +64,7 @@ impl Subscriber for Forward {
             .log(level, target, format_args!("{}", line.message), &fields);
     }
 
-    // No span is enabled, so these are never called by one of ours.
+    // No span is enabled, so `tracing` never calls these for a span of this subscriber.
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(1)

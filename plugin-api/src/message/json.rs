@@ -1,4 +1,4 @@
-//! Messages as JSON: values of serde in and out.
+//! Messages as JSON: reading and writing values of serde.
 //!
 //! JSON is sent as text, so that a browser's `onmessage` gets a string for `JSON.parse`.
 
@@ -14,11 +14,11 @@ use crate::{
     message::{Message, MessageBuf},
 };
 
-/// A message is not JSON, or not JSON of the wanted shape: what [`Message::json`] fails with.
+/// The error of [`Message::json`]: the message is not JSON, or not JSON of the wanted type.
 ///
 /// Needs the feature `serde`, which is on by default.
 ///
-/// It says what was wanted, what was found and where, and how the message begins.
+/// Its text says what was wanted, what was found and where, and how the message begins.
 ///
 /// ```
 /// use wsh::Message;
@@ -30,7 +30,7 @@ use crate::{
 ///      column 11; found `{\"x\": \"one\"}`"
 /// );
 /// ```
-// A box: what a callback returns with `?` is mostly no error, and small.
+// A box keeps the `Result` of a function that reads JSON small.
 pub struct JsonError(Box<JsonErrorParts>);
 
 struct JsonErrorParts {
@@ -41,23 +41,11 @@ struct JsonErrorParts {
 impl JsonError {
     #[cold]
     fn new(cause: serde_json::Error, bytes: &[u8]) -> Self {
-        let mut shown = &bytes[..bytes.len().min(FOUND_BYTES_MAX)];
-        if let Err(error) = str::from_utf8(shown)
-            && error.error_len().is_none()
-        {
-            // Cut inside a character.
-            shown = &shown[..error.valid_up_to()];
-        }
-        let mut found = String::from_utf8_lossy(shown).escape_debug().to_string();
-        // What a reader would write stays as it was written.
-        found = found.replace("\\\"", "\"").replace("\\'", "'");
-        if shown.len() < bytes.len() {
-            found.push('…');
-        }
+        let found = excerpt(bytes);
         JsonError(Box::new(JsonErrorParts { cause, found }))
     }
 
-    /// How the message begins: at most 64 bytes of it, with control characters escaped.
+    /// The beginning of the message: at most 64 bytes of it, with control characters escaped.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -95,8 +83,7 @@ impl StdError for JsonError {
 }
 
 impl<'a> Message<'a> {
-    /// The value that the message says in JSON, be it text or binary. The value may borrow from the
-    /// message.
+    /// Reads a text or binary message as JSON. The value may borrow from the message.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -130,8 +117,8 @@ impl<'a> Message<'a> {
     /// wsh::handler!(Adder);
     /// ```
     ///
-    /// `?` ends the session with 1011 and logs the error, as every error of a callback does. A handler
-    /// whose peers may be wrong answers them instead:
+    /// With `?` an error ends the session with 1011 and is logged, like every error of a callback. A handler whose peers
+    /// may send something else answers them instead:
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -149,15 +136,14 @@ impl<'a> Message<'a> {
     /// ```
     ///
     /// # Errors
-    /// The message is not JSON, or not that of a `T`.
+    /// The message is not JSON, or not JSON of a `T`.
     pub fn json<T: Deserialize<'a>>(&self) -> Result<T, JsonError> {
         read(self.as_bytes())
     }
 }
 
 impl MessageBuf {
-    /// The value that the message says in JSON, be it text or binary. The value may borrow from the
-    /// message.
+    /// Reads a text or binary message as JSON. The value may borrow from the message.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -175,18 +161,35 @@ impl MessageBuf {
     /// ```
     ///
     /// # Errors
-    /// The message is not JSON, or not that of a `T`. With `?` the function ends its session with 1011,
-    /// and the error is logged.
+    /// The message is not JSON, or not JSON of a `T`. With `?` an error ends the session with 1011, and is logged.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, JsonError> {
         read(self.as_bytes())
     }
+}
+
+/// The beginning of some bytes for an error message, with control characters escaped.
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
+    let mut shown = &bytes[..bytes.len().min(FOUND_BYTES_MAX)];
+    if let Err(error) = str::from_utf8(shown)
+        && error.error_len().is_none()
+    {
+        // The cut is inside a character.
+        shown = &shown[..error.valid_up_to()];
+    }
+    let mut found = String::from_utf8_lossy(shown).escape_debug().to_string();
+    // Quotes need no escape here.
+    found = found.replace("\\\"", "\"").replace("\\'", "'");
+    if shown.len() < bytes.len() {
+        found.push('…');
+    }
+    found
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonError> {
     serde_json::from_slice(bytes).map_err(|error| JsonError::new(error, bytes))
 }
 
-/// Lends the JSON of a value; its memory serves a later message.
+/// Writes a value as JSON and lends the text to `send`. The buffer then goes to the pool.
 fn with_text<T: Serialize + ?Sized>(
     value: &T,
     send: impl FnOnce(&str) -> Result<u64, Refused>,
@@ -197,7 +200,7 @@ fn with_text<T: Serialize + ?Sized>(
     answer
 }
 
-/// The JSON of a value, in memory of an earlier message where there is some.
+/// Writes a value as JSON, into a buffer from the pool.
 fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, Refused> {
     let mut bytes = pool::take(TEXT_BYTES_FIRST);
     let outcome = serde_json::to_writer(&mut bytes, value);
@@ -211,9 +214,9 @@ fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, Refused> {
     }
 }
 
-/// How much of a message an error shows.
+/// How many bytes of a message an error shows.
 const FOUND_BYTES_MAX: usize = 64;
-/// What the memory for a value has before anything is known of it.
+/// The capacity of the buffer that a value is written into.
 const TEXT_BYTES_FIRST: usize = 256;
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
-//! Parts of messages, for handlers that take long ones piece by piece.
+//! Parts of messages, for handlers that take long messages piece by piece.
 
 use std::fmt;
 
 use crate::message::{Kind, Message, MessageBuf};
 
-/// A part of a message of the peer, borrowed for as long as the callback runs: what
-/// [`Session::on_part`](crate::Session::on_part) gets.
+/// A part of a message of the peer, which the callback [`Session::on_part`](crate::Session::on_part) borrows.
 ///
-/// A message comes in one part or more, in order, and nothing of another message comes between them. How it
-/// is cut says nothing: not where the peer's frames end, and not how long a part is, which is at most what
-/// the configuration calls `message_bytes_max`. A part of a text is whole characters; the last part may be empty.
+/// A message comes in one or more parts, in order. No part of another message comes between them. The cuts mean nothing:
+/// they need not be where the peer's frames end. A part has at most `message_bytes_max` bytes, a limit of the
+/// configuration. A part of text is whole characters. The last part may be empty.
 ///
 /// ```
 /// use wsh::{Kind, prelude::*};
@@ -53,8 +52,8 @@ pub struct Part<'a> {
     position: PartPosition,
 }
 
-/// A part that may be kept: what [`AsyncConn::recv_part`](crate::AsyncConn::recv_part) and
-/// [`BlockingConn::recv_part`](crate::BlockingConn::recv_part) give. See [`Part`].
+/// A [`Part`] with a buffer of its own: what [`AsyncConn::recv_part`](crate::AsyncConn::recv_part) and
+/// [`BlockingConn::recv_part`](crate::BlockingConn::recv_part) return.
 ///
 /// ```
 /// use wsh::{Kind, prelude::*};
@@ -88,7 +87,7 @@ pub struct PartBuf {
     position: PartPosition,
 }
 
-/// Where in its message a part stands.
+/// The position of a part in its message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PartPosition {
     pub(crate) is_first: bool,
@@ -107,25 +106,25 @@ impl<'a> Part<'a> {
         Part { message, position }
     }
 
-    /// The bytes of the part as a message of its kind.
+    /// The part as a message of its kind.
     #[must_use]
     pub fn as_message(&self) -> Message<'a> {
         self.message
     }
 
-    /// Which of the two the message is.
+    /// The kind of the message that the part belongs to.
     #[must_use]
     pub fn kind(&self) -> Kind {
         kind(&self.message)
     }
 
-    /// The text, if the message is text.
+    /// The text of the part; `None` if the message is binary.
     #[must_use]
     pub fn as_text(&self) -> Option<&'a str> {
         self.message.as_text()
     }
 
-    /// The bytes of either kind.
+    /// The bytes of a part of either kind.
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.message.as_bytes()
@@ -143,19 +142,19 @@ impl<'a> Part<'a> {
         self.message.is_empty()
     }
 
-    /// Whether the message begins with it.
+    /// Whether the message begins with this part.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.position.is_first
     }
 
-    /// Whether the message ends with it.
+    /// Whether the message ends with this part.
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.position.is_last
     }
 
-    /// A copy that may be kept.
+    /// A copy, which may outlive the callback.
     #[must_use]
     pub fn to_buf(&self) -> PartBuf {
         PartBuf::new(self.message.to_buf(), self.position)
@@ -167,31 +166,31 @@ impl PartBuf {
         PartBuf { message, position }
     }
 
-    /// The same part, borrowed.
+    /// The part, borrowed.
     #[must_use]
     pub fn as_part(&self) -> Part<'_> {
         Part::new(self.message.as_message(), self.position)
     }
 
-    /// The bytes of the part as a message of its kind, without a copy.
+    /// The part as a message of its kind, without a copy.
     #[must_use]
     pub fn into_message(self) -> MessageBuf {
         self.message
     }
 
-    /// Which of the two the message is.
+    /// The kind of the message that the part belongs to.
     #[must_use]
     pub fn kind(&self) -> Kind {
         kind(&self.message.as_message())
     }
 
-    /// The text, if the message is text.
+    /// The text of the part; `None` if the message is binary.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         self.message.as_text()
     }
 
-    /// The bytes of either kind.
+    /// The bytes of a part of either kind.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.message.as_bytes()
@@ -209,13 +208,13 @@ impl PartBuf {
         self.message.is_empty()
     }
 
-    /// Whether the message begins with it.
+    /// Whether the message begins with this part.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.position.is_first
     }
 
-    /// Whether the message ends with it.
+    /// Whether the message ends with this part.
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.position.is_last
@@ -229,14 +228,14 @@ fn kind(message: &Message<'_>) -> Kind {
     }
 }
 
-/// As its [`Message`].
+/// Writes the part like a [`Message`].
 impl fmt::Display for Part<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.message.fmt(f)
     }
 }
 
-/// As its [`Message`].
+/// Writes the part like a [`Message`].
 impl fmt::Display for PartBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.message.fmt(f)

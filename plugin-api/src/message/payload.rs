@@ -1,4 +1,4 @@
-//! Payloads that many sends share, and messages that are not compressed.
+//! What can be sent as a message: borrowed, owned or shared, compressed or not.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -9,19 +9,20 @@ use crate::{
 
 use self::sealed::Sealed;
 
-/// What can be sent: text as `&str`, `String` or `Arc<str>`, binary as `&[u8]`, `&[u8; N]`, `Vec<u8>`,
-/// `Arc<[u8]>` or, with the feature `bytes`, `bytes::Bytes`, and either as a [`Message`] or a
-/// [`MessageBuf`]. Each of them in [`Uncompressed`](crate::Uncompressed) leaves as it is.
+/// A value that can be sent as a message.
+///
+/// Text is `&str`, `String` or `Arc<str>`. Binary is `&[u8]`, `&[u8; N]`, `Vec<u8>`, `Arc<[u8]>` or, with the feature
+/// `bytes`, `bytes::Bytes`. A [`Message`] or a [`MessageBuf`] is either. Each of them in
+/// [`Uncompressed`](crate::Uncompressed) is sent without compression.
 ///
 /// # What is copied
-/// An `Arc` or `Bytes` may be sent any number of times, to any number of sessions. On the handler's side no
-/// byte of it is copied: the server reads it where it lies, and where a send waits the payload is held
-/// meanwhile. A blocking function copies what has at most 1 KiB, which is less than it costs to hold it.
+/// An `Arc` or `Bytes` may be sent any number of times, to any number of sessions. On the handler's side no byte of it is
+/// copied: the server reads it where it lies, and a send that waits holds it. Only a blocking function copies payloads of
+/// at most 1 KiB, which costs less than holding them.
 ///
-/// The server copies a message of less than 16 KiB into what it is about to send. A larger one is handed to
-/// the system from where it lies, and what the system does not take is copied. What is sent by a
-/// [`Handle`](crate::Handle) is copied once for each session, what is [published](crate::publish) once for
-/// all, and compressed once for all.
+/// The server copies a message of less than 16 KiB into its output buffer. It hands a larger one to the system from where
+/// it lies, and copies only what the system does not take. A message by a [`Handle`](crate::Handle) is copied once for
+/// each session. A [published](crate::publish) message is copied once, and compressed once, for all subscribers.
 ///
 /// ```standalone_crate
 /// use std::sync::Arc;
@@ -52,9 +53,10 @@ pub trait Payload: sealed::Sealed {}
 
 impl<T: sealed::Sealed> Payload for T {}
 
-/// A message that leaves as it is, also where permessage-deflate (RFC 7692) was negotiated: one that is
-/// compressed already, as a picture is, or that mixes a secret with what a peer chose. Of a message that is
-/// sent in parts the first part says it.
+/// A message that is sent without compression, also where permessage-deflate (RFC 7692) was negotiated.
+///
+/// It is for data that is compressed already, such as a picture, and for messages that mix a secret with what a peer
+/// chose. For a message in parts, the first part decides.
 ///
 /// ```standalone_crate
 /// use wsh::prelude::*;
@@ -95,17 +97,17 @@ impl<P: Payload> Sealed for Uncompressed<P> {
 /// The bytes of a message that waits to be sent.
 #[derive(Debug)]
 pub enum OwnedPayload {
-    /// Memory that a later message may have.
+    /// A buffer, which a later message may use.
     Memory(Vec<u8>),
-    /// What others hold as well.
+    /// A payload that others may hold as well.
     Shared(Arc<[u8]>),
-    /// What others hold as well.
+    /// A payload that others may hold as well.
     #[cfg(feature = "bytes")]
     Bytes(bytes::Bytes),
 }
 
 impl OwnedPayload {
-    /// The memory, if nothing else holds it.
+    /// The buffer, if this payload has one of its own.
     pub(crate) fn into_memory(self) -> Option<Vec<u8>> {
         match self {
             OwnedPayload::Memory(memory) => Some(memory),
@@ -189,11 +191,11 @@ pub(crate) mod sealed {
     pub trait Sealed: Sized {
         fn kind(&self) -> u32;
         fn bytes(&self) -> &[u8];
-        /// The memory, for the next message to come.
+        /// The buffer, for a later message; `None` if the value owns none.
         fn recycle(self) -> Option<Vec<u8>> {
             None
         }
-        /// The bytes as they may be kept: what is neither owned nor shared already is copied.
+        /// The bytes in a form that may wait to be sent. Borrowed bytes are copied.
         fn into_owned(self) -> OwnedPayload {
             let mut copy = crate::buffers::pool::take(self.bytes().len());
             copy.extend_from_slice(self.bytes());
@@ -322,7 +324,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// Text out of a Rust string: the host need not look at it again.
+/// The kind of a Rust string, which is UTF-8: the host need not check it.
 pub(crate) const TEXT: u32 = abi::TEXT | abi::TRUSTED_UTF8;
 
 #[cfg(test)]

@@ -22,11 +22,11 @@ impl Drop for CallbackScope {
 
 /// Gives a callback that runs a test of its own its thread back as it was. A test itself goes on with the
 /// handler that was called last.
-pub(super) struct ThreadRestore(Option<runtime::OfTest>);
+pub(super) struct ThreadRestore(Option<runtime::TestThread>);
 
 impl ThreadRestore {
     pub(super) fn enter() -> Self {
-        ThreadRestore((DEPTH.get() > 0).then(runtime::of_test))
+        ThreadRestore((DEPTH.get() > 0).then(runtime::test_thread))
     }
 }
 

@@ -329,7 +329,7 @@ fn topics_that_are_none_are_told_apart_from_topics_without_subscribers() {
                         panic!("{topic:?}: {answer:?}");
                     };
                     assert_eq!(rule.argument(), "topic");
-                    assert_eq!(rule.wanted(), "1 to 255, and no NUL");
+                    assert_eq!(rule.wanted(), "1 to 255 bytes without NUL");
                 }
             }
             conn.send("done")?;

@@ -16,12 +16,12 @@ use crate::{
 };
 
 /// # Safety
-/// `request` stays where it is with all it points to for `'a`.
+/// The request, and all that it points to, can be read for `'a` and does not move.
 unsafe fn request<'a>(request: *const abi::Request) -> Request<'a> {
-    // SAFETY: the host's promise for the callback's arguments.
+    // SAFETY: the caller's promise.
     let table = unsafe { read::copy(request) };
-    // SAFETY: as above; what the ABI calls `Str` is UTF-8, pairs have UTF-8 names, and `PairRef` and
-    // `TextRef` have the layout of `Pair` and `Str`.
+    // SAFETY: the caller's promise. By the ABI, each `Str` is UTF-8 and so is the name of each pair. `PairRef` and `TextRef`
+    // have the layout of `Pair` and `Str`.
     unsafe {
         Request {
             flags: table.flags,
@@ -59,7 +59,7 @@ pub(super) unsafe extern "C" fn handshake<E: HandlerAdapter>(
         let root = unsafe { root::<E>(handler) };
         let response = ResponsePtr::new(response);
         let mut response = Response::new(&root.runtime.host, response);
-        // SAFETY: the host's cell for what we leave in it, NULL at the first call.
+        // SAFETY: the host's cell for the pending handshake, NULL at the first call.
         let left = unsafe { attempt.read() };
         // SAFETY: the callback's own argument.
         let request = unsafe { request(asked) };
@@ -71,10 +71,10 @@ pub(super) unsafe extern "C" fn handshake<E: HandlerAdapter>(
             };
             PendingHandshake::new(root.runtime, request.id, request.attached, answer)
         } else {
-            // SAFETY: the host gives back what an earlier call left, and asks once at a time.
+            // SAFETY: an earlier call left it, and the host makes one call at a time.
             unsafe { Box::from_raw(left.cast::<PendingHandshake>()) }
         };
-        // While the answer is worked out, nobody else may find it: a panic drops it.
+        // The cell is NULL while the answer is worked out: a panic drops the pending handshake.
         // SAFETY: the host's cell.
         unsafe { attempt.write(ptr::null_mut()) };
         let status = own.answer(&mut response, offered);
@@ -124,7 +124,7 @@ pub(super) unsafe extern "C" fn open<E: HandlerAdapter>(
         }
     });
     if status < 0 {
-        // A failed `open` leaves no session.
+        // By the ABI, a failed `open` leaves no session.
         guard_void(|| drop(made));
         return status;
     }
@@ -146,7 +146,7 @@ pub(super) unsafe extern "C" fn restore<E: HandlerAdapter>(
     let status = guard(|| {
         // SAFETY: the host passes what `init` gave it.
         let root = unsafe { root::<E>(handler) };
-        // SAFETY: the callback's own argument. It is not entered: nothing may be called with it.
+        // SAFETY: the callback's own argument. The session is not entered: `restore` may not use its Conn.
         let host_session = Arc::new(unsafe { HostSession::new(root.runtime, conn, true) });
         // SAFETY: the callback's own argument.
         let state = unsafe { read::bytes(state, len) };

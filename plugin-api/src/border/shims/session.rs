@@ -14,12 +14,12 @@ use crate::{
     styles::adapter::{Event, SessionAdapter},
 };
 
-/// Hands one event to a session. Each callback has a closure of its own for it: so what the author
-/// wrote becomes a part of the callback's function, and not of one that all of them call.
+/// Passes one event to a session's adapter. Each callback has a closure of its own for it, so that the author's code is
+/// inlined into the function of its callback.
 ///
 /// # Safety
-/// `session` came from `open` or `restore` of a style with this slot, `destroy` was not called, no
-/// other callback of it runs, and `conn` is its Conn.
+/// `session` came from `open` or `restore` of a handler whose sessions are `S`. `destroy` was not called, no other
+/// callback of the session runs, and `conn` is its Conn.
 #[inline(always)]
 unsafe fn dispatch<S: SessionAdapter>(
     session: *mut c_void,
@@ -37,12 +37,11 @@ unsafe fn dispatch<S: SessionAdapter>(
     })
 }
 
-/// What came, if `kind` has no other bits than hints and `asked_for`: what an unknown bit changes is not
-/// known.
+/// The message of a callback. `None` if `kind` has a bit that is neither a hint nor in `asked_for`: an unknown bit may
+/// change what the bytes mean.
 ///
 /// # Safety
-/// `ptr` and `len` are those of a callback, and the answer does not outlive it. Text is UTF-8, as the host
-/// promises, also in parts.
+/// `ptr` and `len` are those of a callback, and the answer does not outlive it. Text is UTF-8, also in parts.
 #[inline(always)]
 unsafe fn message_of<'a>(
     kind: u32,
@@ -78,7 +77,7 @@ pub(super) unsafe extern "C" fn message<S: SessionAdapter>(
     }
 }
 
-/// As [`message`], where [`abi::BATCHES`] is asked for.
+/// The callback `message` of handlers with [`abi::BATCHES`].
 pub(super) unsafe extern "C" fn batched<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
@@ -102,7 +101,7 @@ pub(super) unsafe extern "C" fn batched<S: SessionAdapter>(
     }
 }
 
-/// As [`message`], where [`abi::STREAM`] is asked for.
+/// The callback `message` of handlers with [`abi::STREAM`].
 pub(super) unsafe extern "C" fn part<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
@@ -225,12 +224,12 @@ pub(super) unsafe extern "C" fn closed<S: SessionAdapter>(
     }
 }
 
-/// How the session ends.
+/// The Close that a callback is told.
 ///
 /// # Safety
 /// The arguments are those of the callback that is running.
 unsafe fn close(conn: *const abi::Conn, code: u32, reason: abi::Bytes) -> Close {
-    // SAFETY: the host's promise: UTF-8, readable until the callback returns.
+    // SAFETY: by the ABI, the reason is UTF-8 and can be read until the callback returns.
     let reason = unsafe { read::text(reason) };
     // SAFETY: the callback is running, so the table is there.
     let table = unsafe { read::copy(conn) };
@@ -250,7 +249,7 @@ pub(super) unsafe extern "C" fn snapshot<S: SessionAdapter>(
     sink: *const abi::Sink,
 ) -> Status {
     guard(|| {
-        // SAFETY: the host's promise for a session's callbacks: nobody else has it now.
+        // SAFETY: by the ABI, no other callback of the session runs.
         let adapter = unsafe { &mut *session.cast::<S>() };
         let host_session = Arc::as_ptr(adapter.session());
         // SAFETY: the adapter keeps its host_session until `destroy`; dropped at the end of this closure.
@@ -265,7 +264,7 @@ pub(super) unsafe extern "C" fn snapshot<S: SessionAdapter>(
         let Some(write) = sink.write else {
             return abi::UNSUPPORTED;
         };
-        // SAFETY: the host's function with the context beside it, and bytes of ours.
+        // SAFETY: the host's function with its own `ctx`, and bytes that outlive the call.
         unsafe { write(sink.ctx, state.as_ptr(), state.len()) }
     })
 }

@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Conn {
-    /// Sends a value as JSON, in a text message. Answers the bytes that are
-    /// [buffered](Self::buffered) with it.
+    /// Sends a value as JSON, in a text message. Answers how many bytes are [buffered](Self::buffered), this message
+    /// included.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -27,14 +27,14 @@ impl Conn {
     /// ```
     ///
     /// # Errors
-    /// [`Refused::Invalid`]: JSON cannot say the value, as a map whose keys are no strings; the log has
-    /// the reason. Otherwise as of [`send`](Self::send).
+    /// [`Refused::Invalid`]: the value cannot be written as JSON, such as a map whose keys are no strings; the log has the
+    /// reason. Otherwise those of [`send`](Self::send).
     pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<u64, Refused> {
         with_text(value, |text| self.send(text))
     }
 
-    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
-    /// is one. Answers about how many there are.
+    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session included if it is one.
+    /// Answers how many subscribers this server has, as last known.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -46,7 +46,7 @@ impl Conn {
     /// ```
     ///
     /// # Errors
-    /// As of [`send_json`](Self::send_json) and of [`publish`](crate::publish).
+    /// Those of [`send_json`](Self::send_json) and of [`publish`](crate::publish).
     pub fn publish_json<T: Serialize + ?Sized>(
         &self,
         topic: &str,
@@ -57,13 +57,12 @@ impl Conn {
 }
 
 impl<S> AsyncConn<S> {
-    /// Sends a value as JSON, in a text message. The answer is awaited as that of
-    /// [`send`](Self::send).
+    /// Sends a value as JSON, in a text message. The answer is to be awaited, like that of [`send`](Self::send).
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
-    /// It is [`Refused::Invalid`] if JSON cannot say the value, as a map whose keys are no strings; the
-    /// log has the reason.
+    /// The answer is [`Refused::Invalid`] if the value cannot be written as JSON, such as a map whose keys are no strings.
+    /// The log has the reason.
     ///
     /// ```standalone_crate
     /// # use wsh::prelude::*;
@@ -85,8 +84,8 @@ impl<S> AsyncConn<S> {
         }
     }
 
-    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
-    /// is one. Answers about how many there are.
+    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session included if it is one.
+    /// Answers how many subscribers this server has, as last known.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -98,7 +97,7 @@ impl<S> AsyncConn<S> {
     /// ```
     ///
     /// # Errors
-    /// As of [`Conn::publish_json`].
+    /// Those of [`Conn::publish_json`].
     pub fn publish_json<T: Serialize + ?Sized>(
         &self,
         topic: &str,
@@ -109,7 +108,7 @@ impl<S> AsyncConn<S> {
 }
 
 impl BlockingConn {
-    /// Sends a value as JSON, in a text message. It waits as [`send`](Self::send) does.
+    /// Sends a value as JSON, in a text message. The call waits like [`send`](Self::send).
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -126,14 +125,14 @@ impl BlockingConn {
     /// ```
     ///
     /// # Errors
-    /// [`Refused::Invalid`]: JSON cannot say the value, as a map whose keys are no strings; the log has
-    /// the reason. Otherwise as of [`send`](Self::send).
+    /// [`Refused::Invalid`]: the value cannot be written as JSON, such as a map whose keys are no strings; the log has the
+    /// reason. Otherwise those of [`send`](Self::send).
     pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Refused> {
         self.send(write(value)?)
     }
 
-    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session too if it
-    /// is one. Answers about how many there are.
+    /// Sends a value as JSON, in a text message, to every subscriber of a topic, this session included if it is one.
+    /// Answers how many subscribers this server has, as last known.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -145,7 +144,7 @@ impl BlockingConn {
     /// ```
     ///
     /// # Errors
-    /// As of [`Conn::publish_json`].
+    /// Those of [`Conn::publish_json`].
     pub fn publish_json<T: Serialize + ?Sized>(
         &self,
         topic: &str,
@@ -156,7 +155,7 @@ impl BlockingConn {
 }
 
 impl crate::test::Client {
-    /// Sends a value as JSON, in a text message; lost if the session is over.
+    /// Sends a value as JSON, in a text message. The message is lost if the session is over.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -177,7 +176,7 @@ impl crate::test::Client {
     /// ```
     ///
     /// # Panics
-    /// JSON cannot say the value.
+    /// The value cannot be written as JSON.
     pub fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) {
         match serde_json::to_string(value) {
             Ok(text) => self.send(text),
@@ -187,8 +186,8 @@ impl crate::test::Client {
 }
 
 impl Handle {
-    /// Sends a value as JSON, in a text message; it leaves between two callbacks of the session.
-    /// Answers the bytes that are on their way, as last known.
+    /// Sends a value as JSON, in a text message, which leaves between two callbacks of the session. Answers how many bytes
+    /// wait for the peer, as last known.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -203,15 +202,15 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// [`Refused::Invalid`]: JSON cannot say the value; the log has the reason. Otherwise as of
+    /// [`Refused::Invalid`]: the value cannot be written as JSON; the log has the reason. Otherwise those of
     /// [`send`](Self::send).
     pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<u64, Refused> {
         with_text(value, |text| self.send(text))
     }
 }
 
-/// Sends a value as JSON, in a text message, to every subscriber of a topic of this handler, from any
-/// thread. Answers about how many there are.
+/// Sends a value as JSON, in a text message, to every subscriber of a topic of this handler. Any thread may call it.
+/// Answers how many subscribers this server has, as last known.
 ///
 /// Needs the feature `serde`, which is on by default.
 ///
@@ -222,8 +221,8 @@ impl Handle {
 /// ```
 ///
 /// # Errors
-/// [`Refused::Invalid`]: JSON cannot say the value, as a map whose keys are no strings; the log has the
-/// reason. Otherwise as of [`publish`](crate::publish).
+/// [`Refused::Invalid`]: the value cannot be written as JSON, such as a map whose keys are no strings; the log has the
+/// reason. Otherwise those of [`publish`](crate::publish).
 pub fn publish_json<T: Serialize + ?Sized>(topic: &str, value: &T) -> Result<u64, Refused> {
     with_text(value, |text| handle::publish(topic, text))
 }

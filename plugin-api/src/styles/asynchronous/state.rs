@@ -8,6 +8,8 @@ use serde_core::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "serde")]
 use serde_json::value::RawValue;
 
+#[cfg(feature = "serde")]
+use crate::message::json::excerpt;
 use crate::styles::functions::owned_request::OwnedRequest;
 
 /// The state of an async session. It begins as its `Default`, and moves as JSON.
@@ -52,7 +54,8 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> AsyncState for 
     }
 
     fn read(bytes: &[u8]) -> crate::Result<Self> {
-        serde_json::from_slice(bytes).map_err(|error| format!("state: {error}").into())
+        serde_json::from_slice(bytes)
+            .map_err(|error| format!("state: {error}; found `{}`", excerpt(bytes)).into())
     }
 
     fn join(request: &OwnedRequest, state: Vec<u8>) -> Option<Vec<u8>> {
@@ -71,7 +74,13 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> AsyncState for 
             let request = OwnedRequest::from_json(serde_json::from_str(part("request"))?)?;
             Ok((request, serde_json::from_str(part("state"))?))
         };
-        both().map_err(|error: serde_json::Error| format!("state with its request: {error}").into())
+        both().map_err(|error: serde_json::Error| {
+            format!(
+                "state with its request: {error}; found `{}`",
+                excerpt(bytes)
+            )
+            .into()
+        })
     }
 }
 
@@ -92,7 +101,10 @@ impl AsyncState for () {
     }
 
     fn split(_bytes: &[u8]) -> crate::Result<(OwnedRequest, Self)> {
-        Err("a session with its request moves with the feature `serde` only".into())
+        Err(
+            "a state with its request was found, which is read with the feature `serde` only"
+                .into(),
+        )
     }
 }
 

@@ -248,8 +248,8 @@ pub trait Session: Sized + Send + 'static {
     /// # Errors
     /// Any error keeps the session in the older generation, and is logged.
     fn restore(conn: &mut Conn, state: &State) -> crate::Result<Self> {
-        let _ = (conn, state);
-        Err("neither the handler nor its session has a `restore`".into())
+        let (_, schema) = (conn, state.schema());
+        Err(format!("state of schema {schema} is not read: neither the handler nor its session has a `restore`").into())
     }
 }
 

@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 #[cfg(feature = "serde")]
 use serde_core::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "serde")]
+use crate::message::json::excerpt;
 use crate::styles::events::session::Session;
 
 /// The state of a session as an older generation wrote it, for `restore`.
@@ -109,8 +111,10 @@ impl State {
     /// The state is not JSON of the type `T`.
     #[cfg(feature = "serde")]
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
-        serde_json::from_slice(&self.bytes)
-            .map_err(|error| format!("state of schema {}: {error}", self.schema).into())
+        serde_json::from_slice(&self.bytes).map_err(|error| {
+            let (schema, found) = (self.schema, excerpt(&self.bytes));
+            format!("state of schema {schema}: {error}; found `{found}`").into()
+        })
     }
 }
 
