@@ -1,7 +1,7 @@
 //! When a session wakes although nothing has happened: its handler's timers, and what its peer owes.
 //!
-//! A handler's timers are the runtime's, to the millisecond. What the peer owes is in seconds: what
-//! and by when is [`Liveness`]'s, and the [timer wheel](crate::sessions::timer_wheel) wakes the session for it.
+//! The runtime keeps a handler's timers, to the millisecond. What the peer owes is a matter of seconds:
+//! [`Liveness`] says what is owed and by when, and the [timer wheel](crate::sessions::timer_wheel) wakes the session.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -19,10 +19,11 @@ use crate::ws::closing::ClosingEvent;
 /// The deadlines of one session.
 pub(super) struct Deadlines {
     pub(super) life: Liveness,
-    /// The tick for which the timer wheel was asked; 0 is none.
+    /// The tick at which the timer wheel is to wake the session; 0 is none.
     armed_for: u32,
+    /// Whether something may be due that was not looked at yet.
     is_due: bool,
-    /// Whether something has changed that moves the next deadline, and not only a little away.
+    /// Whether the next deadline has changed by more than a message moves it away.
     has_moved: bool,
 }
 
@@ -36,29 +37,29 @@ impl Deadlines {
         }
     }
 
-    /// Other limits hold from now on.
+    /// Notes that other limits hold from now on.
     pub(super) fn note_limits(&mut self) {
         self.has_moved = true;
     }
 
-    /// The peer sent something.
+    /// Notes that the peer sent something.
     #[inline]
     pub(super) fn heard(&mut self) {
         self.has_moved |= self.life.heard(Moment::recent());
     }
 
-    /// What was received ends inside a message, or inside a frame, or it does not.
+    /// Notes whether what was received ends inside a message or a frame.
     #[inline]
     pub(super) fn note_message(&mut self, is_incomplete: bool) {
         self.has_moved |= self.life.note_message(is_incomplete, Moment::recent);
     }
 
-    /// The closing handshake, or the wait for the end of the connection, begins.
+    /// Gives the closing handshake, or the wait for the end of the connection, its time from now on.
     pub(super) fn start_closing(&mut self, controls: &Controls) {
         self.life.start_closing(Moment::now(), &timeouts(controls));
     }
 
-    /// Pending until something is due, or may be. `is_open`: the session is not closing.
+    /// Ready when something may be due. `is_open` says that neither side closes.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -80,7 +81,7 @@ impl Deadlines {
         if let Some((next, may_be_late)) = self.life.next(is_open, facts, &timeouts) {
             let mut tick = timer_wheel.tick_of(next);
             if may_be_late {
-                // Those of one second are woken together, which costs each of them less.
+                // Sessions of one second are woken together, which costs each of them less.
                 tick = tick.next_multiple_of(TICKS_A_SECOND);
             }
             self.arm(tick.max(1), controls, timer_wheel);
@@ -89,8 +90,8 @@ impl Deadlines {
         Poll::Pending
     }
 
-    /// Has the session woken at `tick`, if it is not woken before: that does no harm, and moving it
-    /// with every message would cost.
+    /// Has the session woken at `tick` at the latest. It may be woken earlier, for a deadline that has
+    /// moved away since: that costs less than to move the tick with every message.
     fn arm(&mut self, tick: u32, controls: &Controls, timer_wheel: &TimerWheel) {
         if self.armed_for == 0 || tick < self.armed_for {
             self.armed_for = tick;
@@ -103,7 +104,7 @@ impl Deadlines {
         }
     }
 
-    /// Whether the session was woken for its deadlines: then something may be due.
+    /// Notes that something may be due, if the session was woken for its deadlines.
     pub(super) fn note_deadline_due(&mut self, controls: &Controls) {
         if controls.mailbox.take_deadline_due() {
             self.armed_for = 0;
@@ -111,15 +112,15 @@ impl Deadlines {
         }
     }
 
-    /// Has the session woken in a second. What is due until then stays so.
+    /// Has the session woken in a second. What is due by then stays due.
     pub(super) fn look_in_a_second(&mut self, controls: &Controls, timer_wheel: &TimerWheel) {
         self.note_deadline_due(controls);
-        let tick = timer_wheel.tick_of(Moment::now().after(HELD_LOOK_MS));
+        let tick = timer_wheel.tick_of(Moment::now().after(THROTTLED_LOOK_MS));
         self.arm(tick.max(1), controls, timer_wheel);
     }
 
-    /// Whether nothing has come up that wakes the task too late, without asking what is: a message
-    /// only moves deadlines away.
+    /// Whether the session is woken early enough as it is. A message only moves deadlines away, so that
+    /// after most turns nothing has to be asked.
     #[inline]
     pub(super) fn is_armed_before(&self, controls: &Controls) -> bool {
         self.armed_for != 0
@@ -135,12 +136,13 @@ impl Deadlines {
         self.is_due
     }
 
-    /// Whether something may have been due since the last time.
+    /// Like `is_due`. What is due counts as looked at from then on.
     pub(super) fn take_due(&mut self) -> bool {
         std::mem::take(&mut self.is_due)
     }
 }
 
+/// The limits that hold for a session's peer, in ms.
 pub(super) fn timeouts(controls: &Controls) -> Timeouts {
     let limits = &controls.limits;
     Timeouts {
@@ -152,15 +154,15 @@ pub(super) fn timeouts(controls: &Controls) -> Timeouts {
     }
 }
 
-/// 90 to 110 % of the limit, by the id: spread evenly and without a source of randomness, so that ten
-/// thousand sessions of one moment do not ping in one moment.
+/// 90 to 110 % of the limit, by the session's id. The ids spread it evenly without a source of
+/// randomness, so that ten thousand sessions that opened together do not ping together.
 fn ping_interval_ms(limits: &SessionLimits, id: u64) -> u64 {
     let percent = 90 + id.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 21;
     limits.ping_interval_ms.saturating_mul(percent) / 100
 }
 
 impl Session {
-    /// Pending until something is due, or may be.
+    /// Ready when something may be due. `is_open` says that neither side closes.
     #[inline(never)]
     pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
         let (facts, controls) = (self.facts(), &mut self.conn.controls);
@@ -169,7 +171,7 @@ impl Session {
             .poll(cx, is_open, &facts, controls, timer_wheel)
     }
 
-    /// Does what is due.
+    /// Does what is due: runs the timers that have run out, and looks at the peer.
     #[cold]
     pub(super) fn meet_deadlines(&mut self) {
         let now = Instant::now();
@@ -192,7 +194,7 @@ impl Session {
         }
     }
 
-    /// What a look at the peer comes to; nothing once the connection is over.
+    /// Looks whether the peer keeps its deadlines. Nothing is due once the connection is over.
     pub(super) fn look_at_peer(
         &mut self,
         now: Moment,
@@ -209,7 +211,7 @@ impl Session {
         }
     }
 
-    /// Does what follows from a look at the peer.
+    /// Does what a look at the peer has come to.
     pub(super) fn follow(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Wait => {}
@@ -221,8 +223,8 @@ impl Session {
         }
     }
 
-    /// Whether a peer that is not read is gone, or has left nothing to read. One that has sent something
-    /// before it left is read by a handler that resumes, until the next Ping shows that it is gone.
+    /// Whether a peer that is not read is gone and has left nothing to read. What it sent before it left
+    /// stays for a handler that resumes, until the next Ping shows that the peer is gone.
     fn peer_has_left(&self) -> bool {
         let wire = &self.conn.controls.wire;
         match wire.peer_end() {
@@ -232,7 +234,7 @@ impl Session {
         }
     }
 
-    /// What is known of the peer without asking the kernel.
+    /// The facts about the peer that are known without a system call.
     pub(super) fn facts(&self) -> Facts {
         let wire = &self.conn.controls.wire;
         Facts {
@@ -245,7 +247,7 @@ impl Session {
     }
 }
 
-/// Between two looks at a peer that is not read.
-const HELD_LOOK_MS: u64 = 1_000;
-/// Of the timer wheel.
+/// The time between two looks at the peer of a session that is throttled.
+const THROTTLED_LOOK_MS: u64 = 1_000;
+/// Ticks of the timer wheel.
 const TICKS_A_SECOND: u32 = 10;

@@ -1,25 +1,25 @@
-//! What a peer still owes a session, and by when: a sign of life, progress with what is sent to it,
-//! the rest of its message, its part of the end.
+//! What a peer owes a session, and by when: a sign of life, progress with what is sent to it, the rest
+//! of its message, its part of the closing handshake.
 //!
-//! A slow link is not a dead one. While much is on its way to a peer no Ping is sent, which would
-//! wait behind it; what counts then is that the peer's TCP acknowledges more. A peer whose process
-//! hangs acknowledges no more once its buffer is full.
+//! A slow link is not a dead one. While much is on its way to a peer, no Ping is sent, because it would
+//! wait behind that. Progress is then that the peer's TCP acknowledges more. A peer whose process
+//! hangs acknowledges nothing any more once its buffer is full.
 //!
-//! [`Liveness`] does no I/O: it is told the time and the [`Facts`], and says what is to be done.
+//! [`Liveness`] does no I/O: it is given the time and the [`Facts`], and answers what is to be done.
 
 use crate::outbound::flow::{Flow, pause_ms, slow_reader_ms};
 use crate::process::clock::Moment;
 
-/// What is known of one peer.
+/// What one peer owes, and what was seen of it.
 #[derive(Debug)]
 pub(super) struct Liveness {
     last_heard: Moment,
     expects: Expects,
-    /// There while more is on its way to the peer than it acknowledges soon.
+    /// The progress of what is on its way, while that is more than the peer acknowledges soon.
     flow: Option<Box<Flow>>,
-    /// Since when a message, or a frame, is incomplete that the peer has begun.
+    /// When the peer began the message or frame that is incomplete.
     message_began: Option<Moment>,
-    /// The low bits of the number of bytes sent before the last Ping that was answered.
+    /// The bytes sent before the last Ping that began the peer's time for an answer, modulo 2³².
     answered: u32,
 }
 
@@ -27,21 +27,21 @@ pub(super) struct Liveness {
 #[derive(Clone, Copy, Debug)]
 enum Expects {
     Nothing,
-    /// Anything at all: the first Ping that it has not answered leaves it time `until` then.
+    /// Any byte until `until`, since a Ping was sent and nothing has come after it.
     Life {
         until: Moment,
         last_ping: Moment,
     },
-    /// Nothing, for what it sends is not read. A Ping shows whether it is still there: where it is not,
-    /// the connection breaks.
-    Nobody {
+    /// Nothing, because what it sends is not read. A Ping is sent all the same: where the peer is gone, it
+    /// breaks the connection.
+    Unread {
         last_ping: Moment,
     },
-    /// The end: the closing handshake, or the wait for the end of the connection, has begun.
+    /// Its part of the closing handshake, or of the end of the connection.
     End {
         since: Moment,
         until: Moment,
-        /// It was looked at since.
+        /// Whether the peer was looked at since then.
         is_seen: bool,
     },
 }
@@ -51,13 +51,13 @@ enum Expects {
 pub(super) struct Facts {
     /// Whether what the peer sends is read.
     pub(super) hears: bool,
-    /// Since when bytes wait that the kernel does not take.
+    /// When the queue stopped moving, if the kernel does not take all of it.
     pub(super) queued_since: Option<Moment>,
-    /// Bytes that the kernel has taken.
+    /// The bytes that the kernel has taken.
     pub(super) taken: u64,
-    /// Bytes of those that the peer's TCP has not acknowledged.
+    /// The bytes of those that the peer's TCP has not acknowledged.
     pub(super) unacked: u64,
-    /// Bytes of the peer's message that have come, if it is incomplete.
+    /// The bytes that have come of the peer's message, if it is incomplete.
     pub(super) message_bytes: u64,
 }
 
@@ -89,7 +89,7 @@ pub(super) enum Verdict {
     NotClosed,
 }
 
-/// When the next look is due, and whether it may be a second late.
+/// The time of the next look, and whether that may be a second late.
 pub(super) type Due = (Moment, bool);
 
 impl Liveness {
@@ -103,7 +103,7 @@ impl Liveness {
         }
     }
 
-    /// The peer sent something. True if that moves a deadline away which is near.
+    /// Notes that the peer sent something. True if a deadline that was near is gone by that.
     #[inline]
     pub(super) fn heard(&mut self, now: Moment) -> bool {
         self.last_heard = now;
@@ -114,26 +114,26 @@ impl Liveness {
         false
     }
 
-    /// Whether the peer is not read. When it is read again, its time begins anew.
+    /// Notes whether the peer is not read. When it is read again, its time begins anew.
     pub(super) fn set_rests(&mut self, rests: bool, now: impl FnOnce() -> Moment) {
-        if rests == matches!(self.expects, Expects::Nobody { .. }) || self.is_closing() {
+        if rests == matches!(self.expects, Expects::Unread { .. }) || self.is_closing() {
             return;
         }
         let now = now();
         self.rest(now);
         self.expects = match rests {
-            true => Expects::Nobody { last_ping: now },
+            true => Expects::Unread { last_ping: now },
             false => Expects::Nothing,
         };
     }
 
-    /// The peer is not read for now, so nothing is expected of what it sends.
+    /// Begins the peer's time anew, since what it sends is not read now.
     pub(super) fn rest(&mut self, now: Moment) {
         self.heard(now);
         self.message_began = self.message_began.map(|_| now);
     }
 
-    /// Whether a message is incomplete. True if that is new.
+    /// Notes whether a message is incomplete. True if one has become so.
     #[inline]
     pub(super) fn note_message(
         &mut self,
@@ -147,7 +147,7 @@ impl Liveness {
         is_incomplete
     }
 
-    /// The closing handshake, or the wait for the end of the connection, begins.
+    /// Gives the closing handshake, or the wait for the end of the connection, its time from now on.
     pub(super) fn start_closing(&mut self, now: Moment, timeouts: &Timeouts) {
         self.message_began = None;
         self.expects = Expects::End {
@@ -157,12 +157,13 @@ impl Liveness {
         };
     }
 
+    /// Whether the peer owes its part of the end.
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.expects, Expects::End { .. })
     }
 
-    /// Whether a look has to know what is unacknowledged, which takes a system call: not where the
-    /// peer was sent next to nothing since it answered a Ping.
+    /// Whether a look needs the unacknowledged bytes, which take a system call. Most do not: the peer was
+    /// sent next to nothing since the last Ping.
     pub(super) fn asks_unacked(&self, facts: &Facts) -> bool {
         let since = u64::from((facts.taken as u32).wrapping_sub(self.answered));
         since > LONG_WAY_BYTES
@@ -171,7 +172,7 @@ impl Liveness {
             || self.is_closing()
     }
 
-    /// Looks at an open session's peer.
+    /// Looks at the peer of a session that neither side closes.
     pub(super) fn look(&mut self, now: Moment, facts: &Facts, timeouts: &Timeouts) -> Verdict {
         if self.is_stalled(now, facts, timeouts) {
             return Verdict::Stalled;
@@ -187,12 +188,12 @@ impl Liveness {
         let may_ping = is_due && !is_long_way(facts);
         match &mut self.expects {
             Expects::Life { until, .. } if now >= *until => Verdict::Silent,
-            Expects::Life { last_ping, .. } | Expects::Nobody { last_ping } if may_ping => {
+            Expects::Life { last_ping, .. } | Expects::Unread { last_ping } if may_ping => {
                 *last_ping = now;
                 Verdict::Ping
             }
             Expects::Nothing if may_ping => {
-                // What was sent since may lie before the Ping in the peer's own buffer.
+                // What was sent since the last Ping may lie before this one in the peer's buffer.
                 let before = u64::from((facts.taken as u32).wrapping_sub(self.answered));
                 self.answered = facts.taken as u32;
                 self.expects = Expects::Life {
@@ -210,7 +211,7 @@ impl Liveness {
         }
     }
 
-    /// Looks at the peer of a session that ends.
+    /// Looks at the peer of a session that closes.
     pub(super) fn look_at_end(
         &mut self,
         now: Moment,
@@ -229,7 +230,7 @@ impl Liveness {
         let on_its_way = facts.queued_since.is_some() || facts.unacked > 0;
         let latest = since.after(timeouts.outbound.max(timeouts.close));
         if on_its_way && now < latest {
-            // Our Close is behind what a slow link still carries.
+            // Our Close frame is behind what a slow link still carries.
             let flow = self
                 .flow
                 .get_or_insert_with(|| Box::new(Flow::new(now, now, facts.acked())));
@@ -245,7 +246,7 @@ impl Liveness {
         Verdict::Wait
     }
 
-    /// When the next look is due. `is_open`: the session is not closing.
+    /// The time of the next look. `is_open` says that neither side closes.
     pub(super) fn next(&self, is_open: bool, facts: &Facts, timeouts: &Timeouts) -> Option<Due> {
         if let Expects::End {
             since,
@@ -269,7 +270,7 @@ impl Liveness {
             Some(flow) => Some(looks_again(flow)),
             None => facts.queued_since.map(|since| since.after(pause)),
         };
-        // While a Ping waits for what is on its way, it is looked at again with that.
+        // While a Ping waits behind what is on its way, both are looked at together.
         let ping = self.ping_at(timeouts).map(|at| match &self.flow {
             Some(flow) => at.max(looks_again(flow)),
             None => at,
@@ -289,18 +290,18 @@ impl Liveness {
         }
     }
 
-    /// When a Ping is due, if nothing is heard until then.
+    /// The time of the next Ping, if nothing is heard until then.
     fn ping_at(&self, timeouts: &Timeouts) -> Option<Moment> {
         let last = match self.expects {
             Expects::Nothing => self.last_heard,
-            Expects::Life { last_ping, .. } | Expects::Nobody { last_ping } => last_ping,
+            Expects::Life { last_ping, .. } | Expects::Unread { last_ping } => last_ping,
             Expects::End { .. } => return None,
         };
         (timeouts.ping_interval > 0).then(|| last.after(timeouts.ping_interval))
     }
 
-    /// By when the open message has to be complete: each [`MESSAGE_BYTES`] that came buy as much time
-    /// again.
+    /// The time by which the open message has to be complete. Each [`MESSAGE_BYTES`] that have come add
+    /// the whole timeout once more.
     fn message_until(&self, bytes: u64, timeouts: &Timeouts) -> Option<Moment> {
         let shares = 1 + bytes / MESSAGE_BYTES;
         let began = self.message_began?;
@@ -314,7 +315,7 @@ impl Liveness {
             return false;
         }
         let Some(flow) = &mut self.flow else {
-            // The kernel took something then, so it moved.
+            // The kernel last took something at that time.
             let since = facts.queued_since.map_or(now, |since| since.min(now));
             self.flow = Some(Box::new(Flow::new(since, now, facts.acked())));
             return false;
@@ -325,22 +326,22 @@ impl Liveness {
 }
 
 impl Facts {
-    /// Bytes that the peer's TCP has acknowledged.
+    /// The bytes that the peer's TCP has acknowledged.
     fn acked(&self) -> u64 {
         self.taken.saturating_sub(self.unacked)
     }
 }
 
-/// Whether a Ping would take long to get there.
+/// Whether a Ping would take long to reach the peer.
 fn is_long_way(facts: &Facts) -> bool {
     facts.queued_since.is_some() || facts.unacked > LONG_WAY_BYTES
 }
 
-/// Sent before a Ping they hold it up by no more than a few seconds.
+/// So many bytes ahead of a Ping delay it by a few seconds at most.
 const LONG_WAY_BYTES: u64 = 16 * 1024;
-/// What has to come of a message in each of its timeouts.
+/// The bytes of a message that have to come in each of its timeouts.
 const MESSAGE_BYTES: u64 = 64 * 1024;
-/// A Ping of so long an interval may be a second late.
+/// From this interval on a Ping may be a second late.
 const LONG_INTERVAL_MS: u64 = 10_000;
 
 #[cfg(test)]

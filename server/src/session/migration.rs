@@ -1,47 +1,48 @@
 //! The move of a session to newer code of its handler.
 //!
-//! It happens in the session's own task, between two messages, and is all or nothing: the old code
-//! writes the state, the new code makes a session of it, and only then is the old one freed. What
-//! the peer sent and was sent, timers, topics and the id belong to the server and stay where they
-//! are. A session that cannot move now tries again after the next callback.
+//! It happens in the session's own task, between two messages, and is all or nothing. The old code
+//! writes the state, the new code makes a session of it, and only then the old one is freed. The
+//! socket, what is half received or half sent, timers, topics and the id belong to the server, and stay
+//! where they are. A session that cannot move now tries again after each turn.
 
 use std::sync::Arc;
 
 use tracing::{debug, warn};
 
 use super::Session;
-use crate::border::state_transfer::NotMoved;
+use crate::border::migration::NotMoved;
 use crate::generation::Generation;
 use crate::sessions::move_tracker::Ask;
 
 /// A move that is to be made.
 #[derive(Debug, Default)]
 pub(super) struct Migration {
-    /// Who wants to know what came of it.
+    /// The question that the first try answers, if there is one.
     ask: Option<Ask>,
+    /// The tries that have failed.
     failures: u8,
 }
 
 impl Session {
-    /// There is newer code; the session moves to it as soon as it can.
+    /// Has the session move to newer code as soon as it can.
     pub(super) fn plan_move(&mut self, ask: Option<Ask>) {
         self.moving = Some(Box::new(Migration { ask, failures: 0 }));
     }
 
-    /// Moves, if a move is planned and possible now; on to the next, if that code is superseded too.
+    /// Moves, if a move is planned and possible now, and again if the code that it comes to is superseded.
     #[inline]
     pub(super) fn try_to_move(&mut self) {
         while self.moving.is_some() && self.try_this_move() {}
     }
 
-    /// True if it moved and there is newer code already.
+    /// Tries the move once. True if the session moved and there is newer code already.
     #[cold]
     fn try_this_move(&mut self) -> bool {
         let Some(mut moving) = self.moving.take() else {
             return false;
         };
         let Some(to) = self.owner.generation().successor() else {
-            return false; // the newer code is gone again, or cannot take it
+            return false; // The newer code is gone again, or cannot take the session.
         };
         match self.move_to(&to) {
             Ok(()) => {
@@ -49,10 +50,10 @@ impl Session {
                 if let Some(ask) = moving.ask {
                     ask.moved();
                 }
-                // A callback like any other, and the new code's first.
+                // The new code's first callback. An async function is polled in it.
                 self.call(|instance, conn, _| instance.wake(conn));
-                // Superseded while the session was on its way to it, and the move to what came then
-                // may have looked for sessions of this generation only.
+                // The code may have been superseded while the session was on its way to it. The move
+                // that followed then may have asked only the sessions that it found on this generation.
                 let is_superseded = self.owner.generation().successor().is_some();
                 if is_superseded && self.moving.is_none() {
                     self.plan_move(None);
@@ -73,7 +74,7 @@ impl Session {
                     self.moving = Some(moving);
                 }
             }
-            // It finishes on the old code: each other try would hold a worker as long.
+            // The session finishes on the old code: another try would hold a worker as long.
             Err(NotMoved::Late(error)) => {
                 let is_first = moving.ask.take().is_some_and(|ask| ask.failed(&error));
                 self.tell_failure(&to, &error, is_first);
@@ -82,6 +83,7 @@ impl Session {
         false
     }
 
+    /// Moves the session to the generation `to`, or leaves it as it is.
     fn move_to(&mut self, to: &Arc<Generation>) -> Result<(), NotMoved> {
         if !self.is_between_messages(to) {
             return Err(NotMoved::NotNow(BUSY));
@@ -93,13 +95,13 @@ impl Session {
         let state = old.snapshot(&mut self.conn, bytes_max)?;
         let left = self.owner.move_to(to, &mut self.conn, &state)?;
         self.adopt_limits();
-        // Only now: a generation that is over is looked for by no move.
+        // After the mailbox names the new generation, since no move asks sessions of one that is over.
         drop(left);
         Ok(())
     }
 
-    /// Whether nothing is half said, as the handlers see it. What is half received of a message
-    /// that they get whole is the server's own.
+    /// Whether nothing is half said, as far as the old and the new code see. A half-received message is
+    /// the server's own, if both get their messages whole.
     fn is_between_messages(&self, to: &Generation) -> bool {
         let sees_parts = self.owner.generation().takes_parts() || to.takes_parts();
         self.state().is_open()
@@ -107,7 +109,7 @@ impl Session {
             && !(sees_parts && self.decoder.is_in_message())
     }
 
-    /// The limits of the generation that the session is on hold for it from now on.
+    /// Applies the limits of the generation that the session is on now.
     fn adopt_limits(&mut self) {
         let generation = self.owner.generation().clone();
         let limits = generation.session_limits();
@@ -120,7 +122,8 @@ impl Session {
         self.controls().set_limits(limits);
     }
 
-    /// Of a move that fails alike for thousands of sessions, one says so aloud.
+    /// Logs why the session stays. A move may fail alike for thousands of sessions; only the first is a
+    /// warning.
     fn tell_failure(&self, to: &Generation, error: &str, is_first: bool) {
         let (session, handler, generation) = (self.conn.id(), &to.handler, to.number);
         if is_first {
@@ -131,7 +134,7 @@ impl Session {
     }
 }
 
-/// Why a session does not move that a move would tear apart.
+/// Why a session does not move while something of it is half said.
 const BUSY: &str = "it closes, or is between two parts of a message";
-/// So often a move is tried that fails, and not only has to wait.
+/// A move is given up after so many tries that failed. A try that had to wait does not count.
 const FAILURES_MAX: u8 = 3;

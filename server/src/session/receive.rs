@@ -1,4 +1,4 @@
-//! What the peer sends, up to the handler's callback.
+//! The way of the peer's bytes from the socket to the handler's callbacks.
 
 use std::ops::Range;
 
@@ -16,6 +16,7 @@ use crate::ws::decoder::{Decoder, Kind, PayloadLocation, Step};
 use crate::ws::frame;
 
 impl Session {
+    /// Receives once, and handles what came.
     pub(super) fn read_once(&mut self, input: &mut [u8]) {
         if self.state().is_parsing()
             && let Some((target, bytes_max)) = self.decoder.receive_target()
@@ -30,7 +31,7 @@ impl Session {
                 Received::End => self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost),
             };
         }
-        // What is unparsed is less than one control frame; it goes before what comes.
+        // What is unparsed is less than one control frame. It is copied in front of what comes.
         let before = self.unparsed.len();
         if before > 0 {
             input[..before].copy_from_slice(&self.unparsed);
@@ -54,8 +55,8 @@ impl Session {
         self.receive(unparsed);
     }
 
-    /// Handles every whole frame in `buffer` and keeps the rest as unparsed. Nothing is unparsed when
-    /// it is called.
+    /// Handles every whole frame in `buffer`, and keeps the rest as unparsed. Nothing else is unparsed when
+    /// this is called.
     #[inline(always)]
     fn receive(&mut self, buffer: &mut [u8]) {
         let mut at = 0;
@@ -69,6 +70,7 @@ impl Session {
         }
     }
 
+    /// Handles every whole frame in `buffer` from `at`, of whatever kind.
     #[inline(never)]
     fn receive_any(&mut self, buffer: &mut [u8], mut at: usize) {
         let mut pongs = Pongs::default();
@@ -103,14 +105,14 @@ impl Session {
         }
     }
 
-    /// The same, where it is not worth being part of the caller.
+    /// Like `deliver_whole`, as a function of its own: here the call costs little beside what came before.
     #[inline(never)]
     fn deliver_more(&mut self, buffer: &mut [u8], at: &mut usize) {
         self.deliver_whole(buffer, at);
     }
 
-    /// Hands over whole plain messages, one after another, as long as nothing else happens: the
-    /// short way for what nearly everything is.
+    /// Hands whole plain messages to the handler, one after another, until something else comes. Nearly
+    /// everything that comes is such a message, so this is the short way.
     #[inline(always)]
     fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize) {
         if !self.state().is_open() || !self.decoder.is_between_messages() {
@@ -139,6 +141,7 @@ impl Session {
         });
     }
 
+    /// Hands one step of the decoder to the handler.
     fn take_step(
         &mut self,
         step: Step,
@@ -150,7 +153,7 @@ impl Session {
             return self.take_close(&buffer[body]);
         }
         if !self.state().is_open() {
-            return; // It came too late: the session closes.
+            return; // It came too late: one side has closed.
         }
         self.call(|instance, conn, FromPeer { decoder, .. }| match step {
             Step::Message { kind, place, last } => {
@@ -163,8 +166,8 @@ impl Session {
                     true if instance.takes_batches() => {
                         let half = conn.controls.half();
                         let bytes_max = conn.controls.answer_bytes_max(half).unwrap_or(0);
-                        batch.followed(payload.len(), bytes_max, |room| {
-                            decoder.is_followed(buffer, at, room)
+                        batch.followed(payload.len(), bytes_max, |left| {
+                            decoder.is_followed(buffer, at, left)
                         })
                     }
                     true => 0,
@@ -181,8 +184,8 @@ impl Session {
     }
 }
 
-/// The same for a handler that takes batches: each message that another one follows here says so. A handler
-/// that answers a batch at its end finds room for it, as one does that answers each at once.
+/// Hands whole plain messages to a handler that takes batches: each message says whether another one follows.
+/// A batch is no longer than what a handler can answer at its end without running over the outbound limit.
 #[inline(never)]
 fn deliver_batches(
     decoder: &Decoder,
@@ -196,8 +199,8 @@ fn deliver_batches(
         && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
         && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
     {
-        let followed = batch.followed(place.len(), bytes_max, |room| {
-            decoder.is_followed(buffer, *at, room)
+        let followed = batch.followed(place.len(), bytes_max, |left| {
+            decoder.is_followed(buffer, *at, left)
         });
         let outcome = delivery.message(abi_kind(kind) | followed, &buffer[place]);
         if outcome != CallbackOutcome::Continue || !delivery.conn.controls.closing.state().is_open()
@@ -208,16 +211,16 @@ fn deliver_batches(
     CallbackOutcome::Continue
 }
 
-/// Messages that were said to be followed by another one.
+/// The messages in a row that were each said to be followed by another one.
 #[derive(Default)]
 struct Batch {
-    /// The bytes of as long answers to them.
+    /// The bytes of answers as long as these messages.
     bytes: usize,
 }
 
 impl Batch {
-    /// The kind bit of a message of so many bytes, where `bytes_max` is room for an answer to it. Whether
-    /// another one follows is asked with the room that is left.
+    /// The kind bit of a message of `bytes`, where an answer may have `bytes_max`. `follows` is asked
+    /// whether another message follows, and whether it has at most as many bytes as are left.
     #[inline]
     fn followed(
         &mut self,
@@ -242,10 +245,11 @@ fn abi_kind(kind: Kind) -> u32 {
     }
 }
 
-/// The Pongs of one readiness event: each Ping gets its own, up to a number, then the latest one.
+/// The Pongs of one readiness event. The first Pings are answered one by one, the others by one Pong.
 #[derive(Default)]
 struct Pongs {
     sent: usize,
+    /// The place of the latest Ping's payload that is not answered yet.
     latest: Option<Range<usize>>,
 }
 
@@ -260,5 +264,5 @@ impl Pongs {
     }
 }
 
-/// Pings that one readiness event answers one by one.
+/// The number of Pings that are answered one by one in a readiness event.
 const PONGS_PER_EVENT: usize = 32;

@@ -1,8 +1,8 @@
-//! A session whose callbacks wait because its handler holds the workers (see [`Throttle`]).
+//! A session whose callbacks wait because its handler holds too many workers (see [`Throttle`]).
 //!
-//! Its connection waits for nothing: what was said leaves, a peer that is gone or silent is noticed,
-//! and so is the server's order to close. Then socket and place are given back, and `closed` is told
-//! when the handler's other callbacks let go.
+//! Its connection waits for nothing: what is queued leaves, and a peer that is gone or silent is noticed,
+//! as is the server's order to close. The end gives socket and permit back at once; `closed` runs
+//! when the handler has returned enough workers.
 //!
 //! [`Throttle`]: crate::border::throttle::Throttle
 
@@ -17,7 +17,7 @@ use crate::sessions::cause::Cause;
 use crate::ws::closing::ClosingEvent;
 
 impl Session {
-    /// Ready when the session has begun to end. Looks about once a second, and when it is woken.
+    /// Ready when our side has begun to close. Looks at the peer about once a second, and when woken.
     #[cold]
     pub(super) fn poll_throttled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mailbox = self.registration.mailbox();
@@ -46,6 +46,7 @@ impl Session {
         Poll::Pending
     }
 
+    /// Looks whether a peer that is not read is there and keeps its deadlines.
     fn look_at_unread_peer(&mut self) {
         let now = Moment::now();
         let wire = &self.conn.controls.wire;
@@ -54,7 +55,7 @@ impl Session {
             return self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
         }
         let facts = Facts {
-            // Behind much that is unread a Pong may not fit any more.
+            // Behind much that is unread a Pong may find no room.
             hears: self.state().is_open() && unread < UNREAD_BYTES_MAX,
             unacked: wire.unacked(),
             ..self.facts()
@@ -67,13 +68,13 @@ impl Session {
         if seen.has_more {
             self.deadlines.life.rest(now);
         }
-        // The handler is to have what came before the end, if it lets go in time.
+        // The handler gets what came before the end, if it returns its workers in time.
         let is_over = |since: Moment| unread == 0 || now >= since.after(timeouts.close);
         if seen.finished_since.is_some_and(is_over) {
             return self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
         }
         match self.look_at_peer(now, &facts, &timeouts) {
-            // Its rest may be among what is unread.
+            // The rest of the message may be among what is unread.
             Verdict::Unfinished => {}
             verdict => self.follow(verdict),
         }
@@ -81,5 +82,5 @@ impl Session {
     }
 }
 
-/// Bytes that may be unread for a Pong still to be expected: far below what a kernel takes.
+/// A Pong is expected while no more bytes than these are unread: far fewer than a kernel takes.
 const UNREAD_BYTES_MAX: u64 = 16 * 1024;
