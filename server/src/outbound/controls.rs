@@ -1,8 +1,9 @@
-//! What a handler can do to its session from inside a callback: send, close, timers, topics.
+//! What a handler can do to its session from inside a callback: send, close, set timers, join topics.
 //!
-//! Everything acts on the session's own state, at once and in call order; nothing here enters the
-//! plugin. The server's own frames (Pong, Close) go the same way.
+//! Each call acts on the session's own state, at once and in call order; no plugin code runs in it. The
+//! server's own frames (Ping, Pong, Close) are queued here too.
 
+mod backpressure;
 pub(crate) mod outgoing;
 mod raw;
 mod timers;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use tungstenite::protocol::frame::coding::OpCode;
 use wsh::{abi, rules};
 
+use self::backpressure::{Watermark, congested_above};
 use self::timers::Timers;
 use crate::buffers::pool::Buffer;
 use crate::config::SessionLimits;
@@ -24,11 +26,11 @@ use crate::ws::closing::{CloseFrame, ClosingEvent, ClosingHandshake};
 use crate::ws::deflate::deflation::Deflation;
 use crate::ws::{close, frame};
 
-/// One session's state as far as its handler can change it.
+/// The part of a session's state that its handler can change.
 #[derive(Debug)]
 pub(crate) struct Controls {
     pub(crate) wire: Wire,
-    /// There if compression was agreed on.
+    /// The compressing half; `None` if no compression was agreed on.
     pub(crate) deflation: Option<Box<Deflation>>,
     pub(crate) limits: Arc<SessionLimits>,
     /// How far the end of the session has come.
@@ -39,53 +41,36 @@ pub(crate) struct Controls {
     pub(crate) cause: Option<Cause>,
     /// What broke off the end that was under way.
     pub(crate) cut_short: Option<Cause>,
-    /// Whether the peer's messages are let in.
+    /// Whether the handler lets the peer's messages in.
     pub(crate) reads: bool,
-    /// Bytes buffered, above which the peer is not read.
+    /// The peer is not read while more bytes than these are buffered.
     congested_above: u32,
     /// The kind of the message that is being sent in parts.
     open_message: Option<u8>,
     /// Whether that message goes compressed.
     open_is_compressed: bool,
     pub(crate) mailbox: Arc<Mailbox>,
-    /// There once it was used.
+    /// `None` until one of them is used.
     extras: Option<Box<Extras>>,
 }
 
-/// What most sessions never use, so that they need no room for it.
+/// What most sessions never use, in a box, so that they do without the memory.
 #[derive(Debug, Default)]
 struct Extras {
     watermark: Watermark,
     timers: Timers,
     subscriptions: Option<Subscriptions>,
-    /// Room that a handler writes a message into, and how much of it it has asked for, until another
-    /// call takes it back.
+    /// Memory that a handler writes a message into.
     reserved: Buffer,
+    /// How many bytes of it the handler asked for; `None` once another call has taken it back.
     reserved_bytes: Option<usize>,
-}
-
-#[derive(Debug, Default)]
-struct Watermark {
-    low: u64,
-    high: u64,
-    is_set: bool,
-    /// Whether `buffered` has been above `high` since `drain` last ran.
-    is_armed: bool,
-}
-
-impl Watermark {
-    fn note(&mut self, buffered: u64) {
-        if self.is_set && buffered > self.high {
-            self.is_armed = true;
-        }
-    }
 }
 
 impl Controls {
     pub(crate) fn new(wire: Wire, limits: Arc<SessionLimits>, mailbox: Arc<Mailbox>) -> Controls {
         Controls {
             wire,
-            congested_above: at_most_u32(half_of(&limits)),
+            congested_above: congested_above(&limits),
             deflation: None,
             limits,
             closing: ClosingHandshake::new(),
@@ -100,9 +85,9 @@ impl Controls {
         }
     }
 
-    /// Other limits hold from now on.
+    /// Applies other limits from now on.
     pub(crate) fn set_limits(&mut self, limits: Arc<SessionLimits>) {
-        self.congested_above = at_most_u32(half_of(&limits));
+        self.congested_above = congested_above(&limits);
         self.limits = limits;
     }
 
@@ -119,8 +104,8 @@ impl Controls {
         self.control(frame::PONG, payload)
     }
 
-    /// Queues a Close; nothing follows it, not even the rest of a message that is being sent in
-    /// parts (RFC 6455 §5.4 lets control frames between them). Code 0 is an empty body.
+    /// Queues our Close frame, at once. Nothing follows it, not even the rest of a message in parts: RFC
+    /// 6455 §5.4 allows a control frame between them. Code 0 is an empty body.
     pub(crate) fn close(
         &mut self,
         code: u32,
@@ -135,7 +120,7 @@ impl Controls {
         Ok(())
     }
 
-    /// Closes for the server, which says why; nothing happens if our Close frame is queued already.
+    /// Closes for the server, with the words of `cause`. It does nothing once our Close frame is queued.
     pub(crate) fn close_for(&mut self, cause: Cause) {
         self.note_event(ClosingEvent::Close, cause, None);
     }
@@ -183,6 +168,7 @@ impl Controls {
         transition.frame
     }
 
+    /// Queues our Close frame, and drops what could only come after it: letters and timers.
     fn put_close(&mut self, code: u16, reason: &str) {
         self.wire
             .put(true, frame::CLOSE, &close::body(code, reason));
@@ -198,39 +184,6 @@ impl Controls {
     #[inline]
     pub(crate) fn may_send(&self) -> bool {
         self.closing.state().may_send()
-    }
-
-    /// `drain` fires once when `buffered`, having been above `high`, is at most `low`.
-    pub(crate) fn set_watermark(&mut self, low: u64, high: u64) -> Result<(), abi::Status> {
-        if low > high {
-            return Err(abi::INVALID);
-        }
-        let is_armed = self.wire.buffered() as u64 > high;
-        self.extras.get_or_insert_default().watermark = Watermark {
-            low,
-            high,
-            is_set: true,
-            is_armed,
-        };
-        Ok(())
-    }
-
-    /// Whether `drain` is due.
-    #[inline]
-    pub(crate) fn is_drain_due(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| {
-            let watermark = &extras.watermark;
-            watermark.is_armed && self.wire.buffered() as u64 <= watermark.low
-        })
-    }
-
-    /// Whether `drain` is due; it is then taken as run.
-    pub(crate) fn take_drain(&mut self) -> bool {
-        let is_due = self.is_drain_due();
-        if let Some(extras) = &mut self.extras {
-            extras.watermark.is_armed &= !is_due;
-        }
-        is_due
     }
 
     /// Joins a topic.
@@ -267,51 +220,7 @@ impl Controls {
         }
     }
 
-    /// Bytes buffered now, made known to those who send by id.
-    pub(crate) fn note_buffered(&mut self) -> u64 {
-        let buffered = self.arm_watermark();
-        self.mailbox.set_buffered(buffered);
-        buffered
-    }
-
-    #[inline]
-    fn arm_watermark(&mut self) -> u64 {
-        let buffered = self.wire.buffered() as u64;
-        if let Some(extras) = &mut self.extras {
-            extras.watermark.note(buffered);
-            // What was sent took back what was reserved.
-            extras.reserved_bytes = None;
-        }
-        buffered
-    }
-
-    /// Whether the queue is so long that this peer is not read: over half its limit, or so that an
-    /// answer as long as the message that comes next would not fit. So an echo never runs over.
-    #[inline]
-    pub(crate) fn is_congested(&self) -> bool {
-        self.wire.buffered() > self.congested_above as usize
-    }
-
-    /// Half the limit of the queue: what an answer to a message must not leave it above.
-    #[inline]
-    pub(crate) fn half(&self) -> usize {
-        half_of(&self.limits)
-    }
-
-    /// How long the next message may be for an answer as long to leave the queue below
-    /// [`half`](Self::half), which whoever asks often has at hand; none while the peer is not to be
-    /// read.
-    #[inline]
-    pub(crate) fn answer_bytes_max(&self, half: usize) -> Option<usize> {
-        let left = half.checked_sub(self.wire.buffered() + frame::HEADER_BYTES_MAX)?;
-        self.reads.then_some(left)
-    }
-
-    /// The next message has so many bytes.
-    pub(crate) fn expect_message(&mut self, bytes: usize) {
-        self.congested_above = at_most_u32(limit_beside(bytes, &self.limits));
-    }
-
+    /// Queues a control frame other than Close.
     fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), abi::Status> {
         if !self.may_send() {
             return Err(abi::GONE);
@@ -320,20 +229,4 @@ impl Controls {
         self.note_buffered();
         Ok(())
     }
-}
-
-/// Half the outbound limit, or what a message of so many bytes leaves of it.
-fn limit_beside(bytes: usize, limits: &SessionLimits) -> usize {
-    let answer = bytes.saturating_add(frame::HEADER_BYTES_MAX);
-    let left = limits.outbound_bytes_max.saturating_sub(answer);
-    left.min(half_of(limits))
-}
-
-/// The configuration allows a queue of 1 GiB.
-fn at_most_u32(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-fn half_of(limits: &SessionLimits) -> usize {
-    limits.outbound_bytes_max / 2
 }

@@ -1,8 +1,8 @@
-//! The sending and receiving end of a session: the socket, and the bytes that it has not taken yet.
+//! The socket of a session, and the queue of bytes that the kernel has not taken yet.
 //!
-//! One receive and one send a readiness event. While an event lasts, replies gather in the
-//! thread's output buffer; what the kernel does not take then is kept in memory of the session's
-//! own, and that is given back when it is empty.
+//! A readiness event costs one receive and one send. While it lasts, replies gather in the thread's
+//! output buffer. What the kernel does not take then moves into memory of the session's own, which is
+//! given back when it is empty.
 
 pub(crate) mod unacked;
 
@@ -29,24 +29,26 @@ pub(crate) struct Wire {
     /// `None` once the connection is over.
     socket: Option<TcpStream>,
     output: Buffer,
-    /// How much of `output` the kernel has.
+    /// How many bytes of `output` the kernel has taken.
     sent: usize,
-    /// Since when the kernel has taken nothing although there is something.
+    /// When the kernel last took something, or first took nothing, if bytes are queued.
     stalled_since: Option<Moment>,
-    /// Bytes sent and received over the session's life, for its log line.
+    /// The bytes that the kernel has taken in the session's life, for its log line.
     pub(crate) bytes_out: u64,
+    /// The bytes that were received in the session's life, for its log line.
     pub(crate) bytes_in: u64,
+    /// Whether sending has failed for good.
     is_broken: bool,
 }
 
-/// What one receive came to.
+/// The outcome of one receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// So many, at least one.
+    /// So many bytes came, at least one.
     Bytes(usize),
-    /// There is nothing now.
+    /// Nothing is there now.
     Nothing,
-    /// The connection is over, well or badly.
+    /// The peer sends nothing more, or the connection broke.
     End,
 }
 
@@ -54,14 +56,14 @@ pub(crate) enum Received {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerEnd {
     No,
-    /// It sends nothing more.
+    /// The peer sends nothing more.
     Finished,
     /// The connection is gone.
     Lost,
 }
 
 impl Wire {
-    /// `output` is the first that is sent, and no frame: the 101.
+    /// The wire of an accepted session. `output` is sent first: the 101.
     pub(crate) fn new(socket: TcpStream, output: Vec<u8>) -> Wire {
         Wire {
             socket: Some(socket),
@@ -74,22 +76,22 @@ impl Wire {
         }
     }
 
-    /// Bytes that the kernel has not taken.
+    /// The bytes that the kernel has not taken.
     pub(crate) fn buffered(&self) -> usize {
         self.output.len() - self.sent
     }
 
-    /// Since when nothing has moved, if something should.
+    /// When the kernel last took something, or first took nothing, if bytes are queued.
     pub(crate) fn stalled_since(&self) -> Option<Moment> {
         self.stalled_since
     }
 
-    /// Bytes that the kernel has taken and the peer's TCP has not acknowledged. It is a system call.
+    /// The bytes that the kernel has taken and the peer's TCP has not acknowledged. It is a system call.
     pub(crate) fn unacked(&self) -> u64 {
         self.socket.as_ref().map_or(0, unacked)
     }
 
-    /// Bytes that the kernel has and nobody has read. It is a system call.
+    /// The bytes that the peer sent and that wait in the kernel. It is a system call.
     pub(crate) fn unread(&self) -> u64 {
         let unread = self.socket.as_ref().map(rustix::io::ioctl_fionread);
         unread.and_then(Result::ok).unwrap_or(0)
@@ -113,7 +115,7 @@ impl Wire {
         }
     }
 
-    /// Queues bytes that are frames already.
+    /// Queues bytes as they are. Many bytes are offered to the kernel at once, from where they lie.
     pub(crate) fn put_raw(&mut self, bytes: &[u8]) {
         let may_send = self.stalled_since.is_none() && !self.is_broken;
         let Some(socket) =
@@ -121,11 +123,10 @@ impl Wire {
         else {
             return self.output.extend_from_slice(bytes);
         };
-        // The kernel takes it from where it lies.
         let queued = self.buffered();
         let both = [IoSlice::new(&self.output[self.sent..]), IoSlice::new(bytes)];
         let sent = SockRef::from(socket).send_vectored_with_flags(&both, NO_SIGNAL.bits() as i32);
-        let sent = sent.unwrap_or(0); // Why, if it is for good, shows when the rest is flushed.
+        let sent = sent.unwrap_or(0); // An error that is for good shows when the rest is flushed.
         self.bytes_out += sent as u64;
         if sent < queued {
             self.sent += sent;
@@ -138,7 +139,7 @@ impl Wire {
         self.stalled_since = (self.buffered() > 0).then(Moment::now);
     }
 
-    /// Queues a whole plain message as one frame of the data opcode `opcode`.
+    /// Queues a whole plain message as one frame; `opcode` is text or binary.
     #[inline(always)]
     pub(crate) fn put_whole(&mut self, opcode: u8, payload: &[u8]) {
         frame::put_whole(&mut self.output, opcode, payload);
@@ -173,7 +174,7 @@ impl Wire {
             return std::mem::swap(&mut self.output, of_thread);
         }
         if self.buffered() >= LARGE_BYTES {
-            // Not worth another copy: the thread gets another buffer.
+            // A copy would cost more than another buffer for the thread.
             *of_thread = Buffer::large();
             return;
         }
@@ -183,14 +184,14 @@ impl Wire {
         of_thread.clear();
     }
 
-    /// An empty queue holds no memory.
+    /// Gives the memory of an empty queue back.
     pub(crate) fn give_back(&mut self) {
         if self.output.is_empty() {
             self.output = Buffer::default();
         }
     }
 
-    /// Offers the kernel what is queued, once; a lost connection shows in the next receive.
+    /// Offers the kernel what is queued, once. A lost connection shows in the next receive.
     #[inline]
     pub(crate) fn flush(&mut self) {
         if self.buffered() == 0 || self.is_broken {
@@ -207,8 +208,8 @@ impl Wire {
         self.try_flush();
     }
 
-    /// The same, seen by the runtime: only if it sees that there is no room, it can tell when
-    /// there is some again.
+    /// Like `flush`, through the runtime. It has to see the kernel refuse bytes, to tell when the kernel
+    /// takes some again.
     #[cold]
     fn try_flush(&mut self) {
         let Some(socket) = &self.socket else { return };
@@ -248,7 +249,7 @@ impl Wire {
         self.is_broken
     }
 
-    /// Ready when there may be something to receive.
+    /// Ready when the kernel may have bytes to receive.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.socket {
             Some(socket) => socket.poll_read_ready(cx),
@@ -256,7 +257,7 @@ impl Wire {
         }
     }
 
-    /// Ready when there may be room to send.
+    /// Ready when the kernel may take bytes.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.socket {
             Some(socket) => socket.poll_write_ready(cx),
@@ -266,14 +267,14 @@ impl Wire {
 
     /// Receives once.
     ///
-    /// After a short read the kernel has no more, so the readiness is cleared without asking again.
+    /// After a short read the kernel has no more. The readiness is cleared then, without another read.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         let Some(socket) = &self.socket else {
             return Received::End;
         };
         let mut received = Received::Nothing;
         let _ = socket.try_io(Interest::READABLE, || {
-            let room = buffer.len();
+            let bytes_max = buffer.len();
             received = match recv(socket, &mut *buffer, RecvFlags::empty()) {
                 Ok((0, _)) => Received::End,
                 Ok((length, _)) => Received::Bytes(length),
@@ -281,7 +282,7 @@ impl Wire {
                 Err(_) => Received::End,
             };
             match received {
-                Received::Bytes(length) if length == room => Ok(()),
+                Received::Bytes(length) if length == bytes_max => Ok(()),
                 Received::End => Ok(()),
                 _ => Err(ErrorKind::WouldBlock.into()),
             }
@@ -292,7 +293,7 @@ impl Wire {
         received
     }
 
-    /// Receives once, at most so much, behind what is in `target`, and only into memory that it has.
+    /// Receives at most `bytes_max` once, behind what is in `target`, and only into memory that it has.
     pub(crate) fn receive_into(&mut self, target: &mut Vec<u8>, bytes_max: usize) -> Received {
         let Some(socket) = &self.socket else {
             return Received::End;
@@ -309,15 +310,15 @@ impl Wire {
         received
     }
 
-    /// Says that nothing more will be sent; the peer's bytes are still received.
+    /// Shuts our side of the connection. The peer's bytes are still received.
     pub(crate) fn finish(&mut self) {
         if let Some(socket) = &self.socket {
-            // A peer that is gone already needs no telling.
+            // It fails if the peer is gone, and then there is nothing to shut.
             let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Write);
         }
     }
 
-    /// Gives the descriptor back, and drops what was not sent.
+    /// Closes the socket, and drops what was not sent.
     pub(crate) fn close(&mut self) {
         self.socket = None;
         self.output = Buffer::default();
@@ -326,12 +327,12 @@ impl Wire {
     }
 }
 
-/// A peer that is gone is an error of the call, never a signal.
+/// Has a lost connection be an error of the call, and no signal.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 const NO_SIGNAL: SendFlags = SendFlags::empty();
-/// Bytes that are sent from where they lie, at once: a system call costs less than their copy.
+/// So many bytes are sent from where they lie, at once: a system call costs less than their copy.
 pub(crate) const LARGE_BYTES: usize = 16 * 1024;
-/// Sent bytes at the front of a queue that are worth moving the rest for, if that is no more.
+/// So many sent bytes at the front of a queue are worth moving the rest, if the rest is no longer.
 const COMPACT_BYTES: usize = 256 * 1024;

@@ -1,4 +1,4 @@
-//! Messages on their way out: whole, in parts, written in place, encoded elsewhere, compressed.
+//! Messages on their way out: whole, in parts, written in place, prepared for many sessions, compressed.
 
 use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
@@ -16,15 +16,15 @@ impl Controls {
     /// Queues a message or a part of one; answers the bytes buffered after it.
     #[inline]
     pub(crate) fn send(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
-        // What fits needs no room kept for it.
+        // The bit matters only to a message that may not fit.
         match self.send_plain(kind & !abi::IF_ROOM, payload) {
             Some(buffered) => Ok(buffered),
             None => self.send_any(kind, payload),
         }
     }
 
-    /// The short way of [`send`](Self::send). Nearly every message is whole, plain, of proven text
-    /// or binary, and fits; any other is none for here.
+    /// The short way of [`send`](Self::send), for a message that is whole and plain, needs no check of its
+    /// text, and fits. Nearly every message is so; `None` for any other.
     #[inline(always)]
     pub(crate) fn send_plain(&mut self, kind: u32, payload: &[u8]) -> Option<u64> {
         if is_proven(kind)
@@ -41,12 +41,13 @@ impl Controls {
         None
     }
 
+    /// The long way of [`send`](Self::send), for any message or part.
     #[inline(never)]
     fn send_any(&mut self, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
         if !self.may_send() {
             return Err(abi::GONE);
         }
-        // Before a byte of it is read: so long is no message, but a length that is not meant.
+        // Before a byte of it is read: such a length is a mistake, and no message.
         if payload.len() > self.payload_bytes_max() {
             return Err(abi::TOO_BIG);
         }
@@ -62,7 +63,7 @@ impl Controls {
         } else {
             self.open_is_compressed
         };
-        // Before it is compressed, for then it is part of what later messages refer to.
+        // Before it is compressed: after that, later messages may refer to it.
         if kind.if_room && !self.fits(payload.len()) {
             return Err(abi::FULL);
         }
@@ -77,17 +78,17 @@ impl Controls {
         Ok(self.note_buffered())
     }
 
-    /// Whether a message is being sent in parts, and not complete.
+    /// Whether a message is being sent in parts and is not complete.
     pub(crate) fn is_in_message(&self) -> bool {
         self.open_message.is_some()
     }
 
-    /// The kind of the message that is being sent in parts.
+    /// The kind of the message that is being sent in parts, if there is one.
     pub(crate) fn open_message(&self) -> Option<u8> {
         self.open_message
     }
 
-    /// The bytes that a message may have when nothing else waits.
+    /// The bytes that a message may have when nothing is queued.
     pub(crate) fn payload_bytes_max(&self) -> usize {
         PAYLOAD_BYTES_MAX.max(self.limits.outbound_bytes_max)
     }
@@ -124,7 +125,7 @@ impl Controls {
         }
     }
 
-    /// The callback is over: what it reserved and did not send was nothing.
+    /// Takes back what the callback reserved and did not send.
     #[inline]
     pub(crate) fn forget_reserved(&mut self) {
         if let Some(extras) = &mut self.extras {
@@ -133,8 +134,8 @@ impl Controls {
         }
     }
 
-    /// Queues a whole message that was encoded elsewhere. False: it has to wait until the message
-    /// that is being sent in parts is complete.
+    /// Queues a whole message that was prepared for many sessions. False if it has to wait until the
+    /// message in parts is complete. Once our Close frame is queued the message is dropped.
     pub(crate) fn send_prepared(&mut self, message: &PreparedMessage) -> bool {
         if !self.may_send() {
             return true;
@@ -149,7 +150,7 @@ impl Controls {
             None => message.plain(),
             Some(Some(effort)) => message.compressed(effort),
             Some(None) => {
-                // TOO_BIG: the session closes, and there is nobody here to tell.
+                // TOO_BIG: the session closes, which is all that can be done about it here.
                 let _ = self.put_compressed(Part::WHOLE, message.opcode(), message.payload());
                 self.note_buffered();
                 return true;
@@ -162,7 +163,7 @@ impl Controls {
         true
     }
 
-    /// Whether a message that is so long, or begins with a part so long, goes compressed.
+    /// Whether a message goes compressed whose only or first part has so many bytes.
     fn compresses(&self, may: bool, bytes: usize) -> bool {
         let deflation = self.deflation.as_ref();
         deflation.is_some_and(|deflation| may && deflation.is_worth(bytes))
@@ -190,7 +191,7 @@ impl Controls {
         Ok(())
     }
 
-    /// The frame that a message of `kind` is next sent as.
+    /// The opcode of the next frame of a message of this kind.
     fn opcode_of(&self, kind: ParsedKind, payload: &[u8]) -> Result<OpCode, abi::Status> {
         if kind.is_unproven_text && simdutf8::basic::from_utf8(payload).is_err() {
             return Err(abi::INVALID);
@@ -202,7 +203,7 @@ impl Controls {
         }
     }
 
-    /// Whether a message fits beside what waits, when the kernel has taken what it takes.
+    /// Whether a message fits beside what is queued, once the kernel has taken what it takes.
     fn fits(&mut self, payload_len: usize) -> bool {
         let needed = payload_len + frame::HEADER_BYTES_MAX;
         let fits = |wire: &Wire| {
@@ -211,27 +212,28 @@ impl Controls {
         if fits(&self.wire) {
             return true;
         }
-        // The kernel may have room although this event has not sent yet.
+        // Nothing was sent in this event yet, so the kernel may take some of it.
         self.wire.flush();
         fits(&self.wire)
     }
 
-    /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
+    /// Closes the session for a message that exceeds the outbound limit. An empty queue takes a message
+    /// of any length.
     pub(super) fn check_limit(&mut self, payload_len: usize) -> Result<(), abi::Status> {
         if self.fits(payload_len) {
             return Ok(());
         }
-        // The limit's policy: a peer that takes too little is let go.
+        // The limit's policy: the session of a peer that takes too little ends.
         self.close_for(Cause::OutboundFull);
         Err(abi::TOO_BIG)
     }
 }
 
-/// Whether a message of this kind is whole and needs no look at its bytes.
+/// Whether a message of this kind is whole, and its bytes need no check.
 #[inline]
 fn is_proven(kind: u32) -> bool {
     kind == abi::BINARY || kind == abi::TEXT | abi::TRUSTED_UTF8
 }
 
-/// The largest message that is taken when nothing waits, unless more of them may wait.
+/// The largest message that is taken when nothing is queued, unless the outbound limit is higher.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = rules::MESSAGE_BYTES_MAX;

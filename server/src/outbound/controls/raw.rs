@@ -1,12 +1,12 @@
-//! Bytes past the framing: what a handler sends that tests how peers take a broken server.
+//! Bytes past the framing, for handlers that test how peers take a broken server.
 
 use wsh::abi;
 
 use super::Controls;
 
 impl Controls {
-    /// Queues bytes as they are, in order with the frames around them; answers the bytes buffered
-    /// after them. Nothing else of the session changes: the server does not know what they mean.
+    /// Queues bytes as they are, in order with the frames around them; answers the bytes buffered after
+    /// it. The server does not know what they mean, so nothing else of the session changes.
     pub(crate) fn write_raw(&mut self, bytes: &[u8]) -> Result<u64, abi::Status> {
         if !self.may_send() {
             return Err(abi::GONE);

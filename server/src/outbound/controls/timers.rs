@@ -1,4 +1,4 @@
-//! A handler's timers, and the one timer of the runtime's that a session needs for them.
+//! A handler's timers, all of them kept by one timer of the runtime's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +13,7 @@ use super::Controls;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     set: Vec<Timer>,
-    /// Wakes the session: for the first of them, and after the end when its time is over.
+    /// Wakes the session for the timer that runs out first; after the end, when the handler's time is over.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -24,7 +24,7 @@ struct Timer {
 }
 
 impl Controls {
-    /// Sets, replaces or with `u64::MAX` cancels the timer `token`.
+    /// Sets or replaces the timer `token`; `u64::MAX` cancels it.
     pub(crate) fn timer(&mut self, token: u64, after_ms: u64) -> Result<(), abi::Status> {
         if !self.may_send() {
             return Err(abi::GONE);
@@ -42,7 +42,7 @@ impl Controls {
         Ok(())
     }
 
-    /// Whether there is a timer, or was one when the session was last polled.
+    /// Whether there is a timer, or there was one when the session was last polled.
     #[inline]
     pub(crate) fn has_timers(&self) -> bool {
         let extras = self.extras.as_ref();
@@ -73,7 +73,7 @@ impl Controls {
         Some(timers.swap_remove(index).token)
     }
 
-    /// Drops all timers. [`poll_time_left`](Self::poll_time_left) is ready after `time`.
+    /// Drops all timers, and has [`poll_time_left`](Self::poll_time_left) ready after `time`.
     pub(crate) fn limit_time(&mut self, time: Duration) {
         self.extras.get_or_insert_default().timers = Timers {
             set: Vec::new(),
@@ -81,7 +81,7 @@ impl Controls {
         };
     }
 
-    /// Ready when the time is over that [`limit_time`](Self::limit_time) has set.
+    /// Ready when the time that [`limit_time`](Self::limit_time) set is over.
     pub(crate) fn poll_time_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let extras = self.extras.as_mut();
         let sleep = extras.and_then(|extras| extras.timers.sleep.as_mut());
@@ -90,7 +90,7 @@ impl Controls {
 }
 
 impl Timers {
-    /// Ready at `first`.
+    /// Ready at `first`, when the first timer runs out.
     fn poll_until(&mut self, first: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let first = tokio::time::Instant::from_std(first);
         match &mut self.sleep {
@@ -108,5 +108,5 @@ impl Timers {
     }
 }
 
-/// A century: what a timer further away than that amounts to.
+/// A century, which is the longest that a timer runs.
 const FOR_EVER_MS: u64 = 100 * 365 * 24 * 3600 * 1000;

@@ -1,12 +1,12 @@
-//! What the kernel still holds of what it has taken to send.
+//! The bytes that the kernel has taken to send and still holds.
 
-#![allow(unsafe_code)] // a request that no library has a safe function for
+#![allow(unsafe_code)] // No library has a safe function for this request.
 
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
 
-/// Bytes in the send queue of a TCP socket that its peer has not acknowledged (`tcp(7)`, SIOCOUTQ);
-/// 0 where that cannot be told.
+/// The bytes in the send queue of a TCP socket that its peer has not acknowledged (`tcp(7)`, SIOCOUTQ);
+/// 0 where the kernel does not say.
 pub(crate) fn unacked(socket: &impl AsRawFd) -> u64 {
     let mut bytes: c_int = 0;
     // SAFETY: the request writes one `c_int`, which `bytes` is.
