@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::Session;
-use crate::border::migration::NotMoved;
+use crate::border::state_transfer::NotMoved;
 use crate::generation::Generation;
 use crate::sessions::move_tracker::Ask;
 
