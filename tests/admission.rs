@@ -1,4 +1,4 @@
-//! Places are limited, and connections that only hold one keep no other out.
+//! Connections are limited. One that only takes a permit keeps no other out.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long, within};
 
-/// A server with this configuration, in a shell that allows it so many open files.
+/// Starts a server with this configuration and a limit of open files.
 fn server(config: &str, open_files: u32) -> (Site, Server) {
     let site = Site::with(&["echo_wsh", "features_wsh"]);
     site.write("config.toml", config);
@@ -20,18 +20,18 @@ fn server(config: &str, open_files: u32) -> (Site, Server) {
     (site, server)
 }
 
-/// Connections that say this much and then nothing.
+/// Opens connections that send `said` and then nothing.
 fn connections(server: &Server, count: usize, said: &[u8]) -> Vec<TcpStream> {
     let connect = |_| {
         let mut stream = server.raw();
-        // Those that gave way meanwhile are closed.
+        // A connection that gave way meanwhile is closed.
         let _ = stream.write_all(said);
         stream
     };
     (0..count).map(connect).collect()
 }
 
-/// Whether the peer has closed, read or not.
+/// Whether the server has closed, even if bytes before the end are unread.
 fn is_closed(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).expect("non-blocking");
     let closed = !matches!(stream.read(&mut [0; 512]), Err(error)
@@ -79,7 +79,7 @@ fn a_handshake_that_waits_for_its_handler_gives_no_way() {
     eventually("its handler is asked", || server.sessions("features") == 1);
 
     let mut silent = connections(&server, 40, b"");
-    // Else the one that asks next may be looked at before them, and give way to them.
+    // Otherwise the next request may be read before these connections, and give way to them.
     eventually("all but three have given way", || {
         silent.iter_mut().map(is_closed).filter(|it| *it).count() == 37
     });
@@ -87,10 +87,10 @@ fn a_handshake_that_waits_for_its_handler_gives_no_way() {
     assert_eq!(server.handshake_status("/echo"), 101);
     assert_eq!(server.sessions("features"), 1);
     assert!(!is_closed(&mut waiting[0]));
-    // Nothing that could give way: the newcomer is told.
+    // No connection could give way, so the new one gets a 503.
     let more = opening("/features?handshake=never", "");
     eventually("four wait", || {
-        // One whose request was not read in time has given way.
+        // A connection whose request was not read in time has given way.
         waiting.extend(connections(&server, 1, more.as_bytes()));
         server.handshake_status("/echo") == 503
     });
@@ -114,7 +114,7 @@ fn connections_that_keep_their_answer_open_give_way_at_the_limit_of_connections(
     }
 
     assert_eq!(session.ask("still there"), "still there");
-    // Sessions give no way.
+    // Sessions do not give way.
     let sessions: Vec<_> = (0..19).map(|_| server.connect("/echo")).collect();
     assert_eq!(server.handshake_status("/echo"), 503);
     assert_eq!(sessions.len(), 19);
@@ -138,7 +138,7 @@ fn few_descriptors_leave_handlers_sessions_and_new_connections_as_they_are() {
         held.extend(connections(&server, 20, b""));
         assert_eq!(server.handshake_status("/echo"), 101, "round {round}");
     }
-    // The control road has what it needs.
+    // The control road has the descriptors that it needs.
     site.add("echo_wsh", "more_wsh.so");
     within(Duration::from_secs(3), "a new handler is served", || {
         server.handshake_status("/more") == 101

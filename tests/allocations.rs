@@ -1,5 +1,4 @@
-//! What a message takes from the heap of the server and its plugins: nothing, once the threads
-//! have what they keep.
+//! A message allocates nothing, in the server or in a plugin, once the threads have the buffers that they keep.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,7 +15,7 @@ use crate::harness::site::Site;
 struct Counted {
     server: Server,
     count: PathBuf,
-    // Last: it goes after the server.
+    // Last, because fields are dropped in order: the site is removed after the server.
     _site: Site,
 }
 
@@ -55,11 +54,11 @@ impl Counted {
         u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
     }
 
-    /// Asserts that nothing is taken for messages, of which each round has so many.
+    /// Asserts that a thousand messages allocate nothing. `round` sends `messages` of them.
     ///
-    /// One good time of a few is enough: a thread makes what it keeps at its first message, and any
-    /// of them may have the next one. Where others take the processors, a worker that is late is
-    /// relieved several times a second, which takes a little.
+    /// One try of five with next to no allocation is enough. A thread makes its buffers at its first message, and any
+    /// thread may get the next one. On a busy machine a late worker is relieved several times a second, which
+    /// allocates a little.
     #[track_caller]
     fn assert_nothing_taken(&self, what: &str, messages: usize, mut round: impl FnMut()) {
         let rounds = 1_000_usize.div_ceil(messages);
@@ -76,7 +75,7 @@ impl Counted {
     }
 }
 
-/// Asserts that an echo at `path` of these messages, written together, takes nothing.
+/// Asserts that echoes at `path` of these messages, written together, allocate nothing.
 #[track_caller]
 fn assert_echoes(counted: &Counted, path: &str, messages: usize, payload: &[u8]) {
     let mut peer = Raw::open(&counted.server, path);

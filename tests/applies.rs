@@ -18,9 +18,9 @@ use crate::harness::client_frame::frame;
 /// A key, what a change of it does, and how that shows.
 struct Row {
     key: &'static str,
-    /// The manual's words, as far as they are tested.
+    /// The first words of the manual about when a change applies.
     applies: &'static str,
-    /// Of the top of the file or of `[limits]`, with what the key needs beside it.
+    /// The configuration before and after, with the lines that the key needs beside it.
     lines: [&'static str; 2],
     probe: fn(&World) -> String,
     shows: [&'static str; 2],
@@ -35,7 +35,7 @@ const RESTART: &str = "restart";
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    // First on its server: it asks whether a line of that level was ever logged.
+    // First on its server: the probe asks whether a line of that level was ever logged.
     Row { key: "log_level", applies: AT_ONCE, lines: ["", "log_level = \"debug\""], probe: logs_debug, shows: ["no", "yes"] },
     Row { key: "listen", applies: RESTART, lines: ["", "listen = [\"127.0.0.1:1\"]"], probe: |w| w.asks_for_restart("listen"), shows: ["no", "yes"] },
     Row { key: "stage_dir", applies: RESTART, lines: ["", "stage_dir = \"elsewhere\""], probe: |w| w.asks_for_restart("stage_dir"), shows: ["no", "yes"] },
@@ -80,11 +80,11 @@ const ROWS: &[Row] = &[
     Row { key: "init_timeout_ms", applies: LOAD, lines: ["", "[limits]\ninit_timeout_ms = 100"], probe: |w| w.load("slow", "-DIN_INIT=usleep(200000)"), shows: ["loaded", "refused"] },
     Row { key: "threads_max", applies: LOAD, lines: ["", "[limits]\nthreads_max = 1"], probe: second_thread, shows: ["spawn=0", "spawn=-4"] },
     Row { key: "snapshot_bytes_max", applies: VERSION, lines: ["", "[limits]\nsnapshot_bytes_max = 1024"], probe: moves, shows: ["moved=1", "moved=0"] },
-    // Last on its server: nothing else is there afterwards.
+    // Last on its server: no other handler is there afterwards.
     Row { key: "handlers_dir", applies: AT_ONCE, lines: ["", "handlers_dir = \"others\""], probe: |w| w.status("/other", ""), shows: ["404", "101"] },
 ];
 
-/// Keys that say how the server ends, which a row cannot show, and where that is tested.
+/// Keys of how the server stops, which a row cannot show, and the test that does.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("stop_timeout_ms", "what_bounds_a_stop_applies_at_once"),
     ("stop_batch_sessions", "what_bounds_a_stop_applies_at_once"),
@@ -186,17 +186,17 @@ fn what_bounds_a_stop_applies_at_once() {
         .map(|session| end_or_frame(&mut session.stream))
         .filter(|shown| shown == "88 1001");
     assert_eq!(told.count(), 1, "one of two is told at a time");
-    // It would wait for the sessions' closing handshakes, 5 s.
+    // The default would wait 5 s for the sessions' closing handshakes.
     world.server.wait(Duration::from_secs(4));
     assert!(began.elapsed() < Duration::from_secs(4));
 }
 
-/// Takes memory in its trial only.
+/// A plugin that takes memory in its trial only.
 const EATS: &str = "-DIN_INIT=if (is_check) { char *volatile more = malloc(64 << 20); \
                     if (more == NULL) { return WSH_ERROR; } free(more); }";
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 const SOON: Duration = Duration::from_secs(10);
-/// How long something is waited for that is not to come, or is to come at once.
+/// How long a probe waits for what must not come, or must come at once.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// Longer than the shortest times that rows set, and shorter than the longest.
+/// Longer than the shortest time that a row sets, shorter than the longest.
 const MOMENT: Duration = Duration::from_millis(150);

@@ -1,5 +1,5 @@
-//! A handler with a runtime of its own, as the guide shows one, is replaced again and again: of what an older
-//! generation had, nothing is left but its mapping.
+//! A handler with a runtime of its own, as the guide shows one, is replaced again and again. An older generation leaves
+//! nothing behind but its mapping.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use crate::harness::eventually;
 use crate::harness::server::Server;
 use crate::harness::site::{Site, library};
 
-/// Another server, which answers a path with the path, and `/slow` after a while. It ends with the test.
+/// An HTTP server that answers a path with the path, and `/slow` after a while. It ends with the test.
 fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -31,7 +31,7 @@ fn upstream() -> SocketAddr {
     address
 }
 
-/// What a process holds.
+/// The threads, descriptors and memory of a process.
 #[derive(Debug)]
 struct Held {
     threads: usize,
@@ -47,7 +47,7 @@ impl Held {
         };
         let is_any = |thread: &PathBuf| {
             let name = std::fs::read_to_string(thread.join("comm")).unwrap_or_default();
-            // The server's own, for the calls of a generation's life: one more than ran at once.
+            // The server's own threads for the calls of a generation's life: one more than ran at once.
             name.trim_end() != "lifecycle"
         };
         Held {
@@ -66,13 +66,13 @@ fn ten_reloads_of_a_handler_with_a_tokio_of_its_own_leave_no_thread_no_descripto
         &format!("[handler.lookup]\nconfig = {{ upstream = \"{upstream}\" }}\n"),
     );
     let code = std::fs::read(library("lookup_wsh")).expect("the plugin's library");
-    // What lies behind the tables of a library is no part of it, and makes another file of it.
+    // Bytes behind the tables of a library are no part of it, and make another file of it.
     let put = |number: u8| site.add_bytes(&[&code[..], &[number]].concat(), "lookup_wsh.so");
     put(0);
     let server = Server::start(&site);
     let mut open = server.connect("/lookup");
     let mut reload = |number: u8| {
-        // One asks while the handler is replaced, and stays until it has heard.
+        // One session asks while the handler is replaced, and stays until it has its answer.
         let mut asking = server.connect("/lookup");
         asking.send("/slow");
         put(number);
@@ -102,7 +102,7 @@ fn ten_reloads_of_a_handler_with_a_tokio_of_its_own_leave_no_thread_no_descripto
     let now = Held::by(&server);
     let claim = format!("no more than {after_one:?}, after {now:?}");
     eventually(&claim, || is_as_before(&Held::by(&server)));
-    // What is left is the mapping: its code is of a file, and what the dynamic linker wrote into it is not.
+    // What is left is the mapping. Its code belongs to a file; the pages that the dynamic linker wrote to do not.
     let grown = memory().saturating_sub(before) / 10;
     let whole = server.proc_status("VmRSS").saturating_sub(whole_before) / 10;
     let file = code.len() / 1024;

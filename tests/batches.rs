@@ -1,4 +1,4 @@
-//! What a handler is told of messages that follow one another, and what functions make of it.
+//! A handler is told that another message follows, and functions take and answer such messages together.
 
 use crate::harness::client::Raw;
 use crate::harness::client_frame::frame;
@@ -77,7 +77,7 @@ fn what_follows_may_be_compressed_or_wrong_or_come_too_late() {
 fn so_many_follow_that_answers_as_long_have_room() {
     let (_site, server) = batches("[limits]\noutbound_bytes_max = 4000\n", &[]);
     let mut raw = Raw::open(&server, "/batches");
-    // Each takes 514 bytes and a header; half of the limit is 2000.
+    // Each echo takes 514 bytes and a header; half of the limit is 2000.
     raw.send(&frame(0x81, &[b'x'; 500]).repeat(8));
     let mut noted = String::new();
     while noted.len() < 8 {

@@ -1,4 +1,4 @@
-//! What a function on a thread of its own can do to its session, and how that session ends.
+//! What a blocking function can do to its session, and how that session ends.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ fn a_close_is_answered_for_a_function_that_does_not_ask_for_messages() {
     }
     // Long before the function asks, and before the close timeout.
     assert!(began.elapsed() < Duration::from_secs(2));
-    // A close after that says so.
+    // A close by the function after that is answered with an error.
     server.says(&["close after the end: Err(Gone)"], 60);
 }
 

@@ -1,5 +1,5 @@
-//! What a plugin may get wrong at the border without harm: pointers that mean nothing, arguments and
-//! answers that are none.
+//! What a plugin may get wrong at the border without harm: pointers that mean nothing, arguments and return values that
+//! do not exist.
 //!
 //! `WSHD_LONG=1 cargo test -p wshd --test integration border` runs the server of the pointers under
 //! valgrind, which sees every read of memory that is not there.
@@ -13,7 +13,7 @@ use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 
-/// What the hostile handler says of the calls that it makes.
+/// The calls of the hostile handler, each with its status.
 const SAID: [&str; 16] = [
     "nothing: MISUSE",
     "a copy: MISUSE",
@@ -33,7 +33,7 @@ const SAID: [&str; 16] = [
     "a kind of a later minor: UNSUPPORTED",
 ];
 
-/// Has the handler make every call, beside a session that is not to notice.
+/// Lets the handler make every call, beside a session that must not notice.
 #[track_caller]
 fn provoke(server: &Server) {
     let mut innocent = server.connect("/echo");
@@ -48,7 +48,7 @@ fn provoke(server: &Server) {
     for said in SAID {
         assert_eq!(client.text(), said);
     }
-    // Again, when the session is gone whose Conn is used.
+    // The calls are made again when the session of the Conn is gone.
     first.close(1000);
     server.line(&["in closed: OK, GONE"]);
     client.send("go");
@@ -68,7 +68,7 @@ fn a_pointer_that_means_nothing_is_misuse_and_nothing_behind_it_is_read() {
     on_a_server_under_valgrind(&site, provoke);
 }
 
-/// What a handler hears that calls everything in its `snapshot`.
+/// The status of every call that a handler makes in its `snapshot`.
 const SAID_IN_SNAPSHOT: [&str; 22] = [
     "check: OK",
     "send: MISUSE",
@@ -262,7 +262,7 @@ fn a_handler_that_judges_origins_itself_is_asked_unless_the_configuration_has_a_
 
     assert_eq!(ask("/echo"), 101);
     assert_eq!(ask("/async_echo"), 403);
-    // A rule for every handler is no rule for this one.
+    // A rule for every handler does not take the place of this handler's own.
     site.write("config.toml", "origins = [\"https://other.example\"]\n");
     server.line(&["configuration applied"]);
     assert_eq!(ask("/echo"), 101);

@@ -32,7 +32,7 @@ fn the_server_answers_wrong_calls_as_the_stand_in_of_c_tests_does() {
     site.add_bytes(&bytes, "stand_in_wsh.so");
     let server = Server::start(&site);
 
-    // Each answers WSH_ERROR, and stderr has the line, where an answer is another one.
+    // A session whose call had another status closes, and stderr has a line.
     let mut client = server.connect("/stand_in");
     client.send("rules");
     assert_eq!(client.ask("hi"), "hi!", "{}", server.log());

@@ -17,7 +17,7 @@ fn features(config: &str) -> (Site, Server) {
     (site, server)
 }
 
-/// The Close frame that comes next: its code and its reason.
+/// Reads until a Close frame. Returns its code and its reason.
 #[track_caller]
 fn close(raw: &mut Raw) -> (u16, String) {
     loop {
@@ -195,7 +195,7 @@ fn a_peer_that_does_not_read_is_told_which_limit_it_met() {
 fn what_comes_after_a_message_that_is_too_big_is_skipped_until_the_peers_close() {
     let (_site, server) = features("[limits]\nmessage_bytes_max = 1000\n");
 
-    // Half of it is there, and then more of it, other messages, and a Ping.
+    // Half of the message arrives, then the rest of it, other messages and a Ping.
     let mut plain = Raw::open(&server, "/features");
     let large = frame(0x82, &[7; 100_000]);
     plain.send(&large[..50_000]);
@@ -222,7 +222,7 @@ fn what_comes_after_a_message_that_is_too_big_is_skipped_until_the_peers_close()
     plain.send(&closing(1009, ""));
     assert_eq!(plain.frame(), None, "then the server closes first");
 
-    // The same where it inflates to too much, and where a piece of text is none.
+    // A message that inflates to too much, and text that is not UTF-8, end alike.
     let mut inflated = Deflating::open(&server, "/features", NO_TAKEOVER);
     inflated.send(&"long ".repeat(1_000));
     assert_eq!(close(&mut inflated.raw).0, 1009);

@@ -32,7 +32,7 @@ fn long_messages_come_back_compressed_and_short_ones_as_they_are() {
         assert_eq!(client.receive(), (0x81, short.clone(), short.len()));
     }
 
-    // Who offers nothing gets nothing, and may not use it.
+    // A client that offers no compression gets none, and may not use it.
     let (mut plain, answer) = Raw::open_with(&server, "/echo", "");
     assert!(!answer.contains("Extensions"), "{answer}");
     plain.send(&frame(0xc1, &deflate(&mut client.deflater, b"Hello")));
@@ -173,7 +173,7 @@ fn a_client_keeps_its_context_unless_it_offers_not_to_and_past_the_budget_goes_w
     for name in ["echo_wsh.so", "small_wsh.so"] {
         site.add("echo_wsh", name);
     }
-    // Room for two.
+    // The budget is enough for two clients.
     site.write(
         "config.toml",
         "[limits]\ndeflate_contexts_bytes_max = 100000\n\
@@ -209,7 +209,7 @@ fn a_client_keeps_its_context_unless_it_offers_not_to_and_past_the_budget_goes_w
     modest.send(&numbers(500));
     assert_eq!(modest.receive().1, numbers(500));
 
-    // Who leaves makes room.
+    // A client that leaves gives its share back.
     drop(clients.pop());
     crate::harness::eventually("there is room", || {
         let (_, answer) = Raw::open_with(&server, "/echo", OFFER);

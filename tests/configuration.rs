@@ -1,4 +1,4 @@
-//! What the operator decided: read strictly, applied while the server runs.
+//! The configuration is read strictly and applied while the server runs.
 
 use std::process::Command;
 use std::time::Duration;
@@ -163,7 +163,7 @@ fn a_file_that_appears_at_a_default_place_is_read_and_stays_the_one() {
         &format!("file={}", file.display()),
     ]);
 
-    // It is the one from now on, as if the server had been started with it.
+    // From now on the server treats the file as if it had been started with it.
     let other = site.write("config.toml", "[routes]\n\"/second\" = \"/echo\"\n");
     let told = [
         "another configuration file is there; it is read after a restart",

@@ -10,8 +10,8 @@ use syscalls::Sysno;
 use crate::harness::server::{Builder, Server};
 use crate::harness::site::Site;
 
-/// Starts a server under a filter with `otherwise` for every call that is not `named`, and `then` for
-/// those. Filters are of a thread, and inherited.
+/// Starts a server under a filter: `then` for the `named` system calls, `otherwise` for all others. A filter belongs to a
+/// thread and is inherited.
 fn confined(
     builder: Builder,
     named: &HashSet<String>,
@@ -38,14 +38,14 @@ fn confined(
         .listening()
 }
 
-/// The system calls of a group of systemd's.
+/// The system calls of a systemd group.
 fn group(name: &str) -> HashSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/seccomp");
     let names = fs::read_to_string(folder.join(format!("{name}.txt"))).expect("the group is there");
     names.split_whitespace().map(str::to_owned).collect()
 }
 
-/// What the unit file lets through.
+/// The system calls that the unit file allows.
 fn of_the_unit_file() -> HashSet<String> {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/wshd.service");
     let unit = fs::read_to_string(unit).expect("the unit file is there");
@@ -71,7 +71,7 @@ fn of_the_unit_file() -> HashSet<String> {
     allowed
 }
 
-/// A session, a reload and an orderly end.
+/// Runs a session, a reload and an orderly stop.
 #[track_caller]
 fn serves(site: &Site, mut server: Server) {
     assert_eq!(server.connect("/echo").ask("hello"), "hello");
@@ -184,7 +184,7 @@ fn the_server_lives_with_the_filter_of_the_unit_file() {
     serves(&site, server);
 }
 
-/// `accept4` answers `error` for ever, which is told in one line of this level.
+/// Makes every `accept4` fail with `error`, and asserts that one log line of this level says so.
 #[track_caller]
 fn is_told_once_and_costs_no_processor(error: i32, level: &str) {
     let site = Site::with(&["echo_wsh"]);

@@ -1,13 +1,12 @@
-//! The server and the host of `wsh::test` answer alike: one table of scripts, played on both.
+//! The server and the host of `wsh::test` answer alike: one table of scripts is played on both.
 //!
-//! A row of `tests/conformance/table.txt`, or of `parts.txt` for a handler that takes messages in parts,
-//! says what a client asks with and sends, which calls the handler makes meanwhile
-//! (`tests/fixtures/c/script.c`), what each was answered, and what the client got. Its first line is its
-//! name. `?` is the query, with the scripts of callbacks; `>` is a message, or what else the client does;
-//! `=` is what came of it.
+//! A row of `tests/conformance/table.txt` says what a client sends, which calls the handler makes meanwhile
+//! (`tests/fixtures/c/script.c`), the status of each call, and what the client got. `parts.txt` has the rows for a handler
+//! that takes messages in parts. The first line of a row is its name. A line with `?` is the query, which has the scripts
+//! of callbacks; `>` is a message or another step of the client; `=` is an outcome.
 //!
-//! `WSHD_BLESS=1 cargo test -p wshd --test integration conformance` writes down what the server
-//! answers; read the difference before you keep it.
+//! `WSHD_BLESS=1 cargo test -p wshd --test integration conformance` writes what the server answers into the tables. Read
+//! the difference before you keep it.
 
 mod real;
 mod tested;
@@ -25,7 +24,7 @@ use crate::harness::compile::compile;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// One script and what comes of it.
+/// One script and its outcome.
 struct Row {
     name: String,
     query: String,
@@ -33,16 +32,16 @@ struct Row {
     outcome: Vec<String>,
 }
 
-/// What a client does.
+/// A step of the client.
 enum Step {
-    /// It sends a script and reads until that is done or the session is over.
+    /// Sends a script and reads until that is done or the session is over.
     Say(String),
-    /// It sends a fragment of a message, with a script of its own, and reads after the last.
+    /// Sends a fragment of a message, with a script of its own, and reads after the last one.
     Part(String, bool),
     Ping,
     Close(u16, String),
     Lose,
-    /// It reads one more message.
+    /// Reads one more message.
     Read,
 }
 
@@ -61,13 +60,13 @@ trait Peer {
 
 /// A host with the handler loaded.
 trait Host {
-    /// A client, or the status of its refusal.
+    /// Opens a session. An error is the status of the refusal.
     fn connect(&self, query: &str) -> Result<Box<dyn Peer + '_>, u16>;
-    /// What the handler has logged so far of what it was answered.
+    /// The lines that the handler has logged so far: callbacks, and calls with their status.
     fn said(&self) -> Vec<String>;
-    /// Waits until a session is over for the handler, of which `said` told so much before.
+    /// Waits until the handler has logged the end of its session behind the first `before` lines of `said`.
     fn wait_for_end(&self, before: usize);
-    /// Waits until all that was said until now can be read.
+    /// Waits until `said` has every line that was logged until now.
     fn settle(&self);
 }
 
@@ -81,7 +80,7 @@ fn both_give_out_messages_in_parts_alike() {
     compare("parts.txt", &["-DPARTS"], 12);
 }
 
-/// Plays a table, which has so many rows at least, with the handler that `options` make.
+/// Plays a table with the handler that `options` make. The table must have at least this many rows.
 fn compare(table: &str, options: &[&str], rows_min: usize) {
     let table = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/conformance")
@@ -123,11 +122,11 @@ fn compare(table: &str, options: &[&str], rows_min: usize) {
     assert!(differences.is_empty(), "\n{differences}");
 }
 
-/// Plays a row to its end; what came of it, a line each.
+/// Plays a row to its end. Returns its outcome, line by line.
 fn play(host: &dyn Host, row: &Row) -> Vec<String> {
     let before = host.said().len();
     let mut outcome = Vec::new();
-    // Whether no `closed` says that everything was said.
+    // Whether no `closed` shows that the handler has logged everything.
     let mut is_untold = true;
     match host.connect(&row.query) {
         Err(status) => outcome.push(format!("refused {status}")),
@@ -158,7 +157,7 @@ fn play(host: &dyn Host, row: &Row) -> Vec<String> {
                 }
             }
             outcome.push(format!("ended {}", peer.end()));
-            // Such an `open` leaves no session.
+            // An `open` with such a return value leaves no session.
             let has_session = !["o=return+-1", "o=return+4"].contains(&&*row.query);
             is_untold = !has_session;
             if has_session {
@@ -170,8 +169,7 @@ fn play(host: &dyn Host, row: &Row) -> Vec<String> {
         host.settle();
     }
     let said = host.said();
-    // What the handler says is in the order of its callbacks, and so is what the client gets; between
-    // the two there is none.
+    // The handler's lines are in order, and so are the client's. There is no order between the two.
     outcome.extend(said[before..].iter().cloned());
     outcome
 }
@@ -250,7 +248,7 @@ fn step_of(text: &str) -> Step {
 }
 
 /// The descriptor of a plugin, which stays mapped.
-#[allow(unsafe_code)] // what the server does with `libloading`
+#[allow(unsafe_code)] // the server uses `libloading` here
 pub(crate) fn load(library: &Path) -> &'static Descriptor {
     unsafe extern "C" {
         fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;

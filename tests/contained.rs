@@ -8,7 +8,7 @@ use crate::harness::client::Client;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// A server whose handlers may panic often.
+/// Starts a server whose handlers may panic often.
 fn patient() -> (Site, Server) {
     let site = Site::with(&["panics_wsh", "echo_wsh"]);
     site.write("config.toml", "[limits]\npanics_max = 1000\n");
@@ -16,7 +16,7 @@ fn patient() -> (Site, Server) {
     (site, server)
 }
 
-/// Leads a session to the callback `name`; answers the code that it ends with.
+/// Leads a session to the callback `name`. Returns the code that it ends with.
 fn provoke(server: &Server, name: &str, more: &str) -> u16 {
     let mut client = server.connect(&format!("/panics?in={name}{more}"));
     match name {
@@ -114,7 +114,7 @@ fn a_peer_that_does_not_read_holds_the_outbound_limit_and_is_let_go() {
     assert_eq!(slow.close_code(), 1008);
 }
 
-/// Sends everything at once, and begins to read when the server can take no more.
+/// Sends messages as fast as the server takes them on one thread, while another reads their echoes.
 fn echo_without_reading(config: &str, bytes: usize, count: usize) {
     let site = Site::with(&["echo_wsh"]);
     site.write("config.toml", config);
@@ -140,7 +140,7 @@ fn echo_without_reading(config: &str, bytes: usize, count: usize) {
 
 #[test]
 fn an_echo_never_runs_over_a_peer_that_sends_without_reading() {
-    // 64 MiB pass although the limit is one, and none is lost.
+    // 64 MiB pass although the limit is 1 MiB, and no message is lost.
     echo_without_reading("", 32 * 1024, 2_000);
 }
 

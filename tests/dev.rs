@@ -1,4 +1,4 @@
-//! `wshd dev` on handlers outside this repository, written as README says.
+//! `wshd dev` on handlers outside this repository, written as the README says.
 
 mod c;
 mod page;
@@ -13,7 +13,7 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, within};
 
-/// Cargo builds a little here, on a machine that others may use too.
+/// How long a build of cargo may take on a busy machine.
 const BUILT: Duration = Duration::from_secs(120);
 
 fn write_crate(site: &Site, answer: &str) {
@@ -41,7 +41,7 @@ fn write_source(site: &Site, answer: &str) {
     );
 }
 
-/// The handler of handlers/c, to which `change` was done.
+/// Writes the handler of handlers/c after `change`.
 fn write_c(site: &Site, file: &str, change: impl Fn(&str) -> String) {
     let handler = Path::new(env!("CARGO_MANIFEST_DIR")).join("../handlers/c/cecho.c");
     let handler = std::fs::read_to_string(handler).expect("the handler in C");
@@ -180,7 +180,7 @@ fn a_stop_during_a_build_ends_the_compiler_and_removes_its_directory() {
     }
 }
 
-/// Whether a process runs; one that has ended and is not reaped does not.
+/// Whether a process runs. One that has ended and is not reaped does not.
 fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))

@@ -1,4 +1,4 @@
-//! What becomes of sessions that stay on old code: they finish, close, or go at a deadline, and are listed until then.
+//! Sessions that stay on old code finish, close, or end at a deadline. They are listed until then.
 
 use crate::harness::client::{Client, Raw};
 use crate::harness::eventually;
@@ -91,7 +91,7 @@ fn sessions_that_are_late_to_move_are_not_overtaken_by_ever_more_generations() {
     site.add_bytes(&build_again("troubled_wsh", 1), "troubled_wsh.so");
     let server = Server::start(&site);
 
-    // Each is in a callback while newer code comes, and again newer code.
+    // Each session is in a callback while newer code comes, and again newer code.
     let mut slow = Vec::new();
     for generation in 1..=4 {
         let mut client = server.connect("/troubled");
@@ -152,7 +152,7 @@ fn the_list_of_handlers_shows_every_generation_and_the_last_refusal() {
     assert_ne!(newest["file_hash"], old["file_hash"]);
 
     assert_eq!(busy.close(1000), 1000);
-    // The list says so at once, whenever it was made.
+    // The list shows the end of a session at once.
     server.line(&["generation retired", "generation=1"]);
     let troubled = &server.listing()[0];
     assert_eq!(troubled["retired"], 1);

@@ -1,5 +1,4 @@
-//! How a session ends in the middle of things: half a message sent, letters waiting, a handler
-//! that takes its time.
+//! How a session ends in the middle of a message, with letters waiting, or while its handler is slow.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use crate::harness::eventually;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// A site with the handler of ends.c, and its server.
+/// Starts a server with the handler of ends.c.
 fn ends(options: &[&str], config: &str) -> (Site, Server) {
     let site = Site::empty();
     let bytes = compile("tests/fixtures/c/ends.c", options);
@@ -20,7 +19,7 @@ fn ends(options: &[&str], config: &str) -> (Site, Server) {
     (site, server)
 }
 
-/// A session that has sent the first part of a message, and its id.
+/// Opens a session that has sent the first part of a message. Returns its id as well.
 #[track_caller]
 fn half_said(server: &Server) -> (Raw, String) {
     let mut raw = Raw::open(server, "/ends");
@@ -54,7 +53,7 @@ fn letters_that_wait_behind_a_message_in_parts_count_until_they_have_left() {
         let (first, payload) = slow.frame().expect("what was sent");
         bytes += payload.len() * usize::from(first == 0x82);
     }
-    // They have left, so there is room again.
+    // The letters have left, so there is room again.
     assert_eq!(count_of(&other.ask(&format!("send {id} 3"))), 3);
     assert_eq!(slow.frame().map(|(first, _)| first), Some(0x82));
 }
@@ -79,7 +78,7 @@ fn a_stop_and_an_eviction_close_a_session_between_two_parts_of_its_message() {
     let (mut stopped, _) = half_said(&server);
     let (mut evicted, _) = half_said(&server);
     let mut other = server.connect("/ends");
-    // Something waits that could only leave before the Close.
+    // A letter waits that could leave only before the Close.
     assert_eq!(other.ask("publish 3"), "published");
 
     let next = compile("tests/fixtures/c/ends.c", &["-DLINGERS=0", "-O1"]);

@@ -1,4 +1,4 @@
-//! A plugin that ends the process, by `exit`, `abort` or a fault: the log says which handler did it, and where.
+//! When a plugin ends the process by `exit`, `abort` or a fault, the log names the handler and the callback or thread.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -24,7 +24,7 @@ fn exit_in_a_callback_names_it_closes_every_session_and_is_a_failure() {
         let mut innocent = server.connect("/echo");
         assert_eq!(innocent.ask("hello"), "hello");
 
-        // Held until the end: to leave is a callback of its own.
+        // The socket lives until the end, because its close is a callback of its own.
         let mut raw = server.raw();
         match callback {
             "closed" => drop(server.connect("/exits")),
@@ -80,7 +80,7 @@ fn a_fault_in_a_callback_names_it_and_ends_the_server_by_its_signal() {
         ("-DIN_MESSAGE=crash()", &[11][..], "SIGSEGV"),
         ("-DIN_MESSAGE=abort()", &[6], "SIGABRT"),
         ("-DIN_MESSAGE=raise(SIGFPE)", &[8], "SIGFPE"),
-        // The standard library says so and aborts, if it was the page behind the stack.
+        // Where it hits the page behind the stack, the standard library says so and aborts.
         ("-DIN_MESSAGE=run_over()", &[6, 11], "SIGSEGV"),
     ] {
         let site = Site::empty();
@@ -111,7 +111,7 @@ fn a_fault_on_a_thread_of_a_plugins_own_names_the_thread_and_the_handler() {
         ("usleep(9999),abort()", libc::SIGABRT, on_stack),
         ("usleep(9999),raise(SIGFPE)", libc::SIGFPE, on_stack),
         ("usleep(9999),raise(SIGSYS)", libc::SIGSYS, on_stack),
-        // A call of nothing.
+        // A call of a null pointer.
         ("usleep(9999),((void(*)(void))0)()", libc::SIGSEGV, on_stack),
     ] {
         let site = Site::empty();

@@ -1,4 +1,4 @@
-//! What a failure becomes: before the 101 an HTTP status, after it a close code, row by row.
+//! A failure becomes an HTTP status before the 101 and a close code after it, row by row.
 
 use std::io::{Read, Write};
 
@@ -368,7 +368,7 @@ fn a_close_reaches_a_peer_that_has_twenty_megabytes_in_flight() {
     let sender = std::thread::spawn(move || {
         let block = frame(0x82, &[7; 64 * 1024]);
         for _ in 0..320 {
-            // The server may have closed in the end.
+            // The server may have closed by then.
             if writer.write_all(&block).is_err() {
                 return;
             }

@@ -174,7 +174,7 @@ fn a_route_with_a_parameter_leads_to_its_handler() {
         assert_eq!(server.handshake_status(path), 101, "{path}");
     }
     assert_eq!(server.handshake_status("/rooms/blue/deep"), 404);
-    // What a peer makes of the path stays on its line of the log.
+    // A path with a line break stays on its line of the log.
     assert_eq!(server.handshake_status("/rooms/a%0aWARN%20forged"), 101);
     server.line(&["session closed", r#"path="/rooms/a\nWARN forged""#]);
 }
@@ -198,7 +198,7 @@ fn room_that_was_reserved_holds_what_was_asked_for_and_not_longer_than_the_callb
         assert_eq!(client.ask("and then?"), "and then?");
     }
 
-    // Each has filled 8 MiB. A thread may have one such buffer in its allocator's hands.
+    // Each session has filled 8 MiB. The allocator may keep one such buffer a thread.
     let kept = server.proc_status("VmRSS").saturating_sub(before);
     assert!(kept < 16 * 8 * 1024 / 2, "{kept} KiB");
 }

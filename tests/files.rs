@@ -1,4 +1,4 @@
-//! Files below the document root: which are served, what of them, and what a download may cost.
+//! Which files below the document root are served, which parts of them, and what a download may cost.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,19 +11,19 @@ use crate::harness::is_long;
 use crate::harness::server::{Server, status_of};
 use crate::harness::site::Site;
 
-/// A server of the site's `www`.
+/// Starts a server of the site's `www`.
 fn serve(site: &Site) -> Server {
     let www = site.root().join("www");
     Server::builder(site).arg("-d").arg(www).start()
 }
 
-/// The answer to a request of this method, path and lines, to its end.
+/// Returns the whole response to a request.
 fn ask(server: &Server, method: &str, path: &str, lines: &str) -> String {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
     server.exchange(request.as_bytes())
 }
 
-/// The value of a header line of an answer.
+/// Returns the value of a header line of a response.
 fn line<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let (head, _) = answer.split_once("\r\n\r\n")?;
     let lines = head.lines().filter_map(|line| line.split_once(": "));
@@ -31,7 +31,7 @@ fn line<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     found.next().map(|(_, value)| value)
 }
 
-/// A download that has begun and of which nothing more is read.
+/// Begins a download and reads nothing more of it.
 fn stalled(server: &Server, path: &str) -> TcpStream {
     let mut stream = server.raw();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
@@ -168,7 +168,7 @@ fn a_client_that_closes_its_side_gets_its_file_whole() {
     let mut stream = server.raw();
     write!(stream, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
     stream.shutdown(Shutdown::Write).expect("half of it closes");
-    // It has its own pace, too.
+    // A slow client gets its file as well.
     std::thread::sleep(Duration::from_millis(100));
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
@@ -211,7 +211,7 @@ fn downloads_that_are_not_read_take_no_memory_and_hold_no_other_request_up() {
     assert!(ask(&server, "GET", "/small", "").ends_with("small"));
 }
 
-/// Has asked for `/large`, with a receive buffer that holds next to nothing.
+/// Asks for `/large`, with a receive buffer that holds next to nothing.
 fn asks_with_a_small_buffer(server: &Server) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
@@ -251,7 +251,7 @@ fn a_download_that_moves_goes_on_and_one_that_does_not_ends_by_its_key() {
         "{}",
         server.log()
     );
-    // It applies to the next download at once.
+    // A changed limit applies to the next download at once.
     drop((slow, deaf));
     site.write("config.toml", "log_level = \"debug\"\n");
     server.line(&["configuration applied"]);
@@ -261,7 +261,7 @@ fn a_download_that_moves_goes_on_and_one_that_does_not_ends_by_its_key() {
     assert_eq!(server.count_lines(&["the peer takes nothing"]), before);
 }
 
-/// A server of 30 MB at `/large`, with these limits.
+/// Starts a server of 30 MB at `/large`, with these limits.
 fn serve_large(site: &Site, limits: &str) -> Server {
     let large = site.write("www/large", "");
     let file = std::fs::File::options().write(true).open(large);
@@ -272,7 +272,7 @@ fn serve_large(site: &Site, limits: &str) -> Server {
 }
 
 const LARGE_BYTES: u64 = 30 << 20;
-/// A stop that waits for nothing but what is short, on a busy machine.
+/// How long a stop takes at most on a busy machine when nothing holds it up.
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
@@ -310,7 +310,7 @@ fn a_download_that_moves_is_finished_while_the_server_stops() {
             break;
         }
         read += length as u64;
-        // For twice the time that one without progress has.
+        // It reads for twice the time that a download without progress has.
         if began.elapsed() < Duration::from_millis(800) {
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// `dev` builds handlers with a cargo of its own. What the server's build has compiled serves them only if
-/// it has the same features.
+/// `dev` builds handlers with a cargo of its own. It uses a crate that the server's build has compiled only if that has the
+/// same features.
 #[test]
 fn what_handlers_share_with_the_server_is_compiled_once() {
     let first = crates(&[]);
@@ -31,7 +31,7 @@ fn what_handlers_share_with_the_server_is_compiled_once() {
     );
 }
 
-/// A handler's first build would wait for the crates that read Rust.
+/// A handler's first build would wait for the crates that procedural macros parse Rust with.
 #[test]
 fn the_library_of_handlers_needs_no_procedural_macro() {
     let macros: Vec<_> = crates(&["-p", "wshd-plugin"])

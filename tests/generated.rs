@@ -1,5 +1,5 @@
-//! `wshd dev` on a crate whose build script writes into its sources: that starts no build without end, and
-//! what a person saves during a build is built.
+//! `wshd dev` on a crate whose build script writes into its sources. That starts no build without end, and what is saved
+//! during a build is built.
 
 use std::fs;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::within;
 
-/// Cargo builds a little here, on a machine that others may use too.
+/// How long a build of cargo may take on a busy machine.
 const BUILT: Duration = Duration::from_secs(60);
 const GENERATED: &str = "src/generated.rs changes during each build, so the build writes it";
 
-/// A crate that needs nothing, whose build script notes each of its runs. It is no plugin: each build
-/// ends with a refusal, as often as it is another library.
+/// Writes a crate without dependencies, whose build script notes each of its runs. It is no plugin, so each build of
+/// another library ends with a refusal.
 fn write_crate(site: &Site, build_script: &str) {
     site.write(
         "crates/made_wsh/Cargo.toml",
@@ -83,7 +83,7 @@ fn what_the_build_itself_writes_is_told_once_and_starts_no_further_build() {
         save(&site, number);
         within(BUILT, "what is saved is built", || is_built(&site, number));
     }
-    // The last build may be under way still, and none follows it.
+    // The last build may still be under way, and none follows it.
     save(&site, 4);
     within(BUILT, "what is saved is built", || is_built(&site, 4));
     assert_eq!(builds(&site), 7, "{}", server.log());

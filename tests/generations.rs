@@ -1,4 +1,4 @@
-//! What of a session belongs to no generation: its id, its topics, the numbers that it gave away.
+//! A session's id, topics and tokens belong to no generation.
 
 use crate::harness::client::Client;
 use crate::harness::compile::compile;
@@ -14,7 +14,7 @@ fn what_is_sent_by_id_comes_to_a_session_wherever_it_has_moved() {
 
     second_build(&site, &server);
 
-    // By code of the older generation.
+    // The sender runs code of the older generation.
     let note = u64::MAX >> 1;
     assert_eq!(stays.ask(&format!("note {id} {note}")), "1 note 0");
     assert_eq!(moves.text(), format!("2 noted {note}"));
@@ -22,7 +22,7 @@ fn what_is_sent_by_id_comes_to_a_session_wherever_it_has_moved() {
     assert_eq!(moves.text(), "from 1");
     assert_eq!(stays.ask(&format!("close {id}")), "1 close 0");
     assert_eq!(moves.close_code(), 4000);
-    // It is over: there is nothing that they could come to.
+    // The session is over, so a send by its id is answered GONE.
     assert_eq!(stays.ask(&format!("note {id} 1")), "1 note -3");
     assert_eq!(stays.ask(&format!("send {id}")), "1 send -1");
 }
@@ -38,7 +38,7 @@ fn a_timer_runs_out_in_the_code_that_the_session_has_moved_to() {
 
         let rang = moves.text();
         assert!(rang.ends_with(" timer rang 7"), "{rang}");
-        // On a slow machine it rings before the move.
+        // On a slow machine the timer runs out before the move.
         rang.starts_with('2')
     });
     assert!(is_in_time, "no move was done in time");
@@ -59,16 +59,16 @@ fn a_topic_belongs_to_a_handler_in_all_generations_and_with_a_slash_to_the_serve
     second_build(&site, &server);
     let mut new = server.connect("/a");
 
-    // The handler's own: its newer code reaches a session of the older, and another handler does not.
+    // A topic of the handler's own: its newer code reaches a session on the older code, and another handler does not.
     assert_eq!(new.ask("publish news"), "2 publish 1");
     assert_eq!(old.text(), "from 2");
     assert_eq!(other.ask("publish news"), "1 publish 0");
-    // The server's: whatever handler publishes.
+    // A topic of the server's: any handler reaches it.
     for topic in ["/news", &long] {
         assert_eq!(other.ask(&format!("publish {topic}")), "1 publish 1");
         assert_eq!(old.text(), "from 1");
     }
-    // A name is only itself.
+    // A name is no prefix of another one.
     for topic in ["a.b", "a.*", "a.", "NEWS", "/news/", "//news", "*", ">"] {
         assert_eq!(
             new.ask(&format!("publish {topic}")),
@@ -78,14 +78,14 @@ fn a_topic_belongs_to_a_handler_in_all_generations_and_with_a_slash_to_the_serve
     }
     assert_eq!(new.ask("publish a.*>{}"), "2 publish 1");
     assert_eq!(old.text(), "from 2");
-    // Counted are others than the publisher, and each once.
+    // The count is of subscribers other than the publisher, each once.
     assert_eq!(old.ask("join news"), "1 join 0");
     assert_eq!(old.ask("publish news"), "1 publish 0");
     let too_long = format!("join {long}n");
     assert_eq!(new.ask(&too_long), "2 join -4");
 }
 
-/// A server with one handler at `/a`, which serves.
+/// Starts a server with one handler at `/a`, which serves.
 fn first_build() -> (Site, Server) {
     let site = Site::empty();
     site.add_bytes(&generations(1), "a_wsh.so");
@@ -93,7 +93,7 @@ fn first_build() -> (Site, Server) {
     (site, server)
 }
 
-/// Replaces the handler at `/a`, and waits until those of its sessions that can have moved.
+/// Replaces the handler at `/a`, and waits until its sessions that can move have moved.
 fn second_build(site: &Site, server: &Server) {
     site.add_bytes(&generations(2), "a_wsh.so");
     server.line(&["sessions moved", "generation=2"]);

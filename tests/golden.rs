@@ -13,11 +13,10 @@ use crate::harness::patch::{self, Patch};
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 
-/// Every kind there is, by the name of its file.
+/// The golden plugins, by the name of their file.
 const KINDS: [&str; 4] = ["async", "blocking", "c", "events"];
 
-/// Those whose sessions have a state, and what they were built from: as it was, and with the state in
-/// the next shape.
+/// The golden plugins whose sessions have a state. Beside each, its source crate and the one with the next schema.
 const WITH_STATE: [[&str; 3]; 2] = [
     ["state", "ledger_wsh", "ledger_next_wsh"],
     ["async_state", "async_ledger_wsh", "async_ledger_next_wsh"],
@@ -202,7 +201,7 @@ fn sessions_move_from_a_golden_plugin_to_newer_builds_and_back_where_their_state
             assert_eq!(client.ask(&(generation - 1).to_string()), answer, "{kind}");
         }
 
-        // The golden code does not read what the newest writes: new sessions only.
+        // The golden code does not read the newest schema, so it gets new sessions only.
         site.add_bytes(&golden, &file);
         let number = "generation=5";
         server.line(&["sessions moved", number, "moved=0 drained=1 refused=0"]);

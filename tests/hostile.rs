@@ -1,7 +1,7 @@
-//! Peers that mean harm: what each costs the server is bounded, and others are answered meanwhile.
+//! What a hostile peer costs the server is bounded, and others are answered meanwhile.
 //!
-//! `WSHD_LONG=1 cargo test -p wshd --test integration hostile -- --nocapture` takes the long way
-//! and says what it cost.
+//! `WSHD_LONG=1 cargo test -p wshd --test integration hostile -- --nocapture` sends a thousand bombs and says what they
+//! cost.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::harness::is_long;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// How much of a bomb inflates to as much as a message may have, or a little less.
+/// How many bytes of a bomb inflate to the limit of a message, or a little less.
 fn fuse(bomb: &[u8]) -> usize {
     let mut room = Vec::with_capacity(MESSAGE_BYTES_MAX + 1);
     let mut inflater = Decompress::new(false);
@@ -29,7 +29,7 @@ fn fuse(bomb: &[u8]) -> usize {
     bomb.iter().take_while(|byte| burns(byte)).count()
 }
 
-/// Asks for echoes until it is told to stop; how many there were, and how long the longest took.
+/// Asks for echoes until `stop` is set. Returns how many came, and how long the longest took.
 fn echoes(mut bystander: Client, stop: &AtomicBool) -> (u32, Duration) {
     let (mut count, mut worst) = (0, Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
@@ -41,7 +41,7 @@ fn echoes(mut bystander: Client, stop: &AtomicBool) -> (u32, Duration) {
     (count, worst)
 }
 
-/// Each peer sends its bytes at the same moment, and is told the same.
+/// Lets all peers send these bytes at the same moment, and expects this close code for each.
 fn all_at_once(peers: &mut [Raw], bytes: &[u8], code: u16) {
     let start = Barrier::new(peers.len());
     std::thread::scope(|scope| {
@@ -78,7 +78,7 @@ fn bombs_at_once_are_each_too_big_and_hold_no_more_than_a_message_may() {
     let (held, (echoes, worst)) = std::thread::scope(|scope| {
         let bystander = scope.spawn(|| echoes(bystander, &stop));
         all_at_once(&mut whole, &frame(0xc2, &bomb), 1009);
-        // Nothing inflates to more than these do while they wait; the Pong says that it has.
+        // While they wait, these hold the most. The Pong says that they have inflated.
         for peer in &mut lit_first {
             peer.send(&[frame(0x42, lit), frame(0x89, b"lit")].concat());
         }
@@ -105,9 +105,8 @@ fn bombs_at_once_are_each_too_big_and_hold_no_more_than_a_message_may() {
 }
 
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-/// The default.
+/// The default of `message_bytes_max`.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// What a session may hold in the middle of a compressed message: the message's limit and its
-/// decompressor; and half of that again for everything else, most of which is what the allocator
-/// keeps in pieces of those that were there before.
+/// What a session may hold in the middle of a compressed message: the limit of a message and a decompressor. Half of that
+/// again is for everything else, most of which is memory that the allocator keeps.
 const HELD_KIB_MAX: u64 = (64 + 48) * 3 / 2;

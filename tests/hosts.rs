@@ -1,4 +1,4 @@
-//! Which hosts requests are answered for, and what the list of handlers tells to whom.
+//! Which hosts requests are answered for, and which requests see the whole list of handlers.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ fn get(path: &str, lines: &str) -> String {
     format!("GET {path} HTTP/1.1\r\n{lines}\r\n")
 }
 
-/// An opening handshake for this host, from a page of it.
+/// An opening handshake for this host, from a page of that host.
 fn opening_for(host: &str) -> String {
     let origin = format!("Origin: http://{host}\r\n");
     opening("/echo", &origin).replace("Host: localhost", &format!("Host: {host}"))
 }
 
-/// The rest of a log line behind these words, up to its first field.
+/// Returns what a log line says behind these words, up to its first field.
 fn advice(line: &str, field: &str) -> String {
     let rest = line.split("to allow it: ").nth(1).expect("an advice");
     rest.split(field).next().expect("it").to_owned()
@@ -40,7 +40,7 @@ fn a_name_that_was_made_to_lead_here_is_answered_for_nowhere_until_it_is_listed(
         get("/.wshd/handlers.json", &host),
         get("/.wshd/dev", &host),
         get("/.wshd/dev.js", &host),
-        // What an absolute target says counts, not `Host`.
+        // The host of an absolute target counts, not `Host`.
         get(&format!("http://{evil}/"), "Host: localhost\r\n"),
         get("/", &host).replace("HTTP/1.1", "HTTP/1.0"),
     ] {
@@ -61,7 +61,7 @@ fn a_name_that_was_made_to_lead_here_is_answered_for_nowhere_until_it_is_listed(
     let absolute = get("http://localhost/", &format!("Host: {evil}\r\n"));
     assert_eq!(status_of(&server.exchange(absolute.as_bytes())), 200);
 
-    // The log says what to write, and where, though no such file was there.
+    // The log says what to write, and into which file, though no such file is there.
     server.line(&["handshake refused", "status=421", "`hosts`"]);
     let line = server.line(&["WARN", "host refused", "to allow it: "]);
     let file = site.root().join("config.toml");
@@ -111,7 +111,7 @@ fn a_request_has_one_host_that_is_one() {
         let answer = server.exchange(upgrade.as_bytes());
         assert_eq!(status_of(&answer), expected, "{lines:?}: {answer}");
     }
-    // HTTP/1.0 has no `Host` that it must have; no browser speaks it.
+    // HTTP/1.0 requires no `Host`, and no browser speaks it.
     let old = get("/", "").replace("HTTP/1.1", "HTTP/1.0");
     assert_eq!(status_of(&server.exchange(old.as_bytes())), 200);
     let upgrade_to = |authority: &str| {

@@ -1,8 +1,8 @@
-//! A server that is reloaded for weeks: what every retired generation leaves behind is bounded, or
-//! a load is refused before it would end the server.
+//! A server that is reloaded for weeks. What a retired generation leaves behind is bounded, or a load is refused before it
+//! would end the server.
 //!
-//! `WSHD_LONG=1 cargo test -p wshd --test integration lasting -- --nocapture` takes the long way
-//! and says what a retired generation costs.
+//! `WSHD_LONG=1 cargo test -p wshd --test integration lasting -- --nocapture` replaces handlers 1,200 times and says what
+//! a retired generation costs.
 
 use crate::harness::compile::compile;
 use crate::harness::patch::Patch;
@@ -10,7 +10,7 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long};
 
-/// What a server holds at one moment.
+/// The memory, mappings and threads of a server at one moment.
 #[derive(Clone, Copy)]
 struct Held {
     rss_kib: u64,
@@ -26,7 +26,7 @@ impl Held {
         }
     }
 
-    /// Says what each of `generations` has added since `before`, and answers the KiB of it.
+    /// Prints what each of `generations` has added since `before`. Returns the KiB of it.
     fn report(self, what: &str, before: Held, generations: u64) -> f64 {
         let rss = self.rss_kib.saturating_sub(before.rss_kib) as f64 / generations as f64;
         let mappings = self.mappings.saturating_sub(before.mappings) as f64 / generations as f64;
@@ -41,7 +41,7 @@ fn version(plugin: &str, number: u64) -> (String, Vec<u8>) {
     (version, library.into_bytes())
 }
 
-/// Replaces a handler so often, each time with a session that ends.
+/// Replaces a handler `count` times, each time with a session that ends.
 #[track_caller]
 fn replace(site: &Site, server: &Server, plugin: &str, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
@@ -117,8 +117,8 @@ fn a_handler_with_threads_of_its_own_keeps_its_keys_and_is_refused_before_they_r
     assert_eq!(server.connect("/kept").ask("which?"), last);
 }
 
-/// The first backtrace in a library reads the symbols of every mapped one, and keeps them: so a
-/// plugin takes none, whatever the environment asks for.
+/// The first backtrace in a library reads the symbols of every mapped library, and keeps them. Therefore a plugin takes no
+/// backtrace, even if the environment asks for one.
 #[test]
 fn a_panic_in_each_generation_costs_less_than_a_mebibyte_also_when_backtraces_are_asked_for() {
     let generations = if is_long() { 150 } else { 15 };
@@ -157,7 +157,7 @@ fn more_thread_keys_than_a_process_has_are_taken_and_given_back() {
     let server = Server::start(&site);
 
     for number in 1..=15_u8 {
-        // What lies behind the tables of a library is no part of it.
+        // Bytes behind the tables of a library are no part of it, and make another file of it.
         let other = [&library[..], &[number]].concat();
         site.add_bytes(&other, "keys_wsh.so");
         let generation = format!("generation={number}");

@@ -1,4 +1,4 @@
-//! A pointer and a length from a plugin that cannot be meant: the call answers so, and nothing is read.
+//! A pointer and a length of a plugin that cannot be meant: the call is refused, and nothing is read.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::harness::compile::unruly;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// A server of one handler that makes this call on each message and answers with its status.
+/// Starts a server of one handler that makes these calls on each message and sends their statuses.
 #[track_caller]
 fn answering(calls: &[(&str, &str)]) -> (Site, Server) {
     let site = Site::with(&["echo_wsh"]);
@@ -160,9 +160,9 @@ fn a_rejection_of_four_gibibytes_is_none() {
 #[test]
 fn a_snapshot_that_never_returns_or_is_late_keeps_its_own_session_only() {
     let snapshots = [
-        // It waits for ever.
+        // The snapshot never returns.
         ("if (stays) hang();", "callback=\"snapshot\""),
-        // It writes until it is told to stop, which is when the state is too large.
+        // The snapshot writes until the sink refuses, because the state is too large.
         (
             "if (stays) while (sink->write(sink->ctx, (const uint8_t *)\"x\", 1) == WSH_OK) {}",
             "its state is larger than",
@@ -192,7 +192,7 @@ fn a_snapshot_that_never_returns_or_is_late_keeps_its_own_session_only() {
         let server = Server::start(&site);
         let mut calm = server.connect("/late");
         assert_eq!(calm.ask("calm"), "number=1");
-        // The handler has one flag for all its sessions, so the calm one moves to where there is none.
+        // The handler has one flag for all its sessions, so the calm one has to be gone before it is set.
         drop(calm);
         let mut stays = server.connect("/late");
         assert_eq!(stays.ask("stay"), "number=1");

@@ -1,4 +1,4 @@
-//! What a plugin is told, and in which order, from the first handshake to its `shutdown`.
+//! Which callbacks a plugin gets, and in which order, from the first handshake to its `shutdown`.
 
 use std::io::{Read, Write};
 
@@ -8,17 +8,17 @@ use crate::harness::is_long;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 
-/// The handler of `tests/fixtures/c/lives.c`, built with these options.
+/// Compiles the handler of `tests/fixtures/c/lives.c` with these options.
 fn lives(options: &[&str]) -> Vec<u8> {
     compile("tests/fixtures/c/lives.c", options)
 }
 
-/// The same code as another file.
+/// Makes another file of the library, with equal code.
 fn again(library: &[u8], number: u8) -> Vec<u8> {
     [library, &[number]].concat()
 }
 
-/// A handshake that its handler has not answered.
+/// Begins a handshake that its handler does not answer.
 fn pending(server: &Server, path: &str) -> std::net::TcpStream {
     let before = server.count_lines(&["handshake pending"]);
     let mut peer = server.raw();
@@ -57,7 +57,7 @@ fn a_refused_handshake_and_a_session_are_freed_before_their_old_generation_is_sh
     site.add_bytes(&library, "lives_wsh.so");
     let server = Server::start(&site);
 
-    // Refused by its handler, as the last on its generation.
+    // The last on its generation is refused by its handler.
     let mut peer = pending(&server, "/lives");
     let mut session = server.connect("/lives");
     assert_eq!(session.text(), "open");
@@ -77,7 +77,7 @@ fn a_refused_handshake_and_a_session_are_freed_before_their_old_generation_is_sh
     );
 }
 
-/// The status that the peer of a handshake gets in the end.
+/// Waits for the status of a handshake.
 #[track_caller]
 fn status(peer: &mut std::net::TcpStream) -> u16 {
     let mut answer = [0; 12];
@@ -267,7 +267,7 @@ fn a_panic_on_the_road_of_changes_ends_neither_the_road_nor_who_waits_for_it() {
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].outcome.is_err());
     drop(entered);
-    // It stops as well.
+    // The server stops as well.
     runtime.block_on(serving.run(async {}));
 }
 
@@ -299,7 +299,7 @@ fn the_words_of_a_failure_are_told_of_that_callback_only() {
         site.add_bytes(&library, file);
     }
     let server = Server::start(&site);
-    // Each thread that makes calls has heard it.
+    // Enough sessions that each thread that makes calls has been given words.
     for _ in 0..40 {
         let mut speaker = server.connect("/lives");
         assert_eq!(speaker.text(), "open");

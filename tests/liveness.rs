@@ -1,5 +1,4 @@
-//! Which peers count as alive and which do not: slow readers, peers that read nothing, silent ones, and messages
-//! that never end.
+//! Slow readers live. Peers that read nothing, silent peers and messages that never end do not.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +12,7 @@ use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long};
 
-/// A server whose handler sends without an end.
+/// Starts a server whose handler sends without an end.
 fn pours(config: &str) -> (Site, Server) {
     let site = Site::empty();
     let bytes = compile("tests/fixtures/c/pours.c", &[]);
@@ -23,7 +22,7 @@ fn pours(config: &str) -> (Site, Server) {
     (site, server)
 }
 
-/// A socket that has asked for the stream, with a receive buffer of about so many bytes.
+/// Opens a socket with a receive buffer of about `buffer` bytes, and asks for the stream.
 fn asked(port: u16, buffer_bytes: Option<usize>) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
@@ -38,7 +37,7 @@ fn asked(port: u16, buffer_bytes: Option<usize>) -> TcpStream {
     stream
 }
 
-/// Reads at this rate for so long; false when the server ends it.
+/// Reads at this rate for this time. `false` if the server ends the connection.
 fn read_steadily(mut stream: TcpStream, bytes_a_second: usize, time: Duration) -> bool {
     let mut buffer = vec![0; bytes_a_second / 20];
     let began = Instant::now();
@@ -58,7 +57,7 @@ fn read_steadily(mut stream: TcpStream, bytes_a_second: usize, time: Duration) -
 
 #[test]
 fn a_slow_reader_lives_and_who_reads_nothing_does_not() {
-    // In the short form ten times as fast, with a buffer and timeouts to match.
+    // The short form is ten times as fast, with a buffer and timeouts to match.
     let (config, buffer, rates, time) = if is_long() {
         ("", None, [2, 10, 40, 200], 100_000)
     } else {
@@ -108,7 +107,7 @@ fn pings_go_by_their_interval_whether_they_are_answered_or_not() {
     // 180 to 220 ms and a tick of the wheel.
     assert!((6..=11).contains(&answered), "{answered}");
 
-    // The other one was given up 1.5 s after its first Ping, and got all of them until then.
+    // The silent session was given up 1.5 s after its first Ping, and got every Ping until then.
     let mut pings = 0;
     while let Some((first, _)) = silent.frame() {
         assert_eq!(first, 0x89);
@@ -135,7 +134,7 @@ fn a_paused_session_ends_when_its_peer_is_gone_and_lives_while_it_is_there() {
         raw
     };
     let mut stays = paused();
-    // It waits for nothing but Pings of the session, so each is told of one.
+    // A paused session sends Pings only, so every frame is one.
     assert_eq!(stays.frame(), Some((0x89, Vec::new())));
 
     for last in [&b""[..], &frame(0x81, b"unread"), &frame(0x88, b"\x03\xe8")] {
@@ -187,7 +186,7 @@ fn a_message_that_never_ends_is_ended_and_a_slow_one_that_goes_on_is_not() {
         assert_eq!((first, &body[..2]), (0x88, &1008u16.to_be_bytes()[..]));
     }
 
-    // It is the same server that takes a message which comes in two parts in time.
+    // This server takes a message that comes in two parts in time.
     let mut prompt = Raw::open(&server, "/echo");
     for message in [frame(0x01, b"hel"), frame(0x80, b"lo")] {
         prompt.send(&message);
@@ -209,7 +208,7 @@ fn what_a_slow_link_still_carries_arrives_before_the_close() {
 
     server.signal("TERM");
 
-    // It takes about two seconds to read what is on its way, and the Close is the last of it.
+    // Reading what is on its way takes about two seconds, and the Close comes last.
     let mut read = Vec::new();
     let mut buffer = vec![0; 100_000];
     loop {

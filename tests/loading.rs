@@ -1,4 +1,4 @@
-//! What happens to the handlers directory shows in what is served, and in nothing else.
+//! A change of the handlers directory changes what is served, and nothing else.
 
 use std::fs;
 use std::io::Write;
@@ -72,7 +72,7 @@ fn a_file_written_over_in_place_is_loaded_when_it_is_whole_and_not_before() {
     let bytes = versioned(2);
     let path = site.handlers().join("versioned_wsh.so");
 
-    // Truncates and writes, as `cp` does, slowly.
+    // The file is truncated and written slowly, as `cp` does it.
     let bytes_per_second = if crate::harness::is_long() {
         1 << 20
     } else {
@@ -120,7 +120,7 @@ fn a_file_that_is_away_for_a_moment_is_never_missed() {
     let server = Server::start(&site);
     let path = site.handlers().join("versioned_wsh.so");
 
-    // As cargo does it: unlink, then a hard link to what was built elsewhere.
+    // Cargo unlinks the file, and makes a hard link to what it built elsewhere.
     let built = site.root().join("built.so");
     fs::write(&built, versioned(2)).expect("writing");
     fs::remove_file(&path).expect("removing");
@@ -183,7 +183,7 @@ fn a_directory_switched_by_its_link_serves_what_it_leads_to_now() {
     let server = Server::start(&site);
     serves(&server, 1);
 
-    // As deployers do it: a new link, renamed over the old one.
+    // Deployers rename a new link over the old one.
     let next = site.root().join("next");
     std::os::unix::fs::symlink("v2", &next).expect("a link");
     fs::rename(&next, site.handlers()).expect("renaming");

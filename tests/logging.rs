@@ -1,4 +1,4 @@
-//! A log that is not read, or cannot be written, holds nothing up; and what a handler's lines carry.
+//! A log that is not read or cannot be written holds nothing up. A handler's lines carry their session.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use crate::harness::site::Site;
 const MANY: usize = 20_000;
 const SOON: Duration = Duration::from_secs(3);
 
-/// A server of `echo` and of a handler that logs a lot.
+/// A site with `echo` and a handler that logs a lot.
 fn site() -> Site {
     Site::with(&["speaks_later_wsh", "echo_wsh", "async_echo_wsh"])
 }
 
-/// Has a handler log more than can be kept. Answers when it has.
+/// Lets a handler log more than can be kept. Returns when it has.
 fn fill(server: &Server) {
     let mut writer = server.connect("/speaks_later");
     writer.send("log");
@@ -66,7 +66,7 @@ fn a_log_that_is_not_read_does_not_keep_it_from_leaving() {
 fn a_start_that_fails_while_the_log_is_not_read_ends_with_its_status() {
     let site = Site::empty();
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    // As full as it gets.
+    // The pipe is as full as it gets.
     rustix::io::ioctl_fionbio(&writer, true).expect("a non-blocking pipe");
     let full = std::io::copy(&mut std::io::repeat(b'.'), &mut &writer);
     assert!(full.is_err());
@@ -102,7 +102,7 @@ fn a_handlers_lines_carry_its_session_in_every_style() {
     site.add_bytes(&compile("tests/fixtures/c/script.c", &[]), "script_wsh.so");
     let server = Server::start(&site);
     for handler in styles {
-        // The second session tells that the number is its own, and not any.
+        // A second session shows that the number is the session's own.
         for _ in 0..2 {
             let mut client = server.connect(&format!("/{handler}"));
             let name = format!("handler={handler} ");
@@ -113,11 +113,11 @@ fn a_handlers_lines_carry_its_session_in_every_style() {
             server.line(&["a line of the function", &quoted, &wanted]);
         }
     }
-    // A thread of a handler's is no session's.
+    // A line of a handler's thread carries no session.
     let line = server.line(&["a line of a thread", "handler=\"streams\""]);
     assert!(!line.contains("session="), "{line}");
 
-    // In C, with the number 0; and in the opening handshake.
+    // A handler in C logs with the session id 0; the line carries the session of the callback that runs.
     let mut client = server.connect("/script?h=check+0");
     client.send("check c");
     let name = "handler=script ";
@@ -127,7 +127,7 @@ fn a_handlers_lines_carry_its_session_in_every_style() {
     }
 }
 
-/// The number of the newest session of a handler, once it has had so many.
+/// Waits until a handler has opened `many` sessions. Returns the number of the newest one.
 fn session_of(server: &Server, handler: &str, many: usize) -> String {
     eventually("the session is opened", || {
         server.count_lines(&["session opened", handler]) >= many.max(1)

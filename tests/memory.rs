@@ -1,5 +1,5 @@
-//! Memory that is not needed any more goes back to the system. `tests/memory_returns.py` is the long
-//! form: ten rounds of ten thousand clients, bombs, clients that never read, and large messages.
+//! Memory that is no longer needed goes back to the system. `tests/memory_returns.py` is the long form: ten rounds of ten
+//! thousand clients, bombs, clients that never read, and large messages.
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,8 +12,7 @@ use crate::harness::within;
 
 const MIB: u64 = 1024;
 
-/// Has so many clients at a time do something, and waits until no more than `before` and 8 MiB is
-/// left of what the server took.
+/// Lets `count` clients do something at the same time. Waits until the server holds at most 8 MiB more than `before`.
 fn comes_back(server: &Server, before: u64, clients: usize, act: impl Fn(&mut Client)) {
     let mut clients: Vec<Client> = (0..clients).map(|_| server.connect("/echo")).collect();
     clients.iter_mut().for_each(act);
@@ -28,11 +27,11 @@ fn memory_comes_back_when_those_who_needed_it_have_left() {
     let site = Site::with(&["echo_wsh"]);
     site.write("config.toml", "[limits]\nmessage_bytes_max = 16777216\n");
     let server = Server::start(&site);
-    // What the first clients of all need is there from then on.
+    // What the server makes for its first clients stays.
     server.connect("/echo").ask("hello");
     let before = server.proc_status("VmRSS");
 
-    // Each leaves most of its answers unread.
+    // Each client leaves most of its answers unread.
     comes_back(&server, before, 60, |client| {
         client.stream().set_nonblocking(true).expect("no waiting");
         let message = frame(0x82, &vec![0; 1 << 20]);

@@ -8,7 +8,7 @@ use crate::harness::patch::{build, build_again, build_name};
 use crate::harness::server::{Server, opening};
 use crate::harness::site::{Site, library};
 
-/// The build that answers and how often the session moved, as `NUMBER BUILD MOVES` says it.
+/// Asks a session. Returns the build that answers and how often the session has moved, from `NUMBER BUILD MOVES`.
 #[track_caller]
 pub(crate) fn answered(client: &mut Client, number: u64) -> (String, u64) {
     let answer = client.ask(&number.to_string());
@@ -49,7 +49,7 @@ fn state_moves_where_its_schema_is_read_and_straight_to_the_newest_code() {
     let server = Server::start(&site);
     let mut client = server.connect("/ledger");
 
-    // It writes schema 1, and the next one reads 1 and 2.
+    // This build writes schema 1, and the next one reads 1 and 2.
     site.add("ledger_next_wsh", "ledger_wsh.so");
     server.line(&[
         "sessions moved",
@@ -58,7 +58,7 @@ fn state_moves_where_its_schema_is_read_and_straight_to_the_newest_code() {
     ]);
     assert_eq!(answered(&mut client, 0).1, 1);
 
-    // Back to code that reads 1 only: the session finishes where it is, and works there.
+    // The older code reads schema 1 only. The session stays where it is, and works there.
     site.add_bytes(&build("ledger_wsh", 1), "ledger_wsh.so");
     server.line(&[
         "sessions stay on the old code",
@@ -73,7 +73,7 @@ fn state_moves_where_its_schema_is_read_and_straight_to_the_newest_code() {
     assert_eq!(answered(&mut client, 1).1, 1);
     assert_eq!(answered(&mut server.connect("/ledger"), 0).1, 0);
 
-    // Two generations further on there is a way again.
+    // Two generations later the session can move again.
     site.add("ledger_next_wsh", "ledger_wsh.so");
     server.line(&["sessions moved", "generation=4", "moved=1 "]);
     assert_eq!(answered(&mut client, 2).1, 2);
@@ -103,7 +103,7 @@ fn a_session_whose_move_fails_goes_on_in_the_old_code() {
         server.line(&["WARN session stays on the old code", reason]);
         assert_eq!(calm.ask("calm"), "build-0002 2", "{trouble}");
         assert_eq!(troubled.ask("calm"), "build-0001 2", "{trouble}");
-        // That callback changed the state: now it can move.
+        // That callback has changed the state, so now the session can move.
         eventually("the session has moved", || {
             troubled.ask("calm").starts_with("build-0002")
         });
@@ -127,13 +127,13 @@ fn a_move_that_keeps_failing_is_given_up_and_the_session_works_on() {
         assert_eq!(answer, format!("build-0001 {seen}"));
     }
 
-    // Each attempt is told behind the answer that it follows.
+    // Each attempt is logged after the answer that it follows.
     let told = || server.count_lines(&["session stays on the old code"]);
     eventually("three attempts were made", || told() == 3);
     client.ask("restore fails");
     client.ask("restore fails");
     assert_eq!(told(), 3, "{}", server.log());
-    // The next generation asks anew.
+    // The next generation tries again.
     client.ask("calm");
     site.add_bytes(&build_again("troubled_wsh", 3), "troubled_wsh.so");
     server.line(&["sessions moved", "generation=3", "moved=1 "]);
@@ -216,7 +216,7 @@ fn a_message_that_is_half_received_goes_to_the_new_code_whole() {
     let server = Server::start(&site);
     let mut raw = Raw::open(&server, "/ledger");
 
-    // A fragment, and a frame that is cut in the middle of its payload.
+    // One fragment is whole, and the next frame is cut in the middle of its payload.
     raw.send(&frame(0x01, b"0 abc"));
     raw.send(&frame(0x89, b"arrived?"));
     assert_eq!(raw.frame(), Some((0x8a, b"arrived?".to_vec())));
@@ -259,7 +259,7 @@ fn a_session_between_two_parts_waits_and_restore_can_do_nothing_to_it() {
     sending.send(&frame(0x81, b"end"));
     let last = "build 1 parts 2 close 0 reserve 0".to_owned();
     assert_eq!(text(&mut sending), (0x80, last));
-    // MISUSE and NULL is all that `restore` gets out of its connection.
+    // `restore` gets only MISUSE and NULL from its connection.
     for raw in [&mut receiving, &mut sending] {
         raw.send(&frame(0x81, b"again"));
         let moved = "build 2 parts 3 close -7 reserve 0".to_owned();

@@ -1,12 +1,11 @@
-//! Random sequences of everything that can happen to a handler, against a model of what must then
-//! be served, through real files and sockets: what new connections get, and which code each open
-//! session runs with which state.
+//! Random sequences of everything that can happen to a handler, through real files and sockets. A model says what must be
+//! served after each step: what new connections get, which code each open session runs, and with which state.
 //!
-//! Many handlers live in one server at a time, each with a sequence and a table of its own, so that
-//! sessions move, stay or close when the code changes. The long form, `WSHD_LONG=1`, walks 2,000
-//! sequences of 40 steps; `WSHD_SEED=N` walks the one that failed, `WSHD_SEED=N-M` several.
+//! Many handlers live in one server at a time. Each has a sequence and a table of its own, so that sessions move, stay or
+//! close when the code changes. The long form, `WSHD_LONG=1`, walks 2,000 sequences of 40 steps. `WSHD_SEED=N` walks the
+//! one that failed, `WSHD_SEED=N-M` several.
 //!
-//! To see that it finds faults, make one: in `Reconciler::swap` of `server/src/reload/succession.rs`, swap the
+//! To see that the test finds faults, make one: in `Reconciler::swap` of `server/src/reload/succession.rs`, swap the
 //! table only `if !generation.number.is_multiple_of(5)`; or in `Session::plan_move` of
 //! `server/src/session/migration.rs`, return at once `if self.conn.id().is_multiple_of(20)`. Already the
 //! short form fails on either.
@@ -29,23 +28,23 @@ enum Step {
     Overwrite,
     /// A build from before comes back.
     Restore,
-    /// What serves is put there once more.
+    /// The file that serves is put there once more.
     Repeat,
     Remove,
     /// A file that cannot be loaded comes by rename.
     Spoil,
-    /// The handler's table changes, and with it what becomes of its sessions.
+    /// The handler's table changes, and with it what happens to its sessions.
     Configure,
     Connect,
     /// Every open session is sent a message.
     Ask,
     /// The newest session gets into a state in which its next moves fail.
     Trouble,
-    /// The oldest of those gets out of it.
+    /// The oldest session in such a state gets out of it.
     Calm,
     /// The oldest session closes.
     Close,
-    /// The newest session makes its handler panic; several times are too often.
+    /// The newest session makes its handler panic. Several panics put it out of service.
     Panic,
 }
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// Cargo builds a little here, on a machine that others may use too.
+/// How long a build of cargo may take on a busy machine.
 const BUILT: Duration = Duration::from_secs(120);
 
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
-/// `wshd new` with these words, in the site's root.
+/// Runs `wshd new` with these arguments in the site's root.
 fn new(site: &Site, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
     command.current_dir(site.root()).arg("new").args(words);
@@ -29,7 +29,7 @@ fn refusal(site: &Site, words: &[&str]) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
-/// A directory for crates, empty and always the same one: what they depend on is built once, and stays
+/// Empties the directory of this name and returns it. Its path is always the same, so that what its crates depend on stays
 /// built for the next run.
 fn workshop(name: &str) -> PathBuf {
     let place = built().join(name);
@@ -52,7 +52,7 @@ fn command(directory: &Path, program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a program there, which must succeed; answers what it wrote to stdout.
+/// Runs a program there, which must succeed. Returns what it wrote to stdout.
 #[track_caller]
 fn run(directory: &Path, program: &str, arguments: &[&str]) -> String {
     succeed(command(directory, program, arguments))
@@ -72,7 +72,7 @@ fn all_of(output: &Output) -> String {
     format!("{}\n{}", text(&output.stdout), text(&output.stderr))
 }
 
-/// The one that runs this test.
+/// The cargo that runs this test.
 fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
@@ -106,7 +106,7 @@ fn new_handlers_of_all_styles_share_an_sdk_pass_their_tests_and_are_served_at_on
         );
         let (tested, passed) = match style {
             "c" | "cpp" => (run(&directory, "make", &["check"]), "ok"),
-            // One of the two is on a `wshd`: that which made the handler.
+            // One of the two is on a `wshd`: the one that made the handler.
             _ => (
                 run(&directory, &cargo(), &["test", "--offline"]),
                 "2 passed",
@@ -140,7 +140,7 @@ fn a_test_on_a_server_says_where_it_looks_for_one_and_survives_a_move() {
             .status
             .success()
     );
-    // Where it lies from now on, with what it is built with.
+    // The handler and its SDK move.
     let after = workshop("after");
     std::fs::remove_dir(&after).expect("it is empty");
     std::fs::rename(&before, &after).expect("it is moved");
@@ -159,7 +159,7 @@ fn a_test_on_a_server_says_where_it_looks_for_one_and_survives_a_move() {
     let failed = all_of(&with("/no/wshd").output().expect("cargo runs"));
     let sentence = "`WSHD` names `/no/wshd`, which is no file; wanted is the program `wshd`";
     assert!(failed.contains(sentence), "{failed}");
-    // What says where the wshd is that made it goes, and so does every other place.
+    // Without the note of where the wshd is, and without PATH, the test finds none.
     std::fs::remove_file(after.join("wsh/sdk.toml")).expect("the note is there");
     let messages = run(
         &tea,
@@ -221,7 +221,7 @@ update what it is built with, when there is a newer wshd:
     assert_eq!(ignored.expect("a file"), "/target/\n");
 }
 
-/// The blocks of README's section on writing a handler, in this language.
+/// The code blocks in this language of the README's section on writing a handler.
 fn shown_in_readme(language: &str) -> Vec<String> {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(readme).expect("README.md");
@@ -242,7 +242,7 @@ fn what_readme_shows_of_a_handler_is_all_that_it_needs() {
     let (manifests, handlers) = (shown_in_readme("toml"), shown_in_readme("rust"));
     assert_eq!((manifests.len(), handlers.len()), (1, 3));
 
-    // Lest cargo take it for a member of this repository.
+    // Without this, cargo would take it for a member of this repository.
     let manifest = format!("{}\n[workspace]\n", manifests[0]);
     for handler in handlers {
         let place = root.join("hello");
@@ -261,7 +261,7 @@ fn what_is_there_already_is_left_as_it_is() {
     site.write("file", "mine");
 
     assert_eq!(
-        // As the style is called too.
+        // `event` is another name of the style `events`.
         refusal(&site, &["mine", "--style", "event"]),
         "wshd: cannot make `mine`: it is there already, and not empty; choose another name, or remove it\n"
     );

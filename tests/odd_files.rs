@@ -1,5 +1,4 @@
-//! A FIFO, a device or something huge lies where a file is expected: it is refused with a sentence, and
-//! nothing waits for it.
+//! A FIFO, a device or a huge file where a file is expected is refused in one sentence, and nothing waits for it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,10 +10,10 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::within;
 
-/// Far longer than a refusal takes, far shorter than for ever.
+/// Far longer than a refusal takes.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Puts one odd thing after the other at a path, and says what is said of it.
+/// Puts one odd file after the other at a path, and calls `then` with the sentence about each.
 fn oddities(site: &Site, file: &str, mut then: impl FnMut(&str)) {
     let path = site.root().join(file);
     site.add_fifo(file);
@@ -89,7 +88,7 @@ fn an_odd_configuration_leaves_the_old_one_serving_and_the_server_ends_when_told
 fn an_odd_library_beside_a_plugin_refuses_it_and_holds_nothing_up() {
     use crate::harness::compile::compile;
     let site = Site::with(&["echo_wsh"]);
-    // The linker reads a library to link with; what lies beside the plugin later is another thing.
+    // The linker needs a library to link with. The file beside the plugin is replaced later.
     let dependency = site.root().join("libdependency.so");
     fs::write(
         &dependency,

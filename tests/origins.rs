@@ -1,4 +1,4 @@
-//! Which pages may connect, and that what the log advises to allow one more does so.
+//! Which pages may connect. What the log advises to allow one more does so.
 
 use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
@@ -9,7 +9,7 @@ fn ask(server: &Server, origin: &str) -> u16 {
     status_of(&server.exchange(request.as_bytes()))
 }
 
-/// Writes the configuration and waits until it holds.
+/// Writes the configuration and waits until it applies.
 #[track_caller]
 fn apply(site: &Site, server: &Server, text: &str) {
     let applied = server.count_lines(&["configuration applied"]);
@@ -19,7 +19,7 @@ fn apply(site: &Site, server: &Server, text: &str) {
     });
 }
 
-/// The newest advice of the log for this origin: what to write, and the rest.
+/// Returns the newest advice of the log for this origin: what to write, and where.
 #[track_caller]
 fn advice(server: &Server, origin: &str, between: &str) -> (String, String) {
     let shown = format!("origin={origin} ");
@@ -32,7 +32,7 @@ fn advice(server: &Server, origin: &str, between: &str) -> (String, String) {
     (write.to_owned(), place.to_owned())
 }
 
-/// What browsers and others send, none of it of the server's own host.
+/// Origins that browsers and other clients send, none of the server's own host.
 const ORIGINS: [&str; 14] = [
     "null",
     "file://",
@@ -61,7 +61,7 @@ fn every_line_of_advice_is_taken_and_allows_the_origin() {
         let (line, place) = advice(&server, origin, " above the first table of ");
         assert_eq!(place, file.display().to_string());
 
-        // The file is written for the first one, and appears while the server runs.
+        // The first advice makes the file, which appears while the server runs.
         apply(&site, &server, &format!("{line}\n"));
 
         assert_eq!(ask(&server, origin), 101, "`{line}` allows {origin}");
@@ -138,7 +138,7 @@ fn patterns_default_ports_and_schemes_of_sockets_mean_what_operators_mean() {
     ] {
         assert_eq!(ask(&server, origin), status, "{origin}");
     }
-    // What no browser writes is not advised.
+    // There is no advice for an origin that no browser sends.
     server.line(&["origin refused; no browser writes `"]);
 
     apply(&site, &server, "");

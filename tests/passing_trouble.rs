@@ -1,5 +1,4 @@
-//! What is in the way of a load and is no fault of the file is waited out: the file is loaded when it has
-//! passed, whatever it was.
+//! Trouble that is no fault of the file delays a load: the file is loaded when the trouble has passed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::within;
 
-/// From the end of the trouble to the next attempt, with what a busy machine adds.
+/// From the end of the trouble to the next attempt, on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
 const PASSED: &str = "what was in the way of loading it has passed";
@@ -23,13 +22,14 @@ fn serves(server: &Server, number: u32) -> bool {
         && server.connect("/versioned").ask("which?") == format!("version-{number:04}")
 }
 
-/// A server that stages its copies below the site.
+/// Starts a server that stages its copies below the site.
 fn staging_in(site: &Site) -> Server {
     site.write("config.toml", "stage_dir = \"stage\"\n");
     Server::start(site)
 }
 
-/// Runs a command in a mount namespace of its own; `None` where the system does not allow that.
+/// Returns a command that runs another one in a mount namespace of its own, after `script`. `None` where the system does not
+/// allow that.
 fn with_own_mounts(script: &str) -> Option<Command> {
     let unshare = || {
         let mut command = Command::new("unshare");
@@ -119,7 +119,7 @@ fn a_full_disk_is_waited_out() {
     let refusal = server.line(&["cannot load `echo_wsh.so`: it cannot be staged: No space left"]);
     assert!(refusal.contains("WARN"), "{refusal}");
     assert_eq!(server.handshake_status("/echo"), 404);
-    // The disk is in the server's namespace only.
+    // The disk is mounted in the server's namespace only.
     let fill = format!("/proc/{}/root{disk}/fill", server.pid());
     fs::remove_file(fill).expect("making space");
 
@@ -183,7 +183,7 @@ fn where_no_directory_will_do_copies_lie_in_memory() {
     assert_eq!(kept.count(), 0, "an opened copy needs no descriptor");
 }
 
-/// A plugin that needs `libneighbour.so`, which lies beside it.
+/// Compiles a plugin that needs `libneighbour.so` beside it.
 fn needing_a_neighbour(site: &Site) -> Vec<u8> {
     let neighbour = compile("handlers/c/cecho.c", &["-Wl,-soname,libneighbour.so"]);
     let path = site.handlers().join("libneighbour.so");

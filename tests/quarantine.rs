@@ -6,7 +6,7 @@ use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
 use crate::harness::within;
 
-/// A server of `panics_wsh` whose quarantine begins with this pause, and an open session of it.
+/// Starts a server of `panics_wsh` whose quarantine begins with this pause. Returns an open session of it as well.
 fn quarantined(pause_ms: u64) -> (Site, Server, crate::harness::client::Client) {
     let site = Site::with(&["panics_wsh", "echo_wsh"]);
     let config = format!("[handler.panics]\nquarantine_ms = {pause_ms}\n");
@@ -20,7 +20,7 @@ fn quarantined(pause_ms: u64) -> (Site, Server, crate::harness::client::Client) 
     (site, server, open)
 }
 
-/// A session panics.
+/// Opens a session that panics.
 #[track_caller]
 fn panic(server: &Server) {
     let mut client = server.connect("/panics?in=message");
@@ -28,9 +28,9 @@ fn panic(server: &Server) {
     assert_eq!(client.close_code(), 1011);
 }
 
-/// What a new client is answered, and after how many seconds it may come again.
+/// Returns the status of a new handshake, and its `Retry-After` in seconds.
 #[track_caller]
-fn knock(server: &Server) -> (u16, Option<u64>) {
+fn handshake(server: &Server) -> (u16, Option<u64>) {
     let answer = server.exchange(opening("/panics", "").as_bytes());
     let after = answer.split("Retry-After: ").nth(1);
     let after = after.and_then(|after| after.split("\r\n").next());
@@ -38,7 +38,7 @@ fn knock(server: &Server) -> (u16, Option<u64>) {
     (status_of(&answer), after)
 }
 
-/// The generation that serves, as the list of handlers says.
+/// Returns the serving generation in the list of handlers.
 #[track_caller]
 fn listed(server: &Server) -> serde_json::Value {
     let listing = server.listing();
@@ -52,7 +52,7 @@ fn a_quarantined_handler_is_let_back_in_by_one_session_and_then_more() {
     let (_site, server, mut open) = quarantined(1_100);
     let began = Instant::now();
 
-    assert_eq!(knock(&server), (503, Some(2)));
+    assert_eq!(handshake(&server), (503, Some(2)));
     let seen = listed(&server);
     assert_eq!(seen["state"], "quarantined");
     assert_eq!(seen["panics"], 5);
@@ -61,18 +61,18 @@ fn a_quarantined_handler_is_let_back_in_by_one_session_and_then_more() {
     assert_eq!(open.ask("still there?"), "still there?");
 
     within(Duration::from_secs(3), "one is let in", || {
-        knock(&server).0 == 101
+        handshake(&server).0 == 101
     });
     assert!(began.elapsed() > Duration::from_millis(900));
-    assert_eq!(knock(&server), (503, Some(1)));
+    assert_eq!(handshake(&server), (503, Some(1)));
     assert_eq!(listed(&server)["state"], "half_open");
     server.line(&["quarantined handler is tried", "handler=panics"]);
 
     within(Duration::from_secs(3), "two more are let in", || {
-        knock(&server).0 == 101
+        handshake(&server).0 == 101
     });
-    assert_eq!(knock(&server).0, 101);
-    assert_eq!(knock(&server).0, 503);
+    assert_eq!(handshake(&server).0, 101);
+    assert_eq!(handshake(&server).0, 503);
     assert_eq!(open.ask("still there?"), "still there?");
 }
 
@@ -83,7 +83,7 @@ fn a_handler_that_panics_while_it_is_tried_waits_twice_as_long() {
     std::thread::sleep(Duration::from_millis(310));
     panic(&server);
     server.line(&["handler quarantined again", "pause_ms=600"]);
-    assert_eq!(knock(&server).0, 503);
+    assert_eq!(handshake(&server).0, 503);
     std::thread::sleep(Duration::from_millis(610));
     panic(&server);
     server.line(&["handler quarantined again", "pause_ms=1200"]);
@@ -91,7 +91,7 @@ fn a_handler_that_panics_while_it_is_tried_waits_twice_as_long() {
     assert_eq!(listed(&server)["panics"], 7);
     assert_eq!(open.ask("still there?"), "still there?");
     assert_eq!(server.handshake_status("/echo"), 101);
-    // A new file is another handler.
+    // A new file begins without quarantine.
     site.add("echo_wsh", "panics_wsh.so");
     within(Duration::from_secs(5), "the new file serves", || {
         server.handshake_status("/panics") == 101
@@ -107,13 +107,13 @@ fn a_handler_that_panics_no_more_is_back_in_service_and_the_log_says_so() {
     let (_site, server, _open) = quarantined(1);
 
     within(Duration::from_secs(20), "all are let in", || {
-        let is_in = knock(&server).0 == 101;
+        let is_in = handshake(&server).0 == 101;
         std::thread::sleep(Duration::from_millis(20));
         is_in && listed(&server)["state"] == "serving"
     });
 
     server.line(&["handler is in service again", "handler=panics"]);
     for _ in 0..40 {
-        assert_eq!(knock(&server).0, 101);
+        assert_eq!(handshake(&server).0, 101);
     }
 }

@@ -15,7 +15,7 @@ use crate::harness::eventually;
 use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 
-/// A site with the handler in C and the one in Rust, each with these lines in its table.
+/// A site with a raw handler in C and one in Rust, each with these lines in its table.
 fn site(lines: &str) -> Site {
     let site = Site::empty();
     let in_c = compile("tests/fixtures/c/raw.c", &["-pthread"]);
@@ -25,7 +25,7 @@ fn site(lines: &str) -> Site {
     site
 }
 
-/// Has these lines be in the table of each handler.
+/// Writes these lines into the table of each handler.
 fn configure(site: &Site, lines: &str) {
     let tables = format!("[handler.craw]\n{lines}\n[handler.raw]\n{lines}\n");
     site.write("config.toml", &tables);
@@ -35,8 +35,8 @@ fn server(site: &Site) -> Server {
     Server::start(site)
 }
 
-/// Knocks at `path`.
-fn knock(server: &Server, path: &str) -> TcpStream {
+/// Sends an opening handshake for `path`.
+fn ask(server: &Server, path: &str) -> TcpStream {
     let mut stream = server.raw();
     stream
         .write_all(opening(path, "").as_bytes())
@@ -44,7 +44,7 @@ fn knock(server: &Server, path: &str) -> TcpStream {
     stream
 }
 
-/// Everything that comes until the server closes.
+/// Reads until the server closes.
 #[track_caller]
 fn rest(stream: &mut TcpStream) -> String {
     let mut rest = Vec::new();
@@ -52,7 +52,7 @@ fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&rest).into_owned()
 }
 
-/// Reads this, and nothing else.
+/// Reads exactly these bytes.
 #[track_caller]
 fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     let mut found = vec![0; bytes.len()];
@@ -64,7 +64,7 @@ fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     );
 }
 
-/// Whether the server keeps the connection open for a moment, and says nothing.
+/// Whether the server keeps the connection open for a moment and sends nothing.
 fn waits(stream: &mut TcpStream) -> bool {
     let patience = Duration::from_millis(150);
     stream.set_read_timeout(Some(patience)).expect("a timeout");
@@ -81,7 +81,7 @@ fn text(raw: &mut Raw, message: &str) -> String {
     next(raw)
 }
 
-/// The next message, which is text.
+/// Returns the next message, which must be text.
 #[track_caller]
 fn next(raw: &mut Raw) -> String {
     let (first, payload) = raw.frame().expect("a frame");
@@ -89,7 +89,7 @@ fn next(raw: &mut Raw) -> String {
     String::from_utf8(payload).expect("UTF-8")
 }
 
-/// The code of the Close frame that comes, what the handlers write before it aside.
+/// Returns the code of the next Close frame. Pongs may come before it.
 #[track_caller]
 fn close_code(raw: &mut Raw) -> u16 {
     loop {
@@ -114,19 +114,19 @@ fn bytes_leave_in_order_with_frames_and_between_parts_of_a_message() {
     client.send(&frame(0x81, b"buffered"));
     assert_eq!(next_data(&mut client), "more=4");
     assert_eq!(next(&mut client), "same=1");
-    // By id they are letters: behind the message in parts, in order with others.
+    // Bytes that are sent by id come behind the message in parts, in order with other letters.
     client.send(&frame(0x81, b"by id"));
     expect(
         &mut client.stream,
         b"\x02\x01m\x8a\x00\x80\x01m\x81\x01m\x8f\x01r",
     );
-    // What was reserved is taken back, as by any other call.
+    // A write gives up a reservation, as any other send does.
     client.send(&frame(0x81, b"reserved"));
     expect(&mut client.stream, b"\x89\x00");
     assert_eq!(next(&mut client), "commit=INVALID");
 }
 
-/// The next text, Pongs aside.
+/// Returns the next text, Pongs aside.
 #[track_caller]
 fn next_data(raw: &mut Raw) -> String {
     loop {
@@ -150,7 +150,7 @@ fn the_server_goes_on_as_if_nothing_had_been_written() {
     client.send(&frame(0x89, b"you?"));
     expect(&mut client.stream, b"\x8a\x04you?");
     client.send(&frame(0x88, b"\x03\xe8"));
-    // What `closing` writes comes before the answer.
+    // Bytes that `closing` writes come before the answer to the Close.
     expect(&mut client.stream, b"\x8a\x03bye\x88\x02\x03\xe8");
     assert_eq!(rest(&mut client.stream), "");
 
@@ -195,7 +195,7 @@ fn without_raw_in_its_table_a_handler_gets_no_table() {
     assert_eq!(server.handshake_status("/raw?answer=wrong_key"), 500);
     server.line(&["raw answer refused", "it wants `raw = true`"]);
 
-    // It is part of what a handler is built from: a change loads the handler anew, at once.
+    // A change of `raw` loads the handler anew, at once.
     configure(&site, "raw = true");
     eventually("both are loaded anew", || {
         asks("/craw").0 == "echo" && asks("/raw?answer=allowed").1.contains("X-Allowed: true")
@@ -250,7 +250,7 @@ fn bytes_do_not_pass_the_compressor_whose_context_goes_on() {
     assert_eq!((before.0, &*before.1), (0xc1, "before"));
     assert_eq!(raw, Some((0xc1, b"hi".to_vec())));
     assert_eq!((after.0, &*after.1), (0xc1, "after"));
-    // The second time it is a reference to the first.
+    // The second message refers to the first one.
     client.send("between");
     let (again, _, _) = (client.receive(), client.raw.frame(), client.receive());
     assert_eq!((again.0, &*again.1), (0xc1, "before"));
@@ -262,7 +262,7 @@ fn a_peer_that_is_gone_ends_a_session_that_writes_to_it() {
     let site = site("raw = true");
     let server = server(&site);
 
-    // It is not read, and its end comes while megabytes wait for it.
+    // The peer does not read, and goes while megabytes wait for it.
     let mut client = Raw::open(&server, "/craw");
     client.send(&frame(0x81, b"flood"));
     server.line(&["flooded=TOO_BIG"]);
@@ -270,9 +270,9 @@ fn a_peer_that_is_gone_ends_a_session_that_writes_to_it() {
     let mut client = Raw::open(&server, "/craw");
     client.send(&[frame(0x81, b"half"), frame(0x81, b"half")].concat());
     drop(client);
-    // It is gone before its answer leaves, and while the server lingers for it.
-    drop(knock(&server, "/craw?close"));
-    drop(knock(&server, "/craw?linger"));
+    // The peer goes before its answer leaves, or while the server lingers for it.
+    drop(ask(&server, "/craw?close"));
+    drop(ask(&server, "/craw?linger"));
 
     eventually("no place is held", || server.sessions("craw") == 0);
     let mut client = Raw::open(&server, "/craw");
@@ -297,7 +297,7 @@ fn arguments_that_break_a_rule_and_pointers_that_mean_nothing_are_refused() {
         assert_eq!(&next(&mut client), told);
     }
 
-    // The log says which argument of which call.
+    // The log names the call and the argument.
     for (call, rule) in [
         (
             "wsh.raw/1 answer",
@@ -319,7 +319,7 @@ fn arguments_that_break_a_rule_and_pointers_that_mean_nothing_are_refused() {
     assert_eq!(text(&mut client, "x"), "echo");
 }
 
-/// What the handler in C is answered when it is hostile.
+/// The statuses that the hostile handler in C gets.
 const HOSTILE: &[&str] = &[
     "thread=MISUSE",
     "null=MISUSE",
@@ -379,18 +379,18 @@ fn a_handler_in_rust_breaks_what_it_wants_to() {
     expect(&mut client.stream, b"\x83\x00");
     client.send(&frame(0x81, b"by id"));
     expect(&mut client.stream, b"\x81\x03one\x8f\x00\x81\x03two");
-    // A frame that is cut, and then nothing.
+    // A frame is cut, and nothing follows.
     client.send(&frame(0x81, b"cut"));
     expect(&mut client.stream, b"\x81\x7f\xff");
     assert_eq!(rest(&mut client.stream), "");
 
-    // A Close that is never answered.
+    // A Close is never answered.
     let mut client = Raw::open(&server, "/raw");
     client.send(&[frame(0x81, b"silent"), frame(0x88, b"\x03\xe8")].concat());
     assert_eq!(rest(&mut client.stream), "");
 
-    // A 101 with a wrong key, and the client's two bytes.
-    let mut stream = knock(&server, "/raw?answer=wrong_key");
+    // A 101 has a wrong key.
+    let mut stream = ask(&server, "/raw?answer=wrong_key");
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                 Connection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n";
     expect(&mut stream, head.as_bytes());

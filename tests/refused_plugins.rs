@@ -1,5 +1,4 @@
-//! A file that cannot be served is refused with one sentence, before any of its code ran, and what
-//! serves goes on serving.
+//! A file that cannot be served is refused in one sentence, before any of its code runs. The handler that serves goes on.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +10,7 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::within;
 
-/// Faults that are seen in the file, and what is said of each.
+/// Faults that show in the file, and the sentence about each.
 fn faulty() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let trace = || Patch::of("leaves_a_trace_wsh");
     let descriptor = trace().descriptor;
@@ -109,7 +108,7 @@ fn a_faulty_file_is_refused_in_one_sentence_and_none_of_its_code_runs() {
 
     let faulty = faulty();
     for (index, (fault, bytes, sentence)) in faulty.iter().enumerate() {
-        // Once as a file of its own, once over the file that serves.
+        // Each fault comes as a file of its own and over the file that serves.
         site.add_bytes(bytes, &format!("f{index}_wsh.so"));
         site.add_bytes(bytes, "versioned_wsh.so");
         let limit = Duration::from_secs(2);
@@ -144,7 +143,7 @@ fn a_faulty_file_is_refused_in_one_sentence_and_none_of_its_code_runs() {
         server.log()
     );
 
-    // The same file without a fault leaves its trace: the test can see one.
+    // Without a fault the file leaves its trace, so the test can see one.
     site.add("leaves_a_trace_wsh", "good_wsh.so");
     within(Duration::from_secs(1), "the good one is loaded", || {
         trace.exists()
@@ -298,7 +297,7 @@ fn a_handler_that_fails_beside_its_sessions_costs_none_of_them() {
 #[test]
 fn a_handler_that_was_really_built_with_panic_abort_is_refused() {
     let site = Site::empty();
-    // Not below the site: what it depends on stays built for the next run.
+    // The directory outlives the site, so that the dependencies stay built for the next run.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("panic_abort");
     let built = std::process::Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,8 +1,6 @@
-//! Clients that check every message in both directions, while the handler behind them is replaced
-//! again and again.
+//! Clients check every message in both directions while their handler is replaced again and again.
 //!
-//! The short form is part of `cargo test`. The long one is 1,000 clients at ten messages a second,
-//! 1,000 replacements by rename and 200 by writing in place:
+//! The long form has 1,000 clients at ten messages a second, 1,000 replacements by rename and 200 by writing in place:
 //!
 //! ```sh
 //! WSHD_LONG=1 cargo test -p wshd --test integration replacements -- --nocapture --test-threads 1
@@ -21,7 +19,7 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long, within};
 
-/// How much of it.
+/// The size of the test.
 struct Form {
     clients: usize,
     renames: u32,
@@ -38,7 +36,7 @@ fn async_sessions_lose_nothing_while_their_handler_is_replaced() {
     replace("async_ledger_wsh", "async_ledger_next_wsh");
 }
 
-/// Replaces one plugin by the other and back, all the while clients talk to it.
+/// Replaces one plugin by the other and back, while clients talk to it.
 fn replace(plugin: &str, next: &str) {
     let form = if is_long() {
         Form {
@@ -133,8 +131,7 @@ fn replace(plugin: &str, next: &str) {
     tell_moves(&server);
 }
 
-/// Idle sessions of several kinds move in one go, and an unrelated handler answers meanwhile. How
-/// fast is printed, not asserted: a busy machine is no fault of the server's.
+/// The times are printed, not asserted, because the machine may be busy.
 #[test]
 fn idle_sessions_move_all_together_and_keep_no_other_session_waiting() {
     let count = if is_long() { 10_000 } else { 300 };
@@ -193,7 +190,7 @@ fn idle_sessions_move_all_together_and_keep_no_other_session_waiting() {
     }
 }
 
-/// How long an echo takes while `work` is done: in the middle, and at worst.
+/// The median and the longest time of an echo while `work` is done.
 fn probe(server: &Server, work: impl FnOnce()) -> (Duration, Duration) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -216,7 +213,7 @@ fn probe(server: &Server, work: impl FnOnce()) -> (Duration, Duration) {
     })
 }
 
-/// Talks to the server with all of these ten times a second, until it is over and all is answered.
+/// Lets all of these send ten times a second, until `is_over` is set and everything is answered.
 fn talk(mut checkers: Vec<Checker>, is_over: &AtomicBool) -> Vec<Checker> {
     let mut round = Instant::now();
     while !is_over.load(Ordering::Relaxed) {
@@ -233,7 +230,7 @@ fn talk(mut checkers: Vec<Checker>, is_over: &AtomicBool) -> Vec<Checker> {
     checkers
 }
 
-/// What the server's log says of the moves.
+/// Prints what the server's log says of the moves.
 fn tell_moves(server: &Server) {
     let field = |line: &str, name: &str| -> u64 {
         let value = line.split(&format!(" {name}=")).nth(1);

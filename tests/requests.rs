@@ -1,4 +1,4 @@
-//! What comes before a handler is asked: what a request is, and why it is refused.
+//! Requests before a handler is asked: what is a request, and why it is refused.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -142,9 +142,9 @@ fn bytes_that_begin_no_request_are_answered_at_once_and_named() {
             server.count_lines(&["handshake refused", named]) == lines + 1
         });
     }
-    // Their answers came before any deadline: that of a request's head is 10 s.
+    // The answers came before any deadline. The one of a request's head is 10 s.
     assert!(began.elapsed() < Duration::from_secs(5));
-    // One empty line before a request is none of it.
+    // One empty line before a request is skipped.
     let request = format!("\r\n{}", opening("/features", ""));
     assert_eq!(status_of(&server.exchange(request.as_bytes())), 101);
 }
@@ -213,7 +213,7 @@ fn a_handlers_path_shows_the_page_that_lies_there_where_no_upgrade_is_asked_for(
         server.exchange(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
     };
 
-    // A page that lies where a handler answers.
+    // A page lies at the path of a handler.
     assert!(ask("GET", "/").ends_with("the index"));
     assert!(ask("GET", "/features").ends_with("beside the handler"));
     let head = ask("HEAD", "/features");
@@ -224,7 +224,7 @@ fn a_handlers_path_shows_the_page_that_lies_there_where_no_upgrade_is_asked_for(
     assert_eq!(server.handshake_status("/"), 101);
     assert_eq!(server.handshake_status("/features"), 101);
     assert_eq!(server.find_line(&["handshake refused"]), None);
-    // None lies there.
+    // No page lies there.
     let answer = ask("GET", "/echo");
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     for line in ["upgrade: websocket", "connection: close, upgrade"] {
@@ -233,7 +233,7 @@ fn a_handlers_path_shows_the_page_that_lies_there_where_no_upgrade_is_asked_for(
     assert_eq!(status_of(&ask("POST", "/echo")), 426);
     server.line(&["handshake refused", "path=/echo", "status=426"]);
 
-    // An upgrade may be ignored, and what follows it is no request.
+    // An upgrade that is not taken ends the connection, so what follows is no request.
     let mut request = opening("/other.txt", "");
     request += &opening("/echo", "");
     let answer = server.exchange(request.as_bytes());

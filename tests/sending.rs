@@ -1,5 +1,4 @@
-//! A send that is awaited, or blocks, waits until its message fits, and never costs a session its
-//! connection.
+//! A send that is awaited or blocks waits until its message fits. It never closes its session.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ fn path(plugin: &str) -> String {
     format!("/{}", plugin.trim_end_matches("_wsh"))
 }
 
-/// A server of both floods, with these limits.
+/// Starts a server of both floods, with these limits.
 fn floods(limits: &str) -> (Site, Server) {
     let site = Site::with(&STYLES);
     site.write("config.toml", &format!("[limits]\n{limits}\n"));
@@ -41,7 +40,7 @@ fn read_flood(client: &mut Client, count: u32, bytes: usize, pause: Duration) {
 
 #[test]
 fn what_is_sent_in_a_row_comes_whole_to_a_fast_reader_and_to_a_slow_one() {
-    // The first is the most that may wait; less than a sender leaves to wait of its own accord.
+    // The limit, the number of messages, their bytes, and the reader's pause after each.
     for (limit, count, bytes, pause_ms) in [
         (50_000, 1_000, 1_024, 0),
         (50_000, 150, 1_024, 1),
@@ -78,7 +77,7 @@ fn a_reader_that_reads_nothing_ends_by_the_deadline_of_what_is_sent() {
         let handler = plugin.trim_end_matches("_wsh");
         let line = server.line(&["session closed", &format!("handler={handler}")]);
         assert!(line.contains("outbound_timeout_ms"), "{line}");
-        // The function hears of it, and its thread ends.
+        // The send fails, and the thread of the function ends.
         server.line(&["flood ended after", "the session is over", handler]);
     }
     assert!(began.elapsed() >= Duration::from_millis(300));

@@ -1,5 +1,4 @@
-//! What signals do, and the end of the server: every session is told, and none is waited for
-//! longer than was promised.
+//! Signals and the end of the server. Every session gets its Close, and none holds the end up for longer than configured.
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +11,7 @@ use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 use crate::harness::{eventually, within};
 
-/// Well within the drain time: sessions whose peers answer end at once.
+/// Far less than the stop timeout, because sessions whose peers answer end at once.
 const SOON: Duration = Duration::from_secs(5);
 
 #[track_caller]
@@ -58,7 +57,7 @@ fn a_signal_without_a_meaning_is_ignored_with_a_line() {
         server.line(&[&format!("signal=SIG{name}"), "has no meaning here"]);
         assert_eq!(client.ask("hello"), "hello", "{name}");
     }
-    // By number: not every `kill` knows the real-time signals by name.
+    // The number, because not every `kill` knows the names of real-time signals.
     server.signal(&(libc::SIGRTMIN() + 3).to_string());
     server.line(&["signal=SIGRTMIN+3", "has no meaning here"]);
     assert_eq!(client.ask("hello"), "hello");
@@ -161,7 +160,7 @@ fn a_server_does_not_mind_what_becomes_of_its_stdin_unless_it_is_told_to() {
     assert_eq!(server.count_lines(&["stopping"]), 0);
 }
 
-/// A plugin closes descriptors as `message` says; the server ends with this line, and not with 0.
+/// Lets a plugin close descriptors as `message` says. The server must end with this line, and not with 0.
 #[track_caller]
 fn ends_loudly(message: &str, line: &str) {
     let site = Site::with(&["echo_wsh"]);
@@ -189,7 +188,7 @@ fn a_plugin_that_closes_the_listeners_ends_the_server_loudly() {
 
 #[test]
 fn a_plugin_that_shuts_every_descriptor_down_ends_the_server_loudly() {
-    // The listeners, or the socket that tells of signals: whichever is noticed first.
+    // The line names the listeners or the socket for signals, depending on which is noticed first.
     ends_loudly("shut down", "");
 }
 
@@ -278,7 +277,7 @@ fn a_thousand_hangups_are_a_handful_of_looks_and_the_last_one_counts() {
     site.write("map.txt", "");
     let server = Server::builder(&site).args(["-m", "map.txt"]).start();
     let hang_up_often = |times: u32| {
-        // Each by itself, so that the system does not make one of many.
+        // A process for each signal, so that the system does not merge them.
         let script = format!(
             "for i in $(seq {times}); do kill -s HUP {}; done",
             server.pid()
@@ -288,7 +287,7 @@ fn a_thousand_hangups_are_a_handful_of_looks_and_the_last_one_counts() {
     };
 
     hang_up_often(999);
-    // A map is read when it is asked for, and never else.
+    // The map is read when a SIGHUP asks for it, and only then.
     site.write("map.txt", "/alias /echo\n");
     hang_up_often(1);
 

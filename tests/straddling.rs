@@ -1,5 +1,5 @@
-//! What is half done when a session moves to new code is the server's, and goes on as if nothing had
-//! happened: compression, a message half received, a queue half sent, a room, a timer.
+//! What is half done when a session moves belongs to the server and goes on: compression, a half-received message, a
+//! half-sent queue, a topic, a timer.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::harness::patch::{build_again, build_name};
 use crate::harness::server::Server;
 use crate::harness::site::{Site, library};
 
-/// Puts the same code there as another file, and waits until this many sessions run it.
+/// Replaces `echo_wsh` by another file of its code, and waits until this many sessions have moved.
 #[track_caller]
 fn replace_echo(site: &Site, server: &Server, file: &str, generation: u8, sessions: usize) {
     let mut bytes = std::fs::read(library("echo_wsh")).expect("the plugin's library");
@@ -23,7 +23,7 @@ fn replace_echo(site: &Site, server: &Server, file: &str, generation: u8, sessio
     server.line(&["sessions moved", &generation, &moved]);
 }
 
-/// Compresses badly unless it came before.
+/// Text that compresses badly unless it came before.
 fn noise(seed: u32) -> String {
     let mut state = seed;
     let word = |_| {
@@ -57,7 +57,7 @@ fn messages_go_on_referring_to_those_before_the_move_both_ways() {
         assert_eq!((received.0, &received.1), (0xc1, text));
         assert!(sent < 100 && received.2 < 100, "{sent}, {}", received.2);
     }
-    // What was agreed on holds, whatever new sessions are told.
+    // The agreement of an open session holds, even if new sessions get another one.
     site.write(
         "config.toml",
         "[handler.keeps]\ndeflate = false\nconfig = { note = 1 }\n",
@@ -96,7 +96,7 @@ fn a_compressed_message_in_fragments_is_received_across_moves() {
             let opcode = if index == 0 { 0x41 } else { 0 };
             let fin = if index == last { 0x80 } else { 0 };
             let wire = frame(fin | opcode, piece);
-            // A part of the frame on either side of the move.
+            // The frame is cut, and the session moves between its two parts.
             client.raw.send(&wire[..wire.len() / 2]);
             replace_echo(&site, &server, &file, 2 + index as u8, 1);
             client.raw.send(&wire[wire.len() / 2..]);
@@ -136,7 +136,7 @@ fn a_queue_that_is_half_sent_leaves_whole_and_in_order() {
                 sent.fetch_add(1, Ordering::Relaxed);
             }
         });
-        // Nothing is read here, so in the end everything between the two is full.
+        // The client does not read, so in the end every buffer between the two is full.
         let mut before = 0;
         eventually("the server takes no more", || {
             std::thread::sleep(Duration::from_millis(100));

@@ -1,4 +1,4 @@
-//! A callback that blocks holds up no session but its own, whatever it did before.
+//! A callback that blocks holds up no other session, even if it has sent to others before.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long, within};
 
-/// How long a callback blocks that nothing has go on: longer than a client waits for anything.
+/// How long a callback blocks at most: longer than a client waits for anything.
 const BLOCK_MS: u64 = 30_000;
 
 /// A server of `tests/fixtures/c/wakes_then_blocks.c`, with an echo beside it.
@@ -38,26 +38,26 @@ impl Blocking {
         self.server.connect("/wakes_then_blocks")
     }
 
-    /// The session that things are done to.
+    /// Opens the session that others send to.
     fn target(&self) -> Client {
         let mut target = self.connect();
         assert_eq!(target.ask("target"), "target");
         target
     }
 
-    /// The callback that blocks goes on when this file appears.
+    /// The file whose appearance ends the blocking.
     fn file(&self) -> PathBuf {
         self.site.root().join("go_on")
     }
 
-    /// Has the callback that blocks go on. What has arrived until then has not waited for it.
+    /// Ends the blocking. What has arrived until then has not waited for it.
     fn go_on(&self) {
         assert!(!self.file().exists(), "nothing blocks any more");
         self.site.write("go_on", "");
         eventually("the callback goes on", || !self.file().exists());
     }
 
-    /// Has a session do `what` and block, several times; `arrives` receives what comes of it.
+    /// Lets a session do `what` and block, several times. `arrives` must receive the effect meanwhile.
     fn does_not_wait(&self, what: &str, mut arrives: impl FnMut()) {
         let mut blocked = self.connect();
         for _ in 0..5 {
@@ -136,7 +136,7 @@ fn a_publication_from_an_open_that_blocks_afterwards_arrives_at_once() {
     blocking.go_on();
 }
 
-/// How long each echo takes, several connections at a time, while something else happens; sorted.
+/// The sorted times of echoes on several connections while something else happens.
 fn echoes_during(server: &Server, rest: Duration, happens: impl FnOnce()) -> Vec<Duration> {
     let over = AtomicBool::new(false);
     let mut all = std::thread::scope(|scope| {
@@ -173,7 +173,7 @@ fn an_echo_does_not_wait_for_a_callback_that_a_thread_has_woken() {
     let over = AtomicBool::new(false);
 
     std::thread::scope(|scope| {
-        // However this ends, the echoes do.
+        // The echoes end even if an assertion fails.
         let _end = SetWhenDropped(&over);
         for count in &counts {
             let (server, over) = (&blocking.server, &over);
@@ -188,7 +188,7 @@ fn an_echo_does_not_wait_for_a_callback_that_a_thread_has_woken() {
         let echoes = || [0, 1, 2, 3].map(|at| counts[at].load(Ordering::Relaxed));
         for _ in 0..10 {
             blocked.send(format!("thread {BLOCK_MS}"));
-            // The thread takes its time, and the session that it wakes blocks.
+            // The thread of the handler wakes the session after a while, and its callback blocks.
             assert_eq!(target.text(), "news");
             let before = echoes();
             eventually(

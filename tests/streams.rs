@@ -1,5 +1,4 @@
-//! Messages of any length through handlers that take and send them in parts, in memory that does not grow
-//! with them.
+//! Messages of any length pass through handlers that take and send them in parts, in memory that does not grow.
 //!
 //! `WSHD_LONG=1 cargo test -p wshd --test integration streams -- --nocapture` sends a gibibyte each way, and
 //! says what the server took for it.
@@ -19,7 +18,7 @@ use crate::harness::{eventually, is_long};
 /// A payload after this key follows as it is.
 const NO_MASK: [u8; 4] = [0; 4];
 const PART: usize = 64 * 1024;
-/// What the server's resident set may grow by, be the message as long as it likes.
+/// What the server's resident set may grow by, for a message of any length.
 const GROWTH_KIB_MAX: u64 = 4 * 1024;
 const STYLES: [&str; 3] = ["streams", "async_streams", "blocking_streams"];
 
@@ -38,14 +37,14 @@ fn start() -> (Server, Site) {
     (Server::start(&site), site)
 }
 
-/// The peak of the server's resident set from now on is what it says now, KiB.
+/// Resets the peak of the server's resident set. Returns its size now in KiB.
 fn reset_peak(server: &Server) -> u64 {
     std::fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("the peak is reset");
     server.proc_status("VmRSS")
 }
 
-/// Runs `transfer` once with few parts, so that threads have what they keep, and then with many; what the
-/// server's memory peaked at above what it had before, KiB.
+/// Runs `transfer` with few parts, so that threads have the buffers that they keep, and then with many. Returns by how many
+/// KiB the server's memory grew at its peak.
 fn growth(server: &Server, transfer: impl Fn(u64)) -> u64 {
     transfer(8);
     let before = reset_peak(server);
@@ -57,7 +56,7 @@ fn growth(server: &Server, transfer: impl Fn(u64)) -> u64 {
     grown
 }
 
-/// Sends one binary message of so many parts, in one frame.
+/// Sends one binary message of this many parts in one frame.
 fn upload_in_one_frame(raw: &mut Raw, parts: u64) {
     raw.send(&header(0x82, parts * PART as u64, NO_MASK));
     for _ in 0..parts {
@@ -65,7 +64,7 @@ fn upload_in_one_frame(raw: &mut Raw, parts: u64) {
     }
 }
 
-/// Sends one binary message of so many frames.
+/// Sends one binary message of this many parts, a frame each.
 fn upload_in_frames(raw: &mut Raw, parts: u64) {
     for number in 0..parts {
         let opcode = if number == 0 { 2 } else { 0 };
@@ -75,7 +74,7 @@ fn upload_in_frames(raw: &mut Raw, parts: u64) {
     }
 }
 
-/// What the handler says of an upload: its bytes, its parts, the longest of them.
+/// Returns what the handler says of an upload: its bytes, its parts, and the bytes of the longest part.
 fn counted(raw: &mut Raw) -> [u64; 3] {
     let (first, payload) = raw.frame().expect("an answer");
     let text = String::from_utf8(payload).expect("text");
@@ -175,7 +174,7 @@ fn a_part_that_does_not_fit_is_refused_and_the_session_goes_on() {
 fn a_handler_that_pauses_holds_the_next_part_back() {
     let (server, _site) = start();
     let mut raw = Raw::open(&server, "/streams");
-    // The handler pauses at a part that begins so, for a tenth of a second.
+    // The handler pauses for a tenth of a second at a part that begins with this.
     for (first, payload) in [(0x02, &b"pause"[..]), (0x00, b"after"), (0x80, b"last")] {
         raw.send(&frame(first, payload));
     }
@@ -190,7 +189,7 @@ fn a_handler_that_pauses_holds_the_next_part_back() {
 fn a_compressed_upload_comes_in_parts_that_are_no_longer_than_others() {
     let (server, _site) = start();
     let mut deflater = Compress::new(Compression::best(), false);
-    // A thousand to one: 64 KiB on the wire are 64 MiB.
+    // Zeros compress a thousand to one.
     let zeros = vec![0; 64 * PART];
     let mut wire = Vec::with_capacity(1024 * 1024);
     for _ in 0..parts() / 64 {

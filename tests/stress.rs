@@ -15,24 +15,24 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{is_long, within};
 
-/// Why a connection was over, or what was wrong with it.
+/// Why a connection is over, or what is wrong with it.
 #[derive(Debug)]
 enum End {
-    /// With this code.
+    /// A Close frame with this code.
     Closed(u16),
-    /// Without a Close frame.
+    /// No Close frame.
     Lost,
     Fault(String),
 }
 
-/// One connection, and what it has seen.
+/// A connection, and the publications that it has seen.
 struct Peer {
     socket: WebSocket<TcpStream>,
-    /// The last number by publisher and topic.
+    /// The last number of each publisher and topic.
     seen: HashMap<String, u64>,
 }
 
-/// Numbers without a pattern; each peer has its own.
+/// A random generator. Each peer has one of its own.
 struct Dice(u64);
 
 impl Dice {
@@ -45,7 +45,7 @@ impl Dice {
 }
 
 impl Peer {
-    /// `None` if the handshake was refused, as some are.
+    /// Opens a session. `None` if the handshake is refused, as some are.
     fn connect(port: u16, path: &str) -> Result<Option<Peer>, End> {
         let fault = |what: &str| End::Fault(format!("{path}: {what}"));
         let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| fault(&e.to_string()))?;
@@ -80,7 +80,7 @@ impl Peer {
                 Message::Ping(_) => {}
                 Message::Close(frame) => {
                     let code = frame.map_or(1005, |frame| frame.code.into());
-                    // The answer to it leaves.
+                    // Reading on sends the answer to the Close.
                     while self.socket.read().is_ok() {}
                     return Err(End::Closed(code));
                 }
@@ -89,7 +89,7 @@ impl Peer {
         }
     }
 
-    /// The numbers of one publisher on one topic follow one another.
+    /// Notes a publication. The numbers of one publisher on one topic must follow one another.
     fn note(&mut self, publication: &str) -> Result<(), End> {
         let parts = publication.rsplit_once(' ');
         let numbered = parts.and_then(|(from, number)| Some((from, number.parse::<u64>().ok()?)));
@@ -104,7 +104,7 @@ impl Peer {
         }
     }
 
-    /// One order, and what comes of it.
+    /// Sends a random order to the handler, and awaits its effect.
     fn order(&mut self, dice: &mut Dice, number: usize) -> Result<(), End> {
         let echo = format!("e{number}");
         match dice.roll(300) {
@@ -155,7 +155,7 @@ fn end_of(error: Error) -> End {
     }
 }
 
-/// One client after another, until `deadline`; what was wrong.
+/// Runs one client after another until `deadline`. Returns the faults.
 fn keep_busy(port: u16, seed: u64, deadline: Instant, orders: &AtomicUsize) -> Vec<String> {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut faults = Vec::new();
@@ -268,11 +268,11 @@ fn everything_at_once_breaks_no_order_count_or_lifetime() {
     }
 }
 
-/// What the handler closes with when it is asked to, and when another session is.
+/// The codes of the handler: for a session that asks to be closed, and for one that another session closes.
 const ASKED: u16 = 4001;
 const KICKED: u16 = 4002;
-/// What a session gets that cannot move for too many generations.
+/// The code of a session that cannot move for too many generations.
 const SUPERSEDED: u16 = 1012;
-/// Not on the wire: the handler aborted, and the client left.
+/// Not on the wire: the handler has aborted, or the client has left.
 const ABORTED: u16 = 1;
 const LEFT: u16 = 2;

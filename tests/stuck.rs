@@ -8,11 +8,11 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{eventually, is_long};
 
-/// Sends `how` to so many sessions of a handler that does not return, all at once. Every other session
-/// is served meanwhile.
+/// Sends `how` to this many sessions of a handler that does not return. Asserts that every other session is served
+/// meanwhile.
 fn get_stuck(how: &str, sessions: usize) -> (Site, Server, Vec<Client>) {
     let site = Site::with(&["stuck_wsh", "echo_wsh"]);
-    // Loops for ever leave the processors to the tests beside this one.
+    // `nice`, so that endless loops leave the processors to the tests beside this one.
     let server = Server::builder(&site).within(Command::new("nice")).start();
     let mut others: Vec<Client> = (0..20).map(|_| server.connect("/echo")).collect();
     let mut stuck: Vec<Client> = (0..sessions).map(|_| server.connect("/stuck")).collect();
@@ -49,7 +49,7 @@ fn get_stuck(how: &str, sessions: usize) -> (Site, Server, Vec<Client>) {
     (site, server, stuck)
 }
 
-/// How long an echo takes on one of these after another: the median and the 99th percentile.
+/// The median and the 99th percentile of echo times on these clients in turn.
 fn echo_times(clients: &mut [Client]) -> [Duration; 2] {
     let mut took: Vec<Duration> = (0..2_000)
         .map(|index| {
@@ -86,7 +86,7 @@ fn callbacks_that_never_return_on_every_worker_at_once_hold_no_other_handler_up(
         ]);
         assert_eq!(server.handshake_status("/stuck"), 503, "{how}");
 
-        // A new file brings the handler back beside the threads that are lost.
+        // A new file brings the handler back, although the threads are lost.
         site.add("echo_wsh", "stuck_wsh.so");
         eventually("the new file serves", || {
             server.handshake_status("/stuck") == 101
@@ -110,7 +110,7 @@ fn several_handlers_that_never_return_hold_no_other_handler_up() {
             connected.collect::<Vec<Client>>()
         });
 
-        // Two at the same moment, and another one when they are known.
+        // Two handlers get stuck at the same moment, and a third when they are known.
         let mut stuck: Vec<Client> = Vec::new();
         for (ann, ben) in ann.into_iter().zip(ben) {
             stuck.extend([ann, ben]);
@@ -164,8 +164,8 @@ fn a_server_with_a_callback_that_never_returns_stops_all_the_same() {
     assert!(server.wait(Duration::from_secs(20)).success());
 }
 
-/// A server whose handler `stuck` is held, because callbacks of it that never return hold the workers,
-/// and some sessions of it that have done nothing yet.
+/// Starts a server whose handler `stuck` is throttled, because its callbacks never return and hold workers. Returns its
+/// idle sessions and the stuck ones.
 fn held(config: &str, idle: usize) -> (Site, Server, Vec<Client>, Vec<Client>) {
     let site = Site::with(&["stuck_wsh", "echo_wsh"]);
     site.write("config.toml", config);
@@ -183,7 +183,7 @@ fn held(config: &str, idle: usize) -> (Site, Server, Vec<Client>, Vec<Client>) {
 fn sessions_of_a_handler_that_holds_the_workers_end_with_their_connection() {
     let (_site, server, idle, _stuck) = held("", 4);
 
-    // Two just go, and two leave something unread behind.
+    // Two clients just go, and two leave a message that is never read.
     for (number, mut client) in idle.into_iter().enumerate() {
         if number % 2 == 1 {
             client.send("never read");
@@ -204,7 +204,7 @@ fn sessions_of_a_handler_that_holds_the_workers_meet_deadlines_and_are_sent_away
         "[handler.stuck]\nreload = \"close\"\nping_interval_ms = 1000\npong_timeout_ms = 500\n";
     let (site, server, mut idle, _stuck) = held(config, 2);
 
-    // One answers no Ping; the other does, as long as it reads.
+    // One client answers no Ping. The other one does as long as it reads.
     let mut alive = idle.pop().expect("there are two");
     let silent = idle.pop().expect("there are two").into_stream();
     let reader = std::thread::spawn(move || alive.close_code());

@@ -1,4 +1,4 @@
-//! The three ways to write a handler, and what each promises.
+//! The three styles of handlers, and what each promises.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ fn async_sessions_add_no_thread() {
     first.ask("hello");
     let before = server.proc_status("Threads");
 
-    // Each side of a connection is a file, of which a process may have a thousand unless it asks.
+    // Each side of a connection is a file. A process may have a thousand unless it asks for more.
     let count = if crate::harness::is_long() {
         5_000
     } else {
@@ -62,7 +62,7 @@ fn ticks_come_in_time_beside_a_client_that_does_not_pause() {
         let began = Instant::now();
         client.send("ticks");
 
-        // Always one on its way, so that one waits whenever a tick is due.
+        // Some messages are always on their way, so that one waits whenever a tick is due.
         let (mut sent, mut echoed) = (0, 0);
         loop {
             while sent < echoed + 10 {
@@ -77,7 +77,7 @@ fn ticks_come_in_time_beside_a_client_that_does_not_pause() {
             echoed += 1;
         }
 
-        // The first tick is at once.
+        // The first of the five ticks comes at once.
         let took = began.elapsed();
         assert!(
             took >= Duration::from_millis(80) && took < Duration::from_secs(5),

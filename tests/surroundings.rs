@@ -1,5 +1,4 @@
-//! What belongs to the whole process stays what it is, whatever a plugin does to it; and when a plugin
-//! ends the process, it is said which, and where.
+//! What a plugin changes of the whole process is put back, and the log names the plugin.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use crate::harness::compile::unruly;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// What a plugin changes in passing, and what it is called.
+/// What a plugin changes of the process, and its name in the log.
 const CHANGES: [(&str, &str); 8] = [
     (RAW_TERM, "what SIGTERM does"),
     (RAW_PIPE, "what SIGPIPE does"),
@@ -26,12 +25,12 @@ const CHANGES: [(&str, &str); 8] = [
     ),
 ];
 
-/// What goes around the C library.
+/// System calls that bypass the functions which the program guards.
 const RAW_TERM: &str = "long ignore[4] = {1}; syscall(SYS_rt_sigaction, SIGTERM, ignore, NULL, 8)";
 const RAW_PIPE: &str =
     "long default_[4] = {0}; syscall(SYS_rt_sigaction, SIGPIPE, default_, NULL, 8)";
 
-/// What a plugin asks of the C library, and of which signal.
+/// Calls of the C library that a plugin makes about a signal, and the signal.
 const WISHES: [(&str, &str); 9] = [
     ("signal(SIGTERM, SIG_IGN)", "TERM"),
     ("signal(SIGTERM, SIG_DFL)", "TERM"),
@@ -93,7 +92,7 @@ fn signals_with_another_meaning_and_those_without_one_are_kept_too() {
         "handler=deaf ",
     ]);
     assert!(line.contains("callback=\"message\""), "{line}");
-    // Once, however often.
+    // The line comes once, however often the plugin calls.
     for _ in 0..20 {
         assert_eq!(client.ask("again"), "again");
     }
@@ -101,7 +100,7 @@ fn signals_with_another_meaning_and_those_without_one_are_kept_too() {
     assert_eq!(server.count_lines(&["plugin wanted", "what SIGUSR1"]), 1);
 }
 
-/// Has the system's `prlimit` lower the limit of the server's open files.
+/// Lowers the limit of the server's open files by `prlimit` of util-linux.
 fn lower_limit(server: &Server, to: u64) {
     let status = std::process::Command::new("prlimit")
         .args(["--pid", &server.pid().to_string()])
@@ -138,7 +137,7 @@ fn a_limit_of_open_files_that_an_operator_lowers_holds_and_connections_follow() 
         "open_files=300",
     ]);
     assert_eq!(soft_limit(&server), "300");
-    // A load comes and goes, and it holds.
+    // The limit holds across a load.
     site.add_bytes(&unruly(&[]), "other_wsh.so");
     server.line(&["handler loaded", "handler=\"other\""]);
     assert_eq!(innocent.ask("still there?"), "still there?");
@@ -199,9 +198,9 @@ fn what_a_plugin_changes_of_the_process_is_put_back_with_its_name() {
     let mut innocent = server.connect("/echo");
     let before = look(&server);
 
-    // One after another, so that each is alone when it is found out.
+    // One plugin after another, so that each change is found alone.
     for (index, (change, what)) in CHANGES.iter().enumerate() {
-        // Past the trial, which would change nothing here.
+        // Not in the trial, which is another process.
         let option = format!("-DIN_INIT=if (!is_check) {{ {change}; }}");
         site.add_bytes(&unruly(&[&option]), &format!("changes{index}_wsh.so"));
         let handler = format!("handler=changes{index} ");
@@ -216,7 +215,7 @@ fn what_a_plugin_changes_of_the_process_is_put_back_with_its_name() {
         assert_eq!(look(&server), before, "{change}");
     }
 
-    // And it still hears what it heard.
+    // The server still gets its signals.
     server.signal("HUP");
     server.line(&["SIGHUP, reading the configuration again"]);
     server.signal("TERM");
@@ -224,7 +223,7 @@ fn what_a_plugin_changes_of_the_process_is_put_back_with_its_name() {
     assert!(server.wait(Duration::from_secs(8)).success());
 }
 
-/// What can be seen of it from outside.
+/// Reads from outside what belongs to the server's process.
 fn look(server: &Server) -> Vec<String> {
     let pid = server.pid();
     let mut seen: Vec<String> = ["fd/0", "fd/1", "fd/2", "cwd"]
@@ -252,7 +251,7 @@ fn what_is_changed_by_a_message_or_at_the_end_is_put_back_too() {
     );
     site.add_bytes(&unruly(&["-DIN_SERVING=umask(0)"]), "serves_wsh.so");
     let mut server = Server::start(&site);
-    // The look that follows the callback names it, if none of those every two seconds comes before.
+    // The look after the callback names it, unless one of the looks every two seconds comes first.
     server.line(&["changed what belongs to the whole process", "the umask"]);
 
     let mut client = server.connect("/late");

@@ -1,4 +1,4 @@
-//! What is said of handlers, and what is not: no false alarm, and nothing that keeps quiet.
+//! What the log and the list say of handlers: no false alarm, and no silence about a fault.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ fn a_table_of_a_handler_that_was_refused_is_not_said_to_name_none() {
     assert_eq!(unknown.len(), 1, "{unknown:?}");
     assert!(unknown[0].contains("nobody"), "{unknown:?}");
 
-    // What is missing comes, and with it the handler.
+    // The missing part comes, and the handler is loaded.
     site.write("config.toml", "[handler.fussy.config]\ntoken = 1\n");
     server.line(&["handler loaded", "handler=\"fussy\""]);
     assert_eq!(server.connect("/fussy").text(), "open");
@@ -136,7 +136,7 @@ fn threads_of_a_retired_generation_have_a_moment_to_end() {
     assert_eq!(server.count_lines(&[still_run]), 1, "{}", server.log());
 }
 
-/// A server of one handler in C that makes these calls on each message.
+/// Starts a server of one handler in C that makes these calls on each message.
 fn making(calls: &str) -> (Site, Server) {
     let site = Site::empty();
     let option = format!("-DIN_MESSAGE={calls}");
@@ -182,7 +182,7 @@ fn a_refused_call_names_handler_function_and_the_rule_of_its_argument() {
         assert!(line.contains("handler=\"calls\""), "{line}");
         assert!(line.contains("callback=\"message\""), "{line}");
     }
-    // A second time says nothing new.
+    // A second call that breaks the rule logs nothing.
     let told = server.count_lines(&["call refused"]);
     assert_eq!(client.ask("go"), "go");
     assert_eq!(server.count_lines(&["call refused"]), told);
@@ -229,6 +229,6 @@ fn a_key_that_a_handler_does_not_ask_for_is_told_with_the_one_that_was_probably_
         "WARN",
         "`steps` in [handler.slow.config] is not known to the handler",
     ]);
-    // Once, though the file is tried before it is loaded.
+    // The line comes once, although the file is tried before it is loaded.
     assert_eq!(server.count_lines(&["`nota`"]), 1, "{}", server.log());
 }

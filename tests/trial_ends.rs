@@ -23,7 +23,7 @@ impl Marked {
     /// Starts a server whose only plugin does this in `init`.
     fn start(in_init: &str) -> Marked {
         let site = Site::empty();
-        // Nothing of the trial is to end because it takes long.
+        // The timeout is so long that it ends no trial of this test.
         site.write("config.toml", "[limits]\ninit_timeout_ms = 60000\n");
         let plugin = format!("-DIN_INIT={in_init}");
         let plugin = unruly(&[&plugin]);

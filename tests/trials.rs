@@ -1,5 +1,5 @@
-//! What a plugin would do to the process that opens it, it does to a process of its own: the server
-//! refuses it in one sentence and goes on.
+//! A plugin is tried in a process of its own. What would end or hang the server ends or hangs that process, and the server
+//! refuses the plugin in one sentence.
 
 mod damage;
 mod helper;
@@ -13,7 +13,7 @@ use crate::harness::eventually;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// What ends or hangs the process that opens it, and what is said of it.
+/// Plugins that end or hang the process that opens them, and the sentence about each.
 const FATAL: &[(&str, &str)] = &[
     (
         "-DIN_CONSTRUCTOR=crash()",
@@ -56,12 +56,12 @@ const FATAL: &[(&str, &str)] = &[
         "-DIN_SHUTDOWN=crash()",
         "it ended the process with signal 11 (SIGSEGV) during shutdown",
     ),
-    // A child that leaves its group, and holds everything open that it was given.
+    // A child leaves its process group, and holds everything open that it was given.
     (
         "-DIN_INIT=if (fork() == 0) { setsid(); hang(); } else { exit(3); }",
         "it ended the process with exit status 3 during init",
     ),
-    // Nothing of the trial's own stays open.
+    // It closes every descriptor of the trial.
     (
         "-DIN_INIT=for (int fd = 0; fd < 1024; fd++) { close(fd); } _exit(1)",
         "it ended the process with exit status 1 during init",
@@ -83,7 +83,7 @@ fn fatal_site() -> (Site, Vec<String>) {
     (site, sentences)
 }
 
-/// The processes that `parent` has made, with their names.
+/// The children of a process, with their names.
 fn children(parent: u32) -> Vec<(u32, String)> {
     let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let pids: Vec<u32> = listed
@@ -97,11 +97,11 @@ fn children(parent: u32) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// The helper process of a server.
+/// Waits for the helper process of a server.
 #[track_caller]
 fn helper(server: &Server) -> u32 {
     let mut found = None;
-    // It takes its name a moment after it was made.
+    // The helper takes its name a moment after it was made.
     eventually("the server has a helper", || {
         let children = children(server.pid());
         found = children
@@ -113,7 +113,7 @@ fn helper(server: &Server) -> u32 {
     found.expect("it was found")
 }
 
-/// A server without trials, with a plugin whose constructor hangs and another one that comes after it.
+/// Starts a server without trials, and adds a plugin whose constructor hangs.
 fn held_by_a_constructor() -> (Site, Server) {
     let site = Site::with(&["echo_wsh"]);
     site.write(
@@ -166,7 +166,7 @@ fn a_plugin_that_would_end_or_hang_the_server_is_refused_and_every_session_goes_
     let server = Server::start(&site);
     let mut innocent = server.connect("/echo");
 
-    // Onto a server that runs, all at once.
+    // All plugins are dropped onto a server that runs.
     for index in 0..FATAL.len() {
         let name = format!("f{index}_wsh.so");
         fs::rename(incoming.join(&name), site.handlers().join(&name)).expect("dropped in");
@@ -221,7 +221,7 @@ fn what_passed_its_trial_is_opened_once_more_and_not_tried_again() {
     site.add_bytes(&bytes, "told_wsh.so");
     server.line(&["handler loaded", "handler=\"told\""]);
     let first = traced();
-    // The same bytes once more: what serves is gone meanwhile.
+    // The file comes back with equal bytes after it was removed.
     fs::remove_file(site.handlers().join("told_wsh.so")).expect("removed");
     server.line(&["handler removed", "handler=told"]);
     eventually("it is shut down", || {
@@ -245,7 +245,7 @@ fn what_passed_its_trial_is_opened_once_more_and_not_tried_again() {
         "one line a load"
     );
 
-    // Other bytes, or another configuration, are another matter.
+    // With another configuration the file is tried again.
     site.write("config.toml", "[handler.told]\nconfig = { other = 1 }\n");
     server.signal("HUP");
     server.line(&["handler loaded", "handler=\"told\"", "generation=3"]);
@@ -305,14 +305,14 @@ fn another_version_of_a_library_that_the_process_has_is_refused() {
     let library = library.to_string_lossy().into_owned();
     let handler = compile(
         "tests/fixtures/c/uses_library.c",
-        // What follows is the library, and the one source after it is C.
+        // The library comes before the source in C, so the linker must keep it.
         &["-Wl,--no-as-needed", &library, "-Wl,-rpath,$ORIGIN"],
     );
     site.add_bytes(&handler, "one_wsh.so");
     let server = Server::start(&site);
     assert_eq!(server.connect("/one").ask("which?"), "library 1");
 
-    // The same version for another handler is fine.
+    // Another handler may use the version that is loaded.
     site.add_bytes(&version("1"), "same/libshared_by_two.so.1");
     site.add_bytes(&handler, "same/two_wsh.so");
     server.line(&["handler loaded", "handler=\"same/two\""]);
@@ -323,7 +323,7 @@ fn another_version_of_a_library_that_the_process_has_is_refused() {
     assert_eq!(server.connect("/same/two").ask("which?"), "library 1");
 }
 
-/// What harms descriptors and limits that belong to all, and whether it is refused for that.
+/// Plugins that close descriptors or lower limits, and the sentence about those that are refused.
 const ON_DESCRIPTORS: &[(&str, Option<&str>)] = &[
     (
         "-DIN_CONSTRUCTOR=for (int fd = 3; fd < 4000; fd++) { close(fd); }",
@@ -342,7 +342,7 @@ const ON_DESCRIPTORS: &[(&str, Option<&str>)] = &[
         "-DIN_INIT=struct rlimit files; getrlimit(RLIMIT_NOFILE, &files); files.rlim_cur = 16; setrlimit(RLIMIT_NOFILE, &files)",
         Some("it lowers the limit of open files"),
     ),
-    // Its own files, closed or kept.
+    // A plugin may close its own files, or keep them.
     (
         "-DIN_INIT=for (int i = 0; i < 40; i++) { int fd = open(\"/dev/null\", O_RDWR); if (fd < 0) { abort(); } if (i % 2) { close(fd); } }",
         None,

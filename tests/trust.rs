@@ -1,4 +1,4 @@
-//! Only code runs that no user but the server's and root can write, unless the operator says otherwise.
+//! A plugin runs only if no user but the server's own and root can write it, unless the operator says otherwise.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,7 +12,7 @@ use crate::harness::site::Site;
 use crate::harness::within;
 
 const SOON: Duration = Duration::from_secs(10);
-/// As it stands in a quoted value.
+/// The end of every refusal, as it stands in a quoted value of the log.
 const OR_TRUST: &str = r#"or `trust = \"any\"` if everyone who can write it is trusted"#;
 const WARNING: &str = "`trust = \"any\"`: whoever can write";
 
@@ -20,7 +20,7 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
 }
 
-/// Gives a file the ACL of `setfacl -m u:65534:PERMISSIONS`, whose mask is what the mode says of the group.
+/// Gives a file the ACL of `setfacl -m u:65534:PERMISSIONS`. The group's bits of its mode become the mask.
 fn set_acl(path: &Path, permissions: u16) {
     const NO_ID: u32 = u32::MAX;
     let mode = fs::metadata(path).expect("a file").mode();
@@ -51,7 +51,7 @@ fn a_file_and_a_folder_that_an_acl_lets_another_user_write_are_refused() {
     let folder = site.handlers().join("rooms");
     set_acl(&file, 6);
     set_acl(&folder, 7);
-    // What may be read only cannot be changed.
+    // An entry that allows reading only is no danger.
     set_acl(&read_only, 4);
     let server = Server::start(&site);
 
@@ -138,7 +138,7 @@ fn with_trust_any_everything_is_served_and_one_warning_says_so() {
     assert_eq!(server.count_lines(&["WARN", WARNING]), 1);
     assert_eq!(server.count_lines(&["plugin refused"]), 0);
 
-    // At once, both ways; the sentence names the directory, which has no name below itself.
+    // Both changes apply at once. The sentence names the handlers directory by its path.
     site.write("config.toml", "");
     let path = handlers.display();
     let refusal = format!(

@@ -1,4 +1,4 @@
-//! What cannot be read is neither present nor gone: its handlers keep serving, whatever the reason is.
+//! A file or folder that cannot be read is neither present nor gone, so its handlers keep serving.
 
 use std::fs;
 use std::net::TcpStream;
@@ -15,10 +15,10 @@ use crate::harness::site::Site;
 use crate::harness::within;
 
 const SOON: Duration = Duration::from_secs(10);
-/// Longer than it takes until a removal is believed.
+/// Longer than the server waits before it believes a removal.
 const LASTING: Duration = Duration::from_millis(900);
 
-/// Has the server look at everything again and again, and its session answer, for a while.
+/// Makes the server look at everything again and again for a while, and its sessions answer meanwhile.
 fn look_for_a_while(site: &Site, open: &mut [Client]) {
     let began = Instant::now();
     let hint = site.handlers().join(".hint");
@@ -31,7 +31,7 @@ fn look_for_a_while(site: &Site, open: &mut [Client]) {
     }
 }
 
-/// Three handlers, one of them in a folder, all of which close their sessions when they go.
+/// A site of three handlers, one of them in a folder. Their sessions close when a handler goes.
 fn site() -> Site {
     let site = Site::with(&["echo_wsh"]);
     site.add_bytes(&versioned(1), "versioned_wsh.so");
@@ -109,7 +109,7 @@ fn a_closed_folder_keeps_its_handlers_and_the_others_are_replaced_and_removed() 
         fs::set_permissions(&rooms, fs::Permissions::from_mode(mode)).expect("chmod");
     };
     let mut open = server.connect("/rooms/tea");
-    // A look that was under way may find the folder's entries closed besides.
+    // A look that is under way may find entries of the folder closed as well.
     let of_the_folder = |said: &str| {
         let is_meant = |line: &&str| {
             line.contains(said) && (line.contains("/rooms error=") || line.ends_with("/rooms"))
@@ -117,7 +117,7 @@ fn a_closed_folder_keeps_its_handlers_and_the_others_are_replaced_and_removed() 
         server.log().lines().filter(is_meant).count()
     };
 
-    // Once its entries cannot be listed, once they cannot be looked at either.
+    // First the entries cannot be listed, then they cannot be looked at either.
     for (round, mode) in [(1, 0o300), (2, 0o000)] {
         chmod(mode);
         let told = || of_the_folder("cannot be read; what was loaded from there keeps serving");

@@ -1,4 +1,4 @@
-//! Changes are seen wherever the handlers directory lies, whatever the system says of it.
+//! Changes are found wherever the handlers directory lies, also where the system tells of none.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +12,7 @@ use crate::harness::server::Server;
 use crate::harness::site::Site;
 use crate::harness::{at_once, eventually, within};
 
-/// How soon a change shows where the system tells of it, or is asked twice a second.
+/// How soon a change shows where events tell of it, or a look twice a second.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Whether a new connection runs this version.
@@ -21,7 +21,7 @@ fn serves(server: &Server, path: &str, number: u32) -> bool {
         && server.connect(path).ask("which?") == format!("version-{number:04}")
 }
 
-/// What the server has read of everything, by the system's count.
+/// The bytes that the server has read so far, by the system's count.
 fn bytes_read(server: &Server) -> u64 {
     let io = fs::read_to_string(format!("/proc/{}/io", server.pid()));
     let io = io.expect("the server runs");
@@ -29,7 +29,7 @@ fn bytes_read(server: &Server) -> u64 {
     line.and_then(|it| it.parse().ok()).expect("a number")
 }
 
-/// Puts a version in place of what a link leads to, as a deployer does.
+/// Replaces the file that a link leads to by another version, as a deployer does.
 fn replace(file: &Path, number: u32) {
     let next = file.with_extension("next");
     fs::write(&next, versioned(number)).expect("writing");
@@ -75,7 +75,7 @@ fn changes_that_events_tell_of_are_not_taken_for_silent_ones() {
         });
     }
     let path = site.handlers().join("versioned_wsh.so");
-    // One more link changes the file's time of change, and no event of its directory tells of it.
+    // Another link changes the file's time of change, and no event of its directory tells of it.
     fs::hard_link(&path, site.root().join("other")).expect("linking");
     fs::remove_file(&path).expect("removing");
     eventually("it is gone", || {
@@ -131,7 +131,7 @@ fn the_limits_of_the_system_are_named_and_changes_are_looked_for() {
         ("max_inotify_instances", "fs.inotify.max_user_instances"),
     ] {
         let site = Site::empty();
-        // A user namespace has limits of its own, in which the server gets none.
+        // A user namespace has limits of its own, which are 0 here.
         let enter = format!("echo 0 > /proc/sys/user/{limit} && exec \"$@\"");
         let unshare = || {
             let mut command = Command::new("unshare");
@@ -206,7 +206,7 @@ fn a_folder_switched_by_its_link_serves_what_it_leads_to_now() {
             serves(&server, "/current/tea", number)
         });
     }
-    // What it leads to is watched, too.
+    // The directory that the link leads to is watched, too.
     site.add_bytes(&versioned(3), ".v2/tea_wsh.so");
     within(SOON, "the new file is served", || {
         serves(&server, "/current/tea", 3)
@@ -244,7 +244,7 @@ fn a_link_above_the_handlers_directory_is_live_when_it_is_switched() {
         });
         times.push(began.elapsed());
     };
-    // The link that is named, the one that it leads to, and a directory without any link.
+    // The named link is switched, then the one that it leads to, then a directory without a link.
     switch("current", "releases/2");
     live(2);
     switch("current", "stable");
@@ -318,7 +318,7 @@ fn the_same_content_is_one_generation_whatever_is_done_to_its_file() {
     ];
     for (index, (deed, run)) in deeds.iter().enumerate() {
         run();
-        // The reconciler has looked at everything when it has loaded what came after.
+        // When the server has loaded the next file, it has also looked at this one.
         let mut other = fs::read(crate::harness::site::library("echo_wsh")).expect("a library");
         other.push(index as u8);
         site.add_bytes(&other, "echo_wsh.so");
@@ -326,7 +326,7 @@ fn the_same_content_is_one_generation_whatever_is_done_to_its_file() {
         server.line(&["handler loaded", "handler=\"echo\"", &generation]);
         assert!(serves(&server, "/versioned", 1), "{deed}");
     }
-    // What was written over in place is left alone for a moment before it is read.
+    // A file that was written in place is read after a moment without further writes.
     site.add_bytes(&versioned(2), "versioned_wsh.so");
     within(SOON, "another content", || serves(&server, "/versioned", 2));
 
@@ -352,7 +352,7 @@ fn a_thousand_files_are_read_once_each() {
     assert_eq!(server.connect("/group7/h997").ask("hello"), "hello");
     let read_to_load = bytes_read(&server);
 
-    // Each change is a look at everything.
+    // Each change makes the server look at everything.
     let changes = 5;
     for number in 0..changes {
         site.add_bytes(&versioned(number + 2), "changes_wsh.so");

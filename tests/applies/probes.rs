@@ -12,7 +12,7 @@ use crate::harness::compile::unruly;
 use crate::harness::eventually;
 use crate::harness::site::library;
 
-/// A thousand bytes that compress well, and shorter at a higher level.
+/// A thousand bytes that compress well, and to fewer bytes at a higher level.
 pub(super) fn some_json() -> Vec<u8> {
     let items = (0..60).map(|n| format!("{{\"n\":{},\"m\":{n}}},", n * n * 7919));
     let mut text = items.collect::<String>().into_bytes();
@@ -20,7 +20,7 @@ pub(super) fn some_json() -> Vec<u8> {
     text
 }
 
-/// Whether a message that came before makes its repetition short.
+/// Whether a repeated message is short, because it refers to the first one.
 pub(super) fn refers_back(world: &World) -> String {
     let (mut raw, _) = Raw::open_with(&world.server, "/echo", OFFER);
     let lengths = [(); 2].map(|()| {
@@ -35,16 +35,16 @@ pub(super) fn logs_debug(world: &World) -> String {
     yes_or_no(world.server.count_lines(&[" DEBUG "]) > 0)
 }
 
-/// What becomes of a connection that says nothing when another one comes.
+/// What happens to a silent connection when another one comes.
 pub(super) fn older_of_two_silent(world: &World) -> String {
     let mut older = world.server.raw();
-    // The newer one has asked for nothing either, but has begun to.
+    // The newer connection has sent no whole request either, but the beginning of one.
     let mut newer = world.server.raw();
     newer.write_all(b"GET ").expect("sending");
     end_of(&mut older)
 }
 
-/// Whether a connection ends within a moment.
+/// Whether a connection ends soon.
 pub(super) fn end_of(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let ended = match stream.read(&mut [0; 512]) {
@@ -54,7 +54,7 @@ pub(super) fn end_of(stream: &mut TcpStream) -> String {
     if ended { "ends" } else { "waits" }.to_owned()
 }
 
-/// The first byte of the next frame, with the code of a Close.
+/// The first byte of the next frame in hexadecimal, with the code of a Close.
 pub(super) fn end_or_frame(stream: &mut TcpStream) -> String {
     let mut bytes = [0; 4];
     match stream.read(&mut bytes) {
@@ -67,7 +67,7 @@ pub(super) fn end_or_frame(stream: &mut TcpStream) -> String {
     }
 }
 
-/// How much a handler can send to a peer that does not read.
+/// Whether a handler can send much or little to a peer that does not read.
 pub(super) fn flood(world: &World) -> String {
     let before = world.server.count_lines(&["flood ended"]);
     let mut client = world.open("/speaks_later");
@@ -90,12 +90,12 @@ pub(super) fn second_topic(world: &World) -> String {
     world.answer("/features", &frames.concat())
 }
 
-/// What becomes of a session when its handler is replaced.
+/// Whether a session stays when its handler is replaced, or the code that it gets.
 pub(super) fn replaced(world: &World, patience: Duration) -> String {
     let mut client = world.open("/reloaded");
     let loaded = world.server.count_lines(&["handler loaded", "reloaded"]);
     let mut bytes = std::fs::read(library("echo_wsh")).expect("the library");
-    // Another file each time, and the same code.
+    // The bytes behind the library make another file of the same code.
     bytes.extend((loaded as u64).to_le_bytes());
     world.site.add_bytes(&bytes, "reloaded_wsh.so");
     eventually("the next version serves", || {
@@ -112,7 +112,7 @@ pub(super) fn replaced(world: &World, patience: Duration) -> String {
     }
 }
 
-/// Whether a handler is in service after a panic.
+/// The status that a handler gives after a panic.
 pub(super) fn is_panicking_served(world: &World) -> String {
     let mut client = world.open("/panics?in=message");
     client.send("now");
@@ -120,7 +120,7 @@ pub(super) fn is_panicking_served(world: &World) -> String {
     world.status("/panics", "")
 }
 
-/// Whether a handler is in service a moment after so many panics, each a moment after the one before.
+/// The status that a handler gives a moment after `count` panics, with a moment between them.
 pub(super) fn after_panics(world: &World, count: usize) -> String {
     let bytes = std::fs::read(library("panics_wsh")).expect("the library");
     assert_eq!(world.put("panicking", bytes), "loaded");
@@ -133,7 +133,7 @@ pub(super) fn after_panics(world: &World, count: usize) -> String {
     world.status("/panicking", "")
 }
 
-/// Whether a session ends a moment after its peer has begun to take nothing.
+/// Whether a session ends soon after its peer has stopped reading.
 pub(super) fn not_read(world: &World) -> String {
     let ended = || {
         world
@@ -153,7 +153,7 @@ pub(super) fn not_read(world: &World) -> String {
     "ends".to_owned()
 }
 
-/// What a handler is answered that wants a second thread.
+/// The answer to a handler's call for a second thread.
 pub(super) fn second_thread(world: &World) -> String {
     let spawn = "answer(conn, \"spawn\", host->spawn(host->ctx, rest, NULL));";
     let loaded = world.load("spawns", &format!("-DIN_MESSAGE={spawn} {spawn}"));

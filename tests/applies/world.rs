@@ -14,7 +14,7 @@ use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::{Site, library};
 
-/// What every row needs: a running server and its site.
+/// A running server and its site.
 pub(super) struct World {
     pub(super) site: Site,
     pub(super) server: Server,
@@ -50,7 +50,7 @@ impl World {
         World { site, server }
     }
 
-    /// Has these lines be the configuration, and waits until they apply.
+    /// Writes these lines as the configuration, and waits until they apply.
     #[track_caller]
     pub(super) fn configure(&self, lines: &str) {
         let applied = self.server.count_lines(&["configuration applied"]);
@@ -71,7 +71,7 @@ impl World {
         });
     }
 
-    /// Waits until the row's probe shows this; where nothing is said, answers what it shows.
+    /// Waits until the row's probe shows `expected`. If that is empty, returns what it shows first.
     #[track_caller]
     pub(super) fn shows(&self, row: &Row, expected: &str) -> String {
         let mut shown = (row.probe)(self);
@@ -89,7 +89,7 @@ impl World {
         shown
     }
 
-    /// Puts another file at a handler's place, a plugin in C that does this, and answers what becomes of it.
+    /// Replaces a handler by a plugin in C that does this. Returns whether it is loaded or refused.
     #[track_caller]
     pub(super) fn load(&self, name: &str, option: &str) -> String {
         let bytes = unruly(&[option]);
@@ -99,7 +99,7 @@ impl World {
     #[track_caller]
     pub(super) fn put(&self, name: &str, mut bytes: Vec<u8>) -> String {
         static FILES: AtomicU64 = AtomicU64::new(0);
-        // Another file each time, and the same code.
+        // The bytes behind the library make another file of the same code.
         bytes.extend(FILES.fetch_add(1, Ordering::Relaxed).to_le_bytes());
         let handler = format!("handler=\"{name}\"");
         let file = format!("cannot load `{name}_wsh.so`");
@@ -134,7 +134,7 @@ impl World {
         status_of(&self.server.exchange(request.as_bytes())).to_string()
     }
 
-    /// Whether an answer to an offer of compression has this in it.
+    /// Whether the response to an offer of compression contains `part`.
     pub(super) fn agrees(&self, part: &str) -> String {
         let answer = self.server.exchange(opening("/echo", OFFER).as_bytes());
         yes_or_no(answer.contains(part))
@@ -150,7 +150,7 @@ impl World {
         Raw::open(&self.server, path)
     }
 
-    /// The first byte and the length of the echo of something that compresses well, but not by itself.
+    /// The first byte and the payload length of the echo of text that compresses well.
     pub(super) fn compressed(&self) -> (u8, usize) {
         let text = some_json();
         let (mut raw, _) = Raw::open_with(&self.server, "/echo", OFFER);
@@ -159,7 +159,7 @@ impl World {
             .map_or((0, 0), |(first, payload)| (first, payload.len()))
     }
 
-    /// What comes within a moment for these bytes.
+    /// Sends these bytes, and returns the first frame that comes soon.
     pub(super) fn answer(&self, path: &str, bytes: &[u8]) -> String {
         let mut raw = self.open_raw(path);
         raw.send(bytes);
@@ -169,7 +169,7 @@ impl World {
         end_or_frame(&mut raw.stream)
     }
 
-    /// Whether the connection ends a moment after the first frame.
+    /// Whether the connection ends soon after the first frame.
     pub(super) fn end_after_answer(&self, path: &str, bytes: &[u8]) -> String {
         let mut raw = self.open_raw(path);
         raw.send(bytes);

@@ -84,7 +84,7 @@ impl Server {
         let sink = log.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                sink.lock().expect("nobody panics with it").push(line);
+                sink.lock().expect("no thread panics with it").push(line);
             }
         });
 
@@ -118,7 +118,7 @@ impl Server {
     /// Waits for a log line with all of these in it.
     pub(crate) async fn line(&self, parts: &[&str]) -> String {
         let find = async || {
-            let log = self.log.lock().expect("nobody panics with it");
+            let log = self.log.lock().expect("no thread panics with it");
             log.iter()
                 .find(|line| parts.iter().all(|part| line.contains(part)))
                 .cloned()
@@ -159,7 +159,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = self.log.lock().expect("nobody panics with it").join("\n");
+            let log = self
+                .log
+                .lock()
+                .expect("no thread panics with it")
+                .join("\n");
             eprintln!("--- the server's log\n{log}\n---");
         }
     }

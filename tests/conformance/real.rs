@@ -11,11 +11,11 @@ use crate::harness::server::{Server, opening, status_of};
 
 pub(super) struct Real(pub(super) Server);
 
-/// What the handler says of a session that is there to wait for what was said before.
+/// The lines of the handler about a session whose only purpose is to wait for earlier lines.
 const PROBED: &str = "open extension=UNSUPPORTED";
 const PROBE_CLOSED: &str = "closed with 4999 probe (peer)";
 
-/// A client; what its session ended with; whether it is between two fragments.
+/// A client, the end of its session, and whether it is between two fragments.
 struct RealPeer(Option<Client>, Option<String>, bool);
 
 impl Host for Real {

@@ -15,7 +15,7 @@ impl Host for Tested {
     fn connect(&self, query: &str) -> Result<Box<dyn Peer + '_>, u16> {
         let request = self.0.request(&format!("/script?{query}"));
         let mut opening = request.protocol("a").protocol("b").begin();
-        // A handshake that wakes itself after a while does it in the time of the test.
+        // A handshake that sets an alarm is woken by the clock of the test.
         if opening.is_pending() {
             self.0.advance(Duration::from_secs(1));
         }

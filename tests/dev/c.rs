@@ -31,7 +31,7 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
     assert!(news.contains("undeclared"), "{news}");
     assert_eq!(server.connect("/tea").ask("hello"), "hello");
 
-    // What is compiled and is no plugin is told like what is not compiled.
+    // A library that is no plugin is told like a source that does not compile.
     site.write("mine/tea.c", "int x;\n");
     server.line_within(BUILT, &["tea_wsh: built, but not loaded: "]);
     let news = page.news();
@@ -47,7 +47,7 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
     assert_eq!(client.ask("Enough"), "Enough");
     assert_eq!(client.close_code(), 1000);
 
-    // A header that the compiler would wait at for ever.
+    // The compiler would read this header for ever.
     let pipe = site.root().join("mine/pipe.h");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo, of coreutils, runs").success());
@@ -61,7 +61,7 @@ fn a_handler_in_c_is_built_and_built_again_and_a_broken_one_changes_nothing() {
     site.write("mine/pipe.h", "");
     server.line_within(BUILT, &["tea_wsh: ", " in ", " s (build "]);
 
-    // One more, and one less.
+    // One handler more, and one less.
     write_c(&site, "mine/milk.c", str::to_owned);
     server.line_within(BUILT, &["milk_wsh: live at ws://localhost:", "/milk in "]);
     std::fs::remove_file(site.root().join("mine/tea.c")).expect("it is there");

@@ -1,4 +1,4 @@
-//! What an open page is told by `wshd dev`.
+//! What `wshd dev` tells an open page.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use super::{BUILT, write_c};
 use crate::harness::server::{Server, status_of};
 use crate::harness::site::Site;
 
-/// What an open page is told.
+/// The stream of events that an open page reads.
 pub(super) struct Page(BufReader<TcpStream>);
 
 impl Page {
@@ -22,13 +22,13 @@ impl Page {
         Page(BufReader::new(stream))
     }
 
-    /// The next news of what does not build, as the JSON that it is.
+    /// Returns the next event about what does not build, as JSON.
     #[track_caller]
     pub(super) fn news(&mut self) -> String {
         self.event("message")
     }
 
-    /// The data of the next event of this kind.
+    /// Returns the data of the next event of this kind.
     #[track_caller]
     pub(super) fn event(&mut self, wanted: &str) -> String {
         let mut kind = "message".to_owned();
@@ -72,7 +72,7 @@ fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
         assert!(head.contains("cache-control: no-cache"), "{head}");
         assert!(!head.contains("last-modified"), "{head}");
     }
-    // The browser may have a page of before, and only a part may be asked for.
+    // A browser may have an older copy of the page, and may ask for a part only.
     let again = dev.exchange(
         b"GET / HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-3\r\n\
           If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n\r\n",
@@ -81,12 +81,12 @@ fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
     assert!(get(&dev, "/tea.js").ends_with("\r\n\r\nlet tea;\n"));
     assert!(get(&dev, "/.wshd/dev.js").contains("EventSource"));
     assert_eq!(status_of(&get(&dev, "/.wshd/other")), 404);
-    // Of what the compiler says, a page of another site that had its name lead here hears nothing.
+    // A page of another site whose name leads here learns nothing of what the compiler says.
     for path in ["/", "/.wshd/dev", "/.wshd/dev.js", "/.wshd/handlers.json"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n");
         assert_eq!(status_of(&dev.exchange(request.as_bytes())), 421, "{path}");
     }
-    // What the pages are made of has changed, and is what it was again.
+    // The pages change, and change back.
     let mut open = Page::open(&dev);
     let before = open.event("pages");
     site.write("mine/www/tea.js", "let milk;\n");

@@ -1,4 +1,4 @@
-//! A WebSocket client: tungstenite's, and a raw one for what tungstenite would not send.
+//! Two WebSocket clients: tungstenite's, and a raw one for bytes that tungstenite would not send.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,8 +14,8 @@ use tungstenite::{Error, Message, WebSocket};
 use super::patience;
 use super::server::{Server, opening};
 
-/// A socket whose reads go on after a signal: a process that was stopped and continued finds a read
-/// with a deadline interrupted.
+/// A socket that repeats an interrupted read. A read with a deadline is interrupted when the process is stopped and
+/// continued.
 struct Steady(TcpStream);
 
 impl Read for Steady {
@@ -92,7 +92,7 @@ impl Client {
         self.socket.flush().expect("flushing");
     }
 
-    /// The next message that is no Ping.
+    /// Returns the next message, Pings aside.
     #[track_caller]
     pub(crate) fn receive(&mut self) -> Message {
         loop {
@@ -103,12 +103,12 @@ impl Client {
         }
     }
 
-    /// What the socket has now.
+    /// Reads one message, Pings included; an error is the end of the session or a deadline.
     pub(crate) fn try_read(&mut self) -> Result<Message, Error> {
         self.socket.read()
     }
 
-    /// The next message, which is text.
+    /// Returns the next message, which must be text.
     #[track_caller]
     pub(crate) fn text(&mut self) -> String {
         match self.receive() {
@@ -117,14 +117,14 @@ impl Client {
         }
     }
 
-    /// Sends text and answers the text that comes back.
+    /// Sends text and returns the text that comes back.
     #[track_caller]
     pub(crate) fn ask(&mut self, text: &str) -> String {
         self.send(text);
         self.text()
     }
 
-    /// Reads until the closing handshake is over; the server's code, 1005 for none, 1006 for a
+    /// Reads until the closing handshake is over. Returns the server's code: 1005 for a Close without one, 1006 for a
     /// lost connection.
     #[track_caller]
     pub(crate) fn close_code(&mut self) -> u16 {
@@ -143,14 +143,14 @@ impl Client {
         }
     }
 
-    /// Closes from this side; answers the code that comes back.
+    /// Closes from this side and returns the server's code.
     #[track_caller]
     pub(crate) fn close(&mut self, code: u16) -> u16 {
         self.start_closing(code, "");
         self.close_code()
     }
 
-    /// Sends a Close frame; code 1005 sends one without a body.
+    /// Sends a Close frame. Code 1005 stands for a frame without a body.
     #[track_caller]
     pub(crate) fn start_closing(&mut self, code: u16, reason: &str) {
         let frame = tungstenite::protocol::CloseFrame {
@@ -165,20 +165,20 @@ impl Client {
         &mut self.socket.get_mut().0
     }
 
-    /// The sending half of the socket, for bytes that are sent while messages are received.
+    /// Returns a second handle to the socket, to send bytes while messages are received.
     pub(crate) fn raw_writer(&self) -> TcpStream {
         let Steady(stream) = self.socket.get_ref();
         stream.try_clone().expect("a clone of a socket")
     }
 
-    /// Says nothing more and closes nothing until it is dropped.
+    /// Gives up the client and keeps its connection open until the socket is dropped.
     pub(crate) fn into_stream(self) -> TcpStream {
         let Steady(stream) = self.socket.get_ref();
         stream.try_clone().expect("a clone of a socket")
     }
 }
 
-/// An upgraded connection that speaks in bytes.
+/// An upgraded connection that sends and receives bytes.
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
 }
@@ -190,7 +190,7 @@ impl Raw {
         Raw::open_with(server, path, "").0
     }
 
-    /// The same with more header lines, each with its CRLF; and the head of the answer.
+    /// Opens a WebSocket with more header lines, each with its CRLF. Returns the head of the response as well.
     #[track_caller]
     pub(crate) fn open_with(server: &Server, path: &str, extra: &str) -> (Raw, String) {
         let mut stream = server.raw();
@@ -202,7 +202,7 @@ impl Raw {
         (raw, answer)
     }
 
-    /// Reads the head of the answer, which is a 101.
+    /// Reads the head of the response, which must be a 101.
     #[track_caller]
     pub(crate) fn skip_head(&mut self) -> String {
         let stream = &mut self.stream;
@@ -225,7 +225,7 @@ impl Raw {
         self.stream.write_all(bytes).expect("sending");
     }
 
-    /// The next frame: its first byte and its payload. `None` at the end of the connection.
+    /// Returns the next frame: its first byte and its payload. `None` at the end of the connection.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 2];
@@ -255,7 +255,8 @@ impl Raw {
         Some((head[0], payload))
     }
 
-    /// The code of the one Close frame that comes, after which the server closes the connection.
+    /// Reads until the server closes the connection. Returns the code of its one Close frame, 1005 for a Close without
+    /// one, 1006 if none came.
     #[track_caller]
     pub(crate) fn close_code(&mut self) -> u16 {
         let mut code = None;

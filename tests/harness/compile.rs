@@ -5,13 +5,13 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A program that was compiled, for as long as this lives.
+/// A compiled program. Its file is removed when this is dropped.
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
     _directory: TempDir,
 }
 
-/// The program that `cc` makes of a source of this repository.
+/// Compiles a source of this repository to a program.
 #[track_caller]
 pub(crate) fn compile_program(source: &str) -> Program {
     let directory = tempfile::tempdir().expect("a temp dir");
@@ -23,8 +23,8 @@ pub(crate) fn compile_program(source: &str) -> Program {
     }
 }
 
-/// The library that `cc` makes of a source of this repository, with these options and those of
-/// `WSHD_CFLAGS`, which tests/sanitizers sets.
+/// Compiles a source of this repository to a shared library and returns its bytes. `WSHD_CFLAGS` adds options;
+/// tests/sanitizers sets it.
 #[track_caller]
 pub(crate) fn compile(source: &str, options: &[&str]) -> Vec<u8> {
     let out = tempfile::tempdir().expect("a temp dir");
@@ -36,7 +36,7 @@ pub(crate) fn compile(source: &str, options: &[&str]) -> Vec<u8> {
     std::fs::read(&library).expect("the library")
 }
 
-/// The plugin of `unruly.c`, which does what each option says, in the callback that the option names.
+/// Compiles `unruly.c`: a plugin that runs the code of each option in the callback that the option names.
 #[track_caller]
 pub(crate) fn unruly(options: &[&str]) -> Vec<u8> {
     compile("tests/fixtures/c/unruly.c", options)

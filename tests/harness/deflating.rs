@@ -6,20 +6,20 @@ use super::client::Raw;
 use super::client_frame::frame;
 use super::server::Server;
 
-/// What browsers offer.
+/// The offer of browsers.
 pub(crate) const OFFER: &str =
     "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
-/// What clients offer that keep no context, neither their own nor the server's.
+/// The offer of a client without contexts, neither its own nor the server's.
 pub(crate) const MODEST_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
                            server_no_context_takeover; client_no_context_takeover\r\n";
-/// What is answered to that.
+/// The response to [`MODEST_OFFER`].
 pub(crate) const NO_TAKEOVER: &str = "\r\nSec-WebSocket-Extensions: permessage-deflate; \
                            server_no_context_takeover; client_no_context_takeover\r\n";
 
-/// What is answered to browsers: messages may refer to earlier ones.
+/// The response to [`OFFER`]: messages may refer to earlier ones.
 pub(crate) const TAKEOVER: &str = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
 
-/// A client that compresses what it sends; its context lives as long as it does.
+/// A client that compresses what it sends, with one context for all its messages.
 pub(crate) struct Deflating {
     pub(crate) raw: Raw,
     pub(crate) deflater: Compress,
@@ -44,14 +44,14 @@ impl Deflating {
         }
     }
 
-    /// Sends compressed text; answers how long it was on the wire.
+    /// Sends compressed text. Returns how many bytes the frame had.
     pub(crate) fn send(&mut self, text: &str) -> usize {
         let wire = frame(0xc1, &self.deflate(text));
         self.raw.send(&wire);
         wire.len()
     }
 
-    /// The next message as it stands in its frame, or in several.
+    /// Compresses the next message to the payload of its frame, or of several.
     pub(crate) fn deflate(&mut self, text: &str) -> Vec<u8> {
         let payload = deflate(&mut self.deflater, text.as_bytes());
         if !self.takes_over {
@@ -60,7 +60,7 @@ impl Deflating {
         payload
     }
 
-    /// The next message: its first byte, what it inflates to, and its length on the wire.
+    /// Returns the next message: its first byte, its inflated text, and the length of its payload.
     #[track_caller]
     pub(crate) fn receive(&mut self) -> (u8, String, usize) {
         let (first, mut payload) = self.raw.frame().expect("a frame");
@@ -82,7 +82,7 @@ impl Deflating {
     }
 }
 
-/// What stands in the frame of one message.
+/// Compresses one message to the payload of its frame.
 pub(crate) fn deflate(deflater: &mut Compress, payload: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(payload.len() + 1024);
     let flush = FlushCompress::Sync;
@@ -93,7 +93,7 @@ pub(crate) fn deflate(deflater: &mut Compress, payload: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// 64 KiB that inflate to 64 MiB: a mebibyte of zeros, and 63 times one that follows such.
+/// 64 KiB that inflate to 64 MiB: a mebibyte of zeros, then 63 repetitions of one that refers to it.
 pub(crate) fn bomb() -> Vec<u8> {
     let mut deflater = Compress::new(Compression::best(), false);
     let mut mebibyte = || {

@@ -1,4 +1,4 @@
-//! Limits that hold for a server, also if root runs it.
+//! Limits that hold for a server even if root runs it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,8 @@ use rlimit::Resource;
 
 use super::server::{Builder, Server};
 
-/// The modes of files and the limits of a process hold for this server, even if root runs it.
+/// Makes file modes and process limits hold for this server even if root runs it: it loses the capabilities to
+/// override them.
 pub(crate) fn bound(builder: Builder) -> Builder {
     let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
     if !is_root {
@@ -22,7 +23,7 @@ pub(crate) fn bound(builder: Builder) -> Builder {
     builder.within(setpriv)
 }
 
-/// A bound server that cannot open anything any more.
+/// A bound server without free descriptors.
 pub(crate) struct WithoutDescriptors {
     pid: i32,
     before: (u64, u64),
@@ -43,7 +44,7 @@ impl WithoutDescriptors {
         WithoutDescriptors { pid, before }
     }
 
-    /// Whether the server has them back, which needs root.
+    /// Gives the descriptors back. `false` where that fails, because the tests do not run as root.
     pub(crate) fn end(self) -> bool {
         let is_back = rlimit::prlimit(self.pid, Resource::NOFILE, Some(self.before), None).is_ok();
         if !is_back {

@@ -1,4 +1,4 @@
-//! What every test stands on: a site of its own, a real `wshd` on a free port, real clients.
+//! What every test uses: a site of its own, a real `wshd` on a free port, real clients.
 //!
 //! The harness hides processes, sockets and directories, never the thing under test.
 
@@ -20,7 +20,7 @@ pub(crate) fn eventually(what: &str, claim: impl FnMut() -> bool) {
     within(Duration::from_secs(10), what, claim);
 }
 
-/// Waits until `claim` holds, and fails with `what` if it does not in time.
+/// Waits until `claim` holds, and fails with `what` if it does not within `limit`.
 #[track_caller]
 pub(crate) fn within(limit: Duration, what: &str, mut claim: impl FnMut() -> bool) {
     let limit = limit * patience();
@@ -41,13 +41,13 @@ pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn
     });
 }
 
-/// Whether the long forms of tests were asked for, with `WSHD_LONG=1`.
+/// Whether `WSHD_LONG=1` asks for the long forms of tests.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("WSHD_LONG").is_some_and(|value| value != "0")
 }
 
-/// How many times as long a test waits for what has to come: `WSHD_PATIENCE`, 1 unless it is set. A
-/// server under a sanitizer takes ten times its time.
+/// The factor for every deadline of a test: `WSHD_PATIENCE`, 1 unless it is set. A server under a sanitizer is ten
+/// times as slow.
 pub(crate) fn patience() -> u32 {
     let patience = std::env::var("WSHD_PATIENCE").ok();
     let patience = patience.map(|value| value.parse().expect("WSHD_PATIENCE is a number"));

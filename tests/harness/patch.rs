@@ -1,17 +1,17 @@
-//! Faults that one cargo run cannot build, written into the bytes of a good library.
+//! Libraries that no build makes: other numbers and names, written into the bytes of a good one.
 
 use std::path::Path;
 
 use super::site::library;
 
-/// A library's bytes, to be spoilt.
+/// A library's bytes, to be changed.
 pub(crate) struct Patch {
     bytes: Vec<u8>,
-    /// The first byte of the descriptor.
+    /// The offset of the descriptor in the file.
     pub(crate) descriptor: usize,
 }
 
-/// Where the descriptor's numbers are, from its first byte.
+/// Offsets of the descriptor's numbers, from its first byte.
 pub(crate) const ABI_MAJOR: usize = 8;
 pub(crate) const ABI_MINOR: usize = 12;
 pub(crate) const MIN_HOST_MINOR: usize = 16;
@@ -27,7 +27,7 @@ impl Patch {
         Patch::of_file(&library(plugin))
     }
 
-    /// Of a library that is no crate of this workspace.
+    /// Reads any library, also one that is no crate of this workspace.
     #[track_caller]
     pub(crate) fn of_file(library: &Path) -> Patch {
         let bytes = std::fs::read(library).expect("the plugin's library");
@@ -42,7 +42,7 @@ impl Patch {
         Patch { bytes, descriptor }
     }
 
-    /// Replaces every occurrence of `from` by `to`, which is as long.
+    /// Replaces every occurrence of `from` by `to`, which must be as long.
     #[track_caller]
     pub(crate) fn replace(mut self, from: &str, to: &str) -> Patch {
         assert_eq!(from.len(), to.len());
@@ -84,14 +84,14 @@ fn places(bytes: &[u8], wanted: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// A library that answers `version-NNNN`.
+/// A build of `versioned_wsh` that answers `version-NNNN`.
 pub(crate) fn versioned(number: u32) -> Vec<u8> {
     Patch::of("versioned_wsh")
         .replace("version-0001", &format!("version-{number:04}"))
         .into_bytes()
 }
 
-/// Builds of one plugin without end, which call themselves `build-NNNN`.
+/// As many builds of one plugin as a test wants. Each calls itself `build-NNNN`.
 pub(crate) struct Builds {
     template: Patch,
     names: Vec<usize>,
@@ -99,7 +99,7 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// Each has a state schema of its own number, and reads those of all before it.
+    /// Builds whose state schema is their number. Each reads the schemas of all before it.
     #[track_caller]
     pub(crate) fn of(plugin: &str) -> Builds {
         let mut builds = Builds::alike(plugin);
@@ -108,7 +108,7 @@ impl Builds {
         builds
     }
 
-    /// All have the plugin's schemas as they are.
+    /// Builds that all have the plugin's own schemas.
     #[track_caller]
     pub(crate) fn alike(plugin: &str) -> Builds {
         let template = Patch::of(plugin);
@@ -135,17 +135,17 @@ impl Builds {
     }
 }
 
-/// One of the [`Builds`] of a plugin.
+/// One of [`Builds::of`] a plugin.
 pub(crate) fn build(plugin: &str, number: u32) -> Vec<u8> {
     Builds::of(plugin).number(number)
 }
 
-/// A library of this plugin whose builds call themselves `build-NNNN`, with its schemas as they are.
+/// One of [`Builds::alike`] of a plugin.
 pub(crate) fn build_again(plugin: &str, number: u32) -> Vec<u8> {
     Builds::alike(plugin).number(number)
 }
 
-/// What such a build calls itself.
+/// The name that a build answers with.
 pub(crate) fn build_name(number: u32) -> String {
     format!("build-{number:04}")
 }

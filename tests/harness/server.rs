@@ -1,4 +1,4 @@
-//! A running `wshd`, and what it says.
+//! A running `wshd` and its log.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,11 +11,11 @@ use super::client::Client;
 use super::site::Site;
 use super::{eventually, patience, within};
 
-/// A server of a site; it is killed when it is dropped.
+/// A server of a site. Its process is killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
-    /// Reads the log to its end.
+    /// The thread that reads the log to its end.
     reader: Option<JoinHandle<()>>,
     port: u16,
 }
@@ -44,13 +44,13 @@ impl Builder {
         self
     }
 
-    /// Keeps the other end of its stdin.
+    /// Gives the server a pipe as stdin, of which the test keeps the other end.
     pub(crate) fn with_stdin(mut self) -> Builder {
         self.command.stdin(Stdio::piped());
         self
     }
 
-    /// Starts it by way of another command, which ends as the server.
+    /// Starts the server by way of another command, which becomes the server by `exec`.
     pub(crate) fn within(mut self, mut outer: Command) -> Builder {
         outer
             .arg(self.command.get_program())
@@ -65,17 +65,17 @@ impl Builder {
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     pub(crate) fn output(mut self) -> std::process::Output {
         self.command.output().expect("wshd runs")
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts the server and waits until it listens.
     pub(crate) fn start(self) -> Server {
         self.spawn().listening()
     }
 
-    /// Starts it, whatever becomes of it.
+    /// Starts the server and waits for nothing.
     pub(crate) fn spawn(mut self) -> Server {
         let child = self.command.spawn().expect("wshd starts");
         let mut server = Server {
@@ -89,7 +89,7 @@ impl Builder {
         server
     }
 
-    /// Starts it, and reads its log until it listens, and no further.
+    /// Starts the server and reads its log until it listens, and no further.
     pub(crate) fn start_unread(mut self) -> (Server, BufReader<ChildStderr>) {
         let mut child = self.command.spawn().expect("wshd starts");
         let mut log = BufReader::new(child.stderr.take().expect("its stderr is piped"));
@@ -108,7 +108,7 @@ impl Builder {
     }
 }
 
-/// The port of the address that a line names.
+/// Returns the port of the address in a log line.
 fn port_in(line: &str) -> u16 {
     let address = line
         .split("address=")
@@ -119,14 +119,14 @@ fn port_in(line: &str) -> u16 {
 }
 
 impl Server {
-    /// Waits until it listens.
+    /// Waits until the server listens.
     pub(crate) fn listening(mut self) -> Server {
         let line = self.line(&["listening"]);
         self.port = port_in(&line);
         self
     }
 
-    /// A server of this site's handlers on a free port, at log level debug.
+    /// Starts a server of this site's handlers on a free port, at log level debug.
     pub(crate) fn start(site: &Site) -> Server {
         Server::builder(site).start()
     }
@@ -150,7 +150,7 @@ impl Server {
         Builder { command }
     }
 
-    /// A command line of which nothing is given.
+    /// A command line without any argument.
     pub(crate) fn bare(site: &Site) -> Builder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wshd"));
         command.current_dir(site.root()).stdin(Stdio::null());
@@ -168,20 +168,19 @@ impl Server {
         self.child.id()
     }
 
-    /// An open WebSocket at `path`.
+    /// Opens a WebSocket at `path`.
     #[track_caller]
     pub(crate) fn connect(&self, path: &str) -> Client {
         Client::connect(self.port, path, &[])
     }
 
-    /// The status that an opening handshake at `path` gets, 101 included.
+    /// Returns the status of an opening handshake at `path`, 101 included.
     #[track_caller]
     pub(crate) fn handshake_status(&self, path: &str) -> u16 {
         status_of(&self.exchange(opening(path, "").as_bytes()))
     }
 
-    /// Sends bytes and answers what comes back until the server closes, or for half a second
-    /// after a 101.
+    /// Sends bytes and returns what comes back: until the server closes, or to the end of the head of a 101.
     #[track_caller]
     pub(crate) fn exchange(&self, request: &[u8]) -> String {
         let mut stream = self.raw();
@@ -201,7 +200,7 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// A connection without anything said.
+    /// Opens a TCP connection and sends nothing.
     #[track_caller]
     pub(crate) fn raw(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
@@ -212,7 +211,7 @@ impl Server {
         stream
     }
 
-    /// Sessions and handshakes of a handler, as the list of handlers says.
+    /// Returns how many sessions and handshakes a handler has, by the list of handlers.
     #[track_caller]
     pub(crate) fn sessions(&self, handler: &str) -> u64 {
         let listed = self.listing();
@@ -221,7 +220,7 @@ impl Server {
         found.map_or(0, |it| it["sessions"].as_u64().expect("a number"))
     }
 
-    /// The list of handlers.
+    /// Fetches the list of handlers.
     #[track_caller]
     pub(crate) fn listing(&self) -> serde_json::Value {
         let request = b"GET /.wshd/handlers.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -230,7 +229,7 @@ impl Server {
         serde_json::from_str(body).expect("JSON")
     }
 
-    /// Waits for a log line with all of these in it.
+    /// Waits for a log line that contains all of `parts`.
     #[track_caller]
     pub(crate) fn line(&self, parts: &[&str]) -> String {
         let mut found = None;
@@ -244,7 +243,7 @@ impl Server {
         found.expect("it was found")
     }
 
-    /// As `line`, in less time.
+    /// Waits for a log line that contains all of `parts`, at most `limit`.
     #[track_caller]
     pub(crate) fn line_within(&self, limit: Duration, parts: &[&str]) -> String {
         let mut found = None;
@@ -256,39 +255,42 @@ impl Server {
     }
 
     pub(crate) fn find_line(&self, parts: &[&str]) -> Option<String> {
-        let log = self.log.lock().expect("nobody panics with it");
+        let log = self.log.lock().expect("no thread panics with it");
         log.iter().find(|line| says(line, parts)).cloned()
     }
 
-    /// All log lines with all of these in them.
+    /// Returns the log lines that contain all of `parts`.
     pub(crate) fn lines(&self, parts: &[&str]) -> Vec<String> {
-        let log = self.log.lock().expect("nobody panics with it");
+        let log = self.log.lock().expect("no thread panics with it");
         let found = log.iter().filter(|line| says(line, parts));
         found.cloned().collect()
     }
 
-    /// How many log lines have all of these in them.
+    /// Counts the log lines that contain all of `parts`.
     pub(crate) fn count_lines(&self, parts: &[&str]) -> usize {
-        let log = self.log.lock().expect("nobody panics with it");
+        let log = self.log.lock().expect("no thread panics with it");
         log.iter().filter(|line| says(line, parts)).count()
     }
 
-    /// Everything it has said.
+    /// Returns the whole log so far.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("nobody panics with it").join("\n")
+        self.log
+            .lock()
+            .expect("no thread panics with it")
+            .join("\n")
     }
 
-    /// Reads its log until the end.
+    /// Starts a thread that reads the log to its end.
     pub(crate) fn read_on(&mut self, log: BufReader<ChildStderr>) {
         let lines = self.log.clone();
         self.reader = Some(std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
-                lines.lock().expect("nobody panics with it").push(line);
+                lines.lock().expect("no thread panics with it").push(line);
             }
         }));
     }
 
-    /// Closes the other end of its stdin.
+    /// Closes the test's end of the server's stdin.
     pub(crate) fn close_stdin(&mut self) {
         drop(self.child.stdin.take().expect("its stdin is piped"));
     }
@@ -301,7 +303,7 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Asserts that so many log lines have all of these in them, once all that was said has come.
+    /// Waits until `times` log lines contain all of `parts`, and asserts that no more do.
     #[track_caller]
     pub(crate) fn says(&self, parts: &[&str], times: usize) {
         eventually(
@@ -311,7 +313,7 @@ impl Server {
         assert_eq!(self.count_lines(parts), times, "{parts:?}\n{}", self.log());
     }
 
-    /// Waits for the end, and for all that the server said until then.
+    /// Waits for the end of the process and of its log.
     #[track_caller]
     pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
         let mut status = None;
@@ -323,7 +325,7 @@ impl Server {
         status.expect("it ended")
     }
 
-    /// The processor time that it has taken, in hundredths of a second.
+    /// Returns the processor time of the server so far, in hundredths of a second.
     pub(crate) fn processor_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
         let stat = stat.expect("the server runs");
@@ -333,7 +335,7 @@ impl Server {
         ticks.map(|ticks| ticks.expect("a number")).sum()
     }
 
-    /// A line of `/proc/PID/status`, such as `Threads` or `VmRSS`, as a number.
+    /// Returns a number of `/proc/PID/status`, such as `Threads` or `VmRSS`.
     pub(crate) fn proc_status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("the server runs");
@@ -357,7 +359,7 @@ impl Drop for Server {
     }
 }
 
-/// Whether all of these are in a line, as it stands or as its quoted values read.
+/// Whether a line contains all of `parts`, as it stands or with its quoted values unescaped.
 fn says(line: &str, parts: &[&str]) -> bool {
     let mut parts = parts
         .iter()
@@ -379,7 +381,7 @@ fn says(line: &str, parts: &[&str]) -> bool {
     parts.all(|part| read.contains(*part))
 }
 
-/// A correct opening handshake; `extra` is more header lines, each with its CRLF.
+/// A correct opening handshake. `extra` is more header lines, each with its CRLF.
 pub(crate) fn opening(path: &str, extra: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -387,7 +389,7 @@ pub(crate) fn opening(path: &str, extra: &str) -> String {
     )
 }
 
-/// The status of an HTTP answer; 0 if there is none.
+/// Returns the status of an HTTP response, 0 if there is none.
 pub(crate) fn status_of(answer: &str) -> u16 {
     answer
         .split(' ')

@@ -1,4 +1,4 @@
-//! A directory of handlers, a document root and a config file, in a place of their own.
+//! A directory of a test's own for handlers, a document root and a config file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ impl Site {
         self.root.path().join("handlers")
     }
 
-    /// Puts a plugin into the handlers directory the way a careful deployer does: by rename.
+    /// Puts a plugin into the handlers directory by rename, as a careful deployer does.
     pub(crate) fn add(&self, plugin: &str, file: &str) -> PathBuf {
         self.add_bytes(
             &fs::read(library(plugin)).expect("the plugin's library"),
@@ -83,7 +83,7 @@ impl Site {
     }
 }
 
-/// The library that cargo built of a plugin crate, beside the test binary.
+/// Returns the path of the library that cargo built of a plugin crate, beside the test binary.
 pub(crate) fn library(plugin: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test's own path");
     let directory = test.parent().expect("a directory");

@@ -10,8 +10,7 @@ use crate::harness::client::Client;
 use crate::harness::patch::build_name;
 use crate::harness::within;
 
-/// What keeps a session of `troubled_wsh` from moving: the old code, or the new, which refuses or
-/// panics.
+/// Reasons why a session of `troubled_wsh` does not move. A `snapshot` or a `restore` fails or panics, or the handler is busy.
 pub(super) const TROUBLES: [&str; 6] = [
     "busy",
     "snapshot fails",
@@ -21,7 +20,7 @@ pub(super) const TROUBLES: [&str; 6] = [
     "restore panics",
 ];
 
-/// What lies at the handler's path.
+/// The file at the handler's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum File {
     Absent,
@@ -29,7 +28,7 @@ pub(super) enum File {
     Bad,
 }
 
-/// One generation, by what it answers.
+/// One generation, by the parts of its answer.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
     build: u32,
@@ -54,7 +53,7 @@ impl Loaded {
 /// An open session.
 pub(super) struct Open {
     client: Client,
-    /// The generation whose code it runs, and the one that may still answer until it has moved there.
+    /// The index of the generation that it must run. Until it has moved, `was` may answer.
     on: usize,
     was: usize,
     seen: u64,
@@ -67,15 +66,15 @@ pub(super) struct Walker<'a> {
     path: PathBuf,
     world: &'a World,
     random: u64,
-    /// Every generation there was.
+    /// Every generation so far.
     loaded: Vec<Loaded>,
     serving: Option<usize>,
     file: File,
     note: u32,
     reload: Reload,
-    /// The oldest first.
+    /// Open sessions, the oldest first.
     sessions: Vec<Open>,
-    /// What the log must have said of it so far.
+    /// How many refusals and removals the log must have so far.
     refusals: usize,
     removals: usize,
 }
@@ -165,20 +164,20 @@ impl<'a> Walker<'a> {
                 }
             }
         }
-        // Both while the change is made and after it.
+        // Sessions are asked while the change is made and after it.
         self.ask();
         self.serves();
         self.ask();
     }
 
-    /// A build comes by rename.
+    /// Puts a build at the handler's path by rename.
     fn put(&mut self, build: u32) {
         let bytes = self.world.builds.number(build);
         self.world.site.add_bytes(&bytes, &self.file_name());
         self.has_put(build);
     }
 
-    /// A good file is a new generation, unless it is what serves already.
+    /// Notes that a good file was put. It is a new generation, unless it serves already.
     fn has_put(&mut self, build: u32) {
         self.file = File::Good(build);
         let new = Loaded {
@@ -201,7 +200,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// New connections do not come to this generation any more.
+    /// Notes that this generation gets no new connections any more.
     fn supersede(&mut self, old: usize) {
         if self.reload == Reload::Close {
             for gone in self.sessions.extract_if(.., |open| open.on == old) {
@@ -215,17 +214,17 @@ impl<'a> Walker<'a> {
         let mut bytes = match self.choose(3) {
             0 => b"#!/bin/sh\n".to_vec(),
             1 => self.world.other_major.clone(),
-            // Whose handler cannot be built.
+            // Build 0 fails when it is loaded.
             _ => self.world.builds.number(0),
         };
-        // Different every time: the same fault twice is said once.
+        // Each bad file is another one, because a refusal that is repeated is logged once.
         bytes.extend_from_slice(&fresh_build().to_ne_bytes());
         self.world.site.add_bytes(&bytes, &self.file_name());
         self.file = File::Bad;
         self.is_refused();
     }
 
-    /// Whatever is there is said once more not to be good.
+    /// Waits until the file at the path is refused once more.
     fn is_refused(&mut self) {
         self.refusals += 1;
         self.is_told(
@@ -234,15 +233,15 @@ impl<'a> Walker<'a> {
         );
     }
 
-    /// Waits until the log says this so often.
+    /// Waits until `count` log lines say `what`.
     fn is_told(&self, what: &str, count: usize) {
         within(LIMIT, &format!("{count} times `{what}`"), || {
             self.world.server.count_lines(&[what]) == count
         });
     }
 
-    /// A changed table is a new generation of a handler that serves; whether it was read shows
-    /// nowhere else.
+    /// Changes the table, which makes a new generation of a handler that serves. Of another handler nothing would show that
+    /// the table was read.
     fn configure(&mut self) {
         if self.serving.is_none() {
             return;
@@ -257,15 +256,14 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// A session that can move again does so after its next callback, if it still tries; else with
-    /// the next generation.
+    /// Ends the trouble of a session. It moves after its next callback if it still tries, otherwise with the next generation.
     fn calm(&mut self) {
         let serving = self.serving.map(|serving| self.loaded[serving].clone());
         let goes_to = self
             .serving
             .filter(|it| self.reload == Reload::Migrate && !self.loaded[*it].is_quarantined());
         let loaded = &self.loaded;
-        // No answer tells two generations apart that answer alike.
+        // Two generations with equal answers cannot be told apart.
         let can_tell = |open: &&mut Open| {
             let own = &loaded[open.on];
             open.trouble.is_some() && !serving.as_ref().is_some_and(|it| it.looks_like(own))
@@ -286,7 +284,7 @@ impl<'a> Walker<'a> {
         open.was = open.on;
     }
 
-    /// What is served is what the model says, from the moment on at which the log says so.
+    /// Asserts that the server serves what the model says, once the log says so.
     fn serves(&self) {
         let name = &self.name;
         let loaded = format!("handler loaded handler=\"{name}\"");
@@ -307,8 +305,8 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Every session runs what the model says, in its own state; one that moves does so a moment
-    /// after the swap.
+    /// Asserts that every session runs the code that the model says, with its own state. A session may move a moment after
+    /// the swap.
     fn ask(&mut self) {
         for open in &mut self.sessions {
             let [on, was] = [open.on, open.was].map(|index| &self.loaded[index]);
@@ -326,7 +324,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// A number below `count`.
+    /// Returns a random number below `count`.
     pub(super) fn choose(&mut self, count: usize) -> usize {
         // xorshift64
         self.random ^= self.random << 13;

@@ -1,5 +1,4 @@
-//! What the handlers of one server have in common: its directory, its configuration, the files there
-//! can be.
+//! What the handlers of one server share: its directory, its configuration, and the builds of their plugin.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,7 +8,7 @@ use crate::harness::patch::{ABI_MAJOR, Builds, Patch};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// What all handlers of one server have in common.
+/// A server with many handlers.
 pub(super) struct World {
     pub(super) site: Site,
     pub(super) server: Server,
@@ -19,7 +18,7 @@ pub(super) struct World {
     tables: Mutex<BTreeMap<String, String>>,
 }
 
-/// What becomes of the sessions when their code is replaced.
+/// What happens to sessions when their code is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reload {
     Migrate,
@@ -50,15 +49,15 @@ impl World {
         }
     }
 
-    /// Changes one handler's table; the others' stay as they are.
+    /// Changes one handler's table.
     pub(super) fn set_table(&self, name: &str, reload: Reload, note: u32) {
-        let mut tables = self.tables.lock().expect("nobody panics with it");
+        let mut tables = self.tables.lock().expect("no thread panics with it");
         tables.insert(name.to_owned(), table(reload, note));
         self.site.write("config.toml", &configuration(&tables));
     }
 }
 
-/// A build that no file was before, and that is fit to be loaded.
+/// The number of a build that no file had before, and that can be loaded.
 pub(super) fn fresh_build() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     1 + NEXT.fetch_add(1, Ordering::Relaxed) % 9_999
@@ -83,5 +82,5 @@ pub(super) fn name_of(seed: u64) -> String {
     format!("h{seed}")
 }
 
-/// So many in one generation put it out of service.
+/// This many panics of one generation put it out of service.
 pub(super) const PANICS_MAX: usize = 3;

@@ -1,4 +1,4 @@
-//! What handlers share, the SDK beside them: written, recognised and replaced.
+//! The SDK that handlers share lies beside them. It is written, recognised and replaced.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ fn handlers_in_c_and_cpp_share_the_headers_beside_them_and_one_in_rust_brings_th
     ];
     assert_eq!(files(&root.join("wsh")), all);
 
-    // What lies beside the handlers counts, not what the program has.
+    // The SDK beside the handlers counts, not the one in the program.
     let header = root.join("wsh/include/wsh.h");
     let text = std::fs::read_to_string(&header).expect("the header");
     site.write(
@@ -72,7 +72,7 @@ fn handlers_in_c_and_cpp_share_the_headers_beside_them_and_one_in_rust_brings_th
     assert_eq!(server.connect("/tea").ask("Ann"), "salve Ann");
 }
 
-/// Makes the SDK there what an older wshd would have written.
+/// Changes the SDK to what an older wshd would have written.
 fn age(sdk: &Path) {
     for file in ["Cargo.toml", "sdk.toml"] {
         // Handlers in C need no manifest.
@@ -150,7 +150,7 @@ fn an_sdk_of_another_wshd_is_recognised_and_the_advice_works_as_it_stands() {
     let path = std::env::var("PATH").expect("a path");
     advised.env("PATH", format!("{}:{path}", place.display()));
     let updated = succeed(advised);
-    // What an older wshd wrote differs in its version only, which its digest does not know.
+    // The older SDK of this test differs in its version and header, so its digest does not fit.
     let kept = format!(
         "`wsh` is the SDK of wshd {OURS} now, and was that of wshd 0.0.9; what was there had been changed, and is \
          at `wsh.old`\n"
@@ -193,7 +193,7 @@ fn an_sdk_is_written_or_replaced_and_nothing_else_is() {
     let sentence = "wshd: cannot make `other`: it is there already, and no SDK; choose another name, or remove it";
     assert!(said.contains(sentence), "{said}");
     assert_eq!(files(site.root()), ["handlers", "other", "wsh", "wsh.old"]);
-    // What lies beside a handler and is no SDK stays, too.
+    // A directory beside a handler that is no SDK stays, too.
     site.write("mine/wsh/notes", "mine");
     assert!(new(&site, &["mine/tea", "--style", "c"]).status.success());
     assert_eq!(files(&site.root().join("mine/wsh")), ["notes"]);

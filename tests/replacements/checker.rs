@@ -18,11 +18,11 @@ pub(super) struct Checker {
     number: usize,
     pub(super) sent: u64,
     pub(super) answered: u64,
-    /// The first fragment of a message is out, and its last is not.
+    /// Whether the first fragment of a message is sent and its last is not.
     is_in_message: bool,
     published: u64,
     pub(super) ticks: u64,
-    /// What came of the publications of each client.
+    /// How many publications of each client have come.
     pub(super) news: HashMap<usize, u64>,
     build: String,
     pub(super) moves: u64,
@@ -50,7 +50,7 @@ impl Checker {
             moves: 0,
         };
         if checker.is_async() {
-            // The events style has it from the request.
+            // The events style joins by the request.
             let joined = checker.client.ask(&format!("join {room}"));
             assert_eq!(joined, format!("joined {room}"));
             if number.is_multiple_of(3) {
@@ -60,7 +60,7 @@ impl Checker {
         checker
     }
 
-    /// Says the next thing: a message, or half of one.
+    /// Sends the next message, or half of one.
     pub(super) fn say(&mut self) {
         let Self { number, sent, .. } = *self;
         if number % 4 == 1 {
@@ -89,7 +89,7 @@ impl Checker {
         }
     }
 
-    /// Takes what has come.
+    /// Reads and checks what has come.
     pub(super) fn listen(&mut self) {
         self.client
             .stream()
@@ -108,7 +108,7 @@ impl Checker {
             .expect("a socket");
     }
 
-    /// Holds a message against what must come next.
+    /// Compares a message with what must come next.
     #[track_caller]
     pub(super) fn check(&mut self, message: &Message) {
         let text = match message {
@@ -141,7 +141,7 @@ impl Checker {
         }
     }
 
-    /// Ends what it is saying, and waits for the answer to everything.
+    /// Ends a half-sent message, and waits for every answer.
     pub(super) fn finish(&mut self) {
         if self.is_in_message {
             self.say();
@@ -152,7 +152,7 @@ impl Checker {
         }
     }
 
-    /// Everything that was published has come, and what answers is this build.
+    /// Waits for every publication, and for an answer of this build.
     pub(super) fn end(&mut self, build: &str) {
         within(SOON, "the session runs the last build", || {
             if self.number % 4 == 1 {

@@ -1,4 +1,4 @@
-//! Damage to a plugin's file is seen in the file, or ends a trial: never the server.
+//! Damage to a plugin's file shows in the file or ends a trial, never the server.
 
 use std::fs;
 use std::process::Command;

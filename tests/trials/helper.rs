@@ -99,7 +99,7 @@ fn a_plugin_that_stops_the_helper_is_refused_and_others_load_without_a_restart()
     let stopped = helper(&server);
     let stop = "kill(getppid(), SIGSTOP)";
 
-    // It hangs in a step of its own, and is named for that one.
+    // The plugin stops the helper and hangs in `init`: the refusal names `init`.
     site.add_bytes(
         &unruly(&[&format!("-DIN_INIT=if (is_check) {{ {stop}; hang(); }}")]),
         "hangs_wsh.so",
@@ -108,7 +108,7 @@ fn a_plugin_that_stops_the_helper_is_refused_and_others_load_without_a_restart()
         let stat = fs::read_to_string(format!("/proc/{stopped}/stat"));
         stat.is_ok_and(|stat| stat.contains(") T "))
     });
-    // Asked while nothing answers.
+    // Another file comes while the helper does not answer.
     site.add("echo_wsh", "meanwhile_wsh.so");
     server.line(&["cannot load `hangs_wsh.so`: its `init` did not return within 300 ms"]);
     server.line(&["handler loaded", "handler=\"meanwhile\""]);
@@ -117,7 +117,7 @@ fn a_plugin_that_stops_the_helper_is_refused_and_others_load_without_a_restart()
         0
     );
 
-    // It goes on, and comes to its end unseen.
+    // The next plugin stops the helper and returns, so its trial ends unseen.
     site.add_bytes(
         &unruly(&[&format!("-DIN_INIT=if (is_check) {{ {stop}; }}")]),
         "stops_wsh.so",
@@ -135,7 +135,7 @@ fn a_plugin_that_takes_the_helper_away_again_and_again_is_refused_for_good() {
     let site = Site::with(&["echo_wsh"]);
     site.write("config.toml", "[limits]\ninit_timeout_ms = 300\n");
     let server = Server::start(&site);
-    // A stopped helper is waited for, each time.
+    // Each stopped helper is waited for, so the long form takes longer.
     let (signal, within) = match is_long() {
         true => ("SIGSTOP", Duration::from_secs(30)),
         false => ("SIGKILL", Duration::from_secs(10)),
@@ -152,7 +152,7 @@ fn a_plugin_that_takes_the_helper_away_again_and_again_is_refused_for_good() {
     );
     let listing = server.listing().to_string();
     assert!(listing.contains("each of 3 trials of it"), "{listing}");
-    // It is left alone from now on, and others load.
+    // The file is not tried again, and others load.
     site.add("echo_wsh", "other_wsh.so");
     server.line(&["handler loaded", "handler=\"other\""]);
     assert_eq!(server.count_lines(&[refused]), 1);
