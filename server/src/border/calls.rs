@@ -1,5 +1,6 @@
-//! The calls into a plugin on the road of a connection. Every one of them is in this file, but for
-//! the two that [move](super::state_transfer) a session.
+//! The calls into a plugin on the road of a connection: the handshake's, and the callbacks of a session.
+//!
+//! The two calls that move a session to newer code are in [`state_transfer`](super::state_transfer).
 
 use std::ffi::c_void;
 
@@ -14,22 +15,22 @@ use super::request_table::RequestTable;
 use super::response_draft::Draft;
 use super::watchdog::{Callback, Watched, watch};
 
-/// What a handler's callback came to.
+/// What a callback of a session came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallbackOutcome {
-    /// Go on.
+    /// The session goes on.
     Continue,
     /// The handler is done with the session.
     Done,
     /// The answer comes later, after a wake.
     Pending,
-    /// It failed.
+    /// The callback failed.
     Failed,
-    /// It panicked, on its own side of the border.
+    /// The callback panicked. The plugin caught the panic on its side of the border.
     Panicked,
 }
 
-/// What a handler says to an opening handshake.
+/// What a handler's `handshake` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeAnswer {
     Accept,
@@ -40,7 +41,7 @@ pub(crate) enum HandshakeAnswer {
     Panicked,
 }
 
-/// What `handshake` left for `open`. Unless `open` takes it, it is abandoned when it is dropped.
+/// What `handshake` left for `open`. A drop calls `abandon`, unless `open` took the pointer.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pointer: *mut c_void,
@@ -49,11 +50,11 @@ pub(crate) struct Attempt {
     context: &'static Context,
 }
 
-// SAFETY: by the ABI a plugin's callbacks may run on different threads (abi.rs, *order of callbacks*), and the
-// pointers are only ever given back to it.
+// SAFETY: by the ABI (abi.rs, *order of callbacks*) a plugin's callbacks may run on different threads. The server
+// only passes these pointers back to the plugin.
 unsafe impl Send for Attempt {}
 
-/// A handler's session: made by `open` or `restore`, freed when it is dropped.
+/// A handler's session, made by `open` or `restore`. A drop calls `destroy`.
 #[derive(Debug)]
 pub(crate) struct SessionInstance {
     pub(crate) session: *mut c_void,
@@ -61,11 +62,12 @@ pub(crate) struct SessionInstance {
     pub(crate) context: &'static Context,
 }
 
-// SAFETY: as for `Attempt`; calls of one session do not overlap because they take `&mut self`.
+// SAFETY: by the ABI (abi.rs, *order of callbacks*) the callbacks of a session may run on different threads, one after
+// another. They take `&mut self`, so they do not overlap.
 unsafe impl Send for SessionInstance {}
 
 impl Plugin {
-    /// No attempt yet.
+    /// An attempt without a pointer, which [`handshake`](Self::handshake) may set.
     pub(crate) fn attempt(&self, context: &'static Context) -> Attempt {
         Attempt {
             pointer: std::ptr::null_mut(),
@@ -75,7 +77,7 @@ impl Plugin {
         }
     }
 
-    /// Asks the handler whether to accept; `None` in the vtable accepts everybody.
+    /// Asks the handler whether to accept a request. A handler without `handshake` accepts every request.
     pub(crate) fn handshake(
         &self,
         request: &RequestTable,
@@ -88,9 +90,8 @@ impl Plugin {
         };
         let _watched = watch(context, Callback::Handshake);
         let lent = draft.lend();
-        // SAFETY: `handler` is what `init` gave and `shutdown` has not run (a generation outlives
-        // its handshakes); the request and the draft outlive the call, and the attempt is this
-        // handshake's own.
+        // SAFETY: `init` gave `handler`, and `shutdown` runs only when no handshake is left, which the caller's place on
+        // the generation ensures. The request, the draft and the attempt are borrowed for longer than the call.
         let status = unsafe {
             handshake(
                 self.handler,
@@ -114,7 +115,7 @@ impl Plugin {
         answer
     }
 
-    /// Makes the session; a failure leaves none, and the attempt is taken either way.
+    /// Makes the session. A failure makes none. The plugin takes the attempt in both cases.
     pub(crate) fn open(
         &self,
         conn: &mut HostConn,
@@ -129,13 +130,14 @@ impl Plugin {
         let context = conn.context;
         let watched = watch(context, Callback::Open);
         let lent = conn.begin(Loan::Running);
-        // SAFETY: as in `handshake`; `lent` is this session's cell for the length of the call.
+        // SAFETY: `init` gave `handler`, and the caller's place on the generation keeps `shutdown` from running. The
+        // request is borrowed for longer than the call, and `conn` is lent until `end`.
         let status = unsafe { open(self.handler, lent, request.table(), taken, &raw mut session) };
         conn.end();
         drop(watched);
         let outcome = outcome(status, conn, Callback::Open, false);
         let exists = matches!(outcome, CallbackOutcome::Continue | CallbackOutcome::Done);
-        // Made only if it exists: dropping an instance is `destroy`.
+        // Only a session that exists gets an instance, because the instance's drop calls `destroy`.
         let instance = exists.then(|| SessionInstance {
             session,
             vtable: self.vtable,
@@ -149,14 +151,14 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if let (false, Some(abandon)) = (self.pointer.is_null(), self.vtable.abandon) {
             let _watched = watch(self.context, Callback::Abandon);
-            // SAFETY: `handshake` left this pointer and no `open` took it; its owner keeps a place
-            // on the generation (`HandshakeOwner`), so `shutdown` has not run.
+            // SAFETY: `handshake` left this pointer, and no `open` took it. The attempt's owner (`HandshakeOwner`) keeps
+            // a place on the generation, so `shutdown` has not run.
             unsafe { abandon(self.handler, self.pointer) }
         }
     }
 }
 
-/// The loan of a session's Conn for several messages in a row: what each call needs is set up once.
+/// The loan of a session's Conn for several messages in a row, so that what each call needs is set up once.
 pub(crate) struct Delivery<'a> {
     instance: &'a mut SessionInstance,
     message: MessageFn,
@@ -165,20 +167,20 @@ pub(crate) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Whether the handler is told that one message follows another.
+    /// Whether the handler is told that another message follows the one it gets.
     #[inline]
     pub(crate) fn takes_batches(&self) -> bool {
         self.instance.takes_batches()
     }
 
-    /// One message, or one part of it with `abi::MORE`.
+    /// Passes on one message, or one part of it with `abi::MORE`.
     #[inline]
     pub(crate) fn message(&mut self, kind: u32, payload: &[u8]) -> CallbackOutcome {
         self.watched.renew();
         let session = self.instance.session;
-        // SAFETY: `session` came from this vtable and lives until `destroy`, which is the drop of
-        // its instance; `&mut self` keeps calls from overlapping; the payload outlives the call,
-        // and the Conn is lent to this thread as long as we live.
+        // SAFETY: `session` came from this vtable and lives until its instance is dropped, which `self` borrows. `&mut
+        // self` keeps calls from overlapping. The payload is borrowed for longer than the call, and the Conn is lent
+        // to this thread for the life of the delivery.
         let status = unsafe {
             (self.message)(
                 session,
@@ -199,13 +201,13 @@ impl Drop for Delivery<'_> {
 }
 
 impl SessionInstance {
-    /// Whether its handler is told that one message follows another.
+    /// Whether the handler is told that another message follows the one it gets.
     #[inline]
     pub(crate) fn takes_batches(&self) -> bool {
         self.vtable.flags & abi::BATCHES != 0
     }
 
-    /// Lends the Conn for messages that follow one another.
+    /// Lends the Conn for messages that follow one another. `None` for a handler without `message`.
     pub(crate) fn deliver<'a>(&'a mut self, conn: &'a mut HostConn) -> Option<Delivery<'a>> {
         let message = self.vtable.message?;
         let watched = watch(self.context, Callback::Message);
@@ -218,7 +220,7 @@ impl SessionInstance {
         })
     }
 
-    /// One message, or one part of it with `abi::MORE`.
+    /// Passes on one message, or one part of it with `abi::MORE`.
     pub(crate) fn message(
         &mut self,
         conn: &mut HostConn,
@@ -231,7 +233,7 @@ impl SessionInstance {
         }
     }
 
-    /// A Ping came; it is answered already.
+    /// Tells the handler of a Ping, which is answered already.
     pub(crate) fn ping(&mut self, conn: &mut HostConn, payload: &[u8]) -> CallbackOutcome {
         let session = self.session;
         self.call(
@@ -240,13 +242,14 @@ impl SessionInstance {
             Loan::Running,
             self.vtable.ping,
             |ping, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`. `call` lends the Conn, and the payload is borrowed for longer than
+                // the call.
                 unsafe { ping(session, conn, payload.as_ptr(), payload.len()) }
             },
         )
     }
 
-    /// A Pong came.
+    /// Tells the handler of a Pong.
     pub(crate) fn pong(&mut self, conn: &mut HostConn, payload: &[u8]) -> CallbackOutcome {
         let session = self.session;
         self.call(
@@ -255,13 +258,14 @@ impl SessionInstance {
             Loan::Running,
             self.vtable.pong,
             |pong, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`. `call` lends the Conn, and the payload is borrowed for longer than
+                // the call.
                 unsafe { pong(session, conn, payload.as_ptr(), payload.len()) }
             },
         )
     }
 
-    /// There is room to send again.
+    /// Tells the handler that there is room to send again.
     pub(crate) fn drain(&mut self, conn: &mut HostConn) -> CallbackOutcome {
         let session = self.session;
         self.call(
@@ -270,13 +274,13 @@ impl SessionInstance {
             Loan::Running,
             self.vtable.drain,
             |drain, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
                 unsafe { drain(session, conn) }
             },
         )
     }
 
-    /// A timer ran out.
+    /// Tells the handler that the timer with this token ran out.
     pub(crate) fn timer(&mut self, conn: &mut HostConn, token: u64) -> CallbackOutcome {
         let session = self.session;
         self.call(
@@ -285,13 +289,13 @@ impl SessionInstance {
             Loan::Running,
             self.vtable.timer,
             |timer, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
                 unsafe { timer(session, conn, token) }
             },
         )
     }
 
-    /// The host's `wake` was called.
+    /// Tells the handler that `wake` of the host table was called for its session.
     pub(crate) fn wake(&mut self, conn: &mut HostConn) -> CallbackOutcome {
         let session = self.session;
         self.call(
@@ -300,13 +304,13 @@ impl SessionInstance {
             Loan::Running,
             self.vtable.wake,
             |wake, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
                 unsafe { wake(session, conn) }
             },
         )
     }
 
-    /// The host's `notify` was called.
+    /// Passes on a number that was given to `notify` of the host table.
     pub(crate) fn note(&mut self, conn: &mut HostConn, note: u64) -> CallbackOutcome {
         let session = self.session;
         self.call(
@@ -315,13 +319,13 @@ impl SessionInstance {
             Loan::Running,
             self.vtable.note,
             |callback, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
                 unsafe { callback(session, conn, note) }
             },
         )
     }
 
-    /// As `wake`, after `closed` said PENDING: there is no connection any more.
+    /// Calls `wake` after `closed` answered PENDING, when there is no connection any more.
     pub(crate) fn wake_after_end(&mut self, conn: &mut HostConn) -> CallbackOutcome {
         let session = self.session;
         self.call(
@@ -330,13 +334,13 @@ impl SessionInstance {
             Loan::Over,
             self.vtable.wake,
             |wake, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
                 unsafe { wake(session, conn) }
             },
         )
     }
 
-    /// The peer closes first.
+    /// Tells the handler that the peer sent a Close frame first.
     pub(crate) fn closing(
         &mut self,
         conn: &mut HostConn,
@@ -351,13 +355,14 @@ impl SessionInstance {
             Loan::Running,
             self.vtable.closing,
             |closing, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`. `call` lends the Conn, and the reason is borrowed for longer than
+                // the call.
                 unsafe { closing(session, conn, code.into(), lent_memory::lend(reason)) }
             },
         )
     }
 
-    /// The session is over; to be called once.
+    /// Tells the handler that the session is over. Called once.
     pub(crate) fn closed(
         &mut self,
         conn: &mut HostConn,
@@ -372,13 +377,14 @@ impl SessionInstance {
             Loan::Over,
             self.vtable.closed,
             |closed, conn| {
-                // SAFETY: as in `Delivery::message`.
+                // SAFETY: the session lives until the drop of `self`. `call` lends the Conn, and the reason is borrowed for longer than
+                // the call.
                 unsafe { closed(session, conn, code.into(), lent_memory::lend(reason)) }
             },
         )
     }
 
-    /// Lends the Conn to one callback; a callback that is not there has nothing to say.
+    /// Lends the Conn to one callback. A callback that the plugin does not have answers `Continue`.
     fn call<F>(
         &self,
         conn: &mut HostConn,
@@ -402,14 +408,14 @@ impl Drop for SessionInstance {
     fn drop(&mut self) {
         if let Some(destroy) = self.vtable.destroy {
             let _watched = watch(self.context, Callback::Destroy);
-            // SAFETY: the session came from this vtable and this is the only `destroy`; `&mut self`
-            // says that no other call is running.
+            // SAFETY: the session came from this vtable, and only this drop calls `destroy`. `&mut self` says that no
+            // other call of the session runs.
             unsafe { destroy(self.session) }
         }
     }
 }
 
-/// What nearly every callback answers is OK. `is_after_end`: there is no connection any more.
+/// What a status means. Nearly every callback answers OK. `is_after_end`: there is no connection any more.
 #[inline]
 fn outcome(
     status: Status,
@@ -423,8 +429,8 @@ fn outcome(
     other_outcome(status, conn, callback, is_after_end)
 }
 
-/// A status that stands for nothing in this callback counts as a failure (abi.rs, *what a callback
-/// returns*). Why a callback failed is logged.
+/// What a status other than OK means; a failure is logged. A status that has no meaning in this callback counts as a
+/// failure (abi.rs, *what a callback returns*).
 #[cold]
 fn other_outcome(
     status: Status,
@@ -432,7 +438,7 @@ fn other_outcome(
     callback: Callback,
     is_after_end: bool,
 ) -> CallbackOutcome {
-    // While the peer waits for the answer to its Close, every callback may say that it comes later.
+    // While the peer waits for the answer to its Close, every callback may answer PENDING.
     let may_wait = is_after_end || callback == Callback::Closing || conn.is_closing();
     let outcome = match status {
         abi::DONE => CallbackOutcome::Done,

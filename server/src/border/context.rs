@@ -1,6 +1,6 @@
-//! One handler in one generation, as its plugin knows it: the `ctx` of the host table.
+//! The context of one handler in one generation, which its plugin knows as the `ctx` of the host table.
 //!
-//! It lives as long as the process, because a thread of a retired plugin may still call with it.
+//! A context lives as long as the process, because a thread of a retired plugin may still call with it.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -23,9 +23,9 @@ use crate::ws::frame;
 /// What the configuration lets a handler do, for a generation's whole life.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Rights {
-    /// Host threads that run for it at a time.
+    /// How many threads of `spawn` may run for it at a time.
     pub(crate) threads_max: usize,
-    /// Whether it may write past the framing.
+    /// Whether it may write bytes that are no frames.
     pub(crate) raw: bool,
 }
 
@@ -38,7 +38,7 @@ impl Rights {
     }
 }
 
-/// What the functions of the host table need that are called with `ctx`.
+/// What the functions of the host table that take `ctx` need.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) handler: Arc<str>,
@@ -48,13 +48,13 @@ pub(crate) struct Context {
     threads: AtomicUsize,
     has_ended: AtomicBool,
     pub(crate) quarantine: Quarantine,
-    /// Whether it was said that the handler chose none of the subprotocols that were offered.
+    /// Whether the log says that the handler chose none of the subprotocols that a client offered.
     has_warned_of_protocols: AtomicBool,
     pub(crate) throttle: Throttle,
 }
 
 impl Context {
-    /// A context for the process's life.
+    /// Makes a context, which is never freed.
     pub(crate) fn leak(
         handler: &str,
         generation: u64,
@@ -74,17 +74,17 @@ impl Context {
         }))
     }
 
-    /// From now on every function but `log` answers GONE.
+    /// Ends the context: every function that takes it answers GONE from now on, but `log`.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
     }
 
-    /// Whether this is the first client whose subprotocols the handler passes over.
+    /// Notes that the handler chose none of a client's subprotocols. True the first time.
     pub(crate) fn is_first_to_pass_over_protocols(&self) -> bool {
         !self.has_warned_of_protocols.swap(true, Ordering::Relaxed)
     }
 
-    /// Host threads that run for this handler now.
+    /// How many threads of [`spawn`](Self::spawn) run now.
     pub(crate) fn threads(&self) -> usize {
         self.threads.load(Ordering::Acquire)
     }
@@ -130,13 +130,13 @@ impl Context {
         except: u64,
     ) -> Result<usize, abi::Status> {
         self.check_not_ended()?;
-        // Encoded once, before the lock, for all who get it.
+        // Encoded once for all subscribers, and before a lock is taken.
         let message = prepare(kind, payload)?;
         let topic = Topic::new(&self.handler, topic);
         Ok(self.shared.topics.publish(topic, &message, except))
     }
 
-    /// Runs `run(argument)` on a thread of its own, counted.
+    /// Runs `run(argument)` on a new thread, which counts as the handler's until its end.
     pub(crate) fn spawn(
         &'static self,
         run: unsafe extern "C" fn(*mut c_void),
@@ -150,8 +150,8 @@ impl Context {
         let job = ThreadJob { run, argument };
         let name = format!("{}-{}", self.handler, self.generation);
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
-            // The first thread-local of this thread is the last that is dropped: the thread counts
-            // until nothing of the plugin's can run on it.
+            // Thread-locals are dropped from the last to the first. This one is the first, so the thread counts until no
+            // code of the plugin can run on it.
             COUNTED.set(Some(CountedThread(self)));
             job.run();
         });
@@ -161,11 +161,11 @@ impl Context {
         })
     }
 
-    /// Sends bytes past the framing.
+    /// Sends bytes that are no frame.
     pub(crate) fn write_to(&self, id: u64, bytes: &[u8]) -> Result<u64, abi::Status> {
         self.check_raw()?;
         let mailbox = self.find(id)?;
-        // Before a byte of them is read.
+        // Before the bytes are read: a length that is too large may be a mistake.
         if bytes.len() > PAYLOAD_BYTES_MAX {
             return Err(abi::TOO_BIG);
         }
@@ -173,7 +173,7 @@ impl Context {
         mailbox.post(letter).map_err(status_of)
     }
 
-    /// Whether it may write past the framing.
+    /// UNSUPPORTED unless the handler may write bytes that are no frames.
     pub(crate) fn check_raw(&self) -> Result<(), abi::Status> {
         if self.rights.raw {
             Ok(())
@@ -182,7 +182,7 @@ impl Context {
         }
     }
 
-    /// Whether it was given up, or its generation was shut down.
+    /// Whether [`end`](Self::end) was called: the load was given up, or the generation was shut down.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Acquire)
     }
@@ -201,7 +201,7 @@ impl Context {
     }
 }
 
-/// The handler that this thread runs for, if [`Context::spawn`] made it.
+/// The handler that this thread belongs to, if [`Context::spawn`] made the thread.
 pub(crate) fn of_this_thread() -> Option<&'static Context> {
     let counted = COUNTED.take();
     let context = counted.as_ref().map(|counted| counted.0);
@@ -209,7 +209,7 @@ pub(crate) fn of_this_thread() -> Option<&'static Context> {
     context
 }
 
-/// A thread that runs for a handler, until it is over.
+/// A thread that counts as a handler's until the drop.
 struct CountedThread(&'static Context);
 
 impl Drop for CountedThread {
@@ -219,10 +219,11 @@ impl Drop for CountedThread {
 }
 
 thread_local! {
+    /// Per thread, because its drop at the end of the thread is what ends the count.
     static COUNTED: Cell<Option<CountedThread>> = const { Cell::new(None) };
 }
 
-/// What a plugin wants run on a thread.
+/// What a plugin runs on a thread.
 struct ThreadJob {
     run: unsafe extern "C" fn(*mut c_void),
     argument: *mut c_void,
@@ -233,20 +234,20 @@ unsafe impl Send for ThreadJob {}
 
 impl ThreadJob {
     fn run(self) {
-        // SAFETY: `run` is code of an image that is never unmapped, and by the ABI `argument` is
-        // its own; it is called once, here.
+        // SAFETY: `run` is code of an image that is never unmapped. By the ABI (`Host::spawn`) it may be called once with
+        // `argument`, which happens here.
         unsafe { (self.run)(self.argument) }
     }
 }
 
-/// A whole message as one frame.
+/// Encodes a whole message as one frame.
 fn prepare(kind: u32, payload: &[u8]) -> Result<Arc<PreparedMessage>, abi::Status> {
-    // Before a byte of it is read.
+    // Before the payload is read: a length that is too large may be a mistake.
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(abi::TOO_BIG);
     }
     let kind = rules::kind_by_id(kind)?;
-    // Whole messages only: what comes by id has no parts.
+    // A message that is sent by id or topic is whole, never a part.
     let is_text = !kind.is_unproven_text || simdutf8::basic::from_utf8(payload).is_ok();
     if !kind.is_last || !is_text {
         return Err(abi::INVALID);
@@ -255,6 +256,7 @@ fn prepare(kind: u32, payload: &[u8]) -> Result<Arc<PreparedMessage>, abi::Statu
     Ok(PreparedMessage::new(opcode, payload, kind.may_compress))
 }
 
+/// The status for a letter that could not be delivered.
 fn status_of(undelivered: Undelivered) -> abi::Status {
     match undelivered {
         Undelivered::Gone => abi::GONE,

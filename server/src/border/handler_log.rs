@@ -1,4 +1,4 @@
-//! A plugin's log lines, as lines of the server's log.
+//! The log lines of handlers, in the server's log.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -20,7 +20,7 @@ pub(crate) struct HandlerLine {
     text: String,
 }
 
-/// Logs one line of a handler. What it carries may come from a peer, so it is escaped.
+/// Logs one line of a handler. The text is escaped, because it may come from a peer.
 pub(crate) fn forward<'a>(
     context: &Context,
     session: Option<u64>,
@@ -64,7 +64,7 @@ pub(crate) fn forward<'a>(
     }
 }
 
-/// Adds as much of a field as a line can hold, quoted if it could be taken for several.
+/// Adds as much of a field as a line can hold. It is quoted if it could be taken for several.
 fn add_value(line: &mut String, lent: MaybeBytes<'_>) {
     match lent {
         Ok(bytes) => {
@@ -75,16 +75,16 @@ fn add_value(line: &mut String, lent: MaybeBytes<'_>) {
     }
 }
 
-/// Adds as much of what a plugin lends as a line can hold.
+/// Adds as much of a plugin's text as a line can hold.
 fn add(line: &mut String, lent: MaybeBytes<'_>) {
     match lent {
-        // One byte more than there is room for, so that it shows that something is missing.
+        // One byte more than a line can hold, so that `cut` sees that something is missing.
         Ok(bytes) => escape_into(line, &bytes[..bytes.len().min(LINE_BYTES_MAX + 1)]),
         Err(_) => line.push_str(UNREADABLE),
     }
 }
 
-/// Shortens a text that is longer than it may be, and says so in it.
+/// Shortens a text of more than `bytes_max`, and marks it as cut.
 fn cut(text: &mut String, bytes_max: usize) {
     if text.len() > bytes_max {
         let fits = |end: &usize| text.is_char_boundary(*end);
@@ -95,7 +95,7 @@ fn cut(text: &mut String, bytes_max: usize) {
 }
 
 impl HandlerLine {
-    /// Says it in the server's log, as a line of this handler.
+    /// Writes the line to the server's log, as one of this handler.
     pub(crate) fn log(&self, handler: &str, generation: u64) {
         let HandlerLine {
             session,
@@ -124,7 +124,7 @@ impl HandlerLine {
     }
 }
 
-/// The lines of a process that has no log of its own: the first ones, as far as there is room.
+/// Lines that are kept instead of logged: the first ones, up to a number of bytes.
 #[derive(Debug, Default)]
 struct CapturedLines {
     lines: Vec<HandlerLine>,
@@ -133,7 +133,7 @@ struct CapturedLines {
 
 impl CapturedLines {
     fn add(&mut self, line: HandlerLine) {
-        // What stands around the texts, too.
+        // 64 bytes for what a report has around the texts.
         let bytes = line.module.len() + line.text.len() + 64;
         if let Some(room) = self.room.checked_sub(bytes) {
             self.room = room;
@@ -142,7 +142,7 @@ impl CapturedLines {
     }
 }
 
-/// From now on handlers' lines are captured, up to so many bytes, and not logged.
+/// Has handlers' lines captured from now on, up to so many bytes, instead of logged. For the process of a trial.
 pub(crate) fn capture_lines(bytes_max: usize) {
     let captured = CapturedLines {
         lines: Vec::new(),
@@ -151,7 +151,7 @@ pub(crate) fn capture_lines(bytes_max: usize) {
     let _ = CAPTURED.set(Mutex::new(captured));
 }
 
-/// The lines that were captured.
+/// Takes the lines that were captured.
 pub(crate) fn take_captured_lines() -> Vec<HandlerLine> {
     let captured = CAPTURED
         .get()
@@ -161,24 +161,24 @@ pub(crate) fn take_captured_lines() -> Vec<HandlerLine> {
         .unwrap_or_default()
 }
 
-/// What a plugin lends, or that it cannot be meant.
+/// Bytes that a plugin lends, or the status for a pointer and a length that cannot be right.
 type MaybeBytes<'a> = Result<&'a [u8], Status>;
 
-/// A line of a handler's, fields included. A longer one is cut, so that no handler fills a disk with one.
+/// The longest line of a handler, with its fields. A longer one is cut, so that one line cannot fill a disk.
 const LINE_BYTES_MAX: usize = 16 * 1024;
-/// The module that a line comes from.
+/// The longest name of the module that a line comes from.
 const MODULE_BYTES_MAX: usize = 256;
-/// Fields of a line. A larger number is not one that is meant.
+/// The most fields of a line. A larger number is taken for a mistake.
 pub(crate) const FIELDS_MAX: usize = 1024;
-/// What stands for a pointer and a length that cannot be meant.
+/// What is logged for a pointer and a length that cannot be right.
 const UNREADABLE: &str = "(not readable: a length or a pointer that cannot be meant)";
-/// There in a trial only.
+/// Set in the process of a trial only. Global, because that process has no log, whichever context a line comes with.
 static CAPTURED: OnceLock<Mutex<CapturedLines>> = OnceLock::new();
 
-/// Logs why a session's callback failed, in the handler's own words if it gave some.
+/// Logs why a session's callback failed: the reason that the handler gave, else the status.
 pub(crate) fn callback_failed(context: &Context, id: u64, callback: &str, status: abi::Status) {
     let words = failure_reason::take_reason_of(context);
-    // Panics are logged by the plugin, with their place.
+    // The plugin logs a panic itself, with its place in the source.
     if words.is_none() && status == abi::PANIC {
         return;
     }
@@ -195,7 +195,7 @@ pub(crate) fn callback_failed(context: &Context, id: u64, callback: &str, status
     );
 }
 
-/// Appends text with its control characters escaped, so that one event stays one line.
+/// Appends text with its control characters escaped, so that one event is one line.
 pub(crate) fn escape_into(line: &mut String, text: &[u8]) {
     value::push_message(line, &String::from_utf8_lossy(text));
 }

@@ -1,5 +1,6 @@
-//! A session as its plugin holds it during a callback: the table it may read, and behind it what
-//! the host functions act on.
+//! The Conn of a session: the table that its plugin reads during a callback, and behind it what the host functions act on.
+//!
+//! A plugin gets the Conn as a pointer. The pointer is good on one thread, from the begin of a callback to its end.
 
 use std::cell::Cell;
 use std::ptr;
@@ -11,7 +12,7 @@ use super::lent_memory;
 use crate::outbound::controls::Controls;
 use crate::sessions::cause::Cause;
 
-/// What a `*mut abi::Conn` points to: the ABI's table first, the host's own part behind it.
+/// What a `*mut abi::Conn` points to. The ABI's table comes first, and the server's own part behind it.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct HostConn {
@@ -22,23 +23,23 @@ pub(crate) struct HostConn {
     protocol: Option<Box<Box<str>>>,
 }
 
-/// What a callback may do with the cell that it is lent.
+/// What a callback may do with the Conn that it is lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loan {
-    /// The session runs: everything.
+    /// The session runs: the callback may call every function.
     Running = 0,
-    /// The session is over: functions that need a running one answer GONE.
+    /// The session is over: functions that need a running session answer GONE.
     Over = 1,
-    /// The session is not the callback's yet: such functions answer MISUSE.
+    /// The session only moves (`snapshot`, `restore`): functions that need a running session answer MISUSE.
     Foreign = 2,
 }
 
-// SAFETY: `table.protocol` points into `protocol`, which moves with it and never changes; nothing
-// else in the table is a pointer.
+// SAFETY: the one pointer in `table` leads into the heap memory of `protocol`, which moves with the table and never
+// changes.
 unsafe impl Send for HostConn {}
 
 impl HostConn {
-    /// A session's cell: boxed, because plugins know it by its address.
+    /// A session's Conn. It is boxed, because plugins know it by its address.
     pub(crate) fn new(
         id: u64,
         protocol: String,
@@ -66,28 +67,28 @@ impl HostConn {
         self.table.id
     }
 
-    /// The chosen subprotocol, or nothing.
+    /// The chosen subprotocol; empty without one.
     pub(crate) fn protocol(&self) -> &str {
         self.protocol.as_ref().map_or("", |protocol| protocol)
     }
 
-    /// Tells the handler what ended the session.
+    /// Shows the handler what ended the session, in the flags of the table.
     pub(crate) fn set_cause(&mut self) {
         let cause = self.controls.cause.map_or(0, Cause::flag);
         self.table.flags = self.table.flags & !abi::CAUSE | cause;
     }
 
-    /// Whether a Close frame was sent or received, as the handler sees it.
+    /// Whether the table says that a Close frame was sent or received.
     pub(crate) fn is_closing(&self) -> bool {
         self.table.flags & abi::CLOSING != 0
     }
 
-    /// Notes that messages may be compressed.
+    /// Shows the handler that messages may be compressed.
     pub(crate) fn set_deflate(&mut self) {
         self.table.flags |= abi::DEFLATE;
     }
 
-    /// Notes whether older code began the session; answers what held until now.
+    /// Shows the handler whether older code began the session. Returns what the table said until now.
     pub(crate) fn set_restored(&mut self, is_restored: bool) -> bool {
         let was_restored = self.table.flags & abi::RESTORED != 0;
         self.table.flags &= !abi::RESTORED;
@@ -97,7 +98,7 @@ impl HostConn {
         was_restored
     }
 
-    /// Lends the cell to a callback on this thread.
+    /// Lends the Conn to a callback on this thread, until [`end`](Self::end).
     pub(crate) fn begin(&mut self, loan: Loan) -> *mut abi::Conn {
         self.refresh();
         let lent = self.lent();
@@ -105,38 +106,38 @@ impl HostConn {
         lent
     }
 
-    /// What the plugin is given while the loan lasts.
+    /// The pointer that the plugin gets while the loan lasts.
     #[inline]
     pub(crate) fn lent(&mut self) -> *mut abi::Conn {
         let cell = &raw mut *self;
-        // `running` makes a pointer of the address again. To the machine this is nothing.
+        // Exposed, because `running` makes a pointer of the address again. This costs no instruction.
         let _ = cell.expose_provenance();
         cell.cast()
     }
 
-    /// The id of the session of this handler whose callback runs on this thread.
+    /// The id of the session whose callback runs on this thread, if it is a session of this handler.
     pub(crate) fn running(context: &Context) -> Option<u64> {
         let cell: *const HostConn = ptr::with_exposed_provenance(LENT_CONN.get() & !LOAN);
         if cell.is_null() {
             return None;
         }
-        // SAFETY: as in `of`: the cell exists as long as it is lent, and the host's own `&mut` is dormant up
-        // the stack. What is read never changes.
+        // SAFETY: `begin` stored the address and `end` removes it, so the Conn exists. The `&mut` up the stack is not used
+        // meanwhile. The two fields do not change while the Conn is lent.
         let (of, id) = unsafe { ((*cell).context, (*cell).table.id) };
         ptr::eq(of, context).then_some(id)
     }
 
-    /// Ends the loan: from now on the pointer means nothing.
+    /// Ends the loan. Host functions answer MISUSE to the pointer from now on.
     pub(crate) fn end(&mut self) {
         LENT_CONN.set(0);
         self.controls.forget_reserved();
     }
 
-    /// The same as [`refresh`](Self::refresh), where nothing else can have changed.
+    /// Brings `buffered` up to date, where nothing else in the table can have changed. Returns it as `send` answers it.
     #[inline]
     pub(crate) fn note_buffered(&mut self, buffered: u64) -> i64 {
         self.table.buffered = buffered;
-        // Never so many: they lie in memory.
+        // The bytes lie in memory, so their number fits into an i64.
         buffered as i64
     }
 
@@ -148,7 +149,7 @@ impl HostConn {
         }
     }
 
-    /// [`abi::CLOSING`] is this view of the closing handshake's state, and is set nowhere else.
+    /// Sets [`abi::CLOSING`], which no other place sets, from the state of the closing handshake.
     #[cold]
     fn refresh_closing(&mut self) {
         if self.controls.closing.state().has_begun() {
@@ -156,48 +157,48 @@ impl HostConn {
         }
     }
 
-    /// Whether the pointer that a plugin gave is to the cell that is lent on this thread.
+    /// Whether a pointer that a plugin gave is that of the Conn that is lent on this thread.
     pub(crate) fn is_lent(conn: *const abi::Conn) -> bool {
         !conn.is_null() && conn.addr() == LENT_CONN.get() & !LOAN
     }
 
-    /// As [`of`](Self::of), where a refusal is answered elsewhere.
+    /// The Conn behind a pointer that a plugin gave, if it is lent on this thread for everything.
     ///
     /// # Safety
     ///
-    /// As for [`of`](Self::of).
+    /// The caller uses the answer only before it returns into the plugin.
     #[inline]
     pub(crate) unsafe fn if_lent<'a>(conn: *mut abi::Conn) -> Option<&'a mut HostConn> {
-        // SAFETY: a callback with this cell runs on this very thread, inside `begin` and `end`, so
-        // the cell exists and the host's own `&mut` is dormant up the stack.
+        // SAFETY: `LENT_CONN` has this address only between `begin` and `end` on this thread, so the Conn exists. The
+        // server's own `&mut` up the stack is not used before the callback returns.
         (!conn.is_null() && conn.addr() == LENT_CONN.get())
             .then(|| unsafe { &mut *conn.cast::<HostConn>() })
     }
 
-    /// The cell behind the pointer that a plugin gave, if it is the one that is lent on this thread for
-    /// everything; else what the call is answered. Nothing behind another pointer is read.
+    /// The Conn behind a pointer that a plugin gave, if it is lent on this thread for everything. Otherwise GONE or MISUSE,
+    /// as the call is answered. Nothing behind such a pointer is read.
     ///
     /// # Safety
     ///
-    /// The caller lets go of the answer before it returns into the plugin.
+    /// The caller uses the answer only before it returns into the plugin.
     #[inline]
     pub(crate) unsafe fn of<'a>(conn: *mut abi::Conn) -> Result<&'a mut HostConn, abi::Status> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the answer no longer than `if_lent` asks for.
         unsafe { HostConn::if_lent(conn) }.ok_or_else(|| refusal(conn.addr()))
     }
 
-    /// As [`of`](Self::of), for a call that takes back what was reserved, as all but `commit` do.
+    /// Like [`of`](Self::of), and frees what `reserve` gave out. Every call but `send` and `commit` begins so.
     ///
     /// # Safety
     ///
-    /// As for [`of`](Self::of).
+    /// The caller uses the answer only before it returns into the plugin.
     pub(crate) unsafe fn of_another_call<'a>(
         conn: *mut abi::Conn,
     ) -> Result<&'a mut HostConn, abi::Status> {
-        // SAFETY: the caller's promise.
-        let cell = unsafe { HostConn::of(conn) }?;
-        cell.controls.forget_reserved();
-        Ok(cell)
+        // SAFETY: the caller keeps the answer no longer than `of` asks for.
+        let conn = unsafe { HostConn::of(conn) }?;
+        conn.controls.forget_reserved();
+        Ok(conn)
     }
 }
 
@@ -208,11 +209,12 @@ fn refusal(conn: usize) -> abi::Status {
 }
 
 thread_local! {
-    /// The address of the cell that is lent to the callback that runs on this thread, in its low bits the
-    /// [`Loan`]; 0 is none.
+    /// The address of the Conn that is lent to the callback on this thread, with the [`Loan`] in its low bits; 0 is none.
+    ///
+    /// Per thread, because that is the rule: a host function gets a bare pointer, and only this says whether it is good here.
     static LENT_CONN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The bits of the [`Loan`]; a cell's address has none of them.
+/// The bits of the [`Loan`], which are 0 in the address of every Conn.
 const LOAN: usize = 3;
 const _: () = assert!(align_of::<HostConn>() > LOAN);

@@ -1,7 +1,7 @@
 //! The host table: every function that a plugin can call.
 //!
-//! Each one turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
-//! [`Context`], and turns the answer into a status. None enters the plugin before it returns.
+//! Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
+//! [`Context`], and turns the answer into a status. No function calls the plugin before it returns.
 
 pub(crate) mod response;
 
@@ -22,7 +22,7 @@ use super::response_draft::Draft;
 use crate::outbound::wire::LARGE_BYTES;
 use crate::sessions::cause::Cause;
 
-/// The table for one handler in one generation; it lives as long as the process.
+/// Makes the table for one handler in one generation. It lives as long as the process.
 pub(crate) fn table(context: &'static Context) -> &'static Host {
     Box::leak(Box::new(Host {
         size: size_of::<Host>() as u32,
@@ -57,8 +57,9 @@ pub(crate) fn table(context: &'static Context) -> &'static Host {
     }))
 }
 
-// In all that follows the plugin keeps the rules of abi.rs, which are cited by their names: pointers it passes are valid for the
-// call, and a `*mut Conn`, `*mut Response` or `ctx` is one that the server handed out.
+// The plugin keeps the rules of abi.rs in every function of this file, and SAFETY comments cite them by name. *lent memory*:
+// pointers with a length are readable during the call. *the Conn*: a `*mut Conn` is one that the server gave out. `ctx` is
+// that of the plugin's own table.
 
 unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
     match HostConn::is_lent(conn) {
@@ -68,30 +69,32 @@ unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
 }
 
 unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
-    // Nearly every message goes this way: each answer is one that fits into a register.
-    // SAFETY: *lent memory* for the payload, *the Conn* for the Conn; neither outlives this call.
+    // Nearly every message is sent here, so each value fits into a register.
+    // SAFETY: *lent memory* for the payload, *the Conn* for the Conn. Both are used only in this call.
     let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), HostConn::if_lent(conn)) };
     if let (Some(payload), Some(lent)) = (payload, lent)
         && let Some(buffered) = lent.controls.send_plain(kind, payload)
     {
         return lent.note_buffered(buffered);
     }
-    // SAFETY: as above.
+    // SAFETY: the plugin promises to `send` what `send_otherwise` asks for.
     unsafe { send_otherwise(conn, kind, ptr, len) }
 }
 
-/// Apart and cold, as are the two below: with more ways around it, the short way to send counts as one
-/// that is rarely taken, and its copy into the output is a call then.
+/// Sends what the short way of `send` does not: large messages, parts, and what is refused.
+///
+/// A cold function of its own. With more branches in `send`, the compiler takes the short way for a rare one, and makes a call
+/// of its copy into the output.
 ///
 /// # Safety
 ///
-/// As for `send`.
+/// The plugin's promises to `send`: *lent memory* for the payload, *the Conn* for the Conn.
 #[cold]
 #[inline(never)]
 unsafe fn send_otherwise(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
     if kind & abi::IF_ROOM != 0 {
-        // What awaits and what blocks sends so; what fits needs no more than any other message.
-        // SAFETY: the caller's promise.
+        // The styles that await or block send with this flag. A message that fits is sent like any other.
+        // SAFETY: the caller promises *lent memory* and *the Conn*.
         let (payload, lent) =
             unsafe { (borrow_below(LARGE_BYTES, ptr, len), HostConn::if_lent(conn)) };
         if let (Some(payload), Some(lent)) = (payload, lent)
@@ -100,16 +103,17 @@ unsafe fn send_otherwise(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: u
             return lent.note_buffered(buffered);
         }
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises *lent memory* and *the Conn*.
     match unsafe { (borrow(ptr, len), HostConn::of(conn)) } {
         (Ok(payload), Ok(conn)) => send_and_refresh(conn, kind, payload),
-        (payload, conn) => refused(kind, ptr, len, payload, conn),
+        (payload, conn) => refuse_send(kind, ptr, len, payload, conn),
     }
 }
 
+/// The answer to a `send` whose payload or Conn is not good. Logs the refusal.
 #[cold]
 #[inline(never)]
-fn refused(
+fn refuse_send(
     kind: u32,
     ptr: *const u8,
     len: usize,
@@ -131,7 +135,8 @@ fn refused(
     i64::from(status)
 }
 
-// Its answer goes through memory, and nearly no message comes here.
+/// Sends a message by the long way, and brings the table up to date.
+// Cold, because its answer goes through memory, and nearly no message comes here.
 #[cold]
 #[inline(never)]
 fn send_and_refresh(conn: &mut HostConn, kind: u32, payload: &[u8]) -> i64 {
@@ -166,15 +171,15 @@ unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 
     let sent = found.and_then(|conn| {
         let mut written = conn.controls.take_reserved(len)?;
         is_reserved = true;
-        // SAFETY: `len` is at most what `reserve` was asked for, and by the ABI the plugin wrote
-        // that many bytes into the memory that it gave.
+        // SAFETY: `take_reserved` checked that `len` is at most what `reserve` was asked for. By the ABI (`Host::commit`)
+        // the plugin wrote that many bytes into the memory that `reserve` gave.
         unsafe { written.set_len(len) };
         let sent = conn.controls.send(kind, &written);
         conn.refresh();
         sent
     });
     if let Err(status) = sent {
-        // SAFETY: *the Conn*; the one that was found is not used any more.
+        // SAFETY: *the Conn*. The reference in `found` is not used any more.
         let conn = unsafe { HostConn::of(conn) };
         log_refused_commit(conn.ok(), kind, len, is_reserved, status);
     }
@@ -302,7 +307,7 @@ unsafe extern "C" fn send_to(
     ptr: *const u8,
     len: usize,
 ) -> i64 {
-    // SAFETY: *lent memory*; the context is never freed.
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
     let (payload, context) = unsafe { (borrow(ptr, len), context(ctx)) };
     let call = || HostCall::SendTo {
         kind,
@@ -314,7 +319,7 @@ unsafe extern "C" fn send_to(
 }
 
 unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status {
-    // SAFETY: *lent memory*; the context is never freed.
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
     let (text, context) = unsafe { (borrow_reason(reason), context(ctx)) };
     let call = || HostCall::CloseTo {
         code,
@@ -333,7 +338,7 @@ unsafe extern "C" fn publish(
     len: usize,
     except: u64,
 ) -> i64 {
-    // SAFETY: *lent memory*; the context is never freed.
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
     let (name, payload, context) = unsafe {
         (
             borrow_str(topic, TOPIC_BYTES_MAX),
@@ -353,7 +358,7 @@ unsafe extern "C" fn publish(
 }
 
 unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
-    // SAFETY: the context is never freed.
+    // SAFETY: `ctx` is that of a table, whose context is never freed.
     let context = unsafe { context(ctx) };
     status(call_on_context(
         context,
@@ -364,7 +369,7 @@ unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
 }
 
 unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
-    // SAFETY: the context is never freed.
+    // SAFETY: `ctx` is that of a table, whose context is never freed.
     let context = unsafe { context(ctx) };
     let call = || HostCall::WakeAfter;
     status(call_on_context(context, id, call, |context| {
@@ -373,7 +378,7 @@ unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
 }
 
 unsafe extern "C" fn notify(ctx: *mut c_void, id: u64, note: u64) -> Status {
-    // SAFETY: the context is never freed.
+    // SAFETY: `ctx` is that of a table, whose context is never freed.
     let context = unsafe { context(ctx) };
     let call = || HostCall::Notify;
     status(call_on_context(context, id, call, |context| {
@@ -386,7 +391,7 @@ unsafe extern "C" fn spawn(
     run: Option<unsafe extern "C" fn(*mut c_void)>,
     argument: *mut c_void,
 ) -> Status {
-    // SAFETY: the context is never freed.
+    // SAFETY: `ctx` is that of a table, whose context is never freed.
     let context = unsafe { context(ctx) };
     let call = || HostCall::Spawn {
         is_null: run.is_none(),
@@ -405,7 +410,7 @@ unsafe extern "C" fn log(
     fields: *const Pair,
     n_fields: usize,
 ) {
-    // SAFETY: *lent memory*; the context is never freed.
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
     let (context, target, message, fields) = unsafe {
         (
             context(ctx),
@@ -417,7 +422,7 @@ unsafe extern "C" fn log(
     let Ok(context) = context else { return };
     let fields = fields.map(|fields| {
         fields.iter().map(|pair| {
-            // SAFETY: *lent memory*: a pair's name and value are lent like the pair.
+            // SAFETY: *lent memory*, which holds for a pair's name and value too.
             unsafe {
                 (
                     borrow(pair.name.ptr, pair.name.len),
@@ -434,7 +439,7 @@ unsafe extern "C" fn log(
 }
 
 unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
-    // SAFETY: *lent memory*; the context is never freed.
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
     let (id, context) = unsafe { (borrow_str(id, EXTENSION_BYTES_MAX), context(ctx)) };
     match (id, context) {
         (Ok(abi::raw::RAW), Ok(context)) => raw_table::table_for(context),
@@ -446,26 +451,28 @@ unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
 ///
 /// # Safety
 ///
-/// As [`borrow`].
+/// The promise of [`borrow`].
 unsafe fn borrow_reason<'a>(reason: Bytes) -> Result<&'a str, Status> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller makes the promise of `borrow`.
     unsafe { borrow_str(reason, REASON_BYTES_MAX) }
 }
 
+/// The context behind `ctx`; MISUSE for NULL.
+///
 /// # Safety
 ///
 /// `ctx` is the `ctx` of a table that [`table`] made, or NULL.
 pub(crate) unsafe fn context(ctx: *mut c_void) -> Result<&'static Context, Status> {
-    // SAFETY: the caller's promise; contexts are leaked, so the reference is good for ever.
+    // SAFETY: the caller promises a pointer that `table` made of a `&'static Context`, or NULL.
     unsafe { ctx.cast::<Context>().as_ref() }.ok_or(abi::MISUSE)
 }
 
-/// Text that a plugin lends, as the log looks at it.
+/// Text that a plugin lends, in the form in which a refusal is logged.
 fn lent_text<'a>(raw: Str, text: Result<&'a str, Status>) -> LentBytes<'a> {
     LentBytes::new(raw, text.ok().map(str::as_bytes))
 }
 
-/// Runs `run` on the Conn; what is refused by the plugin's fault is told.
+/// Runs `run` on the Conn. A refusal that is the plugin's fault is logged.
 pub(crate) fn call_on_conn<'a, 'b, T>(
     conn: Result<&'a mut HostConn, Status>,
     call: impl FnOnce() -> HostCall<'b>,
@@ -479,7 +486,7 @@ pub(crate) fn call_on_conn<'a, 'b, T>(
     outcome
 }
 
-/// As [`call_on_conn`], for a call with `ctx` about the session `id`; 0 is none.
+/// Runs `run` on the context, for a call about the session `id`; 0 is none. A refusal that is the plugin's fault is logged.
 pub(crate) fn call_on_context<'b, T>(
     context: Result<&'static Context, Status>,
     id: u64,
@@ -494,17 +501,19 @@ pub(crate) fn call_on_context<'b, T>(
     outcome
 }
 
+/// The status that stands for an outcome.
 pub(crate) fn status(outcome: Result<(), Status>) -> Status {
     outcome.map_or_else(|status| status, |()| abi::OK)
 }
 
+/// The answer of a function that returns an amount, or a status, which is negative.
 pub(crate) fn amount(outcome: Result<u64, Status>) -> i64 {
     match outcome {
-        // They lie in memory, so there is no such number that an i64 has not.
+        // Bytes and sessions lie in memory, so their number fits into an i64.
         Ok(bytes) => bytes as i64,
         Err(status) => i64::from(status),
     }
 }
 
-/// The id of an extension; a longer one is none that there is.
+/// The longest id of an extension that is looked at. No extension has a longer one.
 const EXTENSION_BYTES_MAX: usize = 255;

@@ -1,13 +1,15 @@
-//! Text and bytes across the border.
+//! Memory that one side of the border lends to the other for the length of a call: text, bytes and pairs.
+//!
+//! The rule is *lent memory* of abi.rs.
 
 use wsh::abi::{self, Bytes, Pair, Status, Str};
 
-/// `text` as the ABI lends it: valid while `text` is.
+/// `text` in the ABI's form. The result is valid as long as `text` is.
 pub(crate) fn lend(text: &str) -> Str {
     lend_bytes(text.as_bytes())
 }
 
-/// `bytes` as the ABI lends them: valid while `bytes` are.
+/// `bytes` in the ABI's form. The result is valid as long as `bytes` are.
 pub(crate) fn lend_bytes(bytes: &[u8]) -> Bytes {
     Str {
         ptr: bytes.as_ptr(),
@@ -15,13 +17,12 @@ pub(crate) fn lend_bytes(bytes: &[u8]) -> Bytes {
     }
 }
 
-/// The bytes that a plugin lends for the length of a call. INVALID for NULL with a length, TOO_BIG for
-/// a length that no memory has; nothing is read.
+/// The bytes that a plugin lends for the length of a call. INVALID for NULL with a length, TOO_BIG for a length above
+/// `isize::MAX`. Nothing is read here.
 ///
 /// # Safety
 ///
-/// `ptr` points to `len` readable bytes that stay unchanged for `'a`, or is NULL, or `len` is 0 or
-/// more than any memory has.
+/// `ptr` points to `len` readable bytes that stay unchanged for `'a`, or is NULL, or `len` is 0 or above `isize::MAX`.
 #[inline]
 pub(crate) unsafe fn borrow<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], Status> {
     // One comparison for the two lengths that are rare: none, and more than an address can count.
@@ -35,30 +36,30 @@ pub(crate) unsafe fn borrow<'a>(ptr: *const u8, len: usize) -> Result<&'a [u8], 
     if ptr.is_null() {
         return Err(abi::INVALID);
     }
-    // SAFETY: the caller's promise; with a length, the pointer is to that many bytes.
+    // SAFETY: the caller promises `len` readable bytes behind a pointer that is not NULL.
     Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
 }
 
-/// As [`borrow`], for some bytes, but fewer than `end`; none where [`borrow`] must say what they are.
+/// Like [`borrow`], for 1 to `end - 1` bytes. `None` for any other length and for NULL; [`borrow`] says what those are.
 ///
 /// # Safety
 ///
-/// As [`borrow`].
+/// The promise of [`borrow`].
 #[inline]
 pub(crate) unsafe fn borrow_below<'a>(end: usize, ptr: *const u8, len: usize) -> Option<&'a [u8]> {
     // One comparison. The caller copies the bytes, and a length that is not 0 saves it a second one.
     let is_short = len.wrapping_sub(1) < end - 1;
-    // SAFETY: the caller's promise; the pointer is not NULL and the length one of memory.
+    // SAFETY: the caller promises `len` readable bytes behind a pointer that is not NULL.
     (!ptr.is_null() && is_short).then(|| unsafe { std::slice::from_raw_parts(ptr, len) })
 }
 
-/// As [`borrow`], for what may have `max` bytes at most: TOO_BIG where it has more.
+/// Like [`borrow`]. More than `max` bytes are TOO_BIG.
 ///
 /// # Safety
 ///
-/// As [`borrow`].
+/// The promise of [`borrow`].
 pub(crate) unsafe fn borrow_at_most<'a>(bytes: Bytes, max: usize) -> Result<&'a [u8], Status> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller makes the promise of `borrow`.
     let bytes = unsafe { borrow(bytes.ptr, bytes.len) }?;
     if bytes.len() > max {
         return Err(abi::TOO_BIG);
@@ -66,19 +67,19 @@ pub(crate) unsafe fn borrow_at_most<'a>(bytes: Bytes, max: usize) -> Result<&'a 
     Ok(bytes)
 }
 
-/// The text that a plugin lends for the length of a call: INVALID if it is not UTF-8, TOO_BIG if it
-/// has more than `max` bytes, which are not read then.
+/// The text that a plugin lends for the length of a call. INVALID if it is not UTF-8. TOO_BIG if it has more than `max`
+/// bytes; these are not read.
 ///
 /// # Safety
 ///
-/// As [`borrow`].
+/// The promise of [`borrow`].
 pub(crate) unsafe fn borrow_str<'a>(text: Str, max: usize) -> Result<&'a str, Status> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller makes the promise of `borrow`.
     let bytes = unsafe { borrow_at_most(text, max) }?;
     std::str::from_utf8(bytes).map_err(|_| abi::INVALID)
 }
 
-/// The pairs that a plugin lends for the length of a call; INVALID where there are more than `max`.
+/// The pairs that a plugin lends for the length of a call. INVALID for more than `max`, and for NULL with a length.
 ///
 /// # Safety
 ///
@@ -94,7 +95,7 @@ pub(crate) unsafe fn borrow_pairs<'a>(
     if ptr.is_null() || len > max {
         return Err(abi::INVALID);
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises `len` pairs behind a pointer that is not NULL, for a `len` of at most `max`.
     Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
 }
 
@@ -116,7 +117,7 @@ mod tests {
             (here, usize::MAX, Err(abi::TOO_BIG)),
             (here, isize::MAX as usize + 1, Err(abi::TOO_BIG)),
         ] {
-            // SAFETY: `here` is to one byte, and every other length is one of the exceptions.
+            // SAFETY: `here` points to one byte, and every other length is one of the exceptions.
             assert_eq!(unsafe { borrow(ptr, len) }, borrowed, "{ptr:?}, {len}");
         }
         let name = Str { ptr: here, len: 1 };
@@ -129,7 +130,7 @@ mod tests {
             (&raw const pair, 3, Err(abi::INVALID)),
             (&raw const pair, usize::MAX, Err(abi::INVALID)),
         ] {
-            // SAFETY: as above.
+            // SAFETY: the pointer is to one pair, and every other length is one of the exceptions.
             let borrowed = unsafe { borrow_pairs(ptr, len, 2) };
             assert_eq!(borrowed.map(<[Pair]>::len), found, "{len}");
         }
@@ -141,7 +142,7 @@ mod tests {
             ptr: b"chat".as_ptr(),
             len: 4,
         };
-        // SAFETY: the text is four bytes that live as long as the program.
+        // SAFETY: the text is four bytes of a constant.
         unsafe {
             assert_eq!(borrow_str(long, 4), Ok("chat"));
             assert_eq!(borrow_str(long, 3), Err(abi::TOO_BIG));

@@ -1,4 +1,4 @@
-//! The extension `wsh.raw/1`: what lets a handler write past the framing.
+//! The functions of the extension `wsh.raw/1`, with which a handler writes bytes that are no frames.
 
 use std::ffi::c_void;
 
@@ -14,14 +14,14 @@ use super::lent_memory::{borrow, borrow_at_most};
 use super::refused_calls::{HostCall, LentBytes, RawCall};
 use super::response_draft::Draft;
 
-/// An answer to an opening handshake in bytes of the handler's own.
+/// An answer to an opening handshake that the handler gives in bytes of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RawAnswer {
     pub(crate) bytes: Vec<u8>,
     pub(crate) then: RawThen,
 }
 
-/// The table, if the handler may have it, or NULL.
+/// The extension's table; NULL for a handler without `raw = true`, and after its end.
 pub(crate) fn table_for(context: &Context) -> *const c_void {
     if context.check_raw().is_err() || context.has_ended() {
         return std::ptr::null();
@@ -29,6 +29,7 @@ pub(crate) fn table_for(context: &Context) -> *const c_void {
     (&raw const TABLE).cast()
 }
 
+/// One for all plugins, which get a pointer to it.
 static TABLE: Raw = Raw {
     size: size_of::<Raw>() as u32,
     flags: 0,
@@ -39,7 +40,7 @@ static TABLE: Raw = Raw {
 };
 
 unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> i64 {
-    // SAFETY: *lent memory* for the bytes, *the Conn* for the Conn; neither outlives this call.
+    // SAFETY: *lent memory* for the bytes, *the Conn* for the Conn. Both are used only in this call.
     let (bytes, conn) = unsafe { (borrow(ptr, len), HostConn::of_another_call(conn)) };
     let bytes_max = conn
         .as_ref()
@@ -59,7 +60,7 @@ unsafe extern "C" fn write(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> 
 }
 
 unsafe extern "C" fn write_to(ctx: *mut c_void, id: u64, ptr: *const u8, len: usize) -> i64 {
-    // SAFETY: *lent memory*; the context is never freed.
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
     let (bytes, context) = unsafe { (borrow(ptr, len), context(ctx)) };
     let call = || {
         HostCall::Raw(RawCall::WriteTo {
@@ -77,7 +78,7 @@ unsafe extern "C" fn answer(
     then: u32,
     linger: u32,
 ) -> Status {
-    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
+    // SAFETY: *lent memory*; `draft` is used only in this call.
     let (lent, draft) = unsafe { (borrow_at_most(bytes, RAW_BYTES_MAX), Draft::of(response)) };
     let call = || {
         HostCall::Raw(RawCall::Answer {
@@ -98,7 +99,7 @@ unsafe extern "C" fn answer(
 }
 
 unsafe extern "C" fn accept(response: *mut abi::Response, out: *mut u8) -> Status {
-    // SAFETY: the draft lives until `handshake` returns.
+    // SAFETY: `draft` is used only in this call.
     let draft = unsafe { Draft::of(response) };
     let call = || HostCall::Raw(RawCall::Accept);
     status(call_on_draft(draft, call, |draft| {
@@ -107,7 +108,7 @@ unsafe extern "C" fn accept(response: *mut abi::Response, out: *mut u8) -> Statu
             return Err(abi::INVALID);
         }
         let key = draft.accept_key();
-        // SAFETY: by the ABI (`Raw::accept`) there is room for so many bytes.
+        // SAFETY: by the ABI (`Raw::accept`) the plugin gives memory for `RAW_ACCEPT_BYTES`, which a key has.
         unsafe { out.copy_from_nonoverlapping(key.as_ptr(), key.len()) };
         Ok(())
     }))

@@ -1,11 +1,11 @@
-//! The opening handshake's request in the ABI's tables.
+//! The request of an opening handshake, as a table that a plugin can read.
 
 use wsh::abi::{self, Pair, Str};
 
 use super::lent_memory::{lend, lend_bytes};
 use crate::http::head::Head;
 
-/// What the server made of a request; all of it was checked.
+/// The parts of a request, all of them checked.
 #[derive(Debug)]
 pub(crate) struct RequestParts {
     /// The id that the session will have.
@@ -13,12 +13,12 @@ pub(crate) struct RequestParts {
     pub(crate) head: Head,
     /// The path, percent-decoded once, without NUL.
     pub(crate) path: String,
-    /// What follows the first `?`, raw.
+    /// What follows the first `?`, not decoded.
     pub(crate) query: Vec<u8>,
     pub(crate) host: String,
     pub(crate) origin: String,
     pub(crate) remote_addr: String,
-    /// The client, unless it is the other end itself.
+    /// The client's address, where it is not `remote_addr`.
     pub(crate) client_addr: Option<String>,
     /// The subprotocols that the client offers.
     pub(crate) protocols: Vec<String>,
@@ -26,32 +26,32 @@ pub(crate) struct RequestParts {
     pub(crate) params: Vec<(String, String)>,
 }
 
-/// A request that a plugin can read, in one place from the first `handshake` until `open` or
-/// `abandon` returned.
+/// A request that a plugin can read. It is boxed, so that it stays in one place from the first `handshake` until `open` or
+/// `abandon` has returned.
 #[derive(Debug)]
 pub(crate) struct RequestTable {
     table: abi::Request,
-    /// What the table points to. Nothing of it changes or goes while the table exists.
+    // What the table points to, unchanged while the table exists.
     _headers: Vec<Pair>,
     _cookies: Vec<Pair>,
     _protocols: Vec<Str>,
     _params: Vec<Pair>,
-    particulars: RequestParts,
+    parts: RequestParts,
 }
 
-// SAFETY: every pointer in the tables is into `particulars` or one of the vectors beside it, all
-// of which keep their heap memory when the request moves, and none of which is ever changed.
+// SAFETY: each pointer in the table leads into heap memory of `parts` or of a vector beside it. That memory stays where it
+// is when the request moves, and is never changed.
 unsafe impl Send for RequestTable {}
-// SAFETY: as above; reading is all that anyone does.
+// SAFETY: through a shared reference the table and what it points to are only read.
 unsafe impl Sync for RequestTable {}
 
 impl RequestTable {
-    pub(crate) fn new(particulars: RequestParts) -> Box<RequestTable> {
+    pub(crate) fn new(parts: RequestParts) -> Box<RequestTable> {
         let pair = |name: &[u8], value: &[u8]| Pair {
             name: lend_bytes(name),
             value: lend_bytes(value),
         };
-        let head = &particulars.head;
+        let head = &parts.head;
         let headers: Vec<Pair> = head
             .lines()
             .map(|(name, value)| pair(name, value))
@@ -63,27 +63,27 @@ impl RequestTable {
             let cookie = cookie.trim_ascii();
             let equals = cookie.iter().position(|byte| *byte == b'=')?;
             let (name, value) = (&cookie[..equals], &cookie[equals + 1..]);
-            // A `Str` is UTF-8; a cookie whose name is not is none that a handler can ask for.
+            // Names in the table are UTF-8. No handler can ask for a cookie with another name.
             std::str::from_utf8(name).is_ok().then(|| pair(name, value))
         });
         let cookies: Vec<Pair> = cookies.collect();
-        let protocols: Vec<Str> = particulars.protocols.iter().map(|p| lend(p)).collect();
-        let params = particulars.params.iter();
+        let protocols: Vec<Str> = parts.protocols.iter().map(|p| lend(p)).collect();
+        let params = parts.params.iter();
         let params: Vec<Pair> = params
             .map(|(name, value)| pair(name.as_bytes(), value.as_bytes()))
             .collect();
-        let client_addr = particulars.client_addr.as_ref();
-        let client_addr = client_addr.unwrap_or(&particulars.remote_addr);
+        let client_addr = parts.client_addr.as_ref();
+        let client_addr = client_addr.unwrap_or(&parts.remote_addr);
         let table = abi::Request {
             size: size_of::<abi::Request>() as u32,
             flags: 0,
-            id: particulars.id,
+            id: parts.id,
             target: lend_bytes(head.target()),
-            path: lend(&particulars.path),
-            query: lend_bytes(&particulars.query),
-            host: lend(&particulars.host),
-            origin: lend(&particulars.origin),
-            remote_addr: lend(&particulars.remote_addr),
+            path: lend(&parts.path),
+            query: lend_bytes(&parts.query),
+            host: lend(&parts.host),
+            origin: lend(&parts.origin),
+            remote_addr: lend(&parts.remote_addr),
             client_addr: lend(client_addr),
             user: lend(""),
             headers: headers.as_ptr(),
@@ -104,17 +104,17 @@ impl RequestTable {
             _cookies: cookies,
             _protocols: protocols,
             _params: params,
-            particulars,
+            parts,
         })
     }
 
     pub(crate) fn head(&self) -> &Head {
-        &self.particulars.head
+        &self.parts.head
     }
 
     /// The path, percent-decoded once.
     pub(crate) fn path(&self) -> &str {
-        &self.particulars.path
+        &self.parts.path
     }
 
     /// The id that the session will have.

@@ -1,4 +1,4 @@
-//! What a handler says about the answer to an opening handshake.
+//! The answer to an opening handshake, as a handler shapes it.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use wsh::rules;
 
 use super::raw_table::RawAnswer;
 
-/// The answer as the handler shapes it in `handshake`: for the 101 and for a refusal alike.
+/// What a handler sets in `handshake`, for the 101 and for a refusal.
 #[derive(Debug)]
 pub(crate) struct Draft {
     /// The id that the session will have.
@@ -21,17 +21,17 @@ pub(crate) struct Draft {
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) protocol: Option<String>,
     pub(crate) rejection: Option<Rejection>,
-    /// Extensions that may be agreed to, one a bit.
+    /// The extensions that may be agreed on, a bit for each.
     pub(crate) extensions: u32,
     /// The client's `Sec-WebSocket-Key`.
     key: Vec<u8>,
-    /// Whether the handler may answer in bytes of its own.
+    /// Whether the handler may answer in bytes of its own (`wsh.raw/1`).
     may_be_raw: bool,
-    /// That answer.
+    /// The answer in bytes of the handler's own.
     pub(crate) raw: Option<Box<RawAnswer>>,
 }
 
-/// A refusal in the handler's words.
+/// A refusal with the handler's status and body.
 #[derive(Debug)]
 pub(crate) struct Rejection {
     pub(crate) status: u16,
@@ -39,8 +39,8 @@ pub(crate) struct Rejection {
 }
 
 impl Draft {
-    /// The answer to the request `id` of a client with this key, which offers these subprotocols.
-    /// `may_be_raw`: the handler may answer in bytes of its own.
+    /// An empty draft for the request `id`, with the client's key and the subprotocols that it offers. `may_be_raw` allows the
+    /// handler to answer in bytes of its own.
     pub(crate) fn new(id: u64, key: Vec<u8>, offered: Vec<String>, may_be_raw: bool) -> Draft {
         Draft {
             id,
@@ -55,7 +55,7 @@ impl Draft {
         }
     }
 
-    /// Lends the draft to the `handshake` that runs on this thread, until the answer is dropped.
+    /// Lends the draft to a `handshake` on this thread, until the loan is dropped.
     pub(crate) fn lend(&mut self) -> DraftLoan<'_> {
         let response = (&raw mut *self).cast();
         LENT_DRAFT.set(response);
@@ -65,36 +65,35 @@ impl Draft {
         }
     }
 
-    /// The draft behind the pointer that a plugin gave: MISUSE for any but the one that is lent on
-    /// this thread. Nothing behind another pointer is read.
+    /// The draft behind a pointer that a plugin gave, if it is lent on this thread. MISUSE for any other pointer, behind which
+    /// nothing is read.
     ///
     /// # Safety
     ///
-    /// The caller lets go of the answer before it returns into the plugin.
+    /// The caller uses the answer only before it returns into the plugin.
     pub(crate) unsafe fn of<'a>(response: *mut abi::Response) -> Result<&'a mut Draft, Status> {
         if response.is_null() || response != LENT_DRAFT.get() {
             return Err(abi::MISUSE);
         }
-        // SAFETY: `lend` made the pointer from a `&mut Draft` that is borrowed until the loan ends,
-        // which is after the callback that runs.
+        // SAFETY: `lend` made the pointer of a `&mut Draft`, which the loan borrows until `LENT_DRAFT` is NULL again.
         Ok(unsafe { &mut *response.cast::<Draft>() })
     }
 
     /// The id of the request whose `handshake` runs on this thread.
     pub(crate) fn running() -> Option<u64> {
         let draft: *const Draft = LENT_DRAFT.get().cast();
-        // SAFETY: as in `of`; the id never changes.
+        // SAFETY: a pointer in `LENT_DRAFT` is that of a draft that its loan still borrows. The id never changes.
         (!draft.is_null()).then(|| unsafe { (*draft).id })
     }
 
-    /// What `Sec-WebSocket-Accept` must be (RFC 6455 §4.2.2).
+    /// The value that `Sec-WebSocket-Accept` must have (RFC 6455 §4.2.2).
     pub(crate) fn accept_key(&self) -> String {
         let mut sha1 = Sha1::from(&self.key);
         sha1.update(ACCEPT_GUID);
         BASE64.encode(&sha1.digest().bytes())
     }
 
-    /// Takes the answer that the handler gives in bytes of its own.
+    /// Takes the answer in bytes of the handler's own, if there is one.
     pub(crate) fn take_raw(&mut self) -> Option<Box<RawAnswer>> {
         self.raw.take()
     }
@@ -107,7 +106,7 @@ impl Draft {
         }
     }
 
-    /// Whether the client offered subprotocols and the handler wants none of them.
+    /// Whether the client offered subprotocols and the handler chose none.
     pub(crate) fn chooses_no_protocol(&self) -> bool {
         self.protocol.is_none() && !self.offered.is_empty()
     }
@@ -145,7 +144,7 @@ impl Draft {
 
 /// The loan of a draft to one call of `handshake`.
 pub(crate) struct DraftLoan<'a> {
-    /// What the plugin knows the draft by.
+    /// The pointer by which the plugin knows the draft.
     pub(crate) response: *mut abi::Response,
     draft: PhantomData<&'a mut Draft>,
 }
@@ -157,13 +156,14 @@ impl Drop for DraftLoan<'_> {
 }
 
 thread_local! {
-    /// What is lent to the `handshake` that runs on this thread, or NULL.
+    /// The draft that is lent to the `handshake` on this thread, or NULL. Per thread, because a host function gets a bare
+    /// pointer, and only this says whether it is good here.
     static LENT_DRAFT: Cell<*mut abi::Response> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// permessage-deflate in [`Draft::extensions`] (abi.rs, `response_extensions`).
+/// The bit of permessage-deflate in [`Draft::extensions`] (abi.rs, `response_extensions`).
 const DEFLATE: u32 = 1;
-/// What a client's key is hashed with (RFC 6455 §1.3).
+/// The text that is hashed together with a client's key (RFC 6455 §1.3).
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The two calls that move a session: its state out of the old code, and into the new.
+//! The two calls that move a session's state: `snapshot` writes it in the old code, `restore` reads it in the new.
 //!
-//! A session exists once at the end of either, whatever the plugins do: a snapshot leaves it able to
-//! go on, and only a restore that succeeded makes another one.
+//! A session exists once after either call, whatever the plugins do. A snapshot leaves it able to go on, and only a restore
+//! that succeeds makes a second one, which replaces it.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -23,16 +23,16 @@ use super::watchdog::{Callback, watch};
 /// Why a session stays with the code that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotMoved {
-    /// It is busy with something that cannot be moved; asked again later, it may be moved.
+    /// It is busy with something that cannot be moved. A later attempt may succeed.
     NotNow(&'static str),
-    /// The old code cannot write its state, or the new code cannot read it, and this is why.
+    /// The old code cannot write the state, or the new code cannot read it, for this reason.
     Failed(String),
-    /// As `Failed`, and it took so long that it is not to be tried again.
+    /// The snapshot took so long that it is not to be tried again.
     Late(String),
 }
 
 impl SessionInstance {
-    /// The session's state; it can go on afterwards.
+    /// Asks the session for its state, of `bytes_max` at most. The session can go on afterwards.
     pub(crate) fn snapshot(
         &mut self,
         conn: &mut HostConn,
@@ -57,11 +57,10 @@ impl SessionInstance {
             write: Some(write),
         };
         let watched = watch(self.context, Callback::Snapshot);
-        // It may be called at any time and often, so it must find nothing that it could change.
+        // A snapshot may be taken at any time and often, so it must not change the session.
         let lent = conn.begin(Loan::Foreign);
-        // SAFETY: `session` came from `open` or `restore` of this vtable and lives until `destroy`,
-        // which is our `Drop`; `&mut self` keeps calls from overlapping; the sink and the buffer
-        // behind it outlive the call.
+        // SAFETY: `session` came from `open` or `restore` of this vtable, and lives until the drop of `self` calls `destroy`.
+        // `&mut self` keeps calls from overlapping. The sink and the buffer behind it outlive the call.
         let status = unsafe { snapshot(self.session, lent, &raw const sink) };
         conn.end();
         drop(watched);
@@ -71,7 +70,7 @@ impl SessionInstance {
             return Err(NotMoved::Late(why));
         }
         match status {
-            // A plugin that does not look at what the sink answers has written half a state.
+            // A plugin that ignores what the sink answers has written half a state.
             abi::OK | abi::TOO_BIG if buffer.has_overflowed => {
                 let why = format!("its state is larger than {bytes_max} bytes");
                 Err(NotMoved::Failed(why))
@@ -84,7 +83,7 @@ impl SessionInstance {
 }
 
 impl Plugin {
-    /// The session again from the state that older code wrote in `schema`; a failure leaves none.
+    /// Makes the session anew from the state that older code wrote in `schema`. A failure makes none.
     pub(crate) fn restore(
         &self,
         context: &'static Context,
@@ -98,10 +97,10 @@ impl Plugin {
         let mut session = std::ptr::null_mut();
         let was_restored = conn.set_restored(true);
         let watched = watch(context, Callback::Restore);
-        // The session is still the old code's, which must not find it changed.
+        // The session may stay with the old code, which must not find it changed.
         let lent = conn.begin(Loan::Foreign);
-        // SAFETY: `handler` is what `init` gave and `shutdown` has not run (the caller has a place
-        // on the generation); the state outlives the call, and the cell is for its answer.
+        // SAFETY: `init` gave `handler`, and the caller's place on the generation keeps `shutdown` from running. The state
+        // outlives the call, and the last pointer is to a variable for the new session.
         let status = unsafe {
             restore(
                 self.handler,
@@ -127,7 +126,7 @@ impl Plugin {
     }
 }
 
-/// Where a snapshot goes.
+/// What a snapshot is written into.
 struct SnapshotBuffer {
     state: Vec<u8>,
     bytes_max: usize,
@@ -136,7 +135,7 @@ struct SnapshotBuffer {
 }
 
 impl SnapshotBuffer {
-    /// Lends the buffer to the `snapshot` that runs on this thread, until the answer is dropped.
+    /// Lends the buffer to a `snapshot` on this thread, until the loan is dropped.
     fn lend(&mut self) -> BufferLoan<'_> {
         let ctx = (&raw mut *self).cast();
         LENT_BUFFER.set(ctx);
@@ -146,25 +145,24 @@ impl SnapshotBuffer {
         }
     }
 
-    /// The buffer behind the pointer that a plugin gave: MISUSE for any but the one that is lent on
-    /// this thread. Nothing behind another pointer is read.
+    /// The buffer behind a pointer that a plugin gave, if it is lent on this thread. MISUSE for any other pointer, behind
+    /// which nothing is read.
     ///
     /// # Safety
     ///
-    /// The caller lets go of the answer before it returns into the plugin.
+    /// The caller uses the answer only before it returns into the plugin.
     unsafe fn of<'a>(ctx: *mut c_void) -> Result<&'a mut SnapshotBuffer, Status> {
         if ctx.is_null() || ctx != LENT_BUFFER.get() {
             return Err(abi::MISUSE);
         }
-        // SAFETY: `lend` made the pointer from a `&mut SnapshotBuffer` that is borrowed until the loan ends,
-        // which is after the callback that runs.
+        // SAFETY: `lend` made the pointer of a `&mut SnapshotBuffer`, which the loan borrows until `LENT_BUFFER` is NULL again.
         Ok(unsafe { &mut *ctx.cast::<SnapshotBuffer>() })
     }
 }
 
 /// The loan of a buffer to one call of `snapshot`.
 struct BufferLoan<'a> {
-    /// What the plugin knows the buffer by.
+    /// The sink's `ctx`, by which the plugin knows the buffer.
     ctx: *mut c_void,
     buffer: PhantomData<&'a mut SnapshotBuffer>,
 }
@@ -176,18 +174,19 @@ impl Drop for BufferLoan<'_> {
 }
 
 thread_local! {
-    /// What is lent to the `snapshot` that runs on this thread, or NULL.
+    /// The buffer that is lent to the `snapshot` on this thread, or NULL. Per thread, because the sink's `write` gets a bare
+    /// pointer, and only this says whether it is good here.
     static LENT_BUFFER: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// `abi::Sink::write`.
+/// `write` of the sink: appends to the snapshot.
 unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
-    // SAFETY: by the ABI the bytes are lent for the call; the buffer is let go of at its end.
+    // SAFETY: by the ABI (`Sink::write`) the bytes are lent for the call. The buffer is used only in it.
     let (buffer, bytes) = match unsafe { (SnapshotBuffer::of(ctx), borrow(ptr, len)) } {
         (Ok(buffer), Ok(bytes)) => (buffer, bytes),
         (Err(status), _) | (_, Err(status)) => return status,
     };
-    // One that writes without end is told so in time, too, as long as it listens.
+    // A snapshot that writes without end is stopped in time too, if it heeds the answer.
     let is_late = buffer.began.elapsed() > SNAPSHOT_TIME_MAX;
     if is_late || bytes.len() > buffer.bytes_max - buffer.state.len() {
         buffer.has_overflowed = true;
@@ -197,11 +196,12 @@ unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Stat
     abi::OK
 }
 
-/// How long a session may take to write its state: it holds a worker meanwhile, and the watchdog names
-/// a callback that takes longer.
+/// How long a session may take to write its state. It holds a worker meanwhile, and the watchdog logs a callback that takes
+/// longer.
 const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// In the plugin's own words, if it has some; a panic is logged by itself, with its place.
+/// Why a session is not moved after a failed callback: the reason that the plugin gave, else the status. A panic is logged
+/// elsewhere, with its place in the source.
 fn failed(context: &Context, callback: Callback, status: Status) -> NotMoved {
     let name = callback.name();
     let mut why = format!("`{name}` failed: ");

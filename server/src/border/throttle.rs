@@ -1,5 +1,6 @@
-//! Holds the sessions of one handler back while its callbacks hold too many workers: what is not in
-//! a callback yet waits, instead of taking the workers that are left for everybody else.
+//! The throttle of one handler: while its callbacks hold too many workers, its other sessions wait.
+//!
+//! A session that is not in a callback yet waits, so that it does not take the workers that are left for other handlers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::task::Waker;
 use crate::process::clock::Moment;
 use crate::runtime::wakes;
 
-/// Whether the sessions of a handler wait, and which do.
+/// Whether the sessions of a handler wait, and which ones do.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     is_on: AtomicBool,
@@ -21,28 +22,29 @@ pub(crate) struct Throttle {
 #[derive(Debug)]
 struct WaitingSession {
     waker: Waker,
-    /// Bytes of its peer that are unread.
+    /// How many bytes of the peer are unread.
     unread: u64,
-    /// Since when the peer sends nothing more.
+    /// When the peer was first seen to send nothing more; `None` while it still may.
     finished_since: Option<Moment>,
 }
 
-/// What has become of a peer that is not read.
+/// A peer whose bytes wait unread, as two looks at it show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnreadPeer {
-    /// Whether other bytes are unread than before.
+    /// Whether the number of unread bytes changed since the last look.
     pub(crate) has_more: bool,
+    /// When the peer was first seen to send nothing more; `None` while it still may.
     pub(crate) finished_since: Option<Moment>,
 }
 
 impl Throttle {
-    /// Whether whoever is not in a callback waits; asked before each turn of a session.
+    /// Whether sessions that are not in a callback wait. Each session asks before it goes on.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// Has a session woken when the hold is over; answers whether there is anything to wait for.
+    /// Has a session woken when the throttle ends. False if the throttle is not on, so that there is nothing to wait for.
     pub(crate) fn wait(&self, id: u64, waker: &Waker) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = self.is_on();
@@ -57,7 +59,7 @@ impl Throttle {
         waits
     }
 
-    /// Notes what was seen of the peer of a session that waits.
+    /// Notes how many bytes of a waiting session's peer are unread, and whether it sends nothing more.
     pub(crate) fn note_peer(
         &self,
         id: u64,
@@ -67,7 +69,7 @@ impl Throttle {
     ) -> UnreadPeer {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(entry) = waiting.get_mut(&id) else {
-            // It was let go meanwhile.
+            // The throttle ended meanwhile, and the session no longer waits.
             return UnreadPeer {
                 has_more: true,
                 finished_since: None,
@@ -82,7 +84,7 @@ impl Throttle {
         }
     }
 
-    /// Begins or ends; answers whether that is a change.
+    /// Turns the throttle on or off. True if that changed it.
     pub(crate) fn set(&self, on: bool) -> bool {
         if self.is_on() == on {
             return false;
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_woken_once_and_nobody_waits_without_a_hold() {
+    fn a_waiting_session_is_woken_once_and_none_waits_without_a_throttle() {
         let (throttle, count) = (Throttle::default(), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
         assert!(!throttle.wait(1, &waker));

@@ -8,14 +8,15 @@ use crate::border::lent_memory::{borrow_at_most, borrow_str};
 use crate::border::refused_calls::{self, Caller, HostCall, LentBytes};
 use crate::border::response_draft::Draft;
 
-// As in the parent, the plugin keeps the rules of abi.rs: what it lends is readable for the call.
+// The plugin keeps the rules of abi.rs, and SAFETY comments cite them by name. *lent memory*: pointers with a length are
+// readable during the call.
 
 pub(super) unsafe extern "C" fn response_header(
     response: *mut abi::Response,
     name: Str,
     value: Bytes,
 ) -> Status {
-    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
+    // SAFETY: *lent memory*; `draft` is used only in this call.
     let (text, bytes, draft) = unsafe {
         (
             borrow_str(name, HEADER_BYTES_MAX),
@@ -38,9 +39,9 @@ pub(super) unsafe extern "C" fn response_protocol(
     response: *mut abi::Response,
     protocol: Str,
 ) -> Status {
-    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
+    // SAFETY: *lent memory*; `draft` is used only in this call.
     let (text, draft) = unsafe { (borrow_str(protocol, HEADER_BYTES_MAX), Draft::of(response)) };
-    // One so long is none that a client offers.
+    // No client offers a subprotocol of that length, so it is not among the offered ones.
     let text = text.map_err(|_| abi::INVALID);
     let call = || HostCall::ResponseProtocol {
         protocol: lent_text(protocol, text),
@@ -55,7 +56,7 @@ pub(super) unsafe extern "C" fn response_reject(
     code: u32,
     body: Bytes,
 ) -> Status {
-    // SAFETY: *lent memory*; the draft lives until `handshake` returns.
+    // SAFETY: *lent memory*; `draft` is used only in this call.
     let (bytes, draft) = unsafe {
         (
             borrow_at_most(body, REJECTION_BYTES_MAX),
@@ -75,7 +76,7 @@ pub(super) unsafe extern "C" fn response_extensions(
     response: *mut abi::Response,
     allow: u32,
 ) -> Status {
-    // SAFETY: the draft lives until `handshake` returns.
+    // SAFETY: `draft` is used only in this call.
     let draft = unsafe { Draft::of(response) };
     status(call_on_draft(
         draft,
@@ -87,7 +88,7 @@ pub(super) unsafe extern "C" fn response_extensions(
     ))
 }
 
-/// Runs `run` on the answer to a handshake; what is refused by the plugin's fault is told.
+/// Runs `run` on the draft of an answer to a handshake. A refusal that is the plugin's fault is logged.
 pub(crate) fn call_on_draft<'b>(
     draft: Result<&mut Draft, Status>,
     call: impl FnOnce() -> HostCall<'b>,
