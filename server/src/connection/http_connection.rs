@@ -86,6 +86,8 @@ impl HttpConnection {
     }
 
     /// Takes one step after another. `None` when the connection ends without a session.
+    // Thousands of connections may wait in the first two steps. What the others wait for is in boxes of
+    // its own, so that it takes no memory before.
     async fn run(mut self, mut next: NextStep) -> Option<Box<Session>> {
         loop {
             next = match next {
@@ -98,14 +100,15 @@ impl HttpConnection {
                         .await
                 }
                 NextStep::OpenSession(handshake) => return Some(self.open_session(handshake)),
-                NextStep::FindFile(request) => self.find_file(request).await,
+                NextStep::FindFile(request) => Box::pin(self.find_file(request)).await,
                 NextStep::SendFile(transfer) => {
-                    transfer.send(self.socket, self.is_head_request).await;
+                    let sent = transfer.send(self.socket, self.is_head_request);
+                    Box::pin(sent).await;
                     return None;
                 }
                 NextStep::StreamEvents(overlay) => {
                     let streamed = overlay.stream(&mut self.socket);
-                    self.server.stopping.unless_begun(streamed).await;
+                    Box::pin(self.server.stopping.unless_begun(streamed)).await;
                     return None;
                 }
                 NextStep::Refuse { reply, path } => {
@@ -116,7 +119,8 @@ impl HttpConnection {
                     debug!(peer = %self.peer, status = reply.status(), "request answered");
                     let stopping = &self.server.stopping;
                     let sent = reply.send(&mut self.socket, self.is_head_request, stopping);
-                    self.server.admission.unless_evicted(self.peer, sent).await;
+                    let sent = self.server.admission.unless_evicted(self.peer, sent);
+                    Box::pin(sent).await;
                     return None;
                 }
                 NextStep::SendRaw { reply, path } => {
@@ -124,7 +128,7 @@ impl HttpConnection {
                     let deadline = self.deadline();
                     let sent = reply.send(&mut self.socket, self.received.len(), deadline);
                     let sent = self.server.admission.unless_evicted(self.peer, sent);
-                    self.server.stopping.unless_begun(sent).await;
+                    Box::pin(self.server.stopping.unless_begun(sent)).await;
                     return None;
                 }
                 NextStep::Abort { path } => {
@@ -242,5 +246,22 @@ impl HttpConnection {
     /// When the whole opening handshake must be over.
     fn deadline(&self) -> Instant {
         self.began + Duration::from_millis(self.limits.handshake_timeout_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that an async function returns.
+    fn future_bytes<A, B, F: Future>(_function: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_has_to_wait_takes_little_memory() {
+        // `pending_handshakes_max` of them may wait at a time.
+        let bytes = future_bytes(HttpConnection::run);
+        assert!(bytes <= 1_500, "{bytes}");
     }
 }

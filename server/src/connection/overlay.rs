@@ -113,8 +113,8 @@ async fn write(page: &mut TcpStream, text: &str) -> bool {
 
 /// Ends when the page closes the connection. What it sends is dropped.
 async fn gone(page: &TcpStream) {
-    let mut dropped = [0; 512];
     while page.readable().await.is_ok() {
+        let mut dropped = [0; 512];
         match page.try_read(&mut dropped) {
             Ok(0) => return,
             Ok(_) => {}

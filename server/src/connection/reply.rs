@@ -250,9 +250,10 @@ pub(super) async fn linger(socket: &TcpStream, stopping: &Stopping) -> std::io::
 
 /// Reads and drops so many bytes, or fewer when the peer closes before.
 pub(super) async fn drop_bytes(socket: &TcpStream, mut bytes: usize) -> std::io::Result<()> {
-    let mut buffer = [0; 4096];
     while bytes > 0 {
         socket.readable().await?;
+        // Made anew each time, so that a future that waits does not hold it.
+        let mut buffer = [0; 4096];
         match socket.try_read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(length) => bytes = bytes.saturating_sub(length),
