@@ -1,10 +1,12 @@
-//! The addresses that are listened on: bound all or not at all, accepted from until the stop.
+//! The addresses that the server listens on: binds all of them or none, and accepts until the stop.
+
+mod accept_errors;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
@@ -12,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
+use self::accept_errors::{AcceptErrors, Action, Fault};
 use crate::connection::Connection;
 use crate::connection::server::Server;
 use crate::last_resort;
@@ -36,8 +39,8 @@ impl Listener {
         address.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    /// The next connection, which the runtime does not know yet: when it does, it looks after it,
-    /// and what most peers have sent already can be had without that.
+    /// The next connection, which is not registered with the runtime. Most peers have sent their request
+    /// already, which can be read without that.
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             let mut ready = self.0.readable().await?;
@@ -60,7 +63,7 @@ pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenErro
     loop {
         tries += 1;
         match bind_once(addresses) {
-            // The free port of one address may be taken on another: try again with a new one.
+            // The port that is free on one address may be taken on another, so another one is tried.
             Err(error)
                 if error.source.kind() == io::ErrorKind::AddrInUse
                     && tries < PORT_TRIES
@@ -85,7 +88,7 @@ fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenError> {
                 }
                 listeners.push(listener);
             }
-            // A machine without IPv6 still has the other loopback address.
+            // A machine without IPv6 still has the IPv4 loopback address.
             Err(error) if is_missing_loopback(&error, address.ip()) && addresses.len() > 1 => {
                 warn!(%address, %error, "address not available, going on without it");
             }
@@ -109,22 +112,21 @@ fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Listener> {
     )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // `[::]` alone takes both families; beside an IPv4 address it leaves that one alone.
+        // `[::]` alone takes both families. Beside an IPv4 address it takes IPv6 only.
         socket.set_only_v6(all.iter().any(SocketAddr::is_ipv4))?;
     }
     socket.bind(&address.into())?;
-    // Connections inherit it. Replies leave at once: one send a readiness event is all the batching
-    // there is.
+    // Connections inherit the option. Each readiness event ends with one send, which is to leave at once.
     socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    // What it warns of are types that change their descriptor; a socket is one for its life.
+    // The deprecation is about types whose descriptor changes. A socket keeps its own.
     #[allow(deprecated)]
     let registered = AsyncFd::with_interest(socket, Interest::READABLE);
     registered.map(Listener)
 }
 
-/// Whether only this machine reaches any of them.
+/// Whether only this machine can reach the listeners.
 pub(crate) fn are_loopback(listeners: &[Listener]) -> bool {
     let addresses = listeners.iter().map(Listener::local_addr);
     addresses
@@ -134,99 +136,55 @@ pub(crate) fn are_loopback(listeners: &[Listener]) -> bool {
 
 /// Accepts until the server stops. Every connection holds a clone of `alive` while it lasts.
 pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc::Sender<()>) {
-    // Made once: each connection would pay for another one.
+    // Made once, since each connection would pay for another one.
     let stopping = server.stopping.clone();
     let mut stopped = pin!(stopping.begun());
-    let mut pause = PAUSE_MIN;
-    // Connections that were gone before they could be accepted, since the last one that was.
-    let mut gone = 0;
-    // When it was last said that something has run out.
-    let mut told: Option<Instant> = None;
+    let mut errors = AcceptErrors::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stopped => return,
         };
-        match accepted {
+        let error = match accepted {
             Ok((socket, peer)) => {
-                (pause, gone) = (PAUSE_MIN, 0);
+                errors.note_accepted();
                 let limits = &server.config.load().limits;
-                let place = server.admission.connection(limits);
-                let is_crowded = place.is_none();
+                let permit = server.admission.connection(limits);
+                let is_crowded = permit.is_none();
                 let (server, alive) = (server.clone(), alive.clone());
-                tokio::spawn(Connection::new(socket, peer, server, place, alive));
+                tokio::spawn(Connection::new(socket, peer, server, permit, alive));
                 if is_crowded {
-                    // What gives way closes its descriptor before the next one is opened.
+                    // An evicted connection closes its descriptor before the next one is opened.
                     tokio::task::yield_now().await;
                 }
+                continue;
             }
-            Err(error) if is_out_of_resources(&error) => {
-                // The system's limit is below ours: something else has taken descriptors.
-                server
-                    .admission
-                    .evict_any(UNKNOWN_PEER, &server.config.load().limits);
-                // Said once, and again after a connection was accepted, but not with each of those.
-                let is_told = told.is_some_and(|told| told.elapsed() < TOLD_AGAIN);
-                if pause == PAUSE_MIN && !is_told {
+            Err(error) => error,
+        };
+        match errors.step(Fault::of(&error), Instant::now()) {
+            Action::AcceptNext => {}
+            Action::EndProcess => {
+                let address = listener.local_addr();
+                let name = address.map_or("a listener".to_owned(), |it| it.to_string());
+                last_resort::end_without(&name);
+            }
+            Action::EvictAndPause { pause, is_logged } => {
+                // Something else has taken the descriptors that `connections_max` counts on.
+                let limits = &server.config.load().limits;
+                server.admission.evict_any(UNKNOWN_PEER, limits);
+                if is_logged {
                     warn!(%error, "cannot accept; trying again, every second in the end");
-                    told = Some(Instant::now());
                 }
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
             }
-            Err(error) if is_of_the_listener(&error) => {
-                let address = listener.local_addr();
-                last_resort::end_without(
-                    &address.map_or("a listener".to_owned(), |it| it.to_string()),
-                );
-            }
-            // The one connection that was to be accepted is gone; the next one is not.
-            Err(error) if is_of_the_connection(&error) && gone < GONE_MAX => gone += 1,
-            Err(error) => {
-                // Said once, and again after a connection was accepted.
-                if pause == PAUSE_MIN {
+            Action::Pause { pause, is_logged } => {
+                if is_logged {
                     error!(%error, "cannot accept; trying again every second");
                 }
-                pause = PAUSE_MAX;
                 tokio::time::sleep(pause).await;
             }
         }
     }
-}
-
-/// Whether an error of `accept` is about the one connection that was to be accepted (accept(2)).
-fn is_of_the_connection(error: &io::Error) -> bool {
-    let code = error.raw_os_error();
-    [
-        libc::ECONNABORTED,
-        libc::EINTR,
-        libc::EPERM,
-        libc::EPROTO,
-        libc::ENETDOWN,
-        libc::ENOPROTOOPT,
-        libc::EHOSTDOWN,
-        libc::ENONET,
-        libc::EHOSTUNREACH,
-        libc::ENETUNREACH,
-        libc::ETIMEDOUT,
-    ]
-    .iter()
-    .any(|c| code == Some(*c))
-}
-
-/// Whether an error of `accept` says that the socket listens no more, for ever.
-fn is_of_the_listener(error: &io::Error) -> bool {
-    let code = error.raw_os_error();
-    [libc::EINVAL, libc::EBADF, libc::ENOTSOCK]
-        .iter()
-        .any(|c| code == Some(*c))
-}
-
-fn is_out_of_resources(error: &io::Error) -> bool {
-    let code = error.raw_os_error();
-    [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM]
-        .iter()
-        .any(|c| code == Some(*c))
 }
 
 fn is_missing_loopback(error: &io::Error, address: IpAddr) -> bool {
@@ -246,14 +204,8 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
-/// So many connections may be gone one after another before they could be accepted. More of them are an
-/// error of the system's: a filter of system calls answers EPERM for each.
-const GONE_MAX: u32 = 1000;
 /// The peer of a connection that could not be accepted.
 const UNKNOWN_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const BACKLOG: i32 = 1024;
+/// Attempts to find a port that is free on every address.
 const PORT_TRIES: u32 = 20;
-/// A lack that comes and goes is said once in that time.
-const TOLD_AGAIN: Duration = Duration::from_secs(10);
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
