@@ -180,7 +180,7 @@ impl Serving {
 /// Closes every session, in batches so that their peers do not all come back at one moment.
 ///
 /// Connections without a session see the stop by themselves. A request that is not complete ends at once, a
-/// download ends when it makes no progress.
+/// handshake that waits for its handler is answered 503, a download ends when it makes no progress.
 async fn drain(shared: &Shared, server: &Server, limits: &Limits, ended: &mut mpsc::Receiver<()>) {
     let open = shared.sessions.list(|_, _| true);
     info!(sessions = open.len(), "stopping");

@@ -1,4 +1,4 @@
-//! A line in the log for each request that gets no session, limited in rate.
+//! The lines in the log for requests that get no session, limited in rate.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -15,12 +15,13 @@ use crate::connection::log_rate::LogRateLimit;
 use crate::connection::origin;
 use crate::connection::reply::{OriginRefusal, Reply};
 
-/// The refused opening handshakes.
+/// Logs refused requests.
 #[derive(Debug)]
 pub(crate) struct RefusalLog {
     lines: Arc<LogRateLimit>,
     warnings: Arc<LogRateLimit>,
-    /// The newest warnings: a page that tries again and again is warned of once in a while.
+    /// The newest warnings and when they were logged. A page that tries again and again causes one
+    /// warning in a while.
     warned: Mutex<VecDeque<(String, Instant)>>,
 }
 
@@ -33,8 +34,8 @@ impl RefusalLog {
         }
     }
 
-    /// Logs why `peer` gets `reply`, and what allows it where the configuration decides. There is no
-    /// path where the request could not be read; `meant` is the one that was probably meant.
+    /// Logs why `peer` gets `reply`. Where the configuration decides, says what to write to allow it. There
+    /// is no path where the request could not be read. `meant` is the path that the peer probably meant.
     pub(crate) fn log(
         &self,
         peer: SocketAddr,
@@ -57,21 +58,20 @@ impl RefusalLog {
             Reply::HostRefused(host) => host_way_out(host, config),
             _ => return,
         };
-        // Else it was said a moment ago.
-        if self.is_news(&way_out) {
-            let line = || tell(reply, &way_out);
+        if self.is_new(&way_out) {
+            let line = || warn_of(reply, &way_out);
             self.warnings.log(line, |refused| {
                 warn!(refused, "more origins or hosts refused")
             });
         }
     }
 
-    /// Logs that the handler has `peer` dropped without an answer.
+    /// Logs that the handler has the connection of `peer` closed without an answer.
     pub(crate) fn log_abort(&self, peer: SocketAddr, path: &str) {
         self.log_line(peer, Some(path), None, || "the handler aborts".into());
     }
 
-    /// Logs that the handler answers `peer` in bytes of its own, and wants no session.
+    /// Logs that the handler answers `peer` in bytes of its own and wants no session.
     pub(crate) fn log_raw(&self, peer: SocketAddr, path: &str) {
         let reason = "the handler answers in bytes of its own";
         self.log_line(peer, Some(path), None, || reason.into());
@@ -97,8 +97,8 @@ impl RefusalLog {
             .log(line, |refused| info!(refused, "more handshakes refused"));
     }
 
-    /// Whether this was not said within the last seconds.
-    fn is_news(&self, way_out: &str) -> bool {
+    /// Whether this warning was not logged within the last seconds.
+    fn is_new(&self, way_out: &str) -> bool {
         let now = Instant::now();
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         warned.retain(|(_, said)| now.saturating_duration_since(*said) < SAID_FOR);
@@ -113,7 +113,7 @@ impl RefusalLog {
     }
 }
 
-fn tell(reply: &Reply, way_out: &str) {
+fn warn_of(reply: &Reply, way_out: &str) {
     match reply {
         Reply::OriginRefused(refusal) => warn!(
             handler = %refusal.handler,
@@ -149,7 +149,7 @@ fn host_way_out(host: &str, config: &Config) -> String {
     advice("hosts", &hosts, config.hosts_by, None, config)
 }
 
-/// What to write, and where: the place that decides now.
+/// What to write, and where: on the layer of the configuration that decides now.
 fn advice(
     key: &str,
     values: &[&str],
@@ -176,9 +176,9 @@ fn advice(
     format!("to allow it: {key} = {values:?} {place} {}", file.display())
 }
 
-/// Lines a second.
+/// Lines that are logged in one second.
 const LINES_MAX: u32 = 20;
-/// How long a warning is not said again.
+/// How long a warning is not logged again.
 const SAID_FOR: Duration = Duration::from_secs(10);
 /// Warnings that are remembered.
 const WARNED_MAX: usize = 32;
