@@ -1,7 +1,8 @@
 /*
  * wsh.h: write WebSocket handlers for wshd in C, C++ or anything that reads C.
  *
- * The same border as plugin-api/src/abi.rs, byte for byte; a test compares the two. ABI 1.0.
+ * It says in C what plugin-api/src/abi.rs says in Rust, byte for byte; a test compares the two. ABI
+ * 1.0.
  *
  * A plugin is a shared library named NAME_wsh.so; it answers at /NAME. It exports one symbol, made
  * by WSH_DEFINE, and gives the server a table of callbacks, its vtable:
@@ -18,32 +19,32 @@
  *
  *     cc -shared -fPIC -O2 -I plugin-api/include -o echo_wsh.so echo.c
  *
- * handlers/c/ holds a whole one. In C++ build with -fno-gnu-unique, or a new generation would share
- * the statics of an old one; and let no exception out of a callback.
+ * handlers/c/ has a whole plugin. In C++ build with -fno-gnu-unique, or a new generation would
+ * share the statics of an old one. Let no exception out of a callback.
  *
  * Words: a plugin is a library file, a handler is its code, a session is one open WebSocket, a
  * generation is one loaded version of a plugin.
  *
  * Rules
- *  1. The server reads the head of WSH_HANDLER, up to `init`, from the file, and runs nothing of a
- *     plugin that it is going to refuse.
- *  2. A table starts with its size. A reader reads min(size, sizeof mine) bytes of it; an absent
- *     field is NULL and means the default. A writer that fills a table writes nothing past the size
- *     found in it. Fields are appended, never moved, never reused. A table of a plugin's that ends
- *     before a field of 1.0 is refused. See WSH_HAS.
- *  3. abi_major must match; min_host_minor must not be above the server's minor. A descriptor flag
- *     that the server does not know is ignored: a plugin that must be understood raises
+ *  1. The server reads the head of WSH_HANDLER, up to `init`, from the file, and runs no code of a
+ *     plugin that it refuses.
+ *  2. A table starts with its size. A reader reads at most size bytes of a table, and no more than
+ *     it knows. An absent field is NULL and means the default. A writer that fills a table of the
+ *     other side writes nothing past the size found in it. Fields are appended, never moved and
+ *     never reused. A plugin's table that ends before a field of 1.0 is refused. See WSH_HAS.
+ *  3. abi_major must match; min_host_minor must not be above the server's minor. The server ignores
+ *     a descriptor flag that it does not know. A plugin that depends on such a flag raises
  *     min_host_minor.
- *  4. Memory passed in lives until the call returns. The exceptions: WshHost, its ctx and log_level
- *     live as long as the process, and a WshRequest stays where it is, with all it points to, from
- *     the first `handshake` call until `open` or `abandon` returned. `abandon` comes only where an
- *     attempt was left: a handler that reads the WshRequest between two calls of `handshake` leaves
- *     one. Each side frees only what it allocated. A pointer and a length are a pair: with length 0
- *     the pointer may be NULL or dangling.
+ *  4. Memory that is passed to a call can be read until the call returns. There are two exceptions.
+ *     WshHost, its ctx and log_level live as long as the process. A WshRequest, with all that it
+ *     points to, stays where it is from the first call of `handshake` until `open` or `abandon` has
+ *     returned. `abandon` comes only if an attempt was left, so a handler that reads the WshRequest
+ *     between two calls of `handshake` leaves one. Each side frees only what it allocated. A
+ *     pointer and a length are a pair: with length 0 the pointer may be NULL or dangling.
  *  5. Callbacks of one session never overlap and keep their order, but may run on different
  *     threads. `handshake`, `open`, `restore` and different sessions run concurrently; `init`,
  *     `self_test`, `serving` and `shutdown` of one generation follow one another.
- *  6. A WshConn or WshResponse means something only inside the callback it was given to, on the
+ *  6. A WshConn or WshResponse is valid only inside the callback that it was given to, on the
  *     thread of that callback. Any other pointer is answered WSH_MISUSE, and nothing behind it is
  *     read.
  *  7. No function of 1.0 enters the plugin before it returns. `send`, `ping`, `close` take effect
@@ -51,25 +52,26 @@
  *     callbacks. What one thread sends to one id, by the first three, keeps its order, and so does
  *     what it publishes to one topic. No other order is promised: none between `send`, `send_to`
  *     and `publish`, and none between two topics or two threads.
- *  8. Nothing unwinds across, and nothing calls longjmp across.
+ *  8. No panic or exception leaves its side, and no longjmp crosses the border.
  *  9. A plugin depends on no address, thread, descriptor or process id of the server. Several
  *     processes may have the image at once (a trial, a worker): statics are each process's own.
  *
  * The life of a session
- *     `handshake`, again after each `wake` with the request's id while it answers WSH_PENDING, with
- *     the WshResponse as earlier calls left it: a header line that each of them appends is there
- *     several times. Then `open`, or `abandon` if an attempt was left and no `open` will come. Then `message ping pong
- *     drain timer wake note` in any order, and `snapshot` between any two of them; `closing` if the
- *     peer closes first; `closed` once; `destroy`. After `close`, `abort`, WSH_DONE or an error
- *     only `closed`, `wake` after a `closed` that answered WSH_PENDING, and `destroy` follow. A
- *     failed `open` or `restore` leaves no session: no `closed`, no `destroy`. A NULL session is
- *     legal.
+ *     First comes `handshake`. While it answers WSH_PENDING, it is called again after each `wake`
+ *     with the request's id. The WshResponse is then as earlier calls left it, so a header line
+ *     that each call appends is sent several times. Next comes `open`, or `abandon` if an attempt
+ *     was left and no `open` follows. Then `message ping pong drain timer wake note` come in any
+ *     order, and `snapshot` between any two of them. `closing` comes if the peer closes first. At
+ *     the end come `closed`, once, and `destroy`. After `close`, `abort`, WSH_DONE or an error
+ *     there are only `closed`, `wake` after a `closed` that answered WSH_PENDING, and `destroy`. A
+ *     failed `open` or `restore` leaves no session, so neither `closed` nor `destroy` follows. A
+ *     session may be NULL.
  *
- *     In `snapshot` and `restore` the functions that take a WshConn answer WSH_MISUSE, and in
- *     `closed` WSH_GONE; `check` answers WSH_OK in all three, where the table may be read. `destroy`,
- *     `abandon` and `shutdown` may call [any thread] functions only. `closed`, `destroy`, `abandon`
- *     and `shutdown` come at most once, and exactly once unless the process ends. `serving(1)` of a
- *     new generation comes before `serving(0)` of the one before it.
+ *     Functions that take a WshConn answer WSH_MISUSE in `snapshot` and `restore`, and WSH_GONE in
+ *     `closed`. `check` answers WSH_OK in all three, and the table of the WshConn may be read
+ *     there. `destroy`, `abandon` and `shutdown` may call [any thread] functions only. `closed`,
+ *     `destroy`, `abandon` and `shutdown` come at most once, and exactly once unless the process
+ *     ends. `serving(1)` of a new generation comes before `serving(0)` of the one before it.
  *
  * What a callback returns, and what that means
  *     init, self_test   OK: fit. Below 0: refused, with the words of `fail`.
@@ -92,7 +94,7 @@
  *                       may have changed that, so it can be asked again.
  *     restore           OK: a session. Below 0: it stays in the older generation, and may be tried
  *                       again.
- *     A status that stands for nothing in its callback counts as WSH_ERROR and is logged.
+ *     A status that has no meaning in its callback counts as WSH_ERROR and is logged.
  *
  * What more is promised
  *   - Calls of `wake` may be merged, and a `wake` callback may come without a call. After any call of
@@ -105,36 +107,38 @@
  *     whole characters.
  *   - A session that moves to a newer generation keeps its socket, id, timers, topics, compression
  *     and everything that waits in either direction. `snapshot` may be called between any two
- *     callbacks, as often as after each, also when no move follows; it changes nothing outside the
- *     session. `restore` gets state that an older generation or the same one wrote, perhaps in
- *     another process that has ended.
- *   - An id is never 0, and opaque: no two sessions have the same one, on all servers that work
- *     together and across an upgrade that keeps sessions open. All 64 bits may be used, more than a
- *     number of JSON holds in a browser. A server that works alone counts from 1 when it starts, so
- *     an id that was kept outside the process may be another session's after a restart. A
- *     generation's number is opaque, and newer is larger. WSH_GONE for an id: the session is known
- *     to be over, or the calling generation is, whose sessions may go on in a newer one.
- *   - The token of a timer and the number of a note, as every token of a later minor, come to the
- *     session wherever it has moved, and so to code that may be newer; to a session that is over
- *     they do not come. So they are numbers that each generation understands, and never a pointer.
- *   - A topic is 1 to 255 bytes of UTF-8 without NUL, and equal to another byte for byte; no byte in
- *     it is a pattern. It belongs to the handler's name, and all its generations share it; one that
- *     begins with `/` belongs to the server, and any handler may use it. `subscribe` answering
- *     WSH_OK means asked: for what is published in the same server it holds at once, for what comes
- *     from another one soon. `publish` answers how many subscribers of this server it was left for,
- *     as last known and without `except`: 0 says nothing of other servers. A subscriber that has no
- *     room for it is closed as past its outbound limit. The publisher, if it is a subscriber, may
- *     hear it after what it sends next. `except` is the id of one session, as a rule the
- *     publisher's own, on whatever server it is. What arrives may have been published by another
- *     version of the handler.
- *   - Versions and positions, which 1.0 has no function for. The version of something that is kept
- *     is a uint64_t, 0 where there is nothing, and only grows. A position in what was published is
- *     at most 64 opaque bytes, which any server that works with the one that gave it, and any later
- *     version of it, understands or answers as unknown.
- *   - `buffered` and every count of bytes is as last known, and still held by the server.
+ *     callbacks, as often as after each, also when no move follows. It changes nothing outside the
+ *     session. `restore` gets state that an older generation or this one wrote, perhaps in a
+ *     process that has ended.
+ *   - An id is opaque and never 0. No two sessions have the same id, on all servers that work
+ *     together and across an upgrade that keeps sessions open. All 64 bits may be used, which is
+ *     more than a number of JSON holds in a browser. A server that works alone counts from 1 when
+ *     it starts, so an id that was kept outside the process may belong to another session after a
+ *     restart. A generation's number is opaque, and that of a newer one is larger. WSH_GONE for an
+ *     id means that the session is known to be over, or that the calling generation is, whose
+ *     sessions may go on in a newer one.
+ *   - The token of a timer and the number of a note come to the session wherever it has moved, and
+ *     so to code that may be newer. They do not come to a session that is over. So they are numbers
+ *     that each generation understands, and never a pointer. Every token of a later minor comes
+ *     back in this way, too.
+ *   - A topic is 1 to 255 bytes of UTF-8 without NUL. Topics are compared byte for byte, and no
+ *     byte is a wildcard. A topic belongs to the handler's name, and all generations of the handler
+ *     share it. A topic that begins with `/` belongs to the server, and any handler may use it.
+ *     Once `subscribe` has answered WSH_OK, publications of this server arrive at once, and those
+ *     of other servers soon. `publish` answers how many subscribers of this server the message is
+ *     for, as last known and without `except`; 0 says nothing of other servers. A subscriber for
+ *     which the message does not fit is closed as past its outbound limit. A publisher that is a
+ *     subscriber may get the message after what it sends next. `except` is the id of one session on
+ *     any server, as a rule the publisher's own. A message that arrives may have been published by
+ *     another version of the handler.
+ *   - Versions and positions, which 1.0 has no function for. The version of a kept value is a
+ *     uint64_t, which is 0 where there is no value and only grows. A position among publications is
+ *     at most 64 opaque bytes. Every server that works with the one that gave it, in this version
+ *     or a later one, understands the position or answers that it is unknown.
+ *   - `buffered` and every count of bytes say what the server still holds, as last known.
  *     WSH_TOO_BIG may also show as a close after the callback.
- *   - After `shutdown` returned every [any thread] function answers WSH_GONE, or NULL, but `log`,
- *     `fail` and `check`, which know no session: so a thread that never ends stays harmless.
+ *   - After `shutdown` returned every [any thread] function answers WSH_GONE or NULL, except `log`,
+ *     `fail` and `check`, which need no session. So a thread that never ends does no harm.
  *
  * What is survived
  *     Any pointer that is no WshConn or WshResponse of the running callback, and any ctx of a WshSink
@@ -176,12 +180,12 @@ extern "C" {
 #define WSH_NOEXCEPT
 #endif
 
-/* The border described by this file. */
+/* The border that this file describes. */
 #define WSH_ABI_MAJOR 1
-/* How many times it was appended to. */
+/* How many releases since 1.0 have appended to it. */
 #define WSH_ABI_MINOR 0
 
-/* What a call answers: 0 and above is an outcome, below 0 a failure. */
+/* The answer of a call: 0 and above is an outcome, below 0 a failure. */
 typedef int32_t WshStatus;
 /* Done as asked. */
 #define WSH_OK 0
@@ -207,7 +211,7 @@ typedef int32_t WshStatus;
 #define WSH_UNSUPPORTED (-5)
 /* An argument breaks its rule; nothing was done. */
 #define WSH_INVALID (-6)
-/* Called at the wrong time, on the wrong thread or with a pointer that means nothing; nothing was
+/* Called at the wrong time, on the wrong thread or with a pointer that is not valid; nothing was
  * done. */
 #define WSH_MISUSE (-7)
 /* The queue is full; nothing was done, and it may be tried again. */
@@ -220,34 +224,34 @@ typedef int32_t WshStatus;
 #define WSH_MORE (1u << 8)
 /* Do not compress this message; in its first part, where it has several. */
 #define WSH_NO_COMPRESS (1u << 9)
-/* The sender vouches for UTF-8, as for text that the server gave it, and the host need not look: text
- * that is none may reach the peer. */
+/* The sender vouches for UTF-8, as for text that the server gave it. The host need not check it, so
+ * text that is not UTF-8 may reach the peer. */
 #define WSH_TRUSTED_UTF8 (1u << 10)
-/* `send` and `commit`: WSH_FULL where the message does not fit beside what waits, in the place of
- * WSH_TOO_BIG and the limit's policy. Nothing was done; `drain` says when there is room. By id it is
- * WSH_UNSUPPORTED. */
+/* `send` and `commit`: a message that does not fit beside what waits is answered with WSH_FULL, in
+ * the place of WSH_TOO_BIG and the limit's policy. Nothing was done; `drain` says when to try
+ * again. By id the bit is WSH_UNSUPPORTED. */
 #define WSH_IF_ROOM (1u << 11)
-/* The callback `message`, for handlers with WSH_BATCHES: another whole message follows at once. A
- * hint: one that does not say so may be followed all the same, and what follows may break the
- * protocol, so that `closed` comes in its place. Where a message is sent it is WSH_UNSUPPORTED: an
- * echo takes it away. */
+/* The callback `message`, for handlers with WSH_BATCHES: another whole message follows at once. It
+ * is a hint: a message without it may be followed by another one, too, and what follows may break
+ * the protocol, so that `closed` comes instead. In a send the bit is WSH_UNSUPPORTED, so an echo
+ * clears it. */
 #define WSH_FOLLOWED (1u << 12)
 
-/* WshDescriptor.flags: compiled with panic = "abort". Refused where the plugin would share the
- * server's process. */
+/* WshDescriptor.flags: compiled with panic = "abort". Such a plugin is refused where it would share
+ * the server's process. */
 #define WSH_PANIC_ABORT 1u
 /* WshDescriptor.flags: sessions can move to a newer generation. */
 #define WSH_MIGRATES 2u
-/* WshDescriptor.flags: the plugin runs every session on a thread of its own, and the server limits
- * how many there are. */
+/* WshDescriptor.flags: the plugin runs every session on a thread of its own. The server limits how
+ * many there are. */
 #define WSH_BLOCKING 4u
 /* WshDescriptor.flags: sessions are futures. */
 #define WSH_ASYNC 8u
-/* WshDescriptor.flags: the handler's own `handshake` judges the Origin. The server lets any in,
- * unless the configuration has a rule for this very handler. */
+/* WshDescriptor.flags: the handler's own `handshake` judges the Origin. The server admits any
+ * origin, unless the configuration has a rule for this handler. */
 #define WSH_ORIGIN_ANY 16u
-/* WshVtable.flags: `message` takes parts of messages. A message may be of any length then, in any number
- * of frames; what the configuration says of a message's bytes is the most that a part has. */
+/* WshVtable.flags: `message` takes parts of messages. A message may then be of any length, in any
+ * number of frames. The configuration's limit for the bytes of a message limits a part instead. */
 #define WSH_STREAM 1u
 /* WshVtable.flags: `message` may be told that another message follows, see WSH_FOLLOWED. */
 #define WSH_BATCHES 2u
@@ -263,8 +267,8 @@ typedef int32_t WshStatus;
 #define WSH_RESTORED 2u
 /* WshConn.flags: permessage-deflate was negotiated. */
 #define WSH_DEFLATE 4u
-/* WshConn.flags: the bits that say in `closing` and `closed` what ended the session first, one of
- * the values below. 0, and a value that is not known: something else did. */
+/* WshConn.flags: the bits that say in `closing` and `closed` what ended the session first: one of
+ * the values below. 0 or a value that is not known stands for something else. */
 #define WSH_CAUSE (0xffu << 8)
 /* WSH_CAUSE: the peer closed. */
 #define WSH_CAUSE_PEER (1u << 8)
@@ -272,13 +276,13 @@ typedef int32_t WshStatus;
 #define WSH_CAUSE_HANDLER (2u << 8)
 /* WSH_CAUSE: a callback failed or panicked. */
 #define WSH_CAUSE_FAILED (3u << 8)
-/* WSH_CAUSE: the connection was lost, or the peer gave no sign of life any more. */
+/* WSH_CAUSE: the connection was lost, or the peer gave no sign of life for too long. */
 #define WSH_CAUSE_LOST (4u << 8)
 /* WSH_CAUSE: the peer, or what was sent to it, passed a limit of the server's. */
 #define WSH_CAUSE_LIMIT (5u << 8)
 /* WSH_CAUSE: the peer broke a rule of the protocol. */
 #define WSH_CAUSE_PROTOCOL (6u << 8)
-/* WSH_CAUSE: newer code has replaced this generation, and the session could not go there. */
+/* WSH_CAUSE: newer code has replaced this generation, and the session could not move to it. */
 #define WSH_CAUSE_REPLACED (7u << 8)
 /* WSH_CAUSE: the server stops. */
 #define WSH_CAUSE_STOPPING (8u << 8)
@@ -300,7 +304,7 @@ typedef struct WshStr {
 /* Any bytes, in the layout of WshStr. */
 typedef WshStr WshBytes;
 
-/* A name and what it stands for: a header line, a cookie, a route's parameter, a log field. */
+/* A name and its value: a header line, a cookie, a route's parameter, a log field. */
 typedef struct WshPair {
     WshStr name;
     WshBytes value;
@@ -311,7 +315,7 @@ typedef struct WshInit WshInit;
 typedef struct WshInstance WshInstance;
 typedef struct WshVtable WshVtable;
 
-/* What a plugin says of itself; see WSH_DEFINE. Everything before `init` is read from the file,
+/* The description of a plugin; see WSH_DEFINE. Everything before `init` is read from the file,
  * without running it. */
 typedef struct WshDescriptor {
     uint8_t magic[8];          /* 89 57 53 48 0D 0A 1A 0A: a transfer in text mode breaks it */
@@ -327,14 +331,14 @@ typedef struct WshDescriptor {
     char name[64];             /* UTF-8, NUL-padded; these three are for people only */
     char version[32];
     char toolchain[64];
-    /* Builds the handler, and acts on nothing outside before `serving`. Called once per loaded
-     * image, on a control thread, with a deadline. Below 0: not loaded, with the text of `fail`.
-     * A file is opened twice: first in a process of its own, with WSH_CHECK, where `self_test` and
+    /* Builds the handler. It changes nothing outside before `serving`. Called once per loaded
+     * image, on a control thread, with a deadline. Below 0: not loaded, with the text of `fail`. A
+     * file is opened twice: first in a process of its own, with WSH_CHECK, where `self_test` and
      * `shutdown` follow and the process ends; then, if all went well, in the server. */
     WshStatus(WSH_CALL *init)(const WshHost *host, const WshInit *init, WshInstance *instance);
 } WshDescriptor;
 
-/* What `init` is told. */
+/* The table that `init` gets. */
 struct WshInit {
     uint32_t size;       /* of this table in bytes */
     uint32_t flags;      /* WSH_CHECK */
@@ -343,7 +347,7 @@ struct WshInit {
     WshStr name;         /* the handler's name, `chat`; its topics belong to it */
 };
 
-/* What `init` fills in; size is set by the server. */
+/* The table that `init` fills in; size is set by the server. */
 struct WshInstance {
     uint32_t size;           /* of this table in bytes */
     uint32_t flags;          /* 0; refused otherwise */
@@ -351,7 +355,7 @@ struct WshInstance {
     const WshVtable *vtable; /* lives as long as the image is mapped: a static const, as a rule */
 };
 
-/* One session as its callback sees it. Owned by the host, readable without a call, only inside a
+/* One session, as its callbacks see it. Owned by the host, readable without a call, only inside a
  * callback of this session and on its thread; it changes only through calls with it. */
 typedef struct WshConn {
     uint32_t size;     /* of this table in bytes */
@@ -390,10 +394,11 @@ typedef struct WshRequest {
     WshBytes tls_client_cert; /* in DER, or empty */
 } WshRequest;
 
-/* The answer to the opening handshake, opaque; valid inside a `handshake` call only. */
+/* The answer to the opening handshake. It is opaque, and valid inside a call of `handshake`
+ * only. */
 typedef struct WshResponse WshResponse;
 
-/* Where `snapshot` writes the state; valid inside that call only. */
+/* The destination of the state that `snapshot` writes; valid inside that call only. */
 typedef struct WshSink {
     uint32_t size;     /* of this table in bytes */
     uint32_t reserved; /* 0 */
@@ -402,12 +407,12 @@ typedef struct WshSink {
     WshStatus(WSH_CALL *write)(void *ctx, const uint8_t *data, size_t len);
 } WshSink;
 
-/* What the server offers a plugin. `ctx` is this handler in this generation.
+/* The functions that the server offers a plugin. `ctx` stands for this handler in this generation.
  *
  * [callback] functions are for the WshConn of the running callback, on its thread. [any thread]
- * functions may be called at any time from anywhere; they find a session by its id, and a dead id,
- * or another handler's, is WSH_GONE. [handshake] functions are for inside `handshake` only. What is
- * passed to any of them is read, or copied, before it returns. */
+ * functions may be called at any time from anywhere. They find a session by its id; the id of a
+ * session that is over, or of another handler's, is WSH_GONE. [handshake] functions are for inside
+ * `handshake` only. All arguments are read, or copied, before a function returns. */
 struct WshHost {
     uint32_t size;             /* of this table in bytes */
     uint32_t abi_minor;        /* the server's ABI minor */
@@ -417,77 +422,83 @@ struct WshHost {
     /* [any thread] Whether this is the WshConn of the callback that runs on this thread, so that
      * its table may be read: WSH_OK, or WSH_MISUSE for any other pointer. */
     WshStatus(WSH_CALL *check)(const WshConn *conn);
-    /* [callback] Queues a message, or a part of one with WSH_MORE; at once, in call order.
-     * Answers the bytes buffered after it; WSH_GONE when closing; WSH_INVALID for text that is
-     * not UTF-8 or an opcode that is neither WSH_TEXT nor WSH_BINARY; WSH_UNSUPPORTED for an
-     * unknown kind bit; WSH_TOO_BIG past the outbound limit: nothing was queued and the limit's
-     * policy applies, unless WSH_IF_ROOM asks for WSH_FULL. A message that is longer than any may be
-     * is WSH_TOO_BIG as well, and nothing else comes of it. */
+    /* [callback] Queues a message, or with WSH_MORE a part of one, at once and in call order.
+     * Answers how many bytes are buffered afterwards. WSH_GONE: the session is closing.
+     * WSH_INVALID: text that is not UTF-8, or an opcode that is neither WSH_TEXT nor WSH_BINARY.
+     * WSH_UNSUPPORTED: an unknown kind bit. WSH_TOO_BIG: the message passes the outbound limit.
+     * Nothing was queued then, and the limit's policy applies, unless WSH_IF_ROOM asks for
+     * WSH_FULL. A message that is longer than any may be is WSH_TOO_BIG as well, without further
+     * effect. */
     int64_t(WSH_CALL *send)(WshConn *conn, uint32_t kind, const uint8_t *data, size_t len);
-    /* [callback] Room for max bytes, uninitialised; NULL if not to be had. It lives until the next
-     * call with this WshConn or the end of the callback; uncommitted, it was nothing. */
+    /* [callback] Reserves max bytes, uninitialised; NULL if there are none. They can be written
+     * until the next call with this WshConn or the end of the callback. Without a `commit` nothing
+     * is sent. */
     uint8_t *(WSH_CALL *reserve)(WshConn *conn, size_t max);
-    /* [callback] Queues the first len bytes of what was reserved; as `send` otherwise. WSH_INVALID
-     * unless `reserve`, for as many bytes, was the call with this WshConn before it; `check` is
-     * none. Whatever it answers, the room is gone. */
+    /* [callback] Queues the first len bytes of those that were reserved, like `send`. WSH_INVALID
+     * unless the call with this WshConn before it was a `reserve` of at least as many bytes; a
+     * `check` in between does not count. The reserved bytes are gone afterwards, whatever the
+     * answer is. */
     int64_t(WSH_CALL *commit)(WshConn *conn, uint32_t kind, size_t len);
     /* [callback] Queues a Ping. Over 125 bytes: WSH_TOO_BIG. */
     WshStatus(WSH_CALL *ping)(WshConn *conn, const uint8_t *data, size_t len);
     /* [callback] Starts the closing handshake, also between two parts of a message, which then
      * stays incomplete. Code 0 is an empty body, without a reason. A code that the transport may
-     * not send is WSH_INVALID (over WebSocket every one but 1000 to 1003, 1007 to 1014, 3000 to
-     * 4999); a reason over the transport's limit, 123 bytes for WebSocket, is WSH_TOO_BIG. A
-     * reason is UTF-8 and may hold NUL. From now on what needs an open session is WSH_GONE, and what
-     * was sent by id and has not left does not leave; `reads`, `watermark` and `subscribe` are WSH_OK
-     * and mean nothing. */
+     * not send is WSH_INVALID (over WebSocket every one but 1000 to 1003, 1007 to 1014 and 3000 to
+     * 4999). A reason over the transport's limit, 123 bytes for WebSocket, is WSH_TOO_BIG. A reason
+     * is UTF-8 and may hold NUL. Afterwards a call that needs an open session answers WSH_GONE, and
+     * messages that were sent by id and have not left are dropped. `reads`, `watermark` and
+     * `subscribe` answer WSH_OK and have no effect. */
     WshStatus(WSH_CALL *close)(WshConn *conn, uint32_t code, WshBytes reason);
     /* [callback] Drops the connection without a Close frame. */
     WshStatus(WSH_CALL *abort)(WshConn *conn);
-    /* [callback] One shot; the same token replaces; UINT64_MAX as after_ms cancels. The token is a
-     * number of the handler's own; it survives a move. */
+    /* [callback] Sets a timer, which runs out once. It replaces a timer with its token; UINT64_MAX
+     * as after_ms cancels that. The token is a number of the handler's own; it survives a move. */
     WshStatus(WSH_CALL *timer)(WshConn *conn, uint64_t token, uint64_t after_ms);
     /* [callback] Inbound backpressure: 0 holds the peer's messages back at once, and all that comes
-     * after them (its Pings, its Close); 1 lets them in. A connection that is lost meanwhile ends the
-     * session, though not before a Ping of the server's. Anything else is WSH_INVALID. */
+     * after them (its Pings, its Close); 1 lets them in. Any other number is WSH_INVALID. A
+     * connection that is lost while it is held back ends the session, though not before a Ping of
+     * the server's. */
     WshStatus(WSH_CALL *reads)(WshConn *conn, uint32_t on);
-    /* [callback] `drain` fires each time that buffered, having been above high, is at most low, once
-     * for each. WSH_INVALID if low is above high. */
+    /* [callback] Has `drain` called once each time that buffered, having been above high, is at
+     * most low. WSH_INVALID if low is above high. */
     WshStatus(WSH_CALL *watermark)(WshConn *conn, uint64_t low, uint64_t high);
     /* [callback] Joins (1) or leaves (0) a topic; any other `on` is WSH_INVALID. WSH_TOO_BIG for a
      * topic that is too long, and for one more than a session may have. */
     WshStatus(WSH_CALL *subscribe)(WshConn *conn, WshStr topic, uint32_t on);
 
-    /* [any thread] Sends a whole message to a session of this handler, also to one's own. Answers
-     * the bytes buffered; WSH_FULL when its inbox is full. What is sent to a handshake that is
-     * WSH_PENDING waits until after `open`. */
+    /* [any thread] Sends a whole message to a session of this handler, also from inside the
+     * session's own callback. Answers how many bytes are buffered; WSH_FULL if the session's inbox
+     * is full. A message to a handshake that is WSH_PENDING waits until after `open`. */
     int64_t(WSH_CALL *send_to)(void *ctx, uint64_t id, uint32_t kind, const uint8_t *data,
                                size_t len);
-    /* [any thread] Closes a session of this handler, behind what was sent to it before; code and
-     * reason as for `close`. Afterwards `send_to`, `notify` and `close_to` answer WSH_GONE. A
-     * handshake that is WSH_PENDING is refused: 503 for the codes 1001, 1012 and 1013, else 403. */
+    /* [any thread] Closes a session of this handler, after the messages that were sent to it
+     * before. For the code and the reason see `close`. Afterwards `send_to`, `notify` and
+     * `close_to` answer WSH_GONE. A handshake that is WSH_PENDING is refused: 503 for the codes
+     * 1001, 1012 and 1013, else 403. */
     WshStatus(WSH_CALL *close_to)(void *ctx, uint64_t id, uint32_t code, WshBytes reason);
-    /* [any thread] Sends a whole message to the subscribers of a topic, but not to `except` (0 =
-     * none). Answers how many of them this server has, as last known, or WSH_FULL. */
+    /* [any thread] Sends a whole message to the subscribers of a topic but `except` (0 is none).
+     * Answers how many of them this server has, as last known, or WSH_FULL. */
     int64_t(WSH_CALL *publish)(void *ctx, WshStr topic, uint32_t kind, const uint8_t *data,
                                size_t len, uint64_t except);
-    /* [any thread] Calls the session's `wake`, or its `handshake` again. */
+    /* [any thread] Has the session's `wake` called, or its `handshake` called again. */
     WshStatus(WSH_CALL *wake)(void *ctx, uint64_t id);
-    /* [any thread] As `wake`, after a while. A session or handshake has one such alarm: a later
-     * call replaces it, and UINT64_MAX cancels it. */
+    /* [any thread] Like `wake`, but `ms` milliseconds later. A session or handshake has one such
+     * alarm: a later call replaces it, and UINT64_MAX cancels it. */
     WshStatus(WSH_CALL *wake_after)(void *ctx, uint64_t id, uint64_t ms);
-    /* [any thread] Calls the session's `note` with a number of the handler's own, never a
-     * pointer, once for each call, in order with what is sent by id. WSH_FULL when the session's
+    /* [any thread] Has the session's `note` called with a number of the handler's own, never a
+     * pointer: once for each call, in order with what is sent by id. WSH_FULL if the session's
      * inbox is full. A note to a handshake that is WSH_PENDING waits until after `open`. */
     WshStatus(WSH_CALL *notify)(void *ctx, uint64_t id, uint64_t note);
-    /* [any thread] Runs `run(arg)` once on a thread of the host's, which keeps the image mapped until
-     * it returns; `shutdown` waits for none. Unless WSH_OK, arg is still the caller's. */
+    /* [any thread] Runs `run(arg)` once on a thread of the host's, which keeps the image mapped
+     * until it returns. `shutdown` does not wait for such threads. With any answer but WSH_OK, arg
+     * is still the caller's. */
     WshStatus(WSH_CALL *spawn)(void *ctx, void(WSH_CALL *run)(void *arg), void *arg);
     /* [any thread] Says why the callback running on this thread is about to fail. Answers
      * WSH_ERROR, so that a callback may `return host->fail(...)`. */
     WshStatus(WSH_CALL *fail)(void *ctx, WshStr why);
-    /* [any thread] One line of log; id is the session it is about. 0 is that of the callback which
-     * runs on this thread, a `handshake` included, if there is one. Compare the level with
-     * *log_level first: what is above it is thrown away. */
+    /* [any thread] Writes one line of log; id is the session that it is about. 0 stands for the
+     * session of the callback or the `handshake` that runs on this thread, if there is one. Compare
+     * the level with *log_level first: a line above it is dropped. */
     void(WSH_CALL *log)(void *ctx, uint64_t id, uint32_t level, WshStr target, WshStr message,
                 const WshPair *fields, size_t n_fields);
 
@@ -496,48 +507,49 @@ struct WshHost {
     WshStatus(WSH_CALL *response_header)(WshResponse *response, WshStr name, WshBytes value);
     /* [handshake] Chooses the subprotocol; one that the client did not offer is WSH_INVALID. */
     WshStatus(WSH_CALL *response_protocol)(WshResponse *response, WshStr name);
-    /* [handshake] The status, 300 to 599, and body of a refusal; then answer WSH_REJECT. A body that
-     * the status may not have (304) is left out. */
+    /* [handshake] Sets the status, 300 to 599, and the body of a refusal; the callback then answers
+     * WSH_REJECT. A body that the status may not have (304) is left out. */
     WshStatus(WSH_CALL *response_reject)(WshResponse *response, uint32_t status, WshBytes body);
     /* [handshake] Extensions that may be negotiated: bit 0 permessage-deflate. Unknown bits are
      * ignored. */
     WshStatus(WSH_CALL *response_extensions)(WshResponse *response, uint32_t allow);
 
-    /* [any thread] An optional table by its id, `wsh.NAME/REV`, or NULL; see wsh_raw.h. It lives as
-     * long as the process. */
+    /* [any thread] The optional table with this id, `wsh.NAME/REV`, or NULL; see wsh_raw.h. It
+     * lives as long as the process. */
     const void *(WSH_CALL *extension)(void *ctx, WshStr id);
 };
 
-/* What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there. Where another is
- * NULL: `handshake` accepts, `closing` echoes the code, `closed` is over, without `snapshot` and
- * `restore` sessions stay in their generation, `self_test` finds the handler fit, and the others do
- * nothing.
+/* The callbacks of a handler. `open`, `message`, `destroy` and `shutdown` must not be NULL. For the
+ * others NULL means: `handshake` accepts, `closing` echoes the code, `closed` is over, `self_test`
+ * finds the handler fit, and the rest do nothing. Without `snapshot` and `restore` sessions stay in
+ * their generation.
  *
- * A callback that answers below 0 ends its session with 1011; `open message ping pong drain timer
- * wake` may answer WSH_DONE, which closes with 1000. */
+ * A callback that answers below 0 ends its session with 1011. `open message ping pong drain timer
+ * wake note` may answer WSH_DONE, which closes with 1000. */
 struct WshVtable {
     uint32_t size;  /* of this table in bytes */
     uint32_t flags; /* WSH_STREAM, WSH_BATCHES */
 
-    /* Accepts or refuses: WSH_OK, WSH_REJECT, WSH_PENDING, WSH_ABORT; below 0 is a 500. Runs beside
-     * those of other clients. What it leaves in *attempt, NULL at first, is there again in the next
-     * call, and is then taken by `open` or freed by `abandon`. Default: WSH_OK. */
+    /* Accepts or refuses: WSH_OK, WSH_REJECT, WSH_PENDING, WSH_ABORT; below 0 is a 500. It may run
+     * beside that of other clients. *attempt is NULL at first. What the callback leaves there is
+     * there again in the next call, and is then taken by `open` or freed by `abandon`. Default:
+     * WSH_OK. */
     WshStatus(WSH_CALL *handshake)(void *handler, const WshRequest *request, WshResponse *response,
                            void **attempt);
     /* Frees an attempt that no `open` will take. */
     void(WSH_CALL *abandon)(void *handler, void *attempt);
-    /* Makes the session, after the 101 was written; takes attempt, also when it fails. Runs beside
-     * those of other clients. */
+    /* Makes the session after the 101 was written. It takes attempt, also when it fails. It may run
+     * beside that of other clients. */
     WshStatus(WSH_CALL *open)(void *handler, WshConn *conn, const WshRequest *request,
                               void *attempt, void **session);
     /* One message, or with WSH_STREAM one part. Text is valid UTF-8. */
     WshStatus(WSH_CALL *message)(void *session, WshConn *conn, uint32_t kind, const uint8_t *data,
                          size_t len);
-    /* To look on: the host has answered the Ping. */
+    /* A Ping came, which the host has answered. */
     WshStatus(WSH_CALL *ping)(void *session, WshConn *conn, const uint8_t *data, size_t len);
     /* A Pong came. */
     WshStatus(WSH_CALL *pong)(void *session, WshConn *conn, const uint8_t *data, size_t len);
-    /* There is room again, see `watermark`. */
+    /* Most of what waited for the peer is gone; see `watermark`. */
     WshStatus(WSH_CALL *drain)(void *session, WshConn *conn);
     /* A timer ran out. */
     WshStatus(WSH_CALL *timer)(void *session, WshConn *conn, uint64_t token);
@@ -545,39 +557,39 @@ struct WshVtable {
     WshStatus(WSH_CALL *wake)(void *session, WshConn *conn);
     /* WshHost.notify was called with this number. */
     WshStatus(WSH_CALL *note)(void *session, WshConn *conn, uint64_t note);
-    /* The peer closes first. Code 1005: none came. The reason is UTF-8 and may hold NUL. WSH_OK
-     * echoes the code unless `close` or `abort` was called; WSH_PENDING: answered later, within the
-     * close timeout. */
+    /* The peer closes first. Code 1005: its Close had none. The reason is UTF-8 and may hold NUL.
+     * WSH_OK echoes the code unless `close` or `abort` was called; WSH_PENDING answers later,
+     * within the close timeout. */
     WshStatus(WSH_CALL *closing)(void *session, WshConn *conn, uint32_t code, WshBytes reason);
-    /* The session is over; comes exactly once. Code 1006: no Close was received. WSH_PENDING:
+    /* The session is over. It comes exactly once. Code 1006: no Close was received. WSH_PENDING:
      * `wake` goes on for as long as it answers WSH_PENDING, or until a deadline. */
     WshStatus(WSH_CALL *closed)(void *session, WshConn *conn, uint32_t code, WshBytes reason);
     /* Frees the session: exactly once for each that exists. */
     void(WSH_CALL *destroy)(void *session);
-    /* Writes the session's state, and changes nothing outside it; the session can go on afterwards.
-     * WSH_AGAIN: not now. */
+    /* Writes the session's state, and changes nothing outside the session, which may go on
+     * afterwards. WSH_AGAIN: not now. */
     WshStatus(WSH_CALL *snapshot)(void *session, WshConn *conn, const WshSink *sink);
-    /* Makes a session from state that an older generation or the same one wrote, perhaps in a
-     * process that has ended. Below 0: it stays there. */
+    /* Makes a session from state that an older generation or this one wrote, perhaps in a process
+     * that has ended. Below 0: it stays there. */
     WshStatus(WSH_CALL *restore)(void *handler, WshConn *conn, uint32_t schema,
                                  const uint8_t *state, size_t len, void **session);
     /* Whether the handler is fit to serve; below 0: it is not used. On a control thread. */
     WshStatus(WSH_CALL *self_test)(void *handler);
-    /* 1: connections come now. 0: superseded or removed; sessions may remain, background work
-     * stops. On a control thread. */
+    /* 1: clients come from now on. 0: the generation is superseded or removed; sessions may remain,
+     * and background work stops. On a control thread. */
     void(WSH_CALL *serving)(void *handler, uint32_t on);
-    /* The last session is gone; frees the handler. On a control thread. */
+    /* Frees the handler, after its last session. On a control thread. */
     void(WSH_CALL *shutdown)(void *handler);
-    /* What the server asks of the plugin by id, `wsh.NAME/REV`, or NULL. */
+    /* The plugin's table with this id, `wsh.NAME/REV`, or NULL. */
     const void *(WSH_CALL *extension)(void *handler, WshStr id);
 };
 
-/* Whether the one who made the table knew of a field: WSH_HAS(conn, protocol). */
+/* Whether a table has a field, since its maker may be older: WSH_HAS(conn, protocol). */
 #define WSH_HAS(table, field)                                                                      \
     ((size_t)((const char *)&(table)->field - (const char *)(table)) + sizeof((table)->field) <=   \
      (table)->size)
 
-/* A C string as the host wants it; it must outlive the call. NULL is the empty text. */
+/* A C string in the form of the ABI. It must outlive the call. NULL is the empty text. */
 static inline WshStr wsh_str(const char *text) {
     WshStr str;
     str.ptr = (const uint8_t *)text;
@@ -585,7 +597,7 @@ static inline WshStr wsh_str(const char *text) {
     return str;
 }
 
-/* Bytes as the host wants them; they must outlive the call. */
+/* Bytes in the form of the ABI. They must outlive the call. */
 static inline WshBytes wsh_bytes(const void *data, size_t len) {
     WshBytes bytes;
     bytes.ptr = (const uint8_t *)data;
@@ -643,7 +655,7 @@ static inline const char *wsh_status_name(int64_t status) {
     }
 }
 
-/* Whether a line of this level would be kept: ask before putting one together. */
+/* Whether a line of this level would be logged: ask before you build one. */
 static inline int wsh_logs(const WshHost *host, uint32_t level) {
     return level <= *(const volatile uint32_t *)host->log_level;
 }
@@ -669,8 +681,7 @@ static inline void wsh_log(const WshHost *host, uint32_t level, const char *mess
 #define WSH_EXTERN extern
 #endif
 
-/* What the plugin says it was compiled with, at most 63 bytes; define it before for another
- * text. */
+/* The compiler's name in the descriptor, at most 63 bytes. Define it before for another text. */
 #define WSH_TEXT_OF_(x) #x
 #define WSH_TEXT_OF(x) WSH_TEXT_OF_(x)
 #ifndef WSH_TOOLCHAIN
@@ -687,17 +698,17 @@ static inline void wsh_log(const WshHost *host, uint32_t level, const char *mess
 #endif
 #endif
 
-/* The oldest minor of the server's that the plugin can live with; define it before for an older
- * one, if the plugin asks WSH_HAS before it uses what is newer. */
+/* The oldest minor of a server that the plugin works with. Define it before for an older one, if
+ * the plugin asks WSH_HAS before it uses newer fields. */
 #ifndef WSH_MIN_HOST_MINOR
 #define WSH_MIN_HOST_MINOR WSH_ABI_MINOR
 #endif
 
-/* Makes this library a plugin; once, at file scope. Name (at most 63 bytes) and version (31) are
- * string literals; the route comes from the name of the file. */
+/* Makes this library a plugin. It is written once, at file scope. Name (at most 63 bytes) and
+ * version (31) are string literals; the route comes from the name of the file. */
 #define WSH_DEFINE(name, version, init) WSH_DEFINE_WITH(name, version, init, 0u, 0u, 0u)
 
-/* As WSH_DEFINE, with WshDescriptor.flags and the schema of the state that `snapshot` writes and
+/* Like WSH_DEFINE, with WshDescriptor.flags, the schema of the state that `snapshot` writes, and
  * the oldest that `restore` reads. */
 #define WSH_DEFINE_WITH(name, version, init, flags, schema, schema_min)                            \
     WSH_EXTERN WSH_EXPORT const WshDescriptor WSH_HANDLER;                                         \

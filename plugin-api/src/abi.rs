@@ -1,4 +1,4 @@
-//! The border: what a plugin and the server agree on, byte for byte. No logic lives here.
+//! The border: what a plugin and the server agree on, byte for byte. This file has no logic.
 //!
 //! Words: a *plugin* is a library file, a *handler* is its code, a *session* is one open
 //! WebSocket, a *generation* is one loaded version of a plugin.
@@ -7,55 +7,52 @@
 //!
 //! Each has a name, by which comments cite it.
 //!
-//! 1. *One symbol.* The server looks for one symbol, the static [`WSH_HANDLER`](SYMBOL). The
-//!    head of that [`Descriptor`], up to `init`, holds no pointer, so the server reads it from
-//!    the file and runs nothing of a plugin that it is going to refuse.
-//! 2. *Sizes.* A table starts with its `size`. A reader of a table reads `min(size, mine)` bytes
-//!    of it; an absent field is NULL and means the default. A writer that fills a table writes
-//!    nothing past the `size` found in it. Fields are appended, never moved, never reused, and no
-//!    table ends in padding. A table of a plugin's that ends before a field of 1.0 is refused.
-//! 3. *Versions.* `abi_major` must match; `min_host_minor` must not be above the server's
-//!    minor. A descriptor flag that the server does not know is ignored: a plugin that must be
-//!    understood raises `min_host_minor`.
-//! 4. *Lent memory.* Memory passed in lives until the call returns. The exceptions: [`Host`],
-//!    its `ctx` and `log_level` live as long as the process, and a [`Request`] stays where it
-//!    is, with all it points to, from the first `handshake` call until `open` or `abandon`
-//!    returned. `abandon` comes only where an attempt was left: a handler that reads the Request
-//!    between two calls of `handshake` leaves one. Each side frees only what it allocated. A pointer and a length are a pair: with
-//!    length 0 the pointer may be NULL or dangling.
+//! 1. *One symbol.* The server looks for one symbol, the static [`WSH_HANDLER`](SYMBOL). The head of that
+//!    [`Descriptor`], up to `init`, holds no pointer, so the server reads it from the file, and runs no code of a
+//!    plugin that it refuses.
+//! 2. *Sizes.* A table starts with its `size`. A reader reads at most `size` bytes of a table, and no more than it
+//!    knows. An absent field is NULL and means the default. A writer that fills a table of the other side writes
+//!    nothing past the `size` found in it. Fields are appended, never moved and never reused, and no table ends in
+//!    padding. A plugin's table that ends before a field of 1.0 is refused.
+//! 3. *Versions.* `abi_major` must match; `min_host_minor` must not be above the server's minor. The server ignores a
+//!    descriptor flag that it does not know. A plugin that depends on such a flag raises `min_host_minor`.
+//! 4. *Lent memory.* Memory that is passed to a call can be read until the call returns. There are two exceptions.
+//!    [`Host`], its `ctx` and `log_level` live as long as the process. A [`Request`], with all that it points to, stays
+//!    where it is from the first call of `handshake` until `open` or `abandon` has returned. `abandon` comes only if an
+//!    attempt was left, so a handler that reads the Request between two calls of `handshake` leaves one. Each side
+//!    frees only what it allocated. A pointer and a length are a pair: with length 0 the pointer may be NULL or
+//!    dangling.
 //! 5. *Order of callbacks.* Callbacks of one session never overlap and keep their order, but
 //!    may run on different threads. `handshake`, `open`, `restore` and different sessions run
 //!    concurrently; `init`, `self_test`, `serving` and `shutdown` of one generation follow one
 //!    another.
-//! 6. *The Conn.* A `*mut Conn` or `*mut Response` means something only inside the callback it
-//!    was given to, on the thread of that callback. Any other pointer (NULL, another session's,
-//!    one of an earlier callback, freed or made up) is answered [`MISUSE`], and nothing behind it
-//!    is read.
+//! 6. *The Conn.* A `*mut Conn` or `*mut Response` is valid only inside the callback that it was given to, on the
+//!    thread of that callback. Any other pointer (NULL, another session's, one of an earlier callback, freed or made
+//!    up) is answered [`MISUSE`], and nothing behind it is read.
 //! 7. *No way back.* No function of 1.0 enters the plugin before it returns. `send`, `ping`,
 //!    `close` take effect in call order; `send_to`, `close_to`, `notify` and `publish` are
 //!    messages, applied between callbacks. What one thread sends to one id, by the first three,
 //!    keeps its order, and so does what it publishes to one topic. No other order is promised:
 //!    none between `send`, `send_to` and `publish`, and none between two topics or two threads.
-//! 8. *No unwinding.* Nothing unwinds across, and nothing calls `longjmp` across.
+//! 8. *No unwinding.* No panic or exception leaves its side, and no `longjmp` crosses the border.
 //! 9. *Nothing of the server's own.* A plugin depends on no address, thread, descriptor or process
 //!    id of the server. Several processes may have the image at once (a trial, a worker): statics
 //!    are each process's own.
 //!
 //! # The life of a session
 //!
-//! `handshake`, again after each `wake` with the request's id while it answers [`PENDING`], with the
-//! Response as earlier calls left it: a header line that each of them appends is there several times.
-//! Then `open`, or `abandon` if an attempt was left and no `open` will come. Then `message`, `ping`,
-//! `pong`, `drain`, `timer`, `wake`, `note` in any order, and `snapshot` between any two of them;
-//! `closing` if the peer closes first; `closed` once; `destroy`. After `close`, `abort`, [`DONE`] or
-//! an error only `closed`, `wake` after a `closed` that answered [`PENDING`], and `destroy` follow.
-//! A failed `open` or `restore` leaves no session: no `closed`, no `destroy`. A NULL session is
-//! legal.
+//! First comes `handshake`. While it answers [`PENDING`], it is called again after each `wake` with the request's id.
+//! The Response is then as earlier calls left it, so a header line that each call appends is sent several times. Next
+//! comes `open`, or `abandon` if an attempt was left and no `open` follows. Then `message`, `ping`, `pong`, `drain`,
+//! `timer`, `wake` and `note` come in any order, and `snapshot` between any two of them. `closing` comes if the peer
+//! closes first. At the end come `closed`, once, and `destroy`. After `close`, `abort`, [`DONE`] or an error there are
+//! only `closed`, `wake` after a `closed` that answered [`PENDING`], and `destroy`. A failed `open` or `restore` leaves
+//! no session, so neither `closed` nor `destroy` follows. A session may be NULL.
 //!
-//! In `snapshot` and `restore` the functions that take a Conn answer [`MISUSE`], and in `closed`
-//! [`GONE`]; `check` answers [`OK`] in all three, where the table may be read. `destroy`, `abandon` and `shutdown` may call `[any thread]` functions only. `closed`, `destroy`,
-//! `abandon` and `shutdown` come at most once, and exactly once unless the process ends.
-//! `serving(1)` of a new generation comes before `serving(0)` of the one before it.
+//! Functions that take a Conn answer [`MISUSE`] in `snapshot` and `restore`, and [`GONE`] in `closed`. `check` answers
+//! [`OK`] in all three, and the table of the Conn may be read there. `destroy`, `abandon` and `shutdown` may call `[any
+//! thread]` functions only. `closed`, `destroy`, `abandon` and `shutdown` come at most once, and exactly once unless
+//! the process ends. `serving(1)` of a new generation comes before `serving(0)` of the one before it.
 //!
 //! What a callback returns, and what that means:
 //!
@@ -70,8 +67,7 @@
 //! | `snapshot` | the state is written | | | not now: asked again after the next callback | the session stays in this generation; a later callback may have changed that, so it can be asked again |
 //! | `restore` | a session | | | | it stays in the older generation, and may be tried again |
 //!
-//! A status that stands for nothing in its callback, known or not, counts as [`ERROR`] and is
-//! logged.
+//! A status that has no meaning in its callback counts as [`ERROR`] and is logged.
 //!
 //! # What more is promised
 //!
@@ -83,38 +79,35 @@
 //!   [`INVALID`], and what was sent by id waits; `ping` and `close` pass. A handler with [`STREAM`]
 //!   gets messages in parts of any length, every one but the last with [`MORE`]; a part of text is
 //!   whole characters.
-//! - *A move.* To the session of a newer generation the server gives the same socket, id, timers,
-//!   topics, compression contexts, and everything that waits in either direction. `snapshot` may be
-//!   called between any two callbacks, as often as after each, also when no move follows; it changes
-//!   nothing outside the session. `restore` gets state that an older generation or the same one
-//!   wrote, perhaps in another process that has ended.
-//! - *Ids and generations.* An id is never 0, and opaque: no two sessions have the same one, on all
-//!   servers that work together and across an upgrade that keeps sessions open. All 64 bits may be
-//!   used, more than a number of JSON holds in a browser. A server that works alone counts from 1 when it
-//!   starts, so an id that was kept outside the process may be another session's after a restart. A
-//!   generation's number is opaque, and newer is larger. [`GONE`] for an id: the session is known to
-//!   be over, or the calling generation is, whose sessions may go on in a newer one.
-//! - *Numbers that come back.* The token of a timer and the number of a note, as every token of a later
-//!   minor, come to the session wherever it has moved, and so to code that may be newer; to a session
-//!   that is over they do not come. So they are numbers that each generation understands, and never a
-//!   pointer.
-//! - *Topics.* A topic is 1 to 255 bytes of UTF-8 without NUL, and equal to another byte for byte; no
-//!   byte in it is a pattern. It belongs to the handler's name, and all its generations share it; one
-//!   that begins with `/` belongs to the server, and any handler may use it. `subscribe` answering
-//!   [`OK`] means asked: for what is published in the same server it holds at once, for what comes
-//!   from another one soon. `publish` answers how many subscribers of this server it was left for, as
-//!   last known and without `except`: 0 says nothing of other servers. A subscriber that has no room
-//!   for it is closed as past its outbound limit. The publisher, if it is a subscriber, may hear it after
-//!   what it sends next. `except` is the id of one session, as a rule the publisher's own, on
-//!   whatever server it is. What arrives may have been published by another version of the handler.
-//! - *Versions and positions*, which 1.0 has no function for. The version of something that is kept is
-//!   a `u64`, 0 where there is nothing, and only grows. A position in what was published is at most
-//!   64 opaque bytes, which any server that works with the one that gave it, and any later version of
-//!   it, understands or answers as unknown.
-//! - *Queues.* `buffered` and every count of bytes is as last known, and still held by the server.
-//!   [`TOO_BIG`] may also show as a close after the callback.
-//! - *After `shutdown` returned* every `[any thread]` function answers [`GONE`], or NULL, but `log`,
-//!   `fail` and `check`, which know no session: so a thread that never ends stays harmless.
+//! - *A move.* A session that moves to a newer generation keeps its socket, id, timers, topics, compression contexts,
+//!   and everything that waits in either direction. `snapshot` may be called between any two callbacks, as often as
+//!   after each, also when no move follows. It changes nothing outside the session. `restore` gets state that an older
+//!   generation or this one wrote, perhaps in a process that has ended.
+//! - *Ids and generations.* An id is opaque and never 0. No two sessions have the same id, on all servers that work
+//!   together and across an upgrade that keeps sessions open. All 64 bits may be used, which is more than a number of
+//!   JSON holds in a browser. A server that works alone counts from 1 when it starts, so an id that was kept outside
+//!   the process may belong to another session after a restart. A generation's number is opaque, and that of a newer
+//!   one is larger. [`GONE`] for an id means that the session is known to be over, or that the calling generation is,
+//!   whose sessions may go on in a newer one.
+//! - *Numbers that come back.* The token of a timer and the number of a note come to the session wherever it has moved,
+//!   and so to code that may be newer. They do not come to a session that is over. So they are numbers that each
+//!   generation understands, and never a pointer. Every token of a later minor comes back in this way, too.
+//! - *Topics.* A topic is 1 to 255 bytes of UTF-8 without NUL. Topics are compared byte for byte, and no byte is a
+//!   wildcard. A topic belongs to the handler's name, and all generations of the handler share it. A topic that begins
+//!   with `/` belongs to the server, and any handler may use it. Once `subscribe` has answered [`OK`], publications of
+//!   this server arrive at once, and those of other servers soon. `publish` answers how many subscribers of this server
+//!   the message is for, as last known and without `except`; 0 says nothing of other servers. A subscriber for which
+//!   the message does not fit is closed as past its outbound limit. A publisher that is a subscriber may get the
+//!   message after what it sends next. `except` is the id of one session on any server, as a rule the publisher's own.
+//!   A message that arrives may have been published by another version of the handler.
+//! - *Versions and positions*, which 1.0 has no function for. The version of a kept value is a `u64`, which is 0 where
+//!   there is no value and only grows. A position among publications is at most 64 opaque bytes. Every server that
+//!   works with the one that gave it, in this version or a later one, understands the position or answers that it is
+//!   unknown.
+//! - *Queues.* `buffered` and every count of bytes say what the server still holds, as last known. [`TOO_BIG`] may also
+//!   show as a close after the callback.
+//! - *After `shutdown` returned* every `[any thread]` function answers [`GONE`] or NULL, except `log`, `fail` and
+//!   `check`, which need no session. So a thread that never ends does no harm.
 //!
 //! # What is survived
 //!
@@ -140,18 +133,44 @@
 //!   the type and the meaning of every field and every constant; what a NULL means; the layout of
 //!   [`Str`] and [`Pair`] as a whole; the rules above; which callback follows which; `init` once per
 //!   loaded image, unless a flag of a later minor allows more.
-//! - *Is appended with a minor*: fields at the end of [`Descriptor`], [`Init`], [`Instance`],
-//!   [`Conn`], [`Request`], [`Sink`], [`Host`] and [`Vtable`], each told by `size`; statuses, kind
-//!   bits and flags, none of which is sent to a side of an older minor; values under [`CAUSE`]. Each has
-//!   its dated line in the log below. An old plugin does not see them, and loses nothing by that.
-//! - *Works the other way, too*: a plugin of a newer minor is served by an older server as long as
-//!   its [`Descriptor::min_host_minor`] allows it; else it is refused with both versions named.
-//! - *Needs a new major*: anything else. A server of another major refuses the file in one sentence
-//!   and runs none of its code. `magic`, `abi_major`, `abi_minor` and `size` keep their places in
-//!   every major, so that the sentence can be said for ever.
+//! - *Is appended with a minor*: fields at the end of [`Descriptor`], [`Init`], [`Instance`], [`Conn`], [`Request`],
+//!   [`Sink`], [`Host`] and [`Vtable`], each told by `size`; statuses, kind bits and flags, none of which is sent to a
+//!   side of an older minor; values under [`CAUSE`]. Each has its dated line in the log below. A plugin of an older
+//!   minor does not see them, and works as it did.
+//! - *Works the other way, too*: a plugin of a newer minor is served by an older server as long as its
+//!   [`Descriptor::min_host_minor`] allows it. Otherwise it is refused, and the log names both versions.
+//! - *Needs a new major*: anything else. A server of another major refuses the file in one sentence and runs none of
+//!   its code. `magic`, `abi_major`, `abi_minor` and `size` keep their places in every major, so that every server can
+//!   read them and say this sentence.
 //! - *Is not promised*: limits and defaults, which belong to the configuration; the texts of log
 //!   lines; timing; what a plugin does that breaks a rule; and the Rust items of this crate
 //!   outside this module, which follow the crate's own version.
+//!
+//! # How to append
+//!
+//! *The minor.* Until 1.0.0 is tagged, [`ABI_MINOR`] is 0. Afterwards a release that appends anything raises it by one,
+//! however much it appends. A plugin raises its `min_host_minor` only if it cannot work without the new item.
+//!
+//! Whatever is appended:
+//!
+//! 1. Here: the item at the end of its table or group, with its meaning, what NULL or 0 means (an older side sends that),
+//!    and the thread it belongs to. Then [`ABI_MINOR`], and a dated line in the log below.
+//! 2. `include/wsh.h`: the item in C, and `WSH_ABI_MINOR`.
+//! 3. `tests/c/layout.rs`: its offset or value. A test fails for an item that is not listed.
+//!
+//! Besides:
+//!
+//! - *A field*: `abi/layout.rs`, which does not compile if the order is wrong. The server and the host of `test` fill it,
+//!   and neither compiles without.
+//! - *A host function*: a safe function in `border/host.rs`, which answers [`UNSUPPORTED`] where the field is NULL; a
+//!   method of each connection; the two hosts, in `server/src/border/host_table.rs` and `test/host_table.rs`; the host in
+//!   C, `include/wsh_test_host.h`. What it checks is in `rules.rs`, for both.
+//! - *A callback*: a shim in `border/shims`, a variant of `Event` in `styles/adapter.rs` and what each style makes of it;
+//!   its caller in `server/src/border/calls.rs`, in `test/plugin_session.rs` and in `include/wsh_test.h`. A NULL has a
+//!   default that is what servers did before.
+//! - *A status, a kind bit or a flag*: its check or its name in `rules.rs` and `wsh_status_name`. Neither side sends it to
+//!   one of an older minor.
+//! - `tests/conformance` says what both hosts answer. The plugins in `tests/golden` stay as they are, and still load.
 //!
 //! # Log of the ABI
 //!
@@ -168,12 +187,12 @@ use std::ffi::c_void;
 pub const SYMBOL: &str = "WSH_HANDLER";
 /// The first bytes of every [`Descriptor`], shaped like PNG's: a transfer in text mode breaks them.
 pub const MAGIC: [u8; 8] = *b"\x89WSH\r\n\x1a\n";
-/// The border described by this file.
+/// The major that this file describes.
 pub const ABI_MAJOR: u32 = 1;
-/// How many times [`ABI_MAJOR`] was appended to.
+/// How many releases since 1.0 have appended to [`ABI_MAJOR`]: see *how to append*.
 pub const ABI_MINOR: u32 = 0;
 
-/// What a call answers: 0 and above is an outcome, below 0 a failure.
+/// The answer of a call: 0 and above is an outcome, below 0 a failure.
 pub type Status = i32;
 /// Done as asked.
 pub const OK: Status = 0;
@@ -199,7 +218,7 @@ pub const TOO_BIG: Status = -4;
 pub const UNSUPPORTED: Status = -5;
 /// An argument breaks its rule; nothing was done.
 pub const INVALID: Status = -6;
-/// Called at the wrong time, on the wrong thread or with a pointer that means nothing; nothing was done.
+/// Called at the wrong time, on the wrong thread or with a pointer that is not valid; nothing was done.
 pub const MISUSE: Status = -7;
 /// The queue is full; nothing was done, and it may be tried again.
 pub const FULL: Status = -8;
@@ -212,34 +231,32 @@ pub const BINARY: u32 = 2;
 pub const MORE: u32 = 1 << 8;
 /// Kind bit: do not compress this message; in its first part, where it has several.
 pub const NO_COMPRESS: u32 = 1 << 9;
-/// Kind bit: the sender vouches for UTF-8, and the host need not look: text that is none may reach the
+/// Kind bit: the sender vouches for UTF-8, and the host need not check it, so text that is not UTF-8 may reach the
 /// peer. Never a reason for unchecked code in the host.
 pub const TRUSTED_UTF8: u32 = 1 << 10;
-/// Kind bit of `send` and `commit`: [`FULL`] where the message does not fit beside what waits, in the
-/// place of [`TOO_BIG`] and the limit's policy. Nothing was done; `drain` says when there is room. By
-/// id it is [`UNSUPPORTED`].
+/// Kind bit of `send` and `commit`: a message that does not fit beside what waits is answered with [`FULL`], in the
+/// place of [`TOO_BIG`] and the limit's policy. Nothing was done; `drain` says when to try again. By id the bit is
+/// [`UNSUPPORTED`].
 pub const IF_ROOM: u32 = 1 << 11;
-/// Kind bit of the callback `message`, for handlers with [`BATCHES`]: another whole message follows at
-/// once. A hint: one that does not say so may be followed all the same, and what follows may break the
-/// protocol, so that `closed` comes in its place. Where a message is sent it is [`UNSUPPORTED`]: an
-/// echo takes it away.
+/// Kind bit of the callback `message`, for handlers with [`BATCHES`]: another whole message follows at once. It is a
+/// hint: a message without it may be followed by another one, too, and what follows may break the protocol, so that
+/// `closed` comes instead. In a send the bit is [`UNSUPPORTED`], so an echo clears it.
 pub const FOLLOWED: u32 = 1 << 12;
 
-/// [`Descriptor::flags`]: compiled with `panic = "abort"`. Refused where the plugin would share the
-/// server's process.
+/// [`Descriptor::flags`]: compiled with `panic = "abort"`. Such a plugin is refused where it would share the server's
+/// process.
 pub const PANIC_ABORT: u32 = 1;
 /// [`Descriptor::flags`]: sessions can move to a newer generation.
 pub const MIGRATES: u32 = 2;
-/// [`Descriptor::flags`]: the plugin runs every session on a thread of its own, and the server limits
-/// how many there are.
+/// [`Descriptor::flags`]: the plugin runs every session on a thread of its own. The server limits how many there are.
 pub const BLOCKING: u32 = 4;
 /// [`Descriptor::flags`]: sessions are futures.
 pub const ASYNC: u32 = 8;
-/// [`Descriptor::flags`]: the handler's own `handshake` judges the `Origin`. The server lets any in,
-/// unless the configuration has a rule for this very handler.
+/// [`Descriptor::flags`]: the handler's own `handshake` judges the `Origin`. The server admits any origin, unless the
+/// configuration has a rule for this handler.
 pub const ORIGIN_ANY: u32 = 16;
-/// [`Vtable::flags`]: `message` takes parts of messages. A message may be of any length then, in any number
-/// of frames; what the configuration says of a message's bytes is the most that a part has.
+/// [`Vtable::flags`]: `message` takes parts of messages. A message may then be of any length, in any number of frames.
+/// The configuration's limit for the bytes of a message limits a part instead.
 pub const STREAM: u32 = 1;
 /// [`Vtable::flags`]: `message` may be told that another message follows, see [`FOLLOWED`].
 pub const BATCHES: u32 = 2;
@@ -255,8 +272,8 @@ pub const CLOSING: u32 = 1;
 pub const RESTORED: u32 = 2;
 /// [`Conn::flags`]: permessage-deflate was negotiated.
 pub const DEFLATE: u32 = 4;
-/// [`Conn::flags`]: the bits that say in `closing` and `closed` what ended the session first, one of
-/// the values below. 0, and a value that is not known: something else did.
+/// [`Conn::flags`]: the bits that say in `closing` and `closed` what ended the session first: one of the values below.
+/// 0 or a value that is not known stands for something else.
 pub const CAUSE: u32 = 0xff << 8;
 /// [`CAUSE`]: the peer closed.
 pub const CAUSE_PEER: u32 = 1 << 8;
@@ -264,13 +281,13 @@ pub const CAUSE_PEER: u32 = 1 << 8;
 pub const CAUSE_HANDLER: u32 = 2 << 8;
 /// [`CAUSE`]: a callback failed or panicked.
 pub const CAUSE_FAILED: u32 = 3 << 8;
-/// [`CAUSE`]: the connection was lost, or the peer gave no sign of life any more.
+/// [`CAUSE`]: the connection was lost, or the peer gave no sign of life for too long.
 pub const CAUSE_LOST: u32 = 4 << 8;
 /// [`CAUSE`]: the peer, or what was sent to it, passed a limit of the server's.
 pub const CAUSE_LIMIT: u32 = 5 << 8;
 /// [`CAUSE`]: the peer broke a rule of the protocol.
 pub const CAUSE_PROTOCOL: u32 = 6 << 8;
-/// [`CAUSE`]: newer code has replaced this generation, and the session could not go there.
+/// [`CAUSE`]: newer code has replaced this generation, and the session could not move to it.
 pub const CAUSE_REPLACED: u32 = 7 << 8;
 /// [`CAUSE`]: the server stops.
 pub const CAUSE_STOPPING: u32 = 8 << 8;
@@ -301,7 +318,7 @@ pub struct Str {
 /// Any bytes, in the layout of [`Str`].
 pub type Bytes = Str;
 
-/// A name and what it stands for: a header line, a cookie, a route's parameter, a log field.
+/// A name and its value: a header line, a cookie, a route's parameter, a log field.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Pair {
@@ -311,7 +328,7 @@ pub struct Pair {
     pub value: Bytes,
 }
 
-/// What a plugin says of itself. Everything before `init` is read from the file, without running it.
+/// The description of a plugin. Everything before `init` is read from the file, without running it.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Descriptor {
@@ -339,8 +356,8 @@ pub struct Descriptor {
     pub version: [u8; 32],
     /// What it was compiled with, UTF-8, NUL-padded; for people only.
     pub toolchain: [u8; 64],
-    /// Builds the handler, and acts on nothing outside before `serving`. Called once per loaded image:
-    /// first in a process of its own, with [`CHECK`], then in the server.
+    /// Builds the handler. It changes nothing outside before `serving`. Called once per loaded image: first in a
+    /// process of its own, with [`CHECK`], then in the server.
     pub init: Option<unsafe extern "C" fn(*const Host, *const Init, *mut Instance) -> Status>,
 }
 
@@ -348,7 +365,7 @@ pub struct Descriptor {
 // SAFETY: the only pointer is to a function, which any thread may call.
 unsafe impl Sync for Descriptor {}
 
-/// What `init` is told.
+/// The table that `init` gets.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Init {
@@ -364,7 +381,7 @@ pub struct Init {
     pub name: Str,
 }
 
-/// What `init` fills in; `size` is set by the server.
+/// The table that `init` fills in; `size` is set by the server.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Instance {
@@ -378,7 +395,7 @@ pub struct Instance {
     pub vtable: *const Vtable,
 }
 
-/// One session as its callback sees it. Owned by the host, read in place, never past `size`.
+/// One session, as its callbacks see it. Owned by the host, read in place, never past `size`.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Conn {
@@ -446,14 +463,14 @@ pub struct Request {
     pub tls_client_cert: Bytes,
 }
 
-/// The answer to the opening handshake, opaque to the plugin; valid inside a `handshake` call only.
+/// The answer to the opening handshake. It is opaque to the plugin, and valid inside a call of `handshake` only.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Response {
     _opaque: [u8; 0],
 }
 
-/// Where `snapshot` writes the state.
+/// The destination of the state that `snapshot` writes.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Sink {
@@ -467,7 +484,7 @@ pub struct Sink {
     pub write: Option<unsafe extern "C" fn(*mut c_void, *const u8, usize) -> Status>,
 }
 
-/// What the server offers a plugin. `ctx` is this handler in this generation.
+/// The functions that the server offers a plugin. `ctx` stands for this handler in this generation.
 ///
 /// `[callback]` functions are for the Conn of the running callback, on its thread; `[any thread]`
 /// functions may be called at any time from anywhere; `[handshake]` inside `handshake` only.
@@ -485,57 +502,55 @@ pub struct Host {
     /// `[any thread]` Whether this is the Conn of the callback that runs on this thread, so that its
     /// table may be read: [`OK`], or [`MISUSE`] for any other pointer.
     pub check: Option<unsafe extern "C" fn(*const Conn) -> Status>,
-    /// `[callback]` Queues a message, or a part of one with [`MORE`]; at once, in call order.
-    /// Answers the bytes buffered after it; [`GONE`] when closing; [`INVALID`] for text that is not
-    /// UTF-8 or an opcode that is neither [`TEXT`] nor [`BINARY`]; [`UNSUPPORTED`] for an unknown
-    /// kind bit; [`TOO_BIG`] past the outbound limit: nothing was queued and the limit's policy
-    /// applies, unless [`IF_ROOM`] asks for [`FULL`]. A message that is longer than any may be is
-    /// [`TOO_BIG`] as well, and nothing else comes of it.
+    /// `[callback]` Queues a message, or with [`MORE`] a part of one, at once and in call order. Answers how many bytes
+    /// are buffered afterwards. [`GONE`]: the session is closing. [`INVALID`]: text that is not UTF-8, or an opcode
+    /// that is neither [`TEXT`] nor [`BINARY`]. [`UNSUPPORTED`]: an unknown kind bit. [`TOO_BIG`]: the message passes
+    /// the outbound limit. Nothing was queued then, and the limit's policy applies, unless [`IF_ROOM`] asks for
+    /// [`FULL`]. A message that is longer than any may be is [`TOO_BIG`] as well, without further effect.
     pub send: Option<unsafe extern "C" fn(*mut Conn, kind: u32, *const u8, usize) -> i64>,
-    /// `[callback]` Room for `max` bytes, uninitialised; NULL if not to be had. It lives until the
-    /// next call with this Conn or the end of the callback; uncommitted, it was nothing.
+    /// `[callback]` Reserves `max` bytes, uninitialised; NULL if there are none. They can be written until the next
+    /// call with this Conn or the end of the callback. Without a `commit` nothing is sent.
     pub reserve: Option<unsafe extern "C" fn(*mut Conn, max: usize) -> *mut u8>,
-    /// `[callback]` Queues the first `len` bytes of what was reserved; as `send` otherwise.
-    /// [`INVALID`] unless `reserve`, for as many bytes, was the call with this Conn before it; `check`
-    /// is none. Whatever it answers, the room is gone.
+    /// `[callback]` Queues the first `len` bytes of those that were reserved, like `send`. [`INVALID`] unless the call
+    /// with this Conn before it was a `reserve` of at least as many bytes; a `check` in between does not count. The
+    /// reserved bytes are gone afterwards, whatever the answer is.
     pub commit: Option<unsafe extern "C" fn(*mut Conn, kind: u32, len: usize) -> i64>,
     /// `[callback]` Queues a Ping. Over 125 bytes: [`TOO_BIG`].
     pub ping: Option<unsafe extern "C" fn(*mut Conn, *const u8, usize) -> Status>,
-    /// `[callback]` Starts the closing handshake, also between two parts of a message, which then
-    /// stays incomplete. Code 0 is an empty body, without a reason. A code that the transport may
-    /// not send is [`INVALID`] (over WebSocket every one but 1000 to 1003, 1007 to 1014, 3000 to
-    /// 4999); a reason over the transport's limit, 123 bytes for WebSocket, is [`TOO_BIG`]. A reason
-    /// is UTF-8 and may hold NUL. From now on what needs an open session is [`GONE`], and what was
-    /// sent by id and has not left does not leave; `reads`, `watermark` and `subscribe` are [`OK`] and
-    /// mean nothing.
+    /// `[callback]` Starts the closing handshake, also between two parts of a message, which then stays incomplete.
+    /// Code 0 is an empty body, without a reason. A code that the transport may not send is [`INVALID`] (over WebSocket
+    /// every one but 1000 to 1003, 1007 to 1014 and 3000 to 4999). A reason over the transport's limit, 123 bytes for
+    /// WebSocket, is [`TOO_BIG`]. A reason is UTF-8 and may hold NUL. Afterwards a call that needs an open session
+    /// answers [`GONE`], and messages that were sent by id and have not left are dropped. `reads`, `watermark` and
+    /// `subscribe` answer [`OK`] and have no effect.
     pub close: Option<unsafe extern "C" fn(*mut Conn, code: u32, reason: Bytes) -> Status>,
     /// `[callback]` Drops the connection without a Close frame.
     pub abort: Option<unsafe extern "C" fn(*mut Conn) -> Status>,
-    /// `[callback]` One shot; the same token replaces; `u64::MAX` as `after_ms` cancels. The token is
-    /// a number of the handler's own, see *numbers that come back*.
+    /// `[callback]` Sets a timer, which runs out once. It replaces a timer with its token; `u64::MAX` as `after_ms`
+    /// cancels that. The token is a number of the handler's own, see *numbers that come back*.
     pub timer: Option<unsafe extern "C" fn(*mut Conn, token: u64, after_ms: u64) -> Status>,
-    /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, and all that comes
-    /// after them (its Pings, its Close); 1 lets them in. A connection that is lost meanwhile ends the
-    /// session, though not before a Ping of the server's. Anything else is [`INVALID`].
+    /// `[callback]` Inbound backpressure: 0 holds the peer's messages back at once, and all that comes after them (its
+    /// Pings, its Close); 1 lets them in. Any other number is [`INVALID`]. A connection that is lost while it is held
+    /// back ends the session, though not before a Ping of the server's.
     pub reads: Option<unsafe extern "C" fn(*mut Conn, on: u32) -> Status>,
-    /// `[callback]` `drain` fires each time that `buffered`, having been above `high`, is at most `low`,
-    /// once for each. [`INVALID`] if `low` is above `high`.
+    /// `[callback]` Has `drain` called once each time that `buffered`, having been above `high`, is at most `low`.
+    /// [`INVALID`] if `low` is above `high`.
     pub watermark: Option<unsafe extern "C" fn(*mut Conn, low: u64, high: u64) -> Status>,
     /// `[callback]` Joins (1) or leaves (0) a topic, see *topics*; any other `on` is [`INVALID`].
     /// [`TOO_BIG`] for a topic that is too long, and for one more than a session may have.
     pub subscribe: Option<unsafe extern "C" fn(*mut Conn, topic: Str, on: u32) -> Status>,
-    /// `[any thread]` Sends a whole message to a session of this handler, also from inside its own
-    /// callback. Answers the bytes buffered; [`FULL`] when the session's inbox is full. What is sent
-    /// to a handshake that is [`PENDING`] waits until after `open`.
+    /// `[any thread]` Sends a whole message to a session of this handler, also from inside the session's own callback.
+    /// Answers how many bytes are buffered; [`FULL`] if the session's inbox is full. A message to a handshake that is
+    /// [`PENDING`] waits until after `open`.
     pub send_to:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, kind: u32, *const u8, usize) -> i64>,
-    /// `[any thread]` Closes a session of this handler, behind what was sent to it before; code and
-    /// reason as for `close`. Afterwards `send_to`, `notify` and `close_to` answer [`GONE`]. A
-    /// handshake that is [`PENDING`] is refused: 503 for the codes 1001, 1012 and 1013, else 403.
+    /// `[any thread]` Closes a session of this handler, after the messages that were sent to it before. For the code
+    /// and the reason see `close`. Afterwards `send_to`, `notify` and `close_to` answer [`GONE`]. A handshake that is
+    /// [`PENDING`] is refused: 503 for the codes 1001, 1012 and 1013, else 403.
     pub close_to:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status>,
-    /// `[any thread]` Sends a whole message to the subscribers of a topic, but not to `except` (0 =
-    /// none), see *topics*. Answers how many of them this server has, as last known, or [`FULL`].
+    /// `[any thread]` Sends a whole message to the subscribers of a topic but `except` (0 is none); see *topics*.
+    /// Answers how many of them this server has, as last known, or [`FULL`].
     pub publish: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -546,17 +561,17 @@ pub struct Host {
             except: u64,
         ) -> i64,
     >,
-    /// `[any thread]` Calls the session's `wake`, or its `handshake` again.
+    /// `[any thread]` Has the session's `wake` called, or its `handshake` called again.
     pub wake: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64) -> Status>,
-    /// `[any thread]` As `wake`, after a while. A session or handshake has one such alarm: a later
-    /// call replaces it, and `u64::MAX` cancels it.
+    /// `[any thread]` Like `wake`, but `ms` milliseconds later. A session or handshake has one such alarm: a later call
+    /// replaces it, and `u64::MAX` cancels it.
     pub wake_after: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, ms: u64) -> Status>,
-    /// `[any thread]` Calls the session's `note` with a number of the handler's own, never a
-    /// pointer, once for each call, in order with what is sent by id. [`FULL`] when the session's
-    /// inbox is full. A note to a handshake that is [`PENDING`] waits until after `open`.
+    /// `[any thread]` Has the session's `note` called with a number of the handler's own, never a pointer: once for
+    /// each call, in order with what is sent by id. [`FULL`] if the session's inbox is full. A note to a handshake that
+    /// is [`PENDING`] waits until after `open`.
     pub notify: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, note: u64) -> Status>,
-    /// `[any thread]` Runs `run(arg)` once on a thread of the host's, which keeps the image mapped until
-    /// it returns; `shutdown` waits for none. Unless [`OK`], `arg` is still the caller's.
+    /// `[any thread]` Runs `run(arg)` once on a thread of the host's, which keeps the image mapped until it returns.
+    /// `shutdown` does not wait for such threads. With any answer but [`OK`], `arg` is still the caller's.
     pub spawn: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -567,8 +582,8 @@ pub struct Host {
     /// `[any thread]` Says why the callback running on this thread is about to fail. Answers
     /// [`ERROR`], so that a callback may return the answer.
     pub fail: Option<unsafe extern "C" fn(ctx: *mut c_void, why: Str) -> Status>,
-    /// `[any thread]` One line of log; `id` is the session it is about. 0 is that of the callback which
-    /// runs on this thread, a `handshake` included, if there is one.
+    /// `[any thread]` Writes one line of log; `id` is the session that it is about. 0 stands for the session of the
+    /// callback or the `handshake` that runs on this thread, if there is one.
     pub log: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -585,21 +600,20 @@ pub struct Host {
     pub response_header: Option<unsafe extern "C" fn(*mut Response, Str, Bytes) -> Status>,
     /// `[handshake]` Chooses the subprotocol; one that the client did not offer is [`INVALID`].
     pub response_protocol: Option<unsafe extern "C" fn(*mut Response, Str) -> Status>,
-    /// `[handshake]` The status, 300 to 599, and body of a refusal; then answer [`REJECT`]. A body that
-    /// the status may not have (304) is left out.
+    /// `[handshake]` Sets the status, 300 to 599, and the body of a refusal; the callback then answers [`REJECT`]. A
+    /// body that the status may not have (304) is left out.
     pub response_reject:
         Option<unsafe extern "C" fn(*mut Response, status: u32, body: Bytes) -> Status>,
     /// `[handshake]` Extensions that may be negotiated: bit 0 permessage-deflate. Unknown bits are
     /// ignored.
     pub response_extensions: Option<unsafe extern "C" fn(*mut Response, allow: u32) -> Status>,
-    /// `[any thread]` An optional table by its id, `wsh.NAME/REV`, or NULL; see [`raw`].
+    /// `[any thread]` The optional table with this id, `wsh.NAME/REV`, or NULL; see [`raw`].
     pub extension: Option<unsafe extern "C" fn(ctx: *mut c_void, id: Str) -> *const c_void>,
 }
 
-/// What a handler can do. `open`, `message`, `destroy` and `shutdown` must be there. Where another is
-/// NULL: `handshake` accepts, `closing` echoes the code, `closed` is over, without `snapshot` and
-/// `restore` sessions stay in their generation, `self_test` finds the handler fit, and the others do
-/// nothing.
+/// The callbacks of a handler. `open`, `message`, `destroy` and `shutdown` must not be NULL. For the others NULL means:
+/// `handshake` accepts, `closing` echoes the code, `closed` is over, `self_test` finds the handler fit, and the rest do
+/// nothing. Without `snapshot` and `restore` sessions stay in their generation.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Vtable {
@@ -619,7 +633,7 @@ pub struct Vtable {
     >,
     /// Frees an attempt that no `open` will take.
     pub abandon: Option<unsafe extern "C" fn(handler: *mut c_void, attempt: *mut c_void)>,
-    /// Makes the session, after the 101 was written; takes `attempt`, also when it fails.
+    /// Makes the session after the 101 was written. It takes `attempt`, also when it fails.
     pub open: Option<
         unsafe extern "C" fn(
             handler: *mut c_void,
@@ -639,13 +653,13 @@ pub struct Vtable {
             usize,
         ) -> Status,
     >,
-    /// To look on: the host has answered the Ping.
+    /// A Ping came, which the host has answered.
     pub ping:
         Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, *const u8, usize) -> Status>,
     /// A Pong came.
     pub pong:
         Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, *const u8, usize) -> Status>,
-    /// There is room again, see [`Host::watermark`].
+    /// Most of what waited for the peer is gone; see [`Host::watermark`].
     pub drain: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn) -> Status>,
     /// A timer ran out.
     pub timer: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, token: u64) -> Status>,
@@ -653,21 +667,20 @@ pub struct Vtable {
     pub wake: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn) -> Status>,
     /// [`Host::notify`] was called with this number.
     pub note: Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, note: u64) -> Status>,
-    /// The peer closes first. Code 1005: none came. The reason is UTF-8 and may hold NUL. [`OK`]
-    /// echoes the code unless `close` or `abort` was called; [`PENDING`]: answered later.
+    /// The peer closes first. Code 1005: its Close had none. The reason is UTF-8 and may hold NUL. [`OK`] echoes the
+    /// code unless `close` or `abort` was called; [`PENDING`] answers later.
     pub closing:
         Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u32, Bytes) -> Status>,
-    /// The session is over; comes exactly once. Code 1006: no Close was received. [`PENDING`]: `wake`
-    /// goes on for as long as it answers [`PENDING`], or until a deadline.
+    /// The session is over. It comes exactly once. Code 1006: no Close was received. [`PENDING`]: `wake` goes on for as
+    /// long as it answers [`PENDING`], or until a deadline.
     pub closed:
         Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, code: u32, Bytes) -> Status>,
     /// Frees the session: exactly once for each that exists.
     pub destroy: Option<unsafe extern "C" fn(session: *mut c_void)>,
-    /// Writes the session's state, and changes nothing outside it; the session can go on afterwards.
+    /// Writes the session's state, and changes nothing outside the session, which may go on afterwards.
     pub snapshot:
         Option<unsafe extern "C" fn(session: *mut c_void, *mut Conn, *const Sink) -> Status>,
-    /// Makes a session from state that an older generation or the same one wrote, perhaps in a
-    /// process that has ended.
+    /// Makes a session from state that an older generation or this one wrote, perhaps in a process that has ended.
     pub restore: Option<
         unsafe extern "C" fn(
             handler: *mut c_void,
@@ -680,10 +693,11 @@ pub struct Vtable {
     >,
     /// Whether the handler is fit to serve.
     pub self_test: Option<unsafe extern "C" fn(handler: *mut c_void) -> Status>,
-    /// 1: connections come now. 0: superseded or removed; sessions may remain, background work stops.
+    /// 1: clients come from now on. 0: the generation is superseded or removed; sessions may remain, and background
+    /// work stops.
     pub serving: Option<unsafe extern "C" fn(handler: *mut c_void, on: u32)>,
-    /// The last session is gone; frees the handler.
+    /// Frees the handler, after its last session.
     pub shutdown: Option<unsafe extern "C" fn(handler: *mut c_void)>,
-    /// What the server asks of the plugin by id, `wsh.NAME/REV`, or NULL.
+    /// The plugin's table with this id, `wsh.NAME/REV`, or NULL.
     pub extension: Option<unsafe extern "C" fn(handler: *mut c_void, id: Str) -> *const c_void>,
 }
