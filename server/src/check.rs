@@ -1,4 +1,4 @@
-//! The load without the swap: whether every plugin in the handlers directory could be served.
+//! `wshd check`: whether every plugin in the handlers directory could be served.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,23 +19,23 @@ use crate::reload::load::{self, Job};
 use crate::reload::scan::{self, Found, Scope};
 use crate::sessions::shared::Shared;
 
-/// What was found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {
-    /// The plugins that can be served: handler's name and file, in the order of files.
+    /// The plugins that can be served: the handler's name and the file, in the order of files.
     pub good: Vec<(String, PathBuf)>,
-    /// One sentence for each that cannot, as the server would say it.
+    /// A sentence for each fault, as the server would say it.
     pub bad: Vec<String>,
-    /// The names of handlers whose file is there and cannot be served.
+    /// The names of handlers whose plugin exists and cannot be served.
     pub refused: Vec<String>,
 }
 
-/// Tries every plugin in a process of its own; where there is no such process, loads it, tells it
-/// that no traffic follows, and shuts it down again.
+/// Tries every plugin in a process of its own. Where the system has no such process, it loads the plugin,
+/// tells it that no traffic follows, and shuts it down again.
 ///
 /// # Errors
 ///
-/// The handlers directory is not there, or plugins can be opened from nowhere.
+/// There is no handlers directory, or no place from which plugins can be opened.
 pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     let no_directory = |source| StartError::NoDirectory {
         path: config.handlers_dir.clone(),

@@ -1,6 +1,6 @@
-//! What the operator decided, after it was read, checked wholly and made absolute; it never changes.
+//! The configuration: what the operator decided, checked as a whole, with absolute paths.
 //!
-//! A `Config` exists only if it is right. A change of the file makes a new one.
+//! A `Config` exists only if all of it is right, and never changes. A change of the file makes a new one.
 
 pub(crate) mod authority;
 mod compare;
@@ -33,45 +33,46 @@ pub use self::flags::{Command, CommandLine, Flags, Style};
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
 
-/// The known word that was probably meant, if one comes near.
+/// The known word that is closest to `word`, if it is close enough to be what was meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     fault::nearest(word, known)
 }
 
-/// Whether `hosts` can list this name.
+/// Whether `name` can stand in the list `hosts`.
 pub(crate) fn is_host(name: &str) -> bool {
     lists::is_host(name)
 }
 
-/// The header of a handler's table.
+/// The header of a handler's table: `[handler.chat]`, or `[handler."rooms/chat"]`.
 pub(crate) fn handler_table(name: &str) -> String {
     format!("[handler.{}]", file::quoted(name))
 }
 
-/// Everything that was decided, from flags, environment, file and defaults, in this precedence.
+/// Everything that the operator can decide. Flags beat variables, variables beat the file, the file beats
+/// the defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
-    /// Where a file is looked for, in this order, if none is named; absolute.
+    /// Where a file is looked for, in this order, if no flag and no variable names one; absolute.
     pub file_places: Vec<PathBuf>,
     /// Where to listen. Port 0 is one free port for all addresses.
     pub listen: Vec<SocketAddr>,
     /// The directory of compiled handlers, watched; absolute.
     pub handlers_dir: PathBuf,
-    /// Only files below it are looked for, while names stay relative to `handlers_dir`; absolute.
+    /// The directory below which plugins are looked for; absolute. Names stay relative to `handlers_dir`.
     pub scan_dir: PathBuf,
     /// Whether a symlink may lead to a library outside `handlers_dir`.
     pub allow_handlers_outside_root_dir: bool,
-    /// Whose files are run.
+    /// Whose plugins are run.
     pub trust: Trust,
     /// Which hosts' requests are answered.
     pub hosts: Hosts,
-    /// Where that is decided.
+    /// Where `hosts` is decided.
     pub hosts_by: DecidedBy,
     /// Whether `/.wshd/handlers.json` is served.
     pub handlers_json: bool,
-    /// What is not a handler is a file below it; absolute.
+    /// The directory whose files are served where no handler answers; absolute.
     pub document_root: Option<PathBuf>,
     /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
     pub stage_dir: Option<PathBuf>,
@@ -79,7 +80,7 @@ pub struct Config {
     pub keeps_staged_copies: bool,
     /// Whether plugins are tried in a process of their own before they are loaded.
     pub trial: Trial,
-    /// What is logged.
+    /// How much is logged.
     pub log_level: LogLevel,
     /// Limits of the server as a whole.
     pub limits: Limits,
@@ -87,18 +88,18 @@ pub struct Config {
     pub defaults: HandlerConfig,
     /// Each handler's table, by the name of its route without the leading slash.
     pub handlers: BTreeMap<String, HandlerConfig>,
-    /// Where each of those tables is written, for messages.
+    /// Where each table of `handlers` is written, for messages.
     pub places: BTreeMap<String, Place>,
-    /// A file of aliases, a line each; absolute.
+    /// A file with an alias on each line; absolute.
     pub handlers_map_file: Option<PathBuf>,
     /// Aliases and patterns, in the order written.
     pub routes: Vec<Route>,
-    /// A sentence for each environment variable that is not read and looks as if it were to be.
+    /// A sentence for each environment variable that looks like one of the server's and is not read.
     pub remarks: Vec<String>,
 }
 
 impl Config {
-    /// The file that decides, or that will if it is written; absolute.
+    /// The file to name to an operator: the one that was read, else the first that is looked for; absolute.
     pub(crate) fn file_to_write(&self) -> Option<&Path> {
         self.file
             .as_ref()
@@ -106,7 +107,7 @@ impl Config {
             .map(PathBuf::as_path)
     }
 
-    /// Says what is odd about the environment, once at start.
+    /// Logs the remarks about the environment; to be called once, at the start.
     pub fn tell_remarks(&self) {
         for remark in &self.remarks {
             warn!(error = %remark, "environment variable ignored");
@@ -133,20 +134,20 @@ pub struct Route {
 /// Whether plugins are tried in a process of their own before they are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
-    /// They are where the system lets the server make such a process.
+    /// Plugins are tried where the system lets the server make such a process.
     Auto,
-    /// One that cannot be tried is refused.
+    /// A plugin that cannot be tried is refused.
     Always,
-    /// They are loaded at once.
+    /// Plugins are loaded at once.
     Never,
 }
 
-/// Whose files are run.
+/// Whose plugins are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Those of the server's user and of root that nobody else can write.
+    /// Files of the server's user and of root that no other user can write.
     Owner,
-    /// All.
+    /// All files.
     Any,
 }
 
@@ -155,15 +156,15 @@ pub enum Trust {
 pub enum LogLevel {
     /// Nothing.
     Off,
-    /// Someone must act.
+    /// What an operator must act on.
     Error,
-    /// Refused, or went on without.
+    /// What was refused, or what the server goes on without.
     Warn,
-    /// Listening, loaded, refused, one line a session.
+    /// Listening, loaded, refused, and one line for each session.
     Info,
-    /// One connection's steps.
+    /// The steps of each connection.
     Debug,
-    /// One message's steps.
+    /// The steps of each message.
     Trace,
 }
 
@@ -174,7 +175,7 @@ pub struct HandlerConfig {
     pub reload: ReloadPolicy,
     /// Which pages may connect.
     pub origins: Origins,
-    /// Where that is decided.
+    /// Where `origins` is decided.
     pub origins_by: DecidedBy,
     /// Whether it may write past the framing: `wsh.raw/1`.
     pub raw: bool,
@@ -182,46 +183,45 @@ pub struct HandlerConfig {
     pub limits: HandlerLimits,
     /// Limits of each of its sessions.
     pub session: SessionLimits,
-    /// Reaches the handler: `[handler.NAME] config = {…}`, an object.
+    /// The object that the handler itself reads: `config = {…}` in its table.
     pub config: Value,
 }
 
 /// What a new generation does with the sessions of the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReloadPolicy {
-    /// They move to the new code with their state; what cannot, drains.
+    /// Sessions move to the new code with their state; those that cannot move finish on the old code.
     Migrate,
-    /// They finish on the old code.
+    /// Sessions finish on the old code.
     Drain,
-    /// They are closed with 1012.
+    /// Sessions are closed with 1012.
     Close,
 }
 
 /// Which pages may connect (RFC 6455 §10.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
-    /// Those of the request's own `Host`; between loopback names any port.
+    /// Pages of the request's own `Host`; between loopback names the port may differ.
     SameHost,
-    /// All.
+    /// All pages.
     Any,
-    /// These, as browsers write them, `https://example.com` or `null`, or all below a host,
-    /// `https://*.example.com`; [`SAME_HOST`] stands for those of the request's own `Host`.
+    /// Pages of these origins, written as browsers write them: `https://example.com` or `null`.
+    /// `https://*.example.com` is all origins below a host, and [`SAME_HOST`] the request's own `Host`.
     Listed(Vec<String>),
 }
 
 /// Which hosts' requests are answered, judged by `Host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hosts {
-    /// Those that mean the machine itself, where only its loopback addresses are listened on; else
-    /// all.
+    /// Names of the machine itself, where the server listens on loopback addresses only; else all hosts.
     Local,
-    /// All.
+    /// All hosts.
     Any,
-    /// Those that mean the machine itself, and these names; `*.example.com` is all below it.
+    /// Names of the machine itself, and these; `*.example.com` is all names below `example.com`.
     Listed(Vec<String>),
 }
 
-/// Where a value is decided, and so where it is to be changed.
+/// The layer that decides a value, and so the one in which to change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DecidedBy {
     /// At the top of the file, or nowhere.
@@ -235,7 +235,7 @@ pub enum DecidedBy {
     Variable,
 }
 
-/// What the configuration calls [`Origins::SameHost`], alone or in a list.
+/// The word for [`Origins::SameHost`], alone or in a list.
 pub const SAME_HOST: &str = "same-host";
 
 impl Default for Config {

@@ -1,8 +1,7 @@
-//! `wshd dev`: builds the handlers below a directory, crates with cargo and C with the C compiler,
-//! serves what comes out, and builds and loads again whatever is saved.
+//! `wshd dev`: builds the handlers below a directory, serves them, and builds and loads again what is saved.
 //!
-//! It stands before the road of a change, not on it: built libraries go into a private directory,
-//! which the server watches like any other.
+//! Crates are built with cargo, C and C++ with the C compiler. Built libraries go into a private
+//! directory, which the server watches like any other: `dev` stands before the road of a change.
 
 mod build_loop;
 mod build_process;
@@ -42,7 +41,7 @@ use crate::connection::overlay::Overlay;
 use crate::process::threads::has_ended;
 use crate::reload::Change;
 
-/// Handlers that were found, and not built yet.
+/// The handlers of a directory, found and not built yet.
 #[derive(Debug)]
 pub struct Dev {
     root: PathBuf,
@@ -53,14 +52,14 @@ pub struct Dev {
     overlay: Arc<Overlay>,
 }
 
-/// What `wshd dev` decides about the server's configuration.
+/// The settings that `wshd dev` decides over the configuration.
 #[derive(Clone, Debug)]
 pub struct Overrides {
     libraries: PathBuf,
     pages: Option<PathBuf>,
 }
 
-/// The thread that builds; it ends, and so does the cargo that it runs, when this is dropped.
+/// The thread that builds. Dropping it ends the thread, and the compiler that it runs.
 #[derive(Debug)]
 pub struct BuildThread {
     cargo: Arc<Cargo>,
@@ -71,15 +70,15 @@ pub struct BuildThread {
 /// Why there is nothing to build.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
-    /// The directory is not there.
+    /// There is no such directory.
     #[error("cannot find handlers in `{}`: {source}", path.display())]
     NoDirectory {
-        /// Where it should be.
+        /// The directory.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// There is nothing that becomes a handler.
+    /// The directory has no sources of a handler.
     #[error(
         "no handler at or below `{}`: one is a Cargo package with `crate-type = [\"cdylib\"]` \
          and a library named `…_wsh`, such as `echo_wsh`, or a file in C or C++ with a line `WSH_DEFINE(…)`; \
@@ -87,27 +86,27 @@ pub enum DevError {
         path.display()
     )]
     NoHandler {
-        /// Where they were looked for.
+        /// The directory.
         path: PathBuf,
     },
-    /// Cargo does not run.
+    /// Cargo cannot be run.
     #[error(transparent)]
     Cargo(#[from] CargoError),
-    /// There is no place for what is built.
+    /// The directory for libraries cannot be made.
     #[error("cannot make a directory for the libraries: {0}")]
     LibraryDir(io::Error),
 }
 
 impl Dev {
-    /// Looks for handler crates at or below `path`.
+    /// Looks for handlers at or below `path`.
     ///
     /// # Errors
     ///
-    /// The directory or cargo is not there, or there is no handler crate. A crate that cargo cannot
-    /// read is reported on stderr, and is built when it can be read.
+    /// There is no such directory, no cargo, or no handler. A crate that cargo cannot read is no error:
+    /// stderr says why, and it is built when it can be read.
     pub fn open(path: &Path, profile: Profile) -> Result<Dev, DevError> {
         let root = directory(path).map_err(|source| DevError::NoDirectory {
-            // The working directory is what people mistake.
+            // Absolute, since the working directory may be another one than is thought.
             path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             source,
         })?;
@@ -133,12 +132,12 @@ impl Dev {
         })
     }
 
-    /// What pages are to be told.
+    /// What open pages are told.
     pub fn overlay(&self) -> Arc<Overlay> {
         self.overlay.clone()
     }
 
-    /// Where the server is to find handlers and pages.
+    /// Where the server finds handlers and pages.
     pub fn overrides(&self) -> Overrides {
         let pages = self.root.join("www");
         Overrides {
@@ -147,8 +146,8 @@ impl Dev {
         }
     }
 
-    /// Begins to build everything, and then what changes; open pages are loaded again when a file of
-    /// `pages` does. `load` is called when libraries have changed, and answers what became of them.
+    /// Starts the thread that builds everything, and then what changes. It tells open pages when a file of
+    /// `pages` changes. `load` is called when libraries have changed, and answers what became of them.
     ///
     /// # Errors
     ///
@@ -174,11 +173,11 @@ impl Dev {
 }
 
 impl Overrides {
-    /// Serves what is built, and `www` beside the crates unless another document root is set.
+    /// Serves the built libraries, and the directory `www` unless the configuration has a document root.
     pub fn apply(&self, config: &mut Config) {
         config.handlers_dir.clone_from(&self.libraries);
         config.scan_dir.clone_from(&self.libraries);
-        // A debugger looks for the file that a generation was loaded from.
+        // A debugger opens the file that a generation was loaded from.
         config.keeps_staged_copies = true;
         if config.document_root.is_none() {
             config.document_root.clone_from(&self.pages);
@@ -189,13 +188,13 @@ impl Overrides {
 impl Drop for BuildThread {
     fn drop(&mut self) {
         self.cargo.stop();
-        // If a hint is waiting already, that one wakes it.
+        // Where the queue is full, the hint in it wakes the thread.
         let _ = self.hints.try_send(SystemTime::now());
         if let Some(thread) = self.thread.take() {
-            // What a compiler has started may hold its output open.
+            // A process that a compiler has started may hold its output open, so the wait has a limit.
             let _ = has_ended(&thread, END_LIMIT);
         }
-        // A thread that is held still has the directory.
+        // A thread that did not end in time has not removed the directory.
         clear_up();
     }
 }
@@ -203,7 +202,7 @@ impl Drop for BuildThread {
 /// How long the end of the process waits for a build.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// The real name of a directory.
+/// The path of a directory, absolute and without symlinks.
 fn directory(path: &Path) -> io::Result<PathBuf> {
     let path = path.canonicalize()?;
     if !path.is_dir() {

@@ -1,7 +1,7 @@
-//! The server's log: one line an event on stderr, its level changeable while it runs.
+//! The server's log: one line on stderr for each event. Its level can change while the server runs.
 //!
-//! The log never holds anything up. A line is made on the thread where it is logged and left in a
-//! bounded queue; one thread writes them.
+//! The log never blocks the code that logs. Each thread makes its lines and leaves them in a bounded
+//! queue; one thread writes them.
 
 pub(crate) mod line;
 mod queue;
@@ -28,12 +28,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 use self::line::LogLine;
 use crate::config::LogLevel;
 
-/// Begins to log at `level`; to be called once, before anything is logged.
+/// Begins to log at `level`. To be called once, before anything is logged.
 pub fn init(level: LogLevel) {
     let (filter, handle) = reload::Layer::new(targets(level));
     let is_colourful = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     IS_COLOURFUL.store(is_colourful, Ordering::Relaxed);
-    // A subscriber that was set before stays.
+    // It fails where a subscriber was set before, which then stays.
     if tracing_subscriber::registry()
         .with(filter)
         .with(Lines)
@@ -49,15 +49,14 @@ pub fn init(level: LogLevel) {
 pub(crate) fn set_level(level: LogLevel) {
     if let Some(handle) = HANDLE.get() {
         LEVEL.store(level as u8, Ordering::Relaxed);
-        // It fails only if the subscriber is gone, and with it the log.
+        // It fails only when the subscriber is gone, and the log with it.
         let _ = handle.reload(targets(level));
     }
 }
 
-/// Logs one event of a session, of those that there are as many of as there are sessions. Such a
-/// line may wait a moment and leaves with others.
+/// Logs an event that happens once in each session. The line may wait a moment, and leaves with others.
 ///
-/// It goes past tracing, whose dispatch takes as long as everything else that is done for the line.
+/// It goes past tracing, whose dispatch takes as long as all the rest of the work for the line.
 #[inline]
 pub(crate) fn session(level: Level, message: &str, fields: impl FnOnce(&mut LogLine<'_>)) {
     if LEVEL.load(Ordering::Relaxed) < rank(level) {
@@ -72,17 +71,17 @@ pub(crate) fn session(level: Level, message: &str, fields: impl FnOnce(&mut LogL
     });
 }
 
-/// Writes a text for people among the lines of the log, whatever its level.
+/// Writes a text for people between the lines of the log, at every level.
 pub fn say(text: &str) {
     writer::write(format!("{text}\n").as_bytes(), false);
 }
 
-/// Waits until everything that was logged is written, but not longer than `limit`.
+/// Waits until all that was logged is written, for at most `limit`.
 pub fn flush(limit: Duration) {
     writer::flush(limit);
 }
 
-/// Our own events at `level`, those of the libraries only when they matter.
+/// The filter: the server's own events at `level`, those of libraries only as warnings and errors.
 fn targets(level: LogLevel) -> Targets {
     let filter = match level {
         LogLevel::Off => LevelFilter::OFF,
@@ -95,11 +94,11 @@ fn targets(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(filter.min(LevelFilter::WARN))
         .with_targets([("wshd", filter), ("handler", filter)])
-        // It warns of every watched directory that goes, which has a line of ours.
+        // `notify` warns of each watched directory that is removed, which the server logs itself.
         .with_target("notify", filter.min(LevelFilter::ERROR))
 }
 
-/// The lowest level at which events of `level` are logged.
+/// The lowest level of the log at which events of `level` are logged.
 fn rank(level: Level) -> u8 {
     let lowest = match level {
         Level::ERROR => LogLevel::Error,
@@ -111,7 +110,7 @@ fn rank(level: Level) -> u8 {
     lowest as u8
 }
 
-/// Every event that the filter lets through, as a line.
+/// The layer that makes a line of each event that passes the filter.
 ///
 /// tracing's own layer for this takes a quarter of the instructions of an opening handshake.
 struct Lines;
@@ -125,10 +124,10 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-/// Lends the thread's buffer for one line, empty.
+/// Calls `then` with the thread's line buffer, which is empty.
 fn with_buffer(then: impl FnOnce(&mut Vec<u8>)) {
     LINE.with(|line| {
-        // What a field's own formatting logs comes in the middle of a line, which is taken.
+        // Formatting a field may log too. The buffer is in use then, and another one takes its place.
         let mut own = Vec::new();
         let mut line = line.try_borrow_mut();
         let line = line.as_deref_mut().unwrap_or(&mut own);
@@ -140,7 +139,7 @@ fn with_buffer(then: impl FnOnce(&mut Vec<u8>)) {
 
 /// Logs a panic of the server's own code, at every level.
 ///
-/// std would write to stderr itself, and wait for its reader.
+/// The standard library would write to stderr itself, and wait for its reader.
 pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let mut text = Vec::new();
@@ -152,7 +151,7 @@ pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
     }
     line.text("error", text_of(info));
     line.end();
-    // Asked for with RUST_BACKTRACE.
+    // `RUST_BACKTRACE` asks for it.
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         text.extend_from_slice(backtrace.to_string().as_bytes());
@@ -177,9 +176,9 @@ thread_local! {
 }
 
 static HANDLE: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
-/// The level of the log, as [`rank`] counts: 0 is off, and so is a log that did not begin.
+/// The level of the log, as [`rank`] counts. 0 is off, also before the log begins.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 static IS_COLOURFUL: AtomicBool = AtomicBool::new(false);
 
-/// What a thread keeps for its next line.
+/// How much memory a thread keeps for its next line.
 const LINE_BYTES_KEPT: usize = 1024;

@@ -1,4 +1,4 @@
-//! The `wshd` command: flags, logging, signals, exit codes. Everything else is in the library.
+//! The `wshd` command: the command line, logging, signals and exit codes. The rest is in the library.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -23,7 +23,7 @@ fn main() {
     wshd::be_trial_helper_if_asked();
     heap::set_limits();
     let line = CommandLine::of_process();
-    // Before anything else is made: a process that is forked later has threads and locks in it.
+    // Before there are other threads: a process that is forked later would inherit locks that they hold.
     if !matches!(
         line.command,
         Some(Command::New { .. } | Command::Sdk { .. })
@@ -31,8 +31,8 @@ fn main() {
         wshd::start_trial_helper();
     }
     if cfg!(sanitized) {
-        // A sanitizer keeps a signal to itself while its thread waits in a way that it does not know, as
-        // runtimes do, and the first thread gets all signals. It knows this one.
+        // The first thread gets all signals. A sanitizer delays them while that thread waits in a way it does
+        // not know, as runtimes do; it knows `join`.
         let _ = std::thread::spawn(|| run(line)).join();
     } else {
         run(line);
@@ -47,7 +47,7 @@ fn run(line: CommandLine) -> ! {
         flags,
     } = line;
     let code = match command {
-        // Whatever is wrong with a configuration is no matter here.
+        // These two read no configuration.
         Some(Command::New { name, style }) => {
             told(new::make(&name, style).map(|made| made.report()))
         }
@@ -74,11 +74,11 @@ fn run(line: CommandLine) -> ! {
             }
         }),
     };
-    // Not `exit`: plugins' libraries must not run destructors under threads of theirs.
+    // Not `exit`: libraries of plugins must not run destructors while threads run in them.
     leave(code)
 }
 
-/// Reads the configuration; `then` gets it, and what reads it again.
+/// Reads the configuration, and calls `then` with it and with the function that reads it again.
 fn configured(flags: Flags, then: impl FnOnce(Config, Box<Reread>) -> u8) -> u8 {
     let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     match flags.read(&working_dir) {
@@ -87,7 +87,7 @@ fn configured(flags: Flags, then: impl FnOnce(Config, Box<Reread>) -> u8) -> u8 
             let flags = RefCell::new(flags.with_file_of(&config));
             let reread = move || {
                 let config = flags.borrow().read(&working_dir)?;
-                // A file that has appeared is the one from then on.
+                // A file that has appeared is the one to read from then on.
                 flags.replace_with(|flags| flags.clone().with_file_of(&config));
                 Ok(config)
             };
@@ -96,11 +96,11 @@ fn configured(flags: Flags, then: impl FnOnce(Config, Box<Reread>) -> u8) -> u8 
     }
 }
 
-/// Says what was written and what to do with it.
+/// Prints what was written and what to do with it.
 fn told(written: Result<String, NewError>) -> u8 {
     match written {
         Ok(report) => {
-            // A reader that has gone has the files.
+            // It fails when the reader has gone; the files are written.
             let _ = write!(std::io::stdout(), "{report}");
             0
         }
@@ -108,7 +108,7 @@ fn told(written: Result<String, NewError>) -> u8 {
     }
 }
 
-/// Serves what cargo builds of the crates at or below `path`.
+/// Builds the handlers at or below `path`, and serves them.
 fn develop(
     signals: Signals,
     mut config: Config,
@@ -141,7 +141,7 @@ fn develop(
     )
 }
 
-/// Begins to log and to hear signals; an error is the exit code.
+/// Begins to log and to listen to signals. An error is the exit code.
 fn begin(config: &Config, hang_up: HangUp, stop_with_stdin: bool) -> Result<Signals, u8> {
     logging::init(config.log_level);
     config.tell_remarks();
@@ -157,7 +157,7 @@ fn begin(config: &Config, hang_up: HangUp, stop_with_stdin: bool) -> Result<Sign
     signals.map_err(|error| fail(FAILED, &format!("cannot listen to signals: {error}")))
 }
 
-/// Serves until it is told to stop; what `beside` answers is kept until then.
+/// Serves until the server is told to stop. What `beside` answers is kept until then.
 fn serve<T>(
     signals: Signals,
     config: Config,
@@ -166,8 +166,8 @@ fn serve<T>(
     beside: impl FnOnce(&Serving) -> std::io::Result<T>,
 ) -> u8 {
     let reread = move || reread().map_err(Into::into);
-    // A connection is a file, and the usual limit is a thousand. What the system allows is taken;
-    // if it allows no more, the listener waits for files to be closed.
+    // A connection is an open file, and the usual limit is a thousand. So the limit is raised as far as the
+    // system allows.
     if is_allowed(Optional::OpenFiles) {
         let _ = rlimit::increase_nofile_limit(u64::MAX);
     }
@@ -200,7 +200,7 @@ fn serve<T>(
     code
 }
 
-/// Says what the server would say.
+/// Checks the configuration and the plugins, and tells what the server would tell.
 fn check(config: &Config) -> u8 {
     logging::init(config.log_level);
     config.tell_remarks();
@@ -209,11 +209,11 @@ fn check(config: &Config) -> u8 {
         Ok(report) => report,
         Err(error) => return fail(FAILED, &error.to_string()),
     };
-    // What was logged comes before the verdict.
+    // The log comes before the result.
     logging::flush(Duration::from_secs(1));
     let mut out = std::io::stdout().lock();
     for (name, path) in &report.good {
-        // Whoever reads no more has read enough.
+        // It fails when the reader has gone.
         let _ = writeln!(out, "good: /{name} {}", shown(path, config).display());
     }
     for sentence in &report.bad {
@@ -225,7 +225,7 @@ fn check(config: &Config) -> u8 {
     for fault in &unknown {
         blame(&format!("{fault:#}"));
     }
-    // It may be meant, so it is no reason to fail.
+    // A route may hide a handler on purpose, so this is no reason to fail.
     for fault in config.hidden_handlers(&known) {
         blame(&format!("{fault:#}"));
     }
@@ -240,23 +240,23 @@ fn shown<'a>(path: &'a Path, config: &Config) -> &'a Path {
     path.strip_prefix(&config.handlers_dir).unwrap_or(path)
 }
 
-/// Says one of the reasons why a check fails, to a reader that may take its time.
+/// Writes a reason why a check fails to stderr, and waits for the reader.
 fn blame(why: &str) {
     let _ = writeln!(std::io::stderr(), "wshd: {why}");
 }
 
-/// Says why the server does not start, as its log would, and answers the exit code.
+/// Logs why the server does not start, and answers the exit code.
 fn fail(code: u8, why: &str) -> u8 {
     logging::say(&format!("wshd: {why}"));
     code
 }
 
-/// What reads the configuration again, from the file that it was read from.
+/// Reads the configuration again, from the file that it was read from.
 type Reread = dyn Fn() -> Result<Config, ConfigError> + Send;
 
-/// The exit code of what the operator decided and cannot be: `EX_CONFIG` of sysexits.h.
+/// The exit code for a wrong configuration: `EX_CONFIG` of sysexits.h.
 const CONFIG: u8 = 78;
-/// The exit code of everything else; clap's for a wrong command line is 2.
+/// The exit code for every other failure. For a wrong command line, clap exits with 2.
 const FAILED: u8 = 1;
-/// What the end may still take when everything has stopped.
+/// How long the process may still take to end when everything has stopped.
 const END_PATIENCE: Duration = Duration::from_secs(5);

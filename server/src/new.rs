@@ -1,5 +1,7 @@
-//! `wshd new NAME`: a handler to begin with, which builds, has tests and a page. What it is built with lies
-//! beside it, once for all handlers there; `wshd sdk` writes that anew.
+//! `wshd new NAME`: makes a handler to begin with, which builds, has tests and a page.
+//!
+//! The SDK that it is built with lies beside it, once for all handlers there. `wshd sdk` writes the SDK
+//! anew.
 
 mod manifest;
 mod name;
@@ -15,7 +17,7 @@ use self::name::name_of;
 use self::sdk::{ExistingSdk, OUR_VERSION};
 use crate::config::Style;
 
-/// What was made.
+/// A handler that was made.
 #[derive(Debug)]
 pub struct New {
     directory: PathBuf,
@@ -24,36 +26,36 @@ pub struct New {
     sdk: ExistingSdk,
 }
 
-/// What became of an SDK.
+/// An SDK that was written, or found up to date.
 #[derive(Debug)]
 pub struct Updated {
     place: PathBuf,
     was: ExistingSdk,
-    /// Where that which was there is now.
+    /// Where the SDK that was there before is kept.
     kept: Option<PathBuf>,
 }
 
-/// Why nothing was made.
+/// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum NewError {
-    /// The name cannot be one of a handler.
+    /// A handler cannot have this name.
     #[error(transparent)]
     Name(#[from] NameFault),
-    /// There is something already.
+    /// The place is taken.
     #[error(
         "cannot make `{}`: it is there already, {found}; choose another name, or remove it",
         path.display()
     )]
     Taken {
-        /// Where the handler was to be.
+        /// The place.
         path: PathBuf,
         /// What is there.
         found: &'static str,
     },
-    /// The system refuses.
+    /// The files cannot be written.
     #[error("cannot make `{}`: {source}", path.display())]
     NotWritten {
-        /// Where the handler was to be.
+        /// The place.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -64,7 +66,7 @@ pub enum NewError {
 ///
 /// # Errors
 ///
-/// The name is none, the directory is there with something in it, or it cannot be written. Then
+/// The name is not one of a handler, the directory exists and is not empty, or it cannot be written. Then
 /// nothing has changed.
 pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
     let name = name_of(path)?;
@@ -82,7 +84,7 @@ pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
     let beside = parent(path).join(SDK);
     let sdk = ExistingSdk::at(&beside, |file| style.needs(file));
     write(path, &name, style, &sdk).map_err(|error| match error.kind() {
-        // Something was put there in between.
+        // Another program has put something there meanwhile.
         ErrorKind::DirectoryNotEmpty => taken(path, NOT_EMPTY),
         _ => not_written(path, error),
     })?;
@@ -95,11 +97,11 @@ pub fn make(path: &Path, style: Style) -> Result<New, NewError> {
     })
 }
 
-/// Writes the SDK to a directory, or puts it in the place of another wshd's.
+/// Writes the SDK to a directory, or replaces the SDK of another wshd.
 ///
 /// # Errors
 ///
-/// There is something else, or it cannot be written. Then nothing has changed.
+/// The directory holds something else, or it cannot be written. Then nothing has changed.
 pub fn update(place: &Path) -> Result<Updated, NewError> {
     let was = ExistingSdk::at(place, |_| true);
     let mut kept = None;
@@ -129,13 +131,13 @@ pub fn update(place: &Path) -> Result<Updated, NewError> {
     })
 }
 
-/// What to say of a directory that handlers are built with, if it is the SDK of another wshd.
+/// A sentence about a directory that handlers are built with, if it is the SDK of another wshd.
 pub(crate) fn outdated_sdk(place: &Path) -> Option<String> {
     sdk::outdated(place)
 }
 
 impl New {
-    /// What to say of it: what lies where, and what to do next.
+    /// The text to print: what lies where, and what to do next.
     pub fn report(&self) -> String {
         let New {
             directory,
@@ -191,7 +193,7 @@ impl New {
 }
 
 impl Updated {
-    /// What to say of it.
+    /// The text to print.
     pub fn report(&self) -> String {
         let place = self.place.display();
         match &self.was {
@@ -215,7 +217,7 @@ impl Updated {
     }
 }
 
-/// Whether a new handler is built with what lies beside it.
+/// Whether a new handler uses the SDK beside it, and does not get one of its own.
 fn is_shared(sdk: &ExistingSdk) -> bool {
     match sdk {
         ExistingSdk::Nothing | ExistingSdk::Ours | ExistingSdk::Part => true,
@@ -223,12 +225,12 @@ fn is_shared(sdk: &ExistingSdk) -> bool {
     }
 }
 
-/// Writes it beside its place, and moves it there when it is whole.
+/// Writes a handler into a hidden directory beside its place, and moves it there when it is whole.
 fn write(place: &Path, name: &str, style: Style, sdk: &ExistingSdk) -> io::Result<()> {
     let parent = &parent(place);
     fs::create_dir_all(parent)?;
     let hidden = hidden_in(parent)?;
-    // The temporary directory is private, and what is made is as the user's umask says.
+    // The hidden directory is private; the handler's own has the mode that the user's umask says.
     let whole = hidden.path().join(name);
     let path_of_sdk = if is_shared(sdk) { "../wsh" } else { SDK };
     for (file, text) in style.files(name, path_of_sdk) {
@@ -239,11 +241,11 @@ fn write(place: &Path, name: &str, style: Style, sdk: &ExistingSdk) -> io::Resul
     match sdk {
         ExistingSdk::Ours => {}
         ExistingSdk::Nothing => replace_sdk(&beside, needs, None)?,
-        // Headers for C are there, or sources only: the other part comes along, whatever the style.
+        // Only a part of the SDK is there. All of it is written, whatever this style needs.
         ExistingSdk::Part => replace_sdk(&beside, |_| true, None)?,
         ExistingSdk::Other { .. } | ExistingSdk::NoSdk => sdk::write(&whole.join(SDK), needs)?,
     }
-    // Takes the place of an empty directory, and of nothing else.
+    // The rename replaces an empty directory, and nothing else.
     fs::rename(whole, place).inspect_err(|_| {
         if *sdk == ExistingSdk::Nothing {
             let _ = fs::remove_dir_all(&beside);
@@ -251,9 +253,9 @@ fn write(place: &Path, name: &str, style: Style, sdk: &ExistingSdk) -> io::Resul
     })
 }
 
-/// Puts the SDK in the place of what is there, which is kept at `kept` or goes.
+/// Replaces what is at the place with the SDK. What was there is moved to `kept`, or removed.
 fn replace_sdk(place: &Path, needs: impl Fn(&str) -> bool, kept: Option<&Path>) -> io::Result<()> {
-    // Where the place is a link, what it leads to is replaced.
+    // Where the place is a link, its target is replaced.
     let place = &fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
     let parent = &parent(place);
     fs::create_dir_all(parent)?;
@@ -279,7 +281,7 @@ fn hidden_in(parent: &Path) -> io::Result<tempfile::TempDir> {
         .tempdir_in(parent)
 }
 
-/// The directory that something is to lie in.
+/// The directory above a place.
 fn parent(place: &Path) -> PathBuf {
     match place.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
@@ -303,12 +305,12 @@ fn taken(path: &Path, found: &'static str) -> NewError {
 
 fn not_written(path: &Path, source: io::Error) -> NewError {
     NewError::NotWritten {
-        // The working directory is what people mistake.
+        // Absolute, since the working directory may be another one than is thought.
         path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
         source,
     }
 }
 
 const NOT_EMPTY: &str = "and not empty";
-/// Where the SDK lies, beside a handler or in its directory.
+/// The name of the SDK's directory, beside a handler or in it.
 pub(crate) const SDK: &str = "wsh";

@@ -1,5 +1,5 @@
-//! What the operator says with signals, heard on a thread of its own: it needs neither the runtime nor
-//! its I/O, so a second signal ends the process whatever hangs.
+//! Listens to signals on a thread of its own. That thread needs neither the runtime nor its I/O, so a second
+//! signal ends the process whatever hangs.
 
 mod meaning;
 
@@ -24,36 +24,36 @@ use crate::last_resort;
 use crate::logging;
 use crate::reload::Control;
 
-/// The signals that this process listens to. Those of the system's that end a process by default and
-/// mean nothing here are ignored with a line.
+/// Listens to every signal that ends a process by default. Those that mean nothing here are ignored, with a
+/// line in the log.
 #[derive(Clone, Debug)]
 pub struct Signals {
     state: Arc<Mutex<SignalState>>,
     stop: watch::Sender<bool>,
 }
 
-/// What signals act on.
+/// The state on which signals act.
 struct SignalState {
     phase: Phase,
     control: Option<Arc<Control>>,
-    /// How long a stop may take, asked when it begins.
+    /// How long a stop may take; called when a stop begins.
     patience: Box<dyn Fn() -> Duration + Send>,
 }
 
 impl Signals {
-    /// Listens from now on. `hang_up` is what SIGHUP means. One that would stop the server and was
-    /// ignored before, as `nohup` has it, stays ignored.
+    /// Begins to listen. `hang_up` is what SIGHUP means. A SIGHUP that would stop the server stays ignored if
+    /// it was ignored when the process began, as under `nohup`.
     ///
     /// # Errors
     ///
-    /// The system does not give a signal or a thread.
+    /// The system refuses a signal handler or a thread.
     pub fn listen(hang_up: HangUp) -> io::Result<Signals> {
         let is_hang_up_ignored = signal_dispositions::is_ignored(SIGHUP);
         let is_listened_to =
             |signal: &c_int| meaning::is_listened_to(*signal, hang_up, is_hang_up_ignored);
         let mut heard = Heard::new(meaning::needed().into_iter().filter(is_listened_to))?;
         for signal in meaning::all().into_iter().filter(is_listened_to) {
-            // A tool that runs the server, such as valgrind, may keep some for itself.
+            // It fails where a tool that runs the server, such as valgrind, keeps the signal for itself.
             let _ = heard.add_signal(signal);
         }
         let (stop, _) = watch::channel(false);
@@ -68,10 +68,10 @@ impl Signals {
         let own = signals.clone();
         let listen = move || {
             let mut told = HashMap::new();
-            // It panics if its descriptors are gone.
+            // `wait` panics when its descriptors are gone.
             let _ = catch_unwind(AssertUnwindSafe(|| {
-                // A wait ends without a signal now and then, and each does when the descriptors that
-                // tell of signals were shut down.
+                // A wait may end without a signal. Every wait does when a plugin has shut down the
+                // descriptors that tell of signals.
                 let mut in_vain = 0;
                 while in_vain < WAITS_IN_VAIN_MAX {
                     in_vain += 1;
@@ -93,16 +93,16 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Stops the server when stdin ends, which it does at the latest when the process at its other end does.
+    /// Stops the server when stdin ends. It ends at the latest with the process that holds its other end.
     ///
     /// # Errors
     ///
-    /// The system does not give a thread.
+    /// The system refuses a thread.
     pub fn stop_with_stdin(&self) -> io::Result<()> {
         let own = self.clone();
         let listen = move || {
             let mut stdin = io::stdin().lock();
-            // What is written there means nothing; an error says as much as the end.
+            // What is written there means nothing, and an error counts as the end.
             while stdin.read(&mut [0; 256]).is_ok_and(|read| read > 0) {}
             own.hear("end of stdin", Meaning::Orphaned, &mut HashMap::new());
         };
@@ -112,12 +112,13 @@ impl Signals {
         Ok(())
     }
 
-    /// Handlers are loaded from now on: a signal that stops the server lets that come to its end.
+    /// Notes that handlers are being loaded. A signal that stops the server waits for the end of that.
     pub fn start(&self) {
         self.lock().phase.advance(Phase::Starting);
     }
 
-    /// The server is up. `patience` is how long a stop may take in all, asked when one begins.
+    /// Notes that the server is up. `patience` says how long a stop may take in all; it is called when one
+    /// begins.
     pub fn serve(&self, control: Arc<Control>, patience: impl Fn() -> Duration + Send + 'static) {
         let mut state = self.lock();
         state.phase.advance(Phase::Serving);
@@ -125,11 +126,11 @@ impl Signals {
         state.patience = Box::new(patience);
     }
 
-    /// Ends with the first signal that stops the server. From then on a second one ends the process
-    /// at once.
+    /// Resolves with the first signal that stops the server. From then on a second one ends the process at
+    /// once.
     pub async fn stopped(self) {
         let mut stop = self.stop.subscribe();
-        // It ends only with `self`.
+        // The sender lives as long as `self`.
         let _ = stop.wait_for(|stops| *stops).await;
     }
 
@@ -156,7 +157,7 @@ impl Signals {
                 library::leave(FORCED);
             }
             Action::Reread => {
-                // One that is asked for before it has begun answers for this one as well.
+                // A reading that was asked for and has not begun serves this request as well.
                 if state.control.as_ref().is_none_or(|it| it.reread()) {
                     info!("{name}, reading the configuration again");
                 }
@@ -186,15 +187,14 @@ impl std::fmt::Debug for SignalState {
     }
 }
 
-/// What a shell says of a process that a signal ended: it was not in good order.
+/// The exit code of a stop that was forced: 128 and the number of SIGINT, as shells count.
 const FORCED: u8 = 130;
 const FAILED: u8 = 1;
-/// How long a stop may take that was asked for before the server is up: what a plugin may take to
-/// start, and to end.
+/// How long a stop may take before the server is up: as long as a plugin may take to start and to end.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a forced end waits for its line to be written.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// So many waits in a row that end without a signal are no chance.
+/// How many waits in a row may end without a signal. More are no chance.
 const WAITS_IN_VAIN_MAX: u32 = 10_000;
-/// A signal without a meaning is told of once in that time.
+/// How often a signal without a meaning is logged at most.
 const TOLD_AGAIN: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// `None` is anything else, user information included.
+    /// `None` for any other text; user information (`me@host`) is refused too.
     pub(crate) fn parse(text: &'a str) -> Option<Authority<'a>> {
         // The colons of an IPv6 address stand inside its brackets.
         let colon = text.rfind(':');
@@ -40,12 +40,12 @@ impl<'a> Authority<'a> {
         (is_address || is_name).then_some(Authority { host, port })
     }
 
-    /// Whether it is an address and no name: names can be made to lead anywhere.
+    /// Whether the host is an address. A name can be made to lead to any address.
     pub(crate) fn is_address(&self) -> bool {
         self.host.starts_with('[') || self.host.parse::<Ipv4Addr>().is_ok()
     }
 
-    /// Whether it always means the machine that asks (RFC 6761 §6.3).
+    /// Whether the host always means the machine that asks (RFC 6761 §6.3).
     pub(crate) fn is_loopback(&self) -> bool {
         if self.host.eq_ignore_ascii_case("localhost") || is_below(self.host, "localhost") {
             return true;
@@ -73,7 +73,7 @@ pub(crate) fn is_below(host: &str, parent: &str) -> bool {
     found.eq_ignore_ascii_case(parent) && labels.len() > 1 && labels.ends_with('.')
 }
 
-/// A byte of a registered name but for percent-encoded ones, which no client sends.
+/// Whether a registered name can have this byte. Percent-encoded bytes are left out: no client sends them.
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }

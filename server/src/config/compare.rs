@@ -1,11 +1,11 @@
-//! A configuration beside another one, and beside the handlers that are there.
+//! Compares a configuration with its successor, and with the handlers that exist.
 
 use super::Config;
 use super::fault::{Fault, What, nearest};
 use super::file::quoted;
 
 impl Config {
-    /// The keys in which `new` differs and that a running server does not take up.
+    /// The keys in which `new` differs and that apply after a restart only.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         [
             ("listen", self.listen != new.listen),
@@ -16,10 +16,10 @@ impl Config {
         .collect()
     }
 
-    /// The tables and routes that mean a handler which is not among `known`, names like `chat` or
+    /// The tables and routes that name a handler which is not among `known`: names like `chat` or
     /// `rooms/chat`.
     ///
-    /// A handler may come later, so a server that runs warns of them; `wshd check` fails.
+    /// Such a handler may come later, so a server that runs warns; `wshd check` fails.
     pub fn unknown_handlers(&self, known: &[String]) -> Vec<Fault> {
         let tables = self.handlers.keys().filter_map(|name| {
             let place = self.places.get(name)?;
@@ -56,7 +56,7 @@ impl Config {
         faults
     }
 
-    /// The routes that stand at the own path of a handler among `known`, and lead to another one.
+    /// The routes at the path of a handler among `known` that lead to another handler.
     pub fn hidden_handlers(&self, known: &[String]) -> Vec<Fault> {
         let routes = self.routes.iter().filter(|route| {
             let name = route.pattern.strip_prefix('/');

@@ -1,7 +1,7 @@
-//! The `WSHD_*` variables: what they say where no flag does, and which of them are not ours.
+//! The `WSHD_*` variables: what they decide, and which of them belong to a platform.
 //!
-//! Platforms make variables up. Kubernetes sets some for each Service, of its name: one that is called
-//! `wshd` gives every container of its namespace a `WSHD_PORT` that is a URL.
+//! Platforms make variables up. Kubernetes sets some for each Service, named after it: a Service `wshd`
+//! gives every container of its namespace a `WSHD_PORT` that is a URL.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::settings::{self, ConfigDraft};
 pub(super) struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    /// Those of this process.
+    /// The variables that this process was started with.
     pub(super) fn of_process() -> Environment {
         Environment(std::env::vars_os().collect())
     }
@@ -26,8 +26,8 @@ impl Environment {
         Environment(variables)
     }
 
-    /// `flags`, and what the variables say of what they leave open. An empty variable says nothing,
-    /// and one whose flag is given is not read.
+    /// Adds to `flags` what the variables decide. An empty variable decides nothing, and a variable whose
+    /// flag is given is not read.
     pub(super) fn below(&self, flags: Flags) -> Result<Flags, ConfigError> {
         let mut flags = flags;
         for flag in settings::flags() {
@@ -38,7 +38,7 @@ impl Environment {
             else {
                 continue;
             };
-            // Where a path begins is no question of whether it is one.
+            // It is read here to find what is wrong; no path is wrong, whatever it is relative to.
             let (draft, by) = (&mut ConfigDraft::default(), DecidedBy::Variable);
             settings::decide(draft, flag.name, text, by, Path::new("/")).map_err(|wrong_text| {
                 ConfigError::Variable {
@@ -52,8 +52,8 @@ impl Environment {
         Ok(flags)
     }
 
-    /// A sentence for each variable that looks as if it were for this server, and is not read.
-    /// `flags` are those of the command line.
+    /// A sentence for each variable that looks like one of this server's and is not read. `flags` are
+    /// those of the command line.
     pub(super) fn remarks(&self, flags: &Flags) -> Vec<String> {
         let mut remarks = Vec::new();
         let known = known();
@@ -84,7 +84,7 @@ impl Environment {
         remarks
     }
 
-    /// What a variable of ours says.
+    /// What a variable decides; `None` if it is empty, or a platform's.
     fn value(&self, name: &str) -> Option<&OsStr> {
         let value = self.get(name).filter(|value| !value.is_empty())?;
         (name != PORT || !is_of_a_service(value)).then_some(value)
@@ -103,8 +103,8 @@ fn is_of_a_service(value: &OsStr) -> bool {
     schemes.iter().any(|scheme| value.starts_with(scheme))
 }
 
-/// Whether a platform has made the name up, for a service whose name begins with `wshd`:
-/// `WSHD_SERVICE_HOST`, `WSHD_PORT_9998_TCP_ADDR`, and the like, or those of a linked container.
+/// Whether a platform has made the name up: for a service whose name begins with `wshd`, such as
+/// `WSHD_SERVICE_HOST` or `WSHD_PORT_9998_TCP_ADDR`, or for a linked container.
 fn is_made_up(name: &str) -> bool {
     let is_linked = name == "WSHD_NAME" || name.starts_with("WSHD_ENV_");
     let is_of_service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
@@ -119,7 +119,8 @@ fn is_made_up(name: &str) -> bool {
     is_linked || is_of_service || of_port || of_one_port
 }
 
-/// The variable that may have been meant: one that differs in a few letters, or has words more.
+/// The variable that may have been meant: one that differs in a few letters, or that has all words of
+/// `name` and more.
 fn meant<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let own = &name[PREFIX.len()..];
     let mut known = known.iter().map(|known| (&**known, &known[PREFIX.len()..]));
@@ -139,7 +140,7 @@ fn known() -> Vec<String> {
     flags.map(|flag| variable(flag.name)).collect()
 }
 
-/// The variable of a flag.
+/// The variable of the setting `name`: `WSHD_LOG_LEVEL` of `log_level`.
 pub(super) fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_uppercase())
 }

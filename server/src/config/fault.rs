@@ -1,11 +1,14 @@
-//! What is wrong with a configuration: data for who decides, one sentence for who reads.
+//! What is wrong with a configuration, as data and as a sentence for the operator.
 //!
-//! `{}` is one line, for a log; `{:#}` adds the line of the file with the place underlined.
+//! `{}` is one line, for a log. `{:#}` adds the line of the file, with the place underlined.
+
+mod route;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub(super) use self::route::RouteFault;
 use super::source::Place;
 
 /// Why there is no `Config`.
@@ -27,7 +30,7 @@ pub enum ConfigError {
         /// What it wants.
         wanted: String,
     },
-    /// Names of handlers are relative to the handlers directory, so nothing outside it has one.
+    /// The scan directory lies outside the handlers directory, to which names of handlers are relative.
     ScanDirOutside {
         /// Where the scan directory is written, if it is in the file.
         place: Option<Place>,
@@ -36,16 +39,16 @@ pub enum ConfigError {
         /// The handlers directory.
         handlers_dir: PathBuf,
     },
-    /// The file says something that cannot be: all its faults, in the order of their places.
+    /// All faults of the file, in the order of their places.
     Faults(Vec<Fault>),
 }
 
 impl ConfigError {
-    /// Whether it is no fault of what is written, so that the very same file may be read later.
+    /// Whether reading the unchanged file again later may succeed.
     pub(crate) fn is_passing(&self) -> bool {
         use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
         match self {
-            // A file that is something else, or that is not there, is seen when that changes.
+            // The watcher tells when a file appears, or takes the place of something else.
             ConfigError::Unreadable { source, .. } => {
                 !matches!(source.kind(), InvalidInput | NotADirectory | NotFound)
             }
@@ -136,11 +139,11 @@ impl fmt::Display for Fault {
 /// What can be wrong at a place of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Bytes that are no text.
+    /// The file is not UTF-8.
     NotUtf8,
-    /// No TOML; in the words of its parser.
+    /// The file is not TOML; in the words of the parser.
     Syntax(String),
-    /// A key that nobody knows.
+    /// A key that is in no table of settings.
     UnknownKey {
         /// As written.
         key: String,
@@ -149,7 +152,7 @@ pub enum What {
         /// What may have been meant.
         hint: Hint,
     },
-    /// A value of another type or outside what is possible.
+    /// A value of another type, or outside its range.
     Unwanted {
         /// The key.
         key: String,
@@ -160,7 +163,7 @@ pub enum What {
         /// What may have been meant.
         suggestion: Option<String>,
     },
-    /// The same address again.
+    /// An address that `listen` names twice.
     ListensTwice {
         /// The address.
         address: String,
@@ -204,63 +207,10 @@ pub enum Hint {
     Nothing,
     /// A known key of the same table.
     DidYouMean(String),
-    /// It is a key, but of another table.
+    /// The key is known in another table.
     BelongsTo(&'static str),
-    /// A handler in a folder, its name not quoted.
+    /// The table of a handler in a folder, whose name is not quoted; with the header as it should be.
     Quote(String),
-}
-
-/// Why a route cannot be one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteFault {
-    /// It does not begin with `/`.
-    NoSlash,
-    /// A query or a fragment is no part of a path.
-    NotOnlyAPath,
-    /// A brace without its twin, or a parameter without a name.
-    Parameter,
-    /// Two parameters between the same slashes.
-    TwoParameters,
-    /// A parameter's name that is no name.
-    ParameterName {
-        /// As written.
-        name: String,
-    },
-    /// Two parameters of one name.
-    SameParameter {
-        /// Theirs.
-        name: String,
-    },
-    /// A `*` outside of a parameter, as other servers have it for anything.
-    Star,
-    /// Percent-encoded; paths are compared decoded.
-    Encoded {
-        /// Decoded, if that is text.
-        meant: Option<String>,
-    },
-    /// A character that no path is asked for with.
-    Control,
-    /// Clients make another path of it before they ask.
-    NeverAsked {
-        /// That one.
-        meant: String,
-    },
-    /// Below `/.wshd/`.
-    TheServersOwn,
-    /// `{*rest}` before the end.
-    CatchAll,
-    /// Parameters as other servers write them.
-    OtherSyntax {
-        /// As they are written here.
-        meant: String,
-    },
-    /// Another route would answer the same paths.
-    Conflict {
-        /// The other one.
-        with: String,
-        /// Where that is written.
-        place: Option<Place>,
-    },
 }
 
 impl fmt::Display for What {
@@ -292,77 +242,7 @@ impl fmt::Display for What {
                 did_you_mean(f, suggestion.as_deref())
             }
             What::ListensTwice { address } => write!(f, "`listen` names `{address}` twice"),
-            What::BadRoute { route, why } => match why {
-                RouteFault::NoSlash => write!(
-                    f,
-                    "a route begins with `/`, found `{route}`; did you mean `/{route}`?"
-                ),
-                RouteFault::NotOnlyAPath => {
-                    write!(
-                        f,
-                        "route `{route}` has a query or a fragment; a route is a path only"
-                    )
-                }
-                RouteFault::Parameter => write!(
-                    f,
-                    "route `{route}` wants parameters like `{{name}}`, and `{{{{` or `}}}}` for a brace of its own"
-                ),
-                RouteFault::TwoParameters => {
-                    write!(
-                        f,
-                        "route `{route}` has two parameters in one segment; there can be one between two slashes"
-                    )
-                }
-                RouteFault::ParameterName { name } => write!(
-                    f,
-                    "route `{route}` has a parameter `{name}`; a parameter's name has letters, digits and `_`, and says nothing of what it matches"
-                ),
-                RouteFault::SameParameter { name } => write!(
-                    f,
-                    "route `{route}` has two parameters `{name}`; each has a name of its own"
-                ),
-                RouteFault::Star => write!(
-                    f,
-                    "route `{route}` has a `*`, which stands for nothing here; a parameter is `{{name}}`, and `{{*rest}}` is the rest of the path"
-                ),
-                RouteFault::Encoded { meant } => {
-                    write!(
-                        f,
-                        "route `{route}` is percent-encoded; paths are compared when they are decoded"
-                    )?;
-                    did_you_mean(f, meant.as_deref())
-                }
-                RouteFault::Control => write!(
-                    f,
-                    "route `{}` has a control character, which a path has not",
-                    route.escape_debug()
-                ),
-                RouteFault::NeverAsked { meant } => write!(
-                    f,
-                    "route `{route}` is never asked for, clients make `{meant}` of it; did you mean `{meant}`?"
-                ),
-                RouteFault::TheServersOwn => write!(
-                    f,
-                    "route `{route}` is a path of the server's own; none at or below `/.wshd` leads to a handler"
-                ),
-                RouteFault::CatchAll => {
-                    write!(
-                        f,
-                        "route `{route}` has a catch-all like `{{*rest}}` before its end"
-                    )
-                }
-                RouteFault::OtherSyntax { meant } => write!(
-                    f,
-                    "route `{route}` wants parameters like `{{name}}`, or `{{*rest}}` for the rest of the path; did you mean `{meant}`?"
-                ),
-                RouteFault::Conflict { with, place } => {
-                    write!(f, "route `{route}` answers the same paths as `{with}`")?;
-                    match place {
-                        Some(place) => write!(f, " at {place}"),
-                        None => Ok(()),
-                    }
-                }
-            },
+            What::BadRoute { route, why } => why.tell(route, f),
             What::MapLine { found } => write!(
                 f,
                 "a line of a map file is `alias existing`, found `{found}`"
@@ -406,10 +286,10 @@ fn did_you_mean(f: &mut fmt::Formatter<'_>, suggestion: Option<&str>) -> fmt::Re
     }
 }
 
-/// A list of handlers longer than this is cut in a message.
+/// How many handlers a message names at most.
 const KNOWN_SHOWN: usize = 12;
 
-/// The known word that was probably meant, if one comes near.
+/// The known word that is closest to `word`, if it is close enough to be what was meant.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known
         .into_iter()

@@ -1,4 +1,4 @@
-//! config.toml: from its text to what it says.
+//! Reads config.toml: from its text to a draft of the configuration and its routes.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ use super::source::Source;
 use super::values::{Entry, Reader, entries};
 use super::{DecidedBy, HandlerConfig};
 
-/// What the file says over the defaults, what `flags` say over that, and the routes.
+/// Lays the file over the defaults and `flags` over the file; answers that and the routes.
 ///
 /// Paths in the file are relative to `base`, those in flags to `working_dir`. A handler's table may say
 /// otherwise than a flag.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the file; of bad TOML the first.
+/// Everything that is wrong with the file. Of bad TOML it is the first fault only.
 pub(super) fn parse(
     source: &Source,
     base: &Path,
@@ -30,7 +30,7 @@ pub(super) fn parse(
 ) -> Result<(ConfigDraft, Routes), ConfigError> {
     let document = DeTable::parse(source.text()).map_err(|error| {
         let place = source.place(error.span().unwrap_or(0..0));
-        // The parser explains over several lines; a log has one.
+        // The parser's message has several lines, and an entry in a log has one.
         let what = What::Syntax(error.message().lines().collect::<Vec<_>>().join("; "));
         ConfigError::Faults(vec![Fault { place, what }])
     })?;
@@ -54,7 +54,7 @@ pub(super) fn parse(
                     routes.read(&mut reader, entry);
                 }
             }
-            // They start from the defaults, which may stand further down.
+            // Handlers start from the defaults, which may stand further down.
             "handler" => handlers = table(&mut reader, entry),
             _ => unknown(&mut reader, entry, KeyTable::Top),
         }
@@ -75,7 +75,7 @@ pub(super) fn parse(
     }
 }
 
-/// One line under `[limits]`.
+/// Reads one line under `[limits]`.
 fn limit(reader: &mut Reader<'_>, entry: Entry<'_>, draft: &mut ConfigDraft) {
     let is_known = read_limit(Limits::KEYS, reader, entry, &mut draft.config.limits)
         || handler_limit(reader, entry, &mut draft.config.defaults);
@@ -84,7 +84,7 @@ fn limit(reader: &mut Reader<'_>, entry: Entry<'_>, draft: &mut ConfigDraft) {
     }
 }
 
-/// A limit that a handler's table can decide otherwise, if the key is one.
+/// Reads the entry if its key is a limit that a handler's table can decide otherwise.
 fn handler_limit(reader: &mut Reader<'_>, entry: Entry<'_>, handler: &mut HandlerConfig) -> bool {
     let session = &mut handler.session;
     read_limit(HandlerLimits::KEYS, reader, entry, &mut handler.limits)
@@ -92,7 +92,7 @@ fn handler_limit(reader: &mut Reader<'_>, entry: Entry<'_>, handler: &mut Handle
         || read_limit(Deflate::KEYS, reader, entry, &mut session.deflate)
 }
 
-/// One table `[handler.NAME]`.
+/// Reads one table `[handler.NAME]`, which begins as a copy of `defaults`.
 fn handler(reader: &mut Reader<'_>, entry: Entry<'_>, defaults: &HandlerConfig) -> HandlerConfig {
     let name = entry.key;
     if let Some(bare) = name.strip_prefix('/') {

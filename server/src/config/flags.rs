@@ -14,14 +14,14 @@ use super::environment::variable;
 use super::settings::{self, ConfigDraft, FlagOf};
 use super::{Config, DecidedBy};
 
-/// What the process was started with.
+/// The arguments of the process.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
-    /// What to do; without one, serve.
+    /// What to do; `None` is to serve.
     pub command: Option<Command>,
     /// Whether the end of stdin stops the server, as SIGTERM does.
     pub stop_with_stdin: bool,
-    /// What is decided over the environment and the file.
+    /// The settings that the command line decides.
     pub flags: Flags,
 }
 
@@ -67,14 +67,14 @@ pub enum Style {
     Cpp,
 }
 
-/// What the command line says over the environment, and the environment over the file: texts by the
-/// name of their setting.
+/// What the command line decides, and after `Environment::below` what the variables decide as well:
+/// texts, by the name of their setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     said: BTreeMap<&'static str, Decision>,
 }
 
-/// A text that its setting can read.
+/// The text that decides a setting. The setting has read it once, so that it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Decision {
     text: OsString,
@@ -129,7 +129,7 @@ impl Flags {
         let mut flags = Flags::default();
         for flag in settings::flags() {
             if let Some(values) = matches.get_raw(flag.name) {
-                // Several of a list are one list.
+                // A list can be given several times; all of it is one text.
                 let text = values.collect::<Vec<_>>().join(OsStr::new(","));
                 flags.say(flag.name, text, DecidedBy::Flag);
             }
@@ -137,7 +137,7 @@ impl Flags {
         flags
     }
 
-    /// What is said of the setting of this name.
+    /// The text that decides the setting `name`.
     pub(super) fn text(&self, name: &str) -> Option<&OsStr> {
         self.said.get(name).map(|said| &*said.text)
     }
@@ -147,12 +147,12 @@ impl Flags {
         self.text(CONFIG).map(Path::new)
     }
 
-    /// Decides a setting by a text that it can read.
+    /// Decides the setting `name` by a text that it can read.
     pub(super) fn say(&mut self, name: &'static str, text: OsString, by: DecidedBy) {
         self.said.insert(name, Decision { text, by });
     }
 
-    /// Lays what is said over `draft`. Paths are relative to `working_dir`.
+    /// Lays these decisions over `draft`. Paths are relative to `working_dir`.
     pub(super) fn decide(&self, draft: &mut ConfigDraft, working_dir: &Path) {
         for flag in settings::flags() {
             if let Some(Decision { text, by }) = self.said.get(flag.name) {
@@ -162,10 +162,10 @@ impl Flags {
         }
     }
 
-    /// These flags, and the file that was read with them, so that it is this one that is read again.
+    /// Names the file of `config`, so that the file that was read once is the one to be read again.
     ///
-    /// Without that, while an editor has it removed, the next place would be looked at, and the
-    /// defaults applied in the end.
+    /// Otherwise, while an editor replaces the file, the next place would be looked at, and the defaults
+    /// would apply in the end.
     #[must_use]
     pub fn with_file_of(mut self, config: &Config) -> Flags {
         if let Some(file) = &config.file {
@@ -175,7 +175,7 @@ impl Flags {
     }
 }
 
-/// The whole of `wshd --help`.
+/// The command line of `wshd`, with all of its help.
 pub(super) fn program() -> clap::Command {
     clap::Command::new("wshd")
         .version(env!("CARGO_PKG_VERSION"))
@@ -199,7 +199,7 @@ pub(super) fn program() -> clap::Command {
         .subcommands([check(), dev(), new(), sdk()])
 }
 
-/// The argument of a setting.
+/// The flag of a setting.
 fn argument(of: FlagOf) -> Arg {
     let FlagOf { name, flag, .. } = of;
     let about = match of.default {
@@ -328,7 +328,7 @@ impl ValueEnum for Style {
     }
 }
 
-/// A directory behind the program's name is what many other servers take.
+/// Adds a tip where a directory stands behind the program's name, as many other servers take it.
 fn with_tip(mut error: clap::Error) -> clap::Error {
     let is_command = error.kind() == ErrorKind::InvalidSubcommand;
     let found = error.get(ContextKind::InvalidSubcommand).cloned();
@@ -343,7 +343,7 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// What `--help` says after the flags.
+/// The part of `--help` after the flags.
 fn after_long_help() -> String {
     let variables: Vec<String> = settings::flags()
         .iter()
@@ -361,7 +361,7 @@ fn after_long_help() -> String {
     )
 }
 
-/// In lines of the help's width, two blanks before each.
+/// Breaks a text into lines of the help's width, with two blanks before each.
 fn indented(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::from(" ");
@@ -377,7 +377,7 @@ fn indented(text: &str) -> String {
     lines + &line + "\n"
 }
 
-/// The setting that says which file is read.
+/// The setting that names the file.
 const CONFIG: &str = "config";
 const STOP_WITH_STDIN: &str = "stop_with_stdin";
 const WIDTH: usize = 100;

@@ -1,11 +1,11 @@
-//! Log levels as people write them, pywebsocket's names among them.
+//! Reads log levels, pywebsocket's names for them included.
 
 use std::str::FromStr;
 
 use super::LogLevel;
 use super::fault::nearest;
 
-/// A text that is no log level.
+/// The text is not a log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotALevel {
     /// The level that may have been meant.

@@ -1,12 +1,11 @@
-//! Addresses as people write them: `127.0.0.1`, `::1`, `[::1]:9998`, `localhost:9998`.
+//! Reads addresses to listen on: `127.0.0.1`, `::1`, `[::1]:9998`, `localhost:9998`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// Where to listen, the port perhaps left to be decided elsewhere.
+/// An address to listen on, or `localhost` for both loopback addresses, with or without a port.
 ///
-/// Other names than `localhost` are not looked up: what a server listens on must not depend on
-/// who answers the resolver at its start.
+/// No other name is looked up: what a server listens on must not depend on a resolver at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListenAddress {
     addresses: Vec<IpAddr>,
@@ -28,12 +27,12 @@ impl ListenAddress {
     }
 }
 
-/// A text that is no [`ListenAddress`].
+/// The text is not a [`ListenAddress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("wants {LISTEN_ADDRESS_WANTED}")]
 pub(super) struct NotAListenAddress;
 
-/// What a flag wants, in words.
+/// What `--server-host` wants, in words.
 pub(super) const LISTEN_ADDRESS_WANTED: &str =
     "an address like `127.0.0.1`, `::1`, `0.0.0.0` or `localhost`, with or without a port";
 
@@ -68,7 +67,7 @@ impl FromStr for ListenAddress {
         if !name.eq_ignore_ascii_case("localhost") {
             return Err(NotAListenAddress);
         }
-        // Browsers resolve it to either.
+        // Browsers resolve it to either address.
         let addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         Ok(ListenAddress { addresses, port })
     }

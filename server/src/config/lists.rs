@@ -1,5 +1,4 @@
-//! The keys whose values are lists: where to listen, which hosts are answered for, and which pages may
-//! connect.
+//! Reads the values that are lists: `listen`, `hosts` and `origins`.
 
 use std::net::SocketAddr;
 
@@ -20,7 +19,7 @@ pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<So
             return None;
         }
         DeValue::Array(items) => items.iter().collect(),
-        // One needs no brackets.
+        // A single address needs no brackets.
         _ => vec![entry.value],
     };
     let mut listen = Vec::new();
@@ -118,7 +117,8 @@ pub(super) fn hosts(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Hosts> 
     Some(Hosts::Listed(listed))
 }
 
-/// A name alone, or all below it: a request is for a host whatever the port.
+/// Whether `text` is the name of a host, or `*.` and a name. It has no port: a request is for a host
+/// whatever the port.
 pub(crate) fn is_host(text: &str) -> bool {
     let name = text.strip_prefix("*.").unwrap_or(text);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
@@ -162,7 +162,7 @@ pub(super) fn hosts_in(text: &str) -> Option<Hosts> {
     }
 }
 
-/// What people write in a list and mean `any`.
+/// What is written in lists by mistake and means `any`.
 const ALL: [&str; 3] = ["*", "any", "*://*"];
 const ORIGIN_WANTED: &str = "an origin as browsers write it, like `https://example.com`, `null` or `app://name`, \
      all below a host like `https://*.example.com`, or `same-host`";

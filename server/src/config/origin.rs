@@ -1,4 +1,4 @@
-//! An origin (RFC 6454), and what `origins` says of several.
+//! Origins (RFC 6454), and the patterns of the list `origins`.
 
 use super::SAME_HOST;
 use super::authority::{Authority, is_below};
@@ -6,11 +6,11 @@ use super::authority::{Authority, is_below};
 /// An origin as a browser sends it, taken apart so that two ways to write one are equal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
-    /// `ws` and `wss` are `http` and `https`; `null` has none.
+    /// `http` and `https` stand for `ws` and `wss` too. Empty for `null`.
     scheme: &'a str,
-    /// What follows `://`, the port of a web page taken off.
+    /// What follows `://`, without the port of a web page.
     host: &'a str,
-    /// Of web pages; the default of the scheme where none is written.
+    /// The port of a web page; the default of the scheme where none is written.
     port: Option<u16>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Origin<'a> {
         })
     }
 
-    /// Whether it is a page of the web, and of which host and port.
+    /// The host and the port, if it is a page of the web.
     pub(crate) fn web(&self) -> Option<(Authority<'a>, u16)> {
         let port = self.port?;
         let authority = Authority {
@@ -55,7 +55,7 @@ impl<'a> Origin<'a> {
         Some((authority, port))
     }
 
-    /// The port that a host without one has for this page.
+    /// The port that a `Host` without one means for this page.
     pub(crate) fn default_port(&self) -> Option<u16> {
         default_port(self.scheme)
     }
@@ -72,17 +72,17 @@ impl PartialEq for Origin<'_> {
 /// One entry of the list `origins`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pattern<'a> {
-    /// Those of the request's own `Host`.
+    /// Pages of the request's own `Host`.
     SameHost,
     One(Origin<'a>),
-    /// `https://*.example.com`: all below this host, and not the host itself.
+    /// `https://*.example.com`: all hosts below this one, and not the host itself.
     Below(Origin<'a>),
-    /// `moz-extension://*`: all of a scheme that is not the web's.
+    /// `moz-extension://*`: all origins of a scheme that is not the web's.
     Scheme(&'a str),
 }
 
 impl<'a> Pattern<'a> {
-    /// `None` for what stands in no list.
+    /// `None` for a text that cannot stand in the list.
     pub(crate) fn parse(text: &'a str) -> Option<Pattern<'a>> {
         if text == SAME_HOST {
             return Some(Pattern::SameHost);
@@ -105,7 +105,7 @@ impl<'a> Pattern<'a> {
         }))
     }
 
-    /// Whether it means this origin. What [`Pattern::SameHost`] means is not known here.
+    /// Whether this origin matches. False for [`Pattern::SameHost`]: the request's `Host` is not known here.
     pub(crate) fn means(&self, origin: &Origin<'_>) -> bool {
         match self {
             Pattern::SameHost => false,
@@ -120,7 +120,7 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// The scheme, if it can be one (RFC 3986 §3.1); that of a WebSocket is that of its page.
+/// The scheme, if it can be one (RFC 3986 §3.1). The scheme of a WebSocket becomes that of its page.
 fn scheme_of(text: &str) -> Option<&str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let is_scheme = text.starts_with(|first: char| first.is_ascii_alphabetic());

@@ -1,4 +1,4 @@
-//! Puts the layers together: flags over environment over file over defaults.
+//! Puts the layers together: flags over variables over the file over the defaults.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use super::values::absolute;
 use crate::process::regular_file;
 
 impl Flags {
-    /// What these flags decide, over what the `WSHD_*` variables say, over the file, over the defaults.
+    /// Makes the configuration of these flags, the `WSHD_*` variables, the file and the defaults.
     ///
     /// The file is that of `--config`, else of `WSHD_CONFIG`, else ./config.toml, else
     /// ./config/config.toml, else none. Paths in flags and variables are relative to
@@ -27,7 +27,7 @@ impl Flags {
         self.read_with(working_dir, &Environment::of_process())
     }
 
-    /// Reads with another environment than the process's.
+    /// Like [`Flags::read`], with these variables instead of the process's.
     pub(super) fn read_with(
         &self,
         working_dir: &Path,
@@ -59,7 +59,7 @@ impl Flags {
     }
 }
 
-/// Where to look for a file, absolute: where it was named, or at the default places.
+/// Where to look for the file: where it is named, or at the default places; absolute.
 fn places(named: Option<&Path>, working_dir: &Path) -> Vec<PathBuf> {
     match named {
         Some(named) => vec![absolute(working_dir, named)],
@@ -67,7 +67,7 @@ fn places(named: Option<&Path>, working_dir: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// The file to read, absolute, and its text. One that was named must be there.
+/// The file to read, absolute, and its text. A file that is named must exist.
 fn find(
     places: &[PathBuf],
     is_named: bool,
@@ -116,5 +116,5 @@ fn finish(
     Ok(config)
 }
 
-/// Where a file is looked for that is not named.
+/// Where the file is looked for when it is not named.
 const PLACES: [&str; 2] = ["config.toml", "config/config.toml"];

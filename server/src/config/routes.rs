@@ -11,17 +11,17 @@ use super::fault::{ConfigError, Fault, RouteFault, What};
 use super::source::{Place, Source};
 use super::values::{Entry, Reader};
 
-/// The routes found so far. No two of them answer the same path.
+/// The routes that were read so far. No two of them answer one path.
 #[derive(Default)]
 pub(super) struct Routes {
     written: Vec<Route>,
-    /// By pattern, the place among those.
+    /// The index in `written` of each pattern.
     places: HashMap<String, usize>,
     tree: matchit::Router<()>,
 }
 
 impl Routes {
-    /// One line of `[routes]`. Its target may be an alias of a line above.
+    /// Reads one line of `[routes]`. Its target may be an alias of a line above.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>, entry: Entry<'_>) {
         let target = entry.value.get_ref().as_str();
         let Some(target) = target.filter(|target| is_path(target)) else {
@@ -49,7 +49,7 @@ impl Routes {
         }
     }
 
-    /// pywebsocket's map file: lines `alias existing`. What exists may be an alias of a line above.
+    /// Reads pywebsocket's map file: lines `alias existing`, where `existing` may be an alias of a line above.
     pub(super) fn read_map_file(
         &mut self,
         path: &Path,
@@ -83,7 +83,7 @@ impl Routes {
         }
     }
 
-    /// In the order written.
+    /// The routes in the order written.
     pub(super) fn into_vec(self) -> Vec<Route> {
         self.written
     }
@@ -133,7 +133,7 @@ impl Routes {
             }
             InsertError::InvalidParamSegment => RouteFault::TwoParameters,
             InsertError::InvalidCatchAll => RouteFault::CatchAll,
-            // The others that there are, and that may come, are about parameters too.
+            // The other errors of `matchit` are about parameters, and so may be those to come.
             _ => RouteFault::Parameter,
         })?;
         let aliased = self.with_pattern(target);
@@ -148,8 +148,8 @@ impl Routes {
     }
 }
 
-/// The pattern with its parameters as they are written here, if it has them as other servers write
-/// them: `/ws/*`, `/files/**`, `/files/*path`, `/rooms/:room`, `/rooms/<room>`.
+/// The pattern with its parameters in braces, if it has them as other servers write them: `/ws/*`,
+/// `/files/**`, `/files/*path`, `/rooms/:room`, `/rooms/<room>`.
 fn in_braces(pattern: &str) -> Option<String> {
     let count = pattern.split('/').count();
     let segments = pattern.split('/').enumerate();
@@ -175,14 +175,14 @@ fn in_braces(pattern: &str) -> Option<String> {
     (meant != pattern).then_some(meant)
 }
 
-/// Whether each parameter is a name, and one of its own, and nothing beside them looks like one.
+/// Checks that each parameter has a name, that no two have one name, and that no `*` stands beside them.
 fn parameters(pattern: &str) -> Result<(), RouteFault> {
-    // A brace of its own is written twice.
+    // A literal brace is written twice.
     let plain = pattern.replace("{{", "").replace("}}", "");
     let mut names: Vec<&str> = Vec::new();
     let mut rest = plain.as_str();
     while let Some((before, after)) = rest.split_once('{') {
-        // Without its twin it is a fault that the tree finds.
+        // An unclosed brace is a fault that `matchit` finds.
         let Some((written, behind)) = after.split_once('}') else {
             return Ok(());
         };
@@ -208,7 +208,7 @@ fn parameters(pattern: &str) -> Result<(), RouteFault> {
     }
 }
 
-/// Whether a client can ask for this path, and is answered by its handler.
+/// Checks that a client can ask for this path, and that the server does not answer it itself.
 fn asked_for(pattern: &str) -> Result<(), RouteFault> {
     if pattern.chars().any(char::is_control) {
         return Err(RouteFault::Control);
@@ -239,7 +239,7 @@ fn asked_for(pattern: &str) -> Result<(), RouteFault> {
     Ok(())
 }
 
-/// What a percent-encoded path says, `None` inside if that is no text; `None` if it is not encoded.
+/// The decoded path, or an inner `None` if that is no text; `None` if the path is not percent-encoded.
 fn decoded(path: &str) -> Option<Option<String>> {
     let is_encoded = path.split('%').skip(1).any(|after| {
         let digits = after.as_bytes().get(..2);
@@ -249,7 +249,7 @@ fn decoded(path: &str) -> Option<Option<String>> {
     is_encoded.then(|| decode().map(|text| text.into_owned()))
 }
 
-/// A handler's path: not a pattern, not a URL.
+/// Whether `text` is the path of a handler, and neither a pattern nor a URL.
 fn is_path(target: &str) -> bool {
     target.starts_with('/') && !target.contains(['{', '}', '?', '#'])
 }

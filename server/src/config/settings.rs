@@ -21,7 +21,7 @@ use super::{Config, DecidedBy};
 
 /// A key of config.toml above the first table or in a handler's table, a flag, or both.
 ///
-/// `T` is what it decides something of: a [`ConfigDraft`], or the `HandlerConfig` of one handler.
+/// `T` is what it changes: a [`ConfigDraft`], or the `HandlerConfig` of one handler.
 pub(super) struct Setting<T: 'static> {
     /// The key, and the flag and the variable: `log_level` is `--log-level` and `WSHD_LOG_LEVEL`.
     pub(super) name: &'static str,
@@ -33,7 +33,7 @@ pub(super) struct Setting<T: 'static> {
     pub(super) key: Option<Applies>,
     /// `None` where there is a key only.
     pub(super) flag: Option<Flag>,
-    /// What may stand behind it, and what that changes.
+    /// The kind of its value, and what a value changes.
     pub(super) kind: Kind<T>,
 }
 
@@ -84,17 +84,17 @@ pub(super) struct Limit<T> {
 /// When a change in the file applies on a server that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Applies {
-    /// To everything that happens from then on.
+    /// Changes everything that happens from then on.
     AtOnce,
-    /// To connections that are accepted from then on.
+    /// Changes connections that are accepted from then on.
     NextConnection,
-    /// To sessions that open from then on, or move to a new version of their handler.
+    /// Changes sessions that open from then on, or move to a new version of their handler.
     NextSession,
-    /// At once, when the next version of a handler takes over.
+    /// Is read when the next version of a handler takes over.
     NextVersion,
-    /// To handlers that are loaded from then on.
+    /// Changes handlers that are loaded from then on.
     NextLoad,
-    /// Not before the server is started again.
+    /// Changes nothing before the server is started again.
     Restart,
 }
 
@@ -114,7 +114,7 @@ impl Applies {
 }
 
 impl Heading {
-    /// What stands above the flags.
+    /// The heading as `--help` writes it.
     pub(super) fn text(self) -> &'static str {
         match self {
             Heading::Configuration => "Configuration",
@@ -135,7 +135,7 @@ pub(super) struct ConfigDraft {
     pub(super) scan_dir: Option<(PathBuf, Option<Place>)>,
 }
 
-/// A flag, whatever its setting decides something of.
+/// A flag, whatever the type that its setting changes.
 pub(super) struct FlagOf {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
@@ -163,7 +163,7 @@ fn flag_of<T>(setting: &'static Setting<T>) -> Option<FlagOf> {
     Some(FlagOf {
         name: setting.name,
         about: setting.about,
-        // That of a switch goes without saying.
+        // The default of a switch is `false`, which needs no word.
         default: setting.default.filter(|_| !is_switch),
         flag: setting.flag.as_ref()?,
         is_switch,
@@ -194,12 +194,12 @@ pub(super) fn decide(
     }
 }
 
-/// The setting of this name.
+/// The setting `name` among these.
 pub(super) fn find<T>(settings: &'static [Setting<T>], name: &str) -> Option<&'static Setting<T>> {
     settings.iter().find(|setting| setting.name == name)
 }
 
-/// The names of those that are keys of the file.
+/// The names of the settings that are keys of the file.
 pub(super) fn keys<T>(settings: &[Setting<T>]) -> Vec<&'static str> {
     let keys = settings.iter().filter(|setting| setting.key.is_some());
     keys.map(|setting| setting.name).collect()

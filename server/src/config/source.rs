@@ -1,4 +1,4 @@
-//! A file's text, and places in it that a message can show.
+//! The text of a file, and places in it that a message can show.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,18 +12,18 @@ use crate::process::regular_file::{self, Links};
 pub struct Place {
     /// The file, as messages name it.
     pub file: String,
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// The column in characters, from 1.
     pub column: usize,
-    /// The whole line.
+    /// The text of the whole line.
     pub text: String,
-    /// How many characters of it are meant.
+    /// How many characters of the line are meant.
     pub width: usize,
 }
 
 impl Place {
-    /// The line of the file with the place underlined.
+    /// The line of the file, with carets below the place.
     pub fn excerpt(&self) -> String {
         let margin = " ".repeat(self.line.to_string().len());
         // A tab stays one, so that the caret stands below what it means at any tab width.
@@ -52,7 +52,7 @@ impl fmt::Display for Place {
 pub(super) struct Source {
     file: String,
     text: String,
-    /// Where each line begins: a place is asked for with each key.
+    /// Where each line begins. It is kept, since each key asks for its place.
     lines: Vec<usize>,
 }
 
@@ -63,7 +63,7 @@ impl Source {
         Source { file, text, lines }
     }
 
-    /// Reads the file; messages name it relative to the working directory if it lies below it.
+    /// Reads a file. Messages name it relative to the working directory, if it lies below that.
     pub(super) fn read(path: &Path, working_dir: &Path) -> Result<Source, ConfigError> {
         let read = regular_file::read(path, Links::Followed, BYTES_MAX);
         let bytes = read
@@ -92,7 +92,7 @@ impl Source {
         &self.text
     }
 
-    /// The place of a range of bytes; what goes on in the next line is cut.
+    /// The place of a range of bytes. It ends with its first line at the latest.
     pub(super) fn place(&self, span: Range<usize>) -> Place {
         let start = floor_char_boundary(&self.text, span.start);
         let line_number = self.lines.partition_point(|line| *line <= start);
@@ -116,7 +116,7 @@ impl Source {
     }
 }
 
-/// The largest file that is taken for a configuration or a map of routes.
+/// How large a configuration or a map of routes may be.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 fn floor_char_boundary(text: &str, at: usize) -> usize {

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{Fault, What, nearest};
 use super::source::{Place, Source};
 
-/// A key and what stands behind it.
+/// A key and its value.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     /// The key, as written.
@@ -21,10 +21,10 @@ pub(super) struct Entry<'a> {
     pub(super) value: &'a Spanned<DeValue<'a>>,
 }
 
-/// One file while it is read. What is wrong is noted and gone past, so that all of it is told at once.
+/// Reads one file. It collects faults and goes on, so that all of them are told at once.
 pub(super) struct Reader<'a> {
     source: &'a Source,
-    /// What the paths in the file are relative to; absolute.
+    /// The directory to which paths in the file are relative; absolute.
     base: &'a Path,
     faults: Vec<Fault>,
 }
@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What was wrong, in the order of the file.
+    /// The faults, in the order of the file.
     pub(super) fn into_faults(mut self) -> Vec<Fault> {
         self.faults
             .sort_by_key(|fault| (fault.place.line, fault.place.column));
@@ -55,12 +55,12 @@ impl<'a> Reader<'a> {
         self.source.place(value.span())
     }
 
-    /// Notes what is wrong there.
+    /// Notes a fault at this place.
     pub(super) fn fault(&mut self, place: Place, what: What) {
         self.faults.push(Fault { place, what });
     }
 
-    /// Notes that `key` wants a text, and another one than `value`.
+    /// Notes that the value is a text, but not one of those that the key wants.
     pub(super) fn unwanted(
         &mut self,
         entry: Entry<'_>,
@@ -79,14 +79,14 @@ impl<'a> Reader<'a> {
         self.fault(self.value_place(entry.value), what);
     }
 
-    /// Notes that `key` wants something else than `value`, which is shown with its quotes.
+    /// Notes that the value has the wrong type. It is shown as written, with its quotes.
     pub(super) fn wrong_type(&mut self, entry: Entry<'_>, wanted: impl Into<String>) {
         let written = self
             .source
             .text()
             .get(entry.value.span())
             .unwrap_or_default();
-        // Of a list or a table over several lines, the first says enough.
+        // The first line of a long list or table says enough.
         let found = written.lines().next().unwrap_or_default().to_owned();
         let what = What::Unwanted {
             key: entry.key.to_owned(),
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         truth
     }
 
-    /// A whole number in this range.
+    /// Reads a whole number in this range.
     pub(super) fn number(&mut self, entry: Entry<'_>, range: &RangeInclusive<u64>) -> Option<u64> {
         let number = match entry.value.get_ref() {
             DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
@@ -119,10 +119,10 @@ impl<'a> Reader<'a> {
         number
     }
 
-    /// A path, made absolute.
+    /// Reads a path, and makes it absolute.
     pub(super) fn path(&mut self, entry: Entry<'_>, wanted: &str) -> Option<PathBuf> {
         match entry.value.get_ref().as_str() {
-            // It would be the directory of the file itself, which nobody means.
+            // An empty path would be the directory of the file itself, and is a mistake.
             None | Some("") => {
                 self.unwanted(entry, wanted, None);
                 None
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One of these words.
+    /// Reads one of these words, and answers what comes with it.
     pub(super) fn word<T: Copy>(&mut self, entry: Entry<'_>, words: &[(&str, T)]) -> Option<T> {
         let word = entry.value.get_ref().as_str();
         let meant = words.iter().find(|(known, _)| word == Some(*known));
@@ -143,12 +143,12 @@ impl<'a> Reader<'a> {
         meant.map(|(_, meaning)| *meaning)
     }
 
-    /// Any value, as a handler gets it.
+    /// Reads any value, as the JSON that a handler gets.
     pub(super) fn json(&mut self, entry: Entry<'_>) -> Option<Value> {
         let json = match entry.value.get_ref() {
             DeValue::String(text) => Value::from(text.as_ref()),
             DeValue::Boolean(truth) => Value::from(*truth),
-            // JSON has no dates; their text is what handlers parse anyway.
+            // JSON has no dates; handlers parse their text.
             DeValue::Datetime(time) => Value::from(time.to_string()),
             DeValue::Integer(digits) => {
                 match i64::from_str_radix(digits.as_str(), digits.radix()) {
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The entries of a table in the order written.
+/// The entries of a table, in the order written.
 pub(super) fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
     let mut entries: Vec<_> = table
         .iter()
@@ -202,7 +202,7 @@ pub(super) fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
     entries
 }
 
-/// "`drain` or `close`", for messages.
+/// The words as messages list them: `` `drain` or `close` ``.
 pub(super) fn one_of<T>(words: &[(&str, T)]) -> String {
     let quoted: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
     match quoted.as_slice() {
@@ -212,7 +212,7 @@ pub(super) fn one_of<T>(words: &[(&str, T)]) -> String {
     }
 }
 
-/// `path` relative to `base`, which is absolute, without dots in it.
+/// Makes `path` absolute, and free of dots. It is relative to `base`, which is absolute.
 pub(super) fn absolute(base: &Path, path: &Path) -> PathBuf {
     let joined = base.join(path);
     let components: Vec<_> = joined.components().collect();
@@ -221,8 +221,8 @@ pub(super) fn absolute(base: &Path, path: &Path) -> PathBuf {
     let Some(last_up) = components.iter().rposition(is_up) else {
         return components.into_iter().collect();
     };
-    // Behind a symlink `..` is the parent of what it points to, so only the file system can tell.
-    // What comes after stays as written: where a symlink leads may change while the server runs.
+    // `..` behind a symlink is the parent of the link's target, so only the file system can tell.
+    // What comes after it stays as written: the target of a symlink may change while the server runs.
     let head: PathBuf = components[..=last_up].iter().collect();
     let tail = components[last_up + 1..].iter();
     let head = head.canonicalize().unwrap_or(head);

@@ -1,5 +1,5 @@
-//! The cycle of `wshd dev`: look at the sources, build what they change, put it into the library directory, have
-//! it loaded, tell how it went. One thread, one build at a time.
+//! The loop of `wshd dev`: look at the sources, and build what they change. One thread, one build at a
+//! time.
 
 mod build;
 
@@ -23,7 +23,7 @@ use crate::connection::overlay::Overlay;
 use crate::reload::Change;
 use crate::reload::watcher::Watcher;
 
-/// Everything that the cycle works with.
+/// The state of the loop.
 pub(crate) struct BuildLoop<L> {
     root: PathBuf,
     cargo: Arc<Cargo>,
@@ -31,20 +31,20 @@ pub(crate) struct BuildLoop<L> {
     handlers: Handlers,
     sources: Sources,
     feedback: Feedback,
-    /// The document root, and what is in it.
+    /// The document root; its files are `page_files`.
     pages: Option<PathBuf>,
     page_files: Sources,
     library_dir: LibraryDir,
     overlay: Arc<Overlay>,
     address: Address,
     load: L,
-    /// What became of each handler, from its first build on.
+    /// The state of each handler, from its first build on.
     states: BTreeMap<String, HandlerState>,
 }
 
 impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
     pub(crate) fn new(dev: Dev, port: u16, pages: Option<PathBuf>, load: L) -> BuildLoop<L> {
-        // Before the first build, so that what is saved while it runs is a change.
+        // Taken before the first build, so that a save while it runs is a change.
         let sources = Sources::take(&dev.root, &dev.handlers, &Sources::default());
         let address = Address {
             port,
@@ -71,7 +71,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
 
     /// Builds everything, then what changes, until cargo is stopped.
     pub(crate) fn work(mut self, hints: SyncSender<SystemTime>, inbox: &Receiver<SystemTime>) {
-        // One hint that waits is enough: it says when the first of a swarm came.
+        // The channel holds one hint, which says when the first of many came.
         let mut watcher = Watcher::new(move || {
             let _ = hints.try_send(SystemTime::now());
         });
@@ -82,12 +82,12 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         while !self.cargo.is_stopped() {
             self.look(noticed);
             self.look_at_unloaded();
-            // After the build: a page that was saved with its handler is to find it there.
+            // After the build, so that a page that was saved with its handler finds the new one.
             self.look_at_pages();
             let directories = self.directories();
             watcher.watch(&directories, BTreeSet::new());
             if directories != watched {
-                // Between the look and the watch something may have come into a new one.
+                // A file may have come into a new directory before it was watched, so look again.
                 watched = directories;
                 continue;
             }
@@ -107,7 +107,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         directories
     }
 
-    /// Tells the open pages what they are made of.
+    /// Tells open pages the digest of the files they are made of.
     fn look_at_pages(&mut self) {
         if let Some(root) = &self.pages {
             self.page_files = Sources::of_pages(root, &self.page_files);
@@ -139,7 +139,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         }
     }
 
-    /// What was built and not loaded may be loaded by now: its configuration has come.
+    /// Asks whether handlers that were built and refused are loaded by now, with a changed configuration.
     fn look_at_unloaded(&mut self) {
         let is_unloaded =
             |state: &HandlerState| matches!(state.failure, Some(NotServed::NotLoaded(_)));
@@ -169,7 +169,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         let mut changes = self.feedback.begin_build(since, Instant::now());
         let mut step = changes.clone();
         let mut otherwise = BTreeSet::new();
-        // What is found is looked at too, and meanwhile there may be more to find.
+        // Handlers that are found bring sources with them, in which there may be more to find.
         while step.has_manifest() || step.has_c() {
             otherwise.extend(if step.has_manifest() {
                 self.find_again()
@@ -187,7 +187,8 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         for file in &changes.changed {
             wanted.extend(self.handlers.made_of(file));
         }
-        // Who saves again what did not build wants another try: the cause may lie elsewhere.
+        // Saving an unchanged file of a handler that did not build asks for another try: the cause may lie
+        // elsewhere.
         for file in &changes.saved_again {
             let again = self.handlers.made_of(file).into_iter();
             wanted.extend(
@@ -202,7 +203,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         }
     }
 
-    /// Asks cargo anew which crates there are; answers which are built otherwise now.
+    /// Asks cargo anew which crates there are. Answers the handlers that are built in another way now.
     fn find_again(&mut self) -> BTreeSet<String> {
         match Handlers::find_again(&self.root, &self.cargo, &self.handlers) {
             Ok(handlers) => self.adopt(handlers),
@@ -213,12 +214,12 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         }
     }
 
-    /// Looks anew which handlers in C there are; answers as the other.
+    /// Looks anew which handlers in C there are. Answers the handlers that are built in another way now.
     fn find_c_again(&mut self, changes: &Changes) -> BTreeSet<String> {
         let mut removed = changes.changed.iter().filter(|file| !file.exists());
         if removed.any(|file| tree::is_c(file)) {
-            // An editor may save a file by moving a new one into its place; what is meant to be gone is
-            // gone a moment later, too.
+            // An editor may save a file by removing it and moving a new one into its place. A file that is
+            // removed for good is still missing a moment later.
             std::thread::sleep(ABSENCE);
         }
         self.adopt(self.handlers.find_c_again(&self.root))
@@ -256,7 +257,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         }
     }
 
-    /// Tells the open pages.
+    /// Tells open pages which handlers are not what their sources say, and why.
     fn show_failures(&self) {
         let failed = |(name, state): (&String, &HandlerState)| {
             let failure = state.failure.as_ref()?;
@@ -270,8 +271,8 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
     }
 }
 
-/// Waits for a hint, and then for quiet: who saves one file often saves more. Answers when the
-/// first hint came.
+/// Waits for a hint, and then for quiet, since a save is often followed by more. Answers when the first
+/// hint came.
 fn wait(inbox: &Receiver<SystemTime>, sweep: Duration) -> SystemTime {
     let noticed = match inbox.recv_timeout(sweep) {
         Ok(noticed) => noticed,
@@ -282,8 +283,8 @@ fn wait(inbox: &Receiver<SystemTime>, sweep: Duration) -> SystemTime {
     noticed
 }
 
-/// When the developer pressed save: what the files say, if that can be. A file that was moved in
-/// keeps its old date, and a clock may be wrong.
+/// When the sources were saved: the date of the file if it is plausible, else when the hint came. A file
+/// that was moved in keeps its old date, and a clock may be wrong.
 fn moment_of_save(saved: Option<SystemTime>, noticed: SystemTime) -> SystemTime {
     let earliest = noticed - SAVE_TO_HINT_MAX;
     match saved {
@@ -292,17 +293,17 @@ fn moment_of_save(saved: Option<SystemTime>, noticed: SystemTime) -> SystemTime 
     }
 }
 
-/// Between a hint and a look, without a further hint.
+/// How long no hint comes before the sources are looked at.
 const QUIET: Duration = Duration::from_millis(20);
-/// From a hint to a look, whatever happens meanwhile.
+/// From a hint to a look at the latest, however many hints follow.
 const QUIET_WAIT_MAX: Duration = Duration::from_millis(500);
-/// Between two looks without a hint.
+/// From one look to the next without a hint.
 const SWEEP: Duration = Duration::from_secs(3);
-/// The same where the system gives no hints.
+/// From one look to the next where the system gives no hints.
 const BLIND_SWEEP: Duration = Duration::from_millis(500);
 /// How long a file is missing until it is taken for removed.
 const ABSENCE: Duration = Duration::from_millis(300);
-/// How far a file's date may lie before the hint that it gave.
+/// How far the date of a save may lie before its hint.
 const SAVE_TO_HINT_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

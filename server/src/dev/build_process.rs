@@ -1,4 +1,4 @@
-//! The build that runs: a process group of its own, so that its end is the end of every process in it.
+//! Runs a build in a process group of its own, so that all of its processes can be ended together.
 
 use std::fs;
 use std::io;
@@ -21,13 +21,13 @@ pub(crate) struct Builds {
 
 #[derive(Debug, Default)]
 struct Current {
-    /// The group of the build that runs. Its leader is not reaped, so the number is not given out anew.
+    /// The group of the build that runs. Its leader is not reaped, so no other group has this number.
     group: Option<Pid>,
     is_stopped: bool,
 }
 
 impl Builds {
-    /// Starts a build; `None` after [`Builds::stop`]. Every child goes to [`Builds::wait`].
+    /// Starts a build; `None` after [`Builds::stop`]. The caller must pass the child to [`Builds::wait`].
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<Option<Child>> {
         let mut state = self.lock();
         if state.is_stopped {
@@ -38,9 +38,9 @@ impl Builds {
         Ok(Some(child))
     }
 
-    /// Waits for the end of a build that `start` has answered.
+    /// Waits for the end of a build that [`Builds::start`] has started.
     pub(crate) fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
-        // The child is not reaped before its group is forgotten: `stop` must kill no other group.
+        // The group is forgotten before the child is reaped: `stop` must kill no other group.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let id = Pid::from_child(child);
         while matches!(waitid(WaitId::Pid(id), options), Err(Errno::INTR)) {}
@@ -48,8 +48,8 @@ impl Builds {
         child.wait()
     }
 
-    /// Kills the build that runs when so much time has passed, unless the answer is dropped before;
-    /// `None` where there is no thread for it.
+    /// Kills the build that runs after `timeout`, unless the answer is dropped before. `None` where the
+    /// system has no thread for it.
     pub(crate) fn end_after(self: &Arc<Self>, timeout: Duration) -> Option<TimeLimit> {
         let (builds, group) = (self.clone(), self.lock().group);
         let (over, is_over) = mpsc::channel::<()>();
@@ -69,12 +69,12 @@ impl Builds {
         Some(TimeLimit { over, thread })
     }
 
-    /// Kills the build that runs, and lets no other one begin.
+    /// Kills the build that runs. No other one can begin from then on.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.is_stopped = true;
         if let Some(group) = state.group.take() {
-            // A build that has ended by itself has no process to kill.
+            // It fails where the build has ended by itself.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
@@ -88,7 +88,7 @@ impl Builds {
     }
 }
 
-/// How long a build may run.
+/// A running build's time limit.
 #[derive(Debug)]
 pub(crate) struct TimeLimit {
     over: mpsc::Sender<()>,
@@ -96,20 +96,20 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// The build is over: whether its time was, before.
+    /// Ends the limit, since the build is over. Answers whether the build was killed.
     pub(crate) fn was_reached(self) -> bool {
         drop(self.over);
         self.thread.join().unwrap_or(false)
     }
 }
 
-/// Notes what [`clear_up`] ends and removes.
+/// Sets what [`clear_up`] ends and removes.
 pub(super) fn note(builds: &Arc<Builds>, directory: PathBuf) {
     let _ = LEFT.set((builds.clone(), directory));
 }
 
-/// Kills the build that runs, and removes the directory of libraries: for an end of the process that
-/// drops nothing.
+/// Kills the build that runs, and removes the library directory. For an end of the process that drops no
+/// values.
 pub(crate) fn clear_up() {
     if let Some((builds, directory)) = LEFT.get() {
         builds.stop();

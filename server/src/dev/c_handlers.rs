@@ -1,8 +1,8 @@
 //! Which files at or below a directory are handlers in C or C++.
 //!
 //! A source file with a line that begins with `WSH_DEFINE` is a handler of the file's name. It is compiled
-//! together with those of its language beside it that have no such line. C inside of a crate below is
-//! that crate's.
+//! together with the files of its language beside it that have no such line. C inside of a crate belongs
+//! to that crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use super::sources::SOURCE_BYTES_MAX;
 use super::tree;
 use crate::process::regular_file::{self, Links};
 
-/// What was found.
+/// The handlers in C and C++ below a directory.
 #[derive(Debug, Default)]
 pub(crate) struct CHandlers {
     pub(crate) handlers: Vec<HandlerSource>,
-    /// What is left out, and why.
+    /// A sentence for each file that is left out, with the reason.
     pub(crate) complaints: Vec<String>,
 }
 
@@ -61,16 +61,16 @@ pub(crate) fn find(root: &Path) -> CHandlers {
     found
 }
 
-/// The directory of a handler, and that of the headers which it has together with others.
+/// The directory of a handler, and the directory of headers that it shares with other handlers.
 fn parts_of(directory: &Path) -> BTreeSet<PathBuf> {
     let mut parts = BTreeSet::from([directory.to_owned()]);
     let headers = cc::own_headers(directory).map(|own| directory.join(own));
-    // Without the `..` in it, as changes are told.
+    // Without the `..` in it: changes are told by real paths.
     parts.extend(headers.and_then(|headers| headers.canonicalize().ok()));
     parts
 }
 
-/// What is beside a handler in another language and belongs to no handler.
+/// A sentence for each file beside a handler that is in another language and belongs to no handler.
 fn left_out(defining: &[PathBuf], common: &[PathBuf]) -> Vec<String> {
     let languages = defining.iter().filter_map(|file| Language::of(file));
     let languages: Vec<Language> = languages.collect();
@@ -125,7 +125,7 @@ mod tests {
         write("rooms/tests/check.c", "int main(void) { return 0; }\n");
         write("crate/Cargo.toml", "");
         write("crate/src/of_a_crate.c", definition);
-        // A compiler, and whatever looks for the definition, would read these for ever.
+        // Reading these would never end.
         std::os::unix::fs::symlink("/dev/zero", root.join("rooms/endless.c")).unwrap();
         let fifo = root.join("rooms/fifo.c");
         let made = std::process::Command::new("mkfifo").arg(fifo).status();

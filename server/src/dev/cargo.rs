@@ -1,5 +1,5 @@
-//! The cargo that builds handlers: which program it is, with which environment it runs, what it
-//! answers. One runs at a time, and it ends when the server does.
+//! Runs cargo: which program it is, in which environment, and how it answers. One cargo runs at a time,
+//! and ends when the server does.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
@@ -12,7 +12,7 @@ use super::cargo_json::Metadata;
 use super::messages::{self, Built};
 use super::report::say;
 
-/// A way to run cargo.
+/// Runs cargo.
 #[derive(Debug)]
 pub(crate) struct Cargo {
     program: OsString,
@@ -20,10 +20,10 @@ pub(crate) struct Cargo {
     builds: Arc<Builds>,
 }
 
-/// Which of cargo's two well-known profiles handlers are built with.
+/// The profile of cargo that handlers are built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Quick to build: what cargo does when nothing is said.
+    /// Cargo's default, which is quick to build.
     Dev,
     /// `--release`.
     Release,
@@ -32,30 +32,30 @@ pub enum Profile {
 /// Why cargo gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CargoError {
-    /// There is no cargo.
+    /// There is no such program.
     #[error(
         "cannot find `{}`, which builds the handlers: install Rust from https://rustup.rs, or put it on PATH",
         program.display()
     )]
     NotInstalled {
-        /// What was looked for.
+        /// The program.
         program: OsString,
     },
-    /// It is there and cannot be run, or its answer cannot be read.
+    /// The program cannot be run, or its answer cannot be read.
     #[error("cannot run `{}`: {source}", program.display())]
     NotRun {
-        /// What was run.
+        /// The program.
         program: OsString,
-        /// What the system says.
+        /// What the system said.
         source: io::Error,
     },
-    /// It refused, and this is what it wrote.
+    /// Cargo failed; with what it wrote to stderr.
     #[error("{0}")]
     Refused(String),
 }
 
 impl Cargo {
-    /// The cargo that started this process, if one did, else the one on PATH.
+    /// Takes the cargo that started this process, if one did, else the one on PATH.
     pub(crate) fn new(profile: Profile) -> Cargo {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         Cargo::of(program, profile)
@@ -69,7 +69,7 @@ impl Cargo {
         }
     }
 
-    /// The workspace that a manifest belongs to. It resolves no dependency and asks no network.
+    /// Asks for the workspace of a manifest. Cargo resolves no dependency for it and uses no network.
     pub(crate) fn metadata(&self, manifest: &Path) -> Result<Metadata, CargoError> {
         let directory = manifest.parent().unwrap_or(Path::new("/"));
         let mut command = self.command(directory);
@@ -78,7 +78,7 @@ impl Cargo {
             .arg("--manifest-path")
             .arg(manifest);
         if io::stderr().is_terminal() {
-            // What it says is captured, and shown where colours can be seen.
+            // What cargo says is captured, and shown on this terminal later.
             command.args(["--color", "always"]);
         }
         let output = self
@@ -94,7 +94,7 @@ impl Cargo {
         serde_json::from_slice(&output.stdout).map_err(|error| self.not_run(error.into()))
     }
 
-    /// Runs a command to its end, which is that of the server too; `None` when the server ends.
+    /// Runs a command to its end. `None` when the server ends first, and the command with it.
     fn output(&self, command: &mut Command) -> io::Result<Option<Output>> {
         command.stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -118,12 +118,12 @@ impl Cargo {
         }))
     }
 
-    /// Builds the libraries of these packages of one workspace, as far as they can be built. Errors
-    /// and warnings are shown on stderr, where cargo always shows them.
+    /// Builds the libraries of these packages of one workspace, as far as they can be built. Errors and
+    /// warnings are shown on stderr, as cargo shows them.
     pub(crate) fn build(&self, workspace: &Path, packages: &[&str]) -> Result<Built, CargoError> {
         let is_terminal = io::stderr().is_terminal();
         let mut command = self.command(workspace);
-        // One crate with an error must not keep the others from being served.
+        // One crate with an error must not keep others from being built.
         command.args(["build", "--lib", "--keep-going"]);
         command.args(if is_terminal {
             [
@@ -150,17 +150,17 @@ impl Cargo {
         let stderr = child.stderr.take().expect("stderr is piped");
         let built = shown(stderr)
             .and_then(|lines| messages::read(BufReader::new(stdout), &lines, |text| say(text)));
-        // Which packages have no artifact says more than the exit status.
+        // The artifacts say more than the exit status: which packages were built.
         let ended = self.builds.wait(&mut child);
         ended.and(built).map_err(|error| self.not_run(error))
     }
 
-    /// Ends the build that runs, and lets no other one begin.
+    /// Ends the build that runs. No other one can begin from then on.
     pub(crate) fn stop(&self) {
         self.builds.stop();
     }
 
-    /// What starts builds, for other compilers.
+    /// What runs builds; other compilers use it too.
     pub(crate) fn builds(&self) -> &Arc<Builds> {
         &self.builds
     }
@@ -169,7 +169,7 @@ impl Cargo {
         self.builds.is_stopped()
     }
 
-    /// Cargo in a directory, whose `.cargo/config.toml` and `rust-toolchain.toml` then hold.
+    /// The command for cargo in a directory. Its `.cargo/config.toml` and `rust-toolchain.toml` apply.
     fn command(&self, directory: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(directory);
@@ -190,14 +190,14 @@ impl Cargo {
     }
 }
 
-/// Passes on what cargo writes for people, line by line, and answers the same without colours.
+/// Shows what cargo writes to stderr, line by line. Answers a receiver of the lines without colours.
 fn shown(stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
     let (lines, inbox) = mpsc::channel();
     let pass_on = move || {
         for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line);
             say(&line);
-            // The build is over when nobody takes it any more.
+            // Sending fails when the build is over.
             let _ = lines.send(messages::plain(&line));
         }
     };
@@ -207,8 +207,8 @@ fn shown(stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
     Ok(inbox)
 }
 
-/// Whether a variable tells of the package that an outer cargo runs (`cargo run -- dev`). Settings
-/// such as `CARGO_TARGET_DIR` are the user's, and stay.
+/// Whether a variable describes the package that an outer cargo runs (`cargo run -- dev`). Settings such
+/// as `CARGO_TARGET_DIR` are the user's, and stay.
 fn is_of_outer_cargo(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else {
         return false;

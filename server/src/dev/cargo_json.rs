@@ -1,4 +1,4 @@
-//! What cargo says in JSON, as far as `dev` reads it: of a workspace, and of a build.
+//! The types of cargo's JSON, as far as `dev` reads it: of a workspace, and of a build.
 //!
 //! The author's cargo may be newer than this server. So each type names the fields that are read and no
 //! others, and a diagnostic of an unknown level is shown like any other.
@@ -7,32 +7,32 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// What `cargo metadata --no-deps` says of one workspace.
+/// The answer of `cargo metadata --no-deps`: one workspace.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) workspace_root: PathBuf,
-    /// Its members, and no other packages.
+    /// The members, and no other packages.
     pub(crate) packages: Vec<Package>,
 }
 
 /// One member of a workspace.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
-    /// What `-p` takes and what messages name.
+    /// The id that `-p` takes and messages name.
     pub(crate) id: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) targets: Vec<Target>,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
-/// Something that cargo builds of a package.
+/// A target of a package: a library, a build script, a test.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) kind: Vec<String>,
 }
 
-/// A dependency as it is declared.
+/// A dependency, as the manifest declares it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Dependency {
     /// The directory of a path dependency.
@@ -71,10 +71,10 @@ pub(crate) enum Message {
     Other,
 }
 
-/// What rustc says of one place.
+/// A diagnostic of rustc.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Diagnostic {
     pub(crate) level: String,
-    /// As it is shown, with colours if there are some.
+    /// The text to show, with colours if they were asked for.
     pub(crate) rendered: String,
 }

@@ -1,4 +1,4 @@
-//! The compilers that build handlers in C and C++: which programs they are, and how they are called.
+//! Runs the compilers of C and C++: which programs they are, and how they are called.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -15,33 +15,33 @@ use super::language::Language;
 use super::messages::{Artifact, plain};
 use super::report::say;
 
-/// A way to compile C and C++, and a place for what comes out.
+/// Compiles C and C++ into a directory.
 #[derive(Debug)]
 pub(crate) struct Cc {
-    /// For C and for C++.
+    /// The compilers of C and of C++.
     programs: [OsString; 2],
-    /// Whether that for C++ knows `NO_UNIQUE`; asked before its first build.
+    /// Whether the compiler of C++ takes `NO_UNIQUE`; asked before its first build.
     knows_unique: OnceLock<bool>,
     profile: Profile,
-    /// With the headers in it.
+    /// Where libraries are written, with the headers of the border in it.
     directory: PathBuf,
     builds: Arc<Builds>,
-    /// How long it may take for one library.
+    /// How long one library may take.
     timeout: Duration,
 }
 
-/// What became of a compiler.
+/// How a run of a compiler ended.
 enum CompilerEnd {
-    /// With what it wrote to stderr.
+    /// The compiler ended by itself; with what it wrote to stderr.
     Ended(ExitStatus, Vec<u8>),
-    /// `wshd` ends.
+    /// `wshd` stops, and has ended the compiler.
     Stopped,
-    /// It took too long, and was ended.
+    /// The compiler took too long, and was ended.
     Late,
 }
 
 impl Cc {
-    /// `$CC`, else `cc`, and `$CXX`, else `c++`; they work in a directory that it makes.
+    /// Takes `$CC`, else `cc`, and `$CXX`, else `c++`. It makes `directory` for what they write.
     pub(crate) fn new(profile: Profile, directory: PathBuf, builds: Arc<Builds>) -> io::Result<Cc> {
         let programs = [Language::C, Language::Cpp].map(|language| {
             let (variable, usual) = language.compiler();
@@ -71,8 +71,8 @@ impl Cc {
         })
     }
 
-    /// Compiles these sources into one library; answers it, or what the compiler wrote, which is
-    /// shown on stderr too.
+    /// Compiles these sources into one library. An error is what the compiler wrote, which is shown on
+    /// stderr too.
     pub(crate) fn build(&self, name: &str, sources: &[PathBuf]) -> Result<Artifact, String> {
         let language = language_of(sources);
         if let Some(why) = includes::unreadable(sources, &self.searched(language, sources)) {
@@ -114,7 +114,7 @@ impl Cc {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs a compiler to its end, or to the end of its time.
     fn run(&self, command: &mut Command) -> io::Result<CompilerEnd> {
         command.stderr(Stdio::piped());
         let Some(mut child) = self.builds.start(command)? else {
@@ -142,7 +142,7 @@ impl Cc {
         }
     }
 
-    /// Where headers of these sources are searched for.
+    /// The directories in which headers of these sources are searched for.
     fn searched(&self, language: Language, sources: &[PathBuf]) -> Vec<PathBuf> {
         let directory = sources.first().and_then(|source| source.parent());
         let directory = directory.unwrap_or(Path::new("/"));
@@ -165,13 +165,13 @@ impl Cc {
         )
     }
 
-    /// The compiler, with the words that its variable has behind it.
+    /// The command of the compiler, with the further words of its variable.
     fn compiler(&self, language: Language) -> Command {
         let mut words = words(self.program(language));
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        // A compiler that is killed leaves its files; these are removed with the directory.
+        // A killed compiler leaves temporary files, which are removed with the directory.
         command.env("TMPDIR", &self.directory);
         command
     }
@@ -196,12 +196,12 @@ impl Cc {
             command.arg("-O2");
         }
         if io::stderr().is_terminal() {
-            // What it says is captured, and shown where colours can be seen.
+            // What the compiler says is captured, and shown on this terminal later.
             command.arg("-fdiagnostics-color=always");
         }
         let directory = sources.first().and_then(|source| source.parent());
         if let Some(directory) = directory {
-            // As a Makefile there has it: paths in messages are short, and `make` is of one mind.
+            // Like a Makefile there: paths in messages are short, and `make` finds what is found here.
             command.current_dir(directory);
             if let Some(own) = own_headers(directory) {
                 command.args(["-I", own]);
@@ -213,7 +213,7 @@ impl Cc {
         }
         command.args(sources.iter().map(|source| {
             let name = directory.and_then(|directory| source.strip_prefix(directory).ok());
-            // A name that begins with a dash is no option.
+            // With `./` before it, a name that begins with a dash is no option.
             name.map_or_else(|| source.clone(), |name| Path::new(".").join(name))
         }));
         for variable in ["LDFLAGS", "LDLIBS"] {
@@ -235,8 +235,8 @@ impl Cc {
     }
 }
 
-/// Where the handler of this directory has headers of its own, or has them together with others: these
-/// come before ours.
+/// The directory of headers that a handler brings along, or shares with others beside it. They come
+/// before those of this program.
 pub(super) fn own_headers(directory: &Path) -> Option<&'static str> {
     if directory.join(OWN_INCLUDE).is_dir() {
         return Some(OWN_INCLUDE);
@@ -245,13 +245,13 @@ pub(super) fn own_headers(directory: &Path) -> Option<&'static str> {
     shared.is_file().then_some(SHARED_INCLUDE)
 }
 
-/// The language of a handler: of the file that defines it, which is the first.
+/// The language of a handler: that of its first file, which defines it.
 fn language_of(sources: &[PathBuf]) -> Language {
     let first = sources.first().and_then(|source| Language::of(source));
     first.unwrap_or(Language::C)
 }
 
-/// What a variable such as `CFLAGS` says, as make takes it: words with blanks between them.
+/// The words of a variable such as `CFLAGS`, separated by blanks as in make.
 fn words_of(variable: &str) -> Vec<String> {
     let value = std::env::var_os(variable).unwrap_or_default();
     words(&value).collect()
@@ -263,10 +263,10 @@ fn words(text: &OsStr) -> impl Iterator<Item = String> + use<> {
     words.into_iter()
 }
 
-/// By `g++`, a new generation would share the statics of inline functions and templates with an old one
-/// without this.
+/// Without this, `g++` has a new generation share the statics of inline functions and templates with the
+/// old one.
 const NO_UNIQUE: &str = "-fno-gnu-unique";
-/// Minutes more than a handler takes, and for what no look at the sources finds.
+/// Far more than a handler takes. It ends what `includes` does not foresee.
 const TIMEOUT: Duration = Duration::from_secs(300);
 const HEADERS: [(&str, &str); 4] = [
     ("wsh.h", include_str!("../../../plugin-api/include/wsh.h")),
@@ -283,7 +283,7 @@ const HEADERS: [(&str, &str); 4] = [
         include_str!("../../../plugin-api/include/wsh_test_host.h"),
     ),
 ];
-/// Where `wshd new` puts the headers, and where many handlers have them together.
+/// Where `wshd new` puts headers: into the handler's directory, or once beside all handlers.
 const OWN_INCLUDE: &str = "wsh/include";
 const SHARED_INCLUDE: &str = "../wsh/include";
 
@@ -312,7 +312,7 @@ mod tests {
             let built = cc.build("x_wsh", &[source]).unwrap();
 
             assert_eq!(cc.knows_unique(), knows_unique, "{program}");
-            // A library with a unique symbol is one of GNU's own OS ABI.
+            // A library with a unique symbol has the OS ABI of GNU, which is 3.
             let library = fs::read(built.library).unwrap();
             assert_eq!(library[7], 0, "{program}");
         }
@@ -325,7 +325,7 @@ mod tests {
         let made = Command::new("mkfifo").arg(&fifo).status();
         assert!(made.expect("mkfifo, of coreutils, runs").success());
         let source = place.path().join("x.c");
-        // The name is made when the compiler runs.
+        // Only the compiler knows the name of the header.
         let text = "#define NAME \"fifo.h\"\n#include NAME\n";
         fs::write(&source, text).unwrap();
         let directory = place.path().join("cc");
@@ -338,7 +338,7 @@ mod tests {
 
         let late = "not built: `cc` was not done with `x.c` after 1 s, and was ended";
         assert!(told.starts_with(late), "{told}");
-        // The next one is not.
+        // The next build is not ended.
         fs::write(&source, "int x;\n").unwrap();
         assert!(cc.build("x_wsh", &[source]).is_ok());
     }

@@ -1,7 +1,7 @@
 //! Which crates at or below a directory are handlers.
 //!
-//! A handler crate is a package with a `cdylib` target named `…_wsh`. It is made of its own directory,
-//! those of its path dependencies, and what holds for its workspace as a whole.
+//! A handler crate is a package with a `cdylib` target named `…_wsh`. It is made of its own directory, of
+//! the directories of its path dependencies, and of files that hold for the whole workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use super::cargo_json::Package;
 use super::handler::{HandlerSource, Recipe, SUFFIX};
 use super::tree;
 
-/// The handlers among the crates.
+/// The handler crates below a directory.
 #[derive(Debug)]
 pub(crate) struct CrateHandlers {
     pub(crate) handlers: Vec<HandlerSource>,
-    /// What is left out, and why.
+    /// A sentence for each manifest that is left out, with the reason.
     pub(crate) complaints: Vec<String>,
     /// Manifests that cargo cannot read.
     pub(crate) unreadable: BTreeSet<PathBuf>,
@@ -42,11 +42,11 @@ pub(crate) fn find(root: &Path, cargo: &Cargo) -> Result<CrateHandlers, CargoErr
     })
 }
 
-/// The packages that cargo has told of, by directory.
+/// The packages that cargo has listed, by directory.
 struct Packages<'a> {
     cargo: &'a Cargo,
     packages: BTreeMap<PathBuf, Arc<Member>>,
-    /// Manifests asked about, those of workspaces without a package too.
+    /// The manifests that were asked about, those of workspaces without a package too.
     asked: BTreeSet<PathBuf>,
     complaints: BTreeSet<String>,
     unreadable: BTreeSet<PathBuf>,
@@ -69,7 +69,7 @@ impl<'a> Packages<'a> {
         }
     }
 
-    /// Asks about a manifest, and so about its whole workspace, unless it is known.
+    /// Asks cargo about a manifest, and so about its whole workspace, unless it was asked before.
     fn learn(&mut self, manifest: &Path) -> Result<(), CargoError> {
         if !self.asked.insert(manifest.to_owned()) {
             return Ok(());
@@ -77,7 +77,7 @@ impl<'a> Packages<'a> {
         let metadata = match self.cargo.metadata(manifest) {
             Ok(metadata) => metadata,
             Err(CargoError::Refused(text)) => {
-                // Each member of a broken workspace gives the same text.
+                // A set, since each member of a broken workspace gives one and the same text.
                 self.complaints.insert(text);
                 self.unreadable.insert(manifest.to_owned());
                 return Ok(());
@@ -110,7 +110,7 @@ impl<'a> Packages<'a> {
         };
         let package = &member.package;
         let libraries = package.targets.iter().filter(|target| target.is_cdylib());
-        // Cargo names the file with underscores, whatever the package is called.
+        // Cargo names the library with underscores, whatever the package is called.
         let name = libraries
             .map(|target| target.name.replace('-', "_"))
             .find(|name| name.ends_with(SUFFIX));
@@ -138,7 +138,7 @@ impl<'a> Packages<'a> {
         }))
     }
 
-    /// The directories of a package and of its path dependencies, theirs too.
+    /// The directories of a package and of its path dependencies, direct and indirect.
     fn parts_of(&mut self, directory: &Path) -> Result<BTreeSet<PathBuf>, CargoError> {
         let mut parts = BTreeSet::from([directory.to_owned()]);
         let mut waiting = vec![directory.to_owned()];
@@ -159,7 +159,7 @@ impl<'a> Packages<'a> {
     }
 }
 
-/// The files that decide about a build without being part of a package.
+/// The files that affect a build without being part of a package.
 fn shared_files(workspace: &Path) -> BTreeSet<PathBuf> {
     let of_workspace = [
         tree::MANIFEST,
@@ -168,7 +168,7 @@ fn shared_files(workspace: &Path) -> BTreeSet<PathBuf> {
         "rust-toolchain",
     ];
     let mut files: BTreeSet<PathBuf> = of_workspace.map(|name| workspace.join(name)).into();
-    // Cargo merges the configurations of all directories from here to the root.
+    // Cargo merges the configurations of all directories from the workspace to the root.
     files.extend(
         workspace
             .ancestors()
@@ -177,5 +177,5 @@ fn shared_files(workspace: &Path) -> BTreeSet<PathBuf> {
     files
 }
 
-/// What cargo itself writes when it builds.
+/// The file that cargo itself writes when it builds.
 pub(crate) const LOCK_FILE: &str = "Cargo.lock";

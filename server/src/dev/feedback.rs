@@ -1,9 +1,9 @@
-//! Whether a build starts another one: a build script may write into the tree that is watched.
+//! Decides whether a build is followed by another one: a build script may write into the watched sources.
 //!
-//! A file that changes while a build runs was saved by a person, who wants the next build, or was written
-//! by the build itself, which would go on for ever. Where code of the build may have written it, only
-//! another build tells the two apart: a person does not save in each of three, of which the last begins when
-//! all has been quiet for a while.
+//! A file that changes while a build runs was saved by a person, and wants the next build. Or the build
+//! itself has written it, and builds would follow one another for ever. Where code of the build may have
+//! written it, only another build tells: a person does not save during each of three builds, of which
+//! the last begins after a while of quiet.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use super::sources::Changes;
 pub(crate) enum BuildCause {
     /// Something changed while no build ran, or it is the first build.
     Saved,
-    /// Something changed while a build ran that was caused by a save.
+    /// A file changed while a build ran that had the cause `Saved`.
     ChangedInBuild,
-    /// Something changed in that one too, and nothing since.
+    /// A file changed while a build ran that had the cause `ChangedInBuild`, and none since.
     Doubt,
 }
 
@@ -28,7 +28,7 @@ enum NextBuild {
     Nothing,
     Build(BuildCause),
     BuildWhenQuiet(BuildCause),
-    /// What has changed is the build's own, and starts none from now on.
+    /// The build has written the changed files, which start no build from then on.
     Tell,
 }
 
@@ -36,13 +36,13 @@ enum NextBuild {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BuildChanges {
     Nothing,
-    /// Only what code of the build may have written.
+    /// Only files that code of the build may have written.
     Suspects,
-    /// Something that a person has saved.
+    /// Also files that a person has saved.
     Saves,
 }
 
-/// What follows a build of this cause.
+/// What follows a build that had this cause.
 fn next(cause: BuildCause, found: BuildChanges) -> NextBuild {
     match (cause, found) {
         (_, BuildChanges::Nothing) => NextBuild::Nothing,
@@ -55,29 +55,29 @@ fn next(cause: BuildCause, found: BuildChanges) -> NextBuild {
     }
 }
 
-/// What is asked of a file that changed during a build.
+/// Questions about a file that changed during a build.
 pub(crate) struct Questions<'a> {
-    /// Whether a build may come out differently for it.
+    /// Whether a build may come out differently because of the file.
     pub(crate) matters: &'a dyn Fn(&Path) -> bool,
-    /// Whether that holds for the build that is over.
+    /// Whether the build that is over may have come out differently because of it.
     pub(crate) was_built: &'a dyn Fn(&Path) -> bool,
-    /// Whether code of that build may have written it.
+    /// Whether code of the build that is over may have written it.
     pub(crate) is_suspect: &'a dyn Fn(&Path) -> bool,
 }
 
-/// What is known of changes that builds make themselves.
+/// Tells the changes of a person from those that builds make themselves.
 #[derive(Debug)]
 pub(crate) struct Feedback {
-    /// Why the last build began, or the one that runs.
+    /// Why the last build began, or the one that runs now.
     cause: BuildCause,
     next: NextBuild,
     /// When the last build was over.
     since: Instant,
-    /// Builds since something changed while none ran.
+    /// How many builds have followed one another since a file changed while none ran.
     in_a_row: u32,
-    /// What changed during the last build, and is not built yet.
+    /// The changes during the last build, which are not built yet.
     held: Changes,
-    /// Files that builds write.
+    /// The files that builds write.
     generated: BTreeSet<PathBuf>,
 }
 
@@ -93,7 +93,7 @@ impl Feedback {
         }
     }
 
-    /// A build is over, during which these files changed. Answers the files that are found to be written
+    /// Notes the end of a build, and what changed during it. Answers the files that turn out to be written
     /// by builds.
     pub(crate) fn end_build(
         &mut self,
@@ -102,13 +102,13 @@ impl Feedback {
         now: Instant,
     ) -> Vec<PathBuf> {
         let changed: BTreeSet<&PathBuf> = changes.changed.iter().collect();
-        // A person may write it from now on.
+        // A file that this build left alone is a person's from now on.
         self.generated
             .retain(|file| changed.contains(file) || !(ask.was_built)(file));
         changes
             .changed
             .retain(|file| (ask.matters)(file) && !self.generated.contains(file));
-        // A person who wants another try of what does not build saves once more after the build.
+        // Saving an unchanged file during a build asks for nothing; after the build it asks for another try.
         changes.saved_again.clear();
         let is_suspect = |file: &PathBuf| self.in_a_row >= IN_A_ROW_MAX || (ask.is_suspect)(file);
         let found = match changes.changed.as_slice() {
@@ -129,7 +129,7 @@ impl Feedback {
         }
     }
 
-    /// What to build now, if these files have changed since the last build was over.
+    /// Answers what to build now. `since` has changed since the last build was over.
     pub(crate) fn begin_build(&mut self, since: Changes, now: Instant) -> Changes {
         let has_saves = !since.changed.is_empty() || !since.saved_again.is_empty();
         self.cause = match self.next {
@@ -143,7 +143,7 @@ impl Feedback {
         std::mem::take(&mut self.held).and(since)
     }
 
-    /// How long until something is to be built although nothing changes.
+    /// How long until a build is due although nothing changes.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let left = QUIET.saturating_sub(now.saturating_duration_since(self.since));
         let is_waiting = matches!(self.next, NextBuild::BuildWhenQuiet(_)) && !left.is_zero();
@@ -151,10 +151,10 @@ impl Feedback {
     }
 }
 
-/// A person who saves during one build after the other pauses more rarely than this.
+/// How long all is quiet before the third build. A person who saves during each build pauses less.
 const QUIET: Duration = Duration::from_secs(2);
-/// More builds that follow one another without a pause are not a person's: code that is not known to
-/// run in the build, such as a procedural macro of a registry's, may write files as well.
+/// After so many builds without a pause, every changed file is suspect. Code that is not known to run in
+/// the build may write files as well, such as a procedural macro of a registry.
 const IN_A_ROW_MAX: u32 = 8;
 
 #[cfg(test)]
@@ -172,7 +172,7 @@ mod tests {
         changes(files).changed
     }
 
-    /// An end of a build after which each changed file is suspect, or none.
+    /// Ends a build in which each changed file is suspect, or none.
     fn end(
         feedback: &mut Feedback,
         files: &[&str],
@@ -240,7 +240,7 @@ mod tests {
             assert_eq!(begin(feedback, &[], later), named(&[]));
             assert_eq!(feedback.wait(now), None);
         }
-        // A build that leaves it alone: from then on it is a source as any other.
+        // A build that leaves the file alone makes it a source like any other.
         assert_eq!(end(feedback, &[], true, now), named(&[]));
         assert_eq!(end(feedback, &generated, true, now), named(&[]));
         assert_eq!(begin(feedback, &[], now), named(&generated));
@@ -254,7 +254,7 @@ mod tests {
             assert_eq!(end(feedback, &saved, false, now), named(&[]));
             assert_eq!(begin(feedback, &[], now), named(&saved));
         }
-        // Where it may be the build's own, it waits for quiet, or for the next save.
+        // A suspect file waits for quiet, or for the next save.
         for _ in 0..3 {
             assert_eq!(begin(feedback, &["src/other.rs"], now).len(), 1);
             end(feedback, &saved, true, now);
@@ -273,7 +273,7 @@ mod tests {
         let mut builds = 0;
         for round in 0..100 {
             builds += 1;
-            // Another file each time, which no build script is known to have written.
+            // Another file each time, and no build script is known to have written it.
             let file = format!("src/made{round}.rs");
             if !end(&mut feedback, &[&file], false, now).is_empty() {
                 break;

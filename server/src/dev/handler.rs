@@ -1,4 +1,4 @@
-//! One handler before it is built: where its sources are, and how they become a library.
+//! A handler before it is built: where its sources are, and how they become a library.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,21 @@ use std::sync::Arc;
 
 use super::language;
 
-/// A crate, or some C or C++, that becomes a plugin.
+/// The sources of a handler: a crate, or files in C or C++.
 #[derive(Clone, Debug)]
 pub(crate) struct HandlerSource {
     /// The library's name, such as `echo_wsh`.
     pub(crate) name: String,
     pub(crate) recipe: Recipe,
-    /// The file that makes it one: its manifest, or the file in C or C++ with `WSH_DEFINE`.
+    /// The file that makes it a handler: its manifest, or the file in C or C++ with `WSH_DEFINE`.
     pub(crate) origin: PathBuf,
-    /// Whether a build script of one of its packages runs when it is built, and a procedural macro: what
-    /// may write files meanwhile.
+    /// Whether a build script of one of its packages runs when it is built. It may write files.
     pub(crate) has_script: bool,
+    /// Whether a procedural macro of one of its packages runs when it is built. It may write files.
     pub(crate) has_macro: bool,
-    /// Directories of the packages it is made of, its own among them.
+    /// The directories it is made of, its own among them.
     pub(crate) parts: BTreeSet<PathBuf>,
-    /// Files that matter to each crate of its workspace, whether they are there or not.
+    /// Files that affect each crate of its workspace, whether they exist or not.
     pub(crate) shared: Arc<BTreeSet<PathBuf>>,
 }
 
@@ -28,12 +28,12 @@ pub(crate) struct HandlerSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Recipe {
     Cargo {
-        /// Cargo's id of the package.
+        /// The id of the package, as cargo knows it.
         package: String,
         workspace: PathBuf,
     },
     Cc {
-        /// All to be compiled into one library.
+        /// The files that are compiled into one library.
         sources: Vec<PathBuf>,
     },
 }
@@ -48,10 +48,10 @@ impl HandlerSource {
         matches!(self.recipe, Recipe::Cc { .. })
     }
 
-    /// Whether a file in a directory of its may have something to do with it.
+    /// Whether a file in one of its directories may affect the library.
     pub(super) fn may_take(&self, file: &Path) -> bool {
         match &self.recipe {
-            // Anything can be included in a crate.
+            // A crate can include any file.
             Recipe::Cargo { .. } => true,
             Recipe::Cc { sources } => {
                 language::is_header(file) || sources.iter().any(|it| it == file)
@@ -65,5 +65,5 @@ impl HandlerSource {
     }
 }
 
-/// How the library of a handler is named.
+/// The end of the name of every handler's library.
 pub(crate) const SUFFIX: &str = "_wsh";

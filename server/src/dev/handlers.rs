@@ -8,13 +8,13 @@ use super::handler::{HandlerSource, Recipe};
 use super::{c_handlers, crates, tree};
 use crate::new::{self, SDK};
 
-/// What was found.
+/// The handlers below a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Handlers {
     pub(crate) by_name: BTreeMap<String, HandlerSource>,
-    /// What is left out, and why; each to be said once.
+    /// A sentence for each thing that is left out, with the reason; each is to be told once.
     pub(crate) complaints: Vec<String>,
-    /// Manifests that cargo cannot read; what they stood for before still stands.
+    /// Manifests that cargo cannot read. What they described before still holds.
     unreadable: BTreeSet<PathBuf>,
 }
 
@@ -24,7 +24,7 @@ impl Handlers {
     ///
     /// # Errors
     ///
-    /// Cargo cannot be run. A manifest that it refuses is a complaint.
+    /// Cargo cannot be run. A manifest that cargo refuses is a complaint only.
     pub(crate) fn find(root: &Path, cargo: &Cargo) -> Result<Handlers, CargoError> {
         let crates = crates::find(root, cargo)?;
         let in_c = c_handlers::find(root);
@@ -41,7 +41,7 @@ impl Handlers {
         Ok(found)
     }
 
-    /// The same, where what cargo cannot read at the moment is as it was `before`.
+    /// Like [`Handlers::find`]. What cargo cannot read at the moment stays as it was `before`.
     pub(crate) fn find_again(
         root: &Path,
         cargo: &Cargo,
@@ -60,8 +60,8 @@ impl Handlers {
         Ok(crates)
     }
 
-    /// The same where only C has changed, which takes no cargo. One that no longer defines a handler
-    /// is in the middle of an edit, as long as it is there.
+    /// Looks for handlers in C only, without cargo, and keeps the crates. A source file that no longer
+    /// defines a handler is in the middle of an edit, and stays one as long as the file exists.
     pub(crate) fn find_c_again(&self, root: &Path) -> Handlers {
         let mut crates = Handlers {
             by_name: BTreeMap::new(),
@@ -107,7 +107,7 @@ impl Handlers {
         }
     }
 
-    /// What to say of SDKs that handlers are built with and that an older wshd has written, a sentence each.
+    /// A sentence for each SDK that handlers are built with and that an older wshd has written.
     fn outdated_sdks(&self) -> BTreeSet<String> {
         let parts = self.parts();
         let nearby = parts
@@ -120,17 +120,17 @@ impl Handlers {
             .collect()
     }
 
-    /// Whether cargo could not read some manifest.
+    /// Whether there is a manifest that cargo cannot read.
     pub(crate) fn is_incomplete(&self) -> bool {
         !self.unreadable.is_empty()
     }
 
-    /// Whether cargo cannot read this one's manifest at the moment.
+    /// Whether cargo cannot read the handler's manifest at the moment.
     pub(crate) fn is_unreadable(&self, handler: &HandlerSource) -> bool {
         self.unreadable.contains(&handler.origin)
     }
 
-    /// Directories of all packages that handlers are made of.
+    /// The directories that handlers are made of.
     pub(crate) fn parts(&self) -> BTreeSet<&Path> {
         let handlers = self.by_name.values();
         handlers
@@ -138,7 +138,7 @@ impl Handlers {
             .collect()
     }
 
-    /// Files outside of them that matter nevertheless.
+    /// The files outside of [`Handlers::parts`] that affect handlers.
     pub(crate) fn shared(&self) -> BTreeSet<&Path> {
         let handlers = self.by_name.values();
         handlers
@@ -146,7 +146,7 @@ impl Handlers {
             .collect()
     }
 
-    /// The names of those that are built in another way than `before`; new ones are not among them.
+    /// The names of handlers that are built in another way than `before`. New handlers are not among them.
     pub(crate) fn built_otherwise(&self, before: &Handlers) -> BTreeSet<String> {
         let handlers = self.by_name.iter();
         let is_other = |(name, handler): &(&String, &HandlerSource)| {
@@ -159,10 +159,10 @@ impl Handlers {
             .collect()
     }
 
-    /// The names of those that may come out differently when `file` does.
+    /// The names of handlers whose libraries may change when `file` does.
     pub(crate) fn made_of(&self, file: &Path) -> Vec<&str> {
         let parts = self.parts();
-        // Packages may lie in one another; a file belongs to the innermost.
+        // Packages can lie in one another. A file belongs to the innermost.
         let owner = file.ancestors().find(|directory| parts.contains(directory));
         let is_part = |handler: &&HandlerSource| {
             handler.shared.contains(file)
@@ -174,7 +174,7 @@ impl Handlers {
     }
 }
 
-/// Whether a file is there, as far as that can be told.
+/// Whether a file exists. A file that cannot be looked at may exist.
 fn may_exist(file: &Path) -> bool {
     file.try_exists().unwrap_or(true)
 }

@@ -1,5 +1,4 @@
-//! What C sources include, as far as their text says so: a compiler that opens a FIFO waits for ever, and
-//! a device has no end.
+//! Finds includes that would hold up a compiler: opening a FIFO waits for ever, and a device has no end.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -9,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::sources::SOURCE_BYTES_MAX;
 use crate::process::regular_file::{self, Links};
 
-/// Why a compiler is not to read these sources, or what they include: the first file of which it would
-/// find no end. What cannot be looked at is the compiler's to tell.
+/// Why a compiler should not read these sources: the first file without an end among them and what they
+/// include, as far as their text says so. The compiler itself tells of files that cannot be opened.
 ///
-/// `directories` are searched for headers, after the one of the file that includes.
+/// Headers are searched for beside the file that includes them, and then in `directories`.
 pub(super) fn unreadable(sources: &[PathBuf], directories: &[PathBuf]) -> Option<String> {
     let mut seen = BTreeSet::new();
     let mut left: Vec<(PathBuf, Option<PathBuf>)> =
@@ -32,7 +31,7 @@ pub(super) fn unreadable(sources: &[PathBuf], directories: &[PathBuf]) -> Option
         for include in text.lines().filter_map(include) {
             let own = own.iter().filter(|_| include.is_quoted);
             let mut places = own.chain(directories).map(|it| it.join(include.name));
-            // A directory of that name is passed over, as by the compiler.
+            // The compiler passes over a directory of that name too.
             let found = places.find(|place| fs::metadata(place).is_ok_and(|it| !it.is_dir()));
             left.extend(found.map(|found| (found, Some(file.clone()))));
         }
@@ -90,7 +89,7 @@ fn shown(file: &Path) -> String {
     name.display().to_string()
 }
 
-/// The directories that words like `CFLAGS` have a compiler search for headers, relative to `directory`.
+/// The directories of the options in `words` that a compiler searches for headers, as absolute paths.
 pub(super) fn searched(words: &[String], directory: &Path) -> Vec<PathBuf> {
     let mut searched = Vec::new();
     let mut words = words.iter();
@@ -108,9 +107,9 @@ pub(super) fn searched(words: &[String], directory: &Path) -> Vec<PathBuf> {
     searched
 }
 
-/// A header may hold a picture.
+/// How large an included file may be. It may be a picture.
 const INCLUDED_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Files that are looked at for one build.
+/// How many files are looked at for one build.
 const FILES_MAX: usize = 10_000;
 
 #[cfg(test)]
@@ -170,7 +169,7 @@ mod tests {
         let huge = fs::File::create(at("huge.h")).unwrap();
         huge.set_len(INCLUDED_BYTES_MAX + 1).unwrap();
         fs::create_dir(at("directory.h")).unwrap();
-        // In circles, which is what guards are for.
+        // The headers include each other in circles, as headers with guards may.
         fs::write(at("plain.h"), "#include \"plain.h\"\n#include \"deep.h\"\n").unwrap();
         fs::write(at("deep.h"), "#include <far.h>\n").unwrap();
         let none: &[PathBuf] = &[];

@@ -1,10 +1,9 @@
-//! The languages besides Rust that handlers are built from: which files are in them, and what compiles
-//! them.
+//! The languages of handlers besides Rust: which files are in them, and what compiles them.
 
 use std::fmt;
 use std::path::Path;
 
-/// What a handler that is no crate is written in.
+/// The language of a handler that is not a crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
     C,
@@ -12,7 +11,7 @@ pub(crate) enum Language {
 }
 
 impl Language {
-    /// The language of a source file, by its name; `None` for headers too.
+    /// The language of a source file, by its name. `None` for headers and for other files.
     pub(crate) fn of(file: &Path) -> Option<Language> {
         match file.extension()?.to_str()? {
             "c" => Some(Language::C),
@@ -21,7 +20,7 @@ impl Language {
         }
     }
 
-    /// The variable that names the compiler, and the compiler where it names none.
+    /// The variable that names the compiler, and the compiler when the variable is not set.
     pub(super) fn compiler(self) -> (&'static str, &'static str) {
         match self {
             Language::C => ("CC", "cc"),
@@ -29,7 +28,7 @@ impl Language {
         }
     }
 
-    /// The variables whose words the compiler is given before the sources.
+    /// The variables whose words stand before the sources on the compiler's command line.
     pub(super) fn flags(self) -> [&'static str; 2] {
         match self {
             Language::C => ["CPPFLAGS", "CFLAGS"],
@@ -37,7 +36,7 @@ impl Language {
         }
     }
 
-    /// The standard that the Makefile of `wshd new` names; a later `-std` takes its place.
+    /// The option for the language standard, as in the Makefile of `wshd new`. A later `-std` overrides it.
     pub(super) fn standard(self) -> Option<&'static str> {
         match self {
             Language::C => None,
@@ -45,7 +44,7 @@ impl Language {
         }
     }
 
-    /// How its source files end, for a sentence.
+    /// The endings of source files, for a sentence.
     pub(super) fn endings(self) -> &'static str {
         match self {
             Language::C => "`.c` files",
@@ -63,7 +62,7 @@ impl fmt::Display for Language {
     }
 }
 
-/// Whether a file is there to be included in others.
+/// Whether a file is a header, by its name.
 pub(crate) fn is_header(file: &Path) -> bool {
     let ending = file.extension().and_then(|ending| ending.to_str());
     matches!(ending, Some("h" | "hh" | "hpp" | "hxx" | "inc"))

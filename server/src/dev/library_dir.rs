@@ -1,6 +1,4 @@
-//! The private directory that built libraries are served from.
-//!
-//! The server watches it as any directory of handlers. It is removed when it is dropped.
+//! The private directory of built libraries, which the server watches like any directory of handlers.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -12,18 +10,18 @@ use tempfile::TempDir;
 use crate::plugin::PLUGIN_BYTES_MAX;
 use crate::process::regular_file::{self, Links};
 
-/// A directory of plugins that nobody else can write.
+/// A directory of plugins that no other user can write. Dropping it removes the directory.
 #[derive(Debug)]
 pub(crate) struct LibraryDir {
     directory: TempDir,
 }
 
-/// What became of a library that was put there.
+/// What became of a library that was put into the directory.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Placed {
-    /// It is new, or another one than before.
+    /// The library is new, or differs from the one before.
     Changed,
-    /// It is byte for byte what lies there.
+    /// The library is byte for byte the one that lies there.
     Same,
 }
 
@@ -37,7 +35,7 @@ impl LibraryDir {
         self.directory.path()
     }
 
-    /// Puts a library there under the name of its crate, whole at every moment.
+    /// Puts a library into the directory under the name of its handler. The file is whole at every moment.
     pub(crate) fn put(&self, name: &str, library: &Path) -> io::Result<Placed> {
         let bytes = regular_file::read(library, Links::Followed, PLUGIN_BYTES_MAX)?.bytes;
         let place = self.place(name);
@@ -53,13 +51,12 @@ impl LibraryDir {
         Ok(Placed::Changed)
     }
 
-    /// A place in the directory that no handler is looked for at: the scanner passes over what is
-    /// hidden.
+    /// A path in the directory that holds no handler for the server, since its name begins with a dot.
     pub(crate) fn hidden(&self, name: &str) -> PathBuf {
         self.path().join(format!(".{name}"))
     }
 
-    /// Takes a library away; answers whether there was one.
+    /// Removes a library. Answers whether there was one.
     pub(crate) fn remove(&self, name: &str) -> io::Result<bool> {
         match fs::remove_file(self.place(name)) {
             Ok(()) => Ok(true),
@@ -68,8 +65,8 @@ impl LibraryDir {
         }
     }
 
-    /// Without cargo's `lib` before it, unless the name begins with one of its own, which would be
-    /// taken for cargo's.
+    /// The path of a library, without cargo's `lib` before its name. A name that begins with `lib` itself
+    /// keeps one more, since the server takes one away.
     fn place(&self, name: &str) -> PathBuf {
         let prefix = if name.starts_with("lib") { "lib" } else { "" };
         self.path()

@@ -1,7 +1,7 @@
-//! What cargo tells of a build: on stdout in JSON, a line a message, and on stderr for people.
+//! Reads what cargo tells of a build: on stdout a line of JSON for each message, on stderr text for people.
 //!
-//! The developer reads on the terminal what cargo would have written there; what went wrong is kept
-//! besides, package by package, for the open pages.
+//! The terminal shows what cargo would have shown. Errors are also kept, package by package, for open
+//! pages.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,16 +12,16 @@ use std::time::{Duration, SystemTime};
 
 use super::cargo_json::Message;
 
-/// What a build came to.
+/// The result of a build.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Built {
     /// The plugins, by package.
     artifacts: BTreeMap<String, Artifact>,
-    /// What the compiler found wrong, by package.
+    /// The compiler's errors, by package.
     errors: BTreeMap<String, String>,
-    /// What cargo wrote for people.
+    /// What cargo itself wrote, from its first error on.
     words: String,
-    /// When the last build script had run, by cargo's word for it.
+    /// When cargo told that the last build script had run.
     pub(crate) scripts_ended: Option<SystemTime>,
 }
 
@@ -29,12 +29,12 @@ pub(crate) struct Built {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Artifact {
     pub(crate) library: PathBuf,
-    /// Whether there was nothing to do.
+    /// Whether the library was up to date before the build.
     pub(crate) is_fresh: bool,
 }
 
 impl Built {
-    /// Nothing but an explanation.
+    /// The result of a build that did not happen, and why.
     pub(crate) fn nothing(why: &str) -> Built {
         Built {
             words: why.to_owned(),
@@ -42,7 +42,7 @@ impl Built {
         }
     }
 
-    /// The plugin of a package, or why there is none.
+    /// The plugin of a package, or the text that says why there is none.
     pub(crate) fn of(&self, package: &str) -> Result<Artifact, String> {
         if let Some(artifact) = self.artifacts.get(package) {
             return Ok(artifact.clone());
@@ -50,7 +50,7 @@ impl Built {
         if let Some(errors) = self.errors.get(package) {
             return Err(errors.clone());
         }
-        // What it depends on may not have been built; another plugin that was does not matter.
+        // A dependency may not have been built. Errors of packages with a plugin do not matter.
         let errors = self.errors.iter();
         let errors = errors.filter(|(package, _)| !self.artifacts.contains_key(*package));
         let errors: Vec<&str> = errors.map(|(_, text)| text.as_str()).collect();
@@ -61,8 +61,8 @@ impl Built {
     }
 }
 
-/// Reads both streams of a build to its end. `show` gets what the compiler says for people; what
-/// cargo wrote to stderr for them was shown already.
+/// Reads both streams of a build to its end. `show` gets the compiler's messages; the lines of `stderr`
+/// were shown already.
 pub(crate) fn read(
     stdout: impl BufRead,
     stderr: &Receiver<String>,
@@ -70,7 +70,7 @@ pub(crate) fn read(
 ) -> io::Result<Built> {
     let mut built = Built::default();
     for line in stdout.lines() {
-        // A build script or a procedural macro may write something of its own.
+        // Other lines are those of a build script or a procedural macro.
         let Ok(message) = serde_json::from_str::<Message>(&line?) else {
             continue;
         };
@@ -79,18 +79,18 @@ pub(crate) fn read(
         }
     }
     let mut lines = Vec::new();
-    // A daemon that the build has left behind may hold the pipe open for ever.
+    // With a limit: a daemon that the build has left behind may hold the pipe open for ever.
     while let Ok(line) = stderr.recv_timeout(LAST_WORDS) {
         lines.push(line);
     }
-    // What it did comes before what went wrong.
+    // The lines before the first error say what was done.
     let fault = lines.iter().position(|line| line.starts_with("error"));
     built.words = lines.split_off(fault.unwrap_or(0)).join("\n");
     Ok(built)
 }
 
 impl Built {
-    /// Answers whether the build is over.
+    /// Takes in a message. Answers whether the build is over.
     fn add(&mut self, message: Message, show: &impl Fn(&str)) -> bool {
         match message {
             Message::Artifact {
@@ -114,13 +114,13 @@ impl Built {
             } => {
                 show(message.rendered.trim_end_matches('\n'));
                 let text = plain(&message.rendered);
-                // How many there were is said of the errors themselves.
+                // That line only counts the errors before it.
                 if message.level == "error" && !text.starts_with("error: aborting due to") {
                     let errors = self.errors.entry(package_id).or_default();
                     errors.push_str(&text);
                 }
             }
-            // Whoever else holds the pipe open is not waited for.
+            // Another process may hold the pipe open, so its end is not waited for.
             Message::Finished => return true,
             Message::ScriptExecuted => self.scripts_ended = Some(SystemTime::now()),
             Message::Artifact { .. } | Message::Other => {}
@@ -129,7 +129,7 @@ impl Built {
     }
 }
 
-/// A text without colours and whatever else a terminal understands (ECMA-48 §5.4, §8.3.89).
+/// A text without the control sequences of a terminal, such as colours (ECMA-48 §5.4, §8.3.89).
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars();
@@ -154,7 +154,7 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// From the end of a build to the last that is heard of it.
+/// How long lines of stderr are waited for after the end of a build.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

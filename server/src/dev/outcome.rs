@@ -1,4 +1,4 @@
-//! What became of one handler, from its sources to the table of routes, and the line that says so.
+//! What became of a handler in a build, and the line that tells it.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use super::messages::Artifact;
 use super::report::{Address, LiveTimes};
 use crate::reload::Change;
 
-/// What is known of a handler from its first build on.
+/// The state of a handler, from its first build on.
 #[derive(Debug, Default)]
 pub(crate) struct HandlerState {
     /// The generation that serves.
@@ -17,17 +17,17 @@ pub(crate) struct HandlerState {
     pub(crate) failure: Option<NotServed>,
 }
 
-/// Where the way from the sources to the table of routes has ended.
+/// Why the newest sources of a handler do not serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotServed {
-    /// What the compiler says.
+    /// The compiler refuses the sources; with what it says.
     NotBuilt(String),
-    /// Why the server refuses the library.
+    /// The server refuses the library; with its reason.
     NotLoaded(String),
 }
 
 impl NotServed {
-    /// What it is called in a list of all handlers.
+    /// The words for it in a list of all handlers.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             NotServed::NotBuilt(_) => "not built",
@@ -35,7 +35,7 @@ impl NotServed {
         }
     }
 
-    /// What the open pages show.
+    /// The text that open pages show.
     pub(crate) fn text(&self) -> String {
         match self {
             NotServed::NotBuilt(why) => why.clone(),
@@ -44,23 +44,23 @@ impl NotServed {
     }
 }
 
-/// A handler that was built, or could not be.
+/// The result of a build, for one of its handlers.
 #[derive(Debug)]
 pub(crate) struct BuildResult {
     pub(crate) handler: HandlerSource,
     /// The library, or what the compiler says.
     pub(crate) artifact: Result<Artifact, String>,
-    /// What became of the library.
+    /// Whether the library differs from the one before; `None` if there is none, or it was not copied.
     pub(crate) placed: Option<Placed>,
-    /// What the server made of it.
+    /// What the server did with the library, if it looked at it.
     pub(crate) change: Option<Change>,
-    /// How long the build took that it was in.
+    /// How long the whole build took.
     pub(crate) build: Duration,
 }
 
 impl BuildResult {
-    /// Notes how it went, and answers what is to be said of it. `saved` is when the sources were,
-    /// unless this is the first build of all, which tells of all handlers together.
+    /// Updates the handler's state. Answers the line to tell, if there is one. `saved` is when the sources
+    /// were saved; `None` for the first build of all, which tells of all handlers together.
     pub(crate) fn conclude(
         &self,
         state: &mut HandlerState,
@@ -109,7 +109,7 @@ impl BuildResult {
                     Some(line)
                 }
             },
-            // The same library: what was in the way of it still is.
+            // The library is unchanged, and so is the reason why the server refuses it.
             (Placed::Same, None) if matches!(before, Some(NotServed::NotLoaded(_))) => {
                 let line = before.as_ref().map(|it| format!("{name}: {}", it.text()));
                 state.failure = before;

@@ -1,11 +1,11 @@
-//! What the developer reads, on stderr among the lines of cargo and of the log.
+//! The lines that the developer reads on stderr, between those of cargo and of the log.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::logging;
 
-/// Where the server answers.
+/// The address at which the server answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address {
     /// The port on `localhost`.
@@ -15,25 +15,25 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Where the handler of this route is.
+    /// The URL of the handler at this route.
     pub(crate) fn handler(self, route: &str) -> String {
         format!("ws://localhost:{}{route}", self.port)
     }
 
-    /// Where the pages are.
+    /// The URL of the pages.
     pub(crate) fn pages(self) -> String {
         format!("http://localhost:{}/", self.port)
     }
 }
 
-/// How long the way from an editor to the next connection was.
+/// How long it took from a save until the new code runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LiveTimes {
-    /// From the newest save until all that can run the new code do.
+    /// From the newest save until the new code serves, and open sessions have moved to it if they can.
     pub(crate) live: Duration,
     pub(crate) build: Duration,
     pub(crate) load: Duration,
-    /// Of the sessions that were open, if there were any.
+    /// How long the open sessions took to move, if there were any.
     pub(crate) moved: Option<Duration>,
 }
 

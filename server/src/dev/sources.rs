@@ -1,6 +1,6 @@
-//! What the sources are at one moment, and what has changed between two moments.
+//! The contents of the sources at one moment, and the changes between two moments.
 //!
-//! Contents are compared, not dates: saving a file without a change builds nothing.
+//! Contents are compared, not dates: saving an unchanged file builds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -31,28 +31,28 @@ struct SourceStamp {
     content: u64,
 }
 
-/// From one snapshot to a later one.
+/// The changes from one moment to a later one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Files with another content, new ones and removed ones.
+    /// Files with another content, new files and removed files.
     pub(crate) changed: Vec<PathBuf>,
-    /// Files that were saved as they were.
+    /// Files that were saved without a change.
     pub(crate) saved_again: Vec<PathBuf>,
-    /// When the newest of the changed ones was saved; removed ones do not tell, nor do those that are
-    /// being saved.
+    /// When the newest of the changed files was saved. Removed files have no date, and files in the middle
+    /// of a save have the old one.
     pub(crate) saved: Option<SystemTime>,
 }
 
 impl Sources {
-    /// Looks at all manifests and all C below `root` and at all that `crates` are made of. What `before`
-    /// knows already is not read again.
+    /// Looks at all manifests and all C below `root`, and at all files that `handlers` are made of. A file
+    /// with the date, the size and the inode that it had `before` is not read again.
     pub(crate) fn take(root: &Path, handlers: &Handlers, before: &Sources) -> Sources {
         let mut snapshot = Sources::default();
         snapshot.add(tree::beginnings(root), before);
         for directory in handlers.parts() {
             snapshot.add(tree::package(directory), before);
         }
-        // A workspace above that cargo could not read is mended there.
+        // Also above `root`: the manifest of a workspace that cargo could not read may be mended.
         let above = root.ancestors().map(|above| above.join(tree::MANIFEST));
         let shared = handlers.shared().into_iter().map(Path::to_owned);
         for file in above.chain(shared) {
@@ -65,14 +65,14 @@ impl Sources {
         snapshot
     }
 
-    /// Looks at all that pages are made of.
+    /// Looks at all files of pages below `root`.
     pub(crate) fn of_pages(root: &Path, before: &Sources) -> Sources {
         let mut snapshot = Sources::default();
         snapshot.add(tree::pages(root), before);
         snapshot
     }
 
-    /// The same for the same files with the same contents.
+    /// A digest of the names and contents of all files.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = Xxh3::new();
         for (path, stamp) in &self.files {
@@ -82,12 +82,12 @@ impl Sources {
         hasher.finish()
     }
 
-    /// When a file was saved, by its own word; `None` if there is none.
+    /// The date of a file; `None` if there is no such file.
     pub(crate) fn saved(&self, file: &Path) -> Option<SystemTime> {
         self.files.get(file).map(|stamp| stamp.saved)
     }
 
-    /// Where changes are to be watched for.
+    /// The directories to watch for changes.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
         self.directories.iter().cloned().collect()
     }
@@ -115,7 +115,7 @@ impl Sources {
         changes
     }
 
-    /// Takes one file as it is now, so that it is no change later.
+    /// Looks at one file again, so that its present content is no change later.
     pub(crate) fn accept(&mut self, file: &Path) {
         let before = std::mem::take(self);
         let is_there = self.add_file(file, &before);
@@ -128,7 +128,7 @@ impl Sources {
     }
 
     fn add(&mut self, tree: tree::Tree, before: &Sources) {
-        // What cannot be read is as it was.
+        // What cannot be read at the moment stays as it was before.
         for (file, stamp) in &before.files {
             if tree.is_unknown(file) {
                 self.files.entry(file.clone()).or_insert(*stamp);
@@ -138,7 +138,7 @@ impl Sources {
         let unknown = directories.filter(|directory| tree.is_unknown(directory));
         self.directories.extend(unknown.cloned());
         for file in &tree.files {
-            // It is there after all.
+            // The file exists after all.
             if tree.is_unknown(file) {
                 self.files.remove(file);
             }
@@ -147,7 +147,7 @@ impl Sources {
         self.directories.extend(tree.directories);
     }
 
-    /// Answers whether it is there.
+    /// Adds a file, if it exists. Answers whether it does.
     fn add_file(&mut self, file: &Path, before: &Sources) -> bool {
         if self.files.contains_key(file) {
             return true;
@@ -161,7 +161,7 @@ impl Sources {
 }
 
 impl Changes {
-    /// These and later ones.
+    /// Joins these changes with later ones.
     pub(crate) fn and(mut self, later: Changes) -> Changes {
         self.changed.extend(later.changed);
         self.changed.sort();
@@ -173,20 +173,20 @@ impl Changes {
         self
     }
 
-    /// Whether the crates themselves may be others now.
+    /// Whether a manifest has changed, and so perhaps which crates are handlers.
     pub(crate) fn has_manifest(&self) -> bool {
         self.changed
             .iter()
             .any(|file| file.ends_with(tree::MANIFEST))
     }
 
-    /// Whether handlers in C may be others now.
+    /// Whether C has changed, and so perhaps which files are handlers.
     pub(crate) fn has_c(&self) -> bool {
         self.changed.iter().any(|file| tree::is_c(file))
     }
 }
 
-/// `None` if there is no such file; one that cannot be read is as it was `before`.
+/// `None` if there is no such file. A file that cannot be read at the moment is as it was `before`.
 fn stamp(file: &Path, before: Option<&SourceStamp>) -> Option<SourceStamp> {
     match stamp_now(file, before) {
         Ok(stamp) => Some(stamp),
@@ -221,7 +221,7 @@ fn stamp_now(file: &Path, before: Option<&SourceStamp>) -> Result<SourceStamp, N
     Ok(stamp)
 }
 
-/// Larger files are data beside the sources; their dates have to do.
+/// Of a larger file, which is data, only the date and the size are compared.
 pub(super) const SOURCE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Walks over directories of sources: what lies there, without what no build is made of.
+//! Walks over directories of sources, and passes over what no build uses.
 
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use super::language::Language;
 use crate::process::regular_file::{self, is_absence};
 
-/// What a walk has met.
+/// The result of a walk.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) files: Vec<PathBuf>,
-    /// What has a file's place and is none, such as a FIFO or a link to a device.
+    /// What is neither a regular file nor a directory, such as a FIFO or a link to a device.
     pub(crate) irregular: Vec<PathBuf>,
     pub(crate) directories: Vec<PathBuf>,
-    /// What cannot be read: what lies there or below it is neither present nor gone.
+    /// Directories that cannot be read. Nothing is known of what lies below them.
     pub(crate) unreadable: Vec<PathBuf>,
 }
 
 impl Tree {
-    /// Why each of those that is no regular file is left out, where `is_wanted` by its name.
+    /// A sentence for each irregular file whose path `is_wanted`: why it is left out.
     pub(crate) fn complaints(&self, is_wanted: impl Fn(&Path) -> bool) -> Vec<String> {
         let wanted = self.irregular.iter().filter(|path| is_wanted(path));
         let complaint = |path: &PathBuf| {
@@ -29,14 +29,14 @@ impl Tree {
         wanted.filter_map(complaint).collect()
     }
 
-    /// Whether it is not known what is at this path.
+    /// Whether the path lies in a directory that cannot be read.
     pub(crate) fn is_unknown(&self, path: &Path) -> bool {
         let mut unreadable = self.unreadable.iter();
         unreadable.any(|unreadable| path.starts_with(unreadable))
     }
 }
 
-/// All manifests at or below a directory, a workspace's before those of its members.
+/// All manifests at or below a directory. The manifest of a workspace comes before those of its members.
 pub(crate) fn manifests(root: &Path) -> Tree {
     let mut tree = Tree::default();
     walk(root, &mut tree, &|_| true);
@@ -44,7 +44,7 @@ pub(crate) fn manifests(root: &Path) -> Tree {
     tree
 }
 
-/// All files that may make something a handler: manifests, C and C++.
+/// All files that may define a handler: manifests, C and C++.
 pub(crate) fn beginnings(root: &Path) -> Tree {
     let mut tree = Tree::default();
     walk(root, &mut tree, &|_| true);
@@ -52,7 +52,7 @@ pub(crate) fn beginnings(root: &Path) -> Tree {
     tree
 }
 
-/// Whether a file may make something a handler, by its name.
+/// Whether a file may define a handler, by its name.
 pub(crate) fn is_beginning(file: &Path) -> bool {
     file.ends_with(MANIFEST) || is_c(file)
 }
@@ -62,7 +62,7 @@ pub(crate) fn is_c(file: &Path) -> bool {
     Language::of(file).is_some()
 }
 
-/// All files of a package: those below its directory that do not belong to another package.
+/// All files of a package: those below its directory, without packages inside it.
 pub(crate) fn package(directory: &Path) -> Tree {
     let mut tree = Tree::default();
     walk(directory, &mut tree, &|below| {
@@ -71,7 +71,7 @@ pub(crate) fn package(directory: &Path) -> Tree {
     tree
 }
 
-/// All files of pages: those below the document root that are not sources of handlers.
+/// All files of pages: those below the document root, without sources of handlers.
 pub(crate) fn pages(root: &Path) -> Tree {
     let mut tree = Tree::default();
     walk(root, &mut tree, &|_| true);
@@ -83,12 +83,12 @@ pub(crate) fn pages(root: &Path) -> Tree {
     tree
 }
 
-/// Depth first, each directory's files before its directories, both sorted. Symbolic links are not
-/// followed: they may lead anywhere, in circles too.
+/// Walks depth first; in each directory files come before directories, and both are sorted. Links to
+/// directories are not followed, since they may lead in circles.
 fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        // A directory that is gone has nothing to build.
+        // A directory that does not exist is empty.
         Err(error) if is_absence(&error) => return,
         Err(_) => return tree.unreadable.push(directory.to_owned()),
     };
@@ -116,14 +116,14 @@ fn walk(directory: &Path, tree: &mut Tree, enters: &dyn Fn(&Path) -> bool) {
     tree.irregular[first_irregular..].sort();
     below.sort();
     for path in below {
-        // Caches, cargo's `target` among them, are tagged.
+        // Caches have a tag file; cargo's `target` is one.
         if !path.join("CACHEDIR.TAG").exists() && enters(&path) {
             walk(&path, tree, enters);
         }
     }
 }
 
-/// No build is made of a FIFO or a device, and a compiler that opened one would hang.
+/// Whether it is a file, or a link to one. A FIFO or a device would hold up a compiler.
 fn may_be_source(kind: FileType, path: &Path) -> bool {
     let leads_to_file = || match fs::metadata(path) {
         Ok(metadata) => metadata.is_file(),
@@ -132,21 +132,21 @@ fn may_be_source(kind: FileType, path: &Path) -> bool {
     kind.is_file() || kind.is_symlink() && leads_to_file()
 }
 
-/// Whether something lies there that is neither a file nor a directory. A link that leads nowhere is nothing:
-/// editors lock files with one.
+/// Whether it is neither a file nor a directory. A link that leads nowhere is not irregular: editors lock
+/// files with such links.
 fn is_irregular(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// What editors leave beside a file that they save, what is hidden, and the largest heap of
-/// files that is never Rust.
+/// Whether a walk passes over a name: hidden files, what editors leave beside a file (`4913` is Vim's),
+/// and `node_modules`.
 fn is_passed_over(name: &str) -> bool {
     name.starts_with('.') || name.ends_with('~') || name == "4913" || name == "node_modules"
 }
 
-/// What a document root may hold besides pages, where it holds everything.
+/// The endings of sources, which a document root may hold beside pages.
 const SOURCES: [&str; 11] = [
     "rs", "c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "toml", "lock",
 ];
-/// How cargo's manifests are named.
+/// The name of cargo's manifests.
 pub(crate) const MANIFEST: &str = "Cargo.toml";

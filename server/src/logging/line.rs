@@ -1,4 +1,4 @@
-//! An event as one line: the time in UTC, the level, what happened, the fields.
+//! Makes an event into a line: the time in UTC, the level, the message, the fields.
 
 use std::cell::Cell;
 use std::fmt::{self, Debug};
@@ -10,7 +10,7 @@ use tracing::{Event, Level};
 
 use super::value;
 
-/// A line that is being written: what happened comes first, then the fields.
+/// A line that is being written: first the message, then the fields.
 pub(crate) struct LogLine<'a> {
     text: &'a mut Vec<u8>,
     is_colourful: bool,
@@ -19,7 +19,7 @@ pub(crate) struct LogLine<'a> {
 /// Appends the line of `event`.
 pub(super) fn write(text: &mut Vec<u8>, event: &Event<'_>, is_colourful: bool) {
     let mut line = LogLine::begin(text, *event.metadata().level(), is_colourful);
-    // The message stands first in every event.
+    // tracing gives the message first.
     event.record(&mut line);
     line.end();
 }
@@ -44,7 +44,7 @@ impl LogLine<'_> {
         LogLine { text, is_colourful }
     }
 
-    /// Appends what happened.
+    /// Appends the message.
     pub(super) fn message(&mut self, message: &str) {
         self.text.push(b' ');
         if message.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -72,7 +72,7 @@ impl LogLine<'_> {
         self.text.extend_from_slice(&digits[at..]);
     }
 
-    /// Appends a field that is a text, quoted if it could be taken for something else.
+    /// Appends a field that is a text. It is quoted where it could be taken for another field.
     pub(crate) fn text(&mut self, name: &'static str, text: impl fmt::Display) {
         self.name(name);
         let start = self.text.len();
@@ -94,7 +94,7 @@ impl LogLine<'_> {
 
     /// Appends a field whose value `write` appends.
     fn record(&mut self, field: &Field, write: impl FnOnce(&mut Vec<u8>)) {
-        // Events of the `log` crate have fields about themselves.
+        // Events of the `log` crate carry fields about themselves, which are left out.
         if !field.name().starts_with("log.") {
             self.name(field.name());
             write(self.text);
@@ -140,10 +140,10 @@ impl Visit for LogLine<'_> {
     }
 }
 
-/// `2026-11-25T19:02:33.478687Z`.
+/// Appends a time like `2026-11-25T19:02:33.478687Z`.
 fn push_time(line: &mut Vec<u8>, since_1970: Duration) {
     let seconds = since_1970.as_secs();
-    // Most lines share their second with the one before.
+    // Most lines have the second of the line before.
     let (mut second, mut text) = SECOND.get();
     if second != seconds {
         (second, text) = (seconds, date_and_time(seconds));
@@ -159,7 +159,7 @@ fn push_time(line: &mut Vec<u8>, since_1970: Duration) {
     line.extend_from_slice(&rest);
 }
 
-/// `2026-11-25T19:02:33` in the Gregorian calendar, which repeats after 400 years of 146,097 days.
+/// A time like `2026-11-25T19:02:33`. The Gregorian calendar repeats after 400 years, 146,097 days.
 fn date_and_time(since_1970: u64) -> [u8; 19] {
     // Years that begin in March have their leap day at the end. Day 0 is 1 March of the year 0.
     let day = since_1970 / 86_400 + 719_468;
@@ -193,13 +193,13 @@ fn date_and_time(since_1970: u64) -> [u8; 19] {
 }
 
 thread_local! {
-    /// The last second of which a line was written, and its text.
+    /// The second of the last line, and its text.
     static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
 }
 
-/// A line longer than this is cut: a handler may log what it likes.
+/// How long a line may be. A longer one is cut, since a handler may log anything.
 const BYTES_MAX: usize = 64 * 1024;
-/// The name that tracing gives to what happened.
+/// tracing's name for the field with the message.
 const MESSAGE: &str = "message";
 const DIM: &str = "\x1b[2m";
 const ITALIC: &str = "\x1b[3m";
@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines of what `log` logs, without their time.
+    /// The lines of the events in `log`, without their times.
     fn lines(is_colourful: bool, log: impl FnOnce()) -> Vec<String> {
         struct Keep(Arc<Mutex<Vec<String>>>, bool);
         impl<S: tracing::Subscriber> Layer<S> for Keep {

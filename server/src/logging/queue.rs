@@ -1,23 +1,23 @@
-//! The log lines that wait for the writer thread: bounded in bytes, and what finds no room is counted.
+//! The log lines that wait for the writer thread. They are bounded in bytes; lines without room are counted.
 
-/// Lines in the order they came, and how many found no room since the last batch was taken.
+/// Lines in their order, and the number of lines without room since the last batch.
 #[derive(Debug)]
 pub(super) struct LineQueue {
     lines: Vec<u8>,
-    /// Whether a line waits that leaves at once; the other lines may wait for company.
+    /// Whether a line is to leave at once. Other lines may wait, and leave together.
     is_urgent: bool,
     dropped: u64,
-    /// Bytes that were taken in since the process began, and bytes that the writer is done with.
+    /// Bytes that were queued since the process began, and bytes that the writer has written or lost.
     accepted: u64,
     finished: u64,
     /// Threads that wait until a batch is finished.
     pub(super) waiting: usize,
 }
 
-/// What is to be known of a batch.
+/// Facts about a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// Lines that came after the last one of the batch and found no room.
+    /// Lines that came after the last line of the batch and had no room.
     pub(super) dropped: u64,
     pub(super) bytes: usize,
 }
@@ -34,8 +34,7 @@ impl LineQueue {
         }
     }
 
-    /// Takes in a line, or counts it where the queue is full. Answers whether the writer is to be
-    /// woken.
+    /// Queues a line, or counts it where the queue is full. Answers whether the writer is to be woken.
     pub(super) fn push(&mut self, line: &[u8], may_wait: bool) -> bool {
         if self.lines.len() + line.len() > BYTES_MAX {
             self.dropped += 1;
@@ -49,7 +48,7 @@ impl LineQueue {
         is_first || self.is_urgent != was_urgent
     }
 
-    /// Has the lines that wait leave at once. Answers what [`LineQueue::finished`] is when they have.
+    /// Lets all lines leave at once. Answers the value of [`LineQueue::finished`] when they have.
     pub(super) fn hurry(&mut self) -> u64 {
         self.is_urgent = !self.lines.is_empty();
         self.accepted
@@ -73,7 +72,7 @@ impl LineQueue {
         }
     }
 
-    /// Notes that the lines of a batch are written, or lost. Answers whether a thread waits for that.
+    /// Notes that a batch is written or lost. Answers whether a thread waits for that.
     pub(super) fn finish(&mut self, taken: Taken) -> bool {
         self.finished += taken.bytes as u64;
         self.waiting > 0
@@ -84,10 +83,10 @@ impl LineQueue {
     }
 }
 
-/// What waits while the log's reader does not read: some 5,000 lines. A second batch as large may
-/// be in the writer's hands.
+/// How many bytes wait while the log's reader does not read: some 5,000 lines. The writer may hold a
+/// second batch of that size.
 const BYTES_MAX: usize = 1024 * 1024;
-/// As many bytes leave at once, even if each line of them may wait.
+/// So many bytes leave at once, even if each line may wait.
 const BATCH_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Where the log goes: a private copy of the descriptor that was stderr when the process began.
 //!
-//! Code that is not the server's may close descriptor 2, or the copy; then the number may be given to
-//! a client's socket or to a plugin's file. Before each batch the sink makes sure that it is the log
-//! that it writes to.
+//! Plugins may close descriptor 2, or the copy. The number may then be given to a client's socket or to a
+//! plugin's file. Before each batch, the sink checks that its descriptor still leads to the log.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -14,18 +13,18 @@ use rustix::event::{PollFd, PollFlags, poll};
 /// The log, as a file, a pipe, a terminal or a socket.
 #[derive(Debug)]
 pub(super) struct LogSink {
-    /// `None` if not even a copy of stderr can be made.
+    /// `None` where stderr cannot be copied.
     file: Option<File>,
     identity: Option<Identity>,
-    /// The last line was cut by an error: the next one begins on a line of its own.
+    /// Whether an error has cut the last line, so that the next one begins with a line break.
     is_within_line: bool,
 }
 
-/// The device and the number of what a descriptor leads to.
+/// The device and the inode of what a descriptor leads to.
 type Identity = (u64, u64);
 
 impl LogSink {
-    /// The log that stderr is now.
+    /// Opens a copy of stderr.
     pub(super) fn open() -> LogSink {
         let file = stderr();
         LogSink {
@@ -35,7 +34,7 @@ impl LogSink {
         }
     }
 
-    /// A sink that writes to `file`.
+    /// Makes a sink that writes to `file`.
     #[cfg(test)]
     fn to(file: File) -> LogSink {
         LogSink {
@@ -45,7 +44,7 @@ impl LogSink {
         }
     }
 
-    /// Writes whole lines, for as long as the reader takes. Answers how many of them are lost.
+    /// Writes whole lines, however long the reader takes. Answers how many of them are lost.
     pub(super) fn write(&mut self, lines: &[u8]) -> u64 {
         if lines.is_empty() {
             return 0;
@@ -68,20 +67,20 @@ impl LogSink {
         }
     }
 
-    /// Takes stderr again if the copy is closed, or leads elsewhere by now.
+    /// Copies stderr again, if the copy is closed or leads elsewhere by now.
     fn find_again(&mut self) {
         if self.identity.is_some() && self.file.as_ref().and_then(identity) == self.identity {
             return;
         }
         let again = stderr().filter(|file| identity(file) == self.identity);
         if let Some(other) = std::mem::replace(&mut self.file, again) {
-            // The number belongs to something else now, which must stay open.
+            // The number belongs to another file now, which must stay open.
             let _ = other.into_raw_fd();
         }
     }
 }
 
-/// A copy of descriptor 2 that no child inherits and whose number is above 2.
+/// Copies descriptor 2. No child inherits the copy, and its number is above 2.
 fn stderr() -> Option<File> {
     let copy = std::io::stderr().as_fd().try_clone_to_owned();
     copy.ok().map(File::from)
@@ -92,21 +91,21 @@ fn identity(file: &File) -> Option<Identity> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Writes all bytes, or answers those that are left.
+/// Writes all bytes, or answers the bytes that are left.
 fn write_all<'a>(mut file: &File, mut bytes: &'a [u8]) -> Result<(), &'a [u8]> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(0) => return Err(bytes),
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // A pipe that another process has made non-blocking.
+            // Another process has made the pipe non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let mut log = [PollFd::new(file, PollFlags::OUT)];
                 if poll(&mut log, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
                     return Err(bytes);
                 }
             }
-            // A reader that has gone, a full disk: later lines may fare better.
+            // The reader has gone, or the disk is full. Later lines may be written again.
             Err(_) => return Err(bytes),
         }
     }
@@ -125,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// A log of the kind that is a socket, and its reader.
+    /// A log that is a socket, and its reader.
     fn log() -> (LogSink, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs
@@ -173,7 +172,7 @@ mod tests {
         let (mut sink, _reader) = log();
         let (other, mut others_peer) = UnixStream::pair().unwrap();
         others_peer.set_nonblocking(true).unwrap();
-        // As if the log had been closed, and its number given to another socket.
+        // Closes the log's descriptor, and gives its number to another socket.
         sink.file = Some(File::from(std::os::fd::OwnedFd::from(other)));
 
         assert_eq!(sink.write(b"one\n"), 1, "stderr is not that log either");

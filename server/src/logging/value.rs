@@ -1,11 +1,11 @@
-//! How a value stands in a line: as it is, or in quotes where it could be taken for something else.
+//! Writes a value into a line: plain, or in quotes where it could be taken for something else.
 //!
-//! Values come from peers, from the names of files, from handlers. None of them can look like another
-//! field or another line, and a terminal obeys none.
+//! Values come from peers, from names of files and from handlers. No value can look like another field or
+//! another line, and none can steer a terminal.
 
 use std::fmt::Write;
 
-/// Rewrites `text` from `start` on, which is one value.
+/// Quotes the value that is `text` from `start` on, where it needs quotes.
 pub(super) fn settle(text: &mut Vec<u8>, start: usize) {
     let is_plain = |byte: &u8| matches!(byte, b'!' | b'#'..=b'<' | b'>'..=b'~');
     let value = &text[start..];
@@ -41,23 +41,23 @@ pub(super) fn push_quoted(text: &mut String, value: &str) {
     text.push('"');
 }
 
-/// Appends what happened, which is free text on one line.
+/// Appends a message, which is free text on one line.
 pub(crate) fn push_message(text: &mut String, message: &str) {
     message.chars().for_each(|it| push_visible(text, it));
 }
 
 fn push_visible(text: &mut String, character: char) {
     if is_invisible(character) {
-        // It writes into memory.
+        // Writing into memory does not fail.
         let _ = write!(text, "{}", character.escape_debug());
     } else {
         text.push(character);
     }
 }
 
-/// Whether a character shows as nothing, or as something else than itself.
+/// Whether a character is invisible, or shows as another one.
 fn is_invisible(character: char) -> bool {
-    // It is what Rust escapes in a string, but for what only stands for itself there.
+    // Rust escapes these in a string; quotes and backslashes, which it escapes too, are visible.
     !matches!(character, '"' | '\'' | '\\') && character.escape_debug().len() > 1
 }
 

@@ -11,20 +11,20 @@ use super::line::LogLine;
 use super::queue::LineQueue;
 use super::sink::LogSink;
 
-/// Leaves a line for the writer. A line that may wait does so for a moment and leaves with others: a
-/// system call a session is too many.
+/// Leaves a line for the writer. A line that `may_wait` waits for a moment and leaves with others, since a
+/// system call for each session is too expensive.
 pub(super) fn write(line: &[u8], may_wait: bool) {
     let writer = THREAD.get_or_init(start);
     let wakes = lock().push(line, may_wait);
     match writer {
         Some(thread) if wakes => thread.unpark(),
         Some(_) => {}
-        // Not even a thread: what cannot wait for the reader is lost, what can is written here.
+        // The system has no thread left, so the line is written here.
         None => LogWriter::default().write_waiting(),
     }
 }
 
-/// Waits until every line so far is written or lost, but not longer than `limit`.
+/// Waits until every line so far is written or lost, for at most `limit`.
 pub(super) fn flush(limit: Duration) {
     let Some(Some(thread)) = THREAD.get() else {
         return;
@@ -39,7 +39,7 @@ pub(super) fn flush(limit: Duration) {
 }
 
 fn start() -> Option<Thread> {
-    // Before the thread: it is the log that the process began with.
+    // Opened before the thread starts, so that it is the stderr of the process's start.
     let mut writer = LogWriter::default();
     let write = move || {
         loop {
@@ -52,7 +52,7 @@ fn start() -> Option<Thread> {
     Some(handle.thread().clone())
 }
 
-/// Waits for a line, and then for company if it may wait.
+/// Waits for a line, and then for others to leave with it, if it may wait.
 fn wait() {
     while lock().is_empty() {
         std::thread::park();
@@ -67,11 +67,11 @@ fn wait() {
     }
 }
 
-/// What the thread has in its hands.
+/// The state of the writer thread.
 struct LogWriter {
     sink: LogSink,
     batch: Vec<u8>,
-    /// Lines that found no room or could not be written, and of which the log does not tell yet.
+    /// Lines that had no room or could not be written, and that the log does not mention yet.
     untold: u64,
 }
 
@@ -86,7 +86,7 @@ impl Default for LogWriter {
 }
 
 impl LogWriter {
-    /// Writes what waits, for as long as that takes.
+    /// Writes the lines that wait, however long that takes.
     fn write_waiting(&mut self) {
         self.batch.clear();
         self.batch.shrink_to(BATCH_BYTES_KEPT);
@@ -100,7 +100,7 @@ impl LogWriter {
         self.tell();
     }
 
-    /// Says how many lines are missing here. If that cannot be written either, it is said later.
+    /// Writes how many lines are missing here. If that fails too, it is written later.
     fn tell(&mut self) {
         if self.untold == 0 {
             return;
@@ -121,10 +121,11 @@ fn lock() -> MutexGuard<'static, LineQueue> {
 }
 
 static QUEUE: Mutex<LineQueue> = Mutex::new(LineQueue::new());
-/// A batch is written or lost.
+/// Notified when a batch is written or lost.
 static FINISHED: Condvar = Condvar::new();
 static THREAD: OnceLock<Option<Thread>> = OnceLock::new();
 
-/// How long a session's line waits for others: a system call for each would cost a sixth of an opening handshake.
+/// How long a session's line waits for others. A system call for each would cost a sixth of an opening
+/// handshake.
 const WAIT: Duration = Duration::from_millis(50);
 const BATCH_BYTES_KEPT: usize = 64 * 1024;

@@ -1,18 +1,18 @@
-//! The manifest of the SDK that `wshd new` puts beside a handler: as it lies in plugin-api, and every
-//! `workspace = true` has become what the workspace says.
+//! The manifest of the SDK: that of plugin-api, with each `workspace = true` replaced by what the workspace
+//! says.
 
 use toml::{Table, Value};
 
 const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 const SDK: &str = include_str!("../../../plugin-api/Cargo.toml");
 
-/// The manifest, which stands alone: without its workspace and without what only its own tests need.
+/// The manifest without its workspace, and without what only its own tests need.
 pub(crate) fn of_the_sdk() -> String {
     let workspace = workspace();
     let mut manifest = Table::new();
     for (name, value) in parsed(SDK) {
         let value = match (name.as_str(), value) {
-            // The lints are for this repository, not for the handler's.
+            // The lints are for this repository only.
             ("dev-dependencies" | "test" | "lints", _) => continue,
             ("package" | "dependencies", Value::Table(table)) => {
                 Value::Table(inherited(table, table_of(&workspace, &name)))
@@ -26,10 +26,10 @@ pub(crate) fn of_the_sdk() -> String {
     format!("{HEAD}{version}, as `wshd new` wrote it.\n\n{text}")
 }
 
-/// What the manifest of each SDK begins with that a wshd has written.
+/// The beginning of each manifest that a wshd writes.
 pub(crate) const HEAD: &str = "# The SDK of wshd ";
 
-/// The edition of Rust that a new handler is written in.
+/// The edition of Rust of a new handler.
 pub(crate) fn edition() -> String {
     let workspace = workspace();
     let edition = table_of(&workspace, "package").get("edition");
@@ -39,7 +39,7 @@ pub(crate) fn edition() -> String {
         .to_owned()
 }
 
-/// The version of the package that a manifest is of.
+/// The version of a manifest's package.
 pub(crate) fn version(manifest: &str) -> Option<String> {
     let manifest: Table = manifest.parse().ok()?;
     let version = manifest.get("package")?.get("version")?;
@@ -60,7 +60,7 @@ fn workspace() -> Table {
     }
 }
 
-/// A manifest that was packed when the program was built.
+/// A manifest, as it was packed when the program was built.
 fn parsed(manifest: &str) -> Table {
     manifest.parse().expect("cargo read this manifest")
 }
@@ -70,7 +70,7 @@ fn table_of<'a>(workspace: &'a Table, name: &str) -> &'a Table {
     table.unwrap_or_else(|| panic!("the workspace has no table `{name}`"))
 }
 
-/// A table in which what is inherited is written out, with what is said beside it.
+/// A table in which inherited keys are written out, joined with its own.
 fn inherited(table: Table, above: &Table) -> Table {
     let resolve = |(name, value): (String, Value)| {
         let Value::Table(mut own) = value else {

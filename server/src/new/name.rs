@@ -1,20 +1,20 @@
-//! What a handler may be called: its name is a path of the server's, a file's and a crate's.
+//! The names that a handler can have: a name is a path of the server, a file and a crate.
 
 use std::path::Path;
 
 use super::SDK;
 
-/// Why a handler cannot be called so.
+/// Why a handler cannot have a name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {
-    /// It is no word.
+    /// The name is not a word that a file, a path and a crate can have.
     #[error(
         "`{found}` cannot be the name of a handler: wanted a lowercase letter, then lowercase letters, \
          digits and `_`, {NAME_BYTES_MAX} in all at most, such as `{}`",
         suggestion(found)
     )]
     NotAWord {
-        /// What was to be the name.
+        /// The name.
         found: String,
     },
     /// The directory is that of the SDK.
@@ -25,8 +25,7 @@ pub enum NameFault {
     OfTheSdk,
 }
 
-/// The handler that the directory `path` is for. Handlers' crates may end in `_wsh`, and so may
-/// their directories.
+/// The name of the handler in the directory `path`. The directory's name may end in `_wsh`.
 pub(crate) fn name_of(path: &Path) -> Result<String, NameFault> {
     let last = path.file_name().unwrap_or(path.as_os_str());
     let last = last.to_string_lossy();
@@ -88,7 +87,7 @@ mod tests {
             ("hello/", "hello"),
             ("handlers/hello_2", "hello_2"),
             ("/srv/echo_wsh", "echo"),
-            // Not a keyword where it stands, and neither a crate: those are called `…_wsh`.
+            // A keyword is a good name, since the crate is called `…_wsh`.
             ("async", "async"),
             ("std", "std"),
             ("wsh_wsh", "wsh"),

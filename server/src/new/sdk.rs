@@ -1,7 +1,7 @@
-//! The SDK, packed by build.rs: what a new handler is built with, as no registry has it.
+//! The SDK that a new handler is built with. It is packed by build.rs, since no registry has it.
 //!
-//! It lies once beside all handlers of a directory. `sdk.toml` in it says which wshd wrote it, which
-//! tests of handlers start, and by a digest whether it is as it was written.
+//! It lies once beside all handlers of a directory. The note `sdk.toml` in it says which wshd wrote it;
+//! tests of handlers start that program. A digest in the note shows whether files were changed since.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -18,23 +18,23 @@ include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExistingSdk {
     Nothing,
-    /// What this program brings along.
+    /// The SDK of this program.
     Ours,
-    /// Only files of this program's, and not all that are needed.
+    /// Files of this program's SDK, but not all that are needed.
     Part,
-    /// That of another wshd.
+    /// The SDK of another wshd, or a changed one.
     Other {
-        /// Which, where it says so.
+        /// The version that it says it has.
         version: Option<String>,
-        /// Something else than that wshd has written there.
+        /// Whether its files were changed since they were written.
         is_edited: bool,
     },
-    /// Something else.
+    /// Files that are no SDK.
     NoSdk,
 }
 
 impl ExistingSdk {
-    /// Looks at a place for the files of which `needs` says that they are needed.
+    /// Looks what lies at a place. `needs` says of each file of the SDK whether it is needed.
     pub(crate) fn at(place: &Path, needs: impl Fn(&str) -> bool) -> ExistingSdk {
         let is_empty = || fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
         match fs::symlink_metadata(place) {
@@ -63,7 +63,7 @@ impl ExistingSdk {
         }
     }
 
-    /// How an SDK of another wshd is called beside this one.
+    /// The words for an SDK of another wshd.
     pub(crate) fn other(version: Option<&str>) -> String {
         match version {
             Some(version) if version == OUR_VERSION => {
@@ -75,14 +75,14 @@ impl ExistingSdk {
     }
 }
 
-/// What to say of the SDK at a place that handlers are built with, if it is another wshd's.
+/// A sentence about the SDK at a place, if another wshd has written it.
 pub(crate) fn outdated(place: &Path) -> Option<String> {
-    // What a wshd has written: sources of the SDK itself lie elsewhere.
+    // Only an SDK that a wshd has written: handlers may also be built with the sources of plugin-api.
     let is_copy = fs::symlink_metadata(place.join(NOTE)).is_ok()
         || text(place, "Cargo.toml").is_some_and(|it| it.starts_with(manifest::HEAD));
     let found = is_copy.then(|| ExistingSdk::at(place, |_| false))?;
     match found {
-        // One of this very version that was changed is as its owner wants it.
+        // An SDK of this version that was changed is as its owner wants it.
         ExistingSdk::Other { version, is_edited }
             if !is_edited || version.as_deref() != Some(OUR_VERSION) =>
         {
@@ -96,13 +96,13 @@ pub(crate) fn outdated(place: &Path) -> Option<String> {
     }
 }
 
-/// Each file by its name, and its text.
+/// The names and texts of all files.
 pub(crate) fn files() -> impl Iterator<Item = (&'static str, String)> {
     let packed = FILES.iter().map(|(name, text)| (*name, (*text).to_owned()));
     std::iter::once(("Cargo.toml", manifest::of_the_sdk())).chain(packed)
 }
 
-/// Writes what is needed to a place that is not there yet.
+/// Writes the files that are needed to a new directory.
 pub(crate) fn write(place: &Path, needs: impl Fn(&str) -> bool) -> io::Result<()> {
     let mut written: Vec<(String, Vec<u8>)> = Vec::new();
     for (name, text) in files().filter(|(name, _)| needs(name)) {
@@ -114,7 +114,7 @@ pub(crate) fn write(place: &Path, needs: impl Fn(&str) -> bool) -> io::Result<()
         "# Written by wshd; `wshd sdk` puts that of a newer one in its place.\nversion = \"{OUR_VERSION}\"\n\
          digest = \"{digest}\"\n"
     );
-    // Tests of handlers start it; they read no more of TOML than a plain string.
+    // Tests of handlers read the path of the program, and of TOML they know plain strings only.
     let program = std::env::current_exe().ok();
     let program = program.as_deref().and_then(Path::to_str);
     let is_plain = |text: &&str| !text.contains(['"', '\\', '\n']);
@@ -130,7 +130,7 @@ fn version(place: &Path) -> Option<String> {
     noted(place, "version").or_else(|| manifest::version(&text(place, "Cargo.toml")?))
 }
 
-/// What the note of an SDK says.
+/// The note of an SDK.
 fn noted(place: &Path, key: &str) -> Option<String> {
     manifest::value(&text(place, NOTE)?, key)
 }
@@ -140,8 +140,8 @@ fn text(place: &Path, file: &str) -> Option<String> {
     String::from_utf8(found.bytes).ok()
 }
 
-/// The digest of what lies at a place, but for the note and what cargo makes; `None` where that cannot be
-/// read.
+/// The digest of all files at a place, without the note and what cargo makes. `None` where a file cannot
+/// be read.
 fn digest_of(place: &Path) -> Option<String> {
     let mut all = Vec::new();
     let mut directories = vec![PathBuf::new()];
@@ -178,7 +178,7 @@ fn digest(mut files: Vec<(String, Vec<u8>)>) -> String {
 
 /// The version of this program and of its SDK.
 pub(crate) const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What an SDK has in any language.
+/// A file that the SDK has for each language.
 const HEADER: &str = "include/wsh.h";
 const NOTE: &str = "sdk.toml";
 const FILE_BYTES_MAX: u64 = 4 << 20;

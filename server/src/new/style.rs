@@ -1,4 +1,4 @@
-//! What a new handler is made of, for each way to write one.
+//! The files of a new handler, for each style.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::manifest;
 use crate::config::Style;
 
 impl Style {
-    /// Where the handler itself is.
+    /// The path of the file with the handler.
     pub(crate) fn handler_file(self, name: &str) -> String {
         match self {
             Style::C => format!("{name}.c"),
@@ -15,7 +15,7 @@ impl Style {
         }
     }
 
-    /// What runs its test, in its directory.
+    /// The command that runs the handler's test, in its directory.
     pub(crate) fn test_command(self) -> &'static str {
         match self {
             Style::C | Style::Cpp => "make check",
@@ -23,17 +23,17 @@ impl Style {
         }
     }
 
-    /// Whether it is a crate.
+    /// Whether the handler is a crate.
     pub(crate) fn is_rust(self) -> bool {
         !matches!(self, Style::C | Style::Cpp)
     }
 
-    /// Whether a file of the SDK is of any use.
+    /// Whether the handler needs this file of the SDK.
     pub(crate) fn needs(self, file: &str) -> bool {
         self.is_rust() || file.starts_with("include/") || file.starts_with("LICENSE-")
     }
 
-    /// What it is made of, without the SDK: paths and texts.
+    /// The paths and texts of all files, without the SDK.
     pub(crate) fn files(self, name: &str, sdk: &str) -> Vec<(String, String)> {
         let handler = match self {
             Style::Event => include_str!("templates/events.rs"),

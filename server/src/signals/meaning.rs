@@ -1,57 +1,57 @@
-//! What each signal means, and what it does in each phase of the server's life.
+//! The meaning of each signal, and what it does in each phase of the server's life: one enum and one function.
 
 use std::ffi::c_int;
 
 use signal_hook::consts as signals;
 use signal_hook::low_level::signal_name;
 
-/// What SIGHUP means.
+/// The meaning of SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HangUp {
-    /// Read the configuration again: a service has no terminal.
+    /// Read the configuration again, for a service, which has no terminal.
     Rereads,
-    /// Stop: the developer's terminal is closed.
+    /// Stop, since the developer's terminal is closed.
     Stops,
 }
 
 /// How far the server has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// No code of a plugin has run, nothing is open.
+    /// No code of a plugin has run, and nothing is open.
     Preparing,
-    /// Handlers are loaded, nobody is served yet.
+    /// Handlers are being loaded, and no connection is served yet.
     Starting,
     Serving,
     Stopping,
 }
 
-/// What a signal says.
+/// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Stop,
-    /// What started the server has gone, or wants it to go.
+    /// The process that started the server has gone, or wants it to stop.
     Orphaned,
     Reread,
-    /// Without the server's doing it would end the process, and it means nothing here.
+    /// Nothing. By default, the signal would end the process.
     Nothing,
 }
 
-/// What is to be done.
+/// What to do about a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Stop in good order.
     Stop,
-    /// End the process: there is nothing to stop.
+    /// End the process, since there is nothing to stop.
     Leave,
     /// End the process, whatever is still open.
     LeaveAtOnce,
     Reread,
-    /// Say that the signal means nothing.
+    /// Log that the signal means nothing.
     Tell,
     Nothing,
 }
 
-/// Where a signal leads, and what it does.
+/// The phase after a signal, and what to do about it.
 pub(super) fn step(phase: Phase, meaning: Meaning) -> (Phase, Action) {
     use self::Phase::{Preparing, Serving, Starting, Stopping};
     match (phase, meaning) {
@@ -61,10 +61,10 @@ pub(super) fn step(phase: Phase, meaning: Meaning) -> (Phase, Action) {
         (Stopping, Meaning::Stop) => (Stopping, Action::LeaveAtOnce),
         (Preparing, Meaning::Orphaned) => (Stopping, Action::Leave),
         (Starting | Serving, Meaning::Orphaned) => (Stopping, Action::Stop),
-        // A signal came before: that the other end goes as well is no reason to hurry.
+        // The server stops already, and the end of stdin is no reason to hurry.
         (Stopping, Meaning::Orphaned) => (Stopping, Action::Nothing),
         (Serving, Meaning::Reread) => (Serving, Action::Reread),
-        // It has just been read, or is not needed any more.
+        // The configuration was just read, or is not needed any more.
         (phase, Meaning::Reread) => (phase, Action::Nothing),
     }
 }
@@ -77,10 +77,10 @@ impl Phase {
 }
 
 impl Meaning {
-    /// What this signal says where SIGHUP says `hang_up`.
+    /// The meaning of this signal, where that of SIGHUP is `hang_up`.
     pub(super) fn of(signal: c_int, hang_up: HangUp) -> Meaning {
         match signal {
-            // Ctrl-\ as nginx has it: nobody wants a core of a server that is well.
+            // SIGQUIT (Ctrl-\) stops in good order, as with nginx: a healthy server needs no core dump.
             signals::SIGTERM | signals::SIGINT | signals::SIGQUIT => Meaning::Stop,
             signals::SIGHUP if hang_up == HangUp::Stops => Meaning::Stop,
             signals::SIGHUP => Meaning::Reread,
@@ -89,11 +89,11 @@ impl Meaning {
     }
 }
 
-/// Whether the server hears this signal, where SIGHUP says `hang_up` and was ignored when the process
-/// began or not.
+/// Whether the server listens to this signal. `hang_up` is the meaning of SIGHUP, which may have been
+/// ignored when the process began.
 ///
-/// What asks to stop is heard although a shell ignores SIGINT for what it runs in the background: a
-/// supervisor may send it. `nohup` alone asks for something that is meant for this program.
+/// An ignored SIGHUP that would stop the server stays ignored: `nohup` asks for that. An ignored SIGINT is
+/// heard: a shell ignores it for what it runs in the background, and a supervisor may send it.
 pub(super) fn is_listened_to(signal: c_int, hang_up: HangUp, is_hang_up_ignored: bool) -> bool {
     signal != signals::SIGHUP || hang_up == HangUp::Rereads || !is_hang_up_ignored
 }
@@ -103,8 +103,8 @@ pub(super) fn needed() -> [c_int; 3] {
     [signals::SIGTERM, signals::SIGINT, signals::SIGHUP]
 }
 
-/// Every signal that ends a process by default, but for those that tell of a fault in it and those
-/// that cannot be caught. SIGPIPE is ignored by Rust.
+/// Every signal that ends a process by default, without those that tell of a fault in it and those that
+/// cannot be caught. Rust ignores SIGPIPE.
 pub(super) fn all() -> Vec<c_int> {
     let mut all = vec![
         signals::SIGTERM,
@@ -122,12 +122,12 @@ pub(super) fn all() -> Vec<c_int> {
         libc::SIGPWR,
         libc::SIGSTKFLT,
     ];
-    // The C library keeps the lowest to itself.
+    // The C library keeps the lowest ones for itself.
     all.extend(libc::SIGRTMIN()..=libc::SIGRTMAX());
     all
 }
 
-/// A signal as people write it.
+/// The name of a signal, such as `SIGTERM`.
 pub(super) fn name(signal: c_int) -> String {
     let first = libc::SIGRTMIN();
     match signal {
@@ -213,7 +213,7 @@ mod tests {
                 signals::SIGPIPE,
                 signals::SIGURG,
                 signals::SIGWINCH,
-                // Ctrl-Z and its kin stop a process, and it goes on later.
+                // Signals of job control, such as that of Ctrl-Z: the process goes on later.
                 signals::SIGTSTP,
                 signals::SIGTTIN,
                 signals::SIGTTOU,

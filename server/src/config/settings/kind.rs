@@ -1,5 +1,4 @@
-//! What may stand behind a key or a flag: how it is read from the file, from the command line and from a
-//! variable.
+//! The kinds of values: how each is read from the file, and from the text of a flag or a variable.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -19,7 +18,7 @@ use crate::config::{DecidedBy, Hosts, LogLevel, Origins};
 
 /// A kind of value, with the function that sets it in a `T`.
 pub(in crate::config) enum Kind<T: 'static> {
-    /// A directory or a file. It is absolute when it is set; the place is that in the file.
+    /// A directory or a file. `set` gets an absolute path, and its place if it stands in the file.
     Path {
         /// What the file wants, in words.
         wanted: &'static str,
@@ -44,11 +43,11 @@ pub(in crate::config) enum Kind<T: 'static> {
 /// A word, and what it sets.
 pub(in crate::config) type Word<T> = (&'static str, fn(&mut T));
 
-/// A text that is not what a setting wants.
+/// A text that a setting cannot read.
 #[derive(Debug)]
 pub(in crate::config) struct WrongText {
     pub(in crate::config) found: String,
-    /// In words.
+    /// What the setting wants, in words.
     pub(in crate::config) wanted: String,
 }
 
@@ -106,7 +105,7 @@ impl<T: 'static> Kind<T> {
                     set(target, object);
                 }
             }
-            // No key has one of these.
+            // No key is of one of these kinds.
             Kind::Port(_) | Kind::Interfaces(_) => {}
         }
     }
@@ -144,13 +143,13 @@ impl<T: 'static> Kind<T> {
                 let hosts = hosts.map(|host| parsed(host, LISTEN_ADDRESS_WANTED));
                 set(target, hosts.collect::<Result<_, _>>()?);
             }
-            // No flag has one of these.
+            // No flag is of one of these kinds.
             Kind::Addresses(_) | Kind::Object(_) => {}
         }
         Ok(())
     }
 
-    /// What checks the value of a flag, and says what is wrong with it.
+    /// Checks the value of a flag, and makes the message for a wrong one.
     pub(super) fn parser(&self) -> ValueParser {
         match self {
             Kind::Path { .. } => value_parser!(PathBuf),

@@ -1,13 +1,13 @@
 //! Every key under `[limits]`.
 //!
-//! An entry is all of it: the field and its documentation, the key of the file, the default, the unit,
-//! the range, and when a change applies. `as` gives a key another name than its field.
+//! One entry defines a limit: its field, documentation, key, default, unit, range, and when a change
+//! applies. `as` gives the key another name than the field.
 
 use std::ops::RangeInclusive;
 
 use super::{Applies, Limit};
 
-/// Makes a struct of limits, its `Default`, and the table of its keys, `KEYS`.
+/// Makes a struct of limits, its `Default`, and `KEYS`, the table of its keys.
 macro_rules! limits {
     (
         $(#[$struct_doc:meta])+
@@ -164,9 +164,9 @@ limits! {
     }
 }
 
-/// A number of the file as a field has it.
+/// The type of a limit's field.
 trait Amount {
-    /// The number is in the range of its key, which the field's type can hold.
+    /// Converts a number of the file. The range of its key fits into the type.
     fn of(number: u64) -> Self;
 }
 
@@ -177,7 +177,7 @@ impl Amount for u64 {
 }
 
 impl Amount for usize {
-    /// As large as this machine can have it.
+    /// Where a `usize` has 32 bits, a larger number is the largest of them.
     fn of(number: u64) -> usize {
         usize::try_from(number).unwrap_or(usize::MAX)
     }
@@ -195,7 +195,7 @@ impl Amount for u8 {
     }
 }
 
-/// 0 is no limit.
+/// 0 in the file is no limit.
 impl Amount for Option<u64> {
     fn of(number: u64) -> Option<u64> {
         (number > 0).then_some(number)

@@ -100,7 +100,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             set: |draft, path, place| {
                 draft.config.handlers_dir = path;
                 if place.is_none() {
-                    // A part of the file's directory is no part of another one.
+                    // The file's scan directory is no part of another handlers directory.
                     draft.scan_dir = None;
                 }
             },
@@ -243,7 +243,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
     },
 ];
 
-/// What a handler's table may decide otherwise than the top of the file.
+/// What the top of the file decides for all handlers, and a handler's table for one.
 pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
     Setting {
         name: "reload",
@@ -293,7 +293,7 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
     },
 ];
 
-/// What stands in a handler's table only.
+/// What only a handler's table can decide.
 pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
     Setting {
         name: "raw",
@@ -334,21 +334,21 @@ pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
     ("cors", "origins"),
 ];
 
-/// Gives every address this port.
+/// Gives this port to every address.
 fn set_port(draft: &mut ConfigDraft, port: u16) {
     let moved = draft.config.listen.iter();
     let moved = moved.map(|address| SocketAddr::new(address.ip(), port));
     draft.config.listen = each_once(moved);
 }
 
-/// Listens on these addresses instead; one without a port has that of the first address before.
+/// Replaces the addresses. One without a port gets the port of the first address until now.
 fn set_interfaces(draft: &mut ConfigDraft, hosts: Vec<ListenAddress>) {
     let port = draft.config.listen.first().map_or(0, SocketAddr::port);
     let addresses = hosts.iter().flat_map(|host| host.with_port(port));
     draft.config.listen = each_once(addresses);
 }
 
-/// Two addresses may be one when they have one port.
+/// The addresses without repetition: two may become equal when they get one port.
 fn each_once(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut once = Vec::new();
     for address in addresses {

@@ -1,4 +1,4 @@
-//! One build: run the compilers, have loaded what comes out, and tell how it went.
+//! One build: run the compilers, put the libraries where the server loads them, and tell how it went.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use crate::dev::tree;
 use crate::reload::Change;
 
 impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
-    /// Builds these handlers, and sees what has changed meanwhile. `saved` is when their sources were,
-    /// unless it is the first build of all.
+    /// Builds these handlers, and looks what has changed meanwhile. `saved` is when their sources were
+    /// saved; `None` for the first build of all.
     pub(super) fn build(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) {
         let runs = self.run(wanted, saved);
         let now = Sources::take(&self.root, &self.handlers, &self.sources);
@@ -36,7 +36,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
                     names.any(|name| wanted.contains(name))
                 },
                 is_suspect: &|file| match (runs.ended, sources.saved(file)) {
-                    // Cargo does not say when a script has failed, and a macro runs until the end.
+                    // Cargo does not tell that a script has failed, and a macro may run until the end.
                     _ if has_macro || has_script && runs.may_have_failed => true,
                     (Some(ended), Some(saved)) => saved <= ended,
                     (Some(_), None) => true,
@@ -85,7 +85,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
             }
             let build = began.elapsed();
             runs.ended = runs.ended.max(built.scripts_ended);
-            // Cargo writes it where there is none, or where it does not fit the manifests.
+            // Cargo writes the lock file itself, where there is none or it does not fit the manifests.
             self.sources.accept(&workspace.join(LOCK_FILE));
             let outcome = |(handler, package): Member| {
                 let artifact = built.of(&package);
@@ -98,7 +98,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         runs
     }
 
-    /// Builds those of a workspace whose manifests cargo can read; it has said which it cannot.
+    /// Builds the members whose manifests cargo can read. It has told already why it cannot read others.
     fn run_cargo(&self, workspace: &Path, members: &[Member]) -> Built {
         let is_readable = |(handler, _): &&Member| !self.handlers.is_unreadable(handler);
         let readable = members.iter().filter(is_readable);
@@ -113,7 +113,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
         })
     }
 
-    /// Has loaded what came out of one build, and tells the developer.
+    /// Puts the libraries of one build into place, has the server load them, and tells the developer.
     fn serve(
         &mut self,
         outcomes: Vec<(HandlerSource, Result<Artifact, String>)>,
@@ -139,14 +139,14 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
                 build,
             });
         }
-        // A library that is what it was may have been loaded since, when its configuration came.
+        // Also when no library has changed: one that was refused may be loaded with a changed configuration.
         if finished.iter().any(|one| one.placed.is_some()) {
             for change in (self.load)() {
                 let its = finished
                     .iter_mut()
                     .find(|one| one.handler.handler() == change.handler);
                 if let Some(one) = its {
-                    // The last one holds: a file may have been looked at before.
+                    // The last one holds: the file may have been looked at twice.
                     one.change = Some(change);
                 }
             }
@@ -169,6 +169,6 @@ type Member = (HandlerSource, String);
 struct ScriptRuns {
     /// When the last of them had run, if any has.
     ended: Option<SystemTime>,
-    /// Whether some crate was not built, and so perhaps its script has failed.
+    /// Whether some crate was not built, perhaps because its script failed.
     may_have_failed: bool,
 }
