@@ -62,7 +62,7 @@ pub(crate) struct Provenance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoEntry {
     /// It is retired; the route leads elsewhere by now.
-    Over,
+    Closed,
     /// Its threads are all taken.
     Full,
 }
@@ -123,7 +123,7 @@ impl Generation {
             return Ok(GenerationRef(self.clone()));
         }
         self.give_thread_back();
-        Err(NoEntry::Over)
+        Err(NoEntry::Closed)
     }
 
     /// Handshakes and sessions on it.
@@ -146,7 +146,7 @@ impl Generation {
     /// down when it is empty. Only the first call counts.
     pub(crate) fn end_serving(self: &Arc<Self>) {
         self.happens(Event::End);
-        if self.references.end() {
+        if self.references.close() {
             self.happens(Event::Empty);
         }
     }
@@ -239,11 +239,11 @@ impl Generation {
                 warn!(%handler, generation = number, threads, "threads of a retired generation still run");
             }
             // Otherwise a thread that the server does not count may still enter the image.
-            Some(Action::GiveBack) if !self.provenance.about.may_start_threads => {
+            Some(Action::FreeThreadKeys) if !self.provenance.about.may_start_threads => {
                 let keys = self.plugin.free_thread_keys();
                 debug!(%handler, generation = number, keys, "thread keys given back");
             }
-            Some(Action::GiveBack) => {}
+            Some(Action::FreeThreadKeys) => {}
         }
     }
 

@@ -65,7 +65,7 @@ impl Router {
                 }
                 Err(NoEntry::Full) => return Err(RouteError::Full),
                 // Superseded, emptied and shut down since the table was read: there is a new one.
-                Err(NoEntry::Over) => drop(table),
+                Err(NoEntry::Closed) => drop(table),
             }
         }
     }

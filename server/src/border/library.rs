@@ -24,7 +24,7 @@ use super::trial::{self, Bounds, Subject, Tried};
 use crate::plugin::inspect::About;
 use crate::plugin::libraries::{self, Claim};
 use crate::plugin::refusal::Refusal;
-use crate::plugin::stage::{Copy, Stage};
+use crate::plugin::stage::{Stage, StagedCopy};
 use crate::plugin::step::Step;
 
 /// A loaded plugin, initialised and tested. Its image is never unmapped: threads, thread-locals and
@@ -124,7 +124,7 @@ impl Plugin {
     }
 
     fn open_staged(
-        copy: Copy,
+        copy: StagedCopy,
         claim: Claim,
         source: &Source<'_>,
         context: &'static Context,
@@ -288,7 +288,11 @@ fn tell_leaks() {
 }
 
 /// Stages a plugin's copy, and what it needs beside it.
-fn staged(source: &Source<'_>, context: &'static Context, stage: &Stage) -> Result<Copy, Refusal> {
+fn staged(
+    source: &Source<'_>,
+    context: &'static Context,
+    stage: &Stage,
+) -> Result<StagedCopy, Refusal> {
     let needed = &source.about.needed;
     let copy = stage.copy(&context.handler, source.bytes, source.path, needed);
     copy.map_err(|error| Refusal::Unstaged(error.to_string()))
@@ -296,7 +300,7 @@ fn staged(source: &Source<'_>, context: &'static Context, stage: &Stage) -> Resu
 
 /// Tries a copy, in a process of its own.
 fn try_staged(
-    copy: &Copy,
+    copy: &StagedCopy,
     source: &Source<'_>,
     context: &'static Context,
     progress: &Progress,

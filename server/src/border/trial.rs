@@ -13,11 +13,11 @@
 mod child;
 mod helper;
 mod link;
+mod overlap;
 mod page;
 mod passed;
 pub(crate) mod report;
 mod sentinels;
-mod solitude;
 
 pub(crate) use self::link::{be_helper_if_asked, start_helper};
 
@@ -32,10 +32,10 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use self::helper::{ANSWER_BYTES, Answer};
+use self::overlap::OverlapCheck;
 use self::page::Page;
 use self::passed::{note_passed, passed_before, verdict_key};
 use self::report::{Report, Request};
-use self::solitude::Solitude;
 use super::context::Context;
 use super::handler_log::escape_into;
 use crate::config::{Config, HandlerConfig, Trial};
@@ -87,7 +87,7 @@ pub(crate) enum Tried {
 
 /// Why there is no trial.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum NoTrial {
     #[error("there is no process to try them in: {0}")]
     NoHelper(String),
     #[error("no process can be made for it: {0}")]
@@ -113,23 +113,23 @@ pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
         debug!(handler = %subject.context.handler, "these bytes with this configuration have passed their trial before");
         return Ok(Tried::Passed(libraries));
     }
-    let solitude = Solitude::begin();
-    let held = match hold(path, subject) {
+    let overlap = OverlapCheck::begin();
+    let ran = match run_trial(path, subject) {
         // At once, and not when the plugin that stopped the helper is tried again too.
-        Err(Trouble::NotBegun) => hold(path, subject),
-        held => held,
+        Err(NoTrial::NotBegun) => run_trial(path, subject),
+        ran => ran,
     };
-    let was_alone = solitude.end();
-    match held {
+    let was_alone = overlap.end();
+    match ran {
         Ok(outcome) => {
             let libraries = outcome?;
             note_passed(key, &libraries);
             Ok(Tried::Passed(libraries))
         }
         // No other code ran meanwhile, but for the helper's own.
-        Err(Trouble::HelperEnded | Trouble::HelperSilent) if was_alone => Err(Refusal::LosesHelper),
+        Err(NoTrial::HelperEnded | NoTrial::HelperSilent) if was_alone => Err(Refusal::LosesHelper),
         // The plugin may have brought that about, and is not to do it here.
-        Err(trouble @ (Trouble::HelperEnded | Trouble::HelperSilent | Trouble::NotBegun)) => {
+        Err(trouble @ (NoTrial::HelperEnded | NoTrial::HelperSilent | NoTrial::NotBegun)) => {
             Err(Refusal::Untried(trouble.to_string()))
         }
         Err(trouble) if subject.bounds.policy == Trial::Always => {
@@ -145,7 +145,7 @@ pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
 }
 
 /// Holds one trial: the verdict, or why there is none.
-fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refusal>, Trouble> {
+fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refusal>, NoTrial> {
     // Before anything is made for it: a system call filter may end the process for that.
     link::check()?;
     let request = Request {
@@ -159,8 +159,8 @@ fn hold(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refus
         processor_s_max: 4 * subject.bounds.timeout.as_secs() + 5,
     };
     let request = serde_json::to_vec(&request).unwrap_or_default();
-    let page = Page::new(&request).map_err(Trouble::NotMade)?;
-    let (mut line, theirs) = UnixStream::pair().map_err(Trouble::NotMade)?;
+    let page = Page::new(&request).map_err(NoTrial::NotMade)?;
+    let (mut line, theirs) = UnixStream::pair().map_err(NoTrial::NotMade)?;
     let helper = link::ask(&page, &theirs)?;
     // Held by the helper alone from now on, so that its end is the line's.
     drop(theirs);
@@ -206,14 +206,14 @@ enum Verdict {
 
 /// What is said of a trial: the step that was too long, the end that the helper told, if it told any,
 /// and whether the trial wrote its report, which is the last that it does.
-fn judge(late: Option<Step>, end: Option<End>, is_reported: bool) -> Result<Verdict, Trouble> {
+fn judge(late: Option<Step>, end: Option<End>, is_reported: bool) -> Result<Verdict, NoTrial> {
     match (late, end) {
         (None, Some(end)) => Ok(Verdict::Ended(end)),
-        (Some(Step::Trial), _) => Err(Trouble::NotBegun),
-        (None, None) => Err(Trouble::HelperSilent),
+        (Some(Step::Trial), _) => Err(NoTrial::NotBegun),
+        (None, None) => Err(NoTrial::HelperSilent),
         (Some(_), Some(end @ End::Exited(_))) if is_reported => Ok(Verdict::Ended(end)),
         // The plugin's code is all done: it is the helper that was late.
-        (Some(_), _) if is_reported => Err(Trouble::HelperSilent),
+        (Some(_), _) if is_reported => Err(NoTrial::HelperSilent),
         (Some(step), _) => Ok(Verdict::Late(step)),
     }
 }
@@ -224,20 +224,20 @@ fn wait(
     line: &mut UnixStream,
     page: &Page,
     limit: Duration,
-) -> Result<(Option<Step>, Option<End>), Trouble> {
+) -> Result<(Option<Step>, Option<End>), NoTrial> {
     let tick = (limit / 4).clamp(Duration::from_millis(1), TICK);
     let (mut step, mut since) = (Step::Trial, Instant::now());
     let mut late = None;
     loop {
         let pause = if late.is_some() { END_TIMEOUT } else { tick };
         line.set_read_timeout(Some(pause))
-            .map_err(Trouble::NotMade)?;
+            .map_err(NoTrial::NotMade)?;
         let mut answer = [0; ANSWER_BYTES];
         match line.read_exact(&mut answer) {
             Ok(()) => {
                 let end = match Answer::from_bytes(answer) {
                     Answer::NotMade(error) => {
-                        return Err(Trouble::NotMade(io::Error::from_raw_os_error(error)));
+                        return Err(NoTrial::NotMade(io::Error::from_raw_os_error(error)));
                     }
                     Answer::Exited(status) => End::Exited(status),
                     Answer::Killed(signal) => End::Killed(signal),
@@ -247,8 +247,8 @@ fn wait(
             Err(error) if is_early(&error) => {}
             // Another trial has ended the helper meanwhile; what was late stays so.
             Err(_) if late.is_some() => return Ok((late, None)),
-            Err(_) if page.step() == Step::Trial => return Err(Trouble::NotBegun),
-            Err(_) => return Err(Trouble::HelperEnded),
+            Err(_) if page.step() == Step::Trial => return Err(NoTrial::NotBegun),
+            Err(_) => return Err(NoTrial::HelperEnded),
         }
         if late.is_some() {
             return Ok((late, None));

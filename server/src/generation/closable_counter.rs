@@ -14,7 +14,7 @@ pub(super) struct ClosableCounter(AtomicUsize);
 impl ClosableCounter {
     /// One more; false once it is over.
     pub(super) fn enter(&self) -> bool {
-        let enter = |word| (word & OVER == 0).then_some(word + 1);
+        let enter = |word| (word & CLOSED == 0).then_some(word + 1);
         // Acquire in the failure too: who finds it over finds the table of routes that led here replaced.
         let entered = self
             .0
@@ -25,37 +25,37 @@ impl ClosableCounter {
     /// One less. True for the one call that leaves it at zero for ever.
     pub(super) fn leave(&self) -> bool {
         let before = self.0.fetch_sub(1, Ordering::AcqRel);
-        before == ENDING + 1 && self.finish()
+        before == CLOSING + 1 && self.try_close()
     }
 
     /// Nobody is expected any more. True if nobody is there: then it is over, by this very call.
-    pub(super) fn end(&self) -> bool {
-        let before = self.0.fetch_or(ENDING, Ordering::AcqRel);
-        before == 0 && self.finish()
+    pub(super) fn close(&self) -> bool {
+        let before = self.0.fetch_or(CLOSING, Ordering::AcqRel);
+        before == 0 && self.try_close()
     }
 
     /// Who is there.
     pub(super) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed) & !(ENDING | OVER)
+        self.0.load(Ordering::Relaxed) & !(CLOSING | CLOSED)
     }
 
     #[cfg(test)]
-    pub(super) fn is_over(&self) -> bool {
-        self.0.load(Ordering::Acquire) & OVER != 0
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// Somebody who still came by the old route may have entered in between; then he is the last.
-    fn finish(&self) -> bool {
-        let over = ENDING | OVER;
-        let finished = self
-            .0
-            .compare_exchange(ENDING, over, Ordering::AcqRel, Ordering::Relaxed);
+    fn try_close(&self) -> bool {
+        let closed = CLOSING | CLOSED;
+        let finished =
+            self.0
+                .compare_exchange(CLOSING, closed, Ordering::AcqRel, Ordering::Relaxed);
         finished.is_ok()
     }
 }
 
-const OVER: usize = 1 << (usize::BITS - 1);
-const ENDING: usize = 1 << (usize::BITS - 2);
+const CLOSED: usize = 1 << (usize::BITS - 1);
+const CLOSING: usize = 1 << (usize::BITS - 2);
 
 #[cfg(test)]
 mod tests {
@@ -92,32 +92,32 @@ mod tests {
         }
 
         fn end(&self) {
-            self.saw(self.count.end());
+            self.saw(self.count.close());
         }
     }
 
     #[test]
-    fn a_count_is_over_when_it_was_ended_and_the_last_has_left() {
+    fn a_count_is_closed_when_it_was_ended_and_the_last_has_left() {
         loom::model(|| {
             let count = ClosableCounter::default();
             assert!(count.enter());
-            assert!(!count.end());
+            assert!(!count.close());
             assert!(count.enter(), "a handshake in flight still gets in");
             assert!(!count.leave());
-            assert!(!count.is_over());
+            assert!(!count.is_closed());
             assert!(count.leave());
-            assert!(count.is_over());
+            assert!(count.is_closed());
             assert!(!count.enter());
             assert_eq!(count.get(), 0);
         });
     }
 
     #[test]
-    fn an_empty_count_is_over_at_once_and_only_once() {
+    fn an_empty_count_is_closed_at_once_and_only_once() {
         loom::model(|| {
             let count = ClosableCounter::default();
-            assert!(count.end());
-            assert!(!count.end());
+            assert!(count.close());
+            assert!(!count.close());
         });
     }
 
@@ -153,8 +153,8 @@ mod tests {
                 comer.join().unwrap();
             }
 
-            assert!(generations[0].count.is_over());
-            assert!(!generations[1].count.is_over());
+            assert!(generations[0].count.is_closed());
+            assert!(!generations[1].count.is_closed());
             assert_eq!(generations[0].ends.load(SeqCst), 1);
         });
     }
@@ -234,9 +234,9 @@ mod tests {
                 });
 
                 newest.store(2, Ordering::Release);
-                // As `Reconciler::mind_generations` and `RollingMove::run`.
+                // As `Reconciler::advance_generations` and `RollingMove::run`.
                 let is_listed = |generation: &usize| {
-                    *generation == 1 || are_all_movable && !generations[0].count.is_over()
+                    *generation == 1 || are_all_movable && !generations[0].count.is_closed()
                 };
                 let from: Vec<usize> = (0..2).filter(is_listed).collect();
                 let mut it = mailbox.lock().unwrap();

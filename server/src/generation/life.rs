@@ -53,7 +53,7 @@ pub(super) enum Action {
     /// Say that threads still run, which keep what they use.
     LogThreads,
     /// Give back what the process has too few of.
-    GiveBack,
+    FreeThreadKeys,
 }
 
 impl Life {
@@ -70,7 +70,7 @@ impl Life {
                 (Life::Retired { since, is_told }, Some(Action::LogRetired))
             }
             (Life::Retired { .. }, Event::Look { threads: 0 }) => {
-                (Life::Silent, Some(Action::GiveBack))
+                (Life::Silent, Some(Action::FreeThreadKeys))
             }
             (Life::Retired { since, is_told }, Event::Look { .. })
                 if !is_told && now.saturating_duration_since(since) >= THREADS_PATIENCE =>
@@ -143,7 +143,7 @@ mod tests {
             Some(Action::LogRetired),
         );
         let mut untold = nothing(retired(false));
-        untold[4] = (Life::Silent, Some(Action::GiveBack));
+        untold[4] = (Life::Silent, Some(Action::FreeThreadKeys));
         untold[5] = (retired(true), Some(Action::LogThreads));
         let mut told = nothing(retired(true));
         told[4] = untold[4];

@@ -46,7 +46,7 @@ enum Storage {
 
 /// One staged copy.
 #[derive(Debug)]
-pub(crate) struct Copy {
+pub(crate) struct StagedCopy {
     pub(crate) path: PathBuf,
     /// The libraries that were copied with it.
     pub(crate) beside: Vec<Library>,
@@ -114,7 +114,7 @@ impl Stage {
         bytes: &[u8],
         original: &Path,
         needed: &[String],
-    ) -> io::Result<Copy> {
+    ) -> io::Result<StagedCopy> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let file: String = name
             .chars()
@@ -132,13 +132,13 @@ impl Stage {
             let (file, path) = memory::write(&file, number, bytes)?;
             let medium = Medium::Memory { _file: file };
             let beside = Vec::new();
-            return Ok(Copy {
+            return Ok(StagedCopy {
                 path,
                 beside,
                 medium,
             });
         };
-        let mut copy = Copy {
+        let mut copy = StagedCopy {
             path: directory.join(file),
             beside: Vec::new(),
             // What is not whole is kept for nobody.

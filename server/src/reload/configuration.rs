@@ -33,7 +33,7 @@ pub(super) struct ConfigFile {
     read: Option<Stamp>,
     presence: Presence,
     /// What is in the way of reading it, and is no fault of what it says.
-    trouble: Option<Trouble>,
+    trouble: Option<ReadFailure>,
     /// An operator's request to read it, and when that is done.
     request: Option<(Arc<AtomicBool>, Instant)>,
     /// Until when the next request waits.
@@ -63,7 +63,7 @@ enum Presence {
 
 /// What a look at the file is to say or to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+enum PresenceChange {
     Nothing,
     /// The file is missing, and is looked at again at this time.
     LookAgain(Instant),
@@ -73,25 +73,27 @@ enum Seen {
 
 impl Presence {
     /// What follows a look.
-    fn step(self, is_there: bool, now: Instant) -> (Presence, Seen) {
+    fn step(self, is_there: bool, now: Instant) -> (Presence, PresenceChange) {
         match (self, is_there) {
-            (Presence::There | Presence::Missing { .. }, true) => (Presence::There, Seen::Nothing),
-            (Presence::Gone, true) => (Presence::There, Seen::Back),
+            (Presence::There | Presence::Missing { .. }, true) => {
+                (Presence::There, PresenceChange::Nothing)
+            }
+            (Presence::Gone, true) => (Presence::There, PresenceChange::Back),
             (Presence::There, false) => (
                 Presence::Missing { since: now },
-                Seen::LookAgain(now + ABSENCE),
+                PresenceChange::LookAgain(now + ABSENCE),
             ),
             (Presence::Missing { since }, false) if now < since + ABSENCE => {
-                (self, Seen::LookAgain(since + ABSENCE))
+                (self, PresenceChange::LookAgain(since + ABSENCE))
             }
-            (Presence::Missing { .. }, false) => (Presence::Gone, Seen::Gone),
-            (Presence::Gone, false) => (Presence::Gone, Seen::Nothing),
+            (Presence::Missing { .. }, false) => (Presence::Gone, PresenceChange::Gone),
+            (Presence::Gone, false) => (Presence::Gone, PresenceChange::Nothing),
         }
     }
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct ReadFailure {
     told: String,
     /// When it is read again.
     again: Instant,
@@ -212,13 +214,15 @@ impl Reconciler {
         let (presence, seen) = file.presence.step(is_there, now);
         file.presence = presence;
         match seen {
-            Seen::Nothing => {}
-            Seen::LookAgain(at) => self.due(at),
-            Seen::Gone => warn!(
+            PresenceChange::Nothing => {}
+            PresenceChange::LookAgain(at) => self.due(at),
+            PresenceChange::Gone => warn!(
                 file = %path.display(),
                 "the configuration file is gone, what was read last goes on"
             ),
-            Seen::Back => info!(file = %path.display(), "the configuration file is there again"),
+            PresenceChange::Back => {
+                info!(file = %path.display(), "the configuration file is there again")
+            }
         }
     }
 
@@ -238,7 +242,7 @@ impl Reconciler {
                 let before = trouble.take();
                 if config_error.is_some_and(ConfigError::is_passing) {
                     let again = Instant::now() + RETRY_DELAY;
-                    *trouble = Some(Trouble {
+                    *trouble = Some(ReadFailure {
                         told: told.clone(),
                         again,
                     });
@@ -334,17 +338,17 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let mut presence = Presence::There;
         for (millis, is_there, wanted) in [
-            (0, true, Seen::Nothing),
+            (0, true, PresenceChange::Nothing),
             // An editor saves.
-            (100, false, Seen::LookAgain(at(1100))),
-            (200, true, Seen::Nothing),
+            (100, false, PresenceChange::LookAgain(at(1100))),
+            (200, true, PresenceChange::Nothing),
             // It is removed.
-            (1000, false, Seen::LookAgain(at(2000))),
-            (1500, false, Seen::LookAgain(at(2000))),
-            (2000, false, Seen::Gone),
-            (2100, false, Seen::Nothing),
-            (3000, true, Seen::Back),
-            (3100, true, Seen::Nothing),
+            (1000, false, PresenceChange::LookAgain(at(2000))),
+            (1500, false, PresenceChange::LookAgain(at(2000))),
+            (2000, false, PresenceChange::Gone),
+            (2100, false, PresenceChange::Nothing),
+            (3000, true, PresenceChange::Back),
+            (3100, true, PresenceChange::Nothing),
         ] {
             let (next, seen) = presence.step(is_there, at(millis));
             assert_eq!(seen, wanted, "at {millis} ms");

@@ -113,7 +113,7 @@ impl Reconciler {
     }
 
     /// Loads and lifecycle calls against their deadlines; old generations on their way out.
-    pub(super) fn mind_generations(&mut self, now: Instant) {
+    pub(super) fn advance_generations(&mut self, now: Instant) {
         let mut next = None;
         let (mut given_up, mut succeeding) = (Vec::new(), Vec::new());
         self.shared.lifecycle.tend();
@@ -147,7 +147,7 @@ impl Reconciler {
                 }
             }
             for old in &mut handler.draining {
-                next = next.into_iter().chain(old.see_out(now)).min();
+                next = next.into_iter().chain(old.close_next(now)).min();
             }
             let before = handler.draining.len();
             handler.draining.retain(|old| !old.is_over());

@@ -13,12 +13,12 @@ pub(super) struct Draining {
     /// When its sessions are told to close, at the latest.
     deadline: Option<Instant>,
     /// There once they are.
-    leaving: Option<Leaving>,
+    closing: Option<ClosingSessions>,
 }
 
 /// Sessions that are told to close, a few at a time.
 #[derive(Debug)]
-struct Leaving {
+struct ClosingSessions {
     sessions: Vec<Arc<Mailbox>>,
     listed: Instant,
 }
@@ -28,13 +28,13 @@ impl Draining {
         Draining {
             generation,
             deadline,
-            leaving: None,
+            closing: None,
         }
     }
 
     /// Whether its sessions are being told to close.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.is_some()
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 
     /// Whether somebody is on it.
@@ -48,28 +48,28 @@ impl Draining {
     }
 
     /// From now on its sessions are told to close.
-    pub(super) fn send_away(&mut self, now: Instant) {
+    pub(super) fn begin_closing(&mut self, now: Instant) {
         self.deadline = None;
         let generation = &self.generation;
         let is_on_it =
             |owner: &str, number| *owner == *generation.handler && number == generation.number;
-        self.leaving = Some(Leaving {
+        self.closing = Some(ClosingSessions {
             sessions: generation.context.shared.sessions.list(is_on_it),
             listed: now,
         });
     }
 
     /// Tells the next few sessions, if they are to leave; answers when there is more to do.
-    pub(super) fn see_out(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn close_next(&mut self, now: Instant) -> Option<Instant> {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.send_away(now);
+            self.begin_closing(now);
         }
         let has_sessions = self.has_sessions();
-        let Some(leaving) = &mut self.leaving else {
+        let Some(closing) = &mut self.closing else {
             return self.deadline;
         };
-        let rest = leaving.sessions.len().saturating_sub(BATCH);
-        for mailbox in leaving.sessions.drain(rest..) {
+        let rest = closing.sessions.len().saturating_sub(BATCH);
+        for mailbox in closing.sessions.drain(rest..) {
             // A session that has moved stays open.
             mailbox.dismiss(Dismissal::replaced(self.generation.number));
         }
@@ -77,9 +77,9 @@ impl Draining {
             return Some(now + PAUSE);
         }
         // A handshake that was under way may have become a session since.
-        let again = leaving.listed + LATECOMERS;
+        let again = closing.listed + LATECOMERS;
         if has_sessions && again <= now {
-            self.send_away(now);
+            self.begin_closing(now);
             return Some(now + PAUSE);
         }
         has_sessions.then_some(again)

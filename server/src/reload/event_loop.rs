@@ -24,7 +24,7 @@ impl Reconciler {
                     self.next = Instant::now() + SWEEP;
                     // Who waits for an answer gets what there is.
                     let _ = catch_unwind(AssertUnwindSafe(|| self.tell()));
-                    let why = words_of(&*panic);
+                    let why = panic_text(&*panic);
                     if last_panic.as_ref() != Some(&why) {
                         error!(error = %why, "the thread that reloads handlers panicked, and goes on");
                         last_panic = Some(why);
@@ -109,7 +109,7 @@ impl Reconciler {
 }
 
 /// What a panic says.
-fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
     let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
     words.unwrap_or_else(|| "no words".to_owned())

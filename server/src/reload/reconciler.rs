@@ -152,7 +152,7 @@ impl Reconciler {
             }
         }
         self.reading.forget();
-        self.mind_generations(now);
+        self.advance_generations(now);
     }
 
     fn scan(&mut self, scope: &Scope) -> Scan {

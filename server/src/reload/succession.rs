@@ -151,7 +151,7 @@ impl Reconciler {
         let deadline = deadline.map(|seconds| now + Duration::from_secs(seconds));
         let mut old = Draining::new(generation, deadline);
         match settings.reload {
-            ReloadPolicy::Close => old.send_away(now),
+            ReloadPolicy::Close => old.begin_closing(now),
             // What does not move finishes where it is, or at the deadline.
             ReloadPolicy::Migrate | ReloadPolicy::Drain => {}
         }
@@ -178,7 +178,7 @@ impl Reconciler {
         for old in crowded
             .iter_mut()
             .take(over)
-            .filter(|old| !old.is_leaving())
+            .filter(|old| !old.is_closing())
         {
             warn!(
                 handler = name,
@@ -186,7 +186,7 @@ impl Reconciler {
                 sessions = old.generation.sessions(),
                 "too many generations, the oldest sessions close"
             );
-            old.send_away(Instant::now());
+            old.begin_closing(Instant::now());
         }
         self.due(Instant::now());
     }

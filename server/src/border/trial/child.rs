@@ -39,8 +39,8 @@ pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
         if let Ok(mapped) = Mapped::map(page)
             && let Ok(request) = serde_json::from_slice::<Request>(&mapped.request())
         {
-            settle(page, &mapped, &request);
-            attempt(&mapped, &request);
+            isolate(page, &mapped, &request);
+            try_plugin(&mapped, &request);
         }
     });
     // Whatever was not reported by now is a fault of this program's own.
@@ -51,7 +51,7 @@ pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
 }
 
 /// Makes the process one that can be ended with all its children, and that can hurt nothing else.
-fn settle(page: &OwnedFd, mapped: &Mapped, request: &Request) {
+fn isolate(page: &OwnedFd, mapped: &Mapped, request: &Request) {
     // Each of these makes a bad plugin less of a nuisance; none decides about a good one.
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"wshd-trial-of");
@@ -80,7 +80,7 @@ fn settle(page: &OwnedFd, mapped: &Mapped, request: &Request) {
 }
 
 /// Makes the calls of a load, and reports what came of them.
-fn attempt(page: &Mapped, request: &Request) {
+fn try_plugin(page: &Mapped, request: &Request) {
     handler_log::capture_lines(LINES_BYTES_MAX);
     let before = libraries::mapped();
     let copy = Path::new(OsStr::from_bytes(&request.copy));

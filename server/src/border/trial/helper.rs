@@ -48,7 +48,7 @@ struct Running {
 
 /// Runs the helper in the process that `server` has made for it.
 pub(super) fn run(control: OwnedFd, server: Pid) -> ! {
-    let control = settle(control);
+    let control = isolate(control);
     let Some(server) = watch(server) else {
         leave(&[]);
     };
@@ -81,7 +81,7 @@ pub(super) fn run(control: OwnedFd, server: Pid) -> ! {
 }
 
 /// Makes the process one of its own: nothing of the server's stays open or reaches it.
-fn settle(control: OwnedFd) -> OwnedFd {
+fn isolate(control: OwnedFd) -> OwnedFd {
     // Each of these is a nicety; without it the helper does its work all the same.
     let _ = setsid();
     let _ = rustix::thread::set_name(c"wshd-trial");

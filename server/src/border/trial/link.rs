@@ -17,7 +17,7 @@ use rustix::net::{
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
 use tracing::warn;
 
-use super::Trouble;
+use super::NoTrial;
 use super::helper;
 use super::page::Page;
 use crate::process::optional;
@@ -55,16 +55,16 @@ pub(crate) fn be_helper_if_asked() {
 }
 
 /// Why there cannot be a trial, if it is known.
-pub(super) fn check() -> Result<(), Trouble> {
+pub(super) fn check() -> Result<(), NoTrial> {
     now().map(drop)
 }
 
 /// Asks for the trial of what `page` says; how it ends is told on the other end of `line`. A helper
 /// that has ended is made again first. The answer is the helper that was asked.
-pub(super) fn ask(page: &Page, line: &UnixStream) -> Result<Arc<Helper>, Trouble> {
+pub(super) fn ask(page: &Page, line: &UnixStream) -> Result<Arc<Helper>, NoTrial> {
     let helper = now()?;
     match helper.ask(page, line) {
-        Err(Trouble::HelperGone) => {
+        Err(NoTrial::HelperGone) => {
             let other = renewed(&helper)?;
             other.ask(page, line).map(|()| other)
         }
@@ -72,16 +72,16 @@ pub(super) fn ask(page: &Page, line: &UnixStream) -> Result<Arc<Helper>, Trouble
     }
 }
 
-fn now() -> Result<Arc<Helper>, Trouble> {
+fn now() -> Result<Arc<Helper>, NoTrial> {
     match &*HELPER.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(Ok(helper)) => Ok(helper.clone()),
-        Some(Err(error)) => Err(Trouble::NoHelper(error.clone())),
-        None => Err(Trouble::NoHelper("none was made at the start".to_owned())),
+        Some(Err(error)) => Err(NoTrial::NoHelper(error.clone())),
+        None => Err(NoTrial::NoHelper("none was made at the start".to_owned())),
     }
 }
 
 /// The helper that takes the place of `old`.
-fn renewed(old: &Arc<Helper>) -> Result<Arc<Helper>, Trouble> {
+fn renewed(old: &Arc<Helper>) -> Result<Arc<Helper>, NoTrial> {
     let mut current = HELPER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(Ok(other)) = &*current
         && !Arc::ptr_eq(other, old)
@@ -89,7 +89,7 @@ fn renewed(old: &Arc<Helper>) -> Result<Arc<Helper>, Trouble> {
         return Ok(other.clone()); // another load was faster
     }
     old.reap();
-    let helper = Helper::spawn().map_err(|_| Trouble::HelperGone)?;
+    let helper = Helper::spawn().map_err(|_| NoTrial::HelperGone)?;
     let helper = Arc::new(helper);
     *current = Some(Ok(helper.clone()));
     warn!("the process that tries plugins had ended, another one is there");
@@ -132,7 +132,7 @@ impl Helper {
         })
     }
 
-    fn ask(&self, page: &Page, line: &UnixStream) -> Result<(), Trouble> {
+    fn ask(&self, page: &Page, line: &UnixStream) -> Result<(), NoTrial> {
         let fds = [page.as_fd(), line.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -140,8 +140,8 @@ impl Helper {
         let data = [IoSlice::new(b"t")];
         let sent = sendmsg(&self.socket, &data, &mut ancillary, SendFlags::NOSIGNAL);
         sent.map(drop).map_err(|error| match error {
-            Errno::PIPE | Errno::CONNRESET => Trouble::HelperGone,
-            error => Trouble::NotMade(error.into()),
+            Errno::PIPE | Errno::CONNRESET => NoTrial::HelperGone,
+            error => NoTrial::NotMade(error.into()),
         })
     }
 

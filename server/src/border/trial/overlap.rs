@@ -3,17 +3,17 @@
 use std::sync::{Mutex, PoisonError};
 
 /// A trial under way, to find out whether another one was at the same time.
-pub(super) struct Solitude {
+pub(super) struct OverlapCheck {
     /// Trials that have begun, this one included; 0 if there was another one already.
     begun: u64,
 }
 
-impl Solitude {
-    pub(super) fn begin() -> Solitude {
+impl OverlapCheck {
+    pub(super) fn begin() -> OverlapCheck {
         let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
         trials.begun += 1;
         trials.running += 1;
-        Solitude {
+        OverlapCheck {
             begun: if trials.running == 1 { trials.begun } else { 0 },
         }
     }
@@ -43,17 +43,17 @@ mod tests {
     #[test]
     fn a_trial_is_alone_if_no_other_one_was_under_way_at_any_time_of_it() {
         // No other test holds a trial.
-        assert!(Solitude::begin().end());
+        assert!(OverlapCheck::begin().end());
 
-        let first = Solitude::begin();
-        let second = Solitude::begin();
+        let first = OverlapCheck::begin();
+        let second = OverlapCheck::begin();
         assert!(!second.end(), "it began beside the first");
         assert!(!first.end(), "another one began and ended meanwhile");
 
-        let first = Solitude::begin();
-        let second = Solitude::begin();
+        let first = OverlapCheck::begin();
+        let second = OverlapCheck::begin();
         assert!(!first.end());
         assert!(!second.end(), "the first ended meanwhile");
-        assert!(Solitude::begin().end());
+        assert!(OverlapCheck::begin().end());
     }
 }
