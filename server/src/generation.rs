@@ -1,7 +1,7 @@
-//! One loaded version of a plugin: who is on it, how it fares, and how its life ends.
+//! One loaded version of a plugin: what refers to it, how it fares, and how its life ends.
 //!
-//! A generation serves until it is superseded or removed; it then stays for the sessions that it
-//! has, and when the last of them is gone it shuts down and is retired: mapped, counted, silent.
+//! A generation serves until it is superseded or removed. It then drains: it stays for the sessions
+//! that it has. When the last one has ended it is shut down and retired. Its image stays mapped.
 
 mod closable_counter;
 pub(crate) mod life;
@@ -31,7 +31,7 @@ use crate::plugin::inspect::About;
 /// One loaded version of a plugin.
 #[derive(Debug)]
 pub(crate) struct Generation {
-    /// From 1, per handler.
+    /// From 1 on, for each handler.
     pub(crate) number: u64,
     pub(crate) handler: Arc<str>,
     /// Called by [`owners`] and for the generation's own life only.
@@ -39,7 +39,7 @@ pub(crate) struct Generation {
     pub(crate) context: &'static Context,
     pub(crate) provenance: Provenance,
     settings: ArcSwap<HandlerConfig>,
-    /// Those of the settings, shared by the sessions that begin now.
+    /// The limits in `settings`, shared by the sessions that begin now.
     session_limits: ArcSwap<SessionLimits>,
     references: ClosableCounter,
     lineage: Arc<Lineage>,
@@ -51,7 +51,7 @@ pub(crate) struct Generation {
 #[derive(Clone, Debug)]
 pub(crate) struct Provenance {
     pub(crate) path: PathBuf,
-    /// Of the file's bytes.
+    /// The hash of the file's bytes.
     pub(crate) hash: u64,
     /// The handler's table of the configuration, as the handler got it.
     pub(crate) config_json: String,
@@ -61,9 +61,9 @@ pub(crate) struct Provenance {
 /// Why a session cannot begin on a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoEntry {
-    /// It is retired; the route leads elsewhere by now.
+    /// It is closed. The route leads to another generation, or nowhere, by now.
     Closed,
-    /// Its threads are all taken.
+    /// All threads for its blocking sessions are taken.
     Full,
 }
 
@@ -91,7 +91,7 @@ impl Generation {
         })
     }
 
-    /// What holds for its sessions from now on.
+    /// The handler's settings that hold now.
     pub(crate) fn settings(&self) -> Arc<HandlerConfig> {
         self.settings.load_full()
     }
@@ -101,7 +101,7 @@ impl Generation {
         self.session_limits.load_full()
     }
 
-    /// Changes what holds for sessions that begin from now on.
+    /// Changes the settings of sessions that begin from now on.
     pub(crate) fn set_settings(&self, settings: HandlerConfig) {
         self.context.set_quarantine_rule(quarantine_rule(&settings));
         self.session_limits
@@ -109,7 +109,7 @@ impl Generation {
         self.settings.store(Arc::new(settings));
     }
 
-    /// A place for one handshake and the session that may come of it.
+    /// A reference for one handshake and the session that it may become.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<GenerationRef, NoEntry> {
         if self.is_blocking() {
             let max = self.settings.load().limits.blocking_sessions_max;
@@ -126,24 +126,24 @@ impl Generation {
         Err(NoEntry::Closed)
     }
 
-    /// Handshakes and sessions on it.
+    /// The number of handshakes and sessions that refer to it.
     pub(crate) fn sessions(&self) -> usize {
         self.references.get()
     }
 
-    /// Where it stands.
+    /// The stage of its life.
     pub(crate) fn life(&self) -> Life {
         *self.lock_life()
     }
 
-    /// Tells the handler that clients come; `then` runs when it knows.
+    /// Calls `serving` with 1. `then` runs when that has returned.
     pub(crate) fn begin_serving(self: &Arc<Self>, then: impl FnOnce() + Send + 'static) {
         self.happens(Event::Serve);
         self.call("serving", then);
     }
 
-    /// No session begins on it any more: it was superseded or removed, or is not wanted. It shuts
-    /// down when it is empty. Only the first call counts.
+    /// Closes it to new sessions: it was superseded or removed, or never serves. It is shut down when
+    /// nothing refers to it. Only the first call counts.
     pub(crate) fn end_serving(self: &Arc<Self>) {
         self.happens(Event::End);
         if self.references.close() {
@@ -151,7 +151,7 @@ impl Generation {
         }
     }
 
-    /// The lifecycle callback that has been running for longer than `limit`, told once.
+    /// The lifecycle callback that has been running for longer than `limit`. Each call is told once.
     pub(crate) fn overdue(&self, limit: Duration) -> Option<&'static str> {
         self.lifecycle.overdue(limit)
     }
@@ -161,18 +161,17 @@ impl Generation {
         self.lifecycle.is_idle()
     }
 
-    /// Whether not all new sessions are let in, because it failed too often.
+    /// Whether it failed too often, so that not all new sessions are let in.
     pub(crate) fn is_quarantined(&self) -> bool {
         self.context.is_quarantined()
     }
 
-    /// Whether it is retired and none of its code runs any more.
+    /// Whether it is retired and none of its code runs.
     pub(crate) fn is_gone(&self) -> bool {
         self.life().is_retired() && self.context.threads() == 0
     }
 
-    /// Like `is_gone`. Tells of threads that still run, and gives back what the process has too few
-    /// of when none does.
+    /// Like `is_gone`. Also logs threads that still run, and frees the plugin's thread keys when none does.
     pub(crate) fn look(self: &Arc<Self>) -> bool {
         let threads = self.context.threads();
         self.happens(Event::Look { threads });
@@ -208,7 +207,7 @@ impl Generation {
         }
     }
 
-    /// Does what its life wants done.
+    /// Notes an event of its life, and performs the action that follows.
     fn happens(self: &Arc<Self>, event: Event) {
         let mut life = self.lock_life();
         let (next, action) = life.after(event, Instant::now());
@@ -228,7 +227,7 @@ impl Generation {
                 generation.plugin.shutdown();
                 generation.context.end();
                 generation.happens(Event::ShutDown);
-                // With threads it is looked at again, whenever the reconciler does.
+                // While threads run, the reconciler looks again.
                 generation.look();
             }),
             Some(Action::LogRetired) => {
@@ -238,7 +237,7 @@ impl Generation {
                 let threads = self.context.threads();
                 warn!(%handler, generation = number, threads, "threads of a retired generation still run");
             }
-            // Otherwise a thread that the server does not count may still enter the image.
+            // In other plugins a thread that the server does not count may still run.
             Some(Action::FreeThreadKeys) if !self.provenance.about.may_start_threads => {
                 let keys = self.plugin.free_thread_keys();
                 debug!(%handler, generation = number, keys, "thread keys given back");
@@ -247,7 +246,7 @@ impl Generation {
         }
     }
 
-    /// Makes a call of its life after those before it.
+    /// Makes a lifecycle call, after those that were asked for before.
     fn call(&self, callback: &'static str, call: impl FnOnce() + Send + 'static) {
         let threads = &self.context.shared.lifecycle;
         self.lifecycle.run(threads, callback, call);
@@ -266,7 +265,7 @@ fn quarantine_rule(settings: &HandlerConfig) -> Rule {
     }
 }
 
-/// A place on a generation: while it lasts, the generation is not shut down.
+/// A reference to a generation, which is not shut down as long as there is one.
 #[derive(Debug)]
 pub(crate) struct GenerationRef(Arc<Generation>);
 

@@ -1,4 +1,4 @@
-//! Every handler and its generations, for whoever wants to see them.
+//! The list of handlers with their generations, for operators and for the index page.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::config::authority::Authority;
 use crate::generation::Generation;
 use crate::http::head::Head;
 
-/// What is known of all handlers, in the order of their names. It never changes; a change makes a
-/// new one. The numbers of sessions are those of the moment that it is looked at.
+/// All handlers, in the order of their names. A list never changes; a change makes a new one. The
+/// numbers of sessions are those of the moment at which they are read.
 #[derive(Debug, Default)]
 pub(crate) struct Listing(Vec<Listed>);
 
@@ -18,11 +18,11 @@ pub(crate) struct Listing(Vec<Listed>);
 #[derive(Debug)]
 pub(crate) struct Listed {
     pub(crate) name: String,
-    /// What new connections begin on.
+    /// The generation that new connections begin on.
     pub(crate) serving: Option<Arc<Generation>>,
-    /// Those before it that may not be gone yet, the oldest first.
+    /// Older generations that may not be gone yet, the oldest first.
     pub(crate) old: Vec<Arc<Generation>>,
-    /// Generations that came and went before.
+    /// The number of generations that are gone.
     pub(crate) retired: usize,
     /// Why its file is not what serves.
     pub(crate) refusal: Option<String>,
@@ -33,13 +33,13 @@ impl Listing {
         Listing(handlers)
     }
 
-    /// Of each handler, also of those whose file is refused.
+    /// The name of each handler, also of those whose file is refused.
     pub(crate) fn names(&self) -> Vec<String> {
         self.0.iter().map(|listed| listed.name.clone()).collect()
     }
 
-    /// As JSON. What is for operators, reasons and versions, is only in it for a reader who `is_here`,
-    /// on this machine.
+    /// The list as JSON. Reasons and versions, which are for operators, are in it only if the reader
+    /// `is_here`: on this machine.
     pub(crate) fn json(&self, is_here: bool) -> String {
         let shown = self
             .0
@@ -52,8 +52,8 @@ impl Listing {
 
 /// Whether the request of `peer` for `host` was made on this machine.
 ///
-/// A proxy on this machine is a peer of this machine for everybody. It adds a header, or speaks HTTP/1.0
-/// as nginx does unless it is told otherwise, or passes on the name that the world knows it by.
+/// A proxy on this machine has an address of this machine, whatever client it serves. It shows by a header
+/// that it adds, by HTTP/1.0, which nginx speaks by default, or by the public name in `Host`.
 pub(crate) fn is_from_here(peer: IpAddr, head: &Head, host: &str) -> bool {
     let mut names = head.lines().map(|(name, _)| name);
     peer.to_canonical().is_loopback()
@@ -62,7 +62,7 @@ pub(crate) fn is_from_here(peer: IpAddr, head: &Head, host: &str) -> bool {
         && !names.any(is_of_a_proxy)
 }
 
-/// Whether proxies add a header of this name.
+/// Whether a header of this name is one that proxies add.
 fn is_of_a_proxy(name: &[u8]) -> bool {
     let begins = |prefix: &str| {
         let start = name.get(..prefix.len());
@@ -74,7 +74,7 @@ fn is_of_a_proxy(name: &[u8]) -> bool {
             .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// How the names of some proxies' headers begin.
+/// Beginnings of headers that proxies add.
 const PROXY_PREFIXES: [&str; 10] = [
     "x-forwarded",
     "x-original-",
@@ -87,7 +87,7 @@ const PROXY_PREFIXES: [&str; 10] = [
     "cf-",
     "fly-",
 ];
-/// RFC 7239, RFC 9110 §7.6.3, and what servers and networks have made up.
+/// Headers that proxies add: by RFC 7239, by RFC 9110 §7.6.3, and by custom of servers and networks.
 const PROXY_HEADERS: [&str; 12] = [
     "forwarded",
     "via",
@@ -113,7 +113,7 @@ impl Listed {
             "sessions": serving.map_or(0, |generation| generation.sessions()),
         });
         if is_here {
-            // Some may have gone since the list was made.
+            // A generation may have gone since the list was made.
             let old = self.old.iter().rev().filter(|it| !it.is_gone());
             let old: Vec<_> = old.collect();
             value["retired"] = (self.retired + self.old.len() - old.len()).into();

@@ -1,7 +1,8 @@
-//! The road of a change: watch, inspect, load, swap. One thread walks it, so changes follow one
-//! another; what takes a plugin's own time (its initialisers, `init`, `self_test`) runs beside it.
+//! The road of a change: watch, inspect, load, swap.
 //!
-//! Whatever fails, what serves goes on serving: the reason is logged once and kept.
+//! One thread walks it, so changes follow one another. What takes a plugin's own time (its
+//! initialisers, `init`, `self_test`) runs on other threads. When something fails, the generation that
+//! serves goes on; the reason is logged once and kept.
 
 mod belief;
 mod configuration;
@@ -44,35 +45,35 @@ use crate::sessions::shared::Shared;
 /// Reads the configuration again, from wherever it came.
 pub type Reread = Box<dyn Fn() -> Result<Config, Box<dyn std::error::Error>> + Send>;
 
-/// The hand on the road of changes.
+/// Starts, asks and stops the thread of the road of changes.
 #[derive(Debug)]
 pub struct Control {
     orders: mpsc::Sender<Order>,
-    /// Whether the configuration is to be read again and that has not begun.
+    /// Whether a reading of the configuration was asked for that has not begun.
     is_reread_asked: Arc<AtomicBool>,
     router: Arc<Router>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Something that became of a plugin's file.
+/// What became of a plugin's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The handler's name: its route without the leading slash.
     pub handler: String,
     /// The generation that serves now, or why the file is not loaded.
     pub outcome: Result<u64, String>,
-    /// From the first look at the file to the swap.
+    /// The time from the first look at the file to the swap or the refusal.
     pub elapsed: Duration,
     /// What became of the sessions of older generations, if they were asked to move.
     pub moved: Option<Moved>,
 }
 
-/// Sessions that went on on newer code.
+/// Sessions that moved to newer code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// How many they are.
+    /// Their number.
     pub sessions: usize,
-    /// From the first that was asked to the last that answered.
+    /// The time from the first question to the last answer.
     pub elapsed: Duration,
 }
 
@@ -82,12 +83,12 @@ pub enum StartError {
     /// The handlers directory is not there or cannot be read.
     #[error("cannot serve handlers from `{}`: {source}", path.display())]
     NoDirectory {
-        /// Where it should be.
+        /// The directory of the configuration.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There is no place to open plugins from.
+    /// Copies of plugins can be written nowhere.
     #[error(transparent)]
     Stage(#[from] StageError),
     /// The system has no thread left.
@@ -95,39 +96,42 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
+/// A message to the thread of the road of changes.
+/// A message to the thread of the road of changes.
 #[derive(Debug)]
 enum Order {
     /// Something may have changed.
     Look,
-    /// Something has changed, and is whole.
+    /// Files have changed and are whole. The answer says what became of them.
     LookNow(mpsc::Sender<Vec<Change>>),
-    /// Read the configuration again, whether its file changed or not. What it carries becomes false when
-    /// that begins.
+    /// Read the configuration again, whether its file changed or not. The flag becomes false when that
+    /// begins.
     Reread(Arc<AtomicBool>),
+    /// A load has ended.
+    /// A load has ended.
     Loaded(Finished),
     /// A large file was read.
     Read(PathBuf, reading::Read),
-    /// The code of this generation knows that it serves.
-    Serves {
-        handler: String,
-        generation: u64,
-    },
+    /// `serving` of this generation has returned.
+    Serves { handler: String, generation: u64 },
     /// The sessions of a handler have moved to this generation, or stay where they are.
     Moved {
         handler: String,
         generation: u64,
         moved: Moved,
     },
+    /// Shut every generation down, and end.
+    /// Shut every generation down, and end.
     Stop,
 }
 
 impl Control {
-    /// Loads every handler, and keeps watch from then on.
+    /// Starts the thread. Returns when every handler that can be loaded is loaded.
     ///
     /// # Errors
     ///
-    /// The handlers directory is not there, or plugins can be opened from nowhere. A plugin that is
-    /// refused is no error.
+    /// There is no handlers directory, no place for copies of plugins, or no thread. A refused plugin is no
+    /// error.
     pub(crate) fn start(
         config: Arc<ArcSwap<Config>>,
         shared: Arc<Shared>,
@@ -164,7 +168,7 @@ impl Control {
         let thread = thread
             .spawn(move || reconciler.run(&inbox))
             .map_err(StartError::Thread)?;
-        // Nobody is to find a route missing that will be there in a moment.
+        // Clients are to find every route from the first connection on.
         let _ = loaded.recv();
         let thread = Mutex::new(Some(thread));
         Ok(Control {
@@ -179,16 +183,16 @@ impl Control {
         self.router.clone()
     }
 
-    /// Looks at once, and takes every file for whole. Answers what became of those that changed,
-    /// when it is known of all of them and their sessions have moved.
+    /// Has everything looked at now, with every file taken for whole. Returns what became of the files
+    /// that changed, once all loads have ended and all sessions have moved.
     pub fn rescan(&self) -> Vec<Change> {
         let (reply, changes) = mpsc::channel();
         let _ = self.orders.send(Order::LookNow(reply));
         changes.recv().unwrap_or_default()
     }
 
-    /// Reads the configuration again and looks at every file. False if that is to happen anyway: however
-    /// often it is asked for, it happens a few times a second.
+    /// Has the configuration read again, and every file looked at. False if a request before this one is
+    /// not served yet. Requests are served a few times a second at most.
     pub fn reread(&self) -> bool {
         let is_news = !self.is_reread_asked.swap(true, Ordering::AcqRel);
         if is_news {
@@ -198,8 +202,8 @@ impl Control {
         is_news
     }
 
-    /// Ends the watch and shuts every handler down, in bounded time. False if the thread does not
-    /// end, because something outside the process holds it.
+    /// Shuts every handler down and ends the thread, in bounded time. False if the thread does not end,
+    /// because something outside the process holds it.
     pub(crate) fn stop(&self) -> bool {
         let _ = self.orders.send(Order::Stop);
         let thread = self
@@ -211,5 +215,5 @@ impl Control {
     }
 }
 
-/// What the thread may take beside what plugins may.
+/// The time that the thread may take to end, beside the time that plugins may take.
 const STOP_SPARE: Duration = Duration::from_secs(1);

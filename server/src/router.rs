@@ -1,4 +1,4 @@
-//! Where the two roads meet: the current table of routes, replaced whole, read without a lock.
+//! The table of routes, where the two roads meet. It is replaced whole and read without a lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,24 +9,25 @@ use crate::config::{self, Route};
 use crate::generation::{Generation, GenerationRef, NoEntry};
 use crate::listing::Listing;
 
-/// The table of routes that holds now.
+/// The table of routes and the list of handlers that hold now.
 #[derive(Debug, Default)]
 pub(crate) struct Router {
     table: ArcSwap<Table>,
     listing: ArcSwap<Listing>,
 }
 
-/// Which path leads to which generation. It never changes; a change makes a new one.
+/// Which path leads to which generation. A table never changes; a change makes a new one.
 #[derive(Default)]
 pub(crate) struct Table {
     /// By the handler's name, which is its path without the leading slash.
     handlers: BTreeMap<Arc<str>, Arc<Generation>>,
-    /// Aliases, by their path.
+    /// Routes without parameters, by their path.
     aliases: HashMap<String, Arc<Generation>>,
+    /// Routes with parameters.
     patterns: matchit::Router<Arc<Generation>>,
 }
 
-/// What a pattern's parameters stand for, by their names.
+/// The names and values of a route's parameters.
 pub(crate) type Params = Vec<(String, String)>;
 
 /// The handler that answers at a path.
@@ -51,7 +52,7 @@ impl Router {
         self.table.load().find(path).is_some()
     }
 
-    /// A place on the generation that answers at `path`: percent-decoded, without the query.
+    /// A reference to the generation that answers at `path`, which is percent-decoded and has no query.
     pub(crate) fn enter(&self, path: &str) -> Result<RouteMatch, RouteError> {
         loop {
             let table = self.table.load();
@@ -64,18 +65,18 @@ impl Router {
                     });
                 }
                 Err(NoEntry::Full) => return Err(RouteError::Full),
-                // Superseded, emptied and shut down since the table was read: there is a new one.
+                // The generation was closed since the table was read, so there is a new table.
                 Err(NoEntry::Closed) => drop(table),
             }
         }
     }
 
-    /// The path of a handler that was probably meant by `path`, where none answers.
+    /// The path of a handler that a client probably meant by `path`, at which none answers.
     pub(crate) fn meant(&self, path: &str) -> Option<String> {
         self.table.load().meant(path)
     }
 
-    /// From now on `table` holds.
+    /// Replaces the table.
     pub(crate) fn swap(&self, table: Table) {
         self.table.store(Arc::new(table));
     }
@@ -90,15 +91,14 @@ impl Router {
         self.listing.load_full()
     }
 
-    /// From now on `listing` is what is said of the handlers.
+    /// Replaces the list of handlers.
     pub(crate) fn set_listing(&self, listing: Listing) {
         self.listing.store(Arc::new(listing));
     }
 }
 
 impl Table {
-    /// The table of these handlers with these aliases and patterns; a route to a handler that is
-    /// not there leads nowhere.
+    /// The table of these handlers and routes. A route to a handler that is not there leads nowhere.
     pub(crate) fn new(handlers: BTreeMap<Arc<str>, Arc<Generation>>, routes: &[Route]) -> Table {
         let mut table = Table {
             handlers,
@@ -110,8 +110,7 @@ impl Table {
             };
             let generation = generation.clone();
             if route.pattern.contains(['{', '}']) {
-                // The configuration has tried it in a router of its own; two patterns that were
-                // good beside each other are so here.
+                // The configuration has tried all patterns in a router of its own, so none conflicts.
                 let _ = table.patterns.insert(route.pattern.clone(), generation);
             } else {
                 table.aliases.insert(route.pattern.clone(), generation);
@@ -120,7 +119,8 @@ impl Table {
         table
     }
 
-    /// A path with slashes too many, in other letters, or of the file's name; else the nearest one.
+    /// The path without superfluous slashes, in lower case, or without the ending of a file's name. If no
+    /// handler answers at these, the nearest path.
     fn meant(&self, path: &str) -> Option<String> {
         let segments = path.split('/').filter(|segment| !segment.is_empty());
         let plain = segments.fold(String::new(), |plain, segment| plain + "/" + segment);

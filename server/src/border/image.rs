@@ -10,11 +10,11 @@ use wsh::abi::{self, Descriptor, Vtable};
 
 use crate::plugin::refusal::Refusal;
 
-/// Maps a copy, whose initialisers run, and finds its descriptor.
+/// Maps a copy, which runs its initialisers, and finds its descriptor.
 pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
-    // Now: a symbol that is missing would otherwise end the server at its first call. Local: two
+    // NOW: with lazy binding a missing symbol would end the server at its first call. LOCAL: two
     // generations must not find each other's symbols.
-    // SAFETY: loading runs the plugin's initialisers; whoever may write the file is trusted with
+    // SAFETY: loading runs the plugin's initialisers. Every user who may write the file is trusted with
     // that (see `trust`), and the file was inspected.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| Refusal::Unopened(without_path(&error, path)))?;
@@ -22,7 +22,7 @@ pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
     let symbol = unsafe { library.get::<*const Descriptor>(abi::SYMBOL) };
     let address = symbol.map(|symbol| symbol.into_raw().cast_const().cast::<Descriptor>());
     let address = address.map_err(|_| Refusal::NoSymbol)?;
-    // Never closed, see `Plugin`.
+    // It is never closed, see `Plugin`.
     let _ = library.into_raw();
     let mut known = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
     if !known.get_or_insert_default().insert(address.addr()) {
@@ -33,7 +33,7 @@ pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
     Ok(unsafe { &*address })
 }
 
-/// A vtable of one's own with what the plugin has of it.
+/// A copy of a plugin's vtable. Fields that the plugin's own does not have are NULL.
 ///
 /// # Safety
 ///
@@ -49,12 +49,13 @@ pub(super) unsafe fn copy_vtable(theirs: *const Vtable) -> Result<Vtable, Refusa
         });
     }
     let mut ours = MaybeUninit::<Vtable>::zeroed();
-    // SAFETY: the caller vouches for `size` bytes, and no more than ours has are written.
+    // SAFETY: the caller promises `size` bytes, and not more than the copy has are written.
     unsafe {
         let length = (size as usize).min(size_of::<Vtable>());
         std::ptr::copy_nonoverlapping(theirs.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), length);
     }
-    // SAFETY: integers and `Option<fn>`: zero is a value of each, and fields are appended whole.
+    // SAFETY: all fields are integers or `Option<fn>`, of which zero is a value, and a table grows by
+    // whole fields.
     let vtable = unsafe { ours.assume_init() };
     for (is_there, name) in [
         (vtable.open.is_some(), "open"),
@@ -69,7 +70,7 @@ pub(super) unsafe fn copy_vtable(theirs: *const Vtable) -> Result<Vtable, Refusa
     Ok(vtable)
 }
 
-/// What the dynamic linker says, without the name of the copy that nobody knows.
+/// The dynamic linker's message, without the path of the copy, which means nothing to an operator.
 fn without_path(error: &libloading::Error, path: &Path) -> String {
     use std::error::Error;
     let text = match error.source() {
@@ -84,9 +85,9 @@ fn without_path(error: &libloading::Error, path: &Path) -> String {
     text
 }
 
-/// Where the descriptors of all generations lie; images are never unmapped, so none lies where
-/// another did unless the system gave out an old image again.
+/// The addresses of the descriptors of all generations. Images are never unmapped, so an address comes a
+/// second time only if the system has given out an old image again.
 static DESCRIPTORS: Mutex<Option<HashSet<usize>>> = Mutex::new(None);
 
-/// What a vtable had in ABI 1.0.
+/// The size of a vtable in ABI 1.0.
 const VTABLE_BYTES_1_0: usize = offset_of!(Vtable, extension) + size_of::<usize>();

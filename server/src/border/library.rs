@@ -1,4 +1,4 @@
-//! Loads a plugin: opens its copy, and calls what a generation calls once in its life.
+//! Loads a plugin, and makes the calls that a generation makes a few times in its life.
 
 use std::ffi::c_void;
 use std::path::Path;
@@ -27,14 +27,14 @@ use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::{Stage, StagedCopy};
 use crate::plugin::step::Step;
 
-/// A loaded plugin, initialised and tested. Its image is never unmapped: threads, thread-locals and
-/// `'static` data of a Rust library would be left pointing into nothing.
+/// A plugin that was opened and initialised. Its image is never unmapped: threads, thread-locals and
+/// `'static` data of a Rust library would point into nothing.
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) handler: *mut c_void,
     context: &'static Context,
     image: ImageRange,
-    /// A copy, NULL where the plugin is older than this server.
+    /// A copy of the plugin's own. Fields that an older plugin does not have are NULL.
     pub(crate) vtable: &'static Vtable,
 }
 
@@ -44,7 +44,7 @@ unsafe impl Send for Plugin {}
 // SAFETY: as above.
 unsafe impl Sync for Plugin {}
 
-/// What is loaded, and for whom.
+/// What is loaded, and how.
 pub(crate) struct Source<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) hash: u64,
@@ -52,18 +52,18 @@ pub(crate) struct Source<'a> {
     pub(crate) about: &'a About,
     /// The handler's table of the configuration as JSON.
     pub(crate) config_json: &'a str,
-    /// How it is tried before it is loaded.
+    /// The bounds of its trial.
     pub(crate) bounds: Bounds,
 }
 
-/// What `init` is told.
+/// The arguments of `init` that differ between loads and trials.
 pub(crate) struct Argument<'a> {
     pub(crate) config_json: &'a str,
     /// Whether no traffic follows.
     pub(crate) is_check: bool,
 }
 
-/// How far a load has come; who waits for it holds it against a deadline.
+/// The step of a load, which its waiter holds against a deadline.
 #[derive(Debug)]
 pub(crate) struct Progress(Mutex<(Step, Instant)>);
 
@@ -72,7 +72,7 @@ impl Progress {
         Progress(Mutex::new((Step::Staging, Instant::now())))
     }
 
-    /// What is done now, and since when.
+    /// The step, and when it began.
     pub(crate) fn now(&self) -> (Step, Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,7 +83,7 @@ impl Progress {
 }
 
 impl Plugin {
-    /// Stages, tries, opens, initialises and tests a plugin. Takes as long as the plugin does.
+    /// Stages, tries, opens, initialises and tests a plugin. It takes as long as the plugin's code does.
     pub(crate) fn load(
         source: &Source<'_>,
         context: &'static Context,
@@ -100,8 +100,8 @@ impl Plugin {
         Plugin::open_staged(copy, claim, source, context, progress, false)
     }
 
-    /// Whether a plugin could be loaded. It is tried; where there is no trial it is loaded, told
-    /// that no traffic follows, and shut down again.
+    /// Finds out whether a plugin could be loaded, by a trial. Where there is no trial the plugin is loaded,
+    /// told that no traffic follows, and shut down again.
     pub(crate) fn check(
         source: &Source<'_>,
         context: &'static Context,
@@ -111,7 +111,7 @@ impl Plugin {
         let copy = staged(source, context, stage)?;
         match try_staged(&copy, source, context, progress, true)? {
             Tried::Passed(libraries) => {
-                // As if it were loaded: two plugins that want two versions cannot both be.
+                // Claimed as in a load: of two plugins that want two versions, one is refused.
                 libraries::claim(&libraries)?.keep();
             }
             Tried::Not => {
@@ -143,7 +143,7 @@ impl Plugin {
         let descriptor = opened?;
         claim.keep();
         drop(copy);
-        // Where it lies follows from the file: to ask the linker takes longer with each image.
+        // The image's addresses follow from the file. To ask the linker takes longer with each image.
         let descriptor_at = std::ptr::from_ref(descriptor).addr();
         let image = source.about.placement.image(descriptor_at);
         images::note(image.clone(), Some(context));
@@ -192,7 +192,8 @@ impl Plugin {
         failure_reason::take_reason();
         let _within = exits::enter_call(context, "init");
         // SAFETY: the descriptor's file was inspected, its image stays mapped, the host table lives
-        // as long as the process, and the arguments live until the call returns. Once an image.
+        // as long as the process, and the arguments live until the call returns. `init` is called once
+        // for each image.
         let status = unsafe {
             init(
                 host_table::table(context),
@@ -219,7 +220,7 @@ impl Plugin {
         })
     }
 
-    /// Whether the handler says that it is fit to serve.
+    /// Calls `self_test`, by which the handler says whether it is fit to serve.
     pub(crate) fn self_test(&self) -> Result<(), Refusal> {
         let Some(self_test) = self.vtable.self_test else {
             return Ok(());
@@ -230,7 +231,7 @@ impl Plugin {
         settled("self_test", unsafe { self_test(self.handler) })
     }
 
-    /// Tells the handler that connections come now, or come no more.
+    /// Calls `serving`: connections come from now on, or no more.
     pub(crate) fn serving(&self, on: bool) {
         if let Some(serving) = self.vtable.serving {
             let _call = process_state::lifecycle_call(self.context);
@@ -243,27 +244,28 @@ impl Plugin {
         }
     }
 
-    /// Frees the handler. To be called once, when it has no session and no attempt any more.
+    /// Calls `shutdown`, which frees the handler. To be called once, when it has no session and no attempt
+    /// any more.
     pub(crate) fn shutdown(&self) {
         if let Some(shutdown) = self.vtable.shutdown {
             let _call = process_state::lifecycle_call(self.context);
             let within = exits::enter_call(self.context, "shutdown");
-            // SAFETY: as in `serving`; the caller's promise that this is the last call.
+            // SAFETY: as in `serving`, and the caller promises that this is the last call.
             unsafe { shutdown(self.handler) }
             drop(within);
             process_state::restore_after(self.context, "shutdown");
         }
     }
 
-    /// Gives back what the process has too few of. To be called once, after `shutdown`, when none
+    /// Frees the plugin's thread keys and returns their number. To be called once, after `shutdown`, when none
     /// of the plugin's code runs or can run any more.
     pub(crate) fn free_thread_keys(&self) -> usize {
         thread_keys::free_keys_of(&self.image)
     }
 }
 
-/// Ends the process without running what libraries have for its end: their threads may still run,
-/// and none of them was ever closed.
+/// Ends the process without running what libraries have for its end: threads of plugins may still run,
+/// and no library was closed.
 pub(crate) fn leave(code: u8) -> ! {
     #[cfg(sanitized)]
     tell_leaks();
@@ -271,8 +273,7 @@ pub(crate) fn leave(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(exits::code_or(code))) }
 }
 
-/// Has AddressSanitizer look for memory that nothing leads to any more, which it does by itself at an
-/// `exit` only.
+/// Has AddressSanitizer look for leaked memory, which it does by itself at an `exit` only.
 #[cfg(sanitized)]
 fn tell_leaks() {
     // SAFETY: a lookup by a name that ends with NUL.
@@ -318,7 +319,7 @@ fn try_staged(
     trial::try_copy(&copy.path, &subject)
 }
 
-/// What a lifecycle callback's status means, with the words that the plugin gave to `fail`.
+/// The meaning of a lifecycle callback's status, with the text that the plugin gave to `fail`.
 fn settled(callback: &'static str, status: Status) -> Result<(), Refusal> {
     let words = failure_reason::take_reason();
     if status == abi::OK {

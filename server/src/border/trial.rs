@@ -1,14 +1,15 @@
 //! A trial before the load: a plugin is opened, initialised and tested in a process of its own, and
-//! only what passes is opened in the server.
+//! only a plugin that passes is opened in the server.
 //!
-//! A library can end its process before any of its code is asked for anything: a torn page is enough
-//! for that inside `dlopen`. A constructor that hangs holds the dynamic linker's lock, and with it
-//! everything. So the first time is in a process that may end or hang. The server keeps one *helper*
-//! for this, forked before anything else is done, which forks a process a trial.
+//! A library can end its process before any function of it is called: a torn page is enough for that,
+//! inside `dlopen`. A constructor that hangs holds the dynamic linker's lock, and with it everything.
+//! So a plugin is opened for the first time in a process that may end or hang. The server keeps one
+//! *helper* process for this, forked before anything else is done, which forks a process for each trial.
 //!
-//! [`link`] is the server's way to the helper, [`page`] the memory that a trial shares with the
-//! server, [`helper`] the process that forks, [`child`] what runs in the forked process, [`report`]
-//! what it is asked and what it answers, [`sentinels`] what shows that a plugin closes what is not its own.
+//! [`link`] is the server's way to the helper, and [`helper`] is that process. [`child`] runs in the
+//! forked process, and [`page`] is the memory that it shares with the server: [`report`] says what it is
+//! asked and what it answers. [`sentinels`] show that a plugin closes descriptors that are not its own.
+//! [`passed`] keeps verdicts, and [`overlap`] finds out whether trials were under way at one time.
 
 mod child;
 mod helper;
@@ -43,16 +44,17 @@ use crate::plugin::libraries::Library;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::step::{End, Step};
 
-/// What is tried, and within which bounds.
+/// The copy that is tried, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
     pub(crate) context: &'static Context,
     pub(crate) config_json: &'a str,
     pub(crate) bounds: Bounds,
-    /// The plugin's file, and what lies beside the copy.
+    /// The hash of the plugin's file.
     pub(crate) hash: u64,
+    /// The libraries that lie beside the copy.
     pub(crate) beside: &'a [Library],
-    /// Whether no load follows that would say again what the trial has logged.
+    /// Whether no load follows, which would log again what the trial has logged.
     pub(crate) is_all: bool,
 }
 
@@ -60,13 +62,13 @@ pub(crate) struct Subject<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) policy: Trial,
-    /// Each step of it.
+    /// How long each step may take.
     pub(crate) timeout: Duration,
     pub(crate) memory_bytes_max: u64,
 }
 
 impl Bounds {
-    /// What the configuration says of a handler with these settings.
+    /// The bounds for a handler with these settings.
     pub(crate) fn of(config: &Config, settings: &HandlerConfig) -> Bounds {
         Bounds {
             policy: config.trial,
@@ -81,7 +83,7 @@ impl Bounds {
 pub(crate) enum Tried {
     /// It passed, and these libraries come with it.
     Passed(Vec<Library>),
-    /// There was no trial, as the configuration wants it or because there cannot be one.
+    /// There was no trial, because the configuration wants none or because there cannot be one.
     Not,
 }
 
@@ -98,12 +100,12 @@ enum NoTrial {
     HelperEnded,
     #[error("the process that tries plugins does not answer")]
     HelperSilent,
-    /// Nothing of the plugin has run.
+    /// The trial has not begun, so that nothing of the plugin has run.
     #[error("the process that tries plugins does not answer")]
     NotBegun,
 }
 
-/// Tries the copy at `path`. `Not` is an answer only where the policy allows to go on without.
+/// Tries the copy at `path`. [`Tried::Not`] is an answer only if the policy allows loads without a trial.
 pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refusal> {
     if subject.bounds.policy == Trial::Never {
         return Ok(Tried::Not);
@@ -115,7 +117,7 @@ pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
     }
     let overlap = OverlapCheck::begin();
     let ran = match run_trial(path, subject) {
-        // At once, and not when the plugin that stopped the helper is tried again too.
+        // Again at once. Later, the plugin that stopped the helper may be tried again too.
         Err(NoTrial::NotBegun) => run_trial(path, subject),
         ran => ran,
     };
@@ -126,9 +128,9 @@ pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
             note_passed(key, &libraries);
             Ok(Tried::Passed(libraries))
         }
-        // No other code ran meanwhile, but for the helper's own.
+        // No other plugin's code ran meanwhile.
         Err(NoTrial::HelperEnded | NoTrial::HelperSilent) if was_alone => Err(Refusal::LosesHelper),
-        // The plugin may have brought that about, and is not to do it here.
+        // The plugin may have caused that, and must not do it in the server.
         Err(trouble @ (NoTrial::HelperEnded | NoTrial::HelperSilent | NoTrial::NotBegun)) => {
             Err(Refusal::Untried(trouble.to_string()))
         }
@@ -144,9 +146,9 @@ pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
     }
 }
 
-/// Holds one trial: the verdict, or why there is none.
+/// Runs one trial. Returns the verdict, or why there was no trial.
 fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refusal>, NoTrial> {
-    // Before anything is made for it: a system call filter may end the process for that.
+    // Before anything is made for the trial: a system call filter may end the process for that.
     link::check()?;
     let request = Request {
         copy: path.as_os_str().as_bytes().to_vec(),
@@ -162,11 +164,11 @@ fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, 
     let page = Page::new(&request).map_err(NoTrial::NotMade)?;
     let (mut line, theirs) = UnixStream::pair().map_err(NoTrial::NotMade)?;
     let helper = link::ask(&page, &theirs)?;
-    // Held by the helper alone from now on, so that its end is the line's.
+    // Only the helper has this end from now on, so that the line ends when the helper does.
     drop(theirs);
     let (late, end) = wait(&mut line, &page, subject.bounds.timeout)?;
     if end.is_none() {
-        // A plugin can stop the helper; the trials to come need one that answers.
+        // A plugin can stop the helper. The next trials need a helper that answers.
         helper.end();
     }
     let verdict = judge(late, end, page.report().is_some())?;
@@ -187,7 +189,7 @@ fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, 
     let Report {
         libraries, lines, ..
     } = report.unwrap_or_default();
-    // The load says them again.
+    // A load that follows logs them again.
     if refused.is_some() || subject.is_all {
         for line in lines {
             line.log(&subject.context.handler, subject.context.generation);
@@ -200,26 +202,26 @@ fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, 
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Ended(End),
-    /// It was in this step for too long, and was ended.
+    /// The trial was in this step for too long, and was ended.
     Late(Step),
 }
 
-/// What is said of a trial: the step that was too long, the end that the helper told, if it told any,
-/// and whether the trial wrote its report, which is the last that it does.
+/// Judges a trial by the step that was late, by the end that the helper has told, and by whether the
+/// trial has written its report, which is the last thing that it does.
 fn judge(late: Option<Step>, end: Option<End>, is_reported: bool) -> Result<Verdict, NoTrial> {
     match (late, end) {
         (None, Some(end)) => Ok(Verdict::Ended(end)),
         (Some(Step::Trial), _) => Err(NoTrial::NotBegun),
         (None, None) => Err(NoTrial::HelperSilent),
         (Some(_), Some(end @ End::Exited(_))) if is_reported => Ok(Verdict::Ended(end)),
-        // The plugin's code is all done: it is the helper that was late.
+        // All of the plugin's code has returned. It is the helper that was late.
         (Some(_), _) if is_reported => Err(NoTrial::HelperSilent),
         (Some(step), _) => Ok(Verdict::Late(step)),
     }
 }
 
-/// Waits for the end of a trial, and brings it about when a step takes longer than `limit`. Answers
-/// that step, and the end as the helper tells it; `None` when it does not tell it.
+/// Waits for the end of a trial, and brings it about when a step takes longer than `limit`. Returns that
+/// step, and the end that the helper has told, if it has told one.
 fn wait(
     line: &mut UnixStream,
     page: &Page,
@@ -245,7 +247,7 @@ fn wait(
                 return Ok((late, Some(end)));
             }
             Err(error) if is_early(&error) => {}
-            // Another trial has ended the helper meanwhile; what was late stays so.
+            // Another trial has ended the helper meanwhile. This one was late already.
             Err(_) if late.is_some() => return Ok((late, None)),
             Err(_) if page.step() == Step::Trial => return Err(NoTrial::NotBegun),
             Err(_) => return Err(NoTrial::HelperEnded),
@@ -258,7 +260,7 @@ fn wait(
             (step, since) = (now, Instant::now());
         } else if since.elapsed() > limit {
             late = Some(step);
-            // To the helper this says that nobody waits any more.
+            // This tells the helper to end the trial.
             let _ = line.shutdown(Shutdown::Write);
         }
     }
@@ -271,7 +273,7 @@ fn is_early(error: &io::Error) -> bool {
     )
 }
 
-/// The last line that a trial wrote to stderr, as part of a sentence.
+/// The last line that a trial wrote to stderr, made safe for a log line.
 fn last_words(words: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(words);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
@@ -283,11 +285,11 @@ fn last_words(words: &[u8]) -> Option<String> {
 
 static HAS_WARNED: AtomicBool = AtomicBool::new(false);
 
-/// How often it is looked at how far a trial has come.
+/// How often the step of a trial is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the helper may take to end a process and to say so.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
-/// What is told of a line on stderr.
+/// The longest part of a line on stderr that is told.
 const WORDS_CHARACTERS_MAX: usize = 300;
 
 #[cfg(test)]
@@ -312,10 +314,10 @@ mod tests {
                 false,
                 Some(Verdict::Late(Step::Init)),
             ),
-            // Its process never began.
+            // The process never began.
             (Some(Step::Trial), None, false, None),
             (Some(Step::Trial), Some(killed), false, None),
-            // It has come to its end, and the helper did not say so, or late.
+            // The trial has come to its end, and the helper said so late or not at all.
             (Some(Step::Shutdown), None, true, None),
             (
                 Some(Step::Shutdown),

@@ -1,40 +1,40 @@
-//! How many are on a generation, and the one moment when nobody is and nobody will be.
+//! Counts the references to a generation, and finds the one moment when there is none and will be none.
 //!
-//! Its tests walk every interleaving of a few threads: under `cfg(test)` the atomics are loom's.
+//! The tests walk every interleaving of a few threads: under `cfg(test)` the atomics are loom's.
 
 #[cfg(test)]
 use loom::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(not(test))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A count that can be ended: once it is, it stays at zero when it gets there.
+/// A counter that can be closed. Once it is closing, it is closed for ever when it reaches zero.
 #[derive(Debug, Default)]
 pub(super) struct ClosableCounter(AtomicUsize);
 
 impl ClosableCounter {
-    /// One more; false once it is over.
+    /// Counts one more. False once it is closed.
     pub(super) fn enter(&self) -> bool {
         let enter = |word| (word & CLOSED == 0).then_some(word + 1);
-        // Acquire in the failure too: who finds it over finds the table of routes that led here replaced.
+        // Acquire in the failure too: after it, a new table of routes is seen.
         let entered = self
             .0
             .fetch_update(Ordering::Acquire, Ordering::Acquire, enter);
         entered.is_ok()
     }
 
-    /// One less. True for the one call that leaves it at zero for ever.
+    /// Counts one less. True for the one call that closes it.
     pub(super) fn leave(&self) -> bool {
         let before = self.0.fetch_sub(1, Ordering::AcqRel);
         before == CLOSING + 1 && self.try_close()
     }
 
-    /// Nobody is expected any more. True if nobody is there: then it is over, by this very call.
+    /// Begins to close it. True if it was at zero, so that this very call has closed it.
     pub(super) fn close(&self) -> bool {
         let before = self.0.fetch_or(CLOSING, Ordering::AcqRel);
         before == 0 && self.try_close()
     }
 
-    /// Who is there.
+    /// The count.
     pub(super) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed) & !(CLOSING | CLOSED)
     }
@@ -44,7 +44,8 @@ impl ClosableCounter {
         self.0.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// Somebody who still came by the old route may have entered in between; then he is the last.
+    /// Closes it if it is still at zero. A handshake by the old route may have entered in between; then the
+    /// last one to leave closes it.
     fn try_close(&self) -> bool {
         let closed = CLOSING | CLOSED;
         let finished =
@@ -67,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// One generation: how many saw its end, which must be one.
+    /// One generation, and how many calls saw its end, which must be one.
     #[derive(Default)]
     struct Generation {
         count: ClosableCounter,
@@ -77,7 +78,7 @@ mod tests {
     impl Generation {
         fn saw(&self, is_the_end: bool) {
             if is_the_end {
-                assert_eq!(self.count.get(), 0, "nobody is there at the end");
+                assert_eq!(self.count.get(), 0, "the count is zero at the end");
                 assert_eq!(self.ends.fetch_add(1, SeqCst), 0, "it ends once");
             }
         }
@@ -86,7 +87,7 @@ mod tests {
             assert_eq!(
                 self.ends.load(SeqCst),
                 0,
-                "it is not over while somebody is there"
+                "it has not ended while one is there"
             );
             self.saw(self.count.leave());
         }
@@ -129,7 +130,7 @@ mod tests {
         model.preemption_bound = Some(3);
         model.check(|| {
             let generations: Arc<[Generation; 2]> = Arc::default();
-            // Which of them the table of routes leads to.
+            // The generation that the table of routes leads to.
             let table = Arc::new(AtomicUsize::new(0));
             let comers: Vec<_> = (0..2)
                 .map(|_| {
@@ -140,7 +141,7 @@ mod tests {
                             if generation.count.enter() {
                                 return generation.leave();
                             }
-                            // As `Router::enter`: it is over, so the table must be another by now.
+                            // As in `Router::enter`: it is closed, so the table is another by now.
                             assert_eq!(table.load(Ordering::Acquire), 1);
                         }
                     })
@@ -167,7 +168,7 @@ mod tests {
             generations[0].end();
             let moving = generations.clone();
             let session = thread::spawn(move || {
-                // As `Session::move_to`: a place on the new one before the old one is left.
+                // As in `Session::move_to`: the new one is entered before the old one is left.
                 let [old, newer, newest] = &*moving;
                 let to = if newer.count.enter() { newer } else { newest };
                 assert!(std::ptr::eq(to, newer) || newest.count.enter());
@@ -208,12 +209,12 @@ mod tests {
         });
     }
 
-    /// A model of the rule, not the code. The handler is replaced while a session moves to what it
-    /// was replaced by before, and old generations are looked for only while they are not over.
+    /// A model of the rule, not the code. The handler is replaced a second time while a session moves to
+    /// its first replacement, and sessions are looked for only on generations that are not closed.
     #[test]
     fn a_session_that_moves_during_a_swap_is_asked_to_move_on_or_sees_for_itself() {
-        // Whether the sessions of all old generations are asked, or only those of the one before:
-        // the way from an older one may be closed.
+        // Whether the sessions of all old generations are asked, or only those of the latest: an older
+        // one may have state that the new code does not read.
         for are_all_movable in [true, false] {
             loom::model(move || {
                 let generations: Arc<[Generation; 2]> = Arc::default();
@@ -225,7 +226,7 @@ mod tests {
                 let (its_generations, its_newest) = (generations.clone(), newest.clone());
                 let its_mailbox = mailbox.clone();
                 let session = thread::spawn(move || {
-                    // As `Session::move_to`.
+                    // As in `Session::move_to`.
                     let [old, newer] = &*its_generations;
                     assert!(newer.count.enter());
                     its_mailbox.lock().unwrap().0 = 1;
@@ -234,7 +235,7 @@ mod tests {
                 });
 
                 newest.store(2, Ordering::Release);
-                // As `Reconciler::advance_generations` and `RollingMove::run`.
+                // As in `Reconciler::advance_generations` and `RollingMove::run`.
                 let is_listed = |generation: &usize| {
                     *generation == 1 || are_all_movable && !generations[0].count.is_closed()
                 };

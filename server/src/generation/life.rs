@@ -2,22 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-/// Where a generation stands.
+/// A stage in the life of a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// Its `init` has returned, and nothing leads to it.
+    /// `init` has returned, and no route leads to it.
     #[default]
     Loaded,
     /// New sessions begin on it.
     Serving,
     /// It was superseded or removed, and may have sessions.
     Draining,
-    /// It has no sessions any more, and `shutdown` waits or runs.
+    /// It has no sessions any more, and `shutdown` runs or is about to.
     ShuttingDown,
     /// `shutdown` has returned; threads of the plugin may still run.
     Retired {
         since: Instant,
-        /// Whether it was said that threads still run.
+        /// Whether the log says that threads still run.
         is_told: bool,
     },
     /// None of its code runs any more.
@@ -29,17 +29,17 @@ pub(crate) enum Life {
 pub(super) enum Event {
     /// The table of routes leads to it.
     Serve,
-    /// It was superseded or removed, or is not wanted.
+    /// It was superseded or removed, or never serves.
     End,
     /// Its last session is gone, and none will come.
     Empty,
     /// `shutdown` has returned.
     ShutDown,
-    /// Somebody looks: so many threads of the plugin run.
+    /// It was looked at, and so many threads of the plugin run.
     Look { threads: usize },
 }
 
-/// What is to be done then.
+/// What is to be done after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Call `serving(1)`.
@@ -48,20 +48,20 @@ pub(super) enum Action {
     TellNotServing,
     /// Call `shutdown`.
     ShutDown,
-    /// Say that the generation is retired.
+    /// Log that the generation is retired.
     LogRetired,
-    /// Say that threads still run, which keep what they use.
+    /// Log that threads still run, which keep what they use.
     LogThreads,
-    /// Give back what the process has too few of.
+    /// Free the plugin's thread keys, of which a process has few.
     FreeThreadKeys,
 }
 
 impl Life {
-    /// What becomes of the generation, and what is to be done.
+    /// The stage after an event, and what is to be done.
     pub(super) fn after(self, event: Event, now: Instant) -> (Life, Option<Action>) {
         match (self, event) {
             (Life::Loaded, Event::Serve) => (Life::Serving, Some(Action::TellServing)),
-            // It was never told that clients come.
+            // `serving(1)` was never called.
             (Life::Loaded, Event::End) => (Life::Draining, None),
             (Life::Serving, Event::End) => (Life::Draining, Some(Action::TellNotServing)),
             (Life::Draining, Event::Empty) => (Life::ShuttingDown, Some(Action::ShutDown)),
@@ -102,7 +102,7 @@ impl Life {
     }
 }
 
-/// A thread that was told to end needs a moment.
+/// How long threads may run on before they are logged: a thread that was told to end needs a moment.
 const THREADS_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

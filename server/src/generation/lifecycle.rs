@@ -1,5 +1,7 @@
-//! The calls that a generation makes a few times in its life: one after another, in the order they
-//! were asked for, on a thread that waits for no other generation's.
+//! The lifecycle calls of a generation: `serving` and `shutdown`.
+//!
+//! They are made one after another, in the order in which they were asked for, on a thread that no
+//! other generation waits for.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +12,7 @@ use tracing::error;
 
 use crate::process::thread_pool::ThreadPool;
 
-/// The calls of one generation.
+/// The lifecycle calls of one generation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lifecycle(Arc<Mutex<Calls>>);
 
@@ -22,19 +24,19 @@ struct Calls {
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// What becomes of the calls that wait.
+/// Whether calls are being made.
 #[derive(Clone, Copy, Debug, Default)]
 enum Turn {
-    /// None waits.
+    /// No call waits.
     #[default]
     Idle,
-    /// A thread was asked to make them.
+    /// A thread was asked to make the calls that wait.
     Asked,
-    /// One runs; the others follow it.
+    /// A call runs, and the others follow it.
     Running {
         callback: &'static str,
         since: Instant,
-        /// Whether it was said that this call takes too long.
+        /// Whether the log says that this call takes too long.
         is_told: bool,
     },
 }
@@ -49,7 +51,7 @@ impl std::fmt::Debug for Calls {
 }
 
 impl Lifecycle {
-    /// Makes `call` after those asked for before.
+    /// Makes `call` after those that were asked for before.
     pub(super) fn run(
         &self,
         threads: &Arc<ThreadPool>,
@@ -66,7 +68,7 @@ impl Lifecycle {
         }
     }
 
-    /// The callback that has been running for longer than `limit`; each is told once.
+    /// The callback that has been running for longer than `limit`. Each call is told once.
     pub(super) fn overdue(&self, limit: Duration) -> Option<&'static str> {
         match &mut self.lock().turn {
             Turn::Running {

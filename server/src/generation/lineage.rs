@@ -1,5 +1,5 @@
-//! The generations of one handler as their sessions see them: which is the newest, and whether the
-//! way there is open.
+//! The generations of one handler as their sessions see them: which is the newest, and whether they can
+//! move to it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,35 +14,34 @@ use crate::config::ReloadPolicy;
 /// What all generations of one handler share.
 #[derive(Debug, Default)]
 pub(crate) struct Lineage {
-    /// The one that serves; none once the handler is removed.
+    /// The generation that serves; `None` once the handler is removed.
     newest: ArcSwapOption<Generation>,
-    /// Threads of blocking sessions.
+    /// The number of blocking sessions, each of which has a thread.
     pub(super) blocking_sessions: AtomicUsize,
 }
 
 /// Why no session of a generation can move to a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
-    /// The old code says nothing of moving.
+    /// The old code has no `snapshot`.
     OldStays,
-    /// The new code says nothing of it.
+    /// The new code has no `restore`.
     NewStays,
-    /// A session on a thread of its own cannot be moved.
+    /// The sessions of the old or the new code have threads of their own, which cannot move.
     Blocking,
-    /// The new code does not read what the old code writes.
+    /// The new code does not read the schema that the old code writes.
     Schema { found: u32, min: u32, max: u32 },
 }
 
 impl Lineage {
-    /// From now on sessions move to `newest`, or nowhere.
+    /// Has sessions move to `newest` from now on, or nowhere.
     pub(crate) fn set_newest(&self, newest: Option<Arc<Generation>>) {
         self.newest.store(newest);
     }
 }
 
 impl Generation {
-    /// Where its sessions go: the newest generation, if the configuration says that they move and
-    /// nothing is in the way.
+    /// The newest generation, if the configuration lets sessions move and nothing is in the way.
     pub(crate) fn successor(&self) -> Option<Arc<Generation>> {
         let newest = self.lineage.newest.load();
         let newest = newest.as_ref().filter(|it| it.number != self.number)?;
@@ -50,7 +49,7 @@ impl Generation {
         may.then(|| newest.clone())
     }
 
-    /// Whether its handler has none that came later.
+    /// Whether it is the newest generation of its handler.
     pub(crate) fn is_newest(&self) -> bool {
         let newest = self.lineage.newest.load();
         newest.as_ref().is_some_and(|it| it.number == self.number)
@@ -61,7 +60,7 @@ impl Generation {
         self.settings.load().reload == ReloadPolicy::Migrate && !self.is_quarantined()
     }
 
-    /// What keeps its sessions from moving to `newer`, whatever they are doing.
+    /// What keeps all of its sessions from moving to `newer`.
     pub(crate) fn obstacle_to(&self, newer: &Generation) -> Option<Obstacle> {
         let (from, to) = (&self.provenance.about, &newer.provenance.about);
         if (from.flags | to.flags) & abi::BLOCKING != 0 {

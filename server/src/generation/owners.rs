@@ -1,10 +1,10 @@
-//! What a plugin has made for one connection, together with the place that keeps the plugin's
+//! What a plugin has made for one connection, together with the reference that keeps the plugin's
 //! generation alive.
 //!
-//! The order in which these things end is what keeps a plugin's memory safe: its `abandon` or
-//! `destroy` comes first, then what that call may still look at, and last the place. A generation
-//! without places is shut down, and its handler is freed by that. Both owners say this order with
-//! their fields, and nothing else outside this module can reach the plugin of a generation.
+//! A plugin's memory is safe because these end in one order. `abandon` or `destroy` comes first, then
+//! what that call may still read, and last the reference: a generation without references is shut
+//! down, which frees its handler. Both owners say this order with their fields. No code outside of
+//! `generation` can reach a generation's plugin in another way.
 
 use std::sync::Arc;
 
@@ -15,28 +15,28 @@ use crate::border::request_table::RequestTable;
 use crate::border::response_draft::Draft;
 use crate::border::state_transfer::NotMoved;
 
-/// An opening handshake before its handler.
+/// An opening handshake that its handler decides on.
 // The fields are dropped in this order.
 #[derive(Debug)]
 pub(crate) struct HandshakeOwner {
-    /// Abandoned when it is dropped, unless `open` took it.
+    /// Its drop calls `abandon`, unless `open` took it.
     attempt: Attempt,
     /// `abandon` may read it (abi.rs, *lent memory*).
     request: Box<RequestTable>,
     generation_ref: GenerationRef,
 }
 
-/// A session of a handler, until the handler is done with it.
+/// A session, with what its handler has made for it.
 // The fields are dropped in this order.
 #[derive(Debug)]
 pub(crate) struct SessionOwner {
-    /// `None` once the handler knows of the end, and has no more to do.
+    /// `None` once the handler was told of the end and has no more to do.
     instance: Option<SessionInstance>,
     generation_ref: GenerationRef,
 }
 
 impl HandshakeOwner {
-    /// A handshake that its handler was not asked about.
+    /// A handshake about which the handler was not asked yet.
     pub(crate) fn new(generation_ref: GenerationRef, request: Box<RequestTable>) -> HandshakeOwner {
         HandshakeOwner {
             attempt: generation_ref.0.plugin.attempt(generation_ref.0.context),
@@ -53,7 +53,7 @@ impl HandshakeOwner {
         &self.request
     }
 
-    /// Asks the handler.
+    /// Calls the handler's `handshake`.
     pub(crate) fn ask(&mut self, draft: &mut Draft) -> HandshakeAnswer {
         let generation = &self.generation_ref.0;
         let answer = (generation.plugin).handshake(&self.request, draft, &mut self.attempt);
@@ -63,7 +63,7 @@ impl HandshakeOwner {
         answer
     }
 
-    /// Makes the session.
+    /// Calls the handler's `open`, which makes the session.
     pub(crate) fn open(self, conn: &mut HostConn) -> (SessionOwner, CallbackOutcome) {
         let HandshakeOwner {
             attempt,
@@ -87,13 +87,13 @@ impl SessionOwner {
         self.generation_ref.generation()
     }
 
-    /// The session as its handler has it, until that is over.
+    /// The session as its handler has it; `None` once that is freed.
     #[inline]
     pub(crate) fn instance(&mut self) -> Option<&mut SessionInstance> {
         self.instance.as_mut()
     }
 
-    /// Whether the handler has the session still.
+    /// Whether the handler still has the session.
     pub(crate) fn has_instance(&self) -> bool {
         self.instance.is_some()
     }
@@ -103,8 +103,8 @@ impl SessionOwner {
         self.instance = None;
     }
 
-    /// Makes the session of newer code from the state that the present code wrote. Answers the place
-    /// on the old generation, to be given back when the registry names the new one.
+    /// Makes the session of newer code from the state that the present code wrote. Returns the reference to
+    /// the old generation, to be dropped when the registry names the new one.
     pub(crate) fn move_to(
         &mut self,
         to: &Arc<Generation>,
@@ -112,10 +112,10 @@ impl SessionOwner {
         state: &[u8],
     ) -> Result<GenerationRef, NotMoved> {
         let schema = self.generation().provenance.about.schema;
-        // Retired since it was found: then there is a newer one, which asks for itself.
+        // It was superseded meanwhile. The newer generation asks the session for itself.
         let generation_ref = to.enter().map_err(|_| NotMoved::NotNow(NO_PLACE))?;
         let new = to.plugin.restore(to.context, conn, schema, state)?;
-        // From here on nothing can fail. The old code's `destroy` runs while its place is taken.
+        // From here on nothing can fail. The old code's `destroy` runs while its generation is referred to.
         self.instance = Some(new);
         Ok(std::mem::replace(&mut self.generation_ref, generation_ref))
     }

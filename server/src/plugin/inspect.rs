@@ -1,7 +1,7 @@
 //! Reads a plugin's file without running any of it.
 //!
-//! Everything that a descriptor says before its first pointer is taken from the file's bytes, so
-//! the initialisers of a plugin that is going to be refused never run.
+//! The part of a descriptor before its first pointer is read from the file's bytes. So the initialisers
+//! of a plugin that is refused by its descriptor never run.
 
 mod damage;
 mod format;
@@ -24,20 +24,21 @@ type File<'data> = ElfFile64<'data, Endianness>;
 /// What a plugin's file says of the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct About {
-    /// The ABI that it was built with.
+    /// The minor version of the ABI that it was built with.
     pub(crate) abi_minor: u32,
-    /// `PANIC_ABORT`, `MIGRATES`, `BLOCKING`, `ASYNC`, `ORIGIN_ANY`.
+    /// The flags of its descriptor, such as `MIGRATES` and `BLOCKING`.
     pub(crate) flags: u32,
-    /// The schema of the state that its sessions write, and the oldest that they read; 0 is none.
+    /// The schema of the state that its sessions write; 0 is none.
     pub(crate) schema: u32,
+    /// The oldest schema that its sessions read.
     pub(crate) schema_min: u32,
-    /// Its own version, for people.
+    /// Its own version, for logs.
     pub(crate) version: String,
-    /// What it was compiled with, for people.
+    /// What it was compiled with, for logs.
     pub(crate) toolchain: String,
-    /// Libraries that it needs, by name.
+    /// The names of the libraries that it needs.
     pub(crate) needed: Vec<String>,
-    /// Whether threads can run in it that the server knows nothing of.
+    /// Whether threads can run in it that the server does not count.
     pub(crate) may_start_threads: bool,
     /// Where in the loaded image the descriptor lies.
     pub(crate) placement: Placement,
@@ -175,14 +176,14 @@ fn read_descriptor(head: &[u8], placement: Placement, file: &File<'_>) -> Result
     })
 }
 
-/// Whether a library starts no threads but for those who ask for them by name.
+/// Whether a library is part of the system and starts threads only when it is asked for them by name.
 fn is_of_the_system(library: &str) -> bool {
     let name = library.split(".so").next().unwrap_or_default();
     ["libc", "libm", "libgcc_s", "libpthread", "libdl", "librt"].contains(&name)
         || name.starts_with("ld-linux")
 }
 
-/// NUL-padded text for people, made safe for a log line.
+/// NUL-padded text, without the characters that could break a log line.
 fn text(field: &[u8]) -> String {
     let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(text);
@@ -195,10 +196,10 @@ fn malformed(error: object::read::Error) -> Refusal {
 
 /// The descriptor up to its first pointer.
 const HEAD_BYTES: usize = std::mem::offset_of!(Descriptor, init);
-/// What a descriptor had in ABI 1.0; it can only grow.
+/// The size of a descriptor in ABI 1.0; it can only grow.
 const DESCRIPTOR_BYTES_1_0: usize = 208;
-/// What a library asks of the system if it has threads of its own. Rust's standard library does only
-/// where `thread::spawn` is called.
+/// Functions that a library imports if it can start threads. A Rust library imports one only if it calls
+/// `thread::spawn`.
 const THREAD_STARTERS: [&[u8]; 4] = [b"pthread_create", b"thrd_create", b"timer_create", b"clone"];
 const MACHINE: Architecture = if cfg!(target_arch = "x86_64") {
     Architecture::X86_64

@@ -1,8 +1,8 @@
 //! The libraries that plugins bring along, of which the process can have one version each.
 //!
-//! The dynamic linker knows a library by its SONAME: whatever file a later plugin brings under that
-//! name, it is given the one that came first. So it is noted what came, and a plugin that wants
-//! another version is refused, because only a restart can give it that.
+//! The dynamic linker knows a library by its SONAME: a later plugin that brings another file under that
+//! name is given the first one. So the server notes each version that it maps, and refuses a plugin that
+//! wants another: only a restart can give it that.
 
 #![allow(unsafe_code)] // the dynamic linker tells through a callback what the process has open
 
@@ -25,13 +25,12 @@ use crate::process::regular_file::{self, Links};
 /// One version of a library.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Library {
-    /// Its SONAME; its path if it has none, as for the dynamic linker.
+    /// Its SONAME, or its path if it has none, as the dynamic linker has it.
     name: String,
     hash: u64,
 }
 
-/// Libraries that are about to be mapped. Dropped without [`keep`](Claim::keep), those that are new
-/// are forgotten again.
+/// Libraries that are about to be mapped. A drop without [`keep`](Claim::keep) forgets the new ones again.
 #[derive(Debug)]
 pub(crate) struct Claim {
     new: Vec<String>,
@@ -54,7 +53,7 @@ pub(crate) fn read(path: &Path) -> Option<Library> {
     Some(Library::of(path, &read.bytes))
 }
 
-/// Notes that these are mapped from now on; refuses if the process has another version of one.
+/// Notes that these libraries are about to be mapped. Refuses if the process has another version of one.
 pub(crate) fn claim(libraries: &[Library]) -> Result<Claim, Refusal> {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.get_or_insert_default();
@@ -77,7 +76,7 @@ pub(crate) fn claim(libraries: &[Library]) -> Result<Claim, Refusal> {
 }
 
 impl Claim {
-    /// They are mapped, and stay so.
+    /// Notes that the libraries are mapped, and stay so.
     pub(crate) fn keep(mut self) {
         self.new.clear();
     }
@@ -95,7 +94,7 @@ impl Drop for Claim {
     }
 }
 
-/// The paths of all libraries that are mapped now, as the dynamic linker says them.
+/// The paths of all libraries that are mapped now, by the dynamic linker's list.
 pub(crate) fn mapped() -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = Vec::new();
     // SAFETY: the function is called until this call returns, and `paths` outlives that.
@@ -114,7 +113,7 @@ unsafe extern "C" fn note(
     if !name.is_null() {
         // SAFETY: a name that the dynamic linker keeps, which ends with NUL.
         let name = unsafe { CStr::from_ptr(name) }.to_bytes();
-        // The program itself and what the kernel brings have no file's name.
+        // The program itself and the kernel's own image have no path.
         if name.starts_with(b"/") {
             paths.push(PathBuf::from(OsStr::from_bytes(name)));
         }
@@ -122,7 +121,7 @@ unsafe extern "C" fn note(
     0
 }
 
-/// What a library calls itself.
+/// The SONAME of a library.
 fn soname(bytes: &[u8]) -> Option<String> {
     let header = FileHeader64::<Endianness>::parse(bytes).ok()?;
     let endian = header.endian().ok()?;
@@ -134,7 +133,7 @@ fn soname(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-/// By name, the hash of the version that the process has.
+/// The hash of the version that the process has, by the library's name.
 static KNOWN: Mutex<Option<HashMap<String, u64>>> = Mutex::new(None);
 
 #[cfg(test)]

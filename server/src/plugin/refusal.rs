@@ -1,6 +1,6 @@
-//! Why a file is not loaded, in one sentence to an operator.
+//! Why a plugin's file is not loaded, in one sentence for an operator.
 //!
-//! Each variant carries what was found and says what was wanted; the file's name stands before it.
+//! Each variant carries what was found and says what was wanted. The sentence begins with the file's name.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::step::{End, Step};
 use super::trust::Writer;
 use crate::process::regular_file::NotRead;
 
-/// Why a plugin is refused. What serves goes on serving.
+/// Why a plugin is refused. The generation that serves goes on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("the file is empty")]
@@ -108,7 +108,7 @@ pub(crate) enum Refusal {
     Failed { callback: &'static str, why: String },
     #[error("{}", late(*step, *limit))]
     Late { step: Step, limit: Duration },
-    /// In its trial, in words that the trial has found.
+    /// A refusal in its trial, in the words that the trial has written.
     #[error("{0}")]
     Unfit(String),
     /// It ended the process of its trial, which would have been the server.
@@ -118,18 +118,18 @@ pub(crate) enum Refusal {
         end: End,
         words: Option<String>,
     },
-    /// No fault of the file: later there may be a trial.
+    /// No trial is possible now. A later one may be.
     #[error("it cannot be tried: {0}")]
     Untried(String),
-    /// The other handler is named.
+    /// The constructors of this other handler hold the dynamic linker.
     #[error(
         "the constructors of handler `{0}` still run, and no other plugin can be opened meanwhile; restart the server if they hang"
     )]
     LinkerHeld(String),
-    /// Its trial was the only one that was under way.
+    /// The helper process was lost while its trial was the only one under way.
     #[error("its trial stops or ends the process that tries plugins")]
     LosesHelper,
-    /// Each time.
+    /// So many of its trials have lost the helper process.
     #[error(
         "each of {trials} trials of it stopped or ended the process that tries plugins, which is not its own; mend it, a new file is tried"
     )]
@@ -156,7 +156,7 @@ impl Refusal {
         format!("cannot load `{}`: {self}", file.display())
     }
 
-    /// Whether it is no fault of the file, so that the very same file may be loaded later.
+    /// Whether it is no fault of the file, so that the unchanged file may be loaded later.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Refusal::Unreadable(_)
@@ -165,7 +165,7 @@ impl Refusal {
             | Refusal::Untried(_)
             | Refusal::LinkerHeld(_)
             | Refusal::LosesHelper => true,
-            // A disk that is slow now, or a thread that did not begin.
+            // The disk is slow now, or the thread has not begun.
             Refusal::Late { step, .. } => *step == Step::Staging,
             _ => false,
         }
@@ -199,7 +199,7 @@ fn died(step: Step, end: End, words: Option<&str>) -> String {
     }
 }
 
-/// A time as the configuration has it: in whole seconds, or in milliseconds.
+/// A time in whole seconds, or in milliseconds.
 fn time(time: Duration) -> String {
     if time.subsec_millis() == 0 {
         format!("{} s", time.as_secs())
@@ -227,5 +227,5 @@ fn writable(path: &Path, mode: u32, by: &Writer) -> String {
     )
 }
 
-/// The way out where modes and owners say nothing.
+/// The way out where modes and owners are no protection that is wanted.
 const OR_TRUST: &str = "or `trust = \"any\"` if everyone who can write it is trusted";

@@ -1,4 +1,4 @@
-//! Where the copies of plugins lie that are really opened.
+//! The copies of plugins that are really opened.
 //!
 //! `dlopen` knows libraries by name and by inode: a replaced file opened again under its own name
 //! is the old code, and a mapped file that is overwritten ends the process. So the watched file is
@@ -25,15 +25,15 @@ use crate::config::Trust;
 use crate::plugin::PLUGIN_BYTES_MAX;
 use crate::process::regular_file::{self, Links, NotRead, is_absence};
 
-/// This process's place for copies.
+/// The place of this process for copies.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// Where the operator wants it.
+    /// The directory that the configuration names.
     wanted: Option<PathBuf>,
     place: Mutex<Storage>,
     next: AtomicU64,
     keeps_copies: bool,
-    /// Whether libraries beside a plugin are copied whoever can write them.
+    /// Whether libraries beside a plugin are copied although other users can write them.
     trusts_any: AtomicBool,
 }
 
@@ -141,7 +141,7 @@ impl Stage {
         let mut copy = StagedCopy {
             path: directory.join(file),
             beside: Vec::new(),
-            // What is not whole is kept for nobody.
+            // A copy that is not whole is removed also where copies are kept.
             medium: Medium::Directory {
                 path: directory.clone(),
                 is_kept: false,
@@ -159,8 +159,8 @@ impl Stage {
         Ok(copy)
     }
 
-    /// Makes a directory for one copy; `None` where copies lie in memory. If the stage itself has been
-    /// removed, as by a sweeper of old files, it is made again.
+    /// Makes a directory for one copy. `None` where copies lie in memory. A stage that was removed, as by a
+    /// sweeper of old files, is made again.
     fn directory(&self, number: u64) -> io::Result<Option<PathBuf>> {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let make = |stage: &Path| {
@@ -188,7 +188,7 @@ impl Stage {
     pub(crate) fn remove(&self) {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Storage::Directory(stage) = &*place {
-            // What cannot be removed is swept by the next process.
+            // The next process sweeps what cannot be removed.
             let _ = fs::remove_dir_all(&stage.path);
         }
     }
@@ -208,12 +208,12 @@ fn beside<'a>(
             |why: &dyn Display| io::Error::other(format!("`{}` beside it: {why}", found.display()));
         match regular_file::read(&found, Links::Followed, PLUGIN_BYTES_MAX) {
             Ok(read) => {
-                // Its code runs as much as the plugin's.
+                // Its code runs in the server as the plugin's does.
                 let trusted = guard.check(&found, &read.metadata)?;
                 trusted.map_err(|refusal| unfit(&refusal))?;
                 beside.push((library.as_str(), read.bytes));
             }
-            // The system has it, or the linker says that there is none.
+            // The system has it, or the dynamic linker says that it is missing.
             Err(NotRead::Io(error)) if is_absence(&error) => {}
             Err(error) => return Err(unfit(&error)),
         }
@@ -221,13 +221,13 @@ fn beside<'a>(
     Ok(beside)
 }
 
-/// Whether the linker would look for it, by this name, in directories.
+/// Whether the dynamic linker would look for a library of this name in directories.
 fn is_a_name(library: &str) -> bool {
     !library.is_empty() && !library.contains('/')
 }
 
-/// As [`fs::write`], but the kernel may run another thread after each part: in one piece a large
-/// file takes it a millisecond, in which a worker on the same processor can do nothing.
+/// Like [`fs::write`], but the kernel may run another thread after each part. A large file in one piece
+/// takes a millisecond, in which a worker on that processor could do nothing.
 fn write_in_parts(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     (bytes.chunks(PART_BYTES)).try_for_each(|part| file.write_all(part))
@@ -245,4 +245,5 @@ impl Drop for Medium {
     }
 }
 
+/// The size of a part.
 const PART_BYTES: usize = 16 * 1024;

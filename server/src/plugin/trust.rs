@@ -1,6 +1,6 @@
-//! Whose code is run: only that of the server's own user, or of root, unless the operator trusts all.
+//! Whose code is run: only that of the server's own user and of root, unless the operator trusts all users.
 //!
-//! A file or directory that another user can write is as good as another user's code.
+//! A file or directory that another user can write counts as that user's code.
 
 mod acl;
 
@@ -19,12 +19,12 @@ use super::refusal::Refusal;
 use crate::config::Trust;
 use crate::process::regular_file::{self, Links, is_absence};
 
-/// What decides about files during one walk over them.
+/// Decides about files during one walk over them.
 #[derive(Debug)]
 pub(crate) struct Guard {
     trust: Trust,
     server: Uid,
-    /// What was found of groups that can write an owner's files: a thousand files have mostly one.
+    /// Answers for a group and an owner, kept because a thousand files mostly have one of each.
     groups: HashMap<(Gid, Uid), Option<Writer>>,
 }
 
@@ -37,12 +37,11 @@ impl Guard {
         }
     }
 
-    /// Why what lies at `path` is not run, if it is not: it can be changed by another user than the
-    /// server's and root.
+    /// Refuses the file or directory at `path` if another user than the server's and root can change it.
     ///
     /// # Errors
     ///
-    /// The system does not say who can change it.
+    /// The system does not say which users can change it.
     pub(crate) fn check(
         &mut self,
         path: &Path,
@@ -69,7 +68,7 @@ impl Guard {
         }))
     }
 
-    /// Who besides its owner, the server's user and root can write it.
+    /// A user or group that can write it, besides its owner, the server's user and root.
     fn writer(
         &mut self,
         path: &Path,
@@ -80,7 +79,7 @@ impl Guard {
         if mode & OTHERS_WRITE != 0 {
             return Ok(Some(Writer::Others));
         }
-        // Of a file with an ACL these bits are the mask of all its entries for users and groups.
+        // In a file with an ACL these bits are the mask of all entries for users and groups.
         if mode & GROUP_WRITE == 0 {
             return Ok(None);
         }
@@ -106,7 +105,7 @@ impl Guard {
         Ok(found)
     }
 
-    /// Who can write a file of this owner's through its group.
+    /// Who else can write a file of this owner through its group.
     fn writer_in_group(&self, group: Gid, owner: Uid) -> io::Result<Option<Writer>> {
         if group != primary_group(owner)? {
             return Ok(Some(Writer::ForeignGroup));
@@ -124,20 +123,22 @@ impl Guard {
         user == owner || user == self.server || user.is_root()
     }
 
-    /// A member of the group that may not write what the owner has, as far as the system tells of
-    /// members: it lists those that are added to a group, and this machine's users with their own group.
+    /// A member of the group that is neither the owner nor trusted.
+    ///
+    /// The system lists the members that were added to a group, and the users of /etc/passwd with their
+    /// primary group. Members that another directory service knows are not seen.
     fn other_member(&self, group: Gid, owner: Uid) -> io::Result<Option<String>> {
         let entry = known(Group::from_gid(group))?;
         for member in entry.map_or_else(Vec::new, |entry| entry.mem) {
             let user = known(User::from_name(&member))?;
-            // A name without a user may get one.
+            // A name without a user may become one's later.
             if user.is_none_or(|user| !self.may_write(user.uid, owner)) {
                 return Ok(Some(member));
             }
         }
         let users = match regular_file::read(Path::new(PASSWD), Links::Followed, PASSWD_BYTES_MAX) {
             Ok(read) => read.bytes,
-            // An image without users has no members.
+            // A container image without this file has no users.
             Err(regular_file::NotRead::Io(error)) if is_absence(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
@@ -149,7 +150,7 @@ impl Guard {
     }
 }
 
-/// Says that everyone who can write a handler's file is trusted, if so.
+/// Warns if everyone who can write a handler's file is trusted.
 pub(crate) fn tell(trust: Trust) {
     if trust == Trust::Any {
         warn!(
@@ -158,22 +159,20 @@ pub(crate) fn tell(trust: Trust) {
     }
 }
 
-/// Who can write a file or a directory and should not.
+/// A user or group that can write a file or a directory and should not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Writer {
+    /// Every user.
     Others,
     /// A group that is not the primary one of the owner.
     ForeignGroup,
     /// The owner's primary group, which has another member.
-    GroupWith {
-        group: String,
-        member: String,
-    },
+    GroupWith { group: String, member: String },
     /// A user or a group that the POSIX ACL names.
     ByAcl(String),
 }
 
-/// The name, the user's and the primary group's number in a line of /etc/passwd.
+/// The name, the user's number and the primary group's number in a line of /etc/passwd.
 fn passwd_entry(line: &str) -> Option<(&str, Uid, Gid)> {
     let mut fields = line.split(':');
     let name = fields.next()?;
@@ -182,11 +181,11 @@ fn passwd_entry(line: &str) -> Option<(&str, Uid, Gid)> {
     Some((name, Uid::from_raw(user), Gid::from_raw(group)))
 }
 
-/// The primary group of a user; with the usual umask of 002 every new file is writable by it, and
-/// on systems that use such an umask no other user is in it.
+/// The primary group of a user. With a umask of 002 every new file is writable by it, and on systems with
+/// such a umask no other user is in it.
 fn primary_group(user: Uid) -> io::Result<Gid> {
     let entry = known(User::from_uid(user))?;
-    // In a container a user may have no entry; such a user's group has its number.
+    // In a container a user may have no entry. The group of such a user has the user's number.
     Ok(entry.map_or(Gid::from_raw(user.as_raw()), |entry| entry.gid))
 }
 
@@ -200,7 +199,7 @@ fn group_name(group: Gid) -> io::Result<String> {
     Ok(entry.map_or_else(|| group.to_string(), |entry| entry.name))
 }
 
-/// Some of the answers that stand for "there is no entry", according to getpwuid_r(3), are errors.
+/// The entry that was found. By getpwuid_r(3), some errors mean that there is no entry.
 fn known<T>(answer: nix::Result<Option<T>>) -> io::Result<Option<T>> {
     match answer {
         Ok(entry) => Ok(entry),
@@ -212,7 +211,7 @@ fn known<T>(answer: nix::Result<Option<T>>) -> io::Result<Option<T>> {
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITE: u32 = 0o020;
 const PASSWD: &str = "/etc/passwd";
-/// A machine with a hundred thousand users.
+/// Enough for a machine with a hundred thousand users.
 const PASSWD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 #[cfg(test)]

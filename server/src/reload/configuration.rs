@@ -1,4 +1,4 @@
-//! The configuration's file: noticed when it changes, read again, applied as far as can be.
+//! The configuration file: seen to change, read again, and applied as far as a running server can.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,35 +17,36 @@ use crate::plugin::trust;
 use crate::process::regular_file::is_absence;
 use crate::reload::scan::Stamp;
 
-/// The file as it was last seen.
+/// What is known of the configuration file.
 pub(super) struct ConfigFile {
-    /// Reads the configuration again, from wherever it came.
+    /// Reads the configuration again, from the file, the flags and the environment.
     reread: Reread,
-    /// The file that was read. Without one, the first at [`ConfigFile::places`] is taken.
+    /// The file that was read. While there is none, the first that appears at [`ConfigFile::places`] is
+    /// taken.
     path: Option<PathBuf>,
     /// Where a file may appear, in this order.
     places: Vec<PathBuf>,
-    /// Those of them where another file than the one that was read lies, as the log has said.
+    /// The places of which the log has said that a second file lies there, which is not read.
     told_of: Vec<PathBuf>,
     stamp: Option<Stamp>,
     since: Instant,
-    /// What it looked like when it was last read.
+    /// The stamp of what was last read.
     read: Option<Stamp>,
     presence: Presence,
-    /// What is in the way of reading it, and is no fault of what it says.
+    /// What is in the way of reading it, and is no fault of its content.
     trouble: Option<ReadFailure>,
-    /// An operator's request to read it, and when that is done.
+    /// An operator's request to read it, and the time at which that is done.
     request: Option<(Arc<AtomicBool>, Instant)>,
-    /// Until when the next request waits.
+    /// The time before which no further request is served.
     pause_until: Instant,
 }
 
-/// What a configuration is read again for.
+/// Why a configuration is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
     /// Its file has changed, or may be readable again.
     Watch,
-    /// A signal, which gets an answer each time.
+    /// A signal. Each one gets a line in the log.
     Operator,
 }
 
@@ -53,7 +54,7 @@ pub(super) enum Asker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
     There,
-    /// Editors remove a file and make it again: nothing is said yet.
+    /// Nothing is said yet: editors remove a file and make it again.
     Missing {
         since: Instant,
     },
@@ -61,18 +62,20 @@ enum Presence {
     Gone,
 }
 
-/// What a look at the file is to say or to wait for.
+/// What follows from a look at the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PresenceChange {
     Nothing,
-    /// The file is missing, and is looked at again at this time.
+    /// Look again at this time: the file is missing.
     LookAgain(Instant),
+    /// Say that the file is gone.
     Gone,
+    /// Say that the file is there again.
     Back,
 }
 
 impl Presence {
-    /// What follows a look.
+    /// The presence after a look, and what follows from it.
     fn step(self, is_there: bool, now: Instant) -> (Presence, PresenceChange) {
         match (self, is_there) {
             (Presence::There | Presence::Missing { .. }, true) => {
@@ -95,12 +98,12 @@ impl Presence {
 #[derive(Debug)]
 struct ReadFailure {
     told: String,
-    /// When it is read again.
+    /// The time at which it is read again.
     again: Instant,
 }
 
 impl ConfigFile {
-    /// That of a configuration that was just read.
+    /// The file of a configuration that was just read.
     pub(super) fn new(config: &Config, reread: Reread) -> ConfigFile {
         let path = config.file.clone();
         let stamp = path.as_deref().and_then(stamp_of);
@@ -121,14 +124,14 @@ impl ConfigFile {
 }
 
 impl ConfigFile {
-    /// Says once of each default place that a file lies there which is not the one that was read.
+    /// Warns once of each file at a default place that is not the one that was read.
     fn tell_of_others(&mut self) {
         let Some(path) = &self.path else { return };
         let Some(own) = self.places.iter().position(|place| place == path) else {
             return; // It was named, and no other is looked for.
         };
         for (index, place) in self.places.iter().enumerate() {
-            // A directory is no configuration, and two names of one file are no two files.
+            // A directory is no configuration file, and one file may have two names.
             let is_other = index != own
                 && !self.told_of.contains(place)
                 && std::fs::metadata(place).is_ok_and(|it| it.is_file())
@@ -148,8 +151,8 @@ impl ConfigFile {
 }
 
 impl Reconciler {
-    /// An operator asks to read the configuration. Answers whether that is to be done now: the first
-    /// request is answered at once, and those that follow together a little later.
+    /// Notes an operator's request to read the configuration. True if it is served now. Requests that
+    /// follow soon after are served together, a little later.
     pub(super) fn ask_to_reread(&mut self, asked: Arc<AtomicBool>, now: Instant) -> bool {
         let at = self.config_file.pause_until.max(now);
         self.config_file.request = Some((asked, at));
@@ -157,11 +160,12 @@ impl Reconciler {
         at <= now
     }
 
-    /// Reads the configuration again if that was asked for, or its file has changed and is left alone.
+    /// Reads the configuration again if that was asked for, or if its file has changed and was left alone
+    /// since.
     pub(super) fn look_at_config(&mut self, now: Instant) {
         let request = &mut self.config_file.request;
         if let Some((asked, _)) = request.take_if(|(_, at)| *at <= now) {
-            // What is asked for from now on may be about a newer file.
+            // A request from now on may mean a newer file.
             asked.store(false, Ordering::Release);
             self.config_file.pause_until = now + REQUEST_PAUSE;
             self.reread(Asker::Operator);
@@ -201,7 +205,7 @@ impl Reconciler {
         self.reread(Asker::Watch);
     }
 
-    /// Says once that the file is gone, and once that it is there again.
+    /// Logs once that the file is gone, and once that it is there again.
     fn look_for_config(&mut self, now: Instant) {
         let file = &mut self.config_file;
         let Some(path) = &file.path else { return };
@@ -261,13 +265,13 @@ impl Reconciler {
 
     fn apply(&mut self, mut new: Config) {
         let old = self.config.load_full();
-        // To read the file that is in use again, its name is all that counts.
+        // The default places are not looked for again while a file is in use.
         new.file_places.clone_from(&old.file_places);
         if new == *old {
             return;
         }
         if let (Some(file), None) = (&new.file, &old.file) {
-            // It stays the one, whatever appears where one is looked for first.
+            // This file stays in use, also when another appears at an earlier place.
             self.config_file.path = Some(file.clone());
             info!(file = %file.display(), "a configuration file has appeared");
         }
@@ -301,8 +305,8 @@ impl Reconciler {
             let [before, after] = [&*old, &new].map(|it| it.handler(&file.name));
             let deployment = this.deployments.get(&file.name);
             let is_refused = deployment.is_some_and(|it| it.refusal.is_some());
-            // Its own table is what a handler is built from: a new one is a new generation. And what
-            // was refused may have been for any of its keys.
+            // A handler is built from its own table, so a changed table makes a new generation. A file
+            // that was refused may have been refused for any key.
             let is_built_otherwise = before.config != after.config || before.raw != after.raw;
             is_built_otherwise || is_refused && before != after
         });
@@ -319,13 +323,14 @@ fn stamp_of(path: &std::path::Path) -> Option<Stamp> {
         .map(|metadata| Stamp::of(&metadata))
 }
 
-/// Between two readings that operators ask for.
+/// The least time between two readings that operators ask for.
 const REQUEST_PAUSE: Duration = Duration::from_millis(250);
-/// Until a file that could not be read is read again.
+/// The time until a file that could not be read is read again.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// How long the file is missing until the log says that it is gone.
 const ABSENCE: Duration = Duration::from_secs(1);
-/// Editors write in several steps, and half a file may be a good one.
+/// How long the file must have been left alone: editors write in several steps, and half a file may be
+/// valid.
 const QUIET: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! One handler: the generation that serves, and those before it that still have sessions.
+//! What is deployed under one handler's name: the generation that serves, and older ones that have not
+//! ended.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -19,21 +20,25 @@ use crate::generation::Generation;
 use crate::generation::lineage::Lineage;
 use crate::listing::{Listed, Listing};
 
-/// One handler, by its name.
+/// What is deployed under one handler's name.
 #[derive(Debug, Default)]
 pub(super) struct Deployment {
     /// The file that answers at its route.
     pub(super) path: Option<PathBuf>,
+    /// The generation that new connections begin on.
+    /// The generation that new connections begin on.
     pub(super) serving: Option<Arc<Generation>>,
+    /// The load under way.
+    /// The load under way.
     pub(super) loading: Option<Loading>,
     /// Why its file is not what serves.
     pub(super) refusal: Option<Refused>,
-    /// Generations that were superseded and of which something still runs, the oldest first.
+    /// Superseded or removed generations of which something still runs, the oldest first.
     pub(super) draining: VecDeque<Draining>,
     retired: usize,
     numbers: u64,
     pub(super) lineage: Arc<Lineage>,
-    /// There while the handler is told that it serves.
+    /// What follows when `serving` of the newest generation has returned.
     pub(super) succession: Option<Succession>,
 }
 
@@ -43,13 +48,13 @@ impl Deployment {
         self.numbers
     }
 
-    /// Whether there is anything to say of it: a file, a reason, or code that may still run.
+    /// Whether it is listed: there is a generation, a load, or a reason for a refusal.
     fn is_there(&self) -> bool {
         let is_coming = self.loading.is_some() || self.refusal.is_some();
         is_coming || self.serving.is_some() || !self.draining.is_empty()
     }
 
-    /// What is said of it to those who ask.
+    /// Its entry in the list of handlers.
     pub(super) fn listed(&self, name: &str) -> Listed {
         Listed {
             name: name.to_owned(),
@@ -72,7 +77,7 @@ impl Deployment {
 }
 
 impl Reconciler {
-    /// What a load came to.
+    /// Notes the end of a load: swaps its generation in, or refuses its file.
     pub(super) fn finish(&mut self, finished: Finished) {
         let Finished {
             context,
@@ -90,7 +95,7 @@ impl Reconciler {
             (Err(refusal), Some(loading)) => {
                 return self.refuse(Some(&name), &provenance.path, &refusal, loading.began);
             }
-            // It was given up, which was said.
+            // The load was given up, and that was said.
             (Err(_), None) => return,
         };
         let lineage = handler.lineage.clone();
@@ -103,8 +108,8 @@ impl Reconciler {
                 self.perform(&loading.path, action, now);
                 self.swap(&name, generation, loading.began);
             }
-            // The file went while it was loaded, or the load was given up. What was built is never
-            // used, but it exists, so it is shut down.
+            // The file was removed meanwhile, or the load was given up. The generation exists and
+            // never serves, so it is shut down.
             _ => {
                 generation.end_serving();
                 handler.draining.push_back(Draining::new(generation, None));
@@ -112,7 +117,8 @@ impl Reconciler {
         }
     }
 
-    /// Loads and lifecycle calls against their deadlines; old generations on their way out.
+    /// Does what is due: gives up loads and calls that are late, goes on with successions, and closes
+    /// sessions of old generations.
     pub(super) fn advance_generations(&mut self, now: Instant) {
         let mut next = None;
         let (mut given_up, mut succeeding) = (Vec::new(), Vec::new());
@@ -165,7 +171,7 @@ impl Reconciler {
         self.observe_freed_routes();
     }
 
-    /// Loads that keep a processor busy.
+    /// The number of loads that keep a processor busy.
     pub(super) fn loads_under_way(&self) -> usize {
         let loading = self
             .deployments
@@ -176,7 +182,7 @@ impl Reconciler {
             .count()
     }
 
-    /// Makes known what has become of the handlers.
+    /// Publishes the list of handlers.
     pub(super) fn publish(&self) {
         let handlers = self.deployments.iter().filter(|(_, it)| it.is_there());
         let listed = handlers.map(|(name, handler)| handler.listed(name));
@@ -202,13 +208,13 @@ impl Reconciler {
             if let Some(serving) = handler.serving.take() {
                 handler.draining.push_back(Draining::new(serving, None));
             }
-            // Those before it may still wait for it to know that it serves.
+            // An older one may still wait for the newest to return from `serving`.
             handler.generations().for_each(|it| it.end_serving());
         }
         self.files.clear();
         let deadline = Instant::now() + limit.min(STOP_LIMIT);
         while self.is_busy() && Instant::now() < deadline {
-            // What is loaded by now is not to serve any more, and is shut down.
+            // A load that ends now has no file any more, so its generation is shut down.
             if let Ok(Order::Loaded(finished)) = inbox.recv_timeout(Duration::from_millis(1)) {
                 self.finish(finished);
             }
@@ -216,12 +222,12 @@ impl Reconciler {
         self.stage.remove();
     }
 
-    /// Whether a load is under way, or a call of a generation's life.
+    /// Whether a load or a lifecycle call of a generation is under way.
     fn is_busy(&self) -> bool {
         self.deployments.values().any(|handler| {
             let mut generations = handler.generations();
             handler.loading.is_some()
-                // Sessions that are still there have been waited for long enough.
+                // A generation with sessions is not waited for: they had their time to close.
                 || generations.any(|it| {
                     it.sessions() == 0 && !it.life().is_retired() || !it.is_idle()
                 })
@@ -229,5 +235,5 @@ impl Reconciler {
     }
 }
 
-/// How long the end of the process waits for plugins that take their time.
+/// How long the end of the process waits for `shutdown` of all plugins, at most.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! A generation on its way out: superseded or removed, and not empty yet.
+//! A generation that was superseded or removed, until none of its code runs any more.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use crate::sessions::mailbox::{Dismissal, Mailbox};
 #[derive(Debug)]
 pub(super) struct Draining {
     pub(super) generation: Arc<Generation>,
-    /// When its sessions are told to close, at the latest.
+    /// The time at which its sessions are told to close, if they are still there.
     deadline: Option<Instant>,
-    /// There once they are.
+    /// The sessions that are being told to close.
     closing: Option<ClosingSessions>,
 }
 
-/// Sessions that are told to close, a few at a time.
+/// Sessions that are told to close, some at a time.
 #[derive(Debug)]
 struct ClosingSessions {
     sessions: Vec<Arc<Mailbox>>,
@@ -37,17 +37,17 @@ impl Draining {
         self.closing.is_some()
     }
 
-    /// Whether somebody is on it.
+    /// Whether it has sessions or handshakes.
     pub(super) fn has_sessions(&self) -> bool {
         self.generation.sessions() > 0
     }
 
-    /// Whether it is retired and none of its code runs any more.
+    /// Whether it is retired and none of its code runs.
     pub(super) fn is_over(&self) -> bool {
         self.generation.look()
     }
 
-    /// From now on its sessions are told to close.
+    /// Lists its sessions, so that they are told to close from now on.
     pub(super) fn begin_closing(&mut self, now: Instant) {
         self.deadline = None;
         let generation = &self.generation;
@@ -59,7 +59,7 @@ impl Draining {
         });
     }
 
-    /// Tells the next few sessions, if they are to leave; answers when there is more to do.
+    /// Tells the next sessions to close, if it is time. Answers when there is more to do.
     pub(super) fn close_next(&mut self, now: Instant) -> Option<Instant> {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.begin_closing(now);
@@ -76,7 +76,7 @@ impl Draining {
         if rest > 0 {
             return Some(now + PAUSE);
         }
-        // A handshake that was under way may have become a session since.
+        // A handshake that was under way may have become a session since the list was made.
         let again = closing.listed + LATECOMERS;
         if has_sessions && again <= now {
             self.begin_closing(now);
@@ -88,5 +88,7 @@ impl Draining {
 
 /// Sessions told to close at a time, so that their peers do not all come back at one moment.
 const BATCH: usize = 500;
+/// The time between two batches.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The time between two lists of sessions.
 const LATECOMERS: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The loop of the road of changes: takes orders, looks, tells. It survives a panic.
+//! The loop of the reconciler: takes orders, looks, and makes the outcome known. It survives a panic.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use super::belief::Observation;
 use super::reconciler::{Reconciler, SWEEP};
 
 impl Reconciler {
-    /// Goes on until it is told to stop. A panic costs one look, and is said.
+    /// Runs until it is told to stop. A panic costs one look, and is logged.
     pub(super) fn run(mut self, inbox: &mpsc::Receiver<Order>) {
         let mut orders = Vec::new();
         let mut last_panic = None;
@@ -22,7 +22,7 @@ impl Reconciler {
                 Ok(ControlFlow::Break(())) => return self.stop(inbox),
                 Err(panic) => {
                     self.next = Instant::now() + SWEEP;
-                    // Who waits for an answer gets what there is.
+                    // Waiters get the answer as far as it is known.
                     let _ = catch_unwind(AssertUnwindSafe(|| self.tell()));
                     let why = panic_text(&*panic);
                     if last_panic.as_ref() != Some(&why) {
@@ -31,7 +31,7 @@ impl Reconciler {
                     }
                 }
             }
-            // A panic may have left some.
+            // A panic may have left orders behind.
             if orders.is_empty() {
                 let wait = self.next.saturating_duration_since(Instant::now());
                 match inbox.recv_timeout(wait) {
@@ -40,15 +40,15 @@ impl Reconciler {
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
-            // Hints come in swarms; one look answers all that are there.
+            // Hints come in swarms; one look serves all that have come.
             orders.extend(inbox.try_iter());
         }
     }
 
-    /// Does what was ordered, or looks if nothing was.
+    /// Carries out the orders, or looks if there are none.
     fn step(&mut self, orders: &mut Vec<Order>) -> ControlFlow<()> {
         let (mut looks, mut goes_on, mut stops) = (orders.is_empty(), false, false);
-        // Each is gone before it is done: one that panics is not tried again.
+        // Each order is taken out first, so that one that panics is not tried again.
         while !orders.is_empty() {
             match orders.remove(0) {
                 Order::Look => {
@@ -85,7 +85,7 @@ impl Reconciler {
                     self.bound_generations(&handler);
                     looks = true;
                 }
-                // Behind what was loaded until now, which is to be shut down.
+                // After the orders behind it: what has been loaded until now is to be shut down too.
                 Order::Stop => stops = true,
             }
         }
@@ -101,14 +101,14 @@ impl Reconciler {
         ControlFlow::Continue(())
     }
 
-    /// Makes known what has become of the handlers.
+    /// Publishes the list of handlers, and answers waiters.
     fn tell(&mut self) {
         self.publish();
         self.answer();
     }
 }
 
-/// What a panic says.
+/// The text of a panic.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
     let words = words.or_else(|| panic.downcast_ref::<String>().cloned());

@@ -1,4 +1,4 @@
-//! One load, on a thread of its own: whatever a plugin does there, the road of changes goes on.
+//! One load, on a thread of its own, so that the reconciler goes on whatever the plugin does there.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(crate) struct Loading {
     progress: Arc<Progress>,
 }
 
-/// What a load came to.
+/// The end of a load.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) context: &'static Context,
@@ -45,7 +45,7 @@ pub(crate) struct Finished {
     pub(crate) outcome: Result<Plugin, Refusal>,
 }
 
-/// Begins to load; `done` is called from the load's thread.
+/// Begins to load. `done` is called from the load's thread.
 pub(crate) fn start(
     job: Job,
     shared: &Arc<Shared>,
@@ -70,7 +70,7 @@ pub(crate) fn start(
     })
 }
 
-/// Begins to find out whether it could be loaded; `done` is called from the thread that does.
+/// Begins to find out whether a plugin could be loaded. `done` is called from the thread that does.
 pub(crate) fn check(
     job: Job,
     shared: &Arc<Shared>,
@@ -123,19 +123,19 @@ impl Job {
 }
 
 impl Loading {
-    /// Why the load is given up, if it has been in one step for longer than `limit`.
+    /// The refusal with which the load is given up, if it has been in one step for longer than `limit`.
     pub(crate) fn overdue(&self, limit: Duration) -> Option<Refusal> {
         let (step, since) = self.progress.now();
-        // A trial is held against its deadlines by the thread that waits for it.
+        // The thread that waits for a trial holds it against deadlines of its own.
         (step != Step::Trial && since.elapsed() > limit).then_some(Refusal::Late { step, limit })
     }
 
-    /// Nobody waits for it any more: what it is given from now on is GONE.
+    /// Gives the load up: every host function answers the plugin GONE from now on.
     pub(crate) fn give_up(&self) {
         self.context.end();
     }
 
-    /// Whether it takes the plugin's time, not ours.
+    /// Whether the load waits for the plugin's own code, and keeps no processor of the server busy.
     pub(crate) fn is_waiting_for_plugin(&self) -> bool {
         let (step, since) = self.progress.now();
         step != Step::Staging && since.elapsed() > Duration::from_millis(100)

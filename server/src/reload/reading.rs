@@ -1,5 +1,6 @@
-//! Large files, which are read, hashed and inspected on a thread of their own: a quarter of a gigabyte
-//! takes some hundred milliseconds, in which no other change would be noticed.
+//! Reads large files on a thread of their own, hashed and inspected.
+//!
+//! A quarter of a gigabyte takes some hundred milliseconds, in which no other change would be noticed.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,17 +12,17 @@ use super::content::{self, PluginContent};
 use crate::plugin::inspect::inspect;
 use crate::process::regular_file::NotRead;
 
-/// The reading that is under way, and the one that is over and not taken yet. There is one at a time,
-/// because each holds a whole file in memory.
+/// The reading of a large file. There is one at a time, because each holds a whole file in memory.
 #[derive(Debug, Default)]
 pub(super) enum Reading {
     #[default]
     Nothing,
     UnderWay,
+    /// It is over, and its content was not taken yet.
     Done(Box<(PathBuf, Read)>),
 }
 
-/// What became of a reading.
+/// What a reading came to.
 pub(super) type Read = Result<PluginContent, NotRead>;
 
 impl Reading {
@@ -39,7 +40,7 @@ impl Reading {
                 *self = Reading::UnderWay;
                 return None;
             }
-            // What was read of another one, and not taken, is read again if it is still wanted.
+            // The content of another file, which was not taken, is read again if it is still wanted.
             Reading::Done(..) | Reading::Nothing => {}
             Reading::UnderWay => *self = Reading::UnderWay,
         }
@@ -48,7 +49,7 @@ impl Reading {
         }
         let (own, orders) = (path.to_owned(), orders.clone());
         let read = move || {
-            // A panic must not leave the reconciler waiting.
+            // A panic must not leave the reconciler waiting for an end.
             let read = catch_unwind(AssertUnwindSafe(|| read_and_inspect(&own)));
             let panicked = || io::Error::other("its inspection panicked").into();
             let outcome = read.unwrap_or_else(|_| Err(panicked()));
@@ -66,12 +67,12 @@ impl Reading {
         matches!(self, Reading::UnderWay)
     }
 
-    /// A reading is over.
+    /// Notes the end of the reading.
     pub(super) fn end(&mut self, path: PathBuf, outcome: Read) {
         *self = Reading::Done(Box::new((path, outcome)));
     }
 
-    /// What was read and not taken is of no use any more.
+    /// Forgets content that was read and not taken.
     pub(super) fn forget(&mut self) {
         if let Reading::Done(..) = self {
             *self = Reading::Nothing;
@@ -85,7 +86,7 @@ fn read_and_inspect(path: &Path) -> Read {
     Ok(content)
 }
 
-/// What is read in a few milliseconds.
+/// The largest file that is read on the reconciler's thread: that takes a few milliseconds.
 const LARGE_BYTES: u64 = 8 * 1024 * 1024;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Moves the sessions of old generations to the one that serves now.
 //!
-//! Each session moves by itself, in its own task; here they are only asked, a slice at a time, and
-//! the next slice after a rest half as long as the one before took. So ten thousand of them leave a
-//! third of the machine free, and keep nobody else waiting for more than a slice.
+//! Each session moves by itself, in its own task. Here the sessions are asked, a slice at a time, with
+//! a rest after each slice that is half as long as the slice took. So a move of ten thousand sessions
+//! leaves a third of the machine free, and no other session waits for more than a slice.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use crate::sessions::move_tracker::{Counts, MoveTracker};
 /// One move of a handler's sessions.
 #[derive(Debug)]
 pub(super) struct RollingMove {
-    /// The generations that they come from.
+    /// The generations that the sessions come from.
     pub(super) from: Vec<Arc<Generation>>,
     pub(super) to: Arc<Generation>,
 }
 
 impl RollingMove {
-    /// Begins to move; `done` is called when everybody has answered, or was given the time to.
+    /// Begins to move. `done` is called when every session has answered, or has had the time to.
     pub(super) fn begin(self, done: impl FnOnce(Moved) + Send + 'static) {
         let threads = self.to.context.shared.lifecycle.clone();
         threads.run(move || done(self.run()));
@@ -77,9 +77,10 @@ impl RollingMove {
         }
     }
 
-    /// Asks every session of these generations; answers also what the slice took that took longest,
-    /// from the first question to the last answer. The move held up no thread for longer, unless a
-    /// session was late, whose callback did.
+    /// Asks every session of these generations. Returns the answers, and the time of the slowest slice,
+    /// from its first question to its last answer.
+    ///
+    /// No thread was held up for longer than that, but by the callback of a session that was late.
     fn ask(&self, numbers: &[u64]) -> (Counts, Duration) {
         let tracker = Arc::new(MoveTracker::default());
         let is_wanted =
@@ -89,12 +90,12 @@ impl RollingMove {
         for slice in sessions.chunks(SLICE) {
             let began = Instant::now();
             if !self.to.is_newest() {
-                break; // whoever came after it asks them all
+                break; // the newer generation asks all sessions
             }
             for mailbox in slice {
                 mailbox.ask_to_move(&tracker);
             }
-            // Whoever is late is not waited for again with the next slice.
+            // Late sessions are not waited for again with the next slice.
             let waiting = tracker.wait(late, SLICE_PATIENCE).waiting;
             late = late.max(waiting);
             let took = began.elapsed();
@@ -104,7 +105,7 @@ impl RollingMove {
         (tracker.wait(0, PATIENCE), longest_slice)
     }
 
-    /// Says why the sessions of a generation cannot move; answers how many they are.
+    /// Logs why the sessions of a generation cannot move. Returns their number.
     fn tell_kept(&self, old: &Generation) -> usize {
         let sessions = old.sessions();
         if let (1.., Some(obstacle)) = (sessions, old.obstacle_to(&self.to)) {
@@ -120,7 +121,7 @@ impl RollingMove {
     }
 }
 
-/// Why sessions stay where they are: how many for each reason.
+/// Why sessions stay where they are, with the number of sessions for each reason, as one text.
 #[derive(Default)]
 struct Reasons(Option<String>);
 
@@ -134,10 +135,13 @@ impl Reasons {
     }
 }
 
-/// Sessions asked at a time.
+/// The number of sessions that are asked at a time.
 const SLICE: usize = 64;
-/// A session whose callback runs long is not waited for by all the others.
+/// How long a slice waits for its last answers. A session whose callback runs long does not hold up the
+/// others.
 const SLICE_PATIENCE: Duration = Duration::from_millis(20);
+/// The longest rest between two slices.
+/// The longest rest between two slices.
 const REST_MAX: Duration = Duration::from_millis(1);
-/// How long the last ones may take to answer before the move is told.
+/// How long the last sessions may take to answer before the move is logged.
 const PATIENCE: Duration = Duration::from_secs(1);

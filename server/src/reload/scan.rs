@@ -1,4 +1,4 @@
-//! What lies in the handlers directory now: which files are plugins, and the path of each.
+//! Looks through the handlers directory: which files are plugins, and the route of each.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -12,24 +12,25 @@ use crate::plugin::refusal::Refusal;
 use crate::plugin::trust::Guard;
 use crate::process::regular_file::{self, is_absence};
 
-/// Everything that was found, in the order of paths.
+/// What one look through the handlers directory has found.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
+    /// In the order of paths.
     pub(crate) plugins: Vec<Found>,
-    /// What would be a plugin if it were not for this.
+    /// Files and directories that are refused for what they are or for who can write them.
     pub(crate) refused: Vec<(PathBuf, Refusal)>,
-    /// What cannot be read, and what the system said. What lies there or below it is neither present nor
+    /// Paths that cannot be read, and the system's error. What lies there or below is neither present nor
     /// gone.
     pub(crate) unreadable: Vec<(PathBuf, String)>,
     /// Every directory that was looked at, the handlers directory first.
     pub(crate) directories: Vec<PathBuf>,
     /// Links to directories that were looked at.
     pub(crate) links: Vec<PathBuf>,
-    /// Whether there are crates of handlers: sources instead of libraries.
+    /// Whether a directory holds a `Cargo.toml`: sources instead of libraries.
     pub(crate) has_crates: bool,
 }
 
-/// What decides which files a scan finds, apart from the files.
+/// The settings that decide which files a scan finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
     handlers_dir: PathBuf,
@@ -38,7 +39,7 @@ pub(crate) struct Scope {
     trust: Trust,
 }
 
-/// A file that is to be a plugin.
+/// A file whose name is that of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
@@ -47,7 +48,7 @@ pub(crate) struct Found {
     pub(crate) stamp: Stamp,
 }
 
-/// What tells one content of a file from another without reading it.
+/// Metadata that tell one content of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) inode: (u64, u64),
@@ -70,7 +71,7 @@ impl Stamp {
         }
     }
 
-    /// That of a file which no file system has.
+    /// A stamp that belongs to no file.
     #[cfg(test)]
     pub(crate) fn made_up(inode: u64, modified: i128, changed: i128) -> Stamp {
         Stamp {
@@ -81,7 +82,7 @@ impl Stamp {
         }
     }
 
-    /// Whether only the file's mode, owner or links may differ.
+    /// Whether at most the file's mode, owner or number of links differs.
     pub(crate) fn has_same_content_as(&self, other: &Stamp) -> bool {
         let content = |stamp: &Stamp| (stamp.inode, stamp.bytes, stamp.modified);
         content(self) == content(other)
@@ -91,8 +92,8 @@ impl Stamp {
 /// Looks through the handlers directory. Fails only if there is no such directory; one that cannot be
 /// read is in `Scan::unreadable`.
 pub(crate) fn scan(scope: &Scope) -> io::Result<Scan> {
-    // Names go by the path as it is written: a link that is switched to another directory leads to
-    // new files of the same names.
+    // Names follow the path as it is written, so that a link which is switched to another directory
+    // leads to new files for the same routes.
     let mut walk = Walk {
         scan: Scan::default(),
         real_root: PathBuf::new(),
@@ -101,7 +102,7 @@ pub(crate) fn scan(scope: &Scope) -> io::Result<Scan> {
         is_cache: false,
         seen: HashSet::new(),
     };
-    // The name of a handler is relative to the handlers directory also when only a part is scanned.
+    // Handlers' names are relative to the handlers directory, also when only a part of it is scanned.
     let below = scope.scan_dir.strip_prefix(&scope.handlers_dir);
     let prefix = below.unwrap_or(Path::new("")).to_path_buf();
     // `join` with nothing would add a slash.
@@ -135,7 +136,7 @@ impl Scope {
 }
 
 impl Scan {
-    /// Whether it is not known what is at this path: something on the way to it cannot be read.
+    /// Whether this path or something on the way to it cannot be read, so that nothing is known of it.
     pub(crate) fn is_unknown(&self, path: &Path) -> bool {
         let mut unreadable = self.unreadable.iter();
         unreadable.any(|(unreadable, _)| path.starts_with(unreadable))
@@ -148,10 +149,10 @@ struct Walk {
     real_root: PathBuf,
     allows_outside: bool,
     guard: Guard,
-    /// Whether the handlers directory lies in a tagged cache such as cargo's `target`: then the folders in
-    /// it are the cache's, with copies of what lies above them.
+    /// Whether the handlers directory lies in a tagged cache such as cargo's `target`. The folders in it
+    /// are then the cache's own, with copies of the files above them.
     is_cache: bool,
-    /// Directories by device and inode: a link back up is walked once.
+    /// Directories that were walked, by device and inode: a link may lead back up.
     seen: HashSet<(u64, u64)>,
 }
 
@@ -161,7 +162,7 @@ impl Walk {
         for directory in self.real_root.ancestors() {
             self.is_cache |= directory.join(CACHE_TAG).try_exists()?;
         }
-        // Whoever may write a directory above the scanned one may put another in its place.
+        // A user who may write a directory above the scanned one can put another in its place.
         for above in start.ancestors().skip(1).take(prefix.iter().count()) {
             if let Err(refusal) = self.guard.check(above, &fs::metadata(above)?)? {
                 self.scan.refused.push((above.into(), refusal));
@@ -171,8 +172,7 @@ impl Walk {
         self.directory(start, prefix, 0)
     }
 
-    /// What the system says of this path, other than that nothing is there, tells neither what is there
-    /// nor what is gone.
+    /// Notes an error that tells neither what is at this path nor that nothing is.
     fn cannot_read(&mut self, path: &Path, error: &io::Error) {
         self.scan.unreadable.push((path.into(), error.to_string()));
     }
@@ -191,7 +191,7 @@ impl Walk {
         for entry in fs::read_dir(path)? {
             match entry {
                 Ok(entry) => names.push(entry.file_name()),
-                // What was listed so far is there; of the rest nothing is known.
+                // The names that came before are there; of the rest nothing is known.
                 Err(error) => self.cannot_read(path, &error),
             }
         }
@@ -202,7 +202,7 @@ impl Walk {
             }
             let path = path.join(name);
             match self.entry(&path, prefix, depth) {
-                // It has gone since the directory was read, or is a link that leads nowhere.
+                // The entry has gone since the directory was read, or is a link that leads nowhere.
                 Err(error) if is_absence(&error) => {}
                 Err(error) => self.cannot_read(&path, &error),
                 Ok(()) => {}
@@ -254,7 +254,7 @@ impl Walk {
     }
 }
 
-/// A file that is to be a plugin, unless its name, kind or length speaks against it.
+/// The file as a plugin, unless its name, kind or length speaks against it.
 fn candidate(
     path: &Path,
     prefix: &Path,
@@ -271,23 +271,23 @@ fn candidate(
     })
 }
 
-/// How a file is named in messages.
+/// The path of a file as messages say it: relative to the handlers directory, if it lies there.
 pub(crate) fn relative(path: &Path, config: &Config) -> PathBuf {
     match path.strip_prefix(&config.handlers_dir) {
-        // The handlers directory itself has no name of its own there.
+        // The handlers directory relative to itself would be nothing.
         Ok(relative) if !relative.as_os_str().is_empty() => relative.to_path_buf(),
         _ => path.to_path_buf(),
     }
 }
 
-/// The name of the handler in the file at `path`, if it could be one.
+/// The name of the handler in the file at `path`; `None` if the file's name is not that of a plugin.
 pub(crate) fn name_at(path: &Path, config: &Config) -> Option<String> {
     let relative = path.strip_prefix(&config.handlers_dir).ok()?;
     let stem = handler_stem(relative.file_name()?.as_encoded_bytes())?;
     name_of(relative.parent()?, stem).ok()
 }
 
-/// `echo` of `echo_wsh.so` and `libecho_wsh.so`; nothing of what is no plugin.
+/// `echo` for `echo_wsh.so` and `libecho_wsh.so`; `None` for a file that is no plugin.
 fn handler_stem(file_name: &[u8]) -> Option<&[u8]> {
     let extensions: [&[u8]; 3] = [b".so", b".dylib", b".dll"];
     let stem = extensions
@@ -297,7 +297,7 @@ fn handler_stem(file_name: &[u8]) -> Option<&[u8]> {
     Some(stem.strip_prefix(b"lib").unwrap_or(stem))
 }
 
-/// The name of the handler in `prefix/stem_wsh.so`; one without a stem is its directory's own.
+/// The name of the handler in `prefix/stem_wsh.so`. Without a stem it is the directory's name.
 fn name_of(prefix: &Path, stem: &[u8]) -> Result<String, Refusal> {
     let stem = std::str::from_utf8(stem).map_err(|_| Refusal::Unnamed)?;
     let mut parts: Vec<&str> = Vec::new();
@@ -310,9 +310,9 @@ fn name_of(prefix: &Path, stem: &[u8]) -> Result<String, Refusal> {
     Ok(parts.join("/"))
 }
 
-/// What a cache has in it, by <https://bford.info/cachedir/>.
+/// The file that marks a directory as a cache: <https://bford.info/cachedir/>.
 const CACHE_TAG: &str = "CACHEDIR.TAG";
-/// Directories inside one another.
+/// How deep below the handlers directory a directory may lie.
 const DEPTH_MAX: usize = 32;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One generation follows another: the swap, and what becomes of those before it.
+//! One generation follows another: the swap, and what becomes of the older ones.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,27 +12,27 @@ use super::{Change, Order};
 use crate::config::ReloadPolicy;
 use crate::generation::Generation;
 
-/// What follows when the code that serves now knows that it does.
+/// What follows when `serving` of the new generation has returned.
 #[derive(Debug)]
 pub(super) struct Succession {
-    /// What served before.
+    /// The generation that served before.
     pub(super) from: Option<Arc<Generation>>,
     pub(super) to: Arc<Generation>,
-    /// The move of the sessions that older generations have.
+    /// The move of the sessions of all older generations.
     pub(super) to_move: Option<RollingMove>,
-    /// When it follows although `serving` has not returned.
+    /// The time at which it follows although `serving` has not returned.
     pub(super) at_the_latest: Instant,
 }
 
 impl Reconciler {
-    /// The one moment of a reload: from here on connections begin on the new generation.
+    /// Swaps a generation in: from here on connections begin on it.
     pub(super) fn swap(&mut self, name: &str, generation: Arc<Generation>, began: Instant) {
         let Some(handler) = self.deployments.get_mut(name) else {
             return;
         };
         handler.refusal = None;
         let old = handler.serving.replace(generation.clone());
-        // Before the table: whoever enters the old generation from now on finds out.
+        // Before the table: a session that begins on the old generation from now on sees the newer one.
         handler.lineage.set_newest(Some(generation.clone()));
         self.swap_table();
         let elapsed = began.elapsed();
@@ -79,7 +79,7 @@ impl Reconciler {
         });
     }
 
-    /// The code of this generation knows that it serves.
+    /// Notes that `serving` of this generation has returned.
     pub(super) fn serves(&mut self, name: &str, generation: u64) {
         let succession = self
             .deployments
@@ -90,8 +90,10 @@ impl Reconciler {
         }
     }
 
-    /// What served before serves no more, and its sessions move. It is not to wait for ever for
-    /// code that is not its own, so this comes as well when that does not return.
+    /// Ends the service of the generation before, and begins the move of the sessions.
+    ///
+    /// Called as well when the new code does not return from `serving` in time: an old generation does not
+    /// wait for ever for code that is not its own.
     pub(super) fn succeed(&mut self, name: &str) {
         let handler = self.deployments.get_mut(name);
         let Some(succession) = handler.and_then(|it| it.succession.take()) else {
@@ -113,8 +115,8 @@ impl Reconciler {
         }
     }
 
-    /// The move of all sessions that older generations still have, if they are to move; else what
-    /// bounds the generations follows at once.
+    /// The move of the sessions that older generations still have. `None` if none is to move; then the
+    /// number of generations is bounded at once.
     fn plan_move(&mut self, name: &str, to: &Arc<Generation>) -> Option<RollingMove> {
         let handler = self.deployments.get(name)?;
         let from: Vec<_> = handler
@@ -130,7 +132,7 @@ impl Reconciler {
         None
     }
 
-    /// Nothing leads to a generation any more.
+    /// Ends the service of a generation whose handler was removed.
     pub(super) fn supersede(&mut self, name: &str, old: Arc<Generation>) {
         if let Some(handler) = self.deployments.get(name) {
             handler.lineage.set_newest(None);
@@ -141,6 +143,8 @@ impl Reconciler {
         self.bound_generations(name);
     }
 
+    /// Keeps an old generation until none of its code runs any more.
+    /// Keeps an old generation until none of its code runs any more.
     fn drain(&mut self, name: &str, generation: Arc<Generation>) {
         let settings = generation.settings();
         let Some(handler) = self.deployments.get_mut(name) else {
@@ -152,14 +156,14 @@ impl Reconciler {
         let mut old = Draining::new(generation, deadline);
         match settings.reload {
             ReloadPolicy::Close => old.begin_closing(now),
-            // What does not move finishes where it is, or at the deadline.
+            // A session that does not move finishes on the old code, or closes at the deadline.
             ReloadPolicy::Migrate | ReloadPolicy::Drain => {}
         }
         handler.draining.push_back(old);
         self.due(Instant::now());
     }
 
-    /// Of more generations with sessions than there may be, the oldest are sent away.
+    /// Closes the sessions of the oldest generations, if more have sessions than the configuration allows.
     pub(super) fn bound_generations(&mut self, name: &str) {
         let max = self
             .config
@@ -192,5 +196,5 @@ impl Reconciler {
     }
 }
 
-/// How long what served before waits for the new code to know that it serves.
+/// How long an old generation serves on while `serving` of the new one runs.
 const SERVING_PATIENCE: Duration = Duration::from_secs(1);

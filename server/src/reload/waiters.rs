@@ -1,53 +1,53 @@
-//! Who waits to hear what became of changed files, and what there is to say by then.
+//! Requests for what became of changed files, and the answer as far as it is known.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::{Change, Moved};
 
-/// Those who wait, and the answer as far as it is known.
+/// Requests that wait for an answer, and the answer as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     waiting: Vec<mpsc::Sender<Vec<Change>>>,
-    /// What became of each handler since somebody asked.
+    /// What became of each handler since the last answer.
     changes: Vec<Change>,
-    /// Moves whose end belongs to the answer: the handler, its generation, and how long that is
-    /// waited for.
+    /// Moves whose end belongs to the answer: the handler, its generation, and the time at which the
+    /// answer is given without it.
     moves: Vec<(String, u64, Instant)>,
 }
 
 impl Waiters {
-    /// One more waits until nothing is under way.
+    /// Adds a request. It is answered when nothing is under way.
     pub(super) fn join(&mut self, reply: mpsc::Sender<Vec<Change>>) {
         self.waiting.push(reply);
     }
 
-    /// Whether an answer is waited for. As long as it is, files are taken for whole although they are
-    /// young: who asks says that they are.
+    /// Whether a request waits. As long as one does, files are taken for whole although they are young:
+    /// the request says that they are.
     pub(super) fn are_there(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Something became of a handler; the last thing that did is what is told.
+    /// Notes what became of a handler. The answer holds the last note of each handler.
     pub(super) fn note(&mut self, change: Change) {
         self.changes.retain(|it| it.handler != change.handler);
         self.changes.push(change);
     }
 
-    /// Sessions begin to move to a generation.
+    /// Notes that sessions begin to move to a generation.
     pub(super) fn expect_move(&mut self, handler: &str, generation: u64, now: Instant) {
-        // A plugin may never let it begin.
+        // A plugin may keep the move from ever beginning.
         let until = now + PATIENCE;
         self.moves.push((handler.to_owned(), generation, until));
     }
 
-    /// Until when the end of a handler's moves is waited for, if any is under way.
+    /// The time until which a move of this handler is waited for; `None` if none is under way.
     pub(super) fn moves_until(&self, handler: &str, now: Instant) -> Option<Instant> {
         let its = self.moves.iter().filter(|(name, ..)| name == handler);
         its.map(|(.., until)| *until).filter(|it| *it > now).min()
     }
 
-    /// They have, as far as they can.
+    /// Notes that the sessions of a handler have moved, as far as they can.
     pub(super) fn end_move(&mut self, handler: &str, generation: u64, moved: Moved) {
         self.moves
             .retain(|(name, number, _)| (&**name, *number) != (handler, generation));
@@ -58,7 +58,7 @@ impl Waiters {
         }
     }
 
-    /// Tells those who wait, unless a load or a move is under way. Answers when to try again, if nothing
+    /// Answers all requests, unless a load or a move is under way. Returns when to try again, if nothing
     /// happens before.
     pub(super) fn answer(&mut self, is_loading: bool, now: Instant) -> Option<Instant> {
         self.moves.retain(|(.., until)| *until > now);
@@ -76,7 +76,7 @@ impl Waiters {
     }
 }
 
-/// Longer than a move waits for its last sessions.
+/// How long a move is waited for: longer than the move itself waits for its last sessions.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Hints that something changed in a set of directories. Never more than a hint: who gets one looks
-//! again, and looks every few seconds besides.
+//! Hints that something changed in a set of directories.
+//!
+//! A hint is never more than a reason to look: events get lost, and some file systems have none. So the
+//! reconciler also looks every few seconds without one.
 
 mod waypoints;
 
@@ -24,15 +26,17 @@ use crate::process::regular_file::is_absence;
 pub(crate) struct Watcher {
     /// `None` where the system has no events to give.
     events: Option<RecommendedWatcher>,
-    /// What is watched, and which directory was there when that began.
+    /// The directories that are watched, by path, with the device and inode that was there at the beginning.
     watched: HashMap<PathBuf, (u64, u64)>,
-    /// Which events are hints; the thread that gets them reads it.
+    /// Which events are hints. The thread that gets the events reads it.
     interest: Arc<ArcSwap<Interest>>,
+    /// Whether a directory could not be watched.
+    /// Whether a directory could not be watched.
     is_blind: bool,
     silence: Silence,
 }
 
-/// What is to be told of.
+/// The paths whose events are hints.
 #[derive(Debug, Default)]
 struct Interest {
     /// Directories in which everything matters.
@@ -50,14 +54,16 @@ impl Interest {
     }
 }
 
-/// Whether events tell of changes at all: some file systems have none, and a link may lead to where
-/// nothing is watched.
+/// Whether events tell of changes at all. Some file systems have no events, and a link may lead to a
+/// directory that is not watched.
 #[derive(Debug, Default)]
 struct Silence {
     /// Whether a hint has come since the last look.
     was_broken: bool,
     /// A change that no hint told of, and when it was found.
     unannounced: Option<(PathBuf, Instant)>,
+    /// Whether such a change got no hint in time, so that none is expected any more.
+    /// Whether such a change got no hint in time, so that none is expected any more.
     is_certain: bool,
 }
 
@@ -91,9 +97,10 @@ impl Watcher {
         watcher
     }
 
-    /// Watches exactly these directories from now on, and the directories that `names` lie in, of which
-    /// nothing but these names matters. One that is not there is left out until the next call. Answers
-    /// whether some are watched that were not: what has changed there until now may not be known.
+    /// Watches exactly these directories from now on, and for `names` the directories that they lie in. A
+    /// directory that is not there is left out until the next call.
+    ///
+    /// Returns whether a directory is watched that was not: no event tells of a change before that.
     pub(crate) fn watch(&mut self, directories: &[PathBuf], names: BTreeSet<PathBuf>) -> bool {
         let Some(events) = &mut self.events else {
             return false;
@@ -110,15 +117,15 @@ impl Watcher {
             names,
         }));
         self.watched.retain(|path, inode| {
-            // A directory that was removed and made again is another one. What cannot be looked at now
-            // may be the one that is watched.
+            // A directory that was removed and made again is another one. One that cannot be looked at
+            // now may still be the one that is watched.
             let is_same = match inode_of(path) {
                 Ok(found) => found == *inode,
                 Err(error) => !is_absence(&error),
             };
             let stays = wanted.contains(path) && is_same;
             if !stays {
-                // Whether it was watched does not matter any more.
+                // An error says that it was not watched any more.
                 let _ = events.unwatch(path);
             }
             stays
@@ -141,7 +148,7 @@ impl Watcher {
                 Err(error) if directories.contains(&path) || is_limit(&error.kind) => {
                     failure = Some(error);
                 }
-                // A directory above may be closed to us; what is switched there is found a little later.
+                // A directory above may be closed to the server. A change there is found by the next look.
                 Err(error) => debug!(path = %path.display(), %error, "not watched"),
             }
         }
@@ -152,26 +159,26 @@ impl Watcher {
         is_any_new
     }
 
-    /// Whether some changes can only be found by looking.
+    /// Whether some changes can be found by looking only.
     pub(crate) fn is_blind(&self) -> bool {
         self.is_blind || self.silence.is_certain
     }
 
-    /// A hint has come.
+    /// Notes that a hint has come.
     pub(crate) fn heard(&mut self) {
         self.silence.was_broken = true;
         self.silence.unannounced = None;
     }
 
-    /// Other directories are looked at from now on: whether events tell of their changes is open.
+    /// Forgets whether events tell of changes: other directories are looked at from now on.
     pub(crate) fn begin_anew(&mut self) {
         self.silence = Silence::default();
     }
 
-    /// A look has found these changes. Answers when to look again, if it is not known yet whether a
-    /// hint is still to come.
+    /// Notes the changes that a look has found. Returns when to look again, as long as a hint may still
+    /// come.
     pub(crate) fn looked(&mut self, changed: &[PathBuf], now: Instant) -> Option<Instant> {
-        // What cannot be watched is known already.
+        // There is nothing more to find out.
         if self.is_blind() {
             return None;
         }
@@ -203,12 +210,12 @@ impl Watcher {
     }
 }
 
-/// Whether the system has no more watches to give, for whatever directory.
+/// Whether the system has no more watches to give, for any directory.
 fn is_limit(kind: &ErrorKind) -> bool {
     !way_out(kind).is_empty()
 }
 
-/// What an operator can do about a limit of the system's.
+/// What an operator can do about a limit of the system; nothing for other errors.
 fn way_out(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::MaxFilesWatch => "; raise the sysctl `fs.inotify.max_user_watches`",
@@ -219,13 +226,13 @@ fn way_out(kind: &ErrorKind) -> &'static str {
     }
 }
 
-/// Whether an event is a reason to look. One without a path says that events were lost.
+/// Whether an event is a reason to look. An event without a path says that events were lost.
 fn is_hint(event: &Event, interest: &Interest) -> bool {
     let paths = &event.paths;
     is_a_change(&event.kind) && (paths.is_empty() || paths.iter().any(|path| interest.covers(path)))
 }
 
-/// Reading is no change; the end of a write is the best hint there is.
+/// Whether an event of this kind tells of a change. The end of a write does, reading does not.
 fn is_a_change(kind: &EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,

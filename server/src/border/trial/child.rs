@@ -1,7 +1,7 @@
 //! One trial, in a process of its own: opens the copy, makes the calls of a load, and reports.
 //!
-//! The process has what the server has at a load (working directory, environment, the functions that
-//! the program exports) and none of its descriptors. Whatever the plugin does here ends with it.
+//! The process has the server's working directory, its environment and the functions that the program
+//! exports, as a load has, and none of its descriptors. What the plugin does here ends with the process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -31,7 +31,7 @@ use crate::sessions::shared::Shared;
 pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     if getppid() != Some(helper) {
-        // The helper ended before there was a signal to tell of it.
+        // The helper ended before the signal was asked for, so that it never comes.
         // SAFETY: it may be called at any time.
         unsafe { libc::_exit(BROKEN) }
     }
@@ -43,16 +43,16 @@ pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
             try_plugin(&mapped, &request);
         }
     });
-    // Whatever was not reported by now is a fault of this program's own.
+    // A panic in here is a fault of this program's own.
     let status = if ran.is_ok() { 0 } else { BROKEN };
-    // SAFETY: it may be called at any time; nothing that libraries have for the end of a process is to
-    // run, as it would not in the server.
+    // Functions that libraries have for the end of a process do not run, as they do not in the server.
+    // SAFETY: it may be called at any time.
     unsafe { libc::_exit(status) }
 }
 
-/// Makes the process one that can be ended with all its children, and that can hurt nothing else.
+/// Makes the process one that can be ended with its children, and that can harm nothing else.
 fn isolate(page: &OwnedFd, mapped: &Mapped, request: &Request) {
-    // Each of these makes a bad plugin less of a nuisance; none decides about a good one.
+    // Failures are ignored: each of these limits a bad plugin, and no good plugin depends on one.
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"wshd-trial-of");
     for signal in IGNORED {
@@ -68,7 +68,7 @@ fn isolate(page: &OwnedFd, mapped: &Mapped, request: &Request) {
     unsafe { close_from(3) };
     // If memory runs out, the kernel ends this process and not the server.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
-    // One byte, and not none: of a core that goes to a program, none would be no limit.
+    // One byte and not 0, which is no limit for a core that is piped to a program.
     limit(Resource::Core, 1);
     limit(Resource::Cpu, request.processor_s_max);
     let allowed = match request.memory_bytes_max {
@@ -84,7 +84,7 @@ fn try_plugin(page: &Mapped, request: &Request) {
     handler_log::capture_lines(LINES_BYTES_MAX);
     let before = libraries::mapped();
     let copy = Path::new(OsStr::from_bytes(&request.copy));
-    // Opened last, when the limit of open files is what the plugin finds.
+    // Opened last, when the limit of open files is the one that the plugin finds.
     let sentinels = Sentinels::open();
     let outcome = load(page, request, copy).and_then(|()| match sentinels.harm() {
         Some(harm) => Err(Refusal::Unfit(harm.to_owned())),
@@ -101,7 +101,7 @@ fn try_plugin(page: &Mapped, request: &Request) {
     };
     let mut bytes = serde_json::to_vec(&report).unwrap_or_default();
     if bytes.len() > REPORT_BYTES_MAX {
-        // The verdict matters more than what was said on the way.
+        // The verdict matters more than the log lines.
         report.lines.clear();
         bytes = serde_json::to_vec(&report).unwrap_or_default();
     }
@@ -125,7 +125,7 @@ fn load(page: &Mapped, request: &Request, copy: &Path) -> Result<(), Refusal> {
         config_json: &request.config_json,
         is_check: true,
     };
-    // The image's place matters only to a server that gives thread keys back.
+    // The image's addresses matter only where thread keys are freed.
     let plugin = Plugin::init(descriptor, &argument, context, 0..0)?;
     page.reach(Step::SelfTest);
     let is_fit = plugin.self_test();
@@ -155,8 +155,9 @@ fn data_bytes() -> u64 {
     pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// Read where a filter of system calls does not look: one that ends a process for `sysinfo` would end every
-/// trial. Where it is not told, memory has no end.
+/// The memory of the machine in bytes; the largest number if it is not known.
+///
+/// It is read from /proc, because a filter that ends a process for `sysinfo` would end every trial.
 fn memory_of_the_machine() -> u64 {
     let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -202,7 +203,7 @@ pub(super) const IGNORED: [i32; 7] = [
     libc::SIGUSR2,
     libc::SIGALRM,
 ];
-/// What is kept of a trial's log lines.
+/// The most bytes of a trial's log lines that are kept.
 const LINES_BYTES_MAX: usize = 48 * 1024;
 /// The exit status after a fault of this program's own: `EX_SOFTWARE` of sysexits.h.
 const BROKEN: i32 = 70;

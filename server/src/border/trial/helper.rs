@@ -1,13 +1,12 @@
-//! The helper process: it forks a process for each trial, sees it end, and says how.
+//! The helper process: it forks a process for each trial, waits for its end, and tells the server how it
+//! ended.
 //!
-//! It is forked from the server when that has a single thread and nothing that matters in memory, so
-//! its own forks are cheap and inherit no lock that is held. It never runs a plugin itself and allocates
-//! little.
+//! It is forked from the server while that has a single thread and little memory, so its own forks are
+//! cheap and inherit no lock that is held. It never runs a plugin itself.
 //!
-//! It ends when the server does, and ends every process of every trial first. It sees that end by a
-//! pidfd: the socket alone would not do, because a child of a plugin may hold a copy of the server's
-//! half. A plugin that has stopped the helper does not keep it: the kernel continues it with SIGCONT,
-//! its parent-death signal.
+//! When the server ends, the helper ends every process of every trial, and then itself. It sees that end
+//! by a pidfd: the socket alone would not do, because a child of a plugin may hold a copy of the server's
+//! half. A helper that a plugin has stopped is continued by its parent-death signal, SIGCONT.
 
 use std::fs;
 use std::io::{self, IoSliceMut, Write};
@@ -27,21 +26,21 @@ use rustix::process::{
 
 use super::child;
 
-/// What the helper answers when a trial is over, or never began.
+/// What the helper answers when a trial has ended or could not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Exited(i32),
     Killed(i32),
-    /// No process could be made, by the number of the error.
+    /// No process could be made. The number is that of the error.
     NotMade(i32),
 }
 
 /// A trial under way.
 struct Running {
     pid: Pid,
-    /// Readable when the process has ended, whatever its own children hold open.
+    /// A pidfd, readable when the process has ended, whatever its own children hold open.
     end: OwnedFd,
-    /// Where the answer goes. The server closes its half when it has waited long enough.
+    /// The socket for the answer. The server closes its half to have the trial ended.
     line: UnixStream,
     is_given_up: bool,
 }
@@ -64,7 +63,7 @@ pub(super) fn run(control: OwnedFd, server: Pid) -> ! {
         if is_server_gone {
             leave(&trials);
         }
-        // From the back, so that the places of the others stay what they are.
+        // From the back, so that the indices of the others stay right.
         for index in over.into_iter().rev() {
             end(trials.swap_remove(index));
         }
@@ -80,12 +79,13 @@ pub(super) fn run(control: OwnedFd, server: Pid) -> ! {
     }
 }
 
-/// Makes the process one of its own: nothing of the server's stays open or reaches it.
+/// Separates the process from the server: no descriptor stays open but the socket, and signals for the
+/// server's group do not reach it.
 fn isolate(control: OwnedFd) -> OwnedFd {
-    // Each of these is a nicety; without it the helper does its work all the same.
+    // Failures are ignored: the helper can do its work without each of these.
     let _ = setsid();
     let _ = rustix::thread::set_name(c"wshd-trial");
-    // It also comes at the end of a thread of the server, and changes nothing then.
+    // The signal also comes when a thread of the server ends, and changes nothing then.
     let _ = set_parent_process_death_signal(Some(Signal::CONT));
     let _ = set_child_subreaper(Some(getpid()));
     for signal in child::IGNORED {
@@ -111,21 +111,21 @@ fn isolate(control: OwnedFd) -> OwnedFd {
     }
 }
 
-/// What tells of the server's end; `None` when it has ended already. Without a pidfd, which a system
-/// call filter may refuse, the socket alone tells of it.
+/// A pidfd of the server; `None` when the server has ended already. The pidfd is missing where a system
+/// call filter refuses it. The socket alone tells of the end then.
 fn watch(server: Pid) -> Option<Option<OwnedFd>> {
     let end = pidfd_open(server, PidfdFlags::empty()).ok();
-    // Looked at afterwards: the number still was the server's when the pidfd was opened.
+    // Looked at afterwards, which shows that the number was the server's when the pidfd was opened.
     (getppid() == Some(server)).then_some(end)
 }
 
-/// What the helper was woken for.
+/// Why the helper was woken.
 #[derive(Debug, Default)]
 struct Happened {
     is_server_gone: bool,
     /// Whether the server asks for a trial.
     is_asked: bool,
-    /// The places of the trials whose process has ended.
+    /// The indices of the trials whose process has ended.
     over: Vec<usize>,
 }
 
@@ -136,7 +136,7 @@ fn wait(
     trials: &mut [Running],
     has_orphans: bool,
 ) -> Happened {
-    // Without a pidfd of the server the socket takes its place, so that the places below stay fixed.
+    // Without a pidfd of the server the socket stands in for it, so that the indices below stay fixed.
     let mut fds = vec![PollFd::new(control, PollFlags::IN)];
     fds.push(match server {
         Some(end) => PollFd::new(end, PollFlags::IN),
@@ -144,7 +144,7 @@ fn wait(
     });
     for trial in trials.iter() {
         fds.push(PollFd::new(&trial.end, PollFlags::IN));
-        // Its end is all that a trial is waited for that was given up: a closed line stays ready.
+        // A closed line stays ready, so a trial that was given up is only waited for by its pidfd.
         fds.push(if trial.is_given_up {
             PollFd::new(&trial.end, PollFlags::IN)
         } else {
@@ -175,7 +175,7 @@ fn wait(
     }
 }
 
-/// The page and the line of a trial that is wanted; `None` when the server is gone.
+/// Receives the page and the line of a trial that the server asks for. `None` when the server is gone.
 fn receive(control: &OwnedFd) -> Result<Option<[OwnedFd; 2]>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -191,7 +191,8 @@ fn receive(control: &OwnedFd) -> Result<Option<[OwnedFd; 2]>, Errno> {
             fds.extend(rights);
         }
     }
-    // Without descriptors left, some are missing; what came is closed, and the server hears so.
+    // Some are missing if this process has no descriptors left. Those that came are closed, which the
+    // server sees.
     fds.try_into().map(Some).map_err(|_| Errno::AGAIN)
 }
 
@@ -228,9 +229,9 @@ fn begin(page: &OwnedFd, mut line: UnixStream, trials: &mut Vec<Running>) {
     }
 }
 
-/// Ends what a trial's process left behind in its group, and says how the process ended.
+/// Ends what a trial has left behind in its group, and tells the server how the trial ended.
 fn end(mut trial: Running) {
-    // Before the process is reaped: from then on its number can be another's.
+    // Before the process is reaped: from then on its number can be another process's.
     let _ = kill_process_group(trial.pid, Signal::KILL);
     let status = waitid(WaitId::Pid(trial.pid), WaitIdOptions::EXITED);
     let answer = match status {
@@ -243,8 +244,8 @@ fn end(mut trial: Running) {
     let _ = trial.line.write_all(&answer.to_bytes());
 }
 
-/// Ends the children of trials that left their group and have lost their parent, which makes them
-/// this process's own; answers whether any is still there.
+/// Ends processes of trials that left their group and have lost their parent, which makes them children of
+/// this process. True if one is still there.
 fn end_orphans(trials: &[Running]) -> bool {
     let own = getpid().as_raw_nonzero();
     let Ok(children) = fs::read_to_string(format!("/proc/self/task/{own}/children")) else {
@@ -270,7 +271,7 @@ fn leave(trials: &[Running]) -> ! {
         let _ = kill_process_group(trial.pid, Signal::KILL);
         let _ = kill_process(trial.pid, Signal::KILL);
     }
-    // Each process that ends leaves its children to this one.
+    // The children of each process that ends become this process's own.
     let began = Instant::now();
     while end_orphans(&[]) && began.elapsed() < LEAVE_TIMEOUT {
         std::thread::sleep(ORPHANS_PAUSE);
@@ -303,13 +304,13 @@ impl Answer {
     }
 }
 
-/// How long an answer is on the line.
+/// The length of an answer on the line.
 pub(super) const ANSWER_BYTES: usize = 8;
 /// The descriptor that the socket to the server has in this process.
 const CONTROL: i32 = 3;
-/// How long orphans have to end before they are looked at again.
+/// The pause between two looks at orphans that are being ended.
 const ORPHANS_PAUSE: Duration = Duration::from_millis(20);
-/// How long the helper ends what is left of trials when the server has ended.
+/// How long the helper waits for the end of all trials when the server has ended.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

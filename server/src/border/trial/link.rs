@@ -1,4 +1,4 @@
-//! The server's side of the helper process: how it is made, asked, and made again.
+//! The server's side of the helper process: makes it, asks it, and makes it again.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -23,7 +23,7 @@ use super::page::Page;
 use crate::process::optional;
 use crate::process::optional::{Optional, is_allowed};
 
-/// The process that forks trials.
+/// The helper process.
 #[derive(Debug)]
 pub(super) struct Helper {
     socket: OwnedFd,
@@ -41,7 +41,7 @@ pub(crate) fn start_helper() {
     *HELPER.lock().unwrap_or_else(PoisonError::into_inner) = Some(helper.map(Arc::new));
 }
 
-/// If this process was started as a helper, it is one until its end.
+/// Runs the helper until the process ends, if the process was started as one.
 pub(crate) fn be_helper_if_asked() {
     let mut arguments = std::env::args_os();
     if arguments.next().is_some_and(|name| name == NAME)
@@ -54,13 +54,13 @@ pub(crate) fn be_helper_if_asked() {
     }
 }
 
-/// Why there cannot be a trial, if it is known.
+/// Fails if it is known that there cannot be a trial.
 pub(super) fn check() -> Result<(), NoTrial> {
     now().map(drop)
 }
 
-/// Asks for the trial of what `page` says; how it ends is told on the other end of `line`. A helper
-/// that has ended is made again first. The answer is the helper that was asked.
+/// Asks for the trial that `page` describes. Its end is told on the other end of `line`. A helper that has
+/// ended is made again first. Returns the helper that was asked.
 pub(super) fn ask(page: &Page, line: &UnixStream) -> Result<Arc<Helper>, NoTrial> {
     let helper = now()?;
     match helper.ask(page, line) {
@@ -80,7 +80,7 @@ fn now() -> Result<Arc<Helper>, NoTrial> {
     }
 }
 
-/// The helper that takes the place of `old`.
+/// Makes the helper that takes the place of `old`, unless that was done already.
 fn renewed(old: &Arc<Helper>) -> Result<Arc<Helper>, NoTrial> {
     let mut current = HELPER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(Ok(other)) = &*current
@@ -114,8 +114,8 @@ impl Helper {
         }
     }
 
-    /// A helper of this very program, run anew: this process has threads by now, and a copy of it would
-    /// find locks taken.
+    /// Runs this program anew as a helper. A fork would not do: this process has threads by now, and its
+    /// copy would find locks taken.
     fn spawn() -> io::Result<Helper> {
         let (socket, theirs) = sockets()?;
         let child = Command::new("/proc/self/exe")
@@ -145,13 +145,13 @@ impl Helper {
         })
     }
 
-    /// Lets go of what is left of a process that has ended.
+    /// Reaps the process if it has ended.
     fn reap(&self) {
         reap(&mut self.pid.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Ends a helper that does not answer, a stopped one too; the next trial makes another. Its trials
-    /// end with it, and the waits for them with their lines.
+    /// Ends a helper that does not answer. Its trials end with it, and so do the waits for them, because
+    /// their lines close. The next trial makes another helper.
     pub(super) fn end(&self) {
         let mut pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(number) = *pid else {
@@ -159,14 +159,14 @@ impl Helper {
         };
         let _ = kill_process(number, Signal::KILL);
         let since = Instant::now();
-        // What is left of one that the kernel takes longer to end is reaped when the next is made.
+        // If the kernel takes longer to end it, it is reaped when the next one is made.
         while !reap(&mut pid) && since.elapsed() < REAP_TIMEOUT {
             std::thread::sleep(REAP_PAUSE);
         }
     }
 }
 
-/// Reaps the process if it has ended; answers whether nothing of it is left.
+/// Reaps the process if it has ended. True if nothing of it is left.
 fn reap(pid: &mut Option<Pid>) -> bool {
     if let Some(number) = *pid {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -177,7 +177,7 @@ fn reap(pid: &mut Option<Pid>) -> bool {
     pid.is_none()
 }
 
-/// The two ends of the way between the server and its helper.
+/// A pair of sockets for the server and its helper.
 fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC;
     Ok(socketpair(
@@ -190,8 +190,9 @@ fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
 
 static HELPER: Mutex<Option<Result<Arc<Helper>, String>>> = Mutex::new(None);
 
-/// How long a helper that was killed is waited for, and how often it is looked at meanwhile.
+/// How long the end of a helper that was killed is waited for.
 const REAP_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause between two looks at a helper that was killed.
 const REAP_PAUSE: Duration = Duration::from_millis(5);
-/// What the program is called when it is run as a helper.
+/// The program's first argument when it is run as a helper.
 const NAME: &str = "wshd-trial-helper";

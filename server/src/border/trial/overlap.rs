@@ -1,10 +1,10 @@
-//! Whether a trial was the only one under way.
+//! Finds out whether a trial was the only one under way.
 
 use std::sync::{Mutex, PoisonError};
 
-/// A trial under way, to find out whether another one was at the same time.
+/// A trial under way, which finds out whether another one was under way at any time meanwhile.
 pub(super) struct OverlapCheck {
-    /// Trials that have begun, this one included; 0 if there was another one already.
+    /// The number of trials that have begun, this one included; 0 if another one was under way then.
     begun: u64,
 }
 
@@ -18,7 +18,7 @@ impl OverlapCheck {
         }
     }
 
-    /// Whether there was no other one from its beginning to its end.
+    /// Ends it. True if no other trial was under way from its beginning to its end.
     pub(super) fn end(self) -> bool {
         let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
         trials.running -= 1;

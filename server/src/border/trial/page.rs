@@ -1,8 +1,8 @@
-//! The memory that one trial shares with the server: what is asked, how far it has come, what came
-//! of it, and what was written to stderr meanwhile.
+//! The memory that one trial shares with the server: the request, the step, the report, and what was
+//! written to stderr.
 //!
-//! It is a file in memory whose length is sealed. The server reads and writes it as a file, so that
-//! a plugin that scribbles into it damages nothing but its own verdict.
+//! It is a file in memory whose length is sealed. The server reads and writes it as a file, so a plugin
+//! that scribbles into it damages nothing but its own verdict.
 
 use std::fs::File;
 use std::io;
@@ -28,7 +28,7 @@ pub(super) struct Mapped {
     layout: Layout,
 }
 
-/// Where each part lies. The request's length stands in the head, the rest follows from the whole.
+/// Where each part lies. The head holds the length of the request, and the rest follows from the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
     request_bytes: usize,
@@ -54,7 +54,7 @@ impl Layout {
 }
 
 impl Page {
-    /// Memory with `request` in it.
+    /// Makes the memory, with `request` in it.
     pub(super) fn new(request: &[u8]) -> io::Result<Page> {
         let layout = Layout::of_request(request.len());
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -69,7 +69,7 @@ impl Page {
         Ok(Page { file, layout })
     }
 
-    /// How far the trial has come; [`Step::Trial`] as long as its process has not begun.
+    /// The step of the trial; [`Step::Trial`] as long as its process has not begun.
     pub(super) fn step(&self) -> Step {
         match self.number(STEP_AT) {
             None | Some(0) => Step::Trial,
@@ -77,7 +77,7 @@ impl Page {
         }
     }
 
-    /// What the trial wrote at its end; `None` if it came to no end.
+    /// The report that the trial wrote last; `None` if it did not come that far.
     pub(super) fn report(&self) -> Option<Vec<u8>> {
         let length = self.number(REPORT_BYTES_AT)? as usize;
         if length == 0 || length > REPORT_BYTES_MAX {
@@ -89,7 +89,7 @@ impl Page {
         Some(report)
     }
 
-    /// What was written to stderr, as far as there was room.
+    /// The text that was written to stderr, as far as there was room.
     pub(super) fn words(&self) -> Vec<u8> {
         let mut words = vec![0; WORDS_BYTES_MAX];
         let at = self.layout.words_at() as u64;
@@ -146,7 +146,7 @@ impl Mapped {
         Ok(mapped)
     }
 
-    /// What is asked.
+    /// The request.
     pub(super) fn request(&self) -> Vec<u8> {
         let mut request = vec![0; self.layout.request_bytes];
         // SAFETY: `map` has found the request to lie inside the mapping, which nothing writes to yet.
@@ -157,17 +157,17 @@ impl Mapped {
         request
     }
 
-    /// Where in the file the words begin that go to stderr.
+    /// Where in the file the text for stderr begins.
     pub(super) fn words_at(&self) -> u64 {
         self.layout.words_at() as u64
     }
 
-    /// Notes how far the trial has come.
+    /// Notes the step of the trial.
     pub(super) fn reach(&self, step: Step) {
         self.number(STEP_AT).store(step as u32, Ordering::Release);
     }
 
-    /// Writes what came of the trial; what is too long is none.
+    /// Writes the report. One that is too long is not written.
     pub(super) fn write_report(&self, report: &[u8]) {
         if report.len() > REPORT_BYTES_MAX {
             return;
@@ -185,7 +185,7 @@ impl Mapped {
 
     fn number(&self, at: usize) -> &AtomicU32 {
         // SAFETY: the head lies inside the mapping, whose base is aligned to a page, and `at` is a
-        // multiple of four; everything accesses it as an atomic.
+        // multiple of four. All accesses to it are atomic.
         unsafe { AtomicU32::from_ptr(self.base.add(at).cast().as_ptr()) }
     }
 }
@@ -194,9 +194,9 @@ const STEP_AT: usize = 0;
 const REQUEST_BYTES_AT: usize = 4;
 const REPORT_BYTES_AT: usize = 8;
 const HEAD_BYTES: usize = 64;
-/// What a trial can report, log lines included.
+/// The longest report, log lines included.
 pub(super) const REPORT_BYTES_MAX: usize = 96 * 1024;
-/// What is kept of stderr.
+/// The room for what is written to stderr.
 const WORDS_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]

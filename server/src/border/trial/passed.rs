@@ -1,4 +1,4 @@
-//! What has passed its trial, so that it is not tried again.
+//! Keeps what has passed its trial, so that it is not tried again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Subject;
 use crate::plugin::libraries::Library;
 
-/// What a verdict depends on: the file, what lies beside it, its configuration, what it may do and its
-/// name.
+/// A hash of everything that a verdict depends on: the file, the libraries beside it, the configuration, the
+/// handler's rights and its name.
 pub(super) fn verdict_key(subject: &Subject<'_>) -> u64 {
     let beside = format!("{:?}", subject.beside);
     let parts = [
@@ -36,8 +36,8 @@ pub(super) fn note_passed(key: u64, libraries: &[Library]) {
     passed.insert(key, libraries.to_vec());
 }
 
-/// What has passed, by [`verdict_key`]. A refusal is not kept: a file that is touched is tried again,
-/// because its reason may have lain outside the file.
+/// The libraries of each plugin that has passed, by [`verdict_key`]. Refusals are not kept, because their
+/// reason may have lain outside the file: a file that is touched is tried again.
 static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());
-/// Verdicts that are kept: a few hundred bytes each.
+/// The number of verdicts that are kept, of a few hundred bytes each.
 const PASSED_MAX: usize = 10_000;

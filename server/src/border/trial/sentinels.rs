@@ -1,27 +1,27 @@
-//! Descriptors that a trial opens before a plugin's code runs, to see whether that code leaves alone
-//! what is not its own.
+//! Descriptors that a trial opens before a plugin's code runs, to see whether that code closes
+//! descriptors that are not its own.
 //!
-//! In the server the numbers belong to sockets and files of others. A plugin that closes them there
-//! ends every session, so a trial has something at such numbers and looks whether it is still there.
+//! In the server these numbers belong to sockets and files. A plugin that closes them there ends every
+//! session. So a trial has a file at such numbers, and looks afterwards whether it is still there.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use rustix::process::{Resource, getrlimit};
 
-/// What was opened, and what the limit of open files was.
+/// The descriptors that were opened, and the limit of open files at that time.
 #[derive(Debug)]
 pub(super) struct Sentinels {
-    /// Numbers with the device and the inode that each leads to.
+    /// The number of each, with the device and the inode of its file.
     files: Vec<(i32, u64, u64)>,
     open_files_max: u64,
 }
 
 impl Sentinels {
-    /// Opens them. Where no memory file can be made there are none, and only the limit is looked at.
+    /// Opens sentinels. Where no memory file can be made there are none, and only the limit is looked at.
     pub(super) fn open() -> Sentinels {
         let open_files_max = soft_limit();
-        // A file of its own: no other descriptor leads to it by chance, as one could to `/dev/null`.
+        // A file that no other descriptor leads to by chance, as one could to `/dev/null`.
         let file = memfd_create("wshd-trial-sentinel", MemfdFlags::CLOEXEC);
         let files = file.map_or_else(|_| Vec::new(), |file| copies(file, open_files_max));
         Sentinels {
@@ -30,7 +30,7 @@ impl Sentinels {
         }
     }
 
-    /// What a plugin has done to them, in words that follow the name of its file.
+    /// The harm that a plugin has done, in words that follow the name of its file.
     pub(super) fn harm(&self) -> Option<&'static str> {
         if soft_limit() < self.open_files_max {
             return Some(LOWERS_THE_LIMIT);
@@ -44,7 +44,7 @@ impl Sentinels {
     }
 }
 
-/// Leads each of [`NUMBERS`] that is free to `file`, and leaves half of the allowed numbers to the plugin.
+/// Opens `file` at each of [`NUMBERS`] that is free, below half of the limit of open files.
 fn copies(file: OwnedFd, open_files_max: u64) -> Vec<(i32, u64, u64)> {
     let Ok(stat) = fstat(&file) else {
         return Vec::new();
@@ -55,9 +55,9 @@ fn copies(file: OwnedFd, open_files_max: u64) -> Vec<(i32, u64, u64)> {
         let Ok(copy) = rustix::io::fcntl_dupfd_cloexec(file.as_fd(), number) else {
             break;
         };
-        // Another number than the wanted one, where that is taken, serves as well.
+        // Where the wanted number is taken, the next free one serves as well.
         numbers.push(copy.as_raw_fd());
-        // It stays open as long as the process: a drop would close what a plugin has put there.
+        // It is never dropped: that would close a file that a plugin has put at the number.
         std::mem::forget(copy);
     }
     std::mem::forget(file);
@@ -69,8 +69,7 @@ fn soft_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Nearly all that plugins close without looking lies here: low numbers one by one, then those at
-/// which a loop over all of them may begin.
+/// The numbers of sentinels: low numbers one by one, then those at which a loop over all may begin.
 const NUMBERS: [std::ops::Range<i32>; 10] = [
     4..32,
     40..41,
@@ -98,7 +97,7 @@ mod tests {
         assert_eq!(sentinels.harm(), None);
 
         let (number, device, inode) = sentinels.files[1];
-        // As if it led elsewhere: other tests of this process may take a number that is free.
+        // As if it led to another file. A closed number could be taken by other tests of this process.
         sentinels.files[1] = (number, device, inode + 1);
         assert_eq!(sentinels.harm(), Some(CLOSES_OTHERS));
         // As if it was closed.

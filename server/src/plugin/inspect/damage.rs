@@ -1,4 +1,4 @@
-//! What would go wrong in a library only after it was opened, and is seen in its file.
+//! Faults of a library that would show only after it was opened, and are seen in its file.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use object::{
 use super::File;
 use crate::plugin::refusal::Refusal;
 
-/// C++ marks the statics of inline functions and templates as unique in the process: the dynamic
-/// linker then gives a new generation the statics of the old one.
+/// Refuses a file with symbols that are unique in the process, as C++ marks statics of inline functions
+/// and templates. The dynamic linker would give a new generation the statics of the old one.
 pub(super) fn check_unique_symbols(file: &File<'_>) -> Result<(), Refusal> {
     let unique = file.dynamic_symbols().find(|symbol| match symbol.flags() {
         SymbolFlags::Elf { st_info, .. } => {
@@ -31,8 +31,8 @@ pub(super) fn check_unique_symbols(file: &File<'_>) -> Result<(), Refusal> {
 
 /// Refuses a file that has lost a page, as after an upload that was cut off and goes on elsewhere.
 ///
-/// Where code lies, and the tables that only a panic or a first call reads, a page of zeros is never
-/// meant; a trial need not come across it, and a session would.
+/// A page of zeros is never meant in code, nor in tables that only a panic or a first call reads. A trial
+/// may not come across it, and a session would.
 pub(super) fn check_holes(file: &File<'_>, bytes: &[u8]) -> Result<(), Refusal> {
     let code = file.segments().filter_map(|segment| match segment.flags() {
         SegmentFlags::Elf { p_flags, .. } if p_flags & PF_X == PF_X => Some(segment.file_range()),
@@ -58,8 +58,8 @@ pub(super) fn check_holes(file: &File<'_>, bytes: &[u8]) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Refuses a file whose relocations write outside of its own image. What lies there differs from one
-/// process to the next, so a trial may live through it and the server may not.
+/// Refuses a file whose relocations write outside of its own image. What lies there differs between
+/// processes, so a trial may survive what ends the server.
 pub(super) fn check_relocations(file: &File<'_>) -> Result<(), Refusal> {
     let writable: Vec<Range<u64>> = file
         .segments()
@@ -70,7 +70,7 @@ pub(super) fn check_relocations(file: &File<'_>) -> Result<(), Refusal> {
         .map(|segment| segment.address()..segment.address().saturating_add(segment.size()))
         .collect();
     for (at, relocation) in file.dynamic_relocations().into_iter().flatten() {
-        // Type 0 writes nothing, on every machine; tools leave it where an entry was.
+        // Type 0 writes nothing, on every machine. Tools leave it where they removed an entry.
         if matches!(relocation.flags(), RelocationFlags::Elf { r_type } if r_type == RelocationType(0))
         {
             continue;
@@ -87,9 +87,9 @@ pub(super) fn check_relocations(file: &File<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a file loses at least when a part of it does not arrive.
+/// The smallest part of a file that is lost when a part does not arrive.
 const HOLE_BYTES: usize = 4096;
-/// Sections in which something stands everywhere.
+/// Sections in which no page is empty.
 const FULL_TABLES: [&[u8]; 6] = [
     b".eh_frame",
     b".gcc_except_table",

@@ -44,7 +44,7 @@ pub(super) fn check_format(bytes: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The name of the format that libraries of other systems have. Nothing else in them is read.
+/// The name of the format, if it is that of libraries of another system. Nothing else in them is read.
 fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
     if MACH_O_MAGICS.iter().any(|magic| bytes.starts_with(magic)) {
         return Some("a Mach-O file");
@@ -78,7 +78,7 @@ fn elf_length(bytes: &[u8]) -> Result<u64, Refusal> {
     if (bytes.len() as u64) < tables {
         return Ok(tables);
     }
-    // Both tables are there; what they point to may not be.
+    // Both tables are there. What they point to may be missing.
     let mut end = tables;
     for segment in header.program_headers(endian, bytes).map_err(malformed)? {
         let (offset, length) = (segment.p_offset(endian), segment.p_filesz(endian));
@@ -105,7 +105,7 @@ const MACH_O_MAGICS: [[u8; 4]; 4] = [
     *b"\xce\xfa\xed\xfe",
     *b"\xcf\xfa\xed\xfe",
 ];
-/// Where the header of a DOS program says where that of a PE file is.
+/// Where the header of a DOS program says where the header of a PE file is.
 const DOS_HEADER_PE: Range<usize> = 0x3c..0x40;
 /// Where an ELF file says whether it is of 32 or 64 bits.
 const ELF_CLASS: usize = 4;

@@ -1,6 +1,6 @@
-//! Where a stage can lie: a directory of this process's own that programs can be mapped from.
+//! A stage on a file system: a directory of this process's own, from which programs can be mapped.
 
-#![allow(unsafe_code)] // `statfs` and `statvfs` of one path, and who asks
+#![allow(unsafe_code)] // `statfs` and `statvfs` of one path, and `geteuid`
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use crate::process::regular_file::{self, Links};
 
-/// A directory of copies; removed at the process's end, or swept by a later process.
+/// A directory of copies. It is removed at the end of the process, or swept by a later process.
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) path: PathBuf,
@@ -24,35 +24,35 @@ pub(super) struct Directory {
 /// Why plugins cannot be staged in a directory, or anywhere.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// A directory that does not do.
+    /// The directory that the configuration names cannot be used.
     #[error("cannot stage plugins in `{}`: {why}; `stage_dir` names another", path.display())]
     Unfit {
-        /// Where.
+        /// The directory.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         why: Unfit,
     },
-    /// Every place was tried.
+    /// No directory can be used.
     #[error("cannot stage plugins anywhere: {}; `stage_dir` names another place", listed(.0))]
     Nowhere(Vec<(PathBuf, Unfit)>),
 }
 
-/// Why a directory does not do.
+/// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
     /// Programs cannot be mapped from there.
     #[error("its file system is mounted noexec")]
     NoExec,
-    /// Others could put code there.
+    /// Other users could put code there.
     #[error("it belongs to another user or others can write it")]
     NotOurs,
-    /// The system said no.
+    /// A system call failed.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
 impl Directory {
-    /// One in `wanted`, or else in the first place that will do.
+    /// A directory in `wanted`, or else in the first default place that can be used.
     pub(super) fn find(wanted: Option<&Path>) -> Result<Directory, StageError> {
         match wanted {
             Some(base) => Directory::in_base(base).map_err(|why| StageError::Unfit {
@@ -96,7 +96,7 @@ impl Directory {
             );
         }
         sweep(base);
-        // Locked before it has a name that others sweep.
+        // It is locked before it has a name that other processes sweep.
         let hidden = tempfile::Builder::new()
             .prefix(&format!(".{}-", std::process::id()))
             .tempdir_in(base)?
@@ -110,14 +110,14 @@ impl Directory {
     }
 }
 
-/// What each place was refused for.
+/// Each place with the reason against it.
 fn listed(failures: &[(PathBuf, Unfit)]) -> String {
     let failures = failures.iter();
     let each = failures.map(|(path, why)| format!("`{}`: {why}", path.display()));
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Places on a disk come before places in memory.
+/// The default places. Those on a disk come before those in memory.
 fn default_bases() -> Vec<PathBuf> {
     // SAFETY: `geteuid` reads a number of the process and cannot fail.
     let user = unsafe { libc::geteuid() };
@@ -145,7 +145,7 @@ fn private_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what processes left that ended without removing it.
+/// Removes the directories of processes that ended without removing them.
 fn sweep(base: &Path) {
     let Ok(entries) = fs::read_dir(base) else {
         return;
@@ -153,7 +153,7 @@ fn sweep(base: &Path) {
     let is_hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
     let entries = entries.flatten().filter(|entry| !is_hidden(entry));
     for directory in entries.map(|entry| entry.path()) {
-        // Whoever lives holds the lock. Without a lock file it may be about to be made.
+        // A running process holds its lock. A directory without a lock file may be about to get one.
         let lock = regular_file::open(&directory.join(LOCK), Links::Refused);
         if lock.is_ok_and(|(lock, _)| lock.try_lock().is_ok()) {
             let _ = fs::remove_dir_all(&directory);

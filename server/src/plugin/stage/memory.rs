@@ -1,4 +1,4 @@
-//! Copies in files that have no directory, for where no directory will do: the root file system is
+//! Copies in memory files, for systems where no directory can be used: the root file system is
 //! read-only, and all others are mounted noexec.
 
 use std::fs::File;
@@ -12,18 +12,18 @@ use rustix::io::Errno;
 use super::PART_BYTES;
 use crate::process::optional::{Optional, is_allowed};
 
-/// Whether this system has such files.
+/// Whether this system has memory files.
 pub(super) fn is_possible() -> bool {
     is_allowed(Optional::Memory) && make("wshd").is_ok()
 }
 
-/// A copy that nothing can change any more, and a path that it is opened at as long as the file is.
+/// Writes a sealed copy. Returns it, and the path at which it can be opened as long as the file is open.
 ///
-/// The path of each `number` is another: `dlopen` takes a library of the same path for the same, and
-/// the numbers of descriptors come again.
+/// Each `number` gives another path: to `dlopen` one path is one library, and the numbers of descriptors
+/// are used again.
 pub(super) fn write(name: &str, number: u64, bytes: &[u8]) -> io::Result<(File, PathBuf)> {
     let mut file = make(name)?;
-    // In parts as on a disk, so that other threads run in between.
+    // In parts, as on a disk, so that other threads run in between.
     (bytes.chunks(PART_BYTES)).try_for_each(|part| file.write_all(part))?;
     rustix::fs::fcntl_add_seals(
         &file,
@@ -35,8 +35,8 @@ pub(super) fn write(name: &str, number: u64, bytes: &[u8]) -> io::Result<(File, 
 
 fn make(name: &str) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // A kernel that is told to make such files without the right to run says so unless it is asked;
-    // one from before 6.3 does not know the question.
+    // `EXEC` asks for a file that may be mapped to run, where the system makes others by default. A
+    // kernel before 6.3 does not know the flag.
     let made = match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         made => made,
@@ -44,10 +44,10 @@ fn make(name: &str) -> io::Result<File> {
     Ok(File::from(made?))
 }
 
-/// Between two parts of a path, `/` and `/./` are the same to the kernel, and two texts to the linker:
-/// the number's binary digits.
+/// The path of a descriptor, made another for each number: its binary digits are `/` or `/./` between the
+/// parts of the path. The kernel sees no difference there, and the dynamic linker compares texts.
 fn path_of(descriptor: i32, number: u64) -> PathBuf {
-    // By the process's own number, so that its children find it there, too.
+    // By the number of the process and not by `self`, so that a child process finds the file too.
     let mut path = format!("/proc/{}/fd", std::process::id());
     let mut digits = number;
     while digits > 0 {
@@ -67,7 +67,7 @@ mod tests {
     fn each_copy_has_a_path_of_its_own_at_which_it_is_whole_and_cannot_be_changed() {
         let mut paths = BTreeSet::new();
         for number in 1..200 {
-            // One file is closed before the next is made, so that all have the same descriptor.
+            // Each file is closed before the next is made, so that all have one descriptor.
             let bytes = vec![number as u8; 40_000];
             let (file, path) = write("echo_wsh.so", number, &bytes).unwrap();
 

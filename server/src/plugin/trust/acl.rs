@@ -1,7 +1,7 @@
-//! POSIX access control lists (acl(5)): which users and groups besides the owner's a file names.
+//! POSIX access control lists (acl(5)): the users and groups that a file names beside its owner and group.
 //!
-//! A default ACL of a directory is not looked at: it grants nothing by itself, and what is made below
-//! has an ACL of its own.
+//! The default ACL of a directory is not looked at. It grants nothing by itself, and files that are made
+//! in the directory have ACLs of their own.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::unistd::{Gid, Uid};
 use rustix::io::Errno;
 
-/// The access ACL of a file that has more than its mode says.
+/// The access ACL of a file that grants more than its mode says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Acl(Vec<Entry>);
 
@@ -27,10 +27,9 @@ pub(super) enum Grantee {
     Group(Gid),
 }
 
-/// The access ACL of what lies at a path, links followed; `None` where it has none, or its file system
-/// has no such thing.
+/// The access ACL of the file at a path, links followed. `None` if the file or its file system has none.
 pub(super) fn read(path: &Path) -> io::Result<Option<Acl>> {
-    // The longest that Linux keeps for a file.
+    // The longest attribute that Linux keeps for a file.
     let mut value = vec![0; 65_536];
     match rustix::fs::getxattr(path, "system.posix_acl_access", &mut value[..]) {
         Ok(length) => Acl::parse(&value[..length]).map(Some),
@@ -40,7 +39,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Acl>> {
 }
 
 impl Acl {
-    /// From the form that the kernel gives out: a version, and entries of eight bytes.
+    /// Parses the kernel's form: a version, and entries of eight bytes.
     fn parse(value: &[u8]) -> io::Result<Acl> {
         let malformed = || io::Error::new(io::ErrorKind::InvalidData, "its ACL is malformed");
         let (version, entries) = value.split_first_chunk().ok_or_else(malformed)?;
@@ -55,7 +54,7 @@ impl Acl {
         Ok(Acl(entries.chunks_exact(8).map(entry).collect()))
     }
 
-    /// Users and groups that are named in it and can write, the mask considered.
+    /// The users and groups that it names and, by entry and mask, lets write.
     pub(super) fn writers(&self) -> impl Iterator<Item = Grantee> + '_ {
         let may = |entry: &&Entry| self.lets_write(entry);
         self.0
@@ -68,7 +67,7 @@ impl Acl {
             })
     }
 
-    /// Whether the file's own group can write, the mask considered.
+    /// Whether it lets the file's own group write, by entry and mask.
     pub(super) fn lets_owning_group_write(&self) -> bool {
         let mut entries = self.0.iter();
         entries.any(|entry| entry.tag == GROUP_OBJ && self.lets_write(entry))

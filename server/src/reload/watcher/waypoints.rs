@@ -1,4 +1,4 @@
-//! The names on the way to a path: whoever gives one of them to something else switches what lies there.
+//! The names on the way to a path. A change of any of them can change what the path leads to.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// Each name on the way to an absolute path, links followed, in the directory that it really lies in. Of
-/// the root directory's names only links are among them: no deployment renames `/srv`.
+/// the names in the root directory only links are included: no deployment renames `/srv`.
 pub(crate) fn waypoints(path: &Path) -> BTreeSet<PathBuf> {
     let mut names = BTreeSet::new();
     let mut left = Vec::new();
@@ -30,7 +30,7 @@ pub(crate) fn waypoints(path: &Path) -> BTreeSet<PathBuf> {
                 push(&mut left, &target);
                 names.insert(name);
             }
-            // What is not there may come.
+            // A name that is not there may appear.
             _ => {
                 if at != Path::new("/") {
                     names.insert(name.clone());
@@ -49,7 +49,7 @@ enum Part {
     Name(OsString),
 }
 
-/// Puts a path's steps before those that are left; the next one is the last.
+/// Puts the steps of a path before those that are left. The last of the list is the next step.
 fn push(left: &mut Vec<Part>, path: &Path) {
     let parts = path.components().rev();
     left.extend(parts.filter_map(|part| match part {
@@ -60,7 +60,7 @@ fn push(left: &mut Vec<Part>, path: &Path) {
     }));
 }
 
-/// As many as the kernel follows.
+/// The number of links that the kernel follows.
 const LINKS_MAX: usize = 40;
 
 #[cfg(test)]
