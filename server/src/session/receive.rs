@@ -65,7 +65,7 @@ impl Session {
         if at < buffer.len() || self.decoder.has_placed() {
             self.receive_any(buffer, at);
         } else {
-            self.decoder.rest();
+            self.decoder.release();
             self.deadlines.note_message(false);
         }
     }
@@ -77,7 +77,7 @@ impl Session {
         let mut batch = Batch::default();
         while self.state().is_parsing() {
             if at == buffer.len() && !self.decoder.has_placed() {
-                self.decoder.rest();
+                self.decoder.release();
                 break;
             }
             if self.state().is_open() && !self.may_deliver(&buffer[at..]) {

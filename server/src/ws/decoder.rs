@@ -1,10 +1,11 @@
 //! From a peer's bytes to messages and control frames, in place.
 //!
-//! A message that lies whole in the input is unmasked there and never copied. Any other is put
-//! together in memory of the decoder's own, which grows with what arrived, never with what a
-//! header promised, and is given back when the message was taken. A compressed message is inflated
-//! into it while it arrives.
+//! A message that lies whole in the input is unmasked there and never copied. Any other is put together
+//! in memory of the decoder's own, the assembly. That grows with what arrived, never with what a header
+//! promised, and is given back when the message was taken. A compressed message is inflated into it
+//! while it arrives.
 
+mod assembly;
 mod measures;
 mod skipping;
 
@@ -12,7 +13,7 @@ use std::ops::Range;
 
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use self::measures::part_bytes_max;
+use self::assembly::Filled;
 use super::deflate::inflation::Inflation;
 use super::frame::{self, Header};
 use super::mask::{unmask, unmask_whole};
@@ -23,40 +24,40 @@ use crate::buffers::pool::Buffer;
 #[derive(Debug)]
 pub(crate) struct Decoder {
     limits: Limits,
-    /// There if compression was agreed on.
+    /// The decompressing half; `None` if no compression was agreed on.
     inflation: Option<Box<Inflation>>,
-    /// The message that is open: its first frame came, its last did not.
+    /// The message whose first frame has come and whose last has not.
     open: Option<OpenMessage>,
     /// The data frame whose payload has not come whole.
     frame: Option<OpenFrame>,
     assembly: Buffer,
-    /// How much at the end of `assembly` was received there and not looked at yet.
+    /// The bytes at the end of `assembly` that were received there and not looked at yet.
     placed: usize,
-    /// `assembly` is the thread's, lent to a compressed message until the input is used up.
+    /// Whether `assembly` is lent to a compressed message by the thread, until the input is used up.
     is_lent: bool,
-    /// How much of `assembly` is whole UTF-8, if it is text.
+    /// The bytes at the start of `assembly` that are whole UTF-8, if it is text; else all of them.
     checked: usize,
-    /// How much of `assembly` the last step gave out.
+    /// The bytes at the start of `assembly` that the last step gave out.
     taken: usize,
-    /// Data frames are skipped, whatever they carry.
+    /// Whether data frames are skipped, whatever they carry.
     skips: bool,
 }
 
-/// What one message may be.
+/// The limits of one message, and whether it is given out whole.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Its bytes, inflated; with `parts` those of one part.
+    /// The bytes of a message, inflated; with `parts` the bytes of one part.
     pub(crate) message_bytes_max: u32,
-    /// Its frames; with `parts` any number.
+    /// The frames of a message; with `parts` there is no limit.
     pub(crate) fragments_max: u32,
-    /// Give out the parts of a message as they come instead of the whole.
+    /// Whether the parts of a message are given out as they come, instead of the whole.
     pub(crate) parts: bool,
 }
 
-/// What came next.
+/// What came next of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing whole: give more bytes, the unused ones first.
+    /// Nothing whole. More bytes are needed, behind the unused ones.
     Starved,
     /// A message, or a part of one.
     Message {
@@ -64,11 +65,11 @@ pub(crate) enum Step {
         place: PayloadLocation,
         last: bool,
     },
-    /// A Ping, with its payload's place in the input.
+    /// A Ping, and where its payload lies in the input.
     Ping(Range<usize>),
-    /// A Pong, with its payload's place in the input.
+    /// A Pong, and where its payload lies in the input.
     Pong(Range<usize>),
-    /// A Close, with its body's place in the input. Nothing after it counts.
+    /// A Close, and where its body lies in the input. Nothing after it counts.
     Close(Range<usize>),
 }
 
@@ -91,18 +92,21 @@ pub(crate) enum PayloadLocation {
 #[derive(Debug)]
 struct OpenMessage {
     kind: Kind,
+    /// The frames that have begun.
     fragments: u32,
-    /// Payload bytes that its frames announced so far.
+    /// The payload bytes that these frames announced.
     bytes: u64,
     is_compressed: bool,
-    /// Bytes that it may still inflate to.
+    /// The bytes that the message may still inflate to.
     left: usize,
 }
 
 #[derive(Debug)]
 struct OpenFrame {
     fin: bool,
+    /// The mask as it stands for the next byte.
     mask: [u8; 4],
+    /// The payload bytes that have not come.
     left: u64,
 }
 
@@ -122,12 +126,12 @@ impl Decoder {
         }
     }
 
-    /// Other limits hold from now on.
+    /// Applies other limits from now on.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// Drops what has come of a message; nothing more is decoded.
+    /// Drops what has come of a message, and the decompressor. Nothing more is to be decoded.
     pub(crate) fn clear(&mut self) {
         *self = Decoder::new(self.limits, None);
     }
@@ -137,8 +141,8 @@ impl Decoder {
         self.open.is_some()
     }
 
-    /// The next step in `input` from `*at`, which moves past what was used. The payload of a step
-    /// is valid until the next call.
+    /// Answers the next step in `input` from `*at`, and moves `*at` past what was used. The payload of a
+    /// step is valid until the next call.
     pub(crate) fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
         if self.skips {
             return self.skip(input, at);
@@ -147,7 +151,7 @@ impl Decoder {
         loop {
             if self.frame.is_some() {
                 match self.fill(input, at)? {
-                    Filled::Frame => continue,
+                    Filled::GoOn => continue,
                     Filled::Step(step) => return Ok(step),
                 }
             }
@@ -172,9 +176,9 @@ impl Decoder {
         self.open.is_none() && self.taken == 0 && !self.is_lent
     }
 
-    /// The message in `input` from `*at`, between messages, if it lies there whole, in one plain
-    /// frame, and has at most `bytes_max`: what nearly all of them are. Anything else, right or
-    /// wrong, is left to [`step`](Self::step).
+    /// Takes a message from `input` at `*at` that lies there whole, in one plain frame, and has at most
+    /// `bytes_max`. Nearly every message is so; anything else, right or wrong, is left to
+    /// [`step`](Self::step). To be called between messages only.
     #[inline(always)]
     pub(crate) fn whole_message(
         &self,
@@ -190,7 +194,7 @@ impl Decoder {
         let payload = input.get_mut(place.clone())?;
         unmask_whole(payload, mask);
         if is_text && simdutf8::basic::from_utf8(payload).is_err() {
-            // As it was: `step` says what is wrong with it.
+            // Masked again: `step` says what is wrong with it.
             unmask_whole(payload, mask);
             return None;
         }
@@ -199,13 +203,13 @@ impl Decoder {
         Some((kind, place))
     }
 
-    /// Whether a whole message of at most `bytes_max` lies in `input` from `at`, in one frame, be it
-    /// compressed. What is wrong with it shows when it is taken.
+    /// Whether a whole message of at most `bytes_max` lies in `input` from `at`, in one frame, plain or
+    /// compressed. A fault in it shows when it is taken.
     pub(crate) fn is_followed(&self, input: &[u8], at: usize, bytes_max: usize) -> bool {
         let Some((first, rest)) = input.get(at..).and_then(<[u8]>::split_first) else {
             return false;
         };
-        // RSV1 is a compressed message's (RFC 7692 §6), and of no consequence here.
+        // RSV1 marks a compressed message (RFC 7692 §6), and is of no consequence here.
         let is_data = matches!(first & !0x40, 0x81 | 0x82);
         let bytes = frame::whole_payload(rest);
         is_data && bytes.is_some_and(|bytes| bytes <= self.message_bytes_max().min(bytes_max))
@@ -215,9 +219,9 @@ impl Decoder {
         self.limits.message_bytes_max as usize
     }
 
-    /// Everything that came was used: what the last step gave out, or the thread lent, goes back.
+    /// Gives back what the last step gave out, or the thread lent. The input is used up.
     #[inline]
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.taken != 0 || self.is_lent {
             self.give_back();
             self.keep_what_came();
@@ -306,137 +310,19 @@ impl Decoder {
         });
         Ok(None)
     }
-
-    /// Moves what has come of the open frame into the assembly.
-    fn fill(&mut self, input: &mut [u8], at: &mut usize) -> Result<Filled, Violation> {
-        let (Some(frame), Some(open)) = (&mut self.frame, &mut self.open) else {
-            return Ok(Filled::Frame);
-        };
-        let kind = open.kind;
-        let placed = std::mem::take(&mut self.placed);
-        if placed > 0 {
-            let start = self.assembly.len() - placed;
-            frame.mask = unmask(&mut self.assembly[start..], frame.mask);
-            frame.left -= placed as u64;
-        }
-        let arrived = &mut input[*at..];
-        let mut length =
-            usize::try_from(frame.left).map_or(arrived.len(), |left| left.min(arrived.len()));
-        let part_bytes_max = part_bytes_max(&self.limits);
-        if self.limits.parts {
-            length = length.min(match &self.inflation {
-                // What it does not inflate at once it keeps.
-                Some(inflation) if open.is_compressed && inflation.has_rest() => 0,
-                Some(_) if open.is_compressed => PIECE_BYTES_MAX,
-                _ => part_bytes_max.saturating_sub(self.assembly.len()),
-            });
-        }
-        let payload = &mut arrived[..length];
-        frame.mask = unmask(payload, frame.mask);
-        frame.left -= length as u64;
-        *at += length;
-        let mut frame_is_whole = frame.left == 0;
-        let mut last = frame_is_whole && frame.fin;
-        let inflated = match &mut self.inflation {
-            Some(inflation) if open.is_compressed && self.limits.parts => {
-                let inflated =
-                    inflation.inflate_part(payload, last, &mut self.assembly, part_bytes_max);
-                if inflation.has_rest() {
-                    (frame_is_whole, last) = (false, false);
-                }
-                inflated
-            }
-            Some(inflation) if open.is_compressed => {
-                inflation.inflate(payload, last, &mut self.assembly, &mut open.left)
-            }
-            _ => {
-                self.assembly.extend_from_slice(payload);
-                Ok(())
-            }
-        };
-
-        if kind == Kind::Text {
-            self.check_text()?;
-            if inflated.is_ok() && last && self.checked != self.assembly.len() {
-                return Err(Violation::Utf8);
-            }
-        } else {
-            self.checked = self.assembly.len();
-        }
-        // After the text: of two faults the first counts, whatever came in one piece with it.
-        inflated?;
-        if frame_is_whole {
-            self.frame = None;
-        }
-        if last {
-            self.open = None;
-        }
-        if last || (self.limits.parts && self.checked > 0) {
-            self.taken = self.checked;
-            let place = PayloadLocation::Assembly;
-            return Ok(Filled::Step(Step::Message { kind, place, last }));
-        }
-        if frame_is_whole || self.has_rest() {
-            return Ok(Filled::Frame);
-        }
-        self.keep_what_came();
-        Ok(Filled::Step(Step::Starved))
-    }
-
-    /// Fails at the first byte that no UTF-8 text can have there; a character may end later.
-    fn check_text(&mut self) -> Result<(), Violation> {
-        match simdutf8::compat::from_utf8(&self.assembly[self.checked..]) {
-            Ok(text) => self.checked += text.len(),
-            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
-            Err(_) => return Err(Violation::Utf8),
-        }
-        Ok(())
-    }
-
-    /// Drops what the last step gave out.
-    fn give_back(&mut self) {
-        if self.taken == 0 && !self.is_lent {
-            return;
-        }
-        if self.taken == self.assembly.len() {
-            // The next message may be small or never come: an idle connection holds nothing.
-            self.assembly = Buffer::default();
-            self.is_lent = false;
-        } else {
-            self.assembly.drain(..self.taken);
-        }
-        self.checked -= self.taken;
-        self.taken = 0;
-    }
-
-    /// Nothing more comes in this event, so what the thread lent goes back.
-    fn keep_what_came(&mut self) {
-        if std::mem::take(&mut self.is_lent) {
-            self.assembly = self.assembly.to_vec().into();
-        }
-    }
 }
 
-/// So much of a compressed message is inflated at a time where it is given out in parts: the bytes that
-/// wait in between are no more.
-const PIECE_BYTES_MAX: usize = 16 * 1024;
-
-/// What is left of a frame that is worth a receive of its own; to tests, which cut streams of short
-/// frames into any pieces, nearly every one is.
+/// So many bytes left of a frame are worth a receive of their own. In tests, which cut streams of short
+/// frames into any pieces, nearly every frame has as many.
 const LARGE_BYTES: usize = if cfg!(any(test, fuzzing)) {
     3
 } else {
     16 * 1024
 };
+/// The assembly has memory for so many bytes more at least when a frame is received in it.
 const RECEIVE_BYTES_LEAST: usize = 64 * 1024;
 
-enum Filled {
-    /// The frame is whole and its message is not: the next frame follows.
-    Frame,
-    Step(Step),
-}
-
-/// A control frame is short, so it is left in the input until it is whole.
+/// Takes a control frame, which is left in the input until it is whole: it is short.
 fn take_control(header: &Header, control: Control, input: &mut [u8], at: &mut usize) -> Step {
     let start = *at + header.header_len;
     let end = start + header.payload_len as usize;
@@ -454,5 +340,4 @@ fn take_control(header: &Header, control: Control, input: &mut [u8], at: &mut us
 }
 
 #[cfg(test)]
-#[path = "decoder_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! How much of a message has come and is to come, and where the rest of it is received.
+//! How much of a message has come and may come, and where the rest of a large frame is received.
 
 use super::{Decoder, LARGE_BYTES, Limits, RECEIVE_BYTES_LEAST};
 use crate::buffers::pool::Buffer;
@@ -6,15 +6,15 @@ use crate::ws::frame;
 use crate::ws::violation::Violation;
 
 impl Decoder {
-    /// Where what is left of a large frame is to be received, behind what is there, and how much at
-    /// most; [`placed`](Self::placed) says what came. None if there is no such frame.
+    /// Where the rest of a large frame is to be received, behind what is there, and how many bytes at most.
+    /// [`placed`](Self::placed) says how many came. `None` if no large frame is open.
     pub(crate) fn receive_target(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let (Some(frame), Some(open)) = (&self.frame, &self.open) else {
             return None;
         };
         let mut left = usize::try_from(frame.left).unwrap_or(usize::MAX);
         if self.limits.parts {
-            // What came of a character that is not whole is of the same part.
+            // The bytes of a character that is not whole are part of the next part.
             left = left.min(part_bytes_max(&self.limits).saturating_sub(self.assembly.len()));
         }
         if open.is_compressed || left < LARGE_BYTES || self.taken != 0 || self.placed != 0 {
@@ -23,37 +23,37 @@ impl Decoder {
         if self.assembly.capacity() == 0 {
             self.assembly = Buffer::large();
         }
-        // As much as has come, at least: what a header promises is only a limit.
+        // Memory grows with what has come; the length in a header is only a limit to it.
         let more = self.assembly.len().max(RECEIVE_BYTES_LEAST).min(left);
         self.assembly.reserve(more);
         Some((&mut self.assembly, left))
     }
 
-    /// So many bytes of the open frame were received in its [`receive_target`](Self::receive_target).
+    /// Notes that so many bytes were received in the [`receive_target`](Self::receive_target).
     pub(crate) fn placed(&mut self, length: usize) {
         self.placed = length;
     }
 
-    /// Whether there is something to look at besides the input.
+    /// Whether bytes are to be looked at that are not in the input.
     pub(crate) fn has_placed(&self) -> bool {
         self.placed != 0 || self.has_rest()
     }
 
-    /// Whether something that has come of a compressed message was not inflated yet.
+    /// Whether bytes of a compressed message have come that were not inflated yet.
     pub(super) fn has_rest(&self) -> bool {
         let inflation = self.inflation.as_ref();
         inflation.is_some_and(|inflation| inflation.has_rest())
     }
 
-    /// Bytes that have come of the message that is not complete; of a compressed one, on the wire.
+    /// The bytes that have come of the message that is not complete, as they were on the wire.
     pub(crate) fn message_bytes(&self) -> u64 {
         let left = self.frame.as_ref().map_or(0, |frame| frame.left);
         let announced = self.open.as_ref().map_or(0, |open| open.bytes);
         announced.saturating_sub(left)
     }
 
-    /// How many bytes the message has, as far as its frames have said, that `input` begins with or
-    /// goes on with; of a compressed one as many as it may have.
+    /// The bytes of the message that `input` begins or continues, as far as its frames have said. A
+    /// compressed message counts as the longest that is allowed.
     pub(crate) fn announced(&self, input: &[u8]) -> usize {
         let next = match self.frame {
             Some(_) => None,
@@ -71,8 +71,8 @@ impl Decoder {
         usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes.min(self.message_bytes_max()))
     }
 
-    /// Whether a message that is given out whole may go on: so many bytes with the frame that begins,
-    /// and so many frames before it.
+    /// Fails if a message that is given out whole may not go on. It has `bytes` with the frame that
+    /// begins, and `fragments` before that.
     pub(super) fn check_limits(
         &self,
         bytes: u64,
@@ -93,13 +93,13 @@ impl Decoder {
     }
 }
 
-/// Bytes that a compressed message may have: incompressible ones cost a few more than they are, and
-/// empty blocks must not go on for ever.
+/// The bytes that a compressed message may have on the wire. What does not compress takes a few more
+/// bytes than it has, and empty blocks must not go on for ever.
 fn compressed_bytes_max(message_bytes_max: usize) -> usize {
     message_bytes_max.saturating_mul(2).saturating_add(1024)
 }
 
-/// Bytes of one part: at least a character, and what came of one that is not whole.
+/// The bytes that one part may have. They hold a whole character behind the start of another.
 pub(super) fn part_bytes_max(limits: &Limits) -> usize {
     (limits.message_bytes_max as usize).max(8)
 }

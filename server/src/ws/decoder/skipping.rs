@@ -1,5 +1,4 @@
-//! What is left of a connection whose peer broke a rule: frames that are told apart and not decoded,
-//! until the peer's Close comes.
+//! The decoder after the peer broke a rule: frames are told apart and not decoded, until its Close comes.
 
 use tungstenite::protocol::frame::coding::OpCode;
 
@@ -8,8 +7,7 @@ use crate::ws::frame;
 use crate::ws::violation::Violation;
 
 impl Decoder {
-    /// Skips data frames from now on, the rest of the present one first; control frames are still
-    /// steps.
+    /// Skips data frames from now on, first the rest of the open one. Control frames are still steps.
     pub(crate) fn skip_messages(&mut self) {
         *self = Decoder {
             frame: self.frame.take(),
@@ -18,7 +16,7 @@ impl Decoder {
         };
     }
 
-    /// The next control frame; data frames are used up.
+    /// Answers the next control frame, and uses up the data frames before it.
     #[cold]
     pub(super) fn skip(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
         loop {

@@ -17,7 +17,7 @@ fn a_message_in_parts_waits_as_it_came_while_the_budget_is_spent_but_no_longer_t
     };
     assert!(deflation::compress_alone(effort, &text, &mut wire));
 
-    // Spent, and in time there is some again: what waited comes first.
+    // The budget is spent, and there is some again in time: what waited comes first.
     let (mut all, mut part) = (Vec::new(), Vec::new());
     let spent = budget.take(inflation::BYTES);
     let (begin, end) = wire.split_at(500);
@@ -41,7 +41,7 @@ fn a_message_in_parts_waits_as_it_came_while_the_budget_is_spent_but_no_longer_t
     }
     assert!(all == text);
 
-    // Spent for longer.
+    // The budget is spent for longer.
     let _spent = budget.take(inflation::BYTES);
     let piece = &wire[..700];
     let mut outcome = Ok(());

@@ -1,4 +1,4 @@
-//! Whatever is compressed comes back.
+//! What one side compresses inflates on the other.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ws::oracle::CASES;
 
-/// Text that compresses, bytes that do not, nothing. Under Miri a byte takes a millisecond.
+/// Messages of text that compresses, of bytes that do not, and empty ones. A byte takes Miri a millisecond.
 fn messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let (bytes_max, times) = if cfg!(miri) { (300, 5) } else { (3000, 50) };
     let message = prop_oneof![
@@ -17,7 +17,7 @@ fn messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
     prop::collection::vec(message, 1..6)
 }
 
-/// Every combination of what an offer can say and a policy can be.
+/// Any combination of an offer and a policy.
 fn combinations() -> impl Strategy<Value = (String, Deflate)> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     (flags, prop::option::of(9u8..=15), 8u8..=15, 9u8..=15).prop_map(
@@ -99,7 +99,7 @@ proptest! {
         let bits = terms.client_max_window_bits.max(9);
         let mut client = Compress::new_with_window_bits(Compression::new(level), false, bits);
         for message in &messages {
-            // A flush adds a dozen bytes, and there may be one after each byte.
+            // A flush adds a dozen bytes, and one may follow each byte.
             let mut wire = Vec::with_capacity(64 + 16 * message.len());
             for chunk in message.chunks(flush_bytes) {
                 client.compress_vec(chunk, &mut wire, FlushCompress::Sync).unwrap();
