@@ -1,7 +1,7 @@
 //! permessage-deflate (RFC 7692): what is agreed on in the opening handshake.
 //!
-//! What is agreed decides what a session must keep. Without context takeover it keeps nothing
-//! between two messages: compressors and decompressors belong to the thread.
+//! The agreement decides what a session must keep. Without context takeover it keeps nothing between two
+//! messages: compressors and decompressors belong to the thread.
 
 pub(crate) mod budget;
 pub(crate) mod deflation;
@@ -17,12 +17,12 @@ use self::inflation::Inflation;
 use super::extension::{Offer, Parameter};
 use crate::config::Deflate;
 
-/// What both sides agreed on.
+/// What both sides agreed on, and what follows from it for the session.
 #[derive(Debug)]
 pub(crate) struct Agreement {
     terms: Terms,
     bytes_min: usize,
-    /// For the decompressor that context takeover makes the session keep; of nothing without it.
+    /// Pays for the decompressor that context takeover makes the session keep; without it nothing.
     inflater: Share,
     level: u8,
     budget: Arc<Budget>,
@@ -51,7 +51,8 @@ struct Wish {
 }
 
 impl Agreement {
-    /// Takes the first offer that can be kept, in the client's order. `None`: go on without.
+    /// Takes the first offer that can be kept, in the client's order. Without one, `None`, messages go
+    /// uncompressed.
     pub(crate) fn reach(
         offers: &[Offer<'_>],
         policy: &Deflate,
@@ -64,12 +65,12 @@ impl Agreement {
         wishes.find_map(|wish| wish.grant(policy, budget))
     }
 
-    /// What the 101 says in `Sec-WebSocket-Extensions`.
+    /// The value of `Sec-WebSocket-Extensions` in the 101.
     pub(crate) fn response(&self) -> &str {
         &self.response
     }
 
-    /// The two halves of the session: what the client sends, and what the server sends.
+    /// The two halves of a session: one inflates what the client sends, one compresses what the server sends.
     pub(crate) fn into_halves(self) -> (Box<Inflation>, Box<Deflation>) {
         let terms = &self.terms;
         let effort = Effort {
@@ -88,8 +89,8 @@ impl Agreement {
 }
 
 impl Wish {
-    /// What an offer asks for; `None` declines it (RFC 7692 §7.1: unknown or repeated parameters,
-    /// values that are not allowed).
+    /// Reads what an offer asks for. `None` declines it, for a parameter that is unknown or repeated, or has
+    /// a value that is not allowed (RFC 7692 §7.1).
     fn read(offer: &Offer<'_>) -> Option<Wish> {
         if offer.name != NAME {
             return None;
@@ -124,14 +125,14 @@ impl Wish {
         Some(wish)
     }
 
-    /// What is agreed to; `None` if the offer cannot be kept.
+    /// Agrees to the offer; `None` if it cannot be kept.
     ///
-    /// The answer says nothing that the client has not asked for, unless the configuration limits a
-    /// window: clients exist that refuse a `client_no_context_takeover` which they have not offered,
-    /// and others that keep their context nevertheless.
+    /// The answer says only what the client has asked for, unless the configuration limits a window.
+    /// Some clients refuse a `client_no_context_takeover` that they have not offered, and others keep
+    /// their context nevertheless.
     fn grant(self, policy: &Deflate, budget: &Arc<Budget>) -> Option<Agreement> {
-        // The server can let go of its own context at any time, of the client's never, so that one is
-        // paid for now. The memory is taken when the first compressed message comes.
+        // The server can drop its own context at any time, but never the client's, so that one is paid for
+        // now. Its memory is taken when the first compressed message comes.
         let inflater = match self.client_no_context_takeover {
             true => budget.nothing(),
             false => budget.take(inflation::BYTES)?,
@@ -141,7 +142,7 @@ impl Wish {
             server_no_context_takeover: self.server_no_context_takeover || !policy.context_takeover,
             client_no_context_takeover: self.client_no_context_takeover,
             server_max_window_bits: asked.unwrap_or(WINDOW_BITS_MOST).min(policy.window_bits),
-            // Who does not say that it can limit its window must not be asked to (§7.1.2.2).
+            // A client that does not offer to limit its window must not be asked to (§7.1.2.2).
             client_max_window_bits: match self.client_max_window_bits {
                 None => WINDOW_BITS_MOST,
                 Some(most) => most.unwrap_or(WINDOW_BITS_MOST).min(policy.window_bits),
@@ -159,7 +160,7 @@ impl Wish {
 }
 
 impl Terms {
-    /// A limit that the client asked for is always confirmed (§7.1.1.1, §7.1.2.1).
+    /// The words of the answer. A limit that the client asked for is always confirmed (§7.1.1.1, §7.1.2.1).
     fn response(&self, wish: &Wish) -> String {
         let mut response = NAME.to_owned();
         if wish.server_no_context_takeover {
@@ -180,7 +181,7 @@ impl Terms {
     }
 }
 
-/// 8 to 15 in decimal digits, without zeros before them (§7.1.2).
+/// Reads 8 to 15 in decimal digits, without leading zeros (§7.1.2).
 fn window_bits(value: &str) -> Option<u8> {
     match value.as_bytes() {
         [digit @ b'8'..=b'9'] => Some(digit - b'0'),
@@ -195,8 +196,8 @@ const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 const WINDOW_BITS_MOST: u8 = 15;
-/// zlib does not compress raw DEFLATE with a window of 256 bytes; an offer that wants it is declined.
-/// What a client compresses with so small a window inflates with any.
+/// zlib does not compress raw DEFLATE with a window of 256 bytes, so an offer that wants it is declined.
+/// What a client compresses with so small a window inflates with a larger one.
 const WINDOW_BITS_LEAST: u8 = 9;
 
 #[cfg(test)]

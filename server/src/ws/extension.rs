@@ -1,4 +1,4 @@
-//! The value of `Sec-WebSocket-Extensions` (RFC 6455 §9.1): what a client offers, in its order.
+//! Reads `Sec-WebSocket-Extensions` (RFC 6455 §9.1): what a client offers, in its order.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer<'a> {
     pub(crate) name: &'a str,
-    /// In order, repeated ones repeated.
+    /// In the client's order. A repeated parameter is there as often.
     pub(crate) parameters: Vec<Parameter<'a>>,
 }
 
@@ -17,7 +17,7 @@ pub(crate) struct Parameter<'a> {
     pub(crate) value: Option<Cow<'a, str>>,
 }
 
-/// A header line does not follow the grammar; the handshake fails (RFC 6455 §9.1).
+/// A header line does not follow the grammar, so the handshake fails (RFC 6455 §9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`Sec-WebSocket-Extensions` is not a list of extensions")]
 pub(crate) struct Malformed;
@@ -50,6 +50,7 @@ pub(crate) fn parse<'a>(
     Ok(offers)
 }
 
+/// Reads one header line from its start.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -87,7 +88,7 @@ impl<'a> Reader<'a> {
                 }
                 byte => byte,
             };
-            // Quoted or not, a value is a token.
+            // A value is a token, quoted or not.
             if !is_token_byte(byte) {
                 return Err(Malformed);
             }
@@ -119,7 +120,7 @@ impl<'a> Reader<'a> {
             return false;
         };
         self.rest = rest;
-        // What is quoted keeps its blanks, which makes it malformed.
+        // A quoted value keeps its blanks, and they make it malformed.
         if byte != b'"' {
             self.skip_blanks();
         }

@@ -13,17 +13,17 @@ use wsh::rules::ParsedKind;
 
 use super::violation::Violation;
 
-/// The header of a frame that a client sent; every rule that one frame can break alone holds.
+/// The header of a frame that a client sent. It keeps every rule that a frame can break by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) fin: bool,
-    /// It begins a compressed message, if compression was agreed on; never set on control frames.
+    /// Whether the frame begins a compressed message. It is never set on a control frame.
     pub(super) rsv1: bool,
     pub(super) opcode: OpCode,
     pub(super) mask: [u8; 4],
-    /// The header itself, in bytes.
+    /// The bytes of the header itself.
     pub(super) header_len: usize,
-    /// What the peer says will follow, in bytes. Never a reason to reserve memory.
+    /// The bytes that are to follow, as the peer says. No memory is reserved for them.
     pub(super) payload_len: u64,
 }
 
@@ -44,8 +44,8 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<Header>, Violation> {
     }
 }
 
-/// A whole text or binary message that lies in `input` from `at`: whether it is text, its mask, and
-/// where its payload is.
+/// Finds a whole text or binary message in `input` from `at`. Answers whether it is text, its mask, and where
+/// its payload lies.
 #[inline]
 pub(super) fn whole_message(input: &[u8], at: usize) -> Option<(bool, [u8; 4], Range<usize>)> {
     let header = parse_common(input.get(at..)?)?;
@@ -54,7 +54,7 @@ pub(super) fn whole_message(input: &[u8], at: usize) -> Option<(bool, [u8; 4], R
     (end <= input.len()).then_some((header.opcode == TEXT, header.mask, start..end))
 }
 
-/// The length of a payload below 64 KiB that lies whole behind the first byte of its frame, masked.
+/// The length of a masked payload below 64 KiB, if it lies whole behind the first byte of its frame.
 pub(super) fn whole_payload(rest: &[u8]) -> Option<usize> {
     let (len, header_len) = match *rest.first()? {
         short @ 0x80..=0xfd => (usize::from(short & 0x7f), 5),
@@ -67,8 +67,8 @@ pub(super) fn whole_payload(rest: &[u8]) -> Option<usize> {
     (header_len + len <= rest.len()).then_some(len)
 }
 
-/// What nearly every header is: a whole data message below 64 KiB, masked, no reserved bit, its
-/// length in the shortest form. Anything else, right or wrong, is left to [`parse_any`].
+/// Reads the header of a whole message below 64 KiB, masked, without a reserved bit, its length in the
+/// shortest form. Nearly every header is so. Any other, right or wrong, is left to [`parse_any`].
 #[inline]
 fn parse_common(input: &[u8]) -> Option<Header> {
     let (&[first, second], rest) = input.split_first_chunk()?;
@@ -98,6 +98,7 @@ fn parse_common(input: &[u8]) -> Option<Header> {
     })
 }
 
+/// Reads any header, and finds the rule that it breaks.
 fn parse_any(input: &[u8]) -> Result<Option<Header>, Violation> {
     let mut cursor = Cursor::new(input);
     let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
@@ -132,21 +133,21 @@ fn parse_any(input: &[u8]) -> Result<Option<Header>, Violation> {
     }))
 }
 
-/// Appends a whole uncompressed data message as one frame, which is what nearly all of them are.
+/// Appends a whole uncompressed message as one frame. Nearly every message is sent so.
 #[inline(always)]
 pub(crate) fn put_whole(output: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     put_lengths(output, 0x80 | opcode, payload.len());
     output.extend_from_slice(payload);
 }
 
-/// Appends a server's frame: never masked (RFC 6455 §5.1).
+/// Appends a server's frame, which is never masked (RFC 6455 §5.1).
 pub(crate) fn put(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]) {
     output.reserve(HEADER_BYTES_MAX + payload.len());
     put_header(output, fin, opcode, payload.len());
     output.extend_from_slice(payload);
 }
 
-/// Appends the header of a server's frame; exactly `payload_len` bytes are to follow.
+/// Appends the header of a server's frame. Exactly `payload_len` bytes have to follow.
 pub(crate) fn put_header(output: &mut Vec<u8>, fin: bool, opcode: OpCode, payload_len: usize) {
     put_header_with(output, fin, false, opcode, payload_len);
 }
@@ -177,7 +178,7 @@ fn put_header_with(
 /// Appends the first byte and the length in its shortest form.
 #[inline(always)]
 fn put_lengths(output: &mut Vec<u8>, first: u8, payload_len: usize) {
-    // The bytes in one piece: this is on the path of every message.
+    // All bytes in one call, because every message takes this way.
     match payload_len {
         0..=125 => output.extend_from_slice(&[first, payload_len as u8]),
         126..=0xffff => {

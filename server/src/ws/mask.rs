@@ -1,12 +1,12 @@
-//! Masking (RFC 6455 §5.3): XOR with four bytes, over and over.
+//! Unmasking (RFC 6455 §5.3): XOR with the same four bytes, over and over.
 
-/// Unmasks in place, and answers the mask as it stands after `bytes`, for what follows.
+/// Unmasks in place, and answers the mask as it stands for the bytes that follow.
 pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
     unmask_whole(bytes, mask);
     mask_after(mask, bytes.len())
 }
 
-/// Unmasks in place what nothing follows.
+/// Unmasks a whole payload in place.
 #[inline(always)]
 pub(super) fn unmask_whole(bytes: &mut [u8], mask: [u8; 4]) {
     // Most messages are short, and a call would cost them as much as the work.
@@ -17,13 +17,13 @@ pub(super) fn unmask_whole(bytes: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// Is compiled into its caller, for the vectors that the caller may use.
+/// Unmasks any bytes. It is compiled into its caller, for the vectors that the caller may use.
 #[inline(always)]
 fn unmask_short(mut bytes: &mut [u8], mask: [u8; 4]) {
     if (PIECE_BYTES..=2 * PIECE_BYTES).contains(&bytes.len())
         && let (Some(&(mut head)), Some(&(mut tail))) = (bytes.first_chunk(), bytes.last_chunk())
     {
-        // Without a loop or a branch. The two overlap, and where they do they are the same.
+        // Two pieces without a loop or a branch. Where they overlap they are equal.
         xor::<PIECE_BYTES>(&mut head, mask);
         xor::<PIECE_BYTES>(&mut tail, mask_after(mask, bytes.len()));
         let end = bytes.len() - PIECE_BYTES;
@@ -31,7 +31,7 @@ fn unmask_short(mut bytes: &mut [u8], mask: [u8; 4]) {
         bytes[end..].copy_from_slice(&tail);
         return;
     }
-    // Each piece in one register: whoever reads it next may read as much at once.
+    // Each piece in one register, so that the next reader can load as much at once.
     while let Some(piece) = take_piece::<PIECE_BYTES>(&mut bytes) {
         xor(piece, mask);
     }
@@ -51,10 +51,10 @@ fn take_piece<'a, const N: usize>(bytes: &mut &'a mut [u8]) -> Option<&'a mut [u
     bytes.split_off_mut(..N)?.try_into().ok()
 }
 
-/// With the widest vectors that this machine has.
+/// Unmasks many bytes with the widest vectors that this machine has.
 #[inline(never)]
 fn unmask_long(bytes: &mut [u8], mask: [u8; 4]) {
-    // A payload lies anywhere, and stores that are not aligned take twice as long.
+    // A payload begins at any address, and stores that are not aligned take twice as long.
     let (head, bytes) = bytes.split_at_mut(bytes.as_ptr().align_offset(PIECE_BYTES));
     unmask_short(head, mask);
     let mask = mask_after(mask, head.len());
@@ -67,7 +67,7 @@ fn unmask_long(bytes: &mut [u8], mask: [u8; 4]) {
     unmask_aligned(bytes, mask);
 }
 
-/// The mask as it stands behind so many bytes.
+/// The mask as it stands after so many bytes.
 #[inline]
 fn mask_after(mask: [u8; 4], bytes: usize) -> [u8; 4] {
     u32::from_le_bytes(mask)
@@ -75,15 +75,15 @@ fn mask_after(mask: [u8; 4], bytes: usize) -> [u8; 4] {
         .to_le_bytes()
 }
 
-/// [`unmask_aligned`] with vectors twice as wide as those that every x86-64 has.
+/// Is [`unmask_aligned`] with vectors twice as wide as those that every x86-64 has.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn unmask_aligned_avx2(bytes: &mut [u8], mask: [u8; 4]) {
     unmask_aligned(bytes, mask);
 }
 
-/// Unmasks what begins at a multiple of [`PIECE_BYTES`].
-// Always inlined: only inside its caller is it compiled for the vectors that the caller may use.
+/// Unmasks bytes that begin at a multiple of [`PIECE_BYTES`].
+// Always inlined, so that it is compiled for the vectors that its caller may use.
 #[inline(always)]
 fn unmask_aligned(bytes: &mut [u8], mask: [u8; 4]) {
     let (blocks, rest) = bytes.as_chunks_mut::<BLOCK_BYTES>();
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn every_machine_unmasks_alike() {
         let mask = [0x9a, 0xbc, 0xde, 0xf0];
-        // Interpreted, each byte takes its time.
+        // Miri takes milliseconds for a byte.
         let step = if cfg!(miri) { 61 } else { 1 };
         for bytes in (0..1024).step_by(step) {
             let (mut widest, mut plain) = (vec![0x5a; bytes], vec![0x5a; bytes]);

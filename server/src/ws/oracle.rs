@@ -1,4 +1,4 @@
-//! What a peer is seen to say: by the decoder, in any pieces, and by tungstenite, the oracle.
+//! What a peer's bytes mean to the decoder, in any pieces, and to tungstenite, the oracle.
 //!
 //! For tests and fuzzing only.
 
@@ -12,18 +12,18 @@ use super::decoder::{Decoder, Kind, Limits, PayloadLocation, Step};
 use super::violation::Violation;
 use crate::testing::client_frame::frame;
 
-/// How many random inputs a property is tried with; Miri takes seconds for each.
+/// The random inputs that a property is tried with. Miri takes seconds for each.
 #[cfg(test)]
 pub(crate) const CASES: u32 = if cfg!(miri) { 4 } else { 200 };
 
-/// One thing that a peer said, whatever the frames and reads were.
+/// One message or control frame of a peer, however it was cut into frames and reads.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Said {
     Text(Vec<u8>),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
-    /// With its body. Nothing after it is looked at.
+    /// A Close with its body. Nothing after it is looked at.
     Close(Vec<u8>),
 }
 
@@ -41,30 +41,30 @@ fn pieces<'a>(bytes: &'a [u8], reads: &'a [usize]) -> impl Iterator<Item = &'a [
     })
 }
 
-/// What the decoder makes of it, fed as a session feeds it: what is unused is held, and what belongs
-/// to a large frame is received in its room.
+/// Decodes `bytes` as a session does: what is not used is kept as unparsed, and the rest of a large frame is
+/// received in the decoder.
 pub(crate) fn decode(
     mut decoder: Decoder,
     bytes: &[u8],
     reads: &[usize],
 ) -> (Vec<Said>, Option<Violation>) {
-    let (mut said, mut open, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut said, mut open, mut unparsed) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces(bytes, reads) {
         let mut piece = piece;
-        if let Some((room, bytes_max)) = decoder.receive_target() {
+        if let Some((target, bytes_max)) = decoder.receive_target() {
             let (placed, rest) = piece.split_at(bytes_max.min(piece.len()));
-            room.extend_from_slice(placed);
+            target.extend_from_slice(placed);
             decoder.placed(placed.len());
             piece = rest;
         }
-        held.extend_from_slice(piece);
+        unparsed.extend_from_slice(piece);
         let mut at = 0;
         loop {
-            match decoder.step(&mut held, &mut at) {
+            match decoder.step(&mut unparsed, &mut at) {
                 Ok(Step::Starved) => break,
                 Ok(Step::Message { kind, place, last }) => {
                     open.extend_from_slice(match place {
-                        PayloadLocation::Input(range) => &held[range],
+                        PayloadLocation::Input(range) => &unparsed[range],
                         PayloadLocation::Assembly => decoder.assembled(),
                     });
                     let is_text = std::str::from_utf8(&open).is_ok();
@@ -77,10 +77,10 @@ pub(crate) fn decode(
                         });
                     }
                 }
-                Ok(Step::Ping(range)) => said.push(Said::Ping(held[range].to_vec())),
-                Ok(Step::Pong(range)) => said.push(Said::Pong(held[range].to_vec())),
+                Ok(Step::Ping(range)) => said.push(Said::Ping(unparsed[range].to_vec())),
+                Ok(Step::Pong(range)) => said.push(Said::Pong(unparsed[range].to_vec())),
                 Ok(Step::Close(range)) => {
-                    let body = &held[range];
+                    let body = &unparsed[range];
                     let violation = close::parse(body).err();
                     if violation.is_none() {
                         said.push(Said::Close(body.to_vec()));
@@ -90,13 +90,13 @@ pub(crate) fn decode(
                 Err(violation) => return (said, Some(violation)),
             }
         }
-        held.drain(..at);
+        unparsed.drain(..at);
     }
     (said, None)
 }
 
-/// Compares what the decoder and tungstenite make of a stream. They may differ as [`Allowed`] says,
-/// and in which of several faults of one frame they name.
+/// Compares what a stream means to the decoder and to tungstenite. They may differ as [`Allowed`] says, and
+/// name different faults of a frame that has several.
 ///
 /// # Panics
 ///
@@ -132,7 +132,7 @@ pub(crate) fn compare(bytes: &[u8], reads: &[usize]) {
 
 /// Where tungstenite 0.30 may go on after the decoder has found a fault, each with its reason.
 enum Allowed {
-    /// It finds the fault as well, at the latest when the frame has come whole.
+    /// Nowhere: it finds the fault as well, at the latest when the frame has come whole.
     Nothing,
     GoesOn,
     GoesOnWithControlFrames,
@@ -142,15 +142,15 @@ enum Allowed {
 impl Allowed {
     fn of(violation: Violation) -> Allowed {
         match violation {
-            // RFC 6455 §5.2, the minimal number of bytes: it takes a length in any form.
+            // RFC 6455 §5.2, the minimal number of bytes: tungstenite takes a length in any form.
             Violation::LengthForm => Allowed::GoesOn,
-            // §10.4, a limit of ours: it counts bytes, not fragments.
+            // §10.4, a limit of ours: tungstenite counts bytes, not fragments.
             Violation::TooManyFragments => Allowed::GoesOn,
-            // §8.1: it checks text when the message is complete, we at the first bad byte.
+            // §8.1: tungstenite checks text when the message is complete, the decoder at the first bad byte.
             Violation::Utf8 => Allowed::GoesOnWithControlFrames,
-            // §10.4: it counts the bytes of a frame that has come, we those of one announced.
+            // §10.4: tungstenite counts a frame that has come, the decoder one that is announced.
             Violation::TooBig => Allowed::GoesOnWithControlFrames,
-            // §7.4: it hands out a Close with a code of its own in the place of a bad one.
+            // §7.4: tungstenite hands out a Close with a code of its own in the place of a bad one.
             Violation::CloseBody => Allowed::NamesAnotherCode,
             // §5.1, §5.2, §5.4, §5.5.
             Violation::Unmasked
@@ -163,7 +163,8 @@ impl Allowed {
         }
     }
 
-    /// §7.4.2 and IANA's registry: 1014 may be sent since 2020; it is a bad code to tungstenite.
+    /// Whether the only difference is the code 1014. By §7.4.2 and IANA's registry it may be sent since 2020;
+    /// tungstenite takes it for a bad code.
     fn is_1014(ours: &[Said], theirs: &[Said]) -> bool {
         let code = |said: &Said, code: u16| matches!(said, Said::Close(body) if body.starts_with(&code.to_be_bytes()));
         match (ours.split_last(), theirs.split_last()) {
@@ -175,13 +176,14 @@ impl Allowed {
     }
 }
 
+/// How far tungstenite has come with a stream.
 #[derive(Debug, PartialEq)]
 enum Ending {
-    /// It waits for more.
+    /// It waits for more bytes.
     Waiting,
-    /// A fault.
+    /// It has found a fault.
     Failed,
-    /// After a Close.
+    /// It has found a Close.
     Ended,
 }
 
@@ -218,7 +220,7 @@ fn tungstenite_says(bytes: &[u8], reads: &[usize]) -> (Vec<Said>, Ending) {
     }
 }
 
-/// A socket that gives one piece, then has none for a moment, and takes everything.
+/// A socket that gives one piece, then has nothing once, and so on. It takes everything.
 struct Peer {
     pieces: Vec<Vec<u8>>,
     /// One more than the pieces that were given.
@@ -259,9 +261,9 @@ const LIMITS: Limits = Limits {
     parts: false,
 };
 
-/// A stream that a script stands for: frames that are mostly right and sometimes not.
+/// The stream that a script stands for: frames that are mostly right and sometimes not.
 ///
-/// Each takes two bytes, the first of the frame and one of its make-up, and then its payload.
+/// A frame takes two bytes of the script, its first byte and one for its make-up, and then its payload.
 pub(crate) fn stream(mut script: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let [first, make_up, rest @ ..] = script {
@@ -269,9 +271,9 @@ pub(crate) fn stream(mut script: &[u8]) -> Vec<u8> {
         let (payload, later) = rest.split_at(length);
         script = later;
         match make_up >> 6 {
-            // What the first byte says: reserved bits and opcodes too.
+            // Any first byte, with reserved bits and opcodes too.
             0 => bytes.extend(frame(*first, payload)),
-            // Only what exists: a message's frame or a control frame, long ones among them.
+            // A frame of a message, which may be long, or a control frame.
             1 => {
                 let opcode = [0, 1, 2, 0, 8, 9, 10, 2][usize::from(first & 7)];
                 let fin = if opcode & 8 != 0 { 0x80 } else { first & 0x80 };

@@ -26,7 +26,7 @@ fn liveness() -> Liveness {
     liveness
 }
 
-/// Everything that a session does from 0 to `end`, when it looks only when that is due.
+/// Everything that a session does until `end`, if it looks at its peer only when a look is due.
 fn run(
     liveness: &mut Liveness,
     timeouts: &Timeouts,
@@ -38,7 +38,7 @@ fn run(
         let Some((due, _)) = liveness.next(true, &facts(now), timeouts) else {
             return seen;
         };
-        // The wheel turns ten times a second.
+        // The timer wheel turns ten times a second.
         now = due.ms_since(Moment::ORIGIN).div_ceil(100) * 100;
         if now > end {
             return seen;
@@ -87,7 +87,7 @@ fn an_answer_moves_the_next_ping_by_its_interval_and_not_by_the_pongs() {
     }
 }
 
-/// A peer that reads at this rate from a queue that never ends, as its TCP shows it: in steps.
+/// A peer that reads at this rate from a queue that never ends. Its TCP acknowledges in steps.
 fn reader(bytes_a_second: u64, step: u64, until: u64) -> impl FnMut(u64) -> Facts {
     move |now| {
         let read = now.min(until) * bytes_a_second / 1_000;
@@ -102,7 +102,7 @@ fn reader(bytes_a_second: u64, step: u64, until: u64) -> impl FnMut(u64) -> Fact
 }
 
 #[test]
-fn who_reads_two_kib_a_second_lives_and_who_stops_does_not() {
+fn a_reader_of_two_kib_a_second_lives_and_one_that_stops_does_not() {
     let for_ever = u64::MAX;
     for (rate, step) in [
         (2_048, 95_000),
@@ -153,7 +153,7 @@ fn a_ping_waits_while_much_is_on_its_way_and_comes_when_that_has_arrived() {
         unacked: 1_000_000_u64.saturating_sub(now * 25),
         ..IDLE
     });
-    // At 39.4 s the way is short. What was sent may lie in the peer's own buffer.
+    // At 39.4 s little is on its way. What was sent may lie in the peer's own buffer.
     assert_eq!(seen, [(40_000, Verdict::Ping)]);
 }
 
@@ -212,7 +212,7 @@ fn a_peer_that_is_not_read_gets_pings_and_need_only_take_them() {
     let seen = run(&mut liveness, &TIMEOUTS, 500_000, |_| paused);
     let pings: Vec<_> = (1..=20).map(|n| (n * 25_000, Verdict::Ping)).collect();
     assert_eq!(seen, pings);
-    // It is read again, and its time begins anew.
+    // The peer is read again, and its time begins anew.
     assert_eq!(liveness.look(at(510_000), &IDLE, &TIMEOUTS), Verdict::Wait);
     assert_eq!(liveness.look(at(534_999), &IDLE, &TIMEOUTS), Verdict::Wait);
     assert_eq!(liveness.look(at(535_000), &IDLE, &TIMEOUTS), Verdict::Ping);

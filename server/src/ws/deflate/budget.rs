@@ -1,16 +1,16 @@
-//! The bytes that compression contexts may take which outlive their message, in all sessions.
+//! The memory for compression contexts that are kept between two messages, in all sessions together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One number of bytes for the whole process.
+/// The bytes that the whole process may take for such contexts.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max: AtomicUsize,
     taken: AtomicUsize,
 }
 
-/// A part of the budget; dropping it gives it back.
+/// Bytes that were taken of the budget. Dropping a share gives them back.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
@@ -25,12 +25,12 @@ impl Budget {
         })
     }
 
-    /// What may be taken from now on; what was taken before stays taken.
+    /// Sets how many bytes may be taken from now on. What was taken before stays taken.
     pub(crate) fn set_max(&self, bytes_max: usize) {
         self.max.store(bytes_max, Ordering::Relaxed);
     }
 
-    /// `None` when it is spent.
+    /// Takes so many bytes; `None` if the budget is spent.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
         let max = self.max.load(Ordering::Relaxed);
         let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= max);
@@ -43,7 +43,7 @@ impl Budget {
         })
     }
 
-    /// A part of no bytes, which may [grow](Share::grow).
+    /// A share of no bytes, which may [grow](Share::grow).
     pub(crate) fn nothing(self: &Arc<Self>) -> Share {
         Share {
             budget: self.clone(),
@@ -51,14 +51,15 @@ impl Budget {
         }
     }
 
-    /// Whether more is taken than may be since it was lowered: who can give back, should.
+    /// Whether more is taken than is allowed since the budget was lowered. Contexts that can be given up
+    /// are given up then.
     pub(crate) fn is_overdrawn(&self) -> bool {
         self.taken.load(Ordering::Relaxed) > self.max.load(Ordering::Relaxed)
     }
 }
 
 impl Share {
-    /// Takes so many bytes more; false when the budget is spent.
+    /// Takes so many bytes more; false if the budget is spent.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let Some(mut more) = self.budget.take(bytes) else {
             return false;
@@ -67,7 +68,7 @@ impl Share {
         true
     }
 
-    /// Gives all back.
+    /// Gives all its bytes back.
     pub(crate) fn shrink(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes > 0 {

@@ -9,21 +9,22 @@ use super::pool;
 
 /// Compresses the messages of one session.
 ///
-/// A sender may begin each message anew whatever was agreed, so a context of its own is a matter
-/// of the budget: it is made when the first message wants it and given up when the budget shrinks.
+/// A sender may begin each message anew, whatever was agreed. So a context of the session's own is a
+/// matter of the budget: it is made for the first message, and given up when the budget shrinks.
 #[derive(Debug)]
 pub(crate) struct Deflation {
     effort: Effort,
     bytes_min: usize,
-    /// Contexts of one's own are paid from it; `None`: no context takeover was agreed.
+    /// Pays for a context of the session's own; `None` without context takeover.
     budget: Option<Arc<Budget>>,
+    /// The context of the session's own, and what it takes of the budget.
     own: Option<(Box<Compress>, Share)>,
 }
 
 /// How hard to compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effort {
-    /// How far back a message may refer: 2 to the power of 9 to 15 bytes.
+    /// How far back a message may refer: 9 to 15, for as many powers of 2 in bytes.
     pub(crate) window_bits: u8,
     /// zlib's levels, 1 to 9.
     pub(crate) level: u8,
@@ -53,31 +54,31 @@ impl Deflation {
         }
     }
 
-    /// Whether a message that is so long, or begins with a part so long, is worth compressing.
+    /// Whether a message is worth compressing whose only or first part has so many bytes.
     pub(crate) fn is_worth(&self, bytes: usize) -> bool {
         bytes >= self.bytes_min
     }
 
-    /// How others may compress for this session; `None` while it has a context of its own, which
-    /// must have seen every compressed message.
+    /// The effort with which a message may be compressed once for this and other sessions. `None` while the
+    /// session has a context of its own, which has to see every compressed message.
     pub(crate) fn shared_effort(&mut self) -> Option<Effort> {
         self.settle_own();
         self.own.is_none().then_some(self.effort)
     }
 
-    /// Appends a part's compressed bytes to `output`, which is empty. False: this message is to go
-    /// as it is, it became no smaller.
+    /// Appends a part's compressed bytes to `output`, which is empty. False if the message became no
+    /// smaller, and is to go as it is.
     pub(crate) fn compress(&mut self, part: Part, payload: &[u8], output: &mut Vec<u8>) -> bool {
         if part.first {
             self.settle_own();
         }
         if let Some((own, _)) = &mut self.own {
             deflate(own, payload, part.last, output);
-            // It has seen the message, so the peer has to as well.
+            // Later messages may refer to this one, so the peer has to get it compressed.
             return true;
         }
-        // Each part by itself, with the thread's: a compressor that were kept from part to part would be one
-        // more for each client that stops to read in between. What follows a flush may refer to nothing.
+        // Each part is compressed by itself, with a compressor of the thread's. One that were kept from part
+        // to part would be one more for each client that stops reading in between.
         let mut lent = pool::take_deflater(self.effort);
         deflate(&mut lent, payload, part.last, output);
         pool::put_deflater(self.effort, lent);
@@ -85,7 +86,7 @@ impl Deflation {
         !is_whole || output.len() < payload.len()
     }
 
-    /// Between two messages: makes the context of one's own, or gives it up.
+    /// Makes the context of the session's own, or gives it up. To be called between two messages.
     fn settle_own(&mut self) {
         let Some(budget) = &self.budget else { return };
         if self.own.is_none() {
@@ -97,7 +98,7 @@ impl Deflation {
     }
 }
 
-/// Compresses a whole message by itself into `output`, which is empty. False: it became no smaller.
+/// Compresses a whole message by itself into `output`, which is empty. False if it became no smaller.
 pub(crate) fn compress_alone(effort: Effort, payload: &[u8], output: &mut Vec<u8>) -> bool {
     let mut deflater = pool::take_deflater(effort);
     deflate(&mut deflater, payload, true, output);
@@ -105,6 +106,7 @@ pub(crate) fn compress_alone(effort: Effort, payload: &[u8], output: &mut Vec<u8
     output.len() < payload.len()
 }
 
+/// Compresses a part of a message, up to a flush. Behind the `last` part the flush loses its tail.
 fn deflate(deflater: &mut Compress, mut payload: &[u8], last: bool, output: &mut Vec<u8>) {
     let start = output.len();
     loop {
@@ -114,7 +116,7 @@ fn deflate(deflater: &mut Compress, mut payload: &[u8], last: bool, output: &mut
             .compress_vec(payload, output, FlushCompress::Sync)
             .expect("a compressor that is never finished takes everything");
         payload = &payload[(deflater.total_in() - read) as usize..];
-        // A buffer that was filled to the brim may have been filled exactly.
+        // A buffer that is full may have been filled exactly.
         let is_flushed = output.len() < output.capacity() || status == Status::BufError;
         if payload.is_empty() && is_flushed {
             break;
@@ -131,12 +133,12 @@ fn deflate(deflater: &mut Compress, mut payload: &[u8], last: bool, output: &mut
     }
 }
 
-/// What a compressor takes: measured, and rounded up.
+/// The bytes that a compressor takes, measured and rounded up.
 fn deflater_bytes(window_bits: u8) -> usize {
     (4 << window_bits) + 248 * 1024
 }
 
-/// Every flush ends with it, and every message leaves it out.
+/// The bytes that end every flush, and that every message leaves out (§7.2.1).
 const FLUSH_TAIL: &[u8] = b"\x00\x00\xff\xff";
-/// Room for what a flush adds.
+/// Bytes that a flush may add.
 const FLUSH_BYTES: usize = 64;

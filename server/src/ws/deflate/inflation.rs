@@ -1,4 +1,4 @@
-//! The receiving half of permessage-deflate (RFC 7692 §7.2.2): inflates while the bytes arrive.
+//! The receiving half of permessage-deflate (RFC 7692 §7.2.2), which inflates while the bytes arrive.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -10,33 +10,32 @@ use crate::ws::violation::Violation;
 #[derive(Debug)]
 pub(crate) struct Inflation {
     memory: Memory,
-    /// What it takes of the budget for a decompressor that is kept: between two messages if the
-    /// client refers to earlier ones, else while a message is incomplete.
+    /// Pays for a decompressor that is kept: between two messages if the client takes its context over,
+    /// else while a message is incomplete.
     share: Share,
-    /// The client refers to earlier messages.
+    /// Whether the client's messages may refer to earlier ones.
     takes_over: bool,
-    /// Bytes came since the message began, or since a block that ends the stream.
+    /// Whether bytes have come since the message began, or since a block that ends the stream.
     is_inside: bool,
-    /// What came of a message and did not go into its last part: there while another part of it may
-    /// be had without more bytes.
+    /// The bytes that did not go into the last part of a message, while another part may come of them.
     rest: Option<Box<Rest>>,
 }
 
-/// Bytes that were not inflated yet.
+/// Bytes of a message that were not inflated yet.
 #[derive(Debug)]
 struct Rest(Vec<u8>);
 
-/// What it holds.
+/// The memory of a session's receiving half.
 #[derive(Debug)]
 enum Memory {
     Nothing,
     Inflater(Box<Decompress>),
-    /// The budget is spent, so the message waits as it came, and is inflated when it is complete.
+    /// The message as it came. The budget is spent, so it is inflated when it is complete.
     Pieces(Vec<u8>),
 }
 
 impl Inflation {
-    /// `share` is that of a decompressor if the client `takes_over` its context, else of nothing.
+    /// `share` pays for a decompressor if the client `takes_over` its context, else for nothing.
     pub(super) fn new(share: Share, takes_over: bool) -> Inflation {
         Inflation {
             memory: Memory::Nothing,
@@ -47,15 +46,14 @@ impl Inflation {
         }
     }
 
-    /// Whether [`inflate_part`](Self::inflate_part) has to be called again before more bytes are
-    /// looked at.
+    /// Whether [`inflate_part`](Self::inflate_part) has to be called again before more bytes are given.
     pub(crate) fn has_rest(&self) -> bool {
         self.rest.is_some()
     }
 
-    /// Appends what a piece of a message inflates to, be it its `last` one, up to `bytes_max` bytes of
-    /// `output` in all. What is left then [is a rest](Self::has_rest), and comes with the next call,
-    /// which brings no piece.
+    /// Appends what a piece of a message inflates to, up to `bytes_max` bytes of `output` in all. `last` says
+    /// that the message ends with the piece. What is left then [is a rest](Self::has_rest): the next call
+    /// brings an empty piece, and inflates that.
     pub(crate) fn inflate_part(
         &mut self,
         piece: &[u8],
@@ -73,7 +71,7 @@ impl Inflation {
         if let Memory::Pieces(pieces) = &mut self.memory {
             pieces.extend_from_slice(piece);
             if !last && !self.share.grow(BYTES) {
-                // It waits as it came; and longer than a whole message no message waits.
+                // What waits as it came may have no more bytes than a whole message.
                 let is_too_big = pieces.len() > bytes_max;
                 return if is_too_big {
                     Err(Violation::TooBig)
@@ -101,8 +99,8 @@ impl Inflation {
         Ok(())
     }
 
-    /// Inflates until `output` has `bytes_max` bytes, which answers how much of the piece was read, or
-    /// until nothing more comes of it.
+    /// Inflates until `output` has `bytes_max` bytes, and answers how many bytes of the piece were read; or
+    /// until nothing more comes of the piece, and answers `None`.
     fn push_up_to(
         &mut self,
         piece: &[u8],
@@ -122,11 +120,11 @@ impl Inflation {
         let mut at = 0;
         loop {
             let start = output.len();
-            let room = bytes_max.saturating_sub(start).min(PART_STEP_BYTES);
-            if room == 0 {
+            let more = bytes_max.saturating_sub(start).min(PART_STEP_BYTES);
+            if more == 0 {
                 return Ok(Some(at));
             }
-            output.resize(start + room, 0);
+            output.resize(start + more, 0);
             let (read, written) = (inflater.total_in(), inflater.total_out());
             let outcome =
                 inflater.decompress(&piece[at..], &mut output[start..], FlushDecompress::None);
@@ -135,12 +133,12 @@ impl Inflation {
             output.truncate(start + written as usize);
             let status = outcome.map_err(|_| Violation::Compression)?;
             if status == Status::StreamEnd {
-                // As in `push`.
+                // A block with BFINAL set, as `push` explains.
                 inflater.reset(false);
                 self.is_inside = at < piece.len();
             }
-            if written as usize == room {
-                continue; // There may be more to come of what was read.
+            if written as usize == more {
+                continue; // More may come of what was read.
             }
             if at == piece.len() {
                 return Ok(None);
@@ -151,8 +149,8 @@ impl Inflation {
         }
     }
 
-    /// Appends what a piece of a message inflates to, be it its `last` one. `output`
-    /// grows with what arrives and never beyond the bytes that are `left` to the message.
+    /// Appends what a piece of a message inflates to; `last` says that the message ends with it. `output`
+    /// grows with what arrives, and never by more than the bytes that are `left` to the message.
     pub(crate) fn inflate(
         &mut self,
         piece: &[u8],
@@ -181,6 +179,7 @@ impl Inflation {
         Ok(())
     }
 
+    /// Appends what a piece inflates to.
     fn push(
         &mut self,
         mut piece: &[u8],
@@ -208,32 +207,32 @@ impl Inflation {
             piece = &piece[read as usize..];
             let written = written as usize;
             if written > *left {
-                // Also if it fails behind that: the same fault whatever room there was.
+                // Even if it is malformed behind that, so that the fault does not depend on the capacity.
                 output.truncate(output.len() - (written - *left));
                 return Err(Violation::TooBig);
             }
             *left -= written;
             let status = outcome.map_err(|_| Violation::Compression)?;
             if status == Status::StreamEnd {
-                // A block with BFINAL set ends the stream, not the message (RFC 7692 §7.2.3.4). Who
-                // sends one has finished its compressor, so what follows refers to nothing before.
+                // A block with BFINAL set ends the stream, not the message (RFC 7692 §7.2.3.4). The sender
+                // has finished its compressor, so what follows refers to nothing before.
                 inflater.reset(false);
                 self.is_inside = !piece.is_empty();
             }
             if output.len() == output.capacity() {
-                continue; // There may be more to come of what was read.
+                continue; // More may come of what was read.
             }
             if piece.is_empty() {
                 return Ok(());
             }
             if read == 0 && written == 0 {
-                // It has input and room and does nothing: zlib knows no such state.
+                // There is input and capacity, and zlib does nothing with them. No right stream does that.
                 return Err(Violation::Compression);
             }
         }
     }
 
-    /// The message is complete. It must be so for the decompressor too.
+    /// Ends the message. It fails if the decompressor expects more of it.
     fn finish(&mut self, output: &mut Vec<u8>, left: &mut usize) -> Result<(), Violation> {
         if self.is_inside {
             let before = output.len();
@@ -254,11 +253,12 @@ impl Inflation {
     }
 }
 
-/// What the sender left out of an empty stored block (§7.2.1), and then a whole such block: where
-/// the message stopped short of its end, that one is no block and does not inflate to nothing.
+/// The end of an empty stored block, which the sender left out (§7.2.1), and then a whole such block. If the
+/// message stopped short of its end, the second is read as something else, and does not inflate to nothing.
 const TAIL: &[u8] = b"\x00\x00\xff\xff\x00\x00\x00\xff\xff";
+/// The least by which the output grows.
 const OUTPUT_BYTES_LEAST: usize = 1024;
-/// What a part of a message grows by at a time.
+/// The bytes by which a part of a message grows at a time.
 const PART_STEP_BYTES: usize = 16 * 1024;
-/// What a decompressor takes, whatever its window: measured, and rounded up.
+/// The bytes that a decompressor takes, whatever its window, measured and rounded up.
 pub(super) const BYTES: usize = 48 * 1024;

@@ -1,5 +1,5 @@
-//! Compressors and decompressors that the sessions of one thread share, so that a session
-//! without context takeover holds none between two messages.
+//! Compressors and decompressors that the sessions of one thread share, so that a session without
+//! context takeover keeps none between two messages.
 
 use std::cell::RefCell;
 
@@ -9,7 +9,7 @@ use super::deflation::Effort;
 
 #[derive(Default)]
 struct Pool {
-    /// Boxed as the sessions hold them, so that taking one needs no allocation.
+    /// In boxes, as sessions keep them, so that taking one needs no allocation.
     #[expect(clippy::vec_box)]
     inflaters: Vec<Box<Decompress>>,
     deflaters: Vec<(Effort, Box<Compress>)>,
@@ -22,10 +22,11 @@ thread_local! {
 /// A decompressor that has seen nothing.
 pub(super) fn take_inflater() -> Box<Decompress> {
     let pooled = POOL.with_borrow_mut(|pool| pool.inflaters.pop());
-    // It inflates what was compressed with any window, and takes no less memory for a smaller one.
+    // It inflates what was compressed with any window. A smaller window would save no memory.
     pooled.unwrap_or_else(|| Box::new(Decompress::new(false)))
 }
 
+/// Gives a decompressor back to the thread.
 pub(super) fn put_inflater(mut inflater: Box<Decompress>) {
     inflater.reset(false);
     POOL.with_borrow_mut(|pool| keep(&mut pool.inflaters, inflater));
@@ -41,10 +42,11 @@ pub(super) fn take_deflater(effort: Effort) -> Box<Compress> {
     pooled.unwrap_or_else(|| new_deflater(effort))
 }
 
+/// Gives a compressor back to the thread.
 pub(super) fn put_deflater(effort: Effort, mut deflater: Box<Compress>) {
     deflater.reset();
     POOL.with_borrow_mut(|pool| {
-        // The effort that was used last is likely wanted next; others must not be kept out by it.
+        // The oldest goes: the effort that was used last is likely wanted next.
         if pool.deflaters.len() == KEPT {
             pool.deflaters.remove(0);
         }
@@ -52,7 +54,7 @@ pub(super) fn put_deflater(effort: Effort, mut deflater: Box<Compress>) {
     });
 }
 
-/// A compressor of a session's own.
+/// A new compressor, for a session of its own or for the pool.
 pub(super) fn new_deflater(effort: Effort) -> Box<Compress> {
     let level = Compression::new(effort.level.into());
     Box::new(Compress::new_with_window_bits(
@@ -73,5 +75,5 @@ fn keep<T>(pool: &mut Vec<T>, item: T) {
     }
 }
 
-/// Of each kind a thread; a message uses one of each.
+/// A thread keeps so many of each kind. A message uses one of each.
 const KEPT: usize = 4;
