@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does memory come back? Ten rounds of what takes much, and the server's RSS 10 s after each.
+"""Ten rounds of clients that take much memory, and the server's RSS 10 s after each.
 
     cargo build --release && tests/memory_returns.py [--rounds N] [--wait SECONDS] [WSHD]
 

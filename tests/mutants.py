@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Drops damaged copies of a plugin onto a running server, and counts what becomes of them.
+"""Drops damaged copies of a plugin onto a running server, and counts the outcomes.
 
     tests/mutants.py [--server PATH] [--plugin PATH] [--count 2400] [--seed 1] [--use]
 
@@ -94,7 +94,7 @@ def mutants(library, count, seed):
 
 
 class WebSocket:
-    """As much of a client as an echo needs."""
+    """A WebSocket client that can do as much as an echo needs."""
 
     def __init__(self, port, path):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
@@ -128,7 +128,7 @@ class WebSocket:
                 return answer.decode()
             if opcode == 8:
                 raise ConnectionError("closed")
-            # A ping: silence is fine for as long as this lives.
+            # A Ping is not answered: the session does not live long enough to be missed.
 
 
 class Innocent(threading.Thread):
@@ -190,7 +190,7 @@ class Server:
                 self.changed.notify_all()
 
     def drop(self, files, limit):
-        """Puts files into the handlers directory; answers what was decided, or None if the server died."""
+        """Puts files into the handlers directory. Returns the outcomes, or None if the server died."""
         for name, content in files:
             hidden = os.path.join(self.handlers, "." + name)
             with open(hidden, "wb") as file:
@@ -228,7 +228,7 @@ class Server:
 
 
 def kind_of(reason):
-    """A reason without what differs from file to file."""
+    """A reason without the parts that differ from file to file."""
     reason = re.sub(r"; it (said `|is tried again).*", "", reason)
     reason = re.sub(r"(undefined symbol|unexpected reloc type|begins with|version) .*", r"\1 …", reason)
     reason = re.sub(r"^.*: (cannot open shared object file|version …)", r"…: \1", reason)
@@ -269,7 +269,7 @@ def main():
         batch, waiting = waiting[:BATCH], waiting[BATCH:]
         decided = server.drop([(name, copy) for name, _, copy in batch], 60)
         if decided is None:
-            # One of them did it: each once more, alone.
+            # One file of the batch ended the server, so each is tried alone.
             farewell(server)
             server = replace(server)
             decided = []

@@ -35,7 +35,7 @@ def main():
 
 
 def measure(wshd, saves, profile):
-    """What each save took: (live, build, load)."""
+    """The times of each save: (live, build, load)."""
     with tempfile.TemporaryDirectory(prefix="wshd-save-") as directory:
         subprocess.run([wshd, "new", "echo"], cwd=directory, check=True, stdout=subprocess.DEVNULL)
         source = pathlib.Path(directory, "echo/src/lib.rs")

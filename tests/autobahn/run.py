@@ -29,7 +29,7 @@ CI = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*",
 GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
 # FAILED BY CLIENT: the suite itself closed the socket first.
 GOOD_CLOSE = {"OK", "INFORMATIONAL", "FAILED BY CLIENT"}
-# What the largest cases need: a message of 16 MiB, one of 65,536 frames.
+# The largest cases need a message of 16 MiB, and one of 65,536 frames.
 CONFIG = """listen = ["127.0.0.1:0"]
 handlers_dir = "handlers"
 log_level = "info"
@@ -60,7 +60,7 @@ def main():
 
 
 def build():
-    """Builds the server and its handler; answers the directory that both are in."""
+    """Builds the server and its handler. Returns the directory of both."""
     build = ["cargo", "build", "--release", "--locked", "-p", "wshd", "-p", "echo_wsh"]
     subprocess.check_call(build, cwd=ROOT)
     metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
@@ -105,7 +105,7 @@ class Server:
 
 
 def fuzz(python, port, cases, report):
-    """Runs the suite; answers the cases that it meant to run."""
+    """Runs the suite. Returns the cases that it was to run."""
     spec = os.path.join(report, "spec.json")
     server = {"agent": "wshd", "url": "ws://127.0.0.1:%d/echo" % port,
               # A busy machine answers late.
@@ -126,7 +126,7 @@ def fuzz(python, port, cases, report):
 
 
 def summarise(index, wanted):
-    """Prints a line a category and each case that is not plainly OK; answers the exit status."""
+    """Prints a line for each category, and each case that is not OK. Returns the exit status."""
     with open(index, encoding="utf-8") as file:
         found = json.load(file).get("wshd", {})
     categories, remarks, bad = {}, [], []

@@ -17,14 +17,14 @@ import subprocess
 import sys
 
 SUITE = "autobahntestsuite==25.10.1"
-# What it was pinned to, or the nearest that runs on Python 3.
+# The versions that the suite was pinned to, or the nearest that run on Python 3.
 NEEDS = ["setuptools==68.2.2", "wheel==0.42.0", "Twisted==23.10.0", "six==1.16.0", "Jinja2==3.1.4",
          "pyOpenSSL==23.3.0", "service-identity==23.1.0"]
 PINNED = ["txaio==2.1.0", "autobahn==0.10.9"]
 
 
 def install(directory):
-    """Installs and translates, once; answers the environment's python."""
+    """Installs and translates the suite once. Returns the python of its environment."""
     python = os.path.join(directory, "bin", "python")
     done = os.path.join(directory, "translated")
     if os.path.exists(done):
@@ -33,7 +33,7 @@ def install(directory):
     subprocess.check_call([interpreter(), "-m", "venv", directory])
     pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     subprocess.check_call(pip + NEEDS)
-    # A masker in C, where there is a wheel of it.
+    # A masker in C, if there is a wheel of it.
     subprocess.call(pip + ["--only-binary", ":all:", "wsaccel==0.6.7"], stderr=subprocess.DEVNULL)
     subprocess.check_call(pip + ["--no-deps", "--no-build-isolation"] + PINNED)
     subprocess.check_call(pip + ["--no-deps", "--no-build-isolation", "--no-compile", SUITE])
@@ -54,10 +54,10 @@ def interpreter():
     sys.exit("the suite needs a Python from 3.9 to 3.12 with lib2to3 and venv")
 
 
-# --- What the translated suite imports under the name `octets`.
+# --- The functions that the translated suite imports under the name `octets`.
 
 def octets(value):
-    """The bytes of a str that has one character an octet; others raise."""
+    """The bytes of a str that has one character for each octet. Other characters raise."""
     return value.encode("latin-1") if isinstance(value, str) else bytes(value)
 
 
@@ -81,7 +81,7 @@ def prose(value):
 
 
 def normal(value):
-    """What two equal payloads have in common, whatever their types."""
+    """A value that is equal for two equal payloads of different types."""
     if isinstance(value, str):
         return octets(value)
     if isinstance(value, (list, tuple)):
@@ -150,7 +150,7 @@ class Masker:
 # --- Translating.
 
 def replace(path, changes, encoding="utf-8"):
-    """Each change must find as many places as it says: a suite that changed must not pass unseen."""
+    """Each change must find as many places as it says, so that a changed suite is noticed."""
     with open(path, encoding=encoding, newline="") as file:
         source = file.read()
     for pattern, new, count in changes:
@@ -207,7 +207,7 @@ def translate():
          (r"return pickle\.dumps\(obj1\) == pickle\.dumps\(obj2\)",
           "return normal(obj1) == normal(obj2)", 1),
          (r"^import pickle$", "from autobahntestsuite.octets import normal", 1))
-    # Not in the list of cases, and it needs an interface that its library has dropped.
+    # The suite does not list this case, which needs an interface that its library has dropped.
     case("__init__", (r"^from \.case9_9_1 import \*$", "", 1))
     case("case6_x_x", (r"^from autobahn\.websocket\.utf8validator import Utf8Validator$",
                        "from autobahntestsuite.octets import Utf8Validator", 1))

@@ -1,4 +1,4 @@
-//! What is tested: `wshd` and the handlers, as cargo builds them.
+//! `wshd` and the handlers under test, built by cargo.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -6,14 +6,14 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// Where cargo put them.
+/// The files that cargo built.
 pub(crate) struct Artifacts {
     pub(crate) server: PathBuf,
     pub(crate) handlers: Vec<PathBuf>,
 }
 
-/// Builds them, once a run and in the profile of this test. A dependency would not do: cargo builds
-/// a binary only for the tests of its own package.
+/// Builds them once a run, in the profile of this test. A dependency would not do, because cargo builds a binary only for
+/// the tests of its own package.
 pub(crate) fn artifacts() -> &'static Artifacts {
     static ARTIFACTS: OnceLock<Artifacts> = OnceLock::new();
     ARTIFACTS.get_or_init(build)
@@ -74,7 +74,7 @@ pub(crate) fn repository() -> PathBuf {
         .expect("it is there")
 }
 
-/// The page `name`, as a file.
+/// Returns the path of the page `name`.
 pub(crate) fn page_file(name: &str) -> PathBuf {
     repository().join("handlers/www").join(name)
 }

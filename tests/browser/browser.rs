@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::artifacts::repository;
 use crate::eventually;
 
-/// It ends, with all its windows, when it is dropped.
+/// A browser. It ends with all its windows when this is dropped.
 pub(crate) struct Browser {
     client: Client,
     driver: Driver,
@@ -27,7 +27,7 @@ impl Browser {
             "binary": chromium(),
             "args": [
                 "--headless",
-                // In a container there is often no other user than root, for whom Chromium needs it.
+                // A container often has no other user than root, and Chromium needs this for root.
                 "--no-sandbox",
                 "--disable-gpu",
                 "--disable-dev-shm-usage",
@@ -43,7 +43,7 @@ impl Browser {
         let capabilities = json!({
             "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL" },
-            // An alert is what some tests look for.
+            // Some tests look for an alert.
             "unhandledPromptBehavior": "ignore",
         });
         let capabilities = capabilities.as_object().expect("it is one").clone();
@@ -60,7 +60,7 @@ impl Browser {
         self.client.goto(url).await.expect("the page loads");
     }
 
-    /// A second window, which is the current one from now on; answers the first.
+    /// Opens a second window and makes it the current one. Returns the first.
     pub(crate) async fn open_beside(&self, url: &str) -> fantoccini::wd::WindowHandle {
         let first = self.client.window().await.expect("there is a window");
         let second = self
@@ -106,7 +106,7 @@ impl Browser {
             .unwrap_or_else(|error| panic!("`{selector}`: {error}"));
     }
 
-    /// Waits until the text of an element, as it is seen, contains `wanted`.
+    /// Waits until the visible text of an element contains `wanted`.
     pub(crate) async fn sees(&self, selector: &str, wanted: &str) {
         let find = async || {
             let element = self.client.find(Locator::Css(selector)).await.ok()?;
@@ -115,14 +115,14 @@ impl Browser {
         eventually(&format!("`{wanted}` in `{selector}`"), find).await;
     }
 
-    /// The text of an element now.
+    /// Returns the text of an element now.
     pub(crate) async fn text(&self, selector: &str) -> String {
         let element = self.client.find(Locator::Css(selector)).await;
         let element = element.unwrap_or_else(|error| panic!("`{selector}`: {error}"));
         element.text().await.expect("an element has a text")
     }
 
-    /// How many elements there are.
+    /// Returns how many elements match.
     pub(crate) async fn count(&self, selector: &str) -> usize {
         self.client
             .find_all(Locator::Css(selector))
@@ -131,7 +131,7 @@ impl Browser {
             .len()
     }
 
-    /// What `wshd dev` shows over the page, as HTML; empty if it shows nothing.
+    /// Returns the HTML that `wshd dev` shows over the page, empty if it shows nothing.
     pub(crate) async fn overlay(&self) -> String {
         let script = "return document.querySelector('wshd-dev')?.shadowRoot.innerHTML ?? ''";
         let html = self.client.execute(script, Vec::new()).await;
@@ -139,7 +139,7 @@ impl Browser {
         html.as_str().expect("a text").to_owned()
     }
 
-    /// Waits for an alert, closes it and answers its text.
+    /// Waits for an alert, closes it and returns its text.
     pub(crate) async fn alert(&self) -> String {
         let find = async || self.client.get_alert_text().await.ok();
         let text = eventually("an alert", find).await;
@@ -147,7 +147,7 @@ impl Browser {
         text
     }
 
-    /// What the pages of this window had to complain about, such as their own content policy.
+    /// Returns the errors of the pages of this window, such as those of their content policy.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let request = json!({ "type": "browser" }).to_string();
         let session = self
@@ -167,8 +167,8 @@ impl Browser {
         lines.map(|line| line["message"].to_string()).collect()
     }
 
-    /// Saves what is seen as NAME.png, if `BROWSER_SCREENSHOTS` names a directory; cargo runs tests
-    /// where their package is, so a relative one is meant from the repository's root.
+    /// Saves a picture of the page as NAME.png if `BROWSER_SCREENSHOTS` names a directory. A relative one is taken from the
+    /// repository's root, although cargo runs tests in their package.
     pub(crate) async fn screenshot(&self, name: &str) {
         let Some(directory) = std::env::var_os("BROWSER_SCREENSHOTS") else {
             return;
@@ -190,13 +190,13 @@ struct Driver {
 
 impl Driver {
     fn start() -> Driver {
-        // The free port that a driver finds may be another's by the time it listens; it then ends.
+        // Another program may take the free port before the driver listens. Then the driver ends.
         (0..5)
             .find_map(|_| Driver::try_start())
             .expect("chromedriver finds a port in five tries")
     }
 
-    /// `None` if it ended before it listened.
+    /// Starts a driver. `None` if it ended before it listened.
     fn try_start() -> Option<Driver> {
         let profile = tempfile::Builder::new().prefix("wshd-chromium-").tempdir();
         let program = on_path(&["chromedriver"]);
@@ -226,7 +226,7 @@ impl Driver {
         })
     }
 
-    /// For what the WebDriver standard, and so the client, has no word for.
+    /// Sends a command of the driver's own, for which the WebDriver standard has none.
     fn post(&self, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the driver listens");
         stream
@@ -239,7 +239,7 @@ impl Driver {
              Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         )
         .expect("sending a request");
-        // The driver keeps the connection open whatever it is asked: the length says where it ends.
+        // The driver keeps every connection open, so the length says where the response ends.
         let mut answer = BufReader::new(stream);
         let mut length = 0;
         let mut line = String::new();
@@ -258,7 +258,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // The driver ends its browser when it is asked to shut down, and leaves it when it is killed.
+        // A driver that is asked to shut down ends its browser. One that is killed leaves it running.
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
             let _ = stream.set_read_timeout(Some(DRIVER_TIMEOUT));
             let _ = stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
@@ -273,7 +273,7 @@ fn chromium() -> PathBuf {
     on_path(&["chromium", "chromium-browser", "google-chrome"])
 }
 
-/// The first of these programs that is installed.
+/// Returns the first of these programs that is installed.
 fn on_path(names: &[&str]) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -290,5 +290,5 @@ fn on_path(names: &[&str]) -> PathBuf {
     })
 }
 
-/// For an answer of the driver, which takes milliseconds.
+/// The limit for an answer of the driver, which takes milliseconds.
 const DRIVER_TIMEOUT: Duration = Duration::from_secs(20);

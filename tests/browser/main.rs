@@ -105,7 +105,7 @@ async fn two_chat_pages_see_each_other() {
     assert_eq!(browser.count("#log img").await, 0, "what ben wrote is text");
     assert_eq!(browser.text("#people").await, "ann (you)\nben");
 
-    // The same name again is another person, and who leaves is seen to go.
+    // A second member with an equal name is shown as another one, and a member who leaves is announced.
     browser
         .open_beside(&server.page("localhost", "chat.html?room=tea&name=ann"))
         .await;
@@ -188,7 +188,7 @@ async fn a_page_from_a_file_is_refused_until_its_origin_or_its_handler_allows_it
     ] {
         assert_eq!(browser.alert().await, said);
     }
-    // `chat_wsh` leaves it to the server.
+    // `chat_wsh` leaves origins to the server.
     browser.open(&page(&server, "chat.html")).await;
     browser.click("#join").await;
     let line = server.line(&["origin refused"]).await;
@@ -205,7 +205,7 @@ async fn a_page_from_a_file_is_refused_until_its_origin_or_its_handler_allows_it
     browser.click("#join").await;
     browser.sees("#people", "guest (you)").await;
 
-    // The server's own pages stay welcome.
+    // The server's own pages are still accepted.
     browser
         .open(&server.page("localhost", "chat.html?name=ann"))
         .await;
@@ -275,7 +275,7 @@ async fn a_saved_page_is_loaded_again_and_a_saved_handler_loads_no_page() {
     browser
         .sees(&format!("{card} .log"), "generation 2 answers from now on")
         .await;
-    // What was said before stands in the page that was there before.
+    // The open page still shows what was said before.
     browser.sees(&format!("{card} .received"), "before").await;
 
     for (page, change) in [("index.html", "first"), ("index.html", "second")] {
@@ -302,7 +302,7 @@ async fn talk(browser: &Browser, card: &str, message: &str) {
     browser.click(&format!("{card} .send")).await;
 }
 
-/// Says something in the chat.
+/// Sends a line in the chat.
 async fn say(browser: &Browser, text: &str) {
     browser.fill("#text", text).await;
     browser.click("#send").await;

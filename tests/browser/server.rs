@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::artifacts::{artifacts, repository};
 use crate::eventually;
 
-/// It is killed when it is dropped.
+/// A server. Its process is killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -19,12 +19,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server without a config file.
+    /// Starts a server without a config file.
     pub(crate) async fn start() -> Server {
         Server::with_config("").await
     }
 
-    /// A server whose config file says this.
+    /// Starts a server with this config file.
     pub(crate) async fn with_config(config: &str) -> Server {
         let site = site();
         let handlers = site.path().join("handlers");
@@ -44,7 +44,7 @@ impl Server {
         Server::launch(command, site).await
     }
 
-    /// `wshd dev` of the handler in C, with a copy of the pages of this repository.
+    /// Starts `wshd dev` for the handler in C, with a copy of the pages of this repository.
     pub(crate) async fn dev() -> Server {
         let site = site();
         let pages = site.path().join(PAGES);
@@ -72,7 +72,7 @@ impl Server {
         fs::write(path, change(&before)).expect("writing the page");
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts the server and waits until it listens.
     async fn launch(mut command: Command, site: TempDir) -> Server {
         command
             .stdin(Stdio::null())
@@ -106,7 +106,7 @@ impl Server {
         server
     }
 
-    /// The address of a page, as seen from `host`.
+    /// Returns the URL of a page at `host`.
     pub(crate) fn page(&self, host: &str, page: &str) -> String {
         format!("http://{host}:{}/{page}", self.port)
     }
@@ -115,7 +115,7 @@ impl Server {
         self.port
     }
 
-    /// Waits for a log line with all of these in it.
+    /// Waits for a log line that contains all of `parts`.
     pub(crate) async fn line(&self, parts: &[&str]) -> String {
         let find = async || {
             let log = self.log.lock().expect("no thread panics with it");
@@ -127,7 +127,7 @@ impl Server {
     }
 }
 
-/// Where `dev` finds pages.
+/// The directory in which `dev` finds pages.
 const PAGES: &str = "mine/www";
 
 fn site() -> TempDir {
@@ -135,7 +135,7 @@ fn site() -> TempDir {
     site.expect("a temp dir")
 }
 
-/// A command line in this site, of which nothing is given.
+/// A command line in this site without arguments.
 fn wshd(site: &TempDir) -> Command {
     let mut command = Command::new(&artifacts().server);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WSHD_")) {

@@ -1,11 +1,11 @@
-//! wshd and the plugins it serves here, as they are shipped.
+//! wshd and the plugins of the bench, built as they are shipped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
 
-/// Where cargo put them.
+/// The files that cargo built.
 #[derive(Clone, Debug)]
 pub(crate) struct Artifacts {
     pub(crate) server: PathBuf,
@@ -18,7 +18,7 @@ impl Artifacts {
         Artifacts::build_with(&PLUGINS)
     }
 
-    /// Builds the server and these plugins into the target directory that this program lies in.
+    /// Builds the server and these plugins into the target directory of this program.
     pub(crate) fn build_with(plugins: &[&str]) -> Result<Artifacts> {
         let program = std::env::current_exe()?;
         let own = program.parent().unwrap_or(Path::new("."));
@@ -43,20 +43,20 @@ impl Artifacts {
         })
     }
 
-    /// As [`build`](Artifacts::build), with an echo in each of the other two styles.
+    /// Builds the server, the plugins of the echo cases, and an echo in each of the other two styles.
     pub(crate) fn build_styles() -> Result<Artifacts> {
         let styles = STYLES.map(|(_, plugin)| plugin);
         Artifacts::build_with(&[&PLUGINS[..], &styles[..]].concat())
     }
 
-    /// The same without those.
+    /// Returns these artifacts without the echoes of the other styles.
     pub(crate) fn without_styles(&self) -> Artifacts {
         let mut artifacts = self.clone();
         artifacts.plugins.truncate(PLUGINS.len());
         artifacts
     }
 
-    /// The same with another plugin in the place of `echo_wsh`.
+    /// Returns these artifacts with only this plugin, which echoes.
     pub(crate) fn echoing(&self, plugin: &str) -> Artifacts {
         let file = format!("lib{plugin}.so");
         let mut artifacts = self.clone();
@@ -64,7 +64,7 @@ impl Artifacts {
         artifacts
     }
 
-    /// The file that a plugin is served as: whatever echoes does so at `/echo`.
+    /// The file name that a plugin is served under. Every plugin that echoes answers at `/echo`.
     pub(crate) fn served_as(plugin: &Path) -> std::borrow::Cow<'_, std::ffi::OsStr> {
         let name = plugin.file_name().unwrap_or_default();
         let is_echo = STYLES
@@ -76,17 +76,17 @@ impl Artifacts {
         }
     }
 
-    /// One of the plugins, by its crate's name.
+    /// Returns a plugin by the name of its crate.
     pub(crate) fn plugin(&self, name: &str) -> Option<&Path> {
         let index = PLUGINS.iter().position(|plugin| *plugin == name)?;
         Some(&self.plugins[index])
     }
 }
 
-/// The profile of what is measured, and the name of its directory.
+/// The profile that is measured. Its directory has the same name.
 const PROFILE: &str = "dist";
 const PLUGINS: [&str; 2] = ["echo_wsh", "fan_wsh"];
-/// What echoes in the other styles, and as what it is compared.
+/// The name of each other style in the tables, and its plugin that echoes.
 pub(crate) const STYLES: [(&str, &str); 2] = [
     ("async", "async_echo_wsh"),
     ("blocking", "blocking_echo_wsh"),

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::artifacts::Artifacts;
 use crate::stats::Quartiles;
 
-/// Measures a plugin that echoes, and answers whether the border costs no more than it may.
+/// Measures a plugin that echoes. Returns whether the border costs no more than it may.
 pub(crate) fn run(plugin: Option<&Path>) -> Result<bool> {
     let artifacts = Artifacts::build()?;
     let plugin = plugin.or(artifacts.plugin("echo_wsh"));
@@ -61,7 +61,7 @@ fn line(name: &str, figures: Vec<f64>) -> f64 {
 type Way = fn(&mut BorderBench, u32, &[u8]) -> Duration;
 
 const PAYLOAD: &[u8] = b"thirty-two bytes, not one more..";
-/// What a readiness event has at most, about.
+/// About as many as one readiness event brings at most.
 const MESSAGES: u32 = 1_000;
 const ROUNDS: u32 = 4_000;
 const WARM_UP: u32 = 200;

@@ -1,7 +1,7 @@
 //! wshd under valgrind: every instruction that it runs in user space, by function.
 //!
-//! Start, handshakes and end cost instructions too; the difference of a longer and a shorter run
-//! has the messages alone.
+//! Start, handshakes and end cost instructions, too. The difference between a longer and a shorter run is of the messages
+//! alone.
 
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
@@ -16,12 +16,12 @@ use crate::machine::Cores;
 use crate::server::{self, Server};
 use crate::socket::Offer;
 
-/// What so many messages took.
+/// The instructions of a number of messages.
 #[derive(Debug)]
 pub(crate) struct Profile {
     messages: u64,
-    /// Of everything, and of each function by itself.
     total: i64,
+    /// The instructions of each function without what it calls.
     functions: HashMap<String, i64>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn is_there() -> bool {
     valgrind.status().is_ok_and(|status| status.success())
 }
 
-/// Runs wshd from its start to its end, with so many batches on each connection.
+/// Runs wshd from its start to its end, with this many batches on each connection.
 pub(crate) fn profile(
     artifacts: &Artifacts,
     cores: Cores,
@@ -91,7 +91,7 @@ impl Profile {
         })
     }
 
-    /// What the messages took that only this run had.
+    /// Subtracts a shorter run: what is left is of the messages that only this run had.
     pub(crate) fn less(mut self, shorter: Profile) -> Profile {
         self.messages -= shorter.messages;
         self.total -= shorter.total;
@@ -101,12 +101,12 @@ impl Profile {
         self
     }
 
-    /// Instructions a message.
+    /// Returns the instructions of a message.
     pub(crate) fn instructions(&self) -> f64 {
         self.total as f64 / self.messages as f64
     }
 
-    /// Instructions a message of each function without what it calls, most first.
+    /// Returns the instructions of a message by function, without what the function calls, the most first.
     pub(crate) fn functions(&self) -> Vec<(&str, f64)> {
         let of_messages = |count: i64| count as f64 / self.messages as f64;
         let mut functions: Vec<(&str, f64)> = self
@@ -119,7 +119,7 @@ impl Profile {
     }
 }
 
-/// `file:function [/path/to/object]` without what differs between two runs and tells little.
+/// Shortens `file:function [/path/to/object]` by the parts that differ between two runs.
 fn function(place: &str) -> String {
     let place = place
         .split_once(':')

@@ -1,4 +1,4 @@
-//! How echoes are driven: so many bytes a message, on so many connections, so many in flight on each.
+//! How echoes are driven: the bytes of a message, the connections, and the messages in flight on each.
 
 use std::fmt;
 
@@ -20,8 +20,7 @@ impl Cell {
         }
     }
 
-    /// Every payload with every number of connections and every depth, but what would be too much
-    /// in flight.
+    /// Every payload with every number of connections and every depth, except cells with too many bytes in flight.
     pub(crate) fn grid() -> Vec<Cell> {
         let mut cells = Vec::new();
         for payload_bytes in [20, 125, KIB, 16 * KIB, MIB] {
@@ -37,7 +36,7 @@ impl Cell {
         cells
     }
 
-    /// For a person; the name, from `Display`, is for a command line.
+    /// Describes the cell in a sentence. Its `Display` is the name for a command line.
     pub(crate) fn title(&self) -> String {
         let payload = match self.payload_bytes {
             bytes if bytes >= MIB => format!("{} MiB", bytes / MIB),

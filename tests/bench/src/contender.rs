@@ -18,15 +18,15 @@ pub(crate) struct Contender {
 
 #[derive(Clone, Debug)]
 enum Start {
-    /// With this at the end of its configuration.
+    /// wshd, with these lines at the end of its configuration.
     Wshd(Artifacts, &'static str),
     Library(Peer),
-    /// A shell's command with `{port}` in it.
+    /// A command of the shell with `{port}` in it.
     Command(String),
 }
 
 impl Contender {
-    /// wshd, the libraries and the servers of the command line, in this order.
+    /// Returns wshd, the libraries and the servers of the command line, in this order.
     pub(crate) fn all(run: &Run) -> Result<Vec<Contender>> {
         let mut all = Vec::new();
         if run.styles {
@@ -79,7 +79,7 @@ impl Contender {
         Contender::wshd_with(artifacts, "")
     }
 
-    /// wshd with more in its configuration.
+    /// Returns wshd with more lines in its configuration.
     pub(crate) fn wshd_with(artifacts: Artifacts, more: &'static str) -> Contender {
         Contender {
             name: "wshd".to_owned(),
@@ -87,7 +87,7 @@ impl Contender {
         }
     }
 
-    /// The command that serves on this port, and what must live as long as its process.
+    /// Returns the command that serves on this port, and a directory that must live as long as its process.
     pub(crate) fn command(&self, port: u16) -> Result<(Command, Option<TempDir>)> {
         match &self.start {
             Start::Wshd(artifacts, more) => {
@@ -109,7 +109,7 @@ impl Contender {
                 Ok((command, None))
             }
             Start::Command(text) => {
-                // The shell gives way to the server, whose process is the one that is measured.
+                // `exec` makes the shell's process the server's, which is the one that is measured.
                 let text = format!("exec {}", text.replace("{port}", &port.to_string()));
                 let mut command = Command::new("sh");
                 command.args(["-c", &text]);
@@ -119,8 +119,8 @@ impl Contender {
     }
 }
 
-/// A directory with the plugins and a configuration that differs from the shipped one only in the
-/// size of a message and in `more`: program, arguments, directory.
+/// Makes a directory with the plugins and a configuration, which differs from the shipped one in the size of a message and in
+/// `more`. Returns the command and the directory.
 pub(crate) fn wshd(
     artifacts: &Artifacts,
     port: u16,

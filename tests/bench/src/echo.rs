@@ -34,7 +34,7 @@ impl Echoed {
         }
     }
 
-    /// JSON text with permessage-deflate; the payload's size is that before compression.
+    /// JSON text with permessage-deflate. The size of the payload is the one before compression.
     pub(crate) fn json(cell: Cell) -> Result<Echoed> {
         Ok(Echoed {
             batch: Batch::text(&json(cell.payload_bytes), cell.pipelining, true)?,
@@ -74,7 +74,7 @@ impl Echo {
     }
 }
 
-/// Records as an interface would send them, of just so many bytes.
+/// JSON records of exactly this many bytes, as an interface would send them.
 fn json(bytes: usize) -> String {
     let mut text = String::from("[");
     for id in 1_u64.. {

@@ -20,7 +20,7 @@ impl Fan {
     /// The first of the subscribers publishes.
     pub(crate) fn start(server: Server, subscribers: usize) -> Result<Fan> {
         let batch = Batch::binary(PAYLOAD_BYTES, 1);
-        // Two show whether it publishes at all.
+        // Two subscribers show whether the server publishes at all.
         let probe = Load::open(server.port, "/fan", 2, Offer::Nothing).and_then(|load| {
             load.with_patience(Duration::from_millis(500))
                 .publish(&batch)

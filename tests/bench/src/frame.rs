@@ -1,11 +1,11 @@
-//! Frames of a client, made beforehand, and what comes back.
+//! Frames that a client sends, made beforehand, and the frames that come back.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::Result;
 use crate::client_frame::frame;
 
-/// What is sent at a time, and what each message of it holds.
+/// Messages that are sent together, and the payload of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
@@ -14,13 +14,13 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// So many binary messages of so many bytes.
+    /// Makes `messages` binary messages of `payload_bytes` bytes.
     pub(crate) fn binary(payload_bytes: usize, messages: u32) -> Batch {
         let payload: Vec<u8> = (0..payload_bytes).map(|at| (at * 31 % 251) as u8).collect();
         Batch::repeat(&frame(FIN | BINARY, &payload), payload, messages)
     }
 
-    /// So many text messages, compressed if that has been negotiated.
+    /// Makes `messages` text messages, compressed if `deflated`.
     pub(crate) fn text(text: &str, messages: u32, deflated: bool) -> Result<Batch> {
         let payload = text.as_bytes().to_vec();
         let frame = if deflated {
@@ -39,7 +39,7 @@ impl Batch {
         }
     }
 
-    /// One message of it.
+    /// Returns a batch of one of its messages.
     pub(crate) fn one(&self) -> Batch {
         let length = self.bytes.len() / self.messages as usize;
         Batch {
@@ -50,7 +50,7 @@ impl Batch {
     }
 }
 
-/// RFC 7692 §7.2.1, with a context for this message alone.
+/// Compresses a message as RFC 7692 §7.2.1 says, with a context of its own.
 fn deflate(payload: &[u8]) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(payload.len() + 64);
     Compress::new(Compression::fast(), false).compress_vec(
@@ -71,7 +71,7 @@ fn inflate(payload: &[u8], expected_bytes: usize) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Counts the messages in what a server sends. Their content is looked at only when it is asked for.
+/// Counts the messages that a server sends. Their payloads are kept only when that is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
     header: [u8; 10],
@@ -83,12 +83,12 @@ pub(crate) struct FrameReader {
 }
 
 impl FrameReader {
-    /// Keeps the payloads from now on.
+    /// Keeps payloads from now on.
     pub(crate) fn keep(&mut self) {
         self.kept = Some(Vec::new());
     }
 
-    /// The payload kept, inflated if it came so; nothing is kept any more.
+    /// Returns the payload that was kept, inflated if it came compressed, and stops keeping.
     pub(crate) fn take_kept(&mut self, expected_bytes: usize) -> Result<Vec<u8>> {
         let kept = self.kept.take().unwrap_or_default();
         if self.is_deflated {
@@ -98,7 +98,7 @@ impl FrameReader {
         }
     }
 
-    /// Takes what has come; answers how many messages are complete with it.
+    /// Reads bytes of the server. Returns how many messages they complete.
     pub(crate) fn take(&mut self, mut bytes: &[u8]) -> Result<u32> {
         let mut messages = 0;
         while !bytes.is_empty() {
@@ -131,7 +131,7 @@ impl FrameReader {
         Ok(messages)
     }
 
-    /// The payload's length, once the header is whole.
+    /// Returns the payload's length once the header is whole.
     fn length(&self) -> Result<Option<u64>> {
         let header = &self.header;
         if self.header_bytes < 2 {
@@ -150,7 +150,7 @@ impl FrameReader {
         match self.header[0] & 0xf {
             0..=BINARY => Ok(u32::from(self.header[0] & FIN != 0)),
             CLOSE => Err("the server has closed the connection".into()),
-            // A Ping: no measure lasts so long that it must be answered.
+            // A Ping is not answered, because no measurement lasts long enough.
             _ => Ok(0),
         }
     }
@@ -162,7 +162,7 @@ const MASKED: u8 = 0x80;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
-/// What RFC 7692 leaves out at the end of a message.
+/// The bytes that RFC 7692 leaves out at the end of a message.
 const DEFLATE_TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 #[cfg(test)]

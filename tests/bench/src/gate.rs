@@ -1,5 +1,5 @@
-//! What a message may cost wshd, in figures that do not depend on the machine's speed: instructions
-//! in user space and system calls.
+//! What a message may cost wshd, in figures that do not depend on the machine's speed: instructions in user space, and
+//! system calls.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::machine::{self, Cores};
 use crate::server::Server;
 use crate::syscalls::Counter;
 
-/// Measures and prints; answers whether everything holds.
+/// Measures and prints. Returns whether everything holds.
 pub(crate) fn run(top: usize) -> Result<bool> {
     let artifacts = Artifacts::build()?;
     machine::raise_descriptors()?;
@@ -48,7 +48,7 @@ pub(crate) fn run(top: usize) -> Result<bool> {
     }
     for (cell, most) in INSTRUCTIONS {
         let mut profile = measure(&artifacts, cores, cell)?;
-        // On a loaded machine a worker sleeps more often between two messages: the least counts.
+        // On a loaded machine a worker sleeps more often between two messages, so the least counts.
         for _ in 1..ATTEMPTS {
             if profile.instructions() <= most {
                 break;
@@ -64,7 +64,7 @@ pub(crate) fn run(top: usize) -> Result<bool> {
     Ok(holds)
 }
 
-/// Measures what another plugin that echoes takes, and prints it.
+/// Measures another plugin that echoes, and prints the figures.
 pub(crate) fn show_echo(plugin: &str, top: usize) -> Result<bool> {
     let artifacts = Artifacts::build_styles()?.echoing(plugin);
     machine::raise_descriptors()?;

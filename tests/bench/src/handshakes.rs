@@ -7,7 +7,7 @@ use crate::rounds::Sample;
 use crate::server::Server;
 use crate::socket::{Offer, Socket};
 
-/// A server that many come to.
+/// A server whose handshakes are measured.
 pub(crate) struct Handshakes {
     pub(crate) server: Server,
 }
@@ -38,12 +38,12 @@ impl Handshakes {
             }
         }
         let elapsed = began.elapsed();
-        // The last connections' ends belong to them.
+        // The ends of the last connections are part of the measurement.
         let cpu = self.server.settled_cpu_time()? - before;
         let units = latencies.len() as u64;
         Ok(Sample::new(units, elapsed, cpu, latencies))
     }
 }
 
-/// As many come together.
+/// Handshakes at a time.
 const AT_A_TIME: usize = 32;

@@ -1,4 +1,4 @@
-//! What an idle connection keeps in memory after it has been used.
+//! The memory of an idle connection that has been used.
 
 use crate::Result;
 use crate::cell::KIB;

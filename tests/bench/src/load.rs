@@ -46,7 +46,7 @@ impl Load {
         })
     }
 
-    /// Waits only so long for an answer.
+    /// Limits the wait for an answer.
     pub(crate) fn with_patience(self, patience: Duration) -> Load {
         Load { patience, ..self }
     }
@@ -56,10 +56,10 @@ impl Load {
         self.sockets.iter().all(|socket| socket.is_deflating)
     }
 
-    /// Has every connection echo one message and compares what comes back.
+    /// Sends one message on every connection and compares the echo with it.
     pub(crate) fn check(&mut self, batch: &Batch) -> Result<()> {
         let one = batch.one();
-        // In groups: what is in flight stays small, whatever the payload.
+        // Groups keep the bytes in flight few for any payload.
         for first in (0..self.sockets.len()).step_by(CHECKED_AT_A_TIME) {
             let group = first..self.sockets.len().min(first + CHECKED_AT_A_TIME);
             for socket in &mut self.sockets[group.clone()] {
@@ -76,13 +76,13 @@ impl Load {
         Ok(())
     }
 
-    /// Drives every connection for so long: as soon as a batch is back, the next one is sent.
-    /// Everything that was sent has come back when this returns.
+    /// Drives every connection for this time: as soon as a batch is back, the next one is sent. When this returns, everything
+    /// that was sent has come back.
     pub(crate) fn run(&mut self, batch: &Batch, duration: Duration) -> Result<Driven> {
         self.drive(batch, 0..self.sockets.len(), Until::Elapsed(duration))
     }
 
-    /// Like `run`, for so many batches on each connection.
+    /// Drives every connection for this many batches.
     pub(crate) fn run_batches(&mut self, batch: &Batch, batches: u32) -> Result<Driven> {
         let all = u64::from(batch.messages) * u64::from(batches) * self.sockets.len() as u64;
         self.drive(batch, 0..self.sockets.len(), Until::Sent(all))
@@ -108,7 +108,7 @@ impl Load {
             let count = self.wait(&mut events)?;
             now = Instant::now();
             let has_time = until.allows(now.duration_since(began), sent);
-            // Only a wait for the last answers is limited here; `wait` limits the others.
+            // This limits the wait for the last answers. `wait` limits the others.
             if has_time {
                 stopped_at = now;
             } else if now > stopped_at + self.patience {
@@ -146,8 +146,8 @@ impl Load {
         Ok(driven)
     }
 
-    /// Sends one message on the first connection, and waits until every connection has it. Answers
-    /// after how many nanoseconds each had it.
+    /// Sends one message on the first connection, and waits until every connection has it. Returns after how many nanoseconds
+    /// each had it.
     pub(crate) fn publish(&mut self, batch: &Batch) -> Result<Vec<u32>> {
         let mut latencies = Vec::with_capacity(self.sockets.len());
         for socket in &mut self.sockets {
@@ -187,7 +187,7 @@ impl Load {
         self.write(index, batch)
     }
 
-    /// Writes what fits; the rest goes when there is room again.
+    /// Writes what fits. The rest is written when the socket is writable again.
     fn write(&mut self, index: usize, batch: &Batch) -> Result<()> {
         let socket = &mut self.sockets[index];
         let had_waited = socket.written > 0;
@@ -216,7 +216,7 @@ impl Load {
     }
 }
 
-/// When no more is sent; every connection sends once.
+/// When sending ends. Every connection sends at least once.
 #[derive(Clone, Copy, Debug)]
 enum Until {
     Elapsed(Duration),

@@ -1,4 +1,4 @@
-//! What of the machine a run needs: two cores, and descriptors for ten thousand connections.
+//! What a run needs of the machine: two cores, and descriptors for ten thousand connections.
 
 use std::process::{Child, Command};
 
@@ -16,7 +16,7 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// Takes two of the cores that this process may use, and moves it to the second.
+    /// Chooses two of the cores that this process may use, and moves it to the second.
     pub(crate) fn take() -> Result<Cores> {
         let allowed = sched_getaffinity(Pid::from_raw(0))?;
         let mut cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core) == Ok(true));
@@ -27,8 +27,7 @@ impl Cores {
         Ok(Cores { server, load })
     }
 
-    /// Starts a process on the core of the servers. It inherits the affinity, so that not even its
-    /// first instruction runs elsewhere, and it counts one core.
+    /// Starts a process on the core of the servers. It inherits the affinity, so it never runs elsewhere and counts one core.
     pub(crate) fn spawn(self, command: &mut Command) -> Result<Child> {
         pin(self.server)?;
         let child = command.spawn();
@@ -43,10 +42,10 @@ impl Cores {
     }
 }
 
-/// Allows as many descriptors as the system lets this process have, here and in what it starts.
+/// Raises the limit of descriptors as far as the system allows, for this process and those that it starts.
 pub(crate) fn raise_descriptors() -> Result<u64> {
     let (_, allowed) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // A privileged process may have more than was given.
+    // A privileged process may raise its hard limit.
     for most in [DESCRIPTORS.max(allowed), allowed] {
         if setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok() {
             return Ok(most);
@@ -61,5 +60,5 @@ fn pin(core: usize) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// What Linux allows at most unless it is told otherwise (`fs.nr_open`).
+/// The default of `fs.nr_open`, which is the most that Linux allows.
 const DESCRIPTORS: u64 = 1 << 20;

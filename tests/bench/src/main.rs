@@ -1,7 +1,7 @@
-//! What an echo costs wshd and other servers: processes on a core of their own, driven in turn from
-//! another, and the CPU time, system calls, latency and memory that each needed.
+//! What an echo costs wshd and other servers. Each is a process on one core, driven in turn from another core; measured are
+//! CPU time, system calls, latency and memory.
 //!
-//! This is a tool and no test: figures differ between machines, ratios within one run less.
+//! This is a tool and no test: figures differ between machines, and ratios within one run less.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,5 +1,5 @@
-//! A load that does not wait for the server: one echo after another falls due at a fixed pace, and
-//! how long it took counts from then, so that a server that stands still for a moment is seen to.
+//! A load that does not wait for the server. Echoes fall due at a fixed pace, and the time of each counts from then, so that
+//! a short halt of the server shows.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub(crate) struct Pace {
     epoll: Epoll,
     buffer: Vec<u8>,
     batch: Batch,
-    /// Between two messages, on whatever connection.
+    /// The time between two messages, on any connection.
     period: Duration,
 }
 
@@ -44,8 +44,8 @@ impl Pace {
         })
     }
 
-    /// Sends for so long and calls `aside` whenever there is time for something short. Answers how
-    /// many nanoseconds each echo took.
+    /// Sends for this time, and calls `aside` whenever there is time for something short. Returns how many nanoseconds each
+    /// echo took.
     pub(crate) fn run(
         &mut self,
         duration: Duration,
@@ -58,7 +58,7 @@ impl Pace {
         let (mut sent, mut heard_at) = (0, began);
         let mut events = [EpollEvent::empty(); 64];
         while latencies.len() < messages {
-            // Asleep while nothing is to be done: on a machine with a quota of processor time, a process
+            // The process sleeps while it has nothing to do. On a machine with a quota of processor time, a process
             // that spins stops every process for tens of milliseconds.
             let is_awaiting = latencies.len() < sent;
             let timeout = EpollTimeout::from(u8::from(is_awaiting));
@@ -77,7 +77,7 @@ impl Pace {
             if sent < messages && due(sent) <= now {
                 let count = self.sockets.len();
                 let socket = &mut self.sockets[sent % count];
-                // One that still waits for its last echo holds up the rest, and all of them count.
+                // A connection that still waits for its last echo delays the next ones, and their times count that.
                 if socket.outstanding == 0 {
                     socket.outstanding = 1;
                     socket.sent_at = due(sent);
@@ -103,6 +103,6 @@ impl Pace {
 }
 
 const PAYLOAD_BYTES: usize = 125;
-/// What is done aside takes less than this, nearly always.
+/// What is done aside nearly always takes less than this.
 const ROOM: Duration = Duration::from_micros(150);
 const PATIENCE: Duration = Duration::from_secs(15);

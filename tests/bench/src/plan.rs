@@ -23,7 +23,7 @@ enum Case {
 }
 
 impl Case {
-    /// What `--only` looks in.
+    /// The name that `--only` is compared with.
     fn name(&self) -> String {
         match self {
             Case::Echo(cell) => cell.to_string(),
@@ -34,7 +34,7 @@ impl Case {
         }
     }
 
-    /// How many this process needs at a time.
+    /// How many descriptors this process needs at a time.
     fn descriptors(&self, servers: usize) -> u64 {
         let connections = match self {
             Case::Echo(cell) | Case::Json(cell) => cell.connections * servers,
@@ -55,7 +55,7 @@ impl Case {
     }
 }
 
-/// Measures everything that is asked for, and prints it.
+/// Measures the chosen cases, and prints the tables.
 pub(crate) fn run(run: &Run) -> Result<()> {
     let began = Instant::now();
     let cases = cases(run)?;
@@ -121,13 +121,13 @@ fn measure(
     report.rows(&case.name(), &case.title(), unit, rows)
 }
 
-/// What is asked for, the cases with targets first: they are what a run is looked at for.
+/// Returns the chosen cases. Those with targets come first, because they matter most.
 fn cases(run: &Run) -> Result<Vec<Case>> {
     let with_targets = targets::cells();
     let mut cases: Vec<Case> = with_targets.iter().copied().map(Case::Echo).collect();
     cases.extend([Case::Handshake, Case::Idle, Case::Fan]);
     cases.push(Case::Json(Cell::new(4 * KIB, 100, 1)));
-    // Cases that are named may be any.
+    // `--quick` leaves out most cases without targets, unless `--only` names cases.
     if !run.quick || !run.only.is_empty() {
         cases.push(Case::Json(Cell::new(4 * KIB, 100, 32)));
         let grid = Cell::grid().into_iter();
@@ -144,5 +144,5 @@ fn cases(run: &Run) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// Connections of the cases that are about many.
+/// The connections of `idle` and `fan`.
 const MANY: usize = 10_000;

@@ -1,5 +1,5 @@
-//! What the clients of one handler notice while another handler is replaced: the latency of its
-//! echoes with and without, slice by slice in turn.
+//! What the clients of one handler notice while another handler is replaced: the latency of echoes, in slices with and
+//! without replacements in turn.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,16 +15,16 @@ use crate::server::Server;
 use crate::socket::Offer;
 use crate::stats::{Quartiles, percentile};
 
-/// How often, and how many are on the handler that is replaced.
+/// How often a handler is replaced, and how many sessions it has.
 #[derive(clap::Args)]
 pub(crate) struct Plan {
-    /// How often it is replaced in all.
+    /// How often the handler is replaced in all.
     #[arg(long, default_value_t = 1_000)]
     reloads: usize,
-    /// From one replacement to the next, if the one before is over by then.
+    /// Milliseconds from one replacement to the next, if the last one is over by then.
     #[arg(long, default_value_t = 100, value_name = "MILLISECONDS")]
     every: u64,
-    /// Open sessions of the handler that is replaced; they move each time.
+    /// Open sessions of the handler that is replaced. They move each time.
     #[arg(long, default_value_t = 1_000)]
     sessions: usize,
     /// How often ten thousand idle sessions move after that.
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     moves: usize,
 }
 
-/// Measures and prints; answers whether the targets are met.
+/// Measures and prints. Returns whether the targets are met.
 pub(crate) fn run(plan: &Plan) -> Result<bool> {
     let artifacts = Artifacts::build_with(&["echo_wsh", REPLACED])?;
     machine::raise_descriptors()?;
@@ -43,7 +43,7 @@ pub(crate) fn run(plan: &Plan) -> Result<bool> {
     Ok(disturbed && moved)
 }
 
-/// Echoes on one handler, with and without replacements of the other.
+/// Measures echoes of one handler, with and without replacements of the other.
 fn disturb(wshd: &Contender, cores: Cores, plan: &Plan) -> Result<bool> {
     let every = Duration::from_millis(plan.every.max(1));
     let slice = every * RELOADS_A_SLICE as u32;
@@ -104,7 +104,7 @@ fn disturb(wshd: &Contender, cores: Cores, plan: &Plan) -> Result<bool> {
     Ok(ratio.median <= RATIO_MAX)
 }
 
-/// Many idle sessions move at once.
+/// Measures moves of many idle sessions.
 fn move_many(wshd: &Contender, cores: Cores, moves: usize) -> Result<bool> {
     let server = Server::start(wshd, cores)?;
     let sessions = open_sessions(&server, MANY)?;
@@ -170,21 +170,21 @@ fn open_sessions(server: &Server, count: usize) -> Result<Load> {
     )
 }
 
-/// Replaces a handler by rename, by two builds in turn, and sees in the server's log what comes of it.
+/// Replaces a handler by rename, by two builds in turn, and reads the outcome in the server's log.
 struct Replacer<'a> {
     server: &'a Server,
     sessions: usize,
     builds: [PathBuf; 2],
     hidden: PathBuf,
     file: PathBuf,
-    /// How much of the log was read.
+    /// How many bytes of the log are read.
     read: u64,
     rest: String,
     begun: usize,
     done: usize,
-    /// How many milliseconds the sessions took each time.
+    /// How many milliseconds the moves of each replacement took.
     moves: Vec<u64>,
-    /// How many microseconds the longest slice of them took each time.
+    /// How many microseconds the longest slice of moves took at each replacement.
     slices: Vec<u64>,
 }
 
@@ -193,11 +193,11 @@ impl<'a> Replacer<'a> {
         let site = server.site().ok_or("the server has no directory")?;
         let handlers = site.join("handlers");
         let file = handlers.join(format!("lib{REPLACED}.so"));
-        // Written beforehand, so that a replacement costs this process next to nothing.
+        // The files are written beforehand, so that a replacement costs this process next to nothing.
         let mut bytes = fs::read(&file)?;
         let builds = ["one", "two"].map(|name| site.join(name));
         for build in &builds {
-            // What follows an ELF file is nothing to it, and makes it another file.
+            // Bytes behind an ELF file do not change what it does, and make it another file.
             bytes.push(0);
             fs::write(build, &bytes)?;
         }
@@ -229,7 +229,7 @@ impl<'a> Replacer<'a> {
         self.done == self.begun
     }
 
-    /// Reads on in the log.
+    /// Reads the new lines of the log.
     fn look(&mut self) -> Result<()> {
         let new = self.server.said(self.read)?;
         self.read += new.len() as u64;
@@ -260,7 +260,7 @@ impl<'a> Replacer<'a> {
         Ok(())
     }
 
-    /// Waits for what is under way.
+    /// Waits until the last replacement is over.
     fn finish(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !self.is_idle() {
@@ -277,7 +277,7 @@ impl<'a> Replacer<'a> {
 /// Latencies of many slices.
 #[derive(Default)]
 struct Samples {
-    /// Of each slice.
+    /// The p99 of each slice.
     p99: Vec<f64>,
     all: Vec<u32>,
     max_us: f64,
@@ -291,7 +291,7 @@ impl Samples {
         self.all.append(&mut slice);
     }
 
-    /// Of a million, how many took longer than this.
+    /// Returns how many echoes of a million took longer than this.
     fn longer_than(&self, ms: f64) -> usize {
         let longer = self.all.iter().filter(|it| f64::from(**it) > ms * 1e6);
         longer.count() * 1_000_000 / self.all.len().max(1)
@@ -308,9 +308,9 @@ fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "FAILS" }
 }
 
-/// Its sessions have a state, and each build reads what the other writes.
+/// The handler that is replaced. Its sessions have a state, and each build reads the other's.
 const REPLACED: &str = "ledger_wsh";
-/// Idle sessions read nothing here, so they answer no Ping either.
+/// The bench does not read on idle sessions, so they would answer no Ping.
 const UNPINGED: &str = "\n[handler.ledger]\nping_interval_ms = 3600000\n";
 const RELOADS_A_SLICE: usize = 20;
 const PROBES: usize = 100;

@@ -1,4 +1,4 @@
-//! The tables, for 120 columns, and the same as CSV.
+//! The tables, 120 columns wide and as CSV.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,7 +10,7 @@ use crate::rounds::{Row, Sample, Shown};
 use crate::stats::Quartiles;
 use crate::targets::{self, AGAINST, TARGETS};
 
-/// What is printed, as it comes.
+/// A report that is printed as its parts come.
 pub(crate) struct Report {
     csv: Option<File>,
     /// The CPU ratios of every case and server.
@@ -33,12 +33,12 @@ impl Report {
         })
     }
 
-    /// A sentence between the tables.
+    /// Prints a sentence between the tables.
     pub(crate) fn say(&self, sentence: &str) {
         println!("{sentence}");
     }
 
-    /// A case measured in rounds; wshd is the first row.
+    /// Prints a case that was measured in rounds. wshd is the first row.
     pub(crate) fn rows(
         &mut self,
         case: &str,
@@ -126,7 +126,7 @@ impl Report {
         Ok(())
     }
 
-    /// Memory a connection.
+    /// Prints the memory of a connection.
     pub(crate) fn idle(&mut self, case: &str, title: &str, rows: &[Idle]) -> Result<()> {
         println!("\n{title} [{case}], after each has echoed 16 KiB");
         println!(
@@ -169,7 +169,7 @@ impl Report {
         Ok(())
     }
 
-    /// The CPU ratios beside their targets.
+    /// Prints the CPU ratios beside their targets.
     pub(crate) fn targets(&self) {
         let measured = |case: &str, name: &str| {
             self.ratios
@@ -231,7 +231,7 @@ impl Report {
 
 type Figure = fn(&Sample) -> f64;
 
-/// A ratio in at most six columns: `0.97`, `12.3`, and `1/18` for what is small.
+/// A ratio in at most six columns: `0.97`, `12.3`, and `1/18` for a small one.
 fn short(ratio: f64) -> String {
     match ratio {
         small if small > 0.0 && small < 0.095 => format!("1/{:.0}", 1.0 / small),
@@ -240,7 +240,7 @@ fn short(ratio: f64) -> String {
     }
 }
 
-/// A number with three digits that matter.
+/// A number with three significant digits.
 fn figure(number: f64) -> String {
     match number {
         large if large >= 1000.0 => grouped(large),
@@ -251,7 +251,7 @@ fn figure(number: f64) -> String {
     }
 }
 
-/// A whole number with its thousands apart.
+/// A whole number with a separator between its thousands.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let first = digits.len() % 3;

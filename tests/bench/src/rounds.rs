@@ -1,5 +1,5 @@
-//! The servers in turn: all of them are up, one at a time is driven, round after round, so that
-//! whatever else the machine does meets all alike and a ratio is taken within one round.
+//! All servers run, and one at a time is driven, round after round. What else the machine does meets all of them alike, and a
+//! ratio is taken within one round.
 
 use std::time::Duration;
 
@@ -23,16 +23,16 @@ pub(crate) struct Setting {
     pub(crate) slice: Duration,
 }
 
-/// What every server is driven with.
+/// What drives every server.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
     Echo(Echoed),
     Handshakes,
-    /// To so many subscribers.
+    /// Publications to this many subscribers.
     Fan(usize),
 }
 
-/// What one slice shows.
+/// The figures of one slice.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     /// Messages, handshakes or deliveries.
@@ -44,7 +44,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// So many units took so long and so much of the server, and these nanoseconds each.
+    /// Makes a sample of what was done, the time, the server's CPU time, and the latencies in nanoseconds.
     pub(crate) fn new(units: u64, elapsed: Duration, cpu: Duration, mut each: Vec<u32>) -> Sample {
         Sample {
             units,
@@ -56,14 +56,14 @@ impl Sample {
     }
 }
 
-/// All that a server showed, or why it has nothing to show.
+/// The figures of a server, or why there are none.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) shown: Result<Shown, String>,
 }
 
-/// A sample of each round, and the system calls for each unit where they can be counted.
+/// A sample of each round, and the system calls of each unit where they can be counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown {
     pub(crate) samples: Vec<Sample>,
@@ -73,7 +73,7 @@ pub(crate) struct Shown {
 /// Measures every contender.
 pub(crate) fn measure(contenders: &[Contender], setting: Setting, work: &Work) -> Vec<Row> {
     match work {
-        // Connections to all servers at a time would be more than a process may usually have open.
+        // Each server alone, because a process may not have connections to all of them open.
         Work::Fan(_) => contenders
             .chunks(1)
             .flat_map(|one| measure_in_turn(one, setting, work))
@@ -99,7 +99,7 @@ fn measure_in_turn(contenders: &[Contender], setting: Setting, work: &Work) -> V
             });
         }
     }
-    // Apart from the rounds, for counting may cost what is counted its pace.
+    // System calls are counted apart from the rounds, because counting may slow the server down.
     for entry in &mut entries {
         step(entry, |subject, shown| {
             let pid = subject.server().pid();
@@ -122,7 +122,7 @@ fn measure_in_turn(contenders: &[Contender], setting: Setting, work: &Work) -> V
 
 type Entry = Result<(Subject, Shown), String>;
 
-/// A server that fails is left out from then on.
+/// Notes a fault of a server, which is left out from then on.
 fn step(entry: &mut Entry, work: impl FnOnce(&mut Subject, &mut Shown) -> Result<()>) {
     if let Ok((subject, shown)) = entry
         && let Err(error) = work(subject, shown)
@@ -131,7 +131,7 @@ fn step(entry: &mut Entry, work: impl FnOnce(&mut Subject, &mut Shown) -> Result
     }
 }
 
-/// One server and what drives it.
+/// A server and its load.
 enum Subject {
     Echo(Echo),
     Handshakes(Handshakes),
@@ -156,7 +156,7 @@ impl Subject {
         }
     }
 
-    /// A last look at whether what comes back is right.
+    /// Compares a last echo with what was sent.
     fn check(&mut self) -> Result<()> {
         match self {
             Subject::Echo(it) => it.check(),

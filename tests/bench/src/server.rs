@@ -1,4 +1,4 @@
-//! A server as a process of its own, and what the system says that it used.
+//! A server as a process of its own, and the system's figures of it.
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
@@ -77,12 +77,12 @@ impl Server {
         self.child.id()
     }
 
-    /// Where its plugins and its configuration lie, if that was made for it.
+    /// The directory of its plugins and configuration, if it has one.
     pub(crate) fn site(&self) -> Option<&Path> {
         self.site.as_ref().map(TempDir::path)
     }
 
-    /// What it has written to stderr from this byte on.
+    /// Returns what the server has written to stderr from this byte on.
     pub(crate) fn said(&self, from: u64) -> Result<String> {
         let mut said = Vec::new();
         let mut buffer = [0; 4096];
@@ -94,12 +94,12 @@ impl Server {
         }
     }
 
-    /// The CPU time of all its threads so far, in user space and in the kernel.
+    /// Returns the CPU time of all its threads so far, in user space and in the kernel.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
         Ok(self.clock.now()?.into())
     }
 
-    /// The CPU time so far, once the server has come to rest.
+    /// Returns the CPU time so far, once the server has come to rest.
     pub(crate) fn settled_cpu_time(&self) -> Result<Duration> {
         let deadline = Instant::now() + REST_TIMEOUT;
         let mut last = self.cpu_time()?;
@@ -113,7 +113,7 @@ impl Server {
         }
     }
 
-    /// Its resident memory, in bytes.
+    /// Returns its resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -122,7 +122,7 @@ impl Server {
         Ok(kilobytes * 1024)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks the server to end, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
         let deadline = Instant::now() + STOP_TIMEOUT;
@@ -138,18 +138,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The server may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A port that no socket listens on now.
+/// Finds a port that no socket listens on now.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Less than this in 5 ms is rest: a server's own timers run on.
+/// A server that takes less than this in 5 ms is at rest: its own timers run on.
 const REST: Duration = Duration::from_micros(100);
 const REST_TIMEOUT: Duration = Duration::from_secs(2);
 const START_TIMEOUT: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ pub(crate) struct Socket {
     pub(crate) reader: FrameReader,
     /// Whether the server has agreed to permessage-deflate.
     pub(crate) is_deflating: bool,
-    /// How much of the current batch is written.
+    /// How many bytes of the current batch are written.
     pub(crate) written: usize,
     /// Messages of the current batch that have not come back.
     pub(crate) outstanding: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Connects and shakes hands, waiting for both.
+    /// Connects and completes the opening handshake.
     pub(crate) fn open(port: u16, path: &str, offer: Offer) -> Result<Socket> {
         Socket::finish(Socket::begin(port, path, offer)?)
     }
@@ -86,7 +86,7 @@ impl Socket {
         Ok(self.stream.set_nonblocking(true)?)
     }
 
-    /// Writes what fits of `bytes`; answers whether that was the rest.
+    /// Writes what fits of `bytes`. Returns whether everything is written.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<bool> {
         while self.written < bytes.len() {
             match self.stream.write(&bytes[self.written..]) {
@@ -98,7 +98,7 @@ impl Socket {
         Ok(true)
     }
 
-    /// Reads once; answers how many messages are complete with it.
+    /// Reads once. Returns how many messages that completes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<u32> {
         match self.stream.read(buffer) {
             Ok(0) => Err("the server has closed the connection".into()),
@@ -108,7 +108,7 @@ impl Socket {
         }
     }
 
-    /// Ends the connection by a reset, so that its port is free again at once.
+    /// Resets the connection, so that its port is free again at once.
     pub(crate) fn reset(self) -> Result<()> {
         let at_once = nix::libc::linger {
             l_onoff: 1,
@@ -124,17 +124,17 @@ impl AsFd for Socket {
     }
 }
 
-/// What the request offers beside the protocol itself.
+/// The extension that the request offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
     Nothing,
     Deflate,
 }
 
-/// Without contexts that outlive a message, so that every echo can be looked at by itself. The second
-/// offer is for servers that do not know all parameters: the client keeps no context in any case.
+/// No context outlives a message, so that every echo can be checked by itself. The second offer is for servers that do not
+/// know all parameters: the client keeps no context in any case.
 const DEFLATE_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
     server_no_context_takeover; client_no_context_takeover, permessage-deflate; server_no_context_takeover\r\n";
-/// The answer to the key above (RFC 6455 §1.3 has both).
+/// The server's answer to the key above (RFC 6455 §1.3 has both).
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const TIMEOUT: Duration = Duration::from_secs(20);

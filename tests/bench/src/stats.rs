@@ -9,7 +9,7 @@ pub(crate) struct Quartiles {
 }
 
 impl Quartiles {
-    /// None of no figures.
+    /// `None` if there are no figures.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Quartiles> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -27,7 +27,7 @@ impl Quartiles {
     }
 }
 
-/// The figure that this share of all is not above, reordering them; 0 of none.
+/// Returns the percentile of this share, and reorders the figures. 0 if there are none.
 pub(crate) fn percentile(figures: &mut [u32], share: f64) -> u32 {
     if figures.is_empty() {
         return 0;

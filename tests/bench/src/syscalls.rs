@@ -1,8 +1,7 @@
 //! How many system calls a process makes, counted from outside.
 //!
-//! `perf` counts in the kernel and costs the process next to nothing. Where it is missing or may
-//! not be used, `strace` counts by stopping the process at every call: it then is much slower, which
-//! changes the number only where more comes in meanwhile.
+//! `perf` counts in the kernel and costs the process next to nothing. Where it is missing or not permitted, `strace` stops the
+//! process at every call. That makes it much slower, and changes the number only where more messages arrive meanwhile.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::Result;
 
-/// What there is to count with.
+/// The tool that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counter {
     Perf,
@@ -21,7 +20,7 @@ pub(crate) enum Counter {
 }
 
 impl Counter {
-    /// Tries them.
+    /// Finds a tool that works.
     pub(crate) fn find() -> Counter {
         let works = |command: &mut Command| {
             command
@@ -39,7 +38,7 @@ impl Counter {
         }
     }
 
-    /// The system calls that the process makes while `work` runs.
+    /// Returns how many system calls the process makes while `work` runs.
     pub(crate) fn count<T>(
         self,
         pid: u32,
@@ -54,8 +53,8 @@ impl Counter {
 }
 
 fn perf<T>(pid: u32, work: impl FnOnce() -> Result<T>) -> Result<(T, Option<u64>)> {
-    // It counts from before its command starts until that ends: a `cat` that answers is the sign
-    // that it counts, and the end of its input the order to stop.
+    // `perf` counts while its command runs. The command is `cat`: its first answer shows that the count has begun, and the end
+    // of its input ends the count.
     let mut perf = Ended(
         Command::new("perf")
             .args(["stat", "-x", ",", "-e", TRACEPOINT, "-p", &pid.to_string()])
@@ -108,12 +107,12 @@ fn strace<T>(pid: u32, work: impl FnOnce() -> Result<T>) -> Result<(T, Option<u6
     Ok((done, count))
 }
 
-/// A process that is waited for, whatever happens.
+/// A process that is waited for when this is dropped.
 struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -5,9 +5,9 @@ use crate::cell::{Cell, KIB, MIB};
 /// One line of the table of targets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
-    /// None is the opening handshake.
+    /// `None` stands for the opening handshake.
     pub(crate) cell: Option<Cell>,
-    /// For each of [`AGAINST`]: wshd's share at most.
+    /// The largest share of wshd's for each server of [`AGAINST`].
     pub(crate) shares: [Option<f64>; 5],
 }
 
@@ -17,7 +17,7 @@ impl Target {
             .map_or("handshake".to_owned(), |cell| cell.to_string())
     }
 
-    /// A median at one message a round trip repeats within a tenth only.
+    /// The factor that the share may miss its target by: a median of one message a round trip repeats within a tenth only.
     pub(crate) fn tolerance(&self) -> f64 {
         match self.cell {
             Some(cell) if cell.pipelining > 1 => 1.0,
@@ -36,7 +36,7 @@ pub(crate) fn cells() -> Vec<Cell> {
     TARGETS.iter().filter_map(|target| target.cell).collect()
 }
 
-/// The servers that targets are about. The first and the last come by `--peer`, under these names.
+/// The servers that have targets. The first and the last come by `--peer` under these names.
 pub(crate) const AGAINST: [&str; 5] = [
     "uWebSockets",
     "fastwebsockets",

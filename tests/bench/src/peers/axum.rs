@@ -1,4 +1,4 @@
-//! axum: an echo and a chat room, as its examples are.
+//! axum: an echo and a chat, written as its examples are.
 
 use axum::Router;
 use axum::extract::State;
@@ -20,7 +20,7 @@ pub(super) async fn serve(listener: TcpListener) -> Result<()> {
         .route("/fan", any(open_fan))
         .with_state(broadcast::channel(1024).0);
     let listener = listener.tap_io(|socket| {
-        // A connection that is gone already is noticed where it is read.
+        // The reader notices a connection that is gone.
         let _ = socket.set_nodelay(true);
     });
     axum::serve(listener, router).await?;
@@ -50,7 +50,7 @@ async fn fan(mut socket: WebSocket, everybody: broadcast::Sender<Message>) {
         tokio::select! {
             message = socket.recv() => match message {
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
-                    // It is subscribed itself, so there is a subscriber.
+                    // This connection is subscribed, so the send cannot fail.
                     let _ = everybody.send(message);
                 }
                 Some(Ok(_)) => {}

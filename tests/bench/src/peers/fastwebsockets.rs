@@ -1,4 +1,4 @@
-//! fastwebsockets, as its example `echo_server` is.
+//! fastwebsockets, written as its example `echo_server` is.
 
 use bytes::Bytes;
 use fastwebsockets::{FragmentCollector, OpCode, WebSocketError, upgrade};

@@ -1,5 +1,5 @@
-//! The servers that wshd is compared with: an honest echo server over each library, written as its
-//! own documentation writes it, on the cheapest runtime for the one core that it has.
+//! The servers that wshd is compared with: an echo server over each library, written as its own documentation writes it, on
+//! the cheapest runtime for one core.
 
 mod axum;
 mod fastwebsockets;
@@ -16,7 +16,7 @@ use crate::Result;
 pub(crate) enum Peer {
     /// tokio-tungstenite with its defaults, one `send` a message.
     Tungstenite,
-    /// The same with 4 KiB to read into, flushed when nothing more is there to read.
+    /// tokio-tungstenite with a read buffer of 4 KiB, flushed when nothing more is there to read.
     #[value(name = "tungstenite-4k")]
     Tungstenite4k,
     Fastwebsockets,
@@ -26,7 +26,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// Serves until the process is ended.
+    /// Serves until the process ends.
     pub(crate) fn serve(self, port: u16) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -45,7 +45,7 @@ impl Peer {
     }
 }
 
-/// Gives each connection a task; how one ends is its own affair.
+/// Gives each connection a task. An error ends its own connection only.
 async fn accept<Served>(listener: TcpListener, serve: impl Fn(TcpStream) -> Served) -> Result<()>
 where
     Served: Future<Output = Result<()>> + Send + 'static,

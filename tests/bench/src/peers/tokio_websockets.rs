@@ -1,4 +1,4 @@
-//! tokio-websockets, as its example `echo_server` is.
+//! tokio-websockets, written as its example `echo_server` is.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;

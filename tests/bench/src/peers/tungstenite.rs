@@ -13,7 +13,7 @@ use crate::peers::tungstenite::fan::Fan;
 
 type Served = futures_util::future::BoxFuture<'static, Result<()>>;
 
-/// The library's defaults; every echo is sent by itself.
+/// Echoes with the library's defaults. Every echo is sent by itself.
 pub(super) fn stock() -> impl Fn(TcpStream) -> Served {
     let fan = Fan::default();
     move |socket| {
@@ -42,7 +42,7 @@ pub(super) fn stock() -> impl Fn(TcpStream) -> Served {
     }
 }
 
-/// A 4 KiB read buffer instead of 128 KiB, and one flush for all that was there to read.
+/// Echoes with a read buffer of 4 KiB instead of 128 KiB, and one flush for all that was there to read.
 pub(super) fn batched() -> impl Fn(TcpStream) -> Served {
     |socket| {
         async move {
