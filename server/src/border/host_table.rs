@@ -131,7 +131,7 @@ fn refuse_send(
         open: None,
         bytes_max: usize::MAX,
     };
-    refused_calls::log_refusal(Caller::Here(id), &call, status);
+    refused_calls::log_refusal(Caller::ThisThread(id), &call, status);
     i64::from(status)
 }
 
@@ -149,7 +149,7 @@ fn send_and_refresh(conn: &mut HostConn, kind: u32, payload: &[u8]) -> i64 {
             open: conn.controls.open_message(),
             bytes_max: conn.controls.payload_bytes_max(),
         };
-        refused_calls::log_refusal(Caller::Here(conn.id()), &call, status);
+        refused_calls::log_refusal(Caller::ThisThread(conn.id()), &call, status);
     }
     amount(sent)
 }
@@ -204,7 +204,7 @@ fn log_refused_commit(
         bytes_max: controls.map_or(0, |controls| controls.payload_bytes_max()),
     };
     refused_calls::log_refusal(
-        Caller::Here(conn.map_or(0, |conn| conn.id())),
+        Caller::ThisThread(conn.map_or(0, |conn| conn.id())),
         &call,
         status,
     );
@@ -481,7 +481,7 @@ pub(crate) fn call_on_conn<'a, 'b, T>(
     let id = conn.as_ref().map_or(0, |conn| conn.id());
     let outcome = conn.and_then(run);
     if let Err(status) = outcome {
-        refused_calls::log_refusal(Caller::Here(id), &call(), status);
+        refused_calls::log_refusal(Caller::ThisThread(id), &call(), status);
     }
     outcome
 }
@@ -495,7 +495,9 @@ pub(crate) fn call_on_context<'b, T>(
 ) -> Result<T, Status> {
     let outcome = context.and_then(run);
     if let Err(status) = outcome {
-        let by = context.map_or(Caller::Here(id), |context| Caller::Handler(context, id));
+        let by = context.map_or(Caller::ThisThread(id), |context| {
+            Caller::Handler(context, id)
+        });
         refused_calls::log_refusal(by, &call(), status);
     }
     outcome

@@ -1,8 +1,8 @@
-//! Takes a handler that fails too often out of service, and lets it back in a little at a time.
+//! Takes a handler that fails too often out of service, and back into service a few sessions at a time.
 //!
-//! A circuit breaker. Sessions that are open go on; only new ones are refused. After a pause one is
-//! let in, and if nothing fails for a second two more, and so on. A failure meanwhile
-//! begins a pause of twice the length.
+//! It is a circuit breaker. Sessions that are open go on; only new ones are refused. After a pause one session is let in.
+//! When nothing fails for a second, two more are let in, then four, and so on. A failure meanwhile begins a pause of twice
+//! the length.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use tracing::{error, info, warn};
 
 use super::context::Context;
 
-/// Whether sessions of one handler may begin.
+/// Decides whether sessions of one handler may begin.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
-    /// Whether not all may: one load for each session instead of the lock.
+    /// Whether some may not: one load for each session, instead of the lock.
     is_on: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -31,32 +31,32 @@ struct Inner {
 /// When a handler is taken out of service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// So many panics within the window are too many.
+    /// The number of panics within the window that are too many.
     pub(crate) panics_max: usize,
     pub(crate) window: Duration,
-    /// How long no session is let in, at first.
+    /// How long no session is let in at first. Each relapse doubles it.
     pub(crate) pause: Duration,
 }
 
-/// What is seen of a quarantine.
+/// How a handler's quarantine stands, for the list of handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QuarantineStatus {
-    /// What stands for `serving` in the list of handlers.
+    /// `serving`, `quarantined` or `half_open`.
     pub(crate) state: &'static str,
     pub(crate) panics: u64,
     /// How long until the next session may be let in, if not all are.
     pub(crate) next_try: Option<Duration>,
 }
 
-/// The state of the breaker. It is closed while the handler is in service.
+/// The state of the breaker. It is closed while the handler is in service, as the breaker of an electric circuit is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Breaker {
     Closed {
         /// The times of the latest panics.
         panics: Vec<Instant>,
-        /// How often it was opened, as far as that still counts.
+        /// How often it opened again soon after it had closed.
         relapses: u32,
-        /// When it was closed again.
+        /// When it closed again; `None` before it ever opened.
         since: Option<Instant>,
     },
     Open {
@@ -64,8 +64,9 @@ enum Breaker {
         relapses: u32,
     },
     HalfOpen {
-        /// 1, 2, 4, … sessions are let in.
+        /// Step 0 lets 1 session in, step 1 lets 2 in, step 2 lets 4 in, and so on.
         step: u32,
+        /// How many sessions this step has let in.
         let_in: u32,
         /// When the first session of this step was let in.
         since: Option<Instant>,
@@ -73,36 +74,36 @@ enum Breaker {
     },
 }
 
-/// What happens to the breaker.
+/// What the breaker learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BreakerEvent {
     /// A callback panicked.
     Panic,
     /// The handler's callbacks hold a quarter of the workers.
     Stuck,
-    /// A session wants to begin; `is_held` while the handler's callbacks hold the workers.
-    NewSession { is_held: bool },
-    /// Somebody looks.
+    /// A session wants to begin. `is_throttled`: the handler's callbacks hold the workers.
+    NewSession { is_throttled: bool },
+    /// The state is asked for.
     StatusRead,
 }
 
-/// What comes of it.
+/// What follows from an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BreakerOutcome {
     Nothing,
-    /// It was taken out of service.
+    /// The handler is taken out of service.
     Opened,
-    /// It failed again while it was tried.
+    /// The handler failed while it was tried, and is taken out of service again.
     Reopened,
     /// A session is let in.
     LetIn,
     /// A session is let in, the first after a pause.
     LetInFirst,
-    /// The session may try again after this time.
+    /// The session is refused; it may try again after this time.
     Refused(Duration),
-    /// It is in service again.
+    /// The handler is in service again.
     Closed,
-    /// It is in service again, and a session is let in.
+    /// The handler is in service again, and the session is let in.
     ClosedAndLetIn,
 }
 
@@ -117,7 +118,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// What becomes of it, and what comes of the event.
+    /// The state after an event, and what follows from the event.
     fn after(self, event: BreakerEvent, now: Instant, rule: &Rule) -> (Breaker, BreakerOutcome) {
         match (self, event) {
             (closed @ Breaker::Closed { .. }, BreakerEvent::NewSession { .. }) => {
@@ -128,26 +129,12 @@ impl Breaker {
             }
             (
                 Breaker::Closed {
-                    mut panics,
+                    panics,
                     relapses,
                     since,
                 },
-                event,
-            ) => {
-                panics.retain(|at| now.saturating_duration_since(*at) <= rule.window);
-                panics.push(now);
-                if event == BreakerEvent::Panic && panics.len() < rule.panics_max {
-                    let closed = Breaker::Closed {
-                        panics,
-                        relapses,
-                        since,
-                    };
-                    return (closed, BreakerOutcome::Nothing);
-                }
-                let is_relapse = since.is_some_and(|since| now - since < RELAPSE_WINDOW);
-                let relapses = if is_relapse { relapses + 1 } else { 0 };
-                (Breaker::open(now, rule, relapses), BreakerOutcome::Opened)
-            }
+                BreakerEvent::Panic | BreakerEvent::Stuck,
+            ) => Breaker::after_failure(panics, relapses, since, event, now, rule),
             // Sessions that were open before go on, and may fail.
             (
                 open @ Breaker::Open { .. },
@@ -157,15 +144,20 @@ impl Breaker {
                 let open = Breaker::Open { until, relapses };
                 (open, BreakerOutcome::Refused(until - now))
             }
-            // It shows already that it is no better.
-            (Breaker::Open { relapses, .. }, BreakerEvent::NewSession { is_held: true }) => {
+            // The handler still holds the workers, so it is not tried.
+            (Breaker::Open { relapses, .. }, BreakerEvent::NewSession { is_throttled: true }) => {
                 let pause = rule.pause_after(relapses);
                 (
                     Breaker::open(now, rule, relapses),
                     BreakerOutcome::Refused(pause),
                 )
             }
-            (Breaker::Open { relapses, .. }, BreakerEvent::NewSession { is_held: false }) => {
+            (
+                Breaker::Open { relapses, .. },
+                BreakerEvent::NewSession {
+                    is_throttled: false,
+                },
+            ) => {
                 let half_open = Breaker::HalfOpen {
                     step: 0,
                     let_in: 1,
@@ -185,46 +177,81 @@ impl Breaker {
                     since,
                     relapses,
                 },
-                event @ (BreakerEvent::NewSession { .. } | BreakerEvent::StatusRead),
+                BreakerEvent::NewSession { .. } | BreakerEvent::StatusRead,
             ) => {
-                let left = since.map(|since| (since + PROOF_TIME).saturating_duration_since(now));
-                let has_passed = left.is_some_and(|left| left.is_zero());
-                let (step, let_in, since) = match has_passed {
-                    true => (step + 1, 0, None),
-                    false => (step, let_in, since),
-                };
                 let is_new_session = event != BreakerEvent::StatusRead;
-                if step == STEPS {
-                    let closed = Breaker::Closed {
-                        panics: Vec::new(),
-                        relapses,
-                        since: Some(now),
-                    };
-                    let outcome = match is_new_session {
-                        true => BreakerOutcome::ClosedAndLetIn,
-                        false => BreakerOutcome::Closed,
-                    };
-                    return (closed, outcome);
-                }
-                let has_room = let_in < 1 << step;
-                let (let_in, since, outcome) = match (is_new_session, has_room) {
-                    (false, _) => (let_in, since, BreakerOutcome::Nothing),
-                    (true, true) => (let_in + 1, since.or(Some(now)), BreakerOutcome::LetIn),
-                    (true, false) => (
-                        let_in,
-                        since,
-                        BreakerOutcome::Refused(left.unwrap_or(PROOF_TIME)),
-                    ),
-                };
-                let half_open = Breaker::HalfOpen {
-                    step,
-                    let_in,
-                    since,
-                    relapses,
-                };
-                (half_open, outcome)
+                Breaker::after_trial_step(step, let_in, since, relapses, is_new_session, now)
             }
         }
+    }
+
+    /// What follows a failure of a handler in service: a single panic is counted only.
+    fn after_failure(
+        mut panics: Vec<Instant>,
+        relapses: u32,
+        since: Option<Instant>,
+        event: BreakerEvent,
+        now: Instant,
+        rule: &Rule,
+    ) -> (Breaker, BreakerOutcome) {
+        panics.retain(|at| now.saturating_duration_since(*at) <= rule.window);
+        panics.push(now);
+        if event == BreakerEvent::Panic && panics.len() < rule.panics_max {
+            let closed = Breaker::Closed {
+                panics,
+                relapses,
+                since,
+            };
+            return (closed, BreakerOutcome::Nothing);
+        }
+        let is_relapse = since.is_some_and(|since| now - since < RELAPSE_WINDOW);
+        let relapses = if is_relapse { relapses + 1 } else { 0 };
+        (Breaker::open(now, rule, relapses), BreakerOutcome::Opened)
+    }
+
+    /// What follows while a handler is tried: after a second without a failure, the next step or the end.
+    fn after_trial_step(
+        step: u32,
+        let_in: u32,
+        since: Option<Instant>,
+        relapses: u32,
+        is_new_session: bool,
+        now: Instant,
+    ) -> (Breaker, BreakerOutcome) {
+        let left = since.map(|since| (since + PROOF_TIME).saturating_duration_since(now));
+        let has_passed = left.is_some_and(|left| left.is_zero());
+        let (step, let_in, since) = match has_passed {
+            true => (step + 1, 0, None),
+            false => (step, let_in, since),
+        };
+        if step == STEPS {
+            let closed = Breaker::Closed {
+                panics: Vec::new(),
+                relapses,
+                since: Some(now),
+            };
+            let outcome = match is_new_session {
+                true => BreakerOutcome::ClosedAndLetIn,
+                false => BreakerOutcome::Closed,
+            };
+            return (closed, outcome);
+        }
+        let has_room = let_in < 1 << step;
+        let (let_in, since, outcome) = match (is_new_session, has_room) {
+            (false, _) => (let_in, since, BreakerOutcome::Nothing),
+            (true, true) => (let_in + 1, since.or(Some(now)), BreakerOutcome::LetIn),
+            (true, false) => {
+                let wait = left.unwrap_or(PROOF_TIME);
+                (let_in, since, BreakerOutcome::Refused(wait))
+            }
+        };
+        let half_open = Breaker::HalfOpen {
+            step,
+            let_in,
+            since,
+            relapses,
+        };
+        (half_open, outcome)
     }
 
     fn open(now: Instant, rule: &Rule, relapses: u32) -> Breaker {
@@ -242,40 +269,39 @@ impl Rule {
 }
 
 impl Context {
-    /// From now on these rules hold.
+    /// Has these rules hold from now on.
     pub(crate) fn set_quarantine_rule(&self, rule: Rule) {
         self.quarantine.lock().rule = rule;
     }
 
-    /// Whether not every session may begin.
+    /// Whether some sessions may not begin.
     pub(crate) fn is_quarantined(&self) -> bool {
         self.quarantine.is_on.load(Ordering::Relaxed)
     }
 
-    /// Whether a session may begin now; otherwise how long until one may.
+    /// Lets a session begin. The error is how long it is until one may.
     pub(crate) fn let_in(&self) -> Result<(), Duration> {
         if !self.is_quarantined() {
             return Ok(());
         }
-        let is_held = self.throttle.is_on();
-        match self.happens(BreakerEvent::NewSession { is_held }) {
+        let is_throttled = self.throttle.is_on();
+        match self.happens(BreakerEvent::NewSession { is_throttled }) {
             BreakerOutcome::Refused(after) => Err(after),
             _ => Ok(()),
         }
     }
 
-    /// Counts a panic; too many within a short time take the handler out of service.
+    /// Counts a panic. Too many within the window take the handler out of service.
     pub(crate) fn record_panic(&self) {
         self.happens(BreakerEvent::Panic);
     }
 
-    /// Takes the handler out of service because its callbacks hold the workers. Answers whether it
-    /// was in service until now.
+    /// Takes the handler out of service because its callbacks hold the workers. True if it was in service until now.
     pub(crate) fn quarantine_stuck(&self) -> bool {
         self.happens(BreakerEvent::Stuck) == BreakerOutcome::Opened
     }
 
-    /// What is to be seen of it now.
+    /// How the quarantine stands now.
     pub(crate) fn quarantine_status(&self) -> QuarantineStatus {
         self.happens(BreakerEvent::StatusRead);
         let inner = self.quarantine.lock();
@@ -307,6 +333,7 @@ impl Context {
         }
     }
 
+    /// Tells the breaker of an event, and logs what follows.
     fn happens(&self, event: BreakerEvent) -> BreakerOutcome {
         let mut inner = self.quarantine.lock();
         inner.panics += u64::from(event == BreakerEvent::Panic);
@@ -360,13 +387,13 @@ impl Quarantine {
     }
 }
 
-/// How long nothing must fail before more sessions are let in.
+/// How long no failure must come before more sessions are let in.
 const PROOF_TIME: Duration = Duration::from_secs(1);
-/// Steps of 1, 2, 4, … sessions until all are let in.
+/// The number of steps, of 1, 2, 4, 8 and 16 sessions, until all are let in.
 const STEPS: u32 = 5;
-/// A handler that is quarantined so soon after it came back has a longer pause.
+/// A handler that opens the breaker within this time after it closed has relapsed.
 const RELAPSE_WINDOW: Duration = Duration::from_secs(60);
-/// So often the pause is doubled.
+/// How often the pause is doubled at most.
 const DOUBLINGS_MAX: u32 = 6;
 
 #[cfg(test)]

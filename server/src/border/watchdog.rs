@@ -1,9 +1,8 @@
 //! Sees callbacks that run too long.
 //!
-//! A callback holds the worker it runs on. If that worker also drives the I/O of the runtime, every
-//! other session waits with it, until an idle worker is made to look: so a plain thread
-//! [watches](thread), and wakes one. Here is what a callback says of itself, which every message
-//! pays for.
+//! A callback holds the worker that it runs on. If that worker also drives the I/O of the runtime, every other session waits
+//! with it, until an idle worker takes the I/O over. So a plain thread [watches](thread), and wakes one. This file has what
+//! a callback notes of itself, which every message pays for.
 
 mod idle_sleep;
 mod observed_thread;
@@ -22,7 +21,7 @@ pub(crate) use self::thread::start;
 use super::context::Context;
 use crate::runtime::wakes::{self, Kept};
 
-/// The callbacks, by the names of the ABI.
+/// The callbacks of a plugin that the watchdog watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Callback {
     Handshake,
@@ -62,7 +61,7 @@ impl Callback {
         Callback::Restore,
     ];
 
-    /// Its name in the ABI.
+    /// The callback's name in the ABI.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Callback::Handshake => "handshake",
@@ -92,21 +91,21 @@ const _: () = {
     }
 };
 
-/// A running callback: made when it begins, dropped when it ends.
+/// The note of a running callback: made when it begins, dropped when it ends.
 pub(crate) struct Watched {
     slot: &'static Slot,
 }
 
-/// What one thread is busy with. Written by that thread, read by the watchdog.
+/// The callback that one thread runs. That thread writes it, and the watchdog reads it.
 #[derive(Debug)]
 struct Slot {
-    /// The number of the watchdog's last look before the callback began; 0 is none.
+    /// The number of the watchdog's last sample before the callback began; 0 while no callback runs.
     since: AtomicU64,
     callback: AtomicUsize,
     context: AtomicPtr<Context>,
-    /// Whether the callback has said why it is about to fail.
+    /// Whether the callback has given a reason to `fail`.
     has_given_reason: AtomicBool,
-    /// The tasks that the thread woke meanwhile.
+    /// The tasks that the callback woke.
     kept: &'static Kept,
 }
 
@@ -127,7 +126,7 @@ pub(crate) fn watch(context: &'static Context, callback: Callback) -> Watched {
 }
 
 impl Watched {
-    /// Notes that another call of the same callback begins.
+    /// Notes that the next call of this callback begins.
     #[inline]
     pub(crate) fn renew(&self) {
         let now = SAMPLES.load(Ordering::Relaxed);
@@ -136,15 +135,14 @@ impl Watched {
     }
 }
 
-/// Notes that the callback on this thread, if there is one, says why it is about to fail.
+/// Notes that the callback on this thread, if there is one, gives a reason to `fail`.
 pub(crate) fn note_reason_given() {
     if let Some(slot) = SLOT.get() {
         slot.has_given_reason.store(true, Ordering::Relaxed);
     }
 }
 
-/// The handler whose callback runs on this thread, and the callback's name. It may be asked in a
-/// signal's handler.
+/// The handler whose callback runs on this thread, and the callback's name. May be called in a handler of a signal.
 pub(crate) fn running_callback() -> Option<(&'static Context, &'static str)> {
     let slot = SLOT.get()?;
     let is_running = slot.since.load(Ordering::Acquire) != 0;
@@ -152,7 +150,7 @@ pub(crate) fn running_callback() -> Option<(&'static Context, &'static str)> {
     Some((context, slot.callback_name()))
 }
 
-/// Whether the callback that ran last on this thread has said why it is about to fail.
+/// Whether the callback that ran last on this thread gave a reason to `fail`.
 pub(crate) fn has_given_reason() -> bool {
     SLOT.get()
         .is_some_and(|slot| slot.has_given_reason.load(Ordering::Relaxed))
@@ -167,7 +165,7 @@ impl Drop for Watched {
 impl Slot {
     fn context(&self) -> Option<&'static Context> {
         let context = self.context.load(Ordering::Relaxed);
-        // SAFETY: the pointer was made from a `&'static Context` in `watch`, or is NULL.
+        // SAFETY: `watch` stored the address of a `&'static Context`; before the first call it is NULL.
         unsafe { context.as_ref() }
     }
 
@@ -184,7 +182,7 @@ fn slot() -> &'static Slot {
 
 #[cold]
 fn new_slot() -> &'static Slot {
-    // Workers live as long as the runtime; a slot for each is all that is ever made.
+    // Leaked: each worker needs one, and lives as long as the runtime.
     let slot: &'static Slot = Box::leak(Box::new(Slot {
         since: AtomicU64::new(0),
         callback: AtomicUsize::new(0),
@@ -199,9 +197,11 @@ fn new_slot() -> &'static Slot {
 }
 
 thread_local! {
+    /// Per thread, so that a callback finds its slot without a lock.
     static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
 }
 
+/// Wakes the watchdog, if it still sleeps.
 #[cold]
 fn wake_up() {
     if IDLE_SLEEP.take()
@@ -211,11 +211,17 @@ fn wake_up() {
     }
 }
 
+// Global, all of them: each callback of the process reads them, wherever it runs, and an address that is known when the
+// program is built is the cheapest to read.
+
+/// The slots of all threads that have run a callback.
 static SLOTS: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
-/// Looks since the start; begins at 1 because 0 means "in no callback".
+/// The number of the watchdog's latest sample. Begins at 1, because 0 in a slot means that no callback runs.
 static SAMPLES: AtomicU64 = AtomicU64::new(1);
+/// Whether the watchdog sleeps, so that the next callback must wake it.
 #[cfg(not(test))]
 static IDLE_SLEEP: IdleSleep = IdleSleep::new();
 #[cfg(test)]
 static IDLE_SLEEP: LazyLock<IdleSleep> = LazyLock::new(IdleSleep::new);
+/// The watchdog's thread, to be woken.
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();

@@ -96,7 +96,7 @@ pub(crate) fn call_on_draft<'b>(
 ) -> Result<(), Status> {
     let outcome = draft.and_then(run);
     if let Err(status) = outcome {
-        refused_calls::log_refusal(Caller::Here(0), &call(), status);
+        refused_calls::log_refusal(Caller::ThisThread(0), &call(), status);
     }
     outcome
 }

@@ -5,9 +5,11 @@ const RULE: Rule = Rule {
     window: Duration::from_secs(10),
     pause: Duration::from_secs(5),
 };
-const NEW_SESSION: BreakerEvent = BreakerEvent::NewSession { is_held: false };
+const NEW_SESSION: BreakerEvent = BreakerEvent::NewSession {
+    is_throttled: false,
+};
 
-/// The outcomes of these events, each so many milliseconds after the start.
+/// The outcomes of events, each some milliseconds after the start.
 fn outcomes(events: &[(u64, BreakerEvent)]) -> Vec<BreakerOutcome> {
     let begin = Instant::now();
     let mut breaker = Breaker::default();
@@ -62,7 +64,7 @@ fn panics_within_the_window_open_it_and_after_the_pause_a_few_sessions_are_let_i
                 refused(998),
             ],
         ),
-        // A failure while it is tried doubles the pause, as often as it comes.
+        // Each failure while it is tried doubles the pause.
         (
             vec![
                 (0, BreakerEvent::Stuck),
@@ -83,11 +85,11 @@ fn panics_within_the_window_open_it_and_after_the_pause_a_few_sessions_are_let_i
                 refused(20_000),
             ],
         ),
-        // One that still holds the workers is not tried.
+        // A handler that still holds the workers is not tried.
         (
             vec![
                 (0, BreakerEvent::Stuck),
-                (5_000, BreakerEvent::NewSession { is_held: true }),
+                (5_000, BreakerEvent::NewSession { is_throttled: true }),
                 (9_999, NEW_SESSION),
                 (10_000, NEW_SESSION),
             ],

@@ -1,12 +1,13 @@
-//! The calls of `wsh.raw/1`, and the rules of their arguments.
+//! Calls of the extension `wsh.raw/1`, and the rules of their arguments.
 
 use wsh::abi::raw::RAW_OPEN;
 use wsh::abi::{self, Status};
 
-use super::{LentBytes, TOO_LONG, UNREADABLE};
+use super::LentBytes;
+use super::rules::{TOO_LONG, UNREADABLE};
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 
-/// A function of the extension with the arguments that have rules.
+/// A call of a function of the extension, with the arguments that have rules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RawCall<'a> {
     Write {
@@ -33,7 +34,7 @@ impl RawCall<'_> {
         }
     }
 
-    /// Which argument breaks which rule, if it was refused as INVALID, TOO_BIG or UNSUPPORTED.
+    /// The rule of the argument that the call broke, for a refusal as INVALID, TOO_BIG or UNSUPPORTED.
     pub(super) fn broken_rule(self, status: Status) -> Option<&'static str> {
         if status == abi::UNSUPPORTED {
             return Some(match self {
@@ -51,7 +52,7 @@ impl RawCall<'_> {
             {
                 Some(UNREADABLE)
             }
-            // Less than that is too much only beside what a slow peer has not taken.
+            // Fewer bytes are too big only together with what a slow peer has not taken.
             RawCall::Write { bytes, bytes_max } => (bytes.len > bytes_max).then_some(TOO_LONG),
             RawCall::WriteTo { bytes } => (bytes.len > PAYLOAD_BYTES_MAX).then_some(TOO_LONG),
             RawCall::Answer { .. } if status == abi::TOO_BIG => {

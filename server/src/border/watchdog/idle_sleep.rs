@@ -1,10 +1,9 @@
-//! How the watchdog falls asleep while no callback runs, and is woken by the first that begins.
+//! The watchdog's sleep while no callback runs. The first callback that begins ends it.
 //!
-//! A callback that begins first says so and then looks whether the watchdog sleeps; the watchdog
-//! first says that it sleeps and then looks for callbacks. One of the two sees the other, provided
-//! that neither looks before its own word is out. Callbacks are many, and a fence for each would
-//! cost more than all the rest of watching them: so the kernel makes one on their processors for
-//! the watchdog, which pays for both (`membarrier(2)`).
+//! A callback that begins first stores that it runs, then reads whether the watchdog sleeps. The watchdog first stores that
+//! it sleeps, then reads whether callbacks run. One of the two sees the other, if each store is visible before the read
+//! behind it. A fence ensures that, but a fence in each callback would cost more than all the rest of watching it. So the
+//! watchdog has the kernel make one on every processor that runs a callback (`membarrier(2)`).
 
 #[cfg(test)]
 use loom::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +29,8 @@ impl IdleSleep {
         IdleSleep { is_asleep }
     }
 
-    /// True if the watchdog may sleep. It may not if a callback `runs`, which is looked at after
-    /// every callback that begins from now on has been told to wake it.
+    /// Begins the sleep, and returns true, unless a callback runs. `runs` is asked only after each callback that begins from
+    /// now on is sure to see the sleep.
     pub(super) fn try_begin(&self, runs: impl FnOnce() -> bool) -> bool {
         self.is_asleep.store(true, Ordering::Relaxed);
         fence::heavy();
@@ -42,19 +41,19 @@ impl IdleSleep {
         may_sleep
     }
 
-    /// The watchdog looks again.
+    /// Ends the sleep, when the watchdog is awake.
     pub(super) fn end(&self) {
         self.is_asleep.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a callback that began must look whether to wake the watchdog.
+    /// Whether the watchdog may sleep, so that a callback that began must call [`take`](Self::take).
     #[inline]
     pub(super) fn is_asleep(&self) -> bool {
         fence::light();
         self.is_asleep.load(Ordering::Relaxed)
     }
 
-    /// Whether the watchdog sleeps; true to one caller, which wakes it.
+    /// Ends the sleep. True for one caller, which then wakes the watchdog.
     pub(super) fn take(&self) -> bool {
         self.is_asleep.swap(false, Ordering::Relaxed)
     }
@@ -71,7 +70,7 @@ mod fence {
 
     use crate::process::optional::{Optional, is_allowed};
 
-    /// Free: the compiler keeps the order, and the processor for as long as `heavy` does not ask.
+    /// Keeps the compiler from reordering, which costs no instruction. The processor's order is up to `heavy`.
     #[inline]
     pub(super) fn light() {
         compiler_fence(Ordering::SeqCst);
@@ -81,21 +80,22 @@ mod fence {
     pub(super) fn heavy() {
         fence(Ordering::SeqCst);
         if !*IS_REGISTERED || membarrier(MembarrierCommand::PrivateExpedited).is_err() {
-            // A processor writes down what it has said within microseconds.
+            // Without the kernel's help, time does it: a store is visible to other processors within microseconds.
             std::thread::sleep(SETTLED);
             fence(Ordering::SeqCst);
         }
     }
 
-    /// Whether the kernel makes fences for us.
+    /// Whether the kernel makes fences for this process. Global, because the registration is the process's.
     static IS_REGISTERED: LazyLock<bool> = LazyLock::new(|| {
         is_allowed(Optional::Fences)
             && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
     });
+    /// How long a store needs at most to become visible to all processors.
     const SETTLED: Duration = Duration::from_millis(1);
 }
 
-/// For the model both halves are whole.
+/// The fences of loom's model, in which each half is a whole fence.
 #[cfg(test)]
 mod fence {
     use loom::sync::atomic::{Ordering, fence};
@@ -122,7 +122,7 @@ mod tests {
     fn a_watchdog_never_sleeps_while_a_callback_runs_that_did_not_wake_it() {
         loom::model(|| {
             let sleep = Arc::new(IdleSleep::new());
-            // As `Slot::since`.
+            // Stands for `Slot::since`.
             let since = Arc::new(AtomicU64::new(0));
             let (its_sleep, its_since) = (sleep.clone(), since.clone());
             let callback = thread::spawn(move || {

@@ -1,29 +1,29 @@
-//! What looks at a thread tell of the callback that it runs.
+//! What the watchdog's samples of a thread show of the callback that it runs.
 
 use std::time::{Duration, Instant};
 
 use super::sample_rate::Observation;
 
-/// One thread, as the looks until now showed it.
+/// One thread, as the samples until now have shown it.
 #[derive(Debug, Default)]
 pub(super) struct ObservedThread {
     running: Option<ObservedCallback>,
 }
 
-/// A callback that was seen.
+/// A callback that a sample saw.
 #[derive(Debug)]
 struct ObservedCallback {
-    /// The number of the last look before it began; what tells it from the next one.
+    /// The number of the last sample before it began, which tells it from the next callback.
     began_after: u64,
     first_seen: Instant,
     is_late: bool,
-    /// Whether it was said that it is past its budget.
+    /// Whether the log says that it is past its budget.
     is_logged: bool,
 }
 
 impl ObservedThread {
-    /// Takes in that a callback runs that began after the look `began_after`; 0 is none.
-    pub(super) fn look(&mut self, began_after: u64, now: Instant) -> Observation {
+    /// Takes in a sample: a callback runs that began after the sample `began_after`, or none, if that is 0.
+    pub(super) fn observe(&mut self, began_after: u64, now: Instant) -> Observation {
         if began_after == 0 {
             self.running = None;
             return Observation::Nothing;
@@ -49,13 +49,13 @@ impl ObservedThread {
         }
     }
 
-    /// How long the callback has been running at least.
+    /// How long the callback has run at least; `None` while no callback runs.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
         let running = self.running.as_ref()?;
         Some(now.saturating_duration_since(running.first_seen))
     }
 
-    /// True once for each callback: that it is to be told of.
+    /// Whether the callback is still to be logged. True once for each callback.
     pub(super) fn take_unlogged(&mut self) -> bool {
         let running = self.running.as_mut();
         running.is_some_and(|running| !std::mem::replace(&mut running.is_logged, true))
@@ -67,23 +67,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_callback_is_late_when_two_looks_saw_it_and_each_is_told_of_once() {
+    fn a_callback_is_late_when_two_samples_saw_it_and_each_is_logged_once() {
         let mut seen = ObservedThread::default();
         let began = Instant::now();
         let at = |ms| began + Duration::from_millis(ms);
 
-        assert_eq!(seen.look(7, at(0)), Observation::Fresh);
-        assert_eq!(seen.look(8, at(1)), Observation::Fresh, "another one");
-        assert_eq!(seen.look(8, at(2)), Observation::TurnedLate);
-        assert_eq!(seen.look(8, at(3)), Observation::Late);
+        assert_eq!(seen.observe(7, at(0)), Observation::Fresh);
+        assert_eq!(seen.observe(8, at(1)), Observation::Fresh, "another one");
+        assert_eq!(seen.observe(8, at(2)), Observation::TurnedLate);
+        assert_eq!(seen.observe(8, at(3)), Observation::Late);
         assert_eq!(seen.age(at(4)), Some(Duration::from_millis(3)));
         assert!(seen.take_unlogged());
         assert!(!seen.take_unlogged());
 
-        assert_eq!(seen.look(0, at(5)), Observation::Nothing);
+        assert_eq!(seen.observe(0, at(5)), Observation::Nothing);
         assert_eq!(seen.age(at(6)), None);
         assert!(!seen.take_unlogged());
-        assert_eq!(seen.look(9, at(7)), Observation::Fresh);
+        assert_eq!(seen.observe(9, at(7)), Observation::Fresh);
         assert!(seen.take_unlogged());
     }
 }

@@ -1,26 +1,25 @@
-//! How often the watchdog looks.
+//! How often the watchdog samples what runs on the threads.
 //!
-//! A callback of less than a millisecond needs no watching, and nearly all are shorter: while
-//! callbacks run the watchdog looks now and then, and whether one that it sees is a long one shows
-//! in a second look right behind. As long as there are long ones it looks often, to see each of
-//! them early; while none runs at all it sleeps.
+//! A callback of less than a millisecond needs no watching, and nearly all callbacks are shorter. So the watchdog samples
+//! slowly, and a second sample right behind one that saw a callback shows whether it is a long one. As long as there are
+//! long callbacks, it samples fast, to see each of them early. While no callback runs at all, it sleeps.
 
 use std::time::Duration;
 
-/// When the next look is.
+/// When the next sample is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SampleRate {
-    /// Now and then; so many looks in a row have seen no callback.
+    /// After a usual rest. `idle` samples in a row have seen no callback.
     Slow { idle: u32 },
-    /// Once, right behind one that saw a callback.
+    /// Once, right behind a sample that saw a callback.
     Again,
-    /// Often; so many looks ago a callback turned late.
+    /// After a short rest. The last `calm` samples have seen no callback turn late.
     Fast { calm: u32 },
-    /// When a callback begins.
+    /// When the next callback begins.
     Asleep,
 }
 
-/// What a look saw on all threads; of several things the last of these counts.
+/// What a sample saw. For all threads together it is the greatest of what each showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Observation {
     /// No callback.
@@ -29,12 +28,12 @@ pub(super) enum Observation {
     Late,
     /// A callback that may have begun just now.
     Fresh,
-    /// A callback that this look and the one before saw.
+    /// A callback that this sample and the previous one saw.
     TurnedLate,
 }
 
 impl SampleRate {
-    /// How long to rest before the next look; none is until a callback begins.
+    /// How long the watchdog rests before the next sample. `None`: until a callback begins.
     pub(super) fn rest(self) -> Option<Duration> {
         match self {
             SampleRate::Slow { .. } => Some(SLOW),
@@ -43,7 +42,7 @@ impl SampleRate {
         }
     }
 
-    /// What follows a look. While it `must_stay` awake, the watchdog does.
+    /// The rate after a sample. `must_stay` keeps the watchdog from falling asleep.
     pub(super) fn after(self, observation: Observation, must_stay: bool) -> SampleRate {
         match (self, observation) {
             (_, Observation::TurnedLate) => SampleRate::Fast { calm: 0 },
@@ -66,11 +65,11 @@ impl SampleRate {
 
 /// The watchdog's usual rest.
 pub(super) const SLOW: Duration = Duration::from_millis(5);
-/// A callback that lasts longer is late: others are woken in its worker's place.
+/// The short rest. A callback that lasts longer is late, and an idle worker is woken in its place.
 const FAST: Duration = Duration::from_micros(300);
-/// Looks without a callback after which the watchdog sleeps: 100 ms.
+/// Samples without a callback after which the watchdog sleeps: 100 ms.
 const IDLE_SAMPLES: u32 = 20;
-/// Looks without a callback that turns late, after which the watchdog looks less often: 1 s.
+/// Fast samples without a callback that turns late, after which the watchdog samples slowly again: 1 s.
 const CALM_SAMPLES: u32 = 3_000;
 
 #[cfg(test)]
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_watchdog_looks_often_while_callbacks_are_long_and_sleeps_without_any() {
+    fn the_watchdog_samples_fast_while_callbacks_are_long_and_sleeps_without_any() {
         let slow = SampleRate::Slow { idle: 0 };
         let fast = SampleRate::Fast { calm: 0 };
         let idle = SampleRate::Slow { idle: IDLE_SAMPLES };
@@ -108,7 +107,7 @@ mod tests {
                 SampleRate::Again,
             ),
             (SampleRate::Again, Observation::Nothing, false, slow),
-            // Another callback than the one before: short ones, one after another.
+            // Short callbacks, one after another.
             (SampleRate::Again, Observation::Fresh, false, slow),
             (SampleRate::Again, Observation::TurnedLate, false, fast),
             (

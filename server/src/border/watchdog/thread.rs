@@ -1,9 +1,9 @@
-//! The watchdog's thread: looks at what runs on every thread, and does what has to be done.
+//! The watchdog's thread: samples which callback runs on each thread, and acts on those that run too long.
 //!
-//! A callback that is late has an idle worker woken, which drives the I/O of the runtime and runs
-//! the tasks that the callback woke. For each worker that is stuck in one, a worker of the reserve
-//! goes on in its place, and a handler whose callbacks hold too many has its other sessions wait, so
-//! that it never takes them all. Past its budget, a callback is named in the log.
+//! For a callback that is late, an idle worker is woken. It drives the I/O of the runtime, and runs the tasks that the
+//! callback woke. For each worker that is stuck in a callback, a worker of the reserve goes to work. A handler whose
+//! callbacks hold too many workers has its other sessions wait, so that it never takes all workers. A callback past its
+//! budget is logged.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -20,8 +20,8 @@ use crate::process::clock;
 use crate::runtime;
 use crate::runtime::reserve::{Reserve, Share};
 
-/// Starts the thread that watches the callbacks of a runtime's workers; once a process. Answers how many
-/// workers work from now on; the others become the reserve.
+/// Starts the thread that watches the callbacks of a runtime's workers; once a process. Returns how many workers work from
+/// now on. The others become the reserve.
 pub(crate) fn start(workers: Handle) -> usize {
     let usual = runtime::usual_workers(&workers);
     let per_handler = runtime::workers_of_one_handler(&workers);
@@ -31,13 +31,13 @@ pub(crate) fn start(workers: Handle) -> usize {
         reserve,
         workers: per_handler,
         seen: Vec::new(),
-        held: Vec::new(),
+        throttled: Vec::new(),
         ticks: 0,
     };
     let spawned = std::thread::Builder::new()
         .name("watchdog".to_owned())
         .spawn(move || {
-            // It sleeps nearly always, and is of use only while it is on time.
+            // The thread sleeps nearly always, and is of use only if it is on time.
             runtime::go_first();
             watchdog.run();
         });
@@ -54,11 +54,11 @@ struct Watchdog {
     share: Share,
     /// How many workers one handler may hold.
     workers: usize,
-    /// What was seen in each of the slots.
+    /// What the samples showed of each slot's thread.
     seen: Vec<ObservedThread>,
-    /// The handlers whose sessions wait.
-    held: Vec<&'static Context>,
-    /// How often it was seen to what is stuck.
+    /// The handlers that are throttled, so that their sessions wait.
+    throttled: Vec<&'static Context>,
+    /// How often [`relieve_stuck_workers`](Self::relieve_stuck_workers) was called.
     ticks: u64,
 }
 
@@ -74,22 +74,22 @@ impl Watchdog {
             clock::keep();
             SAMPLES.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
-            let observation = self.look(now);
+            let observation = self.sample(now);
             if now - relieved_at >= SLOW {
                 relieved_at = now;
                 self.relieve_stuck_workers(now);
             }
-            rate = rate.after(observation, !self.held.is_empty());
+            rate = rate.after(observation, !self.throttled.is_empty());
         }
     }
 
-    /// Looks at every thread. A callback that is late gets an idle worker to go on beside it.
-    fn look(&mut self, now: Instant) -> Observation {
+    /// Samples every thread. For each callback that is late, an idle worker is woken.
+    fn sample(&mut self, now: Instant) -> Observation {
         let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
         self.seen.resize_with(slots.len(), ObservedThread::default);
         let mut most = Observation::Nothing;
         for (slot, seen) in slots.iter().zip(&mut self.seen) {
-            let observation = seen.look(slot.since.load(Ordering::Acquire), now);
+            let observation = seen.observe(slot.since.load(Ordering::Acquire), now);
             if observation == Observation::TurnedLate || observation == Observation::Late {
                 let woken = slot.kept.take();
                 if observation == Observation::TurnedLate || !woken.is_empty() {
@@ -101,7 +101,7 @@ impl Watchdog {
         most
     }
 
-    /// Sees to workers that are stuck, and to callbacks that are past their budget.
+    /// Has other workers go on for those that are stuck, throttles handlers, and logs callbacks past their budget.
     fn relieve_stuck_workers(&mut self, now: Instant) {
         self.ticks += 1;
         let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,17 +122,19 @@ impl Watchdog {
             }
         }
         drop(slots);
-        // Before others go on, who would take them too is held back.
-        throttle(&stuck, self.workers, &mut self.held);
+        // Handlers are throttled before other workers go on, which their sessions would take too.
+        throttle(&stuck, self.workers, &mut self.throttled);
         let free = (self.reserve.usual + self.reserve.workers).saturating_sub(stuck.len());
-        let is_held = !self.held.is_empty();
-        let work = if is_held {
-            // Another handler may do the same at any moment.
+        let is_any_throttled = !self.throttled.is_empty();
+        let work = if is_any_throttled {
+            // Half of the free workers rest, because another handler may hold workers at any moment too.
             free.div_ceil(2)
         } else {
             self.reserve.usual.min(free)
         };
-        let rest = self.share.towards(free - work, is_held, self.ticks);
+        let rest = self
+            .share
+            .towards(free - work, is_any_throttled, self.ticks);
         self.reserve.rest(rest);
         for _ in &stuck {
             self.reserve.wake_worker(Vec::new());
@@ -159,16 +161,17 @@ impl Watchdog {
     }
 }
 
+/// Sleeps until a callback begins, a second at most.
 fn sleep_until_a_callback_begins() {
     clock::stop();
-    if IDLE_SLEEP.try_begin(is_any_running) {
+    if IDLE_SLEEP.try_begin(does_any_callback_run) {
         std::thread::park_timeout(SLEEP_MAX);
         IDLE_SLEEP.end();
     }
 }
 
-/// Whether any thread is in a callback.
-fn is_any_running() -> bool {
+/// Whether a callback runs on any thread.
+fn does_any_callback_run() -> bool {
     let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
     slots
         .iter()
@@ -185,13 +188,14 @@ fn log_over_budget(slot: &Slot, context: &Context, age: Duration) {
     );
 }
 
-/// Has the sessions of each handler wait that holds half of all workers, or a quarter for
-/// long; where several hold so many together, those of each of them. Lets those go on whose
-/// handler no longer does.
+/// Throttles each handler whose callbacks hold too many workers, and ends the throttle of the others in `throttled`.
+///
+/// `workers`, which is half of all, are too many for one handler, and half of that number for longer than [`LONG`]. Where
+/// several handlers hold `workers` together, each of them is throttled.
 fn throttle(
     stuck: &[(&'static Context, Duration)],
     workers: usize,
-    held: &mut Vec<&'static Context>,
+    throttled: &mut Vec<&'static Context>,
 ) {
     let is_over = |context: &Context| {
         let own = stuck
@@ -204,17 +208,17 @@ fn throttle(
     for (context, _) in stuck {
         if is_over(context) && context.throttle.set(true) {
             debug!(handler = %context.handler, generation = context.generation, "its callbacks hold the workers: its other sessions wait");
-            held.push(*context);
+            throttled.push(*context);
         }
     }
-    held.retain(|context| is_over(context) || !context.throttle.set(false));
+    throttled.retain(|context| is_over(context) || !context.throttle.set(false));
 }
 
-/// After so long a worker is stuck, and another takes its place.
+/// A worker is stuck after this time in one callback, and another takes its place.
 const STUCK: Duration = Duration::from_millis(10);
-/// After so long half of that number are too many for one handler.
+/// A handler may hold half of its workers no longer than this.
 const LONG: Duration = Duration::from_millis(100);
-/// After so long the callback is named.
+/// A callback is logged after this time.
 const BUDGET: Duration = Duration::from_secs(1);
-/// The watchdog looks at least so often.
+/// The longest sleep of the watchdog.
 const SLEEP_MAX: Duration = Duration::from_secs(1);

@@ -1,4 +1,6 @@
-//! Which rule a refused call has broken.
+//! The rule that each refused call broke.
+
+use wsh::abi::Bytes;
 
 use super::*;
 
@@ -214,7 +216,7 @@ fn each_refusal_names_the_argument_and_its_rule() {
 fn what_a_peer_is_the_reason_of_is_no_fault_of_the_handler() {
     let text = lent(b"text");
     for (call, status) in [
-        // Its outgoing queue is full.
+        // The peer's outgoing queue is full.
         (send(abi::TEXT, text, None), abi::TOO_BIG),
         (send(abi::TEXT, text, None), abi::GONE),
         (HostCall::Wake, abi::AGAIN),
@@ -222,15 +224,4 @@ fn what_a_peer_is_the_reason_of_is_no_fault_of_the_handler() {
     ] {
         assert_eq!(call.broken_rule(status), None, "{call:?} {status}");
     }
-}
-
-#[test]
-fn what_is_repeated_is_told_with_its_count_after_a_while() {
-    let (key, start) = ((1, "a call of this test", "a rule"), Instant::now());
-    assert_eq!(times_to_log(key, start), Some(1));
-    for _ in 0..5 {
-        assert_eq!(times_to_log(key, start), None);
-    }
-    assert_eq!(times_to_log((2, key.1, key.2), start), Some(1), "another");
-    assert_eq!(times_to_log(key, start + LOG_INTERVAL), Some(6));
 }
