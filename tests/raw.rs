@@ -189,7 +189,10 @@ fn without_raw_in_its_table_a_handler_gets_no_table() {
 
     assert_eq!(asks("/craw").0, "no table");
     let (answer, head) = asks("/raw?answer=allowed");
-    assert_eq!(answer, "this server does not know the call, or does not allow it to this handler");
+    assert_eq!(
+        answer,
+        "this server does not know the call, or does not allow it to this handler"
+    );
     assert!(head.contains("X-Allowed: false\r\n"), "{head}");
     assert_eq!(server.handshake_status("/raw?answer=later"), 501);
     assert_eq!(server.handshake_status("/raw?answer=wrong_key"), 500);
