@@ -142,7 +142,7 @@ fn the_manual_says_of_every_key_what_is_tested() {
     let (mut paragraph, mut told) = (String::new(), BTreeSet::new());
     for line in manual
         .lines()
-        .take_while(|line| !line.starts_with("## One handler's"))
+        .take_while(|line| !line.starts_with("## A handler's own"))
     {
         let text = line.strip_prefix('#').unwrap_or(line).trim();
         if let Some((key, _)) = text.split_once(" = ")

@@ -104,7 +104,7 @@ fn the_manual_says_of_every_key_when_it_applies_and_which_flag_it_has() {
     let mut told = 0;
     for line in manual
         .lines()
-        .take_while(|line| !line.starts_with("## One handler's"))
+        .take_while(|line| !line.starts_with("## A handler's own"))
     {
         if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             let row = rows().into_iter().find(|row| row.name == key);
