@@ -24,10 +24,10 @@
 //! # }
 //! ```
 //!
-//! The handler goes through the same border as in a server, and what surrounds it keeps the same
-//! rules: the order of callbacks, what a call answers when, what a failure becomes. The difference is
-//! time, which stands still until a test lets it pass, and that all callbacks run on the test's
-//! thread, one at a time, so that a test sees the same thing twice. Tests do not see each other.
+//! The handler is called through the ABI, like by a server, and the host of a test keeps the rules of the server: the
+//! order of callbacks, what a call answers, what a failure becomes. There are two differences. Time stands still until a
+//! test lets it pass. And all callbacks run on the test's thread, one at a time, so that a test always sees one order.
+//! Tests do not see each other.
 //!
 //! Where a real server matters, [`wshd()`] starts one.
 //!
@@ -108,9 +108,9 @@ pub use self::{
     wshd::{Wshd, WshdClient},
 };
 
-/// Loads a handler without a configuration and connects one client to it, which asks for `/`.
+/// Loads a handler without a configuration, and connects one client to it, which asks for `/`.
 ///
-/// What [`handler!`](crate::handler) exports can be given as `&WSH_HANDLER`, any other handler as
+/// The handler is `&WSH_HANDLER`, which [`handler!`](crate::handler) exports, or a
 /// [`descriptor!`](crate::descriptor).
 ///
 /// ```standalone_crate
@@ -157,7 +157,7 @@ pub fn connect(handler: impl Borrow<Descriptor>) -> Client {
 /// ```
 ///
 /// # Panics
-/// It cannot be loaded.
+/// The handler cannot be loaded.
 #[must_use]
 pub fn serve(handler: impl Borrow<Descriptor>) -> Server {
     match load(handler, "{}") {
@@ -169,7 +169,7 @@ pub fn serve(handler: impl Borrow<Descriptor>) -> Server {
 /// Loads a handler with its table of the configuration as a JSON object.
 ///
 /// # Errors
-/// Why it cannot be loaded, in its own words if it gave some.
+/// A sentence that says why the handler cannot be loaded: the handler's own if it gave one.
 ///
 /// ```
 /// # use wsh::prelude::*;
@@ -191,11 +191,11 @@ pub fn load(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<Serve
     Server::load(handler.borrow(), config_json, false)
 }
 
-/// As [`load`], for a handler that may write past the framing: its table says `raw = true`, see
+/// Like [`load`], for a handler that may write past the framing, as if its table said `raw = true`: see
 /// [`raw`](crate::raw).
 ///
 /// # Errors
-/// As [`load`].
+/// Those of [`load`].
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -219,13 +219,12 @@ pub fn load_raw(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<S
     Server::load(handler.borrow(), config_json, true)
 }
 
-/// Starts a real server with the handler of this crate, on a free port of this machine, and waits until
-/// it serves. It ends when the answer is dropped.
+/// Starts a real server with the handler of this crate, on a free port of this machine, and waits until it serves. The
+/// server ends when the returned value is dropped.
 ///
-/// For what only a server has: sockets, compression, limits, origins, a browser. It builds the crate's
-/// library, with its default features and in the profile of the test, so the crate's name ends in `_wsh`
-/// and its `crate-type` has `cdylib`. Its client is a small one that comes with it; any other is given its
-/// [`url`](Wshd::url).
+/// It is for what only a server has: sockets, compression, limits, origins, a browser. It builds the crate's library, with
+/// its default features and in the profile of the test. So the crate's name must end in `_wsh`, and its `crate-type` must
+/// contain `cdylib`. The server comes with a small client; any other client can use its [`url`](Wshd::url).
 ///
 /// ```no_run,standalone_crate
 /// use wsh::prelude::*;
@@ -250,12 +249,12 @@ pub fn load_raw(handler: impl Borrow<Descriptor>, config_json: &str) -> Result<S
 /// assert_eq!(client.close(1000, "").code, 1000);
 /// ```
 ///
-/// The program is what the environment variable `WSHD` names, else the `wshd` that is found beside the
-/// test, where this SDK came from, or on `PATH`.
+/// The program is the one that the environment variable `WSHD` names. Otherwise it is the `wshd` beside the test, the one
+/// that wrote this SDK, or the one on `PATH`.
 ///
 /// # Panics
-/// There is no `wshd`, the library cannot be built, or the server does not serve it. The sentence says
-/// which, and what to do.
+/// There is no `wshd`, the library cannot be built, or the server does not serve it. The message says which, and what to
+/// do.
 #[must_use = "the server ends when this is dropped"]
 pub fn wshd(handler: impl Borrow<Descriptor>) -> Wshd {
     match wshd_with(handler, "") {
@@ -264,7 +263,7 @@ pub fn wshd(handler: impl Borrow<Descriptor>) -> Wshd {
     }
 }
 
-/// As [`wshd()`], with the text of the server's configuration file.
+/// Like [`wshd()`], with the text of the server's configuration file.
 ///
 /// ```no_run,standalone_crate
 /// # #[derive(Default)] struct Chat;
@@ -283,7 +282,7 @@ pub fn wshd(handler: impl Borrow<Descriptor>) -> Wshd {
 /// ```
 ///
 /// # Errors
-/// As what [`wshd()`] panics with.
+/// The message with which [`wshd()`] panics.
 pub fn wshd_with(handler: impl Borrow<Descriptor>, config_toml: &str) -> Result<Wshd, String> {
     Wshd::start(handler, config_toml)
 }

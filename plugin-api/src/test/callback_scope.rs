@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::border::runtime::{self};
 
-/// As long as this lives, a callback runs on this thread.
+/// A guard: while it lives, a callback runs on this thread.
 pub(super) struct CallbackScope;
 
 impl CallbackScope {
@@ -20,8 +20,8 @@ impl Drop for CallbackScope {
     }
 }
 
-/// Gives a callback that runs a test of its own its thread back as it was. A test itself goes on with the
-/// handler that was called last.
+/// A guard: when it is dropped inside a callback, the thread is again that of the callback's handler. A callback may run a
+/// test of its own, which changes that. Outside a callback it does nothing.
 pub(super) struct ThreadRestore(Option<runtime::TestThread>);
 
 impl ThreadRestore {
@@ -39,6 +39,6 @@ impl Drop for ThreadRestore {
 }
 
 thread_local! {
-    /// How many callbacks run on this thread, one inside of another.
+    /// How many callbacks run on this thread, one inside another.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }

@@ -1,4 +1,4 @@
-//! A test's end of a connection.
+//! The client of a test, with an open WebSocket.
 
 use std::{fmt, rc::Rc, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     },
 };
 
-/// A client with an open WebSocket. Dropped, its connection is lost.
+/// A client with an open WebSocket. If it is dropped, its connection is lost.
 ///
-/// It answers pings and Close frames by itself, as every client does. Whatever it does, all that
-/// follows from it in the handler has happened when the call returns; what threads of the handler
-/// do comes when they do it, and [`receive`](Self::receive) waits for it.
+/// It answers Pings and Close frames by itself, like every client. When one of its calls returns, all callbacks that
+/// follow from the call have run. Threads of the handler act in their own time, and [`receive`](Self::receive) waits for
+/// what they send.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,7 +49,7 @@ use crate::{
 /// assert!(client.migrate()); // newer code takes the session over
 /// assert_eq!(client.generation(), Some(2));
 ///
-/// client.stall(); // a peer that takes nothing
+/// client.stall(); // it takes nothing from the connection
 /// client.send("later");
 /// client.resume();
 /// assert_eq!(client.receive_within(Duration::from_secs(1)).unwrap(), "later");
@@ -89,20 +89,19 @@ impl Client {
         Some(value)
     }
 
-    /// The bytes of the handler's own that came before the 101, or in its place: see
-    /// [`raw::Answer`](crate::raw::Answer).
+    /// The bytes that the handler sent before the 101 or in its place: see [`raw::Answer`](crate::raw::Answer).
     #[must_use]
     pub fn raw_answer(&self) -> Option<&[u8]> {
         self.raw_answer.as_deref()
     }
 
-    /// Sends a message; lost if the session is over.
+    /// Sends a message. The message is lost if the session is over.
     pub fn send<P: Payload>(&mut self, message: P) {
         self.put(Incoming::Message(kept(&message)));
     }
 
-    /// Sends a part of a message, be it the `last` one: a frame of its own. A handler that takes messages in
-    /// parts gets it at once, any other gets the whole message with the last.
+    /// Sends a part of a message in a frame of its own; `last` says whether the message ends with it. A handler that takes
+    /// messages in parts gets the part at once. Any other handler gets the whole message with the last part.
     ///
     /// ```
     /// # use wsh::prelude::*;
@@ -130,7 +129,12 @@ impl Client {
 
     /// Sends a Ping of at most 125 bytes.
     pub fn ping(&mut self, payload: &[u8]) {
-        assert!(payload.len() <= 125, "a Ping has at most 125 bytes");
+        let len = payload.len();
+        assert!(
+            len <= rules::PING_BYTES_MAX,
+            "`payload` of a Ping has {len} bytes, wanted at most {}",
+            rules::PING_BYTES_MAX
+        );
         self.put(Incoming::Ping(payload.into()));
     }
 
@@ -139,7 +143,8 @@ impl Client {
         let sent = echoed(code);
         assert!(
             rules::close(sent, reason).is_ok(),
-            "a client may not close with `{code} {reason}`"
+            "a client cannot close with code {code} and reason `{reason}`, wanted 1000 to 1003, 1007 to 1014, 3000 to \
+             4999 or 1005, and at most 123 bytes"
         );
         self.put(Incoming::Close(code, reason.into()));
     }
@@ -150,21 +155,21 @@ impl Client {
         self.core.run();
     }
 
-    /// The next message. Waits while threads run that the handler began through the server; none if
-    /// the session is over or nothing more comes by itself, for ten seconds at most.
+    /// The next message. The call waits, for at most ten seconds, while threads run that the handler has begun by
+    /// [`spawn`](crate::spawn). `None` if the session is over, or if no message can come any more.
     #[must_use]
     pub fn receive(&mut self) -> Option<MessageBuf> {
         self.wait(PATIENCE, false)
     }
 
-    /// As [`receive`](Self::receive), but waits in any case: for handlers that begin threads by
-    /// themselves.
+    /// The next message. The call waits for at most `patience`, whether or not threads are known to run: for handlers that
+    /// begin threads by themselves.
     #[must_use]
     pub fn receive_within(&mut self, patience: Duration) -> Option<MessageBuf> {
         self.wait(patience, true)
     }
 
-    /// The next message, if it is there.
+    /// The next message, if it has arrived.
     #[must_use]
     pub fn try_receive(&mut self) -> Option<MessageBuf> {
         self.wait(Duration::ZERO, false)
@@ -184,8 +189,8 @@ impl Client {
         self.with(|session| session.controls().wire.pongs.pop_front())
     }
 
-    /// The bytes of the next [`raw::write`](crate::raw::write()). They are kept apart: their place among
-    /// the messages shows on a server only.
+    /// The bytes of the next [`raw::write`](crate::raw::write()). They are kept apart from messages: only a server shows
+    /// their order among these.
     #[must_use]
     pub fn receive_raw(&mut self) -> Option<Vec<u8>> {
         let core = Rc::clone(&self.core);
@@ -194,21 +199,20 @@ impl Client {
         })
     }
 
-    /// How the session ended, as a client sees it: with the code and reason of the Close frame that
-    /// the server sent, or with 1006 if the connection was lost. None while it is open.
+    /// How the session ended, as a client sees it: the code and reason of the Close frame that the server sent, or 1006 if
+    /// the connection was lost. `None` while the session is open.
     #[must_use]
     pub fn closed(&mut self) -> Option<Close> {
         self.core.run();
         self.with(|session| session.controls().wire.close.clone())
     }
 
-    /// Lets time pass, for every session of the server: timers run out, late closes fail.
+    /// Lets time pass for every session of the server: timers run out, and closing handshakes that take too long fail.
     pub fn advance(&mut self, time: Duration) {
         self.core.advance(time);
     }
 
-    /// Takes nothing from the connection until [`resume`](Self::resume): what the handler sends
-    /// stays buffered.
+    /// Takes nothing from the connection until [`resume`](Self::resume). What the handler sends stays buffered.
     pub fn stall(&mut self) {
         self.with(|session| session.controls().wire.is_stalled = true);
     }
@@ -219,15 +223,15 @@ impl Client {
         self.core.run();
     }
 
-    /// Puts a second instance of the handler in the place of the one that runs, with every session
-    /// that can move. Answers whether this one has.
+    /// Loads the handler again, as a newer generation, to which every session moves that can. Answers whether this session
+    /// has moved.
     pub fn migrate(&mut self) -> bool {
         let reloaded = self.core.reload_same();
         reloaded.expect("the same handler is loaded again");
         self.generation() == Some(self.core.generation().number)
     }
 
-    /// The number of the generation that runs the session, from 1; none after its end.
+    /// The number of the generation that runs the session, from 1. `None` after the session's end.
     #[must_use]
     pub fn generation(&self) -> Option<u64> {
         self.with(|session| session.generation())
@@ -237,7 +241,7 @@ impl Client {
         let found = self.core.run_until(patience, always, || {
             self.with(|session| {
                 let message = session.controls().wire.messages.pop_front();
-                // Over, with nothing left: that is an answer too.
+                // A session that is over, with no message left, ends the wait.
                 (message.is_some() || session.is_over()).then_some(message)
             })
         });
@@ -255,6 +259,7 @@ impl Client {
     }
 }
 
+/// A copy of a payload as a message.
 fn kept<P: Payload>(message: &P) -> MessageBuf {
     let bytes = message.bytes();
     match message.kind() & 0xff {
@@ -266,7 +271,7 @@ fn kept<P: Payload>(message: &P) -> MessageBuf {
 impl Drop for Client {
     fn drop(&mut self) {
         let Ok(mut sessions) = self.core.sessions.try_borrow_mut() else {
-            // Inside a callback of its own server. A panic that is under way says more than a second one.
+            // The client is dropped inside a callback of its own server. A panic that is under way says more than this one.
             assert!(std::thread::panicking(), "{NESTED}");
             return;
         };
@@ -277,7 +282,7 @@ impl Drop for Client {
         };
         session.lose();
         if !session.is_destroyed() {
-            // Its handler goes on for a while.
+            // The handler may go on for a while after the end of its session.
             self.core.sessions.borrow_mut().insert(self.id, session);
         }
         self.core.run();

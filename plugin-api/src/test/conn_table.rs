@@ -1,13 +1,14 @@
-//! What lies behind a session's `*mut Conn`.
+//! The table behind a session's `*mut Conn`.
 #![allow(unsafe_code)] // hands out a C table
 
 use crate::{abi, border::read, test::controls::Controls};
 
-/// What a plugin knows a session by.
+/// The Conn of one session, as the plugin sees it.
 #[derive(Debug)]
 pub(super) struct ConnTable {
+    // Owned by a raw pointer: the plugin holds a pointer to it, which a `Box` that moves would make invalid.
     pub(super) conn: *mut abi::Conn,
-    // Not a `Box`: what lies in one may not be lent when it moves.
+    // The text that the table points to.
     _protocol: String,
 }
 
@@ -28,13 +29,13 @@ impl ConnTable {
     }
 
     pub(super) fn id(&self) -> u64 {
-        // SAFETY: the table is ours, and the number never changes.
+        // SAFETY: this value owns the table, and the id never changes.
         unsafe { (*self.conn).id }
     }
 
-    /// Whether the session is one that an older generation began.
+    /// Sets whether an older generation began the session.
     pub(super) fn set_restored(&self, is_restored: bool) {
-        // SAFETY: the table is ours and no callback runs.
+        // SAFETY: this value owns the table, and no callback runs.
         let flags = unsafe { &mut (*self.conn).flags };
         if is_restored {
             *flags |= abi::RESTORED;
@@ -43,26 +44,26 @@ impl ConnTable {
         }
     }
 
-    /// From now on the peer has closed.
+    /// Notes that the peer has closed.
     pub(super) fn set_closing(&self) {
         // SAFETY: as above.
         unsafe { (*self.conn).flags |= abi::CLOSING };
     }
 
-    /// What ended the session, for the callbacks that say so.
-    pub(super) fn say_cause(&self, cause: u32) {
+    /// Sets the cause of the session's end, for the callbacks that tell it.
+    pub(super) fn set_cause(&self, cause: u32) {
         // SAFETY: as above.
         let flags = unsafe { &mut (*self.conn).flags };
         *flags = *flags & !abi::CAUSE | cause;
     }
 
-    /// Whether either side has closed, as the handler sees it.
+    /// Whether either side has closed, as far as the handler can see.
     pub(super) fn is_closing(&self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.conn).flags & abi::CLOSING != 0 }
     }
 
-    /// A callback begins.
+    /// Prepares the table for a callback.
     pub(super) fn begin(&self, controls: &Controls) {
         // SAFETY: as above.
         unsafe { (*self.conn).buffered = controls.buffered() };
@@ -71,7 +72,7 @@ impl ConnTable {
 
 impl Drop for ConnTable {
     fn drop(&mut self) {
-        // SAFETY: `new` boxed it; the session that knew it is destroyed.
+        // SAFETY: `new` boxed it, and the session that had the pointer is destroyed.
         drop(unsafe { Box::from_raw(self.conn) });
     }
 }

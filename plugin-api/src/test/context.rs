@@ -1,4 +1,4 @@
-//! One handler in one generation, as it knows itself: the `ctx` of the host table.
+//! The `ctx` of the host table: one handler in one generation.
 
 use std::{
     ffi::c_void,
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What the functions of the host table need that are called with `ctx`.
+/// The target of the host functions that take a `ctx`.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) hub: Arc<Hub>,
@@ -26,9 +26,9 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// A context that lives as long as the process, and the `ctx` by which it is found.
+    /// A context that lives as long as the process, and the `ctx` that finds it.
     ///
-    /// The `ctx` is a number, not an address: one that a handler made up is an error, no more.
+    /// The `ctx` is a number and not an address, so a `ctx` that a handler made up is only an error.
     pub(super) fn new(hub: &Arc<Hub>) -> (Arc<Context>, *mut c_void) {
         let context = Arc::new(Context {
             hub: Arc::clone(hub),
@@ -45,7 +45,7 @@ impl Context {
         found.cloned().ok_or(abi::MISUSE)
     }
 
-    /// From now on every function but `log` answers GONE.
+    /// Ends the generation: every function but `log` answers GONE from now on.
     pub(super) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
     }
@@ -63,7 +63,7 @@ impl Context {
         self.hub.post(id, MailboxItem::Raw(bytes.into()))
     }
 
-    /// Whether its handler may write past the framing, and there is one.
+    /// Whether the handler may write past the framing, and its generation has not ended.
     pub(super) fn allows_raw(&self) -> bool {
         self.hub.allows_raw && self.still_going().is_ok()
     }
@@ -103,7 +103,7 @@ impl Context {
         self.hub.post(id, MailboxItem::Note(note)).map(drop)
     }
 
-    /// Runs a job on a thread of its own, counted.
+    /// Runs a job on a thread of its own, and counts the thread.
     pub(super) fn spawn(
         self: Arc<Self>,
         job: impl FnOnce() + Send + 'static,
@@ -133,7 +133,7 @@ impl Context {
     }
 }
 
-/// Whole messages only: what comes by id has no parts.
+/// A message by id, which is always whole.
 fn item(kind: u32, bytes: &[u8]) -> Result<MailboxItem, Status> {
     if bytes.len() > rules::MESSAGE_BYTES_MAX {
         return Err(abi::TOO_BIG);

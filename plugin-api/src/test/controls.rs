@@ -1,4 +1,4 @@
-//! What a handler can do to its session from inside a callback.
+//! What the handler's calls inside a callback act on: one session's queue, timers, topics and end.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -11,19 +11,19 @@ use crate::{
     test::{hub::Hub, limits},
 };
 
-/// One session's state as far as its handler can change it, and what its client has got.
+/// The part of one session that its handler can change, and what its client has received.
 #[derive(Debug)]
 pub(super) struct Controls {
     pub(super) id: u64,
     pub(super) ending: LocalEnd,
     /// Whether the peer's messages are let in.
     pub(super) reads: bool,
-    /// What ended the session, under [`abi::CAUSE`]; 0 while nothing has.
+    /// What ended the session first, one of the values of [`abi::CAUSE`]; 0 while nothing has.
     pub(super) cause: u32,
     pub(super) wire: Wire,
-    /// The server's clock, as it was when the callback began.
+    /// The time of the server's clock when the callback began.
     pub(super) now: Duration,
-    /// The room that `reserve` gave.
+    /// The bytes that `reserve` has lent.
     reserved: Option<Vec<u8>>,
     /// The message that is being sent in parts.
     parts: Option<(u32, Vec<u8>)>,
@@ -35,7 +35,7 @@ pub(super) struct Controls {
     hub: Arc<Hub>,
 }
 
-/// How far the end of the session has come, on the handler's side.
+/// How this side has ended the session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LocalEnd {
     None,
@@ -43,7 +43,7 @@ pub(super) enum LocalEnd {
     Aborted,
 }
 
-/// The way to the client.
+/// The connection to the client: what is queued, and what the client has received.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     queue: VecDeque<Frame>,
@@ -55,7 +55,7 @@ pub(super) struct Wire {
     /// Pings that the client has still to answer.
     pub(super) unanswered: VecDeque<Vec<u8>>,
     pub(super) pongs: VecDeque<Vec<u8>>,
-    /// What the handler wrote past the framing.
+    /// The bytes that the handler wrote past the framing.
     pub(super) raw: VecDeque<Vec<u8>>,
     pub(super) close: Option<Close>,
 }
@@ -99,7 +99,7 @@ impl Controls {
             if_room,
             ..
         } = rules::kind(kind)?;
-        // Looked at whether or not the sender vouches for it: here a lie should be found.
+        // Checked even if the sender vouches for it: a test should find a false promise.
         if opcode == abi::TEXT && str::from_utf8(bytes).is_err() {
             return Err(abi::INVALID);
         }
@@ -109,7 +109,7 @@ impl Controls {
         self.make_room(bytes.len(), if_room)?;
         let (_, message) = self.parts.get_or_insert((opcode, Vec::new()));
         message.extend_from_slice(bytes);
-        // Parts count as they come; the client gets the message when it is whole.
+        // Parts count when they come, but the client receives the message when it is whole.
         self.wire.buffered += limits::frame_len(bytes.len());
         if is_last {
             let (opcode, message) = self.parts.take().unwrap_or_default();
@@ -148,7 +148,7 @@ impl Controls {
         self.send(kind, written)
     }
 
-    /// What was reserved lives until the next call.
+    /// Takes back reserved bytes: they can be committed by the next call only.
     pub(super) fn forget_reserved(&mut self) {
         self.reserved = None;
     }
@@ -178,7 +178,7 @@ impl Controls {
         Ok(())
     }
 
-    /// Notes what ends the session. What came first counts.
+    /// Notes a cause of the session's end. The first one counts.
     pub(super) fn blame(&mut self, cause: u32) {
         if self.cause == 0 {
             self.cause = cause;
@@ -231,7 +231,7 @@ impl Controls {
         Ok(())
     }
 
-    /// Whether `drain` is due; it is then taken as run.
+    /// Whether `drain` is due. If so, it counts as called.
     pub(super) fn take_drain(&mut self) -> bool {
         let is_due = self
             .watermark
@@ -263,17 +263,17 @@ impl Controls {
         self.wire.buffered
     }
 
-    /// Whether so much waits that the peer is not read.
+    /// Whether so much waits for the peer that its messages are held back.
     pub(super) fn is_congested(&self) -> bool {
         self.wire.buffered > limits::OUTBOUND_BYTES_MAX / 2
     }
 
-    /// Whether a message is being sent in parts: what others send waits behind it.
+    /// Whether a message is being sent in parts. Messages by id wait until it is complete.
     pub(super) fn is_between_parts(&self) -> bool {
         self.parts.is_some()
     }
 
-    /// Lets the client take what is queued, if it takes anything.
+    /// Lets the client take what is queued, unless it is stalled.
     pub(super) fn flush(&mut self) {
         self.wire.flush();
         self.note_buffered();
@@ -301,7 +301,7 @@ impl Controls {
         }
     }
 
-    /// Holds the outbound limit. One message larger than it is taken when the queue is empty.
+    /// Enforces the outbound limit. One message that is longer than the limit is accepted when the queue is empty.
     fn make_room(&mut self, payload: usize, if_room: bool) -> Result<(), Status> {
         let fits = |wire: &Wire| {
             let after = wire.buffered + limits::frame_len(payload);
@@ -316,7 +316,7 @@ impl Controls {
         if if_room {
             return Err(abi::FULL);
         }
-        // The limit's policy: a peer that takes too little is let go.
+        // The limit's policy: the session of a peer that takes too little is closed.
         self.blame(abi::CAUSE_LIMIT);
         let _ = self.close(close_codes::POLICY_VIOLATION.into(), "");
         Err(abi::TOO_BIG)
@@ -339,14 +339,14 @@ impl Wire {
                 Frame::Pong(payload) => self.pongs.push_back(payload),
                 Frame::Raw(bytes) => self.raw.push_back(bytes),
                 Frame::Close(code, reason) => {
-                    // What the handler is told is not what a client sees.
+                    // A client does not learn the cause.
                     self.close = Some(Close::new(code, &reason, Cause::Unknown));
                 }
             }
         }
     }
 
-    /// The connection is lost: what the client has not got, it will not get.
+    /// The connection is lost: the client receives nothing more.
     pub(super) fn cut(&mut self) {
         self.queue.clear();
         self.buffered = 0;
@@ -360,7 +360,7 @@ impl Frame {
         Frame::Message(match String::from_utf8(bytes) {
             Ok(text) if opcode == abi::TEXT => MessageBuf::Text(text),
             Ok(text) => MessageBuf::Binary(text.into_bytes()),
-            // Not a text: its parts were looked at when they came.
+            // Text was checked when its parts came, so this message is binary.
             Err(error) => MessageBuf::Binary(error.into_bytes()),
         })
     }

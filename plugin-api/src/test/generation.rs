@@ -1,4 +1,4 @@
-//! One generation of a handler: calls its vtable, in the order that the ABI promises.
+//! One generation of a handler: loads it, and calls the handler callbacks of its vtable.
 #![allow(unsafe_code)] // calls through a C table
 
 use std::{cell::Cell, ffi::c_void, ptr, rc::Rc, sync::Arc};
@@ -28,16 +28,16 @@ pub(super) struct Generation {
     pub(super) number: u64,
     pub(super) facts: HandlerFacts,
     context: Arc<Context>,
-    /// Which handler this thread's log lines and publications belong to while a callback runs.
+    /// The runtime that owns this thread's log lines and publications while a callback runs.
     runtime: Option<&'static Runtime>,
     pub(super) handler: *mut c_void,
     pub(super) vtable: Vtable,
-    /// How many sessions were made and how many destroyed.
+    /// How many sessions the handler has made, and how many it has destroyed.
     sessions: Cell<(usize, usize)>,
     is_serving: Cell<bool>,
 }
 
-/// What a descriptor says of a handler.
+/// The fields of a descriptor that this host uses.
 #[derive(Clone, Debug)]
 pub(super) struct HandlerFacts {
     pub(super) name: String,
@@ -80,7 +80,7 @@ impl Generation {
     ) -> Result<Rc<Generation>, String> {
         rules::descriptor(facts.reserved, facts.schema, facts.schema_min)?;
         let (context, ctx) = Context::new(hub);
-        // Never freed: the ABI gives it to the plugin for as long as the process lives.
+        // Never freed: by the ABI, the host's table lives as long as the process.
         let host: &'static abi::Host = Box::leak(Box::new(host_table::table(&context, ctx)));
         let about = abi::Init {
             size: size_of::<abi::Init>() as u32,
@@ -98,8 +98,8 @@ impl Generation {
         let init = facts.init.ok_or("the descriptor has no `init`")?;
         let _nested = ThreadRestore::enter();
         runtime::enter_test(None, hub.now());
-        // SAFETY: the descriptor's own function with three tables of ours: the first is there for
-        // ever, with its `ctx` and `log_level`, the other two for the call.
+        // SAFETY: the descriptor's own function with three tables. The first one, with its `ctx` and `log_level`, lives as
+        // long as the process. The other two outlive the call.
         let status = unsafe { init(host, &raw const about, &raw mut made) };
         let runtime = runtime::current();
         if status != abi::OK {
@@ -107,19 +107,24 @@ impl Generation {
         }
         rules::instance(made.flags)?;
         if made.vtable.is_null() {
-            return Err("`init` gave no vtable".into());
+            return Err("`init` answered OK and left NULL in `WshInstance.vtable`".into());
         }
-        // SAFETY: `init` succeeded, so this is its table, with its size in front.
+        // SAFETY: `init` succeeded, so this is its table, which begins with its size.
         let vtable = unsafe { read::copy(made.vtable) };
-        if (vtable.size as usize) < size_of::<Vtable>() {
-            return Err("the vtable is shorter than that of ABI 1.0".into());
+        let (size, wanted) = (vtable.size as usize, size_of::<Vtable>());
+        if size < wanted {
+            return Err(format!(
+                "the vtable has {size} bytes, wanted at least {wanted}, as in ABI 1.0"
+            ));
         }
-        let has_all = vtable.open.is_some()
-            && vtable.message.is_some()
-            && vtable.destroy.is_some()
-            && vtable.shutdown.is_some();
-        if !has_all {
-            return Err("the vtable lacks `open`, `message`, `destroy` or `shutdown`".into());
+        let needed = [
+            ("open", vtable.open.is_some()),
+            ("message", vtable.message.is_some()),
+            ("destroy", vtable.destroy.is_some()),
+            ("shutdown", vtable.shutdown.is_some()),
+        ];
+        if let Some((name, _)) = needed.iter().find(|(_, is_there)| !is_there) {
+            return Err(format!("the vtable has no `{name}`, which it needs"));
         }
         let generation = Rc::new(Generation {
             number,
@@ -132,7 +137,7 @@ impl Generation {
             is_serving: Cell::new(false),
         });
         if let Some(self_test) = vtable.self_test {
-            // SAFETY: what `init` gave, before `shutdown`.
+            // SAFETY: the handler that `init` gave, before `shutdown`.
             match generation.run(|handler| unsafe { self_test(handler) }) {
                 abi::OK => {}
                 status => return Err(why("self_test", status)),
@@ -141,15 +146,15 @@ impl Generation {
         Ok(generation)
     }
 
-    /// Tells the handler that clients come, or that no more will.
+    /// Tells the handler that clients come from now on, or come no more.
     pub(super) fn serve(&self, on: bool) {
         if let (Some(serving), true) = (self.vtable.serving, self.is_serving.replace(on) != on) {
-            // SAFETY: what `init` gave, before `shutdown`.
+            // SAFETY: the handler that `init` gave, before `shutdown`.
             self.run(|handler| unsafe { serving(handler, on.into()) });
         }
     }
 
-    /// A session in a newer generation from the state that an older one wrote.
+    /// Makes a session in this generation from the state that an older one wrote.
     pub(super) fn restore(
         self: &Rc<Self>,
         old: &PluginSession,
@@ -163,7 +168,7 @@ impl Generation {
         let schema = old.generation.facts.schema;
         let mut session = ptr::null_mut();
         let (status, controls) = self.call(table, controls, Some(abi::MISUSE), |conn| {
-            // SAFETY: what `init` gave, before `shutdown`; a Conn and a cell for this call.
+            // SAFETY: the handler that `init` gave, before `shutdown`. The Conn and the cell outlive the call.
             unsafe {
                 restore(
                     self.handler,
@@ -182,12 +187,12 @@ impl Generation {
         (made, controls)
     }
 
-    /// Whether its handler takes messages in parts.
+    /// Whether the handler takes messages in parts.
     pub(super) fn takes_parts(&self) -> bool {
         self.vtable.flags & abi::STREAM != 0
     }
 
-    /// Whether its handler is told that one message follows another.
+    /// Whether the handler is told that one message follows another.
     pub(super) fn takes_batches(&self) -> bool {
         self.vtable.flags & abi::BATCHES != 0
     }
@@ -209,7 +214,7 @@ impl Generation {
         self.sessions.set((made, destroyed + 1));
     }
 
-    /// One callback that has to do with a session.
+    /// Runs a callback of one session. `verdict` is the status of all calls with its Conn, if they are refused.
     pub(super) fn call(
         &self,
         table: &ConnTable,
@@ -219,7 +224,7 @@ impl Generation {
     ) -> (Status, Controls) {
         let conn = table.conn;
         table.begin(&controls);
-        // Of a callback that runs a test of its own, as long as this one runs.
+        // A callback may run a test of its own, whose callbacks then run inside it.
         let outer = RUNNING_CALLBACK.replace(Some(RunningCallback {
             conn,
             controls,
@@ -230,7 +235,7 @@ impl Generation {
         (status, running.controls)
     }
 
-    /// One callback.
+    /// Runs a callback on this thread.
     pub(super) fn run<T>(&self, callback: impl FnOnce(*mut c_void) -> T) -> T {
         let _nested = ThreadRestore::enter();
         runtime::enter_test(self.runtime, self.context.hub.now());
@@ -240,8 +245,8 @@ impl Generation {
         callback(self.handler)
     }
 
-    /// What an answer means; a failure is logged. A status that stands for nothing in the callback
-    /// counts as one.
+    /// What the status of a callback means. A failure is logged. A status that has no meaning in the callback is a
+    /// failure.
     pub(super) fn outcome(
         &self,
         session: u64,
@@ -272,19 +277,21 @@ impl Drop for Generation {
     fn drop(&mut self) {
         self.serve(false);
         if let Some(shutdown) = self.vtable.shutdown {
-            // SAFETY: every session and every attempt holds this generation, so they are gone; this
-            // is the only call.
+            // SAFETY: each session and each attempt holds this generation, so none is left. This is the only call.
             self.run(|handler| unsafe { shutdown(handler) });
         }
         self.context.end();
         let (made, destroyed) = self.sessions.get();
         if !std::thread::panicking() {
-            assert_eq!(made, destroyed, "sessions made and destroyed");
+            assert_eq!(
+                made, destroyed,
+                "the handler has made {made} sessions and destroyed {destroyed}"
+            );
         }
     }
 }
 
-/// Why a handler was not loaded: what it said, else which callback answered what.
+/// Why a handler was not loaded: the reason that it gave, or which callback answered what.
 fn why(callback: &str, status: Status) -> String {
     host_table::take_failure().unwrap_or_else(|| sentence(callback, status))
 }

@@ -1,4 +1,4 @@
-//! The opening handshake of a test's client.
+//! The opening handshake of a test's client: its request, and the answer that it gets.
 
 use std::{fmt, mem, rc::Rc};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What a client asks with, before it does.
+/// A request that a client is about to make.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -37,7 +37,7 @@ use crate::{
 /// # }
 ///
 /// let server = wsh::test::serve(wsh::descriptor!(async quiet, handshake = check));
-/// let request = server.request("/rooms/tea?name=ann"); // and, of what a client or a proxy says:
+/// let request = server.request("/rooms/tea?name=ann"); // with what a client or a proxy may add:
 /// let request = request.cookie("token", "secret").protocol("chat").header("X-More", "more");
 /// let request = request.param("room", "tea").user("ann");
 /// let request = request.remote_addr("10.0.0.1:4711").client_addr("192.0.2.7:55555");
@@ -58,7 +58,7 @@ impl Request {
     pub(super) fn new(core: Rc<ServerCore>, target: &str) -> Self {
         assert!(
             target.starts_with('/') && target.is_ascii(),
-            "`{target}` is not a request target"
+            "`target` is `{target}`, wanted ASCII that begins with `/`"
         );
         let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
         let parts = RequestParts {
@@ -97,7 +97,7 @@ impl Request {
         self.header("Cookie", format!("{name}={value}"))
     }
 
-    /// Offers a subprotocol; the first is the most wanted.
+    /// Offers a subprotocol. The one that is offered first is preferred.
     pub fn protocol(mut self, name: &str) -> Self {
         self.parts.protocols.push(name.into());
         self.header("Sec-WebSocket-Protocol", name)
@@ -109,20 +109,20 @@ impl Request {
         self
     }
 
-    /// Says that the server knows who this is.
+    /// Sets the user that the server has authenticated the client as.
     pub fn user(mut self, name: &str) -> Self {
         self.parts.user = name.into();
         self
     }
 
-    /// Sets where the client is, `127.0.0.1:49152` unless set.
+    /// Sets the address at the other end of the connection. It is `127.0.0.1:49152` by default.
     pub fn remote_addr(mut self, address: &str) -> Self {
         self.parts.remote_addr = address.into();
         self
     }
 
-    /// Sets where a proxy that the server trusts says that the client is; the client itself connects
-    /// from [`remote_addr`](Self::remote_addr) unless set.
+    /// Sets the client's address as a proxy says it that the server trusts. It is [`remote_addr`](Self::remote_addr) by
+    /// default.
     pub fn client_addr(mut self, address: &str) -> Self {
         self.parts.client_addr = Some(address.into());
         self
@@ -131,7 +131,7 @@ impl Request {
     /// Connects.
     ///
     /// # Panics
-    /// The handler refuses.
+    /// The handler refuses the client.
     #[must_use]
     pub fn connect(self) -> Client {
         match self.try_connect() {
@@ -140,7 +140,7 @@ impl Request {
         }
     }
 
-    /// Connects, or is refused.
+    /// Connects, unless the handler refuses the client.
     ///
     /// # Errors
     /// The handler's refusal, as the client sees it.
@@ -148,8 +148,8 @@ impl Request {
         self.begin().finish()
     }
 
-    /// Asks, and leaves the handler its time to answer.
-    #[must_use = "dropping it is what a client does that goes away"]
+    /// Makes the request, without waiting for the answer.
+    #[must_use = "the client leaves when this is dropped"]
     pub fn begin(self) -> Opening {
         self.core.begin_handshake(&self)
     }
@@ -161,7 +161,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// An opening handshake that the handler may not have answered yet. Dropped, the client is gone.
+/// An opening handshake that the handler may not have answered yet. If it is dropped, the client leaves.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -186,14 +186,14 @@ impl fmt::Debug for Request {
 /// assert!(opening.is_pending());
 /// server.advance(std::time::Duration::from_secs(1));
 /// assert_eq!(opening.finish().unwrap_err().body, b"no token");
-/// // `finish_later` waits for threads, too, that a handler began by itself.
+/// // `finish_later` also waits for threads that a handler began by itself.
 /// let member = server.request("/").cookie("token", "secret").begin();
 /// assert!(member.finish_later().is_ok());
 /// ```
 pub struct Opening {
     core: Rc<ServerCore>,
     id: u64,
-    // The order matters: `abandon` runs before the request goes.
+    // The order of the fields matters: `abandon` runs before the request is dropped.
     attempt: Option<PluginHandshake>,
     request: RequestTable,
     draft: ResponseDraft,
@@ -219,7 +219,7 @@ impl Opening {
         opening
     }
 
-    /// Whether the handler will answer later.
+    /// Whether the handler has still to answer.
     #[must_use]
     pub fn is_pending(&mut self) -> bool {
         self.core.run();
@@ -227,18 +227,18 @@ impl Opening {
         self.answer == abi::PENDING
     }
 
-    /// The answer. A late one is waited for, until the handler has no thread that could give it.
+    /// Waits for the answer, as long as the handler has a thread that could give it.
     ///
     /// # Errors
-    /// The handler's refusal, as the client sees it. Status 503, as the server has it: no answer came.
+    /// The handler's refusal, as the client sees it. With status 503, like on a server, no answer came.
     pub fn finish(self) -> Result<Client, Refusal> {
         self.finish_within(PATIENCE, false)
     }
 
-    /// As [`finish`](Self::finish), but waits for threads that the handler began by itself.
+    /// Like [`finish`](Self::finish), but also waits for threads that the handler began by itself.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`finish`](Self::finish).
     pub fn finish_later(self) -> Result<Client, Refusal> {
         self.finish_within(PATIENCE, true)
     }
@@ -256,7 +256,7 @@ impl Opening {
         match (self.answer, self.attempt.take()) {
             (abi::OK, Some(attempt)) => match self.draft.raw.take() {
                 None => Ok(self.open(attempt, None)),
-                // Dropped here, the attempt is abandoned.
+                // The attempt is dropped here, which abandons it.
                 Some((body, RawThen::Close { .. })) => Err(Refusal {
                     body,
                     ..Refusal::plain(0)
@@ -267,7 +267,7 @@ impl Opening {
                     Ok(self.open(attempt, Some(bytes)))
                 }
             },
-            // Dropped here, an attempt is abandoned.
+            // The attempt is dropped here, which abandons it.
             (abi::REJECT, _) => {
                 let headers = mem::take(&mut self.draft.headers);
                 let (status, mut body) = self.draft.rejection.take().unwrap_or((403, Vec::new()));
@@ -337,7 +337,7 @@ impl fmt::Debug for Opening {
     }
 }
 
-/// What a client gets that is not let in.
+/// The answer that a client gets which is refused.
 ///
 /// ```
 /// use wsh::prelude::*;
@@ -356,11 +356,11 @@ impl fmt::Debug for Opening {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The HTTP status; 0 if the connection was closed without an answer of HTTP.
+    /// The HTTP status. 0 if the connection was closed without an HTTP answer.
     pub status: u16,
     /// The header lines that the handler added.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// What follows the header; with status 0 the bytes of a [`raw::Answer`](crate::raw::Answer).
+    /// The body. With status 0, the bytes of a [`raw::Answer`](crate::raw::Answer).
     pub body: Vec<u8>,
 }
 
@@ -374,7 +374,7 @@ impl Refusal {
     }
 }
 
-/// `403 no token`
+/// Writes the status and the body, like `403 no token`.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;

@@ -1,7 +1,7 @@
-//! The host table: what a handler under test calls.
+//! The host table of a test: the functions that a handler calls.
 //!
-//! What a callback may touch lies in a cell of its thread, so a Conn that is used on another thread,
-//! or after its callback, is not found there: MISUSE, and no pointer was followed.
+//! The session of the running callback lies in a cell of the thread. A Conn that is used on another thread, or after its
+//! callback, is not found there. It is answered MISUSE, and no pointer is followed.
 #![allow(unsafe_code)] // the functions of a C table
 
 use std::{cell::RefCell, ffi::c_void, ptr};
@@ -22,14 +22,14 @@ use crate::{
 /// The session whose callback runs on this thread.
 #[derive(Debug)]
 pub(super) struct RunningCallback {
-    /// What the plugin knows it by.
+    /// The Conn that the plugin has.
     pub(super) conn: *mut abi::Conn,
     pub(super) controls: Controls,
-    /// What functions answer that need a running session: `None` while there is one.
+    /// The status with which functions refuse the Conn; `None` if they accept it.
     pub(super) verdict: Option<Status>,
 }
 
-/// The handshake whose callback runs on this thread, by the address that the plugin was given.
+/// The opening handshake whose callback runs on this thread.
 #[derive(Debug)]
 pub(super) struct RunningHandshake {
     /// The id that the session will have.
@@ -44,7 +44,7 @@ thread_local! {
     static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What a handler gave to `fail` on this thread since the last time.
+/// Takes the reason that a handler has given to `fail` on this thread.
 pub(super) fn take_failure() -> Option<String> {
     FAILURE.take()
 }
@@ -83,7 +83,7 @@ pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
     }
 }
 
-// In all that follows the plugin keeps *lent memory* of abi.rs: what it lends is readable for the call.
+// In all functions below the plugin keeps the rule *lent memory* of abi.rs: what it lends can be read during the call.
 
 unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
     let is_it = |running: &RunningCallback| running.conn.cast_const() == conn;
@@ -202,9 +202,9 @@ unsafe extern "C" fn spawn(
     run: Option<unsafe extern "C" fn(*mut c_void)>,
     arg: *mut c_void,
 ) -> Status {
-    /// What a plugin gives away to a thread.
+    /// The argument that a plugin passes to a thread.
     struct ThreadArg(*mut c_void);
-    // SAFETY: the plugin's promise in `Host::spawn`: `arg` is the thread's from now on.
+    // SAFETY: by the ABI (`Host::spawn`), `arg` belongs to the thread from now on.
     unsafe impl Send for ThreadArg {}
 
     let arg_of_thread = ThreadArg(arg);
@@ -212,7 +212,7 @@ unsafe extern "C" fn spawn(
         let run = run.ok_or(abi::INVALID)?;
         context.spawn(move || {
             let ThreadArg(arg) = { arg_of_thread };
-            // SAFETY: the plugin's function with what it gave for it, once.
+            // SAFETY: the plugin's function with the argument that it gave, called once.
             unsafe { run(arg) };
         })
     }))
@@ -276,7 +276,7 @@ unsafe extern "C" fn response_reject(to: *mut abi::Response, code: u32, body: By
 }
 
 unsafe extern "C" fn response_extensions(to: *mut abi::Response, _allow: u32) -> Status {
-    // There is no wire here, so nothing that could be compressed.
+    // A test has no network connection, so nothing is compressed.
     status(on_asked(to, |_| Ok(())))
 }
 
@@ -296,7 +296,7 @@ fn running() -> Option<u64> {
     of_session.or_else(|| RUNNING_HANDSHAKE.with_borrow(|asked| asked.as_ref().map(|it| it.id)))
 }
 
-/// A call that ends what was reserved, as every one but `commit` does.
+/// Acts on the session of the running callback, and takes back reserved bytes. Every function but `commit` does.
 pub(super) fn with<T>(
     conn: *mut abi::Conn,
     call: impl FnOnce(&mut Controls) -> Result<T, Status>,
@@ -307,7 +307,7 @@ pub(super) fn with<T>(
     })
 }
 
-/// Acts on the session whose callback runs on this thread, if `conn` is that.
+/// Acts on the session of the running callback, if `conn` is its Conn.
 fn on_running<T>(
     conn: *mut abi::Conn,
     call: impl FnOnce(&mut Controls) -> Result<T, Status>,
@@ -319,8 +319,8 @@ fn on_running<T>(
             return Err(status);
         }
         let answer = call(&mut running.controls);
-        // SAFETY: the session's own table, which lives as long as it is in the cell; the plugin
-        // reads it in place and holds no reference while it calls.
+        // SAFETY: the session's own table, which lives as long as the session is in the cell. The plugin reads it in place,
+        // and holds no reference during a call.
         unsafe {
             (&raw mut (*conn).buffered).write(running.controls.buffered());
             if running.controls.ending != LocalEnd::None {
@@ -331,6 +331,7 @@ fn on_running<T>(
     })
 }
 
+/// Acts on the answer of the running `handshake`, if `response` is its Response.
 pub(super) fn on_asked<T>(
     response: *mut abi::Response,
     call: impl FnOnce(&mut ResponseDraft) -> Result<T, Status>,
@@ -344,15 +345,17 @@ pub(super) fn on_asked<T>(
 /// The text that a plugin lends, if it is UTF-8.
 ///
 /// # Safety
-/// As [`read::lent`].
+/// What [`read::lent`] asks for.
 unsafe fn checked<'a>(text: Str) -> Result<&'a str, Status> {
     // SAFETY: the caller's promise.
     let bytes = unsafe { read::lent(text.ptr, text.len) }?;
     str::from_utf8(bytes).map_err(|_| abi::INVALID)
 }
 
+/// The text that a plugin lends, with U+FFFD for what is not UTF-8.
+///
 /// # Safety
-/// As [`read::lent`].
+/// What [`read::lent`] asks for.
 unsafe fn lossy(text: Str) -> String {
     // SAFETY: the caller's promise.
     match unsafe { read::lent(text.ptr, text.len) } {

@@ -1,6 +1,6 @@
-//! What the sessions of one server share: inboxes, topics, threads, the log.
+//! What the sessions of one server share: mailboxes, topics, threads, the log.
 //!
-//! Any thread may post; the test's thread takes everything between two callbacks.
+//! Any thread may post to a mailbox. The test's thread empties the mailboxes between two callbacks.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -21,8 +21,8 @@ pub(super) struct Hub {
     /// Whether the handler may write past the framing.
     pub(super) allows_raw: bool,
     state: Mutex<HubState>,
-    /// Rings whenever something was posted.
-    bell: Condvar,
+    /// Notified whenever something was posted.
+    posted: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -31,17 +31,17 @@ struct HubState {
     mailboxes: HashMap<u64, Mailbox>,
     topics: HashMap<String, BTreeSet<u64>>,
     threads: usize,
-    /// How often the bell rang.
-    rings: u64,
+    /// How often something was posted.
+    posts: u64,
     log: Vec<Line>,
     /// The time of the server's clock.
     now: Duration,
 }
 
-/// What waits for one session.
+/// What other threads and sessions have for one session.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    /// In the order posted.
+    /// The items in the order in which they were posted.
     pub(super) items: VecDeque<MailboxItem>,
     /// `wake` was called, or the alarm rang.
     pub(super) is_woken: bool,
@@ -55,7 +55,7 @@ pub(super) struct Mailbox {
     buffered: u64,
 }
 
-/// What others want of a session.
+/// A call to a session by its id.
 #[derive(Clone, Debug)]
 pub(super) enum MailboxItem {
     Send {
@@ -71,7 +71,7 @@ pub(super) enum MailboxItem {
     Note(u64),
 }
 
-/// What was posted to an opening handshake.
+/// A call by id that an opening handshake acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandshakeSignal {
     /// The handler is to be asked again.
@@ -86,11 +86,11 @@ impl Hub {
             level: AtomicU32::new(abi::LOG_TRACE),
             allows_raw,
             state: Mutex::default(),
-            bell: Condvar::new(),
+            posted: Condvar::new(),
         }
     }
 
-    /// An id, with an inbox.
+    /// A new id, with a mailbox.
     pub(super) fn register(&self) -> u64 {
         let mut state = self.lock();
         state.last_id += 1;
@@ -99,7 +99,7 @@ impl Hub {
         id
     }
 
-    /// From now on the id is a dead one.
+    /// Removes an id with its mailbox and its subscriptions.
     pub(super) fn remove(&self, id: u64) {
         let mut state = self.lock();
         state.mailboxes.remove(&id);
@@ -108,7 +108,7 @@ impl Hub {
         }
     }
 
-    /// Takes what waits for a session, if there is something.
+    /// Empties the mailbox of a session; `None` if nothing is in it.
     pub(super) fn take(&self, id: u64) -> Option<Mailbox> {
         let mut state = self.lock();
         let mailbox = state.mailboxes.get_mut(&id)?;
@@ -124,7 +124,7 @@ impl Hub {
         Some(std::mem::replace(mailbox, left))
     }
 
-    /// Takes what an opening handshake acts on; messages stay for the session that comes of it.
+    /// Takes the call that an opening handshake acts on. Messages stay for its session.
     pub(super) fn take_handshake_signal(&self, id: u64) -> Option<HandshakeSignal> {
         let mut state = self.lock();
         let mailbox = state.mailboxes.get_mut(&id)?;
@@ -136,7 +136,7 @@ impl Hub {
         closes.or(woken)
     }
 
-    /// Notes what a session has buffered, for those who send by its id.
+    /// Notes how many bytes a session has buffered, for the answers to sends by id.
     pub(super) fn note_buffered(&self, id: u64, buffered: u64) {
         if let Some(mailbox) = self.lock().mailboxes.get_mut(&id) {
             mailbox.buffered = buffered;
@@ -147,18 +147,18 @@ impl Hub {
         let mut state = self.lock();
         let mailbox = state.mailboxes.get_mut(&id).ok_or(abi::GONE)?;
         let buffered = mailbox.post(item)?;
-        self.ring(state);
+        self.count_post(state);
         Ok(buffered)
     }
 
     pub(super) fn wake(&self, id: u64) -> Result<(), Status> {
         let mut state = self.lock();
         state.mailboxes.get_mut(&id).ok_or(abi::GONE)?.is_woken = true;
-        self.ring(state);
+        self.count_post(state);
         Ok(())
     }
 
-    /// From now on what is sent to a session is refused, and what was not delivered is dropped.
+    /// Refuses calls to a session from now on, and drops those that wait.
     pub(super) fn refuse_items(&self, id: u64) {
         if let Some(mailbox) = self.lock().mailboxes.get_mut(&id) {
             mailbox.refuses_items = true;
@@ -180,7 +180,7 @@ impl Hub {
         self.lock().now
     }
 
-    /// The clock has come to `now`: rings every alarm that was set for then or before.
+    /// Sets the clock to `now`, and wakes every session whose alarm is due.
     pub(super) fn ring_alarms(&self, now: Duration) {
         let mut state = self.lock();
         state.now = now;
@@ -211,7 +211,7 @@ impl Hub {
         }
     }
 
-    /// Posts a message to every subscriber but one; answers to how many.
+    /// Posts a message to every subscriber but `except`; answers to how many.
     pub(super) fn publish(&self, topic: &str, item: &MailboxItem, except: u64) -> u64 {
         let mut state = self.lock();
         let HubState {
@@ -224,7 +224,7 @@ impl Hub {
                 mailbox.has_overflowed |= mailbox.post(item.clone()).is_err();
             }
         }
-        self.ring(state);
+        self.count_post(state);
         count
     }
 
@@ -242,7 +242,7 @@ impl Hub {
     pub(super) fn end_thread(&self) {
         let mut state = self.lock();
         state.threads -= 1;
-        self.ring(state);
+        self.count_post(state);
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -250,7 +250,7 @@ impl Hub {
     }
 
     pub(super) fn log(&self, line: Line) {
-        // Captured by the test harness: who looks into a failed test sees it.
+        // The test harness captures it, and shows it if the test fails.
         eprintln!("{line}");
         self.lock().log.push(line);
     }
@@ -260,36 +260,36 @@ impl Hub {
     }
 
     /// How often something was posted.
-    pub(super) fn rings(&self) -> u64 {
-        self.lock().rings
+    pub(super) fn posts(&self) -> u64 {
+        self.lock().posts
     }
 
-    /// Waits until something is posted that was not among the first `seen`, as long as `worthwhile`
-    /// says of the number of threads that it may be. False: in vain.
-    pub(super) fn listen(
+    /// Waits until more than `seen` posts were made. It gives up, and answers false, at `until`, or when `is_worthwhile`
+    /// says so of the number of running threads.
+    pub(super) fn wait_for_post(
         &self,
         seen: u64,
         until: Instant,
-        worthwhile: impl Fn(usize) -> bool,
+        is_worthwhile: impl Fn(usize) -> bool,
     ) -> bool {
         let mut state = self.lock();
         loop {
-            if state.rings != seen {
+            if state.posts != seen {
                 return true;
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !worthwhile(state.threads) {
+            if left.is_zero() || !is_worthwhile(state.threads) {
                 return false;
             }
-            let waited = self.bell.wait_timeout(state, left);
+            let waited = self.posted.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn ring(&self, mut state: MutexGuard<'_, HubState>) {
-        state.rings += 1;
+    fn count_post(&self, mut state: MutexGuard<'_, HubState>) {
+        state.posts += 1;
         drop(state);
-        self.bell.notify_all();
+        self.posted.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, HubState> {
@@ -309,7 +309,7 @@ impl Mailbox {
             return Err(abi::GONE);
         }
         self.refuses_items = matches!(item, MailboxItem::Close { .. });
-        // One message larger than the limit must be able to pass.
+        // A single message that is longer than the limit is accepted.
         if self.bytes > 0 && self.bytes + len > limits::OUTBOUND_BYTES_MAX {
             return Err(abi::FULL);
         }
@@ -319,7 +319,7 @@ impl Mailbox {
     }
 }
 
-/// What a note counts for in an inbox.
+/// How many bytes a note counts for in a mailbox.
 const NOTE_BYTES: u64 = 32;
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! What a client sends, and how a handler gets it: messages whole or in parts.
+//! What a client sends, and the form in which the handler gets it: whole messages or parts.
 
 use crate::{
     abi,
     message::{Message, MessageBuf},
 };
 
-/// What a client sends.
+/// One thing that a client sends.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Message(MessageBuf),
-    /// A part of a message; whether it is the last.
+    /// A part of a message, and whether it is the last one.
     Part(MessageBuf, bool),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -19,13 +19,13 @@ pub(super) enum Incoming {
 /// The message that a client is sending in parts.
 #[derive(Debug, Default)]
 pub(super) struct PartAssembly {
-    /// What has come, for a handler that takes messages whole.
+    /// The parts that have come, for a handler that takes messages whole.
     assembled: Option<MessageBuf>,
-    /// Its last part has not come.
+    /// A message has begun, and its last part has not come.
     is_open: bool,
 }
 
-/// What a handler is given: the kind with its bits, and the bytes.
+/// The arguments of the callback `message`: the kind with its bits, and the bytes.
 pub(super) type HandlerInput = (u32, Vec<u8>);
 
 impl PartAssembly {
@@ -34,7 +34,7 @@ impl PartAssembly {
         self.is_open
     }
 
-    /// Takes a part; answers what the handler is given, if it is given something now.
+    /// Takes a part from the client. Answers what the handler gets now, if it gets something.
     pub(super) fn take(
         &mut self,
         part: MessageBuf,
@@ -58,7 +58,7 @@ impl PartAssembly {
             return None;
         }
         if message.is_empty() && !is_last {
-            // It says nothing, not even that the message ends.
+            // An empty part that is not the last one tells the handler nothing.
             return None;
         }
         let more = if is_last { 0 } else { abi::MORE };
@@ -66,7 +66,7 @@ impl PartAssembly {
     }
 }
 
-/// A message in the parts that a server with the default limits gives out at most.
+/// A message, cut into parts as long as a server with the default limits would make them.
 pub(super) fn parts(message: &MessageBuf) -> Vec<Incoming> {
     let (mut parts, mut rest) = (Vec::new(), message.as_message());
     loop {
@@ -102,5 +102,5 @@ pub(super) fn kind(message: &MessageBuf) -> u32 {
     }
 }
 
-/// `message_bytes_max` of a server that says nothing else.
+/// The default of the server's `message_bytes_max`.
 const PART_BYTES_MAX: usize = 64 * 1024;

@@ -1,17 +1,17 @@
-//! What a server has in its configuration, as this host has it: the defaults.
+//! The limits of the host of a test: the defaults of a server's configuration.
 
-/// Bytes that may wait for a peer, and in the inbox of its session.
+/// How many bytes may wait for a peer, and in the mailbox of its session.
 pub(super) const OUTBOUND_BYTES_MAX: u64 = 1024 * 1024;
-/// Timers of a session.
+/// How many timers a session may have.
 pub(super) const TIMERS_MAX: usize = 64;
-/// Topics of a session.
+/// How many topics a session may have.
 pub(super) const TOPICS_MAX: usize = 256;
-/// Threads of a handler.
+/// How many threads a handler may have.
 pub(super) const THREADS_MAX: usize = 1024;
-/// Bytes of a session's state.
+/// How many bytes a session's state may have.
 pub(super) const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024;
 
-/// The bytes of a server's frame with this payload (RFC 6455 §5.2).
+/// The length of a server's frame with a payload of this length (RFC 6455 §5.2).
 pub(super) fn frame_len(payload: usize) -> u64 {
     let header = match payload {
         0..=125 => 2,

@@ -1,4 +1,4 @@
-//! Lines of the log.
+//! Lines of the log of a test.
 
 use std::fmt;
 
@@ -33,13 +33,13 @@ use crate::abi;
 pub struct Line {
     /// From [`LOG_ERROR`](abi::LOG_ERROR), 1, to [`LOG_TRACE`](abi::LOG_TRACE), 5.
     pub level: u32,
-    /// The number of the session that it is about, if it is about one.
+    /// The number of the session that the line is about, if it is about one.
     pub session: Option<u64>,
-    /// Where it comes from: the module, as a rule.
+    /// The source of the line: the module, as a rule.
     pub target: String,
-    /// The text.
+    /// The text of the line.
     pub message: String,
-    /// Names and values in order.
+    /// The fields in order: their names and values.
     pub fields: Vec<(String, String)>,
 }
 
@@ -52,7 +52,7 @@ impl Line {
     }
 }
 
-/// `WARN chat_wsh: call refused call=ping`
+/// Writes the line like `WARN chat_wsh: call refused call=ping`.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = match self.level {

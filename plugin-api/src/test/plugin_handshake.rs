@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What an opening handshake has left with the handler, abandoned when dropped.
+/// What `handshake` has left in `attempt`. When it is dropped, `abandon` is called.
 #[derive(Debug)]
 pub(super) struct PluginHandshake {
     pointer: *mut c_void,
@@ -31,7 +31,7 @@ impl PluginHandshake {
         }
     }
 
-    /// Asks the handler; what it said so far about the answer goes in and comes out.
+    /// Calls `handshake`. The draft of the answer goes in, and comes out with what the handler has changed.
     pub(super) fn ask(
         &mut self,
         request: &RequestTable,
@@ -52,8 +52,8 @@ impl PluginHandshake {
             })),
         );
         let attempt = &raw mut self.pointer;
-        // SAFETY: what `init` gave, before `shutdown`; the request stays where it is, the other two
-        // are for this call.
+        // SAFETY: the handler that `init` gave, before `shutdown`. The request stays where it is, and the other two
+        // outlive the call.
         let status = generation
             .run(|handler| unsafe { handshake(handler, request.table(), response, attempt) });
         let asked = RUNNING_HANDSHAKE.replace(outer.1).expect("put there above");
@@ -64,7 +64,7 @@ impl PluginHandshake {
         (status, asked.draft)
     }
 
-    /// Makes the session; a failure leaves none, and the attempt is taken either way.
+    /// Calls `open`, which takes the attempt. A failure leaves no session.
     pub(super) fn open(
         mut self,
         table: &ConnTable,
@@ -79,7 +79,7 @@ impl PluginHandshake {
             .expect("looked at when it was loaded");
         let mut session = ptr::null_mut();
         let (status, controls) = generation.call(table, controls, None, |conn| {
-            // SAFETY: as in `ask`; the attempt is what `handshake` left, passed on once.
+            // SAFETY: as in `ask`. The attempt is what `handshake` left, and it is passed on once.
             unsafe {
                 open(
                     generation.handler,

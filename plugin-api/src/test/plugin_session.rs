@@ -9,14 +9,14 @@ use crate::{
     test::{conn_table::ConnTable, controls::Controls, generation::Generation, limits},
 };
 
-/// A session of a handler, destroyed when dropped.
+/// A session of a handler. When it is dropped, `destroy` is called.
 #[derive(Debug)]
 pub(super) struct PluginSession {
     session: *mut c_void,
     pub(super) generation: Rc<Generation>,
 }
 
-/// What a callback answered.
+/// What the status of a callback means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum CallbackOutcome {
     Continue,
@@ -25,7 +25,7 @@ pub(super) enum CallbackOutcome {
     Failed,
 }
 
-/// One thing that happens to a session.
+/// An event that a callback of a session handles.
 #[derive(Debug)]
 pub(super) enum CallbackEvent<'a> {
     Message(u32, &'a [u8]),
@@ -37,7 +37,7 @@ pub(super) enum CallbackEvent<'a> {
     Note(u64),
     Closing(u32, &'a str),
     Closed(u32, &'a str),
-    /// As `Wake`, after the end.
+    /// A `wake` after the end of the session.
     WakeAfterEnd,
 }
 
@@ -51,7 +51,7 @@ impl PluginSession {
         }
     }
 
-    /// One callback; one that is not there has nothing to say.
+    /// Calls the callback for an event. A callback that is NULL counts as having answered OK.
     pub(super) fn on(
         &mut self,
         event: &CallbackEvent<'_>,
@@ -64,13 +64,12 @@ impl PluginSession {
             CallbackEvent::Closed(..) | CallbackEvent::WakeAfterEnd => Some(abi::GONE),
             _ => None,
         };
-        // While the peer waits for the answer to its Close, every callback may say that it comes later.
+        // While the peer waits for the answer to its Close, every callback may answer that it comes later.
         let is_closing = matches!(event, CallbackEvent::Closing(..)) || table.is_closing();
         let may_wait = verdict.is_some() || is_closing;
         let mut name = "";
-        // SAFETY of every call below: `session` came from `open` or `restore` of this vtable and
-        // lives until our `Drop`; `&mut self` keeps its callbacks apart; what they are lent outlives
-        // the call.
+        // SAFETY of every call below: `session` came from `open` or `restore` of this vtable, and lives until `Drop`.
+        // `&mut self` keeps its callbacks apart. All arguments outlive the call.
         let (status, controls) = self.generation.call(table, controls, verdict, |conn| {
             macro_rules! call {
                 ($callback:ident $(, $argument:expr)*) => {{
@@ -106,7 +105,7 @@ impl PluginSession {
         )
     }
 
-    /// The state, or none for now.
+    /// The session's state; `None` if it gives none now.
     pub(super) fn snapshot(
         &mut self,
         table: &ConnTable,
@@ -116,7 +115,7 @@ impl PluginSession {
             if ctx.is_null() || ctx != SINK.get() {
                 return abi::MISUSE;
             }
-            // SAFETY: `ctx` is the vector below; nobody else uses it during the call.
+            // SAFETY: `ctx` is the vector below, which nothing else uses during the call.
             let state = unsafe { &mut *ctx.cast::<Vec<u8>>() };
             // SAFETY: *lent memory*.
             let bytes = match unsafe { read::lent(ptr, len) } {
@@ -165,14 +164,13 @@ impl Drop for PluginSession {
         self.generation.count_destroyed();
         if let Some(destroy) = self.generation.vtable.destroy {
             let session = self.session;
-            // SAFETY: `open` or `restore` made it, this is the only `destroy`, and no other
-            // callback of it runs.
+            // SAFETY: `open` or `restore` made it, this is the only `destroy`, and no other callback of the session runs.
             self.generation.run(|_| unsafe { destroy(session) });
         }
     }
 }
 
 thread_local! {
-    /// The `ctx` of the sink that is lent to the `snapshot` that runs on this thread, or NULL.
+    /// The `ctx` of the sink of the `snapshot` that runs on this thread, or NULL.
     static SINK: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
 }

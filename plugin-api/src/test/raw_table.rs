@@ -1,5 +1,4 @@
-//! The extension `wsh.raw/1` of the host under test: what a handler writes past the framing is kept as
-//! it is.
+//! The table of the extension `wsh.raw/1` in the host of a test, which keeps the bytes for the test to see.
 #![allow(unsafe_code)] // the functions of a C table
 
 use std::ffi::c_void;
@@ -63,11 +62,11 @@ unsafe extern "C" fn accept(response: *mut abi::Response, out: *mut u8) -> Statu
         if out.is_null() {
             return Err(abi::INVALID);
         }
-        // SAFETY: by the ABI (`Raw::accept`) there is room for so many bytes.
+        // SAFETY: by the ABI (`Raw::accept`), so many bytes may be written there.
         unsafe { out.copy_from_nonoverlapping(ACCEPT.as_ptr(), ACCEPT.len()) };
         Ok(())
     }))
 }
 
-/// The answer to the key of every client here, which is that of RFC 6455 §1.3.
+/// The answer to the key of RFC 6455 §1.3, which every client of a test sends.
 const ACCEPT: &[u8; RAW_ACCEPT_BYTES as usize] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";

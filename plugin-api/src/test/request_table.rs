@@ -1,11 +1,11 @@
-//! An opening handshake's request, in the ABI's table.
+//! The request of an opening handshake, in the ABI's table.
 
 use crate::{
     abi::{self, Pair, Str},
     border::read::lend,
 };
 
-/// What a client asks with.
+/// The parts of a client's request.
 #[derive(Clone, Debug)]
 pub(super) struct RequestParts {
     pub(super) target: String,
@@ -18,17 +18,16 @@ pub(super) struct RequestParts {
     pub(super) params: Vec<(String, String)>,
 }
 
-/// A request that a plugin can read, in one place from `handshake` until `open` or `abandon`
-/// returned.
+/// A request that a plugin can read. It stays where it is from `handshake` until `open` or `abandon` has returned.
 #[derive(Debug)]
 pub(super) struct RequestTable {
     table: abi::Request,
-    /// What the table points to; nothing of it changes or goes while the table exists.
+    // What the table points to. It lives as long as the table, and does not change.
     _pairs: [Vec<Pair>; 3],
     _protocols: Vec<Str>,
     _path: String,
     _host: String,
-    _asking: RequestParts,
+    _parts: RequestParts,
 }
 
 impl RequestTable {
@@ -99,7 +98,7 @@ impl RequestTable {
             _protocols: protocols,
             _path: path,
             _host: host,
-            _asking: parts,
+            _parts: parts,
         }
     }
 
@@ -119,7 +118,7 @@ fn pair(name: &[u8], value: &[u8]) -> Pair {
     }
 }
 
-/// Percent escapes decoded; a broken one stands for itself.
+/// Decodes percent escapes. A broken escape stands for itself.
 fn decode(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;

@@ -1,11 +1,11 @@
-//! What a handler says about the answer to an opening handshake.
+//! The answer to an opening handshake, while the handler works it out.
 
 use crate::{
     abi::{self, Status},
     rules,
 };
 
-/// The answer as the handler shapes it, for the 101 and for a refusal alike.
+/// The answer to one client: for the 101, or for a refusal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResponseDraft {
     /// The subprotocols that the client offers.

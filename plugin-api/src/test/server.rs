@@ -1,4 +1,4 @@
-//! A server that serves one handler to the clients of one test.
+//! The server of a test: it serves one handler to the test's clients.
 
 use std::{
     borrow::Borrow,
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A handler that is loaded, and to which clients may connect. See the [module](crate::test).
+/// A server with one handler, to which clients may connect. See the [module](crate::test).
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,13 +61,13 @@ pub struct Server {
     pub(super) core: Rc<ServerCore>,
 }
 
-/// What server and clients share.
+/// The part that a server shares with its clients.
 pub(super) struct ServerCore {
     pub(super) hub: Arc<Hub>,
     pub(super) sessions: RefCell<BTreeMap<u64, TestSession>>,
     facts: RefCell<HandlerFacts>,
     config_json: String,
-    /// Who takes new clients. Older generations live as long as a session of theirs.
+    /// The generation that takes new clients. Older generations live as long as their sessions.
     generation: RefCell<Rc<Generation>>,
     now: Cell<Duration>,
 }
@@ -94,47 +94,47 @@ impl Server {
         })
     }
 
-    /// A client that asks for `/` and says nothing about itself.
+    /// Connects a client that asks for `/`, without further headers.
     ///
     /// # Panics
-    /// The handler refuses it.
+    /// The handler refuses the client.
     #[must_use]
     pub fn connect(&self) -> Client {
         self.request("/").connect()
     }
 
-    /// A request, `/rooms/blue?name=ann`, to which headers, subprotocols and more can be added.
+    /// A request for a target such as `/rooms/blue?name=ann`, to which headers, subprotocols and more can be added.
     pub fn request(&self, target: &str) -> Request {
         Request::new(Rc::clone(&self.core), target)
     }
 
-    /// Puts a newer generation in the place of this one, as the server does when the file of a
-    /// handler changes: new clients go to it, and sessions that can, move.
+    /// Loads a newer generation in the place of this one, like a server when the file of a handler changes. New clients go
+    /// to it, and sessions that can move do so.
     ///
     /// # Errors
-    /// It cannot be loaded, and says why; the older one goes on.
+    /// A sentence that says why the newer generation cannot be loaded. The older one goes on.
     pub fn reload(&self, handler: impl Borrow<Descriptor>) -> Result<(), String> {
         self.core.reload(HandlerFacts::of(handler.borrow()))
     }
 
-    /// Lets time pass, for every session: timers run out, closes that nobody answers fail. No
-    /// time passes otherwise.
+    /// Lets time pass for every session: timers run out, and closing handshakes that take too long fail. Time passes in no
+    /// other way.
     pub fn advance(&self, time: Duration) {
         self.core.advance(time);
     }
 
-    /// What was logged so far, also by the server about the handler.
+    /// The lines that the handler has logged so far, and those of the server about the handler.
     #[must_use]
     pub fn log(&self) -> Vec<Line> {
         self.core.hub.lines()
     }
 
-    /// Sets the level that is logged, [`LOG_TRACE`](crate::abi::LOG_TRACE) unless set.
+    /// Sets the level that is logged. It is [`LOG_TRACE`](crate::abi::LOG_TRACE) by default.
     pub fn set_log_level(&self, level: u32) {
         self.core.hub.level.store(level, Ordering::Relaxed);
     }
 
-    /// How many threads run that the handler began.
+    /// How many threads run that the handler has begun by [`spawn`](crate::spawn).
     #[must_use]
     pub fn threads(&self) -> usize {
         self.core.hub.threads()
@@ -171,7 +171,7 @@ impl ServerCore {
         Ok(())
     }
 
-    /// The same handler again.
+    /// Loads the handler that was loaded last once more.
     pub(super) fn reload_same(&self) -> Result<(), String> {
         let facts = self.facts.borrow().clone();
         self.reload(facts)
@@ -188,7 +188,7 @@ impl ServerCore {
                 break;
             };
             drop(sessions);
-            // One after another, in the order in which they run out.
+            // Deadlines are reached one after another, in their order.
             self.now.set(at);
         }
         self.now.set(until);
@@ -199,7 +199,7 @@ impl ServerCore {
     pub(super) fn run(&self) {
         let mut sessions = self.sessions.try_borrow_mut().expect(NESTED);
         self.hub.ring_alarms(self.now.get());
-        // A session that wakes itself all the time gets its turns, as on a server, but not all.
+        // A session that wakes itself all the time must not run for ever.
         for _ in 0..TURNS_MAX {
             let mut progress = false;
             for session in sessions.values_mut() {
@@ -211,8 +211,8 @@ impl ServerCore {
         }
     }
 
-    /// Runs until `answer` finds something, or nothing more will come by itself: no thread of the
-    /// handler runs, or `patience` is over. With `always` it waits for threads that nobody counted.
+    /// Runs until `answer` finds something. It gives up when `patience` is over, or when no thread of the handler is known
+    /// to run. With `always` it waits in any case, for threads that the handler began by itself.
     pub(super) fn run_until<T>(
         &self,
         patience: Duration,
@@ -221,14 +221,14 @@ impl ServerCore {
     ) -> Option<T> {
         let until = Instant::now() + patience;
         loop {
-            let seen = self.hub.rings();
+            let seen = self.hub.posts();
             self.run();
             if let Some(found) = answer() {
                 return Some(found);
             }
             if !self
                 .hub
-                .listen(seen, until, |threads| always || threads > 0)
+                .wait_for_post(seen, until, |threads| always || threads > 0)
             {
                 return None;
             }
@@ -254,7 +254,7 @@ impl Drop for ServerCore {
         for session in sessions.values_mut() {
             session.lose();
         }
-        // A handler may go on for a while after its sessions.
+        // A handler may go on for a while after its sessions have ended.
         let ended = self.run_until(PATIENCE, true, || {
             let sessions = self.sessions.borrow();
             sessions
@@ -265,14 +265,14 @@ impl Drop for ServerCore {
         self.sessions.get_mut().clear();
         assert!(
             ended.is_some() || std::thread::panicking(),
-            "the handler goes on with a session that is over, and nobody wakes it"
+            "the handler answers PENDING for a session that is over, and nothing has woken it in {PATIENCE:?}"
         );
     }
 }
 
 pub(super) const NESTED: &str =
     "a test's client cannot be used inside a callback of its own server";
-/// How often sessions are looked at before the test goes on.
+/// How many rounds of turns the sessions get before the test goes on.
 const TURNS_MAX: usize = 10_000;
 /// How long a test waits for threads.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

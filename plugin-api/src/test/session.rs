@@ -1,4 +1,4 @@
-//! One open WebSocket between its client and its handler, as a server runs it.
+//! One open WebSocket between a test's client and its handler.
 
 use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
 
@@ -19,26 +19,27 @@ use crate::{
     },
 };
 
-/// One session and its client's end of the connection.
+/// One session: its callbacks, and both ends of its connection.
 #[derive(Debug)]
 pub(super) struct TestSession {
     pub(super) id: u64,
     pub(super) protocol: String,
-    // The order matters: `destroy` runs before the table goes.
+    // The order of the fields matters: `destroy` runs before the table is dropped.
     instance: Option<PluginSession>,
     table: ConnTable,
-    /// Away only while a callback runs.
+    /// `None` only while a callback runs.
     controls: Option<Controls>,
     phase: Phase,
-    /// What the client sent and the handler has not got yet.
+    /// What the client has sent and the handler has not received yet.
     incoming: VecDeque<Incoming>,
     assembly: PartAssembly,
-    /// Messages by id that wait behind one that is being sent in parts.
+    /// Calls by id that wait until a message in parts is complete.
     waiting: VecDeque<MailboxItem>,
+    /// The callback `closed` was called.
     is_told: bool,
-    /// Where it is to move, as soon as it can.
+    /// The generation that the session is to move to, as soon as it can.
     destination: Option<Rc<Generation>>,
-    /// When the closing handshake, or what follows it, has taken too long.
+    /// When the closing handshake, or the handler after it, has taken too long.
     deadline: Option<Duration>,
     hub: Arc<Hub>,
 }
@@ -48,7 +49,7 @@ enum Phase {
     Open,
     /// The peer closes, and the handler has not answered yet.
     PeerCloses(u32, String),
-    /// The Close of this side is out; what comes before the peer's is dropped.
+    /// This side has closed first. What the peer sends before its Close is dropped.
     Closing,
     Over,
 }
@@ -96,7 +97,7 @@ impl TestSession {
         }
     }
 
-    /// Everything that can happen now; whether something did.
+    /// Does everything that can happen now. Answers whether something happened.
     pub(super) fn turn(&mut self, now: Duration) -> bool {
         self.controls().now = now;
         let mut progress = false;
@@ -129,7 +130,7 @@ impl TestSession {
         progress | self.try_to_move()
     }
 
-    /// When something is next due.
+    /// When the next timer or deadline is due.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let timer = self.ready().next_timer().filter(|_| self.is_talking());
         timer.into_iter().chain(self.deadline).min()
@@ -155,17 +156,17 @@ impl TestSession {
         self.try_to_move();
     }
 
-    /// The generation that runs it, as long as there is a session.
+    /// The number of the generation that runs the session; `None` after its end.
     pub(super) fn generation(&self) -> Option<u64> {
         self.instance.as_ref().map(|it| it.generation.number)
     }
 
-    /// Whether the handler has nothing to do with it any more.
+    /// Whether the handler has had its last callback.
     pub(super) fn is_destroyed(&self) -> bool {
         self.phase == Phase::Over && self.instance.is_none()
     }
 
-    /// Whether no callback was left by a panic of this host, after which nothing can be done with it.
+    /// Whether the session is usable. It is not after a panic of this host inside a callback.
     pub(super) fn is_whole(&self) -> bool {
         self.controls.is_some()
     }
@@ -187,7 +188,7 @@ impl TestSession {
             return self.hear_close(code, reason);
         }
         if !self.is_talking() {
-            return; // late data
+            return; // data after a Close
         }
         match incoming {
             Incoming::Part(part, is_last) => {
@@ -199,12 +200,12 @@ impl TestSession {
                 }
             }
             Incoming::Ping(payload) => {
-                // Answered before the handler looks on.
+                // A server answers a Ping before the handler sees it.
                 let _ = self.controls().pong(&payload);
                 self.call(&CallbackEvent::Ping(&payload));
             }
             Incoming::Pong(payload) => self.call(&CallbackEvent::Pong(&payload)),
-            // A message is parts by now.
+            // `receive` has cut messages into parts.
             Incoming::Message(_) | Incoming::Close(..) => {}
         }
     }
@@ -214,7 +215,7 @@ impl TestSession {
         instance.is_some_and(|instance| instance.generation.takes_parts())
     }
 
-    /// Whether another whole message comes next, and the handler wants to know.
+    /// Whether another whole message comes next, and the handler has asked to be told.
     fn is_followed(&self) -> bool {
         let instance = self.instance.as_ref();
         instance.is_some_and(|instance| instance.generation.takes_batches())
@@ -222,7 +223,7 @@ impl TestSession {
             && matches!(self.incoming.front(), Some(Incoming::Part(_, true)))
     }
 
-    /// The peer's Close: the first of the two, or the answer to ours.
+    /// The peer's Close came: it closes first, or answers the Close of this side.
     fn hear_close(&mut self, code: u32, reason: String) {
         self.table.set_closing();
         self.controls().blame(abi::CAUSE_PEER);
@@ -261,7 +262,7 @@ impl TestSession {
         while !self.ready().is_between_parts()
             && let Some(item) = self.waiting.pop_front()
         {
-            // GONE and TOO_BIG: it is closing, or is about to.
+            // Refused: the session is closing, or is closed by the refusal.
             match item {
                 MailboxItem::Send { kind, bytes } => drop(self.controls().send(kind, &bytes)),
                 MailboxItem::Raw(bytes) => drop(self.controls().write_raw(&bytes)),
@@ -281,7 +282,7 @@ impl TestSession {
         }
     }
 
-    /// Runs one callback and does what its answer means.
+    /// Runs one callback and acts on its outcome.
     fn call(&mut self, event: &CallbackEvent<'_>) {
         let outcome = self.run(event);
         self.settle(outcome);
@@ -293,13 +294,14 @@ impl TestSession {
         };
         let controls = self.controls.take().expect(AWAY);
         if let CallbackEvent::Closing(..) | CallbackEvent::Closed(..) = event {
-            self.table.say_cause(controls.cause);
+            self.table.set_cause(controls.cause);
         }
         let (outcome, controls) = instance.on(event, &self.table, controls);
         self.controls = Some(controls);
         outcome
     }
 
+    /// Acts on the outcome of a callback.
     fn settle(&mut self, outcome: CallbackOutcome) {
         let done = match &self.phase {
             Phase::PeerCloses(code, reason) => (echoed(*code), reason.clone()),
@@ -321,12 +323,12 @@ impl TestSession {
         self.follow_ending();
     }
 
-    /// Moves the phase after the handler, or the server, closed or aborted.
+    /// Moves to the next phase after the handler or the server has closed or aborted.
     fn follow_ending(&mut self) {
         match (&self.phase, self.ready().ending) {
             (Phase::Over, _) | (_, LocalEnd::None) | (Phase::Closing, LocalEnd::Closed) => {}
             (_, LocalEnd::Aborted) => {
-                // What was queued before leaves, a Close frame too.
+                // What was queued before still leaves, also a Close frame.
                 self.controls().flush();
                 self.lose();
             }
@@ -358,13 +360,13 @@ impl TestSession {
         }
     }
 
-    /// The handler has had its last callback.
+    /// Destroys the session, after its last callback.
     fn forget(&mut self) {
         self.instance = None;
         self.hub.remove(self.id);
     }
 
-    /// Lets the client take what is queued, and answer as a peer does by itself.
+    /// Lets the client take what is queued, and answer Pings and a Close.
     fn flush(&mut self) {
         self.controls().flush();
         while let Some(payload) = self.controls().wire.unanswered.pop_front() {
@@ -386,7 +388,8 @@ impl TestSession {
             && !self.is_destroyed()
     }
 
-    /// Two-phase: the state, the new session, and only then the end of the old one.
+    /// Moves to the destination if possible: the state is written, the new session is made, and only then the old one is
+    /// destroyed.
     fn try_to_move(&mut self) -> bool {
         let Some(destination) = self.destination.clone() else {
             return false;
@@ -443,7 +446,7 @@ impl TestSession {
 }
 
 const AWAY: &str = "a test's client cannot be used inside a callback of its own server";
-/// How long a closing handshake may take.
+/// How long a closing handshake may take: the default of a server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a handler may go on after its session.
 const AFTERLIFE: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! A server of its own for one test: a `wshd` with the crate's handler.
+//! A real server for one test: a `wshd` with the crate's handler.
 
 mod build;
 mod client;
@@ -23,7 +23,7 @@ use std::{
 pub use self::client::WshdClient;
 use crate::{abi::Descriptor, test::handshake::Refusal};
 
-/// A real server with one handler, on a free port of this machine: see [`wshd`](crate::test::wshd).
+/// A real server with one handler, on a free port of this machine: see [`wshd()`](crate::test::wshd()).
 ///
 /// It ends when this is dropped, and at the latest when the test's process does.
 ///
@@ -50,7 +50,7 @@ pub struct Wshd {
     log: Log,
     address: SocketAddr,
     url: String,
-    /// Removed after the server's end.
+    /// The server's directory, removed after the server has ended.
     _dir: ServerDir,
 }
 
@@ -89,7 +89,7 @@ impl Wshd {
             .arg(dir.handlers())
             .current_dir(&dir.0)
             .env("TMPDIR", &dir.0)
-            // Closed when this process ends, however it does.
+            // It is closed when this process ends, in whatever way, and the server then ends, too.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -147,7 +147,7 @@ impl Wshd {
         }
     }
 
-    /// Where the handler answers, `ws://127.0.0.1:41234/hello`: what any client can be given.
+    /// The URL at which the handler answers, such as `ws://127.0.0.1:41234/hello`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -159,10 +159,10 @@ impl Wshd {
         self.address
     }
 
-    /// An open WebSocket at [`url`](Self::url).
+    /// Connects a client to [`url`](Self::url).
     ///
     /// # Panics
-    /// The client is refused.
+    /// The server refuses the client.
     #[must_use]
     pub fn connect(&self) -> WshdClient {
         match self.try_connect("", &[]) {
@@ -171,8 +171,8 @@ impl Wshd {
         }
     }
 
-    /// As [`connect`](Self::connect), with what follows the handler's path, such as `?name=ann`, and with
-    /// more header lines.
+    /// Like [`connect`](Self::connect), with a string that follows the handler's path, such as `?name=ann`, and with more
+    /// header lines.
     ///
     /// ```no_run
     /// # #[derive(Default)] struct Echo;
@@ -185,13 +185,13 @@ impl Wshd {
     /// ```
     ///
     /// # Errors
-    /// The answer that is not a 101.
+    /// The server's answer, if it is not a 101.
     pub fn try_connect(&self, rest: &str, headers: &[(&str, &str)]) -> Result<WshdClient, Refusal> {
         let path = self.url.splitn(4, '/').nth(3).unwrap_or_default();
         WshdClient::open(self.address, &format!("/{path}{rest}"), headers)
     }
 
-    /// What the server has logged so far, a line each.
+    /// The lines that the server has logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.lines()
@@ -227,7 +227,7 @@ impl Log {
                 all.lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(line.clone());
-                // The one that waits for the start may have heard enough.
+                // The receiver is dropped once the server serves.
                 let _ = told.send(line);
             }
         });
@@ -254,7 +254,7 @@ fn value<'a>(line: &'a str, field: &str) -> Option<&'a str> {
     Some(value.trim_matches('"'))
 }
 
-/// A directory of the server's own, which goes with it.
+/// A directory for one server, which is removed when this is dropped.
 struct ServerDir(PathBuf);
 
 impl ServerDir {
@@ -264,7 +264,7 @@ impl ServerDir {
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         let path = env::temp_dir().join(name);
         remove_orphans(&env::temp_dir());
-        // A server takes no handler from a directory that others can write.
+        // A server loads no handler from a directory that others can write to.
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(ServerDir(path))
     }
@@ -273,7 +273,7 @@ impl ServerDir {
         self.0.join("handlers")
     }
 
-    /// Puts the handler and the configuration there; answers where the latter is.
+    /// Puts the handler and the configuration there. Answers the path of the configuration.
     fn fill(&self, name: &str, library: &Path, config: &str) -> std::io::Result<PathBuf> {
         let handlers = self.handlers();
         fs::DirBuilder::new().mode(0o700).create(&handlers)?;
@@ -292,7 +292,7 @@ impl Drop for ServerDir {
     }
 }
 
-/// Removes what processes have left that ended without a destructor, as tests with a server in a static do.
+/// Removes directories of processes that have ended without running destructors, like tests with a server in a static.
 fn remove_orphans(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -321,7 +321,7 @@ mod tests {
     fn what_a_test_left_that_is_gone_is_removed_and_nothing_else() {
         let dir = ServerDir::new().unwrap();
         let (own, others) = (dir.0.join("wsh-test-1-0"), ["wsh-test-x-1", "notes"]);
-        // Beyond what Linux numbers processes with.
+        // No process of Linux has a number that is so large.
         let gone = dir.0.join("wsh-test-4194305-0");
         for directory in [&own, &gone] {
             fs::create_dir_all(directory.join("handlers")).unwrap();

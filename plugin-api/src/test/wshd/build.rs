@@ -1,4 +1,4 @@
-//! The library of the crate that is tested, as a server loads it: `cargo test` itself makes none.
+//! Builds the library of the crate that is tested, for a server to load: `cargo test` does not build it.
 
 use std::{
     env,
@@ -10,13 +10,13 @@ use std::{
 
 use crate::abi::Descriptor;
 
-/// The name of a handler, as its library has it: `hello`.
+/// The name of a handler, such as `hello`, in the form that its library has.
 pub(super) fn name_of(handler: &Descriptor) -> String {
     let name = handler.name.split(|byte| *byte == 0).next();
     String::from_utf8_lossy(name.unwrap_or_default()).replace('-', "_")
 }
 
-/// Where the library of this name is; it is built once for all tests of a process.
+/// The path of the handler's library. It is built once for all tests of a process.
 pub(super) fn library(name: &str) -> Result<PathBuf, String> {
     static BUILT: Mutex<Option<Result<PathBuf, String>>> = Mutex::new(None);
     let mut built = BUILT
@@ -63,7 +63,7 @@ fn build(name: &str) -> Result<PathBuf, String> {
     })
 }
 
-/// What cargo tells a program of the package that it runs it for, and which is none of another cargo's.
+/// Whether an environment variable is one that cargo sets for the package of the test, which another cargo must not see.
 fn is_of_this_package(variable: &OsStr) -> bool {
     let Some(name) = variable.to_str() else {
         return false;
@@ -80,21 +80,21 @@ fn is_of_this_package(variable: &OsStr) -> bool {
         || name.starts_with("CARGO_BIN_EXE_")
 }
 
-/// The profile that the test was built with, so that nothing is built twice.
+/// The flag for the profile that the test was built with, so that nothing is built twice.
 fn profile(test: &Path) -> Option<String> {
     // `target/release/deps/hello_wsh-0123`
     let profile = test.parent()?.parent()?.file_name()?.to_str()?;
     (profile == "release").then(|| "--release".to_owned())
 }
 
-/// The file of this name among those that cargo says it made.
+/// The path of the file with this name among those that cargo has built.
 fn artifact(messages: &str, file: &str) -> Option<PathBuf> {
     let end = format!("/{file}\"");
     let line = messages
         .lines()
         .find(|line| line.contains(r#""reason":"compiler-artifact""#) && line.contains(&end))?;
     let (_, files) = line.split_once(r#""filenames":["#)?;
-    // JSON's quotes and backslashes, which hardly any path has.
+    // JSON escapes backslashes.
     let files = files.replace("\\\\", "\\");
     let paths = files
         .split("\",\"")

@@ -1,4 +1,4 @@
-//! A client that waits, for tests against a server: RFC 6455 without extensions.
+//! A blocking client for tests against a server: RFC 6455 without extensions.
 
 use std::{
     fmt,
@@ -15,9 +15,9 @@ use crate::{
     test::handshake::Refusal,
 };
 
-/// A client with an open WebSocket to a [`Wshd`](crate::test::Wshd). Dropped, its connection is lost.
+/// A client with an open WebSocket to a [`Wshd`](crate::test::Wshd). If it is dropped, its connection is lost.
 ///
-/// It answers pings and Close frames while it receives.
+/// It answers Pings and Close frames while it receives.
 ///
 /// ```no_run,standalone_crate
 /// # use wsh::prelude::*;
@@ -45,7 +45,7 @@ pub struct WshdClient {
 }
 
 impl WshdClient {
-    /// Makes the opening handshake.
+    /// Connects, and makes the opening handshake.
     pub(super) fn open(
         address: SocketAddr,
         target: &str,
@@ -117,7 +117,7 @@ impl WshdClient {
         find(&self.headers, name)
     }
 
-    /// Sends a message; lost if the session is over.
+    /// Sends a message. The message is lost if the session is over.
     pub fn send<P: Payload>(&mut self, message: P) {
         let opcode = match message.kind() & 0xff {
             abi::TEXT => TEXT,
@@ -126,10 +126,10 @@ impl WshdClient {
         self.frame(opcode, message.bytes());
     }
 
-    /// The next message; `None` when the session is over.
+    /// Waits for the next message. `None` when the session is over.
     ///
     /// # Panics
-    /// Nothing comes in ten seconds.
+    /// Nothing comes within ten seconds.
     #[must_use]
     pub fn receive(&mut self) -> Option<MessageBuf> {
         let mut message: Option<(u8, Vec<u8>)> = None;
@@ -139,7 +139,7 @@ impl WshdClient {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     panic!("no message came in {PATIENCE:?}")
                 }
-                // Lost without a Close frame.
+                // The connection is lost, without a Close frame.
                 Err(_) => {
                     self.closed =
                         Some(Close::new(close_codes::ABNORMAL.into(), "", Cause::Unknown));
@@ -169,8 +169,8 @@ impl WshdClient {
         None
     }
 
-    /// Closes with a code and a reason, and answers the Close that comes back; messages that come before
-    /// it are dropped. A session that is over answers what ended it.
+    /// Closes with a code and a reason, and returns the Close that comes back. Messages that come before it are dropped.
+    /// If the session is over already, it returns what ended it.
     #[must_use]
     pub fn close(&mut self, code: u16, reason: &str) -> Close {
         let body = [&code.to_be_bytes(), reason.as_bytes()].concat();
@@ -178,10 +178,10 @@ impl WshdClient {
         while self.receive().is_some() {}
         self.closed
             .clone()
-            .expect("nothing comes after the end only")
+            .expect("`receive` gives `None` only when it has noted the end")
     }
 
-    /// How the session ended, as far as this client has received: 1006 if the connection was lost.
+    /// How the session ended, as far as this client knows: with 1006 if the connection was lost. `None` while it is open.
     #[must_use]
     pub fn closed(&self) -> Option<&Close> {
         self.closed.as_ref()
@@ -207,11 +207,11 @@ impl WshdClient {
                 .zip(MASK.iter().cycle())
                 .map(|(byte, mask)| byte ^ mask),
         );
-        // What cannot be sent is noticed by the next `receive`.
+        // If it cannot be sent, the next `receive` notices.
         let _ = self.stream.get_mut().write_all(&frame);
     }
 
-    /// The first byte of a frame, and its payload.
+    /// Reads a frame: its first byte, and its payload.
     fn read_frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 2];
         self.stream.read_exact(&mut head)?;
@@ -246,7 +246,7 @@ impl fmt::Debug for WshdClient {
     }
 }
 
-/// All lines until the empty one.
+/// Reads all lines up to the empty one.
 fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
     let mut head = String::new();
     let mut line = String::new();
@@ -290,5 +290,5 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
-/// Any four bytes: there is no proxy between a test and its server that frames could deceive.
+/// The mask of every frame. Any four bytes do: there is no proxy between a test and its server that a frame could deceive.
 const MASK: [u8; 4] = [0x57, 0x53, 0x48, 0x44];

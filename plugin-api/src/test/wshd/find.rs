@@ -1,4 +1,4 @@
-//! Where the `wshd` is that a test starts.
+//! Finds the `wshd` that a test starts.
 
 use std::{
     env,
@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The program: what the variable `WSHD` names, else the first that is there of the one beside the test,
-/// the one that brought this SDK along, and those on `PATH`.
+/// The program. The environment variable `WSHD` may name it. Otherwise it is the first that exists of the one beside the
+/// test, the one that wrote this SDK, and those on `PATH`.
 pub(super) fn wshd() -> Result<PathBuf, String> {
     let named = env::var_os(VARIABLE).filter(|named| !named.is_empty());
     if let Some(named) = named.map(PathBuf::from) {
@@ -33,14 +33,14 @@ pub(super) fn wshd() -> Result<PathBuf, String> {
     })
 }
 
-/// Where it may be, in the order in which it is looked for.
+/// The paths at which the program may be, in the order in which they are tried.
 fn candidates(
     test: &Path,
     noted: Option<PathBuf>,
     path: &OsStr,
     home: Option<PathBuf>,
 ) -> Vec<PathBuf> {
-    // `target/debug/deps/hello_wsh-0123`, and `target/debug/wshd`.
+    // The test is `target/debug/deps/hello_wsh-0123`, the program `target/debug/wshd`.
     let beside = test.ancestors().skip(1).take(2);
     let on_path = env::split_paths(path).filter(|directory| directory.is_absolute());
     let of_cargo = home.map(|home| home.join(".cargo/bin"));
@@ -59,7 +59,7 @@ fn first(candidates: &[PathBuf]) -> Option<PathBuf> {
     candidates.iter().find(|path| path.is_file()).cloned()
 }
 
-/// The program that wrote the SDK into `sdk`, as it noted there.
+/// The program that wrote the SDK in the directory `sdk`, by its own note there.
 fn noted(sdk: &Path) -> Option<PathBuf> {
     let note = fs::read_to_string(sdk.join("sdk.toml")).ok()?;
     let line = note.lines().find_map(|line| line.strip_prefix("wshd = "))?;
