@@ -1,4 +1,4 @@
-//! The head of one HTTP request, as it came: request line and header lines (RFC 9112).
+//! The head of an HTTP request: request line and header lines (RFC 9112).
 
 pub(crate) mod first_bytes;
 
@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use self::first_bytes::NotARequest;
 
-/// A parsed request head. It keeps the peer's bytes and remembers where things lie in them.
+/// A parsed request head. It keeps the peer's bytes and knows where the parts lie in them.
 #[derive(Debug)]
 pub(crate) struct Head {
     bytes: Box<[u8]>,
@@ -17,7 +17,7 @@ pub(crate) struct Head {
     lines: Vec<(Span, Span)>,
 }
 
-/// Where something lies in a head, which is shorter than 4 GiB.
+/// Where a part lies in a head, which is shorter than 4 GiB.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: u32,
@@ -36,7 +36,7 @@ pub(crate) enum HeadFault {
     /// 400.
     #[error("the request is malformed")]
     Malformed,
-    /// What else the bytes are.
+    /// The bytes are something else than a request.
     #[error(transparent)]
     NotARequest(#[from] NotARequest),
     /// 431.
@@ -45,22 +45,24 @@ pub(crate) enum HeadFault {
 }
 
 impl HeadFault {
-    /// What is wrong with these bytes, which look like a whole head and are none.
+    /// The fault of bytes that end like a whole head and are none.
     fn of(bytes: &[u8]) -> HeadFault {
         first_bytes::fault(bytes).map_or(HeadFault::Malformed, HeadFault::NotARequest)
     }
 }
 
 impl Head {
-    /// Where the head at the start of `bytes` ends, if it does; `from` was searched before.
+    /// The length of the head at the start of `bytes`, or `None` until it is whole. The first `from` bytes
+    /// were searched by an earlier call.
     pub(crate) fn end(bytes: &[u8], from: usize) -> Option<usize> {
-        // The blank line may straddle what came before; `at` is where it may end.
+        // `at` is where the blank line may end. It may have begun in what was searched before.
         let mut at = from.saturating_sub(3) + 3;
         while let Some(byte) = bytes.get(at) {
             at += match byte {
                 b'\n' if bytes[..=at].ends_with(b"\r\n\r\n") => return Some(at + 1),
                 b'\r' | b'\n' => 1,
-                // It is no part of a blank line, so none ends before four bytes further on.
+                // The byte is no part of a blank line, so the next one ends four bytes further on at the
+                // earliest.
                 _ => 4,
             };
         }
@@ -69,7 +71,7 @@ impl Head {
 
     /// Parses a whole head, its blank line included.
     pub(crate) fn parse(bytes: Box<[u8]>, lines_max: usize) -> Result<Head, HeadFault> {
-        // Usual heads have a dozen lines, and what is not used costs nothing.
+        // Usual heads have a dozen lines. Room that is not used costs nothing.
         let mut few = [const { MaybeUninit::uninit() }; LINES_ON_THE_STACK];
         let mut many = Vec::new();
         let headers = match few.get_mut(..lines_max) {
@@ -115,7 +117,7 @@ impl Head {
         })
     }
 
-    /// The peer's bytes.
+    /// The bytes of the peer.
     #[cfg(fuzzing)]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -125,7 +127,7 @@ impl Head {
         &self.bytes[self.method.range()]
     }
 
-    /// The request target, verbatim.
+    /// The request target, as the peer sent it.
     pub(crate) fn target(&self) -> &[u8] {
         &self.bytes[self.target.range()]
     }
@@ -134,7 +136,7 @@ impl Head {
         self.is_http_1_1
     }
 
-    /// The header lines in order: name and value.
+    /// The name and the value of each header line, in order.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let line =
             |(name, value): &(Span, Span)| (&self.bytes[name.range()], &self.bytes[value.range()]);
@@ -172,7 +174,7 @@ pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     elements.filter(|element| !element.is_empty())
 }
 
-/// Room for as many header lines costs no allocation; the shipped limit is below it.
+/// Header lines that cost no allocation. The default of `header_lines_max` is below.
 const LINES_ON_THE_STACK: usize = 128;
 
 #[cfg(test)]

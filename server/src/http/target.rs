@@ -1,25 +1,25 @@
-//! The request target: which path is asked for (RFC 9112 §3.2).
+//! The request target, which says the path (RFC 9112 §3.2).
 
 use percent_encoding::percent_decode;
 
 use crate::config::authority::Authority;
 
-/// A target taken apart.
+/// The parts of a target.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// The path, percent-decoded once: UTF-8 without NUL.
     pub(crate) path: String,
-    /// What follows the first `?`, raw.
+    /// What follows the first `?`, as it was sent.
     pub(crate) query: Vec<u8>,
-    /// Host and port of an absolute target.
+    /// Host and port; only an absolute target has them.
     pub(crate) authority: Option<Box<str>>,
 }
 
 impl Target {
-    /// Takes origin-form and absolute-form; `None` is a malformed target.
+    /// Parses a target in origin form or absolute form; `None` where it is malformed.
     pub(crate) fn parse(target: &[u8]) -> Option<Target> {
         let target = std::str::from_utf8(target).ok()?;
-        // A fragment is never sent (RFC 6455 §3).
+        // Clients must not send a fragment (RFC 6455 §3).
         if target.contains('#') {
             return None;
         }
@@ -47,7 +47,7 @@ impl Target {
     }
 }
 
-/// The path of a target as it was sent, and its query if it has one.
+/// The path of a target, not decoded, and its query if it has one.
 pub(crate) fn raw_path(target: &[u8]) -> Option<(&str, Option<&str>)> {
     let target = std::str::from_utf8(target).ok()?;
     let from_path = if target.starts_with('/') {
@@ -61,7 +61,7 @@ pub(crate) fn raw_path(target: &[u8]) -> Option<(&str, Option<&str>)> {
     })
 }
 
-/// The authority of an absolute target, and what follows it.
+/// Splits an absolute target into its authority and what follows.
 fn split_authority(target: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     let known = ["ws", "wss", "http", "https"];

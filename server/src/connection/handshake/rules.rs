@@ -4,15 +4,17 @@ use crate::connection::reply::Reply;
 use crate::http::head::{Head, elements};
 use crate::ws::extension::{self, Offer};
 
-/// What the rules of §4.2.1 leave, but for `Host`, which every request has.
+/// What is known of a request that keeps the rules of RFC 6455 §4.2.1.
 pub(crate) struct Checked {
+    /// The client's `Sec-WebSocket-Key`.
     pub(crate) key: Vec<u8>,
+    /// Empty where the client sends none, which no browser does.
     pub(crate) origin: String,
     /// The subprotocols that the client offers, none of them twice.
     pub(crate) protocols: Vec<String>,
 }
 
-/// Checks every rule; a broken one is the answer.
+/// Checks every rule but that of `Host`, which holds for every request. A broken rule is the reply.
 pub(crate) fn check(head: &Head) -> Result<Checked, Reply> {
     if head.method() != b"GET" {
         return Err(Reply::Malformed("an opening handshake is a GET"));
@@ -67,8 +69,8 @@ pub(super) fn offers(head: &Head) -> Result<Vec<Offer<'_>>, Reply> {
     offers.map_err(|_| Reply::Malformed("`Sec-WebSocket-Extensions` is not a list of extensions"))
 }
 
-/// The subprotocols that the client offers, in its order. None is there twice, on one line or on
-/// several (RFC 6455 §4.1, §11.3.4).
+/// The subprotocols that the client offers, in its order. A subprotocol that is listed twice, on one line
+/// or on several, breaks a rule (RFC 6455 §4.1, §11.3.4).
 fn protocols(head: &Head) -> Result<Vec<String>, Reply> {
     const NO_LIST: Reply = Reply::Malformed("`Sec-WebSocket-Protocol` is not a list of tokens");
     let mut protocols = Vec::new();
@@ -94,6 +96,7 @@ fn protocols(head: &Head) -> Result<Vec<String>, Reply> {
     Ok(protocols)
 }
 
+/// The value of the one line with this name, if there is one. Two lines are the `fault`.
 fn single<'a>(
     head: &'a Head,
     name: &'a str,
@@ -102,13 +105,13 @@ fn single<'a>(
     head.value(name).map_err(|_| Reply::Malformed(fault))
 }
 
-/// Text without control characters.
+/// The value as text; `None` where it is no UTF-8 or has control characters.
 fn plain_text(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
     (!text.chars().any(char::is_control)).then(|| text.to_owned())
 }
 
-/// Whether `key` is the base64 of 16 bytes: 22 digits, the last with four zero bits, and padding.
+/// Whether `key` is the base64 of 16 bytes: 22 digits, of which the last has four zero bits, and padding.
 fn is_key(key: &[u8]) -> bool {
     let Some((digits, b"==")) = key.split_at_checked(22) else {
         return false;

@@ -1,12 +1,12 @@
-//! What the bytes of a request say before the request is whole: whether it can still become one.
+//! Whether the first bytes of a connection can become a request.
 //!
-//! A client that speaks another protocol waits for an answer that never comes, and its operator
-//! looks for the fault elsewhere. It is answered at once, and the log names what it speaks.
+//! A client that speaks another protocol would wait for an answer that never comes, and its operator
+//! would look for the fault elsewhere. So it is answered at once, and the log names what it speaks.
 
-/// Why bytes are not the beginning of a request, and never will be.
+/// Why bytes cannot become a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotARequest {
-    /// A ClientHello.
+    /// A TLS ClientHello.
     #[error(
         "TLS on a plain port: this server speaks http:// and ws://, a proxy before it adds TLS"
     )]
@@ -19,7 +19,7 @@ pub(crate) enum NotARequest {
     Version,
     #[error("an SSH client on an HTTP port")]
     Ssh,
-    /// Its first version.
+    /// The first version of the PROXY protocol.
     #[error(
         "the PROXY protocol, which this server does not read: switch it off in the load balancer"
     )]
@@ -29,7 +29,8 @@ pub(crate) enum NotARequest {
     NoVersion,
     #[error("a method of more than {METHOD_BYTES_MAX} bytes")]
     MethodTooLong,
-    /// RFC 9112 §2.2 allows to read it as the end of a line, which is how requests are smuggled.
+    /// RFC 9112 §2.2 allows a server to read LF alone as the end of a line. Servers that differ in that can
+    /// be made to see different requests, which is called request smuggling.
     #[error("a line that ends with LF: wants CR LF")]
     BareLineFeed,
     #[error("a control character in the head")]
@@ -41,6 +42,7 @@ pub(crate) enum NotARequest {
 }
 
 impl NotARequest {
+    /// The status of the answer.
     pub(crate) fn status(self) -> u16 {
         match self {
             NotARequest::MethodTooLong => 501,
@@ -50,7 +52,8 @@ impl NotARequest {
     }
 }
 
-/// Whether `head`, which has no end yet, can become one. Its first `judged` bytes were judged before.
+/// Whether `head`, which is not whole, can become a request head. Its first `judged` bytes were judged by an
+/// earlier call.
 pub(crate) fn judge(head: &[u8], judged: usize) -> Result<(), NotARequest> {
     let line_end = head.iter().position(|byte| *byte == b'\n');
     // One empty line before a request is ignored (RFC 9112 §2.2).
@@ -61,7 +64,7 @@ pub(crate) fn judge(head: &[u8], judged: usize) -> Result<(), NotARequest> {
         }
         line_end => (0, line_end),
     };
-    // A line that was judged whole stays good.
+    // A request line that was judged when it was whole needs no second look.
     if line_end.is_none_or(|line_end| line_end >= judged) {
         request_line(&head[start..line_end.map_or(head.len(), |end| end + 1)])?;
     }
@@ -71,7 +74,7 @@ pub(crate) fn judge(head: &[u8], judged: usize) -> Result<(), NotARequest> {
     }
 }
 
-/// Judges a request line: whole with its line feed, or its beginning.
+/// Judges a request line, or its beginning where it has no line feed yet.
 fn request_line(line: &[u8]) -> Result<(), NotARequest> {
     if let [b'\r', rest @ ..] = line {
         return match rest {
@@ -132,7 +135,7 @@ fn request_line(line: &[u8]) -> Result<(), NotARequest> {
     })
 }
 
-/// What begins with these bytes, if it is known.
+/// The protocol that begins with these bytes, if it is a known one.
 fn other_protocol(line: &[u8]) -> NotARequest {
     match line {
         // The record of a handshake (RFC 8446 §5.1).
@@ -143,7 +146,7 @@ fn other_protocol(line: &[u8]) -> NotARequest {
     }
 }
 
-/// Judges header lines, from the line feed of one line on.
+/// Judges header lines, from the line feed before them on.
 fn lines(lines: &[u8]) -> Result<(), NotARequest> {
     for pair in lines.windows(2) {
         match pair {
@@ -156,9 +159,9 @@ fn lines(lines: &[u8]) -> Result<(), NotARequest> {
     Ok(())
 }
 
-/// Why a whole head is none, if its bytes say so.
+/// Why bytes that end like a whole head are none, if their first bytes show it.
 pub(crate) fn fault(head: &[u8]) -> Option<NotARequest> {
-    // They look like the end of a head.
+    // These bytes look like the end of a head.
     if head == b"\r\n\r\n" {
         return Some(NotARequest::EmptyLines);
     }
@@ -167,7 +170,7 @@ pub(crate) fn fault(head: &[u8]) -> Option<NotARequest> {
 
 /// Whether a line of `head` ends with LF alone.
 pub(crate) fn has_bare_line_feed(head: &[u8]) -> bool {
-    // Without a branch for each byte, so that the compiler takes sixteen at a time.
+    // No branch for each byte, so that the compiler can take sixteen bytes at a time.
     let pairs = head.iter().zip(head.iter().skip(1));
     let bare = pairs.fold(0, |bare, (before, byte)| {
         bare | (u8::from(*byte == b'\n') & u8::from(*before != b'\r'))
@@ -175,7 +178,7 @@ pub(crate) fn has_bare_line_feed(head: &[u8]) -> bool {
     bare != 0 || head.first() == Some(&b'\n')
 }
 
-/// The longest that is registered has 17.
+/// The longest method that is registered has 17 bytes.
 const METHOD_BYTES_MAX: usize = 32;
 
 #[cfg(test)]
@@ -224,10 +227,10 @@ mod tests {
             (&[b'A'; 33], MethodTooLong),
         ] {
             assert_eq!(judge(bytes, 0), Err(expected), "{}", bytes.escape_ascii());
-            // It is found as well when the bytes come one by one.
+            // The fault is found too when the bytes come one by one.
             let found = (1..=bytes.len()).find_map(|end| judge(&bytes[..end], end - 1).err());
             let shown = bytes.escape_ascii();
-            // The first byte that is wrong may be wrong for an earlier reason.
+            // It may be another fault, since fewer bytes are known then.
             assert!(found.is_some(), "{shown}");
         }
         assert_eq!(fault(b"\r\n\r\n"), Some(EmptyLines));
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_a_request_so_far_may_go_on() {
+    fn the_beginning_of_a_request_is_never_refused() {
         let request = b"\r\nUPDATEREDIRECTREF /a?b=\xc3\xa4 HTTP/1.0\r\nHost: x\r\nX: \xff\t\r\n";
         for start in [0, 2] {
             let request = &request[start..];
@@ -268,7 +271,7 @@ mod tests {
     }
 
     proptest! {
-        /// Pieces of requests and of what is none, in any order, that come in any pieces.
+        /// Parts of requests and of other things, in any order, received in any pieces.
         #[test]
         fn what_is_no_request_is_found_whatever_the_reads_were(
             parts in proptest::collection::vec(0..14_usize, 0..12),
@@ -279,7 +282,7 @@ mod tests {
                 b"HTTP/2", b"PROXY TCP4 ", b"\x16\x03", b"AAAAAAAAAAAAAAAAAAAA",
             ];
             let bytes: Vec<u8> = parts.iter().flat_map(|part| known[*part].to_vec()).collect();
-            // A head that has its end is judged no more.
+            // A whole head is not judged here.
             let end = super::super::Head::end(&bytes, 0);
             let bytes = &bytes[..end.map_or(bytes.len(), |end| end - 1)];
             let (mut judged, mut found) = (0, Ok(()));
