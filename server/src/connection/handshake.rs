@@ -33,7 +33,7 @@ pub(super) struct UpgradeRequest {
     pub(super) permit: Permit,
 }
 
-/// Checks an opening handshake and asks its handler, unless the handler's sessions are held back.
+/// Checks an opening handshake and asks its handler, unless the handler is throttled.
 pub(super) fn begin(upgrade: UpgradeRequest) -> NextStep {
     let generation = upgrade.route.generation_ref.generation();
     let checked = match check(&upgrade, generation) {
@@ -43,9 +43,9 @@ pub(super) fn begin(upgrade: UpgradeRequest) -> NextStep {
     if let Err(after) = generation.context.let_in() {
         return refuse(upgrade, Reply::Quarantined { after });
     }
-    let is_held = generation.context.throttle.is_on();
+    let is_throttled = generation.context.throttle.is_on();
     let handshake = PendingHandshake::new(upgrade, checked);
-    match is_held {
+    match is_throttled {
         true => handshake.wait_for_release(),
         false => handshake.ask(),
     }

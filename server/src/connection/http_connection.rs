@@ -7,9 +7,9 @@
 //!                 └──▶ reply, refuse, stream events
 //! ```
 //!
-//! [`HttpConnection::run`] takes the steps and decides nothing: `routing` judges a request, `handshake`
-//! what its handler says, and each answers with the [`NextStep`]. A connection has one request, so
-//! every step but the first three ends it.
+//! [`HttpConnection::run`] takes the steps and decides nothing. `routing` judges a request, `handshake` what
+//! its handler says, and each returns the [`NextStep`]. A connection has one request, and gets a session
+//! or one answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) struct HttpConnection {
     server: Arc<Server>,
     /// When the server first looked at it.
     began: Instant,
-    /// Those that held then.
+    /// The limits that held at that time.
     limits: Limits,
     /// Received and not used: the request head as far as it has come, and later what follows it.
     received: Vec<u8>,

@@ -42,7 +42,7 @@ pub(in crate::connection) struct PendingHandshake {
 /// What a pending handshake waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
-    /// The handler's sessions are held back: it is asked when that is over.
+    /// The handler is throttled, and is asked when that is over.
     ForRelease,
     /// The handler was asked: it is asked again when it calls `wake`.
     ForWake,
@@ -51,10 +51,10 @@ enum Waiting {
 /// What happens to a pending handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// The handler's sessions are not held back any more.
+    /// The handler is not throttled any more.
     Released,
-    /// The handler called `wake`; its sessions are held back now or not.
-    Woken { is_held: bool },
+    /// The handler called `wake`, and is throttled now or not.
+    Woken { is_throttled: bool },
     /// The handler closes the session that would come of the handshake.
     Closed { code: u16 },
     /// The peer has ended the connection.
@@ -78,14 +78,20 @@ enum Action {
 fn step(waiting: Waiting, event: Event) -> (Waiting, Action) {
     match (waiting, event) {
         (Waiting::ForRelease, Event::Woken { .. }) => (waiting, Action::Wait),
-        (Waiting::ForWake, Event::Woken { is_held: true }) => (Waiting::ForRelease, Action::Wait),
-        (Waiting::ForWake, Event::Woken { is_held: false }) | (_, Event::Released) => {
-            (Waiting::ForWake, Action::Ask)
+        (Waiting::ForWake, Event::Woken { is_throttled: true }) => {
+            (Waiting::ForRelease, Action::Wait)
         }
+        (
+            Waiting::ForWake,
+            Event::Woken {
+                is_throttled: false,
+            },
+        )
+        | (_, Event::Released) => (Waiting::ForWake, Action::Ask),
         (_, Event::Closed { code }) => (waiting, Action::Refuse(Reply::ClosedEarly { code })),
         (_, Event::PeerGone) => (waiting, Action::Close),
         (Waiting::ForRelease, Event::DeadlinePassed) => {
-            let after = HELD_PAUSE;
+            let after = THROTTLED_PAUSE;
             (waiting, Action::Refuse(Reply::Quarantined { after }))
         }
         (Waiting::ForWake, Event::DeadlinePassed) => (waiting, Action::Refuse(Reply::NoAnswer)),
@@ -137,7 +143,7 @@ impl PendingHandshake {
         }
     }
 
-    /// Asks the handler when its sessions are not held back any more.
+    /// Asks the handler when it is not throttled any more.
     pub(super) fn wait_for_release(self) -> NextStep {
         let waiting = Waiting::ForRelease;
         NextStep::AwaitHandler(Box::new(PendingHandshake { waiting, ..self }))
@@ -180,7 +186,7 @@ impl PendingHandshake {
     fn event_of(&self, post: HandshakePost) -> Event {
         match post {
             HandshakePost::Woken => Event::Woken {
-                is_held: self.throttle().is_on(),
+                is_throttled: self.throttle().is_on(),
             },
             HandshakePost::Closed { code } => Event::Closed { code },
         }
@@ -196,7 +202,7 @@ impl PendingHandshake {
     }
 }
 
-/// Ends when the handler's sessions are not held back any more.
+/// Ends when the handler is not throttled any more.
 async fn released(throttle: &Throttle, registration: &Registration) {
     let id = registration.mailbox().id;
     poll_fn(|cx| match throttle.wait(id, cx.waker()) {
@@ -230,7 +236,7 @@ async fn peer_gone(socket: &TcpStream, early: &mut Vec<u8>) {
 }
 
 /// When to try again a handler whose callbacks hold the workers.
-const HELD_PAUSE: Duration = Duration::from_secs(5);
+const THROTTLED_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes that a peer may send while its handler has not answered.
 const EARLY_BYTES_MAX: usize = 64 * 1024;
 
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn a_pending_handshake_does_with_each_event_what_the_table_says() {
         use Waiting::{ForRelease, ForWake};
-        let woken = |is_held| Event::Woken { is_held };
+        let woken = |is_throttled| Event::Woken { is_throttled };
         let closed = Event::Closed { code: 4000 };
         let closed_early = "Refuse(ClosedEarly { code: 4000 })";
         for (waiting, event, then, action) in [
