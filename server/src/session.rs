@@ -36,7 +36,7 @@ use crate::sessions::permits::ConnectionGuard;
 use crate::sessions::registry::Registration;
 use crate::ws::close::CloseBody;
 use crate::ws::closing::{ClosingEvent, ClosingState};
-use crate::ws::decoder::{Decoder, Limits};
+use crate::ws::decoder::{Decoder, DecoderLimits};
 use crate::ws::deflate::Agreement;
 
 /// One open WebSocket.
@@ -63,12 +63,12 @@ pub(crate) struct Session {
     deadlines: Deadlines,
     /// The move to newer code that is to be made.
     moving: Option<Box<Migration>>,
-    about: About,
+    about: ConnectionInfo,
     guard: Option<ConnectionGuard>,
 }
 
 /// What the opening handshake leaves for the session.
-pub(crate) struct Opening {
+pub(crate) struct SessionStart {
     pub(crate) owner: HandshakeOwner,
     /// The chosen subprotocol, or empty.
     pub(crate) protocol: String,
@@ -79,7 +79,7 @@ pub(crate) struct Opening {
 }
 
 /// What the log lines of a session say of its connection.
-pub(crate) struct About {
+pub(crate) struct ConnectionInfo {
     pub(crate) peer: Peer,
     /// The path of the request; `None` is the handler's own path.
     pub(crate) path: Option<Box<str>>,
@@ -102,10 +102,10 @@ impl Session {
     pub(crate) fn open(
         registration: Registration,
         wire: Wire,
-        opening: Opening,
-        about: About,
+        opening: SessionStart,
+        about: ConnectionInfo,
     ) -> Session {
-        let Opening {
+        let SessionStart {
             owner,
             protocol,
             deflate,
@@ -333,8 +333,8 @@ impl Session {
     }
 }
 
-fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> Limits {
-    Limits {
+fn decoder_limits(generation: &Generation, limits: &SessionLimits) -> DecoderLimits {
+    DecoderLimits {
         // The configuration allows less than a `u32` can hold.
         message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
         fragments_max: u32::try_from(limits.fragments_max).unwrap_or(u32::MAX),

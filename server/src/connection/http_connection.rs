@@ -31,7 +31,7 @@ use super::server::Server;
 use crate::config::Limits;
 use crate::outbound::wire::Wire;
 use crate::process::clock::Moment;
-use crate::session::{About, Opening, Session};
+use crate::session::{ConnectionInfo, Session, SessionStart};
 use crate::sessions::permits::{ConnectionGuard, Permit};
 
 /// What a connection has at every step before its session.
@@ -225,13 +225,13 @@ impl HttpConnection {
             deflate,
             answer,
         } = handshake;
-        let opening = Opening {
+        let opening = SessionStart {
             owner,
             protocol,
             deflate,
             early: self.received,
         };
-        let about = About {
+        let about = ConnectionInfo {
             peer: self.peer.into(),
             path,
             began: Moment::at(self.began),

@@ -11,7 +11,7 @@ use crate::border::calls::CallbackOutcome;
 use crate::buffers::pool::Buffer;
 use crate::sessions::cause::Cause;
 use crate::ws::close::{self, CloseBody};
-use crate::ws::closing::{Action, ClosingEvent};
+use crate::ws::closing::{ClosingAction, ClosingEvent};
 use crate::ws::violation::Violation;
 
 impl Session {
@@ -35,15 +35,15 @@ impl Session {
     fn act_now(&mut self) {
         while let Some(action) = self.controls().closing.next_action() {
             match action {
-                Action::TellHandler => self.note_end(),
-                Action::SkipMessages => self.decoder.skip_messages(),
-                Action::StartDeadline => self.deadlines.start_closing(&self.conn.controls),
-                Action::DropInput => {
+                ClosingAction::TellHandler => self.note_end(),
+                ClosingAction::SkipMessages => self.decoder.skip_messages(),
+                ClosingAction::StartDeadline => self.deadlines.start_closing(&self.conn.controls),
+                ClosingAction::DropInput => {
                     self.unparsed = Buffer::default();
                     self.unparsed_has_frames = false;
                 }
-                Action::ShutDown => self.controls().wire.finish(),
-                Action::AskHandler => self.ask_handler(),
+                ClosingAction::ShutDown => self.controls().wire.finish(),
+                ClosingAction::AskHandler => self.ask_handler(),
             }
         }
     }

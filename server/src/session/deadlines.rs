@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::Session;
-use super::liveness::{Facts, Liveness, Timeouts, Verdict};
+use super::liveness::{Facts, Liveness, LivenessVerdict, Timeouts};
 use crate::config::SessionLimits;
 use crate::outbound::controls::Controls;
 use crate::outbound::wire::PeerEnd;
@@ -187,7 +187,7 @@ impl Session {
         }
         let timeouts = timeouts(&self.conn.controls);
         match self.look_at_peer(Moment::now(), &facts, &timeouts) {
-            Verdict::Ping if !facts.hears && self.peer_has_left() => {
+            LivenessVerdict::Ping if !facts.hears && self.peer_has_left() => {
                 self.meet(ClosingEvent::ConnectionLost, Cause::ConnectionLost);
             }
             verdict => self.follow(verdict),
@@ -200,26 +200,26 @@ impl Session {
         now: Moment,
         facts: &Facts,
         timeouts: &Timeouts,
-    ) -> Verdict {
+    ) -> LivenessVerdict {
         let (state, life) = (self.state(), &mut self.deadlines.life);
         if state.is_open() {
             life.look(now, facts, timeouts)
         } else if state.is_over() {
-            Verdict::Wait
+            LivenessVerdict::Wait
         } else {
             life.look_at_end(now, facts, timeouts)
         }
     }
 
     /// Does what a look at the peer has come to.
-    pub(super) fn follow(&mut self, verdict: Verdict) {
+    pub(super) fn follow(&mut self, verdict: LivenessVerdict) {
         match verdict {
-            Verdict::Wait => {}
-            Verdict::Ping => drop(self.controls().ping(b"")),
-            Verdict::Unfinished => self.meet(ClosingEvent::Close, Cause::MessageTimeout),
-            Verdict::Silent => self.meet(ClosingEvent::ConnectionLost, Cause::NoPong),
-            Verdict::Stalled => self.meet(ClosingEvent::ConnectionLost, Cause::NoProgress),
-            Verdict::NotClosed => self.meet(ClosingEvent::Overdue, Cause::NoClose),
+            LivenessVerdict::Wait => {}
+            LivenessVerdict::Ping => drop(self.controls().ping(b"")),
+            LivenessVerdict::Unfinished => self.meet(ClosingEvent::Close, Cause::MessageTimeout),
+            LivenessVerdict::Silent => self.meet(ClosingEvent::ConnectionLost, Cause::NoPong),
+            LivenessVerdict::Stalled => self.meet(ClosingEvent::ConnectionLost, Cause::NoProgress),
+            LivenessVerdict::NotClosed => self.meet(ClosingEvent::Overdue, Cause::NoClose),
         }
     }
 

@@ -74,7 +74,7 @@ pub(super) struct Timeouts {
 
 /// What a look comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum LivenessVerdict {
     /// Nothing is due.
     Wait,
     /// A Ping is to be sent; it counts as sent.
@@ -173,24 +173,29 @@ impl Liveness {
     }
 
     /// Looks at the peer of a session that neither side closes.
-    pub(super) fn look(&mut self, now: Moment, facts: &Facts, timeouts: &Timeouts) -> Verdict {
+    pub(super) fn look(
+        &mut self,
+        now: Moment,
+        facts: &Facts,
+        timeouts: &Timeouts,
+    ) -> LivenessVerdict {
         if self.is_stalled(now, facts, timeouts) {
-            return Verdict::Stalled;
+            return LivenessVerdict::Stalled;
         }
         self.set_rests(!facts.hears, || now);
         if facts.hears
             && let Some(until) = self.message_until(facts.message_bytes, timeouts)
             && now >= until
         {
-            return Verdict::Unfinished;
+            return LivenessVerdict::Unfinished;
         }
         let is_due = self.ping_at(timeouts).is_some_and(|at| now >= at);
         let may_ping = is_due && !is_long_way(facts);
         match &mut self.expects {
-            Expects::Life { until, .. } if now >= *until => Verdict::Silent,
+            Expects::Life { until, .. } if now >= *until => LivenessVerdict::Silent,
             Expects::Life { last_ping, .. } | Expects::Unread { last_ping } if may_ping => {
                 *last_ping = now;
-                Verdict::Ping
+                LivenessVerdict::Ping
             }
             Expects::Nothing if may_ping => {
                 // What was sent since the last Ping may lie before this one in the peer's buffer.
@@ -200,13 +205,13 @@ impl Liveness {
                     until: now.after(timeouts.pong + slow_reader_ms(before)),
                     last_ping: now,
                 };
-                Verdict::Ping
+                LivenessVerdict::Ping
             }
             _ => {
                 if is_due && self.flow.is_none() {
                     self.flow = Some(Box::new(Flow::new(now, now, facts.acked())));
                 }
-                Verdict::Wait
+                LivenessVerdict::Wait
             }
         }
     }
@@ -217,14 +222,14 @@ impl Liveness {
         now: Moment,
         facts: &Facts,
         timeouts: &Timeouts,
-    ) -> Verdict {
+    ) -> LivenessVerdict {
         let Expects::End {
             since,
             until,
             is_seen,
         } = &mut self.expects
         else {
-            return Verdict::Wait;
+            return LivenessVerdict::Wait;
         };
         *is_seen = true;
         let on_its_way = facts.queued_since.is_some() || facts.unacked > 0;
@@ -241,9 +246,9 @@ impl Liveness {
             self.flow = None;
         }
         if now >= *until {
-            return Verdict::NotClosed;
+            return LivenessVerdict::NotClosed;
         }
-        Verdict::Wait
+        LivenessVerdict::Wait
     }
 
     /// The time of the next look. `is_open` says that neither side closes.

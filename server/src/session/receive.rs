@@ -12,7 +12,7 @@ use crate::outbound::controls::Controls;
 use crate::outbound::wire::Received;
 use crate::sessions::cause::Cause;
 use crate::ws::closing::ClosingEvent;
-use crate::ws::decoder::{Decoder, Kind, PayloadLocation, Step};
+use crate::ws::decoder::{Decoder, DecoderStep, MessageKind, PayloadLocation};
 use crate::ws::frame;
 
 impl Session {
@@ -85,7 +85,7 @@ impl Session {
                 break;
             }
             match self.decoder.step(buffer, &mut at) {
-                Ok(Step::Starved) => break,
+                Ok(DecoderStep::Starved) => break,
                 Ok(step) => self.take_step(step, (&*buffer, at), &mut pongs, &mut batch),
                 Err(violation) => self.take_violation(violation),
             }
@@ -144,19 +144,19 @@ impl Session {
     /// Hands one step of the decoder to the handler.
     fn take_step(
         &mut self,
-        step: Step,
+        step: DecoderStep,
         (buffer, at): (&[u8], usize),
         pongs: &mut Pongs,
         batch: &mut Batch,
     ) {
-        if let Step::Close(body) = step {
+        if let DecoderStep::Close(body) = step {
             return self.take_close(&buffer[body]);
         }
         if !self.state().is_open() {
             return; // It came too late: one side has closed.
         }
         self.call(|instance, conn, FromPeer { decoder, .. }| match step {
-            Step::Message { kind, place, last } => {
+            DecoderStep::Message { kind, place, last } => {
                 let payload = match place {
                     PayloadLocation::Input(range) => &buffer[range],
                     PayloadLocation::Assembly => decoder.assembled(),
@@ -174,12 +174,12 @@ impl Session {
                 };
                 instance.message(conn, abi_kind(kind) | bits, payload)
             }
-            Step::Ping(range) => {
+            DecoderStep::Ping(range) => {
                 pongs.answer(&mut conn.controls, buffer, range.clone());
                 instance.ping(conn, &buffer[range])
             }
-            Step::Pong(range) => instance.pong(conn, &buffer[range]),
-            Step::Close(_) | Step::Starved => CallbackOutcome::Continue,
+            DecoderStep::Pong(range) => instance.pong(conn, &buffer[range]),
+            DecoderStep::Close(_) | DecoderStep::Starved => CallbackOutcome::Continue,
         });
     }
 }
@@ -238,10 +238,10 @@ impl Batch {
 }
 
 #[inline]
-fn abi_kind(kind: Kind) -> u32 {
+fn abi_kind(kind: MessageKind) -> u32 {
     match kind {
-        Kind::Text => abi::TEXT,
-        Kind::Binary => abi::BINARY,
+        MessageKind::Text => abi::TEXT,
+        MessageKind::Binary => abi::BINARY,
     }
 }
 

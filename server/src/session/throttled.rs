@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use super::Session;
 use super::deadlines::timeouts;
-use super::liveness::{Facts, Verdict};
+use super::liveness::{Facts, LivenessVerdict};
 use crate::outbound::wire::PeerEnd;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
@@ -75,7 +75,7 @@ impl Session {
         }
         match self.look_at_peer(now, &facts, &timeouts) {
             // The rest of the message may be among what is unread.
-            Verdict::Unfinished => {}
+            LivenessVerdict::Unfinished => {}
             verdict => self.follow(verdict),
         }
         self.controls().wire.flush();

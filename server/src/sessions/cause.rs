@@ -45,7 +45,7 @@ pub(crate) enum Cause {
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Row {
+struct CauseRow {
     /// The code of the server's Close frame. 0 where it sends none, or where the handler or the peer
     /// chooses the code.
     code: u16,
@@ -65,7 +65,7 @@ impl Cause {
     ///
     /// A peer can do something about a limit (1008 or 1009), so its reason names the limit.
     pub(crate) fn reason(self, limits: &SessionLimits) -> String {
-        let Row { code, word, limit } = self.row(Some(limits));
+        let CauseRow { code, word, limit } = self.row(Some(limits));
         match (code, limit) {
             (close_codes::POLICY_VIOLATION | close_codes::TOO_BIG, Some(limit)) => {
                 format!("{}: {word} = {limit}", self.complaint())
@@ -113,13 +113,13 @@ impl Cause {
     }
 
     /// The table. A row has the value of its limit if `limits` are given.
-    fn row(self, limits: Option<&SessionLimits>) -> Row {
-        let plain = |code, word| Row {
+    fn row(self, limits: Option<&SessionLimits>) -> CauseRow {
+        let plain = |code, word| CauseRow {
             code,
             word,
             limit: None,
         };
-        let limit = |code, word, of: fn(&SessionLimits) -> u64| Row {
+        let limit = |code, word, of: fn(&SessionLimits) -> u64| CauseRow {
             code,
             word,
             limit: limits.map(of),

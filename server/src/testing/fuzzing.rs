@@ -13,10 +13,10 @@ use crate::http::target::Target;
 use crate::testing::client_frame::frame;
 use crate::ws::close;
 use crate::ws::closing::promises;
-use crate::ws::decoder::{Decoder, Limits};
+use crate::ws::decoder::{Decoder, DecoderLimits};
 use crate::ws::deflate::Agreement;
 use crate::ws::deflate::budget::Budget;
-use crate::ws::deflate::deflation::{Deflation, Part};
+use crate::ws::deflate::deflation::{Deflation, PartPosition};
 use crate::ws::deflate::inflation::Inflation;
 use crate::ws::extension::{self, Offer};
 use crate::ws::oracle::{self, Said};
@@ -109,7 +109,7 @@ pub fn frames(data: &[u8]) {
     };
     let decoder = || {
         let inflation = (flags & 2 == 0).then(|| halves(flags & 4 == 0).0);
-        let limits = Limits {
+        let limits = DecoderLimits {
             parts: flags & 8 == 0,
             ..LIMITS
         };
@@ -157,7 +157,7 @@ pub fn messages(data: &[u8]) {
             Said::Binary(payload)
         });
     }
-    let limits = Limits {
+    let limits = DecoderLimits {
         message_bytes_max: u32::MAX,
         parts: flags & 2 == 0,
         ..LIMITS
@@ -240,7 +240,7 @@ impl<'a> Script<'a> {
 
 fn compress(deflation: &mut Deflation, payload: &[u8], wire: &mut Vec<u8>) -> bool {
     let mut output = Vec::new();
-    let is_smaller = deflation.compress(Part::WHOLE, payload, &mut output);
+    let is_smaller = deflation.compress(PartPosition::WHOLE, payload, &mut output);
     if is_smaller {
         *wire = output;
     }
@@ -262,7 +262,7 @@ fn halves(context_takeover: bool) -> (Box<Inflation>, Box<Deflation>) {
     agreement.into_halves()
 }
 
-const LIMITS: Limits = Limits {
+const LIMITS: DecoderLimits = DecoderLimits {
     message_bytes_max: 10_000,
     fragments_max: 100,
     parts: false,

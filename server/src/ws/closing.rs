@@ -2,7 +2,7 @@
 //!
 //! It holds the closing handshake of RFC 6455 §7 and each way around it: a lost connection, a broken
 //! rule, a handler that drops the connection, a time that is over. It performs nothing. Our Close
-//! frame is queued by the caller that told the event, at once; every other [`Action`] stays due until
+//! frame is queued by the caller that told the event, at once; every other [`ClosingAction`] stays due until
 //! the session takes it with [`ClosingHandshake::next_action`], between two callbacks.
 //!
 //! What always holds: at most one Close frame is sent, nothing is sent after it, the handler is told
@@ -80,7 +80,7 @@ pub(crate) enum CloseFrame {
 
 /// What the session has to do, in the order in which it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum ClosingAction {
     /// Tell the handler that the session is over, with the peer's code or else with 1006.
     TellHandler,
     /// Have the decoder skip data frames.
@@ -95,7 +95,7 @@ pub(crate) enum Action {
     AskHandler,
 }
 
-/// A set of [`Action`]s.
+/// A set of [`ClosingAction`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Actions(u8);
 
@@ -132,7 +132,7 @@ impl ClosingHandshake {
         self.due = self.due.with(transition.actions);
         if self.state != ClosingState::PeerCloses {
             // The answer is not open any more.
-            self.due = self.due.without(Action::AskHandler);
+            self.due = self.due.without(ClosingAction::AskHandler);
         }
         transition
     }
@@ -144,8 +144,10 @@ impl ClosingHandshake {
     }
 
     /// Takes the next action.
-    pub(crate) fn next_action(&mut self) -> Option<Action> {
-        let next = Action::IN_ORDER.into_iter().find(|it| self.due.has(*it))?;
+    pub(crate) fn next_action(&mut self) -> Option<ClosingAction> {
+        let next = ClosingAction::IN_ORDER
+            .into_iter()
+            .find(|it| self.due.has(*it))?;
         self.due = self.due.without(next);
         Some(next)
     }
@@ -196,7 +198,7 @@ impl ClosingState {
 
     /// What `event` does in this state.
     pub(crate) fn after(self, event: ClosingEvent) -> Transition {
-        use Action::*;
+        use ClosingAction::*;
         use ClosingEvent as On;
         use ClosingState::*;
         match (self, event) {
@@ -281,7 +283,7 @@ impl Transition {
         }
     }
 
-    fn and(self, actions: &[Action]) -> Transition {
+    fn and(self, actions: &[ClosingAction]) -> Transition {
         let all = (actions.iter()).fold(self.actions, |all, it| all.with(it.alone()));
         Transition {
             actions: all,
@@ -297,15 +299,15 @@ impl Transition {
     }
 }
 
-impl Action {
+impl ClosingAction {
     /// The handler is told before its peer's time begins, and asked after that: a callback may take long.
-    const IN_ORDER: [Action; 6] = [
-        Action::TellHandler,
-        Action::SkipMessages,
-        Action::StartDeadline,
-        Action::DropInput,
-        Action::ShutDown,
-        Action::AskHandler,
+    const IN_ORDER: [ClosingAction; 6] = [
+        ClosingAction::TellHandler,
+        ClosingAction::SkipMessages,
+        ClosingAction::StartDeadline,
+        ClosingAction::DropInput,
+        ClosingAction::ShutDown,
+        ClosingAction::AskHandler,
     ];
 
     fn alone(self) -> Actions {
@@ -314,7 +316,7 @@ impl Action {
 }
 
 impl Actions {
-    fn has(self, action: Action) -> bool {
+    fn has(self, action: ClosingAction) -> bool {
         self.0 & action.alone().0 != 0
     }
 
@@ -322,7 +324,7 @@ impl Actions {
         Actions(self.0 | others.0)
     }
 
-    fn without(self, action: Action) -> Actions {
+    fn without(self, action: ClosingAction) -> Actions {
         Actions(self.0 & !action.alone().0)
     }
 }

@@ -23,7 +23,7 @@ use crate::buffers::pool::Buffer;
 /// Turns the bytes of one connection into steps.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    limits: Limits,
+    limits: DecoderLimits,
     /// The decompressing half; `None` if no compression was agreed on.
     inflation: Option<Box<Inflation>>,
     /// The message whose first frame has come and whose last has not.
@@ -45,7 +45,7 @@ pub(crate) struct Decoder {
 
 /// The limits of one message, and whether it is given out whole.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct DecoderLimits {
     /// The bytes of a message, inflated; with `parts` the bytes of one part.
     pub(crate) message_bytes_max: u32,
     /// The frames of a message; with `parts` there is no limit.
@@ -56,12 +56,12 @@ pub(crate) struct Limits {
 
 /// What came next of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum DecoderStep {
     /// Nothing whole. More bytes are needed, behind the unused ones.
     Starved,
     /// A message, or a part of one.
     Message {
-        kind: Kind,
+        kind: MessageKind,
         place: PayloadLocation,
         last: bool,
     },
@@ -75,7 +75,7 @@ pub(crate) enum Step {
 
 /// What a message carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum MessageKind {
     Text,
     Binary,
 }
@@ -91,7 +91,7 @@ pub(crate) enum PayloadLocation {
 
 #[derive(Debug)]
 struct OpenMessage {
-    kind: Kind,
+    kind: MessageKind,
     /// The frames that have begun.
     fragments: u32,
     /// The payload bytes that these frames announced.
@@ -111,7 +111,7 @@ struct OpenFrame {
 }
 
 impl Decoder {
-    pub(crate) fn new(limits: Limits, inflation: Option<Box<Inflation>>) -> Decoder {
+    pub(crate) fn new(limits: DecoderLimits, inflation: Option<Box<Inflation>>) -> Decoder {
         Decoder {
             limits,
             inflation,
@@ -127,7 +127,7 @@ impl Decoder {
     }
 
     /// Applies other limits from now on.
-    pub(crate) fn set_limits(&mut self, limits: Limits) {
+    pub(crate) fn set_limits(&mut self, limits: DecoderLimits) {
         self.limits = limits;
     }
 
@@ -143,7 +143,11 @@ impl Decoder {
 
     /// Answers the next step in `input` from `*at`, and moves `*at` past what was used. The payload of a
     /// step is valid until the next call.
-    pub(crate) fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
+    pub(crate) fn step(
+        &mut self,
+        input: &mut [u8],
+        at: &mut usize,
+    ) -> Result<DecoderStep, Violation> {
         if self.skips {
             return self.skip(input, at);
         }
@@ -157,7 +161,7 @@ impl Decoder {
             }
             let Some(header) = frame::parse(&input[*at..])? else {
                 self.keep_what_came();
-                return Ok(Step::Starved);
+                return Ok(DecoderStep::Starved);
             };
             match header.opcode {
                 OpCode::Control(control) => return Ok(take_control(&header, control, input, at)),
@@ -185,7 +189,7 @@ impl Decoder {
         input: &mut [u8],
         at: &mut usize,
         bytes_max: usize,
-    ) -> Option<(Kind, Range<usize>)> {
+    ) -> Option<(MessageKind, Range<usize>)> {
         debug_assert!(self.is_between_messages());
         let (is_text, mask, place) = frame::whole_message(input, *at)?;
         if place.len() > self.message_bytes_max().min(bytes_max) {
@@ -199,7 +203,11 @@ impl Decoder {
             return None;
         }
         *at = place.end;
-        let kind = if is_text { Kind::Text } else { Kind::Binary };
+        let kind = if is_text {
+            MessageKind::Text
+        } else {
+            MessageKind::Binary
+        };
         Some((kind, place))
     }
 
@@ -240,13 +248,13 @@ impl Decoder {
         data: Data,
         input: &mut [u8],
         at: &mut usize,
-    ) -> Result<Option<Step>, Violation> {
+    ) -> Result<Option<DecoderStep>, Violation> {
         let kind = match (data, &self.open) {
             (Data::Continue, Some(open)) => open.kind,
             (Data::Continue, None) => return Err(Violation::NothingToContinue),
             (_, Some(_)) => return Err(Violation::MessageInsideMessage),
-            (Data::Text, None) => Kind::Text,
-            (Data::Binary, None) => Kind::Binary,
+            (Data::Text, None) => MessageKind::Text,
+            (Data::Binary, None) => MessageKind::Binary,
             (Data::Reserved(opcode), None) => return Err(Violation::ReservedOpcode(opcode)),
         };
         if header.rsv1 && (self.inflation.is_none() || data == Data::Continue) {
@@ -270,12 +278,14 @@ impl Decoder {
         if is_whole && !is_compressed {
             let payload = start..start + header.payload_len as usize;
             unmask(&mut input[payload.clone()], header.mask);
-            if kind == Kind::Text && simdutf8::basic::from_utf8(&input[payload.clone()]).is_err() {
+            if kind == MessageKind::Text
+                && simdutf8::basic::from_utf8(&input[payload.clone()]).is_err()
+            {
                 return Err(Violation::Utf8);
             }
             *at = payload.end;
             let place = PayloadLocation::Input(payload);
-            return Ok(Some(Step::Message {
+            return Ok(Some(DecoderStep::Message {
                 kind,
                 place,
                 last: true,
@@ -323,19 +333,24 @@ const LARGE_BYTES: usize = if cfg!(any(test, fuzzing)) {
 const RECEIVE_BYTES_LEAST: usize = 64 * 1024;
 
 /// Takes a control frame, which is left in the input until it is whole: it is short.
-fn take_control(header: &Header, control: Control, input: &mut [u8], at: &mut usize) -> Step {
+fn take_control(
+    header: &Header,
+    control: Control,
+    input: &mut [u8],
+    at: &mut usize,
+) -> DecoderStep {
     let start = *at + header.header_len;
     let end = start + header.payload_len as usize;
     let Some(payload) = input.get_mut(start..end) else {
-        return Step::Starved;
+        return DecoderStep::Starved;
     };
     unmask(payload, header.mask);
     *at = end;
     match control {
-        Control::Ping => Step::Ping(start..end),
-        Control::Pong => Step::Pong(start..end),
+        Control::Ping => DecoderStep::Ping(start..end),
+        Control::Pong => DecoderStep::Pong(start..end),
         // `frame::parse` let no reserved opcode through.
-        Control::Close | Control::Reserved(_) => Step::Close(start..end),
+        Control::Close | Control::Reserved(_) => DecoderStep::Close(start..end),
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod pool;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use self::budget::{Budget, Share};
+use self::budget::{Budget, BudgetShare};
 use self::deflation::{Deflation, Effort};
 use self::inflation::Inflation;
 use super::extension::{Offer, Parameter};
@@ -23,7 +23,7 @@ pub(crate) struct Agreement {
     terms: Terms,
     bytes_min: usize,
     /// Pays for the decompressor that context takeover makes the session keep; without it nothing.
-    inflater: Share,
+    inflater: BudgetShare,
     level: u8,
     budget: Arc<Budget>,
     response: String,

@@ -30,7 +30,7 @@ pub(crate) fn parse<'a>(
     let mut has_lines = false;
     for line in lines {
         has_lines = true;
-        let mut reader = Reader { rest: line };
+        let mut reader = OfferReader { rest: line };
         loop {
             // Empty elements mean nothing (RFC 9110 §5.6.1).
             while reader.take(b',') {}
@@ -51,11 +51,11 @@ pub(crate) fn parse<'a>(
 }
 
 /// Reads one header line from its start.
-struct Reader<'a> {
+struct OfferReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> OfferReader<'a> {
     fn offer(&mut self) -> Result<Offer<'a>, Malformed> {
         let name = self.token()?;
         let mut parameters = Vec::new();

@@ -8,7 +8,7 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::close;
-use super::decoder::{Decoder, Kind, Limits, PayloadLocation, Step};
+use super::decoder::{Decoder, DecoderLimits, DecoderStep, MessageKind, PayloadLocation};
 use super::violation::Violation;
 use crate::testing::client_frame::frame;
 
@@ -61,25 +61,28 @@ pub(crate) fn decode(
         let mut at = 0;
         loop {
             match decoder.step(&mut unparsed, &mut at) {
-                Ok(Step::Starved) => break,
-                Ok(Step::Message { kind, place, last }) => {
+                Ok(DecoderStep::Starved) => break,
+                Ok(DecoderStep::Message { kind, place, last }) => {
                     open.extend_from_slice(match place {
                         PayloadLocation::Input(range) => &unparsed[range],
                         PayloadLocation::Assembly => decoder.assembled(),
                     });
                     let is_text = std::str::from_utf8(&open).is_ok();
-                    assert!(kind != Kind::Text || is_text, "each part is whole text");
+                    assert!(
+                        kind != MessageKind::Text || is_text,
+                        "each part is whole text"
+                    );
                     if last {
                         let message = std::mem::take(&mut open);
                         said.push(match kind {
-                            Kind::Text => Said::Text(message),
-                            Kind::Binary => Said::Binary(message),
+                            MessageKind::Text => Said::Text(message),
+                            MessageKind::Binary => Said::Binary(message),
                         });
                     }
                 }
-                Ok(Step::Ping(range)) => said.push(Said::Ping(unparsed[range].to_vec())),
-                Ok(Step::Pong(range)) => said.push(Said::Pong(unparsed[range].to_vec())),
-                Ok(Step::Close(range)) => {
+                Ok(DecoderStep::Ping(range)) => said.push(Said::Ping(unparsed[range].to_vec())),
+                Ok(DecoderStep::Pong(range)) => said.push(Said::Pong(unparsed[range].to_vec())),
+                Ok(DecoderStep::Close(range)) => {
                     let body = &unparsed[range];
                     let violation = close::parse(body).err();
                     if violation.is_none() {
@@ -188,7 +191,7 @@ enum Ending {
 }
 
 fn tungstenite_says(bytes: &[u8], reads: &[usize]) -> (Vec<Said>, Ending) {
-    let peer = Peer {
+    let peer = PieceSocket {
         pieces: pieces(bytes, reads).map(<[u8]>::to_vec).collect(),
         next: 0,
     };
@@ -221,13 +224,13 @@ fn tungstenite_says(bytes: &[u8], reads: &[usize]) -> (Vec<Said>, Ending) {
 }
 
 /// A socket that gives one piece, then has nothing once, and so on. It takes everything.
-struct Peer {
+struct PieceSocket {
     pieces: Vec<Vec<u8>>,
     /// One more than the pieces that were given.
     next: usize,
 }
 
-impl Read for Peer {
+impl Read for PieceSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let current = self.next.checked_sub(1);
         match current.and_then(|current| self.pieces.get_mut(current)) {
@@ -245,7 +248,7 @@ impl Read for Peer {
     }
 }
 
-impl Write for Peer {
+impl Write for PieceSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
     }
@@ -255,7 +258,7 @@ impl Write for Peer {
     }
 }
 
-const LIMITS: Limits = Limits {
+const LIMITS: DecoderLimits = DecoderLimits {
     message_bytes_max: 1000,
     fragments_max: 20,
     parts: false,

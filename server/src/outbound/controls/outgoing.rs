@@ -9,7 +9,7 @@ use crate::buffers::pool::Buffer;
 use crate::outbound::wire::{self, Wire};
 use crate::sessions::cause::Cause;
 use crate::sessions::prepared_message::PreparedMessage;
-use crate::ws::deflate::deflation::Part;
+use crate::ws::deflate::deflation::PartPosition;
 use crate::ws::frame;
 
 impl Controls {
@@ -54,7 +54,7 @@ impl Controls {
         let kind = rules::kind(kind)?;
         let opcode = self.opcode_of(kind, payload)?;
         let fin = kind.is_last;
-        let part = Part {
+        let part = PartPosition {
             first: self.open_message.is_none(),
             last: fin,
         };
@@ -151,7 +151,8 @@ impl Controls {
             Some(Some(effort)) => message.compressed(effort),
             Some(None) => {
                 // TOO_BIG: the session closes, which is all that can be done about it here.
-                let _ = self.put_compressed(Part::WHOLE, message.opcode(), message.payload());
+                let _ =
+                    self.put_compressed(PartPosition::WHOLE, message.opcode(), message.payload());
                 self.note_buffered();
                 return true;
             }
@@ -172,7 +173,7 @@ impl Controls {
     /// Queues a part of a message compressed, or as it is if that is no smaller.
     fn put_compressed(
         &mut self,
-        part: Part,
+        part: PartPosition,
         opcode: OpCode,
         payload: &[u8],
     ) -> Result<(), abi::Status> {

@@ -32,7 +32,7 @@ fn run(
     timeouts: &Timeouts,
     end: u64,
     mut facts: impl FnMut(u64) -> Facts,
-) -> Vec<(u64, Verdict)> {
+) -> Vec<(u64, LivenessVerdict)> {
     let (mut now, mut seen) = (0, Vec::new());
     loop {
         let Some((due, _)) = liveness.next(true, &facts(now), timeouts) else {
@@ -45,8 +45,8 @@ fn run(
         }
         let facts = facts(now);
         match liveness.look(at(now), &facts, timeouts) {
-            Verdict::Wait => {}
-            Verdict::Ping => seen.push((now, Verdict::Ping)),
+            LivenessVerdict::Wait => {}
+            LivenessVerdict::Ping => seen.push((now, LivenessVerdict::Ping)),
             verdict => {
                 seen.push((now, verdict));
                 return seen;
@@ -58,7 +58,13 @@ fn run(
 #[test]
 fn a_silent_peer_gets_its_pings_by_their_interval_until_the_first_is_overdue() {
     let seen = run(&mut liveness(), &TIMEOUTS, 100_000, |_| IDLE);
-    assert_eq!(seen, [(25_000, Verdict::Ping), (35_100, Verdict::Silent)]);
+    assert_eq!(
+        seen,
+        [
+            (25_000, LivenessVerdict::Ping),
+            (35_100, LivenessVerdict::Silent)
+        ]
+    );
 
     let often = Timeouts {
         ping_interval: 1_000,
@@ -66,9 +72,9 @@ fn a_silent_peer_gets_its_pings_by_their_interval_until_the_first_is_overdue() {
         ..TIMEOUTS
     };
     let seen = run(&mut liveness(), &often, 100_000, |_| IDLE);
-    let pings = [1_000, 2_000, 3_000, 4_000].map(|at| (at, Verdict::Ping));
+    let pings = [1_000, 2_000, 3_000, 4_000].map(|at| (at, LivenessVerdict::Ping));
     assert_eq!(seen[..4], pings);
-    assert_eq!(seen[4], (4_100, Verdict::Silent));
+    assert_eq!(seen[4], (4_100, LivenessVerdict::Silent));
 }
 
 #[test]
@@ -80,7 +86,7 @@ fn an_answer_moves_the_next_ping_by_its_interval_and_not_by_the_pongs() {
     };
     for second in 1..30 {
         let now = at(second * 1_000);
-        assert_eq!(liveness.look(now, &IDLE, &often), Verdict::Ping);
+        assert_eq!(liveness.look(now, &IDLE, &often), LivenessVerdict::Ping);
         assert!(liveness.heard(now));
         let next = liveness.next(true, &IDLE, &often);
         assert_eq!(next, Some((now.after(1_000), false)));
@@ -136,14 +142,14 @@ fn a_reader_of_two_kib_a_second_lives_and_one_that_stops_does_not() {
         3_600_000,
         reader(2_048, 95_000, 0),
     );
-    assert_eq!(seen, [(60_000, Verdict::Stalled)]);
+    assert_eq!(seen, [(60_000, LivenessVerdict::Stalled)]);
     let seen = run(
         &mut liveness(),
         &TIMEOUTS,
         3_600_000,
         reader(1 << 20, 1_448, 20_000),
     );
-    assert_eq!(seen, [(80_000, Verdict::Stalled)]);
+    assert_eq!(seen, [(80_000, LivenessVerdict::Stalled)]);
 }
 
 #[test]
@@ -154,7 +160,7 @@ fn a_ping_waits_while_much_is_on_its_way_and_comes_when_that_has_arrived() {
         ..IDLE
     });
     // At 39.4 s little is on its way. What was sent may lie in the peer's own buffer.
-    assert_eq!(seen, [(40_000, Verdict::Ping)]);
+    assert_eq!(seen, [(40_000, LivenessVerdict::Ping)]);
 }
 
 #[test]
@@ -164,13 +170,19 @@ fn a_peer_that_got_much_has_the_time_to_read_it_before_its_pong() {
         taken: 100_000,
         ..IDLE
     };
-    assert_eq!(liveness.look(at(25_000), &facts, &TIMEOUTS), Verdict::Ping);
+    assert_eq!(
+        liveness.look(at(25_000), &facts, &TIMEOUTS),
+        LivenessVerdict::Ping
+    );
     let until = 25_000 + 10_000 + 100_000 * 1_000 / 2_048;
     assert_eq!(
         liveness.look(at(until - 1), &facts, &TIMEOUTS),
-        Verdict::Ping
+        LivenessVerdict::Ping
     );
-    assert_eq!(liveness.look(at(until), &facts, &TIMEOUTS), Verdict::Silent);
+    assert_eq!(
+        liveness.look(at(until), &facts, &TIMEOUTS),
+        LivenessVerdict::Silent
+    );
 }
 
 #[test]
@@ -190,13 +202,19 @@ fn a_message_has_its_time_and_more_for_what_came_of_it() {
         assert!(!liveness.note_message(true, || at(9_999)));
         let just_before = at(until - 1);
         liveness.heard(just_before);
-        assert_eq!(liveness.look(just_before, &facts, &TIMEOUTS), Verdict::Wait);
+        assert_eq!(
+            liveness.look(just_before, &facts, &TIMEOUTS),
+            LivenessVerdict::Wait
+        );
         assert_eq!(
             liveness.look(at(until), &facts, &TIMEOUTS),
-            Verdict::Unfinished
+            LivenessVerdict::Unfinished
         );
         liveness.note_message(false, || at(until));
-        assert_eq!(liveness.look(at(until), &IDLE, &TIMEOUTS), Verdict::Wait);
+        assert_eq!(
+            liveness.look(at(until), &IDLE, &TIMEOUTS),
+            LivenessVerdict::Wait
+        );
     }
 }
 
@@ -210,12 +228,23 @@ fn a_peer_that_is_not_read_gets_pings_and_need_only_take_them() {
     };
     liveness.set_rests(true, || at(0));
     let seen = run(&mut liveness, &TIMEOUTS, 500_000, |_| paused);
-    let pings: Vec<_> = (1..=20).map(|n| (n * 25_000, Verdict::Ping)).collect();
+    let pings: Vec<_> = (1..=20)
+        .map(|n| (n * 25_000, LivenessVerdict::Ping))
+        .collect();
     assert_eq!(seen, pings);
     // The peer is read again, and its time begins anew.
-    assert_eq!(liveness.look(at(510_000), &IDLE, &TIMEOUTS), Verdict::Wait);
-    assert_eq!(liveness.look(at(534_999), &IDLE, &TIMEOUTS), Verdict::Wait);
-    assert_eq!(liveness.look(at(535_000), &IDLE, &TIMEOUTS), Verdict::Ping);
+    assert_eq!(
+        liveness.look(at(510_000), &IDLE, &TIMEOUTS),
+        LivenessVerdict::Wait
+    );
+    assert_eq!(
+        liveness.look(at(534_999), &IDLE, &TIMEOUTS),
+        LivenessVerdict::Wait
+    );
+    assert_eq!(
+        liveness.look(at(535_000), &IDLE, &TIMEOUTS),
+        LivenessVerdict::Ping
+    );
 
     let never = Timeouts {
         ping_interval: 0,
@@ -229,7 +258,7 @@ fn a_peer_that_is_not_read_gets_pings_and_need_only_take_them() {
         ..stops(now)
     };
     let seen = run(&mut liveness, &TIMEOUTS, 3_600_000, stops);
-    assert_eq!(seen, [(60_000, Verdict::Stalled)]);
+    assert_eq!(seen, [(60_000, LivenessVerdict::Stalled)]);
 }
 
 #[test]
@@ -243,13 +272,13 @@ fn the_end_has_its_time_and_more_while_a_slow_link_carries_the_rest() {
     );
     assert_eq!(
         liveness.look_at_end(at(4_999), &IDLE, &TIMEOUTS),
-        Verdict::Wait
+        LivenessVerdict::Wait
     );
     let next = liveness.next(false, &IDLE, &TIMEOUTS);
     assert_eq!(next, Some((at(5_000), false)));
     assert_eq!(
         liveness.look_at_end(at(5_000), &IDLE, &TIMEOUTS),
-        Verdict::NotClosed
+        LivenessVerdict::NotClosed
     );
 
     let mut reads = reader(20_480, 4_096, u64::MAX);
@@ -257,12 +286,15 @@ fn the_end_has_its_time_and_more_while_a_slow_link_carries_the_rest() {
     for second in 1..60 {
         let facts = reads(second * 1_000);
         let now = at(second * 1_000);
-        assert_eq!(liveness.look_at_end(now, &facts, &TIMEOUTS), Verdict::Wait);
+        assert_eq!(
+            liveness.look_at_end(now, &facts, &TIMEOUTS),
+            LivenessVerdict::Wait
+        );
     }
     let facts = reads(60_000);
     assert_eq!(
         liveness.look_at_end(at(60_000), &facts, &TIMEOUTS),
-        Verdict::NotClosed
+        LivenessVerdict::NotClosed
     );
 }
 
@@ -276,7 +308,7 @@ fn an_idle_session_asks_the_kernel_for_nothing() {
             ..IDLE
         };
         assert!(!liveness.asks_unacked(&facts));
-        assert_eq!(liveness.look(now, &facts, &TIMEOUTS), Verdict::Ping);
+        assert_eq!(liveness.look(now, &facts, &TIMEOUTS), LivenessVerdict::Ping);
         liveness.heard(now);
     }
     let sent = Facts {

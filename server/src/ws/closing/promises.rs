@@ -5,7 +5,7 @@
 //! what the machine says. Half of the time it does so between two events, and half of the time
 //! later, as after a callback in which several things happened.
 
-use super::{Action, CloseFrame, ClosingEvent, ClosingHandshake, ClosingState};
+use super::{CloseFrame, ClosingAction, ClosingEvent, ClosingHandshake, ClosingState};
 
 /// Every event.
 pub(crate) const EVENTS: [ClosingEvent; 10] = [
@@ -111,18 +111,18 @@ impl Model {
         while let Some(action) = closing.next_action() {
             let state = closing.state();
             match action {
-                Action::TellHandler => once(&mut self.was_told, action),
-                Action::SkipMessages => once(&mut self.skips, action),
-                Action::StartDeadline => self.has_deadline = true,
-                Action::DropInput => {
+                ClosingAction::TellHandler => once(&mut self.was_told, action),
+                ClosingAction::SkipMessages => once(&mut self.skips, action),
+                ClosingAction::StartDeadline => self.has_deadline = true,
+                ClosingAction::DropInput => {
                     assert!(!state.is_parsing(), "input is dropped in {state:?}");
                     self.has_dropped_input = true;
                 }
-                Action::ShutDown => {
+                ClosingAction::ShutDown => {
                     assert_eq!(self.frames, 1, "shut before our Close frame");
                     once(&mut self.is_shut, action);
                 }
-                Action::AskHandler => {
+                ClosingAction::AskHandler => {
                     assert_eq!(
                         state,
                         ClosingState::PeerCloses,
@@ -154,7 +154,7 @@ impl Model {
 }
 
 /// Notes what may happen once.
-fn once(has_happened: &mut bool, action: Action) {
+fn once(has_happened: &mut bool, action: ClosingAction) {
     assert!(!*has_happened, "{action:?} comes twice");
     *has_happened = true;
 }

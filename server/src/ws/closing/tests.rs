@@ -111,12 +111,12 @@ fn said(state: ClosingState, event: ClosingEvent) -> String {
     }));
     while let Some(action) = closing.next_action() {
         words.push(match action {
-            Action::TellHandler => "tell",
-            Action::SkipMessages => "skip",
-            Action::StartDeadline => "deadline",
-            Action::DropInput => "drop",
-            Action::ShutDown => "shut",
-            Action::AskHandler => "ask",
+            ClosingAction::TellHandler => "tell",
+            ClosingAction::SkipMessages => "skip",
+            ClosingAction::StartDeadline => "deadline",
+            ClosingAction::DropInput => "drop",
+            ClosingAction::ShutDown => "shut",
+            ClosingAction::AskHandler => "ask",
         });
     }
     if transition.cuts_short {
@@ -177,8 +177,8 @@ fn an_action_stays_due_until_it_is_taken_however_many_events_follow() {
     closing.advance(ClosingEvent::Close);
     closing.advance(ClosingEvent::Abort);
 
-    assert_eq!(closing.next_action(), Some(Action::TellHandler));
-    assert_eq!(closing.next_action(), Some(Action::StartDeadline));
+    assert_eq!(closing.next_action(), Some(ClosingAction::TellHandler));
+    assert_eq!(closing.next_action(), Some(ClosingAction::StartDeadline));
     assert_eq!(closing.next_action(), None);
     assert!(!closing.has_actions());
 }

@@ -2,7 +2,7 @@
 //! while it comes.
 
 use super::measures::part_bytes_max;
-use super::{Decoder, Kind, PayloadLocation, Step};
+use super::{Decoder, DecoderStep, MessageKind, PayloadLocation};
 use crate::buffers::pool::Buffer;
 use crate::ws::mask::unmask;
 use crate::ws::violation::Violation;
@@ -12,7 +12,7 @@ pub(super) enum Filled {
     /// There is more to look at: more of the piece, or the next frame of the message.
     GoOn,
     /// The decoder has its next step.
-    Step(Step),
+    Step(DecoderStep),
 }
 
 /// What ends with a piece of a message.
@@ -33,7 +33,7 @@ impl Decoder {
         let piece = self.take_piece(input, at);
         let (appended, ends) = self.append(piece);
 
-        if kind == Kind::Text {
+        if kind == MessageKind::Text {
             self.check_text()?;
             if appended.is_ok() && ends.message && self.checked != self.assembly.len() {
                 return Err(Violation::Utf8);
@@ -51,7 +51,7 @@ impl Decoder {
         }
         if ends.message || (self.limits.parts && self.checked > 0) {
             self.taken = self.checked;
-            return Ok(Filled::Step(Step::Message {
+            return Ok(Filled::Step(DecoderStep::Message {
                 kind,
                 place: PayloadLocation::Assembly,
                 last: ends.message,
@@ -61,7 +61,7 @@ impl Decoder {
             return Ok(Filled::GoOn);
         }
         self.keep_what_came();
-        Ok(Filled::Step(Step::Starved))
+        Ok(Filled::Step(DecoderStep::Starved))
     }
 
     /// Unmasks what was received in the assembly itself.

@@ -1,6 +1,6 @@
 //! How much of a message has come and may come, and where the rest of a large frame is received.
 
-use super::{Decoder, LARGE_BYTES, Limits, RECEIVE_BYTES_LEAST};
+use super::{Decoder, DecoderLimits, LARGE_BYTES, RECEIVE_BYTES_LEAST};
 use crate::buffers::pool::Buffer;
 use crate::ws::frame;
 use crate::ws::violation::Violation;
@@ -100,6 +100,6 @@ fn compressed_bytes_max(message_bytes_max: usize) -> usize {
 }
 
 /// The bytes that one part may have. They hold a whole character behind the start of another.
-pub(super) fn part_bytes_max(limits: &Limits) -> usize {
+pub(super) fn part_bytes_max(limits: &DecoderLimits) -> usize {
     (limits.message_bytes_max as usize).max(8)
 }

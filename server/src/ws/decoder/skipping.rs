@@ -2,7 +2,7 @@
 
 use tungstenite::protocol::frame::coding::OpCode;
 
-use super::{Decoder, OpenFrame, Step, take_control};
+use super::{Decoder, DecoderStep, OpenFrame, take_control};
 use crate::ws::frame;
 use crate::ws::violation::Violation;
 
@@ -18,7 +18,11 @@ impl Decoder {
 
     /// Answers the next control frame, and uses up the data frames before it.
     #[cold]
-    pub(super) fn skip(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Violation> {
+    pub(super) fn skip(
+        &mut self,
+        input: &mut [u8],
+        at: &mut usize,
+    ) -> Result<DecoderStep, Violation> {
         loop {
             let left = self.frame.as_ref().map_or(0, |frame| frame.left);
             let arrived = (input.len() - *at) as u64;
@@ -28,11 +32,11 @@ impl Decoder {
                 && skipped < left
             {
                 frame.left -= skipped;
-                return Ok(Step::Starved);
+                return Ok(DecoderStep::Starved);
             }
             self.frame = None;
             let Some(header) = frame::parse(&input[*at..])? else {
-                return Ok(Step::Starved);
+                return Ok(DecoderStep::Starved);
             };
             if let OpCode::Control(control) = header.opcode {
                 return Ok(take_control(&header, control, input, at));

@@ -6,14 +6,14 @@ use super::*;
 use crate::testing::client_frame::frame;
 use crate::ws::oracle::{self, Said};
 
-const LIMITS: Limits = Limits {
+const LIMITS: DecoderLimits = DecoderLimits {
     message_bytes_max: 1 << 20,
     fragments_max: 100,
     parts: false,
 };
 
 /// The limits of one part, where messages come in parts.
-const PARTS: Limits = Limits {
+const PARTS: DecoderLimits = DecoderLimits {
     message_bytes_max: 1000,
     fragments_max: 1,
     parts: true,
@@ -25,7 +25,7 @@ const BYTES_MAX: usize = if cfg!(miri) { 200 } else { 2000 };
 const SCRIPT_BYTES_MAX: usize = if cfg!(miri) { 100 } else { 400 };
 const MESSAGES_MAX: usize = if cfg!(miri) { 3 } else { 6 };
 
-fn decode(bytes: &[u8], reads: &[usize], limits: Limits) -> (Vec<Said>, Option<Violation>) {
+fn decode(bytes: &[u8], reads: &[usize], limits: DecoderLimits) -> (Vec<Said>, Option<Violation>) {
     oracle::decode(Decoder::new(limits, None), bytes, reads)
 }
 
@@ -126,7 +126,7 @@ fn bad_text_fails_at_its_first_bad_byte_wherever_the_frame_was_split() {
 
 #[test]
 fn a_message_larger_than_the_limit_fails_at_its_header_and_reserves_nothing() {
-    let limits = Limits {
+    let limits = DecoderLimits {
         message_bytes_max: 10,
         ..LIMITS
     };
@@ -176,7 +176,7 @@ fn part_lengths(mut decoder: Decoder, bytes: &mut [u8]) -> Vec<usize> {
     let (mut lengths, mut at, mut is_last) = (Vec::new(), 0, false);
     while !is_last {
         match decoder.step(bytes, &mut at) {
-            Ok(Step::Message { place, last, .. }) => {
+            Ok(DecoderStep::Message { place, last, .. }) => {
                 let part = match place {
                     PayloadLocation::Input(range) => &bytes[range],
                     PayloadLocation::Assembly => decoder.assembled(),

@@ -12,7 +12,7 @@ pub(crate) struct Budget {
 
 /// Bytes that were taken of the budget. Dropping a share gives them back.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct BudgetShare {
     budget: Arc<Budget>,
     bytes: usize,
 }
@@ -31,21 +31,21 @@ impl Budget {
     }
 
     /// Takes so many bytes; `None` if the budget is spent.
-    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<BudgetShare> {
         let max = self.max.load(Ordering::Relaxed);
         let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= max);
         let taken = self
             .taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.ok().map(|_| Share {
+        taken.ok().map(|_| BudgetShare {
             budget: self.clone(),
             bytes,
         })
     }
 
-    /// A share of no bytes, which may [grow](Share::grow).
-    pub(crate) fn nothing(self: &Arc<Self>) -> Share {
-        Share {
+    /// A share of no bytes, which may [grow](BudgetShare::grow).
+    pub(crate) fn nothing(self: &Arc<Self>) -> BudgetShare {
+        BudgetShare {
             budget: self.clone(),
             bytes: 0,
         }
@@ -58,7 +58,7 @@ impl Budget {
     }
 }
 
-impl Share {
+impl BudgetShare {
     /// Takes so many bytes more; false if the budget is spent.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let Some(mut more) = self.budget.take(bytes) else {
@@ -77,7 +77,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         self.shrink();
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flate2::{Compress, FlushCompress, Status};
 
-use super::budget::{Budget, Share};
+use super::budget::{Budget, BudgetShare};
 use super::pool;
 
 /// Compresses the messages of one session.
@@ -18,7 +18,7 @@ pub(crate) struct Deflation {
     /// Pays for a context of the session's own; `None` without context takeover.
     budget: Option<Arc<Budget>>,
     /// The context of the session's own, and what it takes of the budget.
-    own: Option<(Box<Compress>, Share)>,
+    own: Option<(Box<Compress>, BudgetShare)>,
 }
 
 /// How hard to compress.
@@ -32,13 +32,13 @@ pub(crate) struct Effort {
 
 /// Where a part stands in its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct PartPosition {
     pub(crate) first: bool,
     pub(crate) last: bool,
 }
 
-impl Part {
-    pub(crate) const WHOLE: Part = Part {
+impl PartPosition {
+    pub(crate) const WHOLE: PartPosition = PartPosition {
         first: true,
         last: true,
     };
@@ -68,7 +68,12 @@ impl Deflation {
 
     /// Appends a part's compressed bytes to `output`, which is empty. False if the message became no
     /// smaller, and is to go as it is.
-    pub(crate) fn compress(&mut self, part: Part, payload: &[u8], output: &mut Vec<u8>) -> bool {
+    pub(crate) fn compress(
+        &mut self,
+        part: PartPosition,
+        payload: &[u8],
+        output: &mut Vec<u8>,
+    ) -> bool {
         if part.first {
             self.settle_own();
         }

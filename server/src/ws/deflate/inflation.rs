@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::budget::Share;
+use super::budget::BudgetShare;
 use super::pool;
 use crate::ws::violation::Violation;
 
@@ -12,18 +12,18 @@ pub(crate) struct Inflation {
     memory: Memory,
     /// Pays for a decompressor that is kept: between two messages if the client takes its context over,
     /// else while a message is incomplete.
-    share: Share,
+    share: BudgetShare,
     /// Whether the client's messages may refer to earlier ones.
     takes_over: bool,
     /// Whether bytes have come since the message began, or since a block that ends the stream.
     is_inside: bool,
     /// The bytes that did not go into the last part of a message, while another part may come of them.
-    rest: Option<Box<Rest>>,
+    rest: Option<Box<Uninflated>>,
 }
 
 /// Bytes of a message that were not inflated yet.
 #[derive(Debug)]
-struct Rest(Vec<u8>);
+struct Uninflated(Vec<u8>);
 
 /// The memory of a session's receiving half.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ enum Memory {
 
 impl Inflation {
     /// `share` pays for a decompressor if the client `takes_over` its context, else for nothing.
-    pub(super) fn new(share: Share, takes_over: bool) -> Inflation {
+    pub(super) fn new(share: BudgetShare, takes_over: bool) -> Inflation {
         Inflation {
             memory: Memory::Nothing,
             share,
@@ -87,9 +87,9 @@ impl Inflation {
         match self.push_up_to(input, output, bytes_max)? {
             Some(read) if waits => {
                 rest.drain(..read);
-                self.rest = Some(Box::new(Rest(rest)));
+                self.rest = Some(Box::new(Uninflated(rest)));
             }
-            Some(read) => self.rest = Some(Box::new(Rest(piece[read..].to_vec()))),
+            Some(read) => self.rest = Some(Box::new(Uninflated(piece[read..].to_vec()))),
             None if last => {
                 let mut left = usize::MAX;
                 self.finish(output, &mut left)?;

@@ -2,7 +2,7 @@ mod in_parts;
 mod inflating;
 mod round_trips;
 
-use super::deflation::Part;
+use super::deflation::PartPosition;
 use super::*;
 use crate::ws::extension;
 use crate::ws::violation::Violation;
@@ -181,7 +181,7 @@ fn a_spent_budget_declines_a_client_that_keeps_its_context_and_sends_without_one
 
     // Nothing is left for a context of the server, so each message inflates by itself.
     let (_, mut deflation) = first.into_halves();
-    let whole = Part::WHOLE;
+    let whole = PartPosition::WHOLE;
     for _ in 0..2 {
         let mut output = Vec::new();
         assert!(deflation.compress(whole, &b"context".repeat(9), &mut output));
@@ -206,7 +206,7 @@ fn a_lowered_budget_takes_a_senders_context_between_two_messages_and_the_peer_re
     let message: Vec<u8> = (0..numbers)
         .flat_map(|n: u32| format!("{n};").into_bytes())
         .collect();
-    let whole = Part::WHOLE;
+    let whole = PartPosition::WHOLE;
     let mut lengths = Vec::new();
     for n in 0..4 {
         if n == 2 {
@@ -237,7 +237,7 @@ fn a_higher_level_makes_a_message_smaller() {
         };
         let (mut inflation, mut deflation) = halves("permessage-deflate", &policy);
         let mut wire = Vec::new();
-        assert!(deflation.compress(Part::WHOLE, &text, &mut wire));
+        assert!(deflation.compress(PartPosition::WHOLE, &text, &mut wire));
         assert_eq!(inflate(&mut inflation, &wire).as_ref(), Ok(&text));
         wire.len()
     });

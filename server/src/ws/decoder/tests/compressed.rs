@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Deflate;
-use crate::ws::deflate::deflation::{Deflation, Part};
+use crate::ws::deflate::deflation::{Deflation, PartPosition};
 use crate::ws::deflate::tests::halves;
 
 const TAKEOVER: Deflate = Deflate {
@@ -15,14 +15,14 @@ const TAKEOVER: Deflate = Deflate {
     bytes_min: 0,
 };
 
-fn negotiated(limits: Limits, policy: &Deflate) -> (Decoder, Box<Deflation>) {
+fn negotiated(limits: DecoderLimits, policy: &Deflate) -> (Decoder, Box<Deflation>) {
     let (inflation, deflation) = halves("permessage-deflate", policy);
     (Decoder::new(limits, Some(inflation)), deflation)
 }
 
 /// The payload of a compressed message.
 fn compress(deflation: &mut Deflation, payload: &[u8]) -> Vec<u8> {
-    let (mut output, whole) = (Vec::new(), Part::WHOLE);
+    let (mut output, whole) = (Vec::new(), PartPosition::WHOLE);
     deflation.compress(whole, payload, &mut output);
     output
 }
@@ -84,7 +84,7 @@ proptest! {
         reads in prop::collection::vec(1usize..50, 1..8),
         parts in any::<bool>(),
     ) {
-        let limits = Limits { message_bytes_max: 1000, parts, ..LIMITS };
+        let limits = DecoderLimits { message_bytes_max: 1000, parts, ..LIMITS };
         let mut payload = vec![bfinal];
         payload.extend(bytes);
         let stream = frame(first, &payload);
@@ -152,7 +152,7 @@ fn compressed_text_fails_at_its_first_bad_byte_wherever_the_frames_were_split() 
 
 #[test]
 fn a_bomb_is_too_big_and_so_are_blocks_that_never_inflate_to_anything() {
-    let limits = Limits {
+    let limits = DecoderLimits {
         message_bytes_max: 1000,
         ..LIMITS
     };
@@ -201,15 +201,15 @@ fn between_two_events_and_two_messages_nothing_of_the_thread_is_kept() {
         let mut at = 0;
         assert!(matches!(
             decoder.step(&mut bytes, &mut at),
-            Ok(Step::Message { .. })
+            Ok(DecoderStep::Message { .. })
         ));
-        assert_eq!(decoder.step(&mut bytes, &mut at), Ok(Step::Starved));
+        assert_eq!(decoder.step(&mut bytes, &mut at), Ok(DecoderStep::Starved));
         assert_eq!((decoder.assembly.capacity(), decoder.is_lent), (0, false));
     }
 
     // An incomplete message takes no more memory than has come of it.
     let mut bytes = frame(0xc2, &long);
     bytes.truncate(20);
-    assert_eq!(decoder.step(&mut bytes, &mut 0), Ok(Step::Starved));
+    assert_eq!(decoder.step(&mut bytes, &mut 0), Ok(DecoderStep::Starved));
     assert!(!decoder.is_lent && decoder.assembly.capacity() == decoder.assembly.len());
 }

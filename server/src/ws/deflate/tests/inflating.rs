@@ -97,7 +97,7 @@ fn an_empty_message_is_an_empty_block_or_nothing() {
         assert_eq!(inflate(&mut inflation, b""), Ok(Vec::new()));
         for last in [false, true] {
             let mut output = Vec::new();
-            deflation.compress(Part { first: !last, last }, b"", &mut output);
+            deflation.compress(PartPosition { first: !last, last }, b"", &mut output);
             if last {
                 assert_eq!(output, b"\x00");
             }
@@ -115,7 +115,7 @@ fn a_bomb_fails_at_the_limit_and_takes_no_more_than_the_limit() {
     };
     let mut bomb = Vec::new();
     let (mut inflation, mut deflation) = halves("permessage-deflate", &KEEPS);
-    deflation.compress(Part::WHOLE, &vec![0; bomb_bytes], &mut bomb);
+    deflation.compress(PartPosition::WHOLE, &vec![0; bomb_bytes], &mut bomb);
     assert!(bomb.len() < bytes_max, "{}", bomb.len());
 
     for pieces in [1, 7, 4096, bomb.len()] {
@@ -137,7 +137,7 @@ fn a_bomb_fails_at_the_limit_and_takes_no_more_than_the_limit() {
 fn of_too_big_and_malformed_the_first_counts_whatever_the_pieces() {
     let (_, mut deflation) = halves("permessage-deflate", &KEEPS);
     let mut bytes = Vec::new();
-    deflation.compress(Part::WHOLE, &[0; 50], &mut bytes);
+    deflation.compress(PartPosition::WHOLE, &[0; 50], &mut bytes);
     bytes.extend_from_slice(b"\x00\x00\xff\xff\x07");
     for (limit, expected) in [
         (49, Violation::TooBig),

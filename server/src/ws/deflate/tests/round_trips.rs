@@ -66,7 +66,7 @@ proptest! {
             };
             let mut is_compressed = true;
             for (n, payload) in parts.iter().enumerate() {
-                let part = Part { first: n == 0, last: n + 1 == parts.len() };
+                let part = PartPosition { first: n == 0, last: n + 1 == parts.len() };
                 let mut output = Vec::new();
                 is_compressed = deflation.compress(part, payload, &mut output);
                 wire.extend(output);
