@@ -5,7 +5,7 @@
 //! close when the code changes. The long form, `WSHD_LONG=1`, walks 2,000 sequences of 40 steps. `WSHD_SEED=N` walks the
 //! one that failed, `WSHD_SEED=N-M` several.
 //!
-//! To see that the test finds faults, make one: in `Reconciler::swap` of `server/src/reload/succession.rs`, swap the
+//! To see that the test finds faults, make one: in `Reconciler::swap` of `server/src/reload/reconciler/succession.rs`, swap the
 //! table only `if !generation.number.is_multiple_of(5)`; or in `Session::plan_move` of
 //! `server/src/session/migration.rs`, return at once `if self.conn.id().is_multiple_of(20)`. Already the
 //! short form fails on either.

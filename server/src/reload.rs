@@ -5,20 +5,14 @@
 //! serves goes on; the reason is logged once and kept.
 
 mod belief;
-mod configuration;
 pub(crate) mod content;
-mod deployment;
 mod draining;
-mod event_loop;
 pub(crate) mod load;
 mod notices;
 mod reading;
 mod reconciler;
-mod refused;
 mod rolling_move;
 pub(crate) mod scan;
-mod succession;
-mod turns;
 mod waiters;
 pub(crate) mod watcher;
 
@@ -211,7 +205,7 @@ impl Control {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        thread.is_none_or(|thread| has_ended(&thread, deployment::STOP_LIMIT + STOP_SPARE))
+        thread.is_none_or(|thread| has_ended(&thread, reconciler::STOP_LIMIT + STOP_SPARE))
     }
 }
 

@@ -4,6 +4,13 @@
 //! What becomes of a file is decided by its [`Belief`]. The reconciler observes, and performs the
 //! actions that it is told (`turns`).
 
+mod configuration;
+mod deployment;
+mod event_loop;
+mod refused;
+mod succession;
+mod turns;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +20,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tracing::trace;
 
+use self::configuration::ConfigFile;
+use self::deployment::Deployment;
 use super::belief::{Action, Belief, Observation};
-use super::configuration::ConfigFile;
-use super::deployment::Deployment;
 use super::notices::Notices;
 use super::reading::Reading;
 use super::scan::{self, Scan, Scope};
@@ -30,36 +37,36 @@ use crate::sessions::shared::Shared;
 
 /// What the thread knows.
 pub(super) struct Reconciler {
-    pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) config_file: ConfigFile,
-    pub(super) shared: Arc<Shared>,
-    pub(super) router: Arc<Router>,
-    pub(super) stage: Arc<Stage>,
+    config: Arc<ArcSwap<Config>>,
+    config_file: ConfigFile,
+    shared: Arc<Shared>,
+    router: Arc<Router>,
+    stage: Arc<Stage>,
     /// For those threads that tell this one what they have done.
-    pub(super) orders: mpsc::Sender<Order>,
-    pub(super) watcher: Watcher,
+    orders: mpsc::Sender<Order>,
+    watcher: Watcher,
     /// Every plugin's file that was found and whose removal is not believed yet.
-    pub(super) files: BTreeMap<PathBuf, KnownFile>,
-    pub(super) reading: Reading,
+    files: BTreeMap<PathBuf, KnownFile>,
+    reading: Reading,
     /// By the handler's name. One whose handler was removed stays, for its old generations and its
     /// numbers.
-    pub(super) deployments: BTreeMap<String, Deployment>,
-    pub(super) notices: Notices,
+    deployments: BTreeMap<String, Deployment>,
+    notices: Notices,
     /// What the last scan was of.
     scope: Option<Scope>,
     /// Every directory that plugins are looked for in.
     directories: Vec<PathBuf>,
-    pub(super) waiters: Waiters,
+    waiters: Waiters,
     /// When to look next, if nothing hints at a change before.
-    pub(super) next: Instant,
+    next: Instant,
 }
 
 /// A plugin's file.
 #[derive(Debug)]
-pub(super) struct KnownFile {
+struct KnownFile {
     /// The handler's name.
-    pub(super) name: String,
-    pub(super) belief: Belief,
+    name: String,
+    belief: Belief,
 }
 
 impl Reconciler {
@@ -95,7 +102,7 @@ impl Reconciler {
     }
 
     /// Looks at everything once.
-    pub(super) fn look(&mut self) {
+    fn look(&mut self) {
         process_state::restore_now();
         if let Some(limit) = process_state::open_files_max() {
             let connections_max = self.config.load().limits.connections_max;
@@ -142,7 +149,7 @@ impl Reconciler {
 
     /// Goes on with what the last look found, as far as there is room. What a file has become since
     /// is seen when it is read.
-    pub(super) fn go_on(&mut self) {
+    fn go_on(&mut self) {
         let (now, config) = (Instant::now(), self.config.load_full());
         let wanting = self.files.iter().filter(|(_, it)| it.belief.wants_turn());
         let wanting: Vec<PathBuf> = wanting.map(|(path, _)| path.clone()).collect();
@@ -250,12 +257,7 @@ impl Reconciler {
     }
 
     /// Notes an observation of a file, and answers what is to be done; nothing if the file is not known.
-    pub(super) fn observe(
-        &mut self,
-        path: &Path,
-        observation: &Observation,
-        now: Instant,
-    ) -> Action {
+    fn observe(&mut self, path: &Path, observation: &Observation, now: Instant) -> Action {
         let Some(file) = self.files.get_mut(path) else {
             return Action::Nothing;
         };
@@ -265,7 +267,7 @@ impl Reconciler {
     }
 
     /// Notes an observation of every file that `is_meant`, and performs what follows.
-    pub(super) fn observe_each(
+    fn observe_each(
         &mut self,
         observation: &Observation,
         is_meant: impl Fn(&Self, &KnownFile) -> bool,
@@ -280,7 +282,7 @@ impl Reconciler {
     }
 
     /// From now on the table holds what serves now.
-    pub(super) fn swap_table(&self) {
+    fn swap_table(&self) {
         let handlers = self.deployments.iter().filter_map(|(name, deployment)| {
             let serving = deployment.serving.clone()?;
             Some((Arc::from(&**name), serving))
@@ -290,12 +292,12 @@ impl Reconciler {
     }
 
     /// Something is to be looked at not later than then.
-    pub(super) fn due(&mut self, at: Instant) {
+    fn due(&mut self, at: Instant) {
         self.next = self.next.min(at);
     }
 
     /// Tells those who wait, if nothing is under way.
-    pub(super) fn answer(&mut self) {
+    fn answer(&mut self) {
         let is_loading = self.deployments.values().any(|it| it.loading.is_some());
         let is_loading = is_loading || self.reading.is_under_way();
         if let Some(again) = self.waiters.answer(is_loading, Instant::now()) {
@@ -305,6 +307,8 @@ impl Reconciler {
 }
 
 /// How often everything is looked at: events get lost, and some file systems have none.
-pub(super) const SWEEP: Duration = Duration::from_secs(2);
+const SWEEP: Duration = Duration::from_secs(2);
 /// How often everything is looked at where directories cannot be watched.
 const BLIND_SWEEP: Duration = Duration::from_millis(500);
+/// How long the end of the process waits for `shutdown` of all plugins, at most.
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);

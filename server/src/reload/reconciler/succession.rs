@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::draining::Draining;
-use super::reconciler::Reconciler;
-use super::rolling_move::RollingMove;
-use super::{Change, Order};
+use super::Reconciler;
 use crate::config::ReloadPolicy;
 use crate::generation::Generation;
+use crate::reload::draining::Draining;
+use crate::reload::rolling_move::RollingMove;
+use crate::reload::{Change, Order};
 
 /// What follows when `serving` of the new generation has returned.
 #[derive(Debug)]

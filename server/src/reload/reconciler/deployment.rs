@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::Order;
-use super::belief::Observation;
-use super::draining::Draining;
-use super::load::{Finished, Loading};
-use super::reconciler::Reconciler;
 use super::refused::Refused;
 use super::succession::Succession;
 use super::turns::LOOK_AT_LOADS;
+use super::{Reconciler, STOP_LIMIT};
 use crate::generation::Generation;
 use crate::generation::lineage::Lineage;
 use crate::listing::{Listed, Listing};
+use crate::reload::Order;
+use crate::reload::belief::Observation;
+use crate::reload::draining::Draining;
+use crate::reload::load::{Finished, Loading};
 
 /// What is deployed under one handler's name.
 #[derive(Debug, Default)]
@@ -234,6 +234,3 @@ impl Reconciler {
         })
     }
 }
-
-/// How long the end of the process waits for `shutdown` of all plugins, at most.
-pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::Reread;
-use super::belief::Observation;
-use super::reconciler::Reconciler;
+use super::Reconciler;
 use crate::config::document_root;
 use crate::config::{Config, ConfigError};
 use crate::logging;
 use crate::plugin::trust;
 use crate::process::regular_file::is_absence;
+use crate::reload::Reread;
+use crate::reload::belief::Observation;
 use crate::reload::scan::Stamp;
 
 /// What is known of the configuration file.

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use tracing::error;
 
-use super::Order;
-use super::belief::Observation;
-use super::reconciler::{Reconciler, SWEEP};
+use super::{Reconciler, SWEEP};
+use crate::reload::Order;
+use crate::reload::belief::Observation;
 
 impl Reconciler {
     /// Runs until it is told to stop. A panic costs one look, and is logged.
-    pub(super) fn run(mut self, inbox: &mpsc::Receiver<Order>) {
+    pub(in crate::reload) fn run(mut self, inbox: &mpsc::Receiver<Order>) {
         let mut orders = Vec::new();
         let mut last_panic = None;
         loop {

@@ -1,6 +1,6 @@
 //! Performs what becomes of a file: reads it, loads it, refuses it, removes its handler.
 //!
-//! Whether and when is decided by the file's [`Belief`](super::belief::Belief).
+//! Whether and when is decided by the file's [`Belief`](crate::reload::belief::Belief).
 
 use std::io;
 use std::ops::ControlFlow;
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::info;
 
-use super::Order;
-use super::belief::{Action, Observation, ReadResult, Route, Turn};
-use super::content::PluginContent;
-use super::load::{self, Job};
-use super::reconciler::Reconciler;
-use super::scan::{self, Stamp};
+use super::Reconciler;
 use crate::border::context::Rights;
 use crate::border::trial::Bounds;
 use crate::config::Config;
 use crate::plugin::inspect::{About, inspect};
 use crate::plugin::refusal::Refusal;
 use crate::process::regular_file::NotRead;
+use crate::reload::Order;
+use crate::reload::belief::{Action, Observation, ReadResult, Route, Turn};
+use crate::reload::content::PluginContent;
+use crate::reload::load::{self, Job};
+use crate::reload::scan::{self, Stamp};
 
 impl Reconciler {
     /// Gives a file its turn. Breaks off when no further load can begin now.

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
-use super::Change;
-use super::belief::{Action, Observation, Refuse};
-use super::reconciler::Reconciler;
-use super::scan::{self, Scan};
+use super::Reconciler;
 use crate::plugin::refusal::Refusal;
+use crate::reload::Change;
+use crate::reload::belief::{Action, Observation, Refuse};
+use crate::reload::scan::{self, Scan};
 
 /// Why a file is not what serves.
 #[derive(Clone, Debug)]
