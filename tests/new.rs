@@ -31,7 +31,7 @@ fn refusal(site: &Site, words: &[&str]) -> String {
 
 /// Empties the directory of this name and returns it. Its path is always the same, so that what its crates depend on stays
 /// built for the next run.
-fn workshop(name: &str) -> PathBuf {
+fn crates_dir(name: &str) -> PathBuf {
     let place = built().join(name);
     let _ = std::fs::remove_dir_all(&place);
     std::fs::create_dir_all(&place).expect("a directory for crates");
@@ -79,7 +79,7 @@ fn cargo() -> String {
 
 #[test]
 fn new_handlers_of_all_styles_share_an_sdk_pass_their_tests_and_are_served_at_once() {
-    let (site, mine) = (Site::empty(), workshop("mine"));
+    let (site, mine) = (Site::empty(), crates_dir("mine"));
     let styles = ["events", "async", "blocking", "c", "cpp"];
     for style in styles {
         let place = mine.join(format!("in_{style}"));
@@ -133,7 +133,7 @@ fn new_handlers_of_all_styles_share_an_sdk_pass_their_tests_and_are_served_at_on
 
 #[test]
 fn a_test_on_a_server_says_where_it_looks_for_one_and_survives_a_move() {
-    let (site, before) = (Site::empty(), workshop("before"));
+    let (site, before) = (Site::empty(), crates_dir("before"));
     let place = before.join("tea");
     assert!(
         new(&site, &[place.to_str().expect("UTF-8")])
@@ -141,7 +141,7 @@ fn a_test_on_a_server_says_where_it_looks_for_one_and_survives_a_move() {
             .success()
     );
     // The handler and its SDK move.
-    let after = workshop("after");
+    let after = crates_dir("after");
     std::fs::remove_dir(&after).expect("it is empty");
     std::fs::rename(&before, &after).expect("it is moved");
     let tea = after.join("tea");
@@ -237,7 +237,7 @@ fn shown_in_readme(language: &str) -> Vec<String> {
 
 #[test]
 fn what_readme_shows_of_a_handler_is_all_that_it_needs() {
-    let root = workshop("readme");
+    let root = crates_dir("readme");
     run(&root, env!("CARGO_BIN_EXE_wshd"), &["sdk"]);
     let (manifests, handlers) = (shown_in_readme("toml"), shown_in_readme("rust"));
     assert_eq!((manifests.len(), handlers.len()), (1, 3));

@@ -7,31 +7,59 @@ use std::path::{Path, PathBuf};
 
 /// Names that are gone from code and papers, and what says them now. The changelog may name them.
 const NAMES: &[(&str, &str)] = &[
-    ("take_room", "take of the buffer pool"),
-    ("spares", "pool"),
+    ("take_room", "buffer pool"),
+    ("ROOM_BYTES", "buffer pool"),
+    ("spares", "buffer pool"),
     ("Pulse", "TimerWheel"),
+    ("pulse", "timer wheel"),
     ("Tally", "MoveTracker"),
     ("tally", "move tracker"),
+    ("Hold", "Throttle"),
     ("Hop", "BorderBench"),
     ("hop", "the border's bench"),
+    ("dispositions", "signal_dispositions"),
+    ("patient_threads", "thread_pool"),
     ("Urgency", "Priority"),
     ("urgency", "priority"),
     ("Soon", "MaybeFuture"),
+    ("Knock", "UpgradeRequest"),
+    ("knock", "handshake"),
     ("Entrance", "PendingHandshake"),
+    ("Road", "RouteMatch"),
     ("NoWay", "RouteError"),
+    ("Arrival", "NextStep"),
+    ("Entering", "AcceptedHandshake"),
+    ("Places", "Permits"),
+    ("News", "EventStream"),
     ("Keeper", "Reconciler"),
     ("keeper", "reconciler"),
     ("Audience", "waiters"),
     ("audience", "waiters"),
-    ("Carry", "async state"),
-    ("request_copy", "pending request"),
     ("is_barred", "a state of the file"),
     ("waits_for_route", "a state of the file"),
     ("missing_since", "a state of the file"),
+    ("Carry", "async state"),
+    ("Link", "HostSession"),
+    ("request_copy", "pending request"),
+    ("Workshop", "BuildLoop"),
+    ("workshop", "build loop"),
+    ("Shelf", "LibraryDir"),
+    ("shelf", "library dir"),
 ];
 
 /// Modules that are gone, whose words mean something else elsewhere.
-const MODULES: &[(&str, &str)] = &[("rooms", "buffer_pool"), ("carry", "state")];
+const MODULES: &[(&str, &str)] = &[
+    ("rooms", "buffer_pool"),
+    ("held", "unparsed"),
+    ("encoded", "prepared_message"),
+    ("hold", "throttle"),
+    ("keys", "thread_keys"),
+    ("soon", "maybe_future"),
+    ("places", "permits"),
+    ("carry", "state"),
+    ("verdict", "outcome"),
+    ("in_c", "c_handlers"),
+];
 
 /// Phrases that a comment, a paper or a test's name does without, and what to write.
 const PHRASES: &[(&str, &str)] = &[

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{BUILT, OURS, all_of, cargo, command, files, new, run, succeed, workshop};
+use super::{BUILT, OURS, all_of, cargo, command, crates_dir, files, new, run, succeed};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
@@ -121,7 +121,7 @@ fn dev_says_that_handlers_are_built_with_the_sdk_of_another_wshd_and_what_to_do(
 
 #[test]
 fn an_sdk_of_another_wshd_is_recognised_and_the_advice_works_as_it_stands() {
-    let (site, root) = (Site::empty(), workshop("older"));
+    let (site, root) = (Site::empty(), crates_dir("older"));
     let tool = |words: &[&str]| {
         let mut wshd = command(&root, env!("CARGO_BIN_EXE_wshd"), words);
         String::from_utf8(wshd.output().expect("wshd runs").stdout).expect("text")
