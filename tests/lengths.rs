@@ -200,7 +200,7 @@ fn a_snapshot_that_never_returns_or_is_late_keeps_its_own_session_only() {
 
         site.add_bytes(&library("2"), "late_wsh.so");
 
-        server.line_within(Duration::from_secs(8), &[says]);
+        server.line_within(Duration::from_secs(20), &[says]);
         assert_eq!(server.connect("/late").ask("new"), "number=2", "{how}");
         let mut innocent = server.connect("/late");
         assert_eq!(innocent.ask("new"), "number=2", "{how}");
