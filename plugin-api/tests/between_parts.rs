@@ -2,7 +2,7 @@
 
 use wsh::{Refused, abi::Descriptor, prelude::*};
 
-/// Whether the answer is that a message in parts is open.
+/// Whether an answer says that a message in parts is not complete.
 fn is_between<T>(answer: Result<T, Refused>) -> bool {
     matches!(answer, Err(Refused::Invalid(rule)) if rule.argument() == "message")
 }
@@ -49,7 +49,7 @@ fn blocking(conn: BlockingConn) -> Result {
         assert!(is_between(conn.send("a message of its own")));
         assert!(is_between(conn.send(b"of the other kind")));
         assert!(is_between(conn.send_json(&1)));
-        // Longer than what is left to a callback.
+        // A message that is longer than those that the thread leaves to a callback.
         assert!(is_between(conn.send(vec![0; 100_000])));
         std::thread::scope(|scope| {
             let other = scope.spawn(|| conn.send("of another thread"));
@@ -117,7 +117,7 @@ fn a_message_in_parts_ends_with_its_session() {
 }
 
 #[test]
-fn a_function_that_leaves_a_message_open_has_failed_unless_its_session_ends() {
+fn a_function_that_returns_between_two_parts_has_failed_unless_its_session_ends() {
     async fn leaves(conn: &mut AsyncConn) -> Result {
         conn.send_part("half ", false).await?;
         match conn.recv().await {

@@ -1,8 +1,8 @@
-//! Errors that say with which code and reason their session closes, in every style.
+//! Errors that name the code and reason with which their session closes, in every style.
 
 use wsh::prelude::*;
 
-/// Fails with the message as the reason, and with a code that may not be sent for `1005`.
+/// An error with the message as its reason. For the message `1005` the code is one that may not be sent.
 fn refused(message: &Message) -> wsh::Error {
     let reason = message.to_string();
     let code = if reason == "1005" { 1005 } else { 4403 };
@@ -57,7 +57,7 @@ fn an_error_says_with_which_code_and_reason_its_session_closes() {
         for (reason, expected) in [
             ("try tomorrow", "4403 try tomorrow"),
             ("", "4403"),
-            // What may not be sent leaves the error as it is without.
+            // A code that may not be sent has no effect on the error.
             ("1005", "1011"),
             (&long, "1011"),
         ] {
@@ -73,7 +73,7 @@ fn an_error_says_with_which_code_and_reason_its_session_closes() {
 }
 
 #[test]
-fn so_it_is_when_no_session_comes_of_it() {
+fn an_error_of_open_closes_with_its_code_and_reason() {
     let server = wsh::test::serve(wsh::descriptor!(Opens));
     let mut client = server.request("/opens?why=full").connect();
 

@@ -1,5 +1,4 @@
-//! Every public item that has a use has an example, its own or in that of its type, and says which feature it
-//! needs.
+//! Every public item has an example, its own or that of its type, and names the feature that it needs.
 
 use std::{
     collections::BTreeMap,
@@ -10,15 +9,15 @@ use std::{
 /// A public item of the SDK.
 struct Item {
     place: String,
-    /// The type that it is a function of, or its own name.
+    /// The type that the item is a function of, or the item's own name.
     owner: String,
-    /// Its name, if it is a function of a type.
+    /// The item's name, if it is a function of a type.
     function: Option<String>,
     docs: String,
     feature: Option<String>,
 }
 
-/// Modules whose items no handler names: the border itself, and what macros need.
+/// Modules whose items no handler names: the ABI, and what the macros need.
 const APART: [&str; 8] = [
     "src/abi.rs",
     "src/log.rs",
@@ -63,7 +62,7 @@ fn owner(line: &str) -> Option<String> {
     Some(name(subject.trim_start_matches(['&', ' '])))
 }
 
-/// What is public in a file, as far as a reader of its lines can tell.
+/// The public items of a file, found line by line.
 fn items(path: &Path) -> Vec<Item> {
     let text = fs::read_to_string(path).expect("a source");
     let all_need =
@@ -94,7 +93,7 @@ fn items(path: &Path) -> Vec<Item> {
                 .fold(rest, |rest, word| rest.strip_prefix(word).unwrap_or(rest));
             rest.split_once(' ').unwrap_or((rest, ""))
         });
-        // A callback: what an author writes.
+        // A function of a trait is a callback, which an author writes.
         if in_trait && let Some(rest) = line.strip_prefix("    fn ") {
             items.push(Item {
                 place: format!("{}:{}", path.display(), number + 1),
@@ -156,7 +155,7 @@ fn every_public_item_has_an_example_and_names_its_feature() {
                     || of_type.contains(&format!(".{function}("))
                     || of_type.contains(&format!("::{function}("))
             });
-        // Nothing is done with it by its name.
+        // Authors do not name these.
         let is_sealed = ["OwnedPayload", "Payload", "Target"].contains(&item.owner.as_str());
         if !is_shown && !is_sealed {
             lacking.push(format!("{} has no example", item.place));
@@ -173,8 +172,8 @@ fn every_public_item_has_an_example_and_names_its_feature() {
     assert!(lacking.is_empty(), "{}", lacking.join("\n"));
 }
 
-/// Examples that export a handler cannot be one program with others; a single one that is not marked makes
-/// cargo build each example by itself, all hundred of them.
+/// Examples that export a handler cannot be merged into one program with others. A single one that is not marked makes
+/// cargo build each of the hundred examples by itself.
 #[test]
 fn an_example_that_exports_a_handler_is_a_program_of_its_own() {
     let mut files = Vec::new();
@@ -185,7 +184,7 @@ fn an_example_that_exports_a_handler_is_a_program_of_its_own() {
     let mut unmarked = Vec::new();
     for file in &files {
         let text = fs::read_to_string(file).expect("a source");
-        // The fence that an example began with, while it lasts.
+        // The words after the opening fence, inside an example.
         let mut fence: Option<String> = None;
         for (number, line) in text.lines().enumerate() {
             let doc = line.trim_start().trim_start_matches(['/', '!', ' ']);
@@ -221,7 +220,7 @@ fn every_macro_has_an_example() {
             let docs = source[..at].rsplit("\n\n").next().unwrap_or_default();
             (docs, name(&source[at + it.len()..]))
         }) {
-            // Those are what the others are made of.
+            // Hidden macros are parts of the public ones.
             if !before.contains("#[doc(hidden)]") {
                 assert!(before.contains("/// ```"), "`{after}!` has no example");
                 found.push(after);

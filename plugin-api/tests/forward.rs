@@ -1,4 +1,4 @@
-//! The feature `tracing`: what a handler says to `tracing` is a line of the server's log.
+//! The feature `tracing`: a handler's `tracing` events are lines of the server's log.
 
 use wsh::{abi, prelude::*};
 
@@ -46,7 +46,7 @@ fn an_event_is_a_line_with_its_level_target_message_and_fields() {
 }
 
 #[test]
-fn the_servers_level_decides_what_is_put_together_and_may_change() {
+fn an_event_below_the_servers_level_is_not_formatted_and_the_level_may_change() {
     struct Costly;
     impl std::fmt::Display for Costly {
         fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -71,9 +71,9 @@ fn both_styles_echo_and_close_when_they_return() {
 }
 
 #[test]
-fn what_a_blocking_function_sends_last_leaves_before_the_close() {
+fn the_last_message_of_a_blocking_function_leaves_before_the_close() {
     let server = wsh::test::serve(wsh::descriptor!(blocking blocking));
-    // Its thread and the callbacks race each other.
+    // The function's thread and the callbacks race each other.
     for _ in 0..500 {
         let mut client = server.connect();
 

@@ -1,5 +1,5 @@
-//! One loaded image, as a server has it and `wsh::test` does not: this process is initialised once,
-//! so there is one test.
+//! One loaded image, like in a server and unlike in `wsh::test`. An image is initialised once per process, so this file
+//! has one test.
 #![allow(unsafe_code)] // it plays a server
 
 use std::{mem, ptr, sync::Mutex};
@@ -34,7 +34,7 @@ unsafe extern "C" fn log(
     fields: *const Pair,
     n_fields: usize,
 ) {
-    // SAFETY: what the library lends for the call.
+    // SAFETY: the library lends the bytes for the call.
     let line = unsafe {
         assert_eq!(n_fields, 1);
         let field = &*fields;
@@ -50,7 +50,7 @@ unsafe extern "C" fn log(
 }
 
 /// # Safety
-/// It can be read.
+/// The text can be read.
 unsafe fn text(text: Str) -> String {
     // SAFETY: the caller's promise.
     let bytes = unsafe { std::slice::from_raw_parts(text.ptr, text.len) };
@@ -76,7 +76,7 @@ fn init(host: &'static abi::Host) -> (Status, abi::Instance) {
         vtable: ptr::null(),
     };
     let init = wsh::descriptor!(Faulty).init.unwrap();
-    // SAFETY: three tables of ours.
+    // SAFETY: three tables that outlive the call.
     let status = unsafe { init(host, &raw const about, &raw mut instance) };
     (status, instance)
 }
@@ -95,7 +95,7 @@ fn an_image_serves_one_generation_and_its_panics_are_lines_of_the_log() {
     assert_eq!(again, abi::MISUSE);
     assert!(nothing.handler.is_null());
 
-    // SAFETY: `init` said OK, and these are that handler's functions, in the order of the ABI.
+    // SAFETY: `init` answered OK. These are the handler's functions, called in the order of the ABI.
     unsafe {
         let vtable = &*instance.vtable;
         let mut conn = abi::Conn {
@@ -128,7 +128,7 @@ fn an_image_serves_one_generation_and_its_panics_are_lines_of_the_log() {
         (vtable.shutdown.unwrap())(handler);
     }
     let log = LOG.lock().unwrap();
-    // Line and column are the panic's own.
+    // Line and column depend on the source of the panic.
     let place = |line: &str| line.split_inclusive("image.rs:").next().unwrap().to_owned();
     let lines: Vec<String> = log.iter().map(|line| place(line)).collect();
     let file = place(concat!(file!(), ":"));

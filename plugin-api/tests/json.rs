@@ -58,7 +58,7 @@ fn every_style() -> [Descriptor; 3] {
 }
 
 #[test]
-fn a_value_comes_as_json_of_either_kind_and_goes_as_text() {
+fn json_is_read_from_text_and_binary_and_sent_as_text() {
     for handler in every_style() {
         let mut client = wsh::test::connect(handler);
         let asked = r#"{"name": "a\nb", "terms": [1, -3, 44]}"#;
@@ -127,7 +127,7 @@ fn a_value_goes_to_a_session_by_its_handle_and_to_a_topic() {
 }
 
 #[test]
-fn a_value_that_json_cannot_say_is_refused_and_the_session_may_go_on() {
+fn a_value_that_cannot_be_json_is_refused_and_the_session_may_go_on() {
     #[derive(Default)]
     struct Odd;
 

@@ -1,4 +1,4 @@
-//! What a handler's log lines carry, on the server of `wsh::test`.
+//! The session number of a handler's log lines, on the server of `wsh::test`.
 
 use wsh::prelude::*;
 
@@ -74,7 +74,7 @@ fn lines_of_callbacks_carry_the_number_of_their_session() {
 }
 
 #[test]
-fn lines_of_async_and_blocking_functions_do_too() {
+fn lines_of_async_and_blocking_functions_carry_the_number_of_their_session() {
     async fn talk(conn: &mut AsyncConn) -> Result {
         wsh::info!("begins");
         while conn.recv().await.is_some() {

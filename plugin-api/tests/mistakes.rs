@@ -1,5 +1,4 @@
-//! What an author reads whose `handler!` names something else than a handler: one error, which says what
-//! to write.
+//! A `handler!` that names no handler is one compile error, which says what to write.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -7,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 struct Mistake {
     name: &'static str,
     source: &'static str,
-    /// What the compiler's first error says, in this order: the message, its labels, its notes.
+    /// Texts of the compiler's first error, in the order of its message, labels and notes.
     says: &'static [&'static str],
 }
 
@@ -135,7 +134,7 @@ const MISTAKES: &[Mistake] = &[
 ];
 
 #[test]
-fn what_is_no_handler_is_one_error_that_says_what_to_write() {
+fn a_name_that_is_no_handler_is_one_error_that_says_what_to_write() {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mistakes");
     write(&place);
 
@@ -159,7 +158,7 @@ fn what_is_no_handler_is_one_error_that_says_what_to_write() {
         .filter(|line| line.contains(r#""reason":"compiler-message""#))
     {
         let message: serde_json::Value = serde_json::from_str(message).expect("a message of cargo");
-        // The count of errors has no place in the source.
+        // The summary with the number of errors has no source location.
         if message["message"]["level"] == "error" && message["message"]["spans"][0].is_object() {
             let target = message["target"]["name"]
                 .as_str()

@@ -1,4 +1,4 @@
-//! Tests inside of a handler's callbacks, and what a panic drops on its way.
+//! Tests inside a handler's callbacks, and values that are dropped while a panic unwinds.
 
 use std::cell::RefCell;
 
@@ -29,7 +29,7 @@ fn a_callback_can_run_a_test_of_its_own() {
     let mut client = server.connect();
     client.send("2");
     assert_eq!(client.receive().unwrap(), "2 1 bottom");
-    // Its thread is its own again.
+    // After the nested test the thread belongs to the outer handler again.
     let log = server.log();
     assert_eq!(log.iter().filter(|line| line.message == "asked").count(), 1);
 }
@@ -55,7 +55,7 @@ impl Session for Drops {
 }
 
 #[test]
-fn a_client_of_the_same_server_is_refused_in_a_callback_and_ends_nothing_else() {
+fn a_client_that_is_used_in_a_callback_of_its_own_server_panics_and_harms_no_other_session() {
     for says in ["drop", "use", "panic"] {
         let server = wsh::test::serve(wsh::descriptor!(Drops));
         let mut client = server.connect();
@@ -72,7 +72,7 @@ fn a_client_of_the_same_server_is_refused_in_a_callback_and_ends_nothing_else() 
     }
 }
 
-/// A value whose end calls for another one of its type, and panics.
+/// A value whose `Drop` attaches another one of its type, and panics.
 struct Thorny;
 
 impl Drop for Thorny {
@@ -82,7 +82,7 @@ impl Drop for Thorny {
 }
 
 #[test]
-fn what_attach_replaces_may_panic_in_its_drop_while_another_panic_unwinds() {
+fn a_replaced_attachment_may_panic_in_its_drop_while_another_panic_unwinds() {
     struct OnTheWayOut<'a>(&'a mut Conn);
     impl Drop for OnTheWayOut<'_> {
         fn drop(&mut self) {

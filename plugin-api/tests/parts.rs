@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wsh::{Refused, abi::Descriptor, prelude::*};
 
-/// Says of each part what it is.
+/// Answers each part with a description of it.
 #[derive(Default)]
 struct Teller;
 
@@ -56,7 +56,7 @@ fn parts_come_as_they_are_sent_and_long_messages_in_parts() {
         client.send_part(b"", false); // is no part
         client.ping(b"between");
         client.send_part(b"c", true);
-        // One byte stands before characters of two bytes, so none ends where a part would.
+        // One byte precedes characters of two bytes, so a character straddles the end of each part.
         client.send(format!("x{}", "é".repeat(40_000)));
         client.send(vec![0; 200_000]);
 
@@ -77,7 +77,7 @@ fn parts_come_as_they_are_sent_and_long_messages_in_parts() {
 }
 
 #[test]
-fn a_handler_that_asks_for_no_parts_gets_messages_whole() {
+fn a_handler_that_takes_no_parts_gets_whole_messages() {
     #[derive(Default)]
     struct Whole;
 
@@ -127,7 +127,7 @@ fn download_blocking(conn: BlockingConn) -> Result {
     Ok(())
 }
 
-/// Sends as much as fits, and goes on when there is room.
+/// Sends the parts that fit, and goes on when `drain` comes.
 #[derive(Default)]
 struct Download {
     next: usize,
@@ -229,7 +229,7 @@ fn a_part_of_the_other_kind_is_invalid_and_the_message_goes_on() {
 }
 
 #[test]
-fn a_function_that_takes_parts_still_gets_a_whole_message_where_it_wants_one() {
+fn a_function_that_takes_parts_can_receive_a_whole_message() {
     async fn upload(conn: &mut AsyncConn) -> Result {
         while let Some(name) = conn.recv().await {
             let mut bytes = 0;
@@ -268,7 +268,7 @@ fn a_function_that_takes_parts_still_gets_a_whole_message_where_it_wants_one() {
             assert_eq!(client.receive().unwrap(), "a name: 3000000");
         }
 
-        // What is wanted whole has a limit.
+        // A message that is wanted whole has a limit.
         client.send(vec![0; 3_000_000]);
         assert_eq!(client.receive(), None);
         assert_eq!(client.closed().unwrap().code, 1009);

@@ -1,4 +1,4 @@
-//! What can be sent besides strings and vectors, on the server of `wsh::test`.
+//! Shared payloads, on the server of `wsh::test`.
 
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ fn every_sender() -> [Descriptor; 3] {
 }
 
 #[test]
-fn a_payload_that_is_shared_comes_as_it_is_as_often_as_it_is_sent() {
+fn a_shared_payload_arrives_unchanged_as_often_as_it_is_sent() {
     for handler in every_sender() {
         let mut client = wsh::test::connect(handler);
         client.send("go");
@@ -109,7 +109,7 @@ fn a_payload_that_waits_to_be_sent_is_held_and_not_copied() {
     async fn flood(conn: &mut AsyncConn) -> Result {
         let payload = PAYLOAD.get_or_init(large);
         conn.recv().await;
-        // Nothing waits yet, so it is queued at once; the next does not fit beside it.
+        // Nothing waits for the peer, so the first is queued at once. The next one does not fit beside it.
         drop(conn.send(payload));
         conn.send(Arc::clone(payload)).await?;
         Ok(())

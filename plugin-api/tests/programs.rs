@@ -1,12 +1,12 @@
-//! The whole handlers of the guide: cargo compiles and drives them as its examples, and each is short.
+//! The whole handlers of the guide are short. Cargo compiles and runs them as doc examples.
 
-/// Each program's title, and its lines without those that only its test has.
+/// The title of each program, and its lines without those of its hidden test.
 fn programs() -> Vec<(&'static str, Vec<&'static str>)> {
     let guide = include_str!("../src/guide/programs.md");
     let mut programs: Vec<(&str, Vec<&str>)> = Vec::new();
     let mut is_code = false;
     for line in guide.lines() {
-        // What rustdoc hides of a program begins as its title does.
+        // Hidden lines of a program begin with `#`, like its title.
         let title = line.strip_prefix("# ");
         match (line, title, programs.last_mut()) {
             ("```" | "```standalone_crate", ..) => is_code = !is_code,

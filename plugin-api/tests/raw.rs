@@ -103,7 +103,7 @@ fn an_answer_closes_comes_first_or_stands_for_the_101() {
 }
 
 #[test]
-fn without_it_nothing_is_written_and_it_says_so() {
+fn without_raw_in_its_table_a_handler_writes_nothing_and_is_told_why() {
     let server = wsh::test::serve(wsh::descriptor!(Broken));
 
     let mut client = server.connect();

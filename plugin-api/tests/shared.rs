@@ -1,4 +1,4 @@
-//! What the sessions of a function share, and what a handler hears of its configuration, in all styles.
+//! The value that the sessions of a function share, and warnings about keys of the configuration, in all styles.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
 
 use wsh::prelude::*;
 
-/// Greets as the configuration says, counts, and tells its life.
+/// Greets with a text of the configuration, counts its sessions, and records its own life.
 struct Greeter {
     greeting: String,
     greeted: AtomicUsize,
@@ -75,7 +75,7 @@ fn blocking(conn: BlockingConn, request: &Request, greeter: &Greeter) -> Result 
 }
 
 #[test]
-fn functions_share_what_was_made_from_the_configuration_until_their_last_session() {
+fn functions_share_a_value_from_the_configuration_until_their_last_session() {
     for handler in [
         wsh::descriptor!(async asynchronous, shared = Greeter),
         wsh::descriptor!(blocking blocking, shared = Greeter),
@@ -113,7 +113,7 @@ fn functions_share_what_was_made_from_the_configuration_until_their_last_session
 }
 
 #[test]
-fn a_function_is_not_loaded_without_what_its_sessions_share() {
+fn a_function_is_not_loaded_if_its_shared_value_cannot_be_made() {
     let handler = wsh::descriptor!(async asynchronous, shared = Greeter);
 
     let missing = wsh::test::load(&handler, "{}").unwrap_err();
@@ -167,7 +167,7 @@ fn a_function_takes_what_it_asks_for_and_the_options_stand_in_any_order() {
 }
 
 #[test]
-fn a_job_hears_when_its_generation_has_had_its_time() {
+fn a_job_is_told_when_its_generation_serves_no_more() {
     static TOLD: Mutex<Option<mpsc::Sender<bool>>> = Mutex::new(None);
     fn tell(stop: &Stop) {
         let told = TOLD.lock().unwrap();
@@ -202,7 +202,7 @@ fn a_job_hears_when_its_generation_has_had_its_time() {
 
     server.reload(&handler).unwrap();
 
-    // The newer one's begins, and the older one's ends.
+    // The job of the newer generation begins, and that of the older one ends.
     let both = [next(), next()];
     assert!(
         both.contains(&Ok(false)) && both.contains(&Ok(true)),
@@ -213,7 +213,7 @@ fn a_job_hears_when_its_generation_has_had_its_time() {
 }
 
 #[test]
-fn a_key_that_nothing_asks_for_is_told_of_with_the_one_that_it_looks_like() {
+fn a_key_that_is_not_asked_for_is_a_warning_with_the_key_that_it_looks_like() {
     #[derive(serde::Deserialize)]
     struct Table {
         #[serde(alias = "lines")]

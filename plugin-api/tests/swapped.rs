@@ -1,5 +1,5 @@
-//! Safe code swaps the connections of two sessions, and one of the sessions ends: what is left of it is
-//! never followed. A host of this file's own looks at every pointer that comes back. Runs under Miri.
+//! Safe code swaps the connections of two sessions, and one of the sessions ends. No pointer of the ended session may be
+//! followed. A host of this file's own checks every pointer that comes back. The test runs under Miri.
 #![allow(unsafe_code)] // it plays a server
 
 #[path = "swapped/handlers.rs"]
@@ -14,8 +14,8 @@ use std::{
 
 use wsh::abi::{self, Status, Str, Vtable};
 
-/// Which Conns are lent to callbacks on this thread, the innermost last; how many pointers came back that
-/// were none of those, nor NULL; and what arrived where.
+/// The Conns of the callbacks on this thread, the innermost last; how many other pointers than these and NULL came back;
+/// and which messages arrived at which session.
 #[derive(Default)]
 struct Seen {
     lent: RefCell<Vec<*mut abi::Conn>>,
@@ -26,25 +26,25 @@ struct Seen {
 
 thread_local! {
     static SEEN: Seen = Seen::default();
-    /// What happens on this thread while a callback of a session waits for other work to be done.
+    /// The work that this thread does while a callback waits.
     static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
-/// Where a handler's function lets its thread do other work, as `rayon::yield_now` does.
+/// Lets the thread of a callback do other work, like `rayon::yield_now`.
 fn meanwhile() {
     if let Some(work) = MEANWHILE.take() {
         work();
     }
 }
 
-/// Whether a pointer is the Conn of the callback that runs here. Nothing behind any other is read.
+/// The host's `check`: whether a pointer is the Conn of the running callback. Nothing behind another pointer is read.
 fn lent(conn: *const abi::Conn) -> Status {
     SEEN.with(|seen| {
         let lent = seen.lent.borrow();
         if lent.last().is_some_and(|lent| ptr::eq(*lent, conn)) {
             return abi::OK;
         }
-        // That of a callback that waits for this one is there, if not to be used here.
+        // The Conn of an outer callback exists, but must not be used here either.
         if !conn.is_null() && !lent.iter().any(|lent| ptr::eq(*lent, conn)) {
             seen.stale.set(seen.stale.get() + 1);
         }
@@ -58,7 +58,7 @@ unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
 
 unsafe extern "C" fn send(conn: *mut abi::Conn, _: u32, ptr: *const u8, len: usize) -> i64 {
     match lent(conn) {
-        // SAFETY: it is the Conn of the running callback, and the library lends the bytes.
+        // SAFETY: this is the Conn of the running callback, and the library lends the bytes.
         abi::OK => unsafe { arrive((*conn).id, ptr, len) },
         status => status.into(),
     }
@@ -92,7 +92,7 @@ unsafe extern "C" fn wake(_: *mut c_void, _: u64) -> Status {
     abi::OK
 }
 
-/// The library tells of panics here, also of this file's own.
+/// The host's `log`: the library logs panics, also those of this file.
 unsafe extern "C" fn log(
     _: *mut c_void,
     _: u64,
@@ -107,7 +107,7 @@ unsafe extern "C" fn log(
     eprintln!("{}", String::from_utf8_lossy(text));
 }
 
-/// The handler of this process: there is one in an image.
+/// The handler of this process. An image has one.
 struct Loaded {
     handler: *mut c_void,
     vtable: Vtable,
@@ -160,7 +160,7 @@ fn load() -> &'static Loaded {
     })
 }
 
-/// A session whose Conn lies at an address of its own, which is free when it has ended.
+/// A session whose Conn has an address of its own, which is freed at the session's end.
 struct Session {
     conn: *mut abi::Conn,
     session: *mut c_void,
@@ -211,9 +211,9 @@ impl Session {
         })
     }
 
-    /// `closed`, `destroy`, and the end of the Conn.
+    /// Calls `closed` and `destroy`, and frees the Conn.
     fn end(self) {
-        // SAFETY: it is there until the end of this function.
+        // SAFETY: the Conn lives until the end of this function.
         let id = unsafe { (*self.conn).id };
         SEEN.with(|seen| seen.over.borrow_mut().push(id));
         let closed = self.loaded.vtable.closed.unwrap();
@@ -225,7 +225,7 @@ impl Session {
         });
         // SAFETY: once, last.
         unsafe { (self.loaded.vtable.destroy.unwrap())(self.session) };
-        // SAFETY: `open` boxed it, and no callback has it any more.
+        // SAFETY: `open` boxed it, and no callback uses it any more.
         drop(unsafe { Box::from_raw(self.conn) });
     }
 }
@@ -237,7 +237,7 @@ fn callback(conn: *mut abi::Conn, run: impl FnOnce() -> Status) -> Status {
     status
 }
 
-/// What arrived since the last call.
+/// The messages that arrived since the last call.
 fn arrived() -> Vec<(u64, String)> {
     SEEN.with(|seen| seen.sent.take())
 }
@@ -256,7 +256,7 @@ fn a_connection_that_was_swapped_for_one_whose_session_ended_is_gone_and_not_fol
 
     assert_eq!(first.message("lend"), abi::OK);
 
-    // It has the second's connection in hand, which is over; its own went with the second.
+    // The first session holds the connection of the second, which is over. Its own one ended with the second.
     assert_eq!(arrived(), [(1, "swapped 1".into())]);
     assert_eq!(stale(), 0);
     first.message("hello");
@@ -294,11 +294,11 @@ fn a_new_session_at_an_old_address_is_not_taken_for_the_old_one() {
             second.message("swap");
             let place = second.conn;
             second.end();
-            // The allocator gives the address out again, as a rule.
+            // The allocator usually returns the freed address.
             let opened: Vec<Session> = (7..40).map(Session::open).collect();
             for session in opened {
                 if session.conn == place {
-                    // What is in the first's hands was lent this very address once, and it is lent now.
+                    // The connection that the first session holds once had this address, which is a valid Conn again.
                     session.message("hello");
                 }
                 session.end();

@@ -1,5 +1,4 @@
-//! Waits of async and blocking functions that end at their time, or are given up, on the server of
-//! `wsh::test`.
+//! Waits of async and blocking functions that end at a deadline, or are dropped, on the server of `wsh::test`.
 
 use std::{
     future::{Future, poll_fn},
@@ -27,7 +26,7 @@ async fn ticks(conn: &mut AsyncConn) -> Result {
 }
 
 #[test]
-fn messages_come_beside_ticks_and_move_none_of_them() {
+fn messages_between_ticks_do_not_delay_them() {
     let mut client = wsh::test::connect(wsh::descriptor!(async ticks));
     let mut heard = Vec::new();
 
@@ -46,12 +45,12 @@ fn messages_come_beside_ticks_and_move_none_of_them() {
 }
 
 #[test]
-fn a_moment_that_has_passed_is_told_before_messages_that_wait() {
+fn a_deadline_that_has_passed_is_reported_before_messages_that_wait() {
     async fn late(conn: &mut AsyncConn) -> Result {
         let mut told = 0;
         let start = Instant::now();
         loop {
-            // Always over.
+            // The deadline has passed each time.
             match conn.recv_until(start).await {
                 Err(Elapsed) if told < 3 => told += 1,
                 Err(Elapsed) => break,
@@ -98,7 +97,7 @@ fn a_blocking_function_ticks_beside_its_messages() {
                 }
             }
         }
-        // The first is at once.
+        // The first tick comes at once.
         assert!(begin.elapsed() >= 4 * period, "{:?}", begin.elapsed());
         conn.send("five ticks")?;
         Ok(())
@@ -113,7 +112,7 @@ fn a_blocking_function_ticks_beside_its_messages() {
     assert_eq!(client.receive().unwrap(), "five ticks");
 }
 
-/// Polls a wait so often and gives it up then, as a `select!` does when something else comes first.
+/// Polls a wait a number of times and drops it then, like a `select!` in which something else comes first.
 async fn given_up<F: Future>(wait: F, polls: usize) -> Option<F::Output> {
     let mut wait = pin!(wait);
     let mut left = polls;
@@ -128,7 +127,7 @@ async fn given_up<F: Future>(wait: F, polls: usize) -> Option<F::Output> {
     .await
 }
 
-/// Ready when it is polled the second time: the next callback of the session.
+/// Ready at the second poll, which the next callback of the session makes.
 struct Next(bool);
 
 impl Future for Next {
@@ -144,7 +143,7 @@ impl Future for Next {
 
 #[test]
 fn a_wait_that_is_dropped_loses_no_message() {
-    /// Gives up a wait of each kind in turn, once after one poll and once after two.
+    /// Drops a wait of each kind in turn, once after one poll and once after two.
     async fn echo(conn: &mut AsyncConn) -> Result {
         for round in 0.. {
             let polls = 1 + round % 2;
@@ -176,7 +175,7 @@ fn a_wait_that_is_dropped_loses_no_message() {
     }
 
     for number in 0..200 {
-        // Another callback, for what waits for the next.
+        // Another callback, for the wait that is ready at the next one.
         client.ping(b"");
         assert_eq!(client.receive().unwrap(), number.to_string().as_str());
     }

@@ -1,8 +1,8 @@
 #![forbid(unsafe_code)]
-//! Rooms to talk in: `/chat?room=tea&name=ann`, or `/rooms/tea?name=ann` with `"/rooms/{room}" = "/chat"`.
+//! A chat in rooms: `/chat?room=tea&name=ann`, or `/rooms/tea?name=ann` with `"/rooms/{room}" = "/chat"`.
 //!
-//! Everything is a line of text, for people as for pages: `ann: hello` is ann's, and what begins
-//! with `* ` is the room's own. `/who` asks for the names in the room. `history = 50` is how much a newcomer sees.
+//! Each message is a line of text, for people as for pages. `ann: hello` is a line of ann's. A line that begins with `* `
+//! comes from the room itself. `/who` asks for the names in the room. With `history = 50` a new member sees 50 lines.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wsh::prelude::*;
 
 struct Chat {
-    /// How many lines a newcomer sees.
+    /// How many lines a new member sees.
     history: usize,
     rooms: Arc<Rooms>,
 }
@@ -46,7 +46,7 @@ impl Handler for Chat {
         let mut rooms = self.rooms.lock();
         let here = rooms.entry(room.clone()).or_default();
         if here.names.contains(&name) {
-            // No name has a `-`, and no id is used twice: this one is free.
+            // A name from a query has no `-`, and no id is used twice, so this name is free.
             name = format!("{name}-{}", conn.id());
         }
         conn.subscribe(&room)?;
@@ -54,14 +54,14 @@ impl Handler for Chat {
             conn.send(line)?;
         }
         here.names.insert(name.clone());
-        // From here on nothing fails: only `on_close` of a session takes the name out again.
+        // Nothing may fail from here on, because only `on_close` of the session removes the name again.
         let _ = conn.send(format!("* you are {name} in {room}; {}", here.who()));
         let _ = conn.publish_to_others(&room, format!("* {name} joined"));
         Ok(self.member(Membership { room, name }))
     }
 
-    /// What was said stays with the older generation. Members who stay there still hear every line, because
-    /// topics belong to all generations; only `/who` lists those of one.
+    /// The history stays in the older generation. Members that stay there still get every line, because topics belong to
+    /// all generations. Only `/who` lists the members of one generation.
     fn restore(&self, _: &mut Conn, state: &State) -> Result<Member> {
         let (room, name) = state.parse()?;
         let membership = Membership { room, name };
@@ -84,7 +84,7 @@ impl Chat {
     }
 }
 
-/// What of a member moves to newer code, as a pair.
+/// The state of a member that moves to newer code, as a pair.
 struct Membership {
     room: String,
     name: String,
@@ -112,7 +112,7 @@ impl Session for Member {
         } else if text.len() > LINE_BYTES_MAX {
             conn.send(format!("* not said: more than {LINE_BYTES_MAX} bytes"))?;
         } else if !text.is_empty() {
-            // One line is one message, so that no member can write a second one that looks like the room's.
+            // One message is one line, so that no member can write a second line that looks like the room's.
             let line = format!("{name}: {}", text.replace(char::is_control, " "));
             conn.publish(room, &line)?;
             here.said.push_back(line);
@@ -130,7 +130,7 @@ impl Session for Member {
         };
         here.names.remove(name);
         let is_empty = here.names.is_empty();
-        // Rooms cost nothing to make, so an empty one is forgotten; the lobby is always there.
+        // A room is cheap to make, so an empty one is removed. The lobby is always there.
         if is_empty && room != LOBBY {
             rooms.remove(room);
         }
@@ -198,7 +198,7 @@ fn is_name(text: &str) -> bool {
 
 const LOBBY: &str = "lobby";
 const LINE_BYTES_MAX: usize = 2_000;
-/// With lines of that length, what a newcomer gets stays well below what may wait for a session.
+/// The longest line. The history of a new member then stays well below the outbound limit.
 const HISTORY_MAX: usize = 200;
 const WHO_MAX: usize = 100;
 

@@ -1,4 +1,4 @@
-//! What the room promises, without a server.
+//! The behaviour of a room, tested without a server.
 
 use wsh::test::{Client, Server};
 

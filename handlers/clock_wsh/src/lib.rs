@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! Tells the time in UTC (RFC 3339) with each new second, and to every message besides.
+//! Sends the time in UTC (RFC 3339) with each new second, and in answer to every message.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,12 +13,12 @@ async fn clock(conn: &mut AsyncConn) -> Result {
 
         let into_the_second = now.duration_since(UNIX_EPOCH)?.subsec_nanos();
         let rest = Duration::from_nanos(1_000_000_000 - u64::from(into_the_second));
-        // Not `sleep`, which would not take what the peer sends.
+        // Not `sleep`, which would not receive the peer's messages.
         if let Ok(None) = conn.recv_timeout(rest).await {
             return Ok(());
         }
     }
 }
 
-// A newer generation begins with the time of its first second: nothing of the old one is missed.
+// A newer generation may begin again: a session remembers nothing between two seconds.
 wsh::handler!(async clock, restarts);

@@ -1,6 +1,6 @@
 #![forbid(unsafe_code)]
-//! Sends every message back. On exactly `Goodbye` it closes after that, and a client that offers the
-//! subprotocol `echo` gets it, both as pywebsocket's echo does.
+//! Sends every message back. Like pywebsocket's echo, it closes after the message `Goodbye`, and chooses the subprotocol
+//! `echo` if the client offers it.
 
 use wsh::prelude::*;
 
@@ -9,10 +9,10 @@ struct Echo;
 
 impl Session for Echo {
     const PROTOCOLS: &[&str] = &["echo"];
-    // A page opened from a file may talk to it: it has no secrets.
+    // Pages of any origin may connect, also one opened from a file: an echo has no secrets.
     const ORIGIN_ANY: bool = true;
 
-    // Becomes a part of its callback, as in a crate that is nothing but a handler: this one is an `rlib` too.
+    // Inlined into its callback, as in a crate that is only a `cdylib`: this crate is an `rlib`, too.
     #[inline]
     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
         conn.send(message)?;

@@ -1,8 +1,8 @@
 #![forbid(unsafe_code)]
-//! Takes numbers apart into their prime factors, by trying every divisor: `84` is `84 = 2 × 2 × 3 × 7`.
+//! Splits numbers into their prime factors, by trying every divisor: `84` is `84 = 2 × 2 × 3 × 7`.
 //!
-//! Large ones take a while, and only this session's thread waits for them. That is what the blocking
-//! style is for: code that computes, or calls a library that blocks.
+//! A large number takes a while, and only the thread of its session waits. That is what the blocking style is for: code
+//! that computes, or calls a library that blocks.
 
 use wsh::prelude::*;
 

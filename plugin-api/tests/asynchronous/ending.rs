@@ -39,7 +39,7 @@ fn a_function_that_fails_at_once_leaves_no_session() {
 }
 
 #[test]
-fn a_panic_costs_its_own_session_only_and_what_it_held_is_dropped() {
+fn a_panic_ends_its_own_session_only_and_drops_the_future() {
     static DROPPED: AtomicUsize = AtomicUsize::new(0);
     struct Held;
     impl Drop for Held {
@@ -68,7 +68,7 @@ fn a_panic_costs_its_own_session_only_and_what_it_held_is_dropped() {
 }
 
 #[test]
-fn what_came_before_a_close_is_answered_before_it() {
+fn messages_before_a_close_are_answered_before_it() {
     static GATE: Gate = Gate::shut();
     async fn prepares(conn: &mut AsyncConn) -> Result {
         GATE.pass().await;
@@ -88,7 +88,7 @@ fn what_came_before_a_close_is_answered_before_it() {
 }
 
 #[test]
-fn a_session_that_ends_frees_who_waits_for_room() {
+fn the_end_of_a_session_ends_a_wait_for_the_peer() {
     static ANSWER: Mutex<Option<Refused>> = Mutex::new(None);
     async fn floods(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
@@ -108,7 +108,7 @@ fn a_session_that_ends_frees_who_waits_for_room() {
     client.lose();
 
     assert_eq!(*ANSWER.lock().unwrap(), Some(Refused::Gone));
-    // The session's end is no failure of the function.
+    // The end of its session is no failure of a function.
     assert_eq!(server.log(), []);
 }
 
@@ -147,7 +147,7 @@ fn a_function_goes_on_after_the_end_until_it_is_done() {
 
     client.close(4001, "");
 
-    // The peer does not wait for it.
+    // The peer's Close is answered before the function has ended.
     assert_eq!(code(&mut client), Some(4001));
     assert_eq!(client.generation(), Some(1));
     GATE.open();
@@ -157,7 +157,7 @@ fn a_function_goes_on_after_the_end_until_it_is_done() {
 }
 
 #[test]
-fn a_peer_is_answered_at_once_by_who_never_asks_for_messages() {
+fn a_close_is_answered_at_once_if_the_function_never_asks_for_messages() {
     static GATE: Gate = Gate::shut();
     async fn pushes(conn: &mut AsyncConn) -> Result {
         GATE.pass().await;
@@ -177,7 +177,7 @@ fn a_peer_is_answered_at_once_by_who_never_asks_for_messages() {
 }
 
 #[test]
-fn a_function_that_does_not_hear_the_end_is_dropped() {
+fn a_function_that_ignores_the_end_is_dropped() {
     async fn ticks(conn: &mut AsyncConn) -> Result {
         loop {
             drop(conn.send("tick"));
@@ -208,7 +208,7 @@ fn a_function_that_does_not_hear_the_end_is_dropped() {
 }
 
 #[test]
-fn an_own_close_is_waited_for_by_recv() {
+fn recv_waits_for_the_end_after_an_own_close() {
     static CODE: AtomicU64 = AtomicU64::new(0);
     async fn leaves(conn: &mut AsyncConn) -> Result {
         conn.close(4000, "done")?;

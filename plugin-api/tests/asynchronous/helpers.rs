@@ -27,7 +27,7 @@ async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     .await
 }
 
-/// Counts to three in large messages, which wait for one another.
+/// Sends three large messages, each of which waits until the one before has left.
 async fn count<S>(conn: &AsyncConn<S>, what: char) -> Result {
     for number in 0..3 {
         let text = format!("{what}{number}").repeat(20_000);

@@ -17,7 +17,7 @@ use std::{
 
 use wsh::prelude::*;
 
-/// Something else to wait for than the connection. A test's own static, so that tests do not meet.
+/// A gate that a function waits for, beside its connection. Each test has its own static, so that tests do not interfere.
 struct Gate(Mutex<(bool, Vec<Waker>)>);
 
 impl Gate {
@@ -60,7 +60,7 @@ fn a_peer_is_held_back_while_the_function_is_elsewhere_and_nothing_is_lost() {
     async fn slow(conn: &mut AsyncConn) -> Result {
         GATE.pass().await;
         while let Some(message) = conn.recv().await {
-            // The Close came behind the messages: whoever knows of it has read them all.
+            // The Close came after the messages, so a session that knows of it has read them all.
             let knows = if conn.closed().is_some() { "!" } else { "" };
             conn.send(format!("{message}{knows}")).await?;
         }
@@ -85,7 +85,7 @@ fn a_peer_is_held_back_while_the_function_is_elsewhere_and_nothing_is_lost() {
 }
 
 #[test]
-fn an_author_who_holds_the_peer_back_is_not_overruled() {
+fn a_pause_of_the_author_lasts_until_its_resume() {
     async fn pauses(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
         conn.pause()?;
@@ -109,7 +109,7 @@ fn an_author_who_holds_the_peer_back_is_not_overruled() {
 }
 
 #[test]
-fn who_awaits_what_was_sent_waits_for_room() {
+fn an_awaited_send_waits_for_a_slow_peer() {
     static SENT: AtomicUsize = AtomicUsize::new(0);
     async fn floods(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
@@ -124,7 +124,7 @@ fn who_awaits_what_was_sent_waits_for_room() {
 
     client.send("go");
 
-    // 64 KiB, give or take the headers.
+    // 64 KiB, and a little more for the headers.
     assert!((60..=64).contains(&SENT.load(Relaxed)), "{SENT:?}");
     client.resume();
     let received = std::iter::from_fn(|| client.try_receive()).count();
@@ -147,7 +147,7 @@ fn recv_timeout_gives_what_comes_in_time() {
 
     client.advance(Duration::from_secs(59));
     client.send("yes");
-    // The clock starts again with every wait.
+    // Each wait has a timeout of its own.
     client.advance(Duration::from_secs(59));
     assert_eq!(texts(&mut client), ["yes"]);
     client.advance(Duration::from_secs(1));

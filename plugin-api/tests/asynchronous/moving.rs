@@ -1,4 +1,4 @@
-//! From one generation to the next.
+//! Async sessions that move from one generation to the next.
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
@@ -30,7 +30,7 @@ fn a_session_moves_from_where_it_waits_for_its_connection_only() {
     assert!(!client.migrate());
     assert_eq!(client.generation(), Some(2));
 
-    // It is asked again after its next callback.
+    // The session is asked again after its next callback.
     GATE.open();
     assert_eq!(texts(&mut client), ["2 true"]);
     assert_eq!(client.generation(), Some(3));
@@ -43,7 +43,7 @@ fn a_state_that_was_written_down_is_not_used_once_the_function_went_on() {
         conn.send(conn.state.to_string()).await?;
         {
             let mut recv = Box::pin(conn.recv());
-            // As `select!` does: the connection is asked first, and the other one is ready.
+            // Like in a `select!`: the connection is polled first, and then the other future is ready.
             poll_fn(|cx| {
                 if recv.as_mut().poll(cx).is_ready() || GATE.0.lock().unwrap().0 {
                     return Poll::Ready(());
@@ -64,12 +64,12 @@ fn a_state_that_was_written_down_is_not_used_once_the_function_went_on() {
 
     assert_eq!(client.generation(), Some(1));
     client.lose();
-    // It waits for ever, so the server ends it.
+    // The function would wait for ever, so the server ends it.
     client.advance(Duration::from_secs(30));
 }
 
 #[test]
-fn a_request_that_is_asked_for_moves_too() {
+fn a_request_that_a_function_takes_moves_with_its_session() {
     async fn who(conn: &mut AsyncConn<u64>, request: &Request<'_>) -> Result {
         let name = request.query("name").unwrap_or("nobody");
         let agent = request.header("user-agent").unwrap_or("nothing");
@@ -92,7 +92,7 @@ fn a_request_that_is_asked_for_moves_too() {
 }
 
 #[test]
-fn a_function_that_wants_the_request_takes_no_session_without_one() {
+fn a_function_that_takes_the_request_does_not_restore_a_session_without_one() {
     async fn without(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
         Ok(())
@@ -112,7 +112,7 @@ fn a_function_that_wants_the_request_takes_no_session_without_one() {
 }
 
 #[test]
-fn a_timer_of_an_older_generation_is_not_taken_for_ones_own() {
+fn a_timer_of_an_older_generation_does_not_end_a_wait() {
     async fn sleeps(conn: &mut AsyncConn) -> Result {
         conn.sleep(Duration::from_secs(10)).await;
         conn.send("awake").await?;
@@ -152,7 +152,7 @@ fn the_descriptor_says_what_a_handler_is() {
 fn a_session_that_moves_for_ever_leaves_no_timers_behind() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const SHORT: Duration = Duration::from_secs(1);
-    /// Its first wait in each generation is a long one, but in the hundredth.
+    /// The first wait in each generation is long, except in the hundredth.
     async fn wait(conn: &mut AsyncConn<u64>) -> Result {
         conn.state += 1;
         let first = if conn.state < 100 { DAY } else { SHORT };
@@ -172,7 +172,7 @@ fn a_session_that_moves_for_ever_leaves_no_timers_behind() {
 
     client.advance(SHORT);
     assert_eq!(texts(&mut client), ["ran out in 100"]);
-    // Nothing that an older generation set runs out in the next wait.
+    // No timer of an older generation ends the next wait.
     client.advance(DAY - 2 * SHORT);
     assert!(texts(&mut client).is_empty());
 }
@@ -198,7 +198,7 @@ fn a_function_without_a_state_moves_only_if_it_may_begin_again() {
 }
 
 #[test]
-fn a_session_that_waits_for_something_else_besides_stays_until_it_does_not() {
+fn a_session_that_also_waits_for_something_else_stays_until_that_has_come() {
     static GATE: Gate = Gate::shut();
     async fn either(conn: &mut AsyncConn<u64>) -> Result {
         conn.send(format!("begins with {}", conn.state)).await?;
@@ -271,7 +271,7 @@ fn a_session_that_lets_go_moves_whatever_else_it_waits_for() {
         ["begins with 0", "heard a", "begins with 1", "heard b"]
     );
 
-    // It lets go until it is dropped, and a stay goes before it.
+    // The guard lets go until it is dropped, and a stay has precedence.
     assert!(client.migrate());
     assert_eq!(texts(&mut client), ["begins with 2"]);
     assert!(!client.migrate());
@@ -282,7 +282,7 @@ fn a_session_that_lets_go_moves_whatever_else_it_waits_for() {
 }
 
 #[test]
-fn a_session_stays_during_what_no_newer_generation_can_take_up() {
+fn a_session_stays_while_a_stay_lives() {
     async fn login(conn: &mut AsyncConn<String>) -> Result {
         if conn.state.is_empty() {
             let stay = conn.stay();

@@ -15,7 +15,7 @@ use wsh::{Refused, prelude::*};
 
 use crate::{code, texts};
 
-/// The lengths of all that has come.
+/// The lengths of all messages that have arrived.
 fn lengths(client: &mut wsh::test::Client) -> Vec<usize> {
     std::iter::from_fn(|| client.try_receive())
         .map(|message| message.len())
@@ -26,7 +26,7 @@ fn lengths(client: &mut wsh::test::Client) -> Vec<usize> {
 fn an_awaited_send_waits_until_its_message_fits_and_moves_no_session_meanwhile() {
     async fn floods(conn: &mut AsyncConn) -> Result {
         while conn.recv().await.is_some() {
-            // Two of them are more than may wait, and one is more than that by itself.
+            // Two of these exceed the outbound limit together, and one does so alone.
             for bytes in [900_000, 900_000, OUTBOUND_BYTES_MAX + 1, 10, 900_000] {
                 conn.send(vec![0; bytes]).await?;
             }
@@ -39,7 +39,7 @@ fn an_awaited_send_waits_until_its_message_fits_and_moves_no_session_meanwhile()
 
     assert!(!client.migrate());
     for _ in 0..10 {
-        // Others' callbacks meanwhile change nothing.
+        // Other callbacks during the wait change nothing.
         client.ping(b"");
     }
     assert_eq!((lengths(&mut client), code(&mut client)), (vec![], None));
@@ -97,7 +97,7 @@ fn a_message_that_never_fits_is_refused_at_once_and_the_session_goes_on() {
 }
 
 #[test]
-fn a_message_without_room_that_is_not_awaited_is_refused_dropped_or_sent_as_the_limit_has_it() {
+fn a_send_that_does_not_fit_and_is_not_awaited_is_refused_dropped_or_closes_the_session() {
     async fn sends(conn: &mut AsyncConn) -> Result {
         while let Some(order) = conn.recv().await {
             let large = || vec![0; 900_000];
@@ -184,7 +184,7 @@ fn sends_that_wait_together_are_all_sent() {
 }
 
 #[test]
-fn what_is_written_in_place_waits_for_room_as_well() {
+fn a_message_that_is_written_in_place_waits_for_a_slow_peer() {
     async fn writes(conn: &mut AsyncConn) -> Result {
         conn.recv().await;
         for number in 0..2_000 {
@@ -207,7 +207,7 @@ fn what_is_written_in_place_waits_for_room_as_well() {
     assert_eq!(code(&mut client), Some(1000));
 }
 
-/// What `wsh::test` lets wait for a peer.
+/// The outbound limit of `wsh::test`.
 const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
-/// The largest message of all.
+/// The longest message that can be sent.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

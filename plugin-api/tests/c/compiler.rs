@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-/// A compiler and the standard it is held to.
+/// A compiler, and the standard of the language that it checks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Language {
     compiler: &'static str,
@@ -51,7 +51,7 @@ const CPP: &[&str] = &[
     "-std=c++2b",
 ];
 
-/// Compiles a source against `wsh.h`; a warning is an error.
+/// Compiles a source against `wsh.h`. A warning is an error.
 pub(crate) fn compile(language: Language, source: &Path, output: &Path, flags: &[&str]) {
     let Language {
         compiler,

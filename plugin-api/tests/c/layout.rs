@@ -1,6 +1,6 @@
-//! The layout of the ABI, number by number, and that C sees the same one.
+//! The layout of the ABI, number by number, in Rust and in C.
 //!
-//! A number here that has to change is a break of the ABI; what may change is that lines are added.
+//! A number that has to change here is a break of the ABI. Only new lines may be added.
 
 use std::{fmt::Write, process::Command};
 
@@ -14,7 +14,7 @@ mod abi {
 /// Table = size { field: offset }
 macro_rules! tables {
     ($($table:ident = $size:literal { $($field:ident: $offset:literal),* })*) => {
-        /// What the tables must be, a line a number.
+        /// The layout that the tables must have, one number in a line.
         fn wanted_tables() -> String {
             let mut text = String::new();
             $({
@@ -25,7 +25,7 @@ macro_rules! tables {
             text
         }
 
-        /// What they are in Rust.
+        /// The layout of the tables in Rust.
         fn rust_tables() -> String {
             use std::mem::offset_of;
             let mut text = String::new();
@@ -40,7 +40,7 @@ macro_rules! tables {
             text
         }
 
-        /// The statements that print what they are in C.
+        /// The statements that print the layout of the tables in C.
         fn c_tables() -> String {
             let mut text = String::new();
             $({
@@ -177,12 +177,12 @@ fn nothing_of_the_abi_is_left_out_of_the_list() {
         .map(|(name, _)| name.to_owned())
         .collect();
     let mut constants = names("pub const ");
-    // These are no numbers; the plugins in C show them.
+    // These are no numbers. The plugins in C test them.
     constants.retain(|name| !["SYMBOL", "MAGIC", "RAW"].contains(&name.as_str()));
     assert_eq!(constants, listed);
 }
 
-/// A whole plugin that uses every inline function of the headers.
+/// A plugin that uses every inline function of the headers.
 const ALL_OF_THE_HEADERS: &str = r#"
 #include <wsh_raw.h>
 static const WshHost *host;

@@ -1,4 +1,4 @@
-//! The C face of the ABI: that `wsh.h` says what `abi.rs` says, and that plugins in C work.
+//! The ABI in C: `wsh.h` says what `abi.rs` says, and plugins in C work.
 #![cfg(all(unix, target_pointer_width = "64"))]
 
 mod compiler;

@@ -1,4 +1,4 @@
-//! Plugins that `cc` made, driven by `wsh::test`.
+//! Plugins that were compiled by `cc`, driven by `wsh::test`.
 
 use std::{
     ffi::{CString, c_char, c_int, c_void},
@@ -98,7 +98,7 @@ fn a_plugin_in_c_can_call_everything_and_be_called_everywhere() {
         "on pong 0",
         "on pong 255",
     ];
-    // How much is buffered depends on the lines before.
+    // The number of buffered bytes depends on the lines before.
     let said: Vec<_> = said
         .into_iter()
         .map(|line| match line.split_once(' ') {
@@ -158,7 +158,7 @@ fn a_plugin_in_c_can_call_everything_and_be_called_everywhere() {
         "serving",
         "line",
         "serving",
-        // Both generations are one image here, and the newer table is what it knows.
+        // Both generations are one image here, which knows the newer table only.
         "superseded",
         "shutdown",
         "no room",
@@ -190,7 +190,7 @@ fn a_plugin_in_cpp_exports_its_descriptor_though_all_else_is_hidden() {
     assert_eq!(error, "not today");
 }
 
-/// As the documentation says, and with everything hidden that is not exported.
+/// Builds a plugin with the command of the documentation, and hides every symbol that is not exported.
 fn build(language: Language, source: &Path, name: &str) -> PathBuf {
     let library = compiler::scratch(name);
     let flags = ["-shared", "-fPIC", "-O2", "-fvisibility=hidden"];
@@ -198,7 +198,7 @@ fn build(language: Language, source: &Path, name: &str) -> PathBuf {
     library
 }
 
-/// The server reads the head from the file: there it must be what it is in memory.
+/// The server reads the head of the descriptor from the file, where its bytes must be those in memory.
 fn assert_head_is_readable_from(library: &Path, handler: &Descriptor) {
     const HEAD: usize = std::mem::offset_of!(Descriptor, init);
     let file = std::fs::read(library).unwrap();
@@ -236,8 +236,7 @@ fn load(library: &Path) -> &'static Descriptor {
     const RTLD_NOW: c_int = 2;
     let path = CString::new(library.as_os_str().as_bytes()).unwrap();
     let symbol = CString::new(abi::SYMBOL).unwrap();
-    // SAFETY: a path and a name that end with NUL; the library is never closed, and what it exports
-    // under this name is a descriptor.
+    // SAFETY: a path and a name that end with NUL. The library is never closed, and its symbol of this name is a descriptor.
     unsafe {
         let library = dlopen(path.as_ptr(), RTLD_NOW);
         assert!(!library.is_null(), "{path:?} cannot be opened");

@@ -24,7 +24,7 @@ fn a_handler_is_driven_through_its_life_and_its_faults_are_answered_as_the_heade
 }
 
 #[test]
-fn any_thread_may_call_what_is_for_any_thread_while_the_test_goes_on() {
+fn functions_for_any_thread_may_be_called_while_the_test_goes_on() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/threads.c");
     let binary = compiler::scratch("threads");
     compiler::compile(C99, &source, &binary, &["-pthread"]);
@@ -36,7 +36,7 @@ fn any_thread_may_call_what_is_for_any_thread_while_the_test_goes_on() {
 }
 
 #[test]
-fn a_test_that_does_not_hold_says_what_was_wanted_and_what_was_sent() {
+fn a_test_that_fails_says_what_was_wanted_and_what_was_sent() {
     let source = compiler::scratch("unmet.c");
     let binary = compiler::scratch("unmet");
     let test = r#"

@@ -1,8 +1,8 @@
-//! From one generation of a handler to the next.
+//! Sessions that move from one generation of a handler to the next.
 
 use super::{handshakes::Guest, peers::Exchange, *};
 
-/// Counts, across generations.
+/// Counts messages across generations.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Counter {
     seen: u64,
@@ -96,7 +96,7 @@ fn a_session_without_a_snapshot_for_now_moves_after_its_next_callback() {
 }
 
 #[test]
-fn a_session_without_anything_in_it_moves_and_others_stay() {
+fn a_session_without_fields_moves_and_others_stay() {
     #[derive(Default)]
     struct Empty;
     impl Session for Empty {
@@ -279,7 +279,7 @@ fn neither_snapshot_nor_restore_can_end_their_session() {
             .any(|line| line.to_string().contains("not today")),
         "{log:?}"
     );
-    // Its own code can still be said by the session itself, later.
+    // The session can still close later, with a code of its own.
     client.close(1001, "");
     assert_eq!(client.closed().map(|close| close.code), Some(1001));
 }

@@ -1,8 +1,8 @@
-//! What a handler says to an opening handshake.
+//! A handler's answers to opening handshakes.
 
 use super::*;
 
-/// Lets in who has a token, at once or later.
+/// Accepts clients with a token, at once or later.
 struct Door;
 pub(super) struct Guest;
 struct Name(String);
@@ -70,7 +70,7 @@ impl Session for Guest {
     }
 }
 
-/// Something to wait for.
+/// A flag that a handshake waits for.
 #[derive(Default, Clone)]
 struct Flag(Arc<std::sync::Mutex<(bool, Option<std::task::Waker>)>>);
 
@@ -174,7 +174,7 @@ fn a_handshake_whose_client_goes_is_abandoned_with_what_it_attached() {
     assert_eq!(DROPPED.load(Relaxed), 2);
 }
 
-/// Answers after a while, by what the query says.
+/// Answers after a while, as the query says.
 struct Desk;
 #[derive(Default)]
 struct Found;
@@ -274,7 +274,7 @@ fn a_late_handshake_refuses_with_headers_too() {
 }
 
 #[test]
-fn what_a_late_handshake_may_not_say_is_a_500_and_a_line() {
+fn a_late_answer_that_breaks_a_rule_is_a_500_and_a_line() {
     for (answer, why) in [
         (
             "unknown",

@@ -1,5 +1,6 @@
-//! The events style, through the border, on the server of `wsh::test`.
+//! The events style, on the server of `wsh::test`.
 
+mod ending;
 mod generations;
 mod handshakes;
 mod peers;
@@ -17,10 +18,10 @@ use std::{
 
 use wsh::{Refused, State, prelude::*, test::Server};
 
-/// Does what it is told by text, and says what happened to it.
+/// Does what a text message says, and reports the events of its session.
 #[derive(Default)]
 struct Puppet {
-    /// What fails, and how: `panic ping`.
+    /// Which callback fails, and how: `panic ping`.
     fault: String,
 }
 
@@ -35,7 +36,7 @@ impl Puppet {
     }
 }
 
-/// A panic's payload that panics when it is dropped, and carries one more.
+/// The payload of a panic, which panics with another such payload when it is dropped.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -134,7 +135,7 @@ impl Session for Puppet {
     }
 }
 
-/// A server and a client of its that has got its greeting.
+/// A server, and a client of it that has received its greeting.
 fn puppet() -> (Server, wsh::test::Client) {
     let server = wsh::test::serve(wsh::descriptor!(Puppet));
     let mut client = server.connect();
@@ -165,154 +166,6 @@ fn text_comes_as_text_and_binary_as_binary() {
     assert_eq!(client.receive().unwrap(), "");
     assert_eq!(client.receive(), None);
     assert_eq!(code(&mut client), None);
-}
-
-#[test]
-fn a_panic_in_any_callback_closes_its_own_session_with_1011() {
-    for fault in ["panic", "bomb", "fail"] {
-        for callback in ["message", "ping", "pong", "drain", "timer", "closing"] {
-            let (server, mut client) = puppet();
-            let mut other = server.connect();
-            client.send(format!("{fault} {callback}"));
-
-            match callback {
-                "message" => client.send("x"),
-                "ping" => client.ping(b""),
-                "pong" => client.send("ping x"),
-                "timer" => {
-                    client.send("timer 1 10");
-                    client.advance(Duration::from_millis(10));
-                }
-                "drain" => {
-                    client.send("watermark");
-                    client.stall();
-                    client.send("fill 200");
-                    client.resume();
-                }
-                _ => client.close(1000, ""),
-            }
-
-            let what = format!("{fault} in {callback}");
-            assert_eq!(code(&mut client), Some(1011), "{what}");
-            let told = logged(&server, "closed");
-            assert_eq!(told.len(), 1, "{what}");
-            let wanted = if callback == "closing" {
-                "1000"
-            } else {
-                "1011"
-            };
-            assert_eq!(told[0].field("code"), Some(wanted), "{what}");
-            let wanted = match fault {
-                "fail" => format!("{callback} fails"),
-                _ => format!("`{callback}` panicked"),
-            };
-            assert_eq!(logged(&server, &wanted).len(), 1, "{what}");
-            other.send("still here");
-            assert_eq!(other.receive().unwrap(), "open");
-            assert_eq!(other.receive().unwrap(), "still here");
-        }
-    }
-}
-
-#[test]
-fn a_panic_in_on_close_harms_nobody() {
-    for fault in ["panic", "bomb", "fail"] {
-        let (server, mut client) = puppet();
-        client.send(format!("{fault} close"));
-
-        client.close(1000, "");
-
-        assert_eq!(code(&mut client), Some(1000));
-        let mut next = server.connect();
-        assert_eq!(next.receive().unwrap(), "open");
-    }
-}
-
-#[test]
-fn either_side_closes_and_the_handler_is_told_once() {
-    let (server, mut client) = puppet();
-    client.close(4000, "bye");
-    let mut second = server.connect();
-    second.send("close 4001");
-    let mut third = server.connect();
-    third.close(3000, "");
-    let mut fourth = server.connect();
-    fourth.close(1005, "");
-    let mut fifth = server.connect();
-    fifth.lose();
-
-    let seen = |client: &mut wsh::test::Client| client.closed().unwrap().to_string();
-    assert_eq!(seen(&mut client), "4000 bye");
-    assert_eq!(seen(&mut second), "4001 done");
-    assert_eq!(seen(&mut third), "3001 other");
-    assert_eq!(seen(&mut fourth), "1005");
-    assert_eq!(seen(&mut fifth), "1006");
-    let told = logged(&server, "closed");
-    let told: Vec<_> = told
-        .iter()
-        .map(|line| line.field("code").unwrap())
-        .collect();
-    assert_eq!(told, ["4000", "4001", "3000", "1005", "1006"]);
-    assert_eq!(logged(&server, "closed")[0].field("reason"), Some("bye"));
-}
-
-#[test]
-fn codes_that_may_not_be_sent_are_refused_by_the_rule_they_break() {
-    let (server, mut client) = puppet();
-
-    for code in [999, 1004, 1005, 1006, 1015, 2999, 5000] {
-        client.send(format!("close {code}"));
-    }
-    client.send("still here");
-
-    assert_eq!(client.receive().unwrap(), "still here");
-    let refused = logged(&server, "refused");
-    assert_eq!(refused.len(), 7);
-    assert_eq!(
-        refused[0].field("error"),
-        Some(
-            "`code` is 999, wanted 1000 to 1003, 1007 to 1014 or 3000 to 4999, or 0 without a reason"
-        )
-    );
-}
-
-#[test]
-fn nothing_is_sent_behind_a_close() {
-    #[derive(Default)]
-    struct Talker;
-    impl Session for Talker {
-        fn on_message(&mut self, conn: &mut Conn, _: Message) -> Result {
-            assert!(conn.send("before").is_ok());
-            conn.close(1000, "")?;
-            assert_eq!(conn.send("after"), Err(Refused::Gone));
-            assert_eq!(conn.close(1001, ""), Err(Refused::Gone));
-            assert_eq!(conn.ping(b""), Err(Refused::Gone));
-            assert_eq!(conn.timer(1, Duration::ZERO), Err(Refused::Gone));
-            let written = conn.send_with(Kind::Text, 8, |out| {
-                use std::fmt::Write;
-                out.write_str("after")
-            });
-            assert_eq!(written, Err(Refused::Gone));
-            Ok(())
-        }
-    }
-    let mut client = wsh::test::connect(wsh::descriptor!(Talker));
-
-    client.send("now");
-    client.send("late");
-
-    assert_eq!(client.receive().unwrap(), "before");
-    assert_eq!(client.receive(), None);
-    assert_eq!(code(&mut client), Some(1000));
-}
-
-#[test]
-fn an_abort_sends_no_close() {
-    let (_server, mut client) = puppet();
-
-    client.send("abort");
-
-    assert_eq!(code(&mut client), Some(1006));
 }
 
 #[test]
@@ -378,7 +231,7 @@ fn a_topic_reaches_its_subscribers_until_they_leave() {
 }
 
 #[test]
-fn a_paused_session_hears_nothing_until_it_resumes() {
+fn a_paused_session_gets_no_message_until_it_resumes() {
     let (_server, mut client) = puppet();
 
     client.send("pause");
@@ -394,7 +247,7 @@ fn a_paused_session_hears_nothing_until_it_resumes() {
 }
 
 #[test]
-fn a_slow_client_is_noticed_and_past_the_limit_let_go() {
+fn a_slow_client_is_noticed_and_closed_past_the_limit() {
     let (server, mut client) = puppet();
     client.send("watermark");
     client.stall();
@@ -417,7 +270,7 @@ fn a_slow_client_is_noticed_and_past_the_limit_let_go() {
         .collect();
     assert_eq!(answers[..3], ["Ok(204)", "Ok(500010)", "Ok(1000020)"]);
     assert_eq!(code(&mut client), None);
-    // One callback cannot wait for the client.
+    // A callback cannot wait for the client.
     client.stall();
     client.send("fill 1000000");
     client.send("x");
@@ -449,7 +302,7 @@ fn one_message_may_be_larger_than_the_limit_but_not_two() {
 }
 
 #[test]
-fn what_is_written_in_place_is_sent_whole_or_not_at_all() {
+fn a_message_that_is_written_in_place_is_sent_whole_or_not_at_all() {
     #[derive(Default)]
     struct Plotter;
     impl Session for Plotter {
@@ -486,7 +339,7 @@ fn a_thread_that_a_callback_lends_its_session_to_sends_by_id() {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     assert!(conn.send(message).is_ok());
-                    // There is no such call by id.
+                    // A Ping cannot be sent by id.
                     assert_eq!(conn.ping(b"x"), Err(Refused::Misuse));
                     if message == "bye" {
                         conn.close(1000, "by id").unwrap();
@@ -506,82 +359,4 @@ fn a_thread_that_a_callback_lends_its_session_to_sends_by_id() {
     assert_eq!(client.receive().unwrap(), "bye");
     assert_eq!(client.closed().unwrap().to_string(), "1000 by id");
     assert_eq!(client.receive_ping(), None);
-}
-
-#[test]
-fn a_failed_open_closes_with_1011_and_leaves_no_session() {
-    static LIVING: AtomicUsize = AtomicUsize::new(0);
-    struct Counted;
-    impl Default for Counted {
-        fn default() -> Self {
-            LIVING.fetch_add(1, Relaxed);
-            Counted
-        }
-    }
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            LIVING.fetch_sub(1, Relaxed);
-        }
-    }
-    impl Session for Counted {
-        fn on_open(&mut self, conn: &mut Conn) -> Result {
-            conn.send("hello")?;
-            Err("no room".into())
-        }
-        fn on_message(&mut self, _: &mut Conn, _: Message) -> Result {
-            Ok(())
-        }
-        fn on_close(&mut self, _: &mut Conn, _: &Close) -> Result {
-            unreachable!("there is no session")
-        }
-    }
-    let server = wsh::test::serve(wsh::descriptor!(Counted));
-
-    let mut client = server.connect();
-
-    assert_eq!(client.receive().unwrap(), "hello");
-    assert_eq!(code(&mut client), Some(1011));
-    assert_eq!(LIVING.load(Relaxed), 1, "the handler itself is left");
-    drop((client, server));
-    assert_eq!(LIVING.load(Relaxed), 0);
-}
-
-#[test]
-fn a_session_that_panics_on_drop_harms_nobody() {
-    struct Grenade;
-    struct Pin;
-    impl Handler for Pin {
-        type Session = Grenade;
-        fn new(_: Config) -> Result<Self> {
-            Ok(Pin)
-        }
-        fn open(&self, _: &mut Conn, _: &Request) -> Result<Grenade> {
-            Ok(Grenade)
-        }
-    }
-    impl Session for Grenade {
-        fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
-            conn.send(message)?;
-            Ok(())
-        }
-    }
-    impl Drop for Grenade {
-        fn drop(&mut self) {
-            panic_any(Bomb);
-        }
-    }
-    impl Drop for Pin {
-        fn drop(&mut self) {
-            panic_any(Bomb);
-        }
-    }
-    let server = wsh::test::serve(wsh::descriptor!(Pin));
-    let mut first = server.connect();
-
-    first.close(1000, "");
-    assert_eq!(code(&mut first), Some(1000));
-    let mut second = server.connect();
-    second.send("x");
-
-    assert_eq!(second.receive().unwrap(), "x");
 }

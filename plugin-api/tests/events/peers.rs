@@ -1,8 +1,8 @@
-//! Reaching a session from elsewhere, by its peer.
+//! Sending to a session from elsewhere, by its handle.
 
 use super::*;
 
-/// Hands its peers to the test.
+/// Gives the handles of its sessions to the test.
 pub(super) struct Exchange(std::sync::Mutex<mpsc::Sender<Handle>>);
 pub(super) struct Traded;
 
@@ -37,7 +37,7 @@ fn a_handler_that_cannot_be_made_is_not_loaded_and_says_why() {
 }
 
 #[test]
-fn a_peer_is_reached_from_threads_until_it_is_gone() {
+fn a_session_is_reached_from_threads_until_it_is_over() {
     thread_local!(static PEERS: std::cell::RefCell<Vec<Handle>> = const { std::cell::RefCell::new(Vec::new()) });
     #[derive(Default)]
     struct Open;

@@ -1,8 +1,8 @@
-//! What callbacks get, what they answer, and what an error in each of them becomes.
+//! The arguments and answers of callbacks, and what an error in each of them becomes.
 
 use super::*;
 
-/// Fails in what its query names, with `?`.
+/// Fails with `?` in the callback that its query names.
 struct Faults;
 
 struct Faulty {
@@ -120,7 +120,7 @@ fn an_error_before_the_101_is_a_500_and_after_it_a_1011_with_a_line_each() {
 }
 
 #[test]
-fn passing_on_that_the_own_session_is_over_is_no_failure_and_anothers_end_is() {
+fn gone_of_the_own_session_is_no_failure_and_gone_of_another_one_is() {
     thread_local!(static OTHER: std::cell::RefCell<Option<Handle>> = const { std::cell::RefCell::new(None) });
     #[derive(Default)]
     struct Leaver;
@@ -194,7 +194,7 @@ fn a_close_is_answered_later_with_a_code_of_the_handlers_own_or_by_its_timeout()
     assert_eq!(server.log(), []);
 }
 
-/// What on_close knows of its session.
+/// `on_close` still has the connection.
 #[test]
 fn on_close_has_the_connection_with_what_was_attached() {
     struct Name(String);
@@ -247,15 +247,15 @@ fn on_close_has_the_connection_with_what_was_attached() {
     let left = &logged(&server, "left")[0];
     let fields = ["id", "handle", "name", "code"].map(|name| left.field(name).unwrap());
     assert_eq!(fields, ["1", "1", "ann", "4000"]);
-    // A handler with a `handshake` whose sessions have nothing in them: they move by themselves.
+    // The sessions of this handler have no fields, so they move by themselves.
     let mut client = server.request("/?name=ben").connect();
     assert!(client.migrate());
     drop(client);
 }
 
 #[test]
-fn restore_shares_what_its_handler_has_and_may_send() {
-    /// A session counts with its handler, in each generation anew.
+fn restore_may_use_its_handler_and_may_send() {
+    /// A session that counts in its handler, which each generation has anew.
     struct Counter(Arc<AtomicUsize>);
     struct Counted {
         name: String,
@@ -311,7 +311,7 @@ fn restore_shares_what_its_handler_has_and_may_send() {
 }
 
 #[test]
-fn topics_that_are_none_are_told_apart_from_topics_without_subscribers() {
+fn an_invalid_topic_is_told_from_a_topic_without_subscribers() {
     #[derive(Default)]
     struct Topics;
     impl Session for Topics {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use wsh::{abi::Descriptor, prelude::*};
 
 scoped_tls::scoped_thread_local! {
-    /// The connection of the session whose callback lets its thread do other work.
+    /// The connection of the session whose callback waits while its thread does other work.
     static LENT: Cell<Conn>
 }
 
@@ -20,7 +20,7 @@ impl Session for Swaps {
                 LENT.set(Cell::from_mut(conn), super::meanwhile);
                 let told = format!("lent {}", conn.id());
                 conn.send(told)?;
-                // Of what exists inside callbacks only, and of what reads the table.
+                // Calls that work inside callbacks only, and calls that read the table.
                 let _ = conn.ping(b"");
                 let _ = conn.buffered();
             }
