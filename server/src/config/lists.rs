@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use toml::de::DeValue;
+use toml::de::{DeArray, DeValue};
 
 use super::authority::Authority;
 use super::fault::What;
@@ -61,22 +61,13 @@ pub(super) fn origins(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Origi
             return None;
         }
     };
-    let mut listed = Vec::new();
-    for value in items.iter() {
-        match value.get_ref().as_str() {
-            Some(origin) if Pattern::parse(origin).is_some() => listed.push(origin.to_owned()),
-            found => {
-                let suggestion = found.and_then(as_origin);
-                let entry = Entry { value, ..entry };
-                let wanted = match found {
-                    Some(all) if ALL.contains(&all) => "`origins = \"any\"` for all pages",
-                    _ => ORIGIN_WANTED,
-                };
-                reader.unwanted(entry, wanted, suggestion.as_deref());
-            }
-        }
-    }
-    Some(Origins::Listed(listed))
+    let list = List {
+        is_fit: |text| Pattern::parse(text).is_some(),
+        meant: as_origin,
+        wanted: ORIGIN_WANTED,
+        all_wanted: "`origins = \"any\"` for all pages",
+    };
+    Some(Origins::Listed(list.read(reader, entry, items)))
 }
 
 /// The origin of an address copied from a browser, `https://example.com/chat`.
@@ -99,22 +90,45 @@ pub(super) fn hosts(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Hosts> 
             return None;
         }
     };
-    let mut listed = Vec::new();
-    for value in items.iter() {
-        match value.get_ref().as_str() {
-            Some(host) if is_host(host) => listed.push(host.to_owned()),
-            found => {
-                let suggestion = found.and_then(as_host);
-                let entry = Entry { value, ..entry };
-                let wanted = match found {
-                    Some(all) if ALL.contains(&all) => "`hosts = \"any\"` for all hosts",
-                    _ => HOST_NAME_WANTED,
-                };
-                reader.unwanted(entry, wanted, suggestion.as_deref());
+    let list = List {
+        is_fit: is_host,
+        meant: as_host,
+        wanted: HOST_NAME_WANTED,
+        all_wanted: "`hosts = \"any\"` for all hosts",
+    };
+    Some(Hosts::Listed(list.read(reader, entry, items)))
+}
+
+/// How the texts of a list are read.
+struct List {
+    is_fit: fn(&str) -> bool,
+    /// What was probably meant by a text that is not fit.
+    meant: fn(&str) -> Option<String>,
+    /// What the list wants, in words.
+    wanted: &'static str,
+    /// What to write instead of a text that means all.
+    all_wanted: &'static str,
+}
+
+impl List {
+    /// The texts that are fit; the others are faults.
+    fn read(&self, reader: &mut Reader<'_>, entry: Entry<'_>, items: &DeArray<'_>) -> Vec<String> {
+        let mut listed = Vec::new();
+        for value in items.iter() {
+            match value.get_ref().as_str() {
+                Some(text) if (self.is_fit)(text) => listed.push(text.to_owned()),
+                found => {
+                    let meant = found.and_then(self.meant);
+                    let wanted = match found {
+                        Some(all) if ALL.contains(&all) => self.all_wanted,
+                        _ => self.wanted,
+                    };
+                    reader.unwanted(Entry { value, ..entry }, wanted, meant.as_deref());
+                }
             }
         }
+        listed
     }
-    Some(Hosts::Listed(listed))
 }
 
 /// Whether `text` is the name of a host, or `*.` and a name. It has no port: a request is for a host

@@ -6,36 +6,30 @@ use super::*;
 
 #[test]
 fn every_fault_of_a_file_is_told_in_full() {
-    let paths = fixtures("invalid", "toml");
-
-    for path in &paths {
-        let dir = path.parent().expect("it has one");
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .expect("it has one");
-        let error = read_alone(&["--config", name], dir).expect_err(name);
-        assert_expected(path, &format!("{error:#}\n"));
-    }
-
-    assert!(paths.len() > 30, "{} fixtures", paths.len());
+    let told = tell_faults("invalid", "toml", "--config");
+    assert!(told > 30, "{told} fixtures");
 }
 
 #[test]
 fn every_fault_of_a_map_file_is_told_in_full() {
-    let paths = fixtures("maps", "txt");
+    let told = tell_faults("maps", "txt", "-m");
+    assert_eq!(told, 5);
+}
 
+/// Compares what is told of each fixture in a folder with what is expected. Answers how many there are.
+#[track_caller]
+fn tell_faults(folder: &str, extension: &str, flag: &str) -> usize {
+    let paths = fixtures(folder, extension);
     for path in &paths {
         let dir = path.parent().expect("it has one");
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
             .expect("it has one");
-        let error = read_alone(&["-m", name], dir).expect_err(name);
+        let error = read_alone(&[flag, name], dir).expect_err(name);
         assert_expected(path, &format!("{error:#}\n"));
     }
-
-    assert_eq!(paths.len(), 5);
+    paths.len()
 }
 
 #[test]

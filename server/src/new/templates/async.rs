@@ -1,11 +1,11 @@
 #![forbid(unsafe_code)]
-//! Answers at `/{{name}}`, as an async function: one call for each session.
+//! Answers at `/{{name}}` with an async function, which is called once for each session.
 
 use serde::{Deserialize, Serialize};
 use wsh::prelude::*;
 
-/// What the server's config.toml may say of it: `[handler.{{name}}]`, `config = { greeting = "good day" }`.
-/// All sessions share it.
+/// The settings in the server's config.toml: `config = { greeting = "good day" }` in `[handler.{{name}}]`.
+/// All sessions share them.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Settings {
@@ -26,7 +26,7 @@ impl Shared for Settings {
     }
 }
 
-/// What newer code takes over of a session, when this file has been saved: `greet` begins again with it.
+/// The state of an open session. After this file was saved, the newer `greet` begins with it.
 #[derive(Default, Serialize, Deserialize)]
 struct Visit {
     last: Option<String>,
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(client.receive().unwrap(), "hello Ben, after Ann");
     }
 
-    /// On a `wshd` of its own, with this very library.
+    /// Runs on a `wshd` of its own, with this library.
     #[test]
     fn a_server_greets_as_its_configuration_says() {
         let config = "[handler.{{name}}]\nconfig = { greeting = 'good day' }\n";

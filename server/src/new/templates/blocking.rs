@@ -1,11 +1,11 @@
 #![forbid(unsafe_code)]
-//! Answers at `/{{name}}`, as a blocking function: one call, on a thread of its own, for each session.
+//! Answers at `/{{name}}` with a blocking function, which is called for each session on a thread of its own.
 
 use serde::Deserialize;
 use wsh::prelude::*;
 
-/// What the server's config.toml may say of it: `[handler.{{name}}]`, `config = { greeting = "good day" }`.
-/// All sessions share it.
+/// The settings in the server's config.toml: `config = { greeting = "good day" }` in `[handler.{{name}}]`.
+/// All sessions share them.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Settings {
@@ -26,7 +26,7 @@ impl Shared for Settings {
     }
 }
 
-/// One open WebSocket, from its first message to its end. It ends with the code that it began with.
+/// One open WebSocket, from its first message to its end. A session stays on the code that it began with.
 fn greet(conn: BlockingConn, settings: &Settings) -> Result {
     let greeting = &settings.greeting;
     let mut last = None;
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(client.receive().unwrap(), "hello Ben, after Ann");
     }
 
-    /// On a `wshd` of its own, with this very library.
+    /// Runs on a `wshd` of its own, with this library.
     #[test]
     fn a_server_greets_as_its_configuration_says() {
         let config = "[handler.{{name}}]\nconfig = { greeting = 'good day' }\n";

@@ -1,4 +1,4 @@
-// Drives the handler without a server: `make check`. wsh_test.h says what else it can.
+// Drives the handler without a server: `make check`. wsh_test.h explains all that a test can do.
 #include <wsh_test.h>
 
 extern "C" const WshDescriptor WSH_HANDLER;

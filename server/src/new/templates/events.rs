@@ -1,10 +1,10 @@
 #![forbid(unsafe_code)]
-//! Answers at `/{{name}}`, as events: one call for each message.
+//! Answers at `/{{name}}` with events: one call for each message.
 
 use serde::{Deserialize, Serialize};
 use wsh::prelude::*;
 
-/// What the server's config.toml may say of it: `[handler.{{name}}]`, `config = { greeting = "good day" }`.
+/// The settings in the server's config.toml: `config = { greeting = "good day" }` in `[handler.{{name}}]`.
 #[derive(Clone, Deserialize)]
 #[serde(default)]
 struct Settings {
@@ -19,18 +19,18 @@ impl Default for Settings {
     }
 }
 
-/// What all sessions have in common.
+/// The handler, which makes the sessions.
 struct Greeter {
     settings: Settings,
 }
 
-/// One open WebSocket, and what it remembers of its peer.
+/// One open WebSocket, with what it remembers of its peer.
 struct Guest {
     settings: Settings,
     visit: Visit,
 }
 
-/// What newer code takes over of a session, when this file has been saved.
+/// The state of an open session, which newer code takes over after this file was saved.
 #[derive(Default, Serialize, Deserialize)]
 struct Visit {
     last: Option<String>,
@@ -61,7 +61,8 @@ impl Handler for Greeter {
 }
 
 impl Session for Guest {
-    /// Raise the end when `Visit` changes in a way that older state cannot be read as.
+    /// The versions of `Visit` that this code can read; it writes the last. Raise both ends when `Visit` changes
+    /// so that older state can no longer be read.
     const SCHEMA: std::ops::RangeInclusive<u32> = 1..=1;
 
     fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(client.receive().unwrap(), "hello Ben, after Ann");
     }
 
-    /// On a `wshd` of its own, with this very library.
+    /// Runs on a `wshd` of its own, with this library.
     #[test]
     fn a_server_greets_as_its_configuration_says() {
         let config = "[handler.{{name}}]\nconfig = { greeting = 'good day' }\n";

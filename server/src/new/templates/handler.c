@@ -1,9 +1,9 @@
-/* Answers at /{{name}}: greets a client by the name that it gives. */
+/* Answers at /{{name}}: greets a client by the name that it sends. */
 #include <wsh.h>
 
 static const WshHost *host;
 
-/* A session that remembers something is allocated here, put into *session and freed by `destroy`. */
+/* A handler that remembers something allocates a session here, puts it into *session and frees it in `destroy`. */
 static WshStatus on_open(void *handler, WshConn *conn, const WshRequest *request, void *attempt,
                          void **session) {
     (void)handler, (void)conn, (void)request, (void)attempt, (void)session;

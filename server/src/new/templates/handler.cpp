@@ -1,4 +1,4 @@
-// Answers at /{{name}}: greets a client by the name that it gives.
+// Answers at /{{name}}: greets a client by the name that it sends.
 #include <exception>
 #include <string>
 #include <string_view>
@@ -9,8 +9,8 @@ namespace {
 
 const WshHost *host;
 
-// Runs the body of a callback. No exception may leave one: it becomes WSH_PANIC, which closes the session
-// with 1011, and the log has its words.
+// Runs the body of a callback. No exception may leave a callback: it becomes WSH_PANIC, which closes the
+// session with 1011, and its text goes to the log.
 template <class Body> WshStatus guarded(Body body) noexcept {
     try {
         return body();
@@ -22,7 +22,7 @@ template <class Body> WshStatus guarded(Body body) noexcept {
     return WSH_PANIC;
 }
 
-// One open WebSocket. What it holds is freed when the session is over.
+// One open WebSocket. It is destroyed when the session is over.
 class Session {
   public:
     WshStatus on_message(WshConn *conn, uint32_t kind, std::string_view message) {
