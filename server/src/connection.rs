@@ -1,8 +1,8 @@
 //! One accepted connection, from its first byte to its end.
 //!
-//! A connection is a task. Until its session begins it speaks HTTP, as an [`HttpConnection`]. Nearly
-//! all get to their session in their first poll, since the request is there already and the handler
-//! answers at once. Only a connection that has to wait before its session becomes a future in a box.
+//! A connection is a task. Until its session begins it speaks HTTP, as an [`HttpConnection`]. Where its
+//! request has come by the first poll and the handler answers at once, that poll begins the session. Only
+//! a connection that has to wait before becomes a future in a box.
 
 pub(crate) mod admission;
 mod eviction;
@@ -124,7 +124,7 @@ struct Accepted {
 }
 
 impl Accepted {
-    /// Goes as far as it can without waiting, which is nearly always to the session.
+    /// Goes as far as it can without waiting, which may be to the session.
     fn begin(self) -> MaybeFuture<Option<Box<Session>>> {
         let Accepted {
             socket,

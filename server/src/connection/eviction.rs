@@ -2,7 +2,7 @@
 //!
 //! A connection is in a queue while its request head is not whole, or while it has its answer and
 //! does not close. It leaves the queue by itself, or is evicted for a newcomer, which gets its permit.
-//! Nearly all connections get their session in their first poll and are never in a queue.
+//! A connection whose session begins in its first poll is never in a queue.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -192,31 +192,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_evicted_connection_gets_notice_and_its_place_is_the_newcomers() {
-        let places = crate::sessions::permits::Permits::default();
+    async fn an_evicted_connection_gets_notice_and_its_permit_is_the_newcomers() {
+        let permits = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
-        let mut first = queue.enter(peer("10.0.0.1"), places.take(2));
-        let second = queue.enter(peer("10.0.0.2"), places.take(2));
+        let mut first = queue.enter(peer("10.0.0.1"), permits.take(2));
+        let second = queue.enter(peer("10.0.0.2"), permits.take(2));
 
-        let place = queue.evict(peer("10.0.0.3"), 9).flatten();
+        let permit = queue.evict(peer("10.0.0.3"), 9).flatten();
 
         first.evicted().await;
         assert!(first.leave().is_none());
-        assert!(place.is_some());
-        assert!(places.take(2).is_none(), "no place more than there are");
+        assert!(permit.is_some());
+        assert!(permits.take(2).is_none(), "no more permits than there are");
         assert!(second.leave().is_some(), "the second was not evicted");
         assert!(queue.evict(peer("10.0.0.3"), 9).is_none());
-        drop(place);
-        assert!(places.take(1).is_some(), "both places are free again");
+        drop(permit);
+        assert!(permits.take(1).is_some(), "both permits are back");
     }
 
     #[test]
     fn a_connection_that_ends_leaves_the_queue() {
-        let places = crate::sessions::permits::Permits::default();
+        let permits = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
-        drop(queue.enter(peer("10.0.0.1"), places.take(1)));
+        drop(queue.enter(peer("10.0.0.1"), permits.take(1)));
         assert!(queue.evict(peer("10.0.0.1"), 0).is_none());
-        assert!(places.take(1).is_some());
+        assert!(permits.take(1).is_some());
         assert!(queue.lock().by_network.is_empty());
     }
 

@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 §4.2): from a request for an upgrade to a session, or to a refusal.
 //!
-//! `rules` checks what the head alone keeps or breaks, this file the origin and whether the handler may
-//! be asked. `pending` asks the handler, again after each wake while it says PENDING. `answer` makes the
-//! 101, the refusal or the handler's own bytes of what it says.
+//! `rules` checks what the head alone keeps or breaks. This file checks the origin, and whether the handler
+//! may be asked. `pending` asks the handler, again after each `wake` while it says PENDING. `answer` turns
+//! what the handler says into a 101, a refusal or the handler's own bytes.
 
 pub(super) mod answer;
 pub(super) mod pending;

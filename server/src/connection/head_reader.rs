@@ -16,7 +16,7 @@ pub(super) enum Unread {
     Refused(Reply),
 }
 
-/// Reads what the peer has sent by now, which mostly is its whole request.
+/// Reads what the peer has sent by now, which often is its whole request.
 pub(super) fn read_now(mut socket: &std::net::TcpStream) -> Result<Vec<u8>, Unread> {
     let mut buffers = EventBuffers::take();
     match socket.read(&mut buffers.input) {

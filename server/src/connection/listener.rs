@@ -39,8 +39,8 @@ impl Listener {
         address.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    /// The next connection, which is not registered with the runtime. Most peers have sent their request
-    /// already, which can be read without that.
+    /// The next connection, which is not registered with the runtime. What the peer has sent already can be
+    /// read without that.
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             let mut ready = self.0.readable().await?;

@@ -1,4 +1,4 @@
-//! A value that mostly is there at once, so that no allocation is made to wait for it.
+//! A value that often is there at once. Then no allocation is made to wait for it.
 
 use std::pin::Pin;
 

@@ -25,9 +25,9 @@ pub(super) enum NextStep {
     SendFile(FileTransfer),
     /// Tell a page of `wshd dev` what happens, until it goes away.
     StreamEvents(Arc<Overlay>),
-    /// Answer a request as it wants it, or that nothing is there.
+    /// Answer with what the request asks for, or that nothing is there.
     Reply(Reply),
-    /// Log that a request is refused, and why, and answer it.
+    /// Log why a request is refused, and answer it.
     Refuse {
         reply: Reply,
         /// `None` where the request could not be read.

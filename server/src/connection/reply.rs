@@ -86,7 +86,7 @@ pub(crate) enum FullOf {
 }
 
 impl Reply {
-    /// The status of each answer, decided here and nowhere else.
+    /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         match self {
             Reply::Json(_) | Reply::Script(_) => 200,

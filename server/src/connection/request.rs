@@ -12,7 +12,7 @@ pub(super) struct HttpRequest {
 }
 
 impl HttpRequest {
-    /// Reads a whole head; a fault is the reply.
+    /// Parses a whole head. The error is the reply.
     pub(super) fn parse(head: Vec<u8>, limits: &Limits) -> Result<HttpRequest, Reply> {
         let head = match Head::parse(head.into_boxed_slice(), limits.header_lines_max) {
             Ok(head) => head,

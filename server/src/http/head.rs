@@ -98,16 +98,16 @@ impl Head {
         else {
             return Err(HeadFault::Malformed);
         };
-        let place = |part: &[u8]| {
+        let span = |part: &[u8]| {
             let start = (part.as_ptr().addr() - bytes.as_ptr().addr()) as u32;
             let end = start + part.len() as u32;
             Span { start, end }
         };
         let lines = request.headers.iter();
         let lines = lines
-            .map(|line| (place(line.name.as_bytes()), place(line.value)))
+            .map(|line| (span(line.name.as_bytes()), span(line.value)))
             .collect();
-        let (method, target) = (place(method.as_bytes()), place(target.as_bytes()));
+        let (method, target) = (span(method.as_bytes()), span(target.as_bytes()));
         Ok(Head {
             method,
             target,

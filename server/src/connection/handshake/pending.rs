@@ -1,7 +1,7 @@
-//! An opening handshake before its handler: asked at once, and again after each wake while the handler
-//! says PENDING.
+//! An opening handshake that waits for its handler.
 //!
-//! What happens meanwhile is an [`Event`], and [`step`] says what to do about it.
+//! The handler is asked at once, and again after each `wake` while it says PENDING. Whatever happens
+//! meanwhile is an [`Event`], and [`step`] says what to do about it.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -29,11 +29,11 @@ use crate::sessions::registry::Registration;
 
 /// An opening handshake that its handler has not answered.
 // The fields are dropped in this order: the id is gone first, so that nothing is posted to a
-// handshake that is over; then what the handler has of it; the permit last.
+// handshake that is over; then what the handler keeps for it; the permit last.
 pub(in crate::connection) struct PendingHandshake {
     pub(super) registration: Registration,
     pub(super) owner: HandshakeOwner,
-    /// One for all calls: what the handler said before it asked for time still holds.
+    /// One draft for all calls: what the handler said before PENDING still holds.
     pub(super) draft: Draft,
     waiting: Waiting,
     _permit: Permit,
@@ -44,7 +44,7 @@ pub(in crate::connection) struct PendingHandshake {
 enum Waiting {
     /// The handler is throttled, and is asked when that is over.
     ForRelease,
-    /// The handler was asked: it is asked again when it calls `wake`.
+    /// The handler said PENDING, and is asked again when it calls `wake`.
     ForWake,
 }
 
@@ -76,26 +76,24 @@ enum Action {
 
 /// The state machine of a pending handshake.
 fn step(waiting: Waiting, event: Event) -> (Waiting, Action) {
-    match (waiting, event) {
-        (Waiting::ForRelease, Event::Woken { .. }) => (waiting, Action::Wait),
-        (Waiting::ForWake, Event::Woken { is_throttled: true }) => {
-            (Waiting::ForRelease, Action::Wait)
-        }
-        (
-            Waiting::ForWake,
-            Event::Woken {
-                is_throttled: false,
-            },
-        )
-        | (_, Event::Released) => (Waiting::ForWake, Action::Ask),
-        (_, Event::Closed { code }) => (waiting, Action::Refuse(Reply::ClosedEarly { code })),
-        (_, Event::PeerGone) => (waiting, Action::Close),
-        (Waiting::ForRelease, Event::DeadlinePassed) => {
+    use Waiting::{ForRelease, ForWake};
+    match event {
+        Event::Released => (ForWake, Action::Ask),
+        Event::Woken { is_throttled } => match (waiting, is_throttled) {
+            (ForWake, false) => (ForWake, Action::Ask),
+            (ForWake, true) | (ForRelease, _) => (ForRelease, Action::Wait),
+        },
+        Event::Closed { code } => (waiting, Action::Refuse(Reply::ClosedEarly { code })),
+        Event::PeerGone => (waiting, Action::Close),
+        Event::DeadlinePassed => {
             let after = THROTTLED_PAUSE;
-            (waiting, Action::Refuse(Reply::Quarantined { after }))
+            let reply = match waiting {
+                ForRelease => Reply::Quarantined { after },
+                ForWake => Reply::NoAnswer,
+            };
+            (waiting, Action::Refuse(reply))
         }
-        (Waiting::ForWake, Event::DeadlinePassed) => (waiting, Action::Refuse(Reply::NoAnswer)),
-        (_, Event::Stopped) => (waiting, Action::Refuse(Reply::Stopping)),
+        Event::Stopped => (waiting, Action::Refuse(Reply::Stopping)),
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Checked {
     pub(crate) protocols: Vec<String>,
 }
 
-/// Checks every rule but that of `Host`, which holds for every request. A broken rule is the reply.
+/// Checks every rule but that of `Host`, which holds for every request. The error is the reply.
 pub(crate) fn check(head: &Head) -> Result<Checked, Reply> {
     if head.method() != b"GET" {
         return Err(Reply::Malformed("an opening handshake is a GET"));
