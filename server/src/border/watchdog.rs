@@ -91,6 +91,9 @@ const _: () = {
     }
 };
 
+/// A handler whose code runs on a thread, and the name of the callback.
+pub(crate) type RunningCallback = (&'static Context, &'static str);
+
 /// The note of a running callback: made when it begins, dropped when it ends.
 pub(crate) struct Watched {
     slot: &'static Slot,
@@ -143,7 +146,7 @@ pub(crate) fn note_reason_given() {
 }
 
 /// The handler whose callback runs on this thread, and the callback's name. May be called in a handler of a signal.
-pub(crate) fn running_callback() -> Option<(&'static Context, &'static str)> {
+pub(crate) fn running_callback() -> Option<RunningCallback> {
     let slot = SLOT.get()?;
     let is_running = slot.since.load(Ordering::Acquire) != 0;
     let context = slot.context().filter(|_| is_running)?;

@@ -1,7 +1,6 @@
-//! The images of plugins, which stay mapped for as long as the process lives, and whose they are.
+//! The list of plugins' images, which stay mapped as long as the process lives, with the handler of each.
 //!
-//! Read without a lock and without memory of the heap: a thread that ends asks, and so does a signal's
-//! handler.
+//! It is read without a lock and without memory of the heap, because ending threads and handlers of signals read it.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -9,14 +8,14 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use super::thread_keys::ImageRange;
 use crate::border::context::Context;
 
-/// An image, and those that were noted before it.
+/// An image, its handler, and the images that were noted before it.
 struct ImageEntry {
     image: ImageRange,
     context: Option<&'static Context>,
     earlier: *mut ImageEntry,
 }
 
-/// Notes an image that stays mapped, and the handler that it was opened for.
+/// Adds an image, and the handler that it was opened for.
 pub(crate) fn note(image: ImageRange, context: Option<&'static Context>) {
     let mut earlier = IMAGES.load(Ordering::Acquire);
     let entry = Box::into_raw(Box::new(ImageEntry {
@@ -25,7 +24,7 @@ pub(crate) fn note(image: ImageRange, context: Option<&'static Context>) {
         earlier,
     }));
     loop {
-        // SAFETY: it was made above, and is not in the list yet.
+        // SAFETY: the entry was made above, and no other thread sees it before it is in the list.
         unsafe { (*entry).earlier = earlier };
         let added =
             IMAGES.compare_exchange_weak(earlier, entry, Ordering::AcqRel, Ordering::Acquire);
@@ -41,14 +40,14 @@ pub(crate) fn contains(address: usize) -> bool {
     find(address).is_some()
 }
 
-/// The handler whose image an address lies in.
+/// The handler in whose image an address lies.
 pub(crate) fn handler_at(address: usize) -> Option<&'static Context> {
     find(address)?.context
 }
 
 fn find(address: usize) -> Option<&'static ImageEntry> {
     let mut next = IMAGES.load(Ordering::Acquire).cast_const();
-    // SAFETY: what is in the list is never freed or changed.
+    // SAFETY: entries of the list are never freed or changed.
     while let Some(entry) = unsafe { next.as_ref() } {
         if entry.image.contains(&address) {
             return Some(entry);
@@ -58,4 +57,5 @@ fn find(address: usize) -> Option<&'static ImageEntry> {
     None
 }
 
+/// The latest entry. Global, because handlers of signals and exported functions read it.
 static IMAGES: AtomicPtr<ImageEntry> = AtomicPtr::new(ptr::null_mut());

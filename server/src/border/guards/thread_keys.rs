@@ -1,11 +1,11 @@
-//! The thread keys of the process: there are 1,024, each loaded Rust library takes one for ever the
-//! first time that its standard library asks for the current thread, and when none is left, the
-//! next that asks ends the server.
+//! Frees the thread keys of generations that are over.
 //!
-//! So the keys of a generation that is over are given back. The program exports the two functions
-//! that make and delete keys, so that plugins call these instead of the C library's, and it is
-//! noted whose a key is: the image that the key's destructor, or the variable that holds it, lies
-//! in. Whatever cannot be given back stays taken, and a load is refused before too few are left.
+//! A process has 1,024 thread keys. Each loaded Rust library takes one for ever, the first time that its standard library
+//! asks for the current thread. When none is left, the next library that asks ends the server.
+//!
+//! So the program exports the two functions that make and delete keys, and plugins call these instead of the C library's.
+//! They note which image a key belongs to: the one in which its destructor lies, or the variable that holds it. Keys that
+//! cannot be freed stay taken, and a load is refused before too few are left.
 
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::pthread_key_t;
 
-use super::signal_dispositions::LibcFunction;
+use super::libc_function::LibcFunction;
 use crate::plugin::refusal::Refusal;
 
 /// Where an image lies in memory.
@@ -25,18 +25,18 @@ type Destructor = Option<unsafe extern "C" fn(*mut c_void)>;
 type Create = unsafe extern "C" fn(*mut pthread_key_t, Destructor) -> c_int;
 type Delete = unsafe extern "C" fn(pthread_key_t) -> c_int;
 
-/// Whose a key is, by two addresses; 0 is nobody's.
+/// The image that a key belongs to, by two addresses in it. 0 and 0 stand for a key that is not tracked.
 struct Owner {
     destructor: AtomicUsize,
     variable: AtomicUsize,
 }
 
-/// Refuses while too few keys are left for one more library and for everybody else.
+/// Refuses a load while too few keys are left for one more library and for the rest of the process.
 pub(crate) fn check_enough_left() -> Result<(), Refusal> {
     let mut taken = Vec::with_capacity(KEYS_LEFT_MIN);
     while taken.len() < KEYS_LEFT_MIN {
         let mut key = 0;
-        // SAFETY: `key` is a cell of ours; a key without a destructor runs nothing.
+        // SAFETY: the pointer is to a variable of this function. A key without a destructor runs nothing.
         if unsafe { libc::pthread_key_create(&raw mut key, None) } != 0 {
             break;
         }
@@ -44,7 +44,7 @@ pub(crate) fn check_enough_left() -> Result<(), Refusal> {
     }
     let left = taken.len();
     for key in taken {
-        // SAFETY: the key was created above and nobody else knows it.
+        // SAFETY: the key was created above, and no other code knows it.
         unsafe { libc::pthread_key_delete(key) };
     }
     if left < KEYS_LEFT_MIN {
@@ -55,9 +55,9 @@ pub(crate) fn check_enough_left() -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether plugins call the functions below: what the dynamic linker finds for them is these.
+/// Whether plugins call the functions of this file, because the dynamic linker finds them first.
 pub(crate) fn are_tracked() -> bool {
-    // Asked once: a lookup waits for a plugin that is being opened.
+    // The linker is asked once: a lookup waits for a plugin that is being opened.
     *ARE_TRACKED.get_or_init(|| {
         let ours = [create as Create as usize, delete as Delete as usize];
         let found = [c"pthread_key_create", c"pthread_key_delete"].map(|name| {
@@ -68,10 +68,10 @@ pub(crate) fn are_tracked() -> bool {
     })
 }
 
-/// Deletes the keys of an image and answers how many there were. None of its code may run from now
-/// on but what ignores a value that it never stored.
+/// Deletes the keys of an image, and returns how many there were. From now on no code of the image may run that uses such a
+/// key.
 pub(crate) fn free_keys_of(image: &ImageRange) -> usize {
-    // With only one of the functions in place, a key could be somebody else's by now.
+    // With only one of the two functions in place, a key could belong to another image by now.
     if !are_tracked() {
         return 0;
     }
@@ -86,35 +86,32 @@ pub(crate) fn free_keys_of(image: &ImageRange) -> usize {
         let Ok(key) = pthread_key_t::try_from(key) else {
             continue;
         };
-        if let Some(delete) = DELETE.next() {
-            // SAFETY: the C library's own function of this name and type.
-            let delete = unsafe { std::mem::transmute::<*mut c_void, Delete>(delete) };
-            // SAFETY: the image made this key and has not deleted it, else it were forgotten.
+        if let Some(delete) = DELETE.find() {
+            // SAFETY: `create` noted that the image made this key, and `delete` did not forget it. The caller promises that no
+            // code of the image uses it.
             freed += usize::from(unsafe { delete(key) } == 0);
         }
     }
     freed
 }
 
-/// As the C library's function of this name, which it calls: makes a key, and notes whose it is.
+/// The C library's `pthread_key_create`, which also notes the image that the key belongs to.
 ///
 /// # Safety
 ///
-/// As for the C library's.
+/// The caller keeps the C library's rules of this function.
 #[cfg_attr(
     not(any(fuzzing, miri, sanitized)),
     unsafe(export_name = "pthread_key_create")
 )]
 unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor) -> c_int {
-    let Some(create) = CREATE.next() else {
+    let Some(create) = CREATE.find() else {
         return libc::EAGAIN;
     };
-    // SAFETY: the C library's own function of this name and type.
-    let create = unsafe { std::mem::transmute::<*mut c_void, Create>(create) };
     // SAFETY: the caller keeps the C library's rules.
     let status = unsafe { create(variable, destructor) };
     if status == 0 {
-        // SAFETY: by the same rules the variable can be read, and now holds a key.
+        // SAFETY: by the C library's rules, which the caller keeps, the variable can be read, and it holds a key now.
         let key = unsafe { *variable };
         if let Some(owner) = OWNERS.get(key as usize) {
             let destructor = destructor.map_or(0, |it| it as usize);
@@ -125,38 +122,38 @@ unsafe extern "C" fn create(variable: *mut pthread_key_t, destructor: Destructor
     status
 }
 
-/// As the C library's function of this name, which it calls: deletes a key, which is nobody's then.
+/// The C library's `pthread_key_delete`, which also forgets the image that the key belongs to.
 ///
 /// # Safety
 ///
-/// As for the C library's.
+/// The caller keeps the C library's rules of this function.
 #[cfg_attr(
     not(any(fuzzing, miri, sanitized)),
     unsafe(export_name = "pthread_key_delete")
 )]
 unsafe extern "C" fn delete(key: pthread_key_t) -> c_int {
-    let Some(delete) = DELETE.next() else {
+    let Some(delete) = DELETE.find() else {
         return libc::EINVAL;
     };
-    // Before the key can be somebody else's.
+    // Before the C library can give the key to another image.
     if let Some(owner) = OWNERS.get(key as usize) {
         owner.forget();
     }
-    // SAFETY: the C library's own function of this name and type.
-    let delete = unsafe { std::mem::transmute::<*mut c_void, Delete>(delete) };
     // SAFETY: the caller keeps the C library's rules.
     unsafe { delete(key) }
 }
 
 impl Owner {
+    /// Notes that the key is not tracked.
     fn forget(&self) {
         self.destructor.store(0, Ordering::Release);
         self.variable.store(0, Ordering::Release);
     }
 }
 
-/// By key. Written and read without a lock and without memory of the heap: whoever makes a key may
-/// be in the middle of anything.
+/// The owner of each key, by the key's number. Written and read without a lock and without memory of the heap, because code
+/// that makes a key may hold any lock. Global, as the keys are, and because exported functions have nothing but their
+/// arguments.
 static OWNERS: [Owner; KEYS_MAX] = [const {
     Owner {
         destructor: AtomicUsize::new(0),
@@ -166,7 +163,11 @@ static OWNERS: [Owner; KEYS_MAX] = [const {
 
 /// `PTHREAD_KEYS_MAX` of glibc.
 const KEYS_MAX: usize = 1024;
+/// A load is refused while fewer keys are left.
 const KEYS_LEFT_MIN: usize = 64;
+/// The answer of [`are_tracked`].
 static ARE_TRACKED: OnceLock<bool> = OnceLock::new();
-static CREATE: LibcFunction = LibcFunction::new(c"pthread_key_create");
-static DELETE: LibcFunction = LibcFunction::new(c"pthread_key_delete");
+// SAFETY: the type is that of the C library's `pthread_key_create`.
+static CREATE: LibcFunction<Create> = unsafe { LibcFunction::new(c"pthread_key_create") };
+// SAFETY: the type is that of the C library's `pthread_key_delete`.
+static DELETE: LibcFunction<Delete> = unsafe { LibcFunction::new(c"pthread_key_delete") };

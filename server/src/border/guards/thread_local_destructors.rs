@@ -1,11 +1,13 @@
-//! The destructors of the server's thread-local variables, which run when their thread ends.
+//! Registers the destructors of thread-local variables, which run when their thread ends, without the linker's lock.
 //!
 //! The C library's `__cxa_thread_atexit_impl` registers a destructor under the lock of the dynamic
 //! linker, and a plugin's constructor that hangs holds that lock for ever. Every thread that uses a
 //! thread-local variable for the first time would hang as well: workers, the log, the thread that
-//! hears signals. The C library takes the lock to keep the image mapped that has the destructor. The
-//! program and its plugins are never unmapped, so the program exports a function of that name that
-//! takes no lock. Other images, which a plugin may close again, are left to the C library.
+//! hears signals.
+//!
+//! The C library takes the lock to keep the image mapped that has the destructor. The program and its plugins are never
+//! unmapped, so the program exports a function of that name that takes no lock. For other images, which a plugin may close
+//! again, it calls the C library's.
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
@@ -13,33 +15,32 @@ use std::sync::OnceLock;
 use libc::pthread_key_t;
 
 use super::images;
-use super::signal_dispositions::LibcFunction;
+use super::libc_function::LibcFunction;
 use super::thread_keys::{self, ImageRange};
 
 type Destructor = unsafe extern "C" fn(*mut c_void);
 type Register = unsafe extern "C" fn(Destructor, *mut c_void, *mut c_void) -> c_int;
 
-/// A variable of this thread that has a destructor, and the one that was registered before it.
+/// A thread-local variable with a destructor, and the variable that its thread registered before it.
 struct Variable {
     destructor: Destructor,
     address: *mut c_void,
     earlier: *mut Variable,
 }
 
-/// Looks up what threads need that begin or end, while the dynamic linker is free. To be called before a
-/// plugin is opened.
+/// Looks up what beginning and ending threads need, while the dynamic linker is free. To be called before a plugin is
+/// opened.
 pub(crate) fn prepare() {
-    THEIRS.next();
+    LIBC_REGISTER.find();
     thread_keys::are_tracked();
     key();
 }
 
-/// As the C library's function of this name: `destructor` runs with `address` when this thread ends.
-/// `image` is an address inside the image that has the destructor.
+/// Has `destructor` run with `address` when this thread ends. `image` is an address in the image that has the destructor.
 ///
 /// # Safety
 ///
-/// As for the C library's.
+/// The caller keeps the C library's rules of `__cxa_thread_atexit_impl`.
 #[cfg_attr(
     not(any(fuzzing, miri, sanitized)),
     unsafe(export_name = "__cxa_thread_atexit_impl")
@@ -55,13 +56,11 @@ unsafe extern "C" fn register(
         None
     };
     let Some(key) = key else {
-        let Some(theirs) = THEIRS.next() else {
+        let Some(register) = LIBC_REGISTER.find() else {
             return -1;
         };
-        // SAFETY: the C library's own function of this name and type.
-        let theirs = unsafe { std::mem::transmute::<*mut c_void, Register>(theirs) };
         // SAFETY: the caller keeps the C library's rules.
-        return unsafe { theirs(destructor, address, image) };
+        return unsafe { register(destructor, address, image) };
     };
     // SAFETY: the key is never deleted.
     let earlier = unsafe { libc::pthread_getspecific(key) }.cast::<Variable>();
@@ -70,28 +69,29 @@ unsafe extern "C" fn register(
         address,
         earlier,
     }));
-    // SAFETY: as above; the value is this thread's own list.
+    // SAFETY: the key is never deleted, and its value is this thread's own list.
     let status = unsafe { libc::pthread_setspecific(key, variable.cast()) };
     if status != 0 {
-        // SAFETY: it was made above, and nothing else has it.
+        // SAFETY: the box was made above, and no list has it.
         drop(unsafe { Box::from_raw(variable) });
     }
     status
 }
 
-/// Runs the destructors of a thread that ends, the latest first, with those that they register.
+/// Runs the destructors of a thread that ends, the latest first, and those that they register meanwhile.
 unsafe extern "C" fn run(variables: *mut c_void) {
     let mut next = variables.cast::<Variable>();
     while !next.is_null() {
-        // SAFETY: `register` made it, and it is in one list, of which this call has the only copy.
+        // SAFETY: `register` made the box and put it into one list, which only this call has now.
         let variable = unsafe { Box::from_raw(next) };
         next = variable.earlier;
-        // SAFETY: what registered the destructor vouches for the variable until its thread ends, and
-        // it runs once.
+        // SAFETY: the code that registered the destructor promises that the variable lives until its thread ends. The
+        // destructor runs once.
         unsafe { (variable.destructor)(variable.address) };
     }
 }
 
+/// Whether an address lies in an image that is never unmapped: the program or a plugin.
 fn stays_mapped(address: usize) -> bool {
     program().contains(&address) || images::contains(address)
 }
@@ -110,14 +110,19 @@ fn program() -> ImageRange {
 fn key() -> Option<pthread_key_t> {
     *KEY.get_or_init(|| {
         let mut key = 0;
-        // SAFETY: `key` is a cell of ours, and the function lives as long as the program.
+        // SAFETY: the pointer is to a variable of this function, and `run` lives as long as the program.
         let status = unsafe { libc::pthread_key_create(&raw mut key, Some(run)) };
         (status == 0).then_some(key)
     })
 }
 
+// Global, because exported functions of C have nothing but their arguments.
+
+/// The answer of [`key`].
 static KEY: OnceLock<Option<pthread_key_t>> = OnceLock::new();
-static THEIRS: LibcFunction = LibcFunction::new(c"__cxa_thread_atexit_impl");
+// SAFETY: the type is that of the C library's `__cxa_thread_atexit_impl`.
+static LIBC_REGISTER: LibcFunction<Register> =
+    unsafe { LibcFunction::new(c"__cxa_thread_atexit_impl") };
 
 #[cfg(test)]
 mod tests {
@@ -180,7 +185,7 @@ mod tests {
 
     #[test]
     fn only_images_that_are_noted_stay_mapped() {
-        assert!(stays_mapped((&raw const THEIRS).addr()));
+        assert!(stays_mapped((&raw const LIBC_REGISTER).addr()));
         assert!(!stays_mapped(16));
 
         images::note(8..24, None);

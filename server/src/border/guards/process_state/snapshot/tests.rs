@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn each_thing_that_changed_is_found_and_nothing_else() {
+fn each_item_that_changed_is_found_and_no_other() {
     let file = |inode| {
         Some(FileIdentity {
             device: 1,
@@ -27,7 +27,7 @@ fn each_thing_that_changed_is_found_and_nothing_else() {
             |it| it.files[2] = it.files[0],
             &[ProcessItem::Descriptor(2)],
         ),
-        // It was closed, and whatever is there now has a right to the number.
+        // The descriptor was closed before, and any file may have its number now.
         (|it| it.files[1] = it.files[0], &[]),
         (|it| it.umask = Some(0), &[ProcessItem::Umask]),
         (|it| it.directory = None, &[ProcessItem::Directory]),
@@ -46,7 +46,7 @@ fn each_thing_that_changed_is_found_and_nothing_else() {
 }
 
 #[test]
-fn each_thing_says_what_it_is() {
+fn each_item_says_what_it_is() {
     for (item, text) in [
         (ProcessItem::Signal(3), "what SIGTERM does"),
         (ProcessItem::Signal(8), "what SIGCHLD does"),
