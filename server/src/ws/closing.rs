@@ -1,9 +1,22 @@
 //! The end of a session as a state machine: events in, the next state and what is to be done out.
 //!
-//! It holds the closing handshake of RFC 6455 §7 and each way around it: a lost connection, a broken
-//! rule, a handler that drops the connection, a time that is over. It performs nothing. Our Close
-//! frame is queued by the caller that told the event, at once; every other [`ClosingAction`] stays due until
-//! the session takes it with [`ClosingHandshake::next_action`], between two callbacks.
+//! It covers the closing handshake of RFC 6455 §7 and each way around it: a lost connection, a broken
+//! rule, a handler that drops the connection, a time that is over.
+//!
+//! ```text
+//!          we close               the peer's Close             all has left
+//!   Open ────────────▶ WeClose ──────────────────▶ Exchanged ────────────────▶ Closed
+//!   Open ────────────▶ PeerCloses ───────────────▶ Exchanged
+//!     the peer's Close            our answer
+//!   Open, WeClose ───▶ Skipping ─────────────────▶ Exchanged
+//!     a broken rule               the peer's Close             all has left
+//!   Open, WeClose, Skipping ─────────────────────▶ GivenUp ──────────────────▶ HalfShut ──▶ Closed
+//!                             a broken framing
+//! ```
+//!
+//! It performs nothing. The caller that tells an event queues our Close frame, at once. Every other
+//! [`ClosingAction`] stays due until the session takes it with [`ClosingHandshake::next_action`], between
+//! two callbacks.
 //!
 //! What always holds: at most one Close frame is sent, nothing is sent after it, the handler is told
 //! of the end once, and each state but [`ClosingState::Open`] ends by its deadline.
@@ -27,16 +40,15 @@ pub(crate) enum ClosingState {
     PeerCloses,
     /// Our Close frame is out. Messages of the peer are dropped until its Close comes.
     WeClose,
-    /// Our Close frame is out because the peer broke a rule, and the handler knows of the end. Frames
-    /// of the peer are told apart and skipped until its Close comes, so that a browser sees a clean end.
+    /// Our Close frame is out, the peer broke a rule, and the handler was told of the end. The peer's
+    /// frames are told apart and skipped until its Close comes, so that a browser sees a clean end.
     Skipping,
     /// Both sides have closed. What is queued still leaves, our Close frame last.
     Exchanged,
     /// Our Close frame is out, and the peer's frames cannot be told apart any more. What is queued
     /// still leaves, and what comes is dropped.
     GivenUp,
-    /// As after `GivenUp`, everything has left and our side of the connection is shut. The peer has
-    /// to close its side.
+    /// Everything has left, and our side of the connection is shut. The peer has to close its side.
     HalfShut,
     /// The connection is over. A Close frame was sent or received, or the handler dropped the connection.
     Closed,
@@ -105,7 +117,7 @@ pub(crate) struct Transition {
     state: ClosingState,
     /// The Close frame that is to be queued now.
     pub(crate) frame: Option<CloseFrame>,
-    /// The event breaks off an end that was under way.
+    /// Whether the event breaks off an end that was under way.
     pub(crate) cuts_short: bool,
     actions: Actions,
 }
@@ -119,6 +131,7 @@ impl ClosingHandshake {
         }
     }
 
+    /// How far the end has come.
     #[inline]
     pub(crate) fn state(&self) -> ClosingState {
         self.state
