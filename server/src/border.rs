@@ -4,9 +4,9 @@
 #![allow(unsafe_code)] // this is the border
 
 pub(crate) mod calls;
-pub(crate) mod context;
 pub(crate) mod failure_reason;
 pub(crate) mod guards;
+pub(crate) mod handler_context;
 pub(crate) mod handler_log;
 pub(crate) mod host_conn;
 pub(crate) mod host_table;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use crate::border::context::Rights;
+use crate::border::handler_context::Rights;
 use crate::border::trial::Bounds;
 use crate::config::Config;
 use crate::config::document_root;

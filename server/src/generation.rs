@@ -22,7 +22,7 @@ use self::closable_counter::ClosableCounter;
 use self::life::{Action, Event, Life};
 use self::lifecycle::Lifecycle;
 use self::lineage::Lineage;
-use crate::border::context::Context;
+use crate::border::handler_context::HandlerContext;
 use crate::border::library::Plugin;
 use crate::border::quarantine::Rule;
 use crate::config::{HandlerConfig, SessionLimits};
@@ -36,7 +36,7 @@ pub(crate) struct Generation {
     pub(crate) handler: Arc<str>,
     /// Called by [`owners`] and for the generation's own life only.
     plugin: Plugin,
-    pub(crate) context: &'static Context,
+    pub(crate) context: &'static HandlerContext,
     pub(crate) provenance: Provenance,
     settings: ArcSwap<HandlerConfig>,
     /// The limits in `settings`, shared by the sessions that begin now.
@@ -70,7 +70,7 @@ pub(crate) enum NoEntry {
 impl Generation {
     pub(crate) fn new(
         plugin: Plugin,
-        context: &'static Context,
+        context: &'static HandlerContext,
         provenance: Provenance,
         settings: HandlerConfig,
         lineage: Arc<Lineage>,

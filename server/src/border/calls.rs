@@ -6,7 +6,7 @@ use std::ffi::c_void;
 
 use wsh::abi::{self, Status, Vtable};
 
-use super::context::Context;
+use super::handler_context::HandlerContext;
 use super::handler_log;
 use super::host_conn::{HostConn, Loan};
 use super::lent_memory;
@@ -47,7 +47,7 @@ pub(crate) struct Attempt {
     pointer: *mut c_void,
     handler: *mut c_void,
     vtable: &'static Vtable,
-    context: &'static Context,
+    context: &'static HandlerContext,
 }
 
 // SAFETY: by the ABI (abi.rs, *order of callbacks*) a plugin's callbacks may run on different threads. The server
@@ -59,7 +59,7 @@ unsafe impl Send for Attempt {}
 pub(crate) struct SessionInstance {
     pub(crate) session: *mut c_void,
     pub(crate) vtable: &'static Vtable,
-    pub(crate) context: &'static Context,
+    pub(crate) context: &'static HandlerContext,
 }
 
 // SAFETY: by the ABI (abi.rs, *order of callbacks*) the callbacks of a session may run on different threads, one after
@@ -68,7 +68,7 @@ unsafe impl Send for SessionInstance {}
 
 impl Plugin {
     /// An attempt without a pointer, which [`handshake`](Self::handshake) may set.
-    pub(crate) fn attempt(&self, context: &'static Context) -> Attempt {
+    pub(crate) fn attempt(&self, context: &'static HandlerContext) -> Attempt {
         Attempt {
             pointer: std::ptr::null_mut(),
             handler: self.handler,

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 
 use wsh::abi::{self, Status, Str};
 
-use crate::border::context::Context;
+use crate::border::handler_context::HandlerContext;
 use crate::border::lent_memory::borrow;
 use crate::border::watchdog;
 
@@ -15,7 +15,7 @@ pub(crate) fn take_reason() -> Option<String> {
 }
 
 /// Takes what the handler `context` gave to `fail` in the callback that ran last on this thread.
-pub(crate) fn take_reason_of(context: &Context) -> Option<String> {
+pub(crate) fn take_reason_of(context: &HandlerContext) -> Option<String> {
     let failure = FAILURE.take()?;
     let is_its_own = std::ptr::eq(failure.of, context) && watchdog::has_given_reason();
     is_its_own.then_some(failure.words)
@@ -24,7 +24,7 @@ pub(crate) fn take_reason_of(context: &Context) -> Option<String> {
 /// What a handler gave to `fail`.
 struct Failure {
     /// The handler that called `fail`. It is compared only, never read.
-    of: *const Context,
+    of: *const HandlerContext,
     words: String,
 }
 

@@ -7,8 +7,8 @@ use tracing::{debug, error, info, trace, warn};
 use wsh::abi::{self, Status};
 use wsh::rules;
 
-use super::context::Context;
 use super::failure_reason;
+use super::handler_context::HandlerContext;
 use crate::logging::value;
 
 /// One line of a handler, ready for the log.
@@ -22,7 +22,7 @@ pub(crate) struct HandlerLine {
 
 /// Logs one line of a handler. The text is escaped, because it may come from a peer.
 pub(crate) fn forward<'a>(
-    context: &Context,
+    context: &HandlerContext,
     session: Option<u64>,
     level: u32,
     target: MaybeBytes<'a>,
@@ -176,7 +176,12 @@ const UNREADABLE: &str = "(not readable: a length or a pointer that cannot be me
 static CAPTURED: OnceLock<Mutex<CapturedLines>> = OnceLock::new();
 
 /// Logs why a session's callback failed: the reason that the handler gave, else the status.
-pub(crate) fn callback_failed(context: &Context, id: u64, callback: &str, status: abi::Status) {
+pub(crate) fn callback_failed(
+    context: &HandlerContext,
+    id: u64,
+    callback: &str,
+    status: abi::Status,
+) {
     let words = failure_reason::take_reason_of(context);
     // The plugin logs a panic itself, with its place in the source.
     if words.is_none() && status == abi::PANIC {

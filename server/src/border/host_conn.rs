@@ -7,7 +7,7 @@ use std::ptr;
 
 use wsh::abi;
 
-use super::context::Context;
+use super::handler_context::HandlerContext;
 use super::lent_memory;
 use crate::outbound::controls::Controls;
 use crate::sessions::cause::Cause;
@@ -18,7 +18,7 @@ use crate::sessions::cause::Cause;
 pub(crate) struct HostConn {
     table: abi::Conn,
     pub(crate) controls: Controls,
-    pub(crate) context: &'static Context,
+    pub(crate) context: &'static HandlerContext,
     /// What `table.protocol` points to, if a subprotocol was chosen.
     protocol: Option<Box<Box<str>>>,
 }
@@ -43,7 +43,7 @@ impl HostConn {
     pub(crate) fn new(
         id: u64,
         protocol: String,
-        context: &'static Context,
+        context: &'static HandlerContext,
         controls: Controls,
     ) -> Box<HostConn> {
         let protocol = (!protocol.is_empty()).then(|| Box::new(protocol.into_boxed_str()));
@@ -116,7 +116,7 @@ impl HostConn {
     }
 
     /// The id of the session whose callback runs on this thread, if it is a session of this handler.
-    pub(crate) fn running(context: &Context) -> Option<u64> {
+    pub(crate) fn running(context: &HandlerContext) -> Option<u64> {
         let cell: *const HostConn = ptr::with_exposed_provenance(LENT_CONN.get() & !LOAN);
         if cell.is_null() {
             return None;

@@ -1,7 +1,7 @@
 //! The host table: every function that a plugin can call.
 //!
 //! Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
-//! [`Context`], and turns the answer into a status. No function calls the plugin before it returns.
+//! [`HandlerContext`], and turns the answer into a status. No function calls the plugin before it returns.
 
 pub(crate) mod response;
 
@@ -11,8 +11,8 @@ use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
 use wsh::rules::{self, REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 
 use self::response::{response_extensions, response_header, response_protocol, response_reject};
-use super::context::Context;
 use super::failure_reason::fail;
+use super::handler_context::HandlerContext;
 use super::handler_log;
 use super::host_conn::HostConn;
 use super::lent_memory::{self, borrow, borrow_below, borrow_pairs, borrow_str};
@@ -23,7 +23,7 @@ use crate::outbound::wire::LARGE_BYTES;
 use crate::sessions::cause::Cause;
 
 /// Makes the table for one handler in one generation. It lives as long as the process.
-pub(crate) fn table(context: &'static Context) -> &'static Host {
+pub(crate) fn table(context: &'static HandlerContext) -> &'static Host {
     Box::leak(Box::new(Host {
         size: size_of::<Host>() as u32,
         abi_minor: abi::ABI_MINOR,
@@ -462,9 +462,9 @@ unsafe fn borrow_reason<'a>(reason: Bytes) -> Result<&'a str, Status> {
 /// # Safety
 ///
 /// `ctx` is the `ctx` of a table that [`table`] made, or NULL.
-pub(crate) unsafe fn context(ctx: *mut c_void) -> Result<&'static Context, Status> {
-    // SAFETY: the caller promises a pointer that `table` made of a `&'static Context`, or NULL.
-    unsafe { ctx.cast::<Context>().as_ref() }.ok_or(abi::MISUSE)
+pub(crate) unsafe fn context(ctx: *mut c_void) -> Result<&'static HandlerContext, Status> {
+    // SAFETY: the caller promises a pointer that `table` made of a `&'static HandlerContext`, or NULL.
+    unsafe { ctx.cast::<HandlerContext>().as_ref() }.ok_or(abi::MISUSE)
 }
 
 /// Text that a plugin lends, in the form in which a refusal is logged.
@@ -488,10 +488,10 @@ pub(crate) fn call_on_conn<'a, 'b, T>(
 
 /// Runs `run` on the context, for a call about the session `id`; 0 is none. A refusal that is the plugin's fault is logged.
 pub(crate) fn call_on_context<'b, T>(
-    context: Result<&'static Context, Status>,
+    context: Result<&'static HandlerContext, Status>,
     id: u64,
     call: impl FnOnce() -> HostCall<'b>,
-    run: impl FnOnce(&'static Context) -> Result<T, Status>,
+    run: impl FnOnce(&'static HandlerContext) -> Result<T, Status>,
 ) -> Result<T, Status> {
     let outcome = context.and_then(run);
     if let Err(status) = outcome {

@@ -8,13 +8,13 @@ use std::time::Instant;
 use wsh::abi::{self, Descriptor, Status, Vtable};
 use wsh::rules;
 
-use super::context::Context;
 use super::failure_reason;
 use super::guards::exits;
 use super::guards::images;
 use super::guards::process_state;
 use super::guards::thread_keys::{self, ImageRange};
 use super::guards::thread_local_destructors;
+use super::handler_context::HandlerContext;
 use super::handler_log::escape_into;
 use super::host_table;
 use super::image::{copy_vtable, open};
@@ -32,7 +32,7 @@ use crate::plugin::step::Step;
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) handler: *mut c_void,
-    context: &'static Context,
+    context: &'static HandlerContext,
     image: ImageRange,
     /// A copy of the plugin's own. Fields that an older plugin does not have are NULL.
     pub(crate) vtable: &'static Vtable,
@@ -45,7 +45,7 @@ unsafe impl Send for Plugin {}
 unsafe impl Sync for Plugin {}
 
 /// What is loaded, and how.
-pub(crate) struct Source<'a> {
+pub(crate) struct PluginSource<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) hash: u64,
     pub(crate) path: &'a Path,
@@ -57,7 +57,7 @@ pub(crate) struct Source<'a> {
 }
 
 /// The arguments of `init` that differ between loads and trials.
-pub(crate) struct Argument<'a> {
+pub(crate) struct InitArgument<'a> {
     pub(crate) config_json: &'a str,
     /// Whether no traffic follows.
     pub(crate) is_check: bool,
@@ -65,11 +65,11 @@ pub(crate) struct Argument<'a> {
 
 /// The step of a load, which its waiter holds against a deadline.
 #[derive(Debug)]
-pub(crate) struct Progress(Mutex<(Step, Instant)>);
+pub(crate) struct LoadProgress(Mutex<(Step, Instant)>);
 
-impl Progress {
-    pub(crate) fn new() -> Progress {
-        Progress(Mutex::new((Step::Staging, Instant::now())))
+impl LoadProgress {
+    pub(crate) fn new() -> LoadProgress {
+        LoadProgress(Mutex::new((Step::Staging, Instant::now())))
     }
 
     /// The step, and when it began.
@@ -85,10 +85,10 @@ impl Progress {
 impl Plugin {
     /// Stages, tries, opens, initialises and tests a plugin. It takes as long as the plugin's code does.
     pub(crate) fn load(
-        source: &Source<'_>,
-        context: &'static Context,
+        source: &PluginSource<'_>,
+        context: &'static HandlerContext,
         stage: &Stage,
-        progress: &Progress,
+        progress: &LoadProgress,
     ) -> Result<Plugin, Refusal> {
         thread_keys::check_enough_left()?;
         let copy = staged(source, context, stage)?;
@@ -103,10 +103,10 @@ impl Plugin {
     /// Finds out whether a plugin could be loaded, by a trial. Where there is no trial the plugin is loaded,
     /// told that no traffic follows, and shut down again.
     pub(crate) fn check(
-        source: &Source<'_>,
-        context: &'static Context,
+        source: &PluginSource<'_>,
+        context: &'static HandlerContext,
         stage: &Stage,
-        progress: &Progress,
+        progress: &LoadProgress,
     ) -> Result<(), Refusal> {
         let copy = staged(source, context, stage)?;
         match try_staged(&copy, source, context, progress, true)? {
@@ -126,9 +126,9 @@ impl Plugin {
     fn open_staged(
         copy: StagedCopy,
         claim: Claim,
-        source: &Source<'_>,
-        context: &'static Context,
-        progress: &Progress,
+        source: &PluginSource<'_>,
+        context: &'static HandlerContext,
+        progress: &LoadProgress,
         is_check: bool,
     ) -> Result<Plugin, Refusal> {
         thread_local_destructors::prepare();
@@ -148,7 +148,7 @@ impl Plugin {
         let image = source.about.placement.image(descriptor_at);
         images::note(image.clone(), Some(context));
         progress.reach(Step::Init);
-        let argument = Argument {
+        let argument = InitArgument {
             config_json: source.config_json,
             is_check,
         };
@@ -171,8 +171,8 @@ impl Plugin {
     /// Calls `init` of an image that is open.
     pub(crate) fn init(
         descriptor: &'static Descriptor,
-        argument: &Argument<'_>,
-        context: &'static Context,
+        argument: &InitArgument<'_>,
+        context: &'static HandlerContext,
         image: ImageRange,
     ) -> Result<Plugin, Refusal> {
         let init = descriptor.init.ok_or(Refusal::NoFunction("init"))?;
@@ -290,8 +290,8 @@ fn tell_leaks() {
 
 /// Stages a plugin's copy, and what it needs beside it.
 fn staged(
-    source: &Source<'_>,
-    context: &'static Context,
+    source: &PluginSource<'_>,
+    context: &'static HandlerContext,
     stage: &Stage,
 ) -> Result<StagedCopy, Refusal> {
     let needed = &source.about.needed;
@@ -302,9 +302,9 @@ fn staged(
 /// Tries a copy, in a process of its own.
 fn try_staged(
     copy: &StagedCopy,
-    source: &Source<'_>,
-    context: &'static Context,
-    progress: &Progress,
+    source: &PluginSource<'_>,
+    context: &'static HandlerContext,
+    progress: &LoadProgress,
     is_all: bool,
 ) -> Result<Tried, Refusal> {
     progress.reach(Step::Trial);

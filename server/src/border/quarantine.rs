@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::context::Context;
+use super::handler_context::HandlerContext;
 
 /// Decides whether sessions of one handler may begin.
 #[derive(Debug, Default)]
@@ -268,7 +268,7 @@ impl Rule {
     }
 }
 
-impl Context {
+impl HandlerContext {
     /// Has these rules hold from now on.
     pub(crate) fn set_quarantine_rule(&self, rule: Rule) {
         self.quarantine.lock().rule = rule;

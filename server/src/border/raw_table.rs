@@ -6,7 +6,7 @@ use wsh::abi::raw::Raw;
 use wsh::abi::{self, Bytes, Status};
 use wsh::rules::{self, RAW_BYTES_MAX, RawThen};
 
-use super::context::Context;
+use super::handler_context::HandlerContext;
 use super::host_conn::HostConn;
 use super::host_table::response::call_on_draft;
 use super::host_table::{amount, call_on_conn, call_on_context, context, status};
@@ -22,7 +22,7 @@ pub(crate) struct RawAnswer {
 }
 
 /// The extension's table; NULL for a handler without `raw = true`, and after its end.
-pub(crate) fn table_for(context: &Context) -> *const c_void {
+pub(crate) fn table_for(context: &HandlerContext) -> *const c_void {
     if context.check_raw().is_err() || context.has_ended() {
         return std::ptr::null();
     }

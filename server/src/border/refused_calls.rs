@@ -13,8 +13,8 @@ use tracing::warn;
 use wsh::abi::{self, Bytes, Status};
 
 pub(crate) use self::raw::RawCall;
-use super::context::{self, Context};
 use super::guards::exits;
+use super::handler_context::{self, HandlerContext};
 
 /// A call of a function of the host table, with the arguments that have rules.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +134,7 @@ pub(crate) enum Caller {
     /// The code that runs on this thread, in a call about the session with this id; 0 is unknown.
     ThisThread(u64),
     /// The handler with this context, in a call about the session with this id; 0 is none.
-    Handler(&'static Context, u64),
+    Handler(&'static HandlerContext, u64),
 }
 
 /// Logs that a call was refused, if that is the plugin's fault.
@@ -191,10 +191,10 @@ pub(crate) fn log_refusal(by: Caller, call: &HostCall<'_>, status: Status) {
 }
 
 /// The handler whose code runs on this thread, and in which callback.
-fn running_handler() -> (Option<&'static Context>, Option<&'static str>) {
+fn running_handler() -> (Option<&'static HandlerContext>, Option<&'static str>) {
     match exits::running_callback() {
         Some((context, callback)) => (Some(context), Some(callback)),
-        None => (context::of_this_thread(), None),
+        None => (handler_context::of_this_thread(), None),
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use wsh::abi::{self, Status};
 
 use super::calls::SessionInstance;
-use super::context::Context;
 use super::failure_reason;
+use super::handler_context::HandlerContext;
 use super::handler_log::escape_into;
 use super::host_conn::{HostConn, Loan};
 use super::lent_memory::borrow;
@@ -86,7 +86,7 @@ impl Plugin {
     /// Makes the session anew from the state that older code wrote in `schema`. A failure makes none.
     pub(crate) fn restore(
         &self,
-        context: &'static Context,
+        context: &'static HandlerContext,
         conn: &mut HostConn,
         schema: u32,
         state: &[u8],
@@ -202,7 +202,7 @@ const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Why a session is not moved after a failed callback: the reason that the plugin gave, else the status. A panic is logged
 /// elsewhere, with its place in the source.
-fn failed(context: &Context, callback: Callback, status: Status) -> NotMoved {
+fn failed(context: &HandlerContext, callback: Callback, status: Status) -> NotMoved {
     let name = callback.name();
     let mut why = format!("`{name}` failed: ");
     match (failure_reason::take_reason_of(context), status) {

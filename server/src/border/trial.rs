@@ -32,12 +32,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use self::helper::{ANSWER_BYTES, Answer};
+use self::helper::{ANSWER_BYTES, HelperAnswer};
 use self::overlap::OverlapCheck;
 use self::page::Page;
 use self::passed::{note_passed, passed_before, verdict_key};
-use self::report::{Report, Request};
-use super::context::Context;
+use self::report::{TrialReport, TrialRequest};
+use super::handler_context::HandlerContext;
 use super::handler_log::escape_into;
 use crate::config::{Config, HandlerConfig, Trial};
 use crate::plugin::libraries::Library;
@@ -47,7 +47,7 @@ use crate::plugin::step::{End, Step};
 /// The copy that is tried, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
-    pub(crate) context: &'static Context,
+    pub(crate) context: &'static HandlerContext,
     pub(crate) config_json: &'a str,
     pub(crate) bounds: Bounds,
     /// The hash of the plugin's file.
@@ -150,7 +150,7 @@ pub(crate) fn try_copy(path: &Path, subject: &Subject<'_>) -> Result<Tried, Refu
 fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, Refusal>, NoTrial> {
     // Before anything is made for the trial: a system call filter may end the process for that.
     link::check()?;
-    let request = Request {
+    let request = TrialRequest {
         copy: path.as_os_str().as_bytes().to_vec(),
         handler: subject.context.handler.to_string(),
         generation: subject.context.generation,
@@ -173,20 +173,22 @@ fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, 
     }
     let verdict = judge(late, end, page.report().is_some())?;
     let report = page.report();
-    let report = report.and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
+    let report = report.and_then(|bytes| serde_json::from_slice::<TrialReport>(&bytes).ok());
     let refused = match (verdict, &report) {
-        (Verdict::Late(step), _) => Some(Refusal::Late {
+        (TrialVerdict::Late(step), _) => Some(Refusal::Late {
             step,
             limit: subject.bounds.timeout,
         }),
-        (Verdict::Ended(End::Exited(0)), Some(report)) => report.unfit.clone().map(Refusal::Unfit),
-        (Verdict::Ended(end), _) => Some(Refusal::Died {
+        (TrialVerdict::Ended(End::Exited(0)), Some(report)) => {
+            report.unfit.clone().map(Refusal::Unfit)
+        }
+        (TrialVerdict::Ended(end), _) => Some(Refusal::Died {
             step: page.step(),
             end,
             words: last_words(&page.words()),
         }),
     };
-    let Report {
+    let TrialReport {
         libraries, lines, ..
     } = report.unwrap_or_default();
     // A load that follows logs them again.
@@ -200,7 +202,7 @@ fn run_trial(path: &Path, subject: &Subject<'_>) -> Result<Result<Vec<Library>, 
 
 /// How a trial ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum TrialVerdict {
     Ended(End),
     /// The trial was in this step for too long, and was ended.
     Late(Step),
@@ -208,15 +210,15 @@ enum Verdict {
 
 /// Judges a trial by the step that was late, by the end that the helper has told, and by whether the
 /// trial has written its report, which is the last thing that it does.
-fn judge(late: Option<Step>, end: Option<End>, is_reported: bool) -> Result<Verdict, NoTrial> {
+fn judge(late: Option<Step>, end: Option<End>, is_reported: bool) -> Result<TrialVerdict, NoTrial> {
     match (late, end) {
-        (None, Some(end)) => Ok(Verdict::Ended(end)),
+        (None, Some(end)) => Ok(TrialVerdict::Ended(end)),
         (Some(Step::Trial), _) => Err(NoTrial::NotBegun),
         (None, None) => Err(NoTrial::HelperSilent),
-        (Some(_), Some(end @ End::Exited(_))) if is_reported => Ok(Verdict::Ended(end)),
+        (Some(_), Some(end @ End::Exited(_))) if is_reported => Ok(TrialVerdict::Ended(end)),
         // All of the plugin's code has returned. It is the helper that was late.
         (Some(_), _) if is_reported => Err(NoTrial::HelperSilent),
-        (Some(step), _) => Ok(Verdict::Late(step)),
+        (Some(step), _) => Ok(TrialVerdict::Late(step)),
     }
 }
 
@@ -237,12 +239,12 @@ fn wait(
         let mut answer = [0; ANSWER_BYTES];
         match line.read_exact(&mut answer) {
             Ok(()) => {
-                let end = match Answer::from_bytes(answer) {
-                    Answer::NotMade(error) => {
+                let end = match HelperAnswer::from_bytes(answer) {
+                    HelperAnswer::NotMade(error) => {
                         return Err(NoTrial::NotMade(io::Error::from_raw_os_error(error)));
                     }
-                    Answer::Exited(status) => End::Exited(status),
-                    Answer::Killed(signal) => End::Killed(signal),
+                    HelperAnswer::Exited(status) => End::Exited(status),
+                    HelperAnswer::Killed(signal) => End::Killed(signal),
                 };
                 return Ok((late, Some(end)));
             }
@@ -300,19 +302,19 @@ mod tests {
     fn a_plugin_is_late_only_in_a_step_that_its_own_code_was_in() {
         let (exited, killed) = (End::Exited(0), End::Killed(libc::SIGKILL));
         for (late, end, is_reported, verdict) in [
-            (None, Some(exited), true, Some(Verdict::Ended(exited))),
-            (None, Some(killed), false, Some(Verdict::Ended(killed))),
+            (None, Some(exited), true, Some(TrialVerdict::Ended(exited))),
+            (None, Some(killed), false, Some(TrialVerdict::Ended(killed))),
             (
                 Some(Step::Init),
                 Some(killed),
                 false,
-                Some(Verdict::Late(Step::Init)),
+                Some(TrialVerdict::Late(Step::Init)),
             ),
             (
                 Some(Step::Init),
                 None,
                 false,
-                Some(Verdict::Late(Step::Init)),
+                Some(TrialVerdict::Late(Step::Init)),
             ),
             // The process never began.
             (Some(Step::Trial), None, false, None),
@@ -323,7 +325,7 @@ mod tests {
                 Some(Step::Shutdown),
                 Some(exited),
                 true,
-                Some(Verdict::Ended(exited)),
+                Some(TrialVerdict::Ended(exited)),
             ),
         ] {
             let judged = judge(late, end, is_reported).ok();

@@ -18,7 +18,7 @@ use std::thread::Thread;
 
 use self::idle_sleep::IdleSleep;
 pub(crate) use self::thread::start;
-use super::context::Context;
+use super::handler_context::HandlerContext;
 use crate::runtime::wakes::{self, Kept};
 
 /// The callbacks of a plugin that the watchdog watches.
@@ -92,7 +92,7 @@ const _: () = {
 };
 
 /// A handler whose code runs on a thread, and the name of the callback.
-pub(crate) type RunningCallback = (&'static Context, &'static str);
+pub(crate) type RunningCallback = (&'static HandlerContext, &'static str);
 
 /// The note of a running callback: made when it begins, dropped when it ends.
 pub(crate) struct Watched {
@@ -105,7 +105,7 @@ struct Slot {
     /// The number of the watchdog's last sample before the callback began; 0 while no callback runs.
     since: AtomicU64,
     callback: AtomicUsize,
-    context: AtomicPtr<Context>,
+    context: AtomicPtr<HandlerContext>,
     /// Whether the callback has given a reason to `fail`.
     has_given_reason: AtomicBool,
     /// The tasks that the callback woke.
@@ -114,7 +114,7 @@ struct Slot {
 
 /// Notes that `callback` of the handler `context` begins on this thread.
 #[inline]
-pub(crate) fn watch(context: &'static Context, callback: Callback) -> Watched {
+pub(crate) fn watch(context: &'static HandlerContext, callback: Callback) -> Watched {
     let slot = slot();
     slot.callback.store(callback as usize, Ordering::Relaxed);
     slot.context
@@ -166,9 +166,9 @@ impl Drop for Watched {
 }
 
 impl Slot {
-    fn context(&self) -> Option<&'static Context> {
+    fn context(&self) -> Option<&'static HandlerContext> {
         let context = self.context.load(Ordering::Relaxed);
-        // SAFETY: `watch` stored the address of a `&'static Context`; before the first call it is NULL.
+        // SAFETY: `watch` stored the address of a `&'static HandlerContext`; before the first call it is NULL.
         unsafe { context.as_ref() }
     }
 

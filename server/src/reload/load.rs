@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::border::context::{Context, Rights};
-use crate::border::library::{Plugin, Progress, Source};
+use crate::border::handler_context::{HandlerContext, Rights};
+use crate::border::library::{LoadProgress, Plugin, PluginSource};
 use crate::border::trial::Bounds;
 use crate::generation::Provenance;
 use crate::plugin::inspect::About;
@@ -33,14 +33,14 @@ pub(crate) struct Loading {
     pub(crate) number: u64,
     pub(crate) path: PathBuf,
     pub(crate) began: Instant,
-    context: &'static Context,
-    progress: Arc<Progress>,
+    context: &'static HandlerContext,
+    progress: Arc<LoadProgress>,
 }
 
 /// The end of a load.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) context: &'static Context,
+    pub(crate) context: &'static HandlerContext,
     pub(crate) provenance: Provenance,
     pub(crate) outcome: Result<Plugin, Refusal>,
 }
@@ -86,10 +86,10 @@ fn begin(
     job: Job,
     shared: &Arc<Shared>,
     stage: &Arc<Stage>,
-    work: impl FnOnce(Job, &'static Context, &Stage, &Progress) + Send + 'static,
+    work: impl FnOnce(Job, &'static HandlerContext, &Stage, &LoadProgress) + Send + 'static,
 ) -> Result<Loading, Refusal> {
-    let context = Context::leak(&job.name, job.number, shared, job.rights);
-    let progress = Arc::new(Progress::new());
+    let context = HandlerContext::leak(&job.name, job.number, shared, job.rights);
+    let progress = Arc::new(LoadProgress::new());
     let loading = Loading {
         number: job.number,
         path: job.path.clone(),
@@ -110,8 +110,8 @@ fn begin(
 }
 
 impl Job {
-    fn source(&self) -> Source<'_> {
-        Source {
+    fn source(&self) -> PluginSource<'_> {
+        PluginSource {
             bytes: &self.bytes,
             hash: self.hash,
             path: &self.path,

@@ -13,9 +13,9 @@ use tokio::runtime::{self, Runtime};
 use wsh::{Message, abi};
 
 use crate::border::calls::{CallbackOutcome, SessionInstance};
-use crate::border::context::{Context, Rights};
+use crate::border::handler_context::{HandlerContext, Rights};
 use crate::border::host_conn::HostConn;
-use crate::border::library::{Plugin, Progress, Source};
+use crate::border::library::{LoadProgress, Plugin, PluginSource};
 use crate::border::request_table::{RequestParts, RequestTable};
 use crate::border::trial::Bounds;
 use crate::border::watchdog::{Callback, watch};
@@ -53,9 +53,9 @@ impl BorderBench {
         };
         let shared = Shared::new(config.log_level, &config.limits);
         let rights = Rights::of(config.handler("echo"));
-        let context = Context::leak("echo", 1, &shared, rights);
+        let context = HandlerContext::leak("echo", 1, &shared, rights);
         let bytes = std::fs::read(plugin)?;
-        let source = Source {
+        let source = PluginSource {
             bytes: &bytes,
             hash: 0,
             path: plugin,
@@ -64,7 +64,7 @@ impl BorderBench {
             bounds: Bounds::of(&config, config.handler("echo")),
         };
         let stage = Stage::new(None, false)?;
-        let loaded = Plugin::load(&source, context, &stage, &Progress::new());
+        let loaded = Plugin::load(&source, context, &stage, &LoadProgress::new());
         stage.remove();
         let loaded = loaded.map_err(|refusal| refusal.to_string())?;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tracing::error;
 
 use super::faults;
-use crate::border::context::Context;
+use crate::border::handler_context::HandlerContext;
 use crate::border::watchdog::{self, RunningCallback};
 use crate::logging;
 
@@ -24,7 +24,7 @@ pub(crate) struct EnteredCall {
 }
 
 /// Notes that this call of the handler `context` begins on this thread.
-pub(crate) fn enter_call(context: &'static Context, callback: &'static str) -> EnteredCall {
+pub(crate) fn enter_call(context: &'static HandlerContext, callback: &'static str) -> EnteredCall {
     EnteredCall {
         outer: CALL.replace(Some((context, callback))),
     }

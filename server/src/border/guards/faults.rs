@@ -11,7 +11,7 @@ use signal_hook::low_level::signal_name;
 
 use super::exits::running_callback;
 use super::images;
-use crate::border::context::Context;
+use crate::border::handler_context::HandlerContext;
 
 /// Has a last line written from now on. To be called once.
 pub(super) fn install() {
@@ -143,7 +143,7 @@ impl At {
 
     /// The handler of the first image that an address on the stack points into. A thread that is in the C library, as after
     /// `abort`, came from there.
-    fn handler_on_stack(&self) -> Option<&'static Context> {
+    fn handler_on_stack(&self) -> Option<&'static HandlerContext> {
         // A sanitizer takes reading other functions' variables for a fault.
         if cfg!(any(sanitized, miri)) || self.stack == 0 {
             return None;

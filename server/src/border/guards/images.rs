@@ -6,17 +6,17 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::thread_keys::ImageRange;
-use crate::border::context::Context;
+use crate::border::handler_context::HandlerContext;
 
 /// An image, its handler, and the images that were noted before it.
 struct ImageEntry {
     image: ImageRange,
-    context: Option<&'static Context>,
+    context: Option<&'static HandlerContext>,
     earlier: *mut ImageEntry,
 }
 
 /// Adds an image, and the handler that it was opened for.
-pub(crate) fn note(image: ImageRange, context: Option<&'static Context>) {
+pub(crate) fn note(image: ImageRange, context: Option<&'static HandlerContext>) {
     let mut earlier = IMAGES.load(Ordering::Acquire);
     let entry = Box::into_raw(Box::new(ImageEntry {
         image,
@@ -41,7 +41,7 @@ pub(crate) fn contains(address: usize) -> bool {
 }
 
 /// The handler in whose image an address lies.
-pub(crate) fn handler_at(address: usize) -> Option<&'static Context> {
+pub(crate) fn handler_at(address: usize) -> Option<&'static HandlerContext> {
     find(address)?.context
 }
 

@@ -21,7 +21,7 @@ use tracing::{error, warn};
 use self::baseline::Baseline;
 use self::snapshot::ProcessState;
 use super::signal_dispositions::{self, RefusedChange};
-use crate::border::context::Context;
+use crate::border::handler_context::HandlerContext;
 
 /// A part of the process's state that can differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ struct Protection {
     /// The limit of open files that is to hold. It follows the operator's `prlimit`.
     open_files_max: AtomicU64,
     /// The handlers with a load, or another call of a generation's life, under way.
-    lifecycle_calls: Mutex<Vec<&'static Context>>,
+    lifecycle_calls: Mutex<Vec<&'static HandlerContext>>,
     /// What could not be put back. Locked while changes are put back.
     unrestored: Mutex<Vec<ProcessItem>>,
     /// The refused changes that were logged a short time ago: of what, the address of the handler's context, and when.
@@ -49,10 +49,10 @@ struct Protection {
 }
 
 /// The note of a load, or of another call of a generation's life: made when it begins, dropped when it ends.
-pub(crate) struct LifecycleCall(&'static Context);
+pub(crate) struct LifecycleCall(&'static HandlerContext);
 
 /// Notes that such a call of this handler begins.
-pub(crate) fn lifecycle_call(context: &'static Context) -> LifecycleCall {
+pub(crate) fn lifecycle_call(context: &'static HandlerContext) -> LifecycleCall {
     let protection = PROTECTION.get_or_init(Protection::begin);
     let mut calls = lock(&protection.lifecycle_calls);
     protection.accept_open_files_max(&calls);
@@ -87,7 +87,7 @@ pub(crate) fn is_protected() -> bool {
 }
 
 /// Puts back what has changed, after `callback` of this handler.
-pub(crate) fn restore_after(context: &Context, callback: &str) {
+pub(crate) fn restore_after(context: &HandlerContext, callback: &str) {
     let Some(protection) = PROTECTION.get() else {
         return;
     };
@@ -140,7 +140,7 @@ impl Protection {
 
     /// Accepts a limit of open files that is another one by now, unless a plugin's call is under way. In a message's callback
     /// no plugin can lower it ([`open_files_limit`](super::open_files_limit)), so the change came from outside.
-    fn accept_open_files_max(&self, lifecycle_calls: &[&'static Context]) {
+    fn accept_open_files_max(&self, lifecycle_calls: &[&'static HandlerContext]) {
         if lifecycle_calls.is_empty() {
             self.open_files_max
                 .store(open_files_now(), Ordering::Relaxed);

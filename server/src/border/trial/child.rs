@@ -14,12 +14,12 @@ use rustix::process::{
 };
 
 use super::page::{Mapped, REPORT_BYTES_MAX};
-use super::report::{Report, Request};
+use super::report::{TrialReport, TrialRequest};
 use super::sentinels::Sentinels;
-use crate::border::context::Context;
+use crate::border::handler_context::HandlerContext;
 use crate::border::handler_log;
 use crate::border::image;
-use crate::border::library::{Argument, Plugin};
+use crate::border::library::{InitArgument, Plugin};
 use crate::config::{Limits, LogLevel};
 use crate::plugin::libraries;
 use crate::plugin::refusal::Refusal;
@@ -37,7 +37,7 @@ pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
     }
     let ran = std::panic::catch_unwind(|| {
         if let Ok(mapped) = Mapped::map(page)
-            && let Ok(request) = serde_json::from_slice::<Request>(&mapped.request())
+            && let Ok(request) = serde_json::from_slice::<TrialRequest>(&mapped.request())
         {
             isolate(page, &mapped, &request);
             try_plugin(&mapped, &request);
@@ -51,7 +51,7 @@ pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
 }
 
 /// Makes the process one that can be ended with its children, and that can harm nothing else.
-fn isolate(page: &OwnedFd, mapped: &Mapped, request: &Request) {
+fn isolate(page: &OwnedFd, mapped: &Mapped, request: &TrialRequest) {
     // Failures are ignored: each of these limits a bad plugin, and no good plugin depends on one.
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"wshd-trial-of");
@@ -80,7 +80,7 @@ fn isolate(page: &OwnedFd, mapped: &Mapped, request: &Request) {
 }
 
 /// Makes the calls of a load, and reports what came of them.
-fn try_plugin(page: &Mapped, request: &Request) {
+fn try_plugin(page: &Mapped, request: &TrialRequest) {
     handler_log::capture_lines(LINES_BYTES_MAX);
     let before = libraries::mapped();
     let copy = Path::new(OsStr::from_bytes(&request.copy));
@@ -94,7 +94,7 @@ fn try_plugin(page: &Mapped, request: &Request) {
     let came = after
         .iter()
         .filter(|path| !before.contains(path) && *path != copy);
-    let mut report = Report {
+    let mut report = TrialReport {
         unfit: outcome.err().map(|refusal| refusal.to_string()),
         libraries: came.filter_map(|path| libraries::read(path)).collect(),
         lines: handler_log::take_captured_lines(),
@@ -108,11 +108,11 @@ fn try_plugin(page: &Mapped, request: &Request) {
     page.write_report(&bytes);
 }
 
-fn load(page: &Mapped, request: &Request, copy: &Path) -> Result<(), Refusal> {
+fn load(page: &Mapped, request: &TrialRequest, copy: &Path) -> Result<(), Refusal> {
     let shared = Shared::new(LogLevel::Off, &Limits::default());
     let level = &shared.log_level;
     level.store(request.log_level, std::sync::atomic::Ordering::Relaxed);
-    let context = Context::leak(
+    let context = HandlerContext::leak(
         &request.handler,
         request.generation,
         &shared,
@@ -121,7 +121,7 @@ fn load(page: &Mapped, request: &Request, copy: &Path) -> Result<(), Refusal> {
     page.reach(Step::Opening);
     let descriptor = image::open(copy)?;
     page.reach(Step::Init);
-    let argument = Argument {
+    let argument = InitArgument {
         config_json: &request.config_json,
         is_check: true,
     };

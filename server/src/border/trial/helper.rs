@@ -28,7 +28,7 @@ use super::child;
 
 /// What the helper answers when a trial has ended or could not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum HelperAnswer {
     Exited(i32),
     Killed(i32),
     /// No process could be made. The number is that of the error.
@@ -36,7 +36,7 @@ pub(super) enum Answer {
 }
 
 /// A trial under way.
-struct Running {
+struct RunningTrial {
     pid: Pid,
     /// A pidfd, readable when the process has ended, whatever its own children hold open.
     end: OwnedFd,
@@ -51,7 +51,7 @@ pub(super) fn run(control: OwnedFd, server: Pid) -> ! {
     let Some(server) = watch(server) else {
         leave(&[]);
     };
-    let mut trials: Vec<Running> = Vec::new();
+    let mut trials: Vec<RunningTrial> = Vec::new();
     let mut has_orphans = false;
     loop {
         let happened = wait(&control, server.as_ref(), &mut trials, has_orphans);
@@ -133,7 +133,7 @@ struct Happened {
 fn wait(
     control: &OwnedFd,
     server: Option<&OwnedFd>,
-    trials: &mut [Running],
+    trials: &mut [RunningTrial],
     has_orphans: bool,
 ) -> Happened {
     // Without a pidfd of the server the socket stands in for it, so that the indices below stay fixed.
@@ -197,7 +197,7 @@ fn receive(control: &OwnedFd) -> Result<Option<[OwnedFd; 2]>, Errno> {
 }
 
 /// Forks the process of a trial.
-fn begin(page: &OwnedFd, mut line: UnixStream, trials: &mut Vec<Running>) {
+fn begin(page: &OwnedFd, mut line: UnixStream, trials: &mut Vec<RunningTrial>) {
     let own = getpid();
     // SAFETY: this process has a single thread, so its copy finds every lock free.
     let forked = unsafe { libc::fork() };
@@ -216,7 +216,7 @@ fn begin(page: &OwnedFd, mut line: UnixStream, trials: &mut Vec<Running>) {
         },
     };
     match began {
-        Ok((pid, end)) => trials.push(Running {
+        Ok((pid, end)) => trials.push(RunningTrial {
             pid,
             end,
             line,
@@ -224,29 +224,29 @@ fn begin(page: &OwnedFd, mut line: UnixStream, trials: &mut Vec<Running>) {
         }),
         Err(error) => {
             let number = error.raw_os_error().unwrap_or(0);
-            let _ = line.write_all(&Answer::NotMade(number).to_bytes());
+            let _ = line.write_all(&HelperAnswer::NotMade(number).to_bytes());
         }
     }
 }
 
 /// Ends what a trial has left behind in its group, and tells the server how the trial ended.
-fn end(mut trial: Running) {
+fn end(mut trial: RunningTrial) {
     // Before the process is reaped: from then on its number can be another process's.
     let _ = kill_process_group(trial.pid, Signal::KILL);
     let status = waitid(WaitId::Pid(trial.pid), WaitIdOptions::EXITED);
     let answer = match status {
         Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(status), _) => Answer::Exited(status),
-            (None, signal) => Answer::Killed(signal.unwrap_or(0)),
+            (Some(status), _) => HelperAnswer::Exited(status),
+            (None, signal) => HelperAnswer::Killed(signal.unwrap_or(0)),
         },
-        Ok(None) | Err(_) => Answer::NotMade(0),
+        Ok(None) | Err(_) => HelperAnswer::NotMade(0),
     };
     let _ = trial.line.write_all(&answer.to_bytes());
 }
 
 /// Ends processes of trials that left their group and have lost their parent, which makes them children of
 /// this process. True if one is still there.
-fn end_orphans(trials: &[Running]) -> bool {
+fn end_orphans(trials: &[RunningTrial]) -> bool {
     let own = getpid().as_raw_nonzero();
     let Ok(children) = fs::read_to_string(format!("/proc/self/task/{own}/children")) else {
         return false;
@@ -266,7 +266,7 @@ fn end_orphans(trials: &[Running]) -> bool {
 }
 
 /// Ends every process of every trial, and this one.
-fn leave(trials: &[Running]) -> ! {
+fn leave(trials: &[RunningTrial]) -> ! {
     for trial in trials {
         let _ = kill_process_group(trial.pid, Signal::KILL);
         let _ = kill_process(trial.pid, Signal::KILL);
@@ -280,12 +280,12 @@ fn leave(trials: &[Running]) -> ! {
     unsafe { libc::_exit(0) }
 }
 
-impl Answer {
+impl HelperAnswer {
     fn to_bytes(self) -> [u8; ANSWER_BYTES] {
         let (kind, number): (u32, i32) = match self {
-            Answer::Exited(status) => (1, status),
-            Answer::Killed(signal) => (2, signal),
-            Answer::NotMade(error) => (3, error),
+            HelperAnswer::Exited(status) => (1, status),
+            HelperAnswer::Killed(signal) => (2, signal),
+            HelperAnswer::NotMade(error) => (3, error),
         };
         let mut bytes = [0; ANSWER_BYTES];
         bytes[..4].copy_from_slice(&kind.to_ne_bytes());
@@ -293,13 +293,13 @@ impl Answer {
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: [u8; ANSWER_BYTES]) -> Answer {
+    pub(super) fn from_bytes(bytes: [u8; ANSWER_BYTES]) -> HelperAnswer {
         let [k0, k1, k2, k3, n0, n1, n2, n3] = bytes;
         let number = i32::from_ne_bytes([n0, n1, n2, n3]);
         match u32::from_ne_bytes([k0, k1, k2, k3]) {
-            1 => Answer::Exited(number),
-            2 => Answer::Killed(number),
-            _ => Answer::NotMade(number),
+            1 => HelperAnswer::Exited(number),
+            2 => HelperAnswer::Killed(number),
+            _ => HelperAnswer::NotMade(number),
         }
     }
 }
@@ -320,12 +320,12 @@ mod tests {
     #[test]
     fn an_answer_comes_back_as_it_was_sent() {
         for answer in [
-            Answer::Exited(0),
-            Answer::Exited(255),
-            Answer::Killed(11),
-            Answer::NotMade(libc::EAGAIN),
+            HelperAnswer::Exited(0),
+            HelperAnswer::Exited(255),
+            HelperAnswer::Killed(11),
+            HelperAnswer::NotMade(libc::EAGAIN),
         ] {
-            assert_eq!(Answer::from_bytes(answer.to_bytes()), answer);
+            assert_eq!(HelperAnswer::from_bytes(answer.to_bytes()), answer);
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::border::context::Rights;
+use crate::border::handler_context::Rights;
 use crate::border::handler_log::HandlerLine;
 use crate::plugin::libraries::Library;
 
 /// The plugin that is to be tried, and how.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Request {
+pub(super) struct TrialRequest {
     /// The staged copy, as the bytes of a path.
     pub(super) copy: Vec<u8>,
     pub(super) handler: String,
@@ -25,7 +25,7 @@ pub(super) struct Request {
 
 /// What a trial says of a plugin, if the plugin let it come to its end.
 #[derive(Debug, Default, Deserialize, Serialize)]
-pub(super) struct Report {
+pub(super) struct TrialReport {
     /// Why it is not fit to serve; `None` if it is.
     pub(super) unfit: Option<String>,
     /// The libraries that were mapped with the plugin.

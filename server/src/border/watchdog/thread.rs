@@ -15,7 +15,7 @@ use tracing::{debug, error, warn};
 use super::observed_thread::ObservedThread;
 use super::sample_rate::{Observation, SLOW, SampleRate};
 use super::{IDLE_SLEEP, SAMPLES, SLOTS, Slot, WATCHDOG};
-use crate::border::context::Context;
+use crate::border::handler_context::HandlerContext;
 use crate::process::clock;
 use crate::runtime;
 use crate::runtime::reserve::{Reserve, Share};
@@ -57,7 +57,7 @@ struct Watchdog {
     /// What the samples showed of each slot's thread.
     seen: Vec<ObservedThread>,
     /// The handlers that are throttled, so that their sessions wait.
-    throttled: Vec<&'static Context>,
+    throttled: Vec<&'static HandlerContext>,
     /// How often [`relieve_stuck_workers`](Self::relieve_stuck_workers) was called.
     ticks: u64,
 }
@@ -105,8 +105,8 @@ impl Watchdog {
     fn relieve_stuck_workers(&mut self, now: Instant) {
         self.ticks += 1;
         let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stuck: Vec<(&'static Context, Duration)> = Vec::new();
-        let mut over_budget: Vec<&'static Context> = Vec::new();
+        let mut stuck: Vec<(&'static HandlerContext, Duration)> = Vec::new();
+        let mut over_budget: Vec<&'static HandlerContext> = Vec::new();
         for (slot, seen) in slots.iter().zip(&mut self.seen) {
             let Some((age, context)) = seen.age(now).zip(slot.context()) else {
                 continue;
@@ -143,7 +143,7 @@ impl Watchdog {
     }
 
     /// Takes each handler out of service whose callbacks hold a quarter of the workers for too long.
-    fn quarantine(&self, over_budget: &[&'static Context]) {
+    fn quarantine(&self, over_budget: &[&'static HandlerContext]) {
         for context in over_budget {
             let stuck = over_budget
                 .iter()
@@ -178,7 +178,7 @@ fn does_any_callback_run() -> bool {
         .any(|slot| slot.since.load(Ordering::Acquire) != 0)
 }
 
-fn log_over_budget(slot: &Slot, context: &Context, age: Duration) {
+fn log_over_budget(slot: &Slot, context: &HandlerContext, age: Duration) {
     warn!(
         handler = %context.handler,
         generation = context.generation,
@@ -193,11 +193,11 @@ fn log_over_budget(slot: &Slot, context: &Context, age: Duration) {
 /// `workers`, which is half of all, are too many for one handler, and half of that number for longer than [`LONG`]. Where
 /// several handlers hold `workers` together, each of them is throttled.
 fn throttle(
-    stuck: &[(&'static Context, Duration)],
+    stuck: &[(&'static HandlerContext, Duration)],
     workers: usize,
-    throttled: &mut Vec<&'static Context>,
+    throttled: &mut Vec<&'static HandlerContext>,
 ) {
-    let is_over = |context: &Context| {
+    let is_over = |context: &HandlerContext| {
         let own = stuck
             .iter()
             .filter(|(other, _)| std::ptr::eq(*other, context));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::info;
 
 use super::Reconciler;
-use crate::border::context::Rights;
+use crate::border::handler_context::Rights;
 use crate::border::trial::Bounds;
 use crate::config::Config;
 use crate::plugin::inspect::{About, inspect};

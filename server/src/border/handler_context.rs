@@ -40,7 +40,7 @@ impl Rights {
 
 /// What the functions of the host table that take `ctx` need.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub(crate) struct HandlerContext {
     pub(crate) handler: Arc<str>,
     pub(crate) generation: u64,
     pub(crate) shared: Arc<Shared>,
@@ -53,15 +53,15 @@ pub(crate) struct Context {
     pub(crate) throttle: Throttle,
 }
 
-impl Context {
+impl HandlerContext {
     /// Makes a context, which is never freed.
     pub(crate) fn leak(
         handler: &str,
         generation: u64,
         shared: &Arc<Shared>,
         rights: Rights,
-    ) -> &'static Context {
-        Box::leak(Box::new(Context {
+    ) -> &'static HandlerContext {
+        Box::leak(Box::new(HandlerContext {
             handler: handler.into(),
             generation,
             shared: shared.clone(),
@@ -201,8 +201,8 @@ impl Context {
     }
 }
 
-/// The handler that this thread belongs to, if [`Context::spawn`] made the thread.
-pub(crate) fn of_this_thread() -> Option<&'static Context> {
+/// The handler that this thread belongs to, if [`HandlerContext::spawn`] made the thread.
+pub(crate) fn of_this_thread() -> Option<&'static HandlerContext> {
     let counted = COUNTED.take();
     let context = counted.as_ref().map(|counted| counted.0);
     COUNTED.set(counted);
@@ -210,7 +210,7 @@ pub(crate) fn of_this_thread() -> Option<&'static Context> {
 }
 
 /// A thread that counts as a handler's until the drop.
-struct CountedThread(&'static Context);
+struct CountedThread(&'static HandlerContext);
 
 impl Drop for CountedThread {
     fn drop(&mut self) {
