@@ -17,17 +17,18 @@
  *         return wsh_test_end(&test);
  *     }
  *
- * It stands in for every function of WshHost and calls the handler's callbacks in the order of
- * wsh.h. What the handler does is recorded, in order; `wsh_test_take` hands it out. Calls are
- * answered as wsh.h says: WSH_MISUSE, WSH_GONE, WSH_INVALID, WSH_TOO_BIG, WSH_UNSUPPORTED.
+ * It provides every function of WshHost, and calls the handler's callbacks in the order of wsh.h. It
+ * records what the handler does, in order, and `wsh_test_take` returns it. Calls are answered as
+ * wsh.h says: WSH_MISUSE, WSH_GONE, WSH_INVALID, WSH_TOO_BIG, WSH_UNSUPPORTED.
  *
- * Include it in one file of the test. One WshTest at a time. All memory is in it, so valgrind and
- * sanitizers see the handler's own only. A test that records more than fits is told so, and ends.
+ * Include it in one file of the test, and use one WshTest at a time. All memory is in the WshTest, so
+ * valgrind and sanitizers see the handler's memory only. A test that records more than fits ends with
+ * a message that says so.
  *
- * What is not as in a server: the clock moves by `wsh_test_advance` only; the peer takes what is
- * sent, and answers a Close, right after the callback, unless `is_stalled`; what `spawn` is given
- * runs in `wsh_test_run_spawned`, at the latest in `wsh_test_end`, on the test's thread; there are
- * no extensions. Functions for any thread may be called from any; `wsh_test_turn` acts on it.
+ * Four things differ from a server. The clock moves by `wsh_test_advance` only. The peer takes what is
+ * sent, and answers a Close, right after the callback, unless `is_stalled`. Jobs of `spawn` run on the
+ * test's thread, in `wsh_test_run_spawned` or at the latest in `wsh_test_end`. There are no
+ * extensions. Functions for any thread may be called from any thread; `wsh_test_turn` acts on them.
  */
 #ifndef WSH_TEST_H
 #define WSH_TEST_H
@@ -41,7 +42,7 @@
 extern "C" {
 #endif
 
-/* How much fits; define another before. */
+/* How much fits in a WshTest. Define other numbers before. */
 #ifndef WSH_TEST_BYTES_MAX
 #define WSH_TEST_BYTES_MAX (4u * 1024u * 1024u)
 #endif
@@ -51,7 +52,7 @@ extern "C" {
 #ifndef WSH_TEST_SESSIONS_MAX
 #define WSH_TEST_SESSIONS_MAX 16u
 #endif
-/* The server's, unless its configuration says otherwise. */
+/* The defaults of a server's configuration. */
 #define WSH_TEST_OUTBOUND_BYTES_MAX (1024u * 1024u)
 #define WSH_TEST_STATE_MAX (1024u * 1024u)
 #define WSH_TEST_TIMERS_MAX 64u
@@ -59,9 +60,9 @@ extern "C" {
 #define WSH_TEST_LETTERS_MAX 1024u
 #define WSH_TEST_SPAWNED_MAX 64u
 
-/* What the handler did. */
+/* The kinds of events: what the handler did. */
 typedef enum WshTestWhat {
-    WSH_TEST_SENT,       /* a message, or a part: code is its kind, bytes what it says */
+    WSH_TEST_SENT,       /* a message or a part: code is its kind, bytes its payload */
     WSH_TEST_PING,       /* bytes */
     WSH_TEST_CLOSE,      /* code, 1005 for an empty Close; bytes are the reason */
     WSH_TEST_ABORT,
@@ -89,13 +90,13 @@ typedef struct WshTestEvent {
     WshBytes bytes;
 } WshTestEvent;
 
-/* How far a session has come. */
+/* The phase of a session. */
 typedef enum WshTestPhase {
     WSH_TEST_ASKING,      /* `handshake` answered WSH_PENDING */
     WSH_TEST_OPEN,
     WSH_TEST_PEER_CLOSES, /* `closing` answered WSH_PENDING */
-    WSH_TEST_CLOSED,      /* the handler, or what it answered, closed it */
-    WSH_TEST_ABORTED,     /* by `abort` */
+    WSH_TEST_CLOSED,      /* closed by `close`, or by the answer of a callback */
+    WSH_TEST_ABORTED,     /* dropped by `abort` */
     WSH_TEST_LINGERS,     /* `closed` answered WSH_PENDING */
     WSH_TEST_OVER         /* refused, or destroyed */
 } WshTestPhase;
@@ -107,28 +108,28 @@ typedef struct WshTestTimer {
     uint64_t at;
 } WshTestTimer;
 
-/* One client, and the session with it. */
+/* One client, and its session. */
 typedef struct WshTestSession {
     WshTest *test;
     WshConn conn;
     WshRequest request;
     WshTestPhase phase;
     WshStatus answered; /* by the last callback */
-    int is_stalled;     /* set it: the peer takes nothing that is sent */
+    int is_stalled;     /* for tests to set: the peer takes nothing that is sent */
     int reads;          /* 0: the handler holds messages back; `wsh_test_message` answers AGAIN */
     void *session;
     void *attempt;
-    uint32_t peer_code; /* of the peer's Close, or of its answer to ours */
+    uint32_t peer_code; /* of the peer's Close, be it the first or the answer */
     WshBytes peer_reason;
-    uint32_t cause; /* under WSH_CAUSE: what ended the session first */
-    uint32_t parts; /* the opcode of a message that is sent in parts, or 0 */
+    uint32_t cause; /* what ended the session first, under WSH_CAUSE */
+    uint32_t parts; /* the opcode of a message that is being sent in parts, or 0 */
     uint8_t *reserved;
     size_t n_reserved;
     uint64_t low, high;
     int is_above;
     int is_woken;
     int refuses_letters;
-    int is_known; /* by its id */
+    int is_known; /* its id finds it */
     uint64_t alarm; /* UINT64_MAX: none */
     size_t n_timers;
     WshTestTimer timers[WSH_TEST_TIMERS_MAX];
@@ -136,7 +137,7 @@ typedef struct WshTestSession {
     WshStr topics[WSH_TEST_TOPICS_MAX];
 } WshTestSession;
 
-/* What is for a session between two callbacks. */
+/* A call to a session by its id, which waits until no callback runs. */
 typedef struct WshTestLetter {
     uint64_t id;
     uint32_t what; /* a WshTestWhat, or WSH_TEST_NOTE_ */
@@ -150,7 +151,7 @@ typedef struct WshTestSpawned {
     void *arg;
 } WshTestSpawned;
 
-/* A server with one handler. Zero before `wsh_test_begin`: static, as a rule. */
+/* A server with one handler. It must be zero before `wsh_test_begin`, as a static is. */
 struct WshTest {
     WshHost host;
     WshInit about;
@@ -170,47 +171,48 @@ struct WshTest {
     uint8_t state[WSH_TEST_STATE_MAX];
 };
 
-/* Loads the handler: `init`, `self_test`, `serving`. `config_json` is the handler's table. Answers
- * what the handler answered, or WSH_ERROR if its vtable is not whole. */
+/* Loads the handler: calls `init`, `self_test` and `serving`. `config_json` is the handler's table.
+ * Returns what the handler answered, or WSH_ERROR if its vtable lacks something. */
 static inline WshStatus wsh_test_begin(WshTest *test, const WshDescriptor *handler,
                                        const char *config_json);
-/* A request for `/`, to be changed and opened with. */
+/* A request for `/`, for `wsh_test_open`. It may be changed before. */
 static inline WshRequest wsh_test_request(void);
-/* A client asks: `handshake`, and `open` if that accepts. With NULL for `wsh_test_request()`. See
- * `phase`, and `answered`. What the request points to outlives the opening. */
+/* A client connects: calls `handshake`, and `open` if that accepts. A NULL request stands for
+ * `wsh_test_request()`. The outcome is in `phase` and `answered`. What the request points to must
+ * outlive the opening handshake. */
 static inline WshTestSession *wsh_test_open(WshTest *test, const WshRequest *request);
-/* The peer sends a message, a text, a Ping, a Pong. Answers what the callback answered; WSH_GONE:
- * it was not called, as the session is closing or over. */
+/* The peer sends a message, a text, a Ping or a Pong. Returns what the callback answered. WSH_GONE:
+ * the callback was not called, because the session is closing or over. */
 static inline WshStatus wsh_test_message(WshTestSession *client, uint32_t kind, const void *data,
                                          size_t len);
 static inline WshStatus wsh_test_text(WshTestSession *client, const char *text);
 static inline WshStatus wsh_test_ping(WshTestSession *client, const void *data, size_t len);
 static inline WshStatus wsh_test_pong(WshTestSession *client, const void *data, size_t len);
-/* The peer closes: `closing`, then `closed` and `destroy`. 1005 is an empty Close. */
+/* The peer closes: calls `closing`, then `closed` and `destroy`. 1005 is an empty Close. */
 static inline void wsh_test_peer_closes(WshTestSession *client, uint32_t code, const char *reason);
-/* The connection is lost: `closed` with 1006, `destroy`; `abandon` during a handshake. */
+/* The connection is lost: calls `closed` with 1006 and `destroy`, or `abandon` during a handshake. */
 static inline void wsh_test_peer_leaves(WshTestSession *client);
-/* Delivers what was sent by id, wakes and notes, until nothing is left; every other call that runs
- * a callback does so at its end. */
+/* Delivers messages by id, wakes and notes, until nothing is left. Every other function that runs a
+ * callback does so at its end. */
 static inline void wsh_test_turn(WshTest *test);
-/* The clock goes on: timers and alarms that are due ring, in their order. */
+/* Moves the clock: timers and alarms run out in their order. */
 static inline void wsh_test_advance(WshTest *test, uint64_t ms);
-/* Moves an open session: `snapshot`, `restore`, `destroy` of the old one. Answers what the one that
- * did not say WSH_OK answered; then the session stays as it was, as it does with WSH_AGAIN between two
- * parts of a message that it sends. */
+/* Moves an open session: calls `snapshot`, `restore`, and `destroy` of the old one. If a callback does
+ * not answer WSH_OK, returns its answer, and the session stays as it was. Between two parts of a
+ * message that the session sends, it stays, too, and the answer is WSH_AGAIN. */
 static inline WshStatus wsh_test_move(WshTestSession *client);
-/* Runs what `spawn` was given. */
+/* Runs the jobs that `spawn` was given. */
 static inline void wsh_test_run_spawned(WshTest *test);
-/* Ends all: sessions with 1006, `serving` 0, what was spawned, `shutdown`. Answers 0, for
- * `main`. */
+/* Ends the test: sessions end with 1006, then come `serving` with 0, the jobs of `spawn`, and
+ * `shutdown`. Returns 0, for `main`. */
 static inline int wsh_test_end(WshTest *test);
-/* The first event of a sort that was not taken yet, of this session or, with NULL, of any; NULL if
- * there is none. */
+/* Takes the first event of a kind that was not taken yet, of this session or, with NULL, of any; NULL
+ * if there is none. */
 static inline const WshTestEvent *wsh_test_take(WshTest *test, const WshTestSession *client,
                                                 WshTestWhat what);
-/* Whether the next message that was not taken yet is this; says on stderr what is there instead. */
+/* Takes the next message. Whether it is this text; if not, stderr says what it is. */
 static inline int wsh_test_got(WshTestSession *client, const char *text);
-/* Whether the session was closed with this code; says so likewise. */
+/* Whether the session was closed with this code; if not, stderr says what happened. */
 static inline int wsh_test_got_close(WshTestSession *client, uint32_t code);
 
 #ifdef __cplusplus
@@ -223,10 +225,10 @@ static inline int wsh_test_got_close(WshTestSession *client, uint32_t code);
 extern "C" {
 #endif
 
-/* What follows is how it is done; names that end in `_` are not for tests. */
+/* The rest is the implementation. Names that end in `_` are not for tests. */
 
-/* Runs `call`, a callback with the session's Conn; functions with it are answered `verdict`, or,
- * for WSH_OK, done. */
+/* Runs `call`, a callback with the session's Conn. Functions with this Conn are answered `verdict`; if
+ * that is WSH_OK, they are done. */
 #define WSH_TEST_RUN_(client, verdict, call)                                                       \
     do {                                                                                           \
         wsh_test_lent_ = (client);                                                                 \
@@ -254,7 +256,7 @@ static inline void wsh_test_over_(WshTestSession *client) {
     wsh_test_unlock_(client->test);
 }
 
-/* The handler hears of the session no more. */
+/* Destroys the session, after its last callback. */
 static inline void wsh_test_destroy_(WshTestSession *client) {
     wsh_test_over_(client);
     client->test->vtable.destroy(client->session);
@@ -279,7 +281,7 @@ static inline void wsh_test_finish_(WshTestSession *client, uint32_t code, WshBy
     if (client->answered != WSH_PENDING) wsh_test_destroy_(client);
 }
 
-/* Does what the answer of a callback means. */
+/* Acts on the answer of a callback. */
 static inline void wsh_test_settle_(WshTestSession *client, WshStatus status) {
     const int is_peers = client->phase == WSH_TEST_PEER_CLOSES;
     uint32_t code = 1011;
@@ -298,7 +300,7 @@ static inline void wsh_test_settle_(WshTestSession *client, WshStatus status) {
     }
 }
 
-/* Runs a callback, `name` of the vtable, if it is there and the session is open. */
+/* Runs the callback `name` of the vtable, if it is not NULL and the session is open. */
 #define WSH_TEST_CALL_(client, name, arguments)                                                    \
     do {                                                                                           \
         if (wsh_test_is_talking_(client) && (client)->test->vtable.name != NULL) {                 \
@@ -495,7 +497,7 @@ static inline void wsh_test_peer_leaves(WshTestSession *client) {
 
 static inline void wsh_test_deliver_(WshTestSession *client, WshTestLetter letter) {
     WshTest *test = client->test;
-    if (client->phase == WSH_TEST_ASKING) { /* it is a Close */
+    if (client->phase == WSH_TEST_ASKING) { /* the only call by id that ends a handshake: a close */
         const int is_503 = letter.code == 1001 || letter.code == 1012 || letter.code == 1013;
         wsh_test_lock_(test);
         wsh_test_record_(test, WSH_TEST_REJECT, letter.id)->code = is_503 ? 503 : 403;
@@ -516,7 +518,7 @@ static inline void wsh_test_deliver_(WshTestSession *client, WshTestLetter lette
     }
 }
 
-/* Delivers the first letter that can be; answers 0 if there is none. */
+/* Delivers the first call by id that can be delivered; 0 if there is none. */
 static inline int wsh_test_deliver_one_(WshTest *test) {
     WshTestSession *client = NULL;
     WshTestLetter letter;
@@ -545,7 +547,7 @@ static inline int wsh_test_deliver_one_(WshTest *test) {
     return 1;
 }
 
-/* Runs what a session was woken for, or waits for; answers 0 if there is nothing. */
+/* Runs a `wake` or a `drain` that is due; 0 if none is. */
 static inline int wsh_test_wake_(WshTestSession *client) {
     const WshVtable *calls = &client->test->vtable;
     int is_woken;
@@ -586,8 +588,8 @@ static inline void wsh_test_turn(WshTest *test) {
     }
 }
 
-/* The session whose timer, or alarm, is due first, until `end`; and which: its number among the
- * timers, or SIZE_MAX for the alarm, which has rung then. */
+/* The session whose timer or alarm is due first, not after `end`. `which` is the index of the timer, or
+ * SIZE_MAX for the alarm, which then counts as rung. */
 static inline WshTestSession *wsh_test_due_(WshTest *test, uint64_t end, size_t *which) {
     WshTestSession *due = NULL;
     uint64_t first = end;

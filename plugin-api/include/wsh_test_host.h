@@ -1,6 +1,6 @@
 /*
- * wsh_test_host.h: the second half of wsh_test.h, which includes it: the functions of WshHost as a
- * test has them. Names that end in `_` are not for tests.
+ * wsh_test_host.h: the functions of WshHost for tests. wsh_test.h includes it. Names that end in `_`
+ * are not for tests.
  */
 #ifndef WSH_TEST_HOST_H
 #define WSH_TEST_HOST_H
@@ -22,16 +22,16 @@ extern "C" {
 #endif
 
 #define WSH_TEST_NOTE_ 255u
-/* The largest message, unless more bytes may wait for a peer. */
+/* The longest message that can be sent, unless the outbound limit is higher. */
 #define WSH_TEST_MESSAGE_BYTES_MAX_ (64u * 1024u * 1024u)
 
-/* The test that runs, and what is lent to the callback on this thread. */
+/* The running test, and the session of the callback on this thread. */
 static WshTest *wsh_test_running_ = NULL;
 static WSH_TEST_THREAD_ WshTestSession *wsh_test_lent_ = NULL;
-/* What calls with the Conn are answered: WSH_OK for being done. */
+/* The answer to calls with the Conn. If it is WSH_OK, they are done. */
 static WSH_TEST_THREAD_ WshStatus wsh_test_verdict_ = WSH_OK;
 static WSH_TEST_THREAD_ WshTestSession *wsh_test_asked_ = NULL;
-/* What is written to by the `snapshot` on this thread. */
+/* The sink of the `snapshot` that runs on this thread. */
 static WSH_TEST_THREAD_ WshBytes *wsh_test_sink_ = NULL;
 
 static inline void wsh_test_lock_(WshTest *test) {
@@ -113,7 +113,7 @@ static inline WshTestEvent *wsh_test_record_(WshTest *test, WshTestWhat what, ui
     return event;
 }
 
-/* The bytes of a server's frame (RFC 6455, 5.2). */
+/* The length of a server's frame (RFC 6455, 5.2). */
 static inline uint64_t wsh_test_frame_(size_t len) {
     return (uint64_t)len + (len < 126 ? 2u : len < 65536 ? 4u : 10u);
 }
@@ -137,7 +137,8 @@ static inline void wsh_test_forget_reserved_(WshTestSession *client) {
     client->n_reserved = 0;
 }
 
-/* The session of the running callback, if `conn` is its; else, or if it is over, NULL and why. */
+/* The session of the running callback, if `conn` is its Conn. NULL, with the reason, if it is not, or if
+ * the session is over. */
 static inline WshTestSession *wsh_test_of_(const WshConn *conn, WshStatus *why) {
     WshTestSession *client = wsh_test_lent_;
     if (client == NULL || conn != &client->conn) {
@@ -153,12 +154,12 @@ static inline void wsh_test_add_(WshTestSession *client, uint64_t len) {
     if (client->conn.buffered > client->high) client->is_above = 1;
 }
 
-/* Notes what ends the session. What came first counts. */
+/* Notes a cause of the session's end. The first one counts. */
 static inline void wsh_test_blame_(WshTestSession *client, uint32_t cause) {
     if (client->cause == 0) client->cause = cause;
 }
 
-/* Tells the handler what ended the session, which is `cause` if nothing did before. */
+/* Puts the cause of the session's end into its Conn: `cause`, unless another one was noted before. */
 static inline void wsh_test_say_cause_(WshTestSession *client, uint32_t cause) {
     wsh_test_blame_(client, cause);
     client->conn.flags = (client->conn.flags & ~WSH_CAUSE) | client->cause;
@@ -186,11 +187,11 @@ static inline WshStatus wsh_test_kind_(uint32_t kind, WshBytes bytes) {
     if (bytes.len > WSH_TEST_MESSAGE_BYTES_MAX_) return WSH_TOO_BIG;
     if (opcode != WSH_TEXT && opcode != WSH_BINARY) return WSH_INVALID;
     if (kind & ~known) return WSH_UNSUPPORTED;
-    /* Looked at also where the sender vouches for it: here a lie should be found. */
+    /* Checked even if the sender vouches for it: a test should find a false promise. */
     return opcode == WSH_TEXT && !wsh_test_is_utf8_(bytes) ? WSH_INVALID : WSH_OK;
 }
 
-/* The kind of what is sent by id, which is whole and never asks for room. */
+/* Checks the kind of a message by id: it is whole, and IF_ROOM is not allowed. */
 static inline WshStatus wsh_test_kind_by_id_(uint32_t kind, WshBytes bytes) {
     const WshStatus status = wsh_test_kind_(kind, bytes);
     if (status != WSH_OK) return status;
@@ -198,7 +199,7 @@ static inline WshStatus wsh_test_kind_by_id_(uint32_t kind, WshBytes bytes) {
     return kind & WSH_MORE ? WSH_INVALID : WSH_OK;
 }
 
-/* `bytes` are kept already, if `is_kept`. */
+/* `is_kept`: the bytes are in the test's memory already. */
 static inline int64_t wsh_test_put_(WshTestSession *client, uint32_t kind, WshBytes bytes,
                                     int is_kept) {
     const uint64_t len = wsh_test_frame_(bytes.len);
@@ -224,7 +225,7 @@ static inline int64_t wsh_test_put_(WshTestSession *client, uint32_t kind, WshBy
     return (int64_t)client->conn.buffered;
 }
 
-/* Runs `call`, which is an expression, for the session of a Conn, and sets `answer`. */
+/* Evaluates the expression `call` for the session of a Conn, and sets `answer`. */
 #define WSH_TEST_ON_CONN_(conn, answer, call)                                                      \
     do {                                                                                           \
         WshStatus why_;                                                                            \
@@ -276,7 +277,7 @@ static inline int64_t WSH_CALL wsh_test_host_commit_(WshConn *conn, uint32_t kin
     if (wsh_test_still_open_(client) != WSH_OK) {
         answer = WSH_GONE;
     } else if (room != NULL && len <= client->n_reserved) {
-        /* The room stays where it is, with what is in it. */
+        /* The reserved bytes stay where they are, and become the event's payload. */
         if (room + client->n_reserved == client->test->bytes + client->test->n_bytes) {
             client->test->n_bytes -= client->n_reserved - len;
         }
@@ -413,7 +414,7 @@ static inline WshStatus wsh_test_topic_(WshStr topic) {
     return topic.len == 0 || memchr(topic.ptr, 0, topic.len) != NULL ? WSH_INVALID : WSH_OK;
 }
 
-/* Where a topic is among those of a session; their number if it is not. */
+/* The index of a topic among those of a session; their number if it is not there. */
 static inline size_t wsh_test_find_topic_(const WshTestSession *client, WshStr topic) {
     size_t i = 0;
     while (i < client->n_topics && !wsh_test_same_(client->topics[i], topic)) i++;
@@ -443,7 +444,7 @@ static inline WshStatus WSH_CALL wsh_test_host_subscribe_(WshConn *conn, WshStr 
     return answer;
 }
 
-/* The test behind a `ctx`, locked; NULL if the handler is over, or it is none. */
+/* The test behind a `ctx`, locked. NULL if the handler was shut down, or if `ctx` is not valid. */
 static inline WshTest *wsh_test_enter_(const void *ctx) {
     WshTest *test = wsh_test_running_;
     if (test == NULL || ctx != test) return NULL;
@@ -453,7 +454,7 @@ static inline WshTest *wsh_test_enter_(const void *ctx) {
     return NULL;
 }
 
-/* Why `wsh_test_enter_` answered NULL. */
+/* Why `wsh_test_enter_` returned NULL. */
 static inline WshStatus wsh_test_no_entry_(const void *ctx) {
     return wsh_test_running_ != NULL && ctx == wsh_test_running_ ? WSH_GONE : WSH_MISUSE;
 }
@@ -558,7 +559,7 @@ static inline int64_t WSH_CALL wsh_test_host_publish_(void *ctx, WshStr topic, u
     return answer;
 }
 
-/* Wakes at once, or at a time; UINT64_MAX cancels that. */
+/* Wakes a session at once, or at a time. UINT64_MAX cancels its alarm. */
 static inline WshStatus wsh_test_alarm_(void *ctx, uint64_t id, int is_now, uint64_t ms) {
     WshTest *test = wsh_test_enter_(ctx);
     WshTestSession *client;
@@ -617,7 +618,7 @@ static inline WshStatus WSH_CALL wsh_test_host_fail_(void *ctx, WshStr why) {
     return WSH_ERROR;
 }
 
-/* Puts bytes behind those that were kept last. */
+/* Appends bytes to those that were kept last. */
 static inline void wsh_test_append_(WshTest *test, WshBytes *line, WshBytes bytes) {
     if (wsh_test_lent_bytes_(bytes) != WSH_OK) return;
     wsh_test_keep_(test, bytes);
@@ -655,7 +656,7 @@ static inline WshTestSession *wsh_test_asked_by_(const WshResponse *response) {
     return client != NULL && (const void *)response == (const void *)client ? client : NULL;
 }
 
-/* Whether the server itself says what a header of this name says. */
+/* Whether a header of this name belongs to the handshake itself. */
 static inline int wsh_test_is_servers_(WshStr name) {
     static const char *const ours[] = {"connection",
                                        "content-length",
@@ -695,7 +696,7 @@ static inline WshStatus wsh_test_may_head_(WshStr name, WshBytes value) {
     return WSH_OK;
 }
 
-/* What the header lines of a response have so far. */
+/* The length of the header lines of a response so far. */
 static inline size_t wsh_test_head_bytes_(const WshTestSession *client) {
     const WshTest *test = client->test;
     size_t i, bytes = 0;

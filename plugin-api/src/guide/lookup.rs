@@ -8,7 +8,7 @@ use tokio::{
 };
 use wsh::prelude::*;
 
-/// What all sessions share: where the other server is, and the threads on which it is asked.
+/// The value that all sessions share: the address of the other server, and the runtime that asks it.
 struct Upstream {
     address: String,
     runtime: Runtime,
@@ -28,7 +28,7 @@ impl Shared for Upstream {
     }
 }
 
-/// What the other server has at a path.
+/// Gets the page at a path of the other server.
 async fn get(address: String, path: String) -> Result<String> {
     let mut stream = TcpStream::connect(&address).await?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
@@ -41,8 +41,8 @@ async fn get(address: String, path: String) -> Result<String> {
 
 async fn lookup(conn: &mut AsyncConn, upstream: &Upstream) -> Result {
     while let Some(path) = conn.recv().await {
-        // The server polls this function, and knows nothing of tokio: what needs tokio, its timers too, is
-        // made and runs over there. Only the answer is awaited here.
+        // The server polls this function without tokio. Code that needs tokio, also a timer, is created and runs in the
+        // runtime. Only the answer is awaited here.
         let question = get(upstream.address.clone(), path.to_string());
         let task = async { timeout(Duration::from_secs(10), question).await? };
         let answer = upstream.runtime.spawn(task).await?;

@@ -1,4 +1,4 @@
-/* Calls every function of the host and has every callback; says what was answered. */
+/* Calls every function of the host, has every callback, and reports the answers. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <wsh.h>
@@ -6,7 +6,7 @@
 static const WshHost *host;
 static uint64_t own_id;
 
-/* A session counts what it saw. */
+/* A session counts its events. */
 typedef struct Session {
     uint32_t seen;
 } Session;

@@ -1,5 +1,5 @@
 /* A handler that calls every function of the host, and a test of it by wsh_test.h, in one file.
- * C99 and C++11. Says the line of the first claim that does not hold. */
+ * C99 and C++11. It prints the line of the first claim that fails. */
 #include <wsh_test.h>
 
 #define CLAIM(claim)                                                                               \
@@ -13,7 +13,7 @@
 static const WshHost *host;
 static WshConn *kept_conn;
 static WshResponse *kept_response;
-/* What happened, a letter each. */
+/* The events so far, one letter each. */
 static char seen[64];
 static int asks_first, fails_open, closes_late;
 static int attempts;
@@ -36,7 +36,7 @@ static WshBytes of_length(size_t len) {
     return wsh_bytes(bytes, len);
 }
 
-/* Every rule that a call with the Conn can break. Answers the line, or 0. */
+/* Breaks every rule that a call with the Conn can break. Returns the line that fails, or 0. */
 static int break_rules(WshConn *conn) {
     static const uint8_t latin[] = {'a', 0xe9};
     const WshBytes nothing = wsh_str(NULL);
@@ -164,7 +164,7 @@ static WshStatus on_message(void *session, WshConn *conn, uint32_t kind, const u
         if (line) fprintf(stderr, "stand_in.c:%d\n", line);
         return line ? WSH_ERROR : WSH_OK;
     }
-    /* A server believes both. */
+    /* A server accepts both. */
     if (wsh_equals(it, "lie")) {
         static const uint8_t surrogate[] = {0xed, 0xa0, 0x80};
         if (host->wake(conn, conn->id) != WSH_MISUSE) return WSH_ERROR;
@@ -333,10 +333,10 @@ WSH_DEFINE_WITH("stand_in", "1.0", init, WSH_MIGRATES, 3, 1);
 
 static WshTest test;
 
-/* What the handler was told to have ended a session. */
+/* The cause that the handler was told. */
 static uint32_t cause(const WshTestSession *client) { return client->conn.flags & WSH_CAUSE; }
 
-/* Whether a session ends so when it is told this, with this Close, or none for 0. */
+/* Checks how a session ends when it gets this text: with this close code, or with none for 0. */
 static int ends(const char *told, uint32_t code) {
     WshTestSession *client = wsh_test_open(&test, NULL);
     wsh_test_text(client, told);
@@ -454,7 +454,7 @@ static int talks(void) {
     CLAIM(saw("b") && wsh_test_got(ann, "later"));
     wsh_test_text(ann, "log");
     while ((event = wsh_test_take(&test, ann, WSH_TEST_LOG)) != NULL) {
-        /* A line with the id 0 is the running session's. */
+        /* A log line with the id 0 belongs to the running session. */
         CLAIM(wsh_equals(event->bytes, "a line a=b") ||
               wsh_equals(event->bytes, "takes none of the room"));
         CLAIM(event->code == WSH_LOG_INFO || event->code == WSH_LOG_DEBUG);

@@ -1,4 +1,4 @@
-/* A handler whose thread calls what any thread may, and a test of it by wsh_test.h. */
+/* A handler whose thread calls the functions for any thread, and a test of it by wsh_test.h. */
 #include <pthread.h>
 
 #include <wsh_test.h>
@@ -19,7 +19,7 @@ static void *call(void *conn) {
         host->send_to(host->ctx, id, WSH_TEXT, (const uint8_t *)"to", 2);
         host->publish(host->ctx, wsh_str("topic"), WSH_TEXT, (const uint8_t *)"all", 3, 0);
         wsh_log(host, WSH_LOG_INFO, "a line");
-        /* Also while its callback runs, on another thread. */
+        /* Also while a callback of the session runs on another thread. */
         if (host->send((WshConn *)conn, WSH_TEXT, NULL, 0) != WSH_MISUSE) was_misused = 1;
     }
     return NULL;
