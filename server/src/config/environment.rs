@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn each_flag_has_a_variable_of_its_name() {
-        let program = crate::config::flags::program();
+        let program = crate::config::flags::program::program();
         let flags = program.get_arguments().filter_map(|flag| flag.get_long());
         let mut of_flags: Vec<String> = flags
             .filter(|long| !["help", "version", "stop-with-stdin"].contains(long))

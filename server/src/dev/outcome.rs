@@ -67,56 +67,24 @@ impl BuildResult {
         saved: Option<SystemTime>,
         address: Address,
     ) -> Option<String> {
-        let name = &self.handler.name;
         let before = state.failure.take();
-        let serving = state.generation;
-        let (artifact, placed) = match (&self.artifact, &self.placed) {
-            (Ok(artifact), Some(placed)) => (artifact, placed),
-            (artifact, _) => {
-                let why = artifact.as_ref().err().cloned();
-                let why = why.unwrap_or_else(|| NOT_COPIED.to_owned());
-                state.failure = Some(NotServed::NotBuilt(why));
-                return match serving {
-                    Some(generation) => Some(format!(
-                        "{name}: build failed; generation {generation} keeps serving"
-                    )),
-                    None => saved.map(|_| format!("{name}: build failed; nothing serves it yet")),
-                };
-            }
+        let (Ok(artifact), Some(placed)) = (&self.artifact, &self.placed) else {
+            return self.not_built(state, saved);
         };
-        match (placed, &self.change) {
-            (_, Some(change)) => match &change.outcome {
-                Ok(generation) => {
-                    state.generation = Some(*generation);
-                    let times = LiveTimes {
-                        live: SystemTime::now().duration_since(saved?).unwrap_or_default(),
-                        build: self.build,
-                        load: change.elapsed,
-                        moved: change
-                            .moved
-                            .and_then(|it| (it.sessions > 0).then_some(it.elapsed)),
-                    };
-                    let url = match serving {
-                        Some(_) => String::new(),
-                        None => format!(" at {}", address.handler(&self.handler.route())),
-                    };
-                    Some(format!("{name}: live{url} in {times}"))
-                }
-                Err(reason) => {
-                    let failure = NotServed::NotLoaded(reason.clone());
-                    let line = format!("{name}: {}", failure.text());
-                    state.failure = Some(failure);
-                    Some(line)
-                }
-            },
+        if let Some(change) = &self.change {
+            return match &change.outcome {
+                Ok(generation) => self.live(state, *generation, change, saved, address),
+                Err(reason) => Some(self.not_loaded(state, reason)),
+            };
+        }
+        let name = &self.handler.name;
+        match (placed, before) {
             // The library is unchanged, and so is the reason why the server refuses it.
-            (Placed::Same, None) if matches!(before, Some(NotServed::NotLoaded(_))) => {
-                let line = before.as_ref().map(|it| format!("{name}: {}", it.text()));
-                state.failure = before;
-                line
+            (Placed::Same, Some(NotServed::NotLoaded(reason))) => {
+                Some(self.not_loaded(state, &reason))
             }
-            (Placed::Same, None) if before.is_some() => {
-                let generation = serving?;
+            (Placed::Same, Some(NotServed::NotBuilt(_))) => {
+                let generation = state.generation?;
                 Some(format!(
                     "{name}: builds again, as generation {generation} that serves"
                 ))
@@ -129,6 +97,51 @@ impl BuildResult {
                 ))
             }
         }
+    }
+
+    /// There is no new library.
+    fn not_built(&self, state: &mut HandlerState, saved: Option<SystemTime>) -> Option<String> {
+        let name = &self.handler.name;
+        let why = self.artifact.as_ref().err().cloned();
+        let why = why.unwrap_or_else(|| NOT_COPIED.to_owned());
+        state.failure = Some(NotServed::NotBuilt(why));
+        match state.generation {
+            Some(generation) => Some(format!(
+                "{name}: build failed; generation {generation} keeps serving"
+            )),
+            None => saved.map(|_| format!("{name}: build failed; nothing serves it yet")),
+        }
+    }
+
+    /// The server refuses the library.
+    fn not_loaded(&self, state: &mut HandlerState, reason: &str) -> String {
+        let failure = NotServed::NotLoaded(reason.to_owned());
+        let line = format!("{}: {}", self.handler.name, failure.text());
+        state.failure = Some(failure);
+        line
+    }
+
+    /// The library serves, as this generation.
+    fn live(
+        &self,
+        state: &mut HandlerState,
+        generation: u64,
+        change: &Change,
+        saved: Option<SystemTime>,
+        address: Address,
+    ) -> Option<String> {
+        let url = match state.generation.replace(generation) {
+            Some(_) => String::new(),
+            None => format!(" at {}", address.handler(&self.handler.route())),
+        };
+        let moved = change.moved.filter(|moved| moved.sessions > 0);
+        let times = LiveTimes {
+            live: SystemTime::now().duration_since(saved?).unwrap_or_default(),
+            build: self.build,
+            load: change.elapsed,
+            moved: moved.map(|moved| moved.elapsed),
+        };
+        Some(format!("{}: live{url} in {times}", self.handler.name))
     }
 }
 

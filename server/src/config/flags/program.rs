@@ -1,0 +1,222 @@
+//! The arguments of `wshd` and the text of `wshd --help`.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{Arg, ArgAction, ValueEnum, value_parser};
+
+use super::Style;
+use crate::config::environment::variable;
+use crate::config::settings::{self, FlagOf};
+
+/// The command line of `wshd`, with all of its help.
+pub(in crate::config) fn program() -> clap::Command {
+    clap::Command::new("wshd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(format!("{ABOUT}.\n\n{MORE_ABOUT}"))
+        .max_term_width(100)
+        .after_help(AFTER_HELP)
+        .after_long_help(after_long_help())
+        .arg(
+            Arg::new(STOP_WITH_STDIN)
+                .long("stop-with-stdin")
+                .action(ArgAction::SetTrue)
+                .global(true)
+                .help_heading("Process")
+                .help("Stop when stdin ends, as with SIGTERM")
+                .long_help(format!(
+                    "Stop when stdin ends, as with SIGTERM\n\n{STOP_WITH_STDIN_MORE}"
+                )),
+        )
+        .args(settings::flags().into_iter().map(argument))
+        .subcommands([check(), dev(), new(), sdk()])
+}
+
+/// The flag of a setting.
+fn argument(of: FlagOf) -> Arg {
+    let FlagOf { name, flag, .. } = of;
+    let about = match of.default {
+        Some(default) => format!("{} [default: {}]", of.about, default.trim_matches('"')),
+        None => of.about.to_owned(),
+    };
+    let mut argument = Arg::new(name)
+        .long(name.replace('_', "-"))
+        .value_name(flag.value)
+        .value_parser(of.parser)
+        .aliases(flag.spellings)
+        .global(true)
+        .help_heading(flag.heading.text());
+    if let Some(short) = flag.short {
+        argument = argument.short(short);
+    }
+    if let Some(alias) = flag.alias {
+        argument = argument.visible_alias(alias);
+    }
+    if of.is_switch {
+        argument = argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .hide_possible_values(true);
+    }
+    if of.is_list {
+        argument = argument.action(ArgAction::Append).value_delimiter(',');
+    }
+    if !flag.more.is_empty() {
+        argument = argument.long_help(format!("{about}\n\n{}", flag.more));
+    }
+    argument.help(about)
+}
+
+fn check() -> clap::Command {
+    let about =
+        "Say what the server would say of its configuration and its handlers, and serve nothing";
+    let more = "Exits with 0 if all is well, with 78 if the configuration is wrong, with 1 if a handler is refused.";
+    clap::Command::new("check")
+        .about(about)
+        .long_about(format!("{about}\n\n{more}"))
+}
+
+fn dev() -> clap::Command {
+    clap::Command::new("dev")
+        .about("Build every handler at or below PATH, serve it, and rebuild what is saved")
+        .arg(
+            Arg::new("path")
+                .value_parser(value_parser!(PathBuf))
+                .default_value("handlers")
+                .value_name("PATH")
+                .help("Where to look for crates with a `cdylib` named `…_wsh`, and for C with `WSH_DEFINE`"),
+        )
+        .arg(
+            Arg::new("release")
+                .long("release")
+                .action(ArgAction::SetTrue)
+                .help("Build with cargo's release profile"),
+        )
+}
+
+fn new() -> clap::Command {
+    clap::Command::new("new")
+        .about("Make a handler to begin with, in a directory of its own")
+        .arg(
+            Arg::new("name")
+                .value_parser(value_parser!(PathBuf))
+                .required(true)
+                .value_name("NAME")
+                .help("The directory to make; its last part is the handler's name"),
+        )
+        .arg(
+            Arg::new("style")
+                .long("style")
+                .value_parser(value_parser!(Style))
+                .default_value("events")
+                .value_name("STYLE")
+                .help("How the handler is written"),
+        )
+}
+
+fn sdk() -> clap::Command {
+    let about =
+        "Write what handlers are built with, or put that of this wshd in the place of another's";
+    let more = "`wshd new` writes it beside the first handler, for all handlers there.";
+    clap::Command::new("sdk")
+        .about(about)
+        .long_about(format!("{about}\n\n{more}"))
+        .arg(
+            Arg::new("directory")
+                .value_parser(value_parser!(PathBuf))
+                .default_value("wsh")
+                .value_name("DIRECTORY")
+                .help("The directory to write"),
+        )
+}
+
+impl ValueEnum for Style {
+    fn value_variants<'a>() -> &'a [Style] {
+        &[
+            Style::Event,
+            Style::Async,
+            Style::Blocking,
+            Style::C,
+            Style::Cpp,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Style::Event => ("events", "In Rust, one call for each message"),
+            Style::Async => ("async", "In Rust, an async function for each session"),
+            Style::Blocking => (
+                "blocking",
+                "In Rust, a function on a thread of its own for each session",
+            ),
+            Style::C => ("c", "In C, one call for each message"),
+            Style::Cpp => ("cpp", "In C++, one call for each message"),
+        };
+        let value = PossibleValue::new(name).help(help);
+        Some(match self {
+            Style::Event => value.alias("event"),
+            _ => value,
+        })
+    }
+}
+
+/// The part of `--help` after the flags.
+fn after_long_help() -> String {
+    let variables: Vec<String> = settings::flags()
+        .iter()
+        .map(|flag| variable(flag.name))
+        .collect();
+    let environment = format!(
+        "Each flag has a variable: {}. An empty one says nothing, and so does a WSHD_PORT that \
+         Kubernetes sets for a Service named `wshd`.",
+        variables.join(", ")
+    );
+    format!(
+        "Environment:\n{}  A flag beats its variable, that beats config.toml, that the defaults.\n\n\
+         {AFTER_ENVIRONMENT}",
+        indented(&environment)
+    )
+}
+
+/// Breaks a text into lines of the help's width, with two blanks before each.
+fn indented(text: &str) -> String {
+    let mut lines = String::new();
+    let mut line = String::from(" ");
+    for word in text.split(' ') {
+        if line.len() + 1 + word.len() >= WIDTH {
+            lines += &line;
+            lines.push('\n');
+            line = String::from(" ");
+        }
+        line.push(' ');
+        line += word;
+    }
+    lines + &line + "\n"
+}
+
+/// The id of the flag without a setting.
+pub(super) const STOP_WITH_STDIN: &str = "stop_with_stdin";
+const WIDTH: usize = 100;
+
+const ABOUT: &str = "A server of pluggable WebSocket handlers";
+const MORE_ABOUT: &str = "Each compiled handler in a directory answers at a path of its own name, and is \
+                          replaced while the server runs.";
+const STOP_WITH_STDIN_MORE: &str = "For a program that starts a server and keeps the other end of its stdin: \
+     however that program ends, the server does not outlive it. It has no variable: processes that the server \
+     starts would inherit one.";
+const AFTER_HELP: &str =
+    "A flag beats its WSHD_* variable, that beats config.toml, that the defaults. See --help.";
+const AFTER_ENVIRONMENT: &str = "\
+Signals:
+  SIGTERM, SIGINT, SIGQUIT  close every session with 1001, then exit with 0; a second one exits
+                            at once with 130
+  SIGHUP                    read the configuration again and look for changed handlers; `dev`,
+                            whose terminal is closed, stops
+  SIGUSR1, SIGUSR2, SIGALRM and others that end most programs are ignored, with a line in the log.
+
+Exit status:
+  0   all is well                    2   the command line is wrong
+  1   it cannot serve, or a handler  78  the configuration is wrong
+      was refused by `check`         70  code of a handler called `exit`";
