@@ -183,7 +183,7 @@ fn serve<T>(
                     Ok(beside) => beside,
                     Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
                 };
-                signals.serve(serving.control(), serving.patience());
+                signals.serve(serving.control(), serving.stop_limit());
                 serving.run(signals.stopped()).await;
                 drop(beside);
                 0

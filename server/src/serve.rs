@@ -121,8 +121,8 @@ impl Serving {
         self.control.clone()
     }
 
-    /// How long a stop may take in all. To be called when the stop begins.
-    pub fn patience(&self) -> impl Fn() -> Duration + Send + use<> {
+    /// A function that says how long a stop may take in all. It is called when the stop begins.
+    pub fn stop_limit(&self) -> impl Fn() -> Duration + Send + use<> {
         let server = self.server.clone();
         move || Duration::from_millis(server.config.load().limits.stop_timeout_ms) + STOP_REST
     }

@@ -37,7 +37,7 @@ struct SignalState {
     phase: Phase,
     control: Option<Arc<Control>>,
     /// How long a stop may take; called when a stop begins.
-    patience: Box<dyn Fn() -> Duration + Send>,
+    stop_limit: Box<dyn Fn() -> Duration + Send>,
 }
 
 impl Signals {
@@ -61,7 +61,7 @@ impl Signals {
             state: Arc::new(Mutex::new(SignalState {
                 phase: Phase::Preparing,
                 control: None,
-                patience: Box::new(|| START_PATIENCE),
+                stop_limit: Box::new(|| START_STOP_LIMIT),
             })),
             stop,
         };
@@ -117,13 +117,13 @@ impl Signals {
         self.lock().phase.advance(Phase::Starting);
     }
 
-    /// Notes that the server is up. `patience` says how long a stop may take in all; it is called when one
+    /// Notes that the server is up. `stop_limit` says how long a stop may take in all; it is called when one
     /// begins.
-    pub fn serve(&self, control: Arc<Control>, patience: impl Fn() -> Duration + Send + 'static) {
+    pub fn serve(&self, control: Arc<Control>, stop_limit: impl Fn() -> Duration + Send + 'static) {
         let mut state = self.lock();
         state.phase.advance(Phase::Serving);
         state.control = Some(control);
-        state.patience = Box::new(patience);
+        state.stop_limit = Box::new(stop_limit);
     }
 
     /// Resolves with the first signal that stops the server. From then on a second one ends the process at
@@ -141,7 +141,7 @@ impl Signals {
         match action {
             Action::Stop => {
                 info!("{name}, stopping");
-                last_resort::leave_within((state.patience)());
+                last_resort::leave_within((state.stop_limit)());
                 self.stop.send_replace(true);
             }
             Action::Leave => {
@@ -191,7 +191,7 @@ impl std::fmt::Debug for SignalState {
 const FORCED: u8 = 130;
 const FAILED: u8 = 1;
 /// How long a stop may take before the server is up: as long as a plugin may take to start and to end.
-const START_PATIENCE: Duration = Duration::from_secs(20);
+const START_STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long a forced end waits for its line to be written.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How many waits in a row may end without a signal. More are no chance.
