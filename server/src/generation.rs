@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 use wsh::abi;
 
 use self::closable_counter::ClosableCounter;
-use self::life::{Action, Event, Life};
+use self::life::{Life, LifeAction, LifeEvent};
 use self::lifecycle::Lifecycle;
 use self::lineage::Lineage;
 use crate::border::handler_context::HandlerContext;
@@ -138,16 +138,16 @@ impl Generation {
 
     /// Calls `serving` with 1. `then` runs when that has returned.
     pub(crate) fn begin_serving(self: &Arc<Self>, then: impl FnOnce() + Send + 'static) {
-        self.happens(Event::Serve);
+        self.happens(LifeEvent::Serve);
         self.call("serving", then);
     }
 
     /// Closes it to new sessions: it was superseded or removed, or never serves. It is shut down when
     /// nothing refers to it. Only the first call counts.
     pub(crate) fn end_serving(self: &Arc<Self>) {
-        self.happens(Event::End);
+        self.happens(LifeEvent::End);
         if self.references.close() {
-            self.happens(Event::Empty);
+            self.happens(LifeEvent::Empty);
         }
     }
 
@@ -174,7 +174,7 @@ impl Generation {
     /// Like `is_gone`. Also logs threads that still run, and frees the plugin's thread keys when none does.
     pub(crate) fn look(self: &Arc<Self>) -> bool {
         let threads = self.context.threads();
-        self.happens(Event::Look { threads });
+        self.happens(LifeEvent::Look { threads });
         self.life() == Life::Silent
     }
 
@@ -203,12 +203,12 @@ impl Generation {
     fn leave(self: &Arc<Self>) {
         self.give_thread_back();
         if self.references.leave() {
-            self.happens(Event::Empty);
+            self.happens(LifeEvent::Empty);
         }
     }
 
     /// Notes an event of its life, and performs the action that follows.
-    fn happens(self: &Arc<Self>, event: Event) {
+    fn happens(self: &Arc<Self>, event: LifeEvent) {
         let mut life = self.lock_life();
         let (next, action) = life.after(event, Instant::now());
         *life = next;
@@ -217,32 +217,32 @@ impl Generation {
         let (handler, number) = (&self.handler, self.number);
         match action {
             None => {}
-            Some(Action::TellServing) => {
+            Some(LifeAction::TellServing) => {
                 self.call("serving", move || generation.plugin.serving(true));
             }
-            Some(Action::TellNotServing) => {
+            Some(LifeAction::TellNotServing) => {
                 self.call("serving", move || generation.plugin.serving(false));
             }
-            Some(Action::ShutDown) => self.call("shutdown", move || {
+            Some(LifeAction::ShutDown) => self.call("shutdown", move || {
                 generation.plugin.shutdown();
                 generation.context.end();
-                generation.happens(Event::ShutDown);
+                generation.happens(LifeEvent::ShutDown);
                 // While threads run, the reconciler looks again.
                 generation.look();
             }),
-            Some(Action::LogRetired) => {
+            Some(LifeAction::LogRetired) => {
                 info!(%handler, generation = number, threads = self.context.threads(), "generation retired");
             }
-            Some(Action::LogThreads) => {
+            Some(LifeAction::LogThreads) => {
                 let threads = self.context.threads();
                 warn!(%handler, generation = number, threads, "threads of a retired generation still run");
             }
             // In other plugins a thread that the server does not count may still run.
-            Some(Action::FreeThreadKeys) if !self.provenance.about.may_start_threads => {
+            Some(LifeAction::FreeThreadKeys) if !self.provenance.about.may_start_threads => {
                 let keys = self.plugin.free_thread_keys();
                 debug!(%handler, generation = number, keys, "thread keys given back");
             }
-            Some(Action::FreeThreadKeys) => {}
+            Some(LifeAction::FreeThreadKeys) => {}
         }
     }
 

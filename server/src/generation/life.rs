@@ -26,7 +26,7 @@ pub(crate) enum Life {
 
 /// What happens to a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum LifeEvent {
     /// The table of routes leads to it.
     Serve,
     /// It was superseded or removed, or never serves.
@@ -41,7 +41,7 @@ pub(super) enum Event {
 
 /// What is to be done after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum LifeAction {
     /// Call `serving(1)`.
     TellServing,
     /// Call `serving(0)`.
@@ -58,25 +58,31 @@ pub(super) enum Action {
 
 impl Life {
     /// The stage after an event, and what is to be done.
-    pub(super) fn after(self, event: Event, now: Instant) -> (Life, Option<Action>) {
+    pub(super) fn after(self, event: LifeEvent, now: Instant) -> (Life, Option<LifeAction>) {
         match (self, event) {
-            (Life::Loaded, Event::Serve) => (Life::Serving, Some(Action::TellServing)),
+            (Life::Loaded, LifeEvent::Serve) => (Life::Serving, Some(LifeAction::TellServing)),
             // `serving(1)` was never called.
-            (Life::Loaded, Event::End) => (Life::Draining, None),
-            (Life::Serving, Event::End) => (Life::Draining, Some(Action::TellNotServing)),
-            (Life::Draining, Event::Empty) => (Life::ShuttingDown, Some(Action::ShutDown)),
-            (Life::ShuttingDown, Event::ShutDown) => {
+            (Life::Loaded, LifeEvent::End) => (Life::Draining, None),
+            (Life::Serving, LifeEvent::End) => (Life::Draining, Some(LifeAction::TellNotServing)),
+            (Life::Draining, LifeEvent::Empty) => (Life::ShuttingDown, Some(LifeAction::ShutDown)),
+            (Life::ShuttingDown, LifeEvent::ShutDown) => {
                 let (since, is_told) = (now, false);
-                (Life::Retired { since, is_told }, Some(Action::LogRetired))
+                (
+                    Life::Retired { since, is_told },
+                    Some(LifeAction::LogRetired),
+                )
             }
-            (Life::Retired { .. }, Event::Look { threads: 0 }) => {
-                (Life::Silent, Some(Action::FreeThreadKeys))
+            (Life::Retired { .. }, LifeEvent::Look { threads: 0 }) => {
+                (Life::Silent, Some(LifeAction::FreeThreadKeys))
             }
-            (Life::Retired { since, is_told }, Event::Look { .. })
+            (Life::Retired { since, is_told }, LifeEvent::Look { .. })
                 if !is_told && now.saturating_duration_since(since) >= THREADS_PATIENCE =>
             {
                 let is_told = true;
-                (Life::Retired { since, is_told }, Some(Action::LogThreads))
+                (
+                    Life::Retired { since, is_told },
+                    Some(LifeAction::LogThreads),
+                )
             }
             (life, _) => (life, None),
         }
@@ -118,33 +124,33 @@ mod tests {
             is_told,
         };
         let every = [
-            Event::Serve,
-            Event::End,
-            Event::Empty,
-            Event::ShutDown,
-            Event::Look { threads: 0 },
-            Event::Look { threads: 2 },
+            LifeEvent::Serve,
+            LifeEvent::End,
+            LifeEvent::Empty,
+            LifeEvent::ShutDown,
+            LifeEvent::Look { threads: 0 },
+            LifeEvent::Look { threads: 2 },
         ];
         // What each event does, in the order above; nothing where there is none.
         let nothing = |life| [(life, None); 6];
         let mut loaded = nothing(Life::Loaded);
-        loaded[0] = (Life::Serving, Some(Action::TellServing));
+        loaded[0] = (Life::Serving, Some(LifeAction::TellServing));
         loaded[1] = (Life::Draining, None);
         let mut serving = nothing(Life::Serving);
-        serving[1] = (Life::Draining, Some(Action::TellNotServing));
+        serving[1] = (Life::Draining, Some(LifeAction::TellNotServing));
         let mut draining = nothing(Life::Draining);
-        draining[2] = (Life::ShuttingDown, Some(Action::ShutDown));
+        draining[2] = (Life::ShuttingDown, Some(LifeAction::ShutDown));
         let mut shutting_down = nothing(Life::ShuttingDown);
         shutting_down[3] = (
             Life::Retired {
                 since: late,
                 is_told: false,
             },
-            Some(Action::LogRetired),
+            Some(LifeAction::LogRetired),
         );
         let mut untold = nothing(retired(false));
-        untold[4] = (Life::Silent, Some(Action::FreeThreadKeys));
-        untold[5] = (retired(true), Some(Action::LogThreads));
+        untold[4] = (Life::Silent, Some(LifeAction::FreeThreadKeys));
+        untold[5] = (retired(true), Some(LifeAction::LogThreads));
         let mut told = nothing(retired(true));
         told[4] = untold[4];
 
@@ -170,7 +176,7 @@ mod tests {
             since: now,
             is_told: false,
         };
-        let look = Event::Look { threads: 1 };
+        let look = LifeEvent::Look { threads: 1 };
         assert_eq!(retired.after(look, now), (retired, None));
     }
 }

@@ -20,7 +20,9 @@ mod events;
 
 use std::time::{Duration, Instant};
 
-pub(super) use self::events::{Action, Observation, ReadResult, Refuse, Route, Turn};
+pub(super) use self::events::{
+    FileAction, Observation, ReadResult, RefusalNotice, RouteState, Turn,
+};
 use super::scan::Stamp;
 use crate::plugin::refusal::Refusal;
 
@@ -108,48 +110,48 @@ impl Belief {
     }
 
     /// What becomes of the file by an observation, and what is to be done.
-    pub(super) fn after(&self, observation: &Observation, now: Instant) -> (Belief, Action) {
+    pub(super) fn after(&self, observation: &Observation, now: Instant) -> (Belief, FileAction) {
         let mut next = self.clone();
         let action = match observation {
             Observation::Found(stamp) => next.found(*stamp, now),
             Observation::Barred => {
                 next.state = FileState::Barred;
-                Action::Nothing
+                FileAction::Nothing
             }
             Observation::Hidden => {
                 next.state = FileState::Hidden(self.decision().unwrap_or(Decision::Open));
-                Action::Nothing
+                FileAction::Nothing
             }
             Observation::Absent => next.absent(now),
             Observation::Turn(turn) if self.wants_turn() => next.turn(turn, now),
             Observation::Read(result) if self.wants_turn() => next.read(result, now),
-            Observation::Turn(_) | Observation::Read(_) => Action::Nothing,
+            Observation::Turn(_) | Observation::Read(_) => FileAction::Nothing,
             Observation::Loaded => match next.obstruction.take() {
-                Some(_) => Action::TellPassed,
-                None => Action::Nothing,
+                Some(_) => FileAction::TellPassed,
+                None => FileAction::Nothing,
             },
             Observation::Refused(refusal) => next.refused(refusal, now),
             Observation::Hurried => {
                 if let Some(Decision::AwaitsRetry { .. }) = self.decision() {
                     next.decide(Decision::Open);
                 }
-                Action::Nothing
+                FileAction::Nothing
             }
             Observation::RouteFreed if self.awaits_route() => {
                 next.decide(Decision::Open);
-                Action::Wait { until: now }
+                FileAction::Wait { until: now }
             }
-            Observation::RouteFreed => Action::Nothing,
+            Observation::RouteFreed => FileAction::Nothing,
             Observation::Reconfigured => {
                 next.decide(Decision::Open);
-                Action::Nothing
+                FileAction::Nothing
             }
         };
         (next, action)
     }
 
     /// A look has found the file.
-    fn found(&mut self, stamp: Stamp, now: Instant) -> Action {
+    fn found(&mut self, stamp: Stamp, now: Instant) -> FileAction {
         let was_missing = matches!(self.state, FileState::Missing { .. });
         let before = self.appearance;
         let decision = if stamp == before.stamp {
@@ -169,38 +171,38 @@ impl Belief {
         }
         // No event tells of a mode, an owner or one more hard link.
         if has_other_content || was_missing {
-            Action::NoteChange
+            FileAction::NoteChange
         } else {
-            Action::Nothing
+            FileAction::Nothing
         }
     }
 
     /// A look has found nothing. A build removes and makes again.
-    fn absent(&mut self, now: Instant) -> Action {
+    fn absent(&mut self, now: Instant) -> FileAction {
         let FileState::Missing { since } = self.state else {
             self.state = FileState::Missing { since: now };
-            return Action::AwaitReturn {
+            return FileAction::AwaitReturn {
                 until: now + REMOVAL_DELAY,
             };
         };
         let until = since + REMOVAL_DELAY;
         if now < until {
-            Action::Wait { until }
+            FileAction::Wait { until }
         } else {
-            Action::Remove
+            FileAction::Remove
         }
     }
 
     /// What is to be done about an undecided file.
-    fn turn(&mut self, turn: &Turn, now: Instant) -> Action {
+    fn turn(&mut self, turn: &Turn, now: Instant) -> FileAction {
         if let Some(until) = self.left_alone_until(turn, now) {
-            return Action::Wait { until };
+            return FileAction::Wait { until };
         }
         match &turn.route {
-            Route::Free => Action::Read,
-            Route::Loading => Action::Nothing,
-            Route::Moving { until } => Action::Wait { until: *until },
-            Route::Taken(refusal) => {
+            RouteState::Free => FileAction::Read,
+            RouteState::Loading => FileAction::Nothing,
+            RouteState::Moving { until } => FileAction::Wait { until: *until },
+            RouteState::Taken(refusal) => {
                 self.decide(Decision::AwaitsRoute);
                 self.refused(refusal, now)
             }
@@ -231,20 +233,20 @@ impl Belief {
     }
 
     /// An undecided file was read.
-    fn read(&mut self, result: &ReadResult, now: Instant) -> Action {
+    fn read(&mut self, result: &ReadResult, now: Instant) -> FileAction {
         match result {
-            ReadResult::Gone => Action::Nothing,
-            ReadResult::Changed => Action::Wait { until: now + QUIET },
+            ReadResult::Gone => FileAction::Nothing,
+            ReadResult::Changed => FileAction::Wait { until: now + QUIET },
             ReadResult::Serving => {
                 self.decide(Decision::Made);
                 let has_passed = self.obstruction.take().is_some();
-                Action::Keep { has_passed }
+                FileAction::Keep { has_passed }
             }
             ReadResult::Unfit(refusal)
                 if refusal.may_be_incomplete() && self.seen_for(now) < INCOMPLETE_DELAY =>
             {
                 let until = now + (INCOMPLETE_DELAY - self.seen_for(now));
-                Action::Wait { until }
+                FileAction::Wait { until }
             }
             ReadResult::Failed(refusal) | ReadResult::Unfit(refusal) => {
                 self.decide(Decision::Made);
@@ -252,15 +254,15 @@ impl Belief {
             }
             ReadResult::Fit => {
                 self.decide(Decision::Made);
-                Action::Load
+                FileAction::Load
             }
         }
     }
 
     /// A content was refused: the one that the file has now, unless that is still undecided.
-    fn refused(&mut self, refusal: &Refusal, now: Instant) -> Action {
+    fn refused(&mut self, refusal: &Refusal, now: Instant) -> FileAction {
         let refuse = |refusal, retry, is_news| {
-            Action::Refuse(Refuse {
+            FileAction::Refuse(RefusalNotice {
                 refusal,
                 retry,
                 is_news,

@@ -22,7 +22,7 @@ use tracing::trace;
 
 use self::configuration::ConfigFile;
 use self::deployment::Deployment;
-use super::belief::{Action, Belief, Observation};
+use super::belief::{Belief, FileAction, Observation};
 use super::notices::Notices;
 use super::reading::Reading;
 use super::scan::{self, Scan, Scope};
@@ -257,9 +257,9 @@ impl Reconciler {
     }
 
     /// Notes an observation of a file, and answers what is to be done; nothing if the file is not known.
-    fn observe(&mut self, path: &Path, observation: &Observation, now: Instant) -> Action {
+    fn observe(&mut self, path: &Path, observation: &Observation, now: Instant) -> FileAction {
         let Some(file) = self.files.get_mut(path) else {
-            return Action::Nothing;
+            return FileAction::Nothing;
         };
         let (belief, action) = file.belief.after(observation, now);
         file.belief = belief;

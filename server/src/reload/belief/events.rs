@@ -39,12 +39,12 @@ pub(in crate::reload) struct Turn {
     pub(in crate::reload) is_eager: bool,
     /// How long ago it was last written to, by the system's clock.
     pub(in crate::reload) age: Duration,
-    pub(in crate::reload) route: Route,
+    pub(in crate::reload) route: RouteState,
 }
 
 /// What a file would find at its route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::reload) enum Route {
+pub(in crate::reload) enum RouteState {
     /// It can be loaded.
     Free,
     /// A load for this route is under way. Its end is another turn.
@@ -77,7 +77,7 @@ pub(in crate::reload) enum ReadResult {
 
 /// What the reconciler is to do about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::reload) enum Action {
+pub(in crate::reload) enum FileAction {
     Nothing,
     /// Look again at this time, if nothing happens before.
     Wait {
@@ -103,12 +103,12 @@ pub(in crate::reload) enum Action {
     /// Say that what was in the way has passed.
     TellPassed,
     /// Say why the file is not loaded.
-    Refuse(Refuse),
+    Refuse(RefusalNotice),
 }
 
 /// A refusal as it is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::reload) struct Refuse {
+pub(in crate::reload) struct RefusalNotice {
     pub(in crate::reload) refusal: Refusal,
     /// When the file is tried again; `None` when only a change of the file helps.
     pub(in crate::reload) retry: Option<Instant>,
@@ -116,9 +116,12 @@ pub(in crate::reload) struct Refuse {
     pub(in crate::reload) is_news: bool,
 }
 
-impl Action {
+impl FileAction {
     /// Whether an event should have told of what was found.
     pub(in crate::reload) fn is_change(&self) -> bool {
-        matches!(self, Action::NoteChange | Action::AwaitReturn { .. })
+        matches!(
+            self,
+            FileAction::NoteChange | FileAction::AwaitReturn { .. }
+        )
     }
 }

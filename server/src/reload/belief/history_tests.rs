@@ -69,7 +69,7 @@ impl History {
     }
 
     /// Notes an observation, and holds the action against the rules.
-    fn check(&mut self, observation: &Observation, action: &Action, now: Instant) {
+    fn check(&mut self, observation: &Observation, action: &FileAction, now: Instant) {
         let is_open = self.decided.is_none();
         match observation {
             Observation::Found(stamp) => {
@@ -91,13 +91,15 @@ impl History {
                 let since = *self.absent_since.get_or_insert(now);
                 (self.last_look, self.decided) = (Look::Nothing, None);
                 let is_removal = now - since >= ms(500);
-                assert_eq!(*action == Action::Remove, is_removal, "a removal lasts");
+                assert_eq!(*action == FileAction::Remove, is_removal, "a removal lasts");
             }
             Observation::Turn(turn) => {
                 let is_due = self.is_to_be_read(turn, now);
                 match &turn.route {
-                    Route::Free => assert_eq!(*action == Action::Read, is_due, "it is read"),
-                    Route::Taken(_) if is_due => {
+                    RouteState::Free => {
+                        assert_eq!(*action == FileAction::Read, is_due, "it is read")
+                    }
+                    RouteState::Taken(_) if is_due => {
                         self.decided = Some(Decided::UntilTheRouteIsFree);
                         self.forget_obstruction();
                         assert_eq!(told(action), taken());
@@ -105,7 +107,7 @@ impl History {
                     _ => {}
                 }
             }
-            Observation::Read(_) if !self.is_waiting() => assert_eq!(*action, Action::Nothing),
+            Observation::Read(_) if !self.is_waiting() => assert_eq!(*action, FileAction::Nothing),
             Observation::Read(result) => self.check_read(result, action, now),
             Observation::Loaded => self.forget_obstruction(),
             Observation::Refused(refusal) => self.check_refusal(refusal, action, is_open, now),
@@ -121,39 +123,46 @@ impl History {
             }
             Observation::Reconfigured => self.decided = None,
         }
-        if *action == Action::Load {
+        if *action == FileAction::Load {
             assert_eq!(*observation, Observation::Read(ReadResult::Fit));
         }
-        if *action == Action::Remove {
+        if *action == FileAction::Remove {
             assert_eq!(*observation, Observation::Absent);
         }
     }
 
-    fn check_read(&mut self, result: &ReadResult, action: &Action, now: Instant) {
+    fn check_read(&mut self, result: &ReadResult, action: &FileAction, now: Instant) {
         match (result, action) {
-            (ReadResult::Fit, Action::Load) => self.decided = Some(Decided::UntilItChanges),
-            (ReadResult::Serving, Action::Keep { .. }) => {
+            (ReadResult::Fit, FileAction::Load) => self.decided = Some(Decided::UntilItChanges),
+            (ReadResult::Serving, FileAction::Keep { .. }) => {
                 self.decided = Some(Decided::UntilItChanges);
                 self.forget_obstruction();
             }
-            (ReadResult::Unfit(refusal) | ReadResult::Failed(refusal), Action::Refuse(_)) => {
+            (ReadResult::Unfit(refusal) | ReadResult::Failed(refusal), FileAction::Refuse(_)) => {
                 self.decided = Some(Decided::UntilItChanges);
                 self.check_refusal(refusal, action, false, now);
                 if matches!(result, ReadResult::Unfit(_)) && refusal.may_be_incomplete() {
                     assert!(now - self.changed.0 >= ms(1_000), "it is waited for");
                 }
             }
-            (ReadResult::Unfit(refusal), Action::Wait { until }) => {
+            (ReadResult::Unfit(refusal), FileAction::Wait { until }) => {
                 assert!(refusal.may_be_incomplete());
                 assert_eq!(*until, self.changed.0 + ms(1_000));
             }
-            (ReadResult::Changed, Action::Wait { .. }) | (ReadResult::Gone, Action::Nothing) => {}
+            (ReadResult::Changed, FileAction::Wait { .. })
+            | (ReadResult::Gone, FileAction::Nothing) => {}
             (result, action) => panic!("{action:?} after {result:?}"),
         }
     }
 
-    fn check_refusal(&mut self, refusal: &Refusal, action: &Action, is_open: bool, now: Instant) {
-        let Action::Refuse(refuse) = action else {
+    fn check_refusal(
+        &mut self,
+        refusal: &Refusal,
+        action: &FileAction,
+        is_open: bool,
+        now: Instant,
+    ) {
+        let FileAction::Refuse(refuse) = action else {
             panic!("{action:?} after {refusal:?}");
         };
         let is_there = matches!(self.last_look, Look::Readable | Look::Hidden);
@@ -193,11 +202,11 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
     ]
 }
 
-fn any_route() -> impl Strategy<Value = Route> {
+fn any_route() -> impl Strategy<Value = RouteState> {
     prop_oneof![
-        4 => Just(Route::Free),
-        1 => Just(Route::Loading),
-        1 => Just(Route::Taken(taken())),
+        4 => Just(RouteState::Free),
+        1 => Just(RouteState::Loading),
+        1 => Just(RouteState::Taken(taken())),
     ]
 }
 
@@ -243,7 +252,7 @@ proptest! {
             now += ms(pause);
             let (next, action) = file.after(&observation, now);
             history.check(&observation, &action, now);
-            if action == Action::Remove {
+            if action == FileAction::Remove {
                 break; // The reconciler forgets the file.
             }
             file = next;

@@ -27,7 +27,7 @@ pub(super) fn taken() -> Refusal {
     }
 }
 
-pub(super) fn turn(is_eager: bool, age: Duration, route: Route) -> Observation {
+pub(super) fn turn(is_eager: bool, age: Duration, route: RouteState) -> Observation {
     Observation::Turn(Turn {
         is_eager,
         age,
@@ -65,20 +65,20 @@ fn short_state(state: FileState, now: Instant) -> String {
 }
 
 /// An action in a few letters, with times in milliseconds from now.
-fn short_action(action: &Action, now: Instant) -> String {
+fn short_action(action: &FileAction, now: Instant) -> String {
     let plus = |at: Instant| format!("+{}", (at - now).as_millis());
     match action {
-        Action::Nothing => String::new(),
-        Action::Wait { until } => format!(": wait{}", plus(*until)),
-        Action::NoteChange => ": change".to_owned(),
-        Action::AwaitReturn { until } => format!(": return{}", plus(*until)),
-        Action::Remove => ": remove".to_owned(),
-        Action::Read => ": read".to_owned(),
-        Action::Load => ": load".to_owned(),
-        Action::Keep { has_passed: false } => ": keep".to_owned(),
-        Action::Keep { has_passed: true } => ": keep, passed".to_owned(),
-        Action::TellPassed => ": passed".to_owned(),
-        Action::Refuse(Refuse { retry, is_news, .. }) => {
+        FileAction::Nothing => String::new(),
+        FileAction::Wait { until } => format!(": wait{}", plus(*until)),
+        FileAction::NoteChange => ": change".to_owned(),
+        FileAction::AwaitReturn { until } => format!(": return{}", plus(*until)),
+        FileAction::Remove => ": remove".to_owned(),
+        FileAction::Read => ": read".to_owned(),
+        FileAction::Load => ": load".to_owned(),
+        FileAction::Keep { has_passed: false } => ": keep".to_owned(),
+        FileAction::Keep { has_passed: true } => ": keep, passed".to_owned(),
+        FileAction::TellPassed => ": passed".to_owned(),
+        FileAction::Refuse(RefusalNotice { retry, is_news, .. }) => {
             let retry = retry.map_or(String::new(), plus);
             let again = if *is_news { "" } else { ", known" };
             format!(": refuse{retry}{again}")
@@ -86,7 +86,7 @@ fn short_action(action: &Action, now: Instant) -> String {
     }
 }
 
-fn short((belief, action): &(Belief, Action), now: Instant) -> String {
+fn short((belief, action): &(Belief, FileAction), now: Instant) -> String {
     short_state(belief.state, now) + &short_action(action, now)
 }
 
@@ -103,10 +103,10 @@ fn observations(now: Instant) -> Vec<(&'static str, Observation)> {
         ("barred", Observation::Barred),
         ("hidden", Observation::Hidden),
         ("absent", Observation::Absent),
-        ("turn", turn(Route::Free)),
-        ("while loading", turn(Route::Loading)),
-        ("while moving", turn(Route::Moving { until })),
-        ("route taken", turn(Route::Taken(taken()))),
+        ("turn", turn(RouteState::Free)),
+        ("while loading", turn(RouteState::Loading)),
+        ("while moving", turn(RouteState::Moving { until })),
+        ("route taken", turn(RouteState::Taken(taken()))),
         ("read gone", read(ReadResult::Gone)),
         ("read changed", read(ReadResult::Changed)),
         ("read failed", read(ReadResult::Failed(passing()))),
@@ -236,7 +236,7 @@ fn a_file_is_read_when_it_was_left_alone() {
         (&written, false, 0, 200, "open: read"),
     ] {
         let now = start + ms(seen);
-        let found = file.after(&turn(is_eager, ms(age), Route::Free), now);
+        let found = file.after(&turn(is_eager, ms(age), RouteState::Free), now);
         assert_eq!(short(&found, now), wanted, "after {seen} ms, age {age} ms");
     }
 }
@@ -277,7 +277,7 @@ fn what_failed_for_a_passing_reason_is_tried_again_less_and_less_often() {
         let wanted = format!("retry+{pause}: refuse+{pause}{known}");
         let refused = Observation::Refused(passing());
         assert_eq!(observe(&mut file, refused, now), wanted);
-        let early = turn(true, ms(0), Route::Free);
+        let early = turn(true, ms(0), RouteState::Free);
         let waits = format!("retry+{pause}: wait+{pause}");
         assert_eq!(observe(&mut file, early.clone(), now), waits);
         now += ms(*pause);
@@ -307,9 +307,9 @@ fn what_failed_for_a_passing_reason_is_tried_again_less_and_less_often() {
 }
 
 /// The refusal that is told.
-pub(super) fn told(action: &Action) -> Refusal {
+pub(super) fn told(action: &FileAction) -> Refusal {
     match action {
-        Action::Refuse(refuse) => refuse.refusal.clone(),
+        FileAction::Refuse(refuse) => refuse.refusal.clone(),
         other => panic!("{other:?} is no refusal"),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::refused::Refused;
+use super::refused::RefusalReason;
 use super::succession::Succession;
 use super::turns::LOOK_AT_LOADS;
 use super::{Reconciler, STOP_LIMIT};
@@ -32,7 +32,7 @@ pub(super) struct Deployment {
     /// The load under way.
     pub(super) loading: Option<Loading>,
     /// Why its file is not what serves.
-    pub(super) refusal: Option<Refused>,
+    pub(super) refusal: Option<RefusalReason>,
     /// Superseded or removed generations of which something still runs, the oldest first.
     pub(super) draining: VecDeque<Draining>,
     retired: usize,

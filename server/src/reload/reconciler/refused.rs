@@ -8,12 +8,12 @@ use tracing::{debug, info, warn};
 use super::Reconciler;
 use crate::plugin::refusal::Refusal;
 use crate::reload::Change;
-use crate::reload::belief::{Action, Observation, Refuse};
+use crate::reload::belief::{FileAction, Observation, RefusalNotice};
 use crate::reload::scan::{self, Scan};
 
 /// Why a file is not what serves.
 #[derive(Clone, Debug)]
-pub(super) struct Refused {
+pub(super) struct RefusalReason {
     path: PathBuf,
     /// One sentence.
     pub(super) reason: String,
@@ -47,9 +47,9 @@ impl Reconciler {
     ) {
         let observation = Observation::Refused(refusal.clone());
         let refuse = match self.observe(path, &observation, Instant::now()) {
-            Action::Refuse(refuse) => refuse,
+            FileAction::Refuse(refuse) => refuse,
             // The file is not known: it is one that only the scan has seen, or has gone.
-            _ => Refuse {
+            _ => RefusalNotice {
                 refusal: refusal.clone(),
                 retry: None,
                 is_news: true,
@@ -63,7 +63,7 @@ impl Reconciler {
         &mut self,
         name: Option<&str>,
         path: &Path,
-        refuse: &Refuse,
+        refuse: &RefusalNotice,
         began: Instant,
     ) {
         let file = scan::relative(path, &self.config.load());
@@ -78,7 +78,7 @@ impl Reconciler {
             if let Some(serving) = &deployment.serving {
                 reason += &format!("; generation {} keeps serving", serving.number);
             }
-            deployment.refusal = Some(Refused {
+            deployment.refusal = Some(RefusalReason {
                 path: path.to_path_buf(),
                 reason: reason.clone(),
             });

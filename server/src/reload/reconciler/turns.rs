@@ -17,7 +17,7 @@ use crate::plugin::inspect::{About, inspect};
 use crate::plugin::refusal::Refusal;
 use crate::process::regular_file::NotRead;
 use crate::reload::Order;
-use crate::reload::belief::{Action, Observation, ReadResult, Route, Turn};
+use crate::reload::belief::{FileAction, Observation, ReadResult, RouteState, Turn};
 use crate::reload::content::PluginContent;
 use crate::reload::load::{self, Job};
 use crate::reload::scan::{self, Stamp};
@@ -40,30 +40,32 @@ impl Reconciler {
         };
         match self.observe(path, &Observation::Turn(turn), now) {
             // Each end of a load is a reason to go on.
-            Action::Read if self.loads_under_way() >= LOADS_MAX => return ControlFlow::Break(()),
-            Action::Read => self.read(path, config, now),
+            FileAction::Read if self.loads_under_way() >= LOADS_MAX => {
+                return ControlFlow::Break(());
+            }
+            FileAction::Read => self.read(path, config, now),
             action => self.perform(path, action, now),
         }
         ControlFlow::Continue(())
     }
 
     /// What the file at `path` finds at the route of its handler.
-    fn route_of(&self, path: &Path, name: &str, config: &Config, now: Instant) -> Route {
+    fn route_of(&self, path: &Path, name: &str, config: &Config, now: Instant) -> RouteState {
         let deployment = self.deployments.get(name);
         if deployment.is_some_and(|it| it.loading.is_some()) {
-            return Route::Loading;
+            return RouteState::Loading;
         }
         if let Some(until) = self.waiters.moves_until(name, now) {
-            return Route::Moving { until };
+            return RouteState::Moving { until };
         }
         let owner = deployment.and_then(|it| it.path.as_deref());
         match owner.filter(|owner| *owner != path) {
             // The owner may be gone and not be missed yet.
-            Some(owner) => Route::Taken(Refusal::RouteTaken {
+            Some(owner) => RouteState::Taken(Refusal::RouteTaken {
                 route: format!("/{name}"),
                 by: scan::relative(owner, config),
             }),
-            None => Route::Free,
+            None => RouteState::Free,
         }
     }
 
@@ -95,7 +97,7 @@ impl Reconciler {
         };
         let action = self.observe(path, &Observation::Read(result), now);
         match (action, fit) {
-            (Action::Load, Some((content, about))) => {
+            (FileAction::Load, Some((content, about))) => {
                 self.load(path, &name, content, about, config, now);
             }
             (action, _) => self.perform(path, action, now),
@@ -153,13 +155,13 @@ impl Reconciler {
     }
 
     /// Does what follows from an observation that was made at `began`.
-    pub(super) fn perform(&mut self, path: &Path, action: Action, began: Instant) {
+    pub(super) fn perform(&mut self, path: &Path, action: FileAction, began: Instant) {
         let name = || Some(self.files.get(path)?.name.clone());
         match action {
-            Action::Nothing | Action::NoteChange => {}
-            Action::Wait { until } | Action::AwaitReturn { until } => self.due(until),
-            Action::Remove => self.remove(path),
-            Action::Keep { has_passed } => {
+            FileAction::Nothing | FileAction::NoteChange => {}
+            FileAction::Wait { until } | FileAction::AwaitReturn { until } => self.due(until),
+            FileAction::Remove => self.remove(path),
+            FileAction::Keep { has_passed } => {
                 if let Some(name) = name() {
                     if has_passed {
                         self.tell_passed(&name, path);
@@ -167,14 +169,16 @@ impl Reconciler {
                     self.tell_whole(&name, path);
                 }
             }
-            Action::TellPassed => {
+            FileAction::TellPassed => {
                 if let Some(name) = name() {
                     self.tell_passed(&name, path);
                 }
             }
-            Action::Refuse(refuse) => self.tell_refusal(name().as_deref(), path, &refuse, began),
+            FileAction::Refuse(refuse) => {
+                self.tell_refusal(name().as_deref(), path, &refuse, began)
+            }
             // Done where the turn is given and where the file is read, which have what these take.
-            Action::Read | Action::Load => {}
+            FileAction::Read | FileAction::Load => {}
         }
     }
 
