@@ -208,8 +208,8 @@ enum TrialVerdict {
     Late(Step),
 }
 
-/// Judges a trial by the step that was late, by the end that the helper has told, and by whether the
-/// trial has written its report, which is the last thing that it does.
+/// Judges a trial by the step that was late, by the end that the helper has told, and by whether there is
+/// a report. The report is the last thing that a trial writes.
 fn judge(late: Option<Step>, end: Option<End>, is_reported: bool) -> Result<TrialVerdict, NoTrial> {
     match (late, end) {
         (None, Some(end)) => Ok(TrialVerdict::Ended(end)),

@@ -41,9 +41,9 @@ enum FileState {
     Present(Decision),
     /// Something on the way to it cannot be read. The decision holds.
     Hidden(Decision),
-    /// It is there and must not be read. It is decided anew when it may be.
+    /// It is there and must not be read. It is decided anew when it may be read.
     Barred,
-    /// It has not been there since then. It is decided anew when it comes back.
+    /// It has been missing since this time. It is decided anew when it comes back.
     Missing { since: Instant },
 }
 
@@ -52,15 +52,15 @@ enum FileState {
 enum Decision {
     /// Nothing: it is read at its next turn.
     Open,
-    /// It is loaded, being loaded, what serves already, or refused until the file changes.
+    /// It is loaded or being loaded, it serves already, or it is refused until the file changes.
     Made,
     /// It is refused as long as another file answers at its route.
     AwaitsRoute,
-    /// Something other than the file was in the way; it is tried again then.
+    /// Something other than the file was in the way. The file is tried again at this time.
     AwaitsRetry { at: Instant },
 }
 
-/// How a file looks from outside.
+/// How a file looks to a look that does not read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Appearance {
     stamp: Stamp,
@@ -70,12 +70,14 @@ struct Appearance {
     is_written_in_place: bool,
 }
 
-/// What has been in the way of loading a content, and is no fault of the file.
+/// What is in the way of loading a content, and is no fault of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Obstruction {
+    /// The attempts that it has stopped.
     attempts: u32,
+    /// The reason that was told last.
     told: Refusal,
-    /// Trials that were this file's alone, and lost the helper process.
+    /// The number of trials that lost the helper process while no other trial was under way.
     helpers_lost: u32,
 }
 
@@ -324,7 +326,8 @@ fn retry_delay(attempts: u32) -> Duration {
 
 /// The first retry: whatever was in the way may have been there for a moment only.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(250);
-/// An operator who has made space does not wait longer. A retry reads the file, which costs little.
+/// The longest pause between retries: a retry reads the file, which costs little, and an operator who has
+/// made space should not wait long.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(8);
 /// So many trials that lose the helper process are no accident.
 const HELPERS_LOST_MAX: u32 = 3;

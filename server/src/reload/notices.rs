@@ -1,4 +1,4 @@
-//! What the road of changes says about a scan: each thing once, until it is otherwise.
+//! What is logged about a scan: each fact once, as long as it holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -10,19 +10,19 @@ use super::scan::Scan;
 use crate::config::Config;
 use crate::plugin::refusal::Refusal;
 
-/// What was said and still holds.
+/// The facts that were logged and still hold.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// Files that the scan refuses.
+    /// Files that the scan refuses, with the reasons.
     refused: HashMap<PathBuf, Refusal>,
-    /// Paths that cannot be read, and what the system said.
+    /// Paths that cannot be read, with the system's errors.
     unreadable: BTreeMap<PathBuf, String>,
     is_directory_gone: bool,
     is_empty: bool,
 }
 
 impl Notices {
-    /// Says that there is no handlers directory.
+    /// Warns that there is no handlers directory.
     pub(super) fn tell_directory_gone(&mut self, path: &Path, error: &io::Error) {
         if !std::mem::replace(&mut self.is_directory_gone, true) {
             let path = path.display();
@@ -35,8 +35,8 @@ impl Notices {
         self.is_directory_gone = false;
     }
 
-    /// Notes what a scan refuses. Answers the paths that it refused before and does not refuse now, and
-    /// those whose refusal was not said yet.
+    /// Notes what a scan refuses. Returns the paths that are not refused any more, and the refusals that were
+    /// not told yet.
     pub(super) fn note_refused<'a>(
         &mut self,
         scan: &'a Scan,
@@ -61,8 +61,7 @@ impl Notices {
         (passed, new)
     }
 
-    /// Says of each path that cannot be read why, and when that has ended. Answers whether it has ended
-    /// for any.
+    /// Logs why a path cannot be read, and when it can be read again. True if that is so for any path.
     pub(super) fn tell_unreadable(&mut self, scan: &Scan) -> bool {
         for (path, error) in &scan.unreadable {
             let told = self.unreadable.insert(path.clone(), error.clone());
@@ -81,7 +80,7 @@ impl Notices {
         self.unreadable.len() < before
     }
 
-    /// Says that there is nothing to serve yet. `is_any_known` says whether a plugin's file is known.
+    /// Logs that there is nothing to serve yet. `is_any_known` says whether a plugin's file is known.
     pub(super) fn tell_empty(&mut self, scan: &Scan, is_any_known: bool, config: &Config) {
         let is_empty = !is_any_known && scan.refused.is_empty() && scan.unreadable.is_empty();
         let was_empty = std::mem::replace(&mut self.is_empty, is_empty);

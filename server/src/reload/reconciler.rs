@@ -35,26 +35,26 @@ use crate::plugin::stage::Stage;
 use crate::router::{Router, Table};
 use crate::sessions::shared::Shared;
 
-/// What the thread knows.
+/// What the reconciler's thread knows.
 pub(super) struct Reconciler {
     config: Arc<ArcSwap<Config>>,
     config_file: ConfigFile,
     shared: Arc<Shared>,
     router: Arc<Router>,
     stage: Arc<Stage>,
-    /// For those threads that tell this one what they have done.
+    /// For threads that tell this one what they have done.
     orders: mpsc::Sender<Order>,
     watcher: Watcher,
     /// Every plugin's file that was found and whose removal is not believed yet.
     files: BTreeMap<PathBuf, KnownFile>,
     reading: Reading,
-    /// By the handler's name. One whose handler was removed stays, for its old generations and its
-    /// numbers.
+    /// By the handler's name. The entry of a handler that was removed stays, for its old generations and
+    /// its numbers.
     deployments: BTreeMap<String, Deployment>,
     notices: Notices,
-    /// What the last scan was of.
+    /// The scope of the last scan.
     scope: Option<Scope>,
-    /// Every directory that plugins are looked for in.
+    /// Every directory in which plugins are looked for.
     directories: Vec<PathBuf>,
     waiters: Waiters,
     /// When to look next, if nothing hints at a change before.
@@ -126,14 +126,14 @@ impl Reconciler {
         changed.extend(self.observe_others(&scan, now));
         let is_readable_again = self.notices.tell_unreadable(&scan);
         if self.waiters.are_there() || is_readable_again || is_elsewhere {
-            // Whatever is found now needs no event.
+            // No event is missed for what is found now.
             self.watcher.heard();
         }
         if let Some(again) = self.watcher.looked(&changed, now) {
             self.due(again);
         }
         if is_any_new {
-            // What has changed since it was looked at, and before it was watched, is found by one more look.
+            // One more look finds what has changed since the scan and before the directory was watched.
             self.watcher.heard();
             self.due(now);
         }
@@ -147,8 +147,8 @@ impl Reconciler {
         self.go_on();
     }
 
-    /// Goes on with what the last look found, as far as there is room. What a file has become since
-    /// is seen when it is read.
+    /// Gives each undecided file its turn, as far as there is room for loads. A change since the last look is
+    /// seen when the file is read.
     fn go_on(&mut self) {
         let (now, config) = (Instant::now(), self.config.load_full());
         let wanting = self.files.iter().filter(|(_, it)| it.belief.wants_turn());
@@ -168,7 +168,7 @@ impl Reconciler {
                 self.notices.note_directory();
                 scan
             }
-            // What was below it is gone as well.
+            // All files below it are gone with it.
             Err(error) => {
                 let path = scope.handlers_dir();
                 self.notices.tell_directory_gone(path, &error);
@@ -177,8 +177,8 @@ impl Reconciler {
         }
     }
 
-    /// Watches what was looked into, and every name on the way to it and to the configuration. Answers
-    /// whether something is watched that was not.
+    /// Watches the directories of the scan, and every name on the way to them and to the configuration.
+    /// Returns whether a directory is watched that was not.
     fn watch(&mut self, scan: &Scan, config: &Config) -> bool {
         let places = config.file.iter().chain(&config.file_places);
         let names = [&config.handlers_dir, &config.scan_dir]
@@ -188,7 +188,7 @@ impl Reconciler {
             .flat_map(|path| waypoints(path))
             .collect();
         let mut directories = scan.directories.clone();
-        // What could not be looked at this time is watched on, or its end would be missed.
+        // A directory that could not be read this time stays watched, so that its end is seen.
         let before = std::mem::take(&mut self.directories);
         let unknown = before.into_iter().filter(|path| scan.is_unknown(path));
         let missed: Vec<_> = unknown.filter(|path| !directories.contains(path)).collect();
@@ -198,12 +198,12 @@ impl Reconciler {
         is_any_new
     }
 
-    /// Observes the files that a scan has found. Answers those that have changed.
+    /// Observes the files that a scan has found. Returns those that have changed.
     fn observe_found(&mut self, scan: &Scan, now: Instant) -> Vec<PathBuf> {
         let mut changed = Vec::new();
         for found in &scan.plugins {
             let known = self.files.get(&found.path);
-            // Its name is another one below another handlers directory.
+            // Below another handlers directory the file has another name.
             if known.is_some_and(|file| file.name != found.name) {
                 self.remove(&found.path);
             }
@@ -222,7 +222,7 @@ impl Reconciler {
         changed
     }
 
-    /// Observes the files that are known and that a scan has not found. Answers those that have changed.
+    /// Observes the known files that a scan has not found. Returns those that have changed.
     fn observe_others(&mut self, scan: &Scan, now: Instant) -> Vec<PathBuf> {
         let found: HashSet<&Path> = scan.plugins.iter().map(|found| &*found.path).collect();
         let others = self.files.keys().filter(|path| !found.contains(&***path));
@@ -242,8 +242,8 @@ impl Reconciler {
         changed
     }
 
-    /// Observes what a look has seen of a known file, and performs what follows. Answers the file's path
-    /// if it has changed.
+    /// Observes what a look has seen of a known file, and performs what follows. Returns the path if the
+    /// file has changed.
     fn observe_look(
         &mut self,
         path: &Path,
@@ -256,7 +256,7 @@ impl Reconciler {
         is_change.then(|| path.to_owned())
     }
 
-    /// Notes an observation of a file, and answers what is to be done; nothing if the file is not known.
+    /// Notes an observation of a file. Returns what is to be done: nothing if the file is not known.
     fn observe(&mut self, path: &Path, observation: &Observation, now: Instant) -> FileAction {
         let Some(file) = self.files.get_mut(path) else {
             return FileAction::Nothing;
@@ -281,7 +281,7 @@ impl Reconciler {
         }
     }
 
-    /// From now on the table holds what serves now.
+    /// Replaces the table of routes by one of the generations that serve now.
     fn swap_table(&self) {
         let handlers = self.deployments.iter().filter_map(|(name, deployment)| {
             let serving = deployment.serving.clone()?;
@@ -291,12 +291,12 @@ impl Reconciler {
             .swap(Table::new(handlers.collect(), &self.config.load().routes));
     }
 
-    /// Something is to be looked at not later than then.
+    /// Has the next look come at this time at the latest.
     fn due(&mut self, at: Instant) {
         self.next = self.next.min(at);
     }
 
-    /// Tells those who wait, if nothing is under way.
+    /// Answers the requests that wait, if nothing is under way.
     fn answer(&mut self) {
         let is_loading = self.deployments.values().any(|it| it.loading.is_some());
         let is_loading = is_loading || self.reading.is_under_way();

@@ -17,7 +17,7 @@ use crate::process::regular_file::{self, is_absence};
 pub(crate) struct Scan {
     /// In the order of paths.
     pub(crate) plugins: Vec<Found>,
-    /// Files and directories that are refused for what they are or for who can write them.
+    /// Files and directories that are refused for their kind, or because other users can write them.
     pub(crate) refused: Vec<(PathBuf, Refusal)>,
     /// Paths that cannot be read, and the system's error. What lies there or below is neither present nor
     /// gone.

@@ -1,7 +1,7 @@
 //! The helper process: it forks a process for each trial, waits for its end, and tells the server how it
 //! ended.
 //!
-//! It is forked from the server while that has a single thread and little memory, so its own forks are
+//! It is forked from the server while that has a single thread and little memory. So its own forks are
 //! cheap and inherit no lock that is held. It never runs a plugin itself.
 //!
 //! When the server ends, the helper ends every process of every trial, and then itself. It sees that end

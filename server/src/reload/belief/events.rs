@@ -16,9 +16,9 @@ pub(in crate::reload) enum Observation {
     Hidden,
     /// A look has found nothing at its path.
     Absent,
-    /// The reconciler can do something about it now.
+    /// The reconciler has time for it now.
     Turn(Turn),
-    /// It was read.
+    /// It was read, with this result.
     Read(ReadResult),
     /// A content of it was loaded.
     Loaded,
@@ -32,42 +32,42 @@ pub(in crate::reload) enum Observation {
     Reconfigured,
 }
 
-/// What decides about a file's turn beside the file.
+/// What decides about a file's turn, beside what is known of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::reload) struct Turn {
     /// Whether files are to be taken for whole although they are young.
     pub(in crate::reload) is_eager: bool,
-    /// How long ago it was last written to, by the system's clock.
+    /// How long ago the file was last written to, by the system's clock.
     pub(in crate::reload) age: Duration,
     pub(in crate::reload) route: RouteState,
 }
 
-/// What a file would find at its route.
+/// What stands at the route of a file's handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::reload) enum RouteState {
-    /// It can be loaded.
+    /// Nothing that keeps the file from being loaded.
     Free,
     /// A load for this route is under way. Its end is another turn.
     Loading,
-    /// Sessions move to the generation that serves there, until this time at most.
+    /// Sessions are moving to the generation that serves there, until this time at most.
     ///
-    /// They would be overtaken by one generation after another on a busy machine, and in the end be
-    /// closed for being on too old a one.
+    /// A load waits for them. Otherwise, on a busy machine, one generation after another would overtake
+    /// them, and in the end they would be closed for being on too old a one.
     Moving { until: Instant },
-    /// Another file answers there, as the refusal says.
+    /// Another file, which the refusal names.
     Taken(Refusal),
 }
 
-/// What came of reading a file.
+/// The result of reading a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::reload) enum ReadResult {
-    /// It had just gone. The next look sees that.
+    /// It has just gone, which the next look sees.
     Gone,
     /// It looks different from what the last look saw.
     Changed,
     /// It could not be read.
     Failed(Refusal),
-    /// What serves was made from this very content.
+    /// The generation that serves was made from this very content.
     Serving,
     /// Its content is no plugin that can be loaded.
     Unfit(Refusal),
@@ -79,7 +79,7 @@ pub(in crate::reload) enum ReadResult {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::reload) enum FileAction {
     Nothing,
-    /// Look again at this time, if nothing happens before.
+    /// Look again at this time at the latest.
     Wait {
         until: Instant,
     },
@@ -95,8 +95,8 @@ pub(in crate::reload) enum FileAction {
     Read,
     /// Load what was read.
     Load,
-    /// Leave what serves as it is: it was made from this content. `has_passed` says that something
-    /// was in the way until now.
+    /// Let the generation that serves go on: it was made from this content. `has_passed` says that
+    /// something was in the way until now.
     Keep {
         has_passed: bool,
     },
@@ -106,7 +106,7 @@ pub(in crate::reload) enum FileAction {
     Refuse(RefusalNotice),
 }
 
-/// A refusal as it is to be told.
+/// A refusal, and how it is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::reload) struct RefusalNotice {
     pub(in crate::reload) refusal: Refusal,

@@ -1,4 +1,4 @@
-//! Files that are refused: the reason is said once, kept as long as it holds, and taken back.
+//! Refused files: the reason is told once, kept as long as it holds, and then taken back.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::reload::Change;
 use crate::reload::belief::{FileAction, Observation, RefusalNotice};
 use crate::reload::scan::{self, Scan};
 
-/// Why a file is not what serves.
+/// Why a file is refused, for the list of handlers.
 #[derive(Clone, Debug)]
 pub(super) struct RefusalReason {
     path: PathBuf,
@@ -20,11 +20,11 @@ pub(super) struct RefusalReason {
 }
 
 impl Reconciler {
-    /// Says of each file that the scan refuses why, once.
+    /// Refuses each file that the scan refuses, once.
     pub(super) fn tell_refused(&mut self, scan: &Scan) {
         let (passed, new) = self.notices.note_refused(scan);
         for path in passed {
-            // A file that is known is given a turn, which loads it or refuses it again.
+            // A known file gets a turn, which loads it or refuses it again.
             if !self.files.contains_key(&path)
                 && let Some(name) = self.name_at(&path)
             {
@@ -37,7 +37,7 @@ impl Reconciler {
         }
     }
 
-    /// Refuses a file, by the scan or because of a load that began at this time.
+    /// Refuses a file because of the scan, or because of a load that began at this time.
     pub(super) fn refuse(
         &mut self,
         name: Option<&str>,
@@ -48,7 +48,7 @@ impl Reconciler {
         let observation = Observation::Refused(refusal.clone());
         let refuse = match self.observe(path, &observation, Instant::now()) {
             FileAction::Refuse(refuse) => refuse,
-            // The file is not known: it is one that only the scan has seen, or has gone.
+            // The file is not known: only the scan has seen it, or it was removed.
             _ => RefusalNotice {
                 refusal: refusal.clone(),
                 retry: None,
@@ -58,7 +58,7 @@ impl Reconciler {
         self.tell_refusal(name, path, &refuse, began);
     }
 
-    /// Says why a file is not loaded, and keeps the reason.
+    /// Tells why a file is not loaded, and keeps the reason.
     pub(super) fn tell_refusal(
         &mut self,
         name: Option<&str>,
@@ -99,7 +99,7 @@ impl Reconciler {
         });
     }
 
-    /// Says that what was in the way of loading a file has passed.
+    /// Logs that what was in the way of loading a file has passed.
     pub(super) fn tell_passed(&mut self, name: &str, path: &Path) {
         let path = scan::relative(path, &self.config.load());
         info!(handler = name, path = %path.display(), "what was in the way of loading it has passed");
@@ -108,7 +108,7 @@ impl Reconciler {
         }
     }
 
-    /// Says that a file that was refused is what serves again.
+    /// Logs that a file which was refused is the one that serves again.
     pub(super) fn tell_whole(&mut self, name: &str, path: &Path) {
         if self.take_refusal(name, path) {
             let deployment = self.deployments.get(name);
@@ -119,7 +119,7 @@ impl Reconciler {
         }
     }
 
-    /// Says that a file that was refused is gone, and forgets the reason.
+    /// Logs that a refused file is gone, and forgets the reason.
     pub(super) fn forget_refusal(&mut self, name: &str, path: &Path) {
         if self.take_refusal(name, path) {
             let path = scan::relative(path, &self.config.load());

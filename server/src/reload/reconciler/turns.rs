@@ -23,7 +23,7 @@ use crate::reload::load::{self, Job};
 use crate::reload::scan::{self, Stamp};
 
 impl Reconciler {
-    /// Gives a file its turn. Breaks off when no further load can begin now.
+    /// Gives a file its turn. `Break` when no further load can begin now.
     pub(super) fn give_turn(
         &mut self,
         path: &Path,
@@ -39,7 +39,7 @@ impl Reconciler {
             route: self.route_of(path, &file.name, config, now),
         };
         match self.observe(path, &Observation::Turn(turn), now) {
-            // Each end of a load is a reason to go on.
+            // The end of a load is a reason to go on.
             FileAction::Read if self.loads_under_way() >= LOADS_MAX => {
                 return ControlFlow::Break(());
             }
@@ -60,7 +60,7 @@ impl Reconciler {
         }
         let owner = deployment.and_then(|it| it.path.as_deref());
         match owner.filter(|owner| *owner != path) {
-            // The owner may be gone and not be missed yet.
+            // This file may be gone, and its removal not be believed yet.
             Some(owner) => RouteState::Taken(Refusal::RouteTaken {
                 route: format!("/{name}"),
                 by: scan::relative(owner, config),
@@ -76,7 +76,7 @@ impl Reconciler {
         };
         let (name, stamp) = (file.name.clone(), file.belief.stamp());
         let Some(read) = self.reading.of(path, stamp.bytes, &self.orders) else {
-            return; // its end is a reason to go on
+            return; // the end of the reading is a reason to go on
         };
         let mut fit = None;
         let result = match read {
@@ -154,7 +154,8 @@ impl Reconciler {
         }
     }
 
-    /// Does what follows from an observation that was made at `began`.
+    /// Performs the action that follows from an observation. What is told of it counts its time from
+    /// `began`.
     pub(super) fn perform(&mut self, path: &Path, action: FileAction, began: Instant) {
         let name = || Some(self.files.get(path)?.name.clone());
         match action {
@@ -177,7 +178,7 @@ impl Reconciler {
             FileAction::Refuse(refuse) => {
                 self.tell_refusal(name().as_deref(), path, &refuse, began)
             }
-            // Done where the turn is given and where the file is read, which have what these take.
+            // `give_turn` and `read` perform these, because they have what that takes.
             FileAction::Read | FileAction::Load => {}
         }
     }
@@ -210,7 +211,8 @@ fn age(stamp: &Stamp) -> Duration {
     u64::try_from(wall - stamp.modified).map_or(Duration::ZERO, Duration::from_nanos)
 }
 
-/// Loads at a time: more would only wait for the processor. One that hangs does not count.
+/// The number of loads at a time: more would only wait for the processor. Loads that wait for their plugin
+/// do not count.
 const LOADS_MAX: usize = 8;
 /// How often loads under way are held against their deadlines.
 pub(super) const LOOK_AT_LOADS: Duration = Duration::from_millis(200);
