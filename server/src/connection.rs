@@ -1,6 +1,6 @@
 //! One accepted connection, from its first byte to its end.
 //!
-//! A connection is a task. Until its session begins it speaks HTTP, as an [`HttpConnection`]. Where its
+//! A connection is a task. Until its session begins it speaks HTTP, as an `HttpConnection`. Where its
 //! request has come by the first poll and the handler answers at once, that poll begins the session. Only
 //! a connection that has to wait before becomes a future in a box.
 

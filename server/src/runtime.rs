@@ -1,9 +1,9 @@
 //! The worker threads of the runtime, and every decision about how many there are and which of them work.
 //!
 //! A callback that blocks holds its worker. So the runtime has more workers than processors: one for each
-//! processor works, the others rest in the [reserve] until the [watchdog](crate::border::watchdog) sees
-//! callbacks that do not return. [`wakes`] keeps what such a callback wakes from waiting with it, and
-//! [`memory`] gives back what workers keep and do not use.
+//! processor works, the others rest in the `reserve` until the watchdog sees
+//! callbacks that do not return. `wakes` keeps what such a callback wakes from waiting with it, and
+//! `memory` gives back what workers keep and do not use.
 //!
 //! tokio's `block_in_place` is no alternative: it must be called before each callback, because no caller
 //! knows which one will block, and it gives the worker's queue to another thread each time. That costs
