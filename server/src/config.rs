@@ -28,8 +28,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tracing::warn;
 
-pub use self::fault::{ConfigError, Fault};
-pub use self::flags::{Command, CommandLine, Flags, Style};
+pub use self::fault::{ConfigError, ConfigFault};
+pub use self::flags::{CommandLine, Flags, Style, Subcommand};
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
 

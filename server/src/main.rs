@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wshd::config::{Command, CommandLine, Config, ConfigError, Flags};
+use wshd::config::{CommandLine, Config, ConfigError, Flags, Subcommand};
 use wshd::connection::overlay::Overlay;
 use wshd::dev::{Dev, Profile};
 use wshd::new::{self, NewError};
@@ -26,7 +26,7 @@ fn main() {
     // Before there are other threads: a process that is forked later would inherit locks that they hold.
     if !matches!(
         line.command,
-        Some(Command::New { .. } | Command::Sdk { .. })
+        Some(Subcommand::New { .. } | Subcommand::Sdk { .. })
     ) {
         wshd::start_trial_helper();
     }
@@ -48,14 +48,14 @@ fn run(line: CommandLine) -> ! {
     } = line;
     let code = match command {
         // These two read no configuration.
-        Some(Command::New { name, style }) => {
+        Some(Subcommand::New { name, style }) => {
             told(new::make(&name, style).map(|made| made.report()))
         }
-        Some(Command::Sdk { directory }) => {
+        Some(Subcommand::Sdk { directory }) => {
             told(new::update(&directory).map(|updated| updated.report()))
         }
-        Some(Command::Check) => configured(flags, |config, _| check(&config)),
-        Some(Command::Dev { path, release }) => configured(flags, |config, reread| {
+        Some(Subcommand::Check) => configured(flags, |config, _| check(&config)),
+        Some(Subcommand::Dev { path, release }) => configured(flags, |config, reread| {
             let profile = if release {
                 Profile::Release
             } else {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 pub use self::meaning::HangUp;
-use self::meaning::{Action, Meaning, Phase, name, step};
+use self::meaning::{Meaning, ServerPhase, SignalAction, name, step};
 use crate::border::guards::signal_dispositions;
 use crate::border::library;
 use crate::dev;
@@ -34,7 +34,7 @@ pub struct Signals {
 
 /// The state on which signals act.
 struct SignalState {
-    phase: Phase,
+    phase: ServerPhase,
     control: Option<Arc<Control>>,
     /// How long a stop may take; called when a stop begins.
     stop_limit: Box<dyn Fn() -> Duration + Send>,
@@ -59,7 +59,7 @@ impl Signals {
         let (stop, _) = watch::channel(false);
         let signals = Signals {
             state: Arc::new(Mutex::new(SignalState {
-                phase: Phase::Preparing,
+                phase: ServerPhase::Preparing,
                 control: None,
                 stop_limit: Box::new(|| START_STOP_LIMIT),
             })),
@@ -114,14 +114,14 @@ impl Signals {
 
     /// Notes that handlers are being loaded. A signal that stops the server waits for the end of that.
     pub fn start(&self) {
-        self.lock().phase.advance(Phase::Starting);
+        self.lock().phase.advance(ServerPhase::Starting);
     }
 
     /// Notes that the server is up. `stop_limit` says how long a stop may take in all; it is called when one
     /// begins.
     pub fn serve(&self, control: Arc<Control>, stop_limit: impl Fn() -> Duration + Send + 'static) {
         let mut state = self.lock();
-        state.phase.advance(Phase::Serving);
+        state.phase.advance(ServerPhase::Serving);
         state.control = Some(control);
         state.stop_limit = Box::new(stop_limit);
     }
@@ -139,31 +139,31 @@ impl Signals {
         let (phase, action) = step(state.phase, meaning);
         state.phase = phase;
         match action {
-            Action::Stop => {
+            SignalAction::Stop => {
                 info!("{name}, stopping");
                 last_resort::leave_within((state.stop_limit)());
                 self.stop.send_replace(true);
             }
-            Action::Leave => {
+            SignalAction::Leave => {
                 info!("{name}, leaving before anything is served");
                 logging::flush(LAST_WORDS);
                 dev::clear_up();
                 library::leave(FORCED);
             }
-            Action::LeaveAtOnce => {
+            SignalAction::LeaveAtOnce => {
                 warn!("{name}, a second signal, leaving at once");
                 logging::flush(LAST_WORDS);
                 dev::clear_up();
                 library::leave(FORCED);
             }
-            Action::Reread => {
+            SignalAction::Reread => {
                 // A reading that was asked for and has not begun serves this request as well.
                 if state.control.as_ref().is_none_or(|it| it.reread()) {
                     info!("{name}, reading the configuration again");
                 }
             }
-            Action::Nothing => {}
-            Action::Tell => {
+            SignalAction::Nothing => {}
+            SignalAction::Tell => {
                 let now = Instant::now();
                 let before = told.get(name);
                 if before.is_none_or(|before| now.duration_since(*before) > TOLD_AGAIN) {

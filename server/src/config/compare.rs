@@ -1,7 +1,7 @@
 //! Compares a configuration with its successor, and with the handlers that exist.
 
 use super::Config;
-use super::fault::{Fault, What, nearest};
+use super::fault::{ConfigFault, What, nearest};
 use super::file::quoted;
 
 impl Config {
@@ -20,7 +20,7 @@ impl Config {
     /// `rooms/chat`.
     ///
     /// Such a handler may come later, so a server that runs warns; `wshd check` fails.
-    pub fn unknown_handlers(&self, known: &[String]) -> Vec<Fault> {
+    pub fn unknown_handlers(&self, known: &[String]) -> Vec<ConfigFault> {
         let tables = self.handlers.keys().filter_map(|name| {
             let place = self.places.get(name)?;
             Some((
@@ -36,7 +36,7 @@ impl Config {
         let mut faults: Vec<_> = tables
             .chain(routes)
             .filter(|(_, name, _)| !known.iter().any(|known| known == name))
-            .map(|(by, name, place)| Fault {
+            .map(|(by, name, place)| ConfigFault {
                 place: place.clone(),
                 what: What::NoSuchHandler {
                     by,
@@ -57,13 +57,13 @@ impl Config {
     }
 
     /// The routes at the path of a handler among `known` that lead to another handler.
-    pub fn hidden_handlers(&self, known: &[String]) -> Vec<Fault> {
+    pub fn hidden_handlers(&self, known: &[String]) -> Vec<ConfigFault> {
         let routes = self.routes.iter().filter(|route| {
             let name = route.pattern.strip_prefix('/');
             route.target != route.pattern
                 && name.is_some_and(|name| known.iter().any(|known| known == name))
         });
-        let faults = routes.map(|route| Fault {
+        let faults = routes.map(|route| ConfigFault {
             place: route.place.clone(),
             what: What::HidesHandler {
                 route: route.pattern.clone(),

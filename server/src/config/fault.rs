@@ -40,7 +40,7 @@ pub enum ConfigError {
         handlers_dir: PathBuf,
     },
     /// All faults of the file, in the order of their places.
-    Faults(Vec<Fault>),
+    Faults(Vec<ConfigFault>),
 }
 
 impl ConfigError {
@@ -119,14 +119,14 @@ impl std::error::Error for ConfigError {
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigFault {
     /// Where it is written.
     pub place: Place,
     /// What it is.
     pub what: What,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.what)?;
         if f.alternate() {

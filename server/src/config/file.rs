@@ -4,14 +4,14 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{ConfigError, Fault, Hint, What, nearest};
+use super::fault::{ConfigError, ConfigFault, Hint, What, nearest};
 use super::flags::Flags;
 use super::routes::Routes;
 use super::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 use super::settings::top::{OWN, POLICY, SYNONYMS, TABLES, TOP};
 use super::settings::{self, ConfigDraft, Limit, Setting};
 use super::source::Source;
-use super::values::{Entry, Reader, entries};
+use super::values::{FileEntry, Reader, entries};
 use super::{DecidedBy, HandlerConfig};
 
 /// Lays the file over the defaults and `flags` over the file; answers that and the routes.
@@ -32,7 +32,7 @@ pub(super) fn parse(
         let place = source.place(error.span().unwrap_or(0..0));
         // The parser's message has several lines, and an entry in a log has one.
         let what = What::Syntax(error.message().lines().collect::<Vec<_>>().join("; "));
-        ConfigError::Faults(vec![Fault { place, what }])
+        ConfigError::Faults(vec![ConfigFault { place, what }])
     })?;
     let mut reader = Reader::new(source, base);
     let mut draft = ConfigDraft::default();
@@ -76,7 +76,7 @@ pub(super) fn parse(
 }
 
 /// Reads one line under `[limits]`.
-fn limit(reader: &mut Reader<'_>, entry: Entry<'_>, draft: &mut ConfigDraft) {
+fn limit(reader: &mut Reader<'_>, entry: FileEntry<'_>, draft: &mut ConfigDraft) {
     let is_known = read_limit(Limits::KEYS, reader, entry, &mut draft.config.limits)
         || handler_limit(reader, entry, &mut draft.config.defaults);
     if !is_known {
@@ -85,7 +85,11 @@ fn limit(reader: &mut Reader<'_>, entry: Entry<'_>, draft: &mut ConfigDraft) {
 }
 
 /// Reads the entry if its key is a limit that a handler's table can decide otherwise.
-fn handler_limit(reader: &mut Reader<'_>, entry: Entry<'_>, handler: &mut HandlerConfig) -> bool {
+fn handler_limit(
+    reader: &mut Reader<'_>,
+    entry: FileEntry<'_>,
+    handler: &mut HandlerConfig,
+) -> bool {
     let session = &mut handler.session;
     read_limit(HandlerLimits::KEYS, reader, entry, &mut handler.limits)
         || read_limit(SessionLimits::KEYS, reader, entry, session)
@@ -93,7 +97,11 @@ fn handler_limit(reader: &mut Reader<'_>, entry: Entry<'_>, handler: &mut Handle
 }
 
 /// Reads one table `[handler.NAME]`, which begins as a copy of `defaults`.
-fn handler(reader: &mut Reader<'_>, entry: Entry<'_>, defaults: &HandlerConfig) -> HandlerConfig {
+fn handler(
+    reader: &mut Reader<'_>,
+    entry: FileEntry<'_>,
+    defaults: &HandlerConfig,
+) -> HandlerConfig {
     let name = entry.key;
     if let Some(bare) = name.strip_prefix('/') {
         let what = What::Unwanted {
@@ -120,7 +128,7 @@ fn handler(reader: &mut Reader<'_>, entry: Entry<'_>, defaults: &HandlerConfig) 
 fn read<T>(
     settings: &'static [Setting<T>],
     reader: &mut Reader<'_>,
-    entry: Entry<'_>,
+    entry: FileEntry<'_>,
     by: DecidedBy,
     target: &mut T,
 ) -> bool {
@@ -135,7 +143,7 @@ fn read<T>(
 fn read_limit<T>(
     limits: &[Limit<T>],
     reader: &mut Reader<'_>,
-    entry: Entry<'_>,
+    entry: FileEntry<'_>,
     target: &mut T,
 ) -> bool {
     let known = limits.iter().find(|limit| limit.name == entry.key);
@@ -148,7 +156,7 @@ fn read_limit<T>(
 }
 
 /// The entries of the table behind this key.
-fn table<'a>(reader: &mut Reader<'_>, entry: Entry<'a>) -> Vec<Entry<'a>> {
+fn table<'a>(reader: &mut Reader<'_>, entry: FileEntry<'a>) -> Vec<FileEntry<'a>> {
     match entry.value.get_ref() {
         DeValue::Table(table) => entries(table),
         _ => {
@@ -166,7 +174,7 @@ enum KeyTable<'a> {
     Handler(&'a str),
 }
 
-fn unknown(reader: &mut Reader<'_>, entry: Entry<'_>, table: KeyTable<'_>) {
+fn unknown(reader: &mut Reader<'_>, entry: FileEntry<'_>, table: KeyTable<'_>) {
     let what = What::UnknownKey {
         key: entry.key.to_owned(),
         table: match table {
@@ -179,7 +187,7 @@ fn unknown(reader: &mut Reader<'_>, entry: Entry<'_>, table: KeyTable<'_>) {
     reader.fault(reader.key_place(entry), what);
 }
 
-fn hint(entry: Entry<'_>, table: KeyTable<'_>) -> Hint {
+fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
     let key = entry.key;
     let (top, limits, own) = (top_keys(), limit_keys(), settings::keys(OWN));
     if limits.contains(&key) {

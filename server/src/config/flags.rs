@@ -19,7 +19,7 @@ use super::{Config, DecidedBy};
 #[derive(Clone, Debug)]
 pub struct CommandLine {
     /// What to do; `None` is to serve.
-    pub command: Option<Command>,
+    pub command: Option<Subcommand>,
     /// Whether the end of stdin stops the server, as SIGTERM does.
     pub stop_with_stdin: bool,
     /// The settings that the command line decides.
@@ -28,7 +28,7 @@ pub struct CommandLine {
 
 /// What to do instead of serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum Subcommand {
     /// Say what the server would say of its configuration and its handlers.
     Check,
     /// Build every handler at or below a directory, serve it, and rebuild what is saved.
@@ -72,12 +72,12 @@ pub enum Style {
 /// texts, by the name of their setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    said: BTreeMap<&'static str, Decision>,
+    said: BTreeMap<&'static str, SettingText>,
 }
 
 /// The text that decides a setting. The setting has read it once, so that it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Decision {
+struct SettingText {
     text: OsString,
     by: DecidedBy,
 }
@@ -95,32 +95,32 @@ impl CommandLine {
         let matches = program().try_get_matches_from(arguments);
         let matches = matches.map_err(with_tip)?;
         Ok(CommandLine {
-            command: matches.subcommand().map(Command::of),
+            command: matches.subcommand().map(Subcommand::of),
             stop_with_stdin: matches.get_flag(STOP_WITH_STDIN),
             flags: Flags::of(&matches),
         })
     }
 }
 
-impl Command {
-    fn of((name, matches): (&str, &ArgMatches)) -> Command {
+impl Subcommand {
+    fn of((name, matches): (&str, &ArgMatches)) -> Subcommand {
         let path = |name: &str| {
             let path = matches.get_one::<PathBuf>(name);
             path.cloned().unwrap_or_default()
         };
         match name {
-            "dev" => Command::Dev {
+            "dev" => Subcommand::Dev {
                 path: path("path"),
                 release: matches.get_flag("release"),
             },
-            "new" => Command::New {
+            "new" => Subcommand::New {
                 name: path("name"),
                 style: matches.get_one("style").copied().unwrap_or_default(),
             },
-            "sdk" => Command::Sdk {
+            "sdk" => Subcommand::Sdk {
                 directory: path("directory"),
             },
-            _ => Command::Check,
+            _ => Subcommand::Check,
         }
     }
 }
@@ -150,13 +150,13 @@ impl Flags {
 
     /// Decides the setting `name` by a text that it can read.
     pub(super) fn say(&mut self, name: &'static str, text: OsString, by: DecidedBy) {
-        self.said.insert(name, Decision { text, by });
+        self.said.insert(name, SettingText { text, by });
     }
 
     /// Lays these decisions over `draft`. Paths are relative to `working_dir`.
     pub(super) fn decide(&self, draft: &mut ConfigDraft, working_dir: &Path) {
         for flag in settings::flags() {
-            if let Some(Decision { text, by }) = self.said.get(flag.name) {
+            if let Some(SettingText { text, by }) = self.said.get(flag.name) {
                 settings::decide(draft, flag.name, text, *by, working_dir)
                     .expect("the text was read when it was said");
             }

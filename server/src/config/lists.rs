@@ -8,11 +8,11 @@ use super::authority::Authority;
 use super::fault::What;
 use super::listen_address::ListenAddress;
 use super::origin::Pattern;
-use super::values::{Entry, Reader};
+use super::values::{FileEntry, Reader};
 use super::{Hosts, Origins, SAME_HOST};
 
 /// `listen = ["127.0.0.1:9998", "[::1]:9998"]`; at least one, and none twice.
-pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<SocketAddr>> {
+pub(super) fn listen(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Vec<SocketAddr>> {
     let items = match entry.value.get_ref() {
         DeValue::Array(items) if items.is_empty() => {
             reader.wrong_type(entry, "a list of addresses like `[\"127.0.0.1:9998\"]`");
@@ -30,7 +30,7 @@ pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<So
             .and_then(|text| text.parse::<ListenAddress>().ok());
         let Some(addresses) = host.as_ref().and_then(ListenAddress::complete) else {
             reader.unwanted(
-                Entry { value, ..entry },
+                FileEntry { value, ..entry },
                 "an address like `127.0.0.1:9998`",
                 None,
             );
@@ -49,7 +49,7 @@ pub(super) fn listen(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Vec<So
 }
 
 /// `origins = "same-host"`, `"any"`, or a list of origins.
-pub(super) fn origins(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Origins> {
+pub(super) fn origins(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Origins> {
     let items = match entry.value.get_ref() {
         DeValue::Array(items) => items,
         DeValue::String(word) if word == SAME_HOST => return Some(Origins::SameHost),
@@ -80,7 +80,7 @@ fn as_origin(url: &str) -> Option<String> {
 }
 
 /// `hosts = "any"`, or a list of names.
-pub(super) fn hosts(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<Hosts> {
+pub(super) fn hosts(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<Hosts> {
     let items = match entry.value.get_ref() {
         DeValue::Array(items) => items,
         DeValue::String(word) if word == "any" => return Some(Hosts::Any),
@@ -112,7 +112,12 @@ struct List {
 
 impl List {
     /// The texts that are fit; the others are faults.
-    fn read(&self, reader: &mut Reader<'_>, entry: Entry<'_>, items: &DeArray<'_>) -> Vec<String> {
+    fn read(
+        &self,
+        reader: &mut Reader<'_>,
+        entry: FileEntry<'_>,
+        items: &DeArray<'_>,
+    ) -> Vec<String> {
         let mut listed = Vec::new();
         for value in items.iter() {
             match value.get_ref().as_str() {
@@ -123,7 +128,7 @@ impl List {
                         Some(all) if ALL.contains(&all) => self.all_wanted,
                         _ => self.wanted,
                     };
-                    reader.unwanted(Entry { value, ..entry }, wanted, meant.as_deref());
+                    reader.unwanted(FileEntry { value, ..entry }, wanted, meant.as_deref());
                 }
             }
         }

@@ -7,9 +7,9 @@ use matchit::InsertError;
 use percent_encoding::percent_decode_str;
 
 use super::Route;
-use super::fault::{ConfigError, Fault, RouteFault, What};
+use super::fault::{ConfigError, ConfigFault, RouteFault, What};
 use super::source::{Place, Source};
-use super::values::{Entry, Reader};
+use super::values::{FileEntry, Reader};
 
 /// The routes that were read so far. No two of them answer one path.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Reads one line of `[routes]`. Its target may be an alias of a line above.
-    pub(super) fn read(&mut self, reader: &mut Reader<'_>, entry: Entry<'_>) {
+    pub(super) fn read(&mut self, reader: &mut Reader<'_>, entry: FileEntry<'_>) {
         let target = entry.value.get_ref().as_str();
         let Some(target) = target.filter(|target| is_path(target)) else {
             // Only the slash is missing.
@@ -74,7 +74,7 @@ impl Routes {
                     found: words.join(" "),
                 },
             };
-            faults.push(Fault { place, what });
+            faults.push(ConfigFault { place, what });
         }
         if faults.is_empty() {
             Ok(())

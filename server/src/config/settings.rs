@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::ValueParser;
 
-pub(super) use self::kind::{Kind, LEVEL_WANTED, WrongText};
+pub(super) use self::kind::{LEVEL_WANTED, ValueKind, WrongText};
 use super::source::Place;
 use super::{Config, DecidedBy};
 
@@ -34,7 +34,7 @@ pub(super) struct Setting<T: 'static> {
     /// `None` where there is a key only.
     pub(super) flag: Option<Flag>,
     /// The kind of its value, and what a value changes.
-    pub(super) kind: Kind<T>,
+    pub(super) kind: ValueKind<T>,
 }
 
 /// What the command line needs to know of a flag besides its setting.
@@ -159,7 +159,7 @@ pub(super) fn flags() -> Vec<FlagOf> {
 }
 
 fn flag_of<T>(setting: &'static Setting<T>) -> Option<FlagOf> {
-    let is_switch = matches!(setting.kind, Kind::Truth(_));
+    let is_switch = matches!(setting.kind, ValueKind::Truth(_));
     Some(FlagOf {
         name: setting.name,
         about: setting.about,
@@ -167,7 +167,7 @@ fn flag_of<T>(setting: &'static Setting<T>) -> Option<FlagOf> {
         default: setting.default.filter(|_| !is_switch),
         flag: setting.flag.as_ref()?,
         is_switch,
-        is_list: matches!(setting.kind, Kind::Interfaces(_)),
+        is_list: matches!(setting.kind, ValueKind::Interfaces(_)),
         parser: setting.kind.parser(),
     })
 }

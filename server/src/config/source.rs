@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use super::fault::{ConfigError, Fault, What};
+use super::fault::{ConfigError, ConfigFault, What};
 use crate::process::regular_file::{self, Links};
 
 /// Where something is written: `config.toml:14:1`.
@@ -80,7 +80,7 @@ impl Source {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
                 let place = Source::new(file, text).place(valid..valid);
-                Err(ConfigError::Faults(vec![Fault {
+                Err(ConfigError::Faults(vec![ConfigFault {
                     place,
                     what: What::NotUtf8,
                 }]))

@@ -68,7 +68,7 @@ fn flags(arguments: &[&str]) -> Flags {
     command_line(arguments).1
 }
 
-fn command_line(arguments: &[&str]) -> (Option<Command>, Flags) {
+fn command_line(arguments: &[&str]) -> (Option<Subcommand>, Flags) {
     let arguments = ["wshd"].iter().chain(arguments);
     let line = CommandLine::of(arguments).unwrap_or_else(|error| panic!("{error}"));
     (line.command, line.flags)

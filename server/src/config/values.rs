@@ -7,12 +7,12 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, What, nearest};
+use super::fault::{ConfigFault, What, nearest};
 use super::source::{Place, Source};
 
 /// A key and its value.
 #[derive(Clone, Copy)]
-pub(super) struct Entry<'a> {
+pub(super) struct FileEntry<'a> {
     /// The key, as written.
     pub(super) key: &'a str,
     /// Where the key is written.
@@ -26,7 +26,7 @@ pub(super) struct Reader<'a> {
     source: &'a Source,
     /// The directory to which paths in the file are relative; absolute.
     base: &'a Path,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
 }
 
 impl<'a> Reader<'a> {
@@ -39,14 +39,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The faults, in the order of the file.
-    pub(super) fn into_faults(mut self) -> Vec<Fault> {
+    pub(super) fn into_faults(mut self) -> Vec<ConfigFault> {
         self.faults
             .sort_by_key(|fault| (fault.place.line, fault.place.column));
         self.faults
     }
 
     /// The place of an entry's key.
-    pub(super) fn key_place(&self, entry: Entry<'_>) -> Place {
+    pub(super) fn key_place(&self, entry: FileEntry<'_>) -> Place {
         self.source.place(entry.key_span.0..entry.key_span.1)
     }
 
@@ -57,13 +57,13 @@ impl<'a> Reader<'a> {
 
     /// Notes a fault at this place.
     pub(super) fn fault(&mut self, place: Place, what: What) {
-        self.faults.push(Fault { place, what });
+        self.faults.push(ConfigFault { place, what });
     }
 
     /// Notes that the value is a text, but not one of those that the key wants.
     pub(super) fn unwanted(
         &mut self,
-        entry: Entry<'_>,
+        entry: FileEntry<'_>,
         wanted: impl Into<String>,
         suggestion: Option<&str>,
     ) {
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes that the value has the wrong type. It is shown as written, with its quotes.
-    pub(super) fn wrong_type(&mut self, entry: Entry<'_>, wanted: impl Into<String>) {
+    pub(super) fn wrong_type(&mut self, entry: FileEntry<'_>, wanted: impl Into<String>) {
         let written = self
             .source
             .text()
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         self.fault(self.value_place(entry.value), what);
     }
 
-    pub(super) fn truth(&mut self, entry: Entry<'_>) -> Option<bool> {
+    pub(super) fn truth(&mut self, entry: FileEntry<'_>) -> Option<bool> {
         let truth = entry.value.get_ref().as_bool();
         if truth.is_none() {
             self.wrong_type(entry, "`true` or `false`");
@@ -106,7 +106,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a whole number in this range.
-    pub(super) fn number(&mut self, entry: Entry<'_>, range: &RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn number(
+        &mut self,
+        entry: FileEntry<'_>,
+        range: &RangeInclusive<u64>,
+    ) -> Option<u64> {
         let number = match entry.value.get_ref() {
             DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
             _ => None,
@@ -120,7 +124,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a path, and makes it absolute.
-    pub(super) fn path(&mut self, entry: Entry<'_>, wanted: &str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, entry: FileEntry<'_>, wanted: &str) -> Option<PathBuf> {
         match entry.value.get_ref().as_str() {
             // An empty path would be the directory of the file itself, and is a mistake.
             None | Some("") => {
@@ -132,7 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one of these words, and answers what comes with it.
-    pub(super) fn word<T: Copy>(&mut self, entry: Entry<'_>, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(&mut self, entry: FileEntry<'_>, words: &[(&str, T)]) -> Option<T> {
         let word = entry.value.get_ref().as_str();
         let meant = words.iter().find(|(known, _)| word == Some(*known));
         if meant.is_none() {
@@ -144,7 +148,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads any value, as the JSON that a handler gets.
-    pub(super) fn json(&mut self, entry: Entry<'_>) -> Option<Value> {
+    pub(super) fn json(&mut self, entry: FileEntry<'_>) -> Option<Value> {
         let json = match entry.value.get_ref() {
             DeValue::String(text) => Value::from(text.as_ref()),
             DeValue::Boolean(truth) => Value::from(*truth),
@@ -174,7 +178,7 @@ impl<'a> Reader<'a> {
             DeValue::Array(items) => {
                 let items = items
                     .iter()
-                    .map(|value| self.json(Entry { value, ..entry }));
+                    .map(|value| self.json(FileEntry { value, ..entry }));
                 Value::Array(items.collect::<Option<_>>()?)
             }
             DeValue::Table(table) => {
@@ -189,10 +193,10 @@ impl<'a> Reader<'a> {
 }
 
 /// The entries of a table, in the order written.
-pub(super) fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
+pub(super) fn entries<'a>(table: &'a DeTable<'a>) -> Vec<FileEntry<'a>> {
     let mut entries: Vec<_> = table
         .iter()
-        .map(|(key, value)| Entry {
+        .map(|(key, value)| FileEntry {
             key: key.get_ref(),
             key_span: (key.span().start, key.span().end),
             value,

@@ -21,13 +21,13 @@ pub(crate) struct Package {
     /// The id that `-p` takes and messages name.
     pub(crate) id: String,
     pub(crate) manifest_path: PathBuf,
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<CargoTarget>,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
 /// A target of a package: a library, a build script, a test.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Target {
+pub(crate) struct CargoTarget {
     pub(crate) name: String,
     pub(crate) kind: Vec<String>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Dependency {
     pub(crate) kind: Option<String>,
 }
 
-impl Target {
+impl CargoTarget {
     pub(crate) fn is_cdylib(&self) -> bool {
         self.kind.iter().any(|kind| kind == "cdylib")
     }
@@ -50,11 +50,11 @@ impl Target {
 /// A line that `cargo build --message-format=json` writes.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "reason")]
-pub(crate) enum Message {
+pub(crate) enum CargoMessage {
     #[serde(rename = "compiler-artifact")]
     Artifact {
         package_id: String,
-        target: Target,
+        target: CargoTarget,
         filenames: Vec<PathBuf>,
         fresh: bool,
     },

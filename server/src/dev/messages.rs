@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
-use super::cargo_json::Message;
+use super::cargo_json::CargoMessage;
 
 /// The result of a build.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(crate) fn read(
     let mut built = Built::default();
     for line in stdout.lines() {
         // Other lines are those of a build script or a procedural macro.
-        let Ok(message) = serde_json::from_str::<Message>(&line?) else {
+        let Ok(message) = serde_json::from_str::<CargoMessage>(&line?) else {
             continue;
         };
         if built.add(message, &show) {
@@ -91,9 +91,9 @@ pub(crate) fn read(
 
 impl Built {
     /// Takes in a message. Answers whether the build is over.
-    fn add(&mut self, message: Message, show: &impl Fn(&str)) -> bool {
+    fn add(&mut self, message: CargoMessage, show: &impl Fn(&str)) -> bool {
         match message {
-            Message::Artifact {
+            CargoMessage::Artifact {
                 package_id,
                 target,
                 filenames,
@@ -108,7 +108,7 @@ impl Built {
                         .insert(package_id, Artifact { library, is_fresh });
                 }
             }
-            Message::Diagnostic {
+            CargoMessage::Diagnostic {
                 package_id,
                 message,
             } => {
@@ -121,9 +121,9 @@ impl Built {
                 }
             }
             // Another process may hold the pipe open, so its end is not waited for.
-            Message::Finished => return true,
-            Message::ScriptExecuted => self.scripts_ended = Some(SystemTime::now()),
-            Message::Artifact { .. } | Message::Other => {}
+            CargoMessage::Finished => return true,
+            CargoMessage::ScriptExecuted => self.scripts_ended = Some(SystemTime::now()),
+            CargoMessage::Artifact { .. } | CargoMessage::Other => {}
         }
         false
     }

@@ -16,7 +16,7 @@ pub enum HangUp {
 
 /// How far the server has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
+pub(super) enum ServerPhase {
     /// No code of a plugin has run, and nothing is open.
     Preparing,
     /// Handlers are being loaded, and no connection is served yet.
@@ -38,7 +38,7 @@ pub(super) enum Meaning {
 
 /// What to do about a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum SignalAction {
     /// Stop in good order.
     Stop,
     /// End the process, since there is nothing to stop.
@@ -52,26 +52,26 @@ pub(super) enum Action {
 }
 
 /// The phase after a signal, and what to do about it.
-pub(super) fn step(phase: Phase, meaning: Meaning) -> (Phase, Action) {
-    use self::Phase::{Preparing, Serving, Starting, Stopping};
+pub(super) fn step(phase: ServerPhase, meaning: Meaning) -> (ServerPhase, SignalAction) {
+    use self::ServerPhase::{Preparing, Serving, Starting, Stopping};
     match (phase, meaning) {
-        (phase, Meaning::Nothing) => (phase, Action::Tell),
-        (Preparing, Meaning::Stop) => (Stopping, Action::Leave),
-        (Starting | Serving, Meaning::Stop) => (Stopping, Action::Stop),
-        (Stopping, Meaning::Stop) => (Stopping, Action::LeaveAtOnce),
-        (Preparing, Meaning::Orphaned) => (Stopping, Action::Leave),
-        (Starting | Serving, Meaning::Orphaned) => (Stopping, Action::Stop),
+        (phase, Meaning::Nothing) => (phase, SignalAction::Tell),
+        (Preparing, Meaning::Stop) => (Stopping, SignalAction::Leave),
+        (Starting | Serving, Meaning::Stop) => (Stopping, SignalAction::Stop),
+        (Stopping, Meaning::Stop) => (Stopping, SignalAction::LeaveAtOnce),
+        (Preparing, Meaning::Orphaned) => (Stopping, SignalAction::Leave),
+        (Starting | Serving, Meaning::Orphaned) => (Stopping, SignalAction::Stop),
         // The server stops already, and the end of stdin is no reason to hurry.
-        (Stopping, Meaning::Orphaned) => (Stopping, Action::Nothing),
-        (Serving, Meaning::Reread) => (Serving, Action::Reread),
+        (Stopping, Meaning::Orphaned) => (Stopping, SignalAction::Nothing),
+        (Serving, Meaning::Reread) => (Serving, SignalAction::Reread),
         // The configuration was just read, or is not needed any more.
-        (phase, Meaning::Reread) => (phase, Action::Nothing),
+        (phase, Meaning::Reread) => (phase, SignalAction::Nothing),
     }
 }
 
-impl Phase {
+impl ServerPhase {
     /// Goes on to `next`, unless a signal has led further.
-    pub(super) fn advance(&mut self, next: Phase) {
+    pub(super) fn advance(&mut self, next: ServerPhase) {
         *self = (*self).max(next);
     }
 }
@@ -146,24 +146,40 @@ mod tests {
 
     #[test]
     fn a_signal_does_in_each_phase_what_the_manual_says() {
-        use self::Phase::{Preparing, Serving, Starting, Stopping};
+        use self::ServerPhase::{Preparing, Serving, Starting, Stopping};
         for (phase, meaning, expected) in [
-            (Preparing, Meaning::Stop, (Stopping, Action::Leave)),
-            (Starting, Meaning::Stop, (Stopping, Action::Stop)),
-            (Serving, Meaning::Stop, (Stopping, Action::Stop)),
-            (Stopping, Meaning::Stop, (Stopping, Action::LeaveAtOnce)),
-            (Preparing, Meaning::Orphaned, (Stopping, Action::Leave)),
-            (Starting, Meaning::Orphaned, (Stopping, Action::Stop)),
-            (Serving, Meaning::Orphaned, (Stopping, Action::Stop)),
-            (Stopping, Meaning::Orphaned, (Stopping, Action::Nothing)),
-            (Preparing, Meaning::Reread, (Preparing, Action::Nothing)),
-            (Starting, Meaning::Reread, (Starting, Action::Nothing)),
-            (Serving, Meaning::Reread, (Serving, Action::Reread)),
-            (Stopping, Meaning::Reread, (Stopping, Action::Nothing)),
-            (Preparing, Meaning::Nothing, (Preparing, Action::Tell)),
-            (Starting, Meaning::Nothing, (Starting, Action::Tell)),
-            (Serving, Meaning::Nothing, (Serving, Action::Tell)),
-            (Stopping, Meaning::Nothing, (Stopping, Action::Tell)),
+            (Preparing, Meaning::Stop, (Stopping, SignalAction::Leave)),
+            (Starting, Meaning::Stop, (Stopping, SignalAction::Stop)),
+            (Serving, Meaning::Stop, (Stopping, SignalAction::Stop)),
+            (
+                Stopping,
+                Meaning::Stop,
+                (Stopping, SignalAction::LeaveAtOnce),
+            ),
+            (
+                Preparing,
+                Meaning::Orphaned,
+                (Stopping, SignalAction::Leave),
+            ),
+            (Starting, Meaning::Orphaned, (Stopping, SignalAction::Stop)),
+            (Serving, Meaning::Orphaned, (Stopping, SignalAction::Stop)),
+            (
+                Stopping,
+                Meaning::Orphaned,
+                (Stopping, SignalAction::Nothing),
+            ),
+            (
+                Preparing,
+                Meaning::Reread,
+                (Preparing, SignalAction::Nothing),
+            ),
+            (Starting, Meaning::Reread, (Starting, SignalAction::Nothing)),
+            (Serving, Meaning::Reread, (Serving, SignalAction::Reread)),
+            (Stopping, Meaning::Reread, (Stopping, SignalAction::Nothing)),
+            (Preparing, Meaning::Nothing, (Preparing, SignalAction::Tell)),
+            (Starting, Meaning::Nothing, (Starting, SignalAction::Tell)),
+            (Serving, Meaning::Nothing, (Serving, SignalAction::Tell)),
+            (Stopping, Meaning::Nothing, (Stopping, SignalAction::Tell)),
         ] {
             assert_eq!(step(phase, meaning), expected, "{phase:?} {meaning:?}");
         }
@@ -187,9 +203,9 @@ mod tests {
 
     #[test]
     fn a_server_that_was_told_to_stop_while_it_started_does_not_begin_to_serve() {
-        let mut phase = step(Phase::Starting, Meaning::Stop).0;
-        phase.advance(Phase::Serving);
-        assert_eq!(phase, Phase::Stopping);
+        let mut phase = step(ServerPhase::Starting, Meaning::Stop).0;
+        phase.advance(ServerPhase::Serving);
+        assert_eq!(phase, ServerPhase::Stopping);
     }
 
     #[test]

@@ -13,11 +13,11 @@ use toml::de::DeValue;
 use crate::config::listen_address::{LISTEN_ADDRESS_WANTED, ListenAddress};
 use crate::config::lists::{self, HOSTS_WANTED, ORIGINS_WANTED};
 use crate::config::source::Place;
-use crate::config::values::{Entry, Reader, absolute, one_of};
+use crate::config::values::{FileEntry, Reader, absolute, one_of};
 use crate::config::{DecidedBy, Hosts, LogLevel, Origins};
 
 /// A kind of value, with the function that sets it in a `T`.
-pub(in crate::config) enum Kind<T: 'static> {
+pub(in crate::config) enum ValueKind<T: 'static> {
     /// A directory or a file. `set` gets an absolute path, and its place if it stands in the file.
     Path {
         /// What the file wants, in words.
@@ -51,53 +51,53 @@ pub(in crate::config) struct WrongText {
     pub(in crate::config) wanted: String,
 }
 
-impl<T: 'static> Kind<T> {
+impl<T: 'static> ValueKind<T> {
     /// Reads the value of a key, and sets it unless it is wrong.
     pub(in crate::config) fn read(
         &self,
         reader: &mut Reader<'_>,
-        entry: Entry<'_>,
+        entry: FileEntry<'_>,
         by: DecidedBy,
         target: &mut T,
     ) {
         match self {
-            Kind::Path { wanted, set } => {
+            ValueKind::Path { wanted, set } => {
                 let place = reader.value_place(entry.value);
                 if let Some(path) = reader.path(entry, wanted) {
                     set(target, path, Some(place));
                 }
             }
-            Kind::Truth(set) => {
+            ValueKind::Truth(set) => {
                 if let Some(truth) = reader.truth(entry) {
                     set(target, truth);
                 }
             }
-            Kind::Word(words) => {
+            ValueKind::Word(words) => {
                 if let Some(set) = reader.word(entry, words) {
                     set(target);
                 }
             }
-            Kind::Level(set) => {
+            ValueKind::Level(set) => {
                 if let Some(level) = level(reader, entry) {
                     set(target, level);
                 }
             }
-            Kind::Hosts(set) => {
+            ValueKind::Hosts(set) => {
                 if let Some(hosts) = lists::hosts(reader, entry) {
                     set(target, hosts, by);
                 }
             }
-            Kind::Origins(set) => {
+            ValueKind::Origins(set) => {
                 if let Some(origins) = lists::origins(reader, entry) {
                     set(target, origins, by);
                 }
             }
-            Kind::Addresses(set) => {
+            ValueKind::Addresses(set) => {
                 if let Some(addresses) = lists::listen(reader, entry) {
                     set(target, addresses);
                 }
             }
-            Kind::Object(set) => {
+            ValueKind::Object(set) => {
                 let DeValue::Table(_) = entry.value.get_ref() else {
                     return reader.wrong_type(entry, "a table like `{ history = 100 }`");
                 };
@@ -106,7 +106,7 @@ impl<T: 'static> Kind<T> {
                 }
             }
             // No key is of one of these kinds.
-            Kind::Port(_) | Kind::Interfaces(_) => {}
+            ValueKind::Port(_) | ValueKind::Interfaces(_) => {}
         }
     }
 
@@ -120,31 +120,31 @@ impl<T: 'static> Kind<T> {
     ) -> Result<(), WrongText> {
         let lossy = text.to_string_lossy();
         match self {
-            Kind::Path { set, .. } => {
+            ValueKind::Path { set, .. } => {
                 set(target, absolute(working_dir, Path::new(text)), None);
             }
-            Kind::Truth(set) => set(target, parsed(&lossy, "`true` or `false`")?),
-            Kind::Word(words) => match word(words, &lossy) {
+            ValueKind::Truth(set) => set(target, parsed(&lossy, "`true` or `false`")?),
+            ValueKind::Word(words) => match word(words, &lossy) {
                 Some(set) => set(target),
                 None => return Err(wrong_text(&lossy, one_of(words))),
             },
-            Kind::Level(set) => set(target, parsed(&lossy, LEVEL_WANTED)?),
-            Kind::Hosts(set) => match lists::hosts_in(&lossy) {
+            ValueKind::Level(set) => set(target, parsed(&lossy, LEVEL_WANTED)?),
+            ValueKind::Hosts(set) => match lists::hosts_in(&lossy) {
                 Some(hosts) => set(target, hosts, by),
                 None => return Err(wrong_text(&lossy, HOSTS_WANTED)),
             },
-            Kind::Origins(set) => match lists::origins_in(&lossy) {
+            ValueKind::Origins(set) => match lists::origins_in(&lossy) {
                 Some(origins) => set(target, origins, by),
                 None => return Err(wrong_text(&lossy, ORIGINS_WANTED)),
             },
-            Kind::Port(set) => set(target, parsed(&lossy, "a number from 0 to 65535")?),
-            Kind::Interfaces(set) => {
+            ValueKind::Port(set) => set(target, parsed(&lossy, "a number from 0 to 65535")?),
+            ValueKind::Interfaces(set) => {
                 let hosts = lossy.split(',').map(str::trim);
                 let hosts = hosts.map(|host| parsed(host, LISTEN_ADDRESS_WANTED));
                 set(target, hosts.collect::<Result<_, _>>()?);
             }
             // No flag is of one of these kinds.
-            Kind::Addresses(_) | Kind::Object(_) => {}
+            ValueKind::Addresses(_) | ValueKind::Object(_) => {}
         }
         Ok(())
     }
@@ -152,25 +152,25 @@ impl<T: 'static> Kind<T> {
     /// Checks the value of a flag, and makes the message for a wrong one.
     pub(super) fn parser(&self) -> ValueParser {
         match self {
-            Kind::Path { .. } => value_parser!(PathBuf),
-            Kind::Truth(_) => value_parser!(bool),
-            Kind::Word(words) => {
+            ValueKind::Path { .. } => value_parser!(PathBuf),
+            ValueKind::Truth(_) => value_parser!(bool),
+            ValueKind::Word(words) => {
                 let words: &'static [Word<T>] = words;
                 ValueParser::new(move |text: &str| match word(words, text) {
                     Some(_) => Ok(text.to_owned()),
                     None => Err(format!("wants {}", one_of(words))),
                 })
             }
-            Kind::Level(_) => ValueParser::new(LogLevel::from_str),
-            Kind::Hosts(_) => ValueParser::new(|text: &str| {
+            ValueKind::Level(_) => ValueParser::new(LogLevel::from_str),
+            ValueKind::Hosts(_) => ValueParser::new(|text: &str| {
                 lists::hosts_in(text).ok_or_else(|| format!("wants {HOSTS_WANTED}"))
             }),
-            Kind::Origins(_) => ValueParser::new(|text: &str| {
+            ValueKind::Origins(_) => ValueParser::new(|text: &str| {
                 lists::origins_in(text).ok_or_else(|| format!("wants {ORIGINS_WANTED}"))
             }),
-            Kind::Port(_) => value_parser!(u16).into(),
-            Kind::Interfaces(_) => ValueParser::new(ListenAddress::from_str),
-            Kind::Addresses(_) | Kind::Object(_) => ValueParser::string(),
+            ValueKind::Port(_) => value_parser!(u16).into(),
+            ValueKind::Interfaces(_) => ValueParser::new(ListenAddress::from_str),
+            ValueKind::Addresses(_) | ValueKind::Object(_) => ValueParser::string(),
         }
     }
 }
@@ -180,7 +180,7 @@ fn word<T>(words: &[Word<T>], text: &str) -> Option<fn(&mut T)> {
     found.map(|(_, set)| *set)
 }
 
-fn level(reader: &mut Reader<'_>, entry: Entry<'_>) -> Option<LogLevel> {
+fn level(reader: &mut Reader<'_>, entry: FileEntry<'_>) -> Option<LogLevel> {
     let level = entry.value.get_ref().as_str().map(LogLevel::from_str);
     match level {
         Some(Ok(level)) => return Some(level),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Applies, ConfigDraft, Flag, Heading, Kind, Setting};
+use super::{Applies, ConfigDraft, Flag, Heading, Setting, ValueKind};
 use crate::config::listen_address::ListenAddress;
 use crate::config::{HandlerConfig, ReloadPolicy, Trial, Trust};
 
@@ -23,7 +23,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             ..LONG_ONLY
         }),
         // The file is read before there is a draft.
-        kind: Kind::Path {
+        kind: ValueKind::Path {
             wanted: A_FILE,
             set: |_, _, _| {},
         },
@@ -34,7 +34,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         default: Some("[\"127.0.0.1:9998\", \"[::1]:9998\"]"),
         key: Some(Applies::Restart),
         flag: None,
-        kind: Kind::Addresses(|draft, addresses| draft.config.listen = addresses),
+        kind: ValueKind::Addresses(|draft, addresses| draft.config.listen = addresses),
     },
     Setting {
         name: "port",
@@ -48,7 +48,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             more: "It takes the place of the port of every address listened on, those of the file included.",
             ..LONG_ONLY
         }),
-        kind: Kind::Port(set_port),
+        kind: ValueKind::Port(set_port),
     },
     Setting {
         name: "server_host",
@@ -64,7 +64,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
                    of this machine, :: every IPv6 one. Can be given several times, or as a list with commas.",
             ..LONG_ONLY
         }),
-        kind: Kind::Interfaces(set_interfaces),
+        kind: ValueKind::Interfaces(set_interfaces),
     },
     Setting {
         name: "hosts",
@@ -78,7 +78,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
                    behind a proxy that passes `Host` on. `*.example.com` is all below a name.",
             ..LONG_ONLY
         }),
-        kind: Kind::Hosts(|draft, hosts, by| {
+        kind: ValueKind::Hosts(|draft, hosts, by| {
             (draft.config.hosts, draft.config.hosts_by) = (hosts, by);
         }),
     },
@@ -95,7 +95,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             spellings: &["websock_handlers"],
             ..LONG_ONLY
         }),
-        kind: Kind::Path {
+        kind: ValueKind::Path {
             wanted: A_DIRECTORY,
             set: |draft, path, place| {
                 draft.config.handlers_dir = path;
@@ -119,7 +119,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             more: "Their paths stay relative to the handlers directory.",
             ..LONG_ONLY
         }),
-        kind: Kind::Path {
+        kind: ValueKind::Path {
             wanted: A_DIRECTORY,
             set: |draft, path, place| draft.scan_dir = Some((path, place)),
         },
@@ -137,7 +137,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             spellings: &["websock_handlers_map_file"],
             ..LONG_ONLY
         }),
-        kind: Kind::Path {
+        kind: ValueKind::Path {
             wanted: A_FILE,
             set: |draft, path, _| draft.config.handlers_map_file = Some(path),
         },
@@ -153,7 +153,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             spellings: &["allow_handlers_outside_root_dir"],
             ..LONG_ONLY
         }),
-        kind: Kind::Truth(|draft, is_allowed| {
+        kind: ValueKind::Truth(|draft, is_allowed| {
             draft.config.allow_handlers_outside_root_dir = is_allowed;
         }),
     },
@@ -168,7 +168,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             more: "`auto` goes on without where the system allows no such process, `always` refuses them then.",
             ..LONG_ONLY
         }),
-        kind: Kind::Word(&[
+        kind: ValueKind::Word(&[
             ("auto", |draft| draft.config.trial = Trial::Auto),
             ("always", |draft| draft.config.trial = Trial::Always),
             ("never", |draft| draft.config.trial = Trial::Never),
@@ -186,7 +186,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
                    handler's file or its directory runs code in the server.",
             ..LONG_ONLY
         }),
-        kind: Kind::Word(&[
+        kind: ValueKind::Word(&[
             ("owner", |draft| draft.config.trust = Trust::Owner),
             ("any", |draft| draft.config.trust = Trust::Any),
         ]),
@@ -197,7 +197,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         default: None,
         key: Some(Applies::Restart),
         flag: None,
-        kind: Kind::Path {
+        kind: ValueKind::Path {
             wanted: A_DIRECTORY,
             set: |draft, path, _| draft.config.stage_dir = Some(path),
         },
@@ -214,7 +214,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             spellings: &["document_root"],
             ..LONG_ONLY
         }),
-        kind: Kind::Path {
+        kind: ValueKind::Path {
             wanted: A_DIRECTORY,
             set: |draft, path, _| draft.config.document_root = Some(path),
         },
@@ -225,7 +225,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         default: Some("true"),
         key: Some(Applies::NextConnection),
         flag: None,
-        kind: Kind::Truth(|draft, is_served| draft.config.handlers_json = is_served),
+        kind: ValueKind::Truth(|draft, is_served| draft.config.handlers_json = is_served),
     },
     Setting {
         name: "log_level",
@@ -239,7 +239,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             more: "In any case; pywebsocket's `critical`, `warning` and `fine` are known too.",
             ..LONG_ONLY
         }),
-        kind: Kind::Level(|draft, level| draft.config.log_level = level),
+        kind: ValueKind::Level(|draft, level| draft.config.log_level = level),
     },
 ];
 
@@ -251,7 +251,7 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
         default: Some("\"migrate\""),
         key: Some(Applies::NextVersion),
         flag: None,
-        kind: Kind::Word(&[
+        kind: ValueKind::Word(&[
             ("migrate", |handler| handler.reload = ReloadPolicy::Migrate),
             ("drain", |handler| handler.reload = ReloadPolicy::Drain),
             ("close", |handler| handler.reload = ReloadPolicy::Close),
@@ -269,7 +269,7 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
                    otherwise.",
             ..LONG_ONLY
         }),
-        kind: Kind::Origins(|handler, origins, by| {
+        kind: ValueKind::Origins(|handler, origins, by| {
             (handler.origins, handler.origins_by) = (origins, by);
         }),
     },
@@ -279,7 +279,7 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
         default: Some("true"),
         key: Some(Applies::NextSession),
         flag: None,
-        kind: Kind::Truth(|handler, is_agreed| handler.session.deflate.enabled = is_agreed),
+        kind: ValueKind::Truth(|handler, is_agreed| handler.session.deflate.enabled = is_agreed),
     },
     Setting {
         name: "deflate_context_takeover",
@@ -287,7 +287,7 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
         default: Some("false"),
         key: Some(Applies::NextSession),
         flag: None,
-        kind: Kind::Truth(|handler, may_refer| {
+        kind: ValueKind::Truth(|handler, may_refer| {
             handler.session.deflate.context_takeover = may_refer;
         }),
     },
@@ -301,7 +301,7 @@ pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
         default: Some("false"),
         key: Some(Applies::AtOnce),
         flag: None,
-        kind: Kind::Truth(|handler, may_write| handler.raw = may_write),
+        kind: ValueKind::Truth(|handler, may_write| handler.raw = may_write),
     },
     Setting {
         name: "config",
@@ -309,7 +309,7 @@ pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
         default: Some("{}"),
         key: Some(Applies::AtOnce),
         flag: None,
-        kind: Kind::Object(|handler, config| handler.config = config),
+        kind: ValueKind::Object(|handler, config| handler.config = config),
     },
 ];
 

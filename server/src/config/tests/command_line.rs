@@ -51,7 +51,7 @@ fn flags_stand_before_or_after_the_command() {
         ["check", "-p", "1", "-w", "a"],
     ] {
         let (command, flags) = command_line(&arguments);
-        assert_eq!(command, Some(Command::Check));
+        assert_eq!(command, Some(Subcommand::Check));
         assert_eq!(flags.text("port"), Some("1".as_ref()));
         assert_eq!(flags.text("handlers_dir"), Some("a".as_ref()));
     }

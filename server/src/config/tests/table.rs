@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::*;
 use crate::config::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 use crate::config::settings::top::{OWN, POLICY, TOP};
-use crate::config::settings::{Applies, Kind, Limit, Setting};
+use crate::config::settings::{Applies, Limit, Setting, ValueKind};
 
 /// One setting of the table, of whatever it decides something.
 pub(super) struct Row {
@@ -71,23 +71,23 @@ pub(super) fn own_rows() -> Vec<Row> {
 
 fn of_setting<T>(section: Section, setting: &'static Setting<T>) -> Row {
     let kind = match &setting.kind {
-        Kind::Path { wanted, .. } if wanted.starts_with("a directory") => "a directory",
-        Kind::Path { .. } => "a file",
-        Kind::Truth(_) => "`true`, `false`",
-        Kind::Word(words) => &words
+        ValueKind::Path { wanted, .. } if wanted.starts_with("a directory") => "a directory",
+        ValueKind::Path { .. } => "a file",
+        ValueKind::Truth(_) => "`true`, `false`",
+        ValueKind::Word(words) => &words
             .iter()
             .map(|(word, _)| *word)
             .collect::<Vec<_>>()
             .join("`, `"),
-        Kind::Level(_) => "a level",
-        Kind::Hosts(_) => "`any`, or a list of hosts",
-        Kind::Origins(_) => "`same-host`, `any`, or a list of origins",
-        Kind::Addresses(_) => "addresses with ports",
-        Kind::Object(_) => "a table",
-        Kind::Port(_) => "0 to 65535",
-        Kind::Interfaces(_) => "addresses",
+        ValueKind::Level(_) => "a level",
+        ValueKind::Hosts(_) => "`any`, or a list of hosts",
+        ValueKind::Origins(_) => "`same-host`, `any`, or a list of origins",
+        ValueKind::Addresses(_) => "addresses with ports",
+        ValueKind::Object(_) => "a table",
+        ValueKind::Port(_) => "0 to 65535",
+        ValueKind::Interfaces(_) => "addresses",
     };
-    let is_word = matches!(setting.kind, Kind::Word(_));
+    let is_word = matches!(setting.kind, ValueKind::Word(_));
     Row {
         section,
         name: setting.name,
