@@ -2,12 +2,17 @@
 //! has one test.
 #![allow(unsafe_code)] // it plays a server
 
+#[path = "host/init.rs"]
+mod init;
+
 use std::{mem, ptr, sync::Mutex};
 
 use wsh::{
-    abi::{self, Pair, Status, Str},
+    abi::{self, Pair, Str},
     prelude::*,
 };
+
+use crate::init::init;
 
 #[derive(Default)]
 struct Faulty;
@@ -57,30 +62,6 @@ unsafe fn text(text: Str) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn init(host: &'static abi::Host) -> (Status, abi::Instance) {
-    let empty = Str {
-        ptr: ptr::null(),
-        len: 0,
-    };
-    let about = abi::Init {
-        size: size_of::<abi::Init>() as u32,
-        flags: 0,
-        generation: 1,
-        config_json: empty,
-        name: empty,
-    };
-    let mut instance = abi::Instance {
-        size: size_of::<abi::Instance>() as u32,
-        flags: 0,
-        handler: ptr::null_mut(),
-        vtable: ptr::null(),
-    };
-    let init = wsh::descriptor!(Faulty).init.unwrap();
-    // SAFETY: three tables that outlive the call.
-    let status = unsafe { init(host, &raw const about, &raw mut instance) };
-    (status, instance)
-}
-
 #[test]
 fn an_image_serves_one_generation_and_its_panics_are_lines_of_the_log() {
     // SAFETY: zero is a value of each of its fields.
@@ -89,9 +70,9 @@ fn an_image_serves_one_generation_and_its_panics_are_lines_of_the_log() {
     host.log = Some(log);
     let host = Box::leak(Box::new(host));
 
-    let (status, instance) = init(host);
+    let (status, instance) = init(&wsh::descriptor!(Faulty), host);
     assert_eq!(status, abi::OK);
-    let (again, nothing) = init(host);
+    let (again, nothing) = init(&wsh::descriptor!(Faulty), host);
     assert_eq!(again, abi::MISUSE);
     assert!(nothing.handler.is_null());
 

@@ -4,6 +4,8 @@
 
 #[path = "swapped/handlers.rs"]
 mod handlers;
+#[path = "host/init.rs"]
+mod init;
 
 use std::{
     cell::{Cell, RefCell},
@@ -130,27 +132,8 @@ fn load() -> &'static Loaded {
         host.ping = Some(ping);
         host.wake = Some(wake);
         host.log = Some(log);
-        let empty = Str {
-            ptr: ptr::null(),
-            len: 0,
-        };
-        let about = abi::Init {
-            size: size_of::<abi::Init>() as u32,
-            flags: 0,
-            generation: 1,
-            config_json: empty,
-            name: empty,
-        };
-        let mut instance = abi::Instance {
-            size: size_of::<abi::Instance>() as u32,
-            flags: 0,
-            handler: ptr::null_mut(),
-            vtable: ptr::null(),
-        };
-        let init = handlers::DESCRIPTOR.init.expect("it has one");
         let host: &'static abi::Host = Box::leak(Box::new(host));
-        // SAFETY: three tables of ours.
-        let status = unsafe { init(host, &raw const about, &raw mut instance) };
+        let (status, instance) = init::init(&handlers::DESCRIPTOR, host);
         assert_eq!(status, abi::OK);
         Loaded {
             handler: instance.handler,

@@ -132,7 +132,7 @@ impl Deref for OwnedPayload {
 }
 
 macro_rules! shared {
-    ($type:ty, $kind:expr, $self:ident, $owned:expr) => {
+    ($type:ty, $kind:expr, $self:ident, $bytes:expr, $owned:expr) => {
         impl Sealed for $type {
             #[inline]
             fn kind(&self) -> u32 {
@@ -140,7 +140,8 @@ macro_rules! shared {
             }
             #[inline]
             fn bytes(&self) -> &[u8] {
-                self.as_ref()
+                let $self = self;
+                $bytes
             }
             fn into_owned(self) -> OwnedPayload {
                 let $self = self;
@@ -150,40 +151,38 @@ macro_rules! shared {
     };
 }
 
-shared!(Arc<[u8]>, BINARY, it, OwnedPayload::Shared(it));
-shared!(&Arc<[u8]>, BINARY, it, OwnedPayload::Shared(Arc::clone(it)));
+shared!(Arc<[u8]>, BINARY, it, it, OwnedPayload::Shared(it));
+shared!(
+    &Arc<[u8]>,
+    BINARY,
+    it,
+    it,
+    OwnedPayload::Shared(Arc::clone(it))
+);
+shared!(
+    Arc<str>,
+    TEXT,
+    it,
+    it.as_bytes(),
+    OwnedPayload::Shared(it.into())
+);
+shared!(
+    &Arc<str>,
+    TEXT,
+    it,
+    it.as_bytes(),
+    Arc::clone(it).into_owned()
+);
 #[cfg(feature = "bytes")]
-shared!(bytes::Bytes, BINARY, it, OwnedPayload::Bytes(it));
+shared!(bytes::Bytes, BINARY, it, it, OwnedPayload::Bytes(it));
 #[cfg(feature = "bytes")]
-shared!(&bytes::Bytes, BINARY, it, OwnedPayload::Bytes(it.clone()));
-
-impl Sealed for Arc<str> {
-    #[inline]
-    fn kind(&self) -> u32 {
-        TEXT
-    }
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.as_bytes()
-    }
-    fn into_owned(self) -> OwnedPayload {
-        OwnedPayload::Shared(self.into())
-    }
-}
-
-impl Sealed for &Arc<str> {
-    #[inline]
-    fn kind(&self) -> u32 {
-        TEXT
-    }
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.as_bytes()
-    }
-    fn into_owned(self) -> OwnedPayload {
-        Arc::clone(self).into_owned()
-    }
-}
+shared!(
+    &bytes::Bytes,
+    BINARY,
+    it,
+    it,
+    OwnedPayload::Bytes(it.clone())
+);
 
 pub(crate) mod sealed {
     use super::{BINARY, Message, MessageBuf, OwnedPayload, TEXT, abi};

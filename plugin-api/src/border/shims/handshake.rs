@@ -123,15 +123,8 @@ pub(super) unsafe extern "C" fn open<E: HandlerAdapter>(
             Err(error) => adapter::fail(&host_session, &error),
         }
     });
-    if status < 0 {
-        // By the ABI, a failed `open` leaves no session.
-        guard_void(|| drop(made));
-        return status;
-    }
-    let made = made.map_or(ptr::null_mut(), Box::into_raw);
     // SAFETY: the host's cell for the session.
-    unsafe { session.write(made.cast()) };
-    status
+    unsafe { hand_over(made, status, session) }
 }
 
 pub(super) unsafe extern "C" fn restore<E: HandlerAdapter>(
@@ -159,12 +152,21 @@ pub(super) unsafe extern "C" fn restore<E: HandlerAdapter>(
             Err(error) => failed(&error),
         }
     });
+    // SAFETY: the host's cell for the session.
+    unsafe { hand_over(made, status, session) }
+}
+
+/// Gives the host the session that `open` or `restore` made. By the ABI, one that failed leaves no session.
+///
+/// # Safety
+/// The cell can be written.
+unsafe fn hand_over<S>(made: Option<Box<S>>, status: Status, cell: *mut *mut c_void) -> Status {
     if status < 0 {
         guard_void(|| drop(made));
         return status;
     }
     let made = made.map_or(ptr::null_mut(), Box::into_raw);
-    // SAFETY: the host's cell for the session.
-    unsafe { session.write(made.cast()) };
+    // SAFETY: the caller's promise.
+    unsafe { cell.write(made.cast()) };
     status
 }

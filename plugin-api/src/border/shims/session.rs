@@ -199,9 +199,8 @@ pub(super) unsafe extern "C" fn closing<S: SessionAdapter>(
     reason: abi::Bytes,
 ) -> Status {
     // SAFETY: the callback's own arguments.
-    let close = unsafe { close(conn, code, reason) };
-    // SAFETY: the callback's own arguments.
     unsafe {
+        let close = close(conn, code, reason);
         dispatch(session, conn, |adapter: &mut S| {
             adapter.on(Event::Closing(close))
         })
@@ -215,9 +214,8 @@ pub(super) unsafe extern "C" fn closed<S: SessionAdapter>(
     reason: abi::Bytes,
 ) -> Status {
     // SAFETY: the callback's own arguments.
-    let close = unsafe { close(conn, code, reason) };
-    // SAFETY: the callback's own arguments.
     unsafe {
+        let close = close(conn, code, reason);
         dispatch(session, conn, |adapter: &mut S| {
             adapter.on(Event::Closed(close))
         })
