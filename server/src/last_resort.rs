@@ -164,6 +164,8 @@ fn lock() -> MutexGuard<'static, Option<Duty>> {
     DUTY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+// Global, because they are about the end and the descriptors of the whole process.
+
 static DUTY: Mutex<Option<Duty>> = Mutex::new(None);
 static LEAVE: OnceLock<fn(u8) -> !> = OnceLock::new();
 static BEFORE: OnceLock<OwnDescriptors> = OnceLock::new();

@@ -172,12 +172,17 @@ fn is_colourful() -> bool {
 }
 
 thread_local! {
+    /// Memory for the next line. Per thread, so that a line waits for no other one.
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+// Global, as the subscriber of tracing is.
+
+/// The handle with which the level is changed.
 static HANDLE: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
 /// The level of the log, as [`rank`] counts. 0 is off, also before the log begins.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
+/// Whether lines have colours.
 static IS_COLOURFUL: AtomicBool = AtomicBool::new(false);
 
 /// How much memory a thread keeps for its next line.

@@ -1,5 +1,6 @@
-//! What tests, fuzz targets and the bench share, and their entries to private parts of the server. A server that is built to
-//! serve has none of them.
+//! What tests, fuzz targets and the bench share, and their entries to private parts of the server.
+//!
+//! The program that is built to serve has none of it.
 
 #[cfg(feature = "bench")]
 pub mod border_bench;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use wsh::{abi, rules};
 
+use super::handler_log::CapturedLines;
 use super::quarantine::Quarantine;
 use super::throttle::Throttle;
 use crate::config::HandlerConfig;
@@ -51,15 +52,18 @@ pub(crate) struct HandlerContext {
     /// Whether the log says that the handler chose none of the subprotocols that a client offered.
     has_warned_of_protocols: AtomicBool,
     pub(crate) throttle: Throttle,
+    /// Where the handler's lines of the log go instead, in the process of a trial, which has no log.
+    pub(crate) captured_lines: Option<CapturedLines>,
 }
 
 impl HandlerContext {
-    /// Makes a context, which is never freed.
+    /// Makes a context, which is never freed. With `captured_lines` the handler's lines go there instead of the log.
     pub(crate) fn leak(
         handler: &str,
         generation: u64,
         shared: &Arc<Shared>,
         rights: Rights,
+        captured_lines: Option<CapturedLines>,
     ) -> &'static HandlerContext {
         Box::leak(Box::new(HandlerContext {
             handler: handler.into(),
@@ -71,6 +75,7 @@ impl HandlerContext {
             quarantine: Quarantine::default(),
             has_warned_of_protocols: AtomicBool::new(false),
             throttle: Throttle::default(),
+            captured_lines,
         }))
     }
 

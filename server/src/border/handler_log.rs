@@ -1,6 +1,6 @@
 //! The log lines of handlers, in the server's log.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tracing::{debug, error, info, trace, warn};
@@ -55,12 +55,9 @@ pub(crate) fn forward<'a>(
         module,
         text,
     };
-    match CAPTURED.get() {
+    match &context.captured_lines {
         None => line.log(&context.handler, context.generation),
-        Some(captured) => captured
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(line),
+        Some(captured) => captured.add(line),
     }
 }
 
@@ -124,41 +121,40 @@ impl HandlerLine {
     }
 }
 
-/// Lines that are kept instead of logged: the first ones, up to a number of bytes.
+/// Lines of a handler that are kept instead of logged: the first ones, up to a number of bytes.
+#[derive(Debug)]
+pub(crate) struct CapturedLines(Mutex<Captured>);
+
 #[derive(Debug, Default)]
-struct CapturedLines {
+struct Captured {
     lines: Vec<HandlerLine>,
-    room: usize,
+    bytes_left: usize,
 }
 
 impl CapturedLines {
-    fn add(&mut self, line: HandlerLine) {
+    /// No lines yet, and `bytes_max` for those that come.
+    pub(crate) fn new(bytes_max: usize) -> CapturedLines {
+        CapturedLines(Mutex::new(Captured {
+            lines: Vec::new(),
+            bytes_left: bytes_max,
+        }))
+    }
+
+    fn add(&self, line: HandlerLine) {
+        let mut captured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // 64 bytes for what a report has around the texts.
         let bytes = line.module.len() + line.text.len() + 64;
-        if let Some(room) = self.room.checked_sub(bytes) {
-            self.room = room;
-            self.lines.push(line);
+        if let Some(left) = captured.bytes_left.checked_sub(bytes) {
+            captured.bytes_left = left;
+            captured.lines.push(line);
         }
     }
-}
 
-/// Has handlers' lines captured from now on, up to so many bytes, instead of logged. For the process of a trial.
-pub(crate) fn capture_lines(bytes_max: usize) {
-    let captured = CapturedLines {
-        lines: Vec::new(),
-        room: bytes_max,
-    };
-    let _ = CAPTURED.set(Mutex::new(captured));
-}
-
-/// Takes the lines that were captured.
-pub(crate) fn take_captured_lines() -> Vec<HandlerLine> {
-    let captured = CAPTURED
-        .get()
-        .map(|captured| captured.lock().unwrap_or_else(PoisonError::into_inner));
-    captured
-        .map(|mut captured| std::mem::take(&mut captured.lines))
-        .unwrap_or_default()
+    /// Takes the lines that were kept.
+    pub(crate) fn take(&self) -> Vec<HandlerLine> {
+        let mut captured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut captured.lines)
+    }
 }
 
 /// Bytes that a plugin lends, or the status for a pointer and a length that cannot be right.
@@ -172,8 +168,6 @@ const MODULE_BYTES_MAX: usize = 256;
 pub(crate) const FIELDS_MAX: usize = 1024;
 /// What is logged for a pointer and a length that cannot be right.
 const UNREADABLE: &str = "(not readable: a length or a pointer that cannot be meant)";
-/// Set in the process of a trial only. Global, because that process has no log, whichever context a line comes with.
-static CAPTURED: OnceLock<Mutex<CapturedLines>> = OnceLock::new();
 
 /// Logs why a session's callback failed: the reason that the handler gave, else the status.
 pub(crate) fn callback_failed(

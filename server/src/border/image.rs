@@ -18,18 +18,18 @@ pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
     // that (see `trust`), and the file was inspected.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| Refusal::Unopened(without_path(&error, path)))?;
-    // SAFETY: the symbol is a static of this type: the inspected head began with the magic.
+    // SAFETY: the inspection found the magic at the head of the symbol, which only a descriptor has.
     let symbol = unsafe { library.get::<*const Descriptor>(abi::SYMBOL) };
     let address = symbol.map(|symbol| symbol.into_raw().cast_const().cast::<Descriptor>());
     let address = address.map_err(|_| Refusal::NoSymbol)?;
-    // It is never closed, see `Plugin`.
+    // The library is never closed: threads, thread-locals and `'static` data of it would point into nothing.
     let _ = library.into_raw();
     let mut known = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
     if !known.get_or_insert_default().insert(address.addr()) {
         return Err(Refusal::StaleImage);
     }
-    // SAFETY: the image is never unmapped, a descriptor is never written to, and its `size` was
-    // found to be at least that of this type.
+    // SAFETY: the image is never unmapped, and by the ABI a descriptor is never written to. The inspection found its `size` to
+    // be at least that of this type.
     Ok(unsafe { &*address })
 }
 
@@ -86,7 +86,7 @@ fn without_path(error: &libloading::Error, path: &Path) -> String {
 }
 
 /// The addresses of the descriptors of all generations. Images are never unmapped, so an address comes a
-/// second time only if the system has given out an old image again.
+/// second time only if the system has given out an old image again. Global, as the dynamic linker's list of images is.
 static DESCRIPTORS: Mutex<Option<HashSet<usize>>> = Mutex::new(None);
 
 /// The size of a vtable in ABI 1.0.

@@ -41,7 +41,7 @@ pub(crate) struct Plugin {
 // SAFETY: by the ABI the handler is shared (abi.rs, *order of callbacks*): its functions may be called from
 // any thread, and those that follow one another are called by `Generation` only.
 unsafe impl Send for Plugin {}
-// SAFETY: as above.
+// SAFETY: by the ABI (abi.rs, *order of callbacks*) the handler may be used by several threads at a time.
 unsafe impl Sync for Plugin {}
 
 /// What is loaded, and how.

@@ -268,6 +268,7 @@ fn wait(
     }
 }
 
+/// Whether the answer may still come.
 fn is_early(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -285,6 +286,7 @@ fn last_words(words: &[u8]) -> Option<String> {
     Some(escaped)
 }
 
+/// Whether the log says that plugins are loaded without a trial. Global, because it is said once in a process.
 static HAS_WARNED: AtomicBool = AtomicBool::new(false);
 
 /// How often the step of a trial is looked at.

@@ -69,6 +69,7 @@ impl Drop for EventBuffers {
 }
 
 thread_local! {
+    /// The buffers that nothing uses. Per thread, so that taking them takes no lock.
     static OF_THREAD: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
 }
 

@@ -104,9 +104,12 @@ fn keep_small(bytes: Vec<u8>) -> Option<Vec<u8>> {
 }
 
 thread_local! {
+    /// The small buffers that nothing uses. Per thread, so that taking one takes no lock.
     static SMALL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The large buffers that nothing uses. Global, because a drop gives a buffer back wherever it happens.
+///
 /// The buffer given back last is taken first: it is still in a cache. No thread waits for the lock;
 /// one that finds it taken goes on without the pool.
 static LARGE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());

@@ -117,4 +117,5 @@ pub(crate) fn clear_up() {
     }
 }
 
+/// The builds and the directory that [`clear_up`] clears. Global, because the process ends on any thread.
 static LEFT: OnceLock<(Arc<Builds>, PathBuf)> = OnceLock::new();

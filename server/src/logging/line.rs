@@ -193,7 +193,7 @@ fn date_and_time(since_1970: u64) -> [u8; 19] {
 }
 
 thread_local! {
-    /// The second of the last line, and its text.
+    /// The second of the thread's last line, and its text. Per thread, so that a line takes no lock for it.
     static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
 }
 

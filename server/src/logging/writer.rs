@@ -120,9 +120,13 @@ fn lock() -> MutexGuard<'static, LineQueue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+// Global, as the subscriber of tracing is, which every thread writes to.
+
+/// The lines that are not written yet.
 static QUEUE: Mutex<LineQueue> = Mutex::new(LineQueue::new());
 /// Notified when a batch is written or lost.
 static FINISHED: Condvar = Condvar::new();
+/// The thread that writes; the inner `None` if it could not be made.
 static THREAD: OnceLock<Option<Thread>> = OnceLock::new();
 
 /// How long a session's line waits for others. A system call for each would cost a sixth of an opening

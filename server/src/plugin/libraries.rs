@@ -133,7 +133,7 @@ fn soname(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-/// The hash of the version that the process has, by the library's name.
+/// The hash of the version that the process has, by the library's name. Global, as the dynamic linker's list of libraries is.
 static KNOWN: Mutex<Option<HashMap<String, u64>>> = Mutex::new(None);
 
 #[cfg(test)]

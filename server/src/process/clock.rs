@@ -67,6 +67,8 @@ pub(crate) fn stop() {
 
 const CENTURY_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
+// Global, because there is one time for the whole process, which every message asks for.
+
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 static KEPT: AtomicU64 = AtomicU64::new(0);
 static IS_KEPT: AtomicBool = AtomicBool::new(false);

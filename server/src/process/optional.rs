@@ -184,5 +184,5 @@ const ALL: [Optional; 8] = [
     Optional::OpeningWithoutLinks,
     Optional::ClosingMany,
 ];
-/// One bit for each [`Optional`] that is forbidden.
+/// One bit for each [`Optional`] that is forbidden. Global, because the kernel's filter is the whole process's.
 static FORBIDDEN: AtomicU32 = AtomicU32::new(0);

@@ -88,7 +88,7 @@ fn begin(
     stage: &Arc<Stage>,
     work: impl FnOnce(Job, &'static HandlerContext, &Stage, &LoadProgress) + Send + 'static,
 ) -> Result<Loading, Refusal> {
-    let context = HandlerContext::leak(&job.name, job.number, shared, job.rights);
+    let context = HandlerContext::leak(&job.name, job.number, shared, job.rights, None);
     let progress = Arc::new(LoadProgress::new());
     let loading = Loading {
         number: job.number,

@@ -149,12 +149,14 @@ impl Kept {
     }
 }
 
+// Per thread, because a waker that a callback calls has no other way to what its thread keeps.
 thread_local! {
     static IS_KEEPING: Cell<bool> = const { Cell::new(false) };
     static HAS_KEPT: Cell<bool> = const { Cell::new(false) };
     static KEPT: Cell<Option<&'static Kept>> = const { Cell::new(None) };
 }
 
+/// Global, because a waker that a callback calls knows no runtime.
 static RELAY: Mutex<Relay> = Mutex::new(Relay {
     woken: Vec::new(),
     waker: None,

@@ -142,7 +142,7 @@ fn keep_recent(message: &Arc<PreparedMessage>) {
 }
 
 thread_local! {
-    /// The messages that this thread encoded last, the oldest first.
+    /// The messages that this thread encoded last, the oldest first. Per thread, so that no encoding waits for another.
     static RECENT: RefCell<VecDeque<Arc<PreparedMessage>>> = const { RefCell::new(VecDeque::new()) };
 }
 

@@ -1,5 +1,5 @@
-//! What the border costs a message: a real plugin's table and this server's, against the same work
-//! done without them. For `tests/bench` only.
+//! What the border costs a message: the tables of a real plugin and of this server, against the work of both
+//! without them. For `tests/bench` only.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -31,7 +31,7 @@ use crate::sessions::shared::Shared;
 
 /// An open session of an echo handler, and its peer.
 pub struct BorderBench {
-    // Dropped in this order: `destroy` before what it may still look at.
+    // Fields are dropped in this order: `destroy` comes before what it may use.
     instance: SessionInstance,
     conn: Box<HostConn>,
     peer: TcpStream,
@@ -47,13 +47,13 @@ impl BorderBench {
     /// It cannot be loaded, or refuses the session.
     pub fn load(plugin: &Path) -> Result<BorderBench, Box<dyn Error + Send + Sync>> {
         let config = Config {
-            // It is one's own, and there is no process to try it in.
+            // The bench builds the plugin itself, and has no process to try it in.
             trial: Trial::Never,
             ..Config::default()
         };
         let shared = Shared::new(config.log_level, &config.limits);
         let rights = Rights::of(config.handler("echo"));
-        let context = HandlerContext::leak("echo", 1, &shared, rights);
+        let context = HandlerContext::leak("echo", 1, &shared, rights, None);
         let bytes = std::fs::read(plugin)?;
         let source = PluginSource {
             bytes: &bytes,
@@ -105,8 +105,7 @@ impl BorderBench {
         })
     }
 
-    /// How long the plugin takes for so many messages: each a call of its `message`, which calls
-    /// this server's `send`.
+    /// How long the plugin takes for some messages. Each is a call of its `message`, which calls this server's `send`.
     pub fn through_the_table(&mut self, messages: u32, payload: &[u8]) -> Duration {
         let mut delivery = (self.instance.deliver(&mut self.conn)).expect("`message` is there");
         let began = Instant::now();
@@ -120,21 +119,20 @@ impl BorderBench {
         took
     }
 
-    /// How long the same takes if the handler is a function of this program, which calls `send` as
-    /// another function of it.
+    /// How long a handler takes that is a function of this program, and calls `send` as another function of it.
     pub fn directly(&mut self, messages: u32, payload: &[u8]) -> Duration {
         self.call(echo::<false>, messages, payload)
     }
 
-    /// As before, and `send` is part of the handler's function.
+    /// How long a handler takes that is a function of this program, with `send` inlined into it.
     pub fn in_one(&mut self, messages: u32, payload: &[u8]) -> Duration {
         self.call(echo::<true>, messages, payload)
     }
 
-    fn call(&mut self, handler: Handler, messages: u32, payload: &[u8]) -> Duration {
+    fn call(&mut self, handler: BuiltInHandler, messages: u32, payload: &[u8]) -> Duration {
         let watched = watch(self.conn.context, Callback::Message);
         let controls = &mut self.conn.controls;
-        // Which function it is nobody knows who compiles the loop, as with any handler.
+        // The compiler must not know the function that the loop calls, as it does not for a plugin.
         let on_message = black_box(handler);
         let began = Instant::now();
         for _ in 0..messages {
@@ -148,7 +146,7 @@ impl BorderBench {
         took
     }
 
-    /// The echoes go to the peer, which looks at them.
+    /// Sends the echoes to the peer, and checks them.
     fn leave(&mut self, messages: u32, payload: &[u8]) {
         self.conn.controls.wire.flush();
         let frame = [&[0x82, payload.len() as u8], payload].concat();
@@ -159,15 +157,15 @@ impl BorderBench {
 }
 
 /// A handler that is part of the program.
-type Handler = fn(&mut Controls, Message<'_>) -> CallbackOutcome;
+type BuiltInHandler = fn(&mut Controls, Message<'_>) -> CallbackOutcome;
 
-/// What `echo_wsh` does.
+/// What `echo_wsh` does with a message.
 fn echo<const IN_ONE: bool>(controls: &mut Controls, message: Message<'_>) -> CallbackOutcome {
     let kind = match message {
         Message::Text(_) => abi::TEXT | abi::TRUSTED_UTF8,
         Message::Binary(_) => abi::BINARY,
     };
-    // GONE: it is closing.
+    // GONE is an answer when the session closes.
     let _ = if IN_ONE {
         controls.send(kind, message.as_bytes())
     } else {

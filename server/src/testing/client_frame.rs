@@ -1,5 +1,6 @@
-//! Frames as a client sends them (RFC 6455 §5.2): masked. Unit tests, fuzz targets, integration tests and the bench share
-//! this one writer; the last two include the file.
+//! Writes masked frames, as a client sends them (RFC 6455 §5.2).
+//!
+//! Unit tests, fuzz targets, integration tests and the bench share it. Integration tests and the bench include the file.
 
 /// One masked frame. Its first byte is FIN, the reserved bits and the opcode.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -9,8 +10,8 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The header of a masked frame, with the shortest form of its payload's length. After a key of zeros the payload follows
-/// as it is.
+/// The header of a masked frame, with the shortest form of its payload's length. With a key of zeros the payload is sent
+/// unchanged.
 pub(crate) fn header(first: u8, payload_bytes: u64, key: [u8; 4]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload_bytes {

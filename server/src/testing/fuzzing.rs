@@ -1,7 +1,6 @@
-//! What the fuzz targets of tests/fuzz call: one function each, which panics when a promise breaks.
+//! The functions that the fuzz targets of tests/fuzz call, one for each target. A function panics when a promise breaks.
 //!
-//! The first bytes of the data decide how the rest is cut into reads, so that a fuzzer finds those
-//! cuts as it finds everything else.
+//! The first bytes of the data say how the rest is cut into reads, so that a fuzzer can vary the cuts too.
 
 use std::sync::Arc;
 
@@ -21,8 +20,8 @@ use crate::ws::deflate::inflation::Inflation;
 use crate::ws::extension::{self, Offer};
 use crate::ws::oracle::{self, Said};
 
-/// A request head: it ends in the same place in any pieces, each of its lines lies inside it, and
-/// what passes for an opening handshake can be answered.
+/// A request head: its end does not depend on how it is cut, each of its lines lies inside it, and an opening handshake that
+/// passes the checks can be answered.
 pub fn handshake(data: &[u8]) {
     let whole = Head::end(data, 0);
     let step = data.first().map_or(1, |byte| usize::from(*byte) + 1);
@@ -59,7 +58,7 @@ pub fn handshake(data: &[u8]) {
     let _ = origin::allowing(&Origins::SameHost, &checked.origin);
 }
 
-/// An extension header: what is agreed to can be read back, and was offered.
+/// An extension header: what is agreed on was offered, and can be read back.
 pub fn extensions(data: &[u8]) {
     let lines = data.split(|byte| *byte == b'\n');
     let Ok(offers) = extension::parse(lines) else {
@@ -83,7 +82,7 @@ pub fn extensions(data: &[u8]) {
     assert_eq!(again.expect("an offer").response().as_bytes(), response);
 }
 
-/// A Close frame's body: what is accepted is written back as it was.
+/// A Close frame's body: one that is accepted is written back unchanged.
 pub fn close(data: &[u8]) {
     let Ok((code, reason)) = close::parse(data) else {
         return;
@@ -92,13 +91,12 @@ pub fn close(data: &[u8]) {
     assert_eq!(close::body(code, reason), data);
 }
 
-/// Events that bear on the end of a session, in any order: one Close frame at most, nothing after it,
-/// and always an end.
+/// Events at the end of a session, in any order: there is one Close frame at most, no frame after it, and always an end.
 pub fn closing(data: &[u8]) {
     promises::check(data);
 }
 
-/// Any bytes, compressed or not: the outcome does not depend on how they are cut.
+/// Frames from any bytes, compressed or not: the outcome does not depend on how they are cut.
 pub fn frames(data: &[u8]) {
     let mut script = Script { data };
     let (reads, flags) = (script.reads(), script.byte());
@@ -120,7 +118,7 @@ pub fn frames(data: &[u8]) {
     assert_eq!(cut, whole);
 }
 
-/// Messages in any fragments with control frames between, compressed or not: they arrive as said.
+/// Messages in any fragments with control frames between, compressed or not: they arrive as they were sent.
 pub fn messages(data: &[u8]) {
     let mut script = Script { data };
     let (reads, flags) = (script.reads(), script.byte());
@@ -166,8 +164,8 @@ pub fn messages(data: &[u8]) {
     assert_eq!(oracle::decode(decoder, &bytes, &reads), (expected, None));
 }
 
-/// Bytes that claim to be compressed: never more than the limit, alike in any pieces. And
-/// bytes that are compressed: they come back.
+/// Bytes that claim to be compressed: they give no more than the limit, and the outcome does not depend on how they are cut.
+/// Bytes that are compressed here come back unchanged.
 pub fn deflate(data: &[u8]) {
     let mut script = Script { data };
     let (reads, flags) = (script.reads(), script.byte());
@@ -204,7 +202,8 @@ pub fn deflate(data: &[u8]) {
     }
 }
 
-/// Any bytes in any pieces: tungstenite hears the same, but for what [`oracle::compare`] lists.
+/// Any bytes, in any pieces: tungstenite reads the messages that the server reads, with the exceptions of
+/// [`oracle::compare`].
 pub fn differential(data: &[u8]) {
     let mut script = Script { data };
     let (reads, flags) = (script.reads(), script.byte());
@@ -215,7 +214,7 @@ pub fn differential(data: &[u8]) {
     }
 }
 
-/// What the fuzzer decides, byte by byte.
+/// The decisions of a fuzzer, byte by byte.
 struct Script<'a> {
     data: &'a [u8],
 }
@@ -238,6 +237,7 @@ impl<'a> Script<'a> {
     }
 }
 
+/// Compresses a message into `wire`. False if that made it no smaller, and changed nothing.
 fn compress(deflation: &mut Deflation, payload: &[u8], wire: &mut Vec<u8>) -> bool {
     let mut output = Vec::new();
     let is_smaller = deflation.compress(PartPosition::WHOLE, payload, &mut output);
@@ -247,6 +247,7 @@ fn compress(deflation: &mut Deflation, payload: &[u8], wire: &mut Vec<u8>) -> bo
     is_smaller
 }
 
+/// The two halves of a session with permessage-deflate.
 fn halves(context_takeover: bool) -> (Box<Inflation>, Box<Deflation>) {
     let policy = Deflate {
         context_takeover,

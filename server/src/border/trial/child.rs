@@ -17,7 +17,7 @@ use super::page::{Mapped, REPORT_BYTES_MAX};
 use super::report::{TrialReport, TrialRequest};
 use super::sentinels::Sentinels;
 use crate::border::handler_context::HandlerContext;
-use crate::border::handler_log;
+use crate::border::handler_log::CapturedLines;
 use crate::border::image;
 use crate::border::library::{InitArgument, Plugin};
 use crate::config::{Limits, LogLevel};
@@ -32,7 +32,7 @@ pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     if getppid() != Some(helper) {
         // The helper ended before the signal was asked for, so that it never comes.
-        // SAFETY: it may be called at any time.
+        // SAFETY: `_exit` takes a number, and may be called at any time.
         unsafe { libc::_exit(BROKEN) }
     }
     let ran = std::panic::catch_unwind(|| {
@@ -46,7 +46,7 @@ pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
     // A panic in here is a fault of this program's own.
     let status = if ran.is_ok() { 0 } else { BROKEN };
     // Functions that libraries have for the end of a process do not run, as they do not in the server.
-    // SAFETY: it may be called at any time.
+    // SAFETY: `_exit` takes a number, and may be called at any time.
     unsafe { libc::_exit(status) }
 }
 
@@ -56,7 +56,7 @@ fn isolate(page: &OwnedFd, mapped: &Mapped, request: &TrialRequest) {
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"wshd-trial-of");
     for signal in IGNORED {
-        // SAFETY: the disposition of a signal of this process, which has no handler.
+        // SAFETY: the call sets a signal to its default, which has no handler.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     let words = rustix::fs::SeekFrom::Start(mapped.words_at());
@@ -81,12 +81,21 @@ fn isolate(page: &OwnedFd, mapped: &Mapped, request: &TrialRequest) {
 
 /// Makes the calls of a load, and reports what came of them.
 fn try_plugin(page: &Mapped, request: &TrialRequest) {
-    handler_log::capture_lines(LINES_BYTES_MAX);
+    let shared = Shared::new(LogLevel::Off, &Limits::default());
+    let level = &shared.log_level;
+    level.store(request.log_level, std::sync::atomic::Ordering::Relaxed);
+    let context = HandlerContext::leak(
+        &request.handler,
+        request.generation,
+        &shared,
+        request.rights,
+        Some(CapturedLines::new(LINES_BYTES_MAX)),
+    );
     let before = libraries::mapped();
     let copy = Path::new(OsStr::from_bytes(&request.copy));
     // Opened last, when the limit of open files is the one that the plugin finds.
     let sentinels = Sentinels::open();
-    let outcome = load(page, request, copy).and_then(|()| match sentinels.harm() {
+    let outcome = load(page, request, context, copy).and_then(|()| match sentinels.harm() {
         Some(harm) => Err(Refusal::Unfit(harm.to_owned())),
         None => Ok(()),
     });
@@ -97,7 +106,11 @@ fn try_plugin(page: &Mapped, request: &TrialRequest) {
     let mut report = TrialReport {
         unfit: outcome.err().map(|refusal| refusal.to_string()),
         libraries: came.filter_map(|path| libraries::read(path)).collect(),
-        lines: handler_log::take_captured_lines(),
+        lines: context
+            .captured_lines
+            .as_ref()
+            .map(CapturedLines::take)
+            .unwrap_or_default(),
     };
     let mut bytes = serde_json::to_vec(&report).unwrap_or_default();
     if bytes.len() > REPORT_BYTES_MAX {
@@ -108,16 +121,13 @@ fn try_plugin(page: &Mapped, request: &TrialRequest) {
     page.write_report(&bytes);
 }
 
-fn load(page: &Mapped, request: &TrialRequest, copy: &Path) -> Result<(), Refusal> {
-    let shared = Shared::new(LogLevel::Off, &Limits::default());
-    let level = &shared.log_level;
-    level.store(request.log_level, std::sync::atomic::Ordering::Relaxed);
-    let context = HandlerContext::leak(
-        &request.handler,
-        request.generation,
-        &shared,
-        request.rights,
-    );
+/// Opens the copy, and makes the calls of a load with `context`.
+fn load(
+    page: &Mapped,
+    request: &TrialRequest,
+    context: &'static HandlerContext,
+    copy: &Path,
+) -> Result<(), Refusal> {
     page.reach(Step::Opening);
     let descriptor = image::open(copy)?;
     page.reach(Step::Init);
@@ -172,7 +182,7 @@ fn memory_of_the_machine() -> u64 {
 /// No owner of such a descriptor uses or drops it afterwards.
 pub(super) unsafe fn close_from(first: i32) {
     if is_allowed(Optional::ClosingMany) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises that no owner uses the descriptors.
         let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
         if closed == 0 {
             return;
@@ -188,7 +198,7 @@ pub(super) unsafe fn close_from(first: i32) {
     });
     let open: Vec<i32> = open.filter(|fd| *fd >= first).collect();
     for fd in open {
-        // SAFETY: the caller's promise; the directory's own descriptor is closed already.
+        // SAFETY: the caller promises that no owner uses the descriptor. The directory's own one is closed already.
         unsafe { libc::close(fd) };
     }
 }

@@ -89,7 +89,7 @@ fn isolate(control: OwnedFd) -> OwnedFd {
     let _ = set_parent_process_death_signal(Some(Signal::CONT));
     let _ = set_child_subreaper(Some(getpid()));
     for signal in child::IGNORED {
-        // SAFETY: the disposition of a signal of this process, which has no handler.
+        // SAFETY: the call has a signal ignored, which needs no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     if let Ok(null) = fs::File::options().read(true).write(true).open("/dev/null") {
@@ -276,7 +276,7 @@ fn leave(trials: &[RunningTrial]) -> ! {
     while end_orphans(&[]) && began.elapsed() < LEAVE_TIMEOUT {
         std::thread::sleep(ORPHANS_PAUSE);
     }
-    // SAFETY: it may be called at any time.
+    // SAFETY: `_exit` takes a number, and may be called at any time.
     unsafe { libc::_exit(0) }
 }
 

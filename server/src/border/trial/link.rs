@@ -100,7 +100,7 @@ impl Helper {
     fn fork() -> io::Result<Helper> {
         let (socket, theirs) = sockets()?;
         let server = getpid();
-        // SAFETY: the caller's promise: no other thread holds a lock that the copy would find taken.
+        // SAFETY: the process has a single thread, which `start_helper` asks of its caller. So the copy finds no lock taken.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
@@ -188,6 +188,7 @@ fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
+/// The helper, or why there is none. Global, because it is forked first thing in `main`, when nothing else exists yet.
 static HELPER: Mutex<Option<Result<Arc<Helper>, String>>> = Mutex::new(None);
 
 /// How long the end of a helper that was killed is waited for.

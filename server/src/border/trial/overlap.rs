@@ -31,6 +31,7 @@ struct Trials {
     running: u64,
 }
 
+/// Global, because all trials of the process share the one helper.
 static TRIALS: Mutex<Trials> = Mutex::new(Trials {
     begun: 0,
     running: 0,

@@ -23,11 +23,13 @@ pub(super) fn verdict_key(subject: &Subject<'_>) -> u64 {
     xxh3_64(&bytes)
 }
 
+/// The libraries of a plugin that has passed.
 pub(super) fn passed_before(key: u64) -> Option<Vec<Library>> {
     let passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
     passed.get(&key).cloned()
 }
 
+/// Keeps the libraries of a plugin that has passed.
 pub(super) fn note_passed(key: u64, libraries: &[Library]) {
     let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
     if passed.len() >= PASSED_MAX {
@@ -37,7 +39,7 @@ pub(super) fn note_passed(key: u64, libraries: &[Library]) {
 }
 
 /// The libraries of each plugin that has passed, by [`verdict_key`]. Refusals are not kept, because their
-/// reason may have lain outside the file: a file that is touched is tried again.
+/// reason may have lain outside the file: a file that is touched is tried again. Global, as the one helper is.
 static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());
 /// The number of verdicts that are kept, of a few hundred bytes each.
 const PASSED_MAX: usize = 10_000;

@@ -212,7 +212,7 @@ fn has_room(socket: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Threads that may wait for a disk.
+/// Permits for threads that wait for a disk. Global, as the runtime's threads for such work are.
 static DISK: Semaphore = Semaphore::const_new(16);
 
 /// How long a peer that was sent everything may take to close.

@@ -16,6 +16,7 @@ struct Pool {
 }
 
 thread_local! {
+    /// Per thread, so that a message is compressed without a lock.
     static POOL: RefCell<Pool> = RefCell::default();
 }
 
