@@ -146,3 +146,149 @@ impl BuildResult {
 }
 
 const NOT_COPIED: &str = "built, but not copied; the terminal says why";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dev::handler::Recipe;
+
+    /// A build of `echo` with a library, which is fresh or not, or with what the compiler says.
+    fn result(
+        artifact: Result<bool, &str>,
+        placed: Option<Placed>,
+        outcome: Option<Result<u64, &str>>,
+    ) -> BuildResult {
+        let artifact = artifact.map(|is_fresh| Artifact {
+            library: "libecho_wsh.so".into(),
+            is_fresh,
+        });
+        let change = outcome.map(|outcome| Change {
+            handler: "echo".to_owned(),
+            outcome: outcome.map_err(str::to_owned),
+            elapsed: Duration::from_millis(2),
+            moved: None,
+        });
+        BuildResult {
+            handler: HandlerSource {
+                name: "echo_wsh".to_owned(),
+                recipe: Recipe::Cc {
+                    sources: Vec::new(),
+                },
+                origin: "echo.c".into(),
+                has_script: false,
+                has_macro: false,
+                parts: BTreeSet::new(),
+                shared: Arc::default(),
+            },
+            artifact: artifact.map_err(str::to_owned),
+            placed,
+            change,
+            build: Duration::from_millis(500),
+        }
+    }
+
+    #[test]
+    fn each_result_of_a_build_has_its_line_and_its_state() {
+        let not_built = |why: &str| Some(NotServed::NotBuilt(why.to_owned()));
+        let not_loaded = |why: &str| Some(NotServed::NotLoaded(why.to_owned()));
+        let (same, changed) = (|| Some(Placed::Same), || Some(Placed::Changed));
+        let live = "echo_wsh: live at ws://localhost:1/echo in ";
+        for (before, build, line, after) in [
+            // From nothing.
+            (
+                (None, None),
+                result(Err("no"), None, None),
+                "echo_wsh: build failed; nothing serves it yet",
+                (None, not_built("no")),
+            ),
+            (
+                (None, None),
+                result(Ok(false), None, None),
+                "echo_wsh: build failed; nothing serves it yet",
+                (None, not_built(NOT_COPIED)),
+            ),
+            (
+                (None, None),
+                result(Ok(false), changed(), Some(Ok(1))),
+                live,
+                (Some(1), None),
+            ),
+            (
+                (None, None),
+                result(Ok(false), changed(), Some(Err("bad"))),
+                "echo_wsh: built, but not loaded: bad",
+                (None, not_loaded("bad")),
+            ),
+            // While a generation serves.
+            (
+                (Some(1), None),
+                result(Err("no"), None, None),
+                "echo_wsh: build failed; generation 1 keeps serving",
+                (Some(1), not_built("no")),
+            ),
+            (
+                (Some(1), None),
+                result(Ok(false), changed(), Some(Ok(2))),
+                "echo_wsh: live in ",
+                (Some(2), None),
+            ),
+            (
+                (Some(1), None),
+                result(Ok(false), same(), None),
+                "echo_wsh: built in 0.50 s, the library is what it was",
+                (Some(1), None),
+            ),
+            (
+                (Some(1), None),
+                result(Ok(true), same(), None),
+                "",
+                (Some(1), None),
+            ),
+            // After a failure.
+            (
+                (Some(1), not_built("no")),
+                result(Ok(true), same(), None),
+                "echo_wsh: builds again, as generation 1 that serves",
+                (Some(1), None),
+            ),
+            (
+                (Some(1), not_loaded("bad")),
+                result(Ok(true), same(), None),
+                "echo_wsh: built, but not loaded: bad",
+                (Some(1), not_loaded("bad")),
+            ),
+            (
+                (Some(1), not_loaded("bad")),
+                result(Ok(true), same(), Some(Ok(2))),
+                "echo_wsh: live in ",
+                (Some(2), None),
+            ),
+        ] {
+            let (generation, failure) = before.clone();
+            let mut state = HandlerState {
+                generation,
+                failure,
+            };
+            let address = Address {
+                port: 1,
+                has_pages: false,
+            };
+
+            let told = build.conclude(&mut state, Some(SystemTime::now()), address);
+
+            let told = told.unwrap_or_default();
+            assert!(
+                told.starts_with(line) && told.is_empty() == line.is_empty(),
+                "{before:?}: {told}"
+            );
+            assert_eq!(
+                (state.generation, state.failure),
+                after,
+                "{before:?}: {told}"
+            );
+        }
+    }
+}
