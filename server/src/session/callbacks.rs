@@ -1,7 +1,7 @@
 //! The ways into a handler: every callback of a session runs here, and what it answers is acted on here.
 //!
-//! Only three calls are made elsewhere, because they make or move what the others need: `open`,
-//! `snapshot` and `restore`, all through `generation::owners`.
+//! Four calls are made elsewhere. `open`, `snapshot` and `restore` make or move what the others need, and
+//! messages that come whole run in a loop of their own (`session/receive`), which ends here too.
 
 use super::Session;
 use crate::border::calls::{CallbackOutcome, SessionInstance};
@@ -34,9 +34,15 @@ impl Session {
                 close: self.their_close.as_deref(),
             };
             let outcome = callback(instance, &mut self.conn, from_peer);
-            self.settle(outcome);
-            self.act();
+            self.follow_answer(outcome);
         }
+    }
+
+    /// Does what follows from a callback: from what it answered, and from what the handler did in it.
+    #[inline(always)]
+    pub(super) fn follow_answer(&mut self, outcome: CallbackOutcome) {
+        self.settle(outcome);
+        self.act();
     }
 
     /// Runs `closed`, or a wake after it. Unless the handler answers that it is not done yet, its part

@@ -113,32 +113,40 @@ impl Session {
 
     /// Hands whole plain messages to the handler, one after another, until something else comes. Nearly
     /// everything that comes is such a message, so this is the short way.
+    //
+    // It is `call` written out for many messages in a row. The compiler would leave a closure as large as
+    // this a function of its own, which would cost each receive some 70 instructions.
     #[inline(always)]
     fn deliver_whole(&mut self, buffer: &mut [u8], at: &mut usize) {
         if !self.state().is_open() || !self.decoder.is_between_messages() {
             return;
         }
-        self.call(|instance, conn, FromPeer { decoder, .. }| {
-            let Some(mut delivery) = instance.deliver(conn) else {
-                return CallbackOutcome::Continue;
-            };
-            if delivery.takes_batches() {
-                return deliver_batches(decoder, &mut delivery, buffer, at);
-            }
-            let half = delivery.conn.controls.half();
-            while *at < buffer.len()
-                && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
-                && let Some((kind, place)) = decoder.whole_message(buffer, at, bytes_max)
+        let Some(instance) = self.owner.instance() else {
+            return;
+        };
+        let Some(mut delivery) = instance.deliver(&mut self.conn) else {
+            return;
+        };
+        if delivery.takes_batches() {
+            let outcome = deliver_batches(&self.decoder, &mut delivery, buffer, at);
+            drop(delivery);
+            return self.follow_answer(outcome);
+        }
+        let mut outcome = CallbackOutcome::Continue;
+        let half = delivery.conn.controls.half();
+        while *at < buffer.len()
+            && let Some(bytes_max) = delivery.conn.controls.answer_bytes_max(half)
+            && let Some((kind, place)) = self.decoder.whole_message(buffer, at, bytes_max)
+        {
+            outcome = delivery.message(abi_kind(kind), &buffer[place]);
+            if outcome != CallbackOutcome::Continue
+                || !delivery.conn.controls.closing.state().is_open()
             {
-                let outcome = delivery.message(abi_kind(kind), &buffer[place]);
-                if outcome != CallbackOutcome::Continue
-                    || !delivery.conn.controls.closing.state().is_open()
-                {
-                    return outcome;
-                }
+                break;
             }
-            CallbackOutcome::Continue
-        });
+        }
+        drop(delivery);
+        self.follow_answer(outcome);
     }
 
     /// Hands one step of the decoder to the handler.
