@@ -3,6 +3,7 @@
 //! A hint is never more than a reason to look: events get lost, and some file systems have none. So the
 //! reconciler also looks every few seconds without one.
 
+mod silence;
 mod waypoints;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -11,13 +12,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::{debug, warn};
 
+use self::silence::{AfterLook, Silence};
 pub(crate) use self::waypoints::waypoints;
 use crate::process::optional::{Optional, is_allowed};
 use crate::process::regular_file::is_absence;
@@ -30,7 +32,6 @@ pub(crate) struct Watcher {
     watched: HashMap<PathBuf, (u64, u64)>,
     /// Which events are hints. The thread that gets the events reads it.
     interest: Arc<ArcSwap<Interest>>,
-    /// Whether a directory could not be watched.
     /// Whether a directory could not be watched.
     is_blind: bool,
     silence: Silence,
@@ -52,19 +53,6 @@ impl Interest {
             || self.whole.contains(path)
             || path.parent().is_some_and(|it| self.whole.contains(it))
     }
-}
-
-/// Whether events tell of changes at all. Some file systems have no events, and a link may lead to a
-/// directory that is not watched.
-#[derive(Debug, Default)]
-struct Silence {
-    /// Whether a hint has come since the last look.
-    was_broken: bool,
-    /// A change that no hint told of, and when it was found.
-    unannounced: Option<(PathBuf, Instant)>,
-    /// Whether such a change got no hint in time, so that none is expected any more.
-    /// Whether such a change got no hint in time, so that none is expected any more.
-    is_certain: bool,
 }
 
 impl Watcher {
@@ -161,13 +149,12 @@ impl Watcher {
 
     /// Whether some changes can be found by looking only.
     pub(crate) fn is_blind(&self) -> bool {
-        self.is_blind || self.silence.is_certain
+        self.is_blind || self.silence == Silence::Certain
     }
 
     /// Notes that a hint has come.
     pub(crate) fn heard(&mut self) {
-        self.silence.was_broken = true;
-        self.silence.unannounced = None;
+        self.silence = std::mem::take(&mut self.silence).after_hint();
     }
 
     /// Forgets whether events tell of changes: other directories are looked at from now on.
@@ -182,23 +169,21 @@ impl Watcher {
         if self.is_blind() {
             return None;
         }
-        let silence = &mut self.silence;
-        let was_broken = std::mem::take(&mut silence.was_broken);
-        if let (false, Some(path)) = (was_broken, changed.first()) {
-            silence
-                .unannounced
-                .get_or_insert_with(|| (path.clone(), now));
+        let silence = std::mem::take(&mut self.silence);
+        let changed = changed.first().map(PathBuf::as_path);
+        let (silence, follows) = silence.after_look(changed, now);
+        self.silence = silence;
+        match follows {
+            AfterLook::Nothing => None,
+            AfterLook::LookAgain(until) => Some(until),
+            AfterLook::Tell(path) => {
+                warn!(
+                    path = %path.display(),
+                    "no event told of a change: its file system has none, or a link leads to where nothing is watched; looking for changes twice a second from now on"
+                );
+                None
+            }
         }
-        let (path, since) = silence.unannounced.as_ref()?;
-        if now < *since + GRACE {
-            return Some(*since + GRACE);
-        }
-        warn!(
-            path = %path.display(),
-            "no event told of a change: its file system has none, or a link leads to where nothing is watched; looking for changes twice a second from now on"
-        );
-        silence.is_certain = true;
-        None
     }
 
     fn go_blind(&mut self, error: &notify::Error) {
@@ -246,11 +231,9 @@ fn inode_of(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// How long an event may take to arrive.
-const GRACE: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests {
+    use super::silence::GRACE;
     use super::*;
 
     fn watcher() -> Watcher {
