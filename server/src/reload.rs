@@ -91,7 +91,6 @@ pub enum StartError {
 }
 
 /// A message to the thread of the road of changes.
-/// A message to the thread of the road of changes.
 #[derive(Debug)]
 enum Order {
     /// Something may have changed.
@@ -101,7 +100,6 @@ enum Order {
     /// Read the configuration again, whether its file changed or not. The flag becomes false when that
     /// begins.
     Reread(Arc<AtomicBool>),
-    /// A load has ended.
     /// A load has ended.
     Loaded(Finished),
     /// A large file was read.
@@ -114,7 +112,6 @@ enum Order {
         generation: u64,
         moved: Moved,
     },
-    /// Shut every generation down, and end.
     /// Shut every generation down, and end.
     Stop,
 }

@@ -141,7 +141,6 @@ const SLICE: usize = 64;
 /// others.
 const SLICE_PATIENCE: Duration = Duration::from_millis(20);
 /// The longest rest between two slices.
-/// The longest rest between two slices.
 const REST_MAX: Duration = Duration::from_millis(1);
 /// How long the last sessions may take to answer before the move is logged.
 const PATIENCE: Duration = Duration::from_secs(1);

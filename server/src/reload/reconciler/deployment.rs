@@ -26,9 +26,7 @@ pub(super) struct Deployment {
     /// The file that answers at its route.
     pub(super) path: Option<PathBuf>,
     /// The generation that new connections begin on.
-    /// The generation that new connections begin on.
     pub(super) serving: Option<Arc<Generation>>,
-    /// The load under way.
     /// The load under way.
     pub(super) loading: Option<Loading>,
     /// Why its file is not what serves.

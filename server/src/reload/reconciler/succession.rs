@@ -144,7 +144,6 @@ impl Reconciler {
     }
 
     /// Keeps an old generation until none of its code runs any more.
-    /// Keeps an old generation until none of its code runs any more.
     fn drain(&mut self, name: &str, generation: Arc<Generation>) {
         let settings = generation.settings();
         let Some(handler) = self.deployments.get_mut(name) else {
