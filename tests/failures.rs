@@ -21,13 +21,12 @@ fn changed(from: &str, to: &str) -> String {
     request.replacen(from, to, 1)
 }
 
-#[test]
-fn every_rule_of_the_opening_handshake_has_its_status() {
-    let (_site, server) = features("");
+/// Opening handshakes: the name of each, the status that it gets, and a part of the response.
+fn handshakes() -> Vec<(&'static str, String, u16, &'static str)> {
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     let long = "x".repeat(20_000);
     let lines: String = (0..150).map(|n| format!("X-{n}: 1\r\n")).collect();
-    for (what, request, status, more) in [
+    vec![
         (
             "a correct one",
             opening("/features", ""),
@@ -224,7 +223,13 @@ fn every_rule_of_the_opening_handshake_has_its_status() {
             "",
         ),
         ("no HTTP at all", "hello\r\n\r\n".into(), 400, ""),
-    ] {
+    ]
+}
+
+#[test]
+fn every_rule_of_the_opening_handshake_has_its_status() {
+    let (_site, server) = features("");
+    for (what, request, status, more) in handshakes() {
         let answer = server.exchange(request.as_bytes());
         assert_eq!(status_of(&answer), status, "{what}: {answer}");
         assert!(answer.contains(more), "{what}: {answer}");

@@ -201,7 +201,7 @@ fn downloads_that_are_not_read_take_no_memory_and_hold_no_other_request_up() {
     assert_eq!(server.connect("/echo").ask("hello"), "hello");
     let kept = server.proc_status("VmRSS").saturating_sub(before);
     if is_long() {
-        eprintln!("{count} downloads that nobody reads take {kept} KiB");
+        eprintln!("{count} downloads that are not read take {kept} KiB");
     }
     assert!(
         kept < 8 * 1024 + count * 8,

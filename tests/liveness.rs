@@ -56,7 +56,7 @@ fn read_steadily(mut stream: TcpStream, bytes_a_second: usize, time: Duration) -
 }
 
 #[test]
-fn a_slow_reader_lives_and_who_reads_nothing_does_not() {
+fn a_slow_reader_lives_and_a_peer_that_reads_nothing_does_not() {
     // The short form is ten times as fast, with a buffer and timeouts to match.
     let (config, buffer, rates, time) = if is_long() {
         ("", None, [2, 10, 40, 200], 100_000)

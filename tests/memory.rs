@@ -23,7 +23,7 @@ fn comes_back(server: &Server, before: u64, clients: usize, act: impl Fn(&mut Cl
 }
 
 #[test]
-fn memory_comes_back_when_those_who_needed_it_have_left() {
+fn memory_comes_back_when_the_clients_that_needed_it_have_left() {
     let site = Site::with(&["echo_wsh"]);
     site.write("config.toml", "[limits]\nmessage_bytes_max = 16777216\n");
     let server = Server::start(&site);

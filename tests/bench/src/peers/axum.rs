@@ -39,19 +39,19 @@ async fn echo(mut socket: WebSocket) {
 
 async fn open_fan(
     upgrade: WebSocketUpgrade,
-    State(everybody): State<broadcast::Sender<Message>>,
+    State(subscribers): State<broadcast::Sender<Message>>,
 ) -> Response {
-    upgrade.on_upgrade(|socket| fan(socket, everybody))
+    upgrade.on_upgrade(|socket| fan(socket, subscribers))
 }
 
-async fn fan(mut socket: WebSocket, everybody: broadcast::Sender<Message>) {
-    let mut published = everybody.subscribe();
+async fn fan(mut socket: WebSocket, subscribers: broadcast::Sender<Message>) {
+    let mut published = subscribers.subscribe();
     loop {
         tokio::select! {
             message = socket.recv() => match message {
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     // This connection is subscribed, so the send cannot fail.
-                    let _ = everybody.send(message);
+                    let _ = subscribers.send(message);
                 }
                 Some(Ok(_)) => {}
                 _ => return,
