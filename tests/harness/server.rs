@@ -121,7 +121,8 @@ fn port_in(line: &str) -> u16 {
 impl Server {
     /// Waits until the server listens.
     pub(crate) fn listening(mut self) -> Server {
-        let line = self.line(&["listening"]);
+        // It loads every handler before it listens.
+        let line = self.line_within(Duration::from_secs(30), &["listening"]);
         self.port = port_in(&line);
         self
     }
