@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_during_a_swap_gets_in_somewhere_and_each_generation_ends_once() {
+    fn a_session_that_comes_during_a_swap_gets_in_somewhere_and_each_generation_ends_once() {
         let mut model = loom::model::Builder::new();
         // Every interleaving of three threads that loop takes twenty minutes, and holds; those with
         // up to three preemptions take seconds.

@@ -136,7 +136,7 @@ pub trait Handler: Sized + Send + Sync + 'static {
     /// Whether the handler's own [`handshake`](Self::handshake) judges the `Origin` (RFC 6455 §10.2).
     ///
     /// If so, the server admits pages of any origin, unless its configuration has a rule for this handler. It is meant for
-    /// handlers that do nothing on behalf of a user who is logged in.
+    /// handlers that do nothing on behalf of a logged-in user.
     const ORIGIN_ANY: bool = false;
 
     /// Builds the handler from its configuration. It changes nothing outside: that is for [`serving`](Self::serving).
