@@ -47,6 +47,11 @@ const NAMES: &[(&str, &str)] = &[
     ("workshop", "build loop"),
     ("Shelf", "LibraryDir"),
     ("shelf", "library dir"),
+    ("Unmoved", "NotMoved"),
+    ("Particulars", "RequestParts"),
+    ("Doze", "IdleSleep"),
+    ("Sight", "Observation"),
+    ("Errand", "ThreadJob"),
 ];
 
 /// Modules that are gone, whose words mean something else elsewhere.

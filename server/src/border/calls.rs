@@ -235,15 +235,14 @@ impl SessionInstance {
 
     /// Tells the handler of a Ping, which is answered already.
     pub(crate) fn ping(&mut self, conn: &mut HostConn, payload: &[u8]) -> CallbackOutcome {
-        let session = self.session;
         self.call(
             conn,
             Callback::Ping,
             Loan::Running,
             self.vtable.ping,
-            |ping, conn| {
-                // SAFETY: the session lives until the drop of `self`. `call` lends the Conn, and the payload is borrowed for longer than
-                // the call.
+            |ping, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent. The payload is borrowed for
+                // longer than the call.
                 unsafe { ping(session, conn, payload.as_ptr(), payload.len()) }
             },
         )
@@ -251,15 +250,14 @@ impl SessionInstance {
 
     /// Tells the handler of a Pong.
     pub(crate) fn pong(&mut self, conn: &mut HostConn, payload: &[u8]) -> CallbackOutcome {
-        let session = self.session;
         self.call(
             conn,
             Callback::Pong,
             Loan::Running,
             self.vtable.pong,
-            |pong, conn| {
-                // SAFETY: the session lives until the drop of `self`. `call` lends the Conn, and the payload is borrowed for longer than
-                // the call.
+            |pong, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent. The payload is borrowed for
+                // longer than the call.
                 unsafe { pong(session, conn, payload.as_ptr(), payload.len()) }
             },
         )
@@ -267,14 +265,13 @@ impl SessionInstance {
 
     /// Tells the handler that there is room to send again.
     pub(crate) fn drain(&mut self, conn: &mut HostConn) -> CallbackOutcome {
-        let session = self.session;
         self.call(
             conn,
             Callback::Drain,
             Loan::Running,
             self.vtable.drain,
-            |drain, conn| {
-                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
+            |drain, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent.
                 unsafe { drain(session, conn) }
             },
         )
@@ -282,14 +279,13 @@ impl SessionInstance {
 
     /// Tells the handler that the timer with this token ran out.
     pub(crate) fn timer(&mut self, conn: &mut HostConn, token: u64) -> CallbackOutcome {
-        let session = self.session;
         self.call(
             conn,
             Callback::Timer,
             Loan::Running,
             self.vtable.timer,
-            |timer, conn| {
-                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
+            |timer, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent.
                 unsafe { timer(session, conn, token) }
             },
         )
@@ -297,14 +293,13 @@ impl SessionInstance {
 
     /// Tells the handler that `wake` of the host table was called for its session.
     pub(crate) fn wake(&mut self, conn: &mut HostConn) -> CallbackOutcome {
-        let session = self.session;
         self.call(
             conn,
             Callback::Wake,
             Loan::Running,
             self.vtable.wake,
-            |wake, conn| {
-                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
+            |wake, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent.
                 unsafe { wake(session, conn) }
             },
         )
@@ -312,29 +307,27 @@ impl SessionInstance {
 
     /// Passes on a number that was given to `notify` of the host table.
     pub(crate) fn note(&mut self, conn: &mut HostConn, note: u64) -> CallbackOutcome {
-        let session = self.session;
         self.call(
             conn,
             Callback::Note,
             Loan::Running,
             self.vtable.note,
-            |callback, conn| {
-                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
-                unsafe { callback(session, conn, note) }
+            |note_callback, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent.
+                unsafe { note_callback(session, conn, note) }
             },
         )
     }
 
     /// Calls `wake` after `closed` answered PENDING, when there is no connection any more.
     pub(crate) fn wake_after_end(&mut self, conn: &mut HostConn) -> CallbackOutcome {
-        let session = self.session;
         self.call(
             conn,
             Callback::Wake,
             Loan::Over,
             self.vtable.wake,
-            |wake, conn| {
-                // SAFETY: the session lives until the drop of `self`, and `call` lends the Conn.
+            |wake, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent.
                 unsafe { wake(session, conn) }
             },
         )
@@ -347,16 +340,15 @@ impl SessionInstance {
         code: u16,
         reason: &str,
     ) -> CallbackOutcome {
-        let session = self.session;
         conn.set_cause();
         self.call(
             conn,
             Callback::Closing,
             Loan::Running,
             self.vtable.closing,
-            |closing, conn| {
-                // SAFETY: the session lives until the drop of `self`. `call` lends the Conn, and the reason is borrowed for longer than
-                // the call.
+            |closing, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent. The reason is borrowed for
+                // longer than the call.
                 unsafe { closing(session, conn, code.into(), lent_memory::lend(reason)) }
             },
         )
@@ -369,36 +361,36 @@ impl SessionInstance {
         code: u16,
         reason: &str,
     ) -> CallbackOutcome {
-        let session = self.session;
         conn.set_cause();
         self.call(
             conn,
             Callback::Closed,
             Loan::Over,
             self.vtable.closed,
-            |closed, conn| {
-                // SAFETY: the session lives until the drop of `self`. `call` lends the Conn, and the reason is borrowed for longer than
-                // the call.
+            |closed, session, conn| {
+                // SAFETY: `call` gives a session that lives, and a Conn that is lent. The reason is borrowed for
+                // longer than the call.
                 unsafe { closed(session, conn, code.into(), lent_memory::lend(reason)) }
             },
         )
     }
 
-    /// Lends the Conn to one callback. A callback that the plugin does not have answers `Continue`.
+    /// Runs one callback with the session and the Conn, which is lent to it. A callback that the plugin does not have answers
+    /// `Continue`.
     fn call<F>(
         &self,
         conn: &mut HostConn,
         name: Callback,
         loan: Loan,
         callback: Option<F>,
-        run: impl FnOnce(F, *mut abi::Conn) -> Status,
+        run: impl FnOnce(F, *mut c_void, *mut abi::Conn) -> Status,
     ) -> CallbackOutcome {
         let Some(callback) = callback else {
             return CallbackOutcome::Continue;
         };
         let _watched = watch(self.context, name);
         let lent = conn.begin(loan);
-        let status = run(callback, lent);
+        let status = run(callback, self.session, lent);
         conn.end();
         outcome(status, conn, name, loan == Loan::Over)
     }

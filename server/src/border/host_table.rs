@@ -1,24 +1,22 @@
 //! The host table: every function that a plugin can call.
 //!
-//! Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
+//! Functions with a Conn are in this file, those of the answer to a handshake in [`response`], and those with `ctx` in
+//! [`with_ctx`]. Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
 //! [`HandlerContext`], and turns the answer into a status. No function calls the plugin before it returns.
 
 pub(crate) mod response;
+pub(crate) mod with_ctx;
 
-use std::ffi::c_void;
-
-use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
+use wsh::abi::{self, Bytes, Host, Status, Str};
 use wsh::rules::{self, REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 
 use self::response::{response_extensions, response_header, response_protocol, response_reject};
+use self::with_ctx::{close_to, extension, log, notify, publish, send_to, spawn, wake, wake_after};
 use super::failure_reason::fail;
 use super::handler_context::HandlerContext;
-use super::handler_log;
 use super::host_conn::HostConn;
-use super::lent_memory::{self, borrow, borrow_below, borrow_pairs, borrow_str};
-use super::raw_table;
+use super::lent_memory::{self, borrow, borrow_below, borrow_str};
 use super::refused_calls::{self, Caller, HostCall, LentBytes};
-use super::response_draft::Draft;
 use crate::outbound::wire::LARGE_BYTES;
 use crate::sessions::cause::Cause;
 
@@ -58,8 +56,7 @@ pub(crate) fn table(context: &'static HandlerContext) -> &'static Host {
 }
 
 // The plugin keeps the rules of abi.rs in every function of this file, and SAFETY comments cite them by name. *lent memory*:
-// pointers with a length are readable during the call. *the Conn*: a `*mut Conn` is one that the server gave out. `ctx` is
-// that of the plugin's own table.
+// pointers with a length are readable during the call. *the Conn*: a `*mut Conn` is one that the server gave out.
 
 unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
     match HostConn::is_lent(conn) {
@@ -300,153 +297,6 @@ unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Sta
     }))
 }
 
-unsafe extern "C" fn send_to(
-    ctx: *mut c_void,
-    id: u64,
-    kind: u32,
-    ptr: *const u8,
-    len: usize,
-) -> i64 {
-    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
-    let (payload, context) = unsafe { (borrow(ptr, len), context(ctx)) };
-    let call = || HostCall::SendTo {
-        kind,
-        payload: LentBytes::new(Str { ptr, len }, payload.ok()),
-    };
-    amount(call_on_context(context, id, call, |context| {
-        context.send_to(id, kind, payload?)
-    }))
-}
-
-unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status {
-    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
-    let (text, context) = unsafe { (borrow_reason(reason), context(ctx)) };
-    let call = || HostCall::CloseTo {
-        code,
-        reason: lent_text(reason, text),
-    };
-    status(call_on_context(context, id, call, |context| {
-        context.close_to(id, code, text?)
-    }))
-}
-
-unsafe extern "C" fn publish(
-    ctx: *mut c_void,
-    topic: Str,
-    kind: u32,
-    ptr: *const u8,
-    len: usize,
-    except: u64,
-) -> i64 {
-    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
-    let (name, payload, context) = unsafe {
-        (
-            borrow_str(topic, TOPIC_BYTES_MAX),
-            borrow(ptr, len),
-            context(ctx),
-        )
-    };
-    let call = || HostCall::Publish {
-        topic: lent_text(topic, name),
-        kind,
-        payload: LentBytes::new(Str { ptr, len }, payload.ok()),
-    };
-    amount(call_on_context(context, 0, call, |context| {
-        let reached = context.publish(rules::topic(name?)?, kind, payload?, except)?;
-        Ok(reached as u64)
-    }))
-}
-
-unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
-    // SAFETY: `ctx` is that of a table, whose context is never freed.
-    let context = unsafe { context(ctx) };
-    status(call_on_context(
-        context,
-        id,
-        || HostCall::Wake,
-        |context| context.wake(id),
-    ))
-}
-
-unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
-    // SAFETY: `ctx` is that of a table, whose context is never freed.
-    let context = unsafe { context(ctx) };
-    let call = || HostCall::WakeAfter;
-    status(call_on_context(context, id, call, |context| {
-        context.wake_after(id, ms)
-    }))
-}
-
-unsafe extern "C" fn notify(ctx: *mut c_void, id: u64, note: u64) -> Status {
-    // SAFETY: `ctx` is that of a table, whose context is never freed.
-    let context = unsafe { context(ctx) };
-    let call = || HostCall::Notify;
-    status(call_on_context(context, id, call, |context| {
-        context.notify(id, note)
-    }))
-}
-
-unsafe extern "C" fn spawn(
-    ctx: *mut c_void,
-    run: Option<unsafe extern "C" fn(*mut c_void)>,
-    argument: *mut c_void,
-) -> Status {
-    // SAFETY: `ctx` is that of a table, whose context is never freed.
-    let context = unsafe { context(ctx) };
-    let call = || HostCall::Spawn {
-        is_null: run.is_none(),
-    };
-    status(call_on_context(context, 0, call, |context| {
-        context.spawn(run.ok_or(abi::INVALID)?, argument)
-    }))
-}
-
-unsafe extern "C" fn log(
-    ctx: *mut c_void,
-    id: u64,
-    level: u32,
-    target: Str,
-    message: Str,
-    fields: *const Pair,
-    n_fields: usize,
-) {
-    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
-    let (context, target, message, fields) = unsafe {
-        (
-            context(ctx),
-            borrow(target.ptr, target.len),
-            borrow(message.ptr, message.len),
-            borrow_pairs(fields, n_fields, handler_log::FIELDS_MAX),
-        )
-    };
-    let Ok(context) = context else { return };
-    let fields = fields.map(|fields| {
-        fields.iter().map(|pair| {
-            // SAFETY: *lent memory*, which holds for a pair's name and value too.
-            unsafe {
-                (
-                    borrow(pair.name.ptr, pair.name.len),
-                    borrow(pair.value.ptr, pair.value.len),
-                )
-            }
-        })
-    });
-    let id = match id {
-        0 => HostConn::running(context).or_else(Draft::running),
-        id => Some(id),
-    };
-    handler_log::forward(context, id, level, target, message, fields);
-}
-
-unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
-    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
-    let (id, context) = unsafe { (borrow_str(id, EXTENSION_BYTES_MAX), context(ctx)) };
-    match (id, context) {
-        (Ok(abi::raw::RAW), Ok(context)) => raw_table::table_for(context),
-        _ => std::ptr::null(),
-    }
-}
-
 /// The reason of a Close frame.
 ///
 /// # Safety
@@ -455,16 +305,6 @@ unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
 unsafe fn borrow_reason<'a>(reason: Bytes) -> Result<&'a str, Status> {
     // SAFETY: the caller makes the promise of `borrow`.
     unsafe { borrow_str(reason, REASON_BYTES_MAX) }
-}
-
-/// The context behind `ctx`; MISUSE for NULL.
-///
-/// # Safety
-///
-/// `ctx` is the `ctx` of a table that [`table`] made, or NULL.
-pub(crate) unsafe fn context(ctx: *mut c_void) -> Result<&'static HandlerContext, Status> {
-    // SAFETY: the caller promises a pointer that `table` made of a `&'static HandlerContext`, or NULL.
-    unsafe { ctx.cast::<HandlerContext>().as_ref() }.ok_or(abi::MISUSE)
 }
 
 /// Text that a plugin lends, in the form in which a refusal is logged.
@@ -486,23 +326,6 @@ pub(crate) fn call_on_conn<'a, 'b, T>(
     outcome
 }
 
-/// Runs `run` on the context, for a call about the session `id`; 0 is none. A refusal that is the plugin's fault is logged.
-pub(crate) fn call_on_context<'b, T>(
-    context: Result<&'static HandlerContext, Status>,
-    id: u64,
-    call: impl FnOnce() -> HostCall<'b>,
-    run: impl FnOnce(&'static HandlerContext) -> Result<T, Status>,
-) -> Result<T, Status> {
-    let outcome = context.and_then(run);
-    if let Err(status) = outcome {
-        let by = context.map_or(Caller::ThisThread(id), |context| {
-            Caller::Handler(context, id)
-        });
-        refused_calls::log_refusal(by, &call(), status);
-    }
-    outcome
-}
-
 /// The status that stands for an outcome.
 pub(crate) fn status(outcome: Result<(), Status>) -> Status {
     outcome.map_or_else(|status| status, |()| abi::OK)
@@ -516,6 +339,3 @@ pub(crate) fn amount(outcome: Result<u64, Status>) -> i64 {
         Err(status) => i64::from(status),
     }
 }
-
-/// The longest id of an extension that is looked at. No extension has a longer one.
-const EXTENSION_BYTES_MAX: usize = 255;

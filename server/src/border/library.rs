@@ -38,8 +38,8 @@ pub(crate) struct Plugin {
     pub(crate) vtable: &'static Vtable,
 }
 
-// SAFETY: by the ABI the handler is shared (abi.rs, *order of callbacks*): its functions may be called from
-// any thread, and those that follow one another are called by `Generation` only.
+// SAFETY: by the ABI (abi.rs, *order of callbacks*) the handler's functions may be called from any thread. Only `Generation`
+// calls those that must follow one another.
 unsafe impl Send for Plugin {}
 // SAFETY: by the ABI (abi.rs, *order of callbacks*) the handler may be used by several threads at a time.
 unsafe impl Sync for Plugin {}
@@ -191,7 +191,7 @@ impl Plugin {
         };
         failure_reason::take_reason();
         let _within = exits::enter_call(context, "init");
-        // SAFETY: the descriptor's file was inspected, its image stays mapped, the host table lives
+        // SAFETY: the descriptor's file was inspected, and its image stays mapped. The host table lives
         // as long as the process, and the arguments live until the call returns. `init` is called once
         // for each image.
         let status = unsafe {

@@ -47,26 +47,12 @@ unsafe impl Sync for RequestTable {}
 
 impl RequestTable {
     pub(crate) fn new(parts: RequestParts) -> Box<RequestTable> {
-        let pair = |name: &[u8], value: &[u8]| Pair {
-            name: lend_bytes(name),
-            value: lend_bytes(value),
-        };
         let head = &parts.head;
         let headers: Vec<Pair> = head
             .lines()
             .map(|(name, value)| pair(name, value))
             .collect();
-        let cookies = head
-            .values("cookie")
-            .flat_map(|line| line.split(|byte| *byte == b';'));
-        let cookies = cookies.filter_map(|cookie| {
-            let cookie = cookie.trim_ascii();
-            let equals = cookie.iter().position(|byte| *byte == b'=')?;
-            let (name, value) = (&cookie[..equals], &cookie[equals + 1..]);
-            // Names in the table are UTF-8. No handler can ask for a cookie with another name.
-            std::str::from_utf8(name).is_ok().then(|| pair(name, value))
-        });
-        let cookies: Vec<Pair> = cookies.collect();
+        let cookies = cookies(head);
         let protocols: Vec<Str> = parts.protocols.iter().map(|p| lend(p)).collect();
         let params = parts.params.iter();
         let params: Vec<Pair> = params
@@ -124,5 +110,27 @@ impl RequestTable {
 
     pub(crate) fn table(&self) -> *const abi::Request {
         &raw const self.table
+    }
+}
+
+/// The cookies of all lines of the header.
+fn cookies(head: &Head) -> Vec<Pair> {
+    let lines = head.values("cookie");
+    let cookies = lines.flat_map(|line| line.split(|byte| *byte == b';'));
+    let cookies = cookies.filter_map(|cookie| {
+        let cookie = cookie.trim_ascii();
+        let equals = cookie.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (&cookie[..equals], &cookie[equals + 1..]);
+        // Names in the table are UTF-8. No handler can ask for a cookie with another name.
+        std::str::from_utf8(name).is_ok().then(|| pair(name, value))
+    });
+    cookies.collect()
+}
+
+/// A name and its value, in the ABI's form.
+fn pair(name: &[u8], value: &[u8]) -> Pair {
+    Pair {
+        name: lend_bytes(name),
+        value: lend_bytes(value),
     }
 }

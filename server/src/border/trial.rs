@@ -1,5 +1,5 @@
-//! A trial before the load: a plugin is opened, initialised and tested in a process of its own, and
-//! only a plugin that passes is opened in the server.
+//! A trial before the load: a plugin is opened, initialised and tested in a process of its own. Only a
+//! plugin that passes is opened in the server.
 //!
 //! A library can end its process before any function of it is called: a torn page is enough for that,
 //! inside `dlopen`. A constructor that hangs holds the dynamic linker's lock, and with it everything.

@@ -214,8 +214,8 @@ fn wake_up() {
     }
 }
 
-// Global, all of them: each callback of the process reads them, wherever it runs, and an address that is known when the
-// program is built is the cheapest to read.
+// Global, because each callback of the process reads them, wherever it runs. An address that is known when the program is
+// built is the cheapest to read.
 
 /// The slots of all threads that have run a callback.
 static SLOTS: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());

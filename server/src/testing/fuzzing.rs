@@ -20,7 +20,7 @@ use crate::ws::deflate::inflation::Inflation;
 use crate::ws::extension::{self, Offer};
 use crate::ws::oracle::{self, Said};
 
-/// A request head: its end does not depend on how it is cut, each of its lines lies inside it, and an opening handshake that
+/// A request head: its end does not depend on how it is cut, and each of its lines lies inside it. An opening handshake that
 /// passes the checks can be answered.
 pub fn handshake(data: &[u8]) {
     let whole = Head::end(data, 0);

@@ -72,8 +72,8 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, state: *mut c_
     }
 }
 
-/// The line about the signal that ends the process: the process that sent it, or the handler and the callback, or the thread
-/// and the handler whose code it was at.
+/// The line about the signal that ends the process. It names the process that sent the signal. Otherwise it names the handler
+/// and the callback, or the thread and the handler whose code it was at.
 fn last_words(signal: c_int, sender: Option<libc::pid_t>, at: &At) -> StackLine {
     let mut line = StackLine::default();
     line.add("wshd: signal ");

@@ -1,8 +1,8 @@
 //! Keeps plugins from lowering the limit of open files.
 //!
 //! A plugin that asks the C library for a lower limit is answered as if it had got it, and nothing changes. So a lower limit
-//! that is found outside of a load, and of the other calls of a generation's life, comes from the operator: a `prlimit`,
-//! which holds from then on.
+//! that is found outside of a load, and of the other calls of a generation's life, comes from an operator's `prlimit`. It
+//! holds from then on.
 
 use std::ffi::c_int;
 

@@ -1,5 +1,7 @@
-//! Restores what belongs to the whole process when a plugin changes it: what signals do, the first three descriptors, the
-//! umask, the working directory, the locale and the limit of open files.
+//! Restores what belongs to the whole process when a plugin changes it.
+//!
+//! That is what signals do, the first three descriptors, the umask, the working directory, the locale and the limit of open
+//! files.
 //!
 //! A plugin that ignores SIGTERM makes the server unstoppable. One that closes stderr has the next client's socket take its
 //! number. So the state is compared with the one before any plugin's code ran, after each call that a load makes and every

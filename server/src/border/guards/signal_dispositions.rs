@@ -1,8 +1,8 @@
 //! Keeps plugins from changing what the server's signals do.
 //!
-//! A plugin that asks the C library to ignore SIGTERM, or to give it its default back, is answered as if that had happened,
-//! and nothing changes. To put such a change back later would be too late for a signal that comes meanwhile: it would be
-//! lost, or end the process without one Close frame. So the program exports the functions that change what a signal does,
+//! A plugin may ask the C library to ignore SIGTERM, or to give it its default back. It is answered as if that had happened,
+//! and nothing changes. To put such a change back later would be too late for a signal that comes meanwhile. The signal
+//! would be lost, or end the process without one Close frame. So the program exports the functions that change what a signal does,
 //! and plugins call these instead of the C library's. What goes around them (a raw system call, `system` while its command
 //! runs) is found by `process_state`, a little later.
 //!

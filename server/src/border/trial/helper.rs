@@ -97,8 +97,8 @@ fn isolate(control: OwnedFd) -> OwnedFd {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stderr(&null);
     }
-    // SAFETY: descriptor 3 becomes a copy of the socket, and from 4 on nothing in this process is
-    // used any more: it was forked from a thread that had made nothing else.
+    // SAFETY: descriptor 3 becomes a copy of the socket. Those from 4 on are not used any more: the process
+    // was forked from a thread that had made nothing else.
     unsafe {
         if control.as_raw_fd() != CONTROL {
             libc::dup2(control.as_raw_fd(), CONTROL);
