@@ -55,7 +55,7 @@ pub struct Config<'a> {
     pub(crate) generation: u64,
     pub(crate) is_check: bool,
     #[cfg(feature = "serde")]
-    pub(crate) asked: &'a UsedKeys,
+    pub(crate) used_keys: &'a UsedKeys,
 }
 
 impl<'a> Config<'a> {
@@ -69,7 +69,7 @@ impl<'a> Config<'a> {
     #[must_use]
     pub fn json(&self) -> &'a str {
         #[cfg(feature = "serde")]
-        self.asked.all();
+        self.used_keys.all();
         self.text()
     }
 
@@ -112,7 +112,7 @@ impl<'a> Config<'a> {
     #[cfg(feature = "serde")]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> crate::Result<T> {
         let table = self.table()?;
-        self.asked.key(key);
+        self.used_keys.key(key);
         let name = self.name;
         match table.get(key) {
             Some(value) => T::deserialize(value)
@@ -130,8 +130,8 @@ impl<'a> Config<'a> {
     /// The table is no `T`. The error names the table.
     #[cfg(feature = "serde")]
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
-        let (asked, table) = (self.asked, self.table()?);
-        T::deserialize(ConfigTable { asked, table })
+        let (used_keys, table) = (self.used_keys, self.table()?);
+        T::deserialize(ConfigTable { used_keys, table })
             .map_err(|error| format!("[handler.{}.config]: {error}", self.name).into())
     }
 
@@ -144,7 +144,7 @@ impl<'a> Config<'a> {
     /// Logs a warning for each key of the table that the handler has not asked for.
     #[cfg(feature = "serde")]
     pub(crate) fn warn_of_the_rest(&self) {
-        for (key, meant) in self.asked.rest(self.text()) {
+        for (key, meant) in self.used_keys.rest(self.text()) {
             let name = self.name;
             let meant =
                 meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));

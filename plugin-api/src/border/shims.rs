@@ -34,7 +34,7 @@ use self::{
 
 /// A handler as the host keeps it: the target of the vtable's `handler` pointer.
 struct HandlerRoot<E> {
-    style: E,
+    adapter: E,
     runtime: &'static Runtime,
 }
 
@@ -107,7 +107,7 @@ pub(crate) unsafe extern "C" fn init<E: HandlerAdapter>(
             return abi::MISUSE;
         };
         #[cfg(feature = "serde")]
-        let asked = UsedKeys::default();
+        let used_keys = UsedKeys::default();
         let config = Config {
             name: &runtime.name,
             // SAFETY: UTF-8 that lives as long as the call.
@@ -115,15 +115,15 @@ pub(crate) unsafe extern "C" fn init<E: HandlerAdapter>(
             generation: init.generation,
             is_check: init.flags & abi::CHECK != 0,
             #[cfg(feature = "serde")]
-            asked: &asked,
+            used_keys: &used_keys,
         };
-        let style = match E::new(config) {
-            Ok(style) => style,
+        let adapter = match E::new(config) {
+            Ok(adapter) => adapter,
             Err(error) => return failed(&error),
         };
         #[cfg(feature = "serde")]
         config.warn_of_the_rest();
-        let root = Box::into_raw(Box::new(HandlerRoot { style, runtime }));
+        let root = Box::into_raw(Box::new(HandlerRoot { adapter, runtime }));
         // SAFETY: the size covers both fields, and the host waits for this call to fill them.
         unsafe {
             (&raw mut (*instance).handler).write(root.cast());
@@ -148,7 +148,7 @@ fn failed(why: &crate::Error) -> Status {
 unsafe extern "C" fn self_test<E: HandlerAdapter>(handler: *mut c_void) -> Status {
     guard(|| {
         // SAFETY: the host passes what `init` gave it.
-        match unsafe { root::<E>(handler) }.style.self_test() {
+        match unsafe { root::<E>(handler) }.adapter.self_test() {
             Ok(()) => abi::OK,
             Err(error) => failed(&error),
         }
@@ -163,7 +163,7 @@ unsafe extern "C" fn serving<E: HandlerAdapter>(handler: *mut c_void, on: u32) {
             // Before the handler's `serving`, so that it can wait for its jobs.
             root.runtime.stop.set();
         }
-        if let Err(error) = root.style.serving(on != 0) {
+        if let Err(error) = root.adapter.serving(on != 0) {
             crate::error!(error, "`serving({})` failed", on != 0);
         }
     });

@@ -94,7 +94,7 @@ fn nearest(key: &str, known: &[String]) -> Option<String> {
 
 /// A table that is deserialized into a type of the handler's. The fields of the type count as keys that it asks for.
 pub(crate) struct ConfigTable<'a> {
-    pub(crate) asked: &'a UsedKeys,
+    pub(crate) used_keys: &'a UsedKeys,
     pub(crate) table: Map<String, Value>,
 }
 
@@ -102,7 +102,7 @@ impl<'de> Deserializer<'de> for ConfigTable<'_> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        self.asked.all();
+        self.used_keys.all();
         Value::Object(self.table).deserialize_any(visitor)
     }
 
@@ -113,7 +113,7 @@ impl<'de> Deserializer<'de> for ConfigTable<'_> {
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
         for field in fields {
-            self.asked.key(field);
+            self.used_keys.key(field);
         }
         Value::Object(self.table).deserialize_struct(name, fields, visitor)
     }
@@ -136,7 +136,7 @@ impl<'de> Deserializer<'de> for ConfigTable<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.asked.all();
+        self.used_keys.all();
         Value::Object(self.table).deserialize_enum(name, variants, visitor)
     }
 

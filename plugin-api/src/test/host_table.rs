@@ -260,24 +260,28 @@ unsafe extern "C" fn log(
 unsafe extern "C" fn response_header(to: *mut abi::Response, name: Str, value: Bytes) -> Status {
     // SAFETY: *lent memory*.
     let (name, value) = unsafe { (checked(name), read::lent(value.ptr, value.len)) };
-    status(on_asked(to, |draft| draft.add_header(name?, value?)))
+    status(on_running_handshake(to, |draft| {
+        draft.add_header(name?, value?)
+    }))
 }
 
 unsafe extern "C" fn response_protocol(to: *mut abi::Response, name: Str) -> Status {
     // SAFETY: *lent memory*.
     let name = unsafe { checked(name) };
-    status(on_asked(to, |draft| draft.choose_protocol(name?)))
+    status(on_running_handshake(to, |draft| {
+        draft.choose_protocol(name?)
+    }))
 }
 
 unsafe extern "C" fn response_reject(to: *mut abi::Response, code: u32, body: Bytes) -> Status {
     // SAFETY: *lent memory*.
     let body = unsafe { read::lent(body.ptr, body.len) };
-    status(on_asked(to, |draft| draft.reject(code, body?)))
+    status(on_running_handshake(to, |draft| draft.reject(code, body?)))
 }
 
 unsafe extern "C" fn response_extensions(to: *mut abi::Response, _allow: u32) -> Status {
     // A test has no network connection, so nothing is compressed.
-    status(on_asked(to, |_| Ok(())))
+    status(on_running_handshake(to, |_| Ok(())))
 }
 
 unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
@@ -293,7 +297,7 @@ unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
 fn running() -> Option<u64> {
     let of_session =
         RUNNING_CALLBACK.with_borrow(|running| running.as_ref().map(|it| it.controls.id));
-    of_session.or_else(|| RUNNING_HANDSHAKE.with_borrow(|asked| asked.as_ref().map(|it| it.id)))
+    of_session.or_else(|| RUNNING_HANDSHAKE.with_borrow(|running| running.as_ref().map(|it| it.id)))
 }
 
 /// Acts on the session of the running callback, and takes back reserved bytes. Every function but `commit` does.
@@ -332,13 +336,15 @@ fn on_running<T>(
 }
 
 /// Acts on the answer of the running `handshake`, if `response` is its Response.
-pub(super) fn on_asked<T>(
+pub(super) fn on_running_handshake<T>(
     response: *mut abi::Response,
     call: impl FnOnce(&mut ResponseDraft) -> Result<T, Status>,
 ) -> Result<T, Status> {
-    RUNNING_HANDSHAKE.with_borrow_mut(|asked| {
-        let asked = asked.as_mut().filter(|asked| asked.response == response);
-        call(&mut asked.ok_or(abi::MISUSE)?.draft)
+    RUNNING_HANDSHAKE.with_borrow_mut(|running| {
+        let running = running
+            .as_mut()
+            .filter(|running| running.response == response);
+        call(&mut running.ok_or(abi::MISUSE)?.draft)
     })
 }
 

@@ -56,12 +56,12 @@ impl PluginHandshake {
         // outlive the call.
         let status = generation
             .run(|handler| unsafe { handshake(handler, request.table(), response, attempt) });
-        let asked = RUNNING_HANDSHAKE.replace(outer.1).expect("put there above");
+        let ended = RUNNING_HANDSHAKE.replace(outer.1).expect("put there above");
         RUNNING_CALLBACK.set(outer.0);
         if !(0..=abi::ABORT).contains(&status) {
             generation.outcome(request.id(), "handshake", status, false);
         }
-        (status, asked.draft)
+        (status, ended.draft)
     }
 
     /// Calls `open`, which takes the attempt. A failure leaves no session.

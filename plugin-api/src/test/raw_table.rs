@@ -12,7 +12,7 @@ use crate::{
     rules,
     test::{
         context::Context,
-        host_table::{amount, on_asked, status, with},
+        host_table::{amount, on_running_handshake, status, with},
     },
 };
 
@@ -49,7 +49,7 @@ unsafe extern "C" fn answer(
 ) -> Status {
     // SAFETY: *lent memory*.
     let bytes = unsafe { read::lent(bytes.ptr, bytes.len) };
-    status(on_asked(response, |draft| {
+    status(on_running_handshake(response, |draft| {
         let bytes = bytes?;
         let then = rules::raw_answer(bytes.len(), then, linger)?;
         draft.raw = Some((bytes.to_vec(), then));
@@ -58,7 +58,7 @@ unsafe extern "C" fn answer(
 }
 
 unsafe extern "C" fn accept(response: *mut abi::Response, out: *mut u8) -> Status {
-    status(on_asked(response, |_| {
+    status(on_running_handshake(response, |_| {
         if out.is_null() {
             return Err(abi::INVALID);
         }

@@ -50,7 +50,7 @@ unsafe fn request<'a>(request: *const abi::Request) -> Request<'a> {
 
 pub(super) unsafe extern "C" fn handshake<E: HandlerAdapter>(
     handler: *mut c_void,
-    asked: *const abi::Request,
+    request_table: *const abi::Request,
     response: *mut abi::Response,
     attempt: *mut *mut c_void,
 ) -> Status {
@@ -62,10 +62,10 @@ pub(super) unsafe extern "C" fn handshake<E: HandlerAdapter>(
         // SAFETY: the host's cell for the pending handshake, NULL at the first call.
         let left = unsafe { attempt.read() };
         // SAFETY: the callback's own argument.
-        let request = unsafe { request(asked) };
+        let request = unsafe { request(request_table) };
         let offered = request.protocols;
         let mut own = if left.is_null() {
-            let answer = match root.style.handshake(&request, &mut response) {
+            let answer = match root.adapter.handshake(&request, &mut response) {
                 Ok(answer) => answer,
                 Err(error) => return failed(&error),
             };
@@ -98,7 +98,7 @@ pub(super) unsafe extern "C" fn abandon(_handler: *mut c_void, attempt: *mut c_v
 pub(super) unsafe extern "C" fn open<E: HandlerAdapter>(
     handler: *mut c_void,
     conn: *mut abi::Conn,
-    asked: *const abi::Request,
+    request_table: *const abi::Request,
     attempt: *mut c_void,
     session: *mut *mut c_void,
 ) -> Status {
@@ -110,12 +110,12 @@ pub(super) unsafe extern "C" fn open<E: HandlerAdapter>(
         // SAFETY: the host passes what `init` gave it.
         let root = unsafe { root::<E>(handler) };
         // SAFETY: the callback's own argument.
-        let mut request = unsafe { request(asked) };
+        let mut request = unsafe { request(request_table) };
         request.attached = attempt.map(|attempt| attempt.attached).unwrap_or_default();
         // SAFETY: the callback's own argument.
         let host_session = Arc::new(unsafe { HostSession::new(root.runtime, conn, false) });
         let _inside = host_session.enter(conn);
-        match root.style.open(Arc::clone(&host_session), request) {
+        match root.adapter.open(Arc::clone(&host_session), request) {
             Ok((adapter, status)) => {
                 made = Some(Box::new(adapter));
                 status
@@ -144,7 +144,7 @@ pub(super) unsafe extern "C" fn restore<E: HandlerAdapter>(
         // SAFETY: the callback's own argument.
         let state = unsafe { read::bytes(state, len) };
         let _moving = MoveScope::restore(host_session.id);
-        match root.style.restore(host_session, schema, state) {
+        match root.adapter.restore(host_session, schema, state) {
             Ok(adapter) => {
                 made = Some(Box::new(adapter));
                 abi::OK

@@ -33,7 +33,7 @@ pub(crate) struct ChannelState {
     /// How many [`Stay`](crate::Stay) guards live.
     pub(crate) stays: u32,
     /// How many [`LetGo`](crate::LetGo) guards live.
-    pub(crate) let_gos: u32,
+    pub(crate) let_go_guards: u32,
     /// The author holds the peer back.
     pub(crate) is_paused: bool,
     /// The timer of the running `sleep` or `recv_timeout` has run out.

@@ -129,13 +129,13 @@ pub struct LetGo(Arc<AsyncChannel>);
 
 impl LetGo {
     pub(crate) fn new(channel: Arc<AsyncChannel>) -> Self {
-        channel.lock().let_gos += 1;
+        channel.lock().let_go_guards += 1;
         LetGo(channel)
     }
 }
 
 impl Drop for LetGo {
     fn drop(&mut self) {
-        self.0.lock().let_gos -= 1;
+        self.0.lock().let_go_guards -= 1;
     }
 }

@@ -182,7 +182,7 @@ impl AsyncSession {
         self.is_inside = false;
         drop(waker);
         self.polled(polled);
-        let lets_go = self.channel.lock().let_gos > 0;
+        let lets_go = self.channel.lock().let_go_guards > 0;
         match self.channel.take_answer() {
             _ if probe.is_kept() && !lets_go => StateRequest::None,
             answer => answer,
