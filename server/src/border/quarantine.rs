@@ -17,11 +17,12 @@ use super::handler_context::HandlerContext;
 pub(crate) struct Quarantine {
     /// Whether some may not: one load for each session, instead of the lock.
     is_on: AtomicBool,
-    inner: Mutex<Inner>,
+    state: Mutex<BreakerState>,
 }
 
+/// What the lock protects.
 #[derive(Debug, Default)]
-struct Inner {
+struct BreakerState {
     breaker: Breaker,
     rule: Rule,
     /// Panics since the load.
@@ -304,9 +305,9 @@ impl HandlerContext {
     /// How the quarantine stands now.
     pub(crate) fn quarantine_status(&self) -> QuarantineStatus {
         self.happens(BreakerEvent::StatusRead);
-        let inner = self.quarantine.lock();
+        let known = self.quarantine.lock();
         let now = Instant::now();
-        let (state, next_try) = match &inner.breaker {
+        let (state, next_try) = match &known.breaker {
             Breaker::Closed { .. } => ("serving", None),
             Breaker::Open { until, .. } => {
                 let left = until.saturating_duration_since(now);
@@ -328,26 +329,26 @@ impl HandlerContext {
         };
         QuarantineStatus {
             state,
-            panics: inner.panics,
+            panics: known.panics,
             next_try,
         }
     }
 
     /// Tells the breaker of an event, and logs what follows.
     fn happens(&self, event: BreakerEvent) -> BreakerOutcome {
-        let mut inner = self.quarantine.lock();
-        inner.panics += u64::from(event == BreakerEvent::Panic);
-        let breaker = std::mem::take(&mut inner.breaker);
-        let (breaker, outcome) = breaker.after(event, Instant::now(), &inner.rule);
+        let mut state = self.quarantine.lock();
+        state.panics += u64::from(event == BreakerEvent::Panic);
+        let breaker = std::mem::take(&mut state.breaker);
+        let (breaker, outcome) = breaker.after(event, Instant::now(), &state.rule);
         let is_on = !matches!(breaker, Breaker::Closed { .. });
         self.quarantine.is_on.store(is_on, Ordering::Relaxed);
         let pause_ms = match breaker {
-            Breaker::Open { relapses, .. } => inner.rule.pause_after(relapses).as_millis() as u64,
+            Breaker::Open { relapses, .. } => state.rule.pause_after(relapses).as_millis() as u64,
             Breaker::Closed { .. } | Breaker::HalfOpen { .. } => 0,
         };
-        inner.breaker = breaker;
-        let panics = inner.panics;
-        drop(inner);
+        state.breaker = breaker;
+        let panics = state.panics;
+        drop(state);
         let (handler, generation) = (&self.handler, self.generation);
         match outcome {
             BreakerOutcome::Opened if event == BreakerEvent::Panic => error!(
@@ -382,8 +383,8 @@ impl HandlerContext {
 }
 
 impl Quarantine {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BreakerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -51,7 +51,7 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, state: *mut c_
         // SAFETY: the field is there in a signal that `kill` sent.
         let sender = (info.si_code == libc::SI_USER).then(|| unsafe { info.si_pid() });
         // SAFETY: the kernel lends the thread's context for the length of the call.
-        let at = unsafe { At::of(state) };
+        let at = unsafe { ThreadPosition::of(state) };
         let sender = sender.filter(|sender| *sender != before.pid);
         last_words(signal, sender, &at).write(before.log);
     }
@@ -74,7 +74,7 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, state: *mut c_
 
 /// The line about the signal that ends the process. It names the process that sent the signal. Otherwise it names the handler
 /// and the callback, or the thread and the handler whose code it was at.
-fn last_words(signal: c_int, sender: Option<libc::pid_t>, at: &At) -> StackLine {
+fn last_words(signal: c_int, sender: Option<libc::pid_t>, at: &ThreadPosition) -> StackLine {
     let mut line = StackLine::default();
     line.add("wshd: signal ");
     line.add(signal_name(signal).unwrap_or("?"));
@@ -106,21 +106,21 @@ fn last_words(signal: c_int, sender: Option<libc::pid_t>, at: &At) -> StackLine 
 }
 
 /// Where a thread was when a signal came; 0 where that is not known.
-struct At {
+struct ThreadPosition {
     code: usize,
     stack: usize,
 }
 
-impl At {
+impl ThreadPosition {
     /// Reads the registers of the thread.
     ///
     /// # Safety
     ///
     /// `state` is the third argument of a handler of a signal.
-    unsafe fn of(state: *const c_void) -> At {
+    unsafe fn of(state: *const c_void) -> ThreadPosition {
         // SAFETY: the caller promises a thread's context, or NULL.
         let Some(state) = (unsafe { state.cast::<libc::ucontext_t>().as_ref() }) else {
-            return At { code: 0, stack: 0 };
+            return ThreadPosition { code: 0, stack: 0 };
         };
         #[cfg(target_arch = "x86_64")]
         let (code, stack) = {
@@ -138,7 +138,7 @@ impl At {
             let _ = state;
             (0, 0)
         };
-        At { code, stack }
+        ThreadPosition { code, stack }
     }
 
     /// The handler of the first image that an address on the stack points into. A thread that is in the C library, as after

@@ -26,7 +26,7 @@ type Create = unsafe extern "C" fn(*mut pthread_key_t, Destructor) -> c_int;
 type Delete = unsafe extern "C" fn(pthread_key_t) -> c_int;
 
 /// The image that a key belongs to, by two addresses in it. 0 and 0 stand for a key that is not tracked.
-struct Owner {
+struct KeyOwner {
     destructor: AtomicUsize,
     variable: AtomicUsize,
 }
@@ -143,7 +143,7 @@ unsafe extern "C" fn delete(key: pthread_key_t) -> c_int {
     unsafe { delete(key) }
 }
 
-impl Owner {
+impl KeyOwner {
     /// Notes that the key is not tracked.
     fn forget(&self) {
         self.destructor.store(0, Ordering::Release);
@@ -154,8 +154,8 @@ impl Owner {
 /// The owner of each key, by the key's number. Written and read without a lock and without memory of the heap, because code
 /// that makes a key may hold any lock. Global, as the keys are, and because exported functions have nothing but their
 /// arguments.
-static OWNERS: [Owner; KEYS_MAX] = [const {
-    Owner {
+static OWNERS: [KeyOwner; KEYS_MAX] = [const {
+    KeyOwner {
         destructor: AtomicUsize::new(0),
         variable: AtomicUsize::new(0),
     }
