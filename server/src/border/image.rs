@@ -1,7 +1,7 @@
 //! The image of a plugin: opens a copy, and reads the tables that lie in it.
 
 use std::collections::HashSet;
-use std::mem::{MaybeUninit, offset_of};
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,12 +18,13 @@ pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
     // that (see `trust`), and the file was inspected.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| Refusal::Unopened(without_path(&error, path)))?;
+    // The library is never closed, also not if it is refused now: threads, thread-locals and `'static` data
+    // of it would point into nothing.
+    let library = ManuallyDrop::new(library);
     // SAFETY: the inspection found the magic at the head of the symbol, which only a descriptor has.
     let symbol = unsafe { library.get::<*const Descriptor>(abi::SYMBOL) };
     let address = symbol.map(|symbol| symbol.into_raw().cast_const().cast::<Descriptor>());
     let address = address.map_err(|_| Refusal::NoSymbol)?;
-    // The library is never closed: threads, thread-locals and `'static` data of it would point into nothing.
-    let _ = library.into_raw();
     let mut known = DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
     if !known.get_or_insert_default().insert(address.addr()) {
         return Err(Refusal::StaleImage);

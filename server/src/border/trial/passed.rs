@@ -8,15 +8,19 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Subject;
 use crate::plugin::libraries::Library;
 
-/// A hash of everything that a verdict depends on: the file, the libraries beside it, the configuration, the
-/// handler's rights and its name.
+/// A hash of everything that a verdict depends on: the file, the libraries beside it, the handler's name, its
+/// configuration, its rights, and the limits of the trial.
 pub(super) fn verdict_key(subject: &Subject<'_>) -> u64 {
+    let (rights, bounds) = (&subject.context.rights, &subject.bounds);
     let beside = format!("{:?}", subject.beside);
     let parts = [
         subject.hash,
         xxh3_64(beside.as_bytes()),
         xxh3_64(subject.config_json.as_bytes()),
-        u64::from(subject.context.rights.raw),
+        u64::from(rights.raw),
+        rights.threads_max as u64,
+        bounds.memory_bytes_max,
+        bounds.timeout.as_millis() as u64,
         xxh3_64(subject.context.handler.as_bytes()),
     ];
     let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_ne_bytes()).collect();
@@ -43,3 +47,47 @@ pub(super) fn note_passed(key: u64, libraries: &[Library]) {
 static PASSED: Mutex<BTreeMap<u64, Vec<Library>>> = Mutex::new(BTreeMap::new());
 /// The number of verdicts that are kept, of a few hundred bytes each.
 const PASSED_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::border::handler_context::{HandlerContext, Rights};
+    use crate::border::trial::Bounds;
+    use crate::config::{Config, LogLevel, Trial};
+    use crate::sessions::shared::Shared;
+
+    #[test]
+    fn a_plugin_is_tried_again_when_what_it_may_or_its_limits_have_changed() {
+        let shared = Shared::new(LogLevel::Info, &Config::default().limits);
+        let key = |threads_max, raw, memory_bytes_max, ms| {
+            let rights = Rights { threads_max, raw };
+            let subject = Subject {
+                context: HandlerContext::leak("echo", 1, &shared, rights, None),
+                config_json: "{}",
+                bounds: Bounds {
+                    policy: Trial::Auto,
+                    timeout: Duration::from_millis(ms),
+                    memory_bytes_max,
+                },
+                hash: 1,
+                beside: &[],
+                is_all: true,
+            };
+            verdict_key(&subject)
+        };
+
+        let first = key(4, false, 1_000, 500);
+
+        assert_eq!(key(4, false, 1_000, 500), first);
+        for changed in [
+            key(5, false, 1_000, 500),
+            key(4, true, 1_000, 500),
+            key(4, false, 999, 500),
+            key(4, false, 1_000, 499),
+        ] {
+            assert_ne!(changed, first);
+        }
+    }
+}
