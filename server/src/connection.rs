@@ -44,9 +44,9 @@ use crate::sessions::permits::{ConnectionGuard, Permit};
 ///
 /// A session spends hours in it, so it holds only what a session needs: whatever an earlier stage
 /// waits for is in a box that is freed with that stage. A task with it takes two cache lines.
-pub(crate) struct Connection(Stage);
+pub(crate) struct Connection(ConnectionStage);
 
-enum Stage {
+enum ConnectionStage {
     /// Nothing of it was read. `None` once its first poll has begun.
     Accepted(Option<Box<Accepted>>),
     /// It has to wait for something before its session, or before its end without one.
@@ -63,7 +63,7 @@ impl Connection {
         permit: Option<Permit>,
         alive: mpsc::Sender<()>,
     ) -> Connection {
-        Connection(Stage::Accepted(Some(Box::new(Accepted {
+        Connection(ConnectionStage::Accepted(Some(Box::new(Accepted {
             socket,
             peer,
             server,
@@ -78,13 +78,13 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // A callback may block after it has woken others.
-        let _keeping = wakes::keep();
+        let _keeping = wakes::defer();
         loop {
-            if let Stage::Session(session) = &mut self.0 {
+            if let ConnectionStage::Session(session) = &mut self.0 {
                 return session.poll_to_the_end(cx);
             }
             match ready!(self.poll_before_session(cx)) {
-                Some(session) => self.0 = Stage::Session(session),
+                Some(session) => self.0 = ConnectionStage::Session(session),
                 None => return Poll::Ready(()),
             }
         }
@@ -96,17 +96,17 @@ impl Connection {
     // A function of its own, so that its stack frame is no part of a session's polls.
     #[inline(never)]
     fn poll_before_session(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Session>>> {
-        if let Stage::Accepted(accepted) = &mut self.0
+        if let ConnectionStage::Accepted(accepted) = &mut self.0
             && let Some(accepted) = accepted.take()
         {
             match accepted.begin() {
                 MaybeFuture::Ready(session) => return Poll::Ready(session),
-                MaybeFuture::Waiting(http) => self.0 = Stage::Http(http),
+                MaybeFuture::Waiting(http) => self.0 = ConnectionStage::Http(http),
             }
         }
         match &mut self.0 {
-            Stage::Http(http) => http.as_mut().poll(cx),
-            Stage::Accepted(_) | Stage::Session(_) => Poll::Ready(None),
+            ConnectionStage::Http(http) => http.as_mut().poll(cx),
+            ConnectionStage::Accepted(_) | ConnectionStage::Session(_) => Poll::Ready(None),
         }
     }
 }

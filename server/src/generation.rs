@@ -26,7 +26,7 @@ use crate::border::handler_context::HandlerContext;
 use crate::border::library::Plugin;
 use crate::border::quarantine::Rule;
 use crate::config::{HandlerConfig, SessionLimits};
-use crate::plugin::inspect::About;
+use crate::plugin::inspect::PluginInfo;
 
 /// One loaded version of a plugin.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(crate) struct Provenance {
     pub(crate) hash: u64,
     /// The handler's table of the configuration, as the handler got it.
     pub(crate) config_json: String,
-    pub(crate) about: About,
+    pub(crate) about: PluginInfo,
 }
 
 /// Why a session cannot begin on a generation.

@@ -79,7 +79,7 @@ fn run(line: CommandLine) -> ! {
 }
 
 /// Reads the configuration, and calls `then` with it and with the function that reads it again.
-fn configured(flags: Flags, then: impl FnOnce(Config, Box<Reread>) -> u8) -> u8 {
+fn configured(flags: Flags, then: impl FnOnce(Config, Box<RereadConfig>) -> u8) -> u8 {
     let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     match flags.read(&working_dir) {
         Err(error) => fail(CONFIG, &format!("{error:#}")),
@@ -112,7 +112,7 @@ fn told(written: Result<String, NewError>) -> u8 {
 fn develop(
     signals: Signals,
     mut config: Config,
-    reread: Box<Reread>,
+    reread: Box<RereadConfig>,
     path: &Path,
     profile: Profile,
 ) -> u8 {
@@ -252,7 +252,7 @@ fn fail(code: u8, why: &str) -> u8 {
 }
 
 /// Reads the configuration again, from the file that it was read from.
-type Reread = dyn Fn() -> Result<Config, ConfigError> + Send;
+type RereadConfig = dyn Fn() -> Result<Config, ConfigError> + Send;
 
 /// The exit code for a wrong configuration: `EX_CONFIG` of sysexits.h.
 const CONFIG: u8 = 78;

@@ -1,8 +1,8 @@
 //! One open WebSocket: receives messages, hands them to the handler, sends what it answers.
 //!
-//! A session begins after the 101 and ends with exactly one Close frame sent or one lost socket.
-//! It is one task. A readiness event costs it one receive and one send: every whole message is
-//! handled where it lies in the thread's input buffer, and all replies leave together.
+//! A session begins after the 101 and sends at most one Close frame, at its end. It is one task. A
+//! readiness event costs it one receive and one send: a plain message that came whole is handled where it
+//! lies in the thread's input buffer, and all replies leave together.
 
 mod callbacks;
 mod closing_actions;

@@ -1,6 +1,7 @@
 //! The protocol of RFC 6455 and RFC 7692: bytes in, messages out; messages in, bytes out.
 //!
-//! It knows no socket, takes no lock and waits for nothing, so that it can be fuzzed and compared.
+//! It has no socket and waits for nothing, so that it can be fuzzed and compared. Its buffers come from a pool,
+//! which it goes without while another thread has the pool's lock.
 
 pub(crate) mod close;
 pub(crate) mod closing;

@@ -31,7 +31,7 @@ pub(crate) enum Loan {
     /// The session is over: functions that need a running session answer GONE.
     Over = 1,
     /// The session only moves (`snapshot`, `restore`): functions that need a running session answer MISUSE.
-    Foreign = 2,
+    Moving = 2,
 }
 
 // SAFETY: the one pointer in `table` leads into the heap memory of `protocol`, which moves with the table and never

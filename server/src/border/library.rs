@@ -21,7 +21,7 @@ use super::image::{copy_vtable, open};
 use super::lent_memory;
 use super::opening::Opening;
 use super::trial::{self, Bounds, Subject, Tried};
-use crate::plugin::inspect::About;
+use crate::plugin::inspect::PluginInfo;
 use crate::plugin::libraries::{self, Claim};
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::{Stage, StagedCopy};
@@ -49,7 +49,7 @@ pub(crate) struct PluginSource<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) hash: u64,
     pub(crate) path: &'a Path,
-    pub(crate) about: &'a About,
+    pub(crate) about: &'a PluginInfo,
     /// The handler's table of the configuration as JSON.
     pub(crate) config_json: &'a str,
     /// The bounds of its trial.

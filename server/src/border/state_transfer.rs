@@ -58,7 +58,7 @@ impl SessionInstance {
         };
         let watched = watch(self.context, Callback::Snapshot);
         // A snapshot may be taken at any time and often, so it must not change the session.
-        let lent = conn.begin(Loan::Foreign);
+        let lent = conn.begin(Loan::Moving);
         // SAFETY: `session` came from `open` or `restore` of this vtable, and lives until the drop of `self` calls `destroy`.
         // `&mut self` keeps calls from overlapping. The sink and the buffer behind it outlive the call.
         let status = unsafe { snapshot(self.session, lent, &raw const sink) };
@@ -98,7 +98,7 @@ impl Plugin {
         let was_restored = conn.set_restored(true);
         let watched = watch(context, Callback::Restore);
         // The session may stay with the old code, which must not find it changed.
-        let lent = conn.begin(Loan::Foreign);
+        let lent = conn.begin(Loan::Moving);
         // SAFETY: `init` gave `handler`, and the caller's place on the generation keeps `shutdown` from running. The state
         // outlives the call, and the last pointer is to a variable for the new session.
         let status = unsafe {

@@ -19,7 +19,7 @@ use std::thread::Thread;
 use self::idle_sleep::IdleSleep;
 pub(crate) use self::thread::start;
 use super::handler_context::HandlerContext;
-use crate::runtime::wakes::{self, Kept};
+use crate::runtime::wakes::{self, DeferredWakes};
 
 /// The callbacks of a plugin that the watchdog watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ struct Slot {
     /// Whether the callback has given a reason to `fail`.
     has_given_reason: AtomicBool,
     /// The tasks that the callback woke.
-    kept: &'static Kept,
+    kept: &'static DeferredWakes,
 }
 
 /// Notes that `callback` of the handler `context` begins on this thread.

@@ -14,11 +14,11 @@ use crate::sessions::permits::Permit;
 
 /// Connections that may be evicted.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct EvictionQueue(Arc<Mutex<Queue<Kept>>>);
+pub(crate) struct EvictionQueue(Arc<Mutex<Queue<Candidate>>>);
 
 /// What the queue keeps for a connection.
 #[derive(Debug)]
-struct Kept {
+struct Candidate {
     permit: Option<Permit>,
     /// Dropped when the connection is evicted, which tells the connection.
     _notice: oneshot::Sender<()>,
@@ -36,7 +36,7 @@ impl EvictionQueue {
     /// Puts a connection at the end. The queue keeps `permit` for it.
     pub(crate) fn enter(&self, peer: SocketAddr, permit: Option<Permit>) -> QueueEntry {
         let (sender, notice) = oneshot::channel();
-        let kept = Kept {
+        let kept = Candidate {
             permit,
             _notice: sender,
         };
@@ -55,7 +55,7 @@ impl EvictionQueue {
         evicted.map(|kept| kept.permit)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<Kept>> {
+    fn lock(&self) -> MutexGuard<'_, Queue<Candidate>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

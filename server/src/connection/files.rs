@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use self::conditions::{Version, Wanted};
-use self::lookup::Found;
+use self::lookup::LookupResult;
 use self::transfer::Body;
 use crate::connection::stopping::Stopping;
 use crate::http::head::Head;
@@ -107,18 +107,18 @@ async fn respond(head: &Head, root: &Path, addition: Option<&str>) -> Option<Fil
     let (path, query) = target::raw_path(head.target())?;
     let (root, path) = (root.to_owned(), path.to_owned());
     let found = transfer::on_thread(move || lookup::find(&root, &path));
-    match found.await.unwrap_or_else(Found::Unknown) {
-        Found::Nothing => None,
-        Found::Directory(path) => {
+    match found.await.unwrap_or_else(LookupResult::Unknown) {
+        LookupResult::Nothing => None,
+        LookupResult::Directory(path) => {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
             Some(FileResponse::of(301).with("Location", format!("{path}{query}")))
         }
-        Found::File(file, path) => Some(
+        LookupResult::File(file, path) => Some(
             with_file(head, file, path, addition)
                 .await
                 .unwrap_or_else(failed),
         ),
-        Found::Unknown(error) => Some(failed(error)),
+        LookupResult::Unknown(error) => Some(failed(error)),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use self::accept_errors::{AcceptErrors, Action, Fault};
+use self::accept_errors::{AcceptAction, AcceptErrors, Fault};
 use crate::connection::Connection;
 use crate::connection::server::Server;
 use crate::last_resort;
@@ -162,13 +162,13 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
             Err(error) => error,
         };
         match errors.step(Fault::of(&error), Instant::now()) {
-            Action::AcceptNext => {}
-            Action::EndProcess => {
+            AcceptAction::AcceptNext => {}
+            AcceptAction::EndProcess => {
                 let address = listener.local_addr();
                 let name = address.map_or("a listener".to_owned(), |it| it.to_string());
                 last_resort::end_without(&name);
             }
-            Action::EvictAndPause { pause, is_logged } => {
+            AcceptAction::EvictAndPause { pause, is_logged } => {
                 // Something else has taken the descriptors that `connections_max` counts on.
                 let limits = &server.config.load().limits;
                 server.admission.evict_any(UNKNOWN_PEER, limits);
@@ -177,7 +177,7 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
                 }
                 tokio::time::sleep(pause).await;
             }
-            Action::Pause { pause, is_logged } => {
+            AcceptAction::Pause { pause, is_logged } => {
                 if is_logged {
                     error!(%error, "cannot accept; trying again every second");
                 }

@@ -25,9 +25,9 @@ impl LogRateLimit {
     /// the count when the second is over.
     pub(crate) fn log(self: &Arc<Self>, line: impl FnOnce(), rest: fn(u64)) {
         match self.step(Instant::now()) {
-            Step::Log => line(),
-            Step::Count => {}
-            Step::CountFirst { until } => {
+            LineDecision::Log => line(),
+            LineDecision::Count => {}
+            LineDecision::CountFirst { until } => {
                 let limit = self.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep_until(until.into()).await;
@@ -37,7 +37,7 @@ impl LogRateLimit {
         }
     }
 
-    fn step(&self, now: Instant) -> Step {
+    fn step(&self, now: Instant) -> LineDecision {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         window.step(now, self.lines_max)
     }
@@ -59,7 +59,7 @@ struct Window {
 
 /// What to do with a line.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum LineDecision {
     Log,
     Count,
     /// Count the line, and log the count then.
@@ -69,7 +69,7 @@ enum Step {
 }
 
 impl Window {
-    fn step(&mut self, now: Instant, lines_max: u32) -> Step {
+    fn step(&mut self, now: Instant, lines_max: u32) -> LineDecision {
         let began = match self.began {
             Some(began) if now < began + SECOND => began,
             _ => {
@@ -80,14 +80,14 @@ impl Window {
         };
         if self.logged < lines_max {
             self.logged += 1;
-            return Step::Log;
+            return LineDecision::Log;
         }
         self.counted += 1;
         match self.counted {
-            1 => Step::CountFirst {
+            1 => LineDecision::CountFirst {
                 until: began + SECOND,
             },
-            _ => Step::Count,
+            _ => LineDecision::Count,
         }
     }
 }
@@ -103,20 +103,24 @@ mod tests {
         let began = Instant::now();
         let mut window = Window::default();
         for _ in 0..3 {
-            assert_eq!(window.step(began, 3), Step::Log);
+            assert_eq!(window.step(began, 3), LineDecision::Log);
         }
         let until = began + SECOND;
-        assert_eq!(window.step(began, 3), Step::CountFirst { until });
+        assert_eq!(window.step(began, 3), LineDecision::CountFirst { until });
         for _ in 0..9 {
-            assert_eq!(window.step(until - SECOND / 2, 3), Step::Count);
+            assert_eq!(window.step(until - SECOND / 2, 3), LineDecision::Count);
         }
         assert_eq!(window.counted, 10);
 
         // The next second begins before the count is logged.
-        assert_eq!(window.step(until, 3), Step::Log);
+        assert_eq!(window.step(until, 3), LineDecision::Log);
         for _ in 1..3 {
-            assert_eq!(window.step(until, 3), Step::Log);
+            assert_eq!(window.step(until, 3), LineDecision::Log);
         }
-        assert_eq!(window.step(until, 3), Step::Count, "one count for both");
+        assert_eq!(
+            window.step(until, 3),
+            LineDecision::Count,
+            "one count for both"
+        );
     }
 }

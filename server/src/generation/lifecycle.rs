@@ -19,14 +19,14 @@ pub(super) struct Lifecycle(Arc<Mutex<Calls>>);
 #[derive(Default)]
 struct Calls {
     waiting: VecDeque<(&'static str, Call)>,
-    turn: Turn,
+    turn: CallState,
 }
 
 type Call = Box<dyn FnOnce() + Send>;
 
 /// Whether calls are being made.
 #[derive(Clone, Copy, Debug, Default)]
-enum Turn {
+enum CallState {
     /// No call waits.
     #[default]
     Idle,
@@ -60,8 +60,8 @@ impl Lifecycle {
     ) {
         let mut calls = self.lock();
         calls.waiting.push_back((callback, Box::new(call)));
-        if let Turn::Idle = calls.turn {
-            calls.turn = Turn::Asked;
+        if let CallState::Idle = calls.turn {
+            calls.turn = CallState::Asked;
             drop(calls);
             let calls = self.clone();
             threads.run(move || calls.make_all());
@@ -71,7 +71,7 @@ impl Lifecycle {
     /// The callback that has been running for longer than `limit`. Each call is told once.
     pub(super) fn overdue(&self, limit: Duration) -> Option<&'static str> {
         match &mut self.lock().turn {
-            Turn::Running {
+            CallState::Running {
                 callback,
                 since,
                 is_told: is_told @ false,
@@ -79,23 +79,23 @@ impl Lifecycle {
                 *is_told = true;
                 Some(callback)
             }
-            Turn::Idle | Turn::Asked | Turn::Running { .. } => None,
+            CallState::Idle | CallState::Asked | CallState::Running { .. } => None,
         }
     }
 
     /// Whether no call runs or waits.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.lock().turn, Turn::Idle)
+        matches!(self.lock().turn, CallState::Idle)
     }
 
     fn make_all(&self) {
         loop {
             let mut calls = self.lock();
             let Some((callback, call)) = calls.waiting.pop_front() else {
-                calls.turn = Turn::Idle;
+                calls.turn = CallState::Idle;
                 return;
             };
-            calls.turn = Turn::Running {
+            calls.turn = CallState::Running {
                 callback,
                 since: Instant::now(),
                 is_told: false,

@@ -23,7 +23,7 @@ type File<'data> = ElfFile64<'data, Endianness>;
 
 /// What a plugin's file says of the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct About {
+pub(crate) struct PluginInfo {
     /// The minor version of the ABI that it was built with.
     pub(crate) abi_minor: u32,
     /// The flags of its descriptor, such as `MIGRATES` and `BLOCKING`.
@@ -59,7 +59,7 @@ impl Placement {
 }
 
 /// Reads a plugin's file, whole.
-pub(crate) fn inspect(bytes: &[u8]) -> Result<About, Refusal> {
+pub(crate) fn inspect(bytes: &[u8]) -> Result<PluginInfo, Refusal> {
     check_format(bytes)?;
     let file = File::parse(bytes).map_err(malformed)?;
     if file.architecture() != MACHINE {
@@ -113,7 +113,11 @@ fn find_descriptor<'data>(file: &File<'data>) -> Result<(&'data [u8], Placement)
     Ok((head, placement))
 }
 
-fn read_descriptor(head: &[u8], placement: Placement, file: &File<'_>) -> Result<About, Refusal> {
+fn read_descriptor(
+    head: &[u8],
+    placement: Placement,
+    file: &File<'_>,
+) -> Result<PluginInfo, Refusal> {
     let number = |at: usize| -> u32 {
         let bytes = head[at..]
             .first_chunk()
@@ -163,7 +167,7 @@ fn read_descriptor(head: &[u8], placement: Placement, file: &File<'_>) -> Result
             let name = symbol.name_bytes().unwrap_or_default();
             symbol.is_undefined() && THREAD_STARTERS.contains(&name)
         });
-    Ok(About {
+    Ok(PluginInfo {
         abi_minor: minor,
         flags,
         schema,

@@ -14,13 +14,13 @@ use tracing::{error, warn};
 
 /// A group of threads that grows with the work that has not ended.
 pub(crate) struct ThreadPool {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     work: Condvar,
     spawn: Spawn,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     waiting: VecDeque<Work>,
     /// Idle threads, also those that were just made.
     idle: usize,
@@ -73,7 +73,7 @@ impl ThreadPool {
     }
 
     /// Makes threads until one stays idle when all waiting work has a thread.
-    fn grow(self: &Arc<Self>, state: &mut State) {
+    fn grow(self: &Arc<Self>, state: &mut PoolState) {
         let wanted = state.waiting.len().min(AHEAD_MAX) + 1;
         while state.idle < wanted {
             if let Err(error) = (self.spawn)(self.clone()) {
@@ -111,7 +111,7 @@ impl ThreadPool {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::plugin::PLUGIN_BYTES_MAX;
-use crate::plugin::inspect::{About, ELF_MAGIC};
+use crate::plugin::inspect::{ELF_MAGIC, PluginInfo};
 use crate::plugin::refusal::Refusal;
 use crate::process::regular_file::{self, Links, NotRead};
 use crate::reload::scan::Stamp;
@@ -18,7 +18,7 @@ pub(crate) struct PluginContent {
     /// How the file looked when its last byte was read.
     pub(crate) stamp: Stamp,
     /// What an inspection has said, if there was one already.
-    pub(super) about: Option<Result<About, Refusal>>,
+    pub(super) about: Option<Result<PluginInfo, Refusal>>,
 }
 
 impl std::fmt::Debug for PluginContent {

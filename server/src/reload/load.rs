@@ -8,7 +8,7 @@ use crate::border::handler_context::{HandlerContext, Rights};
 use crate::border::library::{LoadProgress, Plugin, PluginSource};
 use crate::border::trial::Bounds;
 use crate::generation::Provenance;
-use crate::plugin::inspect::About;
+use crate::plugin::inspect::PluginInfo;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
 use crate::plugin::step::Step;
@@ -21,7 +21,7 @@ pub(crate) struct Job {
     pub(crate) path: PathBuf,
     pub(crate) bytes: Vec<u8>,
     pub(crate) hash: u64,
-    pub(crate) about: About,
+    pub(crate) about: PluginInfo,
     pub(crate) config_json: String,
     pub(crate) rights: Rights,
     pub(crate) bounds: Bounds,

@@ -3,7 +3,7 @@
 //! A hint is never more than a reason to look: events get lost, and some file systems have none. So the
 //! reconciler also looks every few seconds without one.
 
-mod silence;
+mod missing_events;
 mod waypoints;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -19,7 +19,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::{debug, warn};
 
-use self::silence::{AfterLook, Silence};
+use self::missing_events::{AfterLook, MissingEvents};
 pub(crate) use self::waypoints::waypoints;
 use crate::process::optional::{Optional, is_allowed};
 use crate::process::regular_file::is_absence;
@@ -34,7 +34,7 @@ pub(crate) struct Watcher {
     interest: Arc<ArcSwap<Interest>>,
     /// Whether a directory could not be watched.
     is_blind: bool,
-    silence: Silence,
+    missing_events: MissingEvents,
 }
 
 /// The paths whose events are hints.
@@ -76,7 +76,7 @@ impl Watcher {
             watched: HashMap::new(),
             interest,
             is_blind: false,
-            silence: Silence::default(),
+            missing_events: MissingEvents::default(),
         };
         match events {
             Ok(events) => watcher.events = Some(events),
@@ -149,17 +149,17 @@ impl Watcher {
 
     /// Whether some changes can be found by looking only.
     pub(crate) fn is_blind(&self) -> bool {
-        self.is_blind || self.silence == Silence::Certain
+        self.is_blind || self.missing_events == MissingEvents::Certain
     }
 
     /// Notes that a hint has come.
     pub(crate) fn heard(&mut self) {
-        self.silence = std::mem::take(&mut self.silence).after_hint();
+        self.missing_events = std::mem::take(&mut self.missing_events).after_hint();
     }
 
     /// Forgets whether events tell of changes: other directories are looked at from now on.
     pub(crate) fn begin_anew(&mut self) {
-        self.silence = Silence::default();
+        self.missing_events = MissingEvents::default();
     }
 
     /// Notes the changes that a look has found. Returns when to look again, as long as a hint may still
@@ -169,10 +169,10 @@ impl Watcher {
         if self.is_blind() {
             return None;
         }
-        let silence = std::mem::take(&mut self.silence);
+        let missing_events = std::mem::take(&mut self.missing_events);
         let changed = changed.first().map(PathBuf::as_path);
-        let (silence, follows) = silence.after_look(changed, now);
-        self.silence = silence;
+        let (missing_events, follows) = missing_events.after_look(changed, now);
+        self.missing_events = missing_events;
         match follows {
             AfterLook::Nothing => None,
             AfterLook::LookAgain(until) => Some(until),
@@ -233,7 +233,7 @@ fn inode_of(path: &Path) -> io::Result<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::silence::GRACE;
+    use super::missing_events::GRACE;
     use super::*;
 
     fn watcher() -> Watcher {

@@ -24,7 +24,7 @@ pub(crate) struct Reserve {
 /// How many workers of the reserve rest now. They are released one after another: a handler that holds
 /// workers would take all of them before the watchdog sees it.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct RestingWorkers {
     rests: usize,
     /// The tick at which a worker was released last.
     since: u64,
@@ -32,12 +32,12 @@ pub(crate) struct Share {
 
 #[derive(Default)]
 struct Rest {
-    counts: Mutex<Counts>,
+    counts: Mutex<RestCounts>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Counts {
+struct RestCounts {
     /// How many are to rest.
     wanted: usize,
     /// How many rest, or are about to.
@@ -87,9 +87,9 @@ impl Reserve {
     }
 }
 
-impl Share {
-    pub(crate) fn new(rests: usize) -> Share {
-        Share { rests, since: 0 }
+impl RestingWorkers {
+    pub(crate) fn new(rests: usize) -> RestingWorkers {
+        RestingWorkers { rests, since: 0 }
     }
 
     /// Goes towards `wanted` resting workers and returns how many rest now. While a handler is throttled
@@ -116,7 +116,7 @@ impl Rest {
         counts.resting -= 1;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, RestCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn workers_of_the_reserve_are_released_one_after_another_and_rest_again_at_once() {
-        let mut share = Share::new(4);
+        let mut share = RestingWorkers::new(4);
         assert_eq!(share.towards(2, true, 100), 3);
         assert_eq!(share.towards(2, true, 101), 3);
         assert_eq!(share.towards(2, true, 100 + RELEASE_TICKS), 2);

@@ -19,11 +19,11 @@ use tokio::runtime::Handle;
 
 /// The wakers that one thread keeps. It lives as long as the process.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<Vec<Waker>>);
+pub(crate) struct DeferredWakes(Mutex<Vec<Waker>>);
 
 /// While this exists, the thread keeps the tasks that it wakes. Dropping it wakes them.
 #[derive(Debug)]
-pub(crate) struct Keeping(());
+pub(crate) struct DeferScope(());
 
 /// The wakers that threads outside the runtime leave for the relay.
 #[derive(Debug, Default)]
@@ -66,12 +66,12 @@ async fn relay() {
 
 /// Keeps the tasks that the calling thread wakes until the returned value is dropped.
 #[inline]
-pub(crate) fn keep() -> Keeping {
+pub(crate) fn defer() -> DeferScope {
     IS_KEEPING.set(true);
-    Keeping(())
+    DeferScope(())
 }
 
-impl Drop for Keeping {
+impl Drop for DeferScope {
     #[inline]
     fn drop(&mut self) {
         IS_KEEPING.set(false);
@@ -118,7 +118,7 @@ fn lock_relay() -> MutexGuard<'static, Relay> {
 }
 
 /// The wakers of the calling thread.
-pub(crate) fn of_this_thread() -> &'static Kept {
+pub(crate) fn of_this_thread() -> &'static DeferredWakes {
     let kept = KEPT.get().unwrap_or_else(|| Box::leak(Box::default()));
     KEPT.set(Some(kept));
     kept
@@ -138,7 +138,7 @@ fn wake_kept() {
     }
 }
 
-impl Kept {
+impl DeferredWakes {
     /// Takes all wakers; the caller wakes them.
     pub(crate) fn take(&self) -> Vec<Waker> {
         std::mem::take(&mut *self.lock())
@@ -153,7 +153,7 @@ impl Kept {
 thread_local! {
     static IS_KEEPING: Cell<bool> = const { Cell::new(false) };
     static HAS_KEPT: Cell<bool> = const { Cell::new(false) };
-    static KEPT: Cell<Option<&'static Kept>> = const { Cell::new(None) };
+    static KEPT: Cell<Option<&'static DeferredWakes>> = const { Cell::new(None) };
 }
 
 /// Global, because a waker that a callback calls knows no runtime.
@@ -189,7 +189,7 @@ mod tests {
         wake(count.clone().into());
         assert_eq!(woken(), 1, "outside a poll at once");
 
-        let keeping = keep();
+        let keeping = defer();
         wake(count.clone().into());
         assert_eq!(woken(), 1);
         let kept = of_this_thread();
@@ -206,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn a_poll_that_wakes_many_tasks_keeps_only_a_few() {
         let count = Arc::new(Count::default());
-        let keeping = keep();
+        let keeping = defer();
         for _ in 0..KEPT_MAX + 3 {
             wake(count.clone().into());
         }

@@ -1,4 +1,4 @@
-//! How many there may be of something: a limit that may change while there are some.
+//! Permits: counts things such as connections against a limit that may change meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     pub(crate) deflate_budget: Arc<Budget>,
     /// How many files the system lets the process open.
     pub(crate) descriptors: Arc<Descriptors>,
-    /// Threads that make the calls of generations' lives, and move sessions.
+    /// Threads that make the calls of generations' lives, and ask sessions to move.
     pub(crate) lifecycle: Arc<ThreadPool>,
     /// In the numbers of the ABI. Plugins read it in place, so it lives as long as the process.
     pub(crate) log_level: &'static AtomicU32,

@@ -12,17 +12,17 @@ use super::libc_function::LibcFunction;
 use super::process_state;
 use super::signal_dispositions::{OPEN_FILES, note_refused_change};
 
-type Set = unsafe extern "C" fn(Resource, *const rlimit) -> c_int;
-type Set64 = unsafe extern "C" fn(Resource, *const rlimit64) -> c_int;
+type Set = unsafe extern "C" fn(LimitedResource, *const rlimit) -> c_int;
+type Set64 = unsafe extern "C" fn(LimitedResource, *const rlimit64) -> c_int;
 type SetOfProcess =
-    unsafe extern "C" fn(libc::pid_t, Resource, *const rlimit, *mut rlimit) -> c_int;
+    unsafe extern "C" fn(libc::pid_t, LimitedResource, *const rlimit, *mut rlimit) -> c_int;
 type SetOfProcess64 =
-    unsafe extern "C" fn(libc::pid_t, Resource, *const rlimit64, *mut rlimit64) -> c_int;
+    unsafe extern "C" fn(libc::pid_t, LimitedResource, *const rlimit64, *mut rlimit64) -> c_int;
 
 #[cfg(target_env = "gnu")]
-type Resource = libc::__rlimit_resource_t;
+type LimitedResource = libc::__rlimit_resource_t;
 #[cfg(not(target_env = "gnu"))]
-type Resource = c_int;
+type LimitedResource = c_int;
 
 /// The C library's `setrlimit`, except that it does not lower the limit of open files.
 ///
@@ -30,7 +30,7 @@ type Resource = c_int;
 ///
 /// The caller keeps the C library's rules of `setrlimit`.
 #[cfg_attr(not(any(fuzzing, miri, sanitized)), unsafe(export_name = "setrlimit"))]
-unsafe extern "C" fn setrlimit(resource: Resource, new: *const rlimit) -> c_int {
+unsafe extern "C" fn setrlimit(resource: LimitedResource, new: *const rlimit) -> c_int {
     // SAFETY: by the C library's rules, which the caller keeps, it is NULL or can be read.
     if refuses(resource, unsafe { new.as_ref() }.map(|new| new.rlim_cur)) {
         return 0;
@@ -51,7 +51,7 @@ unsafe extern "C" fn setrlimit(resource: Resource, new: *const rlimit) -> c_int 
     not(any(fuzzing, miri, sanitized)),
     unsafe(export_name = "setrlimit64")
 )]
-unsafe extern "C" fn setrlimit64(resource: Resource, new: *const rlimit64) -> c_int {
+unsafe extern "C" fn setrlimit64(resource: LimitedResource, new: *const rlimit64) -> c_int {
     // SAFETY: by the C library's rules, which the caller keeps, it is NULL or can be read.
     if refuses(resource, unsafe { new.as_ref() }.map(|new| new.rlim_cur)) {
         return 0;
@@ -71,7 +71,7 @@ unsafe extern "C" fn setrlimit64(resource: Resource, new: *const rlimit64) -> c_
 #[cfg_attr(not(any(fuzzing, miri, sanitized)), unsafe(export_name = "prlimit"))]
 unsafe extern "C" fn prlimit(
     process: libc::pid_t,
-    resource: Resource,
+    resource: LimitedResource,
     new: *const rlimit,
     old: *mut rlimit,
 ) -> c_int {
@@ -96,7 +96,7 @@ unsafe extern "C" fn prlimit(
 #[cfg_attr(not(any(fuzzing, miri, sanitized)), unsafe(export_name = "prlimit64"))]
 unsafe extern "C" fn prlimit64(
     process: libc::pid_t,
-    resource: Resource,
+    resource: LimitedResource,
     new: *const rlimit64,
     old: *mut rlimit64,
 ) -> c_int {
@@ -115,7 +115,7 @@ unsafe extern "C" fn prlimit64(
 
 /// Whether `wanted` is a lower limit of open files, which is refused. A refused change is noted.
 #[allow(clippy::useless_conversion)] // not on every platform
-fn refuses(resource: Resource, wanted: Option<impl Into<u64>>) -> bool {
+fn refuses(resource: LimitedResource, wanted: Option<impl Into<u64>>) -> bool {
     let refuses = resource == libc::RLIMIT_NOFILE
         && process_state::is_protected()
         && wanted.is_some_and(|wanted| wanted.into() < process_state::open_files_now());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sample_rate::Observation;
+use super::sample_rate::ThreadObservation;
 
 /// One thread, as the samples until now have shown it.
 #[derive(Debug, Default)]
@@ -23,18 +23,18 @@ struct ObservedCallback {
 
 impl ObservedThread {
     /// Takes in a sample: a callback runs that began after the sample `began_after`, or none, if that is 0.
-    pub(super) fn observe(&mut self, began_after: u64, now: Instant) -> Observation {
+    pub(super) fn observe(&mut self, began_after: u64, now: Instant) -> ThreadObservation {
         if began_after == 0 {
             self.running = None;
-            return Observation::Nothing;
+            return ThreadObservation::Nothing;
         }
         match &mut self.running {
             Some(running) if running.began_after == began_after => {
                 let was_late = std::mem::replace(&mut running.is_late, true);
                 if was_late {
-                    Observation::Late
+                    ThreadObservation::Late
                 } else {
-                    Observation::TurnedLate
+                    ThreadObservation::TurnedLate
                 }
             }
             running => {
@@ -44,7 +44,7 @@ impl ObservedThread {
                     is_late: false,
                     is_logged: false,
                 });
-                Observation::Fresh
+                ThreadObservation::Fresh
             }
         }
     }
@@ -72,18 +72,22 @@ mod tests {
         let began = Instant::now();
         let at = |ms| began + Duration::from_millis(ms);
 
-        assert_eq!(seen.observe(7, at(0)), Observation::Fresh);
-        assert_eq!(seen.observe(8, at(1)), Observation::Fresh, "another one");
-        assert_eq!(seen.observe(8, at(2)), Observation::TurnedLate);
-        assert_eq!(seen.observe(8, at(3)), Observation::Late);
+        assert_eq!(seen.observe(7, at(0)), ThreadObservation::Fresh);
+        assert_eq!(
+            seen.observe(8, at(1)),
+            ThreadObservation::Fresh,
+            "another one"
+        );
+        assert_eq!(seen.observe(8, at(2)), ThreadObservation::TurnedLate);
+        assert_eq!(seen.observe(8, at(3)), ThreadObservation::Late);
         assert_eq!(seen.age(at(4)), Some(Duration::from_millis(3)));
         assert!(seen.take_unlogged());
         assert!(!seen.take_unlogged());
 
-        assert_eq!(seen.observe(0, at(5)), Observation::Nothing);
+        assert_eq!(seen.observe(0, at(5)), ThreadObservation::Nothing);
         assert_eq!(seen.age(at(6)), None);
         assert!(!seen.take_unlogged());
-        assert_eq!(seen.observe(9, at(7)), Observation::Fresh);
+        assert_eq!(seen.observe(9, at(7)), ThreadObservation::Fresh);
         assert!(seen.take_unlogged());
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum SampleRate {
 
 /// What a sample saw. For all threads together it is the greatest of what each showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Observation {
+pub(super) enum ThreadObservation {
     /// No callback.
     Nothing,
     /// A callback that is known to be late.
@@ -43,21 +43,23 @@ impl SampleRate {
     }
 
     /// The rate after a sample. `must_stay` keeps the watchdog from falling asleep.
-    pub(super) fn after(self, observation: Observation, must_stay: bool) -> SampleRate {
+    pub(super) fn after(self, observation: ThreadObservation, must_stay: bool) -> SampleRate {
         match (self, observation) {
-            (_, Observation::TurnedLate) => SampleRate::Fast { calm: 0 },
+            (_, ThreadObservation::TurnedLate) => SampleRate::Fast { calm: 0 },
             (SampleRate::Fast { calm }, _) if calm < CALM_SAMPLES => {
                 SampleRate::Fast { calm: calm + 1 }
             }
-            (SampleRate::Slow { .. } | SampleRate::Asleep, Observation::Fresh) => SampleRate::Again,
-            (SampleRate::Slow { idle }, Observation::Nothing)
+            (SampleRate::Slow { .. } | SampleRate::Asleep, ThreadObservation::Fresh) => {
+                SampleRate::Again
+            }
+            (SampleRate::Slow { idle }, ThreadObservation::Nothing)
                 if idle < IDLE_SAMPLES || must_stay =>
             {
                 SampleRate::Slow {
                     idle: idle.saturating_add(1),
                 }
             }
-            (SampleRate::Slow { .. }, Observation::Nothing) => SampleRate::Asleep,
+            (SampleRate::Slow { .. }, ThreadObservation::Nothing) => SampleRate::Asleep,
             _ => SampleRate::Slow { idle: 0 },
         }
     }
@@ -85,47 +87,57 @@ mod tests {
         for (rate, observation, must_stay, next) in [
             (
                 slow,
-                Observation::Nothing,
+                ThreadObservation::Nothing,
                 false,
                 SampleRate::Slow { idle: 1 },
             ),
-            (idle, Observation::Nothing, false, SampleRate::Asleep),
+            (idle, ThreadObservation::Nothing, false, SampleRate::Asleep),
             (
                 idle,
-                Observation::Nothing,
+                ThreadObservation::Nothing,
                 true,
                 SampleRate::Slow { idle: 21 },
             ),
-            (idle, Observation::Late, false, slow),
-            (idle, Observation::Fresh, false, SampleRate::Again),
-            (slow, Observation::TurnedLate, false, fast),
-            (SampleRate::Asleep, Observation::Nothing, false, slow),
+            (idle, ThreadObservation::Late, false, slow),
+            (idle, ThreadObservation::Fresh, false, SampleRate::Again),
+            (slow, ThreadObservation::TurnedLate, false, fast),
+            (SampleRate::Asleep, ThreadObservation::Nothing, false, slow),
             (
                 SampleRate::Asleep,
-                Observation::Fresh,
+                ThreadObservation::Fresh,
                 false,
                 SampleRate::Again,
             ),
-            (SampleRate::Again, Observation::Nothing, false, slow),
+            (SampleRate::Again, ThreadObservation::Nothing, false, slow),
             // Short callbacks, one after another.
-            (SampleRate::Again, Observation::Fresh, false, slow),
-            (SampleRate::Again, Observation::TurnedLate, false, fast),
+            (SampleRate::Again, ThreadObservation::Fresh, false, slow),
+            (
+                SampleRate::Again,
+                ThreadObservation::TurnedLate,
+                false,
+                fast,
+            ),
             (
                 fast,
-                Observation::Nothing,
+                ThreadObservation::Nothing,
                 false,
                 SampleRate::Fast { calm: 1 },
             ),
             (
                 fast,
-                Observation::Fresh,
+                ThreadObservation::Fresh,
                 false,
                 SampleRate::Fast { calm: 1 },
             ),
-            (fast, Observation::Late, true, SampleRate::Fast { calm: 1 }),
-            (calm, Observation::Fresh, false, slow),
-            (calm, Observation::Late, false, slow),
-            (calm, Observation::TurnedLate, false, fast),
+            (
+                fast,
+                ThreadObservation::Late,
+                true,
+                SampleRate::Fast { calm: 1 },
+            ),
+            (calm, ThreadObservation::Fresh, false, slow),
+            (calm, ThreadObservation::Late, false, slow),
+            (calm, ThreadObservation::TurnedLate, false, fast),
         ] {
             assert_eq!(
                 rate.after(observation, must_stay),

@@ -13,12 +13,12 @@ use tokio::runtime::Handle;
 use tracing::{debug, error, warn};
 
 use super::observed_thread::ObservedThread;
-use super::sample_rate::{Observation, SLOW, SampleRate};
+use super::sample_rate::{SLOW, SampleRate, ThreadObservation};
 use super::{IDLE_SLEEP, SAMPLES, SLOTS, Slot, WATCHDOG};
 use crate::border::handler_context::HandlerContext;
 use crate::process::clock;
 use crate::runtime;
-use crate::runtime::reserve::{Reserve, Share};
+use crate::runtime::reserve::{Reserve, RestingWorkers};
 
 /// Starts the thread that watches the callbacks of a runtime's workers; once a process. Returns how many workers work from
 /// now on. The others become the reserve.
@@ -27,7 +27,7 @@ pub(crate) fn start(workers: Handle) -> usize {
     let per_handler = runtime::workers_of_one_handler(&workers);
     let reserve = Reserve::new(workers, usual);
     let mut watchdog = Watchdog {
-        share: Share::new(reserve.workers),
+        share: RestingWorkers::new(reserve.workers),
         reserve,
         workers: per_handler,
         seen: Vec::new(),
@@ -51,7 +51,7 @@ pub(crate) fn start(workers: Handle) -> usize {
 /// What the watchdog's thread knows.
 struct Watchdog {
     reserve: Reserve,
-    share: Share,
+    share: RestingWorkers,
     /// How many workers one handler may hold.
     workers: usize,
     /// What the samples showed of each slot's thread.
@@ -84,15 +84,17 @@ impl Watchdog {
     }
 
     /// Samples every thread. For each callback that is late, an idle worker is woken.
-    fn sample(&mut self, now: Instant) -> Observation {
+    fn sample(&mut self, now: Instant) -> ThreadObservation {
         let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
         self.seen.resize_with(slots.len(), ObservedThread::default);
-        let mut most = Observation::Nothing;
+        let mut most = ThreadObservation::Nothing;
         for (slot, seen) in slots.iter().zip(&mut self.seen) {
             let observation = seen.observe(slot.since.load(Ordering::Acquire), now);
-            if observation == Observation::TurnedLate || observation == Observation::Late {
+            if observation == ThreadObservation::TurnedLate
+                || observation == ThreadObservation::Late
+            {
                 let woken = slot.kept.take();
-                if observation == Observation::TurnedLate || !woken.is_empty() {
+                if observation == ThreadObservation::TurnedLate || !woken.is_empty() {
                     self.reserve.wake_worker(woken);
                 }
             }

@@ -17,7 +17,7 @@ use crate::process::regular_file::{self, Links};
 
 /// What lies at a path.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum LookupResult {
     /// A regular file, and its real path.
     File(File, PathBuf),
     /// A directory that was asked for without the slash at its end. The path has the slash.
@@ -29,36 +29,36 @@ pub(super) enum Found {
 }
 
 /// Looks up `path`, which is that of the request line without its query.
-pub(super) fn find(root: &Path, path: &str) -> Found {
+pub(super) fn find(root: &Path, path: &str) -> LookupResult {
     let Some(names) = names(path) else {
-        return Found::Nothing;
+        return LookupResult::Nothing;
     };
     match find_real(root, path, &names) {
         Ok(found) => found,
-        Err(error) if says_nothing_there(&error) => Found::Nothing,
-        Err(error) => Found::Unknown(error),
+        Err(error) if says_nothing_there(&error) => LookupResult::Nothing,
+        Err(error) => LookupResult::Unknown(error),
     }
 }
 
-fn find_real(root: &Path, path: &str, names: &[OsString]) -> io::Result<Found> {
+fn find_real(root: &Path, path: &str, names: &[OsString]) -> io::Result<LookupResult> {
     let root = root.canonicalize()?;
     let asked = names.iter().fold(root.clone(), |at, name| at.join(name));
     let wants_directory = names.is_empty() || path.ends_with('/');
     let Some(mut real) = below(&root, &asked)? else {
-        return Ok(Found::Nothing);
+        return Ok(LookupResult::Nothing);
     };
     if std::fs::symlink_metadata(&real)?.is_dir() {
         if !wants_directory {
-            return Ok(Found::Directory(with_slash(names)));
+            return Ok(LookupResult::Directory(with_slash(names)));
         }
         match below(&root, &real.join(INDEX))? {
             Some(index) => real = index,
-            None => return Ok(Found::Nothing),
+            None => return Ok(LookupResult::Nothing),
         }
     } else if wants_directory {
-        return Ok(Found::Nothing);
+        return Ok(LookupResult::Nothing);
     }
-    Ok(Found::File(open(&real)?, real))
+    Ok(LookupResult::File(open(&real)?, real))
 }
 
 /// The real path that `path` leads to, if it is below the root and no name in it is private.
@@ -171,12 +171,12 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
-    fn said(found: Found) -> String {
+    fn said(found: LookupResult) -> String {
         match found {
-            Found::File(mut file, _) => io::read_to_string(&mut file).expect("text"),
-            Found::Directory(path) => format!("to {path}"),
-            Found::Nothing => "nothing".to_owned(),
-            Found::Unknown(error) => format!("unknown: {error}"),
+            LookupResult::File(mut file, _) => io::read_to_string(&mut file).expect("text"),
+            LookupResult::Directory(path) => format!("to {path}"),
+            LookupResult::Nothing => "nothing".to_owned(),
+            LookupResult::Unknown(error) => format!("unknown: {error}"),
         }
     }
 

@@ -67,7 +67,7 @@ enum Event {
 
 /// What is to be done about an event.
 #[derive(Debug)]
-enum Action {
+enum PendingAction {
     Wait,
     Ask,
     Refuse(Reply),
@@ -75,25 +75,25 @@ enum Action {
 }
 
 /// The state machine of a pending handshake.
-fn step(waiting: Waiting, event: Event) -> (Waiting, Action) {
+fn step(waiting: Waiting, event: Event) -> (Waiting, PendingAction) {
     use Waiting::{ForRelease, ForWake};
     match event {
-        Event::Released => (ForWake, Action::Ask),
+        Event::Released => (ForWake, PendingAction::Ask),
         Event::Woken { is_throttled } => match (waiting, is_throttled) {
-            (ForWake, false) => (ForWake, Action::Ask),
-            (ForWake, true) | (ForRelease, _) => (ForRelease, Action::Wait),
+            (ForWake, false) => (ForWake, PendingAction::Ask),
+            (ForWake, true) | (ForRelease, _) => (ForRelease, PendingAction::Wait),
         },
-        Event::Closed { code } => (waiting, Action::Refuse(Reply::ClosedEarly { code })),
-        Event::PeerGone => (waiting, Action::Close),
+        Event::Closed { code } => (waiting, PendingAction::Refuse(Reply::ClosedEarly { code })),
+        Event::PeerGone => (waiting, PendingAction::Close),
         Event::DeadlinePassed => {
             let after = THROTTLED_PAUSE;
             let reply = match waiting {
                 ForRelease => Reply::Quarantined { after },
                 ForWake => Reply::NoAnswer,
             };
-            (waiting, Action::Refuse(reply))
+            (waiting, PendingAction::Refuse(reply))
         }
-        Event::Stopped => (waiting, Action::Refuse(Reply::Stopping)),
+        Event::Stopped => (waiting, PendingAction::Refuse(Reply::Stopping)),
     }
 }
 
@@ -170,13 +170,13 @@ impl PendingHandshake {
             let (waiting, action) = step(self.waiting, event);
             self.waiting = waiting;
             match action {
-                Action::Wait => {}
-                Action::Ask => match self.owner.ask(&mut self.draft) {
+                PendingAction::Wait => {}
+                PendingAction::Ask => match self.owner.ask(&mut self.draft) {
                     HandshakeAnswer::Pending => {}
                     answer => return self.conclude(answer),
                 },
-                Action::Refuse(reply) => return self.refuse(reply),
-                Action::Close => return NextStep::Close,
+                PendingAction::Refuse(reply) => return self.refuse(reply),
+                PendingAction::Close => return NextStep::Close,
             }
         }
     }

@@ -28,7 +28,7 @@ pub(super) enum Fault {
 
 /// What to do about an error.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum AcceptAction {
     AcceptNext,
     EndProcess,
     /// Evict a connection, then wait.
@@ -81,13 +81,13 @@ impl AcceptErrors {
     }
 
     /// What to do about an error that came `now`.
-    pub(super) fn step(&mut self, fault: Fault, now: Instant) -> Action {
+    pub(super) fn step(&mut self, fault: Fault, now: Instant) -> AcceptAction {
         let is_first = self.pause == PAUSE_MIN;
         match fault {
-            Fault::Listener => Action::EndProcess,
+            Fault::Listener => AcceptAction::EndProcess,
             Fault::Connection if self.gone < GONE_MAX => {
                 self.gone += 1;
-                Action::AcceptNext
+                AcceptAction::AcceptNext
             }
             Fault::Shortage => {
                 let is_recent = |logged| now.saturating_duration_since(logged) < LOGGED_AGAIN;
@@ -97,11 +97,11 @@ impl AcceptErrors {
                 }
                 let pause = self.pause;
                 self.pause = (pause * 2).min(PAUSE_MAX);
-                Action::EvictAndPause { pause, is_logged }
+                AcceptAction::EvictAndPause { pause, is_logged }
             }
             Fault::Connection | Fault::Other => {
                 self.pause = PAUSE_MAX;
-                Action::Pause {
+                AcceptAction::Pause {
                     pause: PAUSE_MAX,
                     is_logged: is_first,
                 }
@@ -122,14 +122,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    fn evict(ms: u64, is_logged: bool) -> Action {
+    fn evict(ms: u64, is_logged: bool) -> AcceptAction {
         let pause = Duration::from_millis(ms);
-        Action::EvictAndPause { pause, is_logged }
+        AcceptAction::EvictAndPause { pause, is_logged }
     }
 
-    fn pause(is_logged: bool) -> Action {
+    fn pause(is_logged: bool) -> AcceptAction {
         let pause = PAUSE_MAX;
-        Action::Pause { pause, is_logged }
+        AcceptAction::Pause { pause, is_logged }
     }
 
     #[test]
@@ -166,13 +166,19 @@ mod tests {
     fn connections_that_are_gone_cost_nothing_until_there_are_too_many() {
         let (now, mut errors) = (Instant::now(), AcceptErrors::new());
         for _ in 0..GONE_MAX {
-            assert_eq!(errors.step(Fault::Connection, now), Action::AcceptNext);
+            assert_eq!(
+                errors.step(Fault::Connection, now),
+                AcceptAction::AcceptNext
+            );
         }
         assert_eq!(errors.step(Fault::Connection, now), pause(true));
         assert_eq!(errors.step(Fault::Connection, now), pause(false));
 
         errors.note_accepted();
-        assert_eq!(errors.step(Fault::Connection, now), Action::AcceptNext);
+        assert_eq!(
+            errors.step(Fault::Connection, now),
+            AcceptAction::AcceptNext
+        );
     }
 
     #[test]
@@ -181,6 +187,6 @@ mod tests {
         assert_eq!(errors.step(Fault::Other, now), pause(true));
         assert_eq!(errors.step(Fault::Other, now), pause(false));
         assert_eq!(errors.step(Fault::Shortage, now), evict(1000, false));
-        assert_eq!(errors.step(Fault::Listener, now), Action::EndProcess);
+        assert_eq!(errors.step(Fault::Listener, now), AcceptAction::EndProcess);
     }
 }

@@ -58,7 +58,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
     fn run(&mut self, wanted: &BTreeSet<String>, saved: Option<SystemTime>) -> ScriptRuns {
         let mut runs = ScriptRuns::default();
         let mut in_c = Vec::new();
-        let mut workspaces = BTreeMap::<PathBuf, Vec<Member>>::new();
+        let mut workspaces = BTreeMap::<PathBuf, Vec<HandlerPackage>>::new();
         let known = &self.handlers.by_name;
         for handler in wanted.iter().filter_map(|name| known.get(name)) {
             match &handler.recipe {
@@ -87,7 +87,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
             runs.ended = runs.ended.max(built.scripts_ended);
             // Cargo writes the lock file itself, where there is none or it does not fit the manifests.
             self.sources.accept(&workspace.join(LOCK_FILE));
-            let outcome = |(handler, package): Member| {
+            let outcome = |(handler, package): HandlerPackage| {
                 let artifact = built.of(&package);
                 (handler, artifact)
             };
@@ -99,8 +99,8 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
     }
 
     /// Builds the members whose manifests cargo can read. It has told already why it cannot read others.
-    fn run_cargo(&self, workspace: &Path, members: &[Member]) -> Built {
-        let is_readable = |(handler, _): &&Member| !self.handlers.is_unreadable(handler);
+    fn run_cargo(&self, workspace: &Path, members: &[HandlerPackage]) -> Built {
+        let is_readable = |(handler, _): &&HandlerPackage| !self.handlers.is_unreadable(handler);
         let readable = members.iter().filter(is_readable);
         let packages: Vec<&str> = readable.map(|(_, package)| package.as_str()).collect();
         if packages.is_empty() {
@@ -162,7 +162,7 @@ impl<L: FnMut() -> Vec<Change>> BuildLoop<L> {
 }
 
 /// A handler of a workspace, and cargo's id of its package.
-type Member = (HandlerSource, String);
+type HandlerPackage = (HandlerSource, String);
 
 /// The build scripts of a build.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use super::Reconciler;
 use crate::border::handler_context::Rights;
 use crate::border::trial::Bounds;
 use crate::config::Config;
-use crate::plugin::inspect::{About, inspect};
+use crate::plugin::inspect::{PluginInfo, inspect};
 use crate::plugin::refusal::Refusal;
 use crate::process::regular_file::NotRead;
 use crate::reload::Order;
@@ -125,7 +125,7 @@ impl Reconciler {
         path: &Path,
         name: &str,
         content: PluginContent,
-        about: About,
+        about: PluginInfo,
         config: &Config,
         now: Instant,
     ) {

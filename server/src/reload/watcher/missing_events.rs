@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// What is known of the events for a set of directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Silence {
+pub(super) enum MissingEvents {
     /// Every change that was found had a hint.
     Unsuspected {
         /// Whether a hint has come since the last look.
@@ -28,39 +28,45 @@ pub(super) enum AfterLook {
     Tell(PathBuf),
 }
 
-impl Default for Silence {
-    fn default() -> Silence {
-        Silence::Unsuspected { is_hinted: false }
+impl Default for MissingEvents {
+    fn default() -> MissingEvents {
+        MissingEvents::Unsuspected { is_hinted: false }
     }
 }
 
-impl Silence {
+impl MissingEvents {
     /// The state after a hint.
-    pub(super) fn after_hint(self) -> Silence {
+    pub(super) fn after_hint(self) -> MissingEvents {
         match self {
-            Silence::Certain => Silence::Certain,
-            Silence::Unsuspected { .. } | Silence::Suspected { .. } => {
-                Silence::Unsuspected { is_hinted: true }
+            MissingEvents::Certain => MissingEvents::Certain,
+            MissingEvents::Unsuspected { .. } | MissingEvents::Suspected { .. } => {
+                MissingEvents::Unsuspected { is_hinted: true }
             }
         }
     }
 
     /// The state after a look that has found this change first, or none, and what follows.
-    pub(super) fn after_look(self, changed: Option<&Path>, now: Instant) -> (Silence, AfterLook) {
+    pub(super) fn after_look(
+        self,
+        changed: Option<&Path>,
+        now: Instant,
+    ) -> (MissingEvents, AfterLook) {
         let (path, since) = match (self, changed) {
-            (Silence::Certain, _) => return (Silence::Certain, AfterLook::Nothing),
-            (Silence::Suspected { path, since }, _) => (path, since),
-            (Silence::Unsuspected { is_hinted: false }, Some(path)) => (path.to_owned(), now),
-            (Silence::Unsuspected { .. }, _) => return (Silence::default(), AfterLook::Nothing),
+            (MissingEvents::Certain, _) => return (MissingEvents::Certain, AfterLook::Nothing),
+            (MissingEvents::Suspected { path, since }, _) => (path, since),
+            (MissingEvents::Unsuspected { is_hinted: false }, Some(path)) => (path.to_owned(), now),
+            (MissingEvents::Unsuspected { .. }, _) => {
+                return (MissingEvents::default(), AfterLook::Nothing);
+            }
         };
         let until = since + GRACE;
         if now < until {
             (
-                Silence::Suspected { path, since },
+                MissingEvents::Suspected { path, since },
                 AfterLook::LookAgain(until),
             )
         } else {
-            (Silence::Certain, AfterLook::Tell(path))
+            (MissingEvents::Certain, AfterLook::Tell(path))
         }
     }
 }
@@ -73,14 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_without_a_hint_in_time_is_a_certain_silence() {
+    fn a_change_without_a_hint_in_time_shows_that_events_are_missing() {
         let start = Instant::now();
         let (soon, late) = (start + GRACE / 2, start + GRACE);
         let path = PathBuf::from("echo_wsh.so");
         let other = Some(Path::new("other_wsh.so"));
-        let quiet = Silence::default();
-        let hinted = Silence::Unsuspected { is_hinted: true };
-        let suspected = || Silence::Suspected {
+        let quiet = MissingEvents::default();
+        let hinted = MissingEvents::Unsuspected { is_hinted: true };
+        let suspected = || MissingEvents::Suspected {
             path: path.clone(),
             since: start,
         };
@@ -114,21 +120,21 @@ mod tests {
                 suspected(),
                 None,
                 late,
-                Silence::Certain,
+                MissingEvents::Certain,
                 AfterLook::Tell(path.clone()),
             ),
             (
                 suspected(),
                 other,
                 late,
-                Silence::Certain,
+                MissingEvents::Certain,
                 AfterLook::Tell(path.clone()),
             ),
             (
-                Silence::Certain,
+                MissingEvents::Certain,
                 other,
                 late,
-                Silence::Certain,
+                MissingEvents::Certain,
                 AfterLook::Nothing,
             ),
         ] {
@@ -139,7 +145,7 @@ mod tests {
             (quiet, hinted.clone()),
             (hinted.clone(), hinted.clone()),
             (suspected(), hinted),
-            (Silence::Certain, Silence::Certain),
+            (MissingEvents::Certain, MissingEvents::Certain),
         ] {
             assert_eq!(state.clone().after_hint(), next, "{state:?}");
         }
