@@ -5,24 +5,35 @@ use std::sync::{Mutex, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Subject;
+use super::{Bounds, Subject};
+use crate::border::handler_context::Rights;
 use crate::plugin::libraries::Library;
 
 /// A hash of everything that a verdict depends on: the file, the libraries beside it, the handler's name, its
 /// configuration, its rights, and the limits of the trial.
 pub(super) fn verdict_key(subject: &Subject<'_>) -> u64 {
-    let (rights, bounds) = (&subject.context.rights, &subject.bounds);
     let beside = format!("{:?}", subject.beside);
     let parts = [
         subject.hash,
         xxh3_64(beside.as_bytes()),
         xxh3_64(subject.config_json.as_bytes()),
+        xxh3_64(subject.context.handler.as_bytes()),
+        limits_key(subject.context.rights, subject.bounds),
+    ];
+    hash_of(&parts)
+}
+
+fn limits_key(rights: Rights, bounds: Bounds) -> u64 {
+    let parts = [
         u64::from(rights.raw),
         rights.threads_max as u64,
         bounds.memory_bytes_max,
         bounds.timeout.as_millis() as u64,
-        xxh3_64(subject.context.handler.as_bytes()),
     ];
+    hash_of(&parts)
+}
+
+fn hash_of(parts: &[u64]) -> u64 {
     let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_ne_bytes()).collect();
     xxh3_64(&bytes)
 }
@@ -53,29 +64,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::border::handler_context::{HandlerContext, Rights};
-    use crate::border::trial::Bounds;
-    use crate::config::{Config, LogLevel, Trial};
-    use crate::sessions::shared::Shared;
+    use crate::config::Trial;
 
     #[test]
     fn a_plugin_is_tried_again_when_what_it_may_or_its_limits_have_changed() {
-        let shared = Shared::new(LogLevel::Info, &Config::default().limits);
         let key = |threads_max, raw, memory_bytes_max, ms| {
-            let rights = Rights { threads_max, raw };
-            let subject = Subject {
-                context: HandlerContext::leak("echo", 1, &shared, rights, None),
-                config_json: "{}",
-                bounds: Bounds {
-                    policy: Trial::Auto,
-                    timeout: Duration::from_millis(ms),
-                    memory_bytes_max,
-                },
-                hash: 1,
-                beside: &[],
-                is_all: true,
+            let bounds = Bounds {
+                policy: Trial::Auto,
+                timeout: Duration::from_millis(ms),
+                memory_bytes_max,
             };
-            verdict_key(&subject)
+            limits_key(Rights { threads_max, raw }, bounds)
         };
 
         let first = key(4, false, 1_000, 500);
