@@ -156,12 +156,13 @@
 //! 1. Here: the item at the end of its table or group, with its meaning, what NULL or 0 means (an older side sends that),
 //!    and the thread it belongs to. Then [`ABI_MINOR`], and a dated line in the log below.
 //! 2. `include/wsh.h`: the item in C, and `WSH_ABI_MINOR`.
-//! 3. `tests/c/layout.rs`: its offset or value. A test fails for an item that is not listed.
+//! 3. `tests/c/layout.rs`: the value of a constant. A test fails for one that is not listed. For the fields it compares
+//!    the two files above, and a release adds its fields to the list of offsets there.
 //!
 //! Besides:
 //!
-//! - *A field*: `abi/layout.rs`, which does not compile if the order is wrong. The server and the host of `test` fill it,
-//!   and neither compiles without.
+//! - *A field*: `table!` does not compile where the field leaves padding. The server and the host of `test` fill it, and
+//!   neither compiles without.
 //! - *A host function*: a safe function in `border/host.rs`, which answers [`UNSUPPORTED`] where the field is NULL; a
 //!   method of each connection; the two hosts, in `server/src/border/host_table.rs` and `test/host_table.rs`; the host in
 //!   C, `include/wsh_test_host.h`. What it checks is in `rules.rs`, for both.
@@ -178,10 +179,12 @@
 //!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], [`CAUSE`], `client_addr`, `check`, `wake_after`,
 //!   `notify` and `note`; fields that are 0 must be 0.
 
-mod layout;
 pub mod raw;
+mod table;
 
 use std::ffi::c_void;
+
+use self::table::table;
 
 /// The name of the one symbol that a plugin exports, a static [`Descriptor`].
 pub const SYMBOL: &str = "WSH_HANDLER";
@@ -305,6 +308,7 @@ pub const LOG_DEBUG: u32 = 4;
 /// Log level: the steps of one message.
 pub const LOG_TRACE: u32 = 5;
 
+table! {
 /// Text: UTF-8 without NUL. With `len` 0, `ptr` may be NULL.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -314,10 +318,12 @@ pub struct Str {
     /// Length in bytes.
     pub len: usize,
 }
+}
 
 /// Any bytes, in the layout of [`Str`].
 pub type Bytes = Str;
 
+table! {
 /// A name and its value: a header line, a cookie, a route's parameter, a log field.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -327,7 +333,9 @@ pub struct Pair {
     /// The value.
     pub value: Bytes,
 }
+}
 
+table! {
 /// The description of a plugin. Everything before `init` is read from the file, without running it.
 #[repr(C)]
 #[derive(Debug)]
@@ -360,11 +368,13 @@ pub struct Descriptor {
     /// process of its own, with [`CHECK`], then in the server.
     pub init: Option<unsafe extern "C" fn(*const Host, *const Init, *mut Instance) -> Status>,
 }
+}
 
 #[allow(unsafe_code)] // a static must be `Sync`, and its last field is a pointer
 // SAFETY: the only pointer is to a function, which any thread may call.
 unsafe impl Sync for Descriptor {}
 
+table! {
 /// The table that `init` gets.
 #[repr(C)]
 #[derive(Debug)]
@@ -380,7 +390,9 @@ pub struct Init {
     /// The handler's name, `chat`; its topics belong to it.
     pub name: Str,
 }
+}
 
+table! {
 /// The table that `init` fills in; `size` is set by the server.
 #[repr(C)]
 #[derive(Debug)]
@@ -394,7 +406,9 @@ pub struct Instance {
     /// The handler's functions; lives as long as the image is mapped.
     pub vtable: *const Vtable,
 }
+}
 
+table! {
 /// One session, as its callbacks see it. Owned by the host, read in place, never past `size`.
 #[repr(C)]
 #[derive(Debug)]
@@ -410,7 +424,9 @@ pub struct Conn {
     /// The chosen subprotocol, or empty.
     pub protocol: Str,
 }
+}
 
+table! {
 /// The opening handshake's request (RFC 6455 §4.1), with what the server made of it.
 #[repr(C)]
 #[derive(Debug)]
@@ -462,6 +478,7 @@ pub struct Request {
     /// The client's certificate in DER, or empty.
     pub tls_client_cert: Bytes,
 }
+}
 
 /// The answer to the opening handshake. It is opaque to the plugin, and valid inside a call of `handshake` only.
 #[repr(C)]
@@ -470,6 +487,7 @@ pub struct Response {
     _opaque: [u8; 0],
 }
 
+table! {
 /// The destination of the state that `snapshot` writes.
 #[repr(C)]
 #[derive(Debug)]
@@ -483,7 +501,9 @@ pub struct Sink {
     /// Appends bytes; [`TOO_BIG`] past the limit.
     pub write: Option<unsafe extern "C" fn(*mut c_void, *const u8, usize) -> Status>,
 }
+}
 
+table! {
 /// The functions that the server offers a plugin. `ctx` stands for this handler in this generation.
 ///
 /// `[callback]` functions are for the Conn of the running callback, on its thread; `[any thread]`
@@ -610,7 +630,9 @@ pub struct Host {
     /// `[any thread]` The optional table with this id, `wsh.NAME/REV`, or NULL; see [`raw`].
     pub extension: Option<unsafe extern "C" fn(ctx: *mut c_void, id: Str) -> *const c_void>,
 }
+}
 
+table! {
 /// The callbacks of a handler. `open`, `message`, `destroy` and `shutdown` must not be NULL. For the others NULL means:
 /// `handshake` accepts, `closing` echoes the code, `closed` is over, `self_test` finds the handler fit, and the rest do
 /// nothing. Without `snapshot` and `restore` sessions stay in their generation.
@@ -700,4 +722,5 @@ pub struct Vtable {
     pub shutdown: Option<unsafe extern "C" fn(handler: *mut c_void)>,
     /// The plugin's table with this id, `wsh.NAME/REV`, or NULL.
     pub extension: Option<unsafe extern "C" fn(handler: *mut c_void, id: Str) -> *const c_void>,
+}
 }

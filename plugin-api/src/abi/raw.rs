@@ -20,7 +20,7 @@
 
 use std::ffi::c_void;
 
-use super::{Bytes, Conn, Response, Status};
+use super::{Bytes, Conn, Response, Status, table::table};
 #[cfg(doc)]
 use super::{DONE, FULL, GONE, INVALID, MISUSE, OK, PENDING, TOO_BIG, UNSUPPORTED};
 
@@ -37,6 +37,7 @@ pub const RAW_OPEN: u32 = 2;
 /// How many bytes [`Raw::accept`] writes.
 pub const RAW_ACCEPT_BYTES: u32 = 28;
 
+table! {
 /// The functions for a handler that may write past the framing. The table lives as long as the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -71,4 +72,5 @@ pub struct Raw {
     /// `[handshake]` Writes the value of `Sec-WebSocket-Accept` for this request (RFC 6455 §4.2.2):
     /// [`RAW_ACCEPT_BYTES`] bytes of ASCII, without NUL. NULL is [`INVALID`].
     pub accept: Option<unsafe extern "C" fn(*mut Response, out: *mut u8) -> Status>,
+}
 }

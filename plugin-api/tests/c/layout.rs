@@ -1,6 +1,7 @@
 //! The layout of the ABI, number by number, in Rust and in C.
 //!
-//! A number that has to change here is a break of the ABI. Only new lines may be added.
+//! A number that has to change here is a break of the ABI. Only new lines may be added. A field that is appended to a table
+//! needs no line before its release: it follows the fields in the list, and C is compared with Rust for every field.
 
 use std::{fmt::Write, process::Command};
 
@@ -11,50 +12,48 @@ mod abi {
     pub(crate) use wsh::abi::{raw::*, *};
 }
 
+/// A table with its size and its fields, each with its offset.
+type Table = (&'static str, usize, Vec<(&'static str, usize)>);
+
 /// Table = size { field: offset }
 macro_rules! tables {
     ($($table:ident = $size:literal { $($field:ident: $offset:literal),* })*) => {
-        /// The layout that the tables must have, one number in a line.
-        fn wanted_tables() -> String {
-            let mut text = String::new();
-            $({
-                let table = stringify!($table);
-                writeln!(text, "{table} {}", $size).unwrap();
-                $(writeln!(text, "{table}.{} {}", stringify!($field), $offset).unwrap();)*
-            })*
-            text
+        /// The tables as released plugins know them.
+        fn released_tables() -> Vec<Table> {
+            vec![$((stringify!($table), $size, vec![$((stringify!($field), $offset)),*])),*]
         }
 
-        /// The layout of the tables in Rust.
-        fn rust_tables() -> String {
-            use std::mem::offset_of;
-            let mut text = String::new();
-            $({
-                let table = stringify!($table);
-                writeln!(text, "{table} {}", size_of::<abi::$table>()).unwrap();
-                $({
-                    let offset = offset_of!(abi::$table, $field);
-                    writeln!(text, "{table}.{} {offset}", stringify!($field)).unwrap();
-                })*
-            })*
-            text
-        }
-
-        /// The statements that print the layout of the tables in C.
-        fn c_tables() -> String {
-            let mut text = String::new();
-            $({
-                let table = stringify!($table);
-                writeln!(text, r#"printf("{table} %zu\n", sizeof(Wsh{table}));"#).unwrap();
-                $({
-                    let field = stringify!($field);
-                    let offset = format!("offsetof(Wsh{table}, {field})");
-                    writeln!(text, r#"printf("{table}.{field} %zu\n", {offset});"#).unwrap();
-                })*
-            })*
-            text
+        /// The tables in Rust, with every field.
+        fn rust_tables() -> Vec<Table> {
+            let table = |name, size, fields: &[_]| (name, size, fields.to_vec());
+            vec![$(table(stringify!($table), size_of::<abi::$table>(), abi::$table::FIELDS)),*]
         }
     };
+}
+
+/// The minor and the layout of the tables in Rust, one number in a line.
+fn rust_layout() -> String {
+    let mut text = format!("ABI_MINOR {}\n", abi::ABI_MINOR);
+    for (table, size, fields) in rust_tables() {
+        writeln!(text, "{table} {size}").unwrap();
+        for (field, offset) in fields {
+            writeln!(text, "{table}.{field} {offset}").unwrap();
+        }
+    }
+    text
+}
+
+/// The statements that print the minor and the layout of the tables in C, in the form of [`rust_layout`].
+fn c_layout() -> String {
+    let mut text = String::from("printf(\"ABI_MINOR %d\\n\", WSH_ABI_MINOR);\n");
+    for (table, _, fields) in rust_tables() {
+        writeln!(text, r#"printf("{table} %zu\n", sizeof(Wsh{table}));"#).unwrap();
+        for (field, _) in fields {
+            let offset = format!("offsetof(Wsh{table}, {field})");
+            writeln!(text, r#"printf("{table}.{field} %zu\n", {offset});"#).unwrap();
+        }
+    }
+    text
 }
 
 /// Constant = value
@@ -131,8 +130,11 @@ tables! {
     }
 }
 
+/// The newest minor whose fields are all in the list above.
+const LISTED_MINOR: u32 = 0;
+
 constants! {
-    ABI_MAJOR = 1; ABI_MINOR = 0; OK = 0; AGAIN = 1; REJECT = 2;
+    ABI_MAJOR = 1; OK = 0; AGAIN = 1; REJECT = 2;
     DONE = 3; PENDING = 4; ABORT = 5; ERROR = -1; PANIC = -2;
     GONE = -3; TOO_BIG = -4; UNSUPPORTED = -5; INVALID = -6; MISUSE = -7; FULL = -8;
     TEXT = 1; BINARY = 2; MORE = 256; NO_COMPRESS = 512; TRUSTED_UTF8 = 1024; IF_ROOM = 2048; FOLLOWED = 4096;
@@ -146,40 +148,58 @@ constants! {
 }
 
 #[test]
-fn every_size_and_offset_is_what_it_was() {
-    assert_eq!(rust_tables(), wanted_tables());
+fn every_released_field_and_constant_is_where_it_was() {
+    for (released, (table, size, fields)) in released_tables().into_iter().zip(rust_tables()) {
+        let (name, released_size, released_fields) = released;
+        assert_eq!(name, table);
+        assert!(fields.starts_with(&released_fields), "{table}: {fields:?}");
+        let appended = &fields[released_fields.len()..];
+        let end = appended.first().map_or(size, |(_, offset)| *offset);
+        assert_eq!(end, released_size, "{table}");
+        let says_its_size = fields.iter().any(|(field, _)| *field == "size");
+        assert!(appended.is_empty() || says_its_size, "{table} cannot grow");
+    }
     assert_eq!(rust_constants(), wanted_constants());
     assert_eq!(size_of::<abi::Response>(), 0, "it is opaque");
     assert_eq!(size_of::<abi::Status>(), 4);
 }
 
+/// The text of abi.rs and its extension.
+const SOURCE: &str = concat!(
+    include_str!("../../src/abi.rs"),
+    include_str!("../../src/abi/raw.rs")
+);
+
+/// What stands between `prefix`, at the start of a line of the ABI, and `end`.
+fn names(prefix: &str, end: char) -> Vec<&'static str> {
+    let lines = SOURCE.lines().filter_map(|line| line.strip_prefix(prefix));
+    let names = lines.filter_map(|line| line.split_once(end));
+    names.map(|(name, _)| name).collect()
+}
+
 #[test]
 fn nothing_of_the_abi_is_left_out_of_the_list() {
-    let source = concat!(
-        include_str!("../../src/abi.rs"),
-        include_str!("../../src/abi/raw.rs")
-    );
-    let names = |prefix: &str| -> Vec<String> {
-        let lines = source.lines().filter_map(|line| line.strip_prefix(prefix));
-        let names = lines.filter_map(|line| line.split_once(':'));
-        names.map(|(name, _)| name.to_owned()).collect()
-    };
+    let mut tables = names("pub struct ", ' ');
+    tables.retain(|name| *name != "Response"); // it is opaque
+    let listed: Vec<&str> = rust_tables().iter().map(|(name, ..)| *name).collect();
+    assert_eq!(tables, listed);
 
-    let listed: Vec<String> = wanted_tables()
-        .lines()
-        .filter_map(|line| line.split_once('.')?.1.split_once(' '))
-        .map(|(field, _)| field.to_owned())
-        .collect();
-    assert_eq!(names("    pub "), listed);
-    let listed: Vec<String> = wanted_constants()
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    let mut constants = names("pub const ");
-    // These are no numbers. The plugins in C test them.
-    constants.retain(|name| !["SYMBOL", "MAGIC", "RAW"].contains(&name.as_str()));
+    let constants = wanted_constants();
+    let listed = constants.lines().filter_map(|line| line.split_once(' '));
+    let listed: Vec<&str> = listed.map(|(name, _)| name).collect();
+    let mut constants = names("pub const ", ':');
+    // The minor grows. The others are no numbers: the plugins in C test them.
+    constants.retain(|name| !["ABI_MINOR", "SYMBOL", "MAGIC", "RAW"].contains(name));
     assert_eq!(constants, listed);
+}
+
+#[test]
+fn the_list_has_the_fields_of_every_minor_but_the_newest() {
+    let newest = LISTED_MINOR + 1;
+    assert!(
+        (0..=newest).contains(&abi::ABI_MINOR),
+        "the list lacks the fields of minor {newest}; with them, raise `LISTED_MINOR`"
+    );
 }
 
 /// A plugin that uses every inline function of the headers.
@@ -243,7 +263,7 @@ fn the_headers_are_clean_in_every_language_that_reads_them() {
 fn c_and_cpp_see_the_same_layout() {
     let program = format!(
         "#include <wsh_raw.h>\n#include <stdio.h>\nint main(void) {{\n{}{}return 0;\n}}\n",
-        c_tables(),
+        c_layout(),
         c_constants()
     );
     for (language, extension) in [(C99, "c"), (CPP11, "cpp")] {
@@ -256,6 +276,6 @@ fn c_and_cpp_see_the_same_layout() {
 
         assert!(output.status.success());
         let found = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(found, wanted_tables() + &wanted_constants(), "{extension}");
+        assert_eq!(found, rust_layout() + &rust_constants(), "{extension}");
     }
 }
