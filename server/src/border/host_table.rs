@@ -16,7 +16,7 @@ use super::failure_reason::fail;
 use super::handler_context::HandlerContext;
 use super::host_conn::HostConn;
 use super::lent_memory::{self, borrow, borrow_below, borrow_str};
-use super::refused_calls::{self, Caller, HostCall, LentBytes};
+use super::refused_calls::{self, CalledWith, HostCall, LentBytes};
 use crate::outbound::wire::LARGE_BYTES;
 use crate::sessions::cause::Cause;
 
@@ -128,7 +128,7 @@ fn refuse_send(
         open: None,
         bytes_max: usize::MAX,
     };
-    refused_calls::log_refusal(Caller::ThisThread(id), &call, status);
+    refused_calls::log_refusal(CalledWith::Conn(id), &call, status);
     i64::from(status)
 }
 
@@ -146,7 +146,7 @@ fn send_and_refresh(conn: &mut HostConn, kind: u32, payload: &[u8]) -> i64 {
             open: conn.controls.open_message(),
             bytes_max: conn.controls.payload_bytes_max(),
         };
-        refused_calls::log_refusal(Caller::ThisThread(conn.id()), &call, status);
+        refused_calls::log_refusal(CalledWith::Conn(conn.id()), &call, status);
     }
     amount(sent)
 }
@@ -201,7 +201,7 @@ fn log_refused_commit(
         bytes_max: controls.map_or(0, |controls| controls.payload_bytes_max()),
     };
     refused_calls::log_refusal(
-        Caller::ThisThread(conn.map_or(0, |conn| conn.id())),
+        CalledWith::Conn(conn.map_or(0, |conn| conn.id())),
         &call,
         status,
     );
@@ -235,42 +235,49 @@ unsafe extern "C" fn close(conn: *mut abi::Conn, code: u32, reason: Bytes) -> St
 unsafe extern "C" fn abort(conn: *mut abi::Conn) -> Status {
     // SAFETY: *the Conn*.
     let conn = unsafe { HostConn::of_another_call(conn) };
-    status(call_on_conn(
-        conn,
-        || HostCall::Abort,
-        |conn| {
-            conn.controls.abort()?;
-            conn.refresh();
-            Ok(())
-        },
-    ))
+    let call = || HostCall::named("abort");
+    status(call_on_conn(conn, call, |conn| {
+        conn.controls.abort()?;
+        conn.refresh();
+        Ok(())
+    }))
 }
 
 unsafe extern "C" fn timer(conn: *mut abi::Conn, token: u64, after_ms: u64) -> Status {
     // SAFETY: *the Conn*.
     let conn = unsafe { HostConn::of_another_call(conn) };
-    let set = |conn: &mut HostConn| conn.controls.timer(token, after_ms);
-    status(call_on_conn(conn, || HostCall::Timer, set))
+    let call = || HostCall::Plain {
+        name: "timer",
+        rule: "a session has at most `timers_max` timers",
+    };
+    status(call_on_conn(conn, call, |conn| {
+        conn.controls.timer(token, after_ms)
+    }))
 }
 
 unsafe extern "C" fn reads(conn: *mut abi::Conn, on: u32) -> Status {
     // SAFETY: *the Conn*.
     let conn = unsafe { HostConn::of_another_call(conn) };
-    status(call_on_conn(
-        conn,
-        || HostCall::Reads,
-        |conn| {
-            conn.controls.reads = rules::switch(on)?;
-            Ok(())
-        },
-    ))
+    let call = || HostCall::Plain {
+        name: "reads",
+        rule: "`on` is 0 or 1",
+    };
+    status(call_on_conn(conn, call, |conn| {
+        conn.controls.reads = rules::switch(on)?;
+        Ok(())
+    }))
 }
 
 unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Status {
     // SAFETY: *the Conn*.
     let conn = unsafe { HostConn::of_another_call(conn) };
-    let set = |conn: &mut HostConn| conn.controls.set_watermark(low, high);
-    status(call_on_conn(conn, || HostCall::Watermark, set))
+    let call = || HostCall::Plain {
+        name: "watermark",
+        rule: "`low` is not above `high`",
+    };
+    status(call_on_conn(conn, call, |conn| {
+        conn.controls.set_watermark(low, high)
+    }))
 }
 
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
@@ -321,7 +328,7 @@ pub(crate) fn call_on_conn<'a, 'b, T>(
     let id = conn.as_ref().map_or(0, |conn| conn.id());
     let outcome = conn.and_then(run);
     if let Err(status) = outcome {
-        refused_calls::log_refusal(Caller::ThisThread(id), &call(), status);
+        refused_calls::log_refusal(CalledWith::Conn(id), &call(), status);
     }
     outcome
 }

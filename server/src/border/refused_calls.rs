@@ -17,8 +17,15 @@ use super::guards::exits;
 use super::handler_context::{self, HandlerContext};
 
 /// A call of a function of the host table, with the arguments that have rules.
+///
+/// Only a function whose refusal depends on its arguments needs a variant of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum HostCall<'a> {
+    /// `rule` is told for every argument that the function refuses.
+    Plain {
+        name: &'static str,
+        rule: &'static str,
+    },
     Send {
         kind: u32,
         payload: LentBytes<'a>,
@@ -44,10 +51,6 @@ pub(crate) enum HostCall<'a> {
         code: u32,
         reason: LentBytes<'a>,
     },
-    Abort,
-    Timer,
-    Reads,
-    Watermark,
     Subscribe {
         topic: LentBytes<'a>,
         on: u32,
@@ -65,12 +68,6 @@ pub(crate) enum HostCall<'a> {
         kind: u32,
         payload: LentBytes<'a>,
     },
-    Wake,
-    WakeAfter,
-    Notify,
-    Spawn {
-        is_null: bool,
-    },
     ResponseHeader {
         name: LentBytes<'a>,
         value: LentBytes<'a>,
@@ -84,7 +81,6 @@ pub(crate) enum HostCall<'a> {
         code: u32,
         body: LentBytes<'a>,
     },
-    ResponseExtensions,
     Raw(RawCall<'a>),
 }
 
@@ -128,28 +124,48 @@ impl std::fmt::Debug for LentBytes<'_> {
     }
 }
 
-/// The code that made a call.
+/// The pointer by which a call names its session, its request or its handler.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Caller {
-    /// The code that runs on this thread, in a call about the session with this id; 0 is unknown.
-    ThisThread(u64),
-    /// The handler with this context, in a call about the session with this id; 0 is none.
-    Handler(&'static HandlerContext, u64),
+pub(crate) enum CalledWith {
+    /// The Conn of the session with this id; 0 is unknown.
+    Conn(u64),
+    /// The context of a handler, `None` for NULL, in a call about the session with this id; 0 is none.
+    Ctx(Option<&'static HandlerContext>, u64),
+    Response,
+}
+
+impl CalledWith {
+    /// The rule of the pointer. A call that breaks it is answered MISUSE.
+    fn rule(self) -> &'static str {
+        match self {
+            CalledWith::Conn(_) => {
+                "`conn` is that of the callback that runs, on the thread of that callback, and \
+                 in `snapshot` and `restore` it is only looked at"
+            }
+            CalledWith::Ctx(..) => "`ctx` is that of the host table",
+            CalledWith::Response => "`response` is that of the `handshake` that runs",
+        }
+    }
 }
 
 /// Logs that a call was refused, if that is the plugin's fault.
 #[cold]
 #[inline(never)]
-pub(crate) fn log_refusal(by: Caller, call: &HostCall<'_>, status: Status) {
-    let Some(rule) = call.broken_rule(status) else {
+pub(crate) fn log_refusal(with: CalledWith, call: &HostCall<'_>, status: Status) {
+    let rule = match status {
+        abi::MISUSE => Some(with.rule()),
+        _ => call.broken_rule(status),
+    };
+    let Some(rule) = rule else {
         return;
     };
-    let ((context, callback), session) = match by {
-        Caller::ThisThread(session) => (running_handler(), session),
-        Caller::Handler(context, session) => {
+    let ((context, callback), session) = match with {
+        CalledWith::Ctx(Some(context), session) => {
             let callback = exits::running_callback().map(|(_, callback)| callback);
             ((Some(context), callback), session)
         }
+        CalledWith::Conn(session) | CalledWith::Ctx(None, session) => (running_handler(), session),
+        CalledWith::Response => (running_handler(), 0),
     };
     let function = call.name();
     let key = (
@@ -232,30 +248,28 @@ fn times_to_log(key: Key, now: Instant) -> Option<u64> {
 }
 
 impl HostCall<'_> {
+    /// A call of a function that has no sentence for its arguments: the log refers to the header.
+    pub(crate) fn named(name: &'static str) -> HostCall<'static> {
+        let rule = "the arguments are as wsh.h says of the function";
+        HostCall::Plain { name, rule }
+    }
+
     /// The name of the function.
     fn name(&self) -> &'static str {
         match self {
+            HostCall::Plain { name, .. } => name,
             HostCall::Send { .. } => "send",
             HostCall::Reserve { .. } => "reserve",
             HostCall::Commit { .. } => "commit",
             HostCall::Ping { .. } => "ping",
             HostCall::Close { .. } => "close",
-            HostCall::Abort => "abort",
-            HostCall::Timer => "timer",
-            HostCall::Reads => "reads",
-            HostCall::Watermark => "watermark",
             HostCall::Subscribe { .. } => "subscribe",
             HostCall::SendTo { .. } => "send_to",
             HostCall::CloseTo { .. } => "close_to",
             HostCall::Publish { .. } => "publish",
-            HostCall::Wake => "wake",
-            HostCall::WakeAfter => "wake_after",
-            HostCall::Notify => "notify",
-            HostCall::Spawn { .. } => "spawn",
             HostCall::ResponseHeader { .. } => "response_header",
             HostCall::ResponseProtocol { .. } => "response_protocol",
             HostCall::ResponseReject { .. } => "response_reject",
-            HostCall::ResponseExtensions => "response_extensions",
             HostCall::Raw(call) => call.name(),
         }
     }
@@ -269,6 +283,20 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn misuse_names_the_pointer_of_the_call() {
+        for (with, told) in [
+            (CalledWith::Conn(7), "`conn` is that of the callback"),
+            (CalledWith::Ctx(None, 7), "`ctx` is that of the host table"),
+            (
+                CalledWith::Response,
+                "`response` is that of the `handshake`",
+            ),
+        ] {
+            assert!(with.rule().contains(told), "{with:?}: {}", with.rule());
+        }
+    }
 
     #[test]
     fn a_repeated_refusal_is_logged_with_its_count_after_a_while() {

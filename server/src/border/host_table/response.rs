@@ -5,7 +5,7 @@ use wsh::rules::{self, HEADER_BYTES_MAX, REJECTION_BYTES_MAX};
 
 use super::{lent_text, status};
 use crate::border::lent_memory::{borrow_at_most, borrow_str};
-use crate::border::refused_calls::{self, Caller, HostCall, LentBytes};
+use crate::border::refused_calls::{self, CalledWith, HostCall, LentBytes};
 use crate::border::response_draft::Draft;
 
 // The plugin keeps the rules of abi.rs, and SAFETY comments cite them by name. *lent memory*: pointers with a length are
@@ -78,14 +78,11 @@ pub(super) unsafe extern "C" fn response_extensions(
 ) -> Status {
     // SAFETY: `draft` is used only in this call.
     let draft = unsafe { Draft::of(response) };
-    status(call_on_draft(
-        draft,
-        || HostCall::ResponseExtensions,
-        |draft| {
-            draft.extensions = allow;
-            Ok(())
-        },
-    ))
+    let call = || HostCall::named("response_extensions");
+    status(call_on_draft(draft, call, |draft| {
+        draft.extensions = allow;
+        Ok(())
+    }))
 }
 
 /// Runs `run` on the draft of an answer to a handshake. A refusal that is the plugin's fault is logged.
@@ -96,7 +93,7 @@ pub(crate) fn call_on_draft<'b>(
 ) -> Result<(), Status> {
     let outcome = draft.and_then(run);
     if let Err(status) = outcome {
-        refused_calls::log_refusal(Caller::ThisThread(0), &call(), status);
+        refused_calls::log_refusal(CalledWith::Response, &call(), status);
     }
     outcome
 }

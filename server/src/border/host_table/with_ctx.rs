@@ -13,7 +13,7 @@ use crate::border::handler_log;
 use crate::border::host_conn::HostConn;
 use crate::border::lent_memory::{borrow, borrow_pairs, borrow_str};
 use crate::border::raw_table;
-use crate::border::refused_calls::{self, Caller, HostCall, LentBytes};
+use crate::border::refused_calls::{self, CalledWith, HostCall, LentBytes};
 use crate::border::response_draft::Draft;
 
 // The plugin keeps the rules of abi.rs in every function of this file, and SAFETY comments cite them by name. *lent memory*:
@@ -84,18 +84,16 @@ pub(super) unsafe extern "C" fn publish(
 pub(super) unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
     // SAFETY: `ctx` is that of a table, whose context is never freed.
     let context = unsafe { context(ctx) };
-    status(call_on_context(
-        context,
-        id,
-        || HostCall::Wake,
-        |context| context.wake(id),
-    ))
+    let call = || HostCall::named("wake");
+    status(call_on_context(context, id, call, |context| {
+        context.wake(id)
+    }))
 }
 
 pub(super) unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
     // SAFETY: `ctx` is that of a table, whose context is never freed.
     let context = unsafe { context(ctx) };
-    let call = || HostCall::WakeAfter;
+    let call = || HostCall::named("wake_after");
     status(call_on_context(context, id, call, |context| {
         context.wake_after(id, ms)
     }))
@@ -104,7 +102,7 @@ pub(super) unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -
 pub(super) unsafe extern "C" fn notify(ctx: *mut c_void, id: u64, note: u64) -> Status {
     // SAFETY: `ctx` is that of a table, whose context is never freed.
     let context = unsafe { context(ctx) };
-    let call = || HostCall::Notify;
+    let call = || HostCall::named("notify");
     status(call_on_context(context, id, call, |context| {
         context.notify(id, note)
     }))
@@ -117,8 +115,12 @@ pub(super) unsafe extern "C" fn spawn(
 ) -> Status {
     // SAFETY: `ctx` is that of a table, whose context is never freed.
     let context = unsafe { context(ctx) };
-    let call = || HostCall::Spawn {
-        is_null: run.is_none(),
+    let call = || HostCall::Plain {
+        name: "spawn",
+        rule: match run {
+            Some(_) => "a handler has at most `threads_max` threads",
+            None => "`run` is not NULL",
+        },
     };
     status(call_on_context(context, 0, call, |context| {
         context.spawn(run.ok_or(abi::INVALID)?, argument)
@@ -190,10 +192,8 @@ pub(crate) fn call_on_context<'b, T>(
 ) -> Result<T, Status> {
     let outcome = context.and_then(run);
     if let Err(status) = outcome {
-        let by = context.map_or(Caller::ThisThread(id), |context| {
-            Caller::Handler(context, id)
-        });
-        refused_calls::log_refusal(by, &call(), status);
+        let with = CalledWith::Ctx(context.ok(), id);
+        refused_calls::log_refusal(with, &call(), status);
     }
     outcome
 }

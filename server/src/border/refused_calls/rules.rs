@@ -3,48 +3,23 @@
 use wsh::abi::{self, Status};
 use wsh::rules;
 
-use super::raw::RawCall;
 use super::{HostCall, LentBytes};
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 
 impl HostCall<'_> {
-    /// The rule that the call broke, in a sentence. `None` where a peer or the system is the reason of the refusal.
+    /// The rule that an argument of the call broke, in a sentence. `None` where a peer or the system is the reason of the
+    /// refusal.
     pub(super) fn broken_rule(&self, status: Status) -> Option<&'static str> {
         match status {
-            abi::MISUSE => Some(self.pointer_rule()),
             abi::INVALID | abi::TOO_BIG | abi::UNSUPPORTED => self.argument_rule(status),
             _ => None,
-        }
-    }
-
-    /// The rule of the pointer with which the call names its session, its request or its handler.
-    fn pointer_rule(&self) -> &'static str {
-        match self {
-            HostCall::SendTo { .. }
-            | HostCall::CloseTo { .. }
-            | HostCall::Publish { .. }
-            | HostCall::Wake
-            | HostCall::WakeAfter
-            | HostCall::Notify
-            | HostCall::Spawn { .. }
-            | HostCall::Raw(RawCall::WriteTo { .. }) => "`ctx` is that of the host table",
-            HostCall::ResponseHeader { .. }
-            | HostCall::ResponseProtocol { .. }
-            | HostCall::ResponseReject { .. }
-            | HostCall::ResponseExtensions
-            | HostCall::Raw(RawCall::Answer { .. } | RawCall::Accept) => {
-                "`response` is that of the `handshake` that runs"
-            }
-            _ => {
-                "`conn` is that of the callback that runs, on the thread of that callback, and \
-                 in `snapshot` and `restore` it is only looked at"
-            }
         }
     }
 
     /// The rule of the argument that the call broke.
     fn argument_rule(&self, status: Status) -> Option<&'static str> {
         match *self {
+            HostCall::Plain { rule, .. } => Some(rule),
             HostCall::Send {
                 kind,
                 payload,
@@ -80,8 +55,6 @@ impl HostCall<'_> {
             HostCall::Close { code, reason } | HostCall::CloseTo { code, reason } => {
                 Some(close_rule(code, reason))
             }
-            HostCall::Timer => Some("a session has at most `timers_max` timers"),
-            HostCall::Watermark => Some("`low` is not above `high`"),
             HostCall::Subscribe { topic, on } => Some(match topic_rule(status, topic) {
                 Some(rule) => rule,
                 None if on > 1 => "`on` is 0 or 1",
@@ -93,20 +66,10 @@ impl HostCall<'_> {
                 kind,
                 payload,
             } => topic_rule(status, topic).or_else(|| whole_message_rule(status, kind, payload)),
-            HostCall::Spawn { is_null: true } => Some("`run` is not NULL"),
-            HostCall::Spawn { is_null: false } => {
-                Some("a handler has at most `threads_max` threads")
-            }
             HostCall::ResponseHeader { .. }
             | HostCall::ResponseProtocol { .. }
             | HostCall::ResponseReject { .. } => self.response_rule(status),
-            HostCall::Reads => Some("`on` is 0 or 1"),
             HostCall::Raw(call) => call.broken_rule(status),
-            HostCall::Abort
-            | HostCall::Wake
-            | HostCall::WakeAfter
-            | HostCall::Notify
-            | HostCall::ResponseExtensions => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use wsh::abi::Bytes;
 
 use super::*;
+use crate::border::refused_calls::RawCall;
 
 fn lent(bytes: &[u8]) -> LentBytes<'_> {
     let raw = Bytes {
@@ -55,22 +56,19 @@ fn each_refusal_names_the_argument_and_its_rule() {
         })
     };
     let answer = |bytes, then| HostCall::Raw(RawCall::Answer { bytes, then });
+    let plain = HostCall::Plain {
+        name: "reads",
+        rule: "`on` is 0 or 1",
+    };
     for (call, status, told) in [
         (write(unreadable(1)), abi::INVALID, UNREADABLE),
         (write(text), abi::TOO_BIG, TOO_LONG),
         (write(text), abi::UNSUPPORTED, "`raw = true`"),
-        (write(text), abi::MISUSE, "`conn` is that of"),
-        (
-            HostCall::Raw(RawCall::WriteTo { bytes: text }),
-            abi::MISUSE,
-            "`ctx` is that of",
-        ),
         (answer(text, 3), abi::UNSUPPORTED, "`then` is WSH_RAW_CLOSE"),
         (answer(text, 0), abi::UNSUPPORTED, "`raw = true`"),
         (answer(text, 0), abi::TOO_BIG, "1 MiB"),
         (answer(text, 1), abi::INVALID, "`linger` is 0"),
         (answer(unreadable(1), 1), abi::INVALID, UNREADABLE),
-        (answer(text, 0), abi::MISUSE, "`response` is that of"),
         (HostCall::Raw(RawCall::Accept), abi::INVALID, "`out` is not"),
         (send(9, text, None), abi::INVALID, "`kind` is WSH_TEXT or"),
         (send(abi::TEXT, bytes, None), abi::INVALID, "UTF-8"),
@@ -99,7 +97,6 @@ fn each_refusal_names_the_argument_and_its_rule() {
             abi::TOO_BIG,
             TOO_LONG,
         ),
-        (send(abi::BINARY, text, None), abi::MISUSE, "`conn` is"),
         (
             HostCall::Reserve { max: usize::MAX },
             abi::TOO_BIG,
@@ -161,20 +158,11 @@ fn each_refusal_names_the_argument_and_its_rule() {
             abi::TOO_BIG,
             "`topics_max`",
         ),
-        (HostCall::Watermark, abi::INVALID, "`low`"),
-        (HostCall::Timer, abi::TOO_BIG, "`timers_max`"),
         (publish(bytes, abi::TEXT), abi::INVALID, "`topic` is UTF-8"),
         (
             publish(text, abi::TEXT | abi::MORE),
             abi::INVALID,
             "WSH_MORE",
-        ),
-        (publish(text, abi::TEXT), abi::MISUSE, "`ctx`"),
-        (HostCall::Spawn { is_null: true }, abi::INVALID, "`run`"),
-        (
-            HostCall::Spawn { is_null: false },
-            abi::TOO_BIG,
-            "threads_max",
         ),
         (
             header(text, false, false, text),
@@ -205,7 +193,9 @@ fn each_refusal_names_the_argument_and_its_rule() {
             abi::INVALID,
             "300 to 599",
         ),
-        (HostCall::ResponseExtensions, abi::MISUSE, "`response`"),
+        (plain, abi::INVALID, "`on` is 0 or 1"),
+        (HostCall::named("new"), abi::TOO_BIG, "wsh.h says"),
+        (HostCall::named("new"), abi::UNSUPPORTED, "wsh.h says"),
     ] {
         let rule = call.broken_rule(status).unwrap_or_default();
         assert!(rule.contains(told), "{call:?} {status}: {rule}");
@@ -219,8 +209,9 @@ fn what_a_peer_is_the_reason_of_is_no_fault_of_the_handler() {
         // The peer's outgoing queue is full.
         (send(abi::TEXT, text, None), abi::TOO_BIG),
         (send(abi::TEXT, text, None), abi::GONE),
-        (HostCall::Wake, abi::AGAIN),
-        (HostCall::Spawn { is_null: false }, abi::ERROR),
+        (HostCall::named("wake"), abi::AGAIN),
+        (HostCall::named("wake"), abi::GONE),
+        (HostCall::named("spawn"), abi::ERROR),
     ] {
         assert_eq!(call.broken_rule(status), None, "{call:?} {status}");
     }
