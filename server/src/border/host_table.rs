@@ -1,23 +1,26 @@
 //! The host table: every function that a plugin can call.
 //!
-//! Functions with a Conn are in this file, those of the answer to a handshake in [`response`], and those with `ctx` in
-//! [`with_ctx`]. Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
+//! Functions that send a message are in [`messages`], those of the answer to a handshake in [`response`], and all others in
+//! this file. Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
 //! [`HandlerContext`], and turns the answer into a status. No function calls the plugin before it returns.
 
+mod messages;
 pub(crate) mod response;
-pub(crate) mod with_ctx;
 
-use wsh::abi::{self, Bytes, Host, Status, Str};
+use std::ffi::c_void;
+
+use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
 use wsh::rules::{self, REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 
+use self::messages::{commit, publish, reserve, send, send_to};
 use self::response::{response_extensions, response_header, response_protocol, response_reject};
-use self::with_ctx::{close_to, extension, log, notify, publish, send_to, spawn, wake, wake_after};
 use super::failure_reason::fail;
 use super::handler_context::HandlerContext;
 use super::host_conn::HostConn;
-use super::lent_memory::{self, borrow, borrow_below, borrow_str};
+use super::lent_memory::{borrow, borrow_pairs, borrow_str};
 use super::refused_calls::{self, CalledWith, HostCall, LentBytes};
-use crate::outbound::wire::LARGE_BYTES;
+use super::response_draft::Draft;
+use super::{handler_log, raw_table};
 use crate::sessions::cause::Cause;
 
 /// Makes the table for one handler in one generation. It lives as long as the process.
@@ -56,155 +59,14 @@ pub(crate) fn table(context: &'static HandlerContext) -> &'static Host {
 }
 
 // The plugin keeps the rules of abi.rs in every function of this file, and SAFETY comments cite them by name. *lent memory*:
-// pointers with a length are readable during the call. *the Conn*: a `*mut Conn` is one that the server gave out.
+// pointers with a length are readable during the call. *the Conn*: a `*mut Conn` is one that the server gave out. `ctx` is
+// that of the plugin's own table.
 
 unsafe extern "C" fn check(conn: *const abi::Conn) -> Status {
     match HostConn::is_lent(conn) {
         true => abi::OK,
         false => abi::MISUSE,
     }
-}
-
-unsafe extern "C" fn send(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
-    // Nearly every message is sent here, so each value fits into a register.
-    // SAFETY: *lent memory* for the payload, *the Conn* for the Conn. Both are used only in this call.
-    let (payload, lent) = unsafe { (borrow_below(LARGE_BYTES, ptr, len), HostConn::if_lent(conn)) };
-    if let (Some(payload), Some(lent)) = (payload, lent)
-        && let Some(buffered) = lent.controls.send_plain(kind, payload)
-    {
-        return lent.note_buffered(buffered);
-    }
-    // SAFETY: the plugin promises to `send` what `send_otherwise` asks for.
-    unsafe { send_otherwise(conn, kind, ptr, len) }
-}
-
-/// Sends what the short way of `send` does not: large messages, parts, and what is refused.
-///
-/// A cold function of its own. With more branches in `send`, the compiler takes the short way for a rare one, and makes a call
-/// of its copy into the output.
-///
-/// # Safety
-///
-/// The plugin's promises to `send`: *lent memory* for the payload, *the Conn* for the Conn.
-#[cold]
-#[inline(never)]
-unsafe fn send_otherwise(conn: *mut abi::Conn, kind: u32, ptr: *const u8, len: usize) -> i64 {
-    if kind & abi::IF_ROOM != 0 {
-        // The styles that await or block send with this flag. A message that fits is sent like any other.
-        // SAFETY: the caller promises *lent memory* and *the Conn*.
-        let (payload, lent) =
-            unsafe { (borrow_below(LARGE_BYTES, ptr, len), HostConn::if_lent(conn)) };
-        if let (Some(payload), Some(lent)) = (payload, lent)
-            && let Some(buffered) = lent.controls.send_plain(kind & !abi::IF_ROOM, payload)
-        {
-            return lent.note_buffered(buffered);
-        }
-    }
-    // SAFETY: the caller promises *lent memory* and *the Conn*.
-    match unsafe { (borrow(ptr, len), HostConn::of(conn)) } {
-        (Ok(payload), Ok(conn)) => send_and_refresh(conn, kind, payload),
-        (payload, conn) => refuse_send(kind, ptr, len, payload, conn),
-    }
-}
-
-/// The answer to a `send` whose payload or Conn is not good. Logs the refusal.
-#[cold]
-#[inline(never)]
-fn refuse_send(
-    kind: u32,
-    ptr: *const u8,
-    len: usize,
-    payload: Result<&[u8], Status>,
-    conn: Result<&mut HostConn, Status>,
-) -> i64 {
-    let id = conn.as_ref().map_or(0, |conn| conn.id());
-    let status = match (payload, conn) {
-        (_, Err(status)) | (Err(status), _) => status,
-        (Ok(_), Ok(_)) => return i64::from(abi::OK),
-    };
-    let call = HostCall::Send {
-        kind,
-        payload: LentBytes::new(Str { ptr, len }, payload.ok()),
-        open: None,
-        bytes_max: usize::MAX,
-    };
-    refused_calls::log_refusal(CalledWith::Conn(id), &call, status);
-    i64::from(status)
-}
-
-/// Sends a message by the long way, and brings the table up to date.
-// Cold, because its answer goes through memory, and nearly no message comes here.
-#[cold]
-#[inline(never)]
-fn send_and_refresh(conn: &mut HostConn, kind: u32, payload: &[u8]) -> i64 {
-    let sent = conn.controls.send(kind, payload);
-    conn.refresh();
-    if let Err(status) = sent {
-        let call = HostCall::Send {
-            kind,
-            payload: LentBytes::new(lent_memory::lend_bytes(payload), Some(payload)),
-            open: conn.controls.open_message(),
-            bytes_max: conn.controls.payload_bytes_max(),
-        };
-        refused_calls::log_refusal(CalledWith::Conn(conn.id()), &call, status);
-    }
-    amount(sent)
-}
-
-unsafe extern "C" fn reserve(conn: *mut abi::Conn, max: usize) -> *mut u8 {
-    let call = || HostCall::Reserve { max };
-    // SAFETY: *the Conn*.
-    let conn = unsafe { HostConn::of_another_call(conn) };
-    let reserved = call_on_conn(conn, call, |conn| {
-        conn.controls.reserve(max).ok_or(abi::TOO_BIG)
-    });
-    reserved.map_or(std::ptr::null_mut(), |reserved| reserved.as_mut_ptr())
-}
-
-unsafe extern "C" fn commit(conn: *mut abi::Conn, kind: u32, len: usize) -> i64 {
-    let mut is_reserved = false;
-    // SAFETY: *the Conn*.
-    let found = unsafe { HostConn::of(conn) };
-    let sent = found.and_then(|conn| {
-        let mut written = conn.controls.take_reserved(len)?;
-        is_reserved = true;
-        // SAFETY: `take_reserved` checked that `len` is at most what `reserve` was asked for. By the ABI (`Host::commit`)
-        // the plugin wrote that many bytes into the memory that `reserve` gave.
-        unsafe { written.set_len(len) };
-        let sent = conn.controls.send(kind, &written);
-        conn.refresh();
-        sent
-    });
-    if let Err(status) = sent {
-        // SAFETY: *the Conn*. The reference in `found` is not used any more.
-        let conn = unsafe { HostConn::of(conn) };
-        log_refused_commit(conn.ok(), kind, len, is_reserved, status);
-    }
-    amount(sent)
-}
-
-#[cold]
-#[inline(never)]
-fn log_refused_commit(
-    conn: Option<&mut HostConn>,
-    kind: u32,
-    len: usize,
-    is_reserved: bool,
-    status: Status,
-) {
-    let controls = conn.as_ref().map(|conn| &conn.controls);
-    let call = HostCall::Commit {
-        kind,
-        len,
-        is_reserved,
-        open: controls.and_then(|controls| controls.open_message()),
-        bytes_max: controls.map_or(0, |controls| controls.payload_bytes_max()),
-    };
-    refused_calls::log_refusal(
-        CalledWith::Conn(conn.map_or(0, |conn| conn.id())),
-        &call,
-        status,
-    );
 }
 
 unsafe extern "C" fn ping(conn: *mut abi::Conn, ptr: *const u8, len: usize) -> Status {
@@ -304,6 +166,120 @@ unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Sta
     }))
 }
 
+unsafe extern "C" fn close_to(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status {
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
+    let (text, context) = unsafe { (borrow_reason(reason), context(ctx)) };
+    let call = || HostCall::CloseTo {
+        code,
+        reason: lent_text(reason, text),
+    };
+    status(call_on_context(context, id, call, |context| {
+        context.close_to(id, code, text?)
+    }))
+}
+
+unsafe extern "C" fn wake(ctx: *mut c_void, id: u64) -> Status {
+    // SAFETY: `ctx` is that of a table, whose context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || HostCall::named("wake");
+    status(call_on_context(context, id, call, |context| {
+        context.wake(id)
+    }))
+}
+
+unsafe extern "C" fn wake_after(ctx: *mut c_void, id: u64, ms: u64) -> Status {
+    // SAFETY: `ctx` is that of a table, whose context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || HostCall::named("wake_after");
+    status(call_on_context(context, id, call, |context| {
+        context.wake_after(id, ms)
+    }))
+}
+
+unsafe extern "C" fn notify(ctx: *mut c_void, id: u64, note: u64) -> Status {
+    // SAFETY: `ctx` is that of a table, whose context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || HostCall::named("notify");
+    status(call_on_context(context, id, call, |context| {
+        context.notify(id, note)
+    }))
+}
+
+unsafe extern "C" fn spawn(
+    ctx: *mut c_void,
+    run: Option<unsafe extern "C" fn(*mut c_void)>,
+    argument: *mut c_void,
+) -> Status {
+    // SAFETY: `ctx` is that of a table, whose context is never freed.
+    let context = unsafe { context(ctx) };
+    let call = || HostCall::Plain {
+        name: "spawn",
+        rule: match run {
+            Some(_) => "a handler has at most `threads_max` threads",
+            None => "`run` is not NULL",
+        },
+    };
+    status(call_on_context(context, 0, call, |context| {
+        context.spawn(run.ok_or(abi::INVALID)?, argument)
+    }))
+}
+
+unsafe extern "C" fn log(
+    ctx: *mut c_void,
+    id: u64,
+    level: u32,
+    target: Str,
+    message: Str,
+    fields: *const Pair,
+    n_fields: usize,
+) {
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
+    let (context, target, message, fields) = unsafe {
+        (
+            context(ctx),
+            borrow(target.ptr, target.len),
+            borrow(message.ptr, message.len),
+            borrow_pairs(fields, n_fields, handler_log::FIELDS_MAX),
+        )
+    };
+    let Ok(context) = context else { return };
+    let fields = fields.map(|fields| {
+        fields.iter().map(|pair| {
+            // SAFETY: *lent memory*, which holds for a pair's name and value too.
+            unsafe {
+                (
+                    borrow(pair.name.ptr, pair.name.len),
+                    borrow(pair.value.ptr, pair.value.len),
+                )
+            }
+        })
+    });
+    let id = match id {
+        0 => HostConn::running(context).or_else(Draft::running),
+        id => Some(id),
+    };
+    handler_log::forward(context, id, level, target, message, fields);
+}
+
+unsafe extern "C" fn extension(ctx: *mut c_void, id: Str) -> *const c_void {
+    // SAFETY: *lent memory*; `ctx` is that of a table, whose context is never freed.
+    let (id, context) = unsafe { (borrow_str(id, EXTENSION_BYTES_MAX), context(ctx)) };
+    match (id, context) {
+        (Ok(abi::raw::RAW), Ok(context)) => raw_table::table_for(context),
+        _ => std::ptr::null(),
+    }
+}
+
+/// The context behind `ctx`; MISUSE for NULL.
+///
+/// # Safety
+///
+/// `ctx` is the `ctx` of a table that [`table`] made, or NULL.
+pub(crate) unsafe fn context(ctx: *mut c_void) -> Result<&'static HandlerContext, Status> {
+    // SAFETY: the caller promises a pointer that `table` made of a `&'static HandlerContext`, or NULL.
+    unsafe { ctx.cast::<HandlerContext>().as_ref() }.ok_or(abi::MISUSE)
+}
+
 /// The reason of a Close frame.
 ///
 /// # Safety
@@ -333,6 +309,21 @@ pub(crate) fn call_on_conn<'a, 'b, T>(
     outcome
 }
 
+/// Runs `run` on the context, for a call about the session `id`; 0 is none. A refusal that is the plugin's fault is logged.
+pub(crate) fn call_on_context<'b, T>(
+    context: Result<&'static HandlerContext, Status>,
+    id: u64,
+    call: impl FnOnce() -> HostCall<'b>,
+    run: impl FnOnce(&'static HandlerContext) -> Result<T, Status>,
+) -> Result<T, Status> {
+    let outcome = context.and_then(run);
+    if let Err(status) = outcome {
+        let with = CalledWith::Ctx(context.ok(), id);
+        refused_calls::log_refusal(with, &call(), status);
+    }
+    outcome
+}
+
 /// The status that stands for an outcome.
 pub(crate) fn status(outcome: Result<(), Status>) -> Status {
     outcome.map_or_else(|status| status, |()| abi::OK)
@@ -346,3 +337,6 @@ pub(crate) fn amount(outcome: Result<u64, Status>) -> i64 {
         Err(status) => i64::from(status),
     }
 }
+
+/// The longest id of an extension that is looked at. No extension has a longer one.
+const EXTENSION_BYTES_MAX: usize = 255;
