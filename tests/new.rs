@@ -196,6 +196,30 @@ fn a_new_handler_is_served_alone_with_its_page() {
 }
 
 #[test]
+fn a_new_handler_inside_another_workspace_is_built_without_a_complaint_of_cargo() {
+    let (site, around) = (Site::empty(), crates_dir("around"));
+    std::fs::write(around.join("Cargo.toml"), "[workspace]\n").expect("a workspace");
+    let hello = around.join("hello");
+    let made = new(&site, &[hello.to_str().expect("UTF-8")]);
+    assert!(made.status.success(), "{made:?}");
+
+    let server = Server::bare(&site)
+        .env(
+            "CARGO_TARGET_DIR",
+            &built().join("target").to_string_lossy(),
+        )
+        .arg("dev")
+        .arg(&hello)
+        .args(["-p", "0"])
+        .start();
+
+    server.line_within(BUILT, &["hello_wsh  ws://localhost:", "/hello"]);
+    let complaints = server.lines(&["workspace"]);
+    assert_eq!(complaints, Vec::<String>::new(), "{}", server.log());
+    assert_eq!(server.connect("/hello").ask("Ann"), "hello Ann");
+}
+
+#[test]
 fn a_new_handler_says_what_it_is_and_what_to_do_next() {
     let site = Site::empty();
 

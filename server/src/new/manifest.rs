@@ -1,12 +1,13 @@
 //! The manifest of the SDK: that of plugin-api, with each `workspace = true` replaced by what the workspace
-//! says.
+//! says, and as a workspace of its own.
 
 use toml::{Table, Value};
 
 const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 const SDK: &str = include_str!("../../../plugin-api/Cargo.toml");
 
-/// The manifest without its workspace, and without what only its own tests need.
+/// The manifest without what only the SDK's own tests need. An empty `[workspace]` keeps cargo from looking for one
+/// in the directories above, which may hold a workspace that knows nothing of the SDK.
 pub(crate) fn of_the_sdk() -> String {
     let workspace = workspace();
     let mut manifest = Table::new();
@@ -21,6 +22,7 @@ pub(crate) fn of_the_sdk() -> String {
         };
         manifest.insert(name, value);
     }
+    manifest.insert("workspace".to_owned(), Value::Table(Table::new()));
     let version = env!("CARGO_PKG_VERSION");
     let text = toml::to_string_pretty(&manifest).expect("a table is written as TOML");
     format!("{HEAD}{version}, as `wshd new` wrote it.\n\n{text}")
