@@ -74,6 +74,8 @@ pub struct Config {
     pub handlers_json: bool,
     /// The directory whose files are served where no handler answers; absolute.
     pub document_root: Option<PathBuf>,
+    /// Whether `document_root` stands in a file that was found, which no flag and no variable names.
+    pub document_root_is_found: bool,
     /// Where private copies of plugins are staged; `None` is a directory of the server's own choice.
     pub stage_dir: Option<PathBuf>,
     /// Whether staged copies stay until the end, for debuggers.
@@ -255,6 +257,7 @@ impl Default for Config {
             allow_handlers_outside_root_dir: false,
             trust: Trust::Owner,
             document_root: None,
+            document_root_is_found: false,
             stage_dir: None,
             keeps_staged_copies: false,
             trial: Trial::Auto,

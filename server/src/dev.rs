@@ -173,13 +173,15 @@ impl Dev {
 }
 
 impl Overrides {
-    /// Serves the built libraries, and the directory `www` unless the configuration has a document root.
+    /// Serves the built libraries, and the directory `www` unless a flag, a variable or a file that one of them names
+    /// decides the document root. A file that was only found may belong to a project around the handler.
     pub fn apply(&self, config: &mut Config) {
         config.handlers_dir.clone_from(&self.libraries);
         config.scan_dir.clone_from(&self.libraries);
         // A debugger opens the file that a generation was loaded from.
         config.keeps_staged_copies = true;
-        if config.document_root.is_none() {
+        let is_chosen = config.document_root.is_some() && !config.document_root_is_found;
+        if !is_chosen && self.pages.is_some() {
             config.document_root.clone_from(&self.pages);
         }
     }

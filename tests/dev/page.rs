@@ -52,6 +52,36 @@ fn get(server: &Server, path: &str) -> String {
 }
 
 #[test]
+fn a_handlers_own_page_wins_over_pages_of_a_file_that_was_found_and_no_others() {
+    let site = Site::empty();
+    site.write("mine/www/index.html", "tea\n");
+    site.write("around/index.html", "around\n");
+    let config = site.write("config.toml", "document_root = \"around\"\n");
+    write_c(&site, "mine/tea.c", str::to_owned);
+    let shown = |flags: &[&str], named: &str| {
+        let server = Server::bare(&site).args(["dev", "mine", "-p", "0"]);
+        let server = server.args(flags).env("WSHD_CONFIG", named).start();
+        let page = get(&server, "/index.html");
+        let (_, page) = page.split_once("\r\n\r\n").expect("a head");
+        // After an edit, the file is read again as what it was.
+        site.write(
+            "config.toml",
+            "document_root = \"around\"\nlog_level = \"debug\"\n",
+        );
+        server.line(&["configuration applied"]);
+        site.write("config.toml", "document_root = \"around\"\n");
+        let again = get(&server, "/index.html");
+        assert!(again.ends_with(page), "{again}");
+        page.lines().next().unwrap_or_default().to_owned()
+    };
+
+    assert_eq!(shown(&[], ""), "tea");
+    assert_eq!(shown(&["--config", "config.toml"], ""), "around");
+    assert_eq!(shown(&[], &config.to_string_lossy()), "around");
+    assert_eq!(shown(&["-d", "around"], ""), "around");
+}
+
+#[test]
 fn pages_listen_to_the_compiler_in_dev_and_nowhere_else() {
     let site = Site::empty();
     let page = "<!doctype html>\n<title>tea</title>\n";

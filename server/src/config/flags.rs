@@ -170,9 +170,21 @@ impl Flags {
     #[must_use]
     pub fn with_file_of(mut self, config: &Config) -> Flags {
         if let Some(file) = &config.file {
-            self.say(CONFIG, file.clone().into(), DecidedBy::Flag);
+            let by = match self.said.get(CONFIG) {
+                Some(said) => said.by,
+                // Default places are searched unless a flag or a variable names the file.
+                None if config.file_places.is_empty() => DecidedBy::Variable,
+                None => DecidedBy::File,
+            };
+            self.say(CONFIG, file.clone().into(), by);
         }
         self
+    }
+
+    /// Whether a flag or a variable names the file. A file that was found is not named by an operator.
+    pub(super) fn is_file_named(&self) -> bool {
+        let said = self.said.get(CONFIG);
+        said.is_some_and(|said| said.by != DecidedBy::File)
     }
 }
 

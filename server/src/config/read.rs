@@ -54,6 +54,7 @@ impl Flags {
             draft.config.file_places = places;
         }
         let mut config = finish(draft, routes, working_dir)?;
+        config.document_root_is_found &= !flags.is_file_named();
         config.remarks = remarks;
         Ok(config)
     }

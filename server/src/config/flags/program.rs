@@ -79,8 +79,12 @@ fn check() -> clap::Command {
 }
 
 fn dev() -> clap::Command {
+    let about = "Build every handler at or below PATH, serve it, and rebuild what is saved";
+    let more = "Pages are those of PATH/www, if there is one. `--document-root` names others, and so does the \
+                `document_root` of a configuration file that `--config` or WSHD_CONFIG names.";
     clap::Command::new("dev")
-        .about("Build every handler at or below PATH, serve it, and rebuild what is saved")
+        .about(about)
+        .long_about(format!("{about}\n\n{more}"))
         .arg(
             Arg::new("path")
                 .value_parser(value_parser!(PathBuf))

@@ -216,7 +216,10 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         }),
         kind: ValueKind::Path {
             wanted: A_DIRECTORY,
-            set: |draft, path, _| draft.config.document_root = Some(path),
+            set: |draft, path, place| {
+                draft.config.document_root = Some(path);
+                draft.config.document_root_is_found = place.is_some();
+            },
         },
     },
     Setting {

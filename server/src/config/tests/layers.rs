@@ -40,6 +40,37 @@ fn the_file_is_looked_for_where_it_was_named_then_here_then_in_config() {
 }
 
 #[test]
+fn a_document_root_is_found_only_in_a_file_that_was_found() {
+    let start = Start::new()
+        .file("config.toml", "document_root = \"w\"\n")
+        .file("empty.toml", "");
+    let is_found = |start: &Start, arguments: &[&str]| start.read(arguments).document_root_is_found;
+
+    assert!(is_found(&start, &[]));
+    assert!(!is_found(&start, &["--config", "config.toml"]));
+    assert!(!is_found(&start, &["--config", "empty.toml"]));
+    assert!(!is_found(&start, &["-d", "v"]));
+
+    // A running server reads its file again, and it stays the one that was found.
+    let again = |arguments: &[&str]| {
+        let flags = flags(arguments).with_file_of(&start.read(arguments));
+        let environment = Environment::of(Vec::new());
+        let first = flags.read_with(start.dir.path(), &environment);
+        let flags = flags.with_file_of(first.as_ref().expect("it is right"));
+        let second = flags.read_with(start.dir.path(), &environment);
+        second.expect("it is right").document_root_is_found
+    };
+    assert!(again(&[]));
+    assert!(!again(&["--config", "config.toml"]));
+
+    let named = start.variable("WSHD_CONFIG", "config.toml");
+    assert!(!is_found(&named, &[]));
+    let flags = flags(&[]).with_file_of(&named.read(&[]));
+    let config = flags.read_with(named.dir.path(), &Environment::of(Vec::new()));
+    assert!(!config.expect("it is right").document_root_is_found);
+}
+
+#[test]
 fn a_named_file_that_is_not_there_is_an_error() {
     let start = Start::new().file("config.toml", "");
 

@@ -46,6 +46,7 @@ fn the_manual_is_the_defaults() {
         handlers_dir: root.join("handlers"),
         scan_dir: root.join("handlers"),
         document_root: Some(root.join("handlers/www")),
+        document_root_is_found: true,
         ..Config::default()
     };
     assert_eq!(config, defaults);
