@@ -96,6 +96,49 @@ fn a_check_says_what_the_server_would_say() {
 }
 
 #[test]
+fn a_check_that_finds_no_handler_says_so() {
+    let site = Site::empty();
+    let handlers = site.handlers();
+    let path = handlers.display();
+
+    let (code, said) = wshd(&site, &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    let empty =
+        format!("wshd: no handler is in `{path}` yet: there are no files named `…_wsh.so`\n");
+    assert_eq!(said, empty);
+
+    site.write("handlers/hello_wsh/Cargo.toml", "[package]\n");
+    let (code, said) = wshd(&site, &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    let hint = format!(
+        "wshd: there are crates of handlers and no libraries in `{path}`; `wshd dev {path}` builds and serves them\n"
+    );
+    assert_eq!(said, hint);
+
+    // What is refused is something that was found.
+    site.add_bytes(b"#!/bin/sh\n", "bad_wsh.so");
+    let (code, said) = wshd(&site, &["check"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(!said.contains("there are"), "{said}");
+}
+
+#[test]
+fn commands_that_serve_nothing_refuse_the_flags_of_a_server() {
+    let site = Site::empty();
+    for arguments in [
+        ["new", "hello", "-p", "5"],
+        ["-p", "5", "new", "hello"],
+        ["sdk", "wsh", "--trust", "any"],
+        ["--trust", "any", "sdk", "wsh"],
+    ] {
+        let (code, said) = wshd(&site, &arguments);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.starts_with("error: "), "{said}");
+    }
+    assert!(!site.root().join("hello").exists() && !site.root().join("wsh").exists());
+}
+
+#[test]
 fn routes_and_limits_apply_at_once_and_a_broken_edit_changes_nothing() {
     let site = Site::with(&["echo_wsh"]);
     site.write("config.toml", "");

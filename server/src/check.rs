@@ -28,6 +28,8 @@ pub struct CheckReport {
     pub bad: Vec<String>,
     /// The names of handlers whose plugin exists and cannot be served.
     pub refused: Vec<String>,
+    /// A sentence where the handlers directory has no plugin, good or bad.
+    pub emptiness: Option<String>,
 }
 
 /// Tries every plugin in a process of its own. Where the system has no such process, it loads the plugin,
@@ -83,7 +85,23 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
         }
     }
     stage.remove();
+    let is_empty = scan.plugins.is_empty() && scan.refused.is_empty();
+    if is_empty && scan.unreadable.is_empty() {
+        report.emptiness = Some(emptiness(config, scan.has_crates));
+    }
     Ok(report)
+}
+
+/// The sentence for a handlers directory without plugins.
+fn emptiness(config: &Config, has_crates: bool) -> String {
+    let path = config.handlers_dir.display();
+    if has_crates {
+        format!(
+            "there are crates of handlers and no libraries in `{path}`; `wshd dev {path}` builds and serves them"
+        )
+    } else {
+        format!("no handler is in `{path}` yet: there are no files named `…_wsh.so`")
+    }
 }
 
 fn try_load(

@@ -200,7 +200,7 @@ fn serve<T>(
     code
 }
 
-/// Checks the configuration and the plugins, and tells what the server would tell.
+/// Checks the configuration and the plugins, and prints what can be served and what is wrong.
 fn check(config: &Config) -> u8 {
     logging::init(config.log_level);
     config.tell_remarks();
@@ -216,7 +216,7 @@ fn check(config: &Config) -> u8 {
         // It fails when the reader has gone.
         let _ = writeln!(out, "good: /{name} {}", shown(path, config).display());
     }
-    for sentence in &report.bad {
+    for sentence in report.bad.iter().chain(&report.emptiness) {
         blame(sentence);
     }
     let good = report.good.iter().map(|(name, _)| name);
@@ -240,7 +240,7 @@ fn shown<'a>(path: &'a Path, config: &Config) -> &'a Path {
     path.strip_prefix(&config.handlers_dir).unwrap_or(path)
 }
 
-/// Writes a reason why a check fails to stderr, and waits for the reader.
+/// Writes what a check has found to stderr, and waits for the reader.
 fn blame(why: &str) {
     let _ = writeln!(std::io::stderr(), "wshd: {why}");
 }

@@ -1,6 +1,6 @@
 //! The command line, whose flags come from the table of settings.
 //!
-//! pywebsocket's flags keep their letters and both spellings, so its old command lines still work.
+//! The flags that pywebsocket has too keep its letters and both of its spellings.
 
 pub(super) mod program;
 
@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
 
 use self::program::{STOP_WITH_STDIN, program};
 use super::settings::{self, ConfigDraft};
@@ -29,7 +30,7 @@ pub struct CommandLine {
 /// What to do instead of serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subcommand {
-    /// Say what the server would say of its configuration and its handlers.
+    /// Print each handler that can be served and each fault.
     Check,
     /// Build every handler at or below a directory, serve it, and rebuild what is saved.
     Dev {
@@ -38,14 +39,14 @@ pub enum Subcommand {
         /// Whether they are built with cargo's release profile.
         release: bool,
     },
-    /// Make a handler to begin with.
+    /// Create a new handler from a template.
     New {
         /// The directory to make; its last part is the handler's name.
         name: PathBuf,
         /// How the handler is written.
         style: Style,
     },
-    /// Write what handlers are built with.
+    /// Write the SDK, or update it.
     Sdk {
         /// The directory to write.
         directory: PathBuf,
@@ -92,12 +93,22 @@ impl CommandLine {
     pub(super) fn of(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<CommandLine, clap::Error> {
-        let matches = program().try_get_matches_from(arguments);
+        let mut program = program();
+        let matches = program.try_get_matches_from_mut(arguments);
         let matches = matches.map_err(with_tip)?;
+        // Flags stand before the command or after it; those after it win.
+        let mut places = vec![&matches];
+        if let Some((name, of_command)) = matches.subcommand() {
+            if takes_flags(&program, name) {
+                places.insert(0, of_command);
+            } else {
+                refuse_flags(&mut program, name, &matches)?;
+            }
+        }
         Ok(CommandLine {
             command: matches.subcommand().map(Subcommand::of),
-            stop_with_stdin: matches.get_flag(STOP_WITH_STDIN),
-            flags: Flags::of(&matches),
+            stop_with_stdin: places.iter().any(|it| it.get_flag(STOP_WITH_STDIN)),
+            flags: Flags::of(&places),
         })
     }
 }
@@ -126,10 +137,12 @@ impl Subcommand {
 }
 
 impl Flags {
-    fn of(matches: &ArgMatches) -> Flags {
+    /// The flags of the first of these places that has them.
+    fn of(places: &[&ArgMatches]) -> Flags {
         let mut flags = Flags::default();
         for flag in settings::flags() {
-            if let Some(values) = matches.get_raw(flag.name) {
+            let mut found = places.iter().filter_map(|place| place.get_raw(flag.name));
+            if let Some(values) = found.next() {
                 // A list can be given several times; all of it is one text.
                 let text = values.collect::<Vec<_>>().join(OsStr::new(","));
                 flags.say(flag.name, text, DecidedBy::Flag);
@@ -186,6 +199,35 @@ impl Flags {
         let said = self.said.get(CONFIG);
         said.is_some_and(|said| said.by != DecidedBy::File)
     }
+}
+
+/// Whether the command `name` takes the flags of the server.
+fn takes_flags(program: &Command, name: &str) -> bool {
+    let command = program.find_subcommand(name);
+    let mut arguments = command.into_iter().flat_map(Command::get_arguments);
+    arguments.any(|argument| argument.get_id() == STOP_WITH_STDIN)
+}
+
+/// An error if one of the server's flags stands before a command that takes none of them.
+fn refuse_flags(
+    program: &mut Command,
+    command: &str,
+    matches: &ArgMatches,
+) -> Result<(), clap::Error> {
+    let is_given = |flag: &&Arg| {
+        matches.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    let given = program.get_arguments().find(is_given);
+    let Some(flag) = given.map(ToString::to_string) else {
+        return Ok(());
+    };
+    let usage = program.render_usage();
+    let mut error = clap::Error::new(ErrorKind::ArgumentConflict).with_cmd(program);
+    let command = ContextValue::String(command.to_owned());
+    error.insert(ContextKind::InvalidSubcommand, command);
+    error.insert(ContextKind::PriorArg, ContextValue::String(flag));
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    Err(error)
 }
 
 /// Adds a tip where a directory stands behind the program's name, as many other servers take it.

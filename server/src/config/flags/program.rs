@@ -18,19 +18,31 @@ pub(in crate::config) fn program() -> clap::Command {
         .max_term_width(100)
         .after_help(AFTER_HELP)
         .after_long_help(after_long_help())
-        .arg(
-            Arg::new(STOP_WITH_STDIN)
-                .long("stop-with-stdin")
-                .action(ArgAction::SetTrue)
-                .global(true)
-                .help_heading("Process")
-                .help("Stop when stdin ends, as with SIGTERM")
-                .long_help(format!(
-                    "Stop when stdin ends, as with SIGTERM\n\n{STOP_WITH_STDIN_MORE}"
-                )),
-        )
-        .args(settings::flags().into_iter().map(argument))
+        .args(server_flags(&[]))
         .subcommands([check(), dev(), new(), sdk()])
+}
+
+/// The flags of a server. Those of `hidden` are taken, and help does not list them.
+///
+/// `check` and `dev` take all of them before and after their names, so that the command line of a server can be
+/// checked as it is. Commands that serve nothing take none, so clap's `global` would be too much.
+fn server_flags(hidden: &'static [&'static str]) -> impl Iterator<Item = Arg> {
+    let settings = settings::flags().into_iter().map(argument);
+    let flags = std::iter::once(stop_with_stdin()).chain(settings);
+    flags.map(|flag| {
+        let is_hidden = hidden.contains(&flag.get_id().as_str());
+        flag.hide(is_hidden)
+    })
+}
+
+fn stop_with_stdin() -> Arg {
+    let about = "Stop when stdin ends, as with SIGTERM";
+    Arg::new(STOP_WITH_STDIN)
+        .long("stop-with-stdin")
+        .action(ArgAction::SetTrue)
+        .help_heading("Process")
+        .help(about)
+        .long_help(format!("{about}\n\n{STOP_WITH_STDIN_MORE}"))
 }
 
 /// The flag of a setting.
@@ -45,7 +57,6 @@ fn argument(of: FlagOf) -> Arg {
         .value_name(flag.value)
         .value_parser(of.parser)
         .aliases(flag.spellings)
-        .global(true)
         .help_heading(flag.heading.text());
     if let Some(short) = flag.short {
         argument = argument.short(short);
@@ -70,12 +81,21 @@ fn argument(of: FlagOf) -> Arg {
 }
 
 fn check() -> clap::Command {
-    let about =
-        "Say what the server would say of its configuration and its handlers, and serve nothing";
-    let more = "Exits with 0 if all is well, with 78 if the configuration is wrong, with 1 if a handler is refused.";
+    let about = "Print each handler that can be served and each fault, and serve nothing";
+    let more = "Exits with 0 if no fault is found, with 78 if the configuration is wrong, and with 1 for every other \
+                fault, such as a refused handler or a missing directory. That there is no handler yet is no fault.\n\n\
+                It takes each flag of the server, so that a server's command line can be checked. A flag that is not \
+                listed here changes nothing else.";
     clap::Command::new("check")
         .about(about)
         .long_about(format!("{about}\n\n{more}"))
+        .args(server_flags(&[
+            STOP_WITH_STDIN,
+            "port",
+            "server_host",
+            "hosts",
+            "origins",
+        ]))
 }
 
 fn dev() -> clap::Command {
@@ -90,7 +110,7 @@ fn dev() -> clap::Command {
                 .value_parser(value_parser!(PathBuf))
                 .default_value("handlers")
                 .value_name("PATH")
-                .help("Where to look for crates with a `cdylib` named `…_wsh`, and for C with `WSH_DEFINE`"),
+                .help("Where to look for crates with a `cdylib` named `…_wsh`, and for C or C++ with `WSH_DEFINE`"),
         )
         .arg(
             Arg::new("release")
@@ -98,11 +118,18 @@ fn dev() -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help("Build with cargo's release profile"),
         )
+        // `dev` serves what it has built, which is a directory of its own.
+        .args(server_flags(&[
+            "handlers_dir",
+            "scan_dir",
+            "allow_handlers_outside_root_dir",
+            "trust",
+        ]))
 }
 
 fn new() -> clap::Command {
     clap::Command::new("new")
-        .about("Make a handler to begin with, in a directory of its own")
+        .about("Create a new handler from a template, in a directory of its own")
         .arg(
             Arg::new("name")
                 .value_parser(value_parser!(PathBuf))
@@ -121,9 +148,8 @@ fn new() -> clap::Command {
 }
 
 fn sdk() -> clap::Command {
-    let about =
-        "Write what handlers are built with, or put that of this wshd in the place of another's";
-    let more = "`wshd new` writes it beside the first handler, for all handlers there.";
+    let about = "Write the SDK, or update the one of another wshd version";
+    let more = "Handlers are built with it. `wshd new` writes it beside the first handler, for all handlers there.";
     clap::Command::new("sdk")
         .about(about)
         .long_about(format!("{about}\n\n{more}"))
@@ -173,12 +199,12 @@ fn after_long_help() -> String {
         .map(|flag| variable(flag.name))
         .collect();
     let environment = format!(
-        "Each flag has a variable: {}. An empty one says nothing, and so does a WSHD_PORT that \
+        "Each flag above but --stop-with-stdin has a variable: {}. An empty one says nothing, and so does a WSHD_PORT that \
          Kubernetes sets for a Service named `wshd`.",
         variables.join(", ")
     );
     format!(
-        "Environment:\n{}  A flag beats its variable, that beats config.toml, that the defaults.\n\n\
+        "Environment:\n{}  Priority, highest first: flag, variable, config.toml, default.\n\n\
          {AFTER_ENVIRONMENT}",
         indented(&environment)
     )
@@ -211,7 +237,7 @@ const STOP_WITH_STDIN_MORE: &str = "For a program that starts a server and keeps
      however that program ends, the server does not outlive it. It has no variable: processes that the server \
      starts would inherit one.";
 const AFTER_HELP: &str =
-    "A flag beats its WSHD_* variable, that beats config.toml, that the defaults. See --help.";
+    "Priority, highest first: flag, WSHD_* variable, config.toml, default. See --help.";
 const AFTER_ENVIRONMENT: &str = "\
 Signals:
   SIGTERM, SIGINT, SIGQUIT  close every session with 1001, then exit with 0; a second one exits
@@ -221,6 +247,7 @@ Signals:
   SIGUSR1, SIGUSR2, SIGALRM and others that end most programs are ignored, with a line in the log.
 
 Exit status:
-  0   all is well                    2   the command line is wrong
-  1   it cannot serve, or a handler  78  the configuration is wrong
-      was refused by `check`         70  code of a handler called `exit`";
+  0   all is well                    70   code of a handler called `exit`
+  1   it cannot serve, or `check`    78   the configuration is wrong
+      found a fault                  130  a second signal ended it at once
+  2   the command line is wrong";

@@ -112,3 +112,72 @@ fn bad_hosts_and_origins_say_what_is_wanted() {
         "{error}"
     );
 }
+
+#[test]
+fn a_flag_after_the_command_wins_over_one_before_it() {
+    let (_, flags) = command_line(&["-p", "1", "-w", "a", "dev", "crates", "-p", "2"]);
+
+    assert_eq!(flags.text("port"), Some("2".as_ref()));
+    assert_eq!(flags.text("handlers_dir"), Some("a".as_ref()));
+    for arguments in [
+        ["--stop-with-stdin", "check"],
+        ["check", "--stop-with-stdin"],
+    ] {
+        let line = CommandLine::of(["wshd"].iter().chain(&arguments)).expect("it is right");
+        assert!(line.stop_with_stdin, "{arguments:?}");
+    }
+}
+
+#[test]
+fn commands_that_serve_nothing_refuse_the_flags_of_a_server() {
+    let error = usage_error(&["new", "hello", "-p", "5"]);
+    assert!(
+        error.starts_with("error: unexpected argument '-p' found\n"),
+        "{error}"
+    );
+    let error = usage_error(&["sdk", "--trust", "any"]);
+    assert!(
+        error.starts_with("error: unexpected argument '--trust' found\n"),
+        "{error}"
+    );
+    for (flags, named) in [
+        (&["-p", "5"][..], "--port <PORT>"),
+        (&["--stop-with-stdin"][..], "--stop-with-stdin"),
+    ] {
+        let arguments: Vec<&str> = ["wshd"]
+            .iter()
+            .chain(flags)
+            .chain(&["new", "hello"])
+            .copied()
+            .collect();
+        let error = CommandLine::of(arguments).expect_err("it is wrong");
+        assert_eq!(error.exit_code(), 2);
+        let error = error.to_string();
+        let expected = format!("error: the subcommand 'new' cannot be used with '{named}'\n");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn the_help_of_a_command_lists_what_means_something_there() {
+    let lists = |command: &str| {
+        let help = usage_error(&[command, "--help"]);
+        let flags = help.split_whitespace().filter(|it| it.starts_with("--"));
+        let flags = flags.map(|flag| flag.split(['=', '[']).next().unwrap_or(flag));
+        let flags: std::collections::BTreeSet<String> = flags.map(str::to_owned).collect();
+        move |flag: &str| flags.contains(flag)
+    };
+
+    for command in ["new", "sdk"] {
+        let lists = lists(command);
+        for flag in ["--port", "--trust", "--config", "--stop-with-stdin"] {
+            assert!(!lists(flag), "{command} lists {flag}");
+        }
+    }
+    assert!(lists("new")("--style"));
+    let (check, dev) = (lists("check"), lists("dev"));
+    assert!(check("--handlers-dir") && check("--trust") && check("--config"));
+    assert!(!check("--port") && !check("--origins") && !check("--stop-with-stdin"));
+    assert!(dev("--port") && dev("--release") && dev("--stop-with-stdin"));
+    assert!(!dev("--handlers-dir") && !dev("--trust"));
+}
