@@ -14,7 +14,7 @@ use crate::harness::within;
 const SOON: Duration = Duration::from_secs(10);
 /// The end of every refusal, as it stands in a quoted value of the log.
 const OR_TRUST: &str = r#"or `trust = \"any\"` if everyone who can write it is trusted"#;
-const WARNING: &str = "`trust = \"any\"`: whoever can write";
+const WARNING: &str = "`trust = \"any\"`: each user who can write";
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");

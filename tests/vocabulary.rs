@@ -66,7 +66,7 @@ const MODULES: &[(&str, &str)] = &[
     ("in_c", "c_handlers"),
 ];
 
-/// Phrases that a comment, a paper or a test's name does without, and what to write.
+/// Phrases that comments, papers, names of tests, log lines and help do without, and what to write.
 const PHRASES: &[(&str, &str)] = &[
     (
         "whoever",
@@ -122,6 +122,38 @@ fn comments_papers_and_names_of_tests_are_written_plainly() {
         }
     }
     assert!(faults.is_empty(), "phrases:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn log_lines_help_and_messages_are_written_plainly() {
+    let sources = sources();
+    let said = sources.iter().filter(|it| speaks_to_users(&it.path));
+    let literals = said.flat_map(|it| literals(&it.text).into_iter().map(move |found| (it, found)));
+
+    let (mut count, mut faults) = (0, Vec::new());
+    // A single word is a name, and no sentence.
+    for (source, (number, text)) in literals.filter(|(_, (_, text))| text.contains(' ')) {
+        count += 1;
+        let prose = outside_backticks(&text);
+        for (phrase, instead) in PHRASES.iter().filter(|(it, _)| has_phrase(&prose, it)) {
+            faults.push(fault(source, number, phrase, instead));
+        }
+    }
+    assert!(count > 1000, "{count} texts");
+    assert!(faults.is_empty(), "phrases:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_text_is_told_from_code_comments_and_other_quotes() {
+    let code = "let a = '\"'; // \"no\"\nlet b = \"one \\\"two\\\" \\\n    three\";\nlet c = r#\"a \"b\" c\"#;\nlet d: &'a str;";
+
+    let found = literals(code);
+
+    let texts: Vec<(usize, &str)> = found.iter().map(|(line, text)| (*line, &**text)).collect();
+    assert_eq!(
+        texts,
+        [(1, "one \\\"two\\\" \\\n    three"), (3, "a \"b\" c")]
+    );
 }
 
 #[test]
@@ -189,11 +221,71 @@ fn prose(path: &str, line: &str) -> String {
             Some(name) => name.replace('_', " "),
             None => comment("//").to_owned(),
         },
-        "c" | "h" | "cc" | "cpp" => [comment("//"), comment("/*"), comment("* ")].concat(),
+        "c" | "h" | "cc" | "cpp" | "js" => [comment("//"), comment("/*"), comment("* ")].concat(),
         _ => comment("#").to_owned(),
     };
-    let parts = said.split('`').step_by(2);
+    outside_backticks(&said)
+}
+
+fn outside_backticks(text: &str) -> String {
+    let parts = text.split('`').step_by(2);
     parts.collect::<Vec<&str>>().join("`")
+}
+
+/// Whether the texts in a file reach users: its code is in no test.
+fn speaks_to_users(path: &str) -> bool {
+    let is_code = [".rs", ".js", ".c", ".h"]
+        .iter()
+        .any(|it| path.ends_with(it));
+    is_code && !path.split('/').any(|part| part.starts_with("tests"))
+}
+
+/// The texts between quotes in Rust, C or JavaScript, each with the number of its line, from 0. Escapes stay as written.
+fn literals(code: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(['"', '\'', '/']) {
+        let (before, from) = rest.split_at(at);
+        let hashes = before.len() - before.trim_end_matches('#').len();
+        let is_raw = before[..at - hashes].ends_with('r');
+        rest = if from.starts_with("//") {
+            from.find('\n').map_or("", |end| &from[end..])
+        } else if from.starts_with('"') && is_raw {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let (text, behind) = from[1..].split_once(&end).unwrap_or((&from[1..], ""));
+            found.push((line_of(code, from), text.to_owned()));
+            behind
+        } else if let Some(quoted) = from.strip_prefix('"') {
+            let end = end_of_quote(quoted);
+            found.push((line_of(code, from), quoted[..end].to_owned()));
+            quoted.get(end + 1..).unwrap_or_default()
+        } else if let Some(quote) = ["'\"'", "'\\\"'", "'\\''"]
+            .iter()
+            .find(|it| from.starts_with(**it))
+        {
+            &from[quote.len()..]
+        } else {
+            &from[1..]
+        };
+    }
+    found
+}
+
+/// Where a quote closes that no backslash stands before.
+fn end_of_quote(text: &str) -> usize {
+    let mut is_escaped = false;
+    let end = text.bytes().position(|byte| {
+        let ends = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        ends
+    });
+    end.unwrap_or(text.len())
+}
+
+/// The number of the line in which `rest`, the end of `code`, begins.
+fn line_of(code: &str, rest: &str) -> usize {
+    let before = &code[..code.len() - rest.len()];
+    before.matches('\n').count()
 }
 
 /// Every text of the repository that is written by hand, but for this one.
@@ -223,5 +315,5 @@ fn sources() -> Vec<Source> {
 
 const LEFT_OUT: &[&str] = &[".git", "target", "seeds", "served", "artifacts", "corpus"];
 const WRITTEN: &[&str] = &[
-    ".rs", ".md", ".toml", ".c", ".h", ".cc", ".cpp", ".py", "run", ".txt", ".service",
+    ".rs", ".md", ".toml", ".c", ".h", ".cc", ".cpp", ".js", ".py", "run", ".txt", ".service",
 ];

@@ -1,4 +1,4 @@
-// A room of `chat_wsh`: lines of text, and who is here.
+// A room of `chat_wsh`: lines of text, and the names of its members.
 "use strict";
 
 const part = (id) => document.getElementById(id);

@@ -20,7 +20,7 @@ const wsh = {
 
   // `code 1000, clean`. A browser says 1006 whatever went wrong, a refused handshake included.
   ended(event, wasOpen) {
-    if (!wasOpen) return "no connection: refused, or nobody listens; the server's log says why";
+    if (!wasOpen) return "no connection: refused, or no server listens; the server's log says why";
     const reason = event.reason ? ` ${event.reason}` : "";
     return `closed: code ${event.code}${reason}, ${event.wasClean ? "clean" : "not clean"}`;
   },

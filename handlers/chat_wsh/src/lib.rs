@@ -68,7 +68,9 @@ impl Handler for Chat {
         let mut rooms = self.rooms.lock();
         let here = rooms.entry(membership.room.clone()).or_default();
         if !here.names.insert(membership.name.clone()) {
-            return Err(format!("somebody else is `{}` by now", membership.name).into());
+            return Err(
+                format!("`{}` is the name of another client by now", membership.name).into(),
+            );
         }
         Ok(self.member(membership))
     }

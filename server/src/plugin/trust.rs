@@ -154,7 +154,7 @@ impl Guard {
 pub(crate) fn tell(trust: Trust) {
     if trust == Trust::Any {
         warn!(
-            "`trust = \"any\"`: whoever can write a handler's file or a directory above it runs code in this server"
+            "`trust = \"any\"`: each user who can write a handler's file or a directory above it runs code in this server"
         );
     }
 }

@@ -182,8 +182,8 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         flag: Some(Flag {
             heading: Heading::Handlers,
             value: "WHOSE",
-            more: "`any` is for where modes and owners say nothing, as in some containers: then whoever can write a \
-                   handler's file or its directory runs code in the server.",
+            more: "`any` is for where modes and owners say nothing, as in some containers: then a user who can write \
+                   a handler's file or its directory can run code as the server.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Word(&[
