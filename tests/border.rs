@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::conformance::load;
 use crate::harness::compile::{compile, unruly};
-use crate::harness::eventually;
 use crate::harness::server::{Server, opening, status_of};
 use crate::harness::site::Site;
+use crate::harness::{eventually, is_long};
 
 /// The calls of the hostile handler, each with its status.
 const SAID: [&str; 16] = [
@@ -202,7 +202,7 @@ fn safe_code_that_swaps_two_connections_follows_none_whose_session_is_gone() {
 /// The long form runs the server under valgrind, which sees every read of memory that is not there.
 #[track_caller]
 fn on_a_server_under_valgrind(site: &Site, test: impl Fn(&Server)) {
-    if std::env::var_os("WSHD_LONG").is_none() {
+    if !is_long() {
         return test(&Server::start(site));
     }
     let mut valgrind = Command::new("valgrind");
