@@ -48,8 +48,8 @@ pub(crate) fn handler_table(name: &str) -> String {
     format!("[handler.{}]", file::quoted(name))
 }
 
-/// Everything that the operator can decide. Flags beat variables, variables beat the file, the file beats
-/// the defaults.
+/// Everything that the operator can decide. The priority, highest first: flags, variables, the file, the
+/// defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The file that was read, if there was one.
@@ -160,9 +160,9 @@ pub enum LogLevel {
     Off,
     /// What an operator must act on.
     Error,
-    /// What was refused, or what the server goes on without.
+    /// Handlers that were refused, and what the server goes on without.
     Warn,
-    /// Listening, loaded, refused, and one line for each session.
+    /// Listening, loaded, handshakes that were refused, and one line for each session.
     Info,
     /// The steps of each connection.
     Debug,

@@ -67,11 +67,11 @@ limits! {
     /// Limits of the server as a whole.
     pub struct Limits {
         limits {
-            /// Open connections; one more is answered 503.
+            /// Open connections. One more takes the place of the oldest idle one, or is answered 503.
             connections_max: usize = 65_536, "connections", COUNTS, AtOnce;
             /// Connections that have not finished their opening handshake.
             pending_handshakes_max: usize = 1_024, "connections", COUNTS, AtOnce;
-            /// From accept to the end of the opening handshake, a handler's late answer included.
+            /// The time from accept to the end of the opening handshake, a handler's late answer included.
             handshake_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextConnection;
             /// The head of a request; a larger one is answered 431 or 414.
             header_bytes_max: usize = 16 * KIB, "bytes", 512..=MIB, NextConnection;
@@ -79,7 +79,7 @@ limits! {
             header_lines_max: usize = 100, "lines", 8..=10_000, NextConnection;
             /// What compression may keep between two events, in all sessions together.
             deflate_contexts_bytes_max: usize = 256 * MIB, "bytes", 0..=TIB, AtOnce;
-            /// From the signal to the end of the process.
+            /// The time from the signal to the end of the process.
             stop_timeout_ms: u64 = 30_000, "ms", 0..=DAY_MS, AtOnce;
             /// Sessions that are told to close every two seconds while the server stops.
             stop_batch_sessions: usize = 10_000, "sessions", COUNTS, AtOnce;
@@ -91,21 +91,21 @@ limits! {
     /// Limits of one handler.
     pub struct HandlerLimits {
         limits {
-            /// How long a superseded generation may keep its sessions. 0 is as long as they last.
+            /// How long a replaced version of a handler may keep its sessions. 0 is as long as they last.
             drain_timeout_s: Option<u64> = 0, "s", 0..=30 * DAY_MS / 1_000, NextVersion;
-            /// Generations that may have sessions at a time, the serving one included.
-            generations_max: usize = 8, "generations", 1..=64, AtOnce;
-            /// Panics within `panics_window_ms` that quarantine the handler.
+            /// Versions of a handler that may have sessions at a time, the newest included.
+            generations_max: usize = 8, "versions", 1..=64, AtOnce;
+            /// Panics within `panics_window_ms` that put the handler out of service.
             panics_max: u32 = 5, "panics", 1..=1_000_000, AtOnce;
             /// The window of `panics_max`.
             panics_window_ms: u64 = 10_000, "ms", 1..=DAY_MS, AtOnce;
-            /// How long a quarantined handler is left alone before one session is let in.
+            /// How long a handler that is out of service is left alone before one session is let in.
             quarantine_ms: u64 = 5_000, "ms", 1..=DAY_MS, AtOnce;
             /// Open sessions of a handler in the blocking style; one more is answered 503.
             blocking_sessions_max: usize = 256, "sessions", 1..=65_536, AtOnce;
-            /// Threads of the host that run for the handler.
+            /// Threads that a version of the handler may have from the server (`wsh::spawn`, blocking sessions).
             threads_max: usize = 1_024, "threads", 1..=65_536, NextLoad;
-            /// For each of `init`, `self_test` and `shutdown`, and for each step of a trial.
+            /// The time for each of `init`, `self_test` and `shutdown`, and for each step of a trial.
             init_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextLoad;
             /// Memory that a trial can write to. 0 is half of what the machine has.
             trial_memory_bytes_max: u64 = 0, "bytes", 0..=TIB, NextLoad;
@@ -127,16 +127,16 @@ limits! {
             fragments_max: usize = 4_096, "frames", COUNTS, NextSession;
             /// Bytes that are accepted for sending and that the kernel has not taken yet.
             outbound_bytes_max: usize = MIB, "bytes", 1_024..=1_024 * MIB, NextSession;
-            /// How long what is sent to a peer may make no progress.
+            /// A session ends when what it sends makes no progress for this long.
             outbound_timeout_ms: u64 = 90_000, "ms", 1..=DAY_MS, NextSession;
-            /// From a message's first byte to its last, and as long again for each 64 KiB of it.
-            /// 0 is for ever.
+            /// The time that a message may take from its first byte to its last, once more for each 64 KiB
+            /// of it. 0 is for ever.
             message_timeout_ms: u64 = 60_000, "ms", 0..=DAY_MS, NextSession;
             /// Silence after which a Ping is sent, give or take a tenth. 0 is never.
             ping_interval_ms: u64 = 25_000, "ms", 0..=DAY_MS, NextSession;
-            /// From the Ping to anything at all from the peer.
+            /// How long nothing may come from the peer after a Ping.
             pong_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextSession;
-            /// From the server's Close frame to the peer's.
+            /// The time from the server's Close frame to the peer's.
             close_timeout_ms: u64 = 5_000, "ms", 1..=DAY_MS, NextSession;
             /// Timers that run at a time.
             timers_max: usize = 64, "timers", 0..=65_536, NextSession;

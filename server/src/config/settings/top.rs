@@ -52,7 +52,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
     },
     Setting {
         name: "server_host",
-        about: "Listen on this address instead",
+        about: "Listen on this address, in place of those of `listen`",
         default: Some("127.0.0.1 and ::1"),
         key: None,
         flag: Some(Flag {
@@ -68,13 +68,13 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
     },
     Setting {
         name: "hosts",
-        about: "Answer requests for these hosts too: names with commas, or `any`",
+        about: "Answer requests for these hosts too, or for all hosts: `any`",
         default: None,
         key: Some(Applies::NextConnection),
         flag: Some(Flag {
             heading: Heading::Network,
             value: "HOSTS",
-            more: "Needed where only loopback addresses are listened on and clients know the server by a name, as \
+            more: "Names with commas. Needed where only loopback addresses are listened on and clients know the server by a name, as \
                    behind a proxy that passes `Host` on. `*.example.com` is all below a name.",
             ..LONG_ONLY
         }),
@@ -165,7 +165,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
         flag: Some(Flag {
             heading: Heading::Handlers,
             value: "WHEN",
-            more: "`auto` goes on without where the system allows no such process, `always` refuses them then.",
+            more: "Where the system allows no such process, `auto` loads without a trial and `always` refuses the handler.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Word(&[
@@ -239,7 +239,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
             heading: Heading::Logging,
             value: "LEVEL",
             spellings: &["log_level"],
-            more: "In any case; pywebsocket's `critical`, `warning` and `fine` are known too.",
+            more: "Upper or lower case; pywebsocket's `critical`, `warning` and `fine` are known too.",
             ..LONG_ONLY
         }),
         kind: ValueKind::Level(|draft, level| draft.config.log_level = level),
@@ -262,13 +262,13 @@ pub(in crate::config) const POLICY: &[Setting<HandlerConfig>] = &[
     },
     Setting {
         name: "origins",
-        about: "Let pages of these origins connect: same-host, any, or a list with commas",
+        about: "Let pages of these origins connect: same-host, any, or a list",
         default: Some("\"same-host\""),
         key: Some(Applies::NextConnection),
         flag: Some(Flag {
             heading: Heading::Network,
             value: "ORIGINS",
-            more: "Like `same-host,https://example.com,https://*.example.org`. A handler's table in the file may say \
+            more: "A list has commas, like `same-host,https://example.com,https://*.example.org`. A handler's table in the file may say \
                    otherwise.",
             ..LONG_ONLY
         }),

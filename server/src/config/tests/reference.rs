@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use super::table::{Row, Section, own_rows, rows};
 use super::*;
 use crate::config::environment::variable;
+use crate::config::flags::program::program;
 
 #[test]
 fn the_reference_is_the_table_of_settings() {
@@ -48,20 +49,54 @@ fn page() -> String {
             row.about
         );
     }
+    page += "\n## Flags without a variable\n\n";
+    page += "| Flag | Of | What it does |\n|---|---|---|\n";
+    flags_without_a_variable(&mut page);
+    page += OTHER_VARIABLES;
     page += "\n## Under `[limits]`, of the server as a whole\n\n";
     limits(&mut page, keys(Section::Limits));
     page += "\n## Under `[limits]`, or in a handler's table\n\n";
     limits(&mut page, keys(Section::LimitsOrHandler));
+    page += ROUTES;
     page
+}
+
+/// The flags of the program and of its commands that decide no setting.
+fn flags_without_a_variable(page: &mut String) {
+    let mut program = program();
+    program.build();
+    let mut left_out = vec!["help", "version"];
+    left_out.extend(settings::flags().iter().map(|flag| flag.name));
+    let own = |command: &clap::Command, of: &str| {
+        let flags = command.get_arguments();
+        let flags = flags.filter(|flag| {
+            flag.get_long().is_some() && !left_out.contains(&flag.get_id().as_str())
+        });
+        let line = |flag: &clap::Arg| {
+            let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+            format!("| `{flag}` | {of} | {help} |\n")
+        };
+        flags.map(line).collect::<String>()
+    };
+    *page += &own(&program, "`wshd`");
+    for command in program.get_subcommands() {
+        // `check` and `dev` take the flags of `wshd` too.
+        let rows = own(command, &format!("`wshd {}`", command.get_name()));
+        let rows = rows
+            .lines()
+            .filter(|row| !row.contains("--stop-with-stdin"));
+        *page += &rows.map(|row| format!("{row}\n")).collect::<String>();
+    }
 }
 
 fn settings<'a>(page: &mut String, rows: impl Iterator<Item = &'a Row>) {
     *page += "| Key | Value | Default | Flag, variable | Applies | What it does |\n|---|---|---|---|---|---|\n";
     for row in rows {
-        let default = row
-            .default
-            .as_ref()
-            .map_or_else(|| "none".to_owned(), |it| format!("`{it}`"));
+        let default = match &row.default {
+            Some(default) => format!("`{default}`"),
+            None if row.name == "hosts" => HOSTS_DEFAULT.to_owned(),
+            None => "none".to_owned(),
+        };
         let flag = match row.is_flag {
             true => format!("{}, `{}`", flag(row), variable(row.name)),
             false => String::new(),
@@ -108,8 +143,36 @@ const INTRODUCTION: &str = "\
 This page is made from the table in `server/src/config/settings/`, and a test holds it to that table.
 `config.toml` beside it explains each key; `wshd --help` explains each flag.
 
-A flag beats its variable, that beats the file, that beats the default. The file says when a change
-applies: *at once* to everything from then on, *next connection* and *next session* to those that begin
-from then on, *next load* to handlers that are loaded from then on, *restart* not before the server is
-started again.
+Priority, highest first: flag, variable, file, default. Where a key takes a list, the file has an array
+like `[\"a\", \"b\"]`, and its flag and its variable have commas like `a,b`.
+
+The column *Applies* says when a change of the file applies: *at once* to everything from then on, *next
+connection* and *next session* to those that begin from then on, *next load* to handlers that are loaded
+from then on, *at once, to the next version* when the next version of a handler takes over, *restart* when
+the server is started again.
+";
+
+/// The default of `hosts`, which no value of the key stands for.
+const HOSTS_DEFAULT: &str =
+    "addresses and local names where all of `listen` is loopback, else `\"any\"`";
+
+const OTHER_VARIABLES: &str = "
+## Variables without a flag
+
+| Variable | Read by | What it does |
+|---|---|---|
+| `CARGO` | `wshd dev` | The cargo to run |
+| `CC`, `CXX` | `wshd dev` | The compilers of C and C++ |
+| `CPPFLAGS`, `CFLAGS`, `CXXFLAGS`, `LDFLAGS`, `LDLIBS` | `wshd dev` | More arguments for these compilers |
+| `TMPDIR` | `wshd`, `wshd dev` | Temporary directories are made there, instead of in `/tmp` |
+| `XDG_CACHE_HOME`, `HOME` | `wshd` | A place for private copies of handlers where `/var/tmp` is none |
+| `NO_COLOR` | `wshd` | If it is set, the log has no colours |
+| `WSHD` | tests of handlers | The `wshd` that a test starts |
+";
+
+const ROUTES: &str = "
+## Under `[routes]`
+
+Each key is a path that clients ask for, such as `/`, `/rooms/{room}` or `/files/{*path}`. Its value is the
+path of the handler that answers there, such as `\"/chat\"`. Applies *at once*.
 ";
