@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use wsh::abi::ABI_MINOR;
+
 use crate::harness::patch::{self, Patch, versioned};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
@@ -60,7 +62,10 @@ fn faulty() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "another major",
-            trace().number(patch::ABI_MAJOR, 2).into_bytes(),
+            trace()
+                .number(patch::ABI_MAJOR, 2)
+                .number(patch::ABI_MINOR, 0)
+                .into_bytes(),
             "it speaks ABI 2.0, this server speaks ABI 1.x; rebuild it against wsh 1",
         ),
         (
@@ -69,7 +74,10 @@ fn faulty() -> Vec<(&'static str, Vec<u8>, &'static str)> {
                 .number(patch::ABI_MINOR, 9)
                 .number(patch::MIN_HOST_MINOR, 9)
                 .into_bytes(),
-            "it needs ABI 1.9 or newer, this server speaks ABI 1.0; update the server",
+            format!(
+                "it needs ABI 1.9 or newer, this server speaks ABI 1.{ABI_MINOR}; update the server"
+            )
+            .leak(),
         ),
         (
             "a short descriptor",

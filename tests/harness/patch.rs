@@ -32,10 +32,8 @@ impl Patch {
     pub(crate) fn of_file(library: &Path) -> Patch {
         let bytes = std::fs::read(library).expect("the plugin's library");
         let mut head = b"\x89WSH\r\n\x1a\n".to_vec();
-        // ABI 1.0, and a descriptor's size: nothing else begins so.
-        for number in [1u32, 0, 0, 208] {
-            head.extend_from_slice(&number.to_ne_bytes());
-        }
+        // The major follows the magic: nothing else begins so.
+        head.extend_from_slice(&1u32.to_ne_bytes());
         let places = places(&bytes, &head);
         assert_eq!(places.len(), 1, "one descriptor");
         let descriptor = places[0];

@@ -1,7 +1,7 @@
 //! One generation of a handler: loads it, and calls the handler callbacks of its vtable.
 #![allow(unsafe_code)] // calls through a C table
 
-use std::{cell::Cell, ffi::c_void, ptr, rc::Rc, sync::Arc};
+use std::{cell::Cell, ffi::c_void, mem::offset_of, ptr, rc::Rc, sync::Arc};
 
 use crate::{
     abi::{self, Descriptor, Status, Vtable},
@@ -111,7 +111,9 @@ impl Generation {
         }
         // SAFETY: `init` succeeded, so this is its table, which begins with its size.
         let vtable = unsafe { read::copy(made.vtable) };
-        let (size, wanted) = (vtable.size as usize, size_of::<Vtable>());
+        // The last field of ABI 1.0; a plugin need not know what was appended.
+        let wanted = offset_of!(Vtable, extension) + size_of::<usize>();
+        let size = vtable.size as usize;
         if size < wanted {
             return Err(format!(
                 "the vtable has {size} bytes, wanted at least {wanted}, as in ABI 1.0"

@@ -213,7 +213,7 @@ fn assert_head_is_readable_from(library: &Path, handler: &Descriptor) {
     let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap()).to_le();
     assert_eq!(word(8), handler.abi_major);
     assert_eq!(word(12), handler.abi_minor);
-    assert_eq!(word(16), 0);
+    assert_eq!(word(16), handler.min_host_minor);
     assert_eq!(word(20) as usize, size_of::<Descriptor>());
     assert_eq!(word(24), handler.flags);
     assert_eq!(word(36), 0);
