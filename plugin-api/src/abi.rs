@@ -151,27 +151,56 @@
 //! *The minor.* Until 1.0.0 is tagged, [`ABI_MINOR`] is 0. Afterwards a release that appends anything raises it by one,
 //! however much it appends. A plugin raises its `min_host_minor` only if it cannot work without the new item.
 //!
-//! Whatever is appended:
+//! Paths without a folder of the repository are below `plugin-api`. Each list is in the order of the work.
 //!
-//! 1. Here: the item at the end of its table or group, with its meaning, what NULL or 0 means (an older side sends that),
-//!    and the thread it belongs to. Then [`ABI_MINOR`], and a dated line in the log below.
-//! 2. `include/wsh.h`: the item in C, and `WSH_ABI_MINOR`.
-//! 3. `tests/c/layout.rs`: the value of a constant. A test fails for one that is not listed. For the fields it compares
-//!    the two files above, and a release adds its fields to the list of offsets there.
+//! *Whatever is appended:*
 //!
-//! Besides:
+//! 1. `src/abi.rs`: the item at the end of its table or group, with its meaning, what NULL or 0 means (an older side
+//!    sends that), and the thread it belongs to. Then [`ABI_MINOR`], and a dated line in the log below. `table!` does
+//!    not compile where a field leaves padding.
+//! 2. `include/wsh.h`: the item in C, and `WSH_ABI_MINOR`. `tests/c/layout.rs` fails until both files say one thing. It
+//!    lists each constant with its value. The offsets of new fields are added there before the next minor.
 //!
-//! - *A field*: `table!` does not compile where the field leaves padding. The server and the host of `test` fill it, and
-//!   neither compiles without.
-//! - *A host function*: a safe function in `border/host.rs`, which answers [`UNSUPPORTED`] where the field is NULL; a
-//!   method of each connection; the two hosts, in `server/src/border/host_table.rs` and `test/host_table.rs`; the host in
-//!   C, `include/wsh_test_host.h`. What it checks is in `rules.rs`, for both.
-//! - *A callback*: a shim in `border/shims`, a variant of `Event` in `styles/adapter.rs` and what each style makes of it;
-//!   its caller in `server/src/border/calls.rs`, in `test/plugin_session.rs` and in `include/wsh_test.h`. A NULL has a
-//!   default that is what servers did before.
-//! - *A status, a kind bit or a flag*: its check or its name in `rules.rs` and `wsh_status_name`. Neither side sends it to
-//!   one of an older minor.
-//! - `tests/conformance` says what both hosts answer. The plugins in `tests/golden` stay as they are, and still load.
+//! *A host function*, after these two files:
+//!
+//! 3. `server/src/border/host_table.rs`: its place in the table, and its code, which turns raw arguments into safe
+//!    ones. The server does not compile without. What sends a message is in `host_table/messages.rs`, what shapes the
+//!    answer to a handshake in `host_table/response.rs`. A refusal is logged with the name that `HostCall::named` gets.
+//! 4. What it does: `server/src/outbound/controls.rs` with a Conn, `server/src/border/handler_context.rs` with `ctx`,
+//!    `server/src/border/response_draft.rs` with a Response.
+//! 5. `src/test/host_table.rs`: its place and its code in the host of `wsh::test`. This crate does not compile without.
+//! 6. What it does there: `src/test/controls.rs`, `src/test/context.rs` or `src/test/response_draft.rs`.
+//! 7. `src/border/host.rs`: a safe function, which answers [`UNSUPPORTED`] where the field is NULL.
+//! 8. The author's method: `src/handle.rs` for `[any thread]`, `src/styles/events/conn.rs` for `[callback]`,
+//!    `src/handshake/response.rs` for `[handshake]`. `tests/documented.rs` fails for a method without an example.
+//!    Nothing fails without 7 and 8, but only a plugin in C can call the function then.
+//!
+//! A method of the other styles is in their `conn.rs` as well. The blocking style needs a variant of `Command`, too, in
+//! `src/styles/blocking/command.rs`, which `src/styles/blocking/channel/callbacks.rs` runs.
+//!
+//! Where it is worth it: a check that both hosts make, in `src/rules.rs`; a sentence for a refusal, in
+//! `server/src/border/refused_calls/rules.rs` and `src/error/rule.rs`; the host in C, `include/wsh_test_host.h`, whose
+//! table ends before the function until then. `tests/conformance/table.txt` says what both hosts answer to a script,
+//! and `tests/fixtures/c/script.c` has the function's word in it.
+//!
+//! *A callback of a session*, after the first two files. A NULL does what servers did before.
+//!
+//! 3. `server/src/border/calls.rs` calls it, or `server/src/border/state_transfer.rs` for a move. It names the callback
+//!    by a variant of `Callback` in `server/src/border/watchdog.rs`, which does not compile without its name.
+//! 4. The code in `server/src/session` that has the reason for the call.
+//! 5. `src/test/plugin_session.rs` calls it for `wsh::test`, and does not compile where a variant of `CallbackEvent`
+//!    has no call. `src/test/session.rs` has the reason for the call.
+//! 6. `src/border/shims.rs` has it in the vtable, which does not compile without, and `src/border/shims/session.rs` its
+//!    function; for one of the handler `src/border/shims/handshake.rs`.
+//! 7. `src/styles/adapter.rs`: a variant of `Event`. What each style makes of it is in `events/adapter.rs`,
+//!    `asynchronous/session.rs` and `blocking/adapter.rs` below `src/styles`, which do not compile without.
+//! 8. `include/wsh_test.h` calls it in a test in C. Nothing fails without.
+//!
+//! *A status*, after the first two files: its name in `src/rules.rs`, and in `wsh_status_name` of the header; what
+//! authors get for it in `src/error.rs`. *A kind bit*: `src/rules.rs`, which refuses it otherwise. *A flag*: where the
+//! flag of its table is read. Neither side sends a status or a bit to a side of an older minor.
+//!
+//! The plugins in `tests/golden` stay as they are, and still load.
 //!
 //! # Log of the ABI
 //!
