@@ -185,7 +185,7 @@ impl Rule {
         RuleName::Json.number(0)
     }
 
-    /// A rule that this library does not know: none of its own rules can be broken by the call.
+    /// The rule of a call that breaks none which this library knows. It serves a new function until it has a sentence.
     pub(crate) fn unknown() -> Rule {
         RuleName::Unknown.number(0)
     }
