@@ -6,9 +6,10 @@
     tests/picture/record.py
 
 Runs `wshd new hello` in a directory of its own, gives it the first handler that README shows, runs `wshd dev hello` on
-port 9998, and opens the page that is served in a headless Chromium. Then it edits and saves the handler. stage.html shows the three side by side: what the editor
-holds is what is written to the file, the terminal's lines are what `wshd dev` prints, and the page is the served one.
-Only the log lines below `error` are left out. Pauses for the reader are added; waits for `wshd` last as long as they do.
+port 9998, and opens the page that is served in a headless Chromium. Then it edits and saves the handler. stage.html shows
+the three side by side: what the editor holds is what is written to the file, the terminal's lines are what `wshd dev`
+prints, and the page is the served one. Log lines below `error` are left out, and so is cargo's line about a wait for
+another cargo. Pauses for the reader are added; waits for `wshd` last as long as they do.
 
 --frames DIRECTORY writes every frame as a PNG, to look at.
 """
@@ -34,7 +35,7 @@ from PIL import Image, ImageChops
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGE = "http://localhost:9998/"
-SIZE = (900, 474)
+SIZE = (900, 506)
 SCALE = 2
 # As WebDriver writes the key.
 ENTER = "\ue007"
@@ -58,7 +59,8 @@ def main():
         browser = stack.enter_context(Browser())
         film = Film(browser)
         play(film, browser, wshd, source, stack)
-    frames = film.frames
+    # Where the animation does not play, its first frame is all that is seen.
+    frames = [(film.poster, 1500), *film.frames]
     if arguments.frames:
         arguments.frames.mkdir(parents=True, exist_ok=True)
         for number, (image, shown_ms) in enumerate(frames):
@@ -98,14 +100,16 @@ def play(film, browser, wshd, source, stack):
     film.until(lambda: dev.show(browser, r"^hello_wsh: live in"))
     film.hold(1.6)
     greet(film, browser, "good evening Ann")
+    film.poster = film.frames[-1][0]
 
-    editor.replace("?;", "?")
+    editor.replace("Ok(", "okay(")
     dev.mark()
     editor.save()
     film.until(lambda: dev.show(browser, r"^hello_wsh: build failed"))
     film.until(browser.has_overlay)
     film.hold(3.0)
-    editor.replace("evening {message}\"))?", "evening, {message}\"))?;")
+    editor.replace("okay(", "Ok(")
+    editor.replace("evening ", "evening, ")
     dev.mark()
     editor.save()
     film.until(lambda: dev.show(browser, r"^hello_wsh: live in"))
@@ -178,7 +182,8 @@ class Dev:
 
     def read(self):
         for line in self.child.stderr:
-            self.lines.append(line.rstrip("\n"))
+            if not line.startswith("    Blocking waiting"):
+                self.lines.append(line.rstrip("\n"))
 
     def mark(self):
         """Waits from here on for lines that have not come yet."""
@@ -211,10 +216,10 @@ class Dev:
 
 
 class Film:
-    """Frames and for how long each is shown."""
+    """Frames and for how long each is shown, and the one that stands for all."""
 
     def __init__(self, browser):
-        self.browser, self.frames = browser, []
+        self.browser, self.frames, self.poster = browser, [], None
 
     def hold(self, seconds):
         """What is seen now, for this long."""
