@@ -1,6 +1,8 @@
 //! One open WebSocket between a test's client and its handler.
 
-use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
+mod end;
+
+use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
     abi,
@@ -136,17 +138,6 @@ impl TestSession {
         timer.into_iter().chain(self.deadline).min()
     }
 
-    /// The connection is lost.
-    pub(super) fn lose(&mut self) {
-        self.controls().wire.cut();
-        self.controls().blame(abi::CAUSE_LOST);
-        match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Over => {}
-            Phase::PeerCloses(code, reason) => self.end(code, &reason),
-            Phase::Open | Phase::Closing => self.end(close_codes::ABNORMAL.into(), ""),
-        }
-    }
-
     /// Asks the session to move to a newer generation, and again after each callback until it has.
     pub(super) fn move_to(&mut self, generation: &Rc<Generation>) {
         let is_there = |instance: &PluginSession| instance.generation.number == generation.number;
@@ -223,23 +214,6 @@ impl TestSession {
             && matches!(self.incoming.front(), Some(Incoming::Part(_, true)))
     }
 
-    /// The peer's Close came: it closes first, or answers the Close of this side.
-    fn hear_close(&mut self, code: u32, reason: String) {
-        self.table.set_closing();
-        self.controls().blame(abi::CAUSE_PEER);
-        if self.ready().ending != LocalEnd::None {
-            self.phase = Phase::Over;
-            return self.end(code, &reason);
-        }
-        self.phase = Phase::PeerCloses(code, reason.clone());
-        self.start_closing();
-        match self.run(&CallbackEvent::Closing(code, &reason)) {
-            CallbackOutcome::Continue | CallbackOutcome::Done => self.settle(CallbackOutcome::Done),
-            CallbackOutcome::Pending => {}
-            CallbackOutcome::Failed => self.settle(CallbackOutcome::Failed),
-        }
-    }
-
     fn deliver(&mut self, mailbox: Mailbox) {
         self.waiting.extend(mailbox.items);
         self.deliver_waiting();
@@ -274,12 +248,6 @@ impl TestSession {
             }
         }
         self.follow_ending();
-    }
-
-    fn wake_after_end(&mut self) {
-        if self.run(&CallbackEvent::WakeAfterEnd) != CallbackOutcome::Pending {
-            self.forget();
-        }
     }
 
     /// Runs one callback and acts on its outcome.
@@ -323,49 +291,6 @@ impl TestSession {
         self.follow_ending();
     }
 
-    /// Moves to the next phase after the handler or the server has closed or aborted.
-    fn follow_ending(&mut self) {
-        match (&self.phase, self.ready().ending) {
-            (Phase::Over, _) | (_, LocalEnd::None) | (Phase::Closing, LocalEnd::Closed) => {}
-            (_, LocalEnd::Aborted) => {
-                // What was queued before still leaves, also a Close frame.
-                self.controls().flush();
-                self.lose();
-            }
-            (Phase::Open, LocalEnd::Closed) => {
-                self.phase = Phase::Closing;
-                self.start_closing();
-            }
-            (Phase::PeerCloses(code, reason), LocalEnd::Closed) => {
-                let (code, reason) = (*code, reason.clone());
-                self.controls().flush();
-                self.phase = Phase::Over;
-                self.end(code, &reason);
-            }
-        }
-    }
-
-    /// Tells the handler that the session is over, once.
-    fn end(&mut self, code: u32, reason: &str) {
-        self.controls().unsubscribe_all();
-        self.hub.refuse_items(self.id);
-        self.incoming.clear();
-        self.destination = None;
-        if mem::replace(&mut self.is_told, true) {
-            return;
-        }
-        self.deadline = Some(self.ready().now + AFTERLIFE);
-        if self.run(&CallbackEvent::Closed(code, reason)) != CallbackOutcome::Pending {
-            self.forget();
-        }
-    }
-
-    /// Destroys the session, after its last callback.
-    fn forget(&mut self) {
-        self.instance = None;
-        self.hub.remove(self.id);
-    }
-
     /// Lets the client take what is queued, and answer Pings and a Close.
     fn flush(&mut self) {
         self.controls().flush();
@@ -376,16 +301,6 @@ impl TestSession {
             let Close { code, reason, .. } = close.clone();
             self.hear_close(code, reason);
         }
-    }
-
-    fn start_closing(&mut self) {
-        self.deadline = Some(self.ready().now + CLOSE_TIMEOUT);
-    }
-
-    fn is_late(&self, now: Duration) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= now)
-            && self.phase != Phase::Open
-            && !self.is_destroyed()
     }
 
     /// Moves to the destination if possible: the state is written, the new session is made, and only then the old one is
@@ -446,7 +361,3 @@ impl TestSession {
 }
 
 const AWAY: &str = "a test's client cannot be used inside a callback of its own server";
-/// How long a closing handshake may take: the default of a server.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a handler may go on after its session.
-const AFTERLIFE: Duration = Duration::from_secs(30);
