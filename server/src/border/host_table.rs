@@ -1,4 +1,4 @@
-//! The host table: every function that a plugin can call.
+//! The host table: every function that a plugin can call, except those of `wsh.raw/1`.
 //!
 //! Functions that send a message are in [`messages`], those of the answer to a handshake in [`response`], and all others in
 //! this file. Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the

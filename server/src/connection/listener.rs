@@ -1,4 +1,5 @@
-//! The addresses that the server listens on: binds all of them or none, and accepts until the stop.
+//! The addresses that the server listens on: binds all of them or none, except a loopback address that the
+//! machine lacks, and accepts until the stop.
 
 mod accept_errors;
 

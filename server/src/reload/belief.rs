@@ -6,7 +6,8 @@
 //! and performs what it is told.
 //!
 //! The rules, which the tests hold it to:
-//! - A file is read when it has been left alone: for 25 ms, or for 200 ms if it is written in place.
+//! - A file is read when it has been left alone: for 25 ms, or for 200 ms if it is written in place. A caller
+//!   that waits for the look, such as `wshd dev`, says by that that files are whole: nothing is waited for.
 //! - A decision holds until the file looks different, its configuration changes, its route is freed or
 //!   a retry is due. New content begins anew, whatever became of the content before it.
 //! - The rest of an incomplete file is waited for one second.

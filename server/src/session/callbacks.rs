@@ -1,7 +1,7 @@
-//! The ways into a handler: every callback of a session runs here, and what it answers is acted on here.
+//! The common way into a handler: runs a callback of a session, and acts on its answer.
 //!
-//! Four calls are made elsewhere. `open`, `snapshot` and `restore` make or move what the others need, and
-//! messages that come whole run in a loop of their own (`session/receive`), which ends here too.
+//! Messages that come whole run in a loop of `session/receive`, whose answers are acted on here too. `open`,
+//! `snapshot`, `restore` and `destroy` are called through the owner of the session (`generation/owners`).
 
 use super::Session;
 use crate::border::calls::{CallbackOutcome, SessionInstance};

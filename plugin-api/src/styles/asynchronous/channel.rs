@@ -81,7 +81,7 @@ impl AsyncChannel {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How the session ended or ends, as the first callback that knew said it.
+    /// How the session ends: what the first callback about its end said.
     pub(crate) fn closed(&self) -> Option<&Close> {
         self.closed.get()
     }

@@ -1,7 +1,7 @@
 //! The session adapter of the async style: a future, which the callbacks of the session poll.
 //!
-//! The future lives in the [`AsyncSession`]. Every callback polls it, except `restore`, which only makes it, and
-//! `destroy`, which drops it. There is no runtime: a waker calls the host's `wake`, and the host then calls the
+//! The future lives in the [`AsyncSession`]. A callback polls it once what came is in the inbox; a message that another
+//! one follows at once is only kept. `restore` makes the future, and `destroy` drops it. There is no runtime: a waker calls the host's `wake`, and the host then calls the
 //! session's callback `wake`.
 
 use std::{
@@ -64,7 +64,7 @@ enum Checkpoint {
     Wanted,
     /// The last callback has taken the state, for the next `snapshot`. `None`: there is none now.
     Taken(Option<Vec<u8>>),
-    /// A `snapshot` has written the state. Another one before the next callback learns nothing new.
+    /// A `snapshot` has written the state. Another one before the next callback has no state to write.
     Written,
 }
 
