@@ -17,7 +17,7 @@ use crate::reload::StartError;
 use crate::reload::content::read;
 use crate::reload::load::{self, Job};
 use crate::reload::scan::{self, Found, Scope};
-use crate::sessions::shared::Shared;
+use crate::shared::Shared;
 
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,8 @@ pub mod check;
 pub mod config;
 pub mod connection;
 pub mod dev;
+#[allow(dead_code, reason = "the sessions do not use it yet")]
+mod engine;
 mod generation;
 mod http;
 pub mod last_resort;
@@ -22,6 +24,7 @@ pub mod runtime;
 pub mod serve;
 mod session;
 mod sessions;
+mod shared;
 pub mod signals;
 #[cfg(any(test, fuzzing, feature = "bench"))]
 #[doc(hidden)]

@@ -34,7 +34,7 @@ use crate::plugin::stage::{Stage, StageError};
 use crate::plugin::trust;
 use crate::process::threads::has_ended;
 use crate::router::Router;
-use crate::sessions::shared::Shared;
+use crate::shared::Shared;
 
 /// Reads the configuration again, from wherever it came.
 pub type Reread = Box<dyn Fn() -> Result<Config, Box<dyn std::error::Error>> + Send>;

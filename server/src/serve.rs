@@ -23,7 +23,7 @@ use crate::reload::{Control, Reread, StartError};
 use crate::runtime::memory;
 use crate::runtime::wakes;
 use crate::sessions::mailbox::Dismissal;
-use crate::sessions::shared::Shared;
+use crate::shared::Shared;
 
 /// A server that listens and has loaded its handlers, and accepts no connection yet.
 pub struct Serving {

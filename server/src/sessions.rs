@@ -9,6 +9,5 @@ pub(crate) mod peer;
 pub(crate) mod permits;
 pub(crate) mod prepared_message;
 pub(crate) mod registry;
-pub(crate) mod shared;
 pub(crate) mod timer_wheel;
 pub(crate) mod topics;

@@ -17,8 +17,8 @@ use crate::config::HandlerConfig;
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::sessions::mailbox::{Letter, Mailbox, Undelivered};
 use crate::sessions::prepared_message::PreparedMessage;
-use crate::sessions::shared::Shared;
 use crate::sessions::topics::Topic;
+use crate::shared::Shared;
 use crate::ws::frame;
 
 /// What the configuration lets a handler do, for a generation's whole life.

@@ -12,7 +12,7 @@ use crate::plugin::inspect::PluginInfo;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::stage::Stage;
 use crate::plugin::step::Step;
-use crate::sessions::shared::Shared;
+use crate::shared::Shared;
 
 /// A plugin that was read and inspected, and is to be loaded.
 pub(crate) struct Job {

@@ -33,7 +33,7 @@ use crate::border::guards::process_state;
 use crate::config::Config;
 use crate::plugin::stage::Stage;
 use crate::router::{Router, Table};
-use crate::sessions::shared::Shared;
+use crate::shared::Shared;
 
 /// What the reconciler's thread knows.
 pub(super) struct Reconciler {

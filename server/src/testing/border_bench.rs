@@ -27,7 +27,7 @@ use crate::plugin::inspect::inspect;
 use crate::plugin::stage::Stage;
 use crate::sessions::cause::Cause;
 use crate::sessions::registry::Registration;
-use crate::sessions::shared::Shared;
+use crate::shared::Shared;
 
 /// An open session of an echo handler, and its peer.
 pub struct BorderBench {

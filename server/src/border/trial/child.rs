@@ -25,7 +25,7 @@ use crate::plugin::libraries;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::step::Step;
 use crate::process::optional::{Optional, is_allowed};
-use crate::sessions::shared::Shared;
+use crate::shared::Shared;
 
 /// Runs the trial that `page` asks for, in the process that `helper` has forked for it.
 pub(super) fn run(page: &OwnedFd, helper: Pid) -> ! {
