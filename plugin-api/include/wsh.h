@@ -42,8 +42,9 @@
  *     between two calls of `handshake` leaves one. Each side frees only what it allocated. A
  *     pointer and a length are a pair: with length 0 the pointer may be NULL or dangling.
  *  5. Callbacks of one session never overlap and keep their order, but may run on different
- *     threads. `handshake`, `open`, `restore` and different sessions run concurrently; `init`,
- *     `self_test`, `serving` and `shutdown` of one generation follow one another.
+ *     threads. `handshake`, `open`, `restore`, `answered`, `envelope`, `presence` and different
+ *     sessions run concurrently; `init`, `self_test`, `serving` and `shutdown` of one generation
+ *     follow one another.
  *  6. A WshConn or WshResponse is valid only inside the callback that it was given to, on the
  *     thread of that callback. Any other pointer is answered WSH_MISUSE, and nothing behind it is
  *     read.
@@ -60,8 +61,8 @@
  *     First comes `handshake`. While it answers WSH_PENDING, it is called again after each `wake`
  *     with the request's id. The WshResponse is then as earlier calls left it, so a header line
  *     that each call appends is sent several times. Next comes `open`, or `abandon` if an attempt
- *     was left and no `open` follows. Then `message ping pong drain timer wake note` come in any
- *     order, and `snapshot` between any two of them. `closing` comes if the peer closes first. At
+ *     was left and no `open` follows. Then `message ping pong drain timer wake note answer` come in
+ *     any order, and `snapshot` between any two of them. `closing` comes if the peer closes first. At
  *     the end come `closed`, once, and `destroy`. After `close`, `abort`, WSH_DONE or an error
  *     there are only `closed`, `wake` after a `closed` that answered WSH_PENDING, and `destroy`. A
  *     failed `open` or `restore` leaves no session, so neither `closed` nor `destroy` follows. A
@@ -82,7 +83,7 @@
  *                       1011.
  *     message ping pong OK: go on. DONE: closes with 1000. Below 0: closes with 1011.
  *     drain timer wake
- *     note
+ *     note answer
  *     closing           OK: the code is echoed unless `close` or `abort` was called. PENDING:
  *                       answered later: other callbacks but `message` go on until `close`, `abort`
  *                       or DONE, which echoes the code, as the close timeout does. Below 0: closes
@@ -94,6 +95,10 @@
  *                       may have changed that, so it can be asked again.
  *     restore           OK: a session. Below 0: it stays in the older generation, and may be tried
  *                       again.
+ *     envelope          OK: what was written is sent. DONE: the message is sent as it is. Below 0: as
+ *                       DONE, and logged.
+ *     presence          OK: what was written is sent. DONE: nothing is sent. Below 0: as DONE, and
+ *                       logged.
  *     A status that has no meaning in its callback counts as WSH_ERROR and is logged.
  *
  * What more is promised
@@ -131,18 +136,57 @@
  *     subscriber may get the message after what it sends next. `except` is the id of one session on
  *     any server, as a rule the publisher's own. A message that arrives may have been published by
  *     another version of the handler.
- *   - Versions and positions, which 1.0 has no function for. The version of a kept value is a
- *     uint64_t, which is 0 where there is no value and only grows. A position among publications is
- *     at most 64 opaque bytes. Every server that works with the one that gave it, in this version
- *     or a later one, understands the position or answers that it is unknown.
+ *   - The version of a kept value is a uint64_t, which is 0 where there is no value and only grows,
+ *     also over a deletion. A position among publications is at most 64 opaque bytes. Every server
+ *     that works with the one that gave it, in this version or a later one, understands the
+ *     position or recovers nothing from it.
+ *   - Histories, members and kept values belong to the handler's name, and outlive its generations.
+ *     See "Asks". A reload, a move or a crash of a session leaves no member behind.
  *   - `buffered` and every count of bytes say what the server still holds, as last known.
  *     WSH_TOO_BIG may also show as a close after the callback.
  *   - After `shutdown` returned every [any thread] function answers WSH_GONE or NULL, except `log`,
  *     `fail` and `check`, which need no session. So a thread that never ends does no harm.
  *
+ * Asks
+ *     What servers share is asked for with a token. A function with a token answers WSH_OK when the
+ *     ask is accepted. The answer comes later, once, by a callback with the token, and never before
+ *     the function returns. A function that answers below 0 has asked nothing, and no callback
+ *     follows: WSH_FULL when as many asks wait as may, WSH_TOO_BIG for a name or a value over its
+ *     limit, WSH_INVALID for bytes that are not what they should be, WSH_UNSUPPORTED where the
+ *     configuration does not allow it for the topic.
+ *
+ *     `subscribe_from` and `enter` take a WshConn, and the session's `answer` hears. The others take
+ *     ctx and an id. With the id of a session of this handler, that session's `answer` hears, also
+ *     after a move. With id 0 the handler itself hears, by `answered`. A session that is over, a
+ *     generation that is over and a table without the callback hear nothing. A session's answers
+ *     come between callbacks, in order with what is sent to it by id.
+ *
+ *     What a WshAnswer has:
+ *     subscribe_from  position: the last publication before the new ones. follows: how many missed
+ *                     messages follow.
+ *     publish_acked   position: the publication.
+ *     history         items: publications (kind, value, position). position: the last publication of
+ *                     the topic. next: the position of the last item, if there are more.
+ *     enter           version: of the members after it.
+ *     present         items: members (id, value). version: of the members. next.
+ *     store_get       items: the value, if there is one (name, value, version). version: the item's,
+ *                     else 0.
+ *     store_put       version: of the change; with WSH_CONFLICT the value's, 0 if there is none.
+ *     store_delete    as store_put.
+ *     store_list      items: values (name, value, version). next.
+ *     Everything else is 0 or empty.
+ *
+ *     After `subscribe_from` the session first hears its answer. Then the missed messages go to the
+ *     peer, and then what is published from now on: nothing is left out, and nothing comes twice.
+ *     All servers have one order of a topic with history. With a position, WSH_RECOVERED says that
+ *     everything since then follows. Otherwise the last messages follow that were asked for in its
+ *     place, and there may be others before them that the peer has not seen. A position comes with
+ *     an answer, or by `envelope`, by which a handler tells its peers. A position of another topic,
+ *     one that is forged, and one whose messages are gone recovers nothing.
+ *
  * What is survived
  *     Any pointer that is no WshConn or WshResponse of the running callback, and any ctx of a WshSink
- *     but that of the running `snapshot`: WSH_MISUSE. NULL with a length, however long: WSH_INVALID.
+ *     but that of the running callback: WSH_MISUSE. NULL with a length, however long: WSH_INVALID.
  *     A length above half the address space: WSH_TOO_BIG. A WshResponse after its `handshake`
  *     returned: WSH_MISUSE. `commit` of room that a later call or the end of the callback took back:
  *     WSH_INVALID. Ids that are stale, foreign, or 0: WSH_GONE. Texts that are not UTF-8, unless
@@ -216,6 +260,11 @@ typedef int32_t WshStatus;
 #define WSH_MISUSE (-7)
 /* The queue is full; nothing was done, and it may be tried again. */
 #define WSH_FULL (-8)
+/* In a WshAnswer: the value does not have the version that was named; nothing was done. */
+#define WSH_CONFLICT (-9)
+/* In a WshAnswer: what the servers share cannot be reached, or did not answer in time. Whether it
+ * was done is unknown. */
+#define WSH_UNAVAILABLE (-10)
 
 /* Message kinds. The low byte of a kind is the opcode of RFC 6455, 5.2. */
 #define WSH_TEXT 1u
@@ -286,6 +335,21 @@ typedef int32_t WshStatus;
 #define WSH_CAUSE_REPLACED (7u << 8)
 /* WSH_CAUSE: the server stops. */
 #define WSH_CAUSE_STOPPING (8u << 8)
+
+/* The longest position, and the longest key of a kept value. A key is 1 byte at least, UTF-8,
+ * without NUL. */
+#define WSH_POSITION_BYTES_MAX 64u
+#define WSH_KEY_BYTES_MAX 255u
+/* A version that every value has, and none: the change is made in any case. */
+#define WSH_ANY_VERSION UINT64_MAX
+/* WshAnswer.flags: everything since the position that was named follows. */
+#define WSH_RECOVERED 1u
+/* WshPresenceChange.kind: a session has become a member. */
+#define WSH_JOINED 1u
+/* WshPresenceChange.kind: a member has left, its session is over, or its server is gone. */
+#define WSH_LEFT 2u
+/* WshPresenceChange.kind: a member has another value. */
+#define WSH_CHANGED 3u
 
 /* Log levels. */
 #define WSH_LOG_OFF 0u
@@ -398,7 +462,8 @@ typedef struct WshRequest {
  * only. */
 typedef struct WshResponse WshResponse;
 
-/* The destination of the state that `snapshot` writes; valid inside that call only. */
+/* The destination of what `snapshot`, `envelope` or `presence` writes; valid inside that call
+ * only. */
 typedef struct WshSink {
     uint32_t size;     /* of this table in bytes */
     uint32_t reserved; /* 0 */
@@ -406,6 +471,43 @@ typedef struct WshSink {
     /* Appends bytes; WSH_TOO_BIG past the limit. */
     WshStatus(WSH_CALL *write)(void *ctx, const uint8_t *data, size_t len);
 } WshSink;
+
+/* One publication, member or kept value. */
+typedef struct WshItem {
+    uint64_t id;       /* the session of a member; else 0 */
+    uint64_t version;  /* of a kept value; else 0 */
+    uint32_t kind;     /* of a publication, WSH_TEXT or WSH_BINARY; else 0 */
+    uint32_t flags;    /* 0 */
+    WshStr name;       /* the key of a kept value; else empty */
+    WshBytes value;    /* what was published, or kept, or what a member says of itself */
+    WshBytes position; /* of a publication; else empty */
+} WshItem;
+
+/* The answer to an ask, see "Asks". It can be read until the callback returns. */
+typedef struct WshAnswer {
+    uint32_t size;        /* of this table in bytes */
+    WshStatus status;     /* WSH_OK, or why it was not done: WSH_CONFLICT, WSH_TOO_BIG, WSH_FULL,
+                           * WSH_UNAVAILABLE, WSH_UNSUPPORTED */
+    uint32_t flags;       /* WSH_RECOVERED */
+    uint32_t item_size;   /* of one item in bytes: see wsh_item */
+    uint64_t version;
+    uint64_t follows;     /* how many missed messages follow */
+    WshBytes position;
+    const WshItem *items; /* the first one; read the others by wsh_item */
+    size_t n_items;
+    WshBytes next;        /* where the next page begins, for the same function; empty after the
+                           * last page */
+} WshAnswer;
+
+/* A change of the members of a topic. */
+typedef struct WshPresenceChange {
+    uint32_t size;    /* of this table in bytes */
+    uint32_t kind;    /* WSH_JOINED, WSH_LEFT, WSH_CHANGED; ignore one that you do not know */
+    uint64_t version; /* of the members after the change; versions of one topic have no holes */
+    uint64_t id;      /* the session of the member */
+    WshStr topic;
+    WshBytes value;   /* the member's; the last one if it left */
+} WshPresenceChange;
 
 /* The functions that the server offers a plugin. `ctx` stands for this handler in this generation.
  *
@@ -517,11 +619,54 @@ struct WshHost {
     /* [any thread] The optional table with this id, `wsh.NAME/REV`, or NULL; see wsh_raw.h. It
      * lives as long as the process. */
     const void *(WSH_CALL *extension)(void *ctx, WshStr id);
+
+    /* [callback] Asks to join a topic behind a position, or with its last messages; see "Asks".
+     * With a position, everything since then follows. Without one, and where that cannot be, the
+     * last `last` messages do. WSH_INVALID: the session has joined the topic already, or the
+     * position is longer than any. WSH_TOO_BIG: as for `subscribe`, which leaves the topic again. */
+    WshStatus(WSH_CALL *subscribe_from)(WshConn *conn, uint64_t token, WshStr topic,
+                                        WshBytes position, uint64_t last);
+    /* [callback] Asks to be a member of a topic, with a small value for those who ask for its
+     * members. A member that enters again has the new value. A session is a member until `leave` or
+     * its end, over every move. It need not be a subscriber. */
+    WshStatus(WSH_CALL *enter)(WshConn *conn, uint64_t token, WshStr topic, WshBytes value);
+    /* [callback] Ends what `enter` began. It is no ask. */
+    WshStatus(WSH_CALL *leave)(WshConn *conn, WshStr topic);
+    /* [any thread] Like `publish`, and asks for the publication's position, which comes once the
+     * history has it. */
+    WshStatus(WSH_CALL *publish_acked)(void *ctx, uint64_t id, uint64_t token, WshStr topic,
+                                       uint32_t kind, const uint8_t *data, size_t len,
+                                       uint64_t except);
+    /* [any thread] Asks for publications of a topic, the oldest first: at most `limit` behind a
+     * position, or without one the last `limit`. A page may have fewer, and then says where the
+     * next one begins. WSH_RECOVERED says that nothing is missing behind the position; without it
+     * there are no items. */
+    WshStatus(WSH_CALL *history)(void *ctx, uint64_t id, uint64_t token, WshStr topic,
+                                 WshBytes position, uint64_t limit);
+    /* [any thread] Asks for members of a topic, at most `limit`, in no promised order. `after` is
+     * `next` of the page before, or empty. */
+    WshStatus(WSH_CALL *present)(void *ctx, uint64_t id, uint64_t token, WshStr topic,
+                                 WshBytes after, uint64_t limit);
+    /* [any thread] Asks for a value that this handler keeps, in all its generations. */
+    WshStatus(WSH_CALL *store_get)(void *ctx, uint64_t id, uint64_t token, WshStr key);
+    /* [any thread] Asks to keep a value, if the value of the key has the version `version`: 0 is no
+     * value, WSH_ANY_VERSION any. The value is kept for ttl_ms milliseconds; 0 is until it is
+     * deleted. */
+    WshStatus(WSH_CALL *store_put)(void *ctx, uint64_t id, uint64_t token, WshStr key,
+                                   WshBytes value, uint64_t version, uint64_t ttl_ms);
+    /* [any thread] Asks to delete a value, if it has the version `version`; see `store_put`. */
+    WshStatus(WSH_CALL *store_delete)(void *ctx, uint64_t id, uint64_t token, WshStr key,
+                                      uint64_t version);
+    /* [any thread] Asks for the values whose keys begin with `prefix`, at most `limit`, in no
+     * promised order. `after` is `next` of the page before, or empty. A key that is there from the
+     * first page to the last comes exactly once. */
+    WshStatus(WSH_CALL *store_list)(void *ctx, uint64_t id, uint64_t token, WshStr prefix,
+                                    WshBytes after, uint64_t limit);
 };
 
 /* The callbacks of a handler. `open`, `message`, `destroy` and `shutdown` must not be NULL. For the
  * others NULL means: `handshake` accepts, `closing` echoes the code, `closed` is over, `self_test`
- * finds the handler fit, and the rest do nothing. Without `snapshot` and `restore` sessions stay in
+ * finds the handler fit, `envelope` sends messages as they are, and the rest do nothing. Without `snapshot` and `restore` sessions stay in
  * their generation.
  *
  * A callback that answers below 0 ends its session with 1011. `open message ping pong drain timer
@@ -582,12 +727,36 @@ struct WshVtable {
     void(WSH_CALL *shutdown)(void *handler);
     /* The plugin's table with this id, `wsh.NAME/REV`, or NULL. */
     const void *(WSH_CALL *extension)(void *handler, WshStr id);
+
+    /* The answer to an ask of the session, see "Asks". */
+    WshStatus(WSH_CALL *answer)(void *session, WshConn *conn, uint64_t token,
+                                const WshAnswer *answer);
+    /* The answer to an ask with id 0. It may run beside any other callback, between `serving(1)`
+     * and `shutdown`. */
+    void(WSH_CALL *answered)(void *handler, uint64_t token, const WshAnswer *answer);
+    /* Makes the form in which a publication goes to the peers, with its position in it. It is
+     * called for each publication of a topic with history, once on each server and again for each
+     * session that it is sent to later, beside any other callback, though for one topic in order.
+     * What was written is sent in the place of the message, as the kind that the message has. The
+     * history keeps the message as it was published. Default: WSH_DONE. */
+    WshStatus(WSH_CALL *envelope)(void *handler, WshStr topic, WshBytes position, uint32_t kind,
+                                  const uint8_t *data, size_t len, const WshSink *sink);
+    /* Hears how the members of a topic of this handler change, once on each server, for one topic
+     * in order. What was written, if anything, is sent to the topic's subscribers of this server, as
+     * the kind that the callback has left in *kind, WSH_TEXT unless it says otherwise. */
+    WshStatus(WSH_CALL *presence)(void *handler, const WshPresenceChange *change, uint32_t *kind,
+                                  const WshSink *sink);
 };
 
 /* Whether a table has a field, since its maker may be older: WSH_HAS(conn, protocol). */
 #define WSH_HAS(table, field)                                                                      \
     ((size_t)((const char *)&(table)->field - (const char *)(table)) + sizeof((table)->field) <=   \
      (table)->size)
+
+/* Item i of an answer; i is below n_items. */
+static inline const WshItem *wsh_item(const WshAnswer *answer, size_t i) {
+    return (const WshItem *)(const void *)((const char *)answer->items + i * answer->item_size);
+}
 
 /* A C string in the form of the ABI. It must outlive the call. NULL is the empty text. */
 static inline WshStr wsh_str(const char *text) {
@@ -651,6 +820,8 @@ static inline const char *wsh_status_name(int64_t status) {
     case WSH_INVALID: return "INVALID";
     case WSH_MISUSE: return "MISUSE";
     case WSH_FULL: return "FULL";
+    case WSH_CONFLICT: return "CONFLICT";
+    case WSH_UNAVAILABLE: return "UNAVAILABLE";
     default: return "no status";
     }
 }

@@ -23,8 +23,8 @@
 //!    frees only what it allocated. A pointer and a length are a pair: with length 0 the pointer may be NULL or
 //!    dangling.
 //! 5. *Order of callbacks.* Callbacks of one session never overlap and keep their order, but
-//!    may run on different threads. `handshake`, `open`, `restore` and different sessions run
-//!    concurrently; `init`, `self_test`, `serving` and `shutdown` of one generation follow one
+//!    may run on different threads. `handshake`, `open`, `restore`, `answered`, `envelope`, `presence` and different
+//!    sessions run concurrently; `init`, `self_test`, `serving` and `shutdown` of one generation follow one
 //!    another.
 //! 6. *The Conn.* A `*mut Conn` or `*mut Response` is valid only inside the callback that it was given to, on the
 //!    thread of that callback. Any other pointer (NULL, another session's, one of an earlier callback, freed or made
@@ -44,7 +44,7 @@
 //! First comes `handshake`. While it answers [`PENDING`], it is called again after each `wake` with the request's id.
 //! The Response is then as earlier calls left it, so a header line that each call appends is sent several times. Next
 //! comes `open`, or `abandon` if an attempt was left and no `open` follows. Then `message`, `ping`, `pong`, `drain`,
-//! `timer`, `wake` and `note` come in any order, and `snapshot` between any two of them. `closing` comes if the peer
+//! `timer`, `wake`, `note` and `answer` come in any order, and `snapshot` between any two of them. `closing` comes if the peer
 //! closes first. At the end come `closed`, once, and `destroy`. After `close`, `abort`, [`DONE`] or an error there are
 //! only `closed`, `wake` after a `closed` that answered [`PENDING`], and `destroy`. A failed `open` or `restore` leaves
 //! no session, so neither `closed` nor `destroy` follows. A session may be NULL.
@@ -61,11 +61,13 @@
 //! | `init`, `self_test` | fit | | | | refused, with the words of `fail` |
 //! | `handshake` | accepted | | asked again after a `wake` | | a 500; also [`REJECT`], [`ABORT`] |
 //! | `open` | a session | closes with 1000 | | | no session; closes with 1011 |
-//! | `message` `ping` `pong` `drain` `timer` `wake` `note` | go on | closes with 1000 | | | closes with 1011 |
+//! | `message` `ping` `pong` `drain` `timer` `wake` `note` `answer` | go on | closes with 1000 | | | closes with 1011 |
 //! | `closing` | the code is echoed unless `close` or `abort` was called | as OK | answered later: other callbacks but `message` go on until `close`, `abort` or DONE, which echoes the code, as the close timeout does | | closes with 1011 |
 //! | `closed` | over | over | `wake` goes on until it answers otherwise, or a deadline | | over |
 //! | `snapshot` | the state is written | | | not now: asked again after the next callback | the session stays in this generation; a later callback may have changed that, so it can be asked again |
 //! | `restore` | a session | | | | it stays in the older generation, and may be tried again |
+//! | `envelope` | what was written is sent | the message is sent as it is | | | as DONE, and logged |
+//! | `presence` | what was written is sent | nothing is sent | | | as DONE, and logged |
 //!
 //! A status that has no meaning in its callback counts as [`ERROR`] and is logged.
 //!
@@ -100,10 +102,11 @@
 //!   the message does not fit is closed as past its outbound limit. A publisher that is a subscriber may get the
 //!   message after what it sends next. `except` is the id of one session on any server, as a rule the publisher's own.
 //!   A message that arrives may have been published by another version of the handler.
-//! - *Versions and positions*, which 1.0 has no function for. The version of a kept value is a `u64`, which is 0 where
-//!   there is no value and only grows. A position among publications is at most 64 opaque bytes. Every server that
-//!   works with the one that gave it, in this version or a later one, understands the position or answers that it is
-//!   unknown.
+//! - *Versions and positions.* The version of a kept value is a `u64`, which is 0 where there is no value and only grows,
+//!   also over a deletion. A position among publications is at most 64 opaque bytes. Every server that works with the
+//!   one that gave it, in this version or a later one, understands the position or recovers nothing from it.
+//! - *What servers share.* Histories, members and kept values belong to the handler's name, and outlive its generations.
+//!   [`answer`] says how they are asked for. A reload, a move or a crash of a session leaves no member behind.
 //! - *Queues.* `buffered` and every count of bytes say what the server still holds, as last known. [`TOO_BIG`] may also
 //!   show as a close after the callback.
 //! - *After `shutdown` returned* every `[any thread]` function answers [`GONE`] or NULL, except `log`, `fail` and
@@ -112,7 +115,7 @@
 //! # What is survived
 //!
 //! The server survives, and answers by a status: any pointer that is no Conn or Response of the
-//! running callback, and any `ctx` of a Sink but that of the running `snapshot` ([`MISUSE`]); NULL
+//! running callback, and any `ctx` of a Sink but that of the running callback ([`MISUSE`]); NULL
 //! with a length, however long ([`INVALID`]); a length above `isize::MAX` ([`TOO_BIG`]); a Response after its `handshake` returned ([`MISUSE`]); `commit` of room that a
 //! later call or the end of the callback took back ([`INVALID`]); ids that are stale, foreign, or 0
 //! ([`GONE`]); texts that are not UTF-8, unless [`TRUSTED_UTF8`] vouches for them, or hold a NUL where
@@ -206,13 +209,16 @@
 //!
 //! - 1.0, 2026-11-23: the first. Mended until 1.0.0 is tagged; last on 2026-11-29: codes of 32 bits,
 //!   [`FULL`], [`IF_ROOM`], [`FOLLOWED`], [`ORIGIN_ANY`], [`CAUSE`], `client_addr`, `check`, `wake_after`,
-//!   `notify` and `note`; fields that are 0 must be 0.
+//!   `notify` and `note`; fields that are 0 must be 0. On 2026-11-30: the functions of [`answer`], `answer`,
+//!   `answered`, `envelope`, `presence`, [`CONFLICT`], [`UNAVAILABLE`].
 
+pub mod answer;
 pub mod raw;
 mod table;
 
 use std::ffi::c_void;
 
+use self::answer::{Answer, PresenceChange};
 use self::table::table;
 
 /// The name of the one symbol that a plugin exports, a static [`Descriptor`].
@@ -254,6 +260,10 @@ pub const INVALID: Status = -6;
 pub const MISUSE: Status = -7;
 /// The queue is full; nothing was done, and it may be tried again.
 pub const FULL: Status = -8;
+/// In an [`Answer`]: the value does not have the version that was named; nothing was done.
+pub const CONFLICT: Status = -9;
+/// In an [`Answer`]: what the servers share cannot be reached, or did not answer in time. Whether it was done is unknown.
+pub const UNAVAILABLE: Status = -10;
 
 /// Message kind: text. The low byte of a kind is the opcode of RFC 6455 §5.2.
 pub const TEXT: u32 = 1;
@@ -517,7 +527,7 @@ pub struct Response {
 }
 
 table! {
-/// The destination of the state that `snapshot` writes.
+/// The destination of what `snapshot`, `envelope` or `presence` writes; valid inside that call only.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Sink {
@@ -658,13 +668,110 @@ pub struct Host {
     pub response_extensions: Option<unsafe extern "C" fn(*mut Response, allow: u32) -> Status>,
     /// `[any thread]` The optional table with this id, `wsh.NAME/REV`, or NULL; see [`raw`].
     pub extension: Option<unsafe extern "C" fn(ctx: *mut c_void, id: Str) -> *const c_void>,
+    /// `[callback]` Asks to join a topic behind a position, or with its last messages; see [`answer`]. With a position,
+    /// everything since then follows. Without one, and where that cannot be, the last `last` messages do. [`INVALID`]:
+    /// the session has joined the topic already, or the position is longer than any. [`TOO_BIG`]: as for `subscribe`,
+    /// which leaves the topic again.
+    pub subscribe_from: Option<
+        unsafe extern "C" fn(
+            *mut Conn,
+            token: u64,
+            topic: Str,
+            position: Bytes,
+            last: u64,
+        ) -> Status,
+    >,
+    /// `[callback]` Asks to be a member of a topic, with a small value for those who ask for its members. A member that
+    /// enters again has the new value. A session is a member until `leave` or its end, over every move. It need not be a
+    /// subscriber.
+    pub enter: Option<
+        unsafe extern "C" fn(*mut Conn, token: u64, topic: Str, value: Bytes) -> Status,
+    >,
+    /// `[callback]` Ends what `enter` began. It is no ask.
+    pub leave: Option<unsafe extern "C" fn(*mut Conn, topic: Str) -> Status>,
+    /// `[any thread]` Like `publish`, and asks for the publication's position, which comes once the history has it.
+    pub publish_acked: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            id: u64,
+            token: u64,
+            topic: Str,
+            kind: u32,
+            *const u8,
+            usize,
+            except: u64,
+        ) -> Status,
+    >,
+    /// `[any thread]` Asks for publications of a topic, the oldest first: at most `limit` behind a position, or without
+    /// one the last `limit`. A page may have fewer, and then says where the next one begins. [`answer::RECOVERED`] says
+    /// that nothing is missing behind the position; without it there are no items.
+    pub history: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            id: u64,
+            token: u64,
+            topic: Str,
+            position: Bytes,
+            limit: u64,
+        ) -> Status,
+    >,
+    /// `[any thread]` Asks for members of a topic, at most `limit`, in no promised order. `after` is `next` of the page
+    /// before, or empty.
+    pub present: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            id: u64,
+            token: u64,
+            topic: Str,
+            after: Bytes,
+            limit: u64,
+        ) -> Status,
+    >,
+    /// `[any thread]` Asks for a value that this handler keeps, in all its generations.
+    pub store_get:
+        Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, token: u64, key: Str) -> Status>,
+    /// `[any thread]` Asks to keep a value, if the value of the key has the version `version`: 0 is no value,
+    /// [`answer::ANY_VERSION`] any. The value is kept for `ttl_ms` milliseconds; 0 is until it is deleted.
+    pub store_put: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            id: u64,
+            token: u64,
+            key: Str,
+            value: Bytes,
+            version: u64,
+            ttl_ms: u64,
+        ) -> Status,
+    >,
+    /// `[any thread]` Asks to delete a value, if it has the version `version`; see `store_put`.
+    pub store_delete: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            id: u64,
+            token: u64,
+            key: Str,
+            version: u64,
+        ) -> Status,
+    >,
+    /// `[any thread]` Asks for the values whose keys begin with `prefix`, at most `limit`, in no promised order. `after`
+    /// is `next` of the page before, or empty. A key that is there from the first page to the last comes exactly once.
+    pub store_list: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            id: u64,
+            token: u64,
+            prefix: Str,
+            after: Bytes,
+            limit: u64,
+        ) -> Status,
+    >,
 }
 }
 
 table! {
 /// The callbacks of a handler. `open`, `message`, `destroy` and `shutdown` must not be NULL. For the others NULL means:
-/// `handshake` accepts, `closing` echoes the code, `closed` is over, `self_test` finds the handler fit, and the rest do
-/// nothing. Without `snapshot` and `restore` sessions stay in their generation.
+/// `handshake` accepts, `closing` echoes the code, `closed` is over, `self_test` finds the handler fit, `envelope` sends
+/// messages as they are, and the rest do nothing. Without `snapshot` and `restore` sessions stay in their generation.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Vtable {
@@ -751,5 +858,38 @@ pub struct Vtable {
     pub shutdown: Option<unsafe extern "C" fn(handler: *mut c_void)>,
     /// The plugin's table with this id, `wsh.NAME/REV`, or NULL.
     pub extension: Option<unsafe extern "C" fn(handler: *mut c_void, id: Str) -> *const c_void>,
+    /// The answer to an ask of the session, see [`answer`].
+    pub answer: Option<
+        unsafe extern "C" fn(session: *mut c_void, *mut Conn, token: u64, *const Answer) -> Status,
+    >,
+    /// The answer to an ask with id 0. It may run beside any other callback, between `serving(1)` and `shutdown`.
+    pub answered: Option<unsafe extern "C" fn(handler: *mut c_void, token: u64, *const Answer)>,
+    /// Makes the form in which a publication goes to the peers, with its position in it. It is called for each
+    /// publication of a topic with history, once on each server and again for each session that it is sent to later,
+    /// beside any other callback, though for one topic in order. [`OK`]: what was written is sent in the place of the
+    /// message, as the kind that the message has. [`DONE`], and a failure: the message is sent as it is. The history
+    /// keeps the message as it was published.
+    pub envelope: Option<
+        unsafe extern "C" fn(
+            handler: *mut c_void,
+            topic: Str,
+            position: Bytes,
+            kind: u32,
+            *const u8,
+            usize,
+            *const Sink,
+        ) -> Status,
+    >,
+    /// Hears how the members of a topic of this handler change, once on each server, for one topic in order. [`OK`]: what
+    /// was written, if anything, is sent to the topic's subscribers of this server, as the kind that the callback has
+    /// left in `kind`, [`TEXT`] unless it says otherwise.
+    pub presence: Option<
+        unsafe extern "C" fn(
+            handler: *mut c_void,
+            *const PresenceChange,
+            kind: *mut u32,
+            *const Sink,
+        ) -> Status,
+    >,
 }
 }

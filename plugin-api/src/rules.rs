@@ -280,6 +280,8 @@ pub fn status_name(status: Status) -> Option<&'static str> {
         abi::INVALID => "INVALID",
         abi::MISUSE => "MISUSE",
         abi::FULL => "FULL",
+        abi::CONFLICT => "CONFLICT",
+        abi::UNAVAILABLE => "UNAVAILABLE",
         _ => return None,
     })
 }

@@ -76,6 +76,10 @@ impl<E: HandlerAdapter> Shims<E> {
         serving: Some(serving::<E>),
         shutdown: Some(shutdown::<E>),
         extension: None,
+        answer: None,
+        answered: None,
+        envelope: None,
+        presence: None,
     };
 }
 

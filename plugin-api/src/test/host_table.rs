@@ -80,6 +80,16 @@ pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
         response_reject: Some(response_reject),
         response_extensions: Some(response_extensions),
         extension: Some(extension),
+        subscribe_from: None,
+        enter: None,
+        leave: None,
+        publish_acked: None,
+        history: None,
+        present: None,
+        store_get: None,
+        store_put: None,
+        store_delete: None,
+        store_list: None,
     }
 }
 

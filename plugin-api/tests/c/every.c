@@ -219,7 +219,8 @@ static const void *extension(void *handler, WshStr id) {
 static const WshVtable vtable = {
     sizeof(WshVtable), 0,          on_handshake, on_abandon, on_open,     on_message, on_ping,
     on_pong,           on_drain,   on_timer,     on_wake,    on_note,     on_closing, on_closed,
-    free,              on_snapshot, on_restore,  self_test,  serving,     on_shutdown, extension};
+    free,              on_snapshot, on_restore,  self_test,  serving,     on_shutdown, extension,
+    NULL,              NULL,       NULL,         NULL};
 
 static WshStatus init(const WshHost *from, const WshInit *about, WshInstance *instance) {
     host = from;

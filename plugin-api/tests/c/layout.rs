@@ -9,7 +9,7 @@ use crate::compiler::{self, C99, CPP11};
 
 /// The ABI with its extensions.
 mod abi {
-    pub(crate) use wsh::abi::{raw::*, *};
+    pub(crate) use wsh::abi::{answer::*, raw::*, *};
 }
 
 /// A table with its size and its fields, each with its offset.
@@ -67,7 +67,7 @@ macro_rules! constants {
 
         fn rust_constants() -> String {
             let mut text = String::new();
-            $(writeln!(text, "{} {}", stringify!($name), abi::$name).unwrap();)*
+            $(writeln!(text, "{} {}", stringify!($name), abi::$name as i64).unwrap();)*
             text
         }
 
@@ -125,6 +125,16 @@ tables! {
         destroy: 104, snapshot: 112, restore: 120, self_test: 128, serving: 136, shutdown: 144,
         extension: 152
     }
+    Answer = 80 {
+        size: 0, status: 4, flags: 8, item_size: 12, version: 16, follows: 24, position: 32,
+        items: 48, n_items: 56, next: 64
+    }
+    Item = 72 {
+        id: 0, version: 8, kind: 16, flags: 20, name: 24, value: 40, position: 56
+    }
+    PresenceChange = 56 {
+        size: 0, kind: 4, version: 8, id: 16, topic: 24, value: 40
+    }
     Raw = 40 {
         size: 0, flags: 4, write: 8, write_to: 16, answer: 24, accept: 32
     }
@@ -137,6 +147,7 @@ constants! {
     ABI_MAJOR = 1; OK = 0; AGAIN = 1; REJECT = 2;
     DONE = 3; PENDING = 4; ABORT = 5; ERROR = -1; PANIC = -2;
     GONE = -3; TOO_BIG = -4; UNSUPPORTED = -5; INVALID = -6; MISUSE = -7; FULL = -8;
+    CONFLICT = -9; UNAVAILABLE = -10;
     TEXT = 1; BINARY = 2; MORE = 256; NO_COMPRESS = 512; TRUSTED_UTF8 = 1024; IF_ROOM = 2048; FOLLOWED = 4096;
     PANIC_ABORT = 1; MIGRATES = 2; BLOCKING = 4; ASYNC = 8; ORIGIN_ANY = 16; STREAM = 1; BATCHES = 2;
     CHECK = 1; TLS = 1; HTTP2 = 2; CLOSING = 1; RESTORED = 2;
@@ -144,6 +155,8 @@ constants! {
     CAUSE_LOST = 1024; CAUSE_LIMIT = 1280; CAUSE_PROTOCOL = 1536; CAUSE_REPLACED = 1792;
     CAUSE_STOPPING = 2048; LOG_OFF = 0; LOG_ERROR = 1; LOG_WARN = 2; LOG_INFO = 3;
     LOG_DEBUG = 4; LOG_TRACE = 5;
+    POSITION_BYTES_MAX = 64; KEY_BYTES_MAX = 255; ANY_VERSION = -1; // all its bits are 1
+    RECOVERED = 1; JOINED = 1; LEFT = 2; CHANGED = 3;
     RAW_CLOSE = 0; RAW_CONTINUE = 1; RAW_OPEN = 2; RAW_ACCEPT_BYTES = 28;
 }
 
@@ -164,9 +177,10 @@ fn every_released_field_and_constant_is_where_it_was() {
     assert_eq!(size_of::<abi::Status>(), 4);
 }
 
-/// The text of abi.rs and its extension.
+/// The text of abi.rs and of the modules below it.
 const SOURCE: &str = concat!(
     include_str!("../../src/abi.rs"),
+    include_str!("../../src/abi/answer.rs"),
     include_str!("../../src/abi/raw.rs")
 );
 

@@ -55,6 +55,16 @@ pub(crate) fn table(context: &'static HandlerContext) -> &'static Host {
         response_reject: Some(response_reject),
         response_extensions: Some(response_extensions),
         extension: Some(extension),
+        subscribe_from: None,
+        enter: None,
+        leave: None,
+        publish_acked: None,
+        history: None,
+        present: None,
+        store_get: None,
+        store_put: None,
+        store_delete: None,
+        store_list: None,
     }))
 }
 
