@@ -19,11 +19,13 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+pub(crate) mod topics;
 mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tracing::warn;
@@ -32,6 +34,7 @@ pub use self::fault::{ConfigError, ConfigFault};
 pub use self::flags::{CommandLine, Flags, Style, Subcommand};
 pub use self::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
 pub use self::source::Place;
+pub use self::topics::{HistoryBounds, NamedHandler, TopicPolicy, Topics};
 
 /// The known word that is closest to `word`, if it is close enough to be what was meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -84,6 +87,12 @@ pub struct Config {
     pub trial: Trial,
     /// How much is logged.
     pub log_level: LogLevel,
+    /// What keeps history, presence and stores.
+    pub engine: EngineKind,
+    /// The policy of each topic.
+    pub topics: Arc<Topics>,
+    /// Where `[topics]` names a handler, for messages.
+    pub topics_handlers: Vec<NamedHandler>,
     /// Limits of the server as a whole.
     pub limits: Limits,
     /// What holds for a handler without a table of its own.
@@ -151,6 +160,13 @@ pub enum Trust {
     Owner,
     /// All files.
     Any,
+}
+
+/// What keeps history, presence and stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The process itself keeps them, until it ends.
+    Local,
 }
 
 /// How much is logged.
@@ -262,6 +278,9 @@ impl Default for Config {
             keeps_staged_copies: false,
             trial: Trial::Auto,
             log_level: LogLevel::Info,
+            engine: EngineKind::Local,
+            topics: Arc::default(),
+            topics_handlers: Vec::new(),
             limits: Limits::default(),
             defaults: HandlerConfig::default(),
             handlers: BTreeMap::new(),

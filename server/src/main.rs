@@ -229,6 +229,10 @@ fn check(config: &Config) -> u8 {
     for fault in config.hidden_handlers(&known) {
         blame(&format!("{fault:#}"));
     }
+    // The handlers of topics may come later.
+    for fault in config.topics_without_handler(&known) {
+        blame(&format!("{fault:#}"));
+    }
     match (unknown.is_empty(), report.bad.is_empty()) {
         (_, false) => FAILED,
         (false, true) => CONFIG,

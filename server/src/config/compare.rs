@@ -1,8 +1,8 @@
 //! Compares a configuration with its successor, and with the handlers that exist.
 
-use super::Config;
 use super::fault::{ConfigFault, What, nearest};
 use super::file::quoted;
+use super::{Config, NamedHandler};
 
 impl Config {
     /// The keys in which `new` differs and that apply after a restart only.
@@ -10,6 +10,7 @@ impl Config {
         [
             ("listen", self.listen != new.listen),
             ("stage_dir", self.stage_dir != new.stage_dir),
+            ("kind", self.engine != new.engine),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -72,4 +73,34 @@ impl Config {
         });
         faults.collect()
     }
+
+    /// The patterns of `[topics]` that name a handler which is not among `known`.
+    ///
+    /// Such a handler may come later, and its topics have their policy then.
+    pub fn topics_without_handler(&self, known: &[String]) -> Vec<ConfigFault> {
+        let named = self.topics_handlers.iter();
+        let unknown = named.filter(|named| !known.contains(&named.name));
+        let faults = unknown.map(|named| ConfigFault {
+            place: named.place.clone(),
+            what: What::NoSuchHandler {
+                by: format!("`[topics.{}]`", quoted(&named.pattern)),
+                name: named.name.clone(),
+                known: known.to_vec(),
+                suggestion: meant(named, known),
+            },
+        });
+        faults.collect()
+    }
+}
+
+/// The handler that may have been meant, or the pattern that names a handler in a folder.
+fn meant(named: &NamedHandler, known: &[String]) -> Option<String> {
+    let names = known.iter().map(String::as_str);
+    let of_folder = names.clone().filter(|name| name.contains('/'));
+    let patterns = of_folder.filter_map(|name| {
+        let topic = named.pattern.strip_prefix(name)?.strip_prefix('/')?;
+        Some(format!("{name}//{topic}"))
+    });
+    let near = nearest(&named.name, names).map(str::to_owned);
+    patterns.max_by_key(String::len).or(near)
 }

@@ -2,12 +2,14 @@
 //!
 //! `{}` is one line, for a log. `{:#}` adds the line of the file, with the place underlined.
 
+mod pattern;
 mod route;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub(super) use self::pattern::PatternFault;
 pub(super) use self::route::RouteFault;
 use super::source::Place;
 
@@ -175,6 +177,13 @@ pub enum What {
         /// Why not.
         why: RouteFault,
     },
+    /// A pattern of `[topics]` that cannot be one, or whose table cannot hold what it holds.
+    BadPattern {
+        /// As written.
+        pattern: String,
+        /// Why not.
+        why: PatternFault,
+    },
     /// A line of a map file that does not have two words.
     MapLine {
         /// As written.
@@ -243,6 +252,7 @@ impl fmt::Display for What {
             }
             What::ListensTwice { address } => write!(f, "`listen` names `{address}` twice"),
             What::BadRoute { route, why } => why.tell(route, f),
+            What::BadPattern { pattern, why } => why.tell(pattern, f),
             What::MapLine { found } => write!(
                 f,
                 "a line of a map file is `alias existing`, found `{found}`"

@@ -1,6 +1,7 @@
 //! Reads config.toml: from its text to a draft of the configuration and its routes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
@@ -8,9 +9,10 @@ use super::fault::{ConfigError, ConfigFault, Hint, What, nearest};
 use super::flags::Flags;
 use super::routes::Routes;
 use super::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
-use super::settings::top::{OWN, POLICY, SYNONYMS, TABLES, TOP};
+use super::settings::top::{ENGINE, OWN, POLICY, SYNONYMS, TABLES, TOP};
 use super::settings::{self, ConfigDraft, Limit, Setting};
 use super::source::Source;
+use super::topics::table as topics_table;
 use super::values::{FileEntry, Reader, entries};
 use super::{DecidedBy, HandlerConfig};
 
@@ -37,7 +39,7 @@ pub(super) fn parse(
     let mut reader = Reader::new(source, base);
     let mut draft = ConfigDraft::default();
     let mut routes = Routes::default();
-    let mut handlers = Vec::new();
+    let (mut handlers, mut topics) = (Vec::new(), Vec::new());
     for entry in entries(document.get_ref()) {
         let defaults = &mut draft.config.defaults;
         let is_known = read(POLICY, &mut reader, entry, DecidedBy::File, defaults)
@@ -54,6 +56,15 @@ pub(super) fn parse(
                     routes.read(&mut reader, entry);
                 }
             }
+            "engine" => {
+                for entry in table(&mut reader, entry) {
+                    if !read(ENGINE, &mut reader, entry, DecidedBy::File, &mut draft) {
+                        unknown(&mut reader, entry, KeyTable::Engine);
+                    }
+                }
+            }
+            // A limit that bounds topics may stand further down.
+            "topics" => topics = table(&mut reader, entry),
             // Handlers start from the defaults, which may stand further down.
             "handler" => handlers = table(&mut reader, entry),
             _ => unknown(&mut reader, entry, KeyTable::Top),
@@ -67,6 +78,10 @@ pub(super) fn parse(
         draft.config.places.insert(name.clone(), place);
         draft.config.handlers.insert(name, handler);
     }
+    let history_bytes_max = draft.config.limits.history_bytes_max;
+    let (topics, named) = topics_table::read(&mut reader, &topics, history_bytes_max);
+    draft.config.topics = Arc::new(topics);
+    draft.config.topics_handlers = named;
     let faults = reader.into_faults();
     if faults.is_empty() {
         Ok((draft, routes))
@@ -168,19 +183,30 @@ fn table<'a>(reader: &mut Reader<'_>, entry: FileEntry<'a>) -> Vec<FileEntry<'a>
 
 /// Where an unknown key stands.
 #[derive(Clone, Copy)]
-enum KeyTable<'a> {
+pub(super) enum KeyTable<'a> {
     Top,
+    Engine,
     Limits,
     Handler(&'a str),
+    Topics,
+    /// The table of a pattern of `[topics]`.
+    Pattern(&'a str),
+    /// `history` in the table of a pattern.
+    History(&'a str),
 }
 
-fn unknown(reader: &mut Reader<'_>, entry: FileEntry<'_>, table: KeyTable<'_>) {
+/// Notes that a key is not known in its table.
+pub(super) fn unknown(reader: &mut Reader<'_>, entry: FileEntry<'_>, table: KeyTable<'_>) {
     let what = What::UnknownKey {
         key: entry.key.to_owned(),
         table: match table {
             KeyTable::Top => String::new(),
+            KeyTable::Engine => "[engine]".to_owned(),
             KeyTable::Limits => "[limits]".to_owned(),
             KeyTable::Handler(name) => format!("[handler.{}]", quoted(name)),
+            KeyTable::Topics => "[topics]".to_owned(),
+            KeyTable::Pattern(pattern) => format!("[topics.{}]", quoted(pattern)),
+            KeyTable::History(pattern) => format!("[topics.{}.history]", quoted(pattern)),
         },
         hint: hint(entry, table),
     };
@@ -201,8 +227,12 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
     }
     let known = match table {
         KeyTable::Top => [top, TABLES.to_vec()].concat(),
+        KeyTable::Engine => settings::keys(ENGINE),
         KeyTable::Limits => limits,
         KeyTable::Handler(_) => handler_keys(),
+        KeyTable::Topics => Vec::new(),
+        KeyTable::Pattern(_) => topics_table::KEYS.to_vec(),
+        KeyTable::History(_) => topics_table::HISTORY_KEYS.to_vec(),
     };
     let synonym = SYNONYMS
         .iter()
@@ -215,6 +245,15 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
         }
         (None, KeyTable::Handler(_)) => {
             Hint::BelongsTo("under `config = { … }` if it is the handler's own")
+        }
+        (None, KeyTable::Top) if settings::keys(ENGINE).contains(&key) => {
+            Hint::BelongsTo("under `[engine]`")
+        }
+        (None, KeyTable::Top | KeyTable::Topics) if topics_table::KEYS.contains(&key) => {
+            Hint::BelongsTo("to a table of topics like `[topics.\"chat/*\"]`")
+        }
+        (None, KeyTable::Pattern(_)) if topics_table::HISTORY_KEYS.contains(&key) => {
+            Hint::BelongsTo("into `history = { … }`")
         }
         (None, _) => Hint::Nothing,
     }
@@ -270,5 +309,9 @@ pub(super) fn all_keys() -> std::collections::BTreeSet<String> {
     let limits = limit_keys().into_iter().map(|key| format!("limits.{key}"));
     let handler = handler_keys().into_iter();
     let handler = handler.map(|key| format!("handler.{key}"));
-    top.chain(limits).chain(handler).collect()
+    let engine = settings::keys(ENGINE).into_iter();
+    let engine = engine.map(|key| format!("engine.{key}"));
+    let topics = topics_table::KEYS.iter().map(|key| format!("topics.{key}"));
+    let known = top.chain(limits).chain(handler);
+    known.chain(engine).chain(topics).collect()
 }

@@ -1,10 +1,11 @@
-//! The keys above the first table of config.toml, those of a handler's table, and every flag.
+//! The keys above the first table of config.toml, those of `[engine]` and of a handler's table, and every
+//! flag.
 
 use std::net::SocketAddr;
 
 use super::{Applies, ConfigDraft, Flag, Heading, Setting, ValueKind};
 use crate::config::listen_address::ListenAddress;
-use crate::config::{HandlerConfig, ReloadPolicy, Trial, Trust};
+use crate::config::{EngineKind, HandlerConfig, ReloadPolicy, Trial, Trust};
 
 /// What is decided for the server as a whole.
 ///
@@ -316,8 +317,18 @@ pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
     },
 ];
 
+/// What stands under `[engine]`.
+pub(in crate::config) const ENGINE: &[Setting<ConfigDraft>] = &[Setting {
+    name: "kind",
+    about: "Keep history, presence and stores in this process: local",
+    default: Some("\"local\""),
+    key: Some(Applies::Restart),
+    flag: None,
+    kind: ValueKind::Word(&[("local", |draft| draft.config.engine = EngineKind::Local)]),
+}];
+
 /// The tables of the file.
-pub(in crate::config) const TABLES: &[&str] = &["limits", "handler", "routes"];
+pub(in crate::config) const TABLES: &[&str] = &["engine", "limits", "handler", "topics", "routes"];
 
 /// Other words for a key or a table, from flags and from other servers.
 pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
@@ -335,6 +346,11 @@ pub(in crate::config) const SYNONYMS: &[(&str, &str)] = &[
     ("server_name", "hosts"),
     ("allowed_origins", "origins"),
     ("cors", "origins"),
+    ("channels", "topics"),
+    ("age", "age_s"),
+    ("ttl", "age_s"),
+    ("max", "count"),
+    ("size", "count"),
 ];
 
 /// Gives this port to every address.

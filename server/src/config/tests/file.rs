@@ -113,6 +113,48 @@ fn every_key_says_what_it_says() {
     assert_eq!(config.handler("").limits.panics_max, 9);
     assert_eq!(config.handler("echo"), &config.defaults);
 
+    assert_eq!(config.engine, EngineKind::Local);
+    let bounds = |count, age_ms, bytes| HistoryBounds {
+        count,
+        age_ms,
+        bytes,
+    };
+    let listed = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
+    let (all, most) = (u64::MAX, usize::MAX);
+    for (owner, name, history, presence, handlers) in [
+        (
+            "chat",
+            "lobby",
+            Some(bounds(100, 86_400_000, 1_048_576)),
+            true,
+            None,
+        ),
+        ("chat", "private-1", None, false, None),
+        (
+            "rooms/chat",
+            "lobby",
+            Some(bounds(most, 60_000, most)),
+            true,
+            None,
+        ),
+        ("rooms/chat", "tea", None, true, None),
+        (
+            "",
+            "/news",
+            Some(bounds(most, all, 1)),
+            true,
+            listed(&["chat", "rooms/chat", ""]),
+        ),
+        ("", "/reserved/x", None, true, listed(&[])),
+    ] {
+        let policy = TopicPolicy {
+            history,
+            presence,
+            handlers,
+        };
+        assert_eq!(config.topics.policy(owner, name), &policy, "{owner} {name}");
+    }
+
     let routes: Vec<_> = config
         .routes
         .iter()
@@ -127,7 +169,7 @@ fn every_key_says_what_it_says() {
         ("/{{literal}}", "/chat"),
     ];
     assert_eq!(routes, wanted);
-    assert_eq!(config.routes[0].place.to_string(), "site/config.toml:35:1");
+    assert_eq!(config.routes[0].place.to_string(), "site/config.toml:38:1");
     assert_eq!(
         config.routes[4].place.to_string(),
         "site/handler_map.txt:4:1"
@@ -190,6 +232,28 @@ fn handlers_that_are_not_there_are_named_with_those_that_are() {
     let wanted = "config.toml:2:10: `[handler.chta]` names handler `chta`, which does not exist; there are none\n  \
                   |\n2 | [handler.chta]\n  |          ^^^^";
     assert_eq!(alone, wanted);
+}
+
+#[test]
+fn topics_of_handlers_that_are_not_there_are_told_apart_from_topics_of_those_in_folders() {
+    let text = "[topics]\n\"chat/*\" = {}\n\"chta/*\" = {}\n\"rooms/chat/lobby\" = {}\n\
+                \"rooms/chat//*\" = {}\n\"/news\" = { handlers = [\"chat\", \"news\"] }\n";
+    let start = Start::new().file("config.toml", text);
+    let config = start.read(&[]);
+
+    let faults = config.topics_without_handler(&["chat".to_owned(), "rooms/chat".to_owned()]);
+
+    let sentences: Vec<_> = faults.iter().map(|fault| fault.to_string()).collect();
+    let wanted = [
+        "config.toml:3:1: `[topics.\"chta/*\"]` names handler `chta`, which does not exist; there are `chat`, \
+         `rooms/chat`; did you mean `chat`?",
+        "config.toml:4:1: `[topics.\"rooms/chat/lobby\"]` names handler `rooms`, which does not exist; there are \
+         `chat`, `rooms/chat`; did you mean `rooms/chat//lobby`?",
+        "config.toml:6:33: `[topics.\"/news\"]` names handler `news`, which does not exist; there are `chat`, \
+         `rooms/chat`",
+    ];
+    assert_eq!(sentences, wanted);
+    assert_eq!(config.unknown_handlers(&[]), Vec::new());
 }
 
 #[test]

@@ -18,11 +18,11 @@ fn whole_manual() -> String {
             || key
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        (is_setting || setting.starts_with("[handler.")).then(|| setting.to_owned())
+        is_setting.then(|| setting.to_owned())
     };
     let table = |line: &str| {
         line.strip_prefix("# ")
-            .filter(|line| line.starts_with("[handler."))
+            .filter(|line| line.starts_with("[handler.") || line.starts_with("[topics."))
             .map(str::to_owned)
     };
     let lines = MANUAL.lines().map(|line| {
@@ -61,6 +61,10 @@ fn the_manual_has_every_key_and_no_other() {
     let config = start.read(&["-w", "handlers"]);
     assert_eq!(config.handlers.len(), 3);
     assert_eq!(config.routes.len(), 3);
+    let news = config.topics.policy("", "/news");
+    assert_eq!(news.history.map(|bounds| bounds.count), Some(10));
+    let lobby = config.topics.policy("chat", "lobby");
+    assert_eq!(lobby.history.map(|bounds| bounds.bytes), Some(1_048_576));
 
     let is_key = |key: &str| {
         !key.is_empty()
@@ -72,11 +76,9 @@ fn the_manual_has_every_key_and_no_other() {
     let mut table = "";
     for line in whole_manual().lines() {
         if let Some(header) = line.strip_prefix('[') {
-            table = if header.starts_with("limits") {
-                "limits."
-            } else {
-                "handler."
-            };
+            let table_of = |table: &&str| header.starts_with(table.trim_end_matches('.'));
+            let tables = ["engine.", "limits.", "topics."];
+            table = tables.into_iter().find(table_of).unwrap_or("handler.");
         }
         let key = line
             .split(" = ")

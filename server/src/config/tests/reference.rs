@@ -36,6 +36,8 @@ fn page() -> String {
     settings(&mut page, keys(Section::TopOrHandler));
     page += "\n## In a handler's table `[handler.NAME]` only\n\n";
     settings(&mut page, own_rows().iter());
+    page += "\n## Under `[engine]`\n\n";
+    settings(&mut page, keys(Section::Engine));
     page += "\n## Flags without a key of their name\n\n";
     page += "| Flag | Variable | Value | Default | What it does |\n|---|---|---|---|---|\n";
     for row in rows.iter().filter(|row| row.applies.is_none()) {
@@ -58,6 +60,7 @@ fn page() -> String {
     page += "\n## Under `[limits]`, or in a handler's table\n\n";
     limits(&mut page, keys(Section::LimitsOrHandler));
     page += ROUTES;
+    page += TOPICS;
     page
 }
 
@@ -175,4 +178,25 @@ const ROUTES: &str = "
 
 Each key is a path that clients ask for, such as `/`, `/rooms/{room}` or `/files/{*path}`. Its value is the
 path of the handler that answers there, such as `\"/chat\"`. Applies *at once*.
+";
+
+const TOPICS: &str = "
+## Under `[topics]`
+
+Each table `[topics.\"PATTERN\"]` decides over the topics that its pattern matches. Of a topic, only the table
+with the longest matching pattern counts. Applies *at once*, to what is published next.
+
+| Pattern | Topics |
+|---|---|
+| `chat/lobby` | The topic `lobby` of the handler `chat` |
+| `chat/*`, `chat/room-*` | All topics of the handler `chat`, those that begin with `room-` |
+| `rooms/chat//lobby` | The topic `lobby` of the handler `rooms/chat`; `//` ends the name of a handler in a folder |
+| `./*` | All topics of the handler at the path `/` |
+| `/news`, `/public/*` | Topics of the server's own, which all handlers share |
+
+| Key | Value | Default | What it does |
+|---|---|---|---|
+| `history` | `false`, or a table with `count`, `age_s`, `bytes`, at least one of them | `false` | Keep what was published, within these bounds |
+| `presence` | `true`, `false` | `true` | Let sessions enter the topic, and show its members |
+| `handlers` | a list of handlers | all | Who may use these topics; only for patterns that begin with `/` |
 ";

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::*;
 use crate::config::settings::limits::{Deflate, HandlerLimits, Limits, SessionLimits};
-use crate::config::settings::top::{OWN, POLICY, TOP};
+use crate::config::settings::top::{ENGINE, OWN, POLICY, TOP};
 use crate::config::settings::{Applies, Limit, Setting, ValueKind};
 
 /// One setting of the table, of whatever it decides something.
@@ -32,6 +32,8 @@ pub(super) enum Section {
     TopOrHandler,
     /// In a handler's table.
     Handler,
+    /// Under `[engine]`.
+    Engine,
     /// Under `[limits]`.
     Limits,
     /// Under `[limits]` and in a handler's table.
@@ -47,6 +49,7 @@ pub(super) fn rows() -> Vec<Row> {
             .iter()
             .map(|it| of_setting(Section::TopOrHandler, it)),
     );
+    rows.extend(ENGINE.iter().map(|it| of_setting(Section::Engine, it)));
     rows.extend(Limits::KEYS.iter().map(|it| of_limit(Section::Limits, it)));
     let of_handler = Section::LimitsOrHandler;
     rows.extend(
@@ -123,16 +126,18 @@ fn of_limit<T>(section: Section, limit: &'static Limit<T>) -> Row {
 
 #[test]
 fn a_file_with_every_default_of_the_table_changes_nothing() {
-    let lines = |is_limit: bool| {
+    let lines = |sections: &'static [Section]| {
         let rows = rows().into_iter();
-        let rows = rows.filter(move |row| row.applies.is_some() && row.range.is_some() == is_limit);
+        let rows = rows.filter(|row| row.applies.is_some() && sections.contains(&row.section));
         rows.filter_map(|row| Some(format!("{} = {}\n", row.name, row.default?)))
     };
     let own = own_rows().into_iter();
     let own = own.filter_map(|row| Some(format!("{} = {}\n", row.name, row.default?)));
-    let text: String = lines(false)
+    let text: String = lines(&[Section::Top, Section::TopOrHandler])
+        .chain(["[engine]\n".to_owned()])
+        .chain(lines(&[Section::Engine]))
         .chain(["[limits]\n".to_owned()])
-        .chain(lines(true))
+        .chain(lines(&[Section::Limits, Section::LimitsOrHandler]))
         .chain(["[handler.chat]\n".to_owned()])
         .chain(own)
         .collect();
@@ -208,7 +213,8 @@ fn what_applies_after_a_restart_is_what_a_running_server_asks_one_for() {
     after.stage_dir = Some("/elsewhere".into());
 
     let rows = rows().into_iter();
-    let restart = rows.filter(|row| row.applies == Some(Applies::Restart));
+    // There is one kind of engine, so no file can ask for another.
+    let restart = rows.filter(|row| row.applies == Some(Applies::Restart) && row.name != "kind");
     let names: Vec<_> = restart.map(|row| row.name).collect();
 
     assert_eq!(before.restart_needed(&after), names);
