@@ -96,6 +96,22 @@ fn a_check_says_what_the_server_would_say() {
 }
 
 #[test]
+fn a_check_notes_topics_of_a_handler_that_is_not_there_and_does_not_fail() {
+    let site = Site::with(&["echo_wsh"]);
+    site.write(
+        "config.toml",
+        "[topics.\"ecko/*\"]\nhistory = { count = 1 }\n",
+    );
+
+    let (code, said) = wshd(&site, &["check"]);
+
+    assert_eq!(code, Some(0), "{said}");
+    let note = "wshd: config.toml:1:9: `[topics.\"ecko/*\"]` names handler `ecko`, which does not exist; there is \
+                `echo`; did you mean `echo`?\n  |\n1 | [topics.\"ecko/*\"]\n  |         ^^^^^^^^\n";
+    assert!(said.ends_with(note), "{said}");
+}
+
+#[test]
 fn a_check_that_finds_no_handler_says_so() {
     let site = Site::empty();
     let handlers = site.handlers();
