@@ -155,6 +155,8 @@
  *     limit, WSH_INVALID for bytes that are not what they should be, WSH_UNSUPPORTED where the
  *     configuration does not allow it for the topic.
  *
+ *     A page has at most as many items as its `limit`, which is 1 at least, and as a page may have.
+ *
  *     `subscribe_from` and `enter` take a WshConn, and the session's `answer` hears. The others take
  *     ctx and an id. With the id of a session of this handler, that session's `answer` hears, also
  *     after a move. With id 0 the handler itself hears, by `answered`. A session that is over, a
@@ -666,11 +668,11 @@ struct WshHost {
 
 /* The callbacks of a handler. `open`, `message`, `destroy` and `shutdown` must not be NULL. For the
  * others NULL means: `handshake` accepts, `closing` echoes the code, `closed` is over, `self_test`
- * finds the handler fit, `envelope` sends messages as they are, and the rest do nothing. Without `snapshot` and `restore` sessions stay in
- * their generation.
+ * finds the handler fit, `envelope` sends messages as they are, and the rest do nothing. Without
+ * `snapshot` and `restore` sessions stay in their generation.
  *
  * A callback that answers below 0 ends its session with 1011. `open message ping pong drain timer
- * wake note` may answer WSH_DONE, which closes with 1000. */
+ * wake note answer` may answer WSH_DONE, which closes with 1000. */
 struct WshVtable {
     uint32_t size;  /* of this table in bytes */
     uint32_t flags; /* WSH_STREAM, WSH_BATCHES */

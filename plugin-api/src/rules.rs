@@ -2,6 +2,8 @@
 //!
 //! Both hosts use them, the server and that of [`test`](crate::test), so that they agree. Authors do not use this module.
 
+pub mod asks;
+
 use crate::{
     abi::{
         self, Status,

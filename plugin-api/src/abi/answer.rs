@@ -12,6 +12,8 @@
 //! hears, by [`answered`](super::Vtable::answered). A session that is over, a generation that is over and a vtable
 //! without the callback hear nothing. A session's answers come between callbacks, in order with what is sent to it by id.
 //!
+//! A page has at most as many items as its `limit`, which is 1 at least, and as a page may have.
+//!
 //! A function answers [`FULL`](super::FULL) when as many asks wait as may, [`TOO_BIG`](super::TOO_BIG) for a name or a
 //! value over its limit, [`INVALID`](super::INVALID) for bytes that are not what they should be, and
 //! [`UNSUPPORTED`](super::UNSUPPORTED) where the configuration does not allow it for the topic.
