@@ -4,13 +4,18 @@
 //! engine calls. No function waits, and none returns a future: an answer comes through a [`Done`], in the call or later,
 //! on any thread. So an engine that is away stops no session. `tests` is one suite, which every engine passes.
 //!
-//! An engine does not know sessions. What lies between it and the sessions of this server is the same for every engine.
+//! An engine does not know sessions. What lies between it and the sessions of this server is the same for every engine: the
+//! `node`.
+
+pub(crate) mod node;
+pub(crate) mod position;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sessions::prepared_message::PreparedMessage;
+use crate::sessions::topics::Topic;
 
 /// A place for shared state. See the [module](self).
 pub(crate) trait Engine: Send + Sync + fmt::Debug {
@@ -81,7 +86,7 @@ pub(crate) trait Sink: Send + Sync {
     fn reachable(&self, is_reachable: bool);
 }
 
-/// An answer, called once.
+/// An answer, called once. Like a [`Sink`], it may call the engine, so the engine holds no lock meanwhile.
 pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, Failure>) + Send>;
 
 /// What an engine can do.
@@ -108,6 +113,19 @@ pub(crate) struct TopicName {
     pub(crate) owner: Arc<str>,
     /// 1 to 255 bytes without NUL. No byte is a wildcard.
     pub(crate) name: Arc<str>,
+}
+
+impl TopicName {
+    pub(crate) fn new(topic: Topic<'_>) -> TopicName {
+        TopicName {
+            owner: topic.owner().into(),
+            name: topic.name().into(),
+        }
+    }
+
+    pub(crate) fn as_topic(&self) -> Topic<'_> {
+        Topic::new(&self.owner, &self.name)
+    }
 }
 
 /// One message to a topic.

@@ -35,6 +35,16 @@ impl<'a> Topic<'a> {
         let owner = if name.starts_with('/') { "" } else { owner };
         Topic { owner, name }
     }
+
+    /// The handler's name; empty for the server's own topics.
+    pub(crate) fn owner(&self) -> &'a str {
+        self.owner
+    }
+
+    /// The name within the topics of the owner.
+    pub(crate) fn name(&self) -> &'a str {
+        self.name
+    }
 }
 
 /// The topics that one session has joined. Dropping this leaves them, however the session ends.
@@ -137,6 +147,16 @@ impl Topics {
         };
         let others = subscribers.iter().filter(|(id, _)| **id != except);
         others.map(|(_, mailbox)| mailbox.publish(message)).count()
+    }
+
+    /// How many subscribers a topic has besides the session `except`.
+    pub(crate) fn count(&self, topic: Topic<'_>, except: u64) -> usize {
+        let shard = self.shard(topic);
+        let owned = shard.get(topic.owner);
+        let subscribers = owned.and_then(|owned| owned.get(topic.name));
+        subscribers.map_or(0, |subscribers| {
+            subscribers.len() - usize::from(subscribers.contains_key(&except))
+        })
     }
 
     fn shard(&self, topic: Topic<'_>) -> MutexGuard<'_, Shard> {

@@ -1,0 +1,325 @@
+//! What lies between an engine and the sessions of this server. It is the same for every engine.
+//!
+//! A handler's calls come here. What concerns a topic of which nothing is kept, on an engine that no other server uses,
+//! goes to the subscribers at once. Everything else goes to the engine, and comes back from it by the [`Sink`].
+
+pub(crate) mod callbacks;
+mod sink;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+
+use self::callbacks::{Callbacks, HandlerCallbacks};
+use super::position::{Position, Positions};
+use super::{
+    Capabilities, Done, Engine, EngineStatus, Failure, HistoryFrom, Member, MembersPage, Origin,
+    PageLimit, Publication, Sink, StoreAnswer, StoreRequest, StreamPosition, TopicName, Usage,
+};
+use crate::config::{self, TopicPolicy};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::prepared_message::PreparedMessage;
+use crate::sessions::topics::{Topic, Topics};
+
+/// This server's side of an engine.
+pub(crate) struct Node {
+    topics: Arc<Topics>,
+    engine: Arc<dyn Engine>,
+    capabilities: Capabilities,
+    policies: ArcSwap<config::Topics>,
+    /// Nothing is kept of any topic, and no other server publishes. So a publication asks for no policy.
+    is_plain: AtomicBool,
+    positions: Positions,
+    origin: Origin,
+    next_number: AtomicU64,
+    callbacks: Callbacks,
+}
+
+/// What a node is made of.
+pub(crate) struct NodeParts {
+    /// The subscribers of this server.
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) policies: Arc<config::Topics>,
+    pub(crate) origin: Origin,
+    /// What positions are signed with. All servers that share an engine have the same.
+    pub(crate) secret: [u8; 16],
+    /// Runs a job soon, on a thread on which a handler's code may run, and never in the call.
+    pub(crate) run: Box<dyn Fn(Job) + Send + Sync>,
+}
+
+/// Work for a thread on which a handler's code may run.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// From where a session wants the messages of a topic that it joins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct JoinFrom<'a> {
+    /// Behind this position. The border has refused what is no position for its length.
+    pub(crate) after: Option<&'a [u8]>,
+    /// Without a position, and where not everything behind it is there any more: with so many of the last messages.
+    pub(crate) last: u64,
+}
+
+/// The answer to [`Node::subscribe_from`]. So many missed messages follow it, and then what is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// Everything behind the position that was named follows, or none was named.
+    pub(crate) is_recovered: bool,
+    /// Of the last publication before those that are new; `None` for a topic without history.
+    pub(crate) position: Option<Position>,
+    pub(crate) missed: usize,
+}
+
+/// Called once, on any thread, before the missed messages are posted. It calls no handler's code.
+pub(crate) type OnJoined = Box<dyn FnOnce(Result<Joined, Failure>) + Send>;
+
+/// The answer to [`Node::history`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HistoryPage {
+    /// The oldest first.
+    pub(crate) publications: Vec<(Position, Arc<PreparedMessage>)>,
+    /// Nothing is missing behind the position that was named, or none was named. Otherwise the page is empty.
+    pub(crate) is_complete: bool,
+    /// More publications follow the last one.
+    pub(crate) has_more: bool,
+    /// The last publication of the topic.
+    pub(crate) head: Option<Position>,
+}
+
+impl Node {
+    /// A node, and its engine, which gets the node as its sink.
+    pub(crate) fn new(
+        parts: NodeParts,
+        make_engine: impl FnOnce(Weak<dyn Sink>) -> Arc<dyn Engine>,
+    ) -> Arc<Node> {
+        Arc::new_cyclic(|node: &Weak<Node>| {
+            let engine = make_engine(node.clone());
+            let capabilities = engine.capabilities();
+            Node {
+                topics: parts.topics,
+                positions: Positions::new(parts.secret, engine.status().kind),
+                engine,
+                capabilities,
+                is_plain: AtomicBool::new(!capabilities.remote && parts.policies.is_plain()),
+                policies: ArcSwap::new(parts.policies),
+                origin: parts.origin,
+                next_number: AtomicU64::new(1),
+                callbacks: Callbacks::default(),
+            }
+        })
+    }
+
+    /// Publishes a message to every subscriber but the session `except`. Answers the subscribers of this server.
+    ///
+    /// # Errors
+    /// [`Failure::Full`]: too much waits, for the engine or for a handler that makes its own form of what is published.
+    pub(crate) fn publish(
+        &self,
+        topic: Topic<'_>,
+        message: &Arc<PreparedMessage>,
+        except: u64,
+    ) -> Result<usize, Failure> {
+        if self.is_plain.load(Ordering::Relaxed) || !self.goes_to_engine(topic) {
+            return Ok(self.topics.publish(topic, message, except));
+        }
+        let subscribers = self.topics.count(topic, except);
+        self.engine
+            .publish(self.publication(topic, message, except))?;
+        Ok(subscribers)
+    }
+
+    /// Publishes a message to a topic with history, and answers its position.
+    pub(crate) fn publish_acked(
+        &self,
+        topic: Topic<'_>,
+        message: &Arc<PreparedMessage>,
+        except: u64,
+        done: Done<Position>,
+    ) {
+        if !self.has_history(topic) {
+            return done(Err(Failure::Unsupported));
+        }
+        let publication = self.publication(topic, message, except);
+        let (positions, name) = (self.positions.clone(), publication.topic.clone());
+        let done = move |answer: Result<StreamPosition, Failure>| {
+            done(answer.map(|at| positions.write(&name, at)));
+        };
+        self.engine.publish_acked(publication, Box::new(done));
+    }
+
+    /// Makes a session a subscriber, for what is published from now on.
+    ///
+    /// What this server publishes after the call comes to the session. For what others publish, `subscribe_from` says
+    /// from when on it comes.
+    pub(crate) fn subscribe(&self, mailbox: &Arc<Mailbox>, topic: Topic<'_>) {
+        self.topics.subscribe(topic, mailbox);
+    }
+
+    /// Makes a session a subscriber, and sends it what it has missed.
+    ///
+    /// `answer` is called first. Then the missed messages are posted to the mailbox, and then what is new: nothing is
+    /// left out, and nothing comes twice. After a failure the session is no subscriber.
+    pub(crate) fn subscribe_from(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        topic: Topic<'_>,
+        from: JoinFrom<'_>,
+        answer: OnJoined,
+    ) {
+        answer(Ok(Joined {
+            is_recovered: from.after.is_none(),
+            position: None,
+            missed: 0,
+        }));
+        self.topics.subscribe(topic, mailbox);
+    }
+
+    /// Ends a subscription, also one that is not answered yet. The end of a session does it for each of its topics.
+    pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
+        self.topics.unsubscribe(topic, id);
+    }
+
+    /// Reads publications of a topic, the oldest first: behind a position, or the last ones.
+    pub(crate) fn history(
+        &self,
+        topic: Topic<'_>,
+        after: Option<&[u8]>,
+        limit: PageLimit,
+        done: Done<HistoryPage>,
+    ) {
+        if !self.has_history(topic) {
+            return done(Err(Failure::Unsupported));
+        }
+        let name = TopicName::new(topic);
+        let from = match after.map(|bytes| self.positions.read(&name, bytes)) {
+            None => HistoryFrom::Last(limit.items as u64),
+            Some(Ok(at)) => HistoryFrom::After(at),
+            // Nothing is known of what came after it.
+            Some(Err(_)) => HistoryFrom::Last(0),
+        };
+        let is_foreign = after.is_some() && matches!(from, HistoryFrom::Last(_));
+        let (positions, topic) = (self.positions.clone(), name.clone());
+        let done = move |page: Result<super::Page, Failure>| {
+            let write = |at| positions.write(&topic, at);
+            done(page.map(|page| {
+                HistoryPage {
+                    is_complete: page.is_complete && !is_foreign,
+                    has_more: page.has_more && !is_foreign,
+                    head: page.head.map(write),
+                    publications: (page.publications.into_iter())
+                        .map(|(at, message)| (write(at), message))
+                        .collect(),
+                }
+            }));
+        };
+        self.engine.history(&name, from, limit, Box::new(done));
+    }
+
+    /// Makes a session a member of a topic, or gives a member another value. Answers the version of the members.
+    pub(crate) fn enter(&self, topic: Topic<'_>, id: u64, value: Arc<[u8]>, done: Done<u64>) {
+        if !self.capabilities.presence || !self.policy(topic).presence {
+            return done(Err(Failure::Unsupported));
+        }
+        let member = Member { id, value };
+        self.engine.enter(&TopicName::new(topic), member, done);
+    }
+
+    /// Ends a membership, if there is one. The end of a session does it for each of its topics.
+    pub(crate) fn leave(&self, topic: Topic<'_>, id: u64) {
+        self.engine.leave(&TopicName::new(topic), id);
+    }
+
+    /// Reads the members of a topic by rising id, after the member `after`.
+    pub(crate) fn present(
+        &self,
+        topic: Topic<'_>,
+        after: Option<u64>,
+        limit: PageLimit,
+        done: Done<MembersPage>,
+    ) {
+        if !self.capabilities.presence || !self.policy(topic).presence {
+            return done(Err(Failure::Unsupported));
+        }
+        let topic = TopicName::new(topic);
+        self.engine.present(&topic, after, limit, done);
+    }
+
+    /// Reads or changes the values that a handler keeps.
+    pub(crate) fn store(&self, handler: &Arc<str>, request: StoreRequest, done: Done<StoreAnswer>) {
+        if !self.capabilities.store {
+            return done(Err(Failure::Unsupported));
+        }
+        self.engine.store(handler, request, done);
+    }
+
+    /// What the engine holds now for the topics and keys of one handler.
+    pub(crate) fn usage(&self, handler: &str) -> Usage {
+        self.engine.usage(handler)
+    }
+
+    /// Whether the engine is there, and what an operator should know of it.
+    pub(crate) fn status(&self) -> EngineStatus {
+        self.engine.status()
+    }
+
+    /// Has what is published from now on follow other policies.
+    pub(crate) fn set_policies(&self, policies: Arc<config::Topics>) {
+        let is_plain = !self.capabilities.remote && policies.is_plain();
+        self.policies.store(policies);
+        self.is_plain.store(is_plain, Ordering::Relaxed);
+    }
+
+    /// Whether the configuration lets a handler use the topic.
+    pub(crate) fn allows(&self, handler: &str, topic: Topic<'_>) -> bool {
+        let policies = self.policies.load();
+        policies.policy(topic.owner(), topic.name()).allows(handler)
+    }
+
+    /// Has a generation of the handler `owner` called for its topics. The newest generation's callbacks count.
+    pub(crate) fn set_callbacks(&self, owner: &str, generation: u64, callbacks: HandlerCallbacks) {
+        self.callbacks.set(owner, generation, callbacks);
+    }
+
+    /// Has a generation called no more. Those of another generation stay.
+    pub(crate) fn clear_callbacks(&self, owner: &str, generation: u64) {
+        self.callbacks.clear(owner, generation);
+    }
+
+    fn goes_to_engine(&self, topic: Topic<'_>) -> bool {
+        self.capabilities.remote || self.has_history(topic)
+    }
+
+    fn has_history(&self, topic: Topic<'_>) -> bool {
+        let policies = self.policies.load();
+        let policy = policies.policy(topic.owner(), topic.name());
+        self.capabilities.history && policy.history.is_some()
+    }
+
+    fn policy(&self, topic: Topic<'_>) -> TopicPolicy {
+        let policies = self.policies.load();
+        policies.policy(topic.owner(), topic.name()).clone()
+    }
+
+    fn publication(
+        &self,
+        topic: Topic<'_>,
+        message: &Arc<PreparedMessage>,
+        except: u64,
+    ) -> Publication {
+        Publication {
+            topic: TopicName::new(topic),
+            origin: self.origin,
+            number: self.next_number.fetch_add(1, Ordering::Relaxed),
+            except,
+            message: message.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Node");
+        debug.field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
