@@ -5,7 +5,7 @@
 pub(super) mod pattern;
 pub(super) mod table;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use self::pattern::Pattern;
 use super::Place;
@@ -13,8 +13,9 @@ use super::Place;
 /// The policies of all topics. A change of the configuration makes new ones.
 #[derive(Debug, Default, PartialEq)]
 pub struct Topics {
-    /// By the name of the handler that the topics belong to.
-    handlers: HashMap<Box<str>, Policies>,
+    /// By the name of the handler that the topics belong to. A publication looks here, and the few names that a file
+    /// has are compared faster than one of them is hashed.
+    handlers: BTreeMap<Box<str>, Policies>,
     /// Of the server's own topics, whose names begin with `/`.
     shared: Policies,
 }

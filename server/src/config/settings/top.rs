@@ -320,7 +320,7 @@ pub(in crate::config) const OWN: &[Setting<HandlerConfig>] = &[
 /// What stands under `[engine]`.
 pub(in crate::config) const ENGINE: &[Setting<ConfigDraft>] = &[Setting {
     name: "kind",
-    about: "Keep history, presence and stores in this process: local",
+    about: "Where history, presence and stores are kept: local, in this process",
     default: Some("\"local\""),
     key: Some(Applies::Restart),
     flag: None,
