@@ -33,6 +33,8 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// Publishes a message, and answers with its position once the topic's history has it.
     ///
     /// A publication whose `(origin, number)` the engine has seen is not published again. It gets the first one's answer.
+    /// An engine knows at least the last 256 publications that a topic's history has.
+    /// [`Failure::Unsupported`]: the topic has no history. Nothing was published.
     fn publish_acked(&self, publication: Publication, done: Done<StreamPosition>);
 
     /// Begins to tell the sink of a topic's publications and changes. Each server asks once for a topic.
@@ -53,6 +55,8 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     fn leave(&self, topic: &TopicName, id: u64);
 
     /// Reads the members of a topic by rising id, after the member `after`.
+    ///
+    /// A list of several pages is brought up to date by all changes after the version of its first page.
     fn present(
         &self,
         topic: &TopicName,
@@ -72,6 +76,9 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
 }
 
 /// The side of a server that an [`Engine`] calls. It returns soon and calls no handler's code. It may call the engine.
+///
+/// Calls of `publication` and `presence` for one topic never overlap. The engine holds no lock during a call. What a sink
+/// has the engine publish on a topic, from inside a call for that topic, it hears after that call.
 pub(crate) trait Sink: Send + Sync {
     /// A publication, in the order of its topic. `at` is its place in the history, if its topic has one.
     fn publication(&self, publication: &Publication, at: Option<StreamPosition>);
@@ -192,10 +199,12 @@ pub(crate) struct Page {
     pub(crate) publications: Vec<(StreamPosition, Arc<PreparedMessage>)>,
     /// Nothing is missing between [`HistoryFrom::After`] and the first publication. False for another epoch, for a
     /// position that is not reached yet, and where publications are dropped by now. The page is empty then.
+    /// True for [`HistoryFrom::Last`], if the topic has history.
     pub(crate) is_complete: bool,
     /// More publications follow.
     pub(crate) has_more: bool,
-    /// The last publication of the topic. `None` for a topic without history.
+    /// The last publication of the topic. `None` for a topic without history, and for one that the engine knows nothing
+    /// of.
     pub(crate) head: Option<StreamPosition>,
 }
 
@@ -237,7 +246,7 @@ pub(crate) enum ChangeKind {
     Changed,
 }
 
-/// Reads or changes the values that one handler keeps.
+/// Reads or changes the values that one handler keeps. A key has 1 to 255 bytes; the caller has looked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreRequest {
     Get {
