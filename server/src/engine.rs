@@ -196,7 +196,7 @@ pub(crate) struct PageLimit {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
     /// The oldest first, with successive offsets.
-    pub(crate) publications: Vec<(StreamPosition, Arc<PreparedMessage>)>,
+    pub(crate) publications: Vec<PastPublication>,
     /// Nothing is missing between [`HistoryFrom::After`] and the first publication. False for another epoch, for a
     /// position that is not reached yet, and where publications are dropped by now. The page is empty then.
     /// True for [`HistoryFrom::Last`], if the topic has history.
@@ -206,6 +206,15 @@ pub(crate) struct Page {
     /// The last publication of the topic. `None` for a topic without history, and for one that the engine knows nothing
     /// of.
     pub(crate) head: Option<StreamPosition>,
+}
+
+/// One publication of a history.
+#[derive(Clone, Debug)]
+pub(crate) struct PastPublication {
+    pub(crate) at: StreamPosition,
+    /// As in [`Publication::except`]. A server that lacks a publication gets it from the history, and its session does not.
+    pub(crate) except: u64,
+    pub(crate) message: Arc<PreparedMessage>,
 }
 
 /// A session that is present on a topic.

@@ -208,7 +208,7 @@ impl Node {
                     has_more: page.has_more && !is_foreign,
                     head: page.head.map(write),
                     publications: (page.publications.into_iter())
-                        .map(|(at, message)| (write(at), message))
+                        .map(|past| (write(past.at), past.message))
                         .collect(),
                 }
             }));
