@@ -4,7 +4,16 @@
 //! goes to the subscribers at once. Everything else goes to the engine, and comes back from it by the [`Sink`].
 
 pub(crate) mod callbacks;
+mod joins;
+mod queue;
+mod run;
+mod seen;
+mod serve;
 mod sink;
+mod stream;
+mod topic;
+mod topic_state;
+mod topics;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +22,10 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 
 use self::callbacks::{Callbacks, HandlerCallbacks};
-use super::position::{Position, Positions};
+use self::joins::{Join, Wish};
+use self::topic_state::TopicState;
+use self::topics::NodeTopics;
+use super::position::{Foreign, Position, Positions};
 use super::{
     Capabilities, Done, Engine, EngineStatus, Failure, HistoryFrom, Member, MembersPage, Origin,
     PageLimit, Publication, Sink, StoreAnswer, StoreRequest, StreamPosition, TopicName, Usage,
@@ -35,6 +47,14 @@ pub(crate) struct Node {
     origin: Origin,
     next_number: AtomicU64,
     callbacks: Callbacks,
+    /// The topics that need more than the subscribers.
+    known: NodeTopics,
+    run: Box<dyn Fn(Job) + Send + Sync>,
+    /// How often publications were lost.
+    gaps: AtomicU64,
+    /// The time of the last tick.
+    now_ms: AtomicU64,
+    weak: Weak<Node>,
 }
 
 /// What a node is made of.
@@ -62,7 +82,7 @@ pub(crate) struct JoinFrom<'a> {
 }
 
 /// The answer to [`Node::subscribe_from`]. So many missed messages follow it, and then what is new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Joined {
     /// Everything behind the position that was named follows, or none was named.
     pub(crate) is_recovered: bool,
@@ -106,6 +126,11 @@ impl Node {
                 origin: parts.origin,
                 next_number: AtomicU64::new(1),
                 callbacks: Callbacks::default(),
+                known: NodeTopics::new(capabilities.remote),
+                run: parts.run,
+                gaps: AtomicU64::new(0),
+                now_ms: AtomicU64::new(0),
+                weak: node.clone(),
             }
         })
     }
@@ -124,6 +149,7 @@ impl Node {
             return Ok(self.topics.publish(topic, message, except));
         }
         let subscribers = self.topics.count(topic, except);
+        self.check_room(topic, subscribers > 0)?;
         self.engine
             .publish(self.publication(topic, message, except))?;
         Ok(subscribers)
@@ -140,6 +166,9 @@ impl Node {
         if !self.has_history(topic) {
             return done(Err(Failure::Unsupported));
         }
+        if let Err(failure) = self.check_room(topic, self.topics.count(topic, 0) > 0) {
+            return done(Err(failure));
+        }
         let publication = self.publication(topic, message, except);
         let (positions, name) = (self.positions.clone(), publication.topic.clone());
         let done = move |answer: Result<StreamPosition, Failure>| {
@@ -153,7 +182,10 @@ impl Node {
     /// What this server publishes after the call comes to the session. For what others publish, `subscribe_from` says
     /// from when on it comes.
     pub(crate) fn subscribe(&self, mailbox: &Arc<Mailbox>, topic: Topic<'_>) {
-        self.topics.subscribe(topic, mailbox);
+        if self.goes_directly(topic) {
+            return self.topics.subscribe(topic, mailbox);
+        }
+        self.join(topic, join(mailbox, Wish::Now, 0, None));
     }
 
     /// Makes a session a subscriber, and sends it what it has missed.
@@ -167,16 +199,35 @@ impl Node {
         from: JoinFrom<'_>,
         answer: OnJoined,
     ) {
-        answer(Ok(Joined {
-            is_recovered: from.after.is_none(),
-            position: None,
-            missed: 0,
-        }));
-        self.topics.subscribe(topic, mailbox);
+        let position = |bytes| self.positions.read(&TopicName::new(topic), bytes);
+        let (wish, is_recovered) = match from.after.map(position) {
+            None => (Wish::Last(from.last), true),
+            Some(Ok(at)) => (Wish::After(at), true),
+            Some(Err(Foreign)) => (Wish::Last(from.last), false),
+        };
+        if self.goes_directly(topic) {
+            answer(Ok(Joined {
+                is_recovered: from.after.is_none(),
+                position: None,
+                missed: 0,
+            }));
+            return self.topics.subscribe(topic, mailbox);
+        }
+        let mut join = join(mailbox, wish, from.last, Some(answer));
+        join.is_recovered = is_recovered;
+        self.join(topic, join);
     }
 
     /// Ends a subscription, also one that is not answered yet. The end of a session does it for each of its topics.
+    ///
+    /// A join that is given up is answered as one that recovers nothing.
     pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
+        if let Some(known) = self.known.find(topic) {
+            let given_up = known.update(self, |state| state.give_up_join(id));
+            if let Some(answer) = given_up.and_then(|join| join.answer) {
+                answer(Ok(Joined::default()));
+            }
+        }
         self.topics.unsubscribe(topic, id);
     }
 
@@ -286,6 +337,70 @@ impl Node {
         self.callbacks.clear(owner, generation);
     }
 
+    /// Follows the time, which tests make themselves. To be called every second or sooner.
+    pub(crate) fn tick(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+        for known in self.known.all() {
+            let has_subscribers = self.topics.count(known.name.as_topic(), 0) > 0;
+            let is_forgettable = known.update(self, |state| {
+                state.tick(has_subscribers, now_ms);
+                state.is_forgettable
+            });
+            if is_forgettable {
+                self.known.forget(&known);
+            }
+        }
+    }
+
+    /// How often publications were lost for the subscribers of this server.
+    pub(crate) fn gaps(&self) -> u64 {
+        self.gaps.load(Ordering::Relaxed)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether the subscribers of a topic need nothing of the engine: no history, and no handler that hears of members.
+    fn goes_directly(&self, topic: Topic<'_>) -> bool {
+        let hears_of_members = || {
+            let callbacks = self.callbacks.of(topic.owner());
+            callbacks.is_some_and(|callbacks| callbacks.presence.is_some())
+        };
+        !self.goes_to_engine(topic) && !hears_of_members()
+    }
+
+    fn join(&self, topic: Topic<'_>, join: Join) {
+        let now_ms = self.now_ms();
+        self.change(topic, |state| state.join(join, now_ms));
+    }
+
+    /// Changes the state of a topic, which is known from then on.
+    fn change(&self, topic: Topic<'_>, change: impl FnOnce(&mut TopicState)) {
+        loop {
+            let known = self.known.find_or_make(topic);
+            let mut state = known.lock();
+            if !state.is_forgotten {
+                change(&mut state);
+                return known.perform(self, state);
+            }
+        }
+    }
+
+    /// Whether the topic can take another publication. From now on the engine tells of it, if there are subscribers.
+    fn check_room(&self, topic: Topic<'_>, has_subscribers: bool) -> Result<(), Failure> {
+        match self.known.find(topic) {
+            Some(known) if known.is_full() => return Err(Failure::Full),
+            // They have subscribed before the configuration gave the topic a history.
+            None if has_subscribers => {
+                let now_ms = self.now_ms();
+                self.change(topic, |state| state.want(now_ms));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn goes_to_engine(&self, topic: Topic<'_>) -> bool {
         self.capabilities.remote || self.has_history(topic)
     }
@@ -314,6 +429,17 @@ impl Node {
             except,
             message: message.clone(),
         }
+    }
+}
+
+fn join(mailbox: &Arc<Mailbox>, wish: Wish, last: u64, answer: Option<OnJoined>) -> Join {
+    Join {
+        number: 0,
+        mailbox: mailbox.clone(),
+        wish,
+        last,
+        is_recovered: true,
+        answer,
     }
 }
 

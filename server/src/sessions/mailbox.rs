@@ -180,6 +180,12 @@ impl Mailbox {
         }
     }
 
+    /// How many bytes of letters can be posted before the mailbox is full.
+    pub(crate) fn room(&self) -> usize {
+        let inner = self.lock();
+        inner.bytes_max.saturating_sub(inner.bytes)
+    }
+
     /// Orders the session to close. Does nothing if it is over.
     pub(crate) fn dismiss(&self, dismissal: Dismissal) {
         let mut inner = self.lock();

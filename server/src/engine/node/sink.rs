@@ -1,18 +1,40 @@
 //! What the node does when its engine calls.
 
 use super::Node;
+use super::topic_state::Arrived;
 use crate::engine::{PresenceChange, Publication, Sink, StreamPosition, TopicName};
 
 impl Sink for Node {
-    fn publication(&self, publication: &Publication, _at: Option<StreamPosition>) {
-        let topic = publication.topic.as_topic();
-        self.topics
-            .publish(topic, &publication.message, publication.except);
+    fn publication(&self, publication: &Publication, at: Option<StreamPosition>) {
+        // A topic that is not known has no subscribers here.
+        if let Some(known) = self.known.find(publication.topic.as_topic()) {
+            let arrived = Arrived {
+                message: publication.message.clone(),
+                except: publication.except,
+                source: Some((publication.origin, publication.number)),
+            };
+            let now_ms = self.now_ms();
+            known.update(self, |state| state.publication(arrived, at, now_ms));
+        }
     }
 
-    fn gap(&self, _topic: &TopicName) {}
+    fn gap(&self, topic: &TopicName) {
+        if let Some(known) = self.known.find(topic.as_topic()) {
+            let now_ms = self.now_ms();
+            known.update(self, |state| state.lost(now_ms));
+        }
+    }
 
-    fn presence(&self, _change: &PresenceChange) {}
+    fn presence(&self, change: &PresenceChange) {
+        if let Some(known) = self.known.find(change.topic.as_topic()) {
+            known.update(self, |state| state.change(change.clone()));
+        }
+    }
 
-    fn reachable(&self, _is_reachable: bool) {}
+    fn reachable(&self, is_reachable: bool) {
+        let now_ms = self.now_ms();
+        for known in self.known.all() {
+            known.update(self, |state| state.reachable(is_reachable, now_ms));
+        }
+    }
 }

@@ -1,0 +1,362 @@
+//! What the node knows of one topic: what it has heard, which sessions wait to join, what has to be done.
+//!
+//! Nothing is done here. What the subscribers get lies in the queue, and what the engine is asked lies in the calls.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::joins::{Join, Joins, PageOutcome, Ready};
+use super::queue::{Delivery, Item, Queue};
+use super::run::Run;
+use super::seen::Seen;
+use super::stream::{Action, Event, Missing, Stream};
+use crate::engine::{
+    Failure, HistoryFrom, Origin, Page, PastPublication, PresenceChange, Start, StreamPosition,
+};
+use crate::sessions::prepared_message::PreparedMessage;
+
+/// See the [module](self).
+pub(super) struct TopicState {
+    stream: Stream<Arrived>,
+    joins: Joins,
+    /// The last publications that went on, while they are kept.
+    window: Run,
+    /// Whether the engine is far away, so that reading from it costs.
+    is_remote: bool,
+    seen: Seen,
+    pub(super) queue: Queue,
+    pub(super) calls: VecDeque<Call>,
+    /// Whether a thread makes the calls. One at a time does, so that their order stays.
+    pub(super) is_calling: bool,
+    /// The sessions whose joins stand in the queue, each with the number of its last join.
+    queued: HashMap<u64, u64>,
+    next_join: u64,
+    /// The number of what the stream has asked last. Answers to what was asked before come too late.
+    question: u64,
+    /// When the end of the history is looked at next.
+    head_check_ms: u64,
+    /// The topic may be forgotten. No state is lost then.
+    pub(super) is_forgettable: bool,
+    /// The topic is not found any more, and another one stands in its place.
+    pub(super) is_forgotten: bool,
+}
+
+/// A publication as it has come.
+pub(super) struct Arrived {
+    pub(super) message: Arc<PreparedMessage>,
+    pub(super) except: u64,
+    /// `None` if it was read from the history.
+    pub(super) source: Option<(Origin, u64)>,
+}
+
+/// What the engine is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// The stream has asked it, by this number.
+    Subscribe(u64),
+    Unsubscribe,
+    /// The stream has asked it, by this number.
+    ReadMissing(u64, StreamPosition),
+    /// The joins have asked it, by this number.
+    ReadForJoins(u64, HistoryFrom),
+    ReadHead,
+}
+
+impl TopicState {
+    pub(super) fn new(is_remote: bool) -> TopicState {
+        TopicState {
+            stream: Stream::Idle,
+            joins: Joins::default(),
+            window: Run::default(),
+            is_remote,
+            seen: Seen::default(),
+            queue: Queue::default(),
+            calls: VecDeque::new(),
+            is_calling: false,
+            queued: HashMap::new(),
+            next_join: 1,
+            question: 0,
+            head_check_ms: 0,
+            is_forgettable: false,
+            is_forgotten: false,
+        }
+    }
+
+    /// A session has joined in another way.
+    pub(super) fn want(&mut self, now_ms: u64) {
+        self.step(Event::Wanted, now_ms);
+    }
+
+    /// A session wants to join.
+    pub(super) fn join(&mut self, mut join: Join, now_ms: u64) {
+        join.number = self.next_join;
+        self.next_join += 1;
+        self.joins.push(join);
+        self.step(Event::Wanted, now_ms);
+        if matches!(self.stream, Stream::Away { .. }) {
+            self.refuse_joins();
+        }
+        self.settle();
+    }
+
+    /// A session does not want to join any more. Answers its join if that stands in no queue.
+    pub(super) fn give_up_join(&mut self, id: u64) -> Option<Join> {
+        self.queued.remove(&id);
+        self.joins.remove(id)
+    }
+
+    /// Whether the session still wants this join, which stands in the queue.
+    pub(super) fn is_queued(&self, id: u64, number: u64) -> bool {
+        self.queued.get(&id) == Some(&number)
+    }
+
+    /// The session is a subscriber now. False if it does not want to be one any more.
+    pub(super) fn note_joined(&mut self, id: u64, number: u64) -> bool {
+        let is_queued = self.is_queued(id, number);
+        if is_queued {
+            self.queued.remove(&id);
+        }
+        is_queued
+    }
+
+    /// Whether a session waits to join.
+    pub(super) fn has_joins(&self) -> bool {
+        !self.joins.is_empty() || !self.queued.is_empty()
+    }
+
+    /// A publication has come.
+    pub(super) fn publication(
+        &mut self,
+        publication: Arrived,
+        at: Option<StreamPosition>,
+        now_ms: u64,
+    ) {
+        if self.is_remote && self.queue.is_full() {
+            // It counts as lost, so it is read again from the history, or told.
+            if at.is_none() {
+                self.queue.push(Item::Gap);
+            }
+            return;
+        }
+        if self.stream.passes(at) {
+            self.deliver(publication, at);
+        } else {
+            let bytes = publication.message.plain().len();
+            let event = Event::Published {
+                publication,
+                at,
+                bytes,
+            };
+            self.step(event, now_ms);
+        }
+        self.settle();
+    }
+
+    /// A change of the members has come.
+    pub(super) fn change(&mut self, change: PresenceChange) {
+        self.queue.push(Item::Change(change));
+    }
+
+    /// The engine has answered [`Call::Subscribe`].
+    pub(super) fn started(&mut self, question: u64, answer: Result<Start, Failure>, now_ms: u64) {
+        if question == self.question {
+            self.step(Event::Started(answer), now_ms);
+            self.head_check_ms = now_ms + HEADS_EVERY_MS;
+            self.settle();
+        }
+    }
+
+    /// The engine has answered [`Call::ReadMissing`].
+    pub(super) fn missing(&mut self, question: u64, answer: Result<Page, Failure>, now_ms: u64) {
+        if question == self.question {
+            self.step(Event::Read(answer.map(missing)), now_ms);
+            self.settle();
+        }
+    }
+
+    /// The engine has answered [`Call::ReadForJoins`].
+    pub(super) fn page_for_joins(&mut self, read: u64, page: Result<Page, Failure>) {
+        let Some(last) = self.stream.live() else {
+            // What went on is not known now. The joins wait, and it is read once more.
+            self.joins.stop_reading();
+            return;
+        };
+        match self.joins.page(read, page, last, &self.window) {
+            PageOutcome::More(from) => self.calls.push_back(Call::ReadForJoins(read, from)),
+            PageOutcome::Ready(ready) => self.queue_joins(ready),
+            PageOutcome::Failed(joins, failure) => self.refuse(joins, failure),
+        }
+        self.settle();
+    }
+
+    /// The engine has answered [`Call::ReadHead`].
+    pub(super) fn head(&mut self, head: StreamPosition, now_ms: u64) {
+        self.step(Event::Head(head), now_ms);
+        self.settle();
+    }
+
+    /// The engine has lost publications.
+    pub(super) fn lost(&mut self, now_ms: u64) {
+        self.step(Event::Lost, now_ms);
+        self.settle();
+    }
+
+    /// Whether the engine can be reached has changed.
+    pub(super) fn reachable(&mut self, is_reachable: bool, now_ms: u64) {
+        let event = match is_reachable {
+            true => Event::Back,
+            false => Event::Cut,
+        };
+        // What is answered from now on was asked before.
+        self.question += 1;
+        self.step(event, now_ms);
+        self.settle();
+    }
+
+    /// Time has passed. `has_subscribers` says whether the topic has any on this server.
+    pub(super) fn tick(&mut self, has_subscribers: bool, now_ms: u64) {
+        self.is_forgettable = false;
+        let is_wanted = has_subscribers || self.has_joins();
+        self.step(Event::Tick { is_wanted }, now_ms);
+        if let Some(reached) = self.joins.reached() {
+            self.step(Event::Head(reached), now_ms);
+        }
+        let is_live = matches!(self.stream, Stream::Live { last: Some(_) });
+        if self.is_remote && is_live && self.head_check_ms <= now_ms {
+            self.head_check_ms = now_ms + HEADS_EVERY_MS;
+            self.calls.push_back(Call::ReadHead);
+        }
+        self.settle();
+    }
+
+    /// Whether nothing is lost if the topic is forgotten.
+    pub(super) fn can_be_forgotten(&self) -> bool {
+        matches!(self.stream, Stream::Idle)
+            && !self.has_joins()
+            && self.queue.is_empty()
+            && self.calls.is_empty()
+            && !self.is_calling
+    }
+
+    fn step(&mut self, event: Event<Arrived>, now_ms: u64) {
+        let stream = std::mem::replace(&mut self.stream, Stream::Idle);
+        let (stream, actions) = stream.step(event, now_ms);
+        self.stream = stream;
+        for action in actions {
+            match action {
+                Action::Ask => {
+                    self.question += 1;
+                    self.calls.push_back(Call::Subscribe(self.question));
+                }
+                Action::Release => self.calls.push_back(Call::Unsubscribe),
+                Action::Read(after) => {
+                    self.question += 1;
+                    let call = Call::ReadMissing(self.question, after);
+                    self.calls.push_back(call);
+                }
+                Action::Deliver(publication, at) => self.deliver(publication, at),
+                Action::TellGap => self.queue.push(Item::Gap),
+                Action::FailJoins => self.refuse_joins(),
+                Action::Forget => self.is_forgettable = true,
+            }
+        }
+    }
+
+    fn deliver(&mut self, publication: Arrived, at: Option<StreamPosition>) {
+        let Arrived {
+            message,
+            except,
+            source,
+        } = publication;
+        if let Some(at) = at
+            && (self.is_remote || self.joins.is_reading())
+        {
+            self.window.push(PastPublication {
+                at,
+                except,
+                message: message.clone(),
+            });
+            let (count, bytes) = self.window_limits();
+            self.window.trim(count, bytes);
+        }
+        let is_new =
+            !self.is_remote || source.is_none_or(|(origin, number)| self.seen.note(origin, number));
+        if is_new {
+            self.queue.push(Item::Publication(Delivery {
+                at,
+                except,
+                message,
+            }));
+        }
+    }
+
+    /// Lets the sessions join that have all that they need, and asks for what others need.
+    fn settle(&mut self) {
+        if let Some(last) = self.stream.live()
+            && !self.joins.is_empty()
+        {
+            let ready = self.joins.settle(last, &self.window);
+            self.queue_joins(ready);
+            let from = last.and_then(|last| self.joins.next_read(last));
+            self.calls
+                .extend(from.map(|(read, from)| Call::ReadForJoins(read, from)));
+        }
+        if !self.joins.is_reading() {
+            let (count, bytes) = self.window_limits();
+            self.window.trim(count, bytes);
+        }
+    }
+
+    /// While the history is read for joins, the window has to have all that goes on meanwhile.
+    fn window_limits(&self) -> (usize, usize) {
+        match (self.joins.is_reading(), self.is_remote) {
+            (true, _) => (usize::MAX, READING_BYTES_MAX),
+            (false, true) => (WINDOW_MAX, WINDOW_BYTES_MAX),
+            (false, false) => (0, 0),
+        }
+    }
+
+    fn queue_joins(&mut self, ready: Vec<Ready>) {
+        for ready in ready {
+            let join = &ready.join;
+            self.queued.insert(join.mailbox.id, join.number);
+            self.queue.push(Item::Join(ready));
+        }
+    }
+
+    fn refuse_joins(&mut self) {
+        let joins = self.joins.fail();
+        self.refuse(joins, Failure::Unavailable);
+    }
+
+    fn refuse(&mut self, joins: Vec<Join>, failure: Failure) {
+        let answers = joins.into_iter().filter_map(|join| join.answer);
+        answers.for_each(|answer| self.queue.push(Item::Refused(answer, failure)));
+    }
+}
+
+/// What the stream needs of a page.
+fn missing(page: Page) -> Missing<Arrived> {
+    let publications = page.publications.into_iter().map(|past| {
+        let publication = Arrived {
+            message: past.message,
+            except: past.except,
+            source: None,
+        };
+        (publication, past.at)
+    });
+    Missing {
+        publications: publications.collect(),
+        is_complete: page.is_complete,
+        has_more: page.has_more,
+        head: page.head,
+    }
+}
+
+/// So many publications of each topic are kept, so that sessions that come back cost no read.
+const WINDOW_MAX: usize = 64;
+const WINDOW_BYTES_MAX: usize = 256 * 1024;
+/// What is kept while the history is read. If that is too little, it is read again from there.
+const READING_BYTES_MAX: usize = 1024 * 1024;
+/// A lost publication is found by the next one of its topic. The last one of all is found by this look.
+const HEADS_EVERY_MS: u64 = 10_000;
