@@ -7,6 +7,7 @@
 //! An engine does not know sessions. What lies between it and the sessions of this server is the same for every engine: the
 //! `node`.
 
+pub(crate) mod local;
 pub(crate) mod node;
 pub(crate) mod position;
 

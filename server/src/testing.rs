@@ -8,3 +8,5 @@ pub mod border_bench;
 pub(crate) mod client_frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+#[cfg(test)]
+pub(crate) mod seeds;

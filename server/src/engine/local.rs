@@ -1,0 +1,279 @@
+//! The engine in the memory of this process, for a server that works alone.
+//!
+//! Each call is done when it returns, and its answer was given. What is kept outlives handlers and sessions, and ends with
+//! the process.
+//!
+//! - A topic's stream begins with its first publication or subscription. It is forgotten when no publication is left, no
+//!   session is a member, and the sink does not want to hear of it. A later one has another epoch.
+//! - What is beyond an age or a time to live is never answered. [`LocalEngine::sweep`] frees its memory.
+//! - While nothing is kept, it has no task, and no memory but for its locks.
+
+mod epochs;
+mod footprint;
+mod history;
+mod outbox;
+mod owners;
+mod presence;
+pub(crate) mod settings;
+mod store;
+mod table;
+mod topic;
+mod usage;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+
+use self::epochs::Epochs;
+use self::outbox::Event;
+use self::owners::Owners;
+use self::settings::Settings;
+use self::table::TopicTable;
+use self::topic::Topic;
+use super::{
+    Capabilities, Done, Engine, EngineStatus, Failure, HistoryFrom, Member, MembersPage, Page,
+    PageLimit, Publication, Sink, Start, StoreAnswer, StoreRequest, StreamPosition, TopicName,
+    Usage,
+};
+use crate::config::HistoryBounds;
+
+/// An [`Engine`] for one server.
+pub(crate) struct LocalEngine {
+    this: Weak<LocalEngine>,
+    sink: Weak<dyn Sink>,
+    settings: Settings,
+    topics: TopicTable,
+    owners: Owners,
+    epochs: Epochs,
+    /// The last version of a kept value.
+    versions: AtomicU64,
+}
+
+impl LocalEngine {
+    /// An engine that keeps nothing yet, and what it tells.
+    pub(crate) fn new(settings: Settings, sink: Weak<dyn Sink>) -> Arc<LocalEngine> {
+        Arc::new_cyclic(|this| LocalEngine {
+            this: this.clone(),
+            sink,
+            settings,
+            topics: TopicTable::new(),
+            owners: Owners::default(),
+            epochs: Epochs::default(),
+            versions: AtomicU64::new(0),
+        })
+    }
+
+    /// Frees what is too old. To be called each second; it returns soon if there is nothing.
+    pub(crate) fn sweep(&self) {
+        let now = (self.settings.now)();
+        for event in self.topics.sweep(now) {
+            self.tell(event);
+        }
+        for owner in self.owners.all() {
+            // In parts, so that no question of a handler waits long.
+            while owner.store().drop_over(now, SWEEP_VALUES) {}
+        }
+    }
+
+    /// Applies changed settings at once to what is kept. To be called after each change.
+    pub(crate) fn apply_settings(&self) {
+        let now = (self.settings.now)();
+        self.topics.for_each(|name, topic| {
+            topic.bound((self.settings.history)(name), &self.epochs, now);
+        });
+        self.shed();
+    }
+
+    /// Publishes a message. Answers its position, if the topic has history.
+    fn append(
+        &self,
+        publication: Publication,
+        bounds: Option<HistoryBounds>,
+    ) -> Result<Option<StreamPosition>, Failure> {
+        let now = (self.settings.now)();
+        let name = publication.topic.clone();
+        let publish = |topic: &mut Topic| topic.publish(publication, bounds, &self.epochs, now);
+        let published = match bounds {
+            Some(_) => self.topics.with(&name, &self.owners, publish),
+            // Without history, a topic that is not there is one that no session hears of.
+            None => match self.topics.with_known(&name, publish) {
+                Some(published) => published,
+                None => return Ok(None),
+            },
+        };
+        let (at, event) = published?;
+        self.shed();
+        event.into_iter().for_each(|event| self.tell(event));
+        Ok(at)
+    }
+
+    /// Keeps all histories together within their limit.
+    fn shed(&self) {
+        let limits = (self.settings.limits)();
+        self.topics.shed(limits.history_bytes_max);
+    }
+
+    /// Tells the sink an event, and what waits behind it.
+    fn tell(&self, mut event: Event) {
+        for _ in 0..TURN {
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                if let Some(sink) = self.sink.upgrade() {
+                    event.tell(&*sink);
+                }
+            }));
+            let topic = event.topic();
+            if let Err(panic) = told {
+                self.topics.with_known(topic, Topic::abandon_turn);
+                resume_unwind(panic);
+            }
+            let next = self.topics.with_known(topic, Topic::next_event);
+            match next.flatten() {
+                Some(next) => event = next,
+                None => return,
+            }
+        }
+        // Other threads publish faster than the sink hears. This one has done its part.
+        let engine = self.this.clone();
+        (self.settings.run_later)(Box::new(move || {
+            if let Some(engine) = engine.upgrade() {
+                engine.tell(event);
+            }
+        }));
+    }
+}
+
+impl Engine for LocalEngine {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            total_order: true,
+            history: true,
+            presence: true,
+            store: true,
+            durable: false,
+            remote: false,
+        }
+    }
+
+    fn publish(&self, publication: Publication) -> Result<(), Failure> {
+        let bounds = (self.settings.history)(&publication.topic);
+        self.append(publication, bounds).map(|_| ())
+    }
+
+    fn publish_acked(&self, publication: Publication, done: Done<StreamPosition>) {
+        let answer = match (self.settings.history)(&publication.topic) {
+            None => Err(Failure::Unsupported),
+            bounds => self.append(publication, bounds),
+        };
+        done(answer.and_then(|at| at.ok_or(Failure::Unsupported)));
+    }
+
+    fn subscribe(&self, topic: &TopicName, done: Done<Start>) {
+        let bounds = (self.settings.history)(topic);
+        let now = (self.settings.now)();
+        let start = self.topics.with(topic, &self.owners, |topic| {
+            topic.subscribe(bounds, &self.epochs, now)
+        });
+        done(Ok(start));
+    }
+
+    fn unsubscribe(&self, topic: &TopicName) {
+        self.topics.with_known(topic, Topic::unsubscribe);
+    }
+
+    fn history(&self, topic: &TopicName, from: HistoryFrom, limit: PageLimit, done: Done<Page>) {
+        let bounds = (self.settings.history)(topic);
+        let now = (self.settings.now)();
+        let page = self.topics.with_known(topic, |topic| {
+            topic.bound(bounds, &self.epochs, now);
+            topic.history(from, limit, now)
+        });
+        let nothing = || Page {
+            is_complete: bounds.is_some() && matches!(from, HistoryFrom::Last(_)),
+            ..Page::default()
+        };
+        done(Ok(page.unwrap_or_else(nothing)));
+    }
+
+    fn enter(&self, topic: &TopicName, member: Member, done: Done<u64>) {
+        let limits = (self.settings.limits)();
+        if member.value.len() > limits.presence_value_bytes_max {
+            return done(Err(Failure::TooBig {
+                limit: "presence_value_bytes_max",
+            }));
+        }
+        let usage = self.topics.usage();
+        let entered = self.topics.with(topic, &self.owners, |it| {
+            let others = usage.presence_bytes();
+            it.enter(topic, member, others, limits.presence_bytes_max)
+        });
+        let answer = entered.map(|(version, event)| {
+            event.into_iter().for_each(|event| self.tell(event));
+            version
+        });
+        done(answer);
+    }
+
+    fn leave(&self, topic: &TopicName, id: u64) {
+        let left = self.topics.with_known(topic, |it| it.leave(topic, id));
+        left.flatten().into_iter().for_each(|it| self.tell(it));
+    }
+
+    fn present(
+        &self,
+        topic: &TopicName,
+        after: Option<u64>,
+        limit: PageLimit,
+        done: Done<MembersPage>,
+    ) {
+        let page = self.topics.with_known(topic, |it| it.present(after, limit));
+        let empty = || MembersPage {
+            version: self.topics.version(),
+            ..MembersPage::default()
+        };
+        done(Ok(page.unwrap_or_else(empty)));
+    }
+
+    fn store(&self, handler: &Arc<str>, request: StoreRequest, done: Done<StoreAnswer>) {
+        let limits = (self.settings.store)(handler);
+        let now = (self.settings.now)();
+        let owner = self.owners.get(handler);
+        let answer = owner.store().ask(request, limits, &self.versions, now);
+        done(answer);
+    }
+
+    fn usage(&self, handler: &str) -> Usage {
+        let Some(owner) = self.owners.find(handler) else {
+            return Usage::default();
+        };
+        let store = owner.store();
+        Usage {
+            keys: store.len(),
+            store_bytes: store.bytes(),
+            ..owner.topics.told()
+        }
+    }
+
+    fn status(&self) -> EngineStatus {
+        EngineStatus {
+            kind: "local",
+            is_reachable: true,
+        }
+    }
+}
+
+impl fmt::Debug for LocalEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usage = self.topics.usage().told();
+        f.debug_struct("LocalEngine")
+            .field("usage", &usage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The events that a thread tells the sink before it leaves the rest to another one.
+const TURN: usize = 64;
+const SWEEP_VALUES: usize = 1_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! All topics, by name.
+//!
+//! A topic is locked together with a 64th of all others, for as long as one of its functions takes. The sink and the
+//! answers are called without a lock.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use super::outbox::Event;
+use super::owners::Owners;
+use super::topic::Topic;
+use super::usage::TopicUsage;
+use crate::engine::TopicName;
+use crate::process::clock::Moment;
+
+/// Every topic of which there is something.
+#[derive(Debug)]
+pub(super) struct TopicTable {
+    hasher: RandomState,
+    shards: [Mutex<Shard>; SHARDS],
+    usage: TopicUsage,
+    /// No topic that was forgotten has a list of members of a later version. New topics begin with it, so that the
+    /// version of one topic never goes back.
+    version: AtomicU64,
+    /// The shard in which [`shed`](Self::shed) goes on.
+    next_shard: Mutex<usize>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    topics: HashMap<TopicName, Box<Topic>, RandomState>,
+    marks: Marks,
+}
+
+/// What is known of the topics of a shard without a look at each.
+#[derive(Debug, Default)]
+struct Marks {
+    /// The first moment at which one of them is to be swept, or an earlier one.
+    look_at: Option<Moment>,
+    /// What the largest history takes, or more.
+    largest: usize,
+}
+
+impl TopicTable {
+    pub(super) fn new() -> TopicTable {
+        let hasher = RandomState::new();
+        TopicTable {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new(&hasher))),
+            hasher,
+            usage: TopicUsage::default(),
+            version: AtomicU64::new(0),
+            next_shard: Mutex::new(0),
+        }
+    }
+
+    /// What the topics of all handlers take.
+    pub(super) fn usage(&self) -> &TopicUsage {
+        &self.usage
+    }
+
+    /// The version with which the members of a new topic begin.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// Does something with a topic, which is made if it is not there. It is forgotten if nothing is left of it then.
+    pub(super) fn with<T>(
+        &self,
+        name: &TopicName,
+        owners: &Owners,
+        act: impl FnOnce(&mut Topic) -> T,
+    ) -> T {
+        let shard = &mut *self.shard(name);
+        let topic = match shard.topics.get_mut(name) {
+            Some(topic) => topic,
+            None => {
+                let owner = owners.get(&name.owner);
+                // All topics of an owner share its name.
+                let key = TopicName {
+                    owner: owner.name.clone(),
+                    name: name.name.clone(),
+                };
+                let topic = Box::new(Topic::new(owner, name, self.version()));
+                shard.topics.entry(key).or_insert(topic)
+            }
+        };
+        let answer = act(topic);
+        if !self.note(topic, &mut shard.marks) {
+            shard.forget(name);
+        }
+        answer
+    }
+
+    /// Does something with a topic, if it is there.
+    pub(super) fn with_known<T>(
+        &self,
+        name: &TopicName,
+        act: impl FnOnce(&mut Topic) -> T,
+    ) -> Option<T> {
+        let shard = &mut *self.shard(name);
+        let topic = shard.topics.get_mut(name)?;
+        let answer = act(topic);
+        if !self.note(topic, &mut shard.marks) {
+            shard.forget(name);
+        }
+        Some(answer)
+    }
+
+    /// Has every topic of which something is too old at `now` drop that. Returns what the sink has to hear.
+    pub(super) fn sweep(&self, now: Moment) -> Vec<Event> {
+        let mut events = Vec::new();
+        for shard in self.shards() {
+            if shard.marks.look_at.is_some_and(|at| at <= now) {
+                self.change_all(shard, |_, topic| events.extend(topic.sweep(now)));
+            }
+        }
+        events
+    }
+
+    /// Changes every topic. `change` is called while topics are locked, so it asks the engine nothing.
+    pub(super) fn for_each(&self, mut change: impl FnMut(&TopicName, &mut Topic)) {
+        for shard in self.shards() {
+            self.change_all(shard, &mut change);
+        }
+    }
+
+    /// Has histories drop publications until all together take no more than `bytes_max`.
+    ///
+    /// Only those drop some that take at least half as much as the largest one. So a topic with many messages pays by
+    /// itself for what it gets, and the few messages of a quiet one stay. Among those that pay, the oldest publications
+    /// go first, as far as a look at one shard can tell.
+    pub(super) fn shed(&self, bytes_max: usize) {
+        if self.usage.history_bytes() <= bytes_max {
+            return;
+        }
+        let mut next_shard = match self.next_shard.try_lock() {
+            Ok(next_shard) => next_shard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Another thread is about it.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        // A little more than needed, so that a look at the topics of a shard serves many publications.
+        let target = bytes_max - bytes_max / SHED_PART;
+        loop {
+            let too_much = self.usage.history_bytes().saturating_sub(target);
+            let largest: Vec<usize> = self.shards().map(|shard| shard.marks.largest).collect();
+            let most = largest.iter().copied().max().unwrap_or(0);
+            if too_much == 0 || most == 0 {
+                break;
+            }
+            let at_least = most.div_ceil(2);
+            let mut order = (0..SHARDS).map(|index| (*next_shard + index) % SHARDS);
+            let Some(index) = order.find(|&index| largest[index] >= at_least) else {
+                break;
+            };
+            *next_shard = (index + 1) % SHARDS;
+            let mut shard = lock(&self.shards[index]);
+            shard.shed(too_much, at_least, &self.usage);
+            // Topics of which nothing is left are forgotten, and the largest one is found.
+            self.change_all(shard, |_, _| ());
+        }
+    }
+
+    /// Changes every topic of a shard, and forgets those of which nothing is left.
+    fn change_all(
+        &self,
+        mut shard: MutexGuard<'_, Shard>,
+        mut change: impl FnMut(&TopicName, &mut Topic),
+    ) {
+        let Shard { topics, marks } = &mut *shard;
+        *marks = Marks::default();
+        topics.retain(|name, topic| {
+            change(name, topic);
+            self.note(topic, marks)
+        });
+        shard.shrink();
+    }
+
+    /// Counts what a topic takes after a change. False if nothing is left of it.
+    fn note(&self, topic: &mut Topic, marks: &mut Marks) -> bool {
+        topic.count(&self.usage);
+        marks.look_at = earlier(marks.look_at, topic.look_at());
+        marks.largest = marks.largest.max(topic.history_bytes());
+        if topic.is_idle() {
+            self.version.fetch_max(topic.version(), Ordering::Relaxed);
+        }
+        !topic.is_idle()
+    }
+
+    fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map(lock)
+    }
+
+    fn shard(&self, name: &TopicName) -> MutexGuard<'_, Shard> {
+        // The low bits say where in the map of its shard a topic lies.
+        let hash = self.hasher.hash_one(name) >> 32;
+        lock(&self.shards[hash as usize % SHARDS])
+    }
+}
+
+impl Shard {
+    fn new(hasher: &RandomState) -> Shard {
+        Shard {
+            topics: HashMap::with_hasher(hasher.clone()),
+            marks: Marks::default(),
+        }
+    }
+
+    /// Drops publications of topics whose histories take at least `at_least`, the oldest first, until `too_much` is freed.
+    fn shed(&mut self, too_much: usize, at_least: usize, usage: &TopicUsage) {
+        let topics = self.topics.values_mut();
+        let mut large: Vec<&mut Box<Topic>> = topics
+            .filter(|topic| topic.history_bytes() >= at_least)
+            .collect();
+        let oldest = large.iter().zip(0_usize..);
+        let oldest = oldest.filter_map(|(topic, index)| Some(Reverse((topic.oldest()?, index))));
+        let mut oldest: BinaryHeap<_> = oldest.collect();
+        let mut freed = 0;
+        while freed < too_much
+            && let Some(Reverse((_, index))) = oldest.pop()
+        {
+            let topic = &mut large[index];
+            let before = topic.history_bytes();
+            topic.drop_oldest();
+            topic.count(usage);
+            freed += before - topic.history_bytes();
+            if topic.history_bytes() >= at_least
+                && let Some(at) = topic.oldest()
+            {
+                oldest.push(Reverse((at, index)));
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &TopicName) {
+        self.topics.remove(name);
+        self.shrink();
+    }
+
+    /// Gives back memory of the map, where most of it is not used.
+    fn shrink(&mut self) {
+        let len = self.topics.len();
+        if len < self.topics.capacity() / 4 {
+            self.topics.shrink_to(len * 2);
+        }
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn earlier(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    // `None` is less than any moment.
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+const SHARDS: usize = 64;
+/// Histories that are beyond their limit drop this part of it at a time.
+const SHED_PART: usize = 256;

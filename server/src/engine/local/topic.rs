@@ -1,0 +1,259 @@
+//! One topic: its history, its members, and what the sink has to hear of it.
+
+use std::sync::Arc;
+
+use super::epochs::Epochs;
+use super::footprint::{allocated, hash_map_entry, shared};
+use super::history::{Appended, Stream};
+use super::outbox::{Event, Outbox};
+use super::owners::Owner;
+use super::presence::Members;
+use super::usage::{Counts, TopicUsage};
+use crate::config::HistoryBounds;
+use crate::engine::{
+    ChangeKind, Failure, HistoryFrom, Member, MembersPage, Page, PageLimit, PresenceChange,
+    Publication, Start, StreamPosition, TopicName,
+};
+use crate::process::clock::Moment;
+
+/// What the engine has of one topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    owner: Arc<Owner>,
+    name_bytes: usize,
+    /// `None` while the configuration gives the topic no history.
+    stream: Option<Stream>,
+    members: Members,
+    is_subscribed: bool,
+    outbox: Outbox,
+    /// What is counted of this topic in the usage of its owner and of all topics.
+    counted: Counts,
+}
+
+/// An answer, and what the caller is to tell the sink when it has given back the lock.
+pub(super) type Told<T> = (T, Option<Event>);
+
+impl Topic {
+    /// A topic of which nothing is known. The list of its members begins with this version.
+    pub(super) fn new(owner: Arc<Owner>, name: &TopicName, version: u64) -> Topic {
+        Topic {
+            owner,
+            name_bytes: name.name.len(),
+            stream: None,
+            members: Members::new(version),
+            is_subscribed: false,
+            outbox: Outbox::default(),
+            counted: Counts::default(),
+        }
+    }
+
+    /// Appends a publication to the history, if the topic has one, and to what the sink has to hear.
+    pub(super) fn publish(
+        &mut self,
+        publication: Publication,
+        bounds: Option<HistoryBounds>,
+        epochs: &Epochs,
+        now: Moment,
+    ) -> Result<Told<Option<StreamPosition>>, Failure> {
+        if self.outbox.is_full() {
+            return Err(Failure::Full);
+        }
+        self.bound(bounds, epochs, now);
+        let at = match &mut self.stream {
+            Some(stream) => match stream.append(&publication, now) {
+                Appended::New(at) => Some(at),
+                Appended::Repeated(at) => return Ok((Some(at), None)),
+            },
+            None => None,
+        };
+        Ok((at, self.event(|| Event::Publication(publication, at))))
+    }
+
+    /// From now on the sink hears of the topic.
+    pub(super) fn subscribe(
+        &mut self,
+        bounds: Option<HistoryBounds>,
+        epochs: &Epochs,
+        now: Moment,
+    ) -> Start {
+        self.bound(bounds, epochs, now);
+        self.is_subscribed = true;
+        Start {
+            head: self.stream.as_ref().map(Stream::head),
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self) {
+        self.is_subscribed = false;
+    }
+
+    /// Applies what the configuration says now.
+    ///
+    /// A topic that loses its history loses the epoch too: what is published meanwhile gets no offset.
+    pub(super) fn bound(&mut self, bounds: Option<HistoryBounds>, epochs: &Epochs, now: Moment) {
+        match (bounds, &mut self.stream) {
+            (Some(bounds), Some(stream)) => stream.bound(bounds, now),
+            (Some(bounds), stream) => *stream = Some(Stream::new(epochs.next(), bounds)),
+            (None, stream) => *stream = None,
+        }
+    }
+
+    /// Reads the history.
+    pub(super) fn history(&mut self, from: HistoryFrom, limit: PageLimit, now: Moment) -> Page {
+        let stream = self.stream.as_mut();
+        stream.map_or_else(Page::default, |stream| stream.page(from, limit, now))
+    }
+
+    /// Makes a session a member, or gives it another value. Answers the version of the members.
+    ///
+    /// `others` is what the members of all topics take, this one included, and `bytes_max` what they may take.
+    pub(super) fn enter(
+        &mut self,
+        name: &TopicName,
+        member: Member,
+        others: usize,
+        bytes_max: usize,
+    ) -> Result<Told<u64>, Failure> {
+        let Some((after, before)) = self.members.bytes_with(&member) else {
+            return Ok((self.members.version(), None));
+        };
+        let more = after.saturating_sub(before) + self.first_member_bytes();
+        // A value that takes no more than the one before is let in, even if the limit is a smaller one by now.
+        if after > before && others + more > bytes_max {
+            return Err(Failure::TooBig {
+                limit: "presence_bytes_max",
+            });
+        }
+        if self.outbox.is_full() {
+            return Err(Failure::Full);
+        }
+        let changed = self.members.enter(&member);
+        let event = changed.and_then(|kind| self.changed(name, kind, member));
+        Ok((self.members.version(), event))
+    }
+
+    /// Ends a membership, if there is one. It is never refused: a member that stays for ever would be worse than a queue
+    /// that is a little longer.
+    pub(super) fn leave(&mut self, name: &TopicName, id: u64) -> Option<Event> {
+        let member = self.members.leave(id)?;
+        self.changed(name, ChangeKind::Left, member)
+    }
+
+    pub(super) fn present(&self, after: Option<u64>, limit: PageLimit) -> MembersPage {
+        self.members.page(after, limit)
+    }
+
+    /// What follows an event that the sink has heard.
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        self.outbox.next()
+    }
+
+    /// Ends the turn of a thread in which the sink has panicked.
+    pub(super) fn abandon_turn(&mut self) {
+        self.outbox.abandon();
+    }
+
+    /// Drops what is too old. Returns what an abandoned turn has left for the sink.
+    pub(super) fn sweep(&mut self, now: Moment) -> Option<Event> {
+        if let Some(stream) = &mut self.stream {
+            stream.drop_old(now);
+        }
+        self.outbox.resume()
+    }
+
+    pub(super) fn drop_oldest(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.drop_oldest();
+        }
+    }
+
+    /// When the oldest publication that is kept was published.
+    pub(super) fn oldest(&self) -> Option<Moment> {
+        self.stream.as_ref().and_then(Stream::oldest)
+    }
+
+    /// When [`sweep`](Self::sweep) has something to do.
+    pub(super) fn look_at(&self) -> Option<Moment> {
+        if self.outbox.is_abandoned() {
+            return Some(Moment::ORIGIN);
+        }
+        self.stream.as_ref().and_then(Stream::look_at)
+    }
+
+    /// Nothing is left that a topic made anew would not have, but for the version of the members.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_empty = self.stream.as_ref().is_none_or(Stream::is_empty);
+        is_empty && self.members.is_empty() && !self.is_subscribed && self.outbox.is_idle()
+    }
+
+    /// The version of the members.
+    pub(super) fn version(&self) -> u64 {
+        self.members.version()
+    }
+
+    /// What the history takes, as it was counted last.
+    pub(super) fn history_bytes(&self) -> usize {
+        self.counted.history_bytes
+    }
+
+    /// Counts what the topic takes now, for its owner and in `all`.
+    pub(super) fn count(&mut self, all: &TopicUsage) {
+        let counts = self.counts();
+        if counts != self.counted {
+            self.owner.topics.change(&self.counted, &counts);
+            all.change(&self.counted, &counts);
+            self.counted = counts;
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.is_empty()) {
+            counts.topics = 1;
+            counts.publications = stream.len();
+            counts.history_bytes = self.own_bytes() + stream.bytes();
+        }
+        // A topic with both counts twice what it takes by itself, since either may go first.
+        if !self.members.is_empty() {
+            counts.topics = 1;
+            counts.members = self.members.len();
+            counts.presence_bytes = self.own_bytes() + self.members.bytes();
+        }
+        counts
+    }
+
+    /// What the topic takes beside publications and members.
+    fn own_bytes(&self) -> usize {
+        OWN_BYTES + shared(self.name_bytes)
+    }
+
+    /// What the first member takes besides.
+    fn first_member_bytes(&self) -> usize {
+        match self.members.is_empty() {
+            true => self.own_bytes(),
+            false => 0,
+        }
+    }
+
+    fn changed(&mut self, name: &TopicName, kind: ChangeKind, member: Member) -> Option<Event> {
+        let version = self.members.version();
+        self.event(|| {
+            Event::Presence(PresenceChange {
+                topic: name.clone(),
+                version,
+                kind,
+                member,
+            })
+        })
+    }
+
+    /// Adds an event to what the sink has to hear, if it wants to hear of the topic.
+    fn event(&mut self, event: impl FnOnce() -> Event) -> Option<Event> {
+        self.is_subscribed
+            .then(|| self.outbox.begin(event()))
+            .flatten()
+    }
+}
+
+const OWN_BYTES: usize =
+    allocated(size_of::<Topic>()) + hash_map_entry(size_of::<(TopicName, Box<Topic>)>());
