@@ -275,5 +275,7 @@ impl fmt::Debug for LocalEngine {
 const TURN: usize = 64;
 const SWEEP_VALUES: usize = 1_000;
 
+#[cfg(all(test, not(any(miri, sanitized))))]
+mod memory_tests;
 #[cfg(test)]
 mod tests;
