@@ -117,7 +117,7 @@ pub(crate) struct Capabilities {
 /// A topic's full name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TopicName {
-    /// The handler that the topic belongs to; empty for a topic of the server's own, which begins with `/`.
+    /// The handler that the topic belongs to, or [`SERVER`](crate::sessions::topics::SERVER).
     pub(crate) owner: Arc<str>,
     /// 1 to 255 bytes without NUL. No byte is a wildcard.
     pub(crate) name: Arc<str>,

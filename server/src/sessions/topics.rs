@@ -24,7 +24,7 @@ type Subscribers = HashMap<u64, Arc<Mailbox>>;
 /// A topic's full name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Topic<'a> {
-    /// The handler's name; empty for the server's own topics.
+    /// The handler's name; [`SERVER`] for the server's own topics.
     owner: &'a str,
     name: &'a str,
 }
@@ -32,11 +32,11 @@ pub(crate) struct Topic<'a> {
 impl<'a> Topic<'a> {
     /// The topic that `name` is for the handler `owner`.
     pub(crate) fn new(owner: &'a str, name: &'a str) -> Topic<'a> {
-        let owner = if name.starts_with('/') { "" } else { owner };
+        let owner = if name.starts_with('/') { SERVER } else { owner };
         Topic { owner, name }
     }
 
-    /// The handler's name; empty for the server's own topics.
+    /// The handler's name; [`SERVER`] for the server's own topics.
     pub(crate) fn owner(&self) -> &'a str {
         self.owner
     }
@@ -165,6 +165,10 @@ impl Topics {
     }
 }
 
+/// The owner of the server's own topics. It is no name of a handler: that of the handler at the path `/` is empty, and
+/// no name begins with `/`.
+pub(crate) const SERVER: &str = "/";
+
 const SHARDS: usize = 16;
 
 #[cfg(test)]
@@ -200,6 +204,9 @@ mod tests {
     fn a_topic_belongs_to_its_handler_unless_it_begins_with_a_slash() {
         assert_ne!(Topic::new("chat", "lobby"), Topic::new("echo", "lobby"));
         assert_eq!(Topic::new("chat", "/news"), Topic::new("echo", "/news"));
+        // The handler at the path `/` has an empty name.
+        assert_eq!(Topic::new("", "lobby").owner(), "");
+        assert_eq!(Topic::new("", "/news").owner(), SERVER);
     }
 
     #[test]

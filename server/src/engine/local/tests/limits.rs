@@ -1,6 +1,7 @@
 //! What may be held, and what is counted of it.
 
 use super::*;
+use crate::sessions::topics::{SERVER, Topic};
 
 #[test]
 fn a_member_that_is_refused_hears_the_limit_and_changes_nothing() {
@@ -41,10 +42,7 @@ fn what_is_held_is_counted_for_each_handler_and_comes_to_nothing() {
         count: 3,
         ..UNBOUNDED
     }));
-    let news = TopicName {
-        owner: "".into(),
-        name: "/news".into(),
-    };
+    let news = TopicName::new(Topic::new("chat", "/news"));
     for _ in 0..5 {
         it.publish(&topic("lobby"), b"hello").unwrap();
         it.publish(&news, b"hello").unwrap();
@@ -56,7 +54,7 @@ fn what_is_held_is_counted_for_each_handler_and_comes_to_nothing() {
     assert_eq!((usage.topics, usage.publications, usage.members), (2, 3, 1));
     assert!(usage.history_bytes > 3 * 5 && usage.presence_bytes > 3);
     assert_eq!((usage.keys, usage.store_bytes > 3), (1, true));
-    let of_server = it.engine.usage("");
+    let of_server = it.engine.usage(SERVER);
     assert_eq!((of_server.topics, of_server.publications), (1, 3));
     assert_eq!(it.engine.usage("other"), Usage::default());
 
