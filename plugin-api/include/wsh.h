@@ -161,7 +161,8 @@
  *     ctx and an id. With the id of a session of this handler, that session's `answer` hears, also
  *     after a move. With id 0 the handler itself hears, by `answered`. A session that is over, a
  *     generation that is over and a table without the callback hear nothing. A session's answers
- *     come between callbacks, in order with what is sent to it by id.
+ *     come between callbacks, in order with what is sent to it by id. They do not wait for the rest
+ *     of a message in parts, as what is sent does.
  *
  *     What a WshAnswer has:
  *     subscribe_from  position: the last publication before the new ones. follows: how many missed

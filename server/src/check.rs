@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::border::handler_context::Rights;
 use crate::border::trial::Bounds;
 use crate::config::Config;
@@ -47,7 +49,7 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     trust::tell(config.trust);
     let stage = Arc::new(Stage::new(config.stage_dir.as_deref(), false)?);
     stage.set_trust(config.trust);
-    let shared = Shared::new(config.log_level, &config.limits);
+    let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config.clone())));
     let mut report = CheckReport::default();
     if let Err(error) = document_root::check(config) {
         report.bad.push(error.to_string());

@@ -4,13 +4,14 @@
 //! that it has. When the last one has ended it is shut down and retired. Its image stays mapped.
 
 mod closable_counter;
+mod engine_side;
 pub(crate) mod life;
 mod lifecycle;
 pub(crate) mod lineage;
 pub(crate) mod owners;
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,8 @@ pub(crate) struct Generation {
     /// The limits in `settings`, shared by the sessions that begin now.
     session_limits: ArcSwap<SessionLimits>,
     references: ClosableCounter,
+    /// How many of the references are for calls that belong to no session.
+    calls: AtomicUsize,
     lineage: Arc<Lineage>,
     lifecycle: Lifecycle,
     life: Mutex<Life>,
@@ -76,6 +79,7 @@ impl Generation {
         lineage: Arc<Lineage>,
     ) -> Arc<Generation> {
         context.set_quarantine_rule(quarantine_rule(&settings));
+        context.set_ask_limits(&settings);
         Arc::new(Generation {
             number: context.generation,
             handler: context.handler.clone(),
@@ -85,6 +89,7 @@ impl Generation {
             session_limits: ArcSwap::from_pointee(settings.session.clone()),
             settings: ArcSwap::from_pointee(settings),
             references: ClosableCounter::default(),
+            calls: AtomicUsize::new(0),
             lineage,
             lifecycle: Lifecycle::default(),
             life: Mutex::default(),
@@ -104,6 +109,7 @@ impl Generation {
     /// Changes the settings of sessions that begin from now on.
     pub(crate) fn set_settings(&self, settings: HandlerConfig) {
         self.context.set_quarantine_rule(quarantine_rule(&settings));
+        self.context.set_ask_limits(&settings);
         self.session_limits
             .store(Arc::new(settings.session.clone()));
         self.settings.store(Arc::new(settings));
@@ -128,7 +134,8 @@ impl Generation {
 
     /// The number of handshakes and sessions that refer to it.
     pub(crate) fn sessions(&self) -> usize {
-        self.references.get()
+        let calls = self.calls.load(Ordering::Relaxed);
+        self.references.get().saturating_sub(calls)
     }
 
     /// The stage of its life.
@@ -202,6 +209,10 @@ impl Generation {
 
     fn leave(self: &Arc<Self>) {
         self.give_thread_back();
+        self.end_reference();
+    }
+
+    fn end_reference(self: &Arc<Self>) {
         if self.references.leave() {
             self.happens(LifeEvent::Empty);
         }
@@ -218,12 +229,16 @@ impl Generation {
         match action {
             None => {}
             Some(LifeAction::TellServing) => {
-                self.call("serving", move || generation.plugin.serving(true));
+                self.call("serving", move || {
+                    generation.plugin.serving(true);
+                    generation.open_to_engine();
+                });
             }
             Some(LifeAction::TellNotServing) => {
                 self.call("serving", move || generation.plugin.serving(false));
             }
             Some(LifeAction::ShutDown) => self.call("shutdown", move || {
+                generation.close_to_engine();
                 generation.plugin.shutdown();
                 generation.context.end();
                 generation.happens(LifeEvent::ShutDown);

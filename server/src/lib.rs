@@ -7,7 +7,7 @@ pub mod check;
 pub mod config;
 pub mod connection;
 pub mod dev;
-#[allow(dead_code, reason = "the sessions do not use it yet")]
+#[allow(dead_code, reason = "the sessions do not use all of it yet")]
 mod engine;
 mod generation;
 mod http;

@@ -12,6 +12,7 @@
 pub(crate) mod memory;
 pub(crate) mod reserve;
 pub(crate) mod wakes;
+pub(crate) mod workers;
 
 use std::io;
 

@@ -71,11 +71,10 @@ impl Serving {
         document_root::check(&config)?;
         // A busy port is an error before any handler runs.
         let listeners = listener::bind(&config.listen)?;
-        let shared = Shared::new(config.log_level, &config.limits);
-        shared
-            .descriptors
-            .tell_if_short(config.limits.connections_max);
+        let connections_max = config.limits.connections_max;
         let config = Arc::new(ArcSwap::from_pointee(config));
+        let shared = Shared::new(config.clone());
+        shared.descriptors.tell_if_short(connections_max);
         // This must come before any code of a plugin runs.
         last_resort::watch().map_err(ServeError::Thread)?;
         let control = Control::start(config.clone(), shared.clone(), reread)?;

@@ -1,6 +1,7 @@
 //! What all sessions share: how one is found, what others have for it, and what wakes it.
 
 pub(crate) mod alarms;
+pub(crate) mod answer;
 pub(crate) mod cause;
 pub(crate) mod descriptors;
 pub(crate) mod mailbox;

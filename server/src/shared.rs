@@ -1,10 +1,21 @@
 //! What the road of a connection and the road of a change share, for the life of the process.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
-use crate::config::{Limits, LogLevel};
+use arc_swap::ArcSwap;
+
+use crate::config::{Config, LogLevel};
+use crate::engine::Origin;
+use crate::engine::local::LocalEngine;
+use crate::engine::local::settings::{Job, Settings, StoreLimits, TopicLimits};
+use crate::engine::node::{Node, NodeParts};
+use crate::process::clock::Moment;
 use crate::process::thread_pool::ThreadPool;
+use crate::runtime::wakes;
+use crate::runtime::workers::Workers;
 use crate::sessions::descriptors::Descriptors;
 use crate::sessions::registry::Registry;
 use crate::sessions::timer_wheel::TimerWheel;
@@ -14,8 +25,15 @@ use crate::ws::deflate::budget::Budget;
 /// The one value that reaches every session, generation and handler.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// What the operator decided, as it holds now.
+    config: Arc<ArcSwap<Config>>,
     pub(crate) sessions: Arc<Registry>,
-    pub(crate) topics: Arc<Topics>,
+    /// The one door to what servers share, and to the subscribers of every topic.
+    pub(crate) node: Arc<Node>,
+    engine: Arc<LocalEngine>,
+    /// Whether the engine may keep something, so that it is swept.
+    is_swept: AtomicBool,
+    pub(crate) workers: Workers,
     /// Wakes sessions for their deadlines.
     pub(crate) timer_wheel: Arc<TimerWheel>,
     /// The memory that compression contexts may take.
@@ -29,22 +47,125 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(level: LogLevel, limits: &Limits) -> Arc<Shared> {
+    /// `config` is replaced when the operator has changed it; [`apply`](Self::apply) follows each time.
+    ///
+    /// Jobs run in the runtime in which this is called. Without one, as in a trial, no job runs.
+    pub(crate) fn new(config: Arc<ArcSwap<Config>>) -> Arc<Shared> {
+        let now = config.load();
+        let workers = Workers::of_this_runtime();
+        let (engine, node) = start_engine(&config, &workers);
         let shared = Shared {
             sessions: Registry::new(),
-            topics: Topics::new(),
+            node,
+            engine,
+            is_swept: AtomicBool::new(false),
+            workers,
             timer_wheel: TimerWheel::new(),
-            deflate_budget: Budget::new(limits.deflate_contexts_bytes_max),
+            deflate_budget: Budget::new(now.limits.deflate_contexts_bytes_max),
             descriptors: Arc::new(Descriptors::now()),
             lifecycle: ThreadPool::new(),
             log_level: Box::leak(Box::new(AtomicU32::new(0))),
+            config: config.clone(),
         };
-        shared.set_log_level(level);
+        shared.set_log_level(now.log_level);
+        if !now.topics.is_plain() {
+            shared.begin_sweeps();
+        }
         Arc::new(shared)
+    }
+
+    /// Applies what has changed in the configuration.
+    pub(crate) fn apply(&self) {
+        let config = self.config.load();
+        self.set_log_level(config.log_level);
+        self.deflate_budget
+            .set_max(config.limits.deflate_contexts_bytes_max);
+        self.node.set_policies(config.topics.clone());
+        self.engine.apply_settings();
+        if !config.topics.is_plain() {
+            self.begin_sweeps();
+        }
+    }
+
+    /// Has the engine free what is too old, and the node follow the time, each second from now on. Only the first call has
+    /// work to do. It comes before anything is kept.
+    pub(crate) fn begin_sweeps(&self) {
+        if self.is_swept.load(Ordering::Relaxed) || self.is_swept.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (engine, node) = (self.engine.clone(), self.node.clone());
+        self.workers.spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP_PAUSE).await;
+                engine.sweep();
+                node.tick(Moment::now().ms_since(Moment::ORIGIN));
+            }
+        });
     }
 
     /// Sets the level that plugins see from now on.
     pub(crate) fn set_log_level(&self, level: LogLevel) {
         self.log_level.store(level as u32, Ordering::Relaxed);
     }
+
+    /// The longest value of a member of a topic.
+    pub(crate) fn presence_value_bytes_max(&self) -> usize {
+        self.config.load().limits.presence_value_bytes_max
+    }
 }
+
+/// The engine that the configuration names, and this server's side of it.
+fn start_engine(config: &Arc<ArcSwap<Config>>, workers: &Workers) -> (Arc<LocalEngine>, Arc<Node>) {
+    let random = RandomState::new();
+    let mut secret = [0; 16];
+    secret[..8].copy_from_slice(&random.hash_one(0).to_le_bytes());
+    secret[8..].copy_from_slice(&random.hash_one(1).to_le_bytes());
+    let parts = NodeParts {
+        topics: Topics::new(),
+        policies: config.load().topics.clone(),
+        origin: Origin {
+            node: 0,
+            incarnation: random.hash_one(2),
+        },
+        secret,
+        run: run_on(workers),
+    };
+    let mut local = None;
+    let node = Node::new(parts, |sink| {
+        let engine = LocalEngine::new(settings(config, workers), sink);
+        local = Some(engine.clone());
+        engine
+    });
+    let engine = local.expect("the node has made its engine");
+    (engine, node)
+}
+
+/// What the engine asks for whenever it needs it.
+fn settings(config: &Arc<ArcSwap<Config>>, workers: &Workers) -> Settings {
+    let (topics, limits, handlers) = (config.clone(), config.clone(), config.clone());
+    Settings {
+        history: Box::new(move |topic| {
+            let config = topics.load();
+            config.topics.policy(&topic.owner, &topic.name).history
+        }),
+        limits: Box::new(move || TopicLimits::of(&limits.load().limits)),
+        store: Box::new(move |handler| StoreLimits::of(&handlers.load().handler(handler).limits)),
+        now: Box::new(Moment::recent),
+        run_later: run_on(workers),
+    }
+}
+
+/// Runs each job soon, on a worker.
+fn run_on(workers: &Workers) -> Box<dyn Fn(Job) + Send + Sync> {
+    let workers = workers.clone();
+    Box::new(move |job| {
+        workers.spawn(async move {
+            // What the job wakes is woken after it.
+            let _scope = wakes::defer();
+            job();
+        });
+    })
+}
+
+/// The time between two sweeps. What has an age or a time to live is freed within it.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@
 //! `ctx` and an id. With the id of a session of this handler, that session's `answer` hears. With id 0 the handler itself
 //! hears, by [`answered`](super::Vtable::answered). A session that is over, a generation that is over and a vtable
 //! without the callback hear nothing. A session's answers come between callbacks, in order with what is sent to it by id.
+//! They do not wait for the rest of a message in parts, as what is sent does.
 //!
 //! A page has at most as many items as its `limit`, which is 1 at least, and as a page may have.
 //!

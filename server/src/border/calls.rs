@@ -377,7 +377,7 @@ impl SessionInstance {
 
     /// Runs one callback with the session and the Conn, which is lent to it. A callback that the plugin does not have answers
     /// `Continue`.
-    fn call<F>(
+    pub(super) fn call<F>(
         &self,
         conn: &mut HostConn,
         name: Callback,

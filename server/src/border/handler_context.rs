@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use wsh::{abi, rules};
 
+use super::asks::{HandlerAsks, TopicUse};
+use super::handler_jobs::HandlerJobs;
 use super::handler_log::CapturedLines;
 use super::quarantine::Quarantine;
 use super::throttle::Throttle;
@@ -17,7 +19,6 @@ use crate::config::HandlerConfig;
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::sessions::mailbox::{Letter, Mailbox, Undelivered};
 use crate::sessions::prepared_message::PreparedMessage;
-use crate::sessions::topics::Topic;
 use crate::shared::Shared;
 use crate::ws::frame;
 
@@ -52,6 +53,8 @@ pub(crate) struct HandlerContext {
     /// Whether the log says that the handler chose none of the subprotocols that a client offered.
     has_warned_of_protocols: AtomicBool,
     pub(crate) throttle: Throttle,
+    pub(super) asks: HandlerAsks,
+    pub(super) jobs: HandlerJobs,
     /// Where the handler's lines of the log go instead, in the process of a trial, which has no log.
     pub(crate) captured_lines: Option<CapturedLines>,
 }
@@ -75,6 +78,8 @@ impl HandlerContext {
             quarantine: Quarantine::default(),
             has_warned_of_protocols: AtomicBool::new(false),
             throttle: Throttle::default(),
+            asks: HandlerAsks::default(),
+            jobs: HandlerJobs::default(),
             captured_lines,
         }))
     }
@@ -82,6 +87,7 @@ impl HandlerContext {
     /// Ends the context: every function that takes it answers GONE from now on, but `log`.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
+        self.end_hearing();
     }
 
     /// Notes that the handler chose none of a client's subprotocols. True the first time.
@@ -137,8 +143,9 @@ impl HandlerContext {
         self.check_not_ended()?;
         // Encoded once for all subscribers, and before a lock is taken.
         let message = prepare(kind, payload)?;
-        let topic = Topic::new(&self.handler, topic);
-        Ok(self.shared.topics.publish(topic, &message, except))
+        let topic = self.topic(topic, TopicUse::Any)?;
+        let published = self.shared.node.publish(topic, &message, except);
+        published.map_err(|_| abi::FULL)
     }
 
     /// Runs `run(argument)` on a new thread, which counts as the handler's until its end.
@@ -192,13 +199,13 @@ impl HandlerContext {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    fn find(&self, id: u64) -> Result<Arc<Mailbox>, abi::Status> {
+    pub(super) fn find(&self, id: u64) -> Result<Arc<Mailbox>, abi::Status> {
         self.check_not_ended()?;
         let found = self.shared.sessions.find(&self.handler, id);
         found.ok_or(abi::GONE)
     }
 
-    fn check_not_ended(&self) -> Result<(), abi::Status> {
+    pub(super) fn check_not_ended(&self) -> Result<(), abi::Status> {
         if self.has_ended() {
             return Err(abi::GONE);
         }
@@ -246,7 +253,7 @@ impl ThreadJob {
 }
 
 /// Encodes a whole message as one frame.
-fn prepare(kind: u32, payload: &[u8]) -> Result<Arc<PreparedMessage>, abi::Status> {
+pub(super) fn prepare(kind: u32, payload: &[u8]) -> Result<Arc<PreparedMessage>, abi::Status> {
     // Before the payload is read: a length that is too large may be a mistake.
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(abi::TOO_BIG);
@@ -262,7 +269,7 @@ fn prepare(kind: u32, payload: &[u8]) -> Result<Arc<PreparedMessage>, abi::Statu
 }
 
 /// The status for a letter that could not be delivered.
-fn status_of(undelivered: Undelivered) -> abi::Status {
+pub(super) fn status_of(undelivered: Undelivered) -> abi::Status {
     match undelivered {
         Undelivered::Gone => abi::GONE,
         Undelivered::Full => abi::FULL,

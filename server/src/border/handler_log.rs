@@ -194,6 +194,18 @@ pub(crate) fn callback_failed(
     );
 }
 
+/// Logs why a callback of the handler made no message, the first time and then now and then. `times` counts the failures
+/// since the last line.
+pub(crate) fn making_failed(context: &HandlerContext, callback: &str, error: &str, times: u64) {
+    let handler = &*context.handler;
+    let generation = context.generation;
+    let times = (times > 1).then_some(times);
+    error!(
+        handler,
+        generation, callback, %error, times, "callback failed"
+    );
+}
+
 /// Appends text with its control characters escaped, so that one event is one line.
 pub(crate) fn escape_into(line: &mut String, text: &[u8]) {
     value::push_message(line, &String::from_utf8_lossy(text));

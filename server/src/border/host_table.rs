@@ -1,9 +1,10 @@
 //! The host table: every function that a plugin can call, except those of `wsh.raw/1`.
 //!
-//! Functions that send a message are in [`messages`], those of the answer to a handshake in [`response`], and all others in
-//! this file. Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
+//! Functions that send a message are in [`messages`], those of the answer to a handshake in [`response`], those of what
+//! servers share in [`asks`], and all others in this file. Each function turns raw arguments into safe ones, asks [`Controls`](crate::outbound::controls::Controls) or the
 //! [`HandlerContext`], and turns the answer into a status. No function calls the plugin before it returns.
 
+mod asks;
 mod messages;
 pub(crate) mod response;
 
@@ -12,8 +13,13 @@ use std::ffi::c_void;
 use wsh::abi::{self, Bytes, Host, Pair, Status, Str};
 use wsh::rules::{self, REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 
+use self::asks::{
+    enter, history, leave, present, publish_acked, store_delete, store_get, store_list, store_put,
+    subscribe_from,
+};
 use self::messages::{commit, publish, reserve, send, send_to};
 use self::response::{response_extensions, response_header, response_protocol, response_reject};
+use super::asks::TopicUse;
 use super::failure_reason::fail;
 use super::handler_context::HandlerContext;
 use super::host_conn::HostConn;
@@ -55,16 +61,16 @@ pub(crate) fn table(context: &'static HandlerContext) -> &'static Host {
         response_reject: Some(response_reject),
         response_extensions: Some(response_extensions),
         extension: Some(extension),
-        subscribe_from: None,
-        enter: None,
-        leave: None,
-        publish_acked: None,
-        history: None,
-        present: None,
-        store_get: None,
-        store_put: None,
-        store_delete: None,
-        store_list: None,
+        subscribe_from: Some(subscribe_from),
+        enter: Some(enter),
+        leave: Some(leave),
+        publish_acked: Some(publish_acked),
+        history: Some(history),
+        present: Some(present),
+        store_get: Some(store_get),
+        store_put: Some(store_put),
+        store_delete: Some(store_delete),
+        store_list: Some(store_list),
     }))
 }
 
@@ -167,8 +173,9 @@ unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Sta
     status(call_on_conn(conn, call, |conn| {
         let name = rules::topic(name?)?;
         if rules::switch(on)? {
-            let topics = &conn.context.shared.topics;
-            conn.controls.subscribe(topics, name)
+            let context = conn.context;
+            context.topic(name, TopicUse::Any)?;
+            conn.controls.subscribe(&context.shared.node, name)
         } else {
             conn.controls.unsubscribe(name);
             Ok(())

@@ -32,7 +32,7 @@ use crate::plugin::step::Step;
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) handler: *mut c_void,
-    context: &'static HandlerContext,
+    pub(super) context: &'static HandlerContext,
     image: ImageRange,
     /// A copy of the plugin's own. Fields that an older plugin does not have are NULL.
     pub(crate) vtable: &'static Vtable,

@@ -3,6 +3,7 @@
 //! The status alone leaves the author of a handler in C guessing. The rule is found out after the refusal, from the arguments
 //! of the call, so that a call that succeeds pays nothing for it.
 
+mod asks;
 mod raw;
 mod rules;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 use wsh::abi::{self, Bytes, Status};
 
+pub(crate) use self::asks::AskCall;
 pub(crate) use self::raw::RawCall;
 use super::guards::exits;
 use super::handler_context::{self, HandlerContext};
@@ -82,6 +84,7 @@ pub(crate) enum HostCall<'a> {
         body: LentBytes<'a>,
     },
     Raw(RawCall<'a>),
+    Ask(AskCall<'a>),
 }
 
 /// A pointer and a length that a plugin gave, with the bytes behind them where these can be read.
@@ -178,6 +181,8 @@ pub(crate) fn log_refusal(with: CalledWith, call: &HostCall<'_>, status: Status)
     };
     let error = match status {
         abi::TOO_BIG => "too big",
+        abi::FULL => "too many wait",
+        abi::UNSUPPORTED if call.is_about_configuration(rule) => "not configured",
         abi::UNSUPPORTED => "this server does not know it",
         abi::MISUSE => "called at the wrong time or on the wrong thread",
         _ => "an argument breaks its rule",
@@ -215,7 +220,7 @@ fn running_handler() -> (Option<&'static HandlerContext>, Option<&'static str>) 
 }
 
 /// The kind of a refusal: the address of the handler's context, the function and the rule.
-type Key = (usize, &'static str, &'static str);
+pub(super) type Key = (usize, &'static str, &'static str);
 
 /// A refusal that was logged a short time ago.
 struct LoggedRefusal {
@@ -227,7 +232,7 @@ struct LoggedRefusal {
 
 /// How many refusals of a kind the next line stands for, this one included. `None` if one was logged less than
 /// [`LOG_INTERVAL`] ago.
-fn times_to_log(key: Key, now: Instant) -> Option<u64> {
+pub(super) fn times_to_log(key: Key, now: Instant) -> Option<u64> {
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     let is_recent = |it: &LoggedRefusal| now.duration_since(it.at) < LOG_INTERVAL;
     let times = match logged.iter_mut().find(|it| it.key == key) {
@@ -271,6 +276,7 @@ impl HostCall<'_> {
             HostCall::ResponseProtocol { .. } => "response_protocol",
             HostCall::ResponseReject { .. } => "response_reject",
             HostCall::Raw(call) => call.name(),
+            HostCall::Ask(call) => call.name,
         }
     }
 }

@@ -39,11 +39,15 @@ pub(crate) enum Callback {
     Destroy,
     Snapshot,
     Restore,
+    Answer,
+    Answered,
+    Envelope,
+    Presence,
 }
 
 impl Callback {
     /// Every callback, where its number says.
-    const ALL: [Callback; 15] = [
+    const ALL: [Callback; 19] = [
         Callback::Handshake,
         Callback::Abandon,
         Callback::Open,
@@ -59,6 +63,10 @@ impl Callback {
         Callback::Destroy,
         Callback::Snapshot,
         Callback::Restore,
+        Callback::Answer,
+        Callback::Answered,
+        Callback::Envelope,
+        Callback::Presence,
     ];
 
     /// The callback's name in the ABI.
@@ -79,6 +87,10 @@ impl Callback {
             Callback::Destroy => "destroy",
             Callback::Snapshot => "snapshot",
             Callback::Restore => "restore",
+            Callback::Answer => "answer",
+            Callback::Answered => "answered",
+            Callback::Envelope => "envelope",
+            Callback::Presence => "presence",
         }
     }
 }

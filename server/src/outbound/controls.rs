@@ -4,9 +4,11 @@
 //! server's own frames (Ping, Pong, Close) are queued here too.
 
 mod backpressure;
+mod joined_topics;
 pub(crate) mod outgoing;
 mod raw;
 mod timers;
+mod topics;
 
 use std::sync::Arc;
 
@@ -14,13 +16,13 @@ use tungstenite::protocol::frame::coding::OpCode;
 use wsh::{abi, rules};
 
 use self::backpressure::{Watermark, congested_above};
+use self::joined_topics::JoinedTopics;
 use self::timers::Timers;
 use crate::buffers::pool::Buffer;
 use crate::config::SessionLimits;
 use crate::outbound::wire::Wire;
 use crate::sessions::cause::Cause;
 use crate::sessions::mailbox::Mailbox;
-use crate::sessions::topics::{Subscriptions, Topics};
 use crate::ws::close::CloseBody;
 use crate::ws::closing::{CloseFrame, ClosingEvent, ClosingHandshake};
 use crate::ws::deflate::deflation::Deflation;
@@ -59,7 +61,8 @@ pub(crate) struct Controls {
 struct Extras {
     watermark: Watermark,
     timers: Timers,
-    subscriptions: Option<Subscriptions>,
+    subscriptions: Option<JoinedTopics>,
+    memberships: Option<JoinedTopics>,
     /// Memory that a handler writes a message into.
     reserved: Buffer,
     /// How many bytes of it the handler asked for; `None` once another call has taken it back.
@@ -184,40 +187,6 @@ impl Controls {
     #[inline]
     pub(crate) fn may_send(&self) -> bool {
         self.closing.state().may_send()
-    }
-
-    /// Joins a topic.
-    pub(crate) fn subscribe(
-        &mut self,
-        topics: &Arc<Topics>,
-        name: &str,
-    ) -> Result<(), abi::Status> {
-        let extras = self.extras.get_or_insert_default();
-        let subscriptions =
-            (extras.subscriptions).get_or_insert_with(|| Subscriptions::new(topics, &self.mailbox));
-        if subscriptions.has(name) {
-            return Ok(());
-        }
-        if subscriptions.len() == self.limits.topics_max {
-            return Err(abi::TOO_BIG);
-        }
-        subscriptions.join(name);
-        Ok(())
-    }
-
-    /// Leaves a topic.
-    pub(crate) fn unsubscribe(&mut self, name: &str) {
-        let extras = self.extras.as_mut();
-        if let Some(subscriptions) = extras.and_then(|extras| extras.subscriptions.as_mut()) {
-            subscriptions.leave(name);
-        }
-    }
-
-    /// Leaves every topic.
-    pub(crate) fn unsubscribe_all(&mut self) {
-        if let Some(extras) = &mut self.extras {
-            extras.subscriptions = None;
-        }
     }
 
     /// Queues a control frame other than Close.

@@ -94,7 +94,7 @@ impl Session {
 
     /// Tells the handler that the session is over, or notes that it has to be told.
     pub(super) fn note_end(&mut self) {
-        self.controls().unsubscribe_all();
+        self.controls().leave_topics();
         self.registration.mailbox().refuse_letters();
         if !self.owner.has_instance() {
             return;

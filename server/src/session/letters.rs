@@ -1,5 +1,7 @@
 //! What was posted to a session's mailbox, taken and acted on between two callbacks.
 
+use std::collections::VecDeque;
+
 use super::Session;
 use crate::sessions::cause::Cause;
 use crate::sessions::mailbox::{Dismissal, Letter, Post};
@@ -72,18 +74,36 @@ impl Session {
             return 0;
         };
         let mut bytes = 0;
-        while let Some(letter) = waiting.front()
+        while let Some(letter) = waiting.front_mut()
             && self.deliver_letter(letter)
         {
             bytes += letter.len();
             waiting.pop_front();
         }
+        if !waiting.is_empty() && self.registration.mailbox().has_asks() {
+            self.deliver_answers(&mut waiting);
+        }
         self.waiting = Some(waiting);
         bytes
     }
 
+    /// Delivers the answers among letters that wait for the end of a message in parts. That end may depend on an answer.
+    fn deliver_answers(&mut self, waiting: &mut VecDeque<Letter>) {
+        let mut index = 0;
+        while self.holds_letters()
+            && let Some(letter) = waiting.get_mut(index)
+        {
+            if matches!(letter, Letter::Answer(_)) {
+                self.deliver_letter(letter);
+                waiting.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
     /// Delivers one letter; false if it has to wait.
-    fn deliver_letter(&mut self, letter: &Letter) -> bool {
+    fn deliver_letter(&mut self, letter: &mut Letter) -> bool {
         let controls = &mut self.conn.controls;
         match letter {
             Letter::Send(message) => controls.send_prepared(message),
@@ -94,7 +114,20 @@ impl Session {
             }
             Letter::Note(note) => {
                 if self.state().may_send() {
-                    self.call(|instance, conn, _| instance.note(conn, *note));
+                    let note = *note;
+                    self.call(|instance, conn, _| instance.note(conn, note));
+                }
+                true
+            }
+            Letter::Answer(letter) => {
+                letter.end_ask();
+                if let Some(not_joined) = letter.not_joined.take() {
+                    controls.take_back(&not_joined);
+                }
+                if self.state().may_send() {
+                    self.call(|instance, conn, _| {
+                        instance.answer(conn, letter.token, &letter.answer)
+                    });
                 }
                 true
             }

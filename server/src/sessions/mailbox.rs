@@ -4,6 +4,8 @@
 //! Any thread may post. The session takes everything between two callbacks. Letters keep the order in which
 //! they were posted, and count against the session's outbound limit until they are sent.
 
+mod asks;
+
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::runtime::wakes;
+use crate::sessions::answer::AnswerLetter;
 use crate::sessions::move_tracker::{Ask, MoveTracker};
 use crate::sessions::prepared_message::PreparedMessage;
 
@@ -43,6 +46,8 @@ struct Inner {
     bytes: usize,
     /// The most bytes that may wait: the session's outbound limit.
     bytes_max: usize,
+    /// How many asks of the session wait for their answers.
+    asks: u32,
     woken: bool,
     overflowed: bool,
     dismissal: Option<Dismissal>,
@@ -63,7 +68,7 @@ enum Intake {
 }
 
 /// One thing for a session to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Letter {
     /// Send this whole message.
     Send(Arc<PreparedMessage>),
@@ -71,6 +76,8 @@ pub(crate) enum Letter {
     Close { code: u16, reason: String },
     /// Call the handler's `note` with this number.
     Note(u64),
+    /// Call the handler's `answer` with this.
+    Answer(Box<AnswerLetter>),
 }
 
 /// The server's own order to close, to sessions of a generation and of older ones. It overtakes letters that
@@ -427,18 +434,20 @@ impl Inner {
         // A Close is the last letter there is.
         match self.letters.as_ref()?.back()? {
             Letter::Close { code, .. } => Some(*code),
-            Letter::Send(_) | Letter::Note(_) => None,
+            Letter::Send(_) | Letter::Note(_) | Letter::Answer(_) => None,
         }
     }
 }
 
 impl Letter {
-    /// The bytes that a letter counts for. An empty message counts too, because it takes memory.
+    /// The bytes that a letter counts for. An empty message counts too, because it takes memory. Answers are bounded by the
+    /// count of asks instead.
     pub(crate) fn len(&self) -> usize {
         let text = match self {
             Letter::Send(message) => message.plain().len(),
             Letter::Close { reason, .. } => reason.len(),
             Letter::Note(_) => 0,
+            Letter::Answer(_) => return 0,
         };
         size_of::<Letter>() + text
     }

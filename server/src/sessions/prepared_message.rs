@@ -76,6 +76,11 @@ impl PreparedMessage {
         self.opcode
     }
 
+    /// The kind in the numbers of the ABI, `TEXT` or `BINARY`.
+    pub(crate) fn kind(&self) -> u32 {
+        u32::from(u8::from(self.opcode))
+    }
+
     pub(crate) fn may_compress(&self) -> bool {
         self.may_compress
     }

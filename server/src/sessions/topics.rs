@@ -47,61 +47,6 @@ impl<'a> Topic<'a> {
     }
 }
 
-/// The topics that one session has joined. Dropping this leaves them, however the session ends.
-#[derive(Debug)]
-pub(crate) struct Subscriptions {
-    topics: Arc<Topics>,
-    mailbox: Arc<Mailbox>,
-    /// As the handler wrote them.
-    names: Vec<Box<str>>,
-}
-
-impl Subscriptions {
-    /// No subscription yet.
-    pub(crate) fn new(topics: &Arc<Topics>, mailbox: &Arc<Mailbox>) -> Subscriptions {
-        Subscriptions {
-            topics: topics.clone(),
-            mailbox: mailbox.clone(),
-            names: Vec::new(),
-        }
-    }
-
-    /// The number of topics that the session has joined.
-    pub(crate) fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether the session has joined the topic.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|other| **other == *name)
-    }
-
-    /// Joins a topic that the session has not joined yet.
-    pub(crate) fn join(&mut self, name: &str) {
-        let topic = Topic::new(self.mailbox.owner(), name);
-        self.topics.subscribe(topic, &self.mailbox);
-        self.names.push(name.into());
-    }
-
-    /// Leaves a topic, if the session has joined it.
-    pub(crate) fn leave(&mut self, name: &str) {
-        if let Some(index) = self.names.iter().position(|other| **other == *name) {
-            let topic = Topic::new(self.mailbox.owner(), name);
-            self.topics.unsubscribe(topic, self.mailbox.id);
-            self.names.swap_remove(index);
-        }
-    }
-}
-
-impl Drop for Subscriptions {
-    fn drop(&mut self) {
-        for name in &self.names {
-            let topic = Topic::new(self.mailbox.owner(), name);
-            self.topics.unsubscribe(topic, self.mailbox.id);
-        }
-    }
-}
-
 impl Topics {
     pub(crate) fn new() -> Arc<Topics> {
         Arc::new(Topics {
@@ -207,28 +152,6 @@ mod tests {
         // The handler at the path `/` has an empty name.
         assert_eq!(Topic::new("", "lobby").owner(), "");
         assert_eq!(Topic::new("", "/news").owner(), SERVER);
-    }
-
-    #[test]
-    fn a_session_that_is_dropped_leaves_its_topics() {
-        let topics = Topics::new();
-        let [ann, ben] = sessions();
-        let mut anns = Subscriptions::new(&topics, ann.mailbox());
-        let mut bens = Subscriptions::new(&topics, ben.mailbox());
-        for name in ["lobby", "/news", "tea"] {
-            anns.join(name);
-            bens.join(name);
-        }
-        anns.leave("tea");
-        assert!(!anns.has("tea") && anns.len() == 2);
-
-        drop(anns);
-
-        let message = PreparedMessage::new(crate::ws::frame::TEXT, b"hi", false);
-        for name in ["lobby", "/news", "tea"] {
-            let reached = topics.publish(Topic::new("chat", name), &message, 0);
-            assert_eq!(reached, 1, "{name}");
-        }
     }
 
     #[test]

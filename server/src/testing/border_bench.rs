@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::{self, Runtime};
 use wsh::{Message, abi};
 
@@ -51,7 +52,7 @@ impl BorderBench {
             trial: Trial::Never,
             ..Config::default()
         };
-        let shared = Shared::new(config.log_level, &config.limits);
+        let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config.clone())));
         let rights = Rights::of(config.handler("echo"));
         let context = HandlerContext::leak("echo", 1, &shared, rights, None);
         let bytes = std::fs::read(plugin)?;

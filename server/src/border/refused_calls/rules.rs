@@ -3,6 +3,7 @@
 use wsh::abi::{self, Status};
 use wsh::rules;
 
+use super::asks::LETS_USE;
 use super::{HostCall, LentBytes};
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 
@@ -10,10 +11,16 @@ impl HostCall<'_> {
     /// The rule that an argument of the call broke, in a sentence. `None` where a peer or the system is the reason of the
     /// refusal.
     pub(super) fn broken_rule(&self, status: Status) -> Option<&'static str> {
-        match status {
-            abi::INVALID | abi::TOO_BIG | abi::UNSUPPORTED => self.argument_rule(status),
+        match (self, status) {
+            (HostCall::Ask(call), _) => call.broken_rule(status),
+            (_, abi::INVALID | abi::TOO_BIG | abi::UNSUPPORTED) => self.argument_rule(status),
             _ => None,
         }
+    }
+
+    /// Whether the rule says what the configuration lets a handler do.
+    pub(super) fn is_about_configuration(&self, rule: &str) -> bool {
+        rule.starts_with("`[topics]`")
     }
 
     /// The rule of the argument that the call broke.
@@ -58,6 +65,7 @@ impl HostCall<'_> {
             HostCall::Subscribe { topic, on } => Some(match topic_rule(status, topic) {
                 Some(rule) => rule,
                 None if on > 1 => "`on` is 0 or 1",
+                None if status == abi::UNSUPPORTED => LETS_USE,
                 None => "a session joins at most `topics_max` topics",
             }),
             HostCall::SendTo { kind, payload } => whole_message_rule(status, kind, payload),
@@ -65,11 +73,16 @@ impl HostCall<'_> {
                 topic,
                 kind,
                 payload,
-            } => topic_rule(status, topic).or_else(|| whole_message_rule(status, kind, payload)),
+            } => topic_rule(status, topic).or_else(|| match rules::kind_by_id(kind) {
+                // The kind is good, so the topic is what is not for the handler.
+                Ok(_) if status == abi::UNSUPPORTED => Some(LETS_USE),
+                _ => whole_message_rule(status, kind, payload),
+            }),
             HostCall::ResponseHeader { .. }
             | HostCall::ResponseProtocol { .. }
             | HostCall::ResponseReject { .. } => self.response_rule(status),
             HostCall::Raw(call) => call.broken_rule(status),
+            HostCall::Ask(call) => call.broken_rule(status),
         }
     }
 
@@ -119,7 +132,11 @@ enum Parts {
 }
 
 /// The rule of a message that is sent by id or to a topic.
-fn whole_message_rule(status: Status, kind: u32, payload: LentBytes<'_>) -> Option<&'static str> {
+pub(super) fn whole_message_rule(
+    status: Status,
+    kind: u32,
+    payload: LentBytes<'_>,
+) -> Option<&'static str> {
     message_rule(
         status,
         kind,
@@ -188,7 +205,7 @@ fn close_rule(code: u32, reason: LentBytes<'_>) -> &'static str {
 }
 
 /// The rule that a topic's name broke, if it broke one.
-fn topic_rule(status: Status, topic: LentBytes<'_>) -> Option<&'static str> {
+pub(super) fn topic_rule(status: Status, topic: LentBytes<'_>) -> Option<&'static str> {
     match status {
         abi::INVALID if !topic.is_readable() => Some(UNREADABLE),
         abi::TOO_BIG if topic.len > rules::TOPIC_BYTES_MAX => Some("`topic` has at most 255 bytes"),

@@ -8,7 +8,9 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
 };
@@ -20,7 +22,7 @@ use crate::border::handler_context::HandlerContext;
 use crate::border::handler_log::CapturedLines;
 use crate::border::image;
 use crate::border::library::{InitArgument, Plugin};
-use crate::config::{Limits, LogLevel};
+use crate::config::{Config, LogLevel};
 use crate::plugin::libraries;
 use crate::plugin::refusal::Refusal;
 use crate::plugin::step::Step;
@@ -81,7 +83,12 @@ fn isolate(page: &OwnedFd, mapped: &Mapped, request: &TrialRequest) {
 
 /// Makes the calls of a load, and reports what came of them.
 fn try_plugin(page: &Mapped, request: &TrialRequest) {
-    let shared = Shared::new(LogLevel::Off, &Limits::default());
+    let config = Config {
+        log_level: LogLevel::Off,
+        ..Config::default()
+    };
+    // Its engine is this process's own, and ends with it.
+    let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config)));
     let level = &shared.log_level;
     level.store(request.log_level, std::sync::atomic::Ordering::Relaxed);
     let context = HandlerContext::leak(

@@ -293,9 +293,6 @@ impl Reconciler {
             warn!(%error, "no page is served until it is there");
         }
         logging::set_level(new.log_level);
-        self.shared.set_log_level(new.log_level);
-        let budget = &self.shared.deflate_budget;
-        budget.set_max(new.limits.deflate_contexts_bytes_max);
         for (name, handler) in &self.deployments {
             if let Some(serving) = &handler.serving {
                 serving.set_settings(new.handler(name).clone());
@@ -311,6 +308,7 @@ impl Reconciler {
             is_built_otherwise || is_refused && before != after
         });
         self.config.store(Arc::new(new));
+        self.shared.apply();
         self.swap_table();
         info!("configuration applied");
         self.due(Instant::now());

@@ -1,0 +1,91 @@
+//! What a generation is called for by the engine's side: the answers to its handler's own asks, the handler's form of a
+//! publication, and its message about a change of members.
+//!
+//! It begins when `serving` has returned, and ends with the last session: no such call begins after `shutdown` has begun.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Generation;
+use crate::border::engine_calls::Made;
+use crate::border::library::Plugin;
+use crate::engine::node::callbacks::{Envelope, HandlerCallbacks, Presence};
+use crate::sessions::prepared_message::PreparedMessage;
+
+/// A call that belongs to no session. The generation is not shut down as long as there is one.
+struct CallRef<'a>(&'a Arc<Generation>);
+
+impl Generation {
+    /// Has the engine's side call the generation from now on, unless a newer one is called.
+    pub(super) fn open_to_engine(self: &Arc<Self>) {
+        let this = self.clone();
+        self.context.begin_hearing(Arc::new(move |token, answer| {
+            this.call_for_engine(|plugin| plugin.answered(token, answer));
+        }));
+        let has = self.plugin.vtable;
+        let (making, telling) = (self.clone(), self.clone());
+        let callbacks = HandlerCallbacks {
+            envelope: has.envelope.map(|_| {
+                let envelope: Box<Envelope> = Box::new(move |topic, position, message| {
+                    making.make(|plugin| plugin.envelope(&topic.name, position.as_bytes(), message))
+                });
+                envelope
+            }),
+            presence: has.presence.map(|_| {
+                let presence: Box<Presence> =
+                    Box::new(move |change| telling.make(|plugin| plugin.presence(change)));
+                presence
+            }),
+        };
+        let shared = &self.context.shared;
+        if callbacks.presence.is_some() {
+            // The node hears of every topic with a subscriber.
+            shared.begin_sweeps();
+        }
+        shared
+            .node
+            .set_callbacks(&self.handler, self.number, callbacks);
+    }
+
+    /// Ends [`open_to_engine`](Self::open_to_engine).
+    pub(super) fn close_to_engine(&self) {
+        let node = &self.context.shared.node;
+        node.clear_callbacks(&self.handler, self.number);
+        self.context.end_hearing();
+    }
+
+    /// Has the handler make a message. `None`: it makes none, fails, or is about to shut down.
+    fn make(self: &Arc<Self>, call: impl FnOnce(&Plugin) -> Made) -> Option<Arc<PreparedMessage>> {
+        match self.call_for_engine(call)? {
+            Made::Message(message) => Some(message),
+            Made::Nothing | Made::Failed => None,
+            Made::Panicked => {
+                self.context.record_panic();
+                None
+            }
+        }
+    }
+
+    /// Makes a call, unless the generation is about to shut down.
+    fn call_for_engine<T>(self: &Arc<Self>, call: impl FnOnce(&Plugin) -> T) -> Option<T> {
+        let reference = self.enter_call()?;
+        let outcome = call(&self.plugin);
+        drop(reference);
+        Some(outcome)
+    }
+
+    fn enter_call(self: &Arc<Self>) -> Option<CallRef<'_>> {
+        if !self.references.enter() {
+            return None;
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Some(CallRef(self))
+    }
+}
+
+impl Drop for CallRef<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.end_reference();
+    }
+}
