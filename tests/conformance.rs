@@ -14,7 +14,7 @@ mod tested;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wsh::abi::{self, Descriptor};
 
@@ -23,6 +23,14 @@ use self::tested::Tested;
 use crate::harness::compile::compile;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
+
+/// Topics for the scripts.
+const TOPICS: &str = r#"
+    [topics]
+    "script/h*" = { history = { count = 5 } }
+    "script/alone" = { presence = false }
+    "/others" = { history = { count = 5 }, handlers = ["echo"] }
+"#;
 
 /// One script and its outcome.
 struct Row {
@@ -80,44 +88,74 @@ fn both_give_out_messages_in_parts_alike() {
     compare("parts.txt", &["-DPARTS"], 12);
 }
 
-/// Plays a table with the handler that `options` make. The table must have at least this many rows.
-fn compare(table: &str, options: &[&str], rows_min: usize) {
-    let table = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/conformance")
-        .join(table);
-    let rows = rows(&std::fs::read_to_string(&table).expect("the table"));
-    assert!(rows.len() >= rows_min, "{} rows", rows.len());
-    let site = Site::empty();
-    let path = site.add_bytes(
-        &compile("tests/fixtures/c/script.c", options),
-        "script_wsh.so",
-    );
+#[test]
+fn the_server_answers_what_it_is_asked() {
+    let rows = read("asks.txt", 90);
+    let site = site_with(&[]);
     let server = Real(Server::start(&site));
-    let test = Tested(wsh::test::serve(load(&path)));
 
-    let mut differences = String::new();
-    let mut written = String::new();
-    for row in &rows {
+    settle("asks.txt", &rows, |row, differences| {
+        let real = play(&server, row);
+        row.differ("server", &real, differences);
+        real
+    });
+}
+
+/// Plays a table on both hosts with the handler that `options` make. The table must have at least this many rows.
+fn compare(table: &str, options: &[&str], rows_min: usize) {
+    let rows = read(table, rows_min);
+    let site = site_with(options);
+    let server = Real(Server::start(&site));
+    let test = Tested(wsh::test::serve(load(
+        &site.handlers().join("script_wsh.so"),
+    )));
+
+    settle(table, &rows, |row, differences| {
         let real = play(&server, row);
         let tested = play(&test, row);
         if real != tested {
-            let Row { name, .. } = row;
             let _ = writeln!(
                 differences,
-                "{name}\n  server    {real:?}\n  test host {tested:?}"
+                "{}\n  server    {real:?}\n  test host {tested:?}",
+                row.name
             );
         }
-        if real != row.outcome {
-            let Row { name, outcome, .. } = row;
-            let _ = writeln!(
-                differences,
-                "{name}\n  table     {outcome:?}\n  server    {real:?}"
-            );
-        }
+        row.differ("server", &real, differences);
+        real
+    });
+}
+
+/// The rows of a table.
+fn read(table: &str, rows_min: usize) -> Vec<Row> {
+    let rows = rows(&std::fs::read_to_string(path_of(table)).expect("the table"));
+    assert!(rows.len() >= rows_min, "{} rows", rows.len());
+    rows
+}
+
+fn path_of(table: &str) -> PathBuf {
+    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance");
+    tables.join(table)
+}
+
+/// A site with the handler that `options` make, and topics of every kind.
+fn site_with(options: &[&str]) -> Site {
+    let site = Site::empty();
+    let library = compile("tests/fixtures/c/script.c", options);
+    site.add_bytes(&library, "script_wsh.so");
+    site.write("config.toml", TOPICS);
+    site
+}
+
+/// Plays each row, and expects no differences, which `play` adds. It answers the outcome of the server.
+fn settle(table: &str, rows: &[Row], mut play: impl FnMut(&Row, &mut String) -> Vec<String>) {
+    let mut differences = String::new();
+    let mut written = String::new();
+    for row in rows {
+        let real = play(row, &mut differences);
         row.write(&real, &mut written);
     }
     if std::env::var_os("WSHD_BLESS").is_some() {
-        std::fs::write(&table, written).expect("the table is written");
+        std::fs::write(path_of(table), written).expect("the table is written");
     }
     assert!(differences.is_empty(), "\n{differences}");
 }
@@ -175,6 +213,21 @@ fn play(host: &dyn Host, row: &Row) -> Vec<String> {
 }
 
 impl Row {
+    /// Adds a difference if a host's outcome is not that of the table.
+    fn differ(&self, host: &str, outcome: &[String], differences: &mut String) {
+        if outcome != self.outcome {
+            let Row {
+                name,
+                outcome: table,
+                ..
+            } = self;
+            let _ = writeln!(
+                differences,
+                "{name}\n  table     {table:?}\n  {host}    {outcome:?}"
+            );
+        }
+    }
+
     fn write(&self, outcome: &[String], text: &mut String) {
         let _ = writeln!(text, "{}", self.name);
         if !self.query.is_empty() {
