@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::config::authority::Authority;
+use crate::engine::Usage;
 use crate::generation::Generation;
 use crate::http::head::Head;
 
 /// All handlers, in the order of their names. A list never changes; a change makes a new one. The
-/// numbers of sessions are those of the moment at which they are read.
+/// numbers of sessions, topics, members, bytes and keys are those of the moment at which they are read.
 #[derive(Debug, Default)]
 pub(crate) struct Listing(Vec<Listed>);
 
@@ -38,14 +39,16 @@ impl Listing {
         self.0.iter().map(|listed| listed.name.clone()).collect()
     }
 
-    /// The list as JSON. Reasons and versions, which are for operators, are in it only if the reader
-    /// `is_here`: on this machine.
-    pub(crate) fn json(&self, is_here: bool) -> String {
+    /// The list as JSON. `usage` says what is kept under the name of a handler.
+    ///
+    /// Reasons, versions, and how much is kept, which are for operators, are in it only if the reader `is_here`: on
+    /// this machine.
+    pub(crate) fn json(&self, is_here: bool, usage: impl Fn(&str) -> Usage) -> String {
         let shown = self
             .0
             .iter()
             .filter(|listed| is_here || listed.serving.is_some());
-        let shown = shown.map(|listed| listed.json(is_here));
+        let shown = shown.map(|listed| listed.json(is_here, &usage(&listed.name)));
         Value::from(shown.collect::<Vec<_>>()).to_string()
     }
 }
@@ -104,13 +107,15 @@ const PROXY_HEADERS: [&str; 12] = [
 ];
 
 impl Listed {
-    fn json(&self, is_here: bool) -> Value {
+    fn json(&self, is_here: bool, usage: &Usage) -> Value {
         let serving = self.serving.as_ref();
         let mut value = json!({
             "path": format!("/{}", self.name),
             "name": self.name,
             "generation": serving.map(|generation| generation.number),
             "sessions": serving.map_or(0, |generation| generation.sessions()),
+            "topics": usage.topics,
+            "members": usage.members,
         });
         if is_here {
             // A generation may have gone since the list was made.
@@ -120,6 +125,8 @@ impl Listed {
             let newest_first = serving.into_iter().chain(old);
             value["generations"] = newest_first.map(|it| generation_json(it)).collect();
             value["refusal"] = self.refusal.clone().into();
+            value["history_bytes"] = usage.history_bytes.into();
+            value["store"] = json!({ "keys": usage.keys, "bytes": usage.store_bytes });
         }
         value
     }
@@ -156,6 +163,49 @@ mod tests {
         let host = head.value("host").expect("one").unwrap_or_default();
         let host = std::str::from_utf8(host).expect("text");
         super::is_from_here(peer.parse().expect("an address"), &head, host)
+    }
+
+    #[test]
+    fn what_is_kept_for_a_handler_is_told_with_it_and_its_size_on_this_machine_only() {
+        let listed = |name: &str| Listed {
+            name: name.to_owned(),
+            serving: None,
+            old: Vec::new(),
+            retired: 0,
+            refusal: Some("it is broken".to_owned()),
+        };
+        let usage = |name: &str| match name {
+            "chat" => Usage {
+                topics: 2,
+                publications: 3,
+                history_bytes: 400,
+                members: 5,
+                presence_bytes: 60,
+                keys: 7,
+                store_bytes: 800,
+            },
+            _ => Usage::default(),
+        };
+        let listing = Listing::new(vec![listed("chat"), listed("echo")]);
+
+        let here: Value = serde_json::from_str(&listing.json(true, usage)).expect("JSON");
+        let there = listed("chat").json(false, &usage("chat"));
+
+        assert_eq!(
+            (&here[0]["topics"], &here[0]["members"]),
+            (&2.into(), &5.into())
+        );
+        assert_eq!(here[0]["history_bytes"], 400);
+        assert_eq!(here[0]["store"], json!({ "keys": 7, "bytes": 800 }));
+        assert_eq!(here[1]["store"], json!({ "keys": 0, "bytes": 0 }));
+        assert_eq!(
+            (&there["topics"], &there["members"]),
+            (&2.into(), &5.into())
+        );
+        assert_eq!(
+            (&there["history_bytes"], &there["store"]),
+            (&Value::Null, &Value::Null)
+        );
     }
 
     #[test]

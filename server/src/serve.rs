@@ -90,6 +90,7 @@ impl Serving {
         let (stop, stopping) = Stopping::new();
         let server = Server {
             router: control.router(),
+            node: shared.node.clone(),
             config,
             admission: Admission::new(shared.descriptors.clone()),
             refusals: RefusalLog::new(),

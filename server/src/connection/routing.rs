@@ -79,7 +79,9 @@ fn route_to_resource(
     match resource {
         Resource::Listing => {
             let is_here = is_from_here(peer.ip(), &head, host);
-            NextStep::Reply(Reply::Json(server.router.listing().json(is_here)))
+            let usage = |handler: &str| server.node.usage(handler);
+            let listing = server.router.listing();
+            NextStep::Reply(Reply::Json(listing.json(is_here, usage)))
         }
         Resource::DevScript => NextStep::Reply(Reply::Script(overlay::SCRIPT)),
         Resource::DevEvents(overlay) => NextStep::StreamEvents(overlay.clone()),

@@ -11,12 +11,15 @@ use super::refusal_log::RefusalLog;
 use super::reply::Reply;
 use super::stopping::Stopping;
 use crate::config::Config;
+use crate::engine::node::Node;
 use crate::router::Router;
 
 /// What every connection needs of the server.
 pub(crate) struct Server {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) router: Arc<Router>,
+    /// What is kept for the handlers.
+    pub(crate) node: Arc<Node>,
     pub(crate) admission: Admission,
     pub(crate) refusals: RefusalLog,
     /// Whether the server listens on loopback addresses only.
