@@ -59,6 +59,7 @@ mod stuck;
 mod styles;
 mod surroundings;
 mod telling;
+mod topic_policies;
 mod trial_ends;
 mod trials;
 mod trust;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::world::World;
@@ -184,4 +185,36 @@ pub(super) fn moves(world: &World) -> String {
 
 pub(super) fn yes_or_no(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
+}
+
+/// The last message of a topic, after one was published.
+pub(super) fn keeps_a_message(world: &World) -> String {
+    let mut client = world.open("/shares");
+    client.ask("publish lobby x");
+    client.ask("history lobby 1")
+}
+
+/// Whether a new session can become a member of a topic with a value of two bytes.
+pub(super) fn enters(world: &World) -> String {
+    is_accepted(&world.open("/shares").ask("enter lobby 2"))
+}
+
+/// Whether two bytes can be kept that were not kept before.
+pub(super) fn puts(world: &World) -> String {
+    static KEYS: AtomicU64 = AtomicU64::new(0);
+    let key = KEYS.fetch_add(1, Ordering::Relaxed);
+    is_accepted(&world.open("/shares").ask(&format!("put key{key} 2")))
+}
+
+/// Whether all of some asks of one kind are accepted that are made at a time.
+pub(super) fn asks(world: &World, kind: &str, count: u64) -> String {
+    let answer = world.open("/shares").ask(&format!("{kind} {count}"));
+    yes_or_no(answer == format!("{kind} {count}"))
+}
+
+/// Whether the answer says that something was done, and not that it was too much.
+fn is_accepted(answer: &str) -> String {
+    let is_refused = answer.ends_with(" TOO_BIG");
+    assert!(is_refused || answer.ends_with(" OK"), "{answer}");
+    yes_or_no(!is_refused)
 }

@@ -32,6 +32,8 @@ impl World {
         site.add("echo_wsh", "reloaded_wsh.so");
         let pours = compile("tests/fixtures/c/pours.c", &[]);
         site.add_bytes(&pours, "pours_wsh.so");
+        let shares = compile("tests/fixtures/c/shares.c", &[]);
+        site.add_bytes(&shares, "shares_wsh.so");
         let open = site.add("echo_wsh", "open_wsh.so");
         let everybodys = std::fs::Permissions::from_mode(0o666);
         std::fs::set_permissions(open, everybodys).expect("a mode");

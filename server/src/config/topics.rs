@@ -38,7 +38,7 @@ pub struct HistoryBounds {
     pub count: usize,
     /// The age of the oldest publication.
     pub age_ms: u64,
-    /// The size of all publications together.
+    /// The memory of all publications together.
     pub bytes: usize,
 }
 

@@ -79,9 +79,9 @@ limits! {
             header_lines_max: usize = 100, "lines", 8..=10_000, NextConnection;
             /// What compression may keep between two events, in all sessions together.
             deflate_contexts_bytes_max: usize = 256 * MIB, "bytes", 0..=TIB, AtOnce;
-            /// What the histories of all topics may take together.
+            /// Memory that the histories of all topics may take together.
             history_bytes_max: usize = 64 * MIB, "bytes", 0..=TIB, AtOnce;
-            /// What the members of all topics may take together.
+            /// Memory that the members of all topics may take together.
             presence_bytes_max: usize = 16 * MIB, "bytes", 0..=TIB, AtOnce;
             /// The value of one member of a topic.
             presence_value_bytes_max: usize = KIB, "bytes", 0..=MIB, AtOnce;
@@ -115,7 +115,7 @@ limits! {
             init_timeout_ms: u64 = 10_000, "ms", 1..=DAY_MS, NextLoad;
             /// Memory that a trial can write to. 0 is half of what the machine has.
             trial_memory_bytes_max: u64 = 0, "bytes", 0..=TIB, NextLoad;
-            /// Keys and values in the handler's store.
+            /// Memory that the handler's store may take, with its keys.
             store_bytes_max: usize = 16 * MIB, "bytes", 0..=TIB, AtOnce;
             /// One value in the handler's store.
             store_value_bytes_max: usize = 64 * KIB, "bytes", 1..=16 * MIB, AtOnce;
@@ -155,7 +155,7 @@ limits! {
             /// Topics that the session is subscribed to at a time.
             topics_max: usize = 256, "topics", 0..=65_536, NextSession;
             /// Questions of the session to the engine that wait for their answers.
-            session_asks_max: usize = 64, "asks", 1..=65_536, NextSession;
+            session_asks_max: usize = 64, "asks", 1..=65_536, AtOnce;
         }
     }
 }
