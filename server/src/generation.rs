@@ -231,7 +231,7 @@ impl Generation {
             Some(LifeAction::TellServing) => {
                 self.call("serving", move || {
                     generation.plugin.serving(true);
-                    generation.open_to_engine();
+                    generation.begin_hearing();
                 });
             }
             Some(LifeAction::TellNotServing) => {

@@ -5,6 +5,7 @@
 
 pub(crate) mod callbacks;
 mod joins;
+mod policies;
 mod queue;
 mod run;
 mod seen;
@@ -30,7 +31,7 @@ use super::{
     Capabilities, Done, Engine, EngineStatus, Failure, HistoryFrom, Member, MembersPage, Origin,
     PageLimit, Publication, Sink, StoreAnswer, StoreRequest, StreamPosition, TopicName, Usage,
 };
-use crate::config::{self, TopicPolicy};
+use crate::config;
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::prepared_message::PreparedMessage;
 use crate::sessions::topics::{Topic, Topics};
@@ -272,12 +273,14 @@ impl Node {
         if !self.capabilities.presence || !self.policy(topic).presence {
             return done(Err(Failure::Unsupported));
         }
+        self.hear_of_members(topic);
         let member = Member { id, value };
         self.engine.enter(&TopicName::new(topic), member, done);
     }
 
     /// Ends a membership, if there is one. The end of a session does it for each of its topics.
     pub(crate) fn leave(&self, topic: Topic<'_>, id: u64) {
+        self.hear_of_members(topic);
         self.engine.leave(&TopicName::new(topic), id);
     }
 
@@ -314,36 +317,17 @@ impl Node {
         self.engine.status()
     }
 
-    /// Has what is published from now on follow other policies.
-    pub(crate) fn set_policies(&self, policies: Arc<config::Topics>) {
-        let is_plain = !self.capabilities.remote && policies.is_plain();
-        self.policies.store(policies);
-        self.is_plain.store(is_plain, Ordering::Relaxed);
-    }
-
-    /// Whether publications of the topic are kept.
-    pub(crate) fn has_history(&self, topic: Topic<'_>) -> bool {
-        let policies = self.policies.load();
-        let policy = policies.policy(topic.owner(), topic.name());
-        self.capabilities.history && policy.history.is_some()
-    }
-
-    /// Whether sessions can be members of the topic.
-    pub(crate) fn has_presence(&self, topic: Topic<'_>) -> bool {
-        let policies = self.policies.load();
-        let policy = policies.policy(topic.owner(), topic.name());
-        self.capabilities.presence && policy.presence
-    }
-
-    /// Whether the configuration lets a handler use the topic.
-    pub(crate) fn allows(&self, handler: &str, topic: Topic<'_>) -> bool {
-        let policies = self.policies.load();
-        policies.policy(topic.owner(), topic.name()).allows(handler)
-    }
-
     /// Has a generation of the handler `owner` called for its topics. The newest generation's callbacks count.
+    ///
+    /// They also count for what an older generation was called for and has not returned from: a call that never returns
+    /// holds up its topic only until then.
     pub(crate) fn set_callbacks(&self, owner: &str, generation: u64, callbacks: HandlerCallbacks) {
         self.callbacks.set(owner, generation, callbacks);
+        for known in self.known.all() {
+            if *known.name.owner == *owner {
+                known.take_over(self);
+            }
+        }
     }
 
     /// Has a generation called no more. Those of another generation stay.
@@ -375,15 +359,6 @@ impl Node {
         self.now_ms.load(Ordering::Relaxed)
     }
 
-    /// Whether the subscribers of a topic need nothing of the engine: no history, and no handler that hears of members.
-    fn goes_directly(&self, topic: Topic<'_>) -> bool {
-        let hears_of_members = || {
-            let callbacks = self.callbacks.of(topic.owner());
-            callbacks.is_some_and(|callbacks| callbacks.presence.is_some())
-        };
-        !self.goes_to_engine(topic) && !hears_of_members()
-    }
-
     fn join(&self, topic: Topic<'_>, join: Join) {
         let now_ms = self.now_ms();
         self.change(topic, |state| state.join(join, now_ms));
@@ -413,15 +388,6 @@ impl Node {
             _ => {}
         }
         Ok(())
-    }
-
-    fn goes_to_engine(&self, topic: Topic<'_>) -> bool {
-        self.capabilities.remote || self.has_history(topic)
-    }
-
-    fn policy(&self, topic: Topic<'_>) -> TopicPolicy {
-        let policies = self.policies.load();
-        policies.policy(topic.owner(), topic.name()).clone()
     }
 
     fn publication(

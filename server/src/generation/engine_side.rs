@@ -1,7 +1,8 @@
 //! What a generation is called for by the engine's side: the answers to its handler's own asks, the handler's form of a
 //! publication, and its message about a change of members.
 //!
-//! It begins when `serving` has returned, and ends with the last session: no such call begins after `shutdown` has begun.
+//! It begins before the first session can, and ends with the last: no such call begins after `shutdown` has begun. Answers
+//! wait for the return of `serving`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,14 +17,19 @@ use crate::sessions::prepared_message::PreparedMessage;
 struct CallRef<'a>(&'a Arc<Generation>);
 
 impl Generation {
-    /// Has the engine's side call the generation from now on, unless a newer one is called.
-    pub(super) fn open_to_engine(self: &Arc<Self>) {
+    /// Has the handler hear the answers to its own asks from now on. `serving` has returned.
+    pub(super) fn begin_hearing(self: &Arc<Self>) {
         let this = self.clone();
         self.context.begin_hearing(Arc::new(move |token, answer| {
             this.call_for_engine(|plugin| plugin.answered(token, answer));
         }));
+    }
+
+    /// Has the node call the generation for its topics from now on, unless a newer one is called. To be called before the
+    /// table of routes leads to the generation.
+    pub(crate) fn open_to_node(self: &Arc<Self>) {
         let has = self.plugin.vtable;
-        let (making, telling) = (self.clone(), self.clone());
+        let (making, telling, context) = (self.clone(), self.clone(), self.context);
         let callbacks = HandlerCallbacks {
             envelope: has.envelope.map(|_| {
                 let envelope: Box<Envelope> = Box::new(move |topic, position, message| {
@@ -36,6 +42,7 @@ impl Generation {
                     Box::new(move |change| telling.make(|plugin| plugin.presence(change)));
                 presence
             }),
+            run: Some(Box::new(move |job| context.run_job(job))),
         };
         let shared = &self.context.shared;
         if callbacks.presence.is_some() {
@@ -47,7 +54,7 @@ impl Generation {
             .set_callbacks(&self.handler, self.number, callbacks);
     }
 
-    /// Ends [`open_to_engine`](Self::open_to_engine).
+    /// Has the generation called no more. Its last session is gone.
     pub(super) fn close_to_engine(&self) {
         let node = &self.context.shared.node;
         node.clear_callbacks(&self.handler, self.number);

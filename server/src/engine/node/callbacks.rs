@@ -6,18 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::Job;
 use crate::engine::position::Position;
 use crate::engine::{PresenceChange, TopicName};
 use crate::sessions::prepared_message::PreparedMessage;
 
-/// The callbacks of one generation of a handler. Both may take long, and are called on a thread that [`run`] chose.
-///
-/// [`run`]: super::NodeParts::run
+/// The callbacks of one generation of a handler. Both may take long, and are called on a thread that `run` chose.
 #[derive(Default)]
 pub(crate) struct HandlerCallbacks {
     pub(crate) envelope: Option<Box<Envelope>>,
     pub(crate) presence: Option<Box<Presence>>,
+    /// Runs a job soon, and never in the call. `None`: [`NodeParts::run`](super::NodeParts::run) does.
+    pub(crate) run: Option<Box<Run>>,
 }
+
+/// See [`HandlerCallbacks::run`].
+pub(crate) type Run = dyn Fn(Job) + Send + Sync;
 
 /// Makes the form in which a publication of a topic with history goes to its subscribers. `None`: as it is.
 pub(crate) type Envelope = dyn Fn(&TopicName, &Position, &Arc<PreparedMessage>) -> Option<Arc<PreparedMessage>>
@@ -88,7 +92,7 @@ mod tests {
         let callbacks = Callbacks::default();
         let with = |has_envelope: bool| HandlerCallbacks {
             envelope: has_envelope.then(|| Box::new(|_: &_, _: &_, _: &_| None) as Box<Envelope>),
-            presence: None,
+            ..HandlerCallbacks::default()
         };
         let has_envelope = || callbacks.of("chat").map(|it| it.envelope.is_some());
 

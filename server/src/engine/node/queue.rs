@@ -1,13 +1,13 @@
 //! What one topic has for its subscribers, in the order in which it goes to them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::OnJoined;
 use super::callbacks::HandlerCallbacks;
 use super::joins::Ready;
 use crate::engine::{Failure, PresenceChange, StreamPosition};
 use crate::sessions::prepared_message::PreparedMessage;
-use std::sync::Arc;
 
 /// One thing for the subscribers of a topic.
 pub(super) enum Item {
@@ -28,14 +28,40 @@ pub(super) struct Delivery {
     pub(super) message: Arc<PreparedMessage>,
 }
 
-/// The items of a topic that wait. At most one thread at a time takes items, so that their order stays.
+/// The items of a topic that wait. At most one thread at a time serves them, so that their order stays.
 #[derive(Default)]
 pub(super) struct Queue {
     items: VecDeque<Item>,
-    /// How much all have, also those that were taken and are not performed.
+    /// How much all have, also those that were taken and are not given yet.
     count: usize,
     bytes: usize,
-    is_taken: bool,
+    turn: Turn,
+    last_turn: u64,
+}
+
+/// What the thread does that serves the items, by the number of its turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Turn {
+    /// No thread serves them.
+    #[default]
+    Free,
+    /// A thread was asked to serve them.
+    Asked(u64),
+    Serving(u64),
+    /// It calls a handler for the first item, which stays here until the handler has returned.
+    Calling(u64),
+}
+
+/// What a thread does next that serves the items.
+pub(super) enum Next<'a> {
+    /// Nothing: another thread has taken over, or there is no item.
+    Nothing,
+    /// To give these items, for which no handler is called.
+    Give(VecDeque<Item>),
+    /// To call a handler for this item.
+    Call(&'a Item),
+    /// To leave the rest to another thread.
+    AskAnother,
 }
 
 impl Item {
@@ -81,24 +107,83 @@ impl Queue {
         self.count == 0
     }
 
-    /// Whether the calling thread is to take the items from now on, until [`take`](Self::take) finds none.
-    pub(super) fn begin(&mut self) -> bool {
-        let begins = !self.is_taken && !self.items.is_empty();
-        self.is_taken |= begins;
-        begins
+    /// The number of the calling thread's turn, if it is to serve the items from now on.
+    pub(super) fn begin(&mut self) -> Option<u64> {
+        let begins = self.turn == Turn::Free && !self.items.is_empty();
+        begins.then(|| {
+            let number = self.new_turn();
+            self.turn = Turn::Serving(number);
+            number
+        })
     }
 
-    /// Takes all items. False if there are none; then the thread takes no more.
-    pub(super) fn take(&mut self, batch: &mut VecDeque<Item>) -> bool {
-        std::mem::swap(&mut self.items, batch);
-        self.is_taken = !batch.is_empty();
-        self.is_taken
+    /// Begins a turn that was asked for. False if another thread has taken over.
+    pub(super) fn begin_asked(&mut self, number: u64) -> bool {
+        let is_asked = self.turn == Turn::Asked(number);
+        if is_asked {
+            self.turn = Turn::Serving(number);
+        }
+        is_asked
     }
 
-    /// Puts back what was taken and not performed. Another thread goes on with it.
-    pub(super) fn put_back(&mut self, batch: &mut VecDeque<Item>) {
-        batch.append(&mut self.items);
-        std::mem::swap(&mut self.items, batch);
+    /// What the thread with this turn does next. `may_call`: it may call a handler. `room`: how many items it may still
+    /// serve.
+    pub(super) fn next(
+        &mut self,
+        number: u64,
+        may_call: bool,
+        room: usize,
+        callbacks: Option<&HandlerCallbacks>,
+    ) -> Next<'_> {
+        if self.turn != Turn::Serving(number) {
+            return Next::Nothing;
+        }
+        let calls = match self.items.front() {
+            None => {
+                self.turn = Turn::Free;
+                return Next::Nothing;
+            }
+            Some(first) => first.calls(callbacks),
+        };
+        if room == 0 || calls && !may_call {
+            self.turn = Turn::Asked(number);
+            return Next::AskAnother;
+        }
+        if calls {
+            self.turn = Turn::Calling(number);
+            return Next::Call(&self.items[0]);
+        }
+        let is_plain = |item: &&Item| !item.calls(callbacks);
+        let count = self.items.iter().take(room).take_while(is_plain).count();
+        Next::Give(match count == self.items.len() {
+            true => std::mem::take(&mut self.items),
+            false => self.items.drain(..count).collect(),
+        })
+    }
+
+    /// The item that a handler was called for. `None` if another thread has taken over meanwhile.
+    pub(super) fn called(&mut self, number: u64) -> Option<Item> {
+        if self.turn != Turn::Calling(number) {
+            return None;
+        }
+        self.turn = Turn::Serving(number);
+        self.items.pop_front()
+    }
+
+    /// Takes the turn from a thread that calls a handler, or that was asked and has not begun. Returns the number of the
+    /// turn that is asked for in its place.
+    pub(super) fn take_over(&mut self) -> Option<u64> {
+        let may = matches!(self.turn, Turn::Asked(_) | Turn::Calling(_));
+        may.then(|| {
+            let number = self.new_turn();
+            self.turn = Turn::Asked(number);
+            number
+        })
+    }
+
+    fn new_turn(&mut self) -> u64 {
+        self.last_turn += 1;
+        self.last_turn
     }
 
     /// Counts items no more.
@@ -111,3 +196,117 @@ impl Queue {
 /// What may wait in one topic. Above, a publication is refused.
 const ITEMS_MAX: usize = 16 * 1024;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::node::callbacks::Envelope;
+    use crate::sessions::prepared_message::PreparedMessage;
+    use crate::ws::frame;
+
+    fn with_envelope() -> HandlerCallbacks {
+        let envelope: Box<Envelope> = Box::new(|_, _, _| None);
+        HandlerCallbacks {
+            envelope: Some(envelope),
+            ..HandlerCallbacks::default()
+        }
+    }
+
+    fn publication(offset: u64) -> Item {
+        Item::Publication(Delivery {
+            at: Some(StreamPosition { epoch: 1, offset }),
+            except: 0,
+            message: PreparedMessage::new(frame::TEXT, b"hi", false),
+        })
+    }
+
+    fn offset_of(item: &Item) -> u64 {
+        match item {
+            Item::Publication(delivery) => delivery.at.map_or(0, |at| at.offset),
+            _ => 0,
+        }
+    }
+
+    /// What the thread with this turn does next, and for which items.
+    fn next(
+        queue: &mut Queue,
+        turn: u64,
+        may_call: bool,
+        callbacks: &HandlerCallbacks,
+    ) -> (&'static str, Vec<u64>) {
+        match queue.next(turn, may_call, 10, Some(callbacks)) {
+            Next::Nothing => ("nothing", Vec::new()),
+            Next::Give(items) => ("give", items.iter().map(offset_of).collect()),
+            Next::Call(item) => ("call", vec![offset_of(item)]),
+            Next::AskAnother => ("ask", Vec::new()),
+        }
+    }
+
+    #[test]
+    fn one_thread_serves_and_a_publisher_leaves_calls_to_another() {
+        let (mut queue, callbacks) = (Queue::default(), with_envelope());
+        assert_eq!(queue.begin(), None);
+        queue.push(Item::Gap);
+        queue.push(publication(1));
+        let turn = queue.begin().unwrap();
+        assert_eq!(queue.begin(), None, "a thread serves");
+
+        assert_eq!(next(&mut queue, turn, false, &callbacks), ("give", vec![0]));
+        assert_eq!(next(&mut queue, turn, false, &callbacks), ("ask", vec![]));
+        assert!(queue.begin_asked(turn));
+        assert!(!queue.begin_asked(turn), "it has begun");
+        assert_eq!(next(&mut queue, turn, true, &callbacks), ("call", vec![1]));
+        assert_eq!(queue.called(turn).as_ref().map(offset_of), Some(1));
+        assert_eq!(
+            next(&mut queue, turn, true, &callbacks),
+            ("nothing", vec![])
+        );
+        queue.push(publication(2));
+        assert!(queue.begin().is_some());
+    }
+
+    #[test]
+    fn the_rest_is_given_at_once_where_no_handler_is_called() {
+        let (mut queue, callbacks) = (Queue::default(), HandlerCallbacks::default());
+        (1..=3).for_each(|offset| queue.push(publication(offset)));
+        let turn = queue.begin().unwrap();
+        assert_eq!(
+            next(&mut queue, turn, false, &callbacks),
+            ("give", vec![1, 2, 3])
+        );
+        assert_eq!(
+            next(&mut queue, turn, false, &callbacks),
+            ("nothing", vec![])
+        );
+    }
+
+    #[test]
+    fn a_turn_in_a_call_is_taken_over_with_its_item_and_another_one_is_not() {
+        let (mut queue, callbacks) = (Queue::default(), with_envelope());
+        assert_eq!(queue.take_over(), None, "no thread serves");
+        (1..=2).for_each(|offset| queue.push(publication(offset)));
+        let stuck = queue.begin().unwrap();
+        assert_eq!(queue.take_over(), None, "it goes on by itself");
+        assert_eq!(next(&mut queue, stuck, true, &callbacks), ("call", vec![1]));
+
+        let newer = queue.take_over().unwrap();
+        let newest = queue.take_over().unwrap();
+        assert!(!queue.begin_asked(newer) && queue.begin_asked(newest));
+        assert_eq!(
+            next(&mut queue, newest, true, &callbacks),
+            ("call", vec![1])
+        );
+
+        // The call that was stuck returns at last.
+        assert!(queue.called(stuck).is_none());
+        assert_eq!(
+            next(&mut queue, stuck, true, &callbacks),
+            ("nothing", vec![])
+        );
+        assert_eq!(queue.called(newest).as_ref().map(offset_of), Some(1));
+        assert_eq!(
+            next(&mut queue, newest, true, &callbacks),
+            ("call", vec![2])
+        );
+    }
+}

@@ -8,68 +8,147 @@ use tracing::warn;
 
 use super::callbacks::HandlerCallbacks;
 use super::joins::Ready;
-use super::queue::{Delivery, Item};
+use super::queue::{Delivery, Item, Next};
 use super::topic::NodeTopic;
-use super::{Joined, Node};
-use crate::engine::{PastPublication, StreamPosition};
+use super::{Job, Joined, Node};
+use crate::engine::{PastPublication, PresenceChange, StreamPosition};
 use crate::sessions::mailbox::{Letter, Mailbox};
 use crate::sessions::prepared_message::PreparedMessage;
 
+/// A handler's call for one item, which is made without a lock.
+enum HandlerCall {
+    /// To make the form of these publications.
+    Envelope(Vec<(StreamPosition, Arc<PreparedMessage>)>),
+    /// To make a message about a change of the members.
+    Presence(PresenceChange),
+}
+
+impl HandlerCall {
+    /// The call for an item. An item that no handler is called for has an empty one.
+    fn of(item: &Item) -> HandlerCall {
+        match item {
+            Item::Publication(Delivery { at, message, .. }) => {
+                HandlerCall::Envelope(at.map(|at| (at, message.clone())).into_iter().collect())
+            }
+            Item::Join(ready) => HandlerCall::Envelope(
+                ready
+                    .for_session()
+                    .map(|past| (past.at, past.message.clone()))
+                    .collect(),
+            ),
+            Item::Change(change) => HandlerCall::Presence(change.clone()),
+            Item::Refused(..) | Item::Gap => HandlerCall::Envelope(Vec::new()),
+        }
+    }
+
+    /// Calls the handler. Returns the messages for the subscribers, in the order of the publications.
+    fn make(self, topic: &NodeTopic, node: &Node, callbacks: &HandlerCallbacks) -> Messages {
+        match self {
+            HandlerCall::Envelope(publications) => publications
+                .into_iter()
+                .map(|(at, message)| topic.form_of(node, at, message, callbacks))
+                .collect(),
+            HandlerCall::Presence(change) => {
+                let presence = callbacks.presence.as_ref();
+                presence
+                    .and_then(|presence| presence(&change))
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+}
+
 impl NodeTopic {
-    /// Serves the subscribers. The queue has said that this thread does it.
+    /// Serves the subscribers, in a turn that the queue has given.
     ///
     /// `may_call` says whether a handler may be called on this thread. A publisher's thread may not: it runs a handler's
     /// code already, which waits for its call to return.
-    pub(super) fn serve(self: &Arc<Self>, node: &Node, may_call: bool) {
-        let mut batch = VecDeque::new();
-        let mut served = 0;
+    pub(super) fn serve(self: &Arc<Self>, node: &Node, turn: u64, may_call: bool) {
+        let mut room = TURN_MAX;
         loop {
             let mut state = self.lock();
             self.note_fullness(&state);
-            let is_any = state.queue.take(&mut batch);
-            drop(state);
-            if !is_any {
-                return;
-            }
+            // Under the lock: what newer code does not see in a call of older code, goes on with the newer.
             let callbacks = node.callbacks.of(&self.name.owner);
-            let (mut count, mut bytes) = (0, 0);
-            while let Some(item) = batch.front()
-                && served < TURN_MAX
-                && (may_call || !item.calls(callbacks.as_deref()))
-                && let Some(item) = batch.pop_front()
-            {
-                (count, bytes) = (count + 1, bytes + item.bytes());
-                served += 1;
-                self.give(node, item, callbacks.as_deref());
-            }
-            let mut state = self.lock();
-            state.queue.release(count, bytes);
-            if !batch.is_empty() {
-                state.queue.put_back(&mut batch);
-                drop(state);
-                return self.serve_later(node);
+            let callbacks = callbacks.as_deref();
+            match state.queue.next(turn, may_call, room, callbacks) {
+                Next::Nothing => return,
+                Next::AskAnother => {
+                    drop(state);
+                    return self.serve_later(node, turn, callbacks);
+                }
+                Next::Give(items) => {
+                    drop(state);
+                    room -= items.len();
+                    self.give_all(node, items);
+                }
+                Next::Call(item) => {
+                    let call = HandlerCall::of(item);
+                    drop(state);
+                    room -= 1;
+                    let messages = callbacks.map(|callbacks| call.make(self, node, callbacks));
+                    // The handler may have taken so long that newer code goes on in its place.
+                    let Some(item) = self.lock().queue.called(turn) else {
+                        return;
+                    };
+                    let bytes = item.bytes();
+                    self.give(node, item, messages);
+                    self.lock().queue.release(1, bytes);
+                }
             }
         }
     }
 
-    /// Has another thread go on, on which a handler may be called.
-    fn serve_later(self: &Arc<Self>, node: &Node) {
-        let (topic, weak) = (self.clone(), node.weak.clone());
-        (node.run)(Box::new(move || {
-            if let Some(node) = weak.upgrade() {
-                topic.serve(&node, true);
-            }
-        }));
+    /// Has newer code go on, if an older version of the handler is called for an item, or is about to be.
+    pub(super) fn take_over(self: &Arc<Self>, node: &Node) {
+        let turn = self.lock().queue.take_over();
+        if let Some(turn) = turn {
+            let callbacks = node.callbacks.of(&self.name.owner);
+            self.serve_later(node, turn, callbacks.as_deref());
+        }
     }
 
-    fn give(&self, node: &Node, item: Item, callbacks: Option<&HandlerCallbacks>) {
+    /// Has another thread go on, on which the handler may be called.
+    fn serve_later(self: &Arc<Self>, node: &Node, turn: u64, callbacks: Option<&HandlerCallbacks>) {
+        let (topic, weak) = (self.clone(), node.weak.clone());
+        let serve: Job = Box::new(move || {
+            if let Some(node) = weak.upgrade()
+                && topic.lock().queue.begin_asked(turn)
+            {
+                topic.serve(&node, turn, true);
+            }
+        });
+        match callbacks.and_then(|callbacks| callbacks.run.as_ref()) {
+            Some(run) => run(serve),
+            None => (node.run)(serve),
+        }
+    }
+
+    /// Gives items for which no handler is called.
+    fn give_all(&self, node: &Node, items: VecDeque<Item>) {
+        let count = items.len();
+        let mut bytes = 0;
+        for item in items {
+            bytes += item.bytes();
+            self.give(node, item, None);
+        }
+        self.lock().queue.release(count, bytes);
+    }
+
+    /// Gives an item. `messages` is what a handler has made for it.
+    fn give(&self, node: &Node, item: Item, messages: Option<Messages>) {
         match item {
-            Item::Publication(delivery) => self.publish(node, delivery, callbacks),
-            Item::Join(ready) => self.join(node, ready, callbacks),
+            Item::Publication(delivery) => {
+                let made = messages.and_then(|messages| messages.into_iter().next());
+                let message = made.unwrap_or(delivery.message);
+                let topic = self.name.as_topic();
+                node.topics.publish(topic, &message, delivery.except);
+            }
+            Item::Join(ready) => self.join(node, ready, messages),
             Item::Refused(answer, failure) => answer(Err(failure)),
-            Item::Change(change) => {
-                let presence = callbacks.and_then(|callbacks| callbacks.presence.as_ref());
-                if let Some(message) = presence.and_then(|presence| presence(&change)) {
+            Item::Change(_) => {
+                for message in messages.unwrap_or_default() {
                     node.topics.publish(self.name.as_topic(), &message, 0);
                 }
             }
@@ -84,26 +163,17 @@ impl NodeTopic {
         }
     }
 
-    fn publish(&self, node: &Node, delivery: Delivery, callbacks: Option<&HandlerCallbacks>) {
-        let Delivery {
-            at,
-            except,
-            message,
-        } = delivery;
-        let message = match at {
-            Some(at) => self.form_of(node, at, message, callbacks),
-            None => message,
-        };
-        node.topics.publish(self.name.as_topic(), &message, except);
-    }
-
     /// Makes a session a subscriber: first its answer, then what it has missed.
-    fn join(&self, node: &Node, ready: Ready, callbacks: Option<&HandlerCallbacks>) {
-        let Ready { join, at, missed } = ready;
+    fn join(&self, node: &Node, ready: Ready, messages: Option<Messages>) {
+        let messages = messages.unwrap_or_else(|| {
+            let missed = ready.for_session();
+            missed.map(|past| past.message.clone()).collect()
+        });
+        let Ready { join, at, .. } = ready;
         let mailbox = &join.mailbox;
         let is_wanted = self.lock().is_queued(mailbox.id, join.number);
         let (missed, is_all) = match is_wanted {
-            true => self.letters_for(node, mailbox, missed, callbacks),
+            true => newest_that_fit(mailbox, messages),
             // It has left the topic before it could join.
             false => (Vec::new(), false),
         };
@@ -128,45 +198,44 @@ impl NodeTopic {
         }
     }
 
-    /// What a session has missed, in the form in which it goes to the session, and whether that is all. What does not
-    /// fit into the mailbox would end the session, so it gets the newest only.
-    fn letters_for(
-        &self,
-        node: &Node,
-        mailbox: &Mailbox,
-        missed: Vec<PastPublication>,
-        callbacks: Option<&HandlerCallbacks>,
-    ) -> (Vec<Arc<PreparedMessage>>, bool) {
-        let others = missed.into_iter().filter(|past| past.except != mailbox.id);
-        let messages: Vec<_> = others
-            .map(|past| self.form_of(node, past.at, past.message, callbacks))
-            .collect();
-        let mut room = mailbox.room();
-        let fit = messages.iter().rev().take_while(|message| {
-            let length = Letter::Send((*message).clone()).len();
-            let fits = length <= room;
-            room -= length.min(room);
-            fits
-        });
-        let excess = messages.len() - fit.count();
-        (messages.into_iter().skip(excess).collect(), excess == 0)
-    }
-
     /// The form in which a publication goes to the sessions.
     fn form_of(
         &self,
         node: &Node,
         at: StreamPosition,
         message: Arc<PreparedMessage>,
-        callbacks: Option<&HandlerCallbacks>,
+        callbacks: &HandlerCallbacks,
     ) -> Arc<PreparedMessage> {
-        let Some(envelope) = callbacks.and_then(|callbacks| callbacks.envelope.as_ref()) else {
+        let Some(envelope) = &callbacks.envelope else {
             return message;
         };
         let position = node.positions.write(&self.name, at);
         envelope(&self.name, &position, &message).unwrap_or(message)
     }
 }
+
+impl Ready {
+    /// What the session has missed. It does not hear what it is excepted from.
+    fn for_session(&self) -> impl Iterator<Item = &PastPublication> {
+        let id = self.join.mailbox.id;
+        self.missed.iter().filter(move |past| past.except != id)
+    }
+}
+
+/// The newest messages that find room in the mailbox, and whether these are all. More would end the session.
+fn newest_that_fit(mailbox: &Mailbox, messages: Messages) -> (Messages, bool) {
+    let mut room = mailbox.room();
+    let fit = messages.iter().rev().take_while(|message| {
+        let length = Letter::Send((*message).clone()).len();
+        let fits = length <= room;
+        room -= length.min(room);
+        fits
+    });
+    let excess = messages.len() - fit.count();
+    (messages.into_iter().skip(excess).collect(), excess == 0)
+}
+
+type Messages = Vec<Arc<PreparedMessage>>;
 
 /// How many items a thread serves before another one goes on, so that a publisher does not serve for ever what others
 /// publish.

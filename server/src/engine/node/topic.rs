@@ -47,14 +47,14 @@ impl NodeTopic {
     pub(super) fn perform(self: &Arc<Self>, node: &Node, mut state: MutexGuard<'_, TopicState>) {
         let calls = !state.is_calling && !state.calls.is_empty();
         state.is_calling |= calls;
-        let serves = state.queue.begin();
+        let turn = state.queue.begin();
         self.note_fullness(&state);
         drop(state);
         if calls {
             self.call_engine(node);
         }
-        if serves {
-            self.serve(node, false);
+        if let Some(turn) = turn {
+            self.serve(node, turn, false);
         }
     }
 

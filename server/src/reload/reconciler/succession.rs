@@ -34,6 +34,7 @@ impl Reconciler {
         let old = handler.serving.replace(generation.clone());
         // Before the table: a session that begins on the old generation from now on sees the newer one.
         handler.lineage.set_newest(Some(generation.clone()));
+        generation.open_to_node();
         self.swap_table();
         let elapsed = began.elapsed();
         info!(
