@@ -44,6 +44,7 @@ mod odd_files;
 mod origins;
 mod papers;
 mod passing_trouble;
+mod publishing;
 mod quarantine;
 mod raw;
 mod refused_plugins;

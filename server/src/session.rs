@@ -161,6 +161,9 @@ impl Session {
 
     /// Runs the session. Ready when its connection is over and its handler is done with it.
     pub(crate) fn poll_to_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.has_wire() {
+            return Poll::Pending;
+        }
         if self.teardown == Teardown::Connected {
             ready!(self.poll(cx));
         }
@@ -189,6 +192,7 @@ impl Session {
                 may_receive = false;
             } else if self.is_settled(cx) {
                 if self.poll_input(cx).is_pending() {
+                    self.offer_wire();
                     return Poll::Pending;
                 }
                 may_receive = true;

@@ -17,6 +17,7 @@ use super::quarantine::Quarantine;
 use super::throttle::Throttle;
 use crate::config::HandlerConfig;
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
+use crate::runtime::wakes;
 use crate::sessions::mailbox::{Letter, Mailbox, Undelivered};
 use crate::sessions::prepared_message::PreparedMessage;
 use crate::shared::Shared;
@@ -103,6 +104,7 @@ impl HandlerContext {
     pub(crate) fn send_to(&self, id: u64, kind: u32, payload: &[u8]) -> Result<u64, abi::Status> {
         let mailbox = self.find(id)?;
         let message = prepare(kind, payload)?;
+        wakes::do_work_now();
         mailbox.post(Letter::Send(message)).map_err(status_of)
     }
 
@@ -112,12 +114,16 @@ impl HandlerContext {
             code,
             reason: reason.to_owned(),
         };
-        self.find(id)?.post(letter).map_err(status_of)?;
+        let mailbox = self.find(id)?;
+        wakes::do_work_now();
+        mailbox.post(letter).map_err(status_of)?;
         Ok(())
     }
 
     pub(crate) fn notify(&self, id: u64, note: u64) -> Result<(), abi::Status> {
-        self.find(id)?.post(Letter::Note(note)).map_err(status_of)?;
+        let mailbox = self.find(id)?;
+        wakes::do_work_now();
+        mailbox.post(Letter::Note(note)).map_err(status_of)?;
         Ok(())
     }
 
@@ -130,7 +136,9 @@ impl HandlerContext {
     }
 
     pub(crate) fn wake(&self, id: u64) -> Result<(), abi::Status> {
-        self.find(id)?.wake().map_err(status_of)
+        let mailbox = self.find(id)?;
+        wakes::do_work_now();
+        mailbox.wake().map_err(status_of)
     }
 
     pub(crate) fn publish(
@@ -182,6 +190,7 @@ impl HandlerContext {
             return Err(abi::TOO_BIG);
         }
         let letter = Letter::Send(PreparedMessage::verbatim(bytes));
+        wakes::do_work_now();
         mailbox.post(letter).map_err(status_of)
     }
 

@@ -7,6 +7,7 @@
 pub(crate) mod unacked;
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
 use bytes::BufMut;
@@ -79,6 +80,14 @@ impl Wire {
     /// The bytes that the kernel has not taken.
     pub(crate) fn buffered(&self) -> usize {
         self.output.len() - self.sent
+    }
+
+    /// The descriptor of the socket, if nothing is queued and it can be sent on. It is good until
+    /// [`close`](Self::close) or the drop.
+    pub(crate) fn idle_socket(&self) -> Option<RawFd> {
+        let is_idle = self.output.is_empty() && !self.is_broken;
+        let socket = self.socket.as_ref().filter(|_| is_idle);
+        socket.map(AsRawFd::as_raw_fd)
     }
 
     /// When the kernel last took something, or first took nothing, if bytes are queued.

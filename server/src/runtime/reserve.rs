@@ -5,11 +5,11 @@
 //! stuck one of them is released, and rests again when the stuck one is free.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::Waker;
 
 use tokio::runtime::Handle;
 
 use crate::runtime::memory;
+use crate::runtime::wakes::Deferred;
 
 /// The resting workers of a runtime.
 pub(crate) struct Reserve {
@@ -78,12 +78,10 @@ impl Reserve {
         }
     }
 
-    /// Makes a sleeping worker look for work, and drive the I/O if no worker does. It wakes the tasks of
-    /// `woken`, which other workers then find before the tasks that are woken from outside the runtime.
-    pub(crate) fn wake_worker(&self, woken: Vec<Waker>) {
-        self.runtime.spawn(async move {
-            woken.into_iter().for_each(Waker::wake);
-        });
+    /// Makes a sleeping worker look for work, and drive the I/O if no worker does. It does what a stuck worker
+    /// kept, and wakes its tasks, which other workers then find before those woken from outside the runtime.
+    pub(crate) fn wake_worker(&self, kept: Deferred) {
+        self.runtime.spawn(async move { kept.run() });
     }
 }
 

@@ -9,19 +9,40 @@
 //! A task that is woken from a thread outside the runtime could run before the one in the slot, and its
 //! callback could block as well. So the [relay], a task on a worker, wakes it. The other tasks of that
 //! worker then lie where every worker finds them.
+//!
+//! Work that a callback causes and that can wait for its end is kept in the same way: see [`TurnWork`].
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::Handle;
 
-/// The wakers that one thread keeps. It lives as long as the process.
+/// What one thread keeps until the poll of a connection is over. It lives as long as the process.
 #[derive(Debug, Default)]
-pub(crate) struct DeferredWakes(Mutex<Vec<Waker>>);
+pub(crate) struct DeferredWakes(Mutex<Deferred>);
 
-/// While this exists, the thread keeps the tasks that it wakes. Dropping it wakes them.
+/// Work to do and tasks to wake.
+#[derive(Debug, Default)]
+pub(crate) struct Deferred {
+    work: Vec<Arc<dyn TurnWork>>,
+    woken: Vec<Waker>,
+    /// Tasks that run again when this worker has nothing else to do. Another worker has to wake them only if
+    /// this one is stuck.
+    yielded: Vec<Waker>,
+}
+
+/// Work that a callback causes, and that is done when its turn is over: what several calls add to it is then
+/// done at once. It enters no plugin and does not wait.
+pub(crate) trait TurnWork: std::fmt::Debug + Send + Sync {
+    /// Does the work on this thread, in at most `allowance` steps, and takes those off. What is left goes to a
+    /// task. A step takes as long as a system call.
+    fn run(self: Arc<Self>, allowance: &mut usize);
+}
+
+/// While this exists, the thread keeps the tasks that it wakes. Dropping it does the work and wakes them.
 #[derive(Debug)]
 pub(crate) struct DeferScope(());
 
@@ -74,10 +95,80 @@ pub(crate) fn defer() -> DeferScope {
 impl Drop for DeferScope {
     #[inline]
     fn drop(&mut self) {
-        IS_KEEPING.set(false);
         if HAS_KEPT.get() {
-            wake_kept();
+            end_turn();
         }
+        IS_KEEPING.set(false);
+    }
+}
+
+/// Has `work` done at the end of the poll that this is called in, or now where there is none.
+pub(crate) fn at_turn_end(work: Arc<dyn TurnWork>) {
+    if !IS_KEEPING.get() {
+        return work.run(&mut { TURN_ALLOWANCE });
+    }
+    HAS_KEPT.set(true);
+    HAS_WORK.set(true);
+    let mut kept = of_this_thread().lock();
+    if !(kept.work.last()).is_some_and(|last| Arc::ptr_eq(last, &work)) {
+        kept.work.push(work);
+    }
+    let is_full = kept.work.len() >= KEPT_MAX;
+    drop(kept);
+    if is_full {
+        do_work_now();
+    }
+}
+
+/// Does now what this thread was to do at the end of its turn, so that what follows does not overtake it.
+#[inline]
+pub(crate) fn do_work_now() {
+    if HAS_WORK.get() {
+        do_work();
+    }
+}
+
+#[inline(never)]
+fn do_work() {
+    HAS_WORK.set(false);
+    let kept = of_this_thread();
+    let mut work = std::mem::take(&mut kept.lock().work);
+    run_all(&mut work);
+    // The memory is used again.
+    let mut kept = kept.lock();
+    if kept.work.capacity() == 0 {
+        kept.work = work;
+    }
+}
+
+fn run_all(work: &mut Vec<Arc<dyn TurnWork>>) {
+    let mut allowance = TURN_ALLOWANCE;
+    for work in work.drain(..) {
+        work.run(&mut allowance);
+    }
+}
+
+/// Lets this task run again once the worker has nothing else to do and has looked for I/O. Another worker takes it
+/// over if a callback holds this one.
+pub(crate) fn yield_to_others(cx: &mut Context<'_>) {
+    // tokio keeps the waker where no other worker finds it.
+    let is_pending = pin!(tokio::task::yield_now()).poll(cx).is_pending();
+    debug_assert!(is_pending);
+    let mut kept = of_this_thread().lock();
+    kept.yielded.push(cx.waker().clone());
+    // A task that another worker has taken over is not removed here.
+    if kept.yielded.len() > KEPT_MAX {
+        let yielded = std::mem::take(&mut kept.yielded);
+        drop(kept);
+        yielded.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Notes that a task runs that has [yielded](yield_to_others).
+pub(crate) fn note_resumed(cx: &mut Context<'_>) {
+    let mut kept = of_this_thread().lock();
+    if !kept.yielded.is_empty() {
+        kept.yielded.retain(|waker| !waker.will_wake(cx.waker()));
     }
 }
 
@@ -88,9 +179,9 @@ pub(crate) fn wake(waker: Waker) {
     }
     HAS_KEPT.set(true);
     let mut kept = of_this_thread().lock();
-    kept.push(waker);
-    if kept.len() >= KEPT_MAX {
-        let full = std::mem::take(&mut *kept);
+    kept.woken.push(waker);
+    if kept.woken.len() >= KEPT_MAX {
+        let full = std::mem::take(&mut kept.woken);
         drop(kept);
         full.into_iter().for_each(Waker::wake);
         // The last one would lie in the LIFO slot of this worker. An empty task takes that place.
@@ -124,28 +215,42 @@ pub(crate) fn of_this_thread() -> &'static DeferredWakes {
     kept
 }
 
-/// Wakes the tasks that this thread kept.
+/// Does the work that this thread kept, and wakes the tasks, also those that the work wakes.
 #[cold]
-fn wake_kept() {
+fn end_turn() {
+    do_work_now();
     HAS_KEPT.set(false);
     let kept = of_this_thread();
-    let mut woken = kept.take();
+    let mut woken = std::mem::take(&mut kept.lock().woken);
     woken.drain(..).for_each(Waker::wake);
     // The memory is used again.
     let mut kept = kept.lock();
-    if kept.capacity() == 0 {
-        *kept = woken;
+    if kept.woken.capacity() == 0 {
+        kept.woken = woken;
     }
 }
 
 impl DeferredWakes {
-    /// Takes all wakers; the caller wakes them.
-    pub(crate) fn take(&self) -> Vec<Waker> {
+    /// Takes everything; the caller [runs](Deferred::run) it.
+    pub(crate) fn take(&self) -> Deferred {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
+    fn lock(&self) -> MutexGuard<'_, Deferred> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deferred {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.work.is_empty() && self.woken.is_empty() && self.yielded.is_empty()
+    }
+
+    /// Does the work and wakes the tasks, on this thread.
+    pub(crate) fn run(mut self) {
+        run_all(&mut self.work);
+        let woken = self.woken.into_iter().chain(self.yielded);
+        woken.for_each(Waker::wake);
     }
 }
 
@@ -153,6 +258,7 @@ impl DeferredWakes {
 thread_local! {
     static IS_KEEPING: Cell<bool> = const { Cell::new(false) };
     static HAS_KEPT: Cell<bool> = const { Cell::new(false) };
+    static HAS_WORK: Cell<bool> = const { Cell::new(false) };
     static KEPT: Cell<Option<&'static DeferredWakes>> = const { Cell::new(None) };
 }
 
@@ -162,8 +268,10 @@ static RELAY: Mutex<Relay> = Mutex::new(Relay {
     waker: None,
 });
 
-/// The most wakers that are kept. A publication to many sessions is thus sent by all workers at once.
+/// The most wakers that are kept, so that all workers take part in what one callback causes.
 const KEPT_MAX: usize = 32;
+/// The steps of work at the end of a turn, and of a task that goes on with it, before other tasks run.
+pub(crate) const TURN_ALLOWANCE: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -193,7 +301,7 @@ mod tests {
         wake(count.clone().into());
         assert_eq!(woken(), 1);
         let kept = of_this_thread();
-        std::thread::spawn(|| kept.take().into_iter().for_each(Waker::wake))
+        std::thread::spawn(|| kept.take().run())
             .join()
             .expect("it does not panic");
         assert_eq!(woken(), 2, "before the poll is over");
@@ -201,6 +309,31 @@ mod tests {
         wake(count.clone().into());
         drop(keeping);
         assert_eq!(woken(), 3, "and each once");
+    }
+
+    #[test]
+    fn work_is_done_once_when_the_turn_is_over_or_when_something_is_to_follow_it() {
+        #[derive(Debug, Default)]
+        struct Job(AtomicUsize);
+        impl TurnWork for Job {
+            fn run(self: Arc<Self>, _: &mut usize) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let job = Arc::new(Job::default());
+        let done = || job.0.load(Ordering::Relaxed);
+        at_turn_end(job.clone());
+        assert_eq!(done(), 1, "outside a turn at once");
+
+        let keeping = defer();
+        at_turn_end(job.clone());
+        at_turn_end(job.clone());
+        assert_eq!(done(), 1);
+        do_work_now();
+        assert_eq!(done(), 2);
+        at_turn_end(job.clone());
+        drop(keeping);
+        assert_eq!(done(), 3);
     }
 
     #[tokio::test]

@@ -4,10 +4,52 @@ use std::collections::VecDeque;
 
 use super::Session;
 use crate::sessions::cause::Cause;
+use crate::sessions::mailbox::lending::Reclaimed;
 use crate::sessions::mailbox::{Dismissal, Letter, Post};
 use crate::ws::closing::ClosingEvent;
 
 impl Session {
+    /// Lets others send on the socket while the session sleeps, if it has joined a topic and nothing of its own is
+    /// on the way.
+    #[inline]
+    pub(super) fn offer_wire(&self) {
+        if self.registration.mailbox().is_subscriber() {
+            self.offer_wire_now();
+        }
+    }
+
+    #[inline(never)]
+    fn offer_wire_now(&self) {
+        if !self.has_waiting()
+            && let Some((socket, form)) = self.conn.controls.lendable()
+        {
+            self.registration.mailbox().offer_wire(socket, form);
+        }
+    }
+
+    /// Takes the socket back. False if another thread is sending on it, which then wakes the session.
+    #[inline]
+    pub(super) fn has_wire(&mut self) -> bool {
+        self.registration.mailbox().owns_wire() || self.reclaim_wire()
+    }
+
+    #[inline(never)]
+    fn reclaim_wire(&mut self) -> bool {
+        let mailbox = self.registration.mailbox();
+        let (sent, rest) = match mailbox.reclaim_wire() {
+            Reclaimed::NotYet => return false,
+            Reclaimed::Sent(sent) => (sent, None),
+            Reclaimed::SentAndRest(sent) => (sent, mailbox.take_rest()),
+        };
+        let wire = &mut self.conn.controls.wire;
+        wire.bytes_out += u64::from(sent);
+        if let Some(rest) = rest {
+            wire.put_raw(&rest);
+            self.conn.controls.note_buffered();
+        }
+        true
+    }
+
     /// Whether letters wait.
     pub(super) fn has_waiting(&self) -> bool {
         let waiting = self.waiting.as_ref();
@@ -110,6 +152,10 @@ impl Session {
             Letter::Close { code, reason } => {
                 // GONE: our Close frame is queued already.
                 let _ = controls.close((*code).into(), reason, Cause::HandlerClosed);
+                true
+            }
+            Letter::Rest(bytes) => {
+                controls.wire.put_raw(bytes);
                 true
             }
             Letter::Note(note) => {

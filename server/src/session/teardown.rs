@@ -92,10 +92,12 @@ impl Session {
     }
 }
 
-/// Tells the handler of the end when a session is dropped before it, as happens when the server
+/// Takes the socket back, and tells the handler of the end when a session is dropped before it, as happens when the server
 /// panicked in its task.
 impl Drop for Session {
     fn drop(&mut self) {
+        // The drop closes the socket, so no other thread may be sending on it.
+        self.registration.mailbox().reclaim_wire_for_good();
         if self.handler_end != HandlerEnd::Untold || !self.owner.has_instance() {
             return;
         }

@@ -2,16 +2,21 @@
 //! newer code.
 //!
 //! Any thread may post. The session takes everything between two callbacks. Letters keep the order in which
-//! they were posted, and count against the session's outbound limit until they are sent.
+//! they were posted, and count against the session's outbound limit until they are sent. While the session
+//! sleeps, publications do without letters: other threads send on its [socket](lending).
 
 mod asks;
+mod deadline;
+pub(crate) mod lending;
+mod wire_state;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
+use self::wire_state::WireState;
 use crate::runtime::wakes;
 use crate::sessions::answer::AnswerLetter;
 use crate::sessions::move_tracker::{Ask, MoveTracker};
@@ -28,12 +33,20 @@ pub(crate) struct Mailbox {
     has_post: AtomicBool,
     /// Whether one of the session's deadlines may have come.
     is_deadline_due: AtomicBool,
-    /// Whether an alarm was ever set for the session.
-    has_alarm: AtomicBool,
+    /// Whether the session has ever joined a topic.
+    is_subscriber: AtomicBool,
+    /// Which thread may send on the session's socket.
+    wire: WireState<AtomicU8>,
     /// The tick of the timer wheel at which the session is to be woken next.
     due: AtomicU32,
     /// The bytes that the session had buffered for its peer when it last told.
-    buffered: AtomicU64,
+    buffered: AtomicU32,
+    /// The descriptor of the session's socket, while `wire` lets others send.
+    socket: AtomicI32,
+    /// The bits of the [`Form`] in which the session sends publications, while `wire` lets others send.
+    form: AtomicU32,
+    /// The bytes that others have sent on the socket since the session last collected them.
+    sent_by_others: AtomicU32,
     inner: Mutex<Inner>,
 }
 
@@ -43,11 +56,13 @@ struct Inner {
     generation: u64,
     letters: Letters,
     /// The bytes of all letters that are not sent, also of those that the session has taken and keeps.
-    bytes: usize,
+    bytes: u32,
     /// The most bytes that may wait: the session's outbound limit.
-    bytes_max: usize,
+    bytes_max: u32,
     /// How many asks of the session wait for their answers.
     asks: u32,
+    /// Whether an alarm was ever set for the session.
+    has_alarm: bool,
     woken: bool,
     overflowed: bool,
     dismissal: Option<Dismissal>,
@@ -78,6 +93,9 @@ pub(crate) enum Letter {
     Note(u64),
     /// Call the handler's `answer` with this.
     Answer(Box<AnswerLetter>),
+    /// Send the bytes that are left of what another thread began to send. It is always the first letter, and the
+    /// session takes it before it does anything else.
+    Rest(Box<[u8]>),
 }
 
 /// The server's own order to close, to sessions of a generation and of older ones. It overtakes letters that
@@ -145,12 +163,16 @@ impl Mailbox {
             owner,
             has_post: AtomicBool::new(false),
             is_deadline_due: AtomicBool::new(false),
-            has_alarm: AtomicBool::new(false),
-            due: AtomicU32::new(NEVER),
-            buffered: AtomicU64::new(0),
+            is_subscriber: AtomicBool::new(false),
+            wire: WireState::new(),
+            due: AtomicU32::new(deadline::NEVER),
+            buffered: AtomicU32::new(0),
+            socket: AtomicI32::new(-1),
+            form: AtomicU32::new(0),
+            sent_by_others: AtomicU32::new(0),
             inner: Mutex::new(Inner {
                 generation,
-                bytes_max,
+                bytes_max: at_most_u32(bytes_max),
                 ..Inner::default()
             }),
         }
@@ -162,17 +184,19 @@ impl Mailbox {
         if inner.intake != Intake::Everything {
             return Err(Undelivered::Gone);
         }
-        let length = letter.len();
+        let length = at_most_u32(letter.len());
         let is_close = matches!(letter, Letter::Close { .. });
         // A single message may be larger than the limit. The one Close always passes; nothing follows it.
-        if !is_close && inner.bytes > 0 && inner.bytes + length > inner.bytes_max {
+        let bytes = inner.bytes.saturating_add(length);
+        if !is_close && inner.bytes > 0 && bytes > inner.bytes_max {
             return Err(Undelivered::Full);
         }
-        inner.bytes += length;
+        inner.bytes = bytes;
         if is_close {
             inner.intake = Intake::Wakes;
         }
-        let buffered = self.buffered.load(Ordering::Relaxed) + inner.bytes as u64;
+        let buffered = self.buffered.load(Ordering::Relaxed);
+        let buffered = u64::from(buffered) + u64::from(inner.bytes);
         inner.letters.get_or_insert_default().push_back(letter);
         self.notify(inner);
         Ok(buffered)
@@ -190,7 +214,7 @@ impl Mailbox {
     /// How many bytes of letters can be posted before the mailbox is full.
     pub(crate) fn room(&self) -> usize {
         let inner = self.lock();
-        inner.bytes_max.saturating_sub(inner.bytes)
+        inner.bytes_max.saturating_sub(inner.bytes) as usize
     }
 
     /// Orders the session to close. Does nothing if it is over.
@@ -226,16 +250,6 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Notes that an alarm is set for the session.
-    pub(crate) fn note_alarm(&self) {
-        self.has_alarm.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether an alarm was ever set for the session.
-    pub(crate) fn has_alarm(&self) -> bool {
-        self.has_alarm.load(Ordering::Relaxed)
-    }
-
     /// Whether the session is over.
     pub(crate) fn is_over(&self) -> bool {
         self.lock().intake == Intake::Nothing
@@ -269,7 +283,7 @@ impl Mailbox {
     pub(crate) fn set_generation(&self, generation: u64, bytes_max: usize) {
         let mut inner = self.lock();
         inner.generation = generation;
-        inner.bytes_max = bytes_max;
+        inner.bytes_max = at_most_u32(bytes_max);
     }
 
     /// Takes everything, if there is something. Letters are appended to `letters` in the order posted.
@@ -318,7 +332,7 @@ impl Mailbox {
     /// Counts `bytes` of letters, which had stayed, no more: they are sent.
     pub(crate) fn release(&self, bytes: usize) {
         let mut inner = self.lock();
-        inner.bytes = inner.bytes.saturating_sub(bytes);
+        inner.bytes = inner.bytes.saturating_sub(at_most_u32(bytes));
     }
 
     /// Ready when something was posted that an opening handshake acts on. Otherwise `waker` is woken when it
@@ -346,45 +360,6 @@ impl Mailbox {
         self.has_post.load(Ordering::Acquire)
     }
 
-    /// Sets the tick at which the session is to be woken for its deadlines.
-    ///
-    /// The timer wheel reads it when it comes to an earlier tick that it was told. So it must be told of a
-    /// tick only if that is earlier than the one before.
-    pub(crate) fn set_due(&self, tick: u32) {
-        self.due.store(tick, Ordering::Release);
-    }
-
-    /// Wakes the session for its deadlines at `tick`. Returns the tick at which to try again, if the
-    /// deadlines are later by now.
-    pub(crate) fn wake_for_deadline(&self, tick: u32) -> Option<u32> {
-        let due = self.due.load(Ordering::Acquire);
-        if due > tick {
-            return (due != NEVER).then_some(due);
-        }
-        // A session that sets a tick at this moment is woken all the same, and sets it again.
-        self.due.store(NEVER, Ordering::Release);
-        let inner = self.lock();
-        self.is_deadline_due.store(true, Ordering::Release);
-        let waker = inner.waker.clone();
-        drop(inner);
-        // The timer wheel is a task, and no callback runs in it.
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        None
-    }
-
-    /// Whether the session was woken for its deadlines since [`take_deadline_due`](Self::take_deadline_due).
-    #[inline]
-    pub(crate) fn is_deadline_due(&self) -> bool {
-        self.is_deadline_due.load(Ordering::Acquire)
-    }
-
-    /// Like [`is_deadline_due`](Self::is_deadline_due), and clears it.
-    pub(crate) fn take_deadline_due(&self) -> bool {
-        self.is_deadline_due() && self.is_deadline_due.swap(false, Ordering::AcqRel)
-    }
-
     /// Sets the waker for what is posted next. Returns whether something is there already.
     pub(crate) fn listen(&self, waker: &Waker) -> bool {
         let mut inner = self.lock();
@@ -396,6 +371,7 @@ impl Mailbox {
 
     /// Notes the bytes that the session has buffered for its peer.
     pub(crate) fn set_buffered(&self, bytes: u64) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.buffered.store(bytes, Ordering::Relaxed);
     }
 
@@ -406,12 +382,16 @@ impl Mailbox {
 
     /// Closes the mailbox, because its session is over.
     pub(crate) fn close(&self) {
+        let mut inner = self.lock();
         let closed = Inner {
             intake: Intake::Nothing,
+            has_alarm: inner.has_alarm,
             ..Inner::default()
         };
+        let left = std::mem::replace(&mut *inner, closed);
+        drop(inner);
         // Dropping what was in it may run other code, which must not happen under the lock.
-        let _left = std::mem::replace(&mut *self.lock(), closed);
+        drop(left);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -434,7 +414,7 @@ impl Inner {
         // A Close is the last letter there is.
         match self.letters.as_ref()?.back()? {
             Letter::Close { code, .. } => Some(*code),
-            Letter::Send(_) | Letter::Note(_) | Letter::Answer(_) => None,
+            Letter::Send(_) | Letter::Note(_) | Letter::Answer(_) | Letter::Rest(_) => None,
         }
     }
 }
@@ -448,13 +428,17 @@ impl Letter {
             Letter::Close { reason, .. } => reason.len(),
             Letter::Note(_) => 0,
             Letter::Answer(_) => return 0,
+            Letter::Rest(bytes) => bytes.len(),
         };
         size_of::<Letter>() + text
     }
 }
 
-/// No tick: the session does not wait to be woken.
-const NEVER: u32 = u32::MAX;
+/// As a `u32`, which holds more than the configuration allows: 1 GiB.
+fn at_most_u32(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 /// An empty mailbox keeps memory for this many letters.
 const LETTERS_KEPT: usize = 16;
 

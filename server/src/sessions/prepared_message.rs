@@ -24,6 +24,46 @@ pub(crate) struct PreparedMessage {
     spare: Mutex<Vec<u8>>,
 }
 
+/// How a session sends prepared messages: as they are, or compressed without context from some length on.
+///
+/// It is packed into 32 bits, so that a mailbox has room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form(u32);
+
+impl Form {
+    /// No message is compressed.
+    pub(crate) const PLAIN: Form = Form(0);
+
+    /// Messages of at least `bytes_min` bytes are compressed, if their sender allows it.
+    pub(crate) fn compressed(effort: Effort, bytes_min: usize) -> Form {
+        let bytes_min = u32::try_from(bytes_min).unwrap_or(u32::MAX);
+        let effort = u32::from(effort.window_bits) | u32::from(effort.level) << 4;
+        Form(effort | bytes_min.min(u32::MAX >> 8) << 8)
+    }
+
+    /// The form of [`bits`](Self::bits).
+    #[inline]
+    pub(crate) fn of_bits(bits: u32) -> Form {
+        Form(bits)
+    }
+
+    /// The bits that stand for this form.
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
+    fn effort(self) -> Effort {
+        Effort {
+            window_bits: (self.0 & 15) as u8,
+            level: (self.0 >> 4 & 15) as u8,
+        }
+    }
+
+    fn bytes_min(self) -> usize {
+        (self.0 >> 8) as usize
+    }
+}
+
 impl PreparedMessage {
     /// Encodes a message. `may_compress` is the sender's wish; each session decides for itself as well.
     ///
@@ -93,6 +133,15 @@ impl PreparedMessage {
     /// The frame, uncompressed.
     pub(crate) fn plain(&self) -> &[u8] {
         &self.plain
+    }
+
+    /// The frame as a session of this form sends it.
+    #[inline]
+    pub(crate) fn in_form(&self, form: Form) -> &[u8] {
+        if form == Form::PLAIN || !self.may_compress || self.payload_len < form.bytes_min() {
+            return &self.plain;
+        }
+        self.compressed(form.effort())
     }
 
     /// The frame, compressed without context, or uncompressed if that is no larger.
@@ -191,6 +240,25 @@ mod tests {
             third.plain(),
             "it becomes no smaller"
         );
+    }
+
+    #[test]
+    fn a_form_compresses_what_is_long_enough_and_may_be_compressed() {
+        let form = Form::of_bits(Form::compressed(EFFORT, 200).bits());
+        let message = |length, may| PreparedMessage::new(frame::BINARY, &vec![7; length], may);
+        let is_compressed =
+            |message: Arc<PreparedMessage>| message.in_form(form) != message.plain();
+
+        assert!(is_compressed(message(200, true)));
+        assert_eq!(
+            message(200, true).in_form(form),
+            message(200, true).compressed(EFFORT)
+        );
+        assert!(!is_compressed(message(199, true)));
+        assert!(!is_compressed(message(200, false)));
+        assert_eq!(message(500, true).in_form(Form::PLAIN).len(), 504);
+        let longest = Form::compressed(EFFORT, usize::MAX);
+        assert_eq!((longest.effort(), longest.bytes_min()), (EFFORT, 0xff_ffff));
     }
 
     #[test]

@@ -20,7 +20,7 @@ type Shard = HashMap<u64, Arc<Mailbox>, BuildHasherDefault<IdHasher>>;
 
 /// Spreads ids over the bits that a hash table looks at. No peer chooses an id, so nothing more is needed.
 #[derive(Debug, Default)]
-struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn write_u64(&mut self, id: u64) {

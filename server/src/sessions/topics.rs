@@ -3,10 +3,16 @@
 //! A topic belongs to the name of a handler, and all generations of the handler share it. A topic whose name
 //! begins with `/` belongs to the server, and any handler may use it.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod batch;
+mod fan_out;
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use hashbrown::HashTable;
+
+use self::fan_out::FanOut;
+use crate::runtime::wakes::{self, TURN_ALLOWANCE, TurnWork};
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::prepared_message::PreparedMessage;
 
@@ -14,12 +20,10 @@ use crate::sessions::prepared_message::PreparedMessage;
 #[derive(Debug)]
 pub(crate) struct Topics {
     hasher: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<HashTable<Arc<FanOut>>>; SHARDS],
+    /// For topics, which have themselves removed when nothing is left of them.
+    own: Weak<Topics>,
 }
-
-/// Keyed by owner, then by name: a publication finds its topic without allocating a key of both.
-type Shard = HashMap<Box<str>, HashMap<Box<str>, Subscribers>>;
-type Subscribers = HashMap<u64, Arc<Mailbox>>;
 
 /// A topic's full name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,63 +53,99 @@ impl<'a> Topic<'a> {
 
 impl Topics {
     pub(crate) fn new() -> Arc<Topics> {
-        Arc::new(Topics {
+        Arc::new_cyclic(|own| Topics {
             hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: std::array::from_fn(|_| Mutex::new(HashTable::new())),
+            own: own.clone(),
         })
     }
 
     pub(crate) fn subscribe(&self, topic: Topic<'_>, mailbox: &Arc<Mailbox>) {
-        let mut shard = self.shard(topic);
-        let owned = shard.entry(topic.owner.into()).or_default();
-        let subscribers = owned.entry(topic.name.into()).or_default();
-        subscribers.insert(mailbox.id, mailbox.clone());
+        mailbox.note_subscribed();
+        let hash = self.hasher.hash_one(topic);
+        let mut shard = self.shard(hash);
+        let hash_of = |fan_out: &Arc<FanOut>| self.hasher.hash_one(fan_out.topic());
+        let entry = shard.entry(hash, |it| it.topic() == topic, hash_of);
+        let fan_out = entry.or_insert_with(|| FanOut::new(&self.own, topic));
+        fan_out.get().join(mailbox);
     }
 
     pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
-        let mut shard = self.shard(topic);
-        let Some(owned) = shard.get_mut(topic.owner) else {
-            return;
-        };
-        if let Some(subscribers) = owned.get_mut(topic.name) {
-            subscribers.remove(&id);
-            if subscribers.is_empty() {
-                owned.remove(topic.name);
-            }
-        }
-        if owned.is_empty() {
-            shard.remove(topic.owner);
-        }
+        self.remove_if(topic, |fan_out| fan_out.leave(id));
     }
 
-    /// Posts one message to every subscriber except the session `except`. Returns how many there were.
+    /// Sends one message to every subscriber except the session `except`. Returns how many there were.
+    ///
+    /// It leaves at the end of the turn that this is called in, or now on a thread that has no turn. What is published
+    /// to one topic keeps its order.
     pub(crate) fn publish(
         &self,
         topic: Topic<'_>,
         message: &Arc<PreparedMessage>,
         except: u64,
     ) -> usize {
-        let shard = self.shard(topic);
-        let owned = shard.get(topic.owner);
-        let Some(subscribers) = owned.and_then(|owned| owned.get(topic.name)) else {
+        let Some(fan_out) = self.find(topic) else {
             return 0;
         };
-        let others = subscribers.iter().filter(|(id, _)| **id != except);
-        others.map(|(_, mailbox)| mailbox.publish(message)).count()
+        let reached = fan_out.accept([(message, except)]);
+        if reached > 0 {
+            wakes::at_turn_end(fan_out);
+        }
+        reached
     }
 
     /// How many subscribers a topic has besides the session `except`.
     pub(crate) fn count(&self, topic: Topic<'_>, except: u64) -> usize {
-        let shard = self.shard(topic);
-        let owned = shard.get(topic.owner);
-        let subscribers = owned.and_then(|owned| owned.get(topic.name));
-        subscribers.map_or(0, |subscribers| {
-            subscribers.len() - usize::from(subscribers.contains_key(&except))
-        })
+        self.find(topic).map_or(0, |fan_out| fan_out.count(except))
     }
 
-    fn shard(&self, topic: Topic<'_>) -> MutexGuard<'_, Shard> {
-        let shard = &self.shards[self.hasher.hash_one(topic) as usize % SHARDS];
+    /// Sends several messages, each to every subscriber except one session, in their order and behind what was
+    /// published before. Returns how many the last one was for.
+    ///
+    /// The first subscribers are served on the calling thread before this returns, the others by a task. It waits for
+    /// no other thread's callback and enters no plugin, so that the caller may hold a lock.
+    #[allow(dead_code, reason = "for engines, which order publications themselves")]
+    pub(crate) fn deliver(
+        &self,
+        topic: Topic<'_>,
+        publications: &[(Arc<PreparedMessage>, u64)],
+    ) -> usize {
+        let Some(fan_out) = self.find(topic) else {
+            return 0;
+        };
+        let publications = publications
+            .iter()
+            .map(|(message, except)| (message, *except));
+        let reached = fan_out.accept(publications);
+        fan_out.run(&mut { TURN_ALLOWANCE });
+        reached
+    }
+
+    /// Removes a topic of which nothing is left. A session may have joined it since that was seen.
+    fn forget(&self, topic: Topic<'_>) {
+        self.remove_if(topic, FanOut::is_forgettable);
+    }
+
+    /// Removes a topic if `is_over` says so.
+    fn remove_if(&self, topic: Topic<'_>, is_over: impl FnOnce(&FanOut) -> bool) {
+        let hash = self.hasher.hash_one(topic);
+        let mut shard = self.shard(hash);
+        if let Ok(entry) = shard.find_entry(hash, |it| it.topic() == topic)
+            && is_over(entry.get())
+        {
+            entry.remove();
+        }
+    }
+
+    fn find(&self, topic: Topic<'_>) -> Option<Arc<FanOut>> {
+        let hash = self.hasher.hash_one(topic);
+        let shard = self.shard(hash);
+        shard.find(hash, |it| it.topic() == topic).cloned()
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Arc<FanOut>>> {
+        // The table itself uses the lowest bits and the highest ones.
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,6 +19,7 @@ use crate::border::handler_context::HandlerContext;
 use crate::process::clock;
 use crate::runtime;
 use crate::runtime::reserve::{Reserve, RestingWorkers};
+use crate::runtime::wakes::Deferred;
 
 /// Starts the thread that watches the callbacks of a runtime's workers; once a process. Returns how many workers work from
 /// now on. The others become the reserve.
@@ -139,7 +140,7 @@ impl Watchdog {
             .towards(free - work, is_any_throttled, self.ticks);
         self.reserve.rest(rest);
         for _ in &stuck {
-            self.reserve.wake_worker(Vec::new());
+            self.reserve.wake_worker(Deferred::default());
         }
         self.quarantine(&over_budget);
     }

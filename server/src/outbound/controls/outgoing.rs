@@ -1,5 +1,7 @@
 //! Messages on their way out: whole, in parts, written in place, prepared for many sessions, compressed.
 
+use std::os::fd::RawFd;
+
 use tungstenite::protocol::frame::coding::OpCode;
 use wsh::abi;
 use wsh::rules::{self, ParsedKind};
@@ -8,7 +10,7 @@ use super::Controls;
 use crate::buffers::pool::Buffer;
 use crate::outbound::wire::{self, Wire};
 use crate::sessions::cause::Cause;
-use crate::sessions::prepared_message::PreparedMessage;
+use crate::sessions::prepared_message::{Form, PreparedMessage};
 use crate::ws::deflate::deflation::PartPosition;
 use crate::ws::frame;
 
@@ -162,6 +164,22 @@ impl Controls {
             self.note_buffered();
         }
         true
+    }
+
+    /// The socket, and the form of what others may send on it while the session sleeps. `None` if anything of the
+    /// session's own is queued or half sent, or each compressed message has to pass its own context.
+    pub(crate) fn lendable(&self) -> Option<(RawFd, Form)> {
+        if self.open_message.is_some() || !self.closing.state().is_open() {
+            return None;
+        }
+        let form = match &self.deflation {
+            None => Form::PLAIN,
+            Some(deflation) => {
+                let (effort, bytes_min) = deflation.without_context()?;
+                Form::compressed(effort, bytes_min)
+            }
+        };
+        self.wire.idle_socket().map(|socket| (socket, form))
     }
 
     /// Whether a message goes compressed whose only or first part has so many bytes.

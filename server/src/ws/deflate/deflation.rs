@@ -66,6 +66,14 @@ impl Deflation {
         self.own.is_none().then_some(self.effort)
     }
 
+    /// The effort, and the bytes from which on a message is compressed, of a session that never has a context of its
+    /// own. `None` for any other.
+    pub(crate) fn without_context(&self) -> Option<(Effort, usize)> {
+        self.budget
+            .is_none()
+            .then_some((self.effort, self.bytes_min))
+    }
+
     /// Appends a part's compressed bytes to `output`, which is empty. False if the message became no
     /// smaller, and is to go as it is.
     pub(crate) fn compress(

@@ -1,0 +1,188 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::sessions::mailbox::{Letter, Letters};
+use crate::sessions::registry::{Registration, Registry};
+use crate::ws::frame;
+
+fn sessions(count: usize) -> Vec<Registration> {
+    let registry = Registry::new();
+    let session = |_| registry.register(&Arc::from("chat"), 1, 1 << 20);
+    (0..count).map(session).collect()
+}
+
+fn message(number: usize) -> Arc<PreparedMessage> {
+    PreparedMessage::new(frame::TEXT, number.to_string().as_bytes(), false)
+}
+
+/// Takes the numbers that a session was sent.
+fn numbers(session: &Registration) -> Vec<usize> {
+    let mut letters: Letters = None;
+    session.mailbox().take(&mut letters, false);
+    let letters = letters.into_iter().flat_map(|letters| *letters);
+    let numbers = letters.map(|letter| match letter {
+        Letter::Send(message) => String::from_utf8_lossy(message.payload()).parse(),
+        other => panic!("{other:?}"),
+    });
+    numbers.collect::<Result<_, _>>().unwrap()
+}
+
+const LOBBY: Topic<'static> = Topic {
+    owner: "chat",
+    name: "lobby",
+};
+
+fn lobby(members: &[Registration]) -> Arc<Topics> {
+    let topics = Topics::new();
+    for member in members {
+        topics.subscribe(LOBBY, member.mailbox());
+    }
+    topics
+}
+
+#[test]
+fn a_publication_is_for_those_that_are_subscribers_when_it_is_made() {
+    let [leaves, stays, comes] = &sessions(3)[..] else {
+        panic!("three sessions");
+    };
+    let topics = Topics::new();
+    topics.subscribe(LOBBY, leaves.mailbox());
+    topics.subscribe(LOBBY, stays.mailbox());
+    let turn = wakes::defer();
+
+    assert_eq!(topics.publish(LOBBY, &message(1), 0), 2);
+    topics.unsubscribe(LOBBY, leaves.mailbox().id);
+    topics.subscribe(LOBBY, comes.mailbox());
+    assert_eq!(topics.publish(LOBBY, &message(2), stays.mailbox().id), 1);
+    assert!(numbers(leaves).is_empty(), "the turn goes on");
+    drop(turn);
+
+    assert_eq!(numbers(leaves), [1]);
+    assert_eq!(numbers(stays), [1]);
+    assert_eq!(numbers(comes), [2]);
+}
+
+#[test]
+fn a_topic_whose_last_subscriber_leaves_during_a_publication_is_removed_after_it() {
+    let members = sessions(1);
+    let topics = lobby(&members);
+    let turn = wakes::defer();
+    topics.publish(LOBBY, &message(1), 0);
+
+    topics.unsubscribe(LOBBY, members[0].mailbox().id);
+    assert!(
+        topics.find(LOBBY).is_some(),
+        "its publication is on its way"
+    );
+    drop(turn);
+
+    assert!(topics.find(LOBBY).is_none());
+    assert_eq!(numbers(&members[0]), [1]);
+}
+
+#[test]
+fn a_publisher_that_is_faster_than_its_subscribers_is_held_up() {
+    let members = sessions(3);
+    let topics = lobby(&members);
+    let long = PreparedMessage::new(frame::BINARY, &vec![7; WAITING_BYTES_MAX / 3], false);
+    let turn = wakes::defer();
+
+    let waiting = (0..10).map(|_| {
+        topics.publish(LOBBY, &long, 0);
+        topics.find(LOBBY).unwrap().lock().waiting_bytes
+    });
+
+    let most = waiting.max().unwrap();
+    assert!((1..=WAITING_BYTES_MAX).contains(&most), "{most}");
+    drop(turn);
+}
+
+#[test]
+fn whichever_sessions_join_and_leave_each_subscriber_gets_each_publication_once() {
+    let all = sessions(20);
+    let topics = Topics::new();
+    let mut joined = BTreeSet::new();
+    let mut dice = 7_usize;
+    for number in 0..500 {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let index = (dice >> 33) % all.len();
+        if joined.remove(&index) {
+            topics.unsubscribe(LOBBY, all[index].mailbox().id);
+        } else {
+            joined.insert(index);
+            topics.subscribe(LOBBY, all[index].mailbox());
+        }
+
+        assert_eq!(topics.publish(LOBBY, &message(number), 0), joined.len());
+
+        for (index, session) in all.iter().enumerate() {
+            let wanted = joined.contains(&index).then_some(number);
+            assert_eq!(numbers(session), Vec::from_iter(wanted), "after {number}");
+        }
+    }
+}
+
+#[test]
+fn a_list_is_delivered_in_its_order_and_behind_what_was_published_before() {
+    let members = sessions(2);
+    let topics = lobby(&members);
+    let turn = wakes::defer();
+    topics.publish(LOBBY, &message(1), 0);
+
+    let list = [(message(2), 0), (message(3), members[0].mailbox().id)];
+    assert_eq!(topics.deliver(LOBBY, &list), 1);
+
+    assert_eq!(numbers(&members[0]), [1, 2]);
+    assert_eq!(numbers(&members[1]), [1, 2, 3]);
+    drop(turn);
+    assert!(numbers(&members[1]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_on_many_threads_reach_many_subscribers_each_in_its_order() {
+    const EACH: usize = 200;
+    let members = Arc::new(sessions(100));
+    let topics = lobby(&members);
+
+    // One publisher is a thread without a runtime, the others have turns on workers.
+    let publish = |publisher: usize| {
+        let topics = topics.clone();
+        move || {
+            for number in 0..EACH {
+                let _turn = (publisher > 0).then(wakes::defer);
+                topics.publish(LOBBY, &message(publisher * EACH + number), 0);
+            }
+        }
+    };
+    let outside = std::thread::spawn(publish(0));
+    let workers = [1, 2].map(|publisher| {
+        let publish = publish(publisher);
+        tokio::spawn(async move { publish() })
+    });
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    outside.join().unwrap();
+
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut orders = vec![Vec::new(); members.len()];
+    while orders.iter().any(|order| order.len() < 3 * EACH) {
+        assert!(Instant::now() < deadline, "{:?}", orders[99].len());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        for (session, order) in members.iter().zip(&mut orders) {
+            order.extend(numbers(session));
+        }
+    }
+    for order in &orders {
+        assert_eq!(order, &orders[0], "the order is that of the topic");
+    }
+    for publisher in 0..3 {
+        let of_publisher = publisher * EACH..(publisher + 1) * EACH;
+        let own = orders[0]
+            .iter()
+            .copied()
+            .filter(|it| of_publisher.contains(it));
+        assert!(own.eq(of_publisher.clone()), "publisher {publisher}");
+    }
+}
