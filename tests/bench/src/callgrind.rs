@@ -10,6 +10,7 @@ use crate::Result;
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::contender;
+use crate::fan::{self, Crowd};
 use crate::frame::Batch;
 use crate::load::Load;
 use crate::machine::Cores;
@@ -39,6 +40,40 @@ pub(crate) fn profile(
     cell: Cell,
     batches: u32,
 ) -> Result<Profile> {
+    profile_of(artifacts, cores, |port| {
+        let mut load = Load::open(port, "/echo", cell.connections, Offer::Nothing)?;
+        let batch = Batch::binary(cell.payload_bytes, cell.pipelining);
+        load.check(&batch)?;
+        Ok(load.run_batches(&batch, batches)?.messages)
+    })
+}
+
+/// Runs wshd from its start to its end, with this many publications of each publisher. A message is a delivery here.
+pub(crate) fn profile_fan(
+    artifacts: &Artifacts,
+    cores: Cores,
+    crowd: Crowd,
+    publications: u32,
+) -> Result<Profile> {
+    profile_of(artifacts, cores, |port| {
+        let mut load = fan::open(port, crowd)?;
+        let batch = Batch::binary(fan::PAYLOAD_BYTES, crowd.messages);
+        // The first publication finds sessions that have not slept yet.
+        load.publish(&batch, crowd.topics)?;
+        let mut deliveries = 0;
+        for _ in 0..publications {
+            deliveries += load.publish(&batch, crowd.topics)?.len() as u64;
+        }
+        Ok(deliveries)
+    })
+}
+
+/// Runs wshd from its start to its end. `drive` returns how many messages it drove.
+fn profile_of(
+    artifacts: &Artifacts,
+    cores: Cores,
+    drive: impl FnOnce(u16) -> Result<u64>,
+) -> Result<Profile> {
     let port = server::free_port()?;
     let (program, arguments, site) = contender::wshd(artifacts, port, "")?;
     // The server forks, and each process writes a file of its own.
@@ -51,18 +86,14 @@ pub(crate) fn profile(
         .args(arguments);
     let server = Server::run(command, None, port, cores)?;
     let out = out(&server.pid().to_string());
-    let mut load = Load::open(port, "/echo", cell.connections, Offer::Nothing)?;
-    let batch = Batch::binary(cell.payload_bytes, cell.pipelining);
-    load.check(&batch)?;
-    let driven = load.run_batches(&batch, batches)?;
-    drop(load);
+    let messages = drive(port)?;
     server.stop()?;
 
     let annotate = Command::new("callgrind_annotate")
         .args(["--threshold=100", "--show-percs=no"])
         .arg(&out)
         .output()?;
-    Profile::parse(driven.messages, &String::from_utf8_lossy(&annotate.stdout))
+    Profile::parse(messages, &String::from_utf8_lossy(&annotate.stdout))
 }
 
 impl Profile {

@@ -9,6 +9,7 @@ use crate::callgrind::{self, Profile};
 use crate::cell::{Cell, KIB};
 use crate::contender::Contender;
 use crate::echo::{Echo, Echoed};
+use crate::fan::Crowd;
 use crate::machine::{self, Cores};
 use crate::server::Server;
 use crate::syscalls::Counter;
@@ -61,6 +62,20 @@ pub(crate) fn run(top: usize) -> Result<bool> {
         holds &= verdict(cell, "instructions", profile.instructions(), most);
         show(&profile, top);
     }
+    for (crowd, most) in DELIVERIES {
+        let mut profile = measure_fan(&artifacts, cores, crowd)?;
+        for _ in 1..ATTEMPTS {
+            if profile.instructions() <= most {
+                break;
+            }
+            let again = measure_fan(&artifacts, cores, crowd)?;
+            if again.instructions() < profile.instructions() {
+                profile = again;
+            }
+        }
+        holds &= verdict(crowd, "instructions", profile.instructions(), most);
+        show(&profile, top);
+    }
     Ok(holds)
 }
 
@@ -84,11 +99,18 @@ fn measure(artifacts: &Artifacts, cores: Cores, cell: Cell) -> Result<Profile> {
     Ok(many.less(few))
 }
 
-fn verdict(cell: Cell, what: &str, found: f64, most: f64) -> bool {
+fn measure_fan(artifacts: &Artifacts, cores: Cores, crowd: Crowd) -> Result<Profile> {
+    let few = callgrind::profile_fan(artifacts, cores, crowd, BATCHES)?;
+    let many = callgrind::profile_fan(artifacts, cores, crowd, BATCHES * 3)?;
+    Ok(many.less(few))
+}
+
+fn verdict(case: impl std::fmt::Display, what: &str, found: f64, most: f64) -> bool {
     let holds = found <= most;
     let word = if holds { "holds" } else { "FAILS" };
     let digits = if found < 10.0 { 3 } else { 0 };
-    println!("{word}  {cell:<12} {found:>8.digits$} {what} a message, at most {most}");
+    let case = case.to_string();
+    println!("{word}  {case:<14} {found:>8.digits$} {what} a message, at most {most}");
     holds
 }
 
@@ -107,6 +129,12 @@ const INSTRUCTIONS: [(Cell, f64); 3] = [
     (Cell::new(20, 100, 32), 350.0),
     (Cell::new(20, 100, 1), 1_400.0),
     (Cell::new(KIB, 100, 32), 650.0),
+];
+/// Instructions of a delivery, with the publisher's share of them.
+const DELIVERIES: [(Crowd, f64); 3] = [
+    (Crowd::of(100), 200.0),
+    (Crowd::of(1_000), 200.0),
+    (Crowd::STORM, 200.0),
 ];
 const COUNTED: Duration = Duration::from_secs(1);
 /// Batches on each connection in the shorter of the two runs.

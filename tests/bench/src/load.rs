@@ -30,10 +30,20 @@ pub(crate) struct Driven {
 
 impl Load {
     pub(crate) fn open(port: u16, path: &str, connections: usize, offer: Offer) -> Result<Load> {
+        Load::open_each(port, |_| path.to_owned(), connections, offer)
+    }
+
+    /// Opens connections, each at a path of its own.
+    pub(crate) fn open_each(
+        port: u16,
+        path: impl Fn(usize) -> String,
+        connections: usize,
+        offer: Offer,
+    ) -> Result<Load> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut sockets = Vec::with_capacity(connections);
         for index in 0..connections {
-            let socket = Socket::open(port, path, offer)?;
+            let socket = Socket::open(port, &path(index), offer)?;
             socket.set_nonblocking()?;
             epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
             sockets.push(socket);
@@ -146,17 +156,19 @@ impl Load {
         Ok(driven)
     }
 
-    /// Sends one message on the first connection, and waits until every connection has it. Returns after how many nanoseconds
-    /// each had it.
-    pub(crate) fn publish(&mut self, batch: &Batch) -> Result<Vec<u32>> {
-        let mut latencies = Vec::with_capacity(self.sockets.len());
+    /// Sends one batch on each of the first `publishers` connections, and waits until every connection has as many
+    /// messages. Returns after how many nanoseconds each message had come.
+    pub(crate) fn publish(&mut self, batch: &Batch, publishers: usize) -> Result<Vec<u32>> {
+        let mut missing = self.sockets.len() * batch.messages as usize;
+        let mut latencies = Vec::with_capacity(missing);
         for socket in &mut self.sockets {
-            socket.outstanding = 1;
+            socket.outstanding = batch.messages;
         }
         let began = Instant::now();
-        self.sockets[0].written = 0;
-        self.write(0, batch)?;
-        let mut missing = self.sockets.len();
+        for publisher in 0..publishers {
+            self.sockets[publisher].written = 0;
+            self.write(publisher, batch)?;
+        }
         let mut events = [EpollEvent::empty(); 256];
         while missing > 0 {
             let count = self.wait(&mut events)?;
@@ -170,10 +182,9 @@ impl Load {
                     return Err("more comes than was published".into());
                 }
                 socket.outstanding -= messages;
-                for _ in 0..messages {
-                    latencies.push(began.elapsed().as_nanos().try_into().unwrap_or(u32::MAX));
-                    missing -= 1;
-                }
+                let latency = began.elapsed().as_nanos().try_into().unwrap_or(u32::MAX);
+                latencies.extend((0..messages).map(|_| latency));
+                missing -= messages as usize;
             }
         }
         Ok(latencies)

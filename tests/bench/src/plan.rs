@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cell::{Cell, KIB};
 use crate::contender::Contender;
 use crate::echo::Echoed;
+use crate::fan::Crowd;
 use crate::machine::{self, Cores};
 use crate::report::Report;
 use crate::rounds::{self, Setting, Work};
@@ -19,7 +20,8 @@ enum Case {
     Json(Cell),
     Handshake,
     Idle,
-    Fan,
+    Fan(Crowd),
+    EchoBesideFan(Crowd),
 }
 
 impl Case {
@@ -30,7 +32,8 @@ impl Case {
             Case::Json(cell) => format!("json-{cell}"),
             Case::Handshake => "handshake".to_owned(),
             Case::Idle => "idle".to_owned(),
-            Case::Fan => "fan".to_owned(),
+            Case::Fan(crowd) => crowd.to_string(),
+            Case::EchoBesideFan(crowd) => format!("echo-beside-{crowd}"),
         }
     }
 
@@ -39,9 +42,11 @@ impl Case {
         let connections = match self {
             Case::Echo(cell) | Case::Json(cell) => cell.connections * servers,
             Case::Handshake => 100,
-            Case::Idle | Case::Fan => MANY,
+            Case::Idle => MANY,
+            // Where there are not enough for all servers at a time, they are measured one after another.
+            Case::Fan(crowd) | Case::EchoBesideFan(crowd) => crowd.connections(),
         };
-        connections as u64 + 100
+        connections as u64 + SPARE
     }
 
     fn title(&self) -> String {
@@ -50,7 +55,10 @@ impl Case {
             Case::Json(cell) => format!("{}, JSON, permessage-deflate", cell.title()),
             Case::Handshake => "opening handshakes".to_owned(),
             Case::Idle => format!("memory of {MANY} idle connections"),
-            Case::Fan => format!("one publisher, {MANY} subscribers, deliveries of 125 B"),
+            Case::Fan(crowd) => crowd.title(),
+            Case::EchoBesideFan(crowd) => {
+                format!("another session's echoes beside {}", crowd.title())
+            }
         }
     }
 }
@@ -91,6 +99,7 @@ pub(crate) fn run(run: &Run) -> Result<()> {
         let setting = Setting {
             cores,
             counter,
+            connections_max: PORTS.min(descriptors.saturating_sub(SPARE) as usize),
             rounds: if has_targets { rounds } else { fewer },
             slice,
         };
@@ -111,7 +120,8 @@ fn measure(
         Case::Echo(cell) => ("msg", Work::Echo(Echoed::plain(cell))),
         Case::Json(cell) => ("msg", Work::Echo(Echoed::json(cell)?)),
         Case::Handshake => ("hs", Work::Handshakes),
-        Case::Fan => ("dlv", Work::Fan(MANY)),
+        Case::Fan(crowd) => ("dlv", Work::Fan(crowd)),
+        Case::EchoBesideFan(crowd) => ("echo", Work::EchoBesideFan(crowd)),
         Case::Idle => {
             let rows = idle::measure(contenders, setting.cores, MANY);
             return report.idle(&case.name(), &case.title(), &rows);
@@ -125,7 +135,9 @@ fn measure(
 fn cases(run: &Run) -> Result<Vec<Case>> {
     let with_targets = targets::cells();
     let mut cases: Vec<Case> = with_targets.iter().copied().map(Case::Echo).collect();
-    cases.extend([Case::Handshake, Case::Idle, Case::Fan]);
+    cases.push(Case::Handshake);
+    cases.extend(targets::crowds().into_iter().map(Case::Fan));
+    cases.extend([Case::Idle, Case::EchoBesideFan(Crowd::of(MANY))]);
     cases.push(Case::Json(Cell::new(4 * KIB, 100, 1)));
     // `--quick` leaves out most cases without targets, unless `--only` names cases.
     if !run.quick || !run.only.is_empty() {
@@ -144,5 +156,9 @@ fn cases(run: &Run) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// The connections of `idle` and `fan`.
+/// The descriptors that are not for connections.
+const SPARE: u64 = 100;
+/// The connections that one address may have, by the range of ports that Linux uses without being told otherwise.
+const PORTS: usize = 28_000;
+/// The connections of `idle`, and the subscribers beside which echoes are measured.
 const MANY: usize = 10_000;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::contender::Contender;
 use crate::echo::{Echo, Echoed};
-use crate::fan::Fan;
+use crate::fan::{Crowd, Fan};
 use crate::handshakes::Handshakes;
 use crate::machine::Cores;
 use crate::server::Server;
@@ -18,6 +18,8 @@ use crate::syscalls::Counter;
 pub(crate) struct Setting {
     pub(crate) cores: Cores,
     pub(crate) counter: Counter,
+    /// The connections that this process may have open at a time.
+    pub(crate) connections_max: usize,
     pub(crate) rounds: u32,
     /// How long one server is driven in one round.
     pub(crate) slice: Duration,
@@ -28,8 +30,10 @@ pub(crate) struct Setting {
 pub(crate) enum Work {
     Echo(Echoed),
     Handshakes,
-    /// Publications to this many subscribers.
-    Fan(usize),
+    /// Publications.
+    Fan(Crowd),
+    /// The echoes of another session during publications.
+    EchoBesideFan(Crowd),
 }
 
 /// The figures of one slice.
@@ -73,12 +77,16 @@ pub(crate) struct Shown {
 /// Measures every contender.
 pub(crate) fn measure(contenders: &[Contender], setting: Setting, work: &Work) -> Vec<Row> {
     match work {
-        // Each server alone, because a process may not have connections to all of them open.
-        Work::Fan(_) => contenders
-            .chunks(1)
-            .flat_map(|one| measure_in_turn(one, setting, work))
-            .collect(),
-        Work::Echo(_) | Work::Handshakes => measure_in_turn(contenders, setting, work),
+        // Each server alone, where a process may not have connections to all of them open.
+        Work::Fan(crowd) | Work::EchoBesideFan(crowd)
+            if crowd.connections() * contenders.len() > setting.connections_max =>
+        {
+            contenders
+                .chunks(1)
+                .flat_map(|one| measure_in_turn(one, setting, work))
+                .collect()
+        }
+        _ => measure_in_turn(contenders, setting, work),
     }
 }
 
@@ -136,6 +144,7 @@ enum Subject {
     Echo(Echo),
     Handshakes(Handshakes),
     Fan(Fan),
+    EchoBesideFan(Fan),
 }
 
 impl Subject {
@@ -144,7 +153,8 @@ impl Subject {
         Ok(match work {
             Work::Echo(echoed) => Subject::Echo(Echo::start(server, echoed)?),
             Work::Handshakes => Subject::Handshakes(Handshakes::start(server)?),
-            Work::Fan(subscribers) => Subject::Fan(Fan::start(server, *subscribers)?),
+            Work::Fan(crowd) => Subject::Fan(Fan::start(server, *crowd)?),
+            Work::EchoBesideFan(crowd) => Subject::EchoBesideFan(Fan::start(server, *crowd)?),
         })
     }
 
@@ -153,6 +163,7 @@ impl Subject {
             Subject::Echo(it) => it.drive(slice),
             Subject::Handshakes(it) => it.drive(slice),
             Subject::Fan(it) => it.drive(slice),
+            Subject::EchoBesideFan(it) => it.drive_beside_echoes(slice),
         }
     }
 
@@ -160,7 +171,7 @@ impl Subject {
     fn check(&mut self) -> Result<()> {
         match self {
             Subject::Echo(it) => it.check(),
-            Subject::Handshakes(_) | Subject::Fan(_) => Ok(()),
+            Subject::Handshakes(_) | Subject::Fan(_) | Subject::EchoBesideFan(_) => Ok(()),
         }
     }
 
@@ -168,7 +179,7 @@ impl Subject {
         match self {
             Subject::Echo(it) => &it.server,
             Subject::Handshakes(it) => &it.server,
-            Subject::Fan(it) => &it.server,
+            Subject::Fan(it) | Subject::EchoBesideFan(it) => &it.server,
         }
     }
 }

@@ -86,6 +86,11 @@ impl Socket {
         Ok(self.stream.set_nonblocking(true)?)
     }
 
+    /// The connection, for calls that wait.
+    pub(crate) fn into_blocking(self) -> TcpStream {
+        self.stream
+    }
+
     /// Writes what fits of `bytes`. Returns whether everything is written.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<bool> {
         while self.written < bytes.len() {

@@ -1,6 +1,7 @@
 //! The asks of a session in its mailbox: how many wait, and their answers.
 
 use super::{Intake, Letter, Mailbox, Undelivered};
+use crate::runtime::wakes;
 use crate::sessions::answer::AnswerLetter;
 
 impl Mailbox {
@@ -29,6 +30,8 @@ impl Mailbox {
 
     /// Posts an answer. The count of asks bounds them, so a full mailbox refuses none.
     pub(in crate::sessions) fn post_answer(&self, letter: AnswerLetter) {
+        // An answer does not overtake what its thread has published before.
+        wakes::do_work_now();
         let mut inner = self.lock();
         if inner.intake != Intake::Everything {
             drop(inner);
