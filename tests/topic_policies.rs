@@ -151,6 +151,12 @@ fn a_topic_of_the_servers_own_is_for_the_handlers_that_its_table_lists() {
     publish(&mut two, "/news", &["2"]);
     assert_eq!(one.ask("history /news 9"), "history OK 1 2");
 
+    two.send("join /news 0");
+    assert_eq!(two.text(), "join OK 0");
+    configure(&site, &server, &news("\"one\""));
+    assert_eq!(one.ask("publish /news 3"), "publish 1");
+    assert_eq!(two.text(), "3", "it stays a subscriber");
+
     configure(&site, &server, &news(""));
     for client in [&mut one, &mut two] {
         let refused = "history refused UNSUPPORTED";
@@ -169,6 +175,23 @@ fn presence_that_is_switched_off_refuses_members() {
 
     assert_eq!(client.ask("enter tea 3"), "enter refused UNSUPPORTED");
     assert_eq!(client.ask("present lobby"), "present refused UNSUPPORTED");
+    configure(&site, &server, "");
+    assert_eq!(client.ask("present lobby"), "present OK 1", "it stayed one");
+}
+
+#[test]
+fn a_handlers_own_table_decides_how_much_it_keeps() {
+    let small = "[limits]\nstore_bytes_max = 0\n";
+    let (site, server) = start(&["one_wsh.so", "two_wsh.so"], small);
+    let [mut one, mut two] = ["/one", "/two"].map(|path| server.connect(path));
+    assert_eq!(one.ask("put colour 10"), "put TOO_BIG");
+
+    let own = format!("{small}[handler.two]\nstore_bytes_max = 1000\n");
+    configure(&site, &server, &own);
+
+    assert_eq!(one.ask("put colour 10"), "put TOO_BIG");
+    assert_eq!(two.ask("put colour 10"), "put OK");
+    assert_eq!(two.ask("put taste 1000"), "put TOO_BIG");
 }
 
 #[test]
