@@ -6,6 +6,7 @@ pub(super) mod pattern;
 pub(super) mod table;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use self::pattern::Pattern;
 use super::Place;
@@ -58,8 +59,8 @@ pub struct NamedHandler {
 struct Policies {
     /// Of single topics, by their names.
     exact: HashMap<Box<str>, TopicPolicy>,
-    /// Of all topics whose names begin with a text, the longest text first.
-    prefixes: Vec<(Box<str>, TopicPolicy)>,
+    /// Of all topics whose names begin with a text, by that text.
+    prefixes: BTreeMap<Box<str>, TopicPolicy>,
 }
 
 impl Topics {
@@ -87,29 +88,46 @@ impl Topics {
             None => &mut self.shared,
         };
         let name = pattern.name.as_str().into();
-        if pattern.is_prefix {
-            let longer = |(prefix, _): &(Box<str>, _)| prefix.len() > pattern.name.len();
-            let index = policies.prefixes.partition_point(longer);
-            policies.prefixes.insert(index, (name, policy));
-        } else {
-            policies.exact.insert(name, policy);
-        }
+        match pattern.is_prefix {
+            true => policies.prefixes.insert(name, policy),
+            false => policies.exact.insert(name, policy),
+        };
     }
 }
 
 impl Policies {
     fn find(&self, name: &str) -> Option<&TopicPolicy> {
         // No prefix is longer than the whole name.
-        self.exact.get(name).or_else(|| {
-            let mut prefixes = self.prefixes.iter();
-            let found = prefixes.find(|(prefix, _)| name.starts_with(&**prefix));
-            found.map(|(_, policy)| policy)
-        })
+        self.exact
+            .get(name)
+            .or_else(|| self.with_longest_prefix(name))
+    }
+
+    fn with_longest_prefix(&self, name: &str) -> Option<&TopicPolicy> {
+        let mut rest = name;
+        loop {
+            // Prefixes of a text are not greater than the text, and the longest is the greatest of them.
+            let not_greater = (Bound::Unbounded, Bound::Included(rest));
+            let (greatest, policy) = self.prefixes.range::<str, _>(not_greater).next_back()?;
+            if rest.starts_with(&**greatest) {
+                return Some(policy);
+            }
+            // What is a prefix and less than `greatest` is a prefix of both.
+            rest = common_prefix(rest, greatest);
+        }
     }
 
     fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefixes.is_empty()
     }
+}
+
+/// The longest text with which both begin.
+fn common_prefix<'a>(one: &'a str, other: &str) -> &'a str {
+    let pairs = one.chars().zip(other.chars());
+    let equal = pairs.take_while(|(one, other)| one == other);
+    let len = equal.map(|(one, _)| one.len_utf8()).sum();
+    &one[..len]
 }
 
 impl TopicPolicy {
@@ -135,6 +153,8 @@ impl Default for TopicPolicy {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Topics of which each pattern keeps as many publications as its index says.
@@ -225,6 +245,31 @@ mod tests {
             let policy = policy(handlers);
             assert!(allowed.iter().all(|handler| policy.allows(handler)));
             assert!(!refused.iter().any(|handler| policy.allows(handler)));
+        }
+    }
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_pattern_found_is_the_longest_of_all_that_match(
+            patterns in prop::collection::btree_set("chat/[aé]{0,3}[bé]{0,2}\\*?", 0..20),
+            names in prop::collection::vec("[aébc]{1,6}", 1..20),
+        ) {
+            let patterns = patterns.iter().map(String::as_str);
+            let patterns: Vec<&str> = patterns.filter(|text| *text != "chat/").collect();
+            let topics = topics(&patterns);
+            for name in names {
+                let topic = format!("chat/{name}");
+                let matches = patterns.iter().filter(|text| match text.strip_suffix('*') {
+                    Some(prefix) => topic.starts_with(prefix),
+                    None => topic == **text,
+                });
+                // A whole name counts more than the prefix that is as long.
+                let longest = matches.max_by_key(|text| (text.trim_end_matches('*').len(), !text.ends_with('*')));
+                let history = topics.policy("chat", &name).history;
+                let found = history.map(|bounds| &patterns[bounds.count]);
+                prop_assert_eq!(found, longest, "{}", name);
+            }
         }
     }
 }

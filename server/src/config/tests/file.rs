@@ -325,3 +325,26 @@ fn tens_of_thousands_of_routes_are_read_in_a_moment() {
     assert_eq!(config.routes.len(), 30_000);
     assert!(config.routes.iter().all(|route| route.target == "/echo"));
 }
+
+#[test]
+fn tens_of_thousands_of_patterns_are_read_and_found_in_a_moment() {
+    let mut text = "[topics]\n".to_owned();
+    for number in 0..30_000 {
+        text += &format!(
+            "\"chat/{number:05}*\" = {{ history = {{ count = {} }} }}\n",
+            number + 1
+        );
+    }
+    let start = Start::new().file("config.toml", &text);
+
+    let began = std::time::Instant::now();
+    let config = start.read(&[]);
+    for number in 0..30_000 {
+        let policy = config.topics.policy("chat", &format!("{number:05}-more"));
+        let count = policy.history.map(|bounds| bounds.count);
+        assert_eq!(count, Some(number + 1));
+    }
+
+    // With a look at each pattern for each topic it takes longer.
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+}
