@@ -5,6 +5,7 @@
 //! [`test`](crate::test).
 #![allow(unsafe_code)] // raw pointers are what a C ABI is made of
 
+pub(crate) mod answer;
 pub(crate) mod export;
 pub(crate) mod function_item;
 pub(crate) mod guard;

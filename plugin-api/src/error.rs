@@ -177,10 +177,14 @@ pub enum Refused {
     Invalid(Rule),
     /// The call came at the wrong time or on the wrong thread.
     Misuse,
-    /// The server does not know the call, or does not allow it to this handler.
+    /// The server does not know the call, or does not allow it to this handler or for this topic.
     Unsupported,
     /// The server failed, and its log says why.
     Failed,
+    /// The value does not have the version that was named, as it was changed meanwhile. Nothing was done.
+    Conflict,
+    /// What servers share cannot be reached, or did not answer in time. It is not known whether the call was carried out.
+    Unavailable,
 }
 
 impl Refused {
@@ -212,6 +216,8 @@ impl Refused {
             abi::INVALID => Refused::Invalid(rule(status)),
             abi::MISUSE => Refused::Misuse,
             abi::UNSUPPORTED => Refused::Unsupported,
+            abi::CONFLICT => Refused::Conflict,
+            abi::UNAVAILABLE => Refused::Unavailable,
             _ => Refused::Failed,
         }
     }
@@ -227,9 +233,15 @@ impl fmt::Display for Refused {
                 "called at the wrong time or on the wrong thread, wanted a callback of this session that may do so"
             }
             Refused::Unsupported => {
-                "this server does not know the call, or does not allow it to this handler"
+                "this server does not know the call, or does not allow it to this handler or for this topic"
             }
             Refused::Failed => "the server failed, and its log says why",
+            Refused::Conflict => {
+                "the value does not have the version that was named; nothing was done"
+            }
+            Refused::Unavailable => {
+                "what servers share cannot be reached or did not answer in time; it is not known whether this was done"
+            }
         })
     }
 }

@@ -194,7 +194,24 @@ macro_rules! __events {
         use $crate::__private::NotDefault as _;
         $crate::__private::events::<$handler, _, _>(
             &$crate::__crate!(false),
-            $crate::__private::Probe::<$handler>::BEGIN,
+            (
+                $crate::__private::Probe::<$handler>::BEGIN,
+                $crate::__topic_callbacks!($handler),
+            ),
+        )
+    }};
+}
+
+/// Which of [`Envelope`](crate::Envelope) and [`Presence`](crate::Presence) a type has.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __topic_callbacks {
+    ($type:ty) => {{
+        #[allow(unused_imports)]
+        use $crate::__private::{NoEnvelope as _, NoPresence as _};
+        (
+            $crate::__private::TopicProbe::<$type>::ENVELOPE,
+            $crate::__private::TopicProbe::<$type>::PRESENCE,
         )
     }};
 }
@@ -238,13 +255,13 @@ macro_rules! __function {
         $crate::__function!($style $function, $check $shared $restarts $any [true], $($($rest)*)?)
     };
     (async $function:path, [$($check:tt)+] [$($shared:tt)+] [$restarts:tt] [$any:tt] [$parts:tt],) => {
-        $crate::__private::asynchronous::<$($shared)+, $restarts, $parts, _, _, _, _>(
-            &$crate::__crate!($any), $function, $($check)+
+        $crate::__private::asynchronous::<$($shared)+, $restarts, $parts, _, _, _, _, _>(
+            &$crate::__crate!($any), $function, $($check)+, $crate::__topic_callbacks!($($shared)+)
         )
     };
     (blocking $function:path, [$($check:tt)+] [$($shared:tt)+] [$restarts:tt] [$any:tt] [$parts:tt],) => {
-        $crate::__private::blocking::<$($shared)+, $parts, _, _, _>(
-            &$crate::__crate!($any), $function, $($check)+
+        $crate::__private::blocking::<$($shared)+, $parts, _, _, _, _>(
+            &$crate::__crate!($any), $function, $($check)+, $crate::__topic_callbacks!($($shared)+)
         )
     };
     ($style:tt $function:path, $check:tt $shared:tt $restarts:tt $any:tt $parts:tt, $($rest:tt)+) => {

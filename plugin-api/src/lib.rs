@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod abi;
+mod asks;
 mod border;
 mod buffers;
 mod close;
@@ -25,6 +26,15 @@ mod styles;
 pub mod test;
 
 pub use crate::{
+    asks::{
+        answer::Answer,
+        any_thread::{history, present, publish_acked, store},
+        ask::Ask,
+        callbacks::{Change, Envelope, Presence, PresenceChange, Publication},
+        position::{NoPosition, Position, Start},
+        results::{Entries, Entry, History, Joined, Member, Members, Next, PublicationBuf},
+        store::Store,
+    },
     border::writer::Writer,
     close::{Cause, Close},
     config::Config,
@@ -67,9 +77,10 @@ use crate::border::runtime;
 /// The items that nearly every handler needs: `use wsh::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        AsyncConn, BlockingConn, Cause, Close, Closing, Config, Conn, Elapsed, Handle, Handler,
-        Handshake, Kind, Message, MessageBuf, Part, PartBuf, Refused, Request, Response, Result,
-        Session, Shared, Snapshot, State, Stop, Uncompressed,
+        Answer, AsyncConn, BlockingConn, Cause, Change, Close, Closing, Config, Conn, Elapsed,
+        Envelope, Handle, Handler, Handshake, Kind, Message, MessageBuf, Part, PartBuf, Position,
+        Presence, PresenceChange, Publication, Refused, Request, Response, Result, Session, Shared,
+        Snapshot, Start, State, Stop, Uncompressed,
     };
 }
 
@@ -112,6 +123,7 @@ pub fn spawn(job: impl FnOnce(Stop) + Send + 'static) -> Result<(), Refused> {
 
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::asks::callback_probe::{NoEnvelope, NoPresence, TopicProbe};
     pub use crate::border::export::{Crate, asynchronous, blocking, events};
     pub use crate::log;
     pub use crate::styles::events::adapter::{Named, NotAFunction, NotDefault, Probe, named};

@@ -75,11 +75,13 @@
 //! assert_eq!((refusal.status, refusal.body), (403, b"who?".to_vec()));
 //! ```
 
+mod answer_table;
 mod callback_scope;
 mod client;
 mod conn_table;
 mod context;
 mod controls;
+mod engine;
 mod generation;
 mod handshake;
 mod host_table;
@@ -94,6 +96,8 @@ mod request_table;
 mod response_draft;
 mod server;
 mod session;
+mod sink;
+mod topic_callbacks;
 mod wshd;
 
 use std::borrow::Borrow;

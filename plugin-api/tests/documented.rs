@@ -18,10 +18,13 @@ struct Item {
 }
 
 /// Modules whose items no handler names: the ABI, and what the macros need.
-const APART: [&str; 8] = [
+const APART: [&str; 11] = [
     "src/abi.rs",
+    "src/asks/asker.rs",
+    "src/asks/callback_probe.rs",
     "src/log.rs",
     "src/rules.rs",
+    "src/rules/asks.rs",
     "src/styles/adapter.rs",
     "src/styles/asynchronous/state.rs",
     "src/styles/events/adapter.rs",

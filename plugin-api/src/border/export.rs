@@ -2,6 +2,7 @@
 
 use crate::{
     abi::{self, Descriptor},
+    asks::callback_probe::TopicCallbacks,
     border::shims,
     styles::{
         adapter::HandlerAdapter,
@@ -32,10 +33,11 @@ pub struct Crate {
     pub origin_any: bool,
 }
 
-/// The descriptor of a handler in the events style. `M` follows from `H`.
+/// The descriptor of a handler in the events style. `M` follows from `H`. `F` is what was found out about `H`: how its
+/// session begins, and which callbacks about topics it has.
 #[doc(hidden)]
 #[must_use]
-pub const fn events<H: Exported<M, B>, M, B: Copy>(about: &Crate, _begin: B) -> Descriptor {
+pub const fn events<H: Exported<M, F>, M, F: Copy>(about: &Crate, _found: F) -> Descriptor {
     describe(about, H::FACTS)
 }
 
@@ -48,7 +50,7 @@ pub const fn events<H: Exported<M, B>, M, B: Copy>(about: &Crate, _begin: B) -> 
     note = "a type is a handler through `impl Handler for {Self}`, or by being a `Session`, `Default` and `Sync`",
     note = "a function is one with its style before it: `handler!(async name)`, `handler!(blocking name)`"
 )]
-pub trait Exported<M, B> {
+pub trait Exported<M, F> {
     /// What of the descriptor follows from the type.
     const FACTS: DescriptorFacts;
 }
@@ -61,11 +63,11 @@ pub struct IsHandler(());
 #[derive(Debug)]
 pub struct IsFunction(());
 
-impl<H: Handler, B: Begin<H::Session>> Exported<IsHandler, B> for H {
-    const FACTS: DescriptorFacts = DescriptorFacts::of::<EventsHandler<H, B>>();
+impl<H: Handler, B: Begin<H::Session>, C: TopicCallbacks<H>> Exported<IsHandler, (B, C)> for H {
+    const FACTS: DescriptorFacts = DescriptorFacts::of::<EventsHandler<H, B, C>>();
 }
 
-impl<T: StandsIn, B> Exported<IsFunction, B> for T {
+impl<T: StandsIn, F> Exported<IsFunction, F> for T {
     const FACTS: DescriptorFacts = DescriptorFacts {
         flags: 0,
         schema: (0, 0),
@@ -103,21 +105,23 @@ impl DescriptorFacts {
 /// [`item`](crate::border::function_item::item).
 #[doc(hidden)]
 #[must_use]
-pub const fn asynchronous<H, const RESTARTS: bool, const PARTS: bool, F, C, S, A>(
+pub const fn asynchronous<H, const RESTARTS: bool, const PARTS: bool, F, C, T, S, A>(
     about: &Crate,
     _function: F,
     _check: C,
+    _found: T,
 ) -> Descriptor
 where
     F: AsyncFunction<S, A, H>,
     C: HandshakeFunction<H>,
+    T: TopicCallbacks<H>,
     S: AsyncState,
     A: 'static,
     H: Shared,
 {
     describe(
         about,
-        DescriptorFacts::of::<AsyncHandler<F, C, S, A, H, RESTARTS, PARTS>>(),
+        DescriptorFacts::of::<AsyncHandler<F, C, T, S, A, H, RESTARTS, PARTS>>(),
     )
 }
 
@@ -125,20 +129,22 @@ where
 /// [`item`](crate::border::function_item::item).
 #[doc(hidden)]
 #[must_use]
-pub const fn blocking<H, const PARTS: bool, F, C, A>(
+pub const fn blocking<H, const PARTS: bool, F, C, T, A>(
     about: &Crate,
     _function: F,
     _check: C,
+    _found: T,
 ) -> Descriptor
 where
     F: BlockingFunction<A, H>,
     C: HandshakeFunction<H>,
+    T: TopicCallbacks<H>,
     A: 'static,
     H: Shared,
 {
     describe(
         about,
-        DescriptorFacts::of::<BlockingHandler<F, C, A, H, PARTS>>(),
+        DescriptorFacts::of::<BlockingHandler<F, C, T, A, H, PARTS>>(),
     )
 }
 

@@ -167,6 +167,97 @@ impl HostFunctions {
         call!(self.publish(self.0.ctx, topic, kind, bytes.as_ptr(), bytes.len(), except))
     }
 
+    pub(crate) fn subscribe_from(
+        &self,
+        conn: ConnPtr,
+        token: u64,
+        topic: &str,
+        after: &[u8],
+        last: u64,
+    ) -> Status {
+        let (topic, after) = (read::lend(topic.as_bytes()), read::lend(after));
+        call!(self.subscribe_from(conn.get(), token, topic, after, last))
+    }
+
+    pub(crate) fn enter(&self, conn: ConnPtr, token: u64, topic: &str, value: &[u8]) -> Status {
+        let (topic, value) = (read::lend(topic.as_bytes()), read::lend(value));
+        call!(self.enter(conn.get(), token, topic, value))
+    }
+
+    pub(crate) fn leave(&self, conn: ConnPtr, topic: &str) -> Status {
+        call!(self.leave(conn.get(), read::lend(topic.as_bytes())))
+    }
+
+    pub(crate) fn publish_acked(
+        &self,
+        id: u64,
+        token: u64,
+        topic: &str,
+        kind: u32,
+        bytes: &[u8],
+        except: u64,
+    ) -> Status {
+        let (topic, ptr, len) = (read::lend(topic.as_bytes()), bytes.as_ptr(), bytes.len());
+        call!(self.publish_acked(self.0.ctx, id, token, topic, kind, ptr, len, except))
+    }
+
+    pub(crate) fn history(
+        &self,
+        id: u64,
+        token: u64,
+        topic: &str,
+        after: &[u8],
+        limit: u64,
+    ) -> Status {
+        let (topic, after) = (read::lend(topic.as_bytes()), read::lend(after));
+        call!(self.history(self.0.ctx, id, token, topic, after, limit))
+    }
+
+    pub(crate) fn present(
+        &self,
+        id: u64,
+        token: u64,
+        topic: &str,
+        after: &[u8],
+        limit: u64,
+    ) -> Status {
+        let (topic, after) = (read::lend(topic.as_bytes()), read::lend(after));
+        call!(self.present(self.0.ctx, id, token, topic, after, limit))
+    }
+
+    pub(crate) fn store_get(&self, id: u64, token: u64, key: &str) -> Status {
+        call!(self.store_get(self.0.ctx, id, token, read::lend(key.as_bytes())))
+    }
+
+    pub(crate) fn store_put(
+        &self,
+        id: u64,
+        token: u64,
+        key: &str,
+        value: &[u8],
+        version: u64,
+        ttl_ms: u64,
+    ) -> Status {
+        let (key, value) = (read::lend(key.as_bytes()), read::lend(value));
+        call!(self.store_put(self.0.ctx, id, token, key, value, version, ttl_ms))
+    }
+
+    pub(crate) fn store_delete(&self, id: u64, token: u64, key: &str, version: u64) -> Status {
+        call!(self.store_delete(self.0.ctx, id, token, read::lend(key.as_bytes()), version))
+    }
+
+    pub(crate) fn store_list(
+        &self,
+        id: u64,
+        token: u64,
+        prefix: &str,
+        after: &[u8],
+        limit: u64,
+    ) -> Status {
+        let (prefix, after) = (read::lend(prefix.as_bytes()), read::lend(after));
+        call!(self.store_list(self.0.ctx, id, token, prefix, after, limit))
+    }
+
     pub(crate) fn wake(&self, id: u64) -> Status {
         call!(self.wake(self.0.ctx, id))
     }

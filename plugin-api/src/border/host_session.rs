@@ -184,7 +184,7 @@ impl HostSession {
     }
 
     /// Whether a `snapshot` or a `restore` of the session runs on this thread.
-    fn is_moving(&self) -> bool {
+    pub(crate) fn is_moving(&self) -> bool {
         MOVING.get().id == self.id
     }
 

@@ -21,6 +21,10 @@ unsafe impl AbiTable for abi::Conn {}
 // SAFETY: as above.
 unsafe impl AbiTable for abi::Sink {}
 // SAFETY: as above.
+unsafe impl AbiTable for abi::answer::Answer {}
+// SAFETY: as above.
+unsafe impl AbiTable for abi::answer::PresenceChange {}
+// SAFETY: as above.
 unsafe impl AbiTable for abi::Vtable {}
 // SAFETY: as above.
 unsafe impl AbiTable for abi::raw::Raw {}

@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     abi::Status,
+    asks::{ask::allow_waiting, waiting::HandlerAsks},
     border::{guard, host::HostFunctions},
     error::{Refused, rule::Rule},
     stop::Stop,
@@ -24,6 +25,8 @@ pub(crate) struct Runtime {
     pub(crate) name: String,
     /// Tells the jobs of [`spawn`](crate::spawn) when this generation ends.
     pub(crate) stop: Stop,
+    /// What the handler itself has asked, and the tokens of what its sessions ask.
+    pub(crate) asks: HandlerAsks,
 }
 
 impl Runtime {
@@ -36,10 +39,14 @@ impl Runtime {
     /// Runs a job on a thread of the host's.
     pub(crate) fn spawn(&'static self, job: Box<dyn FnOnce() + Send>) -> Status {
         if !IS_TEST.get() {
-            return self.host.spawn(job);
+            return self.host.spawn(Box::new(move || {
+                allow_waiting();
+                job();
+            }));
         }
         let now = clock();
         self.host.spawn(Box::new(move || {
+            allow_waiting();
             enter_test(Some(self), now);
             // A test cannot advance the clock of a thread that runs by itself, so its time is real time.
             SINCE.set(Some(Instant::now()));

@@ -6,6 +6,7 @@
 
 mod handshake;
 mod session;
+mod topics;
 
 use std::{ffi::c_void, marker::PhantomData, mem::offset_of};
 
@@ -13,6 +14,7 @@ use std::{ffi::c_void, marker::PhantomData, mem::offset_of};
 use crate::config::used_keys::UsedKeys;
 use crate::{
     abi::{self, Status},
+    asks::waiting::HandlerAsks,
     border::{
         guard::{fail, guard, guard_void},
         host::HostFunctions,
@@ -27,9 +29,10 @@ use crate::{
 use self::{
     handshake::{abandon, handshake, open, restore},
     session::{
-        batched, closed, closing, destroy, drain, message, note, part, ping, pong, snapshot, timer,
-        wake,
+        answer, batched, closed, closing, destroy, drain, message, note, part, ping, pong,
+        snapshot, timer, wake,
     },
+    topics::{answered, envelope, presence},
 };
 
 /// A handler as the host keeps it: the target of the vtable's `handler` pointer.
@@ -76,10 +79,19 @@ impl<E: HandlerAdapter> Shims<E> {
         serving: Some(serving::<E>),
         shutdown: Some(shutdown::<E>),
         extension: None,
-        answer: None,
-        answered: None,
-        envelope: None,
-        presence: None,
+        answer: Some(answer::<E::Session>),
+        answered: Some(answered::<E>),
+        // With `envelope` the host sends publications by a task. So a handler without it has none.
+        envelope: if E::HAS_ENVELOPE {
+            Some(envelope::<E>)
+        } else {
+            None
+        },
+        presence: if E::HAS_PRESENCE {
+            Some(presence::<E>)
+        } else {
+            None
+        },
     };
 }
 
@@ -106,6 +118,7 @@ pub(crate) unsafe extern "C" fn init<E: HandlerAdapter>(
             // SAFETY: UTF-8 that lives as long as the call.
             name: unsafe { read::text(init.name) }.into(),
             stop: Stop::default(),
+            asks: HandlerAsks::new(init.generation),
         });
         let Some(runtime) = runtime else {
             return abi::MISUSE;
@@ -178,6 +191,7 @@ unsafe extern "C" fn shutdown<E: HandlerAdapter>(handler: *mut c_void) {
         // SAFETY: `init` boxed it, and the host calls this once, last.
         let root = unsafe { Box::from_raw(handler.cast::<HandlerRoot<E>>()) };
         root.runtime.stop.set();
+        root.runtime.asks.end();
         drop(root);
     });
 }

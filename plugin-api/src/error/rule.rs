@@ -107,6 +107,75 @@ impl Rule {
         }
     }
 
+    pub(crate) fn topics() -> Rule {
+        RuleName::Topics.number(0)
+    }
+
+    pub(crate) fn subscribe_from(status: Status, topic: &str) -> Rule {
+        match (status, rules::topic(topic)) {
+            // A position of this library is never too long.
+            (abi::INVALID, Ok(_)) => RuleName::Subscribed.number(0),
+            _ => Rule::topic(status, topic),
+        }
+    }
+
+    pub(crate) fn enter(topic: &str, value: &[u8]) -> Rule {
+        match rules::topic(topic) {
+            Ok(_) => RuleName::MemberValue.bytes(value.len()),
+            Err(_) => Rule::topic_name(topic),
+        }
+    }
+
+    pub(crate) fn members_full() -> Rule {
+        RuleName::MembersFull.number(0)
+    }
+
+    pub(crate) fn history_full() -> Rule {
+        RuleName::HistoryFull.number(0)
+    }
+
+    pub(crate) fn page_of_topic(status: Status, topic: &str, limit: u64) -> Rule {
+        match rules::topic(topic) {
+            Ok(_) => Rule::page(status, limit),
+            Err(_) => Rule::topic_name(topic),
+        }
+    }
+
+    pub(crate) fn page_of_keys(status: Status, prefix: &str, limit: u64) -> Rule {
+        match rules::asks::key_prefix(prefix) {
+            Ok(_) => Rule::page(status, limit),
+            Err(_) if prefix.contains('\0') => RuleName::PrefixNul.number(0),
+            Err(_) => RuleName::Prefix.bytes(prefix.len()),
+        }
+    }
+
+    fn page(status: Status, limit: u64) -> Rule {
+        match (status, limit) {
+            (abi::INVALID, 0) => RuleName::Limit.number(0),
+            (abi::INVALID, _) => RuleName::After.number(0),
+            _ => Rule::unknown(),
+        }
+    }
+
+    pub(crate) fn key(key: &str) -> Rule {
+        if key.contains('\0') {
+            RuleName::KeyNul.number(0)
+        } else {
+            RuleName::Key.bytes(key.len())
+        }
+    }
+
+    pub(crate) fn put(status: Status, key: &str, value: &[u8]) -> Rule {
+        match (status, rules::asks::key(key)) {
+            (abi::TOO_BIG, Ok(_)) => RuleName::KeptValue.bytes(value.len()),
+            _ => Rule::key(key),
+        }
+    }
+
+    pub(crate) fn store_full() -> Rule {
+        RuleName::StoreFull.number(0)
+    }
+
     pub(crate) fn message(status: Status, message: &[u8]) -> Rule {
         Rule::message_bytes(status, message.len())
     }
@@ -252,6 +321,21 @@ texts! {
     Topic: "topic" Found::Bytes, "1 to 255 bytes without NUL";
     TopicNul: "topic" Found::Words("contains NUL"), "1 to 255 bytes without NUL";
     Topics: "topic" ONE_TOO_MANY, "at most `topics_max` topics of one session";
+    Subscribed: "topic" Found::Words("is one that the session has joined"), "another, or `unsubscribe` first";
+    MemberValue: "value" Found::Bytes, "at most `presence_value_bytes_max`, on at most `topics_max` topics";
+    MembersFull: "value" Found::Words("does not fit beside those of other members"),
+        "at most `presence_bytes_max` in all";
+    HistoryFull: "message" Found::Words("does not fit beside what histories hold"),
+        "at most `history_bytes_max` in all";
+    Limit: "limit" Found::Number, "at least 1";
+    After: "after" Found::Words("begins no page of this list"), "what an earlier page of it says is `next`";
+    Prefix: "prefix" Found::Bytes, "at most 255 bytes without NUL";
+    PrefixNul: "prefix" Found::Words("contains NUL"), "at most 255 bytes without NUL";
+    Key: "key" Found::Bytes, "1 to 255 bytes without NUL";
+    KeyNul: "key" Found::Words("contains NUL"), "1 to 255 bytes without NUL";
+    KeptValue: "value" Found::Bytes, "at most `store_value_bytes_max`";
+    StoreFull: "value" Found::Words("does not fit beside what the handler keeps"),
+        "at most `store_bytes_max` in all";
     Message: "message" Found::Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";
     LongMessage: "message" Found::Bytes, "at most 64 MiB, or `outbound_bytes_max` if that is more";
     BetweenParts: "message" Found::Words("comes between the parts of another"),

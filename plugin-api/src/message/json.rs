@@ -14,11 +14,11 @@ use crate::{
     message::{Message, MessageBuf},
 };
 
-/// The error of [`Message::json`]: the message is not JSON, or not JSON of the wanted type.
+/// The error of [`Message::json`] and its like: the message or value is not JSON, or not JSON of the wanted type.
 ///
 /// Needs the feature `serde`, which is on by default.
 ///
-/// Its text says what was wanted, what was found and where, and how the message begins.
+/// Its text says what was wanted, what was found and where, and how the message or value begins.
 ///
 /// ```
 /// use wsh::Message;
@@ -34,18 +34,20 @@ use crate::{
 pub struct JsonError(Box<JsonErrorParts>);
 
 struct JsonErrorParts {
+    /// What was read: a message or a value.
+    what: &'static str,
     cause: serde_json::Error,
     found: String,
 }
 
 impl JsonError {
     #[cold]
-    fn new(cause: serde_json::Error, bytes: &[u8]) -> Self {
+    fn new(what: &'static str, cause: serde_json::Error, bytes: &[u8]) -> Self {
         let found = excerpt(bytes);
-        JsonError(Box::new(JsonErrorParts { cause, found }))
+        JsonError(Box::new(JsonErrorParts { what, cause, found }))
     }
 
-    /// The beginning of the message: at most 64 bytes of it, with control characters escaped.
+    /// The beginning of the message or value: at most 64 bytes of it, with control characters escaped.
     ///
     /// Needs the feature `serde`, which is on by default.
     ///
@@ -61,8 +63,8 @@ impl JsonError {
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let JsonErrorParts { cause, found } = &*self.0;
-        write!(f, "message is not the JSON that was wanted: {cause}; ")?;
+        let JsonErrorParts { what, cause, found } = &*self.0;
+        write!(f, "{what} is not the JSON that was wanted: {cause}; ")?;
         match found.is_empty() {
             true => f.write_str("found nothing"),
             false => write!(f, "found `{found}`"),
@@ -186,7 +188,12 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonError> {
-    serde_json::from_slice(bytes).map_err(|error| JsonError::new(error, bytes))
+    serde_json::from_slice(bytes).map_err(|error| JsonError::new("message", error, bytes))
+}
+
+/// Reads a value that is no message.
+pub(crate) fn read_value<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonError> {
+    serde_json::from_slice(bytes).map_err(|error| JsonError::new("value", error, bytes))
 }
 
 /// Writes a value as JSON and lends the text to `send`. The buffer then goes to the pool.
@@ -201,7 +208,7 @@ fn with_text<T: Serialize + ?Sized>(
 }
 
 /// Writes a value as JSON, into a buffer from the pool.
-fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, Refused> {
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, Refused> {
     let mut bytes = pool::take(TEXT_BYTES_FIRST);
     let outcome = serde_json::to_writer(&mut bytes, value);
     match outcome.map(|()| String::from_utf8(bytes)) {

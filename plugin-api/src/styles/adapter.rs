@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use crate::{
     abi::Status,
+    asks::{
+        answer::Answer,
+        callbacks::{PresenceChange, Publication},
+    },
     border::{guard, host_session::HostSession},
     close::Close,
     config::Config,
@@ -14,7 +18,7 @@ use crate::{
         request::Request,
         response::{Handshake, Response},
     },
-    message::Message,
+    message::{Message, MessageBuf},
 };
 
 /// A handler of one style, between `init` and `shutdown`.
@@ -48,6 +52,14 @@ pub(crate) trait HandlerAdapter: Send + Sync + Sized + 'static {
         schema: u32,
         state: &[u8],
     ) -> crate::Result<Self::Session>;
+    /// Whether it makes its own form of publications, by [`envelope`](Self::envelope).
+    const HAS_ENVELOPE: bool;
+    /// Whether it hears how members change, by [`presence`](Self::presence).
+    const HAS_PRESENCE: bool;
+    /// Makes the form in which a publication goes to the peers; `None` sends it as it is.
+    fn envelope(&self, publication: &Publication<'_>) -> crate::Result<Option<MessageBuf>>;
+    /// Hears how the members of a topic change, and says what its subscribers are told.
+    fn presence(&self, change: &PresenceChange<'_>) -> crate::Result<Option<MessageBuf>>;
     fn self_test(&self) -> crate::Result;
     fn serving(&self, on: bool) -> crate::Result;
 }
@@ -90,6 +102,8 @@ pub(crate) enum Event<'a> {
     Timer(u64),
     Wake,
     Note(u64),
+    /// The answer to the ask with this token.
+    Answer(u64, Answer<'a>),
     Closing(Close),
     Closed(Close),
 }

@@ -13,7 +13,10 @@ use crate::{
     abi::{self, Status},
     rules,
     test::{
-        hub::{Hub, MailboxItem},
+        hub::{
+            Hub, MailboxItem,
+            asks::{Asker, Request},
+        },
         log::Line,
     },
 };
@@ -22,6 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) hub: Arc<Hub>,
+    /// The number of the generation.
+    generation: u64,
     has_ended: AtomicBool,
 }
 
@@ -29,9 +34,10 @@ impl Context {
     /// A context that lives as long as the process, and the `ctx` that finds it.
     ///
     /// The `ctx` is a number and not an address, so a `ctx` that a handler made up is only an error.
-    pub(super) fn new(hub: &Arc<Hub>) -> (Arc<Context>, *mut c_void) {
+    pub(super) fn new(hub: &Arc<Hub>, generation: u64) -> (Arc<Context>, *mut c_void) {
         let context = Arc::new(Context {
             hub: Arc::clone(hub),
+            generation,
             has_ended: AtomicBool::new(false),
         });
         let mut contexts = CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +91,54 @@ impl Context {
         except: u64,
     ) -> Result<u64, Status> {
         self.still_going()?;
-        Ok(self.hub.publish(topic, &item(kind, bytes)?, except))
+        self.hub.publish(topic, &item(kind, bytes)?, except)
+    }
+
+    /// Publishes a message, and asks for its position.
+    pub(super) fn publish_acked(
+        &self,
+        (id, token): (u64, u64),
+        topic: &str,
+        (kind, bytes): (u32, &[u8]),
+        except: u64,
+    ) -> Result<(), Status> {
+        let item = item(kind, bytes)?;
+        self.check_history(topic)?;
+        let topic = topic.into();
+        self.ask(
+            (id, token),
+            Request::PublishAcked {
+                topic,
+                item,
+                except,
+            },
+        )
+    }
+
+    /// Refuses a topic without history.
+    pub(super) fn check_history(&self, topic: &str) -> Result<(), Status> {
+        match self
+            .hub
+            .with_engine(|engine, _| engine.history_bounds(topic))
+        {
+            Some(_) => Ok(()),
+            None => Err(abi::UNSUPPORTED),
+        }
+    }
+
+    /// Refuses a topic that may have no members.
+    pub(super) fn check_presence(&self, topic: &str) -> Result<(), Status> {
+        self.hub.check_presence(topic)
+    }
+
+    /// Asks for a session, or with id 0 for the handler itself.
+    pub(super) fn ask(&self, (id, token): (u64, u64), request: Request) -> Result<(), Status> {
+        self.still_going()?;
+        let asker = match id {
+            0 => Asker::Handler(self.generation),
+            id => Asker::Session(id),
+        };
+        self.hub.ask(asker, token, request)
     }
 
     pub(super) fn wake(&self, id: u64) -> Result<(), Status> {

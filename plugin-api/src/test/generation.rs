@@ -79,7 +79,7 @@ impl Generation {
         config_json: &str,
     ) -> Result<Rc<Generation>, String> {
         rules::descriptor(facts.reserved, facts.schema, facts.schema_min)?;
-        let (context, ctx) = Context::new(hub);
+        let (context, ctx) = Context::new(hub, number);
         // Never freed: by the ABI, the host's table lives as long as the process.
         let host: &'static abi::Host = Box::leak(Box::new(host_table::table(&context, ctx)));
         let about = abi::Init {
@@ -245,6 +245,18 @@ impl Generation {
         #[cfg(feature = "tracing")]
         let _tracing = crate::log::forward::enter();
         callback(self.handler)
+    }
+
+    /// Logs why a callback that belongs to no session has failed.
+    pub(super) fn log_failure(&self, callback: &str, why: Option<String>, status: Status) {
+        let why = why.or_else(host_table::take_failure);
+        self.context.log(Line {
+            level: abi::LOG_ERROR,
+            session: None,
+            target: "wshd".into(),
+            message: why.unwrap_or_else(|| sentence(callback, status)),
+            fields: vec![("callback".into(), callback.into())],
+        });
     }
 
     /// What the status of a callback means. A failure is logged. A status that has no meaning in the callback is a

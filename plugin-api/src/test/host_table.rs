@@ -4,6 +4,8 @@
 //! callback, is not found there. It is answered MISUSE, and no pointer is followed.
 #![allow(unsafe_code)] // the functions of a C table
 
+mod asks;
+
 use std::{cell::RefCell, ffi::c_void, ptr};
 
 use crate::{
@@ -80,16 +82,16 @@ pub(super) fn table(context: &Context, ctx: *mut c_void) -> Host {
         response_reject: Some(response_reject),
         response_extensions: Some(response_extensions),
         extension: Some(extension),
-        subscribe_from: None,
-        enter: None,
-        leave: None,
-        publish_acked: None,
-        history: None,
-        present: None,
-        store_get: None,
-        store_put: None,
-        store_delete: None,
-        store_list: None,
+        subscribe_from: Some(asks::subscribe_from),
+        enter: Some(asks::enter),
+        leave: Some(asks::leave),
+        publish_acked: Some(asks::publish_acked),
+        history: Some(asks::history),
+        present: Some(asks::present),
+        store_get: Some(asks::store_get),
+        store_put: Some(asks::store_put),
+        store_delete: Some(asks::store_delete),
+        store_list: Some(asks::store_list),
     }
 }
 

@@ -2,16 +2,20 @@
 //!
 //! Any thread may post to a mailbox. The test's thread empties the mailboxes between two callbacks.
 
+pub(super) mod asks;
+
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
     time::{Duration, Instant},
 };
 
 use crate::{
     abi::{self, Status},
-    test::{limits, log::Line},
+    test::{engine::AnswerBuf, limits, log::Line},
 };
+
+use self::asks::{NotJoined, SharedState};
 
 /// The part of a server that is reached from any thread.
 #[derive(Debug)]
@@ -30,6 +34,9 @@ struct HubState {
     last_id: u64,
     mailboxes: HashMap<u64, Mailbox>,
     topics: HashMap<String, BTreeSet<u64>>,
+    /// The sessions that have asked to join a topic, and are no subscribers yet.
+    joining: HashSet<(String, u64)>,
+    shared: SharedState,
     threads: usize,
     /// How often something was posted.
     posts: u64,
@@ -53,9 +60,11 @@ pub(super) struct Mailbox {
     pub(super) has_overflowed: bool,
     bytes: u64,
     buffered: u64,
+    /// How many asks of the session wait for their answers.
+    asks: usize,
 }
 
-/// A call to a session by its id.
+/// A call to a session by its id, or the answer to an ask.
 #[derive(Clone, Debug)]
 pub(super) enum MailboxItem {
     Send {
@@ -69,6 +78,12 @@ pub(super) enum MailboxItem {
         reason: String,
     },
     Note(u64),
+    Answer {
+        token: u64,
+        answer: Box<AnswerBuf>,
+        /// The topic that the session is to forget.
+        not_joined: Option<NotJoined>,
+    },
 }
 
 /// A call by id that an opening handshake acts on.
@@ -119,6 +134,7 @@ impl Hub {
             buffered: mailbox.buffered,
             alarm: mailbox.alarm,
             refuses_items: mailbox.refuses_items,
+            asks: mailbox.asks,
             ..Mailbox::default()
         };
         Some(std::mem::replace(mailbox, left))
@@ -130,7 +146,10 @@ impl Hub {
         let mailbox = state.mailboxes.get_mut(&id)?;
         let closes = mailbox.items.iter().find_map(|item| match item {
             MailboxItem::Close { code, .. } => Some(HandshakeSignal::Closed { code: *code }),
-            MailboxItem::Send { .. } | MailboxItem::Raw(_) | MailboxItem::Note(_) => None,
+            MailboxItem::Send { .. }
+            | MailboxItem::Raw(_)
+            | MailboxItem::Note(_)
+            | MailboxItem::Answer { .. } => None,
         });
         let woken = std::mem::take(&mut mailbox.is_woken).then_some(HandshakeSignal::Woken);
         closes.or(woken)
@@ -201,8 +220,14 @@ impl Hub {
             .min()
     }
 
+    /// Notes that a session asks to join a topic.
+    pub(super) fn begin_joining(&self, topic: &str, id: u64) {
+        self.lock().joining.insert((topic.into(), id));
+    }
+
     pub(super) fn subscribe(&self, topic: &str, id: u64, on: bool) {
         let mut state = self.lock();
+        state.joining.remove(&(topic.to_owned(), id));
         let subscribers = state.topics.entry(topic.into()).or_default();
         if on {
             subscribers.insert(id);
@@ -211,21 +236,17 @@ impl Hub {
         }
     }
 
-    /// Posts a message to every subscriber but `except`; answers to how many.
-    pub(super) fn publish(&self, topic: &str, item: &MailboxItem, except: u64) -> u64 {
+    /// Publishes a message to every subscriber but `except`; answers how many there are.
+    pub(super) fn publish(
+        &self,
+        topic: &str,
+        item: &MailboxItem,
+        except: u64,
+    ) -> Result<u64, Status> {
         let mut state = self.lock();
-        let HubState {
-            topics, mailboxes, ..
-        } = &mut *state;
-        let mut count = 0;
-        for id in topics.get(topic).into_iter().flatten() {
-            if let Some(mailbox) = mailboxes.get_mut(id).filter(|_| *id != except) {
-                count += 1;
-                mailbox.has_overflowed |= mailbox.post(item.clone()).is_err();
-            }
-        }
+        let count = state.publish(topic, item, except)?;
         self.count_post(state);
-        count
+        Ok(count)
     }
 
     /// Counts a thread in.
@@ -297,6 +318,23 @@ impl Hub {
     }
 }
 
+impl HubState {
+    /// Posts a message to every subscriber but `except`; answers to how many.
+    fn deliver(&mut self, topic: &str, item: &MailboxItem, except: u64) -> u64 {
+        let HubState {
+            topics, mailboxes, ..
+        } = self;
+        let mut count = 0;
+        for id in topics.get(topic).into_iter().flatten() {
+            if let Some(mailbox) = mailboxes.get_mut(id).filter(|_| *id != except) {
+                count += 1;
+                mailbox.has_overflowed |= mailbox.post(item.clone()).is_err();
+            }
+        }
+        count
+    }
+}
+
 impl Mailbox {
     fn post(&mut self, item: MailboxItem) -> Result<u64, Status> {
         let len = match &item {
@@ -304,6 +342,7 @@ impl Mailbox {
             MailboxItem::Raw(bytes) => bytes.len() as u64,
             MailboxItem::Close { reason, .. } => limits::frame_len(reason.len() + 2),
             MailboxItem::Note(_) => NOTE_BYTES,
+            MailboxItem::Answer { .. } => 0,
         };
         if self.refuses_items {
             return Err(abi::GONE);

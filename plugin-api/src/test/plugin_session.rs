@@ -1,12 +1,15 @@
 //! One session as the plugin has it: calls the session callbacks of its vtable.
 #![allow(unsafe_code)] // calls through a C table
 
-use std::{cell::Cell, ffi::c_void, ptr, rc::Rc};
+use std::{ffi::c_void, rc::Rc};
 
 use crate::{
-    abi::{self, Status},
+    abi,
     border::read,
-    test::{conn_table::ConnTable, controls::Controls, generation::Generation, limits},
+    test::{
+        answer_table::with_answer, conn_table::ConnTable, controls::Controls, engine::AnswerBuf,
+        generation::Generation, limits, sink,
+    },
 };
 
 /// A session of a handler. When it is dropped, `destroy` is called.
@@ -35,6 +38,7 @@ pub(super) enum CallbackEvent<'a> {
     Timer(u64),
     Wake,
     Note(u64),
+    Answer(u64, &'a AnswerBuf),
     Closing(u32, &'a str),
     Closed(u32, &'a str),
     /// A `wake` after the end of the session.
@@ -91,6 +95,9 @@ impl PluginSession {
                 CallbackEvent::Timer(token) => call!(timer, token),
                 CallbackEvent::Wake | CallbackEvent::WakeAfterEnd => call!(wake),
                 CallbackEvent::Note(it) => call!(note, it),
+                CallbackEvent::Answer(token, answer) => {
+                    with_answer(answer, |table| call!(answer, token, table))
+                }
                 CallbackEvent::Closing(code, reason) => {
                     call!(closing, code, read::lend(reason.as_bytes()))
                 }
@@ -111,41 +118,20 @@ impl PluginSession {
         table: &ConnTable,
         controls: Controls,
     ) -> (Option<Vec<u8>>, Controls) {
-        unsafe extern "C" fn write(ctx: *mut c_void, ptr: *const u8, len: usize) -> Status {
-            if ctx.is_null() || ctx != SINK.get() {
-                return abi::MISUSE;
-            }
-            // SAFETY: `ctx` is the vector below, which nothing else uses during the call.
-            let state = unsafe { &mut *ctx.cast::<Vec<u8>>() };
-            // SAFETY: *lent memory*.
-            let bytes = match unsafe { read::lent(ptr, len) } {
-                Ok(bytes) => bytes,
-                Err(status) => return status,
-            };
-            if bytes.len() > limits::SNAPSHOT_BYTES_MAX - state.len() {
-                return abi::TOO_BIG;
-            }
-            state.extend_from_slice(bytes);
-            abi::OK
-        }
         let Some(snapshot) = self.generation.vtable.snapshot else {
             return (None, controls);
         };
-        let mut state = Vec::<u8>::new();
-        let sink = abi::Sink {
-            size: size_of::<abi::Sink>() as u32,
-            reserved: 0,
-            ctx: (&raw mut state).cast(),
-            write: Some(write),
-        };
         let session = self.session;
         let verdict = Some(abi::MISUSE);
-        SINK.set(sink.ctx);
+        let mut state = Vec::new();
         let (status, controls) = self.generation.call(table, controls, verdict, |conn| {
-            // SAFETY: as in `on`.
-            unsafe { snapshot(session, conn, &raw const sink) }
+            let (status, written) = sink::collect(limits::SNAPSHOT_BYTES_MAX, |sink| {
+                // SAFETY: as in `on`.
+                unsafe { snapshot(session, conn, sink) }
+            });
+            state = written;
+            status
         });
-        SINK.set(ptr::null_mut());
         if status == abi::AGAIN {
             return (None, controls);
         }
@@ -168,9 +154,4 @@ impl Drop for PluginSession {
             self.generation.run(|_| unsafe { destroy(session) });
         }
     }
-}
-
-thread_local! {
-    /// The `ctx` of the sink of the `snapshot` that runs on this thread, or NULL.
-    static SINK: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
 }

@@ -1,11 +1,13 @@
 //! The server of a test: it serves one handler to the test's clients.
 
+mod shared_state;
+
 use std::{
     borrow::Borrow,
     cell::{Cell, RefCell},
     collections::BTreeMap,
     fmt,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -69,6 +71,8 @@ pub(super) struct ServerCore {
     config_json: String,
     /// The generation that takes new clients. Older generations live as long as their sessions.
     generation: RefCell<Rc<Generation>>,
+    /// All generations that may live, for the answers to their asks.
+    generations: RefCell<Vec<Weak<Generation>>>,
     now: Cell<Duration>,
 }
 
@@ -81,17 +85,22 @@ impl Server {
         let hub = Arc::new(Hub::new(allows_raw));
         let facts = HandlerFacts::of(handler);
         let generation = Generation::load(&hub, facts.clone(), 1, config_json)?;
+        hub.set_callbacks(generation.topic_callbacks());
         generation.serve(true);
-        Ok(Server {
+        let server = Server {
             core: Rc::new(ServerCore {
                 hub,
                 sessions: RefCell::default(),
                 facts: RefCell::new(facts),
                 config_json: config_json.into(),
+                generations: RefCell::new(vec![Rc::downgrade(&generation)]),
                 generation: RefCell::new(generation),
                 now: Cell::default(),
             }),
-        })
+        };
+        // The handler may have asked something in `serving`.
+        server.core.run();
+        Ok(server)
     }
 
     /// Connects a client that asks for `/`, without further headers.
@@ -152,6 +161,13 @@ impl ServerCore {
         Rc::clone(&self.generation.borrow())
     }
 
+    /// The generation of this number, if it is not over.
+    fn generation_of(&self, number: u64) -> Option<Rc<Generation>> {
+        let generations = self.generations.borrow();
+        let mut alive = generations.iter().filter_map(Weak::upgrade);
+        alive.find(|generation| generation.number == number)
+    }
+
     pub(super) fn now(&self) -> Duration {
         self.now.get()
     }
@@ -160,7 +176,9 @@ impl ServerCore {
         let number = self.generation.borrow().number + 1;
         let newer = Generation::load(&self.hub, facts.clone(), number, &self.config_json)?;
         *self.facts.borrow_mut() = facts;
+        self.generations.borrow_mut().push(Rc::downgrade(&newer));
         let older = self.generation.replace(Rc::clone(&newer));
+        self.hub.set_callbacks(newer.topic_callbacks());
         newer.serve(true);
         older.serve(false);
         drop(older);
@@ -183,7 +201,9 @@ impl ServerCore {
             self.run();
             let sessions = self.sessions.borrow();
             let due = sessions.values().filter_map(TestSession::next_deadline);
-            let due = due.chain(self.hub.next_alarm());
+            let due = due
+                .chain(self.hub.next_alarm())
+                .chain(self.hub.next_ask_due());
             let Some(at) = due.filter(|at| *at > self.now.get() && *at <= until).min() else {
                 break;
             };
@@ -201,7 +221,7 @@ impl ServerCore {
         self.hub.ring_alarms(self.now.get());
         // A session that wakes itself all the time must not run for ever.
         for _ in 0..TURNS_MAX {
-            let mut progress = false;
+            let mut progress = self.serve_topics();
             for session in sessions.values_mut() {
                 progress |= session.turn(self.now.get());
             }

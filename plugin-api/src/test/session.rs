@@ -12,8 +12,9 @@ use crate::{
     test::{
         conn_table::ConnTable,
         controls::{Controls, LocalEnd},
+        engine::AnswerBuf,
         generation::Generation,
-        hub::{Hub, Mailbox, MailboxItem},
+        hub::{Hub, Mailbox, MailboxItem, asks::NotJoined},
         incoming::{self, Incoming, PartAssembly},
         plugin_handshake::PluginHandshake,
         plugin_session::{CallbackEvent, CallbackOutcome, PluginSession},
@@ -217,6 +218,7 @@ impl TestSession {
     fn deliver(&mut self, mailbox: Mailbox) {
         self.waiting.extend(mailbox.items);
         self.deliver_waiting();
+        self.deliver_answers();
         if mailbox.has_overflowed && self.is_talking() {
             self.controls().blame(abi::CAUSE_LIMIT);
             let _ = self
@@ -245,9 +247,41 @@ impl TestSession {
                     self.call(&CallbackEvent::Note(note))
                 }
                 MailboxItem::Note(_) => {}
+                MailboxItem::Answer {
+                    token,
+                    answer,
+                    not_joined,
+                } => self.hear_answer(token, &answer, not_joined),
             }
         }
         self.follow_ending();
+    }
+
+    /// Delivers the answers among calls that wait until a message in parts is complete. That may depend on an answer.
+    fn deliver_answers(&mut self) {
+        let is_answer = |item: &MailboxItem| matches!(item, MailboxItem::Answer { .. });
+        while let Some(at) = self.waiting.iter().position(is_answer)
+            && let Some(item) = self.waiting.remove(at)
+        {
+            if let MailboxItem::Answer {
+                token,
+                answer,
+                not_joined,
+            } = item
+            {
+                self.hear_answer(token, &answer, not_joined);
+            }
+        }
+    }
+
+    fn hear_answer(&mut self, token: u64, answer: &AnswerBuf, not_joined: Option<NotJoined>) {
+        self.hub.end_ask(self.id);
+        if let Some(not_joined) = not_joined {
+            self.controls().forget(&not_joined);
+        }
+        if self.is_talking() {
+            self.call(&CallbackEvent::Answer(token, answer));
+        }
     }
 
     /// Runs one callback and acts on its outcome.

@@ -2,10 +2,12 @@
 
 use std::{ffi::c_void, sync::Arc};
 
-use super::failed;
+use super::{failed, topics::write};
 use crate::{
     abi::{self, Status},
+    asks::answer::Answer,
     border::{
+        answer::with_answer,
         guard::{guard, guard_void},
         read,
     },
@@ -192,6 +194,22 @@ pub(super) unsafe extern "C" fn note<S: SessionAdapter>(
     }
 }
 
+pub(super) unsafe extern "C" fn answer<S: SessionAdapter>(
+    session: *mut c_void,
+    conn: *mut abi::Conn,
+    token: u64,
+    answer: *const abi::answer::Answer,
+) -> Status {
+    // SAFETY: the callback's own arguments.
+    unsafe {
+        dispatch(session, conn, |adapter: &mut S| {
+            with_answer(answer, |table| {
+                adapter.on(Event::Answer(token, Answer::new(table)))
+            })
+        })
+    }
+}
+
 pub(super) unsafe extern "C" fn closing<S: SessionAdapter>(
     session: *mut c_void,
     conn: *mut abi::Conn,
@@ -258,11 +276,6 @@ pub(super) unsafe extern "C" fn snapshot<S: SessionAdapter>(
             Err(error) => return failed(&error),
         };
         // SAFETY: the callback's own argument.
-        let sink = unsafe { read::copy(sink) };
-        let Some(write) = sink.write else {
-            return abi::UNSUPPORTED;
-        };
-        // SAFETY: the host's function with its own `ctx`, and bytes that outlive the call.
-        unsafe { write(sink.ctx, state.as_ptr(), state.len()) }
+        unsafe { write(sink, &state) }
     })
 }

@@ -4,12 +4,17 @@ use std::{any::Any, marker::PhantomData, sync::Arc};
 
 use crate::{
     abi::{self, Status},
+    asks::{
+        callback_probe::TopicCallbacks,
+        callbacks::{PresenceChange, Publication},
+    },
     border::{function_item::item, host_session::HostSession},
     config::Config,
     handshake::{
         request::Request,
         response::{Handshake, Response},
     },
+    message::MessageBuf,
     styles::{
         adapter::HandlerAdapter,
         asynchronous::{
@@ -26,21 +31,26 @@ use crate::{
     },
 };
 
-/// The handler adapter of `handler!(async function)`. With `RESTARTS` a function without a state may begin again in a
+/// The handler adapter of `handler!(async function)`. `T` says which callbacks about topics the shared
+/// value has. With `RESTARTS` a function without a state may begin again in a
 /// newer generation. With `PARTS` messages come in parts.
 #[derive(Debug)]
-pub(crate) struct AsyncHandler<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> {
+pub(crate) struct AsyncHandler<F, C, T, S, A, H, const RESTARTS: bool, const PARTS: bool> {
     function: F,
     check: C,
     shared: Arc<H>,
-    types: PhantomData<fn() -> (S, A)>,
+    types: PhantomData<Types<T, S, A>>,
 }
 
-impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool> HandlerAdapter
-    for AsyncHandler<F, C, S, A, H, RESTARTS, PARTS>
+/// The types that an adapter is for, as if it made values of them.
+type Types<T, S, A> = fn() -> (T, S, A);
+
+impl<F, C, T, S, A, H, const RESTARTS: bool, const PARTS: bool> HandlerAdapter
+    for AsyncHandler<F, C, T, S, A, H, RESTARTS, PARTS>
 where
     F: AsyncFunction<S, A, H>,
     C: HandshakeFunction<H>,
+    T: TopicCallbacks<H>,
     S: AsyncState,
     A: 'static,
     H: Shared,
@@ -68,6 +78,8 @@ where
     };
     const PARTS: bool = PARTS;
     const BATCHES: bool = true;
+    const HAS_ENVELOPE: bool = T::ENVELOPE.is_some();
+    const HAS_PRESENCE: bool = T::PRESENCE.is_some();
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(AsyncHandler {
@@ -113,6 +125,14 @@ where
         Ok(self.start_session(session, Vec::new(), copy, state))
     }
 
+    fn envelope(&self, publication: &Publication<'_>) -> crate::Result<Option<MessageBuf>> {
+        T::ENVELOPE.map_or(Ok(None), |envelope| envelope(&self.shared, publication))
+    }
+
+    fn presence(&self, change: &PresenceChange<'_>) -> crate::Result<Option<MessageBuf>> {
+        T::PRESENCE.map_or(Ok(None), |presence| presence(&self.shared, change))
+    }
+
     fn self_test(&self) -> crate::Result {
         self.shared.self_test()
     }
@@ -122,8 +142,8 @@ where
     }
 }
 
-impl<F, C, S, A, H, const RESTARTS: bool, const PARTS: bool>
-    AsyncHandler<F, C, S, A, H, RESTARTS, PARTS>
+impl<F, C, T, S, A, H, const RESTARTS: bool, const PARTS: bool>
+    AsyncHandler<F, C, T, S, A, H, RESTARTS, PARTS>
 where
     F: AsyncFunction<S, A, H>,
     S: AsyncState,

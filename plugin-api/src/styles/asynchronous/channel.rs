@@ -9,7 +9,9 @@ use std::sync::{
 };
 
 use crate::{
+    asks::waiting::WaitingAsks,
     close::Close,
+    error::Refused,
     styles::functions::{inbox::Inbox, session_end::SessionEnd},
 };
 
@@ -42,6 +44,8 @@ pub(crate) struct ChannelState {
     pub(crate) ignores_end: bool,
     /// The lowest watermark that a waiting send asks for.
     low: Option<u64>,
+    /// What the function has asked, and has no answer to yet.
+    pub(crate) asks: WaitingAsks,
 }
 
 /// The request for the session's state, and the function's answer. The function answers where it waits for its
@@ -97,7 +101,13 @@ impl AsyncChannel {
     pub(crate) fn is_over_now(&self, close: Close) {
         // Already set if the peer closed first.
         let _ = self.closed.set(close);
-        self.lock().end.is_over_now();
+        let asks = {
+            let mut inner = self.lock();
+            inner.end.is_over_now();
+            inner.asks.take_all()
+        };
+        // A session that is over gets no answers.
+        asks.fail(Refused::Gone);
         self.is_ending.store(true, Ordering::Relaxed);
         self.is_silent.store(true, Ordering::Relaxed);
     }

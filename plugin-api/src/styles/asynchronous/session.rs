@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     abi::{self, Status},
+    asks::answer::Answer,
     border::host_session::HostSession,
     buffers::message_queue::MessageQueue,
     error::Error,
@@ -251,11 +252,21 @@ impl AsyncSession {
                 self.channel.is_over_now(close);
                 return CallbackKind::Closed;
             }
+            Event::Answer(token, answer) => self.take_answer(token, answer),
             Event::Drain => self.channel.drained(),
             Event::Wake => self.session.is_woken.store(false, Ordering::Relaxed),
             Event::Ping(_) | Event::Pong(_) | Event::Timer(_) | Event::Note(_) => {}
         }
         CallbackKind::Other
+    }
+
+    /// Hands over the answer to an ask. The answer to one of an older generation is not wanted.
+    #[cold]
+    fn take_answer(&mut self, token: u64, answer: Answer<'_>) {
+        let ask = self.channel.lock().asks.take(token);
+        if let Some(ask) = ask {
+            ask.answer(answer.table(), Some(&self.waker));
+        }
     }
 
     #[inline]

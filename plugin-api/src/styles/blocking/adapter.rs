@@ -10,6 +10,10 @@ use std::{
 
 use crate::{
     abi::{self, Status},
+    asks::{
+        callback_probe::TopicCallbacks,
+        callbacks::{PresenceChange, Publication},
+    },
     border::{function_item::item, guard, host::HostFunctions, host_session::HostSession},
     close::{Cause, Close},
     close_codes,
@@ -19,7 +23,7 @@ use crate::{
         request::Request,
         response::{Handshake, Response},
     },
-    message::Message,
+    message::{Message, MessageBuf},
     styles::{
         adapter::{self, Event, HandlerAdapter, SessionAdapter},
         asynchronous::channel::WAIT_TIMER,
@@ -36,13 +40,14 @@ use crate::{
     },
 };
 
-/// The handler adapter of `handler!(blocking function)`. With `PARTS` messages come in parts.
+/// The handler adapter of `handler!(blocking function)`. `T` says which callbacks about topics the shared
+/// value has. With `PARTS` messages come in parts.
 #[derive(Debug)]
-pub(crate) struct BlockingHandler<F, C, A, H, const PARTS: bool> {
+pub(crate) struct BlockingHandler<F, C, T, A, H, const PARTS: bool> {
     function: F,
     check: C,
     shared: Arc<H>,
-    types: PhantomData<fn() -> A>,
+    types: PhantomData<fn() -> (T, A)>,
 }
 
 /// The session adapter: the callbacks' side of one session.
@@ -62,10 +67,11 @@ enum FunctionEnd {
     Reported,
 }
 
-impl<F, C, A, H, const PARTS: bool> HandlerAdapter for BlockingHandler<F, C, A, H, PARTS>
+impl<F, C, T, A, H, const PARTS: bool> HandlerAdapter for BlockingHandler<F, C, T, A, H, PARTS>
 where
     F: BlockingFunction<A, H>,
     C: HandshakeFunction<H>,
+    T: TopicCallbacks<H>,
     A: 'static,
     H: Shared,
 {
@@ -74,6 +80,8 @@ where
     const FLAGS: u32 = abi::BLOCKING | (if H::ORIGIN_ANY { abi::ORIGIN_ANY } else { 0 });
     const PARTS: bool = PARTS;
     const BATCHES: bool = true;
+    const HAS_ENVELOPE: bool = T::ENVELOPE.is_some();
+    const HAS_PRESENCE: bool = T::PRESENCE.is_some();
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(BlockingHandler {
@@ -132,6 +140,14 @@ where
         _state: &[u8],
     ) -> crate::Result<Self::Session> {
         Err("a blocking session stays where it began".into())
+    }
+
+    fn envelope(&self, publication: &Publication<'_>) -> crate::Result<Option<MessageBuf>> {
+        T::ENVELOPE.map_or(Ok(None), |envelope| envelope(&self.shared, publication))
+    }
+
+    fn presence(&self, change: &PresenceChange<'_>) -> crate::Result<Option<MessageBuf>> {
+        T::PRESENCE.map_or(Ok(None), |presence| presence(&self.shared, change))
     }
 
     fn self_test(&self) -> crate::Result {
@@ -257,6 +273,7 @@ impl SessionAdapter for BlockingSession {
                     self.session.inside(|host, conn| host.reads(conn, false));
                 }
             }
+            Event::Answer(token, answer) => self.channel.answered(token, answer),
             Event::Drain => self.channel.drained(&self.session),
             Event::Timer(WAIT_TIMER) => return self.on_timer(),
             Event::Wake => return self.on_wake(),

@@ -14,6 +14,11 @@ use std::{
 
 use crate::{
     abi::{self, Status},
+    asks::{
+        asker::{self, Read},
+        results::ReadAnswer,
+        waiting::WaitingAsks,
+    },
     border::{
         host_session::HostSession,
         runtime::{self, Runtime},
@@ -71,6 +76,8 @@ struct ChannelState {
     is_woken: bool,
     /// The host's `wake_after` was called, for messages that may leave a moment later.
     has_alarm: bool,
+    /// What the function has asked, and has no answer to yet.
+    asks: WaitingAsks,
     /// What the thread waits for. A thread that does not wait is not notified, which would cost a system call.
     waits: WaitsFor,
 }
@@ -317,6 +324,19 @@ impl BlockingChannel {
             inner.waits.service = true;
             inner = self.wait(inner, None);
         }
+    }
+
+    /// Asks by `call`, and waits for the answer, or for the end of the session.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        read: ReadAnswer<T>,
+        token: u64,
+        call: impl FnOnce() -> Status,
+        rule: impl FnOnce(Status) -> Rule,
+    ) -> Result<T, Refused> {
+        let waits = |ask| self.lock().asks.insert(token, ask);
+        let forget = || drop(self.lock().asks.take(token));
+        asker::ask(Read(read), waits, call, forget, rule).wait_here()
     }
 
     /// Has a callback do a command whose answer is a status.

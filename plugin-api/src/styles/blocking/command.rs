@@ -1,6 +1,6 @@
 //! A command: what the function's thread has a callback do, and waits for the answer to.
 
-use crate::message::payload::OwnedPayload;
+use crate::{asks::position::Start, message::payload::OwnedPayload};
 
 /// What only a callback can do, because it needs the Conn.
 #[derive(Debug)]
@@ -17,6 +17,20 @@ pub(crate) enum Command {
         topic: String,
         on: bool,
     },
+    /// Join a topic with what was missed.
+    SubscribeFrom {
+        token: u64,
+        topic: String,
+        start: Start,
+    },
+    /// Become a member of a topic.
+    Enter {
+        token: u64,
+        topic: String,
+        value: Vec<u8>,
+    },
+    /// Be a member no more.
+    Leave(String),
     Close {
         code: u32,
         reason: String,
@@ -60,6 +74,9 @@ impl Command {
             | Command::Raw(_)
             | Command::Ping(_)
             | Command::Subscribe { .. }
+            | Command::SubscribeFrom { .. }
+            | Command::Enter { .. }
+            | Command::Leave(_)
             | Command::Close { .. }
             | Command::Flush => CommandOrder::Last,
         }

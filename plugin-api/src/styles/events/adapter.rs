@@ -4,6 +4,10 @@ use std::{marker::PhantomData, sync::Arc};
 
 use crate::{
     abi::{self, Status},
+    asks::{
+        callback_probe::TopicCallbacks,
+        callbacks::{PresenceChange, Publication},
+    },
     border::host_session::{HostSession, MoveScope},
     config::Config,
     error::Error,
@@ -11,7 +15,10 @@ use crate::{
         request::Request,
         response::{Handshake, Response},
     },
-    message::part::{Part, PartPosition},
+    message::{
+        MessageBuf,
+        part::{Part, PartPosition},
+    },
     styles::{
         adapter::{self, Event, HandlerAdapter, SessionAdapter},
         events::{
@@ -23,11 +30,12 @@ use crate::{
     },
 };
 
-/// The handler adapter of `handler!(T)`.
+/// The handler adapter of `handler!(T)`. `B` says how a session without fields begins, and `C` which callbacks about
+/// topics the type has.
 #[derive(Debug)]
-pub(crate) struct EventsHandler<H, B> {
+pub(crate) struct EventsHandler<H, B, C> {
     handler: H,
-    begin: PhantomData<fn() -> B>,
+    found: PhantomData<fn() -> (B, C)>,
 }
 
 /// The session adapter: the author's session and its connection.
@@ -43,7 +51,7 @@ pub(crate) struct EventsSession<S> {
     is_in_message: bool,
 }
 
-impl<H: Handler, B: Begin<H::Session>> EventsHandler<H, B> {
+impl<H: Handler, B: Begin<H::Session>, C: TopicCallbacks<H>> EventsHandler<H, B, C> {
     /// How a session without fields begins again in a newer generation; `None` if the session is not of that kind.
     const FIELDLESS: Option<fn() -> H::Session> = match B::BEGIN {
         Some(begin) if size_of::<H::Session>() == 0 && Self::SCHEMA.0 == 0 => Some(begin),
@@ -51,7 +59,9 @@ impl<H: Handler, B: Begin<H::Session>> EventsHandler<H, B> {
     };
 }
 
-impl<H: Handler, B: Begin<H::Session>> HandlerAdapter for EventsHandler<H, B> {
+impl<H: Handler, B: Begin<H::Session>, C: TopicCallbacks<H>> HandlerAdapter
+    for EventsHandler<H, B, C>
+{
     type Session = EventsSession<H::Session>;
     const SCHEMA: (u32, u32) = {
         let range = <H::Session as Session>::SCHEMA;
@@ -64,11 +74,13 @@ impl<H: Handler, B: Begin<H::Session>> HandlerAdapter for EventsHandler<H, B> {
     };
 
     const PARTS: bool = <H::Session as Session>::PARTS;
+    const HAS_ENVELOPE: bool = C::ENVELOPE.is_some();
+    const HAS_PRESENCE: bool = C::PRESENCE.is_some();
 
     fn new(config: Config<'_>) -> crate::Result<Self> {
         Ok(EventsHandler {
             handler: H::new(config)?,
-            begin: PhantomData,
+            found: PhantomData,
         })
     }
 
@@ -120,6 +132,14 @@ impl<H: Handler, B: Begin<H::Session>> HandlerAdapter for EventsHandler<H, B> {
         })
     }
 
+    fn envelope(&self, publication: &Publication<'_>) -> crate::Result<Option<MessageBuf>> {
+        C::ENVELOPE.map_or(Ok(None), |envelope| envelope(&self.handler, publication))
+    }
+
+    fn presence(&self, change: &PresenceChange<'_>) -> crate::Result<Option<MessageBuf>> {
+        C::PRESENCE.map_or(Ok(None), |presence| presence(&self.handler, change))
+    }
+
     fn self_test(&self) -> crate::Result {
         self.handler.self_test()
     }
@@ -156,6 +176,7 @@ impl<S: Session> SessionAdapter for EventsSession<S> {
             Event::Timer(token) => callbacks.on_timer(conn, token),
             Event::Wake => Ok(()),
             Event::Note(note) => callbacks.on_note(conn, note),
+            Event::Answer(token, answer) => callbacks.on_answer(conn, token, answer),
             Event::Closing(close) => match callbacks.on_closing(conn, &close) {
                 Ok(Closing::Later) => return abi::PENDING,
                 Ok(Closing::Now) => Ok(()),

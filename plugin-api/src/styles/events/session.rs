@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::{
+    asks::answer::Answer,
     close::Close,
     message::{Message, part::Part},
     styles::events::{
@@ -206,6 +207,22 @@ pub trait Session: Sized + Send + 'static {
     /// Any error ends the session; see [`on_message`](Self::on_message).
     fn on_note(&mut self, conn: &mut Conn, note: u64) -> crate::Result {
         let _ = (conn, note);
+        Ok(())
+    }
+
+    /// The answer to an ask of this session came: to [`Conn::subscribe_from`], [`Conn::store`] and their like. The token is
+    /// the one that the ask had. An answer comes once, and finds the session wherever it has moved, so the token should
+    /// mean one thing in every version. [`Answer`] has an example.
+    ///
+    /// Without this callback a failure is a warning in the log, and the rest is ignored.
+    ///
+    /// # Errors
+    /// Any error ends the session; see [`on_message`](Self::on_message).
+    fn on_answer(&mut self, conn: &mut Conn, token: u64, answer: Answer<'_>) -> crate::Result {
+        let _ = conn;
+        if let Err(error) = answer.done() {
+            crate::warn!(token, error, "an ask has failed");
+        }
         Ok(())
     }
 

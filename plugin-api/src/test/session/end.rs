@@ -72,6 +72,7 @@ impl TestSession {
     /// Tells the handler that the session is over, once.
     pub(super) fn end(&mut self, code: u32, reason: &str) {
         self.controls().unsubscribe_all();
+        self.hub.leave_all(self.id);
         self.hub.refuse_items(self.id);
         self.incoming.clear();
         self.destination = None;

@@ -5,8 +5,10 @@ use std::sync::MutexGuard;
 use super::{BlockingChannel, ChannelState, Congestion, FunctionResult, WaitsFor};
 use crate::{
     abi,
+    asks::answer::Answer,
     border::{host_session::HostSession, raw::RawFunctions},
     close::Close,
+    error::Refused,
     message::Message,
     styles::{
         asynchronous::send::{HIGH_WATER_BYTES, LOW_WATER_BYTES, retry_mark},
@@ -62,7 +64,18 @@ impl BlockingChannel {
         let mut inner = self.lock();
         inner.end.is_over_now();
         inner.outbox.clear();
+        let asks = inner.asks.take_all();
         self.notify_all(inner);
+        // A session that is over gets no answers.
+        asks.fail(Refused::Gone);
+    }
+
+    /// Hands over the answer to an ask.
+    pub(crate) fn answered(&self, token: u64, answer: Answer<'_>) {
+        let ask = self.lock().asks.take(token);
+        if let Some(ask) = ask {
+            ask.answer(answer.table(), None);
+        }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -242,6 +255,23 @@ impl ChannelState {
             Command::Subscribe { topic, on } => session
                 .inside(|host, conn| host.subscribe(conn, topic, *on))
                 .into(),
+            Command::SubscribeFrom {
+                token,
+                topic,
+                start,
+            } => session
+                .inside(|host, conn| {
+                    host.subscribe_from(conn, *token, topic, start.after_bytes(), start.last)
+                })
+                .into(),
+            Command::Enter {
+                token,
+                topic,
+                value,
+            } => session
+                .inside(|host, conn| host.enter(conn, *token, topic, value))
+                .into(),
+            Command::Leave(topic) => session.inside(|host, conn| host.leave(conn, topic)).into(),
             Command::Close { code, reason } => {
                 let status = session.inside(|host, conn| host.close(conn, *code, reason));
                 self.is_closing |= status == abi::OK;

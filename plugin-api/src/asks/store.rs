@@ -1,0 +1,192 @@
+//! The values that a handler keeps, by keys.
+
+use std::time::Duration;
+
+use crate::{
+    abi::answer::ANY_VERSION,
+    asks::{
+        asker::{Asker, Read},
+        results::{self, Entries, Entry, Next},
+    },
+    error::rule::Rule,
+};
+
+/// The values that a handler keeps, each under a key of 1 to 255 bytes. They belong to the handler's name: they outlive
+/// its sessions and its generations, and handlers of other names do not see them.
+///
+/// Each style has the functions below, and gets the answer in its own way:
+///
+/// | | by | `get` returns |
+/// |---|---|---|
+/// | events | [`conn.store(token)`](crate::Conn::store) | `Result<(), Refused>`: whether it was asked. [`on_answer`](crate::Session::on_answer) gets the answer |
+/// | async | [`conn.store()`](crate::AsyncConn::store) | an [`Ask`](crate::Ask) of `Option<Entry>`, to be awaited |
+/// | blocking | [`conn.store()`](crate::BlockingConn::store) | `Result<Option<Entry>, Refused>`: the call waits |
+/// | any thread | [`wsh::store()`](crate::store()) | an [`Ask`](crate::Ask) of `Option<Entry>`, to be awaited or waited for |
+///
+/// Each change of a key gives its value a higher version, also after a deletion. With a version a value is changed only if
+/// no other session has changed it meanwhile:
+///
+/// ```
+/// use wsh::{Refused, prelude::*};
+///
+/// async fn visits(conn: &mut AsyncConn) -> Result {
+///     let visits = loop {
+///         let (count, version) = match conn.store().get("visits").await? {
+///             Some(entry) => (entry.json::<u64>()?, entry.version),
+///             None => (0, 0),
+///         };
+///         match conn.store().put_json_if("visits", &(count + 1), version).await {
+///             Ok(_) => break count + 1,
+///             Err(Refused::Conflict) => {} // another session was faster
+///             Err(other) => return Err(other.into()),
+///         }
+///     };
+///     conn.send(format!("visit {visits}")).await?;
+///     Ok(())
+/// }
+/// # let server = wsh::test::serve(wsh::descriptor!(async visits));
+/// # assert_eq!(server.connect().receive().unwrap(), "visit 1");
+/// # assert_eq!(server.connect().receive().unwrap(), "visit 2");
+/// ```
+///
+/// ```
+/// use std::time::Duration;
+/// use wsh::prelude::*;
+///
+/// fn names(conn: BlockingConn) -> Result {
+///     let store = conn.store();
+///     store.put("name", "ann")?;
+///     let version = store.put_if("name", b"ben", 1)?;
+///     store.put_json("age", &41)?;
+///     store.delete_if("name", version)?;
+///     store.delete("age")?;
+///     let is_first = conn.store().ttl(Duration::from_secs(60)).create("lock", "mine").is_ok();
+///     for entry in store.list("", None, 100)?.entries {
+///         conn.send(format!("{} {is_first}", entry.key))?;
+///     }
+///     Ok(())
+/// }
+/// # let mut client = wsh::test::connect(wsh::descriptor!(blocking names));
+/// # assert_eq!(client.receive().unwrap(), "lock true");
+/// ```
+#[derive(Debug)]
+#[must_use = "it does nothing until it is asked"]
+pub struct Store<A> {
+    asker: A,
+    ttl_ms: u64,
+}
+
+impl<A: Asker> Store<A> {
+    pub(crate) fn new(asker: A) -> Self {
+        Store { asker, ttl_ms: 0 }
+    }
+
+    /// Keeps what is put by the returned value for this long, and not until it is deleted. A later put without it keeps
+    /// the value until it is deleted.
+    pub fn ttl(self, time_to_live: Duration) -> Self {
+        // 0 would be for ever.
+        let ttl_ms = crate::styles::events::conn::whole_ms(time_to_live).max(1);
+        Store { ttl_ms, ..self }
+    }
+
+    /// Asks for a value: `None` if there is none.
+    pub fn get(&self, key: &str) -> A::Answer<Option<Entry>> {
+        self.asker.ask(
+            Read(results::entry),
+            |call| call.host.store_get(call.id, call.token, key),
+            |_| Rule::key(key),
+        )
+    }
+
+    /// Keeps a value, in the place of the one before. The answer is its version.
+    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> A::Answer<u64> {
+        self.change(key, value.as_ref(), ANY_VERSION)
+    }
+
+    /// Keeps a value in the place of the one with this version. If that was changed, the answer is
+    /// [`Refused::Conflict`](crate::Refused::Conflict), and nothing is done. Version 0 is no value.
+    pub fn put_if(&self, key: &str, value: impl AsRef<[u8]>, version: u64) -> A::Answer<u64> {
+        self.change(key, value.as_ref(), version)
+    }
+
+    /// Keeps a value where there is none: [`put_if`](Self::put_if) with version 0.
+    pub fn create(&self, key: &str, value: impl AsRef<[u8]>) -> A::Answer<u64> {
+        self.change(key, value.as_ref(), 0)
+    }
+
+    fn change(&self, key: &str, value: &[u8], version: u64) -> A::Answer<u64> {
+        let ttl_ms = self.ttl_ms;
+        self.asker.ask(
+            Read(results::changed),
+            |call| {
+                let (id, token) = (call.id, call.token);
+                call.host.store_put(id, token, key, value, version, ttl_ms)
+            },
+            |status| Rule::put(status, key, value),
+        )
+    }
+
+    /// Deletes a value, if there is one. The answer is the version of the deletion.
+    pub fn delete(&self, key: &str) -> A::Answer<u64> {
+        self.delete_if(key, ANY_VERSION)
+    }
+
+    /// Deletes the value with this version, like [`put_if`](Self::put_if).
+    pub fn delete_if(&self, key: &str, version: u64) -> A::Answer<u64> {
+        self.asker.ask(
+            Read(results::changed),
+            |call| call.host.store_delete(call.id, call.token, key, version),
+            |_| Rule::key(key),
+        )
+    }
+
+    /// Asks for the values whose keys begin with `prefix`, at most `limit`, in no promised order. `after` is
+    /// [`Entries::next`] of the page before. A key that is there from the first page to the last comes exactly once.
+    pub fn list(&self, prefix: &str, after: Option<&Next>, limit: u64) -> A::Answer<Entries> {
+        let after = Next::bytes_of(after);
+        self.asker.ask(
+            Read(results::entries),
+            |call| {
+                let (id, token) = (call.id, call.token);
+                call.host.store_list(id, token, prefix, after, limit)
+            },
+            |status| Rule::page_of_keys(status, prefix, limit),
+        )
+    }
+
+    /// Like [`put`](Self::put), with the value as JSON.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// A value that JSON cannot say is [`Refused::Invalid`](crate::Refused::Invalid), and the log has the reason.
+    #[cfg(feature = "serde")]
+    pub fn put_json<T: serde_core::Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+    ) -> A::Answer<u64> {
+        self.put_json_if(key, value, ANY_VERSION)
+    }
+
+    /// Like [`put_if`](Self::put_if), with the value as JSON.
+    ///
+    /// Needs the feature `serde`, which is on by default.
+    ///
+    /// A value that JSON cannot say is [`Refused::Invalid`](crate::Refused::Invalid), and the log has the reason.
+    #[cfg(feature = "serde")]
+    pub fn put_json_if<T: serde_core::Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        version: u64,
+    ) -> A::Answer<u64> {
+        match crate::message::json::write(value) {
+            Ok(text) => self.change(key, text.as_bytes(), version),
+            Err(_) => self.asker.ask(
+                Read(results::changed),
+                |_| crate::abi::INVALID,
+                |_| Rule::json(),
+            ),
+        }
+    }
+}
