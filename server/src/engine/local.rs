@@ -64,7 +64,10 @@ impl LocalEngine {
         })
     }
 
-    /// Frees what is too old. To be called each second; it returns soon if there is nothing.
+    /// Frees what is too old. To be called each second.
+    ///
+    /// It returns at once if there is nothing. It takes about two microseconds for each publication that it drops, so it
+    /// is not for a thread that carries messages.
     pub(crate) fn sweep(&self) {
         let now = (self.settings.now)();
         for event in self.topics.sweep(now) {
@@ -205,7 +208,7 @@ impl Engine for LocalEngine {
         let usage = self.topics.usage();
         let entered = self.topics.with(topic, &self.owners, |it| {
             let others = usage.presence_bytes();
-            it.enter(topic, member, others, limits.presence_bytes_max)
+            it.enter(member, others, limits.presence_bytes_max)
         });
         let answer = entered.map(|(version, event)| {
             event.into_iter().for_each(|event| self.tell(event));
@@ -215,7 +218,7 @@ impl Engine for LocalEngine {
     }
 
     fn leave(&self, topic: &TopicName, id: u64) {
-        let left = self.topics.with_known(topic, |it| it.leave(topic, id));
+        let left = self.topics.with_known(topic, |topic| topic.leave(id));
         left.flatten().into_iter().for_each(|it| self.tell(it));
     }
 

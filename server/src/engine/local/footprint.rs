@@ -19,9 +19,9 @@ pub(super) const fn shared(len: usize) -> usize {
 
 /// What an entry of a `HashMap` takes, without what it points to.
 ///
-/// A table is between 7/16 and 7/8 full. An entry has one byte of the table besides.
+/// A table is between 7/16 and 7/8 full, and less where entries come and go. An entry has one byte of the table besides.
 pub(super) const fn hash_map_entry(entry_bytes: usize) -> usize {
-    (entry_bytes + 1) * 8 / 5
+    (entry_bytes + 1) * 2
 }
 
 /// What an entry of a `BTreeMap` takes, without what it points to.

@@ -217,6 +217,23 @@ fn a_hundred_thousand_topics_take_what_is_counted() {
 }
 
 #[test]
+fn topics_that_come_and_go_leave_nothing_behind() {
+    takes("topics_that_come_and_go_leave_nothing_behind", || {
+        let bytes = 1 << times(22, 24);
+        let age_ms = 24 * 3_600_000;
+        let bounds = HistoryBounds {
+            age_ms,
+            ..UNBOUNDED
+        };
+        let mut it = engine(bytes, bounds);
+        for topic in 0..times(50_000, 500_000) {
+            it.publish(&format!("room {topic}"), 20);
+        }
+        (bytes, Box::new(it))
+    });
+}
+
+#[test]
 fn a_hundred_thousand_members_take_what_all_may_take() {
     takes("a_hundred_thousand_members_take_what_all_may_take", || {
         let bytes = 130 * times(20_000, 100_000);

@@ -55,6 +55,12 @@ impl Outbox {
         event
     }
 
+    /// Drops what waits.
+    pub(super) fn clear(&mut self) {
+        self.waiting = VecDeque::new();
+        self.bytes = 0;
+    }
+
     /// Ends the turn of a thread that cannot go on. What waits is told with the next event.
     pub(super) fn abandon(&mut self) {
         self.is_busy = false;

@@ -4,7 +4,7 @@
 //! answers are called without a lock.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -38,8 +38,8 @@ struct Shard {
 /// What is known of the topics of a shard without a look at each.
 #[derive(Debug, Default)]
 struct Marks {
-    /// The first moment at which one of them is to be swept, or an earlier one.
-    look_at: Option<Moment>,
+    /// The topics that are to be swept, by the time that each has noted.
+    due: BTreeSet<(Moment, TopicName)>,
     /// What the largest history takes, or more.
     largest: usize,
 }
@@ -83,8 +83,8 @@ impl TopicTable {
                     owner: owner.name.clone(),
                     name: name.name.clone(),
                 };
-                let topic = Box::new(Topic::new(owner, name, self.version()));
-                shard.topics.entry(key).or_insert(topic)
+                let topic = Topic::new(owner, key.clone(), self.version());
+                shard.topics.entry(key).or_insert(Box::new(topic))
             }
         };
         let answer = act(topic);
@@ -112,12 +112,32 @@ impl TopicTable {
     /// Has every topic of which something is too old at `now` drop that. Returns what the sink has to hear.
     pub(super) fn sweep(&self, now: Moment) -> Vec<Event> {
         let mut events = Vec::new();
-        for shard in self.shards() {
-            if shard.marks.look_at.is_some_and(|at| at <= now) {
-                self.change_all(shard, |_, topic| events.extend(topic.sweep(now)));
-            }
+        for shard in &self.shards {
+            // In parts, so that no publication waits long.
+            while self.sweep_some(&mut lock(shard), now, &mut events) {}
         }
         events
+    }
+
+    /// Sweeps some topics of a shard. Returns whether there may be more to sweep.
+    fn sweep_some(&self, shard: &mut Shard, now: Moment, events: &mut Vec<Event>) -> bool {
+        for _ in 0..SWEPT_AT_A_TIME {
+            if shard.marks.due.first().is_none_or(|(at, _)| *at > now) {
+                return false;
+            }
+            let Some((_, name)) = shard.marks.due.pop_first() else {
+                return false;
+            };
+            let Some(topic) = shard.topics.get_mut(&name) else {
+                continue;
+            };
+            topic.set_due(None);
+            events.extend(topic.sweep(now));
+            if !self.note(topic, &mut shard.marks) {
+                shard.forget(&name);
+            }
+        }
+        true
     }
 
     /// Changes every topic. `change` is called while topics are locked, so it asks the engine nothing.
@@ -171,7 +191,7 @@ impl TopicTable {
         mut change: impl FnMut(&TopicName, &mut Topic),
     ) {
         let Shard { topics, marks } = &mut *shard;
-        *marks = Marks::default();
+        marks.largest = 0;
         topics.retain(|name, topic| {
             change(name, topic);
             self.note(topic, marks)
@@ -179,15 +199,23 @@ impl TopicTable {
         shard.shrink();
     }
 
-    /// Counts what a topic takes after a change. False if nothing is left of it.
+    /// Counts what a topic takes after a change, and when it is due. False if nothing is left of it.
     fn note(&self, topic: &mut Topic, marks: &mut Marks) -> bool {
-        topic.count(&self.usage);
-        marks.look_at = earlier(marks.look_at, topic.look_at());
-        marks.largest = marks.largest.max(topic.history_bytes());
-        if topic.is_idle() {
-            self.version.fetch_max(topic.version(), Ordering::Relaxed);
+        let is_left = !topic.is_idle();
+        match topic.look_at() {
+            _ if !is_left => {
+                marks.set_due(topic, None);
+                self.version.fetch_max(topic.version(), Ordering::Relaxed);
+            }
+            // A time that is too early is corrected by a sweep. So most publications leave it alone.
+            Some(due) if topic.due().is_none_or(|noted| due < noted) => {
+                marks.set_due(topic, Some(due));
+            }
+            _ => {}
         }
-        !topic.is_idle()
+        topic.count(&self.usage);
+        marks.largest = marks.largest.max(topic.history_bytes());
+        is_left
     }
 
     fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
@@ -249,18 +277,24 @@ impl Shard {
     }
 }
 
+impl Marks {
+    fn set_due(&mut self, topic: &mut Topic, due: Option<Moment>) {
+        if let Some(noted) = topic.due() {
+            self.due.remove(&(noted, topic.name().clone()));
+        }
+        if let Some(due) = due {
+            self.due.insert((due, topic.name().clone()));
+        }
+        topic.set_due(due);
+    }
+}
+
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn earlier(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
-    // `None` is less than any moment.
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
 const SHARDS: usize = 64;
+/// The topics that are swept while the lock of their shard is held.
+const SWEPT_AT_A_TIME: usize = 64;
 /// Histories that are beyond their limit drop this part of it at a time.
 const SHED_PART: usize = 256;

@@ -20,12 +20,14 @@ use crate::process::clock::Moment;
 #[derive(Debug)]
 pub(super) struct Topic {
     owner: Arc<Owner>,
-    name_bytes: usize,
+    name: TopicName,
     /// `None` while the configuration gives the topic no history.
     stream: Option<Stream>,
     members: Members,
     is_subscribed: bool,
     outbox: Outbox,
+    /// When the table sweeps the topic, which may be earlier than needed.
+    due: Option<Moment>,
     /// What is counted of this topic in the usage of its owner and of all topics.
     counted: Counts,
 }
@@ -35,14 +37,15 @@ pub(super) type Told<T> = (T, Option<Event>);
 
 impl Topic {
     /// A topic of which nothing is known. The list of its members begins with this version.
-    pub(super) fn new(owner: Arc<Owner>, name: &TopicName, version: u64) -> Topic {
+    pub(super) fn new(owner: Arc<Owner>, name: TopicName, version: u64) -> Topic {
         Topic {
             owner,
-            name_bytes: name.name.len(),
+            name,
             stream: None,
             members: Members::new(version),
             is_subscribed: false,
             outbox: Outbox::default(),
+            due: None,
             counted: Counts::default(),
         }
     }
@@ -83,8 +86,10 @@ impl Topic {
         }
     }
 
+    /// What the sink has not heard yet, it does not hear any more.
     pub(super) fn unsubscribe(&mut self) {
         self.is_subscribed = false;
+        self.outbox.clear();
     }
 
     /// Applies what the configuration says now.
@@ -109,7 +114,6 @@ impl Topic {
     /// `others` is what the members of all topics take, this one included, and `bytes_max` what they may take.
     pub(super) fn enter(
         &mut self,
-        name: &TopicName,
         member: Member,
         others: usize,
         bytes_max: usize,
@@ -128,15 +132,15 @@ impl Topic {
             return Err(Failure::Full);
         }
         let changed = self.members.enter(&member);
-        let event = changed.and_then(|kind| self.changed(name, kind, member));
+        let event = changed.and_then(|kind| self.changed(kind, member));
         Ok((self.members.version(), event))
     }
 
     /// Ends a membership, if there is one. It is never refused: a member that stays for ever would be worse than a queue
     /// that is a little longer.
-    pub(super) fn leave(&mut self, name: &TopicName, id: u64) -> Option<Event> {
+    pub(super) fn leave(&mut self, id: u64) -> Option<Event> {
         let member = self.members.leave(id)?;
-        self.changed(name, ChangeKind::Left, member)
+        self.changed(ChangeKind::Left, member)
     }
 
     pub(super) fn present(&self, after: Option<u64>, limit: PageLimit) -> MembersPage {
@@ -174,16 +178,29 @@ impl Topic {
 
     /// When [`sweep`](Self::sweep) has something to do.
     pub(super) fn look_at(&self) -> Option<Moment> {
-        if self.outbox.is_abandoned() {
-            return Some(Moment::ORIGIN);
+        match self.outbox.is_abandoned() {
+            true => Some(Moment::ORIGIN),
+            false => self.stream.as_ref().and_then(Stream::look_at),
         }
-        self.stream.as_ref().and_then(Stream::look_at)
+    }
+
+    /// When the table sweeps the topic.
+    pub(super) fn due(&self) -> Option<Moment> {
+        self.due
+    }
+
+    pub(super) fn set_due(&mut self, due: Option<Moment>) {
+        self.due = due;
     }
 
     /// Nothing is left that a topic made anew would not have, but for the version of the members.
     pub(super) fn is_idle(&self) -> bool {
         let is_empty = self.stream.as_ref().is_none_or(Stream::is_empty);
         is_empty && self.members.is_empty() && !self.is_subscribed && self.outbox.is_idle()
+    }
+
+    pub(super) fn name(&self) -> &TopicName {
+        &self.name
     }
 
     /// The version of the members.
@@ -224,7 +241,8 @@ impl Topic {
 
     /// What the topic takes beside publications and members.
     fn own_bytes(&self) -> usize {
-        OWN_BYTES + shared(self.name_bytes)
+        let due = self.due.map_or(0, |_| DUE_BYTES);
+        OWN_BYTES + due + shared(self.name.name.len())
     }
 
     /// What the first member takes besides.
@@ -235,11 +253,11 @@ impl Topic {
         }
     }
 
-    fn changed(&mut self, name: &TopicName, kind: ChangeKind, member: Member) -> Option<Event> {
-        let version = self.members.version();
+    fn changed(&mut self, kind: ChangeKind, member: Member) -> Option<Event> {
+        let (topic, version) = (self.name.clone(), self.members.version());
         self.event(|| {
             Event::Presence(PresenceChange {
-                topic: name.clone(),
+                topic,
                 version,
                 kind,
                 member,
@@ -257,3 +275,5 @@ impl Topic {
 
 const OWN_BYTES: usize =
     allocated(size_of::<Topic>()) + hash_map_entry(size_of::<(TopicName, Box<Topic>)>());
+/// What an entry among the times of the table takes. Nodes of the tree are half empty, since times are removed as topics go.
+const DUE_BYTES: usize = size_of::<(Moment, TopicName)>() * 2;

@@ -68,6 +68,29 @@ fn a_topic_whose_sink_does_not_keep_up_is_full_and_its_members_can_leave() {
 }
 
 #[test]
+fn a_subscription_that_begins_anew_hears_nothing_of_the_one_before() {
+    let it = Arc::new(Fixture::new(Some(UNBOUNDED)));
+    let lobby = topic("lobby");
+    it.subscribe(&lobby);
+    let within = Arc::downgrade(&it);
+    let _ = it.sink.then.set(Box::new(move |heard| {
+        let it = within.upgrade().expect("a test under way");
+        if *heard == self::heard("1", 1) {
+            it.publish(&topic("lobby"), b"2").unwrap();
+            it.engine.unsubscribe(&topic("lobby"));
+            it.publish(&topic("lobby"), b"3").unwrap();
+            let head = it.subscribe(&topic("lobby"));
+            assert_eq!(head.map(|head| head.offset), Some(3));
+            it.publish(&topic("lobby"), b"4").unwrap();
+        }
+    }));
+
+    it.publish(&lobby, b"1").unwrap();
+
+    assert_eq!(it.sink.take(), [heard("1", 1), heard("4", 4)]);
+}
+
+#[test]
 fn all_hear_one_order_however_many_publish() {
     const THREADS: usize = 4;
     const EACH: usize = 2_000;
