@@ -11,7 +11,7 @@ use crate::{
     test::{
         hub::{
             Hub,
-            asks::{Asker, NotJoined, Request},
+            asks::{Asker, NotJoined, Request, TopicUse},
         },
         limits,
     },
@@ -250,6 +250,9 @@ impl Controls {
     }
 
     pub(super) fn subscribe(&mut self, topic: &str, on: bool) -> Result<(), Status> {
+        if on {
+            self.hub.check_topic(topic, TopicUse::Any)?;
+        }
         let found = self.topics.iter().position(|joined| joined == topic);
         match (on, found) {
             (true, None) if self.topics.len() == limits::TOPICS_MAX => return Err(abi::TOO_BIG),
@@ -270,6 +273,7 @@ impl Controls {
         last: u64,
     ) -> Result<(), Status> {
         self.still_open()?;
+        self.hub.check_topic(topic, TopicUse::Any)?;
         if self.topics.iter().any(|joined| joined == topic) {
             return Err(abi::INVALID);
         }
@@ -294,7 +298,7 @@ impl Controls {
     pub(super) fn enter(&mut self, token: u64, topic: &str, value: &[u8]) -> Result<(), Status> {
         self.still_open()?;
         let value = rules::asks::value(value, limits::PRESENCE_VALUE_BYTES_MAX)?;
-        self.hub.check_presence(topic)?;
+        self.hub.check_topic(topic, TopicUse::Presence)?;
         let is_new = !self.memberships.iter().any(|joined| joined == topic);
         if is_new && self.memberships.len() == limits::TOPICS_MAX {
             return Err(abi::TOO_BIG);

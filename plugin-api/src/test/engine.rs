@@ -54,6 +54,8 @@ struct Policy {
 pub(super) enum TopicRule {
     History(HistoryBounds),
     Presence(bool),
+    /// Whether the handler may use the topic.
+    Use(bool),
 }
 
 /// An answer with memory of its own.
@@ -139,6 +141,15 @@ impl Engine {
         of_topic.unwrap_or(true)
     }
 
+    /// Whether the handler may use a topic.
+    pub(super) fn allows(&self, topic: &str) -> bool {
+        let of_topic = self.policies.iter().find_map(|policy| match policy.rule {
+            TopicRule::Use(is_allowed) if policy.matches(topic) => Some(is_allowed),
+            _ => None,
+        });
+        of_topic.unwrap_or(true)
+    }
+
     /// Adds a publication to a topic's history; answers its position.
     pub(super) fn publish(
         &mut self,
@@ -210,7 +221,11 @@ impl Engine {
         });
         AnswerBuf {
             flags: if is_complete { answer::RECOVERED } else { 0 },
-            position: self.position(topic, head),
+            // A topic without a publication has no last one.
+            position: match head {
+                0 => Vec::new(),
+                head => self.position(topic, head),
+            },
             next: match items.last() {
                 Some(last) if has_more => last.position.clone(),
                 _ => Vec::new(),

@@ -40,6 +40,15 @@ pub(in crate::test) struct TopicCallbacks {
     pub(in crate::test) presence: bool,
 }
 
+/// What a handler does with a topic.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::test) enum TopicUse {
+    /// Publishes or subscribes.
+    Any,
+    History,
+    Presence,
+}
+
 /// What has asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::test) enum Asker {
@@ -262,9 +271,16 @@ impl Hub {
         }
     }
 
-    /// Refuses a topic that may have no members.
-    pub(in crate::test) fn check_presence(&self, topic: &str) -> Result<(), Status> {
-        match self.lock().shared.engine.has_presence(topic) {
+    /// Refuses a topic of which the handler may not make this use: [`abi::UNSUPPORTED`].
+    pub(in crate::test) fn check_topic(&self, topic: &str, usage: TopicUse) -> Result<(), Status> {
+        let state = self.lock();
+        let engine = &state.shared.engine;
+        let is_kept = match usage {
+            TopicUse::Any => true,
+            TopicUse::History => engine.history_bounds(topic).is_some(),
+            TopicUse::Presence => engine.has_presence(topic),
+        };
+        match is_kept && engine.allows(topic) {
             true => Ok(()),
             false => Err(abi::UNSUPPORTED),
         }

@@ -78,6 +78,28 @@ impl Server {
             .with_engine(|engine, now| engine.set(topics, rule, now));
     }
 
+    /// Sets whether the handler may use some topics. By default it may use all. On a server, `handlers` of a topic that
+    /// begins with `/` says which handlers may. `topics` is as for [`set_history`](Self::set_history).
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// async fn speaker(conn: &mut AsyncConn) -> Result {
+    ///     if let Err(refused) = conn.publish("/all", "hello") {
+    ///         conn.send(refused.to_string()).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// let server = wsh::test::serve(wsh::descriptor!(async speaker));
+    /// server.set_use("/all", false);
+    /// assert!(server.connect().receive().unwrap().to_string().contains("does not allow"));
+    /// ```
+    pub fn set_use(&self, topics: &str, is_allowed: bool) {
+        let rule = TopicRule::Use(is_allowed);
+        self.core
+            .hub
+            .with_engine(|engine, now| engine.set(topics, rule, now));
+    }
+
     /// Sets how many bytes the keys and values of the handler may have in all. It is 16 MiB by default.
     ///
     /// ```
