@@ -13,7 +13,7 @@ use crate::{
     rules::asks,
     test::{
         engine::{AnswerBuf, HistoryBounds, ItemBuf, TopicRule},
-        hub::asks::TopicEvent,
+        hub::topics::{TopicEvent, sent},
     },
 };
 
@@ -267,19 +267,13 @@ impl super::ServerCore {
                 topic,
                 id,
                 token,
-                after,
-                last,
+                join,
             } => {
-                let join = hub.begin_join(&topic, id, &after, last);
-                let (answer, missed) = match join {
-                    Some(join) => (join.answer, join.missed),
-                    None => (AnswerBuf::default(), Vec::new()),
-                };
-                let missed = missed.into_iter().map(|(position, kept)| {
-                    generation.envelope(&topic, &position, crate::test::hub::asks::sent(&kept))
-                });
-                let missed = missed.collect();
-                hub.end_join(&topic, id, token, answer, missed);
+                let missed = join.missed.into_iter();
+                let missed = missed
+                    .map(|(position, kept)| generation.envelope(&topic, &position, sent(&kept)))
+                    .collect();
+                hub.end_join(&topic, id, token, join.answer, missed);
             }
             TopicEvent::Change(change) => {
                 if let Some(news) = generation.presence(&change) {
