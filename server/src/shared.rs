@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, HandlerConfig, LogLevel};
 use crate::engine::Origin;
 use crate::engine::local::LocalEngine;
 use crate::engine::local::settings::{Job, Settings, StoreLimits, TopicLimits};
@@ -106,6 +106,11 @@ impl Shared {
     /// Sets the level that plugins see from now on.
     pub(crate) fn set_log_level(&self, level: LogLevel) {
         self.log_level.store(level as u32, Ordering::Relaxed);
+    }
+
+    /// The settings of a handler that hold now.
+    pub(crate) fn settings_of(&self, handler: &str) -> HandlerConfig {
+        self.config.load().handler(handler).clone()
     }
 
     /// The longest value of a member of a topic.

@@ -21,7 +21,7 @@ use crate::sessions::mailbox::Mailbox;
 use crate::sessions::topics::Topic;
 
 /// The asks of one handler in one generation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct HandlerAsks {
     /// How many asks of the handler itself wait for their answers.
     waiting: AtomicUsize,
@@ -30,7 +30,7 @@ pub(super) struct HandlerAsks {
 }
 
 /// The limits of asks, as the configuration has them now.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct AskLimits {
     asks_max: usize,
     session_asks_max: usize,
@@ -70,6 +70,27 @@ pub(super) enum TopicUse {
     Presence,
 }
 
+impl HandlerAsks {
+    /// No asks yet, with the limits of these settings.
+    pub(super) fn new(settings: &HandlerConfig) -> HandlerAsks {
+        HandlerAsks {
+            waiting: AtomicUsize::new(0),
+            limits: Mutex::new(AskLimits::of(settings)),
+            hearing: Hearing::default(),
+        }
+    }
+}
+
+impl AskLimits {
+    fn of(settings: &HandlerConfig) -> AskLimits {
+        AskLimits {
+            asks_max: settings.limits.asks_max,
+            session_asks_max: settings.session.session_asks_max,
+            store_value_bytes_max: settings.limits.store_value_bytes_max,
+        }
+    }
+}
+
 impl Drop for HandlerAsk {
     fn drop(&mut self) {
         self.0.asks.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -79,11 +100,7 @@ impl Drop for HandlerAsk {
 impl HandlerContext {
     /// Sets the limits of asks from now on.
     pub(crate) fn set_ask_limits(&self, settings: &HandlerConfig) {
-        *self.lock_ask_limits() = AskLimits {
-            asks_max: settings.limits.asks_max,
-            session_asks_max: settings.session.session_asks_max,
-            store_value_bytes_max: settings.limits.store_value_bytes_max,
-        };
+        *self.lock_ask_limits() = AskLimits::of(settings);
     }
 
     /// Counts an ask of the session whose mailbox this is.
@@ -207,7 +224,8 @@ impl HandlerContext {
         };
         // A handler may use all topics of its own.
         let is_allowed = !name.starts_with('/') || node.allows(&self.handler, topic);
-        match is_kept && is_allowed {
+        // A trial does not know `[topics]`. No answer is heard in it.
+        match is_kept && is_allowed || self.is_trial() {
             true => Ok(topic),
             false => Err(abi::UNSUPPORTED),
         }

@@ -79,7 +79,7 @@ impl HandlerContext {
             quarantine: Quarantine::default(),
             has_warned_of_protocols: AtomicBool::new(false),
             throttle: Throttle::default(),
-            asks: HandlerAsks::default(),
+            asks: HandlerAsks::new(&shared.settings_of(handler)),
             jobs: HandlerJobs::default(),
             captured_lines,
         }))
@@ -201,6 +201,11 @@ impl HandlerContext {
         } else {
             Err(abi::UNSUPPORTED)
         }
+    }
+
+    /// Whether the process is that of a trial, in which no traffic follows.
+    pub(super) fn is_trial(&self) -> bool {
+        self.captured_lines.is_some()
     }
 
     /// Whether [`end`](Self::end) was called: the load was given up, or the generation was shut down.

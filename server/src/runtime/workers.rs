@@ -14,10 +14,12 @@ impl Workers {
         Workers(Handle::try_current().ok())
     }
 
-    /// Starts a task. It is dropped where there is no runtime.
+    /// Starts a task, which does not wait for the callback that this is called in. It is dropped where there is no runtime.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Workers(Some(runtime)) = self {
             runtime.spawn(task);
+            // The last task that a worker starts lies in its LIFO slot, where no other worker finds it.
+            runtime.spawn(async {});
         }
     }
 

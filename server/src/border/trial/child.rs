@@ -83,10 +83,13 @@ fn isolate(page: &OwnedFd, mapped: &Mapped, request: &TrialRequest) {
 
 /// Makes the calls of a load, and reports what came of them.
 fn try_plugin(page: &Mapped, request: &TrialRequest) {
-    let config = Config {
+    let mut config = Config {
         log_level: LogLevel::Off,
         ..Config::default()
     };
+    // The server holds the plugin to its limits, which are not known here.
+    config.defaults.limits.asks_max = usize::MAX;
+    config.defaults.limits.store_value_bytes_max = usize::MAX;
     // Its engine is this process's own, and ends with it.
     let shared = Shared::new(Arc::new(ArcSwap::from_pointee(config)));
     let level = &shared.log_level;
