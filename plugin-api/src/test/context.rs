@@ -15,7 +15,7 @@ use crate::{
     test::{
         hub::{
             Hub, MailboxItem,
-            asks::{Asker, Request, TopicUse},
+            asks::{Asker, Request},
         },
         log::Line,
     },
@@ -91,7 +91,6 @@ impl Context {
         except: u64,
     ) -> Result<u64, Status> {
         self.still_going()?;
-        self.hub.check_topic(topic, TopicUse::Any)?;
         self.hub.publish(topic, &item(kind, bytes)?, except)
     }
 
@@ -104,7 +103,7 @@ impl Context {
         except: u64,
     ) -> Result<(), Status> {
         let item = item(kind, bytes)?;
-        self.hub.check_topic(topic, TopicUse::History)?;
+        self.check_history(topic)?;
         let topic = topic.into();
         self.ask(
             (id, token),
@@ -114,6 +113,22 @@ impl Context {
                 except,
             },
         )
+    }
+
+    /// Refuses a topic without history.
+    pub(super) fn check_history(&self, topic: &str) -> Result<(), Status> {
+        match self
+            .hub
+            .with_engine(|engine, _| engine.history_bounds(topic))
+        {
+            Some(_) => Ok(()),
+            None => Err(abi::UNSUPPORTED),
+        }
+    }
+
+    /// Refuses a topic that may have no members.
+    pub(super) fn check_presence(&self, topic: &str) -> Result<(), Status> {
+        self.hub.check_presence(topic)
     }
 
     /// Asks for a session, or with id 0 for the handler itself.

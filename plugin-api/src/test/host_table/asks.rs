@@ -8,11 +8,7 @@ use crate::{
     abi::{self, Bytes, Status, Str},
     border::read,
     rules::{self, asks},
-    test::{
-        context::Context,
-        hub::asks::{Request, TopicUse},
-        limits,
-    },
+    test::{context::Context, hub::asks::Request, limits},
 };
 
 // In all functions below the plugin keeps the rule *lent memory* of abi.rs: what it lends can be read during the call.
@@ -85,7 +81,7 @@ pub(super) unsafe extern "C" fn history(
         let topic = rules::topic(topic?)?;
         let after = asks::position(after?)?.unwrap_or_default();
         let limit = asks::page_items(limit)?;
-        context.hub.check_topic(topic, TopicUse::History)?;
+        context.check_history(topic)?;
         let request = Request::History {
             topic: topic.into(),
             after: after.into(),
@@ -109,7 +105,7 @@ pub(super) unsafe extern "C" fn present(
         let topic = rules::topic(topic?)?;
         let after = asks::after_member(after?)?;
         let limit = asks::page_items(limit)?;
-        context.hub.check_topic(topic, TopicUse::Presence)?;
+        context.check_presence(topic)?;
         let request = Request::Present {
             topic: topic.into(),
             after,
