@@ -24,7 +24,7 @@ use crate::harness::compile::compile;
 use crate::harness::server::Server;
 use crate::harness::site::Site;
 
-/// Topics for the scripts.
+/// Topics for the scripts, which the host of `wsh::test` has in `Tested::new`.
 const TOPICS: &str = r#"
     [topics]
     "script/h*" = { history = { count = 5 } }
@@ -89,16 +89,8 @@ fn both_give_out_messages_in_parts_alike() {
 }
 
 #[test]
-fn the_server_answers_what_it_is_asked() {
-    let rows = read("asks.txt", 90);
-    let site = site_with(&[]);
-    let server = Real(Server::start(&site));
-
-    settle("asks.txt", &rows, |row, differences| {
-        let real = play(&server, row);
-        row.differ("server", &real, differences);
-        real
-    });
+fn both_answer_what_they_are_asked_alike() {
+    compare("asks.txt", &[], 90);
 }
 
 /// Plays a table on both hosts with the handler that `options` make. The table must have at least this many rows.
@@ -106,9 +98,8 @@ fn compare(table: &str, options: &[&str], rows_min: usize) {
     let rows = read(table, rows_min);
     let site = site_with(options);
     let server = Real(Server::start(&site));
-    let test = Tested(wsh::test::serve(load(
-        &site.handlers().join("script_wsh.so"),
-    )));
+    let library = site.handlers().join("script_wsh.so");
+    let test = Tested::new(wsh::test::serve(load(&library)));
 
     settle(table, &rows, |row, differences| {
         let real = play(&server, row);

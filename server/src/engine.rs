@@ -10,6 +10,10 @@
 pub(crate) mod local;
 pub(crate) mod node;
 pub(crate) mod position;
+#[cfg(test)]
+pub(crate) mod test_bus;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,7 +53,8 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// Reads publications of a topic, the oldest first.
     fn history(&self, topic: &TopicName, from: HistoryFrom, limit: PageLimit, done: Done<Page>);
 
-    /// Makes a session a member of a topic, or gives a member another value. Answers the version of the members.
+    /// Makes a session a member of a topic, or gives a member another value. Answers the version of the members. A member
+    /// that has this value already changes nothing.
     fn enter(&self, topic: &TopicName, member: Member, done: Done<u64>);
 
     /// Ends a membership, if there is one.
@@ -91,6 +96,9 @@ pub(crate) trait Sink: Send + Sync {
     fn presence(&self, change: &PresenceChange);
 
     /// Whether the engine can be reached. It is called when this changes.
+    ///
+    /// With `false`, every subscription of this server is over, and so is every ask. With `true`, the sink subscribes and
+    /// enters again. A member that does not enter again leaves within the time after which a server counts as gone.
     fn reachable(&self, is_reachable: bool);
 }
 

@@ -4,11 +4,23 @@ use std::time::Duration;
 
 use super::{Host, Peer};
 
-pub(super) struct Tested(pub(super) wsh::test::Server);
+pub(super) struct Tested(wsh::test::Server);
 
 struct TestedPeer {
     client: wsh::test::Client,
     is_closing: bool,
+}
+
+impl Tested {
+    /// A server with the topics of the real one's configuration.
+    pub(super) fn new(server: wsh::test::Server) -> Tested {
+        server.set_history("*", 0, Duration::MAX);
+        server.set_history("h*", 5, Duration::MAX);
+        server.set_history("/others", 5, Duration::MAX);
+        server.set_presence("alone", false);
+        server.set_use("/others", false);
+        Tested(server)
+    }
 }
 
 impl Host for Tested {

@@ -1,6 +1,7 @@
 //! The async style: an `async fn` that serves one session.
 
 pub(crate) mod adapter;
+mod asks;
 pub(crate) mod channel;
 pub(crate) mod conn;
 pub(crate) mod migration;

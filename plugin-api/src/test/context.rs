@@ -15,7 +15,7 @@ use crate::{
     test::{
         hub::{
             Hub, MailboxItem,
-            asks::{Asker, Request},
+            asks::{Asker, Request, TopicUse},
         },
         log::Line,
     },
@@ -91,6 +91,7 @@ impl Context {
         except: u64,
     ) -> Result<u64, Status> {
         self.still_going()?;
+        self.hub.check_topic(topic, TopicUse::Any)?;
         self.hub.publish(topic, &item(kind, bytes)?, except)
     }
 
@@ -103,7 +104,7 @@ impl Context {
         except: u64,
     ) -> Result<(), Status> {
         let item = item(kind, bytes)?;
-        self.check_history(topic)?;
+        self.hub.check_topic(topic, TopicUse::History)?;
         let topic = topic.into();
         self.ask(
             (id, token),
@@ -113,22 +114,6 @@ impl Context {
                 except,
             },
         )
-    }
-
-    /// Refuses a topic without history.
-    pub(super) fn check_history(&self, topic: &str) -> Result<(), Status> {
-        match self
-            .hub
-            .with_engine(|engine, _| engine.history_bounds(topic))
-        {
-            Some(_) => Ok(()),
-            None => Err(abi::UNSUPPORTED),
-        }
-    }
-
-    /// Refuses a topic that may have no members.
-    pub(super) fn check_presence(&self, topic: &str) -> Result<(), Status> {
-        self.hub.check_presence(topic)
     }
 
     /// Asks for a session, or with id 0 for the handler itself.

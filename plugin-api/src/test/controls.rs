@@ -1,5 +1,7 @@
 //! What the handler's calls inside a callback act on: one session's queue, timers, topics and end.
 
+mod topics;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
@@ -8,13 +10,7 @@ use crate::{
     close_codes,
     message::MessageBuf,
     rules,
-    test::{
-        hub::{
-            Hub,
-            asks::{Asker, NotJoined, Request},
-        },
-        limits,
-    },
+    test::{hub::Hub, limits},
 };
 
 /// The part of one session that its handler can change, and what its client has received.
@@ -247,97 +243,6 @@ impl Controls {
             .is_some_and(|(low, _)| self.is_above && self.wire.buffered <= low);
         self.is_above &= !is_due;
         is_due
-    }
-
-    pub(super) fn subscribe(&mut self, topic: &str, on: bool) -> Result<(), Status> {
-        let found = self.topics.iter().position(|joined| joined == topic);
-        match (on, found) {
-            (true, None) if self.topics.len() == limits::TOPICS_MAX => return Err(abi::TOO_BIG),
-            (true, None) => self.topics.push(topic.into()),
-            (false, Some(index)) => drop(self.topics.remove(index)),
-            _ => return Ok(()),
-        }
-        self.hub.subscribe(topic, self.id, on);
-        Ok(())
-    }
-
-    /// Asks to join a topic behind a position or with its last messages.
-    pub(super) fn subscribe_from(
-        &mut self,
-        token: u64,
-        topic: &str,
-        after: &[u8],
-        last: u64,
-    ) -> Result<(), Status> {
-        self.still_open()?;
-        if self.topics.iter().any(|joined| joined == topic) {
-            return Err(abi::INVALID);
-        }
-        if self.topics.len() == limits::TOPICS_MAX {
-            return Err(abi::TOO_BIG);
-        }
-        self.hub.begin_joining(topic, self.id);
-        let request = Request::SubscribeFrom {
-            topic: topic.into(),
-            after: after.into(),
-            last,
-        };
-        let asked = self.hub.ask(Asker::Session(self.id), token, request);
-        match asked {
-            Ok(()) => self.topics.push(topic.into()),
-            Err(_) => self.hub.subscribe(topic, self.id, false),
-        }
-        asked
-    }
-
-    /// Asks to be a member of a topic.
-    pub(super) fn enter(&mut self, token: u64, topic: &str, value: &[u8]) -> Result<(), Status> {
-        self.still_open()?;
-        let value = rules::asks::value(value, limits::PRESENCE_VALUE_BYTES_MAX)?;
-        self.hub.check_presence(topic)?;
-        let is_new = !self.memberships.iter().any(|joined| joined == topic);
-        if is_new && self.memberships.len() == limits::TOPICS_MAX {
-            return Err(abi::TOO_BIG);
-        }
-        let request = Request::Enter {
-            topic: topic.into(),
-            value: value.into(),
-            is_new,
-        };
-        self.hub.ask(Asker::Session(self.id), token, request)?;
-        if is_new {
-            self.memberships.push(topic.into());
-        }
-        Ok(())
-    }
-
-    /// Ends a membership.
-    pub(super) fn leave(&mut self, topic: &str) -> Result<(), Status> {
-        let found = self.memberships.iter().position(|joined| joined == topic);
-        let Some(index) = found else {
-            return Ok(());
-        };
-        let topic = self.memberships.swap_remove(index);
-        let request = Request::Leave { topic };
-        self.hub.ask(Asker::Session(self.id), 0, request)
-    }
-
-    /// Forgets what the session could not join.
-    pub(super) fn forget(&mut self, not_joined: &NotJoined) {
-        match not_joined {
-            NotJoined::Topic(topic) => {
-                self.topics.retain(|joined| joined != topic);
-                self.hub.subscribe(topic, self.id, false);
-            }
-            NotJoined::Members(topic) => self.memberships.retain(|joined| joined != topic),
-        }
-    }
-
-    /// Leaves every topic.
-    pub(super) fn unsubscribe_all(&mut self) {
-        for topic in std::mem::take(&mut self.topics) {
-            self.hub.subscribe(&topic, self.id, false);
-        }
     }
 
     pub(super) fn buffered(&self) -> u64 {

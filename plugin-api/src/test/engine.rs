@@ -54,6 +54,8 @@ struct Policy {
 pub(super) enum TopicRule {
     History(HistoryBounds),
     Presence(bool),
+    /// Whether the handler may use the topic.
+    Use(bool),
 }
 
 /// An answer with memory of its own.
@@ -139,6 +141,15 @@ impl Engine {
         of_topic.unwrap_or(true)
     }
 
+    /// Whether the handler may use a topic.
+    pub(super) fn allows(&self, topic: &str) -> bool {
+        let of_topic = self.policies.iter().find_map(|policy| match policy.rule {
+            TopicRule::Use(is_allowed) if policy.matches(topic) => Some(is_allowed),
+            _ => None,
+        });
+        of_topic.unwrap_or(true)
+    }
+
     /// Adds a publication to a topic's history; answers its position.
     pub(super) fn publish(
         &mut self,
@@ -210,7 +221,11 @@ impl Engine {
         });
         AnswerBuf {
             flags: if is_complete { answer::RECOVERED } else { 0 },
-            position: self.position(topic, head),
+            // A topic without a publication has no last one.
+            position: match head {
+                0 => Vec::new(),
+                head => self.position(topic, head),
+            },
             next: match items.last() {
                 Some(last) if has_more => last.position.clone(),
                 _ => Vec::new(),
@@ -365,69 +380,4 @@ fn page<T>(
 static EPOCHS: AtomicU64 = AtomicU64::new(1);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Duration = Duration::ZERO;
-
-    #[test]
-    fn a_position_recovers_on_its_own_topic_and_server_only() {
-        let (mut engine, mut other) = (Engine::default(), Engine::default());
-        let first = engine.publish("a", abi::TEXT, b"1", NOW).unwrap();
-        engine.publish("a", abi::TEXT, b"2", NOW).unwrap();
-        let of_topic = engine.publish("b", abi::TEXT, b"3", NOW).unwrap();
-        let of_server = other.publish("a", abi::TEXT, b"1", NOW).unwrap();
-        let mut future = first.clone();
-        future[23] = 9;
-
-        for (position, flags, follows) in [
-            (&first[..], answer::RECOVERED, 1),
-            (&[], answer::RECOVERED, 0),
-            (&of_topic, 0, 0),
-            (&of_server, 0, 0),
-            (&future, 0, 0),
-            (b"forged", 0, 0),
-        ] {
-            let answer = engine.join("a", position, 0, NOW).answer;
-            assert_eq!(
-                (answer.flags, answer.follows),
-                (flags, follows),
-                "{position:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_last_word_about_a_topic_counts() {
-        let mut engine = Engine::default();
-        let bounds = |count| HistoryBounds {
-            count,
-            ..HistoryBounds::DEFAULT
-        };
-        engine.set("a*", TopicRule::History(bounds(0)), NOW);
-        engine.set("ab", TopicRule::History(bounds(2)), NOW);
-        engine.set("*", TopicRule::Presence(false), NOW);
-
-        let found = ["a", "ab", "abc", "b"].map(|topic| engine.history_bounds(topic));
-        assert_eq!(
-            found.map(|it| it.map(|it| it.count)),
-            [None, Some(2), None, Some(1000)]
-        );
-        assert!(!engine.has_presence("a"));
-    }
-
-    #[test]
-    fn a_page_has_one_item_at_least_and_says_where_the_next_begins() {
-        let mut engine = Engine::default();
-        for id in 1..=3 {
-            engine.enter("t", id, b"x");
-        }
-        let first = engine.present("t", None, 2);
-        let after = asks::after_member(&first.next).unwrap();
-        let second = engine.present("t", after, 2);
-
-        assert_eq!((first.items.len(), first.version), (2, 3));
-        assert_eq!((second.items.len(), second.items[0].id), (1, 3));
-        assert!(second.next.is_empty());
-    }
-}
+mod tests;

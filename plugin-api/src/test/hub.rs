@@ -3,6 +3,7 @@
 //! Any thread may post to a mailbox. The test's thread empties the mailboxes between two callbacks.
 
 pub(super) mod asks;
+pub(super) mod topics;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},

@@ -80,6 +80,38 @@ fn the_newest_code_makes_its_own_form_of_what_older_code_published() {
 }
 
 #[test]
+fn a_session_that_joins_between_two_publications_gets_each_once() {
+    #[derive(Default)]
+    struct Joiner;
+    impl Session for Joiner {
+        fn on_message(&mut self, conn: &mut Conn, _: Message) -> Result {
+            conn.publish("room", "before")?;
+            conn.subscribe_from(1, "room", Start::last(9))?;
+            conn.publish("room", "behind")?;
+            Ok(())
+        }
+        fn on_answer(&mut self, conn: &mut Conn, _: u64, answer: Answer<'_>) -> Result {
+            conn.send(format!("{} missed", answer.joined()?.missed))?;
+            Ok(())
+        }
+    }
+    impl Envelope for Joiner {
+        fn envelope(&self, publication: &Publication<'_>) -> Result<Option<MessageBuf>> {
+            Ok(Some(MessageBuf::Text(format!(
+                "form of {}",
+                publication.message
+            ))))
+        }
+    }
+    let mut client = wsh::test::connect(wsh::descriptor!(Joiner));
+
+    client.send("go");
+
+    let said = texts(&mut client);
+    assert_eq!(said, ["1 missed", "form of before", "form of behind"]);
+}
+
+#[test]
 fn a_publication_without_a_form_goes_as_it_is_and_a_failure_is_logged() {
     let server = wsh::test::serve(wsh::descriptor!(Room::<1>));
     let mut client = server.connect();

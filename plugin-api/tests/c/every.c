@@ -115,6 +115,70 @@ static WshStatus try_everything(WshConn *conn) {
     return WSH_OK;
 }
 
+/* Asks everything that can be asked, for the session and for the handler itself. */
+static WshStatus ask_everything(WshConn *conn) {
+    const WshBytes none = wsh_bytes(NULL, 0);
+    const WshStr topic = wsh_str("kept"), key = wsh_str("key");
+    const uint64_t id = conn->id;
+    say(conn, "subscribe_from", host->subscribe_from(conn, 1, topic, none, 5));
+    say(conn, "subscribe_from again", host->subscribe_from(conn, 1, topic, none, 5));
+    say(conn, "enter", host->enter(conn, 2, topic, wsh_str("ann")));
+    say(conn, "publish_acked", host->publish_acked(host->ctx, id, 3, topic, WSH_TEXT, (const uint8_t *)"hi", 2, 0));
+    say(conn, "history", host->history(host->ctx, id, 4, topic, none, 5));
+    say(conn, "history of nothing", host->history(host->ctx, id, 4, topic, none, 0));
+    say(conn, "history of others", host->history(host->ctx, id, 4, wsh_str("t"), none, 5));
+    say(conn, "present", host->present(host->ctx, id, 5, topic, none, 5));
+    say(conn, "store_put", host->store_put(host->ctx, id, 6, key, wsh_str("value"), 0, 1000));
+    say(conn, "store_put again", host->store_put(host->ctx, id, 7, key, wsh_str("value"), 0, 0));
+    say(conn, "store_get", host->store_get(host->ctx, id, 8, key));
+    say(conn, "store_list", host->store_list(host->ctx, 0, 9, wsh_str("k"), none, 5));
+    say(conn, "store_delete", host->store_delete(host->ctx, id, 10, key, WSH_ANY_VERSION));
+    say(conn, "leave", host->leave(conn, topic));
+    return WSH_OK;
+}
+
+/* Writes what an answer says. */
+static int describe(char *line, size_t size, uint64_t token, const WshAnswer *answer) {
+    const WshItem *item = answer->n_items ? wsh_item(answer, answer->n_items - 1) : NULL;
+    return snprintf(line, size, "answer %u: %d, flags %u, version %u, %u items, position %u, last %.*s%.*s",
+                    (unsigned)token, (int)answer->status, (unsigned)answer->flags,
+                    (unsigned)answer->version, (unsigned)answer->n_items,
+                    (unsigned)(answer->position.len > 0), item ? (int)item->name.len : 0,
+                    item ? (const char *)item->name.ptr : "", item ? (int)item->value.len : 0,
+                    item ? (const char *)item->value.ptr : "");
+}
+
+static WshStatus on_answer(void *session, WshConn *conn, uint64_t token, const WshAnswer *answer) {
+    char line[160];
+    int len = describe(line, sizeof line, token, answer);
+    (void)session;
+    host->send(conn, WSH_TEXT, (const uint8_t *)line, (size_t)len);
+    return WSH_OK;
+}
+
+static void on_answered(void *handler, uint64_t token, const WshAnswer *answer) {
+    char line[160];
+    describe(line, sizeof line, token, answer);
+    if (handler == &host) wsh_log(host, WSH_LOG_INFO, line);
+}
+
+static WshStatus on_envelope(void *handler, WshStr topic, WshBytes position, uint32_t kind,
+                             const uint8_t *data, size_t len, const WshSink *sink) {
+    if (handler != &host || !wsh_equals(topic, "kept") || !position.len || kind != WSH_TEXT) return WSH_DONE;
+    sink->write(sink->ctx, (const uint8_t *)"form of ", 8);
+    return sink->write(sink->ctx, data, len);
+}
+
+static WshStatus on_presence(void *handler, const WshPresenceChange *change, uint32_t *kind,
+                             const WshSink *sink) {
+    char line[64];
+    int len = snprintf(line, sizeof line, "%u %u %.*s", (unsigned)change->kind, (unsigned)change->version,
+                       (int)change->value.len, (const char *)change->value.ptr);
+    if (handler != &host || !change->id || !wsh_equals(change->topic, "kept")) return WSH_DONE;
+    *kind = change->kind == WSH_LEFT ? WSH_BINARY : WSH_TEXT;
+    return sink->write(sink->ctx, (const uint8_t *)line, (size_t)len);
+}
+
 static WshStatus on_message(void *session, WshConn *conn, uint32_t kind, const uint8_t *data,
                             size_t len) {
     WshBytes message = wsh_bytes(data, len);
@@ -124,6 +188,7 @@ static WshStatus on_message(void *session, WshConn *conn, uint32_t kind, const u
         return WSH_OK;
     }
     if (wsh_equals(message, "everything")) return try_everything(conn);
+    if (wsh_equals(message, "asks")) return ask_everything(conn);
     if (wsh_equals(message, "done")) return WSH_DONE;
     if (wsh_equals(message, "abort")) return host->abort(conn);
     say(conn, "seen", ++((Session *)session)->seen);
@@ -220,7 +285,7 @@ static const WshVtable vtable = {
     sizeof(WshVtable), 0,          on_handshake, on_abandon, on_open,     on_message, on_ping,
     on_pong,           on_drain,   on_timer,     on_wake,    on_note,     on_closing, on_closed,
     free,              on_snapshot, on_restore,  self_test,  serving,     on_shutdown, extension,
-    NULL,              NULL,       NULL,         NULL};
+    on_answer,         on_answered, on_envelope, on_presence};
 
 static WshStatus init(const WshHost *from, const WshInit *about, WshInstance *instance) {
     host = from;

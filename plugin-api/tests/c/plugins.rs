@@ -37,11 +37,59 @@ fn the_echo_handler_in_c_does_what_the_one_in_rust_does() {
 }
 
 #[test]
+fn a_plugin_in_c_can_ask_for_everything_and_hears_every_answer() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/every.c");
+    let server = wsh::test::serve(load(&build(C99, &source, "every_asks_wsh.so")));
+    server.set_history("t", 0, Duration::MAX);
+    let mut client = server.connect();
+    assert_eq!(client.receive().unwrap(), "open 0");
+
+    client.send("asks");
+
+    let said: Vec<String> = std::iter::from_fn(|| client.receive())
+        .map(|message| message.to_string())
+        .collect();
+    let wanted = [
+        "subscribe_from 0",
+        "subscribe_from again -6",
+        "enter 0",
+        "publish_acked 0",
+        "history 0",
+        "history of nothing -6",
+        "history of others -5",
+        "present 0",
+        "store_put 0",
+        "store_put again 0",
+        "store_get 0",
+        "store_list 0",
+        "store_delete 0",
+        "leave 0",
+        // The handler makes its own form of publications, so the session joins when it is called for that.
+        "answer 2: 0, flags 0, version 1, 0 items, position 0, last ",
+        "answer 3: 0, flags 0, version 0, 0 items, position 1, last ",
+        "answer 4: 0, flags 1, version 0, 1 items, position 1, last hi",
+        "answer 5: 0, flags 0, version 1, 1 items, position 0, last ann",
+        "answer 6: 0, flags 0, version 1, 0 items, position 0, last ",
+        "answer 7: -9, flags 0, version 1, 0 items, position 0, last ",
+        "answer 8: 0, flags 0, version 1, 1 items, position 0, last keyvalue",
+        "answer 10: 0, flags 0, version 2, 0 items, position 0, last ",
+        "answer 1: 0, flags 1, version 0, 0 items, position 1, last ",
+        "1 1 ann",
+        "form of hi",
+        "2 2 ann",
+    ];
+    assert_eq!(said, wanted);
+    let answered = "answer 9: 0, flags 0, version 0, 1 items, position 0, last keyvalue";
+    assert!(server.log().iter().any(|line| line.message == answered));
+}
+
+#[test]
 fn a_plugin_in_c_can_call_everything_and_be_called_everywhere() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/every.c");
     let library = build(C99, &source, "every_wsh.so");
     let handler = load(&library);
     let server = wsh::test::serve(handler);
+    server.set_history("*", 0, Duration::MAX);
 
     let request = server.request("/?left").header("x-token", "secret");
     let mut client = request.protocol("chat").connect();

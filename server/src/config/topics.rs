@@ -81,6 +81,17 @@ impl Topics {
         self.handlers.is_empty() && self.shared.is_empty()
     }
 
+    /// Topics with these patterns, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(policies: &[(&str, TopicPolicy)]) -> Topics {
+        let mut topics = Topics::default();
+        for (text, policy) in policies {
+            let pattern = Pattern::parse(text).unwrap_or_else(|why| panic!("{text}: {why:?}"));
+            topics.insert(&pattern, policy.clone());
+        }
+        topics
+    }
+
     /// Sets the policy of what the pattern matches.
     fn insert(&mut self, pattern: &Pattern, policy: TopicPolicy) {
         let policies = match &pattern.owner {

@@ -5,13 +5,18 @@
 
 pub(crate) mod callbacks;
 mod joins;
+mod members;
 mod policies;
+mod presence;
+mod publish;
 mod queue;
+mod repeats;
 mod run;
 mod seen;
 mod serve;
 mod sink;
 mod stream;
+mod subscribe;
 mod topic;
 mod topic_state;
 mod topics;
@@ -23,16 +28,16 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 
 use self::callbacks::{Callbacks, HandlerCallbacks};
-use self::joins::{Join, Wish};
+use self::members::OwnMembers;
+use self::repeats::Repeats;
 use self::topic_state::TopicState;
 use self::topics::NodeTopics;
-use super::position::{Foreign, Position, Positions};
+use super::position::{Position, Positions};
 use super::{
-    Capabilities, Done, Engine, EngineStatus, Failure, HistoryFrom, Member, MembersPage, Origin,
-    PageLimit, Publication, Sink, StoreAnswer, StoreRequest, StreamPosition, TopicName, Usage,
+    Capabilities, Done, Engine, EngineStatus, Failure, HistoryFrom, Origin, PageLimit, Sink,
+    StoreAnswer, StoreRequest, TopicName, Usage,
 };
 use crate::config;
-use crate::sessions::mailbox::Mailbox;
 use crate::sessions::prepared_message::PreparedMessage;
 use crate::sessions::topics::{Topic, Topics};
 
@@ -50,6 +55,9 @@ pub(crate) struct Node {
     callbacks: Callbacks,
     /// The topics that need more than the subscribers.
     known: NodeTopics,
+    members: OwnMembers,
+    repeats: Repeats,
+    is_reachable: AtomicBool,
     run: Box<dyn Fn(Job) + Send + Sync>,
     /// How often publications were lost.
     gaps: AtomicU64,
@@ -116,10 +124,10 @@ impl Node {
     ) -> Arc<Node> {
         Arc::new_cyclic(|node: &Weak<Node>| {
             let engine = make_engine(node.clone());
-            let capabilities = engine.capabilities();
+            let (capabilities, status) = (engine.capabilities(), engine.status());
             Node {
                 topics: parts.topics,
-                positions: Positions::new(parts.secret, engine.status().kind),
+                positions: Positions::new(parts.secret, status.kind),
                 engine,
                 capabilities,
                 is_plain: AtomicBool::new(!capabilities.remote && parts.policies.is_plain()),
@@ -128,108 +136,15 @@ impl Node {
                 next_number: AtomicU64::new(1),
                 callbacks: Callbacks::default(),
                 known: NodeTopics::new(capabilities.remote),
+                members: OwnMembers::default(),
+                repeats: Repeats::default(),
+                is_reachable: AtomicBool::new(status.is_reachable),
                 run: parts.run,
                 gaps: AtomicU64::new(0),
                 now_ms: AtomicU64::new(0),
                 weak: node.clone(),
             }
         })
-    }
-
-    /// Publishes a message to every subscriber but the session `except`. Answers the subscribers of this server.
-    ///
-    /// # Errors
-    /// [`Failure::Full`]: too much waits, for the engine or for a handler that makes its own form of what is published.
-    pub(crate) fn publish(
-        &self,
-        topic: Topic<'_>,
-        message: &Arc<PreparedMessage>,
-        except: u64,
-    ) -> Result<usize, Failure> {
-        if self.is_plain.load(Ordering::Relaxed) || !self.goes_to_engine(topic) {
-            return Ok(self.topics.publish(topic, message, except));
-        }
-        let subscribers = self.topics.count(topic, except);
-        self.check_room(topic, subscribers > 0)?;
-        self.engine
-            .publish(self.publication(topic, message, except))?;
-        Ok(subscribers)
-    }
-
-    /// Publishes a message to a topic with history, and answers its position.
-    pub(crate) fn publish_acked(
-        &self,
-        topic: Topic<'_>,
-        message: &Arc<PreparedMessage>,
-        except: u64,
-        done: Done<Position>,
-    ) {
-        if !self.has_history(topic) {
-            return done(Err(Failure::Unsupported));
-        }
-        if let Err(failure) = self.check_room(topic, self.topics.count(topic, 0) > 0) {
-            return done(Err(failure));
-        }
-        let publication = self.publication(topic, message, except);
-        let (positions, name) = (self.positions.clone(), publication.topic.clone());
-        let done = move |answer: Result<StreamPosition, Failure>| {
-            done(answer.map(|at| positions.write(&name, at)));
-        };
-        self.engine.publish_acked(publication, Box::new(done));
-    }
-
-    /// Makes a session a subscriber, for what is published from now on.
-    ///
-    /// What this server publishes after the call comes to the session. For what others publish, `subscribe_from` says
-    /// from when on it comes.
-    pub(crate) fn subscribe(&self, mailbox: &Arc<Mailbox>, topic: Topic<'_>) {
-        if self.goes_directly(topic) {
-            return self.topics.subscribe(topic, mailbox);
-        }
-        self.join(topic, join(mailbox, Wish::Now, 0, None));
-    }
-
-    /// Makes a session a subscriber, and sends it what it has missed.
-    ///
-    /// `answer` is called first. Then the missed messages are posted to the mailbox, and then what is new: nothing is
-    /// left out, and nothing comes twice. After a failure the session is no subscriber.
-    pub(crate) fn subscribe_from(
-        &self,
-        mailbox: &Arc<Mailbox>,
-        topic: Topic<'_>,
-        from: JoinFrom<'_>,
-        answer: OnJoined,
-    ) {
-        let position = |bytes| self.positions.read(&TopicName::new(topic), bytes);
-        let (wish, is_recovered) = match from.after.map(position) {
-            None => (Wish::Last(from.last), true),
-            Some(Ok(at)) => (Wish::After(at), true),
-            Some(Err(Foreign)) => (Wish::Last(from.last), false),
-        };
-        if self.goes_directly(topic) {
-            answer(Ok(Joined {
-                is_recovered: from.after.is_none(),
-                position: None,
-                missed: 0,
-            }));
-            return self.topics.subscribe(topic, mailbox);
-        }
-        let mut join = join(mailbox, wish, from.last, Some(answer));
-        join.is_recovered = is_recovered;
-        self.join(topic, join);
-    }
-
-    /// Ends a subscription, also one that is not answered yet. The end of a session does it for each of its topics.
-    ///
-    /// A join that is given up is answered as one that recovers nothing.
-    pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
-        if let Some(known) = self.known.find(topic) {
-            let given_up = known.update(self, |state| state.give_up_join(id));
-            if let Some(answer) = given_up.and_then(|join| join.answer) {
-                answer(Ok(Joined::default()));
-            }
-        }
-        self.topics.unsubscribe(topic, id);
     }
 
     /// Reads publications of a topic, the oldest first: behind a position, or the last ones.
@@ -266,37 +181,6 @@ impl Node {
             }));
         };
         self.engine.history(&name, from, limit, Box::new(done));
-    }
-
-    /// Makes a session a member of a topic, or gives a member another value. Answers the version of the members.
-    pub(crate) fn enter(&self, topic: Topic<'_>, id: u64, value: Arc<[u8]>, done: Done<u64>) {
-        if !self.capabilities.presence || !self.policy(topic).presence {
-            return done(Err(Failure::Unsupported));
-        }
-        self.hear_of_members(topic);
-        let member = Member { id, value };
-        self.engine.enter(&TopicName::new(topic), member, done);
-    }
-
-    /// Ends a membership, if there is one. The end of a session does it for each of its topics.
-    pub(crate) fn leave(&self, topic: Topic<'_>, id: u64) {
-        self.hear_of_members(topic);
-        self.engine.leave(&TopicName::new(topic), id);
-    }
-
-    /// Reads the members of a topic by rising id, after the member `after`.
-    pub(crate) fn present(
-        &self,
-        topic: Topic<'_>,
-        after: Option<u64>,
-        limit: PageLimit,
-        done: Done<MembersPage>,
-    ) {
-        if !self.capabilities.presence || !self.policy(topic).presence {
-            return done(Err(Failure::Unsupported));
-        }
-        let topic = TopicName::new(topic);
-        self.engine.present(&topic, after, limit, done);
     }
 
     /// Reads or changes the values that a handler keeps.
@@ -338,6 +222,13 @@ impl Node {
     /// Follows the time, which tests make themselves. To be called every second or sooner.
     pub(crate) fn tick(&self, now_ms: u64) {
         self.now_ms.store(now_ms, Ordering::Relaxed);
+        let (publications, members) = self.repeats.take(self.is_reachable(), now_ms);
+        publications
+            .into_iter()
+            .for_each(|it| self.publish_or_repeat(it));
+        members
+            .into_iter()
+            .for_each(|(topic, id)| self.enter_again(topic, id));
         for known in self.known.all() {
             let has_subscribers = self.topics.count(known.name.as_topic(), 0) > 0;
             let is_forgettable = known.update(self, |state| {
@@ -355,13 +246,12 @@ impl Node {
         self.gaps.load(Ordering::Relaxed)
     }
 
-    fn now_ms(&self) -> u64 {
-        self.now_ms.load(Ordering::Relaxed)
+    fn is_reachable(&self) -> bool {
+        self.is_reachable.load(Ordering::Relaxed)
     }
 
-    fn join(&self, topic: Topic<'_>, join: Join) {
-        let now_ms = self.now_ms();
-        self.change(topic, |state| state.join(join, now_ms));
+    fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
     }
 
     /// Changes the state of a topic, which is known from then on.
@@ -374,46 +264,6 @@ impl Node {
                 return known.perform(self, state);
             }
         }
-    }
-
-    /// Whether the topic can take another publication. From now on the engine tells of it, if there are subscribers.
-    fn check_room(&self, topic: Topic<'_>, has_subscribers: bool) -> Result<(), Failure> {
-        match self.known.find(topic) {
-            Some(known) if known.is_full() => return Err(Failure::Full),
-            // They have subscribed before the configuration gave the topic a history.
-            None if has_subscribers => {
-                let now_ms = self.now_ms();
-                self.change(topic, |state| state.want(now_ms));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn publication(
-        &self,
-        topic: Topic<'_>,
-        message: &Arc<PreparedMessage>,
-        except: u64,
-    ) -> Publication {
-        Publication {
-            topic: TopicName::new(topic),
-            origin: self.origin,
-            number: self.next_number.fetch_add(1, Ordering::Relaxed),
-            except,
-            message: message.clone(),
-        }
-    }
-}
-
-fn join(mailbox: &Arc<Mailbox>, wish: Wish, last: u64, answer: Option<OnJoined>) -> Join {
-    Join {
-        number: 0,
-        mailbox: mailbox.clone(),
-        wish,
-        last,
-        is_recovered: true,
-        answer,
     }
 }
 

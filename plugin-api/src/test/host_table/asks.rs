@@ -8,7 +8,11 @@ use crate::{
     abi::{self, Bytes, Status, Str},
     border::read,
     rules::{self, asks},
-    test::{context::Context, hub::asks::Request, limits},
+    test::{
+        context::Context,
+        hub::asks::{Request, TopicUse},
+        limits,
+    },
 };
 
 // In all functions below the plugin keeps the rule *lent memory* of abi.rs: what it lends can be read during the call.
@@ -81,7 +85,7 @@ pub(super) unsafe extern "C" fn history(
         let topic = rules::topic(topic?)?;
         let after = asks::position(after?)?.unwrap_or_default();
         let limit = asks::page_items(limit)?;
-        context.check_history(topic)?;
+        context.hub.check_topic(topic, TopicUse::History)?;
         let request = Request::History {
             topic: topic.into(),
             after: after.into(),
@@ -105,7 +109,7 @@ pub(super) unsafe extern "C" fn present(
         let topic = rules::topic(topic?)?;
         let after = asks::after_member(after?)?;
         let limit = asks::page_items(limit)?;
-        context.check_presence(topic)?;
+        context.hub.check_topic(topic, TopicUse::Presence)?;
         let request = Request::Present {
             topic: topic.into(),
             after,

@@ -5,11 +5,11 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Hub, HubState, MailboxItem};
+use super::{Hub, HubState, MailboxItem, topics::TopicEvent};
 use crate::{
     abi::{self, Status},
     test::{
-        engine::{AnswerBuf, Condition, Engine, Join, Kept, MemberChange},
+        engine::{AnswerBuf, Condition, Engine, MemberChange},
         limits,
     },
 };
@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct SharedState {
     pub(super) engine: Engine,
     /// A test has said that the shared state cannot be reached.
-    is_away: bool,
+    pub(super) is_away: bool,
     /// How long an ask takes.
     delay: Duration,
     pending: VecDeque<PendingAsk>,
@@ -27,10 +27,10 @@ pub(super) struct SharedState {
     handler_answers: VecDeque<HandlerAnswer>,
     /// How many asks of the handler itself wait.
     handler_asks: usize,
-    events: VecDeque<TopicEvent>,
+    pub(super) events: VecDeque<TopicEvent>,
     /// An event is being delivered.
-    is_delivering: bool,
-    callbacks: TopicCallbacks,
+    pub(super) is_delivering: bool,
+    pub(super) callbacks: TopicCallbacks,
 }
 
 /// Which callbacks about topics the newest generation has.
@@ -38,6 +38,15 @@ pub(super) struct SharedState {
 pub(in crate::test) struct TopicCallbacks {
     pub(in crate::test) envelope: bool,
     pub(in crate::test) presence: bool,
+}
+
+/// What a handler does with a topic.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::test) enum TopicUse {
+    /// Publishes or subscribes.
+    Any,
+    History,
+    Presence,
 }
 
 /// What has asked.
@@ -124,25 +133,6 @@ pub(in crate::test) struct HandlerAnswer {
     pub(in crate::test) answer: AnswerBuf,
 }
 
-/// What the handler is called for before the subscribers of a topic hear of it.
-#[derive(Debug)]
-pub(in crate::test) enum TopicEvent {
-    Publication {
-        topic: String,
-        position: Vec<u8>,
-        item: MailboxItem,
-        except: u64,
-    },
-    Join {
-        topic: String,
-        id: u64,
-        token: u64,
-        after: Vec<u8>,
-        last: u64,
-    },
-    Change(MemberChange),
-}
-
 impl Hub {
     /// Asks. [`abi::FULL`]: as many asks wait as may.
     pub(in crate::test) fn ask(
@@ -201,54 +191,6 @@ impl Hub {
         }
     }
 
-    /// Takes what the handler is to be called for. [`delivered`](Self::delivered) follows.
-    pub(in crate::test) fn take_event(&self) -> Option<TopicEvent> {
-        let mut state = self.lock();
-        let event = state.shared.events.pop_front();
-        state.shared.is_delivering = event.is_some();
-        event
-    }
-
-    /// Sends a message to the subscribers of a topic, as an event has it after the callback of the handler.
-    pub(in crate::test) fn deliver(&self, topic: &str, item: &MailboxItem, except: u64) {
-        let mut state = self.lock();
-        state.deliver(topic, item, except);
-        self.count_post(state);
-    }
-
-    /// What a session gets that joins a topic; `None` if it has left the topic, or is over.
-    pub(in crate::test) fn begin_join(
-        &self,
-        topic: &str,
-        id: u64,
-        after: &[u8],
-        last: u64,
-    ) -> Option<Join> {
-        let mut state = self.lock();
-        let now = state.now;
-        let joins = state.joining.contains(&(topic.to_owned(), id));
-        joins.then(|| state.shared.engine.join(topic, after, last, now))
-    }
-
-    /// Gives a session its answer and what it has missed, and makes it a subscriber.
-    pub(in crate::test) fn end_join(
-        &self,
-        topic: &str,
-        id: u64,
-        token: u64,
-        answer: AnswerBuf,
-        missed: Vec<MailboxItem>,
-    ) {
-        let mut state = self.lock();
-        state.end_join(topic, id, token, answer, missed);
-        self.count_post(state);
-    }
-
-    /// An event was delivered.
-    pub(in crate::test) fn delivered(&self) {
-        self.lock().shared.is_delivering = false;
-    }
-
     /// The session is over: it is a member of no topic any more, and hears no answers.
     pub(in crate::test) fn leave_all(&self, id: u64) {
         let mut state = self.lock();
@@ -262,9 +204,16 @@ impl Hub {
         }
     }
 
-    /// Refuses a topic that may have no members.
-    pub(in crate::test) fn check_presence(&self, topic: &str) -> Result<(), Status> {
-        match self.lock().shared.engine.has_presence(topic) {
+    /// Refuses a topic of which the handler may not make this use: [`abi::UNSUPPORTED`].
+    pub(in crate::test) fn check_topic(&self, topic: &str, usage: TopicUse) -> Result<(), Status> {
+        let state = self.lock();
+        let engine = &state.shared.engine;
+        let is_kept = match usage {
+            TopicUse::Any => true,
+            TopicUse::History => engine.history_bounds(topic).is_some(),
+            TopicUse::Presence => engine.has_presence(topic),
+        };
+        match is_kept && engine.allows(topic) {
             true => Ok(()),
             false => Err(abi::UNSUPPORTED),
         }
@@ -295,52 +244,6 @@ impl Hub {
 }
 
 impl HubState {
-    /// Publishes a message; answers how many subscribers get it.
-    pub(super) fn publish(
-        &mut self,
-        topic: &str,
-        item: &MailboxItem,
-        except: u64,
-    ) -> Result<u64, Status> {
-        if self.shared.engine.history_bounds(topic).is_none() {
-            return Ok(self.deliver(topic, item, except));
-        }
-        if self.shared.is_away {
-            return Err(abi::FULL);
-        }
-        let (count, _) = self.publish_kept(topic, item, except);
-        Ok(count)
-    }
-
-    /// Publishes a message to a topic with history; answers how many subscribers get it, and its position.
-    fn publish_kept(&mut self, topic: &str, item: &MailboxItem, except: u64) -> (u64, Vec<u8>) {
-        let now = self.now;
-        let MailboxItem::Send { kind, bytes } = item else {
-            return (0, Vec::new());
-        };
-        let published = self.shared.engine.publish(topic, *kind, bytes, now);
-        let position = published.unwrap_or_default();
-        if !self.must_queue(topic) {
-            return (self.deliver(topic, item, except), position);
-        }
-        self.shared.events.push_back(TopicEvent::Publication {
-            topic: topic.into(),
-            position: position.clone(),
-            item: item.clone(),
-            except,
-        });
-        let subscribers = self.topics.get(topic).into_iter().flatten();
-        let count = subscribers.filter(|id| **id != except).count();
-        (count as u64, position)
-    }
-
-    /// Whether what concerns a topic waits for a callback of the handler, or for something that does.
-    fn must_queue(&self, topic: &str) -> bool {
-        let shared = &self.shared;
-        let makes_form = shared.callbacks.envelope && !topic.starts_with('/');
-        makes_form || shared.is_delivering || !shared.events.is_empty()
-    }
-
     fn begin_ask(&mut self, asker: Asker) -> Result<(), Status> {
         let (waiting, max) = match asker {
             Asker::Session(id) => {
@@ -434,7 +337,7 @@ impl HubState {
         self.answer(asker, token, answer, not_joined);
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         asker: Asker,
         token: u64,
@@ -461,43 +364,6 @@ impl HubState {
         }
     }
 
-    fn join(&mut self, topic: String, id: u64, token: u64, after: Vec<u8>, last: u64) {
-        if self.must_queue(&topic) {
-            self.shared.events.push_back(TopicEvent::Join {
-                topic,
-                id,
-                token,
-                after,
-                last,
-            });
-            return;
-        }
-        let Join { answer, missed } = self.shared.engine.join(&topic, &after, last, self.now);
-        let missed = missed.into_iter().map(|(_, kept)| sent(&kept)).collect();
-        self.end_join(&topic, id, token, answer, missed);
-    }
-
-    fn end_join(
-        &mut self,
-        topic: &str,
-        id: u64,
-        token: u64,
-        answer: AnswerBuf,
-        missed: Vec<MailboxItem>,
-    ) {
-        let joins = self.joining.remove(&(topic.to_owned(), id));
-        self.answer(Asker::Session(id), token, answer, None);
-        if !joins {
-            return; // it has left the topic meanwhile
-        }
-        if let Some(mailbox) = self.mailboxes.get_mut(&id) {
-            for item in missed {
-                mailbox.has_overflowed |= mailbox.post(item).is_err();
-            }
-        }
-        self.topics.entry(topic.into()).or_default().insert(id);
-    }
-
     fn leave(&mut self, topic: &str, id: u64) {
         let change = self.shared.engine.leave(topic, id);
         self.tell(change);
@@ -511,13 +377,5 @@ impl HubState {
         if let Some(change) = change.filter(hears) {
             self.shared.events.push_back(TopicEvent::Change(change));
         }
-    }
-}
-
-/// A publication as it goes to a session.
-pub(in crate::test) fn sent(kept: &Kept) -> MailboxItem {
-    MailboxItem::Send {
-        kind: kept.kind,
-        bytes: kept.bytes.to_vec(),
     }
 }

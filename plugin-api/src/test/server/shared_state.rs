@@ -13,7 +13,7 @@ use crate::{
     rules::asks,
     test::{
         engine::{AnswerBuf, HistoryBounds, ItemBuf, TopicRule},
-        hub::asks::TopicEvent,
+        hub::topics::{TopicEvent, sent},
     },
 };
 
@@ -73,6 +73,28 @@ impl Server {
     /// ```
     pub fn set_presence(&self, topics: &str, is_allowed: bool) {
         let rule = TopicRule::Presence(is_allowed);
+        self.core
+            .hub
+            .with_engine(|engine, now| engine.set(topics, rule, now));
+    }
+
+    /// Sets whether the handler may use some topics. By default it may use all. On a server, `handlers` of a topic that
+    /// begins with `/` says which handlers may. `topics` is as for [`set_history`](Self::set_history).
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// async fn speaker(conn: &mut AsyncConn) -> Result {
+    ///     if let Err(refused) = conn.publish("/all", "hello") {
+    ///         conn.send(refused.to_string()).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// let server = wsh::test::serve(wsh::descriptor!(async speaker));
+    /// server.set_use("/all", false);
+    /// assert!(server.connect().receive().unwrap().to_string().contains("does not allow"));
+    /// ```
+    pub fn set_use(&self, topics: &str, is_allowed: bool) {
+        let rule = TopicRule::Use(is_allowed);
         self.core
             .hub
             .with_engine(|engine, now| engine.set(topics, rule, now));
@@ -245,19 +267,13 @@ impl super::ServerCore {
                 topic,
                 id,
                 token,
-                after,
-                last,
+                join,
             } => {
-                let join = hub.begin_join(&topic, id, &after, last);
-                let (answer, missed) = match join {
-                    Some(join) => (join.answer, join.missed),
-                    None => (AnswerBuf::default(), Vec::new()),
-                };
-                let missed = missed.into_iter().map(|(position, kept)| {
-                    generation.envelope(&topic, &position, crate::test::hub::asks::sent(&kept))
-                });
-                let missed = missed.collect();
-                hub.end_join(&topic, id, token, answer, missed);
+                let missed = join.missed.into_iter();
+                let missed = missed
+                    .map(|(position, kept)| generation.envelope(&topic, &position, sent(&kept)))
+                    .collect();
+                hub.end_join(&topic, id, token, join.answer, missed);
             }
             TopicEvent::Change(change) => {
                 if let Some(news) = generation.presence(&change) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Node;
-use crate::config::{self, TopicPolicy};
+use crate::config;
 use crate::sessions::topics::Topic;
 
 impl Node {
@@ -37,11 +37,6 @@ impl Node {
 
     pub(super) fn goes_to_engine(&self, topic: Topic<'_>) -> bool {
         self.capabilities.remote || self.has_history(topic)
-    }
-
-    pub(super) fn policy(&self, topic: Topic<'_>) -> TopicPolicy {
-        let policies = self.policies.load();
-        policies.policy(topic.owner(), topic.name()).clone()
     }
 
     /// Whether the subscribers of a topic need nothing of the engine: no history, and no handler that hears of members.

@@ -1,5 +1,7 @@
 //! What the node does when its engine calls.
 
+use std::sync::atomic::Ordering;
+
 use super::Node;
 use super::topic_state::Arrived;
 use crate::engine::{PresenceChange, Publication, Sink, StreamPosition, TopicName};
@@ -32,9 +34,14 @@ impl Sink for Node {
     }
 
     fn reachable(&self, is_reachable: bool) {
+        self.is_reachable.store(is_reachable, Ordering::Relaxed);
         let now_ms = self.now_ms();
         for known in self.known.all() {
             known.update(self, |state| state.reachable(is_reachable, now_ms));
+        }
+        if is_reachable {
+            let members = self.members.all().into_iter();
+            members.for_each(|(topic, id)| self.enter_again(topic, id));
         }
     }
 }
