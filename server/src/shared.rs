@@ -97,7 +97,9 @@ impl Shared {
         self.workers.spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP_PAUSE).await;
-                engine.sweep();
+                while engine.sweep() {
+                    tokio::task::yield_now().await;
+                }
                 node.tick(Moment::now().ms_since(Moment::ORIGIN));
             }
         });

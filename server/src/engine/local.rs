@@ -64,19 +64,19 @@ impl LocalEngine {
         })
     }
 
-    /// Frees what is too old. To be called each second.
+    /// Frees what is too old, for at most a millisecond or so. Returns whether there may be more.
     ///
-    /// It returns at once if there is nothing. It takes about two microseconds for each publication that it drops, so it
-    /// is not for a thread that carries messages.
-    pub(crate) fn sweep(&self) {
+    /// To be called each second, and again as long as there may be more. Other tasks can run in between.
+    pub(crate) fn sweep(&self) -> bool {
         let now = (self.settings.now)();
-        for event in self.topics.sweep(now) {
+        let (events, mut has_more) = self.topics.sweep(now);
+        for event in events {
             self.tell(event);
         }
         for owner in self.owners.all() {
-            // In parts, so that no question of a handler waits long.
-            while owner.store().drop_over(now, SWEEP_VALUES) {}
+            has_more |= owner.store().drop_over(now, SWEEP_VALUES);
         }
+        has_more
     }
 
     /// Applies changed settings at once to what is kept. To be called after each change.

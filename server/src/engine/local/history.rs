@@ -84,30 +84,34 @@ impl Stream {
             self.bytes += bytes;
         }
         self.note(origin, number);
-        self.drop_old(now);
+        self.drop_old(now, DROPPED_BY_ONE);
         self.shrink();
         Appended::New(self.position(self.head))
     }
 
-    /// Sets bounds, and drops what is beyond them.
+    /// Sets bounds. If they are other ones, what is beyond them is dropped.
     pub(super) fn bound(&mut self, bounds: HistoryBounds, now: Moment) {
         if bounds != self.bounds {
+            // What was too old does not come back if a higher age is allowed from now on.
+            self.drop_old(now, usize::MAX);
             self.bounds = bounds;
             self.drop_until(|it| it.kept.len() <= bounds.count && it.bytes <= bounds.bytes);
+            self.drop_old(now, usize::MAX);
             self.shrink();
         }
-        self.drop_old(now);
     }
 
-    /// Drops what is older than its bound.
-    pub(super) fn drop_old(&mut self, now: Moment) {
-        let age_ms = self.bounds.age_ms;
-        let is_old = |kept: &Kept| now.ms_since(kept.at) > age_ms;
+    /// Drops publications that are too old, at most so many. Returns how many were dropped.
+    pub(super) fn drop_old(&mut self, now: Moment, at_most: usize) -> usize {
         // Nearly every call ends here.
-        if self.kept.front().is_some_and(is_old) {
-            self.drop_until(|stream| !stream.kept.front().is_some_and(is_old));
-            self.shrink();
+        if !self.kept.front().is_some_and(|kept| self.is_old(kept, now)) {
+            return 0;
         }
+        let old = self.first_young(now).min(at_most);
+        let left = self.kept.len() - old;
+        self.drop_until(|stream| stream.kept.len() == left);
+        self.shrink();
+        old
     }
 
     /// Drops the oldest publication.
@@ -117,14 +121,13 @@ impl Stream {
         self.shrink();
     }
 
-    /// Reads publications, the oldest first. What is beyond the age is dropped before.
-    pub(super) fn page(&mut self, from: HistoryFrom, limit: PageLimit, now: Moment) -> Page {
-        self.drop_old(now);
+    /// Reads publications, the oldest first. What is too old counts as dropped.
+    pub(super) fn page(&self, from: HistoryFrom, limit: PageLimit, now: Moment) -> Page {
         let mut page = Page {
             head: Some(self.head()),
             ..Page::default()
         };
-        let Some(first) = self.index_of(from) else {
+        let Some(first) = self.index_of(from, now) else {
             return page;
         };
         page.is_complete = true;
@@ -175,19 +178,29 @@ impl Stream {
     }
 
     /// Where a page begins in what is kept. `None` if something is missing before it.
-    fn index_of(&self, from: HistoryFrom) -> Option<usize> {
-        let len = self.kept.len();
+    fn index_of(&self, from: HistoryFrom, now: Moment) -> Option<usize> {
+        let (len, first_young) = (self.kept.len(), self.first_young(now));
         match from {
             HistoryFrom::Last(count) => {
-                Some(len - usize::try_from(count).map_or(len, |it| it.min(len)))
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                Some(len.saturating_sub(count).max(first_young))
             }
-            HistoryFrom::After(at) => {
-                let is_here = at.epoch == self.epoch && at.offset <= self.head;
-                // Everything behind the position, or it would begin before what is kept.
+            HistoryFrom::After(at) if at.epoch == self.epoch => {
                 let missed = usize::try_from(self.head.checked_sub(at.offset)?).ok()?;
-                is_here.then(|| len.checked_sub(missed)).flatten()
+                let index = len.checked_sub(missed)?;
+                (index >= first_young).then_some(index)
             }
+            HistoryFrom::After(_) => None,
         }
+    }
+
+    /// The index of the first publication that is not too old.
+    fn first_young(&self, now: Moment) -> usize {
+        self.kept.partition_point(|kept| self.is_old(kept, now))
+    }
+
+    fn is_old(&self, kept: &Kept, now: Moment) -> bool {
+        now.ms_since(kept.at) > self.bounds.age_ms
     }
 
     /// The offset of a publication that is known.
@@ -292,6 +305,8 @@ fn kept_bytes(len: usize) -> usize {
 
 /// A place in the queue of a history.
 const PLACE_BYTES: usize = size_of::<Kept>();
+/// One publication drops at most so many that are too old, so that none takes long. A sweep drops the others.
+const DROPPED_BY_ONE: usize = 16;
 /// The publications of a history among which a repeated one is found.
 const KNOWN: usize = 256;
 const LATE_MS_MAX: u64 = 60_000;

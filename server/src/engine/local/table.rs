@@ -109,30 +109,40 @@ impl TopicTable {
         Some(answer)
     }
 
-    /// Has every topic of which something is too old at `now` drop that. Returns what the sink has to hear.
-    pub(super) fn sweep(&self, now: Moment) -> Vec<Event> {
-        let mut events = Vec::new();
+    /// Has topics of which something is too old at `now` drop that. Returns what the sink has to hear, and whether there may
+    /// be more to drop.
+    pub(super) fn sweep(&self, now: Moment) -> (Vec<Event>, bool) {
+        let (mut events, mut left) = (Vec::new(), SWEPT);
         for shard in &self.shards {
-            // In parts, so that no publication waits long.
-            while self.sweep_some(&mut lock(shard), now, &mut events) {}
+            while self.sweep_one(&mut lock(shard), now, &mut left, &mut events) {
+                if left == 0 {
+                    return (events, true);
+                }
+            }
         }
-        events
+        (events, false)
     }
 
-    /// Sweeps some topics of a shard. Returns whether there may be more to sweep.
-    fn sweep_some(&self, shard: &mut Shard, now: Moment, events: &mut Vec<Event>) -> bool {
-        for _ in 0..SWEPT_AT_A_TIME {
-            if shard.marks.due.first().is_none_or(|(at, _)| *at > now) {
-                return false;
-            }
-            let Some((_, name)) = shard.marks.due.pop_first() else {
-                return false;
-            };
-            let Some(topic) = shard.topics.get_mut(&name) else {
-                continue;
-            };
+    /// Sweeps the topic of a shard that is due first. It counts `left` down by one and by the publications that it drops.
+    /// False if no topic is due.
+    fn sweep_one(
+        &self,
+        shard: &mut Shard,
+        now: Moment,
+        left: &mut usize,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        if shard.marks.due.first().is_none_or(|(at, _)| *at > now) {
+            return false;
+        }
+        let Some((_, name)) = shard.marks.due.pop_first() else {
+            return false;
+        };
+        if let Some(topic) = shard.topics.get_mut(&name) {
             topic.set_due(None);
-            events.extend(topic.sweep(now));
+            let (dropped, event) = topic.sweep(now, *left);
+            events.extend(event);
+            *left = left.saturating_sub(dropped + 1);
             if !self.note(topic, &mut shard.marks) {
                 shard.forget(&name);
             }
@@ -163,7 +173,7 @@ impl TopicTable {
             Err(TryLockError::WouldBlock) => return,
         };
         // A little more than needed, so that a look at the topics of a shard serves many publications.
-        let target = bytes_max - bytes_max / SHED_PART;
+        let target = bytes_max - (bytes_max / SHED_PART).min(SHED_BYTES_MAX);
         loop {
             let too_much = self.usage.history_bytes().saturating_sub(target);
             let largest: Vec<usize> = self.shards().map(|shard| shard.marks.largest).collect();
@@ -294,7 +304,8 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 const SHARDS: usize = 64;
-/// The topics that are swept while the lock of their shard is held.
-const SWEPT_AT_A_TIME: usize = 64;
-/// Histories that are beyond their limit drop this part of it at a time.
+/// The topics and publications that one sweep looks at.
+const SWEPT: usize = 1_000;
+/// Histories that are beyond their limit drop this part of it at a time, and at most so many bytes.
 const SHED_PART: usize = 256;
+const SHED_BYTES_MAX: usize = 1024 * 1024;

@@ -151,6 +151,10 @@ impl Fixture {
         answer(|done| self.engine.present(topic, None, ALL, done)).expect("a list")
     }
 
+    fn sweep(&self) {
+        while self.engine.sweep() {}
+    }
+
     fn usage(&self) -> Usage {
         self.engine.usage("chat")
     }

@@ -104,8 +104,8 @@ impl Topic {
     }
 
     /// Reads the history.
-    pub(super) fn history(&mut self, from: HistoryFrom, limit: PageLimit, now: Moment) -> Page {
-        let stream = self.stream.as_mut();
+    pub(super) fn history(&self, from: HistoryFrom, limit: PageLimit, now: Moment) -> Page {
+        let stream = self.stream.as_ref();
         stream.map_or_else(Page::default, |stream| stream.page(from, limit, now))
     }
 
@@ -157,12 +157,12 @@ impl Topic {
         self.outbox.abandon();
     }
 
-    /// Drops what is too old. Returns what an abandoned turn has left for the sink.
-    pub(super) fn sweep(&mut self, now: Moment) -> Option<Event> {
-        if let Some(stream) = &mut self.stream {
-            stream.drop_old(now);
-        }
-        self.outbox.resume()
+    /// Drops publications that are too old, at most so many. Returns how many were dropped, and what an abandoned turn has
+    /// left for the sink.
+    pub(super) fn sweep(&mut self, now: Moment, at_most: usize) -> Told<usize> {
+        let stream = self.stream.as_mut();
+        let dropped = stream.map_or(0, |stream| stream.drop_old(now, at_most));
+        (dropped, self.outbox.resume())
     }
 
     pub(super) fn drop_oldest(&mut self) {

@@ -56,7 +56,7 @@ fn stream(count: u64, bounds: HistoryBounds) -> Stream {
 }
 
 /// The offsets that are kept.
-fn offsets(stream: &mut Stream, now: Moment) -> Vec<u64> {
+fn offsets(stream: &Stream, now: Moment) -> Vec<u64> {
     let page = stream.page(HistoryFrom::Last(u64::MAX), ALL, now);
     page.publications.iter().map(|it| it.at.offset).collect()
 }
@@ -67,7 +67,7 @@ fn a_page_begins_where_it_is_asked_to_and_is_complete_or_empty() {
         count: 5,
         ..UNBOUNDED
     };
-    let mut stream = stream(8, bounds);
+    let stream = stream(8, bounds);
     let other = HistoryFrom::After(StreamPosition {
         epoch: EPOCH + 1,
         offset: 6,
@@ -186,11 +186,11 @@ fn each_bound_drops_the_oldest() {
         ),
     ] {
         let now = at_ms(6_000);
-        assert_eq!(offsets(&mut stream(6, bounds), now), kept, "{bounds:?}");
+        assert_eq!(offsets(&stream(6, bounds), now), kept, "{bounds:?}");
 
         let mut bounded_later = stream(6, UNBOUNDED);
         bounded_later.bound(bounds, now);
-        assert_eq!(offsets(&mut bounded_later, now), kept, "{bounds:?}");
+        assert_eq!(offsets(&bounded_later, now), kept, "{bounds:?}");
         assert_eq!(bounded_later.head(), bounded_later.position(6));
         if kept.is_empty() {
             assert_eq!(bounded_later.bytes(), 0);
@@ -207,9 +207,11 @@ fn what_is_too_old_is_never_read_and_its_memory_is_freed_a_little_later() {
     let mut stream = stream(3, bounds);
     assert_eq!(stream.look_at(), Some(at_ms(1_000 + 64_000 + 1_000 + 1)));
 
-    assert_eq!(offsets(&mut stream, at_ms(65_000)), [1, 2, 3]);
-    assert_eq!(offsets(&mut stream, at_ms(65_001)), [2, 3]);
-    stream.drop_old(at_ms(67_001));
+    assert_eq!(offsets(&stream, at_ms(65_000)), [1, 2, 3]);
+    assert_eq!(offsets(&stream, at_ms(65_001)), [2, 3]);
+    assert_eq!(stream.drop_old(at_ms(67_001), 2), 2);
+    assert!(offsets(&stream, at_ms(67_001)).is_empty());
+    assert_eq!(stream.drop_old(at_ms(67_001), 2), 1);
 
     assert!(stream.is_empty());
     assert_eq!((stream.bytes(), stream.look_at()), (0, None));
@@ -326,6 +328,7 @@ fn a_page_is_complete_only_if_nothing_is_missing() {
             match dice.below(8) {
                 0 => now_ms += dice.below(400),
                 1 => {
+                    model.bound(bounds, now_ms);
                     bounds = any_bounds(dice);
                     stream.bound(bounds, at_ms(now_ms));
                     model.bound(bounds, now_ms);
@@ -337,6 +340,8 @@ fn a_page_is_complete_only_if_nothing_is_missing() {
                     model.bound(bounds, now_ms);
                 }
                 5 => {
+                    stream.drop_old(at_ms(now_ms), usize::MAX);
+                    model.bound(bounds, now_ms);
                     stream.drop_oldest();
                     model.dropped = model.published.len().min(model.dropped + 1);
                 }

@@ -48,7 +48,7 @@ fn a_value_frees_its_memory_when_its_time_is_over() {
     }
 
     it.pass(1_000);
-    it.engine.sweep();
+    it.sweep();
 
     assert_eq!(it.usage().keys, 1_250);
 }

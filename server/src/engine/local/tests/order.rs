@@ -153,7 +153,7 @@ fn a_panic_of_the_sink_or_of_an_answer_holds_up_nothing() {
     let caught = catch_unwind(AssertUnwindSafe(|| it.publish(&lobby, b"1")));
     assert!(caught.is_err());
     assert_eq!(it.sink.take(), [heard("1", 1)]);
-    it.engine.sweep();
+    it.sweep();
     assert_eq!(it.sink.take(), [heard("2", 2)]);
     let caught = catch_unwind(AssertUnwindSafe(|| {
         let publication = it.publication(&lobby, b"3");

@@ -75,7 +75,7 @@ fn a_stream_is_forgotten_when_nothing_is_left_of_its_topic_and_a_later_one_has_a
     // Each of the three is enough to keep it.
     it.enter(&lobby, 7, b"").unwrap();
     it.pass(66_000);
-    it.engine.sweep();
+    it.sweep();
     assert_eq!(it.usage().publications, 0);
     it.subscribe(&lobby);
     it.engine.leave(&lobby, 7);
@@ -86,7 +86,7 @@ fn a_stream_is_forgotten_when_nothing_is_left_of_its_topic_and_a_later_one_has_a
     assert_eq!((third.epoch, third.offset), (first.epoch, 3));
 
     it.pass(66_000);
-    it.engine.sweep();
+    it.sweep();
     assert_eq!(it.usage(), Usage::default());
 
     assert!(!it.page(&lobby, HistoryFrom::After(third)).is_complete);
