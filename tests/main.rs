@@ -37,6 +37,7 @@ mod lifetimes;
 mod liveness;
 mod loading;
 mod logging;
+mod lounge;
 mod memory;
 mod migration;
 mod model;

@@ -17,9 +17,13 @@
  *         return wsh_test_end(&test);
  *     }
  *
- * It provides every function of WshHost, and calls the handler's callbacks in the order of wsh.h. It
- * records what the handler does, in order, and `wsh_test_take` returns it. Calls are answered as
- * wsh.h says: WSH_MISUSE, WSH_GONE, WSH_INVALID, WSH_TOO_BIG, WSH_UNSUPPORTED.
+ * It provides the functions of WshHost up to `extension`, and calls the handler's callbacks in the
+ * order of wsh.h. It records what the handler does, in order, and `wsh_test_take` returns it. Calls
+ * are answered as wsh.h says: WSH_MISUSE, WSH_GONE, WSH_INVALID, WSH_TOO_BIG, WSH_UNSUPPORTED.
+ *
+ * It has nothing that servers share. Its table ends before `subscribe_from`, as that of an older
+ * server does, so WSH_HAS(host, subscribe_from) is 0 here, and a handler that asks without looking
+ * calls NULL. Such a handler is tested on a server.
  *
  * Include it in one file of the test, and use one WshTest at a time. All memory is in the WshTest, so
  * valgrind and sanitizers see the handler's memory only. A test that records more than fits ends with

@@ -780,8 +780,8 @@ static inline const void *WSH_CALL wsh_test_host_extension_(void *ctx, WshStr id
     return NULL;
 }
 
-/* The table ends with the last function that this file has. A function that was appended to WshHost
- * later is NULL behind that end: WSH_HAS is 0 for it, as with an older server. */
+/* The table ends with the last function that this file has. Those behind it, which ask for what
+ * servers share, are NULL: WSH_HAS is 0 for them, as with an older server. */
 static inline WshHost wsh_test_host_(WshTest *test) {
     WshHost table;
     memset(&table, 0, sizeof table);

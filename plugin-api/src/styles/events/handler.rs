@@ -11,7 +11,8 @@ use crate::{
 
 /// What a plugin exports in the events style: it may refuse clients, and makes a session for each client that enters.
 ///
-/// A [`Session`] that is `Default` is a handler by itself.
+/// A [`Session`] that is `Default` is a handler by itself. A handler may also have [`Envelope`](crate::Envelope) and
+/// [`Presence`](crate::Presence), for what is published and which sessions are there.
 ///
 /// ```standalone_crate
 /// use std::collections::HashSet;

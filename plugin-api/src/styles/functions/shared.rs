@@ -11,7 +11,8 @@ use crate::{
 /// The value that all sessions of an async or blocking function share. It is made once from the configuration, passed to
 /// each call of the function, and dropped after the last session of its generation.
 ///
-/// Its counterpart in the events style is [`Handler`](crate::Handler). [`handler!`](crate::handler) names its type, and
+/// It may also have [`Envelope`](crate::Envelope) and [`Presence`](crate::Presence), for what is published and which
+/// sessions are there. Its counterpart in the events style is [`Handler`](crate::Handler). [`handler!`](crate::handler) names its type, and
 /// the function takes it as its last argument:
 ///
 /// ```standalone_crate
