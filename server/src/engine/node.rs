@@ -241,6 +241,12 @@ impl Node {
         }
     }
 
+    /// How many topics have subscribers that need more than a publication, or had them a moment ago.
+    #[cfg(test)]
+    pub(crate) fn known_topics(&self) -> usize {
+        self.known.all().len()
+    }
+
     /// How often publications were lost for the subscribers of this server.
     pub(crate) fn gaps(&self) -> u64 {
         self.gaps.load(Ordering::Relaxed)

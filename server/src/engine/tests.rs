@@ -16,9 +16,11 @@
 //! | 54, over restarts | who gives a server its number; here, that ids of two servers never meet |
 
 mod broker;
+mod client;
 mod cluster;
 mod failure;
 mod history;
 mod presence;
 mod session;
 mod store;
+mod storm;

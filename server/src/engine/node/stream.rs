@@ -395,13 +395,14 @@ fn fill<P>(
     }
 }
 
-/// Tells the hole behind `last`, and lets everything go on that is held.
+/// Tells the hole behind `last`, and each one in what is held, and lets everything go on.
 fn give_up<P>(last: StreamPosition, held: Held<P>, actions: &mut Vec<Action<P>>) -> Stream<P> {
-    actions.push(Action::TellGap);
     let (mut last, mut held) = held.splice(Some(last), actions);
+    if held.is_empty() {
+        actions.push(Action::TellGap);
+    }
     while let Some((publication, at)) = held.pop() {
-        // It stands behind a hole, which is told.
-        actions.push(Action::Deliver(publication, at));
+        actions.extend([Action::TellGap, Action::Deliver(publication, at)]);
         (last, held) = held.splice(at, actions);
     }
     Stream::Live { last }

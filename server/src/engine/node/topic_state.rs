@@ -279,8 +279,11 @@ impl TopicState {
             let (count, bytes) = self.window_limits();
             self.window.trim(count, bytes);
         }
-        let is_new =
-            !self.is_remote || source.is_none_or(|(origin, number)| self.seen.note(origin, number));
+        // Offsets show what comes twice. A publication that the engine has lost and that was repeated stands on another
+        // stream: it goes on once more, since a session that has come meanwhile has not heard it.
+        let is_new = !self.is_remote
+            || at.is_some()
+            || source.is_none_or(|(origin, number)| self.seen.note(origin, number));
         if is_new {
             self.queue.push(Item::Publication(Delivery {
                 at,

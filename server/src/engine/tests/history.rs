@@ -168,7 +168,7 @@ fn claim_14_history_is_followed_by_live_messages_without_gap_or_double() {
 }
 
 /// The position that stands before a text.
-fn position_in(text: &str) -> Vec<u8> {
+pub(super) fn position_in(text: &str) -> Vec<u8> {
     let (position, _) = text.split_once(' ').expect("a position");
     let decoded = data_encoding::HEXLOWER.decode(position.as_bytes());
     decoded.expect("the server has written it")

@@ -191,14 +191,14 @@ fn a_hole_is_filled_from_the_history_before_anything_behind_it_goes_on() {
 }
 
 #[test]
-fn a_hole_that_cannot_be_filled_is_told_once_and_the_rest_goes_on() {
+fn each_hole_that_cannot_be_filled_is_told_and_the_rest_goes_on() {
     for event in [
         incomplete(at(9)),
         // The second that it may take is over.
         Event::Tick { is_wanted: true },
     ] {
         let due = NOW - 1;
-        let told = vec![TellGap, deliver(5), deliver(6), deliver(8)];
+        let told = vec![TellGap, deliver(5), deliver(6), TellGap, deliver(8)];
         follow(
             healing(1, &[at(5), at(6), at(8)], due),
             vec![(event, live(at(8)), told)],
