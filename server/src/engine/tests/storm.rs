@@ -38,7 +38,7 @@ fn sessions_hear_everything_in_order_and_once_or_are_told_that_they_do_not() {
             Ok(Err(what)) => what,
             Err(_) => "it panicked".to_owned(),
         };
-        println!("seed {seed}: {what}");
+        eprintln!("seed {seed}: {what}");
         failed.push(seed);
     }
     assert!(
