@@ -69,7 +69,7 @@ fn a_pointer_that_means_nothing_is_misuse_and_nothing_behind_it_is_read() {
 }
 
 /// The status of every call that a handler makes in its `snapshot`.
-const SAID_IN_SNAPSHOT: [&str; 22] = [
+const SAID_IN_SNAPSHOT: [&str; 26] = [
     "check: OK",
     "send: MISUSE",
     "reserve: MISUSE",
@@ -81,6 +81,10 @@ const SAID_IN_SNAPSHOT: [&str; 22] = [
     "reads: MISUSE",
     "watermark: MISUSE",
     "subscribe: MISUSE",
+    "subscribe_from: MISUSE",
+    "enter: MISUSE",
+    "leave: MISUSE",
+    "store_get: OK",
     "notify: OK",
     "write nowhere: MISUSE",
     "write to the Conn: MISUSE",

@@ -43,6 +43,7 @@ fn a_panic_in_any_callback_costs_its_own_session_only() {
             ("pong", 1011),
             ("drain", 1011),
             ("timer", 1011),
+            ("answer", 1011),
             ("closing", 1011),
             // The closing handshake is over when these run.
             ("close", 1000),
@@ -60,6 +61,66 @@ fn a_panic_in_any_callback_costs_its_own_session_only() {
         assert_eq!(server.handshake_status(&path), 500, "handshake{more}");
     }
     server.line(&["on purpose, in message", "handler=\"panics\""]);
+}
+
+#[test]
+fn a_member_whose_session_panics_is_gone() {
+    let (_site, server) = patient();
+    let members = || server.listing()[1]["members"].as_u64();
+    let mut stays = server.connect("/panics?enter=stays");
+    assert_eq!(stays.text(), "stays has changed");
+    for name in ["message", "answer", "timer"] {
+        assert_eq!(provoke(&server, name, "&enter=ghost"), 1011);
+        assert_eq!(stays.text(), "ghost has changed", "it came");
+        assert_eq!(stays.text(), "ghost has changed", "it left");
+    }
+    assert_eq!(provoke(&server, "open", "&enter=ghost"), 1011);
+    assert_eq!(members(), Some(1));
+    assert_eq!(stays.ask("still there?"), "still there?");
+    assert_eq!(stays.close(1000), 1000);
+    crate::harness::eventually("the last has left", || members() == Some(0));
+}
+
+#[test]
+fn a_panic_beside_the_sessions_costs_its_message_only_and_is_counted() {
+    let site = Site::with(&["panics_wsh", "echo_wsh"]);
+    site.write(
+        "config.toml",
+        "[topics.\"panics/*\"]\nhistory = { count = 9 }\n",
+    );
+    let server = Server::start(&site);
+    let mut client = server.connect("/panics?enter=first");
+    assert_eq!(client.text(), "first has changed");
+    client.send("publish fine");
+    assert_eq!(
+        [client.text(), client.text()],
+        ["publish fine", "it is fine"]
+    );
+
+    client.send("publish panics");
+    assert_eq!(
+        [client.text(), client.text()],
+        ["publish panics", "panics"],
+        "as it is"
+    );
+    let silent = server.connect("/panics?enter=panics");
+    server.line(&["on purpose, in presence", "handler=\"panics\""]);
+    drop(silent);
+    client.send("publish still fine");
+    assert_eq!(
+        [client.text(), client.text()],
+        ["publish still fine", "it is still fine"]
+    );
+    assert_eq!(server.count_lines(&["handler quarantined"]), 0);
+
+    // Three so far; the fifth is one too many.
+    for _ in 0..2 {
+        client.send("publish panics");
+        assert_eq!([client.text(), client.text()], ["publish panics", "panics"]);
+    }
+    server.line(&["handler quarantined", "handler=panics"]);
+    assert_eq!(server.handshake_status("/panics"), 503);
+    assert_eq!(server.handshake_status("/echo"), 101);
 }
 
 #[test]

@@ -741,7 +741,9 @@ struct WshVtable {
      * called for each publication of a topic with history, once on each server and again for each
      * session that it is sent to later, beside any other callback, though for one topic in order.
      * What was written is sent in the place of the message, as the kind that the message has. The
-     * history keeps the message as it was published. Default: WSH_DONE. */
+     * history keeps the message as it was published. While a call does not return, the topic waits,
+     * and `publish` answers WSH_FULL in the end. Newer code then makes the form of that message,
+     * too. Default: WSH_DONE. */
     WshStatus(WSH_CALL *envelope)(void *handler, WshStr topic, WshBytes position, uint32_t kind,
                                   const uint8_t *data, size_t len, const WshSink *sink);
     /* Hears how the members of a topic of this handler change, once on each server, for one topic

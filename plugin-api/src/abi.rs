@@ -167,10 +167,11 @@
 //! *A host function*, after these two files:
 //!
 //! 3. `server/src/border/host_table.rs`: its place in the table, and its code, which turns raw arguments into safe
-//!    ones. The server does not compile without. What sends a message is in `host_table/messages.rs`, what shapes the
-//!    answer to a handshake in `host_table/response.rs`. A refusal is logged with the name that `HostCall::named` gets.
+//!    ones. The server does not compile without. What sends a message is in `host_table/messages.rs`, what asks in
+//!    `host_table/asks.rs`, what shapes the answer to a handshake in `host_table/response.rs`. A refusal is logged with
+//!    the name that `HostCall::named` gets.
 //! 4. What it does: `server/src/outbound/controls.rs` with a Conn, `server/src/border/handler_context.rs` with `ctx`,
-//!    `server/src/border/response_draft.rs` with a Response.
+//!    `server/src/border/asks.rs` for an ask, `server/src/border/response_draft.rs` with a Response.
 //! 5. `src/test/host_table.rs`: its place and its code in the host of `wsh::test`. This crate does not compile without.
 //! 6. What it does there: `src/test/controls.rs`, `src/test/context.rs` or `src/test/response_draft.rs`.
 //! 7. `src/border/host.rs`: a safe function, which answers [`UNSUPPORTED`] where the field is NULL.
@@ -869,6 +870,8 @@ pub struct Vtable {
     /// beside any other callback, though for one topic in order. [`OK`]: what was written is sent in the place of the
     /// message, as the kind that the message has. [`DONE`], and a failure: the message is sent as it is. The history
     /// keeps the message as it was published.
+    /// While a call does not return, the topic waits, and `publish` answers [`FULL`] in the end. Newer code then makes
+    /// the form of that message, too.
     pub envelope: Option<
         unsafe extern "C" fn(
             handler: *mut c_void,

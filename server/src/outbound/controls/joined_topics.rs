@@ -70,6 +70,9 @@ impl JoinedTopics {
 
 impl Drop for JoinedTopics {
     fn drop(&mut self) {
-        self.names.iter().for_each(|name| self.end(name));
+        match self.role {
+            Role::Subscriber => self.names.iter().for_each(|name| self.end(name)),
+            Role::Member => self.node.leave_all(self.mailbox.id),
+        }
     }
 }
