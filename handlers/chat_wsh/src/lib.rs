@@ -3,205 +3,126 @@
 //!
 //! Each message is a line of text, for people as for pages. `ann: hello` is a line of ann's. A line that begins with `* `
 //! comes from the room itself. `/who` asks for the names in the room. With `history = 50` a new member sees 50 lines.
+//!
+//! A room is a topic. The server keeps its members, and as many lines as `[topics."chat/*"]` of its configuration says.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
 
 use wsh::prelude::*;
 
 struct Chat {
     /// How many lines a new member sees.
-    history: usize,
-    rooms: Arc<Rooms>,
+    history: u64,
 }
 
-impl Handler for Chat {
-    type Session = Member;
-
+impl Shared for Chat {
     fn new(config: Config) -> Result<Self> {
-        let history = config.get::<Option<usize>>("history")?.unwrap_or(50);
-        if history > HISTORY_MAX {
-            return Err(format!("`history` is at most {HISTORY_MAX}, found {history}").into());
+        match config.get::<Option<u64>>("history")?.unwrap_or(50) {
+            found @ 201.. => Err(format!("`history` is at most 200, found {found}").into()),
+            history => Ok(Chat { history }),
         }
-        let rooms = Arc::default();
-        Ok(Chat { history, rooms })
     }
 
     fn handshake(&self, request: &Request, _: &mut Response) -> Result<Handshake> {
-        if is_name(wanted_room(request)) && is_name(wanted_name(request)) {
-            return Ok(Handshake::accept());
-        }
-        let rule = "a room or a name is 1 to 24 letters, digits or `_`\n";
-        Ok(Handshake::reject(400, rule))
-    }
-
-    fn open(&self, conn: &mut Conn, request: &Request) -> Result<Member> {
-        let room = wanted_room(request).to_string();
-        let mut name = wanted_name(request).to_string();
-
-        // The lock is held until everything is queued, so that no line is missed or comes twice.
-        let mut rooms = self.rooms.lock();
-        let here = rooms.entry(room.clone()).or_default();
-        if here.names.contains(&name) {
-            // A name from a query has no `-`, and no id is used twice, so this name is free.
-            name = format!("{name}-{}", conn.id());
-        }
-        conn.subscribe(&room)?;
-        for line in &here.said {
-            conn.send(line)?;
-        }
-        here.names.insert(name.clone());
-        // Nothing may fail from here on, because only `on_close` of the session removes the name again.
-        let _ = conn.send(format!("* you are {name} in {room}; {}", here.who()));
-        let _ = conn.publish_to_others(&room, format!("* {name} joined"));
-        Ok(self.member(Membership { room, name }))
-    }
-
-    /// The history stays in the older generation. Members that stay there still get every line, because topics belong to
-    /// all generations. Only `/who` lists the members of one generation.
-    fn restore(&self, _: &mut Conn, state: &State) -> Result<Member> {
-        let (room, name) = state.parse()?;
-        let membership = Membership { room, name };
-        let mut rooms = self.rooms.lock();
-        let here = rooms.entry(membership.room.clone()).or_default();
-        if !here.names.insert(membership.name.clone()) {
-            return Err(
-                format!("`{}` is the name of another client by now", membership.name).into(),
-            );
-        }
-        Ok(self.member(membership))
+        let refusal = "a room or a name is 1 to 24 letters, digits or `_`\n";
+        let refused = Handshake::reject(400, refusal);
+        Ok(wanted(request).map_or(refused, |_| Handshake::accept()))
     }
 }
 
-impl Chat {
-    fn member(&self, membership: Membership) -> Member {
-        Member {
-            membership,
-            history: self.history,
-            rooms: Arc::clone(&self.rooms),
-        }
+impl Presence for Chat {
+    fn presence(&self, change: &PresenceChange<'_>) -> Result<Option<MessageBuf>> {
+        let has_left = change.kind == Change::Left;
+        let news = if has_left { "left" } else { "joined" };
+        let line = MessageBuf::Text(format!("* {} {news}", change.text()));
+        Ok((!change.text().starts_with(CLAIM)).then_some(line))
     }
 }
 
-/// The state of a member that moves to newer code, as a pair.
-struct Membership {
-    room: String,
-    name: String,
-}
-
-struct Member {
-    membership: Membership,
-    history: usize,
-    rooms: Arc<Rooms>,
-}
-
-impl Session for Member {
-    const SCHEMA: std::ops::RangeInclusive<u32> = 2..=2;
-
-    fn on_message(&mut self, conn: &mut Conn, message: Message) -> Result {
+/// A member of a room. Its state is its name. Newer code finds the session still a member, and a subscriber.
+async fn chat(conn: &mut AsyncConn<String>, request: &Request<'_>, chat: &Chat) -> Result {
+    let (room, name) = wanted(request).ok_or("the handshake has let a wrong name in")?;
+    if !conn.is_restored() {
+        conn.state = join(conn, room, name, chat.history).await?;
+    }
+    while let Some(message) = conn.recv().await {
         let Some(text) = message.as_text().map(str::trim) else {
-            conn.close(1003, "text only")?;
-            return Ok(());
+            return Ok(conn.close(1003, "text only")?);
         };
-        let Membership { room, name } = &self.membership;
-        let mut rooms = self.rooms.lock();
-        let here = rooms.entry(room.clone()).or_default();
-        if text == "/who" {
-            conn.send(format!("* {}", here.who()))?;
-        } else if text.len() > LINE_BYTES_MAX {
-            conn.send(format!("* not said: more than {LINE_BYTES_MAX} bytes"))?;
-        } else if !text.is_empty() {
-            // One message is one line, so that no member can write a second line that looks like the room's.
-            let line = format!("{name}: {}", text.replace(char::is_control, " "));
-            conn.publish(room, &line)?;
-            here.said.push_back(line);
-            let too_many = here.said.len().saturating_sub(self.history);
-            here.said.drain(..too_many);
+        // One message is one line, so that no member can write a second line that looks like the room's.
+        let line = format!("{}: {}", conn.state, text.replace(char::is_control, " "));
+        match text {
+            "" => {}
+            "/who" => conn.send(format!("* {}", here(conn, room).await?)).await?,
+            _ if text.len() > 2_000 => conn.send("* not said: more than 2000 bytes").await?,
+            _ => drop(conn.publish(room, line)?),
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn on_close(&mut self, _: &mut Conn, _: &Close) -> Result {
-        let Membership { room, name } = &self.membership;
-        let mut rooms = self.rooms.lock();
-        let Some(here) = rooms.get_mut(room) else {
-            return Ok(());
-        };
-        here.names.remove(name);
-        let is_empty = here.names.is_empty();
-        // A room is cheap to make, so an empty one is removed. The lobby is always there.
-        if is_empty && room != LOBBY {
-            rooms.remove(room);
+/// Enters a room and answers the name that the member has there.
+async fn join(conn: &AsyncConn<String>, room: &str, name: &str, history: u64) -> Result<String> {
+    // Of two sessions that claim a name at once, one at least sees the claim of the other.
+    let claim = format!("{CLAIM}{name}");
+    conn.enter(room, &claim).await?;
+    let mut others = members(conn, room).await?;
+    others.remove(&(claim.clone(), conn.id()));
+    // A name from a query has no `-`, and no id is used twice, so a name with a number is free.
+    let name = match others.iter().any(|(it, _)| *it == name || *it == claim) {
+        true => format!("{name}-{}", conn.id()),
+        false => name.to_owned(),
+    };
+    // It subscribes after that, so it does not hear that it has joined.
+    conn.enter(room, &name).await?;
+    conn.subscribe_from(room, Start::last(history)).await?;
+    let welcome = format!("* you are {name} in {room}; {}", here(conn, room).await?);
+    conn.send(welcome).await?;
+    Ok(name)
+}
+
+async fn here(conn: &AsyncConn<String>, room: &str) -> Result<String> {
+    let names = members(conn, room).await?.into_iter().map(|(name, _)| name);
+    let names: Vec<String> = names.filter(|name| !name.starts_with(CLAIM)).collect();
+    Ok(match names.get(100..) {
+        Some(more) if !more.is_empty() => {
+            let shown = names[..100].join(", ");
+            format!("here: {shown} and {} more", more.len())
         }
-        wsh::publish(room, format!("* {name} left"))?;
-        Ok(())
-    }
-
-    fn snapshot(&self, _: &Conn) -> Result<Snapshot<Self>> {
-        let Membership { room, name } = &self.membership;
-        Snapshot::json(&(room, name))
-    }
+        _ => format!("here: {}", names.join(", ")),
+    })
 }
 
-/// The rooms of this generation.
-#[derive(Default)]
-struct Rooms(Mutex<BTreeMap<String, Room>>);
-
-impl Rooms {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Room>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// The sessions in a room, each by its name, or by the claim of one.
+async fn members(conn: &AsyncConn<String>, room: &str) -> Result<BTreeSet<(String, u64)>> {
+    let (mut members, mut next) = (BTreeSet::new(), None);
+    loop {
+        let page = conn.present(room, next.as_ref(), 1_000).await?;
+        members.extend(page.members.iter().map(|it| (it.text().into(), it.id)));
+        next = page.next;
+        if next.is_none() {
+            return Ok(members);
+        }
     }
 }
 
-#[derive(Default)]
-struct Room {
-    names: BTreeSet<String>,
-    said: VecDeque<String>,
+/// The room and the name that a request asks for, if they may be used.
+fn wanted<'a>(request: &'a Request) -> Option<(&'a str, &'a str)> {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let is_name =
+        |text: &str| (1..=24).contains(&text.chars().count()) && text.chars().all(is_part);
+    let room = request.param("room").or(request.query("room"));
+    let [room, name] = [
+        room.unwrap_or("lobby"),
+        request.query("name").unwrap_or("guest"),
+    ];
+    (is_name(room) && is_name(name)).then_some((room, name))
 }
 
-impl Room {
-    fn who(&self) -> String {
-        let shown: Vec<&str> = self
-            .names
-            .iter()
-            .take(WHO_MAX)
-            .map(String::as_str)
-            .collect();
-        let more = self.names.len() - shown.len();
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        format!("here: {}{more}", shown.join(", "))
-    }
-}
+/// What comes before the name in the value of a member that does not have it yet.
+const CLAIM: char = '?';
 
-fn wanted_room<'a>(request: &'a Request) -> &'a str {
-    request
-        .param("room")
-        .or(request.query("room"))
-        .unwrap_or(LOBBY)
-}
-
-fn wanted_name<'a>(request: &'a Request) -> &'a str {
-    request.query("name").unwrap_or("guest")
-}
-
-fn is_name(text: &str) -> bool {
-    (1..=24).contains(&text.chars().count())
-        && text
-            .chars()
-            .all(|letter| letter.is_alphanumeric() || letter == '_')
-}
-
-const LOBBY: &str = "lobby";
-const LINE_BYTES_MAX: usize = 2_000;
-/// The longest line. The history of a new member then stays well below the outbound limit.
-const HISTORY_MAX: usize = 200;
-const WHO_MAX: usize = 100;
-
-wsh::handler!(Chat);
+wsh::handler!(async chat, shared = Chat);

@@ -47,9 +47,19 @@ fn the_manual_is_the_defaults() {
         scan_dir: root.join("handlers"),
         document_root: Some(root.join("handlers/www")),
         document_root_is_found: true,
+        topics: config.topics.clone(),
+        topics_handlers: config.topics_handlers.clone(),
         ..Config::default()
     };
     assert_eq!(config, defaults);
+    keeps_the_rooms_of_the_chat(&config);
+}
+
+/// What both files of the repository have besides.
+#[track_caller]
+fn keeps_the_rooms_of_the_chat(config: &Config) {
+    let kept = |owner: &str| config.topics.policy(owner, "lobby").history.is_some();
+    assert!(kept("chat") && !kept("echo"));
 }
 
 #[test]
@@ -149,4 +159,5 @@ fn the_minimal_file_is_right() {
 
     let root = start.dir.path().canonicalize().expect("it is there");
     assert_eq!(config.handlers_dir, root.join("handlers"));
+    keeps_the_rooms_of_the_chat(&config);
 }
