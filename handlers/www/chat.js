@@ -17,14 +17,13 @@ function join() {
   const [room, name] = [part("room").value, part("name").value];
   const mine = new WebSocket(roomUrl(room, name));
   let wasOpen = false;
-  let isEarlier = true; // until the room says who we are come lines of before
+  let earlier = []; // until the room says who we are, lines of before come
   socket = mine;
   state("connecting", "connecting");
 
   mine.addEventListener("open", () => {
     wasOpen = true;
     retries = 0;
-    log.replaceChildren();
     state("open", `in ${room}`);
     part("text").focus();
   });
@@ -32,12 +31,15 @@ function join() {
     if (typeof data !== "string") return;
     const welcome = data.match(/^\* you are (\S+) in \S+; here: (.*)$/);
     if (welcome) {
-      isEarlier = false;
+      // What the room has kept takes the place of what is shown. A room that keeps nothing leaves that where it is.
+      if (earlier?.length > 0) log.replaceChildren();
+      earlier?.forEach((line) => show(line, true));
+      earlier = null;
       self = welcome[1];
       people.clear();
       welcome[2].replace(/ and \d+ more$/, "").split(", ").forEach((one) => people.add(one));
     }
-    show(data, isEarlier);
+    earlier ? earlier.push(data) : show(data, false);
   });
   mine.addEventListener("close", (event) => {
     if (socket && socket !== mine) return; // left, and in another room by now
@@ -108,6 +110,7 @@ part("door").addEventListener("submit", (event) => {
   there.searchParams.set("room", part("room").value);
   there.searchParams.set("name", part("name").value);
   history.replaceState(null, "", there);
+  log.replaceChildren();
   retries = 0;
   join();
 });

@@ -62,7 +62,7 @@ impl Browser {
 
     /// Opens a second window and makes it the current one. Returns the first.
     pub(crate) async fn open_beside(&self, url: &str) -> fantoccini::wd::WindowHandle {
-        let first = self.client.window().await.expect("there is a window");
+        let first = self.window().await;
         let second = self
             .client
             .new_window(false)
@@ -75,6 +75,11 @@ impl Browser {
             .expect("it is there");
         self.open(url).await;
         first
+    }
+
+    /// Returns the current window.
+    pub(crate) async fn window(&self) -> fantoccini::wd::WindowHandle {
+        self.client.window().await.expect("there is a window")
     }
 
     pub(crate) async fn switch_to(&self, window: fantoccini::wd::WindowHandle) {
@@ -120,6 +125,16 @@ impl Browser {
         let element = self.client.find(Locator::Css(selector)).await;
         let element = element.unwrap_or_else(|error| panic!("`{selector}`: {error}"));
         element.text().await.expect("an element has a text")
+    }
+
+    /// Returns the texts of all elements that match, in their order.
+    pub(crate) async fn texts(&self, selector: &str) -> Vec<String> {
+        let elements = self.client.find_all(Locator::Css(selector)).await;
+        let mut texts = Vec::new();
+        for element in elements.expect("a selector") {
+            texts.push(element.text().await.expect("an element has a text"));
+        }
+        texts
     }
 
     /// Returns how many elements match.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use artifacts::page_file;
 use browser::Browser;
-use server::Server;
+use server::{ROOMS, Server};
 
 #[tokio::test]
 async fn the_index_lists_the_handlers_and_talks_to_them() {
@@ -76,7 +76,7 @@ async fn run_websocket_shows_its_alerts_in_order() {
 
 #[tokio::test]
 async fn two_chat_pages_see_each_other() {
-    let server = Server::start().await;
+    let server = Server::with_config(ROOMS).await;
     let browser = Browser::start().await;
     browser
         .open(&server.page("localhost", "chat.html?room=tea&name=ann"))
@@ -115,6 +115,55 @@ async fn two_chat_pages_see_each_other() {
     browser.switch_to(ann).await;
     browser.sees("#log", " left").await;
     assert_eq!(browser.text("#people").await, "ann (you)\nben");
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_room_outlives_saves_of_its_handler_and_a_panic_and_shows_nothing_twice() {
+    let server = Server::dev_chat().await;
+    let browser = Browser::start().await;
+    let page = |name: &str| server.page("localhost", &format!("chat.html?room=tea&name={name}"));
+    browser.open(&page("ann")).await;
+    browser.sees("#people", "ann (you)").await;
+    let ann = browser.open_beside(&page("ben")).await;
+    browser.sees("#people", "ben (you)").await;
+    let ben = browser.window().await;
+
+    say(&browser, "one").await;
+    browser.sees("#log", "ben one").await;
+    let fragile = r#""panic" => panic!("on purpose"), "" => {}"#;
+    server.save_chat(|chat| changed(chat, r#""" => {}"#, fragile));
+    server.is_live(1).await;
+    say(&browser, "two").await;
+    browser.sees("#log", "ben two").await;
+    assert_eq!(browser.count("#log .earlier").await, 0, "still one session");
+
+    browser.open(&page("ben")).await;
+    browser.sees("#people", "ben (you)").await;
+    shows(&browser, &["ben one", "ben two"], "ann\nben (you)").await;
+
+    say(&browser, "panic").await;
+    browser.sees("#state", "coming back").await;
+    browser.sees("#state", "in tea").await;
+    browser.sees("#people", "ben (you)").await;
+    shows(&browser, &["ben one", "ben two"], "ann\nben (you)").await;
+
+    server.save_chat(|chat| format!("{chat}\n// Saved once more.\n"));
+    server.is_live(2).await;
+    say(&browser, "three").await;
+    browser.sees("#log", "ben three").await;
+    let said = ["ben one", "ben two", "ben three"];
+    shows(&browser, &said, "ann\nben (you)").await;
+    browser.screenshot("chat-outlives").await;
+    browser.switch_to(ann).await;
+    browser.sees("#log", "ben three").await;
+    shows(&browser, &said, "ann (you)\nben").await;
+    assert_eq!(
+        browser.count("#log .earlier").await,
+        0,
+        "one session throughout"
+    );
+    browser.switch_to(ben).await;
     assert_eq!(browser.complaints().await, [""; 0]);
 }
 
@@ -308,17 +357,31 @@ async fn say(browser: &Browser, text: &str) {
     browser.click("#send").await;
 }
 
+/// Asserts what was said in the room that the page shows, and the members.
+async fn shows(browser: &Browser, said: &[&str], people: &str) {
+    assert_eq!(browser.texts("#log .said").await, said);
+    assert_eq!(browser.text("#people").await, people);
+}
+
+/// A source with one of its lines changed.
+fn changed(source: &str, from: &str, to: &str) -> String {
+    assert_eq!(source.matches(from).count(), 1, "`{from}` is there once");
+    source.replace(from, to)
+}
+
 /// Waits until `find` finds something, and fails with `what` if it does not in twenty seconds.
-async fn eventually<T>(what: &str, mut find: impl AsyncFnMut() -> Option<T>) -> T {
+async fn eventually<T>(what: &str, find: impl AsyncFnMut() -> Option<T>) -> T {
+    within(Duration::from_secs(20), what, find).await
+}
+
+/// Waits until `find` finds something, and fails with `what` if it does not within `limit`.
+async fn within<T>(limit: Duration, what: &str, mut find: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = find().await {
             return found;
         }
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "not in time: {what}"
-        );
+        assert!(began.elapsed() < limit, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

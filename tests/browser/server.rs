@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::artifacts::{artifacts, repository};
-use crate::eventually;
+use crate::{eventually, within};
 
 /// A server. Its process is killed when this is dropped.
 pub(crate) struct Server {
@@ -47,17 +48,57 @@ impl Server {
     /// Starts `wshd dev` for the handler in C, with a copy of the pages of this repository.
     pub(crate) async fn dev() -> Server {
         let site = site();
-        let pages = site.path().join(PAGES);
-        fs::create_dir_all(&pages).expect("a directory for pages");
-        let originals = fs::read_dir(repository().join("handlers/www")).expect("the pages");
-        for original in originals.map(|entry| entry.expect("a page")) {
-            let copied = fs::copy(original.path(), pages.join(original.file_name()));
-            copied.expect("copying a page");
-        }
+        copy_pages(&site);
         let mut command = wshd(&site);
         command.args(["dev", "mine", "-p", "0"]);
         save_c(&site, str::to_owned);
         Server::launch(command, site).await
+    }
+
+    /// Starts `wshd dev` for the chat, with the pages of this repository, and history for its rooms.
+    pub(crate) async fn dev_chat() -> Server {
+        let site = site();
+        copy_pages(&site);
+        let sdk = repository().join("plugin-api");
+        let manifest = format!(
+            "[package]\nname = \"chat_wsh\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+             [lib]\ncrate-type = [\"cdylib\"]\n\n\
+             [dependencies]\nwshd-plugin = {{ path = {sdk:?} }}\n\n[workspace]\n"
+        );
+        fs::create_dir_all(site.path().join("mine/chat_wsh/src")).expect("a directory for a crate");
+        fs::write(site.path().join("mine/chat_wsh/Cargo.toml"), manifest).expect("writing it");
+        // With the versions that are here already, cargo asks no registry.
+        let versions = repository().join("Cargo.lock");
+        fs::copy(versions, site.path().join("mine/chat_wsh/Cargo.lock")).expect("copying it");
+        save_chat(&site, str::to_owned);
+        fs::write(site.path().join("config.toml"), ROOMS).expect("writing the config file");
+        let mut command = wshd(&site);
+        command.args(["dev", "mine", "-p", "0"]);
+        // What was compiled in an earlier run is not compiled again.
+        command.env("CARGO_TARGET_DIR", repository().join("target/browser"));
+        let server = Server::launch(command, site).await;
+        within(BUILT, "the chat", async || {
+            server.count("chat_wsh  ws://").checked_sub(1)
+        })
+        .await;
+        server
+    }
+
+    /// Saves the chat of `dev_chat` with a change.
+    pub(crate) fn save_chat(&self, change: impl Fn(&str) -> String) {
+        save_chat(&self.site, change);
+    }
+
+    /// Waits until so many saves of the chat of `dev_chat` are live.
+    pub(crate) async fn is_live(&self, saves: usize) {
+        let live = async || (self.count("chat_wsh: live in ") >= saves).then_some(());
+        within(BUILT, "the chat is live", live).await;
+    }
+
+    /// Counts the log lines that contain `part`.
+    fn count(&self, part: &str) -> usize {
+        let log = self.log.lock().expect("no thread panics with it");
+        log.iter().filter(|line| line.contains(part)).count()
     }
 
     /// Saves the handler of `dev` with a change.
@@ -145,14 +186,44 @@ fn wshd(site: &TempDir) -> Command {
     command
 }
 
-/// Saves the handler in C with a change, as an editor does: by rename.
-fn save_c(site: &TempDir, change: impl Fn(&str) -> String) {
-    let handler = fs::read_to_string(repository().join("handlers/c/cecho.c"));
-    let handler = change(&handler.expect("the handler in C"));
-    let hidden = site.path().join("mine/.saving");
-    fs::write(&hidden, handler).expect("writing the handler");
-    fs::rename(hidden, site.path().join("mine/cecho.c")).expect("renaming it");
+/// Copies the pages of this repository to where `dev` finds them.
+fn copy_pages(site: &TempDir) {
+    let pages = site.path().join(PAGES);
+    fs::create_dir_all(&pages).expect("a directory for pages");
+    let originals = fs::read_dir(repository().join("handlers/www")).expect("the pages");
+    for original in originals.map(|entry| entry.expect("a page")) {
+        let copied = fs::copy(original.path(), pages.join(original.file_name()));
+        copied.expect("copying a page");
+    }
 }
+
+fn save_c(site: &TempDir, change: impl Fn(&str) -> String) {
+    save(site, "c/cecho.c", "mine/cecho.c", change);
+}
+
+fn save_chat(site: &TempDir, change: impl Fn(&str) -> String) {
+    save(
+        site,
+        "chat_wsh/src/lib.rs",
+        "mine/chat_wsh/src/lib.rs",
+        change,
+    );
+}
+
+/// Saves a source of `handlers/` with a change, as an editor does: by rename.
+fn save(site: &TempDir, original: &str, file: &str, change: impl Fn(&str) -> String) {
+    let source = fs::read_to_string(repository().join("handlers").join(original));
+    let source = change(&source.expect("the handler's source"));
+    let file = site.path().join(file);
+    let hidden = file.with_file_name(".saving");
+    fs::write(&hidden, source).expect("writing the handler");
+    fs::rename(hidden, file).expect("renaming it");
+}
+
+/// A configuration in which the rooms of the chat have a history.
+pub(crate) const ROOMS: &str = "[topics.\"chat/*\"]\nhistory = { count = 200 }\n";
+/// How long a first build may take on a busy machine.
+const BUILT: Duration = Duration::from_secs(180);
 
 impl Drop for Server {
     fn drop(&mut self) {
