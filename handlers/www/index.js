@@ -36,7 +36,7 @@ class Card {
     return this.element.querySelector(selector);
   }
 
-  show({ generation, sessions, generations = [], refusal = null }) {
+  show({ generation, sessions, generations = [], refusal = null, ...kept }) {
     const badge = this.part(".generation");
     if (this.generation !== undefined && this.generation !== generation) {
       wsh.write(this.log, "note", `generation ${generation} answers from now on`);
@@ -48,8 +48,10 @@ class Card {
     badge.textContent = `generation ${generation}`;
     const older = generations.filter((it) => it.number !== generation);
     const left = older.reduce((sum, it) => sum + it.sessions, 0);
-    const count = sessions === 1 ? "1 session" : `${sessions} sessions`;
+    const count = counted(sessions, "session");
     this.part(".sessions").textContent = left === 0 ? count : `${count}, ${left} on older code`;
+    this.part(".kept").textContent = whatIsKept(kept);
+    this.part(".kept").hidden = this.part(".kept").textContent === "";
     if (refusal !== null && refusal !== this.refusal) wsh.write(this.log, "bad", refusal);
     this.refusal = refusal;
   }
@@ -94,6 +96,27 @@ class Card {
     wsh.write(this.log, "sent", this.message.value);
     this.message.value = "";
   }
+}
+
+// What the server keeps for a handler. Sizes are told to requests from the server's own machine only.
+function whatIsKept({ topics = 0, members = 0, history_bytes = 0, store = { keys: 0, bytes: 0 } }) {
+  const parts = [
+    topics > 0 && counted(topics, "topic"),
+    members > 0 && counted(members, "member"),
+    history_bytes > 0 && `${size(history_bytes)} of history`,
+    store.keys > 0 && `${counted(store.keys, "key")} in ${size(store.bytes)}`,
+  ];
+  return parts.filter((part) => part).join(" · ");
+}
+
+function counted(count, what) {
+  return count === 1 ? `1 ${what}` : `${count} ${what}s`;
+}
+
+function size(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  const kib = bytes / 1024;
+  return kib < 1024 ? `${kib.toFixed(1)} KiB` : `${(kib / 1024).toFixed(1)} MiB`;
 }
 
 // Cards are kept as long as their handlers: a session must not end because the list is read again.

@@ -89,6 +89,12 @@ async fn two_chat_pages_see_each_other() {
         .open_beside(&server.page("localhost", "chat.html?room=tea&name=ben"))
         .await;
     browser.sees("#people", "ben (you)").await;
+    let index = server.page("localhost", "");
+    let ben = browser.open_beside(&index).await;
+    browser.sees(CHAT, "1 topic · 2 members · ").await;
+    browser.sees(CHAT, " of history").await;
+    browser.screenshot("index-kept").await;
+    browser.switch_to(ben).await;
     assert_eq!(browser.text("#people").await, "ann\nben (you)");
     browser.sees("#log .earlier", "ann is anybody here?").await;
     say(&browser, "<img src=x onerror=alert(1)> hello ann").await;
@@ -387,6 +393,7 @@ async fn within<T>(limit: Duration, what: &str, mut find: impl AsyncFnMut() -> O
 }
 
 // The cards stand in the order of their paths.
+const CHAT: &str = "#handlers > :nth-child(1)";
 const CLOCK: &str = "#handlers > :nth-child(2)";
 const ECHO: &str = "#handlers > :nth-child(3)";
 const SLOW: &str = "#handlers > :nth-child(4)";
