@@ -11,6 +11,7 @@ mod presence;
 mod publish;
 mod queue;
 mod repeats;
+mod roster;
 mod run;
 mod seen;
 mod serve;
@@ -231,8 +232,10 @@ impl Node {
             .for_each(|(topic, id)| self.enter_again(topic, id));
         for known in self.known.all() {
             let has_subscribers = self.topics.count(known.name.as_topic(), 0) > 0;
+            let has_hearer = self.has_hearer(known.name.as_topic());
             let is_forgettable = known.update(self, |state| {
                 state.tick(has_subscribers, now_ms);
+                state.hear_of_members(&known.name, has_hearer, now_ms);
                 state.is_forgettable
             });
             if is_forgettable {

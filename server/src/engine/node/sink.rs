@@ -29,7 +29,8 @@ impl Sink for Node {
 
     fn presence(&self, change: &PresenceChange) {
         if let Some(known) = self.known.find(change.topic.as_topic()) {
-            known.update(self, |state| state.change(change.clone()));
+            let now_ms = self.now_ms();
+            known.update(self, |state| state.change(change.clone(), now_ms));
         }
     }
 

@@ -115,6 +115,12 @@ impl<P> Stream<P> {
         }
     }
 
+    /// Whether the engine tells of the topic.
+    pub(super) fn is_subscribed(&self) -> bool {
+        let is_healing = matches!(self, Stream::Healing { .. });
+        is_healing || self.live().is_some()
+    }
+
     /// Follows an event at this time, and says what to do.
     pub(super) fn step(self, event: Event<P>, now_ms: u64) -> (Stream<P>, Vec<Action<P>>) {
         let mut actions = Vec::new();

@@ -75,8 +75,10 @@ impl NodeTopic {
         let (engine, topic) = (&node.engine, &self.name);
         match call {
             Call::Subscribe(question) => {
+                let (name, has_hearer) = (topic.clone(), node.has_hearer(topic.as_topic()));
                 let done = self.answer(node, move |state, answer, now_ms| {
                     state.started(question, answer, now_ms);
+                    state.hear_of_members(&name, has_hearer, now_ms);
                 });
                 engine.subscribe(topic, done);
             }
@@ -92,6 +94,12 @@ impl NodeTopic {
                     state.page_for_joins(read, answer);
                 });
                 engine.history(topic, from, PAGE, done);
+            }
+            Call::ListMembers((list, after)) => {
+                let done = self.answer(node, move |state, answer, now_ms| {
+                    state.members(list, answer, now_ms);
+                });
+                engine.present(topic, after, PAGE, done);
             }
             Call::ReadHead => {
                 let done = self.answer(node, |state, answer: Result<Page, Failure>, now_ms| {

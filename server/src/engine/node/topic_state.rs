@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use super::joins::{Join, Joins, PageOutcome, Ready};
 use super::queue::{Delivery, Item, Queue};
+use super::roster::{List, Roster};
 use super::run::Run;
 use super::seen::Seen;
 use super::stream::{Action, Event, Missing, Stream};
 use crate::engine::{
-    Failure, HistoryFrom, Origin, Page, PastPublication, PresenceChange, Start, StreamPosition,
+    Failure, HistoryFrom, MembersPage, Origin, Page, PastPublication, PresenceChange, Start,
+    StreamPosition, TopicName,
 };
 use crate::sessions::prepared_message::PreparedMessage;
 
@@ -24,6 +26,8 @@ pub(super) struct TopicState {
     /// Whether the engine is far away, so that reading from it costs.
     is_remote: bool,
     seen: Seen,
+    /// The members, if a handler hears of them and the engine is far away.
+    roster: Option<Roster>,
     pub(super) queue: Queue,
     pub(super) calls: VecDeque<Call>,
     /// Whether a thread makes the calls. One at a time does, so that their order stays.
@@ -60,6 +64,8 @@ pub(super) enum Call {
     /// The joins have asked it, by this number.
     ReadForJoins(u64, HistoryFrom),
     ReadHead,
+    /// The roster has asked it.
+    ListMembers(List),
 }
 
 impl TopicState {
@@ -70,6 +76,7 @@ impl TopicState {
             window: Run::default(),
             is_remote,
             seen: Seen::default(),
+            roster: None,
             queue: Queue::default(),
             calls: VecDeque::new(),
             is_calling: false,
@@ -153,8 +160,37 @@ impl TopicState {
     }
 
     /// A change of the members has come.
-    pub(super) fn change(&mut self, change: PresenceChange) {
-        self.queue.push(Item::Change(change));
+    pub(super) fn change(&mut self, change: PresenceChange, now_ms: u64) {
+        let news = match &mut self.roster {
+            Some(roster) => roster.change(change, now_ms),
+            None => Some(change),
+        };
+        self.queue_changes(news);
+        self.list_members(now_ms);
+    }
+
+    /// The engine has answered [`Call::ListMembers`].
+    pub(super) fn members(&mut self, list: u64, page: Result<MembersPage, Failure>, now_ms: u64) {
+        if let Some(roster) = &mut self.roster {
+            let (news, next) = roster.page(list, page, now_ms);
+            self.queue_changes(news);
+            self.calls.extend(next.map(Call::ListMembers));
+        }
+    }
+
+    /// A handler hears of the members, or none does any more.
+    pub(super) fn hear_of_members(&mut self, topic: &TopicName, has_hearer: bool, now_ms: u64) {
+        if !self.is_remote || !has_hearer {
+            self.roster = None;
+            return;
+        }
+        let roster = self
+            .roster
+            .get_or_insert_with(|| Roster::new(topic.clone()));
+        if roster.is_away() && self.stream.is_subscribed() {
+            roster.begin(now_ms);
+        }
+        self.list_members(now_ms);
     }
 
     /// The engine has answered [`Call::Subscribe`].
@@ -209,6 +245,9 @@ impl TopicState {
         };
         // What is answered from now on was asked before.
         self.question += 1;
+        if let Some(roster) = &mut self.roster {
+            roster.cut();
+        }
         self.step(event, now_ms);
         self.settle();
     }
@@ -317,6 +356,18 @@ impl TopicState {
             (false, true) => (WINDOW_MAX, WINDOW_BYTES_MAX),
             (false, false) => (0, 0),
         }
+    }
+
+    fn queue_changes(&mut self, changes: impl IntoIterator<Item = PresenceChange>) {
+        for change in changes {
+            self.queue.push(Item::Change(change));
+        }
+    }
+
+    fn list_members(&mut self, now_ms: u64) {
+        let roster = self.roster.as_mut();
+        let list = roster.and_then(|roster| roster.next_list(now_ms));
+        self.calls.extend(list.map(Call::ListMembers));
     }
 
     fn queue_joins(&mut self, ready: Vec<Ready>) {

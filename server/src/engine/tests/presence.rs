@@ -1,6 +1,10 @@
 //! Who is present: claims 36 to 42, and 54.
 
+use std::collections::BTreeMap;
+
 use super::cluster::{Answer, Cluster, KINDS, Kind, NOW, answer};
+use super::session::TestSession;
+use crate::engine::test_bus::faults::Faults;
 use crate::engine::{Failure, MembersPage, PageLimit};
 use crate::sessions::topics::Topic;
 
@@ -150,6 +154,12 @@ fn claim_38_members_enter_again_after_a_stop_and_none_is_there_twice() {
     stop_broker(false);
 }
 
+#[test]
+fn claim_42_the_members_are_whole_within_5_s_of_a_restart_that_lost_them_and_no_subscriber_hears_of_it()
+ {
+    stop_broker(true);
+}
+
 /// Stops the broker while members are there. One leaves meanwhile. With `loses`, the broker has forgotten them all.
 fn stop_broker(loses: bool) {
     let cluster = Cluster::new(Kind::Bus(5));
@@ -182,6 +192,87 @@ fn stop_broker(loses: bool) {
     let expected: Vec<_> = before.iter().filter(|it| **it != left).cloned().collect();
     assert_eq!(now, expected, "{loses}");
     assert_eq!(listener.texts(), [format!("left {left}")], "{loses}");
+}
+
+/// What a subscriber knows who has read the list once, and has heard each change since it joined.
+fn known(list: &[String], heard: &[String]) -> Vec<String> {
+    let split = |text: &str| -> (u64, String) {
+        let (id, value) = text.split_once(' ').unwrap();
+        (id.parse().unwrap(), value.to_owned())
+    };
+    let mut members: BTreeMap<u64, String> = list.iter().map(|it| split(it)).collect();
+    for change in heard {
+        let (kind, member) = change.split_once(' ').unwrap();
+        let (id, value) = split(member);
+        match kind {
+            "left" => members.remove(&id),
+            _ => members.insert(id, value),
+        };
+    }
+    members
+        .iter()
+        .map(|(id, value)| format!("{id} {value}"))
+        .collect()
+}
+
+#[test]
+fn claim_40_a_list_and_the_changes_since_then_are_the_later_list_whatever_fails() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let cluster = Cluster::on_bus(5, seed);
+        cluster.tell_members();
+        let mut listeners: Vec<_> = (0..5).map(|it| cluster.session(it)).collect();
+        listeners.iter_mut().for_each(|it| it.join("kept", NOW));
+        cluster.settle();
+        let list = members(&cluster, 0, "kept");
+        cluster.set_faults(Faults {
+            lost_publications: 0,
+            ..Faults::many()
+        });
+
+        let mut sessions: Vec<Option<TestSession>> = (0..20).map(|_| None).collect();
+        let mut heard = vec![Vec::new(); 5];
+        for _ in 0..150 {
+            let (server, number) = (random.usize(0..5), random.usize(0..20));
+            match random.u32(0..100) {
+                0..60 => {
+                    let session = sessions[number].get_or_insert_with(|| cluster.session(server));
+                    session.enter("kept", &random.u32(0..3).to_string());
+                }
+                60..75 => sessions[number] = None,
+                75..90 => sessions[number].iter().for_each(|it| it.leave("kept")),
+                90..96 => cluster.bus().cut(server, random.u64(0..20_000)),
+                96 => cluster.bus().stop_broker(random.u64(0..3_000)),
+                97 if seed % 2 == 0 => {
+                    cluster.bus().lose_everything();
+                    cluster.bus().stop_broker(random.u64(0..1_000));
+                }
+                _ => cluster.bus().stall(server, random.u64(0..2_000)),
+            }
+            cluster.advance(random.u64(1..200));
+            for (listener, heard) in listeners.iter().zip(&mut heard) {
+                heard.extend(listener.texts());
+            }
+        }
+        cluster.set_faults(Faults::none());
+        cluster.advance(40_000);
+
+        let mut expected: Vec<_> = sessions
+            .iter()
+            .flatten()
+            .filter_map(|it| it.value_in("kept").map(|value| (it.id(), value)))
+            .collect();
+        expected.sort_unstable();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(id, value)| format!("{id} {value}"))
+            .collect();
+        assert_eq!(members(&cluster, 3, "kept"), expected, "seed {seed}");
+        for (server, (listener, heard)) in listeners.iter().zip(&mut heard).enumerate() {
+            heard.extend(listener.texts());
+            assert_eq!(known(&list, heard), expected, "seed {seed} server {server}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A session of the suite: a mailbox that the test reads.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use data_encoding::HEXLOWER;
@@ -19,6 +19,8 @@ pub(super) struct TestSession {
     registration: Registration,
     topics: Vec<String>,
     joins: Arc<Mutex<Vec<Result<Joined, Failure>>>>,
+    /// What it has entered, with the last values.
+    entered: Mutex<HashMap<String, String>>,
 }
 
 /// What has come to a session, in its order.
@@ -36,6 +38,7 @@ impl TestSession {
             registration,
             topics: Vec::new(),
             joins: Arc::default(),
+            entered: Mutex::default(),
         }
     }
 
@@ -79,12 +82,20 @@ impl TestSession {
     /// Becomes a member of a topic.
     pub(super) fn enter(&self, topic: &str, value: &str) -> Answer<u64> {
         let (answer, done) = answer();
+        let mut entered = self.entered.lock().unwrap();
+        entered.insert(topic.to_owned(), value.to_owned());
         let value = value.as_bytes().into();
         self.node.enter(self.topic(topic), self.id(), value, done);
         answer
     }
 
+    /// The value with which it has entered a topic.
+    pub(super) fn value_in(&self, topic: &str) -> Option<String> {
+        self.entered.lock().unwrap().get(topic).cloned()
+    }
+
     pub(super) fn leave(&self, topic: &str) {
+        self.entered.lock().unwrap().remove(topic);
         self.node.leave(self.topic(topic), self.id());
     }
 
