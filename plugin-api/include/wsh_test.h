@@ -17,13 +17,12 @@
  *         return wsh_test_end(&test);
  *     }
  *
- * It provides the functions of WshHost up to `extension`, and calls the handler's callbacks in the
- * order of wsh.h. It records what the handler does, in order, and `wsh_test_take` returns it. Calls
- * are answered as wsh.h says: WSH_MISUSE, WSH_GONE, WSH_INVALID, WSH_TOO_BIG, WSH_UNSUPPORTED.
+ * It provides every function of WshHost, and calls the handler's callbacks in the order of wsh.h. It
+ * records what the handler does, in order, and `wsh_test_take` returns it. Calls are answered as
+ * wsh.h says: WSH_MISUSE, WSH_GONE, WSH_INVALID, WSH_TOO_BIG, WSH_UNSUPPORTED.
  *
- * It has nothing that servers share. Its table ends before `subscribe_from`, as that of an older
- * server does, so WSH_HAS(host, subscribe_from) is 0 here, and a handler that asks without looking
- * calls NULL. Such a handler is tested on a server.
+ * Every topic has a history and may have members. `is_away` of the WshTest lets what servers share be
+ * out of reach: each ask is answered WSH_UNAVAILABLE, and nothing is done.
  *
  * Include it in one file of the test, and use one WshTest at a time. All memory is in the WshTest, so
  * valgrind and sanitizers see the handler's memory only. A test that records more than fits ends with
@@ -55,6 +54,15 @@ extern "C" {
 #endif
 #ifndef WSH_TEST_SESSIONS_MAX
 #define WSH_TEST_SESSIONS_MAX 16u
+#endif
+#ifndef WSH_TEST_HISTORY_MAX
+#define WSH_TEST_HISTORY_MAX 64u /* publications of all topics; the oldest gives way */
+#endif
+#ifndef WSH_TEST_KEPT_MAX
+#define WSH_TEST_KEPT_MAX 256u /* members, values, and topics with members, each */
+#endif
+#ifndef WSH_TEST_ITEMS_MAX
+#define WSH_TEST_ITEMS_MAX 1024u /* items of all answers */
 #endif
 /* The defaults of a server's configuration. */
 #define WSH_TEST_OUTBOUND_BYTES_MAX (1024u * 1024u)
@@ -139,16 +147,32 @@ typedef struct WshTestSession {
     WshTestTimer timers[WSH_TEST_TIMERS_MAX];
     size_t n_topics;
     WshStr topics[WSH_TEST_TOPICS_MAX];
+    uint64_t since[WSH_TEST_TOPICS_MAX]; /* the last publication before the session joined */
 } WshTestSession;
 
-/* A call to a session by its id, which waits until no callback runs. */
+/* A call to a session by its id, or something for the handler with id 0. It waits until no callback
+ * runs. */
 typedef struct WshTestLetter {
     uint64_t id;
-    uint32_t what; /* a WshTestWhat, or WSH_TEST_NOTE_ */
+    uint32_t what; /* a WshTestWhat, or WSH_TEST_NOTE_ and its like */
     uint32_t code;
-    uint64_t note;
+    uint64_t note; /* or the token of an answer, or the number of a publication */
     WshBytes bytes;
+    WshStr topic;
+    uint64_t except;
+    WshAnswer answer;
+    WshPresenceChange change;
 } WshTestLetter;
+
+/* A publication, a member, a value, or the members of a topic. */
+typedef struct WshTestKept {
+    uint64_t id;     /* of a member */
+    uint64_t number; /* of a publication, or the version */
+    uint64_t ends;   /* of a value: milliseconds, or UINT64_MAX */
+    uint32_t kind;   /* of a publication */
+    WshStr name;     /* the topic or the key */
+    WshBytes value;
+} WshTestKept;
 
 typedef struct WshTestSpawned {
     void(WSH_CALL *run)(void *arg);
@@ -165,12 +189,21 @@ struct WshTest {
     uint32_t schema; /* of the state that `snapshot` writes */
     uint64_t now; /* milliseconds */
     int is_over;
+    int is_away; /* for tests to set: what servers share cannot be reached */
     char lock;
+    uint64_t published, dropped; /* the numbers of the last publications */
+    uint64_t last_version;
+    size_t n_history, n_members, n_values, n_versions, n_items;
     size_t n_sessions, n_events, n_letters, n_spawned, n_bytes;
     WshTestSession sessions[WSH_TEST_SESSIONS_MAX];
     WshTestEvent events[WSH_TEST_EVENTS_MAX];
     WshTestLetter letters[WSH_TEST_LETTERS_MAX];
     WshTestSpawned spawned[WSH_TEST_SPAWNED_MAX];
+    WshTestKept history[WSH_TEST_HISTORY_MAX];
+    WshTestKept members[WSH_TEST_KEPT_MAX];
+    WshTestKept values[WSH_TEST_KEPT_MAX];
+    WshTestKept versions[WSH_TEST_KEPT_MAX]; /* of the members of each topic */
+    WshItem items[WSH_TEST_ITEMS_MAX];
     uint8_t bytes[WSH_TEST_BYTES_MAX];
     uint8_t state[WSH_TEST_STATE_MAX];
 };
@@ -276,6 +309,7 @@ static inline void wsh_test_finish_(WshTestSession *client, uint32_t code, WshBy
     client->refuses_letters = 1;
     client->n_timers = 0;
     client->n_topics = 0;
+    wsh_test_leave_all_(client->test, client->conn.id);
     wsh_test_unlock_(client->test);
     client->answered = WSH_OK;
     if (calls->closed != NULL) {
@@ -509,7 +543,14 @@ static inline void wsh_test_deliver_(WshTestSession *client, WshTestLetter lette
         wsh_test_abandon_(client);
     } else if (letter.what == WSH_TEST_NOTE_) {
         WSH_TEST_CALL_(client, note, (client->session, &client->conn, letter.note));
+    } else if (letter.what == WSH_TEST_ANSWER_) {
+        WSH_TEST_CALL_(client, answer,
+                       (client->session, &client->conn, letter.note, &letter.answer));
     } else {
+        if (letter.what == WSH_TEST_MISSED_) {
+            letter.bytes = wsh_test_form_(test, &letter);
+            letter.what = WSH_TEST_SENT;
+        }
         wsh_test_lock_(test);
         if (letter.what == WSH_TEST_SENT) {
             wsh_test_put_(client, letter.code, letter.bytes, 1);
@@ -535,8 +576,8 @@ static inline int wsh_test_deliver_one_(WshTest *test) {
         if (client == NULL) break;
         if (client->phase == WSH_TEST_ASKING) {
             if (letter.what == WSH_TEST_CLOSE) break;
-        } else if (!client->parts) {
-            break;
+        } else if (!client->parts || letter.what == WSH_TEST_ANSWER_) {
+            break; /* the rest of a message in parts may depend on an answer */
         }
     }
     if (i == test->n_letters) {
@@ -548,6 +589,7 @@ static inline int wsh_test_deliver_one_(WshTest *test) {
             (test->n_letters - i) * sizeof test->letters[0]);
     wsh_test_unlock_(test);
     if (client != NULL) wsh_test_deliver_(client, letter);
+    if (letter.id == 0) wsh_test_serve_(test, letter);
     return 1;
 }
 
@@ -642,32 +684,16 @@ static inline void wsh_test_advance(WshTest *test, uint64_t ms) {
     wsh_test_unlock_(test);
 }
 
-static inline WshStatus WSH_CALL wsh_test_write_(void *ctx, const uint8_t *data, size_t len) {
-    WshBytes *state = (WshBytes *)ctx;
-    const WshBytes bytes = wsh_bytes(data, len);
-    const WshStatus lent = wsh_test_lent_bytes_(bytes);
-    if (state == NULL || state != wsh_test_sink_) return WSH_MISUSE;
-    if (lent != WSH_OK) return lent;
-    if (len > WSH_TEST_STATE_MAX - state->len) return WSH_TOO_BIG;
-    if (len > 0) memcpy(wsh_test_running_->state + state->len, data, len);
-    state->len += len;
-    return WSH_OK;
-}
-
 static inline WshStatus wsh_test_move(WshTestSession *client) {
     WshTest *test = client->test;
     const uint32_t schema = test->schema;
     WshBytes state = wsh_bytes(test->state, 0);
     const uint32_t flags = client->conn.flags;
     void *moved = NULL;
-    WshSink sink;
+    const WshSink sink = wsh_test_sink_into_(&state);
     if (client->phase != WSH_TEST_OPEN) return WSH_GONE;
     if (!test->vtable.snapshot || !test->vtable.restore) return WSH_UNSUPPORTED;
     if (client->parts) return WSH_AGAIN;
-    memset(&sink, 0, sizeof sink);
-    sink.size = (uint32_t)sizeof sink;
-    sink.ctx = &state;
-    sink.write = wsh_test_write_;
     wsh_test_sink_ = &state;
     WSH_TEST_RUN_(client, WSH_MISUSE,
                   test->vtable.snapshot(client->session, &client->conn, &sink));

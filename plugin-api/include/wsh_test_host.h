@@ -21,7 +21,12 @@ extern "C" {
 #define WSH_TEST_THREAD_
 #endif
 
+/* What a letter is, beside a WshTestWhat. Those to id 0 are for the handler itself. */
 #define WSH_TEST_NOTE_ 255u
+#define WSH_TEST_ANSWER_ 254u
+#define WSH_TEST_MISSED_ 253u    /* a publication of the history, to one session */
+#define WSH_TEST_PUBLISHED_ 252u /* a publication that waits for `envelope`, to id 0 */
+#define WSH_TEST_CHANGE_ 251u    /* of members, to id 0 */
 /* The longest message that can be sent, unless the outbound limit is higher. */
 #define WSH_TEST_MESSAGE_BYTES_MAX_ (64u * 1024u * 1024u)
 
@@ -432,8 +437,14 @@ static inline WshStatus wsh_test_subscribe_(WshTestSession *client, WshStr topic
     event = wsh_test_record_(client->test, WSH_TEST_SUBSCRIBE, client->conn.id);
     event->code = on;
     event->name = wsh_test_keep_(client->test, topic);
-    if (on && at == client->n_topics) client->topics[client->n_topics++] = event->name;
-    if (!on && at < client->n_topics) client->topics[at] = client->topics[--client->n_topics];
+    if (on && at == client->n_topics) {
+        client->since[at] = client->test->published;
+        client->topics[client->n_topics++] = event->name;
+    }
+    if (!on && at < client->n_topics) {
+        client->topics[at] = client->topics[--client->n_topics];
+        client->since[at] = client->since[client->n_topics];
+    }
     return WSH_OK;
 }
 
@@ -523,6 +534,11 @@ static inline WshStatus WSH_CALL wsh_test_host_close_to_(void *ctx, uint64_t id,
     return answer < 0 ? (WshStatus)answer : WSH_OK;
 }
 
+static inline WshTestKept *wsh_test_keep_publication_(WshTest *test, WshStr topic, uint32_t kind,
+                                                      WshBytes bytes);
+static inline WshTestLetter *wsh_test_push_(WshTest *test, uint32_t what, uint64_t id);
+static inline int64_t wsh_test_fan_out_(WshTest *test, const WshTestLetter *letter);
+
 static inline int64_t wsh_test_publish_(WshTest *test, WshStr topic, WshTestLetter letter,
                                         uint64_t except) {
     WshTestEvent *event = wsh_test_record_(test, WSH_TEST_PUBLISH, 0);
@@ -532,11 +548,18 @@ static inline int64_t wsh_test_publish_(WshTest *test, WshStr topic, WshTestLett
     event->number = except;
     event->name = wsh_test_keep_(test, topic);
     event->bytes = wsh_test_keep_(test, letter.bytes);
+    letter.topic = event->name;
+    letter.bytes = event->bytes;
+    letter.except = except;
+    letter.note = wsh_test_keep_publication_(test, letter.topic, letter.code, letter.bytes)->number;
+    if (test->vtable.envelope == NULL) return wsh_test_fan_out_(test, &letter);
+    letter.what = WSH_TEST_PUBLISHED_;
+    letter.id = 0;
+    *wsh_test_push_(test, letter.what, 0) = letter;
     for (i = 0; i < test->n_sessions; i++) {
         const WshTestSession *client = &test->sessions[i];
         if (!client->is_known || client->conn.id == except) continue;
-        if (wsh_test_find_topic_(client, topic) == client->n_topics) continue;
-        if (wsh_test_post_(test, client->conn.id, letter) >= 0) count++;
+        if (wsh_test_find_topic_(client, topic) < client->n_topics) count++;
     }
     return count;
 }
@@ -780,12 +803,22 @@ static inline const void *WSH_CALL wsh_test_host_extension_(void *ctx, WshStr id
     return NULL;
 }
 
-/* The table ends with the last function that this file has. Those behind it, which ask for what
- * servers share, are NULL: WSH_HAS is 0 for them, as with an older server. */
+#ifdef __cplusplus
+}
+#endif
+
+#include "wsh_test_asks.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The table ends with the last function that these files have. A function that was appended to
+ * WshHost later is NULL behind that end: WSH_HAS is 0 for it, as with an older server. */
 static inline WshHost wsh_test_host_(WshTest *test) {
     WshHost table;
     memset(&table, 0, sizeof table);
-    table.size = (uint32_t)(offsetof(WshHost, extension) + sizeof table.extension);
+    table.size = (uint32_t)(offsetof(WshHost, store_list) + sizeof table.store_list);
     table.abi_minor = WSH_ABI_MINOR;
     table.ctx = test;
     table.log_level = &test->log_level;
@@ -814,6 +847,16 @@ static inline WshHost wsh_test_host_(WshTest *test) {
     table.response_reject = wsh_test_host_reject_;
     table.response_extensions = wsh_test_host_extensions_;
     table.extension = wsh_test_host_extension_;
+    table.subscribe_from = wsh_test_host_subscribe_from_;
+    table.enter = wsh_test_host_enter_;
+    table.leave = wsh_test_host_leave_;
+    table.publish_acked = wsh_test_host_publish_acked_;
+    table.history = wsh_test_host_history_;
+    table.present = wsh_test_host_present_;
+    table.store_get = wsh_test_host_store_get_;
+    table.store_put = wsh_test_host_store_put_;
+    table.store_delete = wsh_test_host_store_delete_;
+    table.store_list = wsh_test_host_store_list_;
     return table;
 }
 

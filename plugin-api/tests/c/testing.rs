@@ -4,6 +4,8 @@ use std::{path::Path, process::Command};
 
 use crate::compiler::{self, C99, CPP11};
 
+/// A handler that asks for everything, and its test.
+const ASKS: &str = include_str!("asks.c");
 /// A handler that breaks every rule, and its test.
 const STAND_IN: &str = include_str!("stand_in.c");
 
@@ -20,6 +22,21 @@ fn a_handler_is_driven_through_its_life_and_its_faults_are_answered_as_the_heade
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{extension}: {told}");
         assert_eq!(told, "fail: it was told to\nfail: it was asked to\n");
+    }
+}
+
+#[test]
+fn what_servers_share_is_there_without_a_server() {
+    for (language, extension) in [(C99, "c"), (CPP11, "cpp")] {
+        let source = compiler::scratch(&format!("asks.{extension}"));
+        let binary = compiler::scratch(&format!("asks-{extension}"));
+        std::fs::write(&source, ASKS).unwrap();
+        compiler::compile(language, &source, &binary, &["-g"]);
+
+        let output = Command::new(&binary).output().unwrap();
+
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*told), (Some(0), ""), "{extension}");
     }
 }
 

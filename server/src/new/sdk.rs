@@ -228,6 +228,7 @@ mod tests {
         file("include/wsh_raw.h");
         file("include/wsh_test.h");
         file("include/wsh_test_host.h");
+        file("include/wsh_test_asks.h");
         assert_eq!(file("LICENSE-MIT"), include_str!("../../../LICENSE-MIT"));
         file("src/border/shims.rs");
         file("build.rs");
