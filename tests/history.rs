@@ -204,7 +204,7 @@ fn an_envelope_that_does_not_return_holds_up_its_topic_until_newer_code_serves()
         "unruly_wsh.so",
     );
     site.write("config.toml", history);
-    let server = Server::start(&site);
+    let mut server = Server::start(&site);
     let mut stuck = server.connect("/unruly?stuck");
     let mut free = server.connect("/unruly?free");
     for text in ["s1", "s2", "s3"] {
@@ -234,6 +234,11 @@ fn an_envelope_that_does_not_return_holds_up_its_topic_until_newer_code_serves()
     other.send("s4");
     assert_eq!([other.text(), other.text()], ["s4", "new s4"]);
     assert_eq!(stuck.text(), "new s4");
+
+    // The older code never returns, and the server ends without it.
+    server.signal("TERM");
+    server.wait(Duration::from_secs(30));
+    assert!(server.find_line(&["stopped waiting"]).is_none());
 }
 
 #[test]

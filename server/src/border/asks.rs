@@ -1,4 +1,4 @@
-//! The asks of a handler: who hears the answer, and how many of them wait.
+//! The asks of a handler: what hears each answer, and how many of them wait.
 
 mod answers;
 mod hearing;
@@ -61,7 +61,7 @@ enum Hearer {
 #[derive(Debug)]
 struct HandlerAsk(&'static HandlerContext);
 
-/// What the configuration does not let a handler do with a topic.
+/// What a handler uses a topic for. The configuration may not allow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TopicUse {
     /// To publish and to subscribe.
@@ -275,6 +275,14 @@ impl Ask {
             Err(failure) => self.failed(failure),
         };
         self.tell(answer);
+    }
+
+    /// The session that hears the answer; 0 for the handler itself.
+    fn session_id(&self) -> u64 {
+        match &self.hearer {
+            Hearer::Session(ask) => ask.id(),
+            Hearer::Handler(_) => 0,
+        }
     }
 
     fn tell(self, answer: Answer) {

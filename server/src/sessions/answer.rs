@@ -95,6 +95,11 @@ impl SessionAsk {
         Ok(SessionAsk(mailbox.clone()))
     }
 
+    /// The session's id.
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
     /// Has the answer come to the session, between two callbacks. It is dropped if the session is over or closes.
     pub(crate) fn answer(self, token: u64, answer: Answer, not_joined: Option<NotJoined>) {
         let mailbox = self.0.clone();

@@ -18,7 +18,7 @@ impl Ask {
             Failure::Full => abi::FULL,
             Failure::TooBig { limit } => {
                 let (name, rule) = (self.function, rule_of(limit));
-                let with = CalledWith::Ctx(Some(self.context), 0);
+                let with = CalledWith::Ctx(Some(self.context), self.session_id());
                 refused_calls::log_refusal(with, &HostCall::Plain { name, rule }, abi::TOO_BIG);
                 abi::TOO_BIG
             }

@@ -119,7 +119,7 @@ limits! {
             store_bytes_max: usize = 16 * MIB, "bytes", 0..=TIB, AtOnce;
             /// One value in the handler's store.
             store_value_bytes_max: usize = 64 * KIB, "bytes", 1..=16 * MIB, AtOnce;
-            /// Questions to the engine, asked by no session, that wait for their answers.
+            /// Questions of a version of the handler to the engine, asked for no session, that wait for their answers.
             asks_max: usize = 1_024, "asks", COUNTS, AtOnce;
             /// The state of one session that moves to a new version.
             snapshot_bytes_max: usize = MIB, "bytes", 1_024..=256 * MIB, NextVersion;
