@@ -104,7 +104,6 @@ impl Topics {
     ///
     /// The first subscribers are served on the calling thread before this returns, the others by a task. It waits for
     /// no other thread's callback and enters no plugin, so that the caller may hold a lock.
-    #[allow(dead_code, reason = "for engines, which order publications themselves")]
     pub(crate) fn deliver(
         &self,
         topic: Topic<'_>,

@@ -127,13 +127,30 @@ impl NodeTopic {
 
     /// Gives items for which no handler is called.
     fn give_all(&self, node: &Node, items: VecDeque<Item>) {
-        let count = items.len();
-        let mut bytes = 0;
+        let (count, mut bytes) = (items.len(), 0);
+        // Publications that follow one another leave together, so that a subscriber's socket is written once for all.
+        let mut together = Vec::new();
         for item in items {
             bytes += item.bytes();
-            self.give(node, item, None);
+            match item {
+                Item::Publication(Delivery {
+                    message, except, ..
+                }) if count > 1 => together.push((message, except)),
+                other => {
+                    self.deliver(node, &mut together);
+                    self.give(node, other, None);
+                }
+            }
         }
+        self.deliver(node, &mut together);
         self.lock().queue.release(count, bytes);
+    }
+
+    fn deliver(&self, node: &Node, publications: &mut Vec<(Arc<PreparedMessage>, u64)>) {
+        if !publications.is_empty() {
+            node.topics.deliver(self.name.as_topic(), publications);
+            publications.clear();
+        }
     }
 
     /// Gives an item. `messages` is what a handler has made for it.
