@@ -209,6 +209,19 @@ macro_rules! __topic_callbacks {
     ($type:ty) => {{
         #[allow(unused_imports)]
         use $crate::__private::{NoEnvelope as _, NoPresence as _};
+        // A session is its own handler, or must leave these to it: nothing would call them.
+        const {
+            ::core::assert!(
+                !$crate::__private::TopicProbe::<$type>::ENVELOPE_OF_SESSION
+                    || $crate::__private::TopicProbe::<$type>::ENVELOPE.is_written(),
+                "the session has `Envelope`, and its handler has not: write `impl Envelope` for the handler"
+            );
+            ::core::assert!(
+                !$crate::__private::TopicProbe::<$type>::PRESENCE_OF_SESSION
+                    || $crate::__private::TopicProbe::<$type>::PRESENCE.is_written(),
+                "the session has `Presence`, and its handler has not: write `impl Presence` for the handler"
+            )
+        };
         (
             $crate::__private::TopicProbe::<$type>::ENVELOPE,
             $crate::__private::TopicProbe::<$type>::PRESENCE,

@@ -85,6 +85,20 @@ const MISTAKES: &[Mistake] = &[
         ],
     },
     Mistake {
+        name: "an_envelope_of_the_session",
+        source: "struct Chat; struct Member; impl Handler for Chat { type Session = Member; \
+                 fn new(_: Config) -> Result<Self> { Ok(Chat) } \
+                 fn open(&self, _: &mut Conn, _: &Request) -> Result<Member> { Ok(Member) } } \
+                 impl Session for Member { \
+                 fn on_message(&mut self, _: &mut Conn, _: Message) -> Result { Ok(()) } } \
+                 impl Envelope for Member { \
+                 fn envelope(&self, _: &Publication) -> Result<Option<MessageBuf>> { Ok(None) } } \
+                 wsh::handler!(Chat);",
+        says: &[
+            "the session has `Envelope`, and its handler has not: write `impl Envelope` for the handler",
+        ],
+    },
+    Mistake {
         name: "options_after_a_type",
         source: "struct Echo; wsh::handler!(Echo, restarts);",
         says: &["a type takes no options: found `, restarts` after `Echo`"],

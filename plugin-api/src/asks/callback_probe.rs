@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use crate::{
     asks::callbacks::{Envelope, Presence, PresenceChange, Publication},
     message::MessageBuf,
+    styles::events::handler::Handler,
 };
 
 /// What a handler's type has of [`Envelope`] and [`Presence`]: a pair, each found by [`Probe`].
@@ -39,6 +40,22 @@ pub struct Written;
 #[derive(Clone, Copy, Debug)]
 pub struct NotWritten;
 
+impl Written {
+    /// The type has the trait.
+    #[must_use]
+    pub const fn is_written(self) -> bool {
+        true
+    }
+}
+
+impl NotWritten {
+    /// The type does not have the trait.
+    #[must_use]
+    pub const fn is_written(self) -> bool {
+        false
+    }
+}
+
 impl<H: Envelope> TopicProbe<H> {
     /// The type has [`Envelope`].
     pub const ENVELOPE: Written = Written;
@@ -49,16 +66,30 @@ impl<H: Presence> TopicProbe<H> {
     pub const PRESENCE: Written = Written;
 }
 
+impl<H: Handler<Session: Envelope>> TopicProbe<H> {
+    /// The type's session has [`Envelope`].
+    pub const ENVELOPE_OF_SESSION: bool = true;
+}
+
+impl<H: Handler<Session: Presence>> TopicProbe<H> {
+    /// The type's session has [`Presence`].
+    pub const PRESENCE_OF_SESSION: bool = true;
+}
+
 /// The answer of [`TopicProbe`] for every other type.
 pub trait NoEnvelope {
     /// The type does not have [`Envelope`].
     const ENVELOPE: NotWritten = NotWritten;
+    /// The type's session does not have it, or the type is no handler.
+    const ENVELOPE_OF_SESSION: bool = false;
 }
 
 /// The answer of [`TopicProbe`] for every other type.
 pub trait NoPresence {
     /// The type does not have [`Presence`].
     const PRESENCE: NotWritten = NotWritten;
+    /// The type's session does not have it, or the type is no handler.
+    const PRESENCE_OF_SESSION: bool = false;
 }
 
 impl<H> NoEnvelope for TopicProbe<H> {}

@@ -214,3 +214,30 @@ fn a_refused_ask_is_ready_at_once() {
     assert_eq!(server.log()[0].message, "over");
     assert!(server.members("lobby").is_empty());
 }
+
+#[test]
+fn an_opening_handshake_awaits_what_it_asks() {
+    fn check(request: &Request, _: &mut Response) -> Result<Handshake> {
+        let ask = wsh::store().get(request.query("token").unwrap_or("none"));
+        Ok(Handshake::later(async move {
+            Ok(match ask.await? {
+                Some(_) => Handshake::accept(),
+                None => Handshake::reject(403, "no such token"),
+            })
+        }))
+    }
+    async fn quiet(conn: &mut AsyncConn) -> Result {
+        while conn.recv().await.is_some() {}
+        Ok(())
+    }
+    let server = slow(wsh::descriptor!(async quiet, handshake = check));
+    server.put("secret", "");
+
+    let mut good = server.request("/?token=secret").begin();
+    let mut bad = server.request("/?token=wrong").begin();
+    assert!(good.is_pending() && bad.is_pending());
+    server.advance(SECOND);
+
+    assert!(good.finish().is_ok());
+    assert_eq!(bad.finish().unwrap_err().body, b"no such token");
+}

@@ -16,7 +16,9 @@ fn a_blocking_function_gets_each_answer_as_a_value() {
             let behind = conn.history("lobby", Some(&position), 9)?;
             let here = conn.present("lobby", None, 9)?;
             let kept = conn.store().put("name", name.as_bytes())?;
-            let entry = conn.store().get("name")?.map(|entry| entry.version);
+            let by_handler = wsh::store().get("name").wait()?;
+            assert_eq!(by_handler, conn.store().get("name")?);
+            let entry = by_handler.map(|entry| entry.version);
             conn.leave("lobby")?;
             conn.send(format!(
                 "{} {version} {} {} {kept} {entry:?}",
