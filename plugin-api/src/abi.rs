@@ -179,6 +179,9 @@
 //!    `src/handshake/response.rs` for `[handshake]`. `tests/documented.rs` fails for a method without an example.
 //!    Nothing fails without 7 and 8, but only a plugin in C can call the function then.
 //!
+//! What an ask asks is said once for all styles, in `src/asks/questions.rs` or `src/asks/store.rs`, and what its answer means
+//! in `src/asks/results.rs`. In the host of `wsh::test`, `src/test/hub/asks.rs` carries it out.
+//!
 //! A method of the other styles is in their `conn.rs` as well. The blocking style needs a variant of `Command`, too, in
 //! `src/styles/blocking/command.rs`, which `src/styles/blocking/channel/callbacks.rs` runs.
 //!
@@ -195,7 +198,7 @@
 //! 5. `src/test/plugin_session.rs` calls it for `wsh::test`, and does not compile where a variant of `CallbackEvent`
 //!    has no call. `src/test/session.rs` has the reason for the call.
 //! 6. `src/border/shims.rs` has it in the vtable, which does not compile without, and `src/border/shims/session.rs` its
-//!    function; for one of the handler `src/border/shims/handshake.rs`.
+//!    function; for one of the handler `src/border/shims/handshake.rs` or `topics.rs` beside it.
 //! 7. `src/styles/adapter.rs`: a variant of `Event`. What each style makes of it is in `events/adapter.rs`,
 //!    `asynchronous/session.rs` and `blocking/adapter.rs` below `src/styles`, which do not compile without.
 //! 8. `include/wsh_test.h` calls it in a test in C. Nothing fails without.

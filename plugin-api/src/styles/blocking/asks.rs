@@ -11,7 +11,10 @@ use crate::{
     },
     error::{Refused, Result, rule::Rule},
     message::payload::Payload,
-    styles::blocking::{command::Command, conn::BlockingConn},
+    styles::blocking::{
+        command::{Command, Enter, SubscribeFrom},
+        conn::BlockingConn,
+    },
 };
 
 impl BlockingConn {
@@ -51,10 +54,13 @@ impl BlockingConn {
     /// as may. Otherwise those of [`subscribe`](Self::subscribe), and [`Refused::Unavailable`].
     pub fn subscribe_from(&self, topic: &str, start: impl Into<Start>) -> Result<Joined, Refused> {
         let (name, start) = (topic, start.into());
-        let command = |token| Command::SubscribeFrom {
-            token,
-            topic: name.into(),
-            start,
+        let command = |token| {
+            let topic = name.into();
+            Command::SubscribeFrom(Box::new(SubscribeFrom {
+                token,
+                topic,
+                start,
+            }))
         };
         let rule = |status| Rule::subscribe_from(status, name);
         self.ask_inside(results::joined, command, rule)
@@ -71,10 +77,13 @@ impl BlockingConn {
     /// [`Refused::Full`]: as many asks of the session wait as may. [`Refused::Unavailable`].
     pub fn enter(&self, topic: &str, value: impl AsRef<[u8]>) -> Result<u64, Refused> {
         let value = value.as_ref();
-        let command = |token| Command::Enter {
-            token,
-            topic: topic.into(),
-            value: value.into(),
+        let command = |token| {
+            let (topic, value) = (topic.into(), value.into());
+            Command::Enter(Box::new(Enter {
+                token,
+                topic,
+                value,
+            }))
         };
         self.ask_inside(results::entered, command, |_| Rule::enter(topic, value))
     }

@@ -18,17 +18,9 @@ pub(crate) enum Command {
         on: bool,
     },
     /// Join a topic with what was missed.
-    SubscribeFrom {
-        token: u64,
-        topic: String,
-        start: Start,
-    },
+    SubscribeFrom(Box<SubscribeFrom>),
     /// Become a member of a topic.
-    Enter {
-        token: u64,
-        topic: String,
-        value: Vec<u8>,
-    },
+    Enter(Box<Enter>),
     /// Be a member no more.
     Leave(String),
     Close {
@@ -41,6 +33,22 @@ pub(crate) enum Command {
     Reads(bool),
     /// Answer how many bytes wait for the peer.
     Buffered,
+}
+
+/// The arguments of [`Command::SubscribeFrom`]. They lie apart, so that a session which asks nothing is no larger.
+#[derive(Debug)]
+pub(crate) struct SubscribeFrom {
+    pub(crate) token: u64,
+    pub(crate) topic: String,
+    pub(crate) start: Start,
+}
+
+/// The arguments of [`Command::Enter`].
+#[derive(Debug)]
+pub(crate) struct Enter {
+    pub(crate) token: u64,
+    pub(crate) topic: String,
+    pub(crate) value: Vec<u8>,
 }
 
 /// When a command runs, relative to the messages that were sent before it.
@@ -74,8 +82,8 @@ impl Command {
             | Command::Raw(_)
             | Command::Ping(_)
             | Command::Subscribe { .. }
-            | Command::SubscribeFrom { .. }
-            | Command::Enter { .. }
+            | Command::SubscribeFrom(_)
+            | Command::Enter(_)
             | Command::Leave(_)
             | Command::Close { .. }
             | Command::Flush => CommandOrder::Last,

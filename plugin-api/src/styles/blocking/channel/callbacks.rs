@@ -255,21 +255,14 @@ impl ChannelState {
             Command::Subscribe { topic, on } => session
                 .inside(|host, conn| host.subscribe(conn, topic, *on))
                 .into(),
-            Command::SubscribeFrom {
-                token,
-                topic,
-                start,
-            } => session
+            Command::SubscribeFrom(ask) => session
                 .inside(|host, conn| {
-                    host.subscribe_from(conn, *token, topic, start.after_bytes(), start.last)
+                    let (after, last) = (ask.start.after_bytes(), ask.start.last);
+                    host.subscribe_from(conn, ask.token, &ask.topic, after, last)
                 })
                 .into(),
-            Command::Enter {
-                token,
-                topic,
-                value,
-            } => session
-                .inside(|host, conn| host.enter(conn, *token, topic, value))
+            Command::Enter(ask) => session
+                .inside(|host, conn| host.enter(conn, ask.token, &ask.topic, &ask.value))
                 .into(),
             Command::Leave(topic) => session.inside(|host, conn| host.leave(conn, topic)).into(),
             Command::Close { code, reason } => {
