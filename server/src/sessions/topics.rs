@@ -120,6 +120,13 @@ impl Topics {
         reached
     }
 
+    /// Serves now what was published before. A session that has left the topic may be among those that it is for.
+    pub(crate) fn finish(&self, topic: Topic<'_>) {
+        if let Some(fan_out) = self.find(topic) {
+            fan_out.finish();
+        }
+    }
+
     /// Removes a topic of which nothing is left. A session may have joined it since that was seen.
     fn forget(&self, topic: Topic<'_>) {
         self.remove_if(topic, FanOut::is_forgettable);

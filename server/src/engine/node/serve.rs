@@ -199,6 +199,10 @@ impl NodeTopic {
             position: at.map(|at| node.positions.write(&self.name, at)),
             missed: missed.len(),
         };
+        if self.lock().has_left(mailbox.id) {
+            // What it still gets for its earlier subscription comes before the answer of this one.
+            node.topics.finish(self.name.as_topic());
+        }
         if let Some(answer) = join.answer {
             answer(Ok(joined));
         }

@@ -56,7 +56,8 @@ impl Node {
     /// A join that is given up is answered as one that recovers nothing.
     pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
         if let Some(known) = self.known.find(topic) {
-            let given_up = known.update(self, |state| state.give_up_join(id));
+            let now_ms = self.now_ms();
+            let given_up = known.update(self, |state| state.give_up_join(id, now_ms));
             if let Some(answer) = given_up.and_then(|join| join.answer) {
                 answer(Ok(Joined::default()));
             }

@@ -35,6 +35,8 @@ pub(super) struct TopicState {
     /// The sessions whose joins stand in the queue, each with the number of its last join.
     queued: HashMap<u64, u64>,
     next_join: u64,
+    /// The sessions that have left a moment ago, and until when that counts. They may still get what was on its way.
+    left: HashMap<u64, u64>,
     /// The number of what the stream has asked last. Answers to what was asked before come too late.
     question: u64,
     /// When the end of the history is looked at next.
@@ -82,6 +84,7 @@ impl TopicState {
             is_calling: false,
             queued: HashMap::new(),
             next_join: 1,
+            left: HashMap::new(),
             question: 0,
             head_check_ms: 0,
             is_forgettable: false,
@@ -107,7 +110,8 @@ impl TopicState {
     }
 
     /// A session does not want to join any more. Answers its join if that stands in no queue.
-    pub(super) fn give_up_join(&mut self, id: u64) -> Option<Join> {
+    pub(super) fn give_up_join(&mut self, id: u64, now_ms: u64) -> Option<Join> {
+        self.left.insert(id, now_ms + LEFT_MS);
         self.queued.remove(&id);
         self.joins.remove(id)
     }
@@ -124,6 +128,11 @@ impl TopicState {
             self.queued.remove(&id);
         }
         is_queued
+    }
+
+    /// Whether the session has left the topic a moment ago.
+    pub(super) fn has_left(&self, id: u64) -> bool {
+        self.left.contains_key(&id)
     }
 
     /// Whether a session waits to join.
@@ -255,6 +264,7 @@ impl TopicState {
     /// Time has passed. `has_subscribers` says whether the topic has any on this server.
     pub(super) fn tick(&mut self, has_subscribers: bool, now_ms: u64) {
         self.is_forgettable = false;
+        self.left.retain(|_, until_ms| *until_ms > now_ms);
         let is_wanted = has_subscribers || self.has_joins();
         self.step(Event::Tick { is_wanted }, now_ms);
         if let Some(reached) = self.joins.reached() {
@@ -412,5 +422,7 @@ const WINDOW_MAX: usize = 64;
 const WINDOW_BYTES_MAX: usize = 256 * 1024;
 /// What is kept while the history is read. If that is too little, it is read again from there.
 const READING_BYTES_MAX: usize = 1024 * 1024;
+/// What is published has reached its subscribers by then.
+const LEFT_MS: u64 = 5_000;
 /// A lost publication is found by the next one of its topic. The last one of all is found by this look.
 const HEADS_EVERY_MS: u64 = 10_000;

@@ -1,10 +1,12 @@
 //! What a session gets of what it has missed: claims 13 to 22.
 
 use super::cluster::{Cluster, KINDS, Kind, NOW, after, answer, last, message};
+use super::session::Heard;
 use crate::engine::node::{HistoryPage, JoinFrom};
 use crate::engine::position::{Position, Positions};
 use crate::engine::test_bus::faults::Faults;
 use crate::engine::{Failure, PageLimit, StreamPosition, TopicName};
+use crate::runtime::wakes;
 use crate::sessions::topics::Topic;
 
 /// Publishes texts, and answers the position of each.
@@ -216,6 +218,35 @@ fn claim_14_holds_among_threads() {
         let (joined, texts) = session.joined();
         assert!(joined.missed <= 50 && texts.len() >= joined.missed);
         assert!(texts == all[all.len() - texts.len()..], "{joined:?}");
+    }
+}
+
+#[test]
+fn claim_14_a_session_that_leaves_and_comes_back_in_one_turn_hears_nothing_twice() {
+    for kind in KINDS {
+        let cluster = Cluster::new(kind);
+        let position = publish(&cluster, "kept", 1..=1)[0];
+        let mut session = cluster.session(0);
+        session.join("kept", after(&position));
+        cluster.settle();
+        session.joined();
+
+        // What is published in a turn leaves at its end.
+        let turn = wakes::defer();
+        cluster.publish(0, "kept", "2").unwrap();
+        cluster.settle();
+        session.leave_topic("kept");
+        session.join("kept", after(&position));
+        cluster.settle();
+        drop(turn);
+
+        cluster.publish(0, "kept", "3").unwrap();
+        cluster.settle();
+        let heard = session.heard();
+        let is_answer = |it: &Heard| matches!(it, Heard::Joined(_));
+        let answer = heard.iter().position(is_answer).expect("an answer");
+        let since = ["2", "3"].map(|it| Heard::Text(it.to_owned()));
+        assert_eq!(heard[answer + 1..], since, "{kind:?}");
     }
 }
 

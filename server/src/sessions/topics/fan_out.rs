@@ -149,6 +149,18 @@ impl FanOut {
         }
     }
 
+    /// Serves all that waits, by letters, so that what is posted to a subscriber next comes behind it.
+    pub(super) fn finish(&self) {
+        loop {
+            match self.serve(&mut { TURN_ALLOWANCE }, SendBy::Letters) {
+                Progress::Done => return,
+                Progress::More => {}
+                // That thread serves a few subscribers and waits for nothing.
+                Progress::Elsewhere => std::thread::yield_now(),
+            }
+        }
+    }
+
     /// Serves what waits, unless another thread does, to at most `allowance` subscribers.
     fn serve(&self, allowance: &mut usize, by: SendBy) -> Progress {
         let mut state = self.lock();
