@@ -2,21 +2,26 @@
 
 use crate::harness::client::Client;
 use crate::harness::compile::unruly;
-use crate::harness::eventually;
 use crate::harness::script::{ask, next, open, replace, run, start};
 use crate::harness::server::Server;
 use crate::harness::site::Site;
+use crate::harness::{eventually, is_long};
 
 /// The values of the members of a topic, in order.
 #[track_caller]
 fn members(client: &mut Client, topic: &str) -> Vec<String> {
-    let answer = ask(client, &format!("present me 1 {topic} - 1000"));
-    let found = answer.split("[member=").skip(1);
-    let mut found: Vec<String> = found
-        .map(|it| it.trim_end().trim_end_matches(']').to_owned())
-        .collect();
-    found.sort_unstable();
-    found
+    let mut found: Vec<String> = Vec::new();
+    let mut after = "-";
+    loop {
+        let answer = ask(client, &format!("present me 1 {topic} {after} 50"));
+        let page = answer.trim_end_matches(" more").split("[member=").skip(1);
+        found.extend(page.map(|it| it.trim_end().trim_end_matches(']').to_owned()));
+        if !answer.ends_with(" more") {
+            found.sort_unstable();
+            return found;
+        }
+        after = "@next";
+    }
 }
 
 /// A session that is a member of the room.
@@ -80,22 +85,23 @@ fn a_member_leaves_however_its_session_ends() {
 
 #[test]
 fn a_reload_neither_leaves_nor_joins_and_its_failed_moves_lose_none() {
+    let (count, versions) = if is_long() { (1_000, 60) } else { (30, 6) };
     let options = ["-DPRESENCE", "-DMOVES"];
-    let (site, server) = start(&options, "");
+    let (site, server) = start(&options, "[limits]\ngenerations_max = 64\nping_interval_ms = 0\n");
     let mut watcher = open(&server, "");
     run(&mut watcher, "subscribe c room 1");
+    let names: Vec<String> = (0..count).map(|index| format!("{index:04}")).collect();
     let mut all = Vec::new();
-    for index in 0..30 {
+    for (index, name) in names.iter().enumerate() {
         // Of every three, one cannot write its state, and the state of another one cannot be read.
         let script = ["", "&s=return -1", "&r=return -1"][index % 3];
-        let mut client = open(&server, &format!("o=enter c 9 room {index:02}{script}"));
+        let mut client = open(&server, &format!("o=enter c 9 room {name}{script}"));
         assert_eq!(client.text(), "answer 9 OK versioned");
-        assert_eq!(watcher.text(), format!("joined {index:02}"));
+        assert_eq!(watcher.text(), format!("joined {name}"));
         all.push(client);
     }
-    let names: Vec<String> = (0..30).map(|index| format!("{index:02}")).collect();
 
-    for version in 2..7 {
+    for version in 2..=versions {
         let named = format!("-DVERSION=\"{version}\"");
         let options = [&options[..], &[&named]].concat();
         replace(&site, &server, &options, version);
@@ -103,12 +109,12 @@ fn a_reload_neither_leaves_nor_joins_and_its_failed_moves_lose_none() {
         assert_eq!(members(&mut watcher, "room"), names, "version {version}");
     }
 
-    for (index, client) in all.iter_mut().enumerate() {
+    for (client, name) in all.iter_mut().zip(&names) {
         assert_eq!(client.close(1000), 1000);
         assert_eq!(
             watcher.text(),
-            format!("left {index:02}"),
-            "each once, and no other change"
+            format!("left {name}"),
+            "once, and nothing else"
         );
     }
     assert_eq!(members(&mut watcher, "room"), [""; 0]);
@@ -161,24 +167,10 @@ fn topics_and_members_are_bounded_and_a_refused_member_is_none() {
 #[test]
 fn members_come_in_pages_each_once() {
     let (_site, server) = start(&[], "");
-    let all: Vec<Client> = (0..25)
-        .map(|index| member(&server, &format!("{index:02}")))
-        .collect();
+    let names: Vec<String> = (0..120).map(|index| format!("{index:03}")).collect();
+    let all: Vec<Client> = names.iter().map(|name| member(&server, name)).collect();
     let mut client = open(&server, "");
-    let mut found = Vec::new();
-    let mut after = "-";
-    loop {
-        let answer = ask(&mut client, &format!("present me 1 room {after} 10"));
-        let page = answer.split("[member=").skip(1);
-        found.extend(page.map(|it| it[..2].to_owned()));
-        if !answer.ends_with(" more") {
-            break;
-        }
-        after = "@next";
-    }
-    found.sort_unstable();
-    let names: Vec<String> = (0..25).map(|index| format!("{index:02}")).collect();
-    assert_eq!(found, names);
+    assert_eq!(members(&mut client, "room"), names);
     drop(all);
     eventually("all have left", || members(&mut client, "room").is_empty());
 }
