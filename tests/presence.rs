@@ -87,7 +87,10 @@ fn a_member_leaves_however_its_session_ends() {
 fn a_reload_neither_leaves_nor_joins_and_its_failed_moves_lose_none() {
     let (count, versions) = if is_long() { (1_000, 60) } else { (30, 6) };
     let options = ["-DPRESENCE", "-DMOVES"];
-    let (site, server) = start(&options, "[limits]\ngenerations_max = 64\nping_interval_ms = 0\n");
+    let (site, server) = start(
+        &options,
+        "[limits]\ngenerations_max = 64\nping_interval_ms = 0\n",
+    );
     let mut watcher = open(&server, "");
     run(&mut watcher, "subscribe c room 1");
     let names: Vec<String> = (0..count).map(|index| format!("{index:04}")).collect();
