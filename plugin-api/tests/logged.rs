@@ -77,8 +77,9 @@ fn lines_of_callbacks_carry_the_number_of_their_session() {
 fn lines_of_async_and_blocking_functions_carry_the_number_of_their_session() {
     async fn talk(conn: &mut AsyncConn) -> Result {
         wsh::info!("begins");
-        while conn.recv().await.is_some() {
+        while let Some(message) = conn.recv().await {
             wsh::info!("message");
+            conn.send(message).await?;
         }
         Ok(())
     }
@@ -98,9 +99,9 @@ fn lines_of_async_and_blocking_functions_carry_the_number_of_their_session() {
         let (mut first, mut second) = (server.connect(), server.connect());
 
         second.send("hi");
-        let _ = second.receive_within(std::time::Duration::from_millis(50));
+        assert_eq!(second.receive_within(PATIENCE).unwrap(), "hi");
         first.send("hi");
-        let _ = first.receive_within(std::time::Duration::from_millis(50));
+        assert_eq!(first.receive_within(PATIENCE).unwrap(), "hi");
 
         let mut found = lines(&server);
         found.sort_unstable();
@@ -108,3 +109,6 @@ fn lines_of_async_and_blocking_functions_carry_the_number_of_their_session() {
         assert_eq!(found, wanted);
     }
 }
+
+/// How long a thread may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
