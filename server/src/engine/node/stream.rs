@@ -1,6 +1,8 @@
 //! What the node hears of one topic from the engine, as a state machine: what comes goes on, is held, or is too late.
 //!
-//! Nothing goes on twice, and nothing goes on behind a hole: the hole is filled from the history, or told.
+//! Nothing goes on twice, and nothing goes on behind a hole: the hole is filled from the history, or told. A hole that is
+//! told has a line in the log and counts; no callback hears of it. What the engine has lost and what is published once more
+//! stands on another stream, behind such a hole.
 
 mod held;
 
