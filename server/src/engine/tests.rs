@@ -31,5 +31,5 @@ mod failure;
 mod history;
 mod presence;
 mod session;
-mod storm;
 mod store;
+mod storm;
