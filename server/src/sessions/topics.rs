@@ -5,6 +5,7 @@
 
 mod batch;
 mod fan_out;
+mod members;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

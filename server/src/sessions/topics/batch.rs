@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
+use super::members::Members;
 use crate::buffers::pool::Buffer;
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::prepared_message::{Form, PreparedMessage};
-
-/// The subscribers that a publication is for.
-pub(super) type Members = Arc<Vec<Arc<Mailbox>>>;
 
 /// One message on its way to the subscribers of a topic.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ impl Batch {
 
     /// Whether a publication may join: it is for these subscribers, and there is room.
     pub(super) fn takes(&self, next: &Publication, members: &Members) -> bool {
-        Arc::ptr_eq(&self.members, members)
+        self.members.are(members)
             && self.bytes + next.message.plain().len() <= LENT_BYTES_MAX
             && self.publications.len() < PUBLICATIONS_MAX
     }
@@ -62,16 +60,18 @@ impl Batch {
 
     /// Serves at most `allowance` subscribers more, and takes them off. Answers whether all are served.
     pub(super) fn serve(&mut self, allowance: &mut usize, by: SendBy) -> bool {
-        let left = &self.members[self.served..];
-        let now = left.len().min(*allowance);
         let mut frames = Frames::new(&self.publications);
-        for mailbox in &left[..now] {
-            if by == SendBy::Letters || !send_at_once(mailbox, &self.publications, &mut frames) {
-                post(mailbox, &self.publications);
+        while *allowance > 0 && self.served < self.members.len() {
+            let now = self.members.run_from(self.served, *allowance);
+            for mailbox in now {
+                if by == SendBy::Letters || !send_at_once(mailbox, &self.publications, &mut frames)
+                {
+                    post(mailbox, &self.publications);
+                }
             }
+            self.served += now.len();
+            *allowance -= now.len();
         }
-        self.served += now;
-        *allowance -= now;
         self.served == self.members.len()
     }
 

@@ -13,7 +13,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::runtime::Handle;
 
-use super::batch::{Batch, Members, Publication, SendBy};
+use super::batch::{Batch, Publication, SendBy};
+use super::members::Members;
 use super::{Topic, Topics};
 use crate::runtime::wakes::{self, TURN_ALLOWANCE, TurnWork};
 use crate::sessions::mailbox::Mailbox;
@@ -31,7 +32,7 @@ pub(super) struct FanOut {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Shared with the publications that wait, so that a change while some wait makes a copy.
+    /// Shared with the publications that wait.
     members: Members,
     /// Where each subscriber stands among the members.
     places: HashMap<u64, usize, BuildHasherDefault<IdHasher>>,
@@ -82,7 +83,7 @@ impl FanOut {
         let place = state.members.len();
         if let Entry::Vacant(vacant) = state.places.entry(mailbox.id) {
             vacant.insert(place);
-            Arc::make_mut(&mut state.members).push(mailbox.clone());
+            state.members.push(mailbox.clone());
         }
     }
 
@@ -90,12 +91,10 @@ impl FanOut {
     pub(super) fn leave(&self, id: u64) -> bool {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if let Some(place) = state.places.remove(&id) {
-            let members = Arc::make_mut(&mut state.members);
-            members.swap_remove(place);
-            if let Some(moved) = members.get(place) {
-                state.places.insert(moved.id, place);
-            }
+        if let Some(place) = state.places.remove(&id)
+            && let Some(moved) = state.members.swap_remove(place)
+        {
+            state.places.insert(moved.id, place);
         }
         state.is_forgettable()
     }
