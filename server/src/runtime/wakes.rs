@@ -270,7 +270,7 @@ static RELAY: Mutex<Relay> = Mutex::new(Relay {
 
 /// The most wakers that are kept, so that all workers take part in what one callback causes.
 const KEPT_MAX: usize = 32;
-/// The steps of work at the end of a turn, and of a task that goes on with it, before other tasks run.
+/// The steps of work at the end of a turn, before other tasks run.
 pub(crate) const TURN_ALLOWANCE: usize = 32;
 
 #[cfg(test)]

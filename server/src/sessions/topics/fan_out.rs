@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use super::batch::{Batch, Publication, SendBy};
 use super::members::Members;
 use super::{Topic, Topics};
-use crate::runtime::wakes::{self, TURN_ALLOWANCE, TurnWork};
+use crate::runtime::wakes::{self, TurnWork};
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::prepared_message::PreparedMessage;
 use crate::sessions::registry::IdHasher;
@@ -141,7 +141,7 @@ impl FanOut {
     #[cold]
     fn catch_up(&self) {
         while self.lock().waiting_bytes > WAITING_BYTES_MAX {
-            if self.serve(&mut { TURN_ALLOWANCE }, SendBy::Letters) == Progress::Elsewhere {
+            if self.serve(&mut { TASK_ALLOWANCE }, SendBy::Letters) == Progress::Elsewhere {
                 // That thread serves a few subscribers and waits for nothing.
                 std::thread::yield_now();
             }
@@ -205,7 +205,7 @@ impl FanOut {
 
     /// Serves a few subscribers. Answers whether the task is over.
     fn serve_in_task(&self) -> bool {
-        let progress = self.serve(&mut { TURN_ALLOWANCE }, SendBy::Socket);
+        let progress = self.serve(&mut { TASK_ALLOWANCE }, SendBy::Socket);
         progress != Progress::More && self.end_task()
     }
 
@@ -301,6 +301,8 @@ impl Wake for Spawn {
     }
 }
 
+/// The subscribers that the task serves before others run: for some 100 to 500 µs.
+const TASK_ALLOWANCE: usize = 64;
 /// The bytes that may wait for one topic's subscribers. A publisher that is faster is held up.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
 
