@@ -60,6 +60,8 @@ pub(crate) struct Session {
     teardown: Teardown,
     /// Whether what is posted wakes the task.
     is_listening: bool,
+    /// Whether others may send on the socket.
+    has_offered_wire: bool,
     deadlines: Deadlines,
     /// The move to newer code that is to be made.
     moving: Option<Box<Migration>>,
@@ -139,6 +141,7 @@ impl Session {
             handler_end: HandlerEnd::Untold,
             teardown: Teardown::Connected,
             is_listening: false,
+            has_offered_wire: false,
             deadlines: Deadlines::new(),
             moving: None,
             about,
@@ -161,7 +164,7 @@ impl Session {
 
     /// Runs the session. Ready when its connection is over and its handler is done with it.
     pub(crate) fn poll_to_the_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.has_wire() {
+        if self.has_offered_wire && !self.reclaim_wire() {
             return Poll::Pending;
         }
         if self.teardown == Teardown::Connected {

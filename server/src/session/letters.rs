@@ -12,35 +12,32 @@ impl Session {
     /// Lets others send on the socket while the session sleeps, if it has joined a topic and nothing of its own is
     /// on the way.
     #[inline]
-    pub(super) fn offer_wire(&self) {
+    pub(super) fn offer_wire(&mut self) {
         if self.registration.mailbox().is_subscriber() {
             self.offer_wire_now();
         }
     }
 
     #[inline(never)]
-    fn offer_wire_now(&self) {
+    fn offer_wire_now(&mut self) {
         if !self.has_waiting()
             && let Some((socket, form)) = self.conn.controls.lendable()
         {
+            self.has_offered_wire = true;
             self.registration.mailbox().offer_wire(socket, form);
         }
     }
 
     /// Takes the socket back. False if another thread is sending on it, which then wakes the session.
-    #[inline]
-    pub(super) fn has_wire(&mut self) -> bool {
-        self.registration.mailbox().owns_wire() || self.reclaim_wire()
-    }
-
     #[inline(never)]
-    fn reclaim_wire(&mut self) -> bool {
+    pub(super) fn reclaim_wire(&mut self) -> bool {
         let mailbox = self.registration.mailbox();
         let (sent, rest) = match mailbox.reclaim_wire() {
             Reclaimed::NotYet => return false,
             Reclaimed::Sent(sent) => (sent, None),
             Reclaimed::SentAndRest(sent) => (sent, mailbox.take_rest()),
         };
+        self.has_offered_wire = false;
         let wire = &mut self.conn.controls.wire;
         wire.bytes_out += u64::from(sent);
         if let Some(rest) = rest {

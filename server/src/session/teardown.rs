@@ -97,7 +97,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // The drop closes the socket, so no other thread may be sending on it.
-        self.registration.mailbox().reclaim_wire_for_good();
+        if self.has_offered_wire {
+            self.registration.mailbox().reclaim_wire_for_good();
+        }
         if self.handler_end != HandlerEnd::Untold || !self.owner.has_instance() {
             return;
         }

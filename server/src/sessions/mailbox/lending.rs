@@ -51,12 +51,6 @@ impl Mailbox {
         self.wire.meet(Event::Offer);
     }
 
-    /// Whether the socket is the session's, so that it need not be reclaimed. Only the session may ask.
-    #[inline]
-    pub(crate) fn owns_wire(&self) -> bool {
-        self.wire.is_busy()
-    }
-
     /// Takes the socket back for the session.
     pub(crate) fn reclaim_wire(&self) -> Reclaimed {
         let action = self.wire.meet(Event::Reclaim);

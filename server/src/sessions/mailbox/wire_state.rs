@@ -93,12 +93,6 @@ impl<Byte: AtomicByte> WireState<Byte> {
         WireState(Byte::new(State::Busy as u8))
     }
 
-    /// Whether the right is the session's, so that it need not be reclaimed. Only the session may ask.
-    #[inline]
-    pub(super) fn is_busy(&self) -> bool {
-        self.0.load() == State::Busy as u8
-    }
-
     /// Takes an event. Answers what the caller has to do.
     #[inline]
     pub(super) fn meet(&self, event: Event) -> Action {
@@ -133,7 +127,6 @@ impl<Byte: AtomicByte> WireState<Byte> {
 /// A byte that threads share. A trait, so that a model checker can take its place.
 pub(super) trait AtomicByte {
     fn new(byte: u8) -> Self;
-    fn load(&self) -> u8;
     /// Replaces `from` by `to`, or answers what is there instead.
     fn replace(&self, from: u8, to: u8) -> Result<(), u8>;
 }
@@ -141,11 +134,6 @@ pub(super) trait AtomicByte {
 impl AtomicByte for AtomicU8 {
     fn new(byte: u8) -> AtomicU8 {
         AtomicU8::new(byte)
-    }
-
-    #[inline]
-    fn load(&self) -> u8 {
-        self.load(Ordering::Acquire)
     }
 
     #[inline]
@@ -167,10 +155,6 @@ mod tests {
     impl AtomicByte for AtomicU8 {
         fn new(byte: u8) -> AtomicU8 {
             AtomicU8::new(byte)
-        }
-
-        fn load(&self) -> u8 {
-            self.load(Ordering::Acquire)
         }
 
         fn replace(&self, from: u8, to: u8) -> Result<(), u8> {
