@@ -151,7 +151,7 @@ impl FanOut {
     /// Serves all that waits, by letters, so that what is posted to a subscriber next comes behind it.
     pub(super) fn finish(&self) {
         loop {
-            match self.serve(&mut { TURN_ALLOWANCE }, SendBy::Letters) {
+            match self.serve(&mut { TASK_ALLOWANCE }, SendBy::Letters) {
                 Progress::Done => return,
                 Progress::More => {}
                 // That thread serves a few subscribers and waits for nothing.
