@@ -16,6 +16,7 @@ mod configuration;
 mod confined;
 mod conformance;
 mod contained;
+mod crowd;
 mod dev;
 mod draining;
 mod ending;

@@ -81,7 +81,7 @@ fn of_two_that_join_at_once_with_one_name_at_most_one_gets_it() {
 }
 
 #[test]
-fn new_code_finds_what_was_said_and_who_is_here() {
+fn new_code_finds_what_was_said_and_the_members() {
     let server = chat_server();
     let mut ann = join(&server, "/?room=kept&name=ann");
     let mut ben = join(&server, "/?room=kept&name=ben");
