@@ -99,6 +99,10 @@ pub fn after_key(after: &[u8]) -> Result<Option<&str>, Status> {
     if after.is_empty() {
         return Ok(None);
     }
+    // Before the bytes are read: a length that is too large may be a mistake.
+    if after.len() > KEY_BYTES_MAX {
+        return Err(abi::INVALID);
+    }
     let after = std::str::from_utf8(after).map_err(|_| abi::INVALID)?;
     key(after).map(Some).map_err(|_| abi::INVALID)
 }

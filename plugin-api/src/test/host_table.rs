@@ -11,7 +11,7 @@ use std::{cell::RefCell, ffi::c_void, ptr};
 use crate::{
     abi::{self, Bytes, Host, Pair, Status, Str},
     border::read,
-    rules,
+    rules::{self, TOPIC_BYTES_MAX},
     test::{
         context::Context,
         controls::{Controls, LocalEnd},
@@ -156,7 +156,7 @@ unsafe extern "C" fn watermark(conn: *mut abi::Conn, low: u64, high: u64) -> Sta
 
 unsafe extern "C" fn subscribe(conn: *mut abi::Conn, topic: Str, on: u32) -> Status {
     // SAFETY: *lent memory*.
-    let topic = unsafe { checked(topic) };
+    let topic = unsafe { at_most(TOPIC_BYTES_MAX, topic) };
     status(with(conn, |controls| {
         let topic = rules::topic(topic?)?;
         controls.subscribe(topic, rules::switch(on)?)
@@ -190,7 +190,7 @@ unsafe extern "C" fn publish(
     except: u64,
 ) -> i64 {
     // SAFETY: *lent memory*.
-    let (topic, bytes) = unsafe { (checked(topic), read::lent(ptr, len)) };
+    let (topic, bytes) = unsafe { (at_most(TOPIC_BYTES_MAX, topic), read::lent(ptr, len)) };
     amount(Context::find(ctx).and_then(|context| {
         let topic = rules::topic(topic?)?;
         context.publish(topic, kind, bytes?, except)
@@ -368,6 +368,19 @@ unsafe fn checked<'a>(text: Str) -> Result<&'a str, Status> {
     // SAFETY: the caller's promise.
     let bytes = unsafe { read::lent(text.ptr, text.len) }?;
     str::from_utf8(bytes).map_err(|_| abi::INVALID)
+}
+
+/// Like [`checked`]. Text of more than `max` bytes is TOO_BIG, and nothing of it is read.
+///
+/// # Safety
+/// What [`read::lent`] asks for.
+unsafe fn at_most<'a>(max: usize, text: Str) -> Result<&'a str, Status> {
+    // SAFETY: the caller's promise. No byte is read here.
+    if unsafe { read::lent(text.ptr, text.len) }?.len() > max {
+        return Err(abi::TOO_BIG);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { checked(text) }
 }
 
 /// The text that a plugin lends, with U+FFFD for what is not UTF-8.

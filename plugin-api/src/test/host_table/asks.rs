@@ -3,11 +3,11 @@
 
 use std::ffi::c_void;
 
-use super::{checked, status, with};
+use super::{at_most, status, with};
 use crate::{
-    abi::{self, Bytes, Status, Str},
+    abi::{self, Bytes, Status, Str, answer::KEY_BYTES_MAX},
     border::read,
-    rules::{self, asks},
+    rules::{self, TOPIC_BYTES_MAX, asks},
     test::{
         context::Context,
         hub::asks::{Request, TopicUse},
@@ -25,7 +25,12 @@ pub(super) unsafe extern "C" fn subscribe_from(
     last: u64,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let (topic, after) = unsafe { (checked(topic), read::lent(position.ptr, position.len)) };
+    let (topic, after) = unsafe {
+        (
+            at_most(TOPIC_BYTES_MAX, topic),
+            read::lent(position.ptr, position.len),
+        )
+    };
     status(with(conn, |controls| {
         let topic = rules::topic(topic?)?;
         let after = asks::position(after?)?.unwrap_or_default();
@@ -40,7 +45,12 @@ pub(super) unsafe extern "C" fn enter(
     value: Bytes,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let (topic, value) = unsafe { (checked(topic), read::lent(value.ptr, value.len)) };
+    let (topic, value) = unsafe {
+        (
+            at_most(TOPIC_BYTES_MAX, topic),
+            read::lent(value.ptr, value.len),
+        )
+    };
     status(with(conn, |controls| {
         let topic = rules::topic(topic?)?;
         controls.enter(token, topic, value?)
@@ -49,7 +59,7 @@ pub(super) unsafe extern "C" fn enter(
 
 pub(super) unsafe extern "C" fn leave(conn: *mut abi::Conn, topic: Str) -> Status {
     // SAFETY: *lent memory*.
-    let topic = unsafe { checked(topic) };
+    let topic = unsafe { at_most(TOPIC_BYTES_MAX, topic) };
     status(with(conn, |controls| controls.leave(rules::topic(topic?)?)))
 }
 
@@ -64,7 +74,7 @@ pub(super) unsafe extern "C" fn publish_acked(
     except: u64,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let (topic, bytes) = unsafe { (checked(topic), read::lent(ptr, len)) };
+    let (topic, bytes) = unsafe { (at_most(TOPIC_BYTES_MAX, topic), read::lent(ptr, len)) };
     status(Context::find(ctx).and_then(|context| {
         let topic = rules::topic(topic?)?;
         context.publish_acked((id, token), topic, (kind, bytes?), except)
@@ -80,7 +90,12 @@ pub(super) unsafe extern "C" fn history(
     limit: u64,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let (topic, after) = unsafe { (checked(topic), read::lent(position.ptr, position.len)) };
+    let (topic, after) = unsafe {
+        (
+            at_most(TOPIC_BYTES_MAX, topic),
+            read::lent(position.ptr, position.len),
+        )
+    };
     status(Context::find(ctx).and_then(|context| {
         let topic = rules::topic(topic?)?;
         let after = asks::position(after?)?.unwrap_or_default();
@@ -104,7 +119,12 @@ pub(super) unsafe extern "C" fn present(
     limit: u64,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let (topic, after) = unsafe { (checked(topic), read::lent(after.ptr, after.len)) };
+    let (topic, after) = unsafe {
+        (
+            at_most(TOPIC_BYTES_MAX, topic),
+            read::lent(after.ptr, after.len),
+        )
+    };
     status(Context::find(ctx).and_then(|context| {
         let topic = rules::topic(topic?)?;
         let after = asks::after_member(after?)?;
@@ -126,7 +146,7 @@ pub(super) unsafe extern "C" fn store_get(
     key: Str,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let key = unsafe { checked(key) };
+    let key = unsafe { at_most(KEY_BYTES_MAX, key) };
     status(Context::find(ctx).and_then(|context| {
         let key = asks::key(key?)?.into();
         context.ask((id, token), Request::Get { key })
@@ -143,7 +163,12 @@ pub(super) unsafe extern "C" fn store_put(
     ttl_ms: u64,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let (key, value) = unsafe { (checked(key), read::lent(value.ptr, value.len)) };
+    let (key, value) = unsafe {
+        (
+            at_most(KEY_BYTES_MAX, key),
+            read::lent(value.ptr, value.len),
+        )
+    };
     status(Context::find(ctx).and_then(|context| {
         let key = asks::key(key?)?.into();
         let value = asks::value(value?, limits::STORE_VALUE_BYTES_MAX)?.into();
@@ -165,7 +190,7 @@ pub(super) unsafe extern "C" fn store_delete(
     version: u64,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let key = unsafe { checked(key) };
+    let key = unsafe { at_most(KEY_BYTES_MAX, key) };
     status(Context::find(ctx).and_then(|context| {
         let key = asks::key(key?)?.into();
         let only_if = asks::version(version);
@@ -182,7 +207,12 @@ pub(super) unsafe extern "C" fn store_list(
     limit: u64,
 ) -> Status {
     // SAFETY: *lent memory*.
-    let (prefix, after) = unsafe { (checked(prefix), read::lent(after.ptr, after.len)) };
+    let (prefix, after) = unsafe {
+        (
+            at_most(KEY_BYTES_MAX, prefix),
+            read::lent(after.ptr, after.len),
+        )
+    };
     status(Context::find(ctx).and_then(|context| {
         let prefix = asks::key_prefix(prefix?)?.into();
         let after = asks::after_key(after?)?.map(Into::into);
