@@ -100,7 +100,10 @@ impl Shared {
                 while engine.sweep() {
                     tokio::task::yield_now().await;
                 }
-                node.tick(Moment::now().ms_since(Moment::ORIGIN));
+                let now_ms = Moment::now().ms_since(Moment::ORIGIN);
+                for () in node.tick(now_ms) {
+                    tokio::task::yield_now().await;
+                }
             }
         });
     }

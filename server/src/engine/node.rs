@@ -31,8 +31,9 @@ use arc_swap::ArcSwap;
 use self::callbacks::{Callbacks, HandlerCallbacks};
 use self::members::OwnMembers;
 use self::repeats::Repeats;
+use self::topic::NodeTopic;
 use self::topic_state::TopicState;
-use self::topics::NodeTopics;
+use self::topics::{NodeTopics, SHARDS};
 use super::position::{Position, Positions};
 use super::{
     Capabilities, Done, Engine, EngineStatus, Failure, HistoryFrom, Origin, PageLimit, Sink,
@@ -221,26 +222,32 @@ impl Node {
     }
 
     /// Follows the time, which tests make themselves. To be called every second or sooner.
-    pub(crate) fn tick(&self, now_ms: u64) {
+    ///
+    /// The work on one item of the iterator takes moments; the caller lets others run between two.
+    pub(crate) fn tick(&self, now_ms: u64) -> impl Iterator<Item = ()> {
         self.now_ms.store(now_ms, Ordering::Relaxed);
         let (publications, members) = self.repeats.take(self.is_reachable(), now_ms);
-        publications
-            .into_iter()
-            .for_each(|it| self.publish_or_repeat(it));
-        members
-            .into_iter()
-            .for_each(|(topic, id)| self.enter_again(topic, id));
-        for known in self.known.all() {
-            let has_subscribers = self.topics.count(known.name.as_topic(), 0) > 0;
-            let has_hearer = self.has_hearer(known.name.as_topic());
-            let is_forgettable = known.update(self, |state| {
-                state.tick(has_subscribers, now_ms);
-                state.hear_of_members(&known.name, has_hearer, now_ms);
-                state.is_forgettable
-            });
-            if is_forgettable {
-                self.known.forget(&known);
-            }
+        let publications = publications.into_iter();
+        publications.for_each(|it| self.publish_or_repeat(it));
+        let members = members.into_iter();
+        members.for_each(|(topic, id)| self.enter_again(topic, id));
+        (0..SHARDS).map(move |part| {
+            let topics = self.known.part(part).into_iter();
+            topics.for_each(|known| self.tick_topic(&known, now_ms));
+        })
+    }
+
+    fn tick_topic(&self, known: &Arc<NodeTopic>, now_ms: u64) {
+        let topic = known.name.as_topic();
+        let has_subscribers = self.topics.count(topic, 0) > 0;
+        let has_hearer = self.capabilities.remote && self.has_hearer(topic);
+        let is_forgettable = known.update(self, |state| {
+            state.tick(has_subscribers, now_ms);
+            state.hear_of_members(&known.name, has_hearer, now_ms);
+            state.is_forgettable
+        });
+        if is_forgettable {
+            self.known.forget(known);
         }
     }
 

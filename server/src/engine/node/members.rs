@@ -59,7 +59,9 @@ impl OwnMembers {
     /// Forgets a session. Answers where it was a member.
     pub(super) fn take(&self, id: u64) -> Vec<TopicName> {
         let memberships = self.shard(id).remove(&id).unwrap_or_default();
-        memberships.into_keys().collect()
+        let mut topics: Vec<_> = memberships.into_keys().collect();
+        topics.sort_unstable();
+        topics
     }
 
     /// Each member with its topic, in the order of the ids.

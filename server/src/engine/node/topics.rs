@@ -1,7 +1,7 @@
 //! The topics that the node knows, each found by its name without a key being made.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,19 +14,25 @@ pub(super) struct NodeTopics {
     is_remote: bool,
     /// Without any topic, nothing is looked up.
     count: AtomicUsize,
-    hasher: RandomState,
+    hasher: Hashing,
     shards: [Mutex<Shard>; SHARDS],
 }
 
 /// By owner, then by name.
-type Shard = HashMap<Box<str>, HashMap<Box<str>, Arc<NodeTopic>>>;
+type Shard = HashMap<Box<str>, HashMap<Box<str>, Arc<NodeTopic>, Hashing>, Hashing>;
+
+/// In tests, the order of the topics is that of every other run, so that a seed decides everything.
+#[cfg(test)]
+type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+#[cfg(not(test))]
+type Hashing = std::hash::RandomState;
 
 impl NodeTopics {
     pub(super) fn new(is_remote: bool) -> NodeTopics {
         NodeTopics {
             is_remote,
             count: AtomicUsize::new(0),
-            hasher: RandomState::new(),
+            hasher: Hashing::default(),
             shards: std::array::from_fn(|_| Mutex::default()),
         }
     }
@@ -71,12 +77,16 @@ impl NodeTopics {
 
     /// All topics that are known now.
     pub(super) fn all(&self) -> Vec<Arc<NodeTopic>> {
-        let mut all = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend(shard.values().flat_map(|owned| owned.values().cloned()));
-        }
-        all
+        (0..SHARDS).flat_map(|part| self.part(part)).collect()
+    }
+
+    /// One of [`SHARDS`] parts of the topics that are known now.
+    pub(super) fn part(&self, part: usize) -> Vec<Arc<NodeTopic>> {
+        let shard = self.shards[part]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let topics = shard.values().flat_map(HashMap::values);
+        topics.cloned().collect()
     }
 
     fn shard(&self, topic: Topic<'_>) -> MutexGuard<'_, Shard> {
@@ -85,4 +95,5 @@ impl NodeTopics {
     }
 }
 
-const SHARDS: usize = 16;
+/// Topics of one part are looked at together.
+pub(super) const SHARDS: usize = 64;

@@ -131,7 +131,8 @@ impl Cluster {
             }
             self.servers.iter().for_each(TestServer::run_jobs);
             if now_ms / TICK_MS != before / TICK_MS {
-                self.servers.iter().for_each(|it| it.node.tick(now_ms));
+                let servers = self.servers.iter();
+                servers.for_each(|it| it.node.tick(now_ms).for_each(drop));
                 if let TestEngine::Local(engine) = &self.engine {
                     engine.sweep();
                 }

@@ -333,3 +333,21 @@ fn a_join_that_is_given_up_leaves_nothing_behind() {
         }
     }
 }
+
+#[test]
+fn a_join_that_is_given_up_while_a_handler_is_called_for_it_leaves_nothing_behind() {
+    let cluster = Cluster::local();
+    cluster.tell_positions();
+    cluster.publish(0, "kept", "1").unwrap();
+    let mut session = cluster.session(0);
+    session.join("kept", last(5));
+    // The envelope's thread has not run yet.
+    session.leave_topic("kept");
+    cluster.settle();
+
+    let (joined, texts) = session.joined();
+    assert_eq!((joined.is_recovered, texts), (false, vec![]));
+    assert_eq!(cluster.publish(0, "kept", "2"), Ok(0));
+    cluster.settle();
+    assert_eq!(session.texts(), [""; 0]);
+}

@@ -47,6 +47,19 @@ fn sessions_hear_everything_in_order_and_once_or_are_told_that_they_do_not() {
     );
 }
 
+#[test]
+fn a_seed_decides_everything() {
+    let heard = || {
+        let mut storm = Storm::new(7);
+        storm.blow().unwrap();
+        let clients = storm.clients.into_iter();
+        clients.map(|client| client.heard).collect::<Vec<_>>()
+    };
+    let first = heard();
+    assert!(first.iter().any(|heard| heard.len() > 20));
+    assert_eq!(first, heard());
+}
+
 /// One run.
 struct Storm {
     cluster: Cluster,
@@ -87,6 +100,11 @@ impl Storm {
     }
 
     fn run(mut self) -> Result<(), String> {
+        self.blow()?;
+        self.calm()
+    }
+
+    fn blow(&mut self) -> Result<(), String> {
         for _ in 0..300 {
             self.act();
             self.cluster.advance(self.random.u64(1..80));
@@ -95,7 +113,7 @@ impl Storm {
             }
             self.listen()?;
         }
-        self.calm()
+        Ok(())
     }
 
     fn listen(&mut self) -> Result<(), String> {
