@@ -107,6 +107,7 @@ fn an_answer_does_not_wait_for_the_end_of_a_message_in_parts() {
 
     // The answer ends the message in parts, which nothing else could do. What is sent by id waits for that.
     client.send("send c 0x101 one;send_to me 1 sent;notify me 5;store_get me 7 none;return 100");
+    server.line(&["said: message send=taken"]);
     run(&mut other, "publish room 1 published 0");
     let got = client.text();
 
@@ -187,6 +188,31 @@ fn asking_without_end_costs_a_handler_its_own_answers_only() {
     server.line(&["generation retired", "handler=unruly", "generation=1"]);
     client.close(1000);
     assert_eq!(echo.ask("and now?"), "and now?");
+}
+
+#[test]
+fn every_ask_that_a_handler_may_make_is_answered_however_busy_it_keeps_its_worker() {
+    let site = Site::with(&[]);
+    let options = [
+        "-DIN_MESSAGE=if (data[0] == 'a') accepted_asks += ask(0, 50000); \
+         answer(conn, \"missing\", accepted_asks - __atomic_load_n(&heard_answers, 5))",
+        "-DIN_ANSWERED=__atomic_add_fetch(&heard_answers, 1, 5)",
+    ];
+    site.add_bytes(&unruly(&options), "unruly_wsh.so");
+    let server = Server::start(&site);
+    let mut client = server.connect("/unruly");
+
+    for _ in 0..6 {
+        client.send("ask");
+        client.text();
+        assert_eq!(client.text(), "ask");
+        eventually("the handler has heard all answers", || {
+            client.send("?");
+            let missing = client.text();
+            assert_eq!(client.text(), "?");
+            missing == "missing=0"
+        });
+    }
 }
 
 #[test]

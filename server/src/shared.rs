@@ -98,7 +98,7 @@ impl Shared {
             loop {
                 tokio::time::sleep(SWEEP_PAUSE).await;
                 while engine.sweep() {
-                    tokio::task::yield_now().await;
+                    wakes::yield_now().await;
                 }
                 let now_ms = Moment::now().ms_since(Moment::ORIGIN);
                 for () in node.tick(now_ms) {

@@ -57,7 +57,7 @@ impl HandlerContext {
             drop(scope);
             next = self.jobs.next(place);
             if next.is_some() {
-                tokio::task::yield_now().await;
+                wakes::yield_now().await;
             }
         }
     }

@@ -19,6 +19,7 @@ use self::accept_errors::{AcceptAction, AcceptErrors, Fault};
 use crate::connection::Connection;
 use crate::connection::server::Server;
 use crate::last_resort;
+use crate::runtime::wakes;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +157,7 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
                 tokio::spawn(Connection::new(socket, peer, server, permit, alive));
                 if is_crowded {
                     // An evicted connection closes its descriptor before the next one is opened.
-                    tokio::task::yield_now().await;
+                    wakes::yield_now().await;
                 }
                 continue;
             }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tokio::runtime::Handle;
 
 use crate::runtime::memory;
-use crate::runtime::wakes::Deferred;
+use crate::runtime::wakes::{self, Deferred};
 
 /// The resting workers of a runtime.
 pub(crate) struct Reserve {
@@ -70,8 +70,12 @@ impl Reserve {
             counts.resting += 1;
             let rest = self.rest.clone();
             self.runtime.spawn(async move {
+                // What tokio keeps on this worker for later is woken before this task runs on.
+                tokio::task::yield_now().await;
                 // This worker may drive the I/O. A new task makes another worker look for work.
                 tokio::spawn(async {});
+                // A task that has yielded to others would wait here until this worker works again.
+                wakes::run_kept();
                 memory::forget_here();
                 rest.take();
             });

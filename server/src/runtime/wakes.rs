@@ -148,6 +148,27 @@ fn run_all(work: &mut Vec<Arc<dyn TurnWork>>) {
     }
 }
 
+/// Lets other tasks run before the one that awaits this.
+///
+/// The task lies where every worker finds it. With `tokio::task::yield_now` it would lie on this worker, and wait for as
+/// long as the next task holds that: a callback, or the rest of a worker of the reserve.
+pub(crate) async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Does what this thread keeps, because it is about to wait for long.
+pub(crate) fn run_kept() {
+    of_this_thread().take().run();
+}
+
 /// Lets this task run again once the worker has nothing else to do and has looked for I/O. Another worker takes it
 /// over if a callback holds this one.
 pub(crate) fn yield_to_others(cx: &mut Context<'_>) {
