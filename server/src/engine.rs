@@ -42,7 +42,8 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// [`Failure::Unsupported`]: the topic has no history. Nothing was published.
     fn publish_acked(&self, publication: Publication, done: Done<StreamPosition>);
 
-    /// Begins to tell the sink of a topic's publications and changes. Each server asks once for a topic.
+    /// Begins to tell the sink of a topic's publications and changes. Each server asks once for a topic, or from two threads
+    /// at a time: then both are answered, and the sink hears everything once.
     ///
     /// The sink hears everything after the position that is answered, and nothing is missed from then on.
     fn subscribe(&self, topic: &TopicName, done: Done<Start>);

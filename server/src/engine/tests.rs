@@ -29,6 +29,7 @@ mod client;
 mod cluster;
 mod failure;
 mod history;
+mod joining;
 mod presence;
 mod session;
 mod store;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::joins::{Join, Wish};
+use super::topic_state::Call;
 use super::{JoinFrom, Joined, Node, OnJoined};
 use crate::engine::TopicName;
 use crate::engine::position::Foreign;
@@ -68,6 +69,13 @@ impl Node {
     fn join(&self, topic: Topic<'_>, join: Join) {
         let now_ms = self.now_ms();
         self.change(topic, |state| state.join(join, now_ms));
+        // What this thread publishes next must come to the session, so it does not wait for another thread's ask.
+        if let Some(known) = self.known.find(topic) {
+            let question = known.lock().asked_elsewhere();
+            if let Some(question) = question {
+                known.call(self, Call::Subscribe(question));
+            }
+        }
     }
 }
 

@@ -71,7 +71,8 @@ impl NodeTopic {
         }
     }
 
-    fn call(self: &Arc<Self>, node: &Node, call: Call) {
+    /// Makes one call to the engine.
+    pub(super) fn call(self: &Arc<Self>, node: &Node, call: Call) {
         let (engine, topic) = (&node.engine, &self.name);
         match call {
             Call::Subscribe(question) => {

@@ -109,6 +109,12 @@ impl TopicState {
         self.settle();
     }
 
+    /// The number of the ask for the topic that another thread makes now, or is about to make.
+    pub(super) fn asked_elsewhere(&self) -> Option<u64> {
+        let is_asked = matches!(self.stream, Stream::Asked { .. });
+        (is_asked && self.is_calling).then_some(self.question)
+    }
+
     /// A session does not want to join any more. Answers its join if that stands in no queue.
     pub(super) fn give_up_join(&mut self, id: u64, now_ms: u64) -> Option<Join> {
         self.left.insert(id, now_ms + LEFT_MS);
