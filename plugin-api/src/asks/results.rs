@@ -196,7 +196,8 @@ pub struct Entry {
     pub key: String,
     /// The value.
     pub value: Vec<u8>,
-    /// The version of the value, which is never 0. Each change of a key gives it a higher one.
+    /// The version of the value, which is never 0. Each change of a key gives it a higher one; see
+    /// [`Store`](crate::Store) for how versions are counted.
     pub version: u64,
 }
 

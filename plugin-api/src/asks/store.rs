@@ -23,8 +23,9 @@ use crate::{
 /// | blocking | [`conn.store()`](crate::BlockingConn::store) | `Result<Option<Entry>, Refused>`: the call waits |
 /// | any thread | [`wsh::store()`](crate::store()) | an [`Ask`](crate::Ask) of `Option<Entry>`, to be awaited or waited for |
 ///
-/// Each change of a key gives its value a higher version, also after a deletion. With a version a value is changed only if
-/// no other session has changed it meanwhile:
+/// Each change of a key gives its value a higher version, also after a deletion. A version is opaque: versions are counted
+/// over all keys and all handlers, so the first version of a key is not 1, and versions of a key have holes. With a version
+/// a value is changed only if no other session has changed it meanwhile:
 ///
 /// ```
 /// use wsh::{Refused, prelude::*};
@@ -55,8 +56,8 @@ use crate::{
 ///
 /// fn names(conn: BlockingConn) -> Result {
 ///     let store = conn.store();
-///     store.put("name", "ann")?;
-///     let version = store.put_if("name", b"ben", 1)?;
+///     let version = store.put("name", "ann")?;
+///     let version = store.put_if("name", b"ben", version)?;
 ///     store.put_json("age", &41)?;
 ///     store.delete_if("name", version)?;
 ///     store.delete("age")?;
@@ -66,8 +67,9 @@ use crate::{
 ///     }
 ///     Ok(())
 /// }
-/// # let mut client = wsh::test::connect(wsh::descriptor!(blocking names));
-/// # assert_eq!(client.receive().unwrap(), "lock true");
+/// # let server = wsh::test::serve(wsh::descriptor!(blocking names));
+/// # assert_eq!(server.connect().receive().unwrap(), "lock true");
+/// # assert_eq!(server.connect().receive().unwrap(), "lock false");
 /// ```
 #[derive(Debug)]
 #[must_use = "it does nothing until it is asked"]
