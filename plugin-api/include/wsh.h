@@ -343,7 +343,8 @@ typedef int32_t WshStatus;
  * without NUL. */
 #define WSH_POSITION_BYTES_MAX 64u
 #define WSH_KEY_BYTES_MAX 255u
-/* A version that every value has, and none: the change is made in any case. */
+/* A version that every value has, and none: the change is made in any case. A handler that takes
+ * versions from its peers refuses this one. */
 #define WSH_ANY_VERSION UINT64_MAX
 /* WshAnswer.flags: everything since the position that was named follows. */
 #define WSH_RECOVERED 1u

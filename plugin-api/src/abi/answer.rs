@@ -48,7 +48,8 @@ use super::{Bytes, Status, Str};
 pub const POSITION_BYTES_MAX: usize = 64;
 /// The longest key of a kept value. A key is 1 byte at least, UTF-8, without NUL.
 pub const KEY_BYTES_MAX: usize = 255;
-/// A version that every value has, and none: the change is made in any case.
+/// A version that every value has, and none: the change is made in any case. A handler that takes versions from its peers
+/// refuses this one.
 pub const ANY_VERSION: u64 = u64::MAX;
 
 /// [`Answer::flags`]: everything since the position that was named follows.

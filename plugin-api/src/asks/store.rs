@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    abi::answer::ANY_VERSION,
+    abi::{self, Status, answer::ANY_VERSION},
     asks::{
         asker::{Asker, Read},
         results::{self, Entries, Entry, Next},
@@ -102,43 +102,64 @@ impl<A: Asker> Store<A> {
 
     /// Keeps a value, in the place of the one before. The answer is its version.
     pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> A::Answer<u64> {
-        self.change(key, value.as_ref(), ANY_VERSION)
+        self.change(key, value.as_ref(), None)
     }
 
     /// Keeps a value in the place of the one with this version. If that was changed, the answer is
     /// [`Refused::Conflict`](crate::Refused::Conflict), and nothing is done. Version 0 is no value.
+    ///
+    /// `u64::MAX`, which means any version at the border to the server, is
+    /// [`Refused::Invalid`](crate::Refused::Invalid). So a number that came from a peer never puts without a condition.
     pub fn put_if(&self, key: &str, value: impl AsRef<[u8]>, version: u64) -> A::Answer<u64> {
-        self.change(key, value.as_ref(), version)
+        self.change(key, value.as_ref(), Some(version))
     }
 
     /// Keeps a value where there is none: [`put_if`](Self::put_if) with version 0.
     pub fn create(&self, key: &str, value: impl AsRef<[u8]>) -> A::Answer<u64> {
-        self.change(key, value.as_ref(), 0)
+        self.change(key, value.as_ref(), Some(0))
     }
 
-    fn change(&self, key: &str, value: &[u8], version: u64) -> A::Answer<u64> {
+    /// Puts a value if that of the key has this version; `None` is any.
+    fn change(&self, key: &str, value: &[u8], version: Option<u64>) -> A::Answer<u64> {
         let ttl_ms = self.ttl_ms;
         self.asker.ask(
             Read(results::changed),
-            |call| {
-                let (id, token) = (call.id, call.token);
-                call.host.store_put(id, token, key, value, version, ttl_ms)
+            |call| match border_version(version) {
+                Ok(version) => {
+                    let (id, token) = (call.id, call.token);
+                    call.host.store_put(id, token, key, value, version, ttl_ms)
+                }
+                Err(invalid) => invalid,
             },
-            |status| Rule::put(status, key, value),
+            |status| match border_version(version) {
+                Ok(_) => Rule::put(status, key, value),
+                Err(_) => Rule::version(),
+            },
         )
     }
 
     /// Deletes a value, if there is one. The answer is the version of the deletion.
     pub fn delete(&self, key: &str) -> A::Answer<u64> {
-        self.delete_if(key, ANY_VERSION)
+        self.remove(key, None)
     }
 
     /// Deletes the value with this version, like [`put_if`](Self::put_if).
     pub fn delete_if(&self, key: &str, version: u64) -> A::Answer<u64> {
+        self.remove(key, Some(version))
+    }
+
+    /// Deletes a value if it has this version; `None` is any.
+    fn remove(&self, key: &str, version: Option<u64>) -> A::Answer<u64> {
         self.asker.ask(
             Read(results::changed),
-            |call| call.host.store_delete(call.id, call.token, key, version),
-            |_| Rule::key(key),
+            |call| match border_version(version) {
+                Ok(version) => call.host.store_delete(call.id, call.token, key, version),
+                Err(invalid) => invalid,
+            },
+            |_| match border_version(version) {
+                Ok(_) => Rule::key(key),
+                Err(_) => Rule::version(),
+            },
         )
     }
 
@@ -167,7 +188,7 @@ impl<A: Asker> Store<A> {
         key: &str,
         value: &T,
     ) -> A::Answer<u64> {
-        self.put_json_if(key, value, ANY_VERSION)
+        self.change_json(key, value, None)
     }
 
     /// Like [`put_if`](Self::put_if), with the value as JSON.
@@ -182,6 +203,16 @@ impl<A: Asker> Store<A> {
         value: &T,
         version: u64,
     ) -> A::Answer<u64> {
+        self.change_json(key, value, Some(version))
+    }
+
+    #[cfg(feature = "serde")]
+    fn change_json<T: serde_core::Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        version: Option<u64>,
+    ) -> A::Answer<u64> {
         match crate::message::json::write(value) {
             Ok(text) => self.change(key, text.as_bytes(), version),
             Err(_) => self.asker.ask(
@@ -190,5 +221,17 @@ impl<A: Asker> Store<A> {
                 |_| Rule::json(),
             ),
         }
+    }
+}
+
+/// The version as the border has it, where `None` is any.
+///
+/// # Errors
+/// [`abi::INVALID`]: the number that means any version there, which no value has.
+fn border_version(version: Option<u64>) -> Result<u64, Status> {
+    match version {
+        None => Ok(ANY_VERSION),
+        Some(ANY_VERSION) => Err(abi::INVALID),
+        Some(version) => Ok(version),
     }
 }

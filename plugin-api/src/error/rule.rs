@@ -172,6 +172,10 @@ impl Rule {
         }
     }
 
+    pub(crate) fn version() -> Rule {
+        RuleName::Version.number(0)
+    }
+
     pub(crate) fn store_full() -> Rule {
         RuleName::StoreFull.number(0)
     }
@@ -334,6 +338,8 @@ texts! {
     Key: "key" Found::Bytes, "1 to 255 bytes without NUL";
     KeyNul: "key" Found::Words("contains NUL"), "1 to 255 bytes without NUL";
     KeptValue: "value" Found::Bytes, "at most `store_value_bytes_max`";
+    Version: "version" Found::Words("is `u64::MAX`, which no value has"),
+        "the version of an answer, or 0 for no value";
     StoreFull: "value" Found::Words("does not fit beside what the handler keeps"),
         "at most `store_bytes_max` in all";
     Message: "message" Found::Bytes, "no more than `outbound_bytes_max` allows, with what waits for the peer";

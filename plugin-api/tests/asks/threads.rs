@@ -187,3 +187,41 @@ fn a_thread_that_belongs_to_no_handler_asks_nothing() {
     let answer = std::thread::spawn(|| wsh::store().get("a").wait()).join();
     assert_eq!(answer.unwrap(), Err(Refused::Misuse));
 }
+
+#[test]
+fn the_number_that_means_any_version_at_the_border_is_no_version() {
+    fn change(conn: BlockingConn) -> Result {
+        let store = conn.store();
+        store.put("motto", "carpe diem")?;
+        for refused in [
+            store.put_if("motto", "alas", u64::MAX),
+            store.put_json_if("motto", &1, u64::MAX),
+            store.delete_if("motto", u64::MAX),
+            wsh::store().put_if("motto", "alas", u64::MAX).wait(),
+        ] {
+            let Err(Refused::Invalid(rule)) = refused else {
+                return Err(format!("{refused:?}").into());
+            };
+            conn.send(format!("{rule}"))?;
+        }
+        conn.send(
+            store
+                .get("motto")?
+                .map_or_else(String::new, |it| it.text().into()),
+        )?;
+        store.delete("motto")?;
+        Ok(())
+    }
+    let server = wsh::test::serve(wsh::descriptor!(blocking change));
+    let mut client = server.connect();
+
+    for _ in 0..4 {
+        assert_eq!(
+            client.receive().unwrap(),
+            "`version` is `u64::MAX`, which no value has, wanted the version of an answer, or 0 for no value"
+        );
+    }
+    assert_eq!(client.receive().unwrap(), "carpe diem");
+    assert_eq!(client.receive(), None);
+    assert!(server.store().is_empty());
+}
