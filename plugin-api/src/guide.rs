@@ -3,6 +3,9 @@
 #[doc = include_str!("guide/programs.md")]
 pub mod programs {}
 
+#[doc = include_str!("guide/state.md")]
+pub mod state {}
+
 #[doc = include_str!("guide/clients.md")]
 #[doc = "```standalone_crate"]
 #[doc = include_str!("guide/lookup.rs")]
@@ -21,4 +24,7 @@ pub mod clients {}
 
 // What the pages link to.
 #[cfg(doc)]
-use crate::{AsyncConn, Handle, Handler, Request, Shared};
+use crate::{
+    AsyncConn, Envelope, Handle, Handler, Position, Presence, PresenceChange, Refused, Request,
+    Session, Shared, Start, Store,
+};
