@@ -167,7 +167,8 @@ impl fmt::Debug for Error {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The session, or this generation of the handler, is over.
+    /// The session, or this generation of the handler, is over. A call that waited, such as for the answer to an
+    /// [`Ask`](crate::Ask), may have been carried out all the same.
     Gone,
     /// An argument is past a limit.
     TooBig(Rule),
@@ -226,7 +227,7 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Refused::Gone => "the session is over",
+            Refused::Gone => "the session is over, or this generation of the handler is",
             Refused::TooBig(rule) | Refused::Invalid(rule) => return rule.fmt(f),
             Refused::Full => "the queue is full; nothing was done, and it may be tried again",
             Refused::Misuse => {
@@ -290,7 +291,7 @@ mod tests {
 
         assert_eq!(closing.closes_with(), Some((4001, "twice")));
         assert_eq!(closing.downcast_ref(), Some(&Refused::Gone));
-        assert_eq!(closing.to_string(), "the session is over");
+        assert_eq!(closing.to_string(), Refused::Gone.to_string());
         // With a code of its own it says more than that the session is over.
         assert!(!closing.is_gone());
     }

@@ -40,6 +40,12 @@ use crate::{
 /// # assert_eq!(client.receive().unwrap(), "1: 1");
 /// ```
 ///
+/// # When a generation ends
+/// From [`serving(false)`](crate::Shared::serving) on, what a thread of that generation asks may be refused with
+/// [`Refused::Gone`]. So may a wait that has begun already: its answer is lost then, and it is not known whether it was
+/// carried out. A counter on such a thread is put with [`put_if`](crate::Store::put_if), and read again by the thread of the
+/// next generation.
+///
 /// # Cancel safety
 /// A wait that is dropped, as in a `select!` where something else comes first, loses the answer. What was asked is done all
 /// the same. `select!` over `&mut ask` keeps the wait for the next round. While a function waits here, its session does

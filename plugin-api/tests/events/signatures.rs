@@ -153,7 +153,8 @@ fn gone_of_the_own_session_is_no_failure_and_gone_of_another_one_is() {
     other.send("other");
 
     assert_eq!(code(&mut other), Some(1011));
-    assert_eq!(logged(&server, "the session is over").len(), 1);
+    let gone = wsh::Refused::Gone.to_string();
+    assert_eq!(logged(&server, &gone).len(), 1);
 }
 
 #[test]
