@@ -170,7 +170,7 @@ impl MessageBuf {
 }
 
 /// The beginning of some bytes for an error message, with control characters escaped.
-pub(crate) fn excerpt(bytes: &[u8]) -> String {
+fn excerpt(bytes: &[u8]) -> String {
     let mut shown = &bytes[..bytes.len().min(FOUND_BYTES_MAX)];
     if let Err(error) = str::from_utf8(shown)
         && error.error_len().is_none()

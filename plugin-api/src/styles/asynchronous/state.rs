@@ -8,8 +8,6 @@ use serde_core::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "serde")]
 use serde_json::value::RawValue;
 
-#[cfg(feature = "serde")]
-use crate::message::json::excerpt;
 use crate::styles::functions::owned_request::OwnedRequest;
 
 /// The state of an async session. It begins as its `Default`, and moves as JSON.
@@ -55,7 +53,8 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> AsyncState for 
 
     fn read(bytes: &[u8]) -> crate::Result<Self> {
         serde_json::from_slice(bytes)
-            .map_err(|error| format!("state: {error}; found `{}`", excerpt(bytes)).into())
+            // The state itself is not shown: it may hold names or tokens of the peer.
+            .map_err(|error| format!("state: {error}; found {} bytes", bytes.len()).into())
     }
 
     fn join(request: &OwnedRequest, state: Vec<u8>) -> Option<Vec<u8>> {
@@ -75,11 +74,8 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> AsyncState for 
             Ok((request, serde_json::from_str(part("state"))?))
         };
         both().map_err(|error: serde_json::Error| {
-            format!(
-                "state with its request: {error}; found `{}`",
-                excerpt(bytes)
-            )
-            .into()
+            let found = bytes.len();
+            format!("state with its request: {error}; found {found} bytes").into()
         })
     }
 }

@@ -5,8 +5,6 @@ use std::marker::PhantomData;
 #[cfg(feature = "serde")]
 use serde_core::{Serialize, de::DeserializeOwned};
 
-#[cfg(feature = "serde")]
-use crate::message::json::excerpt;
 use crate::styles::events::session::Session;
 
 /// The state of a session as an older generation wrote it, for `restore`.
@@ -112,8 +110,9 @@ impl State {
     #[cfg(feature = "serde")]
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
         serde_json::from_slice(&self.bytes).map_err(|error| {
-            let (schema, found) = (self.schema, excerpt(&self.bytes));
-            format!("state of schema {schema}: {error}; found `{found}`").into()
+            // The state itself is not shown: it may hold names or tokens of the peer.
+            let (schema, found) = (self.schema, self.bytes.len());
+            format!("state of schema {schema}: {error}; found {found} bytes").into()
         })
     }
 }
@@ -210,5 +209,24 @@ impl<S: Session> Snapshot<S> {
 
     pub(crate) fn into_bytes(self) -> Option<Vec<u8>> {
         self.state
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_state_that_is_not_read_does_not_show_it() {
+        let state = State::new(3, br#"["fresh","AWyX"]"#);
+        assert_eq!(
+            state
+                .parse::<HashMap<String, u8>>()
+                .unwrap_err()
+                .to_string(),
+            "state of schema 3: invalid type: sequence, expected a map at line 1 column 0; found 16 bytes"
+        );
     }
 }
