@@ -9,8 +9,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use wsh::prelude::*;
 
 struct Chat {
@@ -67,14 +65,13 @@ async fn chat(conn: &mut AsyncConn<String>, request: &Request<'_>, chat: &Chat) 
 /// Enters a room and answers the name that the member has there.
 async fn join(conn: &AsyncConn<String>, room: &str, name: &str, history: u64) -> Result<String> {
     // Of two sessions that claim a name at once, one at least sees the claim of the other.
-    let claim = format!("{CLAIM}{name}");
-    conn.enter(room, &claim).await?;
-    let mut others = members(conn, room).await?;
-    others.remove(&(claim.clone(), conn.id()));
+    conn.enter(room, format!("{CLAIM}{name}")).await?;
+    let mut claims = members(conn, room).await?;
+    claims.retain(|it| it.trim_start_matches(CLAIM) == name);
     // A name from a query has no `-`, and no id is used twice, so a name with a number is free.
-    let name = match others.iter().any(|(it, _)| *it == name || *it == claim) {
-        true => format!("{name}-{}", conn.id()),
-        false => name.to_owned(),
+    let name = match claims.len() {
+        0 | 1 => name.to_owned(),
+        _ => format!("{name}-{}", conn.id()),
     };
     // It subscribes after that, so it does not hear that it has joined.
     conn.enter(room, &name).await?;
@@ -85,23 +82,23 @@ async fn join(conn: &AsyncConn<String>, room: &str, name: &str, history: u64) ->
 }
 
 async fn here(conn: &AsyncConn<String>, room: &str) -> Result<String> {
-    let names = members(conn, room).await?.into_iter().map(|(name, _)| name);
-    let names: Vec<String> = names.filter(|name| !name.starts_with(CLAIM)).collect();
-    Ok(match names.get(100..) {
-        Some(more) if !more.is_empty() => {
-            let shown = names[..100].join(", ");
-            format!("here: {shown} and {} more", more.len())
-        }
-        _ => format!("here: {}", names.join(", ")),
+    let mut names = members(conn, room).await?;
+    names.retain(|name| !name.starts_with(CLAIM));
+    names.sort();
+    let more = names.len().saturating_sub(100);
+    names.truncate(100);
+    Ok(match more {
+        0 => format!("here: {}", names.join(", ")),
+        _ => format!("here: {} and {more} more", names.join(", ")),
     })
 }
 
-/// The sessions in a room, each by its name, or by the claim of one.
-async fn members(conn: &AsyncConn<String>, room: &str) -> Result<BTreeSet<(String, u64)>> {
-    let (mut members, mut next) = (BTreeSet::new(), None);
+/// What the sessions in a room say of themselves: a name, or the claim of one.
+async fn members(conn: &AsyncConn<String>, room: &str) -> Result<Vec<String>> {
+    let (mut members, mut next) = (Vec::new(), None);
     loop {
         let page = conn.present(room, next.as_ref(), 1_000).await?;
-        members.extend(page.members.iter().map(|it| (it.text().into(), it.id)));
+        members.extend(page.members.iter().map(|member| member.text().into()));
         next = page.next;
         if next.is_none() {
             return Ok(members);
@@ -111,15 +108,14 @@ async fn members(conn: &AsyncConn<String>, room: &str) -> Result<BTreeSet<(Strin
 
 /// The room and the name that a request asks for, if they may be used.
 fn wanted<'a>(request: &'a Request) -> Option<(&'a str, &'a str)> {
-    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let is_name =
-        |text: &str| (1..=24).contains(&text.chars().count()) && text.chars().all(is_part);
     let room = request.param("room").or(request.query("room"));
-    let [room, name] = [
-        room.unwrap_or("lobby"),
-        request.query("name").unwrap_or("guest"),
-    ];
-    (is_name(room) && is_name(name)).then_some((room, name))
+    let (room, name) = (room.unwrap_or("lobby"), request.query("name"));
+    Some((room, name.unwrap_or("guest"))).filter(|(room, name)| is_name(room) && is_name(name))
+}
+
+fn is_name(text: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    (1..=24).contains(&text.chars().count()) && text.chars().all(is_part)
 }
 
 /// What comes before the name in the value of a member that does not have it yet.

@@ -218,6 +218,19 @@ fn no_member_can_write_a_line_that_looks_like_the_rooms() {
 }
 
 #[test]
+fn a_full_room_is_not_listed_to_its_end() {
+    let server = chat_server();
+    let mut members: Vec<Client> = (100..=201)
+        .map(|number| join(&server, &format!("/?room=full&name=m{number}")))
+        .collect();
+
+    let welcome = next(&mut members[101]);
+
+    assert!(welcome.starts_with("* you are m201 in full; here: m100, m101, "));
+    assert!(welcome.ends_with(", m199 and 2 more"), "{welcome}");
+}
+
+#[test]
 fn binary_messages_end_the_session_with_1003() {
     let mut ann = join(&chat_server(), "/?room=bytes&name=ann");
 
