@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::server::{Server, opening, status_of};
-use crate::harness::site::Site;
+use crate::harness::site::{Site, library};
 use crate::harness::within;
 
 /// Starts a server of `panics_wsh` whose quarantine begins with this pause. Returns an open session of it as well.
@@ -116,4 +116,54 @@ fn a_handler_that_panics_no_more_is_back_in_service_and_the_log_says_so() {
     for _ in 0..40 {
         assert_eq!(handshake(&server).0, 101);
     }
+}
+
+#[test]
+fn a_kept_message_whose_envelope_panics_costs_no_session_that_joins() {
+    let site = Site::with(&["panics_wsh"]);
+    site.write(
+        "config.toml",
+        "[topics.\"panics/*\"]\nhistory = { count = 100 }\n",
+    );
+    let server = Server::start(&site);
+    let mut early = server.connect("/panics?join");
+    early.send("publish panics");
+    early.send("publish fine");
+    let told = |server: &Server| {
+        let parts = ["callback failed", "callback=\"envelope\"", "it panicked"];
+        server.count_lines(&parts)
+    };
+    let mut came: Vec<String> = (0..4).map(|_| early.text()).collect();
+    came.sort();
+    assert_eq!(
+        came,
+        ["it is fine", "panics", "publish fine", "publish panics"]
+    );
+    server.line(&["callback failed", "topic=\"room\"", "position="]);
+
+    for _ in 0..12 {
+        let mut late = server.connect("/panics?join");
+        assert_eq!([late.text(), late.text()], ["panics", "it is fine"]);
+    }
+    let seen = listed(&server);
+    assert_eq!(
+        (&seen["state"], &seen["panics"]),
+        (&"serving".into(), &1.into())
+    );
+    assert_eq!(told(&server), 1);
+
+    // Newer code tries it once.
+    let mut newer = std::fs::read(library("panics_wsh")).unwrap();
+    newer.push(0);
+    site.add_bytes(&newer, "panics_wsh.so");
+    server.line(&["handler loaded", "handler=\"panics\"", "generation=2"]);
+    for _ in 0..12 {
+        let mut late = server.connect("/panics?join");
+        assert_eq!([late.text(), late.text()], ["panics", "it is fine"]);
+    }
+    assert_eq!(
+        (&listed(&server)["state"], &listed(&server)["panics"]),
+        (&"serving".into(), &0.into())
+    );
+    assert_eq!(told(&server), 2);
 }

@@ -742,7 +742,8 @@ struct WshVtable {
      * called for each publication of a topic with history, once on each server and again for each
      * session that it is sent to later, beside any other callback, though for one topic in order.
      * What was written is sent in the place of the message, as the kind that the message has. The
-     * history keeps the message as it was published. While a call does not return, the topic waits,
+     * history keeps the message as it was published. After WSH_PANIC a generation may not be called
+     * for that message again. While a call does not return, the topic waits,
      * and `publish` answers WSH_FULL in the end. Newer code then makes the form of that message,
      * too. Default: WSH_DONE. */
     WshStatus(WSH_CALL *envelope)(void *handler, WshStr topic, WshBytes position, uint32_t kind,

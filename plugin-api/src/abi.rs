@@ -872,7 +872,7 @@ pub struct Vtable {
     /// publication of a topic with history, once on each server and again for each session that it is sent to later,
     /// beside any other callback, though for one topic in order. [`OK`]: what was written is sent in the place of the
     /// message, as the kind that the message has. [`DONE`], and a failure: the message is sent as it is. The history
-    /// keeps the message as it was published.
+    /// keeps the message as it was published. After [`PANIC`] a generation may not be called for that message again.
     /// While a call does not return, the topic waits, and `publish` answers [`FULL`] in the end. Newer code then makes
     /// the form of that message, too.
     pub envelope: Option<

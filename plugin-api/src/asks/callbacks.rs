@@ -67,6 +67,10 @@ pub trait Envelope: Send + Sync + 'static {
     ///
     /// # Errors
     /// With any error the publication goes as it is, and the error is logged.
+    ///
+    /// # Panics
+    /// A panic is logged, and the publication goes as it is, also to sessions that join later: this generation of the
+    /// handler is not called for it again. It counts for `panics_max` once on each server.
     fn envelope(&self, publication: &Publication<'_>) -> crate::Result<Option<MessageBuf>>;
 }
 
@@ -124,6 +128,9 @@ pub trait Presence: Send + Sync + 'static {
     ///
     /// # Errors
     /// With any error the subscribers hear nothing, and the error is logged.
+    ///
+    /// # Panics
+    /// A panic is logged, and the subscribers hear nothing. It counts for `panics_max`.
     fn presence(&self, change: &PresenceChange<'_>) -> crate::Result<Option<MessageBuf>>;
 }
 

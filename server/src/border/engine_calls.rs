@@ -11,13 +11,14 @@ use wsh::rules;
 use super::answer_table::AnswerTable;
 use super::calls::{CallbackOutcome, SessionInstance};
 use super::handler_context::prepare;
-use super::handler_log::escape_into;
+use super::handler_log::{Place, Subject, escape_into};
 use super::host_conn::{HostConn, Loan};
 use super::lent_memory::{lend, lend_bytes};
 use super::library::Plugin;
 use super::sink_buffer::{Overflowed, SinkBuffer};
 use super::watchdog::{Callback, watch};
 use super::{failure_reason, handler_log, refused_calls};
+use crate::engine::node::callbacks::EnvelopeCall;
 use crate::engine::{ChangeKind, PresenceChange};
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::sessions::answer::Answer;
@@ -76,10 +77,11 @@ impl Plugin {
     /// Has the handler make its own form of a publication.
     ///
     /// The caller has a place on the generation, which keeps `shutdown` from running.
-    pub(crate) fn envelope(&self, topic: &str, position: &[u8], message: &PreparedMessage) -> Made {
+    pub(crate) fn envelope(&self, call: &EnvelopeCall<'_>) -> Made {
         let Some(envelope) = self.vtable.envelope else {
             return Made::Nothing;
         };
+        let message = call.message;
         let kind = message.kind();
         let payload = message.payload();
         let mut buffer = SinkBuffer::new(PAYLOAD_BYTES_MAX);
@@ -90,8 +92,8 @@ impl Plugin {
         let status = unsafe {
             envelope(
                 self.handler,
-                lend(topic),
-                lend_bytes(position),
+                lend(&call.topic.name),
+                lend_bytes(call.position.as_bytes()),
                 kind,
                 payload.as_ptr(),
                 payload.len(),
@@ -104,7 +106,11 @@ impl Plugin {
             true => kind,
             false => kind | abi::NO_COMPRESS,
         };
-        self.made(Callback::Envelope, status, buffer, kind)
+        let subject = Subject {
+            topic: &call.topic.name,
+            at: Place::Position(call.position),
+        };
+        self.made(Callback::Envelope, &subject, status, buffer, kind)
     }
 
     /// Has the handler make a message of a change of members.
@@ -136,14 +142,25 @@ impl Plugin {
             unsafe { presence(self.handler, &raw const table, &raw mut kind, loan.sink()) };
         drop(watched);
         drop(loan);
-        match self.made(Callback::Presence, status, buffer, kind) {
+        let subject = Subject {
+            topic: &change.topic.name,
+            at: Place::Version(change.version),
+        };
+        match self.made(Callback::Presence, &subject, status, buffer, kind) {
             Made::Message(message) if message.payload().is_empty() => Made::Nothing,
             made => made,
         }
     }
 
     /// What came of a callback that could write a message of this kind.
-    fn made(&self, callback: Callback, status: Status, buffer: SinkBuffer, kind: u32) -> Made {
+    fn made(
+        &self,
+        callback: Callback,
+        subject: &Subject<'_>,
+        status: Status,
+        buffer: SinkBuffer,
+        kind: u32,
+    ) -> Made {
         let words = failure_reason::take_reason_of(self.context);
         let why = match (status, buffer.written()) {
             (abi::OK | abi::TOO_BIG, Err(Overflowed)) => {
@@ -157,14 +174,14 @@ impl Plugin {
                 Err(_) => format!("it left {kind} as the kind of a whole message"),
             },
             (abi::DONE, _) => return Made::Nothing,
-            // The plugin logs a panic itself, with its place in the source.
-            (abi::PANIC, _) if words.is_none() => return Made::Panicked,
+            // The plugin logs where in its source that was, and does not know of which message.
+            (abi::PANIC, _) if words.is_none() => "it panicked".to_owned(),
             (status, _) => words.map_or_else(|| rules::answered(status), escaped),
         };
         // It may fail for each publication.
         let key = (std::ptr::from_ref(self.context).addr(), callback.name(), "");
         if let Some(times) = refused_calls::times_to_log(key, Instant::now()) {
-            handler_log::making_failed(self.context, callback.name(), &why, times);
+            handler_log::making_failed(self.context, callback.name(), subject, &why, times);
         }
         match status {
             abi::PANIC => Made::Panicked,

@@ -9,6 +9,7 @@ use wsh::rules;
 
 use super::failure_reason;
 use super::handler_context::HandlerContext;
+use crate::engine::position::Position;
 use crate::logging::value;
 
 /// One line of a handler, ready for the log.
@@ -194,16 +195,41 @@ pub(crate) fn callback_failed(
     );
 }
 
-/// Logs why a callback of the handler made no message, the first time and then now and then. `times` counts the failures
-/// since the last line.
-pub(crate) fn making_failed(context: &HandlerContext, callback: &str, error: &str, times: u64) {
+/// Logs why a callback of the handler made no message of this publication or change, the first time and then now and
+/// then. `times` counts the failures since the last line.
+pub(crate) fn making_failed(
+    context: &HandlerContext,
+    callback: &str,
+    subject: &Subject<'_>,
+    error: &str,
+    times: u64,
+) {
     let handler = &*context.handler;
     let generation = context.generation;
     let times = (times > 1).then_some(times);
+    let Subject { topic, at } = subject;
+    let (position, version) = match at {
+        Place::Position(position) => (Some(tracing::field::display(position)), None),
+        Place::Version(version) => (None, Some(version)),
+    };
     error!(
         handler,
-        generation, callback, %error, times, "callback failed"
+        generation, callback, topic, position, version, %error, times, "callback failed"
     );
+}
+
+/// What a callback was to make a message of.
+pub(crate) struct Subject<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) at: Place,
+}
+
+/// Where a [`Subject`] stands on its topic.
+pub(crate) enum Place {
+    /// Among the publications.
+    Position(Position),
+    /// Among the changes of the members.
+    Version(u64),
 }
 
 /// Appends text with its control characters escaped, so that one event is one line.

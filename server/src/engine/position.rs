@@ -3,14 +3,16 @@
 //! They may come back from anywhere, so each carries a tag that only servers with the same secret can make. What is not
 //! a position of the topic, of the engine or of this form is [`Foreign`]: nothing is known of what came after it.
 
+use std::fmt;
 use std::hash::Hasher;
 
+use data_encoding::BASE64URL_NOPAD;
 use siphasher::sip::SipHasher24;
 
 use super::{StreamPosition, TopicName};
 
 /// A place in the history of one topic, as bytes: form, engine, epoch, offset, hash of the topic, tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Position([u8; BYTES]);
 
 /// Writes and reads positions.
@@ -27,6 +29,13 @@ pub(crate) struct Foreign;
 impl Position {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// The text that handlers in Rust tell their peers.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64URL_NOPAD.encode(&self.0))
     }
 }
 

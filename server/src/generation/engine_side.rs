@@ -4,13 +4,15 @@
 //! It begins before the first session can, and ends with the last: no such call begins after `shutdown` has begun. Answers
 //! wait for the return of `serving`.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Generation;
 use crate::border::engine_calls::Made;
 use crate::border::library::Plugin;
-use crate::engine::node::callbacks::{Envelope, HandlerCallbacks, Presence};
+use crate::engine::node::callbacks::{Envelope, EnvelopeCall, HandlerCallbacks, Presence};
+use crate::engine::position::Position;
 use crate::sessions::prepared_message::PreparedMessage;
 
 /// A call that belongs to no session. The generation is not shut down as long as there is one.
@@ -32,9 +34,9 @@ impl Generation {
         let (making, telling, context) = (self.clone(), self.clone(), self.context);
         let callbacks = HandlerCallbacks {
             envelope: has.envelope.map(|_| {
-                let envelope: Box<Envelope> = Box::new(move |topic, position, message| {
-                    making.make(|plugin| plugin.envelope(&topic.name, position.as_bytes(), message))
-                });
+                let panics = EnvelopePanics::default();
+                let envelope: Box<Envelope> =
+                    Box::new(move |call| making.make_envelope(call, &panics));
                 envelope
             }),
             presence: has.presence.map(|_| {
@@ -59,6 +61,30 @@ impl Generation {
         let node = &self.context.shared.node;
         node.clear_callbacks(&self.handler, self.number);
         self.context.end_hearing();
+    }
+
+    /// Has the handler make its form of a publication, unless it has panicked for this one.
+    fn make_envelope(
+        self: &Arc<Self>,
+        call: &EnvelopeCall<'_>,
+        panics: &EnvelopePanics,
+    ) -> Option<Arc<PreparedMessage>> {
+        if call.is_replay && panics.has(&call.position) {
+            return None;
+        }
+        match self.call_for_engine(|plugin| plugin.envelope(call))? {
+            Made::Message(message) => Some(message),
+            Made::Nothing | Made::Failed => None,
+            Made::Panicked => {
+                panics.note(call.position);
+                // A history keeps the publication. It would take the handler out of service with every few sessions that
+                // join, and newer code as well.
+                if !call.is_replay {
+                    self.context.record_panic();
+                }
+                None
+            }
+        }
     }
 
     /// Has the handler make a message. `None`: it makes none, fails, or is about to shut down.
@@ -90,9 +116,34 @@ impl Generation {
     }
 }
 
+/// The publications for which `envelope` of one generation has panicked. They go as they are to the sessions that join.
+#[derive(Debug, Default)]
+struct EnvelopePanics(Mutex<HashSet<Position>>);
+
+impl EnvelopePanics {
+    fn has(&self, position: &Position) -> bool {
+        self.lock().contains(position)
+    }
+
+    fn note(&self, position: Position) {
+        let mut positions = self.lock();
+        if positions.len() == ENVELOPE_PANICS_MAX {
+            positions.clear();
+        }
+        positions.insert(position);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Position>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for CallRef<'_> {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
         self.0.end_reference();
     }
 }
+
+/// After more, all are forgotten, and each is tried once more.
+const ENVELOPE_PANICS_MAX: usize = 1024;

@@ -24,9 +24,17 @@ pub(crate) struct HandlerCallbacks {
 pub(crate) type Run = dyn Fn(Job) + Send + Sync;
 
 /// Makes the form in which a publication of a topic with history goes to its subscribers. `None`: as it is.
-pub(crate) type Envelope = dyn Fn(&TopicName, &Position, &Arc<PreparedMessage>) -> Option<Arc<PreparedMessage>>
-    + Send
-    + Sync;
+pub(crate) type Envelope = dyn Fn(&EnvelopeCall<'_>) -> Option<Arc<PreparedMessage>> + Send + Sync;
+
+/// What an [`Envelope`] is called with.
+#[derive(Debug)]
+pub(crate) struct EnvelopeCall<'a> {
+    pub(crate) topic: &'a TopicName,
+    pub(crate) position: Position,
+    pub(crate) message: &'a PreparedMessage,
+    /// A session that joins has missed the publication. So it is called once more for each such session.
+    pub(crate) is_replay: bool,
+}
 
 /// Makes the message that the subscribers of this server get about a change. `None`: none.
 pub(crate) type Presence = dyn Fn(&PresenceChange) -> Option<Arc<PreparedMessage>> + Send + Sync;
@@ -91,7 +99,7 @@ mod tests {
     fn the_newest_generation_is_called_and_after_it_the_one_before() {
         let callbacks = Callbacks::default();
         let with = |has_envelope: bool| HandlerCallbacks {
-            envelope: has_envelope.then(|| Box::new(|_: &_, _: &_, _: &_| None) as Box<Envelope>),
+            envelope: has_envelope.then(|| Box::new(|_: &EnvelopeCall<'_>| None) as Box<Envelope>),
             ..HandlerCallbacks::default()
         };
         let has_envelope = || callbacks.of("chat").map(|it| it.envelope.is_some());

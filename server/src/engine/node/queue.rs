@@ -205,7 +205,7 @@ mod tests {
     use crate::ws::frame;
 
     fn with_envelope() -> HandlerCallbacks {
-        let envelope: Box<Envelope> = Box::new(|_, _, _| None);
+        let envelope: Box<Envelope> = Box::new(|_| None);
         HandlerCallbacks {
             envelope: Some(envelope),
             ..HandlerCallbacks::default()

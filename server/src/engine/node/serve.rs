@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
-use super::callbacks::HandlerCallbacks;
+use super::callbacks::{EnvelopeCall, HandlerCallbacks};
 use super::joins::Ready;
 use super::queue::{Delivery, Item, Next};
 use super::topic::NodeTopic;
@@ -17,8 +17,10 @@ use crate::sessions::prepared_message::PreparedMessage;
 
 /// A handler's call for one item, which is made without a lock.
 enum HandlerCall {
-    /// To make the form of these publications.
-    Envelope(Vec<(StreamPosition, Arc<PreparedMessage>)>),
+    /// To make the form of a publication that goes on now.
+    Envelope(StreamPosition, Arc<PreparedMessage>),
+    /// To make the form of each publication that a session has missed.
+    Replay(Vec<(StreamPosition, Arc<PreparedMessage>)>),
     /// To make a message about a change of the members.
     Presence(PresenceChange),
 }
@@ -27,26 +29,31 @@ impl HandlerCall {
     /// The call for an item. An item that no handler is called for has an empty one.
     fn of(item: &Item) -> HandlerCall {
         match item {
-            Item::Publication(Delivery { at, message, .. }) => {
-                HandlerCall::Envelope(at.map(|at| (at, message.clone())).into_iter().collect())
-            }
-            Item::Join(ready) => HandlerCall::Envelope(
+            Item::Publication(Delivery {
+                at: Some(at),
+                message,
+                ..
+            }) => HandlerCall::Envelope(*at, message.clone()),
+            Item::Join(ready) => HandlerCall::Replay(
                 ready
                     .for_session()
                     .map(|past| (past.at, past.message.clone()))
                     .collect(),
             ),
             Item::Change(change) => HandlerCall::Presence(change.clone()),
-            Item::Refused(..) | Item::Gap => HandlerCall::Envelope(Vec::new()),
+            Item::Publication(_) | Item::Refused(..) | Item::Gap => HandlerCall::Replay(Vec::new()),
         }
     }
 
     /// Calls the handler. Returns the messages for the subscribers, in the order of the publications.
     fn make(self, topic: &NodeTopic, node: &Node, callbacks: &HandlerCallbacks) -> Messages {
         match self {
-            HandlerCall::Envelope(publications) => publications
+            HandlerCall::Envelope(at, message) => {
+                vec![topic.form_of(node, at, message, false, callbacks)]
+            }
+            HandlerCall::Replay(publications) => publications
                 .into_iter()
-                .map(|(at, message)| topic.form_of(node, at, message, callbacks))
+                .map(|(at, message)| topic.form_of(node, at, message, true, callbacks))
                 .collect(),
             HandlerCall::Presence(change) => {
                 let presence = callbacks.presence.as_ref();
@@ -225,13 +232,19 @@ impl NodeTopic {
         node: &Node,
         at: StreamPosition,
         message: Arc<PreparedMessage>,
+        is_replay: bool,
         callbacks: &HandlerCallbacks,
     ) -> Arc<PreparedMessage> {
         let Some(envelope) = &callbacks.envelope else {
             return message;
         };
-        let position = node.positions.write(&self.name, at);
-        envelope(&self.name, &position, &message).unwrap_or(message)
+        let call = EnvelopeCall {
+            topic: &self.name,
+            position: node.positions.write(&self.name, at),
+            message: &message,
+            is_replay,
+        };
+        envelope(&call).unwrap_or(message)
     }
 }
 

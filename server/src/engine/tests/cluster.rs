@@ -8,7 +8,7 @@ use super::session::TestSession;
 use crate::config::{self, HistoryBounds, TopicPolicy};
 use crate::engine::local::LocalEngine;
 use crate::engine::local::settings::Settings;
-use crate::engine::node::callbacks::HandlerCallbacks;
+use crate::engine::node::callbacks::{EnvelopeCall, HandlerCallbacks};
 use crate::engine::node::{Job, JoinFrom, Node, NodeParts};
 use crate::engine::position::{Position, Positions};
 use crate::engine::test_bus::TestBus;
@@ -197,9 +197,9 @@ impl Cluster {
     /// Has each server put the position of a publication before its text, as `POSITION TEXT`.
     pub(super) fn tell_positions(&self) {
         for server in &self.servers {
-            let envelope = |_: &_, position: &Position, message: &Arc<PreparedMessage>| {
-                let position = super::session::text_of(position);
-                let text = String::from_utf8_lossy(message.payload());
+            let envelope = |call: &EnvelopeCall<'_>| {
+                let position = super::session::text_of(&call.position);
+                let text = String::from_utf8_lossy(call.message.payload());
                 Some(self::message(&format!("{position} {text}")))
             };
             let callbacks = HandlerCallbacks {

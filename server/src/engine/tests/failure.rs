@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, KINDS, Kind, NOW, after, answer, last, message};
 use super::session::{Heard, TestSession};
-use crate::engine::node::callbacks::HandlerCallbacks;
+use crate::engine::node::callbacks::{EnvelopeCall, HandlerCallbacks};
 use crate::engine::test_bus::faults::Faults;
 use crate::engine::{Failure, StoreRequest};
-use crate::sessions::prepared_message::PreparedMessage;
 use crate::sessions::topics::Topic;
 
 /// A session on each server, which has joined the topic.
@@ -241,9 +240,9 @@ fn claim_31_an_envelope_runs_on_no_publishers_thread_and_each_publication_goes_t
         let cluster = Cluster::new(kind);
         let publisher = std::thread::current().id();
         for server in &cluster.servers {
-            let envelope = move |_: &_, _: &_, message: &Arc<PreparedMessage>| {
+            let envelope = move |call: &EnvelopeCall<'_>| {
                 assert_ne!(std::thread::current().id(), publisher);
-                let text = String::from_utf8_lossy(message.payload());
+                let text = String::from_utf8_lossy(call.message.payload());
                 (!text.ends_with('5')).then(|| super::cluster::message(&format!("<{text}>")))
             };
             let callbacks = HandlerCallbacks {
