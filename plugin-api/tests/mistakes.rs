@@ -99,6 +99,20 @@ const MISTAKES: &[Mistake] = &[
         ],
     },
     Mistake {
+        name: "a_presence_of_the_session",
+        source: "struct Chat; struct Member; impl Handler for Chat { type Session = Member; \
+                 fn new(_: Config) -> Result<Self> { Ok(Chat) } \
+                 fn open(&self, _: &mut Conn, _: &Request) -> Result<Member> { Ok(Member) } } \
+                 impl Session for Member { \
+                 fn on_message(&mut self, _: &mut Conn, _: Message) -> Result { Ok(()) } } \
+                 impl Presence for Member { \
+                 fn presence(&self, _: &PresenceChange) -> Result<Option<MessageBuf>> { Ok(None) } } \
+                 wsh::handler!(Chat);",
+        says: &[
+            "the session has `Presence`, and its handler has not: write `impl Presence` for the handler",
+        ],
+    },
+    Mistake {
         name: "options_after_a_type",
         source: "struct Echo; wsh::handler!(Echo, restarts);",
         says: &["a type takes no options: found `, restarts` after `Echo`"],

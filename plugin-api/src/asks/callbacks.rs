@@ -12,7 +12,8 @@ use crate::{
 ///
 /// It is for the type that `handler!` names: a [`Handler`](crate::Handler), a [`Session`](crate::Session) that is its own
 /// handler, or the [`Shared`](crate::Shared) value of a function. [`handler!`](crate::handler) finds out by itself whether
-/// the type has it.
+/// the type has it. Of any other type it is never called. If that is the `Session` of the handler, `handler!` does not
+/// compile; otherwise nothing tells, as where `shared = TYPE` is left out.
 ///
 /// ```
 /// use wsh::{Envelope, Publication, Start, prelude::*};
@@ -78,7 +79,8 @@ pub trait Envelope: Send + Sync + 'static {
 ///
 /// It is for the type that `handler!` names: a [`Handler`](crate::Handler), a [`Session`](crate::Session) that is its own
 /// handler, or the [`Shared`](crate::Shared) value of a function. [`handler!`](crate::handler) finds out by itself whether
-/// the type has it.
+/// the type has it. Of any other type it is never called. If that is the `Session` of the handler, `handler!` does not
+/// compile; otherwise nothing tells, as where `shared = TYPE` is left out.
 ///
 /// ```
 /// use wsh::{Change, Presence, PresenceChange, prelude::*};
