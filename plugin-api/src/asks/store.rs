@@ -85,6 +85,10 @@ impl<A: Asker> Store<A> {
 
     /// Keeps what is put by the returned value for this long, and not until it is deleted. A later put without it keeps
     /// the value until it is deleted.
+    ///
+    /// The time counts from when the put is carried out, in milliseconds, and after it the key has no value. The server's
+    /// clock is exact to some 10 ms, so a value may end that much earlier or later. Where the machine has no CPU time to
+    /// spare, it may be tenths of a second. In [`test`](mod@crate::test) it is exact.
     pub fn ttl(self, time_to_live: Duration) -> Self {
         // 0 would be for ever.
         let ttl_ms = crate::styles::events::conn::whole_ms(time_to_live).max(1);
