@@ -25,9 +25,19 @@
 //! ```
 //!
 //! The handler is called through the ABI, like by a server, and the host of a test keeps the rules of the server: the
-//! order of callbacks, what a call answers, what a failure becomes. There are two differences. Time stands still until a
-//! test lets it pass. And all callbacks run on the test's thread, one at a time, so that a test always sees one order.
-//! Tests do not see each other.
+//! order of callbacks, what a call answers, what a failure becomes. Tests do not see each other. A server differs in these:
+//!
+//! - *Time.* In a test it stands still for sessions, handshakes and kept values until [`Server::advance`] lets it pass.
+//!   Threads of [`spawn`](crate::spawn) run by the real clock, with [`Stop::wait`](crate::Stop::wait) and
+//!   [`Ask::wait_timeout`](crate::Ask::wait_timeout). So a time to live that such a thread gives does not end by itself.
+//! - *Order.* In a test all callbacks run on the test's thread, one at a time, so that a test always sees one order, also of
+//!   the answers to asks. A server calls different sessions at the same time, and may answer in another order.
+//! - *Quarantine.* A test goes on after any number of panics. A server takes a handler out of service after `panics_max` of
+//!   them.
+//! - *Versions.* In a test the first version of a kept value is 1. On a server it may be any number.
+//!
+//! With [`Server::set_answer_delay`], a thread that waits for an answer goes on after [`Server::advance`] only. A
+//! [`Client::receive`] before that waits for the thread, and after ten seconds returns `None`.
 //!
 //! Where a real server matters, [`wshd()`] starts one.
 //!

@@ -126,8 +126,8 @@ impl Server {
         self.core.reload(HandlerFacts::of(handler.borrow()))
     }
 
-    /// Lets time pass for every session: timers run out, and closing handshakes that take too long fail. Time passes in no
-    /// other way.
+    /// Lets time pass for every session and for what is kept: timers run out, closing handshakes that take too long fail,
+    /// and values end. For these, time passes in no other way. Threads of [`spawn`](crate::spawn) run by the real clock.
     pub fn advance(&self, time: Duration) {
         self.core.advance(time);
     }
