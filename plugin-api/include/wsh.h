@@ -164,6 +164,10 @@
  *     come between callbacks, in order with what is sent to it by id. They do not wait for the rest
  *     of a message in parts, as what is sent does.
  *
+ *     What one session, or one thread with id 0, asks of the store is carried out in the order of
+ *     the calls. Answers come in no promised order: that of `subscribe_from` may come after those
+ *     of later asks.
+ *
  *     What a WshAnswer has:
  *     subscribe_from  position: the last publication before the new ones. follows: how many missed
  *                     messages follow.

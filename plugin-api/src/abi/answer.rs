@@ -13,6 +13,9 @@
 //! without the callback hear nothing. A session's answers come between callbacks, in order with what is sent to it by id.
 //! They do not wait for the rest of a message in parts, as what is sent does.
 //!
+//! What one session, or one thread with id 0, asks of the store is carried out in the order of the calls. Answers come in no
+//! promised order: that of `subscribe_from` may come after those of later asks.
+//!
 //! A page has at most as many items as its `limit`, which is 1 at least, and as a page may have.
 //!
 //! A function answers [`FULL`](super::FULL) when as many asks wait as may, [`TOO_BIG`](super::TOO_BIG) for a name or a

@@ -23,6 +23,9 @@ use crate::{
 /// | blocking | [`conn.store()`](crate::BlockingConn::store) | `Result<Option<Entry>, Refused>`: the call waits |
 /// | any thread | [`wsh::store()`](crate::store()) | an [`Ask`](crate::Ask) of `Option<Entry>`, to be awaited or waited for |
 ///
+/// What a session asks of its store is carried out in the order of the calls, as is what one thread asks: a `get` after a
+/// `put` reads what was put, also if neither was waited for. Between sessions and threads there is no order.
+///
 /// Each change of a key gives its value a higher version, also after a deletion. A version is opaque: versions are counted
 /// over all keys and all handlers, so the first version of a key is not 1, and versions of a key have holes. With a version
 /// a value is changed only if no other session has changed it meanwhile:

@@ -241,3 +241,31 @@ fn an_opening_handshake_awaits_what_it_asks() {
     assert!(good.finish().is_ok());
     assert_eq!(bad.finish().unwrap_err().body, b"no such token");
 }
+
+#[test]
+fn what_is_asked_of_the_store_is_carried_out_in_the_order_of_the_calls() {
+    async fn keep(conn: &mut AsyncConn) -> Result {
+        let store = conn.store();
+        let asks = (store.put("motto", "alas"), store.get("motto"));
+        let then = (store.delete("motto"), store.get("motto"));
+        let after = then.1.await?;
+        let between = asks.1.await?;
+        let (put, deleted) = (asks.0.await?, then.0.await?);
+        conn.send(format!(
+            "{} {} {}",
+            between.is_some(),
+            after.is_some(),
+            put < deleted
+        ))
+        .await?;
+        Ok(())
+    }
+    for server in [
+        slow(wsh::descriptor!(async keep)),
+        wsh::test::serve(wsh::descriptor!(async keep)),
+    ] {
+        let mut client = server.connect();
+        server.advance(SECOND);
+        assert_eq!(client.receive().unwrap(), "true false true");
+    }
+}

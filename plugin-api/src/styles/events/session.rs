@@ -214,6 +214,9 @@ pub trait Session: Sized + Send + 'static {
     /// the one that the ask had. An answer comes once, and finds the session wherever it has moved, so the token should
     /// mean one thing in every version. [`Answer`] has an example.
     ///
+    /// Answers come in no promised order: that of [`Conn::subscribe_from`] may come after those of later asks. What is asked
+    /// of the [`Store`](crate::Store) is carried out in the order of the calls all the same.
+    ///
     /// Without this callback a failure is a warning in the log, and the rest is ignored.
     ///
     /// # Errors
