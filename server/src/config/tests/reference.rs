@@ -199,4 +199,10 @@ with the longest matching pattern counts. Applies *at once*, to what is publishe
 | `history` | `false`, or a table with `count`, `age_s`, `bytes`, at least one of them | `false` | Keep what was published, within these bounds |
 | `presence` | `true`, `false` | `true` | Let sessions enter the topic, and show its members |
 | `handlers` | a list of handlers | all | Who may use these topics; only for patterns that begin with `/` |
+
+| Key of `history` | Unit | Range | What it bounds |
+|---|---|---|---|
+| `count` | messages | 1 to 10000000 | How many are kept |
+| `age_s` | s | 1 to 315360000 | The age of the oldest |
+| `bytes` | bytes | 1 to `history_bytes_max` | The memory of all of them, some 70 to 90 bytes for each besides its own |
 ";
