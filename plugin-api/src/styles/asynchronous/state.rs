@@ -53,7 +53,7 @@ impl<T: Default + Send + Serialize + DeserializeOwned + 'static> AsyncState for 
 
     fn read(bytes: &[u8]) -> crate::Result<Self> {
         serde_json::from_slice(bytes)
-            // The state itself is not shown: it may hold names or tokens of the peer.
+            // No excerpt of the state: it may hold names or tokens of the peer.
             .map_err(|error| format!("state: {error}; found {} bytes", bytes.len()).into())
     }
 

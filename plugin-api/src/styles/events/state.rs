@@ -110,7 +110,7 @@ impl State {
     #[cfg(feature = "serde")]
     pub fn parse<T: DeserializeOwned>(&self) -> crate::Result<T> {
         serde_json::from_slice(&self.bytes).map_err(|error| {
-            // The state itself is not shown: it may hold names or tokens of the peer.
+            // No excerpt of the state: it may hold names or tokens of the peer.
             let (schema, found) = (self.schema, self.bytes.len());
             format!("state of schema {schema}: {error}; found {found} bytes").into()
         })
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_of_a_state_that_is_not_read_does_not_show_it() {
+    fn the_error_of_a_state_that_is_not_read_has_no_excerpt_of_it() {
         let state = State::new(3, br#"["fresh","AWyX"]"#);
         assert_eq!(
             state
