@@ -72,10 +72,11 @@ impl Reserve {
             self.runtime.spawn(async move {
                 // What tokio keeps on this worker for later is woken before this task runs on.
                 tokio::task::yield_now().await;
-                // This worker may drive the I/O. A new task makes another worker look for work.
-                tokio::spawn(async {});
                 // A task that has yielded to others would wait here until this worker works again.
                 wakes::run_kept();
+                // This worker may drive the I/O. A new task makes another worker look for work, and takes the place of one
+                // that was woken here, where no other worker would find it.
+                tokio::spawn(async {});
                 memory::forget_here();
                 rest.take();
             });
@@ -128,7 +129,61 @@ const RELEASE_TICKS: u64 = 3;
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
+    use std::time::{Duration, Instant};
+
+    use tokio::runtime::Builder;
+
     use super::*;
+
+    /// A task that counts how often it went on after it had yielded to others.
+    async fn count_turns(turns: Arc<AtomicUsize>) {
+        loop {
+            let mut has_yielded = false;
+            poll_fn(|cx| {
+                wakes::note_resumed(cx);
+                if has_yielded {
+                    return Poll::Ready(());
+                }
+                has_yielded = true;
+                wakes::yield_to_others(cx);
+                Poll::Pending
+            })
+            .await;
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_that_has_yielded_goes_on_whatever_worker_goes_to_rest() {
+        let runtime = Builder::new_multi_thread().worker_threads(3).build();
+        let runtime = runtime.expect("a runtime");
+        let reserve = Reserve::new(runtime.handle().clone(), 1);
+        let turns = Arc::new(AtomicUsize::new(0));
+        runtime.spawn(count_turns(turns.clone()));
+
+        let goes_on = |before| {
+            let began = Instant::now();
+            while turns.load(Ordering::Relaxed) == before {
+                if began.elapsed() > Duration::from_secs(10) {
+                    return false;
+                }
+                std::thread::yield_now();
+            }
+            true
+        };
+        let stopped = (0..500).find(|_| {
+            reserve.rest(0);
+            reserve.rest(2);
+            !goes_on(turns.load(Ordering::Relaxed))
+        });
+        // A worker that rests would keep the runtime from its end.
+        reserve.rest(0);
+        runtime.shutdown_background();
+        assert_eq!(stopped, None, "the round in which it stopped");
+    }
 
     #[test]
     fn workers_of_the_reserve_are_released_one_after_another_and_rest_again_at_once() {
