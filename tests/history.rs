@@ -289,3 +289,23 @@ fn a_publication_is_acknowledged_and_kept_where_no_session_listens() {
     client.close(1000);
     eventually("it is closed", || next(&mut client).is_none());
 }
+
+#[test]
+fn the_last_publications_are_read_from_their_first_one_though_a_page_has_not_all() {
+    let (_site, server) = start(&[], "[topics.\"script/*\"]\nhistory = { count = 2000 }\n");
+    let mut client = open(&server, "");
+    for number in 1..=1_030 {
+        run(&mut client, &format!("publish room 1 {number} 0"));
+    }
+
+    let page = ask(&mut client, "history me 1 room - 1028");
+    let beginning = "answer 1 OK recovered positioned [3] [4] [5] ";
+    assert!(page.starts_with(beginning), "{page}");
+    assert!(page.ends_with(" more"), "{page}");
+    // A page has 1,024.
+    let rest = ask(&mut client, "history me 2 room @next 1028");
+    assert_eq!(
+        rest,
+        "answer 2 OK recovered positioned [1027] [1028] [1029] [1030]"
+    );
+}

@@ -155,7 +155,9 @@
  *     limit, WSH_INVALID for bytes that are not what they should be, WSH_UNSUPPORTED where the
  *     configuration does not allow it for the topic.
  *
- *     A page has at most as many items as its `limit`, which is 1 at least, and as a page may have.
+ *     A page has at most as many items as its `limit`, which is 1 at least, and no more than 1,024.
+ *     It ends before that if its values would have more than 1 MiB, and has one item in any case, if
+ *     there is one.
  *
  *     `subscribe_from` and `enter` take a WshConn, and the session's `answer` hears. The others take
  *     ctx and an id. With the id of a session of this handler, that session's `answer` hears, also
@@ -646,8 +648,8 @@ struct WshHost {
                                        uint32_t kind, const uint8_t *data, size_t len,
                                        uint64_t except);
     /* [any thread] Asks for publications of a topic, the oldest first: at most `limit` behind a
-     * position, or without one the last `limit`. A page may have fewer, and then says where the
-     * next one begins. WSH_RECOVERED says that nothing is missing behind the position; without it
+     * position, or without one the last `limit`. A page may have fewer: it begins with the oldest of
+     * them, and says where the next one begins. WSH_RECOVERED says that nothing is missing behind the position; without it
      * there are no items. */
     WshStatus(WSH_CALL *history)(void *ctx, uint64_t id, uint64_t token, WshStr topic,
                                  WshBytes position, uint64_t limit);

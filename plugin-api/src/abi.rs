@@ -707,8 +707,8 @@ pub struct Host {
         ) -> Status,
     >,
     /// `[any thread]` Asks for publications of a topic, the oldest first: at most `limit` behind a position, or without
-    /// one the last `limit`. A page may have fewer, and then says where the next one begins. [`answer::RECOVERED`] says
-    /// that nothing is missing behind the position; without it there are no items.
+    /// one the last `limit`. A page may have fewer: it begins with the oldest of them, and says where the next one begins.
+    /// [`answer::RECOVERED`] says that nothing is missing behind the position; without it there are no items.
     pub history: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,

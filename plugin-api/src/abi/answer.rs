@@ -16,7 +16,8 @@
 //! What one session, or one thread with id 0, asks of the store is carried out in the order of the calls. Answers come in no
 //! promised order: that of `subscribe_from` may come after those of later asks.
 //!
-//! A page has at most as many items as its `limit`, which is 1 at least, and as a page may have.
+//! A page has at most as many items as its `limit`, which is 1 at least, and no more than 1,024. It ends before that if its
+//! values would have more than 1 MiB, and has one item in any case, if there is one.
 //!
 //! A function answers [`FULL`](super::FULL) when as many asks wait as may, [`TOO_BIG`](super::TOO_BIG) for a name or a
 //! value over its limit, [`INVALID`](super::INVALID) for bytes that are not what they should be, and

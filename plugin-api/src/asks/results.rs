@@ -38,7 +38,8 @@ pub struct Joined {
     pub position: Option<Position>,
 }
 
-/// A part of the history of a topic.
+/// A part of the history of a topic: at most 1,024 publications, and no more than 1 MiB if it has several. The rest comes
+/// with `next` as the position.
 ///
 /// ```
 /// use wsh::prelude::*;

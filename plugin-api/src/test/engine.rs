@@ -196,6 +196,7 @@ impl Engine {
         &mut self,
         topic: &str,
         after: &[u8],
+        last: u64,
         limit: usize,
         now: Duration,
     ) -> AnswerBuf {
@@ -207,7 +208,7 @@ impl Engine {
         history.trim(now, bounds);
         let head = history.head();
         let found = match (after, offset) {
-            ([], _) => Some(history.last(limit as u64)),
+            ([], _) => Some(history.last(last)),
             (_, Some(offset)) => history.after(offset),
             (_, None) => None,
         };

@@ -172,12 +172,12 @@ impl HandlerContext {
         limit: u64,
     ) -> Result<(), Status> {
         let position = rules::asks::position(position)?;
-        let limit = PageLimit::of_handler(limit)?;
+        let (last, limit) = (limit, PageLimit::of_handler(limit)?);
         let topic = self.topic(topic, TopicUse::History)?;
         let ask = self.begin_ask("history", id, token)?;
         let done = move |outcome| ask.answer_with(outcome, of_history);
         let node = &self.shared.node;
-        node.history(topic, position, limit, Box::new(done));
+        node.history(topic, position, last, limit, Box::new(done));
         Ok(())
     }
 

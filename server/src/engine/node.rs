@@ -149,11 +149,13 @@ impl Node {
         })
     }
 
-    /// Reads publications of a topic, the oldest first: behind a position, or the last ones.
+    /// Reads a page of the publications of a topic, the oldest first: of those behind a position, or without one of the
+    /// last `last`.
     pub(crate) fn history(
         &self,
         topic: Topic<'_>,
         after: Option<&[u8]>,
+        last: u64,
         limit: PageLimit,
         done: Done<HistoryPage>,
     ) {
@@ -162,7 +164,7 @@ impl Node {
         }
         let name = TopicName::new(topic);
         let from = match after.map(|bytes| self.positions.read(&name, bytes)) {
-            None => HistoryFrom::Last(limit.items as u64),
+            None => HistoryFrom::Last(last),
             Some(Ok(at)) => HistoryFrom::After(at),
             // Nothing is known of what came after it.
             Some(Err(_)) => HistoryFrom::Last(0),

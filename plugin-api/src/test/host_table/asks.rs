@@ -99,11 +99,12 @@ pub(super) unsafe extern "C" fn history(
     status(Context::find(ctx).and_then(|context| {
         let topic = rules::topic(topic?)?;
         let after = asks::position(after?)?.unwrap_or_default();
-        let limit = asks::page_items(limit)?;
+        let (last, limit) = (limit, asks::page_items(limit)?);
         context.hub.check_topic(topic, TopicUse::History)?;
         let request = Request::History {
             topic: topic.into(),
             after: after.into(),
+            last,
             limit,
         };
         context.ask((id, token), request)

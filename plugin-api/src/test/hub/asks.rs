@@ -73,6 +73,8 @@ pub(in crate::test) enum Request {
     History {
         topic: String,
         after: Vec<u8>,
+        /// Without a position the page begins with the first of so many last publications.
+        last: u64,
         limit: usize,
     },
     Enter {
@@ -310,8 +312,9 @@ impl HubState {
             Request::History {
                 topic,
                 after,
+                last,
                 limit,
-            } => self.shared.engine.history(&topic, &after, limit, now),
+            } => (self.shared.engine).history(&topic, &after, last, limit, now),
             Request::Present {
                 topic,
                 after,

@@ -220,7 +220,8 @@ impl Server {
     #[must_use]
     pub fn history(&self, topic: &str) -> Vec<PublicationBuf> {
         let hub = &self.core.hub;
-        let all = hub.with_engine(|engine, now| engine.history(topic, &[], usize::MAX, now));
+        let all =
+            hub.with_engine(|engine, now| engine.history(topic, &[], u64::MAX, usize::MAX, now));
         all.items
             .into_iter()
             .filter_map(PublicationBuf::of_test)

@@ -128,7 +128,7 @@ impl Client {
         let (answer, done) = super::cluster::answer::<HistoryPage>();
         let limit = PageLimit { items: 1, bytes: 1 };
         let node = &cluster.servers[life.server].node;
-        node.history(Topic::new("chat", self.topic), None, limit, done);
+        node.history(Topic::new("chat", self.topic), None, u64::MAX, limit, done);
         cluster.settle();
         let head = answer.take().map_err(|it| format!("{it:?}"))?.head;
         let head = head.and_then(|it| cluster.place(self.topic, it.as_bytes()));

@@ -26,13 +26,23 @@ fn texts(numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
 }
 
 fn history(cluster: &Cluster, topic: &str, position: Option<&[u8]>, items: usize) -> HistoryPage {
+    page(cluster, topic, position, items as u64, items)
+}
+
+fn page(
+    cluster: &Cluster,
+    topic: &str,
+    position: Option<&[u8]>,
+    last: u64,
+    items: usize,
+) -> HistoryPage {
     let (answer, done) = answer();
     let limit = PageLimit {
         items,
         bytes: 1 << 20,
     };
     let node = &cluster.servers[cluster.len() - 1].node;
-    node.history(Topic::new("chat", topic), position, limit, done);
+    node.history(Topic::new("chat", topic), position, last, limit, done);
     cluster.settle();
     answer.take().unwrap()
 }
@@ -82,6 +92,9 @@ fn claim_13_a_history_is_read_in_pages() {
         assert_eq!(texts_of(&page), texts(16..=20), "{kind:?}");
         assert!(page.is_complete && !page.has_more);
         assert_eq!(page.head, Some(positions[19]));
+        let first = self::page(&cluster, "kept", None, 9, 5);
+        assert_eq!(texts_of(&first), texts(12..=16), "{kind:?}");
+        assert!(first.is_complete && first.has_more);
 
         let mut found = Vec::new();
         let mut position = positions[1];
@@ -99,7 +112,9 @@ fn claim_13_a_history_is_read_in_pages() {
         let (answer, done) = answer::<HistoryPage>();
         let topic = Topic::new("chat", "plain");
         let limit = PageLimit { items: 1, bytes: 1 };
-        cluster.servers[0].node.history(topic, None, limit, done);
+        cluster.servers[0]
+            .node
+            .history(topic, None, u64::MAX, limit, done);
         assert_eq!(answer.take().unwrap_err(), Failure::Unsupported);
     }
 }

@@ -239,7 +239,7 @@ impl Storm {
             bytes: usize::MAX,
         };
         let node = &self.cluster.servers[0].node;
-        node.history(Topic::new("chat", "long"), None, limit, done);
+        node.history(Topic::new("chat", "long"), None, u64::MAX, limit, done);
         self.cluster.settle();
         let page = answer.take().expect("the broker is there");
         let texts = page.publications.iter().map(|(position, message)| {
