@@ -309,3 +309,32 @@ fn the_last_publications_are_read_from_their_first_one_though_a_page_has_not_all
         "answer 2 OK recovered positioned [1027] [1028] [1029] [1030]"
     );
 }
+
+#[test]
+fn a_session_that_has_missed_more_than_may_wait_for_it_gets_the_last_ones_and_is_told() {
+    let config =
+        "[limits]\noutbound_bytes_max = 20000\n[topics.\"script/*\"]\nhistory = { count = 100 }\n";
+    let (_site, server) = start(&[], config);
+    let mut publisher = open(&server, "");
+    let mut client = open(&server, "");
+    ask(&mut client, "publish_acked me 1 room 1 first 0");
+    for letter in ["a", "b", "c", "d"] {
+        run(&mut publisher, &format!("publish room 1 {letter}*6000 0"));
+    }
+
+    // From the position 24,000 bytes would follow, and one message was asked for in their place.
+    let answer = ask(&mut client, "subscribe_from c 2 room @position 1");
+    assert_eq!(answer, "answer 2 OK follows=1 positioned");
+    assert_eq!(client.text(), "d".repeat(6_000));
+    run(&mut client, "subscribe c room 0");
+
+    // Without a position nothing is recovered, and the newest follow that fit.
+    let mut other = open(&server, "");
+    let answer = ask(&mut other, "subscribe_from c 1 room - 5");
+    assert_eq!(answer, "answer 1 OK recovered follows=3 positioned");
+    for letter in ["b", "c", "d"] {
+        assert_eq!(other.text(), letter.repeat(6_000));
+    }
+    run(&mut publisher, "publish room 1 end 0");
+    assert_eq!(other.text(), "end");
+}

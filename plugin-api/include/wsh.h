@@ -189,9 +189,15 @@
  *     peer, and then what is published from now on: nothing is left out, and nothing comes twice.
  *     All servers have one order of a topic with history. With a position, WSH_RECOVERED says that
  *     everything since then follows. Otherwise the last messages follow that were asked for in its
- *     place, and there may be others before them that the peer has not seen. A position comes with
- *     an answer, or by `envelope`, by which a handler tells its peers. A position of another topic,
- *     one that is forged, and one whose messages are gone recovers nothing.
+ *     place, and there may be others before them that the peer has not seen. Without a position
+ *     nothing is to be recovered, and WSH_RECOVERED is set. A position comes with an answer, or by
+ *     `envelope`, by which a handler tells its peers. A position of another topic, one that is
+ *     forged, and one whose messages are gone or too many recovers nothing.
+ *
+ *     Missed messages follow as far as the session may have them waiting: at most what its limit of
+ *     outbound bytes has room for (`outbound_bytes_max`), and at most 1 MiB. A position from which
+ *     more is missed is not recovered. Of the last messages the newest follow that fit, and
+ *     `follows` says how many. A handler that wants all reads them by `history`.
  *
  * What is survived
  *     Any pointer that is no WshConn or WshResponse of the running callback, and any ctx of a WshSink
@@ -649,8 +655,8 @@ struct WshHost {
                                        uint64_t except);
     /* [any thread] Asks for publications of a topic, the oldest first: at most `limit` behind a
      * position, or without one the last `limit`. A page may have fewer: it begins with the oldest of
-     * them, and says where the next one begins. WSH_RECOVERED says that nothing is missing behind the position; without it
-     * there are no items. */
+     * them, and says where the next one begins. WSH_RECOVERED says that nothing is missing behind the
+     * position; without it there are no items. */
     WshStatus(WSH_CALL *history)(void *ctx, uint64_t id, uint64_t token, WshStr topic,
                                  WshBytes position, uint64_t limit);
     /* [any thread] Asks for members of a topic, at most `limit`, in no promised order. `after` is

@@ -39,11 +39,16 @@
 //! After `subscribe_from` the session first hears its answer. Then the missed messages go to the peer, and then what is
 //! published from now on: nothing is left out, and nothing comes twice. All servers have one order of a topic with
 //! history. With a position, [`RECOVERED`] says that everything since then follows. Otherwise the last messages follow
-//! that were asked for in its place, and there may be others before them that the peer has not seen.
+//! that were asked for in its place, and there may be others before them that the peer has not seen. Without a position
+//! nothing is to be recovered, and [`RECOVERED`] is set.
+//!
+//! Missed messages follow as far as the session may have them waiting: at most what its limit of outbound bytes has room
+//! for (`outbound_bytes_max`), and at most 1 MiB. A position from which more is missed is not recovered. Of the last
+//! messages the newest follow that fit, and `follows` says how many. A handler that wants all reads them by `history`.
 //!
 //! A position comes with an answer, or by [`envelope`](super::Vtable::envelope), by which a handler tells its peers. It is
 //! at most [`POSITION_BYTES_MAX`] opaque bytes, for any server that works with this one. A position of another topic, one
-//! that is forged, and one whose messages are gone recovers nothing.
+//! that is forged, and one whose messages are gone or too many recovers nothing.
 
 use super::table::table;
 use super::{Bytes, Status, Str};
@@ -56,7 +61,8 @@ pub const KEY_BYTES_MAX: usize = 255;
 /// refuses this one.
 pub const ANY_VERSION: u64 = u64::MAX;
 
-/// [`Answer::flags`]: everything since the position that was named follows.
+/// [`Answer::flags`]: everything since the position that was named follows, or none was named. Of a page of a history: nothing
+/// is missing before it.
 pub const RECOVERED: u32 = 1;
 
 /// [`PresenceChange::kind`]: a session has become a member.

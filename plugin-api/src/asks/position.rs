@@ -220,15 +220,15 @@ impl Start {
         Start::now().or_last(count)
     }
 
-    /// With everything that was published after a position. If not all of that is there any more, with what is published
-    /// from now on: never with a part of it.
+    /// With everything that was published after a position. If not all of that is there any more, or if it is more than the
+    /// session may have waiting, with what is published from now on: never with a part of it.
     #[must_use]
     pub fn after(position: Position) -> Start {
         Start::from(Some(position))
     }
 
-    /// With the last `count` publications, where there is no position, or where not all that followed it is there any
-    /// more.
+    /// With the last `count` publications, where there is no position, or where it is not recovered: see
+    /// [`Joined::is_recovered`](crate::Joined::is_recovered).
     #[must_use]
     pub fn or_last(self, count: u64) -> Start {
         Start {

@@ -31,8 +31,12 @@ use crate::{
 #[non_exhaustive]
 pub struct Joined {
     /// Everything that was published since the position of [`Start`](crate::Start) follows, or no position was named.
+    ///
+    /// It is false if some of that is gone, and if it is more than the session may have waiting: more than
+    /// `outbound_bytes_max` has room for, or more than 1 MiB.
     pub is_recovered: bool,
-    /// How many missed messages follow, before what is published from now on.
+    /// How many missed messages follow, before what is published from now on. They are fewer than
+    /// [`or_last`](crate::Start::or_last) asks for where the history has fewer, or where no more may wait.
     pub missed: u64,
     /// The position of the last publication before those from now on. `None` if the topic has no history.
     pub position: Option<Position>,

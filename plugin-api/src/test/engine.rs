@@ -85,6 +85,10 @@ pub(super) struct ItemBuf {
 pub(super) struct Join {
     pub(super) answer: AnswerBuf,
     pub(super) missed: Vec<(Vec<u8>, Kept)>,
+    /// The session has named a position.
+    pub(super) has_position: bool,
+    /// So many of the last publications, where the position recovers nothing.
+    pub(super) last: u64,
 }
 
 /// A change of the members of a topic.
@@ -189,7 +193,12 @@ impl Engine {
         } else if after.is_empty() {
             answer.flags = answer::RECOVERED;
         }
-        Join { answer, missed }
+        Join {
+            answer,
+            missed,
+            has_position: !after.is_empty(),
+            last,
+        }
     }
 
     pub(super) fn history(

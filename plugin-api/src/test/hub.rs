@@ -336,15 +336,33 @@ impl HubState {
     }
 }
 
-impl Mailbox {
-    fn post(&mut self, item: MailboxItem) -> Result<u64, Status> {
-        let len = match &item {
+impl MailboxItem {
+    /// How many bytes it counts for in a mailbox.
+    fn len(&self) -> u64 {
+        match self {
             MailboxItem::Send { bytes, .. } => limits::frame_len(bytes.len()),
             MailboxItem::Raw(bytes) => bytes.len() as u64,
             MailboxItem::Close { reason, .. } => limits::frame_len(reason.len() + 2),
             MailboxItem::Note(_) => NOTE_BYTES,
             MailboxItem::Answer { .. } => 0,
-        };
+        }
+    }
+}
+
+impl Mailbox {
+    /// How many items, from the newest on, can be posted before the mailbox is full.
+    fn newest_that_fit(&self, items: &[MailboxItem]) -> usize {
+        let mut room = limits::OUTBOUND_BYTES_MAX.saturating_sub(self.bytes);
+        let fit = items.iter().rev().take_while(|item| {
+            let fits = item.len() <= room;
+            room -= item.len().min(room);
+            fits
+        });
+        fit.count()
+    }
+
+    fn post(&mut self, item: MailboxItem) -> Result<u64, Status> {
+        let len = item.len();
         if self.refuses_items {
             return Err(abi::GONE);
         }

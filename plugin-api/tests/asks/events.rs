@@ -178,6 +178,29 @@ fn everything_since_a_position_comes_or_none_of_it_and_the_answer_says_which() {
 }
 
 #[test]
+fn what_is_missed_and_more_than_may_wait_is_cut_and_not_recovered() {
+    let server = wsh::test::serve(wsh::descriptor!(Asker));
+    let mut ann = server.connect();
+    let first = ask(&mut ann, "20 acked news first").remove(0);
+    let first = first.trim_start_matches("20: ");
+    for letter in ["a", "b", "c"] {
+        ann.send(format!("0 publish news {}", letter.repeat(400_000)));
+    }
+
+    let join = |text: &str| {
+        let mut said = ask(&mut server.connect(), text).into_iter();
+        let answer = said.next().unwrap();
+        (answer, said.map(|text| text[..1].to_owned()).collect())
+    };
+    let cut: (String, Vec<String>) = join(&format!("10 join news 1 {first}"));
+    assert_eq!(cut, ("10: false 1".into(), vec!["c".into()]));
+    assert_eq!(
+        join("10 join news 9"),
+        ("10: true 2".into(), vec!["b".into(), "c".into()])
+    );
+}
+
+#[test]
 fn a_topic_without_history_begins_with_what_is_new_and_answers_no_position() {
     let server = wsh::test::serve(wsh::descriptor!(Asker));
     server.set_history("*", 0, Duration::ZERO);

@@ -8,7 +8,7 @@ use crate::{
     abi,
     abi::Status,
     test::{
-        engine::{AnswerBuf, Join, Kept, MemberChange},
+        engine::{Join, Kept, MemberChange},
         hub::asks::Asker,
     },
 };
@@ -54,11 +54,11 @@ impl Hub {
         topic: &str,
         id: u64,
         token: u64,
-        answer: AnswerBuf,
+        join: Join,
         missed: Vec<MailboxItem>,
     ) {
         let mut state = self.lock();
-        state.end_join(topic, id, token, answer, missed);
+        state.end_join(topic, id, token, join, missed);
         self.count_post(state);
     }
 
@@ -131,9 +131,8 @@ impl HubState {
             });
             return;
         }
-        let Join { answer, missed } = join;
-        let missed = missed.into_iter().map(|(_, kept)| sent(&kept)).collect();
-        self.end_join(&topic, id, token, answer, missed);
+        let missed = join.missed.iter().map(|(_, kept)| sent(kept)).collect();
+        self.end_join(&topic, id, token, join, missed);
     }
 
     fn end_join(
@@ -141,11 +140,22 @@ impl HubState {
         topic: &str,
         id: u64,
         token: u64,
-        answer: AnswerBuf,
-        missed: Vec<MailboxItem>,
+        mut join: Join,
+        mut missed: Vec<MailboxItem>,
     ) {
         let joins = self.joining.remove(&(topic.to_owned(), id));
-        self.answer(Asker::Session(id), token, answer, None);
+        let mailbox = self.mailboxes.get(&id);
+        let fit = mailbox.map_or(0, |mailbox| mailbox.newest_that_fit(&missed));
+        if fit < missed.len() {
+            // More would end the session.
+            let fit = fit.min(usize::try_from(join.last).unwrap_or(usize::MAX));
+            missed.drain(..missed.len() - fit);
+            join.answer.follows = fit as u64;
+            if join.has_position {
+                join.answer.flags = 0;
+            }
+        }
+        self.answer(Asker::Session(id), token, join.answer, None);
         if !joins {
             return; // it has left the topic meanwhile
         }

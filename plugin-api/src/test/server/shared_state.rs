@@ -270,11 +270,11 @@ impl super::ServerCore {
                 token,
                 join,
             } => {
-                let missed = join.missed.into_iter();
+                let missed = join.missed.iter();
                 let missed = missed
-                    .map(|(position, kept)| generation.envelope(&topic, &position, sent(&kept)))
+                    .map(|(position, kept)| generation.envelope(&topic, position, sent(kept)))
                     .collect();
-                hub.end_join(&topic, id, token, join.answer, missed);
+                hub.end_join(&topic, id, token, join, missed);
             }
             TopicEvent::Change(change) => {
                 if let Some(news) = generation.presence(&change) {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tracing::warn;
 
 use super::callbacks::{EnvelopeCall, HandlerCallbacks};
-use super::joins::Ready;
+use super::joins::{Ready, Wish};
 use super::queue::{Delivery, Item, Next};
 use super::topic::NodeTopic;
 use super::{Job, Joined, Node};
@@ -196,13 +196,14 @@ impl NodeTopic {
         let Ready { join, at, .. } = ready;
         let mailbox = &join.mailbox;
         let is_wanted = self.lock().is_queued(mailbox.id, join.number);
-        let (missed, is_all) = match is_wanted {
-            true => newest_that_fit(mailbox, messages),
+        let has_position = !matches!(join.wish, Wish::Now | Wish::Last(_));
+        let (missed, is_recovered) = match is_wanted {
+            true => newest_that_fit(mailbox, messages, has_position, join.last),
             // It has left the topic before it could join.
             false => (Vec::new(), false),
         };
         let joined = Joined {
-            is_recovered: join.is_recovered && is_all,
+            is_recovered: join.is_recovered && is_recovered,
             position: at.map(|at| node.positions.write(&self.name, at)),
             missed: missed.len(),
         };
@@ -256,8 +257,14 @@ impl Ready {
     }
 }
 
-/// The newest messages that find room in the mailbox, and whether these are all. More would end the session.
-fn newest_that_fit(mailbox: &Mailbox, messages: Messages) -> (Messages, bool) {
+/// The messages, if all find room in the mailbox: more would end the session. Otherwise the newest ones that do, and no
+/// more than `last`. Also whether everything since a position is there, if the session has named one.
+fn newest_that_fit(
+    mailbox: &Mailbox,
+    messages: Messages,
+    has_position: bool,
+    last: u64,
+) -> (Messages, bool) {
     let mut room = mailbox.room();
     let fit = messages.iter().rev().take_while(|message| {
         let length = Letter::Send((*message).clone()).len();
@@ -265,8 +272,12 @@ fn newest_that_fit(mailbox: &Mailbox, messages: Messages) -> (Messages, bool) {
         room -= length.min(room);
         fits
     });
-    let excess = messages.len() - fit.count();
-    (messages.into_iter().skip(excess).collect(), excess == 0)
+    let fit = fit.count();
+    if fit == messages.len() {
+        return (messages, true);
+    }
+    let excess = messages.len() - fit.min(usize::try_from(last).unwrap_or(usize::MAX));
+    (messages.into_iter().skip(excess).collect(), !has_position)
 }
 
 type Messages = Vec<Arc<PreparedMessage>>;
