@@ -76,7 +76,7 @@ struct Inner {
 enum Intake {
     #[default]
     Everything,
-    /// No letters: a Close frame is on its way, and nothing follows it.
+    /// No letters: a Close frame is on its way, or too much waits for the peer, and nothing follows.
     Wakes,
     /// The session is over.
     Nothing,
@@ -206,7 +206,7 @@ impl Mailbox {
     pub(crate) fn publish(&self, message: &Arc<PreparedMessage>) {
         if self.post(Letter::Send(message.clone())) == Err(Undelivered::Full) {
             let mut inner = self.lock();
-            inner.overflowed = true;
+            inner.overflow();
             self.notify(inner);
         }
     }
@@ -409,6 +409,14 @@ fn wake(inner: MutexGuard<'_, Inner>) {
 }
 
 impl Inner {
+    /// Has the session end because too much waits for its peer. Nothing comes behind what is left out.
+    fn overflow(&mut self) {
+        self.overflowed = true;
+        if self.intake == Intake::Everything {
+            self.intake = Intake::Wakes;
+        }
+    }
+
     /// The code of the Close frame that the handler wants of a handshake.
     fn closes_with(&self) -> Option<u16> {
         // A Close is the last letter there is.

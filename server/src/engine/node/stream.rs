@@ -4,9 +4,9 @@
 //! told has a line in the log and counts; no callback hears of it. What the engine has lost and what is published once more
 //! stands on another stream, behind such a hole.
 
-mod held;
+mod held_back;
 
-use self::held::{Held, Place, place};
+use self::held_back::{Held, Place, place};
 use crate::engine::{Failure, Start, StreamPosition};
 
 /// The state of one topic. `P` is a publication.

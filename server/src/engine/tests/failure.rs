@@ -1,4 +1,4 @@
-//! What goes on while the engine is away, and what is as before when it is back: claims 24 to 35.
+//! What goes on while the engine is away, and what holds again when it is back: claims 24 to 35.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Who is present: claims 36 to 42, and 54.
+//! Members of topics: claims 36 to 42, and 54.
 
 use std::collections::BTreeMap;
 

@@ -37,6 +37,22 @@ fn a_full_mailbox_takes_no_more_but_an_empty_one_takes_any_one_message() {
 }
 
 #[test]
+fn nothing_that_is_published_comes_behind_a_message_that_did_not_fit() {
+    let mailbox = mailbox(2_000);
+    let message = |length| PreparedMessage::new(crate::ws::frame::BINARY, &vec![0; length], false);
+    mailbox.publish(&message(100));
+
+    mailbox.publish(&message(1_900));
+    mailbox.publish(&message(10));
+
+    assert_eq!(mailbox.post(letter(10)), Err(Undelivered::Gone));
+    let mut letters = None;
+    let post = mailbox.take(&mut letters, false).unwrap();
+    assert!(post.overflowed);
+    assert_eq!(lengths(&letters), [100]);
+}
+
+#[test]
 fn a_close_passes_behind_a_message_larger_than_the_limit() {
     let mailbox = mailbox(10);
     let (code, reason) = (1008, "slow".to_owned());
