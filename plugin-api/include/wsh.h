@@ -649,7 +649,8 @@ struct WshHost {
     /* [callback] Ends what `enter` began. It is no ask. */
     WshStatus(WSH_CALL *leave)(WshConn *conn, WshStr topic);
     /* [any thread] Like `publish`, and asks for the publication's position, which comes once the
-     * history has it. */
+     * history has it. The answer is WSH_TOO_BIG for a message that alone is larger than the history
+     * may be; nothing was published then. */
     WshStatus(WSH_CALL *publish_acked)(void *ctx, uint64_t id, uint64_t token, WshStr topic,
                                        uint32_t kind, const uint8_t *data, size_t len,
                                        uint64_t except);

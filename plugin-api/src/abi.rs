@@ -694,6 +694,7 @@ pub struct Host {
     /// `[callback]` Ends what `enter` began. It is no ask.
     pub leave: Option<unsafe extern "C" fn(*mut Conn, topic: Str) -> Status>,
     /// `[any thread]` Like `publish`, and asks for the publication's position, which comes once the history has it.
+    /// The answer is [`TOO_BIG`] for a message that alone is larger than the history may be; nothing was published then.
     pub publish_acked: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,

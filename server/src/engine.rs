@@ -39,7 +39,8 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     ///
     /// A publication whose `(origin, number)` the engine has seen is not published again. It gets the first one's answer.
     /// An engine knows at least the last 256 publications that a topic's history has.
-    /// [`Failure::Unsupported`]: the topic has no history. Nothing was published.
+    /// [`Failure::Unsupported`]: the topic has no history. [`Failure::TooBig`]: no history would have it, because it alone is
+    /// beyond a limit. Nothing was published.
     fn publish_acked(&self, publication: Publication, done: Done<StreamPosition>);
 
     /// Begins to tell the sink of a topic's publications and changes. Each server asks once for a topic, or from two threads

@@ -329,8 +329,8 @@ texts! {
     MemberValue: "value" Found::Bytes, "at most `presence_value_bytes_max`, on at most `topics_max` topics";
     MembersFull: "value" Found::Words("does not fit beside those of other members"),
         "at most `presence_bytes_max` in all";
-    HistoryFull: "message" Found::Words("does not fit beside what histories hold"),
-        "at most `history_bytes_max` in all";
+    HistoryFull: "message" Found::Words("is larger than its history may be"),
+        "at most `bytes` of the topic, and `history_bytes_max` in all";
     Limit: "limit" Found::Number, "at least 1";
     After: "after" Found::Words("begins no page of this list"), "what an earlier page of it says is `next`";
     Prefix: "prefix" Found::Bytes, "at most 255 bytes without NUL";

@@ -26,6 +26,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use self::epochs::Epochs;
+use self::history::kept_bytes;
 use self::outbox::Event;
 use self::owners::Owners;
 use self::settings::Settings;
@@ -111,6 +112,20 @@ impl LocalEngine {
         Ok(at)
     }
 
+    /// Refuses a publication that by itself is beyond a limit, so that no history would have it.
+    fn check_kept(&self, publication: &Publication, bounds: &HistoryBounds) -> Result<(), Failure> {
+        let bytes = kept_bytes(publication.message.payload().len());
+        let bytes_max = (self.settings.limits)().history_bytes_max;
+        let limit = match bytes {
+            bytes if bytes > bounds.bytes => "bytes",
+            bytes if bytes + Topic::least_bytes(&publication.topic) > bytes_max => {
+                "history_bytes_max"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::TooBig { limit })
+    }
+
     /// Keeps all histories together within their limit.
     fn shed(&self) {
         let limits = (self.settings.limits)();
@@ -166,7 +181,9 @@ impl Engine for LocalEngine {
     fn publish_acked(&self, publication: Publication, done: Done<StreamPosition>) {
         let answer = match (self.settings.history)(&publication.topic) {
             None => Err(Failure::Unsupported),
-            bounds => self.append(publication, bounds),
+            Some(bounds) => self
+                .check_kept(&publication, &bounds)
+                .and_then(|()| self.append(publication, Some(bounds))),
         };
         done(answer.and_then(|at| at.ok_or(Failure::Unsupported)));
     }

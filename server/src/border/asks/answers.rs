@@ -139,6 +139,7 @@ fn bytes_of(position: Option<&Position>) -> Box<[u8]> {
 fn rule_of(limit: &'static str) -> &'static str {
     match limit {
         "history_bytes_max" => "the histories of all topics have at most `history_bytes_max` bytes",
+        "bytes" => "the history of a topic has at most its `bytes` in `[topics]`",
         "presence_bytes_max" => "the members of all topics have at most `presence_bytes_max` bytes",
         "store_bytes_max" => "the store of a handler has at most `store_bytes_max` bytes",
         limit => limit,

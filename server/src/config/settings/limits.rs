@@ -152,7 +152,7 @@ limits! {
             close_timeout_ms: u64 = 5_000, "ms", 1..=DAY_MS, NextSession;
             /// Timers that run at a time.
             timers_max: usize = 64, "timers", 0..=65_536, NextSession;
-            /// Topics that the session is subscribed to at a time.
+            /// Topics that the session is subscribed to at a time, and topics that it has entered.
             topics_max: usize = 256, "topics", 0..=65_536, NextSession;
             /// Questions of the session to the engine that wait for their answers.
             session_asks_max: usize = 64, "asks", 1..=65_536, AtOnce;

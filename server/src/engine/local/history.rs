@@ -299,7 +299,7 @@ impl Kept {
 }
 
 /// What a publication takes, with its place in the queue.
-fn kept_bytes(len: usize) -> usize {
+pub(super) fn kept_bytes(len: usize) -> usize {
     with_gaps(allocated(len) + PLACE_BYTES)
 }
 

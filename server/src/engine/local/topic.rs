@@ -239,10 +239,15 @@ impl Topic {
         counts
     }
 
+    /// What a topic of this name takes at least beside publications and members.
+    pub(super) fn least_bytes(name: &TopicName) -> usize {
+        OWN_BYTES + shared(name.name.len())
+    }
+
     /// What the topic takes beside publications and members.
     fn own_bytes(&self) -> usize {
         let due = self.due.map_or(0, |_| DUE_BYTES);
-        OWN_BYTES + due + shared(self.name.name.len())
+        Topic::least_bytes(&self.name) + due
     }
 
     /// What the first member takes besides.

@@ -132,9 +132,34 @@ fn a_limit_of_nothing_keeps_nothing() {
     );
     it.subscribe(&topic("lobby"));
 
-    it.publish(&topic("lobby"), b"hello").unwrap();
-    it.publish(&topic("tea"), b"hello").unwrap();
+    for name in ["lobby", "tea"] {
+        let publication = it.publication(&topic(name), b"hello");
+        it.engine.publish(publication).unwrap();
+    }
 
     assert_eq!(it.usage(), Usage::default());
     assert_eq!(it.sink.take(), [heard("hello", 1)]);
+}
+
+#[test]
+fn a_message_that_no_history_could_keep_is_not_acknowledged_and_drops_nothing() {
+    let limits = TopicLimits {
+        history_bytes_max: 2_000,
+        ..LIMITS
+    };
+    for (bytes, limit) in [(1_000, "bytes"), (usize::MAX, "history_bytes_max")] {
+        let bounds = HistoryBounds { bytes, ..UNBOUNDED };
+        let it = Fixture::with(Some(bounds), limits);
+        let lobby = topic("lobby");
+        it.subscribe(&lobby);
+        let publish = |payload: &[u8]| {
+            let publication = it.publication(&lobby, payload);
+            answer(|done| it.engine.publish_acked(publication, done)).map(|at| at.offset)
+        };
+        assert_eq!(publish(b"kept"), Ok(1));
+        assert_eq!(publish(&[0; 2_000]), Err(Failure::TooBig { limit }));
+        assert_eq!(publish(b"too"), Ok(2));
+        assert_eq!(it.usage().publications, 2);
+        assert_eq!(it.sink.take().len(), 2);
+    }
 }
