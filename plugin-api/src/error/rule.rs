@@ -326,7 +326,8 @@ texts! {
     TopicNul: "topic" Found::Words("contains NUL"), "1 to 255 bytes without NUL";
     Topics: "topic" ONE_TOO_MANY, "at most `topics_max` topics of one session";
     Subscribed: "topic" Found::Words("is one that the session has joined"), "another, or `unsubscribe` first";
-    MemberValue: "value" Found::Bytes, "at most `presence_value_bytes_max`, on at most `topics_max` topics";
+    MemberValue: "value" Found::Words("or the number of topics is past its limit"),
+        "at most `presence_value_bytes_max` bytes, on at most `topics_max` topics";
     MembersFull: "value" Found::Words("does not fit beside those of other members"),
         "at most `presence_bytes_max` in all";
     HistoryFull: "message" Found::Words("is larger than its history may be"),

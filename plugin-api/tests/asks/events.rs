@@ -325,7 +325,7 @@ fn a_refusal_says_which_limit() {
         ),
         (
             format!("70 enter lobby {}", "x".repeat(1025)),
-            "`value` has 1025 bytes, wanted at most `presence_value_bytes_max`, on at most `topics_max` topics",
+            "`value` or the number of topics is past its limit, wanted at most `presence_value_bytes_max` bytes, on at most `topics_max` topics",
         ),
         (
             "50 present lobby 0".to_owned(),
