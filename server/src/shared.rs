@@ -102,7 +102,7 @@ impl Shared {
                 }
                 let now_ms = Moment::now().ms_since(Moment::ORIGIN);
                 for () in node.tick(now_ms) {
-                    tokio::task::yield_now().await;
+                    wakes::yield_now().await;
                 }
             }
         });

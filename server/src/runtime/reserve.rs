@@ -71,6 +71,10 @@ impl Reserve {
             let rest = self.rest.clone();
             self.runtime.spawn(async move {
                 // What tokio keeps on this worker for later is woken before this task runs on.
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "this task is to lie behind what lies on this worker"
+                )]
                 tokio::task::yield_now().await;
                 // A task that has yielded to others would wait here until this worker works again.
                 wakes::run_kept();

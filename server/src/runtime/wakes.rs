@@ -173,6 +173,7 @@ pub(crate) fn run_kept() {
 /// over if a callback holds this one.
 pub(crate) fn yield_to_others(cx: &mut Context<'_>) {
     // tokio keeps the waker where no other worker finds it.
+    #[allow(clippy::disallowed_methods, reason = "the waker is kept here, too")]
     let is_pending = pin!(tokio::task::yield_now()).poll(cx).is_pending();
     debug_assert!(is_pending);
     let mut kept = of_this_thread().lock();
