@@ -30,7 +30,7 @@ use crate::outbound::controls::Controls;
 use crate::outbound::wire::Wire;
 use crate::process::clock::Moment;
 use crate::sessions::cause::Cause;
-use crate::sessions::mailbox::Letters;
+use crate::sessions::mailbox::letter::Letters;
 use crate::sessions::peer::Peer;
 use crate::sessions::permits::ConnectionGuard;
 use crate::sessions::registry::Registration;

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::Session;
 use crate::sessions::cause::Cause;
 use crate::sessions::mailbox::lending::Reclaimed;
-use crate::sessions::mailbox::{Dismissal, Letter, Post};
+use crate::sessions::mailbox::letter::Letter;
+use crate::sessions::mailbox::{Dismissal, Post};
 use crate::ws::closing::ClosingEvent;
 
 impl Session {

@@ -123,7 +123,7 @@ const _: () = assert!(abi::OK == 0, "the default of a status");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sessions::mailbox::Letter;
+    use crate::sessions::mailbox::letter::Letter;
     use crate::sessions::registry::{Registration, Registry};
     use crate::ws::frame;
 

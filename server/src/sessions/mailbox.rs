@@ -8,17 +8,17 @@
 mod asks;
 mod deadline;
 pub(crate) mod lending;
+pub(crate) mod letter;
 mod wire_state;
 
-use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
+use self::letter::{Letter, Letters};
 use self::wire_state::WireState;
 use crate::runtime::wakes;
-use crate::sessions::answer::AnswerLetter;
 use crate::sessions::move_tracker::{Ask, MoveTracker};
 use crate::sessions::prepared_message::PreparedMessage;
 
@@ -82,22 +82,6 @@ enum Intake {
     Nothing,
 }
 
-/// One thing for a session to do.
-#[derive(Debug)]
-pub(crate) enum Letter {
-    /// Send this whole message.
-    Send(Arc<PreparedMessage>),
-    /// Start the closing handshake for the handler. The code and the reason were checked.
-    Close { code: u16, reason: String },
-    /// Call the handler's `note` with this number.
-    Note(u64),
-    /// Call the handler's `answer` with this.
-    Answer(Box<AnswerLetter>),
-    /// Send the bytes that are left of what another thread began to send. It is always the first letter, and the
-    /// session takes it before it does anything else.
-    Rest(Box<[u8]>),
-}
-
 /// The server's own order to close, to sessions of a generation and of older ones. It overtakes letters that
 /// wait, and the parts of a message.
 ///
@@ -120,9 +104,6 @@ impl Dismissal {
         generation <= self.0.get()
     }
 }
-
-/// Letters in the order posted. `None` until the first one.
-pub(crate) type Letters = Option<Box<VecDeque<Letter>>>;
 
 /// What was in a mailbox besides letters.
 #[derive(Debug, Default)]
@@ -424,21 +405,6 @@ impl Inner {
             Letter::Close { code, .. } => Some(*code),
             Letter::Send(_) | Letter::Note(_) | Letter::Answer(_) | Letter::Rest(_) => None,
         }
-    }
-}
-
-impl Letter {
-    /// The bytes that a letter counts for. An empty message counts too, because it takes memory. Answers are bounded by the
-    /// count of asks instead.
-    pub(crate) fn len(&self) -> usize {
-        let text = match self {
-            Letter::Send(message) => message.plain().len(),
-            Letter::Close { reason, .. } => reason.len(),
-            Letter::Note(_) => 0,
-            Letter::Answer(_) => return 0,
-            Letter::Rest(bytes) => bytes.len(),
-        };
-        size_of::<Letter>() + text
     }
 }
 

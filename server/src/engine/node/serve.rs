@@ -12,7 +12,8 @@ use super::queue::{Delivery, Item, Next};
 use super::topic::NodeTopic;
 use super::{Job, Joined, Node};
 use crate::engine::{PastPublication, PresenceChange, StreamPosition};
-use crate::sessions::mailbox::{Letter, Mailbox};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::mailbox::letter::Letter;
 use crate::sessions::prepared_message::PreparedMessage;
 
 /// A handler's call for one item, which is made without a lock.

@@ -9,7 +9,8 @@ use super::cluster::{Answer, answer};
 use crate::engine::Failure;
 use crate::engine::node::{JoinFrom, Joined, Node};
 use crate::engine::position::Position;
-use crate::sessions::mailbox::{Letter, Mailbox};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::mailbox::letter::Letter;
 use crate::sessions::registry::Registration;
 use crate::sessions::topics::Topic;
 

@@ -1,6 +1,7 @@
 //! The asks of a session in its mailbox: how many wait, and their answers.
 
-use super::{Intake, Letter, Mailbox, Undelivered};
+use super::letter::Letter;
+use super::{Intake, Mailbox, Undelivered};
 use crate::runtime::wakes;
 use crate::sessions::answer::AnswerLetter;
 

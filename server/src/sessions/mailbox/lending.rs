@@ -11,8 +11,9 @@ use std::sync::atomic::Ordering;
 
 use rustix::net::{SendFlags, send};
 
+use super::letter::Letter;
 use super::wire_state::{Action, Event};
-use super::{Letter, Mailbox, at_most_u32};
+use super::{Mailbox, at_most_u32};
 use crate::sessions::prepared_message::Form;
 
 /// What a session finds when it is polled.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use super::*;
-use crate::sessions::mailbox::{Letters, Undelivered};
+use crate::sessions::mailbox::Undelivered;
+use crate::sessions::mailbox::letter::Letters;
 use crate::sessions::prepared_message::PreparedMessage;
 use crate::ws::frame;
 

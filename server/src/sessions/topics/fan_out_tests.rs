@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::sessions::mailbox::{Letter, Letters};
+use crate::sessions::mailbox::letter::{Letter, Letters};
 use crate::sessions::registry::{Registration, Registry};
 use crate::ws::frame;
 
