@@ -8,21 +8,17 @@ fn a_sink_may_call_the_engine_and_hears_what_comes_of_it_afterwards() {
     let (lobby, tea) = (topic("lobby"), topic("tea"));
     it.subscribe(&lobby);
     it.subscribe(&tea);
-    let within = Arc::downgrade(&it);
-    let _ = it.sink.then.set(Box::new(move |heard| {
-        let it = within.upgrade().expect("a test under way");
-        if *heard == self::heard("1", 1) {
-            it.publish(&topic("lobby"), b"2").unwrap();
-            it.enter(&topic("lobby"), 7, b"").unwrap();
-            let page = it.page(&topic("lobby"), HistoryFrom::Last(9));
-            assert_eq!(page.publications.len(), 2);
-            assert_eq!(it.present(&topic("lobby")).members.len(), 1);
-            // Another topic's events do not wait.
-            it.publish(&topic("tea"), b"other").unwrap();
-            let heard = it.sink.heard.lock().unwrap().len();
-            assert_eq!(heard, 2);
-        }
-    }));
+    on_hearing(&it, heard("1", 1), |it| {
+        it.publish(&topic("lobby"), b"2").unwrap();
+        it.enter(&topic("lobby"), 7, b"").unwrap();
+        let page = it.page(&topic("lobby"), HistoryFrom::Last(9));
+        assert_eq!(page.publications.len(), 2);
+        assert_eq!(it.present(&topic("lobby")).members.len(), 1);
+        // Another topic's events do not wait.
+        it.publish(&topic("tea"), b"other").unwrap();
+        let heard = it.sink.heard.lock().unwrap().len();
+        assert_eq!(heard, 2);
+    });
 
     it.publish(&lobby, b"1").unwrap();
 
@@ -37,19 +33,15 @@ fn a_topic_whose_sink_does_not_keep_up_is_full_and_its_members_can_leave() {
     let lobby = topic("lobby");
     it.subscribe(&lobby);
     it.enter(&lobby, 7, b"").unwrap();
-    let within = Arc::downgrade(&it);
-    let _ = it.sink.then.set(Box::new(move |heard| {
-        let it = within.upgrade().expect("a test under way");
-        if *heard == Heard::Publication(b"first".into(), None) {
-            let publish = || it.engine.publish(it.publication(&topic("lobby"), b"more"));
-            assert_eq!((0..2_000).filter(|_| publish().is_ok()).count(), 1_024);
-            assert_eq!(publish(), Err(Failure::Full));
-            assert_eq!(it.enter(&topic("lobby"), 8, b""), Err(Failure::Full));
-            it.engine.leave(&topic("lobby"), 7);
-            let elsewhere = it.publication(&topic("tea"), b"");
-            assert_eq!(it.engine.publish(elsewhere), Ok(()));
-        }
-    }));
+    on_hearing(&it, Heard::Publication(b"first".into(), None), |it| {
+        let publish = || it.engine.publish(it.publication(&topic("lobby"), b"more"));
+        assert_eq!((0..2_000).filter(|_| publish().is_ok()).count(), 1_024);
+        assert_eq!(publish(), Err(Failure::Full));
+        assert_eq!(it.enter(&topic("lobby"), 8, b""), Err(Failure::Full));
+        it.engine.leave(&topic("lobby"), 7);
+        let elsewhere = it.publication(&topic("tea"), b"");
+        assert_eq!(it.engine.publish(elsewhere), Ok(()));
+    });
 
     it.engine.publish(it.publication(&lobby, b"first")).unwrap();
 
@@ -72,18 +64,14 @@ fn a_subscription_that_begins_anew_hears_nothing_of_the_one_before() {
     let it = Arc::new(Fixture::new(Some(UNBOUNDED)));
     let lobby = topic("lobby");
     it.subscribe(&lobby);
-    let within = Arc::downgrade(&it);
-    let _ = it.sink.then.set(Box::new(move |heard| {
-        let it = within.upgrade().expect("a test under way");
-        if *heard == self::heard("1", 1) {
-            it.publish(&topic("lobby"), b"2").unwrap();
-            it.engine.unsubscribe(&topic("lobby"));
-            it.publish(&topic("lobby"), b"3").unwrap();
-            let head = it.subscribe(&topic("lobby"));
-            assert_eq!(head.map(|head| head.offset), Some(3));
-            it.publish(&topic("lobby"), b"4").unwrap();
-        }
-    }));
+    on_hearing(&it, heard("1", 1), |it| {
+        it.publish(&topic("lobby"), b"2").unwrap();
+        it.engine.unsubscribe(&topic("lobby"));
+        it.publish(&topic("lobby"), b"3").unwrap();
+        let head = it.subscribe(&topic("lobby"));
+        assert_eq!(head.map(|head| head.offset), Some(3));
+        it.publish(&topic("lobby"), b"4").unwrap();
+    });
 
     it.publish(&lobby, b"1").unwrap();
 
@@ -141,14 +129,10 @@ fn a_panic_of_the_sink_or_of_an_answer_holds_up_nothing() {
     let it = Arc::new(Fixture::new(Some(UNBOUNDED)));
     let lobby = topic("lobby");
     it.subscribe(&lobby);
-    let within = Arc::downgrade(&it);
-    let _ = it.sink.then.set(Box::new(move |heard| {
-        let it = within.upgrade().expect("a test under way");
-        if *heard == self::heard("1", 1) {
-            it.publish(&topic("lobby"), b"2").unwrap();
-            panic!("a fault of the sink");
-        }
-    }));
+    on_hearing(&it, heard("1", 1), |it| {
+        it.publish(&topic("lobby"), b"2").unwrap();
+        panic!("a fault of the sink");
+    });
 
     let caught = catch_unwind(AssertUnwindSafe(|| it.publish(&lobby, b"1")));
     assert!(caught.is_err());
@@ -164,4 +148,14 @@ fn a_panic_of_the_sink_or_of_an_answer_holds_up_nothing() {
 
     it.publish(&lobby, b"4").unwrap();
     assert_eq!(it.sink.take(), [heard("3", 3), heard("4", 4)]);
+}
+
+/// Has the sink call `then` when it hears `what`.
+fn on_hearing(it: &Arc<Fixture>, what: Heard, then: impl Fn(&Fixture) + Send + Sync + 'static) {
+    let within = Arc::downgrade(it);
+    let _ = it.sink.then.set(Box::new(move |heard| {
+        if *heard == what {
+            then(&within.upgrade().expect("a test under way"));
+        }
+    }));
 }
