@@ -9,14 +9,17 @@
 pub(crate) mod broker;
 mod engine;
 pub(crate) mod faults;
+mod message;
 mod reply;
+mod stream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use self::broker::{Broker, Delivery, Request};
+use self::broker::Broker;
 use self::engine::BusEngine;
 use self::faults::Faults;
+use self::message::{Delivery, Request};
 use self::reply::{Reply, Waiting};
 use crate::config;
 use crate::engine::{Engine, Failure, Sink, TopicName};

@@ -1,14 +1,15 @@
 //! The broker of the test bus: streams, members and kept values, as plain as can be. It does one request after the other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
+use super::message::{Delivery, Request};
 use super::reply::Reply;
+use super::stream::Stream;
 use crate::config;
 use crate::engine::{
-    ChangeKind, Condition, Failure, HistoryFrom, KeptValue, Member, MembersPage, Origin, Page,
-    PageLimit, PastPublication, PresenceChange, Publication, Sink, Start, StoreAnswer,
-    StoreRequest, StreamPosition, TopicName,
+    ChangeKind, Condition, Failure, KeptValue, Member, MembersPage, PageLimit, PresenceChange,
+    Publication, Start, StoreAnswer, StoreRequest, StreamPosition, TopicName,
 };
 
 /// See the [module](self).
@@ -40,15 +41,6 @@ struct Topic {
     version: u64,
 }
 
-#[derive(Clone)]
-struct Stream {
-    epoch: u64,
-    offset: u64,
-    history: VecDeque<(u64, PastPublication)>,
-    /// Where each publication is that has come.
-    seen: HashMap<(Origin, u64), StreamPosition>,
-}
-
 /// A member, and the connection that it belongs to.
 #[derive(Clone)]
 struct Entry {
@@ -64,83 +56,9 @@ struct Kept {
     until_ms: u64,
 }
 
-/// What a server asks.
-#[derive(Clone, Debug)]
-pub(super) enum Request {
-    Publish(Publication),
-    PublishAcked(Publication),
-    Subscribe(TopicName),
-    Unsubscribe(TopicName),
-    History(TopicName, HistoryFrom, PageLimit),
-    Enter(TopicName, Member),
-    Leave(TopicName, u64),
-    Present(TopicName, Option<u64>, PageLimit),
-    Store(TopicName, StoreRequest),
-}
-
-/// What a server hears.
-#[derive(Clone, Debug)]
-pub(super) enum Delivery {
-    Publication(Publication, Option<StreamPosition>),
-    Change(PresenceChange),
-    Gap(TopicName),
-}
-
 /// What one request leads to.
 type Answer = Option<Result<Reply, Failure>>;
 type Deliveries = Vec<(usize, Delivery)>;
-
-impl Request {
-    pub(super) fn topic(&self) -> &TopicName {
-        match self {
-            Request::Publish(publication) | Request::PublishAcked(publication) => {
-                &publication.topic
-            }
-            Request::Subscribe(topic)
-            | Request::Unsubscribe(topic)
-            | Request::History(topic, ..)
-            | Request::Enter(topic, _)
-            | Request::Leave(topic, _)
-            | Request::Present(topic, ..)
-            | Request::Store(topic, _) => topic,
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Request::Publish(_) | Request::PublishAcked(_) => "publish",
-            Request::Subscribe(_) => "subscribe",
-            Request::Unsubscribe(_) => "unsubscribe",
-            Request::History(_, HistoryFrom::Last(0), _) => "head",
-            Request::History(..) => "history",
-            Request::Enter(..) => "enter",
-            Request::Leave(..) => "leave",
-            Request::Present(..) => "present",
-            Request::Store(..) => "store",
-        }
-    }
-}
-
-impl Delivery {
-    pub(super) fn topic(&self) -> &TopicName {
-        match self {
-            Delivery::Publication(publication, _) => &publication.topic,
-            Delivery::Change(change) => &change.topic,
-            Delivery::Gap(topic) => topic,
-        }
-    }
-
-    pub(super) fn tell(&self, sink: &Weak<dyn Sink>) {
-        let Some(sink) = sink.upgrade() else {
-            return;
-        };
-        match self {
-            Delivery::Publication(publication, at) => sink.publication(publication, *at),
-            Delivery::Change(change) => sink.presence(change),
-            Delivery::Gap(topic) => sink.gap(topic),
-        }
-    }
-}
 
 impl Broker {
     pub(super) fn new(seed: u64, policies: Arc<config::Topics>) -> Broker {
@@ -420,76 +338,6 @@ impl Topic {
             members: later.by_ref().take(limit.items.max(1)).collect(),
             version: self.version,
             has_more: later.next().is_some(),
-        }
-    }
-}
-
-impl Stream {
-    fn head(&self) -> StreamPosition {
-        StreamPosition {
-            epoch: self.epoch,
-            offset: self.offset,
-        }
-    }
-
-    fn append(&mut self, publication: &Publication, now_ms: u64) -> StreamPosition {
-        self.offset += 1;
-        let at = self.head();
-        let past = PastPublication {
-            at,
-            except: publication.except,
-            message: publication.message.clone(),
-        };
-        self.history.push_back((now_ms, past));
-        let source = (publication.origin, publication.number);
-        self.seen.insert(source, at);
-        at
-    }
-
-    fn bound(&mut self, bounds: config::HistoryBounds, now_ms: u64) {
-        let bytes = |history: &VecDeque<(u64, PastPublication)>| -> usize {
-            let lengths = history.iter().map(|(_, it)| it.message.payload().len());
-            lengths.sum()
-        };
-        while let Some((time, _)) = self.history.front() {
-            let is_over = self.history.len() > bounds.count
-                || now_ms - time > bounds.age_ms
-                || bytes(&self.history) > bounds.bytes;
-            if !is_over {
-                break;
-            }
-            self.history.pop_front();
-        }
-    }
-
-    fn read(&self, from: HistoryFrom, limit: PageLimit) -> Page {
-        let head = self.head();
-        let oldest = head.offset - self.history.len() as u64;
-        let after = match from {
-            HistoryFrom::Last(count) => head.offset.saturating_sub(count).max(oldest),
-            HistoryFrom::After(at) if at.epoch != head.epoch => u64::MAX,
-            HistoryFrom::After(at) => at.offset,
-        };
-        if after < oldest || after > head.offset {
-            let head = Some(head);
-            return Page {
-                head,
-                ..Page::default()
-            };
-        }
-        let left = self.history.iter().skip((after - oldest) as usize);
-        let mut bytes = 0;
-        let fits = |past: &PastPublication| {
-            bytes += past.message.payload().len();
-            bytes <= limit.bytes || bytes == past.message.payload().len()
-        };
-        let left = left.map(|(_, past)| past.clone());
-        let publications: Vec<_> = left.take(limit.items.max(1)).take_while(fits).collect();
-        Page {
-            is_complete: true,
-            has_more: after + (publications.len() as u64) < head.offset,
-            publications,
-            head: Some(head),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::TestBus;
-use super::broker::Request;
+use super::message::Request;
 use super::reply::Waiting;
 use crate::engine::{
     Capabilities, Done, Engine, EngineStatus, Failure, HistoryFrom, Member, MembersPage, Page,

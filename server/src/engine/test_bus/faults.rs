@@ -1,6 +1,6 @@
 //! What goes wrong on the connections of the test bus, and how often.
 
-use super::broker::Delivery;
+use super::message::Delivery;
 
 /// Shares of 1,000, and times.
 #[derive(Clone, Copy, Debug)]
