@@ -113,6 +113,33 @@ fn a_refused_file_leaves_the_topics_as_they_were() {
 }
 
 #[test]
+fn the_log_tells_once_in_a_while_that_histories_are_too_large_together() {
+    let config =
+        "[topics.\"shares/*\"]\nhistory = { count = 1000 }\n[limits]\nhistory_bytes_max = 5000\n";
+    let (_site, server) = start(&["shares_wsh.so"], config);
+    let mut client = server.connect("/shares");
+    publish(&mut client, "quiet", &["kept"]);
+
+    for _ in 0..100 {
+        publish(&mut client, "lobby", &["hello"]);
+    }
+
+    let too_large =
+        "histories drop their oldest messages: together they are larger than `history_bytes_max`";
+    let line = server.line(&["WARN", too_large]);
+    for told in [
+        "history_bytes_max=5000",
+        "dropped=1 ",
+        "handler=shares",
+        "topic=\"lobby\"",
+    ] {
+        assert!(line.contains(told), "{told}: {line}");
+    }
+    assert_eq!(client.ask("history quiet 9"), "history OK kept");
+    assert_eq!(server.count_lines(&[too_large]), 1);
+}
+
+#[test]
 fn each_handler_has_the_topics_that_its_own_patterns_name() {
     let config = "[topics]\n\"shares/lobby\" = { history = { count = 1 } }\n\
                   \"rooms/shares//lobby\" = { history = { count = 2 } }\n\

@@ -15,6 +15,7 @@ mod outbox;
 mod owners;
 mod presence;
 pub(crate) mod settings;
+mod shed_log;
 mod store;
 mod table;
 mod topic;
@@ -30,6 +31,7 @@ use self::history::kept_bytes;
 use self::outbox::Event;
 use self::owners::Owners;
 use self::settings::Settings;
+use self::shed_log::ShedLog;
 use self::table::TopicTable;
 use self::topic::Topic;
 use super::{
@@ -45,6 +47,7 @@ pub(crate) struct LocalEngine {
     sink: Weak<dyn Sink>,
     settings: Settings,
     topics: TopicTable,
+    shed_log: ShedLog,
     owners: Owners,
     epochs: Epochs,
     /// The last version of a kept value.
@@ -59,6 +62,7 @@ impl LocalEngine {
             sink,
             settings,
             topics: TopicTable::new(),
+            shed_log: ShedLog::default(),
             owners: Owners::default(),
             epochs: Epochs::default(),
             versions: AtomicU64::new(0),
@@ -77,6 +81,8 @@ impl LocalEngine {
         for owner in self.owners.all() {
             has_more |= owner.store().drop_over(now, SWEEP_VALUES);
         }
+        let limits = (self.settings.limits)();
+        self.shed_log.tell_rest(limits.history_bytes_max, now);
         has_more
     }
 
@@ -126,10 +132,12 @@ impl LocalEngine {
         Err(Failure::TooBig { limit })
     }
 
-    /// Keeps all histories together within their limit.
+    /// Keeps all histories together within their limit. The log tells what they drop for it.
     fn shed(&self) {
-        let limits = (self.settings.limits)();
-        self.topics.shed(limits.history_bytes_max);
+        let bytes_max = (self.settings.limits)().history_bytes_max;
+        if let Some(shed) = self.topics.shed(bytes_max) {
+            self.shed_log.add(shed, bytes_max, (self.settings.now)());
+        }
     }
 
     /// Tells the sink an event, and what waits behind it.

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::outbox::Event;
 use super::owners::Owners;
+use super::shed_log::Shed;
 use super::topic::Topic;
 use super::usage::TopicUsage;
 use crate::engine::TopicName;
@@ -162,18 +163,21 @@ impl TopicTable {
     /// Only those drop some that take at least half as much as the largest one. So a topic with many messages pays by
     /// itself for what it gets, and the few messages of a quiet one stay. Among those that pay, the oldest publications
     /// go first, as far as a look at one shard can tell.
-    pub(super) fn shed(&self, bytes_max: usize) {
+    ///
+    /// Returns what was dropped, if something was.
+    pub(super) fn shed(&self, bytes_max: usize) -> Option<Shed> {
         if self.usage.history_bytes() <= bytes_max {
-            return;
+            return None;
         }
         let mut next_shard = match self.next_shard.try_lock() {
             Ok(next_shard) => next_shard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // Another thread is about it.
-            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::WouldBlock) => return None,
         };
         // A little more than needed, so that a look at the topics of a shard serves many publications.
         let target = bytes_max - (bytes_max / SHED_PART).min(SHED_BYTES_MAX);
+        let mut dropped: Option<Shed> = None;
         loop {
             let too_much = self.usage.history_bytes().saturating_sub(target);
             let largest: Vec<usize> = self.shards().map(|shard| shard.marks.largest).collect();
@@ -188,10 +192,15 @@ impl TopicTable {
             };
             *next_shard = (index + 1) % SHARDS;
             let mut shard = lock(&self.shards[index]);
-            shard.shed(too_much, at_least, &self.usage);
+            let of_shard = shard.shed(too_much, at_least, &self.usage);
             // Topics of which nothing is left are forgotten, and the largest one is found.
             self.change_all(shard, |_, _| ());
+            dropped = match (dropped, of_shard) {
+                (Some(dropped), Some(of_shard)) => Some(dropped.with(of_shard)),
+                (dropped, of_shard) => dropped.or(of_shard),
+            };
         }
+        dropped
     }
 
     /// Changes every topic of a shard, and forgets those of which nothing is left.
@@ -248,7 +257,8 @@ impl Shard {
     }
 
     /// Drops publications of topics whose histories take at least `at_least`, the oldest first, until `too_much` is freed.
-    fn shed(&mut self, too_much: usize, at_least: usize, usage: &TopicUsage) {
+    /// Returns what was dropped, if something was.
+    fn shed(&mut self, too_much: usize, at_least: usize, usage: &TopicUsage) -> Option<Shed> {
         let topics = self.topics.values_mut();
         let mut large: Vec<&mut Box<Topic>> = topics
             .filter(|topic| topic.history_bytes() >= at_least)
@@ -256,21 +266,31 @@ impl Shard {
         let oldest = large.iter().zip(0_usize..);
         let oldest = oldest.filter_map(|(topic, index)| Some(Reverse((topic.oldest()?, index))));
         let mut oldest: BinaryHeap<_> = oldest.collect();
-        let mut freed = 0;
+        let mut freed_of = vec![0; large.len()];
+        let (mut freed, mut publications) = (0, 0);
         while freed < too_much
             && let Some(Reverse((_, index))) = oldest.pop()
         {
             let topic = &mut large[index];
-            let before = topic.history_bytes();
+            let (bytes, len) = (topic.history_bytes(), topic.publications());
             topic.drop_oldest();
             topic.count(usage);
-            freed += before - topic.history_bytes();
+            freed_of[index] += bytes - topic.history_bytes();
+            freed += bytes - topic.history_bytes();
+            publications += len - topic.publications();
             if topic.history_bytes() >= at_least
                 && let Some(at) = topic.oldest()
             {
                 oldest.push(Reverse((at, index)));
             }
         }
+        let bytes_of = freed_of.into_iter().zip(&large);
+        let (most, topic) = bytes_of.max_by_key(|(bytes, _)| *bytes)?;
+        (publications > 0).then(|| Shed {
+            publications,
+            bytes: freed,
+            most: (topic.name().clone(), most),
+        })
     }
 
     fn forget(&mut self, name: &TopicName) {

@@ -213,6 +213,11 @@ impl Topic {
         self.counted.history_bytes
     }
 
+    /// The number of publications of the history, as it was counted last.
+    pub(super) fn publications(&self) -> usize {
+        self.counted.publications
+    }
+
     /// Counts what the topic takes now, for its owner and in `all`.
     pub(super) fn count(&mut self, all: &TopicUsage) {
         let counts = self.counts();

@@ -163,3 +163,23 @@ fn a_message_that_no_history_could_keep_is_not_acknowledged_and_drops_nothing() 
         assert_eq!(it.sink.take().len(), 2);
     }
 }
+
+#[test]
+fn what_histories_drop_to_stay_within_their_limit_is_told_with_the_topic_that_drops_most() {
+    let it = Fixture::new(Some(UNBOUNDED));
+    let (large, small) = (topic("large"), topic("small"));
+    it.publish(&small, &[0; 100]).unwrap();
+    for _ in 0..10 {
+        it.publish(&large, &[0; 60_000]).unwrap();
+    }
+    let before = it.usage();
+    assert_eq!(it.engine.topics.shed(before.history_bytes), None);
+
+    let shed = it.engine.topics.shed(300_000).expect("some are dropped");
+
+    let after = it.usage();
+    assert_eq!(shed.publications, before.publications - after.publications);
+    assert_eq!(shed.bytes, before.history_bytes - after.history_bytes);
+    assert_eq!(shed.most, (large, shed.bytes));
+    assert_eq!(it.page(&small, HistoryFrom::Last(9)).publications.len(), 1);
+}
