@@ -141,7 +141,11 @@ fn rule_of(limit: &'static str) -> &'static str {
         "history_bytes_max" => "the histories of all topics have at most `history_bytes_max` bytes",
         "bytes" => "the history of a topic has at most its `bytes` in `[topics]`",
         "presence_bytes_max" => "the members of all topics have at most `presence_bytes_max` bytes",
+        "presence_value_bytes_max" => {
+            "the value of a member has at most `presence_value_bytes_max` bytes"
+        }
         "store_bytes_max" => "the store of a handler has at most `store_bytes_max` bytes",
+        "store_value_bytes_max" => "a value has at most `store_value_bytes_max` bytes",
         limit => limit,
     }
 }
