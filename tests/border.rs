@@ -1,8 +1,10 @@
 //! What a plugin may get wrong at the border without harm: pointers that mean nothing, arguments and return values that
 //! do not exist.
 //!
-//! `WSHD_LONG=1 cargo test -p wshd --test integration border` runs the server of the pointers under
+//! `WSHD_LONG=1 cargo test -p wshd --test integration border` runs the servers of hostile handlers under
 //! valgrind, which sees every read of memory that is not there.
+
+mod asks;
 
 use std::process::Command;
 use std::time::Duration;

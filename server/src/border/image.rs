@@ -34,7 +34,7 @@ pub(crate) fn open(path: &Path) -> Result<&'static Descriptor, Refusal> {
     Ok(unsafe { &*address })
 }
 
-/// A copy of a plugin's vtable. Fields that the plugin's own does not have are NULL.
+/// A copy of a plugin's vtable. Fields that the plugin's own does not have are NULL, also one of which it has only a part.
 ///
 /// # Safety
 ///
@@ -50,13 +50,14 @@ pub(super) unsafe fn copy_vtable(theirs: *const Vtable) -> Result<Vtable, Refusa
         });
     }
     let mut ours = MaybeUninit::<Vtable>::zeroed();
+    // All that follows the first 8 bytes is pointers. A part of one would be called as an address.
+    let whole_fields = size as usize & !(size_of::<usize>() - 1);
     // SAFETY: the caller promises `size` bytes, and not more than the copy has are written.
     unsafe {
-        let length = (size as usize).min(size_of::<Vtable>());
+        let length = whole_fields.min(size_of::<Vtable>());
         std::ptr::copy_nonoverlapping(theirs.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), length);
     }
-    // SAFETY: all fields are integers or `Option<fn>`, of which zero is a value, and a table grows by
-    // whole fields.
+    // SAFETY: all fields are integers or `Option<fn>`, of which zero is a value, and only whole fields were copied.
     let vtable = unsafe { ours.assume_init() };
     for (is_there, name) in [
         (vtable.open.is_some(), "open"),
