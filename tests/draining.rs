@@ -7,6 +7,10 @@ use crate::harness::server::{Server, opening};
 use crate::harness::site::Site;
 use crate::migration::answered;
 
+/// What is logged when sessions close for newer generations.
+const TOO_MANY: &str =
+    "more generations than `generations_max` have sessions, the oldest sessions close";
+
 #[test]
 fn a_handler_that_closes_sends_its_sessions_away_with_1012_and_they_come_back_to_the_new_code() {
     let site = Site::with(&["ledger_wsh"]);
@@ -50,6 +54,10 @@ fn a_handler_that_drains_lets_its_sessions_be_until_the_deadline() {
     assert_eq!(answered(&mut client, 0), (build_name(1), 0));
 
     assert_eq!(client.close_code(), 1012);
+    server.line(&[
+        "`drain_timeout_s` is over, the sessions of an old generation close",
+        "handler=ledger generation=1 sessions=1",
+    ]);
     server.line(&["generation retired", "generation=1"]);
     assert_eq!(server.count_lines(&["sessions moved"]), 0);
 }
@@ -80,7 +88,7 @@ fn of_too_many_generations_the_oldest_sessions_close_and_those_that_can_move_sta
     assert_eq!(busy[1].close_code(), 1012);
     assert_eq!(busy[2].ask("busy"), "build-0003 2");
     assert_eq!(calm.ask("calm"), "build-0004 4");
-    let told = server.count_lines(&["too many generations, the oldest sessions close"]);
+    let told = server.count_lines(&[TOO_MANY]);
     assert_eq!(told, 2, "{}", server.log());
 }
 
@@ -109,7 +117,7 @@ fn sessions_that_are_late_to_move_are_not_overtaken_by_ever_more_generations() {
             client.ask("calm").starts_with("build-0005 ")
         });
     }
-    let told = server.count_lines(&["too many generations, the oldest sessions close"]);
+    let told = server.count_lines(&[TOO_MANY]);
     assert_eq!(told, 0, "{}", server.log());
 }
 

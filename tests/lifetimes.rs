@@ -192,7 +192,7 @@ fn calls_that_never_return_keep_no_other_generation_from_its_end_nor_the_server(
 
     server.line(&["generation retired", "handler=lives", "generation=1 "]);
     server.line(&[
-        "callback has not returned in time",
+        "callback has not returned within `init_timeout_ms`",
         "handler=\"hangs3\"",
         "serving",
     ]);

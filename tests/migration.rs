@@ -85,7 +85,10 @@ fn a_session_whose_move_fails_goes_on_in_the_old_code() {
     for (trouble, reason) in [
         ("snapshot panics", "`snapshot` panicked"),
         ("snapshot fails", "`snapshot` failed: the ink is dry"),
-        ("too large", "its state is larger than 1048576 bytes"),
+        (
+            "too large",
+            "its state is larger than 1048576 bytes (`snapshot_bytes_max`)",
+        ),
         ("restore panics", "`restore` panicked"),
         ("restore fails", "`restore` failed: it cannot be read"),
     ] {

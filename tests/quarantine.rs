@@ -16,7 +16,10 @@ fn quarantined(pause_ms: u64) -> (Site, Server, crate::harness::client::Client) 
     for _ in 0..5 {
         panic(&server);
     }
-    server.line(&["handler quarantined", "handler=panics"]);
+    server.line(&[
+        "handler quarantined: it had `panics_max` panics within `panics_window_ms`; after `quarantine_ms`",
+        "handler=panics",
+    ]);
     (site, server, open)
 }
 

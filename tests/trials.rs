@@ -25,7 +25,7 @@ const FATAL: &[(&str, &str)] = &[
     ),
     (
         "-DIN_CONSTRUCTOR=hang()",
-        "its constructors were still running after 1 s",
+        "its constructors were still running after 1 s (`init_timeout_ms`)",
     ),
     (
         "-DIN_INIT=exit(0)",
@@ -35,7 +35,10 @@ const FATAL: &[(&str, &str)] = &[
         "-DIN_INIT=_exit(7)",
         "it ended the process with exit status 7 during init",
     ),
-    ("-DIN_INIT=hang()", "its `init` did not return within 1 s"),
+    (
+        "-DIN_INIT=hang()",
+        "its `init` did not return within 1 s (`init_timeout_ms`)",
+    ),
     (
         "-DIN_INIT=read_past_the_end()",
         "it ended the process with signal 7 (SIGBUS) during init",

@@ -201,7 +201,7 @@ async fn drain(shared: &Shared, server: &Server, limits: &Limits, ended: &mut mp
                 let sessions = shared.sessions.list(|_, _| true).len();
                 let downloads = server.admission.downloads();
                 let others = ended.sender_strong_count().saturating_sub(sessions + downloads);
-                warn!(sessions, downloads, others, "stopped waiting for connections");
+                warn!(sessions, downloads, others, "stopped waiting for connections: `stop_timeout_ms` is over");
                 break;
             }
             // A handshake that was pending may have become a session since.

@@ -356,14 +356,14 @@ impl HandlerContext {
                 generation,
                 panics,
                 pause_ms,
-                "handler quarantined: it panics too often; after a pause one session is let in, and a new file or table brings it back at once"
+                "handler quarantined: it had `panics_max` panics within `panics_window_ms`; after `quarantine_ms` one session is let in, and a new file or table brings it back at once"
             ),
             BreakerOutcome::Reopened => error!(
                 %handler,
                 generation,
                 panics,
                 pause_ms,
-                "handler quarantined again: it failed while it was tried"
+                "handler quarantined again: it failed while it was tried; each time the pause is twice as long, and begins with `quarantine_ms`"
             ),
             BreakerOutcome::LetInFirst => warn!(
                 %handler,

@@ -57,7 +57,8 @@ impl SessionInstance {
         }
         match (status, buffer.written()) {
             (abi::OK | abi::TOO_BIG, Err(Overflowed)) => {
-                let why = format!("its state is larger than {bytes_max} bytes");
+                let why =
+                    format!("its state is larger than {bytes_max} bytes (`snapshot_bytes_max`)");
                 Err(NotMoved::Failed(why))
             }
             (abi::OK, Ok(state)) => Ok(state),

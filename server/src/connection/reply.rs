@@ -39,7 +39,7 @@ pub(crate) enum Reply {
     HostRefused(Box<str>),
     /// A limit is reached.
     Full(FullOf),
-    /// The handler panicked too often.
+    /// The handler panicked too often, or its callbacks hold the workers.
     Quarantined { after: Duration },
     /// The handler gave no answer in time.
     NoAnswer,
@@ -209,6 +209,9 @@ impl Reply {
             Reply::Full(FullOf::Handshakes) => "`pending_handshakes_max` is reached",
             Reply::Full(FullOf::Handler) => "the handler's `blocking_sessions_max` is reached",
             Reply::Full(FullOf::Files) => "the limit of open files is reached",
+            Reply::Quarantined { .. } => {
+                "the handler is out of service, at first for `quarantine_ms`"
+            }
             Reply::NoAnswer => "the handler gave no answer within `handshake_timeout_ms`",
             Reply::Refused { .. } => "the handler refuses",
             other => other.text(),

@@ -182,9 +182,12 @@ impl Refusal {
 
 fn late(step: Step, limit: Duration) -> String {
     match step {
-        Step::Opening => format!("its constructors were still running after {}", time(limit)),
+        Step::Opening => format!(
+            "its constructors were still running after {} (`init_timeout_ms`)",
+            time(limit)
+        ),
         step => format!(
-            "its `{}` did not return within {}",
+            "its `{}` did not return within {} (`init_timeout_ms`)",
             step.name(),
             time(limit)
         ),

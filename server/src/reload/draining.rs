@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use crate::generation::Generation;
 use crate::sessions::mailbox::{Dismissal, Mailbox};
 
@@ -59,12 +61,25 @@ impl Draining {
         });
     }
 
+    /// Warns that its sessions did not end in time.
+    fn tell_late(&self) {
+        warn!(
+            handler = %self.generation.handler,
+            generation = self.generation.number,
+            sessions = self.generation.sessions(),
+            "`drain_timeout_s` is over, the sessions of an old generation close"
+        );
+    }
+
     /// Tells the next sessions to close, if it is time. Answers when there is more to do.
     pub(super) fn close_next(&mut self, now: Instant) -> Option<Instant> {
+        let has_sessions = self.has_sessions();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
+            if has_sessions {
+                self.tell_late();
+            }
             self.begin_closing(now);
         }
-        let has_sessions = self.has_sessions();
         let Some(closing) = &mut self.closing else {
             return self.deadline;
         };

@@ -157,7 +157,7 @@ impl Watchdog {
                     handler = %context.handler,
                     generation = context.generation,
                     workers = stuck,
-                    "handler quarantined: its callbacks hold a quarter of the workers"
+                    "handler quarantined: its callbacks hold a quarter of the workers; after `quarantine_ms` one session is let in"
                 );
             }
         }

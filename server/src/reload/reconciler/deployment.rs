@@ -146,7 +146,7 @@ impl Reconciler {
                         handler = name,
                         generation = generation.number,
                         callback,
-                        "callback has not returned in time; its thread is given up"
+                        "callback has not returned within `init_timeout_ms`; its thread is given up"
                     );
                 }
             }

@@ -188,7 +188,7 @@ impl Reconciler {
                 handler = name,
                 generation = old.generation.number,
                 sessions = old.generation.sessions(),
-                "too many generations, the oldest sessions close"
+                "more generations than `generations_max` have sessions, the oldest sessions close"
             );
             old.begin_closing(Instant::now());
         }
