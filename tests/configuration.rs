@@ -106,7 +106,7 @@ fn a_check_notes_topics_of_a_handler_that_is_not_there_and_does_not_fail() {
     let (code, said) = wshd(&site, &["check"]);
 
     assert_eq!(code, Some(0), "{said}");
-    let note = "wshd: config.toml:1:9: `[topics.\"ecko/*\"]` names handler `ecko`, which does not exist; there is \
+    let note = "wshd: note: config.toml:1:9: `[topics.\"ecko/*\"]` names handler `ecko`, which does not exist; there is \
                 `echo`; did you mean `echo`?\n  |\n1 | [topics.\"ecko/*\"]\n  |         ^^^^^^^^\n";
     assert!(said.ends_with(note), "{said}");
 }
@@ -120,14 +120,14 @@ fn a_check_that_finds_no_handler_says_so() {
     let (code, said) = wshd(&site, &["check"]);
     assert_eq!(code, Some(0), "{said}");
     let empty =
-        format!("wshd: no handler is in `{path}` yet: there are no files named `…_wsh.so`\n");
+        format!("wshd: note: no handler is in `{path}` yet: there are no files named `…_wsh.so`\n");
     assert_eq!(said, empty);
 
     site.write("handlers/hello_wsh/Cargo.toml", "[package]\n");
     let (code, said) = wshd(&site, &["check"]);
     assert_eq!(code, Some(0), "{said}");
     let hint = format!(
-        "wshd: there are crates of handlers and no libraries in `{path}`; `wshd dev {path}` builds and serves them\n"
+        "wshd: note: there are crates of handlers and no libraries in `{path}`; `wshd dev {path}` builds and serves them\n"
     );
     assert_eq!(said, hint);
 

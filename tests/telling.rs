@@ -86,6 +86,36 @@ fn a_table_of_a_handler_that_was_refused_is_not_said_to_name_none() {
 }
 
 #[test]
+fn names_that_lead_to_no_handler_are_told_at_the_start_and_after_each_change_of_the_file() {
+    let site = Site::with(&["echo_wsh"]);
+    let config = "[topics.\"chat/*\"]\nhistory = { count = 1 }\n";
+    site.write("config.toml", config);
+    let server = Server::start(&site);
+    let topics =
+        "`[topics.\"chat/*\"]` names handler `chat`, which does not exist; there is `echo`";
+    let count = || server.count_lines(&["WARN", "configured, and not there yet", topics]);
+    assert_eq!(count(), 1, "{}", server.log());
+
+    // Another handler comes, and one that is loaded again.
+    let library = lives(&[]);
+    site.add_bytes(&library, "lives_wsh.so");
+    server.line(&["handler loaded", "handler=\"lives\""]);
+    site.add_bytes(&[&library[..], b"again"].concat(), "lives_wsh.so");
+    server.line(&["handler loaded", "handler=\"lives\"", "generation=2"]);
+    assert_eq!(count(), 1, "{}", server.log());
+
+    let hidden = format!("{config}[routes]\n\"/echo\" = \"/lives\"\n\"/x\" = \"/live\"\n");
+    site.write("config.toml", &hidden);
+    server.line(&["a route hides a handler", "route `/echo` leads to `/lives`"]);
+    server.line(&[
+        "configured, and not there yet",
+        "route `/x` names handler `live`, which does not exist; there are `echo`, `lives`",
+    ]);
+    let again = "`[topics.\"chat/*\"]` names handler `chat`, which does not exist; there are `echo`, `lives`";
+    assert_eq!(server.lines(&[again]).len(), 1, "{}", server.log());
+}
+
+#[test]
 fn a_move_says_why_sessions_stay() {
     let site = Site::empty();
     let still = lives(&[]);

@@ -216,8 +216,11 @@ fn check(config: &Config) -> u8 {
         // It fails when the reader has gone.
         let _ = writeln!(out, "good: /{name} {}", shown(path, config).display());
     }
-    for sentence in report.bad.iter().chain(&report.emptiness) {
+    for sentence in &report.bad {
         blame(sentence);
+    }
+    if let Some(sentence) = &report.emptiness {
+        note(sentence);
     }
     let good = report.good.iter().map(|(name, _)| name);
     let known: Vec<String> = good.chain(&report.refused).cloned().collect();
@@ -227,11 +230,11 @@ fn check(config: &Config) -> u8 {
     }
     // A route may hide a handler on purpose, so this is no reason to fail.
     for fault in config.hidden_handlers(&known) {
-        blame(&format!("{fault:#}"));
+        note(&format!("{fault:#}"));
     }
     // The handlers of topics may come later.
     for fault in config.topics_without_handler(&known) {
-        blame(&format!("{fault:#}"));
+        note(&format!("{fault:#}"));
     }
     match (unknown.is_empty(), report.bad.is_empty()) {
         (_, false) => FAILED,
@@ -247,6 +250,11 @@ fn shown<'a>(path: &'a Path, config: &Config) -> &'a Path {
 /// Writes what a check has found to stderr, and waits for the reader.
 fn blame(why: &str) {
     let _ = writeln!(std::io::stderr(), "wshd: {why}");
+}
+
+/// Writes to stderr what a check has found and what is no reason to fail.
+fn note(what: &str) {
+    blame(&format!("note: {what}"));
 }
 
 /// Logs why the server does not start, and answers the exit code.

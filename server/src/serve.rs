@@ -78,15 +78,6 @@ impl Serving {
         // This must come before any code of a plugin runs.
         last_resort::watch().map_err(ServeError::Thread)?;
         let control = Control::start(config.clone(), shared.clone(), reread)?;
-        // Refused handlers are known too; the log has said why.
-        let known = control.router().listing().names();
-        for fault in config.load().unknown_handlers(&known) {
-            // The handler may be put there later.
-            warn!(error = %fault, "configured, and not there yet");
-        }
-        for fault in config.load().hidden_handlers(&known) {
-            warn!(error = %fault, "a route hides a handler");
-        }
         let (stop, stopping) = Stopping::new();
         let server = Server {
             router: control.router(),

@@ -43,7 +43,7 @@ impl Config {
                     by,
                     name: name.to_owned(),
                     known: known.to_vec(),
-                    suggestion: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
+                    suggestion: near(name, known),
                 },
             })
             .collect();
@@ -76,7 +76,8 @@ impl Config {
 
     /// The patterns of `[topics]` that name a handler which is not among `known`.
     ///
-    /// Such a handler may come later, and its topics have their policy then.
+    /// Such a handler may come later, and its topics have their policy then. So a server that runs warns, and `wshd
+    /// check` writes a note.
     pub fn topics_without_handler(&self, known: &[String]) -> Vec<ConfigFault> {
         let named = self.topics_handlers.iter();
         let unknown = named.filter(|named| !known.contains(&named.name));
@@ -101,6 +102,14 @@ fn meant(named: &NamedHandler, known: &[String]) -> Option<String> {
         let topic = named.pattern.strip_prefix(name)?.strip_prefix('/')?;
         Some(format!("{name}//{topic}"))
     });
-    let near = nearest(&named.name, names).map(str::to_owned);
-    patterns.max_by_key(String::len).or(near)
+    patterns
+        .max_by_key(String::len)
+        .or_else(|| near(&named.name, known))
+}
+
+/// The handler of a name like this one, or of the plugin's file that is named.
+fn near(name: &str, known: &[String]) -> Option<String> {
+    let name = name.strip_suffix(".so").unwrap_or(name);
+    let name = name.strip_suffix("_wsh").unwrap_or(name);
+    nearest(name, known.iter().map(String::as_str)).map(str::to_owned)
 }

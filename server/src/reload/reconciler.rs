@@ -296,10 +296,13 @@ impl Reconciler {
         self.next = self.next.min(at);
     }
 
-    /// Answers the requests that wait, if nothing is under way.
+    /// Tells what is known when nothing is under way: which names lead nowhere, and what the requests that wait ask for.
     fn answer(&mut self) {
         let is_loading = self.deployments.values().any(|it| it.loading.is_some());
         let is_loading = is_loading || self.reading.is_under_way();
+        if !is_loading {
+            self.tell_names();
+        }
         if let Some(again) = self.waiters.answer(is_loading, Instant::now()) {
             self.due(again);
         }

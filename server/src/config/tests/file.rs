@@ -257,6 +257,23 @@ fn topics_of_handlers_that_are_not_there_are_told_apart_from_topics_of_those_in_
 }
 
 #[test]
+fn the_name_of_a_plugins_file_is_told_apart_from_the_handlers_name() {
+    let text = "[topics]\n\"chat_wsh/*\" = {}\n[handler.\"chat_wsh.so\"]\n";
+    let config = Start::new().file("config.toml", text).read(&[]);
+    let known = ["chat".to_owned()];
+
+    let mut faults = config.topics_without_handler(&known);
+    faults.extend(config.unknown_handlers(&known));
+
+    assert_eq!(faults.len(), 2);
+    for fault in faults {
+        let sentence = fault.to_string();
+        let meant = "which does not exist; there is `chat`; did you mean `chat`?";
+        assert!(sentence.ends_with(meant), "{sentence}");
+    }
+}
+
+#[test]
 fn a_route_at_a_handlers_own_path_is_said_to_hide_it() {
     let text = "[routes]\n\"/chat\" = \"/echo\"\n\"/echo\" = \"/echo\"\n\"/talk\" = \"/chat\"\n";
     let start = Start::new().file("config.toml", text);

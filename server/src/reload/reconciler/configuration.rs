@@ -33,6 +33,8 @@ pub(super) struct ConfigFile {
     /// The stamp of what was last read.
     read: Option<Stamp>,
     presence: Presence,
+    /// Whether the log says which of the handlers that the configuration names are not there.
+    are_names_told: bool,
     /// What is in the way of reading it, and is no fault of its content.
     trouble: Option<ReadFailure>,
     /// An operator's request to read it, and the time at which that is done.
@@ -116,6 +118,7 @@ impl ConfigFile {
             since: Instant::now(),
             read: stamp,
             presence: Presence::There,
+            are_names_told: false,
             trouble: None,
             request: None,
             pause_until: Instant::now(),
@@ -263,6 +266,28 @@ impl Reconciler {
         }
     }
 
+    /// Warns once of the handlers that a new configuration names and that are not there.
+    pub(super) fn tell_names(&mut self) {
+        if std::mem::replace(&mut self.config_file.are_names_told, true) {
+            return;
+        }
+        // Refused handlers are known too; the log has said why.
+        let mut known = self.router.listing().names();
+        let found = self.files.values().map(|file| &file.name);
+        known.extend(found.cloned());
+        known.sort();
+        known.dedup();
+        let config = self.config.load();
+        let unknown = config.unknown_handlers(&known).into_iter();
+        for fault in unknown.chain(config.topics_without_handler(&known)) {
+            // The handler may be put there later.
+            warn!(error = %fault, "configured, and not there yet");
+        }
+        for fault in config.hidden_handlers(&known) {
+            warn!(error = %fault, "a route hides a handler");
+        }
+    }
+
     fn apply(&mut self, mut new: Config) {
         let old = self.config.load_full();
         // The default places are not looked for again while a file is in use.
@@ -308,6 +333,7 @@ impl Reconciler {
             is_built_otherwise || is_refused && before != after
         });
         self.config.store(Arc::new(new));
+        self.config_file.are_names_told = false;
         self.shared.apply();
         self.swap_table();
         info!("configuration applied");
