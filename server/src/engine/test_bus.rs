@@ -7,22 +7,24 @@
 //! What happens is decided by the seed and the calls of the test alone, so that a failure can be had again.
 
 pub(crate) mod broker;
+mod connection;
 mod engine;
+mod events;
 pub(crate) mod faults;
 mod message;
 mod reply;
 mod stream;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use self::broker::Broker;
+use self::connection::Server;
 use self::engine::BusEngine;
+use self::events::Event;
 use self::faults::Faults;
-use self::message::{Delivery, Request};
-use self::reply::{Reply, Waiting};
 use crate::config;
-use crate::engine::{Engine, Failure, Sink, TopicName};
+use crate::engine::{Engine, Sink};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -40,70 +42,6 @@ struct Inner {
     /// Until when the broker does nothing.
     broker_down_until: u64,
 }
-
-/// The connection of one server.
-struct Server {
-    sink: Weak<dyn Sink>,
-    /// Whether the server believes that it is connected.
-    is_up: bool,
-    /// Rises with each connection. What belongs to an earlier one is lost.
-    connection: u64,
-    /// The connection that is cut. Nothing arrives on it, whether the server knows or not.
-    is_cut: bool,
-    cut_until: u64,
-    is_gone: bool,
-    waiting: HashMap<u64, Waiting>,
-    next_request: u64,
-    /// When the last thing that was sent for a topic arrives, in each direction.
-    last_out: HashMap<TopicName, u64>,
-    last_in: HashMap<TopicName, u64>,
-    stalled_until: u64,
-}
-
-/// Something that happens at a time.
-enum Event {
-    /// A request of a server arrives at the broker.
-    Arrives {
-        server: usize,
-        connection: u64,
-        request: Request,
-        id: u64,
-    },
-    /// Something arrives at a server.
-    Delivered {
-        server: usize,
-        connection: u64,
-        delivery: Delivery,
-    },
-    /// An answer arrives at a server.
-    Answered {
-        server: usize,
-        connection: u64,
-        id: u64,
-        reply: Result<Reply, Failure>,
-    },
-    TimedOut {
-        server: usize,
-        id: u64,
-    },
-    /// A server finds that its connection is cut.
-    Noticed {
-        server: usize,
-        connection: u64,
-    },
-    /// A server tries to connect.
-    Connects {
-        server: usize,
-    },
-    /// The broker looks for servers that are gone for as long as a lease.
-    LeaseEnds {
-        server: usize,
-        connection: u64,
-    },
-}
-
-/// A call into a server, which is made without the lock.
-type Effect = Box<dyn FnOnce() + Send>;
 
 impl TestBus {
     /// A broker without servers. Topics have a history as `policies` says.
@@ -214,257 +152,8 @@ impl TestBus {
     }
 }
 
-impl Server {
-    fn new(sink: Weak<dyn Sink>) -> Server {
-        Server {
-            sink,
-            is_up: true,
-            connection: 1,
-            is_cut: false,
-            cut_until: 0,
-            is_gone: false,
-            waiting: HashMap::new(),
-            next_request: 1,
-            last_out: HashMap::new(),
-            last_in: HashMap::new(),
-            stalled_until: 0,
-        }
-    }
-}
-
-impl Inner {
-    /// Sends a request to the broker. Answers false if the server knows that it is not connected.
-    fn send(
-        &mut self,
-        server: usize,
-        request: Request,
-        waiting: Option<Waiting>,
-    ) -> Result<(), Option<Waiting>> {
-        let now = self.now_ms;
-        let it = &mut self.servers[server];
-        if !it.is_up {
-            return Err(waiting);
-        }
-        let id = it.next_request;
-        it.next_request += 1;
-        let connection = it.connection;
-        if let Some(waiting) = waiting {
-            it.waiting.insert(id, waiting);
-            self.schedule(now + TIMEOUT_MS, Event::TimedOut { server, id });
-        }
-        let times = match request {
-            Request::Publish(_) if self.faults.repeats_request(&mut self.random) => 2,
-            _ => 1,
-        };
-        for _ in 0..times {
-            let delay = self.faults.delay(&mut self.random);
-            let it = &mut self.servers[server];
-            let last = it.last_out.entry(request.topic().clone()).or_default();
-            *last = (*last).max(now + delay);
-            let (at, request) = (*last, request.clone());
-            self.schedule(
-                at,
-                Event::Arrives {
-                    server,
-                    connection,
-                    request,
-                    id,
-                },
-            );
-        }
-        Ok(())
-    }
-
-    fn schedule(&mut self, at: u64, event: Event) {
-        let number = self.next_event;
-        self.next_event += 1;
-        self.events.insert((at, number), event);
-    }
-
-    fn cut(&mut self, server: usize, ms: u64) {
-        let now = self.now_ms;
-        let notice = now + self.random.u64(0..NOTICE_MS);
-        let it = &mut self.servers[server];
-        it.cut_until = it.cut_until.max(now + ms);
-        if it.is_cut {
-            return;
-        }
-        it.is_cut = true;
-        let connection = it.connection;
-        self.schedule(notice, Event::Noticed { server, connection });
-        self.schedule(now + LEASE_MS, Event::LeaseEnds { server, connection });
-        self.broker.disconnect(server);
-    }
-
-    /// Whether what was sent on a connection still arrives.
-    fn arrives(&self, server: usize, connection: u64) -> bool {
-        let it = &self.servers[server];
-        it.connection == connection && !it.is_cut && !it.is_gone
-    }
-
-    fn happen(&mut self, event: Event) -> Vec<Effect> {
-        match event {
-            Event::Arrives {
-                server,
-                connection,
-                request,
-                id,
-            } => {
-                if self.arrives(server, connection) {
-                    self.serve(server, request, id);
-                }
-                Vec::new()
-            }
-            Event::Delivered {
-                server,
-                connection,
-                delivery,
-            } => {
-                let sink = self.servers[server].sink.clone();
-                match self.arrives(server, connection) {
-                    true => vec![Box::new(move || delivery.tell(&sink))],
-                    false => Vec::new(),
-                }
-            }
-            Event::Answered {
-                server,
-                connection,
-                id,
-                reply,
-            } => {
-                let arrives = self.arrives(server, connection);
-                let waiting = arrives.then(|| self.servers[server].waiting.remove(&id));
-                let waiting = waiting.flatten();
-                waiting
-                    .map(|waiting| waiting.answer(reply))
-                    .into_iter()
-                    .collect()
-            }
-            Event::TimedOut { server, id } => {
-                let waiting = self.servers[server].waiting.remove(&id);
-                let fail = |waiting: Waiting| waiting.answer(Err(Failure::Unavailable));
-                waiting.map(fail).into_iter().collect()
-            }
-            Event::Noticed { server, connection } => self.notice(server, connection),
-            Event::Connects { server } => self.reconnect(server),
-            Event::LeaseEnds { server, connection } => {
-                let deliveries = self.broker.end_lease(server, connection);
-                self.deliver(deliveries);
-                Vec::new()
-            }
-        }
-    }
-
-    /// The broker does what a server asks.
-    fn serve(&mut self, server: usize, request: Request, id: u64) {
-        let topic = request.topic().clone();
-        let connection = self.servers[server].connection;
-        let (reply, deliveries) = self
-            .broker
-            .serve((server, connection), request, self.now_ms);
-        // The answer goes first: what is delivered by then comes after it.
-        if let Some(reply) = reply
-            && !self.faults.loses_answer(&mut self.random)
-        {
-            let at = self.arrival(server, &topic);
-            self.schedule(
-                at,
-                Event::Answered {
-                    server,
-                    connection,
-                    id,
-                    reply,
-                },
-            );
-        }
-        self.deliver(deliveries);
-    }
-
-    fn deliver(&mut self, deliveries: Vec<(usize, Delivery)>) {
-        for (server, delivery) in deliveries {
-            let connection = self.servers[server].connection;
-            for delivery in self.faults.on_the_way(delivery, &mut self.random) {
-                let at = self.arrival(server, delivery.topic());
-                self.schedule(
-                    at,
-                    Event::Delivered {
-                        server,
-                        connection,
-                        delivery,
-                    },
-                );
-            }
-        }
-    }
-
-    /// When something that is sent to a server now arrives there.
-    fn arrival(&mut self, server: usize, topic: &TopicName) -> u64 {
-        let delay = self.faults.delay(&mut self.random);
-        let it = &mut self.servers[server];
-        let last = it.last_in.entry(topic.clone()).or_default();
-        *last = (*last).max(self.now_ms + delay).max(it.stalled_until);
-        *last
-    }
-
-    /// A server finds that its connection is cut: it hears it, and what it has asked is not answered.
-    fn notice(&mut self, server: usize, connection: u64) -> Vec<Effect> {
-        let is_told_first = self.random.bool();
-        let it = &mut self.servers[server];
-        if it.connection != connection || it.is_gone {
-            return Vec::new();
-        }
-        it.is_up = false;
-        let mut ids: Vec<_> = it.waiting.drain().collect();
-        ids.sort_by_key(|(id, _)| *id);
-        let failures = ids
-            .into_iter()
-            .map(|(_, waiting)| waiting.answer(Err(Failure::Unavailable)));
-        let mut effects: Vec<Effect> = failures.collect();
-        let tell = reachable(&it.sink, false);
-        match is_told_first {
-            true => effects.insert(0, tell),
-            false => effects.push(tell),
-        }
-        let at = it.cut_until.max(self.now_ms) + self.random.u64(50..1_000);
-        self.schedule(at, Event::Connects { server });
-        effects
-    }
-
-    fn reconnect(&mut self, server: usize) -> Vec<Effect> {
-        let (now, down_until) = (self.now_ms, self.broker_down_until);
-        let it = &mut self.servers[server];
-        let possible = it.cut_until.max(down_until);
-        if possible > now {
-            self.schedule(possible + 50, Event::Connects { server });
-            return Vec::new();
-        }
-        it.connection += 1;
-        it.is_cut = false;
-        it.is_up = true;
-        it.last_in.clear();
-        it.last_out.clear();
-        vec![reachable(&it.sink, true)]
-    }
-}
-
-fn reachable(sink: &Weak<dyn Sink>, is_reachable: bool) -> Effect {
-    let sink = sink.clone();
-    Box::new(move || {
-        if let Some(sink) = sink.upgrade() {
-            sink.reachable(is_reachable);
-        }
-    })
-}
-
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner").finish_non_exhaustive()
     }
 }
-
-/// A request that is not answered by then has failed.
-const TIMEOUT_MS: u64 = 3_000;
-/// By then, a server finds that its connection is cut.
-const NOTICE_MS: u64 = 3_000;
-/// So long after its connection was cut, a server counts as gone.
-const LEASE_MS: u64 = 15_000;

@@ -1,6 +1,6 @@
 //! The answer of the broker, and the server's function that waits for it.
 
-use super::Effect;
+use super::events::Effect;
 use crate::engine::{Done, Failure, MembersPage, Page, Start, StoreAnswer, StreamPosition};
 
 /// What the broker answers.
