@@ -202,6 +202,31 @@ fn claim_29_an_answer_that_does_not_come_is_a_failure_in_the_end() {
 }
 
 #[test]
+fn claim_30_what_was_not_acknowledged_never_comes_late_and_what_was_repeated_not_after_its_failure()
+{
+    for (cut_ms, comes) in [(6_000, true), (20_000, false)] {
+        let cluster = Cluster::new(Kind::Bus(5));
+        let (kept, plain) = (joined(&cluster, "kept"), joined(&cluster, "plain"));
+        // The server has not noticed it yet, so it takes everything.
+        cluster.bus().cut(0, cut_ms);
+        assert_eq!(cluster.publish(0, "kept", "in time or never"), Ok(1));
+        assert_eq!(cluster.publish(0, "plain", "in time or never"), Ok(1));
+        let acked = cluster.publish_acked(0, "kept", "acknowledged");
+        // A publication is repeated for ten seconds.
+        cluster.advance(14_000);
+        assert_eq!(acked.take().is_ok(), comes, "{cut_ms}");
+        cluster.advance(20_000);
+        assert!(cluster.servers[0].node.status().is_reachable);
+
+        let expected: &[&str] = if comes { &["acknowledged"] } else { &[] };
+        for (kept, plain) in kept.iter().zip(&plain) {
+            assert_eq!(kept.texts(), expected, "{cut_ms}");
+            assert_eq!(plain.texts(), [""; 0], "{cut_ms}");
+        }
+    }
+}
+
+#[test]
 fn claim_31_a_handler_that_is_too_slow_fills_its_topic_and_no_other() {
     for kind in KINDS {
         let cluster = Cluster::new(kind);
