@@ -4,11 +4,17 @@
 
 use std::sync::Arc;
 
+use wsh::abi::answer::POSITION_BYTES_MAX;
+use wsh::rules::asks::PAGE_ITEMS_MAX;
+use wsh::{abi, rules};
+
 use crate::config::{Deflate, Origins};
-use crate::connection::handshake::rules;
-use crate::connection::origin;
+use crate::connection::{handshake, origin};
+use crate::engine::position::{Foreign, Positions};
+use crate::engine::{StreamPosition, TopicName};
 use crate::http::head::Head;
 use crate::http::target::Target;
+use crate::sessions::topics::Topic;
 use crate::testing::client_frame::frame;
 use crate::ws::close;
 use crate::ws::closing::promises;
@@ -44,7 +50,7 @@ pub fn handshake(data: &[u8]) {
     for element in head.elements("sec-websocket-protocol") {
         assert!(!element.is_empty() && !element.contains(&b','));
     }
-    let Ok(checked) = rules::check(&head) else {
+    let Ok(checked) = handshake::rules::check(&head) else {
         return;
     };
     assert!(checked.key.len() == 24 && checked.key.is_ascii());
@@ -214,6 +220,78 @@ pub fn differential(data: &[u8]) {
     }
 }
 
+/// A position as a plugin gives it to the server, or as a peer gives its text to a plugin: only what a server wrote for the
+/// topic is read, and a text has one spelling.
+pub fn positions(data: &[u8]) {
+    let mut script = Script { data };
+    let at = StreamPosition {
+        epoch: script.number(),
+        offset: script.number(),
+    };
+    let (topic, bytes) = (TopicName::new(Topic::new("chat", "lobby")), script.data);
+    let positions = Positions::new([7; 16], "local");
+    if let Ok(read) = positions.read(&topic, bytes) {
+        assert_eq!(positions.write(&topic, read).as_bytes(), bytes);
+    }
+    let written = positions.write(&topic, at);
+    assert_eq!(positions.read(&topic, written.as_bytes()), Ok(at));
+    let mut changed = written.as_bytes().to_vec();
+    changed
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(to, from)| *to ^= from);
+    if changed != written.as_bytes() {
+        assert_eq!(positions.read(&topic, &changed), Err(Foreign));
+    }
+
+    let of_sdk = wsh::Position::try_from(written.as_bytes()).expect("a position");
+    assert_eq!(of_sdk.to_string(), written.to_string());
+    if let Ok(position) = wsh::Position::try_from(bytes) {
+        let again: wsh::Position = position.to_string().parse().expect("its own text");
+        assert_eq!(again, position);
+        assert_eq!(rules::asks::position(bytes), Ok(Some(bytes)));
+    }
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    if let Ok(position) = text.parse::<wsh::Position>() {
+        assert_eq!(position.to_string(), text);
+        assert!((1..=POSITION_BYTES_MAX).contains(&position.as_bytes().len()));
+    }
+}
+
+/// The other arguments of an ask: names of topics and keys have their lengths and no NUL, and a page goes on where the one
+/// before it ended.
+pub fn asks(data: &[u8]) {
+    let mut script = Script { data };
+    let (number, bytes) = (script.number(), script.data);
+    if let Ok(items) = rules::asks::page_items(number) {
+        assert!((1..=PAGE_ITEMS_MAX).contains(&items) && items as u64 <= number);
+    }
+    let next = rules::asks::next_after_member(number);
+    assert_eq!(rules::asks::after_member(&next), Ok(Some(number)));
+    if let Ok(Some(id)) = rules::asks::after_member(bytes) {
+        assert_eq!(rules::asks::next_after_member(id), bytes);
+    }
+    let after = rules::asks::after_key(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        assert_eq!(after, Err(abi::INVALID));
+        return;
+    };
+    let is_name = (1..=255).contains(&text.len()) && !text.contains('\0');
+    let key = rules::asks::key(text);
+    assert_eq!(
+        (key.is_ok(), rules::topic(text).is_ok()),
+        (is_name, is_name)
+    );
+    assert_eq!(
+        rules::asks::key_prefix(text).is_ok(),
+        is_name || text.is_empty()
+    );
+    match text {
+        "" => assert_eq!(after, Ok(None)),
+        _ => assert_eq!(after, key.map(Some).map_err(|_| abi::INVALID)),
+    }
+}
+
 /// The decisions of a fuzzer, byte by byte.
 struct Script<'a> {
     data: &'a [u8],
@@ -228,6 +306,11 @@ impl<'a> Script<'a> {
         let (taken, rest) = self.data.split_at(length.min(self.data.len()));
         self.data = rest;
         taken
+    }
+
+    fn number(&mut self) -> u64 {
+        let bytes = self.take(8).iter();
+        bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
     fn reads(&mut self) -> Vec<usize> {

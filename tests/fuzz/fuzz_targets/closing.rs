@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| wshd::fuzzing::closing(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wshd::testing::fuzzing::closing(data));
