@@ -1,4 +1,4 @@
-//! The table of claims in tests/README.md names only what exists, and every file of tests.
+//! The table of claims in tests/README.md names only what exists, and every file of tests. So does the one of the fuzz targets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,29 @@ fn every_test_that_is_left_out_under_a_sanitizer_exists() {
                 test.is_empty() || source.contains(&format!("fn {test}(")),
                 "{name} does not exist"
             );
+        }
+    }
+}
+
+#[test]
+fn every_fuzz_target_calls_a_function_that_exists_and_is_in_the_table() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file");
+    let functions = read("server/src/testing/fuzzing.rs");
+    let (manifest, readme) = (read("tests/fuzz/Cargo.toml"), read("tests/fuzz/README.md"));
+    let targets = files(&root().join("tests/fuzz/fuzz_targets"), ".rs");
+    assert!(targets.len() > 5, "{targets:?}");
+
+    for target in targets {
+        let name = target.file_stem().expect("a name").to_string_lossy();
+        let source = fs::read_to_string(&target).expect("a source");
+        let call = format!("wshd::testing::fuzzing::{name}(data)");
+        assert!(source.contains(&call), "{name} does not call `{call}`");
+        for (text, wanted) in [
+            (&functions, format!("pub fn {name}(data: &[u8])")),
+            (&manifest, format!("name = \"{name}\"")),
+            (&readme, format!("| `{name}` |")),
+        ] {
+            assert!(text.contains(&wanted), "{name}: `{wanted}` is missing");
         }
     }
 }
