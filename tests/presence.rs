@@ -84,6 +84,25 @@ fn a_member_leaves_however_its_session_ends() {
 }
 
 #[test]
+fn a_session_is_a_member_of_several_topics_until_it_leaves_each() {
+    let (_site, server) = start(&["-DPRESENCE"], "");
+    let mut client = member(&server, "ann");
+    for topic in ["hall", "tea"] {
+        let entered = ask(&mut client, &format!("enter c 9 {topic} ann"));
+        assert_eq!(entered, "answer 9 OK versioned");
+    }
+    for topic in ["room", "hall", "tea"] {
+        assert_eq!(members(&mut client, topic), ["ann"], "{topic}");
+    }
+
+    run(&mut client, "leave c hall");
+
+    for (topic, count) in [("room", 1), ("hall", 0), ("tea", 1)] {
+        assert_eq!(members(&mut client, topic).len(), count, "{topic}");
+    }
+}
+
+#[test]
 fn a_reload_neither_leaves_nor_joins_and_its_failed_moves_lose_none() {
     let (count, versions) = if is_long() { (1_000, 60) } else { (30, 6) };
     let options = ["-DPRESENCE", "-DMOVES"];

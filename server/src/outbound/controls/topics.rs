@@ -97,13 +97,14 @@ impl Controls {
 
     /// Notes a topic that the session joins. TOO_BIG for one more than it may have.
     fn note_joined(&mut self, role: Role, node: &Arc<Node>, name: &str) -> Result<(), abi::Status> {
+        let (topics_max, mailbox) = (self.limits.topics_max, self.mailbox.clone());
         let joined = self.joined(role);
-        let count = joined.as_ref().map_or(0, JoinedTopics::len);
-        if count >= self.limits.topics_max {
+        if joined.as_ref().map_or(0, JoinedTopics::len) >= topics_max {
             return Err(abi::TOO_BIG);
         }
-        let new = JoinedTopics::new(role, node, &self.mailbox);
-        self.joined(role).get_or_insert(new).note(name);
+        // Only made where there is none: its drop ends every membership of the session.
+        let make = || JoinedTopics::new(role, node, &mailbox);
+        joined.get_or_insert_with(make).note(name);
         Ok(())
     }
 
