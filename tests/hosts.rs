@@ -197,8 +197,15 @@ fn a_request_through_a_proxy_sees_what_strangers_see_and_a_key_turns_the_list_of
         }
     }
 
+    let report = |host: &str| server.exchange(get("/.wshd/engine.json", host).as_bytes());
+    assert!(report("Host: localhost\r\n").contains("history_bytes_max"));
+    let there = report("Host: localhost\r\nX-Forwarded-For: 10.0.0.1\r\n");
+    let told = r#"{"kind":"local","shared":{"members":0,"topics":0},"status":"reachable"}"#;
+    assert!(there.ends_with(told), "{there}");
+
     site.write("config.toml", "handlers_json = false\n");
     within(Duration::from_secs(5), "the list is off", || {
         status_of(&list("Host: localhost\r\n", "HTTP/1.1")) == 404
     });
+    assert_eq!(status_of(&report("Host: localhost\r\n")), 404);
 }

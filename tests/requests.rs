@@ -181,6 +181,7 @@ fn the_head_of_an_answer_is_asked_for_without_its_body_and_what_is_only_read_tak
         ("/nothing", "localhost", 404),
         ("/echo", "elsewhere.example", 421),
         ("/.wshd/handlers.json", "localhost", 200),
+        ("/.wshd/engine.json", "localhost", 200),
     ] {
         let (head, whole) = (ask("HEAD", path, host), ask("GET", path, host));
         assert_eq!((status_of(&head), status_of(&whole)), (status, status));

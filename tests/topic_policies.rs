@@ -253,3 +253,34 @@ fn the_list_of_handlers_says_what_is_kept_for_each() {
         kept(&of("shares")) == [json!(1), json!(1)]
     });
 }
+
+#[test]
+fn the_report_of_the_engine_says_what_is_kept_of_topics_that_handlers_share() {
+    let config =
+        "[topics.\"/news\"]\nhistory = { count = 9 }\n[limits]\nhistory_bytes_max = 70000\n";
+    let (_site, server) = start(&["one_wsh.so", "two_wsh.so"], config);
+    let [mut one, mut two] = ["/one", "/two"].map(|path| server.connect(path));
+    publish(&mut one, "/news", &["hello"]);
+    assert_eq!(one.ask("enter /news 3"), "enter OK");
+    assert_eq!(two.ask("enter /news 3"), "enter OK");
+    assert_eq!(two.ask("present /news"), "present OK 2");
+    assert_eq!(two.ask("enter own 3"), "enter OK");
+    assert_eq!(one.ask("put colour 100"), "put OK");
+
+    let report = server.document("/.wshd/engine.json");
+
+    let number = |table: &str, key: &str| report[table][key].as_u64().expect(key);
+    assert_eq!(report["kind"], "local");
+    assert_eq!(report["status"], "reachable");
+    let shared = ["topics", "members"].map(|key| number("shared", key));
+    assert_eq!(shared, [1, 2], "{report}");
+    let in_use = ["topics", "members", "keys"].map(|key| number("in_use", key));
+    assert_eq!(in_use, [2, 3, 1], "{report}");
+    let history_bytes = number("in_use", "history_bytes");
+    assert_eq!(number("shared", "history_bytes"), history_bytes);
+    assert!(
+        history_bytes > 5 && number("in_use", "store_bytes") > 106,
+        "{report}"
+    );
+    assert_eq!(number("limits", "history_bytes_max"), 70_000);
+}

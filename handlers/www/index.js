@@ -3,6 +3,7 @@
 
 const summary = document.getElementById("summary");
 const list = document.getElementById("handlers");
+const engine = document.getElementById("engine");
 const cards = new Map();
 const pages = { "/chat": "chat.html" };
 
@@ -109,6 +110,19 @@ function whatIsKept({ topics = 0, members = 0, history_bytes = 0, store = { keys
   return parts.filter((part) => part).join(" · ");
 }
 
+// What the engine keeps for all handlers, and of the topics that they share. Sizes and limits are told as above.
+function whatTheEngineKeeps({ kind, status, shared, in_use = null, limits = null }) {
+  const parts = [
+    status === "reachable" ? `Engine ${kind}` : `Engine ${kind} is ${status}`,
+    shared.topics > 0 &&
+      `${counted(shared.topics, "topic")} of all handlers with ${counted(shared.members, "member")}`,
+    in_use && `${size(in_use.history_bytes)} of ${size(limits.history_bytes_max)} for histories`,
+    in_use && `${size(in_use.presence_bytes)} of ${size(limits.presence_bytes_max)} for members`,
+    in_use && in_use.keys > 0 && `${counted(in_use.keys, "key")} in ${size(in_use.store_bytes)}`,
+  ];
+  return parts.filter((part) => part).join(" · ");
+}
+
 function counted(count, what) {
   return count === 1 ? `1 ${what}` : `${count} ${what}s`;
 }
@@ -153,11 +167,17 @@ function say(text) {
   if (summary.textContent !== text) summary.textContent = text;
 }
 
+async function read(path) {
+  const answer = await fetch(path, { cache: "no-store" });
+  if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+  return answer.json();
+}
+
 async function look() {
   try {
-    const answer = await fetch("/.wshd/handlers.json", { cache: "no-store" });
-    if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
-    show(await answer.json());
+    show(await read("/.wshd/handlers.json"));
+    engine.textContent = whatTheEngineKeeps(await read("/.wshd/engine.json"));
+    engine.hidden = false;
   } catch (error) {
     say(`The list of handlers cannot be had now (${error.message}). Trying again.`);
   }

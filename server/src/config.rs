@@ -73,7 +73,7 @@ pub struct Config {
     pub hosts: Hosts,
     /// Where `hosts` is decided.
     pub hosts_by: DecidedBy,
-    /// Whether `/.wshd/handlers.json` is served.
+    /// Whether `/.wshd/handlers.json` and `/.wshd/engine.json` are served.
     pub handlers_json: bool,
     /// The directory whose files are served where no handler answers; absolute.
     pub document_root: Option<PathBuf>,

@@ -79,6 +79,9 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// What the engine holds now for the topics and keys of one handler.
     fn usage(&self, handler: &str) -> Usage;
 
+    /// What the engine holds now for all handlers and of the server's own topics.
+    fn total_usage(&self) -> Usage;
+
     /// Whether the engine is there, and what an operator should know of it.
     fn status(&self) -> EngineStatus;
 }
@@ -344,7 +347,7 @@ pub(crate) enum Failure {
     Unsupported,
 }
 
-/// What an engine holds for one handler.
+/// What an engine holds for one handler, or for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// Topics with history or members.

@@ -1,5 +1,7 @@
 //! The list of handlers with their generations, for operators and for the index page.
 
+pub(crate) mod engine;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 

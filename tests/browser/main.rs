@@ -93,6 +93,10 @@ async fn two_chat_pages_see_each_other() {
     let ben = browser.open_beside(&index).await;
     browser.sees(CHAT, "1 topic · 2 members · ").await;
     browser.sees(CHAT, " of history").await;
+    browser.sees("#engine", "Engine local · ").await;
+    browser
+        .sees("#engine", " of 64.0 MiB for histories · ")
+        .await;
     browser.screenshot("index-kept").await;
     browser.switch_to(ben).await;
     assert_eq!(browser.text("#people").await, "ann\nben (you)");

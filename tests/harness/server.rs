@@ -224,8 +224,14 @@ impl Server {
     /// Fetches the list of handlers.
     #[track_caller]
     pub(crate) fn listing(&self) -> serde_json::Value {
-        let request = b"GET /.wshd/handlers.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        let answer = self.exchange(request);
+        self.document("/.wshd/handlers.json")
+    }
+
+    /// Fetches a document of the server's own.
+    #[track_caller]
+    pub(crate) fn document(&self, path: &str) -> serde_json::Value {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = self.exchange(request.as_bytes());
         let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         serde_json::from_str(body).expect("JSON")
     }

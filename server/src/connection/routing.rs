@@ -10,9 +10,11 @@ use super::overlay::{self, Overlay};
 use super::reply::{FullOf, Reply};
 use super::request::HttpRequest;
 use super::server::Server;
+use crate::listing::engine::EngineReport;
 use crate::listing::is_from_here;
 use crate::router::RouteError;
 use crate::sessions::permits::Permit;
+use crate::sessions::topics::SERVER;
 
 /// Judges a request. The permit is that of an opening handshake, and is kept while one is under way.
 pub(super) fn route(
@@ -83,6 +85,16 @@ fn route_to_resource(
             let listing = server.router.listing();
             NextStep::Reply(Reply::Json(listing.json(is_here, usage)))
         }
+        Resource::Engine => {
+            let is_here = is_from_here(peer.ip(), &head, host);
+            let report = EngineReport {
+                status: server.node.status(),
+                shared: server.node.usage(SERVER),
+                total: server.node.total_usage(),
+            };
+            let limits = &server.config.load().limits;
+            NextStep::Reply(Reply::Json(report.json(is_here, limits)))
+        }
         Resource::DevScript => NextStep::Reply(Reply::Script(overlay::SCRIPT)),
         Resource::DevEvents(overlay) => NextStep::StreamEvents(overlay.clone()),
         Resource::File => NextStep::FindFile(FileRequest {
@@ -98,6 +110,8 @@ fn route_to_resource(
 enum Resource<'a> {
     /// The list of handlers.
     Listing,
+    /// What the engine keeps.
+    Engine,
     /// The script in pages of `wshd dev`.
     DevScript,
     /// The stream of events that this script listens to.
@@ -107,11 +121,12 @@ enum Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    /// What lies at `path`: the list of handlers unless the configuration hides it, and what only
-    /// `wshd dev` has, if there is an overlay.
+    /// What lies at `path`: the list of handlers and the engine's report unless the configuration hides them, and
+    /// what only `wshd dev` has, if there is an overlay.
     fn at(path: &str, has_listing: bool, overlay: Option<&'a Arc<Overlay>>) -> Resource<'a> {
         match (path, overlay) {
             (LISTING_PATH, _) if has_listing => Resource::Listing,
+            (ENGINE_PATH, _) if has_listing => Resource::Engine,
             (overlay::SCRIPT_PATH, Some(_)) => Resource::DevScript,
             (overlay::EVENTS_PATH, Some(overlay)) => Resource::DevEvents(overlay),
             _ => Resource::File,
@@ -121,7 +136,7 @@ impl<'a> Resource<'a> {
     /// The methods that it takes; `None` where that depends on the file.
     fn methods(&self) -> Option<&'static [&'static str]> {
         match self {
-            Resource::Listing | Resource::DevScript => Some(&["GET", "HEAD"]),
+            Resource::Listing | Resource::Engine | Resource::DevScript => Some(&["GET", "HEAD"]),
             // A stream has no end, and so no length that an answer to HEAD could say.
             Resource::DevEvents(_) => Some(&["GET"]),
             Resource::File => None,
@@ -131,6 +146,8 @@ impl<'a> Resource<'a> {
 
 /// Where the list of handlers is, for the pages that show it and for operators.
 const LISTING_PATH: &str = "/.wshd/handlers.json";
+/// Where the engine's report is, for the same readers.
+const ENGINE_PATH: &str = "/.wshd/engine.json";
 
 #[cfg(test)]
 mod tests {
@@ -143,6 +160,8 @@ mod tests {
             (LISTING_PATH, true, false, "Listing", "GET, HEAD"),
             (LISTING_PATH, false, false, "File", ""),
             (LISTING_PATH, false, true, "File", ""),
+            (ENGINE_PATH, true, false, "Engine", "GET, HEAD"),
+            (ENGINE_PATH, false, true, "File", ""),
             (overlay::SCRIPT_PATH, true, true, "DevScript", "GET, HEAD"),
             (overlay::SCRIPT_PATH, true, false, "File", ""),
             (overlay::EVENTS_PATH, false, true, "DevEvents", "GET"),

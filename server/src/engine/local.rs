@@ -282,6 +282,16 @@ impl Engine for LocalEngine {
         }
     }
 
+    fn total_usage(&self) -> Usage {
+        let mut usage = self.topics.usage().told();
+        for owner in self.owners.all() {
+            let store = owner.store();
+            usage.keys += store.len();
+            usage.store_bytes += store.bytes();
+        }
+        usage
+    }
+
     fn status(&self) -> EngineStatus {
         EngineStatus {
             kind: "local",
@@ -292,9 +302,8 @@ impl Engine for LocalEngine {
 
 impl fmt::Debug for LocalEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let usage = self.topics.usage().told();
         f.debug_struct("LocalEngine")
-            .field("usage", &usage)
+            .field("usage", &self.total_usage())
             .finish_non_exhaustive()
     }
 }

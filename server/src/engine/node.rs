@@ -200,6 +200,11 @@ impl Node {
         self.engine.usage(handler)
     }
 
+    /// What the engine holds now for all handlers and of the server's own topics.
+    pub(crate) fn total_usage(&self) -> Usage {
+        self.engine.total_usage()
+    }
+
     /// Whether the engine is there, and what an operator should know of it.
     pub(crate) fn status(&self) -> EngineStatus {
         self.engine.status()

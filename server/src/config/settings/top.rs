@@ -225,7 +225,7 @@ pub(in crate::config) const TOP: &[Setting<ConfigDraft>] = &[
     },
     Setting {
         name: "handlers_json",
-        about: "List the handlers at `/.wshd/handlers.json`",
+        about: "List the handlers at `/.wshd/handlers.json`, and what is kept at `/.wshd/engine.json`",
         default: Some("true"),
         key: Some(Applies::NextConnection),
         flag: None,

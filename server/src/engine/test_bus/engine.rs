@@ -104,6 +104,10 @@ impl Engine for BusEngine {
         Usage::default()
     }
 
+    fn total_usage(&self) -> Usage {
+        Usage::default()
+    }
+
     fn status(&self) -> EngineStatus {
         EngineStatus {
             kind: "test",

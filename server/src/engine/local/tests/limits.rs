@@ -57,6 +57,13 @@ fn what_is_held_is_counted_for_each_handler_and_comes_to_nothing() {
     let of_server = it.engine.usage(SERVER);
     assert_eq!((of_server.topics, of_server.publications), (1, 3));
     assert_eq!(it.engine.usage("other"), Usage::default());
+    let total = it.engine.total_usage();
+    assert_eq!((total.topics, total.publications, total.keys), (3, 6, 1));
+    let history_bytes = usage.history_bytes + of_server.history_bytes;
+    assert_eq!(
+        (total.history_bytes, total.store_bytes),
+        (history_bytes, usage.store_bytes)
+    );
 
     *it.history.lock().unwrap() = None;
     it.engine.apply_settings();
@@ -66,6 +73,7 @@ fn what_is_held_is_counted_for_each_handler_and_comes_to_nothing() {
     let delete = StoreRequest::Delete { key, only_if };
     answer(|done| it.engine.store(&"chat".into(), delete, done)).unwrap();
     assert_eq!(it.usage(), Usage::default());
+    assert_eq!(it.engine.total_usage(), Usage::default());
 }
 
 #[test]
