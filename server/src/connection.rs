@@ -24,7 +24,6 @@ mod routing;
 pub(crate) mod server;
 pub(crate) mod stopping;
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -38,6 +37,7 @@ use self::reply::{FullOf, Reply};
 use self::server::Server;
 use crate::runtime::wakes;
 use crate::session::Session;
+use crate::sessions::peer::Peer;
 use crate::sessions::permits::{ConnectionGuard, Permit};
 
 /// The task of one accepted connection.
@@ -58,7 +58,7 @@ impl Connection {
     /// Holds `alive` until the connection ends. Without a permit it looks for one in its first poll.
     pub(crate) fn new(
         socket: std::net::TcpStream,
-        peer: SocketAddr,
+        peer: Peer,
         server: Arc<Server>,
         permit: Option<Permit>,
         alive: mpsc::Sender<()>,
@@ -115,7 +115,7 @@ impl Connection {
 struct Accepted {
     /// Not known to the runtime yet.
     socket: std::net::TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     server: Arc<Server>,
     /// `None` when none was free at accept.
     permit: Option<Permit>,
@@ -136,7 +136,7 @@ impl Accepted {
         // Connections that were accepted before may give way by now, since they were polled.
         let make_room = || {
             let limits = &server.config.load().limits;
-            server.admission.make_room(peer, limits)
+            server.admission.make_room(&peer, limits)
         };
         let Some(permit) = permit.or_else(make_room) else {
             return turn_away(socket, peer, server);
@@ -154,11 +154,11 @@ impl Accepted {
 /// Answers 503 to a connection that gets no permit, as long as there are few of them at a time.
 fn turn_away(
     socket: std::net::TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     server: Arc<Server>,
 ) -> MaybeFuture<Option<Box<Session>>> {
     let reply = Reply::Full(FullOf::Connections);
-    server.log_refusal(peer, None, &reply);
+    server.log_refusal(&peer, None, &reply);
     let permit = server.admission.refusal();
     let (Some(permit), Ok(mut socket)) = (permit, TcpStream::from_std(socket)) else {
         return MaybeFuture::Ready(None);

@@ -2,7 +2,6 @@
 
 pub(crate) mod engine;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use crate::config::authority::Authority;
 use crate::engine::Usage;
 use crate::generation::Generation;
 use crate::http::head::Head;
+use crate::sessions::peer::Peer;
 
 /// All handlers, in the order of their names. A list never changes; a change makes a new one. The
 /// numbers of sessions, topics, members, bytes and keys are those of the moment at which they are read.
@@ -59,12 +59,23 @@ impl Listing {
 ///
 /// A proxy on this machine has an address of this machine, whatever client it serves. It shows by a header
 /// that it adds, by HTTP/1.0, which nginx speaks by default, or by the public name in `Host`.
-pub(crate) fn is_from_here(peer: IpAddr, head: &Head, host: &str) -> bool {
+pub(crate) fn is_from_here(peer: &Peer, head: &Head, host: &str) -> bool {
     let mut names = head.lines().map(|(name, _)| name);
-    peer.to_canonical().is_loopback()
+    let is_near = match peer.ip() {
+        Some(address) => address.is_loopback(),
+        None => is_of_an_operator(peer),
+    };
+    is_near
         && head.is_http_1_1()
         && Authority::parse(host).is_some_and(|host| host.is_loopback())
         && !names.any(is_of_a_proxy)
+}
+
+/// Whether the process at the far end of a Unix socket runs as the server's user or as root. A proxy
+/// has a user of its own.
+fn is_of_an_operator(peer: &Peer) -> bool {
+    let ours = rustix::process::geteuid().as_raw();
+    matches!(peer, Peer::Unix(Some(process)) if process.uid == ours || process.uid == 0)
 }
 
 /// Whether a header of this name is one that proxies add.
@@ -158,13 +169,21 @@ fn generation_json(generation: &Generation) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
     use super::*;
+    use crate::sessions::peer::PeerProcess;
 
     fn is_from_here(peer: &str, request: &str) -> bool {
+        let address: IpAddr = peer.parse().expect("an address");
+        is_request_from_here(&SocketAddr::new(address, 1).into(), request)
+    }
+
+    fn is_request_from_here(peer: &Peer, request: &str) -> bool {
         let head = Head::parse(request.as_bytes().into(), 9).expect("a head");
         let host = head.value("host").expect("one").unwrap_or_default();
         let host = std::str::from_utf8(host).expect("text");
-        super::is_from_here(peer.parse().expect("an address"), &head, host)
+        super::is_from_here(peer, &head, host)
     }
 
     #[test]
@@ -208,6 +227,19 @@ mod tests {
             (&there["history_bytes"], &there["store"]),
             (&Value::Null, &Value::Null)
         );
+    }
+
+    #[test]
+    fn over_a_unix_socket_only_the_servers_user_and_root_are_told_what_operators_are() {
+        let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let ours = rustix::process::geteuid().as_raw();
+        for (uid, expected) in [(ours, true), (0, true), (ours + 1, false)] {
+            let peer = Peer::Unix(Some(PeerProcess { pid: 1, uid }));
+            assert_eq!(is_request_from_here(&peer, request), expected, "{uid}");
+            let proxied = request.replace("localhost", "example.com");
+            assert!(!is_request_from_here(&peer, &proxied), "{uid}");
+        }
+        assert!(!is_request_from_here(&Peer::Unix(None), request));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! How many connections, opening handshakes and downloads there may be, and which connection gives
 //! way to a newcomer when a limit is reached.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -10,6 +9,7 @@ use crate::config::Limits;
 use crate::connection::eviction::EvictionQueue;
 use crate::connection::log_rate::LogRateLimit;
 use crate::sessions::descriptors::Descriptors;
+use crate::sessions::peer::Peer;
 use crate::sessions::permits::{Permit, Permits};
 
 /// The permits of a server, and the connections that may lose theirs to a newcomer.
@@ -63,7 +63,7 @@ impl Admission {
     /// A permit for a connection. Where none is free, an older connection is evicted for it.
     ///
     /// The evicted connection closes its descriptor in its next poll.
-    pub(crate) fn make_room(&self, newcomer: SocketAddr, limits: &Limits) -> Option<Permit> {
+    pub(crate) fn make_room(&self, newcomer: &Peer, limits: &Limits) -> Option<Permit> {
         self.connection(limits).or_else(|| {
             let is_evicted = self.evict_any(newcomer, limits);
             is_evicted.then(|| self.connections.take_anyway())
@@ -71,7 +71,7 @@ impl Admission {
     }
 
     /// Evicts the oldest connection that asks for nothing; false when there is none.
-    pub(crate) fn evict_any(&self, newcomer: SocketAddr, limits: &Limits) -> bool {
+    pub(crate) fn evict_any(&self, newcomer: &Peer, limits: &Limits) -> bool {
         let share = share(limits);
         // A connection that has its answer loses nothing.
         let evicted = self.answered.evict(newcomer, share);
@@ -84,7 +84,7 @@ impl Admission {
 
     /// A permit for an opening handshake. Where none is free, a connection whose request head is not
     /// whole is evicted for it.
-    pub(crate) fn handshake(&self, peer: SocketAddr, limits: &Limits) -> Option<Permit> {
+    pub(crate) fn handshake(&self, peer: &Peer, limits: &Limits) -> Option<Permit> {
         let permit = self.handshakes.take(limits.pending_handshakes_max);
         permit.or_else(|| {
             let evicted = self.silent.evict(peer, share(limits))?;
@@ -119,7 +119,7 @@ impl Admission {
 
     /// Waits for the end of `answer`, which sends `peer` its answer. Meanwhile the connection may be
     /// evicted, since a peer that has its answer and does not close loses nothing.
-    pub(crate) async fn unless_evicted(&self, peer: SocketAddr, answer: impl Future<Output = ()>) {
+    pub(crate) async fn unless_evicted(&self, peer: &Peer, answer: impl Future<Output = ()>) {
         let mut entry = self.answered.enter(peer, None);
         tokio::select! {
             biased;

@@ -5,11 +5,12 @@
 //! A connection whose session begins in its first poll is never in a queue.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 
 /// Connections that may be evicted.
@@ -34,13 +35,13 @@ pub(crate) struct QueueEntry {
 
 impl EvictionQueue {
     /// Puts a connection at the end. The queue keeps `permit` for it.
-    pub(crate) fn enter(&self, peer: SocketAddr, permit: Option<Permit>) -> QueueEntry {
+    pub(crate) fn enter(&self, peer: &Peer, permit: Option<Permit>) -> QueueEntry {
         let (sender, notice) = oneshot::channel();
         let kept = Candidate {
             permit,
             _notice: sender,
         };
-        let number = self.lock().push(Network::of(peer.ip()), kept);
+        let number = self.lock().push(Network::of(peer), kept);
         QueueEntry {
             queue: self.clone(),
             number,
@@ -50,8 +51,8 @@ impl EvictionQueue {
 
     /// Evicts a connection for `newcomer` and returns the permit that was kept for it, if there was one;
     /// `None` when the queue is empty. A network that has more than `share` entries loses one of its own.
-    pub(crate) fn evict(&self, newcomer: SocketAddr, share: usize) -> Option<Option<Permit>> {
-        let evicted = self.lock().evict(Network::of(newcomer.ip()), share);
+    pub(crate) fn evict(&self, newcomer: &Peer, share: usize) -> Option<Option<Permit>> {
+        let evicted = self.lock().evict(Network::of(newcomer), share);
         evicted.map(|kept| kept.permit)
     }
 
@@ -84,17 +85,22 @@ impl Drop for QueueEntry {
 
 /// A network whose peers are likely one owner's: an IPv4 address, or the first 64 bits of an IPv6
 /// address, which a provider gives to one customer.
+///
+/// All Unix sockets are one network. Behind it is a proxy with the connections of many clients, so it has no
+/// share that it could exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Network {
     V4(u32),
     V6(u64),
+    Unix,
 }
 
 impl Network {
-    fn of(address: IpAddr) -> Network {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Network::V4(address.to_bits()),
-            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
+    fn of(peer: &Peer) -> Network {
+        match peer.ip() {
+            Some(IpAddr::V4(address)) => Network::V4(address.to_bits()),
+            Some(IpAddr::V6(address)) => Network::V6((address.to_bits() >> 64) as u64),
+            None => Network::Unix,
         }
     }
 }
@@ -143,7 +149,7 @@ impl<T> Queue<T> {
     fn evict(&mut self, newcomer: Network, share: usize) -> Option<T> {
         let over_share = self.by_network.iter().filter(|(network, numbers)| {
             let newcomers = usize::from(**network == newcomer);
-            numbers.len() + newcomers > share
+            **network != Network::Unix && numbers.len() + newcomers > share
         });
         let oldest_over_share = over_share.filter_map(|(_, numbers)| numbers.first()).min();
         let oldest = oldest_over_share.or_else(|| self.all.keys().next());
@@ -153,12 +159,15 @@ impl<T> Queue<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use proptest::prelude::*;
 
     use super::*;
 
-    fn peer(text: &str) -> SocketAddr {
-        format!("{text}:1").parse().expect(text)
+    fn peer(text: &str) -> Peer {
+        let address: SocketAddr = format!("{text}:1").parse().expect(text);
+        address.into()
     }
 
     #[test]
@@ -182,30 +191,53 @@ mod tests {
     }
 
     #[test]
+    fn unix_sockets_have_no_share_to_exceed() {
+        let mut queue = Queue::default();
+        let a = Network::V4(1);
+        for (network, name) in [
+            (Network::Unix, "unix1"),
+            (Network::Unix, "unix2"),
+            (a, "a1"),
+            (a, "a2"),
+        ] {
+            queue.push(network, name);
+        }
+
+        for (newcomer, evicted) in [
+            (Network::Unix, Some("a1")), // a has two
+            (Network::Unix, Some("unix1")),
+            (Network::Unix, Some("unix2")),
+        ] {
+            assert_eq!(queue.evict(newcomer, 1), evicted);
+        }
+    }
+
+    #[test]
     fn an_ipv4_address_is_a_network_however_it_is_written_and_so_is_half_an_ipv6_address() {
-        let network = |text| Network::of(peer(text).ip());
+        let network = |text| Network::of(&peer(text));
         assert_eq!(network("10.0.0.1"), network("[::ffff:10.0.0.1]"));
         assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
         assert_eq!(network("[2001:db8::1]"), network("[2001:db8::ffff:2]"));
         assert_ne!(network("[2001:db8::1]"), network("[2001:db8:0:1::1]"));
         assert_ne!(network("[::1]"), network("0.0.0.0"));
+        assert_eq!(Network::of(&Peer::Unix(None)), Network::Unix);
     }
 
     #[tokio::test]
     async fn an_evicted_connection_gets_notice_and_its_permit_is_the_newcomers() {
         let permits = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
-        let mut first = queue.enter(peer("10.0.0.1"), permits.take(2));
-        let second = queue.enter(peer("10.0.0.2"), permits.take(2));
+        let mut first = queue.enter(&peer("10.0.0.1"), permits.take(2));
+        let second = queue.enter(&peer("10.0.0.2"), permits.take(2));
 
-        let permit = queue.evict(peer("10.0.0.3"), 9).flatten();
+        let permit = queue.evict(&peer("10.0.0.3"), 9).flatten();
 
         first.evicted().await;
         assert!(first.leave().is_none());
         assert!(permit.is_some());
         assert!(permits.take(2).is_none(), "no more permits than there are");
         assert!(second.leave().is_some(), "the second was not evicted");
-        assert!(queue.evict(peer("10.0.0.3"), 9).is_none());
+        assert!(queue.evict(&peer("10.0.0.3"), 9).is_none());
         drop(permit);
         assert!(permits.take(1).is_some(), "both permits are back");
     }
@@ -214,8 +246,8 @@ mod tests {
     fn a_connection_that_ends_leaves_the_queue() {
         let permits = crate::sessions::permits::Permits::default();
         let queue = EvictionQueue::default();
-        drop(queue.enter(peer("10.0.0.1"), permits.take(1)));
-        assert!(queue.evict(peer("10.0.0.1"), 0).is_none());
+        drop(queue.enter(&peer("10.0.0.1"), permits.take(1)));
+        assert!(queue.evict(&peer("10.0.0.1"), 0).is_none());
         assert!(permits.take(1).is_some());
         assert!(queue.lock().by_network.is_empty());
     }

@@ -9,8 +9,6 @@ pub(super) mod pending;
 pub(super) mod raw_reply;
 pub(crate) mod rules;
 
-use std::net::SocketAddr;
-
 use self::pending::PendingHandshake;
 use self::rules::Checked;
 use super::next_step::NextStep;
@@ -20,21 +18,22 @@ use super::request::HttpRequest;
 use crate::config::DecidedBy;
 use crate::generation::Generation;
 use crate::router::RouteMatch;
+use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 
 /// A request for an upgrade at the path of a handler.
-pub(super) struct UpgradeRequest {
+pub(super) struct UpgradeRequest<'a> {
     pub(super) request: HttpRequest,
     /// The host that the request is for.
     pub(super) host: String,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: &'a Peer,
     pub(super) route: RouteMatch,
     /// Kept while the handshake is under way.
     pub(super) permit: Permit,
 }
 
 /// Checks an opening handshake and asks its handler, unless the handler is throttled.
-pub(super) fn begin(upgrade: UpgradeRequest) -> NextStep {
+pub(super) fn begin(upgrade: UpgradeRequest<'_>) -> NextStep {
     let generation = upgrade.route.generation_ref.generation();
     let checked = match check(&upgrade, generation) {
         Ok(checked) => checked,
@@ -51,11 +50,11 @@ pub(super) fn begin(upgrade: UpgradeRequest) -> NextStep {
     }
 }
 
-fn refuse(upgrade: UpgradeRequest, reply: Reply) -> NextStep {
+fn refuse(upgrade: UpgradeRequest<'_>, reply: Reply) -> NextStep {
     NextStep::refuse(reply, Some(upgrade.request.target.path))
 }
 
-fn check(upgrade: &UpgradeRequest, generation: &Generation) -> Result<Checked, Reply> {
+fn check(upgrade: &UpgradeRequest<'_>, generation: &Generation) -> Result<Checked, Reply> {
     let head = &upgrade.request.head;
     let checked = rules::check(head)?;
     if head.values("origin").next().is_some() {

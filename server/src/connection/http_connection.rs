@@ -11,7 +11,6 @@
 //! its handler says, and each returns the [`NextStep`]. A connection has one request, and gets a session
 //! or one answer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +31,7 @@ use crate::config::Limits;
 use crate::outbound::wire::Wire;
 use crate::process::clock::Moment;
 use crate::session::{ConnectionInfo, Session, SessionStart};
+use crate::sessions::peer::Peer;
 use crate::sessions::permits::{ConnectionGuard, Permit};
 
 /// What a connection has at every step before its session.
@@ -39,7 +39,7 @@ use crate::sessions::permits::{ConnectionGuard, Permit};
 // connection in.
 pub(super) struct HttpConnection {
     socket: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     server: Arc<Server>,
     /// When the server first looked at it.
     began: Instant,
@@ -57,7 +57,7 @@ impl HttpConnection {
     pub(super) fn new(
         socket: TcpStream,
         received: Vec<u8>,
-        peer: SocketAddr,
+        peer: Peer,
         server: Arc<Server>,
         guard: ConnectionGuard,
     ) -> HttpConnection {
@@ -112,27 +112,27 @@ impl HttpConnection {
                     return None;
                 }
                 NextStep::Refuse { reply, path } => {
-                    self.server.log_refusal(self.peer, path.as_deref(), &reply);
+                    self.server.log_refusal(&self.peer, path.as_deref(), &reply);
                     NextStep::Reply(reply)
                 }
                 NextStep::Reply(reply) => {
                     debug!(peer = %self.peer, status = reply.status(), "request answered");
                     let stopping = &self.server.stopping;
                     let sent = reply.send(&mut self.socket, self.is_head_request, stopping);
-                    let sent = self.server.admission.unless_evicted(self.peer, sent);
+                    let sent = self.server.admission.unless_evicted(&self.peer, sent);
                     Box::pin(sent).await;
                     return None;
                 }
                 NextStep::SendRaw { reply, path } => {
-                    self.server.refusals.log_raw(self.peer, &path);
+                    self.server.refusals.log_raw(&self.peer, &path);
                     let deadline = self.deadline();
                     let sent = reply.send(&mut self.socket, self.received.len(), deadline);
-                    let sent = self.server.admission.unless_evicted(self.peer, sent);
+                    let sent = self.server.admission.unless_evicted(&self.peer, sent);
                     Box::pin(self.server.stopping.unless_begun(sent)).await;
                     return None;
                 }
                 NextStep::Abort { path } => {
-                    self.server.refusals.log_abort(self.peer, &path);
+                    self.server.refusals.log_abort(&self.peer, &path);
                     return None;
                 }
                 NextStep::Close => return None,
@@ -142,7 +142,7 @@ impl HttpConnection {
 
     /// Judges what had come when the connection was first looked at.
     fn first_step(&mut self) -> NextStep {
-        let permit = self.server.admission.handshake(self.peer, &self.limits);
+        let permit = self.server.admission.handshake(&self.peer, &self.limits);
         let Some(permit) = permit else {
             return NextStep::refuse(Reply::Full(FullOf::Handshakes), None);
         };
@@ -157,7 +157,7 @@ impl HttpConnection {
     /// a server that stops does not wait for it.
     async fn read_head(&mut self, permit: Permit) -> NextStep {
         let silent = self.server.admission.silent();
-        let mut entry = silent.enter(self.peer, Some(permit));
+        let mut entry = silent.enter(&self.peer, Some(permit));
         let deadline = self.deadline();
         let read = head_reader::read(&self.socket, &mut self.received, &self.limits);
         let read = tokio::select! {
@@ -186,7 +186,7 @@ impl HttpConnection {
         match HttpRequest::parse(head, &self.limits) {
             Ok(request) => {
                 self.is_head_request = request.head.method() == b"HEAD";
-                routing::route(request, self.peer, permit, &self.server)
+                routing::route(request, &self.peer, permit, &self.server)
             }
             Err(reply) => NextStep::refuse(reply, None),
         }
@@ -232,7 +232,7 @@ impl HttpConnection {
             early: self.received,
         };
         let about = ConnectionInfo {
-            peer: self.peer.into(),
+            peer: self.peer,
             path,
             began: Moment::at(self.began),
         };

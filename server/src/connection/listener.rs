@@ -4,7 +4,7 @@
 mod accept_errors;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +20,7 @@ use crate::connection::Connection;
 use crate::connection::server::Server;
 use crate::last_resort;
 use crate::runtime::wakes;
+use crate::sessions::peer::{Peer, PeerProcess};
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ impl Listener {
 
     /// The next connection, which is not registered with the runtime. What the peer has sent already can be
     /// read without that.
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         loop {
             let mut ready = self.0.readable().await?;
             let accept = |socket: &AsyncFd<Socket>| {
@@ -52,7 +53,10 @@ impl Listener {
             };
             if let Ok(accepted) = ready.try_io(accept) {
                 let (socket, peer) = accepted?;
-                let peer = peer.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+                let peer = match peer.as_socket() {
+                    Some(address) => address.into(),
+                    None => Peer::Unix(PeerProcess::of(&socket)),
+                };
                 return Ok((socket.into(), peer));
             }
         }
@@ -173,7 +177,7 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, alive: mpsc:
             AcceptAction::EvictAndPause { pause, is_logged } => {
                 // Something else has taken the descriptors that `connections_max` counts on.
                 let limits = &server.config.load().limits;
-                server.admission.evict_any(UNKNOWN_PEER, limits);
+                server.admission.evict_any(&UNKNOWN_PEER, limits);
                 if is_logged {
                     warn!(%error, "cannot accept; trying again, every second in the end");
                 }
@@ -207,7 +211,7 @@ fn explain(error: &io::Error) -> String {
 }
 
 /// The peer of a connection that could not be accepted.
-const UNKNOWN_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const UNKNOWN_PEER: Peer = Peer::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 const BACKLOG: i32 = 1024;
 /// Attempts to find a port that is free on every address.
 const PORT_TRIES: u32 = 20;

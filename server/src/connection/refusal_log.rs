@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use crate::config::{self, Config, DecidedBy, Hosts};
 use crate::connection::log_rate::LogRateLimit;
 use crate::connection::origin;
 use crate::connection::reply::{OriginRefusal, Reply};
+use crate::sessions::peer::Peer;
 
 /// Logs refused requests.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl RefusalLog {
     /// is no path where the request could not be read. `meant` is the path that the peer probably meant.
     pub(crate) fn log(
         &self,
-        peer: SocketAddr,
+        peer: &Peer,
         path: Option<&str>,
         reply: &Reply,
         meant: &dyn Fn() -> Option<String>,
@@ -67,19 +67,19 @@ impl RefusalLog {
     }
 
     /// Logs that the handler has the connection of `peer` closed without an answer.
-    pub(crate) fn log_abort(&self, peer: SocketAddr, path: &str) {
+    pub(crate) fn log_abort(&self, peer: &Peer, path: &str) {
         self.log_line(peer, Some(path), None, || "the handler aborts".into());
     }
 
     /// Logs that the handler answers `peer` in bytes of its own and wants no session.
-    pub(crate) fn log_raw(&self, peer: SocketAddr, path: &str) {
+    pub(crate) fn log_raw(&self, peer: &Peer, path: &str) {
         let reason = "the handler answers in bytes of its own";
         self.log_line(peer, Some(path), None, || reason.into());
     }
 
     fn log_line(
         &self,
-        peer: SocketAddr,
+        peer: &Peer,
         path: Option<&str>,
         status: Option<u16>,
         reason: impl FnOnce() -> Cow<'static, str>,

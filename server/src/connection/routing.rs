@@ -1,6 +1,5 @@
 //! From a request to the next step: which handler, file or document of the server's own it is for.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::handshake::{self, UpgradeRequest};
@@ -13,13 +12,14 @@ use super::server::Server;
 use crate::listing::engine::EngineReport;
 use crate::listing::is_from_here;
 use crate::router::RouteError;
+use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 use crate::sessions::topics::SERVER;
 
 /// Judges a request. The permit is that of an opening handshake, and is kept while one is under way.
 pub(super) fn route(
     request: HttpRequest,
-    peer: SocketAddr,
+    peer: &Peer,
     permit: Permit,
     server: &Server,
 ) -> NextStep {
@@ -27,7 +27,9 @@ pub(super) fn route(
         Ok(host) => host,
         Err(reply) => return NextStep::refuse(reply, Some(request.target.path)),
     };
-    if !host::is_served(&server.config.load().hosts, server.is_loopback_only, &host) {
+    // No browser connects to a Unix socket, so no name can lead one there.
+    let is_loopback_only = server.is_loopback_only && !peer.is_unix();
+    if !host::is_served(&server.config.load().hosts, is_loopback_only, &host) {
         let reply = Reply::HostRefused(host.into());
         return NextStep::refuse(reply, Some(request.target.path));
     }
@@ -61,7 +63,7 @@ fn route_to_resource(
     request: HttpRequest,
     host: &str,
     fallback: Fallback,
-    peer: SocketAddr,
+    peer: &Peer,
     server: &Server,
 ) -> NextStep {
     let HttpRequest { head, target } = request;
@@ -80,13 +82,13 @@ fn route_to_resource(
     }
     match resource {
         Resource::Listing => {
-            let is_here = is_from_here(peer.ip(), &head, host);
+            let is_here = is_from_here(peer, &head, host);
             let usage = |handler: &str| server.node.usage(handler);
             let listing = server.router.listing();
             NextStep::Reply(Reply::Json(listing.json(is_here, usage)))
         }
         Resource::Engine => {
-            let is_here = is_from_here(peer.ip(), &head, host);
+            let is_here = is_from_here(peer, &head, host);
             let report = EngineReport {
                 status: server.node.status(),
                 shared: server.node.usage(SERVER),

@@ -1,6 +1,5 @@
 //! What all connections share.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,6 +12,7 @@ use super::stopping::Stopping;
 use crate::config::Config;
 use crate::engine::node::Node;
 use crate::router::Router;
+use crate::sessions::peer::Peer;
 
 /// What every connection needs of the server.
 pub(crate) struct Server {
@@ -31,7 +31,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Logs why `peer` gets `reply`. A request that could not be read has no path.
-    pub(super) fn log_refusal(&self, peer: SocketAddr, path: Option<&str>, reply: &Reply) {
+    pub(super) fn log_refusal(&self, peer: &Peer, path: Option<&str>, reply: &Reply) {
         let meant = || self.router.meant(path?);
         self.refusals
             .log(peer, path, reply, &meant, &self.config.load());

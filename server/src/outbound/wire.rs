@@ -106,8 +106,8 @@ impl Wire {
         unread.and_then(Result::ok).unwrap_or(0)
     }
 
-    /// Whether the peer has ended the connection, as far as can be seen without reading. It is a
-    /// system call.
+    /// Whether the peer has ended the connection, as far as can be seen without reading. It is one
+    /// system call, or two after the end.
     pub(crate) fn peer_end(&self) -> PeerEnd {
         let Some(socket) = &self.socket else {
             return PeerEnd::Lost;
@@ -115,7 +115,8 @@ impl Wire {
         let mut watched = [PollFd::new(socket, PollFlags::RDHUP)];
         let _ = poll(&mut watched, Some(&Timespec::default()));
         let seen = watched[0].revents();
-        if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
+        // A Unix socket hangs up as soon as its peer closes, also while something is left to read.
+        if seen.contains(PollFlags::ERR) || seen.contains(PollFlags::HUP) && self.unread() == 0 {
             PeerEnd::Lost
         } else if seen.contains(PollFlags::RDHUP) {
             PeerEnd::Finished
@@ -345,3 +346,36 @@ const NO_SIGNAL: SendFlags = SendFlags::empty();
 pub(crate) const LARGE_BYTES: usize = 16 * 1024;
 /// So many sent bytes at the front of a queue are worth moving the rest, if the rest is no longer.
 const COMPACT_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::Shutdown;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_peer_of_a_unix_socket_sent_before_its_close_is_still_to_be_read() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let near = std::net::TcpStream::from(OwnedFd::from(near));
+        let mut wire = Wire::new(TcpStream::from_std(near).unwrap(), Vec::new());
+        far.write_all(b"last").unwrap();
+        assert_eq!(wire.peer_end(), PeerEnd::No);
+        far.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(wire.peer_end(), PeerEnd::Finished);
+
+        drop(far);
+
+        assert_eq!(wire.peer_end(), PeerEnd::Finished);
+        let mut last = [0; 8];
+        while wire.receive(&mut last) == Received::Nothing {
+            let readable = std::future::poll_fn(|cx| wire.poll_readable(cx)).await;
+            readable.unwrap();
+        }
+        assert_eq!(&last[..4], b"last");
+        assert_eq!(wire.peer_end(), PeerEnd::Lost);
+    }
+}

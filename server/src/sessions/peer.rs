@@ -1,12 +1,45 @@
-//! The address of a peer: small in a session, and in its usual form in text.
+//! Which peer a connection has: small in a session, and in its usual form in text.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsFd;
 
-/// The address of a peer. An IPv4 address takes half of what `SocketAddr` takes.
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+
+/// The far end of a connection. An IPv4 address takes half of what `SocketAddr` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     V4(SocketAddrV4),
     V6(Box<SocketAddrV6>),
+    /// A process of this machine, which has connected to a Unix socket. `None` where the system does
+    /// not say which process it is.
+    Unix(Option<PeerProcess>),
+}
+
+/// The process that has connected to a Unix socket, as it was then (`unix(7)`, SO_PEERCRED).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeerProcess {
+    /// 0 for a process that the server's namespace has no number for.
+    pub(crate) pid: u32,
+    pub(crate) uid: u32,
+}
+
+impl Peer {
+    /// The address, where an IPv4 address is one in whichever form it is written. `None` for a Unix
+    /// socket.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::V4(address) => Some((*address.ip()).into()),
+            Peer::V6(address) => Some(IpAddr::V6(*address.ip()).to_canonical()),
+            Peer::Unix(_) => None,
+        }
+    }
+
+    /// Whether it has connected to a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Peer::Unix(_))
+    }
 }
 
 impl From<SocketAddr> for Peer {
@@ -18,8 +51,19 @@ impl From<SocketAddr> for Peer {
     }
 }
 
+impl PeerProcess {
+    /// The process at the far end of a Unix socket, if the system knows it.
+    pub(crate) fn of(socket: &impl AsFd) -> Option<PeerProcess> {
+        let process = getsockopt(socket, PeerCredentials).ok()?;
+        Some(PeerProcess {
+            pid: process.pid().unsigned_abs(),
+            uid: process.uid(),
+        })
+    }
+}
+
 impl Display for Peer {
-    /// Writes what the standard library writes.
+    /// Writes an address as the standard library does, and a process as `unix:PID/UID`.
     ///
     /// An IPv4 address takes 250 instructions, where the standard library takes 1,400. Each connection
     /// has its address written twice, so that is a sixteenth of an opening handshake.
@@ -27,6 +71,8 @@ impl Display for Peer {
         let address = match self {
             Peer::V4(address) => address,
             Peer::V6(address) => return address.fmt(f),
+            Peer::Unix(None) => return f.write_str("unix"),
+            Peer::Unix(Some(PeerProcess { pid, uid })) => return write!(f, "unix:{pid}/{uid}"),
         };
         let mut text = [0; "255.255.255.255:65535".len()];
         let mut at = text.len();
@@ -61,6 +107,8 @@ impl Display for Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -76,5 +124,26 @@ mod tests {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(Peer::from(address).to_string(), address.to_string());
         }
+    }
+
+    #[test]
+    fn a_process_is_written_with_its_number_and_its_user() {
+        let process = PeerProcess { pid: 42, uid: 1000 };
+        assert_eq!(Peer::Unix(Some(process)).to_string(), "unix:42/1000");
+        assert_eq!(Peer::Unix(None).to_string(), "unix");
+        assert_eq!(Peer::Unix(Some(process)).ip(), None);
+    }
+
+    #[test]
+    fn the_process_that_connects_to_a_unix_socket_is_known() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let process = PeerProcess::of(&near).unwrap();
+        assert_eq!(process.pid, std::process::id());
+        assert_eq!(process.uid, rustix::process::geteuid().as_raw());
+    }
+
+    #[test]
+    fn a_peer_takes_as_little_as_an_ipv4_address_and_a_pointer() {
+        assert_eq!(size_of::<Peer>(), 16);
     }
 }

@@ -23,7 +23,6 @@ use crate::connection::stopping::Stopping;
 use crate::generation::owners::HandshakeOwner;
 use crate::router::RouteMatch;
 use crate::sessions::mailbox::HandshakePost;
-use crate::sessions::peer::Peer;
 use crate::sessions::permits::Permit;
 use crate::sessions::registry::Registration;
 
@@ -99,7 +98,7 @@ fn step(waiting: Waiting, event: Event) -> (Waiting, PendingAction) {
 
 impl PendingHandshake {
     /// A handshake that its handler was not asked about.
-    pub(super) fn new(upgrade: UpgradeRequest, checked: Checked) -> PendingHandshake {
+    pub(super) fn new(upgrade: UpgradeRequest<'_>, checked: Checked) -> PendingHandshake {
         let RouteMatch {
             generation_ref,
             params,
@@ -118,7 +117,7 @@ impl PendingHandshake {
             query: upgrade.request.target.query,
             host: upgrade.host,
             origin: checked.origin,
-            remote_addr: Peer::from(upgrade.peer).to_string(),
+            remote_addr: upgrade.peer.to_string(),
             // No proxy is trusted.
             client_addr: None,
             protocols: checked.protocols,
