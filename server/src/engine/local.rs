@@ -89,8 +89,9 @@ impl LocalEngine {
     /// Applies changed settings at once to what is kept. To be called after each change.
     pub(crate) fn apply_settings(&self) {
         let now = (self.settings.now)();
-        self.topics.for_each(|name, topic| {
-            topic.bound((self.settings.history)(name), &self.epochs, now);
+        self.topics.for_each(|topic| {
+            let bounds = (self.settings.history)(topic.name());
+            topic.bound(bounds, &self.epochs, now);
         });
         self.shed();
     }

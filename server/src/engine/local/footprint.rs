@@ -17,10 +17,10 @@ pub(super) const fn shared(len: usize) -> usize {
     allocated(16 + len)
 }
 
-/// What an entry of a `HashMap` takes, without what it points to.
+/// What an entry of a `HashTable` takes, without what it points to.
 ///
 /// A table is between 7/16 and 7/8 full, and less where entries come and go. An entry has one byte of the table besides.
-pub(super) const fn hash_map_entry(entry_bytes: usize) -> usize {
+pub(super) const fn hash_table_entry(entry_bytes: usize) -> usize {
     (entry_bytes + 1) * 2
 }
 

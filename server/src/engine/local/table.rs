@@ -4,10 +4,12 @@
 //! answers are called without a lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use hashbrown::HashTable;
 
 use super::outbox::Event;
 use super::owners::Owners;
@@ -30,9 +32,11 @@ pub(super) struct TopicTable {
     next_shard: Mutex<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shard {
-    topics: HashMap<TopicName, Box<Topic>, RandomState>,
+    /// Each entry is only a pointer, since a topic knows its name: where topics come and go, up to three quarters of the
+    /// entries are not used.
+    topics: HashTable<Box<Topic>>,
     marks: Marks,
 }
 
@@ -47,10 +51,9 @@ struct Marks {
 
 impl TopicTable {
     pub(super) fn new() -> TopicTable {
-        let hasher = RandomState::new();
         TopicTable {
-            shards: std::array::from_fn(|_| Mutex::new(Shard::new(&hasher))),
-            hasher,
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
             usage: TopicUsage::default(),
             version: AtomicU64::new(0),
             next_shard: Mutex::new(0),
@@ -74,23 +77,26 @@ impl TopicTable {
         owners: &Owners,
         act: impl FnOnce(&mut Topic) -> T,
     ) -> T {
-        let shard = &mut *self.shard(name);
-        let topic = match shard.topics.get_mut(name) {
-            Some(topic) => topic,
-            None => {
-                let owner = owners.get(&name.owner);
-                // All topics of an owner share its name.
-                let key = TopicName {
-                    owner: owner.name.clone(),
-                    name: name.name.clone(),
-                };
-                let topic = Topic::new(owner, key.clone(), self.version());
-                shard.topics.entry(key).or_insert(Box::new(topic))
-            }
-        };
-        let answer = act(topic);
-        if !self.note(topic, &mut shard.marks) {
-            shard.forget(name);
+        let hash = self.hasher.hash_one(name);
+        let Shard { topics, marks } = &mut *self.shard(hash);
+        let entry = topics.entry(
+            hash,
+            |topic| topic.name() == name,
+            |topic| self.hasher.hash_one(topic.name()),
+        );
+        let mut entry = entry.or_insert_with(|| {
+            let owner = owners.get(&name.owner);
+            // All topics of an owner share its name.
+            let name = TopicName {
+                owner: owner.name.clone(),
+                name: name.name.clone(),
+            };
+            Box::new(Topic::new(owner, name, self.version()))
+        });
+        let answer = act(entry.get_mut());
+        if !self.note(entry.get_mut(), marks) {
+            entry.remove();
+            self.shrink(topics);
         }
         answer
     }
@@ -101,11 +107,13 @@ impl TopicTable {
         name: &TopicName,
         act: impl FnOnce(&mut Topic) -> T,
     ) -> Option<T> {
-        let shard = &mut *self.shard(name);
-        let topic = shard.topics.get_mut(name)?;
-        let answer = act(topic);
-        if !self.note(topic, &mut shard.marks) {
-            shard.forget(name);
+        let hash = self.hasher.hash_one(name);
+        let Shard { topics, marks } = &mut *self.shard(hash);
+        let mut entry = topics.find_entry(hash, |it| it.name() == name).ok()?;
+        let answer = act(entry.get_mut());
+        if !self.note(entry.get_mut(), marks) {
+            entry.remove();
+            self.shrink(topics);
         }
         Some(answer)
     }
@@ -133,26 +141,30 @@ impl TopicTable {
         left: &mut usize,
         events: &mut Vec<Event>,
     ) -> bool {
-        if shard.marks.due.first().is_none_or(|(at, _)| *at > now) {
+        let Shard { topics, marks } = shard;
+        if marks.due.first().is_none_or(|(at, _)| *at > now) {
             return false;
         }
-        let Some((_, name)) = shard.marks.due.pop_first() else {
+        let Some((_, name)) = marks.due.pop_first() else {
             return false;
         };
-        if let Some(topic) = shard.topics.get_mut(&name) {
+        let hash = self.hasher.hash_one(&name);
+        if let Ok(mut entry) = topics.find_entry(hash, |it| *it.name() == name) {
+            let topic = entry.get_mut();
             topic.set_due(None);
             let (dropped, event) = topic.sweep(now, *left);
             events.extend(event);
             *left = left.saturating_sub(dropped + 1);
-            if !self.note(topic, &mut shard.marks) {
-                shard.forget(&name);
+            if !self.note(topic, marks) {
+                entry.remove();
+                self.shrink(topics);
             }
         }
         true
     }
 
     /// Changes every topic. `change` is called while topics are locked, so it asks the engine nothing.
-    pub(super) fn for_each(&self, mut change: impl FnMut(&TopicName, &mut Topic)) {
+    pub(super) fn for_each(&self, mut change: impl FnMut(&mut Topic)) {
         for shard in self.shards() {
             self.change_all(shard, &mut change);
         }
@@ -194,7 +206,7 @@ impl TopicTable {
             let mut shard = lock(&self.shards[index]);
             let of_shard = shard.shed(too_much, at_least, &self.usage);
             // Topics of which nothing is left are forgotten, and the largest one is found.
-            self.change_all(shard, |_, _| ());
+            self.change_all(shard, |_| ());
             dropped = match (dropped, of_shard) {
                 (Some(dropped), Some(of_shard)) => Some(dropped.with(of_shard)),
                 (dropped, of_shard) => dropped.or(of_shard),
@@ -204,18 +216,22 @@ impl TopicTable {
     }
 
     /// Changes every topic of a shard, and forgets those of which nothing is left.
-    fn change_all(
-        &self,
-        mut shard: MutexGuard<'_, Shard>,
-        mut change: impl FnMut(&TopicName, &mut Topic),
-    ) {
+    fn change_all(&self, mut shard: MutexGuard<'_, Shard>, mut change: impl FnMut(&mut Topic)) {
         let Shard { topics, marks } = &mut *shard;
         marks.largest = 0;
-        topics.retain(|name, topic| {
-            change(name, topic);
+        topics.retain(|topic| {
+            change(topic);
             self.note(topic, marks)
         });
-        shard.shrink();
+        self.shrink(topics);
+    }
+
+    /// Gives back memory of the topics of a shard, where most of it is not used.
+    fn shrink(&self, topics: &mut HashTable<Box<Topic>>) {
+        let len = topics.len();
+        if len < topics.capacity() / 4 {
+            topics.shrink_to(len * 2, |topic| self.hasher.hash_one(topic.name()));
+        }
     }
 
     /// Counts what a topic takes after a change, and when it is due. False if nothing is left of it.
@@ -241,25 +257,17 @@ impl TopicTable {
         self.shards.iter().map(lock)
     }
 
-    fn shard(&self, name: &TopicName) -> MutexGuard<'_, Shard> {
-        // The low bits say where in the map of its shard a topic lies.
-        let hash = self.hasher.hash_one(name) >> 32;
-        lock(&self.shards[hash as usize % SHARDS])
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        // The table of a shard uses the lowest bits and the highest ones.
+        lock(&self.shards[(hash >> 32) as usize % SHARDS])
     }
 }
 
 impl Shard {
-    fn new(hasher: &RandomState) -> Shard {
-        Shard {
-            topics: HashMap::with_hasher(hasher.clone()),
-            marks: Marks::default(),
-        }
-    }
-
     /// Drops publications of topics whose histories take at least `at_least`, the oldest first, until `too_much` is freed.
     /// Returns what was dropped, if something was.
     fn shed(&mut self, too_much: usize, at_least: usize, usage: &TopicUsage) -> Option<Shed> {
-        let topics = self.topics.values_mut();
+        let topics = self.topics.iter_mut();
         let mut large: Vec<&mut Box<Topic>> = topics
             .filter(|topic| topic.history_bytes() >= at_least)
             .collect();
@@ -291,19 +299,6 @@ impl Shard {
             bytes: freed,
             most: (topic.name().clone(), most),
         })
-    }
-
-    fn forget(&mut self, name: &TopicName) {
-        self.topics.remove(name);
-        self.shrink();
-    }
-
-    /// Gives back memory of the map, where most of it is not used.
-    fn shrink(&mut self) {
-        let len = self.topics.len();
-        if len < self.topics.capacity() / 4 {
-            self.topics.shrink_to(len * 2);
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::epochs::Epochs;
-use super::footprint::{allocated, hash_map_entry, shared};
+use super::footprint::{allocated, hash_table_entry, shared};
 use super::history::{Appended, Stream};
 use super::outbox::{Event, Outbox};
 use super::owners::Owner;
@@ -283,7 +283,6 @@ impl Topic {
     }
 }
 
-const OWN_BYTES: usize =
-    allocated(size_of::<Topic>()) + hash_map_entry(size_of::<(TopicName, Box<Topic>)>());
+const OWN_BYTES: usize = allocated(size_of::<Topic>()) + hash_table_entry(size_of::<Box<Topic>>());
 /// What an entry among the times of the table takes. Nodes of the tree are half empty, since times are removed as topics go.
 const DUE_BYTES: usize = size_of::<(Moment, TopicName)>() * 2;
