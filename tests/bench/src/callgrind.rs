@@ -40,7 +40,7 @@ pub(crate) fn profile(
     cell: Cell,
     batches: u32,
 ) -> Result<Profile> {
-    profile_of(artifacts, cores, |port| {
+    profile_of(artifacts, cores, "", |port| {
         let mut load = Load::open(port, "/echo", cell.connections, Offer::Nothing)?;
         let batch = Batch::binary(cell.payload_bytes, cell.pipelining);
         load.check(&batch)?;
@@ -55,11 +55,12 @@ pub(crate) fn profile_fan(
     crowd: Crowd,
     publications: u32,
 ) -> Result<Profile> {
-    profile_of(artifacts, cores, |port| {
+    profile_of(artifacts, cores, &crowd.configuration(), |port| {
         let mut load = fan::open(port, crowd)?;
         let batch = Batch::binary(fan::PAYLOAD_BYTES, crowd.messages);
-        // The first publication finds sessions that have not slept yet.
-        load.publish(&batch, crowd.topics)?;
+        for _ in 0..crowd.publications_before() {
+            load.publish(&batch, crowd.topics)?;
+        }
         let mut deliveries = 0;
         for _ in 0..publications {
             deliveries += load.publish(&batch, crowd.topics)?.len() as u64;
@@ -68,14 +69,16 @@ pub(crate) fn profile_fan(
     })
 }
 
-/// Runs wshd from its start to its end. `drive` returns how many messages it drove.
+/// Runs wshd from its start to its end, with `more` at the end of its configuration. `drive` returns how many messages it
+/// drove.
 fn profile_of(
     artifacts: &Artifacts,
     cores: Cores,
+    more: &str,
     drive: impl FnOnce(u16) -> Result<u64>,
 ) -> Result<Profile> {
     let port = server::free_port()?;
-    let (program, arguments, site) = contender::wshd(artifacts, port, "")?;
+    let (program, arguments, site) = contender::wshd(artifacts, port, more)?;
     // The server forks, and each process writes a file of its own.
     let out = |pid: &str| site.path().join(format!("callgrind.out.{pid}"));
     let mut command = Command::new("valgrind");

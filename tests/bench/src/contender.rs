@@ -6,6 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::artifacts::{Artifacts, STYLES};
+use crate::fan::Crowd;
 use crate::peers::Peer;
 use crate::{Result, Run};
 
@@ -19,7 +20,7 @@ pub(crate) struct Contender {
 #[derive(Clone, Debug)]
 enum Start {
     /// wshd, with these lines at the end of its configuration.
-    Wshd(Artifacts, &'static str),
+    Wshd(Artifacts, String),
     Library(Peer),
     /// A command of the shell with `{port}` in it.
     Command(String),
@@ -33,7 +34,7 @@ impl Contender {
             let artifacts = Artifacts::build_styles()?;
             let styles = STYLES.map(|(name, plugin)| Contender {
                 name: name.to_owned(),
-                start: Start::Wshd(artifacts.echoing(plugin), ""),
+                start: Start::Wshd(artifacts.echoing(plugin), String::new()),
             });
             all.push(Contender::wshd(artifacts.without_styles()));
             all.extend(styles);
@@ -80,10 +81,28 @@ impl Contender {
     }
 
     /// Returns wshd with more lines in its configuration.
-    pub(crate) fn wshd_with(artifacts: Artifacts, more: &'static str) -> Contender {
+    pub(crate) fn wshd_with(artifacts: Artifacts, more: &str) -> Contender {
         Contender {
             name: "wshd".to_owned(),
-            start: Start::Wshd(artifacts, more),
+            start: Start::Wshd(artifacts, more.to_owned()),
+        }
+    }
+
+    /// Returns wshd with the lines that a crowd with history wants, and wshd without them.
+    pub(crate) fn pair(artifacts: &Artifacts, crowd: Crowd) -> [Contender; 2] {
+        let without = Contender {
+            name: WITHOUT_HISTORY.to_owned(),
+            ..Contender::wshd(artifacts.clone())
+        };
+        let with = Contender::wshd_with(artifacts.clone(), &crowd.configuration());
+        [with, without]
+    }
+
+    /// Returns the files of wshd; `None` for another server.
+    pub(crate) fn artifacts(&self) -> Option<&Artifacts> {
+        match &self.start {
+            Start::Wshd(artifacts, _) => Some(artifacts),
+            Start::Library(_) | Start::Command(_) => None,
         }
     }
 
@@ -145,6 +164,8 @@ pub(crate) fn wshd(
     ))
 }
 
+/// The name of wshd beside wshd with history.
+pub(crate) const WITHOUT_HISTORY: &str = "without history";
 /// The largest payload of any case.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const LIBRARIES: [(&str, Peer); 6] = [

@@ -22,6 +22,8 @@ pub(crate) struct Crowd {
     pub(crate) subscribers: usize,
     /// The messages that a publisher writes together.
     pub(crate) messages: u32,
+    /// wshd keeps the last publications of each topic.
+    pub(crate) has_history: bool,
 }
 
 impl Crowd {
@@ -31,6 +33,15 @@ impl Crowd {
             topics: 1,
             subscribers,
             messages: 1,
+            has_history: false,
+        }
+    }
+
+    /// Returns this crowd, on topics with history.
+    pub(crate) const fn with_history(self) -> Crowd {
+        Crowd {
+            has_history: true,
+            ..self
         }
     }
 
@@ -38,6 +49,7 @@ impl Crowd {
         topics: 100,
         subscribers: 10,
         messages: 8,
+        has_history: false,
     };
 
     pub(crate) fn connections(&self) -> usize {
@@ -46,15 +58,35 @@ impl Crowd {
 
     /// Describes the crowd in a sentence. Its `Display` is the name for a command line.
     pub(crate) fn title(&self) -> String {
-        match self.topics {
-            1 => format!(
-                "one publisher, {} subscribers, deliveries of {PAYLOAD_BYTES} B",
-                self.subscribers
-            ),
+        let subscribers = self.subscribers;
+        let who = match self.topics {
+            1 => format!("one publisher, {subscribers} subscribers"),
             topics => format!(
-                "{topics} topics of {} subscribers, {} publications together, deliveries of {PAYLOAD_BYTES} B",
-                self.subscribers, self.messages
+                "{topics} topics of {subscribers} subscribers, {} publications together",
+                self.messages
             ),
+        };
+        let kept = match self.has_history {
+            true => format!(", the last {HISTORY_COUNT} kept"),
+            false => String::new(),
+        };
+        format!("{who}, deliveries of {PAYLOAD_BYTES} B{kept}")
+    }
+
+    /// Returns the lines that wshd's configuration has for this crowd.
+    pub(crate) fn configuration(&self) -> String {
+        match self.has_history {
+            true => format!("\n[topics.\"fan/*\"]\nhistory = {{ count = {HISTORY_COUNT} }}\n"),
+            false => String::new(),
+        }
+    }
+
+    /// Returns how many publications come before those that are measured. The first finds sessions that have not slept yet,
+    /// and a history is to be full, so that each publication drops one.
+    pub(crate) const fn publications_before(&self) -> usize {
+        match self.has_history {
+            true => HISTORY_COUNT,
+            false => 1,
         }
     }
 }
@@ -62,9 +94,10 @@ impl Crowd {
 impl fmt::Display for Crowd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.topics {
-            1 => write!(f, "fan-{}", self.subscribers),
-            topics => write!(f, "storm-{topics}x{}x{}", self.subscribers, self.messages),
+            1 => write!(f, "fan-{}", self.subscribers)?,
+            topics => write!(f, "storm-{topics}x{}x{}", self.subscribers, self.messages)?,
         }
+        f.write_str(if self.has_history { "-history" } else { "" })
     }
 }
 
@@ -89,7 +122,9 @@ impl Fan {
         }
         let mut load = open(server.port, crowd)?;
         let batch = Batch::binary(PAYLOAD_BYTES, crowd.messages);
-        load.publish(&batch, crowd.topics)?;
+        for _ in 0..crowd.publications_before() {
+            load.publish(&batch, crowd.topics)?;
+        }
         Ok(Fan {
             server,
             crowd,
@@ -162,3 +197,5 @@ fn echo_until(port: u16, is_over: &AtomicBool) -> Result<Vec<u32>> {
 }
 
 pub(crate) const PAYLOAD_BYTES: usize = 125;
+/// The publications that a topic with history keeps.
+const HISTORY_COUNT: usize = 256;

@@ -110,7 +110,7 @@ fn verdict(case: impl std::fmt::Display, what: &str, found: f64, most: f64) -> b
     let word = if holds { "holds" } else { "FAILS" };
     let digits = if found < 10.0 { 3 } else { 0 };
     let case = case.to_string();
-    println!("{word}  {case:<14} {found:>8.digits$} {what} a message, at most {most}");
+    println!("{word}  {case:<16} {found:>8.digits$} {what} a message, at most {most}");
     holds
 }
 
@@ -131,9 +131,10 @@ const INSTRUCTIONS: [(Cell, f64); 3] = [
     (Cell::new(KIB, 100, 32), 650.0),
 ];
 /// Instructions of a delivery, with the publisher's share of them.
-const DELIVERIES: [(Crowd, f64); 3] = [
+const DELIVERIES: [(Crowd, f64); 4] = [
     (Crowd::of(100), 200.0),
     (Crowd::of(1_000), 200.0),
+    (Crowd::of(1_000).with_history(), 150.0),
     (Crowd::STORM, 200.0),
 ];
 const COUNTED: Duration = Duration::from_secs(1);

@@ -127,6 +127,14 @@ fn measure(
             return report.idle(&case.name(), &case.title(), &rows);
         }
     };
+    let pair = match case {
+        Case::Fan(crowd) if crowd.has_history => contenders
+            .first()
+            .and_then(Contender::artifacts)
+            .map(|artifacts| Contender::pair(artifacts, crowd)),
+        _ => None,
+    };
+    let contenders = pair.as_ref().map_or(contenders, |pair| &pair[..]);
     let rows = rounds::measure(contenders, setting, &work);
     report.rows(&case.name(), &case.title(), unit, rows)
 }

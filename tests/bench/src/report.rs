@@ -188,7 +188,7 @@ impl Report {
         println!(
             "\nCPU time of wshd as a share of another's, and what it is to be at most; `!` where it is more"
         );
-        print!("{:<12}", "");
+        print!("{:<16}", "");
         for name in &columns {
             print!(" {name:>18}");
         }
@@ -199,11 +199,9 @@ impl Report {
             if !is_measured(&case) {
                 continue;
             }
-            print!("{case:<12}");
+            print!("{case:<16}");
             for name in &columns {
-                let at_most = AGAINST.iter().position(|it| it == name);
-                let at_most = at_most.and_then(|index| target.shares[index]);
-                let text = match (measured(&case, name), at_most) {
+                let text = match (measured(&case, name), target.share_of(name)) {
                     (Some(ratio), Some(most)) => {
                         let mark = if ratio > most * target.tolerance() {
                             " !"

@@ -1,14 +1,15 @@
 //! How far wshd is to be ahead: its CPU time for a message or a handshake as a share of another's.
 
 use crate::cell::{Cell, KIB, MIB};
+use crate::contender::WITHOUT_HISTORY;
 use crate::fan::Crowd;
 
 /// One line of the table of targets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     driven: Driven,
-    /// The largest share of wshd's for each server of [`AGAINST`].
-    pub(crate) shares: [Option<f64>; 5],
+    /// The largest share of wshd's for each server that has a target here.
+    shares: &'static [(&'static str, f64)],
 }
 
 /// What a target is for.
@@ -28,10 +29,18 @@ impl Target {
         }
     }
 
+    /// The largest share of wshd's for a server of [`AGAINST`].
+    pub(crate) fn share_of(&self, server: &str) -> Option<f64> {
+        let found = self.shares.iter().find(|(name, _)| *name == server);
+        found.map(|(_, share)| *share)
+    }
+
     /// The factor that the share may miss its target by: a median of one message a round trip repeats within a tenth only.
     pub(crate) fn tolerance(&self) -> f64 {
         match self.driven {
             Driven::Echo(cell) if cell.pipelining > 1 => 1.0,
+            // Both servers are wshd, and the target is a tenth by itself.
+            Driven::Fan(crowd) if crowd.has_history => 1.0,
             _ => 1.1,
         }
     }
@@ -60,78 +69,98 @@ pub(crate) fn crowds() -> Vec<Crowd> {
     crowds.collect()
 }
 
-/// The servers that have targets. The first and the last come by `--peer` under these names.
-pub(crate) const AGAINST: [&str; 5] = [
-    "uWebSockets",
-    "fastwebsockets",
-    "tungstenite",
-    "tungstenite-4k",
-    "pywebsocket3",
+/// The servers that have targets. `uWebSockets` and `pywebsocket3` come by `--peer` under these names.
+pub(crate) const AGAINST: [&str; 6] = [
+    UWEBSOCKETS,
+    FASTWEBSOCKETS,
+    TUNGSTENITE,
+    TUNGSTENITE_4K,
+    PYWEBSOCKET3,
+    WITHOUT_HISTORY,
 ];
 
-pub(crate) const TARGETS: [Target; 10] = [
+const UWEBSOCKETS: &str = "uWebSockets";
+const FASTWEBSOCKETS: &str = "fastwebsockets";
+const TUNGSTENITE: &str = "tungstenite";
+const TUNGSTENITE_4K: &str = "tungstenite-4k";
+const PYWEBSOCKET3: &str = "pywebsocket3";
+
+pub(crate) const TARGETS: [Target; 11] = [
     Target {
         driven: Driven::Echo(Cell::new(20, 100, 1)),
-        shares: [
-            Some(1.05),
-            Some(0.98),
-            Some(0.40),
-            Some(0.98),
-            Some(1.0 / 9.0),
+        shares: &[
+            (UWEBSOCKETS, 1.05),
+            (FASTWEBSOCKETS, 0.98),
+            (TUNGSTENITE, 0.40),
+            (TUNGSTENITE_4K, 0.98),
+            (PYWEBSOCKET3, 1.0 / 9.0),
         ],
     },
     Target {
         driven: Driven::Echo(Cell::new(20, 100, 32)),
-        shares: [
-            Some(1.0),
-            Some(1.0 / 18.0),
-            Some(1.0 / 20.0),
-            Some(0.62),
-            Some(1.0 / 120.0),
+        shares: &[
+            (UWEBSOCKETS, 1.0),
+            (FASTWEBSOCKETS, 1.0 / 18.0),
+            (TUNGSTENITE, 1.0 / 20.0),
+            (TUNGSTENITE_4K, 0.62),
+            (PYWEBSOCKET3, 1.0 / 120.0),
         ],
     },
     Target {
         driven: Driven::Echo(Cell::new(KIB, 100, 32)),
-        shares: [
-            Some(0.70),
-            Some(1.0 / 11.0),
-            Some(1.0 / 12.0),
-            Some(0.50),
-            Some(1.0 / 350.0),
+        shares: &[
+            (UWEBSOCKETS, 0.70),
+            (FASTWEBSOCKETS, 1.0 / 11.0),
+            (TUNGSTENITE, 1.0 / 12.0),
+            (TUNGSTENITE_4K, 0.50),
+            (PYWEBSOCKET3, 1.0 / 350.0),
         ],
     },
     Target {
         driven: Driven::Echo(Cell::new(16 * KIB, 50, 1)),
-        shares: [
-            Some(1.0),
-            Some(0.90),
-            Some(0.60),
-            Some(0.50),
-            Some(1.0 / 150.0),
+        shares: &[
+            (UWEBSOCKETS, 1.0),
+            (FASTWEBSOCKETS, 0.90),
+            (TUNGSTENITE, 0.60),
+            (TUNGSTENITE_4K, 0.50),
+            (PYWEBSOCKET3, 1.0 / 150.0),
         ],
     },
     Target {
         driven: Driven::Echo(Cell::new(MIB, 4, 1)),
-        shares: [Some(0.85), Some(1.05), Some(0.70), Some(0.45), None],
+        shares: &[
+            (UWEBSOCKETS, 0.85),
+            (FASTWEBSOCKETS, 1.05),
+            (TUNGSTENITE, 0.70),
+            (TUNGSTENITE_4K, 0.45),
+        ],
     },
     Target {
         driven: Driven::Handshake,
-        shares: [Some(1.10), Some(1.05), Some(0.75), None, None],
+        shares: &[
+            (UWEBSOCKETS, 1.10),
+            (FASTWEBSOCKETS, 1.05),
+            (TUNGSTENITE, 0.75),
+        ],
     },
     Target {
         driven: Driven::Fan(Crowd::of(100)),
-        shares: [Some(1.05), None, None, None, None],
+        shares: &[(UWEBSOCKETS, 1.05)],
     },
     Target {
         driven: Driven::Fan(Crowd::of(1_000)),
-        shares: [Some(1.0), None, None, None, None],
+        shares: &[(UWEBSOCKETS, 1.0)],
     },
     Target {
         driven: Driven::Fan(Crowd::of(10_000)),
-        shares: [Some(1.0), None, None, None, None],
+        shares: &[(UWEBSOCKETS, 1.0)],
     },
     Target {
         driven: Driven::Fan(Crowd::STORM),
-        shares: [Some(1.10), None, None, None, None],
+        shares: &[(UWEBSOCKETS, 1.10)],
+    },
+    Target {
+        driven: Driven::Fan(Crowd::of(1_000).with_history()),
+        shares: &[(WITHOUT_HISTORY, 1.10)],
     },
 ];
