@@ -101,7 +101,7 @@ impl Shared {
                     wakes::yield_now().await;
                 }
                 let now_ms = Moment::now().ms_since(Moment::ORIGIN);
-                for () in node.tick(now_ms) {
+                for _ in node.tick(now_ms) {
                     wakes::yield_now().await;
                 }
             }

@@ -34,3 +34,4 @@ mod presence;
 mod session;
 mod store;
 mod storm;
+mod ticks;

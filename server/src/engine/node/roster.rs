@@ -76,6 +76,14 @@ impl Roster {
         matches!(self.state, State::Away)
     }
 
+    /// When the members are to be listed.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        match self.state {
+            State::Waiting { at_ms, .. } => Some(at_ms),
+            _ => None,
+        }
+    }
+
     /// What is to be listed now.
     pub(super) fn next_list(&mut self, now_ms: u64) -> Option<List> {
         let State::Waiting { at_ms, changes } = &mut self.state else {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Node;
-use super::topic_state::Arrived;
+use super::arrived::Arrived;
 use crate::engine::{PresenceChange, Publication, Sink, StreamPosition, TopicName};
 
 impl Sink for Node {

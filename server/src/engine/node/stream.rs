@@ -123,6 +123,19 @@ impl<P> Stream<P> {
         is_healing || self.live().is_some()
     }
 
+    /// When time alone changes something, as far as a session still wants the topic. It may be past.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        match self {
+            // The topic is to be forgotten.
+            Stream::Idle => Some(0),
+            // It is read again at each tick.
+            Stream::Healing { .. } => Some(0),
+            Stream::Lingering { until_ms, .. } => Some(*until_ms),
+            Stream::Away { retry_ms, .. } => (*retry_ms < u64::MAX).then_some(*retry_ms),
+            Stream::Asked { .. } | Stream::Live { .. } => None,
+        }
+    }
+
     /// Follows an event at this time, and says what to do.
     pub(super) fn step(self, event: Event<P>, now_ms: u64) -> (Stream<P>, Vec<Action<P>>) {
         let mut actions = Vec::new();

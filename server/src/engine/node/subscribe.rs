@@ -56,14 +56,25 @@ impl Node {
     ///
     /// A join that is given up is answered as one that recovers nothing.
     pub(crate) fn unsubscribe(&self, topic: Topic<'_>, id: u64) {
-        if let Some(known) = self.known.find(topic) {
-            let now_ms = self.now_ms();
-            let given_up = known.update(self, |state| state.give_up_join(id, now_ms));
-            if let Some(answer) = given_up.and_then(|join| join.answer) {
-                answer(Ok(Joined::default()));
-            }
-        }
+        let is_known = self.give_up_join(topic, id);
         self.topics.unsubscribe(topic, id);
+        if !is_known {
+            // A publication may have made it known meanwhile, because it had a subscriber.
+            self.give_up_join(topic, id);
+        }
+    }
+
+    /// Ends a subscription as far as the state of the topic goes. False if the topic is not known.
+    fn give_up_join(&self, topic: Topic<'_>, id: u64) -> bool {
+        let Some(known) = self.known.find(topic) else {
+            return false;
+        };
+        let now_ms = self.now_ms();
+        let given_up = known.update(self, |state| state.give_up_join(id, now_ms));
+        if let Some(answer) = given_up.and_then(|join| join.answer) {
+            answer(Ok(Joined::default()));
+        }
+        true
     }
 
     fn join(&self, topic: Topic<'_>, join: Join) {

@@ -13,15 +13,18 @@ use crate::engine::{Done, Failure, HistoryFrom, Page, PageLimit, TopicName};
 /// See the [module](self).
 pub(super) struct NodeTopic {
     pub(super) name: TopicName,
+    /// No other topic of this node has it.
+    pub(super) number: u64,
     state: Mutex<TopicState>,
     /// Whether so much waits for the subscribers that nothing more is published.
     is_full: AtomicBool,
 }
 
 impl NodeTopic {
-    pub(super) fn new(name: TopicName, is_remote: bool) -> Arc<NodeTopic> {
+    pub(super) fn new(name: TopicName, number: u64, is_remote: bool) -> Arc<NodeTopic> {
         Arc::new(NodeTopic {
             name,
+            number,
             state: Mutex::new(TopicState::new(is_remote)),
             is_full: AtomicBool::new(false),
         })
@@ -49,6 +52,7 @@ impl NodeTopic {
         state.is_calling |= calls;
         let turn = state.queue.begin();
         self.note_fullness(&state);
+        node.known.note_due(self, &mut state, node.now_ms());
         drop(state);
         if calls {
             self.call_engine(node);

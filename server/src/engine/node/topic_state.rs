@@ -3,8 +3,9 @@
 //! Nothing is done here. What the subscribers get lies in the queue, and what the engine is asked lies in the calls.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
+use super::arrived::Arrived;
+use super::departures::Departures;
 use super::joins::{Join, Joins, PageOutcome, Ready};
 use super::queue::{Delivery, Item, Queue};
 use super::roster::{List, Roster};
@@ -12,10 +13,9 @@ use super::run::Run;
 use super::seen::Seen;
 use super::stream::{Action, Event, Missing, Stream};
 use crate::engine::{
-    Failure, HistoryFrom, MembersPage, Origin, Page, PastPublication, PresenceChange, Start,
+    Failure, HistoryFrom, MembersPage, Page, PastPublication, PresenceChange, Start,
     StreamPosition, TopicName,
 };
-use crate::sessions::prepared_message::PreparedMessage;
 
 /// See the [module](self).
 pub(super) struct TopicState {
@@ -35,8 +35,11 @@ pub(super) struct TopicState {
     /// The sessions whose joins stand in the queue, each with the number of its last join.
     queued: HashMap<u64, u64>,
     next_join: u64,
-    /// The sessions that have left a moment ago, and until when that counts. They may still get what was on its way.
-    left: HashMap<u64, u64>,
+    departures: Departures,
+    /// No tick has looked at the topic since something other than a publication has happened.
+    is_changed: bool,
+    /// When the topic is due, as it is noted among all.
+    pub(super) noted_due_ms: Option<u64>,
     /// The number of what the stream has asked last. Answers to what was asked before come too late.
     question: u64,
     /// When the end of the history is looked at next.
@@ -45,14 +48,6 @@ pub(super) struct TopicState {
     pub(super) is_forgettable: bool,
     /// The topic is not found any more, and another one stands in its place.
     pub(super) is_forgotten: bool,
-}
-
-/// A publication as it has come.
-pub(super) struct Arrived {
-    pub(super) message: Arc<PreparedMessage>,
-    pub(super) except: u64,
-    /// `None` if it was read from the history.
-    pub(super) source: Option<(Origin, u64)>,
 }
 
 /// What the engine is asked.
@@ -84,7 +79,9 @@ impl TopicState {
             is_calling: false,
             queued: HashMap::new(),
             next_join: 1,
-            left: HashMap::new(),
+            departures: Departures::default(),
+            is_changed: true,
+            noted_due_ms: None,
             question: 0,
             head_check_ms: 0,
             is_forgettable: false,
@@ -117,7 +114,8 @@ impl TopicState {
 
     /// A session does not want to join any more. Answers its join if that stands in no queue.
     pub(super) fn give_up_join(&mut self, id: u64, now_ms: u64) -> Option<Join> {
-        self.left.insert(id, now_ms + LEFT_MS);
+        self.departures.note(id, now_ms);
+        self.is_changed = true;
         self.queued.remove(&id);
         self.joins.remove(id)
     }
@@ -138,7 +136,7 @@ impl TopicState {
 
     /// Whether the session has left the topic a moment ago.
     pub(super) fn has_left(&self, id: u64) -> bool {
-        self.left.contains_key(&id)
+        self.departures.has(id)
     }
 
     /// Whether a session waits to join.
@@ -220,7 +218,7 @@ impl TopicState {
     /// The engine has answered [`Call::ReadMissing`].
     pub(super) fn missing(&mut self, question: u64, answer: Result<Page, Failure>, now_ms: u64) {
         if question == self.question {
-            self.step(Event::Read(answer.map(missing)), now_ms);
+            self.step(Event::Read(answer.map(Missing::from)), now_ms);
             self.settle();
         }
     }
@@ -267,10 +265,36 @@ impl TopicState {
         self.settle();
     }
 
+    /// When a tick has something to do here, at least if nothing else happens before. `now_ms` is the time of the last tick.
+    ///
+    /// A topic with subscribers has nothing to do while its publications follow one another.
+    pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
+        let next_tick_ms = now_ms + 1;
+        if self.is_changed || self.has_joins() {
+            return Some(next_tick_ms);
+        }
+        let is_live = matches!(self.stream, Stream::Live { last: Some(_) });
+        let head_check_ms = (self.is_remote && is_live).then_some(self.head_check_ms);
+        let roster_ms = self.roster.as_ref().and_then(Roster::due_ms);
+        let times = [
+            self.stream.due_ms(),
+            self.departures.due_ms(),
+            head_check_ms,
+            roster_ms,
+        ];
+        let first_ms = times.into_iter().flatten().min()?;
+        Some(first_ms.max(next_tick_ms))
+    }
+
+    /// Has the next tick look at the topic.
+    pub(super) fn look_again(&mut self) {
+        self.is_changed = true;
+    }
+
     /// Time has passed. `has_subscribers` says whether the topic has any on this server.
     pub(super) fn tick(&mut self, has_subscribers: bool, now_ms: u64) {
         self.is_forgettable = false;
-        self.left.retain(|_, until_ms| *until_ms > now_ms);
+        self.departures.forget_old(now_ms);
         let is_wanted = has_subscribers || self.has_joins();
         self.step(Event::Tick { is_wanted }, now_ms);
         if let Some(reached) = self.joins.reached() {
@@ -282,6 +306,7 @@ impl TopicState {
             self.calls.push_back(Call::ReadHead);
         }
         self.settle();
+        self.is_changed = false;
     }
 
     /// Whether nothing is lost if the topic is forgotten.
@@ -294,6 +319,7 @@ impl TopicState {
     }
 
     fn step(&mut self, event: Event<Arrived>, now_ms: u64) {
+        self.is_changed = true;
         let stream = std::mem::replace(&mut self.stream, Stream::Idle);
         let (stream, actions) = stream.step(event, now_ms);
         self.stream = stream;
@@ -405,30 +431,10 @@ impl TopicState {
     }
 }
 
-/// What the stream needs of a page.
-fn missing(page: Page) -> Missing<Arrived> {
-    let publications = page.publications.into_iter().map(|past| {
-        let publication = Arrived {
-            message: past.message,
-            except: past.except,
-            source: None,
-        };
-        (publication, past.at)
-    });
-    Missing {
-        publications: publications.collect(),
-        is_complete: page.is_complete,
-        has_more: page.has_more,
-        head: page.head,
-    }
-}
-
 /// So many publications of each topic are kept, so that sessions that come back cost no read.
 const WINDOW_MAX: usize = 64;
 const WINDOW_BYTES_MAX: usize = 256 * 1024;
 /// What is kept while the history is read. If that is too little, it is read again from there.
 const READING_BYTES_MAX: usize = 1024 * 1024;
-/// What is published has reached its subscribers by then.
-const LEFT_MS: u64 = 5_000;
 /// A lost publication is found by the next one of its topic. The last one of all is found by this look.
 const HEADS_EVERY_MS: u64 = 10_000;

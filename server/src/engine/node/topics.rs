@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::due::DueTopics;
 use super::topic::NodeTopic;
+use super::topic_state::TopicState;
 use crate::engine::TopicName;
 use crate::sessions::topics::Topic;
 
@@ -16,6 +18,9 @@ pub(super) struct NodeTopics {
     count: AtomicUsize,
     hasher: Hashing,
     shards: [Mutex<Shard>; SHARDS],
+    due: DueTopics,
+    /// The number of the last topic that was made.
+    last_number: AtomicU64,
 }
 
 /// By owner, then by name.
@@ -34,6 +39,8 @@ impl NodeTopics {
             count: AtomicUsize::new(0),
             hasher: Hashing::default(),
             shards: std::array::from_fn(|_| Mutex::default()),
+            due: DueTopics::default(),
+            last_number: AtomicU64::new(0),
         }
     }
 
@@ -51,7 +58,8 @@ impl NodeTopics {
         let owned = shard.entry(topic.owner().into()).or_default();
         let found = owned.entry(topic.name().into()).or_insert_with(|| {
             self.count.fetch_add(1, Ordering::Release);
-            NodeTopic::new(TopicName::new(topic), self.is_remote)
+            let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+            NodeTopic::new(TopicName::new(topic), number, self.is_remote)
         });
         found.clone()
     }
@@ -68,6 +76,7 @@ impl NodeTopics {
             return;
         }
         state.is_forgotten = true;
+        self.note_looked_at(known, &mut state);
         owned.remove(topic.name());
         if owned.is_empty() {
             shard.remove(topic.owner());
@@ -75,18 +84,39 @@ impl NodeTopics {
         self.count.fetch_sub(1, Ordering::Release);
     }
 
-    /// All topics that are known now.
-    pub(super) fn all(&self) -> Vec<Arc<NodeTopic>> {
-        (0..SHARDS).flat_map(|part| self.part(part)).collect()
+    /// Notes when a topic is due, after a change of its state.
+    pub(super) fn note_due(&self, known: &Arc<NodeTopic>, state: &mut TopicState, now_ms: u64) {
+        if state.is_forgotten {
+            return;
+        }
+        let due_ms = state.due_ms(now_ms);
+        if due_ms != state.noted_due_ms {
+            self.due.change(known, state.noted_due_ms, due_ms);
+            state.noted_due_ms = due_ms;
+        }
     }
 
-    /// One of [`SHARDS`] parts of the topics that are known now.
-    pub(super) fn part(&self, part: usize) -> Vec<Arc<NodeTopic>> {
-        let shard = self.shards[part]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let topics = shard.values().flat_map(HashMap::values);
-        topics.cloned().collect()
+    /// Takes topics that are due, at most so many. Each is to be looked at with [`TopicState::tick`].
+    pub(super) fn take_due(&self, now_ms: u64, at_most: usize) -> Vec<Arc<NodeTopic>> {
+        self.due.take(now_ms, at_most)
+    }
+
+    /// Notes that a topic is due no more, because it is looked at now.
+    pub(super) fn note_looked_at(&self, known: &NodeTopic, state: &mut TopicState) {
+        // Another thread may have noted it since it was taken.
+        if let Some(at_ms) = state.noted_due_ms.take() {
+            self.due.remove(known, at_ms);
+        }
+    }
+
+    /// All topics that are known now.
+    pub(super) fn all(&self) -> Vec<Arc<NodeTopic>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.values().flat_map(HashMap::values).cloned());
+        }
+        all
     }
 
     fn shard(&self, topic: Topic<'_>) -> MutexGuard<'_, Shard> {
@@ -95,5 +125,4 @@ impl NodeTopics {
     }
 }
 
-/// Topics of one part are looked at together.
-pub(super) const SHARDS: usize = 64;
+const SHARDS: usize = 64;
