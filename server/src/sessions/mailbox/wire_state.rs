@@ -233,44 +233,53 @@ mod tests {
         }
     }
 
-    /// A session that is polled once, and is polled again if it is woken, beside two borrowers.
+    /// A session that is polled once, and is polled again if it is woken, beside two borrowers. In the end it has the right
+    /// for good. `sleeps_again`: it offers the right once more after the first poll.
+    fn poll_beside_two_borrowers(sleeps_again: bool) {
+        let wire = Arc::new(WireState::<AtomicU8>::new());
+        let senders = Arc::new(AtomicUsize::new(0));
+        let woken = Arc::new(AtomicBool::new(false));
+        assert_eq!(wire.meet(Event::Offer), Action::GoOn);
+
+        let borrowers = [Event::GiveBack, Event::LeaveRest].map(|end| {
+            let (wire, senders, woken) = (wire.clone(), senders.clone(), woken.clone());
+            thread::spawn(move || {
+                if wire.meet(Event::Borrow) == Action::GoOn {
+                    assert_eq!(senders.fetch_add(1, Ordering::Relaxed), 0);
+                    senders.fetch_sub(1, Ordering::Relaxed);
+                    if wire.meet(end) == Action::Wake {
+                        woken.store(true, Ordering::Release);
+                    }
+                }
+            })
+        });
+        let reclaim = || match wire.meet(Event::Reclaim) {
+            Action::Wait => false,
+            action => {
+                assert_ne!(action, Action::Refuse);
+                assert_eq!(senders.fetch_add(1, Ordering::Relaxed), 0);
+                true
+            }
+        };
+        let had_to_wait = !reclaim();
+        if !had_to_wait && sleeps_again {
+            senders.fetch_sub(1, Ordering::Relaxed);
+            assert_eq!(wire.meet(Event::Offer), Action::GoOn);
+        }
+        for borrower in borrowers {
+            borrower.join().unwrap();
+        }
+        if had_to_wait {
+            assert!(woken.load(Ordering::Acquire), "it sleeps for ever");
+        }
+        if had_to_wait || sleeps_again {
+            assert!(reclaim());
+        }
+    }
+
     #[test]
     fn no_two_threads_send_at_once_and_a_session_that_waits_is_woken() {
-        loom::model(|| {
-            let wire = Arc::new(WireState::<AtomicU8>::new());
-            let senders = Arc::new(AtomicUsize::new(0));
-            let woken = Arc::new(AtomicBool::new(false));
-            assert_eq!(wire.meet(Event::Offer), Action::GoOn);
-
-            let borrowers = [Event::GiveBack, Event::LeaveRest].map(|end| {
-                let (wire, senders, woken) = (wire.clone(), senders.clone(), woken.clone());
-                thread::spawn(move || {
-                    if wire.meet(Event::Borrow) == Action::GoOn {
-                        assert_eq!(senders.fetch_add(1, Ordering::Relaxed), 0);
-                        senders.fetch_sub(1, Ordering::Relaxed);
-                        if wire.meet(end) == Action::Wake {
-                            woken.store(true, Ordering::Release);
-                        }
-                    }
-                })
-            });
-            let reclaim = || match wire.meet(Event::Reclaim) {
-                Action::Wait => false,
-                action => {
-                    assert_ne!(action, Action::Refuse);
-                    // The session owns the right for good, as at its end.
-                    assert_eq!(senders.fetch_add(1, Ordering::Relaxed), 0);
-                    true
-                }
-            };
-            let had_to_wait = !reclaim();
-            for borrower in borrowers {
-                borrower.join().unwrap();
-            }
-            if had_to_wait {
-                assert!(woken.load(Ordering::Acquire), "it sleeps for ever");
-                assert!(reclaim());
-            }
-        });
+        loom::model(|| poll_beside_two_borrowers(false));
+        loom::model(|| poll_beside_two_borrowers(true));
     }
 }
