@@ -152,8 +152,18 @@
  *     ask is accepted. The answer comes later, once, by a callback with the token, and never before
  *     the function returns. A function that answers below 0 has asked nothing, and no callback
  *     follows: WSH_FULL when as many asks wait as may, WSH_TOO_BIG for a name or a value over its
- *     limit, WSH_INVALID for bytes that are not what they should be, WSH_UNSUPPORTED where the
- *     configuration does not allow it for the topic.
+ *     limit, WSH_INVALID for bytes that are not what they should be.
+ *
+ *     WSH_UNSUPPORTED is about the topic's table of [topics] in config.toml: `history` and
+ *     `publish_acked` want a `history` in it, `enter` and `present` no `presence = false`. Each of
+ *     them, and `subscribe_from`, wants a topic that begins with / to be for this handler
+ *     (`handlers`). Where the configuration changes meanwhile, it is the status of the answer. On a
+ *     topic without a history `subscribe_from` is answered, with WSH_RECOVERED unless a position was
+ *     named, and without a position; what is published from then on follows.
+ *
+ *     A version only grows. Those of the store are counted over all keys, and those of members over
+ *     more than one topic, so the first one of a key or topic may be any number. `store_delete` of a
+ *     key without a value is WSH_OK, and has a new version.
  *
  *     A page has at most as many items as its `limit`, which is 1 at least, and no more than 1,024.
  *     It ends before that if its values would have more than 1 MiB, and has one item in any case, if
@@ -667,8 +677,8 @@ struct WshHost {
     /* [any thread] Asks for a value that this handler keeps, in all its generations. */
     WshStatus(WSH_CALL *store_get)(void *ctx, uint64_t id, uint64_t token, WshStr key);
     /* [any thread] Asks to keep a value, if the value of the key has the version `version`: 0 is no
-     * value, WSH_ANY_VERSION any. The value is kept for ttl_ms milliseconds; 0 is until it is
-     * deleted. */
+     * value, WSH_ANY_VERSION any. The value is kept for ttl_ms milliseconds from when this is carried
+     * out, give or take some 10 ms; 0 is until it is deleted. */
     WshStatus(WSH_CALL *store_put)(void *ctx, uint64_t id, uint64_t token, WshStr key,
                                    WshBytes value, uint64_t version, uint64_t ttl_ms);
     /* [any thread] Asks to delete a value, if it has the version `version`; see `store_put`. */

@@ -613,7 +613,8 @@ pub struct Host {
     pub close_to:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, code: u32, reason: Bytes) -> Status>,
     /// `[any thread]` Sends a whole message to the subscribers of a topic but `except` (0 is none); see *topics*.
-    /// Answers how many of them this server has, as last known, or [`FULL`].
+    /// Answers how many of them this server has, as last known, or [`FULL`]. [`TOO_BIG`]: the topic's history could never
+    /// have it, by its `bytes` or `history_bytes_max`. Nothing was published then, and the history keeps what it has.
     pub publish: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -736,7 +737,8 @@ pub struct Host {
     pub store_get:
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: u64, token: u64, key: Str) -> Status>,
     /// `[any thread]` Asks to keep a value, if the value of the key has the version `version`: 0 is no value,
-    /// [`answer::ANY_VERSION`] any. The value is kept for `ttl_ms` milliseconds; 0 is until it is deleted.
+    /// [`answer::ANY_VERSION`] any. The value is kept for `ttl_ms` milliseconds from when this is carried out, give or take
+    /// some 10 ms; 0 is until it is deleted.
     pub store_put: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,

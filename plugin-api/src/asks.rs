@@ -9,6 +9,7 @@ pub(crate) mod ask;
 pub(crate) mod asker;
 pub(crate) mod callback_probe;
 pub(crate) mod callbacks;
+pub(crate) mod pages;
 pub(crate) mod position;
 pub(crate) mod questions;
 pub(crate) mod results;

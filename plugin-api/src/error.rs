@@ -178,12 +178,16 @@ pub enum Refused {
     Invalid(Rule),
     /// The call came at the wrong time or on the wrong thread.
     Misuse,
-    /// The server does not know the call, or does not allow it to this handler or for this topic.
-    Unsupported,
+    /// The server does not know the call, or its configuration does not allow it to this handler or for this topic. For a
+    /// topic the rule says which key of `[topics]` allows it.
+    Unsupported(Rule),
     /// The server failed, and its log says why.
     Failed,
     /// The value does not have the version that was named, as it was changed meanwhile. Nothing was done.
-    Conflict,
+    Conflict {
+        /// The version that the value has; 0 if there is no value.
+        version: u64,
+    },
     /// What servers share cannot be reached, or did not answer in time. It is not known whether the call was carried out.
     Unavailable,
 }
@@ -216,8 +220,9 @@ impl Refused {
             abi::TOO_BIG => Refused::TooBig(rule(status)),
             abi::INVALID => Refused::Invalid(rule(status)),
             abi::MISUSE => Refused::Misuse,
-            abi::UNSUPPORTED => Refused::Unsupported,
-            abi::CONFLICT => Refused::Conflict,
+            abi::UNSUPPORTED => Refused::Unsupported(rule(status).or_unsupported()),
+            // Only an answer to an ask has it, and the answer's version replaces this one.
+            abi::CONFLICT => Refused::Conflict { version: 0 },
             abi::UNAVAILABLE => Refused::Unavailable,
             _ => Refused::Failed,
         }
@@ -228,17 +233,22 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Refused::Gone => "the session is over, or this generation of the handler is",
-            Refused::TooBig(rule) | Refused::Invalid(rule) => return rule.fmt(f),
+            Refused::TooBig(rule) | Refused::Invalid(rule) | Refused::Unsupported(rule) => {
+                return rule.fmt(f);
+            }
             Refused::Full => "the queue is full; nothing was done, and it may be tried again",
             Refused::Misuse => {
                 "called at the wrong time or on the wrong thread, wanted a callback of this session that may do so"
             }
-            Refused::Unsupported => {
-                "this server does not know the call, or does not allow it to this handler or for this topic"
-            }
             Refused::Failed => "the server failed, and its log says why",
-            Refused::Conflict => {
-                "the value does not have the version that was named; nothing was done"
+            Refused::Conflict { version: 0 } => {
+                "there is no value, so none of the version that was named; nothing was done"
+            }
+            Refused::Conflict { version } => {
+                return write!(
+                    f,
+                    "the value has version {version} and not the one that was named; nothing was done"
+                );
             }
             Refused::Unavailable => {
                 "what servers share cannot be reached or did not answer in time; it is not known whether this was done"
@@ -281,6 +291,12 @@ impl StdError for Elapsed {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_fits_into_two_registers() {
+        assert!(size_of::<Result<(), Refused>>() <= 2 * size_of::<u64>());
+        assert!(size_of::<Result<u64, Refused>>() <= 2 * size_of::<u64>());
+    }
 
     #[test]
     fn an_error_that_closes_is_the_error_that_it_was() {

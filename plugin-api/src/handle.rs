@@ -178,5 +178,5 @@ pub(crate) fn publish_in<P: Payload>(
 ) -> Result<u64, Refused> {
     let (kind, bytes) = (message.kind(), message.bytes());
     let answer = runtime.host.publish(topic, kind, bytes, except);
-    Refused::check_count(answer, |_| Rule::publish(topic, bytes))
+    Refused::check_count(answer, |status| Rule::publish(status, topic, bytes))
 }

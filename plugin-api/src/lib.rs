@@ -28,9 +28,10 @@ pub mod test;
 pub use crate::{
     asks::{
         answer::Answer,
-        any_thread::{history, present, publish_acked, store},
+        any_thread::{history, members, present, publish_acked, store},
         ask::Ask,
         callbacks::{Change, Envelope, Presence, PresenceChange, Publication},
+        pages::AskAll,
         position::{NoPosition, Position, Start},
         results::{Entries, Entry, History, Joined, Member, Members, Next, PublicationBuf},
         store::Store,

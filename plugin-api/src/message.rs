@@ -198,6 +198,12 @@ impl From<Message<'_>> for MessageBuf {
     }
 }
 
+impl From<String> for MessageBuf {
+    fn from(text: String) -> Self {
+        MessageBuf::Text(text)
+    }
+}
+
 /// The kind of a message: text or binary.
 ///
 /// ```

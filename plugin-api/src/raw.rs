@@ -109,7 +109,7 @@ impl<S> sealed::Target for AsyncConn<S> {
 }
 
 fn write_by(session: &HostSession, bytes: &[u8]) -> Result<(), Refused> {
-    let raw = RawFunctions::of(session.host()).ok_or(Refused::Unsupported)?;
+    let raw = RawFunctions::of(session.host()).ok_or(Refused::Unsupported(Rule::raw()))?;
     let mut answer = raw.write(session.conn(), bytes);
     if answer == i64::from(abi::MISUSE) {
         // No callback of the session runs on this thread.
@@ -127,7 +127,8 @@ impl sealed::Target for BlockingConn {
 
 impl sealed::Target for Handle {
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
-        let raw = RawFunctions::of(&self.runtime().host).ok_or(Refused::Unsupported)?;
+        let raw =
+            RawFunctions::of(&self.runtime().host).ok_or(Refused::Unsupported(Rule::raw()))?;
         let answer = raw.write_to(self.id(), bytes);
         Refused::check_count(answer, |status| Rule::message(status, bytes)).map(drop)
     }
@@ -152,7 +153,7 @@ impl sealed::Target for Handle {
 /// # Errors
 /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`.
 pub fn accept_key(response: &Response<'_>) -> Result<String, Refused> {
-    let raw = RawFunctions::of(response.host).ok_or(Refused::Unsupported)?;
+    let raw = RawFunctions::of(response.host).ok_or(Refused::Unsupported(Rule::raw()))?;
     raw.accept(response.response)
         .map_err(|status| Refused::from_status(status, |_| Rule::unknown()))
 }
@@ -243,7 +244,7 @@ impl Answer {
     ///
     /// fn handshake(_: &Request, response: &mut Response) -> Result<Handshake> {
     ///     match Answer::close("HTTP/1.0 200 OK\r\n\r\n").try_give(response) {
-    ///         Err(Refused::Unsupported) => Ok(Handshake::reject(403, "not configured for it")),
+    ///         Err(Refused::Unsupported(_)) => Ok(Handshake::reject(403, "not configured for it")),
     ///         answer => Ok(answer.map(|()| Handshake::accept())?),
     ///     }
     /// }
@@ -253,7 +254,7 @@ impl Answer {
     /// [`Refused::Unsupported`]: the handler's table does not say `raw = true`. [`Refused::TooBig`]:
     /// more than 1 MiB. [`Refused::Invalid`]: [`linger`](Self::linger) where a session follows.
     pub fn try_give(self, response: &mut Response<'_>) -> Result<(), Refused> {
-        let raw = RawFunctions::of(response.host).ok_or(Refused::Unsupported)?;
+        let raw = RawFunctions::of(response.host).ok_or(Refused::Unsupported(Rule::raw()))?;
         let status = raw.answer(response.response, &self.bytes, self.then, self.linger);
         Refused::check(status, |status| {
             Rule::raw_answer(status, &self.bytes, self.linger)
@@ -262,9 +263,8 @@ impl Answer {
 }
 
 fn why(refused: Refused) -> String {
-    let rule = match refused {
-        Refused::Unsupported => "; it wants `raw = true` in the handler's table",
-        _ => "",
-    };
-    format!("raw answer refused: {refused}{rule}")
+    match refused {
+        Refused::Unsupported(rule) => format!("raw answer refused: it wants {}", rule.wanted()),
+        _ => format!("raw answer refused: {refused}"),
+    }
 }

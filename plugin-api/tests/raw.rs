@@ -110,12 +110,12 @@ fn without_raw_in_its_table_a_handler_writes_nothing_and_is_told_why() {
     client.send("x");
     assert_eq!(
         client.receive().unwrap(),
-        "this server does not know the call, or does not allow it to this handler or for this topic"
+        "`call` is not allowed to this handler, wanted `raw = true` in the handler's table"
     );
     client.send("by id");
     assert_eq!(
         client.receive().unwrap(),
-        "this server does not know the call, or does not allow it to this handler or for this topic"
+        "`call` is not allowed to this handler, wanted `raw = true` in the handler's table"
     );
     let refusal = server.request("/?answer=close").try_connect().unwrap_err();
     assert_eq!(refusal.status, 500);

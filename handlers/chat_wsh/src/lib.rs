@@ -26,8 +26,7 @@ impl Shared for Chat {
 
     fn handshake(&self, request: &Request, _: &mut Response) -> Result<Handshake> {
         let refusal = "a room or a name is 1 to 24 letters, digits or `_`\n";
-        let refused = Handshake::reject(400, refusal);
-        Ok(wanted(request).map_or(refused, |_| Handshake::accept()))
+        Ok(wanted(request).map_or(Handshake::reject(400, refusal), |_| Handshake::accept()))
     }
 }
 
@@ -35,8 +34,7 @@ impl Presence for Chat {
     fn presence(&self, change: &PresenceChange<'_>) -> Result<Option<MessageBuf>> {
         let has_left = change.kind == Change::Left;
         let news = if has_left { "left" } else { "joined" };
-        let line = MessageBuf::Text(format!("* {} {news}", change.text()));
-        Ok((!change.text().starts_with(CLAIM)).then_some(line))
+        Ok(Some(format!("* {} {news}", change.text()).into()))
     }
 }
 
@@ -65,16 +63,18 @@ async fn chat(conn: &mut AsyncConn<String>, request: &Request<'_>, chat: &Chat) 
 /// Enters a room and answers the name that the member has there.
 async fn join(conn: &AsyncConn<String>, room: &str, name: &str, history: u64) -> Result<String> {
     // Of two sessions that claim a name at once, one at least sees the claim of the other.
-    conn.enter(room, format!("{CLAIM}{name}")).await?;
-    let mut claims = members(conn, room).await?;
-    claims.retain(|it| it.trim_start_matches(CLAIM) == name);
+    let claims = format!("claims in {room}");
+    conn.enter(&claims, name).await?;
+    // Claims are read first: a session that takes its claim back is a member of the room by then.
+    let mut same = conn.members(&claims).await?;
+    same.extend(conn.members(room).await?);
+    same.retain(|it| it.text() == name);
     // A name from a query has no `-`, and no id is used twice, so a name with a number is free.
-    let name = match claims.len() {
-        0 | 1 => name.to_owned(),
-        _ => format!("{name}-{}", conn.id()),
-    };
-    // It subscribes after that, so it does not hear that it has joined.
+    let number = format!("-{}", conn.id());
+    let name = name.to_owned() + if same.len() > 1 { &number } else { "" };
     conn.enter(room, &name).await?;
+    conn.leave(&claims)?;
+    // It subscribes after that, so it does not hear that it has joined.
     conn.subscribe_from(room, Start::last(history)).await?;
     let welcome = format!("* you are {name} in {room}; {}", here(conn, room).await?);
     conn.send(welcome).await?;
@@ -82,43 +82,22 @@ async fn join(conn: &AsyncConn<String>, room: &str, name: &str, history: u64) ->
 }
 
 async fn here(conn: &AsyncConn<String>, room: &str) -> Result<String> {
-    let mut names = members(conn, room).await?;
-    names.retain(|name| !name.starts_with(CLAIM));
+    let members = conn.members(room).await?;
+    let mut names: Vec<_> = members.iter().map(|member| member.text()).collect();
     names.sort();
-    let more = names.len().saturating_sub(100);
-    names.truncate(100);
-    Ok(match more {
-        0 => format!("here: {}", names.join(", ")),
-        _ => format!("here: {} and {more} more", names.join(", ")),
+    Ok(match names.len() {
+        0..=100 => format!("here: {}", names.join(", ")),
+        all => format!("here: {} and {} more", names[..100].join(", "), all - 100),
     })
-}
-
-/// What the sessions in a room say of themselves: a name, or the claim of one.
-async fn members(conn: &AsyncConn<String>, room: &str) -> Result<Vec<String>> {
-    let (mut members, mut next) = (Vec::new(), None);
-    loop {
-        let page = conn.present(room, next.as_ref(), 1_000).await?;
-        members.extend(page.members.iter().map(|member| member.text().into()));
-        next = page.next;
-        if next.is_none() {
-            return Ok(members);
-        }
-    }
 }
 
 /// The room and the name that a request asks for, if they may be used.
 fn wanted<'a>(request: &'a Request) -> Option<(&'a str, &'a str)> {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let is_name = |text: &str| matches!(text.chars().count(), 1..=24) && text.chars().all(is_part);
     let room = request.param("room").or(request.query("room"));
     let (room, name) = (room.unwrap_or("lobby"), request.query("name"));
     Some((room, name.unwrap_or("guest"))).filter(|(room, name)| is_name(room) && is_name(name))
 }
-
-fn is_name(text: &str) -> bool {
-    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
-    (1..=24).contains(&text.chars().count()) && text.chars().all(is_part)
-}
-
-/// What comes before the name in the value of a member that does not have it yet.
-const CLAIM: char = '?';
 
 wsh::handler!(async chat, shared = Chat);

@@ -20,8 +20,17 @@
 //! values would have more than 1 MiB, and has one item in any case, if there is one.
 //!
 //! A function answers [`FULL`](super::FULL) when as many asks wait as may, [`TOO_BIG`](super::TOO_BIG) for a name or a
-//! value over its limit, [`INVALID`](super::INVALID) for bytes that are not what they should be, and
-//! [`UNSUPPORTED`](super::UNSUPPORTED) where the configuration does not allow it for the topic.
+//! value over its limit, and [`INVALID`](super::INVALID) for bytes that are not what they should be.
+//!
+//! [`UNSUPPORTED`](super::UNSUPPORTED) is about the topic's table of `[topics]` in config.toml: `history` and `publish_acked` want a
+//! `history` in it, `enter` and `present` no `presence = false`. Each of them, and `subscribe_from`, wants a topic that begins
+//! with `/` to be for this handler (`handlers`). Where the configuration changes meanwhile, it is the status of the answer.
+//! On a topic without a history `subscribe_from` is answered, with [`RECOVERED`] unless a position was named, and without a position; what is
+//! published from then on follows.
+//!
+//! A version only grows. Those of the store are counted over all keys, and those of members over more than one topic, so the
+//! first one of a key or topic may be any number. `store_delete` of a key without a value is [`OK`](super::OK), and has a new
+//! version.
 //!
 //! | ask | items | version | position | follows | next |
 //! |---|---|---|---|---|---|

@@ -53,13 +53,14 @@ use crate::{
 ///         let text = match token {
 ///             JOIN => format!("you have missed {}", answer.joined()?.missed),
 ///             ENTER => format!("one of the members of version {}", answer.entered()?),
-///             WHO => format!("{} are here", answer.members()?.members.len()),
+///             WHO => format!("{} are here in version {}", answer.members()?.members.len(), answer.version()),
 ///             PUBLISH => format!("published at {}", answer.published()?),
 ///             PAST => format!("{} messages", answer.history()?.publications.len()),
 ///             MOTTO => answer.entry()?.map_or("no motto".into(), |entry| entry.text().into_owned()),
 ///             SET_MOTTO => match answer.changed() {
 ///                 Ok(version) => format!("kept as version {version}"),
-///                 Err(refused) => format!("not kept: {refused}; it stays version {}", answer.version()),
+///                 Err(Refused::Conflict { version }) => format!("it is version {version} by now"),
+///                 Err(refused) => return Err(refused.into()),
 ///             },
 ///             MOTTOES => format!("{} mottoes", answer.entries()?.entries.len()),
 ///             _ => return answer.done().map_err(Into::into),
@@ -73,7 +74,7 @@ use crate::{
 /// #     assert_eq!(client.receive().unwrap(), wanted);
 /// # }
 /// # client.send("who?");
-/// # assert_eq!(client.receive().unwrap(), "1 are here");
+/// # assert_eq!(client.receive().unwrap(), "1 are here in version 1");
 /// # client.send("motto: alas");
 /// # assert_eq!(client.receive().unwrap(), "kept as version 1");
 /// # client.send("mottoes?");
@@ -101,10 +102,10 @@ impl<'a> Answer<'a> {
     ///
     /// # Errors
     /// [`Refused::Conflict`]: a value had another version. [`Refused::Unavailable`]: what servers share cannot be reached.
-    /// [`Refused::Unsupported`]: the configuration does not allow it for the topic. [`Refused::TooBig`],
+    /// [`Refused::Unsupported`]: `[topics]` of the configuration does not allow it for the topic. [`Refused::TooBig`],
     /// [`Refused::Full`]: a limit.
     pub fn done(&self) -> Result<(), Refused> {
-        results::check(self.0, Rule::unknown)
+        results::check(self.0, Rule::unknown, Rule::unknown)
     }
 
     /// The answer to [`Conn::subscribe_from`](crate::Conn::subscribe_from).
@@ -158,7 +159,7 @@ impl<'a> Answer<'a> {
     /// The answer to each function of [`Store`](crate::Store) that changes a value: the version of the change.
     ///
     /// # Errors
-    /// Those of [`done`](Self::done). With [`Refused::Conflict`], [`version`](Self::version) is the one that the value has.
+    /// Those of [`done`](Self::done).
     pub fn changed(&self) -> Result<u64, Refused> {
         results::changed(self.0)
     }

@@ -3,10 +3,11 @@
 use crate::{
     asks::{
         ask::Ask,
-        asker::ByAnyThread,
+        asker::{ByAnyThread, ListAsker},
+        pages::AskAll,
         position::Position,
         questions,
-        results::{History, Members, Next},
+        results::{History, Member, Members, Next},
         store::Store,
     },
     message::payload::Payload,
@@ -86,4 +87,22 @@ pub fn history(topic: &str, after: Option<&Position>, limit: u64) -> Ask<History
 /// ```
 pub fn present(topic: &str, after: Option<&Next>, limit: u64) -> Ask<Members> {
     questions::present(&ByAnyThread::here(), topic, after, limit)
+}
+
+/// Asks for all members of a topic, in no promised order, and so for one page after the other. The answer is a list of
+/// [`Member`]. Any thread may call it.
+///
+/// ```
+/// # use wsh::prelude::*;
+/// # fn census() -> Result {
+/// wsh::spawn(|_| match wsh::members("lobby").wait() {
+///     Ok(members) => wsh::info!("{} are here", members.len()),
+///     Err(refused) => wsh::warn!("no census: {refused}"),
+/// })?;
+/// # Ok(()) }
+/// ```
+///
+/// A list of more than 1,048,576 members is [`Refused::TooBig`](crate::Refused::TooBig); [`present`] lists a page.
+pub fn members(topic: &str) -> AskAll<ByAnyThread, Member> {
+    ByAnyThread::here().ask_all(topic, questions::members)
 }

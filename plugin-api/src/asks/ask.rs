@@ -121,7 +121,7 @@ impl<T: Send + 'static> Ask<T> {
         self.wait_until(Instant::now().checked_add(timeout))
     }
 
-    fn wait_until(self, deadline: Option<Instant>) -> Result<T, Refused> {
+    pub(crate) fn wait_until(self, deadline: Option<Instant>) -> Result<T, Refused> {
         if !MAY_WAIT.get() {
             return Err(Refused::Misuse);
         }

@@ -6,7 +6,8 @@ use crate::{
     abi::{self, Status},
     asks::{
         ask::{Answerable, Ask},
-        results::ReadAnswer,
+        pages::{self, AskAll},
+        results::{Next, ReadAnswer},
     },
     border::{
         host::HostFunctions,
@@ -62,20 +63,20 @@ pub struct ByToken<'a> {
 }
 
 /// Asks in an async session: the answer is an [`Ask`], to be awaited.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ByFuture<'a> {
     pub(crate) session: &'a HostSession,
     pub(crate) channel: &'a Arc<AsyncChannel>,
 }
 
 /// Asks in a blocking session: the function returns the answer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ByWaiting<'a> {
     pub(crate) channel: &'a BlockingChannel,
 }
 
 /// Asks on any thread, for the handler itself: the answer is an [`Ask`], to be awaited or waited for.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ByAnyThread {
     pub(crate) runtime: Option<&'static Runtime>,
 }
@@ -159,6 +160,76 @@ impl Asker for ByAnyThread {
         };
         let forget = || drop(runtime.asks.lock().take(token));
         ask(read, waits, host.made_by(call), forget, rule)
+    }
+}
+
+/// A page of a list.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next: Option<Next>,
+}
+
+/// Asks by an `A` for a page of a list, which begins where the page before says, and gets a `P`.
+pub(crate) type AskPage<A, P> = fn(&A, &str, Option<&Next>) -> P;
+
+/// A way to ask for all pages of a list: by a future ([`ByFuture`], [`ByAnyThread`]), or by waiting ([`ByWaiting`]).
+/// Authors do not name it. The events style hears each page.
+pub trait ListAsker: Asker + Copy {
+    /// What a function returns that asks for all items, each a `T`.
+    type All<T: Send + 'static>;
+
+    /// Asks for all pages of the list `of`.
+    #[doc(hidden)]
+    fn ask_all<T: Send + 'static>(
+        self,
+        of: &str,
+        ask_page: AskPage<Self, Self::Answer<Page<T>>>,
+    ) -> Self::All<T>;
+}
+
+impl<'a> ListAsker for ByFuture<'a> {
+    type All<T: Send + 'static> = AskAll<ByFuture<'a>, T>;
+
+    fn ask_all<T: Send + 'static>(
+        self,
+        of: &str,
+        ask_page: AskPage<Self, Ask<Page<T>>>,
+    ) -> AskAll<ByFuture<'a>, T> {
+        AskAll::new(self, of, ask_page)
+    }
+}
+
+impl ListAsker for ByAnyThread {
+    type All<T: Send + 'static> = AskAll<ByAnyThread, T>;
+
+    fn ask_all<T: Send + 'static>(
+        self,
+        of: &str,
+        ask_page: AskPage<Self, Ask<Page<T>>>,
+    ) -> AskAll<ByAnyThread, T> {
+        AskAll::new(self, of, ask_page)
+    }
+}
+
+impl ListAsker for ByWaiting<'_> {
+    type All<T: Send + 'static> = Result<Vec<T>, Refused>;
+
+    fn ask_all<T: Send + 'static>(
+        self,
+        of: &str,
+        ask_page: AskPage<Self, Result<Page<T>, Refused>>,
+    ) -> Result<Vec<T>, Refused> {
+        let mut found = Vec::new();
+        let mut next = None;
+        loop {
+            let page = ask_page(&self, of, next.as_ref())?;
+            next = pages::add(&mut found, page)?;
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
     }
 }
 

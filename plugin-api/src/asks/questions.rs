@@ -1,11 +1,14 @@
 //! What a session or a handler asks about a topic, in the words of the ABI.
 
 use crate::{
+    abi,
     asks::{
-        asker::{Asker, Read},
+        asker::{Asker, Page, Read},
+        pages::PAGE_ITEMS_MAX,
         position::Position,
-        results::{self, History, Members, Next},
+        results::{self, History, Member, Members, Next},
     },
+    border::answer::AnswerTable,
     error::rule::Rule,
     message::payload::Payload,
 };
@@ -24,7 +27,7 @@ pub(crate) fn publish_acked<A: Asker, P: Payload>(
             call.host
                 .publish_acked(id, token, topic, kind, bytes, except)
         },
-        |_| Rule::publish(topic, bytes),
+        |status| Rule::publish_acked(status, topic, bytes),
     )
 }
 
@@ -41,7 +44,10 @@ pub(crate) fn history<A: Asker>(
             let (id, token) = (call.id, call.token);
             call.host.history(id, token, topic, after, limit)
         },
-        |status| Rule::page_of_topic(status, topic, limit),
+        |status| match status {
+            abi::UNSUPPORTED => Rule::history(topic),
+            _ => Rule::page_of_topic(status, topic, limit),
+        },
     )
 }
 
@@ -51,13 +57,41 @@ pub(crate) fn present<A: Asker>(
     after: Option<&Next>,
     limit: u64,
 ) -> A::Answer<Members> {
+    page_of_members(asker, Read(results::members), topic, after, limit)
+}
+
+/// Asks for the next of all members of a topic.
+pub(crate) fn members<A: Asker>(
+    asker: &A,
+    topic: &str,
+    after: Option<&Next>,
+) -> A::Answer<Page<Member>> {
+    let read = |answer: AnswerTable<'_>| {
+        results::members(answer).map(|page| Page {
+            items: page.members,
+            next: page.next,
+        })
+    };
+    page_of_members(asker, Read(read), topic, after, PAGE_ITEMS_MAX)
+}
+
+fn page_of_members<A: Asker, T: Send + 'static>(
+    asker: &A,
+    read: Read<T>,
+    topic: &str,
+    after: Option<&Next>,
+    limit: u64,
+) -> A::Answer<T> {
     let after = Next::bytes_of(after);
     asker.ask(
-        Read(results::members),
+        read,
         |call| {
             let (id, token) = (call.id, call.token);
             call.host.present(id, token, topic, after, limit)
         },
-        |status| Rule::page_of_topic(status, topic, limit),
+        |status| match status {
+            abi::UNSUPPORTED => Rule::presence(topic),
+            _ => Rule::page_of_topic(status, topic, limit),
+        },
     )
 }

@@ -128,7 +128,7 @@ pub struct Members {
     /// The members of this page.
     pub members: Vec<Member>,
     /// The changes up to this version are in the page, and none after it: see
-    /// [`PresenceChange::version`](crate::PresenceChange::version).
+    /// [`PresenceChange::version`](crate::PresenceChange::version). The first version of a topic may be any number.
     pub version: u64,
     /// Where the next page begins; `None` if this is the last page.
     pub next: Option<Next>,
@@ -226,7 +226,7 @@ pub struct Entry {
 pub struct Next(Box<[u8]>);
 
 impl Next {
-    fn new(bytes: &[u8]) -> Option<Next> {
+    pub(crate) fn new(bytes: &[u8]) -> Option<Next> {
         (!bytes.is_empty()).then(|| Next(bytes.into()))
     }
 
@@ -286,7 +286,7 @@ values! { Member Entry }
 pub(crate) type ReadAnswer<T> = fn(AnswerTable<'_>) -> Result<T, Refused>;
 
 pub(crate) fn joined(answer: AnswerTable<'_>) -> Result<Joined, Refused> {
-    check(answer, Rule::topics)?;
+    check(answer, Rule::topics, Rule::unknown)?;
     Ok(Joined {
         is_recovered: answer.is_recovered(),
         missed: answer.follows(),
@@ -295,12 +295,12 @@ pub(crate) fn joined(answer: AnswerTable<'_>) -> Result<Joined, Refused> {
 }
 
 pub(crate) fn published(answer: AnswerTable<'_>) -> Result<Position, Refused> {
-    check(answer, Rule::history_full)?;
+    check(answer, Rule::history_full, no_history)?;
     Position::new(answer.position()).ok_or(Refused::Failed)
 }
 
 pub(crate) fn history(answer: AnswerTable<'_>) -> Result<History, Refused> {
-    check(answer, Rule::unknown)?;
+    check(answer, Rule::unknown, no_history)?;
     let publication = |item: AnswerItem<'_>| {
         let position = Position::new(item.position)?;
         let message = match (item.kind & 0xff, str::from_utf8(item.value)) {
@@ -318,12 +318,12 @@ pub(crate) fn history(answer: AnswerTable<'_>) -> Result<History, Refused> {
 }
 
 pub(crate) fn entered(answer: AnswerTable<'_>) -> Result<u64, Refused> {
-    check(answer, Rule::members_full)?;
+    check(answer, Rule::members_full, no_presence)?;
     Ok(answer.version())
 }
 
 pub(crate) fn members(answer: AnswerTable<'_>) -> Result<Members, Refused> {
-    check(answer, Rule::unknown)?;
+    check(answer, Rule::unknown, no_presence)?;
     let member = |item: AnswerItem<'_>| Member {
         id: item.id,
         value: item.value.into(),
@@ -336,29 +336,49 @@ pub(crate) fn members(answer: AnswerTable<'_>) -> Result<Members, Refused> {
 }
 
 pub(crate) fn entry(answer: AnswerTable<'_>) -> Result<Option<Entry>, Refused> {
-    check(answer, Rule::unknown)?;
+    check(answer, Rule::unknown, Rule::unknown)?;
     Ok(answer.items().next().map(Entry::new))
 }
 
 pub(crate) fn changed(answer: AnswerTable<'_>) -> Result<u64, Refused> {
-    check(answer, Rule::store_full)?;
+    check(answer, Rule::store_full, Rule::unknown)?;
     Ok(answer.version())
 }
 
 pub(crate) fn entries(answer: AnswerTable<'_>) -> Result<Entries, Refused> {
-    check(answer, Rule::unknown)?;
+    check(answer, Rule::unknown, Rule::unknown)?;
     Ok(Entries {
         entries: answer.items().map(Entry::new).collect(),
         next: Next::new(answer.next()),
     })
 }
 
-/// Whether an ask was carried out. `too_big` is the rule that it broke if its status is [`abi::TOO_BIG`].
-pub(crate) fn check(answer: AnswerTable<'_>, too_big: fn() -> Rule) -> Result<(), Refused> {
+/// Whether an ask was carried out. `too_big` is the rule that it broke if its status is [`abi::TOO_BIG`], and
+/// `unsupported` if it is [`abi::UNSUPPORTED`].
+pub(crate) fn check(
+    answer: AnswerTable<'_>,
+    too_big: fn() -> Rule,
+    unsupported: fn() -> Rule,
+) -> Result<(), Refused> {
+    if answer.status() == abi::CONFLICT {
+        let version = answer.version();
+        return Err(Refused::Conflict { version });
+    }
     Refused::check(answer.status(), |status: Status| match status {
         abi::TOO_BIG => too_big(),
+        abi::UNSUPPORTED => unsupported(),
         _ => Rule::unknown(),
     })
+}
+
+/// The rule of an answer, which does not name its topic.
+fn no_history() -> Rule {
+    Rule::history("")
+}
+
+/// The rule of an answer, which does not name its topic.
+fn no_presence() -> Rule {
+    Rule::presence("")
 }
 
 impl Entry {

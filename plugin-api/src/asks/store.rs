@@ -5,9 +5,11 @@ use std::time::Duration;
 use crate::{
     abi::{self, Status, answer::ANY_VERSION},
     asks::{
-        asker::{Asker, Read},
+        asker::{Asker, ListAsker, Page, Read},
+        pages::PAGE_ITEMS_MAX,
         results::{self, Entries, Entry, Next},
     },
+    border::answer::AnswerTable,
     error::rule::Rule,
 };
 
@@ -41,7 +43,7 @@ use crate::{
 ///         };
 ///         match conn.store().put_json_if("visits", &(count + 1), version).await {
 ///             Ok(_) => break count + 1,
-///             Err(Refused::Conflict) => {} // another session was faster
+///             Err(Refused::Conflict { .. }) => {} // another session was faster
 ///             Err(other) => return Err(other.into()),
 ///         }
 ///     };
@@ -113,7 +115,8 @@ impl<A: Asker> Store<A> {
     }
 
     /// Keeps a value in the place of the one with this version. If that was changed, the answer is
-    /// [`Refused::Conflict`](crate::Refused::Conflict), and nothing is done. Version 0 is no value.
+    /// [`Refused::Conflict`](crate::Refused::Conflict) with the version that the value has, and nothing is done. Version 0 is
+    /// no value.
     ///
     /// `u64::MAX`, which means any version at the border to the server, is
     /// [`Refused::Invalid`](crate::Refused::Invalid). So a number that came from a peer never puts without a condition.
@@ -145,7 +148,8 @@ impl<A: Asker> Store<A> {
         )
     }
 
-    /// Deletes a value, if there is one. The answer is the version of the deletion.
+    /// Deletes a value, if there is one. The answer is the version of the deletion, which is a new one also where there was no
+    /// value.
     pub fn delete(&self, key: &str) -> A::Answer<u64> {
         self.remove(key, None)
     }
@@ -172,16 +176,10 @@ impl<A: Asker> Store<A> {
 
     /// Asks for the values whose keys begin with `prefix`, at most `limit`, in no promised order. `after` is
     /// [`Entries::next`] of the page before. A key that is there from the first page to the last comes exactly once.
+    ///
+    /// Where all of them are wanted at once, [`entries`](Self::entries) asks for one page after the other.
     pub fn list(&self, prefix: &str, after: Option<&Next>, limit: u64) -> A::Answer<Entries> {
-        let after = Next::bytes_of(after);
-        self.asker.ask(
-            Read(results::entries),
-            |call| {
-                let (id, token) = (call.id, call.token);
-                call.host.store_list(id, token, prefix, after, limit)
-            },
-            |status| Rule::page_of_keys(status, prefix, limit),
-        )
+        page(&self.asker, Read(results::entries), prefix, after, limit)
     }
 
     /// Like [`put`](Self::put), with the value as JSON.
@@ -229,6 +227,60 @@ impl<A: Asker> Store<A> {
             ),
         }
     }
+}
+
+impl<A: ListAsker> Store<A> {
+    /// Asks for all values whose keys begin with `prefix`, in no promised order, and so for one page after the other. In
+    /// events, [`list`](Self::list) asks for each page.
+    ///
+    /// ```
+    /// use wsh::prelude::*;
+    ///
+    /// async fn names(conn: &mut AsyncConn) -> Result {
+    ///     conn.store().put("name/1", "ann").await?;
+    ///     conn.store().put("name/2", "ben").await?;
+    ///     for entry in conn.store().entries("name/").await? {
+    ///         conn.send(format!("{} is {}", entry.key, entry.text())).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let mut client = wsh::test::connect(wsh::descriptor!(async names));
+    /// # assert_eq!(client.receive().unwrap(), "name/1 is ann");
+    /// # assert_eq!(client.receive().unwrap(), "name/2 is ben");
+    /// ```
+    ///
+    /// The answer is a list of [`Entry`]; [`AskAll`](crate::AskAll) says how it is got, and what is in it if keys change
+    /// meanwhile. A list of more than 1,048,576 values is [`Refused::TooBig`](crate::Refused::TooBig). In bytes it is as
+    /// long as the store may be: `store_bytes_max`.
+    pub fn entries(&self, prefix: &str) -> A::All<Entry> {
+        self.asker.ask_all(prefix, |asker, prefix, after| {
+            let read = |answer: AnswerTable<'_>| {
+                results::entries(answer).map(|page| Page {
+                    items: page.entries,
+                    next: page.next,
+                })
+            };
+            page(asker, Read(read), prefix, after, PAGE_ITEMS_MAX)
+        })
+    }
+}
+
+fn page<A: Asker, T: Send + 'static>(
+    asker: &A,
+    read: Read<T>,
+    prefix: &str,
+    after: Option<&Next>,
+    limit: u64,
+) -> A::Answer<T> {
+    let after = Next::bytes_of(after);
+    asker.ask(
+        read,
+        |call| {
+            let (id, token) = (call.id, call.token);
+            call.host.store_list(id, token, prefix, after, limit)
+        },
+        |status| Rule::page_of_keys(status, prefix, limit),
+    )
 }
 
 /// The version as the border has it, where `None` is any.

@@ -88,6 +88,7 @@ impl Rule {
     pub(crate) fn topic(status: Status, topic: &str) -> Rule {
         match (status, rules::topic(topic)) {
             (abi::TOO_BIG, Ok(_)) => RuleName::Topics.number(0),
+            (abi::UNSUPPORTED, Ok(_)) if topic.starts_with('/') => RuleName::Shared.number(0),
             _ => Rule::topic_name(topic),
         }
     }
@@ -100,10 +101,22 @@ impl Rule {
         }
     }
 
-    pub(crate) fn publish(topic: &str, message: &[u8]) -> Rule {
-        match rules::topic(topic) {
-            Ok(_) => Rule::message(abi::TOO_BIG, message),
-            Err(_) => Rule::topic_name(topic),
+    pub(crate) fn publish(status: Status, topic: &str, message: &[u8]) -> Rule {
+        match (status, rules::topic(topic)) {
+            (abi::UNSUPPORTED, Ok(_)) if topic.starts_with('/') => RuleName::Shared.number(0),
+            (_, Ok(_)) if message.len() > rules::MESSAGE_BYTES_MAX => {
+                RuleName::LongMessage.bytes(message.len())
+            }
+            // A publication is otherwise refused only if its history can never have it.
+            (_, Ok(_)) => RuleName::HistoryFull.number(0),
+            (_, Err(_)) => Rule::topic_name(topic),
+        }
+    }
+
+    pub(crate) fn publish_acked(status: Status, topic: &str, message: &[u8]) -> Rule {
+        match status {
+            abi::UNSUPPORTED => Rule::history(topic),
+            _ => Rule::publish(status, topic, message),
         }
     }
 
@@ -119,15 +132,32 @@ impl Rule {
         }
     }
 
-    pub(crate) fn enter(topic: &str, value: &[u8]) -> Rule {
-        match rules::topic(topic) {
-            Ok(_) => RuleName::MemberValue.bytes(value.len()),
-            Err(_) => Rule::topic_name(topic),
+    pub(crate) fn enter(status: Status, topic: &str, value: &[u8]) -> Rule {
+        match (status, rules::topic(topic)) {
+            (abi::UNSUPPORTED, Ok(_)) => Rule::presence(topic),
+            (_, Ok(_)) => RuleName::MemberValue.bytes(value.len()),
+            (_, Err(_)) => Rule::topic_name(topic),
         }
     }
 
     pub(crate) fn members_full() -> Rule {
         RuleName::MembersFull.number(0)
+    }
+
+    /// The rule of an ask that `[topics]` does not allow: the topic has no history, or the handler may not use it.
+    pub(crate) fn history(topic: &str) -> Rule {
+        match topic.starts_with('/') {
+            true => RuleName::SharedHistory.number(0),
+            false => RuleName::History.number(0),
+        }
+    }
+
+    /// The rule of an ask that `[topics]` does not allow: the topic has no members, or the handler may not use it.
+    pub(crate) fn presence(topic: &str) -> Rule {
+        match topic.starts_with('/') {
+            true => RuleName::SharedPresence.number(0),
+            false => RuleName::Presence.number(0),
+        }
     }
 
     pub(crate) fn history_full() -> Rule {
@@ -262,6 +292,28 @@ impl Rule {
     pub(crate) fn unknown() -> Rule {
         RuleName::Unknown.number(0)
     }
+
+    /// The rule of the optional table of functions that a handler has with `raw = true`.
+    pub(crate) fn raw() -> Rule {
+        RuleName::Raw.number(0)
+    }
+
+    /// This rule, if it says what the configuration has to allow. Otherwise the rule of a call that is not supported.
+    pub(crate) fn or_unsupported(self) -> Rule {
+        match self.name {
+            RuleName::History
+            | RuleName::SharedHistory
+            | RuleName::Presence
+            | RuleName::SharedPresence
+            | RuleName::Shared => self,
+            _ => RuleName::Unsupported.number(0),
+        }
+    }
+
+    /// Too many items for one list in memory.
+    pub(crate) fn long_list() -> Rule {
+        RuleName::LongList.number(0)
+    }
 }
 
 impl RuleName {
@@ -330,6 +382,15 @@ texts! {
         "at most `presence_value_bytes_max` bytes, on at most `topics_max` topics";
     MembersFull: "value" Found::Words("does not fit beside those of other members"),
         "at most `presence_bytes_max` in all";
+    History: "topic" Found::Words("has no history"), "a `history` in its table of `[topics]` in config.toml";
+    SharedHistory: "topic" Found::Words("has no history, or is not for this handler"),
+        "a `history`, and the handler among the `handlers`, in its table of `[topics]` in config.toml";
+    Presence: "topic" Found::Words("may have no members"),
+        "no `presence = false` in its table of `[topics]` in config.toml";
+    SharedPresence: "topic" Found::Words("may have no members, or is not for this handler"),
+        "no `presence = false`, and the handler among the `handlers`, in its table of `[topics]` in config.toml";
+    Shared: "topic" Found::Words("is not for this handler"),
+        "the handler among the `handlers` in its table of `[topics]` in config.toml";
     HistoryFull: "message" Found::Words("is larger than its history may be"),
         "at most `bytes` of the topic, and `history_bytes_max` in all";
     Limit: "limit" Found::Number, "at least 1";
@@ -366,6 +427,10 @@ texts! {
     #[cfg(feature = "serde")]
     Json: "value" Found::Words("cannot be said in JSON"),
         "maps whose keys are strings or numbers, and no error of its own `Serialize`";
+    LongList: "list" Found::Words("has too many items for one answer"), "at most 1048576, or a page at a time";
+    Raw: "call" Found::Words("is not allowed to this handler"), "`raw = true` in the handler's table";
+    Unsupported: "call" Found::Words("is not known to this server, or not allowed to this handler"),
+        "a newer server, or another configuration";
     Unknown: "argument" Found::Words("was refused"), "what the server allows";
 }
 

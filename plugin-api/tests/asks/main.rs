@@ -3,6 +3,7 @@
 mod asynchronous;
 mod callbacks;
 mod events;
+mod lists;
 mod threads;
 
 use std::time::{Duration, Instant};

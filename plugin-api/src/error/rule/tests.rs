@@ -34,8 +34,32 @@ fn a_rule_says_which_argument_breaks_which_limit() {
             "`topic` is one too many, wanted at most `topics_max` topics of one session",
         ),
         (
-            Rule::publish("a\0b", b""),
+            Rule::publish(abi::INVALID, "a\0b", b""),
             "`topic` contains NUL, wanted 1 to 255 bytes without NUL",
+        ),
+        (
+            Rule::topic(abi::UNSUPPORTED, "/news"),
+            "`topic` is not for this handler, wanted the handler among the `handlers` in its table of `[topics]` in config.toml",
+        ),
+        (
+            Rule::publish(abi::TOO_BIG, "tea", b"x"),
+            "`message` is larger than its history may be, wanted at most `bytes` of the topic, and `history_bytes_max` in all",
+        ),
+        (
+            Rule::publish_acked(abi::UNSUPPORTED, "tea", b"x"),
+            "`topic` has no history, wanted a `history` in its table of `[topics]` in config.toml",
+        ),
+        (
+            Rule::history("/news"),
+            "`topic` has no history, or is not for this handler, wanted a `history`, and the handler among the `handlers`, in its table of `[topics]` in config.toml",
+        ),
+        (
+            Rule::enter(abi::UNSUPPORTED, "tea", b"ann"),
+            "`topic` may have no members, wanted no `presence = false` in its table of `[topics]` in config.toml",
+        ),
+        (
+            Rule::publish(abi::UNSUPPORTED, "tea", b"x").or_unsupported(),
+            "`call` is not known to this server, or not allowed to this handler, wanted a newer server, or another configuration",
         ),
         (
             Rule::message(abi::INVALID, b"x"),

@@ -4,10 +4,11 @@ use crate::{
     abi::Status,
     asks::{
         ask::Ask,
-        asker::{Asker, ByFuture, HostCall, Read},
+        asker::{Asker, ByFuture, HostCall, ListAsker, Read},
+        pages::AskAll,
         position::{Position, Start},
         questions,
-        results::{self, History, Joined, Members, Next, ReadAnswer},
+        results::{self, History, Joined, Member, Members, Next, ReadAnswer},
         store::Store,
     },
     border::host::{ConnPtr, HostFunctions},
@@ -78,7 +79,7 @@ impl<S> AsyncConn<S> {
         self.ask_inside(
             results::entered,
             |host, conn, token| host.enter(conn, token, topic, value),
-            |_| Rule::enter(topic, value),
+            |status| Rule::enter(status, topic, value),
         )
     }
 
@@ -104,6 +105,30 @@ impl<S> AsyncConn<S> {
     /// [`Members::next`](crate::Members::next) of the page before. [`Members`] has an example.
     pub fn present(&self, topic: &str, after: Option<&Next>, limit: u64) -> Ask<Members> {
         questions::present(&self.by(), topic, after, limit)
+    }
+
+    /// Asks for all members of a topic, in no promised order, and so for one page after the other. The answer is a list of
+    /// [`Member`].
+    ///
+    /// ```
+    /// use wsh::prelude::*;
+    ///
+    /// async fn door(conn: &mut AsyncConn) -> Result {
+    ///     conn.enter("lobby", "ann").await?;
+    ///     for member in conn.members("lobby").await? {
+    ///         conn.send(format!("{} is here", member.text())).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let mut client = wsh::test::connect(wsh::descriptor!(async door));
+    /// # assert_eq!(client.receive().unwrap(), "ann is here");
+    /// ```
+    ///
+    /// [`AskAll`] says what is in the list if members come and go meanwhile. A list of more than 1,048,576 members is
+    /// [`Refused::TooBig`]. In bytes it is as long as members may be: `presence_bytes_max`. A client that keeps a list up to
+    /// date by changes needs the version in the first page of [`present`](Self::present).
+    pub fn members(&self, topic: &str) -> AskAll<ByFuture<'_>, Member> {
+        self.by().ask_all(topic, questions::members)
     }
 
     /// Asks for publications of a topic, the oldest first: at most `limit` behind the position `after`, or without one the

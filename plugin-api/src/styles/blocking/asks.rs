@@ -3,10 +3,10 @@
 use crate::{
     abi::Status,
     asks::{
-        asker::ByWaiting,
+        asker::{ByWaiting, ListAsker},
         position::{Position, Start},
         questions,
-        results::{self, History, Joined, Members, Next, ReadAnswer},
+        results::{self, History, Joined, Member, Members, Next, ReadAnswer},
         store::Store,
     },
     error::{Refused, Result, rule::Rule},
@@ -85,7 +85,9 @@ impl BlockingConn {
                 value,
             }))
         };
-        self.ask_inside(results::entered, command, |_| Rule::enter(topic, value))
+        self.ask_inside(results::entered, command, |status| {
+            Rule::enter(status, topic, value)
+        })
     }
 
     /// Ends what [`enter`](Self::enter) began.
@@ -110,6 +112,30 @@ impl BlockingConn {
         limit: u64,
     ) -> Result<Members, Refused> {
         questions::present(&self.by(), topic, after, limit)
+    }
+
+    /// All members of a topic, in no promised order. The call asks for one page after the other, and waits for each.
+    ///
+    /// ```
+    /// # use wsh::prelude::*;
+    /// fn door(conn: BlockingConn) -> Result {
+    ///     conn.enter("lobby", "ann")?;
+    ///     for member in conn.members("lobby")? {
+    ///         conn.send(format!("{} is here", member.text()))?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let mut client = wsh::test::connect(wsh::descriptor!(blocking door));
+    /// # assert_eq!(client.receive().unwrap(), "ann is here");
+    /// ```
+    ///
+    /// A member that is there from the first page to the last is in the list exactly once. One that comes or goes meanwhile
+    /// may be in it or not.
+    ///
+    /// # Errors
+    /// [`Refused::TooBig`]: there are more than 1,048,576. Otherwise those of [`present`](Self::present).
+    pub fn members(&self, topic: &str) -> Result<Vec<Member>, Refused> {
+        self.by().ask_all(topic, questions::members)
     }
 
     /// Publications of a topic, the oldest first: at most `limit` behind the position `after`, or without one the last

@@ -71,7 +71,9 @@ impl Conn {
     pub fn enter(&self, token: u64, topic: &str, value: impl AsRef<[u8]>) -> Result<(), Refused> {
         let value = value.as_ref();
         let status = self.inside(|host, conn| host.enter(conn, token, topic, value));
-        self.heard(Refused::check(status, |_| Rule::enter(topic, value)))
+        self.heard(Refused::check(status, |status| {
+            Rule::enter(status, topic, value)
+        }))
     }
 
     /// Ends what [`enter`](Self::enter) began. Nothing is answered.
