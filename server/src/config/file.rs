@@ -31,9 +31,10 @@ pub(super) fn parse(
     working_dir: &Path,
 ) -> Result<(ConfigDraft, Routes), ConfigError> {
     let document = DeTable::parse(source.text()).map_err(|error| {
-        let place = source.place(error.span().unwrap_or(0..0));
-        // The parser's message has several lines, and an entry in a log has one.
-        let what = What::Syntax(error.message().lines().collect::<Vec<_>>().join("; "));
+        let span = error.span().unwrap_or(0..0);
+        let written = source.text().get(span.clone()).unwrap_or_default();
+        let what = What::Syntax(sentence(error.message(), written));
+        let place = source.place(span);
         ConfigError::Faults(vec![ConfigFault { place, what }])
     })?;
     let mut reader = Reader::new(source, base);
@@ -87,6 +88,19 @@ pub(super) fn parse(
         Ok((draft, routes))
     } else {
         Err(ConfigError::Faults(faults))
+    }
+}
+
+/// What the parser says of `written`, with what it leaves out.
+fn sentence(message: &str, written: &str) -> String {
+    // It has several lines, and an entry in a log has one.
+    let said = message.lines().collect::<Vec<_>>().join("; ");
+    if said == "duplicate key" {
+        return format!("duplicate key `{written}`; each key and each table is written once");
+    }
+    match said.starts_with("invalid unquoted key") {
+        true => format!("{said}; any other key is quoted, like `\"chat/*\"`"),
+        false => said,
     }
 }
 
@@ -238,8 +252,13 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
         .iter()
         .find(|(word, meant)| *word == key && known.contains(meant));
     let meant = synonym.map(|(_, meant)| *meant);
+    let is_of_topics = key == "topics" || topics_table::KEYS.contains(&key);
     match (meant.or_else(|| nearest(key, known)), table) {
         (Some(meant), _) => Hint::DidYouMean(meant.to_owned()),
+        // A value that is no table may be the handler's own.
+        (None, KeyTable::Handler(_)) if is_of_topics && entry.value.get_ref().is_table() => {
+            Hint::BelongsTo(A_TABLE_OF_TOPICS)
+        }
         (None, KeyTable::Handler(name)) if entry.value.get_ref().is_table() => {
             Hint::Quote(format!("[handler.{}]", quoted(&format!("{name}/{key}"))))
         }
@@ -249,8 +268,8 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
         (None, KeyTable::Top) if settings::keys(ENGINE).contains(&key) => {
             Hint::BelongsTo("under `[engine]`")
         }
-        (None, KeyTable::Top | KeyTable::Topics) if topics_table::KEYS.contains(&key) => {
-            Hint::BelongsTo("to a table of topics like `[topics.\"chat/*\"]`")
+        (None, KeyTable::Top | KeyTable::Topics | KeyTable::Limits) if is_of_topics => {
+            Hint::BelongsTo(A_TABLE_OF_TOPICS)
         }
         (None, KeyTable::Pattern(_)) if topics_table::HISTORY_KEYS.contains(&key) => {
             Hint::BelongsTo("into `history = { … }`")
@@ -258,6 +277,8 @@ fn hint(entry: FileEntry<'_>, table: KeyTable<'_>) -> Hint {
         (None, _) => Hint::Nothing,
     }
 }
+
+const A_TABLE_OF_TOPICS: &str = "to a table of topics like `[topics.\"chat/*\"]`";
 
 /// The keys above the first table.
 fn top_keys() -> Vec<&'static str> {

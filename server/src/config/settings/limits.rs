@@ -137,7 +137,8 @@ limits! {
             message_bytes_max: usize = 64 * KIB, "bytes", 1..=16 * MIB, NextSession;
             /// Frames of one message.
             fragments_max: usize = 4_096, "frames", COUNTS, NextSession;
-            /// Bytes that are accepted for sending and that the kernel has not taken yet.
+            /// Bytes that are accepted for sending and that the kernel has not taken yet. What a session has missed of a
+            /// topic that it joins must fit here, and into 1 MiB.
             outbound_bytes_max: usize = MIB, "bytes", 1_024..=1_024 * MIB, NextSession;
             /// A session ends when what it sends makes no progress for this long.
             outbound_timeout_ms: u64 = 90_000, "ms", 1..=DAY_MS, NextSession;

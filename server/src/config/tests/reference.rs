@@ -196,7 +196,7 @@ with the longest matching pattern counts. Applies *at once*, to what is publishe
 
 | Key | Value | Default | What it does |
 |---|---|---|---|
-| `history` | `false`, or a table with `count`, `age_s`, `bytes`, at least one of them | `false` | Keep what was published, within these bounds |
+| `history` | `false`, or a table with `count`, `age_s`, `bytes`, at least one of them | `false` | Keep what was published, within these bounds. A session that joins gets at most 1 MiB of it, and no more than fits into its `outbound_bytes_max` |
 | `presence` | `true`, `false` | `true` | Let sessions enter the topic, and show its members |
 | `handlers` | a list of handlers | all | Who may use these topics; only for patterns that begin with `/` |
 
