@@ -134,7 +134,7 @@ const INSTRUCTIONS: [(Cell, f64); 3] = [
 const DELIVERIES: [(Crowd, f64); 4] = [
     (Crowd::of(100), 200.0),
     (Crowd::of(1_000), 200.0),
-    (Crowd::of(1_000).with_history(), 150.0),
+    (Crowd::of(1_000).with_history(), 170.0),
     (Crowd::STORM, 200.0),
 ];
 const COUNTED: Duration = Duration::from_secs(1);
