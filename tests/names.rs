@@ -25,6 +25,7 @@ fn files_in_nested_folders_answer_at_nested_paths() {
         "/a/echo",
         "/a/b/deep",
         "/c",
+        "/c/",
         "/with%20space",
         "/echo?room=1",
     ] {
@@ -37,7 +38,7 @@ fn files_in_nested_folders_answer_at_nested_paths() {
         "/a",
         "/a/b",
         "/libecho",
-        "/c/",
+        "/c//",
         "/echo_wsh",
         "//echo",
     ] {

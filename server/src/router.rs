@@ -21,7 +21,7 @@ pub(crate) struct Router {
 pub(crate) struct Table {
     /// By the handler's name, which is its path without the leading slash.
     handlers: BTreeMap<Arc<str>, Arc<Generation>>,
-    /// Routes without parameters, by their path.
+    /// Routes without parameters, by their path, and the paths of directories with their slash.
     aliases: HashMap<String, Arc<Generation>>,
     /// Routes with parameters.
     patterns: matchit::Router<Arc<Generation>>,
@@ -99,8 +99,19 @@ impl Router {
 
 impl Table {
     /// The table of these handlers and routes. A route to a handler that is not there leads nowhere.
-    pub(crate) fn new(handlers: BTreeMap<Arc<str>, Arc<Generation>>, routes: &[Route]) -> Table {
+    ///
+    /// A handler whose name is in `of_directories` also answers at its path with a slash at the end.
+    pub(crate) fn new(
+        handlers: BTreeMap<Arc<str>, Arc<Generation>>,
+        of_directories: &[Arc<str>],
+        routes: &[Route],
+    ) -> Table {
+        let aliases = of_directories.iter().filter_map(|name| {
+            let generation = handlers.get(name).filter(|_| !name.is_empty())?;
+            Some((format!("/{name}/"), generation.clone()))
+        });
         let mut table = Table {
+            aliases: aliases.collect(),
             handlers,
             ..Table::default()
         };

@@ -31,6 +31,7 @@ use super::watcher::{Watcher, waypoints};
 use super::{Change, Order, Reread};
 use crate::border::guards::process_state;
 use crate::config::Config;
+use crate::generation::Generation;
 use crate::plugin::stage::Stage;
 use crate::router::{Router, Table};
 use crate::shared::Shared;
@@ -287,8 +288,14 @@ impl Reconciler {
             let serving = deployment.serving.clone()?;
             Some((Arc::from(&**name), serving))
         });
+        let handlers: BTreeMap<Arc<str>, Arc<Generation>> = handlers.collect();
+        let is_of_directory =
+            |(_, serving): &(_, &Arc<Generation>)| scan::is_of_directory(&serving.provenance.path);
+        let of_directories = handlers.iter().filter(is_of_directory);
+        let of_directories: Vec<Arc<str>> = of_directories.map(|(name, _)| name.clone()).collect();
+        let routes = &self.config.load().routes;
         self.router
-            .swap(Table::new(handlers.collect(), &self.config.load().routes));
+            .swap(Table::new(handlers, &of_directories, routes));
     }
 
     /// Has the next look come at this time at the latest.

@@ -287,6 +287,12 @@ pub(crate) fn name_at(path: &Path, config: &Config) -> Option<String> {
     name_of(relative.parent()?, stem).ok()
 }
 
+/// Whether the file's name is `_wsh.so`: its handler answers at the path of the directory that the file lies in.
+pub(crate) fn is_of_directory(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    handler_stem(name.as_encoded_bytes()).is_some_and(<[u8]>::is_empty)
+}
+
 /// `echo` for `echo_wsh.so` and `libecho_wsh.so`; `None` for a file that is no plugin.
 fn handler_stem(file_name: &[u8]) -> Option<&[u8]> {
     let extensions: [&[u8]; 3] = [b".so", b".dylib", b".dll"];
@@ -321,6 +327,18 @@ mod tests {
 
     fn name(prefix: &str, file: &str) -> Option<String> {
         name_of(Path::new(prefix), handler_stem(file.as_bytes())?).ok()
+    }
+
+    #[test]
+    fn a_file_without_a_name_of_its_own_is_that_of_its_directory() {
+        for (path, expected) in [
+            ("sub/_wsh.so", true),
+            ("sub/lib_wsh.so", true),
+            ("sub_wsh.so", false),
+            ("sub/wsh.so", false),
+        ] {
+            assert_eq!(is_of_directory(Path::new(path)), expected, "{path}");
+        }
     }
 
     #[test]
