@@ -30,6 +30,21 @@ fn write_crate(site: &Site, answer: &str) {
     write_source(site, answer);
 }
 
+/// Writes a copy of the crate whose manifest says the file that its library becomes.
+fn write_copy(site: &Site, directory: &str, package: &str, file: &str) {
+    let read = |file: &str| {
+        let file = site.root().join("crates/hello_wsh").join(file);
+        std::fs::read_to_string(file).expect("the crate is written")
+    };
+    let manifest = read("Cargo.toml").replace("hello_wsh", package);
+    let metadata = format!("[package.metadata.wshd]\nfile = {file:?}\n");
+    site.write(
+        &format!("{directory}/Cargo.toml"),
+        &format!("{manifest}\n{metadata}"),
+    );
+    site.write(&format!("{directory}/src/lib.rs"), &read("src/lib.rs"));
+}
+
 fn write_source(site: &Site, answer: &str) {
     site.write(
         "crates/hello_wsh/src/lib.rs",
@@ -52,6 +67,8 @@ fn write_c(site: &Site, file: &str, change: impl Fn(&str) -> String) {
 fn a_saved_handler_is_live_for_all_sessions_and_a_broken_one_changes_nothing() {
     let site = Site::empty();
     write_crate(&site, "hello");
+    write_copy(&site, "crates/sub", "of_folder", "sub/_wsh.so");
+    write_copy(&site, "crates/lost", "lost", "sub/lost.so");
     let server = Server::bare(&site)
         .env(
             "CARGO_TARGET_DIR",
@@ -63,6 +80,12 @@ fn a_saved_handler_is_live_for_all_sessions_and_a_broken_one_changes_nothing() {
         .arg("0")
         .start();
     server.line_within(BUILT, &["hello_wsh  ws://localhost:", "/hello"]);
+    server.line(&["sub/_wsh   ws://localhost:", "/sub"]);
+    assert_eq!(server.connect("/sub/").ask("ann"), "hello ann");
+    server.line(&[
+        "lost/Cargo.toml` is left out: `package.metadata.wshd` wants `file` to be a path",
+        "found `\"sub/lost.so\"`",
+    ]);
     let mut open = server.connect("/hello");
     assert_eq!(open.ask("ann"), "hello ann");
 

@@ -16,6 +16,7 @@ mod handlers;
 mod includes;
 mod language;
 mod library_dir;
+mod library_name;
 mod messages;
 mod outcome;
 mod report;

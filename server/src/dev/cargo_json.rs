@@ -23,6 +23,9 @@ pub(crate) struct Package {
     pub(crate) manifest_path: PathBuf,
     pub(crate) targets: Vec<CargoTarget>,
     pub(crate) dependencies: Vec<Dependency>,
+    /// `[package.metadata]`, which belongs to other tools than cargo.
+    #[serde(default)]
+    pub(crate) metadata: serde_json::Value,
 }
 
 /// A target of a package: a library, a build script, a test.

@@ -1,6 +1,7 @@
 //! Which crates at or below a directory are handlers.
 //!
-//! A handler crate is a package with a `cdylib` target named `…_wsh`. It is made of its own directory, of
+//! A handler crate is a package with a `cdylib` target that is named `…_wsh`, or whose manifest says the
+//! name of its file. It is made of its own directory, of
 //! the directories of its path dependencies, and of files that hold for the whole workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use super::cargo::{Cargo, CargoError};
 use super::cargo_json::Package;
 use super::handler::{HandlerSource, Recipe, SUFFIX};
+use super::library_name;
 use super::tree;
 
 /// The handler crates below a directory.
@@ -109,11 +111,19 @@ impl<'a> Packages<'a> {
             return Ok(None);
         };
         let package = &member.package;
-        let libraries = package.targets.iter().filter(|target| target.is_cdylib());
-        // Cargo names the library with underscores, whatever the package is called.
-        let name = libraries
-            .map(|target| target.name.replace('-', "_"))
-            .find(|name| name.ends_with(SUFFIX));
+        let mut libraries = package.targets.iter().filter(|target| target.is_cdylib());
+        let name = match library_name::of(&package.metadata) {
+            Ok(Some(name)) => libraries.next().map(|_| name),
+            // Cargo names the library with underscores, whatever the package is called.
+            Ok(None) => libraries
+                .map(|target| target.name.replace('-', "_"))
+                .find(|name| name.ends_with(SUFFIX)),
+            Err(fault) => {
+                let complaint = format!("`{}` is left out: {fault}", manifest.display());
+                self.complaints.insert(complaint);
+                None
+            }
+        };
         let Some(name) = name else {
             return Ok(None);
         };

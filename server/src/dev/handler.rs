@@ -9,7 +9,7 @@ use super::language;
 /// The sources of a handler: a crate, or files in C or C++.
 #[derive(Clone, Debug)]
 pub(crate) struct HandlerSource {
-    /// The library's name, such as `echo_wsh`.
+    /// The library's name, such as `echo_wsh`, or `rooms/tea_wsh` in a folder.
     pub(crate) name: String,
     pub(crate) recipe: Recipe,
     /// The file that makes it a handler: its manifest, or the file in C or C++ with `WSH_DEFINE`.
@@ -59,9 +59,10 @@ impl HandlerSource {
         }
     }
 
-    /// What the server calls it.
+    /// What the server calls it. A library named `_wsh` alone has the name of its folder.
     pub(crate) fn handler(&self) -> &str {
-        self.name.strip_suffix(SUFFIX).unwrap_or(&self.name)
+        let name = self.name.strip_suffix(SUFFIX).unwrap_or(&self.name);
+        name.strip_suffix('/').unwrap_or(name)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The private directory of built libraries, which the server watches like any directory of handlers.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -43,6 +43,13 @@ impl LibraryDir {
         if old.is_ok_and(|old| old.bytes == bytes) {
             return Ok(Placed::Same);
         }
+        if let Some(folder) = place.parent() {
+            // A folder that its group could write would be refused, whatever the umask is.
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+        }
         let hidden = self.hidden(name);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
@@ -53,7 +60,7 @@ impl LibraryDir {
 
     /// A path in the directory that holds no handler for the server, since its name begins with a dot.
     pub(crate) fn hidden(&self, name: &str) -> PathBuf {
-        self.path().join(format!(".{name}"))
+        self.path().join(format!(".{}", name.replace('/', "-")))
     }
 
     /// Removes a library. Answers whether there was one.
@@ -68,8 +75,36 @@ impl LibraryDir {
     /// The path of a library, without cargo's `lib` before its name. A name that begins with `lib` itself
     /// keeps one more, since the server takes one away.
     fn place(&self, name: &str) -> PathBuf {
-        let prefix = if name.starts_with("lib") { "lib" } else { "" };
-        self.path()
-            .join(format!("{prefix}{name}{}", std::env::consts::DLL_SUFFIX))
+        let (folders, stem) = name.rsplit_once('/').unwrap_or(("", name));
+        let prefix = if stem.starts_with("lib") { "lib" } else { "" };
+        let file = format!("{prefix}{stem}{}", std::env::consts::DLL_SUFFIX);
+        self.path().join(folders).join(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_lies_where_the_server_finds_its_name() {
+        let libraries = LibraryDir::new().unwrap();
+        let built = libraries.path().join(".built");
+        fs::write(&built, "a library").unwrap();
+        for (name, file) in [
+            ("tea_wsh", "tea_wsh.so"),
+            ("libtea_wsh", "liblibtea_wsh.so"),
+            ("rooms/tea_wsh", "rooms/tea_wsh.so"),
+            ("rooms/libtea_wsh", "rooms/liblibtea_wsh.so"),
+            ("sub/_wsh", "sub/_wsh.so"),
+        ] {
+            assert_eq!(libraries.put(name, &built).unwrap(), Placed::Changed);
+            assert_eq!(libraries.put(name, &built).unwrap(), Placed::Same);
+
+            let place = libraries.path().join(file);
+            assert_eq!(fs::read(&place).unwrap(), b"a library", "{name}");
+            assert!(libraries.remove(name).unwrap());
+            assert!(!place.exists(), "{name}");
+        }
     }
 }
