@@ -8,16 +8,9 @@ use std::process::Command;
 #[test]
 fn what_handlers_share_with_the_server_is_compiled_once() {
     let first = crates(&[]);
-    let handlers = crates(&[
-        "-p",
-        "chat_wsh",
-        "-p",
-        "clock_wsh",
-        "-p",
-        "echo_wsh",
-        "-p",
-        "slow_wsh",
-    ]);
+    let packages = handlers();
+    let packages: Vec<&str> = packages.iter().flat_map(|it| ["-p", it]).collect();
+    let handlers = crates(&packages);
 
     let again: Vec<_> = handlers.difference(&first).collect();
 
@@ -40,6 +33,18 @@ fn the_library_of_handlers_needs_no_procedural_macro() {
         .collect();
 
     assert!(macros.is_empty(), "{macros:#?}");
+}
+
+/// The packages of the crates in handlers/.
+fn handlers() -> Vec<String> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../handlers");
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string());
+    let names = names.map(|name| name.expect("names are UTF-8"));
+    let mut handlers: Vec<_> = names.filter(|name| name.ends_with("_wsh")).collect();
+    assert!(handlers.len() > 10, "{handlers:?}");
+    handlers.push("sub_wsh".to_owned());
+    handlers
 }
 
 /// Each crate that cargo compiles for these packages, with its version and its features.

@@ -20,6 +20,7 @@ mod crowd;
 mod dev;
 mod draining;
 mod ending;
+mod examples;
 mod exits;
 mod failures;
 mod features;
