@@ -67,6 +67,32 @@ fn what_is_new_follows_what_was_missed_without_gap_or_double() {
 }
 
 #[test]
+fn a_message_that_its_history_can_never_have_is_refused_and_drops_none() {
+    let (_site, server) = start(&[], "[topics.\"script/*\"]\nhistory = { bytes = 300 }\n");
+    let mut publisher = open(&server, "");
+    run(&mut publisher, "publish room 1 kept 0");
+
+    run(
+        &mut publisher,
+        &format!("publish room 1 {} 0", "x".repeat(301)),
+    );
+    run(&mut publisher, "publish room 1 too 0");
+
+    server.line(&[
+        "call refused",
+        "call=\"publish\"",
+        "too big",
+        "shorter than the `bytes` of the history",
+    ]);
+    let mut client = open(&server, "");
+    assert_eq!(
+        ask(&mut client, "subscribe_from c 1 room - 9"),
+        "answer 1 OK recovered follows=2 positioned"
+    );
+    assert_eq!([client.text(), client.text()], ["kept", "too"]);
+}
+
+#[test]
 fn a_position_lasts_over_a_reload_and_says_when_something_is_missing() {
     let history = "[topics.\"script/*\"]\nhistory = { count = 3 }\n";
     let (site, server) = start(&["-DENVELOPE=\"v1\""], history);

@@ -158,7 +158,8 @@ impl Handle {
 /// ```
 ///
 /// # Errors
-/// [`Refused::Invalid`], [`Refused::TooBig`]: the topic is not 1 to 255 bytes without NUL.
+/// [`Refused::Invalid`], [`Refused::TooBig`]: the topic is not 1 to 255 bytes without NUL. [`Refused::TooBig`]: the topic's
+/// history could never have the message, by its `bytes` or by `history_bytes_max`; the history keeps what it has.
 /// [`Refused::Full`]: the server has too much to deliver. [`Refused::Gone`]: this generation of the handler is over.
 /// [`Refused::Misuse`]: in [`test`](mod@crate::test), on a thread that the handler has not begun by
 /// [`spawn()`](crate::spawn()).

@@ -32,7 +32,8 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// The publisher's own server hears it by [`Sink::publication`], like every other one that has subscribed.
     ///
     /// # Errors
-    /// [`Failure::Full`]: too much waits to be published. Nothing was published, and nothing waited.
+    /// [`Failure::Full`]: too much waits to be published. [`Failure::TooBig`]: the topic has a history that can keep
+    /// publications, but by itself this one is beyond a limit of it. Nothing was published, and nothing waited.
     fn publish(&self, publication: Publication) -> Result<(), Failure>;
 
     /// Publishes a message, and answers with its position once the topic's history has it.

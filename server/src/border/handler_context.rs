@@ -16,6 +16,7 @@ use super::handler_log::CapturedLines;
 use super::quarantine::Quarantine;
 use super::throttle::Throttle;
 use crate::config::HandlerConfig;
+use crate::engine::Failure;
 use crate::outbound::controls::outgoing::PAYLOAD_BYTES_MAX;
 use crate::runtime::wakes;
 use crate::sessions::mailbox::letter::Letter;
@@ -154,7 +155,10 @@ impl HandlerContext {
         let message = prepare(kind, payload)?;
         let topic = self.topic(topic, TopicUse::Any)?;
         let published = self.shared.node.publish(topic, &message, except);
-        published.map_err(|_| abi::FULL)
+        published.map_err(|failure| match failure {
+            Failure::TooBig { .. } => abi::TOO_BIG,
+            _ => abi::FULL,
+        })
     }
 
     /// Runs `run(argument)` on a new thread, which counts as the handler's until its end.

@@ -121,7 +121,34 @@ impl LocalEngine {
 
     /// Refuses a publication that by itself is beyond a limit, so that no history would have it.
     fn check_kept(&self, publication: &Publication, bounds: &HistoryBounds) -> Result<(), Failure> {
-        let bytes = kept_bytes(publication.message.payload().len());
+        self.check_kept_bytes(publication, publication.message.payload().len(), bounds)
+    }
+
+    /// Refuses what a history cannot have, if the history could have a shorter message. A limit that keeps nothing refuses
+    /// nothing.
+    ///
+    /// To deliver such a message would cost the history all that it has: positions have no holes.
+    fn check_published(
+        &self,
+        publication: &Publication,
+        bounds: &HistoryBounds,
+    ) -> Result<(), Failure> {
+        let refused = self.check_kept(publication, bounds);
+        // Nearly every call ends here.
+        if refused.is_ok() || self.check_kept_bytes(publication, 0, bounds).is_err() {
+            return Ok(());
+        }
+        refused
+    }
+
+    /// Refuses a payload of so many bytes that by itself is beyond a limit.
+    fn check_kept_bytes(
+        &self,
+        publication: &Publication,
+        len: usize,
+        bounds: &HistoryBounds,
+    ) -> Result<(), Failure> {
+        let bytes = kept_bytes(len);
         let bytes_max = (self.settings.limits)().history_bytes_max;
         let limit = match bytes {
             bytes if bytes > bounds.bytes => "bytes",
@@ -184,6 +211,9 @@ impl Engine for LocalEngine {
 
     fn publish(&self, publication: Publication) -> Result<(), Failure> {
         let bounds = (self.settings.history)(&publication.topic);
+        if let Some(bounds) = &bounds {
+            self.check_published(&publication, bounds)?;
+        }
         self.append(publication, bounds).map(|_| ())
     }
 

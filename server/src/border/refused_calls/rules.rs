@@ -76,6 +76,9 @@ impl HostCall<'_> {
             } => topic_rule(status, topic).or_else(|| match rules::kind_by_id(kind) {
                 // The kind is good, so the topic is what is not for the handler.
                 Ok(_) if status == abi::UNSUPPORTED => Some(LETS_USE),
+                Ok(_) if status == abi::TOO_BIG && payload.len <= PAYLOAD_BYTES_MAX => {
+                    Some(LONGER_THAN_HISTORY)
+                }
                 _ => whole_message_rule(status, kind, payload),
             }),
             HostCall::ResponseHeader { .. }
@@ -218,6 +221,9 @@ pub(super) fn topic_rule(status: Status, topic: LentBytes<'_>) -> Option<&'stati
 
 pub(super) const UNREADABLE: &str =
     "a pointer with a length above 0 is not NULL, and no length is more than memory has";
+/// The rule of a message that its history can never have.
+const LONGER_THAN_HISTORY: &str = "a message to a topic with history is shorter than the `bytes` of the history, and \
+                                   than `history_bytes_max`";
 pub(super) const TOO_LONG: &str =
     "`len` is at most 64 MiB, or `outbound_bytes_max` where that is more";
 

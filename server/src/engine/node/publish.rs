@@ -17,7 +17,8 @@ impl Node {
     ///
     /// # Errors
     /// [`Failure::Full`]: too much waits, for the engine or for a handler that makes its own form of what is published.
-    /// [`Failure::Unavailable`]: the engine is away, and the topic has a history. Nothing was published.
+    /// [`Failure::Unavailable`]: the engine is away, and the topic has a history. [`Failure::TooBig`]: the history can never
+    /// keep it. Nothing was published.
     pub(crate) fn publish(
         &self,
         topic: Topic<'_>,

@@ -90,10 +90,13 @@ impl Broker {
                 self.publish(publication, now_ms, &mut deliveries);
                 None
             }
-            Request::PublishAcked(publication) => {
-                let at = self.publish(publication, now_ms, &mut deliveries);
-                Some(at.map(Reply::Position).ok_or(Failure::Unsupported))
-            }
+            Request::PublishAcked(publication) => Some(match self.check_kept(&publication) {
+                Err(failure) => Err(failure),
+                Ok(()) => {
+                    let at = self.publish(publication, now_ms, &mut deliveries);
+                    at.map(Reply::Position).ok_or(Failure::Unsupported)
+                }
+            }),
             Request::Subscribe(name) => {
                 let head = self.stream(&name, now_ms).map(|stream| stream.head());
                 self.topic(&name).subscribers.insert(server);
@@ -207,6 +210,16 @@ impl Broker {
         });
         stream.bound(bounds, now_ms);
         Some(stream)
+    }
+
+    /// Refuses a publication that alone is beyond a bound of its history.
+    pub(super) fn check_kept(&self, publication: &Publication) -> Result<(), Failure> {
+        let TopicName { owner, name } = &publication.topic;
+        let bounds = self.policies.policy(owner, name).history.as_ref();
+        match bounds.is_some_and(|it| publication.message.payload().len() > it.bytes) {
+            true => Err(Failure::TooBig { limit: "bytes" }),
+            false => Ok(()),
+        }
     }
 
     fn publish(

@@ -49,6 +49,8 @@ impl Engine for BusEngine {
     }
 
     fn publish(&self, publication: Publication) -> Result<(), Failure> {
+        // The bounds are those of this server's configuration, which the broker has as well.
+        self.bus.lock().broker.check_kept(&publication)?;
         self.tell(Request::Publish(publication))
     }
 

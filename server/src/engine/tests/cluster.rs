@@ -59,7 +59,7 @@ pub(super) const KINDS: [Kind; 2] = [Kind::Local, Kind::Bus(5)];
 
 impl Cluster {
     /// A cluster without faults. The topics `kept…` of the handlers `chat` and `news` have a history of 100 publications,
-    /// `short…` of 3, and the others of none.
+    /// `short…` of 3, `small…` of 1,000 bytes, `long…` of all, and the others of none.
     pub(super) fn new(kind: Kind) -> Cluster {
         match kind {
             Kind::Local => Cluster::local(),
@@ -273,7 +273,7 @@ fn policies() -> config::Topics {
         history: Some(HistoryBounds {
             count,
             age_ms: 3_600_000,
-            bytes: 1 << 20,
+            bytes: 1 << 21,
         }),
         ..TopicPolicy::DEFAULT
     };
@@ -285,6 +285,14 @@ fn policies() -> config::Topics {
         }),
         ..TopicPolicy::DEFAULT
     };
+    let small = TopicPolicy {
+        history: Some(HistoryBounds {
+            count: 100,
+            age_ms: 3_600_000,
+            bytes: 1_000,
+        }),
+        ..TopicPolicy::DEFAULT
+    };
     let secret = TopicPolicy {
         presence: false,
         ..TopicPolicy::DEFAULT
@@ -293,6 +301,7 @@ fn policies() -> config::Topics {
         ("chat/kept*", kept(100)),
         ("chat/short*", kept(3)),
         ("chat/long*", long),
+        ("chat/small*", small),
         ("chat/secret*", secret),
         ("news/kept*", kept(100)),
         ("/kept*", kept(100)),

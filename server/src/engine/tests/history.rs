@@ -348,3 +348,28 @@ fn claim_22_ten_thousand_sessions_that_come_back_are_at_most_one_read_a_server()
         assert_eq!(found, texts(number as u32 % 90 + 2..=90));
     }
 }
+
+#[test]
+fn a_message_that_its_history_can_never_have_is_refused_and_costs_the_history_nothing() {
+    for kind in KINDS {
+        let cluster = Cluster::new(kind);
+        let mut session = cluster.session(0);
+        session.subscribe("small");
+        cluster.settle();
+        let too_big = Failure::TooBig { limit: "bytes" };
+        let long = "x".repeat(2_000);
+
+        cluster.publish(0, "small", "kept").unwrap();
+        cluster.settle();
+        assert_eq!(cluster.publish(0, "small", &long), Err(too_big), "{kind:?}");
+        let acked = cluster.publish_acked(0, "small", &long);
+        cluster.settle();
+        assert_eq!(acked.take(), Err(too_big), "{kind:?}");
+        cluster.publish(0, "small", "as well").unwrap();
+        cluster.settle();
+
+        let kept = texts_of(&history(&cluster, "small", None, 9));
+        assert_eq!(kept, ["kept", "as well"], "{kind:?}");
+        assert_eq!(session.texts(), kept, "{kind:?}");
+    }
+}

@@ -150,6 +150,26 @@ fn a_limit_of_nothing_keeps_nothing() {
 }
 
 #[test]
+fn a_message_that_no_history_could_keep_is_refused_and_drops_nothing() {
+    let limits = TopicLimits {
+        history_bytes_max: 2_000,
+        ..LIMITS
+    };
+    for (bytes, limit) in [(1_000, "bytes"), (usize::MAX, "history_bytes_max")] {
+        let bounds = HistoryBounds { bytes, ..UNBOUNDED };
+        let it = Fixture::with(Some(bounds), limits);
+        let lobby = topic("lobby");
+        it.subscribe(&lobby);
+        let publish = |payload: &[u8]| it.engine.publish(it.publication(&lobby, payload));
+        assert_eq!(publish(b"kept"), Ok(()));
+        assert_eq!(publish(&[0; 2_000]), Err(Failure::TooBig { limit }));
+        assert_eq!(publish(b"too"), Ok(()));
+        assert_eq!(it.usage().publications, 2);
+        assert_eq!(it.sink.take(), [heard("kept", 1), heard("too", 2)]);
+    }
+}
+
+#[test]
 fn a_message_that_no_history_could_keep_is_not_acknowledged_and_drops_nothing() {
     let limits = TopicLimits {
         history_bytes_max: 2_000,
