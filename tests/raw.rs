@@ -191,7 +191,7 @@ fn without_raw_in_its_table_a_handler_gets_no_table() {
     let (answer, head) = asks("/raw?answer=allowed");
     assert_eq!(
         answer,
-        "this server does not know the call, or does not allow it to this handler or for this topic"
+        "`call` is not allowed to this handler, wanted `raw = true` in the handler's table"
     );
     assert!(head.contains("X-Allowed: false\r\n"), "{head}");
     assert_eq!(server.handshake_status("/raw?answer=later"), 501);
